@@ -1,0 +1,379 @@
+"""The words of the domain as values: services, webhook handlers, actions, deliveries, accounts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Operation(StrEnum):
+    """What a webhook handler does."""
+
+    REDEPLOY = "REDEPLOY"
+    SCALEUP = "SCALEUP"
+
+
+class Verb(StrEnum):
+    """What an action does. The first two are also operations of handlers."""
+
+    REDEPLOY = "REDEPLOY"
+    SCALEUP = "SCALEUP"
+    SCALE = "SCALE"
+    START = "START"
+    STOP = "STOP"
+    TERMINATE = "TERMINATE"
+
+
+class ActionState(StrEnum):
+    """Source: the old API documentation (wire contract, section 4)."""
+
+    PENDING = "Pending"
+    IN_PROGRESS = "In progress"
+    CANCELING = "Canceling"
+    CANCELED = "Canceled"
+    SUCCESS = "Success"
+    FAILED = "Failed"
+
+
+class ServiceState(StrEnum):
+    """Source: the old API documentation (wire contract, section 4)."""
+
+    NOT_RUNNING = "Not running"
+    STARTING = "Starting"
+    RUNNING = "Running"
+    PARTLY_RUNNING = "Partly running"
+    SCALING = "Scaling"
+    REDEPLOYING = "Redeploying"
+    STOPPING = "Stopping"
+    STOPPED = "Stopped"
+    TERMINATING = "Terminating"
+    TERMINATED = "Terminated"
+
+
+class ContainerState(StrEnum):
+    """Source: the old API documentation (wire contract, section 4)."""
+
+    STARTING = "Starting"
+    RUNNING = "Running"
+    STOPPING = "Stopping"
+    STOPPED = "Stopped"
+    TERMINATING = "Terminating"
+    TERMINATED = "Terminated"
+
+
+class Autorestart(StrEnum):
+    """When a process of the local engine is started again after it exits."""
+
+    OFF = "OFF"
+    ON_FAILURE = "ON_FAILURE"
+    ALWAYS = "ALWAYS"
+
+
+MAX_AMOUNT = 100
+"""The most containers that one SCALEUP call may add."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """Somebody with API keys. An admin sees every service, a member only the own ones."""
+
+    uuid: str
+    name: str
+    is_admin: bool
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """A stored API key: only its SHA-256 is kept; `hint` is its first characters, to tell keys apart."""
+
+    user_name: str
+    hint: str
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """A port of a container; `outer` is the host's, None where it is not published."""
+
+    inner: int
+    outer: int | None
+    protocol: str = "tcp"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """What the local engine runs: the only services that are created through tutumd.
+
+    Attributes:
+        command: Run by `/bin/sh -c`; never empty.
+        envvars: Added to a clean environment.
+        working_dir: Empty means the process's own folder below the data folder.
+    """
+
+    command: str
+    envvars: Mapping[str, str] = field(default_factory=dict)
+    working_dir: str = ""
+    autorestart: Autorestart = Autorestart.OFF
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerSnapshot:
+    """One container as its engine shows it.
+
+    Attributes:
+        id: The engine's own ID (container ID, task ID, process key); a new container has a new one.
+        image_digest: `sha256:…` of the manifest where known, else of the image; None where there is no image.
+    """
+
+    id: str
+    name: str
+    state: ContainerState
+    image_name: str = ""
+    image_digest: str | None = None
+    run_command: str = ""
+    exit_code: int | None = None
+    started: datetime | None = None
+    stopped: datetime | None = None
+    ports: tuple[Port, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSnapshot:
+    """One service as its engine shows it.
+
+    Attributes:
+        selector: What the service is bound by; never an object ID. Same for as long as a person would say
+            that it is the same service, and unique within the engine instance.
+        stack: Compose project or Swarm stack; empty where there is none.
+        owner: The user named by the label `tutum.owner`; None where the label is absent or contradictory.
+        target: Containers that the service should have. For a stopped service: what it would have when started.
+        stopped: True when it was stopped on purpose: nothing of it runs and nothing will by itself.
+        deployed: When its newest container was created.
+        warnings: Sentences for people: what is odd about the service or its labels.
+    """
+
+    selector: str
+    name: str
+    target: int
+    containers: tuple[ContainerSnapshot, ...]
+    stack: str = ""
+    owner: str | None = None
+    stopped: bool = False
+    image_name: str = ""
+    image_digest: str | None = None
+    run_command: str = ""
+    deployed: datetime | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def running(self) -> int:
+        """How many of its containers run."""
+        return sum(container.state is ContainerState.RUNNING for container in self.containers)
+
+    @property
+    def state(self) -> ServiceState:
+        """The state while no action works on the service."""
+        if self.stopped:
+            return ServiceState.STOPPED
+        if self.running and self.running >= self.target:
+            return ServiceState.RUNNING
+        if self.running:
+            return ServiceState.PARTLY_RUNNING
+        if any(container.state is ContainerState.STARTING for container in self.containers):
+            return ServiceState.STARTING
+        return ServiceState.NOT_RUNNING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """One container as the store knows it. Its UUID is ours; `object_id` is the engine's."""
+
+    uuid: str
+    object_id: str
+    service_uuid: str
+    name: str
+    state: ContainerState
+    image_name: str
+    image_digest: str | None
+    run_command: str
+    exit_code: int | None
+    started: datetime | None
+    stopped: datetime | None
+    ports: tuple[Port, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """One service as the store knows it.
+
+    Attributes:
+        owner: Name of the user whom it belongs to; None means the first admin.
+        bound: False while its engine does not show it.
+        target: Containers that it should have, also while an action still works towards that.
+        definition: What to run; only for services of the local engine.
+    """
+
+    uuid: str
+    engine: str
+    engine_kind: str
+    selector: str
+    name: str
+    stack: str
+    owner: str | None
+    bound: bool
+    state: ServiceState
+    target: int
+    running: int
+    stopped: int
+    image_name: str
+    image_digest: str | None
+    run_command: str
+    definition: Definition | None
+    deployed: datetime | None
+    created: datetime
+    warnings: tuple[str, ...]
+    containers: tuple[str, ...]
+    """UUIDs of the present containers, oldest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handler:
+    """A webhook handler. Its UUID is a credential: whoever knows it may call it."""
+
+    uuid: str = field(repr=False)
+    service_uuid: str
+    name: str | None
+    operation: Operation
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Who asked for something, as far as the edge can tell."""
+
+    address: str
+    user_agent: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One POST to a handler's URL, checked as far as that goes without the store.
+
+    Attributes:
+        amount: Containers to add, 1 to 100. REDEPLOY ignores it.
+        body_size: In bytes.
+    """
+
+    service_uuid: str
+    handler_uuid: str = field(repr=False)
+    amount: int
+    origin: Origin
+    body_size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """A call that is on disk: the handler called and the action that carries the call out."""
+
+    handler: Handler
+    action_uuid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What an engine made of an action. `containers_*` are the engine's own IDs.
+
+    Attributes:
+        reason: On failure why, for people; on success what is worth saying (empty otherwise).
+        log_tail: On failure the last output lines of what failed.
+        rolled_back: The service was changed and then put back.
+        image_before, image_after: `sha256:…`, None where unknown.
+    """
+
+    success: bool
+    reason: str = ""
+    log_tail: str = ""
+    rolled_back: bool = False
+    image_before: str | None = None
+    image_after: str | None = None
+    containers_before: tuple[str, ...] = ()
+    containers_after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One run of a verb on a service. `containers_*` are UUIDs of containers.
+
+    Attributes:
+        target: Absolute number of containers; for SCALEUP None until the run fixed it.
+        deliveries: How many calls it carries out.
+        created: When it was asked for; `started` when a worker first claimed it.
+    """
+
+    uuid: str
+    service_uuid: str
+    verb: Verb
+    state: ActionState
+    target: int | None
+    created: datetime
+    started: datetime | None
+    ended: datetime | None
+    address: str
+    user_agent: str
+    deliveries: int
+    reason: str
+    log_tail: str
+    rolled_back: bool
+    image_before: str | None
+    image_after: str | None
+    containers_before: tuple[str, ...]
+    containers_after: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """An action that this worker holds until its lease ends. `token` changes with every claim."""
+
+    action: Action
+    service: Service
+    token: int
+    attempts: int
+    journal: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineInfo:
+    """An engine instance that a worker serves.
+
+    Attributes:
+        name: Of the instance, part of every selector of its services.
+        kind: `local`, `docker` or `swarm`.
+        creates: Services can be created on it and terminated.
+        error: Why it could not be reached at the last try; empty when it could.
+    """
+
+    name: str
+    kind: str
+    creates: bool
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """Filters, already checked, and the page wanted: `limit` 1 to 100, `offset` from 0."""
+
+    filters: Mapping[str, str] = field(default_factory=dict)
+    limit: int = 25
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Generic[T]):
+    """One page of a list and how many objects there are in all."""
+
+    objects: tuple[T, ...]
+    total: int

@@ -1,0 +1,260 @@
+"""The contracts between the rooms: what the store, the intake, the queue and an engine promise."""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from datetime import datetime, timedelta
+from threading import Event
+from typing import Protocol
+
+from tutumd.model import (
+    Accepted,
+    Action,
+    ApiKey,
+    Call,
+    Claim,
+    Container,
+    Definition,
+    EngineInfo,
+    Handler,
+    Operation,
+    Origin,
+    Outcome,
+    Page,
+    Query,
+    Service,
+    ServiceSnapshot,
+    User,
+    Verb,
+)
+
+Clock = Callable[[], datetime]
+"""Tells the time, in UTC with a time zone."""
+
+
+class Accounts(Protocol):
+    """Users and API keys. Every method is one transaction."""
+
+    def user_by_key(self, key_sha256: str) -> User | None:
+        """Find the user that a key belongs to. `key_sha256` is hexadecimal."""
+
+    def users(self) -> tuple[User, ...]:
+        """List the users, oldest first. The oldest admin is the first admin."""
+
+    def add_user(self, name: str, *, is_admin: bool) -> User:
+        """Add a user. Raises ConflictError where the name is taken."""
+
+    def remove_user(self, name: str) -> None:
+        """Remove a user with the keys. Raises NotFoundError, and ConflictError for the last admin."""
+
+    def add_key(self, user_name: str, *, key_sha256: str, hint: str) -> None:
+        """Store a key's hash. Raises NotFoundError for an unknown user."""
+
+    def keys(self, user_name: str | None = None) -> tuple[ApiKey, ...]:
+        """List keys, of one user or of all, oldest first."""
+
+    def revoke_keys(self, name: str) -> int:
+        """Delete the keys of the user `name`, or the one whose hint is `name`; answer how many."""
+
+
+class Store(Accounts, Protocol):
+    """What the application reads and writes. Every method is one transaction.
+
+    `viewer` limits what is seen: an admin sees all, a member what belongs to them; anything else is
+    NotFoundError, with the same text as for an unknown object. UUIDs are in lower case.
+    """
+
+    def engines(self) -> tuple[EngineInfo, ...]:
+        """List the engine instances that workers serve."""
+
+    def services(self, viewer: User, query: Query) -> Page[Service]:
+        """List services by name. Filters: uuid, uuid__startswith, name, state, stack, stack__name."""
+
+    def service(self, viewer: User, uuid: str) -> Service:
+        """Read one service."""
+
+    def create_service(
+        self, *, engine: str, name: str, image: str, owner: str, definition: Definition, target: int
+    ) -> Service:
+        """Create a service that an engine will run when started. Raises ConflictError for a name in use."""
+
+    def update_service(self, uuid: str, *, definition: Definition, image: str, target: int) -> Service:
+        """Replace what a created service runs from its next start or redeploy on."""
+
+    def containers(self, viewer: User, query: Query) -> Page[Container]:
+        """List present containers. Filters: uuid, uuid__startswith, name, state, service, service__stack__name."""
+
+    def container(self, viewer: User, uuid: str) -> Container:
+        """Read one container, also one that is gone as long as it is remembered."""
+
+    def handlers(self, viewer: User, service_uuid: str, query: Query) -> Page[Handler]:
+        """List a service's handlers, oldest first. Filters: uuid, uuid__startswith, name."""
+
+    def handler(self, viewer: User, service_uuid: str, uuid: str) -> Handler:
+        """Read one handler of the service."""
+
+    def add_handlers(
+        self, viewer: User, service_uuid: str, entries: Sequence[tuple[str | None, Operation]]
+    ) -> tuple[Handler, ...]:
+        """Create a handler per (name, operation), all or none."""
+
+    def delete_handler(self, viewer: User, service_uuid: str, uuid: str) -> None:
+        """Delete a handler: once this returns, no call to it is accepted."""
+
+    def actions(self, viewer: User, query: Query) -> Page[Action]:
+        """List actions, newest first. Filters: uuid, state, object (service UUID), start/end_date__gte/__lte."""
+
+    def action(self, viewer: User, uuid: str) -> Action:
+        """Read one action."""
+
+    def submit(self, service_uuid: str, verb: Verb, *, target: int | None, origin: Origin) -> Action:
+        """Insert an action, or join the open pending one of the same verb.
+
+        REDEPLOY joins as a call does. The other verbs close all open pending actions of the service, so that
+        later calls start anew behind them; they join only a pending action that is the service's newest and
+        wants the same `target`. SCALE stores its target as the service's.
+        """
+
+    def ask(self, service: Service, kind: str, arguments: Mapping[str, object]) -> str:
+        """Leave a request row that a worker answers from the engine; answer its UUID."""
+
+    def answer(self, request_uuid: str) -> Mapping[str, object] | None:
+        """Read a request's answer, None while there is none. Reading an answer deletes the row."""
+
+
+class Intake(Protocol):
+    """The write side of the call path: calls that arrive together are committed together."""
+
+    def accept(self, call: Call) -> "Future[Accepted]":
+        """Commit a call: its delivery, and a new action or the open pending one that it joins.
+
+        The future fails with NotFoundError where the handler is unknown, revoked or another service's, and
+        with UnavailableError where the store cannot take it; nothing of the call is then on disk.
+        """
+
+
+class Queue(Protocol):
+    """What a worker does with actions. Every method is one transaction.
+
+    Those that take a claim raise LeaseLostError, and change nothing, once another claim was made on the action.
+    """
+
+    def register(self, worker: str, engines: Sequence[EngineInfo]) -> None:
+        """Tell that the worker lives, and which engine instances it serves in which health."""
+
+    def claim(self, worker: str, engines: Sequence[str], *, lease: timedelta) -> Claim | None:
+        """Take the oldest due action of these engine instances whose service is free, or None.
+
+        Also takes an action in progress whose lease has ended, or that waited for its retry.
+        """
+
+    def renew(self, claim: Claim, *, lease: timedelta) -> None:
+        """Prolong the lease to `lease` from now."""
+
+    def save_journal(self, claim: Claim, journal: Mapping[str, object]) -> None:
+        """Store how far the run came: on disk when this returns."""
+
+    def save_target(self, claim: Claim, target: int) -> None:
+        """Store the absolute target of a SCALEUP, once, before the engine is touched."""
+
+    def amounts(self, claim: Claim) -> tuple[int, ...]:
+        """List what the action's deliveries ask to add, in order of arrival."""
+
+    def retry_later(self, claim: Claim, *, delay: timedelta, reason: str) -> None:
+        """Let go of an action that stays In progress and is due again after `delay`; counts an attempt."""
+
+    def release(self, claim: Claim) -> None:
+        """Let go of an action at once, for another worker; counts no attempt."""
+
+    def finish(self, claim: Claim, outcome: Outcome, snapshot: ServiceSnapshot | None) -> None:
+        """End the action with its result, and store the service as it is now (None: unknown or gone)."""
+
+    def sync(self, engine: EngineInfo, snapshots: Sequence[ServiceSnapshot]) -> None:
+        """Store what an engine instance shows: all of its services. Those that are missing are unbound."""
+
+    def sync_one(self, engine: EngineInfo, service_uuid: str, snapshot: ServiceSnapshot) -> None:
+        """Store what an engine instance shows of one service."""
+
+    def requests(self, engines: Sequence[str]) -> tuple[tuple[str, str, Service, Mapping[str, object]], ...]:
+        """Take unanswered request rows: (UUID, kind, service, arguments). A row is handed out once."""
+
+    def answer_request(self, request_uuid: str, answer: Mapping[str, object]) -> None:
+        """Store the answer of a request row."""
+
+    def wait(self, timeout_s: float) -> None:
+        """Sleep until something was queued in this process, or the time is over."""
+
+
+class Run(Protocol):
+    """What an engine may use while it performs one action."""
+
+    @property
+    def action_uuid(self) -> str:
+        """UUID of the action; its first 8 characters name what the run makes, and stay over a restart."""
+
+    @property
+    def journal(self) -> Mapping[str, object]:
+        """What `save` stored last, in this process or in one that died; empty at first."""
+
+    def save(self, journal: Mapping[str, object]) -> None:
+        """Store the journal (JSON values) as a whole: on disk when this returns. Implies `check`."""
+
+    def check(self) -> None:
+        """Call before every engine call that changes something. Raises LeaseLostError: then just leave."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, with `check` before and after."""
+
+    def remaining_s(self) -> float:
+        """Seconds until the deadline of this run; 0 once it is over. The engine then puts back what it can."""
+
+    def log(self, line: str) -> None:
+        """Tell a step, in a few words for people. Never a credential."""
+
+
+class Engine(Protocol):
+    """Where services run. Synchronous; every call has a time limit.
+
+    Any method may raise EngineUnavailableError: the engine cannot be reached; the worker then calls the same
+    method again later, with the journal saved so far, so that every method must be repeatable after a kill at
+    any point. EngineRefusedError from a verb means a failure with that reason and an untouched service.
+    Verbs return when the engine was watched to the end: `success` means that the containers asked for run.
+    A verb that finds the wanted state already there succeeds.
+    """
+
+    @property
+    def info(self) -> EngineInfo:
+        """Name, kind and abilities; `error` is always empty here."""
+
+    def discover(self) -> tuple[ServiceSnapshot, ...]:
+        """List all services of this instance."""
+
+    def inspect(self, service: Service) -> ServiceSnapshot | None:
+        """Look at one service; None where it is gone."""
+
+    def watch(self, changed: Callable[[], None], stop: Event) -> None:
+        """Call `changed` whenever something may have changed, until `stop` is set or the connection breaks."""
+
+    def redeploy(self, service: Service, run: Run) -> Outcome:
+        """Replace every container by a new one of the newest image (local: the current definition).
+
+        A stopped service is replaced and stays stopped, and the reason says so. On failure the old
+        containers run as before.
+        """
+
+    def scale(self, service: Service, target: int, run: Run) -> Outcome:
+        """Bring a running service to `target` containers, 0 to the cap, and wait until the new ones run."""
+
+    def start(self, service: Service, run: Run) -> Outcome:
+        """Start a stopped service with `service.target` containers (docker: those that exist)."""
+
+    def stop(self, service: Service, run: Run) -> Outcome:
+        """Stop all containers of a service, so that nothing starts them again by itself."""
+
+    def terminate(self, service: Service, run: Run) -> Outcome:
+        """Remove a service that was created through tutumd, with its containers."""
+
+    def logs(self, service: Service, lines: int) -> str:
+        """Read the last output lines of the service's containers."""
+
+    def close(self) -> None:
+        """Let go of connections. Services keep running."""
