@@ -1,0 +1,50 @@
+"""Fixtures for every room of the tests, and the rules that hold for all of them."""
+
+from collections.abc import Generator, Iterator
+
+import pytest
+
+from tests.support import guards
+from tests.support.docker_bed import DockerBed, missing_parts
+
+
+def pytest_configure() -> None:
+    guards.forbid_network_beyond_loopback()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI, count a skipped test as a failed one: a part is missing there that should not be."""
+    report = yield
+    if guards.IN_CI and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which is a failure with CI=true: {report.longrepr}"
+    return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    left = guards.leaks()
+    if left:
+        print("\nleft behind by the tests:", *left, sep="\n  ")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def docker_bed() -> Iterator[DockerBed]:
+    """A private Docker Engine (Swarm manager) with two registries; `tests/support/docker_bed.py` has its manual."""
+    missing = missing_parts()
+    if missing:
+        guards.lacking(missing)
+    bed = DockerBed()
+    bed.start()
+    yield bed
+    left = bed.stop()
+    assert not left, f"the Docker test bed left something on the machine: {left}"
+
+
+@pytest.fixture
+def clean_bed(docker_bed: DockerBed) -> Iterator[DockerBed]:
+    """The same engine for one test; what the test made in it is removed afterwards, and its faults are ended."""
+    yield docker_bed
+    docker_bed.clean()

@@ -1,0 +1,368 @@
+"""A private Docker Engine with Swarm and two registries, in a network namespace of its own, while the tests run.
+
+Nothing of it meets what was on the machine before: own namespace (bridges, ports, firewall), own data folder, own
+socket, own client configuration, own control group. Use it through the fixtures of `tests/conftest.py`:
+
+    def test_something(clean_bed: DockerBed) -> None:      # or docker_bed, when nothing is to be removed afterwards
+        clean_bed.push("app", "v1")                         # 127.0.0.1:5000/app:latest now is version v1
+        clean_bed.docker("run", "-d", "--name", "web", f"{ANONYMOUS}/app")
+        clean_bed.push("app", "v2")
+        ...
+
+- `bed.url` is what an engine client connects to; `bed.environment` has DOCKER_HOST and DOCKER_CONFIG for a process.
+- `bed.docker(*arguments)` and `bed.compose(folder, *arguments)` run the command line clients and return stdout;
+  `bed.run(...)` returns the finished process instead, and does not raise.
+- Versions (`images.py`): `v1`, `v2` (another label, one more variable), `v3-broken` (says why and exits with 3 at
+  once), `unhealthy`, `healthy`. All are loaded as `app:VERSION`; `bed.load({reference: Image(...)})` makes further
+  ones. They serve their version on port 8080 (`PORT` changes it), and end at once on SIGTERM.
+- `bed.push("app", "v2")` pushes to the anonymous registry `127.0.0.1:5000`, as if from another machine; an `Image(...)`
+  does as well as the name of a version, and is then nowhere but in the registry. `registry=PRIVATE` is
+  `127.0.0.1:5001`, which wants `USER` and `PASSWORD`: `bed.login()` writes them into the bed's client configuration,
+  `bed.logout()` removes them.
+- `bed.in_namespace("wget", …)` runs a program where the containers' published ports are; `bed.fetch("127.0.0.1:8080")`
+  is an HTTP GET from there.
+- Faults: `bed.stop_engine()`, `bed.start_engine()`, `bed.restart_engine()`, `bed.kill_engine()` (SIGKILL; containers
+  run on), `bed.stop_registry()`, `bed.start_registry()`.
+
+The engine is a Swarm manager. Where the kernel has no IPVS, Swarm's virtual addresses and ingress carry no traffic: use
+`--endpoint-mode dnsrr`, and no ports or `mode=host` ones.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.support import leftovers
+from tests.support.images import BUSYBOX, VERSIONS, Image, archive
+from tests.support.waiting import wait_until
+
+ANONYMOUS = "127.0.0.1:5000"
+PRIVATE = "127.0.0.1:5001"
+USER = "tester"
+PASSWORD = "tutumd-test"
+# bcrypt of PASSWORD at its lowest cost, the only form that docker-registry reads.
+_HTPASSWD = f"{USER}:$2b$04$vRYHhoR3Na27z8IkKCJCEu2WVbbHFL8C6.DPFOKAAzE83rUjE11Te\n"
+_PROGRAMS = {
+    "dockerd": "docker.io",
+    "docker": "docker-cli",
+    "docker-compose": "docker-compose",
+    "docker-registry": "docker-registry",
+    "ip": "iproute2",
+    "iptables": "iptables",
+    "nsenter": "util-linux",
+}
+
+
+def missing_parts() -> str:
+    """Return what this machine lacks for a bed and the command that brings it; empty if nothing."""
+    packages = [package for program, package in _PROGRAMS.items() if shutil.which(program) is None]
+    if not BUSYBOX.exists():
+        packages.append("busybox-static")
+    if packages:
+        return f"the Docker test bed needs more programs: apt-get install --no-install-recommends {' '.join(packages)}"
+    if os.geteuid() != 0:
+        return "the Docker test bed needs root for its network namespace: sudo script/test"
+    return ""
+
+
+class DockerBed:
+    """One private engine and its registries; see the module's text."""
+
+    def __init__(self) -> None:
+        self.name = f"{leftovers.PREFIX}{os.getpid()}"
+        self.folder = leftovers.folder_of(self.name)
+        self.url = f"unix://{self.folder}/docker.sock"
+        self.docker_config = self.folder / "config"
+        self._engine: subprocess.Popen[bytes] | None = None
+        self._registries: dict[str, subprocess.Popen[bytes]] = {}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The process environment, pointed at this engine and its client configuration."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")}
+        return inherited | {"DOCKER_HOST": self.url, "DOCKER_CONFIG": str(self.docker_config)}
+
+    def start(self) -> None:
+        """Bring everything up; on any failure, leave nothing."""
+        leftovers.remove_dead_beds()
+        try:
+            self.docker_config.mkdir(parents=True)
+            leftovers.write_owner(self.name)
+            _check(["ip", "netns", "add", self.name])
+            _check(["ip", "-n", self.name, "link", "set", "lo", "up"])
+            for registry in (ANONYMOUS, PRIVATE):
+                self.start_registry(registry)
+            self.start_engine()
+            self.docker("swarm", "init", "--advertise-addr", "127.0.0.1", "--task-history-limit", "5")
+            self.load(VERSIONS)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> list[str]:
+        """Stop and remove everything.
+
+        Returns:
+            What was left on the machine all the same; a test run fails when there is anything.
+        """
+        if self._engine is not None and self._engine.poll() is None:
+            self.run("swarm", "leave", "--force")
+            containers = self.run("ps", "-aq").stdout.split()
+            if containers:
+                self.run("rm", "-fv", *containers)
+            self.stop_engine()
+        for registry in list(self._registries):
+            self.stop_registry(registry)
+        survivors = [f"process {pid} outlived the engine" for pid in leftovers.processes(self.name)]
+        leftovers.remove(self.name)
+        return survivors + leftovers.traces(self.name)
+
+    # Commands
+
+    def run(
+        self, *arguments: str, stdin: bytes | None = None, cwd: Path | None = None, timeout_s: float = 120
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run the docker command line client and return the finished process, whatever its exit code."""
+        done = subprocess.run(
+            ["docker", *arguments],
+            env=self.environment,
+            input=stdin,
+            cwd=cwd,
+            capture_output=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def docker(
+        self, *arguments: str, stdin: bytes | None = None, cwd: Path | None = None, timeout_s: float = 120
+    ) -> str:
+        """Run the docker command line client and return its stdout, stripped.
+
+        Raises:
+            RuntimeError: it failed; the text has its stderr.
+        """
+        done = self.run(*arguments, stdin=stdin, cwd=cwd, timeout_s=timeout_s)
+        if done.returncode != 0:
+            raise RuntimeError(f"docker {' '.join(arguments)} exited with {done.returncode}: {done.stderr.strip()}")
+        return done.stdout.strip()
+
+    def compose(self, folder: Path, *arguments: str) -> str:
+        """Run compose in `folder`, which has a compose.yaml; return stdout and stderr, where compose reports."""
+        plugin = self.run("compose", "version").returncode == 0
+        command = ["docker", "compose"] if plugin else ["docker-compose"]
+        done = subprocess.run(
+            [*command, "--ansi", "never", *arguments],
+            cwd=folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"compose {' '.join(arguments)} exited with {done.returncode}: {done.stderr.strip()}")
+        return (done.stdout + done.stderr).strip()
+
+    def inspect(self, kind: str, name: str) -> dict[str, object]:
+        """Return `docker KIND inspect NAME`, parsed; `kind` is container, image, service, network or volume."""
+        return dict(json.loads(self.docker(kind, "inspect", name))[0])
+
+    def in_namespace(self, *command: str, timeout_s: float = 30) -> str:
+        """Run a program in the bed's network namespace and return its stdout."""
+        return _check(["nsenter", f"--net={leftovers.NAMESPACES / self.name}", *command], timeout_s=timeout_s)
+
+    def fetch(self, address: str) -> str:
+        """Return the body of `http://ADDRESS/`, asked for from inside the namespace."""
+        return self.in_namespace(str(BUSYBOX), "wget", "-q", "-T", "5", "-O", "-", f"http://{address}/").strip()
+
+    # Images
+
+    def load(self, images: Mapping[str, Image]) -> None:
+        """Load images into the engine; a key without a colon is a version of `app`."""
+        named = {(name if ":" in name else f"app:{name}"): image for name, image in images.items()}
+        self.docker("load", stdin=archive(named))
+
+    def push(self, repository: str, version: str | Image, tag: str = "latest", registry: str = ANONYMOUS) -> str:
+        """Push a version as `REGISTRY/REPOSITORY:TAG`, as if from another machine, and return its digest.
+
+        The engine's own images and tags are the same afterwards as before.
+        """
+        source = "to-push:now"
+        self.load({source: VERSIONS[version] if isinstance(version, str) else version})
+        target = f"{registry}/{repository}:{tag}"
+        shown = self.run("image", "inspect", "--format", "{{.Id}}", target)
+        tagged_before = shown.stdout.strip() if shown.returncode == 0 else None
+        digests_before = self._digests(source)
+        self.docker("tag", source, target)
+        try:
+            output = self.docker("push", target)
+            for digest in self._digests(source) - digests_before:
+                self.docker("rmi", digest)
+        finally:
+            if tagged_before is not None:
+                self.docker("tag", tagged_before, target)
+            else:
+                self.docker("rmi", target)
+            self.docker("rmi", source)
+        return next(line.split()[2] for line in output.splitlines() if " digest: sha256:" in line)
+
+    def login(self, registry: str = PRIVATE) -> None:
+        """Log the bed's client configuration in to the registry."""
+        self.docker("login", "--username", USER, "--password-stdin", registry, stdin=PASSWORD.encode())
+
+    def logout(self, registry: str = PRIVATE) -> None:
+        """Take the registry's credentials out of the bed's client configuration."""
+        self.docker("logout", registry)
+
+    def clean(self) -> None:
+        """Remove every container, service, network, volume and image that a test made, and end its faults."""
+        for registry in (ANONYMOUS, PRIVATE):
+            if registry not in self._registries:
+                self.start_registry(registry)
+        if self._engine is None:
+            self.start_engine()
+        for kind in ("service", "secret", "config"):
+            self._remove_all(kind, "ls", "--format", "{{.ID}}")
+        # Containers of removed services go by themselves, a moment later.
+        wait_until(lambda: self._remove_all("container", "ls", "--all", "--quiet"), "all containers are gone")
+        networks = self.docker("network", "ls", "--format", "{{.Name}}").split()
+        for network in set(networks) - {"bridge", "host", "none", "docker_gwbridge", "ingress"}:
+            self.run("network", "rm", network)
+        self._remove_all("volume", "ls", "--quiet")
+        own = {f"app:{version}" for version in VERSIONS}
+        references = self.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}").splitlines()
+        for reference, image in (line.split() for line in references):
+            if reference not in own:
+                self.run("rmi", "--force", image if "<none>" in reference else reference)
+        self.load(VERSIONS)
+        shutil.rmtree(self.docker_config)
+        self.docker_config.mkdir()
+
+    # Faults
+
+    def start_engine(self) -> None:
+        """Start the engine and wait until it answers (after the first start: as a Swarm manager)."""
+        again = (self.folder / "data" / "swarm" / "docker-state.json").exists()
+        (self.folder / "daemon.json").write_text("{}")
+        self._engine = self._spawn(
+            "engine",
+            [
+                "dockerd",
+                f"--host={self.url}",
+                f"--config-file={self.folder}/daemon.json",
+                f"--data-root={self.folder}/data",
+                f"--exec-root={self.folder}/exec",
+                f"--pidfile={self.folder}/dockerd.pid",
+                f"--cgroup-parent=/{self.name}",
+                "--exec-opt=native.cgroupdriver=cgroupfs",
+                "--shutdown-timeout=5",
+                "--group=root",
+            ],
+        )
+        wait_until(
+            lambda: self._engine_answers(swarm=again), f"the engine answers; {self.folder}/engine.log", timeout_s=60
+        )
+
+    def stop_engine(self) -> None:
+        """Stop the engine as a service manager would; its containers end."""
+        if self._engine is not None:
+            self._end(self._engine, signal.SIGTERM)
+            self._engine = None
+
+    def kill_engine(self) -> None:
+        """Kill the engine with SIGKILL; its containers run on."""
+        if self._engine is not None:
+            self._end(self._engine, signal.SIGKILL)
+            self._engine = None
+
+    def restart_engine(self) -> None:
+        """Stop and start the engine; containers come back as their restart policy says."""
+        self.stop_engine()
+        self.start_engine()
+
+    def start_registry(self, registry: str = ANONYMOUS) -> None:
+        """Start the registry; what was pushed to it before is still there."""
+        folder = self.folder / f"registry-{registry.rpartition(':')[2]}"
+        folder.mkdir(exist_ok=True)
+        (folder / "htpasswd").write_text(_HTPASSWD)
+        settings: dict[str, object] = {
+            "version": 0.1,
+            "log": {"level": "warn"},
+            "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
+            "http": {"addr": registry},
+        }
+        if registry == PRIVATE:
+            settings["auth"] = {"htpasswd": {"realm": "test", "path": str(folder / "htpasswd")}}
+        # JSON is YAML.
+        (folder / "config.yml").write_text(json.dumps(settings))
+        serve = ["docker-registry", "serve", str(folder / "config.yml")]
+        self._registries[registry] = self._spawn(folder.name, serve)
+        wait_until(
+            lambda: self._listens(registry), f"the registry listens on {registry}; {self.folder}/{folder.name}.log"
+        )
+
+    def stop_registry(self, registry: str = ANONYMOUS) -> None:
+        """Stop the registry: connections to it are refused from now on."""
+        process = self._registries.pop(registry, None)
+        if process is not None:
+            self._end(process, signal.SIGKILL)
+
+    # Inside
+
+    def _digests(self, reference: str) -> set[str]:
+        return set(json.loads(self.docker("image", "inspect", "--format", "{{json .RepoDigests}}", reference)))
+
+    def _remove_all(self, kind: str, *listing: str) -> bool:
+        """Remove every object of a kind; True if there was none."""
+        names = self.docker(kind, *listing).split()
+        force = ["--force", "--volumes"] if kind == "container" else []
+        if names:
+            self.run(kind, "rm", *force, *names)
+        return not names
+
+    def _spawn(self, log: str, command: Sequence[str]) -> "subprocess.Popen[bytes]":
+        # A session of its own: Ctrl-C in a terminal is for pytest, which then stops the bed in order.
+        with (self.folder / f"{log}.log").open("ab") as out:
+            return subprocess.Popen(
+                ["nsenter", f"--net={leftovers.NAMESPACES / self.name}", *command],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _engine_answers(self, swarm: bool) -> bool:
+        assert self._engine is not None
+        if self._engine.poll() is not None:
+            log = (self.folder / "engine.log").read_text(errors="replace")
+            raise RuntimeError(f"the engine exited with {self._engine.returncode}: {log[-2000:]}")
+        state = self.run("info", "--format", "{{.ServerVersion}} {{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}}")
+        if state.returncode != 0:
+            return False
+        return not swarm or (state.stdout.endswith(" active true\n") and self.run("node", "ls").returncode == 0)
+
+    def _listens(self, address: str) -> bool:
+        host, _, port = address.rpartition(":")
+        return f" {host}:{port} " in self.in_namespace("ss", "-Hltn")
+
+    @staticmethod
+    def _end(process: "subprocess.Popen[bytes]", how: signal.Signals) -> None:
+        process.send_signal(how)
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(timeout=10)
+
+
+def _check(command: Sequence[str], timeout_s: float = 30) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)} exited with {done.returncode}: {done.stderr.strip()}")
+    return done.stdout

@@ -1,0 +1,155 @@
+"""What a test bed leaves on the machine: finding it by name, and removing it, also after the run that made it died.
+
+Everything a bed makes carries its name, `tutumd-test-PID`: the folder, the network namespace and the control groups.
+Only processes found through one of those three are ever signalled. Run as a program
+(`python -m tests.support.leftovers`) it removes what dead runs left, says so, and exits 1 if there was any.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.support.waiting import wait_until
+
+PREFIX = "tutumd-test-"
+NAMESPACES = Path("/run/netns")
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+def folder_of(name: str) -> Path:
+    """Return the folder of the bed `name`: short, since socket paths have a limit of 108 bytes."""
+    return Path(tempfile.gettempdir()) / name
+
+
+def remove_dead_beds() -> list[str]:
+    """Remove what beds of dead runs left, and return a line about each."""
+    told = []
+    for name in sorted(_bed_names()):
+        if not _owner_lives(name):
+            pids = remove(name)
+            told.append(f"{name}: removed what a dead run left, {len(pids)} processes among it")
+    return told
+
+
+def remove(name: str) -> list[int]:
+    """End every process of the bed and remove its mounts, folder, control groups and network namespace.
+
+    Returns:
+        The processes that were still there.
+    """
+    found = processes(name)
+    for pid in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not processes(name), f"the processes of {name} end", timeout_s=20)
+    for mount in reversed(mounts(name)):
+        subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)
+    shutil.rmtree(folder_of(name), ignore_errors=True)
+    for cgroup in _cgroups(name):
+        for folder, _, _ in os.walk(cgroup, topdown=False):
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+    if (NAMESPACES / name).exists():
+        subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
+    return found
+
+
+def processes(name: str) -> list[int]:
+    """Return the live processes that belong to the bed."""
+    namespace = _inode(NAMESPACES / name)
+    folder = os.fsencode(folder_of(name)) + b"/"
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid() and _is_of(entry, name, namespace, folder):
+            found.append(int(entry.name))
+    return found
+
+
+def mounts(name: str) -> list[str]:
+    """Return the mount points inside the bed's folder, outer ones first."""
+    inside = str(folder_of(name)) + "/"
+    points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    return [point for point in points if point.startswith(inside)]
+
+
+def traces(name: str) -> list[str]:
+    """Return what is left of the bed, in words; an empty list when it is gone."""
+    left = [f"process {pid}: {_command(pid)}" for pid in processes(name)]
+    left += [f"mount {point}" for point in mounts(name)]
+    left += [f"control group {path}" for path in _cgroups(name)]
+    left += [str(path) for path in (folder_of(name), NAMESPACES / name) if path.exists()]
+    return left
+
+
+def write_owner(name: str) -> None:
+    """Note in the bed's folder which process it belongs to; a pid alone could come again."""
+    (folder_of(name) / "owner").write_text(f"{os.getpid()} {_start_time(os.getpid())}\n")
+
+
+def _bed_names() -> set[str]:
+    names = {path.name for path in Path(tempfile.gettempdir()).glob(PREFIX + "*")}
+    names |= {path.name for path in NAMESPACES.glob(PREFIX + "*")} if NAMESPACES.exists() else set()
+    return {name for name in names if name.removeprefix(PREFIX).isdigit()}
+
+
+def _owner_lives(name: str) -> bool:
+    pid = int(name.removeprefix(PREFIX))
+    try:
+        started = (folder_of(name) / "owner").read_text().split()[1]
+    except (FileNotFoundError, IndexError):
+        return Path(f"/proc/{pid}").exists()
+    return _start_time(pid) == started
+
+
+def _start_time(pid: int) -> str | None:
+    """Return the start time in clock ticks since boot (proc(5): field 22 of stat), None if there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def _is_of(process: Path, name: str, namespace: int | None, folder: bytes) -> bool:
+    try:
+        if process.joinpath("stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X"):
+            return False
+        if namespace is not None and _inode(process / "ns" / "net") == namespace:
+            return True
+        if f"/{name}/" in process.joinpath("cgroup").read_text():
+            return True
+        arguments = process.joinpath("cmdline").read_bytes()
+        # The shims' own argument list is where an engine's runtime processes name the folder.
+        return folder in arguments and b"containerd" in arguments.split(b"\0")[0]
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return False
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return "(ended)"
+
+
+def _cgroups(name: str) -> Iterator[Path]:
+    # Version 2 has one tree, version 1 one per controller.
+    return (path for path in [CGROUPS / name, *CGROUPS.glob(f"*/{name}")] if path.exists())
+
+
+if __name__ == "__main__":
+    lines = remove_dead_beds()
+    print("\n".join(lines), end="\n" if lines else "")
+    sys.exit(1 if lines else 0)
