@@ -1,0 +1,1 @@
+"""Where services run: one package per engine, none of which imports another."""

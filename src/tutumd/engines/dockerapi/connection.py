@@ -1,0 +1,109 @@
+"""A client of one Docker Engine that connects when it is first used, and none of whose calls lasts for ever."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import docker
+import docker.auth
+import docker.errors
+from docker.tls import TLSConfig
+from docker.transport import UnixHTTPAdapter
+
+from tutumd.engines.dockerapi.sockets import UnixAdapter
+from tutumd.errors import SettingsError
+
+DEFAULT_URL = "unix:///var/run/docker.sock"
+CALL_LIMIT_S = 30
+"""How long an ordinary call may take to answer."""
+STREAM_LIMIT_S = 60
+"""How long a stream (pull, events) may be silent."""
+_POOL_SIZE = 32
+
+
+def connect(url: str | None, config_dir: str | None, *, environment: Mapping[str, str] | None = None) -> "Client":
+    """Make a client; nothing is sent before its first call, so the engine may be down.
+
+    Args:
+        url: `unix://`, `tcp://` or `https://`; None means DOCKER_HOST of `environment`, else the usual socket.
+        config_dir: The Docker client's configuration folder; checked here only for being one.
+        environment: Where DOCKER_HOST, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH are looked up; TLS is for tcp only.
+
+    Raises:
+        SettingsError: no client can be made of this.
+    """
+    variables = environment or {}
+    address = url or variables.get("DOCKER_HOST") or DEFAULT_URL
+    if address.startswith("ssh://"):
+        raise SettingsError(f"an engine over ssh is not supported, got {address}: forward its socket, or use tcp://")
+    if config_dir is not None and Path(config_dir).exists() and not Path(config_dir).is_dir():
+        raise SettingsError(f"the Docker configuration must be a folder, got the file {config_dir}")
+    try:
+        return Client(address, _tls(address, variables))
+    except (docker.errors.DockerException, OSError, ValueError) as error:
+        raise SettingsError(f"cannot use {address} as the address of a Docker Engine: {error}") from error
+
+
+class Client(docker.APIClient):
+    """The SDK's low-level client, with the API version negotiated at the first call instead of at once."""
+
+    def __init__(self, address: str, tls: TLSConfig | bool) -> None:
+        self._negotiated: str | None = None
+        self._built = False
+        self._negotiation = Lock()
+        super().__init__(base_url=address, version="1.24", timeout=CALL_LIMIT_S, tls=tls, max_pool_size=_POOL_SIZE)
+        adapter = self.adapters.get("http+docker://")
+        if isinstance(adapter, UnixHTTPAdapter):
+            path = f"http+unix://{adapter.socket_path}"
+            self.mount("http+docker://", UnixAdapter(path, CALL_LIMIT_S, max_pool_size=_POOL_SIZE))
+        self._built = True
+
+    @property
+    def _version(self) -> str:
+        # The SDK reads this attribute for every URL and for every decision that depends on the version.
+        if not self._built:
+            return "1.24"
+        with self._negotiation:
+            if self._negotiated is None:
+                self._negotiated = str(self.version(api_version=False)["ApiVersion"])
+            return self._negotiated
+
+    @_version.setter
+    def _version(self, value: str) -> None:
+        # The SDK's constructor assigns its argument; the engine's own version is asked for later.
+        pass
+
+    def request(self, method: Any, url: Any, *arguments: Any, **options: Any) -> Any:
+        """Send a request; where the SDK would wait for ever (pull, events), silence has a limit."""
+        if options.get("timeout") is None:
+            options["timeout"] = (CALL_LIMIT_S, STREAM_LIMIT_S)
+        return super().request(method, url, *arguments, **options)
+
+    @contextmanager
+    def pull_records(self, repository: str, tag: str, auth: Mapping[str, Any]) -> Iterator[Iterator[dict[str, Any]]]:
+        """Begin to pull an image and hand out the stream's records; leaving the block ends the pull.
+
+        The SDK's own `pull` neither closes the answer nor limits how long it may be silent.
+        """
+        headers = {"X-Registry-Auth": docker.auth.encode_header(dict(auth)).decode()}
+        parameters = {"fromImage": repository, "tag": tag}
+        address = self._url("/images/create")  # type: ignore[attr-defined]  # the SDK's stubs leave it out
+        with self.post(address, params=parameters, headers=headers, stream=True) as response:
+            self._raise_for_status(response)  # type: ignore[attr-defined]  # likewise
+            yield (json.loads(line) for line in response.iter_lines() if line)
+
+
+def _tls(address: str, variables: Mapping[str, str]) -> TLSConfig | bool:
+    folder = variables.get("DOCKER_CERT_PATH")
+    verify = bool(variables.get("DOCKER_TLS_VERIFY"))
+    if not address.startswith(("tcp://", "https://")) or not (folder or verify):
+        return False
+    certificates = Path(folder) if folder else Path.home() / ".docker"
+    return TLSConfig(
+        client_cert=(str(certificates / "cert.pem"), str(certificates / "key.pem")),
+        ca_cert=str(certificates / "ca.pem") if verify else None,
+        verify=verify,
+    )
