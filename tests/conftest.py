@@ -10,6 +10,7 @@ from tests.support.docker_bed import DockerBed, missing_parts
 
 def pytest_configure() -> None:
     guards.forbid_network_beyond_loopback()
+    guards.end_on_sigterm()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -22,12 +23,12 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    left = guards.leaks()
-    if left:
-        print("\nleft behind by the tests:", *left, sep="\n  ")
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fail the run if a test leaves a process or a thread behind. Set up before all else, so it looks last."""
+    yield
+    left = guards.leaks(tmp_path_factory.getbasetemp())
+    assert not left, f"left behind by the tests: {left}"
 
 
 @pytest.fixture(scope="session")

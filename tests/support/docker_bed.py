@@ -38,6 +38,7 @@ from pathlib import Path
 
 from tests.support import leftovers
 from tests.support.images import BUSYBOX, VERSIONS, Image, archive
+from tests.support.machine import missing_packages
 from tests.support.waiting import wait_until
 
 ANONYMOUS = "127.0.0.1:5000"
@@ -46,24 +47,13 @@ USER = "tester"
 PASSWORD = "tutumd-test"
 # bcrypt of PASSWORD at its lowest cost, the only form that docker-registry reads.
 _HTPASSWD = f"{USER}:$2b$04$vRYHhoR3Na27z8IkKCJCEu2WVbbHFL8C6.DPFOKAAzE83rUjE11Te\n"
-_PROGRAMS = {
-    "dockerd": "docker.io",
-    "docker": "docker-cli",
-    "docker-compose": "docker-compose",
-    "docker-registry": "docker-registry",
-    "ip": "iproute2",
-    "iptables": "iptables",
-    "nsenter": "util-linux",
-}
 
 
 def missing_parts() -> str:
     """Return what this machine lacks for a bed and the command that brings it; empty if nothing."""
-    packages = [package for program, package in _PROGRAMS.items() if shutil.which(program) is None]
-    if not BUSYBOX.exists():
-        packages.append("busybox-static")
+    packages = missing_packages()
     if packages:
-        return f"the Docker test bed needs more programs: apt-get install --no-install-recommends {' '.join(packages)}"
+        return f"the Docker test bed needs: apt-get install --no-install-recommends {' '.join(packages)}"
     if os.geteuid() != 0:
         return "the Docker test bed needs root for its network namespace: sudo script/test"
     return ""

@@ -1,9 +1,13 @@
 """What no test may do: reach beyond loopback, or leave processes and threads behind; and what a skip means in CI."""
 
+import contextlib
 import ipaddress
 import os
+import signal
 import sys
 import threading
+from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 import psutil
@@ -31,13 +35,41 @@ def forbid_network_beyond_loopback() -> None:
     sys.addaudithook(audit)
 
 
-def leaks() -> list[str]:
-    """Return the child processes and threads that are still there, in words."""
-    children = psutil.Process().children(recursive=True)
-    left = [f"process {child.pid}: {child.name()}" for child in children]
-    # AnyIO and httptools threads are daemons; a thread that would hold up the exit of the interpreter is a leak.
+def end_on_sigterm() -> None:
+    """Let SIGTERM end the run as Ctrl-C does: fixtures are finished, so nothing of the test bed stays behind."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def leaks(folder: Path) -> list[str]:
+    """End what the tests left running, and return it in words.
+
+    Args:
+        folder: The run's folder for temporary files. A process that writes to it, or has its working directory there,
+            was made by a test, also when it is no child any more (the `local` engine's services outlive the server).
+    """
+    left = []
+    children = {child.pid for child in psutil.Process().children(recursive=True)}
+    for process in psutil.process_iter():
+        if process.pid != os.getpid() and (process.pid in children or _works_in(process, folder)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                left.append(f"process {process.pid}: {' '.join(process.cmdline())}")
+                process.kill()
+    # A daemon thread may sleep on; any other one would hold up the exit of the interpreter.
     threads = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
     return left + [f"thread {thread.name}" for thread in threads if not thread.daemon]
+
+
+def _works_in(process: psutil.Process, folder: Path) -> bool:
+    base = Path("/proc", str(process.pid))
+    for link in ("cwd", "fd/1", "fd/2"):
+        with contextlib.suppress(OSError):
+            if (base / link).readlink().is_relative_to(folder):
+                return True
+    return False
 
 
 def _is_loopback(host: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-BUSYBOX = Path("/bin/busybox")
+BUSYBOX = Path("/usr/bin/busybox") if Path("/usr/bin/busybox").exists() else Path("/bin/busybox")
 
 # busybox as PID 1 ignores signals for which it set no handler, so `docker stop` would need its full grace period.
 SERVE = """#!/bin/sh

@@ -1,0 +1,40 @@
+"""Which Debian packages the tests need; run as a program, it prints those that this machine lacks."""
+
+import os
+import shutil
+import subprocess
+
+# Program on PATH, and the packages that bring it: the first that this release of Debian has.
+PROGRAMS = {
+    "dockerd": ("docker.io",),
+    "docker": ("docker-cli", "docker.io"),
+    "docker-compose": ("docker-compose",),
+    "docker-registry": ("docker-registry",),
+    "busybox": ("busybox-static",),
+    "ip": ("iproute2",),
+    "iptables": ("iptables",),
+    "nsenter": ("util-linux",),
+}
+
+
+def missing_packages() -> list[str]:
+    """Return the packages to install, each once."""
+    # An ordinary user's PATH lacks the folders of half of these programs.
+    path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+    missing = [packages for program, packages in PROGRAMS.items() if shutil.which(program, path=path) is None]
+    return list(dict.fromkeys(_first_known(packages) for packages in missing))
+
+
+def _first_known(packages: tuple[str, ...]) -> str:
+    if len(packages) > 1 and shutil.which("apt-cache"):
+        for package in packages:
+            shown = subprocess.run(
+                ["apt-cache", "show", "--no-all-versions", package], capture_output=True, check=False
+            )
+            if shown.returncode == 0:
+                return package
+    return packages[0]
+
+
+if __name__ == "__main__":
+    print(" ".join(missing_packages()))
