@@ -1,0 +1,99 @@
+"""Checks credentials, and keeps them in ~/.tutum, where the clients have always looked for them."""
+
+from __future__ import annotations
+
+import base64
+import configparser
+import contextlib
+import io
+import os
+import tempfile
+from pathlib import Path
+
+import tutum
+from tutum.client import Client, current_client
+from tutum.errors import TutumApiError
+from tutum.settings import CONFIG_FILE
+
+
+def authenticate(username: str, password: str) -> None:
+    """Check a user name with a password or API key, and use them from now on.
+
+    Raises:
+        TutumAuthError: They are wrong.
+        TutumApiError: Any other failure.
+    """
+    tutum.user, tutum.apikey = get_auth(username, password)
+
+
+def get_auth(username: str, password: str, *, client: Client | None = None) -> tuple[str, str]:
+    """Check a user name with a password or API key; return the user name and an API key.
+
+    Raises:
+        TutumAuthError: They are wrong.
+        TutumApiError: Any other failure.
+    """
+    pair = base64.b64encode(f"{username}:{password}".encode()).decode()
+    body = (client or current_client()).send("GET", "auth", authorization=f"Basic {pair}").body
+    objects = body.get("objects") if isinstance(body, dict) else None
+    entry = objects[0] if isinstance(objects, list) and objects and isinstance(objects[0], dict) else {}
+    return str(entry.get("username") or username), str(entry.get("key") or password)
+
+
+def is_authenticated() -> bool:
+    """Return whether there are credentials, without checking them."""
+    return current_client().settings.authorization is not None
+
+
+def logout() -> None:
+    """Forget the credentials set in this process; those of the environment and the file remain."""
+    tutum.user = tutum.apikey = tutum.tutum_auth = None
+
+
+def save_credentials(*, user: str, apikey: str, base_url: str | None, path: Path | None = None) -> Path:
+    """Write credentials to the file, which only its owner can read at any moment; keep its other entries.
+
+    Args:
+        base_url: Server to use from now on; None leaves what the file says.
+        path: Default: ~/.tutum.
+
+    Returns:
+        The file that was written.
+
+    Raises:
+        TutumApiError: It could not be written.
+    """
+    target = Path(os.path.realpath((path or Path(CONFIG_FILE)).expanduser()))
+    config = configparser.ConfigParser(interpolation=None)
+    with contextlib.suppress(OSError, UnicodeDecodeError, configparser.Error):
+        config.read_string(target.read_text(encoding="utf-8"))
+    if not config.has_section("auth"):
+        config.add_section("auth")
+    config.remove_option("auth", "basic_auth")  # the later clients' form, which would win
+    config.set("auth", "user", user)
+    config.set("auth", "apikey", apikey)
+    if base_url is not None:
+        if not config.has_section("server"):
+            config.add_section("server")
+        config.set("server", "base_url", base_url)
+    text = io.StringIO()
+    config.write(text)
+    try:
+        _replace_private(target, text.getvalue())
+    except OSError as error:
+        raise TutumApiError(f"cannot write {target}: {error.strerror}") from error
+    return target
+
+
+def _replace_private(target: Path, text: str) -> None:
+    # mkstemp creates the file with mode 0600; the rename puts it in place in one step.
+    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f"{target.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).replace(target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,43 @@
+"""What the SDK raises: one class for each thing that a caller can do about it."""
+
+from __future__ import annotations
+
+
+class TutumApiError(Exception):
+    """The API refused a request, or its answer made no sense.
+
+    Attributes:
+        message: What the server said, in one sentence.
+        status: HTTP status of the answer; None if there was none.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, request: str | None = None) -> None:
+        """Describe a failed request.
+
+        Args:
+            request: Method and path, without anything secret in it.
+        """
+        self.message = message
+        self.status = status
+        context = ", ".join(part for part in (f"HTTP {status}" if status else "", request or "") if part)
+        super().__init__(f"{message} ({context})" if context else message)
+
+
+class TutumAuthError(TutumApiError):
+    """The credentials are missing or wrong (HTTP 401)."""
+
+
+class TutumConnectionError(TutumApiError):
+    """The server could not be reached, or did not answer in time."""
+
+
+class ObjectNotFound(TutumApiError):
+    """No object has this UUID, UUID prefix or name."""
+
+
+class NonUniqueIdentifier(TutumApiError):
+    """Several objects have this UUID prefix or name."""
+
+
+class ActionTimeoutError(TutumApiError, TimeoutError):
+    """An action was not over when the time given to wait for it was."""

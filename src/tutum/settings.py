@@ -1,0 +1,118 @@
+"""Finds out which server to talk to and as whom: arguments, module attributes, environment, file."""
+
+from __future__ import annotations
+
+import configparser
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tutum.errors import TutumApiError
+
+DEFAULT_BASE_URL = "http://127.0.0.1:8000/api/v1/"
+CONFIG_FILE = "~/.tutum"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What one place says about server and user; None where it says nothing."""
+
+    user: str | None = None
+    apikey: str | None = field(default=None, repr=False)
+    authorization: str | None = field(default=None, repr=False)
+    base_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """A server and the credentials for it.
+
+    Attributes:
+        base_url: Root of the API; ends in a slash.
+        authorization: The Authorization header; None without credentials.
+    """
+
+    base_url: str
+    authorization: str | None = field(default=None, repr=False)
+
+
+def settings_of(sources: Sequence[Source]) -> Settings:
+    """Merge `sources`, the first of which wins.
+
+    A whole header counts as soon as it is met, unless an earlier source named a user or a key.
+
+    Raises:
+        TutumApiError: The URL or the credentials cannot be used.
+    """
+    base_url = next((source.base_url for source in sources if source.base_url), DEFAULT_BASE_URL)
+    return Settings(base_url=normal_base_url(base_url), authorization=_authorization_of(sources))
+
+
+def _authorization_of(sources: Sequence[Source]) -> str | None:
+    user: str | None = None
+    apikey: str | None = None
+    for source in sources:
+        if source.authorization and user is None and apikey is None:
+            return _header_value(source.authorization)
+        user = user or source.user or None
+        apikey = apikey or source.apikey or None
+        if user and apikey:
+            return _header_value(f"ApiKey {user.strip()}:{apikey.strip()}")
+    return None
+
+
+def _header_value(text: str) -> str:
+    if any(ord(character) < 32 or ord(character) == 127 for character in text.strip()):
+        raise TutumApiError("user or API key contains a control character; check where they are set")
+    return text.strip()
+
+
+def normal_base_url(url: str) -> str:
+    """Return `url` with a slash at the end, and with /api/v1/ where it has no path.
+
+    Raises:
+        TutumApiError: It is not an http or https URL.
+    """
+    text = url.strip()
+    wanted = "the server's URL must look like http://HOST:PORT/api/v1/; check TUTUM_BASE_URL"
+    parts = urlsplit(text)
+    try:
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError as error:  # the port is not a number
+        raise TutumApiError(wanted) from error
+    if not usable:
+        raise TutumApiError(wanted)
+    if parts.path in {"", "/"}:
+        return text.rstrip("/") + "/api/v1/"
+    return text.rstrip("/") + "/"
+
+
+def source_of_environment(environment: Mapping[str, str]) -> Source:
+    """Read the TUTUM_* variables that the clients have always read."""
+    rest_host = environment.get("TUTUM_REST_HOST", "").rstrip("/")
+    return Source(
+        user=environment.get("TUTUM_USER"),
+        apikey=environment.get("TUTUM_APIKEY"),
+        authorization=environment.get("TUTUM_AUTH"),
+        base_url=environment.get("TUTUM_BASE_URL") or (f"{rest_host}/api/v1/" if rest_host else None),
+    )
+
+
+def source_of_file(path: Path) -> Source:
+    """Read an INI file with user and apikey (or basic_auth) in [auth], and base_url in [server].
+
+    A file that is absent or unreadable says nothing.
+    """
+    config = configparser.ConfigParser(interpolation=None)
+    try:
+        config.read_string(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, configparser.Error):
+        return Source()
+    basic = config.get("auth", "basic_auth", fallback=None)
+    return Source(
+        user=config.get("auth", "user", fallback=None),
+        apikey=config.get("auth", "apikey", fallback=None),
+        authorization=f"Basic {basic}" if basic else None,
+        base_url=config.get("server", "base_url", fallback=None),
+    )
