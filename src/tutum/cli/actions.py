@@ -1,0 +1,68 @@
+"""`tutum action`: shows what was done to services."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Annotated
+
+import typer
+
+from tutum.action import Action
+from tutum.cli.dates import age
+from tutum.cli.options import AsJson, Quiet
+from tutum.cli.output import print_resources
+from tutum.cli.tables import Column, print_table
+from tutum.identifiers import Utils
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command("list")
+def list_actions(
+    service: Annotated[str | None, typer.Option("--service", metavar="SERVICE", help="Only of this service.")] = None,
+    state: Annotated[str | None, typer.Option("--status", "-s", metavar="STATE", help="Such as Failed.")] = None,
+    last: Annotated[int, typer.Option("--last", min=1, metavar="N", help="How many, the newest first.")] = 25,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """List actions, the newest first."""
+    of_service = Utils.fetch_remote_service(service).resource_uri if service is not None else None
+    found = Action.iterate(object=of_service, state=state, limit=min(last, 100))
+    actions = list(islice(found, last))
+    if as_json:
+        print_resources(actions, as_array=True)
+        return
+    if quiet:
+        for action in actions:
+            print(action.uuid)
+        return
+    columns = [
+        Column(heading="UUID", short=8),
+        Column(heading="ACTION"),
+        Column(heading="STATE"),
+        Column(heading="SERVICE", short=8),
+        Column(heading="STARTED"),
+        Column(heading="CALLS"),
+        Column(heading="REASON", least=6),
+    ]
+    rows = [
+        [
+            action.uuid,
+            action.action,
+            action.state,
+            action.object.strip("/").rpartition("/")[2],
+            age(action.start_date),
+            str(action.deliveries),
+            " ".join((action.reason or "").split()),
+        ]
+        for action in actions
+    ]
+    print_table(columns, rows)
+
+
+@app.command("inspect")
+def inspect_actions(
+    actions: Annotated[list[str], typer.Argument(metavar="ACTION", help="UUID, or the start of it.")],
+) -> None:
+    """Print all that is known about actions, as JSON."""
+    print_resources([Utils.fetch_remote_action(identifier) for identifier in actions], as_array=False)

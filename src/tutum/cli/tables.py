@@ -1,0 +1,91 @@
+"""Tables that fit the terminal; in a pipe they are plain and complete."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tutum.cli.output import printable
+
+_GAP = "  "
+_STYLES = {"Running": "green", "Success": "green", "Failed": "red", "Partly running": "yellow", "In progress": "yellow"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        least: Width that it may be cut down to; None: it is never cut.
+        short: Width that it is cut to, without an ellipsis, as soon as the table is too wide.
+    """
+
+    heading: str
+    least: int | None = None
+    short: int | None = None
+
+
+def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    """Print `rows` below the columns' headings."""
+    cells = [[printable(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        _print_to_terminal(columns, cells, terminal_width=shutil.get_terminal_size().columns)
+        return
+    for line in plain_lines(columns, cells):
+        print(line)
+
+
+def plain_lines(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table in which nothing is cut."""
+    table = [[column.heading for column in columns], *rows]
+    widths = [max(len(row[index]) for row in table) for index in range(len(columns))]
+    return [
+        _GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()  # no trailing blanks
+        for row in table
+    ]
+
+
+def fitted_widths(columns: Sequence[Column], natural: Sequence[int], terminal_width: int) -> list[int]:
+    """Return the columns' widths for a terminal; the sum is too large only where nothing more may be cut.
+
+    Args:
+        natural: Width of the widest cell of each column, heading included.
+    """
+    widths = list(natural)
+    room = terminal_width - len(_GAP) * (len(columns) - 1)
+    if sum(widths) > room:
+        widths = [
+            width if column.short is None else max(column.short, len(column.heading))
+            for column, width in zip(columns, widths, strict=True)
+        ]
+    while sum(widths) > room:
+        cuttable = [
+            (width, index)
+            for index, (column, width) in enumerate(zip(columns, widths, strict=True))
+            if column.least is not None and width > max(column.least, len(column.heading))
+        ]
+        if not cuttable:
+            break
+        widths[max(cuttable)[1]] -= 1
+    return widths
+
+
+def _print_to_terminal(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, terminal_width: int) -> None:
+    from rich.cells import cell_len  # slow to load, and not needed in a pipe
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    natural = [
+        max([len(column.heading), *(cell_len(row[index]) for row in rows)]) for index, column in enumerate(columns)
+    ]
+    widths = fitted_widths(columns, natural, terminal_width)
+    table = Table(box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), header_style="bold")
+    for column, width in zip(columns, widths, strict=True):
+        overflow = "crop" if column.short is not None else "ellipsis"
+        table.add_column(column.heading, width=width, no_wrap=True, overflow=overflow)  # type: ignore[arg-type]  # a literal of two
+    for row in rows:
+        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+    Console(width=max(terminal_width, sum(widths) + len(_GAP) * len(columns))).print(table)
