@@ -1,11 +1,13 @@
 """Fixtures for every room of the tests, and the rules that hold for all of them."""
 
+import signal
 from collections.abc import Generator, Iterator
 
 import pytest
 
 from tests.support import guards
 from tests.support.docker_bed import DockerBed, missing_parts
+from tests.support.server import LiveServer
 
 
 def pytest_configure() -> None:
@@ -49,3 +51,13 @@ def clean_bed(docker_bed: DockerBed) -> Iterator[DockerBed]:
     """The same engine for one test; what the test made in it is removed afterwards, and its faults are ended."""
     yield docker_bed
     docker_bed.clean()
+
+
+@pytest.fixture(scope="session")
+def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """A real server process with the `local` engine; `tests/support/server.py` has its verbs."""
+    server = LiveServer(tmp_path_factory.mktemp("live-server"), "--engine", "local")
+    server.start()
+    yield server
+    server.terminate_services()
+    assert server.stop() in (0, -signal.SIGTERM)

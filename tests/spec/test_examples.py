@@ -1,0 +1,179 @@
+"""Every example of the specification runs, as it is written, against a live server, and does what the text says."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.spec.examples import Example, example, examples, specification
+from tests.support.server import Answer, LiveServer
+
+LIST = "List all webhooks"
+CREATE = "Create a new webhook handler"
+GET = "Get an existing webhook handler"
+DELETE = "Delete a webhook handler"
+CALL = "Call a webhook handler"
+SECTIONS = {
+    "Service Webhooks handlers": ["json"],
+    LIST: ["python", "http", "shell"],
+    CREATE: ["python", "http", "shell"],
+    GET: ["http"],
+    DELETE: ["python", "http", "shell"],
+    CALL: ["python", "http"],
+}
+
+
+class Subject:
+    """The service and the handler that an example is run about, and what became of them."""
+
+    def __init__(self, server: LiveServer, service: str) -> None:
+        self.server = server
+        self.service = service
+        self.path = f"/api/v1/service/{service}/webhook/handler/"
+        self.handler = server.add_handler(service, "docker_webhook")
+
+    def handlers(self) -> list[dict[str, Any]]:
+        return list(self.server.request("GET", self.path).json["objects"])
+
+    def created(self) -> list[dict[str, Any]]:
+        """Return the handlers that an example added."""
+        return [each for each in self.handlers() if each["uuid"] != self.handler]
+
+    def run(self, one: Example) -> "subprocess.CompletedProcess[str]":
+        """Run a Python or shell example as a user would, and return the finished process."""
+        text = one.about(self.service, self.handler)
+        python = [sys.executable, "-W", "error", "-c", _INTERACTIVE, text]
+        command = python if one.language == "python" else ["sh", "-euc", text]
+        return subprocess.run(
+            command, env=self.server.client_environment, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    def send(self, one: Example) -> Answer:
+        """Send an HTTP example as it stands: line ends become CRLF, and a body gets its Content-Length."""
+        head, _, body = one.about(self.service, self.handler).partition("\n\n")
+        content = body.strip().encode()
+        lines = head.strip().splitlines() + ([f"Content-Length: {len(content)}"] if content else [])
+        return self.server.send("\r\n".join([*lines, "", ""]).encode() + content)
+
+
+# As an interactive Python does: statement by statement, printing the value of each expression.
+_INTERACTIVE = """
+import ast, sys
+tree = ast.parse(sys.argv[1])
+scope = {}
+for statement in tree.body:
+    exec(compile(ast.Interactive([statement]), "example", "single"), scope)
+"""
+
+
+@pytest.fixture(scope="module")
+def service(live_server: LiveServer) -> str:
+    return live_server.run_service("specification", containers=1)
+
+
+@pytest.fixture
+def subject(live_server: LiveServer, service: str) -> Iterator[Subject]:
+    made = Subject(live_server, service)
+    yield made
+    for each in made.handlers():
+        live_server.request("DELETE", each["resource_uri"])
+
+
+def test_no_example_of_the_text_is_left_out() -> None:
+    found: dict[str, list[str]] = {}
+    for each in examples():
+        found.setdefault(each.section, []).append(each.language)
+    assert found == SECTIONS
+    assert specification().count("```") == 2 * len(examples())
+
+
+def test_a_handler_looks_like_the_example(subject: Subject) -> None:
+    shown = json.loads(example("Service Webhooks handlers", "json").text)
+    (ours,) = subject.handlers()
+    assert shown.keys() <= ours.keys()
+    service, handler = shown["resource_uri"].split("/")[4], shown["resource_uri"].split("/")[7]
+    expected = json.dumps(shown).replace(service, subject.service).replace(handler, subject.handler)
+    assert {key: ours[key] for key in shown} == json.loads(expected)
+
+
+@pytest.mark.parametrize("language", ["python", "http", "shell"])
+def test_list_shows_the_handlers_of_the_service(subject: Subject, language: str) -> None:
+    one = example(LIST, language)
+    if language == "http":
+        answer = subject.send(one)
+        assert answer.status == 200
+        assert answer.json["objects"] == subject.handlers()
+    else:
+        done = subject.run(one)
+        assert (done.returncode, done.stderr) == (0, "")
+        # The SDK's objects show the beginning of the UUID: the whole of it is a credential.
+        assert subject.handler[:8] in done.stdout
+        assert "docker_webhook" in done.stdout
+
+
+@pytest.mark.parametrize("language", ["python", "http", "shell"])
+def test_create_makes_a_handler_of_that_name(subject: Subject, language: str) -> None:
+    one = example(CREATE, language)
+    if language == "http":
+        answer = subject.send(one)
+        assert answer.status == 201
+        assert answer.json == subject.created()[0]
+    else:
+        done = subject.run(one)
+        assert (done.returncode, done.stderr) == (0, "")
+    (created,) = subject.created()
+    assert (created["name"], created["operation"]) == ("mywebhook_name", "REDEPLOY")
+
+
+def test_get_answers_the_handler(subject: Subject) -> None:
+    answer = subject.send(example(GET, "http"))
+    assert answer.status == 200
+    assert [answer.json] == subject.handlers()
+
+
+@pytest.mark.parametrize("language", ["python", "http", "shell"])
+def test_delete_revokes_the_handler(subject: Subject, language: str) -> None:
+    one = example(DELETE, language)
+    if language == "http":
+        assert subject.send(one).status == 204
+    else:
+        done = subject.run(one)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert subject.handlers() == []
+    called = subject.server.request("POST", f"{subject.path}{subject.handler}/call/", authorization=None)
+    assert called.status == 404
+
+
+@pytest.mark.parametrize("language", ["python", "http"])
+def test_call_redeploys_the_service(subject: Subject, language: str) -> None:
+    before = subject.server.service(subject.service)["containers"]
+    one = example(CALL, language)
+    if language == "http":
+        answer = subject.send(one)
+        assert answer.status == 202
+        uri = answer.headers["x-tutum-action-uri"]
+    else:
+        done = subject.run(one)
+        assert (done.returncode, done.stderr) == (0, "")
+        uri = subject.server.request("GET", "/api/v1/action/?limit=1").json["objects"][0]["resource_uri"]
+    assert subject.server.wait_for_action(uri)["state"] == "Success"
+    after = subject.server.service(subject.service)["containers"]
+    assert len(after) == len(before)
+    assert not set(after) & set(before)
+
+
+def test_call_with_a_number_adds_so_many_containers(subject: Subject) -> None:
+    sentence = next(line for line in specification().splitlines() if line.startswith("Executes the webhook."))
+    path = sentence.split("`")[3]
+    adding = subject.server.add_handler(subject.service, "more", "SCALEUP")
+    before = subject.server.service(subject.service)["target_num_containers"]
+    ours = path.replace(path.split("/")[4], subject.service).replace(path.split("/")[7], adding)
+    answer = subject.server.request("POST", ours, authorization=None)
+    assert answer.status == 202
+    assert subject.server.wait_for_action(answer.headers["x-tutum-action-uri"])["state"] == "Success"
+    subject.server.wait_for_service(
+        subject.service, target_num_containers=before + 3, running_num_containers=before + 3
+    )

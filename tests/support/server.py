@@ -1,0 +1,204 @@
+"""A real `tutumd serve` process on a free port of loopback, with the credentials of the specification's examples."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support.waiting import wait_until
+
+USER = "username"
+APIKEY = "apikey"
+BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the server answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class LiveServer:
+    """One server over one data folder; it can be killed and started again on the same port.
+
+    Args:
+        folder: For the data, the log, and the home of programs that talk to the server.
+        options: Of `tutumd serve`, for example `("--engine", "local")`.
+        environment: Added to the process environment, for example that of a Docker test bed.
+    """
+
+    def __init__(self, folder: Path, *options: str, environment: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._options = options
+        self._environment = dict(environment or {})
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def client_environment(self) -> dict[str, str]:
+        """The environment of a client program: this server, the examples' user, and an empty home."""
+        home = self.folder / "home"
+        home.mkdir(exist_ok=True)
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("TUTUM")}
+        return inherited | {
+            "HOME": str(home),
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "TUTUM_USER": USER,
+            "TUTUM_APIKEY": APIKEY,
+            "TUTUM_BASE_URL": f"{self.url}/api/v1/",
+        }
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "server.log").read_text(errors="replace")
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the server is not running"
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("TUTUM")}
+        credentials = {"TUTUMD_ADMIN_USER": USER, "TUTUMD_ADMIN_APIKEY": APIKEY}
+        address = ["--host", "127.0.0.1", "--port", str(self.port), "--data-dir", str(self.data)]
+        with (self.folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(BIN / "tutumd"), "serve", *address, *self._options],
+                env=inherited | self._environment | credentials,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        wait_until(self._answers, f"the server answers; {self.folder}/server.log", timeout_s=30)
+
+    def stop(self) -> int:
+        """Stop the server as a service manager would, and return its exit code."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill the server with SIGKILL."""
+        self._end(signal.SIGKILL)
+
+    def request(self, method: str, path: str, body: object = None, *, authorization: str | None = "") -> Answer:
+        """Send one request as the examples' user, or with another `authorization`, or with none.
+
+        Args:
+            body: Sent as JSON; None sends no body.
+        """
+        headers = {"Accept": "application/json"}
+        if authorization is not None:
+            headers["Authorization"] = authorization or f"ApiKey {USER}:{APIKEY}"
+        content = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            content = json.dumps(body).encode()
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, path, content, headers)
+            return _read(connection.getresponse())
+        finally:
+            connection.close()
+
+    def send(self, raw: bytes) -> Answer:
+        """Send bytes as they are over a connection of their own, and read one answer."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+            connection.sendall(raw)
+            response = http.client.HTTPResponse(connection, method=raw.split(b" ", 1)[0].decode())
+            response.begin()
+            with response:
+                return _read(response)
+
+    def run_service(self, name: str, run_command: str = "sleep 600", containers: int = 1) -> str:
+        """Create a service of the `local` engine, start it, wait until it runs, and return its UUID."""
+        definition = {"name": name, "image": "none", "run_command": run_command, "target_num_containers": containers}
+        created = self.request("POST", "/api/v1/service/", definition)
+        assert created.status == 201, created
+        uuid = str(created.json["uuid"])
+        assert self.request("POST", f"/api/v1/service/{uuid}/start/").status == 202
+        self.wait_for_service(uuid, state="Running", running_num_containers=containers)
+        return uuid
+
+    def service(self, uuid: str) -> dict[str, Any]:
+        return dict(self.request("GET", f"/api/v1/service/{uuid}/").json)
+
+    def wait_for_service(self, uuid: str, timeout_s: float = 30, **fields: object) -> None:
+        """Wait until the service shows these values."""
+        wait_until(lambda: fields.items() <= self.service(uuid).items(), f"{fields}", timeout_s=timeout_s)
+
+    def add_handler(self, service: str, name: str = "hook", operation: str = "REDEPLOY") -> str:
+        """Create a webhook handler and return its UUID."""
+        path = f"/api/v1/service/{service}/webhook/handler/"
+        created = self.request("POST", path, {"name": name, "operation": operation})
+        assert created.status == 201, created
+        return str(created.json["uuid"])
+
+    def wait_for_action(self, path: str, timeout_s: float = 60) -> dict[str, Any]:
+        """Wait until an action has ended, and return it."""
+
+        def ended() -> dict[str, Any] | None:
+            action = dict(self.request("GET", path).json)
+            return action if action["state"] in ("Success", "Failed", "Canceled") else None
+
+        action = wait_until(ended, f"{path} ends", timeout_s=timeout_s)
+        assert action is not None
+        return action
+
+    def terminate_services(self) -> None:
+        """Terminate every service that the server made: they outlive it otherwise."""
+        for service in self.request("GET", "/api/v1/service/?limit=100").json["objects"]:
+            self.request("DELETE", service["resource_uri"])
+        wait_until(self._nothing_runs, "all services are terminated")
+
+    def _nothing_runs(self) -> bool:
+        services = self.request("GET", "/api/v1/service/?limit=100").json["objects"]
+        return all(service["state"] == "Terminated" for service in services)
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise RuntimeError(f"the server exited with {self._process.returncode}: {self.log[-3000:]}")
+        try:
+            return self.request("GET", "/healthz").status == 200
+        except OSError:
+            return False
+
+    def _end(self, how: signal.Signals) -> int:
+        assert self._process is not None, "the server is not running"
+        process, self._process = self._process, None
+        process.send_signal(how)
+        try:
+            return process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _read(response: http.client.HTTPResponse) -> Answer:
+    body = response.read()
+    return Answer(status=response.status, headers={k.lower(): v for k, v in response.getheaders()}, body=body)
