@@ -211,7 +211,7 @@ class Service:
     """One service as the store knows it.
 
     Attributes:
-        owner: Name of the user whom it belongs to; None means the first admin.
+        owner: Name of the user whom it belongs to.
         bound: False while its engine does not show it.
         target: Containers that it should have, also while an action still works towards that.
         definition: What to run; only for services of the local engine.
@@ -223,7 +223,7 @@ class Service:
     selector: str
     name: str
     stack: str
-    owner: str | None
+    owner: str
     bound: bool
     state: ServiceState
     target: int

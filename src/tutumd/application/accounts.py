@@ -1,0 +1,56 @@
+"""Who somebody is, and making keys."""
+
+import hashlib
+import secrets
+
+from tutumd.errors import InvalidInputError, UnauthorizedError
+from tutumd.model import User
+from tutumd.ports import Accounts
+
+KEY_PREFIX = "tutumd_"
+"""What generated keys begin with, so that scanners for leaked secrets can know them."""
+
+MIN_KEY_LENGTH = 6
+HINT_LENGTH = 12
+
+
+def authenticate(accounts: Accounts, user_name: str, key: str) -> User:
+    """Find the user of a name and key. Raises UnauthorizedError, with one text for whatever is wrong."""
+    user = accounts.user_by_key(hash_key(key)) if user_name and key else None
+    if user is None or user.name != user_name:
+        raise UnauthorizedError("wrong user or API key")
+    return user
+
+
+def add_user(accounts: Accounts, name: str, *, is_admin: bool) -> User:
+    """Add a user. Raises InvalidInputError for a name that an Authorization header cannot carry."""
+    if not 1 <= len(name) <= 100 or not name.isprintable() or any(char in " :\\" for char in name):
+        raise InvalidInputError(
+            "a user's name must be 1 to 100 printable characters without space, colon and backslash"
+        )
+    return accounts.add_user(name, is_admin=is_admin)
+
+
+def add_key(accounts: Accounts, user_name: str) -> str:
+    """Make a key for a user and answer it: it is shown once, only its SHA-256 is stored."""
+    key = generate_key()
+    store_key(accounts, user_name, key)
+    return key
+
+
+def store_key(accounts: Accounts, user_name: str, key: str) -> None:
+    """Store a key that was chosen elsewhere. Raises InvalidInputError for one that is hardly a secret."""
+    if len(key) < MIN_KEY_LENGTH or not key.isprintable() or " " in key:
+        raise InvalidInputError(f"an API key must be {MIN_KEY_LENGTH} or more printable characters without spaces")
+    hint = key[:HINT_LENGTH] if key.startswith(KEY_PREFIX) else f"#{hash_key(key)[:8]}"
+    accounts.add_key(user_name, key_sha256=hash_key(key), hint=hint)
+
+
+def generate_key() -> str:
+    """Make a key of 160 random bits."""
+    return KEY_PREFIX + secrets.token_hex(20)
+
+
+def hash_key(key: str) -> str:
+    """Hash a key for storing and finding it. Keys are long and random, so a plain hash is enough."""
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()

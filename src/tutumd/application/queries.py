@@ -1,0 +1,67 @@
+"""The filters and pages of lists: what is allowed, and reading it strictly."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from tutumd.errors import InvalidInputError
+from tutumd.model import Query
+
+MAX_LIMIT = 100
+DEFAULT_LIMIT = 25
+_MAX_OFFSET = 2**31
+
+SERVICE_FILTERS = frozenset({"uuid", "uuid__startswith", "name", "state", "stack", "stack__name"})
+CONTAINER_FILTERS = frozenset({"uuid", "uuid__startswith", "name", "state", "service", "service__stack__name"})
+HANDLER_FILTERS = frozenset({"uuid", "uuid__startswith", "name"})
+ACTION_FILTERS = frozenset(
+    {"uuid", "uuid__startswith", "state", "object"}
+    | {f"{side}_date__{test}" for side in ("start", "end") for test in ("gte", "lte")}
+)
+
+
+def parse_query(parameters: Iterable[tuple[str, str]], allowed: frozenset[str]) -> Query:
+    """Read the query string of a list.
+
+    A filter that is not known is refused: ignoring it would show, and let clients delete, what was not asked for.
+
+    Raises:
+        InvalidInputError: Unknown or repeated parameter, bad page or date.
+    """
+    filters: dict[str, str] = {}
+    for name, value in parameters:
+        if name not in allowed and name not in ("limit", "offset"):
+            known = ", ".join(sorted(allowed | {"limit", "offset"}))
+            raise InvalidInputError(f"unknown filter {name[:50]!r}: this list knows {known}")
+        if name in filters:
+            raise InvalidInputError(f"{name} is given twice: give it once")
+        filters[name] = _value(name, value)
+    limit = _number("limit", filters.pop("limit", str(DEFAULT_LIMIT)), 1, MAX_LIMIT)
+    offset = _number("offset", filters.pop("offset", "0"), 0, _MAX_OFFSET)
+    return Query(filters=filters, limit=limit, offset=offset)
+
+
+def _value(name: str, value: str) -> str:
+    if "\0" in value:
+        raise InvalidInputError(f"{name} must not contain a NUL character")
+    if "_date__" in name:
+        return _date(name, value)
+    if name in ("service", "object") and value.endswith("/"):
+        return value.rstrip("/").rpartition("/")[2]
+    return value
+
+
+def _number(name: str, text: str, low: int, high: int) -> int:
+    if text.isascii() and text.isdigit() and len(text) <= len(str(high)) and low <= int(text) <= high:
+        return int(text)
+    raise InvalidInputError(f"{name} must be a whole number from {low} to {high}, got {text[:30]!r}")
+
+
+def _date(name: str, text: str) -> str:
+    for parse in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            parsed = parse(text)
+        except ValueError:
+            continue
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).isoformat()
+    raise InvalidInputError(f"{name} must be a date such as 2015-10-13T11:01:43Z, got {text[:50]!r}")

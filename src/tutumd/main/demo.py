@@ -1,0 +1,93 @@
+"""`--demo`: a service `hello` of two processes with two webhook handlers, ready to be called."""
+
+import os
+import time
+from pathlib import Path
+
+import structlog
+
+from tutumd.application import accounts, handlers, services
+from tutumd.errors import TutumdError
+from tutumd.model import Handler, Operation, Origin, Query, Service, ServiceState, User, Verb
+from tutumd.ports import Store
+from tutumd.web.render import handler_fields
+
+SERVICE = "hello"
+COMMAND = 'while :; do echo "hello from $TUTUM_CONTAINER_NAME"; sleep 5; done'
+WAIT_S = 30.0
+_log = structlog.get_logger(__name__)
+
+
+def run(store: Store, data_dir: Path, address: str, max_containers: int) -> None:
+    """Make what is missing of the demo, wait until it runs, and print how to call it."""
+    try:
+        admin = next(user for user in store.users() if user.is_admin)
+        key = read_or_make_key(data_dir)
+        _ensure_key(store, admin, key)
+        service = _ensure_service(store, admin, max_containers)
+        redeploy, scale_up = (_ensure_handler(store, admin, service, operation) for operation in Operation)
+        _wait_until_it_runs(store, admin, service)
+    except TutumdError as error:
+        _log.error("the demo could not be set up", error=str(error))
+        return
+    lines = [
+        f"The service '{SERVICE}' runs. Call its webhook handlers:",
+        "",
+        f"  user:    {admin.name}",
+        f"  API key: {key}",
+        "",
+        "  redeploy it:",
+        f"  curl -X POST {address}{handler_fields(redeploy)['url']}",
+        "",
+        "  add a container (…/call/3/ adds three):",
+        f"  curl -X POST {address}{handler_fields(scale_up)['url']}",
+    ]
+    print("\n".join(lines), flush=True)
+
+
+def read_or_make_key(data_dir: Path) -> str:
+    """Read the demo's API key, or make one: a file that only its owner reads."""
+    path = data_dir / "demo-apikey"
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text(encoding="ascii").strip()
+    key = accounts.generate_key()
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(key + "\n")
+    return key
+
+
+def _ensure_key(store: Store, admin: User, key: str) -> None:
+    if store.user_by_key(accounts.hash_key(key)) is None:
+        accounts.store_key(store, admin.name, key)
+
+
+def _ensure_service(store: Store, admin: User, max_containers: int) -> Service:
+    found = store.services(admin, Query(filters={"name": SERVICE}, limit=100)).objects
+    for service in found:
+        if service.definition is not None:
+            return service
+    wishes = services.Wishes(name=SERVICE, image="demo", run_command=COMMAND, target=2, autorestart="ALWAYS")
+    return services.create(store, admin, wishes, max_containers=max_containers)
+
+
+def _ensure_handler(store: Store, admin: User, service: Service, operation: Operation) -> Handler:
+    for handler in store.handlers(admin, service.uuid, Query(limit=100)).objects:
+        if handler.operation is operation:
+            return handler
+    return handlers.create(store, admin, service.uuid, [(f"demo {operation.value.lower()}", operation.value)])[0]
+
+
+def _wait_until_it_runs(store: Store, admin: User, service: Service) -> None:
+    asked = False
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
+        service = store.service(admin, service.uuid)
+        if service.state is ServiceState.RUNNING:
+            return
+        if service.state in (ServiceState.STOPPED, ServiceState.NOT_RUNNING) and not asked:
+            store.submit(service.uuid, Verb.START, target=None, origin=Origin(address="", user_agent="tutumd --demo"))
+            asked = True
+        time.sleep(0.05)
+    raise TutumdError(f"service {SERVICE!r} does not run after {WAIT_S:.0f} s: see tutum action list")

@@ -1,0 +1,1 @@
+"""The store: users, services, handlers, actions and the queue in SQLite, by SQLAlchemy Core."""

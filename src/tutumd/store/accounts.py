@@ -1,0 +1,95 @@
+"""Users and API keys."""
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from tutumd.errors import ConflictError, NotFoundError
+from tutumd.model import ApiKey, User
+from tutumd.ports import Clock
+from tutumd.store.database import Database
+from tutumd.store.rows import Row, new_uuid
+from tutumd.store.tables import api_keys, users
+
+
+class SqlAccounts:
+    """Accounts of ports.py."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        """Take the database and the clock."""
+        self._database = database
+        self._clock = clock
+
+    def user_by_key(self, key_sha256: str) -> User | None:
+        """See ports.py."""
+        with self._database.read() as connection:
+            row = connection.execute(
+                sa.select(users)
+                .join(api_keys, api_keys.c.user_uuid == users.c.uuid)
+                .where(api_keys.c.key_sha256 == key_sha256)
+            ).first()
+        return None if row is None else _user(row)
+
+    def users(self) -> tuple[User, ...]:
+        """See ports.py."""
+        with self._database.read() as connection:
+            return tuple(_user(row) for row in connection.execute(sa.select(users).order_by(users.c.seq)))
+
+    def add_user(self, name: str, *, is_admin: bool) -> User:
+        """See ports.py."""
+        user = User(uuid=new_uuid(), name=name, is_admin=is_admin, created=self._clock())
+        try:
+            with self._database.write() as connection:
+                connection.execute(
+                    sa.insert(users).values(uuid=user.uuid, name=name, is_admin=is_admin, created=user.created)
+                )
+        except IntegrityError as error:
+            raise ConflictError(f"there is a user {name!r} already") from error
+        return user
+
+    def remove_user(self, name: str) -> None:
+        """See ports.py."""
+        with self._database.write() as connection:
+            row = connection.execute(sa.select(users).where(users.c.name == name)).first()
+            if row is None:
+                raise NotFoundError(f"there is no user {name!r}")
+            admins = connection.execute(sa.select(sa.func.count()).where(users.c.is_admin)).scalar_one()
+            if row.is_admin and admins == 1:
+                raise ConflictError(f"{name!r} is the last admin: add another one first (tutumd user add --admin)")
+            connection.execute(sa.delete(users).where(users.c.uuid == row.uuid))
+
+    def add_key(self, user_name: str, *, key_sha256: str, hint: str) -> None:
+        """See ports.py."""
+        with self._database.write() as connection:
+            owner = connection.execute(sa.select(users.c.uuid).where(users.c.name == user_name)).scalar()
+            if owner is None:
+                raise NotFoundError(f"there is no user {user_name!r}: add it with tutumd user add {user_name}")
+            connection.execute(
+                sa.insert(api_keys).values(key_sha256=key_sha256, user_uuid=owner, hint=hint, created=self._clock())
+            )
+
+    def keys(self, user_name: str | None = None) -> tuple[ApiKey, ...]:
+        """See ports.py."""
+        statement = (
+            sa.select(users.c.name, api_keys.c.hint, api_keys.c.created)
+            .join(users, users.c.uuid == api_keys.c.user_uuid)
+            .order_by(api_keys.c.created)
+        )
+        if user_name is not None:
+            statement = statement.where(users.c.name == user_name)
+        with self._database.read() as connection:
+            return tuple(
+                ApiKey(user_name=row.name, hint=row.hint, created=row.created) for row in connection.execute(statement)
+            )
+
+    def revoke_keys(self, name: str) -> int:
+        """See ports.py."""
+        of_user = api_keys.c.user_uuid == sa.select(users.c.uuid).where(users.c.name == name).scalar_subquery()
+        with self._database.write() as connection:
+            revoked = connection.execute(sa.delete(api_keys).where(of_user)).rowcount
+            if not revoked:
+                revoked = connection.execute(sa.delete(api_keys).where(api_keys.c.hint == name)).rowcount
+        return revoked
+
+
+def _user(row: Row) -> User:
+    return User(uuid=row.uuid, name=row.name, is_admin=row.is_admin, created=row.created)

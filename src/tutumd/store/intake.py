@@ -1,0 +1,145 @@
+"""The intake: one writer that commits the calls that arrive together in one transaction."""
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import Future
+from queue import Empty, Full, Queue
+from threading import Thread
+
+import sqlalchemy as sa
+
+from tutumd.errors import NotFoundError, TutumdError, UnavailableError
+from tutumd.model import Accepted, Call, Verb
+from tutumd.ports import Clock
+from tutumd.store import pending
+from tutumd.store.database import Database
+from tutumd.store.rows import NOT_FOUND, Row, handler_from
+from tutumd.store.signal import Signal
+from tutumd.store.tables import deliveries, handlers, services
+
+MAX_BATCH = 256
+MAX_WAITING = 10_000
+
+_log = logging.getLogger(__name__)
+_Entry = tuple[Call, "Future[Accepted]"]
+
+
+class SqlIntake:
+    """Intake of ports.py. The batch is what came in while the one before it was committed."""
+
+    def __init__(self, database: Database, clock: Clock, signal: Signal) -> None:
+        """Start the writer."""
+        self._database = database
+        self._clock = clock
+        self._signal = signal
+        self._waiting: Queue[_Entry | None] = Queue(MAX_WAITING)
+        self._thread = Thread(target=self._write, name="intake", daemon=True)
+        self._thread.start()
+
+    def accept(self, call: Call) -> "Future[Accepted]":
+        """See ports.py."""
+        future: Future[Accepted] = Future()
+        try:
+            self._waiting.put_nowait((call, future))
+        except Full:
+            future.set_exception(UnavailableError("too many calls are waiting to be stored; try again in a moment"))
+        return future
+
+    def close(self) -> None:
+        """Commit what waits, then stop the writer."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _write(self) -> None:
+        closing = False
+        while not closing:
+            entries, closing = self._gather()
+            # A caller that went away canceled its future: its call was not answered and is not stored.
+            batch = [entry for entry in entries if entry[1].set_running_or_notify_cancel()]
+            if batch:
+                self._commit(batch)
+
+    def _gather(self) -> tuple[list[_Entry], bool]:
+        first = self._waiting.get()
+        if first is None:
+            return [], True
+        entries = [first]
+        while len(entries) < MAX_BATCH:
+            try:
+                entry = self._waiting.get_nowait()
+            except Empty:
+                break
+            if entry is None:
+                return entries, True
+            entries.append(entry)
+        return entries, False
+
+    def _commit(self, batch: list[_Entry]) -> None:
+        try:
+            with self._database.write() as connection:
+                results = store_calls(connection, [call for call, _ in batch], self._clock)
+        except TutumdError as error:
+            for _, future in batch:
+                future.set_exception(error)
+            return
+        except Exception as error:  # noqa: BLE001 (the one writer must live on; every caller is told)
+            _log.exception("calls were not stored")
+            for _, future in batch:
+                future.set_exception(error)
+            return
+        self._signal.notify()
+        for (_, future), result in zip(batch, results, strict=True):
+            if result is None:
+                future.set_exception(NotFoundError(NOT_FOUND))
+            else:
+                future.set_result(result)
+
+
+def store_calls(connection: sa.Connection, calls: Sequence[Call], clock: Clock) -> list[Accepted | None]:
+    """Store calls in their order within one transaction; None for each whose handler there is not."""
+    now = clock()
+    found = _handlers(connection, {call.handler_uuid for call in calls})
+    known = [_match(found, call) for call in calls]
+    joined = pending.open_actions(connection, {row.service_uuid for row in known if row is not None})
+    new_actions, new_deliveries = [], []
+    results: list[Accepted | None] = []
+    for call, row in zip(calls, known, strict=True):
+        if row is None:
+            results.append(None)
+            continue
+        handler = handler_from(row)
+        key = (handler.service_uuid, Verb(handler.operation.value))
+        if key not in joined:
+            action = pending.new_action(*key[:1], row.engine, key[1], target=None, origin=call.origin, now=now)
+            new_actions.append(action)
+            joined[key] = action["uuid"]
+        new_deliveries.append(
+            {
+                "handler_uuid": handler.uuid,
+                "action_uuid": joined[key],
+                "amount": call.amount,
+                "received": now,
+                "address": call.origin.address[:64],
+                "user_agent": call.origin.user_agent[:512],
+                "body_size": call.body_size,
+            }
+        )
+        results.append(Accepted(handler=handler, action_uuid=joined[key]))
+    pending.insert(connection, new_actions)
+    if new_deliveries:
+        connection.execute(sa.insert(deliveries), new_deliveries)
+    return results
+
+
+def _handlers(connection: sa.Connection, uuids: set[str]) -> dict[str, Row]:
+    rows = connection.execute(
+        sa.select(handlers, services.c.engine)
+        .join(services, services.c.uuid == handlers.c.service_uuid)
+        .where(handlers.c.uuid.in_(uuids), sa.not_(services.c.terminated))
+    )
+    return {row.uuid: row for row in rows}
+
+
+def _match(found: dict[str, Row], call: Call) -> Row | None:
+    row = found.get(call.handler_uuid)
+    return row if row is not None and row.service_uuid == call.service_uuid else None

@@ -1,0 +1,314 @@
+"""The queue: two partial unique indexes, one claim, one lease."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from tutumd.errors import LeaseLostError
+from tutumd.model import ActionState, Claim, EngineInfo, Outcome, Service, ServiceSnapshot, Verb
+from tutumd.ports import Clock
+from tutumd.store import snapshots as snapshot_rows
+from tutumd.store.database import Database
+from tutumd.store.rows import Row, action_from, read_service, select_actions
+from tutumd.store.signal import Signal
+from tutumd.store.tables import LIVE, actions, containers, deliveries, engines, handlers, meta, requests, services
+
+FORGET_AFTER = timedelta(days=1)
+"""How long a service that its engine no longer shows, and that has no handler, stays listed."""
+
+
+class SqlQueue:
+    """Queue of ports.py."""
+
+    def __init__(self, database: Database, clock: Clock, signal: Signal) -> None:
+        """Take the database, the clock, and what wakes this process's worker."""
+        self._database = database
+        self._clock = clock
+        self._signal = signal
+
+    def take_over(self) -> None:
+        """End all leases at once. Only for a process that knows it is alone with the database."""
+        with self._database.write() as connection:
+            connection.execute(sa.delete(engines))
+            connection.execute(
+                sa.update(actions).where(LIVE, actions.c.worker.isnot(None)).values(worker=None, lease_until=None)
+            )
+
+    def register(self, worker: str, engines_served: Sequence[EngineInfo]) -> None:
+        """See ports.py."""
+        now = self._clock()
+        with self._database.write() as connection:
+            for info in engines_served:
+                values = {
+                    "kind": info.kind,
+                    "creates": info.creates,
+                    "error": info.error,
+                    "worker": worker,
+                    "seen": now,
+                }
+                updated = connection.execute(sa.update(engines).where(engines.c.name == info.name).values(**values))
+                if not updated.rowcount:
+                    connection.execute(sa.insert(engines).values(name=info.name, **values))
+
+    def claim(self, worker: str, engine_names: Sequence[str], *, lease: timedelta) -> Claim | None:
+        """See ports.py."""
+        if not self._has_due(engine_names):
+            return None
+        now = self._clock()
+        with self._database.write() as connection:
+            uuid = connection.execute(_due(engine_names, now)).scalar()
+            if uuid is None:
+                return None
+            connection.execute(
+                sa.update(actions)
+                .where(actions.c.uuid == uuid)
+                .values(
+                    state=ActionState.IN_PROGRESS.value,
+                    open=False,
+                    worker=worker,
+                    token=actions.c.token + 1,
+                    lease_until=now + lease,
+                    started=sa.func.coalesce(actions.c.started, sa.literal(now, actions.c.started.type)),
+                )
+            )
+            row = connection.execute(select_actions().where(actions.c.uuid == uuid)).one()
+            service = read_service(connection, None, row.service_uuid)
+        return Claim(
+            action=action_from(row), service=service, token=row.token, attempts=row.attempts, journal=row.journal
+        )
+
+    def renew(self, claim: Claim, *, lease: timedelta) -> None:
+        """See ports.py."""
+        with self._database.write() as connection:
+            _update(connection, claim, lease_until=self._clock() + lease)
+
+    def save_journal(self, claim: Claim, journal: Mapping[str, object]) -> None:
+        """See ports.py."""
+        with self._database.write() as connection:
+            _update(connection, claim, journal=dict(journal))
+
+    def save_target(self, claim: Claim, target: int) -> None:
+        """See ports.py."""
+        with self._database.write() as connection:
+            _update(connection, claim, target=target)
+            connection.execute(
+                sa.update(services).where(services.c.uuid == claim.service.uuid).values(target=target, fingerprint="")
+            )
+
+    def amounts(self, claim: Claim) -> tuple[int, ...]:
+        """See ports.py."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                sa.select(deliveries.c.amount)
+                .where(deliveries.c.action_uuid == claim.action.uuid)
+                .order_by(deliveries.c.seq)
+            )
+            return tuple(row.amount for row in rows)
+
+    def retry_later(self, claim: Claim, *, delay: timedelta, reason: str) -> None:
+        """See ports.py."""
+        with self._database.write() as connection:
+            _update(
+                connection,
+                claim,
+                due=self._clock() + delay,
+                reason=reason,
+                worker=None,
+                lease_until=None,
+                attempts=actions.c.attempts + 1,
+            )
+
+    def release(self, claim: Claim) -> None:
+        """See ports.py."""
+        with self._database.write() as connection:
+            _update(connection, claim, worker=None, lease_until=None)
+
+    def finish(self, claim: Claim, outcome: Outcome, snapshot: ServiceSnapshot | None) -> None:
+        """See ports.py."""
+        now = self._clock()
+        service_uuid = claim.service.uuid
+        terminated = claim.action.verb is Verb.TERMINATE and outcome.success
+        with self._database.write() as connection:
+            if snapshot is not None:
+                snapshot_rows.store_snapshot(connection, service_uuid, snapshot, now=now, final=True)
+            before = snapshot_rows.container_uuids(connection, service_uuid, outcome.containers_before, now)
+            after = snapshot_rows.container_uuids(connection, service_uuid, outcome.containers_after, now)
+            _update(
+                connection,
+                claim,
+                state=(ActionState.SUCCESS if outcome.success else ActionState.FAILED).value,
+                ended=now,
+                reason=outcome.reason,
+                log_tail=outcome.log_tail,
+                rolled_back=outcome.rolled_back,
+                image_before=outcome.image_before,
+                image_after=outcome.image_after,
+                containers_before=before,
+                containers_after=after,
+                worker=None,
+                lease_until=None,
+                journal={},
+            )
+            if terminated:
+                _bury(connection, service_uuid, now)
+            elif snapshot is None:
+                connection.execute(sa.update(services).where(services.c.uuid == service_uuid).values(fingerprint=""))
+        self._signal.notify()
+
+    def sync(self, engine: EngineInfo, snapshots: Sequence[ServiceSnapshot]) -> None:
+        """See ports.py."""
+        shown = {snapshot.selector: snapshot for snapshot in snapshots}
+        with self._database.read() as connection:
+            known = _rows_of(connection, engine.name)
+            forgettable = _forgettable(connection, engine.name, self._clock() - FORGET_AFTER)
+        changed = [s for s in shown.values() if not _is_current(known.get(s.selector), s)]
+        missing = [row.uuid for row in known.values() if row.unbound is None and row.selector not in shown]
+        if not changed and not missing and not forgettable:
+            return
+        now = self._clock()
+        with self._database.write() as connection:
+            known = _rows_of(connection, engine.name)
+            for snapshot in changed:
+                row = known.get(snapshot.selector)
+                uuid = row.uuid if row else _new_service(connection, engine, snapshot, now)
+                if row is None or not row.terminated:
+                    snapshot_rows.store_snapshot(connection, uuid, snapshot, now=now, final=False)
+            if missing:
+                snapshot_rows.unbind(connection, missing, now)
+            if forgettable:
+                connection.execute(sa.delete(services).where(services.c.uuid.in_(forgettable)))
+
+    def sync_one(self, engine: EngineInfo, service_uuid: str, snapshot: ServiceSnapshot) -> None:
+        """See ports.py."""
+        with self._database.write() as connection:
+            snapshot_rows.store_snapshot(connection, service_uuid, snapshot, now=self._clock(), final=False)
+
+    def requests(self, engine_names: Sequence[str]) -> tuple[tuple[str, str, Service, Mapping[str, object]], ...]:
+        """See ports.py."""
+        wanted = sa.and_(requests.c.engine.in_(engine_names), sa.not_(requests.c.taken))
+        with self._database.read() as connection:
+            if connection.execute(sa.select(requests.c.uuid).where(wanted).limit(1)).first() is None:
+                return ()
+        with self._database.write() as connection:
+            rows = connection.execute(sa.select(requests).where(wanted).order_by(requests.c.seq)).all()
+            connection.execute(
+                sa.update(requests).where(requests.c.uuid.in_([row.uuid for row in rows])).values(taken=True)
+            )
+            return tuple(
+                (row.uuid, row.kind, read_service(connection, None, row.service_uuid), row.arguments) for row in rows
+            )
+
+    def answer_request(self, request_uuid: str, answer: Mapping[str, object]) -> None:
+        """See ports.py."""
+        with self._database.write() as connection:
+            connection.execute(sa.update(requests).where(requests.c.uuid == request_uuid).values(answer=dict(answer)))
+
+    def wait(self, timeout_s: float) -> None:
+        """See ports.py."""
+        self._signal.wait(timeout_s)
+
+    def _has_due(self, engine_names: Sequence[str]) -> bool:
+        with self._database.read() as connection:
+            return connection.execute(_due(engine_names, self._clock())).first() is not None
+
+
+def _due(engine_names: Sequence[str], now: datetime) -> sa.Select[Any]:
+    busy = actions.alias("busy")
+    service_is_free = ~(
+        sa.select(busy.c.uuid)
+        .where(busy.c.service_uuid == actions.c.service_uuid, busy.c.state == sa.literal_column("'In progress'"))
+        .exists()
+    )
+    pending = sa.and_(actions.c.state == ActionState.PENDING.value, service_is_free)
+    abandoned = sa.and_(
+        actions.c.state == ActionState.IN_PROGRESS.value,
+        sa.or_(actions.c.lease_until.is_(None), actions.c.lease_until < now),
+    )
+    return (
+        sa.select(actions.c.uuid)
+        .where(LIVE, actions.c.due <= now, actions.c.engine.in_(engine_names), sa.or_(pending, abandoned))
+        .order_by(actions.c.seq)
+        .limit(1)
+    )
+
+
+def _update(connection: sa.Connection, claim: Claim, **values: object) -> None:
+    updated = connection.execute(
+        sa.update(actions)
+        .where(
+            actions.c.uuid == claim.action.uuid,
+            actions.c.token == claim.token,
+            actions.c.state == ActionState.IN_PROGRESS.value,
+        )
+        .values(**values)
+    )
+    if not updated.rowcount:
+        raise LeaseLostError("another worker holds this action now")
+
+
+def _bury(connection: sa.Connection, service_uuid: str, now: datetime) -> None:
+    connection.execute(
+        sa.update(services)
+        .where(services.c.uuid == service_uuid)
+        .values(terminated=True, bound=False, running=0, stopped=0, target=0, state="Terminated")
+    )
+    connection.execute(sa.delete(handlers).where(handlers.c.service_uuid == service_uuid))
+    connection.execute(
+        sa.update(containers)
+        .where(containers.c.service_uuid == service_uuid, containers.c.present)
+        .values(present=False, state="Terminated")
+    )
+    connection.execute(
+        sa.update(actions)
+        .where(actions.c.service_uuid == service_uuid, actions.c.state == ActionState.PENDING.value)
+        .values(state=ActionState.CANCELED.value, open=False, ended=now, reason="the service was terminated")
+    )
+
+
+def _rows_of(connection: sa.Connection, engine: str) -> dict[str, sa.Row[Any]]:
+    columns = (
+        services.c.uuid,
+        services.c.selector,
+        services.c.fingerprint,
+        services.c.unbound,
+        services.c.terminated,
+    )
+    statement: sa.Select[Any] = sa.select(*columns).where(services.c.engine == engine, sa.not_(services.c.terminated))
+    rows = connection.execute(statement).all()
+    return {row.selector: row for row in rows}
+
+
+def _is_current(row: Row | None, snapshot: ServiceSnapshot) -> bool:
+    return row is not None and row.unbound is None and row.fingerprint == snapshot_rows.fingerprint(snapshot)
+
+
+def _forgettable(connection: sa.Connection, engine: str, before: datetime) -> list[str]:
+    has_handler = sa.select(handlers.c.uuid).where(handlers.c.service_uuid == services.c.uuid).exists()
+    is_busy = sa.select(actions.c.uuid).where(actions.c.service_uuid == services.c.uuid, LIVE).exists()
+    rows = connection.execute(
+        sa.select(services.c.uuid).where(
+            services.c.engine == engine,
+            services.c.unbound < before,
+            services.c.definition.is_(None),
+            ~has_handler,
+            ~is_busy,
+        )
+    )
+    return [row.uuid for row in rows]
+
+
+def _new_service(connection: sa.Connection, engine: EngineInfo, snapshot: ServiceSnapshot, now: datetime) -> str:
+    uuid = snapshot_rows.service_uuid(_installation(connection), engine.name, snapshot.selector)
+    snapshot_rows.insert_service(connection, uuid, engine, snapshot, now)
+    return uuid
+
+
+def _installation(connection: sa.Connection) -> str:
+    found = connection.execute(sa.select(meta.c.value).where(meta.c.key == "installation")).scalar()
+    if found is None:
+        found = secrets.token_hex(16)
+        connection.execute(sa.insert(meta).values(key="installation", value=found))
+    return str(found)

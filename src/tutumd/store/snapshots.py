@@ -1,0 +1,177 @@
+"""Engine snapshots into rows of services and containers."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from tutumd.model import ActionState, ContainerSnapshot, ContainerState, EngineInfo, ServiceSnapshot, ServiceState
+from tutumd.store.rows import Row, new_uuid
+from tutumd.store.tables import LIVE, actions, containers, services
+
+
+def fingerprint(snapshot: ServiceSnapshot) -> str:
+    """Sum up a snapshot, to see cheaply that nothing changed."""
+    return hashlib.sha256(repr(snapshot).encode()).hexdigest()
+
+
+def service_uuid(installation: str, engine: str, selector: str) -> str:
+    """Derive a found service's UUID: the same for as long as its selector is, even if our row was forgotten."""
+    digest = hashlib.sha256(f"{installation}\0{engine}\0{selector}".encode()).digest()
+    return str(UUID(bytes=digest[:16], version=4))
+
+
+def store_snapshot(
+    connection: sa.Connection, uuid: str, snapshot: ServiceSnapshot, *, now: datetime, final: bool
+) -> None:
+    """Store what an engine shows of a service that has a row.
+
+    Args:
+        final: The action in progress ends with this: its target is no longer the service's.
+    """
+    values: dict[str, Any] = {
+        "bound": True,
+        "unbound": None,
+        "stack": snapshot.stack,
+        "state": snapshot.state.value,
+        "running": snapshot.running,
+        "stopped": sum(container.state is ContainerState.STOPPED for container in snapshot.containers),
+        "image_digest": snapshot.image_digest,
+        "warnings": list(snapshot.warnings),
+        "deployed": snapshot.deployed,
+        "target": snapshot.target,
+        "fingerprint": fingerprint(snapshot),
+        "name": snapshot.name,
+        "owner": snapshot.owner,
+        "image_name": snapshot.image_name,
+        "run_command": snapshot.run_command,
+    }
+    row = connection.execute(sa.select(services.c.definition).where(services.c.uuid == uuid)).one()
+    if row.definition is not None:
+        # A created service: these are its owner's to change, and hold also before the next redeploy.
+        kept = {"name", "owner", "image_name", "run_command"} | ({"target"} if snapshot.stopped else set())
+        values = {key: value for key, value in values.items() if key not in kept}
+    if not final and _is_being_changed(connection, uuid):
+        values.update(fingerprint="")
+        values.pop("target", None)
+    connection.execute(sa.update(services).where(services.c.uuid == uuid).values(**values))
+    _store_containers(connection, uuid, snapshot.containers, now)
+
+
+def container_uuids(connection: sa.Connection, uuid: str, object_ids: Sequence[str], now: datetime) -> list[str]:
+    """Give our UUIDs of containers; one that was never seen is remembered as terminated."""
+    known = _known(connection, uuid)
+    unseen = [ContainerSnapshot(id=id_, name="", state=ContainerState.TERMINATED) for id_ in object_ids]
+    new = [_container_values(uuid, item, 0, now) for item in unseen if item.id not in known]
+    if new:
+        connection.execute(sa.insert(containers), [{**values, "present": False} for values in new])
+    by_id = {**{row.object_id: row.uuid for row in known.values()}, **{v["object_id"]: v["uuid"] for v in new}}
+    return [by_id[id_] for id_ in object_ids]
+
+
+def unbind(connection: sa.Connection, uuids: Sequence[str], now: datetime) -> None:
+    """Note that an engine no longer shows these services."""
+    connection.execute(
+        sa.update(services)
+        .where(services.c.uuid.in_(uuids))
+        .values(
+            bound=services.c.definition.isnot(None),
+            unbound=now,
+            state=ServiceState.NOT_RUNNING.value,
+            running=0,
+            stopped=0,
+            fingerprint="",
+        )
+    )
+    for uuid in uuids:
+        _store_containers(connection, uuid, (), now)
+
+
+def insert_service(
+    connection: sa.Connection, uuid: str, engine: EngineInfo, snapshot: ServiceSnapshot, now: datetime
+) -> None:
+    """Make the row of a service that an engine shows for the first time."""
+    connection.execute(
+        sa.insert(services).values(
+            uuid=uuid,
+            engine=engine.name,
+            engine_kind=engine.kind,
+            selector=snapshot.selector,
+            name=snapshot.name,
+            stack=snapshot.stack,
+            bound=True,
+            terminated=False,
+            state=snapshot.state.value,
+            target=snapshot.target,
+            running=0,
+            stopped=0,
+            image_name=snapshot.image_name,
+            run_command=snapshot.run_command,
+            warnings=[],
+            created=now,
+            fingerprint="",
+        )
+    )
+
+
+def _is_being_changed(connection: sa.Connection, uuid: str) -> bool:
+    statement = sa.select(actions.c.uuid).where(
+        actions.c.service_uuid == uuid,
+        LIVE,
+        sa.or_(actions.c.state == ActionState.IN_PROGRESS.value, actions.c.verb == "SCALE"),
+    )
+    return connection.execute(statement.limit(1)).first() is not None
+
+
+def _known(connection: sa.Connection, uuid: str) -> dict[str, Row]:
+    rows = connection.execute(sa.select(containers).where(containers.c.service_uuid == uuid))
+    return {row.object_id: row for row in rows}
+
+
+def _store_containers(
+    connection: sa.Connection, uuid: str, snapshots: Sequence[ContainerSnapshot], now: datetime
+) -> None:
+    known = _known(connection, uuid)
+    shown = {snapshot.id for snapshot in snapshots}
+    for position, snapshot in enumerate(snapshots):
+        values = _container_values(uuid, snapshot, position, now)
+        if snapshot.id not in known:
+            connection.execute(sa.insert(containers).values(**values))
+            continue
+        row = known[snapshot.id]
+        changed = {key: value for key, value in values.items() if key != "uuid" and getattr(row, key) != value}
+        if changed:
+            connection.execute(sa.update(containers).where(containers.c.uuid == row.uuid).values(**changed))
+    gone = [row.uuid for row in known.values() if row.present and row.object_id not in shown]
+    if gone:
+        connection.execute(
+            sa.update(containers)
+            .where(containers.c.uuid.in_(gone))
+            .values(
+                present=False,
+                state=ContainerState.TERMINATED.value,
+                stopped=sa.func.coalesce(containers.c.stopped, sa.literal(now, containers.c.stopped.type)),
+            )
+        )
+
+
+def _container_values(uuid: str, snapshot: ContainerSnapshot, position: int, now: datetime) -> dict[str, Any]:
+    return {
+        "uuid": new_uuid(),
+        "service_uuid": uuid,
+        "object_id": snapshot.id,
+        "present": True,
+        "position": position,
+        "name": snapshot.name,
+        "state": snapshot.state.value,
+        "image_name": snapshot.image_name,
+        "image_digest": snapshot.image_digest,
+        "run_command": snapshot.run_command,
+        "exit_code": snapshot.exit_code,
+        "started": snapshot.started,
+        "stopped": snapshot.stopped,
+        "ports": [[port.inner, port.outer, port.protocol] for port in snapshot.ports],
+    }

@@ -1,0 +1,210 @@
+"""The tables. The migrations make them; a test holds the two against each other."""
+
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+
+from tutumd.model import ActionState
+
+HEAD = "0001"
+"""The newest migration."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class UtcTime(sa.types.TypeDecorator[datetime]):
+    """A time as microseconds since 1970: the same, and comparable, on every database."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        """Turn a time into its number."""
+        return None if value is None else (value - EPOCH) // timedelta(microseconds=1)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        """Turn a number into its time."""
+        return None if value is None else EPOCH + timedelta(microseconds=value)
+
+
+metadata = sa.MetaData()
+Uuid = sa.String(36)
+SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+meta = sa.Table(
+    "meta",
+    metadata,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+
+users = sa.Table(
+    "users",
+    metadata,
+    sa.Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("uuid", Uuid, nullable=False, unique=True),
+    sa.Column("name", sa.String(255), nullable=False, unique=True),
+    sa.Column("is_admin", sa.Boolean, nullable=False),
+    sa.Column("created", UtcTime, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("key_sha256", sa.String(64), primary_key=True),
+    sa.Column("user_uuid", Uuid, sa.ForeignKey("users.uuid", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("hint", sa.String(16), nullable=False),
+    sa.Column("created", UtcTime, nullable=False),
+)
+
+engines = sa.Table(
+    "engines",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("creates", sa.Boolean, nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("worker", sa.String(64), nullable=False),
+    sa.Column("seen", UtcTime, nullable=False),
+)
+
+services = sa.Table(
+    "services",
+    metadata,
+    sa.Column("uuid", Uuid, primary_key=True),
+    sa.Column("engine", sa.String(64), nullable=False),
+    sa.Column("engine_kind", sa.String(32), nullable=False),
+    sa.Column("selector", sa.String(1024), nullable=False),
+    sa.Column("name", sa.String(255), nullable=False, index=True),
+    sa.Column("stack", sa.String(255), nullable=False),
+    sa.Column("owner", sa.String(255)),
+    sa.Column("bound", sa.Boolean, nullable=False),
+    sa.Column("terminated", sa.Boolean, nullable=False),
+    sa.Column("state", sa.String(32), nullable=False),
+    sa.Column("target", sa.Integer, nullable=False),
+    sa.Column("running", sa.Integer, nullable=False),
+    sa.Column("stopped", sa.Integer, nullable=False),
+    sa.Column("image_name", sa.Text, nullable=False),
+    sa.Column("image_digest", sa.Text),
+    sa.Column("run_command", sa.Text, nullable=False),
+    sa.Column("definition", sa.JSON(none_as_null=True)),
+    sa.Column("warnings", sa.JSON, nullable=False),
+    sa.Column("deployed", UtcTime),
+    sa.Column("created", UtcTime, nullable=False),
+    sa.Column("unbound", UtcTime),
+    sa.Column("fingerprint", sa.String(64), nullable=False),
+    sa.UniqueConstraint("engine", "selector", name="services_engine_selector"),
+)
+
+containers = sa.Table(
+    "containers",
+    metadata,
+    sa.Column("uuid", Uuid, primary_key=True),
+    sa.Column("service_uuid", Uuid, sa.ForeignKey("services.uuid", ondelete="CASCADE"), nullable=False),
+    sa.Column("object_id", sa.String(255), nullable=False),
+    sa.Column("present", sa.Boolean, nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("name", sa.String(512), nullable=False),
+    sa.Column("state", sa.String(32), nullable=False),
+    sa.Column("image_name", sa.Text, nullable=False),
+    sa.Column("image_digest", sa.Text),
+    sa.Column("run_command", sa.Text, nullable=False),
+    sa.Column("exit_code", sa.Integer),
+    sa.Column("started", UtcTime),
+    sa.Column("stopped", UtcTime),
+    sa.Column("ports", sa.JSON, nullable=False),
+    sa.UniqueConstraint("service_uuid", "object_id", name="containers_service_object"),
+)
+
+handlers = sa.Table(
+    "handlers",
+    metadata,
+    sa.Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("uuid", Uuid, nullable=False, unique=True),
+    sa.Column("service_uuid", Uuid, sa.ForeignKey("services.uuid", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("name", sa.String(255)),
+    sa.Column("operation", sa.String(16), nullable=False),
+    sa.Column("created", UtcTime, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+actions = sa.Table(
+    "actions",
+    metadata,
+    sa.Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("uuid", Uuid, nullable=False, unique=True),
+    sa.Column("service_uuid", Uuid, sa.ForeignKey("services.uuid", ondelete="CASCADE"), nullable=False),
+    sa.Column("engine", sa.String(64), nullable=False),
+    sa.Column("verb", sa.String(16), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("open", sa.Boolean, nullable=False),
+    sa.Column("target", sa.Integer),
+    sa.Column("created", UtcTime, nullable=False),
+    sa.Column("due", UtcTime, nullable=False),
+    sa.Column("started", UtcTime),
+    sa.Column("ended", UtcTime),
+    sa.Column("address", sa.String(64), nullable=False),
+    sa.Column("user_agent", sa.String(512), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("log_tail", sa.Text, nullable=False),
+    sa.Column("rolled_back", sa.Boolean, nullable=False),
+    sa.Column("image_before", sa.Text),
+    sa.Column("image_after", sa.Text),
+    sa.Column("containers_before", sa.JSON, nullable=False),
+    sa.Column("containers_after", sa.JSON, nullable=False),
+    sa.Column("worker", sa.String(64)),
+    sa.Column("token", sa.Integer, nullable=False),
+    sa.Column("lease_until", UtcTime),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("journal", sa.JSON, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+LIVE = actions.c.state.in_([sa.literal_column("'Pending'"), sa.literal_column("'In progress'")])
+RUNNING = actions.c.state == sa.literal_column(f"'{ActionState.IN_PROGRESS}'")
+OPEN = sa.and_(actions.c.state == sa.literal_column(f"'{ActionState.PENDING}'"), actions.c.open)
+
+# Promise 2: at most one action of a service is in progress.
+sa.Index("actions_one_in_progress", actions.c.service_uuid, unique=True, sqlite_where=RUNNING, postgresql_where=RUNNING)
+# Promise 3: at most one open pending action of a service and verb.
+sa.Index(
+    "actions_one_open",
+    actions.c.service_uuid,
+    actions.c.verb,
+    unique=True,
+    sqlite_where=OPEN,
+    postgresql_where=OPEN,
+)
+sa.Index("actions_live", actions.c.seq, sqlite_where=LIVE, postgresql_where=LIVE)
+sa.Index("actions_of_service", actions.c.service_uuid, actions.c.seq)
+
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("handler_uuid", Uuid, nullable=False),
+    sa.Column("action_uuid", Uuid, nullable=False, index=True),
+    sa.Column("amount", sa.Integer, nullable=False),
+    sa.Column("received", UtcTime, nullable=False),
+    sa.Column("address", sa.String(64), nullable=False),
+    sa.Column("user_agent", sa.String(512), nullable=False),
+    sa.Column("body_size", sa.Integer, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+requests = sa.Table(
+    "requests",
+    metadata,
+    sa.Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("uuid", Uuid, nullable=False, unique=True),
+    sa.Column("engine", sa.String(64), nullable=False),
+    sa.Column("service_uuid", Uuid, sa.ForeignKey("services.uuid", ondelete="CASCADE"), nullable=False),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("arguments", sa.JSON, nullable=False),
+    sa.Column("created", UtcTime, nullable=False),
+    sa.Column("taken", sa.Boolean, nullable=False),
+    sa.Column("answer", sa.JSON(none_as_null=True)),
+    sqlite_autoincrement=True,
+)

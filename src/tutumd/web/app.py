@@ -1,0 +1,118 @@
+"""The ASGI application: tidies the path, sends calls the short way and everything else through FastAPI."""
+
+import re
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tutumd.web import docs, errors, handlers, reads, schemas, services
+from tutumd.web.calls import CALL_PATH, CallEndpoint
+from tutumd.web.render import PREFIX
+from tutumd.web.state import Edge
+
+_SLASHES = re.compile(r"/{2,}")
+
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"model": schemas.ErrorOut, "description": text}
+    for status, text in {
+        400: "Bad content: the text says what was wanted and what was found",
+        401: "Credentials are missing or wrong",
+        404: "No such object, or it is not yours",
+    }.items()
+}
+
+
+def create_app(edge: Edge, version: str) -> ASGIApp:
+    """Build the application that serves the API."""
+    app = FastAPI(
+        title="tutumd",
+        version=version,
+        description="Webhook handlers for containers: redeploy or scale one service with a POST to a secret URL.",
+        openapi_url=docs.OPENAPI_PATH,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        responses=_RESPONSES,
+    )
+    app.state.edge = edge
+    errors.install(app)
+    for module in (handlers, services, reads, docs):
+        app.include_router(module.router)
+    _document(app)
+    return _Front(app, CallEndpoint(edge))
+
+
+class _Front:
+    """What every request meets first. `//` counts as `/`, and a missing slash at the end is added."""
+
+    def __init__(self, app: ASGIApp, call: CallEndpoint) -> None:
+        self._app = app
+        self._call = call
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path = _SLASHES.sub("/", scope["path"])
+        if path.startswith(f"{PREFIX}/") and not path.endswith("/"):
+            path += "/"
+        scope["path"] = path
+        matched = CALL_PATH.fullmatch(path)
+        if matched:
+            await self._call(scope, receive, send, matched)
+        else:
+            await self._app(scope, receive, send)
+
+
+def _document(app: FastAPI) -> None:
+    """Add to the OpenAPI document what FastAPI cannot see: the call, and the credentials."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        base = f"{PREFIX}/service/{{service_uuid}}/webhook/handler/{{handler_uuid}}/call/"
+        if base in document["paths"]:
+            return document
+        names = ["service_uuid", "handler_uuid"]
+        document["paths"][base] = _call_path(names, "Perform the handler's operation.", "call")
+        document["paths"][f"{base}{{amount}}/"] = _call_path(
+            [*names, "amount"], "The same; SCALEUP adds `amount` containers, 1 to 100.", "call_with_amount"
+        )
+        document["components"]["schemas"]["CallOut"] = schemas.CallOut.model_json_schema()
+        document["components"]["securitySchemes"] = {
+            "ApiKey": {
+                "type": "apiKey",
+                "in": "header",
+                "name": "Authorization",
+                "description": "`ApiKey USER:KEY`",
+            },
+            "Basic": {"type": "http", "scheme": "basic", "description": "User and API key"},
+        }
+        document["security"] = [{"ApiKey": []}, {"Basic": []}]
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign] # FastAPI documents this way to extend the document
+
+
+def _call_path(names: list[str], text: str, operation: str) -> dict[str, Any]:
+    return {
+        "post": {
+            "tags": ["webhook handlers"],
+            "summary": text,
+            "description": "No credentials; any body up to 1 MiB. 202 once the call is on disk.",
+            "operationId": operation,
+            "security": [],
+            "parameters": [
+                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
+            ],
+            "responses": {
+                "202": {
+                    "description": "Accepted",
+                    "headers": {"X-Tutum-Action-URI": {"schema": {"type": "string"}}},
+                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/CallOut"}}},
+                },
+                **{str(status): {"description": response["description"]} for status, response in _RESPONSES.items()},
+            },
+        }
+    }

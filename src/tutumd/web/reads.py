@@ -1,0 +1,55 @@
+"""What is only read: actions, containers, the account, and whether the server lives."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Request
+
+from tutumd.application.queries import ACTION_FILTERS, CONTAINER_FILTERS, parse_query
+from tutumd.web import render, schemas
+from tutumd.web.auth import Credentials, Viewer, credentials
+from tutumd.web.state import edge, parse_uuid
+
+router = APIRouter()
+
+Uuid = Annotated[str, Path(description="UUID of the object")]
+
+
+@router.get(f"{render.PREFIX}/action/", tags=["actions"])
+def list_actions(request: Request, viewer: Viewer) -> schemas.ListOut[schemas.ActionOut]:
+    """List actions, newest first. Filters: uuid, state, object, start_date__gte and the like; pages: limit, offset."""
+    query = parse_query(request.query_params.multi_items(), ACTION_FILTERS)
+    return render.page(f"{render.PREFIX}/action/", query, edge(request).store.actions(viewer, query), render.action)
+
+
+@router.get(f"{render.PREFIX}/action/{{uuid}}/", tags=["actions"])
+def get_action(request: Request, viewer: Viewer, uuid: Uuid) -> schemas.ActionOut:
+    """Get an action."""
+    return render.action(edge(request).store.action(viewer, parse_uuid(uuid)))
+
+
+@router.get(f"{render.PREFIX}/container/", tags=["containers"])
+def list_containers(request: Request, viewer: Viewer) -> schemas.ListOut[schemas.ContainerOut]:
+    """List present containers. Filters: uuid, name, state, service, service__stack__name; pages: limit, offset."""
+    query = parse_query(request.query_params.multi_items(), CONTAINER_FILTERS)
+    found = edge(request).store.containers(viewer, query)
+    return render.page(f"{render.PREFIX}/container/", query, found, render.container)
+
+
+@router.get(f"{render.PREFIX}/container/{{uuid}}/", tags=["containers"])
+def get_container(request: Request, viewer: Viewer, uuid: Uuid) -> schemas.ContainerOut:
+    """Get a container."""
+    return render.container(edge(request).store.container(viewer, parse_uuid(uuid)))
+
+
+@router.get(f"{render.PREFIX}/auth/", tags=["account"])
+def check_credentials(
+    found: Annotated[Credentials, Depends(credentials)],
+) -> schemas.ListOut[schemas.AccountOut]:
+    """Check credentials: answers the user and the key that were sent."""
+    return render.listing([schemas.AccountOut(username=found.user.name, key=found.key)])
+
+
+@router.get("/healthz", tags=["server"])
+def check_health() -> dict[str, str]:
+    """Answer that the server lives."""
+    return {"status": "ok"}

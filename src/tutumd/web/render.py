@@ -1,0 +1,171 @@
+"""Values into the JSON of the wire contract."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import TypeVar
+from urllib.parse import urlencode
+
+from tutumd.model import Action, Container, Handler, Page, Query, Service, Verb
+from tutumd.web import schemas
+
+PREFIX = "/api/v1"
+ACTION_HEADER = "X-Tutum-Action-URI"
+
+Value = TypeVar("Value")
+Out = TypeVar("Out")
+
+_ACTION_NAMES = {
+    Verb.REDEPLOY: "Service Redeploy",
+    Verb.SCALEUP: "Service Scale Up",
+    Verb.SCALE: "Service Scale",
+    Verb.START: "Service Start",
+    Verb.STOP: "Service Stop",
+    Verb.TERMINATE: "Service Terminate",
+}
+
+
+def date(value: datetime | None) -> str | None:
+    """Write a date as the clients of 2015 read it: `Mon, 13 Oct 2014 11:01:43 +0000`."""
+    return None if value is None else format_datetime(value.astimezone(UTC).replace(microsecond=0))
+
+
+def service_uri(uuid: str) -> str:
+    """Name a service."""
+    return f"{PREFIX}/service/{uuid}/"
+
+
+def container_uri(uuid: str) -> str:
+    """Name a container."""
+    return f"{PREFIX}/container/{uuid}/"
+
+
+def action_uri(uuid: str) -> str:
+    """Name an action."""
+    return f"{PREFIX}/action/{uuid}/"
+
+
+def handler_fields(handler: Handler) -> dict[str, str | None]:
+    """Write a handler's public fields."""
+    uri = f"{service_uri(handler.service_uuid)}webhook/handler/{handler.uuid}/"
+    return {
+        "url": f"{uri}call/",
+        "name": handler.name,
+        "operation": handler.operation.value,
+        "resource_uri": uri,
+        "uuid": handler.uuid,
+    }
+
+
+def handler(value: Handler) -> schemas.HandlerOut:
+    """Write a handler."""
+    return schemas.HandlerOut.model_validate(handler_fields(value))
+
+
+def service(value: Service) -> schemas.ServiceOut:
+    """Write a service."""
+    definition = value.definition
+    return schemas.ServiceOut(
+        uuid=value.uuid,
+        resource_uri=service_uri(value.uuid),
+        name=value.name,
+        state=value.state.value,
+        stack=value.stack or None,
+        engine=value.engine,
+        owner=value.owner,
+        synchronized=value.bound,
+        image_name=value.image_name,
+        image_digest=value.image_digest,
+        run_command=value.run_command,
+        target_num_containers=value.target,
+        current_num_containers=len(value.containers),
+        running_num_containers=value.running,
+        stopped_num_containers=value.stopped,
+        containers=[container_uri(uuid) for uuid in value.containers],
+        deployed_datetime=date(value.deployed),
+        container_envvars=[
+            schemas.EnvvarOut(key=k, value=v) for k, v in (definition.envvars if definition else {}).items()
+        ],
+        working_dir=definition.working_dir if definition else "",
+        autorestart=definition.autorestart.value if definition else "OFF",
+        warnings=list(value.warnings),
+        public_dns="",
+        tags=[],
+    )
+
+
+def container(value: Container) -> schemas.ContainerOut:
+    """Write a container."""
+    return schemas.ContainerOut(
+        uuid=value.uuid,
+        resource_uri=container_uri(value.uuid),
+        name=value.name,
+        service=service_uri(value.service_uuid),
+        state=value.state.value,
+        image_name=value.image_name,
+        image_digest=value.image_digest,
+        run_command=value.run_command,
+        exit_code=value.exit_code,
+        deployed_datetime=date(value.started),
+        started_datetime=date(value.started),
+        stopped_datetime=date(value.stopped),
+        container_ports=[
+            schemas.PortOut(inner_port=port.inner, outer_port=port.outer, protocol=port.protocol)
+            for port in value.ports
+        ],
+        public_dns="",
+        node=None,
+    )
+
+
+def action(value: Action) -> schemas.ActionOut:
+    """Write an action."""
+    return schemas.ActionOut(
+        uuid=value.uuid,
+        resource_uri=action_uri(value.uuid),
+        action=_ACTION_NAMES[value.verb],
+        operation=value.verb.value,
+        state=value.state.value,
+        object=service_uri(value.service_uuid),
+        start_date=date(value.created) or "",
+        end_date=date(value.ended),
+        reason=value.reason,
+        log_tail=value.log_tail,
+        rolled_back=value.rolled_back,
+        image_before=value.image_before,
+        image_after=value.image_after,
+        containers_before=[container_uri(uuid) for uuid in value.containers_before],
+        containers_after=[container_uri(uuid) for uuid in value.containers_after],
+        target_num_containers=value.target,
+        deliveries=value.deliveries,
+        ip=value.address,
+        location="",
+        user_agent=value.user_agent,
+        can_be_canceled=False,
+        can_be_retried=False,
+    )
+
+
+def page(path: str, query: Query, found: Page[Value], write: Callable[[Value], Out]) -> schemas.ListOut[Out]:
+    """Write a page of a list."""
+    return schemas.ListOut(meta=_meta(path, query, found.total), objects=[write(value) for value in found.objects])
+
+
+def listing(objects: Sequence[Out]) -> schemas.ListOut[Out]:
+    """Write a short list that is always whole."""
+    meta = schemas.MetaOut(limit=25, next=None, offset=0, previous=None, total_count=len(objects))
+    return schemas.ListOut(meta=meta, objects=list(objects))
+
+
+def _meta(path: str, query: Query, total: int) -> schemas.MetaOut:
+    def link(offset: int) -> str:
+        return f"{path}?{urlencode({**query.filters, 'limit': query.limit, 'offset': offset})}"
+
+    following = query.offset + query.limit
+    return schemas.MetaOut(
+        limit=query.limit,
+        next=link(following) if following < total else None,
+        offset=query.offset,
+        previous=link(max(0, query.offset - query.limit)) if query.offset else None,
+        total_count=total,
+    )

@@ -1,0 +1,215 @@
+"""The forms of JSON bodies, in and out. Dates are like `Mon, 13 Oct 2014 11:01:43 +0000`."""
+
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Item = TypeVar("Item")
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class HandlerIn(_In):
+    """A webhook handler to create. Both may be left out; null and "" mean the default."""
+
+    name: str | None = Field(None, description="At most 255 characters, no control characters.")
+    operation: str | None = Field(None, description="REDEPLOY (default) or SCALEUP.")
+
+
+class EnvvarIn(_In):
+    """One environment variable."""
+
+    key: str
+    value: str
+
+
+class ServicePatch(_In):
+    """What to change of a service. Other fields than the target only where tutumd runs the service."""
+
+    name: str | None = None
+    image: str | None = Field(None, description="Free text on the local engine.")
+    run_command: str | None = Field(None, description="Run by /bin/sh -c.")
+    container_envvars: list[EnvvarIn] | None = None
+    working_dir: str | None = Field(None, description="Absolute path; empty means a folder of its own.")
+    autorestart: str | None = Field(None, description="OFF (default), ON_FAILURE or ALWAYS.")
+    target_num_containers: int | None = Field(None, description="From 0 to the limit of the server.")
+
+
+class ServiceIn(ServicePatch):
+    """A service to create on an engine that runs commands. Fields of 2015 that mean nothing here may be sent empty."""
+
+    engine: str | None = Field(None, description="Engine instance; default: the first that creates services.")
+    autodestroy: Any = None
+    autoredeploy: Any = None
+    bindings: Any = None
+    container_ports: Any = None
+    cpu_shares: Any = None
+    deployment_strategy: Any = None
+    entrypoint: Any = None
+    linked_to_service: Any = None
+    memory: Any = None
+    net: Any = None
+    pid: Any = None
+    privileged: Any = None
+    roles: Any = None
+    sequential_deployment: Any = None
+    tags: Any = None
+
+    def unsupported(self) -> list[str]:
+        """List the fields of 2015 that ask for something a command has no use for."""
+        harmless: dict[str, tuple[Any, ...]] = {
+            "autodestroy": ("OFF",),
+            "deployment_strategy": ("EMPTIEST_NODE",),
+            "net": ("bridge",),
+            "pid": ("none",),
+        }
+        names = set(ServiceIn.model_fields) - set(ServicePatch.model_fields) - {"engine"}
+        return sorted(
+            name for name in names if getattr(self, name) and getattr(self, name) not in harmless.get(name, ())
+        )
+
+
+class MetaOut(BaseModel):
+    """Where a page stands in its list. `next` and `previous` are paths, null at the ends."""
+
+    limit: int
+    next: str | None
+    offset: int
+    previous: str | None
+    total_count: int
+
+
+class ListOut(BaseModel, Generic[Item]):
+    """A page of a list."""
+
+    meta: MetaOut
+    objects: list[Item]
+
+
+class HandlerOut(BaseModel):
+    """A webhook handler. `url` is a secret: whoever has it may call it."""
+
+    url: str
+    name: str | None
+    operation: str
+    resource_uri: str
+    uuid: str
+
+
+class CallOut(HandlerOut):
+    """The handler that was called, and the action that carries the call out."""
+
+    action: str
+
+
+class EnvvarOut(BaseModel):
+    """One environment variable."""
+
+    key: str
+    value: str
+
+
+class ServiceOut(BaseModel):
+    """A service."""
+
+    uuid: str
+    resource_uri: str
+    name: str
+    state: str
+    stack: str | None = Field(description="Compose project or Swarm stack.")
+    engine: str = Field(description="The engine instance that it runs on.")
+    owner: str
+    synchronized: bool = Field(description="False while its engine does not show it.")
+    image_name: str
+    image_digest: str | None
+    run_command: str
+    target_num_containers: int
+    current_num_containers: int
+    running_num_containers: int
+    stopped_num_containers: int
+    containers: list[str] = Field(description="URIs; every new container has a new one.")
+    deployed_datetime: str | None
+    container_envvars: Annotated[
+        list[EnvvarOut], Field(description="Only of services that tutumd runs: others may hold secrets.")
+    ]
+    working_dir: str
+    autorestart: str
+    warnings: list[str]
+    public_dns: str
+    tags: list[str]
+
+
+class PortOut(BaseModel):
+    """A port of a container."""
+
+    inner_port: int
+    outer_port: int | None
+    protocol: str
+
+
+class ContainerOut(BaseModel):
+    """A container, also one that is gone as long as it is remembered (`Terminated`)."""
+
+    uuid: str
+    resource_uri: str
+    name: str
+    service: str
+    state: str
+    image_name: str
+    image_digest: str | None
+    run_command: str
+    exit_code: int | None
+    deployed_datetime: str | None
+    started_datetime: str | None
+    stopped_datetime: str | None
+    container_ports: list[PortOut]
+    public_dns: str
+    node: str | None
+
+
+class ActionOut(BaseModel):
+    """One run of an operation on a service."""
+
+    uuid: str
+    resource_uri: str
+    action: str
+    operation: str
+    state: str
+    object: str
+    start_date: str = Field(description="When it was asked for.")
+    end_date: str | None
+    reason: str = Field(description="Why it failed; on success what is worth saying, often nothing.")
+    log_tail: str = Field(description="On failure the last output lines of what failed.")
+    rolled_back: bool
+    image_before: str | None
+    image_after: str | None
+    containers_before: list[str]
+    containers_after: list[str]
+    target_num_containers: int | None
+    deliveries: int = Field(description="How many calls it carries out.")
+    ip: str
+    location: str
+    user_agent: str
+    can_be_canceled: bool
+    can_be_retried: bool
+
+
+class LogsOut(BaseModel):
+    """Output lines."""
+
+    logs: str
+
+
+class AccountOut(BaseModel):
+    """The credentials that were sent."""
+
+    username: str
+    key: str
+
+
+class ErrorOut(BaseModel):
+    """Why a request was refused, and what to do."""
+
+    error: str

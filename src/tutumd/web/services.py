@@ -1,0 +1,123 @@
+"""Services: list, get, create, change, act on, read the logs of."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+from pydantic import TypeAdapter
+
+from tutumd.application import services as rules
+from tutumd.application.queries import SERVICE_FILTERS, parse_query
+from tutumd.errors import InvalidInputError
+from tutumd.model import Action, Service, User, Verb
+from tutumd.web import render, schemas
+from tutumd.web.auth import Viewer
+from tutumd.web.body import Body, documented, parse
+from tutumd.web.state import edge, origin, parse_uuid
+
+router = APIRouter(prefix=f"{render.PREFIX}/service", tags=["services"])
+
+Uuid = Annotated[str, Path(description="UUID of the service")]
+
+DEFAULT_LOG_LINES = 300
+_NEW = TypeAdapter(schemas.ServiceIn)
+_PATCH = TypeAdapter(schemas.ServicePatch)
+
+
+@router.get("/")
+def list_services(request: Request, viewer: Viewer) -> schemas.ListOut[schemas.ServiceOut]:
+    """List services by name. Filters: uuid, uuid__startswith, name, state, stack__name; pages: limit, offset."""
+    query = parse_query(request.query_params.multi_items(), SERVICE_FILTERS)
+    found = edge(request).store.services(viewer, query)
+    return render.page(f"{render.PREFIX}/service/", query, found, render.service)
+
+
+@router.post("/", status_code=201, openapi_extra=documented(_NEW))
+def create_service(request: Request, viewer: Viewer, body: Body) -> schemas.ServiceOut:
+    """Create a service on an engine that runs commands. It is not started. For admins."""
+    new = parse(body, _NEW)
+    if unsupported := new.unsupported():
+        raise InvalidInputError(f"a service that is a command cannot have {', '.join(unsupported)}")
+    found = edge(request)
+    return render.service(rules.create(found.store, viewer, _wishes(new), max_containers=found.max_containers))
+
+
+@router.get("/{uuid}/")
+def get_service(request: Request, viewer: Viewer, uuid: Uuid) -> schemas.ServiceOut:
+    """Get a service."""
+    return render.service(edge(request).store.service(viewer, parse_uuid(uuid)))
+
+
+@router.patch("/{uuid}/", openapi_extra=documented(_PATCH))
+def change_service(request: Request, response: Response, viewer: Viewer, uuid: Uuid, body: Body) -> schemas.ServiceOut:
+    """Change a service. A new target is scaled to at once; anything else holds from the next redeploy or start on."""
+    found = edge(request)
+    service, action = rules.change(
+        found.store,
+        viewer,
+        parse_uuid(uuid),
+        _wishes(parse(body, _PATCH)),
+        max_containers=found.max_containers,
+        origin=origin(request),
+    )
+    return _render(response, service, action)
+
+
+@router.post("/{uuid}/redeploy/", status_code=202)
+def redeploy_service(request: Request, response: Response, viewer: Viewer, uuid: Uuid) -> schemas.ServiceOut:
+    """Replace every container by one of the newest image."""
+    return _act(request, response, viewer, uuid, Verb.REDEPLOY)
+
+
+@router.post("/{uuid}/scale/", status_code=202)
+def scale_service(request: Request, response: Response, viewer: Viewer, uuid: Uuid) -> schemas.ServiceOut:
+    """Scale to the target that the service has by now."""
+    return _act(request, response, viewer, uuid, Verb.SCALE)
+
+
+@router.post("/{uuid}/start/", status_code=202)
+def start_service(request: Request, response: Response, viewer: Viewer, uuid: Uuid) -> schemas.ServiceOut:
+    """Start a stopped service."""
+    return _act(request, response, viewer, uuid, Verb.START)
+
+
+@router.post("/{uuid}/stop/", status_code=202)
+def stop_service(request: Request, response: Response, viewer: Viewer, uuid: Uuid) -> schemas.ServiceOut:
+    """Stop all containers of a service."""
+    return _act(request, response, viewer, uuid, Verb.STOP)
+
+
+@router.delete("/{uuid}/", status_code=202)
+def terminate_service(request: Request, response: Response, viewer: Viewer, uuid: Uuid) -> schemas.ServiceOut:
+    """Remove a service that was created here, with its containers and handlers. For admins."""
+    return _act(request, response, viewer, uuid, Verb.TERMINATE)
+
+
+@router.get("/{uuid}/logs/")
+def get_logs(request: Request, viewer: Viewer, uuid: Uuid) -> schemas.LogsOut:
+    """Read the last 300 output lines of a service's containers."""
+    return schemas.LogsOut(logs=rules.logs(edge(request).store, viewer, parse_uuid(uuid), DEFAULT_LOG_LINES))
+
+
+def _act(request: Request, response: Response, viewer: User, uuid: str, verb: Verb) -> schemas.ServiceOut:
+    service, action = rules.act(edge(request).store, viewer, parse_uuid(uuid), verb, origin(request))
+    return _render(response, service, action)
+
+
+def _render(response: Response, service: Service, action: Action | None) -> schemas.ServiceOut:
+    if action is not None:
+        response.headers[render.ACTION_HEADER] = render.action_uri(action.uuid)
+    return render.service(service)
+
+
+def _wishes(sent: schemas.ServicePatch) -> rules.Wishes:
+    envvars = sent.container_envvars
+    return rules.Wishes(
+        name=sent.name,
+        image=sent.image,
+        run_command=sent.run_command,
+        envvars=None if envvars is None else {envvar.key: envvar.value for envvar in envvars},
+        working_dir=sent.working_dir,
+        autorestart=sent.autorestart,
+        target=sent.target_num_containers,
+        engine=sent.engine if isinstance(sent, schemas.ServiceIn) else None,
+    )

@@ -1,0 +1,1 @@
+"""The worker: claims due actions, performs them on an engine, finishes them. Never sees HTTP."""

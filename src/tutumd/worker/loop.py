@@ -1,0 +1,243 @@
+"""The worker's loop: claim, perform, finish; renew leases; answer request rows."""
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from threading import BoundedSemaphore, Event, Lock, Thread
+
+import structlog
+
+from tutumd.errors import EngineUnavailableError, LeaseLostError, TutumdError, UnavailableError
+from tutumd.model import Claim, Outcome, Service, ServiceSnapshot
+from tutumd.ports import Clock, Engine, Queue
+from tutumd.worker import retry
+from tutumd.worker.discover import Discovery
+from tutumd.worker.perform import perform, refused
+from tutumd.worker.run import LeasedRun
+
+LEASE = timedelta(seconds=10)
+MAX_RUNS = 16
+DEADLINE_S = 120.0
+_POLL_S = 0.5
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a worker keeps to.
+
+    Attributes:
+        deadline_s: Seconds that the engine work of one action may take.
+    """
+
+    max_containers: int
+    deadline_s: float = DEADLINE_S
+    lease: timedelta = LEASE
+
+
+class Worker:
+    """Performs the actions of some engine instances, in threads, a bounded number at once."""
+
+    def __init__(self, queue: Queue, engines: Mapping[str, Engine], limits: Limits, clock: Clock) -> None:
+        """Take the queue and the engine instances by name; nothing starts yet."""
+        self.name = str(uuid.uuid4())
+        self._queue = queue
+        self._engines = engines
+        self._limits = limits
+        self._clock = clock
+        self._stop = Event()
+        self._free = BoundedSemaphore(MAX_RUNS)
+        self._runs: dict[str, LeasedRun] = {}
+        self._lock = Lock()
+        self._discoveries = {name: Discovery(self.name, engine, queue) for name, engine in engines.items()}
+        self._threads = [
+            Thread(target=self._claim_for_ever, name="claim", daemon=True),
+            Thread(target=self._renew_for_ever, name="renew", daemon=True),
+        ]
+
+    def start(self) -> None:
+        """Register the engines and begin."""
+        self._queue.register(self.name, [engine.info for engine in self._engines.values()])
+        for discovery in self._discoveries.values():
+            discovery.start()
+        for thread in self._threads:
+            thread.start()
+
+    def wait_discovered(self, timeout_s: float) -> None:
+        """Wait until every engine was looked at once, or the time is over."""
+        deadline = time.monotonic() + timeout_s
+        for discovery in self._discoveries.values():
+            discovery.first_pass.wait(max(0.0, deadline - time.monotonic()))
+
+    def stop(self, grace_s: float) -> None:
+        """Claim nothing more, let running actions end within the grace, hand the others over."""
+        self._stop.set()
+        deadline = time.monotonic() + grace_s
+        while self._running() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for run in self._running():
+            run.abandon()
+        end = time.monotonic() + 2.0
+        while self._running() and time.monotonic() < end:
+            time.sleep(0.05)
+        for discovery in self._discoveries.values():
+            discovery.stop(1.0)
+        for thread in self._threads:
+            thread.join(2.0)
+
+    def _running(self) -> list[LeasedRun]:
+        with self._lock:
+            return list(self._runs.values())
+
+    def _claim_for_ever(self) -> None:
+        names = list(self._engines)
+        while not self._stop.is_set():
+            try:
+                while self._claim_one(names):
+                    pass
+                for request, kind, service, arguments in self._queue.requests(names):
+                    self._in_thread(lambda r=request, k=kind, s=service, a=arguments: self._answer(r, k, s, a))  # type: ignore[misc] # early binding
+                self._queue.wait(_POLL_S)
+            except UnavailableError as error:
+                _log.warning("the queue cannot be read", error=str(error))
+                self._stop.wait(1.0)
+            except Exception:
+                _log.exception("claiming failed")
+                self._stop.wait(1.0)
+
+    def _claim_one(self, names: list[str]) -> bool:
+        if self._stop.is_set() or not self._free.acquire(timeout=_POLL_S):
+            return False
+        claimed = False
+        try:
+            claimed_at = time.monotonic()
+            claim = self._queue.claim(self.name, names, lease=self._limits.lease)
+            if claim is None:
+                return False
+            run = LeasedRun(
+                claim,
+                self._queue,
+                lease=self._limits.lease,
+                deadline_s=self._limits.deadline_s,
+                claimed_at=claimed_at,
+            )
+            with self._lock:
+                self._runs[claim.action.uuid] = run
+            self._in_thread(lambda: self._run(run))
+            claimed = True
+        finally:
+            if not claimed:
+                self._free.release()
+        return True
+
+    def _in_thread(self, target: Callable[[], None]) -> None:
+        Thread(target=target, daemon=True).start()
+
+    def _renew_for_ever(self) -> None:
+        interval = self._limits.lease.total_seconds() / 4
+        while not self._stop.wait(interval) or self._running():
+            for run in self._running():
+                try:
+                    run.renew()
+                except Exception:
+                    _log.exception("renewing failed", action=run.action_uuid)
+            if self._stop.is_set():
+                time.sleep(min(0.2, interval))
+
+    def _run(self, run: LeasedRun) -> None:
+        try:
+            self._perform(run)
+        except LeaseLostError:
+            self._hand_over(run)
+        except TutumdError as error:
+            _log.warning("an action could not be ended: it will be taken up again", error=str(error))
+        except Exception:
+            _log.exception("an action failed in a way that was not foreseen", action=run.action_uuid)
+        finally:
+            with self._lock:
+                del self._runs[run.action_uuid]
+            self._free.release()
+
+    def _perform(self, run: LeasedRun) -> None:
+        claim = run.claim
+        engine = self._engines[claim.service.engine]
+        _log.info("action began", action=run.action_uuid, verb=claim.action.verb, service=claim.service.name)
+        try:
+            outcome = perform(run, engine, self._queue, max_containers=self._limits.max_containers)
+        except LeaseLostError:
+            raise
+        except (EngineUnavailableError, UnavailableError) as error:
+            if not self._is_given_up(claim):
+                self._retry(claim, str(error))
+                return
+            outcome = refused(f"given up after {retry.GIVE_UP_AFTER.total_seconds():.0f} s: {error}", None)
+        except Exception:
+            _log.exception("an engine failed in a way that was not foreseen", action=run.action_uuid)
+            if claim.attempts + 1 < retry.MAX_FAULTS:
+                self._retry(claim, "internal error: see the server's log")
+                return
+            outcome = refused("internal error: see the server's log", None)
+        self._finish(run, outcome, engine)
+
+    def _is_given_up(self, claim: Claim) -> bool:
+        started = claim.action.started or claim.action.created
+        return self._clock() - started > retry.GIVE_UP_AFTER
+
+    def _retry(self, claim: Claim, reason: str) -> None:
+        delay = retry.delay_after(claim.attempts)
+        _log.warning("action will be tried again", action=claim.action.uuid, in_s=delay.total_seconds(), error=reason)
+        self._queue.retry_later(claim, delay=delay, reason=f"waiting for another try: {reason}")
+
+    def _finish(self, run: LeasedRun, outcome: Outcome, engine: Engine) -> None:
+        claim = run.claim
+        self._store_outcome(run, outcome, _look(engine, claim.service))
+        self._discoveries[claim.service.engine].action_ended()
+        log = _log.info if outcome.success else _log.error
+        log(
+            "action ended",
+            action=run.action_uuid,
+            verb=claim.action.verb,
+            service=claim.service.name,
+            success=outcome.success,
+            reason=outcome.reason,
+        )
+
+    def _store_outcome(self, run: LeasedRun, outcome: Outcome, snapshot: ServiceSnapshot | None) -> None:
+        while True:
+            try:
+                self._queue.finish(run.claim, outcome, snapshot)
+            except UnavailableError:
+                run.sleep(_POLL_S)
+                continue
+            return
+
+    def _hand_over(self, run: LeasedRun) -> None:
+        _log.warning("action was handed over", action=run.action_uuid)
+        try:
+            self._queue.release(run.claim)
+        except TutumdError as error:
+            _log.debug("the lease was not released", action=run.action_uuid, error=str(error))
+
+    def _answer(self, request: str, kind: str, service: Service, arguments: Mapping[str, object]) -> None:
+        answer: dict[str, object]
+        try:
+            lines = arguments.get("lines")
+            answer = {"logs": self._engines[service.engine].logs(service, lines if isinstance(lines, int) else 100)}
+        except TutumdError as error:
+            answer = {"error": str(error)}
+        except Exception:
+            _log.exception("a request could not be answered", kind=kind, service=service.name)
+            answer = {"error": "internal error: see the server's log"}
+        try:
+            self._queue.answer_request(request, answer)
+        except TutumdError as error:
+            _log.warning("an answer was not stored", kind=kind, error=str(error))
+
+
+def _look(engine: Engine, service: Service) -> ServiceSnapshot | None:
+    try:
+        return engine.inspect(service)
+    except Exception:
+        return None

@@ -1,0 +1,102 @@
+"""Performing one action on an engine: what each verb means, and how what went wrong is told."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tutumd.errors import EngineRefusedError
+from tutumd.model import Action, Outcome, ServiceSnapshot, Verb
+from tutumd.ports import Engine, Queue
+from tutumd.worker.run import LeasedRun
+
+
+def perform(run: LeasedRun, engine: Engine, queue: Queue, *, max_containers: int) -> Outcome:
+    """Perform the claimed action and answer what came of it.
+
+    Raises:
+        EngineUnavailableError: To be tried again later, with the journal saved so far.
+        LeaseLostError: Somebody else goes on with it.
+    """
+    service, action = run.claim.service, run.claim.action
+    snapshot = engine.inspect(service)
+    try:
+        if snapshot is None and service.definition is None:
+            raise EngineRefusedError(f"engine {service.engine!r} has no {service.name!r} at present: nothing was done")
+        match action.verb:
+            case Verb.REDEPLOY:
+                return engine.redeploy(service, run)
+            case Verb.SCALEUP:
+                return _scale_up(run, engine, queue, _running(snapshot), max_containers)
+            case Verb.SCALE:
+                return _scale(run, engine, _running(snapshot), action)
+            case Verb.START:
+                return engine.start(service, run)
+            case Verb.STOP:
+                return engine.stop(service, run)
+            case Verb.TERMINATE:
+                return engine.terminate(service, run)
+    except EngineRefusedError as error:
+        return refused(str(error), snapshot)
+
+
+def refused(reason: str, snapshot: ServiceSnapshot | None) -> Outcome:
+    """Tell a failure that left the service as it was."""
+    if snapshot is None:
+        return Outcome(success=False, reason=reason)
+    ids = tuple(container.id for container in snapshot.containers)
+    return Outcome(
+        success=False,
+        reason=reason,
+        image_before=snapshot.image_digest,
+        image_after=snapshot.image_digest,
+        containers_before=ids,
+        containers_after=ids,
+    )
+
+
+def add_amounts(present: int, amounts: Sequence[int], most: int) -> tuple[int, str]:
+    """Add the amounts of the calls in their order, each as far as there is room.
+
+    Answers the target, and what is worth saying about it. Raises EngineRefusedError where there is no room at all.
+    """
+    target = present
+    for amount in amounts:
+        target = max(target, min(target + amount, most))
+    wanted = sum(amounts)
+    if target == present:
+        raise EngineRefusedError(f"nothing was added: the service has {present} containers and may have at most {most}")
+    if target < present + wanted:
+        return target, f"added {target - present} of {wanted} containers: a service may have at most {most}"
+    return target, ""
+
+
+def _running(snapshot: ServiceSnapshot | None) -> ServiceSnapshot:
+    if snapshot is None or snapshot.stopped:
+        raise EngineRefusedError("the service is stopped: start it before it is scaled")
+    return snapshot
+
+
+def _scale_up(run: LeasedRun, engine: Engine, queue: Queue, snapshot: ServiceSnapshot, max_containers: int) -> Outcome:
+    service, target = run.claim.service, run.claim.action.target
+    amounts = queue.amounts(run.claim)
+    if target is None:
+        target, note = add_amounts(snapshot.target, amounts, max_containers)
+        run.check()
+        queue.save_target(run.claim, target)
+    else:
+        # An earlier try fixed the target: only what the calls wanted in all is still known.
+        note = ""
+    run.log(f"scaling up {snapshot.target} → {target}")
+    return _noted(engine.scale(service, target, run), note)
+
+
+def _scale(run: LeasedRun, engine: Engine, snapshot: ServiceSnapshot, action: Action) -> Outcome:
+    if action.target is None:
+        raise EngineRefusedError("no number of containers was given")
+    run.log(f"scaling {snapshot.target} → {action.target}")
+    return engine.scale(run.claim.service, action.target, run)
+
+
+def _noted(outcome: Outcome, note: str) -> Outcome:
+    if not note:
+        return outcome
+    return replace(outcome, reason=f"{outcome.reason}; {note}" if outcome.reason else note)
