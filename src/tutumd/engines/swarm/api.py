@@ -1,0 +1,152 @@
+"""What we ask of the engine about services, tasks and nodes; each call with a limit, each error in our words."""
+
+from collections.abc import Iterable, Mapping
+from operator import itemgetter
+from typing import Any
+
+import docker.auth
+import docker.errors
+
+from tutumd.engines.dockerapi import Client, ImageReference, Json, parse_reference, registry_auth, translated
+from tutumd.engines.swarm import output
+from tutumd.engines.swarm.tasks import Nodes, read_nodes, read_task
+from tutumd.engines.swarm.verdict import View
+from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
+
+_LOG_LIMIT_S = 10
+
+
+class OutOfSequenceError(TutumdError):
+    """Somebody, or the engine itself, changed the service since it was inspected: inspect it again."""
+
+
+class SwarmApi:
+    """The swarm behind one manager's connection."""
+
+    def __init__(self, client: Client, config_dir: str | None) -> None:
+        # The SDK's types leave out the calls for tasks and nodes and the private ones used here.
+        self._sdk: Any = client
+        self.client = client
+        self._config_dir = config_dir
+
+    def views(self) -> tuple[View, ...]:
+        """Look at all services at once, by name."""
+        with translated("list the services of the swarm"):
+            services = self._sdk.services()
+            tasks = self._sdk.tasks()
+            nodes = read_nodes(self._sdk.nodes())
+        by_service: dict[str, list[Json]] = {}
+        for task in tasks:
+            by_service.setdefault(task.get("ServiceID", ""), []).append(task)
+        views = [_view(service, by_service.get(service["ID"], []), nodes) for service in services]
+        return tuple(sorted(views, key=lambda view: str(view.spec["Name"])))
+
+    def view(self, name: str) -> View | None:
+        """Look at one service; None where it is gone."""
+        with translated(f"inspect the service {name}"):
+            try:
+                service = self._sdk.inspect_service(name)
+            except docker.errors.NotFound:
+                return None
+            # The engine also takes the beginning of an ID for a name.
+            if service["Spec"]["Name"] != name:
+                return None
+            tasks = self._sdk.tasks(filters={"service": service["ID"]})
+            return _view(service, tasks, read_nodes(self._sdk.nodes()))
+
+    def update(self, view: View, spec: Json, auth: Mapping[str, Any]) -> None:
+        """Replace the specification of the service as it was seen.
+
+        Args:
+            auth: Registry login that the engine keeps for the workers; empty keeps the one it has.
+
+        Raises:
+            OutOfSequenceError: the service has changed since.
+        """
+        name = view.spec["Name"]
+        headers = {"X-Registry-Auth": docker.auth.encode_header(dict(auth)).decode()} if auth else {}
+        address = self._sdk._url("/services/{0}/update", view.service["ID"])
+        with translated(f"update the service {name}"):
+            try:
+                response = self._sdk._post_json(
+                    address, data=dict(spec), params={"version": view.index}, headers=headers
+                )
+                self._sdk._raise_for_status(response)
+            except docker.errors.APIError as error:
+                # moby/swarmkit#1379: an HTTP 500 that only its text tells apart.
+                if "update out of sequence" in str(error.explanation):
+                    raise OutOfSequenceError(f"the service {name} changed while it was updated") from error
+                raise
+
+    def auth(self, image: str) -> Mapping[str, Any]:
+        """Read the login for an image's registry afresh; empty where there is none.
+
+        Raises:
+            EngineRefusedError: the Docker configuration cannot be used.
+        """
+        return registry_auth(self._config_dir, parse_reference(image))
+
+    def stored_or_fresh_auth(self, image: str) -> Mapping[str, Any]:
+        """Read the login afresh; empty, which keeps the one that the engine has, where that fails."""
+        try:
+            return self.auth(image)
+        except EngineRefusedError:
+            return {}
+
+    def platforms(self, reference: ImageReference, auth: Mapping[str, Any]) -> tuple[Json, ...] | None:
+        """Ask the registry what an image was built for; None where it does not tell."""
+        with translated(f"ask what {reference.name} was built for"):
+            try:
+                answer = self._sdk.inspect_distribution(reference.name, auth_config=dict(auth))
+            except docker.errors.APIError:
+                return None
+        return read_platforms(answer.get("Platforms") or ())
+
+    def local_image(self, name: str) -> Json | None:
+        """Look at an image that this node has; None where it has none of that name."""
+        with translated(f"inspect the image {name}"):
+            try:
+                image: Json = self._sdk.inspect_image(name)
+            except docker.errors.NotFound:
+                return None
+        return image
+
+    def task_log(self, task_id: str, *, tty: bool, lines: int) -> str:
+        """Read the last lines a task wrote, also one that has ended; empty where they cannot be had."""
+        try:
+            raw = self._log(f"/tasks/{task_id}/logs", lines, timestamps=0)
+        except (EngineRefusedError, EngineUnavailableError):
+            # The node that has them may be down: that must not hide how the update went.
+            return ""
+        return output.text(output.unframed(raw, tty=tty), lines=lines)
+
+    def service_log(self, service_id: str, *, tty: bool, lines: int) -> str:
+        """Read the last lines that the tasks of a service wrote, in order of time."""
+        return output.in_order(self._log(f"/services/{service_id}/logs", lines, timestamps=1), tty=tty, lines=lines)
+
+    def _log(self, path: str, lines: int, *, timestamps: int) -> bytes:
+        parameters = {"stdout": 1, "stderr": 1, "tail": max(lines, 0), "timestamps": timestamps}
+        with translated("read output of the service"):
+            response = self._sdk.get(self._sdk._url(path), params=parameters, timeout=_LOG_LIMIT_S)
+            if response.status_code == 404:
+                return b""
+            self._sdk._raise_for_status(response)
+            return bytes(response.content)
+
+
+def read_platforms(platforms: Iterable[Json]) -> tuple[Json, ...]:
+    """Make Placement.Platforms of what a registry tells, as the engine's own client does.
+
+    docker/swarmkit#2294: an image says `arm` where the node says `armv7l`, so the architecture is left open there.
+    """
+    found = []
+    for platform in platforms:
+        architecture = platform.get("architecture") or platform.get("Architecture") or ""
+        system = platform.get("os") or platform.get("OS") or ""
+        found.append({"Architecture": "" if architecture == "arm" else architecture, "OS": system})
+    return tuple(found)
+
+
+def _view(service: Json, tasks: Iterable[Json], nodes: Nodes) -> View:
+    ordered = sorted(tasks, key=itemgetter("CreatedAt"))
+    return View(service=service, tasks=tuple(read_task(task, nodes) for task in ordered), nodes=nodes)

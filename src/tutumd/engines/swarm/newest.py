@@ -1,0 +1,67 @@
+"""Which image a redeploy brings: the newest that the registry has under the service's tag."""
+
+from dataclasses import dataclass
+
+from tutumd.engines.dockerapi import ImageReference, Json, parse_reference, resolve_digest
+from tutumd.engines.swarm.api import SwarmApi
+from tutumd.engines.swarm.verdict import View
+from tutumd.errors import EngineRefusedError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Newest:
+    """An image to bring.
+
+    Attributes:
+        image: Its name as it goes into the specification.
+        digest: `sha256:…`, of the manifest where known, else of the image.
+        platforms: What it was built for; None where unknown.
+        note: What is unusual about it, for people.
+    """
+
+    image: str
+    digest: str | None
+    platforms: tuple[Json, ...] | None = None
+    note: str = ""
+
+
+def newest_image(api: SwarmApi, view: View, image: str) -> Newest:
+    """Resolve the tag of `image` to the digest it has now; a digest that it carries beside a tag is an old one.
+
+    Raises:
+        EngineRefusedError: that cannot be found out.
+    """
+    reference = parse_reference(image)
+    if reference.digest and not reference.tag:
+        note = f"the service names its image by digest, so it was redeployed at the same one: {image}"
+        return Newest(image=image, digest=reference.digest, note=note)
+    auth = api.auth(image)
+    try:
+        digest = resolve_digest(api.client, reference, auth)
+    except EngineRefusedError as error:
+        local = _local_only(api, view, reference)
+        if local is None:
+            raise
+        note = f"the image of this node was used as it is, by no digest, since no registry knows it ({error})"
+        return Newest(image=reference.name, digest=local, note=note)
+    pinned = reference.with_digest(digest)
+    return Newest(image=pinned.name, digest=digest, platforms=api.platforms(pinned, auth))
+
+
+def _local_only(api: SwarmApi, view: View, reference: ImageReference) -> str | None:
+    """Return the ID of an image that was built on the only node of the swarm and never was in a registry."""
+    if reference.digest or len(view.nodes.names) != 1:
+        return None
+    found = api.local_image(reference.name)
+    return str(found["Id"]) if found is not None and built_here(found, reference) else None
+
+
+def built_here(image: Json, reference: ImageReference) -> bool:
+    """Tell whether no registry is known to have the image under that name.
+
+    Engines with the containerd image store list every image's own ID as a digest of its repository.
+    """
+    digests = [str(digest).partition("@") for digest in image.get("RepoDigests") or ()]
+    return not any(
+        parse_reference(name).same_repository(reference) and digest != image["Id"] for name, _, digest in digests
+    )

@@ -1,0 +1,182 @@
+"""The redeploy of one service: ordered, followed to its end, undone where it ends badly, and cleaned up after.
+
+Each stage is saved before it changes anything, and begins by looking at what is already there: a server that was
+killed anywhere goes on with the stage in its journal.
+"""
+
+from dataclasses import replace
+
+from tutumd.engines.dockerapi import Json, parse_reference
+from tutumd.engines.swarm import spec as specs
+from tutumd.engines.swarm.api import SwarmApi
+from tutumd.engines.swarm.changes import Steady, Tempo, change, wait_for_quiet
+from tutumd.engines.swarm.newest import newest_image
+from tutumd.engines.swarm.plan import Plan, Result, Stage, read_plan
+from tutumd.engines.swarm.verdict import Finding, View, culprit, judge, restored
+from tutumd.engines.swarm.words import failure, progress
+from tutumd.errors import EngineRefusedError
+from tutumd.model import Outcome
+from tutumd.ports import Run
+
+LOG_LINES = 20
+
+
+class Redeploy:
+    """One redeploy of the service `name`."""
+
+    def __init__(self, api: SwarmApi, name: str, run: Run, tempo: Tempo) -> None:
+        self._api = api
+        self._name = name
+        self._run = run
+        self._tempo = tempo
+
+    def perform(self) -> Outcome:
+        """Do it, or go on with it, to the end."""
+        plan = read_plan(self._run.journal) or self._prepare()
+        if plan.stage is Stage.ORDER:
+            plan = self._order(plan)
+        if plan.stage is Stage.UNDO:
+            plan = self._undo(plan)
+        return self._settle(plan)
+
+    def _prepare(self) -> Plan:
+        view = wait_for_quiet(self._api, self._name, self._run, self._tempo)
+        if view is None:
+            raise EngineRefusedError(f"the service {self._name} is gone from the swarm")
+        if specs.mode_of(view.spec) is specs.Mode.JOB:
+            raise EngineRefusedError(f"the service {self._name} is a job, which runs once: there is nothing to replace")
+        newest = newest_image(self._api, view, specs.version(view.spec).image)
+        notes = [newest.note]
+        if specs.is_stopped(view.spec):
+            notes.append("the service is stopped and stays stopped: its next start runs the new image")
+        plan = Plan(
+            before=specs.remembered(view.spec),
+            image=newest.image,
+            config=specs.update_config(view.spec, stable_s=self._tempo.stable_s),
+            platforms=newest.platforms,
+            status_before=view.status,
+            running_before=tuple(task.id for task in view.running),
+            image_after=newest.digest,
+            note="; ".join(note for note in notes if note),
+        )
+        self._save(plan)
+        obstacle = specs.start_first_obstacle(view.spec)
+        why = f", since {obstacle}" if obstacle else ""
+        self._run.log(f"updating to {plan.image}, {plan.config['Order']}{why}")
+        return plan
+
+    def _order(self, plan: Plan) -> Plan:
+        def wanted(view: View) -> "dict[str, object] | None":
+            unsent = specs.version(view.spec) == plan.old and not self._was_rolled_back(view, plan)
+            return specs.redeploy_spec(view.spec, plan.new, plan.config, plan.platforms) if unsent else None
+
+        change(self._api, self._name, self._run, self._tempo, wanted)
+        return self._follow(plan)
+
+    def _follow(self, plan: Plan) -> Plan:
+        steady, told = Steady(clock=self._tempo.clock), ""
+        while True:
+            view = self._api.view(self._name)
+            if view is None:
+                return self._save(plan.at(Stage.SETTLE, Result(success=False, reason=self._gone())))
+            finding = judge(view, plan.new, plan.old)
+            line = progress(view, plan.new)
+            if line != told:
+                self._run.log(line)
+                told = line
+            if finding is Finding.ARRIVED and self._held(view, steady):
+                return self._save(plan.at(Stage.SETTLE, Result(success=True, reason=plan.note)))
+            if finding is Finding.SUPERSEDED:
+                now = specs.version(view.spec).image
+                reason = f"superseded: while this redeploy ran, somebody else updated the service; it now is at {now}"
+                return self._save(plan.at(Stage.SETTLE, Result(success=False, reason=reason)))
+            if finding not in (Finding.ARRIVED, Finding.WAIT) or self._run.remaining_s() <= 0:
+                return self._save(plan.at(Stage.UNDO, self._failure(view, plan)))
+            self._run.sleep(self._tempo.poll_s)
+
+    def _undo(self, plan: Plan) -> Plan:
+        def wanted(view: View) -> "dict[str, object] | None":
+            ours = specs.version(view.spec) == plan.new
+            return specs.undo_spec(view.spec, plan.before, plan.config) if ours else None
+
+        self._run.log("putting the version before back")
+        change(self._api, self._name, self._run, self._tempo, wanted)
+        ends = self._tempo.clock() + self._tempo.undo_s
+        while True:
+            view = self._api.view(self._name)
+            if view is None or specs.version(view.spec) != plan.old:
+                what = "the service was removed" if view is None else "somebody else updated the service"
+                return self._end_undo(plan, f"while it was undone, {what}", rolled_back=False)
+            if restored(view, plan.old, len(plan.running_before)):
+                return self._end_undo(plan, "", rolled_back=True)
+            if self._tempo.clock() >= ends:
+                count = f"{view.running_at(plan.old)} of {len(plan.running_before)}"
+                text = f"after it was put back, {count} containers of the version before run"
+                return self._end_undo(plan, text, rolled_back=True)
+            self._run.sleep(self._tempo.poll_s)
+
+    def _settle(self, plan: Plan) -> Outcome:
+        """Put the user's UpdateConfig back. That restarts no task (measured on Engine 26)."""
+
+        def wanted(view: View) -> "dict[str, object] | None":
+            ours = specs.has_config(view.spec, plan.config) or specs.has_config(
+                view.spec, specs.undo_config(plan.config)
+            )
+            if not ours or specs.has_config(view.spec, specs.config_of(plan.before)):
+                return None
+            return specs.with_config_of(view.spec, plan.before)
+
+        wait_for_quiet(self._api, self._name, self._run, self._tempo)
+        change(self._api, self._name, self._run, self._tempo, wanted)
+        view = self._api.view(self._name)
+        result = plan.result or Result(success=False, reason="it is not known how the update ended")
+        return Outcome(
+            success=result.success,
+            reason=result.reason,
+            log_tail=result.log_tail,
+            rolled_back=result.rolled_back,
+            image_before=parse_reference(plan.old.image).digest,
+            image_after=self._image_after(plan, result, view),
+            containers_before=plan.running_before,
+            containers_after=tuple(task.id for task in view.running) if view else (),
+        )
+
+    def _image_after(self, plan: Plan, result: Result, view: View | None) -> str | None:
+        if result.success:
+            return plan.image_after
+        return parse_reference(specs.version(view.spec).image).digest if view else None
+
+    def _held(self, view: View, steady: Steady) -> bool:
+        """Tell whether an update has arrived for good. A `completed` of the engine includes its own watch."""
+        held_s = steady.seconds(tuple(sorted(task.id for task in view.running)))
+        return bool(view.update_state) or not view.running or held_s >= self._tempo.stable_s
+
+    def _failure(self, view: View, plan: Plan) -> Result:
+        message = str(view.status.get("Message") or "")
+        blamed = culprit(view.tasks, plan.new, message)
+        log_tail = ""
+        if blamed is not None:
+            log_tail = self._api.task_log(blamed.id, tty=is_tty(view.spec), lines=LOG_LINES)
+        return Result(success=False, reason=failure(view, blamed, self._run.remaining_s() <= 0), log_tail=log_tail)
+
+    def _end_undo(self, plan: Plan, addition: str, *, rolled_back: bool) -> Plan:
+        result = plan.result or Result(success=False)
+        reason = "; ".join(part for part in (result.reason, addition) if part)
+        return self._save(plan.at(Stage.SETTLE, replace(result, reason=reason, rolled_back=rolled_back)))
+
+    def _save(self, plan: Plan) -> Plan:
+        self._run.save(plan.to_journal())
+        return plan
+
+    def _gone(self) -> str:
+        return f"the service {self._name} was removed while it was redeployed"
+
+    @staticmethod
+    def _was_rolled_back(view: View, plan: Plan) -> bool:
+        """Tell whether the engine has already undone our update: its words then are not those from before."""
+        return view.update_state.startswith("rollback") and view.status != plan.status_before
+
+
+def is_tty(spec: Json) -> bool:
+    """Tell whether the service's output comes unframed."""
+    return bool(((spec.get("TaskTemplate") or {}).get("ContainerSpec") or {}).get("TTY"))

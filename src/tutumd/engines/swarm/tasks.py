@@ -1,0 +1,116 @@
+"""Tasks of a Swarm service as values: what each is meant to do, what it does, and which version it is of."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from tutumd.engines.dockerapi import Json, parse_time
+from tutumd.engines.swarm.version import Version, version_of
+
+
+class Phase(StrEnum):
+    """Where a task is in its life, as far as we tell tasks apart."""
+
+    COMING = "coming"
+    RUNNING = "running"
+    LOST = "lost"
+    LEAVING = "leaving"
+    ENDED = "ended"
+
+
+# Docker Engine API v1.44 TaskState, in the order of a task's life.
+_COMING = frozenset({"new", "allocated", "pending", "assigned", "accepted", "preparing", "ready", "starting"})
+_BROKEN = frozenset({"failed", "rejected"})
+_UNWANTED = frozenset({"shutdown", "remove", "orphaned"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One task.
+
+    Attributes:
+        place: Its slot's number, or in global mode the node's name: what tells its kind of copy from the others.
+        state: The engine's own word.
+        error: The engine's own words about why it does not run; empty where there are none.
+        wanted: The engine wants it to run.
+        node_ready: Its node answers; True while it has no node.
+        version: Image and restart count that it was made for.
+    """
+
+    id: str
+    place: str
+    state: str
+    wanted: bool
+    node_ready: bool
+    version: Version
+    error: str = ""
+    exit_code: int | None = None
+    created: datetime | None = None
+    started: datetime | None = None
+
+    @property
+    def phase(self) -> Phase:
+        """Where it is in its life. On a node that does not answer nothing counts as running."""
+        if self.state in _COMING:
+            return Phase.COMING if self.wanted else Phase.ENDED
+        if self.state != "running":
+            return Phase.ENDED
+        if not self.node_ready:
+            return Phase.LOST if self.wanted else Phase.ENDED
+        return Phase.RUNNING if self.wanted else Phase.LEAVING
+
+    @property
+    def broken(self) -> bool:
+        """It ended by itself, badly."""
+        return self.state in _BROKEN
+
+    @property
+    def trouble(self) -> str:
+        """Why it does not run, in the engine's words; empty where nothing is known to be wrong."""
+        return self.error or (f"task: {self.state}" if self.broken else "")
+
+
+def read_task(task: Json, nodes: "Nodes") -> Task:
+    """Read one task of the engine's list."""
+    status: Json = task.get("Status") or {}
+    container: Json = status.get("ContainerStatus") or {}
+    node = task.get("NodeID") or ""
+    state = status.get("State", "new")
+    code = container.get("ExitCode") if state in ("complete", "shutdown", "failed") else None
+    return Task(
+        id=task["ID"],
+        place=str(task["Slot"]) if task.get("Slot") else nodes.host(node),
+        state=state,
+        wanted=task.get("DesiredState") not in _UNWANTED,
+        node_ready=not node or node in nodes.ready,
+        version=version_of(task.get("Spec") or {}),
+        error=status.get("Err") or "",
+        exit_code=code,
+        created=parse_time(task.get("CreatedAt")),
+        started=parse_time(status.get("Timestamp")) if state == "running" else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """The nodes of the swarm, as far as tasks need them: those that answer, and their names."""
+
+    ready: frozenset[str]
+    names: tuple[tuple[str, str], ...]
+    usable: int
+    """How many take new tasks."""
+
+    def host(self, node: str) -> str:
+        """Return the name of a node, else the beginning of its ID."""
+        return dict(self.names).get(node) or node[:12]
+
+
+def read_nodes(nodes: Iterable[Any]) -> Nodes:
+    """Read the engine's list of nodes."""
+    rows = list(nodes)
+    ready = {row["ID"] for row in rows if (row.get("Status") or {}).get("State") == "ready"}
+    usable = sum(row["ID"] in ready and (row.get("Spec") or {}).get("Availability") == "active" for row in rows)
+    names = tuple((row["ID"], str((row.get("Description") or {}).get("Hostname") or "")) for row in rows)
+    return Nodes(ready=frozenset(ready), names=names, usable=usable)

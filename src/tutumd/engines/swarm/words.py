@@ -1,0 +1,38 @@
+"""What people are told about an update: how far it is, and why it failed."""
+
+from tutumd.engines.swarm import spec as specs
+from tutumd.engines.swarm.tasks import Task
+from tutumd.engines.swarm.verdict import View
+from tutumd.engines.swarm.version import Version
+
+
+def progress(view: View, version: Version) -> str:
+    """Say how far an update is."""
+    total = expected(view)
+    state = f", the engine says: {view.update_state.replace('_', ' ')}" if view.update_state else ""
+    return f"{view.running_at(version)} of {total} new containers run{state}"
+
+
+def expected(view: View) -> int:
+    """Count the tasks that shall run; in global mode those that there are."""
+    if specs.mode_of(view.spec) is specs.Mode.REPLICATED:
+        return specs.replicas_of(view.spec)
+    return len({task.place for task in view.wanted})
+
+
+def failure(view: View, blamed: Task | None, overdue: bool) -> str:
+    """Say why an update failed."""
+    if view.update_state.startswith("rollback"):
+        what = "the engine rolled the update back"
+    elif view.update_state == "paused":
+        what = "the engine paused the update"
+    elif overdue:
+        what = f"the update did not end before the deadline ({progress(view, specs.version(view.spec))})"
+    else:
+        what = "the update failed"
+    return f"{what}: {trouble_of(blamed)}" if blamed else what
+
+
+def trouble_of(task: Task) -> str:
+    """Say what a task suffers from."""
+    return f"container {task.place} is {task.state}" + (f" ({task.trouble})" if task.error else "")
