@@ -1,0 +1,243 @@
+"""What the local engine remembers about a service, as values, and how these read and write as JSON.
+
+The record is written before anything is started or ended, so that whoever reads it after a kill knows all that may
+exist. A service has three lots of containers: the present ones; those that a change brings in, which count for
+nothing until all of them are stable; and those that leave, which only wait for their end.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from tutumd.engines.local.procfs import Identity
+from tutumd.model import Autorestart, Definition
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerRecord:
+    """One container.
+
+    Attributes:
+        id: New for every process, also for one that was restarted.
+        number: The N of the name `NAME-N`, from 1.
+        slot: Names the output file; a restarted process goes on writing the file of its predecessor.
+        process: The first process; None until it is known to have been started.
+        ended: When it was seen to have ended; `exit_code` is None where that could not be known.
+        restarts: How often in a row it was restarted by itself without running for long.
+    """
+
+    id: str
+    number: int
+    slot: str
+    process: Identity | None = None
+    started: datetime | None = None
+    ended: datetime | None = None
+    exit_code: int | None = None
+    restarts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What an action is about to make of the service, until that is done or given up.
+
+    Attributes:
+        action: UUID of the action.
+        definition, image_name, target, stopped: As they will be.
+        keep: Numbers of the present containers that stay; all others leave once the incoming ones are stable.
+        note: What is worth saying when it is done.
+    """
+
+    action: str
+    definition: Definition
+    image_name: str
+    target: int
+    stopped: bool = False
+    keep: tuple[int, ...] = ()
+    incoming: tuple[ContainerRecord, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceRecord:
+    """One service. `settled` is the UUID of the last action that was carried through; empty before the first."""
+
+    uuid: str
+    name: str
+    definition: Definition
+    image_name: str
+    target: int
+    stopped: bool = False
+    containers: tuple[ContainerRecord, ...] = ()
+    leaving: tuple[ContainerRecord, ...] = ()
+    change: Change | None = None
+    settled: str = ""
+
+    @property
+    def was_started(self) -> bool:
+        """False while nothing was ever carried through for it."""
+        return bool(self.settled)
+
+    @property
+    def incoming(self) -> tuple[ContainerRecord, ...]:
+        """The containers that a change brings in."""
+        return self.change.incoming if self.change else ()
+
+    @property
+    def digest(self) -> str:
+        """Digest of the definition that it runs."""
+        return definition_digest(self.definition)
+
+
+def definition_digest(definition: Definition) -> str:
+    """Name a definition by its content, as an image digest names an image: tells whether a redeploy changed it."""
+    content = json.dumps(_definition_to_json(definition), sort_keys=True, separators=(",", ":"))
+    return f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
+
+
+def switched(record: ServiceRecord) -> ServiceRecord:
+    """Make the change the present: what it brings in and keeps stays, everything else leaves."""
+    change = record.change
+    if change is None:
+        return record
+    kept = tuple(c for c in record.containers if c.number in change.keep)
+    others = tuple(c for c in record.containers if c.number not in change.keep)
+    return replace(
+        record,
+        definition=change.definition,
+        image_name=change.image_name,
+        target=change.target,
+        stopped=change.stopped,
+        containers=tuple(sorted(kept + change.incoming, key=lambda c: c.number)),
+        leaving=record.leaving + others,
+        change=None,
+        settled=change.action,
+    )
+
+
+def given_up(record: ServiceRecord) -> ServiceRecord:
+    """Drop the change: what it brought in leaves, the service is as before."""
+    return replace(record, leaving=record.leaving + record.incoming, change=None)
+
+
+def with_container(record: ServiceRecord, container: ContainerRecord, *, instead_of: str) -> ServiceRecord:
+    """Put `container` in the place of the present or incoming one with the ID `instead_of`."""
+    change = record.change
+    if change is not None:
+        change = replace(change, incoming=_swap(change.incoming, container, instead_of))
+    return replace(record, containers=_swap(record.containers, container, instead_of), change=change)
+
+
+def _swap(lot: Sequence[ContainerRecord], container: ContainerRecord, old_id: str) -> tuple[ContainerRecord, ...]:
+    return tuple(container if entry.id == old_id else entry for entry in lot)
+
+
+def record_to_json(record: ServiceRecord) -> dict[str, object]:
+    """Make a record ready to be written."""
+    return {
+        "format": FORMAT,
+        "uuid": record.uuid,
+        "name": record.name,
+        "definition": _definition_to_json(record.definition),
+        "image_name": record.image_name,
+        "target": record.target,
+        "stopped": record.stopped,
+        "containers": [_container_to_json(c) for c in record.containers],
+        "leaving": [_container_to_json(c) for c in record.leaving],
+        "change": _change_to_json(record.change) if record.change else None,
+        "settled": record.settled,
+    }
+
+
+def record_from_json(content: Mapping[str, Any]) -> ServiceRecord:
+    """Read a record. Raises ValueError, KeyError or TypeError for what is none."""
+    if content["format"] != FORMAT:
+        raise ValueError(f"format must be {FORMAT}, got {content['format']!r}: written by another version?")
+    return ServiceRecord(
+        uuid=content["uuid"],
+        name=content["name"],
+        definition=_definition_from_json(content["definition"]),
+        image_name=content["image_name"],
+        target=content["target"],
+        stopped=content["stopped"],
+        containers=tuple(_container_from_json(entry) for entry in content["containers"]),
+        leaving=tuple(_container_from_json(entry) for entry in content["leaving"]),
+        change=_change_from_json(content["change"]) if content["change"] else None,
+        settled=content["settled"],
+    )
+
+
+def _definition_to_json(definition: Definition) -> dict[str, object]:
+    return {
+        "command": definition.command,
+        "envvars": dict(definition.envvars),
+        "working_dir": definition.working_dir,
+        "autorestart": definition.autorestart.value,
+    }
+
+
+def _definition_from_json(content: Mapping[str, Any]) -> Definition:
+    return Definition(
+        command=content["command"],
+        envvars=dict(content["envvars"]),
+        working_dir=content["working_dir"],
+        autorestart=Autorestart(content["autorestart"]),
+    )
+
+
+def _change_to_json(change: Change) -> dict[str, object]:
+    return {
+        "action": change.action,
+        "definition": _definition_to_json(change.definition),
+        "image_name": change.image_name,
+        "target": change.target,
+        "stopped": change.stopped,
+        "keep": list(change.keep),
+        "incoming": [_container_to_json(c) for c in change.incoming],
+        "note": change.note,
+    }
+
+
+def _change_from_json(content: Mapping[str, Any]) -> Change:
+    return Change(
+        action=content["action"],
+        definition=_definition_from_json(content["definition"]),
+        image_name=content["image_name"],
+        target=content["target"],
+        stopped=content["stopped"],
+        keep=tuple(content["keep"]),
+        incoming=tuple(_container_from_json(entry) for entry in content["incoming"]),
+        note=content["note"],
+    )
+
+
+def _container_to_json(container: ContainerRecord) -> dict[str, object]:
+    process = container.process
+    return {
+        "id": container.id,
+        "number": container.number,
+        "slot": container.slot,
+        "process": [process.pid, process.start_ticks, process.boot_id] if process else None,
+        "started": container.started.isoformat() if container.started else None,
+        "ended": container.ended.isoformat() if container.ended else None,
+        "exit_code": container.exit_code,
+        "restarts": container.restarts,
+    }
+
+
+def _container_from_json(content: Mapping[str, Any]) -> ContainerRecord:
+    process = content["process"]
+    return ContainerRecord(
+        id=content["id"],
+        number=content["number"],
+        slot=content["slot"],
+        process=Identity(pid=process[0], start_ticks=process[1], boot_id=process[2]) if process else None,
+        started=datetime.fromisoformat(content["started"]) if content["started"] else None,
+        ended=datetime.fromisoformat(content["ended"]) if content["ended"] else None,
+        exit_code=content["exit_code"],
+        restarts=content["restarts"],
+    )
