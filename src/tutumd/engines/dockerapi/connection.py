@@ -1,7 +1,7 @@
 """A client of one Docker Engine that connects when it is first used, and none of whose calls lasts for ever."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -12,6 +12,7 @@ import docker.auth
 import docker.errors
 from docker.tls import TLSConfig
 from docker.transport import UnixHTTPAdapter
+from docker.types import CancellableStream
 
 from tutumd.engines.dockerapi.sockets import UnixAdapter
 from tutumd.errors import SettingsError
@@ -94,6 +95,20 @@ class Client(docker.APIClient):
         with self.post(address, params=parameters, headers=headers, stream=True) as response:
             self._raise_for_status(response)  # type: ignore[attr-defined]  # likewise
             yield (json.loads(line) for line in response.iter_lines() if line)
+
+    @contextmanager
+    def event_records(
+        self, filters: Mapping[str, list[str]]
+    ) -> Iterator[tuple[Iterator[dict[str, Any]], Callable[[], None]]]:
+        """Hand out the engine's events as they come, and a function that ends them from another thread.
+
+        The SDK's own stream hides a broken connection.
+        """
+        address = self._url("/events")  # type: ignore[attr-defined]  # the SDK's stubs leave it out
+        with self.get(address, params={"filters": json.dumps(filters)}, stream=True) as response:
+            self._raise_for_status(response)  # type: ignore[attr-defined]  # likewise
+            lines = response.iter_lines()
+            yield (json.loads(line) for line in lines if line), CancellableStream(lines, response).close
 
 
 def _tls(address: str, variables: Mapping[str, str]) -> TLSConfig | bool:

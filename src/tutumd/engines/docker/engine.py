@@ -1,0 +1,133 @@
+"""The engine `docker` as the worker sees it."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from threading import Event
+
+from tutumd.engines.docker.host import Host
+from tutumd.engines.docker.power import Power
+from tutumd.engines.docker.redeploy import Redeployer
+from tutumd.engines.docker.scale import Scaler
+from tutumd.engines.docker.seen import Seen
+from tutumd.engines.docker.selectors import Group, group
+from tutumd.engines.docker.snapshots import service_snapshot
+from tutumd.engines.docker.trial import Trial
+from tutumd.engines.docker.watch import watch_events
+from tutumd.engines.dockerapi import connect, tail
+from tutumd.errors import EngineRefusedError
+from tutumd.model import EngineInfo, Outcome, Service, ServiceSnapshot
+from tutumd.ports import Run
+
+
+class DockerEngine:
+    """Services of the containers of one Docker Engine.
+
+    Args:
+        name: Of this instance.
+        url: Where the engine listens; None means as `connect` says.
+        config_dir: The Docker client's configuration folder, with the registry logins.
+        max_containers: The most containers that a service may be scaled to.
+        stable_s: How long a new container without a health check must run.
+        own_container_id: The container that this process runs in, which is left alone.
+        environment: Where DOCKER_HOST and the TLS variables are looked up.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        url: str | None,
+        *,
+        config_dir: str | None,
+        max_containers: int,
+        stable_s: float = 3.0,
+        own_container_id: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._info = EngineInfo(name=name, kind="docker", creates=False)
+        self._client = connect(url, config_dir, environment=environment)
+        self._host = Host(self._client)
+        self._config_dir = config_dir
+        self._max_containers = max_containers
+        self._trial = Trial(host=self._host, stable_s=stable_s, clock=clock)
+        self._own_id = own_container_id
+
+    @property
+    def info(self) -> EngineInfo:
+        """As the port says."""
+        return self._info
+
+    def discover(self) -> tuple[ServiceSnapshot, ...]:
+        """As the port says."""
+        return tuple(service_snapshot(one) for one in group(self._host.containers(), self._own_id))
+
+    def inspect(self, service: Service) -> ServiceSnapshot | None:
+        """As the port says."""
+        found = self._find(service.selector, self._host.containers())
+        return None if found is None else service_snapshot(found)
+
+    def watch(self, changed: Callable[[], None], stop: Event) -> None:
+        """As the port says; `changed` is called once at the start, too."""
+        watch_events(self._client, changed, stop)
+
+    def redeploy(self, service: Service, run: Run) -> Outcome:
+        """As the port says: the old containers are parked until all new ones are good."""
+        return Redeployer(
+            host=self._host,
+            trial=self._trial,
+            config_dir=self._config_dir,
+            find=lambda: self._found(service),
+            run=run,
+        ).redeploy()
+
+    def scale(self, service: Service, target: int, run: Run) -> Outcome:
+        """As the port says, from 1: a service here is its containers, and with the last one it would be gone."""
+        if not 1 <= target <= self._max_containers:
+            hint = "; to end all of its containers, stop it" if target == 0 else ""
+            raise EngineRefusedError(
+                f"{service.name} can have 1 to {self._max_containers} containers, got {target}{hint}"
+            )
+        return Scaler(host=self._host, trial=self._trial, find=lambda: self._found(service), run=run).scale(target)
+
+    def start(self, service: Service, run: Run) -> Outcome:
+        """As the port says."""
+        found, _ = self._found(service)
+        return Power(host=self._host, trial=self._trial, run=run).start(found.holders)
+
+    def stop(self, service: Service, run: Run) -> Outcome:
+        """As the port says."""
+        found, _ = self._found(service)
+        return Power(host=self._host, trial=self._trial, run=run).stop(found.holders)
+
+    def terminate(self, service: Service, run: Run) -> Outcome:
+        """Refuse: nothing here was created through tutumd."""
+        raise EngineRefusedError(
+            f"{service.name} was not created through tutumd: remove its containers with what created them"
+        )
+
+    def logs(self, service: Service, lines: int) -> str:
+        """As the port says; with several containers each line begins with the name of its own."""
+        found = self._find(service.selector, self._host.containers())
+        if found is None:
+            return ""
+        outputs = [(place.name, tail(self._client, place.holder.id, lines)) for place in found.places]
+        if len(outputs) == 1:
+            return outputs[0][1]
+        return "\n".join(f"{name} | {line}" for name, output in outputs for line in output.splitlines())
+
+    def close(self) -> None:
+        """As the port says."""
+        self._client.close()
+
+    def _find(self, selector: str, containers: Sequence[Seen]) -> Group | None:
+        return next((one for one in group(containers, self._own_id) if one.selector == selector), None)
+
+    def _found(self, service: Service) -> tuple[Group, Sequence[Seen]]:
+        everybody = self._host.containers()
+        found = self._find(service.selector, everybody)
+        if found is not None:
+            return found, everybody
+        if any(one.selector == service.selector for one in group(everybody, None)):
+            raise EngineRefusedError(f"tutumd itself runs in {service.name}: replace it with what created it")
+        raise EngineRefusedError(f"{service.name} is gone: no container of it is left on this engine")

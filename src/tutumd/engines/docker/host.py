@@ -1,0 +1,163 @@
+"""The calls to one Docker Engine that this engine makes, each with a limit and with our errors."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import docker.errors
+
+from tutumd.engines.docker.seen import Seen, see
+from tutumd.engines.docker.steps import Step
+from tutumd.engines.dockerapi import Client, Json, translated
+from tutumd.engines.dockerapi.connection import CALL_LIMIT_S
+
+_DEFAULT_STOP_S = 10
+_MANY_ENDPOINTS = (1, 44)
+
+
+class Host:
+    """One engine, through its client."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        # The SDK's stubs do not cover all that is called here.
+        self._api: Any = client
+
+    # Looking
+
+    def containers(self) -> tuple[Seen, ...]:
+        """Look at all containers, running or not."""
+        with translated("list the containers"):
+            listed = self._api.containers(all=True)
+        images: dict[str, Json | None] = {}
+        found = (self._look(one["Id"], images) for one in listed)
+        return tuple(one for one in found if one is not None)
+
+    def container(self, reference: str) -> Seen | None:
+        """Look at one container by ID or name; None where there is none."""
+        return self._look(reference, {})
+
+    def image(self, reference: str) -> Json | None:
+        """Look at an image by ID or name; None where there is none."""
+        with translated(f"look at the image {reference}"):
+            try:
+                answer: Json = self._api.inspect_image(reference)
+            except docker.errors.NotFound:
+                return None
+        return answer
+
+    def dangling_images(self) -> tuple[Json, ...]:
+        """List the images that no tag names."""
+        with translated("list the images"):
+            return tuple(self._api.images(all=False, filters={"dangling": True}))
+
+    def added_files(self, container: str) -> tuple[str, ...]:
+        """List the paths that were added to a container's own file system."""
+        with translated(f"list the changed files of {container[:12]}"):
+            # Engine API ContainerChanges: kind 1 is "added".
+            return tuple(entry["Path"] for entry in self._api.diff(container) or () if entry["Kind"] == 1)
+
+    # Changing
+
+    def create(self, name: str, body: Mapping[str, Any]) -> str:
+        """Create a container and return its ID; of several networks, those beyond the first are connected too."""
+        config = {key: value for key, value in body.items() if key != "NetworkingConfig"}
+        networks = dict(body["NetworkingConfig"]["EndpointsConfig"])
+        first, later = networks, {}
+        with translated(f"create the container {name}"):
+            if tuple(map(int, self.client.api_version.split("."))) < _MANY_ENDPOINTS:
+                mode = body["HostConfig"].get("NetworkMode")
+                first = {key: value for key, value in networks.items() if key in (mode, "bridge")}
+                later = {key: value for key, value in networks.items() if key not in first}
+            config["NetworkingConfig"] = {"EndpointsConfig": first}
+            created: str = self._api.create_container_from_config(config, name)["Id"]
+        for network, endpoint in later.items():
+            self._connect(created, network, endpoint)
+        return created
+
+    def apply(self, step: Step) -> None:
+        """Do one step of a swap; a step that was done already changes nothing."""
+        with translated(f"{step.verb} the container {step.container[:12]}"):
+            if step.verb == "policy":
+                self._api.update_container(step.container, restart_policy=dict(step.policy or {}))
+            elif step.verb == "rename":
+                self._api.rename(step.container, step.name)
+            elif step.verb == "start":
+                self._api.start(step.container)
+            elif step.verb == "pause":
+                self._api.pause(step.container)
+        if step.verb == "stop":
+            self.stop(step.container)
+        elif step.verb == "remove":
+            self.remove(step.container, volumes=True)
+
+    def start(self, container: str) -> None:
+        """Start a container."""
+        with translated(f"start the container {container[:12]}"):
+            self._api.start(container)
+
+    def unpause(self, container: str) -> None:
+        """Let a paused container go on."""
+        with translated(f"unpause the container {container[:12]}"):
+            self._api.unpause(container)
+
+    def stop(self, container: str) -> None:
+        """Stop a container by its own signal, within its own grace period; nothing where it is gone."""
+        seen = self.container(container)
+        if seen is None:
+            return
+        grace = (seen.raw.get("Config") or {}).get("StopTimeout")
+        grace_s = _DEFAULT_STOP_S if grace is None else max(int(grace), 0)
+        with translated(f"stop the container {seen.name}"):
+            # Without `t` the engine takes the container's own StopTimeout; the SDK would wait for 30 s only.
+            address = self._api._url("/containers/{0}/stop", container)
+            answer = self._api.post(address, timeout=CALL_LIMIT_S + grace_s)
+            self._api._raise_for_status(answer)
+
+    def remove(self, container: str, *, volumes: bool) -> None:
+        """Remove a container, running or not; nothing where it is gone.
+
+        Args:
+            volumes: With the anonymous volumes that were made for it and that nothing else uses.
+        """
+        with translated(f"remove the container {container[:12]}"):
+            try:
+                self._api.remove_container(container, v=volumes, force=True)
+            except docker.errors.NotFound:
+                return
+
+    def tag(self, image: str, repository: str, tag: str) -> None:
+        """Let a name mean an image."""
+        with translated(f"tag the image {image}"):
+            self._api.tag(image, repository, tag, force=True)
+
+    def remove_image(self, image: str) -> bool:
+        """Remove an image that nothing uses; False where something does."""
+        with translated(f"remove the image {image}"):
+            try:
+                self._api.remove_image(image)
+            except docker.errors.APIError as error:
+                if error.response is not None and error.response.status_code in (404, 409):
+                    return False
+                raise
+        return True
+
+    # Inside
+
+    def _look(self, reference: str, images: dict[str, Json | None]) -> Seen | None:
+        with translated(f"look at the container {reference[:64]}"):
+            try:
+                raw: Json = self._api.inspect_container(reference)
+            except docker.errors.NotFound:
+                return None
+        image_id = raw.get("Image", "")
+        if image_id not in images:
+            images[image_id] = self.image(image_id) if image_id else None
+        return see(raw, images[image_id])
+
+    def _connect(self, container: str, network: str, endpoint: Json) -> None:
+        with translated(f"connect {container[:12]} to the network {network}"):
+            address = self._api._url("/networks/{0}/connect", network)
+            answer = self._api.post(
+                address, json={"Container": container, "EndpointConfig": dict(endpoint)}, timeout=CALL_LIMIT_S
+            )
+            self._api._raise_for_status(answer)

@@ -1,0 +1,62 @@
+"""What is to be done about containers of a swap that nobody remembers, for example because the database was lost."""
+
+from collections.abc import Iterator
+
+from tutumd.engines.docker.seen import Seen
+from tutumd.engines.docker.selectors import Place
+from tutumd.engines.docker.steps import Step, revives
+
+
+def heal(place: Place) -> tuple[Step, ...]:
+    """Return the steps after which only one container is left in a place, under its own name.
+
+    The old container is preferred, unless its replacement runs well already. What the old one was like is told by
+    its replacement, which was made from the same configuration before the old one was touched: the restart policy
+    by the replacement's, and whether it ran by whether it ended after the replacement was made.
+    """
+    if not place.swapping:
+        return ()
+    return tuple(_steps(place))
+
+
+def _steps(place: Place) -> Iterator[Step]:
+    current, previous, upcoming = place.current, place.previous, place.upcoming
+    if previous and (current is None or _is_failed_replacement(current, previous[0])):
+        witness = current or (upcoming[0] if upcoming else None)
+        if current is not None:
+            yield Step(verb="stop", container=current.id)
+            yield Step(verb="remove", container=current.id)
+        yield Step(verb="rename", container=previous[0].id, name=place.name)
+        yield from _revive(previous[0], witness)
+        yield from _remove(*previous[1:], *upcoming)
+    elif current is not None:
+        if upcoming and not previous:
+            yield from _revive(current, upcoming[0])
+        yield from _remove(*previous, *upcoming)
+    else:
+        yield Step(verb="rename", container=upcoming[0].id, name=place.name)
+        yield from _remove(*upcoming[1:])
+
+
+def _is_failed_replacement(current: Seen, previous: Seen) -> bool:
+    """Tell whether `current` was made to replace `previous`, and does not do what that did."""
+    well = current.status == "running" and not current.restart_count and current.health in ("", "healthy")
+    return not well and _ran_when_replaced(previous, current)
+
+
+def _ran_when_replaced(old: Seen, new: Seen) -> bool:
+    if old.runs:
+        return True
+    return old.finished is not None and new.created is not None and old.finished > new.created
+
+
+def _revive(old: Seen, witness: Seen | None) -> Iterator[Step]:
+    if witness is not None and revives(witness.policy) and not revives(old.policy):
+        yield Step(verb="policy", container=old.id, policy=witness.policy)
+    if not old.runs and (witness is None or _ran_when_replaced(old, witness)):
+        yield Step(verb="start", container=old.id)
+
+
+def _remove(*containers: Seen) -> Iterator[Step]:
+    for one in containers:
+        yield Step(verb="remove", container=one.id)

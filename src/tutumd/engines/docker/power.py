@@ -1,0 +1,76 @@
+"""START and STOP: all containers of a service, as they are."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tutumd.engines.docker.host import Host
+from tutumd.engines.docker.seen import Seen
+from tutumd.engines.docker.trial import Trial
+from tutumd.errors import EngineRefusedError
+from tutumd.model import Outcome
+from tutumd.ports import Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Power:
+    """Starts and stops the containers of one service in one run."""
+
+    host: Host
+    trial: Trial
+    run: Run
+
+    def start(self, holders: Sequence[Seen]) -> Outcome:
+        """Start what does not run; where one of them fails, stop again what this run has started."""
+        stored: Mapping[str, Any] = self.run.journal
+        if not stored:
+            stored = {"started": [one.id for one in holders if not one.runs], "failed": "", "log_tail": ""}
+            self.run.save(stored)
+        before = tuple(one.id for one in holders)
+        failed, tail = stored["failed"], stored["log_tail"]
+        if not failed:
+            failed, tail = self._start_all(holders, stored["started"])
+            if failed:
+                self.run.save({**stored, "failed": failed, "log_tail": tail})
+        if failed:
+            self._stop_all(stored["started"])
+        return Outcome(
+            success=not failed,
+            reason=failed,
+            log_tail=tail,
+            rolled_back=bool(failed),
+            containers_before=before,
+            containers_after=before,
+        )
+
+    def stop(self, holders: Sequence[Seen]) -> Outcome:
+        """Stop what runs. The engine does not start a container again that was stopped by hand."""
+        self._stop_all([one.id for one in holders])
+        before = tuple(one.id for one in holders)
+        return Outcome(success=True, containers_before=before, containers_after=before)
+
+    def _start_all(self, holders: Sequence[Seen], started: Sequence[str]) -> tuple[str, str]:
+        for one in holders:
+            try:
+                if one.status == "paused":
+                    self.run.check()
+                    self.host.unpause(one.id)
+                elif not one.runs:
+                    self.run.check()
+                    self.host.start(one.id)
+                    self.run.log(f"started {one.name}")
+            except EngineRefusedError as error:
+                return str(error), ""
+        for one in holders:
+            reason = self.trial.wait(one.id, self.run) if one.id in started else ""
+            if reason:
+                return f"the container {one.name} failed: {reason}", self.trial.output(one.id)
+        return "", ""
+
+    def _stop_all(self, containers: Sequence[str]) -> None:
+        for container in containers:
+            seen = self.host.container(container)
+            if seen is not None and seen.runs:
+                self.run.check()
+                self.host.stop(container)
+                self.run.log(f"stopped {seen.name}")

@@ -1,0 +1,46 @@
+"""Watching new containers until they can be relied on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tutumd.engines.docker.host import Host
+from tutumd.engines.docker.verdict import verdict
+from tutumd.engines.dockerapi import tail
+from tutumd.ports import Run
+
+_POLL_S = 0.2
+TAIL_LINES = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What a wait needs.
+
+    Attributes:
+        stable_s: How long a container without a health check must run.
+        clock: Monotonic seconds.
+    """
+
+    host: Host
+    stable_s: float
+    clock: Callable[[], float]
+
+    def wait(self, container: str, run: Run) -> str:
+        """Wait until a container is good, and return an empty text, or why it is not."""
+        since: float | None = None
+        while True:
+            seen = self.host.container(container)
+            running = seen is not None and seen.status == "running"
+            now = self.clock()
+            since = (now if since is None else since) if running else None
+            found = verdict(seen, 0.0 if since is None else now - since, self.stable_s)
+            if found is not None:
+                return found
+            if run.remaining_s() <= 0:
+                health = "not healthy" if seen is not None and seen.health else "not running steadily"
+                return f"it was {health} before the deadline"
+            run.sleep(_POLL_S)
+
+    def output(self, container: str) -> str:
+        """Read the last lines of what failed."""
+        return tail(self.host.client, container, TAIL_LINES)

@@ -1,0 +1,79 @@
+"""What the tests of the engine `docker` share: an engine on the bed, and what they look at."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.support.docker_bed import DockerBed
+from tutumd.engines.docker import DockerEngine
+from tutumd.model import Service, ServiceSnapshot, ServiceState
+
+STABLE_S = 0.5
+
+
+@contextmanager
+def opened(bed: DockerBed, *, own_container_id: str | None = None) -> Iterator[DockerEngine]:
+    """An engine on the bed for a while."""
+    engine = DockerEngine(
+        "docker",
+        bed.url,
+        config_dir=str(bed.docker_config),
+        max_containers=10,
+        stable_s=STABLE_S,
+        own_container_id=own_container_id,
+    )
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def snapshots(engine: DockerEngine) -> dict[str, ServiceSnapshot]:
+    """All services by selector."""
+    return {one.selector: one for one in engine.discover()}
+
+
+def service(selector: str) -> Service:
+    """The store's row of a service, as far as an engine looks at it."""
+    name = selector.partition(":")[2].rpartition("/")[2]
+    return Service(
+        uuid="5e4f1ce0-0000-4000-8000-000000000001",
+        engine="docker",
+        engine_kind="docker",
+        selector=selector,
+        name=name,
+        stack="",
+        owner="admin",
+        bound=True,
+        state=ServiceState.RUNNING,
+        target=1,
+        running=1,
+        stopped=0,
+        image_name="",
+        image_digest=None,
+        run_command="",
+        definition=None,
+        deployed=None,
+        created=datetime(2026, 1, 1, tzinfo=UTC),
+        warnings=(),
+        containers=(),
+    )
+
+
+def inspected(bed: DockerBed, name: str) -> dict[str, Any]:
+    """The inspect document of a container."""
+    return dict(bed.inspect("container", name))
+
+
+def states(bed: DockerBed) -> dict[str, str]:
+    """The state of every container by name."""
+    listed = bed.docker("ps", "--all", "--no-trunc", "--format", "{{json .}}").splitlines()
+    # Names include the aliases by which others link to it: `linked,linker/db`.
+    return {one["Names"].partition(",")[0]: one["State"] for one in map(json.loads, listed)}
+
+
+def version(bed: DockerBed, name: str) -> str:
+    """The version that the image of a container declares."""
+    return str(inspected(bed, name)["Config"]["Labels"].get("version", ""))

@@ -1,0 +1,336 @@
+"""REDEPLOY on a real Docker Engine."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.contract.docker_support import inspected, opened, service, snapshots, states, version
+from tests.support.docker_bed import ANONYMOUS, PRIVATE, DockerBed
+from tests.support.images import Image
+from tests.support.runs import FakeRun
+from tutumd.engines.docker import DockerEngine
+from tutumd.errors import EngineRefusedError
+from tutumd.model import Outcome
+
+APP = f"{ANONYMOUS}/app"
+
+
+def redeploy(engine: DockerEngine, selector: str, run: FakeRun | None = None) -> Outcome:
+    return engine.redeploy(service(selector), run or FakeRun())
+
+
+def test_a_container_is_replaced_by_one_of_the_pushed_image_under_its_name(clean_bed: DockerBed) -> None:
+    before_digest = clean_bed.push("app", "v1")
+    old = clean_bed.docker("run", "-d", "--name", "web", "--restart", "always", APP)
+    after_digest = clean_bed.push("app", "v2")
+    with opened(clean_bed) as engine:
+        outcome = redeploy(engine, "name:web")
+    new = inspected(clean_bed, "web")
+    assert outcome == Outcome(
+        success=True,
+        image_before=before_digest,
+        image_after=after_digest,
+        containers_before=(old,),
+        containers_after=(new["Id"],),
+    )
+    assert states(clean_bed) == {"web": "running"}
+    assert version(clean_bed, "web") == "v2"
+    assert "NEW_IN_V2=yes" in new["Config"]["Env"]
+    assert new["HostConfig"]["RestartPolicy"]["Name"] == "always"
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason", "line"),
+    [
+        ("v3-broken", "it exited ", "fatal: v3-broken cannot start"),
+        ("unhealthy", "it is unhealthy", "serving unhealthy"),
+    ],
+)
+@pytest.mark.parametrize("policy", ["no", "always"])
+def test_the_old_container_runs_again_when_the_new_one_fails(
+    clean_bed: DockerBed, broken: str, reason: str, line: str, policy: str
+) -> None:
+    clean_bed.push("app", "v1")
+    old = clean_bed.docker("run", "-d", "--name", "web", "-p", "8080:8080", "--restart", policy, APP)
+    tag_before = clean_bed.inspect("image", APP)["Id"]
+    clean_bed.push("app", broken)
+    with opened(clean_bed) as engine:
+        outcome = redeploy(engine, "name:web")
+    assert not outcome.success
+    assert outcome.rolled_back
+    assert reason in outcome.reason
+    assert line in outcome.log_tail
+    assert outcome.containers_before == outcome.containers_after == (old,)
+    assert states(clean_bed) == {"web": "running"}
+    assert inspected(clean_bed, "web")["Id"] == old
+    assert inspected(clean_bed, "web")["HostConfig"]["RestartPolicy"]["Name"] == policy
+    assert clean_bed.fetch("127.0.0.1:8080") == "v1"
+    # What compose would start next from this name is what was there before.
+    assert clean_bed.inspect("image", APP)["Id"] == tag_before
+
+
+def test_an_image_that_cannot_be_pulled_leaves_the_service_alone(clean_bed: DockerBed) -> None:
+    clean_bed.docker("tag", "app:v1", f"{ANONYMOUS}/absent")
+    old = clean_bed.docker("run", "-d", "--name", "web", f"{ANONYMOUS}/absent")
+    with opened(clean_bed) as engine, pytest.raises(EngineRefusedError, match=r"absent:latest: .*unknown"):
+        redeploy(engine, "name:web")
+    assert inspected(clean_bed, "web")["Id"] == old
+    assert states(clean_bed) == {"web": "running"}
+
+
+def test_a_registry_that_is_down_is_told(clean_bed: DockerBed) -> None:
+    clean_bed.push("app", "v1")
+    clean_bed.docker("run", "-d", "--name", "web", APP)
+    clean_bed.stop_registry()
+    with opened(clean_bed) as engine, pytest.raises(EngineRefusedError, match=r"cannot pull .*refused"):
+        redeploy(engine, "name:web")
+    assert states(clean_bed) == {"web": "running"}
+
+
+def test_registry_logins_are_read_at_each_pull(clean_bed: DockerBed) -> None:
+    clean_bed.login()
+    clean_bed.push("secret", "v1", registry=PRIVATE)
+    clean_bed.docker("run", "-d", "--name", "web", f"{PRIVATE}/secret")
+    clean_bed.push("secret", "v2", registry=PRIVATE)
+    clean_bed.logout()
+    with opened(clean_bed) as engine:
+        with pytest.raises(EngineRefusedError, match="no basic auth credentials"):
+            redeploy(engine, "name:web")
+        clean_bed.login()
+        assert redeploy(engine, "name:web").success
+    assert version(clean_bed, "web") == "v2"
+
+
+def test_a_local_image_is_used_as_it_is_and_the_reason_says_so(clean_bed: DockerBed) -> None:
+    old = clean_bed.docker("run", "-d", "--name", "web", "app:v1")
+    with opened(clean_bed) as engine:
+        outcome = redeploy(engine, "name:web")
+    assert outcome.success
+    assert outcome.reason == "the image was never in a registry: the local one was used"
+    assert inspected(clean_bed, "web")["Id"] != old
+
+
+def test_configuration_is_kept_and_the_old_images_defaults_are_not(clean_bed: DockerBed) -> None:
+    first = Image(
+        version="a", env={"OLD": "1", "SHARED": "image"}, labels={"old": "1", "version": "a"}, working_dir="/tmp"
+    )
+    second = Image(version="b", env={"NEW": "1"}, labels={"version": "b"}, working_dir="/www")
+    clean_bed.push("app", first)
+    clean_bed.docker("network", "create", "--subnet", "10.77.0.0/24", "front")
+    clean_bed.docker("network", "create", "back")
+    clean_bed.docker("volume", "create", "data")
+    clean_bed.docker(
+        *("create", "--name", "web", "--network", "front", "--ip", "10.77.0.9", "--network-alias", "www"),
+        *("-e", "MINE=1", "-e", "SHARED=user", "-l", "mine=1", "-v", "data:/data", "-v", "/anonymous"),
+        *("--mount", "type=volume,dst=/sourceless", "--tmpfs", "/scratch", "-m", "64m", "--cap-drop", "NET_RAW"),
+        *("--restart", "on-failure:7", "--stop-timeout", "3", "-p", "8081:8080", "--hostname", "chosen", "--init"),
+        *("--log-opt", "max-size=1m", "--add-host", "other:10.0.0.1", "--dns", "10.0.0.2", APP),
+    )
+    clean_bed.docker("network", "connect", "--alias", "deep", "back", "web")
+    clean_bed.docker("start", "web")
+    clean_bed.docker(
+        "exec", "web", "sh", "-c", "echo kept > /anonymous/x; echo kept > /sourceless/x; echo kept > /data/x"
+    )
+    old = inspected(clean_bed, "web")
+    clean_bed.push("app", second)
+    with opened(clean_bed) as engine:
+        outcome = redeploy(engine, "name:web")
+        assert outcome.success, outcome
+        # A second time: what was carried over by name is carried over again.
+        assert redeploy(engine, "name:web", FakeRun(action_uuid="11111111-0000")).success
+    new = inspected(clean_bed, "web")
+    assert set(new["Config"]["Env"]) == {"PATH=/bin", "VERSION=b", "NEW=1", "MINE=1", "SHARED=user"}
+    assert new["Config"]["Labels"] == {"mine": "1", "version": "b"}
+    assert new["Config"]["WorkingDir"] == "/www"
+    assert new["Config"]["Hostname"] == "chosen"
+    for path in ("/anonymous/x", "/sourceless/x", "/data/x"):
+        assert clean_bed.docker("exec", "web", "cat", path) == "kept"
+    volatile = {"Mounts", "ContainerIDFile"}
+    assert {key: value for key, value in new["HostConfig"].items() if key not in volatile} == {
+        key: value for key, value in old["HostConfig"].items() if key not in volatile
+    }
+    networks = new["NetworkSettings"]["Networks"]
+    assert networks["front"]["IPAddress"] == "10.77.0.9"
+    assert networks["front"]["Aliases"] == ["www"]
+    assert networks["back"]["Aliases"] == ["deep"]
+    assert new["Config"]["StopTimeout"] == 3
+
+
+def test_volumes_that_an_image_declares_keep_their_content(clean_bed: DockerBed) -> None:
+    clean_bed.push("app", Image(version="a", volumes=["/state"]))
+    clean_bed.docker("run", "-d", "--name", "web", APP)
+    clean_bed.docker("exec", "web", "sh", "-c", "echo kept > /state/x")
+    clean_bed.push("app", Image(version="b", volumes=["/state", "/more"]))
+    with opened(clean_bed) as engine:
+        assert redeploy(engine, "name:web").success
+    assert clean_bed.docker("exec", "web", "cat", "/state/x") == "kept"
+    assert len(clean_bed.docker("volume", "ls", "-q").split()) == 2
+
+
+def test_a_failed_redeploy_leaves_no_volume_behind_and_takes_none_away(clean_bed: DockerBed) -> None:
+    clean_bed.push("app", Image(version="a", volumes=["/state"]))
+    clean_bed.docker("run", "-d", "--name", "web", APP)
+    clean_bed.docker("exec", "web", "sh", "-c", "echo kept > /state/x")
+    volumes = clean_bed.docker("volume", "ls", "-q")
+    clean_bed.push("app", Image(version="b", volumes=["/state", "/more"], command=["/crash"]))
+    with opened(clean_bed) as engine:
+        assert not redeploy(engine, "name:web").success
+    assert clean_bed.docker("exec", "web", "cat", "/state/x") == "kept"
+    assert clean_bed.docker("volume", "ls", "-q") == volumes
+
+
+@pytest.mark.parametrize(("how", "state"), [("stop", "created"), ("pause", "paused")])
+def test_a_stopped_service_is_replaced_and_stays_stopped(clean_bed: DockerBed, how: str, state: str) -> None:
+    clean_bed.push("app", "v1")
+    clean_bed.docker("run", "-d", "--name", "web", "--restart", "unless-stopped", APP)
+    clean_bed.docker(how, "web")
+    clean_bed.push("app", "v2")
+    with opened(clean_bed) as engine:
+        assert snapshots(engine)["name:web"].stopped
+        outcome = redeploy(engine, "name:web")
+        assert snapshots(engine)["name:web"].stopped
+    assert outcome.success
+    assert outcome.reason == "the service is stopped: it was replaced and stays stopped"
+    assert version(clean_bed, "web") == "v2"
+    assert states(clean_bed) == {"web": state}
+
+
+def test_a_service_that_crashed_is_started_with_the_new_image(clean_bed: DockerBed) -> None:
+    clean_bed.push("app", "v3-broken")
+    clean_bed.docker("run", "-d", "--name", "web", APP)
+    clean_bed.docker("wait", "web")
+    clean_bed.push("app", "v2")
+    with opened(clean_bed) as engine:
+        assert not snapshots(engine)["name:web"].stopped
+        assert redeploy(engine, "name:web").success
+    assert states(clean_bed) == {"web": "running"}
+
+
+def test_the_previous_image_is_kept_and_the_one_before_it_removed(clean_bed: DockerBed) -> None:
+    other = clean_bed.push("other", Image(version="other"))
+    clean_bed.docker("pull", f"{ANONYMOUS}/other@{other}")
+    clean_bed.push("app", "v1")
+    clean_bed.docker("run", "-d", "--name", "web", APP)
+    ids = [clean_bed.inspect("image", APP)["Id"]]
+    with opened(clean_bed) as engine:
+        for number, pushed in enumerate([Image(version="b"), Image(version="c")]):
+            clean_bed.push("app", pushed)
+            assert redeploy(engine, "name:web", FakeRun(action_uuid=f"{number}1111111-0000")).success
+            ids.append(clean_bed.inspect("image", APP)["Id"])
+    present = set(clean_bed.docker("image", "ls", "-aq", "--no-trunc").split())
+    # The first one has the tag app:v1 as well, which is nobody's business but its owner's.
+    assert set(ids) <= present
+    clean_bed.push("app", Image(version="d"))
+    with opened(clean_bed) as engine:
+        assert redeploy(engine, "name:web", FakeRun(action_uuid="41111111-0000")).success
+    present = set(clean_bed.docker("image", "ls", "-aq", "--no-trunc").split())
+    assert ids[1] not in present
+    assert ids[2] in present
+    assert clean_bed.run("image", "inspect", f"{ANONYMOUS}/other@{other}").returncode == 0
+
+
+def test_what_cannot_be_put_back_is_refused_untouched(clean_bed: DockerBed) -> None:
+    clean_bed.push("app", "v1")
+    clean_bed.docker("run", "-d", "--rm", "--name", "removed", APP)
+    clean_bed.docker("run", "-d", "--name", "parent", APP)
+    clean_bed.docker("run", "-d", "--name", "sidecar", "--network", "container:parent", "-e", "PORT=81", APP)
+    clean_bed.docker("run", "-d", "--name", "linked", APP)
+    clean_bed.docker("run", "-d", "--name", "linker", "--link", "linked:db", APP)
+    image_id = str(clean_bed.inspect("image", APP)["Id"])
+    clean_bed.docker("run", "-d", "--name", "by-id", image_id[7:19])
+    before = {name: inspected(clean_bed, name)["Id"] for name in states(clean_bed)}
+    with opened(clean_bed) as engine:
+        for name, reason in [
+            ("removed", "--rm"),
+            ("parent", "sidecar shares the network"),
+            ("linked", "linker has a legacy link to linked"),
+            ("by-id", "image ID"),
+        ]:
+            with pytest.raises(EngineRefusedError, match=reason):
+                redeploy(engine, f"name:{name}")
+        with pytest.raises(EngineRefusedError, match="is gone"):
+            redeploy(engine, "name:absent")
+        assert redeploy(engine, "name:sidecar").success
+        assert redeploy(engine, "name:linker").success
+    after = {name: inspected(clean_bed, name)["Id"] for name in states(clean_bed)}
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"sidecar", "linker"}
+    assert set(states(clean_bed).values()) == {"running"}
+
+
+def test_the_container_that_tutumd_runs_in_is_left_alone(clean_bed: DockerBed) -> None:
+    own = clean_bed.docker("run", "-d", "--name", "tutumd", "app:v1")
+    with opened(clean_bed, own_container_id=own) as engine:
+        assert engine.discover() == ()
+        with pytest.raises(EngineRefusedError, match="tutumd itself runs in tutumd"):
+            redeploy(engine, "name:tutumd")
+
+
+COMPOSE = """
+services:
+  web:
+    image: 127.0.0.1:5000/app
+    scale: 2
+    networks: [front, default]
+    volumes: ["data:/data", "/anonymous"]
+    environment: {MINE: "1"}
+    configs: [{source: inline, target: /etc/inline.conf}]
+volumes: {data: {}}
+networks: {front: {}}
+configs:
+  inline: {content: "from compose"}
+"""
+
+
+def test_compose_finds_nothing_to_do_after_a_redeploy(clean_bed: DockerBed, tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "compose.yaml").write_text(COMPOSE)
+    clean_bed.push("app", "v1")
+    clean_bed.compose(folder, "up", "-d")
+    for name in ("shop-web-1", "shop-web-2"):
+        clean_bed.docker("exec", name, "sh", "-c", f"echo {name} > /anonymous/x")
+    clean_bed.push("app", "v2")
+    with opened(clean_bed) as engine:
+        assert set(snapshots(engine)) == {"compose:shop/web"}
+        outcome = redeploy(engine, "compose:shop/web")
+        assert outcome.success, outcome
+        assert len(outcome.containers_after) == 2
+    ids = {name: inspected(clean_bed, name)["Id"] for name in states(clean_bed)}
+    assert set(ids) == {"shop-web-1", "shop-web-2"}
+    for name in ids:
+        assert version(clean_bed, name) == "v2"
+        assert clean_bed.docker("exec", name, "cat", "/anonymous/x") == name
+        assert clean_bed.docker("exec", name, "cat", "/etc/inline.conf") == "from compose"
+        assert clean_bed.docker("exec", "shop-web-1", "wget", "-q", "-O-", f"http://{name}:8080/") == "v2"
+    clean_bed.compose(folder, "up", "-d")
+    assert {name: inspected(clean_bed, name)["Id"] for name in states(clean_bed)} == ids
+
+
+LOCK = """
+services:
+  web:
+    image: 127.0.0.1:5000/app
+    scale: 2
+    volumes: ["lock:/lock"]
+volumes: {lock: {}}
+"""
+
+
+def test_every_container_is_put_back_when_a_later_one_fails(clean_bed: DockerBed, tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    # The second one to start finds the lock of the first and exits.
+    (folder / "compose.yaml").write_text(LOCK)
+    clean_bed.push("app", "v1")
+    clean_bed.compose(folder, "up", "-d")
+    ids = {name: inspected(clean_bed, name)["Id"] for name in states(clean_bed)}
+    clean_bed.push("app", Image(version="b", command=["sh", "-c", "mkdir /lock/held || exit 9; exec sleep 1000"]))
+    with opened(clean_bed) as engine:
+        outcome = redeploy(engine, "compose:shop/web")
+    assert not outcome.success
+    assert outcome.rolled_back
+    assert "shop-web-2" in outcome.reason
+    assert {name: inspected(clean_bed, name)["Id"] for name in states(clean_bed)} == ids
+    assert set(states(clean_bed).values()) == {"running"}
+    assert outcome.containers_after == outcome.containers_before
