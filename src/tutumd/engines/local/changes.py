@@ -67,23 +67,31 @@ class Changes:
             return self._finished(record, run)
         failure = _journaled_failure(run)
         if failure is None:
-            resumed = record.change is not None and record.change.action == run.action_uuid
-            record = self._resumed(record, run) if resumed else self._begun(record, service, run, plan)
+            goes_on = self._can_go_on(record, run)
+            record = self._resumed(record, run) if goes_on else self._begun(record, service, run, plan)
             record, failure = self._brought_in(record, run)
         if failure is not None:
             return self._failed(record, run, failure)
         return self._finished(self._folder.save(records.switched(record)), run)
 
+    def _can_go_on(self, record: ServiceRecord, run: Run) -> bool:
+        """Whether an earlier call of this action left a change that still fits what is there."""
+        change = record.change
+        return change is not None and change.action == run.action_uuid and self._alive(record) >= set(change.keep)
+
+    def _alive(self, record: ServiceRecord) -> set[int]:
+        """Numbers of the present containers that run."""
+        return {c.number for c in record.containers if c.process and self._processes.is_running(c.process)}
+
     def _begun(self, record: ServiceRecord, service: Service, run: Run, plan: Plan) -> ServiceRecord:
         """Clear away what another action left half done, and write down what will be done."""
         record, _ = self._ended_leaving(records.given_up(record), run)
-        alive = [c.number for c in record.containers if c.process and self._processes.is_running(c.process)]
         change = plan(
             Situation(
                 action=run.action_uuid,
                 service=service,
                 record=record,
-                alive=alive,
+                alive=self._alive(record),
                 max_containers=self._limits.max_containers,
                 new_id=self._new_id,
             )

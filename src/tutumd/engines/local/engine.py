@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 
+import structlog
+
 from tutumd.engines.local import output, plans, procfs
 from tutumd.engines.local.changes import Changes, Limits, recalled_before
 from tutumd.engines.local.folder import Folder
@@ -60,6 +62,10 @@ class LocalEngine:
         self._name = name
         self._max_output_bytes = max_output_bytes
         self._folder = Folder(data_dir)
+        for service, problem in self._folder.unreadable.items():
+            structlog.stdlib.get_logger("tutumd.engines.local").error(
+                "service left alone", service=service, why=problem
+            )
         self._locks = Locks()
         self._processes = Processes(boot_id or procfs.read_boot_id(), monotonic=monotonic)
         launcher = Launcher(self._folder, self._processes, os.environ if environment is None else environment, clock)

@@ -46,12 +46,15 @@ def _last_lines(path: Path, lines: int) -> list[str]:
         return []
     try:
         with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - TAIL_BYTES))
+            start = max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES)
+            file.seek(start)
             content = file.read(TAIL_BYTES)
     except FileNotFoundError:
         return []
-    return content.decode(errors="replace").splitlines()[-lines:]
+    found = content.decode(errors="replace").removesuffix("\n").split("\n")
+    if start and len(found) > 1:
+        found = found[1:]  # most likely the rest of a line that began earlier
+    return found[-lines:] if content else []
 
 
 def _older(path: Path) -> Path:

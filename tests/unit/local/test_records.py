@@ -1,0 +1,49 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.local.values import NEW, NOON, OLD, container, identity, record
+from tutumd.engines.local.records import (
+    Change,
+    ContainerRecord,
+    definition_digest,
+    record_from_json,
+    record_to_json,
+    with_container,
+)
+from tutumd.model import Definition
+
+INCOMING = ContainerRecord(id="new-1", number=1, slot="new-1")
+FULL = record(
+    1,
+    leaving=(container(2, ended=NOON, exit_code=137, restarts=3),),
+    change=Change(action="a", definition=NEW, image_name="i", target=1, keep=(1,), incoming=(INCOMING,), note="n"),
+    stopped=True,
+)
+
+
+@pytest.mark.parametrize("value", [FULL, record(settled="")])
+def test_a_record_reads_back_as_it_was_written(value: object) -> None:
+    assert isinstance(value, type(FULL))
+    assert record_from_json(json.loads(json.dumps(record_to_json(value)))) == value
+
+
+def test_a_record_of_another_format_is_not_guessed_at() -> None:
+    with pytest.raises(ValueError, match="format must be 1, got 2"):
+        record_from_json(record_to_json(FULL) | {"format": 2})
+
+
+def test_a_container_is_replaced_where_it_stands() -> None:
+    started = replace(INCOMING, process=identity(9))
+    changed = with_container(FULL, started, instead_of="new-1")
+    assert changed.change is not None
+    assert changed.change.incoming == (started,)
+    assert changed.containers == FULL.containers
+
+
+def test_the_digest_tells_definitions_apart_and_nothing_else() -> None:
+    assert definition_digest(OLD) == definition_digest(Definition(command="run old"))
+    assert definition_digest(OLD) != definition_digest(NEW)
+    one, other = {"A": "1", "B": "2"}, {"B": "2", "A": "1"}
+    assert definition_digest(replace(OLD, envvars=one)) == definition_digest(replace(OLD, envvars=other))
