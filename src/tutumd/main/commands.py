@@ -156,6 +156,11 @@ def main() -> None:
     """Run the command line; an error raised on purpose is one line on standard error and exit code 1."""
     try:
         app()
+    except ModuleNotFoundError as error:
+        if (error.name or "tutumd").startswith(("tutum", "tests")):
+            raise
+        typer.echo(f"tutumd: {error.name} is not installed: pip install 'tutumd[server]' brings the server", err=True)
+        raise SystemExit(1) from None
     except TutumdError as error:
         typer.echo(f"tutumd: {error}", err=True)
         raise SystemExit(1) from None

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import signal
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -46,15 +47,15 @@ def serve(options: Mapping[str, Any]) -> None:
     with _alone(settings), _listen(settings) as listener:
         database = Database(settings.database_url)
         database.migrate()
-        signal = Signal()
-        store = SqlStore(database, _now, signal)
-        queue = SqlQueue(database, _now, signal)
+        wake_up = Signal()
+        store = SqlStore(database, _now, wake_up)
+        queue = SqlQueue(database, _now, wake_up)
         queue.take_over()
         address = _address(settings, listener)
         _ensure_admin(store, settings)
         instances = engines.build(settings, own_container=engines.own_container_id())
         worker = Worker(queue, instances, Limits(max_containers=settings.max_containers), _now)
-        intake = SqlIntake(database, _now, signal)
+        intake = SqlIntake(database, _now, wake_up)
         edge = Edge(store=store, intake=intake, max_containers=settings.max_containers)
         worker.start()
         server = _server(create_app(edge, version("tutumd")), listener, address, tuple(instances))
@@ -63,7 +64,7 @@ def serve(options: Mapping[str, Any]) -> None:
                 target=demo.run, args=(store, settings.data_dir, address, settings.max_containers), daemon=True
             )
             server.when_started(show.start)
-        server.run(sockets=[listener])
+        _run(server, listener)
         _log.info("server is ending")
         worker.stop(GRACE_S)
         intake.close()
@@ -109,6 +110,19 @@ def _server(app: Any, listener: socket.socket, address: str, names: tuple[str, .
     server = _Server(config)
     server.when_started(lambda: _log.info("server is ready", url=address, engines=", ".join(names)))
     return server
+
+
+def _run(server: uvicorn.Server, listener: socket.socket) -> None:
+    """Serve until a signal. uvicorn raises it once more when it is done, which must not end us before our work is."""
+
+    def ignore(_number: int, _frame: object) -> None:
+        pass
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ignore)
+    server.run(sockets=[listener])
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _now() -> datetime:
