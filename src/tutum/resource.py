@@ -33,7 +33,8 @@ class Resource:
             setattr(self, name, value)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not name.startswith("_") and value != getattr(self, name, None):
+        # A value that equals the class's default is a change all the same: the server may have another default.
+        if not name.startswith("_") and (name not in vars(self) or value != vars(self)[name]):
             self._changed.add(name)
         super().__setattr__(name, value)
 

@@ -1,0 +1,156 @@
+"""`tutum service` and `tutum action`."""
+
+import json
+
+import pytest
+
+from tests.unit.cli.conftest import Tutum
+from tests.unit.sdk.fake_api import ACTION, DB, OTHER_WEB, WEB, FakeApi, service
+
+
+def test_ps_lists_services(api: FakeApi, tutum_command: Tutum) -> None:
+    api.services.append(service(DB, "db", state="Stopped", running_num_containers=0))
+    lines = tutum_command("service", "ps").out.splitlines()
+    assert lines[0].split() == ["NAME", "UUID", "STATE", "RUNNING", "IMAGE", "DEPLOYED", "ENGINE"]
+    assert lines[1].split()[:5] == ["web", WEB, "Running", "2/2", "hello:latest"]
+    assert lines[2].split()[:4] == ["db", DB, "Stopped", "0/2"]
+
+
+def test_ps_filters_by_state(api: FakeApi, tutum_command: Tutum) -> None:
+    api.services.append(service(DB, "db", state="Stopped"))
+    assert tutum_command("service", "ps", "-q", "-s", "Stopped").out == f"{DB}\n"
+
+
+def test_ps_as_json_is_an_array_of_whole_services(api: FakeApi, tutum_command: Tutum) -> None:
+    assert json.loads(tutum_command("service", "ps", "--json").out) == api.services
+
+
+def test_inspect_prints_one_object_or_an_array(api: FakeApi, tutum_command: Tutum) -> None:
+    assert json.loads(tutum_command("service", "inspect", "web").out) == api.services[0]
+    api.services.append(service(DB, "db"))
+    assert json.loads(tutum_command("service", "inspect", "web", "db").out) == api.services
+
+
+def test_logs_are_printed(api: FakeApi, tutum_command: Tutum) -> None:
+    assert tutum_command("service", "logs", "web", "--tail", "7").out == "one\ntwo\n"
+    assert api.requests[-1].url.params["tail"] == "7"
+
+
+@pytest.mark.parametrize("operation", ["redeploy", "start", "stop"])
+def test_operations_name_their_action(api: FakeApi, tutum_command: Tutum, operation: str) -> None:
+    ran = tutum_command("service", operation, "web")
+    assert (ran.code, ran.out) == (0, f"{operation.upper()} of web accepted, action {ACTION}\n")
+    assert api.sent()[-1] == f"POST /service/{WEB}/{operation}/"
+
+
+def test_scale_takes_the_number_last(api: FakeApi, tutum_command: Tutum) -> None:
+    api.services.append(service(DB, "db"))
+    assert tutum_command("service", "scale", "web", "db", "5", "-q").out == f"{ACTION}\n{ACTION}\n"
+    assert [one["target_num_containers"] for one in api.services] == [5, 5]
+
+
+def test_terminate_deletes(api: FakeApi, tutum_command: Tutum) -> None:
+    assert tutum_command("service", "terminate", "web").code == 0
+    assert api.sent()[-1] == f"DELETE /service/{WEB}/"
+
+
+def test_nothing_is_started_when_one_service_is_unknown(api: FakeApi, tutum_command: Tutum) -> None:
+    ran = tutum_command("service", "stop", "web", "nope")
+    assert (ran.code, ran.out) == (3, "")
+    assert all(line.startswith("GET") for line in api.sent())
+
+
+def test_create_sends_the_definition(api: FakeApi, tutum_command: Tutum) -> None:
+    ran = tutum_command(
+        *("service", "create", "demo", "-n", "hello", "-t", "2", "-r", "sleep 9", "-e", "A=1=2", "-e", "B="),
+        *("--working-dir", "/tmp", "--autorestart", "on_failure"),
+    )
+    assert (ran.code, ran.out) == (0, f"{OTHER_WEB}\n")
+    assert api.sent() == ["POST /service/"]
+    assert api.body() == {
+        "image": "demo",
+        "name": "hello",
+        "target_num_containers": 2,
+        "run_command": "sleep 9",
+        "container_envvars": [{"key": "A", "value": "1=2"}, {"key": "B", "value": ""}],
+        "working_dir": "/tmp",
+        "autorestart": "ON_FAILURE",
+    }
+
+
+@pytest.mark.parametrize("variable", ["A", "=1", ""])
+def test_a_variable_without_name_or_value_is_wrong_usage(api: FakeApi, tutum_command: Tutum, variable: str) -> None:
+    ran = tutum_command("service", "create", "demo", "-e", variable)
+    assert ran.code == 2
+    assert "NAME=VALUE" in ran.err
+    assert api.requests == []
+
+
+def test_run_creates_starts_and_waits(api: FakeApi, tutum_command: Tutum) -> None:
+    ran = tutum_command("service", "run", "demo", "--wait")
+    assert ran.code == 0
+    assert ran.out.splitlines()[0] == OTHER_WEB
+    assert ran.out.splitlines()[1].startswith("Success: START of new")
+    assert api.sent()[:2] == ["POST /service/", f"POST /service/{OTHER_WEB}/start/"]
+
+
+def test_wait_shows_the_states_and_the_verdict(api: FakeApi, tutum_command: Tutum) -> None:
+    api.states = ["Pending", "Pending", "In progress", "Success"]
+    api.outcome = {"containers_before": ["/c/1/"], "containers_after": ["/c/2/", "/c/3/"]}
+    ran = tutum_command("service", "redeploy", "web", "--wait")
+    assert ran.code == 0
+    assert ran.err.splitlines() == [f"REDEPLOY of web: {state}" for state in ("Pending", "In progress", "Success")]
+    assert ran.out == "Success: REDEPLOY of web, 1 s, 2 new containers\n"
+
+
+def test_wait_ends_with_1_reason_and_output_when_it_failed(api: FakeApi, tutum_command: Tutum) -> None:
+    api.states = ["Failed"]
+    api.outcome = {"reason": "image v3 exits at once", "log_tail": "boom\n\x1b[31mbang", "rolled_back": True}
+    ran = tutum_command("service", "redeploy", "web", "--wait")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.splitlines()[1:] == [
+        "Failed: REDEPLOY of web, 0 s, rolled back",
+        "Reason: image v3 exits at once",
+        "Last output:",
+        "  boom",
+        "  ?[31mbang",
+    ]
+
+
+def test_wait_as_json_prints_the_action(api: FakeApi, tutum_command: Tutum) -> None:
+    api.states = ["Failed"]
+    ran = tutum_command("service", "stop", "web", "--wait", "--json")
+    assert ran.code == 1
+    assert json.loads(ran.out)["state"] == "Failed"
+
+
+def test_wait_that_takes_too_long_says_how_to_go_on(api: FakeApi, tutum_command: Tutum) -> None:
+    api.states = ["In progress"]
+    ran = tutum_command("service", "redeploy", "web", "--wait", "--timeout", "3")
+    assert ran.code == 1
+    assert f"tutum action inspect {ACTION}" in ran.err
+
+
+def test_action_list_shows_the_newest(api: FakeApi, tutum_command: Tutum) -> None:
+    api.actions = [
+        {
+            "uuid": f"{index:08}-0000-4000-8000-000000000000",
+            "action": "Service Redeploy",
+            "state": "Failed",
+            "object": f"/api/v1/service/{WEB}/",
+            "start_date": "Mon, 13 Oct 2014 11:01:43 +0000",
+            "deliveries": 3,
+            "reason": "no\nroom",
+        }
+        for index in range(4)
+    ]
+    ran = tutum_command("action", "list", "--last", "2", "--service", "web", "--status", "Failed")
+    lines = ran.out.splitlines()
+    assert len(lines) == 3
+    assert "Service Redeploy" in lines[1]
+    assert lines[1].endswith("no room")
+    assert api.requests[-1].url.params["object"] == f"/api/v1/service/{WEB}/"
+
+
+def test_action_inspect_prints_json(api: FakeApi, tutum_command: Tutum) -> None:
+    assert json.loads(tutum_command("action", "inspect", ACTION).out)["uuid"] == ACTION

@@ -1,0 +1,49 @@
+"""Tables that fit."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from tutum.cli.dates import age
+from tutum.cli.tables import Column, fitted_widths, plain_lines
+
+COLUMNS = [Column(heading="NAME", least=6), Column(heading="UUID", short=8), Column(heading="STATE")]
+
+
+def test_a_table_that_fits_is_not_cut() -> None:
+    assert fitted_widths(COLUMNS, [10, 36, 7], 57) == [10, 36, 7]
+
+
+def test_uuids_are_shortened_before_names_are_cut() -> None:
+    assert fitted_widths(COLUMNS, [10, 36, 7], 56) == [10, 8, 7]
+    assert fitted_widths(COLUMNS, [40, 36, 7], 30) == [11, 8, 7]
+
+
+def test_what_may_not_be_cut_is_not() -> None:
+    assert fitted_widths(COLUMNS, [40, 36, 7], 5) == [6, 8, 7]
+
+
+def test_the_widest_column_is_cut_first() -> None:
+    columns = [Column(heading="A", least=2), Column(heading="B", least=2)]
+    assert fitted_widths(columns, [30, 10], 32) == [20, 10]
+
+
+def test_a_piped_table_is_complete_and_has_no_blanks_at_the_end() -> None:
+    rows = [["a" * 200, "u", "x"], ["b", "u", ""]]
+    assert plain_lines(COLUMNS, rows)[1:] == [f"{'a' * 200}  u     x", f"b{' ' * 201}u"]
+
+
+@pytest.mark.parametrize(
+    ("date", "text"),
+    [
+        ("Mon, 13 Oct 2014 11:01:30 +0000", "just now"),
+        ("Mon, 13 Oct 2014 11:00:30 +0000", "1 minute ago"),
+        ("Mon, 13 Oct 2014 09:00:00 +0000", "2 hours ago"),
+        ("Wed, 01 Oct 2014 11:00:00 +0000", "12 days ago"),
+        ("Mon, 13 Oct 2014 12:00:00 +0000", "just now"),
+        ("some day", "some day"),
+        (None, ""),
+    ],
+)
+def test_dates_are_shown_as_ages(date: str | None, text: str) -> None:
+    assert age(date, now=datetime(2014, 10, 13, 11, 1, 40, tzinfo=UTC)) == text

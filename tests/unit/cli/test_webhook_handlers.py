@@ -1,0 +1,127 @@
+"""`tutum webhook-handler`."""
+
+import json
+
+import pytest
+
+from tests.unit.cli.conftest import Tutum
+from tests.unit.sdk.fake_api import ACTION, DEPLOY, GROW, OTHER_WEB, WEB, FakeApi, service
+
+HANDLERS = f"/service/{WEB}/webhook/handler/"
+
+
+def test_list_as_in_the_spec(tutum_command: Tutum) -> None:
+    ran = tutum_command("webhook-handler", "list", WEB)
+    assert ran.code == 0
+    assert ran.out.splitlines() == [
+        "NAME    OPERATION  UUID",
+        f"deploy  REDEPLOY   {DEPLOY}",
+        f"grow    SCALEUP    {GROW}",
+    ]
+
+
+def test_create_as_in_the_spec(api: FakeApi, tutum_command: Tutum) -> None:
+    ran = tutum_command("webhook-handler", "create", "--name", "mywebhook_name", WEB)
+    assert ran.code == 0
+    assert api.body() == {"name": "mywebhook_name", "operation": "REDEPLOY"}
+    uuid = api.handlers[-1]["uuid"]
+    assert ran.out.splitlines() == [uuid, f"http://tutum.test/api/v1{HANDLERS}{uuid}/call/"]
+
+
+def test_rm_as_in_the_spec(api: FakeApi, tutum_command: Tutum) -> None:
+    ran = tutum_command("webhook-handler", "rm", WEB, DEPLOY)
+    assert (ran.code, ran.out) == (0, f"{DEPLOY}\n")
+    assert [one["name"] for one in api.handlers] == ["grow"]
+
+
+@pytest.mark.parametrize("identifier", ["web", "61a2", WEB.upper()])
+def test_services_go_by_name_and_start_too(tutum_command: Tutum, identifier: str) -> None:
+    assert tutum_command("webhook-handler", "list", "-q", identifier).out == f"{DEPLOY}\n{GROW}\n"
+
+
+def test_options_may_follow_the_service(api: FakeApi, tutum_command: Tutum) -> None:
+    ran = tutum_command("webhook-handler", "create", "web", "--operation", "scaleUp", "-q", "-n", "a", "-n", "b")
+    assert ran.code == 0
+    assert [(one["name"], one["operation"]) for one in api.handlers[2:]] == [("a", "SCALEUP"), ("b", "SCALEUP")]
+    assert ran.out.split() == [one["uuid"] for one in api.handlers[2:]]
+
+
+def test_an_unknown_operation_is_wrong_usage(api: FakeApi, tutum_command: Tutum) -> None:
+    ran = tutum_command("webhook-handler", "create", "web", "--operation", "explode")
+    assert ran.code == 2
+    assert "scaleup" in ran.err.lower()
+    assert api.requests == []
+
+
+def test_create_as_json_has_the_complete_url(tutum_command: Tutum) -> None:
+    made = json.loads(tutum_command("webhook-handler", "create", "web", "--json").out)
+    assert made["call_url"] == f"http://tutum.test{made['url']}"
+    assert made["operation"] == "REDEPLOY"
+
+
+def test_list_as_json_is_an_array(tutum_command: Tutum) -> None:
+    listed = json.loads(tutum_command("webhook-handler", "list", "web", "--json").out)
+    assert [one["uuid"] for one in listed] == [DEPLOY, GROW]
+
+
+def test_list_without_handlers_says_how_to_make_one(api: FakeApi, tutum_command: Tutum) -> None:
+    api.handlers.clear()
+    ran = tutum_command("webhook-handler", "list", "web")
+    assert (ran.code, ran.out) == (0, "")
+    assert "tutum webhook-handler create web" in ran.err
+    assert tutum_command("webhook-handler", "list", "web", "--json").out == "[]\n"
+    assert tutum_command("webhook-handler", "list", "web", "-q").err == ""
+
+
+def test_rm_takes_several_by_name_and_start(api: FakeApi, tutum_command: Tutum) -> None:
+    ran = tutum_command("webhook-handler", "rm", "web", "deploy", "0224", DEPLOY)
+    assert ran.code == 0
+    assert ran.out.split() == [DEPLOY, GROW]
+    assert api.handlers == []
+
+
+@pytest.mark.parametrize("unknown", ["nope", "", "ffff"])
+def test_rm_with_one_unknown_deletes_nothing(api: FakeApi, tutum_command: Tutum, unknown: str) -> None:
+    ran = tutum_command("webhook-handler", "rm", "web", "deploy", unknown)
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err.startswith("tutum: no webhook handler")
+    assert len(api.handlers) == 2
+
+
+def test_rm_of_an_ambiguous_name_deletes_nothing(api: FakeApi, tutum_command: Tutum) -> None:
+    twin = DEPLOY.replace("7", "8")
+    api.handlers.append(api.handler(twin, "deploy", "SCALEUP"))
+    ran = tutum_command("webhook-handler", "rm", "web", "deploy")
+    assert ran.code == 3
+    assert "7eaf7fff…" in ran.err
+    assert "8eaf8fff…" in ran.err
+    assert DEPLOY not in ran.err
+    assert len(api.handlers) == 3
+
+
+def test_call_names_the_action(api: FakeApi, tutum_command: Tutum) -> None:
+    ran = tutum_command("webhook-handler", "call", "web", "grow", "3")
+    assert (ran.code, ran.out) == (0, f"SCALEUP of web accepted, action {ACTION}\n")
+    assert api.sent()[-1] == f"POST {HANDLERS}{GROW}/call/3/"
+
+
+@pytest.mark.parametrize("amount", ["0", "101", "1.5", "x", "--", "-1"])
+def test_call_refuses_amounts_that_cannot_be(api: FakeApi, tutum_command: Tutum, amount: str) -> None:
+    arguments = ["webhook-handler", "call", "web", "grow", amount]
+    if amount == "--":
+        arguments.append("-1")
+    assert tutum_command(*arguments).code == 2
+    assert api.requests == []
+
+
+def test_an_ambiguous_service_says_which_uuids_match(api: FakeApi, tutum_command: Tutum) -> None:
+    api.services.append(service(OTHER_WEB, "web"))
+    ran = tutum_command("webhook-handler", "list", "web")
+    assert ran.code == 3
+    assert WEB in ran.err
+    assert OTHER_WEB in ran.err
+
+
+def test_escape_sequences_in_a_name_do_not_reach_the_terminal(api: FakeApi, tutum_command: Tutum) -> None:
+    api.handlers[0]["name"] = "a\x1b[2Jb"
+    assert "a?[2Jb" in tutum_command("webhook-handler", "list", "web").out

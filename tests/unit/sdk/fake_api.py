@@ -1,0 +1,180 @@
+"""A small Tutum API in memory, which the SDK reaches through a mock transport; and a clock that only counts."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx2
+
+from tutum import Client
+
+WEB = "61a29874-9134-48f9-b460-f37d4bec4826"
+OTHER_WEB = "61a2aaaa-0000-4000-8000-000000000002"
+DB = "db000000-0000-4000-8000-000000000003"
+DEPLOY = "7eaf7fff-882c-4f3d-9a8f-a22317ac00ce"
+GROW = "0224815a-c156-44e4-92d7-997c69354438"
+ACTION = "ac000000-0000-4000-8000-000000000001"
+BASE_URL = "http://tutum.test/api/v1/"
+
+
+def service(uuid: str, name: str, **fields: Any) -> dict[str, Any]:
+    """Describe a service as the server does."""
+    return {
+        "uuid": uuid,
+        "name": name,
+        "resource_uri": f"/api/v1/service/{uuid}/",
+        "state": "Running",
+        "engine": "local",
+        "image_name": "hello:latest",
+        "running_num_containers": 2,
+        "target_num_containers": 2,
+        "current_num_containers": 2,
+        "deployed_datetime": "Mon, 13 Oct 2014 11:01:43 +0000",
+        "containers": [],
+        **fields,
+    }
+
+
+class CountingClock:
+    """A clock on which nothing but `sleep` takes time."""
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+
+    def monotonic_s(self) -> float:
+        return sum(self.slept)
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
+class FakeApi:
+    """Answers requests from its lists, and remembers them."""
+
+    def __init__(self, *, page_size: int = 100) -> None:
+        self.page_size = page_size
+        self.services: list[dict[str, Any]] = [service(WEB, "web")]
+        self.handlers: list[dict[str, Any]] = [
+            self.handler(DEPLOY, "deploy", "REDEPLOY"),
+            self.handler(GROW, "grow", "SCALEUP"),
+        ]
+        self.actions: list[dict[str, Any]] = []
+        self.states: list[str] = ["Pending", "In progress", "Success"]
+        self.outcome: dict[str, Any] = {}
+        self.requests: list[httpx2.Request] = []
+        self.scripted: list[httpx2.Response | Exception] = []
+        self.clock = CountingClock()
+        self.transport = httpx2.MockTransport(self._answer)
+
+    def client(self, **options: Any) -> Client:
+        """Return a client of this API."""
+        settings = {"user": "bob", "apikey": "s3cret-key", "base_url": BASE_URL, **options}
+        return Client(transport=self.transport, clock=self.clock, **settings)
+
+    def script(self, answers: Iterable[httpx2.Response | Exception]) -> None:
+        """Give these answers to the next requests, whatever they ask."""
+        self.scripted = list(answers)
+
+    def sent(self) -> list[str]:
+        """List what was asked for: method and path below the API's root."""
+        return [f"{request.method} {request.url.path.removeprefix('/api/v1')}" for request in self.requests]
+
+    def body(self, index: int = -1) -> Any:
+        """Decode the body of a request."""
+        return json.loads(self.requests[index].content)
+
+    @staticmethod
+    def handler(uuid: str, name: str | None, operation: str) -> dict[str, Any]:
+        """Describe a handler as the server does."""
+        uri = f"/api/v1/service/{WEB}/webhook/handler/{uuid}/"
+        return {"uuid": uuid, "name": name, "operation": operation, "resource_uri": uri, "url": f"{uri}call/"}
+
+    def _answer(self, request: httpx2.Request) -> httpx2.Response:
+        self.requests.append(request)
+        if self.scripted:
+            answer = self.scripted.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+        parts = request.url.path.removeprefix("/api/v1/").strip("/").split("/")
+        match parts:
+            case ["auth"]:
+                return httpx2.Response(200, json={"objects": [{"username": "bob", "key": "s3cret-key"}]})
+            case ["service"] if request.method == "GET":
+                return self._page(request, self.services)
+            case ["service"]:
+                created = {**service(OTHER_WEB, "new"), **json.loads(request.content)}
+                self.services.append(created)
+                return httpx2.Response(201, json=created)
+            case ["service", uuid, *rest]:
+                return self._service(request, uuid, rest)
+            case ["action"]:
+                return self._page(request, self.actions)
+            case ["action", uuid]:
+                return httpx2.Response(200, json=self._action(uuid))
+        return httpx2.Response(404, json={"error": "not found"})
+
+    def _service(self, request: httpx2.Request, uuid: str, rest: list[str]) -> httpx2.Response:
+        found = next((one for one in self.services if one["uuid"] == uuid), None)
+        if found is None:
+            return httpx2.Response(404, json={"error": "no such service"})
+        match (request.method, *rest):
+            case ("GET",):
+                return httpx2.Response(200, json=found)
+            case ("PATCH",):
+                found.update(json.loads(request.content))
+                return httpx2.Response(200, json=found)
+            case ("GET", "logs"):
+                return httpx2.Response(200, json={"logs": "one\ntwo\n"})
+            case ("DELETE",) | ("POST", "start" | "stop" | "redeploy" | "scale"):
+                return self._accepted(found)
+            case (_, "webhook", "handler", *below):
+                return self._handlers(request, below)
+        return httpx2.Response(405, json={"error": "method not allowed"})
+
+    def _handlers(self, request: httpx2.Request, below: list[str]) -> httpx2.Response:
+        if not below and request.method == "GET":
+            return self._page(request, self.handlers)
+        if not below and request.method == "POST":
+            sent = json.loads(request.content)
+            created = [
+                self.handler(
+                    f"c0ffee00-0000-4000-8000-{index:012}", entry.get("name"), entry.get("operation") or "REDEPLOY"
+                )
+                for index, entry in enumerate(sent if isinstance(sent, list) else [sent])
+            ]
+            self.handlers += created
+            return httpx2.Response(201, json=created if isinstance(sent, list) else created[0])
+        found = next((one for one in self.handlers if below and one["uuid"] == below[0]), None)
+        if found is None:
+            return httpx2.Response(404, json={"error": f"no such webhook handler: {''.join(below[:1])}"})
+        if request.method == "DELETE":
+            self.handlers.remove(found)
+            return httpx2.Response(204)
+        return self._accepted({**found, "action": f"/api/v1/action/{ACTION}/"})
+
+    def _accepted(self, body: dict[str, Any]) -> httpx2.Response:
+        return httpx2.Response(202, json=body, headers={"X-Tutum-Action-URI": f"/api/v1/action/{ACTION}/"})
+
+    def _action(self, uuid: str) -> dict[str, Any]:
+        state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        fields = {"uuid": uuid, "action": "Service Redeploy", "state": state, "object": f"/api/v1/service/{WEB}/"}
+        return {**fields, "deliveries": 1, **(self.outcome if state in {"Success", "Failed"} else {})}
+
+    def _page(self, request: httpx2.Request, objects: list[dict[str, Any]]) -> httpx2.Response:
+        filters = dict(request.url.params)
+        limit = min(int(filters.pop("limit", "25")), self.page_size)
+        offset = int(filters.pop("offset", "0"))
+        found = [one for one in objects if all(_matches(one, *entry) for entry in filters.items())]
+        following = offset + limit
+        query = urlencode({**filters, "limit": limit, "offset": following})
+        path = f"{request.url.path}?{query}" if following < len(found) else None
+        meta = {"limit": limit, "offset": offset, "next": path, "previous": None, "total_count": len(found)}
+        return httpx2.Response(200, json={"meta": meta, "objects": found[offset:following]})
+
+
+def _matches(fields: dict[str, Any], name: str, value: str) -> bool:
+    key, _, test = name.partition("__")
+    have = str(fields.get(key) or "")
+    return have.startswith(value) if test == "startswith" else have == value

@@ -1,0 +1,140 @@
+"""How requests are sent, repeated and refused."""
+
+import logging
+from datetime import UTC, datetime
+
+import httpx2
+import pytest
+
+import tutum
+from tests.unit.sdk.fake_api import DEPLOY, WEB, FakeApi
+from tutum.redaction import redact
+from tutum.retries import retry_after_s
+
+OK = {"uuid": WEB, "name": "web"}
+
+
+def test_credentials_are_sent_in_the_form_of_2015(api: FakeApi) -> None:
+    tutum.Service.fetch(WEB)
+    assert api.requests[0].headers["Authorization"] == "ApiKey bob:s3cret-key"
+
+
+@pytest.mark.parametrize("trouble", [httpx2.ConnectError("refused"), httpx2.ReadTimeout("slow"), httpx2.Response(502)])
+def test_a_safe_request_is_repeated(api: FakeApi, trouble: httpx2.Response | Exception) -> None:
+    api.script([trouble, trouble])
+    assert tutum.Service.fetch(WEB).name == "web"
+    assert len(api.requests) == 3
+    assert 0.1 < api.clock.slept[0] < api.clock.slept[1] < 1
+
+
+def test_a_safe_request_is_repeated_only_so_often(api: FakeApi) -> None:
+    api.script([httpx2.ConnectError("refused")] * 9)
+    with pytest.raises(tutum.TutumConnectionError, match=r"cannot reach http://tutum.test: refused"):
+        tutum.Service.fetch(WEB)
+    assert len(api.requests) == 3
+
+
+@pytest.mark.parametrize("trouble", [httpx2.ConnectError("refused"), httpx2.ReadTimeout("slow"), httpx2.Response(503)])
+def test_a_call_is_never_repeated(api: FakeApi, trouble: httpx2.Response | Exception) -> None:
+    webhook = tutum.WebhookHandler.fetch(tutum.Service.fetch(WEB))
+    api.script([trouble])
+    with pytest.raises(tutum.TutumApiError):
+        webhook.call(DEPLOY)
+    assert sum(line.startswith("POST") for line in api.sent()) == 1
+
+
+def test_retry_after_is_respected(api: FakeApi) -> None:
+    api.script([httpx2.Response(429, headers={"Retry-After": "7"})])
+    tutum.Service.fetch(WEB)
+    assert api.clock.slept == [7.0]
+
+
+def test_a_long_retry_after_is_an_error_that_names_it(api: FakeApi) -> None:
+    api.script([httpx2.Response(503, headers={"Retry-After": "3600"}, json={"error": "maintenance"})])
+    with pytest.raises(tutum.TutumApiError, match="maintenance; try again in 3600 s"):
+        tutum.Service.fetch(WEB)
+    assert api.clock.slept == []
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("5", 5), ("Mon, 13 Oct 2014 11:01:43 GMT", 3), ("Mon, 13 Oct 2014 11:00:00 GMT", 0), ("soon", None), ("", None)],
+)
+def test_retry_after_is_seconds_or_a_date(header: str, seconds: float | None) -> None:
+    assert retry_after_s(header, now=datetime(2014, 10, 13, 11, 1, 40, tzinfo=UTC)) == seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(401, tutum.TutumAuthError), (404, tutum.ObjectNotFound), (400, tutum.TutumApiError), (409, tutum.TutumApiError)],
+)
+def test_errors_carry_status_and_the_servers_words(api: FakeApi, status: int, kind: type[tutum.TutumApiError]) -> None:
+    api.script([httpx2.Response(status, json={"error": "that is wrong"})])
+    with pytest.raises(kind) as raised:
+        tutum.Service.fetch(WEB)
+    assert raised.value.status == status
+    assert raised.value.message == "that is wrong"
+    assert str(raised.value) == f"that is wrong (HTTP {status}, GET /service/{WEB}/)"
+
+
+def test_an_html_page_is_not_quoted(api: FakeApi) -> None:
+    api.script([httpx2.Response(400, html="<html>nginx</html>"), httpx2.Response(200, html="<html>login</html>")])
+    with pytest.raises(tutum.TutumApiError, match=r"^Bad Request \(HTTP 400"):
+        tutum.Service.fetch(WEB)
+    with pytest.raises(tutum.TutumApiError, match="not JSON"):
+        tutum.Service.fetch(WEB)
+
+
+def test_a_redirect_is_not_followed(api: FakeApi) -> None:
+    api.script([httpx2.Response(302, headers={"Location": "http://evil.test/"})])
+    with pytest.raises(tutum.TutumApiError, match="check the base URL"):
+        tutum.Service.fetch(WEB)
+    assert len(api.requests) == 1
+
+
+def test_an_empty_answer_is_no_error(api: FakeApi) -> None:
+    api.script([httpx2.Response(200, json=OK), httpx2.Response(202)])
+    assert tutum.Service.fetch(WEB).redeploy()
+
+
+def test_no_secret_is_logged(api: FakeApi, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    webhook = tutum.WebhookHandler.fetch(tutum.Service.fetch(WEB))
+    webhook.list(uuid__startswith=DEPLOY)
+    webhook.call(DEPLOY)
+    webhook.delete(DEPLOY)
+    assert "webhook/handler/7eaf7fff…" in caplog.text
+    assert DEPLOY not in caplog.text
+    assert "s3cret-key" not in caplog.text
+
+
+def test_no_secret_is_in_an_error_text(api: FakeApi) -> None:
+    webhook = tutum.WebhookHandler.fetch(tutum.Service.fetch(WEB))
+    unknown = DEPLOY.replace("7", "8")
+    with pytest.raises(tutum.ObjectNotFound) as raised:
+        webhook.call(unknown)
+    assert "8eaf8fff…" in str(raised.value)
+    assert unknown not in str(raised.value)
+    assert unknown not in raised.value.message
+
+
+def test_no_secret_is_in_a_repr(api: FakeApi) -> None:
+    webhook = tutum.WebhookHandler.fetch(tutum.Service.fetch(WEB))
+    client = api.client(base_url="http://bob:pw@tutum.test/api/v1/")
+    shown = repr([webhook, *webhook.list(), webhook.call(DEPLOY), client, client.settings])
+    assert DEPLOY not in shown
+    assert "s3cret-key" not in shown
+    assert f"{webhook.list()[0]}" == "<Handler 'deploy' REDEPLOY 7eaf7fff…>"
+
+
+def test_redaction_cuts_handlers_and_passwords() -> None:
+    text = f"GET http://u:p@host/service/{WEB}/trigger/{DEPLOY}/call/ and {DEPLOY}"
+    assert redact(text) == f"GET http://host/service/{WEB}/trigger/7eaf7fff…/call/ and 7eaf7fff…"
+    assert redact("nothing", known_from=f"/webhook/handler/{DEPLOY}/") == "nothing"
+
+
+def test_a_closed_client_opens_again(api: FakeApi) -> None:
+    client = api.client()
+    tutum.Service.fetch(WEB, client=client)
+    client.close()
+    assert tutum.Service.fetch(WEB, client=client).name == "web"

@@ -1,0 +1,166 @@
+"""Services, containers, actions and how they are listed."""
+
+import httpx2
+import pytest
+
+import tutum
+from tests.unit.sdk.fake_api import ACTION, OTHER_WEB, WEB, FakeApi, service
+
+
+def test_list_follows_all_pages(api: FakeApi) -> None:
+    api.page_size = 2
+    api.services = [service(f"{index:08}-0000-4000-8000-000000000000", f"s{index}") for index in range(5)]
+    assert [one.name for one in tutum.Service.list(state="Running")] == ["s0", "s1", "s2", "s3", "s4"]
+    assert [request.url.params.get("offset") for request in api.requests] == [None, "2", "4"]
+    assert all(request.url.params["state"] == "Running" for request in api.requests)
+
+
+def test_list_stops_where_the_pages_repeat(api: FakeApi) -> None:
+    page = {"meta": {"next": "/api/v1/service/?offset=0&limit=0"}, "objects": []}
+    api.script(httpx2.Response(200, json=page) for _ in range(5))
+    with pytest.raises(tutum.TutumApiError, match="does not end"):
+        tutum.Service.list()
+    assert len(api.requests) == 2
+
+
+def test_the_next_page_is_asked_of_the_same_server(api: FakeApi) -> None:
+    page = {"meta": {"next": "http://evil.test/api/v1/service/?offset=2"}, "objects": []}
+    api.script([httpx2.Response(200, json=page)])
+    tutum.Service.list()
+    assert str(api.requests[-1].url) == "http://tutum.test/api/v1/service/?offset=2"
+
+
+def test_iterate_asks_for_a_page_when_it_is_needed(api: FakeApi) -> None:
+    api.page_size = 1
+    api.services.append(service(OTHER_WEB, "other"))
+    assert next(tutum.Service.iterate()).name == "web"
+    assert len(api.requests) == 1
+
+
+def test_save_sends_only_what_was_changed(api: FakeApi) -> None:
+    web = tutum.Service.fetch(WEB)
+    web.target_num_containers = 5
+    web.name = "web"
+    assert web.is_dirty
+    assert web.save()
+    assert api.sent()[-1] == f"PATCH /service/{WEB}/"
+    assert api.body() == {"target_num_containers": 5}
+    assert not web.is_dirty
+
+
+def test_save_without_changes_sends_nothing(api: FakeApi) -> None:
+    web = tutum.Service.fetch(WEB)
+    assert web.save()
+    assert len(api.requests) == 1
+
+
+def test_save_of_a_new_service_creates_it(api: FakeApi) -> None:
+    new = tutum.Service.create(name="hello", image="demo", run_command="sleep 1", target_num_containers=2)
+    assert new.save()
+    assert api.sent() == ["POST /service/"]
+    assert api.body() == {"name": "hello", "image": "demo", "run_command": "sleep 1", "target_num_containers": 2}
+    assert new.uuid == OTHER_WEB
+
+
+def test_a_new_service_sends_what_equals_our_defaults(api: FakeApi) -> None:
+    tutum.Service.create(image="demo", target_num_containers=0).save()
+    assert api.body() == {"image": "demo", "target_num_containers": 0}
+
+
+@pytest.mark.parametrize("operation", ["start", "stop", "redeploy", "scale"])
+def test_operations_carry_their_action(api: FakeApi, operation: str) -> None:
+    accepted = getattr(tutum.Service.fetch(WEB), operation)()
+    assert api.sent()[-1] == f"POST /service/{WEB}/{operation}/"
+    assert accepted.action_uuid == ACTION
+
+
+def test_scale_sets_the_target_first(api: FakeApi) -> None:
+    tutum.Service.fetch(WEB).scale(4)
+    assert api.sent()[1:] == [f"PATCH /service/{WEB}/", f"POST /service/{WEB}/scale/"]
+    assert api.body(1) == {"target_num_containers": 4}
+
+
+def test_delete_carries_its_action(api: FakeApi) -> None:
+    assert tutum.Service.fetch(WEB).delete().action_uuid == ACTION
+    assert api.sent()[-1] == f"DELETE /service/{WEB}/"
+
+
+def test_operations_keep_unsaved_changes(api: FakeApi) -> None:
+    web = tutum.Service.fetch(WEB)
+    web.run_command = "sleep 9"
+    web.redeploy()
+    assert web.run_command == "sleep 9"
+    assert web.is_dirty
+
+
+def test_operations_need_a_saved_service(api: FakeApi) -> None:
+    with pytest.raises(tutum.TutumApiError, match="save the service"):
+        tutum.Service.create(name="x").redeploy()
+
+
+def test_logs_are_fetched(api: FakeApi) -> None:
+    web = tutum.Service.fetch(WEB)
+    assert web.logs == "one\ntwo\n"
+    assert web.fetch_logs(tail=5) == "one\ntwo\n"
+    assert api.requests[-1].url.params["tail"] == "5"
+
+
+def test_a_field_named_like_a_method_does_not_hide_it(api: FakeApi) -> None:
+    api.services[0].update(start="x", logs="y", save=1, extra="kept")
+    web = tutum.Service.fetch(WEB)
+    assert web.start()
+    assert web.logs == "one\ntwo\n"
+    assert web.get_all_attributes()["extra"] == "kept"
+
+
+def test_refresh_leaves_unsaved_changes_alone(api: FakeApi) -> None:
+    web = tutum.Service.fetch(WEB)
+    web.name = "mine"
+    assert not web.refresh()
+    assert web.refresh(force=True)
+    assert web.name == "web"
+
+
+def test_an_answer_without_uuid_is_an_error(api: FakeApi) -> None:
+    api.script([httpx2.Response(200, json={"hello": 1})])
+    with pytest.raises(tutum.TutumApiError, match="did not answer with a service"):
+        tutum.Service.fetch(WEB)
+
+
+def test_wait_ends_with_the_action(api: FakeApi) -> None:
+    seen: list[str] = []
+    action = tutum.Action.fetch(ACTION)
+    assert action.wait(60, on_poll=lambda one: seen.append(one.state)) is action
+    assert seen == ["In progress", "Success"]
+    assert action.finished
+    assert action.succeeded
+
+
+@pytest.mark.parametrize("state", ["Failed", "Canceled"])
+def test_wait_returns_an_action_that_ended_badly(api: FakeApi, state: str) -> None:
+    api.states = [state]
+    action = tutum.Action.fetch(ACTION).wait(60)
+    assert action.finished
+    assert not action.succeeded
+
+
+def test_wait_gives_up_after_its_time(api: FakeApi) -> None:
+    api.states = ["In progress"]
+    with pytest.raises(tutum.ActionTimeoutError, match="In progress after 5 s") as raised:
+        tutum.Action.fetch(ACTION).wait(5)
+    assert isinstance(raised.value, TimeoutError)
+    assert isinstance(raised.value, tutum.TutumApiError)
+    assert api.clock.monotonic_s() == pytest.approx(5)
+
+
+def test_wait_outlasts_a_server_that_restarts(api: FakeApi) -> None:
+    action = tutum.Action.fetch(ACTION)
+    api.script([*(httpx2.ConnectError("refused") for _ in range(3)), *(httpx2.Response(503) for _ in range(3))])
+    assert action.wait(60).succeeded
+
+
+def test_wait_does_not_outlast_a_refusal(api: FakeApi) -> None:
+    action = tutum.Action.fetch(ACTION)
+    api.script([httpx2.Response(401)])
+    with pytest.raises(tutum.TutumAuthError):
+        action.wait(60)

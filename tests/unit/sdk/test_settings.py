@@ -1,0 +1,147 @@
+"""Where the server and the credentials come from."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tutum
+from tests.unit.sdk.fake_api import FakeApi
+from tutum.auth import get_auth, save_credentials
+from tutum.client import current_client
+from tutum.settings import Settings, Source, normal_base_url, settings_of, source_of_environment, source_of_file
+
+FILE = "[auth]\nuser = filed\napikey = filekey%\n\n[server]\nbase_url = http://file.test/api/v1/\n"
+
+
+def test_without_settings_the_server_is_on_this_machine(home: Path) -> None:
+    assert current_client().settings == Settings(base_url="http://127.0.0.1:8000/api/v1/", authorization=None)
+
+
+def test_each_place_wins_over_the_next(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / ".tutum").write_text(FILE)
+    file = current_client().settings
+    assert file == Settings(base_url="http://file.test/api/v1/", authorization="ApiKey filed:filekey%")
+    monkeypatch.setenv("TUTUM_USER", "env")
+    monkeypatch.setenv("TUTUM_APIKEY", "envkey")
+    monkeypatch.setenv("TUTUM_REST_HOST", "http://rest.test")
+    assert current_client().settings == Settings(base_url="http://rest.test/api/v1/", authorization="ApiKey env:envkey")
+    monkeypatch.setenv("TUTUM_BASE_URL", "http://env.test/api/v1")
+    monkeypatch.setenv("TUTUM_AUTH", "Basic eHg=")
+    assert current_client().settings == Settings(base_url="http://env.test/api/v1/", authorization="Basic eHg=")
+    monkeypatch.setattr(tutum, "user", "mod")
+    monkeypatch.setattr(tutum, "apikey", "modkey")
+    monkeypatch.setattr(tutum, "base_url", "http://mod.test/api/v1/")
+    assert current_client().settings == Settings(base_url="http://mod.test/api/v1/", authorization="ApiKey mod:modkey")
+    given = tutum.Client(user="arg", apikey="argkey", base_url="http://arg.test/")
+    assert given.settings == Settings(base_url="http://arg.test/api/v1/", authorization="ApiKey arg:argkey")
+
+
+def test_the_client_is_kept_while_the_settings_are_the_same(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = current_client()
+    assert current_client() is first
+    monkeypatch.setattr(tutum, "user", "bob")
+    monkeypatch.setattr(tutum, "apikey", "key")
+    assert current_client() is not first
+
+
+def test_a_named_user_is_not_replaced_by_another_ones_header() -> None:
+    sources = [Source(user="bob"), Source(authorization="Basic YWxpY2U6eA=="), Source(apikey="key")]
+    assert settings_of(sources).authorization == "ApiKey bob:key"
+
+
+def test_the_later_clients_form_of_the_file_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("[auth]\nbasic_auth = Ym9iOmtleQ==\n")
+    assert settings_of([source_of_file(file)]).authorization == "Basic Ym9iOmtleQ=="
+
+
+@pytest.mark.parametrize("content", ["", "not ini", "[auth]\nuser", "[other]\nx = 1\n"])
+def test_an_unreadable_file_says_nothing(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "file"
+    file.write_text(content)
+    assert source_of_file(file) == Source()
+    assert source_of_file(tmp_path / "absent") == Source()
+
+
+def test_an_empty_variable_says_nothing() -> None:
+    empty = source_of_environment({"TUTUM_USER": "", "TUTUM_BASE_URL": "", "TUTUM_REST_HOST": ""})
+    assert settings_of([empty]) == Settings(base_url="http://127.0.0.1:8000/api/v1/", authorization=None)
+
+
+@pytest.mark.parametrize(
+    ("url", "normal"),
+    [
+        ("http://h/api/v1", "http://h/api/v1/"),
+        ("http://h/api/v1/", "http://h/api/v1/"),
+        ("http://h:8000", "http://h:8000/api/v1/"),
+        (" https://h/behind/proxy/api/v1 ", "https://h/behind/proxy/api/v1/"),
+    ],
+)
+def test_a_base_url_may_lack_its_end(url: str, normal: str) -> None:
+    assert normal_base_url(url) == normal
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://h/", "http://", "http://h:99999/", "http://h:x/"])
+def test_a_base_url_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(tutum.TutumApiError, match="must look like"):
+        normal_base_url(url)
+
+
+def test_a_key_with_a_line_end_inside_is_refused_without_showing_it(home: Path) -> None:
+    with pytest.raises(tutum.TutumApiError) as raised:
+        tutum.Client(user="bob", apikey="s3cret\nkey")
+    assert "s3cret" not in str(raised.value)
+
+
+def test_saved_credentials_are_private_and_are_read_again(home: Path) -> None:
+    path = save_credentials(user="bob", apikey="k%ey", base_url="http://h:1/api/v1/")
+    assert path == home / ".tutum"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(home.iterdir()) == [path]
+    assert current_client().settings == Settings(base_url="http://h:1/api/v1/", authorization="ApiKey bob:k%ey")
+
+
+def test_saving_keeps_what_else_the_file_says(home: Path) -> None:
+    file = home / ".tutum"
+    file.write_text("[auth]\nbasic_auth = old\n\n[other]\nx = 1\n")
+    file.chmod(0o644)
+    save_credentials(user="bob", apikey="key", base_url=None)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert "basic_auth" not in file.read_text()
+    assert "[other]\nx = 1" in file.read_text()
+
+
+def test_saving_follows_a_link(home: Path) -> None:
+    (home / "real").write_text("")
+    (home / ".tutum").symlink_to(home / "real")
+    save_credentials(user="bob", apikey="key", base_url=None)
+    assert (home / ".tutum").is_symlink()
+    assert "bob" in (home / "real").read_text()
+
+
+def test_credentials_are_checked_in_the_form_that_takes_passwords(api: FakeApi) -> None:
+    assert get_auth("bob", "password") == ("bob", "s3cret-key")
+    assert api.requests[-1].headers["Authorization"] == "Basic Ym9iOnBhc3N3b3Jk"
+
+
+def test_authenticate_sets_the_modules_credentials(api: FakeApi) -> None:
+    tutum.auth.authenticate("bob", "password")
+    assert (tutum.user, tutum.apikey) == ("bob", "s3cret-key")
+    tutum.auth.logout()
+    assert tutum.user is None
+
+
+def test_import_reads_nothing_and_loads_no_http_library() -> None:
+    program = (
+        "import sys\nimport tutum\nprint([n for n in ('httpx2', 'rich', 'typer', 'configparser') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout == "[]\n"
+
+
+def test_every_public_name_exists() -> None:
+    assert {name for name in tutum.__all__ if not hasattr(tutum, name)} == set()
+    with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
+        getattr(tutum, "Nonsense")  # noqa: B009 - mypy would rightly refuse the attribute
