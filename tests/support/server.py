@@ -158,9 +158,7 @@ class LiveServer:
             action = dict(self.request("GET", path).json)
             return action if action["state"] in ("Success", "Failed", "Canceled") else None
 
-        action = wait_until(ended, f"{path} ends", timeout_s=timeout_s)
-        assert action is not None
-        return action
+        return wait_until(ended, f"{path} ends", timeout_s=timeout_s)
 
     def terminate_services(self) -> None:
         """Terminate every service that the server made: they outlive it otherwise."""

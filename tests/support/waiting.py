@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], what: str, timeout_s: float = 30.0, pause_s: float = 0.05) -> T:
+def wait_until(
+    condition: Callable[[], T | Literal[False] | None], what: str, timeout_s: float = 30.0, pause_s: float = 0.05
+) -> T:
     """Call `condition` until it returns something true, and return that.
 
     Raises:
