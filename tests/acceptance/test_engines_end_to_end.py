@@ -1,0 +1,255 @@
+"""The whole way on a real engine: registry, compose or Swarm, a handler by CLI, a POST, and what runs then."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.docker_bed import ANONYMOUS, DockerBed
+from tests.support.server import LiveServer
+from tests.support.waiting import wait_until
+
+IMAGE = f"{ANONYMOUS}/app"
+
+COMPOSE = f"""
+services:
+  web:
+    image: {IMAGE}
+    scale: 2
+    networks: [front, back]
+    volumes: ["data:/data", /scratch]
+  fixed:
+    image: {IMAGE}
+    ports: ["18080:8080"]
+networks: {{front: {{}}, back: {{}}}}
+volumes: {{data: {{}}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def server(docker_bed: DockerBed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    options = ("--engine", "docker", "--engine", "swarm")
+    running = LiveServer(tmp_path_factory.mktemp("engines"), *options, environment=docker_bed.environment)
+    running.start()
+    yield running
+    running.stop()
+
+
+def cli(server: LiveServer, *arguments: str) -> str:
+    """Run `tutum` and return what it printed."""
+    done = subprocess.run(
+        ["tutum", *arguments], env=server.client_environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def find(server: LiveServer, name: str, **fields: object) -> dict[str, Any]:
+    """Wait until a service shows these values, and return it."""
+
+    def found() -> dict[str, Any] | None:
+        objects = server.request("GET", f"/api/v1/service/?name={name}").json["objects"]
+        return next((dict(o) for o in objects if fields.items() <= o.items()), None)
+
+    service = wait_until(found, f"service {name} shows {fields}", timeout_s=15)
+    assert service is not None
+    return service
+
+
+def call(server: LiveServer, handler: str, service: str, amount: int | None = None) -> dict[str, Any]:
+    """POST to a handler's URL, wait until the action ended, and return it."""
+    suffix = "" if amount is None else f"{amount}/"
+    answer = server.request(
+        "POST", f"/api/v1/service/{service}/webhook/handler/{handler}/call/{suffix}", authorization=None
+    )
+    assert answer.status == 202, answer
+    return server.wait_for_action(answer.json["action"], timeout_s=150)
+
+
+def containers(bed: DockerBed, *filters: str) -> dict[str, dict[str, Any]]:
+    ids = bed.docker("ps", "-aq", "--no-trunc", *[part for f in filters for part in ("--filter", f)]).split()
+    inspected = json.loads(bed.docker("inspect", *ids)) if ids else []
+    return {item["Name"].lstrip("/"): item for item in inspected}
+
+
+def version_of(bed: DockerBed, container: str) -> str:
+    return bed.docker("exec", container, "wget", "-qO-", "127.0.0.1:8080").strip()
+
+
+def test_a_call_redeploys_a_compose_service_and_compose_finds_nothing_to_do(
+    clean_bed: DockerBed, server: LiveServer, tmp_path: Path
+) -> None:
+    bed = clean_bed
+    project = tmp_path / "shop"
+    project.mkdir()
+    (project / "compose.yml").write_text(COMPOSE)
+    bed.push("app", "v1")
+    bed.compose(project, "up", "-d", "--quiet-pull")
+    web = find(server, "web", running_num_containers=2, stack="shop")
+    handler = cli(server, "webhook-handler", "create", "-q", "--name", "ci", "web").split()[0]
+    before = containers(bed, "label=com.docker.compose.service=web")
+    for name in before:
+        bed.docker("exec", name, "sh", "-c", f"echo {name} > /scratch/mine; echo shared > /data/{name}")
+
+    bed.push("app", "v2")
+    action = call(server, handler, web["uuid"])
+
+    assert action["state"] == "Success", action
+    after = containers(bed, "label=com.docker.compose.service=web")
+    assert set(after) == set(before)
+    for name, item in after.items():
+        assert item["Id"] != before[name]["Id"]
+        assert item["State"]["Running"]
+        assert version_of(bed, name) == "v2"
+        assert set(item["NetworkSettings"]["Networks"]) == set(before[name]["NetworkSettings"]["Networks"])
+        assert bed.docker("exec", name, "cat", "/scratch/mine", f"/data/{name}").split() == [name, "shared"]
+    assert action["image_before"] != action["image_after"]
+    assert set(action["containers_before"]).isdisjoint(action["containers_after"])
+    assert len(action["containers_after"]) == 2
+    assert find(server, "web")["containers"] == action["containers_after"]
+
+    bed.compose(project, "up", "-d")
+    assert {n: c["Id"] for n, c in containers(bed, "label=com.docker.compose.service=web").items()} == {
+        n: c["Id"] for n, c in after.items()
+    }
+
+    bed.compose(project, "up", "-d", "--force-recreate")
+    again = find(server, "web", running_num_containers=2)
+    wait_until(lambda: find(server, "web")["containers"] != action["containers_after"], "new containers show")
+    assert again["uuid"] == web["uuid"]
+    assert call(server, handler, web["uuid"])["state"] == "Success"
+    bed.compose(project, "down", "-v")
+
+
+def test_a_broken_image_fails_the_action_and_the_old_container_runs_on(
+    clean_bed: DockerBed, server: LiveServer
+) -> None:
+    bed = clean_bed
+    bed.push("app", "v2")
+    bed.docker("run", "-d", "--name", "api", "--restart", "unless-stopped", IMAGE)
+    api = find(server, "api", running_num_containers=1)
+    handler = server.add_handler(api["uuid"])
+    bed.push("app", "v3-broken")
+
+    action = call(server, handler, api["uuid"])
+
+    assert action["state"] == "Failed"
+    assert action["reason"]
+    assert "v3" in action["log_tail"] or "broken" in action["log_tail"], action
+    assert set(containers(bed, "name=api")) == {"api"}
+    assert version_of(bed, "api") == "v2"
+    assert containers(bed, "name=api")["api"]["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
+    assert find(server, "api", state="Running")["uuid"] == api["uuid"]
+
+
+def test_an_image_that_cannot_be_pulled_touches_nothing(clean_bed: DockerBed, server: LiveServer) -> None:
+    bed = clean_bed
+    bed.push("gone", "v1")
+    bed.docker("run", "-d", "--name", "api", f"{ANONYMOUS}/gone")
+    api = find(server, "api", running_num_containers=1)
+    before = containers(bed, "name=api")["api"]["Id"]
+    bed.stop_registry(ANONYMOUS)
+    action = call(server, server.add_handler(api["uuid"]), api["uuid"])
+    bed.start_registry(ANONYMOUS)
+    assert action["state"] == "Failed"
+    assert not action["rolled_back"]
+    assert containers(bed, "name=api")["api"]["Id"] == before
+
+
+def test_scaling_up_adds_copies_and_a_fixed_port_is_refused(
+    clean_bed: DockerBed, server: LiveServer, tmp_path: Path
+) -> None:
+    bed = clean_bed
+    project = tmp_path / "shop"
+    project.mkdir()
+    (project / "compose.yml").write_text(COMPOSE)
+    bed.push("app", "v1")
+    bed.compose(project, "up", "-d", "--quiet-pull")
+    web, fixed = (find(server, name, state="Running") for name in ("web", "fixed"))
+    action = call(server, server.add_handler(web["uuid"], operation="SCALEUP"), web["uuid"], 3)
+    assert action["state"] == "Success", action
+    assert set(containers(bed, "label=com.docker.compose.service=web")) == {f"shop-web-{n}" for n in range(1, 6)}
+    assert find(server, "web", target_num_containers=5, running_num_containers=5)["uuid"] == web["uuid"]
+
+    before = containers(bed, "label=com.docker.compose.service=fixed")
+    action = call(server, server.add_handler(fixed["uuid"], operation="SCALEUP"), fixed["uuid"])
+    assert action["state"] == "Failed"
+    assert "18080" in action["reason"]
+    after = containers(bed, "label=com.docker.compose.service=fixed")
+    assert {n: c["Id"] for n, c in after.items()} == {n: c["Id"] for n, c in before.items()}
+    bed.compose(project, "down", "-v")
+
+
+def test_swarm_runs_the_new_digest_and_a_broken_image_is_rolled_back(clean_bed: DockerBed, server: LiveServer) -> None:
+    bed = clean_bed
+    bed.push("app", "v1")
+    bed.docker("service", "create", "-d", "--name", "api", "--replicas", "2", "--endpoint-mode", "dnsrr", IMAGE)
+    api = find(server, "api", running_num_containers=2, engine="swarm")
+    handler = server.add_handler(api["uuid"])
+    config = json.loads(bed.docker("service", "inspect", "api"))[0]["Spec"]["UpdateConfig"]
+    bed.push("app", "v2")
+    action = call(server, handler, api["uuid"])
+    assert action["state"] == "Success", action
+    spec = json.loads(bed.docker("service", "inspect", "api"))[0]["Spec"]
+    good = spec["TaskTemplate"]["ContainerSpec"]["Image"]
+    assert good.endswith(action["image_after"])
+    assert spec["UpdateConfig"] == config
+
+    bed.push("app", "v3-broken")
+    action = call(server, handler, api["uuid"])
+    assert action["state"] == "Failed", action
+    assert action["rolled_back"]
+    assert action["reason"]
+    assert "broken" in action["log_tail"] or "v3" in action["log_tail"], action
+    spec = json.loads(bed.docker("service", "inspect", "api"))[0]["Spec"]
+    assert spec["TaskTemplate"]["ContainerSpec"]["Image"] == good
+    assert spec["UpdateConfig"] == config
+    assert find(server, "api", running_num_containers=2, state="Running")["uuid"] == api["uuid"]
+
+    action = call(server, server.add_handler(api["uuid"], operation="SCALEUP"), api["uuid"], 2)
+    assert action["state"] == "Success", action
+    assert find(server, "api", running_num_containers=4, target_num_containers=4)["uuid"] == api["uuid"]
+
+
+def test_killed_in_the_middle_of_a_redeploy_the_action_ends_with_the_truth(
+    clean_bed: DockerBed, server: LiveServer
+) -> None:
+    bed = clean_bed
+    bed.push("app", "v1")
+    bed.docker("run", "-d", "--name", "api", IMAGE)
+    api = find(server, "api", running_num_containers=1)
+    handler = server.add_handler(api["uuid"])
+    bed.push("app", "v2")
+    answer = server.request(
+        "POST", f"/api/v1/service/{api['uuid']}/webhook/handler/{handler}/call/", authorization=None
+    )
+    wait_until(lambda: len(containers(bed, "name=api")) == 2, "the swap is under way", timeout_s=30)
+    server.kill()
+    server.start()
+    action = server.wait_for_action(answer.json["action"], timeout_s=60)
+    assert action["state"] == "Success", action
+    assert set(containers(bed, "name=api")) == {"api"}
+    assert version_of(bed, "api") == "v2"
+    assert find(server, "api", state="Running")["uuid"] == api["uuid"]
+
+
+def test_calls_wait_for_an_engine_that_is_away(clean_bed: DockerBed, server: LiveServer) -> None:
+    bed = clean_bed
+    bed.push("app", "v1")
+    bed.docker("run", "-d", "--restart", "always", "--name", "api", IMAGE)
+    api = find(server, "api", running_num_containers=1)
+    handler = server.add_handler(api["uuid"])
+    bed.stop_engine()
+    answer = server.request(
+        "POST", f"/api/v1/service/{api['uuid']}/webhook/handler/{handler}/call/", authorization=None
+    )
+    assert answer.status == 202
+    wait_until(lambda: "another try" in server.request("GET", answer.json["action"]).json["reason"], "it is retried")
+    bed.start_engine()
+    action = server.wait_for_action(answer.json["action"], timeout_s=90)
+    assert action["state"] == "Success", action
+    assert action["reason"] == ""
+    assert set(containers(bed, "name=api")) == {"api"}
