@@ -8,14 +8,15 @@ from tutum.errors import ActionTimeoutError, ObjectNotFound, TutumApiError, Tutu
 from tutum.resource import Resource
 
 FINAL_STATES = frozenset({"Success", "Failed", "Canceled"})
-_LONGEST_POLL_S = 2.0
+_LONGEST_POLL_S = 1.0
 
 
 class Action(Resource):
     """One run of an operation.
 
     Attributes:
-        action: What it does, such as REDEPLOY.
+        action: What it does, such as "Service Redeploy".
+        operation: The same in one word, such as REDEPLOY.
         state: Pending, In progress, Canceling, Canceled, Success or Failed.
         object: Path of the service.
         start_date, end_date: RFC 2822 dates; None while it has not begun or ended.
@@ -27,6 +28,7 @@ class Action(Resource):
     endpoint = "action"
 
     action: str = ""
+    operation: str = ""
     state: str = ""
     object: str = ""
     start_date: str | None = None
@@ -60,7 +62,7 @@ class Action(Resource):
         A server that cannot be reached for a while is asked again until the time is over.
 
         Args:
-            poll_s: Pause between two questions at first; it grows to 2 s.
+            poll_s: Pause between two questions at first; it grows to 1 s.
             on_poll: Called after each answer.
 
         Raises:

@@ -13,6 +13,7 @@ from tutum.cli.options import AsJson, Quiet
 from tutum.cli.output import print_resources
 from tutum.cli.tables import Column, print_table
 from tutum.identifiers import Utils
+from tutum.service import Service
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -40,17 +41,18 @@ def list_actions(
         Column(heading="UUID", short=8),
         Column(heading="ACTION"),
         Column(heading="STATE"),
-        Column(heading="SERVICE", short=8),
+        Column(heading="SERVICE", least=8),
         Column(heading="STARTED"),
         Column(heading="CALLS"),
         Column(heading="REASON", least=6),
     ]
+    names = {one.resource_uri: one.name for one in Service.list()}
     rows = [
         [
             action.uuid,
-            action.action,
+            action.operation or action.action,
             action.state,
-            action.object.strip("/").rpartition("/")[2],
+            names.get(action.object, action.object.strip("/").rpartition("/")[2]),
             age(action.start_date),
             str(action.deliveries),
             " ".join((action.reason or "").split()),

@@ -57,7 +57,7 @@ def _follow(started: Started, *, timeout_s: float, quiet: bool, as_json: bool) -
     begin_s = clock.monotonic_s()
     try:
         with _display(printable(started.label)) as show:
-            action.wait(timeout_s, on_poll=lambda one: show(one.state, clock.monotonic_s() - begin_s))
+            action.wait(timeout_s, on_poll=lambda one: show(one.state))
     except ActionTimeoutError as error:
         print(f"tutum: {error}; it goes on: tutum action inspect {action.uuid}", file=sys.stderr)
         return action
@@ -90,14 +90,14 @@ def verdict(action: Action, label: str, *, elapsed_s: float) -> str:
 
 
 @contextmanager
-def _display(label: str) -> Iterator[Callable[[str, float], None]]:
+def _display(label: str) -> Iterator[Callable[[str], None]]:
     if sys.stderr.isatty():
         with _spinner(label) as show:
             yield show
         return
     last = ""
 
-    def show_line(state: str, elapsed_s: float) -> None:
+    def show_line(state: str) -> None:
         nonlocal last
         if state != last:
             last = state
@@ -107,13 +107,15 @@ def _display(label: str) -> Iterator[Callable[[str, float], None]]:
 
 
 @contextmanager
-def _spinner(label: str) -> Iterator[Callable[[str, float], None]]:
+def _spinner(label: str) -> Iterator[Callable[[str], None]]:
     from rich.console import Console  # slow to load
-    from rich.markup import escape
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    with Console(stderr=True).status(escape(label)) as status:
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(label)
 
-        def show_state(state: str, elapsed_s: float) -> None:
-            status.update(escape(f"{label}: {printable(state)}, {elapsed_s:.0f} s"))
+        def show_state(state: str) -> None:
+            progress.update(task, description=f"{label}: {printable(state)}")
 
         yield show_state

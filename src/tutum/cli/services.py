@@ -40,6 +40,17 @@ Restart = Annotated[
 ]
 
 
+PS_COLUMNS = (
+    Column(heading="NAME", least=8),
+    Column(heading="UUID", short=8),
+    Column(heading="STATE"),
+    Column(heading="RUNNING"),
+    Column(heading="IMAGE", least=8),
+    Column(heading="DEPLOYED"),
+    Column(heading="ENGINE", least=6),
+)
+
+
 @app.command("ps")
 def list_services(
     state: Annotated[str | None, typer.Option("--status", "-s", metavar="STATE", help="Such as Running.")] = None,
@@ -55,15 +66,6 @@ def list_services(
         for service in services:
             print(service.uuid)
         return
-    columns = [
-        Column(heading="NAME", least=12),
-        Column(heading="UUID", short=8),
-        Column(heading="STATE"),
-        Column(heading="RUNNING"),
-        Column(heading="IMAGE", least=12),
-        Column(heading="DEPLOYED"),
-        Column(heading="ENGINE", least=6),
-    ]
     rows = [
         [
             service.name,
@@ -76,7 +78,7 @@ def list_services(
         ]
         for service in services
     ]
-    print_table(columns, rows)
+    print_table(PS_COLUMNS, rows)
 
 
 @app.command("inspect")

@@ -136,6 +136,7 @@ def test_action_list_shows_the_newest(api: FakeApi, tutum_command: Tutum) -> Non
         {
             "uuid": f"{index:08}-0000-4000-8000-000000000000",
             "action": "Service Redeploy",
+            "operation": "REDEPLOY",
             "state": "Failed",
             "object": f"/api/v1/service/{WEB}/",
             "start_date": "Mon, 13 Oct 2014 11:01:43 +0000",
@@ -147,9 +148,9 @@ def test_action_list_shows_the_newest(api: FakeApi, tutum_command: Tutum) -> Non
     ran = tutum_command("action", "list", "--last", "2", "--service", "web", "--status", "Failed")
     lines = ran.out.splitlines()
     assert len(lines) == 3
-    assert "Service Redeploy" in lines[1]
+    assert lines[1].split()[1:4] == ["REDEPLOY", "Failed", "web"]
     assert lines[1].endswith("no room")
-    assert api.requests[-1].url.params["object"] == f"/api/v1/service/{WEB}/"
+    assert api.requests[-2].url.params["object"] == f"/api/v1/service/{WEB}/"
 
 
 def test_action_inspect_prints_json(api: FakeApi, tutum_command: Tutum) -> None:

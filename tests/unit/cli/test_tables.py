@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tutum.cli.dates import age
+from tutum.cli.services import PS_COLUMNS
 from tutum.cli.tables import Column, fitted_widths, plain_lines
 
 COLUMNS = [Column(heading="NAME", least=6), Column(heading="UUID", short=8), Column(heading="STATE")]
@@ -47,3 +48,16 @@ def test_a_piped_table_is_complete_and_has_no_blanks_at_the_end() -> None:
 )
 def test_dates_are_shown_as_ages(date: str | None, text: str) -> None:
     assert age(date, now=datetime(2014, 10, 13, 11, 1, 40, tzinfo=UTC)) == text
+
+
+def test_the_widest_usual_table_of_services_fits_80_columns() -> None:
+    widest = [
+        "a-very-long-service-name",
+        "7e4c2add" * 4 + "0000",
+        "Partly running",
+        "100/100",
+        "registry/team/image:v1",
+    ]
+    natural = [max(len(cell), len(column.heading)) for cell, column in zip(widest, PS_COLUMNS, strict=False)]
+    widths = fitted_widths(PS_COLUMNS, [*natural, len("12 minutes ago"), len("docker")], 80)
+    assert sum(widths) + 2 * (len(widths) - 1) <= 80
