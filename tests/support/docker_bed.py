@@ -332,10 +332,12 @@ class DockerBed:
         if self._engine.poll() is not None:
             log = (self.folder / "engine.log").read_text(errors="replace")
             raise RuntimeError(f"the engine exited with {self._engine.returncode}: {log[-2000:]}")
-        state = self.run("info", "--format", "{{.ServerVersion}} {{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}}")
-        if state.returncode != 0:
-            return False
-        return not swarm or (state.stdout.endswith(" active true\n") and self.run("node", "ls").returncode == 0)
+        # `docker info` exits with 0 also when there is no engine, and shows nothing of it then.
+        shown = self.run("info", "--format", "{{.ServerVersion}} {{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}}")
+        version, _, swarm_state = shown.stdout.strip("\n").partition(" ")
+        return bool(version) and (
+            not swarm or (swarm_state == "active true" and self.run("node", "ls").returncode == 0)
+        )
 
     def _listens(self, address: str) -> bool:
         host, _, port = address.rpartition(":")
