@@ -2,11 +2,13 @@
 
 import signal
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support import guards
 from tests.support.docker_bed import DockerBed, missing_parts
+from tests.support.postgres_bed import PostgresBed, missing_postgres
 from tests.support.server import LiveServer
 
 
@@ -51,6 +53,29 @@ def clean_bed(docker_bed: DockerBed) -> Iterator[DockerBed]:
     """The same engine for one test; what the test made in it is removed afterwards, and its faults are ended."""
     yield docker_bed
     docker_bed.clean()
+
+
+@pytest.fixture(scope="session")
+def postgres_bed() -> Iterator[PostgresBed]:
+    """A private PostgreSQL; `tests/support/postgres_bed.py` has its verbs."""
+    missing = missing_postgres()
+    if missing:
+        guards.lacking(missing)
+    bed = PostgresBed()
+    try:
+        bed.start()
+        yield bed
+    finally:
+        bed.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'test.db'}"
+    bed: PostgresBed = request.getfixturevalue("postgres_bed")
+    return bed.new_database()
 
 
 @pytest.fixture(scope="session")

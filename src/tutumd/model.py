@@ -64,6 +64,13 @@ class ContainerState(StrEnum):
     TERMINATED = "Terminated"
 
 
+class DeliveryOutcome(StrEnum):
+    """What became of a call when it arrived."""
+
+    QUEUED = "queued"
+    JOINED = "joined"
+
+
 class Autorestart(StrEnum):
     """When a process of the local engine is started again after it exits."""
 
@@ -284,6 +291,28 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One received POST to a handler's URL. `body_size` is in bytes."""
+
+    action_uuid: str
+    amount: int
+    received: datetime
+    address: str
+    user_agent: str
+    body_size: int
+    outcome: DeliveryOutcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One step of an action's run, in a few words. `number` grows with each line."""
+
+    number: int
+    at: datetime
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What an engine made of an action. `containers_*` are the engine's own IDs.
 
@@ -292,9 +321,11 @@ class Outcome:
         log_tail: On failure the last output lines of what failed.
         rolled_back: The service was changed and then put back.
         image_before, image_after: `sha256:…`, None where unknown.
+        canceled: It was ended on request, not by a fault; `success` is then False.
     """
 
     success: bool
+    canceled: bool = False
     reason: str = ""
     log_tail: str = ""
     rolled_back: bool = False
@@ -333,16 +364,31 @@ class Action:
     containers_before: tuple[str, ...]
     containers_after: tuple[str, ...]
 
+    @property
+    def can_be_canceled(self) -> bool:
+        """Whether a cancel would still do something."""
+        return self.state in (ActionState.PENDING, ActionState.IN_PROGRESS)
+
+    @property
+    def can_be_retried(self) -> bool:
+        """Whether it ended in a way that makes another try worth while."""
+        return self.state in (ActionState.FAILED, ActionState.CANCELED)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """An action that this worker holds until its lease ends. `token` changes with every claim."""
+    """An action that this worker holds until its lease ends. `token` changes with every claim.
+
+    Attributes:
+        cancel: It was to be canceled already when it was claimed.
+    """
 
     action: Action
     service: Service
     token: int
     attempts: int
     journal: Mapping[str, object]
+    cancel: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,10 @@ from tutumd.model import (
     Claim,
     Container,
     Definition,
+    Delivery,
     EngineInfo,
     Handler,
+    Line,
     Operation,
     Origin,
     Outcome,
@@ -114,6 +116,18 @@ class Store(Accounts, Protocol):
         wants the same `target`. SCALE stores its target as the service's.
         """
 
+    def cancel(self, viewer: User, uuid: str) -> Action:
+        """Cancel a pending action at once; ask the worker of one in progress to end it. ConflictError once it ended."""
+
+    def retry(self, viewer: User, uuid: str, origin: Origin) -> Action:
+        """Make a new action that does what a failed or canceled one should have done. Else ConflictError."""
+
+    def lines(self, viewer: User, action_uuid: str, after: int) -> tuple[Line, ...]:
+        """Read an action's log, at most 1,000 lines with a number above `after`."""
+
+    def deliveries(self, viewer: User, service_uuid: str, handler_uuid: str, query: Query) -> Page[Delivery]:
+        """List what a handler received, newest first."""
+
     def ask(self, service: Service, kind: str, arguments: Mapping[str, object]) -> str:
         """Leave a request row that a worker answers from the engine; answer its UUID."""
 
@@ -147,8 +161,8 @@ class Queue(Protocol):
         Also takes an action in progress whose lease has ended, or that waited for its retry.
         """
 
-    def renew(self, claim: Claim, *, lease: timedelta) -> None:
-        """Prolong the lease to `lease` from now."""
+    def renew(self, claim: Claim, *, lease: timedelta) -> bool:
+        """Prolong the lease to `lease` from now; answer whether the action is to be canceled."""
 
     def save_journal(self, claim: Claim, journal: Mapping[str, object]) -> None:
         """Store how far the run came: on disk when this returns."""
@@ -158,6 +172,9 @@ class Queue(Protocol):
 
     def amounts(self, claim: Claim) -> tuple[int, ...]:
         """List what the action's deliveries ask to add, in order of arrival."""
+
+    def add_line(self, claim: Claim, text: str) -> None:
+        """Add a line to the action's log. Does not look at the lease: what was done is told."""
 
     def retry_later(self, claim: Claim, *, delay: timedelta, reason: str) -> None:
         """Let go of an action that stays In progress and is due again after `delay`; counts an attempt."""
@@ -173,6 +190,12 @@ class Queue(Protocol):
 
     def sync_one(self, engine: EngineInfo, service_uuid: str, snapshot: ServiceSnapshot) -> None:
         """Store what an engine instance shows of one service."""
+
+    def prune(self, keep: timedelta, most: int) -> int:
+        """Delete deliveries, ended actions and gone containers that are older than `keep`, at most so many of each.
+
+        Also deletes the oldest deliveries of a handler beyond 10,000. Answers how many rows were deleted.
+        """
 
     def requests(self, engines: Sequence[str]) -> tuple[tuple[str, str, Service, Mapping[str, object]], ...]:
         """Take unanswered request rows: (UUID, kind, service, arguments). A row is handed out once."""

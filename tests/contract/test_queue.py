@@ -1,24 +1,21 @@
 """The promises of Store, Intake and Queue in ports.py that make a call durable, single, ordered and repeatable."""
 
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
-from tests.support.stores import ENGINE, LEASE, ORIGIN, Bench, bench, call, query, snapshot
-from tutumd.errors import LeaseLostError, NotFoundError, UnavailableError
+from tests.support.stores import ENGINE, LEASE, ORIGIN, Bench, bench, call, query, second_intake, snapshot
+from tutumd.errors import ConflictError, LeaseLostError, NotFoundError
 from tutumd.model import ActionState, Operation, Outcome, ServiceState, Verb
 
 
 @pytest.fixture
-def b(tmp_path: Path) -> Iterator[Bench]:
-    with bench(tmp_path) as opened:
+def b(database_url: str) -> Iterator[Bench]:
+    with bench(database_url) as opened:
         opened.show("web", "db")
         yield opened
 
@@ -306,37 +303,112 @@ def test_a_request_row_is_handed_out_once_and_its_answer_read_once(b: Bench) -> 
     assert b.store.answer(request) is None
 
 
-def test_a_locked_database_refuses_calls_and_takes_them_again_later(b: Bench) -> None:
+def test_a_pending_action_is_canceled_at_once_and_nothing_joins_it(b: Bench) -> None:
     handler = b.handler("web")
-    with b.database.write():
-        future = b.intake.accept(call(handler))
-        with pytest.raises(UnavailableError):
-            future.result(30)
+    first = b.call(handler)
+    assert b.store.action(b.admin, first).can_be_canceled
+    canceled = b.store.cancel(b.admin, first)
+    assert canceled.state is ActionState.CANCELED
+    assert canceled.ended is not None
+    assert not canceled.can_be_canceled
+    with pytest.raises(ConflictError):
+        b.store.cancel(b.admin, first)
     assert b.claim() is None
-    b.call(handler)
-    assert b.claim() is not None
+    assert b.call(handler) != first
 
 
-def test_a_full_disk_refuses_calls_and_takes_them_again_when_there_is_room(b: Bench) -> None:
+def test_a_running_action_is_asked_to_end_and_its_worker_is_told(b: Bench) -> None:
+    b.call(b.handler("web"))
+    claim = b.claimed()
+    assert b.queue.renew(claim, lease=LEASE) is False
+    assert b.store.cancel(b.admin, claim.action.uuid).state is ActionState.CANCELING
+    assert b.queue.renew(claim, lease=LEASE) is True
+    b.queue.finish(claim, Outcome(success=False, canceled=True, reason="canceled on request"), None)
+    assert b.store.action(b.admin, claim.action.uuid).state is ActionState.CANCELED
+
+
+def test_a_retry_is_a_new_action_that_adds_what_the_old_one_should_have_added(b: Bench) -> None:
+    handler = b.handler("web", Operation.SCALEUP)
+    b.call(handler, 3)
+    b.call(handler, 2)
+    claim = b.claimed()
+    with pytest.raises(ConflictError):
+        b.store.retry(b.admin, claim.action.uuid, ORIGIN)
+    b.finish(claim, success=False)
+    assert b.store.action(b.admin, claim.action.uuid).can_be_retried
+    retried = b.store.retry(b.admin, claim.action.uuid, ORIGIN)
+    assert retried.uuid != claim.action.uuid
+    again = b.claimed()
+    assert again.action.uuid == retried.uuid
+    assert b.queue.amounts(again) == (5,)
+
+
+def test_lines_of_a_run_are_read_while_it_runs(b: Bench) -> None:
+    b.call(b.handler("web"))
+    claim = b.claimed()
+    b.queue.add_line(claim, "pulling\0")
+    [first] = b.store.lines(b.admin, claim.action.uuid, 0)
+    assert first.text == "pulling"
+    b.queue.add_line(claim, "healthy")
+    assert [line.text for line in b.store.lines(b.admin, claim.action.uuid, first.number)] == ["healthy"]
+
+
+def test_deliveries_tell_what_became_of_each_call(b: Bench) -> None:
     handler = b.handler("web")
-    limit_pages(b, 1)
-    refused = 0
-    for _ in range(200):
-        try:
-            b.call(handler, 1)
-        except UnavailableError:
-            refused += 1
-    assert refused
-    limit_pages(b, 1_000_000)
     action = b.call(handler)
-    assert b.store.action(b.admin, action).deliveries == 200 - refused + 1
+    b.call(handler)
+    page = b.store.deliveries(b.admin, handler.service_uuid, handler.uuid, query())
+    assert page.total == 2
+    assert [(d.outcome, d.action_uuid, d.address) for d in page.objects] == [
+        ("joined", action, "127.0.0.1"),
+        ("queued", action, "127.0.0.1"),
+    ]
 
 
-def limit_pages(b: Bench, pages: int) -> None:
-    """Let every connection of the database fail as on a full disk once it wants more pages than there are."""
-    b.database.close()  # new connections are made, through the listener
+def test_calls_and_claims_from_many_threads_lose_nothing_and_add_nothing_twice(b: Bench) -> None:
+    handlers = [b.handler(name, operation) for name in ("web", "db") for operation in Operation]
+    stop = threading.Event()
+    added = {"web": 0, "db": 0}
+    runs: list[str] = []
 
-    def limit(connection: sqlite3.Connection, _record: object) -> None:
-        connection.execute(f"PRAGMA max_page_count = {pages}")
+    def work(name: str) -> None:
+        while not stop.is_set() or b.claim_would_find():
+            claim = b.queue.claim(name, ["docker"], lease=LEASE)
+            if claim is None:
+                continue
+            runs.append(claim.action.uuid)
+            if claim.action.verb is Verb.SCALEUP:
+                added[claim.service.name] += sum(b.queue.amounts(claim))
+            b.finish(claim)
 
-    sa.event.listen(b.database._engine, "connect", limit)
+    workers = [threading.Thread(target=work, args=(str(n),)) for n in range(3)]
+    for worker in workers:
+        worker.start()
+    futures = [b.intake.accept(call(handlers[n % 4], 1)) for n in range(400)]
+    joined = {future.result(60).action_uuid for future in futures}
+    stop.set()
+    for worker in workers:
+        worker.join(60)
+    assert joined == set(runs)
+    assert len(runs) == len(set(runs))
+    assert added == {"web": 100, "db": 100}
+
+
+def test_revoking_on_one_replica_holds_on_the_other(b: Bench, database_url: str) -> None:
+    with second_intake(b, database_url) as other:
+        for _ in range(20):
+            handler = b.handler("web")
+            futures = [other.accept(call(handler)) for _ in range(30)]
+            b.store.delete_handler(b.admin, handler.service_uuid, handler.uuid)
+            late = other.accept(call(handler))
+            with pytest.raises(NotFoundError):
+                late.result(30)
+            wait(futures, 30)
+
+
+def test_two_replicas_join_their_calls_in_one_action(b: Bench, database_url: str) -> None:
+    handler = b.handler("web", Operation.SCALEUP)
+    with second_intake(b, database_url) as other:
+        futures = [intake.accept(call(handler)) for _ in range(100) for intake in (b.intake, other)]
+        assert len({future.result(60).action_uuid for future in futures}) == 1
+    assert b.queue.amounts(b.claimed()) == (1,) * 200

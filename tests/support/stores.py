@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from tutumd.model import (
+    ActionState,
     Call,
     Claim,
     ContainerSnapshot,
@@ -72,6 +72,9 @@ class Bench:
     def claim(self) -> Claim | None:
         return self.queue.claim("worker", ["docker"], lease=LEASE)
 
+    def claim_would_find(self) -> bool:
+        return any(a.state is ActionState.PENDING for a in self.store.actions(self.admin, query()).objects)
+
     def claimed(self) -> Claim:
         claim = self.claim()
         assert claim is not None
@@ -107,9 +110,9 @@ def snapshot(name: str, *, containers: int = 2, owner: str | None = None, prefix
 
 
 @contextmanager
-def bench(folder: Path) -> Iterator[Bench]:
-    """Open a bench on a new SQLite database."""
-    database = Database(f"sqlite:///{folder / 'test.db'}")
+def bench(url: str) -> Iterator[Bench]:
+    """Open a bench on an empty database."""
+    database = Database(url)
     database.migrate()
     clock, signal = MovedClock(), Signal()
     store = SqlStore(database, clock, signal)
@@ -119,6 +122,18 @@ def bench(folder: Path) -> Iterator[Bench]:
     queue.register("worker", [ENGINE])
     try:
         yield Bench(database=database, clock=clock, store=store, intake=intake, queue=queue, admin=admin)
+    finally:
+        intake.close()
+        database.close()
+
+
+@contextmanager
+def second_intake(b: Bench, url: str) -> Iterator[SqlIntake]:
+    """Open the intake of another replica on the same database."""
+    database = Database(url)
+    intake = SqlIntake(database, b.clock, Signal())
+    try:
+        yield intake
     finally:
         intake.close()
         database.close()

@@ -13,6 +13,9 @@ from tutumd.errors import SettingsError, UnavailableError
 from tutumd.store import tables
 
 BUSY_TIMEOUT_S = 5.0
+_MIGRATION_LOCK = 0x7475_7475_6D64
+# A statement that hangs and a transaction whose process was stopped end by themselves: their locks hold up others.
+_POSTGRES_LIMITS = "-c statement_timeout=20s -c lock_timeout=5s -c idle_in_transaction_session_timeout=10s"
 
 
 class Database:
@@ -22,49 +25,85 @@ class Database:
         """Prepare the connection; nothing is opened yet.
 
         Args:
-            url: `sqlite:///PATH`.
+            url: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`.
 
         Raises:
             SettingsError: The URL is not one of a database that can be used.
         """
-        if not url.startswith("sqlite:///"):
-            raise SettingsError(f"database must be sqlite:///PATH, got {url.split(':', 1)[0]}:…")
-        self._engine = sa.create_engine(
-            url, pool_size=24, max_overflow=24, pool_timeout=BUSY_TIMEOUT_S, hide_parameters=True
-        )
+        self.url = _checked(url)
+        self.is_postgres = self.url.get_backend_name() == "postgresql"
+        options: dict[str, Any] = {"pool_size": 24, "max_overflow": 24, "pool_timeout": BUSY_TIMEOUT_S}
+        if self.is_postgres:
+            options |= {
+                "pool_pre_ping": True,
+                "connect_args": {
+                    "connect_timeout": int(BUSY_TIMEOUT_S),
+                    "options": _POSTGRES_LIMITS,
+                    "application_name": "tutumd",
+                    "keepalives_idle": 10,
+                    "keepalives_interval": 5,
+                    "keepalives_count": 3,
+                },
+            }
+        try:
+            self._engine = sa.create_engine(self.url, hide_parameters=True, **options)
+        except ModuleNotFoundError as error:
+            raise SettingsError("PostgreSQL needs an extra: pip install 'tutumd[postgres]'") from error
         self._writer = self._engine.execution_options(write=True)
-        sa.event.listen(self._engine, "connect", _prepare_sqlite)
-        sa.event.listen(self._engine, "begin", _begin)
+        if not self.is_postgres:
+            sa.event.listen(self._engine, "connect", _prepare_sqlite)
+            sa.event.listen(self._engine, "begin", _begin_sqlite)
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """Open a transaction that only reads: one moment of the data."""
+        """Open a transaction that only reads."""
         with _translated(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """Open a transaction that may write. It has the write lock from the start, so it cannot deadlock."""
+        """Open a transaction that may write.
+
+        On SQLite it is alone from its start. On PostgreSQL others write at the same time: what must not change
+        meanwhile is locked by row (handlers by UUID, then the service, then its actions by verb), in this order.
+        """
         with _translated(), self._writer.begin() as connection:
             yield connection
 
     def migrate(self) -> None:
-        """Bring the schema up to date. Does nothing, quickly, where it is."""
+        """Bring the schema up to date. Does nothing, quickly, where it is. Several processes may do it at once."""
         with self.read() as connection:
             if _version(connection) == tables.HEAD:
                 return
-        from alembic import command
+        from alembic import command  # slow to import, and seldom needed
         from alembic.config import Config
 
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         with self.write() as connection:
+            if self.is_postgres:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+
+
+def _checked(url: str) -> sa.URL:
+    scheme, _, rest = url.partition("://")
+    if scheme == "sqlite" and rest.startswith("/") and rest != "/":
+        return sa.make_url(url)
+    if scheme in ("postgresql", "postgres") and rest:
+        try:
+            return sa.make_url(f"postgresql+psycopg://{rest}")
+        except (sa.exc.ArgumentError, ValueError):
+            pass
+    raise SettingsError(
+        "the database must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME, "
+        f"got one that begins {scheme[:20]!r}"
+    )
 
 
 def _version(connection: sa.Connection) -> str | None:
@@ -74,7 +113,7 @@ def _version(connection: sa.Connection) -> str | None:
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # The driver must not begin transactions by itself: `_begin` does, with the right lock.
+    # The driver must not begin transactions by itself: `_begin_sqlite` does, with the right lock.
     connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in (
@@ -87,7 +126,8 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     cursor.close()
 
 
-def _begin(connection: sa.Connection) -> None:
+def _begin_sqlite(connection: sa.Connection) -> None:
+    # Having the write lock from the start, a transaction cannot deadlock when it turns from reading to writing.
     write = connection.get_execution_options().get("write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 

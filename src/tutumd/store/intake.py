@@ -3,17 +3,19 @@
 import logging
 from collections.abc import Sequence
 from concurrent.futures import Future
+from datetime import datetime
 from queue import Empty, Full, Queue
 from threading import Thread
+from typing import Any
 
 import sqlalchemy as sa
 
 from tutumd.errors import NotFoundError, TutumdError, UnavailableError
-from tutumd.model import Accepted, Call, Verb
+from tutumd.model import Accepted, Call, DeliveryOutcome, Verb
 from tutumd.ports import Clock
 from tutumd.store import pending
 from tutumd.store.database import Database
-from tutumd.store.rows import NOT_FOUND, Row, handler_from
+from tutumd.store.rows import NOT_FOUND, Row, handler_from, lock_services
 from tutumd.store.signal import Signal
 from tutumd.store.tables import deliveries, handlers, services
 
@@ -78,6 +80,7 @@ class SqlIntake:
         try:
             with self._database.write() as connection:
                 results = store_calls(connection, [call for call, _ in batch], self._clock)
+                self._signal.tell_others(connection)
         except TutumdError as error:
             for _, future in batch:
                 future.set_exception(error)
@@ -98,44 +101,49 @@ class SqlIntake:
 def store_calls(connection: sa.Connection, calls: Sequence[Call], clock: Clock) -> list[Accepted | None]:
     """Store calls in their order within one transaction; None for each whose handler there is not."""
     now = clock()
+    lock_services(connection, {call.service_uuid for call in calls})
     found = _handlers(connection, {call.handler_uuid for call in calls})
-    known = [_match(found, call) for call in calls]
-    joined = pending.open_actions(connection, {row.service_uuid for row in known if row is not None})
-    new_actions, new_deliveries = [], []
-    results: list[Accepted | None] = []
-    for call, row in zip(calls, known, strict=True):
-        if row is None:
-            results.append(None)
-            continue
-        handler = handler_from(row)
-        key = (handler.service_uuid, Verb(handler.operation.value))
+    known = [(call, row) for call in calls if (row := _match(found, call)) is not None]
+    joined = pending.open_actions(connection, {row.service_uuid for _, row in known})
+    new_actions: list[dict[str, Any]] = []
+    new_deliveries: list[dict[str, Any]] = []
+    accepted: dict[int, Accepted] = {}
+    for call, row in known:
+        key = (row.service_uuid, Verb(row.operation))
+        outcome = DeliveryOutcome.JOINED
         if key not in joined:
-            action = pending.new_action(*key[:1], row.engine, key[1], target=None, origin=call.origin, now=now)
-            new_actions.append(action)
-            joined[key] = action["uuid"]
-        new_deliveries.append(
-            {
-                "handler_uuid": handler.uuid,
-                "action_uuid": joined[key],
-                "amount": call.amount,
-                "received": now,
-                "address": call.origin.address[:64],
-                "user_agent": call.origin.user_agent[:512],
-                "body_size": call.body_size,
-            }
-        )
-        results.append(Accepted(handler=handler, action_uuid=joined[key]))
+            outcome = DeliveryOutcome.QUEUED
+            new_actions.append(pending.new_action(*key[:1], row.engine, key[1], origin=call.origin, now=now))
+            joined[key] = new_actions[-1]["uuid"]
+        new_deliveries.append(_delivery(call, joined[key], outcome, now))
+        accepted[id(call)] = Accepted(handler=handler_from(row), action_uuid=joined[key])
     pending.insert(connection, new_actions)
     if new_deliveries:
         connection.execute(sa.insert(deliveries), new_deliveries)
-    return results
+    return [accepted.get(id(call)) for call in calls]
+
+
+def _delivery(call: Call, action_uuid: str, outcome: DeliveryOutcome, now: datetime) -> dict[str, Any]:
+    return {
+        "handler_uuid": call.handler_uuid,
+        "action_uuid": action_uuid,
+        "amount": call.amount,
+        "received": now,
+        "address": call.origin.address[:64],
+        "user_agent": call.origin.user_agent[:512],
+        "body_size": call.body_size,
+        "outcome": outcome.value,
+    }
 
 
 def _handlers(connection: sa.Connection, uuids: set[str]) -> dict[str, Row]:
+    # FOR SHARE: a DELETE that was answered before was seen here, and one that comes now waits for our commit.
     rows = connection.execute(
         sa.select(handlers, services.c.engine)
         .join(services, services.c.uuid == handlers.c.service_uuid)
         .where(handlers.c.uuid.in_(uuids), sa.not_(services.c.terminated))
+        .order_by(handlers.c.uuid)
+        .with_for_update(read=True, of=handlers)
     )
     return {row.uuid: row for row in rows}
 

@@ -10,9 +10,12 @@ from tutumd.model import ActionState, Origin, Verb
 from tutumd.store.rows import new_uuid
 from tutumd.store.tables import OPEN, actions
 
+Key = tuple[str, Verb]
+"""A service's UUID and a verb: of each there is at most one open pending action."""
 
-def open_actions(connection: sa.Connection, service_uuids: Iterable[str]) -> dict[tuple[str, Verb], str]:
-    """Find the open pending actions of services: (service UUID, verb) to action UUID."""
+
+def open_actions(connection: sa.Connection, service_uuids: Iterable[str]) -> dict[Key, str]:
+    """Find the open pending actions of services that the transaction has locked."""
     rows = connection.execute(
         sa.select(actions.c.service_uuid, actions.c.verb, actions.c.uuid).where(
             actions.c.service_uuid.in_(list(service_uuids)), OPEN
@@ -27,7 +30,14 @@ def close_all(connection: sa.Connection, service_uuid: str) -> None:
 
 
 def new_action(
-    service_uuid: str, engine: str, verb: Verb, *, target: int | None, origin: Origin, now: datetime
+    service_uuid: str,
+    engine: str,
+    verb: Verb,
+    *,
+    origin: Origin,
+    now: datetime,
+    target: int | None = None,
+    amount: int = 0,
 ) -> dict[str, Any]:
     """Make the row of a new open pending action that is due at once."""
     return {
@@ -38,6 +48,8 @@ def new_action(
         "state": ActionState.PENDING.value,
         "open": True,
         "target": target,
+        "amount": amount,
+        "cancel": False,
         "created": now,
         "due": now,
         "address": origin.address[:64],

@@ -1,7 +1,7 @@
 """The queue: two partial unique indexes, one claim, one lease."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,12 +10,15 @@ import sqlalchemy as sa
 from tutumd.errors import LeaseLostError
 from tutumd.model import ActionState, Claim, EngineInfo, Outcome, Service, ServiceSnapshot, Verb
 from tutumd.ports import Clock
+from tutumd.store import retention
 from tutumd.store import snapshots as snapshot_rows
 from tutumd.store.database import Database
-from tutumd.store.rows import Row, action_from, read_service, select_actions
+from tutumd.store.rows import Row, action_from, clean, lock_services, read_service, select_actions
 from tutumd.store.signal import Signal
-from tutumd.store.tables import LIVE, actions, containers, deliveries, engines, handlers, meta, requests, services
+from tutumd.store.store import amounts_of
+from tutumd.store.tables import LIVE, action_lines, actions, containers, engines, handlers, meta, requests, services
 
+SYNC_BATCH = 50
 FORGET_AFTER = timedelta(days=1)
 """How long a service that its engine no longer shows, and that has no handler, stays listed."""
 
@@ -55,16 +58,30 @@ class SqlQueue:
 
     def claim(self, worker: str, engine_names: Sequence[str], *, lease: timedelta) -> Claim | None:
         """See ports.py."""
-        if not self._has_due(engine_names):
-            return None
+        with self._database.read() as connection:
+            if connection.execute(_due(engine_names, self._clock())).first() is None:
+                return None
+        # First a service that nobody is busy with at this moment; if there is none, wait for the oldest.
+        return self._claim(worker, engine_names, lease, skip_locked=True) or self._claim(
+            worker, engine_names, lease, skip_locked=False
+        )
+
+    def _claim(self, worker: str, engine_names: Sequence[str], lease: timedelta, *, skip_locked: bool) -> Claim | None:
         now = self._clock()
         with self._database.write() as connection:
-            uuid = connection.execute(_due(engine_names, now)).scalar()
-            if uuid is None:
+            candidate = _due(engine_names, now).join(services, services.c.uuid == actions.c.service_uuid)
+            locked = candidate.with_for_update(of=services, key_share=True, skip_locked=skip_locked)
+            found = connection.execute(locked).first()
+            if found is None:
+                return None
+            # The service is locked now: what is due of it may have changed before.
+            due = _due(engine_names, now).where(actions.c.service_uuid == found.service_uuid)
+            row = connection.execute(due).first()
+            if row is None:
                 return None
             connection.execute(
                 sa.update(actions)
-                .where(actions.c.uuid == uuid)
+                .where(actions.c.uuid == row.uuid)
                 .values(
                     state=ActionState.IN_PROGRESS.value,
                     open=False,
@@ -74,16 +91,23 @@ class SqlQueue:
                     started=sa.func.coalesce(actions.c.started, sa.literal(now, actions.c.started.type)),
                 )
             )
-            row = connection.execute(select_actions().where(actions.c.uuid == uuid)).one()
+            row = connection.execute(select_actions().where(actions.c.uuid == row.uuid)).one()
             service = read_service(connection, None, row.service_uuid)
         return Claim(
-            action=action_from(row), service=service, token=row.token, attempts=row.attempts, journal=row.journal
+            action=action_from(row),
+            service=service,
+            token=row.token,
+            attempts=row.attempts,
+            journal=row.journal,
+            cancel=row.cancel,
         )
 
-    def renew(self, claim: Claim, *, lease: timedelta) -> None:
+    def renew(self, claim: Claim, *, lease: timedelta) -> bool:
         """See ports.py."""
         with self._database.write() as connection:
             _update(connection, claim, lease_until=self._clock() + lease)
+            cancel = connection.execute(sa.select(actions.c.cancel).where(actions.c.uuid == claim.action.uuid))
+            return bool(cancel.scalar())
 
     def save_journal(self, claim: Claim, journal: Mapping[str, object]) -> None:
         """See ports.py."""
@@ -101,12 +125,14 @@ class SqlQueue:
     def amounts(self, claim: Claim) -> tuple[int, ...]:
         """See ports.py."""
         with self._database.read() as connection:
-            rows = connection.execute(
-                sa.select(deliveries.c.amount)
-                .where(deliveries.c.action_uuid == claim.action.uuid)
-                .order_by(deliveries.c.seq)
+            return amounts_of(connection, claim.action.uuid)
+
+    def add_line(self, claim: Claim, text: str) -> None:
+        """See ports.py."""
+        with self._database.write() as connection:
+            connection.execute(
+                sa.insert(action_lines).values(action_uuid=claim.action.uuid, at=self._clock(), line=clean(text))
             )
-            return tuple(row.amount for row in rows)
 
     def retry_later(self, claim: Claim, *, delay: timedelta, reason: str) -> None:
         """See ports.py."""
@@ -132,6 +158,7 @@ class SqlQueue:
         service_uuid = claim.service.uuid
         terminated = claim.action.verb is Verb.TERMINATE and outcome.success
         with self._database.write() as connection:
+            lock_services(connection, [service_uuid])
             if snapshot is not None:
                 snapshot_rows.store_snapshot(connection, service_uuid, snapshot, now=now, final=True)
             before = snapshot_rows.container_uuids(connection, service_uuid, outcome.containers_before, now)
@@ -139,10 +166,10 @@ class SqlQueue:
             _update(
                 connection,
                 claim,
-                state=(ActionState.SUCCESS if outcome.success else ActionState.FAILED).value,
+                state=_state_after(outcome).value,
                 ended=now,
-                reason=outcome.reason,
-                log_tail=outcome.log_tail,
+                reason=clean(outcome.reason),
+                log_tail=clean(outcome.log_tail),
                 rolled_back=outcome.rolled_back,
                 image_before=outcome.image_before,
                 image_after=outcome.image_after,
@@ -156,6 +183,7 @@ class SqlQueue:
                 _bury(connection, service_uuid, now)
             elif snapshot is None:
                 connection.execute(sa.update(services).where(services.c.uuid == service_uuid).values(fingerprint=""))
+            self._signal.tell_others(connection)
         self._signal.notify()
 
     def sync(self, engine: EngineInfo, snapshots: Sequence[ServiceSnapshot]) -> None:
@@ -168,23 +196,41 @@ class SqlQueue:
         missing = [row.uuid for row in known.values() if row.unbound is None and row.selector not in shown]
         if not changed and not missing and not forgettable:
             return
+        for part in batched(sorted(changed, key=lambda snapshot: snapshot.selector), SYNC_BATCH):
+            self._sync_part(engine, part)
+        with self._database.write() as connection:
+            if missing:
+                lock_services(connection, missing)
+                snapshot_rows.unbind(connection, missing, self._clock())
+            if forgettable:
+                connection.execute(sa.delete(services).where(services.c.uuid.in_(forgettable)))
+
+    def _sync_part(self, engine: EngineInfo, snapshots: Sequence[ServiceSnapshot]) -> None:
         now = self._clock()
         with self._database.write() as connection:
             known = _rows_of(connection, engine.name)
-            for snapshot in changed:
+            present = [known[s.selector].uuid for s in snapshots if s.selector in known]
+            lock_services(connection, present)
+            for snapshot in snapshots:
                 row = known.get(snapshot.selector)
                 uuid = row.uuid if row else _new_service(connection, engine, snapshot, now)
-                if row is None or not row.terminated:
-                    snapshot_rows.store_snapshot(connection, uuid, snapshot, now=now, final=False)
-            if missing:
-                snapshot_rows.unbind(connection, missing, now)
-            if forgettable:
-                connection.execute(sa.delete(services).where(services.c.uuid.in_(forgettable)))
+                snapshot_rows.store_snapshot(connection, uuid, snapshot, now=now, final=False)
 
     def sync_one(self, engine: EngineInfo, service_uuid: str, snapshot: ServiceSnapshot) -> None:
         """See ports.py."""
         with self._database.write() as connection:
+            lock_services(connection, [service_uuid])
             snapshot_rows.store_snapshot(connection, service_uuid, snapshot, now=self._clock(), final=False)
+
+    def prune(self, keep: timedelta, most: int) -> int:
+        """See ports.py."""
+        before = self._clock() - keep
+        with self._database.read() as connection:
+            old = retention.find_old(connection, before, most)
+        if not any(old.values()):
+            return 0
+        with self._database.write() as connection:
+            return retention.delete(connection, old)
 
     def requests(self, engine_names: Sequence[str]) -> tuple[tuple[str, str, Service, Mapping[str, object]], ...]:
         """See ports.py."""
@@ -193,7 +239,8 @@ class SqlQueue:
             if connection.execute(sa.select(requests.c.uuid).where(wanted).limit(1)).first() is None:
                 return ()
         with self._database.write() as connection:
-            rows = connection.execute(sa.select(requests).where(wanted).order_by(requests.c.seq)).all()
+            unanswered = sa.select(requests).where(wanted).order_by(requests.c.seq)
+            rows = connection.execute(unanswered.with_for_update(skip_locked=True)).all()
             connection.execute(
                 sa.update(requests).where(requests.c.uuid.in_([row.uuid for row in rows])).values(taken=True)
             )
@@ -210,9 +257,17 @@ class SqlQueue:
         """See ports.py."""
         self._signal.wait(timeout_s)
 
-    def _has_due(self, engine_names: Sequence[str]) -> bool:
-        with self._database.read() as connection:
-            return connection.execute(_due(engine_names, self._clock())).first() is not None
+
+def batched(items: Sequence[ServiceSnapshot], size: int) -> Iterator[Sequence[ServiceSnapshot]]:
+    """Cut a list into parts: a transaction that is long holds up calls."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _state_after(outcome: Outcome) -> ActionState:
+    if outcome.success:
+        return ActionState.SUCCESS
+    return ActionState.CANCELED if outcome.canceled else ActionState.FAILED
 
 
 def _due(engine_names: Sequence[str], now: datetime) -> sa.Select[Any]:
@@ -228,7 +283,7 @@ def _due(engine_names: Sequence[str], now: datetime) -> sa.Select[Any]:
         sa.or_(actions.c.lease_until.is_(None), actions.c.lease_until < now),
     )
     return (
-        sa.select(actions.c.uuid)
+        sa.select(actions.c.uuid, actions.c.service_uuid)
         .where(LIVE, actions.c.due <= now, actions.c.engine.in_(engine_names), sa.or_(pending, abandoned))
         .order_by(actions.c.seq)
         .limit(1)

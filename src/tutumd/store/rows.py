@@ -1,7 +1,7 @@
 """Rows into values, and the filters of lists into conditions."""
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,8 @@ from tutumd.model import (
     Container,
     ContainerState,
     Definition,
+    Delivery,
+    DeliveryOutcome,
     Handler,
     Operation,
     Port,
@@ -170,7 +172,7 @@ def action_from(row: Row) -> Action:
         uuid=row.uuid,
         service_uuid=row.service_uuid,
         verb=Verb(row.verb),
-        state=ActionState(row.state),
+        state=ActionState.CANCELING if row.cancel and row.state == "In progress" else ActionState(row.state),
         target=row.target,
         created=row.created,
         started=row.started,
@@ -188,6 +190,24 @@ def action_from(row: Row) -> Action:
     )
 
 
+def delivery_from(row: Row) -> Delivery:
+    """Make the value of a row of `deliveries`."""
+    return Delivery(
+        action_uuid=row.action_uuid,
+        amount=row.amount,
+        received=row.received,
+        address=row.address,
+        user_agent=row.user_agent,
+        body_size=row.body_size,
+        outcome=DeliveryOutcome(row.outcome),
+    )
+
+
+def clean(text: str) -> str:
+    """Make a text of an engine fit for every database: no NUL, no half characters."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
 def present_containers(connection: sa.Connection, service_uuids: list[str]) -> dict[str, tuple[str, ...]]:
     """Read the UUIDs of the present containers of each service."""
     found: dict[str, list[str]] = {}
@@ -199,6 +219,23 @@ def present_containers(connection: sa.Connection, service_uuids: list[str]) -> d
     for row in rows:
         found.setdefault(row.service_uuid, []).append(row.uuid)
     return {service: tuple(uuids) for service, uuids in found.items()}
+
+
+def lock_services(connection: sa.Connection, uuids: Iterable[str]) -> None:
+    """Keep others from queueing, claiming or ending anything for these services until the transaction ends.
+
+    Every transaction that does such a thing takes these locks first, in the order of UUIDs, so that none deadlocks. On
+    SQLite it is alone anyway.
+    """
+    if connection.dialect.name != "sqlite":
+        statement = sa.select(services.c.uuid).where(services.c.uuid.in_(set(uuids))).order_by(services.c.uuid)
+        connection.execute(statement.with_for_update(key_share=True)).all()
+
+
+def lock_service(connection: sa.Connection, uuid: str) -> Service:
+    """Lock one service and read it. Raises NotFoundError."""
+    lock_services(connection, [uuid])
+    return read_service(connection, None, uuid)
 
 
 def read_service(connection: sa.Connection, viewer: User | None, uuid: str) -> Service:

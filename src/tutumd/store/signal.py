@@ -1,6 +1,14 @@
-"""Wakes the workers of this process when something was queued in it."""
+"""Wakes workers when something was queued: those of this process at once, others through PostgreSQL's NOTIFY."""
 
-from threading import Condition
+from collections.abc import Callable
+from threading import Condition, Event, Thread
+from typing import Any
+
+import sqlalchemy as sa
+
+_CHANNEL = "tutumd"
+_RECONNECT_S = 2.0
+_LISTEN_S = 1.0
 
 
 class Signal:
@@ -23,3 +31,41 @@ class Signal:
         with self._condition:
             self._condition.wait_for(lambda: self._count != self._seen, timeout_s)
             self._seen = self._count
+
+    def tell_others(self, connection: sa.Connection) -> None:
+        """Let the transaction, when it commits, wake the workers of other processes. SQLite's find out by looking."""
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_notify(_CHANNEL, "")))
+
+
+class Listener:
+    """Passes the notices of other processes on to this one's signal, over a connection of its own."""
+
+    def __init__(self, url: sa.URL, signal: Signal) -> None:
+        """Start listening; while there is no connection, workers find work by looking."""
+        self._url = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        self._notify: Callable[[], None] = signal.notify
+        self._stop = Event()
+        self._thread = Thread(target=self._listen_for_ever, name="listen", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._stop.set()
+        self._thread.join(2 * _LISTEN_S + _RECONNECT_S)
+
+    def _listen_for_ever(self) -> None:
+        import psycopg  # an extra of its own
+
+        while not self._stop.is_set():
+            try:
+                with psycopg.connect(self._url, autocommit=True, connect_timeout=5) as connection:
+                    self._listen(connection)
+            except psycopg.Error:
+                self._stop.wait(_RECONNECT_S)
+
+    def _listen(self, connection: Any) -> None:
+        connection.execute(f"LISTEN {_CHANNEL}")
+        while not self._stop.is_set():
+            for _ in connection.notifies(timeout=_LISTEN_S, stop_after=1):
+                self._notify()

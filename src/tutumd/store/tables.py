@@ -141,6 +141,8 @@ actions = sa.Table(
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("open", sa.Boolean, nullable=False),
     sa.Column("target", sa.Integer),
+    sa.Column("amount", sa.Integer, nullable=False),
+    sa.Column("cancel", sa.Boolean, nullable=False),
     sa.Column("created", UtcTime, nullable=False),
     sa.Column("due", UtcTime, nullable=False),
     sa.Column("started", UtcTime),
@@ -165,6 +167,7 @@ actions = sa.Table(
 LIVE = actions.c.state.in_([sa.literal_column("'Pending'"), sa.literal_column("'In progress'")])
 RUNNING = actions.c.state == sa.literal_column(f"'{ActionState.IN_PROGRESS}'")
 OPEN = sa.and_(actions.c.state == sa.literal_column(f"'{ActionState.PENDING}'"), actions.c.open)
+ENDED = actions.c.state.in_([sa.literal_column(f"'{state}'") for state in ("Success", "Failed", "Canceled")])
 
 # Promise 2: at most one action of a service is in progress.
 sa.Index("actions_one_in_progress", actions.c.service_uuid, unique=True, sqlite_where=RUNNING, postgresql_where=RUNNING)
@@ -191,6 +194,18 @@ deliveries = sa.Table(
     sa.Column("address", sa.String(64), nullable=False),
     sa.Column("user_agent", sa.String(512), nullable=False),
     sa.Column("body_size", sa.Integer, nullable=False),
+    sa.Column("outcome", sa.String(16), nullable=False),
+    sqlite_autoincrement=True,
+)
+sa.Index("deliveries_of_handler", deliveries.c.handler_uuid, deliveries.c.seq)
+
+action_lines = sa.Table(
+    "action_lines",
+    metadata,
+    sa.Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("action_uuid", Uuid, sa.ForeignKey("actions.uuid", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("line", sa.Text, nullable=False),
     sqlite_autoincrement=True,
 )
 

@@ -20,6 +20,9 @@ from tutumd.worker.run import LeasedRun
 LEASE = timedelta(seconds=10)
 MAX_RUNS = 16
 DEADLINE_S = 120.0
+HEARTBEAT_S = 5.0
+PRUNE_BATCH = 200
+PRUNE_PAUSE_S = 0.05
 _POLL_S = 0.5
 _log = structlog.get_logger(__name__)
 
@@ -29,10 +32,12 @@ class Limits:
     """What a worker keeps to.
 
     Attributes:
+        keep: How long deliveries and ended actions are kept.
         deadline_s: Seconds that the engine work of one action may take.
     """
 
     max_containers: int
+    keep: timedelta = timedelta(days=90)
     deadline_s: float = DEADLINE_S
     lease: timedelta = LEASE
 
@@ -55,6 +60,7 @@ class Worker:
         self._threads = [
             Thread(target=self._claim_for_ever, name="claim", daemon=True),
             Thread(target=self._renew_for_ever, name="renew", daemon=True),
+            Thread(target=self._tidy_for_ever, name="tidy", daemon=True),
         ]
 
     def start(self) -> None:
@@ -136,7 +142,7 @@ class Worker:
         Thread(target=target, daemon=True).start()
 
     def _renew_for_ever(self) -> None:
-        interval = self._limits.lease.total_seconds() / 4
+        interval = min(1.0, self._limits.lease.total_seconds() / 4)
         while not self._stop.wait(interval) or self._running():
             for run in self._running():
                 try:
@@ -145,6 +151,18 @@ class Worker:
                     _log.exception("renewing failed", action=run.action_uuid)
             if self._stop.is_set():
                 time.sleep(min(0.2, interval))
+
+    def _tidy_for_ever(self) -> None:
+        """Tell that the worker lives, and delete what is old in small parts, so that calls are not held up."""
+        while not self._stop.wait(HEARTBEAT_S):
+            try:
+                self._queue.register(self.name, [discovery.info for discovery in self._discoveries.values()])
+                while not self._stop.wait(PRUNE_PAUSE_S) and self._queue.prune(self._limits.keep, PRUNE_BATCH):
+                    pass
+            except UnavailableError as error:
+                _log.warning("the database cannot be tidied", error=str(error))
+            except Exception:
+                _log.exception("tidying failed")
 
     def _run(self, run: LeasedRun) -> None:
         try:

@@ -16,8 +16,18 @@ def perform(run: LeasedRun, engine: Engine, queue: Queue, *, max_containers: int
         EngineUnavailableError: To be tried again later, with the journal saved so far.
         LeaseLostError: Somebody else goes on with it.
     """
-    service, action = run.claim.service, run.claim.action
+    service = run.claim.service
     snapshot = engine.inspect(service)
+    if run.is_canceled and not run.journal:
+        return _canceled(refused("", snapshot))
+    outcome = _attempt(run, engine, queue, snapshot, max_containers)
+    return _canceled(outcome) if run.is_canceled and not outcome.success else outcome
+
+
+def _attempt(
+    run: LeasedRun, engine: Engine, queue: Queue, snapshot: ServiceSnapshot | None, max_containers: int
+) -> Outcome:
+    service, action = run.claim.service, run.claim.action
     try:
         if snapshot is None and service.definition is None:
             raise EngineRefusedError(f"engine {service.engine!r} has no {service.name!r} at present: nothing was done")
@@ -51,6 +61,13 @@ def refused(reason: str, snapshot: ServiceSnapshot | None) -> Outcome:
         containers_before=ids,
         containers_after=ids,
     )
+
+
+def _canceled(outcome: Outcome) -> Outcome:
+    """Tell a run that was ended on request. What the engine says of it stays, where it changed something."""
+    changed = set(outcome.containers_before) != set(outcome.containers_after)
+    detail = f": {outcome.reason}" if outcome.reason and (changed or outcome.rolled_back) else ""
+    return replace(outcome, canceled=True, reason=f"canceled on request{detail}")
 
 
 def add_amounts(present: int, amounts: Sequence[int], most: int) -> tuple[int, str]:

@@ -45,6 +45,7 @@ class LeasedRun:
         self._lease_end = claimed_at + lease.total_seconds() - LEASE_MARGIN_S
         self._journal = claim.journal
         self._abandoned = Event()
+        self.is_canceled = claim.cancel
 
     @property
     def action_uuid(self) -> str:
@@ -80,24 +81,29 @@ class LeasedRun:
         self.check()
 
     def remaining_s(self) -> float:
-        """See ports.py."""
-        return max(0.0, self._deadline - self._monotonic())
+        """See ports.py. A cancel ends the time: the engine then puts back what it can, as at the deadline."""
+        return 0.0 if self.is_canceled else max(0.0, self._deadline - self._monotonic())
 
     def log(self, line: str) -> None:
         """See ports.py."""
         _log.info("action step", action=self.action_uuid, service=self.claim.service.name, step=line)
+        try:
+            self._queue.add_line(self.claim, line)
+        except UnavailableError as error:
+            _log.warning("a step was not stored", action=self.action_uuid, error=str(error))
 
     def renew(self) -> None:
         """Prolong the lease; where the store says that it is lost, or cannot say, the run ends by itself."""
         asked_at = self._monotonic()
         try:
-            self._queue.renew(self.claim, lease=self._lease)
+            canceled = self._queue.renew(self.claim, lease=self._lease)
         except LeaseLostError:
             self._abandoned.set()
         except UnavailableError as error:
             _log.warning("lease not renewed", action=self.action_uuid, error=str(error))
         else:
             self._lease_end = asked_at + self._lease.total_seconds() - LEASE_MARGIN_S
+            self.is_canceled = self.is_canceled or canceled
 
     def abandon(self) -> None:
         """Make the run stop before its next engine call."""

@@ -23,9 +23,11 @@ def upgrade() -> None:
         sa.Column("address", sa.String(length=64), nullable=False),
         sa.Column("user_agent", sa.String(length=512), nullable=False),
         sa.Column("body_size", sa.Integer(), nullable=False),
+        sa.Column("outcome", sa.String(length=16), nullable=False),
         sa.PrimaryKeyConstraint("seq"),
         sqlite_autoincrement=True,
     )
+    op.create_index("deliveries_of_handler", "deliveries", ["handler_uuid", "seq"], unique=False)
     op.create_index(op.f("ix_deliveries_action_uuid"), "deliveries", ["action_uuid"], unique=False)
     op.create_table(
         "engines",
@@ -93,6 +95,8 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("open", sa.Boolean(), nullable=False),
         sa.Column("target", sa.Integer(), nullable=True),
+        sa.Column("amount", sa.Integer(), nullable=False),
+        sa.Column("cancel", sa.Boolean(), nullable=False),
         sa.Column("created", sa.BigInteger(), nullable=False),
         sa.Column("due", sa.BigInteger(), nullable=False),
         sa.Column("started", sa.BigInteger(), nullable=True),
@@ -201,3 +205,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("uuid"),
         sqlite_autoincrement=True,
     )
+    op.create_table(
+        "action_lines",
+        sa.Column("seq", SERIAL, autoincrement=True, nullable=False),
+        sa.Column("action_uuid", sa.String(length=36), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("line", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["action_uuid"], ["actions.uuid"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("seq"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(op.f("ix_action_lines_action_uuid"), "action_lines", ["action_uuid"], unique=False)

@@ -1,0 +1,107 @@
+"""A private PostgreSQL while the tests run: a cluster in a folder of its own, on a Unix socket only."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import uuid
+from pathlib import Path
+
+from tests.support.waiting import wait_until
+
+SERVERS = Path("/usr/lib/postgresql")
+_SETTINGS = "listen_addresses = ''\nmax_connections = 200\nshared_buffers = 128MB\n"
+
+
+def programs() -> Path | None:
+    """Find the newest installed server's programs, None where there is none."""
+    found = sorted(SERVERS.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    return found[-1].parent if found else None
+
+
+def missing_postgres() -> str:
+    """Say what is missing and the command that brings it; empty if nothing is."""
+    return "" if programs() else "the PostgreSQL tests need: apt-get install --no-install-recommends postgresql"
+
+
+class PostgresBed:
+    """One private server. `new_database()` makes an empty database and answers its URL."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="tutumd-postgres-", dir="/tmp"))
+        self._process: subprocess.Popen[bytes] | None = None
+        # PostgreSQL refuses to run as root.
+        nobody = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+        self._uid = nobody.pw_uid if nobody else None
+        self._gid = nobody.pw_gid if nobody else None
+
+    def start(self) -> None:
+        """Make the cluster and start the server."""
+        if self._uid is not None and self._gid is not None:
+            os.chown(self.folder, self._uid, self._gid)
+        self._run("initdb", "--no-sync", "-U", "tutumd", "-A", "trust", "-D", str(self.folder / "data"))
+        with (self.folder / "data" / "postgresql.conf").open("a") as file:
+            file.write(f"{_SETTINGS}unix_socket_directories = '{self.folder}'\n")
+        self.start_server()
+
+    def start_server(self) -> None:
+        """Start the server, and wait until it answers."""
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._program("postgres"), "-D", str(self.folder / "data")],
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                start_new_session=True,
+                user=self._uid,
+                group=self._gid,
+            )
+        wait_until(self._answers, f"PostgreSQL answers; {self.folder}/log", timeout_s=30)
+
+    def stop_server(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop the server: SIGINT ends its connections at once."""
+        assert self._process is not None
+        process, self._process = self._process, None
+        process.send_signal(how)
+        process.wait(30)
+
+    def stop(self) -> None:
+        """Stop the server and remove everything."""
+        if self._process is not None:
+            self.stop_server()
+        shutil.rmtree(self.folder)
+
+    def new_database(self) -> str:
+        """Make an empty database and answer its URL."""
+        name = f"t{uuid.uuid4().hex[:12]}"
+        self.query(f"CREATE DATABASE {name}")
+        return f"postgresql://tutumd@/{name}?host={self.folder}"
+
+    def query(self, statement: str, database: str = "postgres") -> str:
+        """Run a statement and answer what psql prints."""
+        done = self._run("psql", "-h", str(self.folder), "-U", "tutumd", "-d", database, "-Atc", statement)
+        return done.stdout.decode()
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self.folder / "log").read_text()[-2000:]
+        command = [self._program("pg_isready"), "-q", "-h", str(self.folder)]
+        return subprocess.run(command, check=False, timeout=10).returncode == 0
+
+    def _program(self, name: str) -> str:
+        found = programs()
+        assert found is not None, missing_postgres()
+        return str(found / name)
+
+    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [self._program(program), *arguments],
+            check=True,
+            capture_output=True,
+            cwd=self.folder,
+            timeout=60,
+            user=self._uid,
+            group=self._gid,
+        )
