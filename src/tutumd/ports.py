@@ -194,7 +194,7 @@ class Queue(Protocol):
     def prune(self, keep: timedelta, most: int) -> int:
         """Delete deliveries, ended actions and gone containers that are older than `keep`, at most so many of each.
 
-        Also deletes the oldest deliveries of a handler beyond 10,000. Answers how many rows were deleted.
+        Also deletes the oldest deliveries beyond 5,000,000. Answers how many rows were deleted.
         """
 
     def requests(self, engines: Sequence[str]) -> tuple[tuple[str, str, Service, Mapping[str, object]], ...]:

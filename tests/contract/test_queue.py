@@ -412,3 +412,18 @@ def test_two_replicas_join_their_calls_in_one_action(b: Bench, database_url: str
         futures = [intake.accept(call(handler)) for _ in range(100) for intake in (b.intake, other)]
         assert len({future.result(60).action_uuid for future in futures}) == 1
     assert b.queue.amounts(b.claimed()) == (1,) * 200
+
+
+def test_what_is_old_is_deleted_in_parts_and_what_is_live_stays(b: Bench) -> None:
+    handler = b.handler("web")
+    for _ in range(5):
+        b.call(handler)
+        b.finish(b.claimed())
+    b.clock.move(91 * 24 * 3600)
+    live = b.call(handler)
+    keep = timedelta(days=90)
+    assert b.queue.prune(keep, 3) == 6
+    assert b.queue.prune(keep, 3) == 4
+    assert b.queue.prune(keep, 3) == 0
+    assert [a.uuid for a in b.store.actions(b.admin, query()).objects] == [live]
+    assert b.store.deliveries(b.admin, handler.service_uuid, handler.uuid, query()).total == 1

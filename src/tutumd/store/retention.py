@@ -6,27 +6,32 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.store.tables import ENDED, actions, containers, deliveries
+from tutumd.store.tables import actions, containers, deliveries
 
-MOST_DELIVERIES = 10_000
-"""How many deliveries of one handler are kept, the newest."""
+MOST_DELIVERIES = 5_000_000
+"""How many deliveries are kept in all, the newest."""
 
 Old = Mapping[sa.Table, list[Any]]
 
 
 def find_old(connection: sa.Connection, before: datetime, most: int) -> Old:
-    """Find the keys of rows that may go, at most so many of each table."""
-    ended = sa.select(actions.c.seq).where(ENDED, actions.c.ended < before)
+    """Find the keys of rows that may go, at most so many of each table.
+
+    Rows are numbered in the order of their time, so looking at the first ones is enough, however many there are.
+    """
+    received = sa.select(deliveries.c.seq, deliveries.c.received).order_by(deliveries.c.seq).limit(most)
+    newest = connection.execute(sa.select(sa.func.max(deliveries.c.seq))).scalar() or 0
+    ended = sa.select(actions.c.seq, actions.c.ended).order_by(actions.c.seq).limit(most)
     gone = sa.select(containers.c.uuid).where(sa.not_(containers.c.present), containers.c.stopped < before)
-    received = sa.select(deliveries.c.seq).where(deliveries.c.received < before)
-    old: dict[sa.Table, list[Any]] = {
-        deliveries: _keys(connection, received.order_by(deliveries.c.seq), most),
-        actions: _keys(connection, ended.order_by(actions.c.seq), most),
-        containers: _keys(connection, gone, most),
+    return {
+        deliveries: [
+            row.seq
+            for row in connection.execute(received)
+            if row.received < before or row.seq <= newest - MOST_DELIVERIES
+        ],
+        actions: [row.seq for row in connection.execute(ended) if row.ended is not None and row.ended < before],
+        containers: [row.uuid for row in connection.execute(gone.limit(most))],
     }
-    if not old[deliveries]:
-        old[deliveries] = _too_many(connection, most)
-    return old
 
 
 def delete(connection: sa.Connection, old: Old) -> int:
@@ -37,26 +42,3 @@ def delete(connection: sa.Connection, old: Old) -> int:
             key = table.c.uuid if table is containers else table.c.seq
             deleted += connection.execute(sa.delete(table).where(key.in_(keys))).rowcount
     return deleted
-
-
-def _keys(connection: sa.Connection, statement: sa.Select[Any], most: int) -> list[Any]:
-    return [row[0] for row in connection.execute(statement.limit(most))]
-
-
-def _too_many(connection: sa.Connection, most: int) -> list[Any]:
-    counted = (
-        sa.select(deliveries.c.handler_uuid)
-        .group_by(deliveries.c.handler_uuid)
-        .having(sa.func.count() > MOST_DELIVERIES)
-        .limit(1)
-    )
-    handler = connection.execute(counted).scalar()
-    if handler is None:
-        return []
-    newest = (
-        sa.select(deliveries.c.seq)
-        .where(deliveries.c.handler_uuid == handler)
-        .order_by(deliveries.c.seq.desc())
-        .offset(MOST_DELIVERIES)
-    )
-    return _keys(connection, newest, most)

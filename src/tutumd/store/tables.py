@@ -167,7 +167,6 @@ actions = sa.Table(
 LIVE = actions.c.state.in_([sa.literal_column("'Pending'"), sa.literal_column("'In progress'")])
 RUNNING = actions.c.state == sa.literal_column(f"'{ActionState.IN_PROGRESS}'")
 OPEN = sa.and_(actions.c.state == sa.literal_column(f"'{ActionState.PENDING}'"), actions.c.open)
-ENDED = actions.c.state.in_([sa.literal_column(f"'{state}'") for state in ("Success", "Failed", "Canceled")])
 
 # Promise 2: at most one action of a service is in progress.
 sa.Index("actions_one_in_progress", actions.c.service_uuid, unique=True, sqlite_where=RUNNING, postgresql_where=RUNNING)

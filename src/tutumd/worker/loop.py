@@ -21,6 +21,7 @@ LEASE = timedelta(seconds=10)
 MAX_RUNS = 16
 DEADLINE_S = 120.0
 HEARTBEAT_S = 5.0
+PRUNE_BEATS = 12
 PRUNE_BATCH = 200
 PRUNE_PAUSE_S = 0.05
 _POLL_S = 0.5
@@ -154,11 +155,13 @@ class Worker:
 
     def _tidy_for_ever(self) -> None:
         """Tell that the worker lives, and delete what is old in small parts, so that calls are not held up."""
+        beats = 0
         while not self._stop.wait(HEARTBEAT_S):
+            beats += 1
             try:
                 self._queue.register(self.name, [discovery.info for discovery in self._discoveries.values()])
-                while not self._stop.wait(PRUNE_PAUSE_S) and self._queue.prune(self._limits.keep, PRUNE_BATCH):
-                    pass
+                while beats % PRUNE_BEATS == 0 and self._queue.prune(self._limits.keep, PRUNE_BATCH):
+                    self._stop.wait(PRUNE_PAUSE_S)
             except UnavailableError as error:
                 _log.warning("the database cannot be tidied", error=str(error))
             except Exception:
