@@ -400,12 +400,14 @@ class EngineInfo:
         kind: `local`, `docker` or `swarm`.
         creates: Services can be created on it and terminated.
         error: Why it could not be reached at the last try; empty when it could.
+        seen: When its worker last told that it lives; only in what the store answers.
     """
 
     name: str
     kind: str
     creates: bool
     error: str = ""
+    seen: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

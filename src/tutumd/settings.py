@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +31,26 @@ class Settings(BaseModel):
     admin_apikey: str = Field("", repr=False)
     public_url: str = ""
     max_containers: int = Field(100, ge=1, le=10_000)
+    grace: float = Field(30.0, ge=0, le=3600)
+    keep_days: int = Field(90, ge=1, le=36500)
+    trusted_proxies: tuple[str, ...] = ()
     demo: bool = False
     docker_host: str = ""
     docker_config: str = ""
 
-    @field_validator("engine", mode="before")
+    @field_validator("engine", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        """In a variable, several engines are separated by commas."""
+        """In a variable, several values are separated by commas."""
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ip_network(network)
         return value
 
     @field_validator("public_url")
@@ -61,7 +72,7 @@ def read_settings(environment: Mapping[str, str], options: Mapping[str, Any]) ->
     Raises:
         SettingsError: A value is wrong; says which and why.
     """
-    given = {name: value for name, value in options.items() if value is not None and value != ()}
+    given = {name: value for name, value in options.items() if value is not None and value != () and value != []}
     injected = [name for name, value in environment.items() if _is_injected(name, value)]
     variables = {name: value for name, value in environment.items() if name not in injected}
     known = {variable for variable in _variables().values() if variable.startswith(PREFIX)}

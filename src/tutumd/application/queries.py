@@ -41,6 +41,16 @@ def parse_query(parameters: Iterable[tuple[str, str]], allowed: frozenset[str]) 
     return Query(filters=filters, limit=limit, offset=offset)
 
 
+def parse_line_number(parameters: Iterable[tuple[str, str]]) -> int:
+    """Read `after`, the number of the last line that the caller has; 0 without it. Raises InvalidInputError."""
+    after = 0
+    for name, value in parameters:
+        if name != "after":
+            raise InvalidInputError(f"unknown parameter {name[:50]!r}: only after is known")
+        after = _number(name, value, 0, 2**62)
+    return after
+
+
 def _value(name: str, value: str) -> str:
     if "\0" in value:
         raise InvalidInputError(f"{name} must not contain a NUL character")

@@ -42,43 +42,86 @@ def _root(
     pass
 
 
+Host = Annotated[str | None, typer.Option(help="Address to listen on. [TUTUMD_HOST; 127.0.0.1]")]
+Port = Annotated[int | None, typer.Option(help="Port; 0 takes a free one. [TUTUMD_PORT; 8000]")]
+EngineOption = Annotated[
+    list[str] | None,
+    typer.Option(help="local, docker, swarm or NAME=docker:URL; may be repeated. [TUTUMD_ENGINE; auto]"),
+]
+AdminUser = Annotated[str | None, typer.Option(help="First admin's name. [TUTUMD_ADMIN_USER; admin]")]
+PublicUrl = Annotated[str | None, typer.Option(help="What printed URLs begin with. [TUTUMD_PUBLIC_URL; host and port]")]
+MaxContainers = Annotated[int | None, typer.Option(help="Most containers of a service. [TUTUMD_MAX_CONTAINERS; 100]")]
+Grace = Annotated[float | None, typer.Option(help="Seconds that running actions have when it ends. [TUTUMD_GRACE; 30]")]
+KeepDays = Annotated[
+    int | None, typer.Option(help="Days that deliveries and ended actions are kept. [TUTUMD_KEEP_DAYS; 90]")
+]
+Proxies = Annotated[
+    list[str] | None,
+    typer.Option("--trusted-proxies", help="Network whose X-Forwarded-For counts; may be repeated."),
+]
+
+
 @app.command()
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on. [TUTUMD_HOST; 127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one. [TUTUMD_PORT; 8000]")] = None,
+    host: Host = None,
+    port: Port = None,
     data_dir: DataDir = None,
     database: Database = None,
-    engine: Annotated[
-        list[str] | None,
-        typer.Option(help="local, docker, swarm or NAME=docker:URL; may be repeated. [TUTUMD_ENGINE; auto]"),
-    ] = None,
-    admin_user: Annotated[str | None, typer.Option(help="First admin's name. [TUTUMD_ADMIN_USER; admin]")] = None,
-    public_url: Annotated[
-        str | None, typer.Option(help="What printed URLs begin with. [TUTUMD_PUBLIC_URL; host and port]")
-    ] = None,
-    max_containers: Annotated[
-        int | None, typer.Option(help="Most containers of a service. [TUTUMD_MAX_CONTAINERS; 100]")
-    ] = None,
+    engine: EngineOption = None,
+    admin_user: AdminUser = None,
+    public_url: PublicUrl = None,
+    max_containers: MaxContainers = None,
+    grace: Grace = None,
+    keep_days: KeepDays = None,
+    trusted_proxies: Proxies = None,
     demo: Annotated[
         bool, typer.Option("--demo", help="Also run a service `hello` and print its webhook handlers.")
     ] = False,
 ) -> None:
     """Serve the API and perform its actions, in one process."""
+    options = {**locals(), "demo": demo or None}
     from tutumd.main.serve import serve as run
 
-    run(
-        {
-            "host": host,
-            "port": port,
-            "data_dir": data_dir,
-            "database": database,
-            "engine": tuple(engine or ()),
-            "admin_user": admin_user,
-            "public_url": public_url,
-            "max_containers": max_containers,
-            "demo": demo or None,
-        }
-    )
+    run(_options(options))
+
+
+@app.command()
+def web(
+    host: Host = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    database: Database = None,
+    admin_user: AdminUser = None,
+    public_url: PublicUrl = None,
+    max_containers: MaxContainers = None,
+    grace: Grace = None,
+    trusted_proxies: Proxies = None,
+) -> None:
+    """Serve the API only; any number of these and of workers share a database."""
+    options = locals()
+    from tutumd.main.serve import web as run
+
+    run(_options(options))
+
+
+@app.command()
+def worker(
+    data_dir: DataDir = None,
+    database: Database = None,
+    engine: EngineOption = None,
+    max_containers: MaxContainers = None,
+    grace: Grace = None,
+    keep_days: KeepDays = None,
+) -> None:
+    """Perform actions on engines only; any number of these share a database."""
+    options = locals()
+    from tutumd.main.serve import work
+
+    work(_options(options))
+
+
+def _options(given: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
 
 
 @users.command("add")
@@ -147,7 +190,7 @@ def revoke_keys(
 
 
 def _accounts(data_dir: Path | None, database: str | None) -> Any:
-    from tutumd.main.serve import open_accounts
+    from tutumd.main.storage import open_accounts
 
     return open_accounts({"data_dir": data_dir, "database": database})
 

@@ -1,14 +1,17 @@
 """From the `--engine` options to engine instances."""
 
+import fcntl
 import os
 import re
 import socket
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from tutumd.errors import SettingsError, TutumdError
+from tutumd.main.storage import locked
 from tutumd.ports import Engine
 from tutumd.settings import Settings
 
@@ -38,15 +41,30 @@ def parse_specs(texts: Sequence[str]) -> tuple[Spec, ...]:
     return tuple(specs.values())
 
 
-def build(settings: Settings, *, own_container: str | None) -> dict[str, Engine]:
-    """Build the engine instances by name. None of them is connected to yet."""
+def build(settings: Settings, *, own_container: str | None, stack: ExitStack) -> dict[str, Engine]:
+    """Build the engine instances by name. None of them is connected to yet; the stack closes them.
+
+    Raises:
+        SettingsError: A wrong option, or another process works with the folder of a local engine.
+    """
     texts = [text for text in settings.engine if text != "auto"]
     specs = list(parse_specs(texts))
     if "auto" in settings.engine:
         specs += [spec for spec in _found(settings) if spec.name not in {known.name for known in specs}]
     if settings.demo and not any(spec.kind == "local" for spec in specs):
         specs.append(Spec(name="local", kind="local"))
-    return {spec.name: _build(spec, settings, own_container) for spec in specs}
+    instances: dict[str, Engine] = {}
+    for spec in specs:
+        if spec.kind == "local":
+            _lock(settings.data_dir, spec.name, stack)
+        instances[spec.name] = _build(spec, settings, own_container)
+        stack.callback(instances[spec.name].close)
+    return instances
+
+
+def _lock(data_dir: Path, name: str, stack: ExitStack) -> None:
+    hint = f"another tutumd runs the services of engine {name!r} in {data_dir}: stop it, or give another --data-dir"
+    stack.enter_context(locked(data_dir / f"{name}.lock", fcntl.LOCK_EX, hint))
 
 
 def _parse(text: str) -> Spec:

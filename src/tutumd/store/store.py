@@ -66,7 +66,10 @@ class SqlStore(SqlAccounts):
         """See ports.py."""
         with self._database.read() as connection:
             rows = connection.execute(sa.select(engines).order_by(engines.c.name)).all()
-        return tuple(EngineInfo(name=row.name, kind=row.kind, creates=row.creates, error=row.error) for row in rows)
+        return tuple(
+            EngineInfo(name=row.name, kind=row.kind, creates=row.creates, error=row.error, seen=row.seen)
+            for row in rows
+        )
 
     def services(self, viewer: User, query: Query) -> Page[Service]:
         """See ports.py."""

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tutumd.web import docs, errors, handlers, reads, schemas, services
+from tutumd.web import actions, docs, errors, handlers, reads, schemas, services
 from tutumd.web.calls import CALL_PATH, CallEndpoint
 from tutumd.web.render import PREFIX
 from tutumd.web.state import Edge
@@ -37,7 +37,7 @@ def create_app(edge: Edge, version: str) -> ASGIApp:
     )
     app.state.edge = edge
     errors.install(app)
-    for module in (handlers, services, reads, docs):
+    for module in (handlers, services, actions, reads, docs):
         app.include_router(module.router)
     _document(app)
     return _Front(app, CallEndpoint(edge))

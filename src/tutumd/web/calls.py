@@ -44,7 +44,7 @@ class CallEndpoint:
                 service_uuid=parse_uuid(path["service"]),
                 handler_uuid=parse_uuid(path["handler"]),
                 amount_text=path["amount"],
-                origin=origin(request),
+                origin=origin(request, self._edge.trusted_proxies),
                 body_size=len(body),
             )
             result = await asyncio.wrap_future(accepted)

@@ -65,3 +65,15 @@ def delete_handler(request: Request, viewer: Viewer, service_uuid: ServiceUuid, 
     """Revoke a webhook handler: once this is answered, no call to it is accepted."""
     edge(request).store.delete_handler(viewer, parse_uuid(service_uuid), parse_uuid(handler_uuid))
     return Response(status_code=204)
+
+
+@router.get("/{handler_uuid}/delivery/")
+def list_deliveries(
+    request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid
+) -> schemas.ListOut[schemas.DeliveryOut]:
+    """List the calls that a handler received, newest first. Pages: limit, offset."""
+    query = parse_query(request.query_params.multi_items(), frozenset())
+    service, handler = parse_uuid(service_uuid), parse_uuid(handler_uuid)
+    found = edge(request).store.deliveries(viewer, service, handler, query)
+    path = f"{render.service_uri(service)}webhook/handler/{handler}/delivery/"
+    return render.page(path, query, found, render.delivery)

@@ -1,10 +1,11 @@
-"""What is only read: actions, containers, the account, and whether the server lives."""
+"""What is only read: containers, the account, and whether the server lives and can work."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Path, Request, Response
 
-from tutumd.application.queries import ACTION_FILTERS, CONTAINER_FILTERS, parse_query
+from tutumd.application import health
+from tutumd.application.queries import CONTAINER_FILTERS, parse_query
 from tutumd.web import render, schemas
 from tutumd.web.auth import Credentials, Viewer, credentials
 from tutumd.web.state import edge, parse_uuid
@@ -12,19 +13,6 @@ from tutumd.web.state import edge, parse_uuid
 router = APIRouter()
 
 Uuid = Annotated[str, Path(description="UUID of the object")]
-
-
-@router.get(f"{render.PREFIX}/action/", tags=["actions"])
-def list_actions(request: Request, viewer: Viewer) -> schemas.ListOut[schemas.ActionOut]:
-    """List actions, newest first. Filters: uuid, state, object, start_date__gte and the like; pages: limit, offset."""
-    query = parse_query(request.query_params.multi_items(), ACTION_FILTERS)
-    return render.page(f"{render.PREFIX}/action/", query, edge(request).store.actions(viewer, query), render.action)
-
-
-@router.get(f"{render.PREFIX}/action/{{uuid}}/", tags=["actions"])
-def get_action(request: Request, viewer: Viewer, uuid: Uuid) -> schemas.ActionOut:
-    """Get an action."""
-    return render.action(edge(request).store.action(viewer, parse_uuid(uuid)))
 
 
 @router.get(f"{render.PREFIX}/container/", tags=["containers"])
@@ -53,3 +41,11 @@ def check_credentials(
 def check_health() -> dict[str, str]:
     """Answer that the server lives."""
     return {"status": "ok"}
+
+
+@router.get("/readyz", tags=["server"])
+def check_readiness(request: Request, response: Response) -> health.Readiness:
+    """Tell whether work is done: `ready`, `degraded` (calls are kept, but some wait), or `down` with a 503."""
+    found = health.check(edge(request).store)
+    response.status_code = 503 if found.status == "down" else 200
+    return found

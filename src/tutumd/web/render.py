@@ -6,7 +6,7 @@ from email.utils import format_datetime
 from typing import TypeVar
 from urllib.parse import urlencode
 
-from tutumd.model import Action, Container, Handler, Page, Query, Service, Verb
+from tutumd.model import Action, Container, Delivery, Handler, Line, Page, Query, Service, Verb
 from tutumd.web import schemas
 
 PREFIX = "/api/v1"
@@ -141,9 +141,33 @@ def action(value: Action) -> schemas.ActionOut:
         ip=value.address,
         location="",
         user_agent=value.user_agent,
-        can_be_canceled=False,
-        can_be_retried=False,
+        can_be_canceled=value.can_be_canceled,
+        can_be_retried=value.can_be_retried,
     )
+
+
+def delivery(value: Delivery) -> schemas.DeliveryOut:
+    """Write a delivery."""
+    return schemas.DeliveryOut(
+        received_datetime=date(value.received) or "",
+        ip=value.address,
+        user_agent=value.user_agent,
+        body_size=value.body_size,
+        amount=value.amount,
+        outcome=value.outcome.value,
+        action=action_uri(value.action_uuid),
+    )
+
+
+def action_logs(lines: Sequence[Line]) -> schemas.ActionLogsOut:
+    """Write the steps of a run."""
+    written = [
+        schemas.LineOut(
+            number=line.number, time=line.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"), text=line.text
+        )
+        for line in lines
+    ]
+    return schemas.ActionLogsOut(logs="\n".join(f"{line.time} {line.text}" for line in written), lines=written)
 
 
 def page(path: str, query: Query, found: Page[Value], write: Callable[[Value], Out]) -> schemas.ListOut[Out]:

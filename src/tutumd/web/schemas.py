@@ -196,6 +196,33 @@ class ActionOut(BaseModel):
     can_be_retried: bool
 
 
+class DeliveryOut(BaseModel):
+    """One call that a handler received."""
+
+    received_datetime: str
+    ip: str
+    user_agent: str
+    body_size: int
+    amount: int
+    outcome: str = Field(description="`queued`: a new action carries it out; `joined`: one that was pending already.")
+    action: str
+
+
+class LineOut(BaseModel):
+    """One step of a run."""
+
+    number: int
+    time: str = Field(description="ISO 8601, in UTC.")
+    text: str
+
+
+class ActionLogsOut(BaseModel):
+    """The steps of a run: as text, and line by line."""
+
+    logs: str
+    lines: list[LineOut]
+
+
 class LogsOut(BaseModel):
     """Output lines."""
 

@@ -1,7 +1,9 @@
 """What the routes need, in one value that the app carries, and small facts about a request."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from starlette.requests import HTTPConnection, Request
 
@@ -21,6 +23,7 @@ class Edge:
     store: Store
     intake: Intake
     max_containers: int
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
 def edge(request: Request) -> Edge:
@@ -29,12 +32,45 @@ def edge(request: Request) -> Edge:
     return found
 
 
-def origin(connection: HTTPConnection) -> Origin:
-    """Say who sends a request."""
+def origin(connection: HTTPConnection, trusted: Sequence[IPv4Network | IPv6Network]) -> Origin:
+    """Say who sends a request: the peer or, where that is a proxy that is trusted, whom it says to have it from."""
+    peer = connection.client.host if connection.client else ""
+    forwarded = ",".join(connection.headers.getlist("x-forwarded-for")).split(",")
     return Origin(
-        address=connection.client.host if connection.client else "",
+        address=client_address(peer, [part.strip() for part in forwarded if part.strip()], trusted),
         user_agent=connection.headers.get("user-agent", ""),
     )
+
+
+def client_address(peer: str, forwarded: Sequence[str], trusted: Sequence[IPv4Network | IPv6Network]) -> str:
+    """Find the client: from the peer back along the proxies, the first that is not trusted.
+
+    Args:
+        forwarded: The addresses of X-Forwarded-For, the nearest last. Anybody may have written the ones before.
+    """
+    address = peer
+    for claimed in reversed(forwarded):
+        if not _is_trusted(address, trusted):
+            return address
+        parsed = _address(claimed)
+        if parsed is None:
+            return address
+        address = str(parsed)
+    return address
+
+
+def _is_trusted(text: str, trusted: Sequence[IPv4Network | IPv6Network]) -> bool:
+    address = _address(text)
+    return address is not None and any(address in network for network in trusted)
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(text.strip("[]"))
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
 
 
 def parse_uuid(text: str) -> str:

@@ -1,0 +1,95 @@
+"""The listening socket and the HTTP server on it."""
+
+import resource
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+
+import structlog
+import uvicorn
+
+from tutumd.errors import SettingsError
+from tutumd.settings import Settings
+from tutumd.web.app import create_app
+from tutumd.web.protocol import BoundedProtocol
+from tutumd.web.state import Edge
+
+BACKLOG = 2048
+_log = structlog.get_logger(__name__)
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that tells when it is ready."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._tell: list[Callable[[], None]] = []
+
+    def when_started(self, tell: Callable[[], None]) -> None:
+        """Call something once connections are accepted."""
+        self._tell.append(tell)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept connections."""
+        await super().startup(sockets)
+        for tell in self._tell:
+            tell()
+
+
+def make_server(edge: Edge, settings: Settings, url: str) -> Server:
+    """Build the server; `url` is what it tells when it is ready."""
+    config = uvicorn.Config(
+        create_app(edge, version("tutumd")),
+        http=BoundedProtocol,
+        ws="none",
+        loop="uvloop",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        proxy_headers=False,
+        timeout_graceful_shutdown=max(1, int(settings.grace)),
+        backlog=BACKLOG,
+    )
+    server = Server(config)
+    server.when_started(lambda: _log.info("server is ready", url=url))
+    return server
+
+
+def run(server: uvicorn.Server, listener: socket.socket) -> None:
+    """Serve until a signal. uvicorn raises it once more when it is done, which must not end us before our work is."""
+
+    def ignore(_number: int, _frame: object) -> None:
+        pass
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ignore)
+    server.run(sockets=[listener])
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def listen(settings: Settings) -> Iterator[socket.socket]:
+    """Open the listening socket, with as many connections as the system allows."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        listener = socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise SettingsError(
+            f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}; choose another --port"
+        ) from error
+    with listener:
+        yield listener
+
+
+def address(settings: Settings, listener: socket.socket) -> str:
+    """Tell what printed URLs begin with."""
+    if settings.public_url:
+        return settings.public_url
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 (only read)
+    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
