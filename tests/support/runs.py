@@ -1,9 +1,7 @@
 """A Run for tests of engines: keeps the journal, remembers what was logged, and can kill the verb at any step."""
 
 import time
-from collections.abc import Callable, Mapping
-
-from tutumd.model import Outcome
+from collections.abc import Mapping
 
 
 class Killed(BaseException):
@@ -63,24 +61,3 @@ class FakeRun:
     def again(self, *, kill_at: int | None = None) -> "FakeRun":
         """The same action, claimed once more after this run was cut off."""
         return FakeRun(action_uuid=self._action_uuid, journal=self._journal, kill_at=kill_at)
-
-
-def killed_at_each_step(
-    verb: Callable[[FakeRun], Outcome], again: Callable[[FakeRun], Outcome]
-) -> Callable[[int], bool]:
-    """Make a function that cuts `verb` off at step K and then calls `again` with the journal saved so far.
-
-    The function returns False once the verb has fewer than K steps, so that a test can go through all of them:
-    `step = 1; while cut(step): …; step += 1`.
-    """
-
-    def cut(step: int) -> bool:
-        run = FakeRun(kill_at=step)
-        try:
-            verb(run)
-        except Killed:
-            again(run.again())
-            return True
-        return False
-
-    return cut

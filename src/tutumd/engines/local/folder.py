@@ -25,7 +25,7 @@ class Folder:
     """
 
     def __init__(self, data_dir: Path) -> None:
-        self._data_dir = data_dir
+        self._data_dir = data_dir = data_dir.absolute()
         self._lock = threading.Lock()
         self._records: dict[str, ServiceRecord] = {}
         self._revision = 0

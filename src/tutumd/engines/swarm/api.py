@@ -114,24 +114,23 @@ class SwarmApi:
     def task_log(self, task_id: str, *, tty: bool, lines: int) -> str:
         """Read the last lines a task wrote, also one that has ended; empty where they cannot be had."""
         try:
-            raw = self._log(f"/tasks/{task_id}/logs", lines, timestamps=0)
+            return self._log(f"/tasks/{task_id}/logs", tty=tty, lines=lines)
         except (EngineRefusedError, EngineUnavailableError):
             # The node that has them may be down: that must not hide how the update went.
             return ""
-        return output.text(output.unframed(raw, tty=tty), lines=lines)
 
     def service_log(self, service_id: str, *, tty: bool, lines: int) -> str:
         """Read the last lines that the tasks of a service wrote, in order of time."""
-        return output.in_order(self._log(f"/services/{service_id}/logs", lines, timestamps=1), tty=tty, lines=lines)
+        return self._log(f"/services/{service_id}/logs", tty=tty, lines=lines)
 
-    def _log(self, path: str, lines: int, *, timestamps: int) -> bytes:
-        parameters = {"stdout": 1, "stderr": 1, "tail": max(lines, 0), "timestamps": timestamps}
+    def _log(self, path: str, *, tty: bool, lines: int) -> str:
+        parameters = {"stdout": 1, "stderr": 1, "tail": max(lines, 0), "timestamps": 1}
         with translated("read output of the service"):
             response = self._sdk.get(self._sdk._url(path), params=parameters, timeout=_LOG_LIMIT_S)
             if response.status_code == 404:
-                return b""
+                return ""
             self._sdk._raise_for_status(response)
-            return bytes(response.content)
+        return output.in_order(response.content, tty=tty, lines=lines)
 
 
 def read_platforms(platforms: Iterable[Json]) -> tuple[Json, ...]:

@@ -64,16 +64,16 @@ def change(
     raise EngineUnavailableError(f"the service {name} was changed by others each of {_ATTEMPTS} times we tried to")
 
 
-def wait_for_quiet(api: SwarmApi, name: str, run: Run, tempo: Tempo) -> View | None:
-    """Wait, not for ever, until no update of somebody else is under way; return the service as it is then.
+def wait_for_quiet(api: SwarmApi, name: str, run: Run, tempo: Tempo, *, limit_s: float) -> View | None:
+    """Wait, at most `limit_s`, until no update is under way; return the service as it is then, None where it is gone.
 
     An update that comes in between ends the engine's watch over the one before, and takes its way back.
     """
-    ends = tempo.clock() + tempo.quiet_s
+    ends = tempo.clock() + limit_s
     told = False
     while True:
         view = api.view(name)
-        if view is None or not view.updating or tempo.clock() >= ends or run.remaining_s() <= 0:
+        if view is None or not view.updating or tempo.clock() >= ends:
             return view
         if not told:
             run.log("waiting for an update that is already under way")

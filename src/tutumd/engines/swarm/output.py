@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 _HEADER = 8
+_SYSTEM_ERROR = 3
+"""Stream of the engine's own complaints, such as that a task has no output yet (moby: pkg/stdcopy)."""
 MOST_BYTES = 64 * 1024
 
 
@@ -30,5 +32,6 @@ def _frames(raw: bytes) -> Iterator[bytes]:
     at = 0
     while at + _HEADER <= len(raw):
         size = int.from_bytes(raw[at + 4 : at + _HEADER], "big")
-        yield raw[at + _HEADER : at + _HEADER + size]
+        if raw[at] != _SYSTEM_ERROR:
+            yield raw[at + _HEADER : at + _HEADER + size]
         at += _HEADER + size

@@ -12,7 +12,7 @@ from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.changes import Steady, Tempo, change, wait_for_quiet
 from tutumd.engines.swarm.newest import newest_image
 from tutumd.engines.swarm.plan import Plan, Result, Stage, read_plan
-from tutumd.engines.swarm.verdict import Finding, View, culprit, judge, restored
+from tutumd.engines.swarm.verdict import Finding, View, calm, culprit, judge, restored
 from tutumd.engines.swarm.words import failure, progress
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
@@ -40,7 +40,7 @@ class Redeploy:
         return self._settle(plan)
 
     def _prepare(self) -> Plan:
-        view = wait_for_quiet(self._api, self._name, self._run, self._tempo)
+        view = wait_for_quiet(self._api, self._name, self._run, self._tempo, limit_s=self._tempo.quiet_s)
         if view is None:
             raise EngineRefusedError(f"the service {self._name} is gone from the swarm")
         if specs.mode_of(view.spec) is specs.Mode.JOB:
@@ -100,7 +100,10 @@ class Redeploy:
             return specs.undo_spec(view.spec, plan.before, plan.config) if ours else None
 
         self._run.log("putting the version before back")
-        change(self._api, self._name, self._run, self._tempo, wanted)
+        try:
+            change(self._api, self._name, self._run, self._tempo, wanted)
+        except EngineRefusedError as error:
+            return self._end_undo(plan, f"it could not be undone: {error}", rolled_back=False)
         ends = self._tempo.clock() + self._tempo.undo_s
         while True:
             view = self._api.view(self._name)
@@ -117,22 +120,23 @@ class Redeploy:
 
     def _settle(self, plan: Plan) -> Outcome:
         """Put the user's UpdateConfig back. That restarts no task (measured on Engine 26)."""
-
-        def wanted(view: View) -> "dict[str, object] | None":
-            ours = specs.has_config(view.spec, plan.config) or specs.has_config(
-                view.spec, specs.undo_config(plan.config)
-            )
-            if not ours or specs.has_config(view.spec, specs.config_of(plan.before)):
-                return None
-            return specs.with_config_of(view.spec, plan.before)
-
-        wait_for_quiet(self._api, self._name, self._run, self._tempo)
-        change(self._api, self._name, self._run, self._tempo, wanted)
+        ends = self._tempo.clock() + max(self._tempo.quiet_s, self._run.remaining_s())
+        while (view := self._api.view(self._name)) is not None and self._tempo.clock() < ends:
+            if calm(view) or not self._has_our_config(view, plan):
+                break
+            self._run.sleep(self._tempo.poll_s)
+        try:
+            change(self._api, self._name, self._run, self._tempo, lambda view: self._tidied(view, plan))
+        except EngineRefusedError as error:
+            self._run.log(f"the update settings could not be put back: {error}")
         view = self._api.view(self._name)
         result = plan.result or Result(success=False, reason="it is not known how the update ended")
+        parts = [result.reason]
+        if view is not None and self._has_our_config(view, plan):
+            parts.append("the service still has the UpdateConfig that this redeploy was sent with")
         return Outcome(
             success=result.success,
-            reason=result.reason,
+            reason="; ".join(part for part in parts if part),
             log_tail=result.log_tail,
             rolled_back=result.rolled_back,
             image_before=parse_reference(plan.old.image).digest,
@@ -140,6 +144,19 @@ class Redeploy:
             containers_before=plan.running_before,
             containers_after=tuple(task.id for task in view.running) if view else (),
         )
+
+    def _tidied(self, view: View, plan: Plan) -> "dict[str, object] | None":
+        # Not while an update is under way: where one with start-first waits for its first new task to run, a change
+        # to stop-first makes the engine stop the old one at once (measured on Engine 26).
+        if not calm(view) or not self._has_our_config(view, plan):
+            return None
+        return specs.with_config_of(view.spec, plan.before)
+
+    @staticmethod
+    def _has_our_config(view: View, plan: Plan) -> bool:
+        if specs.has_config(view.spec, specs.config_of(plan.before)):
+            return False
+        return any(specs.has_config(view.spec, one) for one in (plan.config, specs.undo_config(plan.config)))
 
     def _image_after(self, plan: Plan, result: Result, view: View | None) -> str | None:
         if result.success:

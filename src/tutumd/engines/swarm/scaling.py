@@ -112,7 +112,7 @@ class Scaling:
 
     def begin(self, make_plan: Callable[[View], ScalePlan]) -> Outcome:
         """Make a plan of the service as it is once nobody updates it, save the plan and carry it out."""
-        view = wait_for_quiet(self._api, self._name, self._run, self._tempo)
+        view = wait_for_quiet(self._api, self._name, self._run, self._tempo, limit_s=self._tempo.quiet_s)
         if view is None:
             raise EngineRefusedError(f"the service {self._name} is gone from the swarm")
         return self.go_on(self._save(make_plan(view)))
@@ -177,14 +177,18 @@ class Scaling:
 
     def _undo(self, plan: ScalePlan) -> ScalePlan:
         self._run.log(f"putting the number of containers back to {plan.before}")
-        self._set(plan.before, plan.noted_before, instead_of=plan.target)
+        result = plan.result or Result(success=False)
+        try:
+            self._set(plan.before, plan.noted_before, instead_of=plan.target)
+        except EngineRefusedError as error:
+            return self._ended(plan, replace(result, reason=f"{result.reason}; it could not be undone: {error}"))
         ends = self._tempo.clock() + self._tempo.undo_s
         view = self._api.view(self._name)
         while view is not None and not self._is_back(plan, view) and self._tempo.clock() < ends:
             self._run.sleep(self._tempo.poll_s)
             view = self._api.view(self._name)
         back = view is not None and specs.replicas_of(view.spec) == plan.before
-        return self._ended(plan, replace(plan.result or Result(success=False), rolled_back=back))
+        return self._ended(plan, replace(result, rolled_back=back))
 
     @staticmethod
     def _is_back(plan: ScalePlan, view: View) -> bool:

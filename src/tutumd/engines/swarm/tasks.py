@@ -22,7 +22,8 @@ class Phase(StrEnum):
 
 # Docker Engine API v1.44 TaskState, in the order of a task's life.
 _COMING = frozenset({"new", "allocated", "pending", "assigned", "accepted", "preparing", "ready", "starting"})
-_BROKEN = frozenset({"failed", "rejected"})
+# A task that was told to stop is `shutdown`; `complete` is one that ended well by itself, or was found unhealthy.
+_BROKEN = frozenset({"failed", "rejected", "complete"})
 _UNWANTED = frozenset({"shutdown", "remove", "orphaned"})
 
 
@@ -63,13 +64,8 @@ class Task:
 
     @property
     def broken(self) -> bool:
-        """It ended by itself, badly."""
+        """It ended though it was to run on."""
         return self.state in _BROKEN
-
-    @property
-    def trouble(self) -> str:
-        """Why it does not run, in the engine's words; empty where nothing is known to be wrong."""
-        return self.error or (f"task: {self.state}" if self.broken else "")
 
 
 def read_task(task: Json, nodes: "Nodes") -> Task:

@@ -99,12 +99,17 @@ def converged(view: View, version: Version) -> bool:
     return bool(wanted) or not view.nodes.usable
 
 
+def calm(view: View) -> bool:
+    """Tell whether no update is under way, nor about to be: the engine is silent about one that it has not begun."""
+    return not view.updating and (bool(view.update_state) or converged(view, specs.version(view.spec)))
+
+
 def culprit(tasks: Iterable[Task], version: Version, message: str = "") -> Task | None:
     """Find the task to blame: the one that the engine's message names, else the newest broken or waiting one."""
     ours = [task for task in tasks if task.version == version]
     named = [task for task in ours if task.id in message]
     broken = [task for task in ours if task.broken]
-    waiting = [task for task in ours if task.phase is not Phase.RUNNING and task.trouble]
+    waiting = [task for task in ours if task.phase is not Phase.RUNNING and task.error]
     unfinished = [task for task in ours if task.phase is Phase.COMING]
     found = named or broken or waiting or unfinished
     return found[-1] if found else None

@@ -35,4 +35,7 @@ def failure(view: View, blamed: Task | None, overdue: bool) -> str:
 
 def trouble_of(task: Task) -> str:
     """Say what a task suffers from."""
-    return f"container {task.place} is {task.state}" + (f" ({task.trouble})" if task.error else "")
+    if task.state == "complete":
+        return f"container {task.place} ended with exit code {task.exit_code}, by itself or since it was unhealthy"
+    state = {"failed": "failed", "rejected": "was rejected"}.get(task.state, f"is {task.state}")
+    return f"container {task.place} {state}" + (f": {task.error}" if task.error else "")

@@ -1,0 +1,270 @@
+"""What a killed server, or a machine that was restarted, leaves behind, and what the next server makes of it."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.contract.local_support import SLEEP, LocalHost, local_host, watching
+from tests.support.runs import FakeRun, Killed
+from tests.support.waiting import wait_until
+from tutumd.engines.local import LocalEngine
+from tutumd.model import Autorestart, ContainerState, Outcome, Service, ServiceState
+
+NEWER = "exec sleep 2000"
+Verb = Callable[[LocalEngine, Service, FakeRun], Outcome]
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[LocalHost]:
+    with local_host(tmp_path / "local") as made:
+        yield made
+
+
+def start(engine: LocalEngine, service: Service, run: FakeRun) -> Outcome:
+    return engine.start(service, run)
+
+
+def redeploy(engine: LocalEngine, service: Service, run: FakeRun) -> Outcome:
+    return engine.redeploy(service, run)
+
+
+def scale_up(engine: LocalEngine, service: Service, run: FakeRun) -> Outcome:
+    return engine.scale(service, 3, run)
+
+
+def scale_down(engine: LocalEngine, service: Service, run: FakeRun) -> Outcome:
+    return engine.scale(service, 1, run)
+
+
+def stop(engine: LocalEngine, service: Service, run: FakeRun) -> Outcome:
+    return engine.stop(service, run)
+
+
+def terminate(engine: LocalEngine, service: Service, run: FakeRun) -> Outcome:
+    return engine.terminate(service, run)
+
+
+class DyingClock:
+    """Tells the time, and is killed instead at the Nth call: the engine asks between each spawn and its record."""
+
+    def __init__(self, kill_at: int) -> None:
+        self.calls = 0
+        self.kill_at = kill_at
+
+    def __call__(self) -> datetime:
+        self.calls += 1
+        if self.calls == self.kill_at:
+            raise Killed(f"at call {self.calls} of the clock")
+        return datetime.now(UTC)
+
+
+@pytest.mark.parametrize(
+    ("verb", "names"),
+    [
+        (start, ["web-1", "web-2"]),
+        (redeploy, ["web-1", "web-2"]),
+        (scale_up, ["web-1", "web-2", "web-3"]),
+        (scale_down, ["web-1"]),
+        (stop, []),
+        (terminate, []),
+    ],
+)
+def test_a_verb_killed_at_any_step_is_finished_by_the_next_call(host: LocalHost, verb: Verb, names: list[str]) -> None:
+    for step in range(1, 1000):
+        begin_with_two(host, running=verb is not start)
+        before = {c.id for s in host.engine().discover() for c in s.containers}
+        run = host.run(kill_at=step)
+        try:
+            verb(host.engine(stable_s=0.06), host.service(NEWER), run)
+        except Killed:
+            outcome = verb(host.engine(stable_s=0.06), host.service(NEWER), run.again())
+        else:
+            assert step > 2, "the verb was never killed"
+            return
+        assert outcome.success, f"step {step}: {outcome}"
+        assert host.process_names() == names, f"step {step}"
+        assert [c.name for s in host.engine().discover() for c in s.containers] == names, f"step {step}"
+        if verb is redeploy:
+            assert not before & set(outcome.containers_after), f"step {step}"
+        if verb is not terminate:
+            assert set(outcome.containers_before) == before, f"step {step}"
+
+
+@pytest.mark.parametrize("verb", [start, redeploy, scale_up])
+def test_a_verb_killed_between_a_start_and_its_record_adopts_what_runs(host: LocalHost, verb: Verb) -> None:
+    for call in range(1, 1000):
+        begin_with_two(host, running=verb is not start)
+        run = host.run()
+        try:
+            verb(host.engine(clock=DyingClock(call)), host.service(NEWER), run)
+        except Killed:
+            cut_off = host.pids()
+            outcome = verb(host.engine(), host.service(NEWER), run.again())
+        else:
+            assert call > 1, "the verb was never killed"
+            return
+        names = ["web-1", "web-2", "web-3"] if verb is scale_up else ["web-1", "web-2"]
+        assert outcome.success
+        assert host.process_names() == names
+        assert len(cut_off & host.pids()) == (call if verb is not scale_up else 3)
+
+
+def test_a_failing_redeploy_killed_at_any_step_still_fails_with_its_reason(host: LocalHost) -> None:
+    begin_with_two(host)
+    before = host.pids()
+    for step in range(1, 1000):
+        run = host.run(kill_at=step)
+        broken = host.service("echo broken; exit 4")
+        try:
+            host.engine().redeploy(broken, run)
+        except Killed:
+            outcome = host.engine().redeploy(broken, run.again())
+        else:
+            assert step > 3
+            return
+        assert not outcome.success
+        assert "web-1 ended" in outcome.reason
+        assert outcome.log_tail == "broken"
+        assert outcome.containers_after == outcome.containers_before
+        assert host.pids() == before, f"step {step}"
+
+
+@pytest.mark.parametrize("step", [2, 3, 4, 6])
+def test_another_action_clears_away_what_a_killed_one_left(host: LocalHost, step: int) -> None:
+    begin_with_two(host)
+    before = host.pids()
+    with pytest.raises(Killed):
+        host.engine().redeploy(host.service(NEWER), host.run(kill_at=step))
+    outcome = host.engine().scale(host.service(), 3, host.run())
+    assert outcome.success
+    assert host.process_names() == ["web-1", "web-2", "web-3"]
+    assert before < host.pids()
+
+
+def test_a_kept_container_that_ended_meanwhile_is_replaced_by_the_next_call(host: LocalHost) -> None:
+    begin_with_two(host)
+    run = host.run(kill_at=4)
+    with pytest.raises(Killed):
+        host.engine().scale(host.service(), 3, run)
+    psutil.Process(next(pid for pid, e in host.processes().items() if e["TUTUM_CONTAINER_NAME"] == "web-1")).kill()
+    wait_until(lambda: "web-1" not in host.process_names(), "the end of web-1")
+    assert host.engine().scale(host.service(), 3, run.again()).success
+    assert host.process_names() == ["web-1", "web-2", "web-3"]
+
+
+def test_an_action_that_was_done_is_not_done_again(host: LocalHost) -> None:
+    begin_with_two(host)
+    run = host.run()
+    first = host.engine().redeploy(host.service(NEWER), run)
+    before = host.pids()
+    assert host.engine().redeploy(host.service(NEWER), run.again()) == first
+    assert host.pids() == before
+
+
+SERVER = """
+import os, signal, sys
+from pathlib import Path
+from tests.contract.local_support import LocalHost
+host = LocalHost(Path(sys.argv[1]), uuid=sys.argv[2])
+engine = host.engine()
+assert engine.start(host.service(sys.argv[3]), host.run(action_uuid="0")).success
+print("started", flush=True)
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_processes_outlive_their_server_and_are_found_again(host: LocalHost, number: signal.Signals) -> None:
+    host.engine()
+    arguments = [sys.executable, "-c", SERVER, str(host.data_dir), host.uuid, "while :; do echo line; sleep 0.1; done"]
+    with subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "started\n"
+        os.killpg(server.pid, number)  # as a terminal does
+        server.communicate(timeout=20)
+    engine = host.engine()
+    assert host.names(engine) == ["web-1", "web-2"]
+    written = engine.logs(host.service(), 10000)
+    wait_until(lambda: len(engine.logs(host.service(), 10000)) > len(written), "more output without a server")
+    before = host.pids()
+    assert engine.redeploy(host.service(NEWER), host.run(action_uuid="1")).success
+    assert not before & host.pids()
+    assert host.process_names() == ["web-1", "web-2"]
+
+
+def test_a_process_that_ended_while_no_server_ran_has_an_unknown_exit_code(host: LocalHost) -> None:
+    host.engine()
+    arguments = [sys.executable, "-c", SERVER, str(host.data_dir), host.uuid, SLEEP]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "started\n"
+        server.kill()
+    for pid in host.pids():
+        os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not host.pids(), "the end of the processes")
+    engine = host.engine()
+    with watching(engine) as changed:
+        assert changed.wait(timeout=20)
+        wait_until(lambda: all(c.stopped for c in host.shown(engine).containers), "both ends")
+    shown = host.shown(engine)
+    assert shown.state is ServiceState.NOT_RUNNING
+    assert [(c.state, c.exit_code) for c in shown.containers] == [(ContainerState.STOPPED, None)] * 2
+
+
+def test_a_stopped_service_stays_stopped_for_the_next_server(host: LocalHost) -> None:
+    service = host.service(autorestart=Autorestart.ALWAYS)
+    host.engine().start(service, host.run())
+    host.engine().stop(service, host.run())
+    engine = host.engine()
+    with watching(engine) as changed:
+        assert not changed.wait(timeout=0.6)
+    assert (host.pids(), host.shown(engine).state) == (set(), ServiceState.STOPPED)
+
+
+def test_after_a_restart_of_the_machine_nobody_elses_process_is_taken_for_ours(host: LocalHost) -> None:
+    """The processes here stand for those of strangers with the same PIDs and start times."""
+    begin_with_two(host)
+    engine = host.engine(boot_id="another")
+    assert host.shown(engine).running == 0
+    assert host.shown(engine).state is ServiceState.NOT_RUNNING
+    assert host.engine().scale(host.service(), 2, host.run()).success
+
+
+def test_a_redeploy_cut_off_by_a_restart_of_the_machine_starts_its_set_again(host: LocalHost) -> None:
+    begin_with_two(host)
+    run = host.run(kill_at=6)
+    with pytest.raises(Killed):
+        host.engine(boot_id="earlier").redeploy(host.service(NEWER), run)
+    for pid in host.pids():  # the machine goes down
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    assert host.engine().redeploy(host.service(NEWER), run.again()).success
+    assert host.process_names() == ["web-1", "web-2"]
+
+
+def test_a_damaged_record_is_left_alone_and_hides_no_other_service(host: LocalHost) -> None:
+    begin_with_two(host)
+    damaged = host.data_dir / "7a1c9b52-0f5e-4a55-9d4e-1b1f5a3c2d10" / "service.json"
+    damaged.parent.mkdir()
+    damaged.write_text("{")
+    assert host.names(host.engine()) == ["web-1", "web-2"]
+    assert damaged.read_text() == "{"
+    damaged.unlink()
+    damaged.parent.rmdir()
+
+
+def begin_with_two(host: LocalHost, *, running: bool = True) -> None:
+    """Bring the service to two processes of the older definition, or to none at all."""
+    engine = host.engine(stable_s=0.0)
+    engine.terminate(host.service(), host.run())
+    if running:
+        assert engine.start(host.service(), host.run()).success

@@ -1,0 +1,208 @@
+"""What happens to the processes of the engine `local` between actions."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.contract.local_support import LocalHost, is_alive, local_host, wait_for_lines, watching, zombies
+from tests.support.waiting import wait_until
+from tutumd.model import Autorestart, ContainerState, ServiceState
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[LocalHost]:
+    with local_host(tmp_path / "local") as made:
+        yield made
+
+
+class FastClock:
+    """Tells a time that runs fifty times as fast, so that no test waits for a backoff."""
+
+    def __init__(self) -> None:
+        self.began = datetime.now(UTC)
+
+    def __call__(self) -> datetime:
+        return self.began + (datetime.now(UTC) - self.began) * 50
+
+
+def pid_of(host: LocalHost, name: str) -> int:
+    """The PID of a container's first process; it must run exactly once."""
+    named = [pid for pid, environment in host.processes().items() if environment["TUTUM_CONTAINER_NAME"] == name]
+    (pid,) = [pid for pid in named if is_leader(pid)]
+    return pid
+
+
+def is_leader(pid: int) -> bool:
+    try:
+        return os.getsid(pid) == pid
+    except ProcessLookupError:
+        return False
+
+
+def test_an_end_is_noticed_told_and_leaves_no_zombie(host: LocalHost) -> None:
+    engine = host.engine()
+    engine.start(host.service(), host.run())
+    with watching(engine) as changed:
+        os.kill(pid_of(host, "web-2"), signal.SIGKILL)
+        assert changed.wait(timeout=20)
+        shown = host.shown(engine)
+    assert shown.state is ServiceState.PARTLY_RUNNING
+    assert [(c.name, c.state, c.exit_code) for c in shown.containers] == [
+        ("web-1", ContainerState.RUNNING, None),
+        ("web-2", ContainerState.STOPPED, 137),
+    ]
+    assert shown.containers[1].stopped is not None
+    assert zombies() == []
+
+
+def test_a_change_by_an_action_is_told_too(host: LocalHost) -> None:
+    engine = host.engine()
+    with watching(engine) as changed:
+        engine.start(host.service(), host.run())
+        assert changed.wait(timeout=20)
+
+
+@pytest.mark.parametrize("policy", [Autorestart.ON_FAILURE, Autorestart.ALWAYS])
+def test_a_failed_process_is_restarted_as_a_new_container_of_the_same_name(
+    host: LocalHost, policy: Autorestart
+) -> None:
+    engine = host.engine(clock=FastClock())
+    before = engine.start(host.service(autorestart=policy), host.run()).containers_after
+    old = pid_of(host, "web-1")
+    with watching(engine):
+        os.kill(old, signal.SIGKILL)
+        wait_until(lambda: host.pids() - {old} and host.names(engine) == ["web-1", "web-2"], "the restart")
+        wait_until(lambda: host.process_names() == ["web-1", "web-2"], "both processes")
+    after = tuple(c.id for c in host.shown(engine).containers)
+    assert after[0] not in before
+    assert after[1] == before[1]
+    assert zombies() == []
+
+
+@pytest.mark.parametrize(
+    ("policy", "restarted"), [(Autorestart.OFF, False), (Autorestart.ON_FAILURE, False), (Autorestart.ALWAYS, True)]
+)
+def test_a_process_that_ended_well_is_restarted_only_where_it_always_is(
+    host: LocalHost, tmp_path: Path, policy: Autorestart, restarted: bool
+) -> None:
+    engine = host.engine(clock=FastClock())
+    note = tmp_path / "note"
+    command = f"echo run >> {note}; trap 'exit 0' TERM; echo ready; while :; do sleep 0.02; done"
+    engine.start(host.service(command, target=1, autorestart=policy), host.run())
+    wait_until(lambda: "ready" in engine.logs(host.service(), 9), "the trap")
+    with watching(engine) as changed:
+        os.kill(pid_of(host, "web-1"), signal.SIGTERM)
+        assert changed.wait(timeout=20)
+        if restarted:
+            wait_for_lines(note, 2)
+        else:
+            wait_until(lambda: host.shown(engine).containers[0].stopped is not None, "the end")
+            assert host.shown(engine).containers[0].exit_code == 0
+            changed.clear()
+            assert not changed.wait(timeout=0.6), "another round changed something"
+    assert len(note.read_text().splitlines()) == (2 if restarted else 1)
+
+
+def test_a_crash_loop_waits_longer_and_longer_and_keeps_its_output(host: LocalHost, tmp_path: Path) -> None:
+    clock = FastClock()
+    engine = host.engine(clock=clock, stable_s=0.0)
+    command = "echo again; exec sleep 0.01"
+    engine.start(host.service(command, target=1, autorestart=Autorestart.ALWAYS), host.run())
+    with watching(engine):
+        wait_until(lambda: engine.logs(host.service(), 9).count("again") >= 4, "three restarts")
+        stop = engine.stop(host.service(), host.run())
+    assert stop.success
+    # 1 s, 2 s and 4 s of the clock's time lie between four runs
+    assert clock() - clock.began >= timedelta(seconds=7)
+
+
+def test_a_restart_that_cannot_start_is_tried_again_later(host: LocalHost, tmp_path: Path) -> None:
+    engine = host.engine(clock=FastClock())
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    engine.start(host.service(target=1, working_dir=str(folder), autorestart=Autorestart.ALWAYS), host.run())
+    folder.rename(tmp_path / "away")
+    with watching(engine):
+        os.kill(pid_of(host, "web-1"), signal.SIGKILL)
+        wait_until(lambda: not host.pids(), "the end")
+        wait_until(lambda: host.shown(engine).containers[0].state is ContainerState.STARTING, "the wait for a restart")
+        (tmp_path / "away").rename(folder)
+        wait_until(lambda: host.names(engine) == ["web-1"], "the restart")
+    assert host.process_names() == ["web-1"]
+
+
+def test_a_container_ends_with_its_first_process(host: LocalHost, tmp_path: Path) -> None:
+    engine = host.engine()
+    note = tmp_path / "note"
+    engine.start(
+        host.service(f"env -i sleep 1000 & echo $! > {note}; while :; do sleep 0.02; done", target=1), host.run()
+    )
+    child = int(wait_for_lines(note, 1)[0])
+    with watching(engine) as changed:
+        leader = next(pid for pid in host.pids() if os.getsid(pid) == pid)
+        os.kill(leader, signal.SIGKILL)
+        assert changed.wait(timeout=20)
+    assert not is_alive(child)
+    assert host.pids() == set()
+
+
+def test_supervision_does_not_bring_back_what_an_action_ends(host: LocalHost) -> None:
+    engine = host.engine(clock=FastClock())
+    with watching(engine):
+        for _ in range(3):
+            engine.start(host.service(target=3, autorestart=Autorestart.ALWAYS), host.run())
+            engine.redeploy(host.service("exec sleep 2000", target=3, autorestart=Autorestart.ALWAYS), host.run())
+            assert host.process_names() == ["web-1", "web-2", "web-3"]
+            engine.scale(host.service(), 1, host.run())
+            assert host.process_names() == ["web-1"]
+            engine.stop(host.service(), host.run())
+            assert host.process_names() == []
+    assert zombies() == []
+
+
+def test_actions_on_one_service_wait_for_each_other(host: LocalHost) -> None:
+    engine = host.engine()
+    runs = [host.run() for _ in range(4)]
+    threads = [threading.Thread(target=engine.redeploy, args=(host.service(), run)) for run in runs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert host.process_names() == ["web-1", "web-2"]
+
+
+def test_a_restart_recorded_by_a_server_that_died_is_carried_out_once(host: LocalHost) -> None:
+    """The server died after it wrote that it restarts the process, and before it could note that it had."""
+    clock = FastClock()
+    host.engine().start(host.service(target=1, autorestart=Autorestart.ALWAYS), host.run())
+    old = pid_of(host, "web-1")
+
+    def clock_until_restart() -> datetime:
+        if host.pids() - {old}:
+            raise OSError("nothing is recorded from here on")
+        return clock()
+
+    with watching(host.engine(clock=clock_until_restart)):
+        os.kill(old, signal.SIGKILL)
+        wait_until(lambda: host.pids() - {old}, "the restart")
+    restarted = pid_of(host, "web-1")
+    later = host.engine()
+    assert host.shown(later).containers[0].state is ContainerState.STARTING
+    with watching(later):
+        wait_until(lambda: host.names(later) == ["web-1"], "the adoption")
+    assert pid_of(host, "web-1") == restarted
+
+
+def test_output_that_grew_too_large_is_rotated_while_it_is_written(host: LocalHost) -> None:
+    engine = host.engine(max_output_bytes=1000)
+    command = "i=0; while [ $i -lt 400 ]; do i=$((i+1)); echo line $i; done; exec sleep 1000"
+    engine.start(host.service(command, target=1), host.run())
+    output = host.data_dir / host.uuid / "output"
+    with watching(engine):
+        wait_until(lambda: sorted(p.name.split(".", 1)[1] for p in output.iterdir()) == ["log", "log.1"], "a rotation")
+        assert engine.logs(host.service(), 1) == "line 400"
