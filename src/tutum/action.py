@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from tutum.errors import ActionTimeoutError, ObjectNotFound, TutumApiError, TutumAuthError
 from tutum.resource import Resource
 
 FINAL_STATES = frozenset({"Success", "Failed", "Canceled"})
 _LONGEST_POLL_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One step of a run. `number` grows with each; `time` is ISO 8601 in UTC."""
+
+    number: int
+    time: str
+    text: str
 
 
 class Action(Resource):
@@ -23,6 +33,7 @@ class Action(Resource):
         reason: Why it failed, or what is special about the result.
         log_tail: Last output of what failed.
         deliveries: How many webhook calls it answers.
+        can_be_canceled, can_be_retried: Whether `cancel` or `retry` would do something now.
     """
 
     endpoint = "action"
@@ -43,6 +54,8 @@ class Action(Resource):
     containers_before: Sequence[str] = ()
     containers_after: Sequence[str] = ()
     deliveries: int = 0
+    can_be_canceled: bool = False
+    can_be_retried: bool = False
 
     @property
     def finished(self) -> bool:
@@ -53,6 +66,42 @@ class Action(Resource):
     def succeeded(self) -> bool:
         """Whether it is over and ended well."""
         return self.state == "Success"
+
+    def cancel(self) -> bool:
+        """Cancel it: a pending action at once, a running one at its next safe point, with the service left whole.
+
+        Returns:
+            True; there is an exception when it fails.
+
+        Raises:
+            TutumApiError: It has ended already, or another failure.
+        """
+        self._load(self.client.send("POST", self.endpoint, self.uuid, "cancel").body)
+        return True
+
+    def retry(self) -> Action:
+        """Do again what this failed or canceled action should have done, and return the new action.
+
+        Raises:
+            TutumApiError: It did not fail and was not canceled, or another failure.
+        """
+        return Action._of(self.client.send("POST", self.endpoint, self.uuid, "retry").body, self.client)
+
+    def lines(self, after: int = 0) -> Sequence[Line]:
+        """Read the steps of its run, also while it runs; at most 1,000 at once.
+
+        Args:
+            after: Only steps with a number above this one.
+
+        Raises:
+            TutumApiError: The server does not show the action.
+        """
+        body = self.client.send("GET", self.endpoint, self.uuid, "logs", params={"after": after}).body
+        if not isinstance(body, dict):
+            raise TutumApiError("the server did not answer with a log; is the base URL right?")
+        return [
+            Line(number=int(line["number"]), time=str(line["time"]), text=str(line["text"])) for line in body["lines"]
+        ]
 
     def wait(
         self, timeout_s: float = 600.0, *, poll_s: float = 0.25, on_poll: Callable[[Action], None] | None = None

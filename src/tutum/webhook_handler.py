@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tutum.accepted import Accepted, accepted
@@ -141,6 +141,15 @@ class WebhookHandler:
         amounts = () if amount is None else (str(amount),)
         answer = self._client.send("POST", *self._path(str(uuid)), "call", *amounts, anonymous=True)
         return accepted(answer, self._client)
+
+    def deliveries(self, uuid: str) -> Iterator[dict[str, Any]]:
+        """Yield the calls that a handler received, newest first, asking for each page when it is needed.
+
+        Raises:
+            ObjectNotFound: The service has no handler with this UUID.
+            TutumApiError: Any other failure.
+        """
+        yield from self._client.pages(*self._path(str(uuid), "delivery"), params={"limit": 100})
 
     @property
     def _client(self) -> Client:

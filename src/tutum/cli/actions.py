@@ -7,15 +7,18 @@ from typing import Annotated
 
 import typer
 
+from tutum.accepted import Accepted
 from tutum.action import Action
 from tutum.cli.dates import age
-from tutum.cli.options import AsJson, Quiet
-from tutum.cli.output import print_resources
+from tutum.cli.options import DEFAULT_TIMEOUT_S, AsJson, Quiet, Timeout, Wait
+from tutum.cli.output import print_resources, printable
+from tutum.cli.progress import Started, report
 from tutum.cli.tables import Column, print_table
 from tutum.identifiers import Utils
 from tutum.service import Service
 
 app = typer.Typer(rich_markup_mode=None)
+FOLLOW_POLL_S = 0.5
 
 
 @app.command("list")
@@ -68,3 +71,49 @@ def inspect_actions(
 ) -> None:
     """Print all that is known about actions, as JSON."""
     print_resources([Utils.fetch_remote_action(identifier) for identifier in actions], as_array=False)
+
+
+@app.command("logs")
+def print_logs(
+    identifier: Annotated[str, typer.Argument(metavar="ACTION", help="UUID, or the start of it.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the action has ended.")] = False,
+) -> None:
+    """Print the steps of an action's run, each with its time."""
+    action = Utils.fetch_remote_action(identifier)
+    last = 0
+    while True:
+        finished = action.finished  # asked before the lines, so that none is missed
+        lines = action.lines(last)
+        for line in lines:
+            print(f"{line.time}  {printable(line.text)}", flush=True)
+            last = line.number
+        if not lines and (finished or not follow):
+            return
+        if not lines:
+            action.client.clock.sleep(FOLLOW_POLL_S)
+        action.refresh(force=True)
+
+
+@app.command("cancel")
+def cancel_actions(
+    identifiers: Annotated[list[str], typer.Argument(metavar="ACTION", help="UUID, or the start of it.")],
+) -> None:
+    """Cancel actions: pending ones at once, running ones at the next safe point."""
+    for action in [Utils.fetch_remote_action(identifier) for identifier in identifiers]:
+        action.cancel()
+        print(f"{action.uuid} {action.state}")
+
+
+@app.command("retry")
+def retry_action(
+    identifier: Annotated[str, typer.Argument(metavar="ACTION", help="UUID, or the start of it.")],
+    wait: Wait = False,
+    timeout_s: Timeout = DEFAULT_TIMEOUT_S,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Do again what a failed or canceled action should have done."""
+    retried = Utils.fetch_remote_action(identifier).retry()
+    accepted = Accepted(action_uri=retried.resource_uri, client=retried.client)
+    started = Started(label=f"{retried.operation} once more", accepted=accepted)
+    report([started], wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
+from itertools import islice
 from typing import Annotated, Any
 
 import typer
 
+from tutum.cli.dates import age
 from tutum.cli.options import DEFAULT_TIMEOUT_S, AsJson, OneService, Quiet, Services, Timeout, Wait
 from tutum.cli.output import hint, print_json, printable
 from tutum.cli.progress import Started, report
@@ -120,6 +122,42 @@ def call_handler(
     found = find_handler(webhook.list(), handler)
     started = Started(label=f"{found.operation} of {owner.name}", accepted=webhook.call(found.uuid, amount))
     report([started], wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
+
+
+@app.command("deliveries")
+def list_deliveries(
+    service: OneService,
+    handler: HandlerName,
+    last: Annotated[int, typer.Option("--last", min=1, metavar="N", help="How many, the newest first.")] = 25,
+    as_json: AsJson = False,
+) -> None:
+    """List the calls that a webhook handler received."""
+    webhook = WebhookHandler.fetch(Utils.fetch_remote_service(service))
+    found = find_handler(webhook.list(), handler)
+    deliveries = list(islice(webhook.deliveries(found.uuid), last))
+    if as_json:
+        print_json(deliveries)
+        return
+    columns = [
+        Column(heading="RECEIVED"),
+        Column(heading="FROM"),
+        Column(heading="USER AGENT", least=8),
+        Column(heading="BYTES"),
+        Column(heading="OUTCOME"),
+        Column(heading="ACTION", short=8),
+    ]
+    rows = [
+        [
+            age(one["received_datetime"]),
+            one["ip"],
+            one["user_agent"],
+            str(one["body_size"]),
+            one["outcome"],
+            one["action"].strip("/").rpartition("/")[2],
+        ]
+        for one in deliveries
+    ]
+    print_table(columns, rows)
 
 
 def _fields(service: Service, handler: Handler) -> dict[str, Any]:

@@ -1,0 +1,82 @@
+"""Actions over HTTP and by the command line: their log, cancel, retry, and what a handler received."""
+
+import subprocess
+
+from tests.support.server import LiveServer
+from tests.support.waiting import wait_until
+
+STUBBORN = "trap 'sleep 4; exit 0' TERM; while :; do sleep 0.2; done"
+
+
+def cli(server: LiveServer, *arguments: str, code: int = 0) -> str:
+    done = subprocess.run(
+        ["tutum", *arguments], env=server.client_environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == code, (done.stdout, done.stderr)
+    return done.stdout + done.stderr
+
+
+def call(server: LiveServer, service: str, handler: str) -> str:
+    answer = server.request(
+        "POST", f"/api/v1/service/{service}/webhook/handler/{handler}/call/", {"x": 1}, authorization=None
+    )
+    assert answer.status == 202
+    return str(answer.json["action"])
+
+
+def test_the_log_of_a_run_is_told_step_by_step(live_server: LiveServer) -> None:
+    service = live_server.run_service("logged")
+    action = call(live_server, service, live_server.add_handler(service))
+    uuid = action.strip("/").rpartition("/")[2]
+    followed = cli(live_server, "action", "logs", "-f", uuid)
+    assert live_server.request("GET", action).json["state"] == "Success"
+    assert "started logged-" in followed
+    lines = live_server.request("GET", f"{action}logs/").json["lines"]
+    assert followed.count("\n") == len(lines)
+    assert live_server.request("GET", f"{action}logs/?after={lines[-1]['number']}").json["lines"] == []
+    assert live_server.request("GET", f"{action}logs/?before=1").status == 400
+
+
+def test_a_pending_action_is_canceled_and_a_canceled_one_can_be_retried(live_server: LiveServer) -> None:
+    service = live_server.run_service("canceled", STUBBORN)
+    handler = live_server.add_handler(service)
+    running = call(live_server, service, handler)
+    wait_until(lambda: live_server.request("GET", running).json["state"] == "In progress", "the first runs")
+    waiting = call(live_server, service, handler)
+    assert live_server.request("GET", waiting).json["can_be_canceled"]
+    answer = live_server.request("POST", f"{waiting}cancel/")
+    assert (answer.status, answer.json["state"], answer.json["can_be_retried"]) == (202, "Canceled", True)
+    assert live_server.request("POST", f"{waiting}cancel/").status == 409
+    retried = live_server.request("POST", f"{waiting}retry/")
+    assert retried.status == 202
+    assert retried.headers["x-tutum-action-uri"] == retried.json["resource_uri"] != waiting
+    assert live_server.wait_for_action(retried.json["resource_uri"])["state"] == "Success"
+    assert live_server.request("POST", f"{running}retry/").status == 409
+
+
+def test_a_running_redeploy_is_canceled_with_the_service_left_whole(live_server: LiveServer) -> None:
+    service = live_server.run_service("whole", "sleep 600", containers=2)
+    before = live_server.service(service)["containers"]
+    live_server.request("PATCH", f"/api/v1/service/{service}/", {"run_command": "sleep 601"})
+    action = call(live_server, service, live_server.add_handler(service))
+    cli(live_server, "action", "cancel", action.strip("/").rpartition("/")[2])
+    ended = live_server.wait_for_action(action)
+    if ended["state"] == "Canceled":
+        assert live_server.service(service)["containers"] == before
+    else:  # it was done before the worker heard of it
+        assert ended["state"] == "Success"
+    live_server.wait_for_service(service, state="Running", running_num_containers=2)
+
+
+def test_a_handler_tells_what_it_received(live_server: LiveServer) -> None:
+    service = live_server.run_service("received")
+    handler = live_server.add_handler(service)
+    action = call(live_server, service, handler)
+    path = f"/api/v1/service/{service}/webhook/handler/{handler}/delivery/"
+    page = live_server.request("GET", path).json
+    assert page["meta"]["total_count"] == 1
+    [delivery] = page["objects"]
+    assert (delivery["action"], delivery["ip"], delivery["body_size"]) == (action, "127.0.0.1", len('{"x": 1}'))
+    assert delivery["outcome"] == "queued"
+    assert "queued" in cli(live_server, "webhook-handler", "deliveries", "received", handler)
+    live_server.wait_for_action(action)
