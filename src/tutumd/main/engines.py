@@ -41,7 +41,7 @@ def parse_specs(texts: Sequence[str]) -> tuple[Spec, ...]:
     return tuple(specs.values())
 
 
-def build(settings: Settings, *, own_container: str | None, stack: ExitStack) -> dict[str, Engine]:
+def build(settings: Settings, stack: ExitStack) -> dict[str, Engine]:
     """Build the engine instances by name. None of them is connected to yet; the stack closes them.
 
     Raises:
@@ -53,6 +53,7 @@ def build(settings: Settings, *, own_container: str | None, stack: ExitStack) ->
         specs += [spec for spec in _found(settings) if spec.name not in {known.name for known in specs}]
     if settings.demo and not any(spec.kind == "local" for spec in specs):
         specs.append(Spec(name="local", kind="local"))
+    own_container = own_container_id()
     instances: dict[str, Engine] = {}
     for spec in specs:
         if spec.kind == "local":

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import timedelta
 from ipaddress import ip_network
@@ -14,16 +14,23 @@ import structlog
 from tutumd import logs
 from tutumd.main import demo, engines, http, storage
 from tutumd.main.storage import Storage, now
+from tutumd.ports import Engine
 from tutumd.settings import Settings, read_settings
 from tutumd.store.intake import SqlIntake
 from tutumd.web.state import Edge
 from tutumd.worker.loop import Limits, Worker
 
+BuildEngines = Callable[[Settings, ExitStack], Mapping[str, Engine]]
+"""Makes the engine instances by name; what has to be closed goes on the stack."""
+
 _log = structlog.get_logger(__name__)
 
 
-def serve(options: Mapping[str, Any]) -> None:
+def serve(options: Mapping[str, Any], build_engines: BuildEngines = engines.build) -> None:
     """Serve the API and perform its actions until SIGTERM or SIGINT.
+
+    Args:
+        build_engines: Another source of engines than the setting `engine`, for tests.
 
     Raises:
         SettingsError: Something in the settings keeps it from starting; says what.
@@ -34,7 +41,7 @@ def serve(options: Mapping[str, Any]) -> None:
         listener = stack.enter_context(http.listen(settings))
         address = http.address(settings, listener)
         storage.ensure_admin(opened.store, settings)
-        worker = _start_worker(settings, opened, stack)
+        worker = _start_worker(settings, opened, build_engines(settings, stack))
         server = _web(settings, opened, listener, address, stack)
         if settings.demo:
             arguments = (opened.store, settings.data_dir, address, settings.max_containers)
@@ -54,15 +61,15 @@ def web(options: Mapping[str, Any]) -> None:
         http.run(_web(settings, opened, listener, http.address(settings, listener), stack), listener)
 
 
-def work(options: Mapping[str, Any]) -> None:
-    """Perform actions until a signal."""
+def work(options: Mapping[str, Any], build_engines: BuildEngines = engines.build) -> None:
+    """Perform actions until a signal. `build_engines` is as for `serve`."""
     settings = _begin(options)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     with ExitStack() as stack:
         opened = stack.enter_context(storage.open_storage(settings, alone=False))
-        worker = _start_worker(settings, opened, stack)
+        worker = _start_worker(settings, opened, build_engines(settings, stack))
         _log.info("worker is ready")
         ended.wait()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -79,8 +86,7 @@ def _begin(options: Mapping[str, Any]) -> Settings:
     return settings
 
 
-def _start_worker(settings: Settings, opened: Storage, stack: ExitStack) -> Worker:
-    instances = engines.build(settings, own_container=engines.own_container_id(), stack=stack)
+def _start_worker(settings: Settings, opened: Storage, instances: Mapping[str, Engine]) -> Worker:
     limits = Limits(max_containers=settings.max_containers, keep=timedelta(days=settings.keep_days))
     worker = Worker(opened.queue, instances, limits, now)
     worker.start()

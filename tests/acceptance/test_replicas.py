@@ -1,0 +1,219 @@
+"""Two web replicas and two workers on PostgreSQL behind nginx: one of each may die or be restarted at any time."""
+
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import guards
+from tests.support.docker_bed import ANONYMOUS, DockerBed
+from tests.support.postgres_bed import PostgresBed
+from tests.support.server import APIKEY, BIN, USER
+from tests.support.waiting import wait_until
+
+IMAGE = f"{ANONYMOUS}/app"
+NGINX_CONFIG = Path(__file__).parents[2] / "deploy" / "nginx.conf"
+
+
+@dataclass
+class Cluster:
+    """The processes by name, and nginx's port."""
+
+    folder: Path
+    environment: dict[str, str]
+    port: int
+    commands: dict[str, list[str]]
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, name: str) -> None:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                self.commands[name],
+                env=self.environment,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def end(self, name: str, how: signal.Signals) -> None:
+        process = self.processes.pop(name)
+        process.send_signal(how)
+        process.wait(60)
+
+    def request(self, method: str, path: str, body: object = None) -> tuple[int, dict[str, str], Any]:
+        return request(self.port, method, path, body)
+
+
+def request(port: int, method: str, path: str, body: object = None) -> tuple[int, dict[str, str], Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    headers = {"Authorization": f"ApiKey {USER}:{APIKEY}"}
+    try:
+        connection.request(method, path, json.dumps(body) if body is not None else None, headers)
+        answer = connection.getresponse()
+        content = answer.read()
+        return answer.status, {k.lower(): v for k, v in answer.getheaders()}, json.loads(content) if content else None
+    finally:
+        connection.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def cluster(clean_bed: DockerBed, postgres_bed: PostgresBed, tmp_path: Path) -> Iterator[Cluster]:
+    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if nginx is None:
+        guards.lacking("this test needs nginx: apt-get install --no-install-recommends nginx-light")
+    assert nginx is not None
+    port, *webs = free_port(), free_port(), free_port()
+    config = NGINX_CONFIG.read_text()
+    for old, new in (("8000", port), ("8001", webs[0]), ("8002", webs[1])):
+        config = re.sub(rf"\b{old}\b", str(new), config)
+    head = f"pid {tmp_path}/nginx.pid; error_log {tmp_path}/nginx-error.log; events {{}}\n"
+    folders = "".join(
+        f"{kind}_temp_path {tmp_path}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (tmp_path / "nginx.conf").write_text(f"{head}http {{ access_log off; {folders}\n{config}}}\n")
+    environment = {k: v for k, v in clean_bed.environment.items() if not k.startswith("TUTUM")} | {
+        "TUTUMD_DATABASE": postgres_bed.new_database(),
+        "TUTUMD_ADMIN_USER": USER,
+        "TUTUMD_ADMIN_APIKEY": APIKEY,
+        "TUTUMD_TRUSTED_PROXIES": "127.0.0.1",
+    }
+    tutumd = str(BIN / "tutumd")
+    commands = {
+        "nginx": [nginx, "-c", str(tmp_path / "nginx.conf"), "-g", "daemon off; user root;"],
+        **{f"web{n}": [tutumd, "web", "--port", str(web)] for n, web in enumerate(webs, 1)},
+        **{f"worker{n}": [tutumd, "worker", "--engine", "docker"] for n in (1, 2)},
+    }
+    running = Cluster(folder=tmp_path, environment=environment, port=port, commands=commands)
+    try:
+        for name in commands:
+            running.start(name)
+        for web in webs:
+            wait_until(lambda web=web: answers(web), "the replica is ready", timeout_s=30)  # type: ignore[misc] # early binding
+        wait_until(lambda: running.request("GET", "/readyz")[2]["status"] == "ready", "a worker works", timeout_s=30)
+        yield running
+    finally:
+        for name in list(running.processes):
+            running.end(name, signal.SIGTERM)
+
+
+def answers(port: int) -> bool:
+    try:
+        return request(port, "GET", "/readyz")[0] == 200
+    except OSError:
+        return False
+
+
+def make_handler(cluster: Cluster, name: str, operation: str) -> tuple[str, str]:
+    found = wait_until(
+        lambda: cluster.request("GET", f"/api/v1/service/?name={name}&state=Running")[2]["objects"],
+        "the service shows",
+        timeout_s=20,
+    )
+    uri = found[0]["resource_uri"]
+    status, _, handler = cluster.request("POST", f"{uri}webhook/handler/", {"operation": operation})
+    assert status == 201
+    return uri, handler["url"]
+
+
+class Caller(threading.Thread):
+    """Calls one URL after the other until it is told to stop, and keeps what was answered."""
+
+    def __init__(self, cluster: Cluster, url: str) -> None:
+        super().__init__()
+        self.answers: list[tuple[int, dict[str, str], Any]] = []
+        self._cluster = cluster
+        self._url = url
+        self._stop_calling = threading.Event()
+
+    def run(self) -> None:
+        while not self._stop_calling.wait(0.005):
+            self.answers.append(self._cluster.request("POST", self._url))
+
+    def stop(self) -> None:
+        self._stop_calling.set()
+        self.join(40)
+
+    @property
+    def statuses(self) -> set[int]:
+        return {status for status, _, _ in self.answers}
+
+
+def test_a_rolling_restart_drops_no_call(cluster: Cluster, clean_bed: DockerBed) -> None:
+    clean_bed.push("app", "v1")
+    clean_bed.docker("run", "-d", "--name", "api", IMAGE)
+    _, url = make_handler(cluster, "api", "REDEPLOY")
+    callers = [Caller(cluster, url) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    for name in ("web1", "web2"):
+        cluster.end(name, signal.SIGTERM)
+        cluster.start(name)
+        port = int(cluster.commands[name][-1])
+        wait_until(lambda port=port: answers(port), "the replica is back", timeout_s=30)  # type: ignore[misc] # early binding
+    for caller in callers:
+        caller.stop()
+    assert {status for caller in callers for status in caller.statuses} == {202}
+    actions = {body["action"] for caller in callers for _, _, body in caller.answers}
+    for action in actions:
+        wait_until(lambda a=action: cluster.request("GET", a)[2]["end_date"], f"{action} ends", timeout_s=90)  # type: ignore[misc] # early binding
+        assert cluster.request("GET", action)[2]["state"] == "Success"
+
+
+def test_one_of_each_may_be_killed_and_calls_are_taken_over(cluster: Cluster, clean_bed: DockerBed) -> None:
+    clean_bed.push("app", "v1")
+    clean_bed.docker("run", "-d", "--name", "api", "--label", "tutum.service=api", IMAGE)
+    uri, url = make_handler(cluster, "api", "REDEPLOY")
+    caller = Caller(cluster, url)
+    caller.start()
+    wait_until(lambda: cluster.request("GET", uri)[2]["state"] == "Redeploying", "a run began", timeout_s=20)
+    busy = next(n for n in ("worker1", "worker2") if "action began" in (cluster.folder / f"{n}.log").read_text())
+    cluster.end(busy, signal.SIGKILL)
+    killed = time.monotonic()
+    cluster.end("web1", signal.SIGKILL)
+    first = cluster.request("GET", "/api/v1/action/?state=In progress".replace(" ", "%20"))[2]["objects"]
+    caller.stop()
+    assert caller.statuses <= {202, 503}
+    assert all("retry-after" in headers for status, headers, _ in caller.answers if status == 503)
+    other = "worker2" if busy == "worker1" else "worker1"
+    wait_until(
+        lambda: first[0]["uuid"] in (cluster.folder / f"{other}.log").read_text(), "it is taken over", timeout_s=20
+    )
+    assert time.monotonic() - killed < 15
+    accepted = {body["action"] for status, _, body in caller.answers if status == 202}
+    for action in accepted | {one["resource_uri"] for one in first}:
+        wait_until(lambda a=action: cluster.request("GET", a)[2]["end_date"], f"{action} ends", timeout_s=90)  # type: ignore[misc] # early binding
+        assert cluster.request("GET", action)[2]["state"] == "Success"
+    assert clean_bed.docker("ps", "-a", "--format", "{{.Names}} {{.State}}").split() == ["api", "running"]
+
+
+def test_the_client_is_known_behind_the_proxy(cluster: Cluster, clean_bed: DockerBed) -> None:
+    clean_bed.push("app", "v1")
+    clean_bed.docker("run", "-d", "--name", "api", IMAGE)
+    _, url = make_handler(cluster, "api", "REDEPLOY")
+    connection = http.client.HTTPConnection("127.0.0.1", cluster.port, timeout=30)
+    connection.request("POST", url, headers={"X-Forwarded-For": "203.0.113.9"})
+    action = json.loads(connection.getresponse().read())["action"]
+    connection.close()
+    # nginx is trusted, and says that it has the call from 127.0.0.1, which is trusted too: so the one before counts.
+    assert cluster.request("GET", action)[2]["ip"] == "203.0.113.9"
+    wait_until(lambda: cluster.request("GET", action)[2]["end_date"], "it ends", timeout_s=60)

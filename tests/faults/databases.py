@@ -1,0 +1,84 @@
+"""The databases under test, and what can happen to them."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from tests.support.postgres_bed import PostgresBed
+
+DISK_MB = 24
+
+
+class SqliteDisk:
+    """A SQLite database on a small disk of its own, where there is the right to mount one."""
+
+    kind = "sqlite"
+
+    def __init__(self, folder: Path) -> None:
+        self.data = folder / "data"
+        self.data.mkdir()
+        self.is_small = os.geteuid() == 0 and self._mount()
+        self.url = f"sqlite:///{self.data / 'tutumd.db'}"
+
+    def fill(self) -> None:
+        """Leave no byte free."""
+        assert self.is_small
+        with (self.data / "filler").open("ab", buffering=0) as file:
+            size = 65536
+            while size:
+                try:
+                    file.write(b"\0" * size)
+                except OSError:
+                    size //= 2
+
+    def free(self) -> None:
+        """Remove what filled it."""
+        (self.data / "filler").unlink(missing_ok=True)
+
+    def close(self) -> None:
+        if self.is_small:
+            subprocess.run(["umount", str(self.data)], check=True, timeout=30)
+
+    def _mount(self) -> bool:
+        command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m,mode=0700", "tutumd-faults", str(self.data)]
+        return subprocess.run(command, check=False, timeout=30, capture_output=True).returncode == 0
+
+
+class PostgresServer:
+    """A database on a private PostgreSQL server."""
+
+    kind = "postgresql"
+
+    def __init__(self, folder: Path) -> None:
+        self.data = folder / "data"
+        self._bed = PostgresBed()
+        self._bed.start()
+        self.url = self._bed.new_database()
+        self._name = self.url.partition("@/")[2].partition("?")[0]
+
+    def restart(self, *, crash: bool, down_s: float) -> None:
+        """Stop the server, as an upgrade does or as a crash does, and start it again."""
+        self._bed.stop_server(signal.SIGQUIT if crash else signal.SIGINT)
+        time.sleep(down_s)
+        self._bed.start_server()
+
+    def drop_connections(self) -> None:
+        """End all connections to the database."""
+        self._bed.query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            f"WHERE datname = '{self._name}' AND pid <> pg_backend_pid()"
+        )
+
+    def close(self) -> None:
+        self._bed.stop()
+
+
+Database = SqliteDisk | PostgresServer
+
+
+def remove(folder: Path) -> None:
+    """Remove a bed's folder."""
+    shutil.rmtree(folder, ignore_errors=True)
