@@ -12,6 +12,7 @@ from tests.support.images import Image
 from tests.support.runs import FakeRun, Killed
 from tests.support.waiting import wait_until
 from tutumd.engines.swarm import SwarmEngine
+from tutumd.errors import EngineUnavailableError
 from tutumd.model import Outcome
 
 LABEL = "tutum.stopped.replicas"
@@ -113,6 +114,21 @@ def test_an_automatic_rollback_that_nobody_watched_is_a_failure(bed: DockerBed) 
     assert swarm.spec(bed, "web") == before
 
 
+def test_a_redeploy_whose_engine_is_killed_goes_on_when_it_is_back(bed: DockerBed) -> None:
+    before = swarm.spec(bed, "web")
+    digest = bed.push("app", "v2")
+    run = _RunThatKillsTheEngine(bed)
+    with swarm.opened(bed) as engine:
+        with pytest.raises(EngineUnavailableError):
+            redeploy(engine, run)
+        bed.start_engine()
+        outcome = redeploy(engine, run.again())
+    assert outcome.success, outcome
+    assert outcome.image_after == digest
+    assert swarm.running(bed, "web") == ["v2"]
+    assert {**swarm.spec(bed, "web"), "TaskTemplate": before["TaskTemplate"]} == before
+
+
 def test_a_change_of_the_number_that_is_killed_goes_on(bed: DockerBed) -> None:
     row = swarm.service("web")
 
@@ -135,3 +151,15 @@ def test_a_change_of_the_number_that_is_killed_goes_on(bed: DockerBed) -> None:
             break
         assert all(killed), step
     assert step == 4  # saved, ordered, saved
+
+
+class _RunThatKillsTheEngine(FakeRun):
+    """Kills the engine when the update has been ordered."""
+
+    def __init__(self, bed: DockerBed) -> None:
+        super().__init__()
+        self._bed = bed
+
+    def sleep(self, seconds: float) -> None:
+        self._bed.kill_engine()
+        super().sleep(seconds)
