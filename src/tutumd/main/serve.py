@@ -27,6 +27,7 @@ from tutumd.store.queue import SqlQueue
 from tutumd.store.signal import Signal
 from tutumd.store.store import SqlStore
 from tutumd.web.app import create_app
+from tutumd.web.protocol import BoundedProtocol
 from tutumd.web.state import Edge
 from tutumd.worker.loop import Limits, Worker
 
@@ -99,6 +100,8 @@ class _Server(uvicorn.Server):
 def _server(app: Any, listener: socket.socket, address: str, names: tuple[str, ...]) -> _Server:
     config = uvicorn.Config(
         app,
+        http=BoundedProtocol,
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
