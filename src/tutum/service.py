@@ -94,7 +94,11 @@ class Service(Resource):
         """
         if target_num_containers is not None:
             changes = {"target_num_containers": target_num_containers}
-            self._take(self.client.send("PATCH", self.endpoint, self._saved_uuid(), body=changes).body)
+            answer = self.client.send("PATCH", self.endpoint, self._saved_uuid(), body=changes)
+            self._take(answer.body)
+            if answer.action_uri:
+                # The change has begun the action already; asking for another would hide how this one ends.
+                return accepted(answer, self.client)
         return self._perform("scale")
 
     def delete(self) -> Accepted:

@@ -10,7 +10,7 @@ from tests.support.docker_bed import DockerBed
 from tutumd.engines.docker import DockerEngine
 from tutumd.model import Service, ServiceSnapshot, ServiceState
 
-STABLE_S = 0.5
+STABLE_S = 0.4
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The contract of an engine, on real processes of this machine."""
 
 import os
+import signal
 import stat
 import threading
 from collections.abc import Iterator
@@ -303,6 +304,18 @@ def test_a_process_has_time_to_end_by_itself(host: LocalHost, tmp_path: Path) ->
     engine.start(host.service(command, target=1), host.run())
     wait_until(lambda: "ready" in engine.logs(host.service(), 5), "the trap")
     engine.stop(host.service(), host.run())
+    assert note.read_text() == "in peace\n"
+
+
+def test_a_process_that_was_stopped_by_a_signal_has_its_time_too(host: LocalHost, tmp_path: Path) -> None:
+    engine = host.engine()
+    note = tmp_path / "note"
+    command = f"trap 'echo in peace >> {note}; exit' TERM; echo ready; while :; do sleep 0.05; done"
+    engine.start(host.service(command, target=1), host.run())
+    wait_until(lambda: "ready" in engine.logs(host.service(), 5), "the trap")
+    (leader,) = [pid for pid in host.pids() if os.getsid(pid) == pid]
+    os.kill(leader, signal.SIGSTOP)
+    assert engine.stop(host.service(), host.run()).success
     assert note.read_text() == "in peace\n"
 
 

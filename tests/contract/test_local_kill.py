@@ -136,6 +136,24 @@ def test_a_failing_redeploy_killed_at_any_step_still_fails_with_its_reason(host:
         assert host.pids() == before, f"step {step}"
 
 
+def test_a_failure_that_was_noted_is_what_the_action_ends_with(host: LocalHost, tmp_path: Path) -> None:
+    begin_with_two(host)
+    flag = tmp_path / "flag"
+    service = host.service(f"test -e {flag} || exit 4; {SLEEP}")
+    run = host.run()
+    for step in range(1, 1000):
+        earlier, run = run, host.run(kill_at=step)
+        with pytest.raises(Killed):
+            host.engine().redeploy(service, run)
+        if "failure" in earlier.journal:  # one step after it was noted, the new set is given up
+            break
+    flag.touch()  # it would run now, but the action has failed
+    before = host.pids()
+    outcome = host.engine().redeploy(service, run.again())
+    assert (outcome.success, "exit code 4" in outcome.reason) == (False, True)
+    assert host.pids() == before
+
+
 @pytest.mark.parametrize("step", [2, 3, 4, 6])
 def test_another_action_clears_away_what_a_killed_one_left(host: LocalHost, step: int) -> None:
     begin_with_two(host)

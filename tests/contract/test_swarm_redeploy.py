@@ -61,7 +61,7 @@ def test_redeploy_of_the_same_image_makes_new_containers(engine: SwarmEngine, cl
 
 def test_a_broken_image_is_rolled_back_and_the_user_told_why(engine: SwarmEngine, clean_bed: DockerBed) -> None:
     good = clean_bed.push("app", "v2")
-    swarm.create(clean_bed, "web", APP, *SETTINGS[:4])
+    swarm.create(clean_bed, "web", APP, *SETTINGS[:4], "--rollback-monitor", "1s")
     before = swarm.spec(clean_bed, "web")
     clean_bed.push("app", "v3-broken")
     outcome = engine.redeploy(swarm.service("web"), FakeRun())
@@ -77,7 +77,7 @@ def test_a_broken_image_is_rolled_back_and_the_user_told_why(engine: SwarmEngine
 
 def test_an_image_that_is_never_healthy_replaces_nothing(engine: SwarmEngine, clean_bed: DockerBed) -> None:
     clean_bed.push("app", "v1")
-    swarm.create(clean_bed, "web", APP)
+    swarm.create(clean_bed, "web", APP, "--rollback-monitor", "1s")
     before, snapshot = swarm.spec(clean_bed, "web"), swarm.snapshot(engine, "web")
     clean_bed.push("app", "unhealthy")
     outcome = engine.redeploy(swarm.service("web"), FakeRun())

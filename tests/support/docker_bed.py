@@ -33,20 +33,20 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from tests.support import leftovers
-from tests.support.images import BUSYBOX, VERSIONS, Image, archive
+from tests.support import leftovers, namespace
+from tests.support.images import VERSIONS, Image, archive
 from tests.support.machine import missing_packages
+from tests.support.registry import ANONYMOUS, PASSWORD, PRIVATE, USER, Registry
 from tests.support.waiting import wait_until
 
-ANONYMOUS = "127.0.0.1:5000"
-PRIVATE = "127.0.0.1:5001"
-USER = "tester"
-PASSWORD = "tutumd-test"
-# bcrypt of PASSWORD at its lowest cost, the only form that docker-registry reads.
-_HTPASSWD = f"{USER}:$2b$04$vRYHhoR3Na27z8IkKCJCEu2WVbbHFL8C6.DPFOKAAzE83rUjE11Te\n"
+__all__ = ["ANONYMOUS", "PASSWORD", "PRIVATE", "USER", "DockerBed", "missing_parts"]
+
+# An HTTP GET of its first argument; busybox's own wget crashes outside of a container on Debian 12.
+_FETCH = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=5).read().decode().strip())"
 
 
 def missing_parts() -> str:
@@ -68,7 +68,7 @@ class DockerBed:
         self.url = f"unix://{self.folder}/docker.sock"
         self.docker_config = self.folder / "config"
         self._engine: subprocess.Popen[bytes] | None = None
-        self._registries: dict[str, subprocess.Popen[bytes]] = {}
+        self._registries = {each: Registry(each, self.name, self.folder) for each in (ANONYMOUS, PRIVATE)}
 
     @property
     def environment(self) -> dict[str, str]:
@@ -82,10 +82,9 @@ class DockerBed:
         try:
             self.docker_config.mkdir(parents=True)
             leftovers.write_owner(self.name)
-            _check(["ip", "netns", "add", self.name])
-            _check(["ip", "-n", self.name, "link", "set", "lo", "up"])
-            for registry in (ANONYMOUS, PRIVATE):
-                self.start_registry(registry)
+            namespace.make(self.name)
+            for registry in self._registries.values():
+                registry.start()
             self.start_engine()
             self.docker("swarm", "init", "--advertise-addr", "127.0.0.1", "--task-history-limit", "5")
             self.load(VERSIONS)
@@ -105,8 +104,8 @@ class DockerBed:
             if containers:
                 self.run("rm", "-fv", *containers)
             self.stop_engine()
-        for registry in list(self._registries):
-            self.stop_registry(registry)
+        for registry in self._registries.values():
+            registry.stop()
         survivors = [f"process {pid} outlived the engine" for pid in leftovers.processes(self.name)]
         leftovers.remove(self.name)
         return survivors + leftovers.traces(self.name)
@@ -165,11 +164,11 @@ class DockerBed:
 
     def in_namespace(self, *command: str, timeout_s: float = 30) -> str:
         """Run a program in the bed's network namespace and return its stdout."""
-        return _check(["nsenter", f"--net={leftovers.NAMESPACES / self.name}", *command], timeout_s=timeout_s)
+        return namespace.run_in(self.name, command, timeout_s)
 
     def fetch(self, address: str) -> str:
         """Return the body of `http://ADDRESS/`, asked for from inside the namespace."""
-        return self.in_namespace(str(BUSYBOX), "wget", "-q", "-T", "5", "-O", "-", f"http://{address}/").strip()
+        return self.in_namespace(sys.executable, "-c", _FETCH, f"http://{address}/").strip()
 
     # Images
 
@@ -212,9 +211,8 @@ class DockerBed:
 
     def clean(self) -> None:
         """Remove every container, service, network, volume and image that a test made, and end its faults."""
-        for registry in (ANONYMOUS, PRIVATE):
-            if registry not in self._registries:
-                self.start_registry(registry)
+        for registry in self._registries.values():
+            registry.start()
         if self._engine is None:
             self.start_engine()
         for kind in ("service", "secret", "config"):
@@ -240,8 +238,8 @@ class DockerBed:
         """Start the engine and wait until it answers (after the first start: as a Swarm manager)."""
         again = (self.folder / "data" / "swarm" / "docker-state.json").exists()
         (self.folder / "daemon.json").write_text("{}")
-        self._engine = self._spawn(
-            "engine",
+        self._engine = namespace.spawn_in(
+            self.name,
             [
                 "dockerd",
                 f"--host={self.url}",
@@ -254,6 +252,7 @@ class DockerBed:
                 "--shutdown-timeout=5",
                 "--group=root",
             ],
+            self.folder / "engine.log",
         )
         wait_until(
             lambda: self._engine_answers(swarm=again), f"the engine answers; {self.folder}/engine.log", timeout_s=60
@@ -262,14 +261,20 @@ class DockerBed:
     def stop_engine(self) -> None:
         """Stop the engine as a service manager would; its containers end."""
         if self._engine is not None:
-            self._end(self._engine, signal.SIGTERM)
+            namespace.end(self._engine, signal.SIGTERM)
             self._engine = None
 
     def kill_engine(self) -> None:
         """Kill the engine with SIGKILL; its containers run on."""
         if self._engine is not None:
-            self._end(self._engine, signal.SIGKILL)
+            namespace.end(self._engine, signal.SIGKILL)
             self._engine = None
+            # Its containerd dies with it, but not in every release. Engine 20.10 goes by the pid file alone, and waits
+            # for a process that is dead, or a zombie where nothing reaps orphans.
+            for pid in leftovers.processes(self.name, program="containerd"):
+                os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: not leftovers.processes(self.name, program="containerd"), "containerd ends")
+            (self.folder / "exec" / "containerd" / "containerd.pid").unlink(missing_ok=True)
 
     def restart_engine(self) -> None:
         """Stop and start the engine; containers come back as their restart policy says."""
@@ -278,30 +283,11 @@ class DockerBed:
 
     def start_registry(self, registry: str = ANONYMOUS) -> None:
         """Start the registry; what was pushed to it before is still there."""
-        folder = self.folder / f"registry-{registry.rpartition(':')[2]}"
-        folder.mkdir(exist_ok=True)
-        (folder / "htpasswd").write_text(_HTPASSWD)
-        settings: dict[str, object] = {
-            "version": 0.1,
-            "log": {"level": "warn"},
-            "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
-            "http": {"addr": registry},
-        }
-        if registry == PRIVATE:
-            settings["auth"] = {"htpasswd": {"realm": "test", "path": str(folder / "htpasswd")}}
-        # JSON is YAML.
-        (folder / "config.yml").write_text(json.dumps(settings))
-        serve = ["docker-registry", "serve", str(folder / "config.yml")]
-        self._registries[registry] = self._spawn(folder.name, serve)
-        wait_until(
-            lambda: self._listens(registry), f"the registry listens on {registry}; {self.folder}/{folder.name}.log"
-        )
+        self._registries[registry].start()
 
     def stop_registry(self, registry: str = ANONYMOUS) -> None:
         """Stop the registry: connections to it are refused from now on."""
-        process = self._registries.pop(registry, None)
-        if process is not None:
-            self._end(process, signal.SIGKILL)
+        self._registries[registry].stop()
 
     # Inside
 
@@ -316,17 +302,6 @@ class DockerBed:
             self.run(kind, "rm", *force, *names)
         return not names
 
-    def _spawn(self, log: str, command: Sequence[str]) -> "subprocess.Popen[bytes]":
-        # A session of its own: Ctrl-C in a terminal is for pytest, which then stops the bed in order.
-        with (self.folder / f"{log}.log").open("ab") as out:
-            return subprocess.Popen(
-                ["nsenter", f"--net={leftovers.NAMESPACES / self.name}", *command],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
     def _engine_answers(self, swarm: bool) -> bool:
         assert self._engine is not None
         if self._engine.poll() is not None:
@@ -338,23 +313,3 @@ class DockerBed:
         return bool(version) and (
             not swarm or (swarm_state == "active true" and self.run("node", "ls").returncode == 0)
         )
-
-    def _listens(self, address: str) -> bool:
-        host, _, port = address.rpartition(":")
-        return f" {host}:{port} " in self.in_namespace("ss", "-Hltn")
-
-    @staticmethod
-    def _end(process: "subprocess.Popen[bytes]", how: signal.Signals) -> None:
-        process.send_signal(how)
-        try:
-            process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(timeout=10)
-
-
-def _check(command: Sequence[str], timeout_s: float = 30) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)} exited with {done.returncode}: {done.stderr.strip()}")
-    return done.stdout

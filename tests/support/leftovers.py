@@ -60,15 +60,15 @@ def remove(name: str) -> list[int]:
     return found
 
 
-def processes(name: str) -> list[int]:
-    """Return the live processes that belong to the bed."""
+def processes(name: str, program: str = "") -> list[int]:
+    """Return the live processes that belong to the bed; with `program`, those of that name only."""
     namespace = _inode(NAMESPACES / name)
     folder = os.fsencode(folder_of(name)) + b"/"
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid() and _is_of(entry, name, namespace, folder):
             found.append(int(entry.name))
-    return found
+    return [pid for pid in found if not program or Path(_command(pid).split(" ")[0]).name == program]
 
 
 def mounts(name: str) -> list[str]:

@@ -11,7 +11,7 @@ import typer
 
 from tutum.accepted import Accepted
 from tutum.action import Action
-from tutum.cli.output import print_json, print_resources, printable
+from tutum.cli.output import print_resources, printable
 from tutum.errors import ActionTimeoutError
 
 FAILED_EXIT_CODE = 1
@@ -43,15 +43,25 @@ def report(started: Sequence[Started], *, wait: bool, timeout_s: float, quiet: b
             for one in started:
                 print(one.accepted.action_uuid if quiet else f"{one.label} accepted, action {one.accepted.action_uuid}")
         return
-    actions = [_follow(one, timeout_s=timeout_s, quiet=quiet, as_json=as_json) for one in started]
+    actions = [follow(one, timeout_s=timeout_s, announce=not (quiet or as_json)) for one in started]
     if as_json:
-        fields = [action.get_all_attributes() for action in actions]
-        print_json(fields if len(fields) != 1 else fields[0])
+        print_resources(actions, as_array=False)
+    elif quiet:
+        for action in actions:
+            print(action.uuid)
     if not all(action.succeeded for action in actions):
         raise typer.Exit(FAILED_EXIT_CODE)
 
 
-def _follow(started: Started, *, timeout_s: float, quiet: bool, as_json: bool) -> Action:
+def follow(started: Started, *, timeout_s: float, announce: bool) -> Action:
+    """Wait for the end of one operation, showing how it goes; why it failed is printed in any case.
+
+    Args:
+        announce: Print a good end too.
+
+    Raises:
+        typer.Exit: With 130, if the user did not want to wait.
+    """
     action = started.accepted.action
     clock = action.client.clock
     begin_s = clock.monotonic_s()
@@ -67,8 +77,8 @@ def _follow(started: Started, *, timeout_s: float, quiet: bool, as_json: bool) -
     text = verdict(action, started.label, elapsed_s=clock.monotonic_s() - begin_s)
     if not action.succeeded:
         print(text, file=sys.stderr)
-    elif not as_json:
-        print(action.uuid if quiet else text)
+    elif announce:
+        print(text)
     return action
 
 

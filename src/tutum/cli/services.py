@@ -11,7 +11,7 @@ from tutum.cli import operations
 from tutum.cli.dates import age
 from tutum.cli.options import DEFAULT_TIMEOUT_S, AsJson, Quiet, Services, Timeout, Wait
 from tutum.cli.output import print_resources, printable
-from tutum.cli.progress import Started, report
+from tutum.cli.progress import FAILED_EXIT_CODE, Started, follow
 from tutum.cli.tables import Column, print_table
 from tutum.identifiers import Utils
 from tutum.service import Service
@@ -109,6 +109,7 @@ def create_service(
     variables: Variables = None,
     working_dir: WorkingDirectory = None,
     autorestart: Restart = Autorestart.OFF,
+    quiet: Quiet = False,  # the UUID is all there is to print
     as_json: AsJson = False,
 ) -> None:
     """Create a service without starting it, and print its UUID."""
@@ -130,18 +131,22 @@ def run_service(
     autorestart: Restart = Autorestart.OFF,
     wait: Wait = False,
     timeout_s: Timeout = DEFAULT_TIMEOUT_S,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Create and start a service, and print its UUID."""
     service = _create(image, name, target, run_command, variables, working_dir, autorestart)
-    accepted = service.start()
-    if as_json:
-        print_resources([service], as_array=False)
-    else:
-        print(service.uuid)
+    started = Started(label=f"START of {service.name}", accepted=service.start())
+    if not as_json:
+        print(service.uuid, flush=True)
+    succeeded = True
     if wait:
-        started = Started(label=f"START of {service.name}", accepted=accepted)
-        report([started], wait=True, timeout_s=timeout_s, quiet=False, as_json=False)
+        succeeded = follow(started, timeout_s=timeout_s, announce=not (quiet or as_json)).succeeded
+    if as_json:
+        service.refresh()
+        print_resources([service], as_array=False)
+    if not succeeded:
+        raise typer.Exit(FAILED_EXIT_CODE)
 
 
 def _create(

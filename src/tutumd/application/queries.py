@@ -71,7 +71,7 @@ def _date(name: str, text: str) -> str:
     for parse in (datetime.fromisoformat, parsedate_to_datetime):
         try:
             parsed = parse(text)
-        except ValueError:
+        except (ValueError, OverflowError):  # OverflowError: a year of many digits
             continue
         return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).isoformat()
     raise InvalidInputError(f"{name} must be a date such as 2015-10-13T11:01:43Z, got {text[:50]!r}")

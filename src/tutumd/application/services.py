@@ -10,6 +10,7 @@ from tutumd.model import Action, Autorestart, Definition, Origin, Service, Servi
 from tutumd.ports import Store
 
 ANSWER_TIMEOUT_S = 10.0
+MAX_IMAGE_LENGTH = 1024
 _POLL_S = 0.03
 
 
@@ -49,13 +50,11 @@ def create(store: Store, viewer: User, wishes: Wishes, *, max_containers: int) -
     """
     _require_admin(viewer)
     engine = _creating_engine(store, wishes.engine)
-    image = wishes.image or ""
+    image = _check_image(wishes.image or "")
     name = check_name(wishes.name or _name_from_image(image))
-    if not name:
+    if not name or name.isspace():
         raise InvalidInputError("name must be given")
     definition = _changed(Definition(command=""), wishes)
-    if not definition.command.strip():
-        raise InvalidInputError("run_command must be given: a service of the local engine is a command")
     target = _check_target(1 if wishes.target is None else wishes.target, max_containers)
     return store.create_service(
         engine=engine, name=name, image=image, owner=viewer.name, definition=definition, target=target
@@ -87,7 +86,7 @@ def change(
         store.update_service(
             uuid,
             definition=_changed(service.definition, wishes),
-            image=service.image_name if wishes.image is None else wishes.image,
+            image=service.image_name if wishes.image is None else _check_image(wishes.image),
             target=service.target,
         )
     action = None
@@ -173,6 +172,8 @@ def _changed(definition: Definition, wishes: Wishes) -> Definition:
         definition = replace(definition, working_dir=_check_text("working_dir", wishes.working_dir, 4096))
     if wishes.autorestart is not None:
         definition = replace(definition, autorestart=_parse_autorestart(wishes.autorestart))
+    if not definition.command.strip():
+        raise InvalidInputError("run_command must be given: a service of the local engine is a command")
     return definition
 
 
@@ -191,6 +192,10 @@ def _check_key(key: str) -> str:
     return _check_text("the key of an environment variable", key, 1024)
 
 
+def _check_image(image: str) -> str:
+    return _check_text("image", image, MAX_IMAGE_LENGTH)
+
+
 def _check_text(name: str, text: str, longest: int) -> str:
     if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
         raise InvalidInputError(f"{name} must not contain NUL or half characters")
@@ -201,7 +206,7 @@ def _check_text(name: str, text: str, longest: int) -> str:
 
 def _check_target(target: int, max_containers: int) -> int:
     if not 0 <= target <= max_containers:
-        raise InvalidInputError(f"target_num_containers must be 0 to {max_containers}, got {target}")
+        raise InvalidInputError(f"target_num_containers must be 0 to {max_containers}, got {str(target)[:30]}")
     return target
 
 

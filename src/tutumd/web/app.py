@@ -40,11 +40,11 @@ def create_app(edge: Edge, version: str) -> ASGIApp:
     for module in (handlers, services, actions, reads, docs):
         app.include_router(module.router)
     _document(app)
-    return _Front(app, CallEndpoint(edge))
+    return errors.LastResort(_Front(app, CallEndpoint(edge)))
 
 
 class _Front:
-    """What every request meets first. `//` counts as `/`, and a missing slash at the end is added."""
+    """What every request meets first. `//` counts as `/`, and a slash at the end may be there or not."""
 
     def __init__(self, app: ASGIApp, call: CallEndpoint) -> None:
         self._app = app
@@ -54,8 +54,8 @@ class _Front:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        path = _SLASHES.sub("/", scope["path"])
-        if path.startswith(f"{PREFIX}/") and not path.endswith("/"):
+        path = _SLASHES.sub("/", scope["path"]).rstrip("/")
+        if not path or path.startswith(f"{PREFIX}/"):
             path += "/"
         scope["path"] = path
         matched = CALL_PATH.fullmatch(path)

@@ -1,5 +1,6 @@
 """Reading request bodies: never more than a limit, and JSON whatever the content type says."""
 
+import asyncio
 import json
 from typing import Annotated, Any, TypeVar
 
@@ -12,33 +13,49 @@ from tutumd.errors import InvalidInputError
 from tutumd.web.errors import first_problem
 
 MAX_BODY = 1024 * 1024
+BODY_TIMEOUT_S = 30.0
 _MAX_DRAINED = 16 * MAX_BODY
+_CLOSE = {"Connection": "close"}
 
 Model = TypeVar("Model")
 
 
 async def read_body(request: Request) -> bytes:
-    """Read the body, at most 1 MiB. Raises HTTPException 413.
+    """Read the body, at most 1 MiB and 30 s. Raises HTTPException 413, 408.
 
     What is too much is read for a while and dropped: a client that is still sending would not see the answer.
     """
-    kept = bytearray()
-    size = 0
     declared = request.headers.get("content-length", "")
-    too_large = declared.isascii() and declared.isdigit() and int(declared[:12]) > MAX_BODY
+    is_too_large = declared.isascii() and declared.isdigit() and int(declared[:12]) > MAX_BODY
+    asks_first = request.headers.get("expect", "").lower() == "100-continue"
+    body: bytes | None = None
     try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            too_large = too_large or size > MAX_BODY
-            if not too_large:
-                kept += chunk
-            elif size > _MAX_DRAINED:
-                break
+        if not (is_too_large and asks_first):
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                body = await _read(request, keep=not is_too_large)
     except ClientDisconnect:
         raise HTTPException(400, "the connection was closed before the body was complete") from None
-    if too_large:
-        raise HTTPException(413, f"the body must have at most {MAX_BODY} bytes", {"Connection": "close"})
-    return bytes(kept)
+    except TimeoutError:
+        raise HTTPException(
+            408, f"the body was not complete within {BODY_TIMEOUT_S:.0f} s: does Content-Length say too much?", _CLOSE
+        ) from None
+    if body is None:
+        raise HTTPException(413, f"the body must have at most {MAX_BODY} bytes", _CLOSE)
+    return body
+
+
+async def _read(request: Request, *, keep: bool) -> bytes | None:
+    """Read a body to its end; None where it is too large."""
+    kept = bytearray()
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        keep = keep and size <= MAX_BODY
+        if keep:
+            kept += chunk
+        elif size > _MAX_DRAINED:
+            break
+    return bytes(kept) if keep else None
 
 
 Body = Annotated[bytes, Depends(read_body)]

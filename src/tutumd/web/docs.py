@@ -6,6 +6,9 @@ from fastapi import APIRouter
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, Response
 
+from tutumd.errors import NotFoundError
+from tutumd.web.state import NOT_FOUND
+
 OPENAPI_PATH = "/api/openapi.json"
 
 router = APIRouter(include_in_schema=False)
@@ -33,6 +36,6 @@ def docs_page() -> HTMLResponse:
 def docs_file(name: str) -> Response:
     """Serve a file of Swagger UI."""
     if name not in _TYPES:
-        return Response(status_code=404)
+        raise NotFoundError(NOT_FOUND)
     content = (resources.files("fastapi_swagger.resources") / name).read_bytes()
     return Response(content, media_type=_TYPES[name], headers={"Cache-Control": "max-age=86400"})

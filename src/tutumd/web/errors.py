@@ -6,6 +6,8 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tutumd import errors
 
@@ -20,7 +22,21 @@ STATUSES: dict[type[errors.TutumdError], int] = {
 }
 
 _HEADERS = {401: {"WWW-Authenticate": 'Basic realm="tutumd"'}, 503: {"Retry-After": "1"}}
+INTERNAL = "internal error: see the server's log"
 _log = logging.getLogger(__name__)
+
+# The texts of the schema library are made for people who know Python.
+_WORDS = {
+    "model_type": "must be a JSON object",
+    "dict_type": "must be a JSON object",
+    "list_type": "must be a JSON list",
+    "string_type": "must be a string",
+    "string_unicode": "must be text without half characters",
+    "int_type": "must be a whole number",
+    "bool_type": "must be true or false",
+    "extra_forbidden": "is no field that can be given here",
+    "invalid_key": "the name of a field must be text without half characters",
+}
 
 
 def error_response(status: int, text: str, headers: dict[str, str] | None = None) -> JSONResponse:
@@ -46,9 +62,24 @@ def _on_purpose(_request: Request, error: Exception) -> Response:
     return response_to(error)
 
 
-def _by_framework(_request: Request, error: Exception) -> Response:
+def _by_framework(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 (registered for this type)
-    return error_response(error.status_code, error.detail.lower(), dict(error.headers or {}))
+    if error.status_code == 404:
+        return error_response(404, "there is nothing at this path: the routes are listed at /api/docs")
+    if error.status_code == 405:
+        allowed = ", ".join(_allowed_methods(request))
+        return error_response(405, f"{request.method} is not possible here: use {allowed}", {"Allow": allowed})
+    return error_response(error.status_code, error.detail, dict(error.headers or {}))
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """List the methods of the routes at the request's path: each route knows only its own."""
+    routes = request.app.routes
+    return [
+        method
+        for method in ("GET", "HEAD", "POST", "PATCH", "DELETE")
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
 
 
 def _invalid(_request: Request, error: Exception) -> Response:
@@ -56,10 +87,34 @@ def _invalid(_request: Request, error: Exception) -> Response:
     return error_response(400, first_problem(error.errors()))
 
 
-def _by_accident(_request: Request, error: Exception) -> Response:
-    # No path here: that of a call is a credential.
-    _log.error("a request failed", exc_info=error)
-    return error_response(500, "internal error: see the server's log")
+def _by_accident(_request: Request, _error: Exception) -> Response:
+    # The framework raises it once more, so that LastResort logs it.
+    return error_response(500, INTERNAL)
+
+
+class LastResort:
+    """Answers and logs, once, what no code foresaw, wherever in the application it happened."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Take the whole application."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        is_answered = False
+
+        async def watch(message: Message) -> None:
+            nonlocal is_answered
+            is_answered = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        except Exception as error:  # noqa: BLE001 (the edge: the client gets an answer whatever happened)
+            # No path here: that of a call is a credential.
+            _log.error("a request failed", exc_info=error)
+            if not is_answered:
+                await error_response(500, INTERNAL)(scope, receive, send)
 
 
 def first_problem(problems: "list[dict[str, object]] | tuple[object, ...] | object") -> str:
@@ -69,5 +124,5 @@ def first_problem(problems: "list[dict[str, object]] | tuple[object, ...] | obje
     problem = problems[0]
     location = problem.get("loc", ())
     parts = [str(part) for part in location if part not in ("body", "query")] if isinstance(location, tuple) else []
-    text = str(problem.get("msg", "is not valid"))
+    text = _WORDS.get(str(problem.get("type")), str(problem.get("msg", "is not valid")))
     return f"{'.'.join(parts)[:100]}: {text[:200]}" if parts else text[:200]

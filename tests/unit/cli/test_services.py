@@ -94,6 +94,18 @@ def test_run_creates_starts_and_waits(api: FakeApi, tutum_command: Tutum) -> Non
     assert api.sent()[:2] == ["POST /service/", f"POST /service/{OTHER_WEB}/start/"]
 
 
+def test_run_and_wait_as_json_prints_only_the_service(tutum_command: Tutum) -> None:
+    ran = tutum_command("service", "run", "demo", "--wait", "--json")
+    assert (ran.code, json.loads(ran.out)["uuid"]) == (0, OTHER_WEB)
+
+
+def test_run_and_wait_quietly_prints_only_the_uuid(api: FakeApi, tutum_command: Tutum) -> None:
+    assert tutum_command("service", "run", "demo", "--wait", "-q").out == f"{OTHER_WEB}\n"
+    api.states = ["Failed"]
+    ran = tutum_command("service", "run", "demo", "--wait", "-q")
+    assert (ran.code, ran.out) == (1, f"{OTHER_WEB}\n")
+
+
 def test_wait_shows_the_states_and_the_verdict(api: FakeApi, tutum_command: Tutum) -> None:
     api.states = ["Pending", "Pending", "In progress", "Success"]
     api.outcome = {"containers_before": ["/c/1/"], "containers_after": ["/c/2/", "/c/3/"]}
@@ -155,3 +167,15 @@ def test_action_list_shows_the_newest(api: FakeApi, tutum_command: Tutum) -> Non
 
 def test_action_inspect_prints_json(api: FakeApi, tutum_command: Tutum) -> None:
     assert json.loads(tutum_command("action", "inspect", ACTION).out)["uuid"] == ACTION
+
+
+def test_who_stops_waiting_is_told_how_to_go_on(
+    api: FakeApi, tutum_command: Tutum, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(api.clock, "sleep", interrupt)
+    ran = tutum_command("service", "redeploy", "web", "--wait")
+    assert ran.code == 130
+    assert ran.err.endswith(f"it goes on without you: tutum action inspect {ACTION}\n")

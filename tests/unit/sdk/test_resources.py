@@ -80,6 +80,15 @@ def test_scale_sets_the_target_first(api: FakeApi) -> None:
     assert api.body(1) == {"target_num_containers": 4}
 
 
+def test_scale_waits_for_the_action_that_the_new_target_began(api: FakeApi) -> None:
+    web = tutum.Service.fetch(WEB)
+    begun = {"X-Tutum-Action-URI": "/api/v1/action/begun/"}
+    api.script([httpx2.Response(200, json=service(WEB, "web", target_num_containers=4), headers=begun)])
+    assert web.scale(4).action_uuid == "begun"
+    assert api.sent()[1:] == [f"PATCH /service/{WEB}/"]
+    assert web.target_num_containers == 4
+
+
 def test_delete_carries_its_action(api: FakeApi) -> None:
     assert tutum.Service.fetch(WEB).delete().action_uuid == ACTION
     assert api.sent()[-1] == f"DELETE /service/{WEB}/"

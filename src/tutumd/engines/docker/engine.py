@@ -13,7 +13,7 @@ from tutumd.engines.docker.selectors import Group, group
 from tutumd.engines.docker.snapshots import service_snapshot
 from tutumd.engines.docker.trial import Trial
 from tutumd.engines.docker.watch import watch_events
-from tutumd.engines.dockerapi import connect, tail
+from tutumd.engines.dockerapi import connect
 from tutumd.errors import EngineRefusedError
 from tutumd.model import EngineInfo, Outcome, Service, ServiceSnapshot
 from tutumd.ports import Run
@@ -47,8 +47,7 @@ class DockerEngine:
     ) -> None:
         self._info = EngineInfo(name=name, kind="docker", creates=False)
         self._client = connect(url, config_dir, environment=environment)
-        self._host = Host(self._client)
-        self._config_dir = config_dir
+        self._host = Host(self._client, config_dir)
         self._max_containers = max_containers
         self._trial = Trial(host=self._host, stable_s=stable_s, clock=clock)
         self._own_id = own_container_id
@@ -76,7 +75,6 @@ class DockerEngine:
         return Redeployer(
             host=self._host,
             trial=self._trial,
-            config_dir=self._config_dir,
             find=lambda: self._found(service),
             run=run,
         ).redeploy()
@@ -111,7 +109,7 @@ class DockerEngine:
         found = self._find(service.selector, self._host.containers())
         if found is None:
             return ""
-        outputs = [(place.name, tail(self._client, place.holder.id, lines)) for place in found.places]
+        outputs = [(place.name, self._host.output(place.holder.id, lines)) for place in found.places]
         if len(outputs) == 1:
             return outputs[0][1]
         return "\n".join(f"{name} | {line}" for name, output in outputs for line in output.splitlines())

@@ -1,24 +1,37 @@
 """The calls to one Docker Engine that this engine makes, each with a limit and with our errors."""
 
+import io
+import json
+import tarfile
+from base64 import b64decode
 from collections.abc import Mapping
 from typing import Any
 
 import docker.errors
 
+from tutumd.engines.docker.inline import FileStat
 from tutumd.engines.docker.seen import Seen, see
 from tutumd.engines.docker.steps import Step
-from tutumd.engines.dockerapi import Client, Json, translated
+from tutumd.engines.dockerapi import Client, ImageReference, Json, pull, registry_auth, tail, translated
 from tutumd.engines.dockerapi.connection import CALL_LIMIT_S
+from tutumd.engines.dockerapi.failures import explanation
+from tutumd.errors import EngineRefusedError
+from tutumd.ports import Run
 
 _DEFAULT_STOP_S = 10
 _MANY_ENDPOINTS = (1, 44)
 
 
 class Host:
-    """One engine, through its client."""
+    """One engine, through its client.
 
-    def __init__(self, client: Client) -> None:
-        self.client = client
+    Args:
+        config_dir: The Docker client's configuration folder, with the registry logins.
+    """
+
+    def __init__(self, client: Client, config_dir: str | None) -> None:
+        self._client = client
+        self._config_dir = config_dir
         # The SDK's stubs do not cover all that is called here.
         self._api: Any = client
 
@@ -56,7 +69,46 @@ class Host:
             # Engine API ContainerChanges: kind 1 is "added".
             return tuple(entry["Path"] for entry in self._api.diff(container) or () if entry["Kind"] == 1)
 
+    def file_stat(self, container: str, path: str) -> FileStat | None:
+        """Look at a path inside a container; None where there is none."""
+        with translated(f"look at {path} in {container[:12]}"):
+            answer = self._api.head(self._archive(container), params={"path": path}, timeout=CALL_LIMIT_S)
+        header = answer.headers.get("X-Docker-Container-Path-Stat")
+        if answer.status_code != 200 or not header:
+            return None
+        stat = json.loads(b64decode(header))
+        return FileStat(path=path, size=stat["size"], mode=stat["mode"], modified=stat["mtime"])
+
+    def read_file(self, container: str, path: str) -> bytes:
+        """Read a file out of a container, as a tar archive with one entry."""
+        with translated(f"read {path} of {container[:12]}"):
+            answer = self._api.get(self._archive(container), params={"path": path}, timeout=CALL_LIMIT_S)
+            self._api._raise_for_status(answer)
+        return bytes(answer.content)
+
+    def output(self, container: str, lines: int) -> str:
+        """Read the last lines that a container wrote."""
+        return tail(self._client, container, lines)
+
     # Changing
+
+    def pull(self, reference: ImageReference, run: Run) -> None:
+        """Pull an image, with the login that the Docker client has now."""
+        pull(self._client, reference, registry_auth(self._config_dir, reference), run)
+
+    def write_file(self, container: str, path: str, archive: bytes) -> None:
+        """Put a file that `read_file` gave where it was, in a container that does not run yet; folders are made."""
+        with tarfile.open(fileobj=io.BytesIO(archive)) as given:
+            entry = given.next()
+            content = given.extractfile(entry) if entry is not None else None
+            if entry is None or content is None:
+                raise EngineRefusedError(f"{path} is no file that could be copied into {container[:12]}")
+            out = io.BytesIO()
+            with tarfile.open(fileobj=out, mode="w") as made:
+                entry.name = path.lstrip("/")
+                made.addfile(entry, content)
+        with translated(f"write {path} into {container[:12]}"):
+            self._api.put_archive(container, "/", out.getvalue())
 
     def create(self, name: str, body: Mapping[str, Any]) -> str:
         """Create a container and return its ID; of several networks, those beyond the first are connected too."""
@@ -64,7 +116,7 @@ class Host:
         networks = dict(body["NetworkingConfig"]["EndpointsConfig"])
         first, later = networks, {}
         with translated(f"create the container {name}"):
-            if tuple(map(int, self.client.api_version.split("."))) < _MANY_ENDPOINTS:
+            if tuple(map(int, self._client.api_version.split("."))) < _MANY_ENDPOINTS:
                 mode = body["HostConfig"].get("NetworkMode")
                 first = {key: value for key, value in networks.items() if key in (mode, "bridge")}
                 later = {key: value for key, value in networks.items() if key not in first}
@@ -124,6 +176,9 @@ class Host:
                 self._api.remove_container(container, v=volumes, force=True)
             except docker.errors.NotFound:
                 return
+            except docker.errors.APIError as error:
+                if "already in progress" not in explanation(error):
+                    raise
 
     def tag(self, image: str, repository: str, tag: str) -> None:
         """Let a name mean an image."""
@@ -142,6 +197,9 @@ class Host:
         return True
 
     # Inside
+
+    def _archive(self, container: str) -> str:
+        return str(self._api._url("/containers/{0}/archive", container))
 
     def _look(self, reference: str, images: dict[str, Json | None]) -> Seen | None:
         with translated(f"look at the container {reference[:64]}"):

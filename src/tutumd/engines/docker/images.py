@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 
 from tutumd.engines.docker.host import Host
-from tutumd.engines.dockerapi import ImageReference, Json, parse_reference, pull, registry_auth
+from tutumd.engines.dockerapi import ImageReference, Json, parse_reference
 from tutumd.engines.dockerapi.references import DOCKER_HUB
 from tutumd.errors import EngineRefusedError
 from tutumd.ports import Run
@@ -18,7 +18,7 @@ def is_local_build(reference: ImageReference, image: Json | None) -> bool:
     return image is not None and reference.registry == DOCKER_HUB and not image.get("RepoDigests")
 
 
-def fetch(host: Host, config_dir: str | None, name: str, run: Run) -> Json:
+def fetch(host: Host, name: str, run: Run) -> Json:
     """Bring the newest image of a name to the engine, and return its inspect document.
 
     Raises:
@@ -32,7 +32,7 @@ def fetch(host: Host, config_dir: str | None, name: str, run: Run) -> Json:
     if present is not None and is_local_build(reference, present):
         run.log(f"{name} was never in a registry: using the local image")
         return present
-    pull(host.client, reference, registry_auth(config_dir, reference), run)
+    host.pull(reference, run)
     pulled = host.image(name)
     if pulled is None:
         raise EngineRefusedError(f"{name} was pulled, but the engine does not have it: was it removed meanwhile?")

@@ -51,9 +51,11 @@ def _ran_when_replaced(old: Seen, new: Seen) -> bool:
 
 
 def _revive(old: Seen, witness: Seen | None) -> Iterator[Step]:
-    if witness is not None and revives(witness.policy) and not revives(old.policy):
+    untouched = revives(old.policy)
+    if witness is not None and revives(witness.policy) and not untouched:
         yield Step(verb="policy", container=old.id, policy=witness.policy)
-    if not old.runs and (witness is None or _ran_when_replaced(old, witness)):
+    # Where the policy still stands it was not the swap that stopped the container, but a person.
+    if not old.runs and not untouched and (witness is None or _ran_when_replaced(old, witness)):
         yield Step(verb="start", container=old.id)
 
 

@@ -1,6 +1,7 @@
 """START and STOP: all containers of a service, as they are."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,8 @@ from tutumd.engines.docker.trial import Trial
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
 from tutumd.ports import Run
+
+_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,22 +35,27 @@ class Power:
             failed, tail = self._start_all(holders, stored["started"])
             if failed:
                 self.run.save({**stored, "failed": failed, "log_tail": tail})
-        if failed:
-            self._stop_all(stored["started"])
+        problems = self._stop_all(stored["started"]) if failed else ""
         return Outcome(
             success=not failed,
-            reason=failed,
+            reason="; ".join(filter(None, (failed, problems))),
             log_tail=tail,
-            rolled_back=bool(failed),
+            rolled_back=bool(failed) and not problems,
             containers_before=before,
             containers_after=before,
         )
 
     def stop(self, holders: Sequence[Seen]) -> Outcome:
         """Stop what runs. The engine does not start a container again that was stopped by hand."""
-        self._stop_all([one.id for one in holders])
+        for one in holders:
+            if (one.raw.get("HostConfig") or {}).get("AutoRemove"):
+                raise EngineRefusedError(
+                    f"the container {one.name} was started with --rm: stopping it would delete it, so that it could "
+                    "not be started again; start it without --rm"
+                )
+        reason = self._stop_all([one.id for one in holders])
         before = tuple(one.id for one in holders)
-        return Outcome(success=True, containers_before=before, containers_after=before)
+        return Outcome(success=not reason, reason=reason, containers_before=before, containers_after=before)
 
     def _start_all(self, holders: Sequence[Seen], started: Sequence[str]) -> tuple[str, str]:
         for one in holders:
@@ -67,10 +75,19 @@ class Power:
                 return f"the container {one.name} failed: {reason}", self.trial.output(one.id)
         return "", ""
 
-    def _stop_all(self, containers: Sequence[str]) -> None:
-        for container in containers:
-            seen = self.host.container(container)
-            if seen is not None and seen.runs:
-                self.run.check()
-                self.host.stop(container)
-                self.run.log(f"stopped {seen.name}")
+    def _stop_all(self, containers: Sequence[str]) -> str:
+        """Stop several containers at once, since each may take its whole grace period; return what went wrong."""
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return "; ".join(filter(None, pool.map(self._stop_one, containers)))
+
+    def _stop_one(self, container: str) -> str:
+        seen = self.host.container(container)
+        if seen is None or not seen.runs:
+            return ""
+        self.run.check()
+        try:
+            self.host.stop(container)
+        except EngineRefusedError as error:
+            return str(error)
+        self.run.log(f"stopped {seen.name}")
+        return ""

@@ -30,7 +30,6 @@ class Redeployer:
 
     host: Host
     trial: Trial
-    config_dir: str | None
     find: Find
     run: Run
 
@@ -44,8 +43,7 @@ class Redeployer:
             journal = swapper.swap(journal)
         if journal.phase == "restore":
             return self._failed(journal, swapper.restore(journal))
-        swapper.commit(journal)
-        return self._succeeded(journal)
+        return self._succeeded(journal, swapper.commit(journal))
 
     def _prepare(self, journal: Journal | None) -> Journal:
         """Pull and create; nothing that runs is touched, and on a refusal nothing is left."""
@@ -58,7 +56,7 @@ class Redeployer:
             self.run.save(journal.dump())
         made: list[str] = []
         try:
-            images = {name: fetch(self.host, self.config_dir, name, self.run) for name in sorted(names)}
+            images = {name: fetch(self.host, name, self.run) for name in sorted(names)}
             swaps = tuple(self._create(place.name, place.holder, images, everybody, made) for place in group.places)
         except EngineRefusedError:
             for container in made:
@@ -116,11 +114,11 @@ class Redeployer:
             policy=dict(old.policy),
         )
 
-    def _succeeded(self, journal: Journal) -> Outcome:
+    def _succeeded(self, journal: Journal, problems: Sequence[str]) -> Outcome:
         first = self.host.container(journal.swaps[0].new)
         return Outcome(
             success=True,
-            reason=_remarks(journal),
+            reason="; ".join((*_remarks(journal), *problems)),
             image_before=journal.digest_before,
             image_after=image_digest(first.image_name, first.image_id, first.image) if first else None,
             containers_before=tuple(swap.old for swap in journal.swaps),
@@ -148,7 +146,7 @@ def _inherited(old: Seen, everybody: Sequence[Seen]) -> set[str]:
     return {mount["Destination"] for one in found for mount in one.raw.get("Mounts") or ()}
 
 
-def _remarks(journal: Journal) -> str:
+def _remarks(journal: Journal) -> list[str]:
     stopped = sum(not swap.run or swap.paused for swap in journal.swaps)
     total = len(journal.swaps)
     remarks = []
@@ -158,4 +156,4 @@ def _remarks(journal: Journal) -> str:
         remarks.append(f"{stopped} of {total} containers were stopped: they were replaced and stay stopped")
     if journal.local:
         remarks.append("the image was never in a registry: the local one was used")
-    return "; ".join(remarks)
+    return remarks

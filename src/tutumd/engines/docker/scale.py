@@ -1,7 +1,7 @@
 """SCALE and SCALEUP: more copies of a service's containers, or fewer."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tutumd.engines.docker.copies import Copy, check_copyable, copy_body, plan_copies
@@ -109,19 +109,17 @@ class Scaler:
         if not reason:
             failed, reason = self._watch(journal)
         if not reason:
-            return ScaleJournal(phase="done", before=journal.before, copies=journal.copies)
+            return replace(journal, phase="done")
         tail = ""
         if failed is not None:
             reason = f"the new container {failed.name} failed: {reason}"
             tail = self.trial.output(failed.id)
         self.run.log(reason)
-        undo = ScaleJournal(phase="undo", before=journal.before, copies=journal.copies, reason=reason, log_tail=tail)
+        undo = replace(journal, phase="undo", reason=reason, log_tail=tail)
         self.run.save(undo.dump())
         return undo
 
     def _create_and_start(self, journal: ScaleJournal) -> tuple[Seen | None, str]:
-        group, _ = self.find()
-        first = next((one for one in group.holders if one.id in journal.before), None)
         for copy in journal.copies:
             made = self._made(copy, journal)
             try:
@@ -131,17 +129,22 @@ class Scaler:
                     self.host.remove(made.id, volumes=True)
                     made = None
                 if made is None:
-                    if first is None:
-                        return None, "the containers that were to be copied are gone"
-                    self.run.check()
-                    new = self.host.create(copy.name, copy_body(group, first, copy))
-                    copy_inline_files(self.host, first, new, self.run)
-                    self.run.check()
-                    self.host.start(new)
-                    self.run.log(f"started {copy.name}")
+                    self._create(copy, journal)
             except EngineRefusedError as error:
                 return self._made(copy, journal), str(error)
         return None, ""
+
+    def _create(self, copy: Copy, journal: ScaleJournal) -> None:
+        group, _ = self.find()
+        first = next((one for one in group.holders if one.id in journal.before), None)
+        if first is None:
+            raise EngineRefusedError("the containers that were to be copied are gone")
+        self.run.check()
+        new = self.host.create(copy.name, copy_body(group, first, copy))
+        copy_inline_files(self.host, first, new, self.run)
+        self.run.check()
+        self.host.start(new)
+        self.run.log(f"started {copy.name}")
 
     def _watch(self, journal: ScaleJournal) -> tuple[Seen | None, str]:
         for copy in journal.copies:
@@ -161,31 +164,36 @@ class Scaler:
     def _undo(self, journal: ScaleJournal) -> Outcome:
         for copy in reversed(journal.copies):
             made = self._made(copy, journal)
-            if made is not None:
-                self.run.check()
-                self.host.remove(made.id, volumes=True)
+            try:
+                if made is not None:
+                    self.run.check()
+                    self.host.remove(made.id, volumes=True)
+            except EngineRefusedError as error:
+                journal = replace(journal, reason=f"{journal.reason}; {error}")
         return self._outcome(journal, success=False)
 
     def _remove(self, journal: ScaleJournal) -> Outcome:
         for container in journal.doomed:
             seen = self.host.container(container)
-            if seen is None:
-                continue
-            self.run.check()
-            self.host.stop(container)
-            self.run.check()
-            self.host.remove(container, volumes=False)
-            self.run.log(f"removed {seen.name}")
+            try:
+                if seen is not None:
+                    self.run.check()
+                    self.host.stop(container)
+                    self.run.check()
+                    self.host.remove(container, volumes=False)
+                    self.run.log(f"removed {seen.name}")
+            except EngineRefusedError as error:
+                return self._outcome(replace(journal, reason=str(error)), success=False)
         return self._outcome(journal, success=True)
 
     def _outcome(self, journal: ScaleJournal, *, success: bool) -> Outcome:
-        added = [self._made(copy, journal) for copy in journal.copies]
-        kept = [one for one in journal.before if one not in journal.doomed]
+        made = [one.id for copy in journal.copies if (one := self._made(copy, journal)) is not None]
+        kept = [one for one in journal.before if self.host.container(one) is not None]
         return Outcome(
             success=success,
             reason=journal.reason,
             log_tail=journal.log_tail,
-            rolled_back=not success,
+            rolled_back=not success and bool(journal.copies) and not made,
             containers_before=journal.before,
-            containers_after=(*kept, *(one.id for one in added if one is not None)),
+            containers_after=(*kept, *made),
         )

@@ -1,6 +1,6 @@
 """Carrying out a planned swap: forward to the new containers, and back to the old ones where that fails."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tutumd.engines.docker.host import Host
@@ -40,21 +40,31 @@ class Swapper:
                 return self._give_up(journal, swap, reason)
         for swap in journal.swaps:
             # The first ones may have fallen over while the later ones were replaced.
-            reason = self.trial.wait(swap.new, self.run) if swap.run else ""
+            reason = self.trial.wait(swap.new, self.run, known=True) if swap.run else ""
             if reason:
                 return self._give_up(journal, swap, reason)
         return self._saved(replace(journal, phase="commit"))
 
-    def commit(self, journal: Journal) -> None:
-        """Remove the old containers, and images that neither they nor the new ones came from."""
-        for swap in journal.swaps:
-            # The new container mounts the old one's anonymous volumes, so these must stay.
-            self.run.check()
-            self.host.remove(swap.old, volumes=False)
+    def commit(self, journal: Journal) -> tuple[str, ...]:
+        """Remove the old containers, and images that neither they nor the new ones came from.
+
+        Returns:
+            What could not be removed, in sentences.
+        """
+        problems = []
         seen = [self.host.container(swap.new) for swap in journal.swaps]
-        names = {one.image_name for one in seen if one is not None}
-        keep = {*journal.images_before, *(one.image_id for one in seen if one is not None)}
-        remove_superseded(self.host, names, keep, self.run)
+        for swap, new in zip(journal.swaps, seen, strict=True):
+            if new is None:
+                problems.append(f"the new container of {swap.name} was removed by somebody else; the old one is kept")
+                continue
+            try:
+                # The new container mounts the old one's anonymous volumes, so these must stay.
+                self.run.check()
+                self.host.remove(swap.old, volumes=False)
+            except EngineRefusedError as error:
+                problems.append(str(error))
+        self._remove_images(journal, [one for one in seen if one is not None])
+        return tuple(problems)
 
     def restore(self, journal: Journal) -> tuple[str, ...]:
         """Put the old containers back as they were and remove the new ones.
@@ -62,18 +72,31 @@ class Swapper:
         Returns:
             What could not be put back, in sentences; empty when all is as before.
         """
-        put_names_back(self.host, journal.tagged_before or {}, self.run)
         problems = []
-        for swap in reversed(journal.swaps):
-            problem = self._put_back(swap)
-            if problem:
-                problems.append(problem)
+        try:
+            put_names_back(self.host, journal.tagged_before or {}, self.run)
+        except EngineRefusedError as error:
+            problems.append(str(error))
+        problems += [problem for swap in reversed(journal.swaps) if (problem := self._put_back(swap))]
         return tuple(problems)
+
+    def _remove_images(self, journal: Journal, new: Sequence[Seen]) -> None:
+        images = {one.image_id for one in new}
+        if images <= set(journal.images_before):
+            # Nothing newer came, so what is kept for a way back is older than these.
+            return
+        try:
+            names = {one.image_name for one in new}
+            remove_superseded(self.host, names, {*images, *journal.images_before}, self.run)
+        except EngineRefusedError as error:
+            self.run.log(f"old images stay: {error}")
 
     def _replace(self, swap: Swap) -> str:
         """Bring one new container in; return why it failed, empty if it did not."""
         try:
             self._walk(forward, swap)
+            if self.host.container(swap.new) is None:
+                return "it was removed by somebody else"
             if not swap.run:
                 return ""
             reason = self.trial.wait(swap.new, self.run)
@@ -114,9 +137,20 @@ class Swapper:
             except EngineRefusedError as error:
                 # A port that the failed container held may be free only a moment later.
                 if attempt + 1 == _START_TRIES:
-                    return f"the old container of {swap.name} could not be put back: {error}"
+                    return f"the old container of {swap.name} could not be put back: {error}" + self._start_anyway(swap)
                 self.run.sleep(1)
         return self._settle(swap)
+
+    def _start_anyway(self, swap: Swap) -> str:
+        """Start the old container under whatever name it has; return what is to be added to the reason."""
+        if not swap.ran:
+            return ""
+        self.run.check()
+        try:
+            self.host.start(swap.old)
+        except EngineRefusedError:
+            return "; it does not run"
+        return "; it runs, but not under its own name"
 
     def _settle(self, swap: Swap) -> str:
         """Wait until the old container runs again."""

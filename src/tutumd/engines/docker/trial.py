@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from tutumd.engines.docker.host import Host
 from tutumd.engines.docker.verdict import verdict
-from tutumd.engines.dockerapi import tail
+from tutumd.errors import EngineRefusedError
 from tutumd.ports import Run
 
 _POLL_S = 0.2
-TAIL_LINES = 50
+_TAIL_LINES = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,15 +25,19 @@ class Trial:
     stable_s: float
     clock: Callable[[], float]
 
-    def wait(self, container: str, run: Run) -> str:
-        """Wait until a container is good, and return an empty text, or why it is not."""
+    def wait(self, container: str, run: Run, *, known: bool = False) -> str:
+        """Wait until a container is good, and return an empty text, or why it is not.
+
+        Args:
+            known: It ran steadily before, so that one look at it is enough.
+        """
         since: float | None = None
         while True:
             seen = self.host.container(container)
             running = seen is not None and seen.status == "running"
             now = self.clock()
             since = (now if since is None else since) if running else None
-            found = verdict(seen, 0.0 if since is None else now - since, self.stable_s)
+            found = verdict(seen, 0.0 if since is None else now - since, 0.0 if known else self.stable_s)
             if found is not None:
                 return found
             if run.remaining_s() <= 0:
@@ -42,5 +46,8 @@ class Trial:
             run.sleep(_POLL_S)
 
     def output(self, container: str) -> str:
-        """Read the last lines of what failed."""
-        return tail(self.host.client, container, TAIL_LINES)
+        """Read the last lines of what failed; empty where they cannot be read."""
+        try:
+            return self.host.output(container, _TAIL_LINES)
+        except EngineRefusedError:
+            return ""

@@ -84,13 +84,15 @@ class Redeploy:
             if line != told:
                 self._run.log(line)
                 told = line
-            if finding is Finding.ARRIVED and self._held(view, steady):
+            overdue = self._run.remaining_s() <= 0
+            # Old containers with a long grace period do not make a success a failure.
+            if finding is Finding.ARRIVED and self._held(view, steady) and (overdue or not view.leaving):
                 return self._save(plan.at(Stage.SETTLE, Result(success=True, reason=plan.note)))
             if finding is Finding.SUPERSEDED:
                 now = specs.version(view.spec).image
                 reason = f"superseded: while this redeploy ran, somebody else updated the service; it now is at {now}"
                 return self._save(plan.at(Stage.SETTLE, Result(success=False, reason=reason)))
-            if finding not in (Finding.ARRIVED, Finding.WAIT) or self._run.remaining_s() <= 0:
+            if finding not in (Finding.ARRIVED, Finding.WAIT) or overdue:
                 return self._save(plan.at(Stage.UNDO, self._failure(view, plan)))
             self._run.sleep(self._tempo.poll_s)
 

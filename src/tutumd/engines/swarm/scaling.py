@@ -164,8 +164,7 @@ class Scaling:
         late = " at the deadline" if self._run.remaining_s() <= 0 else ""
         reason = f"{len(view.running)} of {plan.target} containers run{late}"
         if plan.target < plan.before:
-            leaving = sum(task.phase is Phase.LEAVING for task in view.tasks)
-            return self._ended(plan, Result(success=False, reason=f"{leaving} containers have not stopped{late}"))
+            return self._ended(plan, Result(success=False, reason=f"{view.leaving} containers still stop{late}"))
         log_tail = ""
         if troubled:
             reason += f": {trouble_of(troubled[-1])}"
@@ -194,8 +193,7 @@ class Scaling:
     def _is_back(plan: ScalePlan, view: View) -> bool:
         if specs.replicas_of(view.spec) != plan.before:
             return True
-        leaving = any(task.phase is Phase.LEAVING for task in view.tasks)
-        return not leaving and len(view.wanted) <= plan.before
+        return not view.leaving and len(view.wanted) <= plan.before
 
     def _outcome(self, plan: ScalePlan) -> Outcome:
         view = self._api.view(self._name)

@@ -54,6 +54,11 @@ class View:
         """The tasks that run or shall run."""
         return tuple(task for task in self.tasks if task.phase in (Phase.RUNNING, Phase.COMING, Phase.LOST))
 
+    @property
+    def leaving(self) -> int:
+        """How many tasks are on their way to a stop."""
+        return sum(task.phase is Phase.LEAVING for task in self.tasks)
+
     def running_at(self, version: Version) -> int:
         """Count the tasks of that version that run."""
         return sum(task.version == version for task in self.running)
@@ -134,9 +139,8 @@ def judge_scaling(view: View, *, target: int, before: int, tasks_before: tuple[s
     """
     if specs.replicas_of(view.spec) != target:
         return Finding.SUPERSEDED
-    leaving = any(task.phase is Phase.LEAVING for task in view.tasks)
     if target < before:
-        return Finding.WAIT if leaving or len(view.wanted) > target else Finding.ARRIVED
+        return Finding.WAIT if view.leaving or len(view.wanted) > target else Finding.ARRIVED
     if len(view.running) >= target:
         return Finding.ARRIVED
     broken = [task.place for task in view.tasks if task.broken and task.id not in tasks_before]

@@ -1,0 +1,31 @@
+"""What the acceptance tests share: a service that nobody may make do anything."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.acceptance.wire import Target, holdings
+from tests.support.server import LiveServer
+
+
+@pytest.fixture(scope="session")
+def quiet_service(live_server: LiveServer) -> Target:
+    service = live_server.run_service("bad-input")
+    other = live_server.request(
+        "POST", "/api/v1/service/", {"name": "bad-input-other", "image": "none", "run_command": "sleep 600"}
+    )
+    return Target(
+        server=live_server,
+        service=service,
+        handler=live_server.add_handler(service),
+        other_service=other.json["uuid"],
+        scaling=live_server.add_handler(service, "more", "SCALEUP"),
+    )
+
+
+@pytest.fixture(scope="module")
+def target(quiet_service: Target) -> Iterator[Target]:
+    """The service, of which nothing may have changed after the tests of a module."""
+    before = holdings(quiet_service.server)
+    yield quiet_service
+    assert holdings(quiet_service.server) == before

@@ -1,0 +1,65 @@
+"""Missing, malformed and wrong credentials are a 401 on every route that wants any, before all else is looked at."""
+
+import pytest
+
+from tests.acceptance.wire import UNKNOWN, Target, check_refusal, exchange, request
+from tests.support.server import APIKEY, USER
+
+BAD_CREDENTIALS = {
+    "none": None,
+    "empty": "",
+    "no scheme": f"{USER}:{APIKEY}",
+    "scheme only": "ApiKey",
+    "empty pair": "ApiKey :",
+    "empty key": f"ApiKey {USER}:",
+    "empty user": f"ApiKey :{APIKEY}",
+    "no colon": f"ApiKey {USER}{APIKEY}",
+    "wrong user": f"ApiKey other:{APIKEY}",
+    "user in capitals": f"ApiKey {USER.upper()}:{APIKEY}",
+    "wrong key": f"ApiKey {USER}:wrong-key",
+    "key and more": f"ApiKey {USER}:{APIKEY}x",
+    "Bearer": f"Bearer {APIKEY}",
+    "Basic, not base64": "Basic !!!",
+    "Basic, bad padding": "Basic dXNlcm5hbWU6YXBpa2V5x",
+    "Basic, not UTF-8": "Basic /////w==",
+    "Basic, empty": "Basic ",
+    "Basic, wrong key": "Basic dXNlcm5hbWU6d3Jvbmc=",
+    "quotes": f"ApiKey {USER}:' OR ''='",
+    "long": f"ApiKey {USER}:" + "x" * 10_000,
+    "not ASCII": "ApiKey \xe4:\xff",
+}
+PRIVATE = [
+    ("GET", "/api/v1/auth/"),
+    ("GET", "/api/v1/service/"),
+    ("POST", "/api/v1/service/"),
+    ("GET", "S"),
+    ("PATCH", "S"),
+    ("DELETE", "S"),
+    ("POST", "Sstart/"),
+    ("POST", "Sstop/"),
+    ("POST", "Sredeploy/"),
+    ("POST", "Sscale/"),
+    ("GET", "Slogs/"),
+    ("GET", "Swebhook/handler/"),
+    ("POST", "Swebhook/handler/"),
+    ("GET", "H"),
+    ("DELETE", "H"),
+    ("GET", "/api/v1/container/"),
+    ("GET", f"/api/v1/container/{UNKNOWN}/"),
+    ("GET", "/api/v1/action/"),
+    ("GET", f"/api/v1/action/{UNKNOWN}/"),
+]
+
+
+@pytest.mark.parametrize("credentials", BAD_CREDENTIALS.values(), ids=list(BAD_CREDENTIALS))
+def test_bad_credentials_are_refused_on_every_route(target: Target, credentials: str | None) -> None:
+    headers = [] if credentials is None else [f"Authorization: {credentials}"]
+    for method, path in PRIVATE:
+        answer = exchange(target.server, request(method, target.path(path), b"{}", headers))
+        check_refusal(answer, 401)
+        assert answer.headers["www-authenticate"].startswith("Basic")
+
+
+def test_credentials_are_checked_before_the_object_and_the_body(target: Target) -> None:
+    for method, path in (("GET", "/api/v1/service/x/"), ("POST", "/api/v1/service/"), ("PATCH", "/api/v1/service/x/")):
+        check_refusal(exchange(target.server, request(method, path, b"not JSON", ())), 401)

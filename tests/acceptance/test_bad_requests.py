@@ -1,0 +1,126 @@
+"""Bad amounts, unknown handlers, methods that a route has not, paths with nothing: clear answers, nothing changed."""
+
+from urllib.parse import quote
+
+import pytest
+
+from tests.acceptance.wire import UNKNOWN, Target, check_refusal, exchange, request
+
+BAD_AMOUNTS = [
+    "0",
+    "-1",
+    "1.5",
+    "+2",
+    "%2B2",
+    quote("٣"),
+    quote("３"),
+    quote("³"),
+    "99999999999",
+    "9" * 30,
+    "9" * 16_000,
+    "101",
+    "01",
+    "1e1",
+    "0x1",
+    "1_0",
+    "%201",
+    "1%0A",
+    "%00",
+    "1%00",
+    "%FF",
+    "%zz",
+    "..",
+    "many",
+    "None",
+]
+
+
+@pytest.mark.parametrize("operation", ["handler", "scaling"])
+def test_a_bad_amount_is_refused(target: Target, operation: str) -> None:
+    for amount in BAD_AMOUNTS:
+        for slash in ("/", ""):
+            path = f"{target.handlers}{getattr(target, operation)}/call/{amount}{slash}"
+            text = check_refusal(exchange(target.server, request("POST", path, headers=())), 400, 414)
+            assert "1 to 100" in text or "16384 bytes" in text
+
+
+def test_more_after_the_amount_is_no_call(target: Target) -> None:
+    for rest in ("1/2/", "1/x/", "/call/", "call/"):
+        check_refusal(exchange(target.server, request("POST", f"{target.call}{rest}", headers=())), 400, 404)
+
+
+def test_wrong_and_unknown_handlers_read_the_same(target: Target) -> None:
+    server = target.server
+    revoked = server.add_handler(target.service, "revoked")
+    assert server.request("DELETE", f"{target.handlers}{revoked}/").status == 204
+    not_a_uuid = ["x", "%00", "%2e%2e", target.handler[:8], f"{{{target.handler}}}", UNKNOWN.replace("-4", "-1")]
+    paths = [
+        f"{target.handlers}{revoked}/",
+        f"{target.handlers}{UNKNOWN}/",
+        f"/api/v1/service/{target.other_service}/webhook/handler/{target.handler}/",
+        f"/api/v1/service/{UNKNOWN}/webhook/handler/{target.handler}/",
+        f"/api/v1/service/x/webhook/handler/{target.handler}/",
+        *(f"{target.handlers}{each}/" for each in not_a_uuid),
+    ]
+    for method, end in (("POST", "call/"), ("POST", "call/2/"), ("GET", ""), ("DELETE", "")):
+        answers = {(answer.status, answer.body) for answer in (target.send(method, path + end) for path in paths)}
+        assert len(answers) == 1, answers
+        assert answers.pop()[0] == 404
+
+
+ROUTES = {
+    "/healthz": {"GET"},
+    "/api/openapi.json": {"GET", "HEAD"},
+    "/api/docs": {"GET"},
+    "/api/v1/auth/": {"GET"},
+    "/api/v1/service/": {"GET", "POST"},
+    "S": {"GET", "PATCH", "DELETE"},
+    "Sstart/": {"POST"},
+    "Sstop/": {"POST"},
+    "Sredeploy/": {"POST"},
+    "Sscale/": {"POST"},
+    "Slogs/": {"GET"},
+    "Swebhook/handler/": {"GET", "POST"},
+    "H": {"GET", "DELETE"},
+    "/api/v1/container/": {"GET"},
+    f"/api/v1/container/{UNKNOWN}/": {"GET"},
+    "/api/v1/action/": {"GET"},
+    f"/api/v1/action/{UNKNOWN}/": {"GET"},
+    "Hcall/": {"POST"},
+    "Hcall/2/": {"POST"},
+}
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"]
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_method_that_a_route_has_not_is_refused(target: Target, route: str) -> None:
+    path = target.path(route)
+    for method in METHODS:
+        if method in ROUTES[route]:
+            continue
+        answer = target.send(method, path, b"{}")
+        assert answer.status == 405, (method, path, answer)
+        assert set(answer.headers["allow"].split(", ")) == ROUTES[route]
+        if method == "HEAD":
+            assert answer.body == b""
+        else:
+            check_refusal(answer, 405)
+
+
+NOWHERE = [
+    "/",
+    "/api",
+    "/api/v1",
+    "/api/v2/service/",
+    "/API/V1/service/",
+    "/favicon.ico",
+    "/api/docs/x",
+    "/%00",
+    "/../",
+]
+
+
+def test_a_path_with_nothing_is_not_found(target: Target) -> None:
+    for path in NOWHERE:
+        for method in ("GET", "POST", "DELETE"):
+            check_refusal(target.send(method, path), 404, 405)

@@ -1,0 +1,164 @@
+"""What a real Docker Engine is seen to run, how changes show, and what happens while it is away."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from tests.contract.docker_support import inspected, opened, service, snapshots, states
+from tests.support.docker_bed import ANONYMOUS, DockerBed
+from tests.support.images import Image
+from tests.support.runs import FakeRun
+from tests.support.waiting import wait_until
+from tutumd.errors import EngineUnavailableError
+from tutumd.model import ContainerState, Port, ServiceState
+
+APP = f"{ANONYMOUS}/app"
+COMPOSE = """
+services:
+  web:
+    image: app:v1
+    scale: 2
+    labels: {tutum.owner: ann}
+  hidden:
+    image: app:v1
+    labels: {tutum.ignore: "true"}
+"""
+
+
+def test_compose_services_label_sets_and_lone_containers_are_found(clean_bed: DockerBed, tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text(COMPOSE)
+    clean_bed.compose(tmp_path, "-p", "shop", "up", "-d")
+    clean_bed.compose(tmp_path, "-p", "shop", "run", "-d", "web")
+    clean_bed.docker("service", "create", "-d", "--name", "task", "--endpoint-mode", "dnsrr", "app:v1")
+    clean_bed.docker("run", "-d", "--name", "a1", "-l", "tutum.service=api", "-l", "tutum.owner=ann", "app:v1")
+    clean_bed.docker("run", "-d", "--name", "b1", "-l", "tutum.service=api", "-l", "tutum.owner=bob", "app:v1")
+    clean_bed.load({"app:labelled": Image(version="x", labels={"tutum.service": "evil", "tutum.owner": "eve"})})
+    clean_bed.docker("run", "-d", "--name", "lone", "app:labelled")
+    with opened(clean_bed) as engine:
+        wait_until(lambda: any(name.startswith("task.1.") for name in states(clean_bed)), "the task has a container")
+        found = snapshots(engine)
+    assert set(found) == {"compose:shop/web", "name:api", "name:lone"}
+    web = found["compose:shop/web"]
+    assert (web.name, web.stack, web.owner, web.target, web.running) == ("web", "shop", "ann", 2, 2)
+    assert web.state is ServiceState.RUNNING
+    assert [one.name for one in web.containers] == ["shop-web-1", "shop-web-2"]
+    assert found["name:api"].owner is None
+    assert found["name:api"].warnings == (
+        "the label tutum.owner names several owners (ann, bob): the first admin owns it",
+    )
+    assert found["name:lone"].owner is None
+
+
+def test_a_container_is_described(clean_bed: DockerBed) -> None:
+    digest = clean_bed.push("app", "v1")
+    clean_bed.docker("run", "-d", "--name", "web", "-p", "127.0.0.1:8080:8080", "--expose", "9/udp", APP)
+    with opened(clean_bed) as engine:
+        web = engine.inspect(service("name:web"))
+        assert engine.inspect(service("name:absent")) is None
+        assert engine.info.kind == "docker"
+    assert web is not None
+    (container,) = web.containers
+    assert container.id == inspected(clean_bed, "web")["Id"]
+    assert container.state is ContainerState.RUNNING
+    assert (web.image_name, web.image_digest, web.run_command) == (APP, digest, "/serve")
+    assert (container.image_name, container.image_digest, container.run_command) == (APP, digest, "/serve")
+    assert container.ports == (Port(inner=8080, outer=8080), Port(inner=9, outer=None, protocol="udp"))
+    assert container.exit_code is None
+    assert container.stopped is None
+    assert web.deployed is not None
+    assert container.started is not None
+    assert web.deployed <= container.started <= datetime.now(UTC) + timedelta(minutes=1)
+
+
+def test_states_of_containers_are_told(clean_bed: DockerBed) -> None:
+    clean_bed.docker("run", "-d", "--name", "failed", "app:v3-broken")
+    clean_bed.docker("wait", "failed")
+    clean_bed.docker("create", "--name", "created", "app:v1")
+    clean_bed.docker("run", "-d", "--name", "paused", "app:v1")
+    clean_bed.docker("pause", "paused")
+    clean_bed.docker("run", "-d", "--name", "looping", "--restart", "always", "app:v3-broken")
+    clean_bed.docker("run", "-d", "--name", "sick", "app:unhealthy")
+    with opened(clean_bed) as engine:
+        wait_until(lambda: snapshots(engine)["name:sick"].warnings, "the health check failed")
+        found = snapshots(engine)
+    (failed,) = found["name:failed"].containers
+    assert (failed.state, failed.exit_code) == (ContainerState.STOPPED, 3)
+    assert failed.stopped is not None
+    assert found["name:failed"].state is ServiceState.NOT_RUNNING
+    assert found["name:created"].state is ServiceState.STOPPED
+    assert found["name:paused"].state is ServiceState.STOPPED
+    assert found["name:paused"].warnings == ("the container paused is paused",)
+    assert not found["name:looping"].stopped
+    assert found["name:sick"].warnings == ("the container sick is unhealthy",)
+
+
+def test_logs_of_several_containers_are_told_apart(clean_bed: DockerBed) -> None:
+    clean_bed.docker("run", "-d", "--name", "one", "app:v1")
+    clean_bed.docker("run", "-d", "--name", "a1", "-l", "tutum.service=api", "app:v1")
+    clean_bed.docker("run", "-d", "-t", "--name", "b1", "-l", "tutum.service=api", "app:v2")
+    clean_bed.docker("run", "-d", "--name", "mute", "--log-driver", "none", "app:v1")
+    with opened(clean_bed) as engine:
+        assert wait_until(lambda: engine.logs(service("name:one"), 10), "it wrote something") == "serving v1"
+        wait_until(
+            lambda: engine.logs(service("name:api"), 10).split("\n") == ["a1 | serving v1", "b1 | serving v2"],
+            "both wrote something",
+        )
+        assert engine.logs(service("name:one"), 0) == ""
+        assert "logging driver does not support reading" in engine.logs(service("name:mute"), 10)
+        assert engine.logs(service("name:absent"), 10) == ""
+
+
+def test_a_change_outside_is_told_and_stopping_ends_the_watch(clean_bed: DockerBed) -> None:
+    changes, stop = Event(), Event()
+    with opened(clean_bed) as engine:
+        watching = Thread(target=engine.watch, args=(changes.set, stop))
+        watching.start()
+        try:
+            assert changes.wait(5)
+            changes.clear()
+            clean_bed.docker("run", "-d", "--name", "web", "app:v1")
+            assert changes.wait(3)
+        finally:
+            stop.set()
+            watching.join(3)
+        assert not watching.is_alive()
+
+
+def test_a_watch_ends_when_the_connection_breaks(clean_bed: DockerBed) -> None:
+    changes, ended = Event(), Event()
+    with opened(clean_bed) as engine:
+
+        def watch() -> None:
+            try:
+                engine.watch(changes.set, Event())
+            except EngineUnavailableError:
+                pass
+            ended.set()
+
+        watching = Thread(target=watch)
+        watching.start()
+        assert changes.wait(5)
+        clean_bed.kill_engine()
+        assert ended.wait(10)
+        watching.join(1)
+
+
+def test_an_engine_that_is_away_is_unavailable_for_every_verb_and_found_again(clean_bed: DockerBed) -> None:
+    clean_bed.docker("run", "-d", "--name", "web", "--restart", "always", "app:v1")
+    web = service("name:web")
+    clean_bed.stop_engine()
+    with opened(clean_bed) as engine:
+        for verb in (engine.redeploy, engine.start, engine.stop):
+            with pytest.raises(EngineUnavailableError):
+                verb(web, FakeRun())
+        with pytest.raises(EngineUnavailableError):
+            engine.scale(web, 2, FakeRun())
+        with pytest.raises(EngineUnavailableError):
+            engine.discover()
+        with pytest.raises(EngineUnavailableError):
+            engine.logs(web, 10)
+        clean_bed.start_engine()
+        wait_until(lambda: snapshots(engine)["name:web"].running == 1, "the container is back")
+        assert engine.redeploy(web, FakeRun()).success

@@ -1,0 +1,202 @@
+"""SCALE, SCALEUP, START, STOP and TERMINATE on a real Docker Engine."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.contract.docker_support import inspected, opened, service, snapshots, states
+from tests.support.docker_bed import ANONYMOUS, DockerBed
+from tests.support.images import Image
+from tests.support.runs import FakeRun, Killed
+from tutumd.errors import EngineRefusedError
+from tutumd.model import ServiceState
+
+APP = f"{ANONYMOUS}/app"
+COMPOSE = """
+services:
+  web:
+    image: app:v1
+    volumes: ["data:/data", "/anonymous"]
+  named:
+    image: app:v1
+    container_name: the-one
+  published:
+    image: app:v1
+    ports: ["8080:8080"]
+  static:
+    image: app:v1
+    networks: {fixed: {ipv4_address: 10.78.0.9}}
+  sidecar:
+    image: app:v1
+    network_mode: service:web
+    environment: {PORT: "81"}
+volumes: {data: {}}
+networks: {fixed: {ipam: {config: [{subnet: 10.78.0.0/24}]}}}
+"""
+
+
+def up(bed: DockerBed, folder: Path) -> None:
+    (folder / "compose.yaml").write_text(COMPOSE)
+    bed.compose(folder, "-p", "shop", "up", "-d")
+
+
+def test_a_lone_container_gets_numbered_copies_and_stays_the_same_service(clean_bed: DockerBed) -> None:
+    clean_bed.docker("run", "-d", "--name", "web", "-e", "MINE=1", "-p", "8080", "-v", "/anonymous", "app:v1")
+    clean_bed.docker("run", "-d", "--name", "web-2", "app:v1")
+    with opened(clean_bed) as engine:
+        assert set(snapshots(engine)) == {"name:web", "name:web-2"}
+        outcome = engine.scale(service("name:web"), 3, FakeRun())
+        assert outcome.success, outcome
+        found = snapshots(engine)
+        assert set(found) == {"name:web", "name:web-2"}
+        assert [one.name for one in found["name:web"].containers] == ["web", "web-3", "web-4"]
+        assert found["name:web"].target == found["name:web"].running == 3
+        assert outcome.containers_after == tuple(one.id for one in found["name:web"].containers)
+        # Every copy is redeployed too.
+        assert engine.redeploy(service("name:web"), FakeRun()).success
+        assert snapshots(engine)["name:web"].running == 3
+    copy = inspected(clean_bed, "web-3")
+    assert copy["Config"]["Labels"]["tutum.service"] == "web"
+    assert "MINE=1" in copy["Config"]["Env"]
+    assert copy["Config"]["Hostname"] == copy["Id"][:12]
+    volumes = {inspected(clean_bed, name)["Mounts"][0]["Name"] for name in ("web", "web-3", "web-4")}
+    assert len(volumes) == 3
+
+
+def test_a_compose_service_gets_the_next_numbers(clean_bed: DockerBed, tmp_path: Path) -> None:
+    up(clean_bed, tmp_path)
+    with opened(clean_bed) as engine:
+        assert engine.scale(service("compose:shop/web"), 3, FakeRun()).success
+        names = [one.name for one in snapshots(engine)["compose:shop/web"].containers]
+    assert names == ["shop-web-1", "shop-web-2", "shop-web-3"]
+    copy = inspected(clean_bed, "shop-web-3")
+    assert copy["Config"]["Labels"]["com.docker.compose.container-number"] == "3"
+    assert "web" in copy["NetworkSettings"]["Networks"]["shop_default"]["Aliases"]
+    assert "shop-web-3" in copy["NetworkSettings"]["Networks"]["shop_default"]["Aliases"]
+    assert "shop-web-1" not in copy["NetworkSettings"]["Networks"]["shop_default"]["Aliases"]
+    # Compose takes them for its own, and brings them down to what its file says.
+    clean_bed.compose(tmp_path, "-p", "shop", "up", "-d")
+    assert [name for name in states(clean_bed) if name.startswith("shop-web")] == ["shop-web-1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("named", r"fixed name the-one \(container_name\)"),
+        ("published", "the fixed host port 8080"),
+        ("static", "static IP address"),
+        ("sidecar", "shares another container's network"),
+    ],
+)
+def test_what_only_one_container_can_have_is_refused(
+    clean_bed: DockerBed, tmp_path: Path, name: str, reason: str
+) -> None:
+    up(clean_bed, tmp_path)
+    before = states(clean_bed)
+    with opened(clean_bed) as engine, pytest.raises(EngineRefusedError, match=reason):
+        engine.scale(service(f"compose:shop/{name}"), 2, FakeRun())
+    assert states(clean_bed) == before
+
+
+def test_scaling_down_removes_the_highest_numbers(clean_bed: DockerBed) -> None:
+    for name in ("web", "web-2", "web-10"):
+        clean_bed.docker("run", "-d", "--name", name, "-l", "tutum.service=web", "app:v1")
+    with opened(clean_bed) as engine:
+        outcome = engine.scale(service("name:web"), 2, FakeRun())
+        assert outcome.success
+        assert engine.scale(service("name:web"), 2, FakeRun()).success
+        with pytest.raises(EngineRefusedError, match="1 to 10 containers, got 0; to end all"):
+            engine.scale(service("name:web"), 0, FakeRun())
+        with pytest.raises(EngineRefusedError, match="1 to 10 containers, got 11"):
+            engine.scale(service("name:web"), 11, FakeRun())
+    assert states(clean_bed) == {"web": "running", "web-2": "running"}
+
+
+def test_copies_that_do_not_run_are_taken_away_with_their_last_words(clean_bed: DockerBed) -> None:
+    only_one = Image(version="one", command=["sh", "-c", "mkdir /lock/held || { echo taken; exit 9; }; sleep 99"])
+    clean_bed.load({"app:one": only_one})
+    clean_bed.docker("run", "-d", "--name", "web", "-v", "lock:/lock", "app:one")
+    with opened(clean_bed) as engine:
+        outcome = engine.scale(service("name:web"), 3, FakeRun())
+    assert not outcome.success
+    assert outcome.rolled_back
+    assert outcome.reason == "the new container web-2 failed: it exited with code 9"
+    assert "taken" in outcome.log_tail
+    assert outcome.containers_after == outcome.containers_before
+    assert states(clean_bed) == {"web": "running"}
+
+
+def test_a_scaling_killed_at_any_step_adds_no_copy_twice(clean_bed: DockerBed) -> None:
+    clean_bed.docker("run", "-d", "--name", "web", "app:v1")
+    step = 0
+    with opened(clean_bed) as engine:
+        while True:
+            step += 1
+            run = FakeRun(kill_at=step)
+            try:
+                engine.scale(service("name:web"), 2, run)
+                break
+            except Killed:
+                assert engine.scale(service("name:web"), 2, FakeRun(journal=run.journal)).success
+            assert states(clean_bed) == {"web": "running", "web-2": "running"}
+            assert engine.scale(service("name:web"), 1, FakeRun()).success
+    assert step > 3
+
+
+def test_a_stopped_service_is_not_scaled(clean_bed: DockerBed) -> None:
+    clean_bed.docker("run", "-d", "--name", "web", "app:v1")
+    clean_bed.docker("stop", "web")
+    with opened(clean_bed) as engine, pytest.raises(EngineRefusedError, match="is stopped: start it"):
+        engine.scale(service("name:web"), 2, FakeRun())
+
+
+def test_a_copy_of_another_image_than_the_others_is_refused(clean_bed: DockerBed) -> None:
+    clean_bed.push("app", "v1")
+    clean_bed.docker("run", "-d", "--name", "web", APP)
+    clean_bed.push("app", "v2")
+    clean_bed.docker("pull", APP)
+    with opened(clean_bed) as engine, pytest.raises(EngineRefusedError, match="is another one by now"):
+        engine.scale(service("name:web"), 2, FakeRun())
+    assert states(clean_bed) == {"web": "running"}
+
+
+@pytest.mark.parametrize("how", ["running", "paused"])
+def test_stop_lasts_and_start_brings_all_back(clean_bed: DockerBed, how: str) -> None:
+    for name in ("web", "web-2"):
+        clean_bed.docker(
+            "run", "-d", "--name", name, "--restart", "unless-stopped", "-l", "tutum.service=web", "app:v1"
+        )
+    if how == "paused":
+        clean_bed.docker("pause", "web")
+    with opened(clean_bed) as engine:
+        outcome = engine.stop(service("name:web"), FakeRun())
+        assert outcome.success
+        assert engine.stop(service("name:web"), FakeRun()).success
+        assert snapshots(engine)["name:web"].state is ServiceState.STOPPED
+        clean_bed.restart_engine()
+        assert snapshots(engine)["name:web"].state is ServiceState.STOPPED
+        assert engine.start(service("name:web"), FakeRun()).success
+        assert engine.start(service("name:web"), FakeRun()).success
+        assert snapshots(engine)["name:web"].state is ServiceState.RUNNING
+
+
+def test_a_start_that_fails_leaves_the_service_stopped(clean_bed: DockerBed) -> None:
+    clean_bed.docker("create", "--name", "web", "-l", "tutum.service=web", "app:v1")
+    clean_bed.docker("create", "--name", "web-2", "-l", "tutum.service=web", "app:v3-broken")
+    with opened(clean_bed) as engine:
+        outcome = engine.start(service("name:web"), FakeRun())
+    assert not outcome.success
+    assert outcome.rolled_back
+    assert outcome.reason == "the container web-2 failed: it exited with code 3"
+    assert "fatal: v3-broken" in outcome.log_tail
+    assert set(states(clean_bed).values()) == {"exited"}
+
+
+def test_what_a_stop_would_delete_is_not_stopped_and_nothing_is_terminated(clean_bed: DockerBed) -> None:
+    clean_bed.docker("run", "-d", "--rm", "--name", "web", "app:v1")
+    with opened(clean_bed) as engine:
+        with pytest.raises(EngineRefusedError, match="--rm"):
+            engine.stop(service("name:web"), FakeRun())
+        with pytest.raises(EngineRefusedError, match="was not created through tutumd"):
+            engine.terminate(service("name:web"), FakeRun())
+    assert states(clean_bed) == {"web": "running"}

@@ -1,0 +1,55 @@
+"""Programs inside a network namespace of the tests' own: starting, running and ending them."""
+
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.support.leftovers import NAMESPACES
+
+
+def make(name: str) -> None:
+    """Make the namespace, with loopback in it and nothing else."""
+    check(["ip", "netns", "add", name])
+    check(["ip", "-n", name, "link", "set", "lo", "up"])
+
+
+def run_in(name: str, command: Sequence[str], timeout_s: float = 30) -> str:
+    """Run a program in the namespace and return its stdout. Raises RuntimeError when it fails."""
+    return check([*_enter(name), *command], timeout_s)
+
+
+def spawn_in(name: str, command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
+    """Start a program in the namespace, with its output appended to `log`."""
+    # A session of its own: Ctrl-C in a terminal is for pytest, which then stops the program in order.
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            [*_enter(name), *command],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def end(process: "subprocess.Popen[bytes]", how: signal.Signals) -> None:
+    """End the process with this signal, or with SIGKILL if it has not ended after 30 s."""
+    process.send_signal(how)
+    try:
+        process.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(timeout=10)
+
+
+def check(command: Sequence[str], timeout_s: float = 30) -> str:
+    """Run a program and return its stdout. Raises RuntimeError, with its stderr, when it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)} exited with {done.returncode}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def _enter(name: str) -> list[str]:
+    # Not `ip netns exec`: it mounts another /sys, without the control groups that an engine needs.
+    return ["nsenter", f"--net={NAMESPACES / name}"]

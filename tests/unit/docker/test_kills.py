@@ -1,0 +1,232 @@
+"""A server killed between any two steps of a run: the next one finishes it, or puts everything back."""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.support.runs import FakeRun, Killed
+from tests.unit.docker.documents import ALWAYS, compose_labels, image
+from tests.unit.docker.fake_host import FakeHost
+from tutumd.engines.docker.redeploy import Redeployer
+from tutumd.engines.docker.scale import Scaler
+from tutumd.engines.docker.seen import Seen
+from tutumd.engines.docker.selectors import Group, group
+from tutumd.engines.docker.trial import Trial
+from tutumd.model import Outcome
+
+SELECTOR = "compose:shop/web"
+OLD, NEW = image(0xA0)["Id"], image(0xB0)["Id"]
+CRASHING = image(0xB0, Crashes=True)
+Verb = Callable[[FakeHost, FakeRun], Outcome]
+Summary = Mapping[str, tuple[str, str, str, str]]
+
+
+class Recorded(FakeRun):
+    """A run that remembers every journal, so that one can go on from an older one, and does not wait."""
+
+    def __init__(self, *, journal: Mapping[str, object] | None = None, kill_at: int | None = None) -> None:
+        super().__init__(journal=journal, kill_at=kill_at)
+        self.journals: list[Mapping[str, object]] = [dict(journal or {})]
+
+    def save(self, journal: Mapping[str, object]) -> None:
+        self.journals.append(dict(journal))
+        super().save(journal)
+
+    def sleep(self, seconds: float) -> None:
+        pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A service before a run."""
+
+    newest: Mapping[str, Any] | None = None
+    states: Sequence[str] = ("running", "running")
+    policy: Mapping[str, Any] = field(default_factory=lambda: ALWAYS)
+
+    def host(self) -> FakeHost:
+        host = FakeHost(newest=self.newest)
+        for number, status in enumerate(self.states, start=1):
+            finished = None if status in ("running", "paused") else 50
+            host.add(
+                number,
+                f"shop-web-{number}",
+                status=status,
+                finished=finished,
+                host={"RestartPolicy": dict(self.policy)},
+                labels=compose_labels(number),
+            )
+        return host
+
+
+def finder(host: FakeHost) -> Callable[[], tuple[Group, Sequence[Seen]]]:
+    def find() -> tuple[Group, Sequence[Seen]]:
+        everybody = host.containers()
+        (found,) = group(everybody, None)
+        assert found.selector == SELECTOR
+        return found, everybody
+
+    return find
+
+
+def redeploy(host: FakeHost, run: FakeRun) -> Outcome:
+    return Redeployer(host=host, trial=trial(host), find=finder(host), run=run).redeploy()
+
+
+def scale_to(target: int) -> Verb:
+    def scale(host: FakeHost, run: FakeRun) -> Outcome:
+        return Scaler(host=host, trial=trial(host), find=finder(host), run=run).scale(target)
+
+    return scale
+
+
+def trial(host: FakeHost) -> Trial:
+    ticks = itertools.count(step=10)
+    return Trial(host=host, stable_s=3, clock=lambda: float(next(ticks)))
+
+
+def every_kill(case: Case, verb: Verb, age: int) -> list[tuple[int, FakeHost, Outcome]]:
+    """Run the verb, killed at each step in turn, and then again with the journal `age` saves before the last."""
+    ends = []
+    for step in itertools.count(1):
+        host, run = case.host(), Recorded(kill_at=step)
+        try:
+            verb(host, run)
+        except Killed:
+            journal = run.journals[max(0, len(run.journals) - 1 - age)]
+            ends.append((step, host, verb(host, Recorded(journal=journal))))
+        else:
+            return ends
+    raise AssertionError("unreachable")
+
+
+def shape(host: FakeHost) -> dict[str, tuple[str, str, str]]:
+    """State, restart policy and image of every container by name."""
+    return {name: (status, policy, image_id) for name, (_, status, policy, image_id) in host.summary().items()}
+
+
+def running_if_forgotten(
+    found: Mapping[str, tuple[str, str, str]], *, forgotten: bool
+) -> dict[str, tuple[str, str, str]]:
+    """Take a paused container for a running one where only the journal knew that it had been paused."""
+    return {
+        name: ("running" if forgotten and status == "paused" else status, policy, image_id)
+        for name, (status, policy, image_id) in found.items()
+    }
+
+
+CASES = {
+    "running": (Case(), ("running", "running")),
+    "without a restart policy": (Case(policy={"Name": "no", "MaximumRetryCount": 0}), ("running", "running")),
+    "stopped": (Case(states=["exited", "exited"]), ("created", "created")),
+    "one of two stopped": (Case(states=["running", "exited"]), ("running", "created")),
+    "paused": (Case(states=["paused"]), ("paused",)),
+    "crash-looping": (Case(states=["restarting"]), ("running",)),
+}
+
+
+@pytest.mark.parametrize("age", [0, 1])
+@pytest.mark.parametrize("name", CASES)
+def test_a_redeploy_is_finished(name: str, age: int) -> None:
+    case, states = CASES[name]
+    wanted = {f"shop-web-{number}": (status, case.policy["Name"], NEW) for number, status in enumerate(states, start=1)}
+    ends = every_kill(case, redeploy, age)
+    assert len(ends) > 7
+    for step, host, outcome in ends:
+        assert outcome.success, (step, outcome)
+        assert running_if_forgotten(shape(host), forgotten=age > 0) == running_if_forgotten(wanted, forgotten=age > 0)
+        assert set(outcome.containers_after) == set(host.all), step
+
+
+@pytest.mark.parametrize("age", [0, 1])
+@pytest.mark.parametrize("name", ["running", "without a restart policy", "one of two stopped"])
+def test_a_failing_redeploy_is_undone(name: str, age: int) -> None:
+    case, _ = CASES[name]
+    case = Case(newest=CRASHING, states=case.states, policy=case.policy)
+    before = case.host().summary()
+    ends = every_kill(case, redeploy, age)
+    assert len(ends) > 7
+    for step, host, outcome in ends:
+        assert not outcome.success, (step, outcome)
+        assert outcome.rolled_back, step
+        assert "shop-web-1 failed: it exited with code 3" in outcome.reason or age, (step, outcome)
+        assert host.summary() == before, step
+        assert outcome.containers_after == outcome.containers_before
+        assert outcome.image_after == outcome.image_before
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_lost_database_does_not_lose_the_service(name: str) -> None:
+    case, states = CASES[name]
+    for step in itertools.count(1):
+        host = case.host()
+        try:
+            redeploy(host, Recorded(kill_at=step))
+            break
+        except Killed:
+            pass
+        assert redeploy(host, FakeRunOfAnother()).success
+        found = shape(host)
+        assert set(found) == {f"shop-web-{number}" for number in range(1, len(states) + 1)}, step
+        for number, status in enumerate(states, start=1):
+            entry = found[f"shop-web-{number}"]
+            assert entry[1:] == (case.policy["Name"], NEW), (step, entry)
+            assert entry[0] == status or (entry[0], status) == ("running", "paused"), (step, entry)
+    assert step > 7
+
+
+class FakeRunOfAnother(Recorded):
+    """A run of another action."""
+
+    @property
+    def action_uuid(self) -> str:
+        return "ffffffff-0000"
+
+
+def test_scaling_up_adds_each_copy_once() -> None:
+    case = Case(newest=image(0xA0))
+    ends = every_kill(case, scale_to(4), 0)
+    assert len(ends) >= 5
+    for step, host, outcome in ends:
+        assert outcome.success, (step, outcome)
+        assert shape(host) == {f"shop-web-{number}": ("running", "always", OLD) for number in (1, 2, 3, 4)}, step
+        assert set(outcome.containers_after) == set(host.all)
+
+
+def test_copies_that_fail_are_taken_away_again() -> None:
+    case = Case(newest=image(0xA0, Crashes=True))
+    before = case.host().summary()
+    for step, host, outcome in every_kill(case, scale_to(4), 0):
+        assert not outcome.success, (step, outcome)
+        assert host.summary() == before, step
+        assert outcome.containers_after == outcome.containers_before
+
+
+@pytest.mark.parametrize("age", [0, 1])
+def test_scaling_down_removes_the_highest_numbers(age: int) -> None:
+    case = Case(states=["running"] * 4)
+    for step, host, outcome in every_kill(case, scale_to(2), age):
+        assert outcome.success, (step, outcome)
+        assert set(host.summary()) == {"shop-web-1", "shop-web-2"}, step
+
+
+@pytest.mark.parametrize("verb", ["rename", "stop", "start", "policy"])
+def test_an_engine_that_refuses_a_step_of_the_way_back_is_told(verb: str) -> None:
+    host = Case(newest=CRASHING).host()
+
+    class Refusing(Recorded):
+        def save(self, journal: Mapping[str, object]) -> None:
+            super().save(journal)
+            if journal.get("phase") == "restore":
+                host.refuse = verb
+
+    outcome = redeploy(host, Refusing())
+    assert not outcome.success
+    assert not outcome.rolled_back
+    assert "could not be put back" in outcome.reason
+    # What can be done is done: the old ones run, unless that is what the engine refuses.
+    running = [name for name, (_, status, _, _) in host.summary().items() if status == "running"]
+    assert len(running) == (1 if verb == "start" else 2)

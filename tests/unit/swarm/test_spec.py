@@ -1,0 +1,161 @@
+"""What is read from the specification of a service, and the new ones made of it."""
+
+from typing import Any
+
+import pytest
+
+from tests.unit.swarm.values import NEW, OLD, spec
+from tutumd.engines.swarm import spec as specs
+from tutumd.engines.swarm.spec import Mode
+
+S = 1_000_000_000
+AMD = {"Architecture": "amd64", "OS": "linux"}
+ARM = {"Architecture": "arm64", "OS": "linux"}
+
+
+def mounted(*mounts: dict[str, Any]) -> dict[str, Any]:
+    made = spec()
+    made["TaskTemplate"]["ContainerSpec"]["Mounts"] = list(mounts)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("mode", "wanted"),
+    [
+        ({"Replicated": {"Replicas": 1}}, Mode.REPLICATED),
+        ({}, Mode.REPLICATED),
+        ({"Global": {}}, Mode.GLOBAL),
+        ({"ReplicatedJob": {"TotalCompletions": 1}}, Mode.JOB),
+        ({"GlobalJob": {}}, Mode.JOB),
+    ],
+)
+def test_the_mode_is_read(mode: dict[str, Any], wanted: Mode) -> None:
+    assert specs.mode_of({"Mode": mode}) is wanted
+
+
+def test_absent_replicas_mean_one() -> None:
+    assert specs.replicas_of({"Mode": {"Replicated": {}}}) == 1
+    assert specs.replicas_of(spec(replicas=0)) == 0
+
+
+@pytest.mark.parametrize(("text", "number"), [("3", 3), ("", 0), ("-1", 0), ("x", 0), ("٣", 0), ("9" * 30, 0)])
+def test_a_label_that_is_no_number_counts_as_none(text: str, number: int) -> None:
+    assert specs.stopped_replicas({"Labels": {specs.STOPPED_REPLICAS: text}}) == number
+
+
+def test_a_redeploy_changes_image_count_platforms_and_update_config_and_nothing_else() -> None:
+    config = {"Order": "start-first"}
+    made = specs.redeploy_spec(spec(), NEW, config, [ARM])
+    wanted = spec(NEW, UpdateConfig=config)
+    wanted["TaskTemplate"]["Placement"]["Platforms"] = [ARM]
+    assert made == wanted
+
+
+def test_making_a_new_specification_leaves_the_old_one_alone() -> None:
+    inspected = spec()
+    specs.redeploy_spec(inspected, NEW, {}, [ARM])
+    specs.with_replicas(inspected, 5, noted=2)
+    assert inspected == spec()
+
+
+def test_undoing_a_redeploy_gives_the_specification_before() -> None:
+    before = spec(UpdateConfig={"Parallelism": 3})
+    config = specs.update_config(before, stable_s=3)
+    ordered = specs.redeploy_spec(before, NEW, config, [ARM, AMD])
+    remembered = specs.remembered(before)
+    undone = specs.undo_spec(ordered, remembered, config)
+    assert undone["UpdateConfig"] == {**config, "FailureAction": "continue", "Delay": 0}
+    assert specs.with_config_of(undone, remembered) == before
+
+
+def test_undoing_gives_back_an_absent_placement() -> None:
+    before = spec()
+    del before["TaskTemplate"]["Placement"]
+    ordered = specs.redeploy_spec(before, NEW, {}, [ARM])
+    undone = specs.undo_spec(ordered, specs.remembered(before), {})
+    assert specs.with_config_of(undone, specs.remembered(before)) == before
+
+
+def test_undoing_keeps_what_others_changed_meanwhile() -> None:
+    before = spec()
+    ordered = specs.redeploy_spec(before, NEW, {}, None)
+    ordered["Mode"]["Replicated"]["Replicas"] = 9
+    ordered["TaskTemplate"]["ContainerSpec"]["Env"] = ["ADDED=1"]
+    undone = specs.undo_spec(ordered, specs.remembered(before), {})
+    assert specs.replicas_of(undone) == 9
+    assert undone["TaskTemplate"]["ContainerSpec"] == {"Image": OLD.image, "Env": ["ADDED=1"]}
+
+
+def test_the_environment_is_not_remembered() -> None:
+    assert "SECRET" not in str(specs.remembered(spec()))
+
+
+def test_stopping_notes_the_number_and_starting_removes_the_note() -> None:
+    stopped = specs.with_replicas(spec(replicas=4), 0, noted=4)
+    assert stopped["Labels"] == {specs.STOPPED_REPLICAS: "4"}
+    assert specs.is_stopped(stopped)
+    assert specs.with_replicas(stopped, 4) == spec(replicas=4)
+
+
+def test_configs_are_compared_as_the_engine_stores_them() -> None:
+    assert specs.has_config({"UpdateConfig": {"Order": "x"}}, {"Order": "x", "Delay": 0})
+    assert specs.has_config({}, None)
+    assert not specs.has_config({"UpdateConfig": {}}, None)
+
+
+def obstacle_cases() -> list[Any]:
+    port = {"TargetPort": 80, "PublishedPort": 80}
+    return [
+        pytest.param(spec(), "", id="nothing"),
+        pytest.param(spec(EndpointSpec={"Ports": [{**port, "PublishMode": "ingress"}]}), "", id="ingress port"),
+        pytest.param(
+            spec(EndpointSpec={"Ports": [{**port, "PublishMode": "host"}]}),
+            "a port is published in host mode",
+            id="port",
+        ),
+        pytest.param(spec(Mode={"Global": {}}), "the service is global", id="global"),
+        pytest.param(
+            mounted({"Type": "volume", "Target": "/data"}),
+            "two tasks at once would write to the mount /data",
+            id="volume",
+        ),
+        pytest.param(mounted({"Type": "bind", "Target": "/etc/x", "ReadOnly": True}), "", id="read-only"),
+        pytest.param(mounted({"Type": "tmpfs", "Target": "/tmp"}), "", id="tmpfs"),
+    ]
+
+
+@pytest.mark.parametrize(("inspected", "obstacle"), obstacle_cases())
+def test_start_first_is_used_unless_something_forbids_it(inspected: dict[str, Any], obstacle: str) -> None:
+    assert specs.start_first_obstacle(inspected) == obstacle
+    order = specs.update_config(inspected, stable_s=3)["Order"]
+    assert order == ("stop-first" if obstacle else "start-first")
+
+
+@pytest.mark.parametrize(
+    ("replicas", "given", "parallelism", "delay_s"),
+    [
+        (0, None, 1, 0),
+        (1, None, 1, 0),
+        (2, None, 1, 3),
+        (4, None, 1, 3),
+        (10, None, 3, 3),
+        (100, None, 25, 3),
+        (3, {"Parallelism": 1}, 1, 3),
+        (100, {"Parallelism": 1}, 1, 0),
+        (4, {"Parallelism": 2, "Delay": 5 * S}, 2, 5),
+        (3, {"Parallelism": 1, "Delay": 600 * S}, 1, 15),
+        (5, {"Parallelism": 0}, 0, 0),
+    ],
+)
+def test_the_update_goes_in_steps_that_the_deadline_leaves_time_for(
+    replicas: int, given: dict[str, Any] | None, parallelism: int, delay_s: int
+) -> None:
+    inspected = spec(replicas=replicas) if given is None else spec(replicas=replicas, UpdateConfig=given)
+    assert specs.update_config(inspected, stable_s=3) == {
+        "Parallelism": parallelism,
+        "Delay": delay_s * S,
+        "FailureAction": "rollback",
+        "Monitor": 3 * S,
+        "MaxFailureRatio": 0,
+        "Order": "start-first",
+    }

@@ -1,0 +1,63 @@
+"""Services and tasks as the engine shows them, made short."""
+
+from typing import Any
+
+from tutumd.engines.swarm.tasks import Nodes, Task, read_nodes
+from tutumd.engines.swarm.verdict import View
+from tutumd.engines.swarm.version import Version
+
+OLD = Version(image="app:latest@sha256:" + "1" * 64, force=0)
+NEW = Version(image="app:latest@sha256:" + "2" * 64, force=1)
+
+
+def spec(version: Version = OLD, *, replicas: int = 2, **others: Any) -> dict[str, Any]:
+    """A replicated service, as inspected."""
+    return {
+        "Name": "web",
+        "Labels": {},
+        "TaskTemplate": {
+            "ContainerSpec": {"Image": version.image, "Env": ["SECRET=1"]},
+            "ForceUpdate": version.force,
+            "Placement": {"Platforms": [{"Architecture": "amd64", "OS": "linux"}]},
+        },
+        "Mode": {"Replicated": {"Replicas": replicas}},
+        "EndpointSpec": {"Mode": "vip"},
+        **others,
+    }
+
+
+def task(
+    id: str,
+    version: Version = OLD,
+    *,
+    state: str = "running",
+    place: str = "1",
+    wanted: bool = True,
+    node_ready: bool = True,
+    error: str = "",
+) -> Task:
+    """One task."""
+    return Task(
+        id=id, place=place, state=state, wanted=wanted, node_ready=node_ready, version=version, error=error, exit_code=0
+    )
+
+
+def nodes(*states: str) -> Nodes:
+    """Nodes called a, b, c … in those states."""
+    return read_nodes(
+        {
+            "ID": f"id-{name}",
+            "Status": {"State": state},
+            "Spec": {"Availability": "active"},
+            "Description": {"Hostname": name},
+        }
+        for name, state in zip("abcdef", states, strict=False)
+    )
+
+
+def view(inspected: dict[str, Any], *tasks: Task, state: str = "", message: str = "") -> View:
+    """A service at one moment; `state` is that of its update."""
+    service: dict[str, Any] = {"ID": "s1", "Spec": inspected, "Version": {"Index": 7}}
+    if state:
+        service["UpdateStatus"] = {"State": state, "Message": message}
+    return View(service=service, tasks=tasks, nodes=nodes("ready"))
