@@ -37,6 +37,37 @@ class Entry:
         return json.dumps(asdict(self)) + "\n"
 
 
+class Reader:
+    """Reads a journal that grows, each line once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._read = 0
+        self.entries: list[Entry] = []
+        """What was read since `forget`."""
+        self.containers = Containers()
+        """The containers as everything that was read so far left them."""
+
+    def read(self) -> list[Entry]:
+        """Read what is new; answer everything since `forget`."""
+        with self.path.open("rb") as file:
+            file.seek(self._read)
+            content = file.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        self._read += len(whole)
+        for line in whole.splitlines():
+            entry = Entry(**json.loads(line))
+            self.entries.append(entry)
+            if entry.kind == DONE:
+                self.containers.apply(entry)
+        return self.entries
+
+    def forget(self) -> None:
+        """Read what is new, and begin a new list of entries."""
+        self.read()
+        self.entries = []
+
+
 def read_entries(path: Path) -> list[Entry]:
     """Read a journal; a last line that was cut off by a kill did not happen."""
     text = path.read_text() if path.exists() else ""

@@ -21,8 +21,11 @@ _END_S = 40.0
 class Program:
     """One program that can be started again after it ended."""
 
-    def __init__(self, name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str], port: int = 0
+    ) -> None:
         self.name = name
+        self.port = port
         self._command = list(command)
         self._log = folder / f"{name}.log"
         self._folder = folder
@@ -99,14 +102,14 @@ def environment() -> dict[str, str]:
 def web(name: str, folder: Path, database: str, data: Path, port: int) -> Program:
     """`tutumd web`, by its command line."""
     options = ["--host", "127.0.0.1", "--port", str(port), "--database", database, "--data-dir", str(data)]
-    return Program(name, [*TUTUMD, "web", *options], folder, environment())
+    return Program(name, [*TUTUMD, "web", *options], folder, environment(), port)
 
 
 def with_engine(half: str, name: str, folder: Path, database: str, data: Path, port: int = 0) -> Program:
     """`tutumd worker` or `tutumd serve` with the shared engine."""
     options = {"database": database, "data_dir": str(data), "max_containers": 10_000, "port": port}
     command = [sys.executable, "-m", "tests.faults.launch", half, str(folder / "engine.sock"), json.dumps(options)]
-    return Program(name, command, folder, environment())
+    return Program(name, command, folder, environment(), port)
 
 
 def engine(folder: Path, journal: Path, seed: int) -> Program:

@@ -1,5 +1,7 @@
 """The listening socket and the HTTP server on it."""
 
+import asyncio
+import contextlib
 import resource
 import signal
 import socket
@@ -36,6 +38,31 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         for tell in self._tell:
             tell()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End in good order; connections that the kernel took meanwhile are served too, and not reset."""
+        listeners = [listener.dup() for listener in sockets or []]
+        for server in self.servers:
+            server.close()
+        for listener in sockets or []:
+            listener.close()
+        await asyncio.sleep(0.01)  # the event loop closes its own copies in its next rounds
+        for listener in listeners:
+            await self._serve_the_last(listener)
+        await super().shutdown([])
+
+    async def _serve_the_last(self, listener: socket.socket) -> None:
+        listener.setblocking(False)
+        connections = []
+        with listener, contextlib.suppress(BlockingIOError):
+            while True:
+                connections.append(listener.accept()[0])
+        loop = asyncio.get_running_loop()
+        for connection in connections:
+            await loop.connect_accepted_socket(self._make_protocol, connection)
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        return BoundedProtocol(config=self.config, server_state=self.server_state, app_state={})
 
 
 def make_server(edge: Edge, settings: Settings, url: str) -> Server:

@@ -1,5 +1,6 @@
 """HTTP/1.1 as uvicorn reads it, with limits on what comes before a body, and its own refusals in our form."""
 
+import asyncio
 import json
 from http import HTTPStatus
 
@@ -7,6 +8,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_URL = 16 * 1024
 MAX_HEAD = 64 * 1024
+LAST_REQUEST_S = 1.0
+"""How long a server that ends waits for the first request of a connection that it accepted already."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -15,9 +18,23 @@ class BoundedProtocol(HttpToolsProtocol):
     Headers that are complete within one piece as the event loop reads it (256 KiB) pass.
     """
 
+    _closing_soon: asyncio.TimerHandle | None = None
     _since_progress = 0
     """Bytes that came in since the parser last completed a head, or got hold of a piece of a body."""
     _refusal = (HTTPStatus.BAD_REQUEST, "this is not a valid HTTP/1.1 request")
+
+    def shutdown(self) -> None:
+        """End the connection in good order; one that has asked nothing yet may have a request on its way."""
+        if self.cycle is None and not self.transport.is_closing():
+            self._closing_soon = self.loop.call_later(LAST_REQUEST_S, super().shutdown)
+        else:
+            super().shutdown()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        if self._closing_soon is not None:
+            self._closing_soon.cancel()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Count what is fed to the parser."""

@@ -1,0 +1,70 @@
+"""The HTTP API as the harness uses it: whichever web replica answers."""
+
+import http.client
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tests.support.server import APIKEY, USER, Answer
+from tests.support.waiting import wait_until
+
+LIMIT_S = 30.0
+_PAGE = 100
+
+
+class Api:
+    """Reads and writes over HTTP, again and again until an answer is no 503."""
+
+    def __init__(self, ports: Sequence[int]) -> None:
+        self._ports = list(ports)
+
+    def get(self, path: str) -> Any:
+        return self.send("GET", path).json
+
+    def send(self, method: str, path: str, body: object = None) -> Answer:
+        """Send a request that may be repeated, until it is answered with success."""
+        answer = wait_until(lambda: self._try_all(method, path, body), f"{method} {path} is answered", LIMIT_S)
+        assert answer.status < 300, f"{method} {path}: {answer.status} {answer.body!r}"
+        return answer
+
+    def every(self, path: str) -> Iterator[dict[str, Any]]:
+        """List all objects of a list, page after page."""
+        offset = 0
+        while True:
+            mark = "&" if "?" in path else "?"
+            page = self.get(f"{path}{mark}limit={_PAGE}&offset={offset}")
+            yield from page["objects"]
+            offset += _PAGE
+            if page["meta"]["next"] is None:
+                return
+
+    def count(self, path: str) -> int:
+        return int(self.get(path)["meta"]["total_count"])
+
+    def _try_all(self, method: str, path: str, body: object) -> Answer | None:
+        for port in self._ports:
+            try:
+                answer = request(port, method, path, body=body, headers={"Authorization": f"ApiKey {USER}:{APIKEY}"})
+            except (OSError, http.client.HTTPException):
+                continue
+            if answer.status != 503:
+                return answer
+        return None
+
+
+def request(
+    port: int, method: str, path: str, *, headers: dict[str, str], body: object = None, limit_s: float = LIMIT_S
+) -> Answer:
+    """Send one request over a connection of its own. Raises OSError or HTTPException where no whole answer came."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=limit_s)
+    try:
+        if body is not None:
+            headers = {**headers, "Content-Type": "application/json"}
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        response = connection.getresponse()
+        content = response.read()
+        return Answer(
+            status=response.status, headers={k.lower(): v for k, v in response.getheaders()}, body=content
+        )
+    finally:
+        connection.close()

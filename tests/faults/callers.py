@@ -1,0 +1,112 @@
+"""The stream of calls: threads that call handlers, and a record of what each call was answered."""
+
+import http.client
+import random
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tests.faults.api import request
+
+LIMIT_S = 30.0
+LONGEST_PAUSE_S = 0.8
+SCALE_UPS = 0.3
+"""Which part of the calls scales up."""
+MOST = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hook:
+    """A webhook handler to call."""
+
+    service: str
+    operation: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call and its answer.
+
+    Attributes:
+        agent: Its User-Agent, by which its delivery is found.
+        sent: Monotonic time before it was sent.
+        is_sent: False where no connection came about, so that nothing can have arrived.
+        status: None where no whole answer came.
+        action: What X-Tutum-Action-URI said.
+    """
+
+    agent: str
+    service: str
+    operation: str
+    amount: int
+    sent: float
+    is_sent: bool = True
+    status: int | None = None
+    has_retry_after: bool = False
+    action: str = ""
+    detail: str = ""
+
+
+class Callers:
+    """Threads that call random handlers at random web replicas until they are stopped."""
+
+    def __init__(self, name: str, hooks: Sequence[Hook], ports: Sequence[int], seed: int, threads: int = 5) -> None:
+        self._name = name
+        self._hooks = {op: [h for h in hooks if h.operation == op] for op in ("REDEPLOY", "SCALEUP")}
+        self._ports = list(ports)
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self.calls: list[Call] = []
+        self._threads = [
+            threading.Thread(target=self._call_for_ever, args=(number, random.Random(f"{seed} {number}")), daemon=True)
+            for number in range(threads)
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> list[Call]:
+        """End; waits for the answers under way."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(LIMIT_S + 5)
+            assert not thread.is_alive(), "a call did not end within its limit"
+        return self.calls
+
+    def _call_for_ever(self, thread: int, chance: random.Random) -> None:
+        number = 0
+        while not self._stop.is_set():
+            number += 1
+            operation = "SCALEUP" if chance.random() < SCALE_UPS else "REDEPLOY"
+            hook = chance.choice(self._hooks[operation])
+            amount = chance.randint(1, MOST) if operation == "SCALEUP" else 1
+            call = make_call(chance.choice(self._ports), hook, amount, f"{self._name} {thread}-{number}")
+            with self._lock:
+                self.calls.append(call)
+            # Half of the calls follow at once: bursts are what is committed together.
+            self._stop.wait(chance.choice((0.0, chance.uniform(0, LONGEST_PAUSE_S))))
+
+
+def make_call(port: int, hook: Hook, amount: int, agent: str) -> Call:
+    """Call a handler once and record what came of it."""
+    path = hook.path if hook.operation == "REDEPLOY" else f"{hook.path}{amount}/"
+    sent = time.monotonic()
+    what = {"agent": agent, "service": hook.service, "operation": hook.operation}
+    try:
+        answer = request(port, "POST", path, headers={"User-Agent": agent}, limit_s=LIMIT_S)
+    except ConnectionRefusedError as error:
+        return Call(**what, amount=amount, sent=sent, is_sent=False, detail=str(error))
+    except (OSError, http.client.HTTPException) as error:
+        return Call(**what, amount=amount, sent=sent, detail=repr(error))
+    return Call(
+        **what,
+        amount=amount,
+        sent=sent,
+        status=answer.status,
+        has_retry_after="retry-after" in answer.headers,
+        action=answer.headers.get("x-tutum-action-uri", ""),
+        detail="" if answer.status == 202 else answer.body.decode(errors="replace")[:200],
+    )

@@ -1,0 +1,206 @@
+"""The promises, proved from the evidence of a round. Each check answers violations in words; none means that it holds."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+
+from tests.faults.callers import Call
+from tests.faults.evidence import Delivery, Down, Evidence
+from tests.faults.journal import ASKED, BEGIN, DONE, END, REMOVE, Containers, Entry
+
+TAKEOVER_S = 15.0
+_TELLING_S = 1.0
+
+
+def check_all(evidence: Evidence) -> list[str]:
+    """Prove everything."""
+    return [violation for check in CHECKS for violation in check(evidence)]
+
+
+def check_answers(evidence: Evidence) -> Iterator[str]:
+    """A call is accepted, or refused in a way that asks for another try."""
+    for call in evidence.calls:
+        if call.status is None or call.status == 202 or (call.status == 503 and call.has_retry_after):
+            continue
+        yield f"{_name(call)} was answered {call.status}, Retry-After: {call.has_retry_after}: {call.detail}"
+
+
+def check_deliveries(evidence: Evidence) -> Iterator[str]:
+    """Each accepted call is there once, as it was sent; each refused one is not; each unanswered one at most once."""
+    found: dict[str, list[Delivery]] = defaultdict(list)
+    for delivery in evidence.deliveries:
+        found[delivery.agent].append(delivery)
+    for call in evidence.calls:
+        own = found.pop(call.agent, [])
+        if len(own) > 1:
+            yield f"{_name(call)} was delivered {len(own)} times"
+        if call.status == 202 and not own:
+            yield f"{_name(call)} was accepted and is lost"
+        if own and (not call.is_sent or call.status not in (202, None)):
+            yield f"{_name(call)} was refused ({call.status or 'no connection'}) and is stored all the same"
+        for delivery in own:
+            if call.action and delivery.action != call.action:
+                yield f"{_name(call)} was told action {call.action}, and has {delivery.action}"
+            expected = (call.service, call.operation, call.amount)
+            if (delivery.service, delivery.operation, delivery.amount) != expected:
+                yield f"{_name(call)} is stored as {delivery}"
+    for agent in found:
+        yield f"a delivery of {agent!r} is there, whom nobody sent"
+
+
+def check_actions(evidence: Evidence) -> Iterator[str]:
+    """The action of each delivery ended, and did what it was for."""
+    for uri in sorted({delivery.action for delivery in evidence.deliveries}):
+        state, reason = evidence.actions.get(uri, ("unknown", ""))
+        if state != "Success":
+            yield f"{uri} is {state}: {reason}"
+
+
+def check_order(evidence: Evidence) -> Iterator[str]:
+    """A call never joins an action that began before: that run may have seen the old image."""
+    begun: dict[str, float] = {}
+    for entry in evidence.entries:
+        if entry.kind == BEGIN:
+            begun.setdefault(entry.action, entry.at)
+    sent = {call.agent: call for call in evidence.calls}
+    for delivery in evidence.deliveries:
+        call = sent.get(delivery.agent)
+        began = begun.get(_uuid(delivery.action))
+        if began is None:
+            yield f"{delivery.action} never reached the engine"
+        elif call is not None and began < call.sent:
+            yield f"{_name(call)} joined {delivery.action}, which had begun {call.sent - began:.3f} s before"
+
+
+def check_overlap(evidence: Evidence) -> Iterator[str]:
+    """Two runs of a service never overlap, but for one late call of a worker that was stopped past its lease."""
+    stopped = {down.worker for down in evidence.downs if down.is_stopped}
+    late: dict[str, list[Entry]] = defaultdict(list)
+    for entry in late_calls(evidence.entries):
+        late[entry.run].append(entry)
+    for entries in late.values():
+        first = entries[0]
+        if first.worker not in stopped:
+            yield f"worker {first.worker} called {_calls(entries)} while another run had {first.service}"
+        elif len(entries) > 1:
+            yield f"worker {first.worker}, stopped past its lease, made {len(entries)} late calls: {_calls(entries)}"
+
+
+def late_calls(entries: Sequence[Entry]) -> list[Entry]:
+    """Find the calls that were asked for, or carried out, when another run had begun to work on the service."""
+    late: list[Entry] = []
+    holder: dict[str, str] = {}
+    past: set[str] = set()
+    under_way: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        if entry.kind == ASKED:
+            if entry.run in past:
+                late.append(entry)
+                continue
+            before = holder.get(entry.service)
+            if before not in (None, entry.run):
+                past.add(str(before))
+            holder[entry.service] = entry.run
+            under_way[entry.run].append(entry)
+        elif entry.kind == DONE and under_way[entry.run]:
+            asked = under_way[entry.run].pop()
+            if entry.run in past:
+                late.append(asked)
+    return late
+
+
+def check_totals(evidence: Evidence) -> Iterator[str]:
+    """What was added is exactly what the deliveries asked for."""
+    for service, before in evidence.before.items():
+        own = [call for call in evidence.calls if call.service == service and call.operation == "SCALEUP"]
+        least = before + sum(call.amount for call in own if call.status == 202)
+        most = least + sum(call.amount for call in own if call.status is None)
+        exact = before + sum(
+            delivery.amount
+            for delivery in evidence.deliveries
+            if delivery.service == service and delivery.operation == "SCALEUP"
+        )
+        after = evidence.after.get(service, 0)
+        if not least <= after <= most or after != exact:
+            yield f"{service} has {after} containers; {least} to {most} were asked for, {exact} by its deliveries"
+
+
+def check_targets(evidence: Evidence) -> Iterator[str]:
+    """What the API shows is what runs."""
+    for service, after in evidence.after.items():
+        shown = evidence.shown.get(service)
+        if shown != (after, after):
+            yield f"{service} runs {after} containers; the API shows (target, running) {shown}"
+
+
+def check_no_harm(evidence: Evidence) -> Iterator[str]:
+    """A redeploy or a scale-up never leaves fewer containers running than there were when it began."""
+    containers = Containers(services={name: {str(n): True for n in range(0)} for name in evidence.before})
+    running = dict(evidence.before)
+    least: dict[str, int] = {}
+    scales_down = {entry.action for entry in evidence.entries if entry.kind == BEGIN and entry.call == "SCALE"}
+    for entry in evidence.entries:
+        if entry.kind == BEGIN:
+            least.setdefault(entry.action, running.get(entry.service, 0))
+        elif entry.kind == DONE:
+            before = containers.running(entry.service)
+            containers.apply(entry)
+            running[entry.service] = running.get(entry.service, 0) + containers.running(entry.service) - before
+            too_few = running[entry.service] < least.get(entry.action, 0)
+            if entry.call == REMOVE and too_few and entry.action not in scales_down:
+                yield f"action {entry.action} removed {entry.name} and left {running[entry.service]} running"
+
+
+def check_takeover(evidence: Evidence) -> Iterator[str]:
+    """What a lost worker had under way is taken up again in time."""
+    for run, took_s in takeovers(evidence.entries, evidence.downs):
+        if took_s is None or took_s > TAKEOVER_S:
+            when = "never" if took_s is None else f"after {took_s:.1f} s"
+            yield f"action {run.action} of {run.service} was taken over {when}, {TAKEOVER_S:.0f} s are promised"
+
+
+def takeovers(entries: Sequence[Entry], downs: Sequence[Down]) -> list[tuple[Entry, float | None]]:
+    """List the runs that workers had under way when they were lost, and after how many seconds each went on."""
+    return [
+        (run, _next_begin(entries, run, down) if down is not None else None)
+        for down in downs
+        for run in _under_way(entries, down)
+    ]
+
+
+def _under_way(entries: Sequence[Entry], down: Down) -> list[Entry]:
+    own = [entry for entry in entries if entry.worker == down.worker]
+    # The engine may hear of the end of a run a moment after the worker that told it was lost.
+    ended = {entry.run for entry in own if entry.kind == END and entry.at <= down.at + _TELLING_S}
+    return [entry for entry in own if entry.kind == BEGIN and entry.at <= down.at and entry.run not in ended]
+
+
+def _next_begin(entries: Sequence[Entry], run: Entry, down: Down) -> float | None:
+    for entry in entries:
+        if entry.kind == BEGIN and entry.at > down.at and entry.action == run.action and entry.worker != down.worker:
+            return entry.at - down.at
+    return None
+
+
+def _uuid(uri: str) -> str:
+    return uri.rstrip("/").rpartition("/")[2]
+
+
+def _name(call: Call) -> str:
+    return f"call {call.agent!r} ({call.service} {call.operation} {call.amount})"
+
+
+def _calls(entries: Sequence[Entry]) -> str:
+    return ", ".join(f"{entry.call} {entry.name}" for entry in entries)
+
+
+CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
+    check_answers,
+    check_deliveries,
+    check_actions,
+    check_order,
+    check_overlap,
+    check_totals,
+    check_targets,
+    check_no_harm,
+    check_takeover,
+)

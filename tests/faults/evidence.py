@@ -1,0 +1,48 @@
+"""What one round left behind, as seen from outside: by the callers, through the API, in the engine's journal."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tests.faults.callers import Call
+from tests.faults.journal import Entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """A delivery as the API lists it."""
+
+    agent: str
+    service: str
+    operation: str
+    amount: int
+    action: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Down:
+    """A worker that was killed, or stopped past its lease, at this monotonic time."""
+
+    worker: int
+    at: float
+    is_stopped: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """One round.
+
+    Attributes:
+        actions: State and reason of each action that a delivery names, by URI.
+        entries: The engine's journal of the round.
+        before, after: Running containers of each service, by the engine's journal.
+        shown: Target and running containers of each service, by the API.
+    """
+
+    calls: Sequence[Call]
+    deliveries: Sequence[Delivery]
+    actions: Mapping[str, tuple[str, str]]
+    entries: Sequence[Entry]
+    before: Mapping[str, int]
+    after: Mapping[str, int]
+    shown: Mapping[str, tuple[int, int]]
+    downs: Sequence[Down] = ()
