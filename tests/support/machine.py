@@ -14,6 +14,8 @@ PROGRAMS = {
     "ip": ("iproute2",),
     "iptables": ("iptables",),
     "nsenter": ("util-linux",),
+    "nginx": ("nginx-light", "nginx"),
+    "pg_ctlcluster": ("postgresql",),
 }
 
 
