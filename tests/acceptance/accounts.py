@@ -1,0 +1,57 @@
+"""Users beside the examples' one, made while the server runs, and the commands that an operator has for them."""
+
+import sqlite3
+import subprocess
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.support.server import BIN, Answer, LiveServer
+from tutumd.application import accounts
+from tutumd.store.accounts import SqlAccounts
+from tutumd.store.database import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A user who is no admin."""
+
+    server: LiveServer
+    name: str
+    key: str
+
+    def send(self, method: str, path: str, body: object = None) -> Answer:
+        """Send a request as this user."""
+        return self.server.request(method, path, body, authorization=f"ApiKey {self.name}:{self.key}")
+
+
+def run_tutumd(data: Path, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command of `tutumd` that ends by itself."""
+    environment = {"PATH": f"{BIN}:/usr/bin:/bin", "HOME": str(data.parent), "TUTUMD_DATA_DIR": str(data)}
+    return subprocess.run(
+        [str(BIN / "tutumd"), *arguments],
+        env=environment | variables,
+        cwd=data.parent,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def add_member(server: LiveServer, name: str) -> Member:
+    """Add a user with a key, as `tutumd user add` and `tutumd apikey add` do, which take longer to start."""
+    database = Database(f"sqlite:///{server.data / 'tutumd.db'}")
+    try:
+        store = SqlAccounts(database, lambda: datetime.now(UTC))
+        accounts.add_user(store, name, is_admin=False)
+        return Member(server=server, name=name, key=accounts.add_key(store, name))
+    finally:
+        database.close()
+
+
+def give(server: LiveServer, service: str, owner: str) -> None:
+    """Make a service of the local engine somebody's. Elsewhere the label `tutum.owner` does that."""
+    with closing(sqlite3.connect(server.data / "tutumd.db", timeout=10)) as connection, connection:
+        connection.execute("UPDATE services SET owner = ? WHERE uuid = ?", (owner, service))
