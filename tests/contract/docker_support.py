@@ -1,6 +1,5 @@
 """What the tests of the engine `docker` share: an engine on the bed, and what they look at."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -68,10 +67,15 @@ def inspected(bed: DockerBed, name: str) -> dict[str, Any]:
 
 
 def states(bed: DockerBed) -> dict[str, str]:
-    """The state of every container by name."""
-    listed = bed.docker("ps", "--all", "--no-trunc", "--format", "{{json .}}").splitlines()
-    # Names include the aliases by which others link to it: `linked,linker/db`.
-    return {one["Names"].partition(",")[0]: one["State"] for one in map(json.loads, listed)}
+    """The state of every container by name.
+
+    Inspected one by one: for a moment after a stop has been answered, the engine's list still says `running`.
+    """
+    ids = bed.docker("ps", "--all", "--quiet", "--no-trunc").split()
+    if not ids:
+        return {}
+    shown = bed.docker("container", "inspect", "--format", "{{.Name}} {{.State.Status}}", *ids).splitlines()
+    return {name.removeprefix("/"): status for name, status in map(str.split, shown)}
 
 
 def version(bed: DockerBed, name: str) -> str:

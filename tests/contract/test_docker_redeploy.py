@@ -325,7 +325,10 @@ def test_every_container_is_put_back_when_a_later_one_fails(clean_bed: DockerBed
     clean_bed.push("app", "v1")
     clean_bed.compose(folder, "up", "-d")
     ids = {name: inspected(clean_bed, name)["Id"] for name in states(clean_bed)}
-    clean_bed.push("app", Image(version="b", command=["sh", "-c", "mkdir /lock/held || exit 9; exec sleep 1000"]))
+    clean_bed.push(
+        "app",
+        Image(version="b", command=["sh", "-c", "mkdir /lock/held || exit 9; trap 'exit 0' TERM; sleep 99 & wait"]),
+    )
     with opened(clean_bed) as engine:
         outcome = redeploy(engine, "compose:shop/web")
     assert not outcome.success

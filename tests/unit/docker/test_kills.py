@@ -230,3 +230,31 @@ def test_an_engine_that_refuses_a_step_of_the_way_back_is_told(verb: str) -> Non
     # What can be done is done: the old ones run, unless that is what the engine refuses.
     running = [name for name, (_, status, _, _) in host.summary().items() if status == "running"]
     assert len(running) == (1 if verb == "start" else 2)
+
+
+@pytest.mark.parametrize("saves", [1, 2])
+def test_a_run_whose_time_is_over_puts_everything_back(saves: int) -> None:
+    host = Case().host()
+    before = host.summary()
+
+    class Ending(Recorded):
+        def remaining_s(self) -> float:
+            return 60.0 if len(self.journals) <= saves else 0.0
+
+    outcome = redeploy(host, Ending())
+    assert not outcome.success
+    assert "no time was left" in outcome.reason
+    assert host.summary() == before
+
+
+def test_a_scaling_whose_time_is_over_adds_nothing() -> None:
+    host = Case(newest=image(0xA0)).host()
+    before = host.summary()
+
+    class Ending(Recorded):
+        def remaining_s(self) -> float:
+            return 0.0
+
+    outcome = scale_to(4)(host, Ending())
+    assert (outcome.success, outcome.reason) == (False, "no time was left to add shop-web-3")
+    assert host.summary() == before

@@ -122,6 +122,8 @@ class Scaler:
     def _create_and_start(self, journal: ScaleJournal) -> tuple[Seen | None, str]:
         for copy in journal.copies:
             made = self._made(copy, journal)
+            if made is None and self.run.remaining_s() <= 0:
+                return None, f"no time was left to add {copy.name}"
             try:
                 if made is not None and made.started is None:
                     # The process died while it was being made: it may lack a network or a file.

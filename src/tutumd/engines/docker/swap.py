@@ -169,6 +169,8 @@ class Swapper:
             step = decide(swap, self.run.action_uuid[:8], self.host.container(swap.old), self.host.container(swap.new))
             if step is None:
                 return
+            if decide is forward and self.run.remaining_s() <= 0:
+                raise EngineRefusedError("no time was left to bring it in")
             self.run.check()
             self.host.apply(step)
         raise EngineRefusedError(f"{swap.name} does not come to rest: something else keeps changing its containers")

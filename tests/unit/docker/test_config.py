@@ -1,0 +1,132 @@
+"""The create request of a replacement, as an exact value."""
+
+from typing import Any
+
+import pytest
+
+from tests.unit.docker.documents import compose_labels, container, identity, image
+from tutumd.engines.docker.config import own_config, replacement
+
+SHORT_ID = identity(1)[:12]
+
+
+def kept(config: dict[str, Any], defaults: dict[str, Any], host: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What stays of a container's Config, without the fields that are there always."""
+    full = own_config(container(config=config, host=host), image(**defaults))
+    always = {"Image": "app", "Labels": {}, "Volumes": {}, "ExposedPorts": {}}
+    return {name: value for name, value in full.items() if always.get(name, ...) != value}
+
+
+def test_what_the_image_set_is_dropped_and_what_the_user_set_stays() -> None:
+    defaults = {
+        "Env": ["PATH=/bin", "A=1", "B=1"],
+        "Labels": {"version": "1", "mine": "theirs"},
+        "Volumes": {"/data": {}},
+        "ExposedPorts": {"80/tcp": {}},
+        "WorkingDir": "/app",
+        "User": "app",
+        "StopSignal": "SIGQUIT",
+    }
+    config = {
+        "Env": ["PATH=/bin", "A=2", "B=1", "BARE"],
+        "Labels": {"version": "1", "mine": "mine"},
+        "Volumes": {"/data": {}, "/more": {}},
+        "ExposedPorts": {"80/tcp": {}, "81/tcp": {}},
+        "WorkingDir": "/app",
+        "User": "root",
+        "StopSignal": "SIGQUIT",
+        "Hostname": "chosen",
+        "Tty": True,
+    }
+    assert kept(config, defaults) == {
+        "Env": ["A=2", "BARE"],
+        "Labels": {"mine": "mine"},
+        "Volumes": {"/more": {}},
+        "ExposedPorts": {"81/tcp": {}},
+        "User": "root",
+        "Hostname": "chosen",
+        "Tty": True,
+    }
+
+
+def test_a_port_that_is_published_is_exposed_whatever_the_image_says() -> None:
+    host = {"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}}
+    assert kept({"ExposedPorts": {"80/tcp": {}}}, {"ExposedPorts": {"80/tcp": {}}}, host) == {
+        "ExposedPorts": {"80/tcp": {}}
+    }
+
+
+@pytest.mark.parametrize(
+    ("own", "defaults", "expected"),
+    [
+        ((["e"], ["c"]), (["e"], ["c"]), {}),
+        ((None, ["c"]), (None, ["c"]), {}),
+        ((["e"], ["mine"]), (["e"], ["c"]), {"Cmd": ["mine"]}),
+        ((["mine"], ["c"]), (["e"], ["c"]), {"Entrypoint": ["mine"], "Cmd": ["c"]}),
+        ((["mine"], None), (["e"], ["c"]), {"Entrypoint": ["mine"], "Cmd": None}),
+        ((None, ["mine"]), (["e"], ["c"]), {"Entrypoint": [], "Cmd": ["mine"]}),
+    ],
+)
+def test_a_command_goes_only_with_the_images_entrypoint(
+    own: tuple[object, object], defaults: tuple[object, object], expected: dict[str, object]
+) -> None:
+    pair = ("Entrypoint", "Cmd")
+    assert kept(dict(zip(pair, own, strict=True)), dict(zip(pair, defaults, strict=True))) == expected
+
+
+def test_a_health_check_is_subtracted_field_by_field() -> None:
+    theirs = {"Test": ["CMD", "x"], "Interval": 5}
+    assert kept({"Healthcheck": theirs}, {"Healthcheck": theirs}) == {}
+    assert kept({"Healthcheck": {"Test": ["CMD", "x"], "Interval": 9}}, {"Healthcheck": theirs}) == {
+        "Healthcheck": {"Interval": 9}
+    }
+    assert kept({"Healthcheck": {"Test": ["NONE"]}}, {"Healthcheck": theirs}) == {"Healthcheck": {"Test": ["NONE"]}}
+    assert kept({"Healthcheck": theirs}, {}) == {"Healthcheck": theirs}
+
+
+@pytest.mark.parametrize(
+    ("config", "host", "expected"),
+    [
+        ({"Hostname": SHORT_ID}, {}, {}),
+        ({"Hostname": "x", "Domainname": "y"}, {"NetworkMode": "host"}, {}),
+        ({"Hostname": "x"}, {"UTSMode": "host"}, {}),
+        ({"Hostname": "x", "ExposedPorts": {"80/tcp": {}}}, {"NetworkMode": "container:abc"}, {}),
+        ({"MacAddress": ""}, {}, {}),
+        ({"MacAddress": "02:42:ac:11:00:02"}, {}, {"MacAddress": "02:42:ac:11:00:02"}),
+    ],
+)
+def test_what_the_engine_made_up_is_not_kept(
+    config: dict[str, Any], host: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    assert kept(config, {}, host) == expected
+
+
+def test_an_image_document_without_a_config_is_read_as_empty() -> None:
+    assert own_config(container(config={"Env": ["A=1"]}), {"Id": "x"})["Env"] == ["A=1"]
+
+
+def test_compose_is_told_the_new_image() -> None:
+    labels = compose_labels(1, **{"com.docker.compose.image": "sha256:old", "com.docker.compose.config-hash": "h"})
+    body = replacement(container(labels=labels), image(1), image(2), ())
+    assert body["Labels"] == {**labels, "com.docker.compose.image": image(2)["Id"]}
+
+
+def test_the_host_configuration_is_taken_over_in_the_form_that_is_given() -> None:
+    host = {
+        "NetworkMode": "f" * 64,
+        "Links": ["/db:/web/store", "/cache:/web/cache"],
+        "ContainerIDFile": "/tmp/id",
+        "Memory": 1 << 26,
+        "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 7},
+    }
+    old = container(host=host, networks={"front": {"NetworkID": "f" * 64, "IPAddress": "10.0.0.2"}})
+    body = replacement(old, image(1), image(2), ())
+    assert body["HostConfig"] == {
+        "NetworkMode": "front",
+        "Links": ["db:store", "cache:cache"],
+        "Memory": 1 << 26,
+        "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 7},
+        "Mounts": [],
+    }
+    assert body["NetworkingConfig"] == {"EndpointsConfig": {"front": {}}}
+    assert old["HostConfig"]["ContainerIDFile"] == "/tmp/id", "the document that was seen is not changed"

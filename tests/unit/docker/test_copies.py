@@ -1,0 +1,119 @@
+"""More copies of a service's first container: whether, under which names, and with what of their own."""
+
+from typing import Any
+
+import pytest
+
+from tests.unit.docker.documents import compose_labels, identity, image, seen
+from tutumd.engines.docker.copies import Copy, check_copyable, copy_body, plan_copies
+from tutumd.engines.docker.rules import check_replaceable
+from tutumd.engines.docker.seen import Seen
+from tutumd.engines.docker.selectors import Group, group
+from tutumd.errors import EngineRefusedError
+
+
+def only(*containers: Seen) -> Group:
+    (found,) = group(containers, None)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        ({"host": {"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}}}, r"fixed host port 8080 \(for 80/tcp\)"),
+        ({"host": {"NetworkMode": "container:abc"}}, "another container's network"),
+        ({"networks": {"front": {"IPAMConfig": {"IPv4Address": "10.0.0.9"}}}}, "static IP address"),
+        ({"host": {"AutoRemove": True}}, "--rm"),
+        ({"name": "chosen", "labels": compose_labels(1)}, r"fixed name chosen \(container_name\)"),
+    ],
+)
+def test_what_only_one_can_have_is_refused(document: dict[str, Any], reason: str) -> None:
+    first = seen(1, **{"name": "web", **document})
+    with pytest.raises(EngineRefusedError, match=reason):
+        check_copyable(only(first), first)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"host": {"PortBindings": {"80/tcp": [{"HostPort": ""}], "81/tcp": [{"HostPort": "0"}], "82/tcp": None}}},
+        {"host": {"PortBindings": {"80/tcp": [{"HostPort": "8000-8010"}]}}},
+        {"name": "shop-web-1", "labels": compose_labels(1)},
+        {"name": "shop_web_1", "labels": compose_labels(1)},
+    ],
+)
+def test_what_many_can_have_is_not(document: dict[str, Any]) -> None:
+    first = seen(1, **{"name": "web", **document})
+    check_copyable(only(first), first)
+
+
+def test_copies_get_the_next_free_numbers() -> None:
+    lone = seen(1, "web")
+    assert plan_copies(only(lone), lone, 2, {"web", "web-2"}) == (
+        Copy(name="web-3", number=3),
+        Copy(name="web-4", number=4),
+    )
+    old_style = seen(1, "shop_web_3", labels=compose_labels(3))
+    assert plan_copies(only(old_style), old_style, 1, {"shop_web_3"}) == (Copy(name="shop_web_4", number=4),)
+    odd = seen(1, "x1", labels={"tutum.service": "api"})
+    assert plan_copies(only(odd), odd, 1, {"x1"}) == (Copy(name="api-2", number=2),)
+
+
+def test_a_copy_has_a_name_volumes_and_an_address_of_its_own() -> None:
+    first = seen(
+        1,
+        "shop-web-1",
+        labels=compose_labels(1, **{"com.docker.compose.replace": "x"}),
+        config={
+            "Image": "app",
+            "Labels": compose_labels(1, **{"com.docker.compose.replace": "x"}),
+            "Hostname": "chosen",
+            "MacAddress": "02:42:ac:11:00:02",
+            "Env": ["A=1", "B=2"],
+        },
+        host={"Mounts": [{"Type": "volume", "Source": "ab" * 32, "Target": "/data"}]},
+        networks={"front": {"Aliases": ["shop-web-1", "web"], "IPAddress": "10.0.0.2"}},
+        its_image=image(Env=["A=1"]),
+    )
+    body = copy_body(only(first), first, Copy(name="shop-web-2", number=2))
+    assert body["Labels"] == compose_labels(2)
+    assert body["Env"] == ["B=2"]
+    assert "Hostname" not in body
+    assert "MacAddress" not in body
+    assert body["HostConfig"]["Mounts"] == [{"Type": "volume", "Target": "/data"}]
+    assert body["NetworkingConfig"] == {"EndpointsConfig": {"front": {"Aliases": ["shop-web-2", "web"]}}}
+
+
+def test_a_copy_of_a_lone_container_is_labelled_with_its_service() -> None:
+    first = seen(1, "web", labels={"mine": "1"})
+    assert copy_body(only(first), first, Copy(name="web-2", number=2))["Labels"] == {
+        "mine": "1",
+        "tutum.service": "web",
+    }
+
+
+@pytest.mark.parametrize(
+    ("document", "neighbour", "reason"),
+    [
+        ({"host": {"AutoRemove": True}}, {}, "--rm"),
+        ({"status": "dead"}, {}, "is dead"),
+        ({"config": {"Image": f"sha256:{identity(0xA0)}"}}, {}, "from an image ID"),
+        ({"config": {"Image": identity(0xA0)[:12]}}, {}, "from an image ID"),
+        ({}, {"host": {"NetworkMode": f"container:{identity(1)}"}}, "other shares the network namespace of web"),
+        ({}, {"host": {"PidMode": "container:web"}}, "other shares the process namespace of web"),
+        ({}, {"host": {"Links": ["/web:/other/db"]}}, "other has a legacy link to web"),
+    ],
+)
+def test_what_could_not_be_put_back_or_breaks_a_neighbour_is_not_replaced(
+    document: dict[str, Any], neighbour: dict[str, Any], reason: str
+) -> None:
+    old, other = seen(1, "web", **document), seen(2, "other", **neighbour)
+    with pytest.raises(EngineRefusedError, match=reason):
+        check_replaceable(old, [old, other])
+
+
+def test_a_container_whose_image_is_gone_is_not_replaced() -> None:
+    old = seen(1, "web")
+    lost = Seen(**{name: getattr(old, name) for name in Seen.__slots__} | {"image": None})
+    with pytest.raises(EngineRefusedError, match="is gone from the engine"):
+        check_replaceable(lost, [lost])

@@ -1,0 +1,88 @@
+"""Volumes and network endpoints of a replacement and of a copy."""
+
+from typing import Any
+
+from tests.unit.docker.documents import container, identity, image
+from tutumd.engines.docker.mounts import carried_mounts, fresh_mounts
+from tutumd.engines.docker.networks import endpoints, has_static_address, renamed
+
+GENERATED = "ab" * 32
+
+
+def volume(destination: str, name: str = GENERATED, *, writable: bool = True) -> dict[str, Any]:
+    return {"Type": "volume", "Name": name, "Destination": destination, "RW": writable}
+
+
+def carried(destination: str, name: str = GENERATED, *, read_only: bool = False) -> dict[str, Any]:
+    return {"Type": "volume", "Source": name, "Target": destination, "ReadOnly": read_only}
+
+
+def test_anonymous_volumes_are_carried_over_by_name() -> None:
+    old = container(config={"Volumes": {"/mine": {}}}, mounts=[volume("/mine"), volume("/theirs", "n", writable=False)])
+    assert carried_mounts(old, image(Volumes={"/theirs": {}}), ()) == [
+        carried("/mine"),
+        carried("/theirs", "n", read_only=True),
+    ]
+
+
+def test_a_mount_without_a_source_gets_the_volume_that_it_was_given() -> None:
+    sourceless = {"Type": "volume", "Target": "/data", "VolumeOptions": {"NoCopy": True}}
+    named = {"Type": "volume", "Source": "named", "Target": "/named"}
+    old = container(host={"Mounts": [sourceless, named]}, mounts=[volume("/data"), volume("/named", "named")])
+    assert carried_mounts(old, image(), ()) == [{**sourceless, "Source": GENERATED}, named]
+
+
+def test_what_is_mounted_otherwise_is_not_mounted_twice() -> None:
+    old = container(
+        host={"Binds": ["named:/bound:ro", "/host:/host"], "VolumesFrom": ["other"]},
+        mounts=[volume("/bound", "named"), volume("/shared")],
+    )
+    declared = image(Volumes={"/bound": {}, "/host": {}, "/shared": {}, "/never-made": {}})
+    assert carried_mounts(old, declared, {"/shared"}) == []
+
+
+def test_a_copy_gets_volumes_of_its_own_but_shares_named_ones() -> None:
+    mounts = [carried("/data"), carried("/named", "named"), {"Type": "bind", "Source": "/x", "Target": "/x"}]
+    assert fresh_mounts(mounts) == [{"Type": "volume", "Target": "/data", "ReadOnly": False}, *mounts[1:]]
+
+
+def test_only_what_was_configured_of_an_endpoint_is_kept() -> None:
+    endpoint = {
+        "IPAMConfig": {"IPv4Address": "10.0.0.9"},
+        "Links": ["db:store"],
+        "Aliases": ["www", identity(1)[:12]],
+        "DriverOpts": {"a": "b"},
+        "GwPriority": 5,
+        "MacAddress": "02:42:0a:00:00:09",
+        "NetworkID": "f" * 64,
+        "EndpointID": "e" * 64,
+        "Gateway": "10.0.0.1",
+        "IPAddress": "10.0.0.9",
+        "DNSNames": ["web"],
+    }
+    old = container(networks={"front": endpoint, "back": None})
+    assert endpoints(old) == {
+        "front": {
+            "IPAMConfig": {"IPv4Address": "10.0.0.9"},
+            "Links": ["db:store"],
+            "Aliases": ["www"],
+            "DriverOpts": {"a": "b"},
+            "GwPriority": 5,
+        },
+        "back": {},
+    }
+    assert has_static_address(old)
+    assert not has_static_address(container(networks={"front": {"IPAddress": "10.0.0.9", "IPAMConfig": {}}}))
+
+
+def test_a_container_without_a_network_of_its_own_has_no_endpoints() -> None:
+    for mode in ("host", "none", "container:abc"):
+        assert endpoints(container(host={"NetworkMode": mode}, networks={mode: {}})) == {}
+
+
+def test_a_copys_own_name_takes_the_place_of_the_firsts_among_the_aliases() -> None:
+    settings = {"front": {"Aliases": ["shop-web-1", "web"], "DriverOpts": {}}, "back": {}}
+    assert renamed(settings, "shop-web-1", "shop-web-2") == {
+        "front": {"Aliases": ["shop-web-2", "web"], "DriverOpts": {}},
+        "back": {},
+    }

@@ -1,0 +1,149 @@
+"""The next step of a swap, of a way back, and of cleaning up after a run that nobody remembers."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.unit.docker.documents import ALWAYS, NO, identity, seen
+from tutumd.engines.docker.journal import Journal, Swap, load
+from tutumd.engines.docker.leftovers import heal
+from tutumd.engines.docker.seen import Seen
+from tutumd.engines.docker.selectors import Place, group
+from tutumd.engines.docker.steps import NEVER, Step, backward, forward
+from tutumd.engines.docker.verdict import verdict
+
+RUN = "0a1b2c3d"
+NEXT, PREV = f"web-tutum-next-{RUN}", f"web-tutum-prev-{RUN}"
+OLD, NEW = identity(1), identity(2)
+SWAP = Swap(name="web", old=OLD, new=NEW, run=True, ran=True, paused=False, policy=ALWAYS)
+
+
+def old(name: str, status: str, policy: dict[str, Any] = NO, finished: float | None = None) -> Seen:
+    return seen(1, name, status=status, finished=finished, host={"RestartPolicy": policy})
+
+
+def new(name: str, status: str = "created", *, created: float = 10, **more: Any) -> Seen:
+    started = None if status == "created" else 20.0
+    return seen(2, name, status=status, created=created, started=started, host={"RestartPolicy": ALWAYS}, **more)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "step"),
+    [
+        (old("web", "running", ALWAYS), new(NEXT), Step(verb="policy", container=OLD, policy=NEVER)),
+        (old("web", "running"), new(NEXT), Step(verb="stop", container=OLD)),
+        (old("web", "exited"), new(NEXT), Step(verb="rename", container=OLD, name=PREV)),
+        (old(PREV, "exited"), new(NEXT), Step(verb="rename", container=NEW, name="web")),
+        (old(PREV, "exited"), new("web"), Step(verb="start", container=NEW)),
+        (old(PREV, "exited"), new("web", "running"), None),
+        (old(PREV, "exited"), new("web", "exited"), None),
+        (None, new(NEXT), Step(verb="rename", container=NEW, name="web")),
+        (old("web", "running", ALWAYS), None, None),
+    ],
+)
+def test_the_way_forward(before: Seen | None, after: Seen | None, step: Step | None) -> None:
+    assert forward(SWAP, RUN, before, after) == step
+
+
+def test_what_was_stopped_is_not_started() -> None:
+    assert forward(replace(SWAP, run=False), RUN, old(PREV, "exited"), new("web")) is None
+    assert backward(replace(SWAP, ran=False, policy=NO), RUN, old("web", "exited"), None) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "step"),
+    [
+        (old(PREV, "exited"), new("web", "running"), Step(verb="stop", container=NEW)),
+        (old(PREV, "exited"), new("web", "restarting"), Step(verb="stop", container=NEW)),
+        (old(PREV, "exited"), new("web", "exited"), Step(verb="rename", container=NEW, name=NEXT)),
+        (old(PREV, "exited"), new(NEXT, "exited"), Step(verb="rename", container=OLD, name="web")),
+        (old("web", "exited"), new(NEXT, "exited"), Step(verb="policy", container=OLD, policy=ALWAYS)),
+        (old("web", "exited", ALWAYS), new(NEXT, "exited"), Step(verb="start", container=OLD)),
+        (old("web", "running", ALWAYS), new(NEXT, "exited"), Step(verb="remove", container=NEW)),
+        (old("web", "running", ALWAYS), None, None),
+        (None, new("web", "exited"), None),
+    ],
+)
+def test_the_way_back(before: Seen | None, after: Seen | None, step: Step | None) -> None:
+    assert backward(SWAP, RUN, before, after) == step
+
+
+def test_what_was_paused_is_paused_again() -> None:
+    paused = replace(SWAP, paused=True)
+    assert backward(paused, RUN, old("web", "running", ALWAYS), None) == Step(verb="pause", container=OLD)
+    assert backward(paused, RUN, old("web", "paused", ALWAYS), None) is None
+
+
+def place(*containers: Seen) -> Place:
+    (service,) = group(containers, None)
+    return service.places[0]
+
+
+REMOVE_OLD, REMOVE_NEW = Step(verb="remove", container=OLD), Step(verb="remove", container=NEW)
+BACK = Step(verb="rename", container=OLD, name="web")
+POLICY = Step(verb="policy", container=OLD, policy=ALWAYS)
+START = Step(verb="start", container=OLD)
+STOP_NEW = Step(verb="stop", container=NEW)
+
+
+@pytest.mark.parametrize(
+    ("containers", "steps"),
+    [
+        ([old("web", "running")], ()),
+        # Killed before anything was touched.
+        ([old("web", "running", ALWAYS), new(NEXT)], (REMOVE_NEW,)),
+        # A person stopped it meanwhile.
+        ([old("web", "exited", ALWAYS, 30), new(NEXT)], (REMOVE_NEW,)),
+        # Killed after the policy, after the stop, after the first rename, after the second.
+        ([old("web", "running", NO), new(NEXT)], (POLICY, REMOVE_NEW)),
+        ([old("web", "exited", NO, 30), new(NEXT)], (POLICY, START, REMOVE_NEW)),
+        ([old(PREV, "exited", NO, 30), new(NEXT)], (BACK, POLICY, START, REMOVE_NEW)),
+        ([old(PREV, "exited", NO, 30), new("web")], (STOP_NEW, REMOVE_NEW, BACK, POLICY, START)),
+        # The replacement runs, or does not.
+        ([old(PREV, "exited", NO, 15), new("web", "running")], (REMOVE_OLD,)),
+        ([old(PREV, "exited", NO, 15), new("web", "running", health="healthy")], (REMOVE_OLD,)),
+        (
+            [old(PREV, "exited", NO, 15), new("web", "running", health="unhealthy")],
+            (STOP_NEW, REMOVE_NEW, BACK, POLICY, START),
+        ),
+        ([old(PREV, "exited", NO, 15), new("web", "restarting")], (STOP_NEW, REMOVE_NEW, BACK, POLICY, START)),
+        # It had been stopped before its replacement was made.
+        ([old(PREV, "exited", NO, 5), new(NEXT)], (BACK, POLICY, REMOVE_NEW)),
+        ([old(PREV, "exited", NO, 5), new("web")], (REMOVE_OLD,)),
+        # Only one of the two is left.
+        ([old(PREV, "exited", NO, 5)], (BACK, START)),
+        ([new(NEXT)], (Step(verb="rename", container=NEW, name="web"),)),
+    ],
+)
+def test_what_nobody_remembers_is_cleaned_up(containers: list[Seen], steps: tuple[Step, ...]) -> None:
+    assert heal(place(*containers)) == steps
+
+
+@pytest.mark.parametrize(
+    ("document", "running_s", "expected"),
+    [
+        ({"status": "running"}, 2.9, None),
+        ({"status": "running"}, 3.0, ""),
+        ({"status": "running", "health": "starting"}, 99, None),
+        ({"status": "running", "health": "healthy"}, 0, ""),
+        ({"status": "running", "health": "unhealthy"}, 0, "it is unhealthy: checked"),
+        ({"status": "running", "restarts": 2}, 99, "it exited and was restarted, 2 time(s) so far"),
+        ({"status": "restarting", "exit_code": 3}, 0, "it exited with code 3 and is being restarted"),
+        ({"status": "exited", "exit_code": 0}, 0, "it exited with code 0"),
+        ({"status": "paused"}, 0, ""),
+        ({"status": "created", "started": None}, 0, None),
+    ],
+)
+def test_a_new_container_is_judged(document: dict[str, Any], running_s: float, expected: str | None) -> None:
+    assert verdict(seen(2, "web", **document), running_s, 3.0) == expected
+
+
+def test_a_container_that_is_gone_has_failed() -> None:
+    assert verdict(None, 0, 3.0) == "it was removed by somebody else"
+
+
+def test_a_journal_is_read_back_as_it_was_written() -> None:
+    journal = Journal(phase="swap", tagged_before={"app": "sha256:a"}, images_before=["sha256:a"], swaps=(SWAP,))
+    assert load(journal.dump()) == journal
+    assert load({}) is None
