@@ -1,7 +1,8 @@
-"""The migrations make exactly the tables that the code works with."""
+"""The migrations make exactly the tables that a new database gets, on each kind of database."""
 
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
@@ -9,24 +10,43 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 import tutumd.store
+from tests.support.postgres_bed import PostgresBed
 from tutumd.store import tables
-from tutumd.store.database import Database
+from tutumd.store.database import Database, run_migrations
+
+INDEXES = {
+    "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL",
+    "postgresql": "SELECT indexname AS name, indexdef AS sql FROM pg_indexes WHERE schemaname = 'public'",
+}
 
 
-def test_migrating_makes_the_tables_of_the_code(tmp_path: Path) -> None:
-    path = tmp_path / "test.db"
-    database = Database(f"sqlite:///{path}")
-    database.migrate()
-    database.migrate()
-    database.close()
-    engine = sa.create_engine(f"sqlite:///{path}")
-    with engine.connect() as connection:
+def indexes(connection: sa.Connection) -> dict[str, str]:
+    rows = connection.execute(sa.text(INDEXES[connection.dialect.name]))
+    return {row.name: "".join(str(row.sql).lower().split()) for row in rows if not row.name.startswith("alembic")}
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_migrations_make_the_tables_that_a_new_database_gets(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if kind == "postgresql":
+        bed: PostgresBed = request.getfixturevalue("postgres_bed")
+        new, migrated = bed.new_database(), bed.new_database()
+    else:
+        new, migrated = (f"sqlite:///{tmp_path / name}.db" for name in ("new", "migrated"))
+    made = Database(new)
+    made.migrate()
+    made.migrate()
+    stepwise = Database(migrated)
+    with stepwise.write() as connection:
+        run_migrations(connection)
         assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
-        rows = connection.execute(sa.text("SELECT name, sql FROM sqlite_master WHERE type = 'index'"))
-        indexes = {row.name: row.sql for row in rows}
-    assert "state = 'Pending' AND open" in indexes["actions_one_open"]
-    assert "state = 'In progress'" in indexes["actions_one_in_progress"]
-    engine.dispose()
+    stepwise.migrate()
+    with made.read() as one, stepwise.read() as other:
+        assert compare_metadata(MigrationContext.configure(one), tables.metadata) == []
+        assert indexes(one) == indexes(other)
+    made.close()
+    stepwise.close()
 
 
 def test_the_newest_migration_is_the_one_that_the_code_names() -> None:

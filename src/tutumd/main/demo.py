@@ -3,6 +3,7 @@
 import os
 import time
 from pathlib import Path
+from threading import Event
 
 import structlog
 
@@ -10,7 +11,7 @@ from tutumd.application import accounts, handlers, services
 from tutumd.errors import TutumdError
 from tutumd.model import Handler, Operation, Origin, Query, Service, ServiceState, User, Verb
 from tutumd.ports import Store
-from tutumd.web.render import handler_fields
+from tutumd.web.uris import handler_fields
 
 SERVICE = "hello"
 COMMAND = 'while :; do echo "hello from $TUTUM_CONTAINER_NAME"; sleep 5; done'
@@ -18,8 +19,8 @@ WAIT_S = 30.0
 _log = structlog.get_logger(__name__)
 
 
-def run(store: Store, data_dir: Path, address: str, max_containers: int) -> None:
-    """Make what is missing of the demo, wait until it runs, and print how to call it."""
+def run(store: Store, data_dir: Path, address: str, max_containers: int, served: Event) -> None:
+    """Make what is missing of the demo, wait until it runs and the server serves, and print how to call it."""
     try:
         admin = next(user for user in store.users() if user.is_admin)
         key = read_or_make_key(data_dir)
@@ -27,6 +28,7 @@ def run(store: Store, data_dir: Path, address: str, max_containers: int) -> None
         service = _ensure_service(store, admin, max_containers)
         redeploy, scale_up = (_ensure_handler(store, admin, service, operation) for operation in Operation)
         _wait_until_it_runs(store, admin, service)
+        served.wait(WAIT_S)
     except TutumdError as error:
         _log.error("the demo could not be set up", error=str(error))
         return

@@ -1,24 +1,21 @@
-"""The listening socket and the HTTP server on it."""
+"""The HTTP server on the listening socket. Slow to import, so done while the worker already works."""
 
 import asyncio
 import contextlib
-import resource
 import signal
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.metadata import version
 
 import structlog
 import uvicorn
 
-from tutumd.errors import SettingsError
+from tutumd.main.listening import BACKLOG
 from tutumd.settings import Settings
 from tutumd.web.app import create_app
 from tutumd.web.protocol import BoundedProtocol
 from tutumd.web.state import Edge
 
-BACKLOG = 2048
 _log = structlog.get_logger(__name__)
 
 
@@ -96,27 +93,3 @@ def run(server: uvicorn.Server, listener: socket.socket) -> None:
     server.run(sockets=[listener])
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
-
-
-@contextmanager
-def listen(settings: Settings) -> Iterator[socket.socket]:
-    """Open the listening socket, with as many connections as the system allows."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        listener = socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise SettingsError(
-            f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}; choose another --port"
-        ) from error
-    with listener:
-        yield listener
-
-
-def address(settings: Settings, listener: socket.socket) -> str:
-    """Tell what printed URLs begin with."""
-    if settings.public_url:
-        return settings.public_url
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 (only read)
-    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"

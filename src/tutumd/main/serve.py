@@ -2,22 +2,22 @@
 
 import os
 import signal
-import threading
+import socket
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import timedelta
 from ipaddress import ip_network
+from threading import Event, Thread
 from typing import Any
 
 import structlog
 
 from tutumd import logs
-from tutumd.main import demo, engines, http, storage
+from tutumd.main import demo, engines, listening, storage
 from tutumd.main.storage import Storage, now
 from tutumd.ports import Engine
 from tutumd.settings import Settings, read_settings
 from tutumd.store.intake import SqlIntake
-from tutumd.web.state import Edge
 from tutumd.worker.loop import Limits, Worker
 
 BuildEngines = Callable[[Settings, ExitStack], Mapping[str, Engine]]
@@ -38,15 +38,15 @@ def serve(options: Mapping[str, Any], build_engines: BuildEngines = engines.buil
     settings = _begin(options)
     with ExitStack() as stack:
         opened = stack.enter_context(storage.open_storage(settings, alone=True))
-        listener = stack.enter_context(http.listen(settings))
-        address = http.address(settings, listener)
+        listener = stack.enter_context(listening.listen(settings))
+        address = listening.address(settings, listener)
         storage.ensure_admin(opened.store, settings)
         worker = _start_worker(settings, opened, build_engines(settings, stack))
-        server = _web(settings, opened, listener, address, stack)
+        served = Event()
         if settings.demo:
-            arguments = (opened.store, settings.data_dir, address, settings.max_containers)
-            server.when_started(threading.Thread(target=demo.run, args=arguments, daemon=True).start)
-        http.run(server, listener)
+            arguments = (opened.store, settings.data_dir, address, settings.max_containers, served)
+            Thread(target=demo.run, args=arguments, daemon=True).start()
+        _serve_http(settings, opened, listener, address, stack, served.set)
         _log.info("server is ending", grace_s=settings.grace)
         worker.stop(settings.grace)
 
@@ -56,15 +56,15 @@ def web(options: Mapping[str, Any]) -> None:
     settings = _begin(options)
     with ExitStack() as stack:
         opened = stack.enter_context(storage.open_storage(settings, alone=False))
-        listener = stack.enter_context(http.listen(settings))
+        listener = stack.enter_context(listening.listen(settings))
         storage.ensure_admin(opened.store, settings)
-        http.run(_web(settings, opened, listener, http.address(settings, listener), stack), listener)
+        _serve_http(settings, opened, listener, listening.address(settings, listener), stack, lambda: None)
 
 
 def work(options: Mapping[str, Any], build_engines: BuildEngines = engines.build) -> None:
     """Perform actions until a signal. `build_engines` is as for `serve`."""
     settings = _begin(options)
-    ended = threading.Event()
+    ended = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     with ExitStack() as stack:
@@ -93,7 +93,17 @@ def _start_worker(settings: Settings, opened: Storage, instances: Mapping[str, E
     return worker
 
 
-def _web(settings: Settings, opened: Storage, listener: Any, address: str, stack: ExitStack) -> http.Server:
+def _serve_http(
+    settings: Settings,
+    opened: Storage,
+    listener: socket.socket,
+    address: str,
+    stack: ExitStack,
+    when_started: Callable[[], None],
+) -> None:
+    from tutumd.main import http  # slow to import: the worker is at work meanwhile
+    from tutumd.web.state import Edge
+
     intake = SqlIntake(opened.database, now, opened.signal)
     stack.callback(intake.close)
     edge = Edge(
@@ -102,4 +112,6 @@ def _web(settings: Settings, opened: Storage, listener: Any, address: str, stack
         max_containers=settings.max_containers,
         trusted_proxies=tuple(ip_network(network) for network in settings.trusted_proxies),
     )
-    return http.make_server(edge, settings, address)
+    server = http.make_server(edge, settings, address)
+    server.when_started(when_started)
+    http.run(server, listener)

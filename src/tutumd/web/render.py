@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 
 from tutumd.model import Action, Container, Delivery, Handler, Line, Page, Query, Service, Verb
 from tutumd.web import schemas
+from tutumd.web.uris import ACTION_HEADER, PREFIX, action_uri, container_uri, handler_fields, service_uri
 
-PREFIX = "/api/v1"
-ACTION_HEADER = "X-Tutum-Action-URI"
+__all__ = ["ACTION_HEADER", "PREFIX", "action_uri", "handler_fields", "service_uri"]
 
 Value = TypeVar("Value")
 Out = TypeVar("Out")
@@ -28,33 +28,6 @@ _ACTION_NAMES = {
 def date(value: datetime | None) -> str | None:
     """Write a date as the clients of 2015 read it: `Mon, 13 Oct 2014 11:01:43 +0000`."""
     return None if value is None else format_datetime(value.astimezone(UTC).replace(microsecond=0))
-
-
-def service_uri(uuid: str) -> str:
-    """Name a service."""
-    return f"{PREFIX}/service/{uuid}/"
-
-
-def container_uri(uuid: str) -> str:
-    """Name a container."""
-    return f"{PREFIX}/container/{uuid}/"
-
-
-def action_uri(uuid: str) -> str:
-    """Name an action."""
-    return f"{PREFIX}/action/{uuid}/"
-
-
-def handler_fields(handler: Handler) -> dict[str, str | None]:
-    """Write a handler's public fields."""
-    uri = f"{service_uri(handler.service_uuid)}webhook/handler/{handler.uuid}/"
-    return {
-        "url": f"{uri}call/",
-        "name": handler.name,
-        "operation": handler.operation.value,
-        "resource_uri": uri,
-        "uuid": handler.uuid,
-    }
 
 
 def handler(value: Handler) -> schemas.HandlerOut:
