@@ -9,6 +9,7 @@ from tests.support.server import APIKEY, USER, Answer
 from tests.support.waiting import wait_until
 
 LIMIT_S = 30.0
+CREDENTIALS = f"ApiKey {USER}:{APIKEY}"
 _PAGE = 100
 
 
@@ -44,7 +45,7 @@ class Api:
     def _try_all(self, method: str, path: str, body: object) -> Answer | None:
         for port in self._ports:
             try:
-                answer = request(port, method, path, body=body, headers={"Authorization": f"ApiKey {USER}:{APIKEY}"})
+                answer = request(port, method, path, body=body, headers={"Authorization": CREDENTIALS})
             except (OSError, http.client.HTTPException):
                 continue
             if answer.status != 503:
@@ -63,8 +64,6 @@ def request(
         connection.request(method, path, None if body is None else json.dumps(body), headers)
         response = connection.getresponse()
         content = response.read()
-        return Answer(
-            status=response.status, headers={k.lower(): v for k, v in response.getheaders()}, body=content
-        )
+        return Answer(status=response.status, headers={k.lower(): v for k, v in response.getheaders()}, body=content)
     finally:
         connection.close()

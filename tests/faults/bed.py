@@ -1,5 +1,6 @@
 """Everything that runs during the rounds: a database, web replicas, workers, and the engine that they share."""
 
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -59,6 +60,15 @@ class Bed:
         return self.webs is self._together[0]
 
     @property
+    def kind(self) -> str:
+        return self.database.kind
+
+    @property
+    def can_fill(self) -> bool:
+        """Whether the database is on a small disk that can be filled."""
+        return isinstance(self.database, SqliteDisk) and self.database.is_small
+
+    @property
     def programs(self) -> list[Program]:
         """The web replicas and workers, each once."""
         return [*self.webs, *(worker for worker in self.workers if worker not in self.webs)]
@@ -75,6 +85,14 @@ class Bed:
                 program.start()
         for web in self.webs:
             self._wait_ready(web)
+
+    def keep_evidence(self) -> Path:
+        """Copy logs and journal to where they stay."""
+        kept = Path(tempfile.mkdtemp(prefix="tutumd-faults-kept-", dir="/tmp"))
+        for file in [*self.folder.glob("*.log"), self.journal.path]:
+            if file.exists():
+                shutil.copy(file, kept)
+        return kept
 
     def close(self) -> None:
         """End everything and remove the folder."""
@@ -93,6 +111,4 @@ class Bed:
 
 
 def _setup_entry(service: str, call: str, name: str) -> Entry:
-    return Entry(
-        at=time.monotonic(), kind=DONE, run=SETUP, worker=0, action="", service=service, call=call, name=name
-    )
+    return Entry(at=time.monotonic(), kind=DONE, run=SETUP, worker=0, action="", service=service, call=call, name=name)

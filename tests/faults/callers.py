@@ -5,15 +5,18 @@ import random
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tests.faults.api import request
+from tests.faults.api import CREDENTIALS, request
 
 LIMIT_S = 30.0
 LONGEST_PAUSE_S = 0.8
 SCALE_UPS = 0.3
 """Which part of the calls scales up."""
 MOST = 3
+READ = "READ"
+"""Not a call, but a look at the list of services: it may be refused as a call may."""
+READS = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,9 @@ class Call:
     detail: str = ""
 
 
+_LOOK = Hook(service="", operation=READ, path="/api/v1/service/")
+
+
 class Callers:
     """Threads that call random handlers at random web replicas until they are stopped."""
 
@@ -80,33 +86,39 @@ class Callers:
         number = 0
         while not self._stop.is_set():
             number += 1
-            operation = "SCALEUP" if chance.random() < SCALE_UPS else "REDEPLOY"
-            hook = chance.choice(self._hooks[operation])
-            amount = chance.randint(1, MOST) if operation == "SCALEUP" else 1
-            call = make_call(chance.choice(self._ports), hook, amount, f"{self._name} {thread}-{number}")
+            call = self._call_once(f"{self._name} {thread}-{number}", chance)
             with self._lock:
                 self.calls.append(call)
             # Half of the calls follow at once: bursts are what is committed together.
             self._stop.wait(chance.choice((0.0, chance.uniform(0, LONGEST_PAUSE_S))))
 
+    def _call_once(self, agent: str, chance: random.Random) -> Call:
+        port = chance.choice(self._ports)
+        if chance.random() < READS:
+            return make_call(port, _LOOK, 0, agent)
+        operation = "SCALEUP" if chance.random() < SCALE_UPS else "REDEPLOY"
+        amount = chance.randint(1, MOST) if operation == "SCALEUP" else 1
+        return make_call(port, chance.choice(self._hooks[operation]), amount, agent)
+
 
 def make_call(port: int, hook: Hook, amount: int, agent: str) -> Call:
     """Call a handler once and record what came of it."""
-    path = hook.path if hook.operation == "REDEPLOY" else f"{hook.path}{amount}/"
-    sent = time.monotonic()
-    what = {"agent": agent, "service": hook.service, "operation": hook.operation}
+    method, path = "POST", hook.path if hook.operation == "REDEPLOY" else f"{hook.path}{amount}/"
+    headers = {"User-Agent": agent}
+    if hook.operation == READ:
+        method, path = "GET", hook.path
+        headers["Authorization"] = CREDENTIALS
+    unanswered = Call(agent=agent, service=hook.service, operation=hook.operation, amount=amount, sent=time.monotonic())
     try:
-        answer = request(port, "POST", path, headers={"User-Agent": agent}, limit_s=LIMIT_S)
+        answer = request(port, method, path, headers=headers, limit_s=LIMIT_S)
     except ConnectionRefusedError as error:
-        return Call(**what, amount=amount, sent=sent, is_sent=False, detail=str(error))
+        return replace(unanswered, is_sent=False, detail=str(error))
     except (OSError, http.client.HTTPException) as error:
-        return Call(**what, amount=amount, sent=sent, detail=repr(error))
-    return Call(
-        **what,
-        amount=amount,
-        sent=sent,
+        return replace(unanswered, detail=repr(error))
+    return replace(
+        unanswered,
         status=answer.status,
         has_retry_after="retry-after" in answer.headers,
         action=answer.headers.get("x-tutum-action-uri", ""),
-        detail="" if answer.status == 202 else answer.body.decode(errors="replace")[:200],
+        detail="" if answer.status < 300 else answer.body.decode(errors="replace")[:200],
     )

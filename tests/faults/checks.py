@@ -1,11 +1,11 @@
-"""The promises, proved from the evidence of a round. Each check answers violations in words; none means that it holds."""
+"""The promises, proved from the evidence of a round. Each check answers its violations in words."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
-from tests.faults.callers import Call
+from tests.faults.callers import READ, Call
 from tests.faults.evidence import Delivery, Down, Evidence
-from tests.faults.journal import ASKED, BEGIN, DONE, END, REMOVE, Containers, Entry
+from tests.faults.journal import ASKED, BEGIN, DONE, END, REMOVE, Entry
 
 TAKEOVER_S = 15.0
 _TELLING_S = 1.0
@@ -19,7 +19,8 @@ def check_all(evidence: Evidence) -> list[str]:
 def check_answers(evidence: Evidence) -> Iterator[str]:
     """A call is accepted, or refused in a way that asks for another try."""
     for call in evidence.calls:
-        if call.status is None or call.status == 202 or (call.status == 503 and call.has_retry_after):
+        expected = 200 if call.operation == READ else 202
+        if call.status in (None, expected) or (call.status == 503 and call.has_retry_after):
             continue
         yield f"{_name(call)} was answered {call.status}, Retry-After: {call.has_retry_after}: {call.detail}"
 
@@ -110,7 +111,8 @@ def late_calls(entries: Sequence[Entry]) -> list[Entry]:
 
 def check_totals(evidence: Evidence) -> Iterator[str]:
     """What was added is exactly what the deliveries asked for."""
-    for service, before in evidence.before.items():
+    for service in evidence.before.services:
+        before, after = evidence.before.running(service), evidence.after.running(service)
         own = [call for call in evidence.calls if call.service == service and call.operation == "SCALEUP"]
         least = before + sum(call.amount for call in own if call.status == 202)
         most = least + sum(call.amount for call in own if call.status is None)
@@ -119,14 +121,14 @@ def check_totals(evidence: Evidence) -> Iterator[str]:
             for delivery in evidence.deliveries
             if delivery.service == service and delivery.operation == "SCALEUP"
         )
-        after = evidence.after.get(service, 0)
         if not least <= after <= most or after != exact:
             yield f"{service} has {after} containers; {least} to {most} were asked for, {exact} by its deliveries"
 
 
 def check_targets(evidence: Evidence) -> Iterator[str]:
     """What the API shows is what runs."""
-    for service, after in evidence.after.items():
+    for service in evidence.after.services:
+        after = evidence.after.running(service)
         shown = evidence.shown.get(service)
         if shown != (after, after):
             yield f"{service} runs {after} containers; the API shows (target, running) {shown}"
@@ -134,20 +136,17 @@ def check_targets(evidence: Evidence) -> Iterator[str]:
 
 def check_no_harm(evidence: Evidence) -> Iterator[str]:
     """A redeploy or a scale-up never leaves fewer containers running than there were when it began."""
-    containers = Containers(services={name: {str(n): True for n in range(0)} for name in evidence.before})
-    running = dict(evidence.before)
+    containers = evidence.before.copy()
     least: dict[str, int] = {}
     scales_down = {entry.action for entry in evidence.entries if entry.kind == BEGIN and entry.call == "SCALE"}
     for entry in evidence.entries:
         if entry.kind == BEGIN:
-            least.setdefault(entry.action, running.get(entry.service, 0))
+            least.setdefault(entry.action, containers.running(entry.service))
         elif entry.kind == DONE:
-            before = containers.running(entry.service)
             containers.apply(entry)
-            running[entry.service] = running.get(entry.service, 0) + containers.running(entry.service) - before
-            too_few = running[entry.service] < least.get(entry.action, 0)
-            if entry.call == REMOVE and too_few and entry.action not in scales_down:
-                yield f"action {entry.action} removed {entry.name} and left {running[entry.service]} running"
+            left = containers.running(entry.service)
+            if entry.call == REMOVE and entry.action not in scales_down and left < least.get(entry.action, 0):
+                yield f"action {entry.action} removed {entry.name} and left {left} running"
 
 
 def check_takeover(evidence: Evidence) -> Iterator[str]:
@@ -160,11 +159,7 @@ def check_takeover(evidence: Evidence) -> Iterator[str]:
 
 def takeovers(entries: Sequence[Entry], downs: Sequence[Down]) -> list[tuple[Entry, float | None]]:
     """List the runs that workers had under way when they were lost, and after how many seconds each went on."""
-    return [
-        (run, _next_begin(entries, run, down) if down is not None else None)
-        for down in downs
-        for run in _under_way(entries, down)
-    ]
+    return [(run, _next_begin(entries, run, down)) for down in downs for run in _under_way(entries, down)]
 
 
 def _under_way(entries: Sequence[Entry], down: Down) -> list[Entry]:

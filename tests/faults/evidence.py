@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.faults.callers import Call
-from tests.faults.journal import Entry
+from tests.faults.journal import Containers, Entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Evidence:
     Attributes:
         actions: State and reason of each action that a delivery names, by URI.
         entries: The engine's journal of the round.
-        before, after: Running containers of each service, by the engine's journal.
+        before, after: The containers of each service, by the engine's journal.
         shown: Target and running containers of each service, by the API.
     """
 
@@ -42,7 +42,7 @@ class Evidence:
     deliveries: Sequence[Delivery]
     actions: Mapping[str, tuple[str, str]]
     entries: Sequence[Entry]
-    before: Mapping[str, int]
-    after: Mapping[str, int]
+    before: Containers
+    after: Containers
     shown: Mapping[str, tuple[int, int]]
     downs: Sequence[Down] = ()

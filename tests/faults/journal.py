@@ -95,6 +95,9 @@ class Containers:
             case "remove":
                 containers.pop(entry.name, None)
 
+    def copy(self) -> "Containers":
+        return Containers(services={name: dict(containers) for name, containers in self.services.items()})
+
     def running(self, service: str) -> int:
         return sum(self.services.get(service, {}).values())
 

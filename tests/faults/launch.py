@@ -1,6 +1,6 @@
 """`tutumd serve` and `tutumd worker` with the shared engine instead of those of the setting `engine`.
 
-    python -m tests.faults.launch serve|worker SOCKET JSON-OF-OPTIONS
+python -m tests.faults.launch serve|worker SOCKET JSON-OF-OPTIONS
 """
 
 import json

@@ -1,5 +1,6 @@
 """The connection to the database: transactions, their errors, and bringing the schema up to date."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,11 @@ from tutumd.errors import SettingsError, UnavailableError
 from tutumd.store import tables
 
 BUSY_TIMEOUT_S = 5.0
+SETTLE_S = 10.0
+"""How long a lost database is waited for, to learn whether it committed what it was just sent."""
+
+_SETTLE_PAUSE_S = 0.1
+_STATUS = sa.text("SELECT pg_xact_status(CAST(:number AS xid8))")
 _MIGRATION_LOCK = 0x7475_7475_6D64
 # A statement that hangs and a transaction whose process was stopped end by themselves: their locks hold up others.
 _POSTGRES_LIMITS = "-c statement_timeout=20s -c lock_timeout=5s -c idle_in_transaction_session_timeout=10s"
@@ -69,9 +75,40 @@ class Database:
 
         On SQLite it is alone from its start. On PostgreSQL others write at the same time: what must not change
         meanwhile is locked by row (handlers by UUID, then the service, then its actions by verb), in this order.
+
+        Raises:
+            UnavailableError: It was not committed.
         """
-        with _translated(), self._writer.begin() as connection:
-            yield connection
+        number: str | None = None
+        try:
+            with _translated(), self._writer.begin() as connection:
+                yield connection
+                number = self._transaction_number(connection)
+        except UnavailableError:
+            # Where the connection was lost during COMMIT, it may have been committed all the same.
+            if number is None or not self._was_committed(number):
+                raise
+
+    def _transaction_number(self, connection: sa.Connection) -> str | None:
+        """Read the number by which the database knows a transaction that wrote something; SQLite has none."""
+        if not self.is_postgres:
+            return None
+        number: str | None = connection.execute(sa.text("SELECT pg_current_xact_id_if_assigned()::text")).scalar()
+        return number
+
+    def _was_committed(self, number: str) -> bool:
+        """Ask what became of a transaction, until the database is back. Raises UnavailableError if it stays away."""
+        end = time.monotonic() + SETTLE_S
+        while time.monotonic() < end:
+            try:
+                with self.read() as connection:
+                    status = connection.execute(_STATUS, {"number": number}).scalar()
+            except UnavailableError:
+                status = None
+            if status in ("committed", "aborted"):
+                return bool(status == "committed")
+            time.sleep(_SETTLE_PAUSE_S)
+        raise UnavailableError("the database was lost while it stored this: look whether it did before you try again")
 
     def migrate(self) -> None:
         """Bring the schema up to date. Does nothing, quickly, where it is. Several processes may do it at once."""

@@ -79,8 +79,9 @@ class SqlIntake:
     def _commit(self, batch: list[_Entry]) -> None:
         try:
             with self._database.write() as connection:
-                results = store_calls(connection, [call for call, _ in batch], self._clock)
-                self._signal.tell_others(connection)
+                results, queued = store_calls(connection, [call for call, _ in batch], self._clock)
+                if queued:
+                    self._signal.tell_others(connection)
         except TutumdError as error:
             for _, future in batch:
                 future.set_exception(error)
@@ -90,7 +91,8 @@ class SqlIntake:
             for _, future in batch:
                 future.set_exception(error)
             return
-        self._signal.notify()
+        if queued:
+            self._signal.notify()
         for (_, future), result in zip(batch, results, strict=True):
             if result is None:
                 future.set_exception(NotFoundError(NOT_FOUND))
@@ -98,8 +100,13 @@ class SqlIntake:
                 future.set_result(result)
 
 
-def store_calls(connection: sa.Connection, calls: Sequence[Call], clock: Clock) -> list[Accepted | None]:
-    """Store calls in their order within one transaction; None for each whose handler there is not."""
+def store_calls(connection: sa.Connection, calls: Sequence[Call], clock: Clock) -> tuple[list[Accepted | None], int]:
+    """Store calls in their order within one transaction.
+
+    Returns:
+        What became of each, None where there is no such handler; and how many actions were queued. A call that joined
+        one need not wake a worker: the call that queued it did.
+    """
     now = clock()
     lock_services(connection, {call.service_uuid for call in calls})
     found = _handlers(connection, {call.handler_uuid for call in calls})
@@ -120,7 +127,7 @@ def store_calls(connection: sa.Connection, calls: Sequence[Call], clock: Clock) 
     pending.insert(connection, new_actions)
     if new_deliveries:
         connection.execute(sa.insert(deliveries), new_deliveries)
-    return [accepted.get(id(call)) for call in calls]
+    return [accepted.get(id(call)) for call in calls], len(new_actions)
 
 
 def _delivery(call: Call, action_uuid: str, outcome: DeliveryOutcome, now: datetime) -> dict[str, Any]:

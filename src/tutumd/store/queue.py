@@ -79,9 +79,10 @@ class SqlQueue:
             row = connection.execute(due).first()
             if row is None:
                 return None
-            connection.execute(
+            claimed = connection.execute(
                 sa.update(actions)
-                .where(actions.c.uuid == row.uuid)
+                # Its worker may have renewed the lease since it was looked at: renewing locks no service.
+                .where(actions.c.uuid == row.uuid, LIVE, actions.c.due <= now, _is_free(now))
                 .values(
                     state=ActionState.IN_PROGRESS.value,
                     open=False,
@@ -91,6 +92,8 @@ class SqlQueue:
                     started=sa.func.coalesce(actions.c.started, sa.literal(now, actions.c.started.type)),
                 )
             )
+            if not claimed.rowcount:
+                return None
             row = connection.execute(select_actions().where(actions.c.uuid == row.uuid)).one()
             service = read_service(connection, None, row.service_uuid)
         return Claim(
@@ -278,16 +281,18 @@ def _due(engine_names: Sequence[str], now: datetime) -> sa.Select[Any]:
         .exists()
     )
     pending = sa.and_(actions.c.state == ActionState.PENDING.value, service_is_free)
-    abandoned = sa.and_(
-        actions.c.state == ActionState.IN_PROGRESS.value,
-        sa.or_(actions.c.lease_until.is_(None), actions.c.lease_until < now),
-    )
+    abandoned = sa.and_(actions.c.state == ActionState.IN_PROGRESS.value, _is_free(now))
     return (
         sa.select(actions.c.uuid, actions.c.service_uuid)
         .where(LIVE, actions.c.due <= now, actions.c.engine.in_(engine_names), sa.or_(pending, abandoned))
         .order_by(actions.c.seq)
         .limit(1)
     )
+
+
+def _is_free(now: datetime) -> sa.ColumnElement[bool]:
+    """Say that no worker holds the action."""
+    return sa.or_(actions.c.lease_until.is_(None), actions.c.lease_until < now)
 
 
 def _update(connection: sa.Connection, claim: Claim, **values: object) -> None:

@@ -66,21 +66,26 @@ class Discovery:
 
     def _pass(self) -> None:
         try:
-            for _ in range(_MAX_STALE_PASSES):
-                before = self._ended_actions
-                snapshots = self._engine.discover()
-                if before == self._ended_actions:
-                    break
-            self._queue.sync(self._engine.info, snapshots)
-            self._tell("")
-        except EngineUnavailableError as error:
-            self._tell(str(error))
+            self._tell(self._look())
         except UnavailableError as error:
             _log.warning("discovery was not stored", engine=self._engine.info.name, error=str(error))
         except Exception:
             # A fault of ours in reading one engine must not end the discovery of it.
             _log.exception("discovery failed", engine=self._engine.info.name)
             self._stop.wait(_BACKOFF_S)
+
+    def _look(self) -> str:
+        """Store what the engine shows; answer why it could not be reached, empty where it could."""
+        try:
+            for _ in range(_MAX_STALE_PASSES):
+                before = self._ended_actions
+                snapshots = self._engine.discover()
+                if before == self._ended_actions:
+                    break
+        except EngineUnavailableError as error:
+            return str(error)
+        self._queue.sync(self._engine.info, snapshots)
+        return ""
 
     def _tell(self, error: str) -> None:
         if error == self._error:

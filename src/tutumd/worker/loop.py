@@ -55,7 +55,7 @@ class Worker:
         self._clock = clock
         self._stop = Event()
         self._free = BoundedSemaphore(MAX_RUNS)
-        self._runs: dict[str, LeasedRun] = {}
+        self._runs: set[LeasedRun] = set()
         self._lock = Lock()
         self._discoveries = {name: Discovery(self.name, engine, queue) for name, engine in engines.items()}
         self._threads = [
@@ -96,7 +96,7 @@ class Worker:
 
     def _running(self) -> list[LeasedRun]:
         with self._lock:
-            return list(self._runs.values())
+            return list(self._runs)
 
     def _claim_for_ever(self) -> None:
         names = list(self._engines)
@@ -131,7 +131,7 @@ class Worker:
                 claimed_at=claimed_at,
             )
             with self._lock:
-                self._runs[claim.action.uuid] = run
+                self._runs.add(run)
             self._in_thread(lambda: self._run(run))
             claimed = True
         finally:
@@ -178,7 +178,7 @@ class Worker:
             _log.exception("an action failed in a way that was not foreseen", action=run.action_uuid)
         finally:
             with self._lock:
-                del self._runs[run.action_uuid]
+                self._runs.remove(run)
             self._free.release()
 
     def _perform(self, run: LeasedRun) -> None:

@@ -67,6 +67,8 @@ class LeasedRun:
                 self._abandoned.wait(_RETRY_S)
                 continue
             self._journal = dict(journal)
+            # The database may have taken longer than the lease lasts.
+            self.check()
             return
 
     def check(self) -> None:

@@ -17,9 +17,11 @@ LEASE = timedelta(seconds=10)
 class RecordedQueue:
     """The two methods that a run uses; fails on demand."""
 
-    def __init__(self) -> None:
+    def __init__(self, time: "Time | None" = None, save_s: float = 0.0) -> None:
         self.journals: list[Mapping[str, object]] = []
         self.error: Exception | None = None
+        self._time = time
+        self._save_s = save_s
 
     def renew(self, claim: Claim, *, lease: timedelta) -> None:
         if self.error:
@@ -29,6 +31,8 @@ class RecordedQueue:
         if self.error:
             raise self.error
         self.journals.append(journal)
+        if self._time:
+            self._time.now += self._save_s
 
 
 class Time:
@@ -128,3 +132,10 @@ def test_the_deadline_counts_down_to_zero() -> None:
     assert run.remaining_s() == 120
     time.now += 500
     assert run.remaining_s() == 0
+
+
+def test_a_journal_that_was_stored_only_after_the_lease_ended_ends_the_run() -> None:
+    time = Time()
+    run = make_run(RecordedQueue(time, save_s=9.5), time)
+    with pytest.raises(LeaseLostError):
+        run.save({"new": 2})

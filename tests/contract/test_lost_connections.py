@@ -1,0 +1,98 @@
+"""Connections to PostgreSQL that are lost at the worst moment, and two workers that want one action at a time."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import sqlalchemy as sa
+
+from tests.support.postgres_bed import PostgresBed
+from tests.support.stores import LEASE, Bench, bench
+from tutumd.errors import LeaseLostError, UnavailableError
+from tutumd.model import Operation
+from tutumd.store.database import Database
+from tutumd.store.queue import SqlQueue
+from tutumd.store.signal import Signal
+
+
+@pytest.fixture
+def url(postgres_bed: PostgresBed) -> str:
+    return postgres_bed.new_database()
+
+
+@pytest.fixture
+def b(url: str) -> Iterator[Bench]:
+    with bench(url) as opened:
+        opened.show("web", "db")
+        yield opened
+
+
+def at(b: Bench, event: str, number: int, act: Callable[..., None]) -> None:
+    """Do something at the next such event of the database's connections (1), or at a later one."""
+    left = [number]
+
+    def count(*arguments: object) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            act(*arguments)
+
+    sa.event.listen(b.database._engine, event, count)
+
+
+def lose_connection_after_commit(connection: sa.Connection) -> None:
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    driver.commit()
+    driver.close()
+
+
+def lose_connection_before_commit(connection: sa.Connection) -> None:
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    driver.close()
+
+
+def test_a_call_whose_commit_was_not_confirmed_is_accepted_if_it_was_stored(b: Bench) -> None:
+    handler = b.handler("web", Operation.SCALEUP)
+    at(b, "commit", 1, lose_connection_after_commit)
+    action = b.call(handler, 3)
+    assert b.queue.amounts(b.claimed()) == (3,)
+    assert b.store.action(b.admin, action).deliveries == 1
+
+
+def test_a_call_whose_commit_was_not_confirmed_is_refused_if_it_was_not_stored(b: Bench) -> None:
+    handler = b.handler("web", Operation.SCALEUP)
+    at(b, "commit", 1, lose_connection_before_commit)
+    with pytest.raises(UnavailableError, match="nothing was changed"):
+        b.call(handler, 3)
+    assert b.claim() is None
+    b.call(handler, 2)
+    assert b.queue.amounts(b.claimed()) == (2,)
+
+
+def test_a_worker_whose_claim_was_not_confirmed_has_it_all_the_same(b: Bench) -> None:
+    action = b.call(b.handler("web"))
+    # The claim looks first, in a transaction that only reads.
+    at(b, "commit", 2, lose_connection_after_commit)
+    assert b.claimed().action.uuid == action
+
+
+def test_an_action_whose_lease_is_renewed_while_it_is_claimed_is_not_taken_over(b: Bench, url: str) -> None:
+    b.call(b.handler("web"))
+    held = b.claimed()
+    b.clock.move(LEASE.total_seconds() + 1)
+    database = Database(url)
+    holder = SqlQueue(database, b.clock, Signal())
+
+    def renew_before_the_update(_c: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if statement.startswith("UPDATE actions"):
+            holder.renew(held, lease=LEASE)
+
+    sa.event.listen(b.database._engine, "before_cursor_execute", renew_before_the_update)
+    try:
+        taken = b.claim()
+        holder.renew(held, lease=LEASE)  # raises LeaseLostError where both hold it
+    except LeaseLostError:
+        pytest.fail("the lease was renewed, and the action given to another worker")
+    finally:
+        database.close()
+    assert taken is None

@@ -1,0 +1,159 @@
+"""What happens to the processes in the middle of a round. Each fault ends with what it broke running again."""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tests.faults.bed import Bed
+from tests.faults.checks import TAKEOVER_S, takeovers
+from tests.faults.databases import PostgresServer, SqliteDisk
+from tests.faults.evidence import Down
+from tests.faults.journal import open_runs
+from tests.faults.processes import Program
+
+LEASE_S = 10.0
+"""How long a worker keeps an action without a sign of life: LEASE of tutumd/worker/loop.py."""
+
+_LOOK_S = 0.02
+_BUSY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One kind of fault.
+
+    Attributes:
+        kinds: Databases with which it can happen.
+        together: Needs one `tutumd serve` (True) or several processes (False); None: either.
+    """
+
+    name: str
+    act: Callable[[Bed, random.Random], list[Down]]
+    kinds: tuple[str, ...] = ("sqlite", "postgresql")
+    together: bool | None = None
+
+
+def kill_web(bed: Bed, chance: random.Random) -> list[Down]:
+    """Kill a web replica while it answers calls; it is started again as a service manager would."""
+    web = chance.choice(bed.webs)
+    time.sleep(chance.uniform(0, 0.5))
+    web.kill()
+    time.sleep(chance.uniform(0.5, 2))
+    bed.start_ended()
+    return []
+
+
+def kill_server(bed: Bed, chance: random.Random) -> list[Down]:
+    """Kill the one process in the middle of a run."""
+    server = _busy_worker(bed, chance)
+    pid = server.pid
+    server.kill()
+    down = Down(worker=pid, at=time.monotonic())
+    time.sleep(chance.uniform(0, 1))
+    bed.start_ended()
+    _wait_taken_over(bed, down)
+    return [down]
+
+
+def kill_worker(bed: Bed, chance: random.Random) -> list[Down]:
+    """Kill a worker in the middle of a run; it is started again only after the other one took over."""
+    worker = _busy_worker(bed, chance)
+    pid = worker.pid
+    worker.kill()
+    down = Down(worker=pid, at=time.monotonic())
+    _wait_taken_over(bed, down)
+    worker.start()
+    return [down]
+
+
+def stop_worker(bed: Bed, chance: random.Random) -> list[Down]:
+    """Stop a worker (SIGSTOP) in the middle of a run, past its lease, and let it go on."""
+    worker = _busy_worker(bed, chance)
+    worker.pause()
+    down = Down(worker=worker.pid, at=time.monotonic(), is_stopped=True)
+    _wait_taken_over(bed, down)
+    time.sleep(max(0.0, down.at + LEASE_S + chance.uniform(0.5, 2) - time.monotonic()))
+    worker.resume()
+    time.sleep(1.5)
+    return [down]
+
+
+def stop_engine(bed: Bed, chance: random.Random) -> list[Down]:
+    """Kill the engine's process and start it again: its containers are still there, answers under way are lost."""
+    bed.engine.kill()
+    time.sleep(chance.uniform(2, 4))
+    bed.engine.start()
+    return []
+
+
+def restart_postgres(bed: Bed, chance: random.Random) -> list[Down]:
+    """Restart PostgreSQL, as an upgrade or as a crash."""
+    assert isinstance(bed.database, PostgresServer)
+    bed.database.restart(crash=chance.random() < 0.5, down_s=chance.uniform(0, 2))
+    return []
+
+
+def drop_connections(bed: Bed, chance: random.Random) -> list[Down]:
+    """End all connections to PostgreSQL, again and again."""
+    assert isinstance(bed.database, PostgresServer)
+    for _ in range(20):
+        bed.database.drop_connections()
+        time.sleep(chance.uniform(0, 0.2))
+    return []
+
+
+def fill_disk(bed: Bed, chance: random.Random) -> list[Down]:
+    """Fill the disk of the database for a while."""
+    assert isinstance(bed.database, SqliteDisk)
+    bed.database.fill()
+    time.sleep(chance.uniform(3, 5))
+    bed.database.free()
+    return []
+
+
+FAULTS = (
+    Fault(name="kill web", act=kill_web, together=False),
+    Fault(name="kill worker", act=kill_worker, together=False),
+    Fault(name="kill server", act=kill_server, kinds=("sqlite",), together=True),
+    Fault(name="stop worker", act=stop_worker, together=False),
+    Fault(name="stop engine", act=stop_engine),
+    Fault(name="restart postgresql", act=restart_postgres, kinds=("postgresql",), together=False),
+    Fault(name="drop connections", act=drop_connections, kinds=("postgresql",), together=False),
+    Fault(name="fill disk", act=fill_disk, kinds=("sqlite",)),
+)
+
+
+@dataclass
+class Deck:
+    """Draws faults at random, each once before any comes again."""
+
+    faults: list[Fault]
+    chance: random.Random
+    left: list[Fault] = field(default_factory=list)
+
+    def draw(self) -> Fault:
+        if not self.left:
+            self.left = self.chance.sample(self.faults, len(self.faults))
+        return self.left.pop()
+
+
+def _busy_worker(bed: Bed, chance: random.Random) -> Program:
+    """Find a worker that is in the middle of a run, and let it come a little further."""
+    end = time.monotonic() + _BUSY_S
+    while time.monotonic() < end:
+        time.sleep(chance.uniform(0, 0.3))
+        busy = {entry.worker for entry in open_runs(bed.journal.read())}
+        workers = [worker for worker in bed.workers if worker.pid in busy]
+        if workers:
+            return chance.choice(workers)
+        time.sleep(_LOOK_S)
+    raise AssertionError(f"no worker did anything for {_BUSY_S:.0f} s while calls came in")
+
+
+def _wait_taken_over(bed: Bed, down: Down) -> None:
+    """Wait until what the worker had under way was taken up; that it takes too long is told by the checks."""
+    while time.monotonic() < down.at + TAKEOVER_S + 1:
+        if all(took_s is not None for _, took_s in takeovers(bed.journal.read(), [down])):
+            return
+        time.sleep(_LOOK_S)
