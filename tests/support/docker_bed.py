@@ -51,7 +51,7 @@ _FETCH = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=
 
 def missing_parts() -> str:
     """Return what this machine lacks for a bed and the command that brings it; empty if nothing."""
-    packages = missing_packages()
+    packages = missing_packages("docker")
     if packages:
         return f"the Docker test bed needs: apt-get install --no-install-recommends {' '.join(packages)}"
     if os.geteuid() != 0:

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 # Program on PATH, and the packages that bring it: the first that this release of Debian has.
-PROGRAMS = {
+_DOCKER = {
     "dockerd": ("docker.io",),
     "docker": ("docker-cli", "docker.io"),
     "docker-compose": ("docker-compose",),
@@ -14,16 +14,21 @@ PROGRAMS = {
     "ip": ("iproute2",),
     "iptables": ("iptables",),
     "nsenter": ("util-linux",),
-    "nginx": ("nginx-light", "nginx"),
-    "pg_ctlcluster": ("postgresql",),
+}
+PARTS = {
+    "docker": _DOCKER,
+    "nginx": {"nginx": ("nginx-light", "nginx")},
+    "postgresql": {"pg_ctlcluster": ("postgresql",)},
 }
 
 
-def missing_packages() -> list[str]:
-    """Return the packages to install, each once."""
+def missing_packages(part: str | None = None) -> list[str]:
+    """Return the packages to install for one part of the tests, or for all of them, each once."""
     # An ordinary user's PATH lacks the folders of half of these programs.
     path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
-    missing = [packages for program, packages in PROGRAMS.items() if shutil.which(program, path=path) is None]
+    parts = PARTS.values() if part is None else [PARTS[part]]
+    programs = [each for programs in parts for each in programs.items()]
+    missing = [packages for program, packages in programs if shutil.which(program, path=path) is None]
     return list(dict.fromkeys(_first_known(packages) for packages in missing))
 
 
