@@ -58,14 +58,15 @@ def check_web(bed: DockerBed, expected: str) -> None:
 def test_a_redeploy_killed_at_any_step_is_finished_by_the_next_server(clean_bed: DockerBed, lost: bool) -> None:
     start_web(clean_bed)
     clean_bed.push("app", "v2")
-    for step in range(1, MOST_STEPS):
+    # With its database lost, every other one.
+    for step in range(1, MOST_STEPS, 2 if lost else 1):
         outcome = redeploy_killed_at(clean_bed, step, lost=lost)
         if outcome is None:
             break
         assert outcome.success, (step, outcome)
         check_web(clean_bed, "v2")
         assert outcome.containers_after == (inspected(clean_bed, "web")["Id"],)
-    assert 8 < step < MOST_STEPS - 1
+    assert 8 < step < MOST_STEPS - 2
 
 
 def test_a_failing_redeploy_killed_at_any_step_is_undone_by_the_next_server(clean_bed: DockerBed) -> None:

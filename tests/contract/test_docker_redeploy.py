@@ -40,13 +40,13 @@ def test_a_container_is_replaced_by_one_of_the_pushed_image_under_its_name(clean
 
 
 @pytest.mark.parametrize(
-    ("broken", "reason", "line"),
+    ("broken", "reason", "line", "policy"),
     [
-        ("v3-broken", "it exited ", "fatal: v3-broken cannot start"),
-        ("unhealthy", "it is unhealthy", "serving unhealthy"),
+        ("v3-broken", "it exited with code 3", "fatal: v3-broken cannot start", "no"),
+        ("v3-broken", "it exited ", "fatal: v3-broken cannot start", "always"),
+        ("unhealthy", "it is unhealthy", "serving unhealthy", "no"),
     ],
 )
-@pytest.mark.parametrize("policy", ["no", "always"])
 def test_the_old_container_runs_again_when_the_new_one_fails(
     clean_bed: DockerBed, broken: str, reason: str, line: str, policy: str
 ) -> None:
