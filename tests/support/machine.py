@@ -15,7 +15,7 @@ _DOCKER = {
     "iptables": ("iptables",),
     "nsenter": ("util-linux",),
 }
-PARTS = {
+PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "docker": _DOCKER,
     "nginx": {"nginx": ("nginx-light", "nginx")},
     "postgresql": {"pg_ctlcluster": ("postgresql",)},
