@@ -1,5 +1,6 @@
 """The migrations make exactly the tables that a new database gets, on each kind of database."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,17 @@ def test_migrations_make_the_tables_that_a_new_database_gets(
         assert indexes(one) == indexes(other)
     made.close()
     stepwise.close()
+
+
+def test_several_processes_may_migrate_at_once(database_url: str) -> None:
+    databases = [Database(database_url) for _ in range(6)]
+    with ThreadPoolExecutor(len(databases)) as pool:
+        for done in [pool.submit(database.migrate) for database in databases]:
+            done.result(30)
+    with databases[0].read() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+    for database in databases:
+        database.close()
 
 
 def test_the_newest_migration_is_the_one_that_the_code_names() -> None:

@@ -135,10 +135,13 @@ def _build(spec: Spec, settings: Settings, own_container: str | None) -> Engine:
             config_dir=config_dir,
             max_containers=settings.max_containers,
             own_container_id=own_container,
+            environment=os.environ,
         )
     from tutumd.engines.swarm import SwarmEngine
 
-    return SwarmEngine(spec.name, url, config_dir=config_dir, max_containers=settings.max_containers)
+    return SwarmEngine(
+        spec.name, url, config_dir=config_dir, max_containers=settings.max_containers, environment=os.environ
+    )
 
 
 def own_container_id() -> str | None:

@@ -1,0 +1,61 @@
+"""Idle and slow connections starve nobody, and /readyz tells the truth."""
+
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.support.server import LiveServer
+from tests.support.waiting import wait_until
+
+IDLE = 1500
+SLOW = 100
+QUICK_S = 2.0
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(before[0], min(before[1], 8192)), before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.usefixtures("many_files")
+def test_idle_connections_and_slow_senders_do_not_hold_up_a_call(live_server: LiveServer) -> None:
+    service = live_server.run_service("patient")
+    path = f"/api/v1/service/{service}/webhook/handler/{live_server.add_handler(service)}/call/"
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n"
+    with ExitStack() as stack:
+        for number in range(IDLE + SLOW):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", live_server.port), timeout=10))
+            if number >= IDLE:
+                # Half of them stop within the head, the others within the body.
+                connection.sendall(head.encode() if number % 2 else f"{head}\r\nbegun".encode())
+        took = []
+        for _ in range(10):
+            begun = time.monotonic()
+            answer = live_server.request("POST", path, authorization=None)
+            took.append(time.monotonic() - begun)
+            assert answer.status == 202
+        assert max(took) < QUICK_S
+    live_server.wait_for_action(answer.json["action"])
+    assert live_server.request("GET", answer.json["action"]).json["state"] == "Success"
+
+
+def test_a_server_without_its_engine_is_degraded_and_says_which(tmp_path: Path) -> None:
+    server = LiveServer(tmp_path, "--engine", f"far=docker:unix://{tmp_path}/nobody.sock", "--engine", "local")
+    server.start()
+    try:
+        wait_until(
+            lambda: server.request("GET", "/readyz").json["engines"] == {"far": "unreachable", "local": "ok"},
+            "both engines were looked at",
+        )
+        answer = server.request("GET", "/readyz", authorization=None)
+        assert (answer.status, answer.json["status"], answer.json["database"]) == (200, "degraded", "ok")
+    finally:
+        server.stop()
