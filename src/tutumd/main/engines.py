@@ -53,12 +53,11 @@ def build(settings: Settings, stack: ExitStack) -> dict[str, Engine]:
         specs += [spec for spec in _found(settings) if spec.name not in {known.name for known in specs}]
     if settings.demo and not any(spec.kind == "local" for spec in specs):
         specs.append(Spec(name="local", kind="local"))
-    own_container = own_container_id()
     instances: dict[str, Engine] = {}
     for spec in specs:
         if spec.kind == "local":
             _lock(settings.data_dir, spec.name, stack)
-        instances[spec.name] = _build(spec, settings, own_container)
+        instances[spec.name] = _build(spec, settings)
         stack.callback(instances[spec.name].close)
     return instances
 
@@ -118,7 +117,7 @@ def _is_manager(settings: Settings) -> bool:
         client.close()
 
 
-def _build(spec: Spec, settings: Settings, own_container: str | None) -> Engine:
+def _build(spec: Spec, settings: Settings) -> Engine:
     if spec.kind == "local":
         from tutumd.engines.local import LocalEngine
 
@@ -127,14 +126,14 @@ def _build(spec: Spec, settings: Settings, own_container: str | None) -> Engine:
     url = spec.url or settings.docker_host or None
     config_dir = settings.docker_config or None
     if spec.kind == "docker":
-        from tutumd.engines.docker import DockerEngine
+        from tutumd.engines.docker import DockerEngine, find_own_container_id
 
         return DockerEngine(
             spec.name,
             url,
             config_dir=config_dir,
             max_containers=settings.max_containers,
-            own_container_id=own_container,
+            own_container_id=find_own_container_id(),
             environment=os.environ,
         )
     from tutumd.engines.swarm import SwarmEngine
@@ -142,15 +141,3 @@ def _build(spec: Spec, settings: Settings, own_container: str | None) -> Engine:
     return SwarmEngine(
         spec.name, url, config_dir=config_dir, max_containers=settings.max_containers, environment=os.environ
     )
-
-
-def own_container_id() -> str | None:
-    """Tell the ID of the container that this process runs in, None outside of one.
-
-    Source: Docker mounts /etc/hostname from a folder that is named after the container.
-    """
-    if not Path("/.dockerenv").exists():
-        return None
-    mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
-    found = re.search(r"/containers/([0-9a-f]{64})/hostname", mounts)
-    return found.group(1) if found else os.uname().nodename
