@@ -1,7 +1,8 @@
-"""A real worker on a real database whose lease ends while the engine holds it up."""
+"""A real worker on a real database: leases that end too early, and databases that are away at the wrong moment."""
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.support.stores import ENGINE, Bench, bench, snapshot
 from tests.support.waiting import wait_until
-from tutumd.errors import UnavailableError
+from tutumd.errors import EngineUnavailableError, UnavailableError
 from tutumd.model import ActionState, Claim, Outcome, Service, ServiceSnapshot
 from tutumd.ports import Engine, Run
 from tutumd.store.database import Database
@@ -28,23 +29,36 @@ def b(database_url: str) -> Iterator[Bench]:
 
 
 class DeafQueue(SqlQueue):
-    """A queue that cannot renew anything while it is `deaf`."""
+    """A queue whose database is away for some methods."""
 
-    deaf = True
+    deaf: frozenset[str] = frozenset()
 
     def renew(self, claim: Claim, *, lease: timedelta) -> bool:
-        if self.deaf:
-            raise UnavailableError("away")
+        self._hear("renew")
         return super().renew(claim, lease=lease)
+
+    def retry_later(self, claim: Claim, *, delay: timedelta, reason: str) -> None:
+        self._hear("retry_later")
+        super().retry_later(claim, delay=delay, reason=reason)
+
+    def _hear(self, method: str) -> None:
+        if method in self.deaf:
+            self.missed.set()
+            raise UnavailableError("away")
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database, lambda: datetime.now(UTC), Signal())
+        self.missed = threading.Event()
 
 
 class SlowEngine:
-    """An engine whose every redeploy waits to be let go on."""
+    """An engine whose every redeploy waits to be let go on, and which may be away."""
 
     info = ENGINE
 
     def __init__(self) -> None:
         self.begun: list[threading.Event] = []
+        self.away = False
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:
         return (snapshot("web"),)
@@ -56,6 +70,8 @@ class SlowEngine:
         stop.wait(1)
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
+        if self.away:
+            raise EngineUnavailableError("away")
         go_on = threading.Event()
         self.begun.append(go_on)
         assert go_on.wait(30)
@@ -63,25 +79,43 @@ class SlowEngine:
         return Outcome(success=True)
 
 
-def test_a_worker_that_takes_up_its_own_lost_action_renews_the_new_run(b: Bench, database_url: str) -> None:
-    action = b.call(b.handler("web"))
-    database, engine = Database(database_url), SlowEngine()
-    queue = DeafQueue(database, lambda: datetime.now(UTC), Signal())
-    limits = Limits(max_containers=100, lease=LEASE)
+@contextmanager
+def working(url: str, engine: SlowEngine, *, lease: timedelta, deaf: str) -> Iterator[DeafQueue]:
+    """Let a worker work on the database; answers its queue."""
+    database = Database(url)
+    queue = DeafQueue(database)
+    queue.deaf = frozenset({deaf})
+    limits = Limits(max_containers=100, lease=lease)
     worker = Worker(queue, {"docker": cast(Engine, engine)}, limits, lambda: datetime.now(UTC))
     worker.start()
     try:
-        wait_until(lambda: len(engine.begun) == 2, "the lost action is taken up again")
-        queue.deaf = False
-        engine.begun[0].set()
-        before = datetime.now(UTC)
-        wait_until(lambda: datetime.now(UTC) > before + 2 * LEASE, "more than a lease goes by")
-        engine.begun[1].set()
-        wait_until(lambda: b.store.action(b.admin, action).ended, "the action ends")
+        yield queue
     finally:
         for go_on in engine.begun:
             go_on.set()
         worker.stop(5)
         database.close()
+
+
+def test_a_worker_that_takes_up_its_own_lost_action_renews_the_new_run(b: Bench, database_url: str) -> None:
+    action, engine = b.call(b.handler("web")), SlowEngine()
+    with working(database_url, engine, lease=LEASE, deaf="renew") as queue:
+        wait_until(lambda: len(engine.begun) == 2, "the lost action is taken up again")
+        queue.deaf = frozenset()
+        engine.begun[0].set()
+        before = datetime.now(UTC)
+        wait_until(lambda: datetime.now(UTC) > before + 2 * LEASE, "more than a lease goes by")
+        engine.begun[1].set()
+        wait_until(lambda: b.store.action(b.admin, action).ended, "the action ends")
     assert b.store.action(b.admin, action).state is ActionState.SUCCESS
     assert len(engine.begun) == 2
+
+
+def test_an_action_is_tried_again_at_once_when_engine_and_database_are_back(b: Bench, database_url: str) -> None:
+    b.call(b.handler("web"))
+    engine = SlowEngine()
+    engine.away = True
+    with working(database_url, engine, lease=timedelta(seconds=60), deaf="retry_later") as queue:
+        assert queue.missed.wait(10)
+        queue.deaf, engine.away = frozenset(), False
+        wait_until(lambda: engine.begun, "it is tried again long before the lease ends", timeout_s=20)
