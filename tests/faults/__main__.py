@@ -6,7 +6,9 @@ import sys
 import traceback
 
 from tests.faults.bed import Bed
+from tests.faults.faults import draw, possible
 from tests.faults.rounds import Rounds
+from tests.support import guards
 from tests.support.postgres_bed import missing_postgres
 
 KINDS = ("sqlite", "postgresql")
@@ -23,8 +25,9 @@ def play(kind: str, rounds: int, seed: int) -> bool:
         if kind == "sqlite" and not bed.can_fill:
             print("sqlite: the fault 'fill disk' is SKIPPED: mounting a small disk needs root", flush=True)
         held = True
-        for number in range(1, rounds + 1):
-            report = played.play(number)
+        drawn = draw(possible(bed), random.Random(f"{seed} {kind}"))
+        for number, fault in zip(range(1, rounds + 1), drawn, strict=False):
+            report = played.play(number, fault)
             print(report.text(), flush=True)
             held = held and not report.violations
     except Exception:  # noqa: BLE001 (whatever it is, the evidence is kept and the other database is tried)
@@ -51,6 +54,7 @@ def main() -> int:
     if "postgresql" in kinds and (missing := missing_postgres()):
         print(f"script/faults: {missing}", file=sys.stderr)
         return 2
+    guards.end_on_sigterm()
     print(f"{options.rounds} rounds on each of {', '.join(kinds)}, seed {seed}", flush=True)
     held = [play(kind, options.rounds, seed) for kind in kinds]
     print("every promise held" if all(held) else f"VIOLATED: see above; repeat with --seed {seed}", flush=True)

@@ -11,7 +11,7 @@ from tests.faults.api import CREDENTIALS, request
 
 LIMIT_S = 30.0
 LONGEST_PAUSE_S = 0.8
-SCALE_UPS = 0.3
+SCALE_UPS = 0.2
 """Which part of the calls scales up."""
 MOST = 3
 READ = "READ"

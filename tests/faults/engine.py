@@ -18,7 +18,7 @@ from tutumd.ports import Run
 
 NAME = "shared"
 _LIMIT_S = 5.0
-_ON_THE_WAY_S = 0.01
+_ON_THE_WAY_S = 0.005
 _LOOK_S = 0.25
 
 

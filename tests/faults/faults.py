@@ -2,8 +2,8 @@
 
 import random
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from tests.faults.bed import Bed
 from tests.faults.checks import TAKEOVER_S, takeovers
@@ -67,6 +67,17 @@ def kill_worker(bed: Bed, chance: random.Random) -> list[Down]:
     return [down]
 
 
+def end_worker(bed: Bed, chance: random.Random) -> list[Down]:
+    """End a worker as a service manager would (SIGTERM): it hands over what it cannot end in time."""
+    worker = _busy_worker(bed, chance)
+    pid = worker.pid
+    worker.stop()
+    down = Down(worker=pid, at=time.monotonic())
+    _wait_taken_over(bed, down)
+    worker.start()
+    return [down]
+
+
 def stop_worker(bed: Bed, chance: random.Random) -> list[Down]:
     """Stop a worker (SIGSTOP) in the middle of a run, past its lease, and let it go on."""
     worker = _busy_worker(bed, chance)
@@ -116,6 +127,7 @@ FAULTS = (
     Fault(name="kill web", act=kill_web, together=False),
     Fault(name="kill worker", act=kill_worker, together=False),
     Fault(name="kill server", act=kill_server, kinds=("sqlite",), together=True),
+    Fault(name="end worker", act=end_worker, together=False),
     Fault(name="stop worker", act=stop_worker, together=False),
     Fault(name="stop engine", act=stop_engine),
     Fault(name="restart postgresql", act=restart_postgres, kinds=("postgresql",), together=False),
@@ -124,18 +136,15 @@ FAULTS = (
 )
 
 
-@dataclass
-class Deck:
-    """Draws faults at random, each once before any comes again."""
+def possible(bed: Bed) -> list[Fault]:
+    """List the faults that can happen on a bed."""
+    return [fault for fault in FAULTS if bed.kind in fault.kinds and (bed.can_fill or fault.act is not fill_disk)]
 
-    faults: list[Fault]
-    chance: random.Random
-    left: list[Fault] = field(default_factory=list)
 
-    def draw(self) -> Fault:
-        if not self.left:
-            self.left = self.chance.sample(self.faults, len(self.faults))
-        return self.left.pop()
+def draw(faults: Sequence[Fault], chance: random.Random) -> Iterator[Fault]:
+    """Draw faults at random without end, each once before any comes again."""
+    while True:
+        yield from chance.sample(faults, len(faults))
 
 
 def _busy_worker(bed: Bed, chance: random.Random) -> Program:

@@ -15,6 +15,9 @@ ROOT = Path(__file__).resolve().parents[2]
 TUTUMD = (sys.executable, "-c", "from tutumd.main import main; main()")
 """The command `tutumd`, of this interpreter's environment."""
 
+GRACE_S = 1.0
+"""How long a worker that is to end may go on: less than most runs take, so that they are handed over."""
+
 _END_S = 40.0
 
 
@@ -107,7 +110,7 @@ def web(name: str, folder: Path, database: str, data: Path, port: int) -> Progra
 
 def with_engine(half: str, name: str, folder: Path, database: str, data: Path, port: int = 0) -> Program:
     """`tutumd worker` or `tutumd serve` with the shared engine."""
-    options = {"database": database, "data_dir": str(data), "max_containers": 10_000, "port": port}
+    options = {"database": database, "data_dir": str(data), "max_containers": 10_000, "port": port, "grace": GRACE_S}
     command = [sys.executable, "-m", "tests.faults.launch", half, str(folder / "engine.sock"), json.dumps(options)]
     return Program(name, command, folder, environment(), port)
 

@@ -191,13 +191,13 @@ class Worker:
             raise
         except (EngineUnavailableError, UnavailableError) as error:
             if not self._is_given_up(claim):
-                self._retry(claim, str(error))
+                self._retry(run, str(error))
                 return
             outcome = refused(f"given up after {retry.GIVE_UP_AFTER.total_seconds():.0f} s: {error}", None)
         except Exception:
             _log.exception("an engine failed in a way that was not foreseen", action=run.action_uuid)
             if claim.attempts + 1 < retry.MAX_FAULTS:
-                self._retry(claim, "internal error: see the server's log")
+                self._retry(run, "internal error: see the server's log")
                 return
             outcome = refused("internal error: see the server's log", None)
         self._finish(run, outcome, engine)
@@ -206,14 +206,17 @@ class Worker:
         started = claim.action.started or claim.action.created
         return self._clock() - started > retry.GIVE_UP_AFTER
 
-    def _retry(self, claim: Claim, reason: str) -> None:
+    def _retry(self, run: LeasedRun, reason: str) -> None:
+        claim = run.claim
         delay = retry.delay_after(claim.attempts)
         _log.warning("action will be tried again", action=claim.action.uuid, in_s=delay.total_seconds(), error=reason)
-        self._queue.retry_later(claim, delay=delay, reason=f"waiting for another try: {reason}")
+        told = f"waiting for another try: {reason}"
+        _store(run, lambda: self._queue.retry_later(claim, delay=delay, reason=told))
 
     def _finish(self, run: LeasedRun, outcome: Outcome, engine: Engine) -> None:
         claim = run.claim
-        self._store_outcome(run, outcome, _look(engine, claim.service))
+        snapshot = _look(engine, claim.service)
+        _store(run, lambda: self._queue.finish(claim, outcome, snapshot))
         self._discoveries[claim.service.engine].action_ended()
         log = _log.info if outcome.success else _log.error
         log(
@@ -224,15 +227,6 @@ class Worker:
             success=outcome.success,
             reason=outcome.reason,
         )
-
-    def _store_outcome(self, run: LeasedRun, outcome: Outcome, snapshot: ServiceSnapshot | None) -> None:
-        while True:
-            try:
-                self._queue.finish(run.claim, outcome, snapshot)
-            except UnavailableError:
-                run.sleep(_POLL_S)
-                continue
-            return
 
     def _hand_over(self, run: LeasedRun) -> None:
         _log.warning("action was handed over", action=run.action_uuid)
@@ -255,6 +249,17 @@ class Worker:
             self._queue.answer_request(request, answer)
         except TutumdError as error:
             _log.warning("an answer was not stored", kind=kind, error=str(error))
+
+
+def _store(run: LeasedRun, write: Callable[[], None]) -> None:
+    """Write what became of a run, again and again within the lease while the database cannot take it."""
+    while True:
+        try:
+            write()
+        except UnavailableError:
+            run.sleep(_POLL_S)
+            continue
+        return
 
 
 def _look(engine: Engine, service: Service) -> ServiceSnapshot | None:

@@ -1,0 +1,121 @@
+"""A real worker on a real database: leases that end too early, and databases that are away at the wrong moment."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+import pytest
+
+from tests.support.stores import ENGINE, Bench, bench, snapshot
+from tests.support.waiting import wait_until
+from tutumd.errors import EngineUnavailableError, UnavailableError
+from tutumd.model import ActionState, Claim, Outcome, Service, ServiceSnapshot
+from tutumd.ports import Engine, Run
+from tutumd.store.database import Database
+from tutumd.store.queue import SqlQueue
+from tutumd.store.signal import Signal
+from tutumd.worker.loop import Limits, Worker
+
+LEASE = timedelta(seconds=2)
+
+
+@pytest.fixture
+def b(database_url: str) -> Iterator[Bench]:
+    with bench(database_url) as opened:
+        opened.show("web")
+        yield opened
+
+
+class DeafQueue(SqlQueue):
+    """A queue whose database is away for some methods."""
+
+    deaf: frozenset[str] = frozenset()
+
+    def renew(self, claim: Claim, *, lease: timedelta) -> bool:
+        self._hear("renew")
+        return super().renew(claim, lease=lease)
+
+    def retry_later(self, claim: Claim, *, delay: timedelta, reason: str) -> None:
+        self._hear("retry_later")
+        super().retry_later(claim, delay=delay, reason=reason)
+
+    def _hear(self, method: str) -> None:
+        if method in self.deaf:
+            self.missed.set()
+            raise UnavailableError("away")
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database, lambda: datetime.now(UTC), Signal())
+        self.missed = threading.Event()
+
+
+class SlowEngine:
+    """An engine whose every redeploy waits to be let go on, and which may be away."""
+
+    info = ENGINE
+
+    def __init__(self) -> None:
+        self.begun: list[threading.Event] = []
+        self.away = False
+
+    def discover(self) -> tuple[ServiceSnapshot, ...]:
+        return (snapshot("web"),)
+
+    def inspect(self, service: Service) -> ServiceSnapshot:
+        return snapshot("web")
+
+    def watch(self, changed: Callable[[], None], stop: threading.Event) -> None:
+        stop.wait(1)
+
+    def redeploy(self, service: Service, run: Run) -> Outcome:
+        if self.away:
+            raise EngineUnavailableError("away")
+        go_on = threading.Event()
+        self.begun.append(go_on)
+        assert go_on.wait(30)
+        run.check()
+        return Outcome(success=True)
+
+
+@contextmanager
+def working(url: str, engine: SlowEngine, *, lease: timedelta, deaf: str) -> Iterator[DeafQueue]:
+    """Let a worker work on the database; answers its queue."""
+    database = Database(url)
+    queue = DeafQueue(database)
+    queue.deaf = frozenset({deaf})
+    limits = Limits(max_containers=100, lease=lease)
+    worker = Worker(queue, {"docker": cast(Engine, engine)}, limits, lambda: datetime.now(UTC))
+    worker.start()
+    try:
+        yield queue
+    finally:
+        for go_on in engine.begun:
+            go_on.set()
+        worker.stop(5)
+        database.close()
+
+
+def test_a_worker_that_takes_up_its_own_lost_action_renews_the_new_run(b: Bench, database_url: str) -> None:
+    action, engine = b.call(b.handler("web")), SlowEngine()
+    with working(database_url, engine, lease=LEASE, deaf="renew") as queue:
+        wait_until(lambda: len(engine.begun) == 2, "the lost action is taken up again")
+        queue.deaf = frozenset()
+        engine.begun[0].set()
+        before = datetime.now(UTC)
+        wait_until(lambda: datetime.now(UTC) > before + 2 * LEASE, "more than a lease goes by")
+        engine.begun[1].set()
+        wait_until(lambda: b.store.action(b.admin, action).ended, "the action ends")
+    assert b.store.action(b.admin, action).state is ActionState.SUCCESS
+    assert len(engine.begun) == 2
+
+
+def test_an_action_is_tried_again_at_once_when_engine_and_database_are_back(b: Bench, database_url: str) -> None:
+    b.call(b.handler("web"))
+    engine = SlowEngine()
+    engine.away = True
+    with working(database_url, engine, lease=timedelta(seconds=60), deaf="retry_later") as queue:
+        assert queue.missed.wait(10)
+        queue.deaf, engine.away = frozenset(), False
+        wait_until(lambda: engine.begun, "it is tried again long before the lease ends", timeout_s=20)
