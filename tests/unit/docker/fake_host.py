@@ -65,7 +65,7 @@ class FakeHost(Host):
     def dangling_images(self) -> tuple[Json, ...]:
         return ()
 
-    def added_files(self, container: str) -> tuple[str, ...]:
+    def changed_files(self, container: str) -> tuple[str, ...]:
         return ()
 
     def output(self, container: str, lines: int) -> str:

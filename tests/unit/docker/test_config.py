@@ -107,7 +107,7 @@ def test_an_image_document_without_a_config_is_read_as_empty() -> None:
 
 def test_compose_is_told_the_new_image() -> None:
     labels = compose_labels(1, **{"com.docker.compose.image": "sha256:old", "com.docker.compose.config-hash": "h"})
-    body = replacement(container(labels=labels), image(1), image(2), ())
+    body = replacement(container(labels=labels), image(1), image(2), {})
     assert body["Labels"] == {**labels, "com.docker.compose.image": image(2)["Id"]}
 
 
@@ -120,7 +120,7 @@ def test_the_host_configuration_is_taken_over_in_the_form_that_is_given() -> Non
         "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 7},
     }
     old = container(host=host, networks={"front": {"NetworkID": "f" * 64, "IPAddress": "10.0.0.2"}})
-    body = replacement(old, image(1), image(2), ())
+    body = replacement(old, image(1), image(2), {})
     assert body["HostConfig"] == {
         "NetworkMode": "front",
         "Links": ["db:store", "cache:cache"],

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.unit.docker.documents import container, identity, image
+from tests.unit.docker.documents import container, identity
 from tutumd.engines.docker.mounts import carried_mounts, fresh_mounts
 from tutumd.engines.docker.networks import endpoints, has_static_address, renamed
 
@@ -19,7 +19,7 @@ def carried(destination: str, name: str = GENERATED, *, read_only: bool = False)
 
 def test_anonymous_volumes_are_carried_over_by_name() -> None:
     old = container(config={"Volumes": {"/mine": {}}}, mounts=[volume("/mine"), volume("/theirs", "n", writable=False)])
-    assert carried_mounts(old, image(Volumes={"/theirs": {}}), ()) == [
+    assert carried_mounts(old, ()) == [
         carried("/mine"),
         carried("/theirs", "n", read_only=True),
     ]
@@ -29,7 +29,7 @@ def test_a_mount_without_a_source_gets_the_volume_that_it_was_given() -> None:
     sourceless = {"Type": "volume", "Target": "/data", "VolumeOptions": {"NoCopy": True}}
     named = {"Type": "volume", "Source": "named", "Target": "/named"}
     old = container(host={"Mounts": [sourceless, named]}, mounts=[volume("/data"), volume("/named", "named")])
-    assert carried_mounts(old, image(), ()) == [{**sourceless, "Source": GENERATED}, named]
+    assert carried_mounts(old, ()) == [{**sourceless, "Source": GENERATED}, named]
 
 
 def test_what_is_mounted_otherwise_is_not_mounted_twice() -> None:
@@ -37,8 +37,7 @@ def test_what_is_mounted_otherwise_is_not_mounted_twice() -> None:
         host={"Binds": ["named:/bound:ro", "/host:/host"], "VolumesFrom": ["other"]},
         mounts=[volume("/bound", "named"), volume("/shared")],
     )
-    declared = image(Volumes={"/bound": {}, "/host": {}, "/shared": {}, "/never-made": {}})
-    assert carried_mounts(old, declared, {"/shared"}) == []
+    assert carried_mounts(old, {"/shared"}) == []
 
 
 def test_a_copy_gets_volumes_of_its_own_but_shares_named_ones() -> None:

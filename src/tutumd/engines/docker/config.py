@@ -14,21 +14,23 @@ _SAME_IS_DEFAULT = ("WorkingDir", "User", "StopSignal", "Shell", "OnBuild", "Arg
 _MAPS = ("Labels", "Volumes", "ExposedPorts")
 
 
-def replacement(old: Json, old_image: Json, new_image: Json, inherited: Collection[str]) -> dict[str, Any]:
+def replacement(old: Json, old_image: Json, new_image: Json, sources: Mapping[str, Collection[str]]) -> dict[str, Any]:
     """Return the body of a create request for the container that takes the place of `old`.
 
     Args:
         old: Its inspect document, in which the engine mixed the image's settings with the user's.
         old_image: Of the image that it was made from, by ID: what that set is dropped, so that the new image's hold.
         new_image: Of the image that the replacement will be made from.
-        inherited: Destinations that come through VolumesFrom.
+        sources: The entries of VolumesFrom whose containers are there, with the destinations that come through each.
     """
     config = own_config(old, old_image)
     host = dict(old.get("HostConfig") or {})
     host["NetworkMode"] = _network_by_name(old)
     if host.get("Links"):
         host["Links"] = [_link(entry) for entry in host["Links"]]
-    host["Mounts"] = carried_mounts(old, old_image, inherited)
+    if host.get("VolumesFrom"):
+        host["VolumesFrom"] = list(sources)
+    host["Mounts"] = carried_mounts(old, {path for paths in sources.values() for path in paths})
     # A file that the command line wrote the old container's ID to; the engine refuses it where it exists.
     host.pop("ContainerIDFile", None)
     labels = config.get("Labels") or {}

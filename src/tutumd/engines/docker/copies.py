@@ -73,11 +73,12 @@ def plan_copies(group: Group, first: Seen, amount: int, taken: Collection[str]) 
 def copy_body(group: Group, first: Seen, copy: Copy) -> dict[str, Any]:
     """Return the create request of a copy: of the same image, with volumes, hostname and MAC address of its own."""
     image: Json = first.image or {}
+    host: Json = first.raw.get("HostConfig") or {}
     # As for a replacement, but with no volume carried over: every anonymous one is to be a new one.
-    body = replacement(first.raw, image, image, inherited=())
+    body = replacement(first.raw, image, image, dict.fromkeys(host.get("VolumesFrom") or (), ()))
     for field in ("Hostname", "MacAddress"):
         body.pop(field, None)
-    body["HostConfig"]["Mounts"] = fresh_mounts((first.raw.get("HostConfig") or {}).get("Mounts") or ())
+    body["HostConfig"]["Mounts"] = fresh_mounts(host.get("Mounts") or ())
     body["NetworkingConfig"] = {
         "EndpointsConfig": renamed(body["NetworkingConfig"]["EndpointsConfig"], first.name, copy.name)
     }

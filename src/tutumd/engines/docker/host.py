@@ -5,6 +5,7 @@ import json
 import tarfile
 from base64 import b64decode
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import docker.errors
@@ -63,11 +64,11 @@ class Host:
         with translated("list the images"):
             return tuple(self._api.images(all=False, filters={"dangling": True}))
 
-    def added_files(self, container: str) -> tuple[str, ...]:
-        """List the paths that were added to a container's own file system."""
+    def changed_files(self, container: str) -> tuple[str, ...]:
+        """List the paths of a container's own file system that its image does not have, or has otherwise."""
         with translated(f"list the changed files of {container[:12]}"):
-            # Engine API ContainerChanges: kind 1 is "added".
-            return tuple(entry["Path"] for entry in self._api.diff(container) or () if entry["Kind"] == 1)
+            # Engine API ContainerChanges: kind 2 is "deleted".
+            return tuple(entry["Path"] for entry in self._api.diff(container) or () if entry["Kind"] != 2)
 
     def file_stat(self, container: str, path: str) -> FileStat | None:
         """Look at a path inside a container; None where there is none."""
@@ -96,8 +97,12 @@ class Host:
         """Pull an image, with the login that the Docker client has now."""
         pull(self._client, reference, registry_auth(self._config_dir, reference), run)
 
-    def write_file(self, container: str, path: str, archive: bytes) -> None:
-        """Put a file that `read_file` gave where it was, in a container that does not run yet; folders are made."""
+    def write_file(self, container: str, path: str, archive: bytes, modified: datetime) -> None:
+        """Put a file that `read_file` gave where it was, in a container that does not run yet; folders are made.
+
+        Args:
+            modified: The time that the file will show, in whole seconds.
+        """
         with tarfile.open(fileobj=io.BytesIO(archive)) as given:
             entry = given.next()
             content = given.extractfile(entry) if entry is not None else None
@@ -105,7 +110,8 @@ class Host:
                 raise EngineRefusedError(f"{path} is no file that could be copied into {container[:12]}")
             out = io.BytesIO()
             with tarfile.open(fileobj=out, mode="w") as made:
-                entry.name = path.lstrip("/")
+                entry.name, entry.mtime = path.lstrip("/"), int(modified.timestamp())
+                entry.pax_headers = {}
                 made.addfile(entry, content)
         with translated(f"write {path} into {container[:12]}"):
             self._api.put_archive(container, "/", out.getvalue())

@@ -23,7 +23,7 @@ class FileStat:
 
 
 def inline_candidates(paths: Sequence[str], destinations: Sequence[str]) -> tuple[str, ...]:
-    """Return the added paths that could have come from compose: not in mounts, no folders of others, at most 500.
+    """Return the changed paths that could have come from compose: not in mounts, no folders of others, at most 500.
 
     Args:
         destinations: Where the container's mounts are.

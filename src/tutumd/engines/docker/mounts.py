@@ -1,5 +1,6 @@
 """Volumes of a replacement: the old container's, the anonymous ones by their generated name."""
 
+import posixpath
 import re
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -9,31 +10,22 @@ from tutumd.engines.dockerapi import Json
 _GENERATED = re.compile(r"[0-9a-f]{64}")
 
 
-def carried_mounts(old: Json, old_image: Json, inherited: Collection[str]) -> list[dict[str, Any]]:
+def carried_mounts(old: Json, inherited: Collection[str]) -> list[dict[str, Any]]:
     """Return HostConfig.Mounts for a replacement, so that anonymous volumes keep their content.
 
     A plain re-creation would make new, empty volumes for each VOLUME of the image, each `-v /path` and each mount
-    without a source; here the old volume is mounted by name instead.
+    without a source; here the old volume is mounted by name instead. So is what came through a VolumesFrom whose
+    container is gone.
 
     Args:
         inherited: Destinations that come through VolumesFrom: the container must not carry those itself.
     """
-    used = {one["Destination"]: one for one in old.get("Mounts") or () if one.get("Type") == "volume"}
+    used = {one["Destination"]: one for one in old.get("Mounts") or ()}
     listed = [_with_source(mount, used) for mount in (old.get("HostConfig") or {}).get("Mounts") or ()]
-    taken = {mount.get("Target") for mount in listed} | {_destination(bind) for bind in _binds(old)} | set(inherited)
-    anonymous = _volumes(old.get("Config")) | _volumes(old_image.get("Config"))
-    for destination in sorted(anonymous - taken):
-        volume = used.get(destination)
-        if volume is not None and volume.get("Name"):
-            listed.append(
-                {
-                    "Type": "volume",
-                    "Source": volume["Name"],
-                    "Target": destination,
-                    "ReadOnly": not volume.get("RW", True),
-                }
-            )
-    return listed
+    given = [mount.get("Target", "") for mount in listed] + [_destination(bind) for bind in _binds(old)]
+    taken = {_clean(path) for path in given} | set(inherited)
+    unlisted = [_mounted_again(used[destination]) for destination in sorted(used.keys() - taken)]
+    return listed + [mount for mount in unlisted if mount["Source"]]
 
 
 def fresh_mounts(mounts: Collection[Json]) -> list[dict[str, Any]]:
@@ -46,10 +38,21 @@ def fresh_mounts(mounts: Collection[Json]) -> list[dict[str, Any]]:
 
 
 def _with_source(mount: Json, used: Mapping[str, Json]) -> dict[str, Any]:
-    volume = used.get(mount.get("Target", ""))
+    volume = used.get(_clean(mount.get("Target", "")))
     if mount.get("Type") == "volume" and not mount.get("Source") and volume is not None and volume.get("Name"):
         return {**mount, "Source": volume["Name"]}
     return dict(mount)
+
+
+def _mounted_again(mounted: Json) -> dict[str, Any]:
+    """Turn a mount as it is shown into one as it is given; its source is empty where it cannot be given."""
+    source = {"volume": mounted.get("Name"), "bind": mounted.get("Source")}.get(mounted.get("Type", ""))
+    return {
+        "Type": mounted.get("Type"),
+        "Source": source or "",
+        "Target": mounted["Destination"],
+        "ReadOnly": not mounted.get("RW", True),
+    }
 
 
 def _binds(old: Json) -> tuple[str, ...]:
@@ -62,5 +65,6 @@ def _destination(bind: str) -> str:
     return parts[1] if len(parts) > 1 else parts[0]
 
 
-def _volumes(config: Json | None) -> set[str]:
-    return set((config or {}).get("Volumes") or ())
+def _clean(path: str) -> str:
+    """Write a path as the engine shows it, since `-v /data/` is mounted at `/data`."""
+    return posixpath.normpath(path)

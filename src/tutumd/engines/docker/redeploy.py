@@ -99,7 +99,7 @@ class Redeployer:
     def _create(
         self, name: str, old: Seen, images: Mapping[str, Json], everybody: Sequence[Seen], made: list[str]
     ) -> Swap:
-        body = replacement(old.raw, old.image or {}, images[old.image_name], _inherited(old, everybody))
+        body = replacement(old.raw, old.image or {}, images[old.image_name], _volume_sources(old, everybody))
         self.run.check()
         new = self.host.create(next_name(name, self.run.action_uuid[:8]), body)
         made.append(new)
@@ -139,11 +139,18 @@ class Redeployer:
         )
 
 
-def _inherited(old: Seen, everybody: Sequence[Seen]) -> set[str]:
-    """Return the destinations that a container gets through VolumesFrom."""
-    sources = [entry.partition(":")[0] for entry in (old.raw.get("HostConfig") or {}).get("VolumesFrom") or ()]
-    found = [one for one in everybody if any(one.name == source or one.id.startswith(source) for source in sources)]
-    return {mount["Destination"] for one in found for mount in one.raw.get("Mounts") or ()}
+def _volume_sources(old: Seen, everybody: Sequence[Seen]) -> dict[str, set[str]]:
+    """Return the entries of VolumesFrom whose containers are there, with the destinations that come through each.
+
+    Compose writes an ID there, which dies with the redeploy of that container.
+    """
+    found: dict[str, set[str]] = {}
+    for entry in (old.raw.get("HostConfig") or {}).get("VolumesFrom") or ():
+        source = entry.partition(":")[0]
+        for one in everybody:
+            if one.name == source or one.id.startswith(source):
+                found.setdefault(entry, set()).update(mount["Destination"] for mount in one.raw.get("Mounts") or ())
+    return found
 
 
 def _remarks(journal: Journal) -> list[str]:
