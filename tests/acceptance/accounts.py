@@ -1,5 +1,6 @@
 """Users beside the examples' one, made while the server runs, and the commands that an operator has for them."""
 
+import os
 import sqlite3
 import subprocess
 from contextlib import closing
@@ -28,11 +29,10 @@ class Member:
 
 def run_tutumd(data: Path, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     """Run a command of `tutumd` that ends by itself."""
-    environment = {"PATH": f"{BIN}:/usr/bin:/bin", "HOME": str(data.parent), "TUTUMD_DATA_DIR": str(data)}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TUTUM")}
     return subprocess.run(
         [str(BIN / "tutumd"), *arguments],
-        env=environment | variables,
-        cwd=data.parent,
+        env=inherited | {"TUTUMD_DATA_DIR": str(data)} | variables,
         capture_output=True,
         text=True,
         timeout=30,

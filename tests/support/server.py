@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,15 +39,23 @@ class LiveServer:
         folder: For the data, the log, and the home of programs that talk to the server.
         options: Of `tutumd serve`, for example `("--engine", "local")`.
         environment: Added to the process environment, for example that of a Docker test bed.
+        command: What runs as `tutumd`.
     """
 
-    def __init__(self, folder: Path, *options: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        environment: Mapping[str, str] | None = None,
+        command: Sequence[str] = (str(BIN / "tutumd"),),
+    ) -> None:
         self.folder = folder
         self.data = folder / "data"
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._options = options
         self._environment = dict(environment or {})
+        self._command = list(command)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -80,7 +88,7 @@ class LiveServer:
         address = ["--host", "127.0.0.1", "--port", str(self.port), "--data-dir", str(self.data)]
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [str(BIN / "tutumd"), "serve", *address, *self._options],
+                [*self._command, "serve", *address, *self._options],
                 env=inherited | self._environment | credentials,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,

@@ -39,11 +39,16 @@ def add_key(accounts: Accounts, user_name: str) -> str:
 
 
 def store_key(accounts: Accounts, user_name: str, key: str) -> None:
-    """Store a key that was chosen elsewhere. Raises InvalidInputError for one that is hardly a secret."""
-    if len(key) < MIN_KEY_LENGTH or not key.isprintable() or " " in key:
-        raise InvalidInputError(f"an API key must be {MIN_KEY_LENGTH} or more printable characters without spaces")
+    """Store a key that was chosen elsewhere. Raises InvalidInputError as `check_key`."""
+    check_key(key)
     hint = key[:HINT_LENGTH] if key.startswith(KEY_PREFIX) else f"#{hash_key(key)[:8]}"
     accounts.add_key(user_name, key_sha256=hash_key(key), hint=hint)
+
+
+def check_key(key: str) -> None:
+    """Check a key that was chosen elsewhere. Raises InvalidInputError for one that is hardly a secret."""
+    if len(key) < MIN_KEY_LENGTH or not key.isprintable() or " " in key:
+        raise InvalidInputError(f"an API key must be {MIN_KEY_LENGTH} or more printable characters without spaces")
 
 
 def generate_key() -> str:

@@ -40,8 +40,9 @@ def serve(options: Mapping[str, Any], build_engines: BuildEngines = engines.buil
         opened = stack.enter_context(storage.open_storage(settings, alone=True))
         listener = stack.enter_context(listening.listen(settings))
         address = listening.address(settings, listener)
+        instances = build_engines(settings, stack)  # first: a wrong option must not hide the new admin's key
         storage.ensure_admin(opened.store, settings)
-        worker = _start_worker(settings, opened, build_engines(settings, stack))
+        worker = _start_worker(settings, opened, instances)
         served = Event()
         if settings.demo:
             arguments = (opened.store, settings.data_dir, address, settings.max_containers, served)

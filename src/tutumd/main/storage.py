@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import DBAPIError
+
 from tutumd.application import accounts
-from tutumd.errors import ConflictError, SettingsError
+from tutumd.errors import ConflictError, SettingsError, UnavailableError
 from tutumd.main import demo
 from tutumd.settings import Settings, read_settings
 from tutumd.store.accounts import SqlAccounts
@@ -48,7 +50,7 @@ def open_storage(settings: Settings, *, alone: bool) -> Iterator[Storage]:
     how = fcntl.LOCK_EX if alone and not database.is_postgres else fcntl.LOCK_SH
     hint = f"another tutumd works with the data folder {settings.data_dir}: stop it, or give another --data-dir"
     with locked(settings.data_dir / "tutumd.lock", how, hint):
-        database.migrate()
+        _migrate(database)
         signal = Signal()
         listener = Listener(database.url, signal) if database.is_postgres else None
         queue = SqlQueue(database, now, signal)
@@ -69,8 +71,19 @@ def open_accounts(options: Mapping[str, Any]) -> SqlAccounts:
     if settings.database_url.startswith("sqlite:///") and not path.exists():
         raise SettingsError(f"there is no database {path}: start tutumd serve first, or give the right --data-dir")
     database = Database(settings.database_url)
-    database.migrate()
+    _migrate(database)
     return SqlAccounts(database, now)
+
+
+def _migrate(database: Database) -> None:
+    """Bring the schema up to date. Raises SettingsError where there is no usable database."""
+    try:
+        database.migrate()
+    except (UnavailableError, DBAPIError) as error:
+        fault = error if isinstance(error, DBAPIError) else error.__cause__
+        why = fault.orig if isinstance(fault, DBAPIError) else error
+        url = database.url.render_as_string(hide_password=True)
+        raise SettingsError(f"the database {url} cannot be used: {why}") from error
 
 
 def ensure_admin(store: SqlStore, settings: Settings) -> None:
@@ -81,6 +94,7 @@ def ensure_admin(store: SqlStore, settings: Settings) -> None:
     key = settings.admin_apikey
     if not key:
         key = demo.read_or_make_key(settings.data_dir) if settings.demo else accounts.generate_key()
+    accounts.check_key(key)
     try:
         accounts.add_user(store, name, is_admin=True)
     except ConflictError:

@@ -1,0 +1,229 @@
+"""The commands of an operator, also while the server runs: users, keys, settings, and what they say about mistakes."""
+
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+from pathlib import Path
+
+from tests.acceptance.accounts import run_tutumd
+from tests.acceptance.wire import check_refusal
+from tests.support.server import APIKEY, BIN, USER, LiveServer
+from tests.support.waiting import wait_until
+
+KEY = re.compile(r"tutumd_[0-9a-f]{40}")
+
+
+def _status(server: LiveServer, name: str, key: str) -> int:
+    return server.request("GET", "/api/v1/auth/", authorization=f"ApiKey {name}:{key}").status
+
+
+def test_users_and_keys_are_made_and_revoked_while_the_server_runs(live_server: LiveServer) -> None:
+    def run(*arguments: str) -> list[str]:
+        done = run_tutumd(live_server.data, *arguments)
+        assert (done.returncode, done.stderr) == (0, ""), done
+        return done.stdout.splitlines()
+
+    run("user", "add", "carol")
+    run("user", "add", "root", "--admin")
+    assert {tuple(line.split("\t")[:2]) for line in run("user", "list")} >= {
+        (USER, "admin"),
+        ("carol", "member"),
+        ("root", "admin"),
+    }
+    first, second = (run("apikey", "add", "carol")[-1] for _ in range(2))
+    assert KEY.fullmatch(first)
+    assert first != second
+    assert _status(live_server, "carol", first) == _status(live_server, "carol", second) == 200
+    assert _status(live_server, "root", first) == 401
+
+    hints = [line.split("\t")[0] for line in run("apikey", "list", "carol")]
+    assert [key.startswith(hint) for key, hint in zip((first, second), hints, strict=True)] == [True, True]
+    assert not any(first in line or second in line for line in run("apikey", "list"))
+    run("apikey", "revoke", hints[0])
+    assert (_status(live_server, "carol", first), _status(live_server, "carol", second)) == (401, 200)
+    run("apikey", "revoke", "carol")
+    assert _status(live_server, "carol", second) == 401
+    assert run("apikey", "list", "carol") == []
+
+    third = run("apikey", "add", "carol")[-1]
+    assert _status(live_server, "carol", third) == 200
+    run("user", "rm", "carol")
+    refused = live_server.request("GET", "/api/v1/auth/", authorization=f"ApiKey carol:{third}")
+    wrong = live_server.request("GET", "/api/v1/auth/", authorization=f"ApiKey {USER}:wrong-key")
+    check_refusal(refused, 401)
+    assert refused.body == wrong.body
+    assert _status(live_server, USER, APIKEY) == 200
+
+
+MISTAKES: dict[tuple[str, ...], str] = {
+    ("user", "add", USER): "already",
+    ("user", "add", "a b"): "without space",
+    ("user", "rm", USER): "last admin",
+    ("apikey", "add", "nobody"): "tutumd user add nobody",
+    ("apikey", "revoke", "nobody"): "tutumd apikey list",
+    ("user", "list", "--data-dir", "no/such/folder"): "tutumd serve first",
+    ("user", "list", "--database", "mysql://u:p4ssw0rd@h/d"): "sqlite:///PATH",
+    ("serve", "--port", "many"): "--port",
+    ("serve", "--port", "0", "--engine", "podman"): "'podman'",
+    ("serve", "--max-containers", "0"): "--max-containers",
+    ("serve", "--public-url", "hooks.example.com"): "https://hooks.example.com",
+    ("serve", "--colour", "blue"): "--colour",
+}
+
+
+def _is_told(done: "subprocess.CompletedProcess[str]", text: str) -> None:
+    assert done.returncode in (1, 2), done
+    assert text in done.stderr, done
+    assert "Traceback" not in done.stderr, done
+    assert "p4ssw0rd" not in done.stderr
+    assert done.stdout == "", done
+
+
+def test_a_mistake_is_told(tmp_path: Path) -> None:
+    with Serving(tmp_path / "data", "--engine", "local", "--port", "0", TUTUMD_ADMIN_USER=USER) as server:
+        server.wait_for("server is ready")
+        for arguments, text in MISTAKES.items():
+            data = tmp_path / ("data" if arguments[0] in ("user", "apikey") else "new")
+            _is_told(run_tutumd(data, *arguments), text)
+
+
+def test_what_keeps_the_server_from_starting_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    (tmp_path / "garbage").mkdir()
+    (tmp_path / "garbage" / "tutumd.db").write_text("this is no database " * 1000)
+    (tmp_path / "a-folder" / "tutumd.db").mkdir(parents=True)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        cases: dict[str, tuple[str, dict[str, str]]] = {
+            f"port {port}": ("new", {"TUTUMD_PORT": port}),
+            "TUTUMD_PORT": ("new", {"TUTUMD_PORT": "eighty"}),
+            "cannot be used": ("file/data", {}),
+            "6 or more": ("new", {"TUTUMD_ADMIN_APIKEY": "short"}),
+            "without space": ("new", {"TUTUMD_ADMIN_USER": "a b"}),
+            "garbage/tutumd.db": ("garbage", {}),
+            "a-folder/tutumd.db": ("a-folder", {}),
+        }
+        for text, (folder, variables) in cases.items():
+            _is_told(
+                run_tutumd(tmp_path / folder, "serve", "--engine", "local", **({"TUTUMD_PORT": "0"} | variables)), text
+            )
+    # None of the failed starts left an admin whose key nobody knows.
+    with Serving(tmp_path / "new", "--engine", "local", "--port", "0") as server:
+        server.wait_for("server is ready")
+        assert KEY.search(server.out)
+
+
+class Serving:
+    """`tutumd serve` with its two outputs, until it is left."""
+
+    def __init__(self, data: Path, *options: str, **variables: str) -> None:
+        self._data = data
+        self._options = options
+        self._variables = variables
+
+    def __enter__(self) -> "Serving":
+        self._data.parent.mkdir(parents=True, exist_ok=True)
+        self._out, self._log = self._data.parent / "out.txt", self._data.parent / "log.txt"
+        with self._out.open("wb") as out, self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [str(BIN / "tutumd"), "serve", "--data-dir", str(self._data), *self._options],
+                env={name: value for name, value in os.environ.items() if not name.startswith("TUTUM")}
+                | self._variables,
+                cwd=self._data.parent,
+                stdout=out,
+                stderr=log,
+                start_new_session=True,
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.send_signal(signal.SIGTERM)
+        assert self._process.wait(20) in (0, -signal.SIGTERM)
+
+    def wait_for(self, text: str) -> None:
+        wait_until(lambda: text in self.log or text in self.out or self._ended(), f"{text!r} is written")
+
+    def _ended(self) -> bool:
+        assert self._process.poll() is None, self.log
+        return False
+
+    @property
+    def out(self) -> str:
+        return self._out.read_text()
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+
+def test_the_first_start_makes_an_admin_and_shows_the_key_once(tmp_path: Path) -> None:
+    options = ("--engine", "local", "--port", "0")
+    with Serving(tmp_path / "data", *options) as first:
+        first.wait_for("server is ready")
+        (key,) = KEY.findall(first.out)
+        assert not KEY.search(first.log)
+        assert re.search(r"http://127\.0\.0\.1:[1-9]\d+", first.log)
+    with Serving(tmp_path / "data", *options) as second:
+        second.wait_for("server is ready")
+        assert second.out == ""
+    listed = run_tutumd(tmp_path / "data", "apikey", "list", "admin").stdout
+    assert key.startswith(listed.split("\t")[0])
+    assert (tmp_path / "data").stat().st_mode & 0o077 == 0
+
+
+def test_variables_of_a_cluster_are_ignored_and_unknown_ones_are_told(tmp_path: Path) -> None:
+    variables = {
+        "TUTUMD_PORT": "tcp://10.0.0.1:8000",
+        "TUTUMD_SERVICE_HOST": "10.0.0.1",
+        "TUTUMD_SERVICE_PORT": "8000",
+        "TUTUMD_PORT_8000_TCP_ADDR": "10.0.0.1",
+        "TUTUMD_DATABSE": "sqlite:///x",
+        "TUTUMD_PUBLIC_URL": "https://hooks.example.com/",
+        "TUTUMD_ADMIN_USER": "chief",
+        "TUTUMD_ADMIN_APIKEY": "a-key-of-my-own",
+        "TUTUMD_ENGINE": "local",
+    }
+    with Serving(tmp_path / "data", "--port", "0", **variables) as server:
+        server.wait_for("server is ready")
+        warnings = [line for line in server.log.splitlines() if "warning" in line]
+        assert len(warnings) == 1
+        assert "TUTUMD_DATABSE" in warnings[0]
+        assert "https://hooks.example.com" in server.log
+        assert "a-key-of-my-own" not in server.log + server.out
+        assert server.out == ""
+    assert run_tutumd(tmp_path / "data", "user", "list").stdout.startswith("chief\tadmin")
+
+
+def test_the_demo_prints_lines_that_work_and_prints_them_again(tmp_path: Path) -> None:
+    demo = LiveServer(tmp_path, "--engine", "local", "--demo")
+    demo.start()
+    try:
+        wait_until(lambda: "call/3/" in demo.log, "the demo is shown")
+        shown = demo.log
+        key = (demo.data / "demo-apikey").read_text().strip()
+        assert stat.S_IMODE((demo.data / "demo-apikey").stat().st_mode) == 0o600
+        assert f"user:    {USER}" in shown
+        assert f"API key: {key}" in shown
+        services = demo.request("GET", "/api/v1/service/", authorization=f"ApiKey {USER}:{key}").json["objects"]
+        assert [(each["name"], each["running_num_containers"]) for each in services] == [("hello", 2)]
+        lines = re.findall(r"^ +(curl -X POST (http\S+/call/))$", shown, re.MULTILINE)
+        assert len(lines) == 2
+        for _, url in lines:
+            assert url.startswith(f"{demo.url}/api/v1/service/{services[0]['uuid']}/")
+            called = demo.request("POST", url.removeprefix(demo.url), authorization=None)
+            assert demo.wait_for_action(called.headers["x-tutum-action-uri"])["state"] == "Success"
+        demo.wait_for_service(services[0]["uuid"], running_num_containers=3)
+        demo.kill()
+        first = (demo.folder / "server.log").stat().st_size
+        demo.start()
+        wait_until(lambda: "call/3/" in demo.log[first:], "the demo is shown again")
+        again = demo.log[first:]
+        for line in (key, *(line for line, _ in lines)):
+            assert line in again
+        demo.wait_for_service(services[0]["uuid"], running_num_containers=3)
+    finally:
+        demo.terminate_services()
+        demo.stop()

@@ -1,0 +1,179 @@
+"""The server is killed or ended at bad moments and started again: nothing accepted is lost, nothing is done twice."""
+
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.acceptance.accounts import run_tutumd
+from tests.acceptance.crowd import post_all
+from tests.support.server import LiveServer
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    restarted = LiveServer(tmp_path_factory.mktemp("restart"), "--engine", "local")
+    restarted.start()
+    yield restarted
+    restarted.terminate_services()
+    restarted.stop()
+
+
+class Sleepers:
+    """A service whose processes are told apart from all others by how long they sleep."""
+
+    def __init__(self, server: LiveServer, name: str, seconds: int, containers: int) -> None:
+        self.server = server
+        self._argument = str(seconds)
+        self.uuid = server.run_service(name, f"exec sleep {seconds}", containers)
+        self.uri = f"/api/v1/service/{self.uuid}/"
+
+    @property
+    def pids(self) -> set[int]:
+        found = set()
+        for process in psutil.process_iter(["cmdline"]):
+            if process.info["cmdline"] == ["sleep", self._argument]:
+                found.add(process.pid)
+        return found
+
+    def redeploy(self) -> str:
+        """Begin a redeploy and return the path of the action."""
+        answer = self.server.request("POST", f"{self.uri}redeploy/")
+        assert answer.status == 202
+        return answer.headers["x-tutum-action-uri"]
+
+    def check(self, containers: int) -> None:
+        """Check that exactly so many processes run, and that the API says so."""
+        self.server.wait_for_service(
+            self.uuid, state="Running", running_num_containers=containers, target_num_containers=containers
+        )
+        assert len(self.pids) == containers
+        assert len(self.server.service(self.uuid)["containers"]) == containers
+
+
+def _kill_when_claimed(service: Sleepers, action: str, old: set[int]) -> None:
+    wait_until(lambda: service.server.request("GET", action).json["state"] != "Pending", "claimed", pause_s=0.001)
+    service.server.kill()
+
+
+def _kill_when_both_sets_run(service: Sleepers, action: str, old: set[int]) -> None:
+    wait_until(lambda: len(service.pids - old) == len(old), "both sets run", pause_s=0.01)
+    service.server.kill()
+
+
+def _kill_when_the_old_set_ends(service: Sleepers, action: str, old: set[int]) -> None:
+    wait_until(lambda: not old <= service.pids, "the old set ends", pause_s=0.001)
+    service.server.kill()
+
+
+def _kill_twice(service: Sleepers, action: str, old: set[int]) -> None:
+    _kill_when_claimed(service, action, old)
+    service.server.start()
+    _kill_when_both_sets_run(service, action, old)
+
+
+KILLS: list[Callable[[Sleepers, str, set[int]], None]] = [
+    _kill_when_claimed,
+    _kill_when_both_sets_run,
+    _kill_when_the_old_set_ends,
+    _kill_twice,
+]
+
+
+def _actions(server: LiveServer, service: Sleepers) -> list[dict[str, Any]]:
+    return list(server.request("GET", f"/api/v1/action/?object={service.uuid}").json["objects"])
+
+
+def _deliveries(actions: list[dict[str, Any]]) -> int:
+    return sum(each["deliveries"] for each in actions)
+
+
+@pytest.mark.parametrize("kill", KILLS, ids=lambda kill: kill.__name__.removeprefix("_kill_"))
+def test_a_redeploy_ends_with_the_truth_though_the_server_is_killed(
+    server: LiveServer, kill: Callable[[Sleepers, str, set[int]], None]
+) -> None:
+    service = Sleepers(server, kill.__name__, 700_000 + KILLS.index(kill), containers=2)
+    before, old = server.service(service.uuid)["containers"], service.pids
+    assert len(old) == 2
+    action = service.redeploy()
+    kill(service, action, old)
+    assert service.pids, "every process was gone"
+    server.start()
+    ended = server.wait_for_action(action)
+    assert ended["state"] == "Success", ended
+    service.check(2)
+    after = server.service(service.uuid)["containers"]
+    assert not service.pids & old
+    assert not set(after) & set(before)
+    assert (sorted(ended["containers_before"]), sorted(ended["containers_after"])) == (sorted(before), sorted(after))
+
+
+def test_accepted_calls_survive_a_kill(server: LiveServer) -> None:
+    service = Sleepers(server, "accepted", 710_000, containers=1)
+    redeploy, more = (
+        f"{service.uri}webhook/handler/{server.add_handler(service.uuid, name, name)}/call/"
+        for name in ("REDEPLOY", "SCALEUP")
+    )
+    assert post_all(server, [redeploy, more, f"{more}2/"] * 5, clients=5) == [202] * 15
+    server.kill()
+    server.start()
+    actions = _actions(server, service)
+    assert _deliveries(actions) == 15
+    for each in actions:
+        assert server.wait_for_action(each["resource_uri"])["state"] == "Success"
+    service.check(1 + 5 * 3)
+
+
+def test_calls_that_arrive_while_the_server_is_killed_are_lost_only_without_an_answer(server: LiveServer) -> None:
+    service = Sleepers(server, "torn", 720_000, containers=1)
+    more = f"{service.uri}webhook/handler/{server.add_handler(service.uuid, 'more', 'SCALEUP')}/call/"
+
+    def kill() -> None:
+        wait_until(lambda: _deliveries(_actions(server, service)), "calls come in", pause_s=0.001)
+        server.kill()
+
+    with ThreadPoolExecutor(1) as killer:
+        killed = killer.submit(kill)
+        statuses = post_all(server, [more] * 40, clients=8)
+        killed.result()
+    server.start()
+    for each in _actions(server, service):
+        assert server.wait_for_action(each["resource_uri"])["state"] == "Success"
+    stored = _deliveries(_actions(server, service))
+    assert statuses.count(202) <= stored <= 40
+    service.check(1 + stored)
+
+
+def test_services_outlive_the_server_and_are_found_again(server: LiveServer) -> None:
+    service = Sleepers(server, "outliving", 730_000, containers=2)
+    pids, containers = service.pids, server.service(service.uuid)["containers"]
+    assert server.stop() in (0, -signal.SIGTERM)
+    assert service.pids == pids
+    server.start()
+    service.check(2)
+    assert service.pids == pids
+    assert server.service(service.uuid)["containers"] == containers
+
+
+def test_a_redeploy_under_way_is_ended_before_the_server_ends(server: LiveServer) -> None:
+    service = Sleepers(server, "under-way", 740_000, containers=2)
+    old = service.pids
+    action = service.redeploy()
+    wait_until(lambda: len(service.pids) == 4, "both sets run", pause_s=0.01)
+    assert server.stop() in (0, -signal.SIGTERM)
+    assert len(service.pids - old) == 2
+    server.start()
+    assert server.wait_for_action(action)["state"] == "Success"
+    service.check(2)
+
+
+def test_a_second_server_on_the_same_data_is_refused(server: LiveServer) -> None:
+    second = run_tutumd(server.data, "serve", "--port", "0", "--engine", "local")
+    assert second.returncode == 1
+    assert "another tutumd" in second.stderr
+    assert "Traceback" not in second.stderr
+    assert server.request("GET", "/healthz").status == 200

@@ -1,0 +1,129 @@
+"""A handler's UUID, an API key and a password in a header are in no log line, at any level; keys are in no file."""
+
+import base64
+import logging
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.accounts import add_member
+from tests.acceptance.wire import chunked, exchange, holdings, request
+from tests.support.server import APIKEY, USER, LiveServer
+
+WRONG_KEY = "hunter2-is-my-wrong-key"
+ADMIN = f"Authorization: ApiKey {USER}:{APIKEY}"
+LOUD_SERVER = """
+import sys
+from tutumd import logs
+logs.configure.__defaults__ = ({level},)
+from tutumd.main import main
+sys.exit(main())
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """A server that logs all it can."""
+    folder = tmp_path_factory.mktemp("loud")
+    loud = LiveServer(
+        folder,
+        "--engine",
+        "local",
+        command=[sys.executable, "-c", LOUD_SERVER.format(level=logging.DEBUG)],
+    )
+    loud.start()
+    yield loud
+    loud.stop()
+
+
+def test_no_secret_is_in_a_log_line_or_a_file(server: LiveServer) -> None:
+    member = add_member(server, "member")
+    service = server.run_service("secret")
+    handlers = [server.add_handler(service, "hook"), server.add_handler(service, "more", "SCALEUP")]
+    _send_everything(server, service, handlers)
+    _provoke_internal_errors(server, service, handlers)
+    server.terminate_services()
+    everything = holdings(server)
+    assert len(everything["actions"]) > 5
+    log = server.log
+    assert "Traceback" in log, "no internal error was provoked"
+    assert "action ended" in log
+    basic = base64.b64encode(f"{USER}:{APIKEY}".encode()).decode()
+    for secret in (*handlers, member.key, WRONG_KEY, f"{USER}:{APIKEY}", basic, "payload-of-a-call"):
+        lines = [line for line in log.splitlines() if secret.lower() in line.lower()]
+        assert not lines, lines[:5]
+    for path in server.data.rglob("*"):
+        if path.is_file():
+            for key in (member.key, WRONG_KEY, basic):
+                assert key.encode() not in path.read_bytes(), path
+
+
+def _send_everything(server: LiveServer, service: str, handlers: list[str]) -> None:
+    base = f"/api/v1/service/{service}/"
+    for handler in handlers:
+        own = f"{base}webhook/handler/{handler}/"
+        for end in ("", "call/", "call/2/", "call/0/", "call/x/", "nothing/", "call/1/2/"):
+            for method in ("GET", "POST", "PUT", "HEAD", "PROPFIND"):
+                exchange(server, request(method, f"{own}{end}", b"payload-of-a-call", [ADMIN]))
+                exchange(server, request(method, f"{own}{end}?key={WRONG_KEY}", headers=()))
+            exchange(server, request("POST", f"{own}{end}", headers=[f"Authorization: ApiKey {USER}:{WRONG_KEY}"]))
+        for odd in (
+            own.upper(),
+            own.replace("/", "//"),
+            own.replace("-", "%2D"),
+            f"/{handler}",
+            f"/?{handler}",
+            f"{own} ",
+        ):
+            exchange(server, request("POST", odd, headers=[ADMIN]))
+        exchange(server, request("POST", f"{own}call/{'9' * 70_000}/", headers=[ADMIN]))
+        exchange(server, request("POST", f"{own}call/", headers=[f"Authorization: Basic {WRONG_KEY}", "Bad Name: x"]))
+        exchange(server, request("POST", f"{own}call/", b"zz", ["Transfer-Encoding: chunked"]) + b"zz\r\n")
+        exchange(server, request("POST", f"{own}call/", chunked(b"a" * 2_000_000), ["Transfer-Encoding: chunked"]))
+        exchange(server, request("GET", f"{own}call/", headers=["Connection: Upgrade", "Upgrade: websocket"]))
+        exchange(server, request("GET", f"{base}webhook/handler/?uuid={handler}", headers=[ADMIN]))
+        exchange(
+            server, request("GET", f"/api/v1/service/?uuid__startswith={handler}&bad={WRONG_KEY}", headers=[ADMIN])
+        )
+        exchange(server, request("GET", f"/api/v1/action/?start_date__gte={handler}", headers=[ADMIN]))
+    for method, path in (
+        ("GET", f"{base}logs/"),
+        ("POST", f"{base}redeploy/"),
+        ("PATCH", base),
+        ("GET", "/api/v1/auth/"),
+    ):
+        exchange(server, request(method, path, b"{}", [ADMIN]))
+
+
+def _provoke_internal_errors(server: LiveServer, service: str, handlers: list[str]) -> None:
+    """Break rows behind the server's back, so that reading them is a fault that no code foresees."""
+    base = f"/api/v1/service/{service}/"
+    database = server.data / "tutumd.db"
+    _change(database, "UPDATE handlers SET created = 'no date ' || uuid")
+    for handler in handlers:
+        own = f"{base}webhook/handler/{handler}/"
+        for method, path in (
+            ("GET", own),
+            ("POST", f"{own}call/"),
+            ("POST", f"{own}call/2/"),
+            ("GET", f"{base}webhook/handler/"),
+        ):
+            answer = exchange(server, request(method, path, headers=[ADMIN]))
+            assert answer.status == 500, (method, answer)
+            assert answer.json == {"error": "internal error: see the server's log"}
+    _change(database, "UPDATE handlers SET created = (SELECT created FROM services LIMIT 1)")
+    _change(database, "ALTER TABLE deliveries RENAME TO away")
+    answer = exchange(server, request("POST", f"{base}webhook/handler/{handlers[0]}/call/"))
+    assert answer.status in (500, 503)
+    assert answer.json["error"]
+    _change(database, "ALTER TABLE away RENAME TO deliveries")
+    assert exchange(server, request("POST", f"{base}webhook/handler/{handlers[0]}/call/")).status == 202
+
+
+def _change(database: Path, statement: str) -> None:
+    with closing(sqlite3.connect(database, timeout=10)) as connection, connection:
+        connection.execute(statement)
