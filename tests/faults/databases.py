@@ -27,7 +27,7 @@ class SqliteDisk:
         self.url = f"sqlite:///{self.data / 'tutumd.db'}"
 
     def is_locked(self) -> bool:
-        """Tell whether somebody keeps the write lock: a process that was stopped in the middle of a transaction does."""
+        """Tell whether somebody keeps the write lock, as a process that is stopped in the middle of a write does."""
         with closing(sqlite3.connect(self.data / "tutumd.db", timeout=_LOCKED_S, isolation_level=None)) as connection:
             try:
                 connection.execute("BEGIN IMMEDIATE")
