@@ -87,25 +87,25 @@ def check_overlap(evidence: Evidence) -> Iterator[str]:
 
 
 def late_calls(entries: Sequence[Entry]) -> list[Entry]:
-    """Find the calls that were asked for, or carried out, when another run had begun to work on the service."""
+    """Find the calls that were asked for, or carried out, when another run of the service had begun.
+
+    A run that changes nothing counts for nothing: its worker found in time that it had lost the action.
+    """
+    working = {entry.run for entry in entries if entry.kind == ASKED}
     late: list[Entry] = []
     holder: dict[str, str] = {}
     past: set[str] = set()
-    under_way: dict[str, list[Entry]] = defaultdict(list)
+    under_way: dict[str, Entry] = {}
     for entry in entries:
-        if entry.kind == ASKED:
-            if entry.run in past:
-                late.append(entry)
-                continue
-            before = holder.get(entry.service)
-            if before not in (None, entry.run):
-                past.add(str(before))
+        if entry.kind == BEGIN and entry.run in working:
+            past.update({holder[entry.service]} if entry.service in holder else ())
             holder[entry.service] = entry.run
-            under_way[entry.run].append(entry)
-        elif entry.kind == DONE and under_way[entry.run]:
-            asked = under_way[entry.run].pop()
-            if entry.run in past:
-                late.append(asked)
+        elif entry.kind == ASKED and entry.run in past:
+            late.append(entry)
+        elif entry.kind == ASKED:
+            under_way[entry.run] = entry
+        elif entry.kind == DONE and (asked := under_way.pop(entry.run, None)) and entry.run in past:
+            late.append(asked)
     return late
 
 

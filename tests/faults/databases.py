@@ -3,13 +3,16 @@
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 
 from tests.support.postgres_bed import PostgresBed
 
 DISK_MB = 24
+_LOCKED_S = 2.0
 
 
 class SqliteDisk:
@@ -22,6 +25,16 @@ class SqliteDisk:
         self.data.mkdir()
         self.is_small = os.geteuid() == 0 and self._mount()
         self.url = f"sqlite:///{self.data / 'tutumd.db'}"
+
+    def is_locked(self) -> bool:
+        """Tell whether somebody keeps the write lock, as a process that is stopped in the middle of a write does."""
+        with closing(sqlite3.connect(self.data / "tutumd.db", timeout=_LOCKED_S, isolation_level=None)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return True
+            connection.execute("ROLLBACK")
+        return False
 
     def fill(self) -> None:
         """Leave no byte free."""

@@ -82,6 +82,11 @@ def stop_worker(bed: Bed, chance: random.Random) -> list[Down]:
     """Stop a worker (SIGSTOP) in the middle of a run, past its lease, and let it go on."""
     worker = _busy_worker(bed, chance)
     worker.pause()
+    while isinstance(bed.database, SqliteDisk) and bed.database.is_locked():
+        # Stopped within a write: on SQLite nobody can write, and so take over, before it goes on. Calls get a 503.
+        worker.resume()
+        worker = _busy_worker(bed, chance)
+        worker.pause()
     down = Down(worker=worker.pid, at=time.monotonic(), is_stopped=True)
     _wait_taken_over(bed, down)
     time.sleep(max(0.0, down.at + LEASE_S + chance.uniform(0.5, 2) - time.monotonic()))

@@ -17,10 +17,34 @@ from tutumd.store import pending
 from tutumd.store.database import Database
 from tutumd.store.rows import NOT_FOUND, Row, handler_from, lock_services
 from tutumd.store.signal import Signal
-from tutumd.store.tables import deliveries, handlers, services
+from tutumd.store.tables import OPEN, actions, deliveries, handlers, services
 
 MAX_BATCH = 256
 MAX_WAITING = 10_000
+
+# Built once: building a statement takes longer than running it.
+_FIND: sa.Select[Any] = (
+    sa.select(
+        handlers.c.uuid,
+        handlers.c.service_uuid,
+        handlers.c.name,
+        handlers.c.operation,
+        handlers.c.created,
+        services.c.engine,
+        actions.c.uuid.label("action_uuid"),
+    )
+    .join(services, services.c.uuid == handlers.c.service_uuid)
+    .outerjoin(
+        actions,
+        sa.and_(actions.c.service_uuid == handlers.c.service_uuid, actions.c.verb == handlers.c.operation, OPEN),
+    )
+    .where(handlers.c.uuid.in_(sa.bindparam("uuids", expanding=True)), sa.not_(services.c.terminated))
+    .order_by(handlers.c.uuid)
+    # FOR SHARE: a DELETE that was answered before was seen here, and one that comes now waits for our commit.
+    .with_for_update(read=True, of=handlers)
+)
+_INSERT = sa.insert(deliveries)
+_JOINED, _QUEUED = DeliveryOutcome.JOINED.value, DeliveryOutcome.QUEUED.value
 
 _log = logging.getLogger(__name__)
 _Entry = tuple[Call, "Future[Accepted]"]
@@ -104,33 +128,47 @@ def store_calls(connection: sa.Connection, calls: Sequence[Call], clock: Clock) 
     """Store calls in their order within one transaction.
 
     Returns:
-        What became of each, None where there is no such handler; and how many actions were queued. A call that joined
-        one need not wake a worker: the call that queued it did.
+        What became of each, None where there is no such handler; and how many actions were queued. A call that
+        joined one need not wake a worker: the call that queued it did.
     """
     now = clock()
     lock_services(connection, {call.service_uuid for call in calls})
-    found = _handlers(connection, {call.handler_uuid for call in calls})
-    known = [(call, row) for call in calls if (row := _match(found, call)) is not None]
-    joined = pending.open_actions(connection, {row.service_uuid for _, row in known})
+    found = _find(connection, calls)
+    joined: dict[pending.Key, str] = {}
     new_actions: list[dict[str, Any]] = []
     new_deliveries: list[dict[str, Any]] = []
-    accepted: dict[int, Accepted] = {}
-    for call, row in known:
-        key = (row.service_uuid, Verb(row.operation))
-        outcome = DeliveryOutcome.JOINED
-        if key not in joined:
-            outcome = DeliveryOutcome.QUEUED
-            new_actions.append(pending.new_action(*key[:1], row.engine, key[1], origin=call.origin, now=now))
-            joined[key] = new_actions[-1]["uuid"]
-        new_deliveries.append(_delivery(call, joined[key], outcome, now))
-        accepted[id(call)] = Accepted(handler=handler_from(row), action_uuid=joined[key])
+    results: list[Accepted | None] = []
+    for call in calls:
+        row = found.get(call.handler_uuid)
+        if row is None or row.service_uuid != call.service_uuid:
+            results.append(None)
+            continue
+        key = (row.service_uuid, row.operation)
+        action_uuid = row.action_uuid or joined.get(key)
+        outcome = _JOINED
+        if action_uuid is None:
+            outcome = _QUEUED
+            verb = Verb(row.operation)
+            new_actions.append(pending.new_action(row.service_uuid, row.engine, verb, origin=call.origin, now=now))
+            action_uuid = joined[key] = new_actions[-1]["uuid"]
+        new_deliveries.append(_delivery(call, action_uuid, outcome, now))
+        results.append(Accepted(handler=handler_from(row), action_uuid=action_uuid))
     pending.insert(connection, new_actions)
     if new_deliveries:
-        connection.execute(sa.insert(deliveries), new_deliveries)
-    return [accepted.get(id(call)) for call in calls], len(new_actions)
+        connection.execute(_INSERT, new_deliveries)
+    return results, len(new_actions)
 
 
-def _delivery(call: Call, action_uuid: str, outcome: DeliveryOutcome, now: datetime) -> dict[str, Any]:
+def _find(connection: sa.Connection, calls: Sequence[Call]) -> dict[str, Row]:
+    """Find the handlers that are called, each with the open action that a call to it joins.
+
+    That action stays open until the transaction ends, for its service is locked.
+    """
+    rows = connection.execute(_FIND, {"uuids": list({call.handler_uuid for call in calls})}).all()
+    return {row.uuid: row for row in rows}
+
+
+def _delivery(call: Call, action_uuid: str, outcome: str, now: datetime) -> dict[str, Any]:
     return {
         "handler_uuid": call.handler_uuid,
         "action_uuid": action_uuid,
@@ -139,22 +177,5 @@ def _delivery(call: Call, action_uuid: str, outcome: DeliveryOutcome, now: datet
         "address": call.origin.address[:64],
         "user_agent": call.origin.user_agent[:512],
         "body_size": call.body_size,
-        "outcome": outcome.value,
+        "outcome": outcome,
     }
-
-
-def _handlers(connection: sa.Connection, uuids: set[str]) -> dict[str, Row]:
-    # FOR SHARE: a DELETE that was answered before was seen here, and one that comes now waits for our commit.
-    rows = connection.execute(
-        sa.select(handlers, services.c.engine)
-        .join(services, services.c.uuid == handlers.c.service_uuid)
-        .where(handlers.c.uuid.in_(uuids), sa.not_(services.c.terminated))
-        .order_by(handlers.c.uuid)
-        .with_for_update(read=True, of=handlers)
-    )
-    return {row.uuid: row for row in rows}
-
-
-def _match(found: dict[str, Row], call: Call) -> Row | None:
-    row = found.get(call.handler_uuid)
-    return row if row is not None and row.service_uuid == call.service_uuid else None

@@ -221,6 +221,14 @@ def present_containers(connection: sa.Connection, service_uuids: list[str]) -> d
     return {service: tuple(uuids) for service, uuids in found.items()}
 
 
+_LOCK_SERVICES = (
+    sa.select(services.c.uuid)
+    .where(services.c.uuid.in_(sa.bindparam("uuids", expanding=True)))
+    .order_by(services.c.uuid)
+    .with_for_update(key_share=True)
+)
+
+
 def lock_services(connection: sa.Connection, uuids: Iterable[str]) -> None:
     """Keep others from queueing, claiming or ending anything for these services until the transaction ends.
 
@@ -228,8 +236,7 @@ def lock_services(connection: sa.Connection, uuids: Iterable[str]) -> None:
     SQLite it is alone anyway.
     """
     if connection.dialect.name != "sqlite":
-        statement = sa.select(services.c.uuid).where(services.c.uuid.in_(set(uuids))).order_by(services.c.uuid)
-        connection.execute(statement.with_for_update(key_share=True)).all()
+        connection.execute(_LOCK_SERVICES, {"uuids": list(set(uuids))}).all()
 
 
 def lock_service(connection: sa.Connection, uuid: str) -> Service:

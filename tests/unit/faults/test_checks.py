@@ -7,7 +7,7 @@ import pytest
 from tests.faults.callers import READ
 from tests.faults.checks import check_all, late_calls
 from tests.faults.evidence import Evidence
-from tests.faults.journal import ASKED, CREATE, DONE, REMOVE, START, Containers
+from tests.faults.journal import ASKED, BEGIN, CREATE, DONE, REMOVE, START, Containers
 from tests.unit.faults.values import ACTION, SECOND, call, delivery, down, entry, evidence, run
 
 
@@ -89,9 +89,20 @@ def test_a_call_of_a_run_whose_service_another_run_has_is_found() -> None:
 
 
 def test_a_call_that_is_under_way_when_another_run_begins_is_found() -> None:
-    first = [entry(ASKED, 2.0, CREATE, "web-1")]
+    first = [entry(BEGIN, 1.9), entry(ASKED, 2.0, CREATE, "web-1")]
     second = run(2.1, "web-1", run="r2", worker=SECOND)
-    assert late_calls([*first, *second, entry(DONE, 9.0, CREATE, "web-1")]) == first
+    assert late_calls([*first, *second, entry(DONE, 9.0, CREATE, "web-1")]) == first[1:]
+
+
+def test_a_call_that_is_the_first_of_its_run_is_late_where_another_run_has_begun() -> None:
+    second = run(15.0, "web-1", run="r2", worker=SECOND)
+    late = [entry(ASKED, 15.12, CREATE, "web-1"), entry(DONE, 15.13, CREATE, "web-1")]
+    assert late_calls([entry(BEGIN, 2.0), *second[:3], *late, *second[3:]]) == late[:1]
+
+
+def test_a_run_that_begins_late_and_changes_nothing_is_no_overlap() -> None:
+    second = run(15.0, "web-1", run="r2", worker=SECOND)
+    assert late_calls([*second[:3], entry(BEGIN, 15.12), *second[3:]]) == []
 
 
 def test_one_late_call_of_a_worker_that_was_stopped_is_fine_and_two_are_not() -> None:

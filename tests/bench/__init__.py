@@ -1,0 +1,1 @@
+"""The benchmark of the call path; `script/bench` runs it."""

@@ -1,0 +1,35 @@
+-- Calls handler URLs in turn. Arguments: a file with one path a line, then the ports, one for each thread.
+
+local body = '{"push_data": {"tag": "latest", "pusher": "ci"}, "repository": {"repo_name": "example/app"}}'
+local headers = { ["Content-Type"] = "application/json", ["User-Agent"] = "bench" }
+local threads = 0
+
+function setup(thread)
+    thread:set("number", threads)
+    threads = threads + 1
+end
+
+function init(arguments)
+    local requests = {}
+    for path in io.lines(arguments[1]) do
+        requests[#requests + 1] = wrk.format("POST", path, headers, body)
+    end
+    local port = arguments[2 + number]
+    if port then
+        wrk.thread.addr = wrk.lookup("127.0.0.1", port)[1]
+    end
+    local next = math.floor(#requests / 2) * number
+    request = function()
+        next = next % #requests + 1
+        return requests[next]
+    end
+end
+
+function done(summary, latency, _)
+    local errors = summary.errors
+    io.write(string.format(
+        '\nRESULT {"requests": %d, "seconds": %f, "p50_ms": %f, "p99_ms": %f, "refused": %d, "broken": %d}\n',
+        summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
+        errors.status, errors.connect + errors.read + errors.write + errors.timeout
+    ))
+end
