@@ -1,12 +1,18 @@
 """What a replacement on a real Docker Engine must not lose: volumes of odd paths, shared volumes, inline files."""
 
+import io
+import subprocess
+import tarfile
+import threading
 from pathlib import Path
 
 from tests.contract.docker_support import inspected, opened, service, states
 from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.images import Image
 from tests.support.runs import FakeRun
+from tests.support.waiting import wait_until
 from tutumd.engines.docker import DockerEngine
+from tutumd.engines.dockerapi import parse_time
 
 APP = f"{ANONYMOUS}/app"
 
@@ -14,6 +20,21 @@ APP = f"{ANONYMOUS}/app"
 def redeploy(engine: DockerEngine, selector: str) -> None:
     outcome = engine.redeploy(service(selector), FakeRun())
     assert outcome.success, outcome
+
+
+def modified(bed: DockerBed, container: str, path: str) -> float:
+    """When a file was changed, as the engine's archive says."""
+    done = subprocess.run(
+        ["docker", "cp", f"{container}:{path}", "-"], env=bed.environment, capture_output=True, timeout=30, check=True
+    )
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+        return archive.getmembers()[0].mtime
+
+
+def created(bed: DockerBed, container: str) -> float:
+    moment = parse_time(inspected(bed, container)["Created"])
+    assert moment is not None
+    return moment.timestamp()
 
 
 def test_anonymous_volumes_at_paths_with_a_slash_at_the_end_keep_their_content(clean_bed: DockerBed) -> None:
@@ -52,6 +73,8 @@ configs:
             clean_bed.push("app", version)
             redeploy(engine, "compose:shop/web")
         assert engine.scale(service("compose:shop/web"), 2, FakeRun()).success
+    # By its time such a file is told from others at a later redeploy.
+    assert abs(modified(clean_bed, "shop-web-1", "/etc/inline.conf") - created(clean_bed, "shop-web-1")) < 2
     for name in ("shop-web-1", "shop-web-2"):
         assert clean_bed.docker("exec", name, "cat", "/etc/inline.conf", "/version") == "from compose" * 2
         assert clean_bed.run("exec", name, "ls", "/own").returncode != 0
@@ -83,3 +106,20 @@ services:
     assert clean_bed.docker("exec", "shop-user-1", "cat", "/data/kept") == "shared"
     bound = next(one for one in inspected(clean_bed, "shop-user-1")["Mounts"] if one["Destination"] == "/bound")
     assert (bound["Source"], bound["RW"]) == (str(tmp_path), False)
+
+
+def test_two_services_that_fail_with_one_image_leave_its_name_as_it_was(clean_bed: DockerBed) -> None:
+    clean_bed.push("app", "v1")
+    for name in ("first", "second"):
+        clean_bed.docker("run", "-d", "--name", name, APP)
+    before = clean_bed.inspect("image", APP)["Id"]
+    clean_bed.push("app", "unhealthy")
+    with opened(clean_bed) as engine:
+        other = threading.Thread(target=lambda: engine.redeploy(service("name:first"), FakeRun()))
+        other.start()
+        wait_until(lambda: clean_bed.inspect("image", APP)["Id"] != before, "the failing image is pulled")
+        second = FakeRun(action_uuid="1a1b2c3d-0000-4000-8000-000000000002")
+        assert not engine.redeploy(service("name:second"), second).success
+        other.join()
+    assert clean_bed.inspect("image", APP)["Id"] == before
+    assert states(clean_bed) == {"first": "running", "second": "running"}

@@ -39,16 +39,20 @@ def fetch(host: Host, name: str, run: Run) -> Json:
     return pulled
 
 
-def put_names_back(host: Host, names: Mapping[str, str], run: Run) -> None:
+def put_names_back(host: Host, names: Mapping[str, str], tried: Collection[str], run: Run) -> None:
     """Let each name mean the image again that it meant before a pull, so that nothing else picks up a failed one.
 
     Args:
         names: Image IDs by name.
+        tried: IDs of the images that failed. A name that means another one by now was changed by somebody else, for
+            example by the redeploy of another service, which put it back already. Empty where none was tried.
     """
     for name, image_id in names.items():
         reference = parse_reference(name)
         now = host.image(name)
         if reference.digest or (now is not None and now["Id"] == image_id) or host.image(image_id) is None:
+            continue
+        if tried and now is not None and now["Id"] not in tried:
             continue
         run.check()
         host.tag(image_id, reference.repository, reference.tag or "latest")

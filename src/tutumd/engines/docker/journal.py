@@ -36,6 +36,7 @@ class Journal:
         local: The local image was used, because no registry knows it.
         tagged_before: ID of the image that each name meant before the pull, to be put back on failure.
         images_before: IDs of the images that the old containers ran.
+        images_tried: IDs of the images that the new ones are made from.
         reason, log_tail: Why it is being restored.
     """
 
@@ -43,6 +44,7 @@ class Journal:
     local: bool = False
     tagged_before: Mapping[str, str] | None = None
     images_before: Sequence[str] = ()
+    images_tried: Sequence[str] = ()
     digest_before: str | None = None
     swaps: tuple[Swap, ...] = ()
     reason: str = ""

@@ -62,7 +62,7 @@ class Redeployer:
             for container in made:
                 self.run.check()
                 self.host.remove(container, volumes=True)
-            put_names_back(self.host, journal.tagged_before or {}, self.run)
+            put_names_back(self.host, journal.tagged_before or {}, (), self.run)
             raise
         first = group.holders[0]
         journal = replace(
@@ -70,6 +70,7 @@ class Redeployer:
             phase="swap",
             local=any(is_local_build(parse_reference(name), image) for name, image in images.items()),
             images_before=sorted({one.image_id for one in group.holders}),
+            images_tried=sorted({str(image["Id"]) for image in images.values()}),
             digest_before=image_digest(first.image_name, first.image_id, first.image),
             swaps=swaps,
         )
@@ -103,6 +104,9 @@ class Redeployer:
         self.run.check()
         new = self.host.create(next_name(name, self.run.action_uuid[:8]), body)
         made.append(new)
+        seen = self.host.container(new)
+        if seen is None or seen.image_id != images[old.image_name]["Id"]:
+            raise EngineRefusedError(f"{old.image_name} was changed on the engine while {name} was made from it")
         copy_inline_files(self.host, old, new, self.run)
         return Swap(
             name=name,

@@ -74,7 +74,7 @@ class Swapper:
         """
         problems = []
         try:
-            put_names_back(self.host, journal.tagged_before or {}, self.run)
+            put_names_back(self.host, journal.tagged_before or {}, journal.images_tried, self.run)
         except EngineRefusedError as error:
             problems.append(str(error))
         problems += [problem for swap in reversed(journal.swaps) if (problem := self._put_back(swap))]
