@@ -10,12 +10,14 @@ from tutumd.ports import Run
 
 
 def is_local_build(reference: ImageReference, image: Json | None) -> bool:
-    """Tell whether an image was built or loaded here and has never been in a registry.
+    """Tell whether an image was built or loaded here and has never been in the registry of its name.
 
     Such a name is not pulled: without a host in it, it would be somebody else's repository on Docker Hub. A name with
-    a host says where to pull from.
+    a host says where to pull from. That the image was pushed to a registry under another name changes nothing.
     """
-    return image is not None and reference.registry == DOCKER_HUB and not image.get("RepoDigests")
+    if image is None or reference.registry != DOCKER_HUB:
+        return False
+    return not any(parse_reference(entry).same_repository(reference) for entry in _digests(image))
 
 
 def fetch(host: Host, name: str, run: Run) -> Json:
@@ -67,8 +69,7 @@ def superseded(images: Collection[Json], names: Collection[str], needed: Collect
     result = []
     for image in images:
         tags = [tag for tag in image.get("RepoTags") or () if not tag.startswith("<none>")]
-        digests = [entry for entry in image.get("RepoDigests") or () if not entry.startswith("<none>")]
-        known = [parse_reference(entry) for entry in digests]
+        known = [parse_reference(entry) for entry in _digests(image)]
         ours = known and all(any(one.same_repository(name) for name in wanted) for one in known)
         if ours and not tags and image["Id"] not in needed:
             result.append(str(image["Id"]))
@@ -86,3 +87,8 @@ def remove_superseded(host: Host, names: Collection[str], keep: Collection[str],
             run.check()
             if host.remove_image(image_id):
                 run.log(f"removed the old image {image_id[:19]}")
+
+
+def _digests(image: Json) -> list[str]:
+    """Return the names by digest that an image has."""
+    return [entry for entry in image.get("RepoDigests") or () if not entry.startswith("<none>")]
