@@ -190,21 +190,17 @@ class Worker:
         except LeaseLostError:
             raise
         except (EngineUnavailableError, UnavailableError) as error:
-            if not self._is_given_up(claim):
+            if not retry.is_given_up(claim.action, self._clock(), is_half_done=bool(run.journal)):
                 self._retry(run, str(error))
                 return
             outcome = refused(f"given up after {retry.GIVE_UP_AFTER.total_seconds():.0f} s: {error}", None)
         except Exception:
             _log.exception("an engine failed in a way that was not foreseen", action=run.action_uuid)
-            if claim.attempts + 1 < retry.MAX_FAULTS:
+            if claim.attempts + 1 < retry.most_faults(is_half_done=bool(run.journal)):
                 self._retry(run, "internal error: see the server's log")
                 return
             outcome = refused("internal error: see the server's log", None)
         self._finish(run, outcome, engine)
-
-    def _is_given_up(self, claim: Claim) -> bool:
-        started = claim.action.started or claim.action.created
-        return self._clock() - started > retry.GIVE_UP_AFTER
 
     def _retry(self, run: LeasedRun, reason: str) -> None:
         claim = run.claim

@@ -1,10 +1,16 @@
 """What each verb means, decided without an engine."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
+from tests.unit.worker.test_run import make_action
 from tutumd.errors import EngineRefusedError
 from tutumd.worker.perform import add_amounts
-from tutumd.worker.retry import delay_after
+from tutumd.worker.retry import GIVE_UP_AFTER, delay_after, is_given_up, most_faults
+
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -30,3 +36,12 @@ def test_retries_wait_longer_up_to_a_limit() -> None:
     delays = [delay_after(attempts).total_seconds() for attempts in range(40)]
     assert delays[:4] == [0.5, 1, 2, 4]
     assert max(delays) == delays[-1] == 15
+
+
+def test_an_action_that_may_have_parked_the_old_container_is_never_given_up() -> None:
+    action = make_action(started=NOW)
+    late = NOW + GIVE_UP_AFTER + timedelta(seconds=1)
+    assert not is_given_up(action, NOW + GIVE_UP_AFTER, is_half_done=False)
+    assert is_given_up(action, late, is_half_done=False)
+    assert not is_given_up(action, late + timedelta(days=1), is_half_done=True)
+    assert most_faults(is_half_done=True) > 10 * most_faults(is_half_done=False)

@@ -45,15 +45,15 @@ class Time:
         return self.now
 
 
-def make_run(queue: RecordedQueue, time: Time) -> LeasedRun:
-    action = Action(
+def make_action(started: datetime | None = None) -> Action:
+    return Action(
         uuid="a",
         service_uuid="s",
         verb=Verb.REDEPLOY,
         state=ActionState.IN_PROGRESS,
         target=None,
         created=datetime(2026, 1, 1, tzinfo=UTC),
-        started=None,
+        started=started,
         ended=None,
         address="",
         user_agent="",
@@ -66,7 +66,10 @@ def make_run(queue: RecordedQueue, time: Time) -> LeasedRun:
         containers_before=(),
         containers_after=(),
     )
-    claim = Claim(action=action, service=cast(Service, None), token=1, attempts=0, journal={"old": 1})
+
+
+def make_run(queue: RecordedQueue, time: Time) -> LeasedRun:
+    claim = Claim(action=make_action(), service=cast(Service, None), token=1, attempts=0, journal={"old": 1})
     return LeasedRun(
         claim, cast(Queue, queue), lease=LEASE, deadline_s=120, claimed_at=time.now, monotonic=cast(Any, time)
     )
