@@ -10,7 +10,7 @@ from threading import BoundedSemaphore, Event, Lock, Thread
 import structlog
 
 from tutumd.errors import EngineUnavailableError, LeaseLostError, TutumdError, UnavailableError
-from tutumd.model import Claim, Outcome, Service, ServiceSnapshot
+from tutumd.model import Outcome, Service, ServiceSnapshot
 from tutumd.ports import Clock, Engine, Queue
 from tutumd.worker import retry
 from tutumd.worker.discover import Discovery

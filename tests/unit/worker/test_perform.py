@@ -9,7 +9,6 @@ from tutumd.errors import EngineRefusedError
 from tutumd.worker.perform import add_amounts
 from tutumd.worker.retry import GIVE_UP_AFTER, delay_after, is_given_up, most_faults
 
-
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
