@@ -25,9 +25,10 @@ async def read_body(request: Request) -> bytes:
 
     What is too much is read for a while and dropped: a client that is still sending would not see the answer.
     """
-    declared = request.headers.get("content-length", "")
-    is_too_large = declared.isascii() and declared.isdigit() and int(declared[:12]) > MAX_BODY
-    asks_first = request.headers.get("expect", "").lower() == "100-continue"
+    headers = dict(request.scope["headers"])
+    declared = headers.get(b"content-length", b"")
+    is_too_large = declared.isdigit() and int(declared[:12]) > MAX_BODY
+    asks_first = headers.get(b"expect", b"").lower() == b"100-continue"
     body: bytes | None = None
     try:
         if not (is_too_large and asks_first):
@@ -48,13 +49,17 @@ async def _read(request: Request, *, keep: bool) -> bytes | None:
     """Read a body to its end; None where it is too large."""
     kept = bytearray()
     size = 0
-    async for chunk in request.stream():
+    has_more = True
+    while has_more and size <= _MAX_DRAINED:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk = message.get("body", b"")
+        has_more = message.get("more_body", False)
         size += len(chunk)
         keep = keep and size <= MAX_BODY
         if keep:
             kept += chunk
-        elif size > _MAX_DRAINED:
-            break
     return bytes(kept) if keep else None
 
 

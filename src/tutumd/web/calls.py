@@ -19,6 +19,7 @@ from tutumd.web.state import Edge, origin, parse_uuid
 CALL_PATH = re.compile(
     r"/api/v1/service/(?P<service>[^/]+)/webhook/handler/(?P<handler>[^/]+)/call/(?:(?P<amount>[^/]+)/)?"
 )
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _HEADER = render.ACTION_HEADER.lower().encode()
 
 
@@ -60,7 +61,7 @@ class CallEndpoint:
 async def _answer(accepted: Accepted, send: Send) -> None:
     """Answer 202. The framework's response would take longer to build than all the rest of it."""
     action = render.action_uri(accepted.action_uuid)
-    body = json.dumps({**render.handler_fields(accepted.handler), "action": action}, ensure_ascii=False).encode()
+    body = _JSON.encode({**render.handler_fields(accepted.handler), "action": action}).encode()
     headers = [
         (b"content-length", str(len(body)).encode()),
         (b"content-type", b"application/json"),

@@ -34,12 +34,12 @@ def edge(request: Request) -> Edge:
 
 def origin(connection: HTTPConnection, trusted: Sequence[IPv4Network | IPv6Network]) -> Origin:
     """Say who sends a request: the peer or, where that is a proxy that is trusted, whom it says to have it from."""
-    peer = connection.client.host if connection.client else ""
-    forwarded = ",".join(connection.headers.getlist("x-forwarded-for")).split(",")
-    return Origin(
-        address=client_address(peer, [part.strip() for part in forwarded if part.strip()], trusted),
-        user_agent=connection.headers.get("user-agent", ""),
-    )
+    client = connection.scope.get("client")
+    address = client[0] if client else ""
+    if trusted:
+        forwarded = ",".join(connection.headers.getlist("x-forwarded-for")).split(",")
+        address = client_address(address, [part.strip() for part in forwarded if part.strip()], trusted)
+    return Origin(address=address, user_agent=connection.headers.get("user-agent", ""))
 
 
 def client_address(peer: str, forwarded: Sequence[str], trusted: Sequence[IPv4Network | IPv6Network]) -> str:
