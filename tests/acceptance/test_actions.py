@@ -44,8 +44,8 @@ def test_a_pending_action_is_canceled_and_a_canceled_one_can_be_retried(live_ser
     wait_until(lambda: live_server.request("GET", running).json["state"] == "In progress", "the first runs")
     waiting = call(live_server, service, handler)
     assert live_server.request("GET", waiting).json["can_be_canceled"]
-    answer = live_server.request("POST", f"{waiting}cancel/")
-    assert (answer.status, answer.json["state"], answer.json["can_be_retried"]) == (202, "Canceled", True)
+    assert "Canceled" in cli(live_server, "action", "cancel", waiting.strip("/").rpartition("/")[2])
+    assert live_server.request("GET", waiting).json["can_be_retried"]
     assert live_server.request("POST", f"{waiting}cancel/").status == 409
     retried = live_server.request("POST", f"{waiting}retry/")
     assert retried.status == 202
@@ -59,12 +59,13 @@ def test_a_running_redeploy_is_canceled_with_the_service_left_whole(live_server:
     before = live_server.service(service)["containers"]
     live_server.request("PATCH", f"/api/v1/service/{service}/", {"run_command": "sleep 601"})
     action = call(live_server, service, live_server.add_handler(service))
-    cli(live_server, "action", "cancel", action.strip("/").rpartition("/")[2])
+    canceled = live_server.request("POST", f"{action}cancel/")
     ended = live_server.wait_for_action(action)
     if ended["state"] == "Canceled":
+        assert canceled.json["state"] in ("Canceling", "Canceled")
         assert live_server.service(service)["containers"] == before
     else:  # it was done before the worker heard of it
-        assert ended["state"] == "Success"
+        assert (canceled.status, ended["state"]) in ((202, "Success"), (409, "Success"))
     live_server.wait_for_service(service, state="Running", running_num_containers=2)
 
 

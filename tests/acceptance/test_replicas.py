@@ -158,6 +158,19 @@ class Caller(threading.Thread):
         return {status for status, _, _ in self.answers}
 
 
+def log_of(cluster: Cluster, name: str) -> str:
+    return (cluster.folder / f"{name}.log").read_text()
+
+
+def find_run(cluster: Cluster) -> tuple[str, str] | None:
+    """Find an action in progress and the worker that is at it."""
+    for action in cluster.request("GET", "/api/v1/action/?state=In%20progress")[2]["objects"]:
+        for name in ("worker1", "worker2"):
+            if f"action began action={action['uuid']}" in log_of(cluster, name):
+                return action["uuid"], name
+    return None
+
+
 def test_a_rolling_restart_drops_no_call(cluster: Cluster, clean_bed: DockerBed) -> None:
     clean_bed.push("app", "v1")
     clean_bed.docker("run", "-d", "--name", "api", IMAGE)
@@ -182,25 +195,21 @@ def test_a_rolling_restart_drops_no_call(cluster: Cluster, clean_bed: DockerBed)
 def test_one_of_each_may_be_killed_and_calls_are_taken_over(cluster: Cluster, clean_bed: DockerBed) -> None:
     clean_bed.push("app", "v1")
     clean_bed.docker("run", "-d", "--name", "api", "--label", "tutum.service=api", IMAGE)
-    uri, url = make_handler(cluster, "api", "REDEPLOY")
+    _, url = make_handler(cluster, "api", "REDEPLOY")
     caller = Caller(cluster, url)
     caller.start()
-    wait_until(lambda: cluster.request("GET", uri)[2]["state"] == "Redeploying", "a run began", timeout_s=20)
-    busy = next(n for n in ("worker1", "worker2") if "action began" in (cluster.folder / f"{n}.log").read_text())
+    uuid, busy = wait_until(lambda: find_run(cluster), "a worker is at work", timeout_s=30)
     cluster.end(busy, signal.SIGKILL)
     killed = time.monotonic()
     cluster.end("web1", signal.SIGKILL)
-    first = cluster.request("GET", "/api/v1/action/?state=In progress".replace(" ", "%20"))[2]["objects"]
     caller.stop()
     assert caller.statuses <= {202, 503}
     assert all("retry-after" in headers for status, headers, _ in caller.answers if status == 503)
     other = "worker2" if busy == "worker1" else "worker1"
-    wait_until(
-        lambda: first[0]["uuid"] in (cluster.folder / f"{other}.log").read_text(), "it is taken over", timeout_s=20
-    )
+    wait_until(lambda: uuid in log_of(cluster, other), "it is taken over", timeout_s=30)
     assert time.monotonic() - killed < 15
     accepted = {body["action"] for status, _, body in caller.answers if status == 202}
-    for action in accepted | {one["resource_uri"] for one in first}:
+    for action in accepted | {f"/api/v1/action/{uuid}/"}:
         wait_until(lambda a=action: cluster.request("GET", a)[2]["end_date"], f"{action} ends", timeout_s=90)  # type: ignore[misc] # early binding
         assert cluster.request("GET", action)[2]["state"] == "Success"
     assert clean_bed.docker("ps", "-a", "--format", "{{.Names}} {{.State}}").split() == ["api", "running"]
