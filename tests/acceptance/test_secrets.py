@@ -47,8 +47,8 @@ def test_no_secret_is_in_a_log_line_or_a_file(server: LiveServer) -> None:
     _send_everything(server, service, handlers)
     _provoke_internal_errors(server, service, handlers)
     server.terminate_services()
-    everything = holdings(server)
-    assert len(everything["actions"]) > 5
+    done = {each["operation"] for each in holdings(server)["actions"]}
+    assert done >= {"START", "REDEPLOY", "SCALEUP", "TERMINATE"}
     log = server.log
     assert "Traceback" in log, "no internal error was provoked"
     assert "action ended" in log
