@@ -12,7 +12,7 @@ from tests.support.postgres_bed import missing_postgres
 
 SEED = 2015
 CHOSEN = {
-    "sqlite": ("kill server", "fill disk", "kill web", "stop engine"),
+    "sqlite": ("kill server", "fill disk", "stop engine"),
     "postgresql": ("kill worker", "restart postgresql", "kill web", "drop connections"),
 }
 

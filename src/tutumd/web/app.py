@@ -54,7 +54,10 @@ class _Front:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        path = _SLASHES.sub("/", scope["path"]).rstrip("/")
+        path = scope["path"]
+        if "//" in path:
+            path = _SLASHES.sub("/", path)
+        path = path.rstrip("/")
         if not path or path.startswith(f"{PREFIX}/"):
             path += "/"
         scope["path"] = path

@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from tutumd.errors import InvalidInputError
 from tutumd.web.errors import first_problem
+from tutumd.web.protocol import COMPLETE
 
 MAX_BODY = 1024 * 1024
 BODY_TIMEOUT_S = 30.0
@@ -31,7 +32,9 @@ async def read_body(request: Request) -> bytes:
     asks_first = headers.get(b"expect", b"").lower() == b"100-continue"
     body: bytes | None = None
     try:
-        if not (is_too_large and asks_first):
+        if request.scope.get(COMPLETE):
+            body = await _read(request, keep=not is_too_large)
+        elif not (is_too_large and asks_first):
             async with asyncio.timeout(BODY_TIMEOUT_S):
                 body = await _read(request, keep=not is_too_large)
     except ClientDisconnect:

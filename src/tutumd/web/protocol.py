@@ -8,6 +8,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_URL = 16 * 1024
 MAX_HEAD = 64 * 1024
+COMPLETE = "tutumd.complete"
+"""In a scope: the whole body is here already, so that nobody has to wait for it. To start a timer takes long."""
 LAST_REQUEST_S = 1.0
 """How long a server that ends waits for the first request of a connection that it accepted already."""
 
@@ -65,6 +67,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Be ready for the next request of the connection."""
         self._since_progress = 0
+        self.scope[COMPLETE] = True  # type: ignore[literal-required] # ASGI lets servers add keys
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
