@@ -9,6 +9,8 @@ from tutumd.model import Query
 
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 25
+DEFAULT_TAIL = 300
+MAX_TAIL = 10_000
 _MAX_OFFSET = 2**31
 
 SERVICE_FILTERS = frozenset({"uuid", "uuid__startswith", "name", "state", "stack", "stack__name"})
@@ -49,6 +51,16 @@ def parse_line_number(parameters: Iterable[tuple[str, str]]) -> int:
             raise InvalidInputError(f"unknown parameter {name[:50]!r}: only after is known")
         after = _number(name, value, 0, 2**62)
     return after
+
+
+def parse_tail(parameters: Iterable[tuple[str, str]]) -> int:
+    """Read `tail`, how many of the last output lines are wanted; 300 without it. Raises InvalidInputError."""
+    lines = DEFAULT_TAIL
+    for name, value in parameters:
+        if name != "tail":
+            raise InvalidInputError(f"unknown parameter {name[:50]!r}: only tail is known")
+        lines = _number(name, value, 1, MAX_TAIL)
+    return lines
 
 
 def _value(name: str, value: str) -> str:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Request, Response
 from pydantic import TypeAdapter
 
 from tutumd.application import services as rules
-from tutumd.application.queries import SERVICE_FILTERS, parse_query
+from tutumd.application.queries import SERVICE_FILTERS, parse_query, parse_tail
 from tutumd.errors import InvalidInputError
 from tutumd.model import Action, Service, User, Verb
 from tutumd.web import render, schemas
@@ -18,7 +18,6 @@ router = APIRouter(prefix=f"{render.PREFIX}/service", tags=["services"])
 
 Uuid = Annotated[str, Path(description="UUID of the service")]
 
-DEFAULT_LOG_LINES = 300
 _NEW = TypeAdapter(schemas.ServiceIn)
 _PATCH = TypeAdapter(schemas.ServicePatch)
 
@@ -94,8 +93,9 @@ def terminate_service(request: Request, response: Response, viewer: Viewer, uuid
 
 @router.get("/{uuid}/logs/")
 def get_logs(request: Request, viewer: Viewer, uuid: Uuid) -> schemas.LogsOut:
-    """Read the last 300 output lines of a service's containers."""
-    return schemas.LogsOut(logs=rules.logs(edge(request).store, viewer, parse_uuid(uuid), DEFAULT_LOG_LINES))
+    """Read the last output lines of each of a service's containers: 300, or as many as `?tail=N` says."""
+    lines = parse_tail(request.query_params.multi_items())
+    return schemas.LogsOut(logs=rules.logs(edge(request).store, viewer, parse_uuid(uuid), lines))
 
 
 def _act(request: Request, response: Response, viewer: User, uuid: str, verb: Verb) -> schemas.ServiceOut:

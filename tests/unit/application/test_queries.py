@@ -3,7 +3,7 @@
 import pytest
 
 from tutumd.application.calls import parse_amount
-from tutumd.application.queries import ACTION_FILTERS, HANDLER_FILTERS, SERVICE_FILTERS, parse_query
+from tutumd.application.queries import ACTION_FILTERS, HANDLER_FILTERS, SERVICE_FILTERS, parse_query, parse_tail
 from tutumd.errors import InvalidInputError
 from tutumd.model import Query
 
@@ -55,3 +55,11 @@ def test_an_amount_that_is_no_plain_decimal_from_1_to_100_is_refused(text: str) 
 @pytest.mark.parametrize("amount", [1, 9, 10, 100])
 def test_amounts(amount: int) -> None:
     assert parse_amount(str(amount)) == amount
+
+
+def test_the_number_of_output_lines() -> None:
+    assert parse_tail([]) == 300
+    assert parse_tail([("tail", "5")]) == 5
+    for parameters in ([("tail", "0")], [("tail", "10001")], [("lines", "5")]):
+        with pytest.raises(InvalidInputError):
+            parse_tail(parameters)
