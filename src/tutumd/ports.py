@@ -113,7 +113,7 @@ class Store(Accounts, Protocol):
 
         REDEPLOY joins as a call does. The other verbs close all open pending actions of the service, so that
         later calls start anew behind them; they join only a pending action that is the service's newest and
-        wants the same `target`. SCALE stores its target as the service's.
+        wants the same `target`. SCALE stores its target as the service's; without one it scales to the service's.
         """
 
     def cancel(self, viewer: User, uuid: str) -> Action:

@@ -124,9 +124,6 @@ def test_scaling_as_the_clients_of_2015_do_adds_once(live_server: LiveServer) ->
     assert (shown["target_num_containers"], shown["running_num_containers"]) == (2, 2)
 
 
-# To mend in application, store and worker together: `scale/` takes the target that the service has when it is asked,
-# which an accepted SCALEUP that waits for its turn has not raised yet. It should take the one at its own turn.
-@pytest.mark.xfail(strict=True, reason="scale/ undoes a SCALEUP call that is still waiting")
 def test_scale_keeps_what_an_accepted_call_adds(live_server: LiveServer) -> None:
     uuid = live_server.run_service("scale-after-call", "trap 'sleep 2; exit' TERM; while :; do sleep 0.1; done")
     uri = f"/api/v1/service/{uuid}/"

@@ -101,16 +101,16 @@ def change(
 
 
 def act(store: Store, viewer: User, uuid: str, verb: Verb, origin: Origin) -> tuple[Service, Action]:
-    """Queue an action on a service. SCALE means: to the target that the service has by now.
+    """Queue an action on a service. SCALE means: to the target that the service has when it is its turn.
 
     Raises:
         NotFoundError: The viewer has no such service.
         ForbiddenError: Terminating is for admins, as creating is.
     """
-    service = store.service(viewer, uuid)
+    store.service(viewer, uuid)  # what is not the viewer's is not found
     if verb is Verb.TERMINATE:
         _require_admin(viewer)
-    action = store.submit(uuid, verb, target=service.target if verb is Verb.SCALE else None, origin=origin)
+    action = store.submit(uuid, verb, target=None, origin=origin)
     return store.service(viewer, uuid), action
 
 

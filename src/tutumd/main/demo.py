@@ -50,13 +50,13 @@ def run(store: Store, data_dir: Path, address: str, max_containers: int, served:
 def read_or_make_key(data_dir: Path) -> str:
     """Read the demo's API key, or make one: a file that only its owner reads."""
     path = data_dir / "demo-apikey"
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
+    if path.exists() and path.stat().st_size:
         return path.read_text(encoding="ascii").strip()
     key = accounts.generate_key()
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+    new = path.with_suffix(".new")
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
         file.write(key + "\n")
+    new.replace(path)
     return key
 
 

@@ -263,7 +263,7 @@ class SqlStore(SqlAccounts):
                     pending.close_all(connection, service_uuid)
                 pending.insert(connection, [new])
                 uuid = str(new["uuid"])
-            if verb is Verb.SCALE:
+            if verb is Verb.SCALE and target is not None:
                 connection.execute(
                     sa.update(services).where(services.c.uuid == service_uuid).values(target=target, fingerprint="")
                 )

@@ -69,7 +69,7 @@ def redeploy_service(request: Request, response: Response, viewer: Viewer, uuid:
 
 @router.post("/{uuid}/scale/", status_code=202)
 def scale_service(request: Request, response: Response, viewer: Viewer, uuid: Uuid) -> schemas.ServiceOut:
-    """Scale to the target that the service has by now."""
+    """Scale to the target that the service has when it is its turn."""
     return _act(request, response, viewer, uuid, Verb.SCALE)
 
 

@@ -107,10 +107,10 @@ def _scale_up(run: LeasedRun, engine: Engine, queue: Queue, snapshot: ServiceSna
 
 
 def _scale(run: LeasedRun, engine: Engine, snapshot: ServiceSnapshot, action: Action) -> Outcome:
-    if action.target is None:
-        raise EngineRefusedError("no number of containers was given")
-    run.log(f"scaling {snapshot.target} → {action.target}")
-    return engine.scale(run.claim.service, action.target, run)
+    # Without a number: to what the service should have by now, after all that was asked for before.
+    target = run.claim.service.target if action.target is None else action.target
+    run.log(f"scaling {snapshot.target} → {target}")
+    return engine.scale(run.claim.service, target, run)
 
 
 def _noted(outcome: Outcome, note: str) -> Outcome:
