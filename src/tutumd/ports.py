@@ -188,9 +188,6 @@ class Queue(Protocol):
     def sync(self, engine: EngineInfo, snapshots: Sequence[ServiceSnapshot]) -> None:
         """Store what an engine instance shows: all of its services. Those that are missing are unbound."""
 
-    def sync_one(self, engine: EngineInfo, service_uuid: str, snapshot: ServiceSnapshot) -> None:
-        """Store what an engine instance shows of one service."""
-
     def prune(self, keep: timedelta, most: int) -> int:
         """Delete deliveries, ended actions and gone containers that are older than `keep`, at most so many of each.
 

@@ -8,9 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from tests.support.stores import ENGINE, LEASE, ORIGIN, Bench, bench, call, query, second_intake, snapshot
+from tests.support.stores import LEASE, ORIGIN, Bench, bench, call, query, second_intake, snapshot
 from tutumd.errors import ConflictError, LeaseLostError, NotFoundError
-from tutumd.model import ActionState, Operation, Outcome, ServiceState, Verb
+from tutumd.model import ActionState, Operation, Outcome, Verb
 
 
 @pytest.fixture
@@ -77,15 +77,6 @@ def test_scaling_twice_to_the_same_number_is_one_action(b: Bench) -> None:
     assert b.store.submit(web, Verb.SCALE, target=5, origin=ORIGIN).uuid == first.uuid
     assert b.store.submit(web, Verb.SCALE, target=6, origin=ORIGIN).uuid != first.uuid
     assert b.store.service(b.admin, web).target == 6
-
-
-def test_a_wanted_target_outlives_a_look_at_the_engine(b: Bench) -> None:
-    web = b.service_uuid("web")
-    b.store.submit(web, Verb.SCALE, target=5, origin=ORIGIN)
-    b.show("web", "db", containers=2)
-    assert b.store.service(b.admin, web).target == 5
-    b.queue.finish(b.claimed(), Outcome(success=False, reason="no"), snapshot("web", containers=2))
-    assert b.store.service(b.admin, web).target == 2
 
 
 def test_amounts_stay_with_their_deliveries_in_order(b: Bench) -> None:
@@ -206,103 +197,6 @@ def test_the_targets_of_a_scale_up_survives_a_takeover(b: Bench) -> None:
     assert b.claimed().action.target == 5
 
 
-def test_a_service_keeps_its_uuid_and_handlers_while_its_containers_change(b: Bench) -> None:
-    handler, web = b.handler("web"), b.service_uuid("web")
-    old = b.store.service(b.admin, web).containers
-    b.show("db")
-    gone = b.store.service(b.admin, web)
-    assert not gone.bound
-    assert gone.containers == ()
-    assert gone.warnings
-    b.queue.sync(ENGINE, [snapshot("web", prefix="new"), snapshot("db")])
-    back = b.store.service(b.admin, web)
-    assert back.bound
-    assert set(back.containers).isdisjoint(old)
-    assert b.store.handler(b.admin, web, handler.uuid) == handler
-
-
-def test_a_service_that_is_long_gone_is_forgotten_but_for_its_handlers(b: Bench) -> None:
-    web, db = b.service_uuid("web"), b.service_uuid("db")
-    b.handler("web")
-    b.show()
-    b.clock.move(2 * 24 * 3600)
-    b.show()
-    assert [s.uuid for s in b.store.services(b.admin, query()).objects] == [web]
-    b.show("web", "db")
-    assert b.service_uuid("db") == db  # the same service has the same UUID, even if its row was forgotten
-
-
-def test_the_state_tells_what_the_action_in_progress_does(b: Bench) -> None:
-    web = b.service_uuid("web")
-    assert b.store.service(b.admin, web).state is ServiceState.RUNNING
-    b.call(b.handler("web"))
-    claim = b.claimed()
-    assert b.store.service(b.admin, web).state is ServiceState.REDEPLOYING
-    assert [s.uuid for s in b.store.services(b.admin, query(state="Redeploying")).objects] == [web]
-    b.finish(claim)
-    assert b.store.service(b.admin, web).state is ServiceState.RUNNING
-
-
-def test_an_ended_action_tells_what_changed(b: Bench) -> None:
-    b.call(b.handler("web"))
-    claim = b.claimed()
-    outcome = Outcome(
-        success=True,
-        image_before="sha256:1",
-        image_after="sha256:2",
-        containers_before=("web-c1", "web-c2"),
-        containers_after=("web-n1", "web-n2"),
-    )
-    b.queue.finish(claim, outcome, snapshot("web", prefix="n"))
-    action = b.store.action(b.admin, claim.action.uuid)
-    assert action.state is ActionState.SUCCESS
-    assert action.containers_after == b.store.service(b.admin, claim.service.uuid).containers
-    assert set(action.containers_before).isdisjoint(action.containers_after)
-    assert (action.image_before, action.image_after) == ("sha256:1", "sha256:2")
-    for uuid in action.containers_before:
-        assert b.store.container(b.admin, uuid).state == "Terminated"
-
-
-def test_terminating_ends_handlers_and_cancels_what_waits(b: Bench) -> None:
-    handler, web = b.handler("web"), b.service_uuid("web")
-    b.store.submit(web, Verb.TERMINATE, target=None, origin=ORIGIN)
-    waiting = b.call(handler)
-    b.finish(b.claimed())
-    with pytest.raises(NotFoundError):
-        b.call(handler)
-    with pytest.raises(NotFoundError):
-        b.store.service(b.admin, web)
-    assert b.store.action(b.admin, waiting).state is ActionState.CANCELED
-    assert b.claim() is None
-
-
-def test_a_member_sees_only_what_its_label_gives(b: Bench) -> None:
-    bob = b.store.add_user("bob", is_admin=False)
-    b.queue.sync(ENGINE, [snapshot("web", owner="bob"), snapshot("db", owner="nobody")])
-    web, db = b.service_uuid("web"), b.service_uuid("db")
-    assert [s.name for s in b.store.services(bob, query()).objects] == ["web"]
-    assert b.store.service(bob, web).owner == "bob"
-    unknown = b.store.service(b.admin, db)
-    assert unknown.owner == "admin"
-    assert "nobody" in unknown.warnings[0]
-    with pytest.raises(NotFoundError):
-        b.store.service(bob, db)
-    b.store.remove_user("bob")
-    assert b.store.service(b.admin, web).owner == "admin"
-
-
-def test_a_request_row_is_handed_out_once_and_its_answer_read_once(b: Bench) -> None:
-    request = b.store.ask(b.store.service(b.admin, b.service_uuid("web")), "logs", {"lines": 5})
-    assert b.queue.requests(["swarm"]) == ()
-    [(uuid, kind, service, arguments)] = b.queue.requests(["docker"])
-    assert (uuid, kind, service.name, arguments) == (request, "logs", "web", {"lines": 5})
-    assert b.queue.requests(["docker"]) == ()
-    assert b.store.answer(request) is None
-    b.queue.answer_request(request, {"logs": "x"})
-    assert b.store.answer(request) == {"logs": "x"}
-    assert b.store.answer(request) is None
-
-
 def test_a_pending_action_is_canceled_at_once_and_nothing_joins_it(b: Bench) -> None:
     handler = b.handler("web")
     first = b.call(handler)
@@ -341,28 +235,6 @@ def test_a_retry_is_a_new_action_that_adds_what_the_old_one_should_have_added(b:
     again = b.claimed()
     assert again.action.uuid == retried.uuid
     assert b.queue.amounts(again) == (5,)
-
-
-def test_lines_of_a_run_are_read_while_it_runs(b: Bench) -> None:
-    b.call(b.handler("web"))
-    claim = b.claimed()
-    b.queue.add_line(claim, "pulling\0")
-    [first] = b.store.lines(b.admin, claim.action.uuid, 0)
-    assert first.text == "pulling"
-    b.queue.add_line(claim, "healthy")
-    assert [line.text for line in b.store.lines(b.admin, claim.action.uuid, first.number)] == ["healthy"]
-
-
-def test_deliveries_tell_what_became_of_each_call(b: Bench) -> None:
-    handler = b.handler("web")
-    action = b.call(handler)
-    b.call(handler)
-    page = b.store.deliveries(b.admin, handler.service_uuid, handler.uuid, query())
-    assert page.total == 2
-    assert [(d.outcome, d.action_uuid, d.address) for d in page.objects] == [
-        ("joined", action, "127.0.0.1"),
-        ("queued", action, "127.0.0.1"),
-    ]
 
 
 def test_calls_and_claims_from_many_threads_lose_nothing_and_add_nothing_twice(b: Bench) -> None:
@@ -412,18 +284,3 @@ def test_two_replicas_join_their_calls_in_one_action(b: Bench, database_url: str
         futures = [intake.accept(call(handler)) for _ in range(100) for intake in (b.intake, other)]
         assert len({future.result(60).action_uuid for future in futures}) == 1
     assert b.queue.amounts(b.claimed()) == (1,) * 200
-
-
-def test_what_is_old_is_deleted_in_parts_and_what_is_live_stays(b: Bench) -> None:
-    handler = b.handler("web")
-    for _ in range(5):
-        b.call(handler)
-        b.finish(b.claimed())
-    b.clock.move(91 * 24 * 3600)
-    live = b.call(handler)
-    keep = timedelta(days=90)
-    assert b.queue.prune(keep, 3) == 6
-    assert b.queue.prune(keep, 3) == 4
-    assert b.queue.prune(keep, 3) == 0
-    assert [a.uuid for a in b.store.actions(b.admin, query()).objects] == [live]
-    assert b.store.deliveries(b.admin, handler.service_uuid, handler.uuid, query()).total == 1

@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import timedelta
@@ -24,9 +23,6 @@ from tutumd.worker.loop import Limits, Worker
 BuildEngines = Callable[[Settings, ExitStack], Mapping[str, Engine]]
 """Makes the engine instances by name; what has to be closed goes on the stack."""
 
-# The thread that stores calls gives the interpreter away with each statement. While the event loop is busy it would get
-# it back only after this time, which is 5 ms by default: several times what a whole batch takes.
-_SWITCH_INTERVAL_S = 0.0005
 _log = structlog.get_logger(__name__)
 
 
@@ -85,7 +81,6 @@ def work(options: Mapping[str, Any], build_engines: BuildEngines = engines.build
 
 def _begin(options: Mapping[str, Any]) -> Settings:
     logs.configure()
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     settings, warnings = read_settings(os.environ, options)
     for warning in warnings:
         _log.warning(warning)

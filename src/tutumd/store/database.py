@@ -74,7 +74,7 @@ class Database:
         """Open a transaction that may write.
 
         On SQLite it is alone from its start. On PostgreSQL others write at the same time: what must not change
-        meanwhile is locked by row (handlers by UUID, then the service, then its actions by verb), in this order.
+        meanwhile is locked by row, in this order: services by UUID, then handlers by UUID.
 
         Raises:
             UnavailableError: It was not committed.

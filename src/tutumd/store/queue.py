@@ -12,10 +12,10 @@ from tutumd.model import ActionState, Claim, EngineInfo, Outcome, Service, Servi
 from tutumd.ports import Clock
 from tutumd.store import retention
 from tutumd.store import snapshots as snapshot_rows
+from tutumd.store.actions import amounts_of
 from tutumd.store.database import Database
 from tutumd.store.rows import Row, action_from, clean, lock_services, read_service, select_actions
 from tutumd.store.signal import Signal
-from tutumd.store.store import amounts_of
 from tutumd.store.tables import LIVE, action_lines, actions, containers, engines, handlers, meta, requests, services
 
 SYNC_BATCH = 50
@@ -206,7 +206,7 @@ class SqlQueue:
                 lock_services(connection, missing)
                 snapshot_rows.unbind(connection, missing, self._clock())
             if forgettable:
-                connection.execute(sa.delete(services).where(services.c.uuid.in_(forgettable)))
+                _forget(connection, engine.name, forgettable, self._clock() - FORGET_AFTER)
 
     def _sync_part(self, engine: EngineInfo, snapshots: Sequence[ServiceSnapshot]) -> None:
         now = self._clock()
@@ -218,12 +218,6 @@ class SqlQueue:
                 row = known.get(snapshot.selector)
                 uuid = row.uuid if row else _new_service(connection, engine, snapshot, now)
                 snapshot_rows.store_snapshot(connection, uuid, snapshot, now=now, final=False)
-
-    def sync_one(self, engine: EngineInfo, service_uuid: str, snapshot: ServiceSnapshot) -> None:
-        """See ports.py."""
-        with self._database.write() as connection:
-            lock_services(connection, [service_uuid])
-            snapshot_rows.store_snapshot(connection, service_uuid, snapshot, now=self._clock(), final=False)
 
     def prune(self, keep: timedelta, most: int) -> int:
         """See ports.py."""
@@ -237,7 +231,11 @@ class SqlQueue:
 
     def requests(self, engine_names: Sequence[str]) -> tuple[tuple[str, str, Service, Mapping[str, object]], ...]:
         """See ports.py."""
-        wanted = sa.and_(requests.c.engine.in_(engine_names), sa.not_(requests.c.taken))
+        # One about a service that was terminated meanwhile is answered by nobody, and ends by its age.
+        live = sa.select(services.c.uuid).where(sa.not_(services.c.terminated))
+        wanted = sa.and_(
+            requests.c.engine.in_(engine_names), sa.not_(requests.c.taken), requests.c.service_uuid.in_(live)
+        )
         with self._database.read() as connection:
             if connection.execute(sa.select(requests.c.uuid).where(wanted).limit(1)).first() is None:
                 return ()
@@ -358,6 +356,14 @@ def _forgettable(connection: sa.Connection, engine: str, before: datetime) -> li
         )
     )
     return [row.uuid for row in rows]
+
+
+def _forget(connection: sa.Connection, engine: str, uuids: Sequence[str], before: datetime) -> None:
+    # Locked for good, so that a handler or an action that comes now waits; then looked at once more.
+    locked = sa.select(services.c.uuid).where(services.c.uuid.in_(uuids)).order_by(services.c.uuid)
+    connection.execute(locked.with_for_update()).all()
+    still = set(_forgettable(connection, engine, before)) & set(uuids)
+    connection.execute(sa.delete(services).where(services.c.uuid.in_(still)))
 
 
 def _new_service(connection: sa.Connection, engine: EngineInfo, snapshot: ServiceSnapshot, now: datetime) -> str:

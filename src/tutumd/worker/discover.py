@@ -28,7 +28,6 @@ class Discovery:
         self._changed = Event()
         self._ended_actions = 0
         self._error: str | None = None
-        self.first_pass = Event()
         self._threads = [
             Thread(target=self._pass_for_ever, name=f"discover {engine.info.name}", daemon=True),
             Thread(target=self._watch_for_ever, name=f"watch {engine.info.name}", daemon=True),
@@ -59,7 +58,6 @@ class Discovery:
     def _pass_for_ever(self) -> None:
         while not self._stop.is_set():
             self._pass()
-            self.first_pass.set()
             self._changed.wait(FULL_PASS_S if self._error == "" else _BACKOFF_S)
             self._stop.wait(_SETTLE_S)
             self._changed.clear()

@@ -72,12 +72,6 @@ class Worker:
         for thread in self._threads:
             thread.start()
 
-    def wait_discovered(self, timeout_s: float) -> None:
-        """Wait until every engine was looked at once, or the time is over."""
-        deadline = time.monotonic() + timeout_s
-        for discovery in self._discoveries.values():
-            discovery.first_pass.wait(max(0.0, deadline - time.monotonic()))
-
     def stop(self, grace_s: float) -> None:
         """Claim nothing more, let running actions end within the grace, hand the others over."""
         self._stop.set()

@@ -44,7 +44,7 @@ def test_a_bare_image_id_is_refused_with_its_reason(text: str) -> None:
 
 def test_names_are_written_as_the_engine_writes_them() -> None:
     assert parse_reference("nginx").name == "nginx:latest"
-    assert parse_reference("host:5000/app").with_tag("16").name == "host:5000/app:16"
+    assert parse_reference("host:5000/app:16").name == "host:5000/app:16"
     assert parse_reference("host:5000/app:1").with_digest(DIGEST).name == f"host:5000/app:1@{DIGEST}"
     assert parse_reference(f"docker.io/library/nginx@{DIGEST}").name == f"nginx@{DIGEST}"
     assert parse_reference(f"nginx:1@{DIGEST}").with_digest(None).name == "nginx:1"

@@ -9,7 +9,7 @@ import pytest
 import requests
 import requests.exceptions
 
-from tutumd.engines.dockerapi import connect, is_true, own_labels, owner_of, parse_time, translated
+from tutumd.engines.dockerapi import connect, is_true, looking, own_labels, owner_of, parse_time, translated
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, SettingsError
 
 
@@ -32,6 +32,16 @@ def test_an_engine_that_is_away_is_unavailable(status: int, text: str) -> None:
 def test_an_answer_with_a_meaning_is_a_refusal_in_the_engines_words(status: int, text: str) -> None:
     with pytest.raises(EngineRefusedError, match=f"cannot look: {text}"), translated("look"):
         raise api_error(status, text)
+
+
+def test_an_engine_that_cannot_tell_how_a_container_is_has_not_refused() -> None:
+    with pytest.raises(EngineUnavailableError, match="cannot look: layer does not exist"), looking("look"):
+        raise api_error(500, "layer does not exist")
+    with pytest.raises(EngineRefusedError, match="ambiguous"), looking("look"):
+        raise api_error(400, "ambiguous")
+    # Of a call inside, too.
+    with pytest.raises(EngineUnavailableError), looking("look"), translated("look at its image"):
+        raise api_error(500, "layer does not exist")
 
 
 def test_a_silent_engine_is_unavailable() -> None:

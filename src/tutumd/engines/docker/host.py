@@ -13,7 +13,7 @@ import docker.errors
 from tutumd.engines.docker.inline import FileStat
 from tutumd.engines.docker.seen import Seen, see
 from tutumd.engines.docker.steps import Step
-from tutumd.engines.dockerapi import Client, ImageReference, Json, pull, registry_auth, tail, translated
+from tutumd.engines.dockerapi import Client, ImageReference, Json, looking, pull, registry_auth, tail, translated
 from tutumd.engines.dockerapi.connection import CALL_LIMIT_S
 from tutumd.engines.dockerapi.failures import explanation
 from tutumd.errors import EngineRefusedError
@@ -40,7 +40,7 @@ class Host:
 
     def containers(self) -> tuple[Seen, ...]:
         """Look at all containers, running or not."""
-        with translated("list the containers"):
+        with looking("list the containers"):
             listed = self._api.containers(all=True)
         images: dict[str, Json | None] = {}
         found = (self._look(one["Id"], images) for one in listed)
@@ -208,14 +208,14 @@ class Host:
         return str(self._api._url("/containers/{0}/archive", container))
 
     def _look(self, reference: str, images: dict[str, Json | None]) -> Seen | None:
-        with translated(f"look at the container {reference[:64]}"):
+        with looking(f"look at the container {reference[:64]}"):
             try:
                 raw: Json = self._api.inspect_container(reference)
             except docker.errors.NotFound:
                 return None
-        image_id = raw.get("Image", "")
-        if image_id not in images:
-            images[image_id] = self.image(image_id) if image_id else None
+            image_id = raw.get("Image", "")
+            if image_id not in images:
+                images[image_id] = self.image(image_id) if image_id else None
         return see(raw, images[image_id])
 
     def _connect(self, container: str, network: str, endpoint: Json) -> None:

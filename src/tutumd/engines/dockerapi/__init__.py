@@ -1,7 +1,7 @@
 """What the engines `docker` and `swarm` share: one connection to a Docker Engine, registries, labels, output."""
 
 from tutumd.engines.dockerapi.connection import Client, connect
-from tutumd.engines.dockerapi.failures import translated
+from tutumd.engines.dockerapi.failures import looking, translated
 from tutumd.engines.dockerapi.labels import IGNORE, OWNER, SERVICE, Json, is_true, own_labels, owner_of
 from tutumd.engines.dockerapi.output import tail
 from tutumd.engines.dockerapi.references import ImageReference, names_image_by_id, parse_reference
@@ -17,6 +17,7 @@ __all__ = [
     "Json",
     "connect",
     "is_true",
+    "looking",
     "names_image_by_id",
     "own_labels",
     "owner_of",

@@ -47,6 +47,25 @@ def translated(wanted: str) -> Iterator[None]:
         raise EngineRefusedError(f"cannot {wanted}: {error}") from error
 
 
+@contextmanager
+def looking(wanted: str) -> Iterator[None]:
+    """Turn the SDK's errors into ours while something is only looked at.
+
+    Raises:
+        EngineUnavailableError: as `translated`, and every answer of 500 and above: an engine that cannot tell how a
+            container is has not said no, and whoever is in the middle of a swap must ask again, not give up.
+        EngineRefusedError: an answer of 400 to 499.
+    """
+    try:
+        with translated(wanted):
+            yield
+    except EngineRefusedError as error:
+        cause = error.__cause__
+        if isinstance(cause, docker.errors.APIError) and cause.is_server_error():
+            raise EngineUnavailableError(str(error)) from cause
+        raise
+
+
 def is_passing(error: docker.errors.APIError) -> bool:
     """Tell whether an answer says "not now" and not "no"."""
     status = error.response.status_code if error.response is not None else None

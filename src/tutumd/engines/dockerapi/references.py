@@ -39,10 +39,6 @@ class ImageReference:
         tag = self.tag or ("" if self.digest else "latest")
         return self.repository + (f":{tag}" if tag else "") + (f"@{self.digest}" if self.digest else "")
 
-    def with_tag(self, tag: str) -> "ImageReference":
-        """Return the same repository at another tag, by no digest."""
-        return replace(self, tag=tag, digest=None)
-
     def with_digest(self, digest: str | None) -> "ImageReference":
         """Return the same repository and tag, pinned to a digest; None unpins it."""
         return replace(self, digest=digest)

@@ -2,7 +2,7 @@
 
     UUID/service.json         the record, replaced as a whole, on disk when `save` returns
     UUID/output/SLOT.log      what the processes of one container wrote, with one older part in SLOT.log.1
-    UUID/work/N/              where `NAME-N` runs unless the definition says where; kept until the service is terminated
+    UUID, in it work/N        where `NAME-N` runs unless the definition says where; kept until the service is terminated
 
 Only one process uses the folder at a time, so records are kept in memory as well.
 """
