@@ -148,7 +148,7 @@ def test_a_container_ends_with_its_first_process(host: LocalHost, tmp_path: Path
     )
     child = int(wait_for_lines(note, 1)[0])
     with watching(engine) as changed:
-        leader = next(pid for pid in host.pids() if os.getsid(pid) == pid)
+        leader = pid_of(host, "web-1")
         os.kill(leader, signal.SIGKILL)
         assert changed.wait(timeout=20)
     assert not is_alive(child)
