@@ -284,9 +284,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """A call that is on disk: the handler called and the action that carries the call out."""
+    """A call that is on disk: what the handler is, and the action that carries the call out."""
 
-    handler: Handler
+    name: str | None
+    operation: Operation
     action_uuid: str
 
 

@@ -1,7 +1,6 @@
 """The contracts between the rooms: what the store, the intake, the queue and an engine promise."""
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from datetime import datetime, timedelta
 from threading import Event
 from typing import Protocol
@@ -31,6 +30,12 @@ from tutumd.model import (
 
 Clock = Callable[[], datetime]
 """Tells the time, in UTC with a time zone."""
+
+Result = Accepted | Exception
+"""What became of a call."""
+
+Tell = Callable[[Sequence[Result]], None]
+"""Takes what became of calls, in their order. Is called once, from another thread, and must be quick."""
 
 
 class Accounts(Protocol):
@@ -138,11 +143,12 @@ class Store(Accounts, Protocol):
 class Intake(Protocol):
     """The write side of the call path: calls that arrive together are committed together."""
 
-    def accept(self, call: Call) -> "Future[Accepted]":
-        """Commit a call: its delivery, and a new action or the open pending one that it joins.
+    def store(self, calls: Sequence[Call], tell: Tell) -> None:
+        """Commit calls, all in one transaction, in their order.
 
-        The future fails with NotFoundError where the handler is unknown, revoked or another service's, and
-        with UnavailableError where the store cannot take it; nothing of the call is then on disk.
+        Of each its delivery, and a new action or the open pending one that it joins. A call's result is
+        NotFoundError where the handler is unknown, revoked or another service's, and UnavailableError where
+        the store cannot take it; nothing of that call is then on disk.
         """
 
 

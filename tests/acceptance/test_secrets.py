@@ -103,7 +103,7 @@ def _provoke_internal_errors(server: LiveServer, service: str, handlers: list[st
     """Break rows behind the server's back, so that reading them is a fault that no code foresees."""
     base = f"/api/v1/service/{service}/"
     database = server.data / "tutumd.db"
-    _change(database, "UPDATE handlers SET created = 'no date ' || uuid")
+    _change(database, "UPDATE handlers SET operation = 'none'")
     for handler in handlers:
         own = f"{base}webhook/handler/{handler}/"
         for method, path in (
@@ -115,7 +115,7 @@ def _provoke_internal_errors(server: LiveServer, service: str, handlers: list[st
             answer = exchange(server, request(method, path, headers=[ADMIN]))
             assert answer.status == 500, (method, answer)
             assert answer.json == {"error": "internal error: see the server's log"}
-    _change(database, "UPDATE handlers SET created = (SELECT created FROM services LIMIT 1)")
+    _change(database, "UPDATE handlers SET operation = 'REDEPLOY'")
     _change(database, "ALTER TABLE deliveries RENAME TO away")
     answer = exchange(server, request("POST", f"{base}webhook/handler/{handlers[0]}/call/"))
     assert answer.status in (500, 503)

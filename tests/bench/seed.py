@@ -54,14 +54,14 @@ def fill(url: str, size: Size) -> list[Called]:
         _insert(database, handlers, (_handler(one, number, now) for number, one in enumerate(called)))
         if size.deliveries:
             per_action = max(1, size.deliveries // len(called))
-            past = [_past_action(one, now) for one in called]
-            _insert(database, actions, past)
+            _insert(database, actions, (_past_action(one, now) for one in called))
+            # Rows are numbered from 1 in the order in which they were inserted.
             _insert(
                 database,
                 deliveries,
                 (
-                    _delivery(one, action["uuid"], action["created"] + timedelta(seconds=nth))
-                    for one, action in zip(called, past, strict=True)
+                    _delivery(number, now - timedelta(days=1) + timedelta(seconds=nth))
+                    for number in range(1, len(called) + 1)
                     for nth in range(per_action)
                 ),
             )
@@ -122,10 +122,10 @@ def _past_action(one: Called, now: datetime) -> dict[str, Any]:
     return {**row, "state": ActionState.SUCCESS.value, "open": False, "started": then, "ended": then}
 
 
-def _delivery(one: Called, action_uuid: str, received: datetime) -> dict[str, Any]:
+def _delivery(number: int, received: datetime) -> dict[str, Any]:
     return {
-        "handler_uuid": one.handler_uuid,
-        "action_uuid": action_uuid,
+        "handler_seq": number,
+        "action_seq": number,
         "amount": 1,
         "received": received,
         "address": _ORIGIN.address,

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.support.stores import LEASE, ORIGIN, Bench, bench, call, query, second_intake, snapshot
+from tests.support.stores import LEASE, ORIGIN, Bench, accept, bench, call, query, second_intake, snapshot
 from tutumd.errors import ConflictError, LeaseLostError, NotFoundError
 from tutumd.model import ActionState, Operation, Outcome, Verb
 
@@ -98,13 +98,13 @@ def test_a_handler_below_another_service_is_not_called(b: Bench) -> None:
     handler = b.handler("web")
     wrong = call(handler)
     with pytest.raises(NotFoundError):
-        b.intake.accept(replace(wrong, service_uuid=b.service_uuid("db"))).result(10)
+        accept(b.intake, replace(wrong, service_uuid=b.service_uuid("db"))).result(10)
     assert b.claim() is None
 
 
 def test_500_calls_from_many_threads_are_one_action(b: Bench) -> None:
     handler = b.handler("web")
-    futures = [b.intake.accept(call(handler)) for _ in range(500)]
+    futures = [accept(b.intake, call(handler)) for _ in range(500)]
     wait(futures, 30)
     assert len({future.result().action_uuid for future in futures}) == 1
     assert b.store.action(b.admin, futures[0].result().action_uuid).deliveries == 500
@@ -256,7 +256,7 @@ def test_calls_and_claims_from_many_threads_lose_nothing_and_add_nothing_twice(b
     workers = [threading.Thread(target=work, args=(str(n),)) for n in range(3)]
     for worker in workers:
         worker.start()
-    futures = [b.intake.accept(call(handlers[n % 4], 1)) for n in range(400)]
+    futures = [accept(b.intake, call(handlers[n % 4], 1)) for n in range(400)]
     joined = {future.result(60).action_uuid for future in futures}
     stop.set()
     for worker in workers:
@@ -270,9 +270,9 @@ def test_revoking_on_one_replica_holds_on_the_other(b: Bench, database_url: str)
     with second_intake(b, database_url) as other:
         for _ in range(20):
             handler = b.handler("web")
-            futures = [other.accept(call(handler)) for _ in range(30)]
+            futures = [accept(other, call(handler)) for _ in range(30)]
             b.store.delete_handler(b.admin, handler.service_uuid, handler.uuid)
-            late = other.accept(call(handler))
+            late = accept(other, call(handler))
             with pytest.raises(NotFoundError):
                 late.result(30)
             wait(futures, 30)
@@ -281,6 +281,6 @@ def test_revoking_on_one_replica_holds_on_the_other(b: Bench, database_url: str)
 def test_two_replicas_join_their_calls_in_one_action(b: Bench, database_url: str) -> None:
     handler = b.handler("web", Operation.SCALEUP)
     with second_intake(b, database_url) as other:
-        futures = [intake.accept(call(handler)) for _ in range(100) for intake in (b.intake, other)]
+        futures = [accept(intake, call(handler)) for _ in range(100) for intake in (b.intake, other)]
         assert len({future.result(60).action_uuid for future in futures}) == 1
     assert b.queue.amounts(b.claimed()) == (1,) * 200

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.support.stores import Bench, bench, call
+from tests.support.stores import Bench, accept, bench, call
 from tutumd.errors import UnavailableError
 
 
@@ -21,7 +21,7 @@ def b(tmp_path: Path) -> Iterator[Bench]:
 def test_a_locked_database_refuses_calls_and_takes_them_again_later(b: Bench) -> None:
     handler = b.handler("web")
     with b.database.write():
-        future = b.intake.accept(call(handler))
+        future = accept(b.intake, call(handler))
         with pytest.raises(UnavailableError):
             future.result(30)
     assert b.claim() is None

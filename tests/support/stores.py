@@ -1,11 +1,13 @@
 """Stores for contract tests: a real database, a clock that the test moves, and short ways to fill it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from tutumd.model import (
+    Accepted,
     ActionState,
     Call,
     Claim,
@@ -20,6 +22,7 @@ from tutumd.model import (
     ServiceSnapshot,
     User,
 )
+from tutumd.ports import Result
 from tutumd.store.database import Database
 from tutumd.store.intake import SqlIntake
 from tutumd.store.queue import SqlQueue
@@ -67,7 +70,7 @@ class Bench:
 
     def call(self, handler: Handler, amount: int = 1) -> str:
         """Call a handler; answers the action's UUID."""
-        return self.intake.accept(call(handler, amount)).result(10).action_uuid
+        return accept(self.intake, call(handler, amount)).result(10).action_uuid
 
     def claim(self) -> Claim | None:
         return self.queue.claim("worker", ["docker"], lease=LEASE)
@@ -92,6 +95,21 @@ def query(**filters: str) -> Query:
 def call(handler: Handler, amount: int = 1) -> Call:
     """Make a call of a handler."""
     return Call(service_uuid=handler.service_uuid, handler_uuid=handler.uuid, amount=amount, origin=ORIGIN, body_size=0)
+
+
+def accept(intake: SqlIntake, one: Call) -> "Future[Accepted]":
+    """Hand a call to an intake."""
+    future: Future[Accepted] = Future()
+
+    def tell(results: Sequence[Result]) -> None:
+        (result,) = results
+        if isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+
+    intake.store([one], tell)
+    return future
 
 
 def snapshot(name: str, *, containers: int = 2, owner: str | None = None, prefix: str = "c") -> ServiceSnapshot:

@@ -11,7 +11,7 @@ from tutumd.application import accounts, handlers, services
 from tutumd.errors import TutumdError
 from tutumd.model import Handler, Operation, Origin, Query, Service, ServiceState, User, Verb
 from tutumd.ports import Store
-from tutumd.web.uris import handler_fields
+from tutumd.web.uris import call_uri
 
 SERVICE = "hello"
 COMMAND = 'while :; do echo "hello from $TUTUM_CONTAINER_NAME"; sleep 5; done'
@@ -39,10 +39,10 @@ def run(store: Store, data_dir: Path, address: str, max_containers: int, served:
         f"  API key: {key}",
         "",
         "  redeploy it:",
-        f"  curl -X POST {address}{handler_fields(redeploy)['url']}",
+        f"  curl -X POST {address}{call_uri(redeploy.service_uuid, redeploy.uuid)}",
         "",
         "  add a container (…/call/3/ adds three):",
-        f"  curl -X POST {address}{handler_fields(scale_up)['url']}",
+        f"  curl -X POST {address}{call_uri(scale_up.service_uuid, scale_up.uuid)}",
     ]
     print("\n".join(lines), flush=True)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 from collections.abc import Callable
@@ -32,6 +33,9 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept connections."""
+        # What was loaded stays: looking through it for garbage again and again would hold up calls for 30 ms and more.
+        gc.collect()
+        gc.freeze()
         await super().startup(sockets)
         for tell in self._tell:
             tell()

@@ -153,11 +153,11 @@ def lock_action(connection: sa.Connection, viewer: User, uuid: str) -> Action:
 
 def amounts_of(connection: sa.Connection, action_uuid: str) -> tuple[int, ...]:
     """List what a SCALEUP is to add: what a retry brought from the action before it, then its calls in order."""
-    brought = connection.execute(sa.select(actions.c.amount).where(actions.c.uuid == action_uuid)).scalar() or 0
+    action = connection.execute(sa.select(actions.c.seq, actions.c.amount).where(actions.c.uuid == action_uuid)).one()
     rows = connection.execute(
-        sa.select(deliveries.c.amount).where(deliveries.c.action_uuid == action_uuid).order_by(deliveries.c.seq)
+        sa.select(deliveries.c.amount).where(deliveries.c.action_seq == action.seq).order_by(deliveries.c.seq)
     )
-    return (*((brought,) if brought else ()), *(row.amount for row in rows))
+    return (*((action.amount,) if action.amount else ()), *(row.amount for row in rows))
 
 
 def _joinable(connection: sa.Connection, service_uuid: str, verb: Verb, target: int | None) -> str | None:

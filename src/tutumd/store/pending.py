@@ -65,7 +65,9 @@ def new_action(
     }
 
 
-def insert(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert rows of `new_action`, in their order."""
-    if rows:
-        connection.execute(sa.insert(actions), list(rows))
+def insert(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Insert rows of `new_action`, in their order; answers the number of each by its UUID."""
+    if not rows:
+        return {}
+    inserted = connection.execute(sa.insert(actions).returning(actions.c.uuid, actions.c.seq), list(rows))
+    return {row.uuid: row.seq for row in inserted}

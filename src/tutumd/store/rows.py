@@ -160,7 +160,7 @@ def select_actions() -> sa.Select[Any]:
     count = (
         sa.select(sa.func.count())
         .select_from(deliveries)
-        .where(deliveries.c.action_uuid == actions.c.uuid)
+        .where(deliveries.c.action_seq == actions.c.seq)
         .scalar_subquery()
     )
     return sa.select(actions, count.label("delivery_count"))

@@ -37,7 +37,7 @@ from tutumd.store.rows import (
     service_from,
     visible,
 )
-from tutumd.store.tables import containers, deliveries, engines, handlers, requests, services
+from tutumd.store.tables import actions, containers, deliveries, engines, handlers, requests, services
 
 _REQUEST_LIFE = timedelta(minutes=1)
 
@@ -211,7 +211,12 @@ class SqlStore(SqlActions, SqlAccounts):
     def deliveries(self, viewer: User, service_uuid: str, handler_uuid: str, query: Query) -> Page[Delivery]:
         """See ports.py."""
         self.handler(viewer, service_uuid, handler_uuid)
-        statement = sa.select(deliveries).where(deliveries.c.handler_uuid == handler_uuid)
+        statement = (
+            sa.select(deliveries, actions.c.uuid.label("action_uuid"))
+            .join(actions, actions.c.seq == deliveries.c.action_seq)
+            .join(handlers, handlers.c.seq == deliveries.c.handler_seq)
+            .where(actions.c.service_uuid == service_uuid, handlers.c.uuid == handler_uuid)
+        )
         page, count = filtered(statement, query, {})
         with self._database.read() as connection:
             rows = connection.execute(page.order_by(deliveries.c.seq.desc())).all()

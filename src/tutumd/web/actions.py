@@ -44,7 +44,7 @@ def cancel_action(request: Request, response: Response, viewer: Viewer, uuid: Uu
 def retry_action(request: Request, response: Response, viewer: Viewer, uuid: Uuid) -> schemas.ActionOut:
     """Do again what a failed or canceled action should have done, in a new action. 409 for any other."""
     found = edge(request)
-    action = found.store.retry(viewer, parse_uuid(uuid), origin(request, found.trusted_proxies))
+    action = found.store.retry(viewer, parse_uuid(uuid), origin(request.scope, found.trusted_proxies))
     return _answer(response, render.action(action))
 
 

@@ -40,7 +40,7 @@ def create_app(edge: Edge, version: str) -> ASGIApp:
     for module in (handlers, services, actions, reads, docs):
         app.include_router(module.router)
     _document(app)
-    return errors.LastResort(_Front(app, CallEndpoint(edge)))
+    return _Front(errors.LastResort(app), CallEndpoint(edge))
 
 
 class _Front:
@@ -49,6 +49,7 @@ class _Front:
     def __init__(self, app: ASGIApp, call: CallEndpoint) -> None:
         self._app = app
         self._call = call
+        self.take = call.take
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -57,15 +58,15 @@ class _Front:
         path = scope["path"]
         if "//" in path:
             path = _SLASHES.sub("/", path)
+        matched = CALL_PATH.fullmatch(path)
+        if matched:
+            await self._call(scope, receive, send, matched)
+            return
         path = path.rstrip("/")
         if not path or path.startswith(f"{PREFIX}/"):
             path += "/"
         scope["path"] = path
-        matched = CALL_PATH.fullmatch(path)
-        if matched:
-            await self._call(scope, receive, send, matched)
-        else:
-            await self._app(scope, receive, send)
+        await self._app(scope, receive, send)
 
 
 def _document(app: FastAPI) -> None:

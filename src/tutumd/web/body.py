@@ -8,6 +8,7 @@ from fastapi import Depends
 from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive
 
 from tutumd.errors import InvalidInputError
 from tutumd.web.errors import first_problem
@@ -26,17 +27,18 @@ async def read_body(request: Request) -> bytes:
 
     What is too much is read for a while and dropped: a client that is still sending would not see the answer.
     """
-    headers = dict(request.scope["headers"])
-    declared = headers.get(b"content-length", b"")
-    is_too_large = declared.isdigit() and int(declared[:12]) > MAX_BODY
-    asks_first = headers.get(b"expect", b"").lower() == b"100-continue"
     body: bytes | None = None
     try:
         if request.scope.get(COMPLETE):
-            body = await _read(request, keep=not is_too_large)
-        elif not (is_too_large and asks_first):
-            async with asyncio.timeout(BODY_TIMEOUT_S):
-                body = await _read(request, keep=not is_too_large)
+            body = await _read(request.receive, keep=True)
+        else:
+            headers = dict(request.scope["headers"])
+            declared = headers.get(b"content-length", b"")
+            is_too_large = declared.isdigit() and int(declared[:12]) > MAX_BODY
+            asks_first = headers.get(b"expect", b"").lower() == b"100-continue"
+            if not (is_too_large and asks_first):
+                async with asyncio.timeout(BODY_TIMEOUT_S):
+                    body = await _read(request.receive, keep=not is_too_large)
     except ClientDisconnect:
         raise HTTPException(400, "the connection was closed before the body was complete") from None
     except TimeoutError:
@@ -48,13 +50,13 @@ async def read_body(request: Request) -> bytes:
     return body
 
 
-async def _read(request: Request, *, keep: bool) -> bytes | None:
+async def _read(receive: Receive, *, keep: bool) -> bytes | None:
     """Read a body to its end; None where it is too large."""
-    kept = bytearray()
+    chunks: list[bytes] = []
     size = 0
     has_more = True
     while has_more and size <= _MAX_DRAINED:
-        message = await request.receive()
+        message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         chunk = message.get("body", b"")
@@ -62,8 +64,10 @@ async def _read(request: Request, *, keep: bool) -> bytes | None:
         size += len(chunk)
         keep = keep and size <= MAX_BODY
         if keep:
-            kept += chunk
-    return bytes(kept) if keep else None
+            chunks.append(chunk)
+        else:
+            chunks.clear()
+    return b"".join(chunks) if keep else None
 
 
 Body = Annotated[bytes, Depends(read_body)]

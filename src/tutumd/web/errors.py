@@ -92,6 +92,11 @@ def _by_accident(_request: Request, _error: Exception) -> Response:
     return error_response(500, INTERNAL)
 
 
+def log_unforeseen(error: Exception) -> None:
+    """Log what no code foresaw. No path with it: that of a call is a credential."""
+    _log.error("a request failed", exc_info=error)
+
+
 class LastResort:
     """Answers and logs, once, what no code foresaw, wherever in the application it happened."""
 
@@ -111,8 +116,7 @@ class LastResort:
         try:
             await self._app(scope, receive, watch)
         except Exception as error:  # noqa: BLE001 (the edge: the client gets an answer whatever happened)
-            # No path here: that of a call is a credential.
-            _log.error("a request failed", exc_info=error)
+            log_unforeseen(error)
             if not is_answered:
                 await error_response(500, INTERNAL)(scope, receive, send)
 

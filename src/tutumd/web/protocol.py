@@ -2,9 +2,16 @@
 
 import asyncio
 import json
+from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
+from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+Take = Callable[[Any, bytes, Callable[[int, list[tuple[bytes, bytes]], bytes], None]], bool]
+"""What an application may have beside ASGI: takes a scope, a whole body, and what sends a whole answer."""
 
 MAX_URL = 16 * 1024
 MAX_HEAD = 64 * 1024
@@ -20,6 +27,8 @@ class BoundedProtocol(HttpToolsProtocol):
     Headers that are complete within one piece as the event loop reads it (256 KiB) pass.
     """
 
+    _begun: "tuple[RequestResponseCycle, ASGI3Application] | None" = None
+    """A request whose head is here; whether its body comes with it is known only at the end of what was received."""
     _closing_soon: asyncio.TimerHandle | None = None
     _since_progress = 0
     """Bytes that came in since the parser last completed a head, or got hold of a piece of a body."""
@@ -42,6 +51,9 @@ class BoundedProtocol(HttpToolsProtocol):
         """Count what is fed to the parser."""
         self._since_progress += len(data)
         super().data_received(data)
+        if self._begun is not None:
+            begun, self._begun = self._begun, None
+            super()._start_asgi_task(*begun)
         if self._since_progress > MAX_HEAD and not self.transport.is_closing():
             self._refuse(
                 HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"all headers together must have at most {MAX_HEAD} bytes"
@@ -69,6 +81,41 @@ class BoundedProtocol(HttpToolsProtocol):
         self._since_progress = 0
         self.scope[COMPLETE] = True  # type: ignore[literal-required] # ASGI lets servers add keys
         super().on_message_complete()
+        if self._begun is not None and self._begun[0] is self.cycle:
+            begun, self._begun = self._begun, None
+            self._take(*begun)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        if cycle.more_body:
+            self._begun = (cycle, app)
+        else:
+            self._take(cycle, app)
+
+    def _take(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Begin to answer a request that is here as a whole: a call at once, all else in a task of its own.
+
+        A task, and the messages of ASGI that it would pass to and fro, take as long as all the rest of a call.
+        """
+        take: Take | None = getattr(app, "take", None)
+        if take is None or not take(cycle.scope, bytes(cycle.body), partial(self._respond, cycle)):
+            super()._start_asgi_task(cycle, app)
+
+    def _respond(
+        self, cycle: RequestResponseCycle, status: int, headers: list[tuple[bytes, bytes]], content: bytes
+    ) -> None:
+        """Send a whole answer, as the cycle's `send` would."""
+        if cycle.disconnected:
+            return
+        cycle.response_started = cycle.response_complete = True
+        parts = [STATUS_LINE[status]]
+        for name, value in (*cycle.default_headers, *headers):
+            parts += (name, b": ", value, b"\r\n")
+        if not cycle.keep_alive:
+            parts.append(b"connection: close\r\n")
+        self.transport.write(b"".join((*parts, b"\r\n", content)))
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what the parser could not read."""

@@ -32,7 +32,9 @@ def date(value: datetime | None) -> str | None:
 
 def handler(value: Handler) -> schemas.HandlerOut:
     """Write a handler."""
-    return schemas.HandlerOut.model_validate(handler_fields(value))
+    return schemas.HandlerOut.model_validate(
+        handler_fields(value.service_uuid, value.uuid, value.name, value.operation)
+    )
 
 
 def service(value: Service) -> schemas.ServiceOut:

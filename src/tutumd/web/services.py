@@ -56,7 +56,7 @@ def change_service(request: Request, response: Response, viewer: Viewer, uuid: U
         parse_uuid(uuid),
         _wishes(parse(body, _PATCH)),
         max_containers=found.max_containers,
-        origin=origin(request, found.trusted_proxies),
+        origin=origin(request.scope, found.trusted_proxies),
     )
     return _render(response, service, action)
 
@@ -100,7 +100,7 @@ def get_logs(request: Request, viewer: Viewer, uuid: Uuid) -> schemas.LogsOut:
 
 def _act(request: Request, response: Response, viewer: User, uuid: str, verb: Verb) -> schemas.ServiceOut:
     found = edge(request)
-    sender = origin(request, found.trusted_proxies)
+    sender = origin(request.scope, found.trusted_proxies)
     service, action = rules.act(found.store, viewer, parse_uuid(uuid), verb, sender)
     return _render(response, service, action)
 

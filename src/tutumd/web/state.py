@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import Request
+from starlette.types import Scope
 
 from tutumd.errors import NotFoundError
 from tutumd.model import Origin
@@ -32,14 +33,20 @@ def edge(request: Request) -> Edge:
     return found
 
 
-def origin(connection: HTTPConnection, trusted: Sequence[IPv4Network | IPv6Network]) -> Origin:
+def origin(scope: Scope, trusted: Sequence[IPv4Network | IPv6Network]) -> Origin:
     """Say who sends a request: the peer or, where that is a proxy that is trusted, whom it says to have it from."""
-    client = connection.scope.get("client")
+    client = scope.get("client")
     address = client[0] if client else ""
+    user_agent = ""
+    forwarded = []
+    for name, value in scope["headers"]:
+        if name == b"user-agent":
+            user_agent = value.decode("latin-1")
+        elif trusted and name == b"x-forwarded-for":
+            forwarded += [part for piece in value.decode("latin-1").split(",") if (part := piece.strip())]
     if trusted:
-        forwarded = ",".join(connection.headers.getlist("x-forwarded-for")).split(",")
-        address = client_address(address, [part.strip() for part in forwarded if part.strip()], trusted)
-    return Origin(address=address, user_agent=connection.headers.get("user-agent", ""))
+        address = client_address(address, forwarded, trusted)
+    return Origin(address=address, user_agent=user_agent)
 
 
 def client_address(peer: str, forwarded: Sequence[str], trusted: Sequence[IPv4Network | IPv6Network]) -> str:

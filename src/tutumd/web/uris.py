@@ -1,6 +1,6 @@
 """The names of objects in the API, and what is public of a handler. Imports no framework: the start needs it early."""
 
-from tutumd.model import Handler
+from tutumd.model import Operation
 
 PREFIX = "/api/v1"
 ACTION_HEADER = "X-Tutum-Action-URI"
@@ -21,13 +21,24 @@ def action_uri(uuid: str) -> str:
     return f"{PREFIX}/action/{uuid}/"
 
 
-def handler_fields(handler: Handler) -> dict[str, str | None]:
+def handler_uri(service_uuid: str, handler_uuid: str) -> str:
+    """Name a handler."""
+    return f"{service_uri(service_uuid)}webhook/handler/{handler_uuid}/"
+
+
+def call_uri(service_uuid: str, handler_uuid: str) -> str:
+    """Name what is called: a credential."""
+    return f"{handler_uri(service_uuid, handler_uuid)}call/"
+
+
+def handler_fields(
+    service_uuid: str, handler_uuid: str, name: str | None, operation: Operation
+) -> dict[str, str | None]:
     """Write a handler's public fields."""
-    uri = f"{service_uri(handler.service_uuid)}webhook/handler/{handler.uuid}/"
     return {
-        "url": f"{uri}call/",
-        "name": handler.name,
-        "operation": handler.operation.value,
-        "resource_uri": uri,
-        "uuid": handler.uuid,
+        "url": call_uri(service_uuid, handler_uuid),
+        "name": name,
+        "operation": operation.value,
+        "resource_uri": handler_uri(service_uuid, handler_uuid),
+        "uuid": handler_uuid,
     }

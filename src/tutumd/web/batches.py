@@ -1,0 +1,72 @@
+"""Batches: calls that arrive together are stored together, one batch at a time."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from tutumd.errors import UnavailableError
+from tutumd.model import Call
+from tutumd.ports import Intake, Result
+
+MAX_BATCH = 256
+MAX_WAITING = 10_000
+PAUSE_S = 0.0005
+MAX_PAUSES = 20
+"""How often a batch waits for more calls while they keep coming in."""
+
+
+class Batches:
+    """Hands calls to the intake in batches. For one event loop.
+
+    A batch is what came in while the one before it was stored and answered. All of its bookkeeping is done by the event
+    loop: the intake's thread is woken once for a batch, and wakes the loop once when it is stored. Each time that the
+    two threads take the interpreter from each other costs as much as a call.
+    """
+
+    def __init__(self, intake: Intake) -> None:
+        """Take what stores calls."""
+        self._intake = intake
+        self._waiting: deque[tuple[Call, Callable[[Result], None]]] = deque()
+        self._is_busy = False
+        self._expected = 1
+
+    def store(self, call: Call, tell: Callable[[Result], None]) -> None:
+        """Store a call; `tell` gets its result in this event loop, once it is on disk or refused."""
+        if len(self._waiting) >= MAX_WAITING:
+            tell(UnavailableError("too many calls are waiting to be stored; try again in a moment"))
+            return
+        self._waiting.append((call, tell))
+        if not self._is_busy:
+            self._is_busy = True
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._consider, loop, 0, 0)
+
+    def _consider(self, loop: asyncio.AbstractEventLoop, seen: int, pauses: int) -> None:
+        """Begin a batch, or let more come: senders that were answered send again.
+
+        Two small batches that alternate take twice as long as a large one. A call that is alone does not wait.
+        """
+        here = len(self._waiting)
+        if seen < here < self._expected and pauses < MAX_PAUSES:
+            loop.call_later(PAUSE_S, self._consider, loop, here, pauses + 1)
+            return
+        batch = [self._waiting.popleft() for _ in range(min(here, MAX_BATCH))]
+
+        def tell(results: Sequence[Result]) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._hand_out, loop, batch, results)
+
+        self._intake.store([call for call, _ in batch], tell)
+
+    def _hand_out(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        batch: Sequence[tuple[Call, Callable[[Result], None]]],
+        results: Sequence[Result],
+    ) -> None:
+        for (_, tell), result in zip(batch, results, strict=True):
+            tell(result)
+        self._expected = min(MAX_BATCH, len(batch) + len(self._waiting))
+        self._is_busy = bool(self._waiting)
+        if self._waiting:
+            loop.call_soon(self._consider, loop, 0, 0)

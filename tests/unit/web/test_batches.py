@@ -1,0 +1,108 @@
+"""Calls reach the intake in batches, and each caller gets the result of its own call."""
+
+import asyncio
+from collections.abc import Sequence
+from threading import Thread
+
+import pytest
+
+from tutumd.errors import NotFoundError, UnavailableError
+from tutumd.model import Accepted, Call, Operation, Origin
+from tutumd.ports import Result, Tell
+from tutumd.web import batches
+from tutumd.web.batches import Batches
+
+
+class Recorded:
+    """An intake that answers each call with its amount as the action; batches are let through one by one."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.held: list[Thread] = []
+
+    def store(self, calls: Sequence[Call], tell: Tell) -> None:
+        self.sizes.append(len(calls))
+        results: list[Result] = [
+            NotFoundError("no")
+            if call.amount == 13
+            else Accepted(name=None, operation=Operation.REDEPLOY, action_uuid=str(call.amount))
+            for call in calls
+        ]
+        self.held.append(Thread(target=tell, args=(results,)))
+
+    def let_through(self) -> None:
+        self.held.pop(0).start()
+
+
+def call(number: int) -> Call:
+    return Call(
+        service_uuid="s", handler_uuid="h", amount=number, origin=Origin(address="", user_agent=""), body_size=0
+    )
+
+
+def store(stored: Batches, one: Call) -> "asyncio.Future[Accepted]":
+    waiter: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
+
+    def tell(result: Result) -> None:
+        if isinstance(result, Exception):
+            waiter.set_exception(result)
+        else:
+            waiter.set_result(result)
+
+    stored.store(one, tell)
+    return waiter
+
+
+async def until_held(intake: Recorded) -> None:
+    while not intake.held:
+        await asyncio.sleep(0.001)
+
+
+def test_a_call_that_is_alone_is_handed_over_at_once_and_those_that_come_meanwhile_together() -> None:
+    async def many() -> tuple[list[int], list[str]]:
+        intake = Recorded()
+        stored = Batches(intake)
+        first = store(stored, call(100))
+        await asyncio.wait_for(until_held(intake), 10)
+        others = [store(stored, call(number)) for number in range(20, 60)]
+        await asyncio.sleep(0.05)
+        assert intake.sizes == [1]
+        intake.let_through()
+        await asyncio.wait_for(first, 10)
+        await asyncio.wait_for(until_held(intake), 10)
+        intake.let_through()
+        return intake.sizes, [done.action_uuid for done in await asyncio.wait_for(asyncio.gather(*others), 10)]
+
+    sizes, results = asyncio.run(many())
+    assert sizes == [1, 40]
+    assert results == [str(number) for number in range(20, 60)]
+
+
+def test_the_error_of_one_call_is_not_that_of_the_others() -> None:
+    async def some() -> list[Accepted | BaseException]:
+        intake = Recorded()
+        stored = Batches(intake)
+        waiting = [store(stored, call(number)) for number in (12, 13, 14)]
+        await asyncio.wait_for(until_held(intake), 10)
+        intake.let_through()
+        return await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 10)
+
+    before, refused, after = asyncio.run(some())
+    assert isinstance(before, Accepted)
+    assert isinstance(refused, NotFoundError)
+    assert isinstance(after, Accepted)
+
+
+def test_beyond_the_limit_a_call_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "MAX_WAITING", 3)
+
+    async def flood() -> int:
+        intake = Recorded()
+        stored = Batches(intake)
+        waiting = [store(stored, call(number)) for number in range(20, 30)]
+        await asyncio.wait_for(until_held(intake), 10)
+        intake.let_through()
+        done = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 10)
+        return sum(isinstance(one, UnavailableError) for one in done)
+
+    assert asyncio.run(flood()) == 7
