@@ -29,6 +29,15 @@ class UnavailableError(TutumdError):
     """The store cannot take the request now: try again later. Nothing was changed."""
 
 
+class TooManyCallsError(TutumdError):
+    """There were more calls than the limit of a handler or of a client allows: try again after `retry_after_s`."""
+
+    def __init__(self, text: str, retry_after_s: int) -> None:
+        """Take the text for people, and whole seconds."""
+        super().__init__(text)
+        self.retry_after_s = retry_after_s
+
+
 class AnswerTimeoutError(TutumdError):
     """No worker answered a request row in time."""
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -69,6 +69,10 @@ class DeliveryOutcome(StrEnum):
 
     QUEUED = "queued"
     JOINED = "joined"
+    SUPERSEDED = "superseded"
+    SKIPPED = "skipped"
+    REFUSED = "refused"
+    REPEATED = "repeated"
 
 
 class Autorestart(StrEnum):
@@ -248,14 +252,41 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rotation:
+    """The URL that a handler had before, which may still be called until `old_until`."""
+
+    old_until: datetime
+    old_called: datetime | None
+    old_address: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Handler:
-    """A webhook handler. Its UUID is a credential: whoever knows it may call it."""
+    """A webhook handler. Its UUID is a credential: whoever knows it may call it.
+
+    Attributes:
+        options: What is set beyond the specification, as a JSON document; empty where nothing is.
+        calls: How many calls it received in all, whatever became of them.
+    """
 
     uuid: str = field(repr=False)
     service_uuid: str
     name: str | None
     operation: Operation
     created: datetime
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    calls: int = 0
+    last_called: datetime | None = None
+    rotation: Rotation | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewHandler:
+    """A handler to create. `options` as in Handler."""
+
+    name: str | None = None
+    operation: Operation = Operation.REDEPLOY
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,12 +298,40 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What a handler's options say about a call, for what the store itself keeps to.
+
+    Attributes:
+        version: Of the options that were looked at; while the handler has others, the call is not stored.
+        skip: Why the call does nothing; empty where it counts.
+        refuse: Why the call is not believed; empty where it is.
+        variable: Name and value of the environment variable that the new containers get.
+        rate: Calls and the seconds in which there may be so many.
+    """
+
+    version: int
+    skip: str = ""
+    refuse: str = ""
+    tag: str | None = None
+    variable: tuple[str, str] | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
+    max_uses: int | None = None
+    max_containers: int | None = None
+    rate: tuple[int, int] | None = None
+    debounce_s: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One POST to a handler's URL, checked as far as that goes without the store.
 
     Attributes:
         amount: Containers to add, 1 to 100. REDEPLOY ignores it.
         body_size: In bytes.
+        content: What is kept for looking at it later, as JSON: headers, query and body.
+        key: What stays the same when a sender repeats a delivery; None where nothing does.
+        judged: None where nobody looked at the handler's options yet.
+        asks: It carries what only options allow, so that they must be looked at even if there are none.
     """
 
     service_uuid: str
@@ -280,6 +339,10 @@ class Call:
     amount: int
     origin: Origin
     body_size: int
+    content: str = field(default="", repr=False)
+    key: str | None = None
+    judged: Judged | None = None
+    asks: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,19 +352,52 @@ class Accepted:
     name: str | None
     operation: Operation
     action_uuid: str
+    handler_seq: int
+    action_seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unjudged:
+    """A call that was not stored: its handler has these options, and nobody has looked at them."""
+
+    options: Mapping[str, Any] = field(repr=False)
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """A call that is on disk and does nothing: `judged` of the call says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One received POST to a handler's URL. `body_size` is in bytes."""
+    """One received POST to a handler's URL. `body_size` is in bytes.
 
-    action_uuid: str
+    Attributes:
+        number: Grows with each delivery.
+        action_uuid: None where it caused nothing; `reason` then says why.
+        content: Headers, query and body as far as they were kept; only where a single delivery is read.
+    """
+
+    number: int
+    action_uuid: str | None
     amount: int
     received: datetime
     address: str
     user_agent: str
     body_size: int
     outcome: DeliveryOutcome
+    reason: str = ""
+    tag: str | None = None
+    content: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """An action as a holder of the handler's URL may see it. `options` are those of the handler."""
+
+    action: "Action"
+    options: Mapping[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,6 +440,8 @@ class Action:
         target: Absolute number of containers; for SCALEUP None until the run fixed it.
         deliveries: How many calls it carries out.
         created: When it was asked for; `started` when a worker first claimed it.
+        tag: Of the image, for a REDEPLOY; None: the image's name stays.
+        variables: Environment variables that a REDEPLOY sets in the new containers; None removes one.
     """
 
     uuid: str
@@ -364,6 +462,8 @@ class Action:
     image_after: str | None
     containers_before: tuple[str, ...]
     containers_after: tuple[str, ...]
+    tag: str | None = None
+    variables: Mapping[str, str | None] = field(default_factory=dict, repr=False)
 
     @property
     def can_be_canceled(self) -> bool:

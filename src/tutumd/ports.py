@@ -17,13 +17,16 @@ from tutumd.model import (
     EngineInfo,
     Handler,
     Line,
-    Operation,
+    NewHandler,
     Origin,
     Outcome,
     Page,
+    Passed,
+    Progress,
     Query,
     Service,
     ServiceSnapshot,
+    Unjudged,
     User,
     Verb,
 )
@@ -31,8 +34,8 @@ from tutumd.model import (
 Clock = Callable[[], datetime]
 """Tells the time, in UTC with a time zone."""
 
-Result = Accepted | Exception
-"""What became of a call."""
+Result = Accepted | Passed | Unjudged | Exception
+"""What became of a call. Of one that is unjudged nothing was stored."""
 
 Tell = Callable[[Sequence[Result]], None]
 """Takes what became of calls, in their order. Is called once, from another thread, and must be quick."""
@@ -99,10 +102,19 @@ class Store(Accounts, Protocol):
     def handler(self, viewer: User, service_uuid: str, uuid: str) -> Handler:
         """Read one handler of the service."""
 
-    def add_handlers(
-        self, viewer: User, service_uuid: str, entries: Sequence[tuple[str | None, Operation]]
-    ) -> tuple[Handler, ...]:
-        """Create a handler per (name, operation), all or none."""
+    def add_handlers(self, viewer: User, service_uuid: str, entries: Sequence[NewHandler]) -> tuple[Handler, ...]:
+        """Create handlers, all or none."""
+
+    def change_handler(
+        self, viewer: User, service_uuid: str, uuid: str, change: Callable[[Handler], NewHandler]
+    ) -> Handler:
+        """Change a handler's name and options to what `change` makes of it, with nobody else in between."""
+
+    def rotate_handler(self, viewer: User, service_uuid: str, uuid: str, old_until: datetime) -> Handler:
+        """Give a handler a new UUID; by the old one it may be called, and nothing else, until then."""
+
+    def unused_handlers(self, viewer: User, before: datetime, query: Query) -> Page[Handler]:
+        """List the handlers of all services that are older than this and were not called since."""
 
     def delete_handler(self, viewer: User, service_uuid: str, uuid: str) -> None:
         """Delete a handler: once this returns, no call to it is accepted."""
@@ -133,6 +145,12 @@ class Store(Accounts, Protocol):
     def deliveries(self, viewer: User, service_uuid: str, handler_uuid: str, query: Query) -> Page[Delivery]:
         """List what a handler received, newest first."""
 
+    def delivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> Delivery:
+        """Read one delivery with its content."""
+
+    def progress(self, wanted: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], Progress]:
+        """Read actions by (handler's number, action's number), as far as the handlers are still there."""
+
     def ask(self, service: Service, kind: str, arguments: Mapping[str, object]) -> str:
         """Leave a request row that a worker answers from the engine; answer its UUID."""
 
@@ -148,7 +166,9 @@ class Intake(Protocol):
 
         Of each its delivery, and a new action or the open pending one that it joins. A call's result is
         NotFoundError where the handler is unknown, revoked or another service's, and UnavailableError where
-        the store cannot take it; nothing of that call is then on disk.
+        the store cannot take it; TooManyCallsError beyond a limit; Unjudged where the handler has other options
+        than the call was judged by: nothing of that call is then on disk. One that repeats a delivery of the last
+        24 hours, whose action did not fail, gets that delivery's action and causes nothing.
         """
 
 
@@ -176,8 +196,8 @@ class Queue(Protocol):
     def save_target(self, claim: Claim, target: int) -> None:
         """Store the absolute target of a SCALEUP, once, before the engine is touched."""
 
-    def amounts(self, claim: Claim) -> tuple[int, ...]:
-        """List what the action's deliveries ask to add, in order of arrival."""
+    def amounts(self, claim: Claim) -> tuple[tuple[int, int | None], ...]:
+        """List what the action's deliveries ask to add, in order of arrival, each with the most it may scale up to."""
 
     def add_line(self, claim: Claim, text: str) -> None:
         """Add a line to the action's log. Does not look at the lease: what was done is told."""
@@ -199,6 +219,9 @@ class Queue(Protocol):
 
         Also deletes the oldest deliveries beyond 5,000,000. Answers how many rows were deleted.
         """
+
+    def count_calls(self) -> bool:
+        """Count, for their handlers, some deliveries that nobody counted yet; answer whether there may be more."""
 
     def requests(self, engines: Sequence[str]) -> tuple[tuple[str, str, Service, Mapping[str, object]], ...]:
         """Take unanswered request rows: (UUID, kind, service, arguments). A row is handed out once."""

@@ -106,20 +106,20 @@ class SqlActions:
             if not old.can_be_retried:
                 raise ConflictError(f"the action is {old.state.value}: only a failed or canceled one can be retried")
             service = lock_service(connection, old.service_uuid)
-            amount = 0
-            if old.verb is Verb.SCALEUP:
-                amount = sum(amounts_of(connection, uuid))
+            amounts = amounts_of(connection, uuid) if old.verb is Verb.SCALEUP else ()
+            caps = [most for _, most in amounts if most is not None]
             pending.close_all(connection, old.service_uuid)
             new = pending.new_action(
                 old.service_uuid,
                 service.engine,
                 old.verb,
                 target=None if old.verb is Verb.SCALEUP else old.target,
-                amount=amount,
+                amount=sum(amount for amount, _ in amounts),
                 origin=origin,
                 now=self._clock(),
             )
-            pending.insert(connection, [{**new, "open": False}])
+            inputs = {"tag": old.tag, "variables": dict(old.variables), "most": min(caps, default=None)}
+            pending.insert(connection, [{**new, **inputs, "open": False}])
             row = connection.execute(select_actions().where(actions.c.uuid == new["uuid"])).one()
             self._signal.tell_others(connection)
         self._signal.notify()
@@ -151,13 +151,21 @@ def lock_action(connection: sa.Connection, viewer: User, uuid: str) -> Action:
     return action_from(connection.execute(select_actions().where(actions.c.uuid == uuid)).one())
 
 
-def amounts_of(connection: sa.Connection, action_uuid: str) -> tuple[int, ...]:
-    """List what a SCALEUP is to add: what a retry brought from the action before it, then its calls in order."""
-    action = connection.execute(sa.select(actions.c.seq, actions.c.amount).where(actions.c.uuid == action_uuid)).one()
+def amounts_of(connection: sa.Connection, action_uuid: str) -> tuple[tuple[int, int | None], ...]:
+    """List what a SCALEUP is to add, each with the most that it may scale up to.
+
+    What a retry brought from the action before it, then its calls in order.
+    """
+    action = connection.execute(
+        sa.select(actions.c.seq, actions.c.amount, actions.c.most).where(actions.c.uuid == action_uuid)
+    ).one()
     rows = connection.execute(
-        sa.select(deliveries.c.amount).where(deliveries.c.action_seq == action.seq).order_by(deliveries.c.seq)
+        sa.select(deliveries.c.amount, deliveries.c.most)
+        .where(deliveries.c.action_seq == action.seq)
+        .order_by(deliveries.c.seq)
     )
-    return (*((action.amount,) if action.amount else ()), *(row.amount for row in rows))
+    brought = ((action.amount, action.most),) if action.amount else ()
+    return (*brought, *((row.amount, row.most) for row in rows))
 
 
 def _joinable(connection: sa.Connection, service_uuid: str, verb: Verb, target: int | None) -> str | None:

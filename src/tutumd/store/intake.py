@@ -3,38 +3,31 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.errors import NotFoundError, TutumdError
-from tutumd.model import Accepted, Call, DeliveryOutcome, Operation, Verb
+from tutumd.errors import TooManyCallsError, TutumdError
+from tutumd.model import Accepted, ActionState, Call, DeliveryOutcome, Operation
 from tutumd.ports import Clock, Result, Tell
 from tutumd.store import pending
 from tutumd.store.database import Database
-from tutumd.store.rows import NOT_FOUND, lock_services
+from tutumd.store.joining import Found, Joining, Key, with_numbers
+from tutumd.store.rates import ClientRates
+from tutumd.store.rows import lock_services
 from tutumd.store.signal import Signal
-from tutumd.store.tables import OPEN, actions, handlers, microseconds, services
+from tutumd.store.tables import OPEN, actions, deliveries, handlers, microseconds, services
+
+REPEATS_FOR = timedelta(hours=24)
+"""How long a delivery that comes again is known as the same."""
 
 
-class _Found(NamedTuple):
-    """A handler that is called, and the open action that a call to it joins."""
-
-    uuid: str
-    seq: int
-    service_uuid: str
-    name: str | None
-    operation: str
-    engine: str
-    action_uuid: str | None
-    action_seq: int | None
-
-
-def _find_statement(wanted: sa.ColumnElement[bool], array: str, list_: str) -> sa.Select[Any]:
+def _find_statement(wanted: "sa.SelectBase | sa.ScalarSelect[Any]", array: str, list_: str) -> sa.Select[Any]:
+    uuids = sa.select(wanted.subquery().c[0])
     found = (
         sa.select(
             handlers.c.uuid,
@@ -43,15 +36,23 @@ def _find_statement(wanted: sa.ColumnElement[bool], array: str, list_: str) -> s
             handlers.c.name,
             handlers.c.operation,
             services.c.engine,
+            handlers.c.options,
+            handlers.c.version,
+            handlers.c.uses,
+            handlers.c.rate_tat,
+            handlers.c.old_uuid,
+            handlers.c.old_until,
             actions.c.uuid.label("action_uuid"),
             actions.c.seq.label("action_seq"),
+            actions.c.due.label("action_due"),
+            actions.c.created.label("action_created"),
         )
         .join(services, services.c.uuid == handlers.c.service_uuid)
         .outerjoin(
             actions,
             sa.and_(actions.c.service_uuid == handlers.c.service_uuid, actions.c.verb == handlers.c.operation, OPEN),
         )
-        .where(wanted, sa.not_(services.c.terminated))
+        .where(sa.or_(handlers.c.uuid.in_(uuids), handlers.c.old_uuid.in_(uuids)), sa.not_(services.c.terminated))
         .order_by(handlers.c.uuid)
         # FOR SHARE: a DELETE that was answered before was seen here, and one that comes now waits for our commit.
         .with_for_update(read=True, of=handlers)
@@ -64,14 +65,12 @@ def _find_statement(wanted: sa.ColumnElement[bool], array: str, list_: str) -> s
 # steps to, and while the event loop is busy it gets it back only after up to 5 ms.
 _FIND = {
     "sqlite": _find_statement(
-        handlers.c.uuid.in_(sa.select(sa.func.json_each(sa.bindparam("uuids")).table_valued("value").c.value)),
+        sa.select(sa.func.json_each(sa.bindparam("uuids")).table_valued("value").c.value),
         "json_array",
         "json_group_array",
     ),
     "postgresql": _find_statement(
-        handlers.c.uuid.in_(
-            sa.select(sa.func.json_array_elements_text(sa.text("CAST(:uuids AS json)")).column_valued())
-        ),
+        sa.select(sa.func.json_array_elements_text(sa.text("CAST(:uuids AS json)")).column_valued()),
         "json_build_array",
         "json_agg",
     ),
@@ -85,6 +84,12 @@ _DELIVERY = {
     "user_agent": "TEXT",
     "body_size": "INTEGER",
     "outcome": "TEXT",
+    "reason": "TEXT",
+    "most": "INTEGER",
+    "tag": "TEXT",
+    "variable": "TEXT",
+    "key": "TEXT",
+    "content": "TEXT",
 }
 _VALUES = ", ".join(f"CAST(value ->> {number} AS {kind})" for number, kind in enumerate(_DELIVERY.values()))
 _INSERT = {
@@ -94,20 +99,25 @@ _INSERT = {
         "postgresql": "json_array_elements(CAST(:rows AS json)) AS rows(value)",
     }.items()
 }
-_JOINED, _QUEUED = DeliveryOutcome.JOINED.value, DeliveryOutcome.QUEUED.value
 
 _log = logging.getLogger(__name__)
-_Delivery = tuple[int, int, int, int, str, str, int, str]
 
 
 class SqlIntake:
     """Intake of ports.py: a thread that commits one batch after the other."""
 
-    def __init__(self, database: Database, clock: Clock, signal: Signal) -> None:
-        """Start the writer."""
+    def __init__(
+        self, database: Database, clock: Clock, signal: Signal, client_rate: tuple[int, int] | None = None
+    ) -> None:
+        """Start the writer.
+
+        Args:
+            client_rate: Calls that one client address may make, to whatever handlers, within so many seconds.
+        """
         self._database = database
         self._clock = clock
         self._signal = signal
+        self._client_rate = client_rate
         self._batches: SimpleQueue[tuple[Sequence[Call], Tell] | None] = SimpleQueue()
         self._thread = Thread(target=self._write, name="intake", daemon=True)
         self._thread.start()
@@ -129,96 +139,150 @@ class SqlIntake:
     def _commit(self, calls: Sequence[Call]) -> Sequence[Result]:
         try:
             with self._database.write() as connection:
-                results, queued = store_calls(connection, calls, self._clock)
-                if queued:
+                results, is_due = store_calls(connection, calls, self._clock(), self._client_rate)
+                if is_due:
                     self._signal.tell_others(connection)
         except Exception as error:  # noqa: BLE001 (the one writer must live on; every caller is told)
             if not isinstance(error, TutumdError):
                 _log.exception("calls were not stored")
             return [error] * len(calls)
-        if queued:
+        if is_due:
             self._signal.notify()
         return results
 
 
-def store_calls(connection: sa.Connection, calls: Sequence[Call], clock: Clock) -> tuple[list[Result], int]:
+def store_calls(
+    connection: sa.Connection, calls: Sequence[Call], now: datetime, client_rate: tuple[int, int] | None = None
+) -> tuple[list[Result], bool]:
     """Store calls in their order within one transaction.
 
     Returns:
-        What became of each, and how many actions were queued. A call that
-        joined one need not wake a worker: the call that queued it did.
+        What became of each, and whether a worker has to be woken. A call that joined an action need not wake one:
+        the call that queued it did.
     """
-    now = clock()
+    now_us = microseconds(now)
     lock_services(connection, {call.service_uuid for call in calls})
-    found = _find(connection, {call.handler_uuid for call in calls})
-    known = [found.get(call.handler_uuid) for call in calls]
-    handlers_called = [
-        handler if handler and handler.service_uuid == call.service_uuid else None
-        for call, handler in zip(calls, known, strict=True)
-    ]
-    new = _new_actions(calls, handlers_called, now)
-    seqs = pending.insert(connection, list(new.values()))
-    received, outcomes = microseconds(now), dict.fromkeys(new, _QUEUED)
-    deliveries: list[_Delivery] = []
+    found = _find(connection, {call.handler_uuid for call in calls}, now_us)
+    joining = Joining(found, _find_repeated(connection, calls, found, now), now_us)
+    if client_rate is None:
+        results = [joining.take(call) for call in calls]
+    else:
+        results = _take_slowly(connection, joining, calls, client_rate, now_us)
+    if joining.new:
+        seqs = pending.insert(connection, joining.new)
+        results = with_numbers(results, seqs)
+        for row in joining.deliveries:
+            row[1] = seqs.get(row[1], row[1])
+    if joining.deliveries:
+        _execute(connection, _INSERT, rows=json.dumps(joining.deliveries))
+    if joining.action_changes or joining.handler_changes:
+        _write_changes(connection, joining, seqs if joining.new else {})
+    is_due = bool(joining.new) or any("due" in change for change in joining.action_changes.values())
+    return results, is_due
+
+
+def _take_slowly(
+    connection: sa.Connection, joining: Joining, calls: Sequence[Call], rate: tuple[int, int], now_us: int
+) -> list[Result]:
+    """Take only calls of clients that did not make too many, whether their handlers exist or not."""
+    clients = ClientRates(connection, [call.origin.address for call in calls], rate, now_us)
     results: list[Result] = []
-    for call, handler in zip(calls, handlers_called, strict=True):
-        if handler is None:
-            results.append(NotFoundError(NOT_FOUND))
-            continue
-        key = (handler.service_uuid, handler.operation)
-        action_uuid = handler.action_uuid or new[key]["uuid"]
-        action_seq = handler.action_seq or seqs[action_uuid]
-        deliveries.append(
-            (
-                handler.seq,
-                action_seq,
-                call.amount,
-                received,
-                call.origin.address[:64],
-                call.origin.user_agent[:512],
-                call.body_size,
-                outcomes.pop(key, _JOINED),
-            )
-        )
-        results.append(Accepted(name=handler.name, operation=Operation(handler.operation), action_uuid=action_uuid))
-    if deliveries:
-        _execute(connection, _INSERT, json.dumps(deliveries))
-    return results, len(new)
+    for call in calls:
+        # Its options were looked at on its behalf: it is here for the second time.
+        wait_s = 0 if call.judged is not None else clients.take(call.origin.address)
+        if wait_s:
+            told = f"{rate[0]} calls in {rate[1]} s are taken from one address"
+            results.append(TooManyCallsError(told, retry_after_s=wait_s))
+        else:
+            results.append(joining.take(call))
+    clients.save()
+    return results
 
 
-def _find(connection: sa.Connection, uuids: set[str]) -> dict[str, _Found]:
+def _find(connection: sa.Connection, uuids: set[str], now_us: int) -> dict[str, Found]:
     """Find the handlers that are called, each with the open action that a call to it joins.
 
     That action stays open until the transaction ends, for its service is locked.
     """
-    rows = _execute(connection, _FIND, json.dumps(list(uuids))).scalar() or ()
-    return {row[0]: _Found(*row) for row in (json.loads(rows) if isinstance(rows, str) else rows)}
+    rows = _execute(connection, _FIND, uuids=json.dumps(list(uuids))).scalar() or ()
+    found: dict[str, Found] = {}
+    for values in json.loads(rows) if isinstance(rows, str) else rows:
+        row = Found(*values)
+        found[row.uuid] = row
+        if row.old_uuid is not None and (row.old_until or 0) > now_us:
+            found[row.old_uuid] = row
+    return found
 
 
-def _execute(connection: sa.Connection, statements: Mapping[str, sa.ClauseElement], text: str) -> sa.CursorResult[Any]:
-    """Execute a statement that has one parameter; without the library's work for it, which takes as long as a call."""
-    sql, name = _compiled(statements[connection.dialect.name], connection.dialect)
-    return connection.exec_driver_sql(sql, {name: text} if name else (text,))
+def _find_repeated(
+    connection: sa.Connection, calls: Sequence[Call], found: Mapping[str, Found], now: datetime
+) -> dict[Key, Accepted]:
+    """Find what became of deliveries that come again, as far as it did not fail."""
+    keys = {call.key for call in calls if call.key is not None}
+    if not keys:
+        return {}
+    rows = connection.execute(
+        sa.select(deliveries.c.handler_seq, deliveries.c.key, actions.c.uuid, actions.c.seq)
+        .join(actions, actions.c.seq == deliveries.c.action_seq)
+        .where(
+            deliveries.c.key.in_(keys),
+            deliveries.c.received > now - REPEATS_FOR,
+            actions.c.state.not_in([ActionState.FAILED.value, ActionState.CANCELED.value]),
+        )
+    ).all()
+    called = {row.seq: row for row in found.values()}
+    return {
+        (handler_seq, key): Accepted(
+            name=called[handler_seq].name,
+            operation=Operation(called[handler_seq].operation),
+            action_uuid=action_uuid,
+            handler_seq=handler_seq,
+            action_seq=action_seq,
+        )
+        for handler_seq, key, action_uuid, action_seq in rows
+        if handler_seq in called
+    }
+
+
+def _write_changes(connection: sa.Connection, joining: Joining, seqs: Mapping[str, int]) -> None:
+    for number, values in joining.handler_changes.items():
+        connection.execute(sa.update(handlers).where(handlers.c.seq == number).values(**values))
+    for action, changes in joining.action_changes.items():
+        seq = seqs[action] if isinstance(action, str) else action
+        if "variables" in changes:
+            known = connection.execute(sa.select(actions.c.variables).where(actions.c.seq == seq)).scalar_one()
+            changes = {**changes, "variables": {**known, **changes["variables"]}}
+        connection.execute(sa.update(actions).where(actions.c.seq == seq).values(**changes))
+        if "tag" in changes:
+            _supersede(connection, seq, deliveries.c.tag, f"a later call named the tag {changes['tag']!r}")
+        if "variables" in changes:
+            _supersede(connection, seq, deliveries.c.variable, "a later call brought another body")
+
+
+def _supersede(connection: sa.Connection, action_seq: int, column: "sa.Column[Any]", reason: str) -> None:
+    """Tell deliveries of an action that the input which they brought along was overridden by a later one."""
+    newest = (
+        sa.select(sa.func.max(deliveries.c.seq))
+        .where(deliveries.c.action_seq == action_seq, column.isnot(None))
+        .scalar_subquery()
+    )
+    connection.execute(
+        sa.update(deliveries)
+        .where(deliveries.c.action_seq == action_seq, column.isnot(None), deliveries.c.seq < newest)
+        .values(outcome=DeliveryOutcome.SUPERSEDED.value, reason=reason)
+    )
+
+
+def _execute(
+    connection: sa.Connection, statements: Mapping[str, sa.ClauseElement], **parameters: str
+) -> sa.CursorResult[Any]:
+    """Execute a statement without the library's work for it, which takes as long as a call."""
+    sql, names = _compiled(statements[connection.dialect.name], connection.dialect)
+    return connection.exec_driver_sql(sql, parameters if names is None else tuple(parameters[name] for name in names))
 
 
 @cache
-def _compiled(statement: sa.ClauseElement, dialect: sa.Dialect) -> tuple[str, str]:
-    """Write a statement as SQL, with the name of its one parameter where the driver wants names."""
+def _compiled(statement: sa.ClauseElement, dialect: sa.Dialect) -> tuple[str, Sequence[str] | None]:
+    """Write a statement as SQL, with its parameters in their order where the driver wants no names."""
     compiled = statement.compile(dialect=dialect)
-    (name,) = compiled.params
-    return str(compiled), "" if dialect.positional else name
-
-
-def _new_actions(
-    calls: Sequence[Call], called: Sequence[_Found | None], now: datetime
-) -> dict[tuple[str, str], dict[str, Any]]:
-    """Make an action for each service and operation that is called and has no open one."""
-    new: dict[tuple[str, str], dict[str, Any]] = {}
-    for call, handler in zip(calls, called, strict=True):
-        if handler is None or handler.action_uuid:
-            continue
-        key = (handler.service_uuid, handler.operation)
-        if key not in new:
-            verb = Verb(handler.operation)
-            new[key] = pending.new_action(handler.service_uuid, handler.engine, verb, origin=call.origin, now=now)
-    return new
+    return str(compiled), getattr(compiled, "positiontup", None) if dialect.positional else None

@@ -62,6 +62,9 @@ def new_action(
         "token": 0,
         "attempts": 0,
         "journal": {},
+        "tag": None,
+        "variables": {},
+        "most": None,
     }
 
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from tutumd.errors import LeaseLostError
 from tutumd.model import ActionState, Claim, EngineInfo, Outcome, Service, ServiceSnapshot, Verb
 from tutumd.ports import Clock
-from tutumd.store import retention
+from tutumd.store import counting, retention
 from tutumd.store import snapshots as snapshot_rows
 from tutumd.store.actions import amounts_of
 from tutumd.store.database import Database
@@ -125,7 +125,7 @@ class SqlQueue:
                 sa.update(services).where(services.c.uuid == claim.service.uuid).values(target=target, fingerprint="")
             )
 
-    def amounts(self, claim: Claim) -> tuple[int, ...]:
+    def amounts(self, claim: Claim) -> tuple[tuple[int, int | None], ...]:
         """See ports.py."""
         with self._database.read() as connection:
             return amounts_of(connection, claim.action.uuid)
@@ -228,6 +228,11 @@ class SqlQueue:
             return 0
         with self._database.write() as connection:
             return retention.delete(connection, old)
+
+    def count_calls(self) -> bool:
+        """See ports.py."""
+        with self._database.write() as connection:
+            return counting.count(connection, self._clock())
 
     def requests(self, engine_names: Sequence[str]) -> tuple[tuple[str, str, Service, Mapping[str, object]], ...]:
         """See ports.py."""

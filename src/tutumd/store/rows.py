@@ -15,10 +15,6 @@ from tutumd.model import (
     Container,
     ContainerState,
     Definition,
-    Delivery,
-    DeliveryOutcome,
-    Handler,
-    Operation,
     Port,
     Query,
     Service,
@@ -144,17 +140,6 @@ def container_from(row: Row) -> Container:
     )
 
 
-def handler_from(row: Row) -> Handler:
-    """Make the value of a row of `handlers`."""
-    return Handler(
-        uuid=row.uuid,
-        service_uuid=row.service_uuid,
-        name=row.name,
-        operation=Operation(row.operation),
-        created=row.created,
-    )
-
-
 def select_actions() -> sa.Select[Any]:
     """Select actions, each with the number of calls that joined it."""
     count = (
@@ -187,19 +172,8 @@ def action_from(row: Row) -> Action:
         image_after=row.image_after,
         containers_before=tuple(row.containers_before),
         containers_after=tuple(row.containers_after),
-    )
-
-
-def delivery_from(row: Row) -> Delivery:
-    """Make the value of a row of `deliveries`."""
-    return Delivery(
-        action_uuid=row.action_uuid,
-        amount=row.amount,
-        received=row.received,
-        address=row.address,
-        user_agent=row.user_agent,
-        body_size=row.body_size,
-        outcome=DeliveryOutcome(row.outcome),
+        tag=row.tag,
+        variables=row.variables,
     )
 
 

@@ -1,8 +1,7 @@
-"""What the application reads and writes: services, containers, handlers and request rows; actions and accounts too."""
+"""What the application reads and writes: services, containers and request rows; and what its parts are about."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -10,10 +9,7 @@ from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import (
     Container,
     Definition,
-    Delivery,
     EngineInfo,
-    Handler,
-    Operation,
     Page,
     Query,
     Service,
@@ -22,14 +18,13 @@ from tutumd.model import (
 )
 from tutumd.store.accounts import SqlAccounts
 from tutumd.store.actions import SqlActions
+from tutumd.store.handlers import SqlHandlers
 from tutumd.store.rows import (
     NOT_FOUND,
     SERVICE_STATE,
     container_from,
     definition_document,
-    delivery_from,
     filtered,
-    handler_from,
     new_uuid,
     present_containers,
     read_service,
@@ -37,12 +32,12 @@ from tutumd.store.rows import (
     service_from,
     visible,
 )
-from tutumd.store.tables import actions, containers, deliveries, engines, handlers, requests, services
+from tutumd.store.tables import containers, engines, requests, services
 
 _REQUEST_LIFE = timedelta(minutes=1)
 
 
-class SqlStore(SqlActions, SqlAccounts):
+class SqlStore(SqlActions, SqlHandlers, SqlAccounts):
     """Store of ports.py."""
 
     def engines(self) -> tuple[EngineInfo, ...]:
@@ -162,67 +157,6 @@ class SqlStore(SqlActions, SqlAccounts):
             raise NotFoundError(NOT_FOUND)
         return container_from(row)
 
-    def handlers(self, viewer: User, service_uuid: str, query: Query) -> Page[Handler]:
-        """See ports.py."""
-        statement = sa.select(handlers).where(handlers.c.service_uuid == service_uuid)
-        page, count = filtered(statement, query, {"uuid": handlers.c.uuid, "name": handlers.c.name})
-        with self._database.read() as connection:
-            read_service(connection, viewer, service_uuid)
-            rows = connection.execute(page.order_by(handlers.c.seq)).all()
-            total = connection.execute(count).scalar_one()
-        return Page(objects=tuple(handler_from(row) for row in rows), total=total)
-
-    def handler(self, viewer: User, service_uuid: str, uuid: str) -> Handler:
-        """See ports.py."""
-        with self._database.read() as connection:
-            read_service(connection, viewer, service_uuid)
-            row = connection.execute(
-                sa.select(handlers).where(handlers.c.uuid == uuid, handlers.c.service_uuid == service_uuid)
-            ).first()
-        if row is None:
-            raise NotFoundError(NOT_FOUND)
-        return handler_from(row)
-
-    def add_handlers(
-        self, viewer: User, service_uuid: str, entries: Sequence[tuple[str | None, Operation]]
-    ) -> tuple[Handler, ...]:
-        """See ports.py."""
-        now = self._clock()
-        made = tuple(
-            Handler(uuid=new_uuid(), service_uuid=service_uuid, name=name, operation=operation, created=now)
-            for name, operation in entries
-        )
-        with self._database.write() as connection:
-            read_service(connection, viewer, service_uuid)
-            if made:
-                connection.execute(sa.insert(handlers), [_handler_values(handler) for handler in made])
-        return made
-
-    def delete_handler(self, viewer: User, service_uuid: str, uuid: str) -> None:
-        """See ports.py."""
-        with self._database.write() as connection:
-            read_service(connection, viewer, service_uuid)
-            deleted = connection.execute(
-                sa.delete(handlers).where(handlers.c.uuid == uuid, handlers.c.service_uuid == service_uuid)
-            )
-            if not deleted.rowcount:
-                raise NotFoundError(NOT_FOUND)
-
-    def deliveries(self, viewer: User, service_uuid: str, handler_uuid: str, query: Query) -> Page[Delivery]:
-        """See ports.py."""
-        self.handler(viewer, service_uuid, handler_uuid)
-        statement = (
-            sa.select(deliveries, actions.c.uuid.label("action_uuid"))
-            .join(actions, actions.c.seq == deliveries.c.action_seq)
-            .join(handlers, handlers.c.seq == deliveries.c.handler_seq)
-            .where(actions.c.service_uuid == service_uuid, handlers.c.uuid == handler_uuid)
-        )
-        page, count = filtered(statement, query, {})
-        with self._database.read() as connection:
-            rows = connection.execute(page.order_by(deliveries.c.seq.desc())).all()
-            total = connection.execute(count).scalar_one()
-        return Page(objects=tuple(delivery_from(row) for row in rows), total=total)
-
     def ask(self, service: Service, kind: str, arguments: Mapping[str, object]) -> str:
         """See ports.py."""
         uuid = new_uuid()
@@ -254,13 +188,3 @@ class SqlStore(SqlActions, SqlAccounts):
             connection.execute(sa.delete(requests).where(requests.c.uuid == request_uuid))
         found: Mapping[str, object] = answer
         return found
-
-
-def _handler_values(handler: Handler) -> dict[str, Any]:
-    return {
-        "uuid": handler.uuid,
-        "service_uuid": handler.service_uuid,
-        "name": handler.name,
-        "operation": handler.operation.value,
-        "created": handler.created,
-    }

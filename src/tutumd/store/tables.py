@@ -18,6 +18,11 @@ def microseconds(value: datetime) -> int:
     return (value - EPOCH) // timedelta(microseconds=1)
 
 
+def from_microseconds(value: int) -> datetime:
+    """Turn the number that is stored into its time."""
+    return EPOCH + timedelta(microseconds=value)
+
+
 class UtcTime(sa.types.TypeDecorator[datetime]):
     """A time as microseconds since 1970: the same, and comparable, on every database."""
 
@@ -30,7 +35,7 @@ class UtcTime(sa.types.TypeDecorator[datetime]):
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
         """Turn a number into its time."""
-        return None if value is None else EPOCH + timedelta(microseconds=value)
+        return None if value is None else from_microseconds(value)
 
 
 metadata = sa.MetaData()
@@ -132,7 +137,27 @@ handlers = sa.Table(
     sa.Column("name", sa.String(255)),
     sa.Column("operation", sa.String(16), nullable=False),
     sa.Column("created", UtcTime, nullable=False),
+    # What is set beyond the specification, as JSON; `version` changes with it.
+    sa.Column("options", sa.Text, nullable=False, server_default="{}"),
+    sa.Column("version", sa.Integer, nullable=False, server_default="0"),
+    # Counted with each call only where there is a limit.
+    sa.Column("uses", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("rate_tat", sa.BigInteger, nullable=False, server_default="0"),
+    # Counted afterwards, up to the delivery in `meta`.
+    sa.Column("calls", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("last_called", UtcTime),
+    sa.Column("old_uuid", Uuid, unique=True),
+    sa.Column("old_until", UtcTime),
+    sa.Column("old_called", UtcTime),
+    sa.Column("old_address", sa.String(64)),
     sqlite_autoincrement=True,
+)
+
+client_rates = sa.Table(
+    "client_rates",
+    metadata,
+    sa.Column("address", sa.String(64), primary_key=True),
+    sa.Column("rate_tat", sa.BigInteger, nullable=False),
 )
 
 actions = sa.Table(
@@ -166,6 +191,11 @@ actions = sa.Table(
     sa.Column("lease_until", UtcTime),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("journal", sa.JSON, nullable=False),
+    # What the newest calls that told so want: of the image, and for the environment of new containers.
+    sa.Column("tag", sa.String(128)),
+    sa.Column("variables", sa.JSON, nullable=False, server_default="{}"),
+    # The most that `amount`, which a retry brought along, may scale up to.
+    sa.Column("most", sa.Integer),
     sqlite_autoincrement=True,
 )
 
@@ -192,18 +222,28 @@ deliveries = sa.Table(
     metadata,
     sa.Column("seq", SERIAL, primary_key=True, autoincrement=True),
     sa.Column("handler_seq", sa.BigInteger, nullable=False),
-    sa.Column("action_seq", sa.BigInteger, nullable=False),
+    sa.Column("action_seq", sa.BigInteger),
     sa.Column("amount", sa.Integer, nullable=False),
     sa.Column("received", UtcTime, nullable=False),
     sa.Column("address", sa.String(64), nullable=False),
     sa.Column("user_agent", sa.String(512), nullable=False),
     sa.Column("body_size", sa.Integer, nullable=False),
     sa.Column("outcome", sa.String(16), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    sa.Column("most", sa.Integer),
+    sa.Column("tag", sa.String(128)),
+    sa.Column("variable", sa.String(128)),
+    sa.Column("key", sa.String(256)),
+    sa.Column("content", sa.Text, nullable=False, server_default=""),
     sqlite_autoincrement=True,
 )
 # A handler's deliveries are found through the actions of its service. An index by handler, or by anything random, would
 # make each call change a page of its own, which costs a third of the calls once there are many rows.
 sa.Index("deliveries_of_action", deliveries.c.action_seq, deliveries.c.seq)
+_APART = deliveries.c.action_seq.is_(None)
+sa.Index("deliveries_apart", deliveries.c.handler_seq, deliveries.c.seq, sqlite_where=_APART, postgresql_where=_APART)
+_KEYED = deliveries.c.key.isnot(None)
+sa.Index("deliveries_by_key", deliveries.c.key, deliveries.c.handler_seq, sqlite_where=_KEYED, postgresql_where=_KEYED)
 
 action_lines = sa.Table(
     "action_lines",

@@ -1,0 +1,68 @@
+"""How often handlers were called, and when last.
+
+To count in a handler's row with each call would change a page for each handler of a batch. So deliveries are counted a
+minute later, many at once; what is not counted yet is looked up where it is asked for.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from tutumd.store.tables import deliveries, handlers, meta
+
+LAG = timedelta(minutes=1)
+"""Longer than a transaction can last: on PostgreSQL a lower number may be committed after a higher one."""
+
+PART = 20_000
+_KEY = "counted"
+
+
+def counted(connection: sa.Connection) -> int:
+    """Read up to which number deliveries were counted."""
+    found = connection.execute(sa.select(meta.c.value).where(meta.c.key == _KEY)).scalar()
+    return int(found or 0)
+
+
+def not_counted(connection: sa.Connection, handler_seqs: Sequence[int]) -> dict[int, tuple[int, datetime | None]]:
+    """Count what handlers received since; answers the number and the time of the last."""
+    if not handler_seqs:
+        return {}
+    rows = connection.execute(
+        sa.select(deliveries.c.handler_seq, sa.func.count(), sa.func.max(deliveries.c.received))
+        .where(deliveries.c.seq > counted(connection), deliveries.c.handler_seq.in_(handler_seqs))
+        .group_by(deliveries.c.handler_seq)
+    )
+    return {seq: (number, last) for seq, number, last in rows}
+
+
+def count(connection: sa.Connection, now: datetime) -> bool:
+    """Count deliveries that are old enough, at most so many; answers whether there may be more."""
+    locked = connection.execute(sa.select(meta.c.value).where(meta.c.key == _KEY).with_for_update()).scalar()
+    if locked is None:
+        connection.execute(sa.insert(meta).values(key=_KEY, value="0"))
+    start = int(locked or 0)
+    part = (
+        sa.select(deliveries.c.seq, deliveries.c.handler_seq, deliveries.c.received)
+        .where(deliveries.c.seq > start)
+        .order_by(deliveries.c.seq)
+        .limit(PART)
+        .subquery()
+    )
+    end = connection.execute(sa.select(sa.func.max(part.c.seq)).where(part.c.received < now - LAG)).scalar()
+    if end is None:
+        return False
+    sums = (
+        sa.select(part.c.handler_seq, sa.func.count(), sa.func.max(part.c.received))
+        .where(part.c.seq <= end)
+        .group_by(part.c.handler_seq)
+        .order_by(part.c.handler_seq)
+    )
+    for handler_seq, number, last in connection.execute(sums).all():
+        connection.execute(
+            sa.update(handlers)
+            .where(handlers.c.seq == handler_seq)
+            .values(calls=handlers.c.calls + number, last_called=last)
+        )
+    connection.execute(sa.update(meta).where(meta.c.key == _KEY).values(value=str(end)))
+    return bool(end - start >= PART)
