@@ -80,10 +80,15 @@ def _number(name: str, text: str, low: int, high: int) -> int:
 
 
 def _date(name: str, text: str) -> str:
+    return parse_date(name, text).isoformat()
+
+
+def parse_date(name: str, text: str) -> datetime:
+    """Read a date in ISO 8601 or in the API's own form; without a zone it is UTC. Raises InvalidInputError."""
     for parse in (datetime.fromisoformat, parsedate_to_datetime):
         try:
             parsed = parse(text)
         except (ValueError, OverflowError):  # OverflowError: a year of many digits
             continue
-        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).isoformat()
+        return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
     raise InvalidInputError(f"{name} must be a date such as 2015-10-13T11:01:43Z, got {text[:50]!r}")

@@ -1,0 +1,171 @@
+"""Filters: which calls of a sender count."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from tutumd.application.trust import expressions
+from tutumd.application.trust.payloads import Push
+from tutumd.application.trust.values import check_choice, check_fields, check_text, check_texts, shown
+from tutumd.errors import InvalidInputError
+
+PRESETS = ("branch", "tag", "paths", "skip")
+MAX_FILTERS = 10
+MAX_GLOB = 200
+DEFAULT_MARKER = "[skip deploy]"
+
+_EXPRESSION = "expression"
+_SHOWN = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """One condition.
+
+    Attributes:
+        kind: `expression`, `branch`, `tag`, `paths` or `skip`.
+        patterns: The expression, the globs, or the marker.
+        repository: For `tag`: a glob for the repository; empty for any.
+    """
+
+    kind: str
+    patterns: tuple[str, ...]
+    repository: str = ""
+
+    @property
+    def document(self) -> Any:
+        """The filter as a person writes it."""
+        if self.kind == _EXPRESSION:
+            return self.patterns[0]
+        key = "marker" if self.kind == "skip" else self.kind
+        value = self.patterns[0] if len(self.patterns) == 1 and self.kind != "paths" else list(self.patterns)
+        return {"preset": self.kind, key: value} | ({"repository": self.repository} if self.repository else {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Whether a filter lets a call through, and why, in a few words."""
+
+    passes: bool
+    why: str
+
+
+def parse_filters(value: object) -> tuple[Filter, ...]:
+    """Read `filter`: an expression, a preset, or a list of these that must all let a call through.
+
+    Raises:
+        InvalidInputError: It is neither; an unknown preset or field; an expression that `check_expression` refuses.
+    """
+    items = value if isinstance(value, list) else [value]
+    if not 1 <= len(items) <= MAX_FILTERS:
+        raise InvalidInputError(f"filter must be 1 to {MAX_FILTERS} filters, got {len(items)}")
+    return tuple(_parse_filter(item) for item in items)
+
+
+def decide(condition: Filter, push: Push, document: dict[str, Any]) -> Decision:
+    """Decide about a call.
+
+    Args:
+        document: What expressions look at: `body`, `headers` and `query`.
+    """
+    if condition.kind == _EXPRESSION:
+        return _decide_expression(condition.patterns[0], document)
+    return _DECIDE[condition.kind](condition, push)
+
+
+def matches_any(name: str, globs: Sequence[str]) -> bool:
+    """Tell whether a name matches one of the globs; upper and lower case differ."""
+    return any(fnmatchcase(name, glob) for glob in globs)
+
+
+def matches_path(path: str, glob: str) -> bool:
+    """Tell whether a path matches a glob: `*` stays within a folder, `**` is any number of folders."""
+    parts, wanted = path.split("/"), glob.split("/")
+    # reached[i]: the globs so far match the first i parts.
+    reached = [True] + [False] * len(parts)
+    for pattern in wanted:
+        if pattern == "**":
+            first = reached.index(True) if True in reached else len(reached)
+            reached = [index >= first for index in range(len(reached))]
+        else:
+            hits = [reached[index] and fnmatchcase(part, pattern) for index, part in enumerate(parts)]
+            reached = [False, *hits]
+    return reached[-1]
+
+
+def _parse_filter(value: object) -> Filter:
+    if isinstance(value, str):
+        return Filter(kind=_EXPRESSION, patterns=(expressions.check_expression("filter", value),))
+    if not isinstance(value, dict):
+        raise InvalidInputError(
+            'filter must be a JMESPath expression, or a preset such as {"preset": "branch", "branch": "main"},'
+            f" got {shown(value)}"
+        )
+    preset = check_choice("filter.preset", value.get("preset"), PRESETS)
+    name = f"filter with the preset {preset}"
+    if preset == "skip":
+        fields = check_fields(name, value, frozenset({"preset", "marker"}))
+        return Filter(kind=preset, patterns=(check_text("filter.marker", fields.get("marker", DEFAULT_MARKER), 100),))
+    known = frozenset({"preset", preset} | ({"repository"} if preset == "tag" else set()))
+    fields = check_fields(name, value, known)
+    globs = check_texts(f"filter.{preset}", fields.get(preset), MAX_GLOB)
+    repository = fields.get("repository")
+    text = "" if repository is None else check_text("filter.repository", repository, MAX_GLOB)
+    return Filter(kind=preset, patterns=globs, repository=text)
+
+
+def _decide_expression(text: str, document: dict[str, Any]) -> Decision:
+    try:
+        passes = expressions.is_true(expressions.evaluate(text, document))
+    except expressions.EvaluationError as error:
+        return Decision(passes=False, why=f"the filter could not be evaluated: {error}")
+    return Decision(passes=passes, why=f"the filter is {'true' if passes else 'not true'} for this payload")
+
+
+def _decide_branch(condition: Filter, push: Push) -> Decision:
+    return _decide_names("branch", push.branches, condition.patterns, push)
+
+
+def _decide_tag(condition: Filter, push: Push) -> Decision:
+    tags = [
+        tag
+        for repository, tag in push.tags
+        if not condition.repository or fnmatchcase(repository, condition.repository)
+    ]
+    if push.tags and not tags:
+        return Decision(passes=False, why=f"nothing was pushed to the repository {condition.repository!r}")
+    return _decide_names("tag", tags, condition.patterns, push)
+
+
+def _decide_names(kind: str, names: Sequence[str], globs: Sequence[str], push: Push) -> Decision:
+    wanted = " or ".join(repr(glob) for glob in globs)[: 2 * _SHOWN]
+    if not names:
+        found = f" (event {push.event!r})" if push.event else ""
+        return Decision(passes=False, why=f"the payload tells of no pushed {kind}{found}; wanted is {wanted}")
+    matching = [name for name in names if matches_any(name, globs)]
+    if matching:
+        return Decision(passes=True, why=f"{kind} {matching[0][:_SHOWN]!r} matches {wanted}")
+    return Decision(passes=False, why=f"{kind} {names[0][:_SHOWN]!r} is not {wanted}")
+
+
+def _decide_paths(condition: Filter, push: Push) -> Decision:
+    if not push.is_git:
+        return Decision(passes=False, why="the payload is no push of commits, so it names no files")
+    if push.paths is None:
+        return Decision(passes=True, why="the payload does not name all changed files, so it counts")
+    wanted = " or ".join(repr(glob) for glob in condition.patterns)[: 2 * _SHOWN]
+    for path in push.paths:
+        if any(matches_path(path, glob) for glob in condition.patterns):
+            return Decision(passes=True, why=f"a changed file matches {wanted}")
+    return Decision(passes=False, why=f"none of {len(push.paths)} changed files matches {wanted}")
+
+
+def _decide_skip(condition: Filter, push: Push) -> Decision:
+    marker = condition.patterns[0]
+    if marker.lower() in push.message.lower():
+        return Decision(passes=False, why=f"the commit message has {marker}")
+    return Decision(passes=True, why=f"the commit message does not have {marker}")
+
+
+_DECIDE = {"branch": _decide_branch, "tag": _decide_tag, "paths": _decide_paths, "skip": _decide_skip}

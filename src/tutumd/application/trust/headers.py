@@ -1,0 +1,77 @@
+"""The headers of a call: finding one, knowing its delivery's ID, and keeping what is no secret."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+
+Headers = Sequence[tuple[str, str]]
+"""Names in any case, as they came; a name may be there more than once."""
+
+MAX_KEPT_BYTES = 8 * 1024
+MAX_KEY_LENGTH = 200
+
+_SECRET = re.compile(
+    r"auth|cookie|token|secret|signature|password|passwd|credential|session|jwt|csrf|bearer|api[-_]?key|access[-_]?key"
+)
+# Each stays the same when its sender tries again, and is another for another event.
+# GitLab's is Idempotency-Key (since 17.4), and webhook-id where it signs: X-Gitlab-Webhook-UUID names the webhook,
+# X-Gitlab-Event-UUID a chain of events, of which the second must not be lost. Bitbucket documents no such header, and
+# Docker Hub, Quay and Harbor send none.
+_DELIVERY_IDS = (
+    "idempotency-key",
+    "webhook-id",
+    "x-github-delivery",
+    "x-forgejo-delivery",
+    "x-gitea-delivery",
+    "x-gogs-delivery",
+)
+
+
+def find_all(headers: Headers, name: str) -> list[str]:
+    """List the values of a header, whose name is in any case."""
+    wanted = name.lower()
+    return [value for key, value in headers if key.lower() == wanted]
+
+
+def is_secret(name: str) -> bool:
+    """Tell whether a header's name says that its value lets somebody in."""
+    return bool(_SECRET.search(name.lower()))
+
+
+def delivery_key(headers: Headers) -> str | None:
+    """Find what stays the same when a sender repeats a delivery: `header:value`, at most 200 characters.
+
+    A longer value is kept as its SHA-256. None where no such header is there, or it is empty or not unique.
+    """
+    for name in _DELIVERY_IDS:
+        values = {value.strip() for value in find_all(headers, name)} - {""}
+        if len(values) == 1:
+            key = f"{name}:{values.pop()}"
+            if len(key) <= MAX_KEY_LENGTH and key.isascii() and key.isprintable():
+                return key
+            return f"{name}:sha256:{hashlib.sha256(key.encode('utf-8', 'backslashreplace')).hexdigest()}"
+    return None
+
+
+def keep(headers: Headers) -> tuple[tuple[str, str], ...]:
+    """Take what may be stored of headers: nothing secret, at most 8 KiB, names in lower case."""
+    kept: list[tuple[str, str]] = []
+    size = 0
+    for name, value in headers:
+        if is_secret(name):
+            continue
+        size += len(name.encode("utf-8", "replace")) + len(value.encode("utf-8", "replace"))
+        if size > MAX_KEPT_BYTES:
+            break
+        kept.append((name.lower(), value.replace("\0", "")))
+    return tuple(kept)
+
+
+def as_document(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Make the `headers` of expressions: names in lower case, several values joined by `, `, nothing secret."""
+    document: dict[str, str] = {}
+    for name, value in headers:
+        lower = name.lower()
+        if not is_secret(lower):
+            document[lower] = f"{document[lower]}, {value}" if lower in document else value
+    return document
