@@ -37,7 +37,7 @@ class Box:
         """Decrypt what `seal` made. Raises SettingsError where no key fits."""
         try:
             return self._fernet.decrypt(sealed).decode()
-        except InvalidToken:
+        except (InvalidToken, ValueError):
             raise SettingsError(
                 "a stored secret was made with another key: give that key in TUTUMD_SECRET_KEY (the same on every"
                 " server of a database; former keys after a comma), or set the secrets of the handler anew"
