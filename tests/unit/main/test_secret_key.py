@@ -12,8 +12,12 @@ from tutumd.main.secret_key import open_box
 from tutumd.settings import Settings, read_settings
 
 
+def settings_of(folder: Path, key: str | None = None) -> Settings:
+    return read_settings({}, {"data_dir": folder, "secret_key": key})[0]
+
+
 def test_a_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path)
+    settings = settings_of(tmp_path)
     sealed = open_box(settings).seal("s3cret")
     assert stat.S_IMODE((tmp_path / "secret.key").stat().st_mode) == 0o600
     assert open_box(settings).open(sealed) == "s3cret"
@@ -22,18 +26,18 @@ def test_a_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
 
 def test_processes_that_start_at_once_have_one_key(tmp_path: Path) -> None:
     sealed: list[str] = []
-    threads = [Thread(target=lambda: sealed.append(open_box(Settings(data_dir=tmp_path)).seal("x"))) for _ in range(8)]
+    threads = [Thread(target=lambda: sealed.append(open_box(settings_of(tmp_path)).seal("x"))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [open_box(Settings(data_dir=tmp_path)).open(text) for text in sealed] == ["x"] * 8
+    assert [open_box(settings_of(tmp_path)).open(text) for text in sealed] == ["x"] * 8
 
 
 def test_the_setting_comes_before_the_file_and_former_keys_open(tmp_path: Path) -> None:
     old, new = make_key(), make_key()
-    sealed = open_box(Settings(data_dir=tmp_path, secret_key=old)).seal("s3cret")
-    assert open_box(Settings(data_dir=tmp_path, secret_key=f"{new}, {old}")).open(sealed) == "s3cret"
+    sealed = open_box(settings_of(tmp_path, old)).seal("s3cret")
+    assert open_box(settings_of(tmp_path, f"{new}, {old}")).open(sealed) == "s3cret"
     assert not list(tmp_path.iterdir())
 
 
@@ -48,9 +52,9 @@ def test_a_wrong_key_is_told_without_the_key(tmp_path: Path) -> None:
 def test_a_broken_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "secret.key").write_bytes(b"\xff\xfe")
     with pytest.raises(SettingsError, match=r"secret\.key"):
-        open_box(Settings(data_dir=tmp_path))
+        open_box(settings_of(tmp_path))
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be used"):
-        open_box(Settings(data_dir=tmp_path / "nowhere"))
+        open_box(settings_of(tmp_path / "nowhere"))
