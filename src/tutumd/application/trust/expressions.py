@@ -24,6 +24,7 @@ ROOTS = ("body", "headers", "query")
 _Node = Any  # jmespath's own tree: {"type": str, "children": list, "value": ...}
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TEXT_PER_STEP = 100
+_STEPS_PER_CALL = 10
 _FIRST_ONLY = {"subexpression", "index_expression", "pipe", "projection", "value_projection", "filter_projection"}
 _INTO = (_FIRST_ONLY - {"pipe"}) | {"flatten"}
 _LEAVES = {"literal", "index", "slice", "identity"}
@@ -62,10 +63,12 @@ def evaluate(text: str, document: dict[str, Any]) -> Any:
         return _Interpreter(budget).visit(_compile(text), document)
     except EvaluationError:
         raise
+    except RecursionError:
+        raise EvaluationError("it is nested too deep") from None
     except JMESPathError as error:
         kind = type(error).__name__.removesuffix("Error")
         raise EvaluationError(f"a function got what it does not take ({kind})") from None
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError):
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         # What the library lets through: 'a' < `1`, a slice with step 0, ceil() of an infinite number.
         raise EvaluationError("it compares or counts what cannot be compared or counted") from None
 
@@ -179,6 +182,7 @@ class _Functions(Functions):
 
     def call_function(self, function_name: str, resolved_args: Iterable[Any]) -> Any:
         resolved_args = list(resolved_args)
+        self._budget.charge(_STEPS_PER_CALL)
         self._budget.charge_values(*resolved_args)
         if function_name == "join" and all(isinstance(value, str | list) for value in resolved_args):
             self._budget.charge(len(resolved_args[0]) * len(resolved_args[1]) // _TEXT_PER_STEP)

@@ -13,6 +13,10 @@ from tutumd.errors import InvalidInputError
 PRESETS = ("branch", "tag", "paths", "skip")
 MAX_FILTERS = 10
 MAX_GLOB = 200
+MAX_NAME = 1000
+MAX_NAMES = 1000
+MAX_PATHS = 5000
+MAX_PATH_GLOBS = 20
 DEFAULT_MARKER = "[skip deploy]"
 
 _EXPRESSION = "expression"
@@ -60,7 +64,10 @@ def parse_filters(value: object) -> tuple[Filter, ...]:
     items = value if isinstance(value, list) else [value]
     if not 1 <= len(items) <= MAX_FILTERS:
         raise InvalidInputError(f"filter must be 1 to {MAX_FILTERS} filters, got {len(items)}")
-    return tuple(_parse_filter(item) for item in items)
+    filters = tuple(_parse_filter(item) for item in items)
+    if sum(item.kind == _EXPRESSION for item in filters) > 1:
+        raise InvalidInputError("filter must hold at most one expression: join several with &&")
+    return filters
 
 
 def decide(condition: Filter, push: Push, document: dict[str, Any]) -> Decision:
@@ -76,12 +83,12 @@ def decide(condition: Filter, push: Push, document: dict[str, Any]) -> Decision:
 
 def matches_any(name: str, globs: Sequence[str]) -> bool:
     """Tell whether a name matches one of the globs; upper and lower case differ."""
-    return any(fnmatchcase(name, glob) for glob in globs)
+    return len(name) <= MAX_NAME and any(fnmatchcase(name, glob) for glob in globs)
 
 
 def matches_path(path: str, glob: str) -> bool:
     """Tell whether a path matches a glob: `*` stays within a folder, `**` is any number of folders."""
-    parts, wanted = path.split("/"), glob.split("/")
+    parts, wanted = path[: 4 * MAX_NAME].split("/"), glob.split("/")
     # reached[i]: the globs so far match the first i parts.
     reached = [True] + [False] * len(parts)
     for pattern in wanted:
@@ -110,6 +117,8 @@ def _parse_filter(value: object) -> Filter:
     known = frozenset({"preset", preset} | ({"repository"} if preset == "tag" else set()))
     fields = check_fields(name, value, known)
     globs = check_texts(f"filter.{preset}", fields.get(preset), MAX_GLOB)
+    if preset == "paths" and len(globs) > MAX_PATH_GLOBS:
+        raise InvalidInputError(f"filter.paths must have at most {MAX_PATH_GLOBS} globs, got {len(globs)}")
     repository = fields.get("repository")
     text = "" if repository is None else check_text("filter.repository", repository, MAX_GLOB)
     return Filter(kind=preset, patterns=globs, repository=text)
@@ -131,7 +140,7 @@ def _decide_tag(condition: Filter, push: Push) -> Decision:
     tags = [
         tag
         for repository, tag in push.tags
-        if not condition.repository or fnmatchcase(repository, condition.repository)
+        if not condition.repository or matches_any(repository, (condition.repository,))
     ]
     if push.tags and not tags:
         return Decision(passes=False, why=f"nothing was pushed to the repository {condition.repository!r}")
@@ -143,7 +152,7 @@ def _decide_names(kind: str, names: Sequence[str], globs: Sequence[str], push: P
     if not names:
         found = f" (event {push.event!r})" if push.event else ""
         return Decision(passes=False, why=f"the payload tells of no pushed {kind}{found}; wanted is {wanted}")
-    matching = [name for name in names if matches_any(name, globs)]
+    matching = [name for name in names[:MAX_NAMES] if matches_any(name, globs)]
     if matching:
         return Decision(passes=True, why=f"{kind} {matching[0][:_SHOWN]!r} matches {wanted}")
     return Decision(passes=False, why=f"{kind} {names[0][:_SHOWN]!r} is not {wanted}")
@@ -152,8 +161,8 @@ def _decide_names(kind: str, names: Sequence[str], globs: Sequence[str], push: P
 def _decide_paths(condition: Filter, push: Push) -> Decision:
     if not push.is_git:
         return Decision(passes=False, why="the payload is no push of commits, so it names no files")
-    if push.paths is None:
-        return Decision(passes=True, why="the payload does not name all changed files, so it counts")
+    if push.paths is None or len(push.paths) > MAX_PATHS:
+        return Decision(passes=True, why="not all changed files are known, so it counts")
     wanted = " or ".join(repr(glob) for glob in condition.patterns)[: 2 * _SHOWN]
     for path in push.paths:
         if any(matches_path(path, glob) for glob in condition.patterns):
