@@ -2,6 +2,7 @@
 
 import base64
 import hmac
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,11 +16,11 @@ BODY = b'{"ref": "refs/heads/main"}'
 SECRET = "It's a Secret to Everybody"
 
 
-def check(fields: dict[str, object], headers: Headers, body: bytes = BODY, now: datetime = NOW) -> str | None:
-    return verify(parse_verification(fields, None), headers, body, now)
+def check(fields: Mapping[str, object], headers: Headers, body: bytes = BODY, now: datetime = NOW) -> str | None:
+    return verify(parse_verification(dict(fields), None), headers, body, now)
 
 
-# https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries, "Testing the webhook payload validation"
+# https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries, "Testing the validation"
 GITHUB = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
 # https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks, "Examples": without the comma
 BITBUCKET = "sha256=a4771c39fbe90f317c7824e83ddef3caae9cb3d976c214ace1f2937e133263c9"
