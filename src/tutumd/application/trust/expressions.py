@@ -48,6 +48,8 @@ def check_expression(name: str, value: object) -> str:
         raise InvalidInputError(f"{name} is not a JMESPath expression: {first_line[:200]}") from None
     except RecursionError:
         raise InvalidInputError(f"{name} is nested too deep") from None
+    if tree["type"] == "expref":
+        raise InvalidInputError(f"{name} begins with &, which is for arguments of functions: leave it out")
     if not _Check(name).visit(tree, at_root=True, depth=0):
         raise InvalidInputError(
             f"{name} looks at none of {', '.join(ROOTS)}, so it is always the same: write for example"

@@ -20,6 +20,7 @@ MAX_PATH_GLOBS = 20
 DEFAULT_MARKER = "[skip deploy]"
 
 _EXPRESSION = "expression"
+_REFS = {"branch": "refs/heads/", "tag": "refs/tags/"}
 _SHOWN = 100
 
 
@@ -117,6 +118,8 @@ def _parse_filter(value: object) -> Filter:
     known = frozenset({"preset", preset} | ({"repository"} if preset == "tag" else set()))
     fields = check_fields(name, value, known)
     globs = check_texts(f"filter.{preset}", fields.get(preset), MAX_GLOB)
+    if preset in _REFS:
+        globs = tuple(glob.removeprefix(_REFS[preset]) for glob in globs)
     if preset == "paths" and len(globs) > MAX_PATH_GLOBS:
         raise InvalidInputError(f"filter.paths must have at most {MAX_PATH_GLOBS} globs, got {len(globs)}")
     repository = fields.get("repository")

@@ -40,6 +40,7 @@ def test_expressions_that_say_what_is_meant(text: str) -> None:
         ("ref == 'refs/heads/main'", "write body.ref"),
         ("body.ref == main", "write body.main"),
         ('body.ref == "refs/heads/main"', "write text as 'refs/heads/main'"),
+        ("&body.ref", "begins with &"),
         ("'main'", "always the same"),
         ("`true`", "always the same"),
         ("length('abc') > `2`", "always the same"),

@@ -16,6 +16,8 @@ from tutumd.errors import InvalidInputError
     [
         ("github-push", {"preset": "branch", "branch": "main"}),
         ("github-push", {"preset": "branch", "branch": ["release/*", "ma*"]}),
+        ("github-push", {"preset": "branch", "branch": "refs/heads/main"}),
+        ("github-push-tag", {"preset": "tag", "tag": "refs/tags/v1.2.0"}),
         ("gitlab-push", {"preset": "branch", "branch": "main"}),
         ("gitea-push", {"preset": "branch", "branch": "develop"}),
         ("bitbucket-push", {"preset": "branch", "branch": "master"}),

@@ -1,0 +1,208 @@
+"""Copy-paste configuration that makes a sender call a webhook handler."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from shlex import quote
+from typing import Any
+
+_Fields = Mapping[str, Any]
+
+_SIGNED = {
+    "github": ("X-Hub-Signature-256", "sha256="),
+    "bitbucket": ("X-Hub-Signature", "sha256="),
+    "gitea": ("X-Gitea-Signature", ""),
+    "forgejo": ("X-Forgejo-Signature", ""),
+}
+_GITHUB_STEP = """
+# Or a step of a workflow, which fails when the run fails; keep the URL as a secret named TUTUM_URL:
+- name: Redeploy
+  run: curl -fsS -X POST "$TUTUM_URL?wait=300"
+  env:
+    TUTUM_URL: ${{ secrets.TUTUM_URL }}
+"""
+_GITLAB_JOB = """
+# Or a job in .gitlab-ci.yml, which fails when the run fails; keep the URL as a masked variable TUTUM_URL:
+redeploy:
+  image: curlimages/curl
+  script:
+    - curl -fsS -X POST "$TUTUM_URL?wait=300"
+"""
+_READ_SECRET = "SECRET='…'   # one of the handler's secrets"  # noqa: S105
+
+
+def snippet(target: str, url: str, handler: _Fields) -> str:
+    """Write what to paste where, for one kind of sender.
+
+    Args:
+        target: One of TARGETS.
+        url: The handler's whole URL, ending in `/call/`. It is in the text, and it is a password.
+        handler: The handler as the API describes it. `operation`, `verify` and `tag` decide about the text.
+
+    Raises:
+        ValueError: An unknown target.
+    """
+    if target not in _WRITERS:
+        raise ValueError(f"there are snippets for {', '.join(TARGETS)}, not for {target!r}")
+    return _WRITERS[target](url, handler).rstrip() + "\n"
+
+
+def _curl(url: str, handler: _Fields) -> str:
+    query = "?wait=300" if not _takes_tag(handler) else "?tag=v2&wait=300"
+    verify = handler.get("verify") or {}
+    lines = [
+        "# -f makes a script fail when the run fails. Without wait the answer comes at once, and the run goes on.",
+        *_prepare(verify),
+        f"curl -fsS -X POST{_headers(verify)} {quote(url + query)}",
+    ]
+    if handler.get("filter"):
+        lines.insert(1, "# A call that the handler's filter does not match is answered 200, Skipped.")
+    if handler.get("operation") == "SCALEUP":
+        lines += [
+            "# Three containers instead of one:",
+            f"curl -fsS -X POST{_headers(verify)} {quote(url + '3/?wait=300')}",
+        ]
+    return "\n".join(lines)
+
+
+def _prepare(verify: _Fields) -> list[str]:
+    """The shell lines that sign a body, where the handler wants that."""
+    preset = verify.get("preset")
+    if not preset:
+        return []
+    lines = [_READ_SECRET]
+    if preset in (*_SIGNED, "hmac", "standard-webhooks"):
+        lines.append("BODY='{}'")
+    if preset == "standard-webhooks":
+        return [
+            *lines,
+            "ID=$(openssl rand -hex 16) TIME=$(date +%s)",
+            'KEY=$(printf %s "${SECRET#whsec_}" | openssl base64 -d -A | od -An -v -tx1 | tr -d " \\n")',
+            'SIGNATURE=$(printf %s "$ID.$TIME.$BODY" |'
+            ' openssl dgst -sha256 -mac HMAC -macopt "hexkey:$KEY" -binary | openssl base64 -A)',
+        ]
+    if preset in (*_SIGNED, "hmac"):
+        write = "openssl base64 -A" if verify.get("encoding") == "base64" else 'od -An -v -tx1 | tr -d " \\n"'
+        algorithm = verify.get("algorithm", "sha256")
+        lines.append(f'SIGNATURE=$(printf %s "$BODY" | openssl dgst -{algorithm} -hmac "$SECRET" -binary | {write})')
+    return lines
+
+
+def _headers(verify: _Fields) -> str:
+    preset = verify.get("preset")
+    body = " -H 'Content-Type: application/json' --data-raw \"$BODY\""
+    if preset in _SIGNED or preset == "hmac":
+        header, prefix = _SIGNED.get(str(preset), (verify.get("header"), verify.get("prefix", "")))
+        return f' -H {quote(f"{header}: {prefix}")}"$SIGNATURE"{body}'
+    if preset == "standard-webhooks":
+        return f' -H "webhook-id: $ID" -H "webhook-timestamp: $TIME" -H "webhook-signature: v1,$SIGNATURE"{body}'
+    if preset == "gitlab":
+        return ' -H "X-Gitlab-Token: $SECRET"'
+    if preset == "token":
+        header = verify.get("header")
+        return f' -H {quote(f"{header}: ")}"$SECRET"' if header else ' -H "Authorization: Bearer $SECRET"'
+    return ""
+
+
+def _github(url: str, handler: _Fields) -> str:
+    secret = ' -f "config[secret]=$SECRET"' if _checks(handler, "github") else ""
+    return f"""\
+# A webhook of the repository: Settings, Webhooks, Add webhook; or with GitHub's command line:
+{_secret_line(handler, "github")}gh api repos/OWNER/REPOSITORY/hooks -f name=web -F active=true -f 'events[]=push' \\
+  -f {quote("config[url]=" + url)} -f 'config[content_type]=json'{secret}
+{_warning(handler, "github", "GitHub")}{_unless_verified(handler, _GITHUB_STEP)}"""
+
+
+def _gitlab(url: str, handler: _Fields) -> str:
+    secret = ' --data-urlencode "token=$SECRET"' if _checks(handler, "gitlab") else ""
+    return f"""\
+# A webhook of the project: Settings, Webhooks, Add new webhook; or with GitLab's API:
+{_secret_line(handler, "gitlab")}curl -fsS -X POST -H "PRIVATE-TOKEN: $GITLAB_TOKEN" -d push_events=true{secret} \\
+  --data-urlencode {quote("url=" + url)} https://gitlab.com/api/v4/projects/PROJECT_ID/hooks
+{_warning(handler, "gitlab", "GitLab")}{_unless_verified(handler, _GITLAB_JOB)}"""
+
+
+def _dockerhub(url: str, handler: _Fields) -> str:
+    warning = (
+        "\n# Docker Hub signs nothing, so this handler, which checks a signature, answers 401: make another for it.\n"
+        if handler.get("verify")
+        else ""
+    )
+    return f"""\
+# The repository on Docker Hub: Webhooks, New webhook
+Webhook name: tutumd
+Webhook URL:  {url}
+{warning}
+# Docker Hub calls it for every tag. For the pushes of one tag only, set the handler's filter:
+{{"filter": {{"preset": "tag", "tag": "latest"}}}}
+"""
+
+
+def _alertmanager(url: str, handler: _Fields) -> str:
+    verify = handler.get("verify") or {}
+    limit = " The handler's max_containers ends that." if handler.get("operation") == "SCALEUP" else ""
+    has_bearer = verify.get("preset") == "token" and not verify.get("header")
+    credentials = (
+        """
+        http_config:
+          authorization:
+            credentials: "…"   # one of the handler's secrets"""
+        if has_bearer
+        else ""
+    )
+    warning = (
+        ""
+        if has_bearer or not verify
+        else f"\n# This handler checks {verify['preset']}, which Alertmanager cannot do.\n"
+    )
+    return f"""\
+# alertmanager.yml
+{warning}route:
+  receiver: tutumd
+receivers:
+  - name: tutumd
+    webhook_configs:
+      - url: {json.dumps(url)}
+        send_resolved: false{credentials}
+
+# It calls again at each repeat_interval while the alert lasts.{limit}
+"""
+
+
+def _takes_tag(handler: _Fields) -> bool:
+    return bool(handler.get("tag")) and handler["tag"].get("from", "query") == "query"
+
+
+def _checks(handler: _Fields, preset: str) -> bool:
+    return bool((handler.get("verify") or {}).get("preset") == preset)
+
+
+def _secret_line(handler: _Fields, preset: str) -> str:
+    return f"{_READ_SECRET}\n" if _checks(handler, preset) else ""
+
+
+def _unless_verified(handler: _Fields, text: str) -> str:
+    """What a bare curl does is of no use where a signature is wanted."""
+    return "\n# In a pipeline, use the lines of --for curl, which sign.\n" if handler.get("verify") else text
+
+
+def _warning(handler: _Fields, preset: str, sender: str) -> str:
+    if _checks(handler, preset):
+        return ""
+    wanted = json.dumps({"verify": {"preset": preset, "secrets": ["…"]}}, ensure_ascii=False)
+    if handler.get("verify"):
+        return f"# This handler checks {handler['verify']['preset']}, so {sender} gets a 401: make one for {sender}.\n"
+    return f"# This handler checks no signature. To let in only {sender}, set {wanted} and give {sender} the secret.\n"
+
+
+_WRITERS: dict[str, Callable[[str, _Fields], str]] = {
+    "github": _github,
+    "gitlab": _gitlab,
+    "dockerhub": _dockerhub,
+    "alertmanager": _alertmanager,
+    "curl": _curl,
+}
+
+TARGETS = tuple(_WRITERS)
+"""The senders that there are snippets for."""

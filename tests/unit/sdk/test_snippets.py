@@ -1,0 +1,65 @@
+"""Copy-paste configuration for senders. What the shell lines send is tried in tests/acceptance/test_snippets.py."""
+
+import json
+
+import pytest
+
+from tests.unit.application.trust.calls import judged, payload
+from tutum.snippets import TARGETS, snippet
+from tutumd.application.trust.judge import Go, Skipped
+
+URL = "https://hooks.example.com/api/v1/service/S/webhook/handler/H/call/"
+
+
+def verified(preset: str, **settings: str) -> dict[str, object]:
+    return {"operation": "REDEPLOY", "verify": {"preset": preset, "secrets_set": 1, **settings}}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    "handler", [{}, verified("github"), verified("token"), {"operation": "SCALEUP", "verify": None}]
+)
+def test_every_snippet_holds_the_url(target: str, handler: dict[str, object]) -> None:
+    text = snippet(target, URL, handler)
+    assert URL in text
+    assert "None" not in text
+
+
+PLAIN: dict[str, object] = {"operation": "REDEPLOY"}
+
+
+@pytest.mark.parametrize(
+    ("target", "handler", "other", "wanted"),
+    [
+        ("github", verified("github"), PLAIN, "config[secret]=$SECRET"),
+        ("github", PLAIN, verified("github"), '{"verify": {"preset": "github", "secrets": ["…"]}}'),
+        ("github", PLAIN, verified("github"), "${{ secrets.TUTUM_URL }}"),
+        ("github", verified("gitlab"), verified("github"), "GitHub gets a 401"),
+        ("gitlab", verified("gitlab"), PLAIN, "token=$SECRET"),
+        ("gitlab", PLAIN, verified("gitlab"), "checks no signature"),
+        ("gitlab", PLAIN, verified("gitlab"), "curlimages/curl"),
+        ("dockerhub", verified("github"), PLAIN, "answers 401"),
+        ("alertmanager", verified("token"), PLAIN, "credentials:"),
+        ("alertmanager", verified("github"), verified("token"), "cannot do"),
+        ("alertmanager", {"operation": "SCALEUP"}, PLAIN, "max_containers"),
+        ("curl", {"operation": "SCALEUP"}, PLAIN, "call/3/?wait=300"),
+        ("curl", {"tag": {"allow": ["v*"], "from": "query"}}, {"tag": {"from": "body.tag"}}, "?tag=v2&wait=300"),
+        ("curl", {"filter": "body.a"}, PLAIN, "200, Skipped"),
+    ],
+)
+def test_a_snippet_fits_the_handler(
+    target: str, handler: dict[str, object], other: dict[str, object], wanted: str
+) -> None:
+    assert wanted in snippet(target, URL, handler)
+    assert wanted not in snippet(target, URL, other)
+
+
+def test_the_filter_that_docker_hubs_snippet_names_does_what_it_says() -> None:
+    line = next(line for line in snippet("dockerhub", URL, {}).splitlines() if line.startswith("{"))
+    assert judged(payload("dockerhub"), **json.loads(line)) == Go()
+    assert isinstance(judged(payload("quay"), filter={"preset": "tag", "tag": "dev"}), Skipped)
+
+
+def test_an_unknown_sender_is_told() -> None:
+    with pytest.raises(ValueError, match="alertmanager"):
+        snippet("svn", URL, {})
