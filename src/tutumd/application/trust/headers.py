@@ -10,9 +10,10 @@ Headers = Sequence[tuple[str, str]]
 MAX_KEPT_BYTES = 8 * 1024
 MAX_KEY_LENGTH = 200
 
-_SECRET = re.compile(
-    r"auth|cookie|token|secret|signature|password|passwd|credential|session|jwt|csrf|bearer|api[-_]?key|access[-_]?key"
-)
+_SECRET = re.compile(r"auth|cookie|token|secret|signature|passw|passphrase|credential|session|jwt|csrf|bearer|key")
+_NO_SECRETS = {"idempotency-key", "x-event-key"}
+# Proxies tell the path of a call in headers, and a handler's UUID is a password.
+_CALL_PATH = re.compile(r"(/(?:handler|trigger)/)[^/\s?#,;]+", re.IGNORECASE)
 # Each stays the same when its sender tries again, and is another for another event.
 # GitLab's is Idempotency-Key (since 17.4), and webhook-id where it signs: X-Gitlab-Webhook-UUID names the webhook,
 # X-Gitlab-Event-UUID a chain of events, of which the second must not be lost. Bitbucket documents no such header, and
@@ -35,7 +36,7 @@ def find_all(headers: Headers, name: str) -> list[str]:
 
 def is_secret(name: str) -> bool:
     """Tell whether a header's name says that its value lets somebody in."""
-    return bool(_SECRET.search(name.lower()))
+    return bool(_SECRET.search(name.lower())) and name.lower() not in _NO_SECRETS
 
 
 def delivery_key(headers: Headers) -> str | None:
@@ -53,17 +54,22 @@ def delivery_key(headers: Headers) -> str | None:
     return None
 
 
-def keep(headers: Headers) -> tuple[tuple[str, str], ...]:
-    """Take what may be stored of headers: nothing secret, at most 8 KiB, names in lower case."""
+def keep(headers: Headers, secret: str = "") -> tuple[tuple[str, str], ...]:
+    """Take what may be stored of headers: nothing secret, at most 8 KiB, names in lower case.
+
+    Args:
+        secret: The header that the handler's `verify` looks at, whatever it is called; empty where it names none.
+    """
     kept: list[tuple[str, str]] = []
     size = 0
     for name, value in headers:
-        if is_secret(name):
+        if is_secret(name) or name.lower() == secret.lower():
             continue
+        value = _CALL_PATH.sub(r"\1…", value.replace("\0", ""))
         size += len(name.encode("utf-8", "replace")) + len(value.encode("utf-8", "replace"))
         if size > MAX_KEPT_BYTES:
             break
-        kept.append((name.lower(), value.replace("\0", "")))
+        kept.append((name.lower(), value))
     return tuple(kept)
 
 

@@ -82,6 +82,8 @@ def test_an_odd_key_is_bounded_and_still_tells_apart(value: str) -> None:
         "X-CSRF",
         "Cf-Access-Jwt-Assertion",
         "X-Access-Key",
+        "X-Key",
+        "X-Shared-Passphrase",
         "X-Forwarded-Access-Token",
     ],
 )
@@ -89,6 +91,22 @@ def test_what_lets_somebody_in_is_not_stored(name: str) -> None:
     assert keep([(name, "s3cret"), (name.lower(), "s3cret"), ("X-GitHub-Event", "push")]) == (
         ("x-github-event", "push"),
     )
+
+
+def test_the_header_that_the_handler_looks_at_is_not_stored() -> None:
+    assert keep([("X-Let-Me-In", "s3cret"), ("X-Event-Key", "repo:push")], "x-let-me-in") == (
+        ("x-event-key", "repo:push"),
+    )
+
+
+@pytest.mark.parametrize("path", ["webhook/handler", "trigger"])
+def test_the_url_of_the_call_is_not_stored(path: str) -> None:
+    url = f"/api/v1/service/S/{path}/0224815A-c156-44e4-92d7-997c69354438/call/"
+    kept = dict(
+        keep([("X-Forwarded-Uri", url), ("Referer", f"https://h.example.com{url}?x=1"), ("X-Twice", f"{url}, {url}")])
+    )
+    assert "997c69354438" not in str(kept)
+    assert kept["x-forwarded-uri"] == f"/api/v1/service/S/{path}/…/call/"
 
 
 def test_at_most_8_kib_of_headers_are_stored() -> None:
