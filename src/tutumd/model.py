@@ -377,6 +377,7 @@ class Delivery:
         number: Grows with each delivery.
         action_uuid: None where it caused nothing; `reason` then says why.
         content: Headers, query and body as far as they were kept; only where a single delivery is read.
+        raw: The same as it was stored.
     """
 
     number: int
@@ -390,6 +391,7 @@ class Delivery:
     reason: str = ""
     tag: str | None = None
     content: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    raw: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,7 @@ class Settings(BaseModel):
     engine: tuple[str, ...] = ("auto",)
     admin_user: str = ""
     admin_apikey: str = Field("", repr=False)
+    client_rate_limit: str = ""
     secret_key: str = Field("", repr=False)
     public_url: str = ""
     max_containers: int = Field(100, ge=1, le=10_000)

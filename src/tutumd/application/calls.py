@@ -1,11 +1,71 @@
-"""A call to a handler's URL, as far as it is checked without the store."""
+"""A call to a handler's URL, as far as it is decided without the store, and what its holder may see of the action."""
 
+import base64
+import hmac
 import re
+import secrets
+from collections.abc import Mapping
+from typing import Any
 
-from tutumd.errors import InvalidInputError
-from tutumd.model import MAX_AMOUNT
+from tutumd.application.trust import options as trust
+from tutumd.application.trust.judge import Go, NotFound, Received, Skipped, judge
+from tutumd.application.trust.secrets_box import Box
+from tutumd.errors import InvalidInputError, NotFoundError
+from tutumd.model import MAX_AMOUNT, Judged
+
+MAX_WAIT_S = 600
+NOT_FOUND = "there is no such object, or it is not yours"
 
 _AMOUNT = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
+_WAIT = re.compile(r"[0-9]{1,4}", re.ASCII)
+_PREFERRED = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])", re.ASCII | re.IGNORECASE)
+_NUMBERS = 8
+_NONCE = 6
+_TAG = 16
+_MOST_KNOWN = 2_000
+
+
+class Options:
+    """The options of handlers, read from what is stored once for each version of them."""
+
+    def __init__(self, box: Box) -> None:
+        """Take what opens stored secrets."""
+        self._box = box
+        self._known: dict[tuple[str, int], trust.Options] = {}
+
+    def read(self, handler_uuid: str, version: int, document: Mapping[str, Any]) -> trust.Options:
+        """Read options. Raises SettingsError where the key does not open their secrets."""
+        key = (handler_uuid, version)
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            found = self._known[key] = trust.from_document(document, self._box)
+        return found
+
+
+def judged(options: trust.Options, version: int, received: Received) -> Judged:
+    """Judge a call by its handler's options.
+
+    Raises:
+        NotFoundError: The handler cannot be called now, or from there.
+        InvalidInputError: `?tag=` is wrong or not taken.
+    """
+    verdict = judge(options, received)
+    if isinstance(verdict, NotFound):
+        raise NotFoundError(NOT_FOUND)
+    kept: dict[str, Any] = {
+        "version": version,
+        "max_uses": options.max_uses,
+        "max_containers": options.max_containers,
+        "rate": None if options.rate_limit is None else (options.rate_limit.count, options.rate_limit.seconds),
+        "debounce_s": options.debounce_s,
+    }
+    if isinstance(verdict, Go):
+        return Judged(tag=verdict.tag, variable=verdict.variable, notes=verdict.notes, **kept)
+    if isinstance(verdict, Skipped):
+        return Judged(skip=verdict.reason, **kept)
+    return Judged(refuse=verdict.reason, **kept)
 
 
 def parse_amount(text: str) -> int:
@@ -13,3 +73,51 @@ def parse_amount(text: str) -> int:
     if _AMOUNT.fullmatch(text) and int(text) <= MAX_AMOUNT:
         return int(text)
     raise InvalidInputError(f"amount must be 1 to {MAX_AMOUNT}, got {text[:20]!r}")
+
+
+def parse_wait(query: str | None, preferred: str) -> int | None:
+    """Read how many seconds a caller wants to wait for the end; None for not at all.
+
+    Args:
+        query: The parameter `wait`; 0 means not at all.
+        preferred: The header `Prefer` (RFC 7240); what cannot be done of it is ignored, as that says.
+
+    Raises:
+        InvalidInputError: The parameter is no whole number from 0 to 600.
+    """
+    if query is not None:
+        if _WAIT.fullmatch(query) and int(query) <= MAX_WAIT_S:
+            return int(query) or None
+        raise InvalidInputError(f"wait must be whole seconds from 0 to {MAX_WAIT_S}, got {query[:20]!r}")
+    found = _PREFERRED.search(preferred)
+    return min(int(found[1]), MAX_WAIT_S) or None if found else None
+
+
+class Tickets:
+    """Names for what one delivery came to, that only who got the answer of the call can know. Nothing is stored."""
+
+    def __init__(self, key: bytes) -> None:
+        """Take a secret that is the same in all processes that answer."""
+        self._key = key
+
+    def make(self, handler_seq: int, action_seq: int) -> str:
+        """Make a ticket: 36 random-looking bytes as text for a path."""
+        facts = (
+            handler_seq.to_bytes(_NUMBERS, "big") + action_seq.to_bytes(_NUMBERS, "big") + secrets.token_bytes(_NONCE)
+        )
+        return base64.urlsafe_b64encode(facts + self._sign(facts)).decode().rstrip("=")
+
+    def read(self, ticket: str) -> tuple[int, int]:
+        """Read a handler's and an action's number. Raises NotFoundError for what was not made here."""
+        length = 2 * _NUMBERS + _NONCE
+        try:
+            raw = base64.urlsafe_b64decode(ticket + "=" * (-len(ticket) % 4))
+        except ValueError:
+            raw = b""
+        facts = raw[:length]
+        if len(raw) != length + _TAG or not hmac.compare_digest(raw[length:], self._sign(facts)):
+            raise NotFoundError(NOT_FOUND)
+        return int.from_bytes(facts[:_NUMBERS], "big"), int.from_bytes(facts[_NUMBERS : 2 * _NUMBERS], "big")
+
+    def _sign(self, facts: bytes) -> bytes:
+        return hmac.digest(self._key, facts, "sha256")[:_TAG]

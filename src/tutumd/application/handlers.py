@@ -1,29 +1,96 @@
-"""Webhook handlers: making them from what was sent."""
+"""Webhook handlers: making and changing them from what was sent, and trying out what a call would do."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
 
+from tutumd.application.trust import options as trust
+from tutumd.application.trust.judge import Explanation, Received, explain
+from tutumd.application.trust.secrets_box import Box
 from tutumd.errors import InvalidInputError
-from tutumd.model import Handler, Operation, User
+from tutumd.model import Handler, NewHandler, Operation, User
 from tutumd.ports import Store
 
 MAX_NAME_LENGTH = 255
 MAX_ENTRIES = 100
+MAX_GRACE_S = 30 * 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """What somebody sent about a handler: fields that are absent are in neither of the two.
+
+    Attributes:
+        named: `name` and `operation`, as far as they were sent.
+        options: The other fields, as JSON values.
+    """
+
+    named: Mapping[str, str | None]
+    options: Mapping[str, object]
 
 
 def create(
-    store: Store, viewer: User, service_uuid: str, entries: Sequence[tuple[str | None, str | None]]
+    store: Store, viewer: User, service_uuid: str, entries: Sequence[Sent], *, box: Box, now: datetime
 ) -> tuple[Handler, ...]:
-    """Create a handler per (name, operation), all or none.
+    """Create a handler per entry, all or none.
 
     Raises:
-        InvalidInputError: A bad name or operation, or more than 100 entries.
+        InvalidInputError: A bad value, or more than 100 entries.
         NotFoundError: The viewer has no such service.
     """
     if len(entries) > MAX_ENTRIES:
         raise InvalidInputError(f"at most {MAX_ENTRIES} handlers can be created at once, got {len(entries)}")
-    checked = [(check_name(name), parse_operation(operation)) for name, operation in entries]
-    return store.add_handlers(viewer, service_uuid, checked)
+    return store.add_handlers(viewer, service_uuid, [_new(entry, box, now) for entry in entries])
+
+
+def change(
+    store: Store, viewer: User, service_uuid: str, uuid: str, sent: Sent, *, box: Box, now: datetime
+) -> Handler:
+    """Change what was sent of a handler; the rest stays.
+
+    Raises:
+        InvalidInputError: A bad value, or another operation.
+        NotFoundError: The viewer has no such handler.
+    """
+
+    def changed(handler: Handler) -> NewHandler:
+        if "operation" in sent.named and parse_operation(sent.named["operation"]) is not handler.operation:
+            raise InvalidInputError("operation cannot be changed: create another handler")
+        stored = trust.from_document(handler.options, box)
+        options = trust.parse(sent.options, now, stored)
+        trust.check_operation(options, handler.operation)
+        name = check_name(sent.named["name"]) if "name" in sent.named else handler.name
+        return NewHandler(name=name, operation=handler.operation, options=trust.to_document(options, box))
+
+    return store.change_handler(viewer, service_uuid, uuid, changed)
+
+
+def rotate(
+    store: Store, viewer: User, service_uuid: str, uuid: str, grace: object, *, now: datetime
+) -> Handler:
+    """Give a handler a new URL; the old one may still be called for `grace` seconds.
+
+    Raises:
+        InvalidInputError: `grace` is no whole number from 0 to 30 days.
+        NotFoundError: The viewer has no such handler.
+    """
+    if isinstance(grace, bool) or not isinstance(grace, int) or not 0 <= grace <= MAX_GRACE_S:
+        raise InvalidInputError(f"grace must be whole seconds from 0 to {MAX_GRACE_S}, got {str(grace)[:20]!r}")
+    return store.rotate_handler(viewer, service_uuid, uuid, now + timedelta(seconds=grace))
+
+
+def try_out(handler: Handler, received: Received, *, box: Box) -> Explanation:
+    """Tell what a call would do, and why; does nothing."""
+    return explain(trust.from_document(handler.options, box), received)
+
+
+def public_options(handler: Handler, box: Box) -> dict[str, Any]:
+    """Write what is set on a handler for its owner; of secrets only their number."""
+    if not handler.options:
+        return dict(_BARE)
+    return trust.to_public(trust.from_document(handler.options, box))
 
 
 def check_name(name: str | None) -> str | None:
@@ -45,3 +112,14 @@ def parse_operation(text: str | None) -> Operation:
         return Operation(text.upper())
     except ValueError:
         raise InvalidInputError(f"operation must be REDEPLOY or SCALEUP, got {text[:50]!r}") from None
+
+
+def _new(entry: Sent, box: Box, now: datetime) -> NewHandler:
+    operation = parse_operation(entry.named.get("operation"))
+    options = trust.parse(entry.options, now)
+    trust.check_operation(options, operation)
+    new = NewHandler(name=check_name(entry.named.get("name")), operation=operation)
+    return new if options is trust.DEFAULTS else replace(new, options=trust.to_document(options, box))
+
+
+_BARE = trust.to_public(trust.DEFAULTS)

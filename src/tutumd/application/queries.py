@@ -1,7 +1,7 @@
 """The filters and pages of lists: what is allowed, and reading it strictly."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 from tutumd.errors import InvalidInputError
@@ -11,6 +11,7 @@ MAX_LIMIT = 100
 DEFAULT_LIMIT = 25
 DEFAULT_TAIL = 300
 MAX_TAIL = 10_000
+MAX_UNUSED_DAYS = 3650
 _MAX_OFFSET = 2**31
 
 SERVICE_FILTERS = frozenset({"uuid", "uuid__startswith", "name", "state", "stack", "stack__name"})
@@ -41,6 +42,18 @@ def parse_query(parameters: Iterable[tuple[str, str]], allowed: frozenset[str]) 
     limit = _number("limit", filters.pop("limit", str(DEFAULT_LIMIT)), 1, MAX_LIMIT)
     offset = _number("offset", filters.pop("offset", "0"), 0, _MAX_OFFSET)
     return Query(filters=filters, limit=limit, offset=offset)
+
+
+def parse_unused(parameters: Iterable[tuple[str, str]], now: datetime) -> tuple[datetime, Query]:
+    """Read the query string of the report of unused handlers: `unused_days`, and the page.
+
+    Answers since when they were not called. Raises InvalidInputError.
+    """
+    query = parse_query(parameters, frozenset({"unused_days"}))
+    if "unused_days" not in query.filters:
+        raise InvalidInputError("unused_days must be given: for how many days the handlers were not called")
+    days = _number("unused_days", query.filters["unused_days"], 0, MAX_UNUSED_DAYS)
+    return now - timedelta(days=days), query
 
 
 def parse_line_number(parameters: Iterable[tuple[str, str]]) -> int:

@@ -15,6 +15,7 @@ import structlog
 from tutumd import logs
 from tutumd.main import demo, engines, listening, storage
 from tutumd.main.storage import Storage, now
+from tutumd.errors import InvalidInputError, SettingsError
 from tutumd.ports import Engine
 from tutumd.settings import Settings, read_settings
 from tutumd.store.intake import SqlIntake
@@ -102,15 +103,28 @@ def _serve_http(
     stack: ExitStack,
     when_started: Callable[[], None],
 ) -> None:
-    from tutumd.main import http  # slow to import: the worker is at work meanwhile
+    from tutumd.application.calls import Options, Tickets  # all slow to import: the worker is at work meanwhile
+    from tutumd.application.trust.rates import parse_rate
+    from tutumd.main import http
+    from tutumd.main.secret_key import open_box
     from tutumd.web.state import Edge
 
-    intake = SqlIntake(opened.database, now, opened.signal)
+    try:
+        rate = parse_rate(settings.client_rate_limit) if settings.client_rate_limit else None
+    except InvalidInputError as error:
+        raise SettingsError(str(error).replace("rate_limit", "TUTUMD_CLIENT_RATE_LIMIT")) from None
+    intake = SqlIntake(opened.database, now, opened.signal, rate and (rate.count, rate.seconds))
     stack.callback(intake.close)
+    box = open_box(settings)
+    if opened.database.is_postgres and not settings.secret_key:
+        _log.warning("TUTUMD_SECRET_KEY is not set: other replicas cannot read secrets and status URLs of this one")
     edge = Edge(
         store=opened.store,
         intake=intake,
         max_containers=settings.max_containers,
+        box=box,
+        options=Options(box),
+        tickets=Tickets(box.derive("status")),
         trusted_proxies=tuple(ip_network(network) for network in settings.trusted_proxies),
     )
     server = http.make_server(edge, settings, address)

@@ -121,9 +121,9 @@ class SqlHandlers:
                     handlers.c.seq.not_in(recent),
                 )
             )
-            page, count = filtered(statement, query, {})
-            found = self._read(connection, page.order_by(services.c.name, handlers.c.seq))
-            total = connection.execute(count).scalar_one()
+            total = connection.execute(sa.select(sa.func.count()).select_from(statement.subquery())).scalar_one()
+            page = statement.order_by(services.c.name, handlers.c.seq).limit(query.limit).offset(query.offset)
+            found = self._read(connection, page)
         return Page(objects=found, total=total)
 
     def deliveries(self, viewer: User, service_uuid: str, handler_uuid: str, query: Query) -> Page[Delivery]:
@@ -145,7 +145,7 @@ class SqlHandlers:
             rows = connection.execute(
                 _select_deliveries().where(deliveries.c.seq.in_(of_page)).order_by(deliveries.c.seq.desc())
             ).all()
-        return Page(objects=tuple(_delivery_from(row, content={}) for row in rows), total=total)
+        return Page(objects=tuple(_delivery_from(row) for row in rows), total=total)
 
     def delivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> Delivery:
         """See ports.py."""
@@ -155,7 +155,7 @@ class SqlHandlers:
             row = connection.execute(_select_deliveries().where(deliveries.c.seq == number, of_handler)).first()
         if row is None:
             raise NotFoundError(NOT_FOUND)
-        return _delivery_from(row, content=json.loads(row.content or "{}"))
+        return _delivery_from(row, raw=row.content or "{}")
 
     def progress(self, wanted: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], Progress]:
         """See ports.py."""
@@ -224,7 +224,7 @@ def _handler_from(row: Row, calls: int, last: datetime | None, now: datetime) ->
     )
 
 
-def _delivery_from(row: Row, content: Mapping[str, Any]) -> Delivery:
+def _delivery_from(row: Row, raw: str = "{}") -> Delivery:
     return Delivery(
         number=row.seq,
         action_uuid=row.action_uuid,
@@ -236,7 +236,8 @@ def _delivery_from(row: Row, content: Mapping[str, Any]) -> Delivery:
         outcome=DeliveryOutcome(row.outcome),
         reason=row.reason,
         tag=row.tag,
-        content=content,
+        content=json.loads(raw),
+        raw=raw,
     )
 
 

@@ -1,4 +1,4 @@
-"""What is deleted after a while: deliveries, ended actions with their lines, containers that are gone."""
+"""What is deleted after a while: deliveries, ended actions with their lines, containers that are gone, old limits."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.store.tables import actions, containers, deliveries
+from tutumd.store.tables import actions, client_rates, containers, deliveries, microseconds
 
 MOST_DELIVERIES = 5_000_000
 """How many deliveries are kept in all, the newest."""
@@ -23,7 +23,9 @@ def find_old(connection: sa.Connection, before: datetime, most: int) -> Old:
     newest = connection.execute(sa.select(sa.func.max(deliveries.c.seq))).scalar() or 0
     ended = sa.select(actions.c.seq, actions.c.ended).order_by(actions.c.seq).limit(most)
     gone = sa.select(containers.c.uuid).where(sa.not_(containers.c.present), containers.c.stopped < before)
+    full = sa.select(client_rates.c.address).where(client_rates.c.rate_tat < microseconds(before)).limit(most)
     return {
+        client_rates: list(connection.execute(full).scalars()),
         deliveries: [
             row.seq
             for row in connection.execute(received)
@@ -39,6 +41,6 @@ def delete(connection: sa.Connection, old: Old) -> int:
     deleted = 0
     for table, keys in old.items():
         if keys:
-            key = table.c.uuid if table is containers else table.c.seq
+            (key,) = table.primary_key.columns
             deleted += connection.execute(sa.delete(table).where(key.in_(keys))).rowcount
     return deleted

@@ -6,10 +6,11 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tutumd.web import actions, docs, errors, handlers, reads, schemas, services
+from tutumd.web import actions, deliveries, docs, errors, handlers, reads, schemas, services
 from tutumd.web.calls import CALL_PATH, CallEndpoint
 from tutumd.web.render import PREFIX
 from tutumd.web.state import Edge
+from tutumd.web.waits import Waits
 
 _SLASHES = re.compile(r"/{2,}")
 
@@ -36,11 +37,12 @@ def create_app(edge: Edge, version: str) -> ASGIApp:
         responses=_RESPONSES,
     )
     app.state.edge = edge
+    app.state.waits = waits = Waits(edge.store)
     errors.install(app)
-    for module in (handlers, services, actions, reads, docs):
+    for module in (handlers, deliveries, services, actions, reads, docs):
         app.include_router(module.router)
     _document(app)
-    return _Front(errors.LastResort(app), CallEndpoint(edge))
+    return _Front(errors.LastResort(app), CallEndpoint(edge, waits))
 
 
 class _Front:
@@ -104,11 +106,14 @@ def _call_path(names: list[str], text: str, operation: str) -> dict[str, Any]:
         "post": {
             "tags": ["webhook handlers"],
             "summary": text,
-            "description": "No credentials; any body up to 1 MiB. 202 once the call is on disk.",
+            "description": "No credentials; any body up to 1 MiB. 202 once the call is on disk. With `?wait=S` (to 600) or "
+            "`Prefer: wait=S` the answer comes when the action ended: 200, or 502 where it failed, or 504 where it goes on; "
+            "its body is then that of `status_url`. A call that a filter leaves out: 200, `Skipped`.",
             "operationId": operation,
             "security": [],
             "parameters": [
-                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
+                *({"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names),
+                *({"name": name, "in": "query", "schema": {"type": "string"}} for name in ("wait", "tag")),
             ],
             "responses": {
                 "202": {

@@ -4,76 +4,144 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl
 
+import anyio.to_thread
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from tutumd.application.calls import parse_amount
-from tutumd.errors import TutumdError
-from tutumd.model import Call
+from tutumd.application import calls
+from tutumd.application.calls import Tickets, parse_amount, parse_wait
+from tutumd.application.trust import bodies, headers
+from tutumd.application.trust.judge import Received
+from tutumd.errors import SettingsError, TutumdError, UnavailableError
+from tutumd.model import Accepted, ActionState, Call, Judged, Passed, Unjudged
 from tutumd.ports import Result
 from tutumd.web import render
 from tutumd.web.batches import Batches
 from tutumd.web.body import read_body
 from tutumd.web.errors import INTERNAL, error_response, log_unforeseen, response_to
 from tutumd.web.state import Edge, origin, parse_uuid
+from tutumd.web.waits import Waits
 
 CALL_PATH = re.compile(r"/api/v1/service/([^/]+)/webhook/handler/([^/]+)/call(?:/([^/]+))?/?")
+WAITED = {ActionState.SUCCESS: 200, ActionState.FAILED: 502, ActionState.CANCELED: 502}
+"""The status that tells the end of an action, so that `curl -f` fails where it failed."""
+
 _encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 _HEADER = render.ACTION_HEADER.lower().encode()
+_TRIES = 3
 
-Headers = list[tuple[bytes, bytes]]
-Respond = Callable[[int, Headers, bytes], None]
+RawHeaders = list[tuple[bytes, bytes]]
+Respond = Callable[[int, RawHeaders, bytes], None]
 """Sends a whole answer: status, headers with the content's length, content."""
 
 
 class CallEndpoint:
     """Answers calls: 202 once a call is on disk, never before."""
 
-    def __init__(self, edge: Edge) -> None:
+    def __init__(self, edge: Edge, waits: Waits) -> None:
         """Take what the routes work with."""
         self._trusted_proxies = edge.trusted_proxies
         self._batches = Batches(edge.intake)
+        self._options = edge.options
+        self._tickets = edge.tickets
+        self._waits = waits
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def take(self, scope: Scope, body: bytes, respond: Respond) -> bool:
         """Answer a call that is here as a whole, without a task of its own; False where it has to go the usual way."""
         if scope["method"] != "POST" or scope["query_string"]:
             return False
         path = CALL_PATH.fullmatch(scope["path"])
-        if path is None:
+        if path is None or any(name == b"prefer" for name, _ in scope["headers"]):
             return False
         try:
             call = self._read(scope, path, body)
         except TutumdError as error:
-            _refuse(error, respond)
+            _send(response_to(error), respond)
             return True
-        self._batches.store(call, lambda result: _tell(result, call, respond))
+
+        def tell(result: Result) -> None:
+            if isinstance(result, Accepted):
+                respond(*_accepted(result, call, self._tickets))
+            else:
+                task = asyncio.ensure_future(self._go_on(scope, body, call, result, respond))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+        self._batches.store(call, tell)
         return True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, path: "re.Match[str]") -> None:
         """Answer one request whose path matched CALL_PATH."""
-        loop = asyncio.get_running_loop()
-        answered: asyncio.Future[Response] = loop.create_future()
-
-        def respond(status: int, headers: Headers, content: bytes) -> None:
-            response = Response(status_code=status)
-            response.raw_headers, response.body = headers, content
-            if not answered.done():
-                answered.set_result(response)
-
         try:
             if scope["method"] != "POST":
                 raise HTTPException(405, "a handler is called with POST", {"Allow": "POST"})
-            call = self._read(scope, path, await read_body(Request(scope, receive)))
-            self._batches.store(call, lambda result: _tell(result, call, respond))
-            response = await answered
+            body = await read_body(Request(scope, receive))
+            call = self._read(scope, path, body)
+            wait_s = parse_wait(dict(_query(scope)).get("wait"), _header(scope, b"prefer"))
+            response = await self._answer(scope, body, call, await self._store(call), wait_s)
         except HTTPException as error:
             response = error_response(error.status_code, error.detail, dict(error.headers or {}))
-        except TutumdError as error:
-            response = response_to(error)
+        except Exception as error:  # noqa: BLE001 (the edge: the client gets an answer whatever happened)
+            response = _refusal(error)
         await response(scope, receive, send)
+
+    async def _go_on(self, scope: Scope, body: bytes, call: Call, result: Result, respond: Respond) -> None:
+        """Answer a call that could not be answered at once."""
+        try:
+            response = await self._answer(scope, body, call, result, None)
+        except Exception as error:  # noqa: BLE001 (as above)
+            response = _refusal(error)
+        _send(response, respond)
+
+    async def _answer(self, scope: Scope, body: bytes, call: Call, result: Result, wait_s: int | None) -> Response:
+        """Judge a call by its handler's options, if it has any, and store it; wait for the end where that is wanted."""
+        for _ in range(_TRIES):
+            if not isinstance(result, Unjudged):
+                break
+            call = await self._judge(scope, body, call, result)
+            result = await self._store(call)
+        else:
+            result = UnavailableError("the handler is being changed; try again in a moment")
+        if isinstance(result, Exception):
+            raise result
+        if not isinstance(result, Accepted):
+            return _passed(call.judged)
+        if wait_s is None:
+            status, raw_headers, content = _accepted(result, call, self._tickets)
+            response = Response(content, status)
+            response.raw_headers = raw_headers
+            return response
+        reference = (result.handler_seq, result.action_seq)
+        progress = await self._waits.until_ended(reference, wait_s)
+        fields = render.progress(progress, render.status_uri(self._tickets.make(*reference)))
+        action = render.action_uri(result.action_uuid)
+        return JSONResponse(fields, WAITED.get(progress.action.state, 504), {render.ACTION_HEADER: action})
+
+    async def _judge(self, scope: Scope, body: bytes, call: Call, result: Unjudged) -> Call:
+        options = self._options.read(call.handler_uuid, result.version, result.options)
+        received = Received(
+            headers=_decoded(scope), query=_query(scope), body=body, address=call.origin.address, now=datetime.now(UTC)
+        )
+        if options.looks_at_payload:
+            # A hostile body may take half a second.
+            judged = await anyio.to_thread.run_sync(calls.judged, options, result.version, received)
+        else:
+            judged = calls.judged(options, result.version, received)
+        trusted = str(options.verify.settings.get("header", "")) if options.verify else ""
+        return replace(call, judged=judged, content=_content(scope, body, trusted))
+
+    async def _store(self, call: Call) -> Result:
+        waiter: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._batches.store(call, lambda result: None if waiter.done() else waiter.set_result(result))
+        return await waiter
 
     def _read(self, scope: Scope, path: "re.Match[str]", body: bytes) -> Call:
         service, handler, amount = path.groups()
@@ -83,28 +151,76 @@ class CallEndpoint:
             amount=1 if amount is None else parse_amount(amount),
             origin=origin(scope, self._trusted_proxies),
             body_size=len(body),
+            content=_content(scope, body),
+            key=headers.delivery_key(_decoded(scope)),
+            asks=any(name == "tag" for name, _ in _query(scope)) if scope["query_string"] else False,
         )
 
 
-def _tell(result: Result, call: Call, respond: Respond) -> None:
-    if isinstance(result, Exception):
-        _refuse(result, respond)
-        return
-    action = render.action_uri(result.action_uuid)
-    fields = render.handler_fields(call.service_uuid, call.handler_uuid, result.name, result.operation)
-    content = _encode({**fields, "action": action}).encode()
-    headers = [
+def accepted_fields(accepted: Accepted, call: Call, tickets: Tickets) -> dict[str, Any]:
+    """Write what the caller is told: the handler, the action, and where to ask how it stands."""
+    fields: dict[str, Any] = {
+        **render.handler_fields(call.service_uuid, call.handler_uuid, accepted.name, accepted.operation),
+        "action": render.action_uri(accepted.action_uuid),
+        "status_url": render.status_uri(tickets.make(accepted.handler_seq, accepted.action_seq)),
+    }
+    if call.judged is not None and call.judged.notes:
+        fields["notes"] = list(call.judged.notes)
+    return fields
+
+
+def _accepted(accepted: Accepted, call: Call, tickets: Tickets) -> tuple[int, RawHeaders, bytes]:
+    """Answer 202. The framework's response would take longer to build than all the rest of it."""
+    fields = accepted_fields(accepted, call, tickets)
+    content = _encode(fields).encode()
+    raw_headers = [
         (b"content-length", b"%d" % len(content)),
         (b"content-type", b"application/json"),
-        (_HEADER, action.encode()),
+        (_HEADER, fields["action"].encode()),
     ]
-    respond(202, headers, content)
+    return 202, raw_headers, content
 
 
-def _refuse(error: Exception, respond: Respond) -> None:
-    if isinstance(error, TutumdError):
-        response = response_to(error)
-    else:
+def _passed(judged: Judged | None) -> Response:
+    if judged is not None and judged.refuse:
+        return JSONResponse({"error": judged.refuse}, 401)
+    return JSONResponse({"state": "Skipped", "reason": judged.skip if judged else ""})
+
+
+def _refusal(error: Exception) -> JSONResponse:
+    if isinstance(error, SettingsError):
         log_unforeseen(error)
-        response = error_response(500, INTERNAL)
+        return response_to(UnavailableError("a secret of this handler cannot be read: see the server's log"))
+    if isinstance(error, TutumdError):
+        return response_to(error)
+    log_unforeseen(error)
+    return error_response(500, INTERNAL)
+
+
+def _send(response: Response, respond: Respond) -> None:
     respond(response.status_code, response.raw_headers, bytes(response.body))
+
+
+def _content(scope: Scope, body: bytes, trusted_header: str = "") -> str:
+    """Write what is kept of a call for its handler's owner."""
+    kept = bodies.keep(body)
+    content: dict[str, Any] = {"headers": headers.keep(_decoded(scope), trusted_header), "body": kept.text}
+    if scope["query_string"]:
+        content["query"] = scope["query_string"].decode("latin-1")
+    if kept.is_base64:
+        content["is_base64"] = True
+    if kept.is_cut:
+        content["is_cut"] = True
+    return _encode(content)
+
+
+def _decoded(scope: Scope) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+
+
+def _query(scope: Scope) -> list[tuple[str, str]]:
+    return parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+
+
+def _header(scope: Scope, wanted: bytes) -> str:
+    return ",".join(value.decode("latin-1") for name, value in scope["headers"] if name == wanted)

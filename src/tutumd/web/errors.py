@@ -17,6 +17,7 @@ STATUSES: dict[type[errors.TutumdError], int] = {
     errors.ForbiddenError: 403,
     errors.NotFoundError: 404,
     errors.ConflictError: 409,
+    errors.TooManyCallsError: 429,
     errors.UnavailableError: 503,
     errors.AnswerTimeoutError: 504,
 }
@@ -46,6 +47,8 @@ def error_response(status: int, text: str, headers: dict[str, str] | None = None
 
 def response_to(error: errors.TutumdError) -> JSONResponse:
     """Render an error that was raised on purpose."""
+    if isinstance(error, errors.TooManyCallsError):
+        return error_response(429, str(error), {"Retry-After": str(error.retry_after_s)})
     return error_response(STATUSES.get(type(error), 500), str(error))
 
 

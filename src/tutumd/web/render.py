@@ -6,11 +6,22 @@ from email.utils import format_datetime
 from typing import TypeVar
 from urllib.parse import urlencode
 
-from tutumd.model import Action, Container, Delivery, Handler, Line, Page, Query, Service, Verb
+from tutumd.application.handlers import public_options
+from tutumd.application.trust.secrets_box import Box
+from tutumd.model import Action, Container, Delivery, Handler, Line, Page, Progress, Query, Service, Verb
 from tutumd.web import schemas
-from tutumd.web.uris import ACTION_HEADER, PREFIX, action_uri, container_uri, handler_fields, service_uri
+from tutumd.web.uris import (
+    ACTION_HEADER,
+    PREFIX,
+    action_uri,
+    container_uri,
+    handler_fields,
+    handler_uri,
+    service_uri,
+    status_uri,
+)
 
-__all__ = ["ACTION_HEADER", "PREFIX", "action_uri", "handler_fields", "service_uri"]
+__all__ = ["ACTION_HEADER", "PREFIX", "action_uri", "handler_fields", "handler_uri", "service_uri", "status_uri"]
 
 Value = TypeVar("Value")
 Out = TypeVar("Out")
@@ -30,11 +41,46 @@ def date(value: datetime | None) -> str | None:
     return None if value is None else format_datetime(value.astimezone(UTC).replace(microsecond=0))
 
 
-def handler(value: Handler) -> schemas.HandlerOut:
-    """Write a handler."""
+def handler(value: Handler, box: Box) -> schemas.HandlerOut:
+    """Write a handler for its owner."""
+    rotation = value.rotation
     return schemas.HandlerOut.model_validate(
-        handler_fields(value.service_uuid, value.uuid, value.name, value.operation)
+        {
+            **handler_fields(value.service_uuid, value.uuid, value.name, value.operation),
+            **public_options(value, box),
+            "created_datetime": date(value.created),
+            "last_called_datetime": date(value.last_called),
+            "calls": value.calls,
+            "rotation": rotation
+            and {
+                "old_until": date(rotation.old_until),
+                "old_last_called_datetime": date(rotation.old_called),
+                "old_last_address": rotation.old_address,
+            },
+        }
     )
+
+
+def progress(value: Progress, status_url: str) -> dict[str, object]:
+    """Write an action as whoever has the handler's URL may see it."""
+    action = value.action
+    fields: dict[str, object] = {
+        "state": action.state.value,
+        "reason": action.reason,
+        "operation": action.verb.value,
+        "created_datetime": date(action.created),
+        "start_datetime": date(action.started),
+        "end_datetime": date(action.ended),
+        "image_before": action.image_before,
+        "image_after": action.image_after,
+        "containers_before": len(action.containers_before),
+        "containers_after": len(action.containers_after),
+        "rolled_back": action.rolled_back,
+        "status_url": status_url,
+    }
+    if value.options.get("show_log"):
+        fields["log_tail"] = action.log_tail
+    return fields
 
 
 def service(value: Service) -> schemas.ServiceOut:
@@ -121,17 +167,40 @@ def action(value: Action) -> schemas.ActionOut:
     )
 
 
-def delivery(value: Delivery) -> schemas.DeliveryOut:
-    """Write a delivery."""
-    return schemas.DeliveryOut(
-        received_datetime=date(value.received) or "",
-        ip=value.address,
-        user_agent=value.user_agent,
-        body_size=value.body_size,
-        amount=value.amount,
-        outcome=value.outcome.value,
-        action=action_uri(value.action_uuid),
+def delivery(value: Delivery, path: str) -> schemas.DeliveryOut:
+    """Write a delivery; `path` is that of its list."""
+    return schemas.DeliveryOut.model_validate(_delivery_fields(value, path))
+
+
+def whole_delivery(value: Delivery, path: str) -> schemas.WholeDeliveryOut:
+    """Write a delivery with what was kept of it."""
+    content = value.content
+    return schemas.WholeDeliveryOut.model_validate(
+        {
+            **_delivery_fields(value, path),
+            "headers": content.get("headers", []),
+            "query": content.get("query", ""),
+            "body": content.get("body", ""),
+            "body_is_base64": bool(content.get("is_base64")),
+            "body_is_cut": bool(content.get("is_cut")),
+        }
     )
+
+
+def _delivery_fields(value: Delivery, path: str) -> dict[str, object]:
+    return {
+        "id": value.number,
+        "resource_uri": f"{path}{value.number}/",
+        "received_datetime": date(value.received) or "",
+        "ip": value.address,
+        "user_agent": value.user_agent,
+        "body_size": value.body_size,
+        "amount": value.amount,
+        "tag": value.tag,
+        "outcome": value.outcome.value,
+        "reason": value.reason,
+        "action": action_uri(value.action_uuid) if value.action_uuid else "",
+    }
 
 
 def action_logs(lines: Sequence[Line]) -> schemas.ActionLogsOut:

@@ -12,10 +12,37 @@ class _In(BaseModel):
 
 
 class HandlerIn(_In):
-    """A webhook handler to create. Both may be left out; null and "" mean the default."""
+    """A webhook handler to create or to change. Everything may be left out; null means the default."""
 
     name: str | None = Field(None, description="At most 255 characters, no control characters.")
     operation: str | None = Field(None, description="REDEPLOY (default) or SCALEUP.")
+    enabled: Any = Field(None, description="false: the URL answers 404.")
+    expires_datetime: Any = Field(None, description="From then on the URL answers 404.")
+    max_uses: Any = Field(None, description="Calls that are accepted in all.")
+    max_containers: Any = Field(None, description="SCALEUP adds up to this many containers.")
+    verify: Any = Field(None, description='Signature or token, such as {"preset": "github", "secrets": ["…"]}.')
+    filter: Any = Field(None, description="JMESPath, or a preset such as branch; calls that it leaves out do nothing.")
+    tag: Any = Field(None, description='Tags that a call may name, such as {"allow": ["v*"], "from": "query"}.')
+    pass_body: Any = Field(None, description="true, or the variable of the new containers that gets the body.")
+    rate_limit: Any = Field(None, description="Such as 30/minute.")
+    allow_from: Any = Field(None, description="Networks that calls may come from.")
+    debounce: Any = Field(None, description="Seconds of quiet before the run.")
+    show_log: Any = Field(None, description="Whether holders of the URL see the last log lines of what failed.")
+
+
+class RotateIn(_In):
+    """How a handler gets a new URL."""
+
+    grace: Any = Field(86_400, description="Seconds for which the old URL may still be called; at most 30 days.")
+
+
+class TestIn(_In):
+    """A call to try out."""
+
+    headers: dict[str, str] = Field(default_factory=dict)
+    query: dict[str, str] = Field(default_factory=dict)
+    body: Any = Field("", description="A text, or a JSON value.")
+    address: str = Field("127.0.0.1", description="Where it would come from.")
 
 
 class EnvvarIn(_In):
@@ -88,7 +115,7 @@ class ListOut(BaseModel, Generic[Item]):
     objects: list[Item]
 
 
-class HandlerOut(BaseModel):
+class HandlerNameOut(BaseModel):
     """A webhook handler. `url` is a secret: whoever has it may call it."""
 
     url: str
@@ -98,10 +125,85 @@ class HandlerOut(BaseModel):
     uuid: str
 
 
-class CallOut(HandlerOut):
+class RotationOut(BaseModel):
+    """The URL that a handler had before."""
+
+    old_until: str = Field(description="Until when it may be called.")
+    old_last_called_datetime: str | None
+    old_last_address: str | None
+
+
+class HandlerOut(HandlerNameOut):
+    """A webhook handler with all that is set on it."""
+
+    enabled: bool
+    expires_datetime: str | None
+    max_uses: int | None
+    max_containers: int | None
+    verify: dict[str, Any] | None = Field(description="Without its secrets: `secrets_set` is their number.")
+    filter: Any
+    tag: dict[str, Any] | None
+    pass_body: str | None
+    rate_limit: str | None
+    allow_from: list[str] | None
+    debounce: int
+    show_log: bool
+    created_datetime: str
+    last_called_datetime: str | None
+    calls: int = Field(description="How many calls it received, whatever became of them.")
+    rotation: RotationOut | None
+
+
+class UnusedHandlerOut(HandlerOut):
+    """A webhook handler, and whose it is."""
+
+    service: str
+
+
+class CallOut(HandlerNameOut):
     """The handler that was called, and the action that carries the call out."""
 
     action: str
+    status_url: str = Field(description="Path where the caller can ask, without credentials, how the action stands.")
+    notes: list[str] = Field([], description="What the caller should know; absent where there is nothing.")
+
+
+class StepOut(BaseModel):
+    """One check of a call."""
+
+    check: str
+    passes: bool
+    why: str
+
+
+class TestOut(BaseModel):
+    """What a call would do."""
+
+    verdict: str = Field(description="`go`, `skipped`, `unauthorized`, `not_found` or `invalid`.")
+    status: int = Field(description="The status that it would be answered with.")
+    reason: str
+    tag: str | None
+    variable: str | None
+    notes: list[str]
+    steps: list[StepOut]
+
+
+class ProgressOut(BaseModel):
+    """An action as whoever has the handler's URL may see it."""
+
+    state: str
+    reason: str
+    operation: str
+    created_datetime: str
+    start_datetime: str | None
+    end_datetime: str | None
+    image_before: str | None
+    image_after: str | None
+    containers_before: int
+    containers_after: int
+    rolled_back: bool
+    status_url: str
+    log_tail: str = Field("", description="Only where the handler has `show_log`.")
 
 
 class EnvvarOut(BaseModel):
@@ -199,13 +301,30 @@ class ActionOut(BaseModel):
 class DeliveryOut(BaseModel):
     """One call that a handler received."""
 
+    id: int
+    resource_uri: str
     received_datetime: str
     ip: str
     user_agent: str
     body_size: int
     amount: int
-    outcome: str = Field(description="`queued`: a new action carries it out; `joined`: one that was pending already.")
-    action: str
+    tag: str | None
+    outcome: str = Field(
+        description="`queued`: a new action carries it out; `joined`: one that was pending already; `superseded`: that, but"
+        " a later call overrode its tag or body; `skipped`, `refused`, `repeated`: it caused nothing."
+    )
+    reason: str
+    action: str = Field(description="Empty where it caused nothing.")
+
+
+class WholeDeliveryOut(DeliveryOut):
+    """One call with what was kept of it."""
+
+    headers: list[tuple[str, str]] = Field(description="Without those that hold secrets.")
+    query: str
+    body: str
+    body_is_base64: bool
+    body_is_cut: bool
 
 
 class LineOut(BaseModel):

@@ -8,6 +8,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from starlette.requests import Request
 from starlette.types import Scope
 
+from tutumd.application.calls import Options, Tickets
+from tutumd.application.trust.secrets_box import Box
 from tutumd.errors import NotFoundError
 from tutumd.model import Origin
 from tutumd.ports import Intake, Store
@@ -24,6 +26,9 @@ class Edge:
     store: Store
     intake: Intake
     max_containers: int
+    box: Box
+    options: Options
+    tickets: Tickets
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
 
 

@@ -21,6 +21,11 @@ def action_uri(uuid: str) -> str:
     return f"{PREFIX}/action/{uuid}/"
 
 
+def status_uri(ticket: str) -> str:
+    """Name where a caller asks how the action of the call stands."""
+    return f"{PREFIX}/status/{ticket}/"
+
+
 def handler_uri(service_uuid: str, handler_uuid: str) -> str:
     """Name a handler."""
     return f"{service_uri(service_uuid)}webhook/handler/{handler_uuid}/"

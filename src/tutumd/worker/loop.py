@@ -154,6 +154,8 @@ class Worker:
             beats += 1
             try:
                 self._queue.register(self.name, [discovery.info for discovery in self._discoveries.values()])
+                while self._queue.count_calls():
+                    self._stop.wait(PRUNE_PAUSE_S)
                 while beats % PRUNE_BEATS == 0 and self._queue.prune(self._limits.keep, PRUNE_BATCH):
                     self._stop.wait(PRUNE_PAUSE_S)
             except UnavailableError as error:

@@ -53,6 +53,16 @@ class LeasedRun:
         return self.claim.action.uuid
 
     @property
+    def tag(self) -> str | None:
+        """See ports.py."""
+        return self.claim.action.tag
+
+    @property
+    def variables(self) -> Mapping[str, str | None]:
+        """See ports.py."""
+        return self.claim.action.variables
+
+    @property
     def journal(self) -> Mapping[str, object]:
         """See ports.py."""
         return self._journal

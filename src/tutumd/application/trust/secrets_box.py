@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import hmac
 from collections.abc import Sequence
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -28,6 +29,11 @@ class Box:
         if not keys:
             raise SettingsError(f"there is no key for secrets: it must be {_HOW_TO}")
         self._fernet = MultiFernet([_fernet(key) for key in keys])
+        self._first = keys[0].strip()
+
+    def derive(self, purpose: str) -> bytes:
+        """Derive another secret from the key; 32 bytes, the same wherever the key is."""
+        return hmac.digest(self._first.encode(), f"tutumd {purpose}".encode(), "sha256")
 
     def seal(self, text: str) -> str:
         """Encrypt a text for the database."""

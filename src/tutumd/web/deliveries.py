@@ -1,0 +1,84 @@
+"""What handlers received: list, look at, do once more; and what a caller may ask of its own call."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request
+from fastapi.responses import JSONResponse, Response
+
+from tutumd.application.calls import parse_wait
+from tutumd.application.queries import parse_query
+from tutumd.application.redelivery import redeliver
+from tutumd.model import Accepted
+from tutumd.web import render, schemas
+from tutumd.web.auth import Viewer
+from tutumd.web.calls import accepted_fields
+from tutumd.web.handlers import BASE, HandlerUuid, ServiceUuid
+from tutumd.web.state import edge, origin, parse_uuid
+from tutumd.web.waits import Waits
+
+router = APIRouter(prefix=render.PREFIX)
+
+Number = Annotated[int, Path(description="ID of the delivery", ge=1, le=2**62)]
+_PATH = f"{BASE}/{{handler_uuid}}/delivery"
+
+
+@router.get(f"{_PATH}/", tags=["webhook handlers"])
+def list_deliveries(
+    request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid
+) -> schemas.ListOut[schemas.DeliveryOut]:
+    """List the calls that a handler received, newest first. Pages: limit, offset."""
+    query = parse_query(request.query_params.multi_items(), frozenset())
+    service, handler = parse_uuid(service_uuid), parse_uuid(handler_uuid)
+    found = edge(request).store.deliveries(viewer, service, handler, query)
+    path = f"{render.handler_uri(service, handler)}delivery/"
+    return render.page(path, query, found, lambda delivery: render.delivery(delivery, path))
+
+
+@router.get(f"{_PATH}/{{number}}/", tags=["webhook handlers"])
+def get_delivery(
+    request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, number: Number
+) -> schemas.WholeDeliveryOut:
+    """Get a call with what was kept of it: headers without secrets, and the body, at most 16 KiB."""
+    service, handler = parse_uuid(service_uuid), parse_uuid(handler_uuid)
+    found = edge(request).store.delivery(viewer, service, handler, number)
+    return render.whole_delivery(found, f"{render.handler_uri(service, handler)}delivery/")
+
+
+@router.post(
+    f"{_PATH}/{{number}}/redeliver/",
+    tags=["webhook handlers"],
+    status_code=202,
+    response_model=schemas.CallOut,
+)
+def redeliver_delivery(
+    request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, number: Number
+) -> Response:
+    """Call the handler with what was kept of a call. Its signature is not looked at, nor that it was there before."""
+    found = edge(request)
+    call, result = redeliver(
+        found.store,
+        found.intake,
+        found.options,
+        viewer,
+        service_uuid=parse_uuid(service_uuid),
+        handler_uuid=parse_uuid(handler_uuid),
+        number=number,
+        origin=origin(request.scope, found.trusted_proxies),
+        now=datetime.now(UTC),
+    )
+    if isinstance(result, Accepted):
+        fields = accepted_fields(result, call, found.tickets)
+        return JSONResponse(fields, 202, {render.ACTION_HEADER: fields["action"]})
+    return JSONResponse({"state": "Skipped", "reason": call.judged.skip if call.judged else ""})
+
+
+@router.get("/status/{ticket}/", tags=["webhook handlers"], openapi_extra={"security": []})
+async def get_status(request: Request, ticket: str) -> schemas.ProgressOut:
+    """Tell how the action of a call stands; `?wait=S` answers when it ended. The path is in the call's answer."""
+    waits: Waits = request.app.state.waits
+    found = edge(request)
+    reference = found.tickets.read(ticket)
+    wait_s = parse_wait(request.query_params.get("wait"), request.headers.get("prefer", ""))
+    progress = await waits.until_ended(reference, wait_s or 0)
+    return schemas.ProgressOut.model_validate(render.progress(progress, render.status_uri(ticket)))
