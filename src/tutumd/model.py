@@ -424,7 +424,7 @@ class EngineInfo:
 
     Attributes:
         name: Of the instance, part of every selector of its services.
-        kind: `local`, `docker` or `swarm`.
+        kind: `local`, `docker`, `swarm` or `kubernetes`.
         creates: Services can be created on it and terminated.
         error: Why it could not be reached at the last try; empty when it could.
         seen: When its worker last told that it lives; only in what the store answers.

@@ -18,9 +18,10 @@ STABLE = "tutum.redeploy.stable"
 SKIP_UNCHANGED = "tutum.redeploy.skip-unchanged"
 KEEP_IMAGES = "tutum.redeploy.keep-images"
 MAX_CONTAINERS = "tutum.scale.max"
+AUTOSCALER = "tutum.scale.hpa"
 
 _OURS = "tutum."
-_KNOWN = (OWNER, SERVICE, IGNORE, ORDER, TIMEOUT, STABLE, SKIP_UNCHANGED, KEEP_IMAGES, MAX_CONTAINERS)
+_KNOWN = (OWNER, SERVICE, IGNORE, ORDER, TIMEOUT, STABLE, SKIP_UNCHANGED, KEEP_IMAGES, MAX_CONTAINERS, AUTOSCALER)
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
 _SECONDS = re.compile(r"[0-9]{1,5}(\.[0-9]{1,3})?", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,5}", re.ASCII)
@@ -45,6 +46,7 @@ class Wanted:
         keep_images: How many superseded images of the service's repository stay, beside the one in use and the one
             before it.
         max_containers: The most that the service may be scaled to; None means the server's own.
+        raise_min: Where an autoscaler of Kubernetes sets the number, scaling raises its minimum.
         problems: Sentences for people.
     """
 
@@ -54,6 +56,7 @@ class Wanted:
     skip_unchanged: bool = False
     keep_images: int = 0
     max_containers: int | None = None
+    raise_min: bool = False
     problems: tuple[str, ...] = ()
 
 
@@ -106,6 +109,10 @@ def _switch(text: str) -> bool | None:
     return False if text in _FALSE else None
 
 
+def _raise_min(text: str) -> bool | None:
+    return True if text == "raise-min" else None
+
+
 _FIELDS = (
     (ORDER, "order", _order, "start-first, stop-first or auto"),
     (TIMEOUT, "timeout_s", _timeout, "seconds, 1 to 99999"),
@@ -113,6 +120,7 @@ _FIELDS = (
     (SKIP_UNCHANGED, "skip_unchanged", _switch, "true or false"),
     (KEEP_IMAGES, "keep_images", _number, "a number, 0 to 99999"),
     (MAX_CONTAINERS, "max_containers", _positive, "a number, 1 to 99999"),
+    (AUTOSCALER, "raise_min", _raise_min, "raise-min"),
 )
 
 
