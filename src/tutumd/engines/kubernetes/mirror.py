@@ -1,7 +1,7 @@
 """A copy of what a namespace holds of one kind, kept up to date by a watch, so that looking at all costs little."""
 
 from collections.abc import Callable
-from threading import Event
+from threading import Event, Lock
 from typing import Any, Generic, TypeVar
 
 from tutumd.engines.kubernetes.api import Cluster, ExpiredError, events
@@ -24,12 +24,13 @@ class Mirror(Generic[T]):
         self._read = read
         self._objects: dict[str, T] | None = None
         self._response: Any = None
+        self._lock = Lock()
 
     def look(self) -> list[T]:
         """Return the objects: from the copy, or from the cluster while nobody follows it."""
-        objects = self._objects
-        if objects is not None:
-            return list(objects.values())
+        with self._lock:
+            if self._objects is not None:
+                return list(self._objects.values())
         return [self._read(one) for one in self._cluster.all_of(self.kind, self.namespace)[0]]
 
     def follow(self, changed: Callable[[], None], stopping: Event) -> None:
@@ -79,11 +80,14 @@ class Mirror(Generic[T]):
 
     def _take(self, what: str, one: Json) -> bool:
         """Bring one event into the copy; answer whether that changed anything that matters."""
-        objects, uid = self._objects or {}, one["metadata"]["uid"]
+        uid = one["metadata"]["uid"]
         value = None if what == "DELETED" else self._read(one)
-        if objects.get(uid) == value:
-            return False
-        # A reader keeps the one that it has.
-        rest = {key: kept for key, kept in objects.items() if key != uid}
-        self._objects = rest if value is None else {**rest, uid: value}
+        with self._lock:
+            objects = self._objects or {}
+            if objects.get(uid) == value:
+                return False
+            if value is None:
+                del objects[uid]
+            else:
+                objects[uid] = value
         return True

@@ -61,6 +61,7 @@ class Pod:
     Attributes:
         owner: What it belongs to; None where that is none of ours.
         restarted_at: As its workload's template said when it was made.
+        ready_since: When it became ready; None where it is not.
         unscheduled: Why no node takes it; empty where one does.
         inits: Its init containers, in order.
     """
@@ -76,6 +77,7 @@ class Pod:
     created: datetime | None
     containers: tuple[PodContainer, ...]
     inits: tuple[PodContainer, ...] = ()
+    ready_since: datetime | None = None
     unscheduled: str = ""
 
     @property
@@ -97,7 +99,8 @@ def read_pod(json: Json) -> Pod:
     """Read a pod as the API shows it."""
     metadata, spec, status = json["metadata"], json["spec"], json.get("status") or {}
     conditions = {one["type"]: one for one in status.get("conditions") or ()}
-    scheduled = conditions.get("PodScheduled") or {}
+    scheduled, readiness = conditions.get("PodScheduled") or {}, conditions.get("Ready") or {}
+    ready = readiness.get("status") == "True"
     return Pod(
         uid=metadata["uid"],
         namespace=metadata["namespace"],
@@ -106,7 +109,8 @@ def read_pod(json: Json) -> Pod:
         restarted_at=restarted_at(json),
         phase=status.get("phase") or "Pending",
         deleting=bool(metadata.get("deletionTimestamp")),
-        ready=(conditions.get("Ready") or {}).get("status") == "True",
+        ready=ready,
+        ready_since=parse_time(readiness.get("lastTransitionTime")) if ready else None,
         created=parse_time(metadata.get("creationTimestamp")),
         containers=_containers(spec.get("containers"), status.get("containerStatuses")),
         inits=_containers(spec.get("initContainers"), status.get("initContainerStatuses")),

@@ -19,6 +19,9 @@ from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
 from tutumd.ports import Run
 
+_ROUNDED_S = 1.0
+"""The API writes times without parts of a second."""
+
 
 class Rollout:
     """One redeploy of the workload at `address`."""
@@ -49,7 +52,23 @@ class Rollout:
         return self._save(plan)
 
     def _order(self, plan: Redeploy) -> Redeploy:
+        self._let_pods_age(plan)
         return insist(self._run, self._tempo, lambda: self._order_once(plan))
+
+    def _let_pods_age(self, plan: Redeploy) -> None:
+        """Wait until the pods that serve have been ready for as long as `min_ready` demands.
+
+        It counts for them too: younger ones would be unavailable at once, and such pods are replaced first.
+        """
+        view = look(self._cluster, self._address) if plan.min_ready is not None and not plan.ordered else None
+        since = [pod.ready_since for pod in view.ready if pod.ready_since] if view is not None else []
+        if plan.min_ready is None or not since:
+            return
+        age_s = (self._tempo.now() - max(since)).total_seconds()
+        needed_s = plan.min_ready + _ROUNDED_S
+        ends = self._tempo.clock() + min(needed_s, needed_s - age_s)
+        while self._tempo.clock() < ends and self._run.remaining_s() > 0:
+            self._run.sleep(self._tempo.poll_s)
 
     def _order_once(self, plan: Redeploy) -> Redeploy:
         workload = self._cluster.workload(self._address)
