@@ -39,12 +39,13 @@ class Seen:
 
 @dataclass
 class FakeCluster:
-    """The cluster. `before` is called with each request, and may raise Refusal or change objects."""
+    """The cluster. `before` and `after` are called around each request, and may raise Refusal or change objects."""
 
     store: Store = field(default_factory=Store)
     requests: list[Seen] = field(default_factory=list)
     allowed: Callable[[Seen], bool] = lambda seen: True
     before: Callable[[Seen], None] = lambda seen: None
+    after: Callable[[Seen], None] = lambda seen: None
     token: str = TOKEN
     url: str = ""
 
@@ -130,6 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._watch(seen)
             else:
                 answer = self._perform(seen)
+                self.cluster.after(seen)
                 text = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
                 self._send(200, text)
         except Refusal as refusal:
@@ -210,9 +212,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _watch(self, seen: Seen) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
-        self.send_header("Connection", "close")
+        self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        self.close_connection = True
         ends = time.monotonic() + min(float(seen.query["timeoutSeconds"]), 3.0)
         try:
             version = int(seen.query["resourceVersion"])
@@ -221,10 +222,13 @@ class _Handler(BaseHTTPRequestHandler):
         except Refusal as refusal:
             self._line({"type": "ERROR", "object": {"code": refusal.status, "message": refusal.message}})
         except OSError:
+            self.close_connection = True
             return
+        self.wfile.write(b"0\r\n\r\n")
 
     def _line(self, event: Any) -> None:
-        self.wfile.write(json.dumps(event).encode() + b"\n")
+        text = json.dumps(event).encode() + b"\n"
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(text), text))
         self.wfile.flush()
 
     def _send(self, status: int, text: bytes) -> None:

@@ -19,7 +19,7 @@ from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdErro
 PAGE = 500
 WATCH_S = 50
 _CONNECT_S, _READ_S, _WATCH_SILENCE_S = 5, 20, 60
-_LOG_BYTES = 64 * 1024
+_LOG_BYTES = _PART_BYTES = 64 * 1024
 # 429: too many requests at once; the others: the API server, or what it needs itself, is on its way down or up.
 _PASSING = (429, 500, 502, 503, 504)
 
@@ -232,7 +232,7 @@ def events(response: Any) -> Iterator[tuple[str, Json]]:
     """
     rest = b""
     try:
-        for part in response.stream(amt=None):
+        while part := response.read1(_PART_BYTES):
             *lines, rest = (rest + part).split(b"\n")
             for line in filter(None, lines):
                 event = json.loads(line)

@@ -50,7 +50,9 @@ class Access:
         try:
             if self.kubeconfig:
                 return config.new_client_from_config(self.kubeconfig, self.context, False, settings)
-            loader = InClusterConfigLoader(self.account / "token", self.account / "ca.crt", environ=self.environment)
+            loader = InClusterConfigLoader(
+                str(self.account / "token"), str(self.account / "ca.crt"), environ=self.environment
+            )
             loader.load_and_set(settings)
             return client.ApiClient(settings)
         except (config.ConfigException, OSError, ValueError, yaml.YAMLError) as error:

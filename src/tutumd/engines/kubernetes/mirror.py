@@ -83,8 +83,8 @@ class Mirror(Generic[T]):
         uid = one["metadata"]["uid"]
         value = None if what == "DELETED" else self._read(one)
         with self._lock:
-            objects = self._objects or {}
-            if objects.get(uid) == value:
+            objects = self._objects
+            if objects is None or objects.get(uid) == value:
                 return False
             if value is None:
                 del objects[uid]
