@@ -21,7 +21,7 @@ from tutumd.engines.kubernetes import find_access
 from tutumd.errors import EngineUnavailableError, SettingsError
 
 MANIFESTS = Path(__file__).parents[2] / "deploy" / "kubernetes"
-PROBED = container(readinessProbe={"httpGet": {"port": 80}})
+PROBED = container(probed=True)
 
 
 @pytest.fixture
@@ -35,9 +35,12 @@ def plugin(folder: Path, token: str, *, fails: bool = False) -> dict[str, Any]:
     version = "client.authentication.k8s.io/v1"
     answer = {"apiVersion": version, "kind": "ExecCredential", "status": {"token": token}}
     program = folder / "plugin.py"
-    program.write_text(
-        f"open({str(folder / 'runs')!r}, 'a').write('run\\n')\nprint({json.dumps(answer)!r})\nraise SystemExit({fails:d})"
+    lines = (
+        f"open({str(folder / 'runs')!r}, 'a').write('run\\n')",
+        f"print({json.dumps(answer)!r})",
+        f"raise SystemExit({fails:d})",
     )
+    program.write_text("\n".join(lines))
     return {"exec": {"apiVersion": version, "command": sys.executable, "args": [str(program)]}}
 
 

@@ -12,11 +12,12 @@ from tests.support.kubernetes import controllers
 from tests.support.kubernetes.api import FakeCluster, running
 from tests.support.kubernetes.workloads import autoscaler, container, deployment, stateful_set, template
 from tests.support.runs import FakeRun, Killed
+from tests.support.waiting import wait_until
 from tutumd.engines.kubernetes import KubernetesEngine
 from tutumd.engines.kubernetes.workloads import RESTARTED_AT
 from tutumd.model import Outcome
 
-PROBED = container(readinessProbe={"httpGet": {"port": 80}})
+PROBED = container(probed=True)
 Act = Callable[[FakeRun], Outcome]
 
 
@@ -139,5 +140,5 @@ def kube_put(cluster: FakeCluster, resource: str, name: str) -> None:
     """Put a workload back to its first image, and wait until that runs."""
     first = template(PROBED, name=name)
     cluster.store.change((resource, "shop", name), lambda new: new["spec"].update(template=first))
-    kube.wait_until(lambda: kube.ready_tags(cluster, name) == ["v1", "v1"], "v1 runs again")
+    wait_until(lambda: kube.ready_tags(cluster, name) == ["v1", "v1"], "v1 runs again")
     cluster.requests.clear()

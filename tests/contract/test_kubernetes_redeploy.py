@@ -22,7 +22,6 @@ from tutumd.engines.kubernetes import KubernetesEngine
 from tutumd.engines.kubernetes.workloads import RESTARTED_AT
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 
-PROBED = {"readinessProbe": {"httpGet": {"port": 80}}}
 DIGEST = {tag: controllers.digest_of(f"registry.test/app:{tag}").partition("@")[2] for tag in ("v1", "v2")}
 Bed = tuple[FakeCluster, KubernetesEngine]
 
@@ -34,7 +33,7 @@ def bed(tmp_path: Path) -> Iterator[Bed]:
 
 
 def probed(tag: str = "v1", **more: Any) -> dict[str, Any]:
-    return template(container(tag=tag, **PROBED, **more))
+    return template(container(tag=tag, probed=True, **more))
 
 
 def test_a_restart_sends_one_patch_and_replaces_every_pod(bed: Bed) -> None:
@@ -76,7 +75,9 @@ def test_tag_and_variables_are_patched_by_name_and_the_digest_is_told(bed: Bed) 
     env = [{"name": "KEPT", "value": "1"}, {"name": "OLD", "value": "1"}, {"name": "FROM", "valueFrom": {"x": "y"}}]
     sidecar = {"name": "proxy", "image": "registry.test/proxy:v1"}
     migrate = {"name": "migrate", "image": "registry.test/app:v1"}
-    kube.create(cluster, deployment(template=template(container(env=env, **PROBED), sidecar, initContainers=[migrate])))
+    kube.create(
+        cluster, deployment(template=template(container(env=env, probed=True), sidecar, initContainers=[migrate]))
+    )
     run = FakeRun(tag="v2", variables={"OLD": None, "FROM": "b", "ADDED": "c", "ABSENT": None})
     outcome = engine.redeploy(WEB, run)
     assert (outcome.success, outcome.reason) == (True, "")
@@ -193,7 +194,7 @@ def test_the_status_from_before_the_restart_is_not_believed(bed: Bed) -> None:
 @pytest.mark.parametrize("tag", ["v2", controllers.MISSING, controllers.CRASHING])
 def test_a_stateful_set_is_replaced_or_put_back_with_its_stuck_pod(bed: Bed, tag: str) -> None:
     cluster, engine = bed
-    kube.create(cluster, stateful_set(template=template(container(**PROBED), name="db")))
+    kube.create(cluster, stateful_set(template=template(container(probed=True), name="db")))
     before = kube.spec_and_status(cluster, "statefulsets", "db")["spec"]
     outcome = engine.redeploy(DB, FakeRun(tag=tag))
     if tag == "v2":
@@ -211,7 +212,7 @@ def test_a_stateful_set_is_replaced_or_put_back_with_its_stuck_pod(bed: Bed, tag
 def test_a_partition_moves_only_the_pods_from_it_on_and_says_so(bed: Bed) -> None:
     cluster, engine = bed
     strategy = {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}
-    pods = template(container(**PROBED), name="db")
+    pods = template(container(probed=True), name="db")
     kube.create(cluster, stateful_set(updateStrategy=strategy, template=pods))
     outcome = engine.redeploy(DB, FakeRun(tag="v2"))
     assert outcome.success
@@ -222,7 +223,7 @@ def test_a_partition_moves_only_the_pods_from_it_on_and_says_so(bed: Bed) -> Non
 @pytest.mark.parametrize("tag", ["v2", controllers.MISSING])
 def test_a_daemon_set_is_replaced_on_every_node_or_put_back(bed: Bed, tag: str) -> None:
     cluster, engine = bed
-    kube.create(cluster, daemon_set(template=template(container(**PROBED), name="agent")))
+    kube.create(cluster, daemon_set(template=template(container(probed=True), name="agent")))
     outcome = engine.redeploy(AGENT, FakeRun(tag=tag))
     good = tag == "v2"
     assert (outcome.success, outcome.rolled_back) == (good, not good)
@@ -287,12 +288,12 @@ def test_somebody_elses_change_supersedes_ours_and_is_left_alone(bed: Bed) -> No
         new["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.test/app:v9"
 
     run = FakeRun(tag=controllers.HANGING)
-    after_ours = threading.Thread(
-        target=lambda: (
-            wait_until(lambda: bool(cluster.changes()), "ours was sent"),
-            cluster.store.change(("deployments", "shop", "web"), deploy),
-        )
-    )
+
+    def deploy_after_ours() -> None:
+        wait_until(lambda: bool(cluster.changes()), "ours was sent")
+        cluster.store.change(("deployments", "shop", "web"), deploy)
+
+    after_ours = threading.Thread(target=deploy_after_ours)
     after_ours.start()
     outcome = engine.redeploy(WEB, run)
     after_ours.join()

@@ -15,7 +15,7 @@ from tests.support.runs import FakeRun
 from tutumd.engines.kubernetes import KubernetesEngine
 from tutumd.errors import EngineRefusedError
 
-PROBED = container(readinessProbe={"httpGet": {"port": 80}})
+PROBED = container(probed=True)
 Bed = tuple[FakeCluster, KubernetesEngine]
 RAISE_MIN = {"tutum.scale.hpa": "raise-min"}
 
@@ -30,15 +30,9 @@ def replicas(cluster: FakeCluster, name: str = "web", resource: str = "deploymen
     return int(kube.spec_and_status(cluster, resource, name)["spec"]["replicas"])
 
 
-def spoil(cluster: FakeCluster, tag: str, resource: str = "deployments", name: str = "web") -> None:
-    """Let every pod that is made from now on be of another image, without a rollout of those there are."""
-    make = cluster.controllers._make
-
-    def spoilt(workload: Any, *arguments: Any) -> None:
-        workload["spec"]["template"]["spec"]["containers"][0]["image"] = f"registry.test/app:{tag}"
-        make(workload, *arguments)
-
-    cluster.controllers._make = spoilt  # type: ignore[method-assign] # a registry that lost the image
+def spoil(cluster: FakeCluster, tag: str) -> None:
+    """Let every pod that is made from now on get another image, without a rollout of those there are."""
+    cluster.controllers.image_of = lambda pod, image: f"registry.test/app:{tag}"
 
 
 def test_scaling_writes_the_version_that_was_read(bed: Bed) -> None:
@@ -116,14 +110,8 @@ def test_what_does_not_come_up_is_put_back_with_the_reason(bed: Bed) -> None:
 def test_partial_success_keeps_what_came_up_and_says_so(bed: Bed) -> None:
     cluster, engine = bed
     kube.create(cluster, stateful_set(replicas=1, template=template(PROBED, name="db")))
-    make = cluster.controllers._make
-
-    def crowded(workload: Any, owner: Any, name: str, *rest: Any) -> None:
-        if name == "db-3":
-            workload["spec"]["template"]["spec"]["containers"][0]["image"] = f"registry.test/app:{controllers.HOMELESS}"
-        make(workload, owner, name, *rest)
-
-    cluster.controllers._make = crowded  # type: ignore[method-assign] # a cluster that is full
+    full = f"registry.test/app:{controllers.HOMELESS}"
+    cluster.controllers.image_of = lambda pod, image: full if pod == "db-3" else image
     outcome = engine.scale(DB, 5, FakeRun(deadline_s=3))
     assert (outcome.success, outcome.rolled_back) == (False, False)
     assert outcome.reason == (

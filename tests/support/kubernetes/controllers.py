@@ -28,11 +28,15 @@ _START_S, _STOP_S, _LIFE_S, _BACK_OFF_S = 0.05, 0.05, 0.4, 0.1
 
 
 class Controllers:
-    """All controllers and the kubelets; `tick` lets each do one step."""
+    """All controllers and the kubelets; `tick` lets each do one step.
+
+    `frozen` stops the controllers. `image_of` says which image a new pod of that name really gets.
+    """
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.frozen = False
+        self.image_of: Callable[[str, str], str] = lambda pod, image: image
         self.log: dict[str, str] = {}
         self._numbers = itertools.count(1)
         self._born: dict[str, float] = {}
@@ -140,7 +144,9 @@ class Controllers:
             "ownerReferences": [{**owner, "controller": True}],
             "creationTimestamp": "2026-01-01T00:00:00Z",
         }
-        pod = self.store.create("pods", {"metadata": metadata, "spec": {**template["spec"], "nodeName": node}})
+        containers = [{**one, "image": self.image_of(name, one["image"])} for one in template["spec"]["containers"]]
+        spec = {**template["spec"], "containers": containers, "nodeName": node}
+        pod = self.store.create("pods", {"metadata": metadata, "spec": spec})
         self._born[pod["metadata"]["uid"]] = time.monotonic()
 
     def _kill(self, pod: Pod) -> None:

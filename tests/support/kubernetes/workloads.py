@@ -6,9 +6,10 @@ NAMESPACE = "shop"
 REPOSITORY = "registry.test/app"
 
 
-def container(name: str = "app", tag: str = "v1", **more: Any) -> dict[str, Any]:
-    """A container of a pod template."""
-    return {"name": name, "image": f"{REPOSITORY}:{tag}", "imagePullPolicy": "IfNotPresent", **more}
+def container(name: str = "app", tag: str = "v1", *, probed: bool = False, **more: Any) -> dict[str, Any]:
+    """A container of a pod template; `probed`: with a readiness probe."""
+    probe = {"readinessProbe": {"httpGet": {"port": 80}}} if probed else {}
+    return {"name": name, "image": f"{REPOSITORY}:{tag}", "imagePullPolicy": "IfNotPresent", **probe, **more}
 
 
 def template(*containers: dict[str, Any], name: str = "web", **more: Any) -> dict[str, Any]:

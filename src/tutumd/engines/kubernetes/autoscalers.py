@@ -13,7 +13,6 @@ class Autoscaler:
     """One of them, as far as it matters. `least` is None where it says none, which means 1."""
 
     name: str
-    version: str
     least: int | None
     most: int
     owner: str = ""
@@ -29,7 +28,6 @@ def find_autoscaler(autoscalers: Iterable[Json], address: Address) -> Autoscaler
             owner: Json = next((each for each in owners if each.get("controller")), {})
             return Autoscaler(
                 name=one["metadata"]["name"],
-                version=str(one["metadata"]["resourceVersion"]),
                 least=one["spec"].get("minReplicas"),
                 most=int(one["spec"]["maxReplicas"]),
                 owner=f"{owner['kind']} {owner['name']}" if owner else "",

@@ -45,8 +45,7 @@ class Mirror(Generic[T]):
                     self._follow_from_a_list(changed, stopping)
                 except ExpiredError:
                     continue  # the API has forgotten where we were
-        except (EngineUnavailableError, AttributeError):
-            # urllib3 loses its connection's parts when it is shut down while it reads.
+        except EngineUnavailableError:
             if not stopping.is_set():
                 raise
         finally:
