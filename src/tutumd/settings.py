@@ -14,6 +14,7 @@ PREFIX = "TUTUMD_"
 
 # Kubernetes and links of Docker put such variables into every container beside a service named `tutumd`.
 _INJECTED_NAME = re.compile(r"TUTUMD_(SERVICE_(HOST|PORT\w*)|PORT_\d+_\w+|PORT|NAME|ENV_\w+)")
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _INJECTED_VALUE = re.compile(r"\w+://.*")
 
 
@@ -39,8 +40,10 @@ class Settings(BaseModel):
     demo: bool = False
     docker_host: str = ""
     docker_config: str = ""
+    kubeconfig: str = ""
+    kubernetes_namespaces: tuple[str, ...] = ()
 
-    @field_validator("engine", "trusted_proxies", mode="before")
+    @field_validator("engine", "trusted_proxies", "kubernetes_namespaces", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         """In a variable, several values are separated by commas."""
@@ -53,6 +56,14 @@ class Settings(BaseModel):
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for network in value:
             ip_network(network)
+        return value
+
+    @field_validator("kubernetes_namespaces")
+    @classmethod
+    def _namespaces(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name != "*" and not _NAMESPACE.fullmatch(name):
+                raise ValueError("must be names of namespaces, separated by commas, or *")
         return value
 
     @field_validator("public_url")
@@ -101,5 +112,5 @@ def _is_injected(name: str, value: str) -> bool:
 
 
 def _variables() -> dict[str, str]:
-    foreign = {"docker_host": "DOCKER_HOST", "docker_config": "DOCKER_CONFIG"}
+    foreign = {"docker_host": "DOCKER_HOST", "docker_config": "DOCKER_CONFIG", "kubeconfig": "KUBECONFIG"}
     return {name: foreign.get(name, f"{PREFIX}{name.upper()}") for name in Settings.model_fields}

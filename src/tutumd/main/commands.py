@@ -46,7 +46,7 @@ Host = Annotated[str | None, typer.Option(help="Address to listen on. [TUTUMD_HO
 Port = Annotated[int | None, typer.Option(help="Port; 0 takes a free one. [TUTUMD_PORT; 8000]")]
 EngineOption = Annotated[
     list[str] | None,
-    typer.Option(help="local, docker, swarm or NAME=docker:URL; may be repeated. [TUTUMD_ENGINE; auto]"),
+    typer.Option(help="local, docker, swarm, kubernetes or NAME=docker:URL; may be repeated. [TUTUMD_ENGINE; auto]"),
 ]
 AdminUser = Annotated[str | None, typer.Option(help="First admin's name. [TUTUMD_ADMIN_USER; admin]")]
 PublicUrl = Annotated[str | None, typer.Option(help="What printed URLs begin with. [TUTUMD_PUBLIC_URL; host and port]")]

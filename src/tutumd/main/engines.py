@@ -15,7 +15,7 @@ from tutumd.main.storage import locked
 from tutumd.ports import Engine
 from tutumd.settings import Settings
 
-KINDS = ("local", "docker", "swarm")
+KINDS = ("local", "docker", "swarm", "kubernetes")
 DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 _PROBE_S = 1.0
@@ -23,7 +23,12 @@ _PROBE_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """One engine instance to serve. `url` None means the one of DOCKER_HOST, or the usual socket."""
+    """One engine instance to serve.
+
+    Attributes:
+        url: None means the one of DOCKER_HOST, or the usual socket. For kubernetes a context of the kubeconfig; None
+            means its current one, or the pod's account.
+    """
 
     name: str
     kind: str
@@ -68,15 +73,17 @@ def _lock(data_dir: Path, name: str, stack: ExitStack) -> None:
 
 
 def _parse(text: str) -> Spec:
-    name, separator, rest = text.rpartition("=") if "=" in text.split(":", 1)[0] else ("", "", text)
+    name, separator, rest = text.partition("=") if "=" in text.split(":", 1)[0] else ("", "", text)
     kind, _, url = rest.partition(":")
     if kind not in KINDS:
-        raise SettingsError(f"--engine must be {', '.join(KINDS)}, auto or NAME=docker:URL, got {text!r}")
+        raise SettingsError(
+            f"--engine must be {', '.join(KINDS)}, auto, NAME=docker:URL or NAME=kubernetes:CONTEXT, got {text!r}"
+        )
     if separator and not _NAME.fullmatch(name):
         raise SettingsError(f"an engine's name must be of a-z, 0-9, '-', '_' and '.', got {name!r}")
     if kind == "local" and url:
         raise SettingsError(f"the local engine has no URL, got {text!r}")
-    if url and "://" not in url:
+    if url and kind != "kubernetes" and "://" not in url:
         raise SettingsError(f"an engine's URL must be like unix:///var/run/docker.sock or tcp://host:2375, got {url!r}")
     return Spec(name=name or kind, kind=kind, url=url or None)
 
@@ -123,6 +130,8 @@ def _build(spec: Spec, settings: Settings) -> Engine:
 
         folder = settings.data_dir / ("local" if spec.name == "local" else f"local-{spec.name}")
         return LocalEngine(spec.name, folder, max_containers=settings.max_containers)
+    if spec.kind == "kubernetes":
+        return _build_kubernetes(spec, settings)
     url = spec.url or settings.docker_host or None
     config_dir = settings.docker_config or None
     if spec.kind == "docker":
@@ -140,4 +149,20 @@ def _build(spec: Spec, settings: Settings) -> Engine:
 
     return SwarmEngine(
         spec.name, url, config_dir=config_dir, max_containers=settings.max_containers, environment=os.environ
+    )
+
+
+def _build_kubernetes(spec: Spec, settings: Settings) -> Engine:
+    try:
+        from tutumd.engines.kubernetes import KubernetesEngine, find_access
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "kubernetes":
+            raise
+        raise SettingsError("the engine kubernetes needs its client: pip install 'tutumd[kubernetes]'") from error
+
+    return KubernetesEngine(
+        spec.name,
+        find_access(settings.kubeconfig, spec.url, os.environ),
+        namespaces=settings.kubernetes_namespaces,
+        max_containers=settings.max_containers,
     )

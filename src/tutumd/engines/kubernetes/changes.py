@@ -1,0 +1,72 @@
+"""Changing what others change too: read, change what was read, and begin again where somebody came in between."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from tutumd.engines.kubernetes.api import ChangedError, Cluster
+from tutumd.engines.kubernetes.pods import read_pod
+from tutumd.engines.kubernetes.verdict import View
+from tutumd.engines.kubernetes.workloads import Address
+from tutumd.errors import EngineRefusedError, EngineUnavailableError
+from tutumd.ports import Run
+
+T = TypeVar("T")
+
+_ATTEMPTS = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tempo:
+    """How long things may take, and what tells the time.
+
+    Attributes:
+        now: The time in UTC.
+        clock: Seconds that only ever grow.
+        jitter: A number from 0 to 1, another one each time.
+        stable_s: How long a new container without a readiness probe has to run before it counts.
+        poll_s: How often the cluster is looked at.
+        undo_s: How long we watch something being put back.
+    """
+
+    now: Callable[[], datetime]
+    clock: Callable[[], float]
+    jitter: Callable[[], float]
+    stable_s: float
+    poll_s: float = 0.5
+    undo_s: float = 60.0
+
+
+def look(cluster: Cluster, address: Address) -> View | None:
+    """Look at a workload and its own pods; None where it is gone."""
+    workload = cluster.workload(address)
+    if workload is None:
+        return None
+    pods = (read_pod(pod) for pod in cluster.pods(workload))
+    return View(workload=workload, pods=tuple(pod for pod in pods if pod.owner == address))
+
+
+def must_look(cluster: Cluster, address: Address) -> View:
+    """Look at a workload that has to be there. Raises EngineRefusedError."""
+    view = look(cluster, address)
+    if view is None:
+        raise EngineRefusedError(f"{address.words} is gone from the namespace {address.namespace}")
+    return view
+
+
+def insist(run: Run, tempo: Tempo, change: Callable[[], T]) -> T:
+    """Make a change, again and again while others come in between.
+
+    Args:
+        change: Reads, decides and sends; ChangedError from it means that somebody was faster.
+
+    Raises:
+        EngineUnavailableError: others kept changing it; nothing of ours is in it.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            return change()
+        except ChangedError:
+            run.sleep((0.02 + 0.2 * tempo.jitter()) * (attempt + 1))
+    raise EngineUnavailableError(f"others changed the service each of {_ATTEMPTS} times that we tried to")

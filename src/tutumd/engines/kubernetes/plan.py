@@ -1,0 +1,273 @@
+"""What a redeploy does, decided from the workload alone: what it sends, in which order pods go, why it is refused."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tutumd import model
+from tutumd.engines.dockerapi import parse_reference
+from tutumd.engines.kubernetes.journal import Result, Stage
+from tutumd.engines.kubernetes.pods import Pod
+from tutumd.engines.kubernetes.snapshots import running_digest, warnings
+from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Kind, Workload, fingerprint
+from tutumd.engines.labels import Json
+from tutumd.errors import EngineRefusedError
+
+_PROGRESS_DEADLINE_S = 600
+"""Of a Deployment that says none (Kubernetes: Deployments, "Progress Deadline Seconds")."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redeploy:
+    """One redeploy.
+
+    Attributes:
+        before: The pod template as it was.
+        sent: What of the specification is patched.
+        restarted_at: The time that is written into the template; no other restart has the same.
+        min_ready_before, min_ready: Seconds that a new pod without a probe has to run before the next old one goes, as
+            they were (None: not said) and as they are during this redeploy (None: left alone).
+        running_before: UIDs of the pods that were ready.
+        image_before: Digest that they ran.
+        ordered: Fingerprint of the template that the API made of the patch; empty until it is known.
+        pull_note: Why the nodes may not look for a newer image; empty where they do.
+        result: How it ended; None while that is open.
+    """
+
+    before: Json
+    sent: Json
+    restarted_at: str
+    min_ready_before: int | None
+    min_ready: int | None
+    running_before: tuple[str, ...]
+    image_before: str | None
+    notes: tuple[str, ...] = ()
+    pull_note: str = ""
+    ordered: str = ""
+    stage: Stage = Stage.ORDER
+    result: Result | None = None
+
+    @property
+    def old(self) -> str:
+        """Fingerprint of the template before."""
+        return fingerprint(self.before)
+
+    def at(self, stage: Stage, result: Result) -> "Redeploy":
+        """Return the same redeploy at another stage, with its result so far."""
+        return replace(self, stage=stage, result=result)
+
+    def body(self, version: str) -> dict[str, Any]:
+        """Return the strategic merge patch that begins it, for the workload at that version."""
+        return {"metadata": {"resourceVersion": version}, "spec": dict(self.sent)}
+
+    def undo_body(self, version: str) -> list[Json]:
+        """Return the JSON patch that puts the template back as a whole, as `kubectl rollout undo` does."""
+        return [
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": version},
+            {"op": "replace", "path": "/spec/template", "value": self.before},
+        ]
+
+    def tidy_body(self, version: str) -> dict[str, Any]:
+        """Return the merge patch that puts minReadySeconds back; that restarts nothing."""
+        return {"metadata": {"resourceVersion": version}, "spec": {"minReadySeconds": self.min_ready_before}}
+
+
+def plan_redeploy(
+    workload: Workload,
+    pods: Iterable[Pod],
+    *,
+    tag: str | None,
+    variables: Mapping[str, str | None],
+    now: str,
+    stable_s: float,
+) -> Redeploy:
+    """Plan a redeploy.
+
+    Args:
+        tag: To change the image to; None leaves its name.
+        variables: Set in the main container; None removes one.
+        now: RFC 3339 with digits below the second: a second restart with the same time would be none.
+        stable_s: Seconds that a new pod without a readiness probe has to run before it counts.
+
+    Raises:
+        EngineRefusedError: it cannot be carried out, or the cluster would not follow it.
+    """
+    refuse_impossible(workload)
+    alive = tuple(pod for pod in pods if pod.alive)
+    image = new_image(workload, tag)
+    min_ready = _min_ready(workload, stable_s)
+    template: dict[str, Any] = {"metadata": {"annotations": {RESTARTED_AT: now}}}
+    containers = _containers(workload, image, variables)
+    if containers:
+        template["spec"] = containers
+    sent: dict[str, Any] = {"template": template}
+    if min_ready is not None:
+        sent["minReadySeconds"] = min_ready
+    return Redeploy(
+        before=workload.template,
+        sent=sent,
+        restarted_at=now,
+        min_ready_before=workload.spec.get("minReadySeconds"),
+        min_ready=min_ready,
+        running_before=tuple(pod.uid for pod in alive if pod.ready),
+        image_before=running_digest(workload, alive),
+        notes=_notes(workload),
+        pull_note=pull_note(workload, image),
+    )
+
+
+def show(workload: Workload, redeploy: Redeploy, tag: str | None) -> model.Plan:
+    """Tell people what a redeploy would do."""
+    image = new_image(workload, tag)
+    order, order_reason = order_of(workload)
+    main = workload.main["name"]
+    steps = [f"restart: write {RESTARTED_AT} into the pod template of {workload.address.words}"]
+    if image != workload.main["image"]:
+        steps.append(f"change the image of the container {main} to {image}")
+    if redeploy.min_ready is not None:
+        steps.append(
+            f"set minReadySeconds to {redeploy.min_ready} for the time of the rollout, since no probe tells when the "
+            f"container {main} is ready"
+        )
+    steps.append(f"wait until {workload.moving} new pods are ready")
+    steps.append("put the pod template back where that fails")
+    return model.Plan(
+        order=order,
+        order_reason=order_reason,
+        image_name=image,
+        image_before=redeploy.image_before,
+        image_after=image.partition("@")[2] or None,
+        steps=tuple(steps),
+        notes=tuple(note for note in (*redeploy.notes, redeploy.pull_note, *warnings(workload)) if note),
+    )
+
+
+def refuse_impossible(workload: Workload) -> None:
+    """Raise EngineRefusedError where a changed template would replace no pod, or nobody would follow it."""
+    name = workload.address.words
+    if workload.metadata.get("deletionTimestamp"):
+        raise EngineRefusedError(f"{name} is being deleted")
+    if workload.spec.get("paused"):
+        # kubectl: pkg/polymorphichelpers/objectrestarter.go refuses this too.
+        raise EngineRefusedError(f"{name} is paused: resume it first (kubectl rollout resume)")
+    if workload.strategy.get("type") == "OnDelete":
+        raise EngineRefusedError(
+            f"{name} has the update strategy OnDelete: its pods are replaced only when somebody deletes them, so a "
+            "redeploy would change nothing; use RollingUpdate"
+        )
+    if workload.replicas and not workload.moving:
+        raise EngineRefusedError(
+            f"{name} has the partition {workload.rolling.get('partition')} and {workload.replicas} replicas: a "
+            "redeploy would replace none of them; lower the partition"
+        )
+
+
+def new_image(workload: Workload, tag: str | None) -> str:
+    """Return the image of the main container, with another tag if one is given: a digest is then dropped."""
+    image: str = workload.main["image"]
+    if tag is None:
+        return image
+    return replace(parse_reference(image), tag=tag, digest=None).name
+
+
+def order_of(workload: Workload) -> tuple[str, str]:
+    """Tell in which order pods are replaced, and why."""
+    if workload.kind is Kind.STATEFUL_SET:
+        return "stop-first", "a StatefulSet replaces one pod after the other, the one with the highest number first"
+    surge, missing = workload.rolling.get("maxSurge"), workload.rolling.get("maxUnavailable")
+    if workload.kind is Kind.DAEMON_SET:
+        if surge in (None, 0, "0", "0%"):
+            return "stop-first", "its maxSurge is 0: on each node the old pod stops before the new one starts"
+        return "start-first", f"its maxSurge is {surge}: on each node the new pod is ready before the old one stops"
+    if workload.strategy.get("type") == "Recreate":
+        return "recreate", "its strategy is Recreate: all old pods stop before the first new one starts"
+    replicas = workload.replicas
+    most = _share("25%" if surge is None else surge, replicas, math.ceil)
+    gap = _share("25%" if missing is None else missing, replicas, math.floor)
+    if gap == 0 and most == 0:
+        gap = 1  # kubernetes: pkg/controller/deployment/util/deployment_util.go ResolveFenceposts
+    if gap == 0:
+        return "start-first", "its maxUnavailable allows no gap: an old pod stops once a new one is ready"
+    if most == 0:
+        return "stop-first", f"its maxSurge is 0: {gap} old pods stop before new ones start"
+    return "rolling", f"its maxUnavailable lets {gap} of {replicas} pods be missing meanwhile"
+
+
+def pull_note(workload: Workload, image: str) -> str:
+    """Say why nodes may not look for a newer image; empty where they do, or where none can be meant."""
+    policy = workload.main.get("imagePullPolicy") or "Always"
+    if policy == "Always" or "@" in image:
+        return ""
+    if policy == "Never":
+        return f"the nodes never pull {image} (imagePullPolicy: Never): they use the copy that they have"
+    return (
+        f"nodes that have {image} already use their copy (imagePullPolicy: {policy}), also if the tag was moved in the "
+        "registry; set imagePullPolicy: Always to pull it"
+    )
+
+
+def _notes(workload: Workload) -> tuple[str, ...]:
+    notes = []
+    if workload.is_stopped:
+        notes.append("the service is stopped and stays stopped: its next start makes new pods")
+    if workload.moving < workload.replicas:
+        notes.append(
+            f"the partition {workload.rolling['partition']} keeps {workload.replicas - workload.moving} of "
+            f"{workload.replicas} pods as they are"
+        )
+    return tuple(notes)
+
+
+def _min_ready(workload: Workload, stable_s: float) -> int | None:
+    """Return what minReadySeconds has to be for this redeploy; None where it is right already.
+
+    A pod without a readiness probe is ready as soon as it runs: an image that dies a second later would have replaced
+    all the pods that worked.
+    """
+    seconds = math.ceil(stable_s)
+    if workload.is_stopped or workload.has_probe:
+        return None
+    deadline = int(workload.spec.get("progressDeadlineSeconds") or _PROGRESS_DEADLINE_S)
+    if seconds <= int(workload.spec.get("minReadySeconds") or 0) or seconds >= deadline:
+        return None
+    return seconds
+
+
+def _containers(workload: Workload, image: str, variables: Mapping[str, str | None]) -> dict[str, Any]:
+    """Return what of the containers is patched, by their names: the merge key of a strategic merge patch."""
+    old: str = workload.main["image"]
+    found: dict[str, Any] = {}
+    for part in ("containers", "initContainers"):
+        patches = []
+        for container in workload.template["spec"].get(part) or ():
+            patch: dict[str, Any] = {}
+            if image != old and container["image"] == old:
+                patch["image"] = image
+            if variables and container["name"] == workload.main["name"]:
+                patch["env"] = _environment(container.get("env") or (), variables)
+            if patch:
+                patches.append({"name": container["name"], **patch})
+        if patches:
+            found[part] = patches
+    return found
+
+
+def _environment(present: Iterable[Json], variables: Mapping[str, str | None]) -> list[dict[str, Any]]:
+    by_name = {one["name"]: one for one in present}
+    patches: list[dict[str, Any]] = []
+    for name, value in sorted(variables.items()):
+        if value is not None:
+            # A variable has either a value or a source.
+            source = {"valueFrom": None} if "valueFrom" in by_name.get(name, {}) else {}
+            patches.append({"name": name, "value": value, **source})
+        elif name in by_name:
+            patches.append({"name": name, "$patch": "delete"})
+    return patches
+
+
+def _share(value: int | str, total: int, rounded: Any) -> int:
+    """Resolve a number or a percentage of the pods."""
+    if isinstance(value, str) and value.endswith("%"):
+        return int(rounded(total * int(value[:-1]) / 100))
+    return int(value)

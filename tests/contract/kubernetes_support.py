@@ -1,0 +1,101 @@
+"""What the tests of the engine `kubernetes` share: a small cluster, an engine on it, and what they look at."""
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tests.contract import docker_support
+from tests.support.kubernetes.api import FakeCluster, running
+from tests.support.kubernetes.workloads import NAMESPACE
+from tests.support.waiting import wait_until
+from tutumd.engines.kubernetes import KubernetesEngine, find_access
+from tutumd.engines.kubernetes.changes import Tempo
+from tutumd.model import Service
+
+MOST = 10
+TEMPO = Tempo(
+    now=lambda: datetime.now(UTC),
+    clock=time.monotonic,
+    jitter=random.random,
+    stable_s=0.6,  # less than a short-lived container lives, once it is rounded up to a second
+    poll_s=0.03,
+    undo_s=10.0,
+)
+_PLURALS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
+
+
+@contextmanager
+def opened(
+    cluster: FakeCluster, folder: Path, *namespaces: str, user: dict[str, Any] | None = None, tempo: Tempo = TEMPO
+) -> Iterator[KubernetesEngine]:
+    """An engine on the cluster for a while."""
+    access = find_access(cluster.write_kubeconfig(folder / "kubeconfig", user=user), None, {})
+    engine = KubernetesEngine("kubernetes", access, namespaces=namespaces, max_containers=MOST, tempo=tempo)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+@contextmanager
+def cluster_and_engine(folder: Path) -> Iterator[tuple[FakeCluster, KubernetesEngine]]:
+    """Both, for a while."""
+    with running() as cluster, opened(cluster, folder) as engine:
+        yield cluster, engine
+
+
+def service(selector: str, *, target: int = 2) -> Service:
+    """The store's row of a service, as far as an engine looks at it."""
+    row = docker_support.service("docker:web")
+    name = selector.rpartition("/")[2]
+    return replace(row, engine="kubernetes", engine_kind="kubernetes", selector=selector, name=name, target=target)
+
+
+WEB, DB, AGENT = (service(f"{kind}") for kind in ("deployment/shop/web", "statefulset/shop/db", "daemonset/shop/agent"))
+
+
+def create(cluster: FakeCluster, workload: dict[str, Any], *, ready: int | None = None) -> None:
+    """Create a workload and wait until so many of its pods are ready: None means as many as it wants."""
+    resource = _PLURALS[workload["kind"]]
+    cluster.store.create(resource, workload)
+    wanted = workload["spec"].get("replicas", 2) if ready is None else ready
+    name = workload["metadata"]["name"]
+
+    def settled() -> bool:
+        status = spec_and_status(cluster, resource, name).get("status") or {}
+        counted = status.get("numberReady") or status.get("readyReplicas") or 0
+        return bool(counted == wanted and "observedGeneration" in status)
+
+    wait_until(settled, f"{wanted} pods of {name} are ready")
+
+
+def spec_and_status(cluster: FakeCluster, resource: str, name: str) -> dict[str, Any]:
+    """A workload as it is stored."""
+    return cluster.store.get((resource, NAMESPACE, name))
+
+
+def pods(cluster: FakeCluster, name: str) -> dict[str, str]:
+    """The images of the first containers of the living pods of a workload, by UID."""
+    return {
+        pod["metadata"]["uid"]: pod["spec"]["containers"][0]["image"].rpartition(":")[2]
+        for pod in cluster.store.list("pods")
+        if pod["metadata"]["labels"]["app"] == name and "deletionTimestamp" not in pod["metadata"]
+    }
+
+
+def ready_tags(cluster: FakeCluster, name: str) -> list[str]:
+    """The tags of the pods of a workload that are ready, sorted."""
+    found = cluster.store.list("pods")
+    ready = {
+        pod["metadata"]["uid"]
+        for pod in found
+        if any(
+            (one["type"], one["status"]) == ("Ready", "True") for one in (pod.get("status") or {}).get("conditions", [])
+        )
+    }
+    return sorted(tag for uid, tag in pods(cluster, name).items() if uid in ready)

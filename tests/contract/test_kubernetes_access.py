@@ -1,0 +1,183 @@
+"""How the engine `kubernetes` gets at its cluster: kubeconfigs, exec plugins, the account of a pod, and RBAC."""
+
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.contract import kubernetes_support as kube
+from tests.contract.kubernetes_support import AGENT, DB, WEB
+from tests.support.kubernetes import controllers
+from tests.support.kubernetes.api import FakeCluster, Seen, running
+from tests.support.kubernetes.workloads import autoscaler, container, daemon_set, deployment, stateful_set, template
+from tests.support.runs import FakeRun
+from tests.support.waiting import wait_until
+from tutumd.engines.kubernetes import find_access
+from tutumd.errors import EngineUnavailableError, SettingsError
+
+MANIFESTS = Path(__file__).parents[2] / "deploy" / "kubernetes"
+PROBED = container(probed=True)
+
+
+@pytest.fixture
+def cluster() -> Iterator[FakeCluster]:
+    with running() as cluster:
+        yield cluster
+
+
+def plugin(folder: Path, token: str, *, fails: bool = False) -> dict[str, Any]:
+    """A user of a kubeconfig whose token comes from a program; each run of it adds a line to a file."""
+    version = "client.authentication.k8s.io/v1"
+    answer = {"apiVersion": version, "kind": "ExecCredential", "status": {"token": token}}
+    program = folder / "plugin.py"
+    lines = (
+        f"open({str(folder / 'runs')!r}, 'a').write('run\\n')",
+        f"print({json.dumps(answer)!r})",
+        f"raise SystemExit({fails:d})",
+    )
+    program.write_text("\n".join(lines))
+    return {"exec": {"apiVersion": version, "command": sys.executable, "args": [str(program)]}}
+
+
+def test_an_exec_plugin_gives_the_credentials_and_is_asked_again_when_they_are_refused(
+    cluster: FakeCluster, tmp_path: Path
+) -> None:
+    cluster.token = "the first"
+    user = plugin(tmp_path, "the first")
+    with kube.opened(cluster, tmp_path, user=user) as engine:
+        assert not (tmp_path / "runs").exists()
+        assert engine.discover() == engine.discover() == ()
+        assert (tmp_path / "runs").read_text() == "run\n"
+        cluster.token = "the second"
+        plugin(tmp_path, "the second")
+        with pytest.raises(EngineUnavailableError, match="the cluster refused the credentials"):
+            engine.discover()
+        assert engine.discover() == ()
+
+
+def test_a_plugin_that_fails_is_told_without_its_output(cluster: FakeCluster, tmp_path: Path) -> None:
+    user = plugin(tmp_path, "secret-token", fails=True)
+    refused = pytest.raises(EngineUnavailableError, match="refused the credentials")
+    with kube.opened(cluster, tmp_path, user=user) as engine, refused as caught:
+        engine.discover()
+    assert "secret-token" not in str(caught.value)
+
+
+def test_a_renewed_kubeconfig_is_read_afresh(cluster: FakeCluster, tmp_path: Path) -> None:
+    with kube.opened(cluster, tmp_path) as engine:
+        assert engine.discover() == ()
+        cluster.token = "renewed"
+        cluster.write_kubeconfig(tmp_path / "kubeconfig")
+        with pytest.raises(EngineUnavailableError):
+            engine.discover()
+        assert engine.discover() == ()
+
+
+def test_the_account_of_a_pod_is_used_where_there_is_no_kubeconfig(tmp_path: Path) -> None:
+    account = tmp_path / "account"
+    account.mkdir()
+    environment = {"HOME": str(tmp_path), "KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
+    with pytest.raises(SettingsError, match="set KUBECONFIG to a kubeconfig, or run in a pod"):
+        find_access("", None, environment, account=account)
+    (account / "token").write_text("of the account")
+    (account / "ca.crt").write_text("a certificate")
+    (account / "namespace").write_text("tutumd")
+    access = find_access("", None, environment, account=account)
+    assert access.namespace == "tutumd"
+    with pytest.raises(SettingsError, match="the context 'prod' needs a kubeconfig"):
+        find_access("", "prod", environment, account=account)
+    settings = access.connect().configuration
+    assert (settings.host, settings.ssl_ca_cert) == ("https://10.0.0.1:443", str(account / "ca.crt"))
+    assert settings.api_key == {"BearerToken": "bearer of the account"}
+    (account / "token").unlink()
+    with pytest.raises(EngineUnavailableError, match="cannot read the credentials"):
+        access.connect()
+
+
+def test_the_usual_kubeconfig_comes_before_the_account_and_contexts_are_checked(
+    cluster: FakeCluster, tmp_path: Path
+) -> None:
+    (tmp_path / ".kube").mkdir()
+    usual = cluster.write_kubeconfig(tmp_path / ".kube" / "config", namespace="from-context")
+    access = find_access("", None, {"HOME": str(tmp_path)})
+    assert (access.kubeconfig, access.namespace) == (usual, "from-context")
+    assert find_access(usual, "test", {}).namespace == "from-context"
+    with pytest.raises(SettingsError, match="has no context 'prod', only test"):
+        find_access(usual, "prod", {})
+    with pytest.raises(SettingsError, match="cannot use the kubeconfig"):
+        find_access(str(tmp_path / "absent"), None, {})
+
+
+def rules(manifest: str) -> list[dict[str, Any]]:
+    """The rules of a manifest's role, after a look at its binding."""
+    role, binding = yaml.safe_load_all((MANIFESTS / manifest).read_text())
+    assert binding["roleRef"] == {
+        "apiGroup": "rbac.authorization.k8s.io",
+        "kind": role["kind"],
+        "name": role["metadata"]["name"],
+    }
+    account = list(yaml.safe_load_all((MANIFESTS / "account.yaml").read_text()))[1]
+    assert binding["subjects"] == [{"kind": account["kind"], **account["metadata"]}]
+    return list(role["rules"])
+
+
+def granted(manifest: str) -> set[tuple[str, str, str]]:
+    """Everything that the rules allow: group, resource, verb."""
+    return {
+        (group, resource, verb)
+        for rule in rules(manifest)
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+@pytest.mark.parametrize(("manifest", "namespaces"), [("namespace.yaml", ("shop",)), ("cluster.yaml", ("*",))])
+def test_the_rules_allow_what_the_engine_asks_and_nothing_more(
+    cluster: FakeCluster, tmp_path: Path, manifest: str, namespaces: tuple[str, ...]
+) -> None:
+    allowed = granted(manifest)
+    every = namespaces == ("*",)
+    cluster.allowed = lambda seen: seen.permission in allowed and (every or seen.namespace == "shop")
+    kube.create(cluster, deployment(annotations={"tutum.scale.hpa": "raise-min"}, template=template(PROBED)))
+    kube.create(cluster, deployment("plain", template=template(PROBED, name="plain")))
+    kube.create(cluster, stateful_set(template=template(PROBED, name="db")))
+    kube.create(cluster, daemon_set(template=template(PROBED, name="agent")))
+    cluster.store.create("horizontalpodautoscalers", autoscaler())
+    plain = kube.service("deployment/shop/plain")
+    with kube.opened(cluster, tmp_path, *namespaces) as engine:
+        stop = threading.Event()
+        thread = threading.Thread(target=engine.watch, args=(lambda: None, stop))
+        thread.start()
+        wait_until(lambda: len([seen for seen in cluster.requests if seen.verb == "watch"]) >= 4, "watches")
+        stop.set()
+        thread.join(timeout=10)
+        assert len(engine.discover()) == 4
+        verbs: list[Callable[[], Any]] = [
+            lambda: engine.redeploy(WEB, FakeRun()),
+            lambda: engine.redeploy(AGENT, FakeRun()),
+            lambda: engine.scale(WEB, 3, FakeRun()),
+            lambda: engine.scale(plain, 3, FakeRun()),
+            lambda: engine.scale(DB, 2, FakeRun()),
+            lambda: engine.stop(plain, FakeRun()),
+            lambda: engine.start(plain, FakeRun()),
+        ]
+        for verb in verbs:
+            assert verb().success
+        assert engine.redeploy(DB, FakeRun(tag=controllers.CRASHING)).rolled_back
+    assert {seen.permission for seen in cluster.requests} == allowed
+
+
+def test_both_roles_allow_the_same() -> None:
+    assert rules("namespace.yaml") == rules("cluster.yaml")
+
+
+def test_seen_requests_are_what_rbac_sees(cluster: FakeCluster, tmp_path: Path) -> None:
+    with kube.opened(cluster, tmp_path) as engine:
+        engine.inspect(WEB)
+    assert cluster.requests == [Seen("get", "apps", "deployments", "shop", "web", {})]

@@ -1,0 +1,238 @@
+"""Scale, start and stop on Kubernetes: through the scale subresource, with an answer for autoscalers."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contract import kubernetes_support as kube
+from tests.contract.kubernetes_support import AGENT, DB, WEB
+from tests.support.kubernetes import controllers
+from tests.support.kubernetes.api import FakeCluster, Seen
+from tests.support.kubernetes.workloads import autoscaler, container, daemon_set, deployment, stateful_set, template
+from tests.support.runs import FakeRun
+from tutumd.engines.kubernetes import KubernetesEngine
+from tutumd.errors import EngineRefusedError
+
+PROBED = container(probed=True)
+Bed = tuple[FakeCluster, KubernetesEngine]
+RAISE_MIN = {"tutum.scale.hpa": "raise-min"}
+
+
+@pytest.fixture
+def bed(tmp_path: Path) -> Iterator[Bed]:
+    with kube.cluster_and_engine(tmp_path) as both:
+        yield both
+
+
+def replicas(cluster: FakeCluster, name: str = "web", resource: str = "deployments") -> int:
+    return int(kube.spec_and_status(cluster, resource, name)["spec"]["replicas"])
+
+
+def spoil(cluster: FakeCluster, tag: str) -> None:
+    """Let every pod that is made from now on get another image, without a rollout of those there are."""
+    cluster.controllers.image_of = lambda pod, image: f"registry.test/app:{tag}"
+
+
+def test_scaling_writes_the_version_that_was_read(bed: Bed) -> None:
+    cluster, engine = bed
+    kube.create(cluster, deployment(template=template(PROBED)))
+    outcome = engine.scale(WEB, 4, FakeRun())
+    assert (outcome.success, outcome.reason) == (True, "")
+    assert set(outcome.containers_before) < set(outcome.containers_after)
+    (update,) = cluster.changes()
+    assert update == Seen(
+        verb="update",
+        group="apps",
+        resource="deployments/scale",
+        namespace="shop",
+        name="web",
+        query={"fieldManager": "tutumd"},
+        content_type="application/json",
+        body={
+            "apiVersion": "autoscaling/v1",
+            "kind": "Scale",
+            "metadata": {
+                "name": "web",
+                "namespace": "shop",
+                "resourceVersion": update.body["metadata"]["resourceVersion"],
+            },
+            "spec": {"replicas": 4},
+        },
+    )
+
+
+def test_scaling_down_waits_until_the_pods_are_gone(bed: Bed) -> None:
+    cluster, engine = bed
+    kube.create(cluster, stateful_set(template=template(PROBED, name="db")))
+    outcome = engine.scale(DB, 1, FakeRun())
+    assert outcome.success
+    assert len(cluster.store.list("pods")) == len(outcome.containers_after) == 1
+
+
+def test_a_clash_is_tried_again_and_a_new_number_of_somebody_else_is_left_alone(bed: Bed) -> None:
+    cluster, engine = bed
+    kube.create(cluster, deployment(template=template(PROBED)))
+    key = ("deployments", "shop", "web")
+
+    def touch(seen: Seen) -> None:
+        if seen.verb == "update" and len(cluster.changes()) < 3:
+            cluster.store.change(key, lambda new: new["metadata"].update(labels={"n": str(len(cluster.changes()))}))
+
+    cluster.before = touch
+    assert engine.scale(WEB, 3, FakeRun()).success
+    assert len(cluster.changes()) == 3
+
+    def rival(seen: Seen) -> None:
+        if seen.verb == "update" and replicas(cluster) == 3:
+            cluster.store.change(key, lambda new: new["spec"].update(replicas=7))
+
+    cluster.before = rival
+    outcome = engine.scale(WEB, 4, FakeRun())
+    assert (outcome.success, outcome.rolled_back) == (False, False)
+    assert outcome.reason == "superseded: somebody else set the service to 7 pods"
+    assert replicas(cluster) == 7
+
+
+def test_what_does_not_come_up_is_put_back_with_the_reason(bed: Bed) -> None:
+    cluster, engine = bed
+    kube.create(cluster, deployment(template=template(PROBED)))
+    spoil(cluster, controllers.MISSING)
+    outcome = engine.scale(WEB, 3, FakeRun())
+    assert (outcome.success, outcome.rolled_back) == (False, True)
+    assert outcome.reason.startswith("2 of 3 pods are ready: pod web-")
+    assert "ErrImagePull: manifest unknown" in outcome.reason
+    assert replicas(cluster) == 2
+    assert kube.ready_tags(cluster, "web") == ["v1", "v1"]
+
+
+def test_partial_success_keeps_what_came_up_and_says_so(bed: Bed) -> None:
+    cluster, engine = bed
+    kube.create(cluster, stateful_set(replicas=1, template=template(PROBED, name="db")))
+    full = f"registry.test/app:{controllers.HOMELESS}"
+    cluster.controllers.image_of = lambda pod, image: full if pod == "db-3" else image
+    outcome = engine.scale(DB, 5, FakeRun(deadline_s=3))
+    assert (outcome.success, outcome.rolled_back) == (False, False)
+    assert outcome.reason == (
+        "3 of 5 pods are ready at the deadline: pod db-3 has no node: 0/2 nodes are available: 2 Insufficient cpu.; "
+        "the service was set to 3, as many as became ready"
+    )
+    assert replicas(cluster, "db", "statefulsets") == len(outcome.containers_after) == 3
+
+
+def test_stop_remembers_the_number_and_start_brings_it_back(bed: Bed) -> None:
+    cluster, engine = bed
+    kube.create(cluster, deployment(replicas=3, template=template(PROBED)))
+    assert engine.stop(WEB, FakeRun()).success
+    snapshot = engine.inspect(WEB)
+    assert snapshot is not None
+    assert (snapshot.stopped, snapshot.target, snapshot.containers, snapshot.warnings) == (True, 3, (), ())
+    assert kube.spec_and_status(cluster, "deployments", "web")["metadata"]["annotations"] == {
+        "tutum.stopped.replicas": "3"
+    }
+    assert [(seen.verb, seen.resource) for seen in cluster.changes()] == [
+        ("patch", "deployments"),
+        ("update", "deployments/scale"),
+    ]
+    with pytest.raises(EngineRefusedError, match="is stopped: start it"):
+        engine.scale(WEB, 2, FakeRun())
+    assert engine.start(kube.service(WEB.selector, target=0), FakeRun()).success
+    assert len(kube.ready_tags(cluster, "web")) == 3
+    assert kube.spec_and_status(cluster, "deployments", "web")["metadata"]["annotations"] == {}
+    cluster.requests.clear()
+    assert engine.start(WEB, FakeRun()).success
+    assert cluster.changes() == []
+
+
+def test_a_start_that_fails_stops_it_again(bed: Bed) -> None:
+    cluster, engine = bed
+    kube.create(cluster, deployment(replicas=0, annotations={"tutum.stopped.replicas": "2"}))
+    spoil(cluster, controllers.CRASHING)
+    outcome = engine.start(kube.service(WEB.selector, target=0), FakeRun())
+    assert (outcome.success, outcome.rolled_back) == (False, True)
+    assert "CrashLoopBackOff: it exited with 3" in outcome.reason
+    assert replicas(cluster) == 0
+    annotations = kube.spec_and_status(cluster, "deployments", "web")["metadata"]["annotations"]
+    assert annotations == {"tutum.stopped.replicas": "2"}
+
+
+def test_a_daemon_set_has_no_number(bed: Bed) -> None:
+    cluster, engine = bed
+    kube.create(cluster, daemon_set())
+    for verb in (engine.start, engine.stop, lambda service, run: engine.scale(service, 3, run)):
+        with pytest.raises(EngineRefusedError, match="one pod on each node that fits"):
+            verb(AGENT, FakeRun())
+    with pytest.raises(EngineRefusedError, match="kubectl delete"):
+        engine.terminate(AGENT, FakeRun())
+    assert cluster.changes() == []
+
+
+def test_caps_of_the_server_and_of_the_workload_hold(bed: Bed) -> None:
+    cluster, engine = bed
+    kube.create(cluster, deployment(annotations={"tutum.scale.max": "3"}))
+    snapshot = engine.inspect(WEB)
+    assert snapshot is not None
+    assert snapshot.max_containers == 3
+    with pytest.raises(EngineRefusedError, match="at most 3 containers here, wanted were 4"):
+        engine.scale(WEB, 4, FakeRun())
+    kube.create(cluster, stateful_set())
+    with pytest.raises(EngineRefusedError, match="at most 10 containers here, wanted were 11"):
+        engine.scale(DB, 11, FakeRun())
+    assert cluster.changes() == []
+
+
+@pytest.mark.parametrize(
+    ("annotations", "target", "owner", "words"),
+    [
+        ({}, 3, {}, "web-hpa keeps the deployment web between 2 and 5 and would undo 3: .*tutum.scale.hpa=raise-min"),
+        (RAISE_MIN, 6, {}, "so 6 are more than its maxReplicas"),
+        (RAISE_MIN, 1, {}, "its minReplicas is only ever raised here: 1 would lower it"),
+        (RAISE_MIN, 3, {"kind": "ScaledObject", "name": "web", "controller": True}, "belongs to the ScaledObject web"),
+    ],
+)
+def test_an_autoscaler_that_would_undo_it_is_named(
+    bed: Bed, annotations: dict[str, str], target: int, owner: dict[str, Any], words: str
+) -> None:
+    cluster, engine = bed
+    kube.create(cluster, deployment(annotations=annotations))
+    cluster.store.create("horizontalpodautoscalers", autoscaler(ownerReferences=[owner] if owner else []))
+    with pytest.raises(EngineRefusedError, match=words):
+        engine.scale(WEB, target, FakeRun())
+    assert cluster.changes() == []
+
+
+@pytest.mark.parametrize("least", [2, None])
+def test_with_an_annotation_the_autoscalers_minimum_is_raised(bed: Bed, least: int | None) -> None:
+    cluster, engine = bed
+    kube.create(cluster, deployment(annotations=RAISE_MIN, template=template(PROBED)))
+    cluster.store.create("horizontalpodautoscalers", autoscaler("other", least=1))
+    cluster.store.create("horizontalpodautoscalers", autoscaler(least=least))
+    outcome = engine.scale(WEB, 4, FakeRun())
+    assert outcome.success, outcome.reason
+    assert replicas(cluster) == len(outcome.containers_after) == 4
+    (patch,) = cluster.changes()
+    assert patch == Seen(
+        verb="patch",
+        group="autoscaling",
+        resource="horizontalpodautoscalers",
+        namespace="shop",
+        name="web-hpa",
+        query={"fieldManager": "tutumd"},
+        content_type="application/merge-patch+json",
+        body={
+            "metadata": {"resourceVersion": patch.body["metadata"]["resourceVersion"]},
+            "spec": {"minReplicas": 4},
+        },
+    )
+
+
+def test_a_minimum_that_brings_nothing_up_is_lowered_again(bed: Bed) -> None:
+    cluster, engine = bed
+    kube.create(cluster, deployment(annotations=RAISE_MIN, template=template(PROBED)))
+    cluster.store.create("horizontalpodautoscalers", autoscaler())
+    spoil(cluster, controllers.MISSING)
+    outcome = engine.scale(WEB, 4, FakeRun())
+    assert (outcome.success, outcome.rolled_back) == (False, True)
+    scaler = cluster.store.get(("horizontalpodautoscalers", "shop", "web-hpa"))
+    assert scaler["spec"]["minReplicas"] == 2

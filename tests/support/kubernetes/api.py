@@ -1,0 +1,239 @@
+"""A small cluster in this process with a real HTTP API, so that the official client is exercised."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import yaml
+
+from tests.support.kubernetes.controllers import Controllers
+from tests.support.kubernetes.store import Refusal, Store
+
+TOKEN = "a-token-of-the-cluster"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A request as the API's own authorization sees it, and what it carried."""
+
+    verb: str
+    group: str
+    resource: str
+    namespace: str
+    name: str
+    query: dict[str, str]
+    content_type: str = ""
+    body: Any = None
+
+    @property
+    def permission(self) -> tuple[str, str, str]:
+        return self.group, self.resource, self.verb
+
+
+@dataclass
+class FakeCluster:
+    """The cluster. `before` and `after` are called around each request, and may raise Refusal or change objects."""
+
+    store: Store = field(default_factory=Store)
+    requests: list[Seen] = field(default_factory=list)
+    allowed: Callable[[Seen], bool] = lambda seen: True
+    before: Callable[[Seen], None] = lambda seen: None
+    after: Callable[[Seen], None] = lambda seen: None
+    token: str = TOKEN
+    url: str = ""
+
+    def __post_init__(self) -> None:
+        self.controllers = Controllers(self.store)
+
+    def changes(self) -> list[Seen]:
+        """The requests that changed something."""
+        return [one for one in self.requests if one.verb not in ("get", "list", "watch")]
+
+    def write_kubeconfig(self, path: Path, *, user: dict[str, Any] | None = None, namespace: str = "shop") -> str:
+        """Write a kubeconfig with one context, `test`."""
+        content = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "test",
+            "clusters": [{"name": "test", "cluster": {"server": self.url}}],
+            "users": [{"name": "me", "user": user or {"token": self.token}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "me", "namespace": namespace}}],
+        }
+        path.write_text(yaml.safe_dump(content))
+        return str(path)
+
+
+@contextmanager
+def running() -> Iterator[FakeCluster]:
+    """A cluster whose API answers and whose controllers work while the block runs."""
+    cluster = FakeCluster()
+    handler = type("Handler", (_Handler,), {"cluster": cluster})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    cluster.url = f"http://127.0.0.1:{server.server_port}"
+    stop = threading.Event()
+
+    def control() -> None:
+        while not stop.wait(0.01):
+            cluster.controllers.tick()
+
+    threads = [
+        threading.Thread(target=server.serve_forever, args=(0.05,), name="kubernetes api"),
+        threading.Thread(target=control, name="kubernetes controllers"),
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield cluster
+    finally:
+        stop.set()
+        server.shutdown()
+        server.server_close()
+        for thread in threads:
+            thread.join(timeout=10)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    cluster: FakeCluster
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    do_PATCH = do_PUT = do_DELETE = do_GET
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        try:
+            if self.headers.get("Authorization") != f"Bearer {self.cluster.token}":
+                raise Refusal(401, "Unauthorized")
+            seen = self._seen(json.loads(body) if body else None)
+            self.cluster.requests.append(seen)
+            if not self.cluster.allowed(seen):
+                group = seen.group
+                raise Refusal(
+                    403,
+                    f'{seen.resource} is forbidden: User "system:serviceaccount:tutumd:tutumd" cannot {seen.verb} '
+                    f'resource "{seen.resource}" in API group "{group}" in the namespace "{seen.namespace}"',
+                )
+            self.cluster.before(seen)
+            if seen.verb == "watch":
+                self._watch(seen)
+            else:
+                answer = self._perform(seen)
+                self.cluster.after(seen)
+                text = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
+                self._send(200, text)
+        except Refusal as refusal:
+            status = {"kind": "Status", "status": "Failure", "message": refusal.message, "code": refusal.status}
+            self._send(refusal.status, json.dumps(status).encode())
+
+    def _seen(self, body: Any) -> Seen:
+        parts = urlsplit(self.path)
+        query = dict(parse_qsl(parts.query))
+        words = parts.path.strip("/").split("/")
+        group, words = ("", words[2:]) if words[0] == "api" else (words[1], words[3:])
+        namespace = ""
+        if words[0] == "namespaces":
+            namespace, words = words[1], words[2:]
+        resource, name = words[0], words[1] if len(words) > 1 else ""
+        if len(words) > 2:
+            resource = f"{resource}/{words[2]}"
+        verbs = {"PATCH": "patch", "PUT": "update", "DELETE": "delete"}
+        verb = verbs.get(self.command) or ("get" if name else "watch" if query.get("watch") else "list")
+        content_type = self.headers.get("Content-Type") or "" if body is not None else ""
+        return Seen(verb, group, resource, namespace, name, query, content_type, body)
+
+    def _perform(self, seen: Seen) -> Any:
+        store = self.cluster.store
+        resource, _, part = seen.resource.partition("/")
+        key = (resource, seen.namespace, seen.name)
+        with store.lock:
+            if seen.verb == "list":
+                return self._list(seen)
+            if part == "log":
+                store.get(key)
+                previous = " before" if seen.query.get("previous") else ""
+                return self.cluster.controllers.log.get(f"{seen.query['container']}{previous}", "")
+            if part == "scale":
+                return self._scale(seen, key)
+            if seen.verb == "patch":
+                self._check(new := store.patch(key, seen.content_type, seen.body))
+                return new
+            if seen.verb == "delete":
+                return self._delete(seen, key)
+            return store.get(key)
+
+    @staticmethod
+    def _check(new: Any) -> None:
+        spec = new["spec"]
+        if spec.get("minReadySeconds", 0) >= spec.get("progressDeadlineSeconds", 600):
+            raise Refusal(422, "progressDeadlineSeconds: must be greater than minReadySeconds")
+
+    def _list(self, seen: Seen) -> Any:
+        found = self.cluster.store.list(seen.resource, seen.namespace)
+        if wanted := seen.query.get("labelSelector"):
+            labels = dict(part.split("=") for part in wanted.split(","))
+            found = [one for one in found if labels.items() <= one["metadata"]["labels"].items()]
+        first, size = int(seen.query.get("continue") or 0), int(seen.query.get("limit") or 500)
+        metadata: dict[str, str] = {"resourceVersion": str(self.cluster.store.version)}
+        if len(found) > first + size:
+            metadata["continue"] = str(first + size)
+        return {"metadata": metadata, "items": found[first : first + size]}
+
+    def _scale(self, seen: Seen, key: tuple[str, str, str]) -> Any:
+        workload = self.cluster.store.get(key)
+        if seen.verb == "update":
+            workload["metadata"]["resourceVersion"] = seen.body["metadata"]["resourceVersion"]
+            workload["spec"]["replicas"] = seen.body["spec"]["replicas"]
+            workload = self.cluster.store.replace(key, workload)
+        names = ("name", "namespace", "resourceVersion", "uid")
+        replicas = workload["spec"]["replicas"]
+        metadata = {name: workload["metadata"][name] for name in names}
+        return {"kind": "Scale", "metadata": metadata, "spec": {"replicas": replicas} if replicas else {}}
+
+    def _delete(self, seen: Seen, key: tuple[str, str, str]) -> Any:
+        pod = self.cluster.store.get(key)
+        if seen.body["preconditions"]["uid"] != pod["metadata"]["uid"]:
+            raise Refusal(409, "Precondition failed: UID in precondition differs")
+        self.cluster.store.change(key, lambda new: new["metadata"].update(deletionTimestamp="2026-01-01T00:00:00Z"))
+        return pod
+
+    def _watch(self, seen: Seen) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        ends = time.monotonic() + min(float(seen.query["timeoutSeconds"]), 3.0)
+        try:
+            version = int(seen.query["resourceVersion"])
+            for event in self.cluster.store.follow(seen.resource, seen.namespace, version, ends):
+                self._line({"type": event.what, "object": event.object})
+        except Refusal as refusal:
+            self._line({"type": "ERROR", "object": {"code": refusal.status, "message": refusal.message}})
+        except OSError:
+            self.close_connection = True
+            return
+        self.wfile.write(b"0\r\n\r\n")
+
+    def _line(self, event: Any) -> None:
+        text = json.dumps(event).encode() + b"\n"
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(text), text))
+        self.wfile.flush()
+
+    def _send(self, status: int, text: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)

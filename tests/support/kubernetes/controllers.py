@@ -1,0 +1,323 @@
+"""Controllers of a small cluster: they bring pods up, or not, and roll workloads out as the real ones do."""
+
+import contextlib
+import hashlib
+import itertools
+import json
+import math
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tests.support.kubernetes.store import Refusal, Store
+
+NODES = ("node-a", "node-b")
+Pod = dict[str, Any]
+
+# What becomes of a container, by the tag of its image; any other tag runs.
+MISSING, CRASHING, HANGING, UNCONFIGURED, SHORT_LIVED, HOMELESS = (
+    "missing",
+    "crashing",
+    "hanging",
+    "unconfigured",
+    "short-lived",
+    "homeless",
+)
+_START_S, _STOP_S, _LIFE_S, _BACK_OFF_S = 0.05, 0.05, 0.4, 0.1
+
+
+class Controllers:
+    """All controllers and the kubelets; `tick` lets each do one step.
+
+    `frozen` stops the controllers. `image_of` says which image a new pod of that name really gets.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.frozen = False
+        self.image_of: Callable[[str, str], str] = lambda pod, image: image
+        self.log: dict[str, str] = {}
+        self._numbers = itertools.count(1)
+        self._born: dict[str, float] = {}
+        self._ready_since: dict[str, float] = {}
+        self._dying: dict[str, float] = {}
+        self._progress: dict[str, tuple[object, float]] = {}
+
+    def tick(self) -> None:
+        """Let everybody do one step."""
+        with self.store.lock:
+            for pod in self.store.list("pods"):
+                self._kubelet(pod)
+            for scaler in self.store.list("horizontalpodautoscalers"):
+                self._autoscale(scaler)
+            if self.frozen:
+                return
+            steps = (
+                ("deployments", self._deployment),
+                ("statefulsets", self._stateful_set),
+                ("daemonsets", self._daemon_set),
+            )
+            for resource, step in steps:
+                for workload in self.store.list(resource):
+                    self._reconcile(resource, workload, step)
+
+    # Pods
+
+    def _kubelet(self, pod: Pod) -> None:
+        uid, key = pod["metadata"]["uid"], ("pods", pod["metadata"]["namespace"], pod["metadata"]["name"])
+        now = time.monotonic()
+        if "deletionTimestamp" in pod["metadata"]:
+            if now - self._dying.setdefault(uid, now) >= _STOP_S:
+                self.store.delete(key)
+            return
+        age = now - self._born[uid]
+        states = [self._state(one["image"].rpartition(":")[2], age) for one in pod["spec"]["containers"]]
+        ready = all(ready for ready, *_ in states)
+        if ready:
+            self._ready_since.setdefault(uid, now)
+        else:
+            self._ready_since.pop(uid, None)
+        homeless = any(one["image"].endswith(f":{HOMELESS}") for one in pod["spec"]["containers"])
+
+        def change(new: Pod) -> None:
+            conditions = [{"type": "Ready", "status": str(ready), "lastTransitionTime": self._since(uid)}]
+            if homeless:
+                text = "0/2 nodes are available: 2 Insufficient cpu."
+                conditions.append(
+                    {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": text}
+                )
+            running = any("running" in state for _, state, _ in states)
+            new["status"] = {
+                "phase": "Running" if running or any(restarts for *_, restarts in states) else "Pending",
+                "conditions": conditions,
+                "containerStatuses": [
+                    {
+                        "name": one["name"],
+                        "image": one["image"],
+                        "imageID": digest_of(one["image"]) if "running" in state else "",
+                        "ready": up,
+                        "restartCount": restarts,
+                        "state": state,
+                        **({"lastState": {"terminated": {"exitCode": 3, "reason": "Error"}}} if restarts else {}),
+                    }
+                    for one, (up, state, restarts) in zip(new["spec"]["containers"], states, strict=True)
+                ],
+            }
+
+        self.store.change(key, change)
+
+    def _since(self, uid: str) -> str:
+        """When the pod became ready, or was made, as the API writes times: without parts of a second."""
+        ago = time.monotonic() - self._ready_since.get(uid, self._born[uid])
+        at = datetime.now(UTC) - timedelta(seconds=ago)
+        return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    @staticmethod
+    def _state(tag: str, age: float) -> tuple[bool, dict[str, Any], int]:
+        """Whether a container of that tag is ready at that age, its state, and how often it was restarted."""
+        creating: dict[str, Any] = {"waiting": {"reason": "ContainerCreating"}}
+        running = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
+        back_off = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s restarting failed container"}}
+        if age < _START_S or tag == HOMELESS:
+            return False, creating, 0
+        if tag == MISSING:
+            reason = "ErrImagePull" if age < _START_S + _BACK_OFF_S else "ImagePullBackOff"
+            return False, {"waiting": {"reason": reason, "message": "manifest unknown"}}, 0
+        if tag == UNCONFIGURED:
+            text = 'secret "key" not found'
+            return False, {"waiting": {"reason": "CreateContainerConfigError", "message": text}}, 0
+        if tag == HANGING:
+            return False, running, 0
+        life_s = {CRASHING: 0.0, SHORT_LIVED: _LIFE_S}.get(tag, math.inf)
+        if age >= _START_S + life_s:
+            return False, back_off, 2
+        return True, running, 0
+
+    def _make(self, workload: Any, owner: Any, name: str, revision: str, node: str = "") -> None:
+        template = workload["spec"]["template"]
+        metadata = {
+            "name": name,
+            "namespace": workload["metadata"]["namespace"],
+            "labels": {**template["metadata"]["labels"], "pod-template-hash": revision},
+            "annotations": dict(template["metadata"].get("annotations") or {}),
+            "ownerReferences": [{**owner, "controller": True}],
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+        }
+        containers = [{**one, "image": self.image_of(name, one["image"])} for one in template["spec"]["containers"]]
+        spec = {**template["spec"], "containers": containers, "nodeName": node}
+        pod = self.store.create("pods", {"metadata": metadata, "spec": spec})
+        self._born[pod["metadata"]["uid"]] = time.monotonic()
+
+    def _kill(self, pod: Pod) -> None:
+        metadata = pod["metadata"]
+        with contextlib.suppress(Refusal):
+            self.store.change(
+                ("pods", metadata["namespace"], metadata["name"]),
+                lambda new: new["metadata"].update(deletionTimestamp="2026-01-01T00:00:00Z"),
+            )
+
+    def _ready(self, pod: Pod) -> bool:
+        return pod["metadata"]["uid"] in self._ready_since and _alive(pod)
+
+    def _available(self, pod: Pod, min_ready_s: float) -> bool:
+        return self._ready(pod) and time.monotonic() - self._ready_since[pod["metadata"]["uid"]] >= min_ready_s
+
+    # Workloads
+
+    def _reconcile(self, resource: str, workload: Any, step: Callable[..., dict[str, Any]]) -> None:
+        metadata = workload["metadata"]
+        labels = workload["spec"]["selector"]["matchLabels"].items()
+        pods = [
+            pod
+            for pod in self.store.list("pods", metadata["namespace"])
+            if labels <= pod["metadata"]["labels"].items()
+            and pod["metadata"]["ownerReferences"][0]["name"]
+            in (metadata["name"], f"{metadata['name']}-{pod['metadata']['labels']['pod-template-hash']}")
+        ]
+        status = step(workload, pods, revision_of(workload["spec"]["template"]))
+        status["observedGeneration"] = metadata["generation"]
+        # Counts that are 0 are left out, as the API does.
+        counted = {name: value for name, value in status.items() if value not in (0, [])}
+        key = (resource, metadata["namespace"], metadata["name"])
+        self.store.change(key, lambda new: new.update(status=counted))
+
+    def _deployment(self, workload: Any, pods: list[Pod], revision: str) -> dict[str, Any]:
+        spec, name = workload["spec"], workload["metadata"]["name"]
+        alive = [pod for pod in pods if _alive(pod)]
+        new = [pod for pod in alive if pod["metadata"]["labels"]["pod-template-hash"] == revision]
+        old = [pod for pod in alive if pod not in new]
+        replicas, min_ready_s = spec["replicas"], spec.get("minReadySeconds", 0)
+        owner = {"kind": "ReplicaSet", "name": f"{name}-{revision}"}
+        recreate = spec["strategy"]["type"] == "Recreate"
+        rolling = spec["strategy"].get("rollingUpdate") or {}
+        surge = _share(rolling.get("maxSurge", 0), replicas, math.ceil)
+        gap = _share(rolling.get("maxUnavailable", 0), replicas, math.floor)
+        if not spec.get("paused"):
+            if recreate:
+                for pod in old:
+                    self._kill(pod)
+                room = 0 if len(pods) > len(new) else replicas - len(new)
+            else:
+                room = min(replicas - len(new), replicas + surge - len(alive))
+            for _ in range(room):
+                self._make(workload, owner, f"{name}-{revision}-{next(self._numbers)}", revision)
+            up = [pod for pod in alive if self._available(pod, min_ready_s)]
+            spare = len(up) - (replicas - gap)
+            for pod in sorted(old, key=lambda pod: pod in up):
+                if pod not in up or spare > 0:
+                    spare -= pod in up
+                    self._kill(pod)
+            for pod in sorted(new, key=self._ready)[: max(0, len(new) - replicas)]:
+                self._kill(pod)
+        available = sum(self._available(pod, min_ready_s) for pod in alive)
+        done = len(new) == len(alive) == replicas == available
+        state = (revision, len(new), len(old), available)
+        seen, since = self._progress.get(workload["metadata"]["uid"], (None, 0.0))
+        if seen != state:
+            seen, since = self._progress[workload["metadata"]["uid"]] = (state, time.monotonic())
+        late = not done and time.monotonic() - since > spec.get("progressDeadlineSeconds", 600)
+        reason = "ProgressDeadlineExceeded" if late else "NewReplicaSetAvailable" if done else "ReplicaSetUpdated"
+        return {
+            "replicas": len(alive),
+            "updatedReplicas": len(new),
+            "readyReplicas": sum(self._ready(pod) for pod in alive),
+            "availableReplicas": available,
+            "conditions": [{"type": "Progressing", "status": str(not late), "reason": reason}],
+        }
+
+    def _stateful_set(self, workload: Any, pods: list[Pod], revision: str) -> dict[str, Any]:
+        """One pod at a time; nothing goes on while one is not ready (kubernetes: stateful_set_control.go)."""
+        spec, status = workload["spec"], workload.get("status") or {}
+        by_number = {int(pod["metadata"]["name"].rpartition("-")[2]): pod for pod in pods}
+        replicas, partition = spec["replicas"], (spec["updateStrategy"].get("rollingUpdate") or {}).get("partition", 0)
+        current = status.get("currentRevision") or revision
+        self._step_stateful_set(workload, by_number, revision, partition)
+        alive = [pod for pod in pods if _alive(pod)]
+        updated = [pod for pod in alive if pod["metadata"]["labels"]["pod-template-hash"] == revision]
+        ready = sum(self._ready(pod) for pod in alive)
+        if len(updated) == len(alive) == replicas == ready:
+            current = revision
+        available = sum(self._available(pod, spec.get("minReadySeconds", 0)) for pod in alive)
+        return {
+            "replicas": len(alive),
+            "updatedReplicas": len(updated),
+            "readyReplicas": ready,
+            "availableReplicas": available,
+            "currentRevision": current,
+            "updateRevision": revision,
+        }
+
+    def _step_stateful_set(self, workload: Any, by_number: dict[int, Pod], revision: str, partition: int) -> None:
+        spec, name = workload["spec"], workload["metadata"]["name"]
+        owner = {"kind": "StatefulSet", "name": name}
+        for number in range(spec["replicas"]):
+            if number not in by_number:
+                self._make(workload, owner, f"{name}-{number}", revision)
+                return
+            if not self._ready(by_number[number]):
+                return
+        surplus = [number for number in by_number if number >= spec["replicas"]]
+        if surplus:
+            self._kill(by_number[max(surplus)])
+            return
+        if spec["updateStrategy"]["type"] == "OnDelete":
+            return
+        for number in range(spec["replicas"] - 1, partition - 1, -1):
+            if by_number[number]["metadata"]["labels"]["pod-template-hash"] != revision:
+                self._kill(by_number[number])
+                return
+            if not self._available(by_number[number], spec.get("minReadySeconds", 0)):
+                return
+
+    def _daemon_set(self, workload: Any, pods: list[Pod], revision: str) -> dict[str, Any]:
+        spec, name = workload["spec"], workload["metadata"]["name"]
+        by_node = {pod["spec"]["nodeName"]: pod for pod in pods}
+        min_ready_s = spec.get("minReadySeconds", 0)
+        for node in NODES:
+            if node not in by_node:
+                pod_name = f"{name}-{next(self._numbers)}"
+                self._make(workload, {"kind": "DaemonSet", "name": name}, pod_name, revision, node)
+        new = [pod for pod in pods if pod["metadata"]["labels"]["pod-template-hash"] == revision and _alive(pod)]
+        old = [pod for pod in pods if pod not in new and _alive(pod)]
+        up = [pod for pod in pods if self._available(pod, min_ready_s)]
+        if spec["updateStrategy"]["type"] == "RollingUpdate":
+            for pod in sorted(old, key=lambda pod: pod in up):
+                if pod not in up or len(up) == len(NODES):
+                    self._kill(pod)
+                    break
+        return {
+            "desiredNumberScheduled": len(NODES),
+            "updatedNumberScheduled": len(new),
+            "numberReady": sum(self._ready(pod) for pod in pods),
+            "numberAvailable": len(up),
+        }
+
+    def _autoscale(self, scaler: Any) -> None:
+        spec = scaler["spec"]
+        target = spec["scaleTargetRef"]
+        key = (f"{target['kind'].lower()}s", scaler["metadata"]["namespace"], target["name"])
+        with contextlib.suppress(Refusal):
+            now = self.store.get(key)["spec"]["replicas"]
+            wanted = min(max(now, spec.get("minReplicas") or 1), spec["maxReplicas"]) if now else 0
+            self.store.change(key, lambda new: new["spec"].update(replicas=wanted))
+
+
+def digest_of(image: str) -> str:
+    """The imageID that a node tells for an image."""
+    return f"registry.test/app@sha256:{hashlib.sha256(image.encode()).hexdigest()}"
+
+
+def revision_of(template: Any) -> str:
+    """What tells one template from another."""
+    return hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def _alive(pod: Pod) -> bool:
+    return "deletionTimestamp" not in pod["metadata"]
+
+
+def _share(value: int | str, total: int, rounded: Callable[[float], int]) -> int:
+    if isinstance(value, str):
+        return rounded(total * int(value.rstrip("%")) / 100)
+    return value

@@ -1,0 +1,70 @@
+"""The three ways of the API to patch an object, as far as tests need them."""
+
+import copy
+from typing import Any
+
+# Kubernetes API reference, "patch strategy": lists that are merged by this key; all others are replaced.
+_MERGE_KEYS = {"containers": "name", "initContainers": "name", "env": "name"}
+
+
+def merge(target: Any, patch: Any) -> Any:
+    """RFC 7386."""
+    if not isinstance(patch, dict):
+        return copy.deepcopy(patch)
+    result = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merge(result.get(name), value)
+    return result
+
+
+def strategic(target: Any, patch: Any, name: str = "") -> Any:
+    """Strategic merge patch (kubernetes/community: contributors/devel/sig-api-machinery/strategic-merge-patch.md)."""
+    if isinstance(patch, list):
+        return _list(target or [], patch, _MERGE_KEYS[name]) if name in _MERGE_KEYS else copy.deepcopy(patch)
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = strategic(result.get(key), value, key)
+    return result
+
+
+def _list(target: list[Any], patch: list[Any], key: str) -> list[Any]:
+    result = list(target)
+    for item in patch:
+        at = next((index for index, one in enumerate(result) if one[key] == item[key]), None)
+        if item.get("$patch") == "delete":
+            if at is not None:
+                del result[at]
+        elif at is None:
+            result.append(strategic({}, item))
+        else:
+            result[at] = strategic(result[at], item)
+    return result
+
+
+def json_patch(target: Any, operations: list[Any]) -> Any:
+    """RFC 6902, of which only `replace` is known."""
+    result = copy.deepcopy(target)
+    for operation in operations:
+        assert operation["op"] == "replace"
+        *parents, last = operation["path"].strip("/").split("/")
+        place = result
+        for name in parents:
+            place = place[name]
+        assert last in place
+        place[last] = copy.deepcopy(operation["value"])
+    return result
+
+
+PATCHES = {
+    "application/merge-patch+json": merge,
+    "application/strategic-merge-patch+json": strategic,
+    "application/json-patch+json": json_patch,
+}

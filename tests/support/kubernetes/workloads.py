@@ -1,0 +1,67 @@
+"""Workloads for tests, as the API shows them once it has filled in its defaults."""
+
+from typing import Any
+
+NAMESPACE = "shop"
+REPOSITORY = "registry.test/app"
+
+
+def container(name: str = "app", tag: str = "v1", *, probed: bool = False, **more: Any) -> dict[str, Any]:
+    """A container of a pod template; `probed`: with a readiness probe."""
+    probe = {"readinessProbe": {"httpGet": {"port": 80}}} if probed else {}
+    return {"name": name, "image": f"{REPOSITORY}:{tag}", "imagePullPolicy": "IfNotPresent", **probe, **more}
+
+
+def template(*containers: dict[str, Any], name: str = "web", **more: Any) -> dict[str, Any]:
+    """A pod template."""
+    spec = {"containers": list(containers) or [container()], "restartPolicy": "Always", **more}
+    return {"metadata": {"labels": {"app": name}}, "spec": spec}
+
+
+def _workload(
+    kind: str, name: str, spec: dict[str, Any], annotations: dict[str, str] | None, labels: dict[str, str] | None
+) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"name": name, "namespace": NAMESPACE}
+    if annotations:
+        metadata["annotations"] = annotations
+    if labels:
+        metadata["labels"] = labels
+    common = {"selector": {"matchLabels": {"app": name}}, "template": template(name=name)}
+    return {"apiVersion": "apps/v1", "kind": kind, "metadata": metadata, "spec": {**common, **spec}}
+
+
+def deployment(
+    name: str = "web",
+    *,
+    replicas: int = 2,
+    annotations: dict[str, str] | None = None,
+    labels: dict[str, str] | None = None,
+    **spec: Any,
+) -> dict[str, Any]:
+    """A Deployment; `spec` overrides what the API would fill in."""
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}
+    defaults = {"replicas": replicas, "strategy": strategy, "progressDeadlineSeconds": 600}
+    return _workload("Deployment", name, {**defaults, **spec}, annotations, labels)
+
+
+def stateful_set(
+    name: str = "db", *, replicas: int = 3, annotations: dict[str, str] | None = None, **spec: Any
+) -> dict[str, Any]:
+    """A StatefulSet."""
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}
+    return _workload("StatefulSet", name, {"replicas": replicas, "updateStrategy": strategy, **spec}, annotations, None)
+
+
+def daemon_set(name: str = "agent", *, annotations: dict[str, str] | None = None, **spec: Any) -> dict[str, Any]:
+    """A DaemonSet."""
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
+    return _workload("DaemonSet", name, {"updateStrategy": strategy, **spec}, annotations, None)
+
+
+def autoscaler(target: str = "web", *, least: int | None = 2, most: int = 5, **metadata: Any) -> dict[str, Any]:
+    """A HorizontalPodAutoscaler of a Deployment."""
+    reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": target}
+    spec: dict[str, Any] = {"scaleTargetRef": reference, "maxReplicas": most}
+    if least is not None:
+        spec["minReplicas"] = least
+    return {"metadata": {"name": f"{target}-hpa", "namespace": NAMESPACE, **metadata}, "spec": spec}

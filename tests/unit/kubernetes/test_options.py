@@ -1,0 +1,71 @@
+"""The options and variables of the engine `kubernetes`, and an installation without its client."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tutumd.errors import SettingsError
+from tutumd.main.engines import Spec, parse_specs
+from tutumd.settings import read_settings
+
+ARN = "arn:aws:eks:eu-west-1:123456789012:cluster/prod"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "context"),
+    [
+        ("kubernetes", "kubernetes", None),
+        ("kubernetes:admin@prod", "kubernetes", "admin@prod"),
+        ("prod=kubernetes", "prod", None),
+        (f"prod=kubernetes:{ARN}", "prod", ARN),
+        ("prod=kubernetes:a=b", "prod", "a=b"),
+    ],
+)
+def test_a_context_may_be_named(text: str, name: str, context: str | None) -> None:
+    assert parse_specs([text]) == (Spec(name=name, kind="kubernetes", url=context),)
+
+
+@pytest.mark.parametrize(
+    ("variables", "kubeconfig", "namespaces"),
+    [
+        ({}, "", ()),
+        ({"KUBECONFIG": "a:b", "TUTUMD_KUBERNETES_NAMESPACES": "shop, web"}, "a:b", ("shop", "web")),
+        ({"TUTUMD_KUBERNETES_NAMESPACES": "*"}, "", ("*",)),
+    ],
+)
+def test_variables_are_read(variables: dict[str, str], kubeconfig: str, namespaces: tuple[str, ...]) -> None:
+    settings, warnings = read_settings(variables, {})
+    assert (settings.kubeconfig, settings.kubernetes_namespaces, warnings) == (kubeconfig, namespaces, [])
+
+
+@pytest.mark.parametrize("value", ["Shop", "shop;web", "**", "-shop"])
+def test_names_that_no_namespace_has_are_refused(value: str) -> None:
+    with pytest.raises(SettingsError, match=r"TUTUMD_KUBERNETES_NAMESPACES.: .*must be names of namespaces"):
+        read_settings({"TUTUMD_KUBERNETES_NAMESPACES": value}, {})
+
+
+def run(program: str) -> Any:
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+
+
+def test_without_the_client_it_is_said_what_to_install() -> None:
+    program = """
+import sys
+from contextlib import ExitStack
+from tutumd.errors import SettingsError
+from tutumd.main.engines import build
+from tutumd.settings import Settings
+sys.modules["kubernetes"] = None
+try:
+    build(Settings(engine=("kubernetes",)), ExitStack())
+except SettingsError as error:
+    print(error)
+"""
+    assert run(program).stdout == "the engine kubernetes needs its client: pip install 'tutumd[kubernetes]'\n"
+
+
+def test_the_client_is_loaded_only_for_the_engine() -> None:
+    program = "import sys, tutumd.main, tutumd.main.engines, tutumd.main.serve; print('kubernetes' in sys.modules)"
+    assert run(program).stdout == "False\n"

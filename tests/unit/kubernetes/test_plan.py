@@ -1,0 +1,210 @@
+"""What a redeploy sends and tells, as exact values; what it refuses; in which order pods go."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.support.kubernetes.workloads import container, daemon_set, deployment, stateful_set, template
+from tests.unit.kubernetes.values import AT, DIGEST, pod, workload
+from tutumd.engines.kubernetes.journal import Result, Stage, from_journal, to_journal
+from tutumd.engines.kubernetes.plan import (
+    Redeploy,
+    new_image,
+    order_of,
+    plan_redeploy,
+    pull_note,
+    refuse_impossible,
+    show,
+)
+from tutumd.engines.kubernetes.verdict import View
+from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Workload
+from tutumd.errors import EngineRefusedError
+from tutumd.model import Plan
+
+COPY = (
+    "nodes that have registry.test/app:v1 already use their copy (imagePullPolicy: IfNotPresent), also if the tag was "
+    "moved in the registry; set imagePullPolicy: Always to pull it"
+)
+
+
+def planned(one: Workload, *, tag: str | None = None, stable_s: float = 3.0, **variables: str | None) -> Redeploy:
+    pods = (pod("a"), pod("b", ready=False))
+    return plan_redeploy(one, pods, tag=tag, variables=variables, now=AT, stable_s=stable_s)
+
+
+def test_a_plain_restart() -> None:
+    one = workload(deployment(template=template(container(probed=True))))
+    plan = planned(one)
+    assert plan == Redeploy(
+        before=one.template,
+        sent={"template": {"metadata": {"annotations": {RESTARTED_AT: AT}}}},
+        restarted_at=AT,
+        min_ready_before=None,
+        min_ready=None,
+        running_before=("a",),
+        image_before=DIGEST,
+        pull_note=COPY,
+    )
+    assert plan.body("7") == {"metadata": {"resourceVersion": "7"}, "spec": plan.sent}
+    assert plan.undo_body("8") == [
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": "8"},
+        {"op": "replace", "path": "/spec/template", "value": one.template},
+    ]
+
+
+def test_without_a_probe_minreadyseconds_is_raised_for_the_rollout() -> None:
+    plan = planned(workload(deployment(minReadySeconds=1)), stable_s=2.5)
+    assert (plan.min_ready_before, plan.min_ready, plan.sent["minReadySeconds"]) == (1, 3, 3)
+    assert plan.tidy_body("9") == {"metadata": {"resourceVersion": "9"}, "spec": {"minReadySeconds": 1}}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"minReadySeconds": 3},
+        {"progressDeadlineSeconds": 3},
+        {"replicas": 0},
+        {"template": template(container(startupProbe={"exec": {}}))},
+    ],
+    ids=["long enough", "deadline too short", "stopped", "with a probe"],
+)
+def test_minreadyseconds_is_left_alone(spec: dict[str, Any]) -> None:
+    assert planned(workload(deployment(**spec))).min_ready is None
+
+
+def test_the_container_that_people_mean_is_changed_with_those_of_the_same_image() -> None:
+    pods = template(
+        {"name": "proxy", "image": "registry.test/proxy:1"},
+        container("main"),
+        {"name": "cron", "image": "registry.test/app:v1"},
+        {"name": "old", "image": "registry.test/app:v0"},
+        initContainers=[{"name": "migrate", "image": "registry.test/app:v1"}],
+    )
+    pods["metadata"]["annotations"] = {"kubectl.kubernetes.io/default-container": "main"}
+    plan = planned(workload(deployment(template=pods)), tag="v2", BODY="x")
+    assert plan.sent["template"]["spec"] == {
+        "containers": [
+            {"name": "main", "image": "registry.test/app:v2", "env": [{"name": "BODY", "value": "x"}]},
+            {"name": "cron", "image": "registry.test/app:v2"},
+        ],
+        "initContainers": [{"name": "migrate", "image": "registry.test/app:v2"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("image", "tag", "wanted"),
+    [
+        ("registry.test:5000/app", "v2", "registry.test:5000/app:v2"),
+        (f"nginx:1@{DIGEST}", "2", "nginx:2"),
+        (f"nginx@{DIGEST}", None, f"nginx@{DIGEST}"),
+        ("postgres:16", "17", "postgres:17"),
+    ],
+)
+def test_a_tag_replaces_tag_and_digest(image: str, tag: str | None, wanted: str) -> None:
+    one = workload(deployment(template=template({"name": "app", "image": image})))
+    assert new_image(one, tag) == wanted
+
+
+@pytest.mark.parametrize(
+    ("policy", "image", "words"),
+    [
+        ("Always", "app:v1", ""),
+        ("IfNotPresent", f"app@{DIGEST}", ""),
+        ("IfNotPresent", "app:v1", "nodes that have app:v1 already use their copy"),
+        ("Never", "app:v1", "the nodes never pull app:v1"),
+    ],
+)
+def test_who_pulls_is_said(policy: str, image: str, words: str) -> None:
+    one = workload(deployment(template=template({"name": "app", "image": image, "imagePullPolicy": policy})))
+    note = pull_note(one, image)
+    assert note.startswith(words)
+    assert bool(note) == bool(words)
+
+
+def rolling(**values: Any) -> dict[str, Any]:
+    return {"strategy": {"type": "RollingUpdate", "rollingUpdate": values}}
+
+
+@pytest.mark.parametrize(
+    ("made", "order", "words"),
+    [
+        (deployment(replicas=1), "start-first", "allows no gap"),
+        (deployment(replicas=3), "start-first", "allows no gap"),
+        (deployment(replicas=10), "rolling", "lets 2 of 10 pods be missing"),
+        (deployment(replicas=4, **rolling(maxSurge=0, maxUnavailable=2)), "stop-first", "maxSurge is 0: 2 old pods"),
+        (deployment(replicas=2, **rolling(maxSurge="0%", maxUnavailable="25%")), "stop-first", "1 old pods stop"),
+        (deployment(strategy={"type": "Recreate"}), "recreate", "all old pods stop"),
+        (stateful_set(), "stop-first", "one pod after the other"),
+        (daemon_set(), "stop-first", "maxSurge is 0"),
+        (daemon_set(updateStrategy={"rollingUpdate": {"maxSurge": 1}}), "start-first", "maxSurge is 1"),
+    ],
+)
+def test_the_order_is_the_workloads_own(made: dict[str, Any], order: str, words: str) -> None:
+    found, reason = order_of(workload(made))
+    assert found == order
+    assert words in reason
+
+
+def test_the_plan_for_people() -> None:
+    one = workload(stateful_set(replicas=3, updateStrategy={"rollingUpdate": {"partition": 1}}))
+    assert show(one, planned(one, tag="v2"), "v2") == Plan(
+        order="stop-first",
+        order_reason="a StatefulSet replaces one pod after the other, the one with the highest number first",
+        image_name="registry.test/app:v2",
+        image_before=DIGEST,
+        steps=(
+            "restart: write kubectl.kubernetes.io/restartedAt into the pod template of the statefulset db",
+            "change the image of the container app to registry.test/app:v2",
+            "set minReadySeconds to 3 for the time of the rollout, since no probe tells when the container app is "
+            "ready",
+            "wait until 2 new pods are ready",
+            "put the pod template back where that fails",
+        ),
+        notes=(
+            "the partition 1 keeps 1 of 3 pods as they are",
+            COPY.replace(":v1", ":v2"),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "refused"),
+    [
+        ({"partition": 2}, False),
+        ({"partition": 3}, True),
+        ({"partition": 6, "start": 5}, False),
+        ({"partition": 8, "start": 5}, True),
+    ],
+)
+def test_a_partition_that_leaves_nothing_to_move_is_refused(spec: dict[str, int], refused: bool) -> None:
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"partition": spec["partition"]}}
+    one = workload(stateful_set(updateStrategy=strategy, ordinals={"start": spec.get("start", 0)}))
+    if refused:
+        with pytest.raises(EngineRefusedError, match="would replace none of them"):
+            refuse_impossible(one)
+    else:
+        refuse_impossible(one)
+
+
+def test_a_workload_that_is_being_deleted_is_refused() -> None:
+    made = deployment()
+    made["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    one = workload(made)
+    with pytest.raises(EngineRefusedError, match="the deployment web is being deleted"):
+        refuse_impossible(one)
+
+
+def test_a_redeploy_survives_the_journal() -> None:
+    plan = planned(workload(deployment()), tag="v2", A="1", B=None)
+    ended = replace(plan, ordered="f").at(Stage.UNDO, Result(success=False, reason="why", log_tail="last"))
+    for one in (plan, ended):
+        assert from_journal(Redeploy, json.loads(json.dumps(to_journal(one)))) == one
+    assert from_journal(Redeploy, {}) is None
+
+
+def test_a_view_knows_its_living_pods() -> None:
+    seen = View(workload=workload(deployment()), pods=(pod("a"), pod("b", deleting=True), pod("c", phase="Failed")))
+    assert [one.uid for one in seen.alive] == ["a"]
+    assert seen.leaving == 1

@@ -1,0 +1,240 @@
+"""Objects of the API are read into values: pods, snapshots, selectors, requests, autoscalers, output."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.kubernetes.workloads import autoscaler, deployment, stateful_set, template
+from tests.unit.kubernetes.values import DIGEST, SINCE, WEB, pod, workload
+from tutumd.engines.kubernetes.autoscalers import Autoscaler, find_autoscaler
+from tutumd.engines.kubernetes.output import in_order
+from tutumd.engines.kubernetes.pods import Pod, PodContainer, read_pod
+from tutumd.engines.kubernetes.requests import Request
+from tutumd.engines.kubernetes.snapshots import snapshot, stack_of, warnings
+from tutumd.engines.kubernetes.workloads import Address, Kind, read_address, selector_text
+from tutumd.model import ContainerSnapshot, ContainerState, Port, ServiceSnapshot
+
+POD: dict[str, Any] = {
+    "metadata": {
+        "uid": "p1",
+        "name": "web-5d-x",
+        "namespace": "shop",
+        "labels": {"app": "web", "pod-template-hash": "5d"},
+        "annotations": {"kubectl.kubernetes.io/restartedAt": "then"},
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+        "ownerReferences": [{"kind": "ReplicaSet", "name": "web-5d", "controller": True}],
+    },
+    "spec": {
+        "containers": [{"name": "app", "image": "app:v1"}],
+        "initContainers": [{"name": "migrate", "image": "app:v1"}],
+    },
+    "status": {
+        "phase": "Running",
+        "conditions": [
+            {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"},
+            {"type": "PodScheduled", "status": "True", "message": "not told"},
+        ],
+        "containerStatuses": [
+            {
+                "name": "app",
+                "ready": True,
+                "restartCount": 1,
+                "imageID": f"docker.io/library/app@{DIGEST}",
+                "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}},
+                "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
+            }
+        ],
+    },
+}
+
+
+def test_a_pod_is_read() -> None:
+    assert read_pod(POD) == Pod(
+        uid="p1",
+        namespace="shop",
+        name="web-5d-x",
+        owner=WEB,
+        restarted_at="then",
+        phase="Running",
+        deleting=False,
+        ready=True,
+        created=SINCE,
+        ready_since=SINCE,
+        containers=(
+            PodContainer(
+                name="app",
+                image="app:v1",
+                digest=DIGEST,
+                ready=True,
+                started=SINCE,
+                exit_code=137,
+                ended="OOMKilled",
+                restarts=1,
+            ),
+        ),
+        inits=(PodContainer(name="migrate", image="app:v1"),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("owner", "wanted"),
+    [
+        ({"kind": "StatefulSet", "name": "db", "controller": True}, Address(Kind.STATEFUL_SET, "shop", "db")),
+        ({"kind": "DaemonSet", "name": "agent", "controller": True}, Address(Kind.DAEMON_SET, "shop", "agent")),
+        ({"kind": "ReplicaSet", "name": "web-other", "controller": True}, None),
+        ({"kind": "Job", "name": "once", "controller": True}, None),
+        ({"kind": "StatefulSet", "name": "db"}, None),
+    ],
+)
+def test_whose_a_pod_is(owner: dict[str, Any], wanted: Address | None) -> None:
+    assert read_pod({**POD, "metadata": {**POD["metadata"], "ownerReferences": [owner]}}).owner == wanted
+
+
+def test_a_pod_that_was_just_made_is_read() -> None:
+    metadata = {"uid": "p", "name": "p", "namespace": "shop"}
+    made = read_pod({"metadata": metadata, "spec": POD["spec"]})
+    assert (made.phase, made.ready, made.owner, made.alive, made.trouble) == ("Pending", False, None, True, None)
+
+
+def test_a_snapshot_of_a_deployment() -> None:
+    ports = [{"containerPort": 80}, {"containerPort": 53, "hostPort": 5353, "protocol": "UDP"}]
+    main = {"name": "app", "image": "registry.test/app:v1", "command": ["run", "a b"], "ports": ports}
+    annotations = {"tutum.owner": "ann", "tutum.scale.max": "7", "tutum.redeploy.order": "stop-first", "tutum.x": "1"}
+    one = workload(deployment(annotations=annotations, template=template(main)))
+    crashed = PodContainer(name="app", image="registry.test/app:v1", waiting="CrashLoopBackOff", exit_code=3)
+    pods = [
+        pod("b", ready=False, container=crashed),
+        pod("a"),
+        pod("c", deleting=True),
+        pod("d", phase="Failed"),
+        pod("e", ready=False, phase="Pending"),
+    ]
+    seen = snapshot(one, pods)
+    states = {container.id: container.state for container in seen.containers}
+    assert states == {
+        "a": ContainerState.RUNNING,
+        "b": ContainerState.STOPPED,
+        "c": ContainerState.STOPPING,
+        "e": ContainerState.STARTING,
+    }
+    assert seen == ServiceSnapshot(
+        selector="deployment/shop/web",
+        name="web",
+        target=2,
+        containers=seen.containers,
+        stack="shop",
+        owner="ann",
+        image_name="registry.test/app:v1",
+        image_digest=DIGEST,
+        run_command="run 'a b'",
+        deployed=SINCE,
+        max_containers=7,
+        warnings=(
+            "the label tutum.x is unknown and not used",
+            "the annotation tutum.redeploy.order has no effect on Kubernetes: the update strategy of the workload "
+            "decides",
+        ),
+    )
+    assert seen.containers[0] == ContainerSnapshot(
+        id="a",
+        name="web-a",
+        state=ContainerState.RUNNING,
+        image_name="registry.test/app:v1",
+        image_digest=DIGEST,
+        run_command="run 'a b'",
+        ports=(Port(inner=80, outer=None), Port(inner=53, outer=5353, protocol="udp")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        ({"labels": {"argocd.argoproj.io/instance": "a"}}, "Argo CD tracks it"),
+        ({"labels": {"kustomize.toolkit.fluxcd.io/name": "a"}}, "Flux tracks it"),
+        ({"labels": {"helm.toolkit.fluxcd.io/name": "a"}, "annotations": {"meta.helm.sh/release-name": "r"}}, "Flux"),
+        ({"annotations": {"meta.helm.sh/release-name": "r"}}, "the Helm release r, whose next upgrade may undo"),
+        ({"ownerReferences": [{"kind": "Kafka", "name": "k", "controller": True}]}, "the Kafka k, whose operator"),
+        ({"ownerReferences": [{"kind": "Kafka", "name": "k"}]}, ""),
+    ],
+)
+def test_those_who_may_undo_a_change_are_named(metadata: dict[str, Any], words: str) -> None:
+    made = deployment()
+    made["metadata"].update(metadata)
+    found = "; ".join(warnings(workload(made)))
+    assert words in found
+    assert bool(found) == bool(words)
+
+
+def test_a_stack_is_named_by_label_release_or_namespace() -> None:
+    release = {"meta.helm.sh/release-name": "rel"}
+    part = {"app.kubernetes.io/part-of": "store"}
+    assert stack_of(workload(deployment(labels=part, annotations=release))) == "store"
+    assert stack_of(workload(stateful_set(annotations=release))) == "rel"
+    assert stack_of(workload(deployment())) == "shop"
+
+
+@pytest.mark.parametrize("text", ["", "deployment", "deployment/shop", "pod/shop/web", "deployment//web"])
+def test_a_foreign_selector_is_none_of_ours(text: str) -> None:
+    assert read_address(text) is None
+
+
+def test_a_selector_is_read_back() -> None:
+    for kind in Kind:
+        address = Address(kind, "shop", "web")
+        assert read_address(str(address)) == address
+
+
+def test_label_selectors_are_written_for_a_query() -> None:
+    expressions = [
+        {"key": "tier", "operator": "In", "values": ["b", "a"]},
+        {"key": "env", "operator": "NotIn", "values": ["test"]},
+        {"key": "has", "operator": "Exists"},
+        {"key": "lacks", "operator": "DoesNotExist"},
+    ]
+    selector = {"matchLabels": {"b": "2", "a": "1"}, "matchExpressions": expressions}
+    assert selector_text(selector) == "a=1,b=2,tier in (a,b),env notin (test),has,!lacks"
+
+
+@pytest.mark.parametrize(
+    ("request_", "path", "permission"),
+    [
+        (
+            Request(verb="get", group="", version="v1", resource="pods/log", namespace="shop", name="web-1"),
+            "/api/v1/namespaces/shop/pods/web-1/log",
+            'verb get on pods/log (apiGroup "") in the namespace shop',
+        ),
+        (
+            Request(verb="list", group="apps", version="v1", resource="deployments"),
+            "/apis/apps/v1/deployments",
+            'verb list on deployments (apiGroup "apps") in all namespaces',
+        ),
+        (
+            Request(
+                verb="update", group="apps", version="v1", resource="statefulsets/scale", namespace="shop", name="db"
+            ),
+            "/apis/apps/v1/namespaces/shop/statefulsets/db/scale",
+            'verb update on statefulsets/scale (apiGroup "apps") in the namespace shop',
+        ),
+    ],
+)
+def test_where_a_request_goes_and_what_it_needs(request_: Request, path: str, permission: str) -> None:
+    assert (request_.path, request_.permission) == (path, permission)
+
+
+def test_the_autoscaler_of_a_workload_is_found_by_its_whole_target() -> None:
+    mine = autoscaler(resourceVersion="5", ownerReferences=[{"kind": "ScaledObject", "name": "s", "controller": True}])
+    other = autoscaler("other")
+    rollout = autoscaler()
+    rollout["spec"]["scaleTargetRef"] = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Deployment", "name": "web"}
+    assert find_autoscaler([other, rollout, mine], WEB) == Autoscaler(
+        name="web-hpa", least=2, most=5, owner="ScaledObject s"
+    )
+    assert find_autoscaler([other, rollout], WEB) is None
+    assert find_autoscaler([mine], Address(Kind.STATEFUL_SET, "shop", "web")) is None
+
+
+def test_output_of_several_pods_is_put_in_order() -> None:
+    texts = ["2026-01-01T00:00:03Z c\n2026-01-01T00:00:01Z a b\n", "2026-01-01T00:00:02Z b\n"]
+    assert in_order(texts, 10) == "a b\nb\nc"
+    assert in_order(texts, 2) == "b\nc"
+    assert in_order(texts, 0) == ""

@@ -1,0 +1,120 @@
+"""How a rollout stands, from every kind of status and pod."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.kubernetes.workloads import daemon_set, deployment, stateful_set
+from tests.unit.kubernetes.values import AT, pod, view, workload
+from tutumd.engines.kubernetes.pods import PodContainer, blamed, words_of
+from tutumd.engines.kubernetes.verdict import Finding, failure, finished, judge, restored
+from tutumd.engines.kubernetes.workloads import Workload, fingerprint
+
+DONE = {"replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2}
+GIVEN_UP = [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]
+STUCK = PodContainer(name="app", image="app:v2", waiting="ImagePullBackOff", message="manifest unknown")
+
+
+@pytest.mark.parametrize(
+    ("status", "wanted"),
+    [
+        (DONE, True),
+        ({**DONE, "observedGeneration": 2}, False),
+        ({**DONE, "updatedReplicas": 1}, False),
+        ({**DONE, "replicas": 3}, False),
+        ({**DONE, "availableReplicas": 1}, False),
+        ({**DONE, "conditions": GIVEN_UP}, False),
+        ({}, False),
+    ],
+)
+def test_a_deployment_is_finished(status: dict[str, Any], wanted: bool) -> None:
+    assert finished(workload(deployment(replicas=2), **status)) is wanted
+
+
+ROLLED = {"readyReplicas": 3, "updatedReplicas": 3, "currentRevision": "b", "updateRevision": "b"}
+
+
+@pytest.mark.parametrize(
+    ("partition", "status", "wanted"),
+    [
+        (0, ROLLED, True),
+        (0, {**ROLLED, "currentRevision": "a"}, False),
+        (0, {**ROLLED, "readyReplicas": 2}, False),
+        (0, {**ROLLED, "availableReplicas": 2}, False),
+        (2, {**ROLLED, "updatedReplicas": 1, "currentRevision": "a"}, True),
+        (1, {**ROLLED, "updatedReplicas": 1, "currentRevision": "a"}, False),
+    ],
+)
+def test_a_stateful_set_is_finished(partition: int, status: dict[str, Any], wanted: bool) -> None:
+    made = stateful_set(updateStrategy={"type": "RollingUpdate", "rollingUpdate": {"partition": partition}})
+    assert finished(workload(made, **status)) is wanted
+
+
+@pytest.mark.parametrize(
+    ("status", "wanted"),
+    [
+        ({"desiredNumberScheduled": 2, "updatedNumberScheduled": 2, "numberAvailable": 2}, True),
+        ({"desiredNumberScheduled": 2, "updatedNumberScheduled": 1, "numberAvailable": 2}, False),
+        ({"desiredNumberScheduled": 2, "updatedNumberScheduled": 2, "numberAvailable": 1}, False),
+    ],
+)
+def test_a_daemon_set_is_finished(status: dict[str, int], wanted: bool) -> None:
+    assert finished(workload(daemon_set(), **status)) is wanted
+
+
+def judged(one: Workload, *pods: Any, ordered: str = "") -> Finding:
+    return judge(view(one, *pods), ordered or fingerprint(one.template), AT)
+
+
+def test_a_rollout_waits_arrives_fails_or_is_superseded() -> None:
+    rolling = workload(deployment(), replicas=3, updatedReplicas=1)
+    assert judged(rolling, pod("old"), pod("new", at=AT, ready=False)) is Finding.WAIT
+    assert judged(workload(deployment(), **DONE), pod("new", at=AT)) is Finding.ARRIVED
+    assert judged(rolling, pod("new", at=AT, ready=False, container=STUCK)) is Finding.FAILED
+    assert judged(rolling, pod("old", ready=False, container=STUCK)) is Finding.WAIT
+    assert judged(rolling, pod("new", at=AT, ready=False, container=STUCK, deleting=True)) is Finding.WAIT
+    assert judged(workload(deployment(), conditions=GIVEN_UP)) is Finding.FAILED
+    stale = workload(deployment(), conditions=GIVEN_UP, observedGeneration=2)
+    assert judged(stale) is Finding.WAIT
+    assert judged(workload(deployment(), **DONE), ordered="another") is Finding.SUPERSEDED
+
+
+def test_it_is_restored_once_the_old_pods_work_as_far_as_before() -> None:
+    rolling_back = workload(deployment(), replicas=2, updatedReplicas=2, availableReplicas=1)
+    assert not restored(view(rolling_back, pod("a"), pod("b", ready=False)), AT, 2)
+    assert restored(view(rolling_back, pod("a"), pod("b", ready=False)), AT, 1)
+    assert not restored(view(rolling_back, pod("a"), pod("new", at=AT)), AT, 1)
+    assert restored(view(workload(deployment(), **DONE), pod("a")), AT, 2)
+
+
+def test_the_pod_to_blame_is_the_one_with_a_trouble() -> None:
+    slow, stuck = pod("slow", ready=False, at=AT), pod("stuck", ready=False, at=AT, container=STUCK)
+    assert blamed([pod("fine"), slow, stuck]) == stuck
+    assert blamed([pod("fine"), slow]) == slow
+    assert blamed([pod("fine")]) is None
+    reason, found = failure(view(workload(deployment()), slow, stuck), AT)
+    assert found == stuck
+    assert reason == "the rollout failed: pod web-stuck, container app: ImagePullBackOff: manifest unknown"
+
+
+def test_a_quota_that_forbids_pods_is_told() -> None:
+    conditions = [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: pods"}]
+    reason, found = failure(view(workload(deployment(), conditions=conditions)), AT)
+    assert found is None
+    assert reason == ("the rollout did not end before the deadline (0 of 2 new pods are ready): exceeded quota: pods")
+
+
+@pytest.mark.parametrize(
+    ("container", "words"),
+    [
+        (
+            PodContainer(name="app", image="a", waiting="CrashLoopBackOff", exit_code=137, ended="OOMKilled"),
+            "137 (OOMKilled)",
+        ),
+        (PodContainer(name="app", image="a", waiting="CrashLoopBackOff", exit_code=3, ended="Error"), "exited with 3"),
+        (PodContainer(name="app", image="a", waiting="InvalidImageName"), "container app: InvalidImageName"),
+        (PodContainer(name="app", image="a", waiting="ContainerCreating"), "pod web-x is pending"),
+    ],
+)
+def test_what_a_pod_suffers_from(container: PodContainer, words: str) -> None:
+    assert words_of(pod("x", ready=False, phase="Pending", container=container)).endswith(words)
