@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tutumd.errors import EngineRefusedError
-from tutumd.model import Action, Outcome, ServiceSnapshot, Verb
+from tutumd.model import Action, Outcome, Plan, Service, ServiceSnapshot, Verb
 from tutumd.ports import Engine, Queue
 from tutumd.worker.run import LeasedRun
 
@@ -29,8 +29,7 @@ def _attempt(
 ) -> Outcome:
     service, action = run.claim.service, run.claim.action
     try:
-        if snapshot is None and service.definition is None:
-            raise EngineRefusedError(f"engine {service.engine!r} has no {service.name!r} at present: nothing was done")
+        _check_present(service, snapshot)
         match action.verb:
             case Verb.REDEPLOY:
                 return engine.redeploy(service, run)
@@ -46,6 +45,22 @@ def _attempt(
                 return engine.terminate(service, run)
     except EngineRefusedError as error:
         return refused(str(error), snapshot)
+
+
+def plan(engine: Engine, service: Service) -> Plan:
+    """Tell what a REDEPLOY would do now, or why it would be refused. Raises EngineUnavailableError."""
+    snapshot = engine.inspect(service)
+    try:
+        _check_present(service, snapshot)
+        return engine.plan(service, None)
+    except EngineRefusedError as error:
+        image = snapshot.image_digest if snapshot else None
+        return Plan(refused=str(error), image_name=service.image_name, image_before=image)
+
+
+def _check_present(service: Service, snapshot: ServiceSnapshot | None) -> None:
+    if snapshot is None and service.definition is None:
+        raise EngineRefusedError(f"engine {service.engine!r} has no {service.name!r} at present: nothing was done")
 
 
 def refused(reason: str, snapshot: ServiceSnapshot | None) -> Outcome:
