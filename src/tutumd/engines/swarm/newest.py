@@ -1,8 +1,9 @@
 """Which image a redeploy brings: the newest that the registry has under the service's tag."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tutumd.engines.dockerapi import ImageReference, Json, parse_reference, resolve_digest
+from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.verdict import View
 from tutumd.errors import EngineRefusedError
@@ -25,17 +26,23 @@ class Newest:
     note: str = ""
 
 
-def newest_image(api: SwarmApi, view: View, image: str) -> Newest:
-    """Resolve the tag of `image` to the digest it has now; a digest that it carries beside a tag is an old one.
+def newest_image(api: SwarmApi, view: View, tag: str | None) -> Newest:
+    """Resolve the tag of the service's image to the digest it has now; a digest beside a tag is an old one.
+
+    Args:
+        tag: Taken instead of its own; the repository stays.
 
     Raises:
         EngineRefusedError: that cannot be found out.
     """
+    image = specs.version(view.spec).image
     reference = parse_reference(image)
+    if tag is not None:
+        reference = replace(reference, tag=tag, digest=None)
     if reference.digest and not reference.tag:
         note = f"the service names its image by digest, so it was redeployed at the same one: {image}"
         return Newest(image=image, digest=reference.digest, note=note)
-    auth = api.auth(image)
+    auth = api.auth(reference.name)
     try:
         digest = resolve_digest(api.client, reference, auth)
     except EngineRefusedError as error:

@@ -94,6 +94,22 @@ def judge(view: View, target: Version, before: Version) -> Finding:
     return Finding.SUPERSEDED
 
 
+def judge_job(view: View, target: Version) -> Finding:
+    """Tell how the run of a job stands, once it was ordered: done when as many tasks as wanted ended well.
+
+    A run fails where a task ended badly and the engine makes no other in its place.
+    """
+    if specs.version(view.spec) != target:
+        return Finding.SUPERSEDED
+    ours = [task for task in view.tasks if task.version == target]
+    done = {task.place for task in ours if task.state == "complete"}
+    open_ = [task for task in ours if task.phase is not Phase.ENDED]
+    total = specs.completions_of(view.spec)
+    if not open_ and done and (len(done) >= total if total is not None else done >= {task.place for task in ours}):
+        return Finding.ARRIVED
+    return Finding.FAILED if ours and not open_ else Finding.WAIT
+
+
 def converged(view: View, version: Version) -> bool:
     """Tell whether exactly the tasks that shall run do run, each of that version."""
     wanted = view.wanted

@@ -1,0 +1,55 @@
+"""Whether a new task starts before the old one has stopped, and why."""
+
+from typing import NamedTuple
+
+from tutumd.engines.labels import Json, Order
+from tutumd.engines.swarm import spec as specs
+
+
+class Choice(NamedTuple):
+    """An order, never `auto`, and its reason in a sentence."""
+
+    order: Order
+    reason: str
+
+
+def choose_order(spec: Json, asked: Order) -> Choice:
+    """Choose the order of one update.
+
+    Args:
+        asked: What the label `tutum.redeploy.order` says.
+    """
+    if asked is Order.STOP_FIRST:
+        return Choice(Order.STOP_FIRST, "the label tutum.redeploy.order asks for it")
+    if clash := _clash(spec):
+        but = ", whatever the label tutum.redeploy.order asks for" if asked is Order.START_FIRST else ""
+        return Choice(Order.STOP_FIRST, f"{clash}{but}")
+    if asked is Order.START_FIRST:
+        return Choice(Order.START_FIRST, "the label tutum.redeploy.order asks for it")
+    if (specs.config_of(spec) or {}).get("Order") == Order.START_FIRST:
+        return Choice(Order.START_FIRST, "the service's own update settings ask for it")
+    if shared := _shared_mount(spec):
+        return Choice(Order.STOP_FIRST, f"two tasks at once would write to the mount {shared}")
+    return Choice(Order.START_FIRST, "nothing forbids that old and new tasks run side by side")
+
+
+def _clash(spec: Json) -> str:
+    """Say what makes it impossible that two tasks overlap; empty where nothing does."""
+    if specs.mode_of(spec) is not specs.Mode.REPLICATED:
+        # moby/moby#37972: global, start-first and rollback together have lost the good task.
+        return "the service is global: with start-first a rollback could lose the good task"
+    ports = (spec.get("EndpointSpec") or {}).get("Ports") or []
+    host = next((port for port in ports if port.get("PublishMode") == "host"), None)
+    if host is not None:
+        # moby/moby#36934: the new task would wait for ever for the old one's port.
+        number = host.get("PublishedPort") or host.get("TargetPort")
+        return f"port {number} is published in host mode, and only one task of a node can have it"
+    return ""
+
+
+def _shared_mount(spec: Json) -> str:
+    container = (spec.get("TaskTemplate") or {}).get("ContainerSpec") or {}
+    for mount in container.get("Mounts") or []:
+        if mount.get("Type") not in ("tmpfs", "image") and not mount.get("ReadOnly"):
+            return str(mount.get("Target"))
+    return ""
