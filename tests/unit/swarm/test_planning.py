@@ -31,6 +31,12 @@ def labelled(**labels: str) -> dict[str, Any]:
     return spec(Labels=names)
 
 
+def narrow(*, replicas: int) -> dict[str, Any]:
+    made = spec(replicas=replicas)
+    made["TaskTemplate"]["Placement"]["MaxReplicas"] = 1
+    return made
+
+
 def mounted(*mounts: dict[str, Any], **others: Any) -> dict[str, Any]:
     made = spec(**others)
     made["TaskTemplate"]["ContainerSpec"]["Mounts"] = list(mounts)
@@ -75,6 +81,7 @@ HOST_PORT = {"Ports": [{"TargetPort": 80, "PublishedPort": 8080, "PublishMode": 
 TAKEN = "port 8080 is published in host mode, and only one task of a node can have it"
 VOLUME = {"Type": "volume", "Target": "/data"}
 GLOBAL = "the service is global: with start-first a rollback could lose the good task"
+FULL = "at most 1 of its tasks may be on a node, and no node has room for one more"
 WHATEVER = ", whatever the label tutum.redeploy.order asks for"
 
 
@@ -93,6 +100,9 @@ WHATEVER = ", whatever the label tutum.redeploy.order asks for"
         ),
         (spec(EndpointSpec=HOST_PORT), Order.AUTO, Order.STOP_FIRST, TAKEN),
         (spec(EndpointSpec=HOST_PORT), Order.START_FIRST, Order.STOP_FIRST, TAKEN + WHATEVER),
+        (narrow(replicas=2), Order.AUTO, Order.STOP_FIRST, FULL),
+        (narrow(replicas=2), Order.START_FIRST, Order.STOP_FIRST, FULL + WHATEVER),
+        (narrow(replicas=1), Order.AUTO, Order.START_FIRST, SIDE_BY_SIDE),
         (spec(Mode={"Global": {}}), Order.AUTO, Order.STOP_FIRST, GLOBAL),
         (spec(Mode={"Global": {}}), Order.START_FIRST, Order.STOP_FIRST, GLOBAL + WHATEVER),
         (mounted(VOLUME), Order.AUTO, Order.STOP_FIRST, "two tasks at once would write to the mount /data"),
@@ -114,7 +124,7 @@ WHATEVER = ", whatever the label tutum.redeploy.order asks for"
 def test_new_tasks_start_first_unless_something_forbids_it(
     inspected: dict[str, Any], asked: Order, order: Order, reason: str
 ) -> None:
-    assert choose_order(inspected, asked) == (order, reason)
+    assert choose_order(inspected, nodes("ready", "ready", "down"), asked) == (order, reason)
 
 
 def test_labels_set_the_order_and_how_long_a_task_has_to_run() -> None:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from tutumd.engines.labels import Json, Order
 from tutumd.engines.swarm import spec as specs
+from tutumd.engines.swarm.tasks import Nodes
 
 
 class Choice(NamedTuple):
@@ -13,7 +14,7 @@ class Choice(NamedTuple):
     reason: str
 
 
-def choose_order(spec: Json, asked: Order) -> Choice:
+def choose_order(spec: Json, nodes: Nodes, asked: Order) -> Choice:
     """Choose the order of one update.
 
     Args:
@@ -21,19 +22,19 @@ def choose_order(spec: Json, asked: Order) -> Choice:
     """
     if asked is Order.STOP_FIRST:
         return Choice(Order.STOP_FIRST, "the label tutum.redeploy.order asks for it")
-    if clash := _clash(spec):
+    if clash := _clash(spec, nodes):
         but = ", whatever the label tutum.redeploy.order asks for" if asked is Order.START_FIRST else ""
         return Choice(Order.STOP_FIRST, f"{clash}{but}")
     if asked is Order.START_FIRST:
         return Choice(Order.START_FIRST, "the label tutum.redeploy.order asks for it")
     if (specs.config_of(spec) or {}).get("Order") == Order.START_FIRST:
         return Choice(Order.START_FIRST, "the service's own update settings ask for it")
-    if shared := _shared_mount(spec):
+    if shared := shared_mount(spec):
         return Choice(Order.STOP_FIRST, f"two tasks at once would write to the mount {shared}")
     return Choice(Order.START_FIRST, "nothing forbids that old and new tasks run side by side")
 
 
-def _clash(spec: Json) -> str:
+def _clash(spec: Json, nodes: Nodes) -> str:
     """Say what makes it impossible that two tasks overlap; empty where nothing does."""
     if specs.mode_of(spec) is not specs.Mode.REPLICATED:
         # moby/moby#37972: global, start-first and rollback together have lost the good task.
@@ -44,10 +45,14 @@ def _clash(spec: Json) -> str:
         # moby/moby#36934: the new task would wait for ever for the old one's port.
         number = host.get("PublishedPort") or host.get("TargetPort")
         return f"port {number} is published in host mode, and only one task of a node can have it"
+    per_node = specs.most_per_node(spec)
+    if per_node and specs.replicas_of(spec) >= per_node * nodes.usable:
+        return f"at most {per_node} of its tasks may be on a node, and no node has room for one more"
     return ""
 
 
-def _shared_mount(spec: Json) -> str:
+def shared_mount(spec: Json) -> str:
+    """Name the first mount that two tasks at once would write to; empty where there is none."""
     container = (spec.get("TaskTemplate") or {}).get("ContainerSpec") or {}
     for mount in container.get("Mounts") or []:
         if mount.get("Type") not in ("tmpfs", "image") and not mount.get("ReadOnly"):

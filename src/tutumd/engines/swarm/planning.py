@@ -37,7 +37,7 @@ def plan_redeploy(view: View, newest: Newest, variables: Mapping[str, str | None
     _refuse_unfit(view, newest)
     spec, wanted = view.spec, wanted_of(view.spec)
     is_job = specs.mode_of(spec) is specs.Mode.JOB
-    choice = choose_order(spec, wanted.order)
+    choice = choose_order(spec, view.nodes, wanted.order)
     config = specs.update_config(
         spec,
         order=choice.order,

@@ -92,8 +92,7 @@ def refuse_impossible(view: View, target: int, most: int) -> None:
         raise EngineRefusedError(f"the service {name} is a job: its number of containers cannot be set")
     if target > most:
         raise EngineRefusedError(f"a service may have at most {most} containers here, wanted were {target}")
-    placement = (view.spec.get("TaskTemplate") or {}).get("Placement") or {}
-    per_node = int(placement.get("MaxReplicas") or 0)
+    per_node = specs.most_per_node(view.spec)
     if per_node and target > per_node * view.nodes.usable and target > specs.replicas_of(view.spec):
         raise EngineRefusedError(
             f"the service {name} allows {per_node} containers per node, and {view.nodes.usable} nodes take any: "

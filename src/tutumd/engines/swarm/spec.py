@@ -45,6 +45,11 @@ def replicas_of(spec: Json) -> int:
     return 1 if number is None else int(number)
 
 
+def most_per_node(spec: Json) -> int:
+    """Read how many tasks of the service one node may have; 0 means any number."""
+    return int(((spec.get("TaskTemplate") or {}).get("Placement") or {}).get("MaxReplicas") or 0)
+
+
 def completions_of(spec: Json) -> int | None:
     """Read how many tasks of a job shall end well; None: one on each node."""
     mode: Json = spec.get("Mode") or {}
