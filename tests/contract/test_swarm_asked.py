@@ -91,6 +91,18 @@ def test_labels_set_order_timeout_and_cap_and_bad_ones_are_warnings(engine: Swar
     assert swarm.running(clean_bed, "web") == ["v2"]
 
 
+def test_tasks_that_cannot_overlap_are_replaced_one_after_the_other(engine: SwarmEngine, clean_bed: DockerBed) -> None:
+    clean_bed.push("app", "v1")
+    swarm.create(clean_bed, "web", APP, "--network", "host", replicas=1)
+    swarm.create(clean_bed, "narrow", APP, "--replicas-max-per-node", "1", replicas=1)
+    clean_bed.push("app", "v2")
+    for name in ("web", "narrow"):
+        assert engine.plan(swarm.service(name), None).order == "stop-first"
+        outcome = engine.redeploy(swarm.service(name), FakeRun(deadline_s=30))
+        assert outcome.success, outcome.reason
+        assert swarm.running(clean_bed, name) == ["v2"]
+
+
 def test_an_unchanged_image_is_left_alone_where_a_label_asks_for_it(engine: SwarmEngine, clean_bed: DockerBed) -> None:
     digest = clean_bed.push("app", "v1")
     swarm.create(clean_bed, "web", APP, "--label", "tutum.redeploy.skip-unchanged=true", replicas=1)

@@ -229,8 +229,7 @@ class DockerBed:
         """Remove every container, service, network, volume and image that a test made, and end its faults."""
         for registry in self._registries.values():
             registry.start()
-        if self._engine is None:
-            self.start_engine()
+        self.start_engine()
         for kind in ("service", "secret", "config"):
             self._remove_all(kind, "ls", "--format", "{{.ID}}")
         # Containers of removed services go by themselves, a moment later.
@@ -251,7 +250,9 @@ class DockerBed:
     # Faults
 
     def start_engine(self) -> None:
-        """Start the engine and wait until it answers (after the first start: as a Swarm manager)."""
+        """Start the engine, unless it runs, and wait until it answers (after the first start: as part of its swarm)."""
+        if self._engine is not None:
+            return
         again = (self.folder / "data" / "swarm" / "docker-state.json").exists()
         (self.folder / "daemon.json").write_text("{}")
         self._engine = namespace.spawn_in(

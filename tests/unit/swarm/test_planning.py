@@ -12,6 +12,7 @@ from tutumd.engines.swarm.newest import Newest
 from tutumd.engines.swarm.order import choose_order
 from tutumd.engines.swarm.plan import Plan, Result, Stage
 from tutumd.engines.swarm.planning import plan_redeploy, tell, wanted_of
+from tutumd.engines.swarm.trial import trial_name, trial_spec
 from tutumd.engines.swarm.verdict import View
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Plan as ToldPlan
@@ -124,7 +125,14 @@ WHATEVER = ", whatever the label tutum.redeploy.order asks for"
 def test_new_tasks_start_first_unless_something_forbids_it(
     inspected: dict[str, Any], asked: Order, order: Order, reason: str
 ) -> None:
-    assert choose_order(inspected, nodes("ready", "ready", "down"), asked) == (order, reason)
+    assert choose_order(inspected, nodes("ready", "ready", "down"), asked, host_network=False) == (order, reason)
+
+
+def test_tasks_on_the_network_of_their_node_do_not_overlap() -> None:
+    plan = plan_redeploy(view(spec(replicas=1)), NEWEST, {}, stable_s=3, host_network=True)
+    assert plan.config is not None
+    assert (plan.config["Order"], plan.stage) == ("stop-first", Stage.ORDER)
+    assert plan.order_reason == "its tasks use the network of their node, where two would want the same ports"
 
 
 def test_labels_set_the_order_and_how_long_a_task_has_to_run() -> None:
@@ -207,3 +215,59 @@ def test_what_is_odd_is_noted() -> None:
         "an update of the service is under way: a redeploy would wait for its end",
         "the label tutum.redeploy.order must be start-first, stop-first or auto, got 'sideways': it is not used",
     )
+
+
+CHECK = {"Test": ["CMD", "true"]}
+
+
+def checked(**others: Any) -> dict[str, Any]:
+    made = spec(replicas=1, **others)
+    made["TaskTemplate"]["ContainerSpec"]["Healthcheck"] = CHECK
+    return made
+
+
+@pytest.mark.parametrize(
+    ("inspected", "newest", "stage"),
+    [
+        (spec(replicas=1), NEWEST, Stage.TRIAL),
+        (spec(replicas=4, UpdateConfig={"Parallelism": 4}), NEWEST, Stage.TRIAL),
+        (spec(replicas=4, UpdateConfig={"Parallelism": 0}), NEWEST, Stage.TRIAL),
+        (spec(replicas=2), NEWEST, Stage.ORDER),
+        (spec(replicas=0), NEWEST, Stage.ORDER),
+        (checked(), NEWEST, Stage.ORDER),
+        (spec(replicas=1), replace(NEWEST, checked=True), Stage.ORDER),
+        (spec(Mode={"Global": {}}), NEWEST, Stage.ORDER),
+        (mounted(VOLUME, replicas=1, UpdateConfig={"Order": "start-first"}), NEWEST, Stage.ORDER),
+        (spec(replicas=1, Labels={"tutum.redeploy.order": "stop-first"}), NEWEST, Stage.ORDER),
+        (spec(replicas=1, Labels={"tutum.redeploy.stable": "0"}), NEWEST, Stage.ORDER),
+    ],
+)
+def test_a_first_step_that_would_take_every_task_is_tried_out(
+    inspected: dict[str, Any], newest: Newest, stage: Stage
+) -> None:
+    plan = plan_redeploy(view(inspected), newest, {}, stable_s=3)
+    assert plan.stage is stage
+    tried = "start one task of the new image beside the service, without traffic, and see it run for 3 s"
+    assert (tell(plan, view(inspected)).steps[0] == tried) == (stage is Stage.TRIAL)
+
+
+def test_a_trial_gets_no_traffic() -> None:
+    ordered = spec(NEW, replicas=1, Labels={"router": "on"}, EndpointSpec={"Ports": [{"TargetPort": 80}]})
+    ordered["TaskTemplate"]["ContainerSpec"]["Labels"] = {"router": "on"}
+    ordered["TaskTemplate"]["Networks"] = [{"Target": "n1", "Aliases": ["web"]}]
+    name = trial_name("web", "0a1b2c3d-0000-4000-8000-000000000001")
+    assert trial_spec(ordered, name) == {
+        "Name": "web-trial-0a1b2c3d",
+        "Labels": {"tutum.ignore": "true"},
+        "TaskTemplate": {
+            "ContainerSpec": {"Image": NEW.image, "Env": ["SECRET=1"]},
+            "ForceUpdate": 1,
+            "Placement": {"Platforms": [AMD]},
+            "Networks": [{"Target": "n1"}],
+            "RestartPolicy": {"Condition": "none"},
+        },
+        "Mode": {"Replicated": {"Replicas": 1}},
+        "EndpointSpec": {"Mode": "dnsrr"},
+    }
+    assert ordered["TaskTemplate"]["Networks"] == [{"Target": "n1", "Aliases": ["web"]}]
+    assert len(trial_name("w" * 63, "0a1b2c3d-0000-4000-8000-000000000001")) == 63

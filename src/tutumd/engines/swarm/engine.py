@@ -9,9 +9,8 @@ from tutumd.engines.dockerapi import connect
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.changes import Tempo
-from tutumd.engines.swarm.newest import newest_image
-from tutumd.engines.swarm.planning import plan_redeploy, tell
-from tutumd.engines.swarm.redeploy import Redeploy, is_tty
+from tutumd.engines.swarm.planning import tell
+from tutumd.engines.swarm.redeploy import Redeploy, prepare
 from tutumd.engines.swarm.scaling import ScalePlan, Scaling, plan_scaling, read_scale_plan, refuse_impossible
 from tutumd.engines.swarm.snapshots import image_parts, is_shown, snapshot
 from tutumd.engines.swarm.verdict import View
@@ -75,7 +74,7 @@ class SwarmEngine:
         if view is None:
             return Plan(refused=_gone(service), image_name=service.image_name)
         try:
-            found = plan_redeploy(view, newest_image(self._api, view, tag), {}, stable_s=self._tempo.stable_s)
+            found = prepare(self._api, view, tag, {}, stable_s=self._tempo.stable_s)
         except EngineRefusedError as error:
             image, digest = image_parts(specs.version(view.spec).image)
             return Plan(refused=str(error), image_name=image, image_before=digest)
@@ -121,7 +120,7 @@ class SwarmEngine:
 
     def logs(self, service: Service, lines: int) -> str:
         view = self._view(service)
-        return self._api.service_log(view.service["ID"], tty=is_tty(view.spec), lines=lines)
+        return self._api.service_log(view.service["ID"], tty=specs.is_tty(view.spec), lines=lines)
 
     def close(self) -> None:
         self._api.client.close()

@@ -18,12 +18,14 @@ class Newest:
         digest: `sha256:…`, of the manifest where known, else of the image.
         platforms: What it was built for; None where unknown.
         note: What is unusual about it, for people.
+        checked: The image that runs now has a health check, as far as this node knows: so will the new one.
     """
 
     image: str
     digest: str | None
     platforms: tuple[Json, ...] | None = None
     note: str = ""
+    checked: bool = False
 
 
 def newest_image(api: SwarmApi, view: View, tag: str | None) -> Newest:
@@ -52,7 +54,14 @@ def newest_image(api: SwarmApi, view: View, tag: str | None) -> Newest:
         note = f"the image of this node was used as it is, by no digest, since no registry knows it ({error})"
         return Newest(image=reference.name, digest=local, note=note)
     pinned = reference.with_digest(digest)
-    return Newest(image=pinned.name, digest=digest, platforms=api.platforms(pinned, auth))
+    return Newest(
+        image=pinned.name, digest=digest, platforms=api.platforms(pinned, auth), checked=_is_checked(api, image)
+    )
+
+
+def _is_checked(api: SwarmApi, image: str) -> bool:
+    found = api.local_image(image) or {}
+    return specs.is_health_check(((found.get("Config") or {}).get("Healthcheck") or {}).get("Test"))
 
 
 def _local_only(api: SwarmApi, view: View, reference: ImageReference) -> str | None:

@@ -14,15 +14,16 @@ class Choice(NamedTuple):
     reason: str
 
 
-def choose_order(spec: Json, nodes: Nodes, asked: Order) -> Choice:
+def choose_order(spec: Json, nodes: Nodes, asked: Order, *, host_network: bool) -> Choice:
     """Choose the order of one update.
 
     Args:
         asked: What the label `tutum.redeploy.order` says.
+        host_network: The tasks share the network of their node.
     """
     if asked is Order.STOP_FIRST:
         return Choice(Order.STOP_FIRST, "the label tutum.redeploy.order asks for it")
-    if clash := _clash(spec, nodes):
+    if clash := _clash(spec, nodes, host_network):
         but = ", whatever the label tutum.redeploy.order asks for" if asked is Order.START_FIRST else ""
         return Choice(Order.STOP_FIRST, f"{clash}{but}")
     if asked is Order.START_FIRST:
@@ -34,11 +35,13 @@ def choose_order(spec: Json, nodes: Nodes, asked: Order) -> Choice:
     return Choice(Order.START_FIRST, "nothing forbids that old and new tasks run side by side")
 
 
-def _clash(spec: Json, nodes: Nodes) -> str:
+def _clash(spec: Json, nodes: Nodes, host_network: bool) -> str:
     """Say what makes it impossible that two tasks overlap; empty where nothing does."""
     if specs.mode_of(spec) is not specs.Mode.REPLICATED:
         # moby/moby#37972: global, start-first and rollback together have lost the good task.
         return "the service is global: with start-first a rollback could lose the good task"
+    if host_network:
+        return "its tasks use the network of their node, where two would want the same ports"
     ports = (spec.get("EndpointSpec") or {}).get("Ports") or []
     host = next((port for port in ports if port.get("PublishMode") == "host"), None)
     if host is not None:

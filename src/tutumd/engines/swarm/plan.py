@@ -13,6 +13,7 @@ from tutumd.engines.swarm.version import Version
 class Stage(StrEnum):
     """How far an operation came. Each is saved before its first change is sent."""
 
+    TRIAL = "trial"
     ORDER = "order"
     UNDO = "undo"
     SETTLE = "settle"

@@ -1,6 +1,7 @@
 """What a redeploy of a service will do, decided from what was seen, without touching anything."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from tutumd.engines.dockerapi import Json, parse_reference
 from tutumd.engines.labels import Wanted, read_wanted
@@ -8,6 +9,7 @@ from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.newest import Newest
 from tutumd.engines.swarm.order import choose_order
 from tutumd.engines.swarm.plan import Plan, Result, Stage
+from tutumd.engines.swarm.trial import is_needed
 from tutumd.engines.swarm.verdict import View, converged
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Plan as ToldPlan
@@ -24,12 +26,20 @@ def wanted_of(spec: Json) -> Wanted:
     return read_wanted([labels])
 
 
-def plan_redeploy(view: View, newest: Newest, variables: Mapping[str, str | None], *, stable_s: float) -> Plan:
+def plan_redeploy(
+    view: View,
+    newest: Newest,
+    variables: Mapping[str, str | None],
+    *,
+    stable_s: float,
+    host_network: bool = False,
+) -> Plan:
     """Plan to replace every task by one of the newest image.
 
     Args:
         variables: What is set in the new tasks' environment; None takes one away.
         stable_s: Seconds that a new task must run, where no label says otherwise.
+        host_network: The tasks share the network of their node.
 
     Raises:
         EngineRefusedError: no node can run the image.
@@ -37,7 +47,7 @@ def plan_redeploy(view: View, newest: Newest, variables: Mapping[str, str | None
     _refuse_unfit(view, newest)
     spec, wanted = view.spec, wanted_of(view.spec)
     is_job = specs.mode_of(spec) is specs.Mode.JOB
-    choice = choose_order(spec, view.nodes, wanted.order)
+    choice = choose_order(spec, view.nodes, wanted.order, host_network=host_network)
     config = specs.update_config(
         spec,
         order=choice.order,
@@ -56,6 +66,8 @@ def plan_redeploy(view: View, newest: Newest, variables: Mapping[str, str | None
         order_reason="" if is_job else choice.reason,
         note="; ".join(note for note in notes if note),
     )
+    if plan.config is not None and is_needed(spec, config, checked=newest.checked):
+        plan = replace(plan, stage=Stage.TRIAL)
     if wanted.skip_unchanged and newest.image == specs.version(spec).image and (is_job or _is_whole(view)):
         return plan.at(Stage.SETTLE, Result(success=True, reason=_UNCHANGED))
     return plan
@@ -84,7 +96,11 @@ def _steps(plan: Plan, view: View) -> tuple[str, ...]:
         return (order,)
     at_once = plan.config["Parallelism"]
     lots = f"{at_once} task{'s' if at_once > 1 else ''} at a time" if at_once else "all tasks at once"
+    tried = (
+        f"start one task of the new image beside the service, without traffic, and see it run for {plan.stable_s:g} s"
+    )
     return (
+        *((tried,) if plan.stage is Stage.TRIAL else ()),
         f"{order}, {lots}, with rollback where one does not run for {plan.stable_s:g} s",
         "follow it until every task is new and runs on a node that is ready",
         "put the service's own update settings back, which restarts nothing",

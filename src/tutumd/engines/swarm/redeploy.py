@@ -4,22 +4,31 @@ Each stage is saved before it changes anything, and begins by looking at what is
 killed anywhere goes on with the stage in its journal.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from tutumd.engines.dockerapi import Json, parse_reference
+from tutumd.engines.dockerapi import parse_reference
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.changes import Steady, Tempo, change, wait_for_quiet
 from tutumd.engines.swarm.newest import newest_image
 from tutumd.engines.swarm.plan import Plan, Result, Stage, read_plan
 from tutumd.engines.swarm.planning import plan_redeploy, wanted_of
+from tutumd.engines.swarm.trial import LOG_LINES, Trial
 from tutumd.engines.swarm.verdict import Finding, View, calm, culprit, judge, judge_job, restored
 from tutumd.engines.swarm.words import failure, progress
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
 from tutumd.ports import Run
 
-LOG_LINES = 20
+
+def prepare(
+    api: SwarmApi, view: View, tag: str | None, variables: Mapping[str, str | None], *, stable_s: float
+) -> Plan:
+    """Find out what a redeploy needs, and plan it. Raises EngineRefusedError where it cannot be done."""
+    newest = newest_image(api, view, tag)
+    host_network = api.is_on_host_network(view.spec)
+    return plan_redeploy(view, newest, variables, stable_s=stable_s, host_network=host_network)
 
 
 class Redeploy:
@@ -38,6 +47,8 @@ class Redeploy:
         if timeout_s is not None:
             self._run.allow(timeout_s)
         plan = read_plan(self._run.journal) or self._prepare()
+        if plan.stage is Stage.TRIAL:
+            plan = self._try(plan)
         if plan.stage is Stage.ORDER:
             plan = self._order(plan)
         if plan.stage is Stage.UNDO:
@@ -48,13 +59,28 @@ class Redeploy:
         view = wait_for_quiet(self._api, self._name, self._run, self._tempo, limit_s=self._tempo.quiet_s)
         if view is None:
             raise EngineRefusedError(f"the service {self._name} is gone from the swarm")
-        newest = newest_image(self._api, view, self._run.tag)
-        plan = plan_redeploy(view, newest, self._run.variables, stable_s=self._tempo.stable_s)
-        self._save(plan)
-        if plan.stage is Stage.ORDER:
+        plan = self._save(prepare(self._api, view, self._run.tag, self._run.variables, stable_s=self._tempo.stable_s))
+        if plan.result is None:
             order = f", {plan.config['Order']}: {plan.order_reason}" if plan.config else ""
             self._run.log(f"updating to {plan.image}{order}")
         return plan
+
+    def _try(self, plan: Plan) -> Plan:
+        trial = Trial(self._api, self._name, self._run, self._tempo)
+        view = self._api.view(self._name)
+        if view is None:
+            trial.end()
+            return self._save(plan.at(Stage.SETTLE, Result(success=False, reason=self._gone())))
+        trial.begin(specs.redeploy_spec(view.spec, plan.new, None, plan.platforms, self._run.variables))
+        self._run.log(f"trying the new image out beside the service for {plan.stable_s:g} s")
+        trouble, log_tail = trial.watch(plan.stable_s)
+        trial.end()
+        if trouble:
+            self._run.log(trouble)
+            reason = f"{trouble}; it was taken away, and the containers that run were not touched"
+            result = Result(success=False, reason=reason, log_tail=log_tail, rolled_back=True)
+            return self._save(plan.at(Stage.SETTLE, result))
+        return self._save(replace(plan, stage=Stage.ORDER))
 
     def _order(self, plan: Plan) -> Plan:
         def wanted(view: View) -> "dict[str, object] | None":
@@ -180,7 +206,7 @@ class Redeploy:
         blamed = culprit((task for task in view.tasks if task.state not in well), plan.new, message)
         log_tail = ""
         if blamed is not None:
-            log_tail = self._api.task_log(blamed.id, tty=is_tty(view.spec), lines=LOG_LINES)
+            log_tail = self._api.task_log(blamed.id, tty=specs.is_tty(view.spec), lines=LOG_LINES)
         return Result(success=False, reason=failure(view, blamed, self._run.remaining_s() <= 0), log_tail=log_tail)
 
     def _end_undo(self, plan: Plan, addition: str, *, rolled_back: bool) -> Plan:
@@ -199,8 +225,3 @@ class Redeploy:
     def _was_rolled_back(view: View, plan: Plan) -> bool:
         """Tell whether the engine has already undone our update: its words then are not those from before."""
         return view.update_state.startswith("rollback") and view.status != plan.status_before
-
-
-def is_tty(spec: Json) -> bool:
-    """Tell whether the service's output comes unframed."""
-    return bool(((spec.get("TaskTemplate") or {}).get("ContainerSpec") or {}).get("TTY"))

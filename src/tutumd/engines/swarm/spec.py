@@ -45,6 +45,21 @@ def replicas_of(spec: Json) -> int:
     return 1 if number is None else int(number)
 
 
+def has_health_check(spec: Json) -> bool:
+    """Tell whether the specification itself, apart from the image, has a health check."""
+    return is_health_check((_container(spec).get("Healthcheck") or {}).get("Test"))
+
+
+def is_health_check(test: Sequence[str] | None) -> bool:
+    """Tell whether the `Test` of a health check tests anything. `NONE` switches the image's off."""
+    return bool(test) and test != ["NONE"]
+
+
+def is_tty(spec: Json) -> bool:
+    """Tell whether the service's output comes unframed."""
+    return bool(_container(spec).get("TTY"))
+
+
 def most_per_node(spec: Json) -> int:
     """Read how many tasks of the service one node may have; 0 means any number."""
     return int(((spec.get("TaskTemplate") or {}).get("Placement") or {}).get("MaxReplicas") or 0)
@@ -83,7 +98,7 @@ def service_labels(spec: Json) -> dict[str, str]:
 
 def container_labels(spec: Json) -> dict[str, str]:
     """Read the labels that its containers get, beside those of the image."""
-    return dict(((spec.get("TaskTemplate") or {}).get("ContainerSpec") or {}).get("Labels") or {})
+    return dict(_container(spec).get("Labels") or {})
 
 
 def update_config(spec: Json, *, order: str, stable_s: float, deadline_s: float | None = None) -> dict[str, Any]:
@@ -236,6 +251,11 @@ def with_replicas(spec: Json, replicas: int, *, noted: int | None = None) -> dic
         labels[STOPPED_REPLICAS] = str(noted)
     new["Labels"] = labels
     return new
+
+
+def _container(spec: Json) -> Json:
+    found: Json = (spec.get("TaskTemplate") or {}).get("ContainerSpec") or {}
+    return found
 
 
 def _set_env(container: dict[str, Any], env: list[str]) -> None:
