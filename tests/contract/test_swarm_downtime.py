@@ -58,3 +58,4 @@ def test_a_broken_image_leaves_the_old_version_serving(
     assert polled.versions == ["v1"]
     assert polled.failures == []
     assert polled.slowest_s < 1
+    assert outcome.containers_before == outcome.containers_after

@@ -36,12 +36,14 @@ def addresses(name: str) -> list[str]:
     return found
 
 
-def ask(name: str) -> str:
-    """Get the page. Raises OSError."""
+def ask(name: str, tried: set[str]) -> str:
+    """Get the page from an address that was not tried yet, where there is one, and note it. Raises OSError."""
     known = addresses(name)
     if not known:
         raise OSError(f"{name} has no address")
-    with socket.create_connection((random.choice(known), 8080), timeout=2) as connection:
+    address = random.choice([each for each in known if each not in tried] or known)
+    tried.add(address)
+    with socket.create_connection((address, 8080), timeout=2) as connection:
         connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
         answer = b""
         while chunk := connection.recv(4096):
@@ -54,9 +56,10 @@ def ask(name: str) -> str:
 
 def ask_again(name: str, retries: int) -> str:
     """Get the page, as often as it takes within `retries`."""
+    tried: set[str] = set()
     while True:
         try:
-            return ask(name)
+            return ask(name, tried)
         except OSError:
             if not retries:
                 raise

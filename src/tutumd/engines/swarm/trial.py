@@ -1,8 +1,8 @@
-"""One task of the new image, tried out beside the service before the first step of an update takes every old task.
+"""One task of the new image, tried out beside the service before an update takes the first old task.
 
-The engine counts a task of an image without a health check as running at once, and stops the old one. A service of
-one task would then be down until the engine has seen the new one fail. The trial gets no traffic: it has neither the
-service's network aliases nor its ports and labels.
+The engine counts a task of an image without a health check as running at once, and stops an old one for it. Until it
+has seen the new one fail, a part of the service is down: all of it where there is one task. The trial gets no traffic:
+it has neither the service's network aliases nor its ports and labels.
 """
 
 import copy
@@ -24,16 +24,15 @@ _LONGEST_NAME = 63
 
 
 def is_needed(spec: Json, config: Json, *, checked: bool) -> bool:
-    """Tell whether the first step of an update could take every old task for a new one that does not last.
+    """Tell whether an update could take an old task for a new one that does not last.
 
     Args:
         config: The UpdateConfig of the update.
         checked: The image is known to have a health check: the engine then waits until a new task is healthy.
     """
-    at_once, replicas = config["Parallelism"], specs.replicas_of(spec)
-    takes_all = specs.mode_of(spec) is specs.Mode.REPLICATED and replicas > 0 and not 0 < at_once < replicas
+    runs = specs.mode_of(spec) is specs.Mode.REPLICATED and specs.replicas_of(spec) > 0
     overlaps = config["Order"] == Order.START_FIRST and not shared_mount(spec)
-    return takes_all and overlaps and not checked and not specs.has_health_check(spec) and bool(config["Monitor"])
+    return runs and overlaps and not checked and not specs.has_health_check(spec) and bool(config["Monitor"])
 
 
 def trial_name(name: str, action_uuid: str) -> str:
