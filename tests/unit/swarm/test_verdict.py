@@ -6,7 +6,16 @@ import pytest
 
 from tests.unit.swarm.values import NEW, OLD, nodes, spec, task, view
 from tutumd.engines.swarm.tasks import Phase, Task, read_task
-from tutumd.engines.swarm.verdict import Finding, calm, culprit, judge, judge_job, judge_scaling, restored
+from tutumd.engines.swarm.verdict import (
+    Finding,
+    calm,
+    culprit,
+    judge,
+    judge_job,
+    judge_scaling,
+    restored,
+    waited_for_in_vain,
+)
 from tutumd.engines.swarm.version import Version
 from tutumd.engines.swarm.words import failure, trouble_of
 
@@ -184,3 +193,22 @@ def test_a_job_is_done_when_as_many_tasks_as_wanted_ended_well(
 ) -> None:
     assert judge_job(view(spec(NEW, **mode), *tasks), NEW) is finding
     assert judge_job(view(spec(OLD, **mode), *tasks), NEW) is Finding.SUPERSEDED
+
+
+LOST = task("n1", NEW, state="assigned", wanted=False, node_ready=False)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "found"),
+    [
+        ([LOST, task("n2", NEW), task("o1", OLD)], {"n1"}),
+        ([LOST, task("o1", OLD)], set()),
+        ([LOST, task("n2", NEW), task("n3", NEW, place="2", state="starting")], set()),
+        ([task("n1", NEW, state="assigned", wanted=False), task("n2", NEW)], set()),
+        ([task("n1", NEW, state="running", wanted=False, node_ready=False), task("n2", NEW)], set()),
+    ],
+    ids=["its place is taken", "nothing runs there", "another is on its way", "its node is there", "it ran"],
+)
+def test_a_task_that_was_lost_before_it_ran_is_waited_for_in_vain(tasks: list[Task], found: set[str]) -> None:
+    assert waited_for_in_vain(view(spec(NEW), *tasks, state="updating"), NEW) == found
+    assert waited_for_in_vain(view(spec(NEW), *tasks, state="completed"), NEW) == set()

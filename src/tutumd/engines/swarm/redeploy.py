@@ -15,7 +15,7 @@ from tutumd.engines.swarm.newest import newest_image
 from tutumd.engines.swarm.plan import Plan, Result, Stage, read_plan
 from tutumd.engines.swarm.planning import plan_redeploy, wanted_of
 from tutumd.engines.swarm.trial import LOG_LINES, Trial
-from tutumd.engines.swarm.verdict import Finding, View, calm, culprit, judge, judge_job, restored
+from tutumd.engines.swarm.verdict import Finding, View, calm, culprit, judge, judge_job, restored, waited_for_in_vain
 from tutumd.engines.swarm.words import failure, progress
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
@@ -94,6 +94,7 @@ class Redeploy:
 
     def _follow(self, plan: Plan) -> Plan:
         running, finding, told = Steady(clock=self._tempo.clock), Steady(clock=self._tempo.clock), ""
+        given_up: frozenset[str] = frozenset()
         while True:
             view = self._api.view(self._name)
             if view is None:
@@ -115,7 +116,23 @@ class Redeploy:
                 # To put the version before a job's back would be to run that once more.
                 stage = Stage.SETTLE if plan.is_job else Stage.UNDO
                 return self._save(plan.at(stage, self._failure(view, plan)))
+            if lost := waited_for_in_vain(view, plan.new) - given_up:
+                self._nudge(plan)
+                given_up |= lost
             self._run.sleep(self._tempo.poll_s)
+
+    def _nudge(self, plan: Plan) -> None:
+        """Make the engine's updater begin again: it keeps the new tasks that run, and stops waiting for lost ones."""
+
+        def wanted(view: View) -> "dict[str, object] | None":
+            if plan.config is None or specs.version(view.spec) != plan.new:
+                return None
+            nudged = specs.nudged_config(plan.config)
+            now = plan.config if specs.has_config(view.spec, nudged) else nudged
+            return specs.with_config_of(view.spec, {"UpdateConfig": now})
+
+        self._run.log("a node went down under a new container: making the engine go on with the one in its place")
+        change(self._api, self._name, self._run, self._tempo, wanted)
 
     def _judged(self, view: View, plan: Plan, steady: Steady) -> Finding:
         if not plan.is_job:
@@ -188,7 +205,8 @@ class Redeploy:
             return False
         if plan.config is None:
             return False
-        return any(specs.has_config(view.spec, one) for one in (plan.config, specs.undo_config(plan.config)))
+        ours = (plan.config, specs.nudged_config(plan.config), specs.undo_config(plan.config))
+        return any(specs.has_config(view.spec, one) for one in ours)
 
     def _image_after(self, plan: Plan, result: Result, view: View | None) -> str | None:
         if result.success:

@@ -183,6 +183,11 @@ def undo_spec(spec: Json, before: Json, config: Json, names: Collection[str] = (
     return new
 
 
+def nudged_config(config: Json) -> dict[str, Any]:
+    """Make an UpdateConfig that means the same, but is another one: it makes the engine look at the update anew."""
+    return {**config, "Delay": config["Delay"] + 1}
+
+
 def undo_config(config: Json) -> dict[str, Any]:
     """Make the UpdateConfig of the update that undoes one sent with `config`."""
     return {**config, "FailureAction": "continue", "Delay": 0}

@@ -65,6 +65,11 @@ class Task:
         return Phase.RUNNING if self.wanted else Phase.LEAVING
 
     @property
+    def was_lost_on_its_way(self) -> bool:
+        """Its node went down before it ran, and the engine does not want it any more."""
+        return self.state in _COMING and not self.wanted and not self.node_ready
+
+    @property
     def broken(self) -> bool:
         """It ended though it was to run on."""
         return self.state in _BROKEN

@@ -125,6 +125,19 @@ def calm(view: View) -> bool:
     return not view.updating and (bool(view.update_state) or converged(view, specs.version(view.spec)))
 
 
+def waited_for_in_vain(view: View, version: Version) -> frozenset[str]:
+    """Find the new tasks for which the engine's updater waits though it gave them up itself.
+
+    Where the node of a new task goes down before the task runs, the engine starts another in its place, which runs,
+    while its updater waits for the first one for ever (measured on Engine 26). None while a new task is on its way.
+    """
+    ours = [task for task in view.tasks if task.version == version]
+    if not view.updating or any(task.phase is Phase.COMING for task in ours):
+        return frozenset()
+    replaced = {task.place for task in ours if task.phase is Phase.RUNNING}
+    return frozenset(task.id for task in ours if task.was_lost_on_its_way and task.place in replaced)
+
+
 def culprit(tasks: Iterable[Task], version: Version, message: str = "") -> Task | None:
     """Find the task to blame: the one that the engine's message names, else the newest broken or waiting one."""
     ours = [task for task in tasks if task.version == version]
