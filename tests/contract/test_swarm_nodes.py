@@ -61,6 +61,7 @@ def test_a_redeploy_goes_on_when_a_node_goes_down_under_a_new_task(bed: SwarmBed
     run = _RunThatLosesANode(bed)
     outcome = engine.redeploy(swarm.service("web"), run)
     assert run.killed
+    assert any(line.startswith("a node went down") for line in run.lines), run.lines
     assert (outcome.success, outcome.image_after) == (True, digest), outcome.reason
     shown = swarm.snapshot(engine, "web")
     assert (shown.running, shown.warnings) == (3, ())
