@@ -34,7 +34,7 @@ def test_a_plan_tells_the_digest_and_touches_nothing(engine: SwarmEngine, clean_
     plan = engine.plan(swarm.service("web"), None)
     assert (plan.refused, plan.order, plan.image_name) == ("", "start-first", f"{APP}:latest")
     assert (plan.image_before, plan.image_after) == (old, new)
-    assert plan.steps[0].startswith(f"update the service to {APP}:latest@{new}, 1 task at a time")
+    assert plan.steps[1].startswith(f"update the service to {APP}:latest@{new}, 1 task at a time")
     refused = engine.plan(swarm.service("web"), "nope")
     assert "cannot find out which image" in refused.refused
     assert refused.image_before == old
