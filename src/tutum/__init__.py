@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tutum.errors import TutumAuthError as TutumAuthError
     from tutum.errors import TutumConnectionError as TutumConnectionError
     from tutum.identifiers import Utils as Utils
+    from tutum.plan import Plan as Plan
     from tutum.service import Service as Service
     from tutum.webhook_handler import Handler as Handler
     from tutum.webhook_handler import WebhookHandler as WebhookHandler
@@ -47,6 +48,7 @@ _ROOMS = {
     "Handler": "webhook_handler",
     "NonUniqueIdentifier": "errors",
     "ObjectNotFound": "errors",
+    "Plan": "plan",
     "Service": "service",
     "TutumApiError": "errors",
     "TutumAuthError": "errors",
@@ -64,6 +66,7 @@ __all__ = [
     "Handler",
     "NonUniqueIdentifier",
     "ObjectNotFound",
+    "Plan",
     "Service",
     "TutumApiError",
     "TutumAuthError",

@@ -8,6 +8,7 @@ from typing import Any, Self
 from tutum.accepted import Accepted, accepted
 from tutum.client import Client
 from tutum.errors import TutumApiError
+from tutum.plan import Plan
 from tutum.resource import Resource
 
 
@@ -82,6 +83,17 @@ class Service(Resource):
     def redeploy(self) -> Accepted:
         """Replace the containers with new ones of the newest image."""
         return self._perform("redeploy")
+
+    def plan(self) -> Plan:
+        """Ask what `redeploy` would do now. Nothing is done.
+
+        Raises:
+            TutumApiError: The engine did not answer, or the server is too old to know plans.
+        """
+        answer = self.client.send("POST", self.endpoint, self._saved_uuid(), "redeploy", params={"dry_run": 1})
+        if not isinstance(answer.body, dict) or "possible" not in answer.body:
+            raise TutumApiError("the server does not know dry_run: it may have begun a redeploy")
+        return Plan.of(answer.body)
 
     def scale(self, target_num_containers: int | None = None) -> Accepted:
         """Bring the number of containers to a target.

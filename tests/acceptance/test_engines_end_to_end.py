@@ -190,9 +190,19 @@ def test_swarm_runs_the_new_digest_and_a_broken_image_is_rolled_back(clean_bed: 
     api = find(server, "api", running_num_containers=2, engine="swarm")
     handler = server.add_handler(api["uuid"])
     config = json.loads(bed.docker("service", "inspect", "api"))[0]["Spec"]["UpdateConfig"]
-    bed.push("app", "v2")
+    digest = bed.push("app", "v2")
+    told = server.request("POST", f"/api/v1/service/{api['uuid']}/redeploy/?dry_run=1").json
+    assert (told["possible"], told["order"], told["image_after"]) == (True, "start-first", digest)
+    printed = subprocess.run(
+        ["tutum", "service", "redeploy", "--dry-run", "api"],
+        env=server.client_environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Order: start-first" in printed.stdout
     action = call(server, handler, api["uuid"])
-    assert action["state"] == "Success", action
+    assert (action["state"], action["image_after"]) == ("Success", digest), action
     spec = json.loads(bed.docker("service", "inspect", "api"))[0]["Spec"]
     good = spec["TaskTemplate"]["ContainerSpec"]["Image"]
     assert good.endswith(action["image_after"])

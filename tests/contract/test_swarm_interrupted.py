@@ -17,7 +17,7 @@ from tutumd.model import Outcome
 
 LABEL = "tutum.stopped.replicas"
 HANGING = Image(version="hanging", healthcheck=("CMD", "sleep", "1000"))
-MOST_STEPS = 12
+MOST_STEPS = 14
 STABLE_S = 0.3
 
 
@@ -37,6 +37,15 @@ class InterruptedRun(FakeRun):
 @pytest.fixture
 def bed(clean_bed: DockerBed) -> Iterator[DockerBed]:
     clean_bed.push("app", "v1")
+    swarm.create(clean_bed, "web", APP, "--rollback-monitor", "1s", replicas=1)
+    yield clean_bed
+    assert "-trial-" not in clean_bed.docker("service", "ls")
+
+
+@pytest.fixture
+def checked_bed(clean_bed: DockerBed) -> Iterator[DockerBed]:
+    """With an image that has a health check, so that nothing is tried out before an update is ordered."""
+    clean_bed.push("app", "healthy")
     swarm.create(clean_bed, "web", APP, "--rollback-monitor", "1s", replicas=1)
     yield clean_bed
 
@@ -74,10 +83,26 @@ def test_a_redeploy_that_is_killed_ends_as_if_it_had_not_been(bed: DockerBed) ->
         if outcome is None:
             break
         assert outcome.success, (step, outcome)
-    assert step == 5  # saved, ordered, saved, tidied up: four steps, and the fifth is none
+    assert step == 8  # saved, tried out, taken away, saved, ordered, saved, tidied up; and the eighth is none
 
 
-def test_an_undo_that_is_killed_puts_everything_back(bed: DockerBed) -> None:
+def test_a_trial_that_is_killed_leaves_nothing_but_the_truth(bed: DockerBed) -> None:
+    before = bed.inspect("service", "web")
+    bed.push("app", "v3-broken")
+    for step in range(MOST_STEPS):
+        first = InterruptedRun(kill_at=step) if step else InterruptedRun(kill_in_sleep=True)
+        outcome = interrupted(bed, redeploy, first)
+        assert bed.inspect("service", "web") == before, step
+        if outcome is None:
+            break
+        assert (outcome.success, outcome.rolled_back) == (False, True), (step, outcome)
+        assert "did not last: container 1 failed: task: non-zero exit (3)" in outcome.reason
+        assert "fatal: v3-broken cannot start" in outcome.log_tail
+    assert step == 5  # saved, tried out, taken away, saved
+
+
+def test_an_undo_that_is_killed_puts_everything_back(checked_bed: DockerBed) -> None:
+    bed = checked_bed
     before = swarm.spec(bed, "web")
     with swarm.opened(bed) as engine:
         containers = {one.id for one in swarm.snapshot(engine, "web").containers}
@@ -95,7 +120,8 @@ def test_an_undo_that_is_killed_puts_everything_back(bed: DockerBed) -> None:
     assert step == 7  # saved, undone, saved, tidied up
 
 
-def test_an_automatic_rollback_that_nobody_watched_is_a_failure(bed: DockerBed) -> None:
+def test_an_automatic_rollback_that_nobody_watched_is_a_failure(checked_bed: DockerBed) -> None:
+    bed = checked_bed
     before = swarm.spec(bed, "web")
     bed.push("app", "v3-broken")
     first = InterruptedRun(kill_in_sleep=True)
@@ -110,7 +136,7 @@ def test_an_automatic_rollback_that_nobody_watched_is_a_failure(bed: DockerBed) 
     assert (outcome.success, outcome.rolled_back) == (False, True)
     assert "non-zero exit (3)" in outcome.reason
     assert "fatal: v3-broken cannot start" in outcome.log_tail
-    assert swarm.running(bed, "web") == ["v1"]
+    assert swarm.running(bed, "web") == ["healthy"]
     assert swarm.spec(bed, "web") == before
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.faults.journal import BEGIN, CREATE, END, REMOVE, START
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
-from tutumd.model import ContainerSnapshot, ContainerState, EngineInfo, Outcome, Service, ServiceSnapshot
+from tutumd.model import ContainerSnapshot, ContainerState, EngineInfo, Outcome, Plan, Service, ServiceSnapshot
 from tutumd.ports import Run
 
 NAME = "shared"
@@ -46,6 +46,9 @@ class SharedEngine:
             if revision != seen:
                 changed()
             seen = revision
+
+    def plan(self, service: Service, tag: str | None) -> Plan:
+        return Plan(order="start-first", steps=tuple(f"replace {name}" for name in self._running(service)))
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
         """Replace one container after the other; the plan is in the journal before anything is changed."""

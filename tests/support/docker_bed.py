@@ -62,13 +62,21 @@ def missing_parts() -> str:
 class DockerBed:
     """One private engine and its registries; see the module's text."""
 
-    def __init__(self) -> None:
-        self.name = f"{leftovers.PREFIX}{os.getpid()}"
+    def __init__(self, number: int | None = None, *, images_of: "DockerBed | None" = None) -> None:
+        """Make nothing yet.
+
+        Args:
+            number: Of one among several beds at a time; None is the only one.
+            images_of: The bed of the manager, where this one is a worker: its registries have the same images.
+        """
+        self._is_manager = images_of is None
+        self.name = f"{leftovers.PREFIX}{os.getpid()}" + ("" if number is None else f"-{number}")
         self.folder = leftovers.folder_of(self.name)
         self.url = f"unix://{self.folder}/docker.sock"
         self.docker_config = self.folder / "config"
         self._engine: subprocess.Popen[bytes] | None = None
-        self._registries = {each: Registry(each, self.name, self.folder) for each in (ANONYMOUS, PRIVATE)}
+        images = (images_of or self).folder
+        self._registries = {each: Registry(each, self.name, images) for each in (ANONYMOUS, PRIVATE)}
 
     @property
     def environment(self) -> dict[str, str]:
@@ -80,17 +88,25 @@ class DockerBed:
         """Bring everything up; on any failure, leave nothing."""
         leftovers.remove_dead_beds()
         try:
-            self.docker_config.mkdir(parents=True)
-            leftovers.write_owner(self.name)
-            namespace.make(self.name)
-            for registry in self._registries.values():
-                registry.start()
-            self.start_engine()
+            self.make()
+            self.serve()
             self.docker("swarm", "init", "--advertise-addr", "127.0.0.1", "--task-history-limit", "5")
             self.load(VERSIONS)
         except BaseException:
             self.stop()
             raise
+
+    def make(self) -> None:
+        """Make the folder and the network namespace."""
+        self.docker_config.mkdir(parents=True)
+        leftovers.write_owner(self.name)
+        namespace.make(self.name)
+
+    def serve(self) -> None:
+        """Start the registries and the engine, which is in no swarm yet."""
+        for registry in self._registries.values():
+            registry.start()
+        self.start_engine()
 
     def stop(self) -> list[str]:
         """Stop and remove everything.
@@ -213,8 +229,7 @@ class DockerBed:
         """Remove every container, service, network, volume and image that a test made, and end its faults."""
         for registry in self._registries.values():
             registry.start()
-        if self._engine is None:
-            self.start_engine()
+        self.start_engine()
         for kind in ("service", "secret", "config"):
             self._remove_all(kind, "ls", "--format", "{{.ID}}")
         # Containers of removed services go by themselves, a moment later.
@@ -235,7 +250,9 @@ class DockerBed:
     # Faults
 
     def start_engine(self) -> None:
-        """Start the engine and wait until it answers (after the first start: as a Swarm manager)."""
+        """Start the engine, unless it runs, and wait until it answers (after the first start: as part of its swarm)."""
+        if self._engine is not None:
+            return
         again = (self.folder / "data" / "swarm" / "docker-state.json").exists()
         (self.folder / "daemon.json").write_text("{}")
         self._engine = namespace.spawn_in(
@@ -311,5 +328,7 @@ class DockerBed:
         shown = self.run("info", "--format", "{{.ServerVersion}} {{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}}")
         version, _, swarm_state = shown.stdout.strip("\n").partition(" ")
         return bool(version) and (
-            not swarm or (swarm_state == "active true" and self.run("node", "ls").returncode == 0)
+            not swarm
+            or (swarm_state == "active true" and self.run("node", "ls").returncode == 0)
+            or (swarm_state == "active false" and not self._is_manager)
         )

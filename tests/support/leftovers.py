@@ -1,12 +1,14 @@
 """What a test bed leaves on the machine: finding it by name, and removing it, also after the run that made it died.
 
-Everything a bed makes carries its name, `tutumd-test-PID`: the folder, the network namespace and the control groups.
+Everything a bed makes carries its name, `tutumd-test-PID` or `tutumd-test-PID-NUMBER`: the folder, the network
+namespace and the control groups.
 Only processes found through one of those three are ever signalled. Run as a program
 (`python -m tests.support.leftovers`) it removes what dead runs left, says so, and exits 1 if there was any.
 """
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -95,11 +97,11 @@ def write_owner(name: str) -> None:
 def _bed_names() -> set[str]:
     names = {path.name for path in Path(tempfile.gettempdir()).glob(PREFIX + "*")}
     names |= {path.name for path in NAMESPACES.glob(PREFIX + "*")} if NAMESPACES.exists() else set()
-    return {name for name in names if name.removeprefix(PREFIX).isdigit()}
+    return {name for name in names if re.fullmatch(r"[0-9]+(-[0-9])?", name.removeprefix(PREFIX))}
 
 
 def _owner_lives(name: str) -> bool:
-    pid = int(name.removeprefix(PREFIX))
+    pid = int(name.removeprefix(PREFIX).partition("-")[0])
     try:
         started = (folder_of(name) / "owner").read_text().split()[1]
     except (FileNotFoundError, IndexError):

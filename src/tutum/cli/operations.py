@@ -9,6 +9,7 @@ import typer
 
 from tutum.accepted import Accepted
 from tutum.cli.options import DEFAULT_TIMEOUT_S, AsJson, Quiet, Services, Timeout, Wait
+from tutum.cli.plans import show_plans
 from tutum.cli.progress import Started, report
 from tutum.identifiers import Utils
 from tutum.service import Service
@@ -19,12 +20,16 @@ app = typer.Typer(rich_markup_mode=None)
 @app.command("redeploy")
 def redeploy_services(
     services: Services,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
     wait: Wait = False,
     timeout_s: Timeout = DEFAULT_TIMEOUT_S,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Replace the containers of services with new ones of the newest image."""
+    if dry_run:
+        show_plans([(service.name, service.plan()) for service in _find(services)], as_json=as_json)
+        return
     report(_start("REDEPLOY", services, Service.redeploy), wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
 
 
@@ -80,5 +85,8 @@ def terminate_services(
 
 def _start(operation: str, identifiers: Sequence[str], begin: Callable[[Service], Accepted]) -> list[Started]:
     # Found all before the first is touched.
-    services = {service.uuid: service for service in map(Utils.fetch_remote_service, identifiers)}
-    return [Started(label=f"{operation} of {one.name}", accepted=begin(one)) for one in services.values()]
+    return [Started(label=f"{operation} of {one.name}", accepted=begin(one)) for one in _find(identifiers)]
+
+
+def _find(identifiers: Sequence[str]) -> list[Service]:
+    return list({service.uuid: service for service in map(Utils.fetch_remote_service, identifiers)}.values())

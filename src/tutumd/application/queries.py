@@ -1,6 +1,6 @@
 """The filters and pages of lists: what is allowed, and reading it strictly."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
@@ -74,6 +74,22 @@ def parse_tail(parameters: Iterable[tuple[str, str]]) -> int:
             raise InvalidInputError(f"unknown parameter {name[:50]!r}: only tail is known")
         lines = _number(name, value, 1, MAX_TAIL)
     return lines
+
+
+def parse_dry_run(values: Sequence[str]) -> bool:
+    """Read `dry_run`: 1 to be told only, 0 or nothing to act.
+
+    Raises:
+        InvalidInputError: Anything else, and several values: a guess could redeploy what was only asked about.
+    """
+    match list(values):
+        case [] | ["0"]:
+            return False
+        case ["1"]:
+            return True
+        case [other]:
+            raise InvalidInputError(f"dry_run must be 1 (tell what would be done) or 0 (do it), got {other[:30]!r}")
+    raise InvalidInputError("dry_run is given twice: give it once")
 
 
 def _value(name: str, value: str) -> str:

@@ -1,12 +1,13 @@
-"""Services: creating and changing those that we run, acting on all, reading their logs."""
+"""Services: creating and changing those that we run, acting on all, asking their engines."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tutumd.application.handlers import check_name
 from tutumd.errors import AnswerTimeoutError, ConflictError, ForbiddenError, InvalidInputError, UnavailableError
-from tutumd.model import Action, Autorestart, Definition, Origin, Service, ServiceState, User, Verb
+from tutumd.model import Action, Autorestart, Definition, Origin, Plan, Service, ServiceState, User, Verb
 from tutumd.ports import Store
 
 ANSWER_TIMEOUT_S = 10.0
@@ -114,15 +115,7 @@ def act(store: Store, viewer: User, uuid: str, verb: Verb, origin: Origin) -> tu
     return store.service(viewer, uuid), action
 
 
-def logs(
-    store: Store,
-    viewer: User,
-    uuid: str,
-    lines: int,
-    *,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> str:
+def logs(store: Store, viewer: User, uuid: str, lines: int) -> str:
     """Read the last output lines of a service's containers.
 
     Raises:
@@ -130,15 +123,34 @@ def logs(
         UnavailableError: The engine cannot be reached.
         AnswerTimeoutError: No worker answered within 10 s.
     """
-    service = store.service(viewer, uuid)
-    request = store.ask(service, "logs", {"lines": lines})
+    return str(_ask(store, store.service(viewer, uuid), "logs", {"lines": lines})["logs"])
+
+
+def plan(store: Store, viewer: User, uuid: str) -> Plan:
+    """Tell what a redeploy of the service would do now, without doing it. Raises as `logs` does."""
+    found: Any = _ask(store, store.service(viewer, uuid), "plan", {})["plan"]
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
+    return Plan(**fields)
+
+
+def _ask(
+    store: Store,
+    service: Service,
+    kind: str,
+    arguments: Mapping[str, object],
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Mapping[str, object]:
+    """Leave a request row and wait for the worker's answer."""
+    request = store.ask(service, kind, arguments)
     give_up = clock() + ANSWER_TIMEOUT_S
     while clock() < give_up:
         answer = store.answer(request)
         if answer is not None:
             if "error" in answer:
                 raise UnavailableError(str(answer["error"]))
-            return str(answer["logs"])
+            return answer
         sleep(_POLL_S)
     raise AnswerTimeoutError(f"engine {service.engine!r} did not answer within {ANSWER_TIMEOUT_S:.0f} s; try again")
 

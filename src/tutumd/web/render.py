@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from tutumd.application.handlers import public_options
 from tutumd.application.trust.secrets_box import Box
-from tutumd.model import Action, Container, Delivery, Handler, Line, Page, Progress, Query, Service, Verb
+from tutumd.model import Action, Container, Delivery, Handler, Line, Page, Plan, Progress, Query, Service, Verb
 from tutumd.web import schemas
 from tutumd.web.uris import (
     ACTION_HEADER,
@@ -212,6 +212,21 @@ def action_logs(lines: Sequence[Line]) -> schemas.ActionLogsOut:
         for line in lines
     ]
     return schemas.ActionLogsOut(logs="\n".join(f"{line.time} {line.text}" for line in written), lines=written)
+
+
+def plan(value: Plan) -> schemas.PlanOut:
+    """Write a plan."""
+    return schemas.PlanOut(
+        possible=not value.refused,
+        reason=value.refused,
+        order=value.order,
+        order_reason=value.order_reason,
+        image_name=value.image_name,
+        image_before=value.image_before,
+        image_after=value.image_after,
+        steps=list(value.steps),
+        notes=list(value.notes),
+    )
 
 
 def page(path: str, query: Query, found: Page[Value], write: Callable[[Value], Out]) -> schemas.ListOut[Out]:

@@ -342,6 +342,20 @@ class ActionLogsOut(BaseModel):
     lines: list[LineOut]
 
 
+class PlanOut(BaseModel):
+    """What a redeploy would do now. Nothing was touched to find out."""
+
+    possible: bool = Field(description="False: a redeploy would fail and leave the service as it is.")
+    reason: str = Field(description="Why it is not possible; empty where it is.")
+    order: str = Field(description="`start-first`, `stop-first`, or the engine's own word for how it rolls.")
+    order_reason: str
+    image_name: str
+    image_before: str | None = Field(description="`sha256:…` of what runs; null where unknown.")
+    image_after: str | None = Field(description="`sha256:…` of what would run; null where only a pull can tell.")
+    steps: list[str]
+    notes: list[str] = Field(description="What is worth knowing before it is done.")
+
+
 class LogsOut(BaseModel):
     """Output lines."""
 

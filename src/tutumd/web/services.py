@@ -1,12 +1,13 @@
-"""Services: list, get, create, change, act on, read the logs of."""
+"""Services: list, get, create, change, act on, ask about."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
+from fastapi.responses import JSONResponse
 from pydantic import TypeAdapter
 
 from tutumd.application import services as rules
-from tutumd.application.queries import SERVICE_FILTERS, parse_query, parse_tail
+from tutumd.application.queries import SERVICE_FILTERS, parse_dry_run, parse_query, parse_tail
 from tutumd.errors import InvalidInputError
 from tutumd.model import Action, Service, User, Verb
 from tutumd.web import render, schemas
@@ -18,6 +19,19 @@ router = APIRouter(prefix=f"{render.PREFIX}/service", tags=["services"])
 
 Uuid = Annotated[str, Path(description="UUID of the service")]
 
+_DRY_RUN: dict[str, Any] = {
+    "responses": {200: {"model": schemas.PlanOut, "description": "With `dry_run=1`: the plan. Nothing was done."}},
+    "openapi_extra": {
+        "parameters": [
+            {
+                "name": "dry_run",
+                "in": "query",
+                "description": "1: answer what would be done, and do nothing. 0: do it.",
+                "schema": {"type": "string", "enum": ["0", "1"], "default": "0"},
+            }
+        ]
+    },
+}
 _NEW = TypeAdapter(schemas.ServiceIn)
 _PATCH = TypeAdapter(schemas.ServicePatch)
 
@@ -61,9 +75,14 @@ def change_service(request: Request, response: Response, viewer: Viewer, uuid: U
     return _render(response, service, action)
 
 
-@router.post("/{uuid}/redeploy/", status_code=202)
-def redeploy_service(request: Request, response: Response, viewer: Viewer, uuid: Uuid) -> schemas.ServiceOut:
-    """Replace every container by one of the newest image."""
+@router.post("/{uuid}/redeploy/", status_code=202, response_model=schemas.ServiceOut, **_DRY_RUN)
+def redeploy_service(
+    request: Request, response: Response, viewer: Viewer, uuid: Uuid
+) -> schemas.ServiceOut | JSONResponse:
+    """Replace every container by one of the newest image, or with `?dry_run=1` only tell what that would do."""
+    if parse_dry_run(request.query_params.getlist("dry_run")):
+        plan = rules.plan(edge(request).store, viewer, parse_uuid(uuid))
+        return JSONResponse(render.plan(plan).model_dump())
     return _act(request, response, viewer, uuid, Verb.REDEPLOY)
 
 

@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from threading import BoundedSemaphore, Event, Lock, Thread
 
@@ -14,7 +14,7 @@ from tutumd.model import Outcome, Service, ServiceSnapshot
 from tutumd.ports import Clock, Engine, Queue
 from tutumd.worker import retry
 from tutumd.worker.discover import Discovery
-from tutumd.worker.perform import perform, refused
+from tutumd.worker.perform import perform, plan, refused
 from tutumd.worker.run import LeasedRun
 
 LEASE = timedelta(seconds=10)
@@ -230,8 +230,12 @@ class Worker:
     def _answer(self, request: str, kind: str, service: Service, arguments: Mapping[str, object]) -> None:
         answer: dict[str, object]
         try:
-            lines = arguments.get("lines")
-            answer = {"logs": self._engines[service.engine].logs(service, lines if isinstance(lines, int) else 100)}
+            engine = self._engines[service.engine]
+            if kind == "plan":
+                answer = {"plan": asdict(plan(engine, service))}
+            else:
+                lines = arguments.get("lines")
+                answer = {"logs": engine.logs(service, lines if isinstance(lines, int) else 100)}
         except TutumdError as error:
             answer = {"error": str(error)}
         except Exception:

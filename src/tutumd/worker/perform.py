@@ -1,10 +1,10 @@
 """Performing one action on an engine: what each verb means, and how what went wrong is told."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from tutumd.errors import EngineRefusedError
-from tutumd.model import Action, Outcome, ServiceSnapshot, Verb
+from tutumd.model import Outcome, Plan, Service, ServiceSnapshot, Verb
 from tutumd.ports import Engine, Queue
 from tutumd.worker.run import LeasedRun
 
@@ -29,15 +29,16 @@ def _attempt(
 ) -> Outcome:
     service, action = run.claim.service, run.claim.action
     try:
-        if snapshot is None and service.definition is None:
-            raise EngineRefusedError(f"engine {service.engine!r} has no {service.name!r} at present: nothing was done")
+        _check_present(service, snapshot)
         match action.verb:
             case Verb.REDEPLOY:
                 return engine.redeploy(service, run)
             case Verb.SCALEUP:
-                return _scale_up(run, engine, queue, _running(snapshot), max_containers)
+                found = _running(snapshot)
+                return _scale_up(run, engine, queue, found, cap_of(found, max_containers))
             case Verb.SCALE:
-                return _scale(run, engine, _running(snapshot), action)
+                found = _running(snapshot)
+                return _scale(run, engine, found, cap_of(found, max_containers))
             case Verb.START:
                 return engine.start(service, run)
             case Verb.STOP:
@@ -46,6 +47,22 @@ def _attempt(
                 return engine.terminate(service, run)
     except EngineRefusedError as error:
         return refused(str(error), snapshot)
+
+
+def plan(engine: Engine, service: Service) -> Plan:
+    """Tell what a REDEPLOY would do now, or why it would be refused. Raises EngineUnavailableError."""
+    snapshot = engine.inspect(service)
+    try:
+        _check_present(service, snapshot)
+        return engine.plan(service, None)
+    except EngineRefusedError as error:
+        image = snapshot.image_digest if snapshot else None
+        return Plan(refused=str(error), image_name=service.image_name, image_before=image)
+
+
+def _check_present(service: Service, snapshot: ServiceSnapshot | None) -> None:
+    if snapshot is None and service.definition is None:
+        raise EngineRefusedError(f"engine {service.engine!r} has no {service.name!r} at present: nothing was done")
 
 
 def refused(reason: str, snapshot: ServiceSnapshot | None) -> Outcome:
@@ -70,19 +87,39 @@ def _canceled(outcome: Outcome) -> Outcome:
     return replace(outcome, canceled=True, reason=f"canceled on request{detail}")
 
 
-def add_amounts(present: int, amounts: Sequence[int], most: int) -> tuple[int, str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cap:
+    """The most containers that a service may be scaled to, and who says so."""
+
+    most: int
+    source: str
+
+    def __str__(self) -> str:
+        """Write it as the end of a sentence."""
+        return f"it may have at most {self.most} ({self.source})"
+
+
+def cap_of(snapshot: ServiceSnapshot, max_containers: int) -> Cap:
+    """Find the smaller of the service's own cap and the server's."""
+    own = snapshot.max_containers
+    if own is not None and own <= max_containers:
+        return Cap(most=own, source="label tutum.scale.max of the service")
+    return Cap(most=max_containers, source="--max-containers of the server")
+
+
+def add_amounts(present: int, amounts: Sequence[int], cap: Cap) -> tuple[int, str]:
     """Add the amounts of the calls in their order, each as far as there is room.
 
     Answers the target, and what is worth saying about it. Raises EngineRefusedError where there is no room at all.
     """
     target = present
     for amount in amounts:
-        target = max(target, min(target + amount, most))
+        target = max(target, min(target + amount, cap.most))
     wanted = sum(amounts)
     if target == present:
-        raise EngineRefusedError(f"nothing was added: the service has {present} containers and may have at most {most}")
+        raise EngineRefusedError(f"nothing was added: the service has {present} containers, and {cap}")
     if target < present + wanted:
-        return target, f"added {target - present} of {wanted} containers: a service may have at most {most}"
+        return target, f"only {target - present} of the {wanted} containers asked for: {cap}"
     return target, ""
 
 
@@ -92,11 +129,11 @@ def _running(snapshot: ServiceSnapshot | None) -> ServiceSnapshot:
     return snapshot
 
 
-def _scale_up(run: LeasedRun, engine: Engine, queue: Queue, snapshot: ServiceSnapshot, max_containers: int) -> Outcome:
+def _scale_up(run: LeasedRun, engine: Engine, queue: Queue, snapshot: ServiceSnapshot, cap: Cap) -> Outcome:
     service, target = run.claim.service, run.claim.action.target
     amounts = queue.amounts(run.claim)
     if target is None:
-        target, note = add_amounts(snapshot.target, amounts, max_containers)
+        target, note = add_amounts(snapshot.target, amounts, cap)
         run.check()
         queue.save_target(run.claim, target)
     else:
@@ -106,9 +143,12 @@ def _scale_up(run: LeasedRun, engine: Engine, queue: Queue, snapshot: ServiceSna
     return _noted(engine.scale(service, target, run), note)
 
 
-def _scale(run: LeasedRun, engine: Engine, snapshot: ServiceSnapshot, action: Action) -> Outcome:
+def _scale(run: LeasedRun, engine: Engine, snapshot: ServiceSnapshot, cap: Cap) -> Outcome:
     # Without a number: to what the service should have by now, after all that was asked for before.
-    target = run.claim.service.target if action.target is None else action.target
+    asked = run.claim.action.target
+    target = run.claim.service.target if asked is None else asked
+    if target > max(cap.most, snapshot.target):
+        raise EngineRefusedError(f"the service cannot be scaled to {target} containers: {cap}")
     run.log(f"scaling {snapshot.target} → {target}")
     return engine.scale(run.claim.service, target, run)
 

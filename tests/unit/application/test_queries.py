@@ -3,7 +3,14 @@
 import pytest
 
 from tutumd.application.calls import parse_amount
-from tutumd.application.queries import ACTION_FILTERS, HANDLER_FILTERS, SERVICE_FILTERS, parse_query, parse_tail
+from tutumd.application.queries import (
+    ACTION_FILTERS,
+    HANDLER_FILTERS,
+    SERVICE_FILTERS,
+    parse_dry_run,
+    parse_query,
+    parse_tail,
+)
 from tutumd.errors import InvalidInputError
 from tutumd.model import Query
 
@@ -63,3 +70,14 @@ def test_the_number_of_output_lines() -> None:
     for parameters in ([("tail", "0")], [("tail", "10001")], [("lines", "5")]):
         with pytest.raises(InvalidInputError):
             parse_tail(parameters)
+
+
+@pytest.mark.parametrize(("values", "is_dry"), [([], False), (["0"], False), (["1"], True)])
+def test_a_dry_run_is_asked_for_with_1(values: list[str], is_dry: bool) -> None:
+    assert parse_dry_run(values) is is_dry
+
+
+@pytest.mark.parametrize("values", [[""], ["true"], ["2"], ["01"], ["1", "0"], ["1", "1"]])
+def test_what_may_or_may_not_be_a_dry_run_is_refused(values: list[str]) -> None:
+    with pytest.raises(InvalidInputError, match="dry_run"):
+        parse_dry_run(values)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.unit.cli.conftest import Tutum
-from tests.unit.sdk.fake_api import ACTION, DB, OTHER_WEB, WEB, FakeApi, service
+from tests.unit.sdk.fake_api import ACTION, DB, OTHER_WEB, PLAN, WEB, FakeApi, service
 
 
 def test_ps_lists_services(api: FakeApi, tutum_command: Tutum) -> None:
@@ -179,3 +179,31 @@ def test_who_stops_waiting_is_told_how_to_go_on(
     ran = tutum_command("service", "redeploy", "web", "--wait")
     assert ran.code == 130
     assert ran.err.endswith(f"it goes on without you: tutum action inspect {ACTION}\n")
+
+
+def test_a_dry_run_tells_what_would_be_done(api: FakeApi, tutum_command: Tutum) -> None:
+    api.plan = PLAN
+    ran = tutum_command("service", "redeploy", "web", "--dry-run")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == (
+        "REDEPLOY of web would:\n"
+        "  1. pull hello:latest\n"
+        "  2. start web-1\n"
+        "  3. stop the old web-1\n"
+        "Order: start-first (nothing forbids it)\n"
+        "Image: hello:latest (sha256:111111111111 → sha256:222222222222)\n"
+        "Note:  two containers share the volume data for a while\n"
+    )
+    assert json.loads(tutum_command("service", "redeploy", "web", "--dry-run", "--json").out) == {
+        "service": "web",
+        **PLAN,
+    }
+
+
+def test_a_dry_run_of_what_is_not_possible_says_why_and_exits_with_1(api: FakeApi, tutum_command: Tutum) -> None:
+    api.plan = {"possible": False, "reason": "it was created with --rm", "image_before": PLAN["image_before"]}
+    ran = tutum_command("service", "redeploy", "web", "--dry-run")
+    assert (ran.code, ran.out) == (
+        1,
+        "REDEPLOY of web is not possible: it was created with --rm\nImage: now sha256:111111111111\n",
+    )

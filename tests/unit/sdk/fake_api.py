@@ -18,6 +18,19 @@ ACTION = "ac000000-0000-4000-8000-000000000001"
 BASE_URL = "http://tutum.test/api/v1/"
 
 
+PLAN: dict[str, Any] = {
+    "possible": True,
+    "reason": "",
+    "order": "start-first",
+    "order_reason": "nothing forbids it",
+    "image_name": "hello:latest",
+    "image_before": f"sha256:{'1' * 64}",
+    "image_after": f"sha256:{'2' * 64}",
+    "steps": ["pull hello:latest", "start web-1", "stop the old web-1"],
+    "notes": ["two containers share the volume data for a while"],
+}
+
+
 def service(uuid: str, name: str, **fields: Any) -> dict[str, Any]:
     """Describe a service as the server does."""
     return {
@@ -61,6 +74,7 @@ class FakeApi:
         ]
         self.actions: list[dict[str, Any]] = []
         self.states: list[str] = ["Pending", "In progress", "Success"]
+        self.plan: dict[str, Any] = {}
         self.outcome: dict[str, Any] = {}
         self.requests: list[httpx2.Request] = []
         self.scripted: list[httpx2.Response | Exception] = []
@@ -127,6 +141,8 @@ class FakeApi:
                 return httpx2.Response(200, json=found)
             case ("GET", "logs"):
                 return httpx2.Response(200, json={"logs": "one\ntwo\n"})
+            case ("POST", "redeploy") if request.url.params.get("dry_run") == "1" and self.plan:
+                return httpx2.Response(200, json=self.plan)
             case ("DELETE",) | ("POST", "start" | "stop" | "redeploy" | "scale"):
                 return self._accepted(found)
             case (_, "webhook", "handler", *below):

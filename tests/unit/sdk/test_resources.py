@@ -4,7 +4,7 @@ import httpx2
 import pytest
 
 import tutum
-from tests.unit.sdk.fake_api import ACTION, OTHER_WEB, WEB, FakeApi, service
+from tests.unit.sdk.fake_api import ACTION, OTHER_WEB, PLAN, WEB, FakeApi, service
 
 
 def test_list_follows_all_pages(api: FakeApi) -> None:
@@ -173,3 +173,15 @@ def test_wait_does_not_outlast_a_refusal(api: FakeApi) -> None:
     api.script([httpx2.Response(401)])
     with pytest.raises(tutum.TutumAuthError):
         action.wait(60)
+
+
+def test_a_plan_is_asked_for_and_read(api: FakeApi) -> None:
+    api.plan = {**PLAN, "of_a_later_version": 1}
+    plan = tutum.Service.fetch(WEB).plan()
+    assert plan == tutum.Plan(**{**PLAN, "steps": tuple(PLAN["steps"]), "notes": tuple(PLAN["notes"])})
+    assert str(api.requests[-1].url).endswith(f"/service/{WEB}/redeploy/?dry_run=1")
+
+
+def test_a_server_that_knows_no_plans_is_not_taken_at_its_word(api: FakeApi) -> None:
+    with pytest.raises(tutum.TutumApiError, match="may have begun a redeploy"):
+        tutum.Service.fetch(WEB).plan()

@@ -31,10 +31,11 @@ PLAN = Plan(
     "plan",
     [
         PLAN,
-        replace(PLAN, platforms=None, image_after=None),
+        replace(PLAN, platforms=None, image_after=None, config=None),
+        replace(PLAN, before=specs.remembered(spec(), ["SECRET", "NEW"]), order_reason="since"),
         PLAN.at(Stage.UNDO, Result(success=False, reason="why", log_tail="last", rolled_back=True)),
     ],
-    ids=["new", "with nothing known", "with a result"],
+    ids=["new", "with nothing known", "with variables", "with a result"],
 )
 def test_a_plan_survives_the_journal(plan: Plan) -> None:
     assert read_plan(json.loads(json.dumps(plan.to_journal()))) == plan

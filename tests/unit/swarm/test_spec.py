@@ -13,12 +13,6 @@ AMD = {"Architecture": "amd64", "OS": "linux"}
 ARM = {"Architecture": "arm64", "OS": "linux"}
 
 
-def mounted(*mounts: dict[str, Any]) -> dict[str, Any]:
-    made = spec()
-    made["TaskTemplate"]["ContainerSpec"]["Mounts"] = list(mounts)
-    return made
-
-
 @pytest.mark.parametrize(
     ("mode", "wanted"),
     [
@@ -45,7 +39,7 @@ def test_a_label_that_is_no_number_counts_as_none(text: str, number: int) -> Non
 
 def test_a_redeploy_changes_image_count_platforms_and_update_config_and_nothing_else() -> None:
     config = {"Order": "start-first"}
-    made = specs.redeploy_spec(spec(), NEW, config, [ARM])
+    made = specs.redeploy_spec(spec(), NEW, config, [ARM], {})
     wanted = spec(NEW, UpdateConfig=config)
     wanted["TaskTemplate"]["Placement"]["Platforms"] = [ARM]
     assert made == wanted
@@ -53,15 +47,15 @@ def test_a_redeploy_changes_image_count_platforms_and_update_config_and_nothing_
 
 def test_making_a_new_specification_leaves_the_old_one_alone() -> None:
     inspected = spec()
-    specs.redeploy_spec(inspected, NEW, {}, [ARM])
+    specs.redeploy_spec(inspected, NEW, {}, [ARM], {})
     specs.with_replicas(inspected, 5, noted=2)
     assert inspected == spec()
 
 
 def test_undoing_a_redeploy_gives_the_specification_before() -> None:
     before = spec(UpdateConfig={"Parallelism": 3})
-    config = specs.update_config(before, stable_s=3)
-    ordered = specs.redeploy_spec(before, NEW, config, [ARM, AMD])
+    config = specs.update_config(before, order="start-first", stable_s=3)
+    ordered = specs.redeploy_spec(before, NEW, config, [ARM, AMD], {})
     remembered = specs.remembered(before)
     undone = specs.undo_spec(ordered, remembered, config)
     assert undone["UpdateConfig"] == {**config, "FailureAction": "continue", "Delay": 0}
@@ -71,14 +65,14 @@ def test_undoing_a_redeploy_gives_the_specification_before() -> None:
 def test_undoing_gives_back_an_absent_placement() -> None:
     before = spec()
     del before["TaskTemplate"]["Placement"]
-    ordered = specs.redeploy_spec(before, NEW, {}, [ARM])
+    ordered = specs.redeploy_spec(before, NEW, {}, [ARM], {})
     undone = specs.undo_spec(ordered, specs.remembered(before), {})
     assert specs.with_config_of(undone, specs.remembered(before)) == before
 
 
 def test_undoing_keeps_what_others_changed_meanwhile() -> None:
     before = spec()
-    ordered = specs.redeploy_spec(before, NEW, {}, None)
+    ordered = specs.redeploy_spec(before, NEW, {}, None, {})
     ordered["Mode"]["Replicated"]["Replicas"] = 9
     ordered["TaskTemplate"]["ContainerSpec"]["Env"] = ["ADDED=1"]
     undone = specs.undo_spec(ordered, specs.remembered(before), {})
@@ -103,34 +97,6 @@ def test_configs_are_compared_as_the_engine_stores_them() -> None:
     assert not specs.has_config({"UpdateConfig": {}}, None)
 
 
-def obstacle_cases() -> list[Any]:
-    port = {"TargetPort": 80, "PublishedPort": 80}
-    return [
-        pytest.param(spec(), "", id="nothing"),
-        pytest.param(spec(EndpointSpec={"Ports": [{**port, "PublishMode": "ingress"}]}), "", id="ingress port"),
-        pytest.param(
-            spec(EndpointSpec={"Ports": [{**port, "PublishMode": "host"}]}),
-            "a port is published in host mode",
-            id="port",
-        ),
-        pytest.param(spec(Mode={"Global": {}}), "the service is global", id="global"),
-        pytest.param(
-            mounted({"Type": "volume", "Target": "/data"}),
-            "two tasks at once would write to the mount /data",
-            id="volume",
-        ),
-        pytest.param(mounted({"Type": "bind", "Target": "/etc/x", "ReadOnly": True}), "", id="read-only"),
-        pytest.param(mounted({"Type": "tmpfs", "Target": "/tmp"}), "", id="tmpfs"),
-    ]
-
-
-@pytest.mark.parametrize(("inspected", "obstacle"), obstacle_cases())
-def test_start_first_is_used_unless_something_forbids_it(inspected: dict[str, Any], obstacle: str) -> None:
-    assert specs.start_first_obstacle(inspected) == obstacle
-    order = specs.update_config(inspected, stable_s=3)["Order"]
-    assert order == ("stop-first" if obstacle else "start-first")
-
-
 @pytest.mark.parametrize(
     ("replicas", "given", "parallelism", "delay_s"),
     [
@@ -151,7 +117,7 @@ def test_the_update_goes_in_steps_that_the_deadline_leaves_time_for(
     replicas: int, given: dict[str, Any] | None, parallelism: int, delay_s: int
 ) -> None:
     inspected = spec(replicas=replicas) if given is None else spec(replicas=replicas, UpdateConfig=given)
-    assert specs.update_config(inspected, stable_s=3) == {
+    assert specs.update_config(inspected, order="start-first", stable_s=3) == {
         "Parallelism": parallelism,
         "Delay": delay_s * S,
         "FailureAction": "rollback",
@@ -159,3 +125,49 @@ def test_the_update_goes_in_steps_that_the_deadline_leaves_time_for(
         "MaxFailureRatio": 0,
         "Order": "start-first",
     }
+
+
+def test_a_deadline_of_the_labels_leaves_more_time_between_the_steps() -> None:
+    slow = spec(replicas=3, UpdateConfig={"Parallelism": 1, "Delay": 60 * S})
+    config = specs.update_config(slow, order="stop-first", stable_s=30, deadline_s=1200)
+    assert (config["Order"], config["Delay"], config["Monitor"]) == ("stop-first", 60 * S, 30 * S)
+
+
+VARIABLES = {"NEW": "a=b", "SECRET": "2", "GONE": None}
+
+
+def test_variables_are_set_in_place_added_and_taken_away() -> None:
+    before = spec()
+    before["TaskTemplate"]["ContainerSpec"]["Env"] = ["GONE=1", "A=1", "SECRET=1", "SECRET=0", "B"]
+    made = specs.redeploy_spec(before, NEW, None, None, VARIABLES)
+    assert made["TaskTemplate"]["ContainerSpec"]["Env"] == ["A=1", "SECRET=2", "B", "NEW=a=b"]
+    assert "UpdateConfig" not in made
+
+
+@pytest.mark.parametrize("env", [None, ["GONE=1"], ["X=1", "GONE=1", "SECRET=1", "B", "SECRET=0", "Y="]])
+def test_undoing_puts_the_variables_back_in_their_order(env: list[str] | None) -> None:
+    before = spec()
+    del before["TaskTemplate"]["ContainerSpec"]["Env"]
+    if env is not None:
+        before["TaskTemplate"]["ContainerSpec"]["Env"] = env
+    ordered = specs.redeploy_spec(before, NEW, {}, None, VARIABLES)
+    kept = specs.remembered(before, VARIABLES)
+    assert "X=1" not in str(kept)
+    assert specs.with_config_of(specs.undo_spec(ordered, kept, {}, VARIABLES), kept) == before
+    if env is not None:
+        ordered["TaskTemplate"]["ContainerSpec"]["Env"].append("BY_OTHERS=1")
+        undone = specs.undo_spec(ordered, kept, {}, VARIABLES)
+        assert undone["TaskTemplate"]["ContainerSpec"]["Env"] == [*env, "BY_OTHERS=1"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "total"),
+    [
+        ({"ReplicatedJob": {"TotalCompletions": 5, "MaxConcurrent": 2}}, 5),
+        ({"ReplicatedJob": {"MaxConcurrent": 2}}, 2),
+        ({"ReplicatedJob": {}}, 1),
+        ({"GlobalJob": {}}, None),
+    ],
+)
+def test_a_job_ends_after_so_many_completions(mode: dict[str, Any], total: int | None) -> None:
+    assert specs.completions_of({"Mode": mode}) == total

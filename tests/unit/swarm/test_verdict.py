@@ -1,10 +1,21 @@
 """How an update stands, decided from the service and its tasks."""
 
+from typing import Any
+
 import pytest
 
 from tests.unit.swarm.values import NEW, OLD, nodes, spec, task, view
 from tutumd.engines.swarm.tasks import Phase, Task, read_task
-from tutumd.engines.swarm.verdict import Finding, calm, culprit, judge, judge_scaling, restored
+from tutumd.engines.swarm.verdict import (
+    Finding,
+    calm,
+    culprit,
+    judge,
+    judge_job,
+    judge_scaling,
+    restored,
+    waited_for_in_vain,
+)
 from tutumd.engines.swarm.version import Version
 from tutumd.engines.swarm.words import failure, trouble_of
 
@@ -156,3 +167,48 @@ def test_failures_are_told_with_their_cause() -> None:
         "(1 of 2 new containers run, the engine says: updating): container 2 is starting"
     )
     assert trouble_of(task("n1", state="complete")).endswith("by itself or since it was unhealthy")
+
+
+JOB: dict[str, Any] = {"Mode": {"ReplicatedJob": {"TotalCompletions": 2}}}
+ENDED = [task("n1", NEW, place="1", state="complete"), task("n2", NEW, place="2", state="complete")]
+
+
+@pytest.mark.parametrize(
+    ("mode", "tasks", "finding"),
+    [
+        (JOB, [], Finding.WAIT),
+        (JOB, [task("o1", OLD, state="complete"), task("o2", OLD, place="2", state="complete")], Finding.WAIT),
+        (JOB, [task("n1", NEW)], Finding.WAIT),
+        (JOB, ENDED[:1], Finding.FAILED),
+        (JOB, [*ENDED[:1], task("n2", NEW, place="2")], Finding.WAIT),
+        (JOB, ENDED, Finding.ARRIVED),
+        (JOB, [*ENDED, task("n3", NEW, place="2", state="failed")], Finding.ARRIVED),
+        (JOB, [task("n1", NEW, state="failed")], Finding.FAILED),
+        ({"Mode": {"GlobalJob": {}}}, ENDED, Finding.ARRIVED),
+        ({"Mode": {"GlobalJob": {}}}, [*ENDED, task("n3", NEW, place="3", state="failed")], Finding.FAILED),
+    ],
+)
+def test_a_job_is_done_when_as_many_tasks_as_wanted_ended_well(
+    mode: dict[str, Any], tasks: list[Task], finding: Finding
+) -> None:
+    assert judge_job(view(spec(NEW, **mode), *tasks), NEW) is finding
+    assert judge_job(view(spec(OLD, **mode), *tasks), NEW) is Finding.SUPERSEDED
+
+
+LOST = task("n1", NEW, state="assigned", wanted=False, node_ready=False)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "found"),
+    [
+        ([LOST, task("n2", NEW), task("o1", OLD)], {"n1"}),
+        ([LOST, task("o1", OLD)], set()),
+        ([LOST, task("n2", NEW), task("n3", NEW, place="2", state="starting")], set()),
+        ([task("n1", NEW, state="assigned", wanted=False), task("n2", NEW)], set()),
+        ([task("n1", NEW, state="running", wanted=False, node_ready=False), task("n2", NEW)], set()),
+    ],
+    ids=["its place is taken", "nothing runs there", "another is on its way", "its node is there", "it ran"],
+)
+def test_a_task_that_was_lost_before_it_ran_is_waited_for_in_vain(tasks: list[Task], found: set[str]) -> None:
+    assert waited_for_in_vain(view(spec(NEW), *tasks, state="updating"), NEW) == found
+    assert waited_for_in_vain(view(spec(NEW), *tasks, state="completed"), NEW) == set()

@@ -42,14 +42,14 @@ def task(
     )
 
 
-def nodes(*states: str) -> Nodes:
+def nodes(*states: str, architecture: str = "x86_64") -> Nodes:
     """Nodes called a, b, c … in those states."""
     return read_nodes(
         {
             "ID": f"id-{name}",
             "Status": {"State": state},
             "Spec": {"Availability": "active"},
-            "Description": {"Hostname": name},
+            "Description": {"Hostname": name, "Platform": {"OS": "linux", "Architecture": architecture}},
         }
         for name, state in zip("abcdef", states, strict=False)
     )

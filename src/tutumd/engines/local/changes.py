@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from tutumd.engines.local import output, records
 from tutumd.engines.local.folder import Folder
 from tutumd.engines.local.launch import Launcher, container_name
-from tutumd.engines.local.plans import Plan, Situation
+from tutumd.engines.local.plans import Planner, Situation, tell_redeploy
 from tutumd.engines.local.processes import Processes, SpawnError
 from tutumd.engines.local.records import ContainerRecord, ServiceRecord
 from tutumd.errors import EngineRefusedError
-from tutumd.model import Definition, Outcome, Service
+from tutumd.model import Definition, Outcome, Plan, Service
 from tutumd.ports import Clock, Run
 
 POLL_S = 0.05
@@ -60,7 +60,7 @@ class Changes:
         self._monotonic = monotonic
         self._new_id = new_id
 
-    def carry_out(self, service: Service, run: Run, plan: Plan) -> Outcome:
+    def carry_out(self, service: Service, run: Run, plan: Planner) -> Outcome:
         """Do what `plan` says, from wherever an earlier call of the same action was cut off."""
         record = self._folder.get(service.uuid) or _blank(service)
         if record.change is None and record.settled == run.action_uuid:
@@ -74,6 +74,12 @@ class Changes:
             return self._failed(record, run, failure)
         return self._finished(self._folder.save(records.switched(record)), run)
 
+    def tell(self, service: Service, tag: str | None) -> Plan:
+        """Tell what a redeploy would do now."""
+        record = records.given_up(self._folder.get(service.uuid) or _blank(service))
+        seen = self._situation(service, record, tag)
+        return tell_redeploy(seen, stable_s=self._limits.stable_s, grace_s=self._limits.grace_s)
+
     def _can_go_on(self, record: ServiceRecord, run: Run) -> bool:
         """Whether an earlier call of this action left a change that still fits what is there."""
         change = record.change
@@ -83,19 +89,11 @@ class Changes:
         """Numbers of the present containers that run."""
         return {c.number for c in record.containers if c.process and self._processes.is_running(c.process)}
 
-    def _begun(self, record: ServiceRecord, service: Service, run: Run, plan: Plan) -> ServiceRecord:
+    def _begun(self, record: ServiceRecord, service: Service, run: Run, plan: Planner) -> ServiceRecord:
         """Clear away what another action left half done, and write down what will be done."""
         record, _ = self._ended_leaving(records.given_up(record), run)
-        change = plan(
-            Situation(
-                action=run.action_uuid,
-                service=service,
-                record=record,
-                alive=self._alive(record),
-                max_containers=self._limits.max_containers,
-                new_id=self._new_id,
-            )
-        )
+        seen = self._situation(service, record, run.tag)
+        change = plan(replace(seen, action=run.action_uuid, variables=run.variables))
         run.save(
             {
                 "before": [c.id for c in record.containers],
@@ -105,6 +103,16 @@ class Changes:
             }
         )
         return self._folder.save(replace(record, name=service.name, change=change))
+
+    def _situation(self, service: Service, record: ServiceRecord, tag: str | None) -> Situation:
+        return Situation(
+            service=service,
+            record=record,
+            alive=self._alive(record),
+            max_containers=self._limits.max_containers,
+            new_id=self._new_id,
+            tag=tag,
+        )
 
     def _resumed(self, record: ServiceRecord, run: Run) -> ServiceRecord:
         """Find out which of the incoming containers were started before the last call was cut off."""
@@ -131,7 +139,7 @@ class Changes:
             if container.process is None:
                 run.check()
                 try:
-                    started = self._launcher.launch(record, change.definition, container)
+                    started = self._launcher.launch(record, change.definition, change.variables, container)
                 except SpawnError as error:
                     return record, Failure(reason=f"{container_name(record, container)} could not be started: {error}")
                 record = self._folder.save(records.with_container(record, started, instead_of=container.id))

@@ -20,13 +20,13 @@ from tutumd.engines.local.changes import Changes, Limits, recalled_before
 from tutumd.engines.local.folder import Folder
 from tutumd.engines.local.launch import Launcher, container_name
 from tutumd.engines.local.locks import Locks
-from tutumd.engines.local.plans import Plan, Situation
+from tutumd.engines.local.plans import Planner, Situation
 from tutumd.engines.local.processes import Processes
 from tutumd.engines.local.records import Change, ServiceRecord
 from tutumd.engines.local.snapshots import Sight, build_snapshot
 from tutumd.engines.local.supervise import Supervisor
-from tutumd.errors import EngineUnavailableError
-from tutumd.model import EngineInfo, Outcome, Service, ServiceSnapshot
+from tutumd.errors import EngineRefusedError, EngineUnavailableError
+from tutumd.model import EngineInfo, Outcome, Plan, Service, ServiceSnapshot
 from tutumd.ports import Clock, Run
 
 ROUND_S = 0.25
@@ -98,6 +98,14 @@ class LocalEngine:
                 changed()
             stop.wait(ROUND_S)
 
+    def plan(self, service: Service, tag: str | None) -> Plan:
+        if problem := self._folder.unreadable.get(service.uuid):
+            return Plan(refused=problem, image_name=service.image_name)
+        try:
+            return self._changes.tell(service, tag)
+        except EngineRefusedError as error:
+            return Plan(refused=str(error), image_name=service.image_name)
+
     def redeploy(self, service: Service, run: Run) -> Outcome:
         """Start a full new set with the current definition, wait until it is stable, then end the old one.
 
@@ -148,7 +156,7 @@ class LocalEngine:
     def close(self) -> None:
         """Do nothing: there is no connection, and processes keep running."""
 
-    def _carry_out(self, service: Service, run: Run, plan: Plan) -> Outcome:
+    def _carry_out(self, service: Service, run: Run, plan: Planner) -> Outcome:
         with self._working_on(service, run):
             return self._changes.carry_out(service, run, plan)
 

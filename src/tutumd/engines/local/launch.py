@@ -26,13 +26,24 @@ class Launcher:
         self._environment = environment
         self._clock = clock
 
-    def launch(self, record: ServiceRecord, definition: Definition, container: ContainerRecord) -> ContainerRecord:
-        """Start the process and return the container with it, not yet saved. Raises SpawnError."""
+    def launch(
+        self,
+        record: ServiceRecord,
+        definition: Definition,
+        variables: Mapping[str, str | None],
+        container: ContainerRecord,
+    ) -> ContainerRecord:
+        """Start the process and return the container with it, not yet saved. Raises SpawnError.
+
+        Args:
+            variables: What the redeploy sets beside those of the definition; None takes one away.
+        """
+        given = {**definition.envvars, **variables}
         launch = Launch(
             command=definition.command,
             environment=build_environment(
                 self._environment,
-                definition.envvars,
+                {name: value for name, value in given.items() if value is not None},
                 container_id=container.id,
                 container_name=container_name(record, container),
                 service_uuid=record.uuid,

@@ -8,7 +8,7 @@ nothing until all of them are stable; and those that leave, which only wait for 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -47,7 +47,7 @@ class Change:
 
     Attributes:
         action: UUID of the action.
-        definition, image_name, target, stopped: As they will be.
+        definition, image_name, target, variables, stopped: As they will be.
         keep: Numbers of the present containers that stay; all others leave once the incoming ones are stable.
         note: What is worth saying when it is done.
     """
@@ -56,6 +56,7 @@ class Change:
     definition: Definition
     image_name: str
     target: int
+    variables: Mapping[str, str | None] = field(default_factory=dict)
     stopped: bool = False
     keep: tuple[int, ...] = ()
     incoming: tuple[ContainerRecord, ...] = ()
@@ -64,13 +65,19 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceRecord:
-    """One service. `settled` is the UUID of the last action that was carried through; empty before the first."""
+    """One service.
+
+    Attributes:
+        variables: What the last redeploy set beside the definition's variables; None takes one of those away.
+        settled: UUID of the last action that was carried through; empty before the first.
+    """
 
     uuid: str
     name: str
     definition: Definition
     image_name: str
     target: int
+    variables: Mapping[str, str | None] = field(default_factory=dict)
     stopped: bool = False
     containers: tuple[ContainerRecord, ...] = ()
     leaving: tuple[ContainerRecord, ...] = ()
@@ -111,6 +118,7 @@ def switched(record: ServiceRecord) -> ServiceRecord:
         definition=change.definition,
         image_name=change.image_name,
         target=change.target,
+        variables=change.variables,
         stopped=change.stopped,
         containers=tuple(sorted(kept + change.incoming, key=lambda c: c.number)),
         leaving=record.leaving + others,
@@ -145,6 +153,7 @@ def record_to_json(record: ServiceRecord) -> dict[str, object]:
         "definition": _definition_to_json(record.definition),
         "image_name": record.image_name,
         "target": record.target,
+        "variables": dict(record.variables),
         "stopped": record.stopped,
         "containers": [_container_to_json(c) for c in record.containers],
         "leaving": [_container_to_json(c) for c in record.leaving],
@@ -163,6 +172,7 @@ def record_from_json(content: Mapping[str, Any]) -> ServiceRecord:
         definition=_definition_from_json(content["definition"]),
         image_name=content["image_name"],
         target=content["target"],
+        variables=content.get("variables", {}),  # not written before 0.3
         stopped=content["stopped"],
         containers=tuple(_container_from_json(entry) for entry in content["containers"]),
         leaving=tuple(_container_from_json(entry) for entry in content["leaving"]),
@@ -195,6 +205,7 @@ def _change_to_json(change: Change) -> dict[str, object]:
         "definition": _definition_to_json(change.definition),
         "image_name": change.image_name,
         "target": change.target,
+        "variables": dict(change.variables),
         "stopped": change.stopped,
         "keep": list(change.keep),
         "incoming": [_container_to_json(c) for c in change.incoming],
@@ -208,6 +219,7 @@ def _change_from_json(content: Mapping[str, Any]) -> Change:
         definition=_definition_from_json(content["definition"]),
         image_name=content["image_name"],
         target=content["target"],
+        variables=content.get("variables", {}),
         stopped=content["stopped"],
         keep=tuple(content["keep"]),
         incoming=tuple(_container_from_json(entry) for entry in content["incoming"]),

@@ -101,7 +101,7 @@ class Supervisor:
             started = replace(container, process=found[container.id], started=self._clock())
         else:
             try:
-                started = self._launcher.launch(record, record.definition, container)
+                started = self._launcher.launch(record, record.definition, record.variables, container)
             except SpawnError as error:
                 self._log.warning("container could not be restarted", service=record.uuid, reason=str(error))
                 gone = replace(container, ended=self._clock())

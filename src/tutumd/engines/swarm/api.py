@@ -1,5 +1,6 @@
 """What we ask of the engine about services, tasks and nodes; each call with a limit, each error in our words."""
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from operator import itemgetter
 from typing import Any
@@ -78,6 +79,18 @@ class SwarmApi:
                     raise OutOfSequenceError(f"the service {name} changed while it was updated") from error
                 raise
 
+    def create(self, spec: Json, auth: Mapping[str, Any]) -> None:
+        """Create a service. `auth` as in `update`."""
+        headers = {"X-Registry-Auth": docker.auth.encode_header(dict(auth)).decode()} if auth else {}
+        with translated(f"create the service {spec['Name']}"):
+            address = self._sdk._url("/services/create")
+            self._sdk._raise_for_status(self._sdk._post_json(address, data=dict(spec), headers=headers))
+
+    def remove(self, name: str) -> None:
+        """Remove a service; nothing where it is gone."""
+        with translated(f"remove the service {name}"), contextlib.suppress(docker.errors.NotFound):
+            self._sdk.remove_service(name)
+
     def auth(self, image: str) -> Mapping[str, Any]:
         """Read the login for an image's registry afresh; empty where there is none.
 
@@ -110,6 +123,15 @@ class SwarmApi:
             except docker.errors.NotFound:
                 return None
         return image
+
+    def is_on_host_network(self, spec: Json) -> bool:
+        """Tell whether the tasks of a service share the network of their node."""
+        networks = (spec.get("TaskTemplate") or {}).get("Networks") or spec.get("Networks") or ()
+        targets = {network.get("Target") for network in networks}
+        if not targets:
+            return False
+        with translated("inspect the network host"):
+            return bool(targets & {"host", self._sdk.inspect_network("host", scope="swarm")["Id"]})
 
     def task_log(self, task_id: str, *, tty: bool, lines: int) -> str:
         """Read the last lines a task wrote, also one that has ended; empty where they cannot be had."""

@@ -9,12 +9,13 @@ from tutumd.engines.dockerapi import connect
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.changes import Tempo
-from tutumd.engines.swarm.redeploy import Redeploy, is_tty
+from tutumd.engines.swarm.planning import tell
+from tutumd.engines.swarm.redeploy import Redeploy, prepare
 from tutumd.engines.swarm.scaling import ScalePlan, Scaling, plan_scaling, read_scale_plan, refuse_impossible
-from tutumd.engines.swarm.snapshots import is_shown, snapshot
+from tutumd.engines.swarm.snapshots import image_parts, is_shown, snapshot
 from tutumd.engines.swarm.verdict import View
 from tutumd.errors import EngineRefusedError
-from tutumd.model import EngineInfo, Outcome, Service, ServiceSnapshot
+from tutumd.model import EngineInfo, Outcome, Plan, Service, ServiceSnapshot
 from tutumd.ports import Run
 
 _WATCH_S = 1.0
@@ -68,6 +69,17 @@ class SwarmEngine:
                 seen = now
                 changed()
 
+    def plan(self, service: Service, tag: str | None) -> Plan:
+        view = self._api.view(service.selector)
+        if view is None:
+            return Plan(refused=_gone(service), image_name=service.image_name)
+        try:
+            found = prepare(self._api, view, tag, {}, stable_s=self._tempo.stable_s)
+        except EngineRefusedError as error:
+            image, digest = image_parts(specs.version(view.spec).image)
+            return Plan(refused=str(error), image_name=image, image_before=digest)
+        return tell(found, view)
+
     def redeploy(self, service: Service, run: Run) -> Outcome:
         return Redeploy(self._api, service.selector, run, self._tempo).perform()
 
@@ -108,7 +120,7 @@ class SwarmEngine:
 
     def logs(self, service: Service, lines: int) -> str:
         view = self._view(service)
-        return self._api.service_log(view.service["ID"], tty=is_tty(view.spec), lines=lines)
+        return self._api.service_log(view.service["ID"], tty=specs.is_tty(view.spec), lines=lines)
 
     def close(self) -> None:
         self._api.client.close()
@@ -116,7 +128,7 @@ class SwarmEngine:
     def _view(self, service: Service) -> View:
         view = self._api.view(service.selector)
         if view is None:
-            raise EngineRefusedError(f"the service {service.name} is gone from the swarm")
+            raise EngineRefusedError(_gone(service))
         return view
 
     def _set_replicas(self, service: Service, run: Run, make_plan: Callable[[View], ScalePlan]) -> Outcome:
@@ -126,3 +138,7 @@ class SwarmEngine:
             return scaling.go_on(plan)
         make_plan(self._view(service))  # what is impossible is refused at once, not after waiting for others
         return scaling.begin(make_plan)
+
+
+def _gone(service: Service) -> str:
+    return f"the service {service.name} is gone from the swarm"

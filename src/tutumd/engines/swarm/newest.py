@@ -1,8 +1,9 @@
 """Which image a redeploy brings: the newest that the registry has under the service's tag."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tutumd.engines.dockerapi import ImageReference, Json, parse_reference, resolve_digest
+from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.verdict import View
 from tutumd.errors import EngineRefusedError
@@ -17,25 +18,33 @@ class Newest:
         digest: `sha256:…`, of the manifest where known, else of the image.
         platforms: What it was built for; None where unknown.
         note: What is unusual about it, for people.
+        checked: The image that runs now has a health check, as far as this node knows: so will the new one.
     """
 
     image: str
     digest: str | None
     platforms: tuple[Json, ...] | None = None
     note: str = ""
+    checked: bool = False
 
 
-def newest_image(api: SwarmApi, view: View, image: str) -> Newest:
-    """Resolve the tag of `image` to the digest it has now; a digest that it carries beside a tag is an old one.
+def newest_image(api: SwarmApi, view: View, tag: str | None) -> Newest:
+    """Resolve the tag of the service's image to the digest it has now; a digest beside a tag is an old one.
+
+    Args:
+        tag: Taken instead of its own; the repository stays.
 
     Raises:
         EngineRefusedError: that cannot be found out.
     """
+    image = specs.version(view.spec).image
     reference = parse_reference(image)
+    if tag is not None:
+        reference = replace(reference, tag=tag, digest=None)
     if reference.digest and not reference.tag:
         note = f"the service names its image by digest, so it was redeployed at the same one: {image}"
         return Newest(image=image, digest=reference.digest, note=note)
-    auth = api.auth(image)
+    auth = api.auth(reference.name)
     try:
         digest = resolve_digest(api.client, reference, auth)
     except EngineRefusedError as error:
@@ -45,7 +54,14 @@ def newest_image(api: SwarmApi, view: View, image: str) -> Newest:
         note = f"the image of this node was used as it is, by no digest, since no registry knows it ({error})"
         return Newest(image=reference.name, digest=local, note=note)
     pinned = reference.with_digest(digest)
-    return Newest(image=pinned.name, digest=digest, platforms=api.platforms(pinned, auth))
+    return Newest(
+        image=pinned.name, digest=digest, platforms=api.platforms(pinned, auth), checked=_is_checked(api, image)
+    )
+
+
+def _is_checked(api: SwarmApi, image: str) -> bool:
+    found = api.local_image(image) or {}
+    return specs.is_health_check(((found.get("Config") or {}).get("Healthcheck") or {}).get("Test"))
 
 
 def _local_only(api: SwarmApi, view: View, reference: ImageReference) -> str | None:

@@ -13,6 +13,7 @@ from tutumd.engines.swarm.version import Version
 class Stage(StrEnum):
     """How far an operation came. Each is saved before its first change is sent."""
 
+    TRIAL = "trial"
     ORDER = "order"
     UNDO = "undo"
     SETTLE = "settle"
@@ -35,22 +36,24 @@ class Plan:
     Attributes:
         before: What of the specification is changed, as it was (`spec.remembered`).
         image: What the new tasks run, with its digest where it has one.
-        config: The UpdateConfig that this update is sent with.
+        config: The UpdateConfig that this update is sent with; None for a job, which has none.
         platforms: What the image was built for; None changes nothing.
         status_before: The engine's words on the last update before ours, to tell that one from ours.
         running_before: IDs of the tasks that ran.
         image_after: Digest of the new image, also where its name carries none.
+        order_reason: Why new tasks start before or after the old ones have stopped.
         note: What is worth saying about a success.
         result: How it ended; None while that is open.
     """
 
     before: Json
     image: str
-    config: Json
+    config: Json | None
     platforms: tuple[Json, ...] | None
     status_before: Json
     running_before: tuple[str, ...]
     image_after: str | None = None
+    order_reason: str = ""
     note: str = ""
     stage: Stage = Stage.ORDER
     result: Result | None = None
@@ -65,6 +68,16 @@ class Plan:
         """The version ordered."""
         return Version(image=self.image, force=self.old.force + 1)
 
+    @property
+    def is_job(self) -> bool:
+        """The service is a job: an update makes it run once more."""
+        return self.config is None
+
+    @property
+    def stable_s(self) -> float:
+        """How long a new task has to run before it counts."""
+        return specs.monitor_s(self.config or {})
+
     def at(self, stage: Stage, result: Result) -> "Plan":
         """Return the same redeploy at another stage, with its result so far."""
         return replace(self, stage=stage, result=result)
@@ -78,7 +91,7 @@ class Plan:
         return {**values, "stage": self.stage.value}
 
 
-_PLAIN = ("before", "image", "config", "status_before", "image_after", "note")
+_PLAIN = ("before", "image", "config", "status_before", "image_after", "order_reason", "note")
 
 
 def read_plan(journal: Mapping[str, Any]) -> Plan | None:

@@ -4,21 +4,31 @@ Each stage is saved before it changes anything, and begins by looking at what is
 killed anywhere goes on with the stage in its journal.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from tutumd.engines.dockerapi import Json, parse_reference
+from tutumd.engines.dockerapi import parse_reference
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.changes import Steady, Tempo, change, wait_for_quiet
 from tutumd.engines.swarm.newest import newest_image
 from tutumd.engines.swarm.plan import Plan, Result, Stage, read_plan
-from tutumd.engines.swarm.verdict import Finding, View, calm, culprit, judge, restored
+from tutumd.engines.swarm.planning import plan_redeploy, wanted_of
+from tutumd.engines.swarm.trial import LOG_LINES, Trial
+from tutumd.engines.swarm.verdict import Finding, View, calm, culprit, judge, judge_job, restored, waited_for_in_vain
 from tutumd.engines.swarm.words import failure, progress
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
 from tutumd.ports import Run
 
-LOG_LINES = 20
+
+def prepare(
+    api: SwarmApi, view: View, tag: str | None, variables: Mapping[str, str | None], *, stable_s: float
+) -> Plan:
+    """Find out what a redeploy needs, and plan it. Raises EngineRefusedError where it cannot be done."""
+    newest = newest_image(api, view, tag)
+    host_network = api.is_on_host_network(view.spec)
+    return plan_redeploy(view, newest, variables, stable_s=stable_s, host_network=host_network)
 
 
 class Redeploy:
@@ -32,7 +42,13 @@ class Redeploy:
 
     def perform(self) -> Outcome:
         """Do it, or go on with it, to the end."""
+        seen = self._api.view(self._name)
+        timeout_s = wanted_of(seen.spec).timeout_s if seen else None
+        if timeout_s is not None:
+            self._run.allow(timeout_s)
         plan = read_plan(self._run.journal) or self._prepare()
+        if plan.stage is Stage.TRIAL:
+            plan = self._try(plan)
         if plan.stage is Stage.ORDER:
             plan = self._order(plan)
         if plan.stage is Stage.UNDO:
@@ -43,63 +59,92 @@ class Redeploy:
         view = wait_for_quiet(self._api, self._name, self._run, self._tempo, limit_s=self._tempo.quiet_s)
         if view is None:
             raise EngineRefusedError(f"the service {self._name} is gone from the swarm")
-        if specs.mode_of(view.spec) is specs.Mode.JOB:
-            raise EngineRefusedError(f"the service {self._name} is a job, which runs once: there is nothing to replace")
-        newest = newest_image(self._api, view, specs.version(view.spec).image)
-        notes = [newest.note]
-        if specs.is_stopped(view.spec):
-            notes.append("the service is stopped and stays stopped: its next start runs the new image")
-        plan = Plan(
-            before=specs.remembered(view.spec),
-            image=newest.image,
-            config=specs.update_config(view.spec, stable_s=self._tempo.stable_s),
-            platforms=newest.platforms,
-            status_before=view.status,
-            running_before=tuple(task.id for task in view.running),
-            image_after=newest.digest,
-            note="; ".join(note for note in notes if note),
-        )
-        self._save(plan)
-        obstacle = specs.start_first_obstacle(view.spec)
-        why = f", since {obstacle}" if obstacle else ""
-        self._run.log(f"updating to {plan.image}, {plan.config['Order']}{why}")
+        plan = self._save(prepare(self._api, view, self._run.tag, self._run.variables, stable_s=self._tempo.stable_s))
+        if plan.result is None:
+            order = f", {plan.config['Order']}: {plan.order_reason}" if plan.config else ""
+            self._run.log(f"updating to {plan.image}{order}")
         return plan
+
+    def _try(self, plan: Plan) -> Plan:
+        trial = Trial(self._api, self._name, self._run, self._tempo)
+        view = self._api.view(self._name)
+        if view is None:
+            trial.end()
+            return self._save(plan.at(Stage.SETTLE, Result(success=False, reason=self._gone())))
+        trial.begin(specs.redeploy_spec(view.spec, plan.new, None, plan.platforms, self._run.variables))
+        self._run.log(f"trying the new image out beside the service for {plan.stable_s:g} s")
+        trouble, log_tail = trial.watch(plan.stable_s)
+        trial.end()
+        if trouble:
+            self._run.log(trouble)
+            reason = f"{trouble}; it was taken away, and the containers that run were not touched"
+            result = Result(success=False, reason=reason, log_tail=log_tail, rolled_back=True)
+            return self._save(plan.at(Stage.SETTLE, result))
+        return self._save(replace(plan, stage=Stage.ORDER))
 
     def _order(self, plan: Plan) -> Plan:
         def wanted(view: View) -> "dict[str, object] | None":
             unsent = specs.version(view.spec) == plan.old and not self._was_rolled_back(view, plan)
-            return specs.redeploy_spec(view.spec, plan.new, plan.config, plan.platforms) if unsent else None
+            if not unsent:
+                return None
+            return specs.redeploy_spec(view.spec, plan.new, plan.config, plan.platforms, self._run.variables)
 
         change(self._api, self._name, self._run, self._tempo, wanted)
         return self._follow(plan)
 
     def _follow(self, plan: Plan) -> Plan:
-        steady, told = Steady(clock=self._tempo.clock), ""
+        running, finding, told = Steady(clock=self._tempo.clock), Steady(clock=self._tempo.clock), ""
+        given_up: frozenset[str] = frozenset()
         while True:
             view = self._api.view(self._name)
             if view is None:
                 return self._save(plan.at(Stage.SETTLE, Result(success=False, reason=self._gone())))
-            finding = judge(view, plan.new, plan.old)
+            found = self._judged(view, plan, finding)
             line = progress(view, plan.new)
             if line != told:
                 self._run.log(line)
                 told = line
             overdue = self._run.remaining_s() <= 0
             # Old containers with a long grace period do not make a success a failure.
-            if finding is Finding.ARRIVED and self._held(view, steady) and (overdue or not view.leaving):
+            if found is Finding.ARRIVED and self._held(view, plan, running) and (overdue or not view.leaving):
                 return self._save(plan.at(Stage.SETTLE, Result(success=True, reason=plan.note)))
-            if finding is Finding.SUPERSEDED:
+            if found is Finding.SUPERSEDED:
                 now = specs.version(view.spec).image
                 reason = f"superseded: while this redeploy ran, somebody else updated the service; it now is at {now}"
                 return self._save(plan.at(Stage.SETTLE, Result(success=False, reason=reason)))
-            if finding not in (Finding.ARRIVED, Finding.WAIT) or overdue:
-                return self._save(plan.at(Stage.UNDO, self._failure(view, plan)))
+            if found not in (Finding.ARRIVED, Finding.WAIT) or overdue:
+                # To put the version before a job's back would be to run that once more.
+                stage = Stage.SETTLE if plan.is_job else Stage.UNDO
+                return self._save(plan.at(stage, self._failure(view, plan)))
+            if lost := waited_for_in_vain(view, plan.new) - given_up:
+                self._nudge(plan)
+                given_up |= lost
             self._run.sleep(self._tempo.poll_s)
+
+    def _nudge(self, plan: Plan) -> None:
+        """Make the engine's updater begin again: it keeps the new tasks that run, and stops waiting for lost ones."""
+
+        def wanted(view: View) -> "dict[str, object] | None":
+            if plan.config is None or specs.version(view.spec) != plan.new:
+                return None
+            nudged = specs.nudged_config(plan.config)
+            now = plan.config if specs.has_config(view.spec, nudged) else nudged
+            return specs.with_config_of(view.spec, {"UpdateConfig": now})
+
+        self._run.log("a node went down under a new container: making the engine go on with the one in its place")
+        change(self._api, self._name, self._run, self._tempo, wanted)
+
+    def _judged(self, view: View, plan: Plan, steady: Steady) -> Finding:
+        if not plan.is_job:
+            return judge(view, plan.new, plan.old)
+        # Between two tasks of one copy, and before those of all nodes are there, a job looks as if it had ended.
+        found = judge_job(view, plan.new)
+        return found if steady.seconds(found) >= self._tempo.stable_s else Finding.WAIT
 
     def _undo(self, plan: Plan) -> Plan:
         def wanted(view: View) -> "dict[str, object] | None":
             ours = specs.version(view.spec) == plan.new
-            return specs.undo_spec(view.spec, plan.before, plan.config) if ours else None
+            return specs.undo_spec(view.spec, plan.before, plan.config or {}, self._run.variables) if ours else None
 
         self._run.log("putting the version before back")
         try:
@@ -158,24 +203,28 @@ class Redeploy:
     def _has_our_config(view: View, plan: Plan) -> bool:
         if specs.has_config(view.spec, specs.config_of(plan.before)):
             return False
-        return any(specs.has_config(view.spec, one) for one in (plan.config, specs.undo_config(plan.config)))
+        if plan.config is None:
+            return False
+        ours = (plan.config, specs.nudged_config(plan.config), specs.undo_config(plan.config))
+        return any(specs.has_config(view.spec, one) for one in ours)
 
     def _image_after(self, plan: Plan, result: Result, view: View | None) -> str | None:
         if result.success:
             return plan.image_after
         return parse_reference(specs.version(view.spec).image).digest if view else None
 
-    def _held(self, view: View, steady: Steady) -> bool:
+    def _held(self, view: View, plan: Plan, steady: Steady) -> bool:
         """Tell whether an update has arrived for good. A `completed` of the engine includes its own watch."""
         held_s = steady.seconds(tuple(sorted(task.id for task in view.running)))
-        return bool(view.update_state) or not view.running or held_s >= self._tempo.stable_s
+        return bool(view.update_state) or not view.running or held_s >= plan.stable_s
 
     def _failure(self, view: View, plan: Plan) -> Result:
         message = str(view.status.get("Message") or "")
-        blamed = culprit(view.tasks, plan.new, message)
+        well = ("complete",) if plan.is_job else ()
+        blamed = culprit((task for task in view.tasks if task.state not in well), plan.new, message)
         log_tail = ""
         if blamed is not None:
-            log_tail = self._api.task_log(blamed.id, tty=is_tty(view.spec), lines=LOG_LINES)
+            log_tail = self._api.task_log(blamed.id, tty=specs.is_tty(view.spec), lines=LOG_LINES)
         return Result(success=False, reason=failure(view, blamed, self._run.remaining_s() <= 0), log_tail=log_tail)
 
     def _end_undo(self, plan: Plan, addition: str, *, rolled_back: bool) -> Plan:
@@ -194,8 +243,3 @@ class Redeploy:
     def _was_rolled_back(view: View, plan: Plan) -> bool:
         """Tell whether the engine has already undone our update: its words then are not those from before."""
         return view.update_state.startswith("rollback") and view.status != plan.status_before
-
-
-def is_tty(spec: Json) -> bool:
-    """Tell whether the service's output comes unframed."""
-    return bool(((spec.get("TaskTemplate") or {}).get("ContainerSpec") or {}).get("TTY"))

@@ -9,8 +9,8 @@ from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.changes import Steady, Tempo, change, wait_for_quiet
 from tutumd.engines.swarm.plan import Result, Stage
-from tutumd.engines.swarm.redeploy import LOG_LINES, is_tty
 from tutumd.engines.swarm.tasks import Phase
+from tutumd.engines.swarm.trial import LOG_LINES
 from tutumd.engines.swarm.verdict import Finding, View, judge_scaling
 from tutumd.engines.swarm.words import trouble_of
 from tutumd.errors import EngineRefusedError
@@ -92,8 +92,7 @@ def refuse_impossible(view: View, target: int, most: int) -> None:
         raise EngineRefusedError(f"the service {name} is a job: its number of containers cannot be set")
     if target > most:
         raise EngineRefusedError(f"a service may have at most {most} containers here, wanted were {target}")
-    placement = (view.spec.get("TaskTemplate") or {}).get("Placement") or {}
-    per_node = int(placement.get("MaxReplicas") or 0)
+    per_node = specs.most_per_node(view.spec)
     if per_node and target > per_node * view.nodes.usable and target > specs.replicas_of(view.spec):
         raise EngineRefusedError(
             f"the service {name} allows {per_node} containers per node, and {view.nodes.usable} nodes take any: "
@@ -168,7 +167,7 @@ class Scaling:
         log_tail = ""
         if troubled:
             reason += f": {trouble_of(troubled[-1])}"
-            log_tail = self._api.task_log(troubled[-1].id, tty=is_tty(view.spec), lines=LOG_LINES)
+            log_tail = self._api.task_log(troubled[-1].id, tty=specs.is_tty(view.spec), lines=LOG_LINES)
         result = Result(success=False, reason=reason, log_tail=log_tail)
         if plan.target == plan.before:
             return self._ended(plan, result)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from tutumd.engines.dockerapi import IGNORE, Json, is_true, owner_of
 from tutumd.engines.swarm import spec as specs
+from tutumd.engines.swarm.planning import wanted_of
 from tutumd.engines.swarm.tasks import Phase, Task
 from tutumd.engines.swarm.verdict import View
 from tutumd.model import ContainerSnapshot, ContainerState, Port, ServiceSnapshot
@@ -31,6 +32,7 @@ def snapshot(view: View) -> ServiceSnapshot:
     spec = view.spec
     image, digest = image_parts(specs.version(spec).image)
     owner, warnings = owner_of(_labels(spec))
+    wanted = wanted_of(spec)
     shown = [task for task in view.tasks if task.phase is not Phase.ENDED]
     stopped = specs.is_stopped(spec)
     created = [task.created for task in shown if task.created and task.phase is not Phase.LEAVING]
@@ -46,7 +48,8 @@ def snapshot(view: View) -> ServiceSnapshot:
         image_digest=digest,
         run_command=run_command(spec),
         deployed=max(created, default=None),
-        warnings=(*warnings, *_warnings(view)),
+        max_containers=wanted.max_containers,
+        warnings=(*warnings, *wanted.problems, *_warnings(view)),
     )
 
 
@@ -92,9 +95,7 @@ def _ports(service: Json) -> tuple[Port, ...]:
 
 
 def _labels(spec: Json) -> tuple[dict[str, str], dict[str, str]]:
-    # Both are the user's own: a specification never has labels of the image.
-    container: Json = (spec.get("TaskTemplate") or {}).get("ContainerSpec") or {}
-    return dict(spec.get("Labels") or {}), dict(container.get("Labels") or {})
+    return specs.service_labels(spec), specs.container_labels(spec)
 
 
 def _warnings(view: View) -> tuple[str, ...]:

@@ -1,11 +1,12 @@
 """Specifications of services: what is read from them, and the new ones made of them. Nothing is sent here."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
 from tutumd.engines.dockerapi import Json
+from tutumd.engines.swarm import environment
 from tutumd.engines.swarm.version import Version, version_of
 
 STACK = "com.docker.stack.namespace"
@@ -17,6 +18,8 @@ _STEPS = 4
 """An update without a setting of the user's own takes about this many steps."""
 _MOST_DELAY_S = 45
 """What all pauses of one update may take together: our deadline ends an update that has not ended."""
+_MOST_DELAY_SHARE = 0.375
+"""The same, of a deadline that the service's labels set."""
 
 
 class Mode(StrEnum):
@@ -42,6 +45,36 @@ def replicas_of(spec: Json) -> int:
     return 1 if number is None else int(number)
 
 
+def has_health_check(spec: Json) -> bool:
+    """Tell whether the specification itself, apart from the image, has a health check."""
+    return is_health_check((_container(spec).get("Healthcheck") or {}).get("Test"))
+
+
+def is_health_check(test: Sequence[str] | None) -> bool:
+    """Tell whether the `Test` of a health check tests anything. `NONE` switches the image's off."""
+    return bool(test) and test != ["NONE"]
+
+
+def is_tty(spec: Json) -> bool:
+    """Tell whether the service's output comes unframed."""
+    return bool(_container(spec).get("TTY"))
+
+
+def most_per_node(spec: Json) -> int:
+    """Read how many tasks of the service one node may have; 0 means any number."""
+    return int(((spec.get("TaskTemplate") or {}).get("Placement") or {}).get("MaxReplicas") or 0)
+
+
+def completions_of(spec: Json) -> int | None:
+    """Read how many tasks of a job shall end well; None: one on each node."""
+    mode: Json = spec.get("Mode") or {}
+    job: Json | None = mode.get("ReplicatedJob")
+    if job is None:
+        return None
+    total = job.get("TotalCompletions", job.get("MaxConcurrent"))
+    return 1 if total is None else int(total)
+
+
 def is_stopped(spec: Json) -> bool:
     """Tell whether nothing of the service shall run."""
     return mode_of(spec) is Mode.REPLICATED and replicas_of(spec) == 0
@@ -58,29 +91,28 @@ def version(spec: Json) -> Version:
     return version_of(spec.get("TaskTemplate") or {})
 
 
-def start_first_obstacle(spec: Json) -> str:
-    """Say what forbids that a new task starts before the old one has stopped; empty where nothing does."""
-    if mode_of(spec) is not Mode.REPLICATED:
-        # moby/moby#37972: global, start-first and rollback together have lost the good task.
-        return "the service is global"
-    ports = (spec.get("EndpointSpec") or {}).get("Ports") or []
-    if any(port.get("PublishMode") == "host" for port in ports):
-        # moby/moby#36934: the new task would wait for ever for the old one's port.
-        return "a port is published in host mode"
-    container = (spec.get("TaskTemplate") or {}).get("ContainerSpec") or {}
-    for mount in container.get("Mounts") or []:
-        if mount.get("Type") not in ("tmpfs", "image") and not mount.get("ReadOnly"):
-            return f"two tasks at once would write to the mount {mount.get('Target')}"
-    return ""
+def service_labels(spec: Json) -> dict[str, str]:
+    """Read the service's labels. They are the user's own: a specification never has labels of the image."""
+    return dict(spec.get("Labels") or {})
 
 
-def update_config(spec: Json, *, stable_s: float) -> dict[str, Any]:
+def container_labels(spec: Json) -> dict[str, str]:
+    """Read the labels that its containers get, beside those of the image."""
+    return dict(_container(spec).get("Labels") or {})
+
+
+def update_config(spec: Json, *, order: str, stable_s: float, deadline_s: float | None = None) -> dict[str, Any]:
     """Make the UpdateConfig of one redeploy.
 
     Parallelism and Delay stay the user's where set, the latter within what our deadline leaves. Else the tasks are
     replaced in about four steps with `stable_s` between them, so that an image that dies soon after its start
     takes no more than one step's tasks. RollbackConfig is not ours to choose: an automatic rollback goes by that
     of the specification it returns to (swarmkit: manager/orchestrator/update/updater.go `Run`).
+
+    Args:
+        order: `start-first` or `stop-first`.
+        stable_s: How long a new task has to run before the next one's turn, and before the update counts.
+        deadline_s: Seconds that the service's labels give to a redeploy; None: as many as any has.
     """
     given: Json = spec.get(_CONFIG) or {}
     replicas = replicas_of(spec)
@@ -89,34 +121,49 @@ def update_config(spec: Json, *, stable_s: float) -> dict[str, Any]:
     if mode_of(spec) is not Mode.REPLICATED:
         steps = _STEPS
     own_delay = int(stable_s * _NANO) if 1 < steps <= _STEPS else 0
+    most_delay_s = _MOST_DELAY_S if deadline_s is None else deadline_s * _MOST_DELAY_SHARE
     return {
         "Parallelism": parallelism,
-        "Delay": min(int(given.get("Delay") or own_delay), _MOST_DELAY_S * _NANO // max(steps, 1)),
+        "Delay": min(int(given.get("Delay") or own_delay), int(most_delay_s * _NANO) // max(steps, 1)),
         "FailureAction": "rollback",
         "Monitor": int(stable_s * _NANO),
         "MaxFailureRatio": 0,
-        "Order": "stop-first" if start_first_obstacle(spec) else "start-first",
+        "Order": str(order),
     }
 
 
-def redeploy_spec(spec: Json, target: Version, config: Json, platforms: Sequence[Json] | None) -> dict[str, Any]:
-    """Make the specification that replaces every task by one of `target`, with `config` as its UpdateConfig.
+def redeploy_spec(
+    spec: Json,
+    target: Version,
+    config: Json | None,
+    platforms: Sequence[Json] | None,
+    variables: Mapping[str, str | None],
+) -> dict[str, Any]:
+    """Make the specification that replaces every task by one of `target`.
 
     Args:
+        config: Its UpdateConfig; None for a job, which has none.
         platforms: What the image was built for, so that no task lands where it cannot run; None changes nothing.
     """
     new = with_version(spec, target)
-    new[_CONFIG] = dict(config)
+    if config is not None:
+        new[_CONFIG] = dict(config)
+    if variables:
+        container = new["TaskTemplate"]["ContainerSpec"]
+        _set_env(container, environment.changed(container.get("Env") or (), variables))
     if platforms:
         placement = new["TaskTemplate"].setdefault("Placement", {})
         placement["Platforms"] = [dict(platform) for platform in platforms]
     return new
 
 
-def undo_spec(spec: Json, before: Json, config: Json) -> dict[str, Any]:
+def undo_spec(spec: Json, before: Json, config: Json, names: Collection[str] = ()) -> dict[str, Any]:
     """Make the specification that brings the old version back, keeping what others changed meanwhile.
 
     The update that undoes goes on whatever happens: a half undone one helps nobody.
+
+    Args:
+        names: Of the variables that the redeploy set or took away.
     """
     new = with_version(spec, version(before))
     template = before.get("TaskTemplate") or {}
@@ -128,8 +175,17 @@ def undo_spec(spec: Json, before: Json, config: Json) -> dict[str, Any]:
             placement["Platforms"] = old
         if not placement and "Placement" not in template:
             del new["TaskTemplate"]["Placement"]
+    if names:
+        container = new["TaskTemplate"]["ContainerSpec"]
+        kept = template["ContainerSpec"]["Env"]
+        _set_env(container, environment.restored(container.get("Env") or (), kept, names))
     new[_CONFIG] = undo_config(config)
     return new
+
+
+def nudged_config(config: Json) -> dict[str, Any]:
+    """Make an UpdateConfig that means the same, but is another one: it makes the engine look at the update anew."""
+    return {**config, "Delay": config["Delay"] + 1}
 
 
 def undo_config(config: Json) -> dict[str, Any]:
@@ -165,13 +221,22 @@ def config_of(spec: Json) -> Json | None:
     return config
 
 
-def remembered(spec: Json) -> dict[str, Any]:
-    """Pick what a redeploy changes, to put it back: never the environment, which may hold secrets."""
+def monitor_s(config: Json) -> float:
+    """Read for how long the engine watches a new task, in seconds."""
+    return int(config.get("Monitor") or 0) / _NANO
+
+
+def remembered(spec: Json, names: Collection[str] = ()) -> dict[str, Any]:
+    """Pick what a redeploy changes, to put it back: of the environment, which may hold secrets, only these names."""
     template: Json = spec["TaskTemplate"]
     kept: dict[str, Any] = {
         "ContainerSpec": {"Image": template["ContainerSpec"]["Image"]},
         "ForceUpdate": template.get("ForceUpdate", 0),
     }
+    if names:
+        kept["ContainerSpec"]["Env"] = [
+            list(pair) for pair in environment.kept(template["ContainerSpec"].get("Env") or (), names)
+        ]
     if "Placement" in template:
         platforms = (template["Placement"] or {}).get("Platforms")
         kept["Placement"] = {} if platforms is None else {"Platforms": platforms}
@@ -191,6 +256,18 @@ def with_replicas(spec: Json, replicas: int, *, noted: int | None = None) -> dic
         labels[STOPPED_REPLICAS] = str(noted)
     new["Labels"] = labels
     return new
+
+
+def _container(spec: Json) -> Json:
+    found: Json = (spec.get("TaskTemplate") or {}).get("ContainerSpec") or {}
+    return found
+
+
+def _set_env(container: dict[str, Any], env: list[str]) -> None:
+    # The engine leaves out an empty one.
+    container.pop("Env", None)
+    if env:
+        container["Env"] = env
 
 
 def _set(config: Json | None) -> dict[str, Any] | None:

@@ -24,6 +24,8 @@ class Phase(StrEnum):
 _COMING = frozenset({"new", "allocated", "pending", "assigned", "accepted", "preparing", "ready", "starting"})
 # A task that was told to stop is `shutdown`; `complete` is one that ended well by itself, or was found unhealthy.
 _BROKEN = frozenset({"failed", "rejected", "complete"})
+# swarmkit: manager/scheduler/filter.go `platformEqual`.
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _UNWANTED = frozenset({"shutdown", "remove", "orphaned"})
 
 
@@ -63,6 +65,11 @@ class Task:
         return Phase.RUNNING if self.wanted else Phase.LEAVING
 
     @property
+    def was_lost_on_its_way(self) -> bool:
+        """Its node went down before it ran, and the engine does not want it any more."""
+        return self.state in _COMING and not self.wanted and not self.node_ready
+
+    @property
     def broken(self) -> bool:
         """It ended though it was to run on."""
         return self.state in _BROKEN
@@ -97,6 +104,8 @@ class Nodes:
     names: tuple[tuple[str, str], ...]
     usable: int
     """How many take new tasks."""
+    platforms: frozenset[tuple[str, str]]
+    """Operating system and architecture of those that do, in the words of images."""
 
     def host(self, node: str) -> str:
         """Return the name of a node, else the beginning of its ID."""
@@ -107,6 +116,12 @@ def read_nodes(nodes: Iterable[Any]) -> Nodes:
     """Read the engine's list of nodes."""
     rows = list(nodes)
     ready = {row["ID"] for row in rows if (row.get("Status") or {}).get("State") == "ready"}
-    usable = sum(row["ID"] in ready and (row.get("Spec") or {}).get("Availability") == "active" for row in rows)
+    usable = [row for row in rows if row["ID"] in ready and (row.get("Spec") or {}).get("Availability") == "active"]
     names = tuple((row["ID"], str((row.get("Description") or {}).get("Hostname") or "")) for row in rows)
-    return Nodes(ready=frozenset(ready), names=names, usable=usable)
+    platforms = frozenset(_platform((row.get("Description") or {}).get("Platform") or {}) for row in usable)
+    return Nodes(ready=frozenset(ready), names=names, usable=len(usable), platforms=platforms - {("", "")})
+
+
+def _platform(platform: Json) -> tuple[str, str]:
+    architecture = str(platform.get("Architecture") or "")
+    return str(platform.get("OS") or ""), _ARCHITECTURES.get(architecture, architecture)

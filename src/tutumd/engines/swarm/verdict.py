@@ -94,6 +94,22 @@ def judge(view: View, target: Version, before: Version) -> Finding:
     return Finding.SUPERSEDED
 
 
+def judge_job(view: View, target: Version) -> Finding:
+    """Tell how the run of a job stands, once it was ordered: done when as many tasks as wanted ended well.
+
+    A run fails where a task ended badly and the engine makes no other in its place.
+    """
+    if specs.version(view.spec) != target:
+        return Finding.SUPERSEDED
+    ours = [task for task in view.tasks if task.version == target]
+    done = {task.place for task in ours if task.state == "complete"}
+    open_ = [task for task in ours if task.phase is not Phase.ENDED]
+    total = specs.completions_of(view.spec)
+    if not open_ and done and (len(done) >= total if total is not None else done >= {task.place for task in ours}):
+        return Finding.ARRIVED
+    return Finding.FAILED if ours and not open_ else Finding.WAIT
+
+
 def converged(view: View, version: Version) -> bool:
     """Tell whether exactly the tasks that shall run do run, each of that version."""
     wanted = view.wanted
@@ -107,6 +123,19 @@ def converged(view: View, version: Version) -> bool:
 def calm(view: View) -> bool:
     """Tell whether no update is under way, nor about to be: the engine is silent about one that it has not begun."""
     return not view.updating and (bool(view.update_state) or converged(view, specs.version(view.spec)))
+
+
+def waited_for_in_vain(view: View, version: Version) -> frozenset[str]:
+    """Find the new tasks for which the engine's updater waits though it gave them up itself.
+
+    Where the node of a new task goes down before the task runs, the engine starts another in its place, which runs,
+    while its updater waits for the first one for ever (measured on Engine 26). None while a new task is on its way.
+    """
+    ours = [task for task in view.tasks if task.version == version]
+    if not view.updating or any(task.phase is Phase.COMING for task in ours):
+        return frozenset()
+    replaced = {task.place for task in ours if task.phase is Phase.RUNNING}
+    return frozenset(task.id for task in ours if task.was_lost_on_its_way and task.place in replaced)
 
 
 def culprit(tasks: Iterable[Task], version: Version, message: str = "") -> Task | None:

@@ -8,6 +8,10 @@ from tutumd.engines.swarm.version import Version
 
 def progress(view: View, version: Version) -> str:
     """Say how far an update is."""
+    if specs.mode_of(view.spec) is specs.Mode.JOB:
+        done = sum(task.version == version and task.state == "complete" for task in view.tasks)
+        total = specs.completions_of(view.spec)
+        return f"{done}{'' if total is None else f' of {total}'} containers of the job ended well"
     total = expected(view)
     state = f", the engine says: {view.update_state.replace('_', ' ')}" if view.update_state else ""
     return f"{view.running_at(version)} of {total} new containers run{state}"
@@ -22,15 +26,19 @@ def expected(view: View) -> int:
 
 def failure(view: View, blamed: Task | None, overdue: bool) -> str:
     """Say why an update failed."""
+    is_job = specs.mode_of(view.spec) is specs.Mode.JOB
+    what = "job" if is_job else "update"
     if view.update_state.startswith("rollback"):
-        what = "the engine rolled the update back"
+        text = "the engine rolled the update back"
     elif view.update_state == "paused":
-        what = "the engine paused the update"
+        text = "the engine paused the update"
     elif overdue:
-        what = f"the update did not end before the deadline ({progress(view, specs.version(view.spec))})"
+        text = f"the {what} did not end before the deadline ({progress(view, specs.version(view.spec))})"
     else:
-        what = "the update failed"
-    return f"{what}: {trouble_of(blamed)}" if blamed else what
+        text = f"the {what} failed"
+    if is_job:
+        text += "; it stays at the new version, since to put the one before back would be to run that again"
+    return f"{text}: {trouble_of(blamed)}" if blamed else text
 
 
 def trouble_of(task: Task) -> str:

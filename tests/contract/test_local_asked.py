@@ -1,0 +1,103 @@
+"""What a redeploy of the engine `local` does with what was asked for: variables, a tag, or only a plan."""
+
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.contract.local_support import LocalHost, local_host, watching
+from tests.support.waiting import wait_until
+from tutumd.engines.local.records import definition_digest
+from tutumd.errors import EngineRefusedError
+from tutumd.model import Autorestart, Plan
+
+BODY = "TUTUM_TRIGGER_BODY"
+ASKED = {BODY: '{"a": "b=c"}\n', "GONE": None}
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[LocalHost]:
+    with local_host(tmp_path / "local") as made:
+        yield made
+
+
+def seen(host: LocalHost) -> set[tuple[str | None, str | None, str | None]]:
+    return {(one.get(BODY), one.get("GONE"), one.get("KEPT")) for one in host.processes().values()}
+
+
+def test_variables_stay_for_restarts_scale_ups_and_starts_until_the_next_redeploy(host: LocalHost) -> None:
+    service = host.service(target=1, envvars={"GONE": "1", "KEPT": "1"}, autorestart=Autorestart.ALWAYS)
+    engine = host.engine()
+    engine.start(service, host.run())
+    digest = host.shown(engine).image_digest
+    assert engine.redeploy(service, host.run(variables=ASKED)).success
+    wanted = {(ASKED[BODY], None, "1")}
+    assert seen(host) == wanted
+    assert host.shown(engine).image_digest == digest
+    engine = host.engine()  # a server that was started anew
+    assert engine.scale(service, 2, host.run()).success
+    assert (seen(host), len(host.pids())) == (wanted, 2)
+    old = min(host.pids())
+    with watching(engine):
+        os.kill(old, signal.SIGKILL)
+        wait_until(lambda: len(host.pids() - {old}) == 2, "the restart")
+    assert seen(host) == wanted
+    engine.stop(service, host.run())
+    engine.start(service, host.run())
+    assert seen(host) == wanted
+    assert engine.redeploy(service, host.run()).success
+    assert seen(host) == {(None, "1", "1")}
+
+
+def test_variables_of_a_redeploy_that_fails_leave_nothing(host: LocalHost) -> None:
+    service = host.service(target=1)
+    engine = host.engine()
+    engine.start(service, host.run())
+    assert not engine.redeploy(host.service("exit 1", target=1), host.run(variables=ASKED)).success
+    assert engine.scale(service, 2, host.run()).success
+    assert seen(host) == {(None, None, None)}
+
+
+def test_a_tag_is_refused_since_a_command_has_none(host: LocalHost) -> None:
+    engine = host.engine()
+    engine.start(host.service(), host.run())
+    before = host.pids()
+    with pytest.raises(EngineRefusedError, match="runs a command, not an image: call it without a tag"):
+        engine.redeploy(host.service(), host.run(tag="v2"))
+    assert engine.plan(host.service(), "v2").refused.startswith("web runs a command, not an image")
+    assert host.pids() == before
+
+
+def test_a_plan_tells_what_would_be_started_and_ended_and_touches_nothing(host: LocalHost) -> None:
+    engine = host.engine()
+    engine.start(host.service(target=1), host.run())
+    before, files = host.pids(), sorted(host.data_dir.rglob("*"))
+    new = host.service("exec sleep 2000")
+    assert new.definition is not None
+    assert engine.plan(new, None) == Plan(
+        order="start-first",
+        order_reason="processes of the old and the new set can run side by side",
+        image_name="free text",
+        image_before=host.shown(engine).image_digest,
+        image_after=definition_digest(new.definition),
+        steps=(
+            "start web-1, web-2",
+            "wait until each has run for 0.15 s",
+            "end the old web-1: SIGTERM, and SIGKILL to what is left after 5 s",
+        ),
+        notes=("a command that listens on a fixed port cannot start while the old process has that port",),
+    )
+    assert (host.pids(), sorted(host.data_dir.rglob("*"))) == (before, files)
+
+
+def test_a_plan_tells_what_would_be_refused_or_put_off(host: LocalHost) -> None:
+    engine = host.engine()
+    assert engine.plan(host.service(target=11), None).refused == "target must be 0 to 10 containers, got 11"
+    assert engine.plan(replace(host.service(), definition=None), None).refused.startswith("web has no definition")
+    engine.start(host.service(), host.run())
+    engine.stop(host.service(), host.run())
+    plan = engine.plan(host.service(), None)
+    assert (plan.order, plan.steps) == ("", ("keep the definition for the next start",))

@@ -1,0 +1,138 @@
+"""A swarm of three nodes, of which one goes down: what counts, what a redeploy and a change of number make of it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.contract import swarm_support as swarm
+from tests.support import guards
+from tests.support.docker_bed import ANONYMOUS, PRIVATE, missing_parts
+from tests.support.images import Image
+from tests.support.runs import FakeRun
+from tests.support.swarm_bed import SwarmBed
+from tests.support.waiting import wait_until
+from tutumd.engines.swarm import SwarmEngine
+from tutumd.errors import EngineRefusedError
+from tutumd.model import ContainerState, ServiceSnapshot
+
+APP = f"{ANONYMOUS}/app"
+SLOW = Image(version="slow", healthcheck=("CMD", "sleep", "2"))
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[SwarmBed]:
+    if missing := missing_parts():
+        guards.lacking(missing)
+    bed = SwarmBed()
+    bed.start()
+    yield bed
+    left = bed.stop()
+    assert not left, f"the swarm of three nodes left something on the machine: {left}"
+
+
+@pytest.fixture
+def bed(nodes: SwarmBed) -> Iterator[SwarmBed]:
+    yield nodes
+    for worker in nodes.workers:
+        worker.start_engine()
+    wait_until(lambda: nodes.ready() == 3, "all nodes are back", timeout_s=30)
+    nodes.manager.clean()
+
+
+@pytest.fixture
+def engine(bed: SwarmBed) -> Iterator[SwarmEngine]:
+    with swarm.opened(bed.manager) as opened:
+        yield opened
+
+
+def create(bed: SwarmBed, engine: SwarmEngine, *options: str, replicas: int, image: str = APP) -> ServiceSnapshot:
+    """Create a service and wait until the engine shows that all of it runs."""
+    number = () if "global" in options else ("--replicas", str(replicas))
+    created = ("service", "create", "--detach", "--name", "web", "--endpoint-mode", "dnsrr", *number, *options, image)
+    bed.manager.docker(*created)
+    wait_until(lambda: swarm.snapshot(engine, "web").running == replicas, f"{replicas} tasks run", timeout_s=30)
+    return swarm.snapshot(engine, "web")
+
+
+def test_a_redeploy_goes_on_when_a_node_goes_down_under_a_new_task(bed: SwarmBed, engine: SwarmEngine) -> None:
+    bed.manager.push("app", "v1")
+    before = create(bed, engine, replicas=3)
+    digest = bed.manager.push("app", SLOW)
+    run = _RunThatLosesANode(bed)
+    outcome = engine.redeploy(swarm.service("web"), run)
+    assert run.killed
+    assert any(line.startswith("a node went down") for line in run.lines), run.lines
+    assert (outcome.success, outcome.image_after) == (True, digest), outcome.reason
+    shown = swarm.snapshot(engine, "web")
+    assert (shown.running, shown.warnings) == (3, ())
+    assert {one.image_digest for one in shown.containers if one.state is ContainerState.RUNNING} == {digest}
+    assert set(outcome.containers_after).isdisjoint(one.id for one in before.containers)
+    assert "UpdateConfig" not in swarm.spec(bed.manager, "web")
+
+
+def test_tasks_of_a_node_that_is_down_do_not_count_as_running(bed: SwarmBed, engine: SwarmEngine) -> None:
+    bed.manager.push("app", "v1")
+    # Held to their nodes, so that nothing takes the place of what is lost.
+    create(bed, engine, "--mode", "global", replicas=3)
+    bed.workers[0].kill_engine()
+    wait_until(lambda: swarm.snapshot(engine, "web").running == 2, "one task does not count any more", timeout_s=30)
+
+
+def test_a_redeploy_of_a_global_service_waits_for_no_node_that_is_down(bed: SwarmBed, engine: SwarmEngine) -> None:
+    bed.manager.push("app", "v1")
+    create(bed, engine, "--mode", "global", replicas=3)
+    bed.workers[0].stop_engine()
+    wait_until(lambda: bed.ready() == 2, "the node is down", timeout_s=30)
+    digest = bed.manager.push("app", "v2")
+    outcome = engine.redeploy(swarm.service("web"), FakeRun())
+    assert (outcome.success, len(outcome.containers_after)) == (True, 2), outcome.reason
+    assert swarm.snapshot(engine, "web").image_digest == digest
+
+
+def test_a_scale_up_brings_a_fresh_login_to_a_node_that_has_no_image(bed: SwarmBed, engine: SwarmEngine) -> None:
+    private = f"{PRIVATE}/app"
+    bed.manager.login()
+    bed.manager.push("app", "v1", registry=PRIVATE)
+    # Created without a login: only the manager, which has the image, can run it.
+    bed.manager.docker("pull", private)
+    create(bed, engine, "--replicas-max-per-node", "1", "--constraint", "node.role==manager", replicas=1, image=private)
+    bed.manager.docker("service", "update", "--detach", "--constraint-rm", "node.role==manager", "web")
+    outcome = engine.scale(swarm.service("web"), 3, FakeRun())
+    assert outcome.success, (outcome.reason, outcome.log_tail)
+    assert swarm.snapshot(engine, "web").running == 3
+
+
+def test_no_room_is_told_with_the_engines_words_and_taken_back(bed: SwarmBed, engine: SwarmEngine) -> None:
+    bed.manager.push("app", "v1")
+    create(bed, engine, "--constraint", "node.role==manager", "--replicas-max-per-node", "2", replicas=1)
+    outcome = engine.scale(swarm.service("web"), 3, FakeRun(deadline_s=4))
+    assert (outcome.success, outcome.rolled_back) == (False, True)
+    assert "no suitable node" in outcome.reason
+    with pytest.raises(EngineRefusedError, match="7 have no room"):
+        engine.scale(swarm.service("web"), 7, FakeRun())
+
+
+def test_an_image_that_only_the_manager_has_is_refused(bed: SwarmBed, engine: SwarmEngine) -> None:
+    image = f"{ANONYMOUS}/built-here"
+    bed.manager.load({f"{image}:latest": Image(version="local")})
+    create(bed, engine, "--constraint", "node.role==manager", replicas=1, image=image)
+    with pytest.raises(EngineRefusedError, match="cannot find out which image"):
+        engine.redeploy(swarm.service("web"), FakeRun())
+
+
+class _RunThatLosesANode(FakeRun):
+    """The engine of the first worker is killed as soon as a new task is on its way there, but does not run yet."""
+
+    def __init__(self, bed: SwarmBed) -> None:
+        super().__init__(deadline_s=90)
+        self.killed = False
+        self._bed = bed
+        self._node = bed.workers[0].docker("info", "--format", "{{.Swarm.NodeID}}")
+
+    def sleep(self, seconds: float) -> None:
+        tasks = self._bed.manager.docker("node", "ps", self._node, "--format", "{{.Name}} {{.CurrentState}}")
+        starting = any(line.startswith("web.") and "Starting" in line for line in tasks.splitlines())
+        if starting and not self.killed:
+            self._bed.workers[0].kill_engine()
+            self.killed = True
+        super().sleep(seconds)
