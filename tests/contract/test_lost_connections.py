@@ -55,7 +55,7 @@ def test_a_call_whose_commit_was_not_confirmed_is_accepted_if_it_was_stored(b: B
     handler = b.handler("web", Operation.SCALEUP)
     at(b, "commit", 1, lose_connection_after_commit)
     action = b.call(handler, 3)
-    assert b.queue.amounts(b.claimed()) == (3,)
+    assert b.queue.amounts(b.claimed()) == ((3, None),)
     assert b.store.action(b.admin, action).deliveries == 1
 
 
@@ -66,7 +66,7 @@ def test_a_call_whose_commit_was_not_confirmed_is_refused_if_it_was_not_stored(b
         b.call(handler, 3)
     assert b.claim() is None
     b.call(handler, 2)
-    assert b.queue.amounts(b.claimed()) == (2,)
+    assert b.queue.amounts(b.claimed()) == ((2, None),)
 
 
 def test_a_worker_whose_claim_was_not_confirmed_has_it_all_the_same(b: Bench) -> None:

@@ -65,3 +65,36 @@ def test_the_newest_migration_is_the_one_that_the_code_names() -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(tutumd.store.__file__).parent / "migrations"))
     assert ScriptDirectory.from_config(config).get_heads() == [tables.HEAD]
+
+
+def test_what_was_received_before_keeps_its_action(database_url: str) -> None:
+    database = Database(database_url)
+    with database.write() as connection:
+        run_migrations(connection, "0001")
+        for statement in OLD_ROWS:
+            connection.execute(sa.text(statement))
+    database.migrate()
+    with database.read() as connection:
+        rows = connection.execute(sa.text("SELECT handler_seq, action_seq, amount FROM deliveries ORDER BY seq")).all()
+        handler = connection.execute(sa.text("SELECT seq, options, calls FROM handlers")).one()
+        action = connection.execute(sa.text("SELECT seq, variables FROM actions")).one()
+    database.close()
+    # The second one's handler is gone; the third one's action is too.
+    assert [tuple(row) for row in rows] == [(handler.seq, action.seq, 3), (0, action.seq, 4)]
+    assert (handler.options, handler.calls) == ("{}", 0)
+
+
+OLD_ROWS = (
+    "INSERT INTO services (uuid, engine, engine_kind, selector, name, stack, bound, terminated, state, target, running,"
+    " stopped, image_name, run_command, warnings, created, fingerprint) VALUES ('s', 'docker', 'docker', 'name:web',"
+    " 'web', '', true, false, 'Running', 1, 1, 0, '', '', '[]', 1, '')",
+    "INSERT INTO handlers (uuid, service_uuid, operation, created) VALUES ('h', 's', 'REDEPLOY', 1)",
+    "INSERT INTO actions (uuid, service_uuid, engine, verb, state, open, amount, cancel, created, due, address,"
+    " user_agent, reason, log_tail, rolled_back, containers_before, containers_after, token, attempts, journal) VALUES ('a', 's',"
+    " 'docker', 'REDEPLOY', 'Success', false, 0, false, 1, 1, '', '', '', '', false, '[]', '[]', 1, 0, '{}')",
+    *(
+        "INSERT INTO deliveries (handler_uuid, action_uuid, amount, received, address, user_agent, body_size, outcome)"
+        f" VALUES ('{handler}', '{action}', {amount}, 1, '', '', 0, 'queued')"
+        for handler, action, amount in (("h", "a", 3), ("gone", "a", 4), ("h", "gone", 5))
+    ),
+)

@@ -83,7 +83,7 @@ def test_amounts_stay_with_their_deliveries_in_order(b: Bench) -> None:
     handler = b.handler("web", Operation.SCALEUP)
     for amount in (3, 1, 2):
         b.call(handler, amount)
-    assert b.queue.amounts(b.claimed()) == (3, 1, 2)
+    assert b.queue.amounts(b.claimed()) == ((3, None), (1, None), (2, None))
 
 
 def test_a_revoked_handler_is_not_called(b: Bench) -> None:
@@ -234,7 +234,7 @@ def test_a_retry_is_a_new_action_that_adds_what_the_old_one_should_have_added(b:
     assert retried.uuid != claim.action.uuid
     again = b.claimed()
     assert again.action.uuid == retried.uuid
-    assert b.queue.amounts(again) == (5,)
+    assert b.queue.amounts(again) == ((5, None),)
 
 
 def test_calls_and_claims_from_many_threads_lose_nothing_and_add_nothing_twice(b: Bench) -> None:
@@ -250,7 +250,7 @@ def test_calls_and_claims_from_many_threads_lose_nothing_and_add_nothing_twice(b
                 continue
             runs.append(claim.action.uuid)
             if claim.action.verb is Verb.SCALEUP:
-                added[claim.service.name] += sum(b.queue.amounts(claim))
+                added[claim.service.name] += sum(amount for amount, _ in b.queue.amounts(claim))
             b.finish(claim)
 
     workers = [threading.Thread(target=work, args=(str(n),)) for n in range(3)]
@@ -283,4 +283,4 @@ def test_two_replicas_join_their_calls_in_one_action(b: Bench, database_url: str
     with second_intake(b, database_url) as other:
         futures = [accept(intake, call(handler)) for _ in range(100) for intake in (b.intake, other)]
         assert len({future.result(60).action_uuid for future in futures}) == 1
-    assert b.queue.amounts(b.claimed()) == (1,) * 200
+    assert b.queue.amounts(b.claimed()) == ((1, None),) * 200

@@ -5,6 +5,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from tutumd.model import (
     Accepted,
@@ -15,6 +16,7 @@ from tutumd.model import (
     ContainerState,
     EngineInfo,
     Handler,
+    NewHandler,
     Operation,
     Origin,
     Outcome,
@@ -65,8 +67,10 @@ class Bench:
     def service_uuid(self, name: str) -> str:
         return next(s.uuid for s in self.store.services(self.admin, query()).objects if s.name == name)
 
-    def handler(self, service: str, operation: Operation = Operation.REDEPLOY) -> Handler:
-        return self.store.add_handlers(self.admin, self.service_uuid(service), [(None, operation)])[0]
+    def handler(self, service: str, operation: Operation = Operation.REDEPLOY, **options: Any) -> Handler:
+        return self.store.add_handlers(
+            self.admin, self.service_uuid(service), [NewHandler(operation=operation, options=options)]
+        )[0]
 
     def call(self, handler: Handler, amount: int = 1) -> str:
         """Call a handler; answers the action's UUID."""
@@ -106,6 +110,7 @@ def accept(intake: SqlIntake, one: Call) -> "Future[Accepted]":
         if isinstance(result, Exception):
             future.set_exception(result)
         else:
+            assert isinstance(result, Accepted)
             future.set_result(result)
 
     intake.store([one], tell)

@@ -45,9 +45,7 @@ def create(
     return store.add_handlers(viewer, service_uuid, [_new(entry, box, now) for entry in entries])
 
 
-def change(
-    store: Store, viewer: User, service_uuid: str, uuid: str, sent: Sent, *, box: Box, now: datetime
-) -> Handler:
+def change(store: Store, viewer: User, service_uuid: str, uuid: str, sent: Sent, *, box: Box, now: datetime) -> Handler:
     """Change what was sent of a handler; the rest stays.
 
     Raises:
@@ -67,9 +65,7 @@ def change(
     return store.change_handler(viewer, service_uuid, uuid, changed)
 
 
-def rotate(
-    store: Store, viewer: User, service_uuid: str, uuid: str, grace: object, *, now: datetime
-) -> Handler:
+def rotate(store: Store, viewer: User, service_uuid: str, uuid: str, grace: object, *, now: datetime) -> Handler:
     """Give a handler a new URL; the old one may still be called for `grace` seconds.
 
     Raises:

@@ -7,9 +7,9 @@ from threading import Event
 
 import structlog
 
-from tutumd.application import accounts, handlers, services
+from tutumd.application import accounts, services
 from tutumd.errors import TutumdError
-from tutumd.model import Handler, Operation, Origin, Query, Service, ServiceState, User, Verb
+from tutumd.model import Handler, NewHandler, Operation, Origin, Query, Service, ServiceState, User, Verb
 from tutumd.ports import Store
 from tutumd.web.uris import call_uri
 
@@ -78,7 +78,8 @@ def _ensure_handler(store: Store, admin: User, service: Service, operation: Oper
     for handler in store.handlers(admin, service.uuid, Query(limit=100)).objects:
         if handler.operation is operation:
             return handler
-    return handlers.create(store, admin, service.uuid, [(f"demo {operation.value.lower()}", operation.value)])[0]
+    new = NewHandler(name=f"demo {operation.value.lower()}", operation=operation)
+    return store.add_handlers(admin, service.uuid, [new])[0]
 
 
 def _wait_until_it_runs(store: Store, admin: User, service: Service) -> None:

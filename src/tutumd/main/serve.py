@@ -13,9 +13,9 @@ from typing import Any
 import structlog
 
 from tutumd import logs
+from tutumd.errors import InvalidInputError, SettingsError
 from tutumd.main import demo, engines, listening, storage
 from tutumd.main.storage import Storage, now
-from tutumd.errors import InvalidInputError, SettingsError
 from tutumd.ports import Engine
 from tutumd.settings import Settings, read_settings
 from tutumd.store.intake import SqlIntake
@@ -113,7 +113,7 @@ def _serve_http(
         rate = parse_rate(settings.client_rate_limit) if settings.client_rate_limit else None
     except InvalidInputError as error:
         raise SettingsError(str(error).replace("rate_limit", "TUTUMD_CLIENT_RATE_LIMIT")) from None
-    intake = SqlIntake(opened.database, now, opened.signal, rate and (rate.count, rate.seconds))
+    intake = SqlIntake(opened.database, now, opened.signal, (rate.count, rate.seconds) if rate else None)
     stack.callback(intake.close)
     box = open_box(settings)
     if opened.database.is_postgres and not settings.secret_key:

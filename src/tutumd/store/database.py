@@ -151,7 +151,7 @@ def _checked(url: str) -> sa.URL:
     )
 
 
-def run_migrations(connection: sa.Connection) -> None:
+def run_migrations(connection: sa.Connection, revision: str = "head") -> None:
     """Apply the migrations that the database lacks."""
     from alembic import command  # slow to import, and seldom needed
     from alembic.config import Config
@@ -159,7 +159,7 @@ def run_migrations(connection: sa.Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
 
 
 def _version(connection: sa.Connection) -> str | None:

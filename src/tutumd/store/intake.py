@@ -88,7 +88,7 @@ _DELIVERY = {
     "most": "INTEGER",
     "tag": "TEXT",
     "variable": "TEXT",
-    "key": "TEXT",
+    "sender_key": "TEXT",
     "content": "TEXT",
 }
 _VALUES = ", ".join(f"CAST(value ->> {number} AS {kind})" for number, kind in enumerate(_DELIVERY.values()))
@@ -222,10 +222,10 @@ def _find_repeated(
     if not keys:
         return {}
     rows = connection.execute(
-        sa.select(deliveries.c.handler_seq, deliveries.c.key, actions.c.uuid, actions.c.seq)
+        sa.select(deliveries.c.handler_seq, deliveries.c.sender_key, actions.c.uuid, actions.c.seq)
         .join(actions, actions.c.seq == deliveries.c.action_seq)
         .where(
-            deliveries.c.key.in_(keys),
+            deliveries.c.sender_key.in_(keys),
             deliveries.c.received > now - REPEATS_FOR,
             actions.c.state.not_in([ActionState.FAILED.value, ActionState.CANCELED.value]),
         )
@@ -249,26 +249,25 @@ def _write_changes(connection: sa.Connection, joining: Joining, seqs: Mapping[st
         connection.execute(sa.update(handlers).where(handlers.c.seq == number).values(**values))
     for action, changes in joining.action_changes.items():
         seq = seqs[action] if isinstance(action, str) else action
+        values = dict(changes)
         if "variables" in changes:
             known = connection.execute(sa.select(actions.c.variables).where(actions.c.seq == seq)).scalar_one()
-            changes = {**changes, "variables": {**known, **changes["variables"]}}
-        connection.execute(sa.update(actions).where(actions.c.seq == seq).values(**changes))
+            values["variables"] = {**known, **changes["variables"]}
+        connection.execute(sa.update(actions).where(actions.c.seq == seq).values(**values))
         if "tag" in changes:
-            _supersede(connection, seq, deliveries.c.tag, f"a later call named the tag {changes['tag']!r}")
-        if "variables" in changes:
-            _supersede(connection, seq, deliveries.c.variable, "a later call brought another body")
+            told = f"a later call named the tag {changes['tag']!r}"
+            _supersede(connection, seq, deliveries.c.tag.isnot(None), told)
+        for name in changes.get("variables", ()):
+            _supersede(connection, seq, deliveries.c.variable == name, "a later call brought another body")
 
 
-def _supersede(connection: sa.Connection, action_seq: int, column: "sa.Column[Any]", reason: str) -> None:
-    """Tell deliveries of an action that the input which they brought along was overridden by a later one."""
-    newest = (
-        sa.select(sa.func.max(deliveries.c.seq))
-        .where(deliveries.c.action_seq == action_seq, column.isnot(None))
-        .scalar_subquery()
-    )
+def _supersede(connection: sa.Connection, action_seq: int, brings: sa.ColumnElement[bool], reason: str) -> None:
+    """Tell deliveries of an action that the input which they brought along was overridden by the newest of them."""
+    of_action = sa.and_(deliveries.c.action_seq == action_seq, brings)
+    newest = sa.select(sa.func.max(deliveries.c.seq)).where(of_action).scalar_subquery()
     connection.execute(
         sa.update(deliveries)
-        .where(deliveries.c.action_seq == action_seq, column.isnot(None), deliveries.c.seq < newest)
+        .where(of_action, deliveries.c.seq < newest)
         .values(outcome=DeliveryOutcome.SUPERSEDED.value, reason=reason)
     )
 

@@ -146,10 +146,11 @@ handlers = sa.Table(
     # Counted afterwards, up to the delivery in `meta`.
     sa.Column("calls", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("last_called", UtcTime),
-    sa.Column("old_uuid", Uuid, unique=True),
+    sa.Column("old_uuid", Uuid),
     sa.Column("old_until", UtcTime),
     sa.Column("old_called", UtcTime),
     sa.Column("old_address", sa.String(64)),
+    sa.UniqueConstraint("old_uuid", name="handlers_old_uuid"),
     sqlite_autoincrement=True,
 )
 
@@ -233,7 +234,7 @@ deliveries = sa.Table(
     sa.Column("most", sa.Integer),
     sa.Column("tag", sa.String(128)),
     sa.Column("variable", sa.String(128)),
-    sa.Column("key", sa.String(256)),
+    sa.Column("sender_key", sa.String(256)),
     sa.Column("content", sa.Text, nullable=False, server_default=""),
     sqlite_autoincrement=True,
 )
@@ -242,8 +243,10 @@ deliveries = sa.Table(
 sa.Index("deliveries_of_action", deliveries.c.action_seq, deliveries.c.seq)
 _APART = deliveries.c.action_seq.is_(None)
 sa.Index("deliveries_apart", deliveries.c.handler_seq, deliveries.c.seq, sqlite_where=_APART, postgresql_where=_APART)
-_KEYED = deliveries.c.key.isnot(None)
-sa.Index("deliveries_by_key", deliveries.c.key, deliveries.c.handler_seq, sqlite_where=_KEYED, postgresql_where=_KEYED)
+_KEYED = deliveries.c.sender_key.isnot(None)
+sa.Index(
+    "deliveries_by_key", deliveries.c.sender_key, deliveries.c.handler_seq, sqlite_where=_KEYED, postgresql_where=_KEYED
+)
 
 action_lines = sa.Table(
     "action_lines",

@@ -106,9 +106,9 @@ def _call_path(names: list[str], text: str, operation: str) -> dict[str, Any]:
         "post": {
             "tags": ["webhook handlers"],
             "summary": text,
-            "description": "No credentials; any body up to 1 MiB. 202 once the call is on disk. With `?wait=S` (to 600) or "
-            "`Prefer: wait=S` the answer comes when the action ended: 200, or 502 where it failed, or 504 where it goes on; "
-            "its body is then that of `status_url`. A call that a filter leaves out: 200, `Skipped`.",
+            "description": "No credentials; any body up to 1 MiB. 202 once the call is on disk. With `?wait=S` (to "
+            "600) or `Prefer: wait=S` the answer comes when the action ended: 200, or 502 where it failed, or 504 "
+            "where it goes on; its body is then that of `status_url`. A call that a filter leaves out: 200, `Skipped`.",
             "operationId": operation,
             "security": [],
             "parameters": [

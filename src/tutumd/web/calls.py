@@ -20,7 +20,7 @@ from tutumd.application.calls import Tickets, parse_amount, parse_wait
 from tutumd.application.trust import bodies, headers
 from tutumd.application.trust.judge import Received
 from tutumd.errors import SettingsError, TutumdError, UnavailableError
-from tutumd.model import Accepted, ActionState, Call, Judged, Passed, Unjudged
+from tutumd.model import Accepted, ActionState, Call, Judged, Unjudged
 from tutumd.ports import Result
 from tutumd.web import render
 from tutumd.web.batches import Batches

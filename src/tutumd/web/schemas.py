@@ -310,8 +310,8 @@ class DeliveryOut(BaseModel):
     amount: int
     tag: str | None
     outcome: str = Field(
-        description="`queued`: a new action carries it out; `joined`: one that was pending already; `superseded`: that, but"
-        " a later call overrode its tag or body; `skipped`, `refused`, `repeated`: it caused nothing."
+        description="`queued`: a new action carries it out; `joined`: one that was pending already; `superseded`: "
+        "that, but a later call overrode its tag or body; `skipped`, `refused`, `repeated`: it caused nothing."
     )
     reason: str
     action: str = Field(description="Empty where it caused nothing.")

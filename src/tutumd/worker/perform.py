@@ -107,20 +107,30 @@ def cap_of(snapshot: ServiceSnapshot, max_containers: int) -> Cap:
     return Cap(most=max_containers, source="--max-containers of the server")
 
 
-def add_amounts(present: int, amounts: Sequence[int], cap: Cap) -> tuple[int, str]:
+def add_amounts(present: int, amounts: Sequence[tuple[int, int | None]], cap: Cap) -> tuple[int, str]:
     """Add the amounts of the calls in their order, each as far as there is room.
 
-    Answers the target, and what is worth saying about it. Raises EngineRefusedError where there is no room at all.
+    Args:
+        amounts: Of each call, with the most that its handler may scale up to; None: as the service may.
+
+    Returns:
+        The target, and what is worth saying about it.
+
+    Raises:
+        EngineRefusedError: There is no room at all.
     """
     target = present
-    for amount in amounts:
-        target = max(target, min(target + amount, cap.most))
-    wanted = sum(amounts)
+    for amount, most in amounts:
+        target = max(target, min(target + amount, cap.most if most is None else min(most, cap.most)))
+    wanted = sum(amount for amount, _ in amounts)
+    if target == present + wanted:
+        return target, ""
+    caps = [most for _, most in amounts if most is not None]
+    if caps and min(caps) < cap.most:
+        cap = Cap(most=min(caps), source="max_containers of the webhook handler")
     if target == present:
         raise EngineRefusedError(f"nothing was added: the service has {present} containers, and {cap}")
-    if target < present + wanted:
-        return target, f"only {target - present} of the {wanted} containers asked for: {cap}"
-    return target, ""
+    return target, f"only {target - present} of the {wanted} containers asked for: {cap}"
 
 
 def _running(snapshot: ServiceSnapshot | None) -> ServiceSnapshot:

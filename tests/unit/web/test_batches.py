@@ -25,7 +25,9 @@ class Recorded:
         results: list[Result] = [
             NotFoundError("no")
             if call.amount == 13
-            else Accepted(name=None, operation=Operation.REDEPLOY, action_uuid=str(call.amount))
+            else Accepted(
+                name=None, operation=Operation.REDEPLOY, action_uuid=str(call.amount), handler_seq=1, action_seq=1
+            )
             for call in calls
         ]
         self.held.append(Thread(target=tell, args=(results,)))
@@ -47,6 +49,7 @@ def store(stored: Batches, one: Call) -> "asyncio.Future[Accepted]":
         if isinstance(result, Exception):
             waiter.set_exception(result)
         else:
+            assert isinstance(result, Accepted)
             waiter.set_result(result)
 
     stored.store(one, tell)

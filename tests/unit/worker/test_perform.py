@@ -41,13 +41,35 @@ SERVER = Cap(most=100, source="--max-containers of the server")
     ],
 )
 def test_amounts_are_added_in_order_up_to_the_cap(present: int, amounts: list[int], target: int, note: str) -> None:
-    assert add_amounts(present, amounts, SERVER) == (target, note)
+    assert add_amounts(present, [(amount, None) for amount in amounts], SERVER) == (target, note)
+
+
+@pytest.mark.parametrize(
+    ("amounts", "target", "note"),
+    [
+        (
+            [(5, 4)],
+            4,
+            "only 2 of the 5 containers asked for: it may have at most 4 (max_containers of the webhook handler)",
+        ),
+        ([(5, 4), (3, None)], 7, "only 5 of the 8 containers asked for: it may have at most 4 (max_containers of the"),
+        ([(3, None), (5, 4)], 5, "only 3 of the 8 containers asked for"),
+        ([(1, 4), (1, 4)], 4, ""),
+    ],
+)
+def test_a_call_adds_up_to_the_cap_of_its_own_handler(
+    amounts: list[tuple[int, int | None]], target: int, note: str
+) -> None:
+    found, told = add_amounts(2, amounts, SERVER)
+    assert found == target
+    assert told.startswith(note)
+    assert bool(told) == bool(note)
 
 
 @pytest.mark.parametrize("present", [100, 150])
 def test_nothing_to_add_is_refused_and_never_scales_down(present: int) -> None:
     with pytest.raises(EngineRefusedError, match=f"the service has {present} containers, and it may have at most 100"):
-        add_amounts(present, [3], SERVER)
+        add_amounts(present, [(3, None)], SERVER)
 
 
 @pytest.mark.parametrize(
@@ -97,8 +119,8 @@ class Amounts(RecordedQueue):
         self._amounts = amounts
         self.targets: list[int] = []
 
-    def amounts(self, claim: Claim) -> tuple[int, ...]:
-        return self._amounts
+    def amounts(self, claim: Claim) -> tuple[tuple[int, int | None], ...]:
+        return tuple((amount, None) for amount in self._amounts)
 
     def save_target(self, claim: Claim, target: int) -> None:
         self.targets.append(target)

@@ -21,7 +21,7 @@ def upgrade() -> None:
         batch.add_column(sa.Column("old_until", sa.BigInteger()))
         batch.add_column(sa.Column("old_called", sa.BigInteger()))
         batch.add_column(sa.Column("old_address", sa.String(length=64)))
-        batch.create_unique_constraint("uq_handlers_old_uuid", ["old_uuid"])
+        batch.create_unique_constraint("handlers_old_uuid", ["old_uuid"])
     op.create_table(
         "client_rates",
         sa.Column("address", sa.String(length=64), nullable=False),
@@ -53,11 +53,11 @@ def _change_deliveries() -> None:
         batch.add_column(sa.Column("most", sa.Integer()))
         batch.add_column(sa.Column("tag", sa.String(length=128)))
         batch.add_column(sa.Column("variable", sa.String(length=128)))
-        batch.add_column(sa.Column("key", sa.String(length=256)))
+        batch.add_column(sa.Column("sender_key", sa.String(length=256)))
         batch.add_column(sa.Column("content", sa.Text(), server_default="", nullable=False))
     op.create_index("deliveries_of_action", "deliveries", ["action_seq", "seq"])
     for name, columns, where in (
         ("deliveries_apart", ["handler_seq", "seq"], sa.text("action_seq IS NULL")),
-        ("deliveries_by_key", ["key", "handler_seq"], sa.text("key IS NOT NULL")),
+        ("deliveries_by_key", ["sender_key", "handler_seq"], sa.text("sender_key IS NOT NULL")),
     ):
         op.create_index(name, "deliveries", columns, sqlite_where=where, postgresql_where=where)
