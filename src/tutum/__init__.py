@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from tutum.errors import TutumApiError as TutumApiError
     from tutum.errors import TutumAuthError as TutumAuthError
     from tutum.errors import TutumConnectionError as TutumConnectionError
+    from tutum.handler import Handler as Handler
     from tutum.identifiers import Utils as Utils
+    from tutum.outcome import Outcome as Outcome
     from tutum.service import Service as Service
-    from tutum.webhook_handler import Handler as Handler
+    from tutum.trial import Trial as Trial
     from tutum.webhook_handler import WebhookHandler as WebhookHandler
 
 #: User name to authenticate with. None: from the environment, then from ~/.tutum.
@@ -44,10 +46,12 @@ _ROOMS = {
     "ActionTimeoutError": "errors",
     "Client": "client",
     "Container": "container",
-    "Handler": "webhook_handler",
+    "Handler": "handler",
     "NonUniqueIdentifier": "errors",
     "ObjectNotFound": "errors",
+    "Outcome": "outcome",
     "Service": "service",
+    "Trial": "trial",
     "TutumApiError": "errors",
     "TutumAuthError": "errors",
     "TutumConnectionError": "errors",
@@ -64,7 +68,9 @@ __all__ = [
     "Handler",
     "NonUniqueIdentifier",
     "ObjectNotFound",
+    "Outcome",
     "Service",
+    "Trial",
     "TutumApiError",
     "TutumAuthError",
     "TutumConnectionError",

@@ -14,9 +14,10 @@ from tutum.cli.options import DEFAULT_TIMEOUT_S, AsJson, OneService, Quiet, Serv
 from tutum.cli.output import hint, print_json, printable
 from tutum.cli.progress import Started, report
 from tutum.cli.tables import Column, print_table
+from tutum.handler import Handler
 from tutum.identifiers import Utils, find_handler
 from tutum.service import Service
-from tutum.webhook_handler import Handler, WebhookHandler
+from tutum.webhook_handler import WebhookHandler
 
 app = typer.Typer(rich_markup_mode=None)
 
