@@ -14,7 +14,7 @@ from tutum.handler import Handler
 from tutum.trial import Trial
 
 NOT_SET = "-"
-_LEAST_WIDTH = 30
+_LEAST_WIDTH = 20
 
 
 def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
@@ -28,7 +28,7 @@ def pair_lines(pairs: Sequence[tuple[str, str]], width: int | None) -> list[str]
     """Return the lines of `print_pairs`.
 
     Args:
-        width: Columns of the terminal; below about 50, values stand under their labels. None: nothing is wrapped.
+        width: Columns of the terminal; below about 40, values stand under their labels. None: nothing is wrapped.
     """
     indent = max((len(label) for label, _ in pairs), default=0) + 2
     if width is None:
@@ -37,7 +37,7 @@ def pair_lines(pairs: Sequence[tuple[str, str]], width: int | None) -> list[str]
     for label, value in pairs:
         start, following = f"{label:<{indent}}", " " * indent
         if width - indent < _LEAST_WIDTH:
-            lines.append(label)
+            lines += [label] if label else []
             start = following = "  "
         wrapped = textwrap.wrap(
             printable(value), max(width, 10), initial_indent=start, subsequent_indent=following, break_on_hyphens=False
