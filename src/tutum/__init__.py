@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from tutum.errors import TutumApiError as TutumApiError
     from tutum.errors import TutumAuthError as TutumAuthError
     from tutum.errors import TutumConnectionError as TutumConnectionError
+    from tutum.handler import Handler as Handler
     from tutum.identifiers import Utils as Utils
+    from tutum.outcome import Outcome as Outcome
     from tutum.plan import Plan as Plan
     from tutum.service import Service as Service
-    from tutum.webhook_handler import Handler as Handler
+    from tutum.trial import Trial as Trial
     from tutum.webhook_handler import WebhookHandler as WebhookHandler
 
 #: User name to authenticate with. None: from the environment, then from ~/.tutum.
@@ -45,11 +47,13 @@ _ROOMS = {
     "ActionTimeoutError": "errors",
     "Client": "client",
     "Container": "container",
-    "Handler": "webhook_handler",
+    "Handler": "handler",
     "NonUniqueIdentifier": "errors",
     "ObjectNotFound": "errors",
     "Plan": "plan",
+    "Outcome": "outcome",
     "Service": "service",
+    "Trial": "trial",
     "TutumApiError": "errors",
     "TutumAuthError": "errors",
     "TutumConnectionError": "errors",
@@ -66,8 +70,10 @@ __all__ = [
     "Handler",
     "NonUniqueIdentifier",
     "ObjectNotFound",
+    "Outcome",
     "Plan",
     "Service",
+    "Trial",
     "TutumApiError",
     "TutumAuthError",
     "TutumConnectionError",

@@ -34,7 +34,7 @@ def answer_of(response: httpx2.Response, *, described: str) -> Answer:
         TutumApiError: It is not a success, or not JSON; the subclass says what can be done.
     """
     status = response.status_code
-    if not 200 <= status < 300:
+    if not (200 <= status < 300 or _tells_outcome(response)):
         raise _error_of(response, described=described)
     body: Any = None
     if status != 204 and response.content:
@@ -46,6 +46,17 @@ def answer_of(response: httpx2.Response, *, described: str) -> Answer:
     if not uri and isinstance(body, dict) and str(body.get("action", "")).startswith("/"):
         uri = str(body["action"])
     return Answer(status=status, body=body, action_uri=uri or None)
+
+
+def _tells_outcome(response: httpx2.Response) -> bool:
+    """Whether this is not a gateway's error but what became of the run that a call waited for."""
+    if response.status_code not in {502, 504}:
+        return False
+    try:
+        body = response.json()
+    except ValueError:
+        return False
+    return isinstance(body, dict) and "state" in body
 
 
 def _error_of(response: httpx2.Response, *, described: str) -> TutumApiError:

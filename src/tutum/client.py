@@ -86,14 +86,12 @@ class Client:
         params: Mapping[str, FilterValue] | None = None,
         body: Any = None,
         authorization: str | None = None,
-        anonymous: bool = False,
     ) -> Answer:
         """Send a request to the path below `base_url` that is made of `segments`.
 
         Args:
             body: Sent as JSON; None sends no body.
             authorization: Header to send instead of the configured one.
-            anonymous: Send no credentials.
 
         Raises:
             TutumAuthError: 401.
@@ -101,21 +99,56 @@ class Client:
             TutumConnectionError: No answer.
             TutumApiError: Any other answer that is not a success, or not JSON.
         """
-        path = path_of(segments)
-        value = None if anonymous else authorization or self.settings.authorization
+        value = authorization or self.settings.authorization
+        content = json.dumps(body).encode() if body is not None else None
+        return self._send(method, path_of(segments), params, {"Authorization": value} if value else {}, content)
+
+    def send_anonymously(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, FilterValue] | None = None,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        wait_s: float = 0,
+    ) -> Answer:
+        """Send a request without credentials; that a run ended badly or is not over (502, 504) is an answer too.
+
+        Args:
+            path: Below `base_url`, or one that the server named, which begins with a slash.
+            wait_s: How long the server was asked to hold its answer.
+
+        Raises:
+            TutumApiError: As `send`.
+        """
+        return self._send(method, path, params, dict(headers or {}), content, wait_s)
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, FilterValue] | None,
+        headers: Mapping[str, str],
+        content: bytes | None,
+        wait_s: float = 0,
+    ) -> Answer:
         import httpx2
 
+        longest_s = self.timeout_s + wait_s
         try:
             request = self._open().build_request(
                 method,
-                self.base_url + path,
+                self.absolute_url(path),
                 params={key: _filter_text(value) for key, value in (params or {}).items() if value is not None} or None,
-                headers={b"Authorization": value.encode()} if value else None,
-                content=json.dumps(body).encode() if body is not None else None,
+                headers={key.encode(): value.encode() for key, value in headers.items()},
+                content=content,
+                timeout=httpx2.Timeout(longest_s, connect=min(self.timeout_s, 10.0)),
             )
         except httpx2.InvalidURL as error:
             raise TutumApiError(f"the server's URL is not valid: {redact(str(error))}") from error
-        return answer_of(self._deliver(request), described=redact(f"{method} /{path}"))
+        shown = path if path.startswith("/") else f"/{path}"
+        return answer_of(self._deliver(request), described=redact(f"{method} {shown}"))
 
     def pages(self, *segments: str, params: Mapping[str, FilterValue] | None = None) -> Iterator[dict[str, Any]]:
         """Yield the objects of a list, asking for its pages as they are needed.

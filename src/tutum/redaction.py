@@ -8,6 +8,8 @@ import re
 _HANDLER_IN_PATH = re.compile(
     r"(/(?:webhook/+handler|trigger)/+(?:\?(?:[^\s\"']*&)?uuid(?:__startswith)?=)?)([^/\s\"'?&]+)"
 )
+# What a call's status URL ends in; a handler's own path goes on, and ends in words and numbers.
+_SECRET_AT_END = re.compile(r"(/(?:status|delivery|call)/+)([^/\s\"'?&]{20,})")
 _CREDENTIALS_IN_URL = re.compile(r"(://)[^/@\s]+@")
 
 # httpx2 logs each request's URL at INFO; httpcore2 logs answer headers at DEBUG.
@@ -20,7 +22,8 @@ def redact(text: str, *, known_from: str = "") -> str:
     A handler UUID is known by a path that it stands in, in `text` or in `known_from`; it is cut
     where it stands alone as well.
     """
-    for secret in {match[2] for match in _HANDLER_IN_PATH.finditer(f"{text}\n{known_from}")}:
+    both = f"{text}\n{known_from}"
+    for secret in {match[2] for pattern in (_HANDLER_IN_PATH, _SECRET_AT_END) for match in pattern.finditer(both)}:
         text = text.replace(secret, shorten(secret))
     return _CREDENTIALS_IN_URL.sub(r"\1", text)
 

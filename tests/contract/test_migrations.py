@@ -90,8 +90,9 @@ OLD_ROWS = (
     " 'web', '', true, false, 'Running', 1, 1, 0, '', '', '[]', 1, '')",
     "INSERT INTO handlers (uuid, service_uuid, operation, created) VALUES ('h', 's', 'REDEPLOY', 1)",
     "INSERT INTO actions (uuid, service_uuid, engine, verb, state, open, amount, cancel, created, due, address,"
-   XX
-    " 'docker', 'REDEPLOY', 'Success', false, 0, false, 1, 1, '', '', '', '', false, '[]', '[]', 1, 0, '{}')",
+    " user_agent, reason, log_tail, rolled_back, containers_before, containers_after, token, attempts, journal)"
+    " VALUES ('a', 's', 'docker', 'REDEPLOY',"
+    " 'Success', false, 0, false, 1, 1, '', '', '', '', false, '[]', '[]', 1, 0, '{}')",
     *(
         "INSERT INTO deliveries (handler_uuid, action_uuid, amount, received, address, user_agent, body_size, outcome)"
         f" VALUES ('{handler}', '{action}', {amount}, 1, '', '', 0, 'queued')"

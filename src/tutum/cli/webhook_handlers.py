@@ -1,24 +1,34 @@
-"""`tutum webhook-handler`: lists, creates, removes and calls the handlers of a service."""
+"""`tutum webhook-handler`: lists, creates, changes, shows and removes the handlers of a service."""
 
 from __future__ import annotations
 
 import sys
 from enum import StrEnum
-from itertools import islice
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
+from tutum.cli import handler_calls
 from tutum.cli.dates import age
-from tutum.cli.options import DEFAULT_TIMEOUT_S, AsJson, OneService, Quiet, Services, Timeout, Wait
+from tutum.cli.handler_fields import GroupedCommand, complete, takes_fields
+from tutum.cli.handler_text import FIELDS, handler_pairs, print_pairs
+from tutum.cli.lookup import find
+from tutum.cli.options import AsJson, HandlerName, OneService, Quiet, Services
 from tutum.cli.output import hint, print_json, printable
-from tutum.cli.progress import Started, report
+from tutum.cli.spans import seconds_of
 from tutum.cli.tables import Column, print_table
+from tutum.handler import Handler
 from tutum.identifiers import Utils, find_handler
+from tutum.redaction import shorten
 from tutum.service import Service
-from tutum.webhook_handler import Handler, WebhookHandler
+from tutum.snippets import TARGETS, snippet
+from tutum.webhook_handler import WebhookHandler
 
 app = typer.Typer(rich_markup_mode=None)
+
+
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
 class Operation(StrEnum):
@@ -26,9 +36,6 @@ class Operation(StrEnum):
 
     REDEPLOY = "REDEPLOY"
     SCALEUP = "SCALEUP"
-
-
-HandlerName = Annotated[str, typer.Argument(metavar="HANDLER", help="UUID, start of the UUID, or name.")]
 
 
 @app.command("list")
@@ -59,7 +66,8 @@ def list_handlers(services: Services, quiet: Quiet = False, as_json: AsJson = Fa
         print(f"no webhook handlers: tutum webhook-handler create {printable(names)}", file=sys.stderr)
 
 
-@app.command("create")
+@app.command("create", cls=GroupedCommand)
+@takes_fields
 def create_handlers(
     services: Services,
     names: Annotated[
@@ -70,16 +78,19 @@ def create_handlers(
     ] = Operation.REDEPLOY,
     quiet: Quiet = False,
     as_json: AsJson = False,
+    *,
+    fields: dict[str, Any],
 ) -> None:
-    """Create webhook handlers and print the UUID and the URL to POST to."""
+    """Create webhook handlers and print their UUIDs and URLs."""
+    fields = complete(fields, None)
     created: list[tuple[Service, Handler]] = []
     for service in [Utils.fetch_remote_service(identifier) for identifier in services]:
         webhook = WebhookHandler.fetch(service)
-        webhook.add(names or [None], operation.value)
+        webhook.add(names or [None], operation.value, **fields)
         created += [(service, handler) for handler in webhook.save()]
     if as_json:
-        fields = [_fields(service, handler) for service, handler in created]
-        print_json(fields if len(fields) != 1 else fields[0])
+        printed = [_fields(service, handler) for service, handler in created]
+        print_json(printed if len(printed) != 1 else printed[0])
         return
     for service, handler in created:
         print(handler.uuid)
@@ -87,6 +98,118 @@ def create_handlers(
             print(service.client.absolute_url(handler.url))
     if not quiet:
         hint("Call it with: curl -X POST URL. The URL is a password: whoever has it can call it.")
+
+
+@app.command("set", cls=GroupedCommand)
+@takes_fields
+def set_fields(
+    service: OneService,
+    handler: HandlerName,
+    name: Annotated[str | None, typer.Option("--name", "-n", metavar="NAME", help="Give it another name.")] = None,
+    reset: Annotated[
+        list[str] | None, typer.Option("--reset", metavar="FIELD", help="Back to the default: verify; repeatable.")
+    ] = None,
+    as_json: AsJson = False,
+    *,
+    fields: dict[str, Any],
+) -> None:
+    """Change a webhook handler; what is not named stays. A new filter or tag replaces the old one as a whole."""
+    unknown = [field for field in reset or [] if field not in FIELDS]
+    if unknown:
+        raise typer.BadParameter(f"--reset must be one of {', '.join(FIELDS)}; got {unknown[0]!r}")
+    changes = {**dict.fromkeys(reset or []), **({} if name is None else {"name": name}), **fields}
+    if not changes:
+        raise typer.BadParameter("nothing to change: name an option, such as --disable")
+    found = find(service, handler)
+    changed = found.webhook.update(found.uuid, **complete(changes, found.handler))
+    _print_handler(found.service, changed, as_json=as_json)
+
+
+@app.command("show")
+def show_handler(
+    service: OneService,
+    handler: HandlerName,
+    target: Annotated[
+        str | None,
+        typer.Option("--for", metavar="SENDER", help=f"Print what to paste there, with the URL: {', '.join(TARGETS)}."),
+    ] = None,
+    url: Annotated[bool, typer.Option("--url", help="Print only the URL to POST to.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show a webhook handler. Its URL is a password, and only printed if asked for."""
+    if target is not None and target not in TARGETS:
+        raise typer.BadParameter(f"--for must be one of {', '.join(TARGETS)}; got {target!r}")
+    found = find(service, handler)
+    call_url = found.service.client.absolute_url(found.handler.url)
+    if target is not None:
+        print(snippet(target, call_url, found.handler), end="")
+        if target != "curl" and urlsplit(call_url).hostname in _LOOPBACK:
+            hint("The URL names this machine: put the server's public name in its place.")
+    elif url:
+        print(call_url)
+    else:
+        _print_handler(found.service, found.handler, as_json=as_json)
+
+
+@app.command("rotate")
+def rotate_handler(
+    service: OneService,
+    handler: HandlerName,
+    grace: Annotated[
+        str, typer.Option("--grace", metavar="SPAN", help="How long the old URL still works: 0, 1h, 7d.")
+    ] = "1d",
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give a webhook handler a new UUID and URL, and print them."""
+    grace_s = seconds_of("--grace", grace)
+    found = find(service, handler)
+    rotated = found.webhook.rotate(found.uuid, grace_s)
+    if as_json:
+        print_json(_fields(found.service, rotated))
+        return
+    print(rotated.uuid)
+    if not quiet:
+        print(found.service.client.absolute_url(rotated.url))
+        if rotated.rotation:
+            hint(f"The old URL works until {rotated.rotation['old_until']}; show tells when it was last called.")
+
+
+@app.command("unused")
+def list_unused(
+    days: Annotated[int, typer.Option("--days", min=0, metavar="N", help="Not called for so long.")] = 90,
+    as_json: AsJson = False,
+) -> None:
+    """List webhook handlers of all services that nobody calls."""
+    handlers = WebhookHandler.unused(days)
+    if as_json:
+        print_json(handlers)
+        return
+    if not handlers:
+        print(f"every webhook handler was called or created in the last {days} days", file=sys.stderr)
+        return
+    names = {one.uuid: one.name for one in Service.list()}
+    columns = [
+        Column(heading="SERVICE", least=8),
+        Column(heading="NAME", least=8),
+        Column(heading="UUID"),
+        Column(heading="OPERATION"),
+        Column(heading="LAST CALLED"),
+        Column(heading="CREATED"),
+    ]
+    rows = [
+        [
+            names.get(one.service_uuid, one.service_uuid),
+            one.name,
+            shorten(one.uuid).rstrip("…"),
+            one.operation,
+            age(one.last_called_datetime) or "never",
+            age(one.created_datetime),
+        ]
+        for one in handlers
+    ]
+    print_table(columns, rows)
+    hint("Revoke one with: tutum webhook-handler rm SERVICE UUID")
 
 
 @app.command("rm")
@@ -104,61 +227,16 @@ def remove_handlers(
         print(uuid)
 
 
-@app.command("call")
-def call_handler(
-    service: OneService,
-    handler: HandlerName,
-    amount: Annotated[
-        int | None, typer.Argument(min=1, max=100, metavar="[AMOUNT]", help="Containers that SCALEUP adds; default 1.")
-    ] = None,
-    wait: Wait = False,
-    timeout_s: Timeout = DEFAULT_TIMEOUT_S,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-) -> None:
-    """Call a webhook handler."""
-    owner = Utils.fetch_remote_service(service)
-    webhook = WebhookHandler.fetch(owner)
-    found = find_handler(webhook.list(), handler)
-    started = Started(label=f"{found.operation} of {owner.name}", accepted=webhook.call(found.uuid, amount))
-    report([started], wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
-
-
-@app.command("deliveries")
-def list_deliveries(
-    service: OneService,
-    handler: HandlerName,
-    last: Annotated[int, typer.Option("--last", min=1, metavar="N", help="How many, the newest first.")] = 25,
-    as_json: AsJson = False,
-) -> None:
-    """List the calls that a webhook handler received."""
-    webhook = WebhookHandler.fetch(Utils.fetch_remote_service(service))
-    found = find_handler(webhook.list(), handler)
-    deliveries = list(islice(webhook.deliveries(found.uuid), last))
-    if as_json:
-        print_json(deliveries)
-        return
-    columns = [
-        Column(heading="RECEIVED"),
-        Column(heading="FROM"),
-        Column(heading="USER AGENT", least=8),
-        Column(heading="BYTES"),
-        Column(heading="OUTCOME"),
-        Column(heading="ACTION", short=8),
-    ]
-    rows = [
-        [
-            age(one["received_datetime"]),
-            one["ip"],
-            one["user_agent"],
-            str(one["body_size"]),
-            one["outcome"],
-            one["action"].strip("/").rpartition("/")[2],
-        ]
-        for one in deliveries
-    ]
-    print_table(columns, rows)
-
-
 def _fields(service: Service, handler: Handler) -> dict[str, Any]:
     return {**handler, "call_url": service.client.absolute_url(handler.url)}
+
+
+def _print_handler(service: Service, handler: Handler, *, as_json: bool) -> None:
+    if as_json:
+        print_json(_fields(service, handler))
+        return
+    print(printable(f"{handler.name or 'a handler without name'}: {handler.operation} of {service.name}"))
+    print_pairs([("uuid", shorten(handler.uuid)), *handler_pairs(handler)])
+
+
+app.add_typer(handler_calls.app)

@@ -14,6 +14,7 @@ OTHER_WEB = "61a2aaaa-0000-4000-8000-000000000002"
 DB = "db000000-0000-4000-8000-000000000003"
 DEPLOY = "7eaf7fff-882c-4f3d-9a8f-a22317ac00ce"
 GROW = "0224815a-c156-44e4-92d7-997c69354438"
+ROTATED = "5ec2e700-0000-4000-8000-000000000009"
 ACTION = "ac000000-0000-4000-8000-000000000001"
 BASE_URL = "http://tutum.test/api/v1/"
 
@@ -72,6 +73,8 @@ class FakeApi:
             self.handler(DEPLOY, "deploy", "REDEPLOY"),
             self.handler(GROW, "grow", "SCALEUP"),
         ]
+        self.deliveries: list[dict[str, Any]] = []
+        self.unused_days: list[str] = []
         self.actions: list[dict[str, Any]] = []
         self.states: list[str] = ["Pending", "In progress", "Success"]
         self.plan: dict[str, Any] = {}
@@ -123,6 +126,10 @@ class FakeApi:
                 return httpx2.Response(201, json=created)
             case ["service", uuid, *rest]:
                 return self._service(request, uuid, rest)
+            case ["webhook", "handler"]:
+                self.unused_days.append(request.url.params["unused_days"])
+                listed = [{**one, "service": f"/api/v1/service/{WEB}/"} for one in self.handlers]
+                return httpx2.Response(200, json={"meta": {"next": None}, "objects": listed})
             case ["action"]:
                 return self._page(request, self.actions)
             case ["action", uuid]:
@@ -155,9 +162,10 @@ class FakeApi:
         if not below and request.method == "POST":
             sent = json.loads(request.content)
             created = [
-                self.handler(
-                    f"c0ffee00-0000-4000-8000-{index:012}", entry.get("name"), entry.get("operation") or "REDEPLOY"
-                )
+                {
+                    **self.handler(f"c0ffee00-0000-4000-8000-{index:012}", None, "REDEPLOY"),
+                    **{name: value for name, value in entry.items() if value is not None},
+                }
                 for index, entry in enumerate(sent if isinstance(sent, list) else [sent])
             ]
             self.handlers += created
@@ -165,9 +173,22 @@ class FakeApi:
         found = next((one for one in self.handlers if below and one["uuid"] == below[0]), None)
         if found is None:
             return httpx2.Response(404, json={"error": f"no such webhook handler: {''.join(below[:1])}"})
-        if request.method == "DELETE":
-            self.handlers.remove(found)
-            return httpx2.Response(204)
+        match (request.method, *below[1:]):
+            case ("DELETE",):
+                self.handlers.remove(found)
+                return httpx2.Response(204)
+            case ("PATCH",):
+                found.update(json.loads(request.content))
+                return httpx2.Response(200, json=found)
+            case ("POST", "rotate"):
+                fresh = self.handler(ROTATED, found["name"], found["operation"])
+                found.update({**fresh, "rotation": {"old_until": "Mon, 13 Oct 2099 11:01:43 +0000"}})
+                return httpx2.Response(201, json=found)
+            case ("GET", "delivery"):
+                return self._page(request, self.deliveries)
+            case ("GET", "delivery", number):
+                kept = next((one for one in self.deliveries if str(one["id"]) == number), None)
+                return httpx2.Response(200 if kept else 404, json=kept or {"error": "no such delivery"})
         return self._accepted({**found, "action": f"/api/v1/action/{ACTION}/"})
 
     def _accepted(self, body: dict[str, Any]) -> httpx2.Response:

@@ -1,0 +1,320 @@
+"""Calls that CI and senders can trust: wait, verify, filter, limit, rotate, redeliver; and one 404 for all."""
+
+import hashlib
+import hmac
+import json
+import statistics
+import threading
+import time
+import uuid
+from typing import Any
+
+import pytest
+
+from tests.support.server import Answer, LiveServer
+
+JSON = "application/json"
+PUSH = {"ref": "refs/heads/main", "deleted": False, "head_commit": {"message": "x"}, "commits": []}
+
+
+@pytest.fixture(scope="module")
+def service(live_server: LiveServer) -> str:
+    return live_server.run_service("trusted")
+
+
+def base(service: str) -> str:
+    return f"/api/v1/service/{service}/webhook/handler/"
+
+
+def make(server: LiveServer, service: str, **fields: Any) -> dict[str, Any]:
+    created = server.request("POST", base(service), {"name": "hook", **fields})
+    assert created.status == 201, created
+    return dict(created.json)
+
+
+def post(server: LiveServer, path: str, body: bytes = b"", **headers: str) -> Answer:
+    head = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", "Connection: close"]
+    head += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return server.send("\r\n".join(head).encode() + b"\r\n\r\n" + body)
+
+
+def sign(secret: str, body: bytes) -> str:
+    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+def test_a_handler_shows_its_fields_and_never_its_secrets(live_server: LiveServer, service: str) -> None:
+    verify = {"preset": "github", "secrets": ["first-secret", "second-secret"]}
+    handler = make(live_server, service, verify=verify, filter="body.ref == 'refs/heads/main'", rate_limit="30/minute")
+    shown = live_server.request("GET", handler["resource_uri"])
+    assert shown.json == handler
+    assert shown.json["verify"] == {"preset": "github", "secrets_set": 2}
+    assert b"secret" not in shown.body.replace(b"secrets_set", b"")
+    changed = live_server.request("PATCH", handler["resource_uri"], {"filter": None, "name": "other"})
+    assert (changed.status, changed.json["filter"], changed.json["name"]) == (200, None, "other")
+    assert changed.json["rate_limit"] == "30/minute"
+    for wrong in (
+        {"color": 1},
+        {"operation": "SCALEUP"},
+        {"verify": {"preset": "github", "secrets": [""]}},
+        {"enabled": 3},
+    ):
+        refused = live_server.request("PATCH", handler["resource_uri"], wrong)
+        assert refused.status == 400, refused
+        assert refused.json["error"]
+    assert live_server.request("GET", handler["resource_uri"]).json == changed.json
+    for path in live_server.data.rglob("*"):
+        if path.is_file():
+            assert b"first-secret" not in path.read_bytes(), path
+
+
+def test_only_signed_calls_are_believed(live_server: LiveServer, service: str) -> None:
+    handler = make(live_server, service, verify={"preset": "github", "secrets": ["old", "new"]})
+    body = json.dumps(PUSH).encode()
+    for secret in ("old", "new"):
+        answer = post(live_server, handler["url"], body, X_Hub_Signature_256=sign(secret, body), Content_Type=JSON)
+        assert answer.status == 202, answer
+    wrong = post(live_server, handler["url"], body, X_Hub_Signature_256=sign("other", body), Content_Type=JSON)
+    missing = post(live_server, handler["url"], body, Content_Type=JSON)
+    assert (wrong.status, missing.status) == (401, 401)
+    assert wrong.json["error"] and missing.json["error"]
+    listed = live_server.request("GET", f"{handler['resource_uri']}delivery/").json["objects"]
+    assert [one["outcome"] for one in listed] == ["refused", "refused", "joined", "queued"] or [
+        one["outcome"] for one in listed
+    ] == ["refused", "refused", "queued", "queued"]
+    whole = live_server.request("GET", listed[0]["resource_uri"]).json
+    assert whole["body"] == body.decode()
+    signed = live_server.request("GET", listed[-1]["resource_uri"]).json
+    assert not [name for name, _ in signed["headers"] if "signature" in name]
+
+
+def test_a_filter_leaves_calls_out_with_a_reason_and_tells_so_beforehand(live_server: LiveServer, service: str) -> None:
+    handler = make(live_server, service, filter={"preset": "branch", "branch": "main"})
+    other = json.dumps({**PUSH, "ref": "refs/heads/topic"}).encode()
+    skipped = post(live_server, handler["url"], other, X_GitHub_Event="push", Content_Type=JSON)
+    assert (skipped.status, skipped.json["state"]) == (200, "Skipped")
+    assert "topic" in skipped.json["reason"]
+    ping = post(live_server, handler["url"], b'{"zen": "x"}', X_GitHub_Event="ping", Content_Type=JSON)
+    assert (ping.status, ping.json["state"]) == (200, "Skipped")
+    assert post(live_server, handler["url"], json.dumps(PUSH).encode(), X_GitHub_Event="push").status == 202
+    path = f"{handler['resource_uri']}test/"
+    headers = {"X-GitHub-Event": "push", "Content-Type": JSON}
+    tried = live_server.request("POST", path, {"headers": headers, "body": json.loads(other)})
+    assert (tried.json["verdict"], tried.json["status"]) == ("skipped", 200)
+    assert tried.json["steps"]
+    tried = live_server.request("POST", path, {"headers": headers, "body": PUSH})
+    assert (tried.json["verdict"], tried.json["status"]) == ("go", 202)
+
+
+def test_who_waits_gets_the_end_of_the_action(live_server: LiveServer, service: str) -> None:
+    handler = make(live_server, service)
+    answer = post(live_server, f"{handler['url']}?wait=30")
+    assert (answer.status, answer.json["state"], answer.json["reason"]) == (200, "Success", "")
+    assert answer.json["containers_after"] == 1
+    preferred = post(live_server, handler["url"], Prefer="respond-async, wait=30")
+    assert (preferred.status, preferred.json["state"]) == (200, "Success")
+    assert "log_tail" not in preferred.json
+    for wrong in ("x", "601", "-1"):
+        assert post(live_server, f"{handler['url']}?wait={wrong}").status == 400
+
+
+def test_who_waits_for_what_fails_gets_a_502_that_says_why(live_server: LiveServer) -> None:
+    broken = live_server.run_service("fails-later", "sleep 600")
+    handler = make(live_server, broken, show_log=True)
+    live_server.request("PATCH", f"/api/v1/service/{broken}/", {"run_command": "echo no luck; exit 3"})
+    answer = post(live_server, f"{handler['url']}?wait=60")
+    assert (answer.status, answer.json["state"]) == (502, "Failed"), answer
+    assert answer.json["reason"]
+    assert "no luck" in answer.json["log_tail"]
+    assert live_server.service(broken)["running_num_containers"] == 1
+
+
+def test_who_does_not_wait_long_enough_is_told_that_it_goes_on(live_server: LiveServer) -> None:
+    slow = live_server.run_service("slow-to-stop", "trap '' TERM; while :; do sleep 1; done")
+    handler = make(live_server, slow)
+    answer = post(live_server, f"{handler['url']}?wait=1")
+    assert answer.status == 504, answer
+    assert answer.json["state"] in ("Pending", "In progress")
+    status = live_server.request("GET", f"{answer.json['status_url']}?wait=60", authorization=None)
+    assert (status.status, status.json["state"]) == (200, "Success")
+
+
+def test_the_status_of_a_call_can_be_asked_by_its_caller_until_the_handler_is_gone(
+    live_server: LiveServer, service: str
+) -> None:
+    handler = make(live_server, service)
+    first, second = (post(live_server, handler["url"]).json["status_url"] for _ in range(2))
+    assert first != second
+    assert live_server.request("GET", first, authorization=None).status == 200
+    broken = first[:-3] + ("AA/" if not first.endswith("AA/") else "BB/")
+    unknown = live_server.request("GET", broken, authorization=None)
+    assert unknown.status == 404
+    assert live_server.request("DELETE", handler["resource_uri"]).status == 204
+    gone = live_server.request("GET", first, authorization=None)
+    assert (gone.status, gone.body) == (404, unknown.body)
+
+
+def test_hundreds_wait_at_once_and_others_are_not_held_up(live_server: LiveServer) -> None:
+    slow = live_server.run_service("waited-for", "trap 'sleep 2; exit' TERM; while :; do sleep 0.1; done")
+    handler = make(live_server, slow)
+    answers: list[Answer] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(post(live_server, f"{handler['url']}?wait=60")))
+        for _ in range(150)
+    ]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    began = time.monotonic()
+    assert live_server.request("GET", "/healthz").status == 200
+    assert time.monotonic() - began < 2
+    for thread in threads:
+        thread.join(90)
+    assert [answer.status for answer in answers] == [200] * 150
+
+
+def test_a_delivery_that_comes_again_runs_once(live_server: LiveServer, service: str) -> None:
+    handler = make(live_server, service, operation="SCALEUP")
+    key = str(uuid.uuid4())
+    before = live_server.service(service)["target_num_containers"]
+    first = post(live_server, f"{handler['url']}?wait=30", Idempotency_Key=key)
+    again = post(live_server, f"{handler['url']}?wait=30", Idempotency_Key=key)
+    assert (first.status, again.status) == (200, 200)
+    assert first.headers["x-tutum-action-uri"] == again.headers["x-tutum-action-uri"]
+    assert live_server.service(service)["target_num_containers"] == before + 1
+
+
+def test_a_call_names_a_tag_only_where_that_is_allowed(live_server: LiveServer, service: str) -> None:
+    bare, tagged = make(live_server, service), make(live_server, service, tag={"allow": ["v*"], "from": "query"})
+    assert post(live_server, f"{bare['url']}?tag=v2").status == 400
+    assert post(live_server, f"{tagged['url']}?tag=latest").status == 400
+    assert post(live_server, f"{tagged['url']}?tag=../x").status == 400
+    assert post(live_server, f"{bare['url']}?source=ci").status == 202
+    # The local engine runs no images, and says so.
+    answer = post(live_server, f"{tagged['url']}?tag=v2&wait=30")
+    assert (answer.status, answer.json["state"]) == (502, "Failed")
+    assert "tag" in answer.json["reason"]
+
+
+def test_the_body_reaches_the_new_containers(live_server: LiveServer) -> None:
+    note = live_server.folder / "note"
+    told = live_server.run_service("told", f'printf %s "$TUTUM_TRIGGER_BODY" > {note}; sleep 600')
+    handler = make(live_server, told, pass_body=True)
+    for body in ("first ünïcode", "second"):
+        assert post(live_server, f"{handler['url']}?wait=30", body.encode()).status == 200
+        assert note.read_text() == body
+    too_much = post(live_server, handler["url"], b"a" * 40_000)
+    assert too_much.status == 202
+    assert "not passed" in too_much.json["notes"][0]
+
+
+def test_a_scale_up_hammered_from_many_connections_ends_exactly_at_the_cap(live_server: LiveServer) -> None:
+    capped = live_server.run_service("capped")
+    handler = make(live_server, capped, operation="SCALEUP", max_containers=5)
+    answers: list[Answer] = []
+    threads = [
+        threading.Thread(target=lambda: answers.extend(post(live_server, f"{handler['url']}3/") for _ in range(3)))
+        for _ in range(64)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert [answer.status for answer in answers] == [202] * 192
+    last = post(live_server, f"{handler['url']}3/?wait=60")
+    assert last.status == 502
+    assert "max_containers of the webhook handler" in last.json["reason"]
+    shown = live_server.service(capped)
+    assert (shown["target_num_containers"], shown["running_num_containers"]) == (5, 5)
+
+
+def test_beyond_its_rate_a_handler_says_when_to_come_again(live_server: LiveServer, service: str) -> None:
+    handler = make(live_server, service, rate_limit="3/minute")
+    statuses = [post(live_server, handler["url"]).status for _ in range(5)]
+    assert statuses == [202, 202, 202, 429, 429]
+    refused = post(live_server, handler["url"])
+    assert 1 <= int(refused.headers["retry-after"]) <= 20
+
+
+def test_an_old_url_works_until_its_grace_ends(live_server: LiveServer, service: str) -> None:
+    old = make(live_server, service)
+    rotated = live_server.request("POST", f"{old['resource_uri']}rotate/", {"grace": 3})
+    assert rotated.status == 201
+    new = rotated.json
+    assert new["uuid"] != old["uuid"]
+    assert post(live_server, old["url"]).status == 202
+    assert live_server.request("GET", old["resource_uri"]).status == 404
+    shown = live_server.request("GET", new["resource_uri"]).json
+    assert shown["rotation"]["old_last_address"] == "127.0.0.1"
+    assert shown["calls"] == 1
+    time.sleep(3.1)
+    assert post(live_server, old["url"]).status == 404
+    assert post(live_server, new["url"]).status == 202
+    assert live_server.request("POST", f"{new['resource_uri']}rotate/").status == 201
+    assert live_server.request("POST", f"{new['resource_uri']}rotate/", {"grace": -1}).status == 400
+
+
+def test_a_delivery_is_done_once_more_by_its_owner(live_server: LiveServer, service: str) -> None:
+    handler = make(
+        live_server,
+        service,
+        verify={"preset": "github", "secrets": ["s"]},
+        filter={"preset": "branch", "branch": "main"},
+    )
+    body = json.dumps(PUSH).encode()
+    headers = {"X_Hub_Signature_256": sign("s", body), "X_GitHub_Event": "push", "X_GitHub_Delivery": str(uuid.uuid4())}
+    first = post(live_server, handler["url"], body, Content_Type=JSON, **headers)
+    assert first.status == 202
+    live_server.wait_for_action(first.json["action"])
+    (listed,) = live_server.request("GET", f"{handler['resource_uri']}delivery/").json["objects"]
+    again = live_server.request("POST", f"{listed['resource_uri']}redeliver/")
+    assert again.status == 202, again
+    assert again.json["action"] != first.json["action"]
+    large = post(
+        live_server,
+        handler["url"],
+        b'{"a": "%s"}' % (b"x" * 20_000),
+        X_Hub_Signature_256="sha256=00",
+        Content_Type=JSON,
+    )
+    assert large.status == 401
+    newest = live_server.request("GET", f"{handler['resource_uri']}delivery/").json["objects"][0]
+    assert live_server.request("POST", f"{newest['resource_uri']}redeliver/").status == 409
+    assert live_server.request("POST", f"{handler['resource_uri']}delivery/999999/redeliver/").status == 404
+
+
+def test_unused_handlers_are_reported(live_server: LiveServer, service: str) -> None:
+    used, unused = make(live_server, service), make(live_server, service)
+    post(live_server, used["url"])
+    found = live_server.request("GET", "/api/v1/webhook/handler/?unused_days=0&limit=100").json["objects"]
+    by_uuid = {one["uuid"]: one for one in found}
+    assert by_uuid[unused["uuid"]]["service"] == f"/api/v1/service/{service}/"
+    assert live_server.request("GET", "/api/v1/webhook/handler/?unused_days=1").json["objects"] == []
+    assert live_server.request("GET", "/api/v1/webhook/handler/").status == 400
+
+
+def test_all_that_cannot_be_called_answers_the_same_and_as_quickly(live_server: LiveServer, service: str) -> None:
+    disabled = make(live_server, service, enabled=False)["url"]
+    elsewhere = make(live_server, service, allow_from=["192.0.2.0/24"])["url"]
+    used_up = make(live_server, service, max_uses=1)["url"]
+    assert post(live_server, used_up).status == 202
+    revoked = make(live_server, service)
+    live_server.request("DELETE", revoked["resource_uri"])
+    unknown = f"{base(service)}{uuid.uuid4()}/call/"
+    paths = {
+        "unknown": unknown,
+        "disabled": disabled,
+        "elsewhere": elsewhere,
+        "used": used_up,
+        "revoked": revoked["url"],
+    }
+    bodies, times = set(), {name: list[float]() for name in paths}
+    for _ in range(60):
+        for name, path in paths.items():
+            began = time.perf_counter()
+            answer = post(live_server, path)
+            times[name].append(time.perf_counter() - began)
+            assert answer.status == 404
+            bodies.add((answer.body, tuple(sorted(set(answer.headers) - {"date"}))))
+    assert len(bodies) == 1
+    middles = {name: statistics.median(some) for name, some in times.items()}
+    assert max(middles.values()) < 1.5 * min(middles.values()) + 0.001, middles

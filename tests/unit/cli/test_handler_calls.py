@@ -1,0 +1,369 @@
+"""`tutum webhook-handler show|rotate|unused|call|test|deliveries|redeliver`: what a person reads."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.unit.cli.conftest import Ran, Tutum
+from tests.unit.sdk.fake_api import ACTION, DEPLOY, GROW, ROTATED, WEB, FakeApi, service
+from tutum.cli.handler_calls import DELIVERY_COLUMNS
+from tutum.cli.handler_text import pair_lines
+from tutum.cli.tables import fitted_widths
+from tutum.snippets import TARGETS
+
+OLD_DATE = "Mon, 13 Oct 2014 11:01:43 +0000"
+HANDLERS = f"/service/{WEB}/webhook/handler/"
+URL = f"http://tutum.test/api/v1{HANDLERS}{DEPLOY}/call/"
+UNSET: dict[str, Any] = {
+    "enabled": True,
+    "expires_datetime": None,
+    "max_uses": None,
+    "max_containers": None,
+    "verify": None,
+    "filter": None,
+    "tag": None,
+    "pass_body": None,
+    "rate_limit": None,
+    "allow_from": None,
+    "debounce": 0,
+    "show_log": False,
+    "created_datetime": OLD_DATE,
+    "last_called_datetime": None,
+    "calls": 0,
+    "rotation": None,
+}
+ALL: dict[str, Any] = {
+    **UNSET,
+    "enabled": False,
+    "expires_datetime": OLD_DATE,
+    "max_uses": 5,
+    "max_containers": 9,
+    "verify": {"preset": "hmac", "header": "X-Sign", "algorithm": "sha512", "secrets_set": 2},
+    "filter": [
+        {"preset": "branch", "branch": ["main", "release/*"]},
+        {"preset": "tag", "tag": "v*", "repository": "me/app"},
+        {"preset": "skip"},
+        "body.action == 'published'",
+    ],
+    "tag": {"allow": ["v*", "latest"], "from": "body.tag"},
+    "pass_body": "TUTUM_TRIGGER_BODY",
+    "rate_limit": "30/minute",
+    "allow_from": ["10.0.0.0/8", "::1/128"],
+    "debounce": 30,
+    "show_log": True,
+    "last_called_datetime": OLD_DATE,
+    "calls": 31,
+    "rotation": {
+        "old_until": "Tue, 13 Oct 2099 11:01:43 +0000",
+        "old_last_called_datetime": OLD_DATE,
+        "old_last_address": "192.0.2.1",
+    },
+}
+DELIVERY: dict[str, Any] = {
+    "id": 7,
+    "received_datetime": OLD_DATE,
+    "ip": "192.0.2.1",
+    "user_agent": "GitHub-Hookshot/044aadd",
+    "body_size": 20000,
+    "outcome": "skipped",
+    "reason": "the branch is 'dev'",
+    "amount": 1,
+    "tag": None,
+    "action": "",
+    "query": "tag=v2",
+    "headers": [["X-GitHub-Event", "push"], ["Accept", "*/*\x1b[2J"]],
+    "body": '{"a":\n1}\x1b[2J',
+    "body_is_base64": False,
+    "body_is_cut": True,
+}
+
+
+def shown(ran: Ran) -> dict[str, str]:
+    """Read labels and values of lines in two columns; a value without a label belongs to the one above."""
+    found: dict[str, str] = {}
+    label = ""
+    for line in ran.out.splitlines()[1:]:
+        label = line[:18].strip() or label
+        found[label] = f"{found[label]} / {line[18:]}" if label in found else line[18:]
+    return found
+
+
+def test_show_tells_all_fields_but_not_the_url(api: FakeApi, tutum_command: Tutum) -> None:
+    api.handlers[0].update(ALL)
+    ran = tutum_command("webhook-handler", "show", "web", "deploy")
+    assert ran.code == 0
+    assert ran.out.splitlines()[0] == "deploy: REDEPLOY of web"
+    assert DEPLOY not in ran.out
+    lines = shown(ran)
+    assert lines.pop("created").endswith(f"days ago ({OLD_DATE})")
+    assert lines.pop("calls").startswith("31, the last ")
+    old = lines.pop("old URL")
+    assert old.startswith("works until Tue, 13 Oct 2099 11:01:43 +0000; last called ")
+    assert old.endswith("from 192.0.2.1")
+    assert lines == {
+        "uuid": "7eaf7fff…",
+        "enabled": "no",
+        "expires_datetime": OLD_DATE,
+        "max_uses": "5",
+        "max_containers": "9",
+        "rate_limit": "30/minute",
+        "allow_from": "10.0.0.0/8, ::1/128",
+        "verify": "hmac (header X-Sign, algorithm sha512), 2 secrets",
+        "filter": "branch main, release/* / tag v* repository me/app / skip / body.action == 'published'",
+        "tag": "v*, latest (from body.tag)",
+        "pass_body": "as TUTUM_TRIGGER_BODY",
+        "debounce": "30 s",
+        "show_log": "yes",
+    }
+
+
+def test_show_of_a_plain_handler_says_what_is_not_set(api: FakeApi, tutum_command: Tutum) -> None:
+    api.handlers[0].update(UNSET)
+    lines = shown(tutum_command("webhook-handler", "show", "web", "deploy"))
+    assert lines["calls"] == "none"
+    assert {name for name, value in lines.items() if value == "-"} == {
+        *("expires_datetime", "max_uses", "max_containers", "rate_limit", "allow_from"),
+        *("verify", "filter", "tag", "pass_body", "debounce"),
+    }
+
+
+def test_show_of_an_older_server_shows_what_there_is(tutum_command: Tutum) -> None:
+    ran = tutum_command("webhook-handler", "show", "web", "deploy")
+    assert [line.split() for line in ran.out.splitlines()[1:]] == [
+        ["uuid", "7eaf7fff…"],
+        ["created", "not", "known"],
+        ["calls", "none"],
+    ]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_show_for_a_sender_prints_what_to_paste(tutum_command: Tutum, target: str) -> None:
+    ran = tutum_command("webhook-handler", "show", "web", "deploy", "--for", target)
+    assert ran.code == 0
+    assert URL in ran.out
+
+
+def test_show_can_print_the_url_alone_or_json(tutum_command: Tutum) -> None:
+    assert tutum_command("webhook-handler", "show", "web", "deploy", "--url").out == f"{URL}\n"
+    assert json.loads(tutum_command("webhook-handler", "show", "web", "deploy", "--json").out)["call_url"] == URL
+
+
+def test_an_unknown_sender_is_wrong_usage(api: FakeApi, tutum_command: Tutum) -> None:
+    ran = tutum_command("webhook-handler", "show", "web", "deploy", "--for", "svn")
+    assert (ran.code, api.requests) == (2, [])
+    assert "alertmanager, curl; got 'svn'" in ran.err
+
+
+def test_set_shows_what_it_made(api: FakeApi, tutum_command: Tutum) -> None:
+    api.handlers[0].update(UNSET)
+    ran = tutum_command("webhook-handler", "set", "web", "deploy", "--disable")
+    assert shown(ran)["enabled"] == "no"
+    assert DEPLOY not in ran.out
+
+
+def test_rotate_prints_the_new_uuid_and_url(api: FakeApi, tutum_command: Tutum) -> None:
+    ran = tutum_command("webhook-handler", "rotate", "web", "deploy", "--grace", "1h")
+    assert (ran.code, ran.out) == (0, f"{ROTATED}\n{URL.replace(DEPLOY, ROTATED)}\n")
+    assert (api.sent()[-1], api.body()) == (f"POST {HANDLERS}{DEPLOY}/rotate/", {"grace": 3600})
+    assert tutum_command("webhook-handler", "rotate", "web", "deploy", "-q").out == f"{ROTATED}\n"
+    assert api.body() == {"grace": 86400}
+
+
+def test_unused_lists_handlers_of_all_services(api: FakeApi, tutum_command: Tutum) -> None:
+    for one in api.handlers:
+        one.update(UNSET)
+    api.handlers[1]["last_called_datetime"] = OLD_DATE
+    ran = tutum_command("webhook-handler", "unused", "--days", "30")
+    assert api.unused_days == ["30"]
+    rows = [line.split() for line in ran.out.splitlines()]
+    assert rows[1][:5] == ["web", "deploy", "7eaf7fff", "REDEPLOY", "never"]
+    assert rows[2][:4] == ["web", "grow", "0224815a", "SCALEUP"]
+    assert DEPLOY not in ran.out
+    assert {one["uuid"] for one in json.loads(tutum_command("webhook-handler", "unused", "--json").out)} == {
+        DEPLOY,
+        GROW,
+    }
+    api.handlers.clear()
+    ran = tutum_command("webhook-handler", "unused")
+    assert (ran.code, ran.out) == (0, "")
+    assert "in the last 90 days" in ran.err
+
+
+def test_a_call_that_is_skipped_is_told_and_is_no_failure(api: FakeApi, tutum_command: Tutum) -> None:
+    skip = httpx2.Response(200, json={"state": "Skipped", "reason": "the branch is 'dev'"})
+    for options in ((), ("--wait",)):
+        api.script([*_found(api), skip])
+        ran = tutum_command("webhook-handler", "call", "web", "deploy", *options)
+        assert (ran.code, ran.out) == (0, "Skipped: the branch is 'dev'\n")
+
+
+def test_a_call_can_name_a_tag(api: FakeApi, tutum_command: Tutum) -> None:
+    assert tutum_command("webhook-handler", "call", "web", "deploy", "--tag", "v2").code == 0
+    assert dict(api.requests[-1].url.params) == {"tag": "v2"}
+
+
+def test_a_call_that_wants_a_signature_does_not_ask_for_a_login(api: FakeApi, tutum_command: Tutum) -> None:
+    api.script([*_found(api), httpx2.Response(401, json={"error": "X-Hub-Signature-256 is missing"})])
+    ran = tutum_command("webhook-handler", "call", "web", "deploy")
+    assert ran.code == 3
+    assert "its sender signed: X-Hub-Signature-256 is missing" in ran.err
+    assert "login" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [({"enabled": False}, "it is disabled"), ({"max_uses": 1}, "is used up"), ({}, "it was just revoked")],
+)
+def test_a_call_of_a_closed_handler_says_why(
+    api: FakeApi, tutum_command: Tutum, fields: dict[str, Any], told: str
+) -> None:
+    api.handlers[0].update(fields)
+    api.script([*_found(api), httpx2.Response(404, json={"error": "not found"})])
+    ran = tutum_command("webhook-handler", "call", "web", "deploy")
+    assert ran.code == 3
+    assert told in ran.err
+    assert DEPLOY not in ran.err
+
+
+def test_test_prints_the_steps_and_exits_with_0_if_it_would_go(
+    api: FakeApi, tutum_command: Tutum, tmp_path: Path
+) -> None:
+    (tmp_path / "push.json").write_text('{"ref": "ä"}')
+    steps = [
+        {"check": "verify", "passes": True, "why": "github: right"},
+        {"check": "tag", "passes": True, "why": "the tag is 'v2'"},
+    ]
+    answer = {"verdict": "go", "status": 202, "reason": "", "tag": "v2", "variable": "TUTUM_TRIGGER_BODY"}
+    api.script([*_found(api), httpx2.Response(200, json={**answer, "notes": ["careful"], "steps": steps})])
+    given = ("--payload", str(tmp_path / "push.json"), "-H", "X-GitHub-Event: push", "--query", "tag=v2")
+    ran = tutum_command("webhook-handler", "test", "web", "deploy", *given, "--address", "192.0.2.1")
+    assert ran.code == 0
+    assert ran.out.splitlines() == [
+        "ok  verify  github: right",
+        "ok  tag     the tag is 'v2'",
+        "",
+        "It would go: REDEPLOY of web with the tag v2, the body in TUTUM_TRIGGER_BODY.",
+        "Note: careful",
+    ]
+    assert api.body() == {
+        "headers": {"X-GitHub-Event": "push"},
+        "query": {"tag": "v2"},
+        "body": '{"ref": "ä"}',
+        "address": "192.0.2.1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status", "told"),
+    [
+        ("skipped", 200, "It would be skipped, with the answer 200: so it is"),
+        ("unauthorized", 401, "It would be refused, with the answer 401: so it is"),
+        ("not_found", 404, "It would be refused, with the answer 404: so it is"),
+        ("invalid", 400, "It would be refused, with the answer 400: so it is"),
+    ],
+)
+def test_test_exits_with_1_if_it_would_not_go(
+    api: FakeApi, tutum_command: Tutum, verdict: str, status: int, told: str
+) -> None:
+    steps = [{"check": "filter", "passes": False, "why": "so it is"}]
+    answer = {"verdict": verdict, "status": status, "reason": "so it is", "tag": None, "variable": None, "notes": []}
+    for options in ((), ("--json",)):
+        api.script([*_found(api), httpx2.Response(200, json={**answer, "steps": steps})])
+        ran = tutum_command("webhook-handler", "test", "web", "deploy", *options)
+        assert ran.code == 1
+        if options:
+            assert json.loads(ran.out) == {**answer, "steps": steps}
+        else:
+            assert ran.out.splitlines() == ["NO  filter  so it is", "", told]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--payload", "/no/such/file"), "--payload: cannot read /no/such/file"),
+        (("--header", "X"), "--header must be 'Name: value', got 'X'"),
+        (("--query", "=v2"), "--query must be NAME=VALUE"),
+    ],
+)
+def test_a_test_that_cannot_be_is_told(api: FakeApi, tutum_command: Tutum, options: tuple[str, ...], told: str) -> None:
+    ran = tutum_command("webhook-handler", "test", "web", "deploy", *options)
+    assert (ran.code, api.requests) == (2, [])
+    assert told in " ".join(ran.err.split())
+
+
+def test_deliveries_tell_what_became_of_each(api: FakeApi, tutum_command: Tutum) -> None:
+    api.deliveries = [{**DELIVERY, "id": 8, "outcome": "queued", "reason": "", "action": f"/api/v1/action/{ACTION}/"}]
+    api.deliveries += [DELIVERY]
+    ran = tutum_command("webhook-handler", "deliveries", "web", "deploy")
+    lines = ran.out.splitlines()
+    assert lines[0].split() == ["ID", "RECEIVED", "FROM", "OUTCOME", "ACTION", "REASON"]
+    assert lines[1].startswith("8 ")
+    assert lines[1].endswith(f"queued   {ACTION}")
+    assert lines[2].endswith("  the branch is 'dev'")
+
+
+def test_one_delivery_is_shown_with_headers_and_body(api: FakeApi, tutum_command: Tutum) -> None:
+    api.deliveries = [DELIVERY]
+    ran = tutum_command("webhook-handler", "deliveries", "web", "deploy", "--show", "7")
+    assert ran.code == 0
+    top, bottom = ran.out.split("\n\n")
+    assert [line[12:] for line in top.splitlines()][1:] == [
+        "192.0.2.1",
+        "GitHub-Hookshot/044aadd",
+        "skipped",
+        "the branch is 'dev'",
+        "-",
+        "-",
+        "tag=v2",
+        "X-GitHub-Event: push",
+        "Accept: */*?[2J",
+    ]
+    assert bottom == 'body (20000 bytes, only the beginning was kept):\n{"a":\n1}?[2J\n'
+    assert json.loads(tutum_command("webhook-handler", "deliveries", "web", "deploy", "--show", "7", "--json").out)
+    assert tutum_command("webhook-handler", "deliveries", "web", "deploy", "--show", "9").code == 3
+
+
+def test_redeliver_names_the_action(api: FakeApi, tutum_command: Tutum) -> None:
+    ran = tutum_command("webhook-handler", "redeliver", "web", "deploy", "7")
+    assert (ran.code, ran.out) == (0, f"REDEPLOY of web, delivery 7 again accepted, action {ACTION}\n")
+    assert api.sent()[-1] == f"POST {HANDLERS}{DEPLOY}/delivery/7/redeliver/"
+    assert tutum_command("webhook-handler", "redeliver", "web", "deploy", "7", "--wait").code == 0
+
+
+def test_pairs_fit_the_terminal() -> None:
+    pairs = [("filter", "one two three four five six seven eight nine ten"), ("expires_datetime", "-"), ("", "x y")]
+    assert pair_lines(pairs, 50) == [
+        "filter            one two three four five six",
+        "                  seven eight nine ten",
+        "expires_datetime  -",
+        "                  x y",
+    ]
+    assert pair_lines(pairs, 24) == [
+        "filter",
+        "  one two three four",
+        "  five six seven eight",
+        "  nine ten",
+        "expires_datetime",
+        "  -",
+        "  x y",
+    ]
+    assert pair_lines(pairs, None)[0] == f"filter            {pairs[0][1]}"
+
+
+def test_the_widest_usual_table_of_deliveries_fits_80_columns() -> None:
+    widest = ["12345678", "12 minutes ago", "2001:db8:1234:5678::1234", "superseded"]
+    natural = [*map(len, widest), 36, len("the branch is 'dev', which is not main")]
+    widths = fitted_widths(DELIVERY_COLUMNS, natural, 80)
+    assert sum(widths) + 2 * (len(widths) - 1) <= 80
+
+
+def _found(api: FakeApi) -> list[httpx2.Response]:
+    """The answers to what finds the service and its handler."""
+    page = {"meta": {"next": None}}
+    return [
+        httpx2.Response(200, json={**page, "objects": [service(WEB, "web")]}),
+        httpx2.Response(200, json={**page, "objects": api.handlers}),
+    ]

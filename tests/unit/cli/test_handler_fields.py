@@ -1,0 +1,187 @@
+"""The options of `tutum webhook-handler create` and `set`."""
+
+import io
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from tests.unit.cli.conftest import Tutum
+from tests.unit.sdk.fake_api import DEPLOY, WEB, FakeApi
+from tutum.cli.handler_text import FIELDS
+from tutum.cli.spans import moment_of, seconds_of
+
+HANDLERS = f"/service/{WEB}/webhook/handler/"
+
+
+@pytest.mark.parametrize(
+    ("options", "fields"),
+    [
+        (("--disable",), {"enabled": False}),
+        (("--enable",), {"enabled": True}),
+        (("--expires", "2099-12-31"), {"expires_datetime": "2099-12-31"}),
+        (("--max-uses", "5"), {"max_uses": 5}),
+        (("--max-containers", "9"), {"max_containers": 9}),
+        (("--rate-limit", "30/minute"), {"rate_limit": "30/minute"}),
+        (("--allow-from", "10.0.0.0/8", "--allow-from", "::1"), {"allow_from": ["10.0.0.0/8", "::1"]}),
+        (("--branch", "main"), {"filter": {"preset": "branch", "branch": ["main"]}}),
+        (("--on-tag", "v*", "--on-tag", "x"), {"filter": {"preset": "tag", "tag": ["v*", "x"]}}),
+        (("--path", "src/**"), {"filter": {"preset": "paths", "paths": ["src/**"]}}),
+        (("--filter", "body.action == 'published'"), {"filter": "body.action == 'published'"}),
+        (("--filter", '{"preset": "skip"}'), {"filter": {"preset": "skip"}}),
+        (
+            ("--branch", "main", "--filter", '[{"preset": "skip"}, "body.a"]'),
+            {"filter": [{"preset": "branch", "branch": ["main"]}, {"preset": "skip"}, "body.a"]},
+        ),
+        (("--tag", "v*"), {"tag": {"allow": ["v*"]}}),
+        (("--tag", "v*", "--tag-from", "body.tag"), {"tag": {"allow": ["v*"], "from": "body.tag"}}),
+        (("--pass-body",), {"pass_body": True}),
+        (("--no-pass-body",), {"pass_body": False}),
+        (("--pass-body-as", "TUTUM_PUSH"), {"pass_body": "TUTUM_PUSH"}),
+        (("--debounce", "2m"), {"debounce": 120}),
+        (("--debounce", "0"), {"debounce": 0}),
+        (("--show-log",), {"show_log": True}),
+        (("--hide-log",), {"show_log": False}),
+    ],
+)
+def test_each_option_sets_its_field(
+    api: FakeApi, tutum_command: Tutum, options: tuple[str, ...], fields: dict[str, Any]
+) -> None:
+    assert tutum_command("webhook-handler", "set", "web", "deploy", *options).code == 0
+    assert (api.sent()[-1], api.body()) == (f"PATCH {HANDLERS}{DEPLOY}/", fields)
+    assert tutum_command("webhook-handler", "create", "web", *options).code == 0
+    assert api.body() == {"name": None, "operation": "REDEPLOY", **fields}
+
+
+def test_a_handler_without_options_is_created_as_in_2015(api: FakeApi, tutum_command: Tutum) -> None:
+    assert tutum_command("webhook-handler", "create", "web").code == 0
+    assert api.body() == {"name": None, "operation": "REDEPLOY"}
+
+
+def test_a_secret_is_read_from_a_file(api: FakeApi, tutum_command: Tutum, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("old one \r\n\nnew\n")
+    options = ("--verify", "github", "--secret-file", str(tmp_path / "secret"))
+    ran = tutum_command("webhook-handler", "create", "web", *options)
+    assert ran.code == 0
+    assert api.body()["verify"] == {"preset": "github", "secrets": ["old one ", "new"]}
+    assert "old one" not in ran.out + ran.err
+
+
+def test_a_secret_is_read_from_a_pipe(api: FakeApi, tutum_command: Tutum, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("s3cret\n"))
+    options = ("--verify", "hmac", "--verify-with", "header=X-Sign", "--verify-with", "prefix=v1=")
+    assert tutum_command("webhook-handler", "set", "web", "deploy", *options, "--secret-file", "-").code == 0
+    assert api.body()["verify"] == {"preset": "hmac", "header": "X-Sign", "prefix": "v1=", "secrets": ["s3cret"]}
+
+
+def test_a_secret_is_asked_for_on_a_terminal(
+    api: FakeApi, tutum_command: Tutum, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    monkeypatch.setattr("getpass.getpass", lambda prompt: "typed")
+    assert tutum_command("webhook-handler", "create", "web", "--verify", "gitlab").code == 0
+    assert api.body()["verify"] == {"preset": "gitlab", "secrets": ["typed"]}
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--verify", "github"), "--verify needs --secret-file FILE"),
+        (("--verify", "github", "--secret-file", "/no/such/file"), "cannot read /no/such/file: No such file"),
+        (("--verify", "github", "--secret-file", "/dev/null"), "no secret in /dev/null"),
+        (("--verify", "hmac", "--verify-with", "header"), "--verify-with must be NAME=VALUE, got 'header'"),
+        (("--verify-with", "header=X"), "need --verify"),
+        (("--tag-from", "query"), "--tag-from needs --tag"),
+        (("--debounce", "soon"), "--debounce must be a number of seconds, or a span such as 15m, 12h or 30d"),
+        (("--max-uses", "many"), "--max-uses"),
+    ],
+)
+def test_what_cannot_be_is_told_before_anything_is_changed(
+    api: FakeApi, tutum_command: Tutum, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], told: str
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    for arguments in (("create", "web"), ("set", "web", "deploy")):
+        ran = tutum_command("webhook-handler", *arguments, *options)
+        assert ran.code == 2
+        assert told in " ".join(ran.err.split())
+    assert all(line.startswith("GET") for line in api.sent())
+
+
+def test_new_secrets_keep_the_preset_that_is_set(api: FakeApi, tutum_command: Tutum, tmp_path: Path) -> None:
+    api.handlers[0]["verify"] = {"preset": "token", "header": "X-Token", "secrets_set": 1}
+    (tmp_path / "secret").write_text("new")
+    tutum_command("webhook-handler", "set", "web", "deploy", "--secret-file", str(tmp_path / "secret"))
+    assert api.body() == {"verify": {"preset": "token", "header": "X-Token", "secrets": ["new"]}}
+
+
+def test_another_preset_keeps_the_secrets_that_are_set(api: FakeApi, tutum_command: Tutum) -> None:
+    api.handlers[0]["verify"] = {"preset": "gitea", "secrets_set": 1}
+    assert tutum_command("webhook-handler", "set", "web", "deploy", "--verify", "forgejo").code == 0
+    assert api.body() == {"verify": {"preset": "forgejo"}}
+
+
+def test_reset_sends_null_and_a_new_value_wins(api: FakeApi, tutum_command: Tutum) -> None:
+    options = ("--reset", "verify", "--reset", "filter", "--branch", "main", "--name", "")
+    assert tutum_command("webhook-handler", "set", "web", "deploy", *options).code == 0
+    assert api.body() == {"verify": None, "filter": {"preset": "branch", "branch": ["main"]}, "name": ""}
+
+
+def test_reset_knows_the_fields(api: FakeApi, tutum_command: Tutum) -> None:
+    for field in FIELDS:
+        assert tutum_command("webhook-handler", "set", "web", "deploy", "--reset", field).code == 0
+        assert api.body() == {field: None}
+    ran = tutum_command("webhook-handler", "set", "web", "deploy", "--reset", "operation")
+    assert ran.code == 2
+    assert "got 'operation'" in ran.err
+
+
+def test_set_without_options_changes_nothing(api: FakeApi, tutum_command: Tutum) -> None:
+    ran = tutum_command("webhook-handler", "set", "web", "deploy")
+    assert (ran.code, api.requests) == (2, [])
+    assert "nothing to change: name an option, such as --disable" in ran.err
+
+
+@pytest.mark.parametrize("command", ["create", "set"])
+def test_help_groups_the_options(tutum_command: Tutum, command: str) -> None:
+    text = tutum_command("webhook-handler", command, "--help").out
+    titles = [
+        "Arguments:",
+        "Options:",
+        "Which calls are taken:",
+        "From whom:",
+        "Which calls count",
+        "What a call does:",
+    ]
+    places = [text.index(f"\n{title}") for title in titles]
+    assert places == sorted(places)
+    assert text.index("--json") < places[2] < text.index("--max-uses") < places[3]
+    assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("0", 0), ("90", 90), ("90s", 90), ("15m", 900), ("12h", 43200), (" 30d ", 2592000)]
+)
+def test_spans(text: str, seconds: int) -> None:
+    assert seconds_of("--grace", text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "d", "-1", "1.5h", "1w", "1 h", "٣d", "9999999999"])
+def test_what_is_no_span_is_told(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="--grace must be"):
+        seconds_of("--grace", text)
+
+
+def test_an_expiry_is_a_date_or_a_span_from_now() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    assert moment_of("36h", now=now) == "2026-01-02T12:00:00+00:00"
+    assert moment_of("2099-01-01", now=now) == "2099-01-01"
+    assert moment_of("20990101", now=now) == "20990101"
+    with pytest.raises(typer.BadParameter, match="too far away"):
+        moment_of("999999999d", now=now)
