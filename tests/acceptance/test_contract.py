@@ -212,7 +212,7 @@ def test_openapi_describes_every_route(live_server: LiveServer) -> None:
         **{f"/api/v1/service/{{uuid}}/{verb}/": {"post"} for verb in ("start", "stop", "redeploy", "scale")},
         "/api/v1/service/{uuid}/logs/": {"get"},
         handler: {"get", "post"},
-        f"{handler}{{handler_uuid}}/": {"get", "delete"},
+        f"{handler}{{handler_uuid}}/": {"get", "patch", "delete"},
         f"{handler}{{handler_uuid}}/call/": {"post"},
         f"{handler}{{handler_uuid}}/call/{{amount}}/": {"post"},
         "/api/v1/action/": {"get"},

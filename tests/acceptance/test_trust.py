@@ -220,6 +220,7 @@ def test_a_scale_up_hammered_from_many_connections_ends_exactly_at_the_cap(live_
     for thread in threads:
         thread.join(60)
     assert [answer.status for answer in answers] == [202] * 192
+    post(live_server, f"{handler['url']}3/?wait=60")
     last = post(live_server, f"{handler['url']}3/?wait=60")
     assert last.status == 502
     assert "max_containers of the webhook handler" in last.json["reason"]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import anyio.to_thread
 from starlette.exceptions import HTTPException
@@ -206,7 +206,7 @@ def _content(scope: Scope, body: bytes, trusted_header: str = "") -> str:
     kept = bodies.keep(body)
     content: dict[str, Any] = {"headers": headers.keep(_decoded(scope), trusted_header), "body": kept.text}
     if scope["query_string"]:
-        content["query"] = scope["query_string"].decode("latin-1")
+        content["query"] = urlencode([(name, value) for name, value in _query(scope) if not headers.is_secret(name)])
     if kept.is_base64:
         content["is_base64"] = True
     if kept.is_cut:
