@@ -62,8 +62,8 @@ def missing_parts() -> str:
 class DockerBed:
     """One private engine and its registries; see the module's text."""
 
-    def __init__(self) -> None:
-        self.name = f"{leftovers.PREFIX}{os.getpid()}"
+    def __init__(self, suffix: str = "") -> None:
+        self.name = f"{leftovers.PREFIX}{os.getpid()}{suffix}"
         self.folder = leftovers.folder_of(self.name)
         self.url = f"unix://{self.folder}/docker.sock"
         self.docker_config = self.folder / "config"

@@ -53,6 +53,7 @@ class Client(docker.APIClient):
 
     def __init__(self, address: str, tls: TLSConfig | bool) -> None:
         self._negotiated: str | None = None
+        self._is_podman = False
         self._built = False
         self._negotiation = Lock()
         super().__init__(base_url=address, version="1.24", timeout=CALL_LIMIT_S, tls=tls, max_pool_size=_POOL_SIZE)
@@ -69,13 +70,21 @@ class Client(docker.APIClient):
             return "1.24"
         with self._negotiation:
             if self._negotiated is None:
-                self._negotiated = str(self.version(api_version=False)["ApiVersion"])
+                told = self.version(api_version=False)
+                components = [part.get("Name", "") for part in told.get("Components") or ()]
+                self._is_podman = any(name.startswith("Podman") for name in components)
+                self._negotiated = str(told["ApiVersion"])
             return self._negotiated
 
     @_version.setter
     def _version(self, value: str) -> None:
         # The SDK's constructor assigns its argument; the engine's own version is asked for later.
         pass
+
+    @property
+    def is_podman(self) -> bool:
+        """True where Podman answers in Docker's place."""
+        return bool(self._version) and self._is_podman
 
     def request(self, method: Any, url: Any, *arguments: Any, **options: Any) -> Any:
         """Send a request; where the SDK would wait for ever (pull, events), silence has a limit."""
