@@ -41,15 +41,37 @@ class Host:
 
     def containers(self) -> tuple[Seen, ...]:
         """Look at all containers, running or not."""
-        with looking("list the containers"):
-            listed = self._api.containers(all=True)
         images: dict[str, Json | None] = {}
-        found = (self._look(one["Id"], images) for one in listed)
+        found = (self.look(one["Id"], images) for one in self.listed())
         return tuple(one for one in found if one is not None)
+
+    def listed(self) -> tuple[Json, ...]:
+        """List all containers, running or not, in few words each."""
+        with looking("list the containers"):
+            return tuple(self._api.containers(all=True))
 
     def container(self, reference: str) -> Seen | None:
         """Look at one container by ID or name; None where there is none."""
-        return self._look(reference, {})
+        return self.look(reference, {})
+
+    def look(self, reference: str, images: dict[str, Json | None]) -> Seen | None:
+        """Look at one container by ID or name; None where there is none.
+
+        Args:
+            images: Inspect documents by ID, as they are known; added to.
+        """
+        with looking(f"look at the container {reference[:64]}"):
+            try:
+                raw: Json = self._api.inspect_container(reference)
+            except docker.errors.NotFound:
+                return None
+            image_id = raw.get("Image", "")
+            if image_id not in images:
+                images[image_id] = self.image(image_id) if image_id else None
+            image = images[image_id]
+            if self._client.is_podman:
+                raw, image = container_as_docker(raw, image)
+        return see(raw, image)
 
     def image(self, reference: str) -> Json | None:
         """Look at an image by ID or name; None where there is none."""
@@ -211,20 +233,6 @@ class Host:
 
     def _archive(self, container: str) -> str:
         return str(self._api._url("/containers/{0}/archive", container))
-
-    def _look(self, reference: str, images: dict[str, Json | None]) -> Seen | None:
-        with looking(f"look at the container {reference[:64]}"):
-            try:
-                raw: Json = self._api.inspect_container(reference)
-            except docker.errors.NotFound:
-                return None
-            image_id = raw.get("Image", "")
-            if image_id not in images:
-                images[image_id] = self.image(image_id) if image_id else None
-            image = images[image_id]
-            if self._client.is_podman:
-                raw, image = container_as_docker(raw, image)
-        return see(raw, image)
 
     def _with_health_check(self, image: Json) -> Json:
         # Podman leaves the health check out of what it shows as Docker. Its own API has it, since version 4.

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -106,18 +108,36 @@ class Client(docker.APIClient):
             yield (json.loads(line) for line in response.iter_lines() if line)
 
     @contextmanager
-    def event_records(
-        self, filters: Mapping[str, list[str]]
-    ) -> Iterator[tuple[Iterator[dict[str, Any]], Callable[[], None]]]:
-        """Hand out the engine's events as they come, and a function that ends them from another thread.
+    def event_records(self, filters: Mapping[str, list[str]], since: float | None) -> Iterator["Events"]:
+        """Hand out the engine's events as they come; leaving the block ends that.
 
         The SDK's own stream hides a broken connection.
+
+        Args:
+            since: Seconds since 1970 by the engine's clock, to be told again what happened from then on.
         """
         address = self._url("/events")  # type: ignore[attr-defined]  # the SDK's stubs leave it out
-        with self.get(address, params={"filters": json.dumps(filters)}, stream=True) as response:
+        parameters = {"filters": json.dumps(filters), **({} if since is None else {"since": f"{since:.0f}"})}
+        with self.get(address, params=parameters, stream=True) as response:
             self._raise_for_status(response)  # type: ignore[attr-defined]  # likewise
             lines = response.iter_lines()
-            yield (json.loads(line) for line in lines if line), CancellableStream(lines, response).close
+            date = parsedate_to_datetime(response.headers["Date"]).timestamp() if "Date" in response.headers else None
+            records = (json.loads(line) for line in lines if line)
+            yield Events(records=records, began=date, hang_up=CancellableStream(lines, response).close)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Events:
+    """A stream of events.
+
+    Attributes:
+        began: When it began, in seconds since 1970 by the engine's clock; None where it does not tell.
+        hang_up: Ends it from another thread.
+    """
+
+    records: Iterator[dict[str, Any]]
+    began: float | None
+    hang_up: Callable[[], None]
 
 
 def _tls(address: str, variables: Mapping[str, str]) -> TLSConfig | bool:
