@@ -13,6 +13,7 @@ _DOCKER = {
     "busybox": ("busybox-static",),
     "ip": ("iproute2",),
     "iptables": ("iptables",),
+    "openssl": ("openssl",),
     "nsenter": ("util-linux",),
 }
 _PODMAN = {

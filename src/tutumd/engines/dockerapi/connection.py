@@ -92,6 +92,8 @@ class Client(docker.APIClient):
         """Send a request; where the SDK would wait for ever (pull, events), silence has a limit."""
         if options.get("timeout") is None:
             options["timeout"] = (CALL_LIMIT_S, STREAM_LIMIT_S)
+        # psf/requests#3829: otherwise REQUESTS_CA_BUNDLE of the environment wins over the engine's own ca.pem.
+        options.setdefault("verify", self.verify)
         return super().request(method, url, *arguments, **options)
 
     @contextmanager
@@ -146,6 +148,11 @@ def _tls(address: str, variables: Mapping[str, str]) -> TLSConfig | bool:
     if not address.startswith(("tcp://", "https://")) or not (folder or verify):
         return False
     certificates = Path(folder) if folder else Path.home() / ".docker"
+    wanted = ("cert.pem", "key.pem", *(("ca.pem",) if verify else ()))
+    missing = [name for name in wanted if not (certificates / name).is_file()]
+    if missing:
+        hint = "set DOCKER_CERT_PATH to the folder that has them, or unset DOCKER_TLS_VERIFY and DOCKER_CERT_PATH"
+        raise SettingsError(f"TLS to {address} needs {', '.join(missing)} in {certificates}: {hint}")
     return TLSConfig(
         client_cert=(str(certificates / "cert.pem"), str(certificates / "key.pem")),
         ca_cert=str(certificates / "ca.pem") if verify else None,
