@@ -149,11 +149,12 @@ def test_two_thousand_services_cost_less_than_a_twentieth_of_a_core_at_rest(tmp_
         serving.wait(10)
         engine.close()
     assert shown == MANY
+    print(f"{share:.1%} of a core")
     assert share < 0.05, f"{share:.1%} of a core"
 
 
 def is_at_rest() -> bool:
-    """Tell whether this process did next to nothing for a second."""
+    """Tell whether this process did next to nothing for longer than the longest pause between two passes."""
     before = time.process_time()
-    time.sleep(1)
-    return time.process_time() - before < 0.1
+    time.sleep(3)
+    return time.process_time() - before < 0.3

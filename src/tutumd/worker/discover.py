@@ -60,6 +60,8 @@ class Discovery:
         return replace(self._engine.info, error=self._error or "")
 
     def _pass_for_ever(self) -> None:
+        # A first look before the events are followed would have to be repeated.
+        self._changed.wait(_SETTLE_S)
         while not self._stop.is_set():
             began = time.monotonic()
             self._pass()
