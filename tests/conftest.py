@@ -9,6 +9,8 @@ import pytest
 
 from tests.support import guards
 from tests.support.docker_bed import DockerBed, missing_parts
+from tests.support.podman_bed import PodmanBed
+from tests.support.podman_bed import missing_parts as missing_podman
 from tests.support.postgres_bed import PostgresBed, missing_postgres
 from tests.support.server import LiveServer
 
@@ -64,6 +66,26 @@ def clean_bed(docker_bed: DockerBed) -> Iterator[DockerBed]:
     """The same engine for one test; what the test made in it is removed afterwards, and its faults are ended."""
     yield docker_bed
     docker_bed.clean()
+
+
+@pytest.fixture(scope="session")
+def podman_bed() -> Iterator[PodmanBed]:
+    """A private Podman with Docker's API and two registries; `tests/support/podman_bed.py` has its manual."""
+    missing = missing_podman()
+    if missing:
+        guards.lacking(missing)
+    bed = PodmanBed()
+    bed.start()
+    yield bed
+    left = bed.stop()
+    assert not left, f"the Podman test bed left something on the machine: {left}"
+
+
+@pytest.fixture
+def clean_podman(podman_bed: PodmanBed) -> Iterator[PodmanBed]:
+    """The same Podman for one test; what the test made in it is removed afterwards, and its faults are ended."""
+    yield podman_bed
+    podman_bed.clean()
 
 
 @pytest.fixture(scope="session")

@@ -29,13 +29,16 @@ def test_an_object_makes_a_handler(live_server: LiveServer, handlers: str) -> No
     made = live_server.request("POST", handlers, {"name": "one", "operation": "SCALEUP"})
     assert made.status == 201
     uri = f"{handlers}{made.json['uuid']}/"
-    assert made.json.items() >= {
-        "uuid": made.json["uuid"],
-        "resource_uri": uri,
-        "url": f"{uri}call/",
-        "name": "one",
-        "operation": "SCALEUP",
-    }.items()
+    assert (
+        made.json.items()
+        >= {
+            "uuid": made.json["uuid"],
+            "resource_uri": uri,
+            "url": f"{uri}call/",
+            "name": "one",
+            "operation": "SCALEUP",
+        }.items()
+    )
     assert live_server.request("GET", uri).json == made.json
 
 

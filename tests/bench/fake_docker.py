@@ -3,8 +3,10 @@
 import json
 import re
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from socketserver import ThreadingMixIn, UnixStreamServer
 from threading import Condition, Event, Thread
 from typing import Any
@@ -32,6 +34,19 @@ def container(number: int) -> dict[str, Any]:
     }
 
 
+def _entry(document: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "Id": document["Id"],
+        "Names": [document["Name"]],
+        "ImageID": document["Image"],
+        "State": document["State"]["Status"],
+        "Status": "Up 2 minutes",
+        "Labels": document["Config"]["Labels"],
+        "Ports": [],
+        "Mounts": [],
+    }
+
+
 class FakeDocker:
     """Shows some containers that stand alone, and refuses to change anything."""
 
@@ -39,6 +54,8 @@ class FakeDocker:
         self.url = f"unix://{socket}"
         self.documents = {one["Id"]: one for one in map(container, range(1, containers + 1))}
         self.stopping = Event()
+        self.paths: list[str] = []
+        self.events: SimpleQueue[dict[str, Any]] = SimpleQueue()
         self._asked: list[float] = []
         self._changed = Condition()
         self._server = _Server(str(socket), _Handler)
@@ -46,9 +63,14 @@ class FakeDocker:
         self._thread = Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
-    def note(self) -> None:
+    def tell(self, action: str, number: int, kind: str = "container") -> None:
+        """Send an event about a container, or an image, to who follows them."""
+        self.events.put({"Type": kind, "Action": action, "Actor": {"ID": f"{number:064x}"}, "time": int(time.time())})
+
+    def note(self, path: str = "") -> None:
         """Note that a request has come in."""
         with self._changed:
+            self.paths.append(path)
             self._asked.append(time.monotonic())
             self._changed.notify_all()
 
@@ -87,13 +109,13 @@ class _Handler(BaseHTTPRequestHandler):
         matched = _PATH.match(self.path)
         path = matched.group(1) if matched else self.path
         if path == "/events":
-            self._stream_nothing()
+            self._stream_events()
             return
-        engine.note()
+        engine.note(path)
         if path == "/version":
             self._answer(200, _VERSION)
         elif path == "/containers/json":
-            self._answer(200, [{"Id": one} for one in engine.documents])
+            self._answer(200, [_entry(one) for one in list(engine.documents.values())])
         elif path.startswith("/containers/") and path.split("/")[2] in engine.documents:
             self._answer(200, engine.documents[path.split("/")[2]])
         elif path.startswith("/images/"):
@@ -111,12 +133,16 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """Keep quiet."""
 
-    def _stream_nothing(self) -> None:
+    def _stream_events(self) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
-        self.send_header("Connection", "close")
+        self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        self.server.engine.stopping.wait(600)
+        self.wfile.flush()
+        while not self.server.engine.stopping.is_set():
+            with suppress(Empty):
+                record = json.dumps(self.server.engine.events.get(timeout=0.1)).encode() + b"\n"
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(record), record))
         self.close_connection = True
 
     def _answer(self, status: int, document: object) -> None:

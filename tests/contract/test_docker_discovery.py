@@ -1,8 +1,11 @@
 """What a real Docker Engine is seen to run, how changes show, and what happens while it is away."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event, Thread
+from typing import cast
 
 import pytest
 
@@ -12,7 +15,9 @@ from tests.support.images import Image
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
 from tutumd.errors import EngineUnavailableError
-from tutumd.model import ContainerState, Port, ServiceState
+from tutumd.model import ContainerState, EngineInfo, Port, ServiceSnapshot, ServiceState
+from tutumd.ports import Queue
+from tutumd.worker.discover import Discovery
 
 APP = f"{ANONYMOUS}/app"
 COMPOSE = """
@@ -124,6 +129,64 @@ def test_a_change_outside_is_told_and_stopping_ends_the_watch(clean_bed: DockerB
             stop.set()
             watching.join(3)
         assert not watching.is_alive()
+
+
+class _Shown:
+    """A queue that remembers what it was told last."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self.running: set[str] = set()
+        self.errors: list[str] = []
+
+    def register(self, worker: str, engines: Sequence[EngineInfo]) -> None:
+        self.errors += [one.error for one in engines]
+
+    def sync(self, engine: EngineInfo, found: Sequence[ServiceSnapshot]) -> None:
+        self.names = {one.name for one in found}
+        self.running = {one.name for one in found if one.running}
+
+
+@contextmanager
+def discovered(bed: DockerBed) -> Iterator[_Shown]:
+    """What a worker's discovery tells the store."""
+    shown = _Shown()
+    with opened(bed) as engine:
+        discovery = Discovery("worker", engine, cast(Queue, shown))
+        discovery.start()
+        try:
+            yield shown
+        finally:
+            discovery.stop(5)
+
+
+def test_what_changes_shows_within_two_seconds(clean_bed: DockerBed) -> None:
+    clean_bed.docker("run", "-d", "--name", "other", "app:v1")
+    with discovered(clean_bed) as shown:
+        wait_until(lambda: shown.running == {"other"}, "the first look is over")
+        steps: list[tuple[tuple[str, ...], set[str], set[str]]] = [
+            (("run", "-d", "--name", "web", "app:v1"), {"other", "web"}, {"other", "web"}),
+            (("rename", "web", "shop"), {"other", "shop"}, {"other", "shop"}),
+            (("stop", "shop"), {"other", "shop"}, {"other"}),
+            (("start", "shop"), {"other", "shop"}, {"other", "shop"}),
+            (("kill", "shop"), {"other", "shop"}, {"other"}),
+            (("rm", "shop"), {"other"}, {"other"}),
+        ]
+        for command, names, running in steps:
+            clean_bed.docker(*command)
+            wait_until(lambda n=names, r=running: (shown.names, shown.running) == (n, r), f"{command} shows", 2)  # type: ignore[misc] # early binding
+
+
+def test_an_engine_that_was_away_is_watched_again_within_two_seconds(clean_bed: DockerBed) -> None:
+    clean_bed.docker("run", "-d", "--name", "web", "--restart", "always", "app:v1")
+    with discovered(clean_bed) as shown:
+        wait_until(lambda: shown.running == {"web"}, "the first look is over")
+        clean_bed.kill_engine()
+        wait_until(lambda: shown.errors[-1], "the engine is told to be away", 5)
+        clean_bed.start_engine()
+        wait_until(lambda: not shown.errors[-1], "it is told to be back", 2)
+        clean_bed.docker("run", "-d", "--name", "new", "app:v1")
+        wait_until(lambda: shown.running == {"web", "new"}, "what is made from then on shows", 2)
 
 
 def test_a_watch_ends_when_the_connection_breaks(clean_bed: DockerBed) -> None:

@@ -17,6 +17,7 @@ from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
 from tutumd.store.signal import Signal
 from tutumd.worker.loop import Limits, Worker
+from tutumd.worker.retry import GIVE_UP_AFTER
 
 LEASE = timedelta(seconds=2)
 
@@ -80,13 +81,15 @@ class SlowEngine:
 
 
 @contextmanager
-def working(url: str, engine: SlowEngine, *, lease: timedelta, deaf: str) -> Iterator[DeafQueue]:
+def working(
+    url: str, engine: SlowEngine, *, lease: timedelta, deaf: str, ahead: timedelta = timedelta()
+) -> Iterator[DeafQueue]:
     """Let a worker work on the database; answers its queue."""
     database = Database(url)
     queue = DeafQueue(database)
     queue.deaf = frozenset({deaf})
     limits = Limits(max_containers=100, lease=lease)
-    worker = Worker(queue, {"docker": cast(Engine, engine)}, limits, lambda: datetime.now(UTC))
+    worker = Worker(queue, {"docker": cast(Engine, engine)}, limits, lambda: datetime.now(UTC) + ahead)
     worker.start()
     try:
         yield queue
@@ -119,3 +122,13 @@ def test_an_action_is_tried_again_at_once_when_engine_and_database_are_back(b: B
         assert queue.missed.wait(10)
         queue.deaf, engine.away = frozenset(), False
         wait_until(lambda: engine.begun, "it is tried again long before the lease ends", timeout_s=20)
+
+
+def test_an_engine_that_stays_away_ends_the_action_with_the_reason(b: Bench, database_url: str) -> None:
+    action, engine = b.call(b.handler("web")), SlowEngine()
+    engine.away = True
+    ahead = GIVE_UP_AFTER + timedelta(seconds=5)
+    with working(database_url, engine, lease=timedelta(seconds=60), deaf="none", ahead=ahead):
+        wait_until(lambda: b.store.action(b.admin, action).ended, "the action ends")
+    ended = b.store.action(b.admin, action)
+    assert (ended.state, ended.reason) == (ActionState.FAILED, "given up after 900 s: away")

@@ -62,15 +62,15 @@ def missing_parts() -> str:
 class DockerBed:
     """One private engine and its registries; see the module's text."""
 
-    def __init__(self, number: int | None = None, *, images_of: "DockerBed | None" = None) -> None:
+    def __init__(self, suffix: str = "", *, images_of: "DockerBed | None" = None) -> None:
         """Make nothing yet.
 
         Args:
-            number: Of one among several beds at a time; None is the only one.
+            suffix: Tells apart several beds at a time.
             images_of: The bed of the manager, where this one is a worker: its registries have the same images.
         """
         self._is_manager = images_of is None
-        self.name = f"{leftovers.PREFIX}{os.getpid()}" + ("" if number is None else f"-{number}")
+        self.name = f"{leftovers.PREFIX}{os.getpid()}{suffix}"
         self.folder = leftovers.folder_of(self.name)
         self.url = f"unix://{self.folder}/docker.sock"
         self.docker_config = self.folder / "config"

@@ -1,8 +1,8 @@
 """What a test bed leaves on the machine: finding it by name, and removing it, also after the run that made it died.
 
-Everything a bed makes carries its name, `tutumd-test-PID` or `tutumd-test-PID-NUMBER`: the folder, the network
-namespace and the control groups.
-Only processes found through one of those three are ever signalled. Run as a program
+Everything a bed makes carries its name, `tutumd-test-PID`, with `-NUMBER` or `-podman` behind it where there are several:
+the folder, the network namespace and the control groups. Only processes found through one of those three are ever
+signalled. Run as a program
 (`python -m tests.support.leftovers`) it removes what dead runs left, says so, and exits 1 if there was any.
 """
 
@@ -22,6 +22,7 @@ from tests.support.waiting import wait_until
 PREFIX = "tutumd-test-"
 NAMESPACES = Path("/run/netns")
 CGROUPS = Path("/sys/fs/cgroup")
+_OWNER = re.compile(re.escape(PREFIX) + r"[0-9]+(-[0-9]|-podman)?")
 
 
 def folder_of(name: str) -> Path:
@@ -97,7 +98,7 @@ def write_owner(name: str) -> None:
 def _bed_names() -> set[str]:
     names = {path.name for path in Path(tempfile.gettempdir()).glob(PREFIX + "*")}
     names |= {path.name for path in NAMESPACES.glob(PREFIX + "*")} if NAMESPACES.exists() else set()
-    return {name for name in names if re.fullmatch(r"[0-9]+(-[0-9])?", name.removeprefix(PREFIX))}
+    return {name for name in names if _OWNER.fullmatch(name)}
 
 
 def _owner_lives(name: str) -> bool:
@@ -125,11 +126,22 @@ def _is_of(process: Path, name: str, namespace: int | None, folder: bytes) -> bo
             return True
         if f"/{name}/" in process.joinpath("cgroup").read_text():
             return True
+        if _is_rooted_in(process, folder):
+            return True
         arguments = process.joinpath("cmdline").read_bytes()
         # The shims' own argument list is where an engine's runtime processes name the folder.
         return folder in arguments and b"containerd" in arguments.split(b"\0")[0]
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return False
+
+
+def _is_rooted_in(process: Path, folder: bytes) -> bool:
+    """Tell whether the root of the process is an overlay of layers in the folder, as that of a container is."""
+    for line in process.joinpath("mountinfo").read_bytes().splitlines():
+        # proc(5): the fifth field is the mount point.
+        if line.split(b" ")[4] == b"/":
+            return folder in line
+    return False
 
 
 def _inode(path: Path) -> int | None:

@@ -13,10 +13,17 @@ _DOCKER = {
     "busybox": ("busybox-static",),
     "ip": ("iproute2",),
     "iptables": ("iptables",),
+    "openssl": ("openssl",),
     "nsenter": ("util-linux",),
+}
+_PODMAN = {
+    **_DOCKER,
+    "podman": ("podman",),
+    "aardvark-dns": ("aardvark-dns",),
 }
 PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "docker": _DOCKER,
+    "podman": _PODMAN,
     "nginx": {"nginx": ("nginx-light", "nginx")},
     "postgresql": {"pg_ctlcluster": ("postgresql",)},
 }
@@ -25,7 +32,7 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
 def missing_packages(part: str | None = None) -> list[str]:
     """Return the packages to install for one part of the tests, or for all of them, each once."""
     # An ordinary user's PATH lacks the folders of half of these programs.
-    path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+    path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin:/usr/lib/podman"
     parts = PARTS.values() if part is None else [PARTS[part]]
     programs = [each for programs in parts for each in programs.items()]
     missing = [packages for program, packages in programs if shutil.which(program, path=path) is None]

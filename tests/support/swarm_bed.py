@@ -16,8 +16,8 @@ class SwarmBed:
     """The three engines. Node 1 is the manager."""
 
     def __init__(self) -> None:
-        self.manager = DockerBed(1)
-        self.workers = [DockerBed(number, images_of=self.manager) for number in range(2, _NODES + 1)]
+        self.manager = DockerBed("-1")
+        self.workers = [DockerBed(f"-{number}", images_of=self.manager) for number in range(2, _NODES + 1)]
 
     def start(self) -> None:
         """Bring everything up; on any failure, leave nothing."""

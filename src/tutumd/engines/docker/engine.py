@@ -10,6 +10,7 @@ from tutumd.engines.docker.redeploy import Redeployer
 from tutumd.engines.docker.scale import Scaler
 from tutumd.engines.docker.seen import Seen
 from tutumd.engines.docker.selectors import Group, group
+from tutumd.engines.docker.sight import Sight
 from tutumd.engines.docker.snapshots import service_snapshot
 from tutumd.engines.docker.trial import Trial
 from tutumd.engines.docker.watch import watch_events
@@ -51,6 +52,8 @@ class DockerEngine:
         self._max_containers = max_containers
         self._trial = Trial(host=self._host, stable_s=stable_s, clock=clock)
         self._own_id = own_container_id
+        self._sight = Sight(self._host)
+        self._shown: dict[str, tuple[Group, ServiceSnapshot]] = {}
 
     @property
     def info(self) -> EngineInfo:
@@ -58,8 +61,13 @@ class DockerEngine:
         return self._info
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:
-        """As the port says."""
-        return tuple(service_snapshot(one) for one in group(self._host.containers(), self._own_id))
+        """As the port says; while `watch` follows the events, only what changed is looked at again."""
+        shown: dict[str, tuple[Group, ServiceSnapshot]] = {}
+        for one in group(self._sight.containers(), self._own_id):
+            known = self._shown.get(one.selector)
+            shown[one.selector] = known if known is not None and known[0] == one else (one, service_snapshot(one))
+        self._shown = shown
+        return tuple(snapshot for _, snapshot in shown.values())
 
     def inspect(self, service: Service) -> ServiceSnapshot | None:
         """As the port says."""
@@ -68,7 +76,7 @@ class DockerEngine:
 
     def watch(self, changed: Callable[[], None], stop: Event) -> None:
         """As the port says; `changed` is called once at the start, too."""
-        watch_events(self._client, changed, stop)
+        watch_events(self._client, self._sight, changed, stop)
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
         """As the port says: the old containers are parked until all new ones are good."""

@@ -11,6 +11,7 @@ from typing import Any
 import docker.errors
 
 from tutumd.engines.docker.inline import FileStat
+from tutumd.engines.docker.podman import container_as_docker, image_as_docker
 from tutumd.engines.docker.seen import Seen, see
 from tutumd.engines.docker.steps import Step
 from tutumd.engines.dockerapi import Client, ImageReference, Json, looking, pull, registry_auth, tail, translated
@@ -40,15 +41,37 @@ class Host:
 
     def containers(self) -> tuple[Seen, ...]:
         """Look at all containers, running or not."""
-        with looking("list the containers"):
-            listed = self._api.containers(all=True)
         images: dict[str, Json | None] = {}
-        found = (self._look(one["Id"], images) for one in listed)
+        found = (self.look(one["Id"], images) for one in self.listed())
         return tuple(one for one in found if one is not None)
+
+    def listed(self) -> tuple[Json, ...]:
+        """List all containers, running or not, in few words each."""
+        with looking("list the containers"):
+            return tuple(self._api.containers(all=True))
 
     def container(self, reference: str) -> Seen | None:
         """Look at one container by ID or name; None where there is none."""
-        return self._look(reference, {})
+        return self.look(reference, {})
+
+    def look(self, reference: str, images: dict[str, Json | None]) -> Seen | None:
+        """Look at one container by ID or name; None where there is none.
+
+        Args:
+            images: Inspect documents by ID, as they are known; added to.
+        """
+        with looking(f"look at the container {reference[:64]}"):
+            try:
+                raw: Json = self._api.inspect_container(reference)
+            except docker.errors.NotFound:
+                return None
+            image_id = raw.get("Image", "")
+            if image_id not in images:
+                images[image_id] = self.image(image_id) if image_id else None
+            image = images[image_id]
+            if self._client.is_podman:
+                raw, image = container_as_docker(raw, image)
+        return see(raw, image)
 
     def image(self, reference: str) -> Json | None:
         """Look at an image by ID or name; None where there is none."""
@@ -57,12 +80,13 @@ class Host:
                 answer: Json = self._api.inspect_image(reference)
             except docker.errors.NotFound:
                 return None
-        return answer
+            return image_as_docker(self._with_health_check(answer)) if self._client.is_podman else answer
 
     def dangling_images(self) -> tuple[Json, ...]:
         """List the images that no tag names."""
         with translated("list the images"):
-            return tuple(self._api.images(all=False, filters={"dangling": True}))
+            images = self._api.images(all=False, filters={"dangling": True})
+            return tuple(image_as_docker(one) if self._client.is_podman else one for one in images)
 
     def changed_files(self, container: str) -> tuple[str, ...]:
         """List the paths of a container's own file system that its image does not have, or has otherwise."""
@@ -165,6 +189,9 @@ class Host:
             return
         grace = (seen.raw.get("Config") or {}).get("StopTimeout")
         grace_s = _DEFAULT_STOP_S if grace is None else max(int(grace), 0)
+        if seen.status == "paused" and self._client.is_podman:
+            # Docker stops a paused container as well; Podman refuses to.
+            self.unpause(container)
         with translated(f"stop the container {seen.name}"):
             # Without `t` the engine takes the container's own StopTimeout; the SDK would wait for 30 s only.
             address = self._api._url("/containers/{0}/stop", container)
@@ -207,16 +234,13 @@ class Host:
     def _archive(self, container: str) -> str:
         return str(self._api._url("/containers/{0}/archive", container))
 
-    def _look(self, reference: str, images: dict[str, Json | None]) -> Seen | None:
-        with looking(f"look at the container {reference[:64]}"):
-            try:
-                raw: Json = self._api.inspect_container(reference)
-            except docker.errors.NotFound:
-                return None
-            image_id = raw.get("Image", "")
-            if image_id not in images:
-                images[image_id] = self.image(image_id) if image_id else None
-        return see(raw, images[image_id])
+    def _with_health_check(self, image: Json) -> Json:
+        # Podman leaves the health check out of what it shows as Docker. Its own API has it, since version 4.
+        address = f"{self._api.base_url}/v4.0.0/libpod/images/{image['Id']}/json"
+        answer = self._api.get(address, timeout=CALL_LIMIT_S)
+        self._api._raise_for_status(answer)
+        check = answer.json().get("Healthcheck")
+        return {**image, "Config": {**image["Config"], "Healthcheck": check}} if check else image
 
     def _connect(self, container: str, network: str, endpoint: Json) -> None:
         with translated(f"connect {container[:12]} to the network {network}"):

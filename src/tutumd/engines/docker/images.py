@@ -8,6 +8,9 @@ from tutumd.engines.dockerapi.references import DOCKER_HUB
 from tutumd.errors import EngineRefusedError
 from tutumd.ports import Run
 
+_NO_REGISTRY = "localhost"
+"""What Podman writes before the name of an image that was built or loaded without a registry in its name."""
+
 
 def is_local_build(reference: ImageReference, image: Json | None) -> bool:
     """Tell whether an image was built or loaded here and has never been in the registry of its name.
@@ -15,7 +18,7 @@ def is_local_build(reference: ImageReference, image: Json | None) -> bool:
     Such a name is not pulled: without a host in it, it would be somebody else's repository on Docker Hub. A name with
     a host says where to pull from. That the image was pushed to a registry under another name changes nothing.
     """
-    if image is None or reference.registry != DOCKER_HUB:
+    if image is None or reference.registry not in (DOCKER_HUB, _NO_REGISTRY):
         return False
     return not any(parse_reference(entry).same_repository(reference) for entry in _digests(image))
 

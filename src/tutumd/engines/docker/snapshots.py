@@ -44,6 +44,8 @@ def service_snapshot(group: Group) -> ServiceSnapshot:
 def image_digest(name: str, image_id: str, image: Json | None) -> str | None:
     """Return the digest that the image has in the repository of its name, else the image's ID."""
     wanted = _reference(name)
+    if wanted is not None and wanted.digest:
+        return wanted.digest
     for entry in (image or {}).get("RepoDigests") or ():
         found = _reference(entry)
         if wanted is not None and found is not None and found.same_repository(wanted):

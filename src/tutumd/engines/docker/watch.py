@@ -7,47 +7,66 @@ from typing import Any
 import requests.exceptions
 import urllib3.exceptions
 
+from tutumd.engines.docker.sight import Sight
 from tutumd.engines.dockerapi import Client, translated
 from tutumd.engines.dockerapi.failures import timed_out
+from tutumd.errors import EngineUnavailableError
 
 _LOOK_S = 0.5
-_QUIET = ("exec_create", "exec_start", "exec_die", "exec_detach", "top", "resize", "attach", "detach")
+_QUIET = ("exec", "top", "resize", "attach", "detach")
 
 
-def watch_events(client: Client, changed: Callable[[], None], stop: Event) -> None:
+def watch_events(client: Client, sight: Sight, changed: Callable[[], None], stop: Event) -> None:
     """Call `changed` at each event of a container or image, until `stop` is set or the connection breaks.
 
-    A connection on which nothing came for a minute is made anew, in case the other end is gone without a word.
+    A connection on which nothing came for a minute is made anew, in case the other end is gone without a word; what
+    happened meanwhile is told again.
     """
-    while not stop.is_set():
-        with translated("follow the engine's events"):
-            if not _follow(client, changed, stop):
-                return
+    since: float | None = None
+    try:
+        while not stop.is_set():
+            with translated("follow the engine's events"):
+                since = _follow(client, sight, changed, stop, since)
+    finally:
+        sight.end()
 
 
-def _follow(client: Client, changed: Callable[[], None], stop: Event) -> bool:
-    """Follow one connection; True when it only was silent for too long."""
+def _follow(
+    client: Client, sight: Sight, changed: Callable[[], None], stop: Event, since: float | None
+) -> float | None:
+    """Follow one connection until nothing came for too long, or `stop`; answer from when on events may be missing.
+
+    Raises:
+        EngineUnavailableError: the other end closed it.
+    """
     ended = Event()
-    with client.event_records({"type": ["container", "image"]}) as (records, hang_up):
-        ender = Thread(target=_hang_up_at, args=(stop, ended, hang_up), name="docker-events-end", daemon=True)
+    with client.event_records({"type": ["container", "image"]}, since) as events:
+        ender = Thread(target=_hang_up_at, args=(stop, ended, events.hang_up), name="docker-events-end", daemon=True)
         ender.start()
-        try:
+        if since is None:
+            sight.begin()
             changed()
-            for record in records:
+        latest = events.began
+        try:
+            for record in events.records:
                 if stop.is_set():
-                    return False
+                    return None
+                latest = record.get("time", latest)
                 if not _is_quiet(record):
+                    sight.touch(record)
                     changed()
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             if stop.is_set():
-                return False
+                return None
             if not timed_out(error):
                 raise
-            return True
+            return latest
         finally:
             ended.set()
             ender.join()
-    return False
+    if stop.is_set():
+        return None
+    raise EngineUnavailableError("the engine ended the stream of its events")
 
 
 def _is_quiet(record: dict[str, Any]) -> bool:

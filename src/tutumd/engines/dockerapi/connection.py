@@ -3,6 +3,8 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -53,6 +55,7 @@ class Client(docker.APIClient):
 
     def __init__(self, address: str, tls: TLSConfig | bool) -> None:
         self._negotiated: str | None = None
+        self._is_podman = False
         self._built = False
         self._negotiation = Lock()
         super().__init__(base_url=address, version="1.24", timeout=CALL_LIMIT_S, tls=tls, max_pool_size=_POOL_SIZE)
@@ -69,7 +72,10 @@ class Client(docker.APIClient):
             return "1.24"
         with self._negotiation:
             if self._negotiated is None:
-                self._negotiated = str(self.version(api_version=False)["ApiVersion"])
+                told = self.version(api_version=False)
+                components = [part.get("Name", "") for part in told.get("Components") or ()]
+                self._is_podman = any(name.startswith("Podman") for name in components)
+                self._negotiated = str(told["ApiVersion"])
             return self._negotiated
 
     @_version.setter
@@ -77,10 +83,17 @@ class Client(docker.APIClient):
         # The SDK's constructor assigns its argument; the engine's own version is asked for later.
         pass
 
+    @property
+    def is_podman(self) -> bool:
+        """True where Podman answers in Docker's place."""
+        return bool(self._version) and self._is_podman
+
     def request(self, method: Any, url: Any, *arguments: Any, **options: Any) -> Any:
         """Send a request; where the SDK would wait for ever (pull, events), silence has a limit."""
         if options.get("timeout") is None:
             options["timeout"] = (CALL_LIMIT_S, STREAM_LIMIT_S)
+        # psf/requests#3829: otherwise REQUESTS_CA_BUNDLE of the environment wins over the engine's own ca.pem.
+        options.setdefault("verify", self.verify)
         return super().request(method, url, *arguments, **options)
 
     @contextmanager
@@ -97,18 +110,36 @@ class Client(docker.APIClient):
             yield (json.loads(line) for line in response.iter_lines() if line)
 
     @contextmanager
-    def event_records(
-        self, filters: Mapping[str, list[str]]
-    ) -> Iterator[tuple[Iterator[dict[str, Any]], Callable[[], None]]]:
-        """Hand out the engine's events as they come, and a function that ends them from another thread.
+    def event_records(self, filters: Mapping[str, list[str]], since: float | None) -> Iterator["Events"]:
+        """Hand out the engine's events as they come; leaving the block ends that.
 
         The SDK's own stream hides a broken connection.
+
+        Args:
+            since: Seconds since 1970 by the engine's clock, to be told again what happened from then on.
         """
         address = self._url("/events")  # type: ignore[attr-defined]  # the SDK's stubs leave it out
-        with self.get(address, params={"filters": json.dumps(filters)}, stream=True) as response:
+        parameters = {"filters": json.dumps(filters), **({} if since is None else {"since": f"{since:.0f}"})}
+        with self.get(address, params=parameters, stream=True) as response:
             self._raise_for_status(response)  # type: ignore[attr-defined]  # likewise
             lines = response.iter_lines()
-            yield (json.loads(line) for line in lines if line), CancellableStream(lines, response).close
+            date = parsedate_to_datetime(response.headers["Date"]).timestamp() if "Date" in response.headers else None
+            records = (json.loads(line) for line in lines if line)
+            yield Events(records=records, began=date, hang_up=CancellableStream(lines, response).close)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Events:
+    """A stream of events.
+
+    Attributes:
+        began: When it began, in seconds since 1970 by the engine's clock; None where it does not tell.
+        hang_up: Ends it from another thread.
+    """
+
+    records: Iterator[dict[str, Any]]
+    began: float | None
+    hang_up: Callable[[], None]
 
 
 def _tls(address: str, variables: Mapping[str, str]) -> TLSConfig | bool:
@@ -117,6 +148,11 @@ def _tls(address: str, variables: Mapping[str, str]) -> TLSConfig | bool:
     if not address.startswith(("tcp://", "https://")) or not (folder or verify):
         return False
     certificates = Path(folder) if folder else Path.home() / ".docker"
+    wanted = ("cert.pem", "key.pem", *(("ca.pem",) if verify else ()))
+    missing = [name for name in wanted if not (certificates / name).is_file()]
+    if missing:
+        hint = "set DOCKER_CERT_PATH to the folder that has them, or unset DOCKER_TLS_VERIFY and DOCKER_CERT_PATH"
+        raise SettingsError(f"TLS to {address} needs {', '.join(missing)} in {certificates}: {hint}")
     return TLSConfig(
         client_cert=(str(certificates / "cert.pem"), str(certificates / "key.pem")),
         ca_cert=str(certificates / "ca.pem") if verify else None,

@@ -51,9 +51,12 @@ def resolve_digest(client: Client, reference: ImageReference, auth: Auth) -> str
     """Ask the registry, through the engine, which digest the reference has now: `sha256:…` of the manifest list.
 
     Raises:
-        EngineRefusedError: the registry does not know it, or does not let us see it.
+        EngineRefusedError: the registry does not know it, or does not let us see it; always on Podman, which has no
+            such call.
     """
     unpinned = reference.with_digest(None).name
+    if client.is_podman:
+        raise EngineRefusedError(f"Podman cannot ask a registry which image {unpinned} is now: only a pull tells")
     sdk: Any = client
     with translated(f"find out which image {unpinned} is now"):
         # An empty auth_config is sent as such; None would make the SDK use what it read when it was built.

@@ -19,6 +19,7 @@ from tutumd.model import EngineInfo, Outcome, Plan, Service, ServiceSnapshot
 from tutumd.ports import Run
 
 _WATCH_S = 1.0
+_PAUSE_PER_LOOK = 20.0
 
 
 class SwarmEngine:
@@ -61,10 +62,16 @@ class SwarmEngine:
         return snapshot(view) if view is not None and is_shown(view.spec) else None
 
     def watch(self, changed: Callable[[], None], stop: Event) -> None:
-        """Compare what is there with what was there a second ago: tasks of other nodes cause no events here."""
+        """Compare what is there with what was there a second ago: tasks of other nodes cause no events here.
+
+        Less often where there is much to look at, so that looking takes no more than a twentieth of a core.
+        """
         seen = self.discover()
-        while not stop.wait(_WATCH_S):
+        pause_s = _WATCH_S
+        while not stop.wait(pause_s):
+            began = time.thread_time()
             now = self.discover()
+            pause_s = max(_WATCH_S, _PAUSE_PER_LOOK * (time.thread_time() - began))
             if now != seen:
                 seen = now
                 changed()

@@ -1,0 +1,130 @@
+"""An engine that goes away in the middle of an action and comes back: nothing is lost, and nothing is done twice."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.docker_bed import ANONYMOUS, DockerBed
+from tests.support.server import LiveServer
+from tests.support.waiting import wait_until
+
+IMAGE = f"{ANONYMOUS}/app"
+
+
+@pytest.fixture(scope="module")
+def server(docker_bed: DockerBed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    options = ("--engine", "docker", "--engine", "swarm")
+    running = LiveServer(tmp_path_factory.mktemp("away"), *options, environment=docker_bed.environment)
+    running.start()
+    yield running
+    running.stop()
+
+
+def found(server: LiveServer, name: str, **fields: object) -> str:
+    """Wait until a service shows these values, and answer its UUID."""
+
+    def look() -> str | None:
+        objects = server.request("GET", f"/api/v1/service/?name={name}").json["objects"]
+        return next((str(one["uuid"]) for one in objects if fields.items() <= one.items()), None)
+
+    return wait_until(look, f"service {name} shows {fields}")
+
+
+def call(server: LiveServer, uuid: str, operation: str, amount: str = "") -> str:
+    """POST to a new handler of the service, and answer the action's address."""
+    handler = server.add_handler(uuid, operation=operation)
+    address = f"/api/v1/service/{uuid}/webhook/handler/{handler}/call/{amount}"
+    return str(server.request("POST", address, authorization=None).json["action"])
+
+
+def containers(bed: DockerBed, *options: str) -> list[str]:
+    return bed.docker("ps", "--all", "--format", "{{.Names}} {{.State}}", *options).splitlines()
+
+
+def tasks(bed: DockerBed) -> list[str]:
+    """The containers of the Swarm service `api` that run."""
+    return containers(bed, "--filter", "label=com.docker.swarm.service.name=api", "--filter", "status=running")
+
+
+def spec(bed: DockerBed) -> dict[str, Any]:
+    return dict(json.loads(bed.docker("service", "inspect", "api"))[0]["Spec"])
+
+
+def index(bed: DockerBed) -> str:
+    """The version of the Swarm service `api`, which every order changes."""
+    return bed.docker("service", "inspect", "--format", "{{.Version.Index}}", "api")
+
+
+def readiness(server: LiveServer) -> dict[str, str]:
+    return dict(server.request("GET", "/readyz", authorization=None).json["engines"])
+
+
+@pytest.mark.parametrize("leave", [DockerBed.kill_engine, DockerBed.stop_engine], ids=["killed", "stopped"])
+def test_a_redeploy_is_finished_when_the_engine_is_back(
+    clean_bed: DockerBed, server: LiveServer, leave: Callable[[DockerBed], None]
+) -> None:
+    bed = clean_bed
+    bed.push("app", "v1")
+    bed.docker("run", "-d", "--name", "api", "--restart", "always", IMAGE)
+    uuid = found(server, "api", running_num_containers=1)
+    bed.push("app", "v2")
+    action = call(server, uuid, "REDEPLOY")
+    wait_until(lambda: len(containers(bed, "--filter", "name=api")) == 2, "the swap is under way", pause_s=0.01)
+    leave(bed)
+    wait_until(lambda: "another try" in server.request("GET", action).json["reason"], "the action waits")
+    assert server.request("GET", action).json["state"] == "In progress"
+    wait_until(lambda: readiness(server)["docker"] == "unreachable", "the engine is told to be away")
+    bed.start_engine()
+    ended = server.wait_for_action(action, timeout_s=90)
+    assert ended["state"] == "Success", ended
+    assert containers(bed, "--filter", "name=api") == ["api running"]
+    shown = bed.docker(
+        "inspect", "--format", '{{index .Config.Labels "version"}} {{.HostConfig.RestartPolicy.Name}}', "api"
+    )
+    assert shown == "v2 always"
+    wait_until(lambda: readiness(server)["docker"] == "ok", "the engine is told to be back")
+
+
+def test_a_scale_up_adds_once_though_the_engine_was_away(clean_bed: DockerBed, server: LiveServer) -> None:
+    bed = clean_bed
+    bed.docker("run", "-d", "--name", "api", "--restart", "always", "app:v1")
+    uuid = found(server, "api", running_num_containers=1)
+    action = call(server, uuid, "SCALEUP", "3/")
+    wait_until(lambda: len(containers(bed, "--filter", "name=api")) >= 2, "a copy is made", pause_s=0.01)
+    bed.kill_engine()
+    wait_until(lambda: "another try" in server.request("GET", action).json["reason"], "the action waits")
+    bed.start_engine()
+    ended = server.wait_for_action(action, timeout_s=90)
+    assert ended["state"] == "Success", ended
+    assert sorted(containers(bed, "--filter", "name=api")) == [
+        f"{name} running" for name in ("api", "api-2", "api-3", "api-4")
+    ]
+    found(server, "api", running_num_containers=4, target_num_containers=4)
+
+
+@pytest.mark.parametrize(
+    ("operation", "amount", "replicas", "orders"), [("REDEPLOY", "", 2, 1), ("SCALEUP", "2/", 4, 0)]
+)
+def test_a_swarm_that_was_away_is_ordered_once(
+    clean_bed: DockerBed, server: LiveServer, operation: str, amount: str, replicas: int, orders: int
+) -> None:
+    bed = clean_bed
+    bed.push("app", "v1")
+    bed.docker("service", "create", "-d", "--name", "api", "--replicas", "2", "--endpoint-mode", "dnsrr", IMAGE)
+    uuid = found(server, "api", running_num_containers=2, engine="swarm")
+    digest = bed.push("app", "v2")
+    before = index(bed)
+    action = call(server, uuid, operation, amount)
+    wait_until(lambda: index(bed) != before, "it is ordered", pause_s=0.01)
+    bed.kill_engine()
+    wait_until(lambda: "another try" in server.request("GET", action).json["reason"], "the action waits")
+    bed.start_engine()
+    ended = server.wait_for_action(action, timeout_s=120)
+    assert ended["state"] == "Success", ended
+    template = spec(bed)["TaskTemplate"]
+    assert template.get("ForceUpdate", 0) == orders
+    assert str(template["ContainerSpec"]["Image"]).endswith(digest) is (operation == "REDEPLOY")
+    wait_until(lambda: len(tasks(bed)) == replicas, f"{replicas} tasks run")
+    found(server, "api", running_num_containers=replicas, target_num_containers=replicas)

@@ -1,0 +1,160 @@
+"""What discovery costs on a host with many containers, and that it misses nothing for that."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from tests.bench.fake_docker import FakeDocker, container
+from tests.support.stores import bench
+from tests.support.waiting import wait_until
+from tutumd.engines.docker import DockerEngine
+from tutumd.worker.discover import FULL_PASS_S, Discovery
+
+MANY = 2_000
+# A fake engine in a process of its own, so that what it costs does not count.
+_SERVE = """
+import sys, pathlib, tests.bench.fake_docker as fake
+engine = fake.FakeDocker(pathlib.Path(sys.argv[1]), int(sys.argv[2]))
+print("ready", flush=True)
+sys.stdin.read()
+engine.close()
+"""
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Iterator[FakeDocker]:
+    engine = FakeDocker(tmp_path / "docker.sock", 50)
+    yield engine
+    engine.close()
+
+
+@contextmanager
+def watched(url: str) -> Iterator[tuple[DockerEngine, Event]]:
+    """An engine whose events are followed, and what they set."""
+    changed, stop = Event(), Event()
+    engine = DockerEngine("docker", url, config_dir=None, max_containers=10)
+    watching = Thread(target=engine.watch, args=(changed.set, stop))
+    watching.start()
+    try:
+        assert changed.wait(5)
+        yield engine, changed
+    finally:
+        stop.set()
+        watching.join(5)
+        engine.close()
+
+
+def asked(fake: FakeDocker, engine: DockerEngine) -> list[str]:
+    """What one more look asks for, with numbers instead of IDs."""
+    del fake.paths[:]
+    engine.discover()
+    return [path.replace("0" * 50, "") for path in fake.paths]
+
+
+def names(engine: DockerEngine) -> set[str]:
+    return {one.name for one in engine.discover()}
+
+
+def test_only_what_an_event_is_about_is_looked_at_again(fake: FakeDocker) -> None:
+    with watched(fake.url) as (engine, changed):
+        assert len(asked(fake, engine)) == 1 + 50 + 1  # the list, each container, and the one image of them all
+        assert asked(fake, engine) == ["/containers/json"]
+        changed.clear()
+        one = f"{7:064x}"
+        fake.documents[one] = {**fake.documents[one], "Name": "/renamed"}
+        fake.tell("rename", 7)
+        assert changed.wait(2)
+        assert asked(fake, engine) == ["/containers/json", "/containers/00000000000007/json"]
+        assert {"renamed"} == names(engine) - {f"app-{number}" for number in range(1, 51)}
+
+
+def test_new_and_removed_containers_show_by_the_list_even_without_an_event(fake: FakeDocker) -> None:
+    with watched(fake.url) as (engine, _):
+        assert "app-50" in names(engine)
+        del fake.documents[f"{50:064x}"]
+        fake.documents[f"{51:064x}"] = container(51)
+        assert asked(fake, engine) == ["/containers/json", "/containers/00000000000033/json"]
+        assert {"app-51"} == names(engine) - {f"app-{number}" for number in range(1, 50)}
+
+
+def test_an_image_that_changed_is_looked_at_again_with_its_containers(fake: FakeDocker) -> None:
+    with watched(fake.url) as (engine, changed):
+        engine.discover()
+        changed.clear()
+        fake.tell("tag", 0, kind="image")
+        assert changed.wait(2)
+        assert len([path for path in asked(fake, engine) if path.startswith("/images/sha256:")]) == 1
+
+
+def test_without_events_everything_is_looked_at(fake: FakeDocker) -> None:
+    engine = DockerEngine("docker", fake.url, config_dir=None, max_containers=10)
+    try:
+        assert len(asked(fake, engine)) >= 52
+        assert len(asked(fake, engine)) == 52
+    finally:
+        engine.close()
+
+
+def test_after_a_broken_connection_everything_is_looked_at_again(fake: FakeDocker) -> None:
+    stop = Event()
+    engine = DockerEngine("docker", fake.url, config_dir=None, max_containers=10)
+    try:
+        for _ in range(2):
+            changed, stop = Event(), Event()
+            watching = Thread(target=engine.watch, args=(changed.set, stop))
+            watching.start()
+            assert changed.wait(5)
+            assert len(asked(fake, engine)) >= 52
+            assert len(asked(fake, engine)) == 1
+            stop.set()
+            watching.join(5)
+    finally:
+        stop.set()
+        engine.close()
+
+
+def test_two_thousand_services_cost_less_than_a_twentieth_of_a_core_at_rest(tmp_path: Path) -> None:
+    socket = tmp_path / "docker.sock"
+    serving = subprocess.Popen(
+        [sys.executable, "-c", _SERVE, str(socket), str(MANY)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert serving.stdin is not None
+    assert serving.stdout is not None
+    engine = DockerEngine("docker", f"unix://{socket}", config_dir=None, max_containers=10)
+    try:
+        assert serving.stdout.readline() == b"ready\n"
+        with bench(f"sqlite:///{tmp_path}/test.db") as b:
+            b.clock.now = datetime.now(UTC)
+            discovery = Discovery("worker", engine, b.queue)
+            discovery.start()
+            try:
+                wait_until(lambda: discovery.info.error == "" and is_at_rest(), "the first look is over", 120, 0.5)
+                began, used = time.monotonic(), time.process_time()
+                time.sleep(2 * FULL_PASS_S + 2)
+                share = (time.process_time() - used) / (time.monotonic() - began)
+            finally:
+                discovery.stop(30)
+            with b.database.read() as connection:
+                shown = connection.exec_driver_sql("SELECT count(*) FROM services").scalar()
+    finally:
+        serving.stdin.close()
+        serving.stdout.close()
+        serving.wait(10)
+        engine.close()
+    assert shown == MANY
+    print(f"{share:.1%} of a core")
+    assert share < 0.05, f"{share:.1%} of a core"
+
+
+def is_at_rest() -> bool:
+    """Tell whether this process did next to nothing for longer than the longest pause between two passes."""
+    before = time.process_time()
+    time.sleep(3)
+    return time.process_time() - before < 0.3

@@ -1,0 +1,163 @@
+"""A private Podman with Docker's API on a socket, and the two registries, in a network namespace of its own.
+
+It has the verbs of `DockerBed`, and is driven by the same command line clients, but:
+
+- there is no Swarm;
+- an image without a registry in its name is `localhost/NAME` here: `app:v1` is shown as `localhost/app:v1`;
+- stopping the engine only stops the API: every container has a monitor of its own and runs on;
+- nothing runs health checks, since Podman leaves that to timers of systemd: `bed.podman("healthcheck", "run", NAME)`
+  does it once.
+"""
+
+import base64
+import json
+import os
+import signal
+import tempfile
+from pathlib import Path
+
+from tests.support import leftovers, namespace
+from tests.support.docker_bed import ANONYMOUS, PASSWORD, PRIVATE, USER, DockerBed
+from tests.support.images import VERSIONS, Image, archive
+from tests.support.machine import missing_packages
+from tests.support.waiting import wait_until
+
+_CONTAINERS = """
+[engine]
+# Locks in shared memory, the default, are shared with every other Podman of the machine.
+lock_type = "file"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+[network]
+firewall_driver = "iptables"
+"""
+_REGISTRY = """
+[[registry]]
+location = "{address}"
+insecure = true
+"""
+
+
+def missing_parts() -> str:
+    """Return what this machine lacks for a bed and the command that brings it; empty if nothing."""
+    packages = missing_packages("podman")
+    if packages:
+        return f"the Podman test bed needs: apt-get install --no-install-recommends {' '.join(packages)}"
+    if os.geteuid() != 0:
+        return "the Podman test bed needs root for its network namespace: sudo script/test"
+    return ""
+
+
+class PodmanBed(DockerBed):
+    """One private Podman and its registries; see the module's text."""
+
+    def __init__(self) -> None:
+        super().__init__("-podman")
+
+    def start(self) -> None:
+        """Bring everything up; on any failure, leave nothing."""
+        leftovers.remove_dead_beds()
+        try:
+            self.docker_config.mkdir(parents=True)
+            leftovers.write_owner(self.name)
+            namespace.make(self.name)
+            (self.folder / "containers.conf").write_text(_CONTAINERS)
+            registries = "".join(_REGISTRY.format(address=each) for each in (ANONYMOUS, PRIVATE))
+            (self.folder / "registries.conf").write_text(registries)
+            for registry in self._registries.values():
+                registry.start()
+            self.start_engine()
+            self.load(VERSIONS)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> list[str]:
+        """Stop and remove everything; answer what was left on the machine all the same."""
+        if self._engine is not None:
+            self.podman("rm", "--all", "--force", "--time", "0")
+            self.stop_engine()
+        for registry in self._registries.values():
+            registry.stop()
+        leftovers.remove(self.name)
+        return leftovers.traces(self.name)
+
+    def podman(self, *arguments: str) -> str:
+        """Run podman's own command line on the bed's containers and return its stdout, stripped."""
+        return namespace.run_in(self.name, ["env", *self._settings(), *self._command(), *arguments]).strip()
+
+    def push(self, repository: str, version: str | Image, tag: str = "latest", registry: str = ANONYMOUS) -> str:
+        """Push a version as `REGISTRY/REPOSITORY:TAG`, as if from another machine, and return its digest.
+
+        Pushed by another store than the bed's own: Podman keeps for an image every digest that it ever had.
+        """
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            source, digest = Path(folder) / "image.tar", Path(folder) / "digest"
+            source.write_bytes(archive({"to-push:now": VERSIONS[version] if isinstance(version, str) else version}))
+            other = ["--root", f"{folder}/root", "--runroot", f"{folder}/run", "--tmpdir", f"{folder}/tmp"]
+            command = ["env", *self._settings(), "podman", *other]
+            namespace.run_in(self.name, [*command, "load", "--input", str(source)])
+            target = f"docker://{registry}/{repository}:{tag}"
+            login = ["--creds", f"{USER}:{PASSWORD}"] if registry == PRIVATE else []
+            namespace.run_in(self.name, [*command, "push", *login, "--digestfile", str(digest), "to-push:now", target])
+            return digest.read_text().strip()
+
+    def login(self, registry: str = PRIVATE) -> None:
+        """Log the bed's client configuration in to the registry; Podman itself asks it by https only, so by hand."""
+        login = {"auth": base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()}
+        (self.docker_config / "config.json").write_text(json.dumps({"auths": {registry: login}}))
+
+    def clean(self) -> None:
+        """Remove every container, network, volume and image that a test made, and end its faults."""
+        for registry in self._registries.values():
+            registry.start()
+        if self._engine is None:
+            self.start_engine()
+        self.podman("rm", "--all", "--force", "--volumes", "--time", "0")
+        self.podman("network", "prune", "--force")
+        self.podman("volume", "prune", "--force")
+        own = {f"localhost/app:{version}" for version in VERSIONS}
+        for image in json.loads(self.podman("images", "--format", "json")):
+            for name in set(image.get("Names") or [image["Id"]]) - own:
+                self.run("rmi", "--force", name)
+        self.load(VERSIONS)
+        for file in self.docker_config.iterdir():
+            file.unlink()
+
+    # Faults
+
+    def start_engine(self) -> None:
+        """Start the API and wait until it answers."""
+        self._engine = namespace.spawn_in(
+            self.name,
+            ["env", *self._settings(), *self._command(), "system", "service", "--time=0", self.url],
+            self.folder / "engine.log",
+        )
+        wait_until(self._api_answers, f"podman answers; {self.folder}/engine.log", timeout_s=30)
+
+    def kill_engine(self) -> None:
+        """Kill the API with SIGKILL; the containers run on."""
+        if self._engine is not None:
+            namespace.end(self._engine, signal.SIGKILL)
+            self._engine = None
+
+    # Inside
+
+    def _settings(self) -> list[str]:
+        return [
+            f"CONTAINERS_CONF={self.folder}/containers.conf",
+            f"CONTAINERS_REGISTRIES_CONF={self.folder}/registries.conf",
+            # Said on stderr of every command on a machine with control groups of version 1.
+            "PODMAN_IGNORE_CGROUPSV1_WARNING=1",
+        ]
+
+    def _command(self) -> list[str]:
+        folders = {"root": "root", "runroot": "run", "tmpdir": "tmp", "network-config-dir": "networks"}
+        return ["podman", *(f"--{option}={self.folder}/{folder}" for option, folder in folders.items())]
+
+    def _api_answers(self) -> bool:
+        assert self._engine is not None
+        if self._engine.poll() is not None:
+            log = (self.folder / "engine.log").read_text(errors="replace")
+            raise RuntimeError(f"podman exited with {self._engine.returncode}: {log[-2000:]}")
+        return bool(self.run("info", "--format", "{{.ServerVersion}}").stdout.strip())
