@@ -160,6 +160,7 @@ class ServiceSnapshot:
         target: Containers that the service should have. For a stopped service: what it would have when started.
         stopped: True when it was stopped on purpose: nothing of it runs and nothing will by itself.
         deployed: When its newest container was created.
+        max_containers: The most that it may be scaled to (label `tutum.scale.max`); None means the server's own.
         warnings: Sentences for people: what is odd about the service or its labels.
     """
 
@@ -174,6 +175,7 @@ class ServiceSnapshot:
     image_digest: str | None = None
     run_command: str = ""
     deployed: datetime | None = None
+    max_containers: int | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -334,6 +336,30 @@ class Outcome:
     image_after: str | None = None
     containers_before: tuple[str, ...] = ()
     containers_after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a REDEPLOY would do now. Nothing was touched to find out.
+
+    Attributes:
+        refused: Why it would fail before anything is touched; empty where it would go ahead.
+        order: `start-first`, `stop-first`, or the engine's own word for how it rolls (`rolling`, `recreate`).
+        order_reason: Why this order, in a sentence; for stop-first, what forbids start-first.
+        image_before: `sha256:…` of what runs, None where unknown.
+        image_after: `sha256:…` that the image's name stands for now, None where it cannot be told before the pull.
+        steps: What would be done, in order, a few words each.
+        notes: Sentences for people: what is worth knowing before it is done.
+    """
+
+    refused: str = ""
+    order: str = ""
+    order_reason: str = ""
+    image_name: str = ""
+    image_before: str | None = None
+    image_after: str | None = None
+    steps: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from tutumd.model import (
     Origin,
     Outcome,
     Page,
+    Plan,
     Query,
     Service,
     ServiceSnapshot,
@@ -218,6 +219,14 @@ class Run(Protocol):
         """UUID of the action; its first 8 characters name what the run makes, and stay over a restart."""
 
     @property
+    def tag(self) -> str | None:
+        """Tag that a REDEPLOY changes the image to, checked; None: the image's name stays. Same for the whole run."""
+
+    @property
+    def variables(self) -> Mapping[str, str | None]:
+        """Environment variables that a REDEPLOY sets in the new containers, whatever was set before; None removes."""
+
+    @property
     def journal(self) -> Mapping[str, object]:
         """What `save` stored last, in this process or in one that died; empty at first."""
 
@@ -229,6 +238,9 @@ class Run(Protocol):
 
     def sleep(self, seconds: float) -> None:
         """Wait, with `check` before and after."""
+
+    def allow(self, seconds: float) -> None:
+        """Set the deadline to so many seconds after the run began: what the service's own labels ask for."""
 
     def remaining_s(self) -> float:
         """Seconds until the deadline of this run; 0 once it is over. The engine then puts back what it can."""
@@ -259,6 +271,12 @@ class Engine(Protocol):
 
     def watch(self, changed: Callable[[], None], stop: Event) -> None:
         """Call `changed` whenever something may have changed, until `stop` is set or the connection breaks."""
+
+    def plan(self, service: Service, tag: str | None) -> Plan:
+        """Tell what `redeploy` would do now, with this tag if one is given; changes nothing, pulls nothing.
+
+        What would make `redeploy` refuse is in the plan's `refused`, not raised.
+        """
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
         """Replace every container by a new one of the newest image (local: the current definition).

@@ -22,13 +22,18 @@ class FakeRun:
         journal: Mapping[str, object] | None = None,
         kill_at: int | None = None,
         deadline_s: float = 60.0,
+        tag: str | None = None,
+        variables: Mapping[str, str | None] | None = None,
     ) -> None:
         self.steps = 0
         self.lines: list[str] = []
         self._action_uuid = action_uuid
         self._journal: Mapping[str, object] = dict(journal or {})
         self._kill_at = kill_at
-        self._ends = time.monotonic() + deadline_s
+        self._began = time.monotonic()
+        self._ends = self._began + deadline_s
+        self.tag = tag
+        self.variables = dict(variables or {})
 
     @property
     def action_uuid(self) -> str:
@@ -52,6 +57,9 @@ class FakeRun:
         time.sleep(seconds)
         self.check()
 
+    def allow(self, seconds: float) -> None:
+        self._ends = self._began + seconds
+
     def remaining_s(self) -> float:
         return max(0.0, self._ends - time.monotonic())
 
@@ -60,4 +68,10 @@ class FakeRun:
 
     def again(self, *, kill_at: int | None = None) -> "FakeRun":
         """The same action, claimed once more after this run was cut off."""
-        return FakeRun(action_uuid=self._action_uuid, journal=self._journal, kill_at=kill_at)
+        return FakeRun(
+            action_uuid=self._action_uuid,
+            journal=self._journal,
+            kill_at=kill_at,
+            tag=self.tag,
+            variables=self.variables,
+        )

@@ -41,6 +41,7 @@ class LeasedRun:
         self._queue = queue
         self._lease = lease
         self._monotonic = monotonic
+        self._claimed_at = claimed_at
         self._deadline = claimed_at + deadline_s
         self._lease_end = claimed_at + lease.total_seconds() - LEASE_MARGIN_S
         self._journal = claim.journal
@@ -51,6 +52,16 @@ class LeasedRun:
     def action_uuid(self) -> str:
         """See ports.py."""
         return self.claim.action.uuid
+
+    @property
+    def tag(self) -> str | None:
+        """See ports.py."""
+        return None
+
+    @property
+    def variables(self) -> Mapping[str, str | None]:
+        """See ports.py."""
+        return {}
 
     @property
     def journal(self) -> Mapping[str, object]:
@@ -81,6 +92,10 @@ class LeasedRun:
         self.check()
         self._abandoned.wait(seconds)
         self.check()
+
+    def allow(self, seconds: float) -> None:
+        """See ports.py."""
+        self._deadline = self._claimed_at + seconds
 
     def remaining_s(self) -> float:
         """See ports.py. A cancel ends the time: the engine then puts back what it can, as at the deadline."""

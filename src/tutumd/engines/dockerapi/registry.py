@@ -12,7 +12,7 @@ import requests.exceptions
 
 from tutumd.engines.dockerapi.connection import STREAM_LIMIT_S, Client
 from tutumd.engines.dockerapi.failures import timed_out, translated
-from tutumd.engines.dockerapi.labels import Json
+from tutumd.engines.labels import Json
 from tutumd.engines.dockerapi.references import DOCKER_HUB, ImageReference
 from tutumd.errors import EngineRefusedError
 from tutumd.ports import Run
