@@ -12,8 +12,8 @@ import requests.exceptions
 
 from tutumd.engines.dockerapi.connection import STREAM_LIMIT_S, Client
 from tutumd.engines.dockerapi.failures import timed_out, translated
-from tutumd.engines.labels import Json
 from tutumd.engines.dockerapi.references import DOCKER_HUB, ImageReference
+from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError
 from tutumd.ports import Run
 
