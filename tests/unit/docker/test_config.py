@@ -12,7 +12,7 @@ SHORT_ID = identity(1)[:12]
 
 def kept(config: dict[str, Any], defaults: dict[str, Any], host: dict[str, Any] | None = None) -> dict[str, Any]:
     """What stays of a container's Config, without the fields that are there always."""
-    full = own_config(container(config=config, host=host), image(**defaults))
+    full = own_config(container(config=config, host=host), image(**defaults), "machine")
     always = {"Image": "app", "Labels": {}, "Volumes": {}, "ExposedPorts": {}}
     return {name: value for name, value in full.items() if always.get(name, ...) != value}
 
@@ -88,7 +88,8 @@ def test_a_health_check_is_subtracted_field_by_field() -> None:
     ("config", "host", "expected"),
     [
         ({"Hostname": SHORT_ID}, {}, {}),
-        ({"Hostname": "x", "Domainname": "y"}, {"NetworkMode": "host"}, {}),
+        ({"Hostname": "machine", "Domainname": "y"}, {"NetworkMode": "host"}, {}),
+        ({"Hostname": "chosen"}, {"NetworkMode": "host"}, {"Hostname": "chosen"}),
         ({"Hostname": "x"}, {"UTSMode": "host"}, {}),
         ({"Hostname": "x", "ExposedPorts": {"80/tcp": {}}}, {"NetworkMode": "container:abc"}, {}),
         ({"MacAddress": ""}, {}, {}),
