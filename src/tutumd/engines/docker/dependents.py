@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tutumd.engines.docker.seen import Seen
+from tutumd.engines.docker.selectors import base_name
 
 _SHARED = (("NetworkMode", "network"), ("IpcMode", "IPC"), ("PidMode", "process"))
 
@@ -33,12 +34,17 @@ def dependents(members: Sequence[Seen], everybody: Sequence[Seen]) -> tuple[Depe
 
 
 def moved(host: dict[str, Any], successors: dict[str, str]) -> dict[str, Any]:
-    """Return a HostConfig that shares the namespaces of the successors of replaced containers.
+    """Return a HostConfig that depends on the successors of replaced containers.
 
     Args:
+        host: With links as they are given, `target:alias`; they follow a target that is parked under another name.
         successors: New IDs by old ones. What is shared by name needs no change.
     """
     result = dict(host)
+    if host.get("Links"):
+        result["Links"] = [
+            f"{base_name(target)}:{alias}" for target, _, alias in (link.partition(":") for link in host["Links"])
+        ]
     for field, _ in _SHARED:
         kind, _, owner = str(host.get(field) or "").partition(":")
         if kind == "container" and owner:
