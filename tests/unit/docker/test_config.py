@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.unit.docker.documents import compose_labels, container, identity, image
-from tutumd.engines.docker.config import own_config, replacement
+from tutumd.engines.docker.config import own_config, replacement, with_variables
 
 SHORT_ID = identity(1)[:12]
 
@@ -131,3 +131,13 @@ def test_the_host_configuration_is_taken_over_in_the_form_that_is_given() -> Non
     }
     assert body["NetworkingConfig"] == {"EndpointsConfig": {"front": {}}}
     assert old["HostConfig"]["ContainerIDFile"] == "/tmp/id", "the document that was seen is not changed"
+
+
+def test_variables_of_a_call_replace_add_and_take_out() -> None:
+    body = {"Image": "app", "Env": ["A=1", "B=2=3", "C", "D=4"]}
+    assert with_variables(body, {"A": "new=1", "C": None, "E": ""}) == {
+        "Image": "app",
+        "Env": ["B=2=3", "D=4", "A=new=1", "E="],
+    }
+    assert with_variables({"Image": "app"}, {"A": "1"})["Env"] == ["A=1"]
+    assert with_variables(body, {}) == body
