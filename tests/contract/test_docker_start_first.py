@@ -276,6 +276,17 @@ def test_tag_and_variables_of_a_call_reach_the_new_containers(clean_bed: DockerB
     assert version(clean_bed, "web") == "v2"
 
 
+def test_an_image_named_by_digest_only_stays_until_a_call_has_a_tag(clean_bed: DockerBed) -> None:
+    pinned = f"{APP}@{clean_bed.push('app', 'v1')}"
+    clean_bed.docker("run", "-d", "--name", "web", pinned)
+    clean_bed.push("app", "v2")
+    with opened(clean_bed) as engine:
+        assert engine.redeploy(service("name:web"), FakeRun()).success
+        assert (version(clean_bed, "web"), inspected(clean_bed, "web")["Config"]["Image"]) == ("v1", pinned)
+        assert engine.redeploy(service("name:web"), FakeRun(action_uuid="1a1b2c3d-0000", tag="latest")).success
+    assert (version(clean_bed, "web"), inspected(clean_bed, "web")["Config"]["Image"]) == ("v2", f"{APP}:latest")
+
+
 def test_labels_say_how_a_service_is_redeployed(clean_bed: DockerBed) -> None:
     clean_bed.push("app", Image(version="a", labels={"tutum.scale.max": "1", "tutum.redeploy.order": "bad"}))
     labels = {"redeploy.skip-unchanged": "yes", "scale.max": "2", "redeploy.timeout": "soon", "redeploy.stable": "0"}

@@ -64,7 +64,7 @@ def test_a_port_that_is_published_is_exposed_whatever_the_image_says() -> None:
         ((["e"], ["mine"]), (["e"], ["c"]), {"Cmd": ["mine"]}),
         ((["mine"], ["c"]), (["e"], ["c"]), {"Entrypoint": ["mine"], "Cmd": ["c"]}),
         ((["mine"], None), (["e"], ["c"]), {"Entrypoint": ["mine"], "Cmd": None}),
-        ((None, ["mine"]), (["e"], ["c"]), {"Entrypoint": [], "Cmd": ["mine"]}),
+        ((None, ["mine"]), (["e"], ["c"]), {"Entrypoint": [""], "Cmd": ["mine"]}),
     ],
 )
 def test_a_command_goes_only_with_the_images_entrypoint(

@@ -79,8 +79,9 @@ def _drop_command(config: dict[str, Any], defaults: Json) -> None:
             config.pop("Cmd", None)
         config.pop("Entrypoint", None)
     elif not config.get("Entrypoint"):
-        # `--entrypoint ''` inspects as null; null in a request would bring the image's entrypoint back.
-        config["Entrypoint"] = []
+        # `--entrypoint ''` inspects as null; null in a request would bring the image's entrypoint back. The command
+        # line sends one empty word, which the engine stores as null.
+        config["Entrypoint"] = [""]
 
 
 def _drop_healthcheck(config: dict[str, Any], defaults: Json) -> None:

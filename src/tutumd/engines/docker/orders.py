@@ -62,7 +62,7 @@ def _impossible(one: Seen) -> Iterator[str]:
 
 def _unwise(one: Seen) -> Iterator[str]:
     host: Json = one.raw.get("HostConfig") or {}
-    for mount in one.raw.get("Mounts") or ():
+    for mount in sorted(one.raw.get("Mounts") or (), key=lambda mount: str(mount["Destination"])):
         if mount.get("Type") in ("bind", "volume", "npipe") and mount.get("RW", True):
             yield f"{one.name} writes to {mount['Destination']}, which both would share"
     if host.get("Devices") or host.get("DeviceRequests"):
