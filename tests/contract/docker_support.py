@@ -10,10 +10,13 @@ from tutumd.engines.docker import DockerEngine
 from tutumd.model import Service, ServiceSnapshot, ServiceState
 
 STABLE_S = 0.4
+OVERLAP_S = 0.2
 
 
 @contextmanager
-def opened(bed: DockerBed, *, own_container_id: str | None = None) -> Iterator[DockerEngine]:
+def opened(
+    bed: DockerBed, *, own_container_id: str | None = None, overlap_s: float = OVERLAP_S
+) -> Iterator[DockerEngine]:
     """An engine on the bed for a while."""
     engine = DockerEngine(
         "docker",
@@ -21,6 +24,7 @@ def opened(bed: DockerBed, *, own_container_id: str | None = None) -> Iterator[D
         config_dir=str(bed.docker_config),
         max_containers=10,
         stable_s=STABLE_S,
+        overlap_s=overlap_s,
         own_container_id=own_container_id,
     )
     try:

@@ -59,6 +59,8 @@ class Image:
     """Docker's form: `("CMD", "/bin/true")`; checked each 200 ms, unhealthy after two failures."""
     working_dir: str = ""
     user: str = ""
+    architecture: str = ""
+    """As registries write it; empty means this machine's."""
 
 
 VERSIONS = {
@@ -105,7 +107,7 @@ def _config(image: Image, layers: Sequence[bytes]) -> dict[str, object]:
     if image.healthcheck:
         config["Healthcheck"] = {"Test": list(image.healthcheck), "Interval": 200_000_000, "Retries": 2}
     return {
-        "architecture": _architecture(),
+        "architecture": image.architecture or _architecture(),
         "os": "linux",
         "created": _EPOCH,
         "config": config,

@@ -1,6 +1,6 @@
 """What a test bed leaves on the machine: finding it by name, and removing it, also after the run that made it died.
 
-Everything a bed makes carries its name, `tutumd-test-PID`, with `-NUMBER` or `-podman` behind it where there are several:
+Everything a bed makes carries its name, `tutumd-test-PID`, where there are several with `-NUMBER` or `-podman` behind:
 the folder, the network namespace and the control groups. Only processes found through one of those three are ever
 signalled. Run as a program
 (`python -m tests.support.leftovers`) it removes what dead runs left, says so, and exits 1 if there was any.

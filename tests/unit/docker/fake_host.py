@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.unit.docker.documents import ZERO, at, container, identity, image
 from tutumd.engines.docker.host import Host
+from tutumd.engines.docker.platforms import Facts, Manifest
 from tutumd.engines.docker.seen import Seen, see
 from tutumd.engines.docker.steps import Step
 from tutumd.engines.dockerapi import ImageReference, Json
@@ -16,10 +17,17 @@ from tutumd.ports import Run
 class FakeHost(Host):
     """Containers and images as documents. Images whose Config says `Crashes` end as soon as they are started.
 
-    The tag `app` means the image `newest`, which is local: nothing is pulled. Each change takes a second.
+    The tag `app` means the image `newest`, which is local, or `pushed` and to be pulled. Each change takes a second.
+
+    `found` holds what the names of its networks lead to: (network, name, container). On a Swarm node renaming a running
+    container leaves these names as they were, as Docker Engine 26 does.
     """
 
-    def __init__(self, *, newest: Json | None = None) -> None:
+    def __init__(self, *, newest: Json | None = None, in_swarm: bool = False, pushed: bool = False) -> None:
+        self.in_swarm = in_swarm
+        self.found: set[tuple[str, str, str]] = set()
+        self.unreachable: list[str] = []
+        self.watched: tuple[str, ...] = ()
         self.images: dict[str, Any] = {}
         self.all: dict[str, dict[str, Any]] = {}
         self.now = 100.0
@@ -29,12 +37,17 @@ class FakeHost(Host):
         self.images[old["Id"]] = old
         new = dict(newest or image(0xB0, Env=["VERSION=new"]))
         self.images[new["Id"]] = new
-        self.tagged = new["Id"]
+        self.newest = new["Id"]
+        self.tagged = old["Id"] if pushed else new["Id"]
+        for one in (old, new) if pushed else ():
+            one["RepoDigests"] = [f"app@{one['Id']}"]
 
     def add(self, number: int, name: str, **document: Any) -> str:
         """Put a container there."""
         raw = container(number, name, **document)
         self.all[raw["Id"]] = raw
+        if raw["State"]["Status"] == "running":
+            self._announce(raw)
         return str(raw["Id"])
 
     def summary(self) -> dict[str, tuple[str, str, str, str]]:
@@ -49,7 +62,19 @@ class FakeHost(Host):
             for raw in self.all.values()
         }
 
+    def leads_to(self, name: str) -> set[str]:
+        """IDs of the containers that a name leads to, in any network."""
+        return {owner for _, known, owner in self.found if known == name}
+
     # Looking
+
+    def facts(self) -> Facts:
+        return Facts(
+            host_name="machine", system="linux", architecture="amd64", in_swarm=self.in_swarm, knows_registries=True
+        )
+
+    def manifest(self, reference: ImageReference) -> Manifest:
+        return Manifest(digest=self.newest, platforms=(("linux", "amd64"),))
 
     def containers(self) -> tuple[Seen, ...]:
         return tuple(self._see(raw) for raw in self.all.values())
@@ -69,12 +94,13 @@ class FakeHost(Host):
         return ()
 
     def output(self, container: str, lines: int) -> str:
-        return f"output of {self._find(container)['Image'][-2:]}"  # type: ignore[index]  # it is there
+        return f"output of {self._present(container)['Image'][-2:]}"
 
     # Changing
 
     def pull(self, reference: ImageReference, run: Run) -> None:
-        raise AssertionError("nothing here is to be pulled")
+        self._tick("pull")
+        self.tagged = self.newest
 
     def create(self, name: str, body: Mapping[str, Any]) -> str:
         self._tick(f"create {name}")
@@ -84,6 +110,10 @@ class FakeHost(Host):
         raw["Image"] = self.tagged
         raw["HostConfig"] = deepcopy(dict(body["HostConfig"]))
         raw["Config"] = deepcopy({key: value for key, value in body.items() if key not in ("HostConfig",)})
+        raw["Config"].pop("NetworkingConfig", None)
+        raw["NetworkSettings"] = {"Networks": deepcopy(dict(body["NetworkingConfig"]["EndpointsConfig"]))}
+        if body["Image"].startswith("sha256:"):
+            raw["Image"] = body["Image"]
         self.all[raw["Id"]] = raw
         return str(raw["Id"])
 
@@ -103,7 +133,19 @@ class FakeHost(Host):
         elif step.verb == "rename":
             if self._find(step.name) is not None:
                 raise EngineRefusedError(f"the name {step.name} is in use")
+            if not self.in_swarm:
+                self._withdraw(raw)
             raw["Name"] = f"/{step.name}"
+            if not self.in_swarm:
+                self._announce(raw)
+        elif step.verb == "disconnect":
+            self._withdraw(raw, step.network)
+            raw["NetworkSettings"]["Networks"].pop(step.network, None)
+        elif step.verb == "connect":
+            if step.network in raw["NetworkSettings"]["Networks"]:
+                raise EngineRefusedError(f"it is in {step.network} already")
+            raw["NetworkSettings"]["Networks"][step.network] = deepcopy(dict(step.endpoint or {}))
+            self._announce(raw, step.network)
         return None
 
     def start(self, container: str) -> None:
@@ -112,6 +154,7 @@ class FakeHost(Host):
         if raw["State"]["Status"] == "running":
             return
         raw["State"].update(Status="running", StartedAt=at(self.now), FinishedAt=ZERO)
+        self._announce(raw)
         if self.images[raw["Image"]]["Config"].get("Crashes"):
             revived = raw["HostConfig"]["RestartPolicy"]["Name"] == "always"
             raw["State"].update(Status="restarting" if revived else "exited", ExitCode=3, FinishedAt=at(self.now))
@@ -124,11 +167,15 @@ class FakeHost(Host):
         raw = self._find(container)
         if raw is not None and raw["State"]["Status"] in ("running", "paused", "restarting"):
             raw["State"].update(Status="exited", FinishedAt=at(self.now))
+            self._withdraw(raw)
+            if raw["HostConfig"].get("AutoRemove"):
+                del self.all[raw["Id"]]
 
     def remove(self, container: str, *, volumes: bool) -> None:
         self._tick(f"remove {container}")
         raw = self._find(container)
         if raw is not None:
+            self._withdraw(raw)
             del self.all[raw["Id"]]
 
     def tag(self, image: str, repository: str, tag: str) -> None:
@@ -150,8 +197,25 @@ class FakeHost(Host):
             raise EngineRefusedError(f"no such container: {reference}")
         return raw
 
+    def _announce(self, raw: Json, network: str = "") -> None:
+        """Make the container found by the name that it has now, and by its aliases."""
+        if raw["State"]["Status"] != "running":
+            return
+        for one, endpoint in raw["NetworkSettings"]["Networks"].items():
+            if one != "bridge" and network in ("", one):
+                names = {raw["Name"][1:], *((endpoint or {}).get("Aliases") or ())}
+                self.found |= {(one, name, raw["Id"]) for name in names}
+
+    def _withdraw(self, raw: Json, network: str = "") -> None:
+        """Take back the names that the container has now: what it was found by before a rename stays, in Swarm mode."""
+        for one, endpoint in raw["NetworkSettings"]["Networks"].items():
+            if network in ("", one):
+                names = {raw["Name"][1:], *((endpoint or {}).get("Aliases") or ())}
+                self.found -= {(one, name, raw["Id"]) for name in names}
+
     def _tick(self, what: str) -> None:
         self.now += 1
+        self.unreachable += [f"{name} before {what}" for name in self.watched if not self.leads_to(name)]
         if self.refuse and what.startswith(self.refuse):
             raise EngineRefusedError(f"cannot {what}: refused by the test")
 

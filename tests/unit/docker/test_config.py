@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 
 from tests.unit.docker.documents import compose_labels, container, identity, image
-from tutumd.engines.docker.config import own_config, replacement
+from tutumd.engines.docker.config import own_config, replacement, with_variables
 
 SHORT_ID = identity(1)[:12]
 
 
 def kept(config: dict[str, Any], defaults: dict[str, Any], host: dict[str, Any] | None = None) -> dict[str, Any]:
     """What stays of a container's Config, without the fields that are there always."""
-    full = own_config(container(config=config, host=host), image(**defaults))
+    full = own_config(container(config=config, host=host), image(**defaults), "machine")
     always = {"Image": "app", "Labels": {}, "Volumes": {}, "ExposedPorts": {}}
     return {name: value for name, value in full.items() if always.get(name, ...) != value}
 
@@ -64,7 +64,7 @@ def test_a_port_that_is_published_is_exposed_whatever_the_image_says() -> None:
         ((["e"], ["mine"]), (["e"], ["c"]), {"Cmd": ["mine"]}),
         ((["mine"], ["c"]), (["e"], ["c"]), {"Entrypoint": ["mine"], "Cmd": ["c"]}),
         ((["mine"], None), (["e"], ["c"]), {"Entrypoint": ["mine"], "Cmd": None}),
-        ((None, ["mine"]), (["e"], ["c"]), {"Entrypoint": [], "Cmd": ["mine"]}),
+        ((None, ["mine"]), (["e"], ["c"]), {"Entrypoint": [""], "Cmd": ["mine"]}),
     ],
 )
 def test_a_command_goes_only_with_the_images_entrypoint(
@@ -88,7 +88,8 @@ def test_a_health_check_is_subtracted_field_by_field() -> None:
     ("config", "host", "expected"),
     [
         ({"Hostname": SHORT_ID}, {}, {}),
-        ({"Hostname": "x", "Domainname": "y"}, {"NetworkMode": "host"}, {}),
+        ({"Hostname": "machine", "Domainname": "y"}, {"NetworkMode": "host"}, {}),
+        ({"Hostname": "chosen"}, {"NetworkMode": "host"}, {"Hostname": "chosen"}),
         ({"Hostname": "x"}, {"UTSMode": "host"}, {}),
         ({"Hostname": "x", "ExposedPorts": {"80/tcp": {}}}, {"NetworkMode": "container:abc"}, {}),
         ({"MacAddress": ""}, {}, {}),
@@ -130,3 +131,13 @@ def test_the_host_configuration_is_taken_over_in_the_form_that_is_given() -> Non
     }
     assert body["NetworkingConfig"] == {"EndpointsConfig": {"front": {}}}
     assert old["HostConfig"]["ContainerIDFile"] == "/tmp/id", "the document that was seen is not changed"
+
+
+def test_variables_of_a_call_replace_add_and_take_out() -> None:
+    body = {"Image": "app", "Env": ["A=1", "B=2=3", "C", "D=4"]}
+    assert with_variables(body, {"A": "new=1", "C": None, "E": ""}) == {
+        "Image": "app",
+        "Env": ["B=2=3", "D=4", "A=new=1", "E="],
+    }
+    assert with_variables({"Image": "app"}, {"A": "1"})["Env"] == ["A=1"]
+    assert with_variables(body, {}) == body

@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.docker.documents import compose_labels, identity, image, seen
+from tests.unit.docker.documents import compose_labels, image, seen
 from tutumd.engines.docker.copies import Copy, check_copyable, copy_body, plan_copies
-from tutumd.engines.docker.rules import check_replaceable
 from tutumd.engines.docker.seen import Seen
 from tutumd.engines.docker.selectors import Group, group
 from tutumd.errors import EngineRefusedError
@@ -90,30 +89,3 @@ def test_a_copy_of_a_lone_container_is_labelled_with_its_service() -> None:
         "mine": "1",
         "tutum.service": "web",
     }
-
-
-@pytest.mark.parametrize(
-    ("document", "neighbour", "reason"),
-    [
-        ({"host": {"AutoRemove": True}}, {}, "--rm"),
-        ({"status": "dead"}, {}, "is dead"),
-        ({"config": {"Image": f"sha256:{identity(0xA0)}"}}, {}, "from an image ID"),
-        ({"config": {"Image": identity(0xA0)[:12]}}, {}, "from an image ID"),
-        ({}, {"host": {"NetworkMode": f"container:{identity(1)}"}}, "other shares the network namespace of web"),
-        ({}, {"host": {"PidMode": "container:web"}}, "other shares the process namespace of web"),
-        ({}, {"host": {"Links": ["/web:/other/db"]}}, "other has a legacy link to web"),
-    ],
-)
-def test_what_could_not_be_put_back_or_breaks_a_neighbour_is_not_replaced(
-    document: dict[str, Any], neighbour: dict[str, Any], reason: str
-) -> None:
-    old, other = seen(1, "web", **document), seen(2, "other", **neighbour)
-    with pytest.raises(EngineRefusedError, match=reason):
-        check_replaceable(old, [old, other])
-
-
-def test_a_container_whose_image_is_gone_is_not_replaced() -> None:
-    old = seen(1, "web")
-    lost = Seen(**{name: getattr(old, name) for name in Seen.__slots__} | {"image": None})
-    with pytest.raises(EngineRefusedError, match="is gone from the engine"):
-        check_replaceable(lost, [lost])

@@ -28,6 +28,11 @@ def test_only_untagged_images_of_these_repositories_that_nothing_needs_are_super
     assert superseded(images, NAMES, {image(2)["Id"]}) == [image(1)["Id"], image(7)["Id"]]
 
 
+def test_the_newest_superseded_images_may_stay() -> None:
+    images = [{**image(number, digests=[APP]), "Created": number} for number in (1, 3, 2)]
+    assert superseded(images, NAMES, set(), 1) == [image(2)["Id"], image(1)["Id"]]
+
+
 @pytest.mark.parametrize(
     ("name", "digests", "local"),
     [("app:v1", [], True), ("app:v1", ["app@sha256:" + "a" * 64], False), ("host:5000/app", [], False)],

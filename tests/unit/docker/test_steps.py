@@ -10,7 +10,7 @@ from tutumd.engines.docker.journal import Journal, Swap, load
 from tutumd.engines.docker.leftovers import heal
 from tutumd.engines.docker.seen import Seen
 from tutumd.engines.docker.selectors import Place, group
-from tutumd.engines.docker.steps import NEVER, Step, backward, forward
+from tutumd.engines.docker.steps import NEVER, Step, backward, forward, join, leave
 from tutumd.engines.docker.verdict import verdict
 
 RUN = "0a1b2c3d"
@@ -73,6 +73,87 @@ def test_what_was_paused_is_paused_again() -> None:
     paused = replace(SWAP, paused=True)
     assert backward(paused, RUN, old("web", "running", ALWAYS), None) == Step(verb="pause", container=OLD)
     assert backward(paused, RUN, old("web", "paused", ALWAYS), None) is None
+
+
+BESIDE = replace(SWAP, start_first=True, endpoints={"bridge": {}, "front": {"Aliases": ["www"]}, "back": {}})
+OLD_ASIDE, NEW_IN = Step(verb="rename", container=OLD, name=PREV), Step(verb="rename", container=NEW, name="web")
+
+
+def cut(container: str, network: str) -> Step:
+    return Step(verb="disconnect", container=container, network=network)
+
+
+def tie(network: str, **endpoint: Any) -> Step:
+    return Step(verb="connect", container=NEW, network=network, endpoint=endpoint)
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "reaches", "steps"),
+    [
+        (
+            BESIDE.endpoints,
+            True,
+            (cut(NEW, "front"), tie("front", Aliases=["www"]), OLD_ASIDE, NEW_IN),
+        ),
+        (
+            BESIDE.endpoints,
+            False,
+            (OLD_ASIDE, NEW_IN, cut(NEW, "back"), tie("back"), cut(NEW, "front"), tie("front", Aliases=["www"])),
+        ),
+        ({"front": {"Aliases": ["web"]}}, False, (cut(NEW, "front"), tie("front", Aliases=["web"]))),
+        ({"bridge": {}}, True, ()),
+    ],
+)
+def test_clients_are_led_to_the_new_container(
+    endpoints: dict[str, Any], reaches: bool, steps: tuple[Step, ...]
+) -> None:
+    assert join(replace(BESIDE, endpoints=endpoints), RUN, renaming_reaches_names=reaches) == steps
+
+
+def in_networks(one: Seen, *networks: str) -> Seen:
+    raw = {**one.raw, "NetworkSettings": {"Networks": {name: {} for name in networks}}}
+    return replace(one, raw=raw)
+
+
+@pytest.mark.parametrize(
+    ("before", "networks", "after", "reaches", "step"),
+    [
+        (old(PREV, "running"), ["bridge", "front", "back"], new("web", "running"), True, cut(OLD, "front")),
+        # Found by its name only, it goes on with what it works on until it is stopped.
+        (old(PREV, "running"), ["bridge", "back"], new("web", "running"), True, Step(verb="stop", container=OLD)),
+        (
+            old(PREV, "running"),
+            ["back"],
+            new("web", "running"),
+            False,
+            Step(verb="rename", container=NEW, name=NEXT),
+        ),
+        (old(PREV, "running"), ["back"], new(NEXT, "running"), False, Step(verb="rename", container=OLD, name="web")),
+        (old("web", "running"), ["back"], new(NEXT, "running"), False, cut(OLD, "back")),
+        (old("web", "running"), ["bridge"], new(NEXT, "running"), False, OLD_ASIDE),
+        (old(PREV, "running"), [], new(NEXT, "running"), False, NEW_IN),
+        (
+            old(PREV, "running", ALWAYS),
+            [],
+            new("web", "running"),
+            False,
+            Step(verb="policy", container=OLD, policy=NEVER),
+        ),
+        (old(PREV, "exited"), [], new("web", "running"), False, None),
+        (None, [], new(NEXT, "running"), True, NEW_IN),
+    ],
+)
+def test_the_old_container_leaves(
+    before: Seen | None, networks: list[str], after: Seen, reaches: bool, step: Step | None
+) -> None:
+    one = None if before is None else in_networks(before, *networks)
+    assert leave(BESIDE, RUN, one, after, renaming_reaches_names=reaches) == step
+
+
+def test_an_old_container_is_connected_again() -> None:
+    lost = in_networks(old("web", "running", ALWAYS), "front")
+    expected = Step(verb="connect", container=OLD, network="back", endpoint={})
+    assert backward(replace(BESIDE, endpoints={"front": {}, "back": {}}), RUN, lost, None) == expected
 
 
 def place(*containers: Seen) -> Place:

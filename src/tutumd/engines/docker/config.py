@@ -14,7 +14,9 @@ _SAME_IS_DEFAULT = ("WorkingDir", "User", "StopSignal", "Shell", "OnBuild", "Arg
 _MAPS = ("Labels", "Volumes", "ExposedPorts")
 
 
-def replacement(old: Json, old_image: Json, new_image: Json, sources: Mapping[str, Collection[str]]) -> dict[str, Any]:
+def replacement(
+    old: Json, old_image: Json, new_image: Json, sources: Mapping[str, Collection[str]], host_name: str = ""
+) -> dict[str, Any]:
     """Return the body of a create request for the container that takes the place of `old`.
 
     Args:
@@ -22,8 +24,9 @@ def replacement(old: Json, old_image: Json, new_image: Json, sources: Mapping[st
         old_image: Of the image that it was made from, by ID: what that set is dropped, so that the new image's hold.
         new_image: Of the image that the replacement will be made from.
         sources: The entries of VolumesFrom whose containers are there, with the destinations that come through each.
+        host_name: Of the engine's machine, which a container in its network has where it was given none of its own.
     """
-    config = own_config(old, old_image)
+    config = own_config(old, old_image, host_name)
     host = dict(old.get("HostConfig") or {})
     host["NetworkMode"] = _network_by_name(old)
     if host.get("Links"):
@@ -40,7 +43,17 @@ def replacement(old: Json, old_image: Json, new_image: Json, sources: Mapping[st
     return {**config, "HostConfig": host, "NetworkingConfig": {"EndpointsConfig": endpoints(old)}}
 
 
-def own_config(old: Json, image: Json) -> dict[str, Any]:
+def with_variables(body: Mapping[str, Any], variables: Mapping[str, str | None]) -> dict[str, Any]:
+    """Return a create request with environment variables set, or taken out where the value is None."""
+    given = body.get("Env")
+    if not variables:
+        return dict(body)
+    kept = [entry for entry in given or () if entry.partition("=")[0] not in variables]
+    added = [f"{name}={value}" for name, value in variables.items() if value is not None]
+    return {**body, "Env": kept + added}
+
+
+def own_config(old: Json, image: Json, host_name: str = "") -> dict[str, Any]:
     """Return the Config of an inspect document without what came from the image."""
     config: dict[str, Any] = dict(old.get("Config") or {})
     defaults: Json = image.get("Config") or {}
@@ -55,7 +68,7 @@ def own_config(old: Json, image: Json) -> dict[str, Any]:
         config[field] = _without(config.get(field) or {}, defaults.get(field) or {})
     config["ExposedPorts"] = {**config["ExposedPorts"], **_bound_ports(old)}
     _drop_healthcheck(config, defaults)
-    _drop_generated(config, old)
+    _drop_generated(config, old, host_name)
     return config
 
 
@@ -66,8 +79,9 @@ def _drop_command(config: dict[str, Any], defaults: Json) -> None:
             config.pop("Cmd", None)
         config.pop("Entrypoint", None)
     elif not config.get("Entrypoint"):
-        # `--entrypoint ''` inspects as null; null in a request would bring the image's entrypoint back.
-        config["Entrypoint"] = []
+        # `--entrypoint ''` inspects as null; null in a request would bring the image's entrypoint back. The command
+        # line sends one empty word, which the engine stores as null.
+        config["Entrypoint"] = [""]
 
 
 def _drop_healthcheck(config: dict[str, Any], defaults: Json) -> None:
@@ -83,15 +97,16 @@ def _drop_healthcheck(config: dict[str, Any], defaults: Json) -> None:
         config.pop("Healthcheck", None)
 
 
-def _drop_generated(config: dict[str, Any], old: Json) -> None:
+def _drop_generated(config: dict[str, Any], old: Json, host_name: str) -> None:
     """Take out what the engine made up for this one container, and what its network mode forbids."""
     host: Json = old.get("HostConfig") or {}
     mode = str(host.get("NetworkMode", ""))
     shares = mode.startswith("container:")
-    foreign = shares or mode == "host" or host.get("UTSMode") == "host"
-    if config.get("Hostname") == old["Id"][:12] or foreign:
+    foreign = shares or host.get("UTSMode") == "host"
+    of_machine = mode == "host" and config.get("Hostname") in (host_name, "")
+    if config.get("Hostname") == old["Id"][:12] or foreign or of_machine:
         config.pop("Hostname", None)
-    if foreign:
+    if foreign or of_machine:
         config.pop("Domainname", None)
     if shares:
         config["ExposedPorts"] = {}

@@ -7,6 +7,7 @@ from typing import Any
 from tutumd.engines.docker.config import own_config, replacement
 from tutumd.engines.docker.mounts import fresh_mounts
 from tutumd.engines.docker.networks import has_static_address, renamed
+from tutumd.engines.docker.orders import fixed_ports
 from tutumd.engines.docker.seen import Seen
 from tutumd.engines.docker.selectors import Group
 from tutumd.engines.dockerapi import SERVICE, Json
@@ -36,7 +37,7 @@ def check_copyable(group: Group, first: Seen) -> None:
         raise EngineRefusedError(f"cannot scale {group.name}: it shares another container's network ({mode[:22]})")
     if has_static_address(first.raw):
         raise EngineRefusedError(f"cannot scale {group.name}: it has a static IP address, which only one can have")
-    ports = [f"{binding['HostPort']} (for {port})" for port, binding in _fixed_ports(host)]
+    ports = [f"{binding['HostPort']} (for {port})" for port, binding in fixed_ports(host)]
     if ports:
         raise EngineRefusedError(
             f"cannot scale {group.name}: it publishes the fixed host port {', '.join(ports)}, which only one "
@@ -90,13 +91,6 @@ def copy_body(group: Group, first: Seen, copy: Copy) -> dict[str, Any]:
         labels[SERVICE] = group.name
     body["Labels"] = labels
     return body
-
-
-def _fixed_ports(host: Json) -> list[tuple[str, Json]]:
-    bindings = [(port, one) for port, many in (host.get("PortBindings") or {}).items() for one in many or ()]
-    # A range such as 8000-8010 leaves the choice to the engine.
-    free = (None, "", "0")
-    return [(port, one) for port, one in bindings if one.get("HostPort") not in free and "-" not in one["HostPort"]]
 
 
 def _separator(first: Seen) -> str | None:

@@ -5,18 +5,21 @@ from collections.abc import Callable, Mapping, Sequence
 from threading import Event
 
 from tutumd.engines.docker.host import Host
+from tutumd.engines.docker.images import preflight
+from tutumd.engines.docker.plans import RedeployPlan, plan_redeploy, steps
 from tutumd.engines.docker.power import Power
 from tutumd.engines.docker.redeploy import Redeployer
 from tutumd.engines.docker.scale import Scaler
 from tutumd.engines.docker.seen import Seen
 from tutumd.engines.docker.selectors import Group, group
 from tutumd.engines.docker.sight import Sight
-from tutumd.engines.docker.snapshots import service_snapshot
+from tutumd.engines.docker.snapshots import image_digest, service_snapshot
 from tutumd.engines.docker.trial import Trial
 from tutumd.engines.docker.watch import watch_events
 from tutumd.engines.dockerapi import connect
+from tutumd.engines.labels import read_wanted
 from tutumd.errors import EngineRefusedError
-from tutumd.model import EngineInfo, Outcome, Service, ServiceSnapshot
+from tutumd.model import EngineInfo, Outcome, Plan, Service, ServiceSnapshot
 from tutumd.ports import Run
 
 
@@ -29,6 +32,8 @@ class DockerEngine:
         config_dir: The Docker client's configuration folder, with the registry logins.
         max_containers: The most containers that a service may be scaled to.
         stable_s: How long a new container without a health check must run.
+        overlap_s: For how long old and new containers both serve where that is possible: proxies remember for seconds
+            which address a name has.
         own_container_id: The container that this process runs in, which is left alone.
         environment: Where DOCKER_HOST and the TLS variables are looked up.
         clock: Monotonic seconds.
@@ -42,6 +47,7 @@ class DockerEngine:
         config_dir: str | None,
         max_containers: int,
         stable_s: float = 3.0,
+        overlap_s: float = 10.0,
         own_container_id: str | None = None,
         environment: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -50,7 +56,7 @@ class DockerEngine:
         self._client = connect(url, config_dir, environment=environment)
         self._host = Host(self._client, config_dir)
         self._max_containers = max_containers
-        self._trial = Trial(host=self._host, stable_s=stable_s, clock=clock)
+        self._trial = Trial(host=self._host, stable_s=stable_s, overlap_s=overlap_s, clock=clock)
         self._own_id = own_container_id
         self._sight = Sight(self._host)
         self._shown: dict[str, tuple[Group, ServiceSnapshot]] = {}
@@ -85,15 +91,26 @@ class DockerEngine:
             trial=self._trial,
             find=lambda: self._found(service),
             run=run,
+            own_id=self._own_id,
         ).redeploy()
+
+    def plan(self, service: Service, tag: str | None) -> Plan:
+        """As the port says; the digest is asked from the registry."""
+        try:
+            found, everybody = self._found(service)
+            decided = plan_redeploy(found, everybody, tag, self._own_id)
+            digests = preflight(self._host, decided.pulled, found.holders)
+        except EngineRefusedError as error:
+            return Plan(refused=str(error))
+        return _told(decided, found, digests)
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         """As the port says, from 1: a service here is its containers, and with the last one it would be gone."""
-        if not 1 <= target <= self._max_containers:
+        found, _ = self._found(service)
+        most = read_wanted([one.labels for one in found.holders]).max_containers or self._max_containers
+        if not 1 <= target <= most:
             hint = "; to end all of its containers, stop it" if target == 0 else ""
-            raise EngineRefusedError(
-                f"{service.name} can have 1 to {self._max_containers} containers, got {target}{hint}"
-            )
+            raise EngineRefusedError(f"{service.name} can have 1 to {most} containers, got {target}{hint}")
         return Scaler(host=self._host, trial=self._trial, find=lambda: self._found(service), run=run).scale(target)
 
     def start(self, service: Service, run: Run) -> Outcome:
@@ -137,3 +154,23 @@ class DockerEngine:
         if any(one.selector == service.selector for one in group(everybody, None)):
             raise EngineRefusedError(f"tutumd itself runs in {service.name}: replace it with what created it")
         raise EngineRefusedError(f"{service.name} is gone: no container of it is left on this engine")
+
+
+def _told(decided: RedeployPlan, found: Group, digests: Mapping[str, str | None]) -> Plan:
+    first, member = found.holders[0], decided.members[0]
+    before = image_digest(first.image_name, first.image_id, first.image)
+    after = digests[member.image]
+    notes = [*decided.wanted.problems, *decided.notes]
+    if any(place.swapping for place in found.places):
+        notes.insert(0, "an earlier redeploy was cut off: what it left is cleaned up first")
+    if decided.wanted.skip_unchanged and after == before and member.image == first.image_name:
+        notes.insert(0, "there is no newer image: unless a container fails, nothing will be done")
+    return Plan(
+        order=decided.order.value,
+        order_reason=decided.order_reason,
+        image_name=member.image,
+        image_before=before,
+        image_after=after,
+        steps=steps(decided),
+        notes=tuple(notes),
+    )

@@ -11,6 +11,7 @@ from typing import Any
 import docker.errors
 
 from tutumd.engines.docker.inline import FileStat
+from tutumd.engines.docker.platforms import Facts, Manifest, facts, manifest
 from tutumd.engines.docker.podman import container_as_docker, image_as_docker
 from tutumd.engines.docker.seen import Seen, see
 from tutumd.engines.docker.steps import Step
@@ -81,6 +82,24 @@ class Host:
             except docker.errors.NotFound:
                 return None
             return image_as_docker(self._with_health_check(answer)) if self._client.is_podman else answer
+
+    def facts(self) -> Facts:
+        """Look at the engine itself."""
+        with looking("look at the engine"):
+            info, version = self._api.info(), self._api.version()
+        return facts(info, version)
+
+    def manifest(self, reference: ImageReference) -> Manifest:
+        """Ask the registry what a name stands for now, with the login that the Docker client has now.
+
+        Raises:
+            EngineRefusedError: the registry does not know it, or does not let us see it, or cannot be reached.
+        """
+        with translated(f"find {reference.name} in its registry"):
+            auth = registry_auth(self._config_dir, reference)
+            # An empty auth_config is sent as such; None would make the SDK use what it read when it was built.
+            answer = self._api.inspect_distribution(reference.name, auth_config=dict(auth))
+        return manifest(answer)
 
     def dangling_images(self) -> tuple[Json, ...]:
         """List the images that no tag names."""
@@ -167,7 +186,11 @@ class Host:
                 self._api.start(step.container)
             elif step.verb == "pause":
                 self._api.pause(step.container)
-        if step.verb == "stop":
+        if step.verb == "connect":
+            self._connect(step.container, step.network, step.endpoint or {})
+        elif step.verb == "disconnect":
+            self._disconnect(step.container, step.network)
+        elif step.verb == "stop":
             self.stop(step.container)
         elif step.verb == "remove":
             self.remove(step.container, volumes=True)
@@ -241,6 +264,14 @@ class Host:
         self._api._raise_for_status(answer)
         check = answer.json().get("Healthcheck")
         return {**image, "Config": {**image["Config"], "Healthcheck": check}} if check else image
+
+    def _disconnect(self, container: str, network: str) -> None:
+        with translated(f"disconnect {container[:12]} from the network {network}"):
+            try:
+                self._api.disconnect_container_from_network(container, network)
+            except docker.errors.APIError as error:
+                if "is not connected" not in explanation(error):
+                    raise
 
     def _connect(self, container: str, network: str, endpoint: Json) -> None:
         with translated(f"connect {container[:12]} to the network {network}"):

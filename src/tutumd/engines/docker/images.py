@@ -3,6 +3,9 @@
 from collections.abc import Collection, Mapping
 
 from tutumd.engines.docker.host import Host
+from tutumd.engines.docker.platforms import Facts, check_platform
+from tutumd.engines.docker.seen import Seen
+from tutumd.engines.docker.snapshots import image_digest
 from tutumd.engines.dockerapi import ImageReference, Json, parse_reference
 from tutumd.engines.dockerapi.references import DOCKER_HUB
 from tutumd.errors import EngineRefusedError
@@ -63,30 +66,67 @@ def put_names_back(host: Host, names: Mapping[str, str], tried: Collection[str],
         host.tag(image_id, reference.repository, reference.tag or "latest")
 
 
-def superseded(images: Collection[Json], names: Collection[str], needed: Collection[str]) -> list[str]:
+def preflight(host: Host, names: Collection[str], holders: Collection[Seen]) -> dict[str, str | None]:
+    """Check, before anything is touched, that the images can be had and run here.
+
+    Returns:
+        The digest that each name stands for now; None where that shows only at the pull.
+
+    Raises:
+        EngineRefusedError: why an image cannot be had: no such image, no access, another platform.
+    """
+    engine = host.facts()
+    running = {str(one.image["Architecture"]) for one in holders if one.image and one.image.get("Architecture")}
+    return {name: _look_up(host, name, engine, running, holders) for name in names}
+
+
+def _look_up(host: Host, name: str, engine: Facts, running: Collection[str], holders: Collection[Seen]) -> str | None:
+    reference = parse_reference(name)
+    present = host.image(name)
+    if present is not None and (reference.digest or is_local_build(reference, present)):
+        return image_digest(name, str(present["Id"]), present)
+    if present is None and any(_is_built_here(one, reference) for one in holders):
+        raise EngineRefusedError(
+            f"{name} is not on this engine, and {reference.repository} was never in a registry: build or load it here"
+        )
+    if not engine.knows_registries:
+        return None
+    found = host.manifest(reference)
+    check_platform(name, found.platforms, engine, running)
+    return found.digest or None
+
+
+def _is_built_here(one: Seen, reference: ImageReference) -> bool:
+    own = parse_reference(one.image_name)
+    return own.same_repository(reference) and is_local_build(own, one.image)
+
+
+def superseded(images: Collection[Json], names: Collection[str], needed: Collection[str], keep: int = 0) -> list[str]:
     """Return the IDs of images that once were those of `names` and are of no use any more.
 
-    Only images with no tag left, known by digests of these repositories alone, and not `needed`.
+    Only images with no tag left, known by digests of these repositories alone, and not `needed`; of those the newest
+    `keep` stay.
     """
     wanted = [parse_reference(name) for name in names]
     result = []
-    for image in images:
+    # The time is that of the build, in RFC 3339 or, in lists, seconds: the same kind for all.
+    for image in sorted(images, key=lambda one: one.get("Created") or 0, reverse=True):
         tags = [tag for tag in image.get("RepoTags") or () if not tag.startswith("<none>")]
         known = [parse_reference(entry) for entry in _digests(image)]
         ours = known and all(any(one.same_repository(name) for name in wanted) for one in known)
         if ours and not tags and image["Id"] not in needed:
             result.append(str(image["Id"]))
-    return result
+    return result[keep:]
 
 
-def remove_superseded(host: Host, names: Collection[str], keep: Collection[str], run: Run) -> None:
+def remove_superseded(host: Host, names: Collection[str], needed: Collection[str], keep: int, run: Run) -> None:
     """Remove superseded images of these names; the engine itself refuses to remove one that is in use."""
-    candidates = superseded(host.dangling_images(), names, keep)
+    candidates = superseded(host.dangling_images(), names, needed, keep)
     if not candidates:
         return
-    needed = {one.image_id for one in host.containers()}
+    used = {one.image_id for one in host.containers()}
     for image_id in candidates:
-        if image_id not in needed:
+        if image_id not in used:
             run.check()
             if host.remove_image(image_id):
                 run.log(f"removed the old image {image_id[:19]}")

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
+from tutumd.engines.docker.networks import endpoints
 from tutumd.engines.docker.seen import Seen
 from tutumd.engines.docker.selectors import Place
-from tutumd.engines.docker.steps import Step, revives
+from tutumd.engines.docker.steps import Step, reconnections, revives
 
 
 def heal(place: Place) -> tuple[Step, ...]:
@@ -21,7 +22,14 @@ def heal(place: Place) -> tuple[Step, ...]:
 
 def _steps(place: Place) -> Iterator[Step]:
     current, previous, upcoming = place.current, place.previous, place.upcoming
-    if previous and (current is None or _is_failed_replacement(current, previous[0])):
+    old = previous[0] if previous else current
+    if upcoming and old is not None and (current is None or not previous) and _took_over(upcoming[0], old):
+        # Killed while the old one was leaving: clients know the new one only.
+        yield Step(verb="stop", container=old.id)
+        yield from _remove(old, *previous[1:])
+        yield Step(verb="rename", container=upcoming[0].id, name=place.name)
+        yield from _remove(*upcoming[1:])
+    elif previous and (current is None or _is_failed_replacement(current, previous[0])):
         witness = current or (upcoming[0] if upcoming else None)
         if current is not None:
             yield Step(verb="stop", container=current.id)
@@ -38,19 +46,34 @@ def _steps(place: Place) -> Iterator[Step]:
         yield from _remove(*upcoming[1:])
 
 
+def _took_over(new: Seen, old: Seen) -> bool:
+    """Tell whether a container that was started beside `old` has replaced it in a network."""
+    return _is_well(new) and any(reconnections(old, endpoints(new.raw)))
+
+
 def _is_failed_replacement(current: Seen, previous: Seen) -> bool:
     """Tell whether `current` was made to replace `previous`, and does not do what that did."""
-    well = current.status == "running" and not current.restart_count and current.health in ("", "healthy")
-    return not well and _ran_when_replaced(previous, current)
+    if previous.runs:
+        # Started beside it: as long as the old one is in all its networks, clients may not know the new one yet.
+        return not _took_over(current, previous)
+    return not _is_well(current) and _ran_when_replaced(previous, current)
+
+
+def _is_well(one: Seen) -> bool:
+    return one.status == "running" and not one.restart_count and one.health in ("", "healthy")
 
 
 def _ran_when_replaced(old: Seen, new: Seen) -> bool:
-    if old.runs:
+    is_spare = old.started is None and bool((old.raw.get("HostConfig") or {}).get("AutoRemove"))
+    if old.runs or is_spare:
+        # A copy of a --rm container that ran is never started before it is needed.
         return True
     return old.finished is not None and new.created is not None and old.finished > new.created
 
 
 def _revive(old: Seen, witness: Seen | None) -> Iterator[Step]:
+    if witness is not None:
+        yield from reconnections(old, endpoints(witness.raw))
     untouched = revives(old.policy)
     if witness is not None and revives(witness.policy) and not untouched:
         yield Step(verb="policy", container=old.id, policy=witness.policy)

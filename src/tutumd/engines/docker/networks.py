@@ -5,6 +5,9 @@ from typing import Any
 
 from tutumd.engines.dockerapi import Json
 
+DEFAULT_BRIDGE = "bridge"
+"""The network without names: no alias and no container name is found in it."""
+
 _CONFIGURED = ("IPAMConfig", "Links", "Aliases", "DriverOpts", "GwPriority")
 """Fields of an endpoint that a user sets. Addresses, gateways and IDs are given by the engine, and never copied."""
 
@@ -16,6 +19,19 @@ def endpoints(old: Json) -> dict[str, dict[str, Any]]:
         return {}
     networks: Mapping[str, Json] = (old.get("NetworkSettings") or {}).get("Networks") or {}
     return {name: _configured(endpoint or {}, old["Id"]) for name, endpoint in networks.items()}
+
+
+def named_networks(old: Json) -> tuple[str, ...]:
+    """Return the networks in which other containers find this one by its name and aliases: not the default bridge."""
+    return tuple(name for name in endpoints(old) if name != DEFAULT_BRIDGE)
+
+
+def without_aliases(settings: Mapping[str, Json]) -> dict[str, dict[str, Any]]:
+    """Return endpoint settings of a container that nobody is to find yet."""
+    return {
+        network: {field: value for field, value in endpoint.items() if field != "Aliases"}
+        for network, endpoint in settings.items()
+    }
 
 
 def has_static_address(old: Json) -> bool:

@@ -1,28 +1,20 @@
-"""What may not be replaced, because it could not be put back or would break a neighbour."""
+"""What may not be replaced or removed, because it could not be put back or would break a neighbour."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
+from tutumd.engines.docker.dependents import dependents
 from tutumd.engines.docker.seen import Seen
+from tutumd.engines.docker.selectors import base_name
 from tutumd.engines.dockerapi import names_image_by_id
 from tutumd.errors import EngineRefusedError
 
-_SHARED = (("NetworkMode", "network"), ("IpcMode", "IPC"), ("PidMode", "process"))
 
-
-def check_replaceable(old: Seen, everybody: Sequence[Seen]) -> None:
-    """Check that a container can be replaced, and put back should that fail.
-
-    Args:
-        everybody: All containers of the engine, for those that depend on `old`.
+def check_replaceable(old: Seen) -> None:
+    """Check that a container can be replaced.
 
     Raises:
         EngineRefusedError: why not, and what to do.
     """
-    if (old.raw.get("HostConfig") or {}).get("AutoRemove"):
-        raise EngineRefusedError(
-            f"the container {old.name} was started with --rm: stopping it would delete it, so that it could not be put "
-            "back if its replacement fails; start it without --rm"
-        )
     if old.status in ("removing", "dead"):
         raise EngineRefusedError(f"the container {old.name} is {old.status}: remove it, then create it again")
     if names_image_by_id(old.image_name, old.image_id):
@@ -35,26 +27,34 @@ def check_replaceable(old: Seen, everybody: Sequence[Seen]) -> None:
             f"the image {old.image_id} that the container {old.name} was made from is gone from the engine, so "
             "that its settings cannot be told from the container's own; create the container anew"
         )
-    check_no_dependents(old, everybody)
 
 
-def check_no_dependents(old: Seen, everybody: Iterable[Seen]) -> None:
+def check_can_follow(one: Seen, reason: str, own_id: str | None) -> None:
+    """Check that a container can be made anew after the one that it depends on.
+
+    Args:
+        reason: How it depends, as words that follow its name.
+        own_id: The container that this process runs in.
+
+    Raises:
+        EngineRefusedError: why not, and what to do.
+    """
+    sentence = f"the container {one.name} {reason} and must be made anew with it, which cannot be done: "
+    if own_id and one.id.startswith(own_id):
+        raise EngineRefusedError(f"{sentence}tutumd itself runs in it; replace both with what created them")
+    if (one.raw.get("HostConfig") or {}).get("AutoRemove"):
+        raise EngineRefusedError(f"{sentence}it was started with --rm; start it without")
+    if base_name(one.name) != one.name:
+        raise EngineRefusedError(f"{sentence}it is being redeployed itself; try again later")
+    try:
+        check_replaceable(one)
+    except EngineRefusedError as error:
+        raise EngineRefusedError(f"{sentence}{error}") from error
+
+
+def check_no_dependents(old: Seen, everybody: Sequence[Seen]) -> None:
     """Check that no other container lives in this one's namespaces or is linked to it."""
-    for other in everybody:
-        reason = _dependence(other, old)
-        if other.id != old.id and reason:
-            raise EngineRefusedError(
-                f"the container {other.name} {reason} {old.name} and would break when that is replaced or removed; "
-                "re-create both together with what created them"
-            )
-
-
-def _dependence(other: Seen, old: Seen) -> str:
-    host = other.raw.get("HostConfig") or {}
-    targets = {f"container:{name}" for name in (old.id, old.id[:12], old.name)}
-    for field, word in _SHARED:
-        if host.get(field) in targets:
-            return f"shares the {word} namespace of"
-    if any(link.partition(":")[0].removeprefix("/") == old.name for link in host.get("Links") or ()):
-        return "has a legacy link to"
-    return ""
+    for other in dependents([old], everybody):
+        raise EngineRefusedError(
+            f"the container {other.container.name} {other.reason} and would break when that is removed; remove it first"
+        )

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from tutumd.engines.docker.seen import Seen
 from tutumd.engines.docker.selectors import Group
 from tutumd.engines.dockerapi import ImageReference, Json, owner_of, parse_reference
+from tutumd.engines.labels import read_wanted
 from tutumd.errors import EngineRefusedError
 from tutumd.model import ContainerSnapshot, ContainerState, Port, ServiceSnapshot
 
@@ -24,7 +25,9 @@ def service_snapshot(group: Group) -> ServiceSnapshot:
     """Describe a service by its containers; the newest one tells image and command."""
     holders = group.holders
     newest = max(holders, key=lambda one: (one.created is not None, one.created))
-    owner, warnings = owner_of([one.labels for one in holders])
+    labels = [one.labels for one in holders]
+    wanted = read_wanted(labels)
+    owner, warnings = owner_of(labels)
     return ServiceSnapshot(
         selector=group.selector,
         name=group.name,
@@ -37,7 +40,8 @@ def service_snapshot(group: Group) -> ServiceSnapshot:
         image_digest=image_digest(newest.image_name, newest.image_id, newest.image),
         run_command=_command(newest),
         deployed=newest.created,
-        warnings=(*warnings, *_oddities(holders)),
+        max_containers=wanted.max_containers,
+        warnings=(*warnings, *wanted.problems, *_oddities(holders)),
     )
 
 

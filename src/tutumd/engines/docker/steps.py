@@ -1,10 +1,11 @@
 """The next step of a swap, decided from what is there now and nothing else, so that any step may be the first."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tutumd.engines.docker.journal import Swap
+from tutumd.engines.docker.networks import DEFAULT_BRIDGE
 from tutumd.engines.docker.seen import Seen
 from tutumd.engines.docker.selectors import next_name, prev_name
 
@@ -17,21 +18,26 @@ class Step:
     """One change of one container.
 
     Attributes:
-        verb: `policy`, `stop`, `rename`, `start`, `pause` or `remove`.
+        verb: `policy`, `stop`, `rename`, `start`, `pause`, `remove`, `connect` or `disconnect`.
         name: The new name, of a rename.
         policy: The restart policy to set.
+        network, endpoint: Where to connect, and the settings there.
     """
 
     verb: str
     container: str
     name: str = ""
     policy: Mapping[str, Any] | None = None
+    network: str = ""
+    endpoint: Mapping[str, Any] | None = None
 
 
 def forward(swap: Swap, run: str, old: Seen | None, new: Seen | None) -> Step | None:
     """Decide the next step towards the new container; None when only waiting for it is left."""
     if new is None:
         return None
+    if swap.start_first:
+        return Step(verb="start", container=new.id) if new.started is None else None
     if old is not None:
         if revives(old.policy):
             return Step(verb="policy", container=old.id, policy=NEVER)
@@ -44,6 +50,58 @@ def forward(swap: Swap, run: str, old: Seen | None, new: Seen | None) -> Step | 
     if swap.run and new.started is None:
         return Step(verb="start", container=new.id)
     return None
+
+
+def aside(old: Seen | None) -> Step | None:
+    """Decide the next step towards an old container that has ended, for the sake of the one that it depends on."""
+    if old is not None and revives(old.policy):
+        return Step(verb="policy", container=old.id, policy=NEVER)
+    if old is not None and old.runs:
+        return Step(verb="stop", container=old.id)
+    return None
+
+
+def join(swap: Swap, run: str, *, renaming_reaches_names: bool) -> tuple[Step, ...]:
+    """Return the steps after which clients find the new container by name and aliases, beside the old one.
+
+    To be taken from the first one on, however far an earlier process came.
+
+    Args:
+        renaming_reaches_names: Renaming a running container changes the name by which others find it. On an engine in
+            Swarm mode it does not: a container is found by the name that it had when it was connected, for ever, so
+            that the new one must be connected while it has its final name, and the old one disconnected while it has.
+    """
+    renames = (
+        Step(verb="rename", container=swap.old, name=prev_name(swap.name, run)),
+        Step(verb="rename", container=swap.new, name=swap.name),
+    )
+    if _has_alias_for_name(swap):
+        return tuple(_reconnect(swap, _aliased(swap)))
+    if renaming_reaches_names:
+        return (*_reconnect(swap, _aliased(swap)), *renames)
+    return (*renames, *_reconnect(swap, _named(swap)))
+
+
+def leave(swap: Swap, run: str, old: Seen | None, new: Seen | None, *, renaming_reaches_names: bool) -> Step | None:
+    """Decide the next step towards an old container that no client finds and that has ended.
+
+    Args:
+        renaming_reaches_names: As in `join`.
+    """
+    if old is not None:
+        stuck = not (renaming_reaches_names or _has_alias_for_name(swap))
+        found_in = _named(swap) if stuck or old.name == swap.name else _aliased(swap)
+        for network in connected(old, found_in):
+            if stuck and new is not None and new.name == swap.name:
+                return Step(verb="rename", container=new.id, name=next_name(swap.name, run))
+            if stuck and old.name != swap.name:
+                return Step(verb="rename", container=old.id, name=swap.name)
+            return Step(verb="disconnect", container=old.id, network=network)
+        if old.name == swap.name:
+            return Step(verb="rename", container=old.id, name=prev_name(swap.name, run))
+    if new is not None and new.name != swap.name:
+        return Step(verb="rename", container=new.id, name=swap.name)
+    return aside(old)
 
 
 def backward(swap: Swap, run: str, old: Seen | None, new: Seen | None) -> Step | None:
@@ -60,6 +118,8 @@ def backward(swap: Swap, run: str, old: Seen | None, new: Seen | None) -> Step |
             return Step(verb="rename", container=new.id, name=next_name(swap.name, run))
     if old.name != swap.name:
         return Step(verb="rename", container=old.id, name=swap.name)
+    for step in reconnections(old, swap.endpoints):
+        return step
     if not same_policy(old.policy, swap.policy):
         return Step(verb="policy", container=old.id, policy=swap.policy)
     if swap.ran and not old.runs:
@@ -69,6 +129,36 @@ def backward(swap: Swap, run: str, old: Seen | None, new: Seen | None) -> Step |
     if new is not None:
         return Step(verb="remove", container=new.id)
     return None
+
+
+def reconnections(one: Seen, endpoints: Mapping[str, Any]) -> Iterator[Step]:
+    """Return the steps that connect a container to those of these networks that it is not in."""
+    for network in sorted(endpoints.keys() - set(connected(one, endpoints))):
+        yield Step(verb="connect", container=one.id, network=network, endpoint=endpoints[network])
+
+
+def connected(one: Seen, networks: Collection[str]) -> list[str]:
+    """Return those of these networks that a container is in, running or not."""
+    return sorted(((one.raw.get("NetworkSettings") or {}).get("Networks") or {}).keys() & set(networks))
+
+
+def _named(swap: Swap) -> dict[str, Any]:
+    return {network: endpoint for network, endpoint in swap.endpoints.items() if network != DEFAULT_BRIDGE}
+
+
+def _has_alias_for_name(swap: Swap) -> bool:
+    """Tell whether the container's name is an alias as well, wherever others find it; compose sees to that."""
+    return all(swap.name in (endpoint.get("Aliases") or ()) for endpoint in _named(swap).values())
+
+
+def _aliased(swap: Swap) -> dict[str, Any]:
+    return {network: endpoint for network, endpoint in _named(swap).items() if endpoint.get("Aliases")}
+
+
+def _reconnect(swap: Swap, networks: Mapping[str, Any]) -> Iterator[Step]:
+    for network, endpoint in sorted(networks.items()):
+        yield Step(verb="disconnect", container=swap.new, network=network)
+        yield Step(verb="connect", container=swap.new, network=network, endpoint=endpoint)
 
 
 def revives(policy: Mapping[str, Any]) -> bool:

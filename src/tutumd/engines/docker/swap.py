@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from tutumd.engines.docker.host import Host
 from tutumd.engines.docker.images import put_names_back, remove_superseded
 from tutumd.engines.docker.journal import Journal, Swap
+from tutumd.engines.docker.networks import DEFAULT_BRIDGE
+from tutumd.engines.docker.prepare import create_follower
 from tutumd.engines.docker.seen import Seen
-from tutumd.engines.docker.steps import Step, backward, forward
+from tutumd.engines.docker.selectors import next_name
+from tutumd.engines.docker.steps import Step, aside, backward, forward, join, leave
 from tutumd.engines.docker.trial import Trial
 from tutumd.errors import EngineRefusedError
 from tutumd.ports import Run
@@ -16,6 +20,7 @@ _MOST_STEPS = 20
 _START_TRIES = 3
 _SETTLE_TRIES = 50
 _PAUSE_S = 0.2
+_LOOK_S = 0.5
 
 Decide = Callable[[Swap, str, Seen | None, Seen | None], Step | None]
 
@@ -29,20 +34,61 @@ class Swapper:
     run: Run
 
     def swap(self, journal: Journal) -> Journal:
-        """Replace one container after the other; the old ones stay, parked, until `commit` or `restore`.
+        """Start one new container after the other, beside the old one or in its place; those are kept, parked.
+
+        Returns:
+            The journal at its next phase, saved: `join`, or `restore` with the reason.
+        """
+        for swap in reversed(journal.swaps):
+            # What lives in a container's namespaces ends before that does, and starts after its successor.
+            if swap.follows and not swap.new and (reason := self._set_aside(swap)):
+                return self._give_up(journal, swap, reason)
+        for number, swap in enumerate(journal.swaps):
+            try:
+                if not swap.new:
+                    journal = self._created(journal, number)
+                    swap = journal.swaps[number]
+            except EngineRefusedError as error:
+                return self._give_up(journal, swap, str(error))
+            reason = self._replace(swap)
+            if reason:
+                return self._give_up(journal, swap, reason)
+        # The first ones may have fallen over while the later ones were replaced.
+        failed = self._first_failed(journal)
+        return self._give_up(journal, *failed) if failed else self._saved(replace(journal, phase="join"))
+
+    def join(self, journal: Journal) -> Journal:
+        """Lead clients to the new containers that were started beside the old ones, and let both serve for a while.
+
+        Returns:
+            The journal at its next phase, saved: `leave`, or `restore` with the reason.
+        """
+        first = [swap for swap in journal.swaps if swap.start_first]
+        for swap in first:
+            try:
+                for step in join(swap, self._run_name, renaming_reaches_names=not self.host.facts().in_swarm):
+                    self._do(step)
+            except EngineRefusedError as error:
+                return self._give_up(journal, swap, str(error))
+        failed = self._overlap(journal) if any(_is_named(swap) for swap in first) else self._first_failed(journal)
+        return self._give_up(journal, *failed) if failed else self._saved(replace(journal, phase="leave"))
+
+    def leave(self, journal: Journal) -> Journal:
+        """End the old containers beside which the new ones were started.
 
         Returns:
             The journal at its next phase, saved: `commit`, or `restore` with the reason.
         """
         for swap in journal.swaps:
-            reason = self._replace(swap)
-            if reason:
-                return self._give_up(journal, swap, reason)
-        for swap in journal.swaps:
-            # The first ones may have fallen over while the later ones were replaced.
-            reason = self.trial.wait(swap.new, self.run, known=True) if swap.run else ""
-            if reason:
-                return self._give_up(journal, swap, reason)
+            try:
+                new = self.host.container(swap.new)
+                if swap.start_first and (new is None or not new.runs):
+                    return self._give_up(journal, swap, "it does not run any more")
+                if swap.start_first:
+                    reaches_names = not self.host.facts().in_swarm
+                    self._walk(partial(leave, renaming_reaches_names=reaches_names), swap)
+            except EngineRefusedError as error:
+                return self._give_up(journal, swap, str(error))
         return self._saved(replace(journal, phase="commit"))
 
     def commit(self, journal: Journal) -> tuple[str, ...]:
@@ -58,9 +104,10 @@ class Swapper:
                 problems.append(f"the new container of {swap.name} was removed by somebody else; the old one is kept")
                 continue
             try:
-                # The new container mounts the old one's anonymous volumes, so these must stay.
-                self.run.check()
-                self.host.remove(swap.old, volumes=False)
+                for old in filter(None, (swap.old, swap.spare)):
+                    # The new container mounts the old one's anonymous volumes, so these must stay.
+                    self.run.check()
+                    self.host.remove(old, volumes=False)
             except EngineRefusedError as error:
                 problems.append(str(error))
         self._remove_images(journal, [one for one in seen if one is not None])
@@ -77,7 +124,8 @@ class Swapper:
             put_names_back(self.host, journal.tagged_before or {}, journal.images_tried, self.run)
         except EngineRefusedError as error:
             problems.append(str(error))
-        problems += [problem for swap in reversed(journal.swaps) if (problem := self._put_back(swap))]
+        # What lives in a container's namespaces can start only after that does.
+        problems += [problem for swap in journal.swaps if (problem := self._put_back(swap))]
         return tuple(problems)
 
     def _remove_images(self, journal: Journal, new: Sequence[Seen]) -> None:
@@ -87,9 +135,40 @@ class Swapper:
             return
         try:
             names = {one.image_name for one in new}
-            remove_superseded(self.host, names, {*images, *journal.images_before}, self.run)
+            keep = {*images, *journal.images_before}
+            remove_superseded(self.host, names, keep, journal.keep_images, self.run)
         except EngineRefusedError as error:
             self.run.log(f"old images stay: {error}")
+
+    def _set_aside(self, swap: Swap) -> str:
+        try:
+            while (step := aside(self.host.container(swap.old))) is not None:
+                self._do(step)
+        except EngineRefusedError as error:
+            return str(error)
+        return ""
+
+    def _created(self, journal: Journal, number: int) -> Journal:
+        swap = journal.swaps[number]
+        made = replace(swap, new=create_follower(self.host, swap, journal.swaps, self.run))
+        self.run.log(f"created {swap.name} anew")
+        return self._saved(replace(journal, swaps=(*journal.swaps[:number], made, *journal.swaps[number + 1 :])))
+
+    def _first_failed(self, journal: Journal) -> tuple[Swap, str] | None:
+        """Look once more at containers that ran steadily."""
+        for swap in journal.swaps:
+            reason = self.trial.wait(swap.new, self.run, known=True) if swap.run else ""
+            if reason:
+                return swap, reason
+        return None
+
+    def _overlap(self, journal: Journal) -> tuple[Swap, str] | None:
+        """Let old and new serve for a while, since proxies remember for seconds which address a name has."""
+        began = self.trial.clock()
+        self.run.log(f"both serve for {self.trial.overlap_s:g} s")
+        while (failed := self._first_failed(journal)) is None and self.trial.clock() - began < self.trial.overlap_s:
+            self.run.sleep(min(_LOOK_S, self.trial.overlap_s))
+        return failed
 
     def _replace(self, swap: Swap) -> str:
         """Bring one new container in; return why it failed, empty if it did not."""
@@ -147,7 +226,8 @@ class Swapper:
             return ""
         self.run.check()
         try:
-            self.host.start(swap.old)
+            old = self._old(swap)
+            self.host.start(swap.old if old is None else old.id)
         except EngineRefusedError:
             return "; it does not run"
         return "; it runs, but not under its own name"
@@ -155,7 +235,7 @@ class Swapper:
     def _settle(self, swap: Swap) -> str:
         """Wait until the old container runs again."""
         for _ in range(_SETTLE_TRIES):
-            old = self.host.container(swap.old)
+            old = self._old(swap)
             if old is None:
                 return f"the old container of {swap.name} was removed by somebody else; the new one was left in place"
             if not swap.ran or old.status in ("running", "paused"):
@@ -166,11 +246,39 @@ class Swapper:
 
     def _walk(self, decide: Decide, swap: Swap) -> None:
         for _ in range(_MOST_STEPS):
-            step = decide(swap, self.run.action_uuid[:8], self.host.container(swap.old), self.host.container(swap.new))
+            # Until its ID is saved, a new container is known by its name.
+            new = self.host.container(swap.new or next_name(swap.name, self._run_name))
+            step = decide(swap, self._run_name, self._old(swap), new)
             if step is None:
                 return
             if decide is forward and self.run.remaining_s() <= 0:
                 raise EngineRefusedError("no time was left to bring it in")
-            self.run.check()
-            self.host.apply(step)
+            self._do(step)
         raise EngineRefusedError(f"{swap.name} does not come to rest: something else keeps changing its containers")
+
+    def _old(self, swap: Swap) -> Seen | None:
+        """Look at the old container, or at its copy where its stop has deleted it."""
+        old = self.host.container(swap.old)
+        for _ in range(_SETTLE_TRIES):
+            if not swap.spare or old is None or old.runs:
+                break
+            # Its stop has begun to delete it.
+            self.run.sleep(_PAUSE_S)
+            old = self.host.container(swap.old)
+        return self.host.container(swap.spare) if old is None and swap.spare else old
+
+    def _do(self, step: Step) -> None:
+        if step.verb == "rename":
+            seen = self.host.container(step.container)
+            if seen is not None and seen.name == step.name:
+                return
+        self.run.check()
+        self.host.apply(step)
+
+    @property
+    def _run_name(self) -> str:
+        return self.run.action_uuid[:8]
+
+
+def _is_named(swap: Swap) -> bool:
+    return any(network != DEFAULT_BRIDGE for network in swap.endpoints)

@@ -18,11 +18,13 @@ class Trial:
 
     Attributes:
         stable_s: How long a container without a health check must run.
+        overlap_s: For how long old and new containers both serve, where that is possible.
         clock: Monotonic seconds.
     """
 
     host: Host
     stable_s: float
+    overlap_s: float
     clock: Callable[[], float]
 
     def wait(self, container: str, run: Run, *, known: bool = False) -> str:

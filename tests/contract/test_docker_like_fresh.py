@@ -1,0 +1,197 @@
+"""What a redeploy makes is what a fresh `docker run` or `compose up` with the new image makes, odd as it may be."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contract.docker_support import inspected, opened, service, states
+from tests.support.docker_bed import ANONYMOUS, DockerBed
+from tests.support.images import Image
+from tests.support.runs import FakeRun
+
+APP = f"{ANONYMOUS}/app"
+FIRST = Image(
+    version="a",
+    entrypoint=("/bin/sh", "-c"),
+    command=("exec /serve",),
+    env={"OLD": "1", "SHARED": "first"},
+    labels={"version": "a", "old": "1"},
+    volumes=("/state", "/gone"),
+    exposed_ports=("81/tcp",),
+    healthcheck=("CMD", "/bin/false"),
+    working_dir="/tmp",
+)
+SECOND = Image(
+    version="b",
+    env={"NEW": "1", "SHARED": "second"},
+    labels={"version": "b", "new": "1"},
+    entrypoint=("/serve",),
+    command=("argument",),
+    volumes=("/state", "/more"),
+    exposed_ports=("82/tcp",),
+    healthcheck=("CMD", "/bin/true"),
+    working_dir="/www",
+)
+# What is another one in every container, or what the engine did with it since it was created.
+VOLATILE = {
+    *("Id", "Created", "State", "ResolvConfPath", "HostnamePath", "HostsPath", "LogPath", "GraphDriver", "Mounts"),
+    *("ProcessLabel", "ExecIDs"),
+}
+GIVEN = {
+    *("EndpointID", "IPAddress", "Gateway", "MacAddress", "NetworkID", "IPPrefixLen", "DNSNames", "IPv6Gateway"),
+    *("GlobalIPv6Address", "GlobalIPv6PrefixLen"),
+}
+
+HEALTHY = ("--health-cmd", "true", "--health-interval", "0.2s")
+CASES: dict[str, Sequence[str]] = {
+    "plain": HEALTHY,
+    "anonymous volumes": (*HEALTHY, "-v", "/mine", "-v", "/state/"),
+    "--rm": (*HEALTHY, "--rm", "-v", "/mine"),
+    "--rm beside": (*HEALTHY, "--rm", "--network", "front"),
+    "static IP": (*HEALTHY, "--network", "front", "--ip", "10.77.0.9"),
+    "MAC address": (*HEALTHY, "--mac-address", "02:11:22:33:44:55"),
+    "macvlan": (*HEALTHY, "--network", "lan", "--ip", "10.78.0.9"),
+    "networks with aliases": (*HEALTHY, "--network", "front", "--network-alias", "www", "--hostname", "chosen"),
+    "network without alias": (*HEALTHY, "--network", "front"),
+    "links": (*HEALTHY, "--link", "other:db"),
+    "links in a network": (*HEALTHY, "--network", "front", "--link", "other-front:db"),
+    "another's network": (*HEALTHY, "--network", "container:other", "-e", "PORT=90"),
+    "the host's network": (*HEALTHY, "--network", "host", "-e", "PORT=18080"),
+    "no network": (*HEALTHY, "--network", "none"),
+    "healthcheck override": ("--health-cmd", "test -e /version", "--health-retries", "7"),
+    "no healthcheck": ("--no-healthcheck",),
+    "entrypoint override": (*HEALTHY, "--entrypoint", "/bin/sh"),
+    "empty entrypoint": (*HEALTHY, "--entrypoint", ""),
+    "fixed ports": (*HEALTHY, "-p", "8080:8080", "-p", "9000-9001:9000-9001/udp"),
+    "dynamic port": (*HEALTHY, "-p", "8080", "--network", "front"),
+    "restart policy": (*HEALTHY, "--restart", "on-failure:3", "--stop-signal", "SIGINT", "--stop-timeout", "2"),
+    "limits and more": (
+        *(*HEALTHY, "-m", "64m", "--cpus", "0.5", "--cap-add", "NET_ADMIN", "--read-only", "--tmpfs", "/www"),
+        *("--ulimit", "nofile=99:99", "--sysctl", "net.core.somaxconn=99", "-u", "root", "-w", "/", "--init"),
+        *("--log-driver", "json-file", "--log-opt", "max-size=1m", "-l", "mine=1", "-e", "SHARED=mine", "-e", "UNSET"),
+    ),
+    "start-first by label": (*HEALTHY, "-l", "tutum.redeploy.order=start-first", "-v", "data:/data"),
+}
+COMMANDS = {
+    "entrypoint override": ("-c", "exec /serve"),
+    "empty entrypoint": ("/serve",),
+}
+
+
+def shown(document: Mapping[str, Any]) -> dict[str, Any]:
+    """An inspect document without what differs between any two containers alike."""
+    result = {key: value for key, value in document.items() if key not in VOLATILE}
+    result["Config"] = dict(document["Config"])
+    if result["Config"]["Hostname"] == document["Id"][:12]:
+        result["Config"]["Hostname"] = "its own ID"
+    result["HostConfig"] = {key: value for key, value in document["HostConfig"].items() if key != "ContainerIDFile"}
+    # What a fresh one has as anonymous volumes, a new one carries over by name.
+    result["HostConfig"].pop("Mounts", None)
+    result["Where"] = sorted(
+        (one["Type"], one["Destination"], one["RW"], one.get("Driver", "")) for one in document["Mounts"]
+    )
+    settings = document["NetworkSettings"]
+    result["NetworkSettings"] = {
+        "Ports": {port: bool(bindings) for port, bindings in settings["Ports"].items()},
+        "Networks": {
+            name: {key: value or None for key, value in endpoint.items() if key not in GIVEN}
+            for name, endpoint in settings["Networks"].items()
+        },
+    }
+    return result
+
+
+def prepare(bed: DockerBed) -> None:
+    bed.docker("network", "create", "--subnet", "10.77.0.0/24", "front")
+    bed.in_namespace("ip", "link", "add", "lan0", "type", "veth", "peer", "name", "lan1")
+    bed.docker("network", "create", "-d", "macvlan", "--subnet", "10.78.0.0/24", "-o", "parent=lan0", "lan")
+    bed.docker("run", "-d", "--name", "other", "app:v1")
+    bed.docker("run", "-d", "--name", "other-front", "--network", "front", "app:v1")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_redeployed_container_is_like_a_fresh_one(clean_bed: DockerBed, case: str) -> None:
+    prepare(clean_bed)
+    try:
+        clean_bed.push("app", FIRST)
+        arguments = ("run", "-d", "--name", "web", *CASES[case], APP, *COMMANDS.get(case, ()))
+        clean_bed.docker(*arguments)
+        clean_bed.push("app", SECOND)
+        for number in (1, 2):
+            with opened(clean_bed) as engine:
+                plan = engine.plan(service("name:web"), None)
+                outcome = engine.redeploy(service("name:web"), FakeRun(action_uuid=f"{number:08x}-0000"))
+            assert outcome.success, outcome
+            assert (plan.refused, plan.image_after) == ("", outcome.image_after)
+        assert set(states(clean_bed)) == {"web", "other", "other-front"}
+        redeployed = inspected(clean_bed, "web")
+        clean_bed.docker("rm", "-f", "web")
+        clean_bed.docker(*arguments)
+        fresh = inspected(clean_bed, "web")
+    finally:
+        clean_bed.in_namespace("ip", "link", "delete", "lan0")
+    expected, found = shown(fresh), shown(redeployed)
+    # The old image's volume is one of the container by now: what is in it is not to be lost.
+    kept = [one for one in found["Where"] if one[1] != "/gone"]
+    assert {**found, "Where": kept} == expected
+
+
+COMPOSE = f"""
+services:
+  web:
+    image: {APP}
+    container_name: chosen
+    environment: {{MINE: "1"}}
+    networks: {{front: {{aliases: [www]}}, default: {{}}}}
+    configs: [{{source: inline, target: /etc/inline.conf}}]
+    healthcheck: {{test: [CMD, "/bin/true"], interval: 0.2s}}
+  api:
+    image: {APP}
+    depends_on: [web]
+    ports: ["8080"]
+    healthcheck: {{disable: true}}
+    volumes: ["data:/data", "/anonymous"]
+  side:
+    image: app:v1
+    network_mode: "service:api"
+    environment: {{PORT: "99"}}
+networks: {{front: {{}}}}
+volumes: {{data: {{}}}}
+configs:
+  inline: {{content: "from compose"}}
+"""
+
+
+def test_a_redeployed_compose_service_is_like_a_fresh_one_and_compose_agrees(
+    clean_bed: DockerBed, tmp_path: Path
+) -> None:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "compose.yaml").write_text(COMPOSE)
+    clean_bed.push("app", FIRST)
+    clean_bed.compose(folder, "up", "-d", "--quiet-pull")
+    clean_bed.push("app", SECOND)
+    with opened(clean_bed) as engine:
+        assert "writes to /gone, which both would share" in engine.plan(service("compose:shop/web"), None).order_reason
+        for name in ("web", "api"):
+            outcome = engine.redeploy(service(f"compose:shop/{name}"), FakeRun())
+            assert outcome.success, outcome
+    names = ("chosen", "shop-api-1", "shop-side-1")
+    assert states(clean_bed) == dict.fromkeys(names, "running")
+    redeployed = {name: inspected(clean_bed, name) for name in names}
+    listed = clean_bed.compose(folder, "ps", "--format", "{{.Service}} {{.State}}").splitlines()
+    assert sorted(listed) == ["api running", "side running", "web running"]
+    clean_bed.compose(folder, "up", "-d", "web", "api")
+    assert {name: inspected(clean_bed, name)["Id"] for name in names} == {
+        name: one["Id"] for name, one in redeployed.items()
+    }
+    clean_bed.compose(folder, "down")
+    assert states(clean_bed) == {}
+    assert "shop_front" not in clean_bed.docker("network", "ls", "--format", "{{.Name}}").split()
+    clean_bed.compose(folder, "up", "-d")
+    for name in names[:2]:
+        expected, found = shown(inspected(clean_bed, name)), shown(redeployed[name])
+        found["Where"] = [one for one in found["Where"] if one[1] != "/gone"]
+        assert found == expected

@@ -1,0 +1,321 @@
+"""REDEPLOY on a real Docker Engine where old and new run at once: no request is lost, whatever happens on the way."""
+
+import json
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.contract.docker_support import inspected, opened, service, states, version
+from tests.contract.test_docker_kills import UnwaitingRun
+from tests.support import guards, namespace
+from tests.support.docker_bed import ANONYMOUS, DockerBed
+from tests.support.images import Image
+from tests.support.machine import missing_packages
+from tests.support.runs import FakeRun, Killed
+from tests.support.waiting import wait_until
+from tutumd.errors import EngineRefusedError
+
+APP = f"{ANONYMOUS}/app"
+# Longer than nginx below remembers an address.
+OVERLAP_S = 2.5
+COMPOSE = f"""
+services:
+  web:
+    image: {APP}
+    scale: 2
+    networks: {{front: {{aliases: [www]}}, default: {{}}}}
+networks: {{front: {{}}}}
+"""
+NGINX = """
+daemon off; user nobody nogroup; error_log /dev/stderr warn; pid /tmp/nginx.pid;
+events {}
+http {
+  access_log off; resolver 127.0.0.11 valid=1s ipv6=off;
+  client_body_temp_path /tmp/a; proxy_temp_path /tmp/b; fastcgi_temp_path /tmp/c; uwsgi_temp_path /tmp/d;
+  scgi_temp_path /tmp/e;
+  server {
+    listen 81; set $service NAME;
+    location / { proxy_pass http://$service:8080; proxy_connect_timeout 1s; proxy_next_upstream error timeout; }
+  }
+}
+"""
+# Asks each 30 ms, in as many threads as need be, and counts what came, until it is told to end.
+LOAD = """
+import collections, json, signal, sys, threading, urllib.request
+found, stop = collections.Counter(), threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: stop.set())
+def ask():
+    try:
+        found[urllib.request.urlopen(sys.argv[1], timeout=8).read().decode().strip()] += 1
+    except Exception as error:
+        found[f"failed: {error}"] += 1
+while not stop.wait(0.03):
+    threading.Thread(target=ask).start()
+for one in threading.enumerate():
+    if one is not threading.main_thread():
+        one.join(10)
+print(json.dumps(found))
+"""
+# One request after the other, each with a name looked up anew and one address tried.
+POLL = "while :; do wget -q -T 5 -O- http://NAME:8080/ || echo failed; sleep 0.03; done"
+# What a machine's programs need of it.
+FOLDERS = [f"--volume={one}:{one}:ro" for one in ("/usr", "/lib", "/lib64", "/etc/passwd", "/etc/group")]
+
+
+@dataclass
+class Load:
+    """What clients got while they asked all the time: through nginx, which asks again, and directly."""
+
+    proxied: Counter[str] = field(default_factory=Counter)
+    direct: Counter[str] = field(default_factory=Counter)
+
+
+@contextmanager
+def asked(bed: DockerBed, network: str, name: str, folder: Path) -> Iterator[Load]:
+    """Ask a service by its name in a network for as long as the block runs."""
+    if missing := missing_packages("nginx"):
+        guards.lacking(f"this test needs: apt-get install {' '.join(missing)}")
+    (folder / "nginx.conf").write_text(NGINX.replace("NAME", name))
+    given = f"--volume={folder}/nginx.conf:/nginx.conf:ro"
+    nginx = ("/usr/sbin/nginx", "-c", "/nginx.conf")
+    bed.docker("run", "-d", "--name", "nginx", "--network", network, *FOLDERS, given, "app:v1", *nginx)
+    poll = ("sh", "-c", POLL.replace("NAME", name))
+    bed.docker("run", "-d", "--name", "poller", "--network", network, "app:v1", *poll)
+    address = inspected(bed, "nginx")["NetworkSettings"]["Networks"][network]["IPAddress"]
+    wait_until(lambda: answers(bed, f"{address}:81"), "nginx leads to the service")
+    load, log = Load(), folder / "load.log"
+    process = namespace.spawn_in(bed.name, [sys.executable, "-c", LOAD, f"http://{address}:81/"], log)
+    try:
+        wait_until(lambda: bed.docker("logs", "poller").count("\n") > 20, "clients ask")
+        yield load
+        # What was asked last has its answer too.
+        time.sleep(1)
+    finally:
+        namespace.end(process, signal.SIGTERM)
+        load.direct.update(bed.docker("logs", "poller").splitlines())
+        bed.docker("rm", "-f", "nginx", "poller")
+    load.proxied.update(json.loads(log.read_text().splitlines()[-1]))
+
+
+def answers(bed: DockerBed, address: str) -> bool:
+    """Tell whether something answers an HTTP GET."""
+    try:
+        return bool(bed.fetch(address))
+    except RuntimeError:
+        return False
+
+
+def check_none_lost(load: Load, expected: set[str]) -> None:
+    """Check that all got an answer: behind nginx every one, without it all but one in 900."""
+    assert set(load.proxied) == expected, load
+    assert load.proxied.total() > 50
+    failed = sum(count for text, count in load.direct.items() if text not in expected)
+    assert failed <= 1 + load.direct.total() // 900, load
+
+
+def test_no_request_to_a_compose_service_is_lost(clean_bed: DockerBed, tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "compose.yaml").write_text(COMPOSE)
+    clean_bed.push("app", "v1")
+    clean_bed.compose(folder, "up", "-d", "--quiet-pull")
+    with asked(clean_bed, "shop_front", "web", tmp_path) as load, opened(clean_bed, overlap_s=OVERLAP_S) as engine:
+        for number, (pushed, good) in enumerate([("unhealthy", False), ("v2", True), ("v3-broken", False)]):
+            clean_bed.push("app", pushed)
+            run = FakeRun(action_uuid=f"{number:08x}-0000")
+            assert engine.plan(service("compose:shop/web"), None).order == "start-first"
+            outcome = engine.redeploy(service("compose:shop/web"), run)
+            assert outcome.success is good, outcome
+            assert good or outcome.rolled_back
+    check_none_lost(load, {"v1", "v2"})
+    names = ("shop-web-1", "shop-web-2")
+    assert states(clean_bed) == dict.fromkeys(names, "running")
+    for name in names:
+        networks = inspected(clean_bed, name)["NetworkSettings"]["Networks"]
+        assert networks["shop_front"]["Aliases"] == [name, "web", "www"]
+        assert networks["shop_default"]["Aliases"] == [name, "web"]
+    ids = {name: inspected(clean_bed, name)["Id"] for name in names}
+    clean_bed.compose(folder, "up", "-d")
+    assert {name: inspected(clean_bed, name)["Id"] for name in names} == ids
+
+
+@pytest.mark.parametrize("in_swarm", [True, False], ids=["swarm node", "no node"])
+def test_no_request_to_a_container_is_lost(clean_bed: DockerBed, tmp_path: Path, in_swarm: bool) -> None:
+    clean_bed.docker("network", "create", "front")
+    clean_bed.push("app", "v1")
+    with swarm_left(clean_bed, left=not in_swarm):
+        clean_bed.docker("run", "-d", "--name", "web", "--network", "front", "--restart", "always", APP)
+        with asked(clean_bed, "front", "web", tmp_path) as load, opened(clean_bed, overlap_s=OVERLAP_S) as engine:
+            for number, (pushed, good) in enumerate([("v2", True), ("v3-broken", False), ("v1", True)]):
+                clean_bed.push("app", pushed)
+                outcome = engine.redeploy(service("name:web"), FakeRun(action_uuid=f"{number:08x}-0000"))
+                assert outcome.success is good, outcome
+        check_none_lost(load, {"v1", "v2"})
+        assert states(clean_bed) == {"web": "running"}
+        assert inspected(clean_bed, "web")["NetworkSettings"]["Networks"]["front"]["Aliases"] in (None, [])
+        # Nobody is sent to an address that is not there any more.
+        looked_up = clean_bed.docker("run", "--rm", "--network", "front", "app:v1", "ping", "-c1", "-W1", "web")
+        assert inspected(clean_bed, "web")["NetworkSettings"]["Networks"]["front"]["IPAddress"] in looked_up
+
+
+@contextmanager
+def swarm_left(bed: DockerBed, *, left: bool) -> Iterator[None]:
+    """Take the bed's engine out of its Swarm for a while."""
+    if left:
+        bed.docker("swarm", "leave", "--force")
+    try:
+        yield
+    finally:
+        if left:
+            bed.docker("swarm", "init", "--advertise-addr", "127.0.0.1", "--task-history-limit", "5")
+
+
+@pytest.mark.parametrize("pushed", ["v2", "v3-broken"])
+def test_a_start_first_redeploy_killed_at_any_step_is_finished_or_undone(clean_bed: DockerBed, pushed: str) -> None:
+    clean_bed.docker("network", "create", "front")
+    clean_bed.push("app", "v1")
+    clean_bed.docker("run", "-d", "--name", "web", "--network", "front", "--network-alias", "www", APP)
+    clean_bed.push("app", pushed)
+    expected = "v1" if "broken" in pushed else "v2"
+    for step in range(1, 60, 2):
+        run = UnwaitingRun(action_uuid=f"{step:08x}-0000", kill_at=step)
+        with opened(clean_bed) as engine:
+            try:
+                engine.redeploy(service("name:web"), run)
+                break
+            except Killed:
+                following = UnwaitingRun(action_uuid=f"{step:08x}-0000", journal=run.journal)
+                outcome = engine.redeploy(service("name:web"), following)
+        assert outcome.success or outcome.rolled_back, (step, outcome)
+        assert outcome.success == (expected == "v2"), (step, outcome)
+        assert states(clean_bed) == {"web": "running"}, step
+        assert version(clean_bed, "web") == expected
+        assert inspected(clean_bed, "web")["NetworkSettings"]["Networks"]["front"]["Aliases"] == ["www"]
+    assert 6 < step < 59
+
+
+def test_what_lives_by_a_container_follows_it_there_and_back(clean_bed: DockerBed) -> None:
+    clean_bed.push("app", "v1")
+    clean_bed.docker("run", "-d", "--name", "web", APP)
+    clean_bed.docker("run", "-d", "--name", "sidecar", "--network", "container:web", "-e", "PORT=81", "app:v1")
+    clean_bed.docker("run", "-d", "--name", "linker", "--link", "web:db", "app:v1")
+    clean_bed.docker("run", "-d", "--name", "watcher", "--pid", "container:web", "app:v1")
+    names = {"web", "sidecar", "linker", "watcher"}
+    before = {name: inspected(clean_bed, name)["Id"] for name in names}
+    clean_bed.push("app", "v3-broken")
+    with opened(clean_bed) as engine:
+        outcome = engine.redeploy(service("name:web"), FakeRun())
+        assert outcome.rolled_back, outcome
+        assert {name: inspected(clean_bed, name)["Id"] for name in states(clean_bed)} == before
+        check_neighbours(clean_bed, "v1")
+        clean_bed.push("app", "v2")
+        outcome = engine.redeploy(service("name:web"), FakeRun(action_uuid="1a1b2c3d-0000"))
+        assert outcome.success, outcome
+    assert set(states(clean_bed)) == names
+    assert not {inspected(clean_bed, name)["Id"] for name in names} & set(before.values())
+    check_neighbours(clean_bed, "v2")
+    assert inspected(clean_bed, "linker")["HostConfig"]["Links"] == ["/web:/linker/db"]
+    # They are found when the engine starts again, too.
+    clean_bed.docker("restart", "-t", "1", "linker")
+    check_neighbours(clean_bed, "v2")
+
+
+def check_neighbours(bed: DockerBed, expected: str) -> None:
+    """Check that everybody lives by the container that is called web now."""
+    assert set(states(bed).values()) == {"running"}
+    assert bed.docker("exec", "sidecar", "wget", "-q", "-O-", "http://127.0.0.1:8080/") == expected
+    assert bed.docker("exec", "linker", "wget", "-q", "-O-", "http://db:8080/") == expected
+    web = inspected(bed, "web")["Id"]
+    assert inspected(bed, "watcher")["HostConfig"]["PidMode"] == f"container:{web}"
+
+
+def test_a_failed_rm_container_runs_again_as_a_copy(clean_bed: DockerBed) -> None:
+    clean_bed.push("app", "v1")
+    clean_bed.docker("run", "-d", "--rm", "--name", "web", "-p", "8080:8080", "-v", "/mine", APP)
+    clean_bed.docker("exec", "web", "sh", "-c", "echo kept > /mine/x")
+    clean_bed.push("app", "v3-broken")
+    with opened(clean_bed) as engine:
+        outcome = engine.redeploy(service("name:web"), FakeRun())
+    assert outcome.rolled_back, outcome
+    assert "a copy of it was put in its stead" in outcome.reason
+    assert states(clean_bed) == {"web": "running"}
+    assert outcome.containers_after == (inspected(clean_bed, "web")["Id"],)
+    assert inspected(clean_bed, "web")["Config"]["Image"] == APP
+    assert clean_bed.docker("exec", "web", "cat", "/mine/x") == "kept"
+    assert clean_bed.fetch("127.0.0.1:8080") == "v1"
+
+
+def test_tag_and_variables_of_a_call_reach_the_new_containers(clean_bed: DockerBed) -> None:
+    clean_bed.push("app", "v1", tag="one")
+    clean_bed.docker("run", "-d", "--name", "web", "-e", "OLD=1", "-e", "KEPT=1", f"{APP}:one")
+    clean_bed.push("app", "v2", tag="two")
+    clean_bed.push("app", "v3-broken", tag="three")
+    digest = clean_bed.push("app", "v1", tag="four")
+    with opened(clean_bed) as engine:
+        run = FakeRun(tag="two", variables={"OLD": None, "BODY": "a=b c"})
+        assert engine.redeploy(service("name:web"), run).success
+        assert inspected(clean_bed, "web")["Config"]["Image"] == f"{APP}:two"
+        assert {"KEPT=1", "BODY=a=b c", "NEW_IN_V2=yes"} <= set(inspected(clean_bed, "web")["Config"]["Env"])
+        assert "OLD=1" not in inspected(clean_bed, "web")["Config"]["Env"]
+        failed = engine.redeploy(service("name:web"), FakeRun(action_uuid="1a1b2c3d-0000", tag="three"))
+        assert failed.rolled_back
+        assert inspected(clean_bed, "web")["Config"]["Image"] == f"{APP}:two"
+        with pytest.raises(EngineRefusedError, match="app:five in its registry"):
+            engine.redeploy(service("name:web"), FakeRun(action_uuid="2a1b2c3d-0000", tag="five"))
+        plan = engine.plan(service("name:web"), "four")
+        assert (plan.image_name, plan.image_after) == (f"{APP}:four", digest)
+        assert plan.notes == (f"web changes from {APP}:two to {APP}:four",)
+    assert states(clean_bed) == {"web": "running"}
+    assert version(clean_bed, "web") == "v2"
+
+
+def test_an_image_named_by_digest_only_stays_until_a_call_has_a_tag(clean_bed: DockerBed) -> None:
+    pinned = f"{APP}@{clean_bed.push('app', 'v1')}"
+    clean_bed.docker("run", "-d", "--name", "web", pinned)
+    clean_bed.push("app", "v2")
+    with opened(clean_bed) as engine:
+        assert engine.redeploy(service("name:web"), FakeRun()).success
+        assert (version(clean_bed, "web"), inspected(clean_bed, "web")["Config"]["Image"]) == ("v1", pinned)
+        assert engine.redeploy(service("name:web"), FakeRun(action_uuid="1a1b2c3d-0000", tag="latest")).success
+    assert (version(clean_bed, "web"), inspected(clean_bed, "web")["Config"]["Image"]) == ("v2", f"{APP}:latest")
+
+
+def test_labels_say_how_a_service_is_redeployed(clean_bed: DockerBed) -> None:
+    clean_bed.push("app", Image(version="a", labels={"tutum.scale.max": "1", "tutum.redeploy.order": "bad"}))
+    labels = {"redeploy.skip-unchanged": "yes", "scale.max": "2", "redeploy.timeout": "soon", "redeploy.stable": "0"}
+    options = [part for name, value in labels.items() for part in ("--label", f"tutum.{name}={value}")]
+    old = clean_bed.docker("run", "-d", "--name", "web", *options, APP)
+    with opened(clean_bed) as engine:
+        shown = engine.inspect(service("name:web"))
+        assert shown is not None
+        assert shown.max_containers == 2
+        assert shown.warnings == (
+            "the label tutum.redeploy.timeout must be seconds, 1 to 99999, got 'soon': it is not used",
+        )
+        outcome = engine.redeploy(service("name:web"), FakeRun())
+        assert outcome.success
+        assert outcome.containers_after == (old,)
+        assert "no newer image" in outcome.reason
+        with pytest.raises(EngineRefusedError, match="can have 1 to 2 containers, got 3"):
+            engine.scale(service("name:web"), 3, FakeRun())
+        clean_bed.push("app", "v2")
+        assert engine.redeploy(service("name:web"), FakeRun(action_uuid="1a1b2c3d-0000")).containers_after != (old,)
+    assert version(clean_bed, "web") == "v2"
+
+
+def test_an_image_for_another_machine_is_refused_untouched(clean_bed: DockerBed) -> None:
+    clean_bed.push("app", "v1")
+    old = clean_bed.docker("run", "-d", "--name", "web", APP)
+    clean_bed.push("app", Image(version="b", architecture="s390x"))
+    with opened(clean_bed) as engine:
+        with pytest.raises(EngineRefusedError, match="is there for linux/s390x only, and this engine is linux/"):
+            engine.redeploy(service("name:web"), FakeRun())
+        assert "linux/s390x only" in engine.plan(service("name:web"), None).refused
+    assert inspected(clean_bed, "web")["Id"] == old

@@ -1,0 +1,206 @@
+"""A server killed between any two steps of a run that starts the new container first, or takes neighbours along."""
+
+import itertools
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from tests.support.runs import Killed
+from tests.unit.docker.documents import compose_labels
+from tests.unit.docker.fake_host import FakeHost
+from tests.unit.docker.test_kills import CRASHING, NEW, OLD, Case, FakeRunOfAnother, Recorded, every_kill, redeploy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named(Case):
+    """One container that others find by name in networks of its own, so that its replacement can be started first."""
+
+    networks: Mapping[str, Any] = field(default_factory=lambda: {"front": {}})
+    in_swarm: bool = False
+    pushed: bool = False
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    def host(self) -> FakeHost:
+        host = FakeHost(newest=self.newest and deepcopy(self.newest), in_swarm=self.in_swarm, pushed=self.pushed)
+        host.add(
+            1,
+            "shop-web-1",
+            host={"RestartPolicy": dict(self.policy), "NetworkMode": "front", **self.more},
+            networks=deepcopy(dict(self.networks)),
+            labels=compose_labels(1),
+        )
+        return host
+
+
+NAMED: dict[str, dict[str, Any]] = {
+    "by its name": {"front": {}},
+    "by its name and an alias": {"front": {"Aliases": ["www"]}, "back": {}},
+    "by aliases as compose gives them": {"front": {"Aliases": ["shop-web-1", "web"]}},
+}
+
+
+@pytest.mark.parametrize("in_swarm", [False, True], ids=["no node", "swarm node"])
+@pytest.mark.parametrize("how", NAMED)
+def test_a_container_that_is_found_by_name_is_found_throughout(how: str, in_swarm: bool) -> None:
+    host = Named(networks=NAMED[how], in_swarm=in_swarm).host()
+    aliases = {alias for endpoint in NAMED[how].values() for alias in endpoint.get("Aliases", ())}
+    host.watched = ("shop-web-1", *sorted(aliases))
+    run = Recorded()
+    outcome = redeploy(host, run)
+    assert outcome.success, outcome
+    (new,) = outcome.containers_after
+    assert host.summary() == {"shop-web-1": (new, "running", "always", NEW)}
+    assert host.all[new]["NetworkSettings"]["Networks"] == NAMED[how]
+    for name in host.watched:
+        assert host.leads_to(name) == {new}
+    # Two renames in a row, between which the name leads nowhere, cannot be helped.
+    gaps = [] if in_swarm or "compose" in how else ["shop-web-1 before rename"]
+    assert [gap.rpartition(" ")[0] for gap in host.unreachable] == gaps
+
+
+@pytest.mark.parametrize("age", [0, 1])
+@pytest.mark.parametrize("in_swarm", [False, True], ids=["no node", "swarm node"])
+@pytest.mark.parametrize("how", NAMED)
+def test_a_start_first_redeploy_is_finished(how: str, in_swarm: bool, age: int) -> None:
+    ends = every_kill(Named(networks=NAMED[how], in_swarm=in_swarm), redeploy, age)
+    assert len(ends) > 11
+    for step, host, outcome in ends:
+        assert outcome.success, (step, outcome)
+        (new,) = outcome.containers_after
+        assert host.summary() == {"shop-web-1": (new, "running", "always", NEW)}, step
+        assert host.all[new]["NetworkSettings"]["Networks"] == NAMED[how], step
+        assert host.leads_to("shop-web-1") == {new}, step
+
+
+@pytest.mark.parametrize("refused", ["", "connect", "disconnect", "rename", "stop", "policy"])
+@pytest.mark.parametrize("in_swarm", [False, True], ids=["no node", "swarm node"])
+@pytest.mark.parametrize("how", NAMED)
+def test_a_start_first_redeploy_that_fails_is_undone(how: str, in_swarm: bool, refused: str) -> None:
+    case = Named(newest=None if refused else CRASHING, networks=NAMED[how], in_swarm=in_swarm)
+    before = case.host().summary()
+
+    class Refusing(Recorded):
+        def save(self, journal: Mapping[str, object]) -> None:
+            super().save(journal)
+            host.refuse = "" if journal.get("phase") == "restore" else refused
+
+    for step in itertools.count(1):
+        host, run = case.host(), Refusing(kill_at=step)
+        try:
+            outcome = redeploy(host, run)
+        except Killed:
+            host.refuse = ""
+            outcome = redeploy(host, Recorded(journal=run.journal))
+            if outcome.success:
+                # It was killed before the engine refused.
+                assert refused
+                continue
+        else:
+            if outcome.success:
+                # Nothing of this kind is done on the way.
+                assert refused in ("connect", "disconnect")
+                break
+        assert outcome.rolled_back, (step, outcome)
+        assert host.summary() == before, step
+        (old,) = before.values()
+        assert host.all[old[0]]["NetworkSettings"]["Networks"] == NAMED[how], step
+        assert host.leads_to("shop-web-1") == {old[0]}, step
+        if not run._kill_at or run.steps < run._kill_at:
+            break
+
+
+@pytest.mark.parametrize("in_swarm", [False, True], ids=["no node", "swarm node"])
+@pytest.mark.parametrize("how", NAMED)
+def test_a_lost_database_does_not_lose_what_was_started_first(how: str, in_swarm: bool) -> None:
+    case = Named(networks=NAMED[how], in_swarm=in_swarm)
+    for step in itertools.count(1):
+        host = case.host()
+        try:
+            redeploy(host, Recorded(kill_at=step))
+            break
+        except Killed:
+            pass
+        outcome = redeploy(host, FakeRunOfAnother())
+        assert outcome.success, (step, outcome)
+        (new,) = outcome.containers_after
+        assert host.summary() == {"shop-web-1": (new, "running", "always", NEW)}, step
+        assert host.all[new]["NetworkSettings"]["Networks"] == NAMED[how], step
+        # On a Swarm node a dead address may stay behind, where it was killed between the two last renames.
+        assert host.leads_to("shop-web-1") == {new} or (in_swarm and new in host.leads_to("shop-web-1")), step
+    assert step > 12
+
+
+REMOVED = Named(
+    pushed=True, networks={"bridge": {}}, more={"AutoRemove": True, "NetworkMode": "bridge"}, policy={"Name": "no"}
+)
+
+
+@pytest.mark.parametrize("age", [0, 1])
+def test_a_container_that_its_stop_deletes_is_replaced(age: int) -> None:
+    for step, host, outcome in every_kill(REMOVED, redeploy, age):
+        assert outcome.success, (step, outcome)
+        (new,) = outcome.containers_after
+        assert host.summary() == {"shop-web-1": (new, "running", "no", NEW)}, step
+
+
+def test_a_copy_is_put_in_the_stead_of_a_container_that_its_stop_deleted() -> None:
+    case = replace(REMOVED, newest=CRASHING)
+    for step, host, outcome in every_kill(case, redeploy, 0):
+        assert outcome.rolled_back, (step, outcome)
+        (kept,) = outcome.containers_after
+        assert host.summary() == {"shop-web-1": (kept, "running", "no", OLD)}, step
+        assert "a copy of it was put in its stead" in outcome.reason or kept == outcome.containers_before[0]
+
+
+def test_a_lost_database_does_not_lose_what_its_stop_deletes() -> None:
+    for step in itertools.count(1):
+        host = REMOVED.host()
+        try:
+            redeploy(host, Recorded(kill_at=step))
+            break
+        except Killed:
+            pass
+        outcome = redeploy(host, FakeRunOfAnother())
+        (new,) = outcome.containers_after
+        assert host.summary() == {"shop-web-1": (new, "running", "no", NEW)}, step
+    assert step > 7
+
+
+def with_neighbours(newest: Mapping[str, Any] | None = None) -> FakeHost:
+    """A service in whose network a sidecar lives, to which another container is linked."""
+    host = Named(newest=newest).host()
+    parent = next(iter(host.all))
+    host.add(2, "sidecar", host={"NetworkMode": f"container:{parent}"}, networks={})
+    host.add(3, "linker", host={"Links": ["/sidecar:/linker/db"]})
+    for raw in host.all.values():
+        raw["Config"]["Image"] = "app"
+    return host
+
+
+@pytest.mark.parametrize("newest", [None, CRASHING], ids=["good", "bad"])
+def test_what_depends_on_a_container_follows_it_there_and_back(newest: Mapping[str, Any] | None) -> None:
+    before = with_neighbours().summary()
+    for step in itertools.count(1):
+        host, run = with_neighbours(newest), Recorded(kill_at=step)
+        try:
+            outcome = redeploy(host, run)
+        except Killed:
+            outcome = redeploy(host, Recorded(journal=run.journal))
+        after = host.summary()
+        if newest is not None:
+            assert outcome.rolled_back, (step, outcome)
+            assert after == before, step
+        else:
+            assert outcome.success, (step, outcome)
+            assert outcome.containers_after == (after["shop-web-1"][0],)
+            assert "made anew with it, as they depend on it: sidecar, linker" in outcome.reason
+            assert {name: one[1] for name, one in after.items()} == dict.fromkeys(before, "running"), step
+            assert not {one[0] for one in before.values()} & {one[0] for one in after.values()}
+            mode = host.all[after["sidecar"][0]]["HostConfig"]["NetworkMode"]
+            assert mode == f"container:{after['shop-web-1'][0]}", step
+        if run.steps < step:
+            break
+    assert step > 15

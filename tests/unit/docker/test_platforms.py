@@ -1,0 +1,40 @@
+"""Whether an engine can run what a registry has."""
+
+import pytest
+
+from tutumd.engines.docker.platforms import Facts, Manifest, check_platform, facts, manifest
+from tutumd.errors import EngineRefusedError
+
+ENGINE = Facts(host_name="machine", system="linux", architecture="amd64", in_swarm=True, knows_registries=True)
+
+
+def test_engines_and_registries_are_read() -> None:
+    info = {"Name": "machine", "Swarm": {"LocalNodeState": "active"}}
+    version = {"Os": "linux", "Arch": "amd64", "Components": [{"Name": "Engine"}]}
+    assert facts(info, version) == ENGINE
+    podman = facts({}, {"Components": [{"Name": "Podman Engine"}]})
+    assert (podman.in_swarm, podman.knows_registries) == (False, False)
+    answer = {
+        "Descriptor": {"digest": "sha256:a"},
+        "Platforms": [{"os": "linux", "architecture": "arm64"}, {"os": "unknown", "architecture": "unknown"}],
+    }
+    assert manifest(answer) == Manifest(digest="sha256:a", platforms=(("linux", "arm64"),))
+
+
+@pytest.mark.parametrize(
+    ("platforms", "running"),
+    [
+        ([("linux", "amd64")], []),
+        ([("linux", "arm64"), ("linux", "amd64")], []),
+        ([("linux", "386")], []),
+        ([("linux", "arm64")], ["arm64"]),
+        ([], []),
+    ],
+)
+def test_what_fits_is_taken(platforms: list[tuple[str, str]], running: list[str]) -> None:
+    check_platform("app", platforms, ENGINE, running)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(EngineRefusedError, match="app is there for linux/arm64, windows/amd64 only, and this engine"):
+        check_platform("app", [("linux", "arm64"), ("windows", "amd64")], ENGINE)
