@@ -136,7 +136,7 @@ class CallEndpoint:
         else:
             judged = calls.judged(options, result.version, received)
         trusted = str(options.verify.settings.get("header", "")) if options.verify else ""
-        return replace(call, judged=judged, content=_content(scope, body, trusted))
+        return replace(call, judged=judged, content=_content(scope, received.headers, body, trusted))
 
     async def _store(self, call: Call) -> Result:
         waiter: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
@@ -145,14 +145,15 @@ class CallEndpoint:
 
     def _read(self, scope: Scope, path: "re.Match[str]", body: bytes) -> Call:
         service, handler, amount = path.groups()
+        sent = _decoded(scope)
         return Call(
             service_uuid=parse_uuid(service),
             handler_uuid=parse_uuid(handler),
             amount=1 if amount is None else parse_amount(amount),
             origin=origin(scope, self._trusted_proxies),
             body_size=len(body),
-            content=_content(scope, body),
-            key=headers.delivery_key(_decoded(scope)),
+            content=_content(scope, sent, body),
+            key=headers.delivery_key(sent),
             asks=any(name == "tag" for name, _ in _query(scope)) if scope["query_string"] else False,
         )
 
@@ -201,10 +202,10 @@ def _send(response: Response, respond: Respond) -> None:
     respond(response.status_code, response.raw_headers, bytes(response.body))
 
 
-def _content(scope: Scope, body: bytes, trusted_header: str = "") -> str:
+def _content(scope: Scope, sent: headers.Headers, body: bytes, trusted_header: str = "") -> str:
     """Write what is kept of a call for its handler's owner."""
     kept = bodies.keep(body)
-    content: dict[str, Any] = {"headers": headers.keep(_decoded(scope), trusted_header), "body": kept.text}
+    content: dict[str, Any] = {"headers": headers.keep(sent, trusted_header), "body": kept.text}
     if scope["query_string"]:
         content["query"] = urlencode([(name, value) for name, value in _query(scope) if not headers.is_secret(name)])
     if kept.is_base64:

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 Headers = Sequence[tuple[str, str]]
 """Names in any case, as they came; a name may be there more than once."""
@@ -34,6 +35,7 @@ def find_all(headers: Headers, name: str) -> list[str]:
     return [value for key, value in headers if key.lower() == wanted]
 
 
+@lru_cache(1024)
 def is_secret(name: str) -> bool:
     """Tell whether a header's name says that its value lets somebody in."""
     return bool(_SECRET.search(name.lower())) and name.lower() not in _NO_SECRETS
@@ -44,7 +46,10 @@ def delivery_key(headers: Headers) -> str | None:
 
     A longer value is kept as its SHA-256. None where no such header is there, or it is empty or not unique.
     """
+    names = {name.lower() for name, _ in headers}
     for name in _DELIVERY_IDS:
+        if name not in names:
+            continue
         values = {value.strip() for value in find_all(headers, name)} - {""}
         if len(values) == 1:
             key = f"{name}:{values.pop()}"
@@ -62,15 +67,22 @@ def keep(headers: Headers, secret: str = "") -> tuple[tuple[str, str], ...]:
     """
     kept: list[tuple[str, str]] = []
     size = 0
+    secret = secret.lower()
     for name, value in headers:
-        if is_secret(name) or name.lower() == secret.lower():
+        lower = name.lower()
+        if is_secret(lower) or lower == secret:
             continue
-        value = _CALL_PATH.sub(r"\1…", value.replace("\0", ""))
-        size += len(name.encode("utf-8", "replace")) + len(value.encode("utf-8", "replace"))
+        if "/" in value or "\0" in value:
+            value = _CALL_PATH.sub(r"\1…", value.replace("\0", ""))
+        size += _size(lower) + _size(value)
         if size > MAX_KEPT_BYTES:
             break
-        kept.append((name.lower(), value))
+        kept.append((lower, value))
     return tuple(kept)
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
 def as_document(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
