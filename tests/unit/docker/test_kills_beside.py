@@ -133,6 +133,23 @@ def test_a_lost_database_does_not_lose_what_was_started_first(how: str, in_swarm
     assert step > 12
 
 
+@pytest.mark.parametrize("in_swarm", [False, True], ids=["no node", "swarm node"])
+@pytest.mark.parametrize("how", NAMED)
+def test_a_run_that_is_canceled_while_both_serve_is_undone(how: str, in_swarm: bool) -> None:
+    host = Named(networks=NAMED[how], in_swarm=in_swarm).host()
+    before = host.summary()
+
+    class Ending(Recorded):
+        def remaining_s(self) -> float:
+            return 0.0 if self.journal.get("phase") == "join" else 60.0
+
+    outcome = redeploy(host, Ending())
+    assert outcome.rolled_back
+    assert "no time was left" in outcome.reason
+    assert host.summary() == before
+    assert host.leads_to("shop-web-1") == set(outcome.containers_after)
+
+
 REMOVED = Named(
     pushed=True, networks={"bridge": {}}, more={"AutoRemove": True, "NetworkMode": "bridge"}, policy={"Name": "no"}
 )

@@ -21,6 +21,7 @@ _START_TRIES = 3
 _SETTLE_TRIES = 50
 _PAUSE_S = 0.2
 _LOOK_S = 0.5
+_NO_TIME = "no time was left to bring it in"
 
 Decide = Callable[[Swap, str, Seen | None, Seen | None], Step | None]
 
@@ -164,10 +165,16 @@ class Swapper:
 
     def _overlap(self, journal: Journal) -> tuple[Swap, str] | None:
         """Let old and new serve for a while, since proxies remember for seconds which address a name has."""
+        # A deadline that is near makes the while shorter; a cancel ends the run's time at once.
+        lasts = min(self.trial.overlap_s, max(self.run.remaining_s() - _LOOK_S, 0))
         began = self.trial.clock()
-        self.run.log(f"both serve for {self.trial.overlap_s:g} s")
-        while (failed := self._first_failed(journal)) is None and self.trial.clock() - began < self.trial.overlap_s:
-            self.run.sleep(min(_LOOK_S, self.trial.overlap_s))
+        self.run.log(f"both serve for {lasts:.0f} s")
+        while (failed := self._first_failed(journal)) is None:
+            if self.run.remaining_s() <= 0:
+                return journal.swaps[0], _NO_TIME
+            if self.trial.clock() - began >= lasts:
+                break
+            self.run.sleep(min(_LOOK_S, lasts))
         return failed
 
     def _replace(self, swap: Swap) -> str:
@@ -252,7 +259,7 @@ class Swapper:
             if step is None:
                 return
             if decide is forward and self.run.remaining_s() <= 0:
-                raise EngineRefusedError("no time was left to bring it in")
+                raise EngineRefusedError(_NO_TIME)
             self._do(step)
         raise EngineRefusedError(f"{swap.name} does not come to rest: something else keeps changing its containers")
 
