@@ -18,6 +18,7 @@ _BODY = json.dumps(
         "resource_uri": _HANDLER,
         "uuid": _ID,
         "action": _ACTION,
+        "status_url": f"/api/v1/status/{'A' * 51}/",
     },
     separators=(",", ":"),
 ).encode()
