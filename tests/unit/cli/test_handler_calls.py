@@ -194,9 +194,13 @@ def test_unused_lists_handlers_of_all_services(api: FakeApi, tutum_command: Tutu
 
 def test_a_call_that_is_skipped_is_told_and_is_no_failure(api: FakeApi, tutum_command: Tutum) -> None:
     skip = httpx2.Response(200, json={"state": "Skipped", "reason": "the branch is 'dev'"})
-    for options in ((), ("--wait",)):
+    for command in (
+        ("call", "web", "deploy"),
+        ("call", "web", "deploy", "--wait"),
+        ("redeliver", "web", "deploy", "7"),
+    ):
         api.script([*_found(api), skip])
-        ran = tutum_command("webhook-handler", "call", "web", "deploy", *options)
+        ran = tutum_command("webhook-handler", *command)
         assert (ran.code, ran.out) == (0, "Skipped: the branch is 'dev'\n")
 
 
