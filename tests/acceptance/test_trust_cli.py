@@ -199,7 +199,7 @@ def test_deliveries_are_looked_at_and_done_again(console: Console, service: str)
     assert "Content-Type: application/json" in shown or "content-type: application/json" in shown
     assert call_url not in shown
 
-    assert console.hook("redeliver", service, "received", going, "--wait").splitlines()[-1].startswith("Success: ")
+    assert console.hook("redeliver", service, "received", going, "--wait").startswith("Success: REDEPLOY of picky")
     assert console.hook("redeliver", service, "received", missing).startswith("Skipped: ")
     console.hook("redeliver", service, "received", "999999999", code=3)
     console.hook("rm", service, "received")
@@ -217,7 +217,7 @@ def test_a_rotated_url_works_on_for_its_grace(console: Console, service: str) ->
     assert "from 127.0.0.1" in console.hook("show", service, "leaked")
     console.hook("rotate", service, "leaked", "--grace", "0")
     assert [post(console.server, each).status for each in (old["call_url"], url)] == [404, 404]
-    assert "30" in console.hook("rotate", service, "leaked", "--grace", "31d", code=3)
+    assert "2592000" in console.hook("rotate", service, "leaked", "--grace", "31d", code=3)
     console.hook("rm", service, "leaked")
 
 
@@ -255,7 +255,7 @@ def test_the_sdk_waits_for_the_end(sdk: tutum.WebhookHandler, live_server: LiveS
     assert called.poll() == called.outcome
     again = sdk.call(handler.uuid, wait=60, headers={"Idempotency-Key": "once"})
     assert again.action_uuid == called.action_uuid
-    assert sdk.list(name="sdk")[0].calls == 1
+    assert sdk.list(name="sdk")[0].calls == 2
     assert next(iter(sdk.deliveries(handler.uuid)))["outcome"] == "repeated"
 
     plain = sdk.call(handler.uuid)
