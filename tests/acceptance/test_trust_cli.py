@@ -4,8 +4,6 @@ import hashlib
 import hmac
 import json
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,46 +11,11 @@ from typing import Any
 import pytest
 
 import tutum
-from tests.support.server import APIKEY, BIN, USER, Answer, LiveServer
-from tests.support.waiting import wait_until
+from tests.acceptance.console import Console
+from tests.support.server import APIKEY, USER, Answer, LiveServer
 
-CI_GUIDE = Path(__file__).parents[2].joinpath("docs/how-to/ci.md").read_text(encoding="utf-8")
 PUSH = json.dumps({"ref": "refs/heads/main", "deleted": False, "commits": [], "head_commit": {"message": "ä"}})
 EVENT = "X-GitHub-Event: push"
-
-
-class Console:
-    """The `tutum` command as the examples' user."""
-
-    def __init__(self, server: LiveServer) -> None:
-        self.server = server
-
-    def __call__(self, *arguments: str, code: int = 0, stdin: str = "") -> str:
-        """Run a command, check its exit code, and return what it printed."""
-        done = subprocess.run(
-            [str(BIN / "tutum"), *arguments],
-            env=self.server.client_environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == code, (done.stdout, done.stderr)
-        return done.stdout + done.stderr
-
-    def hook(self, *arguments: str, code: int = 0, stdin: str = "") -> str:
-        """Run `tutum webhook-handler`."""
-        return self("webhook-handler", *arguments, code=code, stdin=stdin)
-
-    def shown(self, service: str, handler: str) -> dict[str, Any]:
-        """Return all that a handler has."""
-        return dict(json.loads(self.hook("show", service, handler, "--json")))
-
-
-@pytest.fixture
-def console(live_server: LiveServer) -> Console:
-    return Console(live_server)
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +30,6 @@ def sdk(live_server: LiveServer, service: str) -> Iterator[tutum.WebhookHandler]
     client = tutum.Client(user=USER, apikey=APIKEY, base_url=f"{live_server.url}/api/v1/")
     yield tutum.WebhookHandler.fetch(tutum.Utils.fetch_remote_service(service, client=client))
     client.close()
-
-
-@pytest.fixture(scope="module")
-def breakable(live_server: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """A service whose new processes fail as long as a file exists, and that file."""
-    broken = tmp_path_factory.mktemp("breakable") / "broken"
-    return live_server.run_service("breakable", f"test ! -e {broken} || exit 3; exec sleep 600"), broken
 
 
 def post(server: LiveServer, url: str, *, query: str = "") -> Answer:
@@ -286,49 +242,6 @@ def test_the_sdk_tells_a_failure_from_an_error(
     assert raised.value.status == 400
 
 
-def test_curl_fails_when_and_only_when_the_redeploy_does(
-    console: Console, breakable: tuple[str, Path], tmp_path: Path
-) -> None:
-    if shutil.which("curl") is None:
-        pytest.skip("curl is missing: apt-get install curl")
-    service, broken = breakable
-    console.hook("create", service, "-n", "ci", "--filter", "headers.\"x-skip\" != 'yes'")
-    url = console.hook("show", service, "ci", "--url").strip()
-    lines = re.findall(r'^curl .*"\$TUTUM_URL\?wait=300"$', CI_GUIDE, re.MULTILINE)
-    assert len(lines) == 3
-
-    def run(line: str, **variables: str) -> int:
-        environment = console.server.client_environment | {"TUTUM_URL": url, "CI_PIPELINE_ID": line[:20]} | variables
-        return subprocess.run(
-            ["sh", "-euc", line], env=environment, capture_output=True, timeout=60, check=False
-        ).returncode
-
-    assert [run(line) for line in lines] == [0, 0, 0]
-    assert run(lines[0].replace("-X POST", "-X POST -H 'X-Skip: yes'")) == 0
-    broken.touch()
-    try:
-        assert [run(line) for line in lines[:2]] == [22, 22]
-        assert run(lines[0].replace("-X POST", "-X POST -H 'X-Skip: yes'")) == 0
-    finally:
-        broken.unlink()
-    assert run(lines[0], TUTUM_URL=url.replace("/call/", "x/call/")) == 22
-    assert run(lines[0]) == 0
-    console.hook("rm", service, "ci")
-
-
-def test_the_status_url_is_polled_as_the_guide_says(console: Console, service: str) -> None:
-    if shutil.which("curl") is None or shutil.which("jq") is None:
-        pytest.skip("curl or jq is missing: apt-get install curl jq")
-    console.hook("create", service, "-n", "polled")
-    block = next(block for block in re.findall(r"```sh\n(.*?)```", CI_GUIDE, re.DOTALL) if "status_url" in block)
-    script = block.replace("https://hooks.example.com", console.server.url)
-    url = console.hook("show", service, "polled", "--url").strip()
-    subprocess.run(
-        ["sh", "-euc", script], env=console.server.client_environment | {"TUTUM_URL": url}, timeout=60, check=True
-    )
-    console.hook("rm", service, "polled")
-
-
 def test_no_command_prints_a_password_that_it_is_not_for(console: Console, service: str) -> None:
     uuid = console.hook("create", service, "-n", "hidden", "-q").strip()
     said = [
@@ -343,5 +256,5 @@ def test_no_command_prints_a_password_that_it_is_not_for(console: Console, servi
         console.hook("show", service, uuid[:-1] + "z", code=3),
     ]
     assert not [text for text in said if uuid in text]
-    wait_until(lambda: uuid not in console.server.log, "the log does not name the handler")
+    assert uuid not in console.server.log
     console.hook("rm", service, "hidden")
