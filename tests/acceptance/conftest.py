@@ -38,7 +38,7 @@ def console(live_server: LiveServer) -> Console:
     return Console(live_server)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def breakable(live_server: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """A service whose new processes fail as long as a file exists, and that file."""
     broken = tmp_path_factory.mktemp("breakable") / "broken"
