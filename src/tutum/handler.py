@@ -51,7 +51,7 @@ class Handler(dict[str, Any]):
 
     @property
     def calls(self) -> int:
-        """How many calls it accepted."""
+        """How many calls it received, whatever became of them."""
         return int(self.get("calls") or 0)
 
     @property

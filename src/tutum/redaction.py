@@ -8,8 +8,8 @@ import re
 _HANDLER_IN_PATH = re.compile(
     r"(/(?:webhook/+handler|trigger)/+(?:\?(?:[^\s\"']*&)?uuid(?:__startswith)?=)?)([^/\s\"'?&]+)"
 )
-# What a call's status URL ends in; a handler's own path goes on, and ends in words and numbers.
-_SECRET_AT_END = re.compile(r"(/(?:status|delivery|call)/+)([^/\s\"'?&]{20,})")
+# A call's status URL.
+_TICKET_IN_PATH = re.compile(r"(/api/v1/status/+)([^/\s\"'?&]+)")
 _CREDENTIALS_IN_URL = re.compile(r"(://)[^/@\s]+@")
 
 # httpx2 logs each request's URL at INFO; httpcore2 logs answer headers at DEBUG.
@@ -17,13 +17,13 @@ _TRANSPORT_LOGGERS = ("httpx2", *(f"httpcore2.{part}" for part in ("connection",
 
 
 def redact(text: str, *, known_from: str = "") -> str:
-    """Return `text` with handler UUIDs cut to eight characters, and without credentials in URLs.
+    """Return `text` with handler UUIDs and tickets of calls cut to eight characters, and no credentials in URLs.
 
     A handler UUID is known by a path that it stands in, in `text` or in `known_from`; it is cut
     where it stands alone as well.
     """
     both = f"{text}\n{known_from}"
-    for secret in {match[2] for pattern in (_HANDLER_IN_PATH, _SECRET_AT_END) for match in pattern.finditer(both)}:
+    for secret in {match[2] for pattern in (_HANDLER_IN_PATH, _TICKET_IN_PATH) for match in pattern.finditer(both)}:
         text = text.replace(secret, shorten(secret))
     return _CREDENTIALS_IN_URL.sub(r"\1", text)
 

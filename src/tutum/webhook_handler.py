@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tutum.accepted import Accepted, accepted
+from tutum.answers import Answer
 from tutum.client import Client, FilterValue, current_client
 from tutum.errors import TutumApiError
 from tutum.handler import Handler
@@ -171,8 +172,7 @@ class WebhookHandler:
             headers=headers,
             wait_s=wait or 0,
         )
-        told = isinstance(answer.body, dict) and "state" in answer.body
-        return replace(accepted(answer, self._client), outcome=Outcome.of(answer.body) if told else None)
+        return self._called(answer)
 
     def test(
         self,
@@ -221,8 +221,11 @@ class WebhookHandler:
             ObjectNotFound: The handler received no such call.
             TutumApiError: Not all of the call's body was kept, or another failure.
         """
-        answer = self._client.send("POST", *self._path(str(uuid), "delivery", str(id), "redeliver"))
-        return accepted(answer, self._client)
+        return self._called(self._client.send("POST", *self._path(str(uuid), "delivery", str(id), "redeliver")))
+
+    def _called(self, answer: Answer) -> Accepted:
+        told = isinstance(answer.body, dict) and "state" in answer.body
+        return replace(accepted(answer, self._client), outcome=Outcome.of(answer.body) if told else None)
 
     @property
     def _client(self) -> Client:

@@ -1,9 +1,11 @@
 """What the acceptance tests share: a service that nobody may make do anything."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.acceptance.console import Console
 from tests.acceptance.wire import Target, holdings
 from tests.support.server import LiveServer
 
@@ -29,3 +31,15 @@ def target(quiet_service: Target) -> Iterator[Target]:
     before = holdings(quiet_service.server)
     yield quiet_service
     assert holdings(quiet_service.server) == before
+
+
+@pytest.fixture
+def console(live_server: LiveServer) -> Console:
+    return Console(live_server)
+
+
+@pytest.fixture(scope="session")
+def breakable(live_server: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A service whose new processes fail as long as a file exists, and that file."""
+    broken = tmp_path_factory.mktemp("breakable") / "broken"
+    return live_server.run_service("breakable", f"test ! -e {broken} || exit 3; exec sleep 600"), broken

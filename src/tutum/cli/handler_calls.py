@@ -49,15 +49,9 @@ def call_handler(
 ) -> None:
     """Call a webhook handler."""
     found = find(service, handler)
-    accepted = _call(found, amount, tag)
-    if accepted.outcome is not None and accepted.outcome.skipped:
-        if as_json:
-            print_json(accepted.body)
-        else:
-            print(f"Skipped: {printable(accepted.outcome.reason or 'the handler says that nothing is to be done')}")
-        return
-    started = Started(label=found.label, accepted=accepted)
-    report([started], wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
+    started = Started(label=found.label, accepted=_call(found, amount, tag))
+    if not _skipped(started, as_json=as_json):
+        report([started], wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
 
 
 @app.command("test")
@@ -143,7 +137,8 @@ def redeliver(
     found = find(service, handler)
     accepted = found.webhook.redeliver(found.uuid, delivery)
     started = Started(label=f"{found.label}, delivery {delivery} again", accepted=accepted)
-    report([started], wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
+    if not _skipped(started, as_json=as_json):
+        report([started], wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
 
 
 def _call(found: Found, amount: int | None, tag: str | None) -> Accepted:
@@ -161,6 +156,18 @@ def _call(found: Found, amount: int | None, tag: str | None) -> Accepted:
             f"the handler takes no call now: {closed(found.handler)}; see tutum webhook-handler show SERVICE HANDLER",
             status=error.status,
         ) from error
+
+
+def _skipped(started: Started, *, as_json: bool) -> bool:
+    """Tell that a call did nothing, if so."""
+    outcome = started.accepted.outcome
+    if outcome is None or not outcome.skipped:
+        return False
+    if as_json:
+        print_json(started.accepted.body)
+    else:
+        print(f"Skipped: {printable(outcome.reason or 'there was nothing to do')}")
+    return True
 
 
 def _read(file: str) -> str:

@@ -1,4 +1,4 @@
-"""`tutum webhook-handler show|rotate|unused|call|test|deliveries|redeliver`: what a person reads."""
+"""`tutum webhook-handler call|test|deliveries|redeliver`: what a person reads."""
 
 import json
 from pathlib import Path
@@ -7,61 +7,14 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.unit.cli.conftest import Ran, Tutum
-from tests.unit.sdk.fake_api import ACTION, DEPLOY, GROW, ROTATED, WEB, FakeApi, service
+from tests.unit.cli.conftest import Tutum
+from tests.unit.sdk.fake_api import ACTION, DEPLOY, WEB, FakeApi, service
 from tutum.cli.handler_calls import DELIVERY_COLUMNS
-from tutum.cli.handler_text import pair_lines
 from tutum.cli.tables import fitted_widths
-from tutum.snippets import TARGETS
 
 OLD_DATE = "Mon, 13 Oct 2014 11:01:43 +0000"
 HANDLERS = f"/service/{WEB}/webhook/handler/"
 URL = f"http://tutum.test/api/v1{HANDLERS}{DEPLOY}/call/"
-UNSET: dict[str, Any] = {
-    "enabled": True,
-    "expires_datetime": None,
-    "max_uses": None,
-    "max_containers": None,
-    "verify": None,
-    "filter": None,
-    "tag": None,
-    "pass_body": None,
-    "rate_limit": None,
-    "allow_from": None,
-    "debounce": 0,
-    "show_log": False,
-    "created_datetime": OLD_DATE,
-    "last_called_datetime": None,
-    "calls": 0,
-    "rotation": None,
-}
-ALL: dict[str, Any] = {
-    **UNSET,
-    "enabled": False,
-    "expires_datetime": OLD_DATE,
-    "max_uses": 5,
-    "max_containers": 9,
-    "verify": {"preset": "hmac", "header": "X-Sign", "algorithm": "sha512", "secrets_set": 2},
-    "filter": [
-        {"preset": "branch", "branch": ["main", "release/*"]},
-        {"preset": "tag", "tag": "v*", "repository": "me/app"},
-        {"preset": "skip"},
-        "body.action == 'published'",
-    ],
-    "tag": {"allow": ["v*", "latest"], "from": "body.tag"},
-    "pass_body": "TUTUM_TRIGGER_BODY",
-    "rate_limit": "30/minute",
-    "allow_from": ["10.0.0.0/8", "::1/128"],
-    "debounce": 30,
-    "show_log": True,
-    "last_called_datetime": OLD_DATE,
-    "calls": 31,
-    "rotation": {
-        "old_until": "Tue, 13 Oct 2099 11:01:43 +0000",
-        "old_last_called_datetime": OLD_DATE,
-        "old_last_address": "192.0.2.1",
-    },
-}
 DELIVERY: dict[str, Any] = {
     "id": 7,
     "received_datetime": OLD_DATE,
@@ -81,122 +34,15 @@ DELIVERY: dict[str, Any] = {
 }
 
 
-def shown(ran: Ran) -> dict[str, str]:
-    """Read labels and values of lines in two columns; a value without a label belongs to the one above."""
-    found: dict[str, str] = {}
-    label = ""
-    for line in ran.out.splitlines()[1:]:
-        label = line[:18].strip() or label
-        found[label] = f"{found[label]} / {line[18:]}" if label in found else line[18:]
-    return found
-
-
-def test_show_tells_all_fields_but_not_the_url(api: FakeApi, tutum_command: Tutum) -> None:
-    api.handlers[0].update(ALL)
-    ran = tutum_command("webhook-handler", "show", "web", "deploy")
-    assert ran.code == 0
-    assert ran.out.splitlines()[0] == "deploy: REDEPLOY of web"
-    assert DEPLOY not in ran.out
-    lines = shown(ran)
-    assert lines.pop("created").endswith(f"days ago ({OLD_DATE})")
-    assert lines.pop("calls").startswith("31, the last ")
-    old = lines.pop("old URL")
-    assert old.startswith("works until Tue, 13 Oct 2099 11:01:43 +0000; last called ")
-    assert old.endswith("from 192.0.2.1")
-    assert lines == {
-        "uuid": "7eaf7fff…",
-        "enabled": "no",
-        "expires_datetime": OLD_DATE,
-        "max_uses": "5",
-        "max_containers": "9",
-        "rate_limit": "30/minute",
-        "allow_from": "10.0.0.0/8, ::1/128",
-        "verify": "hmac (header X-Sign, algorithm sha512), 2 secrets",
-        "filter": "branch main, release/* / tag v* repository me/app / skip / body.action == 'published'",
-        "tag": "v*, latest (from body.tag)",
-        "pass_body": "as TUTUM_TRIGGER_BODY",
-        "debounce": "30 s",
-        "show_log": "yes",
-    }
-
-
-def test_show_of_a_plain_handler_says_what_is_not_set(api: FakeApi, tutum_command: Tutum) -> None:
-    api.handlers[0].update(UNSET)
-    lines = shown(tutum_command("webhook-handler", "show", "web", "deploy"))
-    assert lines["calls"] == "none"
-    assert {name for name, value in lines.items() if value == "-"} == {
-        *("expires_datetime", "max_uses", "max_containers", "rate_limit", "allow_from"),
-        *("verify", "filter", "tag", "pass_body", "debounce"),
-    }
-
-
-def test_show_of_an_older_server_shows_what_there_is(tutum_command: Tutum) -> None:
-    ran = tutum_command("webhook-handler", "show", "web", "deploy")
-    assert [line.split() for line in ran.out.splitlines()[1:]] == [
-        ["uuid", "7eaf7fff…"],
-        ["created", "not", "known"],
-        ["calls", "none"],
-    ]
-
-
-@pytest.mark.parametrize("target", TARGETS)
-def test_show_for_a_sender_prints_what_to_paste(tutum_command: Tutum, target: str) -> None:
-    ran = tutum_command("webhook-handler", "show", "web", "deploy", "--for", target)
-    assert ran.code == 0
-    assert URL in ran.out
-
-
-def test_show_can_print_the_url_alone_or_json(tutum_command: Tutum) -> None:
-    assert tutum_command("webhook-handler", "show", "web", "deploy", "--url").out == f"{URL}\n"
-    assert json.loads(tutum_command("webhook-handler", "show", "web", "deploy", "--json").out)["call_url"] == URL
-
-
-def test_an_unknown_sender_is_wrong_usage(api: FakeApi, tutum_command: Tutum) -> None:
-    ran = tutum_command("webhook-handler", "show", "web", "deploy", "--for", "svn")
-    assert (ran.code, api.requests) == (2, [])
-    assert "alertmanager, curl; got 'svn'" in ran.err
-
-
-def test_set_shows_what_it_made(api: FakeApi, tutum_command: Tutum) -> None:
-    api.handlers[0].update(UNSET)
-    ran = tutum_command("webhook-handler", "set", "web", "deploy", "--disable")
-    assert shown(ran)["enabled"] == "no"
-    assert DEPLOY not in ran.out
-
-
-def test_rotate_prints_the_new_uuid_and_url(api: FakeApi, tutum_command: Tutum) -> None:
-    ran = tutum_command("webhook-handler", "rotate", "web", "deploy", "--grace", "1h")
-    assert (ran.code, ran.out) == (0, f"{ROTATED}\n{URL.replace(DEPLOY, ROTATED)}\n")
-    assert (api.sent()[-1], api.body()) == (f"POST {HANDLERS}{DEPLOY}/rotate/", {"grace": 3600})
-    assert tutum_command("webhook-handler", "rotate", "web", "deploy", "-q").out == f"{ROTATED}\n"
-    assert api.body() == {"grace": 86400}
-
-
-def test_unused_lists_handlers_of_all_services(api: FakeApi, tutum_command: Tutum) -> None:
-    for one in api.handlers:
-        one.update(UNSET)
-    api.handlers[1]["last_called_datetime"] = OLD_DATE
-    ran = tutum_command("webhook-handler", "unused", "--days", "30")
-    assert api.unused_days == ["30"]
-    rows = [line.split() for line in ran.out.splitlines()]
-    assert rows[1][:5] == ["web", "deploy", "7eaf7fff", "REDEPLOY", "never"]
-    assert rows[2][:4] == ["web", "grow", "0224815a", "SCALEUP"]
-    assert DEPLOY not in ran.out
-    assert {one["uuid"] for one in json.loads(tutum_command("webhook-handler", "unused", "--json").out)} == {
-        DEPLOY,
-        GROW,
-    }
-    api.handlers.clear()
-    ran = tutum_command("webhook-handler", "unused")
-    assert (ran.code, ran.out) == (0, "")
-    assert "in the last 90 days" in ran.err
-
-
 def test_a_call_that_is_skipped_is_told_and_is_no_failure(api: FakeApi, tutum_command: Tutum) -> None:
     skip = httpx2.Response(200, json={"state": "Skipped", "reason": "the branch is 'dev'"})
-    for options in ((), ("--wait",)):
+    for command in (
+        ("call", "web", "deploy"),
+        ("call", "web", "deploy", "--wait"),
+        ("redeliver", "web", "deploy", "7"),
+    ):
         api.script([*_found(api), skip])
-        ran = tutum_command("webhook-handler", "call", "web", "deploy", *options)
+        ran = tutum_command("webhook-handler", *command)
         assert (ran.code, ran.out) == (0, "Skipped: the branch is 'dev'\n")
 
 
@@ -331,26 +177,6 @@ def test_redeliver_names_the_action(api: FakeApi, tutum_command: Tutum) -> None:
     assert (ran.code, ran.out) == (0, f"REDEPLOY of web, delivery 7 again accepted, action {ACTION}\n")
     assert api.sent()[-1] == f"POST {HANDLERS}{DEPLOY}/delivery/7/redeliver/"
     assert tutum_command("webhook-handler", "redeliver", "web", "deploy", "7", "--wait").code == 0
-
-
-def test_pairs_fit_the_terminal() -> None:
-    pairs = [("filter", "one two three four five six seven eight nine ten"), ("expires_datetime", "-"), ("", "x y")]
-    assert pair_lines(pairs, 50) == [
-        "filter            one two three four five six",
-        "                  seven eight nine ten",
-        "expires_datetime  -",
-        "                  x y",
-    ]
-    assert pair_lines(pairs, 24) == [
-        "filter",
-        "  one two three four",
-        "  five six seven eight",
-        "  nine ten",
-        "expires_datetime",
-        "  -",
-        "  x y",
-    ]
-    assert pair_lines(pairs, None)[0] == f"filter            {pairs[0][1]}"
 
 
 def test_the_widest_usual_table_of_deliveries_fits_80_columns() -> None:

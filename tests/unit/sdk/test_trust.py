@@ -11,7 +11,7 @@ import tutum
 from tests.unit.sdk.fake_api import ACTION, DEPLOY, GROW, ROTATED, WEB, FakeApi
 
 HANDLERS = f"/service/{WEB}/webhook/handler/"
-STATUS = f"/api/v1/service/{WEB}/webhook/handler/status/AAAAsecretsecretsecretAAAA/"
+STATUS = "/api/v1/status/AAAAsecretsecretsecretAAAA/"
 VIEW = {
     "state": "Success",
     "reason": None,

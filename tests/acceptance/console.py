@@ -1,0 +1,36 @@
+"""The command line client, run as a user runs it, against a live server."""
+
+import json
+import subprocess
+from typing import Any
+
+from tests.support.server import BIN, LiveServer
+
+
+class Console:
+    """The `tutum` command as the examples' user."""
+
+    def __init__(self, server: LiveServer) -> None:
+        self.server = server
+
+    def __call__(self, *arguments: str, code: int = 0, stdin: str = "") -> str:
+        """Run a command, check its exit code, and return what it printed."""
+        done = subprocess.run(
+            [str(BIN / "tutum"), *arguments],
+            env=self.server.client_environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == code, (done.stdout, done.stderr)
+        return done.stdout + done.stderr
+
+    def hook(self, *arguments: str, code: int = 0, stdin: str = "") -> str:
+        """Run `tutum webhook-handler`."""
+        return self("webhook-handler", *arguments, code=code, stdin=stdin)
+
+    def shown(self, service: str, handler: str) -> dict[str, Any]:
+        """Return all that a handler has."""
+        return dict(json.loads(self.hook("show", service, handler, "--json")))

@@ -1,0 +1,84 @@
+"""docs/how-to/ci.md, line by line, against a live server: a script fails when, and only when, the redeploy did."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.console import Console
+
+CI_GUIDE = Path(__file__).parents[2].joinpath("docs/how-to/ci.md").read_text(encoding="utf-8")
+
+
+def test_curl_fails_when_and_only_when_the_redeploy_does(
+    console: Console, breakable: tuple[str, Path], tmp_path: Path
+) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is missing: apt-get install curl")
+    service, broken = breakable
+    console.hook("create", service, "-n", "ci", "--filter", "headers.\"x-skip\" != 'yes'")
+    url = console.hook("show", service, "ci", "--url").strip()
+    lines = re.findall(r'^curl .*"\$TUTUM_URL\?wait=300"$', CI_GUIDE, re.MULTILINE)
+    assert len(lines) == 3
+
+    def run(line: str, **variables: str) -> int:
+        environment = console.server.client_environment | {"TUTUM_URL": url, "CI_PIPELINE_ID": line[:20]} | variables
+        return subprocess.run(
+            ["sh", "-euc", line], env=environment, capture_output=True, timeout=60, check=False
+        ).returncode
+
+    assert [run(line) for line in lines] == [0, 0, 0]
+    assert run(lines[0].replace("-X POST", "-X POST -H 'X-Skip: yes'")) == 0
+    broken.touch()
+    try:
+        assert [run(line) for line in lines[:2]] == [22, 22]
+        assert run(lines[0].replace("-X POST", "-X POST -H 'X-Skip: yes'")) == 0
+    finally:
+        broken.unlink()
+    assert run(lines[0], TUTUM_URL=url.replace("/call/", "x/call/")) == 22
+    assert run(lines[0]) == 0
+    console.hook("rm", service, "ci")
+
+
+def test_curl_repeats_a_call_with_a_key_as_the_guide_says(
+    console: Console, breakable: tuple[str, Path], tmp_path: Path
+) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is missing: apt-get install curl")
+    service, broken = breakable
+    slow = console.server.run_service("slow", "trap 'sleep 3; exit 0' TERM; while :; do sleep 0.2; done")
+    [line] = re.findall(r"^curl .*Idempotency-Key.*$", CI_GUIDE, re.MULTILINE)
+    line = line.replace("--retry 3", "--retry 3 --retry-delay 1").replace("wait=300", "wait=1")
+
+    def outcomes(of: str) -> list[str]:
+        environment = console.server.client_environment | {"CI_PIPELINE_ID": of}
+        console.hook("create", of, "-n", "repeating")
+        environment["TUTUM_URL"] = console.hook("show", of, "repeating", "--url").strip()
+        done = subprocess.run(["sh", "-euc", line], env=environment, capture_output=True, timeout=60, check=False)
+        listed = json.loads(console.hook("deliveries", of, "repeating", "--json"))
+        return [str(done.returncode), *(one["outcome"] for one in reversed(listed))]
+
+    first, *others = outcomes(slow)
+    assert (first, others[0], set(others[1:])) == ("0", "queued", {"repeated"})  # one run, waited for again
+    broken.touch()
+    try:
+        assert outcomes(service) == ["22", *["queued"] * 4]  # what failed is not remembered
+    finally:
+        broken.unlink()
+
+
+def test_the_status_url_is_polled_as_the_guide_says(console: Console, breakable: tuple[str, Path]) -> None:
+    if shutil.which("curl") is None or shutil.which("jq") is None:
+        pytest.skip("curl or jq is missing: apt-get install curl jq")
+    service, _ = breakable
+    console.hook("create", service, "-n", "polled")
+    block = next(block for block in re.findall(r"```sh\n(.*?)```", CI_GUIDE, re.DOTALL) if "status_url" in block)
+    script = block.replace("https://hooks.example.com", console.server.url)
+    url = console.hook("show", service, "polled", "--url").strip()
+    subprocess.run(
+        ["sh", "-euc", script], env=console.server.client_environment | {"TUTUM_URL": url}, timeout=60, check=True
+    )
+    console.hook("rm", service, "polled")

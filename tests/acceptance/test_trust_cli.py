@@ -1,0 +1,260 @@
+"""Handlers that are picky, by the command line and the SDK, as users have them, against a live server."""
+
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tutum
+from tests.acceptance.console import Console
+from tests.support.server import APIKEY, USER, Answer, LiveServer
+
+PUSH = json.dumps({"ref": "refs/heads/main", "deleted": False, "commits": [], "head_commit": {"message": "ä"}})
+EVENT = "X-GitHub-Event: push"
+
+
+@pytest.fixture(scope="module")
+def service(live_server: LiveServer) -> str:
+    """The name of a running service."""
+    live_server.run_service("picky")
+    return "picky"
+
+
+@pytest.fixture
+def sdk(live_server: LiveServer, service: str) -> Iterator[tutum.WebhookHandler]:
+    client = tutum.Client(user=USER, apikey=APIKEY, base_url=f"{live_server.url}/api/v1/")
+    yield tutum.WebhookHandler.fetch(tutum.Utils.fetch_remote_service(service, client=client))
+    client.close()
+
+
+def post(server: LiveServer, url: str, *, query: str = "") -> Answer:
+    """Call a handler by its whole URL, without credentials."""
+    return server.request("POST", url.removeprefix(server.url) + query, authorization=None)
+
+
+def test_every_field_is_set_shown_and_reset(console: Console, service: str) -> None:
+    fields = (
+        *("--expires", "30d", "--max-uses", "5", "--rate-limit", "30/minute", "--allow-from", "127.0.0.0/8"),
+        *("--verify", "token", "--verify-with", "header=X-Token", "--secret-file", "-"),
+        *("--branch", "main", "--branch", "release/*", "--on-tag", "v*", "--path", "src/**"),
+        *("--filter", '{"preset": "skip"}', "--filter", "body.ref != 'x'"),
+        *("--tag", "v*", "--tag-from", "query", "--pass-body", "--debounce", "2m", "--show-log", "--disable"),
+    )
+    uuid = console.hook("create", service, "-n", "all", "-q", *fields, stdin="s3cret-1\ns3cret-2\n").strip()
+    made = console.shown(service, "all")
+    assert made["uuid"] == uuid
+    assert made["verify"] == {"preset": "token", "header": "X-Token", "secrets_set": 2}
+    assert (made["enabled"], made["max_uses"], made["debounce"], made["show_log"]) == (False, 5, 120, True)
+    assert made["tag"]["allow"] == ["v*"]
+    assert len(made["filter"]) == 5
+    text = console.hook("show", service, "all")
+    assert "token (header X-Token), 2 secrets" in text
+    assert "branch main, release/*" in text
+    assert "30/minute" in text
+    assert uuid not in text
+    assert "s3cret" not in text + json.dumps(made)
+
+    resets = [word for name in tutum_fields(made) for word in ("--reset", name)]
+    console.hook("set", service, "all", *resets)
+    console.hook("create", service, "-n", "plain", "-q")
+    plain = console.shown(service, "plain")
+    assert {name: console.shown(service, "all")[name] for name in tutum_fields(made)} == {
+        name: plain[name] for name in tutum_fields(made)
+    }
+    console.hook("set", service, "all", "--name", "renamed")
+    assert console.shown(service, "renamed")["uuid"] == uuid
+    console.hook("rm", service, "renamed", "plain")
+
+
+def tutum_fields(handler: dict[str, Any]) -> list[str]:
+    """Return the names of a handler's fields that can be reset."""
+    fixed = {"uuid", "url", "call_url", "name", "operation", "resource_uri"}
+    read_only = {"created_datetime", "last_called_datetime", "calls", "rotation"}
+    return sorted(set(handler) - fixed - read_only)
+
+
+def test_what_the_server_refuses_is_one_line(console: Console, service: str) -> None:
+    console.hook("create", service, "-n", "refusing", "-q")
+    before = console.shown(service, "refusing")
+    for options, told in {
+        ("--rate-limit", "often"): "rate_limit",
+        ("--filter", "!body.deleted"): "filter",
+        ("--allow-from", "10.0.0.1/8"): "allow_from",
+        ("--max-containers", "3"): "SCALEUP",
+        ("--expires", "2001-01-01"): "expires_datetime",
+        ("--pass-body-as", "PATH"): "TUTUM_NAME",
+    }.items():
+        text = console.hook("set", service, "refusing", *options, code=3)
+        assert text.startswith("tutum: ")
+        assert told in text
+        assert text.endswith("(HTTP 400)\n")
+        assert text.count("\n") == 1
+    assert console.shown(service, "refusing") == before
+    console.hook("rm", service, "refusing")
+
+
+def test_a_signed_push_goes_and_others_are_told_why_not(console: Console, service: str, tmp_path: Path) -> None:
+    created = console.hook(
+        *("create", service, "-n", "signed", "--verify", "github", "--secret-file", "-", "--branch", "main"),
+        stdin="s3cret\n",
+    )
+    url = re.findall(r"http\S+/call/", created)[0]
+    file = tmp_path / "push.json"
+    file.write_text(PUSH)
+
+    def signed(secret: str, body: str) -> str:
+        return f"X-Hub-Signature-256: sha256={hmac.new(secret.encode(), body.encode(), hashlib.sha256).hexdigest()}"
+
+    tried = ("test", service, "signed", "--payload", str(file), "-H", EVENT)
+    text = console.hook(*tried, "-H", signed("s3cret", PUSH))
+    assert re.search(r"^ok +verify +github", text, re.MULTILINE)
+    assert "It would go: REDEPLOY of picky." in text
+    text = console.hook(*tried, "-H", signed("other", PUSH), code=1)
+    assert re.search(r"^NO +verify ", text, re.MULTILINE)
+    assert "answer 401" in text
+    dev = PUSH.replace("main", "dev")
+    text = console.hook(
+        "test", service, "signed", "--payload", "-", "-H", EVENT, "-H", signed("s3cret", dev), stdin=dev, code=1
+    )
+    assert re.search(r"^NO +filter ", text, re.MULTILINE)
+    assert "answer 200" in text
+    assert console.shown(service, "signed")["calls"] == 0
+
+    assert "its sender signed" in console.hook("call", service, "signed", code=3)
+    assert post(console.server, url).status == 401
+    console.hook("set", service, "signed", "--secret-file", "-", stdin="newer\n")
+    assert console.shown(service, "signed")["verify"] == {"preset": "github", "secrets_set": 1}
+    console.hook(*tried, "-H", signed("newer", PUSH))
+    console.hook(*tried, "-H", signed("s3cret", PUSH), code=1)
+    console.hook("rm", service, "signed")
+
+
+def test_deliveries_are_looked_at_and_done_again(console: Console, service: str) -> None:
+    console.hook("create", service, "-n", "received", "--filter", "body.go")
+    call_url = console.shown(service, "received")["call_url"]
+    path = call_url.removeprefix(console.server.url)
+    skipped = console.server.request("POST", path, {"go": False}, authorization=None)
+    assert (skipped.status, skipped.json["state"]) == (200, "Skipped")
+    assert console.hook("call", service, "received", "--wait").startswith("Skipped: ")
+    accepted = console.server.request("POST", path, {"go": True}, authorization=None)
+    assert accepted.status == 202
+    console.server.wait_for_action(accepted.json["action"])
+
+    listed = console.hook("deliveries", service, "received").splitlines()
+    assert listed[0].split() == ["ID", "RECEIVED", "FROM", "OUTCOME", "ACTION", "REASON"]
+    outcomes = [json.loads(console.hook("deliveries", service, "received", "--json"))[n]["outcome"] for n in range(3)]
+    assert outcomes == ["queued", "skipped", "skipped"]
+    going, _, missing = (line.split()[0] for line in listed[1:])
+    shown = console.hook("deliveries", service, "received", "--show", going)
+    assert 'body (12 bytes):\n{"go": true}\n' in shown
+    assert "Content-Type: application/json" in shown or "content-type: application/json" in shown
+    assert call_url not in shown
+
+    assert console.hook("redeliver", service, "received", going, "--wait").startswith("Success: REDEPLOY of picky")
+    assert console.hook("redeliver", service, "received", missing).startswith("Skipped: ")
+    console.hook("redeliver", service, "received", "999999999", code=3)
+    console.hook("rm", service, "received")
+
+
+def test_a_rotated_url_works_on_for_its_grace(console: Console, service: str) -> None:
+    console.hook("create", service, "-n", "leaked")
+    old = console.shown(service, "leaked")
+    uuid, url = console.hook("rotate", service, "leaked", "--grace", "1h").splitlines()
+    assert uuid != old["uuid"]
+    assert url == console.hook("show", service, "leaked", "--url").strip() != old["call_url"]
+    assert "not called since the rotation" in console.hook("show", service, "leaked")
+    assert post(console.server, old["call_url"]).status == 202
+    assert post(console.server, url).status == 202
+    assert "from 127.0.0.1" in console.hook("show", service, "leaked")
+    console.hook("rotate", service, "leaked", "--grace", "0")
+    assert [post(console.server, each).status for each in (old["call_url"], url)] == [404, 404]
+    assert "2592000" in console.hook("rotate", service, "leaked", "--grace", "31d", code=3)
+    console.hook("rm", service, "leaked")
+
+
+def test_the_unused_are_listed(console: Console, service: str) -> None:
+    uuid = console.hook("create", service, "-n", "idle", "-q").strip()
+    text = console.hook("unused", "--days", "0")
+    row = next(line for line in text.splitlines() if uuid[:8] in line)
+    assert row.split()[:5] == [service, "idle", uuid[:8], "REDEPLOY", "never"]
+    assert uuid not in text
+    assert "in the last 30 days" in console.hook("unused", "--days", "30")
+    console.hook("rm", service, "idle")
+
+
+def test_a_disabled_handler_says_so_to_its_owner_only(console: Console, service: str) -> None:
+    console.hook("create", service, "-n", "off", "--disable")
+    assert "it is disabled" in console.hook("call", service, "off", code=3)
+    gone = post(console.server, console.shown(service, "off")["call_url"])
+    assert gone.status == 404
+    assert b"disabled" not in gone.body
+    console.hook("set", service, "off", "--enable")
+    assert "Success" in console.hook("call", service, "off", "--wait")
+    console.hook("rm", service, "off")
+
+
+def test_the_sdk_waits_for_the_end(sdk: tutum.WebhookHandler, live_server: LiveServer) -> None:
+    sdk.add("sdk", show_log=True)
+    [handler] = sdk.save()
+    assert (handler.calls, handler.last_called_datetime, handler.rotation) == (0, None, None)
+    assert handler.created_datetime
+    called = sdk.call(handler.uuid, wait=60, headers={"Idempotency-Key": "once"})
+    assert called.outcome is not None
+    assert called.outcome.succeeded, called.outcome
+    assert (called.outcome.containers_before, called.outcome.containers_after) == (1, 1)
+    assert called.action.succeeded
+    assert called.poll() == called.outcome
+    again = sdk.call(handler.uuid, wait=60, headers={"Idempotency-Key": "once"})
+    assert again.action_uuid == called.action_uuid
+    assert sdk.list(name="sdk")[0].calls == 2
+    assert next(iter(sdk.deliveries(handler.uuid)))["outcome"] == "repeated"
+
+    plain = sdk.call(handler.uuid)
+    assert plain.outcome is None
+    assert plain.poll(wait=60).succeeded
+    sdk.delete(handler.uuid)
+    with pytest.raises(tutum.ObjectNotFound):
+        plain.poll()
+
+
+def test_the_sdk_tells_a_failure_from_an_error(
+    live_server: LiveServer, breakable: tuple[str, Path], sdk: tutum.WebhookHandler
+) -> None:
+    service, broken = breakable
+    hooks = tutum.WebhookHandler.fetch(tutum.Service.fetch(service, client=sdk.service.client))
+    hooks.add("failing")
+    [handler] = hooks.save()
+    broken.touch()
+    try:
+        called = hooks.call(handler.uuid, wait=60)
+    finally:
+        broken.unlink()
+    assert called.outcome is not None
+    assert (called.outcome.state, called.outcome.log_tail) == ("Failed", None)
+    assert called.outcome.reason
+    with pytest.raises(tutum.TutumApiError) as raised:
+        hooks.call(handler.uuid, wait=601)
+    assert raised.value.status == 400
+
+
+def test_no_command_prints_a_password_that_it_is_not_for(console: Console, service: str) -> None:
+    uuid = console.hook("create", service, "-n", "hidden", "-q").strip()
+    said = [
+        console.hook("show", service, "hidden"),
+        console.hook("set", service, "hidden", "--max-uses", "9"),
+        console.hook("call", service, uuid, "--wait"),
+        console.hook("test", service, uuid),
+        console.hook("deliveries", service, uuid),
+        console.hook("redeliver", service, uuid, console.hook("deliveries", service, uuid).splitlines()[1].split()[0]),
+        console.hook("rotate", service, uuid, "--grace", "31d", code=3),
+        console.hook("set", service, uuid, "--rate-limit", "x", code=3),
+        console.hook("show", service, uuid[:-1] + "z", code=3),
+    ]
+    assert not [text for text in said if uuid in text]
+    assert uuid not in console.server.log
+    console.hook("rm", service, "hidden")
