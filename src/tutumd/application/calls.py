@@ -1,9 +1,10 @@
 """A call to a handler's URL, as far as it is decided without the store, and what its holder may see of the action."""
 
-import base64
+import hashlib
 import hmac
+import os
 import re
-import secrets
+import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,8 +20,8 @@ NOT_FOUND = "there is no such object, or it is not yours"
 _AMOUNT = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
 _WAIT = re.compile(r"[0-9]{1,4}", re.ASCII)
 _PREFERRED = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])", re.ASCII | re.IGNORECASE)
-_NUMBERS = 8
 _NONCE = 6
+_FACTS = struct.Struct(f">QQ{_NONCE}s")
 _TAG = 16
 _MOST_KNOWN = 2_000
 
@@ -101,23 +102,22 @@ class Tickets:
         self._key = key
 
     def make(self, handler_seq: int, action_seq: int) -> str:
-        """Make a ticket: 36 random-looking bytes as text for a path."""
-        facts = (
-            handler_seq.to_bytes(_NUMBERS, "big") + action_seq.to_bytes(_NUMBERS, "big") + secrets.token_bytes(_NONCE)
-        )
-        return base64.urlsafe_b64encode(facts + self._sign(facts)).decode().rstrip("=")
+        """Make a ticket: 38 bytes in hexadecimal."""
+        facts = _FACTS.pack(handler_seq, action_seq, os.urandom(_NONCE))
+        return (facts + self._sign(facts)).hex()
 
     def read(self, ticket: str) -> tuple[int, int]:
         """Read a handler's and an action's number. Raises NotFoundError for what was not made here."""
-        length = 2 * _NUMBERS + _NONCE
         try:
-            raw = base64.urlsafe_b64decode(ticket + "=" * (-len(ticket) % 4))
+            raw = bytes.fromhex(ticket)
         except ValueError:
             raw = b""
-        facts = raw[:length]
-        if len(raw) != length + _TAG or not hmac.compare_digest(raw[length:], self._sign(facts)):
+        facts = raw[: _FACTS.size]
+        if len(raw) != _FACTS.size + _TAG or not hmac.compare_digest(raw[_FACTS.size :], self._sign(facts)):
             raise NotFoundError(NOT_FOUND)
-        return int.from_bytes(facts[:_NUMBERS], "big"), int.from_bytes(facts[_NUMBERS : 2 * _NUMBERS], "big")
+        handler_seq, action_seq, _ = _FACTS.unpack(facts)
+        return handler_seq, action_seq
 
     def _sign(self, facts: bytes) -> bytes:
-        return hmac.digest(self._key, facts, "sha256")[:_TAG]
+        # BLAKE2 with a key is a MAC (RFC 7693), and takes a third of the time of HMAC.
+        return hashlib.blake2b(facts, key=self._key, digest_size=_TAG).digest()

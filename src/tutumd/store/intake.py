@@ -26,8 +26,7 @@ REPEATS_FOR = timedelta(hours=24)
 """How long a delivery that comes again is known as the same."""
 
 
-def _find_statement(wanted: "sa.SelectBase | sa.ScalarSelect[Any]", array: str, list_: str) -> sa.Select[Any]:
-    uuids = sa.select(wanted.subquery().c[0])
+def _find_statement(column: "sa.Column[Any]", uuids: sa.Select[Any], array: str, list_: str) -> sa.Select[Any]:
     found = (
         sa.select(
             handlers.c.uuid,
@@ -52,7 +51,7 @@ def _find_statement(wanted: "sa.SelectBase | sa.ScalarSelect[Any]", array: str, 
             actions,
             sa.and_(actions.c.service_uuid == handlers.c.service_uuid, actions.c.verb == handlers.c.operation, OPEN),
         )
-        .where(sa.or_(handlers.c.uuid.in_(uuids), handlers.c.old_uuid.in_(uuids)), sa.not_(services.c.terminated))
+        .where(column.in_(uuids), sa.not_(services.c.terminated))
         .order_by(handlers.c.uuid)
         # FOR SHARE: a DELETE that was answered before was seen here, and one that comes now waits for our commit.
         .with_for_update(read=True, of=handlers)
@@ -63,18 +62,23 @@ def _find_statement(wanted: "sa.SelectBase | sa.ScalarSelect[Any]", array: str, 
 
 # A batch is one statement each way, its rows as JSON. SQLite's driver gives the interpreter away with each row that it
 # steps to, and while the event loop is busy it gets it back only after up to 5 ms.
-_FIND = {
-    "sqlite": _find_statement(
-        sa.select(sa.func.json_each(sa.bindparam("uuids")).table_valued("value").c.value),
-        "json_array",
-        "json_group_array",
-    ),
-    "postgresql": _find_statement(
-        sa.select(sa.func.json_array_elements_text(sa.text("CAST(:uuids AS json)")).column_valued()),
-        "json_build_array",
-        "json_agg",
-    ),
-}
+_FIND, _FIND_OLD = (
+    {
+        "sqlite": _find_statement(
+            column,
+            sa.select(sa.func.json_each(sa.bindparam("uuids")).table_valued("value").c.value),
+            "json_array",
+            "json_group_array",
+        ),
+        "postgresql": _find_statement(
+            column,
+            sa.select(sa.func.json_array_elements_text(sa.text("CAST(:uuids AS json)")).column_valued()),
+            "json_build_array",
+            "json_agg",
+        ),
+    }
+    for column in (handlers.c.uuid, handlers.c.old_uuid)
+)
 _DELIVERY = {
     "handler_seq": "BIGINT",
     "action_seq": "BIGINT",
@@ -204,14 +208,19 @@ def _find(connection: sa.Connection, uuids: set[str], now_us: int) -> dict[str, 
 
     That action stays open until the transaction ends, for its service is locked.
     """
-    rows = _execute(connection, _FIND, uuids=json.dumps(list(uuids))).scalar() or ()
-    found: dict[str, Found] = {}
-    for values in json.loads(rows) if isinstance(rows, str) else rows:
-        row = Found(*values)
-        found[row.uuid] = row
-        if row.old_uuid is not None and (row.old_until or 0) > now_us:
-            found[row.old_uuid] = row
+    wanted = json.dumps(list(uuids))
+    found = {row.uuid: row for row in _rows(_execute(connection, _FIND, uuids=wanted))}
+    if len(found) < len(uuids) or any(row.options != "{}" for row in found.values()):
+        # Also for those that have options, so that what cannot be called takes the same time whatever the cause.
+        for row in _rows(_execute(connection, _FIND_OLD, uuids=wanted)):
+            if row.old_uuid is not None and (row.old_until or 0) > now_us:
+                found[row.old_uuid] = row
     return found
+
+
+def _rows(result: sa.CursorResult[Any]) -> list[Found]:
+    rows = result.scalar() or ()
+    return [Found(*values) for values in (json.loads(rows) if isinstance(rows, str) else rows)]
 
 
 def _find_repeated(

@@ -18,6 +18,7 @@ MOST_DEBOUNCES = 10
 
 _SECOND = 1_000_000
 _BARE = Judged(version=-1)
+_OPERATIONS = {operation.value: operation for operation in Operation}
 _JOINED, _QUEUED = DeliveryOutcome.JOINED.value, DeliveryOutcome.QUEUED.value
 
 
@@ -72,6 +73,23 @@ class Joining:
         row = self._found.get(call.handler_uuid)
         if row is None or row.service_uuid != call.service_uuid:
             return NotFoundError(NOT_FOUND)
+        if (
+            row.action_seq
+            and row.options == "{}"
+            and not call.asks
+            and call.key is None
+            and row.uuid == call.handler_uuid
+            and (row.action_due or 0) <= self._now
+        ):
+            # The most calls in a burst: nothing is set on the handler, and its action waits for its turn.
+            self._deliver(call, row, _BARE, row.action_seq, _JOINED, "")
+            return Accepted(
+                name=row.name,
+                operation=_OPERATIONS[row.operation],
+                action_uuid=str(row.action_uuid),
+                handler_seq=row.seq,
+                action_seq=row.action_seq,
+            )
         judged = _BARE
         if call.asks or row.options != "{}":
             if call.judged is None or call.judged.version != row.version:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -35,6 +36,7 @@ WAITED = {ActionState.SUCCESS: 200, ActionState.FAILED: 502, ActionState.CANCELE
 
 _encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 _HEADER = render.ACTION_HEADER.lower().encode()
+_REPEATING = frozenset(name.encode() for name in headers.DELIVERY_IDS)
 _TRIES = 3
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -136,7 +138,7 @@ class CallEndpoint:
         else:
             judged = calls.judged(options, result.version, received)
         trusted = str(options.verify.settings.get("header", "")) if options.verify else ""
-        return replace(call, judged=judged, content=_content(scope, received.headers, body, trusted))
+        return replace(call, judged=judged, content=_content(scope, body, trusted))
 
     async def _store(self, call: Call) -> Result:
         waiter: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
@@ -145,15 +147,14 @@ class CallEndpoint:
 
     def _read(self, scope: Scope, path: "re.Match[str]", body: bytes) -> Call:
         service, handler, amount = path.groups()
-        sent = _decoded(scope)
         return Call(
             service_uuid=parse_uuid(service),
             handler_uuid=parse_uuid(handler),
             amount=1 if amount is None else parse_amount(amount),
             origin=origin(scope, self._trusted_proxies),
             body_size=len(body),
-            content=_content(scope, sent, body),
-            key=headers.delivery_key(sent),
+            content=_content(scope, body),
+            key=headers.delivery_key(_decoded(scope)) if _repeats(scope) else None,
             asks=any(name == "tag" for name, _ in _query(scope)) if scope["query_string"] else False,
         )
 
@@ -172,12 +173,21 @@ def accepted_fields(accepted: Accepted, call: Call, tickets: Tickets) -> dict[st
 
 def _accepted(accepted: Accepted, call: Call, tickets: Tickets) -> tuple[int, RawHeaders, bytes]:
     """Answer 202. The framework's response would take longer to build than all the rest of it."""
-    fields = accepted_fields(accepted, call, tickets)
-    content = _encode(fields).encode()
+    action = render.action_uri(accepted.action_uuid)
+    if call.judged is not None:
+        content = _encode(accepted_fields(accepted, call, tickets)).encode()
+    else:
+        uri = render.handler_uri(call.service_uuid, call.handler_uuid)
+        name = "null" if accepted.name is None else _encode(accepted.name)
+        status = render.status_uri(tickets.make(accepted.handler_seq, accepted.action_seq))
+        content = (
+            f'{{"url":"{uri}call/","name":{name},"operation":"{accepted.operation.value}","resource_uri":"{uri}",'
+            f'"uuid":"{call.handler_uuid}","action":"{action}","status_url":"{status}"}}'
+        ).encode()
     raw_headers = [
         (b"content-length", b"%d" % len(content)),
         (b"content-type", b"application/json"),
-        (_HEADER, fields["action"].encode()),
+        (_HEADER, action.encode()),
     ]
     return 202, raw_headers, content
 
@@ -202,10 +212,16 @@ def _send(response: Response, respond: Respond) -> None:
     respond(response.status_code, response.raw_headers, bytes(response.body))
 
 
-def _content(scope: Scope, sent: headers.Headers, body: bytes, trusted_header: str = "") -> str:
+def _content(scope: Scope, body: bytes, trusted_header: str = "") -> str:
     """Write what is kept of a call for its handler's owner."""
     kept = bodies.keep(body)
-    content: dict[str, Any] = {"headers": headers.keep(sent, trusted_header), "body": kept.text}
+    if not trusted_header and not scope["query_string"] and not kept.is_base64 and not kept.is_cut:
+        # The most calls: their parts are put together, of which senders repeat many.
+        size = sum(len(name) + len(value) for name, value in scope["headers"])
+        if size <= headers.MAX_KEPT_BYTES // 2:  # a character of Latin-1 has two bytes at most
+            parts = [part for name, value in scope["headers"] if (part := _header_json(name, value))]
+            return f'{{"headers":[{",".join(parts)}],"body":{_encode(kept.text)}}}'
+    content: dict[str, Any] = {"headers": headers.keep(_decoded(scope), trusted_header), "body": kept.text}
     if scope["query_string"]:
         content["query"] = urlencode([(name, value) for name, value in _query(scope) if not headers.is_secret(name)])
     if kept.is_base64:
@@ -213,6 +229,18 @@ def _content(scope: Scope, sent: headers.Headers, body: bytes, trusted_header: s
     if kept.is_cut:
         content["is_cut"] = True
     return _encode(content)
+
+
+@lru_cache(2048)
+def _header_json(name: bytes, value: bytes) -> str:
+    """Write one header as it is kept; empty where it is not."""
+    kept = headers.keep([(name.decode("latin-1"), value.decode("latin-1"))])
+    return _encode(kept[0]) if kept else ""
+
+
+def _repeats(scope: Scope) -> bool:
+    """Tell whether a header is there by which a sender tells that a delivery comes again."""
+    return any(name in _REPEATING for name, _ in scope["headers"])
 
 
 def _decoded(scope: Scope) -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ _CALL_PATH = re.compile(r"(/(?:handler|trigger)/)[^/\s?#,;]+", re.IGNORECASE)
 # GitLab's is Idempotency-Key (since 17.4), and webhook-id where it signs: X-Gitlab-Webhook-UUID names the webhook,
 # X-Gitlab-Event-UUID a chain of events, of which the second must not be lost. Bitbucket documents no such header, and
 # Docker Hub, Quay and Harbor send none.
-_DELIVERY_IDS = (
+DELIVERY_IDS = (
     "idempotency-key",
     "webhook-id",
     "x-github-delivery",
@@ -47,7 +47,7 @@ def delivery_key(headers: Headers) -> str | None:
     A longer value is kept as its SHA-256. None where no such header is there, or it is empty or not unique.
     """
     names = {name.lower() for name, _ in headers}
-    for name in _DELIVERY_IDS:
+    for name in DELIVERY_IDS:
         if name not in names:
             continue
         values = {value.strip() for value in find_all(headers, name)} - {""}
