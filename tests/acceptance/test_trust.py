@@ -19,7 +19,7 @@ PUSH = {"ref": "refs/heads/main", "deleted": False, "head_commit": {"message": "
 
 @pytest.fixture(scope="module")
 def service(live_server: LiveServer) -> str:
-    return live_server.run_service("trusted")
+    return live_server.run_service(f"trusted-{uuid.uuid4()}")
 
 
 def base(service: str) -> str:

@@ -1,5 +1,6 @@
 """The connection to the database: transactions, their errors, and bringing the schema up to date."""
 
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -172,9 +173,9 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     # The driver must not begin transactions by itself: `_begin_sqlite` does, with the right lock.
     connection.isolation_level = None
     cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
+    _use_wal(cursor)
     for pragma in (
-        f"busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}",
-        "journal_mode = WAL",
         "synchronous = FULL",
         # In pages of 4 KB. A page that many calls change, such as one of an index, is copied back less often.
         "wal_autocheckpoint = 4000",
@@ -184,6 +185,19 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _use_wal(cursor: sqlite3.Cursor) -> None:
+    """Switch a new database to its log. While several do so at once, SQLite does not wait for the others itself."""
+    end = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(_SETTLE_PAUSE_S)
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
