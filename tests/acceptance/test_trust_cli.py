@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import re
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ EVENT = "X-GitHub-Event: push"
 @pytest.fixture(scope="module")
 def service(live_server: LiveServer) -> str:
     """The name of a running service."""
-    live_server.run_service("picky")
-    return "picky"
+    name = f"picky-{uuid.uuid4()}"
+    live_server.run_service(name)
+    return name
 
 
 @pytest.fixture
