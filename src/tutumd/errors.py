@@ -5,6 +5,10 @@ class TutumdError(Exception):
     """Base of all errors that tutumd raises on purpose. Its text is meant for people."""
 
 
+NOT_FOUND = "there is no such object, or it is not yours"
+"""What every NotFoundError says that could tell whether something exists."""
+
+
 class InvalidInputError(TutumdError):
     """What was sent is wrong: fix it and send it again."""
 

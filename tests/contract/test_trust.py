@@ -1,7 +1,7 @@
 """What is set on a handler, as far as the store keeps to it: limits, repetitions, holding back, rotation."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import timedelta
@@ -21,6 +21,7 @@ from tutumd.model import (
     Operation,
     Passed,
     Unjudged,
+    Verb,
 )
 from tutumd.ports import Result
 from tutumd.store.intake import SqlIntake
@@ -246,6 +247,16 @@ def test_a_call_without_debounce_makes_a_held_run_due(b: Bench) -> None:
     assert b.claimed().action.uuid == first.action_uuid
 
 
+def test_a_redeploy_by_hand_makes_a_held_run_due(b: Bench) -> None:
+    handler = b.handler("web", debounce=10)
+    first = send(b, handler, judged(b, handler, debounce_s=10))
+    assert b.claim() is None
+    asked = b.store.submit(handler.service_uuid, Verb.REDEPLOY, target=None, origin=call(handler).origin)
+    assert isinstance(first, Accepted)
+    assert asked.uuid == first.action_uuid
+    assert b.claimed().action.uuid == first.action_uuid
+
+
 def test_a_held_run_blocks_no_other_operation_of_its_service(b: Bench) -> None:
     held, scale = b.handler("web", debounce=10), b.handler("web", Operation.SCALEUP)
     send(b, held, judged(b, held, debounce_s=10))
@@ -265,6 +276,14 @@ def test_inputs_merge_field_by_field_and_the_overridden_are_told_so(b: Bench) ->
     assert outcomes(b, handler)[0] == ("superseded", "a later call named the tag 'v2'")
     assert [outcome for outcome, _ in outcomes(b, handler)[1:]] == ["joined", "joined", "joined"]
     b.finish(b.claim() or b_claim(b, action.uuid))
+
+
+def test_a_call_with_the_same_tag_overrides_nothing(b: Bench) -> None:
+    handler = b.handler("web", tag={"allow": ["v*"]})
+    for tag in ("v1", "v1", "v2", "v2"):
+        send(b, handler, judged(b, handler, tag=tag))
+    assert b.claimed().action.tag == "v2"
+    assert [outcome for outcome, _ in outcomes(b, handler)] == ["superseded", "superseded", "joined", "joined"]
 
 
 def b_claim(b: Bench, uuid: str) -> Any:
@@ -342,6 +361,35 @@ def test_calls_are_counted_and_unused_handlers_listed(b: Bench) -> None:
     found = b.store.unused_handlers(b.admin, b.clock() - timedelta(seconds=500), query())
     assert {one.uuid for one in found.objects} == {used.uuid, unused.uuid}
     assert (found.total, {one.calls for one in found.objects}) == (2, {0, 2})
+
+
+def test_counting_and_calls_never_wait_for_each_other(b: Bench) -> None:
+    # Numbers rise while UUIDs do as they like: who locks by the one and who by the other would meet.
+    made = [b.handler(name) for name in ("web", "db") for _ in range(10)]
+    stop, faults = threading.Event(), list[Exception]()
+
+    def count() -> None:
+        while not stop.is_set():
+            b.clock.move(120)
+            try:
+                b.queue.count_calls()
+            except Exception as error:  # noqa: BLE001 (the test fails with it)
+                faults.append(error)
+
+    counting = threading.Thread(target=count)
+    counting.start()
+    try:
+        for _ in range(60):
+            told: Future[Sequence[Result]] = Future()
+            b.intake.store([call(handler) for handler in made], told.set_result)
+            assert all(isinstance(result, Accepted) for result in told.result(30))
+    finally:
+        stop.set()
+        counting.join(60)
+    assert not faults
+    b.clock.move(120)
+    b.queue.count_calls()
+    assert {b.store.handler(b.admin, one.service_uuid, one.uuid).calls for one in made} == {60}
 
 
 def test_progress_is_told_while_the_handler_is_there(b: Bench) -> None:

@@ -11,11 +11,10 @@ from typing import Any
 from tutumd.application.trust import options as trust
 from tutumd.application.trust.judge import Go, NotFound, Received, Skipped, judge
 from tutumd.application.trust.secrets_box import Box
-from tutumd.errors import InvalidInputError, NotFoundError
+from tutumd.errors import NOT_FOUND, InvalidInputError, NotFoundError
 from tutumd.model import MAX_AMOUNT, Judged
 
 MAX_WAIT_S = 600
-NOT_FOUND = "there is no such object, or it is not yours"
 
 _AMOUNT = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
 _WAIT = re.compile(r"[0-9]{1,4}", re.ASCII)

@@ -4,12 +4,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.errors import ConflictError, NotFoundError
+from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError
 from tutumd.model import Action, ActionState, Line, Origin, Page, Query, User, Verb
 from tutumd.ports import Clock
 from tutumd.store import pending
 from tutumd.store.database import Database
-from tutumd.store.rows import NOT_FOUND, action_from, filtered, lock_service, select_actions, visible
+from tutumd.store.rows import action_from, filtered, lock_service, select_actions, visible
 from tutumd.store.signal import Signal
 from tutumd.store.tables import action_lines, actions, deliveries, services
 
@@ -63,6 +63,10 @@ class SqlActions:
                     pending.close_all(connection, service_uuid)
                 pending.insert(connection, [new])
                 uuid = str(new["uuid"])
+            else:
+                # A webhook may hold it back; who asks for it by hand wants it now.
+                held = sa.and_(actions.c.uuid == uuid, actions.c.due > new["due"])
+                connection.execute(sa.update(actions).where(held).values(due=new["due"]))
             if verb is Verb.SCALE and target is not None:
                 connection.execute(
                     sa.update(services).where(services.c.uuid == service_uuid).values(target=target, fingerprint="")

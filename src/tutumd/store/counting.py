@@ -56,9 +56,12 @@ def count(connection: sa.Connection, now: datetime) -> bool:
         sa.select(part.c.handler_seq, sa.func.count(), sa.func.max(part.c.received))
         .where(part.c.seq <= end)
         .group_by(part.c.handler_seq)
-        .order_by(part.c.handler_seq)
     )
-    for handler_seq, number, last in connection.execute(sums).all():
+    counted_now = connection.execute(sums).all()
+    # In the order in which the intake locks handlers, or the two could wait for each other.
+    called = sa.select(handlers.c.seq).where(handlers.c.seq.in_([row.handler_seq for row in counted_now]))
+    connection.execute(called.order_by(handlers.c.uuid).with_for_update(key_share=True)).all()
+    for handler_seq, number, last in counted_now:
         connection.execute(
             sa.update(handlers)
             .where(handlers.c.seq == handler_seq)

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.errors import NotFoundError
+from tutumd.errors import NOT_FOUND, NotFoundError
 from tutumd.model import (
     Delivery,
     DeliveryOutcome,
@@ -23,7 +23,7 @@ from tutumd.model import (
 from tutumd.ports import Clock
 from tutumd.store import counting
 from tutumd.store.database import Database
-from tutumd.store.rows import NOT_FOUND, Row, action_from, filtered, new_uuid, read_service, select_actions, visible
+from tutumd.store.rows import Row, action_from, filtered, new_uuid, read_service, select_actions, visible
 from tutumd.store.tables import actions, deliveries, handlers, services
 
 

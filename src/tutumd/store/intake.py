@@ -265,18 +265,19 @@ def _write_changes(connection: sa.Connection, joining: Joining, seqs: Mapping[st
         connection.execute(sa.update(actions).where(actions.c.seq == seq).values(**values))
         if "tag" in changes:
             told = f"a later call named the tag {changes['tag']!r}"
-            _supersede(connection, seq, deliveries.c.tag.isnot(None), told)
+            _supersede(connection, seq, deliveries.c.tag != changes["tag"], told)
         for name in changes.get("variables", ()):
-            _supersede(connection, seq, deliveries.c.variable == name, "a later call brought another body")
+            brings = sa.and_(deliveries.c.action_seq == seq, deliveries.c.variable == name)
+            newest = sa.select(sa.func.max(deliveries.c.seq)).where(brings).scalar_subquery()
+            overridden = sa.and_(deliveries.c.variable == name, deliveries.c.seq < newest)
+            _supersede(connection, seq, overridden, "a later call brought another body")
 
 
-def _supersede(connection: sa.Connection, action_seq: int, brings: sa.ColumnElement[bool], reason: str) -> None:
-    """Tell deliveries of an action that the input which they brought along was overridden by the newest of them."""
-    of_action = sa.and_(deliveries.c.action_seq == action_seq, brings)
-    newest = sa.select(sa.func.max(deliveries.c.seq)).where(of_action).scalar_subquery()
+def _supersede(connection: sa.Connection, action_seq: int, overridden: sa.ColumnElement[bool], reason: str) -> None:
+    """Tell deliveries of an action that the input which they brought along was overridden by a later one."""
     connection.execute(
         sa.update(deliveries)
-        .where(of_action, deliveries.c.seq < newest)
+        .where(deliveries.c.action_seq == action_seq, overridden)
         .values(outcome=DeliveryOutcome.SUPERSEDED.value, reason=reason)
     )
 

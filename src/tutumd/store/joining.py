@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from tutumd.errors import NotFoundError, TooManyCallsError
+from tutumd.errors import NOT_FOUND, NotFoundError, TooManyCallsError
 from tutumd.model import Accepted, Call, DeliveryOutcome, Judged, Operation, Passed, Unjudged, Verb
 from tutumd.ports import Result
 from tutumd.store import pending
 from tutumd.store.rates import admit
-from tutumd.store.rows import NOT_FOUND
 from tutumd.store.tables import from_microseconds, microseconds
 
 MOST_DEBOUNCES = 10

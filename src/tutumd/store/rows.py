@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.errors import NotFoundError
+from tutumd.errors import NOT_FOUND, NotFoundError
 from tutumd.model import (
     Action,
     ActionState,
@@ -23,8 +23,6 @@ from tutumd.model import (
     Verb,
 )
 from tutumd.store.tables import actions, containers, deliveries, services, users
-
-NOT_FOUND = "there is no such object, or it is not yours"
 
 Row = sa.Row[Any]
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from tutumd.errors import ConflictError, NotFoundError
+from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError
 from tutumd.model import (
     Container,
     Definition,
@@ -20,7 +20,6 @@ from tutumd.store.accounts import SqlAccounts
 from tutumd.store.actions import SqlActions
 from tutumd.store.handlers import SqlHandlers
 from tutumd.store.rows import (
-    NOT_FOUND,
     SERVICE_STATE,
     container_from,
     definition_document,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from tutumd.errors import UnavailableError
 from tutumd.model import Call
 from tutumd.ports import Intake, Result
+from tutumd.web.errors import log_unforeseen
 
 MAX_BATCH = 256
 MAX_WAITING = 10_000
@@ -65,7 +66,10 @@ class Batches:
         results: Sequence[Result],
     ) -> None:
         for (_, tell), result in zip(batch, results, strict=True):
-            tell(result)
+            try:
+                tell(result)
+            except Exception as error:  # noqa: BLE001 (the others, and all later calls, are to be answered)
+                log_unforeseen(error)
         self._expected = min(MAX_BATCH, len(batch) + len(self._waiting))
         self._is_busy = bool(self._waiting)
         if self._waiting:

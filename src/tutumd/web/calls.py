@@ -122,9 +122,14 @@ class CallEndpoint:
             response.raw_headers = raw_headers
             return response
         reference = (result.handler_seq, result.action_seq)
-        progress = await self._waits.until_ended(reference, wait_s)
-        fields = render.progress(progress, render.status_uri(self._tickets.make(*reference)))
+        status_url = render.status_uri(self._tickets.make(*reference))
         action = render.action_uri(result.action_uuid)
+        try:
+            progress = await self._waits.until_ended(reference, wait_s)
+        except UnavailableError:
+            told = "the call is accepted, but how it goes cannot be told now: ask at status_url, and do not call again"
+            return JSONResponse({"error": told, "status_url": status_url}, 504, {render.ACTION_HEADER: action})
+        fields = render.progress(progress, status_url)
         return JSONResponse(fields, WAITED.get(progress.action.state, 504), {render.ACTION_HEADER: action})
 
     async def _judge(self, scope: Scope, body: bytes, call: Call, result: Unjudged) -> Call:

@@ -6,8 +6,7 @@ from fastapi import APIRouter
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, Response
 
-from tutumd.errors import NotFoundError
-from tutumd.web.state import NOT_FOUND
+from tutumd.errors import NOT_FOUND, NotFoundError
 
 OPENAPI_PATH = "/api/openapi.json"
 

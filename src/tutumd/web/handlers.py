@@ -170,11 +170,10 @@ def _explained(found: Explanation) -> schemas.TestOut:
         fields = {"verdict": "not_found", "status": 404, "reason": verdict.reason}
     elif verdict is not None:
         fields = {"verdict": "unauthorized", "status": 401, "reason": verdict.reason}
-    goes = isinstance(verdict, Go)
     return schemas.TestOut(
         **fields,
         tag=verdict.tag if isinstance(verdict, Go) else None,
         variable=verdict.variable[0] if isinstance(verdict, Go) and verdict.variable else None,
-        notes=list(verdict.notes) if isinstance(verdict, Go) and goes else [],
+        notes=list(verdict.notes) if isinstance(verdict, Go) else [],
         steps=[schemas.StepOut(check=step.check, passes=step.passes, why=step.why) for step in found.steps],
     )

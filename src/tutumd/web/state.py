@@ -10,11 +10,9 @@ from starlette.types import Scope
 
 from tutumd.application.calls import Options, Tickets
 from tutumd.application.trust.secrets_box import Box
-from tutumd.errors import NotFoundError
+from tutumd.errors import NOT_FOUND, NotFoundError
 from tutumd.model import Origin
 from tutumd.ports import Intake, Store
-
-NOT_FOUND = "there is no such object, or it is not yours"
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
 

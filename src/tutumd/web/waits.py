@@ -5,10 +5,9 @@ from collections.abc import Sequence
 
 import anyio.to_thread
 
-from tutumd.errors import NotFoundError, UnavailableError
+from tutumd.errors import NOT_FOUND, NotFoundError, UnavailableError
 from tutumd.model import Progress
 from tutumd.ports import Store
-from tutumd.web.state import NOT_FOUND
 
 POLL_S = 0.2
 _PART = 500

@@ -96,6 +96,27 @@ def test_the_error_of_one_call_is_not_that_of_the_others() -> None:
     assert isinstance(after, Accepted)
 
 
+def test_an_answer_that_fails_holds_up_no_other_call() -> None:
+    async def some() -> list[Accepted]:
+        intake = Recorded()
+        stored = Batches(intake)
+
+        def fail(_: Result) -> None:
+            raise RuntimeError("the connection is gone")
+
+        stored.store(call(20), fail)
+        beside = store(stored, call(21))
+        await asyncio.wait_for(until_held(intake), 10)
+        intake.let_through()
+        results = [await asyncio.wait_for(beside, 10)]
+        later = store(stored, call(22))
+        await asyncio.wait_for(until_held(intake), 10)
+        intake.let_through()
+        return [*results, await asyncio.wait_for(later, 10)]
+
+    assert [result.action_uuid for result in asyncio.run(some())] == ["21", "22"]
+
+
 def test_beyond_the_limit_a_call_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "MAX_WAITING", 3)
 
