@@ -19,6 +19,7 @@ from tutum.cli.output import print_json, printable
 from tutum.cli.progress import FAILED_EXIT_CODE, Started, report
 from tutum.cli.tables import Column, print_table
 from tutum.errors import ObjectNotFound, TutumApiError, TutumAuthError
+from tutum.redaction import redact
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -192,4 +193,4 @@ def _show_delivery(found: Found, number: int, *, as_json: bool) -> None:
     if delivery["body_is_cut"]:
         remarks.append("only the beginning was kept")
     print(f"\nbody ({', '.join(remarks)}):")
-    print(printable(delivery["body"], keep="\n\t"))
+    print(printable(redact(delivery["body"]), keep="\n\t"))  # some senders tell the URL that they call

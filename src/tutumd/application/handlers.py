@@ -8,7 +8,7 @@ from typing import Any
 
 from tutumd.application.trust import options as trust
 from tutumd.application.trust.judge import Explanation, Received, explain
-from tutumd.application.trust.secrets_box import Box
+from tutumd.application.trust.secrets_box import Box, ClosedBox
 from tutumd.errors import InvalidInputError
 from tutumd.model import Handler, NewHandler, Operation, User
 from tutumd.ports import Store
@@ -56,11 +56,11 @@ def change(store: Store, viewer: User, service_uuid: str, uuid: str, sent: Sent,
     def changed(handler: Handler) -> NewHandler:
         if "operation" in sent.named and parse_operation(sent.named["operation"]) is not handler.operation:
             raise InvalidInputError("operation cannot be changed: create another handler")
-        stored = trust.from_document(handler.options, box)
-        options = trust.parse(sent.options, now, stored)
-        trust.check_operation(options, handler.operation)
         name = check_name(sent.named["name"]) if "name" in sent.named else handler.name
-        return NewHandler(name=name, operation=handler.operation, options=trust.to_document(options, box))
+        kept, sealed = _split(handler.options, sent.options)
+        options = trust.parse(sent.options, now, trust.from_document(kept, box))
+        trust.check_operation(options, handler.operation)
+        return NewHandler(name=name, operation=handler.operation, options={**trust.to_document(options, box), **sealed})
 
     return store.change_handler(viewer, service_uuid, uuid, changed)
 
@@ -82,11 +82,11 @@ def try_out(handler: Handler, received: Received, *, box: Box) -> Explanation:
     return explain(trust.from_document(handler.options, box), received)
 
 
-def public_options(handler: Handler, box: Box) -> dict[str, Any]:
-    """Write what is set on a handler for its owner; of secrets only their number."""
+def public_options(handler: Handler) -> dict[str, Any]:
+    """Write what is set on a handler for its owner; of secrets only their number, so they are not opened."""
     if not handler.options:
         return dict(_BARE)
-    return trust.to_public(trust.from_document(handler.options, box))
+    return trust.to_public(trust.from_document(handler.options, ClosedBox()))
 
 
 def check_name(name: str | None) -> str | None:
@@ -108,6 +108,21 @@ def parse_operation(text: str | None) -> Operation:
         return Operation(text.upper())
     except ValueError:
         raise InvalidInputError(f"operation must be REDEPLOY or SCALEUP, got {text[:50]!r}") from None
+
+
+def _split(stored: Mapping[str, Any], sent: Mapping[str, object]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split stored options into what a change has to read, and the sealed rest that stays as it is.
+
+    Secrets that nobody changes are not opened, nor those that are replaced: their key may be lost.
+    """
+    rest = {name: value for name, value in stored.items() if name != "verify"}
+    if "verify" not in stored:
+        return rest, {}
+    if "verify" not in sent:
+        return rest, {"verify": stored["verify"]}
+    verify = sent["verify"]
+    keeps_secrets = isinstance(verify, dict) and verify.get("secrets") is None
+    return (dict(stored) if keeps_secrets else rest), {}
 
 
 def _new(entry: Sent, box: Box, now: datetime) -> NewHandler:

@@ -117,7 +117,9 @@ def parse_date(name: str, text: str) -> datetime:
     for parse in (datetime.fromisoformat, parsedate_to_datetime):
         try:
             parsed = parse(text)
-        except (ValueError, OverflowError):  # OverflowError: a year of many digits
+            parsed = parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+            parsed.astimezone(UTC)
+        except (ValueError, OverflowError):  # OverflowError: a year of many digits, or one that is none in UTC
             continue
-        return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+        return parsed
     raise InvalidInputError(f"{name} must be a date such as 2015-10-13T11:01:43Z, got {text[:50]!r}")

@@ -80,7 +80,11 @@ def _received(delivery: Delivery, origin: Origin, now: datetime) -> Received:
 def _store(intake: Intake, call: Call) -> Accepted | Passed | Unjudged:
     stored: Future[Result] = Future()
     intake.store([call], lambda results: stored.set_result(results[0]))
-    result = stored.result(_TIMEOUT_S)
+    try:
+        result = stored.result(_TIMEOUT_S)
+    except TimeoutError:
+        told = f"this was not stored within {_TIMEOUT_S:.0f} s: look at the deliveries before you try again"
+        raise UnavailableError(told) from None
     if isinstance(result, Exception):
         raise result
     return result

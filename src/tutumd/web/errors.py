@@ -19,6 +19,7 @@ STATUSES: dict[type[errors.TutumdError], int] = {
     errors.ConflictError: 409,
     errors.TooManyCallsError: 429,
     errors.UnavailableError: 503,
+    errors.SettingsError: 503,
     errors.AnswerTimeoutError: 504,
 }
 

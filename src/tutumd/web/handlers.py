@@ -11,7 +11,6 @@ from pydantic import TypeAdapter
 from tutumd.application import handlers as rules
 from tutumd.application.queries import HANDLER_FILTERS, parse_query, parse_unused
 from tutumd.application.trust.judge import Explanation, Go, NotFound, Received, Skipped
-from tutumd.model import Handler
 from tutumd.web import render, schemas
 from tutumd.web.auth import Viewer
 from tutumd.web.body import Body, documented, parse
@@ -39,7 +38,7 @@ def list_handlers(request: Request, viewer: Viewer, service_uuid: ServiceUuid) -
     uuid = parse_uuid(service_uuid)
     found = edge(request).store.handlers(viewer, uuid, query)
     path = f"{render.service_uri(uuid)}webhook/handler/"
-    return render.page(path, query, found, lambda handler: _written(request, handler))
+    return render.page(path, query, found, render.handler)
 
 
 @router.post(f"{BASE}/", status_code=201, openapi_extra=documented(_NEW))
@@ -58,7 +57,7 @@ def create_handlers(
         box=found.box,
         now=datetime.now(UTC),
     )
-    written = [_written(request, handler) for handler in made]
+    written = [render.handler(handler) for handler in made]
     return written if is_list else written[0]
 
 
@@ -67,7 +66,7 @@ def get_handler(
     request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid
 ) -> schemas.HandlerOut:
     """Get a webhook handler."""
-    return _written(request, edge(request).store.handler(viewer, parse_uuid(service_uuid), parse_uuid(handler_uuid)))
+    return render.handler(edge(request).store.handler(viewer, parse_uuid(service_uuid), parse_uuid(handler_uuid)))
 
 
 @router.patch(f"{BASE}/{{handler_uuid}}/", openapi_extra=documented(_ONE))
@@ -85,7 +84,7 @@ def change_handler(
         box=found.box,
         now=datetime.now(UTC),
     )
-    return _written(request, changed)
+    return render.handler(changed)
 
 
 @router.post(f"{BASE}/{{handler_uuid}}/rotate/", status_code=201, openapi_extra=documented(_ROTATE))
@@ -102,7 +101,7 @@ def rotate_handler(
         sent.grace,
         now=datetime.now(UTC),
     )
-    return _written(request, rotated)
+    return render.handler(rotated)
 
 
 @router.post(f"{BASE}/{{handler_uuid}}/test/", openapi_extra=documented(_TEST))
@@ -141,13 +140,9 @@ def list_unused_handlers(request: Request, viewer: Viewer) -> schemas.ListOut[sc
         query,
         found,
         lambda handler: schemas.UnusedHandlerOut(
-            **_written(request, handler).model_dump(), service=render.service_uri(handler.service_uuid)
+            **render.handler(handler).model_dump(), service=render.service_uri(handler.service_uuid)
         ),
     )
-
-
-def _written(request: Request, handler: Handler) -> schemas.HandlerOut:
-    return render.handler(handler, edge(request).box)
 
 
 def _sent(entry: schemas.HandlerIn) -> rules.Sent:

@@ -7,7 +7,6 @@ from typing import TypeVar
 from urllib.parse import urlencode
 
 from tutumd.application.handlers import public_options
-from tutumd.application.trust.secrets_box import Box
 from tutumd.model import Action, Container, Delivery, Handler, Line, Page, Plan, Progress, Query, Service, Verb
 from tutumd.web import schemas
 from tutumd.web.uris import (
@@ -41,13 +40,13 @@ def date(value: datetime | None) -> str | None:
     return None if value is None else format_datetime(value.astimezone(UTC).replace(microsecond=0))
 
 
-def handler(value: Handler, box: Box) -> schemas.HandlerOut:
+def handler(value: Handler) -> schemas.HandlerOut:
     """Write a handler for its owner."""
     rotation = value.rotation
     return schemas.HandlerOut.model_validate(
         {
             **handler_fields(value.service_uuid, value.uuid, value.name, value.operation),
-            **public_options(value, box),
+            **public_options(value),
             "created_datetime": date(value.created),
             "last_called_datetime": date(value.last_called),
             "calls": value.calls,

@@ -24,6 +24,11 @@ _REFS = {"branch": "refs/heads/", "tag": "refs/tags/"}
 _SHOWN = 100
 
 
+_BUDGET = 100_000_000
+"""Steps of all globs of one call: at most about half a second."""
+_STEPS_PER_MATCH = 400
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
     """One condition.
@@ -71,24 +76,50 @@ def parse_filters(value: object) -> tuple[Filter, ...]:
     return filters
 
 
-def decide(condition: Filter, push: Push, document: dict[str, Any]) -> Decision:
+class TooLongError(Exception):
+    """The globs of a call's filters take too long over its payload."""
+
+
+class Globs:
+    """Matches globs for one call, within a bound of time: what is spent is shared by all of its filters."""
+
+    def __init__(self) -> None:
+        self._left = _BUDGET
+
+    def matches(self, name: str, glob: str) -> bool:
+        """Tell whether a name matches a glob; upper and lower case differ. Raises TooLongError."""
+        # At worst a match looks at each character once for each of the glob's.
+        self._left -= _STEPS_PER_MATCH + len(name) * len(glob)
+        if self._left < 0:
+            raise TooLongError
+        return fnmatchcase(name, glob)
+
+    def matches_any(self, name: str, globs: Sequence[str]) -> bool:
+        """Tell whether a name matches one of the globs. Raises TooLongError."""
+        return len(name) <= MAX_NAME and any(self.matches(name, glob) for glob in globs)
+
+
+def decide(condition: Filter, push: Push, document: dict[str, Any], globs: Globs) -> Decision:
     """Decide about a call.
 
     Args:
         document: What expressions look at: `body`, `headers` and `query`.
+        globs: The same for all filters of the call.
     """
     if condition.kind == _EXPRESSION:
         return _decide_expression(condition.patterns[0], document)
-    return _DECIDE[condition.kind](condition, push)
+    try:
+        return _DECIDE[condition.kind](condition, push, globs)
+    except TooLongError:
+        return Decision(passes=False, why="the globs of the filter take too long over a payload of this size")
 
 
-def matches_any(name: str, globs: Sequence[str]) -> bool:
-    """Tell whether a name matches one of the globs; upper and lower case differ."""
-    return len(name) <= MAX_NAME and any(fnmatchcase(name, glob) for glob in globs)
+def matches_path(path: str, glob: str, globs: Globs) -> bool:
+    """Tell whether a path matches a glob: `*` stays within a folder, `**` is any number of folders.
 
-
-def matches_path(path: str, glob: str) -> bool:
-    """Tell whether a path matches a glob: `*` stays within a folder, `**` is any number of folders."""
+    Raises:
+        TooLongError: As `Globs` says.
+    """
     parts, wanted = path[: 4 * MAX_NAME].split("/"), glob.split("/")
     # reached[i]: the globs so far match the first i parts.
     reached = [True] + [False] * len(parts)
@@ -97,7 +128,7 @@ def matches_path(path: str, glob: str) -> bool:
             first = reached.index(True) if True in reached else len(reached)
             reached = [index >= first for index in range(len(reached))]
         else:
-            hits = [reached[index] and fnmatchcase(part, pattern) for index, part in enumerate(parts)]
+            hits = [reached[index] and globs.matches(part, pattern) for index, part in enumerate(parts)]
             reached = [False, *hits]
     return reached[-1]
 
@@ -135,45 +166,45 @@ def _decide_expression(text: str, document: dict[str, Any]) -> Decision:
     return Decision(passes=passes, why=f"the filter is {'true' if passes else 'not true'} for this payload")
 
 
-def _decide_branch(condition: Filter, push: Push) -> Decision:
-    return _decide_names("branch", push.branches, condition.patterns, push)
+def _decide_branch(condition: Filter, push: Push, globs: Globs) -> Decision:
+    return _decide_names("branch", push.branches, condition, push, globs)
 
 
-def _decide_tag(condition: Filter, push: Push) -> Decision:
+def _decide_tag(condition: Filter, push: Push, globs: Globs) -> Decision:
     tags = [
         tag
         for repository, tag in push.tags
-        if not condition.repository or matches_any(repository, (condition.repository,))
+        if not condition.repository or globs.matches_any(repository, (condition.repository,))
     ]
     if push.tags and not tags:
         return Decision(passes=False, why=f"nothing was pushed to the repository {condition.repository!r}")
-    return _decide_names("tag", tags, condition.patterns, push)
+    return _decide_names("tag", tags, condition, push, globs)
 
 
-def _decide_names(kind: str, names: Sequence[str], globs: Sequence[str], push: Push) -> Decision:
-    wanted = " or ".join(repr(glob) for glob in globs)[: 2 * _SHOWN]
+def _decide_names(kind: str, names: Sequence[str], condition: Filter, push: Push, globs: Globs) -> Decision:
+    wanted = " or ".join(repr(glob) for glob in condition.patterns)[: 2 * _SHOWN]
     if not names:
         found = f" (event {push.event!r})" if push.event else ""
         return Decision(passes=False, why=f"the payload tells of no pushed {kind}{found}; wanted is {wanted}")
-    matching = [name for name in names[:MAX_NAMES] if matches_any(name, globs)]
+    matching = [name for name in names[:MAX_NAMES] if globs.matches_any(name, condition.patterns)]
     if matching:
         return Decision(passes=True, why=f"{kind} {matching[0][:_SHOWN]!r} matches {wanted}")
     return Decision(passes=False, why=f"{kind} {names[0][:_SHOWN]!r} is not {wanted}")
 
 
-def _decide_paths(condition: Filter, push: Push) -> Decision:
+def _decide_paths(condition: Filter, push: Push, globs: Globs) -> Decision:
     if not push.is_git:
         return Decision(passes=False, why="the payload is no push of commits, so it names no files")
     if push.paths is None or len(push.paths) > MAX_PATHS:
         return Decision(passes=True, why="not all changed files are known, so it counts")
     wanted = " or ".join(repr(glob) for glob in condition.patterns)[: 2 * _SHOWN]
     for path in push.paths:
-        if any(matches_path(path, glob) for glob in condition.patterns):
+        if any(matches_path(path, glob, globs) for glob in condition.patterns):
             return Decision(passes=True, why=f"a changed file matches {wanted}")
     return Decision(passes=False, why=f"none of {len(push.paths)} changed files matches {wanted}")
 
 
-def _decide_skip(condition: Filter, push: Push) -> Decision:
+def _decide_skip(condition: Filter, push: Push, _globs: Globs) -> Decision:
     marker = condition.patterns[0]
     if marker.lower() in push.message.lower():
         return Decision(passes=False, why=f"the commit message has {marker}")

@@ -85,11 +85,16 @@ def _size(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
-def as_document(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Make the `headers` of expressions: names in lower case, several values joined by `, `, nothing secret."""
+def as_document(headers: Iterable[tuple[str, str]], secret: str) -> dict[str, str]:
+    """Make the `headers` of expressions: names in lower case, several values joined by `, `, nothing secret.
+
+    Args:
+        secret: As for `keep`.
+    """
     document: dict[str, str] = {}
+    secret = secret.lower()
     for name, value in headers:
         lower = name.lower()
-        if not is_secret(lower):
+        if not is_secret(lower) and lower != secret:
             document[lower] = f"{document[lower]}, {value}" if lower in document else value
     return document

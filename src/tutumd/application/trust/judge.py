@@ -8,7 +8,7 @@ from typing import Any
 
 from tutumd.application.trust import bodies
 from tutumd.application.trust.addresses import allows
-from tutumd.application.trust.filters import decide
+from tutumd.application.trust.filters import Globs, decide
 from tutumd.application.trust.headers import Headers, as_document, find_all
 from tutumd.application.trust.options import DEFAULTS, Options
 from tutumd.application.trust.payloads import Push, parse_body, read_push
@@ -104,10 +104,10 @@ class Received:
         """What the payload tells."""
         return read_push(self.headers, self.payload)
 
-    @cached_property
-    def document(self) -> dict[str, Any]:
-        """What expressions look at. Of a repeated query parameter the last counts."""
-        return {"body": self.payload, "headers": as_document(self.headers), "query": dict(self.query)}
+    def document(self, options: Options) -> dict[str, Any]:
+        """Write what expressions look at. Of a repeated query parameter the last counts."""
+        trusted = options.verify.header if options.verify else ""
+        return {"body": self.payload, "headers": as_document(self.headers, trusted), "query": dict(self.query)}
 
 
 def judge(options: Options, received: Received) -> Verdict:
@@ -199,7 +199,8 @@ def _check_event(options: Options, received: Received) -> _Checked:
 def _check_filters(options: Options, received: Received) -> _Checked:
     if not options.filters:
         return _UNSET
-    decisions = [decide(condition, received.push, received.document) for condition in options.filters]
+    document, globs = received.document(options), Globs()
+    decisions = [decide(condition, received.push, document, globs) for condition in options.filters]
     missed = [decision.why for decision in decisions if not decision.passes]
     if missed:
         return Step(check="filter", passes=False, why="; ".join(missed)), Skipped(reason=missed[0])
@@ -217,7 +218,7 @@ _CHECKS: tuple[Callable[[Options, Received], _Checked], ...] = (
 
 
 def _go(options: Options, received: Received) -> Go | Skipped:
-    choice = choose_tag(options.tag, received.query, received.document if options.tag else {})
+    choice = choose_tag(options.tag, received.query, received.document(options) if options.tag else {})
     if choice.skip:
         return Skipped(reason=choice.skip)
     if options.pass_body is None:

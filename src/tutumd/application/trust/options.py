@@ -11,7 +11,7 @@ from tutumd.application.queries import parse_date
 from tutumd.application.trust.addresses import Network, parse_networks
 from tutumd.application.trust.filters import Filter, parse_filters
 from tutumd.application.trust.rates import Rate, parse_rate
-from tutumd.application.trust.secrets_box import Box
+from tutumd.application.trust.secrets_box import Box, ClosedBox
 from tutumd.application.trust.tags import TagRule, parse_tag_rule
 from tutumd.application.trust.values import check_flag, check_number, check_text, shown
 from tutumd.application.trust.verify import Verification, parse_verification
@@ -127,7 +127,7 @@ def to_document(options: Options, box: Box) -> dict[str, Any]:
     return {name: value for name, value in document.items() if value != defaults[name]}
 
 
-def from_document(document: Mapping[str, Any], box: Box) -> Options:
+def from_document(document: Mapping[str, Any], box: Box | ClosedBox) -> Options:
     """Read what `to_document` wrote. Raises SettingsError where the box cannot open the secrets."""
     if not document:
         return DEFAULTS

@@ -50,6 +50,14 @@ class Box:
             ) from None
 
 
+class ClosedBox:
+    """Stands in for a Box where only the number of secrets counts: opens none of them, whatever the key is."""
+
+    def open(self, sealed: str) -> str:
+        """Answer a text that is another for each secret, and right for every kind of them."""
+        return "whsec_" + base64.b64encode(sealed.encode()).decode()
+
+
 def _fernet(key: str) -> Fernet:
     try:
         raw = base64.b64decode(key.strip().replace("-", "+").replace("_", "/"), validate=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tutumd.application.trust import expressions
-from tutumd.application.trust.filters import MAX_GLOB, matches_any
+from tutumd.application.trust.filters import MAX_GLOB, Globs
 from tutumd.application.trust.values import check_fields, check_texts
 from tutumd.errors import InvalidInputError
 
@@ -75,7 +75,7 @@ def _check_asked(asked: Sequence[str], rule: TagRule) -> str:
         raise InvalidInputError("tag is given twice: give it once")
     if not _TAG.fullmatch(asked[0]):
         raise InvalidInputError("tag must be the tag alone, such as v1.2: no repository, no digest")
-    if not matches_any(asked[0], rule.allow):
+    if not Globs().matches_any(asked[0], rule.allow):
         raise InvalidInputError(f"tag {asked[0]!r} is not one that this handler allows")
     return asked[0]
 
@@ -89,6 +89,6 @@ def _choose_from_payload(rule: TagRule, document: dict[str, Any]) -> Choice:
         return Choice(skip="the payload names no tag where tag.from looks")
     if not _TAG.fullmatch(found):
         return Choice(skip="what tag.from finds is not a tag")
-    if not matches_any(found, rule.allow):
+    if not Globs().matches_any(found, rule.allow):
         return Choice(skip=f"tag {found!r} is not among those allowed")
     return Choice(tag=found)

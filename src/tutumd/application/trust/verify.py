@@ -12,7 +12,7 @@ from typing import Any
 from standardwebhooks import Webhook
 
 from tutumd.application.trust.headers import Headers, find_all
-from tutumd.application.trust.values import check_choice, check_fields, check_text
+from tutumd.application.trust.values import check_choice, check_fields, check_text, shown
 from tutumd.errors import InvalidInputError
 
 PRESETS = ("github", "gitlab", "gitea", "forgejo", "bitbucket", "standard-webhooks", "hmac", "token")
@@ -69,6 +69,10 @@ def parse_verification(value: object, stored: Verification | None) -> Verificati
     else:
         raise InvalidInputError('verify.secrets must hold the secret that the sender signs with: {"secrets": ["…"]}')
     for secret in secrets:
+        if preset in ("token", "gitlab") and secret != secret.strip():
+            raise InvalidInputError(
+                f"a secret of the preset {preset} must not begin or end with a space: no header can"
+            )
         if preset == "standard-webhooks" or (preset == "gitlab" and secret.startswith(_SIGNING_PREFIX)):
             _check_signing_secret(secret)
     return Verification(preset=preset, secrets=secrets, **_check_form(preset, fields))
@@ -107,7 +111,7 @@ def _check_form(preset: str, fields: Mapping[str, Any]) -> dict[str, str]:
     if header is not None or preset == "hmac":
         if not isinstance(header, str) or not _HEADER.fullmatch(header):
             raise InvalidInputError(
-                f"verify.header must name the header to look at, such as X-Signature, got {header!r}"
+                f"verify.header must name the header to look at, such as X-Signature, got {shown(header)}"
             )
         form["header"] = header
     if fields.get("algorithm") is not None:

@@ -2,11 +2,12 @@
 
 import json
 import time
+from typing import Any
 
 import pytest
 
 from tests.unit.application.trust.calls import judged, payload, received
-from tutumd.application.trust.filters import matches_path, parse_filters
+from tutumd.application.trust.filters import Globs, matches_path, parse_filters
 from tutumd.application.trust.judge import Go, Skipped
 from tutumd.errors import InvalidInputError
 
@@ -132,13 +133,13 @@ def test_reasons_hold_nothing_of_the_payload_but_the_name_of_the_ref() -> None:
     ],
 )
 def test_globs_of_paths(path: str, glob: str, is_match: bool) -> None:
-    assert matches_path(path, glob) is is_match
+    assert matches_path(path, glob, Globs()) is is_match
 
 
 def test_a_glob_of_many_stars_takes_no_time() -> None:
     begin = time.process_time()
-    matches_path("a/" * 2000, "**/a/" * 40 + "b")
-    matches_path("a" * 4000, "*a" * 100 + "b")
+    matches_path("a/" * 2000, "**/a/" * 40 + "b", Globs())
+    matches_path("a" * 4000, "*a" * 100 + "b", Globs())
     assert time.process_time() - begin < 1
 
 
@@ -157,6 +158,28 @@ def test_a_hostile_payload_takes_no_time() -> None:
             begin = time.process_time()
             judged(received(json.dumps(body).encode()), filter={"preset": preset, preset: globs, **extra})
             assert time.process_time() - begin < 2
+
+
+@pytest.mark.parametrize(
+    ("condition", "body"),
+    [
+        (
+            {"preset": "paths", "paths": ["**/" + "*/" * 80 + f"b{number}" for number in range(20)]},
+            {"ref": "refs/heads/a", "commits": [{"modified": ["a/" * 100 + str(number) for number in range(50)]}]},
+        ),
+        (
+            {"preset": "branch", "branch": ["*" + "[ab]" * 48 + f"c{number}" for number in range(50)]},
+            {"push": {"changes": [{"new": {"type": "branch", "name": "ab" * 450 + str(n)}} for n in range(1000)]}},
+        ),
+    ],
+)
+def test_hostile_globs_share_one_bound_of_time(condition: dict[str, Any], body: dict[str, Any]) -> None:
+    begin = time.process_time()
+    headers = [("X-Event-Key", "repo:push")] if "push" in body else []
+    verdict = judged(received(json.dumps(body).encode(), headers), filter=[condition] * 10)
+    assert time.process_time() - begin < 3
+    assert isinstance(verdict, Skipped)
+    assert "too long" in verdict.reason
 
 
 @pytest.mark.parametrize(

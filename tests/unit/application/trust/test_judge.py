@@ -193,3 +193,13 @@ def test_an_explanation_of_a_wrong_tag_has_the_text_of_the_error() -> None:
 def test_an_explanation_ends_as_the_call_would(fields: dict[str, object], name: str) -> None:
     call = payload(name)
     assert explain(options_of(**fields), call).verdict == judged(call, **fields)
+
+
+def test_the_header_of_a_secret_is_kept_from_expressions() -> None:
+    call = received(b"{}", [("X-Gate", "hunter2")])
+    verdict = judged(
+        call,
+        verify={"preset": "token", "header": "X-Gate", "secrets": ["hunter2"]},
+        tag={"allow": ["v*"], "from": 'headers."x-gate"'},
+    )
+    assert "hunter2" not in repr(verdict)
