@@ -186,6 +186,31 @@ def test_a_lost_database_does_not_lose_what_its_stop_deletes() -> None:
     assert step > 7
 
 
+def test_an_unchanged_service_keeps_no_copy_of_what_its_stop_deletes() -> None:
+    host = REMOVED.host()
+    (raw,) = host.all.values()
+    raw["Config"]["Labels"]["tutum.redeploy.skip-unchanged"] = "true"
+    host.newest = host.tagged
+    before = host.summary()
+    outcome = redeploy(host, Recorded())
+    assert "nothing was done" in outcome.reason
+    assert host.summary() == before
+
+
+def test_no_copy_is_kept_of_a_container_that_was_never_stopped() -> None:
+    host = REMOVED.host()
+    before = host.summary()
+
+    class Ending(Recorded):
+        def remaining_s(self) -> float:
+            return 0.0 if self.journal.get("phase") == "swap" else 60.0
+
+    outcome = redeploy(host, Ending())
+    assert outcome.rolled_back, outcome
+    assert host.summary() == before
+    assert outcome.containers_after == outcome.containers_before
+
+
 def with_neighbours(newest: Mapping[str, Any] | None = None) -> FakeHost:
     """A service in whose network a sidecar lives, to which another container is linked."""
     host = Named(newest=newest).host()

@@ -166,6 +166,15 @@ BACK = Step(verb="rename", container=OLD, name="web")
 POLICY = Step(verb="policy", container=OLD, policy=ALWAYS)
 START = Step(verb="start", container=OLD)
 STOP_NEW = Step(verb="stop", container=NEW)
+REMOVE_OLD_COPY = Step(verb="remove", container=identity(3))
+
+
+def spared(status: str, **more: Any) -> Seen:
+    return seen(1, "web", status=status, host={"AutoRemove": True}, **more)
+
+
+def spare() -> Seen:
+    return seen(3, PREV, status="created", created=9, started=None, host={"AutoRemove": True})
 
 
 @pytest.mark.parametrize(
@@ -189,6 +198,11 @@ STOP_NEW = Step(verb="stop", container=NEW)
             (STOP_NEW, REMOVE_NEW, BACK, POLICY, START),
         ),
         ([old(PREV, "exited", NO, 15), new("web", "restarting")], (STOP_NEW, REMOVE_NEW, BACK, POLICY, START)),
+        # The original still runs, beside a copy that was made for the case that its stop deletes it.
+        ([spared("running", health="starting"), spare()], (REMOVE_OLD_COPY,)),
+        ([spared("running", health="unhealthy"), spare()], (REMOVE_OLD_COPY,)),
+        ([spared("running", restarts=1), spare()], (REMOVE_OLD_COPY,)),
+        ([spared("paused"), spare(), new(NEXT)], (REMOVE_OLD_COPY, REMOVE_NEW)),
         # It had been stopped before its replacement was made.
         ([old(PREV, "exited", NO, 5), new(NEXT)], (BACK, POLICY, REMOVE_NEW)),
         ([old(PREV, "exited", NO, 5), new("web")], (REMOVE_OLD,)),

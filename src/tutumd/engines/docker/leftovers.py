@@ -53,6 +53,9 @@ def _took_over(new: Seen, old: Seen) -> bool:
 
 def _is_failed_replacement(current: Seen, previous: Seen) -> bool:
     """Tell whether `current` was made to replace `previous`, and does not do what that did."""
+    if current.created is not None and previous.created is not None and current.created < previous.created:
+        # It is the original, and `previous` a copy made for the case that its stop deletes it.
+        return False
     if previous.runs:
         # Started beside it: as long as the old one is in all its networks, clients may not know the new one yet.
         return not _took_over(current, previous)

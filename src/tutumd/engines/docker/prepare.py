@@ -55,6 +55,9 @@ class Preparer:
             images = {name: fetch(self.host, name, self.run) for name in plan.pulled}
             unchanged = plan.wanted.skip_unchanged and _is_unchanged(plan, group, images)
             swaps = () if unchanged else self._create_all(plan, everybody, images, spares, made)
+            for spare in spares.values() if unchanged else ():
+                self.run.check()
+                self.host.remove(spare, volumes=False)
         except EngineRefusedError:
             for container in made:
                 self.run.check()

@@ -225,7 +225,7 @@ class Swapper:
                 if attempt + 1 == _START_TRIES:
                     return f"the old container of {swap.name} could not be put back: {error}" + self._start_anyway(swap)
                 self.run.sleep(1)
-        return self._settle(swap)
+        return self._settle(swap) or self._drop_spare(swap)
 
     def _start_anyway(self, swap: Swap) -> str:
         """Start the old container under whatever name it has; return what is to be added to the reason."""
@@ -250,6 +250,19 @@ class Swapper:
                 return ""
             self.run.sleep(_PAUSE_S)
         return f"the old container of {swap.name} does not run again"
+
+    def _drop_spare(self, swap: Swap) -> str:
+        """Remove the copy of an old container that was never stopped; return why it could not be."""
+        old = self.host.container(swap.old) if swap.spare else None
+        if old is None or not old.runs or self.host.container(swap.spare) is None:
+            return ""
+        self.run.check()
+        try:
+            # The anonymous volumes that it mounts are those of the container that stays.
+            self.host.remove(swap.spare, volumes=False)
+        except EngineRefusedError as error:
+            return f"the copy of {swap.name} that was made for the way back could not be removed: {error}"
+        return ""
 
     def _walk(self, decide: Decide, swap: Swap) -> None:
         for _ in range(_MOST_STEPS):
