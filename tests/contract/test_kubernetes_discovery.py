@@ -11,7 +11,7 @@ import pytest
 from tests.contract import kubernetes_support as kube
 from tests.contract.kubernetes_support import AGENT, DB, WEB
 from tests.support.kubernetes.api import FakeCluster, Seen, running
-from tests.support.kubernetes.store import Refusal
+from tests.support.kubernetes.store import Event, Refusal, Store
 from tests.support.kubernetes.workloads import daemon_set, deployment, stateful_set
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
@@ -119,6 +119,29 @@ def test_a_watch_that_the_api_has_forgotten_begins_again(cluster: FakeCluster, t
             cluster.store.forgotten = cluster.store.version
             cluster.store.events.clear()
         wait_until(lambda: selectors(engine) == ["deployment/shop/web"], "it is shown all the same")
+
+
+class UnwatchableStore(Store):
+    """Objects that can be listed; each watch of them ends with an error of the API."""
+
+    def follow(self, resource: str, namespace: str, version: int, ends: float) -> Iterator[Event]:
+        raise Refusal(500, "etcdserver: leader changed")
+
+
+def test_a_watch_that_the_api_ends_for_another_reason_is_told_and_not_begun_again_at_once(
+    cluster: FakeCluster, tmp_path: Path
+) -> None:
+    cluster.store = UnwatchableStore()
+    ended = pytest.raises(EngineUnavailableError, match="the cluster ended a watch: etcdserver: leader changed")
+    stop = threading.Event()
+    limit = threading.Timer(3, stop.set)
+    limit.start()
+    with kube.opened(cluster, tmp_path) as engine, ended:
+        engine.watch(lambda: None, stop)
+    limit.cancel()
+    limit.join()
+    kinds = [seen.resource for seen in cluster.requests if seen.verb == "watch"]
+    assert len(kinds) == len(set(kinds))
 
 
 def test_a_long_list_is_read_page_by_page(cluster: FakeCluster, tmp_path: Path) -> None:

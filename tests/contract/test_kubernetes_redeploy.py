@@ -209,6 +209,45 @@ def test_a_stateful_set_is_replaced_or_put_back_with_its_stuck_pod(bed: Bed, tag
     assert (delete.resource, delete.name) == ("pods", "db-2")
 
 
+def test_a_stuck_pod_that_may_not_be_deleted_is_told_and_the_setting_is_put_back(bed: Bed) -> None:
+    cluster, engine = bed
+    cluster.controllers.log["app before"] = "2026-01-01T00:00:02Z fatal: no database\n"
+    kube.create(cluster, stateful_set(template=template(container(), name="db")))
+    before = kube.spec_and_status(cluster, "statefulsets", "db")["spec"]
+    cluster.allowed = lambda seen: seen.verb != "delete"
+    outcome = engine.redeploy(DB, FakeRun(tag=controllers.CRASHING))
+    assert (outcome.success, outcome.rolled_back) == (False, True)
+    assert outcome.reason.startswith("the rollout failed: pod db-2, container app")
+    assert "after it was put back, a pod that is stuck at the version that failed could not be freed" in outcome.reason
+    assert 'Missing permission: verb delete on pods (apiGroup "") in the namespace shop' in outcome.reason
+    assert outcome.log_tail == "fatal: no database"
+    assert kube.spec_and_status(cluster, "statefulsets", "db")["spec"] == before
+
+
+@pytest.mark.parametrize("hidden", ["deployments", "pods"])
+def test_a_rollout_that_may_not_be_looked_at_for_a_while_is_gone_on_with(bed: Bed, hidden: str) -> None:
+    cluster, engine = bed
+    kube.create(cluster, deployment())
+    before = kube.spec_and_status(cluster, "deployments", "web")["spec"]
+
+    def forbid(seen: Seen) -> None:
+        if seen.verb == "patch":
+            cluster.allowed = lambda seen: seen.resource != hidden
+
+    cluster.after = forbid
+    run = FakeRun(tag=controllers.MISSING)
+    with pytest.raises(EngineUnavailableError, match=f"Missing permission: verb (get|list) on {hidden}"):
+        engine.redeploy(WEB, run)
+    again = run.again()
+    with pytest.raises(EngineUnavailableError, match=f"Missing permission: verb (get|list) on {hidden}"):
+        engine.redeploy(WEB, again)
+    cluster.after, cluster.allowed = lambda seen: None, lambda seen: True
+    outcome = engine.redeploy(WEB, again.again())
+    assert (outcome.success, outcome.rolled_back) == (False, True)
+    assert "manifest unknown" in outcome.reason
+    assert kube.spec_and_status(cluster, "deployments", "web")["spec"] == before
+
+
 def test_a_partition_moves_only_the_pods_from_it_on_and_says_so(bed: Bed) -> None:
     cluster, engine = bed
     strategy = {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}

@@ -228,7 +228,7 @@ def events(response: Any) -> Iterator[tuple[str, Json]]:
 
     Raises:
         ExpiredError: The API does not remember what came after the version that the watch began at.
-        EngineUnavailableError: The connection broke.
+        EngineUnavailableError: The connection broke, or the API ended the watch for another reason.
     """
     rest = b""
     try:
@@ -237,10 +237,18 @@ def events(response: Any) -> Iterator[tuple[str, Json]]:
             for line in filter(None, lines):
                 event = json.loads(line)
                 if event["type"] == "ERROR":
-                    raise ExpiredError(str(event["object"].get("message")))
+                    raise _trouble(event["object"])
                 yield event["type"], event["object"]
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         raise EngineUnavailableError(f"watching the cluster was interrupted: {_cause(error)}") from error
+
+
+def _trouble(status: Json) -> TutumdError:
+    """Tell what the Status object of a watch's ERROR event means. Only with 410 does it help to list anew at once."""
+    told = str(status.get("message") or status.get("reason") or "no reason was given")
+    if status.get("code") == 410:
+        return ExpiredError(told)
+    return EngineUnavailableError(f"the cluster ended a watch: {told}")
 
 
 def collection(verb: str, kind: str, namespace: str) -> Request:

@@ -1,6 +1,7 @@
 """Changing what others change too: read, change what was read, and begin again where somebody came in between."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -8,7 +9,7 @@ from typing import TypeVar
 from tutumd.engines.kubernetes.api import ChangedError, Cluster
 from tutumd.engines.kubernetes.pods import read_pod
 from tutumd.engines.kubernetes.verdict import View
-from tutumd.engines.kubernetes.workloads import Address
+from tutumd.engines.kubernetes.workloads import Address, Workload
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.ports import Run
 
@@ -38,12 +39,35 @@ class Tempo:
     undo_s: float = 60.0
 
 
+@contextmanager
+def looking() -> Iterator[None]:
+    """While we only look, a missing permission is no answer about a service: it may be granted at any moment.
+
+    Whoever is in the middle of a change must look again, not give up and leave the change behind.
+
+    Raises:
+        EngineUnavailableError: the cluster refused to tell.
+    """
+    try:
+        yield
+    except EngineRefusedError as error:
+        raise EngineUnavailableError(str(error)) from error
+
+
+def read_workload(cluster: Cluster, address: Address) -> Workload | None:
+    """Read a workload alone; None where it is gone."""
+    with looking():
+        return cluster.workload(address)
+
+
 def look(cluster: Cluster, address: Address) -> View | None:
     """Look at a workload and its own pods; None where it is gone."""
-    workload = cluster.workload(address)
+    workload = read_workload(cluster, address)
     if workload is None:
         return None
-    pods = (read_pod(pod) for pod in cluster.pods(workload))
+    with looking():
+        found = cluster.pods(workload)
+    pods = (read_pod(pod) for pod in found)
     return View(workload=workload, pods=tuple(pod for pod in pods if pod.owner == address))
 
 

@@ -2,15 +2,14 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from threading import Event, Thread
 
 from tutumd import model
 from tutumd.engines.kubernetes.api import Cluster
 from tutumd.engines.kubernetes.autoscalers import find_autoscaler, refuse_scaling
-from tutumd.engines.kubernetes.changes import Tempo, look, must_look
+from tutumd.engines.kubernetes.changes import Tempo, look, looking, must_look, read_workload
 from tutumd.engines.kubernetes.connection import Access
 from tutumd.engines.kubernetes.mirror import Mirror
 from tutumd.engines.kubernetes.output import service_log
@@ -22,7 +21,7 @@ from tutumd.engines.kubernetes.snapshots import is_shown, snapshot, wanted_of
 from tutumd.engines.kubernetes.verdict import View
 from tutumd.engines.kubernetes.workloads import Address, Kind, Workload, read_address
 from tutumd.engines.labels import Json
-from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
+from tutumd.errors import EngineRefusedError, TutumdError
 from tutumd.model import EngineInfo, Outcome, Service, ServiceSnapshot
 from tutumd.ports import Run
 
@@ -71,7 +70,7 @@ class KubernetesEngine:
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:
         """List all workloads: from the copies that a watch keeps, or from the cluster while nobody watches."""
-        with _reading():
+        with looking():
             workloads = [one for mirror in self._workloads for one in mirror.look()]
             pods = [one for mirror in self._pods for one in mirror.look()]
         by_owner: dict[Address, list[Pod]] = {}
@@ -85,8 +84,7 @@ class KubernetesEngine:
         address = read_address(service.selector)
         if address is None or not self._is_ours(address):
             return None
-        with _reading():
-            view = look(self._cluster, address)
+        view = look(self._cluster, address)
         return snapshot(view.workload, view.pods) if view is not None and is_shown(view.workload) else None
 
     def watch(self, changed: Callable[[], None], stop: Event) -> None:
@@ -188,7 +186,7 @@ class KubernetesEngine:
 
     def _allow(self, address: Address, run: Run) -> None:
         """Give the run as long as the workload's own annotation says."""
-        workload = self._cluster.workload(address)
+        workload = read_workload(self._cluster, address)
         timeout_s = wanted_of(workload).timeout_s if workload is not None else None
         if timeout_s is not None:
             run.allow(timeout_s)
@@ -216,15 +214,6 @@ class KubernetesEngine:
 
 def _reader(kind: Kind) -> Callable[[Json], Workload]:
     return lambda json: Workload(kind, json)
-
-
-@contextmanager
-def _reading() -> Iterator[None]:
-    """While we only look, a missing permission is no answer about a service: it may be granted at any moment."""
-    try:
-        yield
-    except EngineRefusedError as error:
-        raise EngineUnavailableError(str(error)) from error
 
 
 def _end(threads: Sequence[Thread], mirrors: Sequence[Mirror[Workload] | Mirror[Pod]]) -> None:

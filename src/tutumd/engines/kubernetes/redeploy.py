@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from tutumd.engines.kubernetes.api import Cluster
-from tutumd.engines.kubernetes.changes import Tempo, insist, look, must_look
+from tutumd.engines.kubernetes.changes import Tempo, insist, look, must_look, read_workload
 from tutumd.engines.kubernetes.journal import Result, Stage, from_journal, to_journal
 from tutumd.engines.kubernetes.output import tail_of
 from tutumd.engines.kubernetes.plan import Redeploy, plan_redeploy
@@ -71,7 +71,7 @@ class Rollout:
             self._run.sleep(self._tempo.poll_s)
 
     def _order_once(self, plan: Redeploy) -> Redeploy:
-        workload = self._cluster.workload(self._address)
+        workload = read_workload(self._cluster, self._address)
         if workload is None:
             return self._failed(plan, f"{self._address.words} was removed before the redeploy began")
         if workload.restarted_at == plan.restarted_at:
@@ -127,12 +127,18 @@ class Rollout:
             if self._tempo.clock() >= ends:
                 count = f"{len(view.ready)} of {view.workload.replicas}"
                 return self._end_undo(plan, f"after it was put back, {count} pods are ready", rolled_back=True)
-            self._free_stuck_pods(view, plan)
+            try:
+                self._free_stuck_pods(view, plan)
+            except EngineRefusedError as error:
+                text = (
+                    f"after it was put back, a pod that is stuck at the version that failed could not be freed: {error}"
+                )
+                return self._end_undo(plan, text, rolled_back=True)
             self._run.sleep(self._tempo.poll_s)
 
     def _put_back(self, plan: Redeploy) -> str:
         """Put the template back unless that is done; return what stands in the way, empty where nothing does."""
-        workload = self._cluster.workload(self._address)
+        workload = read_workload(self._cluster, self._address)
         if workload is None:
             return "while it was undone, the service was removed"
         now = fingerprint(workload.template)
@@ -181,7 +187,7 @@ class Rollout:
 
     def _tidy(self, plan: Redeploy) -> None:
         """Put minReadySeconds back, which restarts nothing, unless somebody else has set it meanwhile."""
-        workload = self._cluster.workload(self._address) if plan.min_ready is not None else None
+        workload = read_workload(self._cluster, self._address) if plan.min_ready is not None else None
         if workload is None or workload.spec.get("minReadySeconds") != plan.min_ready:
             return
         self._run.check()

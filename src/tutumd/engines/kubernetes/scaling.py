@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from tutumd.engines.kubernetes.api import Cluster
 from tutumd.engines.kubernetes.autoscalers import Autoscaler
-from tutumd.engines.kubernetes.changes import Tempo, insist, look, must_look
+from tutumd.engines.kubernetes.changes import Tempo, insist, look, must_look, read_workload
 from tutumd.engines.kubernetes.journal import Result, Stage, from_journal, to_journal
 from tutumd.engines.kubernetes.output import tail_of
 from tutumd.engines.kubernetes.pods import Pod, blamed, words_of
@@ -137,7 +137,7 @@ class Scaler:
         insist(self._run, self._tempo, lambda: self._annotate_once(noted))
 
     def _annotate_once(self, noted: str | None) -> None:
-        workload = self._cluster.workload(self._address)
+        workload = read_workload(self._cluster, self._address)
         if workload is None or workload.annotations.get(STOPPED_REPLICAS) == noted:
             return
         self._run.check()
