@@ -1,6 +1,6 @@
 """A Docker Engine in memory, for what a real one is too slow for: a kill at every step of every kind of run."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -29,6 +29,9 @@ class FakeHost(Host):
         self.unreachable: list[str] = []
         self.watched: tuple[str, ...] = ()
         self.images: dict[str, Any] = {}
+        self.dangling: tuple[Json, ...] = ()
+        self.on_stop: Callable[[str], None] = lambda stopped: None
+        self.removed_images: list[str] = []
         self.all: dict[str, dict[str, Any]] = {}
         self.now = 100.0
         self.tagged = ""
@@ -88,7 +91,7 @@ class FakeHost(Host):
         return found
 
     def dangling_images(self) -> tuple[Json, ...]:
-        return ()
+        return self.dangling
 
     def changed_files(self, container: str) -> tuple[str, ...]:
         return ()
@@ -107,13 +110,11 @@ class FakeHost(Host):
         if self._find(name) is not None:
             raise EngineRefusedError(f"the name {name} is in use")
         raw = container(0xC000 + int(self.now), name, status="created", started=None, created=self.now)
-        raw["Image"] = self.tagged
+        raw["Image"] = self.tagged if body["Image"] == "app" else self.images[body["Image"]]["Id"]
         raw["HostConfig"] = deepcopy(dict(body["HostConfig"]))
         raw["Config"] = deepcopy({key: value for key, value in body.items() if key not in ("HostConfig",)})
         raw["Config"].pop("NetworkingConfig", None)
         raw["NetworkSettings"] = {"Networks": deepcopy(dict(body["NetworkingConfig"]["EndpointsConfig"]))}
-        if body["Image"].startswith("sha256:"):
-            raw["Image"] = body["Image"]
         self.all[raw["Id"]] = raw
         return str(raw["Id"])
 
@@ -170,6 +171,7 @@ class FakeHost(Host):
             self._withdraw(raw)
             if raw["HostConfig"].get("AutoRemove"):
                 del self.all[raw["Id"]]
+            self.on_stop(raw["Id"])
 
     def remove(self, container: str, *, volumes: bool) -> None:
         self._tick(f"remove {container}")
@@ -177,6 +179,11 @@ class FakeHost(Host):
         if raw is not None:
             self._withdraw(raw)
             del self.all[raw["Id"]]
+
+    def remove_image(self, image_id: str) -> bool:
+        self._tick(f"remove {image_id}")
+        self.removed_images.append(image_id)
+        return True
 
     def tag(self, image: str, repository: str, tag: str) -> None:
         self._tick(f"tag {image}")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.runs import Killed
-from tests.unit.docker.documents import compose_labels
+from tests.unit.docker.documents import compose_labels, identity, image
 from tests.unit.docker.fake_host import FakeHost
 from tests.unit.docker.test_kills import CRASHING, NEW, OLD, Case, FakeRunOfAnother, Recorded, every_kill, redeploy
 
@@ -150,6 +150,42 @@ def test_a_run_that_is_canceled_while_both_serve_is_undone(how: str, in_swarm: b
     assert host.leads_to("shop-web-1") == set(outcome.containers_after)
 
 
+@pytest.mark.parametrize("left", [False, True], ids=["before the old one leaves", "after the old one left"])
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ({"Status": "restarting", "ExitCode": 3}, "it exited with code 3 and is being restarted"),
+        ({"Status": "exited", "ExitCode": 3}, "it exited with code 3"),
+        ({"Status": "running", "Health": {"Status": "unhealthy"}}, "it is unhealthy"),
+    ],
+)
+def test_a_new_container_that_falls_over_at_the_end_is_not_relied_on(
+    state: Mapping[str, Any], reason: str, left: bool
+) -> None:
+    host = Named().host()
+    before = host.summary()
+    (old,) = host.all
+
+    def fall_over(stopped: str = old) -> None:
+        if stopped == old:
+            (new,) = host.all.keys() - {old}
+            host.all[new]["State"].update(state)
+
+    class FallingOver(Recorded):
+        def save(self, journal: Mapping[str, object]) -> None:
+            super().save(journal)
+            if journal["phase"] == "leave" and not left:
+                fall_over()
+
+    host.on_stop = fall_over if left else host.on_stop
+    outcome = redeploy(host, FallingOver())
+    assert not outcome.success
+    assert outcome.rolled_back, outcome
+    assert outcome.reason == f"the new container of shop-web-1 failed: {reason}"
+    assert host.summary() == before
+    assert host.leads_to("shop-web-1") == {old}
+
+
 REMOVED = Named(
     pushed=True, networks={"bridge": {}}, more={"AutoRemove": True, "NetworkMode": "bridge"}, policy={"Name": "no"}
 )
@@ -195,6 +231,19 @@ def test_an_unchanged_service_keeps_no_copy_of_what_its_stop_deletes() -> None:
     outcome = redeploy(host, Recorded())
     assert "nothing was done" in outcome.reason
     assert host.summary() == before
+
+
+def test_a_call_with_variables_is_never_without_a_change() -> None:
+    host = REMOVED.host()
+    (raw,) = host.all.values()
+    raw["Config"]["Labels"]["tutum.redeploy.skip-unchanged"] = "true"
+    host.newest = host.tagged
+    run = Recorded()
+    run.variables = {"GREETING": "hello"}
+    outcome = redeploy(host, run)
+    (new,) = outcome.containers_after
+    assert outcome.success
+    assert "GREETING=hello" in host.all[new]["Config"]["Env"]
 
 
 def test_no_copy_is_kept_of_a_container_that_was_never_stopped() -> None:
@@ -246,3 +295,21 @@ def test_what_depends_on_a_container_follows_it_there_and_back(newest: Mapping[s
         if run.steps < step:
             break
     assert step > 15
+
+
+@pytest.mark.parametrize("newer", [True, False], ids=["a newer image", "the same image"])
+def test_images_of_neighbours_do_not_count_as_newer(newer: bool) -> None:
+    host = with_neighbours()
+    theirs = image(0xD0)
+    host.images[theirs["Id"]] = host.images["neighbour"] = theirs
+    for raw in host.all.values():
+        if raw["Name"] in ("/sidecar", "/linker"):
+            raw["Config"]["Image"] = "neighbour"
+            raw["Image"] = theirs["Id"]
+    superseded = image(0xE0, digests=[f"app@sha256:{identity(0xE0)}"])
+    host.dangling = (superseded,)
+    if not newer:
+        host.tagged = host.newest = OLD
+    outcome = redeploy(host, Recorded())
+    assert outcome.success, outcome
+    assert host.removed_images == ([superseded["Id"]] if newer else [])

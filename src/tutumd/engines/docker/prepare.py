@@ -53,7 +53,7 @@ class Preparer:
             # Before the fetch, as long as the name still means the image that runs.
             spares = self._create_spares(plan, everybody, made)
             images = {name: fetch(self.host, name, self.run) for name in plan.pulled}
-            unchanged = plan.wanted.skip_unchanged and _is_unchanged(plan, group, images)
+            unchanged = plan.wanted.skip_unchanged and not self.run.variables and _is_unchanged(plan, group, images)
             swaps = () if unchanged else self._create_all(plan, everybody, images, spares, made)
             for spare in spares.values() if unchanged else ():
                 self.run.check()

@@ -82,15 +82,17 @@ class Swapper:
         """
         for swap in journal.swaps:
             try:
-                new = self.host.container(swap.new)
-                if swap.start_first and (new is None or not new.runs):
-                    return self._give_up(journal, swap, "it does not run any more")
                 if swap.start_first:
+                    reason = self.trial.wait(swap.new, self.run, known=True)
+                    if reason:
+                        return self._give_up(journal, swap, reason)
                     reaches_names = not self.host.facts().in_swarm
                     self._walk(partial(leave, renaming_reaches_names=reaches_names), swap)
             except EngineRefusedError as error:
                 return self._give_up(journal, swap, str(error))
-        return self._saved(replace(journal, phase="commit"))
+        # The first ones may have fallen over while the later ones' old containers left.
+        failed = self._first_failed(journal)
+        return self._give_up(journal, *failed) if failed else self._saved(replace(journal, phase="commit"))
 
     def commit(self, journal: Journal) -> tuple[str, ...]:
         """Remove the old containers, and images that neither they nor the new ones came from.
@@ -111,7 +113,8 @@ class Swapper:
                     self.host.remove(old, volumes=False)
             except EngineRefusedError as error:
                 problems.append(str(error))
-        self._remove_images(journal, [one for one in seen if one is not None])
+        own = [new for swap, new in zip(journal.swaps, seen, strict=True) if new is not None and not swap.follows]
+        self._remove_images(journal, own)
         return tuple(problems)
 
     def restore(self, journal: Journal) -> tuple[str, ...]:
