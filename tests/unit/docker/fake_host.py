@@ -159,6 +159,9 @@ class FakeHost(Host):
         if self.images[raw["Image"]]["Config"].get("Crashes"):
             revived = raw["HostConfig"]["RestartPolicy"]["Name"] == "always"
             raw["State"].update(Status="restarting" if revived else "exited", ExitCode=3, FinishedAt=at(self.now))
+            if raw["HostConfig"].get("AutoRemove"):
+                self._withdraw(raw)
+                del self.all[raw["Id"]]
 
     def unpause(self, container: str) -> None:
         self._present(container)["State"]["Status"] = "running"

@@ -205,6 +205,8 @@ def test_a_copy_is_put_in_the_stead_of_a_container_that_its_stop_deleted() -> No
         assert outcome.rolled_back, (step, outcome)
         (kept,) = outcome.containers_after
         assert host.summary() == {"shop-web-1": (kept, "running", "no", OLD)}, step
+        assert "shop-web-1 failed: it ended, and as it was started with --rm the engine deleted it" in outcome.reason
+        assert "run the image without --rm to see why" in outcome.reason
         assert "a copy of it was put in its stead" in outcome.reason or kept == outcome.containers_before[0]
 
 
@@ -220,6 +222,15 @@ def test_a_lost_database_does_not_lose_what_its_stop_deletes() -> None:
         (new,) = outcome.containers_after
         assert host.summary() == {"shop-web-1": (new, "running", "no", NEW)}, step
     assert step > 7
+
+
+def test_a_new_container_started_beside_that_its_end_deletes_is_told() -> None:
+    host = replace(Named(newest=CRASHING, policy={"Name": "no"}), more={"AutoRemove": True}).host()
+    before = host.summary()
+    outcome = redeploy(host, Recorded())
+    assert outcome.rolled_back, outcome
+    assert "it ended, and as it was started with --rm the engine deleted it with its output" in outcome.reason
+    assert host.summary() == before
 
 
 def test_an_unchanged_service_keeps_no_copy_of_what_its_stop_deletes() -> None:

@@ -20,6 +20,7 @@ class Swap:
         run: The new one is to be started: the old one ran, or failed by itself.
         ran: The old one ran, and is to run again if it is put back.
         paused: The old one was paused, and so will the new one be.
+        auto_remove: They were started with `--rm`: the engine deletes each of them when it ends.
         policy: The old one's restart policy, which is switched off while it is parked.
     """
 
@@ -35,6 +36,7 @@ class Swap:
     start_first: bool = False
     endpoints: Mapping[str, Any] = field(default_factory=dict)
     follows: bool = False
+    auto_remove: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

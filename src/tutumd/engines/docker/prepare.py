@@ -210,6 +210,7 @@ def _swap(member: Member, old: Seen) -> Swap:
         start_first=member.start_first,
         endpoints=endpoints(old.raw),
         follows=bool(member.follows),
+        auto_remove=bool((old.raw.get("HostConfig") or {}).get("AutoRemove")),
     )
 
 

@@ -13,6 +13,7 @@ from tutumd.engines.docker.seen import Seen
 from tutumd.engines.docker.selectors import next_name
 from tutumd.engines.docker.steps import Step, aside, backward, forward, join, leave
 from tutumd.engines.docker.trial import Trial
+from tutumd.engines.docker.verdict import ENDED, REMOVED
 from tutumd.errors import EngineRefusedError
 from tutumd.ports import Run
 
@@ -83,7 +84,7 @@ class Swapper:
         for swap in journal.swaps:
             try:
                 if swap.start_first:
-                    reason = self.trial.wait(swap.new, self.run, known=True)
+                    reason = self._wait(swap, known=True)
                     if reason:
                         return self._give_up(journal, swap, reason)
                     reaches_names = not self.host.facts().in_swarm
@@ -161,7 +162,7 @@ class Swapper:
     def _first_failed(self, journal: Journal) -> tuple[Swap, str] | None:
         """Look once more at containers that ran steadily."""
         for swap in journal.swaps:
-            reason = self.trial.wait(swap.new, self.run, known=True) if swap.run else ""
+            reason = self._wait(swap, known=True) if swap.run else ""
             if reason:
                 return swap, reason
         return None
@@ -185,10 +186,10 @@ class Swapper:
         try:
             self._walk(forward, swap)
             if self.host.container(swap.new) is None:
-                return "it was removed by somebody else"
+                return ENDED if swap.auto_remove and swap.run else REMOVED
             if not swap.run:
                 return ""
-            reason = self.trial.wait(swap.new, self.run)
+            reason = self._wait(swap)
             if not reason and swap.paused:
                 self.run.check()
                 self._pause(swap.new)
@@ -197,6 +198,10 @@ class Swapper:
         if not reason:
             self.run.log(f"{swap.name} runs as {swap.new[:12]}")
         return reason
+
+    def _wait(self, swap: Swap, *, known: bool = False) -> str:
+        reason = self.trial.wait(swap.new, self.run, known=known)
+        return ENDED if reason == REMOVED and swap.auto_remove else reason
 
     def _pause(self, container: str) -> None:
         seen = self.host.container(container)

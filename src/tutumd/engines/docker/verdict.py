@@ -2,6 +2,12 @@
 
 from tutumd.engines.docker.seen import Seen
 
+REMOVED = "it was removed by somebody else"
+ENDED = (
+    "it ended, and as it was started with --rm the engine deleted it with its output: "
+    "run the image without --rm to see why"
+)
+
 
 def verdict(one: Seen | None, running_s: float, stable_s: float) -> str | None:
     """Judge a new container: None while it is too early, an empty text when it is good, else why it failed.
@@ -12,7 +18,7 @@ def verdict(one: Seen | None, running_s: float, stable_s: float) -> str | None:
         running_s: For how long it has been seen to run.
     """
     if one is None:
-        return "it was removed by somebody else"
+        return REMOVED
     if one.oom_killed and one.status != "running":
         return "it ran out of memory"
     if one.status == "exited" or one.status == "dead":
