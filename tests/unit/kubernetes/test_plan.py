@@ -64,14 +64,27 @@ def test_without_a_probe_minreadyseconds_is_raised_for_the_rollout() -> None:
     "spec",
     [
         {"minReadySeconds": 3},
-        {"progressDeadlineSeconds": 3},
+        {"minReadySeconds": 2, "progressDeadlineSeconds": 3},
         {"replicas": 0},
         {"template": template(container(startupProbe={"exec": {}}))},
     ],
-    ids=["long enough", "deadline too short", "stopped", "with a probe"],
+    ids=["long enough", "as long as the deadline lets it", "stopped", "with a probe"],
 )
 def test_minreadyseconds_is_left_alone(spec: dict[str, Any]) -> None:
     assert planned(workload(deployment(**spec))).min_ready is None
+
+
+def test_minreadyseconds_stays_below_the_deadline_of_a_deployment_and_that_is_noted() -> None:
+    plan = planned(workload(deployment(progressDeadlineSeconds=3)))
+    assert (plan.min_ready, plan.sent["minReadySeconds"]) == (2, 2)
+    assert plan.notes == (
+        "a new pod has to run for 2 s, not for 3 s as wanted: minReadySeconds has to be below progressDeadlineSeconds, "
+        "which is 3",
+    )
+    assert planned(workload(deployment()), stable_s=700).min_ready == 599
+    for other in (stateful_set(), daemon_set()):
+        plan = planned(workload(other), stable_s=700)
+        assert (plan.min_ready, plan.notes) == (700, ())
 
 
 def test_the_container_that_people_mean_is_changed_with_those_of_the_same_image() -> None:

@@ -96,7 +96,7 @@ def plan_redeploy(
     refuse_impossible(workload)
     alive = tuple(pod for pod in pods if pod.alive)
     image = new_image(workload, tag)
-    min_ready = _min_ready(workload, stable_s)
+    min_ready, capped = _min_ready(workload, stable_s)
     template: dict[str, Any] = {"metadata": {"annotations": {RESTARTED_AT: now}}}
     containers = _containers(workload, image, variables)
     if containers:
@@ -112,7 +112,7 @@ def plan_redeploy(
         min_ready=min_ready,
         running_before=tuple(pod.uid for pod in alive if pod.ready),
         image_before=running_digest(workload, alive),
-        notes=_notes(workload),
+        notes=(*_notes(workload), *capped),
         pull_note=pull_note(workload, image),
     )
 
@@ -219,19 +219,25 @@ def _notes(workload: Workload) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _min_ready(workload: Workload, stable_s: float) -> int | None:
-    """Return what minReadySeconds has to be for this redeploy; None where it is right already.
+def _min_ready(workload: Workload, stable_s: float) -> tuple[int | None, tuple[str, ...]]:
+    """Return what minReadySeconds has to be for this redeploy, None where it is right already; and what to note of it.
 
     A pod without a readiness probe is ready as soon as it runs: an image that dies a second later would have replaced
     all the pods that worked.
     """
     seconds = math.ceil(stable_s)
     if workload.is_stopped or workload.has_probe:
-        return None
+        return None, ()
+    notes: tuple[str, ...] = ()
     deadline = int(workload.spec.get("progressDeadlineSeconds") or _PROGRESS_DEADLINE_S)
-    if seconds <= int(workload.spec.get("minReadySeconds") or 0) or seconds >= deadline:
-        return None
-    return seconds
+    # Kubernetes: DeploymentSpec, progressDeadlineSeconds must be greater than minReadySeconds. Others have none.
+    if workload.kind is Kind.DEPLOYMENT and seconds >= deadline:
+        notes = (
+            f"a new pod has to run for {deadline - 1} s, not for {seconds} s as wanted: minReadySeconds has to be "
+            f"below progressDeadlineSeconds, which is {deadline}",
+        )
+        seconds = deadline - 1
+    return (None if seconds <= int(workload.spec.get("minReadySeconds") or 0) else seconds), notes
 
 
 def _containers(workload: Workload, image: str, variables: Mapping[str, str | None]) -> dict[str, Any]:
