@@ -9,6 +9,7 @@ from tutumd.errors import SettingsError
 from tutumd.settings import Settings
 
 FILE = "secret.key"
+_REMEDY = "set TUTUMD_SECRET_KEY instead"
 
 
 def open_box(settings: Settings) -> Box:
@@ -28,7 +29,7 @@ def open_box(settings: Settings) -> Box:
             _make(path)
         return Box([path.read_text(encoding="ascii", errors="replace").strip()])
     except OSError as error:
-        raise SettingsError(f"the key for secrets {path} cannot be used: {error.strerror}") from error
+        raise SettingsError(f"the key for secrets {path} cannot be used: {error.strerror}; {_REMEDY}") from error
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from None
 
