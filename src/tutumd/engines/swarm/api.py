@@ -8,7 +8,15 @@ from typing import Any
 import docker.auth
 import docker.errors
 
-from tutumd.engines.dockerapi import Client, ImageReference, Json, parse_reference, registry_auth, translated
+from tutumd.engines.dockerapi import (
+    Client,
+    ImageReference,
+    Json,
+    looking,
+    parse_reference,
+    registry_auth,
+    translated,
+)
 from tutumd.engines.swarm import output
 from tutumd.engines.swarm.tasks import Nodes, read_nodes, read_task
 from tutumd.engines.swarm.verdict import View
@@ -19,6 +27,10 @@ _LOG_LIMIT_S = 10
 
 class OutOfSequenceError(TutumdError):
     """Somebody, or the engine itself, changed the service since it was inspected: inspect it again."""
+
+
+class TakenError(TutumdError):
+    """There is a service of that name already."""
 
 
 class SwarmApi:
@@ -32,7 +44,7 @@ class SwarmApi:
 
     def views(self) -> tuple[View, ...]:
         """Look at all services at once, by name."""
-        with translated("list the services of the swarm"):
+        with looking("list the services of the swarm"):
             services = self._sdk.services()
             tasks = self._sdk.tasks()
             nodes = read_nodes(self._sdk.nodes())
@@ -44,7 +56,7 @@ class SwarmApi:
 
     def view(self, name: str) -> View | None:
         """Look at one service; None where it is gone."""
-        with translated(f"inspect the service {name}"):
+        with looking(f"inspect the service {name}"):
             try:
                 service = self._sdk.inspect_service(name)
             except docker.errors.NotFound:
@@ -80,11 +92,20 @@ class SwarmApi:
                 raise
 
     def create(self, spec: Json, auth: Mapping[str, Any]) -> None:
-        """Create a service. `auth` as in `update`."""
+        """Create a service. `auth` as in `update`.
+
+        Raises:
+            TakenError: there is one of that name.
+        """
+        name = spec["Name"]
         headers = {"X-Registry-Auth": docker.auth.encode_header(dict(auth)).decode()} if auth else {}
-        with translated(f"create the service {spec['Name']}"):
+        with translated(f"create the service {name}"):
             address = self._sdk._url("/services/create")
-            self._sdk._raise_for_status(self._sdk._post_json(address, data=dict(spec), headers=headers))
+            response = self._sdk._post_json(address, data=dict(spec), headers=headers)
+            # Docker Engine API v1.44 ServiceCreate: 409 is "name conflicts with an existing service".
+            if response.status_code == 409:
+                raise TakenError(f"there is a service {name} already")
+            self._sdk._raise_for_status(response)
 
     def remove(self, name: str) -> None:
         """Remove a service; nothing where it is gone."""

@@ -71,9 +71,13 @@ class Redeploy:
         if view is None:
             trial.end()
             return self._save(plan.at(Stage.SETTLE, Result(success=False, reason=self._gone())))
-        trial.begin(specs.redeploy_spec(view.spec, plan.new, None, plan.platforms, self._run.variables))
-        self._run.log(f"trying the new image out beside the service for {plan.stable_s:g} s")
-        trouble, log_tail = trial.watch(plan.stable_s)
+        try:
+            trial.begin(specs.redeploy_spec(view.spec, plan.new, None, plan.platforms, self._run.variables))
+            self._run.log(f"trying the new image out beside the service for {plan.stable_s:g} s")
+            trouble, log_tail = trial.watch(plan.stable_s)
+        except EngineRefusedError:
+            trial.end()
+            raise
         trial.end()
         if trouble:
             self._run.log(trouble)

@@ -5,13 +5,14 @@ has seen the new one fail, a part of the service is down: all of it where there 
 it has neither the service's network aliases nor its ports and labels.
 """
 
+import contextlib
 import copy
 from typing import Any
 
 from tutumd.engines.dockerapi import Json
 from tutumd.engines.labels import IGNORE, Order
 from tutumd.engines.swarm import spec as specs
-from tutumd.engines.swarm.api import SwarmApi
+from tutumd.engines.swarm.api import SwarmApi, TakenError
 from tutumd.engines.swarm.changes import Steady, Tempo
 from tutumd.engines.swarm.order import shared_mount
 from tutumd.engines.swarm.verdict import View, culprit
@@ -66,7 +67,9 @@ class Trial:
         if self._api.view(self._name) is None:
             self._run.check()
             auth = self._api.stored_or_fresh_auth(spec["TaskTemplate"]["ContainerSpec"]["Image"])
-            self._api.create(trial_spec(spec, self._name), auth)
+            # Taken: one that was ordered before we were cut off, and that has come into being only after our look.
+            with contextlib.suppress(TakenError):
+                self._api.create(trial_spec(spec, self._name), auth)
 
     def watch(self, stable_s: float) -> tuple[str, str]:
         """Wait until it ran for so long; return why it did not, and its last lines, both empty where it did."""

@@ -1,0 +1,118 @@
+"""What the engine's answers mean while a service is looked at and while a trial is begun, and what a trial leaves."""
+
+from dataclasses import replace
+from typing import Any, cast
+
+import docker.errors
+import pytest
+import requests
+
+from tests.support.runs import FakeRun
+from tests.unit.swarm.test_journal import PLAN
+from tests.unit.swarm.values import spec
+from tutumd.engines.swarm.api import SwarmApi, TakenError
+from tutumd.engines.swarm.changes import Tempo
+from tutumd.engines.swarm.plan import Stage
+from tutumd.engines.swarm.redeploy import Redeploy
+from tutumd.engines.swarm.trial import Trial, trial_name
+from tutumd.errors import EngineRefusedError, EngineUnavailableError
+
+TEMPO = Tempo(clock=lambda: 0.0, jitter=lambda: 0.0, stable_s=0.0, poll_s=0.0)
+
+
+def answer(status: int) -> requests.Response:
+    response = requests.Response()
+    response.status_code = status
+    return response
+
+
+def api_error(status: int, text: str) -> docker.errors.APIError:
+    kind = docker.errors.NotFound if status == 404 else docker.errors.APIError
+    return kind("failed", response=answer(status), explanation=text)
+
+
+class FakeClient:
+    """A manager with the service `web`, which may refuse to tell of a service, and to create one."""
+
+    def __init__(self, *, trouble: docker.errors.APIError | None = None, create_status: int = 201) -> None:
+        self.trouble_of = {} if trouble is None else {"web": trouble}
+        self.create_status = create_status
+        self.names = ["web"]
+        self.removed: list[str] = []
+
+    def inspect_service(self, name: str) -> Any:
+        if name not in self.names:
+            raise api_error(404, f"service {name} not found")
+        return {"ID": f"id-{name}", "Spec": {**spec(), "Name": name}, "Version": {"Index": 1}}
+
+    def services(self) -> Any:
+        return [self.inspect_service(name) for name in self.names]
+
+    def tasks(self, filters: Any = None) -> Any:
+        name = filters["service"].removeprefix("id-") if filters else "web"
+        if name in self.trouble_of:
+            raise self.trouble_of[name]
+        return []
+
+    def nodes(self) -> Any:
+        return []
+
+    def remove_service(self, name: str) -> None:
+        self.removed.append(name)
+        if name not in self.names:
+            raise api_error(404, f"service {name} not found")
+        self.names.remove(name)
+
+    def _url(self, path: str) -> str:
+        return path
+
+    def _post_json(self, address: str, data: Any, headers: Any) -> requests.Response:
+        return answer(self.create_status)
+
+    def _raise_for_status(self, response: requests.Response) -> None:
+        if response.status_code >= 400:
+            raise api_error(response.status_code, "no such network")
+
+
+def api_of(client: FakeClient) -> SwarmApi:
+    return SwarmApi(cast(Any, client), None)
+
+
+def test_an_engine_that_cannot_tell_how_a_service_is_has_not_refused() -> None:
+    api = api_of(FakeClient(trouble=api_error(500, "rpc error: code = Unknown")))
+    with pytest.raises(EngineUnavailableError, match="cannot inspect the service web: rpc error"):
+        api.view("web")
+    with pytest.raises(EngineUnavailableError, match="cannot list the services of the swarm: rpc error"):
+        api.views()
+    with pytest.raises(EngineRefusedError):
+        api_of(FakeClient(trouble=api_error(400, "bad filter"))).view("web")
+
+
+def test_a_name_that_is_taken_is_told_apart() -> None:
+    with pytest.raises(TakenError):
+        api_of(FakeClient(create_status=409)).create(spec(), {})
+    with pytest.raises(EngineRefusedError, match="cannot create the service web: no such network"):
+        api_of(FakeClient(create_status=400)).create(spec(), {})
+
+
+TRIED = replace(PLAN, stage=Stage.TRIAL)
+
+
+def test_a_trial_that_the_engine_refuses_leaves_nothing_behind() -> None:
+    run = FakeRun(journal=TRIED.to_journal())
+    name = trial_name("web", run.action_uuid)
+    client = FakeClient()
+    client.names.append(name)
+    client.trouble_of[name] = api_error(400, "bad filter")
+    with pytest.raises(EngineRefusedError, match=f"cannot inspect the service {name}: bad filter"):
+        Redeploy(api_of(client), "web", run, TEMPO).perform()
+    assert (client.names, client.removed) == (["web"], [name])
+
+
+def test_a_trial_that_came_into_being_after_our_look_is_gone_on_with() -> None:
+    run = FakeRun()
+    client = FakeClient(create_status=409)
+    Trial(api_of(client), "web", run, TEMPO).begin(spec())
+    client.create_status = 400
+    with pytest.raises(EngineRefusedError, match="no such network"):
+        Trial(api_of(client), "web", run, TEMPO).begin(spec())
