@@ -1,0 +1,81 @@
+"""A handler whose secrets cannot be opened any more is still seen, changed and given new ones."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+
+from tutumd.application import handlers
+from tutumd.application.trust import options
+from tutumd.application.trust.secrets_box import Box, make_key
+from tutumd.errors import SettingsError
+from tutumd.model import Handler, NewHandler, Operation, User
+from tutumd.ports import Store
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ADMIN = User(uuid="u", name="admin", is_admin=True, created=NOW)
+
+
+class One:
+    """A store of one handler."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.handler = Handler(
+            uuid="h", service_uuid="s", name="hook", operation=Operation.REDEPLOY, created=NOW, options=document
+        )
+
+    def change_handler(
+        self, _viewer: User, _service: str, _uuid: str, change: Callable[[Handler], NewHandler]
+    ) -> Handler:
+        wanted = change(self.handler)
+        self.handler = Handler(
+            uuid="h",
+            service_uuid="s",
+            name=wanted.name,
+            operation=wanted.operation,
+            created=NOW,
+            options=wanted.options,
+        )
+        return self.handler
+
+
+def stored(preset: str, *secrets: str) -> tuple[One, Box, Box]:
+    old, new = Box([make_key()]), Box([make_key()])
+    document = {"verify": {"preset": preset, "secrets": list(secrets)}, "show_log": True}
+    return One(options.to_document(options.parse(document, NOW), old)), old, new
+
+
+def change(one: One, box: Box, **fields: object) -> Handler:
+    sent = handlers.Sent(named={}, options=fields)
+    return handlers.change(cast(Store, one), ADMIN, "s", "h", sent, box=box, now=NOW)
+
+
+@pytest.mark.parametrize("preset", ["github", "standard-webhooks", "gitlab", "token"])
+def test_it_is_shown_with_the_number_of_its_secrets(preset: str) -> None:
+    one, _, _ = stored(preset, "whsec_YWJj", "whsec_ZGVm")
+    shown = handlers.public_options(one.handler)
+    assert shown["verify"] == {"preset": preset, "secrets_set": 2}
+
+
+def test_other_fields_are_changed_and_the_secrets_stay() -> None:
+    one, old, new = stored("github", "first")
+    changed = change(one, new, enabled=False, show_log=None)
+    read = options.from_document(changed.options, old)
+    assert (read.enabled, read.show_log) == (False, False)
+    assert read.verify is not None
+    assert read.verify.secrets == ("first",)
+
+
+def test_it_is_given_new_secrets_or_none() -> None:
+    one, _, new = stored("github", "first")
+    read = options.from_document(change(one, new, verify={"preset": "github", "secrets": ["second"]}).options, new)
+    assert read.verify is not None
+    assert read.verify.secrets == ("second",)
+    assert options.from_document(change(one, new, verify=None).options, new).verify is None
+
+
+def test_who_wants_to_keep_what_cannot_be_opened_is_told_what_to_do() -> None:
+    one, _, new = stored("github", "first")
+    with pytest.raises(SettingsError, match="set the secrets of the handler anew"):
+        change(one, new, verify={"preset": "gitea"})
