@@ -12,6 +12,7 @@ from tests.support.runs import Killed
 from tests.unit.docker.documents import compose_labels, identity, image
 from tests.unit.docker.fake_host import FakeHost
 from tests.unit.docker.test_kills import CRASHING, NEW, OLD, Case, FakeRunOfAnother, Recorded, every_kill, redeploy
+from tutumd.errors import EngineUnavailableError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -306,6 +307,27 @@ def test_what_depends_on_a_container_follows_it_there_and_back(newest: Mapping[s
         if run.steps < step:
             break
     assert step > 15
+
+
+def test_what_came_to_depend_on_a_container_meanwhile_is_waited_for() -> None:
+    host = Named().host()
+    (old,) = host.all
+
+    class Meanwhile(Recorded):
+        def check(self) -> None:
+            super().check()
+            if "sidecar" not in host.summary():
+                host.add(2, "sidecar", host={"NetworkMode": f"container:{old}"}, networks={})
+
+    run = Meanwhile()
+    with pytest.raises(EngineUnavailableError, match="what depends on web changed meanwhile"):
+        redeploy(host, run)
+    assert run.journal["phase"] == "pull"
+    assert set(host.summary()) == {"shop-web-1", "sidecar"}
+    outcome = redeploy(host, Recorded(journal=run.journal))
+    assert outcome.success, outcome
+    mode = host.all[host.summary()["sidecar"][0]]["HostConfig"]["NetworkMode"]
+    assert mode == f"container:{host.summary()['shop-web-1'][0]}"
 
 
 @pytest.mark.parametrize("newer", [True, False], ids=["a newer image", "the same image"])

@@ -9,7 +9,7 @@ from tutumd.engines.docker.plans import Member, RedeployPlan, plan_redeploy, ste
 from tutumd.engines.docker.seen import Seen
 from tutumd.engines.docker.selectors import Group, group
 from tutumd.engines.labels import Order, Wanted
-from tutumd.errors import EngineRefusedError
+from tutumd.errors import EngineRefusedError, EngineUnavailableError
 
 NAMED: dict[str, Any] = {"networks": {"front": {}}, "host": {"NetworkMode": "front"}}
 
@@ -167,6 +167,23 @@ def test_the_order_has_a_reason(document: dict[str, Any], label: str, order: str
 def test_what_cannot_be_replaced_is_refused(document: dict[str, Any], neighbour: dict[str, Any], reason: str) -> None:
     with pytest.raises(EngineRefusedError, match=reason):
         planned(seen(1, "web", **document), seen(2, **{"name": "other", **neighbour}))
+
+
+@pytest.mark.parametrize("sibling", ["db-tutum-next-0a1b2c3d", "db-tutum-prev-0a1b2c3d"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        {"NetworkMode": f"container:{identity(2)}"},
+        {"PidMode": "container:db"},
+        {"IpcMode": "container:db"},
+        {"Links": ["/db:/web/db"]},
+    ],
+)
+def test_what_depends_on_a_container_that_is_being_replaced_waits(host: dict[str, Any], sibling: str) -> None:
+    web, parent = seen(1, "web", host=host), seen(2, "db")
+    assert planned(web, parent, seen(3, "other-tutum-next-0a1b2c3d")).members[0].name == "web"
+    with pytest.raises(EngineUnavailableError, match=r"web .* db, which is being redeployed at present"):
+        planned(web, parent, seen(3, sibling))
 
 
 def test_the_container_that_tutumd_runs_in_follows_nobody() -> None:

@@ -1,7 +1,7 @@
 """Who lives by another container, and so must be made anew after it: shared namespaces and legacy links."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tutumd.engines.docker.seen import Seen
@@ -31,6 +31,21 @@ def dependents(members: Sequence[Seen], everybody: Sequence[Seen]) -> tuple[Depe
                 reached.append(other)
                 found.append(Dependent(container=other, reason=reason))
     return tuple(found)
+
+
+def swapping_parent(one: Seen, everybody: Sequence[Seen]) -> str:
+    """Return how a container depends on one that is being replaced, as words after its name; empty if it does not.
+
+    Made anew now, it would depend on what is removed, or is put back, a moment later.
+    """
+    swapping = {base_name(other.name) for other in everybody if base_name(other.name) != other.name}
+    for parent in everybody:
+        name = base_name(parent.name)
+        # A link may have either name; shared namespaces mostly have the ID.
+        for known in (replace(parent, name=name), parent) if name in swapping else ():
+            if reason := _dependence(one, known):
+                return reason
+    return ""
 
 
 def moved(host: dict[str, Any], successors: dict[str, str]) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tutumd.engines.docker.dependents import dependents
+from tutumd.engines.docker.dependents import dependents, swapping_parent
 from tutumd.engines.docker.orders import choose_order
 from tutumd.engines.docker.rules import check_can_follow, check_replaceable
 from tutumd.engines.docker.seen import Seen
-from tutumd.engines.docker.selectors import Group
+from tutumd.engines.docker.selectors import Group, base_name
 from tutumd.engines.dockerapi import parse_reference
 from tutumd.engines.labels import Order, Wanted, read_wanted
+from tutumd.errors import EngineUnavailableError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +65,15 @@ def plan_redeploy(group: Group, everybody: Sequence[Seen], tag: str | None, own_
 
     Raises:
         EngineRefusedError: why it cannot be done, and what to do.
+        EngineUnavailableError: What it depends on is being redeployed: to be tried again later.
     """
     for one in group.holders:
         check_replaceable(one)
+    names = {place.name for place in group.places}
+    for one in group.holders:
+        reason = swapping_parent(one, [other for other in everybody if base_name(other.name) not in names])
+        if reason:
+            raise EngineUnavailableError(f"{one.name} {reason}, which is being redeployed at present")
     wanted = read_wanted([one.labels for one in group.holders])
     following = dependents(group.holders, everybody)
     for dependent in following:

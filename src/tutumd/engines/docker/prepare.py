@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tutumd.engines.docker.config import replacement, with_variables
-from tutumd.engines.docker.dependents import moved
+from tutumd.engines.docker.dependents import dependents, moved
 from tutumd.engines.docker.files import copy_inline_files
 from tutumd.engines.docker.host import Host
 from tutumd.engines.docker.images import fetch, is_local_build, preflight, put_names_back
@@ -17,11 +17,15 @@ from tutumd.engines.docker.seen import Seen
 from tutumd.engines.docker.selectors import Group, next_name, prev_name
 from tutumd.engines.docker.snapshots import image_digest
 from tutumd.engines.dockerapi import Json, parse_reference
-from tutumd.errors import EngineRefusedError
+from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.ports import Run
 
 Find = Callable[[], tuple[Group, Sequence[Seen]]]
 """Looks up the service, and all containers of the engine. Raises EngineRefusedError where the service is gone."""
+
+
+class _ChangedError(EngineUnavailableError):
+    """A neighbour came or went while images were fetched: nothing is left of the preparation, which may begin anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +62,9 @@ class Preparer:
             for spare in spares.values() if unchanged else ():
                 self.run.check()
                 self.host.remove(spare, volumes=False)
-        except EngineRefusedError:
+            if not unchanged:
+                self._check_followers(plan, group, made)
+        except (EngineRefusedError, _ChangedError):
             for container in made:
                 self.run.check()
                 self.host.remove(container, volumes=True)
@@ -96,6 +102,13 @@ class Preparer:
             else:
                 self.host.apply(step)
         return self.find()
+
+    def _check_followers(self, plan: RedeployPlan, group: Group, made: Sequence[str]) -> None:
+        """Check that those depend on the service that did before the pull, which may have taken long."""
+        _, everybody = self.find()
+        found = dependents(group.holders, [one for one in everybody if one.id not in made])
+        if {one.container.id for one in found} != {member.old for member in plan.members if member.follows}:
+            raise _ChangedError(f"what depends on {group.name} changed meanwhile")
 
     def _meanings(self, names: Sequence[str]) -> dict[str, str]:
         images = {name: self.host.image(name) for name in names}
