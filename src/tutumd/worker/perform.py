@@ -29,10 +29,15 @@ def _attempt(
 ) -> Outcome:
     service, action = run.claim.service, run.claim.action
     try:
-        _check_present(service, snapshot)
+        is_gone = _is_gone(service, snapshot)
+        # What was begun is the engine's to end, whatever has become of it: a trial to take away, a setting to put back.
+        if is_gone and not run.journal:
+            raise _absent(service)
         match action.verb:
             case Verb.REDEPLOY:
                 return engine.redeploy(service, run)
+            case Verb.SCALEUP | Verb.SCALE if is_gone:
+                return engine.scale(service, service.target if action.target is None else action.target, run)
             case Verb.SCALEUP:
                 found = _running(snapshot)
                 return _scale_up(run, engine, queue, found, cap_of(found, max_containers))
@@ -53,16 +58,20 @@ def plan(engine: Engine, service: Service) -> Plan:
     """Tell what a REDEPLOY would do now, or why it would be refused. Raises EngineUnavailableError."""
     snapshot = engine.inspect(service)
     try:
-        _check_present(service, snapshot)
+        if _is_gone(service, snapshot):
+            raise _absent(service)
         return engine.plan(service, None)
     except EngineRefusedError as error:
         image = snapshot.image_digest if snapshot else None
         return Plan(refused=str(error), image_name=service.image_name, image_before=image)
 
 
-def _check_present(service: Service, snapshot: ServiceSnapshot | None) -> None:
-    if snapshot is None and service.definition is None:
-        raise EngineRefusedError(f"engine {service.engine!r} has no {service.name!r} at present: nothing was done")
+def _is_gone(service: Service, snapshot: ServiceSnapshot | None) -> bool:
+    return snapshot is None and service.definition is None
+
+
+def _absent(service: Service) -> EngineRefusedError:
+    return EngineRefusedError(f"engine {service.engine!r} has no {service.name!r} at present: nothing was done")
 
 
 def refused(reason: str, snapshot: ServiceSnapshot | None) -> Outcome:
@@ -81,9 +90,8 @@ def refused(reason: str, snapshot: ServiceSnapshot | None) -> Outcome:
 
 
 def _canceled(outcome: Outcome) -> Outcome:
-    """Tell a run that was ended on request. What the engine says of it stays, where it changed something."""
-    changed = set(outcome.containers_before) != set(outcome.containers_after)
-    detail = f": {outcome.reason}" if outcome.reason and (changed or outcome.rolled_back) else ""
+    """Tell a run that was ended on request. What the engine says of it stays."""
+    detail = f": {outcome.reason}" if outcome.reason else ""
     return replace(outcome, canceled=True, reason=f"canceled on request{detail}")
 
 

@@ -101,6 +101,9 @@ class OneService:
     def inspect(self, service: Service) -> ServiceSnapshot | None:
         return self._shown
 
+    def redeploy(self, service: Service, run: Run) -> Outcome:
+        return Outcome(success=False, reason=f"the engine ends {dict(run.journal)}")
+
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         self.scaled.append(target)
         return Outcome(success=True)
@@ -132,9 +135,9 @@ class Amounts(RecordedQueue):
 SERVICE = swarm_support.service("web", target=2)
 
 
-def performed(engine: OneService, queue: Amounts, verb: Verb, target: int | None = None) -> Outcome:
+def performed(engine: OneService, queue: Amounts, verb: Verb, target: int | None = None, **journal: object) -> Outcome:
     action = replace(make_action(), verb=verb, target=target)
-    claim = Claim(action=action, service=SERVICE, token=1, attempts=0, journal={})
+    claim = Claim(action=action, service=SERVICE, token=1, attempts=0, journal=journal)
     run = LeasedRun(claim, cast(Queue, queue), lease=LEASE, deadline_s=120, claimed_at=0, monotonic=lambda: 0)
     return perform(run, cast(Engine, engine), cast(Queue, queue), max_containers=10)
 
@@ -161,6 +164,31 @@ def test_what_has_more_than_its_cap_may_stay_so_or_shrink() -> None:
     engine = OneService(snapshot(target=6, own=4))
     assert all(performed(engine, Amounts(), Verb.SCALE, target=target).success for target in (6, 5))
     assert engine.scaled == [6, 5]
+
+
+def test_what_a_canceled_run_could_not_put_back_is_told() -> None:
+    class Broken(OneService):
+        def scale(self, service: Service, target: int, run: Run) -> Outcome:
+            cast(LeasedRun, run).is_canceled = True
+            ids = ("a", "b")
+            reason = "the old container of web does not run again"
+            return Outcome(success=False, reason=reason, containers_before=ids, containers_after=ids)
+
+    outcome = performed(Broken(snapshot()), Amounts(), Verb.SCALE, target=3)
+    assert outcome.canceled
+    assert outcome.reason == "canceled on request: the old container of web does not run again"
+
+
+def test_what_was_begun_is_the_engines_to_end_also_where_the_service_is_gone() -> None:
+    engine = OneService(None)
+    absent = "engine 'swarm' has no 'web' at present: nothing was done"
+    assert performed(engine, Amounts(), Verb.REDEPLOY).reason == absent
+    assert performed(engine, Amounts(1), Verb.SCALEUP, 3).reason == absent
+    assert engine.scaled == []
+    assert performed(engine, Amounts(), Verb.REDEPLOY, stage="trial").reason == "the engine ends {'stage': 'trial'}"
+    assert performed(engine, Amounts(1), Verb.SCALEUP, 3, stage="order").success
+    assert performed(engine, Amounts(), Verb.SCALE, stage="order").success
+    assert engine.scaled == [3, SERVICE.target]
 
 
 def test_a_plan_tells_what_would_be_refused() -> None:
