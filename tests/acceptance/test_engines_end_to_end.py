@@ -194,7 +194,7 @@ def test_swarm_runs_the_new_digest_and_a_broken_image_is_rolled_back(clean_bed: 
     told = server.request("POST", f"/api/v1/service/{api['uuid']}/redeploy/?dry_run=1").json
     assert (told["possible"], told["order"], told["image_after"]) == (True, "start-first", digest)
     printed = subprocess.run(
-        ["tutum", "service", "redeploy", "--dry-run", "api"],
+        ["tutum", "service", "redeploy", "--dry-run", api["uuid"]],
         env=server.client_environment,
         capture_output=True,
         text=True,

@@ -117,9 +117,7 @@ def parse_date(name: str, text: str) -> datetime:
     for parse in (datetime.fromisoformat, parsedate_to_datetime):
         try:
             parsed = parse(text)
-            parsed = parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
-            parsed.astimezone(UTC)
-        except (ValueError, OverflowError):  # OverflowError: a year of many digits, or one that is none in UTC
+        except (ValueError, OverflowError):  # OverflowError: a year of many digits
             continue
-        return parsed
+        return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
     raise InvalidInputError(f"{name} must be a date such as 2015-10-13T11:01:43Z, got {text[:50]!r}")

@@ -161,7 +161,13 @@ def _document(options: Options) -> dict[str, Any]:
 
 
 def _parse_expires(value: object) -> datetime:
-    return parse_date("expires_datetime", check_text("expires_datetime", value, 100))
+    text = check_text("expires_datetime", value, 100)
+    try:
+        return parse_date("expires_datetime", text).astimezone(UTC)
+    except OverflowError:
+        raise InvalidInputError(
+            f"expires_datetime must lie within the years 1 to 9999 of UTC, got {shown(text)}"
+        ) from None
 
 
 def _parse_variable(value: object) -> str | None:

@@ -228,3 +228,8 @@ def test_a_field_without_effect_is_refused() -> None:
     ):
         with pytest.raises(InvalidInputError, match="is for handlers with the operation"):
             check_operation(parse(fields, NOW), operation)
+
+
+def test_a_date_that_is_none_in_utc_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="9999 of UTC"):
+        parse({"expires_datetime": "9999-12-31T23:59:59-14:00"}, NOW)
