@@ -14,7 +14,9 @@ from tutumd.store.tables import deliveries, handlers, meta
 LAG = timedelta(minutes=1)
 """Longer than a transaction can last: on PostgreSQL a lower number may be committed after a higher one."""
 
-PART = 20_000
+PART = 2_000
+"""So few that calls, which wait meanwhile on SQLite, do so for some milliseconds only."""
+
 _KEY = "counted"
 
 
@@ -53,19 +55,19 @@ def count(connection: sa.Connection, now: datetime) -> bool:
     if end is None:
         return False
     sums = (
-        sa.select(part.c.handler_seq, sa.func.count(), sa.func.max(part.c.received))
+        sa.select(part.c.handler_seq, sa.func.count().label("number"), sa.func.max(part.c.received).label("last"))
         .where(part.c.seq <= end)
         .group_by(part.c.handler_seq)
+        .subquery()
     )
-    counted_now = connection.execute(sums).all()
     # In the order in which the intake locks handlers, or the two could wait for each other.
-    called = sa.select(handlers.c.seq).where(handlers.c.seq.in_([row.handler_seq for row in counted_now]))
-    connection.execute(called.order_by(handlers.c.uuid).with_for_update(key_share=True)).all()
-    for handler_seq, number, last in counted_now:
-        connection.execute(
-            sa.update(handlers)
-            .where(handlers.c.seq == handler_seq)
-            .values(calls=handlers.c.calls + number, last_called=last)
-        )
+    if connection.dialect.name == "postgresql":
+        called = sa.select(handlers.c.seq).where(handlers.c.seq.in_(sa.select(sums.c.handler_seq)))
+        connection.execute(called.order_by(handlers.c.uuid).with_for_update(key_share=True)).all()
+    connection.execute(
+        sa.update(handlers)
+        .where(handlers.c.seq == sums.c.handler_seq)
+        .values(calls=handlers.c.calls + sums.c.number, last_called=sums.c.last)
+    )
     connection.execute(sa.update(meta).where(meta.c.key == _KEY).values(value=str(end)))
     return bool(end - start >= PART)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,6 +19,7 @@ BUSY_TIMEOUT_S = 5.0
 SETTLE_S = 10.0
 """How long a lost database is waited for, to learn whether it committed what it was just sent."""
 
+_BUSY = "the database cannot take this now; nothing was changed, try again"
 _SETTLE_PAUSE_S = 0.1
 _STATUS = sa.text("SELECT pg_xact_status(CAST(:number AS xid8))")
 _MIGRATION_LOCK = 0x7475_7475_6D64
@@ -65,6 +67,7 @@ class Database:
         except ModuleNotFoundError as error:
             raise SettingsError("PostgreSQL needs an extra: pip install 'tutumd[postgres]'") from error
         self._writer = self._engine.execution_options(write=True)
+        self._writing = Lock()
         if not self.is_postgres:
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
             sa.event.listen(self._engine, "begin", _begin_sqlite)
@@ -75,25 +78,55 @@ class Database:
         with _translated(), self._engine.begin() as connection:
             yield connection
 
+    def connect(self) -> sa.Connection:
+        """Open a connection for somebody who writes again and again, and closes it where that failed."""
+        with _translated():
+            return self._writer.connect()
+
     @contextmanager
-    def write(self) -> Iterator[sa.Connection]:
+    def write(self, on: sa.Connection | None = None) -> Iterator[sa.Connection]:
         """Open a transaction that may write.
 
         On SQLite it is alone from its start. On PostgreSQL others write at the same time: what must not change
         meanwhile is locked by row, in this order: services by UUID, then handlers by UUID.
+
+        Args:
+            on: From `connect`; None for any connection.
 
         Raises:
             UnavailableError: It was not committed.
         """
         number: str | None = None
         try:
-            with _translated(), self._writer.begin() as connection:
+            with self._turn(), _translated(), self._begin(on) as connection:
                 yield connection
                 number = self._transaction_number(connection)
         except UnavailableError:
             # Where the connection was lost during COMMIT, it may have been committed all the same.
             if number is None or not self._was_committed(number):
                 raise
+
+    @contextmanager
+    def _begin(self, on: sa.Connection | None) -> Iterator[sa.Connection]:
+        if on is None:
+            with self._writer.begin() as connection:
+                yield connection
+        else:
+            with on.begin():
+                yield on
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Let one thread write to SQLite after the other: its own way to wait is to look again after up to 100 ms."""
+        if self.is_postgres:
+            yield
+        elif self._writing.acquire(timeout=BUSY_TIMEOUT_S):
+            try:
+                yield
+            finally:
+                self._writing.release()
+        else:
+            raise UnavailableError(_BUSY)
 
     def _transaction_number(self, connection: sa.Connection) -> str | None:
         """Read the number by which the database knows a transaction that wrote something; SQLite has none."""
@@ -211,7 +244,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError, PoolTimeoutError) as error:
-        raise UnavailableError("the database cannot take this now; nothing was changed, try again") from error
+        raise UnavailableError(_BUSY) from error
     except DBAPIError as error:
         if error.connection_invalidated:
             raise UnavailableError("the database connection was lost; nothing was changed, try again") from error

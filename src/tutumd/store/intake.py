@@ -3,8 +3,10 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from contextlib import suppress
+from datetime import datetime
 from functools import cache
+from itertools import chain
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
@@ -12,73 +14,17 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.errors import TooManyCallsError, TutumdError
-from tutumd.model import Accepted, ActionState, Call, DeliveryOutcome, Operation
+from tutumd.model import Call, DeliveryOutcome
 from tutumd.ports import Clock, Result, Tell
 from tutumd.store import pending
+from tutumd.store.called import Known, execute, find, find_repeated
 from tutumd.store.database import Database
-from tutumd.store.joining import Found, Joining, Key, with_numbers
+from tutumd.store.joining import Joining, with_numbers
 from tutumd.store.rates import ClientRates
 from tutumd.store.rows import lock_services
 from tutumd.store.signal import Signal
-from tutumd.store.tables import OPEN, actions, deliveries, handlers, microseconds, services
+from tutumd.store.tables import actions, deliveries, handlers, microseconds
 
-REPEATS_FOR = timedelta(hours=24)
-"""How long a delivery that comes again is known as the same."""
-
-
-def _find_statement(column: "sa.Column[Any]", uuids: sa.Select[Any], array: str, list_: str) -> sa.Select[Any]:
-    found = (
-        sa.select(
-            handlers.c.uuid,
-            handlers.c.seq,
-            handlers.c.service_uuid,
-            handlers.c.name,
-            handlers.c.operation,
-            services.c.engine,
-            handlers.c.options,
-            handlers.c.version,
-            handlers.c.uses,
-            handlers.c.rate_tat,
-            handlers.c.old_uuid,
-            handlers.c.old_until,
-            actions.c.uuid.label("action_uuid"),
-            actions.c.seq.label("action_seq"),
-            actions.c.due.label("action_due"),
-            actions.c.created.label("action_created"),
-        )
-        .join(services, services.c.uuid == handlers.c.service_uuid)
-        .outerjoin(
-            actions,
-            sa.and_(actions.c.service_uuid == handlers.c.service_uuid, actions.c.verb == handlers.c.operation, OPEN),
-        )
-        .where(column.in_(uuids), sa.not_(services.c.terminated))
-        .order_by(handlers.c.uuid)
-        # FOR SHARE: a DELETE that was answered before was seen here, and one that comes now waits for our commit.
-        .with_for_update(read=True, of=handlers)
-        .subquery()
-    )
-    return sa.select(getattr(sa.func, list_)(getattr(sa.func, array)(*found.c)))
-
-
-# A batch is one statement each way, its rows as JSON. SQLite's driver gives the interpreter away with each row that it
-# steps to, and while the event loop is busy it gets it back only after up to 5 ms.
-_FIND, _FIND_OLD = (
-    {
-        "sqlite": _find_statement(
-            column,
-            sa.select(sa.func.json_each(sa.bindparam("uuids")).table_valued("value").c.value),
-            "json_array",
-            "json_group_array",
-        ),
-        "postgresql": _find_statement(
-            column,
-            sa.select(sa.func.json_array_elements_text(sa.text("CAST(:uuids AS json)")).column_valued()),
-            "json_build_array",
-            "json_agg",
-        ),
-    }
-    for column in (handlers.c.uuid, handlers.c.old_uuid)
-)
 _DELIVERY = {
     "handler_seq": "BIGINT",
     "action_seq": "BIGINT",
@@ -95,14 +41,13 @@ _DELIVERY = {
     "sender_key": "TEXT",
     "content": "TEXT",
 }
+_COLUMNS = ", ".join(_DELIVERY)
 _VALUES = ", ".join(f"CAST(value ->> {number} AS {kind})" for number, kind in enumerate(_DELIVERY.values()))
-_INSERT = {
-    dialect: sa.text(f"INSERT INTO deliveries ({', '.join(_DELIVERY)}) SELECT {_VALUES} FROM {source}")  # noqa: S608 (names of columns)
-    for dialect, source in {
-        "sqlite": "json_each(:rows)",
-        "postgresql": "json_array_elements(CAST(:rows AS json)) AS rows(value)",
-    }.items()
-}
+_INSERT_JSON = sa.text(
+    f"INSERT INTO deliveries ({_COLUMNS}) SELECT {_VALUES} "  # noqa: S608 (names of columns)
+    "FROM json_array_elements(CAST(:rows AS json)) AS rows(value)"
+)
+_ROW = f"({', '.join('?' * len(_DELIVERY))})"
 
 _log = logging.getLogger(__name__)
 
@@ -122,6 +67,9 @@ class SqlIntake:
         self._clock = clock
         self._signal = signal
         self._client_rate = client_rate
+        # On SQLite nobody else writes during a transaction, so that what its connection knows can be relied on.
+        self._known = None if database.is_postgres else Known()
+        self._connection: sa.Connection | None = None
         self._batches: SimpleQueue[tuple[Sequence[Call], Tell] | None] = SimpleQueue()
         self._thread = Thread(target=self._write, name="intake", daemon=True)
         self._thread.start()
@@ -139,14 +87,18 @@ class SqlIntake:
         while (batch := self._batches.get()) is not None:
             calls, tell = batch
             tell(self._commit(calls))
+        self._disconnect()
 
     def _commit(self, calls: Sequence[Call]) -> Sequence[Result]:
         try:
-            with self._database.write() as connection:
-                results, is_due = store_calls(connection, calls, self._clock(), self._client_rate)
+            if self._known is not None and self._connection is None:
+                self._connection = self._database.connect()
+            with self._database.write(self._connection) as connection:
+                results, is_due = store_calls(connection, calls, self._clock(), self._client_rate, self._known)
                 if is_due:
                     self._signal.tell_others(connection)
         except Exception as error:  # noqa: BLE001 (the one writer must live on; every caller is told)
+            self._disconnect()
             if not isinstance(error, TutumdError):
                 _log.exception("calls were not stored")
             return [error] * len(calls)
@@ -154,11 +106,28 @@ class SqlIntake:
             self._signal.notify()
         return results
 
+    def _disconnect(self) -> None:
+        """Give the connection back, and with it what is known through it."""
+        if self._known is not None:
+            self._known.clear()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sa.exc.SQLAlchemyError):  # a broken one cannot be tidied, and the writer must live on
+                connection.close()
+
 
 def store_calls(
-    connection: sa.Connection, calls: Sequence[Call], now: datetime, client_rate: tuple[int, int] | None = None
+    connection: sa.Connection,
+    calls: Sequence[Call],
+    now: datetime,
+    client_rate: tuple[int, int] | None,
+    known: Known | None,
 ) -> tuple[list[Result], bool]:
     """Store calls in their order within one transaction.
+
+    Args:
+        client_rate: As of `SqlIntake`.
+        known: As of `find`.
 
     Returns:
         What became of each, and whether a worker has to be woken. A call that joined an action need not wake one:
@@ -166,8 +135,8 @@ def store_calls(
     """
     now_us = microseconds(now)
     lock_services(connection, {call.service_uuid for call in calls})
-    found = _find(connection, {call.handler_uuid for call in calls}, now_us)
-    joining = Joining(found, _find_repeated(connection, calls, found, now), now_us)
+    found = find(connection, calls, now_us, known)
+    joining = Joining(found, find_repeated(connection, calls, found, now), now_us)
     if client_rate is None:
         results = [joining.take(call) for call in calls]
     else:
@@ -177,10 +146,11 @@ def store_calls(
         results = with_numbers(results, seqs)
         for row in joining.deliveries:
             row[1] = seqs.get(row[1], row[1])
-    if joining.deliveries:
-        _execute(connection, _INSERT, rows=json.dumps(joining.deliveries))
+    _insert_deliveries(connection, joining.deliveries)
     if joining.action_changes or joining.handler_changes:
         _write_changes(connection, joining, seqs if joining.new else {})
+    if known is not None:
+        known.forget(joining.changed_services)
     is_due = bool(joining.new) or any("due" in change for change in joining.action_changes.values())
     return results, is_due
 
@@ -203,54 +173,23 @@ def _take_slowly(
     return results
 
 
-def _find(connection: sa.Connection, uuids: set[str], now_us: int) -> dict[str, Found]:
-    """Find the handlers that are called, each with the open action that a call to it joins.
-
-    That action stays open until the transaction ends, for its service is locked.
-    """
-    wanted = json.dumps(list(uuids))
-    found = {row.uuid: row for row in _rows(_execute(connection, _FIND, uuids=wanted))}
-    if len(found) < len(uuids) or any(row.options != "{}" for row in found.values()):
-        # Also for those that have options, so that what cannot be called takes the same time whatever the cause.
-        for row in _rows(_execute(connection, _FIND_OLD, uuids=wanted)):
-            if row.old_uuid is not None and (row.old_until or 0) > now_us:
-                found[row.old_uuid] = row
-    return found
-
-
-def _rows(result: sa.CursorResult[Any]) -> list[Found]:
-    rows = result.scalar() or ()
-    return [Found(*values) for values in (json.loads(rows) if isinstance(rows, str) else rows)]
+def _insert_deliveries(connection: sa.Connection, rows: Sequence[Sequence[Any]]) -> None:
+    """Insert rows with few statements: a statement for each costs as much as all the rest of a call."""
+    if connection.dialect.name == "postgresql":
+        if rows:
+            execute(connection, _INSERT_JSON, rows=json.dumps(rows))
+        return
+    start = 0
+    while start < len(rows):
+        size = 1 << ((len(rows) - start).bit_length() - 1)  # powers of two, so that few statements are prepared
+        values = tuple(chain.from_iterable(rows[start : start + size]))
+        connection.exec_driver_sql(_insert_statement(size), values)
+        start += size
 
 
-def _find_repeated(
-    connection: sa.Connection, calls: Sequence[Call], found: Mapping[str, Found], now: datetime
-) -> dict[Key, Accepted]:
-    """Find what became of deliveries that come again, as far as it did not fail."""
-    keys = {call.key for call in calls if call.key is not None}
-    if not keys:
-        return {}
-    rows = connection.execute(
-        sa.select(deliveries.c.handler_seq, deliveries.c.sender_key, actions.c.uuid, actions.c.seq)
-        .join(actions, actions.c.seq == deliveries.c.action_seq)
-        .where(
-            deliveries.c.sender_key.in_(keys),
-            deliveries.c.received > now - REPEATS_FOR,
-            actions.c.state.not_in([ActionState.FAILED.value, ActionState.CANCELED.value]),
-        )
-    ).all()
-    called = {row.seq: row for row in found.values()}
-    return {
-        (handler_seq, key): Accepted(
-            name=called[handler_seq].name,
-            operation=Operation(called[handler_seq].operation),
-            action_uuid=action_uuid,
-            handler_seq=handler_seq,
-            action_seq=action_seq,
-        )
-        for handler_seq, key, action_uuid, action_seq in rows
-        if handler_seq in called
-    }
+@cache
+def _insert_statement(size: int) -> str:
+    return f"INSERT INTO deliveries ({_COLUMNS}) VALUES {', '.join([_ROW] * size)}"  # noqa: S608 (names of columns)
 
 
 def _write_changes(connection: sa.Connection, joining: Joining, seqs: Mapping[str, int]) -> None:
@@ -280,18 +219,3 @@ def _supersede(connection: sa.Connection, action_seq: int, overridden: sa.Column
         .where(deliveries.c.action_seq == action_seq, overridden)
         .values(outcome=DeliveryOutcome.SUPERSEDED.value, reason=reason)
     )
-
-
-def _execute(
-    connection: sa.Connection, statements: Mapping[str, sa.ClauseElement], **parameters: str
-) -> sa.CursorResult[Any]:
-    """Execute a statement without the library's work for it, which takes as long as a call."""
-    sql, names = _compiled(statements[connection.dialect.name], connection.dialect)
-    return connection.exec_driver_sql(sql, parameters if names is None else tuple(parameters[name] for name in names))
-
-
-@cache
-def _compiled(statement: sa.ClauseElement, dialect: sa.Dialect) -> tuple[str, Sequence[str] | None]:
-    """Write a statement as SQL, with its parameters in their order where the driver wants no names."""
-    compiled = statement.compile(dialect=dialect)
-    return str(compiled), getattr(compiled, "positiontup", None) if dialect.positional else None

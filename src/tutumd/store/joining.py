@@ -54,6 +54,7 @@ class Joining:
         new: Rows of the actions to insert.
         action_changes: Columns to change, by the number or the UUID of the action.
         handler_changes: Columns to change, by the handler's number.
+        changed_services: The services of all these actions and handlers.
     """
 
     def __init__(self, found: Mapping[str, Found], repeated: Mapping[Key, Accepted], now_us: int) -> None:
@@ -62,6 +63,7 @@ class Joining:
         self.new: list[dict[str, Any]] = []
         self.action_changes: dict[int | str, dict[str, Any]] = {}
         self.handler_changes: dict[int, dict[str, Any]] = {}
+        self.changed_services: set[str] = set()
         self._found = found
         self._repeated = dict(repeated)
         self._now = now_us
@@ -139,12 +141,13 @@ class Joining:
             opened["due"] = now + timedelta(seconds=judged.debounce_s)
             self._opened[key] = opened
             self.new.append(opened)
+            self.changed_services.add(row.service_uuid)
         action_uuid = row.action_uuid or str(opened and opened["uuid"])
         action: int | str = row.action_seq or action_uuid
         if outcome is _JOINED:
             self._hurry(action, row, opened, judged)
         if judged.tag is not None or judged.variable is not None:
-            changes = self.action_changes.setdefault(action, {})
+            changes = self._changes_of(action, row)
             if judged.tag is not None:
                 changes["tag"] = judged.tag
             if judged.variable is not None:
@@ -173,7 +176,11 @@ class Joining:
             return
         held = judged.debounce_s * _SECOND
         wanted = min(self._now + held, created + MOST_DEBOUNCES * held) if held else self._now
-        self.action_changes.setdefault(action, {})["due"] = from_microseconds(max(wanted, self._now))
+        self._changes_of(action, row)["due"] = from_microseconds(max(wanted, self._now))
+
+    def _changes_of(self, action: int | str, row: Found) -> dict[str, Any]:
+        self.changed_services.add(row.service_uuid)
+        return self.action_changes.setdefault(action, {})
 
     def _deliver(
         self, call: Call, row: Found, judged: Judged, action: int | str | None, outcome: str, reason: str
@@ -201,6 +208,7 @@ class Joining:
         return int(self.handler_changes.get(row.seq, {}).get(column, getattr(row, column)))
 
     def _change_handler(self, row: Found, **values: object) -> None:
+        self.changed_services.add(row.service_uuid)
         self.handler_changes.setdefault(row.seq, {}).update(values)
 
 

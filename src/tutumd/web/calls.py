@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from json.encoder import encode_basestring
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -27,16 +27,18 @@ from tutumd.web import render
 from tutumd.web.batches import Batches
 from tutumd.web.body import read_body
 from tutumd.web.errors import INTERNAL, error_response, log_unforeseen, response_to
-from tutumd.web.state import Edge, origin, parse_uuid
+from tutumd.web.heads import Head, Heads, as_json, decode
+from tutumd.web.state import UUID, Edge, parse_uuid
 from tutumd.web.waits import Waits
 
 CALL_PATH = re.compile(r"/api/v1/service/([^/]+)/webhook/handler/([^/]+)/call(?:/([^/]+))?/?")
+_PLAIN_PATH = re.compile(rf"/api/v1/service/({UUID})/webhook/handler/({UUID})/call/", re.ASCII)
+"""The path as it was told, of which nothing is left to check."""
 WAITED = {ActionState.SUCCESS: 200, ActionState.FAILED: 502, ActionState.CANCELED: 502}
 """The status that tells the end of an action, so that `curl -f` fails where it failed."""
 
 _encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 _HEADER = render.ACTION_HEADER.lower().encode()
-_REPEATING = frozenset(name.encode() for name in headers.DELIVERY_IDS)
 _TRIES = 3
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -49,7 +51,7 @@ class CallEndpoint:
 
     def __init__(self, edge: Edge, waits: Waits) -> None:
         """Take what the routes work with."""
-        self._trusted_proxies = edge.trusted_proxies
+        self._heads = Heads(edge.trusted_proxies)
         self._batches = Batches(edge.intake)
         self._options = edge.options
         self._tickets = edge.tickets
@@ -60,14 +62,22 @@ class CallEndpoint:
         """Answer a call that is here as a whole, without a task of its own; False where it has to go the usual way."""
         if scope["method"] != "POST" or scope["query_string"]:
             return False
-        path = CALL_PATH.fullmatch(scope["path"])
-        if path is None or any(name == b"prefer" for name, _ in scope["headers"]):
+        head = self._heads.read(scope)
+        if head.prefers:
             return False
-        try:
-            call = self._read(scope, path, body)
-        except TutumdError as error:
-            _send(response_to(error), respond)
-            return True
+        plain = _PLAIN_PATH.fullmatch(scope["path"])
+        if plain is not None:
+            service, handler = plain.groups()
+            call = _plain_call(service, handler, head, body)
+        else:
+            path = CALL_PATH.fullmatch(scope["path"])
+            if path is None:
+                return False
+            try:
+                call = _call(scope, path, head, body)
+            except TutumdError as error:
+                _send(response_to(error), respond)
+                return True
 
         def tell(result: Result) -> None:
             if isinstance(result, Accepted):
@@ -86,7 +96,7 @@ class CallEndpoint:
             if scope["method"] != "POST":
                 raise HTTPException(405, "a handler is called with POST", {"Allow": "POST"})
             body = await read_body(Request(scope, receive))
-            call = self._read(scope, path, body)
+            call = _call(scope, path, self._heads.read(scope), body)
             wait_s = parse_wait(dict(_query(scope)).get("wait"), _header(scope, b"prefer"))
             response = await self._answer(scope, body, call, await self._store(call), wait_s)
         except HTTPException as error:
@@ -135,7 +145,11 @@ class CallEndpoint:
     async def _judge(self, scope: Scope, body: bytes, call: Call, result: Unjudged) -> Call:
         options = self._options.read(call.handler_uuid, result.version, result.options)
         received = Received(
-            headers=_decoded(scope), query=_query(scope), body=body, address=call.origin.address, now=datetime.now(UTC)
+            headers=decode(scope["headers"]),
+            query=_query(scope),
+            body=body,
+            address=call.origin.address,
+            now=datetime.now(UTC),
         )
         if options.looks_at_payload:
             # A hostile body may take half a second.
@@ -143,25 +157,13 @@ class CallEndpoint:
         else:
             judged = calls.judged(options, result.version, received)
         trusted = str(options.verify.settings.get("header", "")) if options.verify else ""
-        return replace(call, judged=judged, content=_content(scope, body, trusted))
+        kept = as_json(headers.keep(received.headers, trusted))
+        return replace(call, judged=judged, content=_kept(kept, body, scope["query_string"]))
 
     async def _store(self, call: Call) -> Result:
         waiter: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._batches.store(call, lambda result: None if waiter.done() else waiter.set_result(result))
         return await waiter
-
-    def _read(self, scope: Scope, path: "re.Match[str]", body: bytes) -> Call:
-        service, handler, amount = path.groups()
-        return Call(
-            service_uuid=parse_uuid(service),
-            handler_uuid=parse_uuid(handler),
-            amount=1 if amount is None else parse_amount(amount),
-            origin=origin(scope, self._trusted_proxies),
-            body_size=len(body),
-            content=_content(scope, body),
-            key=headers.delivery_key(_decoded(scope)) if _repeats(scope) else None,
-            asks=any(name == "tag" for name, _ in _query(scope)) if scope["query_string"] else False,
-        )
 
 
 def accepted_fields(accepted: Accepted, call: Call, tickets: Tickets) -> dict[str, Any]:
@@ -217,43 +219,55 @@ def _send(response: Response, respond: Respond) -> None:
     respond(response.status_code, response.raw_headers, bytes(response.body))
 
 
-def _content(scope: Scope, body: bytes, trusted_header: str = "") -> str:
-    """Write what is kept of a call for its handler's owner."""
+def _plain_call(service_uuid: str, handler_uuid: str, head: Head, body: bytes) -> Call:
+    """Make a call of a request whose path is plain, and which has no query."""
+    return Call(
+        service_uuid=service_uuid,
+        handler_uuid=handler_uuid,
+        amount=1,
+        origin=head.origin,
+        body_size=len(body),
+        content=_kept(head.kept, body),
+        key=head.key,
+    )
+
+
+def _call(scope: Scope, path: "re.Match[str]", head: Head, body: bytes) -> Call:
+    """Make a call of any request. Raises NotFoundError, InvalidInputError."""
+    service, handler, amount = path.groups()
+    return Call(
+        service_uuid=parse_uuid(service),
+        handler_uuid=parse_uuid(handler),
+        amount=1 if amount is None else parse_amount(amount),
+        origin=head.origin,
+        body_size=len(body),
+        content=_kept(head.kept, body, scope["query_string"]),
+        key=head.key,
+        asks=any(name == "tag" for name, _ in _query(scope)),
+    )
+
+
+def _kept(kept_headers: str, body: bytes, query_string: bytes = b"") -> str:
+    """Write what is kept of a call for its handler's owner, as JSON."""
     kept = bodies.keep(body)
-    if not trusted_header and not scope["query_string"] and not kept.is_base64 and not kept.is_cut:
-        # The most calls: their parts are put together, of which senders repeat many.
-        size = sum(len(name) + len(value) for name, value in scope["headers"])
-        if size <= headers.MAX_KEPT_BYTES // 2:  # a character of Latin-1 has two bytes at most
-            parts = [part for name, value in scope["headers"] if (part := _header_json(name, value))]
-            return f'{{"headers":[{",".join(parts)}],"body":{_encode(kept.text)}}}'
-    content: dict[str, Any] = {"headers": headers.keep(_decoded(scope), trusted_header), "body": kept.text}
-    if scope["query_string"]:
-        content["query"] = urlencode([(name, value) for name, value in _query(scope) if not headers.is_secret(name)])
+    parts = [f'{{"headers":{kept_headers},"body":{encode_basestring(kept.text)}']
+    if query_string:
+        query = [(name, value) for name, value in _pairs(query_string) if not headers.is_secret(name)]
+        parts.append(f',"query":{encode_basestring(urlencode(query))}')
     if kept.is_base64:
-        content["is_base64"] = True
+        parts.append(',"is_base64":true')
     if kept.is_cut:
-        content["is_cut"] = True
-    return _encode(content)
-
-
-@lru_cache(2048)
-def _header_json(name: bytes, value: bytes) -> str:
-    """Write one header as it is kept; empty where it is not."""
-    kept = headers.keep([(name.decode("latin-1"), value.decode("latin-1"))])
-    return _encode(kept[0]) if kept else ""
-
-
-def _repeats(scope: Scope) -> bool:
-    """Tell whether a header is there by which a sender tells that a delivery comes again."""
-    return any(name in _REPEATING for name, _ in scope["headers"])
-
-
-def _decoded(scope: Scope) -> list[tuple[str, str]]:
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        parts.append(',"is_cut":true')
+    parts.append("}")
+    return "".join(parts)
 
 
 def _query(scope: Scope) -> list[tuple[str, str]]:
-    return parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    return _pairs(scope["query_string"])
+
+
+def _pairs(query_string: bytes) -> list[tuple[str, str]]:
+    return parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)
 
 
 def _header(scope: Scope, wanted: bytes) -> str:

@@ -14,7 +14,8 @@ from tutumd.errors import NOT_FOUND, NotFoundError
 from tutumd.model import Origin
 from tutumd.ports import Intake, Store
 
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
+UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+_UUID = re.compile(UUID, re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ MAX_RUNS = 16
 DEADLINE_S = 120.0
 HEARTBEAT_S = 5.0
 PRUNE_BEATS = 12
-PRUNE_BATCH = 200
+PRUNE_BATCH = 500
 PRUNE_PAUSE_S = 0.05
 _POLL_S = 0.5
 _log = structlog.get_logger(__name__)
@@ -150,18 +150,26 @@ class Worker:
     def _tidy_for_ever(self) -> None:
         """Tell that the worker lives, and delete what is old in small parts, so that calls are not held up."""
         beats = 0
+        has_more = False
         while not self._stop.wait(HEARTBEAT_S):
             beats += 1
             try:
                 self._queue.register(self.name, [discovery.info for discovery in self._discoveries.values()])
-                while self._queue.count_calls():
-                    self._stop.wait(PRUNE_PAUSE_S)
-                while beats % PRUNE_BEATS == 0 and self._queue.prune(self._limits.keep, PRUNE_BATCH):
-                    self._stop.wait(PRUNE_PAUSE_S)
+                self._repeat(self._queue.count_calls)
+                if has_more or beats % PRUNE_BEATS == 0:
+                    has_more = self._repeat(lambda: self._queue.prune(self._limits.keep, PRUNE_BATCH))
             except UnavailableError as error:
                 _log.warning("the database cannot be tidied", error=str(error))
             except Exception:
                 _log.exception("tidying failed")
+
+    def _repeat(self, do_part: Callable[[], int]) -> bool:
+        """Do what is done in parts, until it is time for the next heartbeat; answers whether more may be left."""
+        end = time.monotonic() + HEARTBEAT_S
+        while do_part():
+            if time.monotonic() > end or self._stop.wait(PRUNE_PAUSE_S):
+                return True
+        return False
 
     def _run(self, run: LeasedRun) -> None:
         try:

@@ -1,0 +1,103 @@
+"""What the intake remembers of handlers never outlives a change of it, whoever made that."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+
+import pytest
+import sqlalchemy as sa
+
+from tests.support.stores import Bench, accept, bench, call, second_intake
+from tutumd.errors import NotFoundError
+from tutumd.model import NewHandler, Operation, Unjudged
+from tutumd.ports import Result
+from tutumd.store.called import MOST_KNOWN, Known, find
+from tutumd.store.database import Database
+from tutumd.store.signal import Signal
+from tutumd.store.store import SqlStore
+
+
+@pytest.fixture
+def b(database_url: str) -> Iterator[Bench]:
+    with bench(database_url) as opened:
+        opened.show("web", "db")
+        yield opened
+
+
+@contextmanager
+def other_process(b: Bench, url: str) -> Iterator[SqlStore]:
+    database = Database(url)
+    try:
+        yield SqlStore(database, b.clock, Signal())
+    finally:
+        database.close()
+
+
+def test_a_remembered_handler_is_revoked_by_another_process(b: Bench, database_url: str) -> None:
+    handler, other = b.handler("web"), b.handler("web")
+    for _ in range(3):
+        b.call(handler)
+    with other_process(b, database_url) as store:
+        store.delete_handler(b.admin, handler.service_uuid, handler.uuid)
+    with pytest.raises(NotFoundError):
+        b.call(handler)
+    b.call(other)
+
+
+def test_a_remembered_handler_gets_options(b: Bench) -> None:
+    handler = b.handler("web")
+    for _ in range(3):
+        b.call(handler)
+    wanted = NewHandler(operation=handler.operation, options={"enabled": False})
+    b.store.change_handler(b.admin, handler.service_uuid, handler.uuid, lambda _: wanted)
+    told: Future[Sequence[Result]] = Future()
+    b.intake.store([call(handler)], told.set_result)
+    (result,) = told.result(10)
+    assert isinstance(result, Unjudged)
+
+
+def test_a_call_after_a_claim_causes_one_more_run(b: Bench) -> None:
+    handler = b.handler("web")
+    first = b.call(handler)
+    assert b.call(handler) == first
+    assert b.claimed().action.uuid == first
+    second = b.call(handler)
+    assert second != first
+    assert b.call(handler) == second
+
+
+def test_two_intakes_join_the_same_action_in_turn(b: Bench, database_url: str) -> None:
+    handler = b.handler("web", Operation.SCALEUP)
+    with second_intake(b, database_url) as other:
+        joined = {
+            accept(intake, call(handler)).result(10).action_uuid for _ in range(5) for intake in (b.intake, other)
+        }
+    assert len(joined) == 1
+    assert b.queue.amounts(b.claimed()) == ((1, None),) * 10
+
+
+def test_a_batch_that_failed_is_not_remembered(b: Bench) -> None:
+    handler = b.handler("web")
+    with b.database.write() as connection:
+        connection.execute(sa.text("ALTER TABLE deliveries RENAME TO away"))
+    with pytest.raises(Exception):  # noqa: B017 (the database's own)
+        b.call(handler)
+    with b.database.write() as connection:
+        connection.execute(sa.text("ALTER TABLE away RENAME TO deliveries"))
+    uuid = b.call(handler)
+    assert b.claimed().action.uuid == uuid
+
+
+def test_what_is_remembered_is_bounded(b: Bench) -> None:
+    handler = b.handler("web")
+    with b.database.write() as connection:
+        (row,) = find(connection, [call(handler)], 0, None).values()
+    known = Known()
+    for number in range(MOST_KNOWN):
+        uuid = f"{number:08x}-0000-4000-8000-000000000000"
+        known.keep({uuid: row._replace(uuid=uuid, service_uuid=str(number % 7))})
+    assert known.size == MOST_KNOWN
+    known.keep({handler.uuid: row})
+    assert known.size == 1
+    known.forget([handler.service_uuid, "never known"])
+    assert known.size == 0
