@@ -14,8 +14,10 @@ from sqlalchemy.exc import DBAPIError
 from tutumd.application import accounts
 from tutumd.errors import ConflictError, SettingsError, UnavailableError
 from tutumd.main import demo
+from tutumd.ports import Clock
 from tutumd.settings import Settings, read_settings
 from tutumd.store.accounts import SqlAccounts
+from tutumd.store.clocks import database_clock, machine_clock
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
 from tutumd.store.signal import Listener, Signal
@@ -30,6 +32,7 @@ class Storage:
     store: SqlStore
     queue: SqlQueue
     signal: Signal
+    clock: Clock
 
 
 def now() -> datetime:
@@ -52,16 +55,25 @@ def open_storage(settings: Settings, *, alone: bool) -> Iterator[Storage]:
     with locked(settings.data_dir / "tutumd.lock", how, hint):
         _migrate(database)
         signal = Signal()
-        listener = Listener(database.url, signal) if database.is_postgres else None
-        queue = SqlQueue(database, now, signal)
+        clock, leases, listener = _agree_on_time(database, signal)
+        queue = SqlQueue(database, clock, signal, leases)
         if how == fcntl.LOCK_EX:
             queue.take_over()
         try:
-            yield Storage(database=database, store=SqlStore(database, now, signal), queue=queue, signal=signal)
+            store = SqlStore(database, clock, signal)
+            yield Storage(database=database, store=store, queue=queue, signal=signal, clock=clock)
         finally:
             if listener is not None:
                 listener.close()
             database.close()
+
+
+def _agree_on_time(database: Database, signal: Signal) -> tuple[Clock, Clock, Listener | None]:
+    """Make the clock, the clock of leases, and what keeps them right: other machines may have another time."""
+    if not database.is_postgres:
+        return now, machine_clock(database, now), None
+    clock = database_clock(database)
+    return clock, clock, Listener(database.url, signal, clock)
 
 
 def open_accounts(options: Mapping[str, Any]) -> SqlAccounts:
