@@ -51,11 +51,15 @@ class Accounts(Protocol):
     def users(self) -> tuple[User, ...]:
         """List the users, oldest first. The oldest admin is the first admin."""
 
-    def add_user(self, name: str, *, is_admin: bool) -> User:
-        """Add a user. Raises ConflictError where the name is taken."""
+    def add_user(self, name: str, *, is_admin: bool, key: tuple[str, str] | None = None) -> User:
+        """Add a user, with a key if its SHA-256 and hint are given. Raises ConflictError where one is taken."""
 
-    def remove_user(self, name: str) -> None:
-        """Remove a user with the keys. Raises NotFoundError, and ConflictError for the last admin."""
+    def remove_user(self, name: str) -> int:
+        """Remove a user with the keys, and let go of the services that were created through tutumd.
+
+        Answers how many services still name the user in their label: whoever has this name next gets those.
+        Raises NotFoundError, and ConflictError for the last admin.
+        """
 
     def add_key(self, user_name: str, *, key_sha256: str, hint: str) -> None:
         """Store a key's hash. Raises NotFoundError for an unknown user."""

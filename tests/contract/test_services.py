@@ -8,8 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from tests.support.stores import ENGINE, ORIGIN, Bench, bench, query, snapshot
-from tutumd.errors import NotFoundError
-from tutumd.model import ActionState, Outcome, ServiceState, Verb
+from tutumd.errors import ConflictError, NotFoundError
+from tutumd.model import ActionState, Definition, Outcome, ServiceState, Verb
 from tutumd.store.tables import handlers
 
 
@@ -112,6 +112,28 @@ def test_a_member_sees_only_what_its_label_gives(b: Bench) -> None:
         b.store.service(bob, db)
     b.store.remove_user("bob")
     assert b.store.service(b.admin, web).owner == "admin"
+
+
+def test_a_new_user_gets_nothing_of_one_who_had_the_name_but_what_a_label_gives(b: Bench) -> None:
+    b.store.add_user("bob", is_admin=False)
+    b.queue.sync(ENGINE, [snapshot("web", owner="bob"), snapshot("db")])
+    definition = Definition(command="sleep 1")
+    made = b.store.create_service(
+        engine="local", name="made", image="none", owner="bob", definition=definition, target=1
+    )
+    assert b.store.remove_user("bob") == 1
+    assert b.store.service(b.admin, made.uuid).owner == "admin"
+    assert "bob (removed)" in b.store.service(b.admin, made.uuid).warnings[0]
+    bob = b.store.add_user("bob", is_admin=False)
+    assert [s.name for s in b.store.services(bob, query()).objects] == ["web"]
+
+
+def test_a_user_is_added_with_the_key_or_not_at_all(b: Bench) -> None:
+    first = b.store.add_user("eve", is_admin=True, key=("5" * 64, "hint"))
+    assert b.store.user_by_key("5" * 64) == first
+    with pytest.raises(ConflictError):
+        b.store.add_user("ann", is_admin=True, key=("5" * 64, "hint"))
+    assert "ann" not in {user.name for user in b.store.users()}
 
 
 def test_a_request_row_is_handed_out_once_and_its_answer_read_once(b: Bench) -> None:

@@ -106,12 +106,12 @@ def ensure_admin(store: SqlStore, settings: Settings) -> None:
     key = settings.admin_apikey
     if not key:
         key = demo.read_or_make_key(settings.data_dir) if settings.demo else accounts.generate_key()
-    accounts.check_key(key)
     try:
-        accounts.add_user(store, name, is_admin=True)
-    except ConflictError:
-        return  # another replica was quicker, and shows the key
-    accounts.store_key(store, name, key)
+        accounts.add_user(store, name, is_admin=True, key=key)
+    except ConflictError as error:
+        if any(user.is_admin for user in store.users()):
+            return  # another replica was quicker, and shows the key
+        raise SettingsError(f"the first admin {name!r} cannot be made: {error}") from error
     if not settings.admin_apikey and not settings.demo:
         print("The first admin was created. This key is shown only now:", flush=True)
         print(f"  user:    {name}\n  API key: {key}", flush=True)
