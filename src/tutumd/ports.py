@@ -41,6 +41,9 @@ Result = Accepted | Passed | Unjudged | Exception
 Tell = Callable[[Sequence[Result]], None]
 """Takes what became of calls, in their order. Is called once, from another thread, and must be quick."""
 
+HEARTBEAT_LIMIT = timedelta(seconds=15)
+"""How long after it last told of itself a worker is taken for one that lives."""
+
 
 class Accounts(Protocol):
     """Users and API keys. Every method is one transaction."""
@@ -222,7 +225,8 @@ class Queue(Protocol):
     def prune(self, keep: timedelta, most: int) -> int:
         """Delete deliveries, ended actions and gone containers that are older than `keep`, at most so many of each.
 
-        Also deletes the oldest deliveries beyond 5,000,000. Answers how many rows were deleted.
+        Also deletes the oldest deliveries beyond 5,000,000, and engine instances that no worker served for a day and
+        that no action waits for. Answers how many rows were deleted.
         """
 
     def count_calls(self) -> bool:

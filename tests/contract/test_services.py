@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.support.stores import ENGINE, ORIGIN, Bench, bench, query, snapshot
+from tests.support.stores import ENGINE, ORIGIN, Bench, accept, bench, call, query, snapshot
 from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import ActionState, Definition, Outcome, ServiceState, Verb
 from tutumd.store.tables import handlers
@@ -213,3 +213,28 @@ def test_a_service_that_gets_a_handler_while_it_is_about_to_be_forgotten_stays(b
             wait([forgetting], 0.5)
         forgetting.result(30)
     assert b.store.handlers(b.admin, web, query()).total == 1
+
+
+def test_a_pending_action_says_that_no_worker_serves_its_engine(b: Bench) -> None:
+    accepted = accept(b.intake, call(b.handler("web"))).result(10)
+    uuid = accepted.action_uuid
+    assert b.store.action(b.admin, uuid).reason == ""
+    b.clock.move(16)
+    waiting = b.store.action(b.admin, uuid)
+    assert waiting.state is ActionState.PENDING
+    assert waiting.reason == "waiting: no worker serves engine 'docker' now; it begins when one does"
+    assert b.store.actions(b.admin, query(uuid=uuid)).objects[0].reason == waiting.reason
+    reference = (accepted.handler_seq, accepted.action_seq)
+    assert b.store.progress([reference])[reference].action.reason == waiting.reason
+    b.queue.register("worker", [ENGINE])
+    assert b.store.action(b.admin, uuid).reason == ""
+
+
+def test_an_engine_that_no_worker_serves_is_forgotten_once_nothing_waits_for_it(b: Bench) -> None:
+    b.call(b.handler("web"))
+    b.clock.move(25 * 3600)
+    b.queue.prune(timedelta(days=90), 100)
+    assert [engine.name for engine in b.store.engines()] == ["docker"]
+    b.finish(b.claimed())
+    b.queue.prune(timedelta(days=90), 100)
+    assert b.store.engines() == ()

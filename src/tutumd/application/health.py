@@ -1,14 +1,12 @@
 """Whether work is done: the database, the workers' signs of life, the engines."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
 from tutumd.errors import UnavailableError
 from tutumd.model import EngineInfo
-from tutumd.ports import Clock, Store
-
-HEARTBEAT_LIMIT = timedelta(seconds=15)
+from tutumd.ports import HEARTBEAT_LIMIT, Clock, Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -191,9 +191,8 @@ class SqlQueue(SqlShown):
 
     def prune(self, keep: timedelta, most: int) -> int:
         """See ports.py."""
-        before = self._clock() - keep
         with self._database.read() as connection:
-            old = retention.find_old(connection, before, most)
+            old = retention.find_old(connection, self._clock(), keep, most)
         if not any(old.values()):
             return 0
         with self._database.write() as connection:
