@@ -41,6 +41,9 @@ Result = Accepted | Passed | Unjudged | Exception
 Tell = Callable[[Sequence[Result]], None]
 """Takes what became of calls, in their order. Is called once, from another thread, and must be quick."""
 
+HEARTBEAT_LIMIT = timedelta(seconds=15)
+"""How long after it last told of itself a worker is taken for one that lives."""
+
 
 class Accounts(Protocol):
     """Users and API keys. Every method is one transaction."""
@@ -51,11 +54,15 @@ class Accounts(Protocol):
     def users(self) -> tuple[User, ...]:
         """List the users, oldest first. The oldest admin is the first admin."""
 
-    def add_user(self, name: str, *, is_admin: bool) -> User:
-        """Add a user. Raises ConflictError where the name is taken."""
+    def add_user(self, name: str, *, is_admin: bool, key: tuple[str, str] | None = None) -> User:
+        """Add a user, with a key if its SHA-256 and hint are given. Raises ConflictError where one is taken."""
 
-    def remove_user(self, name: str) -> None:
-        """Remove a user with the keys. Raises NotFoundError, and ConflictError for the last admin."""
+    def remove_user(self, name: str) -> int:
+        """Remove a user with the keys, and let go of the services that were created through tutumd.
+
+        Answers how many services still name the user in their label: whoever has this name next gets those.
+        Raises NotFoundError, and ConflictError for the last admin.
+        """
 
     def add_key(self, user_name: str, *, key_sha256: str, hint: str) -> None:
         """Store a key's hash. Raises NotFoundError for an unknown user."""
@@ -218,7 +225,8 @@ class Queue(Protocol):
     def prune(self, keep: timedelta, most: int) -> int:
         """Delete deliveries, ended actions and gone containers that are older than `keep`, at most so many of each.
 
-        Also deletes the oldest deliveries beyond 5,000,000. Answers how many rows were deleted.
+        Also deletes the oldest deliveries beyond 5,000,000, and engine instances that no worker served for a day and
+        that no action waits for. Answers how many rows were deleted.
         """
 
     def count_calls(self) -> bool:

@@ -42,6 +42,17 @@ def test_a_body_that_does_not_come_changes_nothing(target: Target) -> None:
         assert exchange(target.server, HEALTH).status == 200
 
 
+def test_a_connection_that_does_not_ask_to_the_end_is_closed(target: Target) -> None:
+    half = HEALTH[: len(HEALTH) // 2]
+    with Connection(target.server) as silent, Connection(target.server) as begun, Connection(target.server) as again:
+        begun.send(half)
+        again.send(HEALTH)
+        assert again.answer("GET").status == 200
+        again.send(half)
+        # Within twice HEAD_S of tutumd/web/protocol.py.
+        assert all(connection.closes_within(45) for connection in (silent, begun, again))
+
+
 BROKEN: dict[str, Callable[[str], bytes]] = {
     "negative length": lambda path: request("POST", path, headers=(), length=-1),
     "length of 40 digits": lambda path: request("POST", path, headers=(), length=int("9" * 40)),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support.server import LiveServer
@@ -45,6 +46,29 @@ def test_idle_connections_and_slow_senders_do_not_hold_up_a_call(live_server: Li
         assert max(took) < QUICK_S
     live_server.wait_for_action(answer.json["action"])
     assert live_server.request("GET", answer.json["action"]).json["state"] == "Success"
+
+
+@pytest.mark.usefixtures("many_files")
+def test_a_server_without_free_files_goes_on_when_some_are_free_again(tmp_path: Path) -> None:
+    server = LiveServer(tmp_path, "--engine", "local")
+    server.start()
+    try:
+        service = server.run_service("full")
+        path = f"/api/v1/service/{service}/webhook/handler/{server.add_handler(service)}/call/"
+        process = psutil.Process(server.pid)
+        most = process.num_fds() + 20
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (most, most))
+        with ExitStack() as stack:
+            for _ in range(300):
+                stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+            wait_until(lambda: process.num_fds() >= most - 2, "no file is free")
+            before = sum(process.cpu_times()[:2])
+            time.sleep(2)  # over a fixed time, to tell how busy it is
+            assert sum(process.cpu_times()[:2]) - before < 1
+        wait_until(lambda: server.request("POST", path, authorization=None).status == 202, "calls are taken again")
+        server.terminate_services()
+    finally:
+        server.stop()
 
 
 def test_a_server_without_its_engine_is_degraded_and_says_which(tmp_path: Path) -> None:

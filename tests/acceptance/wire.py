@@ -62,6 +62,11 @@ class Connection:
         expected = b"HTTP/1.1 100 Continue\r\n\r\n"
         assert self._socket.recv(len(expected), socket.MSG_WAITALL) == expected
 
+    def closes_within(self, limit_s: float) -> bool:
+        """Whether the server ends the connection by itself."""
+        self._socket.settimeout(limit_s)
+        return self.is_closed
+
     @property
     def is_closed(self) -> bool:
         """Whether the server ends the connection; waits for that."""

@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.support.stores import ENGINE, ORIGIN, Bench, bench, query, snapshot
-from tutumd.errors import NotFoundError
-from tutumd.model import ActionState, Outcome, ServiceState, Verb
+from tests.support.stores import ENGINE, ORIGIN, Bench, accept, bench, call, query, snapshot
+from tutumd.errors import ConflictError, NotFoundError
+from tutumd.model import ActionState, Definition, Outcome, ServiceState, Verb
 from tutumd.store.tables import handlers
 
 
@@ -114,6 +114,28 @@ def test_a_member_sees_only_what_its_label_gives(b: Bench) -> None:
     assert b.store.service(b.admin, web).owner == "admin"
 
 
+def test_a_new_user_gets_nothing_of_one_who_had_the_name_but_what_a_label_gives(b: Bench) -> None:
+    b.store.add_user("bob", is_admin=False)
+    b.queue.sync(ENGINE, [snapshot("web", owner="bob"), snapshot("db")])
+    definition = Definition(command="sleep 1")
+    made = b.store.create_service(
+        engine="local", name="made", image="none", owner="bob", definition=definition, target=1
+    )
+    assert b.store.remove_user("bob") == 1
+    assert b.store.service(b.admin, made.uuid).owner == "admin"
+    assert "bob (removed)" in b.store.service(b.admin, made.uuid).warnings[0]
+    bob = b.store.add_user("bob", is_admin=False)
+    assert [s.name for s in b.store.services(bob, query()).objects] == ["web"]
+
+
+def test_a_user_is_added_with_the_key_or_not_at_all(b: Bench) -> None:
+    first = b.store.add_user("eve", is_admin=True, key=("5" * 64, "hint"))
+    assert b.store.user_by_key("5" * 64) == first
+    with pytest.raises(ConflictError):
+        b.store.add_user("ann", is_admin=True, key=("5" * 64, "hint"))
+    assert "ann" not in {user.name for user in b.store.users()}
+
+
 def test_a_request_row_is_handed_out_once_and_its_answer_read_once(b: Bench) -> None:
     request = b.store.ask(b.store.service(b.admin, b.service_uuid("web")), "logs", {"lines": 5})
     assert b.queue.requests(["swarm"]) == ()
@@ -191,3 +213,28 @@ def test_a_service_that_gets_a_handler_while_it_is_about_to_be_forgotten_stays(b
             wait([forgetting], 0.5)
         forgetting.result(30)
     assert b.store.handlers(b.admin, web, query()).total == 1
+
+
+def test_a_pending_action_says_that_no_worker_serves_its_engine(b: Bench) -> None:
+    accepted = accept(b.intake, call(b.handler("web"))).result(10)
+    uuid = accepted.action_uuid
+    assert b.store.action(b.admin, uuid).reason == ""
+    b.clock.move(16)
+    waiting = b.store.action(b.admin, uuid)
+    assert waiting.state is ActionState.PENDING
+    assert waiting.reason == "waiting: no worker serves engine 'docker' now; it begins when one does"
+    assert b.store.actions(b.admin, query(uuid=uuid)).objects[0].reason == waiting.reason
+    reference = (accepted.handler_seq, accepted.action_seq)
+    assert b.store.progress([reference])[reference].action.reason == waiting.reason
+    b.queue.register("worker", [ENGINE])
+    assert b.store.action(b.admin, uuid).reason == ""
+
+
+def test_an_engine_that_no_worker_serves_is_forgotten_once_nothing_waits_for_it(b: Bench) -> None:
+    b.call(b.handler("web"))
+    b.clock.move(25 * 3600)
+    b.queue.prune(timedelta(days=90), 100)
+    assert [engine.name for engine in b.store.engines()] == ["docker"]
+    b.finish(b.claimed())
+    b.queue.prune(timedelta(days=90), 100)
+    assert b.store.engines() == ()

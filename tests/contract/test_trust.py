@@ -149,6 +149,12 @@ def test_a_bucket_fills_again_evenly() -> None:
     assert admit(tat, 101 * second, 10, 10)[1] == second
 
 
+def test_a_clock_that_was_set_back_holds_up_nobody() -> None:
+    second = 1_000_000
+    tat, _ = admit(0, 7200 * second, 10, 10)
+    assert admit(tat, 3600 * second, 10, 10)[1] == 0
+
+
 def test_a_repeated_delivery_is_the_same_action_until_a_day_has_passed(b: Bench, database_url: str) -> None:
     handler = b.handler("web", Operation.SCALEUP)
     with second_intake(b, database_url) as other:

@@ -22,13 +22,19 @@ def authenticate(accounts: Accounts, user_name: str, key: str) -> User:
     return user
 
 
-def add_user(accounts: Accounts, name: str, *, is_admin: bool) -> User:
-    """Add a user. Raises InvalidInputError for a name that an Authorization header cannot carry."""
+def add_user(accounts: Accounts, name: str, *, is_admin: bool, key: str | None = None) -> User:
+    """Add a user, in one go with a key that was chosen elsewhere if one is given.
+
+    Raises:
+        InvalidInputError: The name is one that an Authorization header cannot carry; or as `check_key`.
+    """
     if not 1 <= len(name) <= 100 or not name.isprintable() or any(char in " :\\" for char in name):
         raise InvalidInputError(
             "a user's name must be 1 to 100 printable characters without space, colon and backslash"
         )
-    return accounts.add_user(name, is_admin=is_admin)
+    if key is not None:
+        check_key(key)
+    return accounts.add_user(name, is_admin=is_admin, key=None if key is None else (hash_key(key), _hint(key)))
 
 
 def add_key(accounts: Accounts, user_name: str) -> str:
@@ -41,14 +47,17 @@ def add_key(accounts: Accounts, user_name: str) -> str:
 def store_key(accounts: Accounts, user_name: str, key: str) -> None:
     """Store a key that was chosen elsewhere. Raises InvalidInputError as `check_key`."""
     check_key(key)
-    hint = key[:HINT_LENGTH] if key.startswith(KEY_PREFIX) else f"#{hash_key(key)[:8]}"
-    accounts.add_key(user_name, key_sha256=hash_key(key), hint=hint)
+    accounts.add_key(user_name, key_sha256=hash_key(key), hint=_hint(key))
 
 
 def check_key(key: str) -> None:
     """Check a key that was chosen elsewhere. Raises InvalidInputError for one that is hardly a secret."""
     if len(key) < MIN_KEY_LENGTH or not key.isprintable() or " " in key:
         raise InvalidInputError(f"an API key must be {MIN_KEY_LENGTH} or more printable characters without spaces")
+
+
+def _hint(key: str) -> str:
+    return key[:HINT_LENGTH] if key.startswith(KEY_PREFIX) else f"#{hash_key(key)[:8]}"
 
 
 def generate_key() -> str:

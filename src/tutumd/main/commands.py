@@ -148,8 +148,11 @@ def list_users(data_dir: DataDir = None, database: Database = None) -> None:
 @users.command("rm")
 def remove_user(name: Name, data_dir: DataDir = None, database: Database = None) -> None:
     """Remove a user with the keys. Services of the user belong to the first admin from then on."""
-    _accounts(data_dir, database).remove_user(name)
+    named = _accounts(data_dir, database).remove_user(name)
     typer.echo(f"user {name} was removed")
+    if named:
+        told = "1 service names" if named == 1 else f"{named} services name"
+        typer.echo(f"{told} {name} in the label tutum.owner: a new user {name} would get that back; change the label")
 
 
 @keys.command("add")

@@ -15,7 +15,7 @@ import structlog
 from tutumd import logs
 from tutumd.errors import InvalidInputError, SettingsError
 from tutumd.main import demo, engines, listening, storage
-from tutumd.main.storage import Storage, now
+from tutumd.main.storage import Storage
 from tutumd.ports import Engine
 from tutumd.settings import Settings, read_settings
 from tutumd.store.intake import SqlIntake
@@ -90,7 +90,7 @@ def _begin(options: Mapping[str, Any]) -> Settings:
 
 def _start_worker(settings: Settings, opened: Storage, instances: Mapping[str, Engine]) -> Worker:
     limits = Limits(max_containers=settings.max_containers, keep=timedelta(days=settings.keep_days))
-    worker = Worker(opened.queue, instances, limits, now)
+    worker = Worker(opened.queue, instances, limits, opened.clock)
     worker.start()
     return worker
 
@@ -113,13 +113,14 @@ def _serve_http(
         rate = parse_rate(settings.client_rate_limit) if settings.client_rate_limit else None
     except InvalidInputError as error:
         raise SettingsError(str(error).replace("rate_limit", "TUTUMD_CLIENT_RATE_LIMIT")) from None
-    intake = SqlIntake(opened.database, now, opened.signal, (rate.count, rate.seconds) if rate else None)
+    intake = SqlIntake(opened.database, opened.clock, opened.signal, (rate.count, rate.seconds) if rate else None)
     stack.callback(intake.close)
     box = open_box(settings)
     if opened.database.is_postgres and not settings.secret_key:
         _log.warning("TUTUMD_SECRET_KEY is not set: other replicas cannot read secrets and status URLs of this one")
     edge = Edge(
         store=opened.store,
+        clock=opened.clock,
         intake=intake,
         max_containers=settings.max_containers,
         box=box,

@@ -14,8 +14,10 @@ from sqlalchemy.exc import DBAPIError
 from tutumd.application import accounts
 from tutumd.errors import ConflictError, SettingsError, UnavailableError
 from tutumd.main import demo
+from tutumd.ports import Clock
 from tutumd.settings import Settings, read_settings
 from tutumd.store.accounts import SqlAccounts
+from tutumd.store.clocks import database_clock, machine_clock
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
 from tutumd.store.signal import Listener, Signal
@@ -30,6 +32,7 @@ class Storage:
     store: SqlStore
     queue: SqlQueue
     signal: Signal
+    clock: Clock
 
 
 def now() -> datetime:
@@ -52,16 +55,25 @@ def open_storage(settings: Settings, *, alone: bool) -> Iterator[Storage]:
     with locked(settings.data_dir / "tutumd.lock", how, hint):
         _migrate(database)
         signal = Signal()
-        listener = Listener(database.url, signal) if database.is_postgres else None
-        queue = SqlQueue(database, now, signal)
+        clock, leases, listener = _agree_on_time(database, signal)
+        queue = SqlQueue(database, clock, signal, leases)
         if how == fcntl.LOCK_EX:
             queue.take_over()
         try:
-            yield Storage(database=database, store=SqlStore(database, now, signal), queue=queue, signal=signal)
+            store = SqlStore(database, clock, signal)
+            yield Storage(database=database, store=store, queue=queue, signal=signal, clock=clock)
         finally:
             if listener is not None:
                 listener.close()
             database.close()
+
+
+def _agree_on_time(database: Database, signal: Signal) -> tuple[Clock, Clock, Listener | None]:
+    """Make the clock, the clock of leases, and what keeps them right: other machines may have another time."""
+    if not database.is_postgres:
+        return now, machine_clock(database, now), None
+    clock = database_clock(database)
+    return clock, clock, Listener(database.url, signal, clock)
 
 
 def open_accounts(options: Mapping[str, Any]) -> SqlAccounts:
@@ -94,12 +106,12 @@ def ensure_admin(store: SqlStore, settings: Settings) -> None:
     key = settings.admin_apikey
     if not key:
         key = demo.read_or_make_key(settings.data_dir) if settings.demo else accounts.generate_key()
-    accounts.check_key(key)
     try:
-        accounts.add_user(store, name, is_admin=True)
-    except ConflictError:
-        return  # another replica was quicker, and shows the key
-    accounts.store_key(store, name, key)
+        accounts.add_user(store, name, is_admin=True, key=key)
+    except ConflictError as error:
+        if any(user.is_admin for user in store.users()):
+            return  # another replica was quicker, and shows the key
+        raise SettingsError(f"the first admin {name!r} cannot be made: {error}") from error
     if not settings.admin_apikey and not settings.demo:
         print("The first admin was created. This key is shown only now:", flush=True)
         print(f"  user:    {name}\n  API key: {key}", flush=True)

@@ -1,5 +1,7 @@
 """Users and API keys."""
 
+from datetime import datetime
+
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
@@ -8,7 +10,7 @@ from tutumd.model import ApiKey, User
 from tutumd.ports import Clock
 from tutumd.store.database import Database
 from tutumd.store.rows import Row, new_uuid
-from tutumd.store.tables import api_keys, users
+from tutumd.store.tables import api_keys, services, users
 
 
 class SqlAccounts:
@@ -34,7 +36,7 @@ class SqlAccounts:
         with self._database.read() as connection:
             return tuple(_user(row) for row in connection.execute(sa.select(users).order_by(users.c.seq)))
 
-    def add_user(self, name: str, *, is_admin: bool) -> User:
+    def add_user(self, name: str, *, is_admin: bool, key: tuple[str, str] | None = None) -> User:
         """See ports.py."""
         user = User(uuid=new_uuid(), name=name, is_admin=is_admin, created=self._clock())
         try:
@@ -42,11 +44,13 @@ class SqlAccounts:
                 connection.execute(
                     sa.insert(users).values(uuid=user.uuid, name=name, is_admin=is_admin, created=user.created)
                 )
+                if key is not None:
+                    _insert_key(connection, user.uuid, *key, user.created)
         except IntegrityError as error:
-            raise ConflictError(f"there is a user {name!r} already") from error
+            raise ConflictError(f"there is a user {name!r} already, or another one has this key") from error
         return user
 
-    def remove_user(self, name: str) -> None:
+    def remove_user(self, name: str) -> int:
         """See ports.py."""
         with self._database.write() as connection:
             row = connection.execute(sa.select(users).where(users.c.name == name)).first()
@@ -56,6 +60,11 @@ class SqlAccounts:
             if row.is_admin and admins == 1:
                 raise ConflictError(f"{name!r} is the last admin: add another one first (tutumd user add --admin)")
             connection.execute(sa.delete(users).where(users.c.uuid == row.uuid))
+            owned = services.c.owner == name
+            created = sa.and_(owned, services.c.definition.isnot(None))
+            # No user can be named so: a name has no space.
+            connection.execute(sa.update(services).where(created).values(owner=f"{name} (removed)"))
+            return int(connection.execute(sa.select(sa.func.count()).where(owned)).scalar_one())
 
     def add_key(self, user_name: str, *, key_sha256: str, hint: str) -> None:
         """See ports.py."""
@@ -63,9 +72,7 @@ class SqlAccounts:
             owner = connection.execute(sa.select(users.c.uuid).where(users.c.name == user_name)).scalar()
             if owner is None:
                 raise NotFoundError(f"there is no user {user_name!r}: add it with tutumd user add {user_name}")
-            connection.execute(
-                sa.insert(api_keys).values(key_sha256=key_sha256, user_uuid=owner, hint=hint, created=self._clock())
-            )
+            _insert_key(connection, owner, key_sha256, hint, self._clock())
 
     def keys(self, user_name: str | None = None) -> tuple[ApiKey, ...]:
         """See ports.py."""
@@ -89,6 +96,10 @@ class SqlAccounts:
             if not revoked:
                 revoked = connection.execute(sa.delete(api_keys).where(api_keys.c.hint == name)).rowcount
         return revoked
+
+
+def _insert_key(connection: sa.Connection, user_uuid: str, key_sha256: str, hint: str, now: datetime) -> None:
+    connection.execute(sa.insert(api_keys).values(key_sha256=key_sha256, user_uuid=user_uuid, hint=hint, created=now))
 
 
 def _user(row: Row) -> User:

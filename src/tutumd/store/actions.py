@@ -39,7 +39,7 @@ class SqlActions:
         with self._database.read() as connection:
             rows = connection.execute(page.order_by(actions.c.seq.desc())).all()
             total = connection.execute(count).scalar_one()
-        return Page(objects=tuple(action_from(row) for row in rows), total=total)
+        return Page(objects=tuple(action_from(row, self._clock()) for row in rows), total=total)
 
     def action(self, viewer: User, uuid: str) -> Action:
         """See ports.py."""
@@ -48,7 +48,7 @@ class SqlActions:
             row = connection.execute(statement.where(actions.c.uuid == uuid, visible(viewer))).first()
         if row is None:
             raise NotFoundError(NOT_FOUND)
-        return action_from(row)
+        return action_from(row, self._clock())
 
     def submit(self, service_uuid: str, verb: Verb, *, target: int | None, origin: Origin) -> Action:
         """See ports.py."""
@@ -74,7 +74,7 @@ class SqlActions:
             row = connection.execute(select_actions().where(actions.c.uuid == uuid)).one()
             self._signal.tell_others(connection)
         self._signal.notify()
-        return action_from(row)
+        return action_from(row, self._clock())
 
     def cancel(self, viewer: User, uuid: str) -> Action:
         """See ports.py."""
@@ -101,7 +101,7 @@ class SqlActions:
             row = connection.execute(select_actions().where(actions.c.uuid == uuid)).one()
             self._signal.tell_others(connection)
         self._signal.notify()
-        return action_from(row)
+        return action_from(row, self._clock())
 
     def retry(self, viewer: User, uuid: str, origin: Origin) -> Action:
         """See ports.py."""
@@ -127,7 +127,7 @@ class SqlActions:
             row = connection.execute(select_actions().where(actions.c.uuid == new["uuid"])).one()
             self._signal.tell_others(connection)
         self._signal.notify()
-        return action_from(row)
+        return action_from(row, self._clock())
 
     def lines(self, viewer: User, action_uuid: str, after: int) -> tuple[Line, ...]:
         """See ports.py."""

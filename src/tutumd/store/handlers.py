@@ -161,7 +161,7 @@ class SqlHandlers:
         """See ports.py."""
         with self._database.read() as connection:
             rows = connection.execute(select_actions().where(actions.c.seq.in_({action for _, action in wanted}))).all()
-            seen = {row.seq: action_from(row) for row in rows}
+            seen = {row.seq: action_from(row, self._clock()) for row in rows}
             found = connection.execute(
                 sa.select(handlers.c.seq, handlers.c.service_uuid, handlers.c.options).where(
                     handlers.c.seq.in_({handler for handler, _ in wanted})

@@ -21,6 +21,8 @@ def admit(tat: int, now: int, count: int, seconds: int) -> tuple[int, int]:
         The new time, and how many microseconds to wait; 0 where a token was there.
     """
     period = seconds * _SECOND
+    if tat - now > 2 * period:
+        tat = now  # no call made it so: the clock was set back, or the limit was another one
     wanted = max(tat, now) + period // count
     wait = wanted - now - period
     return (tat, wait) if wait > 0 else (wanted, 0)

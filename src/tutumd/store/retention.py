@@ -1,30 +1,37 @@
-"""What is deleted after a while: deliveries, ended actions with their lines, containers that are gone, old limits."""
+"""What is deleted after a while: deliveries, ended actions with their lines, containers and engines that are gone."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.store.tables import actions, client_rates, containers, deliveries, microseconds
+from tutumd.store.tables import LIVE, actions, client_rates, containers, deliveries, engines, microseconds
 
 MOST_DELIVERIES = 5_000_000
 """How many deliveries are kept in all, the newest."""
 
+ENGINE_GONE_AFTER = timedelta(days=1)
+"""How long an engine instance that no worker serves is told of, unless actions wait for it."""
+
 Old = Mapping[sa.Table, list[Any]]
 
 
-def find_old(connection: sa.Connection, before: datetime, most: int) -> Old:
+def find_old(connection: sa.Connection, now: datetime, keep: timedelta, most: int) -> Old:
     """Find the keys of rows that may go, at most so many of each table.
 
     Rows are numbered in the order of their time, so looking at the first ones is enough, however many there are.
     """
+    before = now - keep
+    waited_for = sa.select(actions.c.uuid).where(actions.c.engine == engines.c.name, LIVE).exists()
+    unserved = sa.select(engines.c.name).where(engines.c.seen < now - ENGINE_GONE_AFTER, ~waited_for).limit(most)
     received = sa.select(deliveries.c.seq, deliveries.c.received).order_by(deliveries.c.seq).limit(most)
     newest = connection.execute(sa.select(sa.func.max(deliveries.c.seq))).scalar() or 0
     ended = sa.select(actions.c.seq, actions.c.ended).order_by(actions.c.seq).limit(most)
     gone = sa.select(containers.c.uuid).where(sa.not_(containers.c.present), containers.c.stopped < before)
     full = sa.select(client_rates.c.address).where(client_rates.c.rate_tat < microseconds(before)).limit(most)
     return {
+        engines: list(connection.execute(unserved).scalars()),
         client_rates: list(connection.execute(full).scalars()),
         deliveries: [
             row.seq

@@ -22,7 +22,8 @@ from tutumd.model import (
     User,
     Verb,
 )
-from tutumd.store.tables import actions, containers, deliveries, services, users
+from tutumd.ports import HEARTBEAT_LIMIT
+from tutumd.store.tables import actions, containers, deliveries, engines, services, users
 
 Row = sa.Row[Any]
 
@@ -146,11 +147,12 @@ def select_actions() -> sa.Select[Any]:
         .where(deliveries.c.action_seq == actions.c.seq)
         .scalar_subquery()
     )
-    return sa.select(actions, count.label("delivery_count"))
+    seen = sa.select(engines.c.seen).where(engines.c.name == actions.c.engine).scalar_subquery()
+    return sa.select(actions, count.label("delivery_count"), seen.label("engine_seen"))
 
 
-def action_from(row: Row) -> Action:
-    """Make the value of a row of `select_actions`."""
+def action_from(row: Row, now: datetime | None = None) -> Action:
+    """Make the value of a row of `select_actions`; with the time, a pending one says if there is nobody to begin it."""
     return Action(
         uuid=row.uuid,
         service_uuid=row.service_uuid,
@@ -163,7 +165,7 @@ def action_from(row: Row) -> Action:
         address=row.address,
         user_agent=row.user_agent,
         deliveries=row.delivery_count,
-        reason=row.reason,
+        reason=row.reason or _waits_for(row, now),
         log_tail=row.log_tail,
         rolled_back=row.rolled_back,
         image_before=row.image_before,
@@ -173,6 +175,14 @@ def action_from(row: Row) -> Action:
         tag=row.tag,
         variables=row.variables,
     )
+
+
+def _waits_for(row: Row, now: datetime | None) -> str:
+    if now is None or row.state != ActionState.PENDING.value:
+        return ""
+    if row.engine_seen is not None and abs(now - row.engine_seen) <= HEARTBEAT_LIMIT:
+        return ""
+    return f"waiting: no worker serves engine {row.engine!r} now; it begins when one does"
 
 
 def clean(text: str) -> str:

@@ -1,10 +1,14 @@
 """Wakes workers when something was queued: those of this process at once, others through PostgreSQL's NOTIFY."""
 
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from threading import Condition, Event, Thread
 from typing import Any
 
 import sqlalchemy as sa
+
+from tutumd.store.clocks import SharedClock
 
 _CHANNEL = "tutumd"
 _RECONNECT_S = 2.0
@@ -39,12 +43,13 @@ class Signal:
 
 
 class Listener:
-    """Passes the notices of other processes on to this one's signal, over a connection of its own."""
+    """Passes the notices of other processes on to this one's signal, and the time of the database to its clock."""
 
-    def __init__(self, url: sa.URL, signal: Signal) -> None:
-        """Start listening; while there is no connection, workers find work by looking."""
+    def __init__(self, url: sa.URL, signal: Signal, clock: SharedClock) -> None:
+        """Start listening, on a connection of its own; while there is none, workers find work by looking."""
         self._url = url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._notify: Callable[[], None] = signal.notify
+        self._clock = clock
         self._stop = Event()
         self._thread = Thread(target=self._listen_for_ever, name="listen", daemon=True)
         self._thread.start()
@@ -65,7 +70,15 @@ class Listener:
                 self._stop.wait(_RECONNECT_S)
 
     def _listen(self, connection: Any) -> None:
+        def look() -> datetime:
+            told: datetime = connection.execute("SELECT clock_timestamp()").fetchone()[0]
+            return told.astimezone(UTC)
+
         connection.execute(f"LISTEN {_CHANNEL}")
+        next_look = 0.0
         while not self._stop.is_set():
+            if time.monotonic() >= next_look:
+                self._clock.compare(look)
+                next_look = time.monotonic() + _LISTEN_S
             for _ in connection.notifies(timeout=_LISTEN_S, stop_after=1):
                 self._notify()

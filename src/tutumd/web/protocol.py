@@ -17,6 +17,8 @@ MAX_URL = 16 * 1024
 MAX_HEAD = 64 * 1024
 COMPLETE = "tutumd.complete"
 """In a scope: the whole body is here already, so that nobody has to wait for it. To start a timer takes long."""
+HEAD_S = 20.0
+"""How long the head of a request may take; looked at as often, so that it can be twice as long."""
 LAST_REQUEST_S = 1.0
 """How long a server that ends waits for the first request of a connection that it accepted already."""
 
@@ -30,9 +32,26 @@ class BoundedProtocol(HttpToolsProtocol):
     _begun: "tuple[RequestResponseCycle, ASGI3Application] | None" = None
     """A request whose head is here; whether its body comes with it is known only at the end of what was received."""
     _closing_soon: asyncio.TimerHandle | None = None
+    _looking: asyncio.TimerHandle | None = None
     _since_progress = 0
     """Bytes that came in since the parser last completed a head, or got hold of a piece of a body."""
     _refusal = (HTTPStatus.BAD_REQUEST, "this is not a valid HTTP/1.1 request")
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        """Take a connection, which may stay for as long as requests come."""
+        super().connection_made(transport)
+        self._looking = self.loop.call_later(HEAD_S, self._look, None)
+
+    def _look(self, last: RequestResponseCycle | None) -> None:
+        """Close a connection whose next head is not complete; one that is between two requests ends by keep-alive.
+
+        Looked at now and then, not with each request: to start a timer takes long.
+        """
+        lacks_head = self.cycle is None or (self.cycle.response_complete and self._since_progress > 0)
+        if lacks_head and self.cycle is last:
+            self.transport.close()
+        else:
+            self._looking = self.loop.call_later(HEAD_S, self._look, self.cycle)
 
     def shutdown(self) -> None:
         """End the connection in good order; one that has asked nothing yet may have a request on its way."""
@@ -43,8 +62,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
-        if self._closing_soon is not None:
-            self._closing_soon.cancel()
+        for timer in (self._looking, self._closing_soon):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

@@ -46,6 +46,7 @@ def check_health() -> dict[str, str]:
 @router.get("/readyz", tags=["server"])
 def check_readiness(request: Request, response: Response) -> health.Readiness:
     """Tell whether work is done: `ready`, `degraded` (calls are kept, but some wait), or `down` with a 503."""
-    found = health.check(edge(request).store)
+    carried = edge(request)
+    found = health.check(carried.store, carried.clock)
     response.status_code = 503 if found.status == "down" else 200
     return found

@@ -282,7 +282,7 @@ class ActionOut(BaseModel):
     object: str
     start_date: str = Field(description="When it was asked for.")
     end_date: str | None
-    reason: str = Field(description="Why it failed; on success what is worth saying, often nothing.")
+    reason: str = Field(description="Why it failed or waits; on success what is worth saying, often nothing.")
     log_tail: str = Field(description="On failure the last output lines of what failed.")
     rolled_back: bool
     image_before: str | None

@@ -12,7 +12,7 @@ from tutumd.application.calls import Options, Tickets
 from tutumd.application.trust.secrets_box import Box
 from tutumd.errors import NOT_FOUND, NotFoundError
 from tutumd.model import Origin
-from tutumd.ports import Intake, Store
+from tutumd.ports import Clock, Intake, Store
 
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 _UUID = re.compile(UUID, re.ASCII)
@@ -24,6 +24,7 @@ class Edge:
 
     store: Store
     intake: Intake
+    clock: Clock
     max_containers: int
     box: Box
     options: Options

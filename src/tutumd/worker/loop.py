@@ -12,6 +12,7 @@ import structlog
 from tutumd.errors import EngineUnavailableError, LeaseLostError, TutumdError, UnavailableError
 from tutumd.model import Outcome, Service, ServiceSnapshot
 from tutumd.ports import Clock, Engine, Queue
+from tutumd.steady import steady_s
 from tutumd.worker import retry
 from tutumd.worker.discover import Discovery
 from tutumd.worker.perform import perform, plan, refused
@@ -113,7 +114,7 @@ class Worker:
             return False
         claimed = False
         try:
-            claimed_at = time.monotonic()
+            claimed_at = steady_s()
             claim = self._queue.claim(self.name, names, lease=self._limits.lease)
             if claim is None:
                 return False

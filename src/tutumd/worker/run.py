@@ -1,6 +1,5 @@
 """One run of an action under a lease: Run of ports.py."""
 
-import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from threading import Event
@@ -10,6 +9,7 @@ import structlog
 from tutumd.errors import LeaseLostError, UnavailableError
 from tutumd.model import Claim
 from tutumd.ports import Queue
+from tutumd.steady import steady_s
 
 LEASE_MARGIN_S = 1.0
 """How long before the lease's end a worker stops, so that a call under way lands inside it."""
@@ -19,7 +19,7 @@ _log = structlog.get_logger(__name__)
 
 
 class LeasedRun:
-    """Run of ports.py. The lease is kept on a monotonic clock: a wall clock that jumps ends nothing."""
+    """Run of ports.py. The lease is kept on a steady clock: a wall clock that jumps ends nothing."""
 
     def __init__(
         self,
@@ -29,13 +29,13 @@ class LeasedRun:
         lease: timedelta,
         deadline_s: float,
         claimed_at: float,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = steady_s,
     ) -> None:
         """Begin a run.
 
         Args:
             deadline_s: Seconds that the engine work may take.
-            claimed_at: Monotonic time just before the claim was made.
+            claimed_at: Steady time just before the claim was made.
         """
         self.claim = claim
         self._queue = queue

@@ -1,0 +1,124 @@
+"""Leases of workers whose machines have other clocks, and clocks that are set while something waits."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.support.postgres_bed import PostgresBed
+from tests.support.stores import LEASE, Bench, bench
+from tests.support.waiting import wait_until
+from tutumd.application import health
+from tutumd.errors import LeaseLostError
+from tutumd.steady import steady_s
+from tutumd.store.clocks import SharedClock, database_clock, machine_clock
+from tutumd.store.queue import SqlQueue
+from tutumd.store.signal import Listener, Signal
+
+APART_S = 300.0
+
+
+@pytest.fixture
+def b(database_url: str) -> Iterator[Bench]:
+    with bench(database_url) as opened:
+        opened.show("web")
+        yield opened
+
+
+def ahead(seconds: float) -> Callable[[], float]:
+    return lambda: steady_s() + seconds
+
+
+@pytest.fixture
+def p(postgres_bed: PostgresBed) -> Iterator[Bench]:
+    """A bench on PostgreSQL: several machines can only be on that."""
+    with bench(postgres_bed.new_database()) as opened:
+        opened.show("web")
+        yield opened
+
+
+@pytest.fixture
+def machines(p: Bench) -> tuple[SharedClock, SharedClock]:
+    """The clocks of two machines."""
+    return database_clock(p.database), database_clock(p.database, ahead(APART_S))
+
+
+def test_machines_with_other_clocks_have_the_time_of_the_database(machines: tuple[SharedClock, SharedClock]) -> None:
+    one, other = machines
+    assert abs(one() - other()) < timedelta(seconds=0.2)
+    assert abs(one() - datetime.now(UTC)) < timedelta(seconds=0.5)
+
+
+def test_a_living_worker_keeps_its_action_whatever_the_time_of_another_machine_is(
+    p: Bench, machines: tuple[SharedClock, SharedClock]
+) -> None:
+    one, other = (SqlQueue(p.database, clock, Signal()) for clock in machines)
+    p.call(p.handler("web"))
+    for first, second in ((one, other), (other, one)):
+        claim = first.claim("first", ["docker"], lease=LEASE)
+        assert claim is not None
+        assert second.claim("second", ["docker"], lease=LEASE) is None
+        assert first.renew(claim, lease=LEASE) is False
+        assert second.claim("second", ["docker"], lease=LEASE) is None
+        first.release(claim)
+
+
+def test_a_dead_worker_of_another_machine_is_followed_when_its_lease_ends(
+    p: Bench, machines: tuple[SharedClock, SharedClock]
+) -> None:
+    one, other = (SqlQueue(p.database, clock, Signal()) for clock in machines)
+    p.call(p.handler("web"))
+    for dead, living in ((one, other), (other, one)):
+        lost = dead.claim("dead", ["docker"], lease=timedelta(seconds=1))
+        assert lost is not None
+        taken = wait_until(lambda q=living: q.claim("living", ["docker"], lease=LEASE), "it is taken over", timeout_s=5)  # type: ignore[misc] # early binding
+        with pytest.raises(LeaseLostError):
+            dead.renew(lost, lease=LEASE)
+        living.release(taken)
+
+
+def test_a_call_at_another_machine_is_due_at_once(p: Bench, machines: tuple[SharedClock, SharedClock]) -> None:
+    queue = SqlQueue(p.database, machines[0], Signal())
+    p.clock.now = machines[1]()
+    p.call(p.handler("web"))
+    assert queue.claim("worker", ["docker"], lease=LEASE) is not None
+
+
+def test_readiness_goes_by_the_time_of_the_database(p: Bench, machines: tuple[SharedClock, SharedClock]) -> None:
+    SqlQueue(p.database, machines[1], Signal()).register("worker", p.store.engines())
+    assert health.check(p.store, machines[0]).status == "ready"
+
+
+def test_a_clock_follows_the_database_again_when_it_was_wrong(
+    p: Bench, machines: tuple[SharedClock, SharedClock]
+) -> None:
+    clock = SharedClock(datetime(2000, 1, 1, tzinfo=UTC))
+    listener = Listener(p.database.url, Signal(), clock)
+    try:
+        wait_until(lambda: abs(clock() - machines[0]()) < timedelta(seconds=1), "the clock is right")
+    finally:
+        listener.close()
+
+
+def test_processes_of_one_machine_share_a_clock_that_nobody_sets(b: Bench) -> None:
+    wall = datetime(2026, 1, 1, tzinfo=UTC)
+    first = machine_clock(b.database, lambda: wall)
+    later = machine_clock(b.database, lambda: wall + timedelta(days=1))
+    assert abs(first() - wall) < timedelta(seconds=5)
+    assert abs(first() - later()) < timedelta(seconds=1)
+
+
+def test_a_lease_outlives_a_clock_that_is_set(b: Bench) -> None:
+    leases = machine_clock(b.database, b.clock)
+    queue = SqlQueue(b.database, b.clock, Signal(), leases)
+    b.call(b.handler("web"))
+    assert queue.claim("first", ["docker"], lease=LEASE) is not None
+    for hours in (1, -2):
+        b.clock.move(hours * 3600)
+        assert queue.claim("second", ["docker"], lease=LEASE) is None
+
+
+def test_what_was_asked_for_before_the_clock_was_set_back_is_due(b: Bench) -> None:
+    uuid = b.call(b.handler("web"))
+    b.clock.move(-3600)
+    assert b.claimed().action.uuid == uuid
