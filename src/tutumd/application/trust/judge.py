@@ -23,12 +23,12 @@ class Go:
 
     Attributes:
         tag: The tag that it names; None for the service's own.
-        variable: Name and value of the variable that the new containers get.
+        variable: Name and value of the variable that the new containers get; None where they must not have it.
         notes: What the caller should know, in sentences.
     """
 
     tag: str | None = None
-    variable: tuple[str, str] | None = None
+    variable: tuple[str, str | None] | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -224,6 +224,5 @@ def _go(options: Options, received: Received) -> Go | Skipped:
     if options.pass_body is None:
         return Go(tag=choice.tag)
     text, note = bodies.to_variable(received.body)
-    if text is None:
-        return Go(tag=choice.tag, notes=(note,))
-    return Go(tag=choice.tag, variable=(options.pass_body, text))
+    # Without it, containers that are made from those before would go on with the body of an earlier call.
+    return Go(tag=choice.tag, variable=(options.pass_body, text), notes=(note,) if note else ())
