@@ -360,10 +360,15 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unjudged:
-    """A call that was not stored: its handler has these options, and nobody has looked at them."""
+    """A call that was not stored: its handler has these options, and nobody has looked at them.
+
+    Attributes:
+        uses: How many calls the handler accepted so far; counted only where it has a limit of them.
+    """
 
     options: Mapping[str, Any] = field(repr=False)
     version: int
+    uses: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -134,9 +134,9 @@ class CallEndpoint:
 
     async def _judge(self, scope: Scope, body: bytes, call: Call, result: Unjudged) -> Call:
         options = self._options.read(call.handler_uuid, result.version, result.options)
-        received = Received(
-            headers=_decoded(scope), query=_query(scope), body=body, address=call.origin.address, now=datetime.now(UTC)
-        )
+        address, now = call.origin.address, datetime.now(UTC)
+        calls.check_open(options, result.uses, address, now)
+        received = Received(headers=_decoded(scope), query=_query(scope), body=body, address=address, now=now)
         if options.looks_at_payload:
             # A hostile body may take half a second.
             judged = await anyio.to_thread.run_sync(calls.judged, options, result.version, received)

@@ -110,6 +110,12 @@ class Received:
         return {"body": self.payload, "headers": as_document(self.headers, trusted), "query": dict(self.query)}
 
 
+def is_shut(options: Options, address: str, now: datetime) -> bool:
+    """Tell, without a look at what the call brings, whether the handler cannot be called now, or from there."""
+    received = Received(headers=(), query=(), body=b"", address=address, now=now)
+    return any(check(options, received)[1] for check in _DOORS)
+
+
 def judge(options: Options, received: Received) -> Verdict:
     """Judge a call by all that can be decided without the database; about 0.2 ms, for a hostile body half a second.
 
@@ -207,14 +213,8 @@ def _check_filters(options: Options, received: Received) -> _Checked:
     return Step(check="filter", passes=True, why="; ".join(decision.why for decision in decisions)), None
 
 
-_CHECKS: tuple[Callable[[Options, Received], _Checked], ...] = (
-    _check_enabled,
-    _check_expires,
-    _check_address,
-    _check_sender,
-    _check_event,
-    _check_filters,
-)
+_DOORS: tuple[Callable[[Options, Received], _Checked], ...] = (_check_enabled, _check_expires, _check_address)
+_CHECKS = (*_DOORS, _check_sender, _check_event, _check_filters)
 
 
 def _go(options: Options, received: Received) -> Go | Skipped:
