@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl
 
 import anyio.to_thread
 from starlette.exceptions import HTTPException
@@ -20,6 +20,8 @@ from tutumd.application import calls
 from tutumd.application.calls import Tickets, parse_amount, parse_wait
 from tutumd.application.trust import bodies, headers
 from tutumd.application.trust.judge import Received
+from tutumd.application.trust.keeping import keep_call
+from tutumd.application.trust.verify import Verification
 from tutumd.errors import SettingsError, TutumdError, UnavailableError
 from tutumd.model import Accepted, ActionState, Call, Judged, Unjudged
 from tutumd.ports import Result
@@ -130,6 +132,8 @@ class CallEndpoint:
             told = "the call is accepted, but how it goes cannot be told now: ask at status_url, and do not call again"
             return JSONResponse({"error": told, "status_url": status_url}, 504, {render.ACTION_HEADER: action})
         fields = render.progress(progress, status_url)
+        if call.judged is not None and call.judged.notes:
+            fields["notes"] = list(call.judged.notes)
         return JSONResponse(fields, WAITED.get(progress.action.state, 504), {render.ACTION_HEADER: action})
 
     async def _judge(self, scope: Scope, body: bytes, call: Call, result: Unjudged) -> Call:
@@ -142,8 +146,7 @@ class CallEndpoint:
             judged = await anyio.to_thread.run_sync(calls.judged, options, result.version, received)
         else:
             judged = calls.judged(options, result.version, received)
-        trusted = str(options.verify.settings.get("header", "")) if options.verify else ""
-        return replace(call, judged=judged, content=_content(scope, body, trusted))
+        return replace(call, judged=judged, content=_content(scope, body, options.verify))
 
     async def _store(self, call: Call) -> Result:
         waiter: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
@@ -217,23 +220,16 @@ def _send(response: Response, respond: Respond) -> None:
     respond(response.status_code, response.raw_headers, bytes(response.body))
 
 
-def _content(scope: Scope, body: bytes, trusted_header: str = "") -> str:
+def _content(scope: Scope, body: bytes, verification: Verification | None = None) -> str:
     """Write what is kept of a call for its handler's owner."""
     kept = bodies.keep(body)
-    if not trusted_header and not scope["query_string"] and not kept.is_base64 and not kept.is_cut:
+    if verification is None and not scope["query_string"] and not kept.is_base64 and not kept.is_cut:
         # The most calls: their parts are put together, of which senders repeat many.
         size = sum(len(name) + len(value) for name, value in scope["headers"])
         if size <= headers.MAX_KEPT_BYTES // 2:  # a character of Latin-1 has two bytes at most
             parts = [part for name, value in scope["headers"] if (part := _header_json(name, value))]
             return f'{{"headers":[{",".join(parts)}],"body":{_encode(kept.text)}}}'
-    content: dict[str, Any] = {"headers": headers.keep(_decoded(scope), trusted_header), "body": kept.text}
-    if scope["query_string"]:
-        content["query"] = urlencode([(name, value) for name, value in _query(scope) if not headers.is_secret(name)])
-    if kept.is_base64:
-        content["is_base64"] = True
-    if kept.is_cut:
-        content["is_cut"] = True
-    return _encode(content)
+    return _encode(keep_call(_decoded(scope), _query(scope), body, verification))
 
 
 @lru_cache(2048)
