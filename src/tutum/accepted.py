@@ -34,6 +34,12 @@ class Accepted:
         return (self.action_uri or "").strip("/").rpartition("/")[2]
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What the server told besides, for example that a body could not be passed to the containers."""
+        told = self.body.get("notes") if isinstance(self.body, dict) else None
+        return tuple(str(note) for note in told) if isinstance(told, list) else ()
+
+    @property
     def action(self) -> Action:
         """The action, fetched anew each time, which needs credentials even where the call needed none.
 

@@ -307,7 +307,7 @@ class Judged:
         version: Of the options that were looked at; while the handler has others, the call is not stored.
         skip: Why the call does nothing; empty where it counts.
         refuse: Why the call is not believed; empty where it is.
-        variable: Name and value of the environment variable that the new containers get.
+        variable: Name and value of the environment variable that the new containers get; None: must not have.
         rate: Calls and the seconds in which there may be so many.
     """
 
@@ -315,7 +315,7 @@ class Judged:
     skip: str = ""
     refuse: str = ""
     tag: str | None = None
-    variable: tuple[str, str] | None = field(default=None, repr=False)
+    variable: tuple[str, str | None] | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
     max_uses: int | None = None
     max_containers: int | None = None
@@ -360,10 +360,15 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unjudged:
-    """A call that was not stored: its handler has these options, and nobody has looked at them."""
+    """A call that was not stored: its handler has these options, and nobody has looked at them.
+
+    Attributes:
+        uses: How many calls the handler accepted so far; counted only where it has a limit of them.
+    """
 
     options: Mapping[str, Any] = field(repr=False)
     version: int
+    uses: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

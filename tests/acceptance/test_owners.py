@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.acceptance.accounts import Member, add_member, give, run_tutumd
+from tests.acceptance.routes import PUBLIC, Route, all_routes
 from tests.acceptance.wire import UNKNOWN, check_refusal, holdings
 from tests.support.server import Answer, LiveServer
 
@@ -18,24 +19,32 @@ class Owner:
     handler: str
     container: str
     action: str
+    start: str
+    number: str
 
     @property
-    def paths(self) -> dict[str, str]:
-        """Every path with a UUID of this owner, and the same with a UUID that nothing has in its place."""
-        handlers = f"/api/v1/service/{self.service}/webhook/handler/"
+    def values(self) -> dict[str, str]:
+        """What paths are filled with, by the names of `Route`."""
         return {
-            path.replace("//", f"/{uuid}/"): path.replace("//", f"/{UNKNOWN}/")
-            for path, uuid in (
-                *((f"/api/v1/service//{end}", self.service) for end in SERVICE_ENDS),
-                (f"/api/v1/service//webhook/handler/{self.handler}/", self.service),
-                (f"{handlers}/", self.handler),
-                ("/api/v1/container//", self.container),
-                ("/api/v1/action//", self.action),
-            )
+            "service": self.service,
+            "handler": self.handler,
+            "container": self.container,
+            "action": self.action,
+            "number": self.number,
         }
 
 
-SERVICE_ENDS = ["", "start/", "stop/", "redeploy/", "redeploy/?dry_run=1", "scale/", "logs/", "webhook/handler/"]
+UNKNOWNS = dict.fromkeys(("service", "handler", "container", "action"), UNKNOWN) | {"number": "999999999"}
+QUERIES = ["", "?dry_run=1", "?tail=1", "?after=0", "?limit=1&offset=0"]
+OF_NOBODY = {
+    ("GET", "/api/v1/auth/"),
+    ("GET", "/api/v1/service/"),
+    ("POST", "/api/v1/service/"),
+    ("GET", "/api/v1/container/"),
+    ("GET", "/api/v1/action/"),
+    ("GET", "/api/v1/webhook/handler/"),
+}
+"""Routes that name no object; what they show and do is in tests of their own."""
 BODIES: list[object] = [
     None,
     {},
@@ -43,6 +52,9 @@ BODIES: list[object] = [
     {"target_num_containers": 3},
     {"run_command": "id"},
     {"name": "x", "operation": "SCALEUP"},
+    {"enabled": False},
+    {"grace": 0},
+    {"headers": {}, "body": "{}"},
 ]
 
 
@@ -55,13 +67,24 @@ def _owner(server: LiveServer, name: str) -> Owner:
     member = add_member(server, name)
     service = server.run_service(f"of-{name}")
     give(server, service, name)
+    handler = server.add_handler(service, f"hook of {name}")
+    handlers = f"/api/v1/service/{service}/webhook/handler/{handler}/"
+    called = server.request("POST", f"{handlers}call/", authorization=None).json
+    server.wait_for_action(called["action"])
     return Owner(
         member=member,
         service=service,
-        handler=server.add_handler(service, f"hook of {name}"),
+        handler=handler,
         container=server.service(service)["containers"][0].split("/")[-2],
-        action=server.request("GET", f"/api/v1/action/?object={service}").json["objects"][0]["uuid"],
+        action=called["action"].split("/")[-2],
+        start=server.request("GET", f"/api/v1/action/?object={service}").json["objects"][-1]["uuid"],
+        number=str(server.request("GET", f"{handlers}delivery/").json["objects"][0]["id"]),
     )
+
+
+def _owned(server: LiveServer) -> list[Route]:
+    """The routes that want credentials and name somebody's object."""
+    return [route for route in all_routes(server) if not route.is_public and route.names]
 
 
 def _seen(answer: Answer) -> tuple[int, bytes, dict[str, str]]:
@@ -71,14 +94,14 @@ def _seen(answer: Answer) -> tuple[int, bytes, dict[str, str]]:
 
 def test_lists_show_own_objects_only(owners: tuple[Owner, Owner]) -> None:
     for owner in owners:
-        for path, uuid in (
-            ("/api/v1/service/", owner.service),
-            ("/api/v1/container/", owner.container),
-            ("/api/v1/action/", owner.action),
+        for path, uuids in (
+            ("/api/v1/service/", [owner.service]),
+            ("/api/v1/container/", [owner.container]),
+            ("/api/v1/action/", [owner.action, owner.start]),
         ):
             page = owner.member.send("GET", path).json
-            assert [each["uuid"] for each in page["objects"]] == [uuid]
-            assert page["meta"]["total_count"] == 1
+            assert [each["uuid"] for each in page["objects"]] == uuids
+            assert page["meta"]["total_count"] == len(uuids)
 
 
 def test_an_admin_sees_all(live_server: LiveServer, owners: tuple[Owner, Owner]) -> None:
@@ -90,23 +113,53 @@ def test_an_admin_sees_all(live_server: LiveServer, owners: tuple[Owner, Owner])
     assert seen >= {owner.service for owner in owners}
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
-def test_what_is_anothers_answers_as_the_unknown(
-    live_server: LiveServer, owners: tuple[Owner, Owner], method: str
+def test_every_route_is_in_these_tests(live_server: LiveServer) -> None:
+    routes = all_routes(live_server)
+    assert {(route.method, route.template) for route in routes if route.is_public} == PUBLIC
+    assert {(route.method, route.template) for route in routes if not route.is_public and not route.names} == OF_NOBODY
+    for route in _owned(live_server):
+        assert set(route.names) <= set(UNKNOWNS), route
+
+
+def test_what_is_anothers_answers_as_the_unknown_on_every_route(
+    live_server: LiveServer, owners: tuple[Owner, Owner]
 ) -> None:
     ann, bob = owners
     before = holdings(live_server)
-    for path, unknown in ann.paths.items():
-        for body in BODIES if method != "GET" else [None]:
-            assert _seen(bob.member.send(method, path, body)) == _seen(bob.member.send(method, unknown, body)), path
+    for route in _owned(live_server):
+        mixed = list(route.mixtures(bob.values, ann.values))
+        unknown = [path for path, _ in route.mixtures(bob.values, UNKNOWNS)]
+        for (path, foreign), nothing in zip(mixed, unknown, strict=True):
+            for body in BODIES if route.method != "GET" else [None]:
+                for query in QUERIES if body is None else [""]:
+                    told = bob.member.send(route.method, path + query, body)
+                    assert _seen(told) == _seen(bob.member.send(route.method, nothing + query, body)), (path, foreign)
+                    assert told.status in (400, 403, 404), (path, foreign, told)
+                    if route.method == "GET" and not query:
+                        check_refusal(told, 404)
     assert holdings(live_server) == before
 
 
-def test_reading_what_is_anothers_is_a_404(owners: tuple[Owner, Owner]) -> None:
+def test_what_is_anothers_answers_any_other_method_as_the_unknown(
+    live_server: LiveServer, owners: tuple[Owner, Owner]
+) -> None:
     ann, bob = owners
-    for path in ann.paths:
-        status = 405 if path.partition("?")[0].endswith(("start/", "stop/", "redeploy/", "scale/")) else 404
-        check_refusal(bob.member.send("GET", path), status)
+    before = holdings(live_server)
+    for template in {route.template: route for route in _owned(live_server)}.values():
+        path, nothing = template.fill(ann.values), template.fill(UNKNOWNS)
+        for method in ("GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS"):
+            assert _seen(bob.member.send(method, path)) == _seen(bob.member.send(method, nothing)), (method, path)
+    assert holdings(live_server) == before
+
+
+def test_nobody_does_anything_without_credentials(live_server: LiveServer, owners: tuple[Owner, Owner]) -> None:
+    ann, _ = owners
+    before = holdings(live_server)
+    for route in all_routes(live_server):
+        if not route.is_public:
+            answer = live_server.request(route.method, route.fill(ann.values), authorization=None)
+            check_refusal(answer, 401)
+    assert holdings(live_server) == before
 
 
 def test_filters_find_nothing_of_anothers(owners: tuple[Owner, Owner]) -> None:
@@ -122,16 +175,37 @@ def test_filters_find_nothing_of_anothers(owners: tuple[Owner, Owner]) -> None:
     ):
         page = bob.member.send("GET", f"/api/v1/{query}").json
         assert (page["objects"], page["meta"]["total_count"]) == ([], 0), query
-        assert ann.member.send("GET", f"/api/v1/{query}").json["meta"]["total_count"] == 1, query
+        count = len([ann.action, ann.start]) if "object" in query else 1
+        assert ann.member.send("GET", f"/api/v1/{query}").json["meta"]["total_count"] == count, query
 
 
-def test_anothers_handler_is_unknown_below_an_own_service(owners: tuple[Owner, Owner]) -> None:
+def test_a_handler_is_called_below_its_own_service_only(live_server: LiveServer, owners: tuple[Owner, Owner]) -> None:
     ann, bob = owners
-    below = f"/api/v1/service/{bob.service}/webhook/handler/"
-    for method, end in (("GET", ""), ("DELETE", ""), ("POST", "call/")):
-        mine = bob.member.send(method, f"{below}{ann.handler}/{end}")
-        assert _seen(mine) == _seen(bob.member.send(method, f"{below}{UNKNOWN}/{end}"))
-        assert mine.status == 404
+    before = holdings(live_server)
+    for route in (route for route in all_routes(live_server) if route.is_public and "handler" in route.names):
+        own, foreign, unknown = ({**values, "amount": "1"} for values in (bob.values, ann.values, UNKNOWNS))
+        handlers = route.fill({**own, "handler": ann.handler})
+        told = live_server.request("POST", handlers, authorization=None)
+        check_refusal(told, 404)
+        for path in (route.fill({**own, "handler": UNKNOWN}), route.fill({**foreign, "service": bob.service})):
+            assert _seen(live_server.request("POST", path, authorization=None)) == _seen(told)
+        assert _seen(live_server.request("POST", route.fill(unknown), authorization=None)) == _seen(told)
+    assert holdings(live_server) == before
+
+
+def test_the_unused_are_told_to_their_owner_only(owners: tuple[Owner, Owner]) -> None:
+    for owner in owners:
+        made = owner.member.send("POST", f"/api/v1/service/{owner.service}/webhook/handler/", {"name": "unused"}).json
+        page = owner.member.send("GET", "/api/v1/webhook/handler/?unused_days=0").json
+        assert [each["uuid"] for each in page["objects"]] == [made["uuid"]]
+        assert page["meta"]["total_count"] == 1
+        assert owner.member.send("DELETE", made["resource_uri"]).status == 204
+
+
+def test_a_member_is_who_it_says(owners: tuple[Owner, Owner]) -> None:
+    for owner in owners:
+        (account,) = owner.member.send("GET", "/api/v1/auth/").json["objects"]
+        assert account["username"] == owner.member.name
 
 
 def test_a_member_cannot_define_or_end_what_the_server_runs(
@@ -170,6 +244,19 @@ def test_a_member_acts_on_own_services(owners: tuple[Owner, Owner]) -> None:
     for uri in uris:
         bob.member.server.wait_for_action(uri)
         assert bob.member.send("GET", uri).json["state"] == "Success"
+
+
+def test_the_owner_finds_what_is_own_on_every_route(live_server: LiveServer, owners: tuple[Owner, Owner]) -> None:
+    """The other half of the matrix: were a path of it wrong, it would be unknown to its owner, too."""
+    ann, _ = owners
+    ways = ["GET", "POST", "PATCH", "DELETE"]
+    routes = sorted(_owned(live_server), key=lambda route: (ways.index(route.method), "rotate" in route.template))
+    values = ann.values
+    for route in routes:
+        answer = ann.member.send(route.method, route.fill(values), {} if route.method == "PATCH" else None)
+        assert answer.status not in (401, 404, 405, 500), (route, answer)
+        if "rotate" in route.template:
+            values["handler"] = answer.json["uuid"]
 
 
 def test_services_of_a_removed_user_go_to_the_first_admin(live_server: LiveServer) -> None:

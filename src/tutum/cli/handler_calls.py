@@ -192,5 +192,8 @@ def _show_delivery(found: Found, number: int, *, as_json: bool) -> None:
         remarks.append("in base64")
     if delivery["body_is_cut"]:
         remarks.append("only the beginning was kept")
+    left_out = delivery.get("left_out")  # servers before this one do not tell
+    if left_out:
+        print(f"\nnot kept: {printable(', '.join(left_out))}")
     print(f"\nbody ({', '.join(remarks)}):")
     print(printable(redact(delivery["body"]), keep="\n\t"))  # some senders tell the URL that they call

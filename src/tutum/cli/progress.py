@@ -36,6 +36,8 @@ def report(started: Sequence[Started], *, wait: bool, timeout_s: float, quiet: b
     Raises:
         typer.Exit: With 1, if one of them did not end well; with 130, if the user did not want to wait.
     """
+    for note in (note for one in started for note in one.accepted.notes):
+        print(f"Note: {printable(note)}", file=sys.stderr)
     if not wait:
         if as_json:
             print_resources([one.accepted.action for one in started], as_array=False)

@@ -6,10 +6,11 @@ import os
 import re
 import struct
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from tutumd.application.trust import options as trust
-from tutumd.application.trust.judge import Go, NotFound, Received, Skipped, judge
+from tutumd.application.trust.judge import Go, NotFound, Received, Skipped, is_shut, judge
 from tutumd.application.trust.secrets_box import Box
 from tutumd.errors import NOT_FOUND, InvalidInputError, NotFoundError
 from tutumd.model import MAX_AMOUNT, Judged
@@ -42,6 +43,19 @@ class Options:
                 self._known.clear()
             found = self._known[key] = trust.from_document(document, self._box)
         return found
+
+
+def check_open(options: trust.Options, uses: int, address: str, now: datetime) -> None:
+    """Refuse a call that cannot be let in, as soon as it would be if there were no such handler.
+
+    Args:
+        uses: How many calls the handler accepted already. The store looks again when it takes one more.
+
+    Raises:
+        NotFoundError: The handler cannot be called now, not any more, or not from there.
+    """
+    if is_shut(options, address, now) or (options.max_uses is not None and uses >= options.max_uses):
+        raise NotFoundError(NOT_FOUND)
 
 
 def judged(options: trust.Options, version: int, received: Received) -> Judged:

@@ -53,7 +53,7 @@ def redeliver(
             result = _store(intake, call)
             if not isinstance(result, Unjudged):
                 return call, result
-            call = replace(call, judged=_judge(options, handler_uuid, result, received))
+            call = replace(call, judged=_told(_judge(options, handler_uuid, result, received), delivery))
     except NotFoundError:
         store.handler(viewer, service_uuid, handler_uuid)
         raise ConflictError("the handler takes no calls now: it is disabled, has expired, or is used up") from None
@@ -63,6 +63,17 @@ def redeliver(
 def _judge(options: Options, handler_uuid: str, result: Unjudged, received: Received) -> Judged:
     wanted = options.read(handler_uuid, result.version, result.options)
     return judged(replace(wanted, verify=None, allow_from=()), result.version, received)
+
+
+def _told(judged: Judged, delivery: Delivery) -> Judged:
+    """Say what this goes without of what its sender had sent."""
+    left_out = ", ".join(str(part) for part in delivery.content.get("left_out", ()))
+    if not left_out:
+        return judged
+    note = f"not kept of the delivery, so that this goes without: {left_out}"
+    if judged.skip:
+        return replace(judged, skip=f"{judged.skip} ({note})")
+    return replace(judged, notes=(*judged.notes, note))
 
 
 def _received(delivery: Delivery, origin: Origin, now: datetime) -> Received:

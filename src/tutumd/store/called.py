@@ -143,8 +143,7 @@ def _read(connection: sa.Connection, uuids: set[str], now_us: int) -> dict[str, 
     dialect = connection.dialect.name
     wanted = json.dumps(list(uuids))
     found = {row.uuid: row for row in _rows(execute(connection, _FIND[dialect], uuids=wanted))}
-    if len(found) < len(uuids) or any(row.options != "{}" for row in found.values()):
-        # Also for those that have options, so that what cannot be called takes the same time whatever the cause.
+    if len(found) < len(uuids):
         for row in _rows(execute(connection, _FIND_OLD[dialect], uuids=wanted)):
             if row.old_uuid is not None and (row.old_until or 0) > now_us:
                 found[row.old_uuid] = row

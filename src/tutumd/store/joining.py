@@ -94,7 +94,7 @@ class Joining:
         judged = _BARE
         if call.asks or row.options != "{}":
             if call.judged is None or call.judged.version != row.version:
-                return Unjudged(options=json.loads(row.options), version=row.version)
+                return Unjudged(options=json.loads(row.options), version=row.version, uses=self._of(row, "uses"))
             judged = call.judged
         if judged.max_uses is not None or judged.rate is not None:
             refusal = self._limit(row, judged)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from json.encoder import encode_basestring
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl
 
 import anyio.to_thread
 from starlette.exceptions import HTTPException
@@ -18,8 +18,9 @@ from starlette.types import Receive, Scope, Send
 
 from tutumd.application import calls
 from tutumd.application.calls import Tickets, parse_amount, parse_wait
-from tutumd.application.trust import bodies, headers
+from tutumd.application.trust import bodies
 from tutumd.application.trust.judge import Received
+from tutumd.application.trust.keeping import keep_call
 from tutumd.errors import SettingsError, TutumdError, UnavailableError
 from tutumd.model import Accepted, ActionState, Call, Judged, Unjudged
 from tutumd.ports import Result
@@ -27,7 +28,7 @@ from tutumd.web import render
 from tutumd.web.batches import Batches
 from tutumd.web.body import read_body
 from tutumd.web.errors import INTERNAL, error_response, log_unforeseen, response_to
-from tutumd.web.heads import Head, Heads, as_json, decode
+from tutumd.web.heads import Head, Heads, decode
 from tutumd.web.state import UUID, Edge, parse_uuid
 from tutumd.web.waits import Waits
 
@@ -68,7 +69,15 @@ class CallEndpoint:
         plain = _PLAIN_PATH.fullmatch(scope["path"])
         if plain is not None:
             service, handler = plain.groups()
-            call = _plain_call(service, handler, head, body)
+            call = Call(
+                service_uuid=service,
+                handler_uuid=handler,
+                amount=1,
+                origin=head.origin,
+                body_size=len(body),
+                content=_content(scope, head, body),
+                key=head.key,
+            )
         else:
             path = CALL_PATH.fullmatch(scope["path"])
             if path is None:
@@ -140,25 +149,23 @@ class CallEndpoint:
             told = "the call is accepted, but how it goes cannot be told now: ask at status_url, and do not call again"
             return JSONResponse({"error": told, "status_url": status_url}, 504, {render.ACTION_HEADER: action})
         fields = render.progress(progress, status_url)
+        if call.judged is not None and call.judged.notes:
+            fields["notes"] = list(call.judged.notes)
         return JSONResponse(fields, WAITED.get(progress.action.state, 504), {render.ACTION_HEADER: action})
 
     async def _judge(self, scope: Scope, body: bytes, call: Call, result: Unjudged) -> Call:
         options = self._options.read(call.handler_uuid, result.version, result.options)
-        received = Received(
-            headers=decode(scope["headers"]),
-            query=_query(scope),
-            body=body,
-            address=call.origin.address,
-            now=datetime.now(UTC),
-        )
+        address, now = call.origin.address, datetime.now(UTC)
+        calls.check_open(options, result.uses, address, now)
+        asked = decode(scope["headers"])
+        received = Received(headers=asked, query=_query(scope), body=body, address=address, now=now)
         if options.looks_at_payload:
             # A hostile body may take half a second.
             judged = await anyio.to_thread.run_sync(calls.judged, options, result.version, received)
         else:
             judged = calls.judged(options, result.version, received)
-        trusted = str(options.verify.settings.get("header", "")) if options.verify else ""
-        kept = as_json(headers.keep(received.headers, trusted))
-        return replace(call, judged=judged, content=_kept(kept, body, scope["query_string"]))
+        kept = keep_call(asked, received.query, body, options.verify)
+        return replace(call, judged=judged, content=_encode(kept))
 
     async def _store(self, call: Call) -> Result:
         waiter: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
@@ -219,19 +226,6 @@ def _send(response: Response, respond: Respond) -> None:
     respond(response.status_code, response.raw_headers, bytes(response.body))
 
 
-def _plain_call(service_uuid: str, handler_uuid: str, head: Head, body: bytes) -> Call:
-    """Make a call of a request whose path is plain, and which has no query."""
-    return Call(
-        service_uuid=service_uuid,
-        handler_uuid=handler_uuid,
-        amount=1,
-        origin=head.origin,
-        body_size=len(body),
-        content=_kept(head.kept, body),
-        key=head.key,
-    )
-
-
 def _call(scope: Scope, path: "re.Match[str]", head: Head, body: bytes) -> Call:
     """Make a call of any request. Raises NotFoundError, InvalidInputError."""
     service, handler, amount = path.groups()
@@ -241,33 +235,23 @@ def _call(scope: Scope, path: "re.Match[str]", head: Head, body: bytes) -> Call:
         amount=1 if amount is None else parse_amount(amount),
         origin=head.origin,
         body_size=len(body),
-        content=_kept(head.kept, body, scope["query_string"]),
+        content=_content(scope, head, body),
         key=head.key,
         asks=any(name == "tag" for name, _ in _query(scope)),
     )
 
 
-def _kept(kept_headers: str, body: bytes, query_string: bytes = b"") -> str:
+def _content(scope: Scope, head: Head, body: bytes) -> str:
     """Write what is kept of a call for its handler's owner, as JSON."""
-    kept = bodies.keep(body)
-    parts = [f'{{"headers":{kept_headers},"body":{encode_basestring(kept.text)}']
-    if query_string:
-        query = [(name, value) for name, value in _pairs(query_string) if not headers.is_secret(name)]
-        parts.append(f',"query":{encode_basestring(urlencode(query))}')
-    if kept.is_base64:
-        parts.append(',"is_base64":true')
-    if kept.is_cut:
-        parts.append(',"is_cut":true')
-    parts.append("}")
-    return "".join(parts)
+    if head.kept is not None and not scope["query_string"]:
+        kept = bodies.keep(body)
+        if not kept.is_base64 and not kept.is_cut:
+            return f'{{"headers":{head.kept},"body":{encode_basestring(kept.text)}}}'
+    return _encode(keep_call(decode(scope["headers"]), _query(scope), body, None))
 
 
 def _query(scope: Scope) -> list[tuple[str, str]]:
-    return _pairs(scope["query_string"])
-
-
-def _pairs(query_string: bytes) -> list[tuple[str, str]]:
-    return parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)
+    return parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
 
 
 def _header(scope: Scope, wanted: bytes) -> str:

@@ -168,7 +168,7 @@ def _explained(found: Explanation) -> schemas.TestOut:
     return schemas.TestOut(
         **fields,
         tag=verdict.tag if isinstance(verdict, Go) else None,
-        variable=verdict.variable[0] if isinstance(verdict, Go) and verdict.variable else None,
+        variable=verdict.variable[0] if isinstance(verdict, Go) and verdict.variable and not verdict.notes else None,
         notes=list(verdict.notes) if isinstance(verdict, Go) else [],
         steps=[schemas.StepOut(check=step.check, passes=step.passes, why=step.why) for step in found.steps],
     )

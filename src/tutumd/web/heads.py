@@ -23,13 +23,13 @@ class Head:
     """What the headers of one call say.
 
     Attributes:
-        kept: What is kept of them for looking at it later, as a JSON array.
+        kept: What is kept of them for looking at it later, as a JSON array; None where there are too many.
         key: What stays the same when the sender repeats the delivery; None where nothing does.
         prefers: Whether there is a header `Prefer`, which may ask to wait.
     """
 
     origin: Origin
-    kept: str
+    kept: str | None
     key: str | None
     prefers: bool
 
@@ -57,9 +57,11 @@ class Heads:
 
     def _read(self, scope: Scope) -> Head:
         decoded = decode(scope["headers"])
+        kept = headers.keep(decoded)
+        is_whole = len(kept) == sum(not headers.is_secret(name) for name, _ in decoded)
         return Head(
             origin=origin(scope, self._trusted),
-            kept=as_json(headers.keep(decoded)),
+            kept=_as_json(kept) if is_whole else None,
             key=headers.delivery_key(decoded),
             prefers=any(name == b"prefer" for name, _ in scope["headers"]),
         )
@@ -70,7 +72,7 @@ def decode(raw: RawHeaders) -> list[tuple[str, str]]:
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in raw]
 
 
-def as_json(kept: Sequence[tuple[str, str]]) -> str:
+def _as_json(kept: Sequence[tuple[str, str]]) -> str:
     """Write headers as a JSON array of pairs."""
     pairs = [f"[{encode_basestring(name)},{encode_basestring(value)}]" for name, value in kept]
     return f"[{','.join(pairs)}]"

@@ -182,6 +182,7 @@ def whole_delivery(value: Delivery, path: str) -> schemas.WholeDeliveryOut:
             "body": content.get("body", ""),
             "body_is_base64": bool(content.get("is_base64")),
             "body_is_cut": bool(content.get("is_cut")),
+            "left_out": content.get("left_out", []),
         }
     )
 

@@ -325,6 +325,7 @@ class WholeDeliveryOut(DeliveryOut):
     body: str
     body_is_base64: bool
     body_is_cut: bool
+    left_out: list[str] = Field(description="What else was not kept: it may be secret, or there was too much.")
 
 
 class LineOut(BaseModel):

@@ -172,6 +172,20 @@ def test_one_delivery_is_shown_with_headers_and_body(api: FakeApi, tutum_command
     assert tutum_command("webhook-handler", "deliveries", "web", "deploy", "--show", "9").code == 3
 
 
+def test_what_was_not_kept_of_a_delivery_is_named(api: FakeApi, tutum_command: Tutum) -> None:
+    api.deliveries = [{**DELIVERY, "left_out": ["query parameter token", "headers beyond 8 KiB"]}]
+    told = tutum_command("webhook-handler", "deliveries", "web", "deploy", "--show", "7").out.split("\n\n")
+    assert told[1] == "not kept: query parameter token, headers beyond 8 KiB"
+
+
+def test_what_the_server_tells_besides_is_a_note(api: FakeApi, tutum_command: Tutum) -> None:
+    told = {"action": f"/api/v1/action/{ACTION}/", "notes": ["the body was not passed on: it is not UTF-8\x1b[2J"]}
+    for command in (("call", "web", "deploy"), ("redeliver", "web", "deploy", "7")):
+        api.script([*_found(api), httpx2.Response(202, json=told)])
+        ran = tutum_command("webhook-handler", *command)
+        assert (ran.code, ran.err) == (0, "Note: the body was not passed on: it is not UTF-8?[2J\n")
+
+
 def test_redeliver_names_the_action(api: FakeApi, tutum_command: Tutum) -> None:
     ran = tutum_command("webhook-handler", "redeliver", "web", "deploy", "7")
     assert (ran.code, ran.out) == (0, f"REDEPLOY of web, delivery 7 again accepted, action {ACTION}\n")

@@ -11,10 +11,15 @@ Headers = Sequence[tuple[str, str]]
 MAX_KEPT_BYTES = 8 * 1024
 MAX_KEY_LENGTH = 200
 
-_SECRET = re.compile(r"auth|cookie|token|secret|signature|passw|passphrase|credential|session|jwt|csrf|bearer|key")
+_SECRET = re.compile(
+    r"auth|cookie|token|secret|signature|passw|passphrase|credential|session|jwt|csrf|bearer|key"
+    r"|(?:^|[-_.])(?:sig|hmac|pwd|pass|pin|otp)(?:[-_.]|$)"
+)
 _NO_SECRETS = {"idempotency-key", "x-event-key"}
-# Proxies tell the path of a call in headers, and a handler's UUID is a password.
+# Proxies tell the URL of a call in headers: a handler's UUID is a password, and so may be a user or a query.
 _CALL_PATH = re.compile(r"(/(?:handler|trigger)/)[^/\s?#,;]+", re.IGNORECASE)
+_OF_URL = re.compile(r"(?<=://)[^/\s@]+(?=@)|(?<=\?)[^\s\"'>]+")
+_LONG = 8
 # Each stays the same when its sender tries again, and is another for another event.
 # GitLab's is Idempotency-Key (since 17.4), and webhook-id where it signs: X-Gitlab-Webhook-UUID names the webhook,
 # X-Gitlab-Event-UUID a chain of events, of which the second must not be lost. Bitbucket documents no such header, and
@@ -59,26 +64,26 @@ def delivery_key(headers: Headers) -> str | None:
     return None
 
 
-def keep(headers: Headers, secret: str = "") -> tuple[tuple[str, str], ...]:
-    """Take what may be stored of headers: nothing secret, at most 8 KiB, names in lower case.
-
-    Args:
-        secret: The header that the handler's `verify` looks at, whatever it is called; empty where it names none.
-    """
+def keep(headers: Headers) -> tuple[tuple[str, str], ...]:
+    """Take what may be stored of headers: none that is secret by its name, at most 8 KiB, names in lower case."""
     kept: list[tuple[str, str]] = []
     size = 0
-    secret = secret.lower()
     for name, value in headers:
         lower = name.lower()
-        if is_secret(lower) or lower == secret:
+        if is_secret(lower):
             continue
         if "/" in value or "\0" in value:
-            value = _CALL_PATH.sub(r"\1…", value.replace("\0", ""))
+            value = _OF_URL.sub("…", _CALL_PATH.sub(r"\1…", value.replace("\0", "")))
         size += _size(lower) + _size(value)
         if size > MAX_KEPT_BYTES:
             break
         kept.append((lower, value))
     return tuple(kept)
+
+
+def holds(value: str, secrets: Iterable[str]) -> bool:
+    """Tell whether a value is one of some secrets, or has one of 8 or more characters in it."""
+    return any(secret in value if len(secret) >= _LONG else secret == value.strip() for secret in secrets)
 
 
 def _size(text: str) -> int:
@@ -89,7 +94,7 @@ def as_document(headers: Iterable[tuple[str, str]], secret: str) -> dict[str, st
     """Make the `headers` of expressions: names in lower case, several values joined by `, `, nothing secret.
 
     Args:
-        secret: As for `keep`.
+        secret: The header that the handler's `verify` looks at, whatever it is called; empty where it names none.
     """
     document: dict[str, str] = {}
     secret = secret.lower()

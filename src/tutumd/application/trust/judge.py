@@ -23,12 +23,12 @@ class Go:
 
     Attributes:
         tag: The tag that it names; None for the service's own.
-        variable: Name and value of the variable that the new containers get.
+        variable: Name and value of the variable that the new containers get; None where they must not have it.
         notes: What the caller should know, in sentences.
     """
 
     tag: str | None = None
-    variable: tuple[str, str] | None = None
+    variable: tuple[str, str | None] | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -108,6 +108,12 @@ class Received:
         """Write what expressions look at. Of a repeated query parameter the last counts."""
         trusted = options.verify.header if options.verify else ""
         return {"body": self.payload, "headers": as_document(self.headers, trusted), "query": dict(self.query)}
+
+
+def is_shut(options: Options, address: str, now: datetime) -> bool:
+    """Tell, without a look at what the call brings, whether the handler cannot be called now, or from there."""
+    received = Received(headers=(), query=(), body=b"", address=address, now=now)
+    return any(check(options, received)[1] for check in _DOORS)
 
 
 def judge(options: Options, received: Received) -> Verdict:
@@ -207,14 +213,8 @@ def _check_filters(options: Options, received: Received) -> _Checked:
     return Step(check="filter", passes=True, why="; ".join(decision.why for decision in decisions)), None
 
 
-_CHECKS: tuple[Callable[[Options, Received], _Checked], ...] = (
-    _check_enabled,
-    _check_expires,
-    _check_address,
-    _check_sender,
-    _check_event,
-    _check_filters,
-)
+_DOORS: tuple[Callable[[Options, Received], _Checked], ...] = (_check_enabled, _check_expires, _check_address)
+_CHECKS = (*_DOORS, _check_sender, _check_event, _check_filters)
 
 
 def _go(options: Options, received: Received) -> Go | Skipped:
@@ -224,6 +224,5 @@ def _go(options: Options, received: Received) -> Go | Skipped:
     if options.pass_body is None:
         return Go(tag=choice.tag)
     text, note = bodies.to_variable(received.body)
-    if text is None:
-        return Go(tag=choice.tag, notes=(note,))
-    return Go(tag=choice.tag, variable=(options.pass_body, text))
+    # Without it, containers that are made from those before would go on with the body of an earlier call.
+    return Go(tag=choice.tag, variable=(options.pass_body, text), notes=(note,) if note else ())

@@ -11,6 +11,7 @@ from tutumd.application.trust.headers import Headers, find_all
 MAX_DEPTH = 100
 _MAX_FORM_FIELDS = 1000
 _GITHUB_MOST_COMMITS = 2048
+_HARBOR_PUSHES = ("push_artifact", "harbor.artifact.pushed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,15 +127,26 @@ def _nothing(event: str, body: dict[str, Any]) -> str:
         name = _text(body, "ref").removeprefix("refs/heads/").removeprefix("refs/tags/")[:100]
         kind = "tag" if _text(body, "ref").startswith("refs/tags/") or body.get("ref_type") == "tag" else "branch"
         return f"{kind} {name!r} was deleted"
-    actions = [_text(item, "action") for item in _registry_events(body)]
-    if actions and "push" not in actions:
-        return "nothing was pushed to the registry"
+    return _nothing_in_registry(event, body)
+
+
+def _nothing_in_registry(event: str, body: dict[str, Any]) -> str:
+    events = _registry_events(body)
+    pushes = [item for item in events if item["action"] == "push"]
     harbor = _text(body, "type").lower()
-    if harbor in ("pull_artifact", "delete_artifact", "harbor.artifact.pulled", "harbor.artifact.deleted"):
+    is_harbor = harbor.startswith("harbor.") or ("event_data" in body and "occur_at" in body)
+    if (events and not pushes) or (is_harbor and harbor not in _HARBOR_PUSHES):
         return "nothing was pushed to the registry"
     if event == "package" and body.get("action") == "deleted":
         return "a package was deleted"
-    return ""
+    # A layer, or one platform of an image: the tag that somebody deploys comes after them, in an event of its own.
+    packages = [dig(body, name) for name in ("package", "registry_package")]
+    is_untagged = (pushes and not any(_text(item, "target", "tag") for item in pushes)) or any(
+        dig(package, "package_version", "container_metadata", "tag", "name") == ""
+        or (_text(package, "type") == "container" and ":" in _text(package, "version"))
+        for package in packages
+    )
+    return "there is no pushed tag: it is a layer, or one platform of an image" if is_untagged else ""
 
 
 def _registry_events(body: dict[str, Any]) -> list[dict[str, Any]]:
@@ -224,11 +236,11 @@ def _image_tags(event: str, body: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for item in _registry_events(body):
         if item["action"] == "push":
             yield _text(item, "target", "repository"), _text(item, "target", "tag")
-    # Quay: https://docs.quay.io/guides/notifications.html (Repository push)
-    for tag in body["updated_tags"] if isinstance(body.get("updated_tags"), list) else []:
+    # Quay: https://docs.quay.io/guides/notifications.html (Repository push); older ones name each tag's image, too.
+    for tag in body["updated_tags"] if isinstance(body.get("updated_tags"), list | dict) else []:
         yield _text(body, "repository"), tag if isinstance(tag, str) else ""
     # Harbor: https://goharbor.io/docs/main/working-with-projects/project-configuration/configure-webhooks
-    if _text(body, "type").lower() in ("push_artifact", "harbor.artifact.pushed"):
+    if _text(body, "type").lower() in _HARBOR_PUSHES:
         data = dig(body, "event_data") or dig(body, "data")
         for resource in _dicts(dig(data, "resources")):
             yield _text(data, "repository", "repo_full_name"), _text(resource, "tag")

@@ -146,7 +146,7 @@ def test_the_body_goes_to_the_containers() -> None:
     assert judged(received(b""), pass_body="TUTUM_X") == Go(variable=("TUTUM_X", ""))
     verdict = judged(received(b"\0"), pass_body=True)
     assert isinstance(verdict, Go)
-    assert verdict.variable is None
+    assert verdict.variable == ("TUTUM_TRIGGER_BODY", None), "the body of an earlier call must not stay"
     assert "NUL" in verdict.notes[0]
 
 

@@ -23,6 +23,7 @@ TAGS = {
     "ghcr-package": [("octo-org/app", "v1.2.0")],
     "ghcr-registry-package": [("octo-org/app", "latest")],
     "quay": [("mynamespace/repository", "latest"), ("mynamespace/repository", "v3")],
+    "quay-images": [("mynamespace/repository", "latest")],
     "harbor-push": [("library/app", "v1.0")],
     "harbor-cloudevents": [("library/app", "v1.0")],
     "gitea-package": [("gitea/app", "v2")],
@@ -30,6 +31,7 @@ TAGS = {
     "distribution-mixed": [("team/app", "v3")],
     "azure-push": [("hello-world", "v1")],
 }
+UNTAGGED = "there is no pushed tag: it is a layer, or one platform of an image"
 NOTHING = {
     "github-ping": "it is a ping",
     "bitbucket-server-ping": "it is a ping",
@@ -43,6 +45,10 @@ NOTHING = {
     "distribution-delete": "nothing was pushed to the registry",
     "harbor-pull": "nothing was pushed to the registry",
     "harbor-delete": "nothing was pushed to the registry",
+    "harbor-scan": "nothing was pushed to the registry",
+    "distribution-layer": UNTAGGED,
+    "ghcr-untagged": UNTAGGED,
+    "gitea-package-untagged": UNTAGGED,
 }
 PATHS = {
     "github-push": ("src/app/main.py",),
@@ -59,6 +65,14 @@ def test_a_recorded_payload_tells_what_its_sender_means(name: str) -> None:
     assert list(push.branches) == ([BRANCHES[name]] if name in BRANCHES else [])
     assert list(push.tags) == TAGS.get(name, [])
     assert push.paths == PATHS.get(name)
+
+
+@pytest.mark.parametrize(
+    "kind", ["SCANNING_FAILED", "QUOTA_EXCEED", "REPLICATION", "TAG_RETENTION", "harbor.scan.completed"]
+)
+def test_only_a_push_to_harbor_counts(kind: str) -> None:
+    body = {"type": kind, "occur_at": 1680501893, "event_data": {}}
+    assert read_push([], body).nothing == "nothing was pushed to the registry"
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("github")])

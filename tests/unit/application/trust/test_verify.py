@@ -55,6 +55,19 @@ def test_the_vector_of_standard_webhooks(secret: str) -> None:
     assert check({"preset": "standard-webhooks", "secrets": [secret]}, STANDARD, STANDARD_BODY, ARRIVAL) is None
 
 
+# https://docs.svix.com/receiving/verifying-payloads/how-manual: what Standard Webhooks came from
+def test_the_vector_that_svix_publishes() -> None:
+    fields = {"preset": "standard-webhooks", "secrets": ["whsec_plJ3nmyCDGBKInavdOK15jsl"]}
+    headers = [
+        ("webhook-id", "msg_loFOjxBNrRLzqYUf"),
+        ("webhook-timestamp", "1731705121"),
+        ("webhook-signature", "v1,rAvfW3dJ/X/qxhsaXPOyyCGmRKsaKWcsNccKXlIktD0="),
+    ]
+    body = b'{"event_type":"ping","data":{"success":true}}'
+    assert check(fields, headers, body, datetime.fromtimestamp(1731705121, UTC)) is None
+    assert check(fields, headers, body + b"\n", datetime.fromtimestamp(1731705121, UTC)) is not None
+
+
 @pytest.mark.parametrize("off_s", [-300, 300, 0])
 def test_five_minutes_off_are_right(off_s: int) -> None:
     fields = {"preset": "standard-webhooks", "secrets": [STANDARD_SECRET]}

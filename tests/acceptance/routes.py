@@ -1,0 +1,63 @@
+"""Every route of the API, from the document that the server itself gives of them: a new one is in the tests at once."""
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from tests.support.server import LiveServer
+
+PUBLIC = frozenset(
+    {
+        ("GET", "/healthz"),
+        ("GET", "/readyz"),
+        ("GET", "/api/v1/status/{ticket}/"),
+        ("POST", "/api/v1/service/{service_uuid}/webhook/handler/{handler_uuid}/call/"),
+        ("POST", "/api/v1/service/{service_uuid}/webhook/handler/{handler_uuid}/call/{amount}/"),
+    }
+)
+"""What needs no credentials; for the last three the path is a secret."""
+
+_NAME = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One method of one path, with the names of what is to be filled in: `service`, `handler` and the like."""
+
+    method: str
+    template: str
+
+    @property
+    def is_public(self) -> bool:
+        return (self.method, self.template) in PUBLIC
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(_NAME.findall(self.form))
+
+    @property
+    def form(self) -> str:
+        """The path with `{service}`, `{handler}`, `{container}`, `{action}` where the document has other names."""
+        kind = self.template.removeprefix("/api/v1/").partition("/")[0]
+        return self.template.replace("_uuid}", "}").replace("{uuid}", f"{{{kind}}}")
+
+    def fill(self, values: Mapping[str, str]) -> str:
+        return self.form.format_map(dict(values))
+
+    def mixtures(self, own: Mapping[str, str], foreign: Mapping[str, str]) -> Iterator[tuple[str, set[str]]]:
+        """Write the path with each mixture of own and foreign values, also all foreign; tell which are foreign."""
+        for choice in itertools.product((False, True), repeat=len(self.names)):
+            taken = {name for name, is_foreign in zip(self.names, choice, strict=True) if is_foreign}
+            if taken:
+                yield self.fill({name: (foreign if name in taken else own)[name] for name in self.names}), taken
+
+
+def all_routes(server: LiveServer) -> list[Route]:
+    """List the routes of a running server."""
+    document = server.request("GET", "/api/openapi.json", authorization=None).json
+    return [
+        Route(method=method.upper(), template=template)
+        for template, methods in document["paths"].items()
+        for method in methods
+    ]

@@ -1,0 +1,111 @@
+"""A tag and a body that a call brings along, the whole way to containers of a real Docker Engine."""
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.acceptance.test_engines_end_to_end import containers, find, version_of
+from tests.acceptance.test_trust import make, post
+from tests.support.docker_bed import ANONYMOUS, DockerBed
+from tests.support.server import Answer, LiveServer
+
+IMAGE = f"{ANONYMOUS}/app"
+VARIABLE = "TUTUM_TRIGGER_BODY"
+
+
+@pytest.fixture(scope="module")
+def server(docker_bed: DockerBed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    running = LiveServer(
+        tmp_path_factory.mktemp("trust-docker"), "--engine", "docker", environment=docker_bed.environment
+    )
+    running.start()
+    yield running
+    running.stop()
+
+
+def run(bed: DockerBed, server: LiveServer, image: str, **fields: Any) -> str:
+    """Run a container `api` with a handler, and return the handler's URL."""
+    bed.docker("run", "-d", "--name", "api", "--env", "OWN=kept", image)
+    return str(make(server, find(server, "api", running_num_containers=1)["uuid"], **fields)["url"])
+
+
+def ask(server: LiveServer, url: str, tag: str = "", body: bytes = b"") -> Answer:
+    return post(server, f"{url}?wait=120" + (f"&tag={quote(tag, safe='')}" if tag else ""), body)
+
+
+def api(bed: DockerBed) -> dict[str, Any]:
+    (found,) = containers(bed, "name=api").values()
+    return found
+
+
+def variables(bed: DockerBed) -> list[str]:
+    return [entry for entry in api(bed)["Config"]["Env"] if entry.startswith((VARIABLE, "OWN"))]
+
+
+@pytest.mark.parametrize("form", ["tag", "no tag", "digest", "tag and digest"])
+def test_a_tag_of_the_call_is_deployed_whatever_form_the_image_has(
+    clean_bed: DockerBed, server: LiveServer, form: str
+) -> None:
+    bed = clean_bed
+    for tag in ("v1", "latest"):
+        digest = bed.push("app", "v1", tag)
+    bed.push("app", "v2", "v2")
+    forms = {"tag": ":v1", "no tag": "", "digest": f"@{digest}", "tag and digest": f":v1@{digest}"}
+    url = run(bed, server, IMAGE + forms[form], tag={"allow": ["v*"], "from": "query"})
+    answer = ask(server, url, "v2")
+    assert (answer.status, answer.json["state"]) == (200, "Success"), answer
+    assert (api(bed)["Config"]["Image"], version_of(bed, "api")) == (f"{IMAGE}:v2", "v2")
+    assert (ask(server, url, "v1").status, version_of(bed, "api")) == (200, "v1")
+    assert api(bed)["Config"]["Image"] == f"{IMAGE}:v1"
+    bed.push("app", "v2", "v1")
+    assert (ask(server, url).status, version_of(bed, "api")) == (200, "v2"), "the tag that was deployed last stays"
+
+
+def test_a_tag_that_is_not_allowed_or_not_there_touches_nothing(clean_bed: DockerBed, server: LiveServer) -> None:
+    bed = clean_bed
+    bed.push("app", "v1", "v1")
+    bed.push("app", "v2", "latest")
+    bed.push("other", "v2", "v2")
+    url = run(bed, server, f"{IMAGE}:v1", tag={"allow": ["v*"], "from": "query"})
+    before = api(bed)["Id"]
+    for wrong in ("latest", "v2@sha256:" + "0" * 64, "../other:v2", "v2/other", "v2 ", "V2", "vé", "v" * 129):
+        refused = ask(server, url, wrong)
+        assert (refused.status, list(refused.json)) == (400, ["error"]), (wrong, refused)
+    assert post(server, f"{url}?tag=v1&tag=v2").status == 400
+    absent = ask(server, url, "v9")
+    assert (absent.status, absent.json["state"]) == (502, "Failed"), absent
+    assert f"{IMAGE}:v9" in absent.json["reason"]
+    assert (api(bed)["Id"], version_of(bed, "api")) == (before, "v1")
+
+
+def test_a_tag_from_the_payload_never_changes_the_repository(clean_bed: DockerBed, server: LiveServer) -> None:
+    bed = clean_bed
+    bed.push("app", "v1", "v1")
+    bed.push("app", "v2", "v2")
+    bed.push("evil", "v3-broken", "v2")
+    url = run(bed, server, f"{IMAGE}:v1", tag={"allow": ["v*"], "from": "body.push_data.tag"})
+    pushed = b'{"push_data": {"tag": "v2"}, "repository": {"repo_name": "127.0.0.1:5000/evil"}}'
+    assert ask(server, url, body=pushed).json["state"] == "Success"
+    assert (api(bed)["Config"]["Image"], version_of(bed, "api")) == (f"{IMAGE}:v2", "v2")
+    for tag in ("latest", f"v2@sha256:{'0' * 64}", "v1/../../evil:v2", "", "v2\\n"):
+        skipped = ask(server, url, body=b'{"push_data": {"tag": "%s"}}' % tag.encode())
+        assert (skipped.status, skipped.json["state"]) == (200, "Skipped"), skipped
+    assert ask(server, url, "v1").status == 400, "the tag comes from the payload only"
+
+
+def test_a_body_replaces_that_of_the_call_before(clean_bed: DockerBed, server: LiveServer) -> None:
+    bed = clean_bed
+    bed.push("app", "v1")
+    url = run(bed, server, IMAGE, pass_body=True)
+    for body in ("first", '{"a": "ü\n$HOME `x` \\"}', "x" * 32 * 1024):
+        assert ask(server, url, body=body.encode()).json["state"] == "Success"
+        assert sorted(variables(bed)) == ["OWN=kept", f"{VARIABLE}={body}"]
+        assert bed.docker("exec", "api", "sh", "-c", f'printf %s "${VARIABLE}"') == body
+    for wrong, why in ((b"\xff", "UTF-8"), (b"a\0b", "NUL"), (b"x" * (32 * 1024 + 1), "more than 32768")):
+        answer = post(server, url, wrong)
+        assert answer.status == 202
+        assert why in answer.json["notes"][0]
+        assert server.wait_for_action(answer.json["action"])["state"] == "Success"
+        assert variables(bed) == ["OWN=kept"], "not even that of an earlier call"

@@ -1,0 +1,74 @@
+"""What is kept of calls: no secret that the server can know as one; and what is missing is told."""
+
+import sqlite3
+import uuid
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from tests.acceptance.test_trust import make, post
+from tests.support.server import LiveServer
+
+SECRET = "s3cr3t-0f-a-sender"
+
+
+@pytest.fixture(scope="module")
+def service(live_server: LiveServer) -> str:
+    return live_server.run_service(f"kept-{uuid.uuid4()}")
+
+
+def newest(server: LiveServer, handler: dict[str, Any]) -> dict[str, Any]:
+    listed = server.request("GET", f"{handler['resource_uri']}delivery/").json["objects"]
+    return dict(server.request("GET", listed[0]["resource_uri"]).json)
+
+
+@pytest.mark.parametrize(
+    "verify",
+    [
+        {"preset": "token", "header": "X-My-Hook"},
+        {"preset": "hmac", "header": "X-My-Hook", "prefix": "s="},
+        {"preset": "token"},
+    ],
+)
+def test_no_secret_of_a_handler_is_kept(live_server: LiveServer, service: str, verify: dict[str, Any]) -> None:
+    handler = make(live_server, service, verify={**verify, "secrets": [SECRET]})
+    for value in (SECRET, f"x{SECRET}"):
+        for query in ("", f"?t={SECRET}&token={SECRET}&tag2=x"):
+            body = f'{{"secret": "{SECRET}"}}'.encode()
+            told = {"X_My_Hook": value, "X_Copy": f"a {SECRET}", "Authorization": f"Bearer {value}", "X_Event": "push"}
+            answer = post(live_server, handler["url"] + query, body, **told)
+            assert answer.status in (202, 401), answer
+            kept = newest(live_server, handler)
+            assert SECRET not in str(kept)
+            assert ["x-event", "push"] in kept["headers"]
+            assert {"header x-copy", "secrets in the body"} <= set(kept["left_out"])
+    with closing(sqlite3.connect(live_server.data / "tutumd.db", timeout=10)) as database:
+        assert not [line for line in database.iterdump() if SECRET in line]
+    assert SECRET not in live_server.log
+
+
+def test_a_redelivery_tells_what_it_goes_without(live_server: LiveServer, service: str) -> None:
+    for fields in ({}, {"debounce": 0, "show_log": True}):
+        handler = make(live_server, service, **fields)
+        assert post(live_server, f"{handler['url']}?token=abc&ref=x", X_Long="x" * 9000).status == 202
+        kept = newest(live_server, handler)
+        assert kept["left_out"] == ["query parameter token", "headers beyond 8 KiB"]
+        assert kept["query"] == "ref=x"
+        again = live_server.request("POST", f"{kept['resource_uri']}redeliver/")
+        assert again.status == 202
+        assert again.json["notes"] == [
+            "not kept of the delivery, so that this goes without: query parameter token, headers beyond 8 KiB"
+        ]
+    filtered = make(live_server, service, filter="query.token == 'abc'")
+    assert post(live_server, f"{filtered['url']}?token=abc").status == 202
+    again = live_server.request("POST", f"{newest(live_server, filtered)['resource_uri']}redeliver/")
+    assert (again.status, again.json["state"]) == (200, "Skipped")
+    assert "query parameter token" in again.json["reason"]
+
+
+def test_who_waits_is_told_too_that_the_body_was_not_passed(live_server: LiveServer, service: str) -> None:
+    handler = make(live_server, service, pass_body=True)
+    answer = post(live_server, f"{handler['url']}?wait=30", b"\xff")
+    assert (answer.status, answer.json["state"]) == (200, "Success")
+    assert answer.json["notes"] == ["the body was not passed on: it is not UTF-8"]

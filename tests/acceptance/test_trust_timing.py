@@ -1,0 +1,84 @@
+"""What cannot be called answers with one 404, whatever the cause, and nobody can tell the causes apart by the time."""
+
+import http.client
+import random
+import statistics
+import time
+import uuid
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tests.acceptance.test_trust import base, make, post
+from tests.support.server import LiveServer
+
+SIGNED = {"verify": {"preset": "github", "secrets": ["s"]}, "filter": {"preset": "branch", "branch": "main"}}
+ROUND = 150
+ROUNDS = 8
+SAME = 0.15
+"""How far the times of two causes may be apart: what it takes to store a batch varies by more from call to call."""
+
+Seen = tuple[int, bytes, tuple[tuple[str, str], ...]]
+
+
+def closed_urls(server: LiveServer, service: str, other: str) -> dict[str, str]:
+    """Make the URL of each kind of handler that cannot be called."""
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    used_up, revoked, rotated = make(server, service, max_uses=1), make(server, service), make(server, service)
+    assert post(server, used_up["url"]).status == 202
+    assert server.request("DELETE", revoked["resource_uri"]).status == 204
+    assert server.request("POST", f"{rotated['resource_uri']}rotate/", {"grace": 0}).status == 201
+    fields: dict[str, dict[str, Any]] = {
+        "disabled": {"enabled": False},
+        "disabled, signed": {"enabled": False, **SIGNED},
+        "expired": {"expires_datetime": soon.isoformat()},
+        "expired, signed": {"expires_datetime": soon.isoformat(), **SIGNED},
+        "elsewhere": {"allow_from": ["192.0.2.0/24"]},
+        "elsewhere, signed": {"allow_from": ["192.0.2.0/24"], **SIGNED},
+    }
+    urls = {name: str(make(server, service, **some)["url"]) for name, some in fields.items()}
+    time.sleep(max(0, (soon - datetime.now(UTC)).total_seconds()) + 0.1)
+    return urls | {
+        "used up": used_up["url"],
+        "revoked": revoked["url"],
+        "rotated": rotated["url"],
+        "of another service": make(server, service)["url"].replace(service, other),
+    }
+
+
+def ask(connection: http.client.HTTPConnection, path: str) -> tuple[float, Seen]:
+    began = time.perf_counter()
+    connection.request("POST", path, b"{}", {"X-Hub-Signature-256": "sha256=00", "X-GitHub-Event": "push"})
+    answer = connection.getresponse()
+    body = answer.read()
+    taken = time.perf_counter() - began
+    return taken, (answer.status, body, tuple((name, value) for name, value in answer.getheaders() if name != "date"))
+
+
+def quarter(times: list[float]) -> float:
+    """The time that a quarter of the calls stay below: what else the machine does hardly moves it."""
+    return statistics.quantiles(times, n=4)[0]
+
+
+def test_nobody_can_tell_why_a_handler_is_not_found(live_server: LiveServer) -> None:
+    service, other = (live_server.run_service(f"timed-{uuid.uuid4()}") for _ in range(2))
+    urls = closed_urls(live_server, service, other)
+    for query in ("", "?wait=1"):
+        paths = {name: url + query for name, url in urls.items()}
+        paths["unknown"] = f"{base(service)}{uuid.uuid4()}/call/{query}"
+        times: dict[str, list[float]] = {name: [] for name in paths}
+        seen: set[Seen] = set()
+        apart: dict[str, float] = {}
+        with closing(http.client.HTTPConnection("127.0.0.1", live_server.port, timeout=30)) as connection:
+            for _ in range(ROUNDS):
+                for name in random.sample(list(paths) * ROUND, len(paths) * ROUND):
+                    taken, answer = ask(connection, paths[name])
+                    times[name].append(taken)
+                    seen.add(answer)
+                unknown = quarter(times["unknown"])
+                apart = {name: quarter(some) / unknown - 1 for name, some in times.items()}
+                if all(abs(difference) < SAME for difference in apart.values()):
+                    break
+        assert len(seen) == 1
+        assert next(iter(seen))[0] == 404
+        assert all(abs(difference) < SAME for difference in apart.values()), apart
