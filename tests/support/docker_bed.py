@@ -62,13 +62,17 @@ def missing_parts() -> str:
 class DockerBed:
     """One private engine and its registries; see the module's text."""
 
-    def __init__(self, suffix: str = "", *, images_of: "DockerBed | None" = None) -> None:
+    def __init__(
+        self, suffix: str = "", *, images_of: "DockerBed | None" = None, settings: Mapping[str, object] | None = None
+    ) -> None:
         """Make nothing yet.
 
         Args:
             suffix: Tells apart several beds at a time.
             images_of: The bed of the manager, where this one is a worker: its registries have the same images.
+            settings: The engine's own, as its `daemon.json` has them.
         """
+        self._daemon_json = settings or {}
         self._is_manager = images_of is None
         self.name = f"{leftovers.PREFIX}{os.getpid()}{suffix}"
         self.folder = leftovers.folder_of(self.name)
@@ -254,7 +258,7 @@ class DockerBed:
         if self._engine is not None:
             return
         again = (self.folder / "data" / "swarm" / "docker-state.json").exists()
-        (self.folder / "daemon.json").write_text("{}")
+        (self.folder / "daemon.json").write_text(json.dumps(self._daemon_json))
         self._engine = namespace.spawn_in(
             self.name,
             [

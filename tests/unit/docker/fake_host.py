@@ -25,6 +25,8 @@ class FakeHost(Host):
 
     def __init__(self, *, newest: Json | None = None, in_swarm: bool = False, pushed: bool = False) -> None:
         self.in_swarm = in_swarm
+        self.by_manifest = False
+        self.in_registry: set[str] = set()
         self.found: set[tuple[str, str, str]] = set()
         self.unreachable: list[str] = []
         self.watched: tuple[str, ...] = ()
@@ -73,7 +75,12 @@ class FakeHost(Host):
 
     def facts(self) -> Facts:
         return Facts(
-            host_name="machine", system="linux", architecture="amd64", in_swarm=self.in_swarm, knows_registries=True
+            host_name="machine",
+            system="linux",
+            architecture="amd64",
+            in_swarm=self.in_swarm,
+            knows_registries=True,
+            by_manifest=self.by_manifest,
         )
 
     def manifest(self, reference: ImageReference) -> Manifest:
@@ -90,8 +97,11 @@ class FakeHost(Host):
         found: Json | None = self.images.get(self.tagged if reference == "app" else reference)
         return found
 
-    def dangling_images(self) -> tuple[Json, ...]:
+    def all_images(self) -> tuple[Json, ...]:
         return self.dangling
+
+    def has_been_pushed(self, reference: ImageReference) -> bool:
+        return f"{reference.repository}@{reference.digest}" in self.in_registry
 
     def changed_files(self, container: str) -> tuple[str, ...]:
         return ()

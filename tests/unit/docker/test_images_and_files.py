@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.docker.documents import image
+from tests.unit.docker.fake_host import FakeHost
 from tutumd.engines.docker.images import is_local_build, superseded
 from tutumd.engines.docker.inline import FileStat, inline_candidates, is_inline
 from tutumd.engines.docker.own import find_own_container_id
@@ -24,8 +25,9 @@ def test_only_untagged_images_of_these_repositories_that_nothing_needs_are_super
         image(5),
         {**image(6, digests=[APP]), "RepoTags": ["mine:1"]},
         {**image(7, digests=[APP]), "RepoTags": ["<none>:<none>"]},
+        {**image(8, digests=[APP]), "RepoTags": ["127.0.0.1:5000/app:tutum-prev-000000000000"]},
     ]
-    assert superseded(images, NAMES, {image(2)["Id"]}) == [image(1)["Id"], image(7)["Id"]]
+    assert superseded(images, NAMES, {image(2)["Id"]}) == [image(number)["Id"] for number in (1, 7, 8)]
 
 
 def test_the_newest_superseded_images_may_stay() -> None:
@@ -40,8 +42,17 @@ def test_the_newest_superseded_images_may_stay() -> None:
 def test_an_image_is_local_where_no_registry_is_named_and_none_ever_had_it(
     name: str, digests: list[str], local: bool
 ) -> None:
-    assert is_local_build(parse_reference(name), image(digests=digests)) is local
-    assert not is_local_build(parse_reference(name), None)
+    host = FakeHost()
+    assert is_local_build(host, parse_reference(name), image(digests=digests)) is local
+    assert not is_local_build(host, parse_reference(name), None)
+
+
+def test_an_image_known_by_its_manifest_is_local_where_its_repository_never_had_that() -> None:
+    host, one = FakeHost(), image(1, digests=["app@sha256:" + "a" * 64])
+    host.by_manifest = True
+    assert is_local_build(host, parse_reference("app:v1"), one)
+    host.in_registry = {f"app@{one['Id']}"}
+    assert not is_local_build(host, parse_reference("app:v1"), one)
 
 
 def test_files_in_mounts_and_folders_are_no_candidates() -> None:

@@ -1,5 +1,7 @@
 """Whether an engine can run what a registry has."""
 
+from dataclasses import replace
+
 import pytest
 
 from tutumd.engines.docker.platforms import Facts, Manifest, check_platform, facts, manifest
@@ -12,6 +14,8 @@ def test_engines_and_registries_are_read() -> None:
     info = {"Name": "machine", "Swarm": {"LocalNodeState": "active"}}
     version = {"Os": "linux", "Arch": "amd64", "Components": [{"Name": "Engine"}]}
     assert facts(info, version) == ENGINE
+    stored = {**info, "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]}
+    assert facts(stored, version) == replace(ENGINE, by_manifest=True)
     podman = facts({}, {"Components": [{"Name": "Podman Engine"}]})
     assert (podman.in_swarm, podman.knows_registries) == (False, False)
     answer = {

@@ -98,7 +98,8 @@ class DockerEngine:
         """As the port says; the digest is asked from the registry."""
         try:
             found, everybody = self._found(service)
-            decided = plan_redeploy(found, everybody, tag, self._own_id)
+            fetches_again = self._host.facts().by_manifest
+            decided = plan_redeploy(found, everybody, tag, self._own_id, fetches_again=fetches_again)
             digests = preflight(self._host, decided.pulled, found.holders)
         except EngineRefusedError as error:
             return Plan(refused=str(error))

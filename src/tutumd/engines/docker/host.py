@@ -18,6 +18,7 @@ from tutumd.engines.docker.steps import Step
 from tutumd.engines.dockerapi import Client, ImageReference, Json, looking, pull, registry_auth, tail, translated
 from tutumd.engines.dockerapi.connection import CALL_LIMIT_S
 from tutumd.engines.dockerapi.failures import explanation
+from tutumd.engines.dockerapi.references import NO_REGISTRY
 from tutumd.errors import EngineRefusedError
 from tutumd.ports import Run
 
@@ -47,7 +48,7 @@ class Host:
         return tuple(one for one in found if one is not None)
 
     def listed(self) -> tuple[Json, ...]:
-        """List all containers, running or not, in few words each."""
+        """List all containers, running or not."""
         with looking("list the containers"):
             return tuple(self._api.containers(all=True))
 
@@ -101,10 +102,28 @@ class Host:
             answer = self._api.inspect_distribution(reference.name, auth_config=dict(auth))
         return manifest(answer)
 
-    def dangling_images(self) -> tuple[Json, ...]:
-        """List the images that no tag names."""
+    def has_been_pushed(self, reference: ImageReference) -> bool:
+        """Tell whether the registry has an image with this digest, in the repository of its name.
+
+        Raises:
+            EngineRefusedError: it cannot be reached, or may only not let us see a user's repository.
+        """
+        try:
+            self.manifest(reference)
+        except EngineRefusedError as error:
+            status = getattr(getattr(error.__cause__, "response", None), "status_code", None)
+            # Repositories of Docker Hub without a user can be seen by everybody, so that a denial means: none.
+            missing = status == 404 or (status in (401, 403) and reference.path.startswith("library/"))
+            if missing or reference.registry == NO_REGISTRY:
+                return False
+            hint = f"name what was built here {NO_REGISTRY}/{reference.repository}"
+            raise EngineRefusedError(f"{error}; {hint}") from error
+        return True
+
+    def all_images(self) -> tuple[Json, ...]:
+        """List the images, in few words each."""
         with translated("list the images"):
-            images = self._api.images(all=False, filters={"dangling": True})
+            images = self._api.images(all=False)
             return tuple(image_as_docker(one) if self._client.is_podman else one for one in images)
 
     def changed_files(self, container: str) -> tuple[str, ...]:
@@ -117,10 +136,9 @@ class Host:
         """Look at a path inside a container; None where there is none."""
         with translated(f"look at {path} in {container[:12]}"):
             answer = self._api.head(self._archive(container), params={"path": path}, timeout=CALL_LIMIT_S)
-        header = answer.headers.get("X-Docker-Container-Path-Stat")
-        if answer.status_code != 200 or not header:
+        if answer.status_code != 200:
             return None
-        stat = json.loads(b64decode(header))
+        stat = json.loads(b64decode(answer.headers["X-Docker-Container-Path-Stat"]))
         return FileStat(path=path, size=stat["size"], mode=stat["mode"], modified=stat["mtime"])
 
     def read_file(self, container: str, path: str) -> bytes:

@@ -6,28 +6,36 @@ from tutumd.engines.docker.host import Host
 from tutumd.engines.docker.platforms import Facts, check_platform
 from tutumd.engines.docker.seen import Seen
 from tutumd.engines.docker.snapshots import image_digest
-from tutumd.engines.dockerapi import ImageReference, Json, parse_reference
-from tutumd.engines.dockerapi.references import DOCKER_HUB
+from tutumd.engines.dockerapi import ImageReference, Json, names_image_by_id, parse_reference
+from tutumd.engines.dockerapi.references import DOCKER_HUB, NO_REGISTRY
 from tutumd.errors import EngineRefusedError
 from tutumd.ports import Run
 
-_NO_REGISTRY = "localhost"
-"""What Podman writes before the name of an image that was built or loaded without a registry in its name."""
+_KEPT = "tutum-prev-"
+"""Begins a tag that keeps the image before a pull, on engines where that would lose it."""
 
 
-def is_local_build(reference: ImageReference, image: Json | None) -> bool:
+def is_local_build(host: Host, reference: ImageReference, image: Json | None) -> bool:
     """Tell whether an image was built or loaded here and has never been in the registry of its name.
 
     Such a name is not pulled: without a host in it, it would be somebody else's repository on Docker Hub. A name with
     a host says where to pull from. That the image was pushed to a registry under another name changes nothing.
+
+    Raises:
+        EngineRefusedError: on an engine where only the registry can tell, it does not.
     """
-    if image is None or reference.registry not in (DOCKER_HUB, _NO_REGISTRY):
+    if image is None or reference.digest or reference.registry not in (DOCKER_HUB, NO_REGISTRY):
         return False
-    return not any(parse_reference(entry).same_repository(reference) for entry in _digests(image))
+    if not any(parse_reference(entry).same_repository(reference) for entry in _digests(image)):
+        return True
+    return host.facts().by_manifest and not host.has_been_pushed(reference.with_digest(str(image["Id"])))
 
 
-def fetch(host: Host, name: str, run: Run) -> Json:
+def fetch(host: Host, name: str, run: Run, *, local: bool) -> Json:
     """Bring the newest image of a name to the engine, and return its inspect document.
+
+    Args:
+        local: It is a local build.
 
     Raises:
         EngineRefusedError: it cannot be pulled.
@@ -37,14 +45,42 @@ def fetch(host: Host, name: str, run: Run) -> Json:
     if present is not None and reference.digest:
         run.log(f"{name} is pinned by its digest: nothing to pull")
         return present
-    if present is not None and is_local_build(reference, present):
+    if present is not None and local:
         run.log(f"{name} was never in a registry: using the local image")
         return present
+    by_manifest = host.facts().by_manifest
+    if present is not None and by_manifest:
+        run.check()
+        _keep(host, reference, str(present["Id"]))
     host.pull(reference, run)
     pulled = host.image(name)
     if pulled is None:
         raise EngineRefusedError(f"{name} was pulled, but the engine does not have it: was it removed meanwhile?")
+    if by_manifest:
+        _let_go(host, reference, str(pulled["Id"]))
     return pulled
+
+
+def fetch_again(host: Host, holders: Collection[Seen], run: Run) -> bool:
+    """Fetch by their digests the images that containers run and that are gone; False where there is nothing to fetch.
+
+    Raises:
+        EngineRefusedError: the registry does not have one any more.
+    """
+    gone = [one for one in holders if one.image is None and not names_image_by_id(one.image_name, one.image_id)]
+    if not gone or not host.facts().by_manifest:
+        return False
+    for one in gone:
+        if host.image(one.image_id) is None:
+            run.log(f"the image that {one.name} runs is gone from the engine: fetching it again")
+            try:
+                host.pull(parse_reference(one.image_name).with_digest(one.image_id), run)
+            except EngineRefusedError as error:
+                raise EngineRefusedError(
+                    f"the image that {one.name} runs is gone from the engine, so that its settings cannot be told from "
+                    f"the container's own, and it cannot be fetched again: {error}"
+                ) from error
+    return True
 
 
 def put_names_back(host: Host, names: Mapping[str, str], tried: Collection[str], run: Run) -> None:
@@ -55,15 +91,23 @@ def put_names_back(host: Host, names: Mapping[str, str], tried: Collection[str],
         tried: IDs of the images that failed. A name that means another one by now was changed by somebody else, for
             example by the redeploy of another service, which put it back already. Empty where none was tried.
     """
+    by_manifest = bool(names) and host.facts().by_manifest
     for name, image_id in names.items():
         reference = parse_reference(name)
         now = host.image(name)
-        if reference.digest or (now is not None and now["Id"] == image_id) or host.image(image_id) is None:
+        is_back = now is not None and now["Id"] == image_id
+        if reference.digest or host.image(image_id) is None:
             continue
-        if tried and now is not None and now["Id"] not in tried:
+        if tried and now is not None and not is_back and now["Id"] not in tried:
             continue
         run.check()
-        host.tag(image_id, reference.repository, reference.tag or "latest")
+        if not is_back:
+            if now is not None and by_manifest:
+                # Without a name of its repository, nobody would ever remove it.
+                _keep(host, reference, str(now["Id"]))
+            host.tag(image_id, reference.repository, reference.tag or "latest")
+        if by_manifest:
+            _let_go(host, reference, image_id)
 
 
 def preflight(host: Host, names: Collection[str], holders: Collection[Seen]) -> dict[str, str | None]:
@@ -83,9 +127,9 @@ def preflight(host: Host, names: Collection[str], holders: Collection[Seen]) -> 
 def _look_up(host: Host, name: str, engine: Facts, running: Collection[str], holders: Collection[Seen]) -> str | None:
     reference = parse_reference(name)
     present = host.image(name)
-    if present is not None and (reference.digest or is_local_build(reference, present)):
+    if present is not None and (reference.digest or is_local_build(host, reference, present)):
         return image_digest(name, str(present["Id"]), present)
-    if present is None and any(_is_built_here(one, reference) for one in holders):
+    if present is None and any(_is_built_here(host, one, reference) for one in holders):
         raise EngineRefusedError(
             f"{name} is not on this engine, and {reference.repository} was never in a registry: build or load it here"
         )
@@ -96,22 +140,22 @@ def _look_up(host: Host, name: str, engine: Facts, running: Collection[str], hol
     return found.digest or None
 
 
-def _is_built_here(one: Seen, reference: ImageReference) -> bool:
+def _is_built_here(host: Host, one: Seen, reference: ImageReference) -> bool:
     own = parse_reference(one.image_name)
-    return own.same_repository(reference) and is_local_build(own, one.image)
+    return own.same_repository(reference) and is_local_build(host, own, one.image)
 
 
 def superseded(images: Collection[Json], names: Collection[str], needed: Collection[str], keep: int = 0) -> list[str]:
     """Return the IDs of images that once were those of `names` and are of no use any more.
 
-    Only images with no tag left, known by digests of these repositories alone, and not `needed`; of those the newest
-    `keep` stay.
+    Only images with no tag left but ours, known by digests of these repositories alone, and not `needed`; of those
+    the newest `keep` stay.
     """
     wanted = [parse_reference(name) for name in names]
     result = []
     # The time is that of the build, in RFC 3339 or, in lists, seconds: the same kind for all.
     for image in sorted(images, key=lambda one: one.get("Created") or 0, reverse=True):
-        tags = [tag for tag in image.get("RepoTags") or () if not tag.startswith("<none>")]
+        tags = [tag for tag in image.get("RepoTags") or () if not (tag.startswith("<none>") or f":{_KEPT}" in tag)]
         known = [parse_reference(entry) for entry in _digests(image)]
         ours = known and all(any(one.same_repository(name) for name in wanted) for one in known)
         if ours and not tags and image["Id"] not in needed:
@@ -121,7 +165,7 @@ def superseded(images: Collection[Json], names: Collection[str], needed: Collect
 
 def remove_superseded(host: Host, names: Collection[str], needed: Collection[str], keep: int, run: Run) -> None:
     """Remove superseded images of these names; the engine itself refuses to remove one that is in use."""
-    candidates = superseded(host.dangling_images(), names, needed, keep)
+    candidates = superseded(host.all_images(), names, needed, keep)
     if not candidates:
         return
     used = {one.image_id for one in host.containers()}
@@ -130,6 +174,20 @@ def remove_superseded(host: Host, names: Collection[str], needed: Collection[str
             run.check()
             if host.remove_image(image_id):
                 run.log(f"removed the old image {image_id[:19]}")
+
+
+def _keep(host: Host, reference: ImageReference, image_id: str) -> None:
+    """Give an image a second tag in its repository."""
+    host.tag(image_id, reference.repository, _kept_tag(image_id))
+
+
+def _let_go(host: Host, reference: ImageReference, image_id: str) -> None:
+    """Take the second tag of an image away, where it has one."""
+    host.remove_image(f"{reference.repository}:{_kept_tag(image_id)}")
+
+
+def _kept_tag(image_id: str) -> str:
+    return f"{_KEPT}{image_id.removeprefix('sha256:')[:12]}"
 
 
 def _digests(image: Json) -> list[str]:

@@ -55,20 +55,23 @@ class RedeployPlan:
     notes: tuple[str, ...] = ()
 
 
-def plan_redeploy(group: Group, everybody: Sequence[Seen], tag: str | None, own_id: str | None) -> RedeployPlan:
+def plan_redeploy(
+    group: Group, everybody: Sequence[Seen], tag: str | None, own_id: str | None, *, fetches_again: bool = False
+) -> RedeployPlan:
     """Decide what a redeploy of a service does.
 
     Args:
         everybody: All containers of the engine.
         tag: What the image is changed to, in its own repository; None keeps its name.
         own_id: The container that this process runs in.
+        fetches_again: Images of containers that are gone from the engine will be fetched before.
 
     Raises:
         EngineRefusedError: why it cannot be done, and what to do.
         EngineUnavailableError: What it depends on is being redeployed: to be tried again later.
     """
     for one in group.holders:
-        check_replaceable(one)
+        check_replaceable(one, fetches_again=fetches_again)
     names = {place.name for place in group.places}
     for one in group.holders:
         reason = swapping_parent(one, [other for other in everybody if base_name(other.name) not in names])
@@ -156,6 +159,8 @@ def _notes(group: Group, own: Sequence[Member], others: Sequence[Member]) -> lis
                 f"{member.name} was started with --rm, so that stopping it deletes it: "
                 "if the new one fails, a copy of it is started in its stead"
             )
+        if old.image is None:
+            notes.append(f"the image that {member.name} runs is gone from the engine: it is fetched again beforehand")
     notes += [
         f"{member.name} {member.follows}: it is made anew from the image that its name means here" for member in others
     ]

@@ -18,6 +18,10 @@ class Facts:
         system, architecture: As registries write them: `linux`, `amd64`.
         in_swarm: It is a Swarm node; renaming a running container then does not reach the names in its networks.
         knows_registries: It can be asked what a registry has. Podman cannot.
+        by_manifest: It has the containerd image store, whose images are known by the digests of their manifests. Each
+            has a digest in the repository of its name, whether it was ever there or not. An image that loses its last
+            name to a pull is gone at once, though containers run it (moby/moby#46866), or since Engine 27.2 has no
+            digest any more.
     """
 
     host_name: str
@@ -25,6 +29,7 @@ class Facts:
     architecture: str
     in_swarm: bool
     knows_registries: bool
+    by_manifest: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +49,7 @@ def facts(info: Json, version: Json) -> Facts:
         architecture=str(version.get("Arch", "")),
         in_swarm=(info.get("Swarm") or {}).get("LocalNodeState") == "active",
         knows_registries=not any("podman" in part.lower() for part in parts),
+        by_manifest=["driver-type", "io.containerd.snapshotter.v1"] in (info.get("DriverStatus") or ()),
     )
 
 

@@ -8,7 +8,7 @@ from tutumd.engines.docker.config import replacement, with_variables
 from tutumd.engines.docker.dependents import dependents, moved
 from tutumd.engines.docker.files import copy_inline_files
 from tutumd.engines.docker.host import Host
-from tutumd.engines.docker.images import fetch, is_local_build, preflight, put_names_back
+from tutumd.engines.docker.images import fetch, fetch_again, is_local_build, preflight, put_names_back
 from tutumd.engines.docker.journal import Journal, Swap
 from tutumd.engines.docker.leftovers import heal
 from tutumd.engines.docker.networks import endpoints, without_aliases
@@ -44,6 +44,8 @@ class Preparer:
             The journal at its next phase, saved: `swap`, or `unchanged` where the service wants no redeploy then.
         """
         group, everybody = self._healed()
+        if fetch_again(self.host, group.holders, self.run):
+            group, everybody = self.find()
         plan = plan_redeploy(group, everybody, self.run.tag, self.own_id)
         if plan.wanted.timeout_s is not None:
             self.run.allow(plan.wanted.timeout_s)
@@ -52,11 +54,14 @@ class Preparer:
             self.run.log(f"{plan.order}: {plan.order_reason}")
             journal = Journal(phase="pull", tagged_before=self._meanings(plan.pulled))
             self.run.save(journal.dump())
+        local = [
+            name for name in plan.pulled if is_local_build(self.host, parse_reference(name), self.host.image(name))
+        ]
         made: list[str] = []
         try:
             # Before the fetch, as long as the name still means the image that runs.
             spares = self._create_spares(plan, everybody, made)
-            images = {name: fetch(self.host, name, self.run) for name in plan.pulled}
+            images = {name: fetch(self.host, name, self.run, local=name in local) for name in plan.pulled}
             unchanged = plan.wanted.skip_unchanged and not self.run.variables and _is_unchanged(plan, group, images)
             swaps = () if unchanged else self._create_all(plan, everybody, images, spares, made)
             for spare in spares.values() if unchanged else ():
@@ -77,7 +82,7 @@ class Preparer:
             timeout_s=plan.wanted.timeout_s,
             stable_s=plan.wanted.stable_s,
             keep_images=plan.wanted.keep_images,
-            local=any(is_local_build(parse_reference(name), image) for name, image in images.items()),
+            local=bool(local),
             images_before=sorted({one.image_id for one in group.holders}),
             images_tried=sorted({str(image["Id"]) for image in images.values()}),
             digest_before=image_digest(first.image_name, first.image_id, first.image),

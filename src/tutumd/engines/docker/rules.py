@@ -9,8 +9,11 @@ from tutumd.engines.dockerapi import names_image_by_id
 from tutumd.errors import EngineRefusedError
 
 
-def check_replaceable(old: Seen) -> None:
+def check_replaceable(old: Seen, *, fetches_again: bool = False) -> None:
     """Check that a container can be replaced.
+
+    Args:
+        fetches_again: Its image will be fetched where it is gone.
 
     Raises:
         EngineRefusedError: why not, and what to do.
@@ -22,7 +25,7 @@ def check_replaceable(old: Seen) -> None:
             f"the container {old.name} was created from an image ID ({old.image_name}), which belongs to no "
             "repository: there is nothing to pull; create it from a name such as repository:tag"
         )
-    if old.image is None:
+    if old.image is None and not fetches_again:
         raise EngineRefusedError(
             f"the image {old.image_id} that the container {old.name} was made from is gone from the engine, so "
             "that its settings cannot be told from the container's own; create the container anew"

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from tutumd.errors import EngineRefusedError
 
 DOCKER_HUB = "docker.io"
+NO_REGISTRY = "localhost"
+"""What Podman writes before the name of an image that was built or loaded without a registry in its name."""
 _DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,}")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _PATH = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
