@@ -11,7 +11,8 @@ from tutumd.engines.kubernetes.output import tail_of
 from tutumd.engines.kubernetes.pods import Pod, blamed, words_of
 from tutumd.engines.kubernetes.snapshots import running_digest
 from tutumd.engines.kubernetes.verdict import View, condition
-from tutumd.engines.kubernetes.workloads import STOPPED_REPLICAS, Address, Kind, Workload
+from tutumd.engines.kubernetes.workloads import Address, Kind, Workload
+from tutumd.engines.labels import STOPPED_REPLICAS
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
 from tutumd.ports import Run
