@@ -8,19 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.contract import kubernetes_support as kube
 from tests.contract.kubernetes_support import AGENT, DB, WEB
 from tests.support.kubernetes import controllers
 from tests.support.kubernetes.api import FakeCluster, Seen, running
+from tests.support.kubernetes.rules import Permission, granted, rules
 from tests.support.kubernetes.workloads import autoscaler, container, daemon_set, deployment, stateful_set, template
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
 from tutumd.engines.kubernetes import find_access
-from tutumd.errors import EngineUnavailableError, SettingsError
+from tutumd.errors import EngineRefusedError, EngineUnavailableError, SettingsError
 
-MANIFESTS = Path(__file__).parents[2] / "deploy" / "kubernetes"
 PROBED = container(probed=True)
 
 
@@ -113,30 +112,6 @@ def test_the_usual_kubeconfig_comes_before_the_account_and_contexts_are_checked(
         find_access(str(tmp_path / "absent"), None, {})
 
 
-def rules(manifest: str) -> list[dict[str, Any]]:
-    """The rules of a manifest's role, after a look at its binding."""
-    role, binding = yaml.safe_load_all((MANIFESTS / manifest).read_text())
-    assert binding["roleRef"] == {
-        "apiGroup": "rbac.authorization.k8s.io",
-        "kind": role["kind"],
-        "name": role["metadata"]["name"],
-    }
-    account = list(yaml.safe_load_all((MANIFESTS / "account.yaml").read_text()))[1]
-    assert binding["subjects"] == [{"kind": account["kind"], **account["metadata"]}]
-    return list(role["rules"])
-
-
-def granted(manifest: str) -> set[tuple[str, str, str]]:
-    """Everything that the rules allow: group, resource, verb."""
-    return {
-        (group, resource, verb)
-        for rule in rules(manifest)
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-    }
-
-
 @pytest.mark.parametrize(("manifest", "namespaces"), [("namespace.yaml", ("shop",)), ("cluster.yaml", ("*",))])
 def test_the_rules_allow_what_the_engine_asks_and_nothing_more(
     cluster: FakeCluster, tmp_path: Path, manifest: str, namespaces: tuple[str, ...]
@@ -171,6 +146,43 @@ def test_the_rules_allow_what_the_engine_asks_and_nothing_more(
             assert verb().success
         assert engine.redeploy(DB, FakeRun(tag=controllers.CRASHING)).rolled_back
     assert {seen.permission for seen in cluster.requests} == allowed
+
+
+SCALING = "autoscaling"
+
+
+@pytest.mark.parametrize("missing", sorted(granted("namespace.yaml")), ids=" ".join)
+def test_whatever_is_not_allowed_is_named(cluster: FakeCluster, tmp_path: Path, missing: Permission) -> None:
+    group, resource, verb = missing
+    kind = resource.partition("/")[0]
+    service = {"statefulsets": DB, "daemonsets": AGENT}.get(kind, DB if verb == "delete" else WEB)
+    opted_in = {"tutum.scale.hpa": "raise-min"}
+    kube.create(cluster, deployment(annotations=opted_in if group == SCALING else None, template=template(PROBED)))
+    kube.create(cluster, stateful_set(template=template(PROBED, name="db")))
+    kube.create(cluster, daemon_set(template=template(PROBED, name="agent")))
+    if group == SCALING:
+        cluster.store.create("horizontalpodautoscalers", autoscaler())
+    cluster.allowed = lambda seen: seen.permission != missing
+    words = f'Missing permission: verb {verb} on {resource} (apiGroup "{group}") in the namespace shop'
+    told: list[str] = []
+    with kube.opened(cluster, tmp_path) as engine:
+        acts: list[Callable[[], Any]] = [
+            lambda: engine.discover(),
+            lambda: engine.inspect(service),
+            lambda: engine.logs(service, 5),
+            # Where it may be followed it would be for ever.
+            lambda: engine.watch(lambda: None, threading.Event()) if verb == "watch" else None,
+            lambda: engine.redeploy(service, FakeRun(tag=controllers.CRASHING)).reason,
+            lambda: engine.scale(service, 4, FakeRun()).reason,
+        ]
+        for act in acts:
+            try:
+                told.append(str(act()))
+            except (EngineRefusedError, EngineUnavailableError) as error:
+                told.append(str(error))
+            if words in told[-1]:
+                return
+    pytest.fail(f"not named: {missing}, but told was {told}")
 
 
 def test_both_roles_allow_the_same() -> None:

@@ -1,8 +1,10 @@
 """A server that is killed at any step of an action on Kubernetes goes on with it and ends it as if nothing had been."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,10 +30,25 @@ def bed(tmp_path: Path) -> Iterator[tuple[FakeCluster, KubernetesEngine]]:
         yield cluster, engine
 
 
-def cut_off_at_each_step(act: Act, reset: Callable[[], None], **options: object) -> Iterator[Outcome]:
+class StepsOfChanges(FakeRun):
+    """Steps are what is saved and what is sent, and the first wait, not every look."""
+
+    _waited = False
+
+    def sleep(self, seconds: float) -> None:
+        if self._waited:
+            time.sleep(seconds)
+        else:
+            self._waited = True
+            super().sleep(seconds)
+
+
+def cut_off_at_each_step(
+    act: Act, reset: Callable[[], None], kind: type[FakeRun] = FakeRun, **options: object
+) -> Iterator[Outcome]:
     """Perform an action again and again, cut off one step later each time, and yield what came of going on with it."""
     for step in range(1, 100):
-        run = FakeRun(kill_at=step, **options)  # type: ignore[arg-type] # passed on as they are
+        run = kind(kill_at=step, **options)  # type: ignore[arg-type] # passed on as they are
         try:
             act(run)
         except Killed:
@@ -80,6 +97,36 @@ def test_a_broken_redeploy_goes_on_to_its_way_back(bed: tuple[FakeCluster, Kuber
     for outcome in acts:
         assert (outcome.success, outcome.rolled_back) == (False, True), outcome.reason
         assert "manifest unknown" in outcome.reason
+
+
+@pytest.mark.parametrize("tag", ["v2", controllers.SHORT_LIVED])
+def test_without_a_probe_a_redeploy_goes_on_and_leaves_no_setting_behind(
+    bed: tuple[FakeCluster, KubernetesEngine], tag: str
+) -> None:
+    cluster, engine = bed
+    good = tag == "v2"
+    kube.create(cluster, deployment())
+    before = kube.spec_and_status(cluster, "deployments", "web")["spec"]
+    old: dict[str, str] = {}
+
+    def reset() -> None:
+        assert len(restarts(cluster)) == 1
+        after = kube.spec_and_status(cluster, "deployments", "web")["spec"]
+        if good:
+            assert {**after, "template": before["template"]} == before
+            kube_put(cluster, "deployments", "web", template())
+        else:
+            assert after == before
+            assert kube.pods(cluster, "web") == old
+        cluster.requests.clear()
+        old.update(kube.pods(cluster, "web"))
+
+    old.update(kube.pods(cluster, "web"))
+    redeploys = cut_off_at_each_step(lambda run: engine.redeploy(WEB, run), reset, StepsOfChanges, tag=tag)
+    for outcome in redeploys:
+        assert (outcome.success, outcome.rolled_back) == (good, not good), outcome.reason
+        assert kube.ready_tags(cluster, "web") == (["v2", "v2"] if good else ["v1", "v1"])
+        assert good or "CrashLoopBackOff: it exited with 3" in outcome.reason
 
 
 def test_scaling_goes_on_to_the_same_number(bed: tuple[FakeCluster, KubernetesEngine]) -> None:
@@ -136,9 +183,9 @@ def test_raising_a_minimum_goes_on(bed: tuple[FakeCluster, KubernetesEngine]) ->
         assert len(outcome.containers_after) == 4
 
 
-def kube_put(cluster: FakeCluster, resource: str, name: str) -> None:
-    """Put a workload back to its first image, and wait until that runs."""
-    first = template(PROBED, name=name)
+def kube_put(cluster: FakeCluster, resource: str, name: str, first: dict[str, Any] | None = None) -> None:
+    """Put a workload back to its first template, and wait until that runs."""
+    first = first or template(PROBED, name=name)
     cluster.store.change((resource, "shop", name), lambda new: new["spec"].update(template=first))
     wait_until(lambda: kube.ready_tags(cluster, name) == ["v1", "v1"], "v1 runs again")
     cluster.requests.clear()

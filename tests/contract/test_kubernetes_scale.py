@@ -157,6 +157,60 @@ def test_a_start_that_fails_stops_it_again(bed: Bed) -> None:
     assert annotations == {"tutum.stopped.replicas": "2"}
 
 
+@pytest.mark.parametrize(("least", "later", "wanted"), [(3, None, 3), (1, 4, 4), (None, None, 2)])
+def test_a_start_brings_up_as_many_as_the_autoscaler_wants(
+    bed: Bed, least: int | None, later: int | None, wanted: int
+) -> None:
+    cluster, engine = bed
+    stopped = {"tutum.stopped.replicas": "2"}
+    kube.create(cluster, deployment(replicas=0, annotations=stopped, template=template(PROBED)))
+    cluster.store.create("horizontalpodautoscalers", autoscaler(least=least))
+
+    def busy(seen: Seen) -> None:
+        if seen.verb == "update" and later is not None:
+            key = ("horizontalpodautoscalers", "shop", "web-hpa")
+            cluster.store.change(key, lambda new: new["spec"].update(minReplicas=later))
+
+    cluster.after = busy
+    outcome = engine.start(kube.service(WEB.selector, target=0), FakeRun())
+    assert (outcome.success, outcome.reason) == (True, "")
+    assert replicas(cluster) == len(outcome.containers_after) == wanted
+    assert kube.spec_and_status(cluster, "deployments", "web")["metadata"]["annotations"] == {}
+
+
+def test_a_start_that_fails_under_an_autoscaler_stops_it_again(bed: Bed) -> None:
+    cluster, engine = bed
+    kube.create(cluster, deployment(replicas=0, annotations={"tutum.stopped.replicas": "2"}))
+    cluster.store.create("horizontalpodautoscalers", autoscaler(least=1))
+
+    def busy(seen: Seen) -> None:
+        if seen.verb == "update":
+            key = ("horizontalpodautoscalers", "shop", "web-hpa")
+            cluster.store.change(key, lambda new: new["spec"].update(minReplicas=4))
+
+    cluster.after = busy
+    spoil(cluster, controllers.MISSING)
+    outcome = engine.start(kube.service(WEB.selector, target=0), FakeRun())
+    assert (outcome.success, outcome.rolled_back) == (False, True)
+    assert "manifest unknown" in outcome.reason
+    assert replicas(cluster) == 0
+
+
+def test_a_stop_stops_what_an_autoscaler_changes_meanwhile(bed: Bed) -> None:
+    cluster, engine = bed
+    kube.create(cluster, deployment(template=template(PROBED)))
+    cluster.store.create("horizontalpodautoscalers", autoscaler())
+
+    def busy(seen: Seen) -> None:
+        if (seen.verb, seen.resource) == ("patch", "deployments"):
+            cluster.store.change(("deployments", "shop", "web"), lambda new: new["spec"].update(replicas=4))
+
+    cluster.before = busy
+    outcome = engine.stop(WEB, FakeRun())
+    assert outcome.success, outcome.reason
+    assert replicas(cluster) == len(kube.pods(cluster, "web")) == 0
+
+
 def test_a_daemon_set_has_no_number(bed: Bed) -> None:
     cluster, engine = bed
     kube.create(cluster, daemon_set())

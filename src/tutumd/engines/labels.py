@@ -19,9 +19,23 @@ SKIP_UNCHANGED = "tutum.redeploy.skip-unchanged"
 KEEP_IMAGES = "tutum.redeploy.keep-images"
 MAX_CONTAINERS = "tutum.scale.max"
 AUTOSCALER = "tutum.scale.hpa"
+STOPPED_REPLICAS = "tutum.stopped.replicas"
+"""Ours: how many containers a service had when it was stopped."""
 
 _OURS = "tutum."
-_KNOWN = (OWNER, SERVICE, IGNORE, ORDER, TIMEOUT, STABLE, SKIP_UNCHANGED, KEEP_IMAGES, MAX_CONTAINERS, AUTOSCALER)
+_KNOWN = (
+    OWNER,
+    SERVICE,
+    IGNORE,
+    ORDER,
+    TIMEOUT,
+    STABLE,
+    SKIP_UNCHANGED,
+    KEEP_IMAGES,
+    MAX_CONTAINERS,
+    AUTOSCALER,
+    STOPPED_REPLICAS,
+)
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
 _SECONDS = re.compile(r"[0-9]{1,5}(\.[0-9]{1,3})?", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,5}", re.ASCII)
@@ -80,6 +94,11 @@ def read_wanted(labels: Sequence[Mapping[str, str]]) -> Wanted:
     unknown = sorted({name for one in labels for name in one if name.startswith(_OURS) and name not in _KNOWN})
     problems += [f"the label {name[:60]} is unknown and not used" for name in unknown]
     return Wanted(**values, problems=tuple(problems))
+
+
+def read_stopped(labels: Mapping[str, str]) -> int:
+    """Read how many containers a stopped service had; 0 where nobody noted it."""
+    return _number(labels.get(STOPPED_REPLICAS, "")) or 0
 
 
 def _order(text: str) -> Order | None:

@@ -14,9 +14,11 @@ from urllib.parse import parse_qsl, urlsplit
 import yaml
 
 from tests.support.kubernetes.controllers import Controllers
+from tests.support.kubernetes.rules import Permission, granted
 from tests.support.kubernetes.store import Refusal, Store
 
 TOKEN = "a-token-of-the-cluster"
+_GRANTED = granted("cluster.yaml")
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,16 @@ class Seen:
     body: Any = None
 
     @property
-    def permission(self) -> tuple[str, str, str]:
+    def permission(self) -> Permission:
         return self.group, self.resource, self.verb
 
 
 @dataclass
 class FakeCluster:
-    """The cluster. `before` and `after` are called around each request, and may raise Refusal or change objects."""
+    """The cluster. `before` and `after` are called around each request, and may raise Refusal or change objects.
+
+    What the shipped rules do not grant is refused, and what `allowed` does not allow as well.
+    """
 
     store: Store = field(default_factory=Store)
     requests: list[Seen] = field(default_factory=list)
@@ -119,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
                 raise Refusal(401, "Unauthorized")
             seen = self._seen(json.loads(body) if body else None)
             self.cluster.requests.append(seen)
-            if not self.cluster.allowed(seen):
+            if seen.permission not in _GRANTED or not self.cluster.allowed(seen):
                 group = seen.group
                 raise Refusal(
                     403,

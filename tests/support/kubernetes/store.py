@@ -42,6 +42,8 @@ class Store:
     events: list[Event] = field(default_factory=list)
     forgotten: int = 0
     """Watches that begin before this version are told that it is gone."""
+    told: Callable[[], None] = lambda: None
+    """Is called after each change, before anything else can happen."""
 
     def create(self, resource: str, given: dict[str, Any]) -> dict[str, Any]:
         with self.lock:
@@ -125,3 +127,4 @@ class Store:
     def _tell(self, event: Event) -> None:
         self.events.append(event)
         self.lock.notify_all()
+        self.told()

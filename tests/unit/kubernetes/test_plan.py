@@ -1,11 +1,13 @@
 """What a redeploy sends and tells, as exact values; what it refuses; in which order pods go."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from tests.support.kubernetes.patches import strategic
 from tests.support.kubernetes.workloads import container, daemon_set, deployment, stateful_set, template
 from tests.unit.kubernetes.values import AT, DIGEST, pod, workload
 from tutumd.engines.kubernetes.journal import Result, Stage, from_journal, to_journal
@@ -19,7 +21,7 @@ from tutumd.engines.kubernetes.plan import (
     show,
 )
 from tutumd.engines.kubernetes.verdict import View
-from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Workload
+from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Workload, fingerprint
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Plan
 
@@ -29,17 +31,25 @@ COPY = (
 )
 
 
-def planned(one: Workload, *, tag: str | None = None, stable_s: float = 3.0, **variables: str | None) -> Redeploy:
+def planned(
+    one: Workload, variables: Mapping[str, str | None] | None = None, *, tag: str | None = None, stable_s: float = 3.0
+) -> Redeploy:
     pods = (pod("a"), pod("b", ready=False))
-    return plan_redeploy(one, pods, tag=tag, variables=variables, now=AT, stable_s=stable_s)
+    return plan_redeploy(one, pods, tag=tag, variables=variables or {}, now=AT, stable_s=stable_s)
+
+
+def patched(one: Workload, plan: Redeploy, variables: Mapping[str, str | None] | None = None) -> Workload:
+    """The workload after the patch."""
+    return Workload(one.kind, strategic(one.json, plan.body(one, variables or {})))
 
 
 def test_a_plain_restart() -> None:
     one = workload(deployment(template=template(container(probed=True))))
     plan = planned(one)
     assert plan == Redeploy(
-        before=one.template,
-        sent={"template": {"metadata": {"annotations": {RESTARTED_AT: AT}}}},
+        before={"restarted_at": "", "main": "app"},
+        old=fingerprint(one.template),
+        image="registry.test/app:v1",
         restarted_at=AT,
         min_ready_before=None,
         min_ready=None,
@@ -47,16 +57,20 @@ def test_a_plain_restart() -> None:
         image_before=DIGEST,
         pull_note=COPY,
     )
-    assert plan.body("7") == {"metadata": {"resourceVersion": "7"}, "spec": plan.sent}
-    assert plan.undo_body("8") == [
-        {"op": "replace", "path": "/metadata/resourceVersion", "value": "8"},
+    assert plan.body(one, {}) == {
+        "metadata": {"resourceVersion": "7"},
+        "spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: AT}}}},
+    }
+    assert plan.undo_body(patched(one, plan), {}) == [
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": "7"},
         {"op": "replace", "path": "/spec/template", "value": one.template},
     ]
 
 
 def test_without_a_probe_minreadyseconds_is_raised_for_the_rollout() -> None:
-    plan = planned(workload(deployment(minReadySeconds=1)), stable_s=2.5)
-    assert (plan.min_ready_before, plan.min_ready, plan.sent["minReadySeconds"]) == (1, 3, 3)
+    one = workload(deployment(minReadySeconds=1))
+    plan = planned(one, stable_s=2.5)
+    assert (plan.min_ready_before, plan.min_ready, plan.body(one, {})["spec"]["minReadySeconds"]) == (1, 3, 3)
     assert plan.tidy_body("9") == {"metadata": {"resourceVersion": "9"}, "spec": {"minReadySeconds": 1}}
 
 
@@ -75,8 +89,9 @@ def test_minreadyseconds_is_left_alone(spec: dict[str, Any]) -> None:
 
 
 def test_minreadyseconds_stays_below_the_deadline_of_a_deployment_and_that_is_noted() -> None:
-    plan = planned(workload(deployment(progressDeadlineSeconds=3)))
-    assert (plan.min_ready, plan.sent["minReadySeconds"]) == (2, 2)
+    one = workload(deployment(progressDeadlineSeconds=3))
+    plan = planned(one)
+    assert (plan.min_ready, plan.body(one, {})["spec"]["minReadySeconds"]) == (2, 2)
     assert plan.notes == (
         "a new pod has to run for 2 s, not for 3 s as wanted: minReadySeconds has to be below progressDeadlineSeconds, "
         "which is 3",
@@ -96,8 +111,9 @@ def test_the_container_that_people_mean_is_changed_with_those_of_the_same_image(
         initContainers=[{"name": "migrate", "image": "registry.test/app:v1"}],
     )
     pods["metadata"]["annotations"] = {"kubectl.kubernetes.io/default-container": "main"}
-    plan = planned(workload(deployment(template=pods)), tag="v2", BODY="x")
-    assert plan.sent["template"]["spec"] == {
+    one = workload(deployment(template=pods))
+    plan = planned(one, {"BODY": "x"}, tag="v2")
+    assert plan.body(one, {"BODY": "x"})["spec"]["template"]["spec"] == {
         "containers": [
             {"name": "main", "image": "registry.test/app:v2", "env": [{"name": "BODY", "value": "x"}]},
             {"name": "cron", "image": "registry.test/app:v2"},
@@ -209,8 +225,65 @@ def test_a_workload_that_is_being_deleted_is_refused() -> None:
         refuse_impossible(one)
 
 
+SECRETS = [
+    {"name": "KEPT", "value": "a-secret"},
+    {"name": "FROM", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+    {"name": "OLD", "value": "gone"},
+    {"name": "EMPTY"},
+    {"name": "LAST", "value": "1"},
+]
+ASKED: dict[str, str | None] = {"FROM": "body", "OLD": None, "ABSENT": None, "EMPTY": "", "ADDED": ""}
+
+
+def full() -> Workload:
+    """A workload with everything that a redeploy may change."""
+    same = [{"name": "migrate", "image": "registry.test/app:v1"}, {"name": "wait", "image": "registry.test/wait:v1"}]
+    pods = template(container(env=SECRETS), container("cron"), container("proxy", "v0"), initContainers=same)
+    pods["metadata"]["annotations"] = {"a": "b", RESTARTED_AT: "2025-01-01T00:00:00Z"}
+    return workload(deployment(template=pods))
+
+
+@pytest.mark.parametrize("tag", [None, "v2"])
+@pytest.mark.parametrize("variables", [{}, ASKED], ids=["no variables", "variables"])
+def test_what_was_changed_is_remembered_and_put_back_exactly(tag: str | None, variables: dict[str, str | None]) -> None:
+    for one in (full(), workload(deployment())):
+        plan = planned(one, variables, tag=tag)
+        after = patched(one, plan, variables)
+        assert plan.is_in(after, variables)
+        assert not plan.is_in(one, variables)
+        back = strategic(after.json, {})
+        for operation in plan.undo_body(after, variables):
+            if operation["path"] == "/spec/template":
+                back["spec"]["template"] = operation["value"]
+        assert back["spec"]["template"] == one.template
+
+
+def test_neither_other_variables_nor_new_values_are_in_the_journal() -> None:
+    text = json.dumps(to_journal(planned(full(), ASKED, tag="v2")))
+    assert "a-secret" not in text
+    assert "body" not in text
+
+
+@pytest.mark.parametrize("others", ["image", "sidecar", "value", "added", "label"])
+def test_a_template_that_others_changed_as_well_is_not_the_ordered_one(others: str) -> None:
+    one = full()
+    variables: dict[str, str | None] = {"BODY": "x"}
+    plan = planned(one, variables, tag="v2")
+    after = patched(one, plan, variables)
+    containers = after.template["spec"]["containers"]
+    if others in ("image", "sidecar"):
+        containers[0 if others == "image" else 2]["image"] = "registry.test/app:v9"
+    elif others == "value":
+        containers[0]["env"][-1]["value"] = "y"
+    elif others == "added":
+        containers[0]["env"].append({"name": "THEIRS", "value": "y"})
+    else:
+        after.template["metadata"]["labels"]["theirs"] = "y"
+    assert not plan.is_in(after, variables)
+
+
 def test_a_redeploy_survives_the_journal() -> None:
-    plan = planned(workload(deployment()), tag="v2", A="1", B=None)
+    plan = planned(workload(deployment()), {"A": "1", "B": None}, tag="v2")
     ended = replace(plan, ordered="f").at(Stage.UNDO, Result(success=False, reason="why", log_tail="last"))
     for one in (plan, ended):
         assert from_journal(Redeploy, json.loads(json.dumps(to_journal(one)))) == one

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.unit.swarm.values import NEW, OLD, spec
+from tutumd.engines.labels import STOPPED_REPLICAS
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.spec import Mode
 
@@ -34,7 +35,7 @@ def test_absent_replicas_mean_one() -> None:
 
 @pytest.mark.parametrize(("text", "number"), [("3", 3), ("", 0), ("-1", 0), ("x", 0), ("٣", 0), ("9" * 30, 0)])
 def test_a_label_that_is_no_number_counts_as_none(text: str, number: int) -> None:
-    assert specs.stopped_replicas({"Labels": {specs.STOPPED_REPLICAS: text}}) == number
+    assert specs.stopped_replicas({"Labels": {STOPPED_REPLICAS: text}}) == number
 
 
 def test_a_redeploy_changes_image_count_platforms_and_update_config_and_nothing_else() -> None:
@@ -86,7 +87,7 @@ def test_the_environment_is_not_remembered() -> None:
 
 def test_stopping_notes_the_number_and_starting_removes_the_note() -> None:
     stopped = specs.with_replicas(spec(replicas=4), 0, noted=4)
-    assert stopped["Labels"] == {specs.STOPPED_REPLICAS: "4"}
+    assert stopped["Labels"] == {STOPPED_REPLICAS: "4"}
     assert specs.is_stopped(stopped)
     assert specs.with_replicas(stopped, 4) == spec(replicas=4)
 

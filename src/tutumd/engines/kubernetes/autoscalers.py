@@ -17,6 +17,10 @@ class Autoscaler:
     most: int
     owner: str = ""
 
+    def within(self, number: int) -> int:
+        """Return the number that it would make of this one at least or at most."""
+        return min(max(number, self.least or 1), self.most)
+
 
 def find_autoscaler(autoscalers: Iterable[Json], address: Address) -> Autoscaler | None:
     """Find the one whose target the workload is."""

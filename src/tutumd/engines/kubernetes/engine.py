@@ -8,7 +8,7 @@ from threading import Event, Thread
 
 from tutumd import model
 from tutumd.engines.kubernetes.api import Cluster
-from tutumd.engines.kubernetes.autoscalers import find_autoscaler, refuse_scaling
+from tutumd.engines.kubernetes.autoscalers import Autoscaler, find_autoscaler, refuse_scaling
 from tutumd.engines.kubernetes.changes import Tempo, look, looking, must_look, read_workload
 from tutumd.engines.kubernetes.connection import Access
 from tutumd.engines.kubernetes.mirror import Mirror
@@ -136,15 +136,20 @@ class KubernetesEngine:
         return self._scaler(service, run).perform(plan)
 
     def start(self, service: Service, run: Run) -> Outcome:
-        """Start it with as many pods as it had when it was stopped; with one where that is not known."""
+        """Start it with as many pods as it had when it was stopped; with one where that is not known.
+
+        An autoscaler goes on with its work as soon as there is one, so its number counts.
+        """
 
         def plan(view: View) -> Scaling:
             workload = view.workload
             refuse_daemon_set(workload)
+            autoscaler = self._autoscaler(workload.address)
             target = workload.replicas or service.target or workload.stopped_replicas or 1
             if not workload.replicas:
                 self._refuse_too_many(workload, target)
-            return plan_scaling(view, target)
+                target = autoscaler.within(target) if autoscaler else target
+            return plan_scaling(view, target, shared_with=autoscaler.name if autoscaler else "")
 
         return self._scaler(service, run).perform(plan)
 
@@ -156,7 +161,9 @@ class KubernetesEngine:
             refuse_daemon_set(workload)
             noted = workload.replicas or workload.stopped_replicas
             # Kubernetes: "Implicit maintenance-mode deactivation" of an autoscaler whose target has no replicas.
-            return plan_scaling(view, 0, noted=str(noted) if noted else None)
+            autoscaler = self._autoscaler(workload.address)
+            shared_with = autoscaler.name if autoscaler else ""
+            return plan_scaling(view, 0, noted=str(noted) if noted else None, shared_with=shared_with)
 
         return self._scaler(service, run).perform(plan)
 
@@ -200,11 +207,14 @@ class KubernetesEngine:
         address = view.workload.address
         plan = plan_scaling(view, target)
         # One whose target has no replicas is off.
-        autoscaler = find_autoscaler(self._cluster.autoscalers(address.namespace), address) if target else None
+        autoscaler = self._autoscaler(address) if target else None
         if autoscaler is None:
             return plan
         refuse_scaling(autoscaler, address, target, raise_min=wanted_of(view.workload).raise_min)
         return raise_least(plan, autoscaler)
+
+    def _autoscaler(self, address: Address) -> Autoscaler | None:
+        return find_autoscaler(self._cluster.autoscalers(address.namespace), address)
 
     def _refuse_too_many(self, workload: Workload, target: int) -> None:
         most = min(self._max_containers, wanted_of(workload).max_containers or self._max_containers)

@@ -7,12 +7,15 @@ from typing import Any
 
 from tutumd import model
 from tutumd.engines.dockerapi import parse_reference
+from tutumd.engines.kubernetes import templates
 from tutumd.engines.kubernetes.journal import Result, Stage
 from tutumd.engines.kubernetes.pods import Pod
 from tutumd.engines.kubernetes.snapshots import running_digest, warnings
 from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Kind, Workload, fingerprint
 from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError
+
+Variables = Mapping[str, str | None]
 
 _PROGRESS_DEADLINE_S = 600
 """Of a Deployment that says none (Kubernetes: Deployments, "Progress Deadline Seconds")."""
@@ -23,20 +26,23 @@ class Redeploy:
     """One redeploy.
 
     Attributes:
-        before: The pod template as it was.
-        sent: What of the specification is patched.
+        before: What of the pod template is changed, as it was (`templates.remembered`).
+        old: Fingerprint of the whole template as it was.
+        image: What the main container shall run.
         restarted_at: The time that is written into the template; no other restart has the same.
         min_ready_before, min_ready: Seconds that a new pod without a probe has to run before the next old one goes, as
             they were (None: not said) and as they are during this redeploy (None: left alone).
         running_before: UIDs of the pods that were ready.
         image_before: Digest that they ran.
         ordered: Fingerprint of the template that the API made of the patch; empty until it is known.
+        undone: The same of the patch that put it back.
         pull_note: Why the nodes may not look for a newer image; empty where they do.
         result: How it ended; None while that is open.
     """
 
     before: Json
-    sent: Json
+    old: str
+    image: str
     restarted_at: str
     min_ready_before: int | None
     min_ready: int | None
@@ -45,27 +51,36 @@ class Redeploy:
     notes: tuple[str, ...] = ()
     pull_note: str = ""
     ordered: str = ""
+    undone: str = ""
     stage: Stage = Stage.ORDER
     result: Result | None = None
-
-    @property
-    def old(self) -> str:
-        """Fingerprint of the template before."""
-        return fingerprint(self.before)
 
     def at(self, stage: Stage, result: Result) -> "Redeploy":
         """Return the same redeploy at another stage, with its result so far."""
         return replace(self, stage=stage, result=result)
 
-    def body(self, version: str) -> dict[str, Any]:
-        """Return the strategic merge patch that begins it, for the workload at that version."""
-        return {"metadata": {"resourceVersion": version}, "spec": dict(self.sent)}
+    def body(self, workload: Workload, variables: Variables) -> dict[str, Any]:
+        """Return the strategic merge patch that begins it, for the workload at the version that was read."""
+        spec: dict[str, Any] = {"template": templates.patch(workload, self.image, variables, self.restarted_at)}
+        if self.min_ready is not None:
+            spec["minReadySeconds"] = self.min_ready
+        return {"metadata": {"resourceVersion": workload.version}, "spec": spec}
 
-    def undo_body(self, version: str) -> list[Json]:
+    def is_in(self, workload: Workload, variables: Variables) -> bool:
+        """Tell whether the workload's template is what `body` makes of the old one, and nothing else."""
+        template = workload.template
+        return (
+            workload.restarted_at == self.restarted_at
+            and templates.carries(template, self.before, self.image, variables)
+            and fingerprint(templates.restored(template, self.before, variables)) == self.old
+        )
+
+    def undo_body(self, workload: Workload, variables: Variables) -> list[Json]:
         """Return the JSON patch that puts the template back as a whole, as `kubectl rollout undo` does."""
+        template = templates.restored(workload.template, self.before, variables)
         return [
-            {"op": "replace", "path": "/metadata/resourceVersion", "value": version},
-            {"op": "replace", "path": "/spec/template", "value": self.before},
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": workload.version},
+            {"op": "replace", "path": "/spec/template", "value": template},
         ]
 
     def tidy_body(self, version: str) -> dict[str, Any]:
@@ -78,7 +93,7 @@ def plan_redeploy(
     pods: Iterable[Pod],
     *,
     tag: str | None,
-    variables: Mapping[str, str | None],
+    variables: Variables,
     now: str,
     stable_s: float,
 ) -> Redeploy:
@@ -97,16 +112,10 @@ def plan_redeploy(
     alive = tuple(pod for pod in pods if pod.alive)
     image = new_image(workload, tag)
     min_ready, capped = _min_ready(workload, stable_s)
-    template: dict[str, Any] = {"metadata": {"annotations": {RESTARTED_AT: now}}}
-    containers = _containers(workload, image, variables)
-    if containers:
-        template["spec"] = containers
-    sent: dict[str, Any] = {"template": template}
-    if min_ready is not None:
-        sent["minReadySeconds"] = min_ready
     return Redeploy(
-        before=workload.template,
-        sent=sent,
+        before=templates.remembered(workload, image, variables),
+        old=fingerprint(workload.template),
+        image=image,
         restarted_at=now,
         min_ready_before=workload.spec.get("minReadySeconds"),
         min_ready=min_ready,
@@ -238,38 +247,6 @@ def _min_ready(workload: Workload, stable_s: float) -> tuple[int | None, tuple[s
         )
         seconds = deadline - 1
     return (None if seconds <= int(workload.spec.get("minReadySeconds") or 0) else seconds), notes
-
-
-def _containers(workload: Workload, image: str, variables: Mapping[str, str | None]) -> dict[str, Any]:
-    """Return what of the containers is patched, by their names: the merge key of a strategic merge patch."""
-    old: str = workload.main["image"]
-    found: dict[str, Any] = {}
-    for part in ("containers", "initContainers"):
-        patches = []
-        for container in workload.template["spec"].get(part) or ():
-            patch: dict[str, Any] = {}
-            if image != old and container["image"] == old:
-                patch["image"] = image
-            if variables and container["name"] == workload.main["name"]:
-                patch["env"] = _environment(container.get("env") or (), variables)
-            if patch:
-                patches.append({"name": container["name"], **patch})
-        if patches:
-            found[part] = patches
-    return found
-
-
-def _environment(present: Iterable[Json], variables: Mapping[str, str | None]) -> list[dict[str, Any]]:
-    by_name = {one["name"]: one for one in present}
-    patches: list[dict[str, Any]] = []
-    for name, value in sorted(variables.items()):
-        if value is not None:
-            # A variable has either a value or a source.
-            source = {"valueFrom": None} if "valueFrom" in by_name.get(name, {}) else {}
-            patches.append({"name": name, "value": value, **source})
-        elif name in by_name:
-            patches.append({"name": name, "$patch": "delete"})
-    return patches
 
 
 def _share(value: int | str, total: int, rounded: Any) -> int:

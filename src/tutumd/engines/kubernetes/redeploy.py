@@ -52,6 +52,8 @@ class Rollout:
         return self._save(plan)
 
     def _order(self, plan: Redeploy) -> Redeploy:
+        if plan.ordered:
+            return plan
         self._let_pods_age(plan)
         return insist(self._run, self._tempo, lambda: self._order_once(plan))
 
@@ -60,7 +62,7 @@ class Rollout:
 
         It counts for them too: younger ones would be unavailable at once, and such pods are replaced first.
         """
-        view = look(self._cluster, self._address) if plan.min_ready is not None and not plan.ordered else None
+        view = look(self._cluster, self._address) if plan.min_ready is not None else None
         since = [pod.ready_since for pod in view.ready if pod.ready_since] if view is not None else []
         if plan.min_ready is None or not since:
             return
@@ -75,15 +77,16 @@ class Rollout:
         if workload is None:
             return self._failed(plan, f"{self._address.words} was removed before the redeploy began")
         if workload.restarted_at == plan.restarted_at:
-            return plan if plan.ordered else self._save(replace(plan, ordered=fingerprint(workload.template)))
-        if plan.ordered:
-            return plan  # it was sent, and somebody else has changed the workload since
+            # It was sent, but we were cut off before its answer.
+            if plan.is_in(workload, self._run.variables):
+                return self._save(replace(plan, ordered=fingerprint(workload.template)))
+            return self._failed(plan, _superseded(workload, plan))
         if fingerprint(workload.template) != plan.old:
             return self._failed(plan, "superseded: somebody else changed the service before the redeploy began")
         if self._run.remaining_s() <= 0:
             return self._failed(plan, "no time was left to begin the redeploy: nothing was changed")
         self._run.check()
-        answer = self._cluster.restart(self._address, plan.body(workload.version))
+        answer = self._cluster.restart(self._address, plan.body(workload, self._run.variables))
         self._run.log(f"ordered a restart of {self._address.words}")
         return self._save(replace(plan, ordered=fingerprint(answer["spec"]["template"])))
 
@@ -111,15 +114,15 @@ class Rollout:
     def _undo(self, plan: Redeploy) -> Redeploy:
         self._run.log("putting the pod template back")
         try:
-            obstacle = insist(self._run, self._tempo, lambda: self._put_back(plan))
+            plan = insist(self._run, self._tempo, lambda: self._put_back(plan))
         except EngineRefusedError as error:
-            obstacle = f"it could not be undone: {error}"
-        if obstacle:
-            return self._end_undo(plan, obstacle, rolled_back=False)
+            return self._end_undo(plan, f"it could not be undone: {error}", rolled_back=False)
+        if plan.stage is Stage.SETTLE:
+            return plan
         ends = self._tempo.clock() + self._tempo.undo_s
         while True:
             view = look(self._cluster, self._address)
-            if view is None or fingerprint(view.workload.template) != plan.old:
+            if view is None or fingerprint(view.workload.template) not in (plan.old, plan.undone):
                 what = "the service was removed" if view is None else "somebody else changed the service"
                 return self._end_undo(plan, f"while it was undone, {what}", rolled_back=False)
             if restored(view, plan.restarted_at, len(plan.running_before)):
@@ -136,19 +139,20 @@ class Rollout:
                 return self._end_undo(plan, text, rolled_back=True)
             self._run.sleep(self._tempo.poll_s)
 
-    def _put_back(self, plan: Redeploy) -> str:
-        """Put the template back unless that is done; return what stands in the way, empty where nothing does."""
+    def _put_back(self, plan: Redeploy) -> Redeploy:
+        """Put the template back unless that is done; the redeploy has ended where something stands in the way."""
         workload = read_workload(self._cluster, self._address)
         if workload is None:
-            return "while it was undone, the service was removed"
+            return self._end_undo(plan, "while it was undone, the service was removed", rolled_back=False)
         now = fingerprint(workload.template)
-        if now == plan.old:
-            return ""
+        if now in (plan.old, plan.undone):
+            return plan
         if now != plan.ordered:
-            return "it was not undone, since somebody else has changed the service meanwhile"
+            reason = "it was not undone, since somebody else has changed the service meanwhile"
+            return self._end_undo(plan, reason, rolled_back=False)
         self._run.check()
-        self._cluster.put_back(self._address, plan.undo_body(workload.version))
-        return ""
+        answer = self._cluster.put_back(self._address, plan.undo_body(workload, self._run.variables))
+        return self._save(replace(plan, undone=fingerprint(answer["spec"]["template"])))
 
     def _free_stuck_pods(self, view: View, plan: Redeploy) -> None:
         """Delete what a StatefulSet waits for: it does not replace a pod that never became ready.

@@ -11,7 +11,8 @@ from tutumd.engines.kubernetes.output import tail_of
 from tutumd.engines.kubernetes.pods import Pod, blamed, words_of
 from tutumd.engines.kubernetes.snapshots import running_digest
 from tutumd.engines.kubernetes.verdict import View, condition
-from tutumd.engines.kubernetes.workloads import STOPPED_REPLICAS, Address, Kind, Workload
+from tutumd.engines.kubernetes.workloads import Address, Kind, Workload
+from tutumd.engines.labels import STOPPED_REPLICAS
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
 from tutumd.ports import Run
@@ -25,6 +26,7 @@ class Scaling:
         before, target: Replicas; with an autoscaler, its minReplicas (`before` None: it says none).
         fallback: What it is put to where the target is not reached: what it was, or as many as became ready.
         autoscaler: Name of the HorizontalPodAutoscaler whose minReplicas is set; empty where replicas are.
+        shared_with: Name of the one that sets the number of replicas too, whenever it is not 0; empty where none does.
         noted_before, noted: What the annotation of a stopped workload says before and after; None: no annotation.
         pods_before: UIDs of every pod there was.
         running_before: UIDs of those that were ready.
@@ -35,6 +37,7 @@ class Scaling:
     pods_before: tuple[str, ...]
     running_before: tuple[str, ...]
     autoscaler: str = ""
+    shared_with: str = ""
     fallback: int | None = None
     noted_before: str | None = None
     noted: str | None = None
@@ -47,8 +50,14 @@ class Scaling:
         """`before` as a number: an autoscaler without minReplicas means 1."""
         return 1 if self.before is None else self.before
 
+    def wanted(self, workload: Workload) -> int:
+        """How many pods shall be ready: an autoscaler may have made another number of ours."""
+        return workload.replicas if self.shared_with and self.target and workload.replicas else self.target
 
-def plan_scaling(view: View, target: int, *, noted: str | None = None, note: str = "") -> Scaling:
+
+def plan_scaling(
+    view: View, target: int, *, noted: str | None = None, note: str = "", shared_with: str = ""
+) -> Scaling:
     """Plan to bring a workload to `target` replicas.
 
     Args:
@@ -61,6 +70,7 @@ def plan_scaling(view: View, target: int, *, noted: str | None = None, note: str
         noted_before=view.workload.annotations.get(STOPPED_REPLICAS),
         noted=noted,
         note=note,
+        shared_with=shared_with,
         pods_before=tuple(pod.uid for pod in view.pods),
         running_before=tuple(pod.uid for pod in view.ready),
     )
@@ -113,7 +123,8 @@ class Scaler:
     def _set_replicas(self, plan: Scaling, number: int | None, instead_of: int | None) -> bool:
         scale = self._cluster.scale(self._address)
         # Counts that are 0 are left out of the API's JSON.
-        if scale is None or int(scale["spec"].get("replicas") or 0) != instead_of or number == instead_of:
+        present = int(scale["spec"].get("replicas") or 0) if scale else None
+        if scale is None or present == number or (present != instead_of and not plan.shared_with):
             return False
         self._run.check()
         self._cluster.set_scale(self._address, scale_body(self._address, scale["metadata"]["resourceVersion"], number))
@@ -151,12 +162,12 @@ class Scaler:
             view = look(self._cluster, self._address)
             if view is None:
                 return self._ended(plan, Result(success=False, reason=f"{self._address.words} was removed meanwhile"))
-            line = f"{len(view.ready)} of {plan.target} pods are ready"
+            wanted, replicas = plan.wanted(view.workload), view.workload.replicas
+            line = f"{len(view.ready)} of {wanted} pods are ready"
             if line != told:
                 self._run.log(line)
                 told = line
-            replicas = view.workload.replicas
-            if not plan.autoscaler and replicas != plan.target:
+            if not plan.autoscaler and replicas != wanted:
                 reason = f"superseded: somebody else set the service to {replicas} pods"
                 return self._ended(plan, Result(success=False, reason=reason))
             ready = {pod.uid for pod in view.ready}
@@ -179,13 +190,16 @@ class Scaler:
         if plan.target < plan.least:
             left = len(view.alive) + view.leaving - plan.target
             return self._ended(plan, Result(success=False, reason=f"{left} pods have not stopped yet{late}"))
-        reason = f"{ready} of {plan.target} pods are ready{late}"
+        reason = f"{ready} of {plan.wanted(view.workload)} pods are ready{late}"
         pod = self._troubled(view, plan) or blamed(view.alive)
         why = words_of(pod) if pod else str(condition(view.workload, "ReplicaFailure").get("message") or "")
         tail = tail_of(self._cluster, pod, view.workload.main["name"])
         result = Result(success=False, reason=f"{reason}: {why}" if why else reason, log_tail=tail)
         if plan.target == plan.before:
             return self._ended(plan, result)
+        if plan.shared_with and ready > plan.least:
+            sets = f"the HorizontalPodAutoscaler {plan.shared_with} sets their number now"
+            return self._ended(plan, replace(result, reason=f"{result.reason}; {sets}"))
         fallback = ready if plan.target > ready > plan.least else plan.before
         return self._save(replace(plan, stage=Stage.UNDO, result=result, fallback=fallback))
 
@@ -246,11 +260,12 @@ class Scaler:
 
 def arrived(view: View, plan: Scaling) -> bool:
     """Tell whether as many pods are ready as were ordered, and those that are not wanted any more are gone."""
-    if not view.workload.observed or len(view.ready) < plan.target:
+    wanted = plan.wanted(view.workload)
+    if not view.workload.observed or len(view.ready) < wanted:
         return False
     if plan.autoscaler:
         return view.workload.replicas >= plan.target
-    return len(view.alive) == plan.target and (plan.target > plan.least or not view.leaving)
+    return len(view.alive) == wanted and (plan.target > plan.least or not view.leaving)
 
 
 def scale_body(address: Address, version: str, number: int | None) -> dict[str, object]:

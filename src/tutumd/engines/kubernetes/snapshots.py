@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from tutumd.engines.kubernetes.pods import Pod, PodContainer
-from tutumd.engines.kubernetes.workloads import STOPPED_REPLICAS, Workload
+from tutumd.engines.kubernetes.workloads import Workload
 from tutumd.engines.labels import (
     IGNORE,
     KEEP_IMAGES,
@@ -71,7 +71,7 @@ def snapshot(workload: Workload, pods: Iterable[Pod]) -> ServiceSnapshot:
 
 def wanted_of(workload: Workload) -> Wanted:
     """Read what the annotations of a workload ask for."""
-    return read_wanted([{name: text for name, text in workload.annotations.items() if name != STOPPED_REPLICAS}])
+    return read_wanted([workload.annotations])
 
 
 def stack_of(workload: Workload) -> str:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from tutumd.engines.labels import Json
+from tutumd.engines.labels import Json, read_stopped
 
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 """Annotation of the pod template that `kubectl rollout restart` sets."""
 
-STOPPED_REPLICAS = "tutum.stopped.replicas"
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 
 
@@ -134,8 +133,7 @@ class Workload:
     @property
     def stopped_replicas(self) -> int:
         """How many replicas it had when we stopped it; 0 where nobody noted it."""
-        text = self.annotations.get(STOPPED_REPLICAS, "")
-        return int(text) if text.isascii() and text.isdigit() and len(text) <= 6 else 0
+        return read_stopped(self.annotations)
 
     @property
     def main(self) -> Json:

@@ -21,9 +21,7 @@ _AGAIN = "the job runs once more; a run that fails is not undone, since that wou
 
 def wanted_of(spec: Json) -> Wanted:
     """Read what the labels ask for: those of the service, before those of its containers."""
-    labels = {**specs.container_labels(spec), **specs.service_labels(spec)}
-    labels.pop(specs.STOPPED_REPLICAS, None)
-    return read_wanted([labels])
+    return read_wanted([{**specs.container_labels(spec), **specs.service_labels(spec)}])
 
 
 def plan_redeploy(

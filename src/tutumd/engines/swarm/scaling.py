@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tutumd.engines.dockerapi import parse_reference
+from tutumd.engines.labels import STOPPED_REPLICAS
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.changes import Steady, Tempo, change, wait_for_quiet
@@ -66,7 +67,7 @@ def plan_scaling(view: View, target: int, *, noted: int | None) -> ScalePlan:
     Args:
         noted: What the label of a stopped service shall say afterwards; None: no label.
     """
-    labelled = specs.STOPPED_REPLICAS in (view.spec.get("Labels") or {})
+    labelled = STOPPED_REPLICAS in (view.spec.get("Labels") or {})
     return ScalePlan(
         before=specs.replicas_of(view.spec),
         target=target,

@@ -6,12 +6,11 @@ from enum import StrEnum
 from typing import Any
 
 from tutumd.engines.dockerapi import Json
+from tutumd.engines.labels import STOPPED_REPLICAS, read_stopped
 from tutumd.engines.swarm import environment
 from tutumd.engines.swarm.version import Version, version_of
 
 STACK = "com.docker.stack.namespace"
-STOPPED_REPLICAS = "tutum.stopped.replicas"
-"""Label of a stopped service: how many replicas it had."""
 _CONFIG = "UpdateConfig"
 _NANO = 1_000_000_000
 _STEPS = 4
@@ -82,8 +81,7 @@ def is_stopped(spec: Json) -> bool:
 
 def stopped_replicas(spec: Json) -> int:
     """Read how many replicas a stopped service had; 0 where nobody noted it."""
-    text = (spec.get("Labels") or {}).get(STOPPED_REPLICAS, "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 6 else 0
+    return read_stopped(spec.get("Labels") or {})
 
 
 def version(spec: Json) -> Version:

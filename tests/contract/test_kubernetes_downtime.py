@@ -1,0 +1,68 @@
+"""How many pods are ready at every moment of a redeploy on Kubernetes, a good or a bad one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contract import kubernetes_support as kube
+from tests.contract.kubernetes_support import AGENT, DB, WEB
+from tests.support.kubernetes import controllers
+from tests.support.kubernetes.api import FakeCluster, running
+from tests.support.kubernetes.workloads import container, daemon_set, deployment, stateful_set, template
+from tests.support.runs import FakeRun
+from tutumd.engines.kubernetes import KubernetesEngine
+
+Bed = tuple[FakeCluster, KubernetesEngine]
+TAGS = ("v2", controllers.MISSING, controllers.CRASHING)
+# That a probe answers and its pod dies later, or that one without a probe does nothing, only the probe could tell.
+CASES = [
+    *((tag, probed) for tag in TAGS for probed in (True, False)),
+    (controllers.HANGING, True),
+    (controllers.SHORT_LIVED, False),
+]
+
+
+@pytest.fixture
+def bed(tmp_path: Path) -> Iterator[Bed]:
+    with running() as cluster, kube.opened(cluster, tmp_path) as engine:
+        yield cluster, engine
+
+
+@contextmanager
+def counted(cluster: FakeCluster, name: str) -> Iterator[list[int]]:
+    """The number of ready pods after every single change of the cluster, in order."""
+    counts: list[int] = []
+    with cluster.store.lock:
+        cluster.store.told = lambda: counts.append(len(kube.ready_tags(cluster, name)))
+    yield counts
+    with cluster.store.lock:
+        cluster.store.told = lambda: None
+
+
+@pytest.mark.parametrize(("tag", "probed"), CASES)
+@pytest.mark.parametrize("replicas", [1, 2, 3])
+def test_a_deployment_never_has_fewer_ready_pods_than_it_wants(bed: Bed, tag: str, replicas: int, probed: bool) -> None:
+    cluster, engine = bed
+    kube.create(cluster, deployment(replicas=replicas, template=template(container(probed=probed))))
+    with counted(cluster, "web") as counts:
+        outcome = engine.redeploy(WEB, FakeRun(tag=tag, deadline_s=3 if tag == controllers.HANGING else 60))
+    assert outcome.success is (tag == "v2"), outcome.reason
+    assert outcome.rolled_back is not outcome.success
+    assert len(counts) > 5
+    assert min(counts) == replicas
+
+
+@pytest.mark.parametrize("made", [stateful_set, daemon_set])
+@pytest.mark.parametrize("tag", ["v2", controllers.CRASHING])
+def test_pods_that_go_one_by_one_are_missing_one_at_a_time(bed: Bed, made: Any, tag: str) -> None:
+    cluster, engine = bed
+    service, name, wanted = (DB, "db", 3) if made is stateful_set else (AGENT, "agent", 2)
+    kube.create(cluster, made(template=template(name=name)))
+    with counted(cluster, name) as counts:
+        outcome = engine.redeploy(service, FakeRun(tag=tag))
+    assert outcome.success is (tag == "v2"), outcome.reason
+    assert min(counts) == wanted - 1
+    assert kube.ready_tags(cluster, name) == [tag if tag == "v2" else "v1"] * wanted

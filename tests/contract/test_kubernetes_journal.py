@@ -1,0 +1,82 @@
+"""What a redeploy on Kubernetes keeps while it runs, and whose change it takes for its own when it goes on."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contract import kubernetes_support as kube
+from tests.contract.kubernetes_support import WEB
+from tests.support.kubernetes import controllers
+from tests.support.kubernetes.api import FakeCluster, Seen
+from tests.support.kubernetes.store import Refusal
+from tests.support.kubernetes.workloads import container, deployment, template
+from tests.support.runs import FakeRun
+from tutumd.engines.kubernetes import KubernetesEngine
+from tutumd.errors import EngineUnavailableError
+
+Bed = tuple[FakeCluster, KubernetesEngine]
+
+
+@pytest.fixture
+def bed(tmp_path: Path) -> Iterator[Bed]:
+    with kube.cluster_and_engine(tmp_path) as both:
+        yield both
+
+
+def probed(**more: Any) -> dict[str, Any]:
+    return template(container(probed=True, **more))
+
+
+def test_somebody_elses_change_after_a_lost_answer_is_not_taken_for_ours(bed: Bed) -> None:
+    cluster, engine = bed
+    kube.create(cluster, deployment(template=probed()))
+
+    def lose(seen: Seen) -> None:
+        if seen.verb == "patch":
+            raise Refusal(503, "etcdserver: leader changed")
+
+    cluster.after = lose
+    run = FakeRun(tag="v2")
+    with pytest.raises(EngineUnavailableError):
+        engine.redeploy(WEB, run)
+    cluster.after = lambda seen: None
+    hanging = f"registry.test/app:{controllers.HANGING}"
+    key = ("deployments", "shop", "web")
+    cluster.store.change(
+        key, lambda new: new["spec"]["template"]["spec"]["containers"][0].update(image=hanging, command=["theirs"])
+    )
+    theirs = cluster.store.get(key)["spec"]
+    outcome = engine.redeploy(WEB, run.again())
+    assert (outcome.success, outcome.rolled_back) == (False, False)
+    assert outcome.reason == (
+        f"superseded: while this redeploy ran, somebody else changed the service; it now is at {hanging}"
+    )
+    assert cluster.store.get(key)["spec"] == theirs
+    assert len(cluster.changes()) == 1
+
+
+def test_secrets_of_the_template_are_not_kept_and_still_there_afterwards(bed: Bed) -> None:
+    cluster, engine = bed
+    env = [{"name": "TOKEN", "value": "a-secret"}, {"name": "BODY", "value": "before"}]
+    kube.create(cluster, deployment(template=probed(env=env)))
+    before = kube.spec_and_status(cluster, "deployments", "web")["spec"]
+    run = _RunThatKeepsJournals(tag=controllers.MISSING, variables={"BODY": "after", "ADDED": "after"})
+    assert engine.redeploy(WEB, run).rolled_back
+    assert kube.spec_and_status(cluster, "deployments", "web")["spec"] == before
+    assert len(run.journals) >= 4
+    assert not any("a-secret" in text or "after" in text for text in run.journals)
+
+
+class _RunThatKeepsJournals(FakeRun):
+    """Keeps every journal as the database would have it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.journals: list[str] = []
+
+    def save(self, journal: Mapping[str, object]) -> None:
+        self.journals.append(json.dumps(journal))
+        super().save(journal)

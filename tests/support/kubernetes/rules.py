@@ -1,0 +1,34 @@
+"""The rules that are shipped for the account of the engine, as sets of what they grant."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MANIFESTS = Path(__file__).parents[3] / "deploy" / "kubernetes"
+Permission = tuple[str, str, str]
+"""Group, resource with its subresource, verb."""
+
+
+def rules(manifest: str) -> list[dict[str, Any]]:
+    """The rules of a manifest's role, after a look at its binding."""
+    role, binding = yaml.safe_load_all((MANIFESTS / manifest).read_text())
+    assert binding["roleRef"] == {
+        "apiGroup": "rbac.authorization.k8s.io",
+        "kind": role["kind"],
+        "name": role["metadata"]["name"],
+    }
+    account = list(yaml.safe_load_all((MANIFESTS / "account.yaml").read_text()))[1]
+    assert binding["subjects"] == [{"kind": account["kind"], **account["metadata"]}]
+    return list(role["rules"])
+
+
+def granted(manifest: str) -> frozenset[Permission]:
+    """Everything that the rules allow."""
+    return frozenset(
+        (group, resource, verb)
+        for rule in rules(manifest)
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    )
