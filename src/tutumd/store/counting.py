@@ -1,7 +1,7 @@
 """How often handlers were called, and when last.
 
-To count in a handler's row with each call would change a page for each handler of a batch. So deliveries are counted a
-minute later, many at once; what is not counted yet is looked up where it is asked for.
+To count in a handler's row with each call would change a page for each handler of a batch. So deliveries are counted
+afterwards, many at once; what is not counted yet is looked up where it is asked for.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from tutumd.store.tables import deliveries, handlers, meta
 
 LAG = timedelta(minutes=1)
-"""Longer than a transaction can last: on PostgreSQL a lower number may be committed after a higher one."""
+"""Longer than a transaction can last: on PostgreSQL a lower number may be committed after a higher one. SQLite has one
+writer, and needs no such time."""
 
 PART = 2_000
 """So few that calls, which wait meanwhile on SQLite, do so for some milliseconds only."""
@@ -51,7 +52,10 @@ def count(connection: sa.Connection, now: datetime) -> bool:
         .limit(PART)
         .subquery()
     )
-    end = connection.execute(sa.select(sa.func.max(part.c.seq)).where(part.c.received < now - LAG)).scalar()
+    newest = sa.select(sa.func.max(part.c.seq))
+    if connection.dialect.name == "postgresql":
+        newest = newest.where(part.c.received < now - LAG)
+    end = connection.execute(newest).scalar()
     if end is None:
         return False
     sums = (
