@@ -1,16 +1,21 @@
 """Connections to PostgreSQL that are lost at the worst moment, and two workers that want one action at a time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
 
 from tests.support.postgres_bed import PostgresBed
-from tests.support.stores import LEASE, Bench, bench
-from tutumd.errors import LeaseLostError, UnavailableError
-from tutumd.model import Operation
+from tests.support.stores import LEASE, Bench, bench, call
+from tutumd.errors import LeaseLostError, LockedError, NotFoundError, UnavailableError
+from tutumd.model import Accepted, Operation
+from tutumd.ports import Result
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
+from tutumd.store.rows import lock_services
 from tutumd.store.signal import Signal
 
 
@@ -96,3 +101,40 @@ def test_an_action_whose_lease_is_renewed_while_it_is_claimed_is_not_taken_over(
     finally:
         database.close()
     assert taken is None
+
+
+@contextmanager
+def stopped_while_it_has(url: str, service_uuid: str) -> Iterator[None]:
+    """A process that was stopped within a transaction."""
+    database = Database(url)
+    try:
+        with database.write() as connection:
+            lock_services(connection, [service_uuid])
+            yield
+    finally:
+        database.close()
+
+
+def test_a_service_that_a_stopped_process_holds_holds_up_no_other(b: Bench, url: str) -> None:
+    web, db = b.handler("web"), b.handler("db", Operation.SCALEUP)
+    results: Future[Sequence[Result]] = Future()
+    with stopped_while_it_has(url, web.service_uuid):
+        b.intake.store([call(web), call(db, 3), call(web), call(db, 4)], results.set_result)
+        first, second, third, fourth = results.result(30)
+    assert isinstance(first, LockedError)
+    assert isinstance(third, LockedError)
+    assert isinstance(second, Accepted)
+    assert isinstance(fourth, Accepted)
+    claim = b.claimed()
+    assert b.queue.amounts(claim) == ((3, None), (4, None))
+    assert b.claim() is None
+    b.call(web)
+
+
+def test_an_unknown_service_is_not_found_while_another_one_is_held(b: Bench, url: str) -> None:
+    web = b.handler("web")
+    results: Future[Sequence[Result]] = Future()
+    with stopped_while_it_has(url, web.service_uuid):
+        unknown = replace(call(web), service_uuid="00000000-0000-4000-8000-000000000000")
+        b.intake.store([call(web), unknown], results.set_result)
+        assert [type(result) for result in results.result(30)] == [LockedError, NotFoundError]

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from tutumd.errors import SettingsError, UnavailableError
+from tutumd.errors import LockedError, SettingsError, UnavailableError
 from tutumd.store import tables
 
 BUSY_TIMEOUT_S = 5.0
@@ -21,8 +21,9 @@ SETTLE_S = 10.0
 _SETTLE_PAUSE_S = 0.1
 _STATUS = sa.text("SELECT pg_xact_status(CAST(:number AS xid8))")
 _MIGRATION_LOCK = 0x7475_7475_6D64
+_LOCK_NOT_AVAILABLE = "55P03"
 # A statement that hangs and a transaction whose process was stopped end by themselves: their locks hold up others.
-_POSTGRES_LIMITS = "-c statement_timeout=20s -c lock_timeout=5s -c idle_in_transaction_session_timeout=10s"
+_POSTGRES_LIMITS = "-c statement_timeout=20s -c lock_timeout=2s -c idle_in_transaction_session_timeout=10s"
 
 # As Alembic makes it.
 _versions = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
@@ -123,6 +124,7 @@ class Database:
                 return
         with self.write() as connection:
             if self.is_postgres:
+                connection.execute(sa.text("SET LOCAL lock_timeout = '15s'"))
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
             if _version(connection) is None:
                 # Quicker by half a second; a test holds these tables against those that the migrations make.
@@ -211,6 +213,8 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+        if isinstance(error, OperationalError) and getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+            raise LockedError("another process holds what this needs; nothing was changed, try again") from error
         raise UnavailableError("the database cannot take this now; nothing was changed, try again") from error
     except DBAPIError as error:
         if error.connection_invalidated:

@@ -11,14 +11,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.errors import TooManyCallsError, TutumdError
+from tutumd.errors import LockedError, TooManyCallsError, TutumdError
 from tutumd.model import Accepted, ActionState, Call, DeliveryOutcome, Operation
 from tutumd.ports import Clock, Result, Tell
 from tutumd.store import pending
 from tutumd.store.database import Database
 from tutumd.store.joining import Found, Joining, Key, with_numbers
 from tutumd.store.rates import ClientRates
-from tutumd.store.rows import lock_services
+from tutumd.store.rows import lock_free_services, lock_services
 from tutumd.store.signal import Signal
 from tutumd.store.tables import OPEN, actions, deliveries, handlers, microseconds, services
 
@@ -140,19 +140,27 @@ class SqlIntake:
             calls, tell = batch
             tell(self._commit(calls))
 
-    def _commit(self, calls: Sequence[Call]) -> Sequence[Result]:
+    def _commit(self, calls: Sequence[Call], locked: LockedError | None = None) -> Sequence[Result]:
+        """Commit calls; where another process, which may be stopped, keeps a service locked, those of the others."""
+        held: set[str] = set()
         try:
             with self._database.write() as connection:
-                results, is_due = store_calls(connection, calls, self._clock(), self._client_rate)
+                if locked:
+                    held = lock_free_services(connection, {call.service_uuid for call in calls})
+                free = [call for call in calls if call.service_uuid not in held] if held else calls
+                results, is_due = store_calls(connection, free, self._clock(), self._client_rate)
                 if is_due:
                     self._signal.tell_others(connection)
         except Exception as error:  # noqa: BLE001 (the one writer must live on; every caller is told)
+            if isinstance(error, LockedError) and not locked:
+                return self._commit(calls, error)
             if not isinstance(error, TutumdError):
                 _log.exception("calls were not stored")
             return [error] * len(calls)
         if is_due:
             self._signal.notify()
-        return results
+        stored = iter(results)
+        return [locked if call.service_uuid in held else next(stored) for call in calls] if locked else results
 
 
 def store_calls(
