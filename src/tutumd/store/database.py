@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from tutumd.errors import LockedError, SettingsError, UnavailableError
+from tutumd.errors import LockedError, ReadOnlyError, SettingsError, UnavailableError
 from tutumd.store import tables
 
 BUSY_TIMEOUT_S = 5.0
@@ -21,7 +21,9 @@ SETTLE_S = 10.0
 _SETTLE_PAUSE_S = 0.1
 _STATUS = sa.text("SELECT pg_xact_status(CAST(:number AS xid8))")
 _MIGRATION_LOCK = 0x7475_7475_6D64
-_LOCK_NOT_AVAILABLE = "55P03"
+_LOCK_NOT_AVAILABLE, _READ_ONLY = "55P03", "25006"
+# What was answered 202 is on disk, also where the database's own setting is quicker. Stricter ones stay.
+_DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 # A statement that hangs and a transaction whose process was stopped end by themselves: their locks hold up others.
 _POSTGRES_LIMITS = "-c statement_timeout=20s -c lock_timeout=2s -c idle_in_transaction_session_timeout=10s"
 
@@ -66,7 +68,9 @@ class Database:
         except ModuleNotFoundError as error:
             raise SettingsError("PostgreSQL needs an extra: pip install 'tutumd[postgres]'") from error
         self._writer = self._engine.execution_options(write=True)
-        if not self.is_postgres:
+        if self.is_postgres:
+            sa.event.listen(self._engine, "connect", _prepare_postgres)
+        else:
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
             sa.event.listen(self._engine, "begin", _begin_sqlite)
 
@@ -91,6 +95,9 @@ class Database:
             with _translated(), self._writer.begin() as connection:
                 yield connection
                 number = self._transaction_number(connection)
+        except ReadOnlyError:
+            self._engine.dispose()  # to find the primary, where several hosts are named
+            raise
         except UnavailableError:
             # Where the connection was lost during COMMIT, it may have been committed all the same.
             if number is None or not self._was_committed(number):
@@ -171,6 +178,11 @@ def _version(connection: sa.Connection) -> str | None:
     return connection.execute(sa.select(_versions.c.version_num)).scalar()
 
 
+def _prepare_postgres(connection: Any, _record: object) -> None:
+    connection.execute(_DURABLE)
+    connection.commit()
+
+
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     # The driver must not begin transactions by itself: `_begin_sqlite` does, with the right lock.
     connection.isolation_level = None
@@ -217,6 +229,8 @@ def _translated() -> Iterator[None]:
             raise LockedError("another process holds what this needs; nothing was changed, try again") from error
         raise UnavailableError("the database cannot take this now; nothing was changed, try again") from error
     except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == _READ_ONLY:
+            raise ReadOnlyError("the database is a standby now; nothing was changed, try again") from error
         if error.connection_invalidated:
             raise UnavailableError("the database connection was lost; nothing was changed, try again") from error
         raise
