@@ -33,6 +33,14 @@ class UnavailableError(TutumdError):
     """The store cannot take the request now: try again later. Nothing was changed."""
 
 
+class LockedError(UnavailableError):
+    """Another process holds what the request needs, for longer than a transaction should last."""
+
+
+class ReadOnlyError(UnavailableError):
+    """The database takes no writes: another one has taken its place, or will."""
+
+
 class TooManyCallsError(TutumdError):
     """There were more calls than the limit of a handler or of a client allows: try again after `retry_after_s`."""
 

@@ -1,17 +1,24 @@
 """Connections to PostgreSQL that are lost at the worst moment, and two workers that want one action at a time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
 
 from tests.support.postgres_bed import PostgresBed
-from tests.support.stores import LEASE, Bench, bench
-from tutumd.errors import LeaseLostError, UnavailableError
-from tutumd.model import Operation
+from tests.support.stores import LEASE, Bench, bench, call
+from tests.support.waiting import wait_until
+from tutumd.errors import LeaseLostError, LockedError, NotFoundError, UnavailableError
+from tutumd.model import Accepted, Handler, Operation
+from tutumd.ports import Result
+from tutumd.store.clocks import database_clock
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
-from tutumd.store.signal import Signal
+from tutumd.store.rows import lock_services
+from tutumd.store.signal import Listener, Signal
 
 
 @pytest.fixture
@@ -96,3 +103,97 @@ def test_an_action_whose_lease_is_renewed_while_it_is_claimed_is_not_taken_over(
     finally:
         database.close()
     assert taken is None
+
+
+@contextmanager
+def stopped_while_it_has(url: str, service_uuid: str) -> Iterator[None]:
+    """A process that was stopped within a transaction."""
+    database = Database(url)
+    try:
+        with database.write() as connection:
+            lock_services(connection, [service_uuid])
+            yield
+    finally:
+        database.close()
+
+
+def test_a_service_that_a_stopped_process_holds_holds_up_no_other(b: Bench, url: str) -> None:
+    web, db = b.handler("web"), b.handler("db", Operation.SCALEUP)
+    results: Future[Sequence[Result]] = Future()
+    with stopped_while_it_has(url, web.service_uuid):
+        b.intake.store([call(web), call(db, 3), call(web), call(db, 4)], results.set_result)
+        first, second, third, fourth = results.result(30)
+    assert isinstance(first, LockedError)
+    assert isinstance(third, LockedError)
+    assert isinstance(second, Accepted)
+    assert isinstance(fourth, Accepted)
+    claim = b.claimed()
+    assert b.queue.amounts(claim) == ((3, None), (4, None))
+    assert b.claim() is None
+    b.call(web)
+
+
+def test_an_unknown_service_is_not_found_while_another_one_is_held(b: Bench, url: str) -> None:
+    web = b.handler("web")
+    results: Future[Sequence[Result]] = Future()
+    with stopped_while_it_has(url, web.service_uuid):
+        unknown = replace(call(web), service_uuid="00000000-0000-4000-8000-000000000000")
+        b.intake.store([call(web), unknown], results.set_result)
+        assert [type(result) for result in results.result(30)] == [LockedError, NotFoundError]
+
+
+def test_a_primary_that_became_a_standby_refuses_calls_until_there_is_one_again(
+    b: Bench, postgres_bed: PostgresBed
+) -> None:
+    handler = b.handler("web")
+    set_for_all(postgres_bed, "default_transaction_read_only = on")
+    try:
+        wait_until(lambda: is_refused(b, handler), "the server has heard of it")
+    finally:
+        set_for_all(postgres_bed, "default_transaction_read_only = off")
+    wait_until(lambda: not is_refused(b, handler), "calls are taken again")
+
+
+def set_for_all(bed: PostgresBed, setting: str) -> None:
+    """Change a setting of the server, for connections that there are, too."""
+    bed.query(f"ALTER SYSTEM SET {setting}")
+    bed.query("SELECT pg_reload_conf()")
+
+
+def is_refused(b: Bench, handler: Handler) -> bool:
+    try:
+        b.call(handler)
+    except UnavailableError:
+        return True
+    return False
+
+
+def test_a_call_is_on_disk_whatever_the_database_is_set_to(postgres_bed: PostgresBed, url: str) -> None:
+    name = url.partition("@/")[2].partition("?")[0]
+    for setting, expected in (("off", "on"), ("remote_apply", "remote_apply")):
+        postgres_bed.query(f"ALTER DATABASE {name} SET synchronous_commit = {setting}")
+        database = Database(url)
+        with database.read() as connection:
+            assert connection.execute(sa.text("SHOW synchronous_commit")).scalar() == expected
+        database.close()
+
+
+def test_several_hosts_may_be_named_of_which_one_is_the_primary(postgres_bed: PostgresBed, url: str) -> None:
+    several = url.replace("?host=", f"?host={postgres_bed.folder}/nobody:5432&host=")
+    several = f"{several}:5432&target_session_attrs=read-write"
+    with bench(several) as opened:
+        signal = Signal()
+        listener = Listener(opened.database.url, signal, database_clock(opened.database))
+        try:
+            opened.show("web")
+            handler = opened.handler("web")
+            wait_until(lambda: opened.call(handler) and is_woken(opened, signal), "a notice comes through")
+        finally:
+            listener.close()
+
+
+def is_woken(b: Bench, signal: Signal) -> bool:
+    b.finish(b.claimed())
+    before = signal._seen
+    signal.wait(0.2)
+    return signal._seen != before

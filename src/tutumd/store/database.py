@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from tutumd.errors import SettingsError, UnavailableError
+from tutumd.errors import LockedError, ReadOnlyError, SettingsError, UnavailableError
 from tutumd.store import tables
 
 BUSY_TIMEOUT_S = 5.0
@@ -23,8 +23,11 @@ _BUSY = "the database cannot take this now; nothing was changed, try again"
 _SETTLE_PAUSE_S = 0.1
 _STATUS = sa.text("SELECT pg_xact_status(CAST(:number AS xid8))")
 _MIGRATION_LOCK = 0x7475_7475_6D64
+_LOCK_NOT_AVAILABLE, _READ_ONLY = "55P03", "25006"
+# What was answered 202 is on disk, also where the database's own setting is quicker. Stricter ones stay.
+_DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 # A statement that hangs and a transaction whose process was stopped end by themselves: their locks hold up others.
-_POSTGRES_LIMITS = "-c statement_timeout=20s -c lock_timeout=5s -c idle_in_transaction_session_timeout=10s"
+_POSTGRES_LIMITS = "-c statement_timeout=20s -c lock_timeout=2s -c idle_in_transaction_session_timeout=10s"
 
 # As Alembic makes it.
 _versions = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
@@ -68,7 +71,9 @@ class Database:
             raise SettingsError("PostgreSQL needs an extra: pip install 'tutumd[postgres]'") from error
         self._writer = self._engine.execution_options(write=True)
         self._writing = Lock()
-        if not self.is_postgres:
+        if self.is_postgres:
+            sa.event.listen(self._engine, "connect", _prepare_postgres)
+        else:
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
             sa.event.listen(self._engine, "begin", _begin_sqlite)
 
@@ -101,6 +106,9 @@ class Database:
             with self._turn(), _translated(), self._begin(on) as connection:
                 yield connection
                 number = self._transaction_number(connection)
+        except ReadOnlyError:
+            self._engine.dispose()  # to find the primary, where several hosts are named
+            raise
         except UnavailableError:
             # Where the connection was lost during COMMIT, it may have been committed all the same.
             if number is None or not self._was_committed(number):
@@ -156,6 +164,7 @@ class Database:
                 return
         with self.write() as connection:
             if self.is_postgres:
+                connection.execute(sa.text("SET LOCAL lock_timeout = '15s'"))
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
             if _version(connection) is None:
                 # Quicker by half a second; a test holds these tables against those that the migrations make.
@@ -202,6 +211,11 @@ def _version(connection: sa.Connection) -> str | None:
     return connection.execute(sa.select(_versions.c.version_num)).scalar()
 
 
+def _prepare_postgres(connection: Any, _record: object) -> None:
+    connection.execute(_DURABLE)
+    connection.commit()
+
+
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     # The driver must not begin transactions by itself: `_begin_sqlite` does, with the right lock.
     connection.isolation_level = None
@@ -244,8 +258,12 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+        if isinstance(error, OperationalError) and getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+            raise LockedError("another process holds what this needs; nothing was changed, try again") from error
         raise UnavailableError(_BUSY) from error
     except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == _READ_ONLY:
+            raise ReadOnlyError("the database is a standby now; nothing was changed, try again") from error
         if error.connection_invalidated:
             raise UnavailableError("the database connection was lost; nothing was changed, try again") from error
         raise

@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.errors import TooManyCallsError, TutumdError
+from tutumd.errors import LockedError, TooManyCallsError, TutumdError
 from tutumd.model import Call, DeliveryOutcome
 from tutumd.ports import Clock, Result, Tell
 from tutumd.store import pending
@@ -21,7 +21,7 @@ from tutumd.store.called import Known, execute, find, find_repeated
 from tutumd.store.database import Database
 from tutumd.store.joining import Joining, with_numbers
 from tutumd.store.rates import ClientRates
-from tutumd.store.rows import lock_services
+from tutumd.store.rows import lock_free_services, lock_services
 from tutumd.store.signal import Signal
 from tutumd.store.tables import actions, deliveries, handlers, microseconds
 
@@ -89,22 +89,30 @@ class SqlIntake:
             tell(self._commit(calls))
         self._disconnect()
 
-    def _commit(self, calls: Sequence[Call]) -> Sequence[Result]:
+    def _commit(self, calls: Sequence[Call], locked: LockedError | None = None) -> Sequence[Result]:
+        """Commit calls; where another process, which may be stopped, keeps a service locked, those of the others."""
+        held: set[str] = set()
         try:
             if self._known is not None and self._connection is None:
                 self._connection = self._database.connect()
             with self._database.write(self._connection) as connection:
-                results, is_due = store_calls(connection, calls, self._clock(), self._client_rate, self._known)
+                if locked:
+                    held = lock_free_services(connection, {call.service_uuid for call in calls})
+                free = [call for call in calls if call.service_uuid not in held] if held else calls
+                results, is_due = store_calls(connection, free, self._clock(), self._client_rate, self._known)
                 if is_due:
                     self._signal.tell_others(connection)
         except Exception as error:  # noqa: BLE001 (the one writer must live on; every caller is told)
             self._disconnect()
+            if isinstance(error, LockedError) and not locked:
+                return self._commit(calls, error)
             if not isinstance(error, TutumdError):
                 _log.exception("calls were not stored")
             return [error] * len(calls)
         if is_due:
             self._signal.notify()
-        return results
+        stored = iter(results)
+        return [locked if call.service_uuid in held else next(stored) for call in calls] if locked else results
 
     def _disconnect(self) -> None:
         """Give the connection back, and with it what is known through it."""

@@ -221,6 +221,13 @@ def lock_services(connection: sa.Connection, uuids: Iterable[str]) -> None:
         connection.execute(_LOCK_SERVICES, {"uuids": list(set(uuids))}).all()
 
 
+def lock_free_services(connection: sa.Connection, uuids: Iterable[str]) -> set[str]:
+    """Lock those services that nobody has locked, as `lock_services` does; answer the others. On PostgreSQL only."""
+    wanted = sa.select(services.c.uuid).where(services.c.uuid.in_(list(uuids))).order_by(services.c.uuid)
+    free = connection.execute(wanted.with_for_update(key_share=True, skip_locked=True)).scalars().all()
+    return set(connection.execute(wanted).scalars()) - set(free)
+
+
 def lock_service(connection: sa.Connection, uuid: str) -> Service:
     """Lock one service and read it. Raises NotFoundError."""
     lock_services(connection, [uuid])

@@ -47,7 +47,8 @@ class Listener:
 
     def __init__(self, url: sa.URL, signal: Signal, clock: SharedClock) -> None:
         """Start listening, on a connection of its own; while there is none, workers find work by looking."""
-        self._url = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        # As for the other connections: several hosts are written in another way than the driver reads.
+        _, self._arguments = url.get_dialect()().create_connect_args(url)
         self._notify: Callable[[], None] = signal.notify
         self._clock = clock
         self._stop = Event()
@@ -64,7 +65,7 @@ class Listener:
 
         while not self._stop.is_set():
             try:
-                with psycopg.connect(self._url, autocommit=True, connect_timeout=5) as connection:
+                with psycopg.connect(**{"connect_timeout": 5, **self._arguments}, autocommit=True) as connection:
                     self._listen(connection)
             except psycopg.Error:
                 self._stop.wait(_RECONNECT_S)
