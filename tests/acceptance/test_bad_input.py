@@ -61,6 +61,14 @@ def test_a_bad_handler_is_refused(target: Target, body: bytes) -> None:
     check_refusal(target.send("POST", target.handlers, body, "Content-Type: application/json"), 400)
 
 
+def test_a_trial_with_what_no_call_can_carry_is_refused(target: Target) -> None:
+    half = b'"\\ud800"'
+    for body in (b"%s", b'"", "address": %s', b'"", "headers": {"a": %s}', b'"", "query": {%s: "a"}'):
+        check_refusal(target.send("POST", target.path("Htest/"), b'{"body": ' + body % half + b"}"), 400)
+    escaped = target.send("POST", target.path("Htest/"), b'{"body": {"a": %s}}' % half)
+    assert escaped.status == 200
+
+
 def test_a_body_over_one_mebibyte_is_refused(target: Target) -> None:
     check_refusal(target.send("POST", target.handlers, _document(name="x" * 1024 * 1024)), 413)
 

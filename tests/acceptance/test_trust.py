@@ -152,25 +152,6 @@ def test_the_status_of_a_call_can_be_asked_by_its_caller_until_the_handler_is_go
     assert (gone.status, gone.body) == (404, unknown.body)
 
 
-def test_hundreds_wait_at_once_and_others_are_not_held_up(live_server: LiveServer) -> None:
-    slow = live_server.run_service("waited-for", "trap 'sleep 2; exit' TERM; while :; do sleep 0.1; done")
-    handler = make(live_server, slow)
-    answers: list[Answer] = []
-    threads = [
-        threading.Thread(target=lambda: answers.append(post(live_server, f"{handler['url']}?wait=60")))
-        for _ in range(150)
-    ]
-    for thread in threads:
-        thread.start()
-    time.sleep(0.5)
-    began = time.monotonic()
-    assert live_server.request("GET", "/healthz").status == 200
-    assert time.monotonic() - began < 2
-    for thread in threads:
-        thread.join(90)
-    assert [answer.status for answer in answers] == [200] * 150
-
-
 def test_a_delivery_that_comes_again_runs_once(live_server: LiveServer, service: str) -> None:
     handler = make(live_server, service, operation="SCALEUP")
     key = str(uuid.uuid4())

@@ -11,9 +11,9 @@ from typing import Any
 
 from tutumd.application.trust import options as trust
 from tutumd.application.trust.judge import Go, NotFound, Received, Skipped, is_shut, judge
-from tutumd.application.trust.secrets_box import Box
-from tutumd.errors import NOT_FOUND, InvalidInputError, NotFoundError
-from tutumd.model import MAX_AMOUNT, Judged
+from tutumd.application.trust.secrets_box import Box, ClosedBox
+from tutumd.errors import NOT_FOUND, InvalidInputError, NotFoundError, SettingsError
+from tutumd.model import MAX_AMOUNT, Judged, Unjudged
 
 MAX_WAIT_S = 600
 
@@ -43,6 +43,21 @@ class Options:
                 self._known.clear()
             found = self._known[key] = trust.from_document(document, self._box)
         return found
+
+    def read_open(self, handler_uuid: str, unjudged: Unjudged, address: str, now: datetime) -> trust.Options:
+        """Read the options of a handler that a call can be let in to.
+
+        Raises:
+            NotFoundError: As `check_open`, also where the key does not open the secrets.
+            SettingsError: As `read`.
+        """
+        try:
+            options = self.read(handler_uuid, unjudged.version, unjudged.options)
+        except SettingsError:
+            check_open(trust.from_document(unjudged.options, ClosedBox()), unjudged.uses, address, now)
+            raise
+        check_open(options, unjudged.uses, address, now)
+        return options
 
 
 def check_open(options: trust.Options, uses: int, address: str, now: datetime) -> None:

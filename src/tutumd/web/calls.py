@@ -154,9 +154,8 @@ class CallEndpoint:
         return JSONResponse(fields, WAITED.get(progress.action.state, 504), {render.ACTION_HEADER: action})
 
     async def _judge(self, scope: Scope, body: bytes, call: Call, result: Unjudged) -> Call:
-        options = self._options.read(call.handler_uuid, result.version, result.options)
         address, now = call.origin.address, datetime.now(UTC)
-        calls.check_open(options, result.uses, address, now)
+        options = self._options.read_open(call.handler_uuid, result, address, now)
         asked = decode(scope["headers"])
         received = Received(headers=asked, query=_query(scope), body=body, address=address, now=now)
         if options.looks_at_payload:

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
@@ -11,6 +12,7 @@ from pydantic import TypeAdapter
 from tutumd.application import handlers as rules
 from tutumd.application.queries import HANDLER_FILTERS, parse_query, parse_unused
 from tutumd.application.trust.judge import Explanation, Go, NotFound, Received, Skipped
+from tutumd.errors import InvalidInputError
 from tutumd.web import render, schemas
 from tutumd.web.auth import Viewer
 from tutumd.web.body import Body, documented, parse
@@ -113,6 +115,9 @@ def try_handler(
     sent = parse(body or b"{}", _TEST)
     handler = found.store.handler(viewer, parse_uuid(service_uuid), parse_uuid(handler_uuid))
     text = sent.body if isinstance(sent.body, str) else json.dumps(sent.body)
+    for part in (text, sent.address, *chain(*sent.headers.items(), *sent.query.items())):
+        if any("\ud800" <= char <= "\udfff" for char in part):
+            raise InvalidInputError("a test must not contain halves of characters: no call can carry them")
     received = Received(
         headers=list(sent.headers.items()),
         query=list(sent.query.items()),

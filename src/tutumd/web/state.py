@@ -14,6 +14,8 @@ from tutumd.errors import NOT_FOUND, NotFoundError
 from tutumd.model import Origin
 from tutumd.ports import Clock, Intake, Store
 
+_PORT = re.compile(r"([0-9.]+|\[[^\]]*\]):[0-9]+", re.ASCII)
+"""Some proxies name the port too: `192.0.2.1:4711`, `[2001:db8::1]:4711`."""
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 _UUID = re.compile(UUID, re.ASCII)
 
@@ -77,8 +79,9 @@ def _is_trusted(text: str, trusted: Sequence[IPv4Network | IPv6Network]) -> bool
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
+    with_port = _PORT.fullmatch(text)
     try:
-        address = ip_address(text.strip("[]"))
+        address = ip_address((with_port[1] if with_port else text).strip("[]"))
     except ValueError:
         return None
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None

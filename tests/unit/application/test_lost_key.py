@@ -6,11 +6,11 @@ from typing import Any, cast
 
 import pytest
 
-from tutumd.application import handlers
+from tutumd.application import calls, handlers
 from tutumd.application.trust import options
 from tutumd.application.trust.secrets_box import Box, make_key
-from tutumd.errors import SettingsError
-from tutumd.model import Handler, NewHandler, Operation, User
+from tutumd.errors import NotFoundError, SettingsError
+from tutumd.model import Handler, NewHandler, Operation, Unjudged, User
 from tutumd.ports import Store
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -79,3 +79,15 @@ def test_who_wants_to_keep_what_cannot_be_opened_is_told_what_to_do() -> None:
     one, _, new = stored("github", "first")
     with pytest.raises(SettingsError, match="set the secrets of the handler anew"):
         change(one, new, verify={"preset": "gitea"})
+
+
+@pytest.mark.parametrize("fields", [{"enabled": False}, {"allow_from": ["192.0.2.0/24"]}, {"max_uses": 3}])
+def test_it_is_not_found_where_it_cannot_be_called_anyway(fields: dict[str, object]) -> None:
+    one, _, new = stored("github", "s3cr3t")
+    known = calls.Options(new)
+    unjudged = Unjudged(options=one.handler.options, version=1, uses=3)
+    with pytest.raises(SettingsError):
+        known.read_open("h", unjudged, "198.51.100.1", NOW)
+    shut = Unjudged(options={**one.handler.options, **fields}, version=2, uses=3)
+    with pytest.raises(NotFoundError):
+        known.read_open("h", shut, "198.51.100.1", NOW)
