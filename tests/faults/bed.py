@@ -64,6 +64,10 @@ class Bed:
         return self.webs is self._together[0]
 
     @property
+    def has_proxy(self) -> bool:
+        return self._proxy is not None
+
+    @property
     def proxy(self) -> Program | None:
         """nginx in front of the web replicas, for rounds in which calls go through it."""
         return self._proxy if self.is_proxied else None
