@@ -1,5 +1,6 @@
 """The commands of an operator, also while the server runs: users, keys, settings, and what they say about mistakes."""
 
+import ctypes
 import os
 import re
 import signal
@@ -8,6 +9,8 @@ import stat
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import psutil
 
 from tests.acceptance.accounts import run_tutumd
 from tests.acceptance.wire import check_refusal
@@ -229,3 +232,23 @@ def test_the_demo_prints_lines_that_work_and_prints_them_again(tmp_path: Path) -
     finally:
         demo.terminate_services()
         demo.stop()
+
+
+def test_a_worker_ends_whichever_of_its_threads_gets_the_signal(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    with log.open("wb") as file:
+        worker = subprocess.Popen(
+            [str(BIN / "tutumd"), "worker", "--engine", "local", "--data-dir", str(tmp_path / "data")],
+            env={name: value for name, value in os.environ.items() if not name.startswith("TUTUM")},
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    try:
+        wait_until(lambda: "worker is ready" in log.read_text(), "the worker is ready")
+        other = next(thread.id for thread in psutil.Process(worker.pid).threads() if thread.id != worker.pid)
+        assert ctypes.CDLL(None).tgkill(worker.pid, other, signal.SIGTERM) == 0
+        assert worker.wait(20) == 0
+    finally:
+        worker.kill()
+        worker.wait()

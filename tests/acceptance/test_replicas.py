@@ -2,9 +2,6 @@
 
 import http.client
 import json
-import os
-import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,14 +14,13 @@ from typing import Any
 
 import pytest
 
-from tests.support import guards
+from tests.support import guards, nginx_bed
 from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.postgres_bed import PostgresBed
 from tests.support.server import APIKEY, BIN, USER
 from tests.support.waiting import wait_until
 
 IMAGE = f"{ANONYMOUS}/app"
-NGINX_CONFIG = Path(__file__).parents[2] / "deploy" / "nginx.conf"
 
 
 @dataclass
@@ -78,19 +74,11 @@ def free_port() -> int:
 
 @pytest.fixture
 def cluster(clean_bed: DockerBed, postgres_bed: PostgresBed, tmp_path: Path) -> Iterator[Cluster]:
-    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    nginx = nginx_bed.find_nginx()
     if nginx is None:
-        guards.lacking("this test needs nginx: apt-get install --no-install-recommends nginx-light")
+        guards.lacking(nginx_bed.MISSING)
     assert nginx is not None
     port, *webs = free_port(), free_port(), free_port()
-    config = NGINX_CONFIG.read_text()
-    for old, new in (("8000", port), ("8001", webs[0]), ("8002", webs[1])):
-        config = re.sub(rf"\b{old}\b", str(new), config)
-    head = f"pid {tmp_path}/nginx.pid; error_log {tmp_path}/nginx-error.log; events {{}}\n"
-    folders = "".join(
-        f"{kind}_temp_path {tmp_path}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    (tmp_path / "nginx.conf").write_text(f"{head}http {{ access_log off; {folders}\n{config}}}\n")
     environment = {k: v for k, v in clean_bed.environment.items() if not k.startswith("TUTUM")} | {
         "TUTUMD_DATABASE": postgres_bed.new_database(),
         "TUTUMD_ADMIN_USER": USER,
@@ -99,7 +87,7 @@ def cluster(clean_bed: DockerBed, postgres_bed: PostgresBed, tmp_path: Path) -> 
     }
     tutumd = str(BIN / "tutumd")
     commands = {
-        "nginx": [nginx, "-c", str(tmp_path / "nginx.conf"), "-g", "daemon off; user root;"],
+        "nginx": nginx_bed.command(nginx, tmp_path, port, webs),
         **{f"web{n}": [tutumd, "web", "--port", str(web)] for n, web in enumerate(webs, 1)},
         **{f"worker{n}": [tutumd, "worker", "--engine", "docker"] for n in (1, 2)},
     }

@@ -88,6 +88,15 @@ def test_a_call_that_does_nothing_is_listed_with_its_reason(b: Bench) -> None:
     assert b.claim() is None
 
 
+def test_the_last_use_is_answered_again_when_it_is_repeated(b: Bench) -> None:
+    handler = b.handler("web", max_uses=1)
+    told = judged(b, handler, max_uses=1)
+    first = send(b, handler, told, key="idempotency-key:1")
+    assert isinstance(first, Accepted)
+    assert send(b, handler, told, key="idempotency-key:1") == first
+    assert isinstance(send(b, handler, told, key="idempotency-key:2"), NotFoundError)
+
+
 def test_uses_are_exact_over_replicas(b: Bench, database_url: str) -> None:
     handler = b.handler("web", max_uses=7)
     told = judged(b, handler, max_uses=7)

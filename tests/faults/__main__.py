@@ -8,7 +8,7 @@ import traceback
 from tests.faults.bed import Bed
 from tests.faults.faults import draw, possible
 from tests.faults.rounds import Rounds
-from tests.support import guards
+from tests.support import guards, nginx_bed
 from tests.support.postgres_bed import missing_postgres
 
 KINDS = ("sqlite", "postgresql")
@@ -24,6 +24,8 @@ def play(kind: str, rounds: int, seed: int) -> bool:
         played = Rounds(bed, seed)
         if kind == "sqlite" and not bed.can_fill:
             print("sqlite: the fault 'fill disk' is SKIPPED: mounting a small disk needs root", flush=True)
+        if kind == "postgresql" and not bed.has_proxy:
+            print(f"postgresql: rounds through a proxy are SKIPPED: {nginx_bed.MISSING}", flush=True)
         held = True
         drawn = draw(possible(bed), random.Random(f"{seed} {kind}"))
         for number, fault in zip(range(1, rounds + 1), drawn, strict=False):

@@ -37,6 +37,10 @@ class Bed:
             [processes.with_engine("worker", f"worker-{number + 1}", *where) for number in range(2)],
         )
         self.webs, self.workers = self._apart
+        self.is_proxied = False
+        """Whether calls go through the proxy, where there is one."""
+        ports = [web.port for web in self.webs]
+        self._proxy = processes.proxy(self.folder, free_port(), ports) if len(ports) == 2 else None
 
     def start(self) -> None:
         """Start everything, with the same containers in each service."""
@@ -60,6 +64,15 @@ class Bed:
         return self.webs is self._together[0]
 
     @property
+    def has_proxy(self) -> bool:
+        return self._proxy is not None
+
+    @property
+    def proxy(self) -> Program | None:
+        """nginx in front of the web replicas, for rounds in which calls go through it."""
+        return self._proxy if self.is_proxied else None
+
+    @property
     def kind(self) -> str:
         return self.database.kind
 
@@ -80,7 +93,7 @@ class Bed:
 
     def start_ended(self) -> None:
         """Start what is down, and wait until it works."""
-        for program in (self.engine, *self.programs):
+        for program in (self.engine, *self.programs, *self._in_front):
             if not program.runs:
                 program.start()
         for web in self.webs:
@@ -99,8 +112,15 @@ class Bed:
         for program in (*self.programs, self.engine):
             if program.runs:
                 program.kill()
+        for program in self._in_front:
+            if program.runs:
+                program.stop()  # it has a process of its own that would stay
         self.database.close()
         databases.remove(self.folder)
+
+    @property
+    def _in_front(self) -> list[Program]:
+        return [] if self._proxy is None else [self._proxy]
 
     def _wait_ready(self, web: Program) -> None:
         def is_ready() -> bool:

@@ -35,6 +35,7 @@ class Evidence:
         actions: State and reason of each action that a delivery names, by URI.
         entries: The engine's journal of the round.
         before, after: The containers of each service, by the engine's journal.
+        is_proxied: The calls went through nginx, which is there all the time.
         shown: Target and running containers of each service, by the API.
     """
 
@@ -46,3 +47,4 @@ class Evidence:
     after: Containers
     shown: Mapping[str, tuple[int, int]]
     downs: Sequence[Down] = ()
+    is_proxied: bool = False

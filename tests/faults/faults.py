@@ -44,6 +44,26 @@ def kill_web(bed: Bed, chance: random.Random) -> list[Down]:
     return []
 
 
+def end_web(bed: Bed, chance: random.Random) -> list[Down]:
+    """End a web replica as a service manager would (SIGTERM), and start it again."""
+    web = chance.choice(bed.webs)
+    time.sleep(chance.uniform(0, 0.5))
+    web.stop()
+    time.sleep(chance.uniform(0, 1))
+    bed.start_ended()
+    return []
+
+
+def stop_web(bed: Bed, chance: random.Random) -> list[Down]:
+    """Stop a web replica (SIGSTOP) for longer than PostgreSQL lets its transaction be, and let it go on."""
+    web = chance.choice(bed.webs)
+    time.sleep(chance.uniform(0, 0.5))
+    web.pause()
+    time.sleep(chance.uniform(11, 14))
+    web.resume()
+    return []
+
+
 def kill_server(bed: Bed, chance: random.Random) -> list[Down]:
     """Kill the one process in the middle of a run."""
     server = _busy_worker(bed, chance)
@@ -130,6 +150,8 @@ def fill_disk(bed: Bed, chance: random.Random) -> list[Down]:
 
 FAULTS = (
     Fault(name="kill web", act=kill_web, together=False),
+    Fault(name="end web", act=end_web, together=False),
+    Fault(name="stop web", act=stop_web, kinds=("postgresql",), together=False),
     Fault(name="kill worker", act=kill_worker, together=False),
     Fault(name="kill server", act=kill_server, kinds=("sqlite",), together=True),
     Fault(name="end worker", act=end_worker, together=False),

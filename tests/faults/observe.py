@@ -72,6 +72,8 @@ class Observer:
         for row in self.api.every(path):  # newest first
             if row["user_agent"] in self._known:
                 break
+            if row["outcome"] == "repeated":
+                continue  # nginx sent it to the other replica, too: it causes nothing
             delivery = Delivery(
                 agent=row["user_agent"],
                 service=hook.service,

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.support import nginx_bed
 from tests.support.server import APIKEY, USER
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,6 +120,14 @@ def engine(folder: Path, journal: Path, seed: int) -> Program:
     """The shared engine's process."""
     command = [sys.executable, "-m", "tests.faults.engine_process", str(folder / "engine.sock"), str(journal)]
     return Program("engine", [*command, str(seed)], folder, environment())
+
+
+def proxy(folder: Path, port: int, webs: Sequence[int]) -> Program | None:
+    """nginx in front of two web replicas; None where it is not installed."""
+    program = nginx_bed.find_nginx()
+    if program is None:
+        return None
+    return Program("nginx", nginx_bed.command(program, folder, port, webs), folder, environment(), port)
 
 
 def free_port() -> int:

@@ -58,7 +58,7 @@ class Rounds:
         quiet_s = time.monotonic() - started - disturbed_s
         self._wait_shown()
         evidence = self._collect(calls, downs, before)
-        how = "together" if self._bed.is_together else "apart"
+        how = "together" if self._bed.is_together else "proxied" if self._bed.proxy else "apart"
         return Report(
             title=f"{self._bed.kind:<10} round {number:>3} {fault.name:<18} {how:<8}",
             facts=f"{describe(evidence)}, {disturbed_s:.0f} s of calls, quiet after {quiet_s:.1f} s",
@@ -68,12 +68,13 @@ class Rounds:
     def _arrange(self, fault: Fault, chance: random.Random) -> None:
         either = self._bed.kind == "sqlite" and chance.random() < 0.5
         self._bed.arrange(together=either if fault.together is None else fault.together)
+        self._bed.is_proxied = chance.random() < 0.5
         self._observer.scale_back(CONTAINERS)
         self._bed.journal.forget()
 
     def _disturb(self, number: int, fault: Fault, chance: random.Random) -> tuple[list[Call], list[Down]]:
         hooks = [hook for of_service in self._observer.hooks.values() for hook in of_service.values()]
-        ports = [web.port for web in self._bed.webs]
+        ports = [self._bed.proxy.port] if self._bed.proxy is not None else [web.port for web in self._bed.webs]
         callers = Callers(f"{self._bed.kind} {number}", hooks, ports, chance.randrange(2**32))
         callers.start()
         try:
@@ -110,6 +111,7 @@ class Rounds:
             after=self._bed.journal.containers.copy(),
             shown=self._observer.shown(),
             downs=downs,
+            is_proxied=self._bed.proxy is not None,
         )
 
 

@@ -24,6 +24,9 @@ from tutumd.worker.loop import Limits, Worker
 BuildEngines = Callable[[Settings, ExitStack], Mapping[str, Engine]]
 """Makes the engine instances by name; what has to be closed goes on the stack."""
 
+_LOOK_S = 0.5
+"""A signal that the system hands to another thread does not wake the main one, which alone handles it."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -73,7 +76,8 @@ def work(options: Mapping[str, Any], build_engines: BuildEngines = engines.build
         opened = stack.enter_context(storage.open_storage(settings, alone=False))
         worker = _start_worker(settings, opened, build_engines(settings, stack))
         _log.info("worker is ready")
-        ended.wait()
+        while not ended.wait(_LOOK_S):
+            pass
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         _log.info("worker is ending", grace_s=settings.grace)

@@ -64,10 +64,14 @@ def machine_clock(
     if not _BOOT.exists():
         return wall
     key = f"{_KEY}{_BOOT.read_text(encoding='ascii').strip()}"
-    with database.write() as connection:
-        found = connection.execute(sa.select(meta.c.value).where(meta.c.key == key)).scalar()
-        if found is None:
-            found = str(microseconds(wall() - timedelta(seconds=seconds())))
-            connection.execute(sa.delete(meta).where(meta.c.key.startswith(_KEY)))
-            connection.execute(sa.insert(meta).values(key=key, value=found))
+    stored = sa.select(meta.c.value).where(meta.c.key == key)
+    with database.read() as connection:
+        found = connection.execute(stored).scalar()
+    if found is None:
+        with database.write() as connection:
+            found = connection.execute(stored).scalar()  # another process may have been quicker
+            if found is None:
+                found = str(microseconds(wall() - timedelta(seconds=seconds())))
+                connection.execute(sa.delete(meta).where(meta.c.key.startswith(_KEY)))
+                connection.execute(sa.insert(meta).values(key=key, value=found))
     return SharedClock(from_microseconds(int(found)), seconds)

@@ -96,8 +96,9 @@ class Joining:
             if call.judged is None or call.judged.version != row.version:
                 return Unjudged(options=json.loads(row.options), version=row.version, uses=self._of(row, "uses"))
             judged = call.judged
+        earlier = None if call.key is None else self._repeated.get((row.seq, call.key))
         if judged.max_uses is not None or judged.rate is not None:
-            refusal = self._limit(row, judged)
+            refusal = self._limit(row, judged, is_repeated=earlier is not None)
             if refusal is not None:
                 return refusal
         if row.uuid != call.handler_uuid:
@@ -106,7 +107,6 @@ class Joining:
             outcome = DeliveryOutcome.REFUSED if judged.refuse else DeliveryOutcome.SKIPPED
             self._deliver(call, row, judged, None, outcome.value, judged.refuse or judged.skip)
             return Passed()
-        earlier = None if call.key is None else self._repeated.get((row.seq, call.key))
         if earlier is not None:
             told = f"it repeats an earlier delivery, which action {earlier.action_uuid} carries out"
             self._deliver(call, row, judged, None, DeliveryOutcome.REPEATED.value, told)
@@ -115,8 +115,8 @@ class Joining:
             self._change_handler(row, uses=self._of(row, "uses") + 1)
         return self._join(call, row, judged)
 
-    def _limit(self, row: Found, judged: Judged) -> Exception | None:
-        if judged.max_uses is not None and self._of(row, "uses") >= judged.max_uses:
+    def _limit(self, row: Found, judged: Judged, *, is_repeated: bool) -> Exception | None:
+        if judged.max_uses is not None and not is_repeated and self._of(row, "uses") >= judged.max_uses:
             return NotFoundError(NOT_FOUND)
         if judged.rate is None:
             return None

@@ -50,7 +50,8 @@ def response_to(error: errors.TutumdError) -> JSONResponse:
     """Render an error that was raised on purpose."""
     if isinstance(error, errors.TooManyCallsError):
         return error_response(429, str(error), {"Retry-After": str(error.retry_after_s)})
-    return error_response(STATUSES.get(type(error), 500), str(error))
+    status = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
+    return error_response(status, str(error))
 
 
 def install(app: FastAPI) -> None:

@@ -29,6 +29,12 @@ def test_a_refusal_that_asks_for_another_try_is_fine_and_any_other_is_not() -> N
         assert f"answered {status}" in violation(evidence(calls=[call(), bad]))
 
 
+def test_a_proxy_answers_every_call() -> None:
+    unanswered = call(status=None, action="")
+    assert check_all(evidence(calls=[unanswered])) == []
+    assert "was answered None" in violation(evidence(calls=[unanswered], is_proxied=True))
+
+
 def test_a_look_may_succeed_or_be_refused() -> None:
     looks = [call("l1", operation=READ, service="", status=200), call("l2", operation=READ, service="", status=None)]
     assert check_all(evidence(calls=[call(), *looks])) == []

@@ -1,0 +1,20 @@
+"""Which status an error is answered with."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tutumd import errors
+from tutumd.web.errors import response_to
+
+
+def kinds_of(kind: type[errors.TutumdError]) -> Iterator[type[errors.TutumdError]]:
+    yield kind
+    for special in kind.__subclasses__():
+        yield from kinds_of(special)
+
+
+@pytest.mark.parametrize("kind", list(kinds_of(errors.UnavailableError)))
+def test_whatever_asks_for_another_try_is_answered_503(kind: type[errors.TutumdError]) -> None:
+    answer = response_to(kind("the database cannot take this now"))
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
