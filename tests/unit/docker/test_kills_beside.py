@@ -151,6 +151,31 @@ def test_a_run_that_is_canceled_while_both_serve_is_undone(how: str, in_swarm: b
     assert host.leads_to("shop-web-1") == set(outcome.containers_after)
 
 
+@pytest.mark.parametrize(
+    ("how", "in_swarm"), [*((how, False) for how in NAMED), ("by aliases as compose gives them", True)]
+)
+def test_on_the_way_back_clients_find_one_or_the_other(how: str, in_swarm: bool) -> None:
+    host = Named(networks=NAMED[how], in_swarm=in_swarm).host()
+    before = host.summary()
+    aliases = {alias for endpoint in NAMED[how].values() for alias in endpoint.get("Aliases", ())}
+    (old,) = host.all
+
+    class FallingOver(Recorded):
+        def log(self, line: str) -> None:
+            super().log(line)
+            if line.startswith("the old ones finish"):
+                host.watched = ("shop-web-1", *sorted(aliases))
+                (new,) = host.all.keys() - {old}
+                host.all[new]["State"]["Health"] = {"Status": "unhealthy"}
+
+    outcome = redeploy(host, FallingOver())
+    assert outcome.rolled_back, outcome
+    assert host.summary() == before
+    assert host.all[old]["NetworkSettings"]["Networks"] == NAMED[how]
+    # Between two renames in a row the name leads nowhere, which cannot be helped.
+    assert [gap for gap in host.unreachable if gap != f"shop-web-1 before rename {old}"] == []
+
+
 @pytest.mark.parametrize("left", [False, True], ids=["before the old one leaves", "after the old one left"])
 @pytest.mark.parametrize(
     ("state", "reason"),
