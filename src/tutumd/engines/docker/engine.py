@@ -110,7 +110,8 @@ class DockerEngine:
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         """As the port says, from 1: a service here is its containers, and with the last one it would be gone."""
         found, _ = self._found(service)
-        most = read_wanted([one.labels for one in found.holders]).max_containers or self._max_containers
+        own = read_wanted([one.labels for one in found.holders]).max_containers
+        most = min(self._max_containers, own or self._max_containers)
         if not 1 <= target <= most:
             hint = "; to end all of its containers, stop it" if target == 0 else ""
             raise EngineRefusedError(f"{service.name} can have 1 to {most} containers, got {target}{hint}")
