@@ -355,6 +355,30 @@ def test_what_came_to_depend_on_a_container_meanwhile_is_waited_for() -> None:
     assert mode == f"container:{host.summary()['shop-web-1'][0]}"
 
 
+@pytest.mark.parametrize("how", ["begins", "ended"])
+def test_what_a_container_depends_on_may_be_redeployed_meanwhile(how: str) -> None:
+    host = FakeHost()
+    parent = host.add(9, "parent", networks={})
+    old = host.add(1, "shop-web-1", host={"NetworkMode": f"container:{parent}"}, labels=compose_labels(1), networks={})
+
+    class Meanwhile(Recorded):
+        def save(self, journal: Mapping[str, object]) -> None:
+            super().save(journal)
+            if journal["phase"] != "pull":
+                return
+            if how == "begins":
+                host.add(10, "parent-tutum-next-0f0f0f0f", networks={})
+            else:
+                # The other run has made this one anew as well.
+                del host.all[old]
+                host.add(2, "shop-web-1", labels=compose_labels(1), networks={})
+
+    with pytest.raises(EngineUnavailableError, match=r"meanwhile|is being redeployed at present"):
+        redeploy(host, Meanwhile())
+    assert "shop-web-1" in host.summary()
+    assert not [name for name in host.summary() if name.startswith("shop-web-1-")]
+
+
 @pytest.mark.parametrize("newer", [True, False], ids=["a newer image", "the same image"])
 def test_images_of_neighbours_do_not_count_as_newer(newer: bool) -> None:
     host = with_neighbours()
