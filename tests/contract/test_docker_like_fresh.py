@@ -22,6 +22,8 @@ FIRST = Image(
     exposed_ports=("81/tcp",),
     healthcheck=("CMD", "/bin/false"),
     working_dir="/tmp",
+    user="app",
+    stop_signal="SIGINT",
 )
 SECOND = Image(
     version="b",
@@ -72,11 +74,55 @@ CASES: dict[str, Sequence[str]] = {
         *("--ulimit", "nofile=99:99", "--sysctl", "net.core.somaxconn=99", "-u", "root", "-w", "/", "--init"),
         *("--log-driver", "json-file", "--log-opt", "max-size=1m", "-l", "mine=1", "-e", "SHARED=mine", "-e", "UNSET"),
     ),
+    "devices": (*HEALTHY, "--device", "/dev/null:/dev/mine", "--device-cgroup-rule", "c 1:3 r"),
+    "names": (
+        *(*HEALTHY, "--add-host", "a:1.2.3.4", "--add-host", "b:host-gateway", "--dns", "9.9.9.9", "--dns-search", "x"),
+        *("--dns-option", "ndots:2", "--hostname", "h", "--domainname", "d", "--network", "front"),
+    ),
+    "namespaces of the host": (*HEALTHY, "--ipc", "host", "--pid", "host", "--uts", "host", "--cgroupns", "host"),
+    "namespaces of another": (*HEALTHY, "--ipc", "container:sharing", "--pid", "container:sharing"),
+    "namespaces of its own": (*HEALTHY, "--ipc", "shareable", "--shm-size", "32m", "--cgroupns", "private"),
+    "security": (
+        *(*HEALTHY, "--cap-drop", "ALL", "--cap-add", "CHOWN", "--security-opt", "no-new-privileges"),
+        *("--group-add", "99", "--userns", "host"),
+    ),
+    "privileged": (*HEALTHY, "--privileged"),
+    "all exposed ports": (*HEALTHY, "-P", "--expose", "99"),
+    "addresses of the host": (*HEALTHY, "-p", "127.0.0.1:8081:8080", "-p", "127.0.0.1::8082", "-p", "8090-8095:8083"),
+    "mounts": (
+        *(*HEALTHY, "--mount", "type=tmpfs,dst=/t,tmpfs-size=1000000,tmpfs-mode=700"),
+        *(
+            "--mount",
+            "type=bind,src=/usr/share,dst=/b,readonly,bind-propagation=private",
+            "-v",
+            "/usr/share:/b2:ro,private",
+        ),
+        *("--mount", "type=volume,src=named,dst=/n,volume-nocopy,volume-label=a=b", "-v", "data:/data:ro,nocopy"),
+        *("--mount", "type=volume,dst=/anonymous", "--tmpfs", "/t2:size=1m,noexec"),
+    ),
+    "volumes of another": (*HEALTHY, "--volumes-from", "sharing:ro"),
+    "a terminal": (*HEALTHY, "-t", "-i"),
+    "more limits": (
+        *(*HEALTHY, "--cpu-shares", "512", "--cpuset-cpus", "0", "-m", "64m", "--memory-swap", "128m"),
+        *("--memory-reservation", "32m", "--pids-limit", "50", "--oom-score-adj", "100", "--memory-swappiness", "10"),
+    ),
+    "logs elsewhere": (*HEALTHY, "--log-driver", "local", "--log-opt", "max-size=1m"),
+    "no logs": (*HEALTHY, "--log-driver", "none"),
+    "annotations": (*HEALTHY, "--annotation", "a=b", "--runtime", "runc"),
+    "endpoint options": (
+        *HEALTHY,
+        "--network",
+        "name=front,alias=x,driver-opt=com.docker.network.endpoint.exposedports=",
+    ),
+    "slow health check": ("--health-cmd", "true", "--health-interval", "0.2s", "--health-start-period", "9s"),
+    "command override": HEALTHY,
+    "restarts for ever": (*HEALTHY, "--restart", "unless-stopped"),
     "start-first by label": (*HEALTHY, "-l", "tutum.redeploy.order=start-first", "-v", "data:/data"),
 }
 COMMANDS = {
     "entrypoint override": ("-c", "exec /serve"),
     "empty entrypoint": ("/serve",),
+    "command override": ("exec /serve; true",),
 }
 
 
@@ -108,6 +154,7 @@ def prepare(bed: DockerBed) -> None:
     bed.in_namespace("ip", "link", "add", "lan0", "type", "veth", "peer", "name", "lan1")
     bed.docker("network", "create", "-d", "macvlan", "--subnet", "10.78.0.0/24", "-o", "parent=lan0", "lan")
     bed.docker("run", "-d", "--name", "other", "app:v1")
+    bed.docker("run", "-d", "--name", "sharing", "--ipc", "shareable", "-v", "/shared", "app:v1")
     bed.docker("run", "-d", "--name", "other-front", "--network", "front", "app:v1")
 
 
@@ -125,7 +172,7 @@ def test_a_redeployed_container_is_like_a_fresh_one(clean_bed: DockerBed, case: 
                 outcome = engine.redeploy(service("name:web"), FakeRun(action_uuid=f"{number:08x}-0000"))
             assert outcome.success, outcome
             assert (plan.refused, plan.image_after) == ("", outcome.image_after)
-        assert set(states(clean_bed)) == {"web", "other", "other-front"}
+        assert set(states(clean_bed)) == {"web", "other", "other-front", "sharing"}
         redeployed = inspected(clean_bed, "web")
         clean_bed.docker("rm", "-f", "web")
         clean_bed.docker(*arguments)

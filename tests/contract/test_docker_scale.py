@@ -146,6 +146,12 @@ def test_a_stopped_service_is_not_scaled(clean_bed: DockerBed) -> None:
         engine.scale(service("name:web"), 2, FakeRun())
 
 
+def test_a_label_does_not_raise_the_servers_limit(clean_bed: DockerBed) -> None:
+    clean_bed.docker("run", "-d", "--name", "web", "--label", "tutum.scale.max=50", "app:v1")
+    with opened(clean_bed) as engine, pytest.raises(EngineRefusedError, match="can have 1 to 10 containers, got 11"):
+        engine.scale(service("name:web"), 11, FakeRun())
+
+
 def test_a_copy_of_another_image_than_the_others_is_refused(clean_bed: DockerBed) -> None:
     clean_bed.push("app", "v1")
     clean_bed.docker("run", "-d", "--name", "web", APP)

@@ -63,6 +63,13 @@ for one in threading.enumerate():
         one.join(10)
 print(json.dumps(found))
 """
+# Answers after two seconds below /cgi-bin/slow, and does not wait for its answers when it is stopped.
+SLOW = """
+mkdir -p /www/cgi-bin
+printf '#!/bin/sh\\nsleep 2\\necho Content-type: text/plain\\necho\\necho $VERSION\\n' > /www/cgi-bin/slow
+/bin/busybox chmod +x /www/cgi-bin/slow
+exec /serve
+"""
 # One request after the other, each with a name looked up anew and one address tried.
 POLL = "while :; do wget -q -T 5 -O- http://NAME:8080/ || echo failed; sleep 0.03; done"
 # What a machine's programs need of it.
@@ -78,8 +85,12 @@ class Load:
 
 
 @contextmanager
-def asked(bed: DockerBed, network: str, name: str, folder: Path) -> Iterator[Load]:
-    """Ask a service by its name in a network for as long as the block runs."""
+def asked(bed: DockerBed, network: str, name: str, folder: Path, path: str = "") -> Iterator[Load]:
+    """Ask a service by its name in a network for as long as the block runs.
+
+    Args:
+        path: What is asked for through nginx, without the first slash.
+    """
     if missing := missing_packages("nginx"):
         guards.lacking(f"this test needs: apt-get install {' '.join(missing)}")
     (folder / "nginx.conf").write_text(NGINX.replace("NAME", name))
@@ -91,7 +102,7 @@ def asked(bed: DockerBed, network: str, name: str, folder: Path) -> Iterator[Loa
     address = inspected(bed, "nginx")["NetworkSettings"]["Networks"][network]["IPAddress"]
     wait_until(lambda: answers(bed, f"{address}:81"), "nginx leads to the service")
     load, log = Load(), folder / "load.log"
-    process = namespace.spawn_in(bed.name, [sys.executable, "-c", LOAD, f"http://{address}:81/"], log)
+    process = namespace.spawn_in(bed.name, [sys.executable, "-c", LOAD, f"http://{address}:81/{path}"], log)
     try:
         wait_until(lambda: bed.docker("logs", "poller").count("\n") > 20, "clients ask")
         yield load
@@ -144,6 +155,26 @@ def test_no_request_to_a_compose_service_is_lost(clean_bed: DockerBed, tmp_path:
     ids = {name: inspected(clean_bed, name)["Id"] for name in names}
     clean_bed.compose(folder, "up", "-d")
     assert {name: inspected(clean_bed, name)["Id"] for name in names} == ids
+
+
+@pytest.mark.parametrize("network", ["made by compose", "with a subnet"])
+def test_what_the_old_containers_work_on_is_finished(clean_bed: DockerBed, tmp_path: Path, network: str) -> None:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    subnet = "front: {ipam: {config: [{subnet: 10.77.0.0/24}]}}" if "subnet" in network else "front: {}"
+    (folder / "compose.yaml").write_text(COMPOSE.replace("front: {}", subnet))
+    slow = {version: Image(version=version, command=("sh", "-c", SLOW)) for version in ("a", "b")}
+    clean_bed.push("app", slow["a"])
+    clean_bed.compose(folder, "up", "-d", "--quiet-pull")
+    path = "cgi-bin/slow"
+    with (
+        asked(clean_bed, "shop_front", "web", tmp_path, path) as load,
+        opened(clean_bed, overlap_s=OVERLAP_S, drain_s=3.5) as engine,
+    ):
+        clean_bed.push("app", slow["b"])
+        outcome = engine.redeploy(service("compose:shop/web"), FakeRun())
+        assert outcome.success, outcome
+    check_none_lost(load, {"a", "b"})
 
 
 @pytest.mark.parametrize("in_swarm", [True, False], ids=["swarm node", "no node"])

@@ -59,6 +59,7 @@ class Image:
     """Docker's form: `("CMD", "/bin/true")`; checked each 200 ms, unhealthy after two failures."""
     working_dir: str = ""
     user: str = ""
+    stop_signal: str = ""
     architecture: str = ""
     """As registries write it; empty means this machine's."""
 
@@ -104,6 +105,8 @@ def _config(image: Image, layers: Sequence[bytes]) -> dict[str, object]:
         "WorkingDir": image.working_dir,
         "User": image.user,
     }
+    if image.stop_signal:
+        config["StopSignal"] = image.stop_signal
     if image.healthcheck:
         config["Healthcheck"] = {"Test": list(image.healthcheck), "Interval": 200_000_000, "Retries": 2}
     return {

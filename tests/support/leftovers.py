@@ -131,7 +131,8 @@ def _is_of(process: Path, name: str, namespace: int | None, folder: bytes) -> bo
         arguments = process.joinpath("cmdline").read_bytes()
         # The shims' own argument list is where an engine's runtime processes name the folder.
         return folder in arguments and b"containerd" in arguments.split(b"\0")[0]
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
+    except OSError:
+        # It is another user's, or has ended meanwhile: the mounts of one that is ending are an invalid argument.
         return False
 
 

@@ -79,7 +79,6 @@ class FakeHost(Host):
             system="linux",
             architecture="amd64",
             in_swarm=self.in_swarm,
-            knows_registries=True,
             by_manifest=self.by_manifest,
         )
 

@@ -83,7 +83,7 @@ def scale_to(target: int) -> Verb:
 
 def trial(host: FakeHost) -> Trial:
     ticks = itertools.count(step=10)
-    return Trial(host=host, stable_s=3, overlap_s=15, clock=lambda: float(next(ticks)))
+    return Trial(host=host, stable_s=3, overlap_s=15, drain_s=15, clock=lambda: float(next(ticks)))
 
 
 def every_kill(case: Case, verb: Verb, age: int) -> list[tuple[int, FakeHost, Outcome]]:

@@ -151,6 +151,31 @@ def test_a_run_that_is_canceled_while_both_serve_is_undone(how: str, in_swarm: b
     assert host.leads_to("shop-web-1") == set(outcome.containers_after)
 
 
+@pytest.mark.parametrize(
+    ("how", "in_swarm"), [*((how, False) for how in NAMED), ("by aliases as compose gives them", True)]
+)
+def test_on_the_way_back_clients_find_one_or_the_other(how: str, in_swarm: bool) -> None:
+    host = Named(networks=NAMED[how], in_swarm=in_swarm).host()
+    before = host.summary()
+    aliases = {alias for endpoint in NAMED[how].values() for alias in endpoint.get("Aliases", ())}
+    (old,) = host.all
+
+    class FallingOver(Recorded):
+        def log(self, line: str) -> None:
+            super().log(line)
+            if line.startswith("the old ones finish"):
+                host.watched = ("shop-web-1", *sorted(aliases))
+                (new,) = host.all.keys() - {old}
+                host.all[new]["State"]["Health"] = {"Status": "unhealthy"}
+
+    outcome = redeploy(host, FallingOver())
+    assert outcome.rolled_back, outcome
+    assert host.summary() == before
+    assert host.all[old]["NetworkSettings"]["Networks"] == NAMED[how]
+    # Between two renames in a row the name leads nowhere, which cannot be helped.
+    assert [gap for gap in host.unreachable if gap != f"shop-web-1 before rename {old}"] == []
+
+
 @pytest.mark.parametrize("left", [False, True], ids=["before the old one leaves", "after the old one left"])
 @pytest.mark.parametrize(
     ("state", "reason"),
@@ -328,6 +353,30 @@ def test_what_came_to_depend_on_a_container_meanwhile_is_waited_for() -> None:
     assert outcome.success, outcome
     mode = host.all[host.summary()["sidecar"][0]]["HostConfig"]["NetworkMode"]
     assert mode == f"container:{host.summary()['shop-web-1'][0]}"
+
+
+@pytest.mark.parametrize("how", ["begins", "ended"])
+def test_what_a_container_depends_on_may_be_redeployed_meanwhile(how: str) -> None:
+    host = FakeHost()
+    parent = host.add(9, "parent", networks={})
+    old = host.add(1, "shop-web-1", host={"NetworkMode": f"container:{parent}"}, labels=compose_labels(1), networks={})
+
+    class Meanwhile(Recorded):
+        def save(self, journal: Mapping[str, object]) -> None:
+            super().save(journal)
+            if journal["phase"] != "pull":
+                return
+            if how == "begins":
+                host.add(10, "parent-tutum-next-0f0f0f0f", networks={})
+            else:
+                # The other run has made this one anew as well.
+                del host.all[old]
+                host.add(2, "shop-web-1", labels=compose_labels(1), networks={})
+
+    with pytest.raises(EngineUnavailableError, match=r"meanwhile|is being redeployed at present"):
+        redeploy(host, Meanwhile())
+    assert "shop-web-1" in host.summary()
+    assert not [name for name in host.summary() if name.startswith("shop-web-1-")]
 
 
 @pytest.mark.parametrize("newer", [True, False], ids=["a newer image", "the same image"])

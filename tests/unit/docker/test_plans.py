@@ -157,11 +157,6 @@ def test_the_order_has_a_reason(document: dict[str, Any], label: str, order: str
             {"host": {"PidMode": "container:web"}, "config": {"Image": identity(0xA0)[:12]}},
             "shares the process namespace.*image ID",
         ),
-        (
-            {},
-            {"name": "other-tutum-next-0a1b2c3d", "host": {"IpcMode": "container:web"}},
-            "shares the IPC namespace of web .*is being redeployed itself",
-        ),
     ],
 )
 def test_what_cannot_be_replaced_is_refused(document: dict[str, Any], neighbour: dict[str, Any], reason: str) -> None:
@@ -184,6 +179,12 @@ def test_what_depends_on_a_container_that_is_being_replaced_waits(host: dict[str
     assert planned(web, parent, seen(3, "other-tutum-next-0a1b2c3d")).members[0].name == "web"
     with pytest.raises(EngineUnavailableError, match=r"web .* db, which is being redeployed at present"):
         planned(web, parent, seen(3, sibling))
+
+
+def test_a_container_waits_for_one_that_depends_on_it_and_is_being_replaced() -> None:
+    other = seen(2, "other-tutum-next-0a1b2c3d", host={"IpcMode": "container:web"})
+    with pytest.raises(EngineUnavailableError, match="shares the IPC namespace of web and is being redeployed itself"):
+        planned(seen(1, "web"), other)
 
 
 def test_the_container_that_tutumd_runs_in_follows_nobody() -> None:

@@ -7,17 +7,17 @@ import pytest
 from tutumd.engines.docker.platforms import Facts, Manifest, check_platform, facts, manifest
 from tutumd.errors import EngineRefusedError
 
-ENGINE = Facts(host_name="machine", system="linux", architecture="amd64", in_swarm=True, knows_registries=True)
+ENGINE = Facts(host_name="machine", system="linux", architecture="amd64", in_swarm=True)
 
 
 def test_engines_and_registries_are_read() -> None:
     info = {"Name": "machine", "Swarm": {"LocalNodeState": "active"}}
-    version = {"Os": "linux", "Arch": "amd64", "Components": [{"Name": "Engine"}]}
-    assert facts(info, version) == ENGINE
+    version = {"Os": "linux", "Arch": "amd64"}
+    assert facts(info, version, is_podman=False) == ENGINE
     stored = {**info, "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]}
-    assert facts(stored, version) == replace(ENGINE, by_manifest=True)
-    podman = facts({}, {"Components": [{"Name": "Podman Engine"}]})
-    assert (podman.in_swarm, podman.knows_registries) == (False, False)
+    assert facts(stored, version, is_podman=False) == replace(ENGINE, by_manifest=True)
+    podman = facts({}, {}, is_podman=True)
+    assert (podman.in_swarm, podman.is_podman) == (False, True)
     answer = {
         "Descriptor": {"digest": "sha256:a"},
         "Platforms": [{"os": "linux", "architecture": "arm64"}, {"os": "unknown", "architecture": "unknown"}],

@@ -10,7 +10,7 @@ from tutumd.engines.docker.journal import Journal, Swap, load
 from tutumd.engines.docker.leftovers import heal
 from tutumd.engines.docker.seen import Seen
 from tutumd.engines.docker.selectors import Place, group
-from tutumd.engines.docker.steps import NEVER, Step, backward, forward, join, leave
+from tutumd.engines.docker.steps import NEVER, Step, aside, backward, forward, join, leave, linger
 from tutumd.engines.docker.verdict import verdict
 
 RUN = "0a1b2c3d"
@@ -111,7 +111,7 @@ def test_clients_are_led_to_the_new_container(
 
 
 def in_networks(one: Seen, *networks: str) -> Seen:
-    raw = {**one.raw, "NetworkSettings": {"Networks": {name: {} for name in networks}}}
+    raw = {**one.raw, "NetworkSettings": {"Networks": {name: BESIDE.endpoints[name] for name in networks}}}
     return replace(one, raw=raw)
 
 
@@ -147,7 +147,27 @@ def test_the_old_container_leaves(
     before: Seen | None, networks: list[str], after: Seen, reaches: bool, step: Step | None
 ) -> None:
     one = None if before is None else in_networks(before, *networks)
-    assert leave(BESIDE, RUN, one, after, renaming_reaches_names=reaches) == step
+    assert (leave(BESIDE, RUN, one, after, renaming_reaches_names=reaches) or aside(one)) == step
+
+
+def test_an_old_container_that_is_not_found_any_more_keeps_its_addresses() -> None:
+    before = in_networks(old("web", "running"), "bridge", "front", "back")
+    settings = before.raw["NetworkSettings"]["Networks"]
+    settings = {**settings, "front": {**settings["front"], "IPAddress": "10.0.0.2", "GlobalIPv6Address": ""}}
+    before = replace(before, raw={**before.raw, "NetworkSettings": {"Networks": settings}})
+    after = in_networks(old(PREV, "running"), "bridge")
+    again = tie("front", IPAMConfig={"IPv4Address": "10.0.0.2"})
+    assert list(linger(BESIDE, before, after)) == [replace(again, container=OLD)]
+    assert list(linger(BESIDE, before, replace(after, status="exited"))) == []
+    # Nobody finds it, as it has no alias there; and it is not found again by its name.
+    hidden = replace(after, raw={**after.raw, "NetworkSettings": {"Networks": {"front": {"Aliases": None}}}})
+    assert leave(BESIDE, RUN, hidden, new("web", "running"), renaming_reaches_names=True) is None
+
+
+def test_an_old_container_that_nobody_found_any_more_gets_its_aliases_back() -> None:
+    hidden = replace(old("web", "running", ALWAYS), raw={"NetworkSettings": {"Networks": {"front": {}}}})
+    swap = replace(BESIDE, endpoints={"front": {"Aliases": ["www"]}})
+    assert backward(swap, RUN, hidden, None) == cut(OLD, "front")
 
 
 def test_an_old_container_is_connected_again() -> None:

@@ -32,8 +32,9 @@ class DockerEngine:
         config_dir: The Docker client's configuration folder, with the registry logins.
         max_containers: The most containers that a service may be scaled to.
         stable_s: How long a new container without a health check must run.
-        overlap_s: For how long old and new containers both serve where that is possible: proxies remember for seconds
-            which address a name has.
+        overlap_s: For how long old and new containers both are found where that is possible: proxies remember for
+            seconds which address a name has.
+        drain_s: For how long the old ones may then finish what they work on, before they are told to stop.
         own_container_id: The container that this process runs in, which is left alone.
         environment: Where DOCKER_HOST and the TLS variables are looked up.
         clock: Monotonic seconds.
@@ -48,6 +49,7 @@ class DockerEngine:
         max_containers: int,
         stable_s: float = 3.0,
         overlap_s: float = 10.0,
+        drain_s: float = 5.0,
         own_container_id: str | None = None,
         environment: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -56,7 +58,7 @@ class DockerEngine:
         self._client = connect(url, config_dir, environment=environment)
         self._host = Host(self._client, config_dir)
         self._max_containers = max_containers
-        self._trial = Trial(host=self._host, stable_s=stable_s, overlap_s=overlap_s, clock=clock)
+        self._trial = Trial(host=self._host, stable_s=stable_s, overlap_s=overlap_s, drain_s=drain_s, clock=clock)
         self._own_id = own_container_id
         self._sight = Sight(self._host)
         self._shown: dict[str, tuple[Group, ServiceSnapshot]] = {}
@@ -108,7 +110,8 @@ class DockerEngine:
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         """As the port says, from 1: a service here is its containers, and with the last one it would be gone."""
         found, _ = self._found(service)
-        most = read_wanted([one.labels for one in found.holders]).max_containers or self._max_containers
+        own = read_wanted([one.labels for one in found.holders]).max_containers
+        most = min(self._max_containers, own or self._max_containers)
         if not 1 <= target <= most:
             hint = "; to end all of its containers, stop it" if target == 0 else ""
             raise EngineRefusedError(f"{service.name} can have 1 to {most} containers, got {target}{hint}")

@@ -88,7 +88,7 @@ class Host:
         """Look at the engine itself."""
         with looking("look at the engine"):
             info, version = self._api.info(), self._api.version()
-        return facts(info, version)
+        return facts(info, version, is_podman=self._client.is_podman)
 
     def manifest(self, reference: ImageReference) -> Manifest:
         """Ask the registry what a name stands for now, with the login that the Docker client has now.

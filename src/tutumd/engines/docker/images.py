@@ -133,7 +133,7 @@ def _look_up(host: Host, name: str, engine: Facts, running: Collection[str], hol
         raise EngineRefusedError(
             f"{name} is not on this engine, and {reference.repository} was never in a registry: build or load it here"
         )
-    if not engine.knows_registries:
+    if engine.is_podman:
         return None
     found = host.manifest(reference)
     check_platform(name, found.platforms, engine, running)

@@ -72,11 +72,8 @@ def plan_redeploy(
     """
     for one in group.holders:
         check_replaceable(one, fetches_again=fetches_again)
-    names = {place.name for place in group.places}
-    for one in group.holders:
-        reason = swapping_parent(one, [other for other in everybody if base_name(other.name) not in names])
-        if reason:
-            raise EngineUnavailableError(f"{one.name} {reason}, which is being redeployed at present")
+    if reason := waits_for(group, everybody):
+        raise EngineUnavailableError(reason)
     wanted = read_wanted([one.labels for one in group.holders])
     following = dependents(group.holders, everybody)
     for dependent in following:
@@ -95,6 +92,14 @@ def plan_redeploy(
         order_reason=reason,
         notes=tuple(_notes(group, own, others)),
     )
+
+
+def waits_for(group: Group, everybody: Sequence[Seen]) -> str:
+    """Tell which container that is being redeployed the service depends on, in a sentence; empty if on none."""
+    names = {place.name for place in group.places}
+    others = [other for other in everybody if base_name(other.name) not in names]
+    reasons = ((one.name, swapping_parent(one, others)) for one in group.holders)
+    return next((f"{name} {reason}, which is being redeployed at present" for name, reason in reasons if reason), "")
 
 
 def tagged(name: str, tag: str | None) -> str:

@@ -17,7 +17,7 @@ class Facts:
         host_name: Of the machine.
         system, architecture: As registries write them: `linux`, `amd64`.
         in_swarm: It is a Swarm node; renaming a running container then does not reach the names in its networks.
-        knows_registries: It can be asked what a registry has. Podman cannot.
+        is_podman: Podman answers in Docker's place. It cannot be asked what a registry has.
         by_manifest: It has the containerd image store, whose images are known by the digests of their manifests. Each
             has a digest in the repository of its name, whether it was ever there or not. An image that loses its last
             name to a pull is gone at once, though containers run it (moby/moby#46866), or since Engine 27.2 has no
@@ -28,7 +28,7 @@ class Facts:
     system: str
     architecture: str
     in_swarm: bool
-    knows_registries: bool
+    is_podman: bool = False
     by_manifest: bool = False
 
 
@@ -40,15 +40,14 @@ class Manifest:
     platforms: tuple[tuple[str, str], ...]
 
 
-def facts(info: Json, version: Json) -> Facts:
+def facts(info: Json, version: Json, *, is_podman: bool) -> Facts:
     """Read the documents of Docker Engine API SystemInfo and SystemVersion."""
-    parts = [str(part.get("Name", "")) for part in version.get("Components") or ()]
     return Facts(
         host_name=str(info.get("Name", "")),
         system=str(version.get("Os", "")),
         architecture=str(version.get("Arch", "")),
         in_swarm=(info.get("Swarm") or {}).get("LocalNodeState") == "active",
-        knows_registries=not any("podman" in part.lower() for part in parts),
+        is_podman=is_podman,
         by_manifest=["driver-type", "io.containerd.snapshotter.v1"] in (info.get("DriverStatus") or ()),
     )
 

@@ -12,7 +12,7 @@ from tutumd.engines.docker.images import fetch, fetch_again, is_local_build, pre
 from tutumd.engines.docker.journal import Journal, Swap
 from tutumd.engines.docker.leftovers import heal
 from tutumd.engines.docker.networks import endpoints, without_aliases
-from tutumd.engines.docker.plans import Member, RedeployPlan, plan_redeploy
+from tutumd.engines.docker.plans import Member, RedeployPlan, plan_redeploy, waits_for
 from tutumd.engines.docker.seen import Seen
 from tutumd.engines.docker.selectors import Group, next_name, prev_name
 from tutumd.engines.docker.snapshots import image_digest
@@ -68,7 +68,7 @@ class Preparer:
                 self.run.check()
                 self.host.remove(spare, volumes=False)
             if not unchanged:
-                self._check_followers(plan, group, made)
+                self._check_neighbours(plan, group, made)
         except (EngineRefusedError, _ChangedError):
             for container in made:
                 self.run.check()
@@ -108,10 +108,15 @@ class Preparer:
                 self.host.apply(step)
         return self.find()
 
-    def _check_followers(self, plan: RedeployPlan, group: Group, made: Sequence[str]) -> None:
-        """Check that those depend on the service that did before the pull, which may have taken long."""
-        _, everybody = self.find()
-        found = dependents(group.holders, [one for one in everybody if one.id not in made])
+    def _check_neighbours(self, plan: RedeployPlan, group: Group, made: Sequence[str]) -> None:
+        """Check that nothing of what the plan was made from changed during the pull, which may have taken long."""
+        now, everybody = self.find()
+        others = [one for one in everybody if one.id not in made]
+        if {one.id for one in now.holders} != {one.id for one in group.holders}:
+            raise _ChangedError(f"the containers of {group.name} changed meanwhile")
+        if reason := waits_for(group, others):
+            raise _ChangedError(reason)
+        found = dependents(group.holders, others)
         if {one.container.id for one in found} != {member.old for member in plan.members if member.follows}:
             raise _ChangedError(f"what depends on {group.name} changed meanwhile")
 

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from tutumd.engines.docker.back import Restorer
 from tutumd.engines.docker.host import Host
 from tutumd.engines.docker.journal import Journal, Swap, load
 from tutumd.engines.docker.prepare import Find, Preparer
 from tutumd.engines.docker.snapshots import image_digest
 from tutumd.engines.docker.swap import Swapper
 from tutumd.engines.docker.trial import Trial
+from tutumd.engines.docker.walk import Walker
 from tutumd.model import Outcome
 from tutumd.ports import Run
 
@@ -33,7 +35,8 @@ class Redeployer:
             journal = preparer.prepare(journal)
         if journal.phase == "unchanged":
             return _unchanged(journal)
-        swapper = Swapper(host=self.host, trial=self._trial(journal), run=self.run)
+        walker = Walker(host=self.host, run=self.run)
+        swapper = Swapper(host=self.host, walker=walker, trial=self._trial(journal), run=self.run)
         if journal.phase == "swap":
             journal = swapper.swap(journal)
         if journal.phase == "join":
@@ -41,7 +44,8 @@ class Redeployer:
         if journal.phase == "leave":
             journal = swapper.leave(journal)
         if journal.phase == "restore":
-            return self._failed(journal, swapper.restore(journal))
+            restorer = Restorer(host=self.host, walker=walker, run=self.run)
+            return self._failed(journal, restorer.restore(journal))
         return self._succeeded(journal, swapper.commit(journal))
 
     def _trial(self, journal: Journal) -> Trial:

@@ -6,7 +6,7 @@ from tutumd.engines.docker.dependents import dependents
 from tutumd.engines.docker.seen import Seen
 from tutumd.engines.docker.selectors import base_name
 from tutumd.engines.dockerapi import names_image_by_id
-from tutumd.errors import EngineRefusedError
+from tutumd.errors import EngineRefusedError, EngineUnavailableError
 
 
 def check_replaceable(old: Seen, *, fetches_again: bool = False) -> None:
@@ -41,14 +41,15 @@ def check_can_follow(one: Seen, reason: str, own_id: str | None) -> None:
 
     Raises:
         EngineRefusedError: why not, and what to do.
+        EngineUnavailableError: It is being redeployed itself: to be tried again later.
     """
+    if base_name(one.name) != one.name:
+        raise EngineUnavailableError(f"the container {base_name(one.name)} {reason} and is being redeployed itself")
     sentence = f"the container {one.name} {reason} and must be made anew with it, which cannot be done: "
     if own_id and one.id.startswith(own_id):
         raise EngineRefusedError(f"{sentence}tutumd itself runs in it; replace both with what created them")
     if (one.raw.get("HostConfig") or {}).get("AutoRemove"):
         raise EngineRefusedError(f"{sentence}it was started with --rm; start it without")
-    if base_name(one.name) != one.name:
-        raise EngineRefusedError(f"{sentence}it is being redeployed itself; try again later")
     try:
         check_replaceable(one)
     except EngineRefusedError as error:

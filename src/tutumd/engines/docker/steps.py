@@ -1,11 +1,11 @@
 """The next step of a swap, decided from what is there now and nothing else, so that any step may be the first."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tutumd.engines.docker.journal import Swap
-from tutumd.engines.docker.networks import DEFAULT_BRIDGE
+from tutumd.engines.docker.networks import DEFAULT_BRIDGE, without_aliases
 from tutumd.engines.docker.seen import Seen
 from tutumd.engines.docker.selectors import next_name, prev_name
 
@@ -83,7 +83,7 @@ def join(swap: Swap, run: str, *, renaming_reaches_names: bool) -> tuple[Step, .
 
 
 def leave(swap: Swap, run: str, old: Seen | None, new: Seen | None, *, renaming_reaches_names: bool) -> Step | None:
-    """Decide the next step towards an old container that no client finds and that has ended.
+    """Decide the next step towards an old container that no client finds; None when there is none.
 
     Args:
         renaming_reaches_names: As in `join`.
@@ -91,7 +91,7 @@ def leave(swap: Swap, run: str, old: Seen | None, new: Seen | None, *, renaming_
     if old is not None:
         stuck = not (renaming_reaches_names or _has_alias_for_name(swap))
         found_in = _named(swap) if stuck or old.name == swap.name else _aliased(swap)
-        for network in connected(old, found_in):
+        for network in _findable(old, found_in):
             if stuck and new is not None and new.name == swap.name:
                 return Step(verb="rename", container=new.id, name=next_name(swap.name, run))
             if stuck and old.name != swap.name:
@@ -101,18 +101,48 @@ def leave(swap: Swap, run: str, old: Seen | None, new: Seen | None, *, renaming_
             return Step(verb="rename", container=old.id, name=prev_name(swap.name, run))
     if new is not None and new.name != swap.name:
         return Step(verb="rename", container=new.id, name=swap.name)
-    return aside(old)
+    return None
 
 
-def backward(swap: Swap, run: str, old: Seen | None, new: Seen | None) -> Step | None:
+def linger(swap: Swap, before: Seen | None, after: Seen | None) -> Iterator[Step]:
+    """Return the steps that connect an old container again where it was found by aliases, without these.
+
+    At the same address its connections go on, which are cut otherwise.
+
+    Args:
+        before, after: The old container, before and after clients were led away from it.
+    """
+    if before is None or after is None or not after.runs or after.name == swap.name:
+        return
+    given = _networks(before)
+    for network, endpoint in sorted(without_aliases(_aliased(swap)).items()):
+        address = {
+            field: given.get(network, {})[source]
+            for field, source in (("IPv4Address", "IPAddress"), ("IPv6Address", "GlobalIPv6Address"))
+            if given.get(network, {}).get(source)
+        }
+        if network not in _networks(after):
+            yield Step(
+                verb="connect", container=after.id, network=network, endpoint={**endpoint, "IPAMConfig": address}
+            )
+
+
+def backward(
+    swap: Swap, run: str, old: Seen | None, new: Seen | None, *, renaming_reaches_names: bool = True
+) -> Step | None:
     """Decide the next step back to the old container; None when it is as it was.
 
     Where the old one is gone (somebody else removed it), the new one stays: it is all that is left.
+
+    Args:
+        renaming_reaches_names: As in `join`. Where both may run at once and no name sticks to the new one, that is
+            stopped only after clients find the old one again.
     """
     if old is None:
         return None
+    stays = swap.start_first and (renaming_reaches_names or _has_alias_for_name(swap))
     if new is not None:
-        if new.runs:
+        if new.runs and not stays:
             return Step(verb="stop", container=new.id)
         if new.name == swap.name:
             return Step(verb="rename", container=new.id, name=next_name(swap.name, run))
@@ -126,20 +156,41 @@ def backward(swap: Swap, run: str, old: Seen | None, new: Seen | None) -> Step |
         return Step(verb="start", container=old.id)
     if swap.paused and old.status == "running":
         return Step(verb="pause", container=old.id)
+    if new is not None and new.runs:
+        return Step(verb="stop", container=new.id)
     if new is not None:
         return Step(verb="remove", container=new.id)
     return None
 
 
 def reconnections(one: Seen, endpoints: Mapping[str, Any]) -> Iterator[Step]:
-    """Return the steps that connect a container to those of these networks that it is not in."""
-    for network in sorted(endpoints.keys() - set(connected(one, endpoints))):
-        yield Step(verb="connect", container=one.id, network=network, endpoint=endpoints[network])
+    """Return the steps that connect a container to those of these networks that it is not in with all its aliases."""
+    present = _networks(one)
+    for network, endpoint in sorted(endpoints.items()):
+        if network in present:
+            if set(endpoint.get("Aliases") or ()) <= set(present[network].get("Aliases") or ()):
+                continue
+            yield Step(verb="disconnect", container=one.id, network=network)
+        yield Step(verb="connect", container=one.id, network=network, endpoint=endpoint)
 
 
-def connected(one: Seen, networks: Collection[str]) -> list[str]:
-    """Return those of these networks that a container is in, running or not."""
-    return sorted(((one.raw.get("NetworkSettings") or {}).get("Networks") or {}).keys() & set(networks))
+def _networks(one: Seen) -> dict[str, Any]:
+    """Return the settings of the networks that a container is in, running or not."""
+    networks: Mapping[str, Any] = (one.raw.get("NetworkSettings") or {}).get("Networks") or {}
+    return {network: endpoint or {} for network, endpoint in networks.items()}
+
+
+def _findable(one: Seen, networks: Mapping[str, Any]) -> list[str]:
+    """Return those of these networks in which a container has one of its aliases, or none to be found by."""
+    return [
+        network
+        for network, endpoint in sorted(_networks(one).items())
+        if network in networks
+        and (
+            not networks[network].get("Aliases")
+            or set(networks[network]["Aliases"]) & set(endpoint.get("Aliases") or ())
+        )
+    ]
 
 
 def _named(swap: Swap) -> dict[str, Any]:

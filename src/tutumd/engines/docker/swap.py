@@ -1,30 +1,23 @@
-"""Carrying out a planned swap: forward to the new containers, and back to the old ones where that fails."""
+"""Carrying out a planned swap, up to the removal of the old containers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from tutumd.engines.docker.host import Host
-from tutumd.engines.docker.images import put_names_back, remove_superseded
+from tutumd.engines.docker.images import remove_superseded
 from tutumd.engines.docker.journal import Journal, Swap
 from tutumd.engines.docker.networks import DEFAULT_BRIDGE
 from tutumd.engines.docker.prepare import create_follower
 from tutumd.engines.docker.seen import Seen
-from tutumd.engines.docker.selectors import next_name
-from tutumd.engines.docker.steps import Step, aside, backward, forward, join, leave
+from tutumd.engines.docker.steps import Step, aside, forward, join, leave, linger
 from tutumd.engines.docker.trial import Trial
 from tutumd.engines.docker.verdict import ENDED, REMOVED
+from tutumd.engines.docker.walk import NO_TIME, Walker
 from tutumd.errors import EngineRefusedError
 from tutumd.ports import Run
 
-_MOST_STEPS = 20
-_START_TRIES = 3
-_SETTLE_TRIES = 50
-_PAUSE_S = 0.2
 _LOOK_S = 0.5
-_NO_TIME = "no time was left to bring it in"
-
-Decide = Callable[[Swap, str, Seen | None, Seen | None], Step | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +25,7 @@ class Swapper:
     """Moves containers of one run. Each method may be called again after a kill at any point of it."""
 
     host: Host
+    walker: Walker
     trial: Trial
     run: Run
 
@@ -68,30 +62,43 @@ class Swapper:
         first = [swap for swap in journal.swaps if swap.start_first]
         for swap in first:
             try:
-                for step in join(swap, self._run_name, renaming_reaches_names=not self.host.facts().in_swarm):
-                    self._do(step)
+                for step in join(swap, self.walker.run_name, renaming_reaches_names=not self.host.facts().in_swarm):
+                    self.walker.do(step)
             except EngineRefusedError as error:
                 return self._give_up(journal, swap, str(error))
-        failed = self._overlap(journal) if any(_is_named(swap) for swap in first) else self._first_failed(journal)
+        failed = self._first_failed(journal)
+        if failed is None and any(_is_named(swap) for swap in first):
+            # Proxies remember for seconds which address a name has.
+            failed = self._let_both_serve(journal, self.trial.overlap_s, "both serve")
+            if failed is None and self.run.remaining_s() <= 0:
+                failed = journal.swaps[0], NO_TIME
         return self._give_up(journal, *failed) if failed else self._saved(replace(journal, phase="leave"))
 
     def leave(self, journal: Journal) -> Journal:
-        """End the old containers beside which the new ones were started.
+        """Lead clients away from the old containers beside which the new ones were started, and end those.
 
         Returns:
             The journal at its next phase, saved: `commit`, or `restore` with the reason.
         """
-        for swap in journal.swaps:
+        first = [swap for swap in journal.swaps if swap.start_first]
+        for swap in first:
             try:
-                if swap.start_first:
-                    reason = self._wait(swap, known=True)
-                    if reason:
-                        return self._give_up(journal, swap, reason)
-                    reaches_names = not self.host.facts().in_swarm
-                    self._walk(partial(leave, renaming_reaches_names=reaches_names), swap)
+                reason = self._wait(swap, known=True)
+                if not reason:
+                    self._hide(swap)
             except EngineRefusedError as error:
-                return self._give_up(journal, swap, str(error))
-        # The first ones may have fallen over while the later ones' old containers left.
+                reason = str(error)
+            if reason:
+                return self._give_up(journal, swap, reason)
+        if any(_is_named(swap) for swap in first):
+            failed = self._let_both_serve(journal, self.trial.drain_s, "the old ones finish what they work on")
+            if failed:
+                return self._give_up(journal, *failed)
+        for swap in first:
+            reason = self._wait(swap, known=True) or self._set_aside(swap)
+            if reason:
+                return self._give_up(journal, swap, reason)
+        # The first ones may have fallen over while the later ones' old containers ended.
         failed = self._first_failed(journal)
         return self._give_up(journal, *failed) if failed else self._saved(replace(journal, phase="commit"))
 
@@ -118,21 +125,6 @@ class Swapper:
         self._remove_images(journal, own)
         return tuple(problems)
 
-    def restore(self, journal: Journal) -> tuple[str, ...]:
-        """Put the old containers back as they were and remove the new ones.
-
-        Returns:
-            What could not be put back, in sentences; empty when all is as before.
-        """
-        problems = []
-        try:
-            put_names_back(self.host, journal.tagged_before or {}, journal.images_tried, self.run)
-        except EngineRefusedError as error:
-            problems.append(str(error))
-        # What lives in a container's namespaces can start only after that does.
-        problems += [problem for swap in journal.swaps if (problem := self._put_back(swap))]
-        return tuple(problems)
-
     def _remove_images(self, journal: Journal, new: Sequence[Seen]) -> None:
         images = {one.image_id for one in new}
         if images <= set(journal.images_before):
@@ -148,7 +140,7 @@ class Swapper:
     def _set_aside(self, swap: Swap) -> str:
         try:
             while (step := aside(self.host.container(swap.old))) is not None:
-                self._do(step)
+                self.walker.do(step)
         except EngineRefusedError as error:
             return str(error)
         return ""
@@ -167,16 +159,35 @@ class Swapper:
                 return swap, reason
         return None
 
-    def _overlap(self, journal: Journal) -> tuple[Swap, str] | None:
-        """Let old and new serve for a while, since proxies remember for seconds which address a name has."""
+    def _hide(self, swap: Swap) -> None:
+        """Take an old container's names away, but leave it in its networks with what it works on."""
+        facts = self.host.facts()
+        before = self.host.container(swap.old)
+        self.walker.walk(partial(leave, renaming_reaches_names=not facts.in_swarm), swap)
+        after = self.host.container(swap.old)
+        # Podman gives another address each time, so that nothing would be left to finish.
+        for step in () if facts.is_podman else linger(swap, before, after):
+            try:
+                self.walker.do(step)
+            except EngineRefusedError:
+                # Engine API NetworkConnect: an address can be chosen only where the network was made with a subnet.
+                # Otherwise it mostly is the lowest free one, which is the same again.
+                self._reconnect(replace(step, endpoint={**(step.endpoint or {}), "IPAMConfig": {}}))
+
+    def _reconnect(self, step: Step) -> None:
+        try:
+            self.walker.do(step)
+        except EngineRefusedError as error:
+            self.run.log(f"what the old container works on is cut off: {error}")
+
+    def _let_both_serve(self, journal: Journal, most_s: float, told: str) -> tuple[Swap, str] | None:
+        """Let old and new serve for a while; return which new one failed meanwhile, and why."""
         # A deadline that is near makes the while shorter; a cancel ends the run's time at once.
-        lasts = min(self.trial.overlap_s, max(self.run.remaining_s() - _LOOK_S, 0))
+        lasts = min(most_s, max(self.run.remaining_s() - _LOOK_S, 0))
         began = self.trial.clock()
-        self.run.log(f"both serve for {lasts:.0f} s")
+        self.run.log(f"{told} for {lasts:.0f} s")
         while (failed := self._first_failed(journal)) is None:
-            if self.run.remaining_s() <= 0:
-                return journal.swaps[0], _NO_TIME
-            if self.trial.clock() - began >= lasts:
+            if self.run.remaining_s() <= 0 or self.trial.clock() - began >= lasts:
                 break
             self.run.sleep(min(_LOOK_S, lasts))
         return failed
@@ -184,7 +195,7 @@ class Swapper:
     def _replace(self, swap: Swap) -> str:
         """Bring one new container in; return why it failed, empty if it did not."""
         try:
-            self._walk(forward, swap)
+            self.walker.walk(forward, swap)
             if self.host.container(swap.new) is None:
                 return ENDED if swap.auto_remove and swap.run else REMOVED
             if not swap.run:
@@ -222,90 +233,6 @@ class Swapper:
     def _saved(self, journal: Journal) -> Journal:
         self.run.save(journal.dump())
         return journal
-
-    def _put_back(self, swap: Swap) -> str:
-        for attempt in range(_START_TRIES):
-            try:
-                self._walk(backward, swap)
-                break
-            except EngineRefusedError as error:
-                # A port that the failed container held may be free only a moment later.
-                if attempt + 1 == _START_TRIES:
-                    return f"the old container of {swap.name} could not be put back: {error}" + self._start_anyway(swap)
-                self.run.sleep(1)
-        return self._settle(swap) or self._drop_spare(swap)
-
-    def _start_anyway(self, swap: Swap) -> str:
-        """Start the old container under whatever name it has; return what is to be added to the reason."""
-        if not swap.ran:
-            return ""
-        self.run.check()
-        try:
-            old = self._old(swap)
-            self.host.start(swap.old if old is None else old.id)
-        except EngineRefusedError:
-            return "; it does not run"
-        return "; it runs, but not under its own name"
-
-    def _settle(self, swap: Swap) -> str:
-        """Wait until the old container runs again."""
-        for _ in range(_SETTLE_TRIES):
-            old = self._old(swap)
-            if old is None:
-                return f"the old container of {swap.name} was removed by somebody else; the new one was left in place"
-            if not swap.ran or old.status in ("running", "paused"):
-                self.run.log(f"put {swap.name} back")
-                return ""
-            self.run.sleep(_PAUSE_S)
-        return f"the old container of {swap.name} does not run again"
-
-    def _drop_spare(self, swap: Swap) -> str:
-        """Remove the copy of an old container that was never stopped; return why it could not be."""
-        old = self.host.container(swap.old) if swap.spare else None
-        if old is None or not old.runs or self.host.container(swap.spare) is None:
-            return ""
-        self.run.check()
-        try:
-            # The anonymous volumes that it mounts are those of the container that stays.
-            self.host.remove(swap.spare, volumes=False)
-        except EngineRefusedError as error:
-            return f"the copy of {swap.name} that was made for the way back could not be removed: {error}"
-        return ""
-
-    def _walk(self, decide: Decide, swap: Swap) -> None:
-        for _ in range(_MOST_STEPS):
-            # Until its ID is saved, a new container is known by its name.
-            new = self.host.container(swap.new or next_name(swap.name, self._run_name))
-            step = decide(swap, self._run_name, self._old(swap), new)
-            if step is None:
-                return
-            if decide is forward and self.run.remaining_s() <= 0:
-                raise EngineRefusedError(_NO_TIME)
-            self._do(step)
-        raise EngineRefusedError(f"{swap.name} does not come to rest: something else keeps changing its containers")
-
-    def _old(self, swap: Swap) -> Seen | None:
-        """Look at the old container, or at its copy where its stop has deleted it."""
-        old = self.host.container(swap.old)
-        for _ in range(_SETTLE_TRIES):
-            if not swap.spare or old is None or old.runs:
-                break
-            # Its stop has begun to delete it.
-            self.run.sleep(_PAUSE_S)
-            old = self.host.container(swap.old)
-        return self.host.container(swap.spare) if old is None and swap.spare else old
-
-    def _do(self, step: Step) -> None:
-        if step.verb == "rename":
-            seen = self.host.container(step.container)
-            if seen is not None and seen.name == step.name:
-                return
-        self.run.check()
-        self.host.apply(step)
-
-    @property
-    def _run_name(self) -> str:
-        return self.run.action_uuid[:8]
 
 
 def _is_named(swap: Swap) -> bool:

@@ -18,13 +18,15 @@ class Trial:
 
     Attributes:
         stable_s: How long a container without a health check must run.
-        overlap_s: For how long old and new containers both serve, where that is possible.
+        overlap_s: For how long old and new containers both are found, where that is possible.
+        drain_s: For how long an old container that is not found any more may finish what it works on.
         clock: Monotonic seconds.
     """
 
     host: Host
     stable_s: float
     overlap_s: float
+    drain_s: float
     clock: Callable[[], float]
 
     def wait(self, container: str, run: Run, *, known: bool = False) -> str:
