@@ -30,13 +30,19 @@ def kept(
 def test_a_secret_of_the_handler_is_not_kept_wherever_it_comes(verify: dict[str, object]) -> None:
     told = SECRET.encode().decode("latin-1")
     headers = [("X-My-Hook", told), ("X-Other", f"Hook {told}"), ("Referer", f"/x/{told}"), ("X-Event", "push")]
-    query = [("t", SECRET), ("me", f"ann:{SECRET}"), ("tag", "v1"), ("token", "x")]
+    query = [("t", SECRET), ("me", f"ann:{SECRET}"), ("tag", "v1"), ("token", "x"), (SECRET, "")]
     content = kept(headers, query, f'{{"secret": "{SECRET}"}}'.encode(), **verify)
     assert content["headers"] == (("x-event", "push"),)
     assert content["query"] == "tag=v1"
     assert content["body"] == '{"secret": "…"}'
     assert "s3cr3t" not in str(content)
-    for part in ("header x-other", "query parameter t", "query parameter token", "secrets in the body"):
+    for part in (
+        "header x-other",
+        "query parameter t",
+        "query parameter token",
+        "a query parameter",
+        "secrets in the body",
+    ):
         assert part in content["left_out"]
 
 
