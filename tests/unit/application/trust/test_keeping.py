@@ -57,6 +57,10 @@ def test_the_header_that_the_handler_looks_at_is_not_kept_whatever_it_holds() ->
     assert content == {"headers": (("x-event-key", "repo:push"),), "body": "{}"}
 
 
+def test_a_name_that_is_told_is_readable() -> None:
+    assert kept([], [("token\0\n\x1b[2J", "x")])["left_out"] == ["query parameter token???[2J"]
+
+
 def test_headers_that_were_too_much_are_told() -> None:
     assert kept([("X-Long", "x" * 9000)], [])["left_out"] == ["headers beyond 8 KiB"]
 
