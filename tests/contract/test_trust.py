@@ -188,6 +188,28 @@ def test_a_repeated_delivery_is_the_same_action_until_a_day_has_passed(b: Bench,
     assert [outcome for outcome, _ in outcomes(b, handler)] == ["queued", "repeated", "joined", "repeated", "queued"]
 
 
+def test_a_delivery_that_comes_to_two_replicas_at_once_runs_once(b: Bench, database_url: str) -> None:
+    handler = b.handler("web", Operation.SCALEUP)
+    with second_intake(b, database_url) as other:
+        for number in range(10):
+            key, results = f"idempotency-key:{number}", list[Result]()
+            threads = [
+                threading.Thread(target=lambda i=intake, key=key, to=results: to.append(send_to(i, handler, key=key)))
+                for intake in (b.intake, other) * 4
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(60)
+            assert len(results) == 8
+            assert len({result.action_uuid for result in results if isinstance(result, Accepted)}) == 1
+            claim = b.claimed()
+            assert [amount for amount, _ in b.queue.amounts(claim)] == [1]
+            b.finish(claim)
+    told = [outcome for outcome, _ in outcomes(b, handler)]
+    assert (told.count("queued"), told.count("repeated")) == (10, 70)
+
+
 def test_two_equal_deliveries_of_one_batch_are_one(b: Bench) -> None:
     handler = b.handler("web", Operation.SCALEUP)
     told: Future[list[Result]] = Future()

@@ -27,11 +27,14 @@ def keep_call(
     seen = [(name, value) for name, value in headers if not is_secret(name) and name.lower() != trusted]
     safe = [(name, value) for name, value in seen if not holds(value, secrets)]
     kept_headers = keep(safe)
-    kept_query = [(name, value) for name, value in query if not is_secret(name) and not holds(value, secrets)]
+    named = [(name, value) for name, value in query if not holds(name, secrets)]
+    kept_query = [(name, value) for name, value in named if not is_secret(name) and not holds(value, secrets)]
     stripped = bodies.without(body, verification.secrets if verification else ())
     kept_body = bodies.keep(stripped)
     left_out = [f"header {name.lower()[:100]}" for name, value in seen if holds(value, secrets)]
-    left_out += [f"query parameter {name[:100]}" for name, value in query if (name, value) not in kept_query]
+    left_out += [f"query parameter {_shown(name)}" for name, value in named if (name, value) not in kept_query]
+    if len(named) < len(query):
+        left_out.append("a query parameter")
     if len(kept_headers) < len(safe):
         left_out.append("headers beyond 8 KiB")
     if stripped != body:
@@ -42,6 +45,11 @@ def keep_call(
     if left_out:
         content["left_out"] = list(dict.fromkeys(left_out))[:_MOST_NAMED]
     return content | {name: True for name in ("is_base64", "is_cut") if getattr(kept_body, name)}
+
+
+def _shown(name: str) -> str:
+    """Write a name that anybody may have made up, for a text that a database takes and a person reads."""
+    return "".join(char if char.isprintable() else "?" for char in name[:100])
 
 
 def _as_header(secret: str) -> str:

@@ -250,6 +250,9 @@ def _image_tags(event: str, body: dict[str, Any]) -> Iterator[tuple[str, str]]:
         owner = _text(package, "owner", "login") or _text(package, "namespace")
         repository = f"{owner}/{_text(package, 'name')}"
         yield repository, _text(package, "package_version", "container_metadata", "tag", "name")
+        for metadata in _dicts(dig(package, "package_version", "docker_metadata")):  # its older registry
+            for tag in metadata["tags"] if isinstance(metadata.get("tags"), list) else []:
+                yield repository, tag if isinstance(tag, str) else ""
         # Gitea: https://docs.gitea.com/usage/webhooks (package)
         if _text(package, "type") == "container":
             yield repository, _text(package, "version")

@@ -30,13 +30,19 @@ def kept(
 def test_a_secret_of_the_handler_is_not_kept_wherever_it_comes(verify: dict[str, object]) -> None:
     told = SECRET.encode().decode("latin-1")
     headers = [("X-My-Hook", told), ("X-Other", f"Hook {told}"), ("Referer", f"/x/{told}"), ("X-Event", "push")]
-    query = [("t", SECRET), ("me", f"ann:{SECRET}"), ("tag", "v1"), ("token", "x")]
+    query = [("t", SECRET), ("me", f"ann:{SECRET}"), ("tag", "v1"), ("token", "x"), (SECRET, "")]
     content = kept(headers, query, f'{{"secret": "{SECRET}"}}'.encode(), **verify)
     assert content["headers"] == (("x-event", "push"),)
     assert content["query"] == "tag=v1"
     assert content["body"] == '{"secret": "…"}'
     assert "s3cr3t" not in str(content)
-    for part in ("header x-other", "query parameter t", "query parameter token", "secrets in the body"):
+    for part in (
+        "header x-other",
+        "query parameter t",
+        "query parameter token",
+        "a query parameter",
+        "secrets in the body",
+    ):
         assert part in content["left_out"]
 
 
@@ -49,6 +55,10 @@ def test_a_short_secret_is_known_only_as_a_whole() -> None:
 def test_the_header_that_the_handler_looks_at_is_not_kept_whatever_it_holds() -> None:
     content = kept([("X-Let-Me-In", "a guess"), ("X-Event-Key", "repo:push")], [], preset="token", header="x-let-me-IN")
     assert content == {"headers": (("x-event-key", "repo:push"),), "body": "{}"}
+
+
+def test_a_name_that_is_told_is_readable() -> None:
+    assert kept([], [("token\0\n\x1b[2J", "x")])["left_out"] == ["query parameter token???[2J"]
 
 
 def test_headers_that_were_too_much_are_told() -> None:

@@ -67,6 +67,13 @@ def test_a_recorded_payload_tells_what_its_sender_means(name: str) -> None:
     assert push.paths == PATHS.get(name)
 
 
+def test_githubs_registry_of_before_names_tags_too() -> None:
+    version = {"version": "sha256:00", "docker_metadata": [{"tags": ["v1", "latest", 3]}, {"tags": None}]}
+    body = {"action": "published", "package": {"name": "app", "owner": {"login": "me"}, "package_version": version}}
+    push = read_push([("X-GitHub-Event", "package")], body)
+    assert (push.nothing, push.tags) == ("", (("me/app", "v1"), ("me/app", "latest")))
+
+
 @pytest.mark.parametrize(
     "kind", ["SCANNING_FAILED", "QUOTA_EXCEED", "REPLICATION", "TAG_RETENTION", "harbor.scan.completed"]
 )
