@@ -116,7 +116,7 @@ class Rollout:
             obstacle = f"it could not be undone: {error}"
         if obstacle:
             return self._end_undo(plan, obstacle, rolled_back=False)
-        ends = self._tempo.clock() + self._tempo.undo_s
+        began = self._tempo.clock()
         while True:
             view = look(self._cluster, self._address)
             if view is None or fingerprint(view.workload.template) != plan.old:
@@ -124,7 +124,7 @@ class Rollout:
                 return self._end_undo(plan, f"while it was undone, {what}", rolled_back=False)
             if restored(view, plan.restarted_at, len(plan.running_before)):
                 return self._end_undo(plan, "", rolled_back=True)
-            if self._tempo.clock() >= ends:
+            if self._tempo.clock() - began >= self._tempo.undo_s + view.workload.grace_s:
                 count = f"{len(view.ready)} of {view.workload.replicas}"
                 return self._end_undo(plan, f"after it was put back, {count} pods are ready", rolled_back=True)
             try:
