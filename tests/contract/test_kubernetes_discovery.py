@@ -154,6 +154,22 @@ def test_a_long_list_is_read_page_by_page(cluster: FakeCluster, tmp_path: Path) 
     assert pages == [{"limit": "500"}, {"continue": "500", "limit": "500"}]
 
 
+def test_a_list_whose_rest_the_api_has_forgotten_is_read_in_one_piece(cluster: FakeCluster, tmp_path: Path) -> None:
+    cluster.controllers.frozen = True
+    for number in range(501):
+        cluster.store.create("deployments", deployment(f"web-{number}", replicas=0))
+
+    def forget(seen: Seen) -> None:
+        if "continue" in seen.query:
+            raise Refusal(410, "The provided continue parameter is too old to display a consistent list result.")
+
+    cluster.before = forget
+    with kube.opened(cluster, tmp_path) as engine:
+        assert len(selectors(engine)) == 501
+    pages = [seen.query for seen in cluster.requests if seen.resource == "deployments"]
+    assert pages == [{"limit": "500"}, {"continue": "500", "limit": "500"}, {}]
+
+
 def test_a_cluster_that_goes_away_is_told_and_comes_back(cluster: FakeCluster, tmp_path: Path) -> None:
     kube.create(cluster, deployment())
     with kube.opened(cluster, tmp_path) as engine:

@@ -224,6 +224,37 @@ def test_a_stuck_pod_that_may_not_be_deleted_is_told_and_the_setting_is_put_back
     assert kube.spec_and_status(cluster, "statefulsets", "db")["spec"] == before
 
 
+def test_what_an_api_server_forbids_while_it_begins_is_tried_again(bed: Bed) -> None:
+    cluster, engine = bed
+    kube.create(cluster, deployment())
+    before = kube.spec_and_status(cluster, "deployments", "web")["spec"]
+    patches: list[Seen] = []
+
+    def allow(seen: Seen) -> bool:
+        if seen.verb != "patch":
+            return True
+        patches.append(seen)
+        # Its first try is forbidden, for the order and for the way back.
+        return [one.content_type for one in patches].count(seen.content_type) > 1
+
+    cluster.allowed = allow
+    outcome = engine.redeploy(WEB, FakeRun(tag=controllers.MISSING))
+    assert (outcome.success, outcome.rolled_back) == (False, True), outcome.reason
+    assert "could not be undone" not in outcome.reason
+    assert kube.spec_and_status(cluster, "deployments", "web")["spec"] == before
+
+
+def test_the_way_back_takes_into_account_how_long_pods_may_take_to_stop(bed: Bed, tmp_path: Path) -> None:
+    cluster, _ = bed
+    slow = template(container(probed=True), name="db", terminationGracePeriodSeconds=2)
+    kube.create(cluster, stateful_set(template=slow))
+    with kube.opened(cluster, tmp_path, tempo=replace(kube.TEMPO, undo_s=1.5)) as engine:
+        outcome = engine.redeploy(DB, FakeRun(tag=controllers.HANGING, deadline_s=1.5))
+    assert (outcome.success, outcome.rolled_back) == (False, True)
+    assert "after it was put back" not in outcome.reason
+    assert len(outcome.containers_after) == 3
+
+
 @pytest.mark.parametrize("hidden", ["deployments", "pods"])
 def test_a_rollout_that_may_not_be_looked_at_for_a_while_is_gone_on_with(bed: Bed, hidden: str) -> None:
     cluster, engine = bed

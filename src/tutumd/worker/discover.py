@@ -6,7 +6,7 @@ from threading import Event, Thread
 
 import structlog
 
-from tutumd.errors import EngineUnavailableError, TutumdError, UnavailableError
+from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError, UnavailableError
 from tutumd.model import EngineInfo
 from tutumd.ports import Engine, Queue
 
@@ -104,9 +104,18 @@ class Discovery:
         self._queue.register(self._worker, [self.info])
 
     def _watch_for_ever(self) -> None:
+        refused = ""
         while not self._stop.is_set():
             try:
                 self._engine.watch(self._changed.set, self._stop)
+                refused = ""
+            except EngineRefusedError as error:
+                # What is refused twice lasts, unlike a broken connection: full passes show what there is.
+                if str(error) == refused:
+                    self._stop.wait(FULL_PASS_S)
+                else:
+                    _log.warning("engine cannot be watched", engine=self._engine.info.name, error=str(error))
+                refused = str(error)
             except TutumdError as error:
                 _log.debug("watching was interrupted", engine=self._engine.info.name, error=str(error))
             except Exception:

@@ -147,7 +147,10 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         query = dict(parse_qsl(parts.query))
         words = parts.path.strip("/").split("/")
-        group, words = ("", words[2:]) if words[0] == "api" else (words[1], words[3:])
+        group, version, words = ("", words[1], words[2:]) if words[0] == "api" else (words[1], words[2], words[3:])
+        if version != "v1":
+            # Kubernetes before 1.23 has no autoscaling/v2.
+            raise Refusal(404, "404 page not found")
         namespace = ""
         if words[0] == "namespaces":
             namespace, words = words[1], words[2:]
@@ -190,7 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
         if wanted := seen.query.get("labelSelector"):
             labels = dict(part.split("=") for part in wanted.split(","))
             found = [one for one in found if labels.items() <= one["metadata"]["labels"].items()]
-        first, size = int(seen.query.get("continue") or 0), int(seen.query.get("limit") or 500)
+        first, size = int(seen.query.get("continue") or 0), int(seen.query.get("limit") or len(found))
         metadata: dict[str, str] = {"resourceVersion": str(self.cluster.store.version)}
         if len(found) > first + size:
             metadata["continue"] = str(first + size)

@@ -68,7 +68,7 @@ class Controllers:
         uid, key = pod["metadata"]["uid"], ("pods", pod["metadata"]["namespace"], pod["metadata"]["name"])
         now = time.monotonic()
         if "deletionTimestamp" in pod["metadata"]:
-            if now - self._dying.setdefault(uid, now) >= _STOP_S:
+            if now - self._dying.setdefault(uid, now) >= _stop_s(pod):
                 self.store.delete(key)
             return
         age = now - self._born[uid]
@@ -311,6 +311,12 @@ def digest_of(image: str) -> str:
 def revision_of(template: Any) -> str:
     """What tells one template from another."""
     return hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def _stop_s(pod: Pod) -> float:
+    """How long a pod takes to stop: one that hangs takes all the time that it may."""
+    hanging = any(one["image"].endswith(f":{HANGING}") for one in pod["spec"]["containers"])
+    return float(pod["spec"].get("terminationGracePeriodSeconds", _STOP_S)) if hanging else _STOP_S
 
 
 def _alive(pod: Pod) -> bool:

@@ -97,6 +97,14 @@ def test_the_pod_to_blame_is_the_one_with_a_trouble() -> None:
     assert reason == "the rollout failed: pod web-stuck, container app: ImagePullBackOff: manifest unknown"
 
 
+def test_a_rollout_that_somebody_paused_is_told() -> None:
+    reason, _ = failure(view(workload(deployment(paused=True)), pod("slow", ready=False, at=AT)), AT)
+    assert reason == (
+        "the rollout did not end before the deadline (0 of 2 new pods are ready); the deployment web was paused "
+        "meanwhile: pod web-slow runs but is not ready"
+    )
+
+
 def test_a_quota_that_forbids_pods_is_told() -> None:
     conditions = [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: pods"}]
     reason, found = failure(view(workload(deployment(), conditions=conditions)), AT)

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from threading import Event
 from typing import cast
 
+import structlog.testing
+
 from tests.support.waiting import wait_until
-from tutumd.errors import EngineUnavailableError, UnavailableError
+from tutumd.errors import EngineRefusedError, EngineUnavailableError, UnavailableError
 from tutumd.model import EngineInfo
 from tutumd.ports import Engine, Queue
 from tutumd.worker.discover import Discovery
@@ -28,6 +30,19 @@ class AbsentEngine:
 
     def watch(self, changed: Callable[[], None], stop: Event) -> None:
         stop.wait(1)
+
+
+class UnwatchableEngine(AbsentEngine):
+    """An engine that is there, and refuses each time to be watched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.back = True
+        self.watches = 0
+
+    def watch(self, changed: Callable[[], None], stop: Event) -> None:
+        self.watches += 1
+        raise EngineRefusedError("missing permission: watch")
 
 
 class AbsentQueue:
@@ -57,3 +72,19 @@ def test_discovery_survives_that_engine_and_database_are_away_at_once() -> None:
         assert queue.synced.wait(10)
     finally:
         discovery.stop(5)
+
+
+def test_an_engine_that_refuses_to_be_watched_is_told_once_and_looked_at_all_the_same() -> None:
+    engine, queue = UnwatchableEngine(), AbsentQueue()
+    queue.back = True
+    discovery = Discovery("worker", cast(Engine, engine), cast(Queue, queue))
+    with structlog.testing.capture_logs() as told:
+        discovery.start()
+        try:
+            wait_until(lambda: engine.watches == 2, "it is tried once more")
+            assert queue.synced.wait(10)
+        finally:
+            discovery.stop(5)
+    assert engine.watches == 2
+    (warning,) = (line for line in told if line["log_level"] == "warning")
+    assert (warning["event"], warning["error"]) == ("engine cannot be watched", "missing permission: watch")

@@ -28,6 +28,10 @@ class ChangedError(TutumdError):
     """Somebody changed the object since it was read: read it again."""
 
 
+class NotAllowedError(EngineRefusedError):
+    """The cluster does not allow it: for good, or for a moment, since an API server that begins knows no rules yet."""
+
+
 class ExpiredError(TutumdError):
     """The API does not remember a list or a watch any more: begin again."""
 
@@ -53,14 +57,21 @@ class Cluster:
         """
         request = collection("list", kind, namespace)
         objects: list[Json] = []
-        following = ""
+        query = {"limit": str(PAGE)}
         while True:
-            query = {"limit": str(PAGE), **({"continue": following} if following else {})}
-            page = self.call(replace(request, query=query))
+            try:
+                page = self.call(replace(request, query=query))
+            except ExpiredError:
+                if "continue" not in query:
+                    raise
+                # The API has forgotten the rest of the list: read it in one piece (client-go: tools/pager).
+                objects, query = [], {}
+                continue
             objects += page.get("items") or []
             following = page["metadata"].get("continue") or ""
             if not following:
                 return objects, str(page["metadata"].get("resourceVersion") or "")
+            query = {"limit": str(PAGE), "continue": following}
 
     def pods(self, workload: Workload) -> list[Json]:
         """List the pods that the workload's selector names."""
@@ -70,15 +81,15 @@ class Cluster:
 
     def restart(self, address: Address, body: Json) -> Json:
         """Send a strategic merge patch. Raises ChangedError where the version that the body names is not the last."""
-        return self.call(_patch(address, STRATEGIC_MERGE, body))
+        return self.call(_patch(_on(address, "patch"), STRATEGIC_MERGE, body))
 
     def put_back(self, address: Address, body: list[Json]) -> Json:
         """Send a JSON patch. Raises ChangedError as `restart` does."""
-        return self.call(_patch(address, JSON_PATCH, body))
+        return self.call(_patch(_on(address, "patch"), JSON_PATCH, body))
 
     def annotate(self, address: Address, body: Json) -> Json:
         """Send a merge patch. Raises ChangedError as `restart` does."""
-        return self.call(_patch(address, MERGE, body))
+        return self.call(_patch(_on(address, "patch"), MERGE, body))
 
     def scale(self, address: Address) -> Json | None:
         """Read the number of replicas; None where the workload is gone."""
@@ -91,26 +102,11 @@ class Cluster:
 
     def autoscalers(self, namespace: str) -> list[Json]:
         """List the HorizontalPodAutoscalers of a namespace."""
-        request = Request(
-            verb="list", group="autoscaling", version="v2", resource="horizontalpodautoscalers", namespace=namespace
-        )
-        return list(self.call(request).get("items") or [])
+        return list(self.call(_autoscaling("list", namespace)).get("items") or [])
 
     def patch_autoscaler(self, namespace: str, name: str, body: Json) -> Json:
         """Send a merge patch to a HorizontalPodAutoscaler. Raises ChangedError as `restart` does."""
-        return self.call(
-            Request(
-                verb="patch",
-                group="autoscaling",
-                version="v2",
-                resource="horizontalpodautoscalers",
-                namespace=namespace,
-                name=name,
-                query={"fieldManager": FIELD_MANAGER},
-                content_type=MERGE,
-                body=body,
-            )
-        )
+        return self.call(_patch(replace(_autoscaling("patch", namespace), name=name), MERGE, body))
 
     def delete_pod(self, namespace: str, name: str, uid: str) -> None:
         """Delete exactly this pod; one of the same name that has replaced it stays."""
@@ -211,7 +207,7 @@ class Cluster:
                 "server's output for why it gave none"
             )
         if status == 403:
-            return EngineRefusedError(
+            return NotAllowedError(
                 f"cannot {request.words}: the cluster does not allow it. Missing permission: {request.permission}. "
                 f"Rules are in deploy/kubernetes. The cluster says: {told}"
             )
@@ -268,9 +264,14 @@ def _on(address: Address, verb: str, subresource: str = "") -> Request:
     )
 
 
-def _patch(address: Address, content_type: str, body: Any) -> Request:
-    query = {"fieldManager": FIELD_MANAGER}
-    return replace(_on(address, "patch"), query=query, content_type=content_type, body=body)
+def _patch(request: Request, content_type: str, body: Any) -> Request:
+    return replace(request, query={"fieldManager": FIELD_MANAGER}, content_type=content_type, body=body)
+
+
+def _autoscaling(verb: str, namespace: str) -> Request:
+    # v1 has all that we read and set, and is served by every cluster; v2 only since 1.23.
+    resource = "horizontalpodautoscalers"
+    return Request(verb=verb, group="autoscaling", version="v1", resource=resource, namespace=namespace)
 
 
 def _pod(verb: str, resource: str, namespace: str, name: str) -> Request:

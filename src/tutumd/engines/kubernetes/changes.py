@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from tutumd.engines.kubernetes.api import ChangedError, Cluster
+from tutumd.engines.kubernetes.api import ChangedError, Cluster, NotAllowedError
 from tutumd.engines.kubernetes.pods import read_pod
 from tutumd.engines.kubernetes.verdict import View
 from tutumd.engines.kubernetes.workloads import Address, Workload
@@ -16,6 +16,8 @@ from tutumd.ports import Run
 T = TypeVar("T")
 
 _ATTEMPTS = 12
+_ATTEMPTS_NOT_ALLOWED = 6
+"""How often a change that the cluster does not allow is tried again, within about two seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +30,7 @@ class Tempo:
         jitter: A number from 0 to 1, another one each time.
         stable_s: How long a new container without a readiness probe has to run before it counts.
         poll_s: How often the cluster is looked at.
-        undo_s: How long we watch something being put back.
+        undo_s: How long we watch something being put back, beyond the time that its pods may take to stop.
     """
 
     now: Callable[[], datetime]
@@ -87,10 +89,15 @@ def insist(run: Run, tempo: Tempo, change: Callable[[], T]) -> T:
 
     Raises:
         EngineUnavailableError: others kept changing it; nothing of ours is in it.
+        EngineRefusedError: the cluster refused it; a missing permission only after a few more tries.
     """
     for attempt in range(_ATTEMPTS):
         try:
             return change()
         except ChangedError:
-            run.sleep((0.02 + 0.2 * tempo.jitter()) * (attempt + 1))
+            pass
+        except NotAllowedError:
+            if attempt >= _ATTEMPTS_NOT_ALLOWED:
+                raise
+        run.sleep((0.02 + 0.2 * tempo.jitter()) * (attempt + 1))
     raise EngineUnavailableError(f"others changed the service each of {_ATTEMPTS} times that we tried to")

@@ -119,7 +119,7 @@ class Rollout:
             return self._end_undo(plan, f"it could not be undone: {error}", rolled_back=False)
         if plan.stage is Stage.SETTLE:
             return plan
-        ends = self._tempo.clock() + self._tempo.undo_s
+        began = self._tempo.clock()
         while True:
             view = look(self._cluster, self._address)
             if view is None or fingerprint(view.workload.template) not in (plan.old, plan.undone):
@@ -127,7 +127,7 @@ class Rollout:
                 return self._end_undo(plan, f"while it was undone, {what}", rolled_back=False)
             if restored(view, plan.restarted_at, len(plan.running_before)):
                 return self._end_undo(plan, "", rolled_back=True)
-            if self._tempo.clock() >= ends:
+            if self._tempo.clock() - began >= self._tempo.undo_s + view.workload.grace_s:
                 count = f"{len(view.ready)} of {view.workload.replicas}"
                 return self._end_undo(plan, f"after it was put back, {count} pods are ready", rolled_back=True)
             try:

@@ -106,6 +106,8 @@ def failure(view: View, restarted_at: str) -> tuple[str, Pod | None]:
         what = "the rollout failed"
     else:
         what = f"the rollout did not end before the deadline ({progress(view, restarted_at)})"
+    if view.workload.spec.get("paused"):
+        what = f"{what}; {view.workload.address.words} was paused meanwhile"
     if pod is not None:
         return f"{what}: {words_of(pod)}", pod
     trouble = condition(view.workload, "ReplicaFailure")

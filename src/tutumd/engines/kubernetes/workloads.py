@@ -148,6 +148,12 @@ class Workload:
         return bool(self.main.get("readinessProbe") or self.main.get("startupProbe"))
 
     @property
+    def grace_s(self) -> int:
+        """How long its pods may take to stop, in seconds (Kubernetes: PodSpec, terminationGracePeriodSeconds)."""
+        given = self.template["spec"].get("terminationGracePeriodSeconds")
+        return 30 if given is None else int(given)
+
+    @property
     def strategy(self) -> Json:
         """How its pods are replaced."""
         found: Json = self.spec.get("strategy" if self.kind is Kind.DEPLOYMENT else "updateStrategy") or {}
