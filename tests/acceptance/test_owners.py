@@ -197,8 +197,10 @@ def test_the_unused_are_told_to_their_owner_only(owners: tuple[Owner, Owner]) ->
     for owner in owners:
         made = owner.member.send("POST", f"/api/v1/service/{owner.service}/webhook/handler/", {"name": "unused"}).json
         page = owner.member.send("GET", "/api/v1/webhook/handler/?unused_days=0").json
-        assert [each["uuid"] for each in page["objects"]] == [made["uuid"]]
-        assert page["meta"]["total_count"] == 1
+        told = {each["uuid"] for each in page["objects"]}
+        # That which was called counts as unused for 0 days once its calls were counted, which takes up to a minute.
+        assert {made["uuid"]} <= told <= {made["uuid"], owner.handler}
+        assert page["meta"]["total_count"] == len(told)
         assert owner.member.send("DELETE", made["resource_uri"]).status == 204
 
 

@@ -126,9 +126,9 @@ class LiveServer:
         finally:
             connection.close()
 
-    def send(self, raw: bytes) -> Answer:
+    def send(self, raw: bytes, timeout_s: float = 30) -> Answer:
         """Send bytes as they are over a connection of their own, and read one answer."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=timeout_s) as connection:
             connection.sendall(raw)
             response = http.client.HTTPResponse(connection, method=raw.split(b" ", 1)[0].decode())
             response.begin()
