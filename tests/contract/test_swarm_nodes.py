@@ -89,6 +89,34 @@ def test_a_redeploy_of_a_global_service_waits_for_no_node_that_is_down(bed: Swar
     assert swarm.snapshot(engine, "web").image_digest == digest
 
 
+@pytest.mark.parametrize("mode", ["replicated", "global"])
+def test_a_redeploy_goes_on_where_a_node_is_drained_meanwhile(bed: SwarmBed, engine: SwarmEngine, mode: str) -> None:
+    bed.manager.push("app", "v1")
+    assert create(bed, engine, "--mode", mode, replicas=3).target == 3
+    node = bed.workers[0].docker("info", "--format", "{{.Swarm.NodeID}}")
+    digest = bed.manager.push("app", SLOW)
+    run = _RunThatDrains(bed, node)
+    try:
+        outcome = engine.redeploy(swarm.service("web"), run)
+        assert run.drained
+        left = 2 if mode == "global" else 3
+        assert (outcome.success, len(outcome.containers_after)) == (True, left), outcome.reason
+        shown = swarm.snapshot(engine, "web")
+        assert (shown.running, shown.target, shown.image_digest) == (left, left, digest)
+    finally:
+        bed.manager.docker("node", "update", "--availability", "active", node)
+
+
+def test_old_tasks_stop_first_where_a_constraint_leaves_too_few_nodes(bed: SwarmBed, engine: SwarmEngine) -> None:
+    bed.manager.push("app", "healthy")
+    create(bed, engine, "--constraint", "node.role==manager", "--replicas-max-per-node", "1", replicas=1)
+    digest = bed.manager.push("app", "v2")
+    run = FakeRun()
+    outcome = engine.redeploy(swarm.service("web"), run)
+    assert (outcome.success, outcome.image_after) == (True, digest), outcome.reason
+    assert "no node has room for a new task beside the old ones: stopping old ones first" in run.lines
+
+
 def test_a_scale_up_brings_a_fresh_login_to_a_node_that_has_no_image(bed: SwarmBed, engine: SwarmEngine) -> None:
     private = f"{PRIVATE}/app"
     bed.manager.login()
@@ -136,3 +164,19 @@ class _RunThatLosesANode(FakeRun):
             self._bed.workers[0].kill_engine()
             self.killed = True
         super().sleep(seconds)
+
+
+class _RunThatDrains(FakeRun):
+    """Drains a node as soon as the first new task runs."""
+
+    def __init__(self, bed: SwarmBed, node: str) -> None:
+        super().__init__(deadline_s=90)
+        self.drained = False
+        self._bed = bed
+        self._node = node
+
+    def log(self, line: str) -> None:
+        super().log(line)
+        if line.startswith("1 of 3 new containers run") and not self.drained:
+            self._bed.manager.docker("node", "update", "--availability", "drain", self._node)
+            self.drained = True

@@ -8,6 +8,7 @@ import pytest
 
 from tests.contract import swarm_support as swarm
 from tests.support.docker_bed import DockerBed
+from tests.support.images import Image
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
 from tutumd.engines.swarm import SwarmEngine
@@ -126,6 +127,23 @@ def test_a_stopped_service_knows_how_many_containers_it_had(engine: SwarmEngine,
     assert engine.start(swarm.service("web", target=0), FakeRun()).success
     assert swarm.running(clean_bed, "web") == ["v1", "v1"]
     assert swarm.spec(clean_bed, "web") == before
+
+
+def test_a_container_that_was_still_starting_has_stopped_when_a_stop_succeeds(
+    engine: SwarmEngine, clean_bed: DockerBed
+) -> None:
+    stubborn = Image(
+        version="v1",
+        command=("sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"),
+        healthcheck=("CMD", "sleep", "1000"),
+        labels={"version": "v1"},
+    )
+    clean_bed.load({"stubborn:v1": stubborn})
+    # It runs, but never counts as running for the swarm.
+    swarm.create(clean_bed, "web", "stubborn:v1", "--stop-grace-period", "3s", replicas=1)
+    outcome = engine.stop(swarm.service("web"), FakeRun())
+    assert outcome.success, outcome.reason
+    assert swarm.running(clean_bed, "web") == []
 
 
 def test_services_are_shown_with_stack_owner_and_command(engine: SwarmEngine, clean_bed: DockerBed) -> None:

@@ -193,6 +193,8 @@ def test_the_plan_for_people() -> None:
         ),
         notes=(
             "the partition 1 keeps 1 of 3 pods as they are",
+            "no registry is asked beforehand whether it has registry.test/app:v2: only the nodes may know its "
+            "credentials",
             COPY.replace(":v1", ":v2"),
         ),
     )

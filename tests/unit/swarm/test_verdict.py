@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.unit.swarm.values import NEW, OLD, nodes, spec, task, view
-from tutumd.engines.swarm.tasks import Phase, Task, read_task
+from tutumd.engines.swarm.tasks import Phase, Task, read_nodes, read_task
 from tutumd.engines.swarm.verdict import (
     Finding,
     calm,
@@ -13,6 +13,7 @@ from tutumd.engines.swarm.verdict import (
     judge,
     judge_job,
     judge_scaling,
+    lacks_room,
     restored,
     waited_for_in_vain,
 )
@@ -44,6 +45,32 @@ def test_an_update_has_arrived_when_every_task_is_new_and_runs(state: str) -> No
 )
 def test_an_update_has_not_arrived_while_a_task_is_wrong(tasks: tuple[Task, ...]) -> None:
     assert judge(view(ORDERED, *tasks, state="completed"), NEW, OLD) is Finding.WAIT
+
+
+def test_a_copy_that_falls_over_again_fails_where_the_engine_has_stopped_watching() -> None:
+    fallen = [task(f"n{number}", NEW, state="failed", wanted=False) for number in (1, 2)]
+    coming = task("n3", NEW, state="ready")
+    other = task("n4", NEW, state="failed", place="2", wanted=False)
+    for state in ("", "completed"):
+        assert judge(view(ORDERED, *fallen, coming, state=state), NEW, OLD) is Finding.FAILED
+        assert judge(view(ORDERED, fallen[0], other, coming, state=state), NEW, OLD) is Finding.WAIT
+        assert judge(view(ORDERED, *fallen, *BOTH_NEW, state=state), NEW, OLD) is Finding.ARRIVED
+    assert judge(view(ORDERED, *fallen, coming, state="updating"), NEW, OLD) is Finding.WAIT
+
+
+def test_new_tasks_lack_room_where_all_that_come_wait_for_the_places_of_others() -> None:
+    full = [
+        task(f"n{number}", NEW, state="pending", error=f"no suitable node ({reason} on 1 node)")
+        for number, reason in enumerate(("insufficient resources", "host-mode port already in use"))
+    ]
+    assert lacks_room(view(ORDERED, *BOTH_OLD, *full), NEW)
+    assert not lacks_room(view(ORDERED, *BOTH_OLD, *full), OLD)
+    assert not lacks_room(view(ORDERED, *BOTH_NEW), NEW)
+    assert not lacks_room(view(ORDERED, *full, task("n9", NEW, state="preparing")), NEW)
+    nowhere = task(
+        "n9", NEW, state="pending", error="no suitable node (scheduling constraints not satisfied on 1 node)"
+    )
+    assert not lacks_room(view(ORDERED, nowhere), NEW)
 
 
 def test_tasks_that_stop_or_have_ended_are_no_hindrance() -> None:
@@ -115,6 +142,9 @@ def test_a_task_that_waits_with_a_reason_is_to_blame_before_one_without() -> Non
     [
         ("pending", True, True, Phase.COMING),
         ("pending", False, True, Phase.ENDED),
+        ("starting", True, True, Phase.COMING),
+        ("starting", False, True, Phase.LEAVING),
+        ("starting", False, False, Phase.ENDED),
         ("running", True, True, Phase.RUNNING),
         ("running", True, False, Phase.LOST),
         ("running", False, True, Phase.LEAVING),
@@ -134,6 +164,12 @@ def test_a_global_task_is_placed_by_the_name_of_its_node(node: str, ready: bool,
     raw = {"ID": "t", "NodeID": node, "DesiredState": "running", "Status": {"State": "running"}, "Spec": {}}
     found = read_task(raw, nodes("ready", "down"))
     assert (found.node_ready, found.place) == (ready, place)
+
+
+def test_nodes_of_one_name_are_told_apart() -> None:
+    row = {"Status": {"State": "ready"}, "Description": {"Hostname": "vm"}}
+    found = read_nodes([{"ID": "0123456789abcdef", **row}, {"ID": "1123456789abcdef", **row}])
+    assert (found.host("0123456789abcdef"), found.host("1123456789abcdef")) == ("vm-0123456789ab", "vm-1123456789ab")
 
 
 def test_scaling_arrives_with_the_number_wanted() -> None:
@@ -161,6 +197,8 @@ def test_failures_are_told_with_their_cause() -> None:
     blamed = task("n1", NEW, state="failed", error="task: non-zero exit (3)")
     told = failure(view(BEFORE, state="rollback_started"), blamed, overdue=False)
     assert told == "the engine rolled the update back: container 1 failed: task: non-zero exit (3)"
+    by_hand = view(BEFORE, state="rollback_started", message="manually requested rollback")
+    assert failure(by_hand, None, overdue=False) == "somebody else rolled the update back"
     hangs = view(ORDERED, BOTH_NEW[0], state="updating")
     assert failure(hangs, task("n2", NEW, state="starting", place="2"), overdue=True) == (
         "the update did not end before the deadline "

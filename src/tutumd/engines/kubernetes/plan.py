@@ -131,6 +131,9 @@ def show(workload: Workload, redeploy: Redeploy, tag: str | None) -> model.Plan:
     image = new_image(workload, tag)
     order, order_reason = order_of(workload)
     main = workload.main["name"]
+    # The nodes' credentials are in secrets, which are not read here.
+    unasked = f"no registry is asked beforehand whether it has {image}: only the nodes may know its credentials"
+    unasked = unasked if image != workload.main["image"] else ""
     steps = [f"restart: write {RESTARTED_AT} into the pod template of {workload.address.words}"]
     if image != workload.main["image"]:
         steps.append(f"change the image of the container {main} to {image}")
@@ -148,7 +151,7 @@ def show(workload: Workload, redeploy: Redeploy, tag: str | None) -> model.Plan:
         image_before=redeploy.image_before,
         image_after=image.partition("@")[2] or None,
         steps=tuple(steps),
-        notes=tuple(note for note in (*redeploy.notes, redeploy.pull_note, *warnings(workload)) if note),
+        notes=tuple(note for note in (*redeploy.notes, unasked, redeploy.pull_note, *warnings(workload)) if note),
     )
 
 

@@ -23,6 +23,7 @@ class Tempo:
         poll_s: How often the swarm is looked at.
         quiet_s: How long we wait for an update of somebody else to end before ours.
         undo_s: How long we watch something being put back.
+        room_s: How long a new task may lack room: those that leave just now may still hold it.
     """
 
     clock: Callable[[], float]
@@ -31,6 +32,7 @@ class Tempo:
     poll_s: float = 0.3
     quiet_s: float = 20.0
     undo_s: float = 60.0
+    room_s: float = 3.0
 
 
 def change(

@@ -6,8 +6,11 @@ from enum import StrEnum
 from typing import Any
 
 from tutumd.engines.dockerapi import Json
+from tutumd.engines.labels import Order
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.version import Version
+
+NO_ROOM = "no node has room for a new task beside the old ones"
 
 
 class Stage(StrEnum):
@@ -74,9 +77,18 @@ class Plan:
         return self.config is None
 
     @property
+    def is_start_first(self) -> bool:
+        """New tasks start before the old ones stop."""
+        return (self.config or {}).get("Order") == Order.START_FIRST
+
+    @property
     def stable_s(self) -> float:
         """How long a new task has to run before it counts."""
         return specs.monitor_s(self.config or {})
+
+    def making_room(self) -> "Plan":
+        """Return the same redeploy with old tasks stopped before new ones start."""
+        return replace(self, config={**(self.config or {}), "Order": str(Order.STOP_FIRST)}, order_reason=NO_ROOM)
 
     def at(self, stage: Stage, result: Result) -> "Plan":
         """Return the same redeploy at another stage, with its result so far."""

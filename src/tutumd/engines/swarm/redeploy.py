@@ -8,14 +8,25 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from tutumd.engines.dockerapi import parse_reference
+from tutumd.engines.labels import Order
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.changes import Steady, Tempo, change, wait_for_quiet
 from tutumd.engines.swarm.newest import newest_image
-from tutumd.engines.swarm.plan import Plan, Result, Stage, read_plan
+from tutumd.engines.swarm.plan import NO_ROOM, Plan, Result, Stage, read_plan
 from tutumd.engines.swarm.planning import plan_redeploy, wanted_of
 from tutumd.engines.swarm.trial import LOG_LINES, Trial
-from tutumd.engines.swarm.verdict import Finding, View, calm, culprit, judge, judge_job, restored, waited_for_in_vain
+from tutumd.engines.swarm.verdict import (
+    Finding,
+    View,
+    calm,
+    culprit,
+    judge,
+    judge_job,
+    lacks_room,
+    restored,
+    waited_for_in_vain,
+)
 from tutumd.engines.swarm.words import failure, progress
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
@@ -79,6 +90,8 @@ class Redeploy:
             trial.end()
             raise
         trial.end()
+        if trouble == NO_ROOM:
+            return self._make_room(replace(plan, stage=Stage.ORDER))
         if trouble:
             self._run.log(trouble)
             reason = f"{trouble}; it was taken away, and the containers that run were not touched"
@@ -97,20 +110,21 @@ class Redeploy:
         return self._follow(plan)
 
     def _follow(self, plan: Plan) -> Plan:
-        running, finding, told = Steady(clock=self._tempo.clock), Steady(clock=self._tempo.clock), ""
+        running, finding, crowded = (Steady(clock=self._tempo.clock) for _ in range(3))
+        told = ""
         given_up: frozenset[str] = frozenset()
         while True:
             view = self._api.view(self._name)
             if view is None:
                 return self._save(plan.at(Stage.SETTLE, Result(success=False, reason=self._gone())))
-            found = self._judged(view, plan, finding)
+            found, held = self._judged(view, plan, finding), _held(view, plan, running)
             line = progress(view, plan.new)
             if line != told:
                 self._run.log(line)
                 told = line
             overdue = self._run.remaining_s() <= 0
             # Old containers with a long grace period do not make a success a failure.
-            if found is Finding.ARRIVED and self._held(view, plan, running) and (overdue or not view.leaving):
+            if found is Finding.ARRIVED and held and (overdue or not view.leaving):
                 return self._save(plan.at(Stage.SETTLE, Result(success=True, reason=plan.note)))
             if found is Finding.SUPERSEDED:
                 now = specs.version(view.spec).image
@@ -120,10 +134,29 @@ class Redeploy:
                 # To put the version before a job's back would be to run that once more.
                 stage = Stage.SETTLE if plan.is_job else Stage.UNDO
                 return self._save(plan.at(stage, self._failure(view, plan)))
+            no_room = lacks_room(view, plan.new) and plan.is_start_first
+            if crowded.seconds(no_room) >= self._tempo.room_s and no_room:
+                plan = self._make_room(plan)
+            self._bring_order(plan)
             if lost := waited_for_in_vain(view, plan.new) - given_up:
                 self._nudge(plan)
                 given_up |= lost
             self._run.sleep(self._tempo.poll_s)
+
+    def _make_room(self, plan: Plan) -> Plan:
+        self._run.log(f"{NO_ROOM}: stopping old ones first")
+        return self._save(plan.making_room())
+
+    def _bring_order(self, plan: Plan) -> None:
+        """Tell the engine to stop old tasks first where we found that only after the update was sent."""
+
+        def wanted(view: View) -> "dict[str, object] | None":
+            before = {**(plan.config or {}), "Order": str(Order.START_FIRST)}
+            unsent = specs.version(view.spec) == plan.new and specs.has_config(view.spec, before)
+            return specs.with_config_of(view.spec, {"UpdateConfig": plan.config}) if unsent else None
+
+        if plan.order_reason == NO_ROOM:
+            change(self._api, self._name, self._run, self._tempo, wanted)
 
     def _nudge(self, plan: Plan) -> None:
         """Make the engine's updater begin again: it keeps the new tasks that run, and stops waiting for lost ones."""
@@ -209,18 +242,14 @@ class Redeploy:
             return False
         if plan.config is None:
             return False
-        ours = (plan.config, specs.nudged_config(plan.config), specs.undo_config(plan.config))
+        sent = [{**plan.config, "Order": str(order)} for order in (Order.START_FIRST, Order.STOP_FIRST)]
+        ours = [made for one in sent for made in (one, specs.nudged_config(one), specs.undo_config(one))]
         return any(specs.has_config(view.spec, one) for one in ours)
 
     def _image_after(self, plan: Plan, result: Result, view: View | None) -> str | None:
         if result.success:
             return plan.image_after
         return parse_reference(specs.version(view.spec).image).digest if view else None
-
-    def _held(self, view: View, plan: Plan, steady: Steady) -> bool:
-        """Tell whether an update has arrived for good. A `completed` of the engine includes its own watch."""
-        held_s = steady.seconds(tuple(sorted(task.id for task in view.running)))
-        return bool(view.update_state) or not view.running or held_s >= plan.stable_s
 
     def _failure(self, view: View, plan: Plan) -> Result:
         message = str(view.status.get("Message") or "")
@@ -247,3 +276,12 @@ class Redeploy:
     def _was_rolled_back(view: View, plan: Plan) -> bool:
         """Tell whether the engine has already undone our update: its words then are not those from before."""
         return view.update_state.startswith("rollback") and view.status != plan.status_before
+
+
+def _held(view: View, plan: Plan, steady: Steady) -> bool:
+    """Tell whether the same tasks have run for as long as they have to.
+
+    A `completed` of the engine is no proof: it says so unwatched where the service was changed in mid-update.
+    """
+    held_s = steady.seconds(tuple(sorted(task.id for task in view.running)))
+    return not view.running or held_s >= plan.stable_s

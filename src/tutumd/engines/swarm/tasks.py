@@ -26,6 +26,8 @@ _COMING = frozenset({"new", "allocated", "pending", "assigned", "accepted", "pre
 _BROKEN = frozenset({"failed", "rejected", "complete"})
 # swarmkit: manager/scheduler/filter.go `platformEqual`.
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+# swarmkit: manager/scheduler/filter.go, what `Explain` says of nodes that would do if others left them.
+_NO_ROOM = ("insufficient resources", "max replicas per node limit exceed", "host-mode port already in use")
 _UNWANTED = frozenset({"shutdown", "remove", "orphaned"})
 
 
@@ -56,6 +58,8 @@ class Task:
     @property
     def phase(self) -> Phase:
         """Where it is in its life. On a node that does not answer nothing counts as running."""
+        if self.state == "starting" and not self.wanted and self.node_ready:
+            return Phase.LEAVING  # its container runs already, and has to be stopped
         if self.state in _COMING:
             return Phase.COMING if self.wanted else Phase.ENDED
         if self.state != "running":
@@ -68,6 +72,11 @@ class Task:
     def was_lost_on_its_way(self) -> bool:
         """Its node went down before it ran, and the engine does not want it any more."""
         return self.state in _COMING and not self.wanted and not self.node_ready
+
+    @property
+    def has_no_room(self) -> bool:
+        """No node takes it as long as other tasks keep their places there."""
+        return self.phase is Phase.COMING and any(text in self.error for text in _NO_ROOM)
 
     @property
     def broken(self) -> bool:
@@ -108,8 +117,10 @@ class Nodes:
     """Operating system and architecture of those that do, in the words of images."""
 
     def host(self, node: str) -> str:
-        """Return the name of a node, else the beginning of its ID."""
-        return dict(self.names).get(node) or node[:12]
+        """Return the name of a node, with the beginning of its ID where others have the same; else only that."""
+        name = dict(self.names).get(node, "")
+        is_shared = sum(other == name for _, other in self.names) > 1
+        return "-".join(part for part in (name, "" if name and not is_shared else node[:12]) if part)
 
 
 def read_nodes(nodes: Iterable[Any]) -> Nodes:

@@ -15,6 +15,7 @@ from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi, TakenError
 from tutumd.engines.swarm.changes import Steady, Tempo
 from tutumd.engines.swarm.order import shared_mount
+from tutumd.engines.swarm.plan import NO_ROOM
 from tutumd.engines.swarm.verdict import View, culprit
 from tutumd.engines.swarm.words import trouble_of
 from tutumd.ports import Run
@@ -72,8 +73,11 @@ class Trial:
                 self._api.create(trial_spec(spec, self._name), auth)
 
     def watch(self, stable_s: float) -> tuple[str, str]:
-        """Wait until it ran for so long; return why it did not, and its last lines, both empty where it did."""
-        steady = Steady(clock=self._tempo.clock)
+        """Wait until it ran for so long; return why it did not, and its last lines, both empty where it did.
+
+        The first is `plan.NO_ROOM` where nothing could be tried.
+        """
+        steady, crowded = Steady(clock=self._tempo.clock), Steady(clock=self._tempo.clock)
         while True:
             view = self._api.view(self._name)
             if view is None:
@@ -81,6 +85,9 @@ class Trial:
             held_s = steady.seconds(tuple(task.id for task in view.running))
             if view.running and held_s >= stable_s:
                 return "", ""
+            no_room = any(task.has_no_room for task in view.tasks)
+            if crowded.seconds(no_room) >= self._tempo.room_s and no_room:
+                return NO_ROOM, ""
             if any(task.broken for task in view.tasks):
                 return self._trouble(view, "")
             if self._run.remaining_s() <= 0:

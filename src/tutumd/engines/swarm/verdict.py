@@ -82,12 +82,16 @@ def judge(view: View, target: Version, before: Version) -> Finding:
     """Tell how our update from `before` to `target` stands, once it was ordered.
 
     A state of an earlier update cannot be met here: ordering ours has reset it
-    (swarmkit: manager/controlapi/service.go `UpdateService`).
+    (swarmkit: manager/controlapi/service.go `UpdateService`). Where a change in mid-update ended the engine's watch, it
+    says `completed` at once and starts the rest in silence, so that tasks that keep falling over are for us to see.
     """
     now = specs.version(view.spec)
     if now == target:
         if view.update_state in ("", "completed"):
-            return Finding.ARRIVED if converged(view, target) else Finding.WAIT
+            if converged(view, target):
+                return Finding.ARRIVED
+            broken = (task for task in view.tasks if task.version == target and task.broken)
+            return Finding.FAILED if _falls_again(broken) else Finding.WAIT
         return Finding.WAIT if view.update_state == "updating" else Finding.FAILED
     if now == before and view.update_state.startswith("rollback"):
         return Finding.ROLLING_BACK if view.update_state == "rollback_started" else Finding.ROLLED_BACK
@@ -138,6 +142,12 @@ def waited_for_in_vain(view: View, version: Version) -> frozenset[str]:
     return frozenset(task.id for task in ours if task.was_lost_on_its_way and task.place in replaced)
 
 
+def lacks_room(view: View, version: Version) -> bool:
+    """Tell whether new tasks wait for the places of old ones, and none is on its way by itself."""
+    coming = [task for task in view.tasks if task.version == version and task.phase is Phase.COMING]
+    return bool(coming) and all(task.has_no_room for task in coming)
+
+
 def culprit(tasks: Iterable[Task], version: Version, message: str = "") -> Task | None:
     """Find the task to blame: the one that the engine's message names, else the newest broken or waiting one."""
     ours = [task for task in tasks if task.version == version]
@@ -172,5 +182,11 @@ def judge_scaling(view: View, *, target: int, before: int, tasks_before: tuple[s
         return Finding.WAIT if view.leaving or len(view.wanted) > target else Finding.ARRIVED
     if len(view.running) >= target:
         return Finding.ARRIVED
-    broken = [task.place for task in view.tasks if task.broken and task.id not in tasks_before]
-    return Finding.FAILED if len(broken) > len(set(broken)) else Finding.WAIT
+    broken = (task for task in view.tasks if task.broken and task.id not in tasks_before)
+    return Finding.FAILED if _falls_again(broken) else Finding.WAIT
+
+
+def _falls_again(broken: Iterable[Task]) -> bool:
+    """Tell whether two of these are the same copy, one after the other."""
+    places = [task.place for task in broken]
+    return len(places) > len(set(places))

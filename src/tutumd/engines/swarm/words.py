@@ -28,7 +28,9 @@ def failure(view: View, blamed: Task | None, overdue: bool) -> str:
     """Say why an update failed."""
     is_job = specs.mode_of(view.spec) is specs.Mode.JOB
     what = "job" if is_job else "update"
-    if view.update_state.startswith("rollback"):
+    if "manually requested" in str(view.status.get("Message")):  # swarmkit: manager/controlapi/service.go
+        text = "somebody else rolled the update back"
+    elif view.update_state.startswith("rollback"):
         text = "the engine rolled the update back"
     elif view.update_state == "paused":
         text = "the engine paused the update"
