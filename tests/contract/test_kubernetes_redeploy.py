@@ -224,6 +224,15 @@ def test_a_stuck_pod_that_may_not_be_deleted_is_told_and_the_setting_is_put_back
     assert kube.spec_and_status(cluster, "statefulsets", "db")["spec"] == before
 
 
+def test_a_daemon_sets_pod_that_is_still_stopping_is_none_that_works_again(bed: Bed) -> None:
+    cluster, engine = bed
+    slow = template(container(tag=controllers.SLOW, probed=True), name="agent", terminationGracePeriodSeconds=2)
+    kube.create(cluster, daemon_set(template=slow))
+    outcome = engine.redeploy(AGENT, FakeRun(deadline_s=0.5))
+    assert (outcome.success, outcome.rolled_back) == (False, True)
+    assert len(outcome.containers_after) == 2, outcome.reason
+
+
 def test_what_an_api_server_forbids_while_it_begins_is_tried_again(bed: Bed) -> None:
     cluster, engine = bed
     kube.create(cluster, deployment())

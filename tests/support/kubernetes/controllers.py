@@ -15,14 +15,15 @@ from tests.support.kubernetes.store import Refusal, Store
 NODES = ("node-a", "node-b")
 Pod = dict[str, Any]
 
-# What becomes of a container, by the tag of its image; any other tag runs.
-MISSING, CRASHING, HANGING, UNCONFIGURED, SHORT_LIVED, HOMELESS = (
+# What becomes of a container, by the tag of its image; any other tag runs, and so does one that is slow to stop.
+MISSING, CRASHING, HANGING, UNCONFIGURED, SHORT_LIVED, HOMELESS, SLOW = (
     "missing",
     "crashing",
     "hanging",
     "unconfigured",
     "short-lived",
     "homeless",
+    "slow",
 )
 _START_S, _STOP_S, _LIFE_S, _BACK_OFF_S = 0.05, 0.05, 0.4, 0.1
 
@@ -161,7 +162,10 @@ class Controllers:
         return pod["metadata"]["uid"] in self._ready_since and _alive(pod)
 
     def _available(self, pod: Pod, min_ready_s: float) -> bool:
-        return self._ready(pod) and time.monotonic() - self._ready_since[pod["metadata"]["uid"]] >= min_ready_s
+        return _alive(pod) and self._has_been_ready(pod, min_ready_s)
+
+    def _has_been_ready(self, pod: Pod, least_s: float) -> bool:
+        return time.monotonic() - self._ready_since.get(pod["metadata"]["uid"], math.inf) >= least_s
 
     # Workloads
 
@@ -288,9 +292,10 @@ class Controllers:
                     break
         return {
             "desiredNumberScheduled": len(NODES),
-            "updatedNumberScheduled": len(new),
-            "numberReady": sum(self._ready(pod) for pod in pods),
-            "numberAvailable": len(up),
+            # Those that are on their way to a stop count, too.
+            "updatedNumberScheduled": sum(pod["metadata"]["labels"]["pod-template-hash"] == revision for pod in pods),
+            "numberReady": sum(pod["metadata"]["uid"] in self._ready_since for pod in pods),
+            "numberAvailable": sum(self._has_been_ready(pod, min_ready_s) for pod in pods),
         }
 
     def _autoscale(self, scaler: Any) -> None:
@@ -314,9 +319,9 @@ def revision_of(template: Any) -> str:
 
 
 def _stop_s(pod: Pod) -> float:
-    """How long a pod takes to stop: one that hangs takes all the time that it may."""
-    hanging = any(one["image"].endswith(f":{HANGING}") for one in pod["spec"]["containers"])
-    return float(pod["spec"].get("terminationGracePeriodSeconds", _STOP_S)) if hanging else _STOP_S
+    """How long a pod takes to stop: one that hangs, or is slow, takes all the time that it may."""
+    slow = any(one["image"].endswith((f":{HANGING}", f":{SLOW}")) for one in pod["spec"]["containers"])
+    return float(pod["spec"].get("terminationGracePeriodSeconds", _STOP_S)) if slow else _STOP_S
 
 
 def _alive(pod: Pod) -> bool:

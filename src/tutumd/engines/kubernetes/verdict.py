@@ -52,7 +52,7 @@ def judge(view: View, ordered: str, restarted_at: str) -> Finding:
     """Tell how the rollout of the template with the fingerprint `ordered` stands."""
     if fingerprint(view.workload.template) != ordered:
         return Finding.SUPERSEDED
-    if finished(view.workload):
+    if _whole(view):
         return Finding.ARRIVED
     if overran(view.workload) or any(pod.trouble for pod in view.of(restarted_at)):
         return Finding.FAILED
@@ -66,6 +66,13 @@ def finished(workload: Workload) -> bool:
     status is that of the one before.
     """
     return workload.observed and _FINISHED[workload.kind](workload)
+
+
+def _whole(view: View) -> bool:
+    workload = view.workload
+    # kubernetes: pkg/controller/daemon/daemon_controller.go counts pods that are on their way to a stop, too.
+    stays = workload.kind is not Kind.DAEMON_SET or len(view.ready) >= workload.replicas
+    return stays and finished(workload)
 
 
 def overran(workload: Workload) -> bool:
@@ -86,7 +93,7 @@ def restored(view: View, restarted_at: str, ready_before: int) -> bool:
     Args:
         restarted_at: Of the rollout that was taken back.
     """
-    if finished(view.workload):
+    if _whole(view):
         return True
     return view.workload.observed and not view.of(restarted_at) and len(view.ready) >= ready_before
 
