@@ -219,6 +219,13 @@ def test_a_partition_that_leaves_nothing_to_move_is_refused(spec: dict[str, int]
         refuse_impossible(one)
 
 
+def test_a_daemon_set_that_no_node_takes_is_noted() -> None:
+    # The controller wants no pod on a node that is not ready, so such a rollout ends at once.
+    words = "no node fits now, or those that do are not ready: there is no pod to replace"
+    assert words in planned(workload(daemon_set(), desiredNumberScheduled=0)).notes
+    assert words not in planned(workload(daemon_set(), desiredNumberScheduled=2)).notes
+
+
 def test_a_workload_that_is_being_deleted_is_refused() -> None:
     made = deployment()
     made["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"

@@ -223,6 +223,8 @@ def _notes(workload: Workload) -> tuple[str, ...]:
     notes = []
     if workload.is_stopped:
         notes.append("the service is stopped and stays stopped: its next start makes new pods")
+    if workload.status.get("desiredNumberScheduled") == 0:
+        notes.append("no node fits now, or those that do are not ready: there is no pod to replace")
     if workload.moving < workload.replicas:
         notes.append(
             f"the partition {workload.rolling['partition']} keeps {workload.replicas - workload.moving} of "
