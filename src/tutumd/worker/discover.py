@@ -104,18 +104,18 @@ class Discovery:
         self._queue.register(self._worker, [self.info])
 
     def _watch_for_ever(self) -> None:
-        refused = ""
+        refused: set[str] = set()
         while not self._stop.is_set():
             try:
                 self._engine.watch(self._changed.set, self._stop)
-                refused = ""
+                refused.clear()
             except EngineRefusedError as error:
-                # What is refused twice lasts, unlike a broken connection: full passes show what there is.
-                if str(error) == refused:
-                    self._stop.wait(FULL_PASS_S)
-                else:
+                if str(error) not in refused:
                     _log.warning("engine cannot be watched", engine=self._engine.info.name, error=str(error))
-                refused = str(error)
+                # What is refused again lasts, unlike a broken connection: full passes show what there is.
+                if refused:
+                    self._stop.wait(FULL_PASS_S)
+                refused.add(str(error))
             except TutumdError as error:
                 _log.debug("watching was interrupted", engine=self._engine.info.name, error=str(error))
             except Exception:
