@@ -363,7 +363,8 @@ class Unjudged:
     """A call that was not stored: its handler has these options, and nobody has looked at them.
 
     Attributes:
-        uses: How many calls the handler accepted so far; counted only where it has a limit of them.
+        uses: How many calls the handler accepted so far; counted only where it has a limit of them. 0 for a call that
+            repeats one of them.
     """
 
     options: Mapping[str, Any] = field(repr=False)

@@ -163,6 +163,15 @@ def test_a_delivery_that_comes_again_runs_once(live_server: LiveServer, service:
     assert live_server.service(service)["target_num_containers"] == before + 1
 
 
+def test_a_last_use_that_comes_again_is_answered_as_the_first_time(live_server: LiveServer, service: str) -> None:
+    handler = make(live_server, service, max_uses=1)
+    first, again = (post(live_server, f"{handler['url']}?wait=30", Idempotency_Key="mine") for _ in range(2))
+    assert (first.status, again.status) == (200, 200)
+    assert first.headers["x-tutum-action-uri"] == again.headers["x-tutum-action-uri"]
+    assert post(live_server, handler["url"], Idempotency_Key="another").status == 404
+    assert post(live_server, handler["url"]).status == 404
+
+
 def test_a_call_names_a_tag_only_where_that_is_allowed(live_server: LiveServer, service: str) -> None:
     bare, tagged = make(live_server, service), make(live_server, service, tag={"allow": ["v*"], "from": "query"})
     assert post(live_server, f"{bare['url']}?tag=v2").status == 400

@@ -92,11 +92,12 @@ class Joining:
                 action_seq=row.action_seq,
             )
         judged = _BARE
+        earlier = None if call.key is None else self._repeated.get((row.seq, call.key))
         if call.asks or row.options != "{}":
             if call.judged is None or call.judged.version != row.version:
-                return Unjudged(options=json.loads(row.options), version=row.version, uses=self._of(row, "uses"))
+                uses = 0 if earlier else self._of(row, "uses")
+                return Unjudged(options=json.loads(row.options), version=row.version, uses=uses)
             judged = call.judged
-        earlier = None if call.key is None else self._repeated.get((row.seq, call.key))
         if judged.max_uses is not None or judged.rate is not None:
             refusal = self._limit(row, judged, is_repeated=earlier is not None)
             if refusal is not None:
