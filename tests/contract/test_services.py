@@ -1,5 +1,6 @@
 """The promises of Store and Queue in ports.py about services: identity, owners, history, and what is forgotten."""
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
@@ -10,6 +11,9 @@ import sqlalchemy as sa
 from tests.support.stores import ENGINE, ORIGIN, Bench, accept, bench, call, query, snapshot
 from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import ActionState, Definition, Outcome, ServiceState, Verb
+from tutumd.store.database import Database
+from tutumd.store.queue import SqlQueue
+from tutumd.store.signal import Signal
 from tutumd.store.tables import handlers
 
 
@@ -238,3 +242,23 @@ def test_an_engine_that_no_worker_serves_is_forgotten_once_nothing_waits_for_it(
     b.finish(b.claimed())
     b.queue.prune(timedelta(days=90), 100)
     assert b.store.engines() == ()
+
+
+def test_two_workers_that_see_new_services_at_once_store_each_once(b: Bench, database_url: str) -> None:
+    names = [f"new-{number}" for number in range(40)]
+    database = Database(database_url)
+    queues = [b.queue, SqlQueue(database, b.clock, Signal())]
+    together = threading.Barrier(2)
+
+    def sync(queue: SqlQueue) -> None:
+        together.wait(10)
+        queue.sync(ENGINE, [snapshot(name) for name in names])
+
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            for done in [pool.submit(sync, queue) for queue in queues]:
+                done.result(30)
+    finally:
+        database.close()
+    shown = b.store.services(b.admin, query()).objects
+    assert sorted(service.name for service in shown if service.name in names) == sorted(names)

@@ -12,7 +12,7 @@ from tutumd.ports import Clock
 from tutumd.store import snapshots as snapshot_rows
 from tutumd.store.database import Database
 from tutumd.store.rows import Row, lock_services
-from tutumd.store.tables import LIVE, actions, handlers, meta, services
+from tutumd.store.tables import LIVE, actions, engines, handlers, meta, services
 
 SYNC_BATCH = 50
 FORGET_AFTER = timedelta(days=1)
@@ -47,6 +47,8 @@ class SqlShown:
     def _sync_part(self, engine: EngineInfo, snapshots: Sequence[ServiceSnapshot]) -> None:
         now = self._clock()
         with self._database.write() as connection:
+            # Two workers that see a new service at once would both store it.
+            connection.execute(sa.select(engines.c.name).where(engines.c.name == engine.name).with_for_update()).all()
             known = _rows_of(connection, engine.name)
             present = [known[s.selector].uuid for s in snapshots if s.selector in known]
             lock_services(connection, present)
