@@ -39,7 +39,13 @@ def create(bed: DockerBed, name: str, image: str, *options: str, replicas: int |
     number = [] if replicas is None else ["--replicas", str(replicas)]
     bed.docker("service", "create", "--detach", "--name", name, "--endpoint-mode", "dnsrr", *number, *options, image)
     if replicas is not None:
-        wait_until(lambda: len(running(bed, name)) == replicas, f"{replicas} tasks of {name} run")
+        wait_until(lambda: len(running(bed, name)) == counted(bed, name) == replicas, f"{replicas} tasks of {name} run")
+
+
+def counted(bed: DockerBed, name: str) -> int:
+    """How many tasks of a service run as the manager sees it, which is a moment later than their containers do."""
+    states = bed.docker("service", "ps", "--filter", "desired-state=running", "--format", "{{.CurrentState}}", name)
+    return sum(state.startswith("Running ") for state in states.splitlines())
 
 
 def running(bed: DockerBed, name: str) -> list[str]:

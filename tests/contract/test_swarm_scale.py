@@ -140,7 +140,8 @@ def test_a_container_that_was_still_starting_has_stopped_when_a_stop_succeeds(
     )
     clean_bed.load({"stubborn:v1": stubborn})
     # It runs, but never counts as running for the swarm.
-    swarm.create(clean_bed, "web", "stubborn:v1", "--stop-grace-period", "3s", replicas=1)
+    swarm.create(clean_bed, "web", "stubborn:v1", "--stop-grace-period", "3s", replicas=None)
+    wait_until(lambda: swarm.running(clean_bed, "web") == ["v1"], "its container runs")
     outcome = engine.stop(swarm.service("web"), FakeRun())
     assert outcome.success, outcome.reason
     assert swarm.running(clean_bed, "web") == []
