@@ -9,13 +9,14 @@ import pytest
 import sqlalchemy as sa
 
 from tests.support.postgres_bed import PostgresBed
-from tests.support.stores import LEASE, Bench, bench, call
+from tests.support.stores import LEASE, Bench, accept, bench, call
 from tests.support.waiting import wait_until
 from tutumd.errors import LeaseLostError, LockedError, NotFoundError, UnavailableError
 from tutumd.model import Accepted, Handler, Operation
 from tutumd.ports import Result
 from tutumd.store.clocks import database_clock
 from tutumd.store.database import Database
+from tutumd.store.intake import SqlIntake
 from tutumd.store.queue import SqlQueue
 from tutumd.store.rows import lock_services
 from tutumd.store.signal import Listener, Signal
@@ -140,6 +141,19 @@ def test_an_unknown_service_is_not_found_while_another_one_is_held(b: Bench, url
         unknown = replace(call(web), service_uuid="00000000-0000-4000-8000-000000000000")
         b.intake.store([call(web), unknown], results.set_result)
         assert [type(result) for result in results.result(30)] == [LockedError, NotFoundError]
+
+
+def test_a_held_service_is_told_of_also_where_calls_of_a_client_are_limited(b: Bench, url: str) -> None:
+    web = b.handler("web")
+    results: Future[Sequence[Result]] = Future()
+    intake = SqlIntake(b.database, b.clock, Signal(), client_rate=(1, 60))
+    try:
+        with stopped_while_it_has(url, web.service_uuid):
+            intake.store([call(web)], results.set_result)
+            assert [type(result) for result in results.result(30)] == [LockedError]
+        accept(intake, call(web)).result(10)
+    finally:
+        intake.close()
 
 
 def test_a_primary_that_became_a_standby_refuses_calls_until_there_is_one_again(
