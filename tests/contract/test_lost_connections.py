@@ -20,6 +20,7 @@ from tutumd.store.intake import SqlIntake
 from tutumd.store.queue import SqlQueue
 from tutumd.store.rows import lock_services
 from tutumd.store.signal import Listener, Signal
+from tutumd.store.tables import client_rates
 
 
 @pytest.fixture
@@ -211,3 +212,23 @@ def is_woken(b: Bench, signal: Signal) -> bool:
     before = signal._seen
     signal.wait(0.2)
     return signal._seen != before
+
+
+def test_a_call_of_a_client_whose_bucket_is_deleted_meanwhile_is_taken(b: Bench, url: str) -> None:
+    handler = b.handler("web")
+    intake = SqlIntake(b.database, b.clock, Signal(), client_rate=(1, 60))
+    other = Database(url)
+
+    def delete(_c: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if "FROM client_rates" in statement and "FOR UPDATE" in statement:
+            with other.write() as connection:
+                connection.execute(sa.delete(client_rates))
+
+    accept(intake, call(handler)).result(10)
+    b.clock.move(61)
+    sa.event.listen(b.database._engine, "before_cursor_execute", delete)
+    try:
+        accept(intake, call(handler)).result(10)
+    finally:
+        intake.close()
+        other.close()
