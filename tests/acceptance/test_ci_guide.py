@@ -25,7 +25,7 @@ def test_curl_fails_when_and_only_when_the_redeploy_does(
     assert len(lines) == 3
 
     def run(line: str, **variables: str) -> int:
-        environment = console.server.client_environment | {"TUTUM_URL": url, "CI_PIPELINE_ID": line[:20]} | variables
+        environment = console.server.client_environment | {"TUTUM_URL": url, "CI_JOB_ID": line[:20]} | variables
         return subprocess.run(
             ["sh", "-euc", line], env=environment, capture_output=True, timeout=60, check=False
         ).returncode
@@ -54,7 +54,7 @@ def test_curl_repeats_a_call_with_a_key_as_the_guide_says(
     line = line.replace("--retry 3", "--retry 3 --retry-delay 1").replace("wait=300", "wait=1")
 
     def outcomes(of: str) -> list[str]:
-        environment = console.server.client_environment | {"CI_PIPELINE_ID": of}
+        environment = console.server.client_environment | {"CI_JOB_ID": of}
         console.hook("create", of, "-n", "repeating")
         environment["TUTUM_URL"] = console.hook("show", of, "repeating", "--url").strip()
         done = subprocess.run(["sh", "-euc", line], env=environment, capture_output=True, timeout=60, check=False)

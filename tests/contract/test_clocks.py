@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from tests.support.postgres_bed import PostgresBed
 from tests.support.stores import LEASE, Bench, bench
@@ -14,6 +15,7 @@ from tutumd.steady import steady_s
 from tutumd.store.clocks import SharedClock, database_clock, machine_clock
 from tutumd.store.queue import SqlQueue
 from tutumd.store.signal import Listener, Signal
+from tutumd.store.tables import meta
 
 APART_S = 300.0
 
@@ -116,6 +118,21 @@ def test_a_lease_outlives_a_clock_that_is_set(b: Bench) -> None:
     for hours in (1, -2):
         b.clock.move(hours * 3600)
         assert queue.claim("second", ["docker"], lease=LEASE) is None
+
+
+def test_no_lease_outlives_a_start_of_the_machine(b: Bench) -> None:
+    """Its clock may be behind what it was, as one without a battery is."""
+    before = SqlQueue(b.database, b.clock, Signal(), machine_clock(b.database, lambda: b.clock() + timedelta(days=1)))
+    b.call(b.handler("web"))
+    claim = before.claim("first", ["docker"], lease=LEASE)
+    assert claim is not None
+    with b.database.write() as connection:
+        connection.execute(sa.update(meta).where(meta.c.key.startswith("clock ")).values(key="clock of another start"))
+    after = SqlQueue(b.database, b.clock, Signal(), machine_clock(b.database, b.clock))
+    taken = after.claim("second", ["docker"], lease=LEASE)
+    assert taken is not None
+    with pytest.raises(LeaseLostError):
+        before.renew(claim, lease=LEASE)
 
 
 def test_what_was_asked_for_before_the_clock_was_set_back_is_due(b: Bench) -> None:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from tests.support.stores import Bench, accept, bench, call
 from tutumd.errors import UnavailableError
+from tutumd.store.database import Database
 
 
 @pytest.fixture
@@ -27,6 +28,21 @@ def test_a_locked_database_refuses_calls_and_takes_them_again_later(b: Bench) ->
     assert b.claim() is None
     b.call(handler)
     assert b.claim() is not None
+
+
+def test_a_database_that_another_process_has_locked_refuses_calls_and_takes_them_again_later(b: Bench) -> None:
+    handler = b.handler("web")
+    first = b.call(handler)
+    other = Database(b.database.url.render_as_string())
+    try:
+        with other.write():
+            future = accept(b.intake, call(handler))
+            with pytest.raises(UnavailableError):
+                future.result(30)
+    finally:
+        other.close()
+    assert b.call(handler) == first
+    assert b.store.action(b.admin, first).deliveries == 2
 
 
 def test_a_full_disk_refuses_calls_and_takes_them_again_when_there_is_room(b: Bench) -> None:

@@ -128,6 +128,19 @@ def test_a_rate_lets_so_many_through_and_says_when_the_next_one_may_come(b: Benc
     assert isinstance(send(b, handler, told), TooManyCallsError)
 
 
+def test_a_repetition_is_answered_as_the_first_whatever_the_rate(b: Bench) -> None:
+    """A proxy whose replica died asks another one with the same key; a 429 would say that the call was not accepted."""
+    handler = b.handler("web", Operation.SCALEUP, rate_limit="1/minute")
+    told = judged(b, handler, rate=(1, 60))
+    first = send(b, handler, told, key="idempotency-key:1")
+    assert isinstance(first, Accepted)
+    assert send(b, handler, told, key="idempotency-key:1") == first
+    assert isinstance(send(b, handler, told, key="idempotency-key:2"), TooManyCallsError)
+    forged = judged(b, handler, rate=(1, 60), refuse="the signature is wrong")
+    assert isinstance(send(b, handler, forged, key="idempotency-key:1"), TooManyCallsError)
+    assert b.queue.amounts(b.claimed()) == ((1, None),)
+
+
 def test_a_client_that_makes_too_many_calls_is_held_off_whatever_it_calls(b: Bench) -> None:
     limited = SqlIntake(b.database, b.clock, Signal(), (2, 60))
     try:

@@ -107,8 +107,9 @@ class Known:
             self.clear()
         for uuid, row in read.items():
             if row.options == "{}" and row.uuid == uuid:
-                self._rows.setdefault(row.service_uuid, {})[uuid] = row
-                self.size += 1
+                of_service = self._rows.setdefault(row.service_uuid, {})
+                self.size += uuid not in of_service  # one that was called below another service is read again
+                of_service[uuid] = row
 
     def forget(self, service_uuids: Iterable[str]) -> None:
         """Forget the handlers of services whose actions the connection itself changed."""

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from tutumd.steady import steady_s
 from tutumd.store.database import Database
+from tutumd.store.leases import end_all
 from tutumd.store.tables import from_microseconds, meta, microseconds
 
 LONGEST_LOOK_S = 1.0
@@ -72,6 +73,8 @@ def machine_clock(
             found = connection.execute(stored).scalar()  # another process may have been quicker
             if found is None:
                 found = str(microseconds(wall() - timedelta(seconds=seconds())))
-                connection.execute(sa.delete(meta).where(meta.c.key.startswith(_KEY)))
+                is_new_start = connection.execute(sa.delete(meta).where(meta.c.key.startswith(_KEY))).rowcount > 0
+                if is_new_start:  # who held a lease ended with the machine, whose clock may be behind that of before
+                    end_all(connection)
                 connection.execute(sa.insert(meta).values(key=key, value=found))
     return SharedClock(from_microseconds(int(found)), seconds)

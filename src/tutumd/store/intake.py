@@ -141,6 +141,8 @@ def store_calls(
         What became of each, and whether a worker has to be woken. A call that joined an action need not wake one:
         the call that queued it did.
     """
+    if not calls:
+        return [], False  # all of them are held up
     now_us = microseconds(now)
     lock_services(connection, {call.service_uuid for call in calls})
     found = find(connection, calls, now_us, known)

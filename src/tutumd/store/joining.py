@@ -119,7 +119,7 @@ class Joining:
     def _limit(self, row: Found, judged: Judged, *, is_repeated: bool) -> Exception | None:
         if judged.max_uses is not None and not is_repeated and self._of(row, "uses") >= judged.max_uses:
             return NotFoundError(NOT_FOUND)
-        if judged.rate is None:
+        if judged.rate is None or (is_repeated and not judged.refuse):
             return None
         count, seconds = judged.rate
         tat, wait_us = admit(self._of(row, "rate_tat"), self._now, count, seconds)

@@ -45,6 +45,13 @@ def is_free(lease_now: datetime) -> sa.ColumnElement[bool]:
     return sa.or_(actions.c.lease_until.is_(None), actions.c.lease_until < lease_now)
 
 
+def end_all(connection: sa.Connection) -> None:
+    """End all leases at once: nobody who holds one is alive."""
+    connection.execute(
+        sa.update(actions).where(LIVE, actions.c.worker.isnot(None)).values(worker=None, lease_until=None)
+    )
+
+
 def update_held(connection: sa.Connection, claim: Claim, **values: object) -> None:
     """Change an action that is held by this claim. Raises LeaseLostError where another claim was made."""
     updated = connection.execute(

@@ -11,7 +11,7 @@ from tutumd.store import counting, retention
 from tutumd.store import snapshots as snapshot_rows
 from tutumd.store.actions import amounts_of
 from tutumd.store.database import Database
-from tutumd.store.leases import find_due, is_due, is_free, update_held
+from tutumd.store.leases import end_all, find_due, is_due, is_free, update_held
 from tutumd.store.rows import action_from, clean, lock_services, read_service, select_actions
 from tutumd.store.shown import SqlShown
 from tutumd.store.signal import Signal
@@ -36,9 +36,7 @@ class SqlQueue(SqlShown):
         """End all leases at once. Only for a process that knows it is alone with the database."""
         with self._database.write() as connection:
             connection.execute(sa.delete(engines))
-            connection.execute(
-                sa.update(actions).where(LIVE, actions.c.worker.isnot(None)).values(worker=None, lease_until=None)
-            )
+            end_all(connection)
 
     def register(self, worker: str, engines_served: Sequence[EngineInfo]) -> None:
         """See ports.py."""

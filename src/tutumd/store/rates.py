@@ -44,7 +44,8 @@ class ClientRates:
             .order_by(client_rates.c.address)
             .with_for_update()
         )
-        self._tats = {row.address: row.rate_tat for row in connection.execute(locked)}
+        # One that is full may have been deleted for its age before it was locked.
+        self._tats = dict.fromkeys(wanted, 0) | {row.address: row.rate_tat for row in connection.execute(locked)}
         self._before = dict(self._tats)
 
     def take(self, address: str) -> int:

@@ -5,7 +5,6 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from json.encoder import encode_basestring
 from typing import Any
 from urllib.parse import parse_qsl
@@ -54,6 +53,7 @@ class CallEndpoint:
         """Take what the routes work with."""
         self._heads = Heads(edge.trusted_proxies)
         self._batches = Batches(edge.intake)
+        self._clock = edge.clock
         self._options = edge.options
         self._tickets = edge.tickets
         self._waits = waits
@@ -154,7 +154,7 @@ class CallEndpoint:
         return JSONResponse(fields, WAITED.get(progress.action.state, 504), {render.ACTION_HEADER: action})
 
     async def _judge(self, scope: Scope, body: bytes, call: Call, result: Unjudged) -> Call:
-        address, now = call.origin.address, datetime.now(UTC)
+        address, now = call.origin.address, self._clock()
         options = self._options.read_open(call.handler_uuid, result, address, now)
         asked = decode(scope["headers"])
         received = Received(headers=asked, query=_query(scope), body=body, address=address, now=now)

@@ -1,6 +1,5 @@
 """What handlers received: list, look at, do once more; and what a caller may ask of its own call."""
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
@@ -65,7 +64,7 @@ def redeliver_delivery(
         handler_uuid=parse_uuid(handler_uuid),
         number=number,
         origin=origin(request.scope, found.trusted_proxies),
-        now=datetime.now(UTC),
+        now=found.clock(),
     )
     if isinstance(result, Accepted):
         fields = accepted_fields(result, call, found.tickets)

@@ -1,7 +1,6 @@
 """Webhook handlers below their service: list, create, get, change, rotate, try out, delete."""
 
 import json
-from datetime import UTC, datetime
 from itertools import chain
 from typing import Annotated, Any
 
@@ -57,7 +56,7 @@ def create_handlers(
         parse_uuid(service_uuid),
         [_sent(entry) for entry in entries],
         box=found.box,
-        now=datetime.now(UTC),
+        now=found.clock(),
     )
     written = [render.handler(handler) for handler in made]
     return written if is_list else written[0]
@@ -84,7 +83,7 @@ def change_handler(
         parse_uuid(handler_uuid),
         _sent(parse(body, _ONE)),
         box=found.box,
-        now=datetime.now(UTC),
+        now=found.clock(),
     )
     return render.handler(changed)
 
@@ -95,13 +94,14 @@ def rotate_handler(
 ) -> schemas.HandlerOut:
     """Give a webhook handler a new URL; the old one may still be called, and nothing else, for `grace` seconds."""
     sent = parse(body or b"{}", _ROTATE)
+    found = edge(request)
     rotated = rules.rotate(
-        edge(request).store,
+        found.store,
         viewer,
         parse_uuid(service_uuid),
         parse_uuid(handler_uuid),
         sent.grace,
-        now=datetime.now(UTC),
+        now=found.clock(),
     )
     return render.handler(rotated)
 
@@ -123,7 +123,7 @@ def try_handler(
         query=list(sent.query.items()),
         body=text.encode(),
         address=sent.address,
-        now=datetime.now(UTC),
+        now=found.clock(),
     )
     return _explained(rules.try_out(handler, received, box=found.box))
 
@@ -138,7 +138,7 @@ def delete_handler(request: Request, viewer: Viewer, service_uuid: ServiceUuid, 
 @router.get("/webhook/handler/")
 def list_unused_handlers(request: Request, viewer: Viewer) -> schemas.ListOut[schemas.UnusedHandlerOut]:
     """List the handlers of all services that were not called for `unused_days`; pages: limit, offset."""
-    before, query = parse_unused(request.query_params.multi_items(), datetime.now(UTC))
+    before, query = parse_unused(request.query_params.multi_items(), edge(request).clock())
     found = edge(request).store.unused_handlers(viewer, before, query)
     return render.page(
         f"{render.PREFIX}/webhook/handler/",
