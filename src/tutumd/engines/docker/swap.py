@@ -187,9 +187,10 @@ class Swapper:
         began = self.trial.clock()
         self.run.log(f"{told} for {lasts:.0f} s")
         while (failed := self._first_failed(journal)) is None:
-            if self.run.remaining_s() <= 0 or self.trial.clock() - began >= lasts:
+            left = lasts - (self.trial.clock() - began)
+            if self.run.remaining_s() <= 0 or left <= 0:
                 break
-            self.run.sleep(min(_LOOK_S, lasts))
+            self.run.sleep(min(_LOOK_S, left))
         return failed
 
     def _replace(self, swap: Swap) -> str:
