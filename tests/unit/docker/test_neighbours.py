@@ -1,14 +1,21 @@
 """Two redeploys at once, of services one of which depends on the other."""
 
+import itertools
 from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
 
 import pytest
 
 from tests.support.runs import Killed
 from tests.unit.docker.documents import compose_labels
 from tests.unit.docker.fake_host import FakeHost
-from tests.unit.docker.test_kills import NEW, OLD, Recorded, redeploy
+from tests.unit.docker.test_kills import CRASHING, NEW, OLD, FakeRunOfAnother, Recorded, finder, redeploy, trial
+from tests.unit.docker.test_kills_beside import with_neighbours
+from tutumd.engines.docker.redeploy import Redeployer
 from tutumd.errors import EngineUnavailableError
+
+OLD_NAME = "neighbour"
 
 
 def parent_and_sidecar(*, pushed: bool = False) -> FakeHost:
@@ -74,3 +81,31 @@ def test_an_image_that_a_neighbour_brought_meanwhile_keeps_its_name() -> None:
     host.images[NEW]["Config"]["Crashes"] = True
     assert redeploy(host, Recorded(journal=run.journal)).rolled_back
     assert host.tagged == NEW
+
+
+@pytest.mark.parametrize("newest", [None, CRASHING], ids=["good", "bad"])
+def test_a_follower_may_be_redeployed_at_any_moment(newest: Mapping[str, Any] | None) -> None:
+    def redeploy_sidecar(host: FakeHost) -> None:
+        find = finder(host, "name:sidecar")
+        with suppress(EngineUnavailableError):
+            Redeployer(host=host, trial=trial(host), find=find, run=FakeRunOfAnother()).redeploy()
+
+    running = dict.fromkeys(with_neighbours().summary(), "running")
+    for step in itertools.count(1):
+        host, run = with_neighbours(newest), Recorded(kill_at=step)
+        for raw in host.all.values():
+            # Only the image of the service itself may be bad.
+            raw["Config"]["Image"] = "app" if raw["Name"] == "/shop-web-1" else OLD_NAME
+        host.images[OLD_NAME] = host.images[OLD]
+        try:
+            redeploy(host, run)
+            break
+        except Killed:
+            redeploy_sidecar(host)
+        following = Recorded(journal=run.journal)
+        outcome = redeploy(host, following)
+        assert outcome.success or outcome.rolled_back, (step, outcome)
+        assert {name: one[1] for name, one in host.summary().items()} == running, step
+        parent = host.summary()["shop-web-1"][0]
+        assert host.all[host.summary()["sidecar"][0]]["HostConfig"]["NetworkMode"] == f"container:{parent}", step
+    assert step > 15

@@ -110,7 +110,8 @@ class Swapper:
         """
         problems = []
         seen = [self.host.container(swap.new) for swap in journal.swaps]
-        for swap, new in zip(journal.swaps, seen, strict=True):
+        # As long as an old one is there, the redeploy of what depends on it waits: that goes first.
+        for swap, new in reversed(list(zip(journal.swaps, seen, strict=True))):
             if new is None:
                 problems.append(f"the new container of {swap.name} was removed by somebody else; the old one is kept")
                 continue
