@@ -1,6 +1,9 @@
 """Redeploys at once, on a real Docker Engine, of services one of which lives in the network of the other."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 
 from tests.contract.docker_support import inspected, opened, service, states
 from tests.support.docker_bed import ANONYMOUS, DockerBed
@@ -8,7 +11,7 @@ from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
 from tutumd.engines.docker import DockerEngine
 from tutumd.errors import EngineUnavailableError
-from tutumd.model import Outcome
+from tutumd.model import Outcome, Service
 
 APP = f"{ANONYMOUS}/app"
 
@@ -45,3 +48,21 @@ def test_a_container_and_the_one_whose_network_it_shares_are_redeployed_at_once(
             owner = inspected(clean_bed, "web")["Id"]
             assert inspected(clean_bed, "sidecar")["HostConfig"]["NetworkMode"] == f"container:{owner}"
             assert clean_bed.docker("exec", "sidecar", "wget", "-q", "-O-", "http://127.0.0.1:8080/")
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "scale"])
+def test_what_depends_on_a_container_that_is_being_redeployed_is_left_alone(clean_bed: DockerBed, verb: str) -> None:
+    clean_bed.push("app", "v1")
+    clean_bed.docker("run", "-d", "--name", "web", APP)
+    clean_bed.docker("run", "-d", "--name", "sidecar", "--pid", "container:web", APP)
+    clean_bed.docker("create", "--name", "web-tutum-next-0a1b2c3d", APP)
+    before = states(clean_bed)
+    with opened(clean_bed) as engine:
+        verbs: dict[str, Callable[[Service, FakeRun], Outcome]] = {
+            "start": engine.start,
+            "stop": engine.stop,
+            "scale": lambda one, run: engine.scale(one, 2, run),
+        }
+        with pytest.raises(EngineUnavailableError, match="sidecar shares the process namespace of web, which is being"):
+            verbs[verb](service("name:sidecar"), FakeRun())
+    assert states(clean_bed) == before
