@@ -62,10 +62,10 @@ class Case:
         return host
 
 
-def finder(host: FakeHost) -> Callable[[], tuple[Group, Sequence[Seen]]]:
+def finder(host: FakeHost, selector: str = SELECTOR) -> Callable[[], tuple[Group, Sequence[Seen]]]:
     def find() -> tuple[Group, Sequence[Seen]]:
         everybody = host.containers()
-        return next(one for one in group(everybody, None) if one.selector == SELECTOR), everybody
+        return next(one for one in group(everybody, None) if one.selector == selector), everybody
 
     return find
 

@@ -347,7 +347,7 @@ def test_what_came_to_depend_on_a_container_meanwhile_is_waited_for() -> None:
     run = Meanwhile()
     with pytest.raises(EngineUnavailableError, match="what depends on web changed meanwhile"):
         redeploy(host, run)
-    assert run.journal["phase"] == "pull"
+    assert run.journal == {}
     assert set(host.summary()) == {"shop-web-1", "sidecar"}
     outcome = redeploy(host, Recorded(journal=run.journal))
     assert outcome.success, outcome
@@ -364,7 +364,7 @@ def test_what_a_container_depends_on_may_be_redeployed_meanwhile(how: str) -> No
     class Meanwhile(Recorded):
         def save(self, journal: Mapping[str, object]) -> None:
             super().save(journal)
-            if journal["phase"] != "pull":
+            if journal.get("phase") != "pull":
                 return
             if how == "begins":
                 host.add(10, "parent-tutum-next-0f0f0f0f", networks={})

@@ -6,12 +6,13 @@ from functools import partial
 from tutumd.engines.docker.host import Host
 from tutumd.engines.docker.images import put_names_back
 from tutumd.engines.docker.journal import Journal, Swap
-from tutumd.engines.docker.steps import backward
-from tutumd.engines.docker.walk import PAUSE_S, SETTLE_TRIES, Walker
+from tutumd.engines.docker.seen import Seen
+from tutumd.engines.docker.steps import Step, backward
+from tutumd.engines.docker.walk import PAUSE_S, SETTLE_TRIES, Decide, Walker
 from tutumd.errors import EngineRefusedError
 from tutumd.ports import Run
 
-_START_TRIES = 3
+_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,22 +34,42 @@ class Restorer:
             put_names_back(self.host, journal.tagged_before or {}, journal.images_tried, self.run)
         except EngineRefusedError as error:
             problems.append(str(error))
+        decide = partial(backward, renaming_reaches_names=not self.host.facts().in_swarm)
         # What lives in a container's namespaces can start only after that does.
-        problems += [problem for swap in journal.swaps if (problem := self._put_back(swap))]
+        failed = {swap.name: reason for swap in journal.swaps if (reason := self._put_back(swap, decide))}
+        problems += failed.values()
+        # As long as a new one is there, the redeploy of what depends on it waits: that must be back before.
+        for swap in reversed(journal.swaps):
+            if swap.name not in failed and (reason := self._clear(swap, decide)):
+                problems.append(reason)
         return tuple(problems)
 
-    def _put_back(self, swap: Swap) -> str:
-        reaches_names = not self.host.facts().in_swarm
-        for attempt in range(_START_TRIES):
-            try:
-                self.walker.walk(partial(backward, renaming_reaches_names=reaches_names), swap)
-                break
-            except EngineRefusedError as error:
+    def _put_back(self, swap: Swap, decide: Decide) -> str:
+        """Bring the old container back, beside the new one; return what stands in the way."""
+        if error := self._walk(swap, partial(_unless_removing, decide)):
+            return f"the old container of {swap.name} could not be put back: {error}" + self._start_anyway(swap)
+        return self._settle(swap)
+
+    def _clear(self, swap: Swap, decide: Decide) -> str:
+        """Remove what only the swap needed; return why it could not be."""
+        if error := self._walk(swap, decide):
+            return f"the new container of {swap.name} could not be removed: {error}"
+        return self._drop_spare(swap)
+
+    def _walk(self, swap: Swap, decide: Decide) -> str:
+        """Take one step after the other, and return why the engine refuses one even after a while."""
+        error = ""
+        for attempt in range(_TRIES):
+            if attempt:
                 # A port that the failed container held may be free only a moment later.
-                if attempt + 1 == _START_TRIES:
-                    return f"the old container of {swap.name} could not be put back: {error}" + self._start_anyway(swap)
                 self.run.sleep(1)
-        return self._settle(swap) or self._drop_spare(swap)
+            try:
+                self.walker.walk(decide, swap)
+            except EngineRefusedError as refusal:
+                error = str(refusal)
+            else:
+                return ""
+        return error
 
     def _start_anyway(self, swap: Swap) -> str:
         """Start the old container under whatever name it has; return what is to be added to the reason."""
@@ -86,3 +107,8 @@ class Restorer:
         except EngineRefusedError as error:
             return f"the copy of {swap.name} that was made for the way back could not be removed: {error}"
         return ""
+
+
+def _unless_removing(decide: Decide, swap: Swap, run: str, old: Seen | None, new: Seen | None) -> Step | None:
+    step = decide(swap, run, old, new)
+    return None if step is not None and step.verb == "remove" else step

@@ -6,9 +6,10 @@ from threading import Event
 
 from tutumd.engines.docker.host import Host
 from tutumd.engines.docker.images import preflight
-from tutumd.engines.docker.plans import RedeployPlan, plan_redeploy, steps
+from tutumd.engines.docker.plans import RedeployPlan, plan_redeploy, steps, waits_for
 from tutumd.engines.docker.power import Power
 from tutumd.engines.docker.redeploy import Redeployer
+from tutumd.engines.docker.rules import NeighbourBusyError
 from tutumd.engines.docker.scale import Scaler
 from tutumd.engines.docker.seen import Seen
 from tutumd.engines.docker.selectors import Group, group
@@ -109,7 +110,7 @@ class DockerEngine:
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         """As the port says, from 1: a service here is its containers, and with the last one it would be gone."""
-        found, _ = self._found(service)
+        found = self._at_rest(service, run)
         own = read_wanted([one.labels for one in found.holders]).max_containers
         most = min(self._max_containers, own or self._max_containers)
         if not 1 <= target <= most:
@@ -119,12 +120,12 @@ class DockerEngine:
 
     def start(self, service: Service, run: Run) -> Outcome:
         """As the port says."""
-        found, _ = self._found(service)
+        found = self._at_rest(service, run)
         return Power(host=self._host, trial=self._trial, run=run).start(found.holders)
 
     def stop(self, service: Service, run: Run) -> Outcome:
         """As the port says."""
-        found, _ = self._found(service)
+        found = self._at_rest(service, run)
         return Power(host=self._host, trial=self._trial, run=run).stop(found.holders)
 
     def terminate(self, service: Service, run: Run) -> Outcome:
@@ -149,6 +150,17 @@ class DockerEngine:
 
     def _find(self, selector: str, containers: Sequence[Seen]) -> Group | None:
         return next((one for one in group(containers, self._own_id) if one.selector == selector), None)
+
+    def _at_rest(self, service: Service, run: Run) -> Group:
+        """Look up the service for a run that must not change what the redeploy of another service works on.
+
+        Raises:
+            NeighbourBusyError: That is under way.
+        """
+        found, everybody = self._found(service)
+        if not run.journal and (reason := waits_for(found, everybody)):
+            raise NeighbourBusyError(reason)
+        return found
 
     def _found(self, service: Service) -> tuple[Group, Sequence[Seen]]:
         everybody = self._host.containers()

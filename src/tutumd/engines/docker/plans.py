@@ -5,12 +5,11 @@ from dataclasses import dataclass, replace
 
 from tutumd.engines.docker.dependents import dependents, swapping_parent
 from tutumd.engines.docker.orders import choose_order
-from tutumd.engines.docker.rules import check_can_follow, check_replaceable
+from tutumd.engines.docker.rules import NeighbourBusyError, check_can_follow, check_replaceable
 from tutumd.engines.docker.seen import Seen
 from tutumd.engines.docker.selectors import Group, base_name
 from tutumd.engines.dockerapi import parse_reference
 from tutumd.engines.labels import Order, Wanted, read_wanted
-from tutumd.errors import EngineUnavailableError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,12 +67,12 @@ def plan_redeploy(
 
     Raises:
         EngineRefusedError: why it cannot be done, and what to do.
-        EngineUnavailableError: What it depends on is being redeployed: to be tried again later.
+        NeighbourBusyError: What it depends on, or what depends on it, is being redeployed.
     """
     for one in group.holders:
         check_replaceable(one, fetches_again=fetches_again)
     if reason := waits_for(group, everybody):
-        raise EngineUnavailableError(reason)
+        raise NeighbourBusyError(reason)
     wanted = read_wanted([one.labels for one in group.holders])
     following = dependents(group.holders, everybody)
     for dependent in following:
@@ -99,7 +98,8 @@ def waits_for(group: Group, everybody: Sequence[Seen]) -> str:
     names = {place.name for place in group.places}
     others = [other for other in everybody if base_name(other.name) not in names]
     reasons = ((one.name, swapping_parent(one, others)) for one in group.holders)
-    return next((f"{name} {reason}, which is being redeployed at present" for name, reason in reasons if reason), "")
+    told = "which is being redeployed at present; if that was cut off, redeploy that"
+    return next((f"{name} {reason}, {told}" for name, reason in reasons if reason), "")
 
 
 def tagged(name: str, tag: str | None) -> str:

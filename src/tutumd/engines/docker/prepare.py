@@ -13,19 +13,16 @@ from tutumd.engines.docker.journal import Journal, Swap
 from tutumd.engines.docker.leftovers import heal
 from tutumd.engines.docker.networks import endpoints, without_aliases
 from tutumd.engines.docker.plans import Member, RedeployPlan, plan_redeploy, waits_for
+from tutumd.engines.docker.rules import NeighbourBusyError
 from tutumd.engines.docker.seen import Seen
 from tutumd.engines.docker.selectors import Group, next_name, prev_name
 from tutumd.engines.docker.snapshots import image_digest
 from tutumd.engines.dockerapi import Json, parse_reference
-from tutumd.errors import EngineRefusedError, EngineUnavailableError
+from tutumd.errors import EngineRefusedError
 from tutumd.ports import Run
 
 Find = Callable[[], tuple[Group, Sequence[Seen]]]
 """Looks up the service, and all containers of the engine. Raises EngineRefusedError where the service is gone."""
-
-
-class _ChangedError(EngineUnavailableError):
-    """A neighbour came or went while images were fetched: nothing is left of the preparation, which may begin anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,15 +35,19 @@ class Preparer:
     own_id: str | None
 
     def prepare(self, journal: Journal | None) -> Journal:
-        """Pull and create; nothing that runs is touched, and on a refusal nothing is left.
+        """Pull and create; nothing that runs is touched, and on an error of these nothing is left.
 
         Returns:
             The journal at its next phase, saved: `swap`, or `unchanged` where the service wants no redeploy then.
+
+        Raises:
+            EngineRefusedError: why there can be no redeploy.
+            NeighbourBusyError: There can be none now.
         """
         group, everybody = self._healed()
         if fetch_again(self.host, group.holders, self.run):
             group, everybody = self.find()
-        plan = plan_redeploy(group, everybody, self.run.tag, self.own_id)
+        plan = self._planned(group, everybody, journal)
         if plan.wanted.timeout_s is not None:
             self.run.allow(plan.wanted.timeout_s)
         if journal is None:
@@ -69,11 +70,11 @@ class Preparer:
                 self.host.remove(spare, volumes=False)
             if not unchanged:
                 self._check_neighbours(plan, group, made)
-        except (EngineRefusedError, _ChangedError):
+        except (EngineRefusedError, NeighbourBusyError):
             for container in made:
                 self.run.check()
                 self.host.remove(container, volumes=True)
-            put_names_back(self.host, journal.tagged_before or {}, (), self.run)
+            self._forget(journal)
             raise
         first = group.holders[0]
         journal = replace(
@@ -98,6 +99,9 @@ class Preparer:
         steps = [step for place in group.places for step in heal(place)]
         if not steps:
             return group, everybody
+        if not self._is_own(group) and (reason := waits_for(group, everybody)):
+            # It may be no leftover, but made by the redeploy of what the service depends on.
+            raise NeighbourBusyError(reason)
         self.run.log("an earlier redeploy was cut off: cleaning up after it")
         for step in steps:
             self.run.check()
@@ -108,17 +112,35 @@ class Preparer:
                 self.host.apply(step)
         return self.find()
 
+    def _is_own(self, group: Group) -> bool:
+        """Tell whether all that is left half done is of this action."""
+        left = [one for place in group.places for one in (*place.previous, *place.upcoming)]
+        return all(one.name.endswith(f"-{self.run.action_uuid[:8]}") for one in left)
+
+    def _planned(self, group: Group, everybody: Sequence[Seen], journal: Journal | None) -> RedeployPlan:
+        try:
+            return plan_redeploy(group, everybody, self.run.tag, self.own_id)
+        except NeighbourBusyError:
+            if journal is not None:
+                self._forget(journal)
+            raise
+
+    def _forget(self, journal: Journal) -> None:
+        """Let another try begin anew: names mean something else by then, and without a journal it may be given up."""
+        put_names_back(self.host, journal.tagged_before or {}, (), self.run)
+        self.run.save({})
+
     def _check_neighbours(self, plan: RedeployPlan, group: Group, made: Sequence[str]) -> None:
         """Check that nothing of what the plan was made from changed during the pull, which may have taken long."""
         now, everybody = self.find()
         others = [one for one in everybody if one.id not in made]
         if {one.id for one in now.holders} != {one.id for one in group.holders}:
-            raise _ChangedError(f"the containers of {group.name} changed meanwhile")
+            raise NeighbourBusyError(f"the containers of {group.name} changed meanwhile")
         if reason := waits_for(group, others):
-            raise _ChangedError(reason)
+            raise NeighbourBusyError(reason)
         found = dependents(group.holders, others)
         if {one.container.id for one in found} != {member.old for member in plan.members if member.follows}:
-            raise _ChangedError(f"what depends on {group.name} changed meanwhile")
+            raise NeighbourBusyError(f"what depends on {group.name} changed meanwhile")
 
     def _meanings(self, names: Sequence[str]) -> dict[str, str]:
         images = {name: self.host.image(name) for name in names}

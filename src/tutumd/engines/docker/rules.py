@@ -9,6 +9,10 @@ from tutumd.engines.dockerapi import names_image_by_id
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 
 
+class NeighbourBusyError(EngineUnavailableError):
+    """What a service depends on, or what depends on it, is being redeployed, or changed: to be tried again."""
+
+
 def check_replaceable(old: Seen, *, fetches_again: bool = False) -> None:
     """Check that a container can be replaced.
 
@@ -41,10 +45,13 @@ def check_can_follow(one: Seen, reason: str, own_id: str | None) -> None:
 
     Raises:
         EngineRefusedError: why not, and what to do.
-        EngineUnavailableError: It is being redeployed itself: to be tried again later.
+        NeighbourBusyError: It is being redeployed itself.
     """
     if base_name(one.name) != one.name:
-        raise EngineUnavailableError(f"the container {base_name(one.name)} {reason} and is being redeployed itself")
+        name = base_name(one.name)
+        raise NeighbourBusyError(
+            f"the container {name} {reason} and is being redeployed itself; if that was cut off, redeploy {name}"
+        )
     sentence = f"the container {one.name} {reason} and must be made anew with it, which cannot be done: "
     if own_id and one.id.startswith(own_id):
         raise EngineRefusedError(f"{sentence}tutumd itself runs in it; replace both with what created them")

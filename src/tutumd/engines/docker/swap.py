@@ -110,7 +110,8 @@ class Swapper:
         """
         problems = []
         seen = [self.host.container(swap.new) for swap in journal.swaps]
-        for swap, new in zip(journal.swaps, seen, strict=True):
+        # As long as an old one is there, the redeploy of what depends on it waits: that goes first.
+        for swap, new in reversed(list(zip(journal.swaps, seen, strict=True))):
             if new is None:
                 problems.append(f"the new container of {swap.name} was removed by somebody else; the old one is kept")
                 continue
@@ -187,9 +188,10 @@ class Swapper:
         began = self.trial.clock()
         self.run.log(f"{told} for {lasts:.0f} s")
         while (failed := self._first_failed(journal)) is None:
-            if self.run.remaining_s() <= 0 or self.trial.clock() - began >= lasts:
+            left = lasts - (self.trial.clock() - began)
+            if self.run.remaining_s() <= 0 or left <= 0:
                 break
-            self.run.sleep(min(_LOOK_S, lasts))
+            self.run.sleep(min(_LOOK_S, left))
         return failed
 
     def _replace(self, swap: Swap) -> str:

@@ -15,6 +15,8 @@ SETTLE_TRIES = 50
 PAUSE_S = 0.2
 NO_TIME = "no time was left to bring it in"
 _MOST_STEPS = 20
+_STEPS_OF_A_NETWORK = 2
+"""To leave it and to enter it again."""
 
 Decide = Callable[[Swap, str, Seen | None, Seen | None], Step | None]
 
@@ -37,7 +39,7 @@ class Walker:
         Raises:
             EngineRefusedError: the engine refuses one, or there is no end to them, or no time for going forward.
         """
-        for _ in range(_MOST_STEPS):
+        for _ in range(_MOST_STEPS + _STEPS_OF_A_NETWORK * len(swap.endpoints)):
             # Until its ID is saved, a new container is known by its name.
             new = self.host.container(swap.new or next_name(swap.name, self.run_name))
             step = decide(swap, self.run_name, self.old(swap), new)

@@ -1,0 +1,68 @@
+"""Redeploys at once, on a real Docker Engine, of services one of which lives in the network of the other."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.contract.docker_support import inspected, opened, service, states
+from tests.support.docker_bed import ANONYMOUS, DockerBed
+from tests.support.runs import FakeRun
+from tests.support.waiting import wait_until
+from tutumd.engines.docker import DockerEngine
+from tutumd.errors import EngineUnavailableError
+from tutumd.model import Outcome, Service
+
+APP = f"{ANONYMOUS}/app"
+
+
+def redeploy(engine: DockerEngine, name: str, number: int) -> Outcome:
+    """Redeploy a service as the worker does: again when it has to wait."""
+    run = FakeRun(action_uuid=f"{number:08x}-0000")
+    ends: list[Outcome] = []
+
+    def try_once() -> bool:
+        nonlocal run
+        try:
+            ends.append(engine.redeploy(service(f"name:{name}"), run))
+        except EngineUnavailableError:
+            run = run.again()
+        return bool(ends)
+
+    wait_until(try_once, f"{name} is redeployed", timeout_s=120)
+    return ends[0]
+
+
+def test_a_container_and_the_one_whose_network_it_shares_are_redeployed_at_once(clean_bed: DockerBed) -> None:
+    clean_bed.push("app", "v1")
+    clean_bed.docker("run", "-d", "--name", "web", APP)
+    clean_bed.docker("run", "-d", "--name", "sidecar", "--network", "container:web", "-e", "PORT=81", APP)
+    with opened(clean_bed) as engine, ThreadPoolExecutor(2) as pool:
+        for number, pushed in enumerate(["v2", "v3-broken", "v1", "v2"]):
+            clean_bed.push("app", pushed)
+            both = [pool.submit(redeploy, engine, name, 2 * number + at) for at, name in enumerate(["web", "sidecar"])]
+            for one in both:
+                outcome = one.result()
+                assert outcome.success or (pushed == "v3-broken" and outcome.rolled_back), outcome
+            assert states(clean_bed) == {"web": "running", "sidecar": "running"}
+            owner = inspected(clean_bed, "web")["Id"]
+            assert inspected(clean_bed, "sidecar")["HostConfig"]["NetworkMode"] == f"container:{owner}"
+            assert clean_bed.docker("exec", "sidecar", "wget", "-q", "-O-", "http://127.0.0.1:8080/")
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "scale"])
+def test_what_depends_on_a_container_that_is_being_redeployed_is_left_alone(clean_bed: DockerBed, verb: str) -> None:
+    clean_bed.push("app", "v1")
+    clean_bed.docker("run", "-d", "--name", "web", APP)
+    clean_bed.docker("run", "-d", "--name", "sidecar", "--pid", "container:web", APP)
+    clean_bed.docker("create", "--name", "web-tutum-next-0a1b2c3d", APP)
+    before = states(clean_bed)
+    with opened(clean_bed) as engine:
+        verbs: dict[str, Callable[[Service, FakeRun], Outcome]] = {
+            "start": engine.start,
+            "stop": engine.stop,
+            "scale": lambda one, run: engine.scale(one, 2, run),
+        }
+        with pytest.raises(EngineUnavailableError, match="sidecar shares the process namespace of web, which is being"):
+            verbs[verb](service("name:sidecar"), FakeRun())
+    assert states(clean_bed) == before

@@ -1,0 +1,64 @@
+"""A deadline that is near, and very many networks."""
+
+import pytest
+
+from tests.unit.docker.test_kills import Recorded, finder, redeploy
+from tests.unit.docker.test_kills_beside import Named
+from tutumd.engines.docker.redeploy import Redeployer
+from tutumd.engines.docker.trial import Trial
+
+
+class Timed(Recorded):
+    """A run whose time passes by sleeping, and a little by looking."""
+
+    def __init__(self, deadline_s: float) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.deadline_s = deadline_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds + 0.01
+
+    def clock(self) -> float:
+        return self.now
+
+    def remaining_s(self) -> float:
+        return max(0.0, self.deadline_s - self.now)
+
+
+def test_a_deadline_that_is_near_makes_only_the_overlap_shorter() -> None:
+    ends = {}
+    for hundredths in range(400, 700):
+        host, run = Named().host(), Timed(hundredths / 100)
+        watch = Trial(host=host, stable_s=3, overlap_s=10, drain_s=5, clock=run.clock)
+        outcome = Redeployer(host=host, trial=watch, find=finder(host), run=run).redeploy()
+        if not outcome.success:
+            ends[hundredths] = outcome.reason
+    assert ends == {}
+
+
+@pytest.mark.parametrize("crashes", [False, True], ids=["there", "back"])
+@pytest.mark.parametrize("in_swarm", [False, True], ids=["no node", "swarm node"])
+@pytest.mark.parametrize("aliases", [["shop-web-1", "web"], ["web"]], ids=["with its name", "another"])
+def test_a_container_may_be_in_very_many_networks(aliases: list[str], *, in_swarm: bool, crashes: bool) -> None:
+    networks = {f"net{number}": {"Aliases": aliases} for number in range(40)}
+    host = Named(networks=networks, in_swarm=in_swarm).host()
+    before = host.summary()
+    (old,) = host.all
+
+    class FallingOver(Recorded):
+        def log(self, line: str) -> None:
+            super().log(line)
+            if crashes and line.startswith("the old ones finish"):
+                (new,) = host.all.keys() - {old}
+                host.all[new]["State"]["Health"] = {"Status": "unhealthy"}
+
+    outcome = redeploy(host, FallingOver())
+    if crashes:
+        assert outcome.rolled_back, outcome
+        assert "unhealthy" in outcome.reason
+        assert host.summary() == before
+    else:
+        assert outcome.success, outcome
+    (only,) = host.all.values()
+    assert only["NetworkSettings"]["Networks"] == networks
