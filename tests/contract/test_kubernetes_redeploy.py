@@ -89,9 +89,9 @@ def test_tag_and_variables_are_patched_by_name_and_the_digest_is_told(bed: Bed) 
                 "name": "app",
                 "image": "registry.test/app:v2",
                 "env": [
-                    {"name": "ADDED", "value": "c"},
-                    {"name": "FROM", "value": "b", "valueFrom": None},
                     {"name": "OLD", "$patch": "delete"},
+                    {"name": "FROM", "value": "b", "valueFrom": None},
+                    {"name": "ADDED", "value": "c"},
                 ],
             }
         ],

@@ -267,6 +267,22 @@ def test_what_was_changed_is_remembered_and_put_back_exactly(tag: str | None, va
         assert back["spec"]["template"] == one.template
 
 
+def test_variables_keep_their_order_since_one_may_be_made_of_those_before_it() -> None:
+    env = [{"name": name, "value": value} for name, value in (("B", "1"), ("URL", "$(B)"), ("A", "1"))]
+    one = workload(deployment(template=template(container(env=env))))
+    variables: dict[str, str | None] = {"A": "2", "ADDED": "2", "B": "2"}
+    after = patched(one, planned(one, variables), variables)
+    assert [each["name"] for each in after.main["env"]] == ["B", "URL", "A", "ADDED"]
+
+
+def test_a_variable_that_is_set_twice_is_refused_since_a_patch_reaches_only_the_first() -> None:
+    env = [{"name": "BODY", "value": "1"}, {"name": "BODY", "value": "2"}]
+    one = workload(deployment(template=template(container(env=env))))
+    with pytest.raises(EngineRefusedError, match="sets the variable BODY more than once"):
+        planned(one, {"BODY": "3"})
+    assert planned(one, {"OTHER": "3"}).old
+
+
 def test_neither_other_variables_nor_new_values_are_in_the_journal() -> None:
     text = json.dumps(to_journal(planned(full(), ASKED, tag="v2")))
     assert "a-secret" not in text
