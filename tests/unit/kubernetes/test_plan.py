@@ -315,6 +315,13 @@ def test_a_redeploy_survives_the_journal() -> None:
     assert from_journal(Redeploy, {}) is None
 
 
+@pytest.mark.parametrize("change", [{"sent": {}}, {"stage": "later"}, {"result": {"ended": True}}])
+def test_a_journal_of_another_version_is_refused_in_words(change: dict[str, object]) -> None:
+    journal = to_journal(planned(workload(deployment())))
+    with pytest.raises(EngineRefusedError, match="another version of tutumd began this action"):
+        from_journal(Redeploy, {**journal, **change})
+
+
 def test_a_view_knows_its_living_pods() -> None:
     seen = View(workload=workload(deployment()), pods=(pod("a"), pod("b", deleting=True), pod("c", phase="Failed")))
     assert [one.uid for one in seen.alive] == ["a"]
