@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from threading import Event
 from typing import Protocol
 
+from tutumd.errors import EngineUnavailableError
 from tutumd.model import (
     Accepted,
     Action,
@@ -43,6 +44,16 @@ Tell = Callable[[Sequence[Result]], None]
 
 HEARTBEAT_LIMIT = timedelta(seconds=15)
 """How long after it last told of itself a worker is taken for one that lives."""
+
+
+class PartlySeenError(EngineUnavailableError):
+    """A part of an engine's services could not be looked at; `seen` are those that could."""
+
+    def __init__(self, text: str, seen: tuple[ServiceSnapshot, ...], is_unseen: Callable[[str], bool]) -> None:
+        """Take the text for people, what was seen, and what tells whether a selector is of the part that was not."""
+        super().__init__(text)
+        self.seen = seen
+        self.is_unseen = is_unseen
 
 
 class Accounts(Protocol):
@@ -219,8 +230,18 @@ class Queue(Protocol):
     def finish(self, claim: Claim, outcome: Outcome, snapshot: ServiceSnapshot | None) -> None:
         """End the action with its result, and store the service as it is now (None: unknown or gone)."""
 
-    def sync(self, engine: EngineInfo, snapshots: Sequence[ServiceSnapshot]) -> None:
-        """Store what an engine instance shows: all of its services. Those that are missing are unbound."""
+    def sync(
+        self,
+        engine: EngineInfo,
+        snapshots: Sequence[ServiceSnapshot],
+        *,
+        is_unseen: Callable[[str], bool] = lambda selector: False,
+    ) -> None:
+        """Store what an engine instance shows: all of its services. Those that are missing are unbound.
+
+        Args:
+            is_unseen: Tells whether the service of a selector could not be looked for: it then stays as it was.
+        """
 
     def prune(self, keep: timedelta, most: int) -> int:
         """Delete deliveries, ended actions and gone containers that are older than `keep`, at most so many of each.
@@ -295,7 +316,7 @@ class Engine(Protocol):
         """Name, kind and abilities; `error` is always empty here."""
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:
-        """List all services of this instance."""
+        """List all services of this instance. Raises PartlySeenError where a part of them cannot be seen."""
 
     def inspect(self, service: Service) -> ServiceSnapshot | None:
         """Look at one service; None where it is gone."""

@@ -18,6 +18,7 @@ from tests.support.waiting import wait_until
 from tutumd.engines.kubernetes import KubernetesEngine
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.model import ContainerState, ServiceState
+from tutumd.ports import PartlySeenError
 
 
 @pytest.fixture
@@ -88,6 +89,51 @@ def test_several_namespaces_or_all(cluster: FakeCluster, tmp_path: Path) -> None
     with kube.opened(cluster, tmp_path, "*") as engine:
         assert len(selectors(engine)) == 3
     assert {seen.namespace for seen in cluster.requests} == {""}
+
+
+def create_in(cluster: FakeCluster, namespace: str, name: str) -> None:
+    one = deployment(name, replicas=0)
+    one["metadata"]["namespace"] = namespace
+    cluster.store.create("deployments", one)
+
+
+def test_a_namespace_that_cannot_be_listed_hides_no_other(cluster: FakeCluster, tmp_path: Path) -> None:
+    create_in(cluster, "shop", "web")
+    create_in(cluster, "other", "web")
+    cluster.allowed = lambda seen: seen.namespace != "other"
+    with kube.opened(cluster, tmp_path, "shop", "other") as engine:
+        with pytest.raises(PartlySeenError, match=r"verb list on deployments .* in the namespace other") as told:
+            engine.discover()
+        assert [one.selector for one in told.value.seen] == ["deployment/shop/web"]
+        assert told.value.is_unseen("deployment/other/web")
+        assert not told.value.is_unseen("deployment/shop/gone")
+        cluster.allowed = lambda seen: seen.resource != "pods" or seen.namespace != "other"
+        with pytest.raises(PartlySeenError, match=r"verb list on pods .* in the namespace other"):
+            engine.discover()
+        cluster.allowed = lambda seen: False
+        with pytest.raises(EngineUnavailableError, match="the namespace shop") as none_seen:
+            engine.discover()
+        assert not isinstance(none_seen.value, PartlySeenError)
+        cluster.allowed = lambda seen: True
+        assert len(engine.discover()) == 2
+
+
+def test_a_namespace_that_cannot_be_watched_ends_no_other_watch_at_once(cluster: FakeCluster, tmp_path: Path) -> None:
+    cluster.allowed = lambda seen: seen.namespace != "other"
+    with kube.opened(cluster, tmp_path, "shop", "other") as engine, watching(engine) as changed:
+        refused = [("list", "other"), ("watch", "shop")]
+        wait_until(
+            lambda: all(len([s for s in cluster.requests if (s.verb, s.namespace) == one]) >= 4 for one in refused),
+            "one namespace is refused and the other watched",
+        )
+        changed.clear()
+        create_in(cluster, "shop", "web")
+        assert changed.wait(5)
+        asked = len(cluster.requests)
+        with pytest.raises(PartlySeenError) as told:
+            engine.discover()
+        assert [one.selector for one in told.value.seen] == ["deployment/shop/web"]
+        assert {seen.namespace for seen in cluster.requests[asked:] if seen.verb == "list"} == {"other"}
 
 
 def test_a_new_renamed_or_removed_workload_shows_at_once(cluster: FakeCluster, tmp_path: Path) -> None:

@@ -89,9 +89,9 @@ def test_tag_and_variables_are_patched_by_name_and_the_digest_is_told(bed: Bed) 
                 "name": "app",
                 "image": "registry.test/app:v2",
                 "env": [
-                    {"name": "ADDED", "value": "c"},
-                    {"name": "FROM", "value": "b", "valueFrom": None},
                     {"name": "OLD", "$patch": "delete"},
+                    {"name": "FROM", "value": "b", "valueFrom": None},
+                    {"name": "ADDED", "value": "c"},
                 ],
             }
         ],
@@ -251,6 +251,22 @@ def test_what_an_api_server_forbids_while_it_begins_is_tried_again(bed: Bed) -> 
     assert (outcome.success, outcome.rolled_back) == (False, True), outcome.reason
     assert "could not be undone" not in outcome.reason
     assert kube.spec_and_status(cluster, "deployments", "web")["spec"] == before
+
+
+def test_a_stuck_pod_that_may_not_be_deleted_for_a_moment_is_freed_all_the_same(bed: Bed) -> None:
+    cluster, engine = bed
+    kube.create(cluster, stateful_set(template=template(container(), name="db")))
+    deletes: list[Seen] = []
+
+    def allow(seen: Seen) -> bool:
+        deletes.extend([seen] if seen.verb == "delete" else [])
+        return seen.verb != "delete" or len(deletes) > 1
+
+    cluster.allowed = allow
+    outcome = engine.redeploy(DB, FakeRun(tag=controllers.CRASHING))
+    assert outcome.rolled_back
+    assert "could not be freed" not in outcome.reason
+    assert kube.ready_tags(cluster, "db") == ["v1", "v1", "v1"]
 
 
 def test_the_way_back_takes_into_account_how_long_pods_may_take_to_stop(bed: Bed, tmp_path: Path) -> None:

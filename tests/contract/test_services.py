@@ -48,6 +48,14 @@ def test_a_service_keeps_its_uuid_and_handlers_while_its_containers_change(b: Be
     assert b.store.handler(b.admin, web, handler.uuid) == handler
 
 
+def test_a_service_that_could_not_be_looked_for_stays_as_it_was(b: Bench) -> None:
+    web, db = b.service_uuid("web"), b.service_uuid("db")
+    before = b.store.service(b.admin, web)
+    b.queue.sync(ENGINE, [], is_unseen=lambda selector: selector == before.selector)
+    assert b.store.service(b.admin, web) == before
+    assert not b.store.service(b.admin, db).bound
+
+
 def test_a_service_that_is_long_gone_is_forgotten_but_for_its_handlers(b: Bench) -> None:
     web, db = b.service_uuid("web"), b.service_uuid("db")
     b.handler("web")

@@ -180,3 +180,26 @@ class _RunThatDrains(FakeRun):
         if line.startswith("1 of 3 new containers run") and not self.drained:
             self._bed.manager.docker("node", "update", "--availability", "drain", self._node)
             self.drained = True
+
+
+@pytest.mark.parametrize("version", ["v1", "healthy"])
+def test_an_old_task_is_not_stopped_for_one_that_its_node_would_not_take(
+    bed: SwarmBed, engine: SwarmEngine, version: str
+) -> None:
+    # Of the first image a task is tried out, of the second none.
+    bed.manager.push("app", version)
+    node = bed.workers[0].docker("info", "--format", "{{.Swarm.NodeID}}").strip()
+    memory = int(bed.manager.docker("info", "--format", "{{.MemTotal}}"))
+    reserved = ("--reserve-memory", str(memory * 6 // 10))
+    filler = ("--detach", "--name", "filler", "--replicas", "2", "--constraint", f"node.id!={node}", *reserved)
+    bed.manager.docker("service", "create", *filler, "--endpoint-mode", "dnsrr", APP)
+    wait_until(lambda: swarm.snapshot(engine, "filler").running == 2, "the other nodes are full", timeout_s=30)
+    (old,) = create(bed, engine, *reserved, replicas=1).containers
+    bed.manager.docker("node", "update", "--availability", "pause", node)
+    try:
+        outcome = engine.redeploy(swarm.service("web"), FakeRun(deadline_s=12))
+        assert not outcome.success
+        assert "no suitable node" in outcome.reason or "no node has room" in outcome.reason
+        assert outcome.containers_after == (old.id,), outcome.reason
+    finally:
+        bed.manager.docker("node", "update", "--availability", "active", node)

@@ -1,7 +1,7 @@
 """What engines show, as rows: services that are new, changed, missing, or forgotten."""
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,14 +25,21 @@ class SqlShown:
     _database: Database
     _clock: Clock
 
-    def sync(self, engine: EngineInfo, snapshots: Sequence[ServiceSnapshot]) -> None:
+    def sync(
+        self,
+        engine: EngineInfo,
+        snapshots: Sequence[ServiceSnapshot],
+        *,
+        is_unseen: Callable[[str], bool] = lambda selector: False,
+    ) -> None:
         """See ports.py."""
         shown = {snapshot.selector: snapshot for snapshot in snapshots}
         with self._database.read() as connection:
             known = _rows_of(connection, engine.name)
             forgettable = _forgettable(connection, engine.name, self._clock() - FORGET_AFTER)
         changed = [s for s in shown.values() if not _is_current(known.get(s.selector), s)]
-        missing = [row.uuid for row in known.values() if row.unbound is None and row.selector not in shown]
+        absent = [row for row in known.values() if row.unbound is None and row.selector not in shown]
+        missing = [row.uuid for row in absent if not is_unseen(row.selector)]
         if not changed and not missing and not forgettable:
             return
         for part in batched(sorted(changed, key=lambda snapshot: snapshot.selector), SYNC_BATCH):

@@ -7,8 +7,8 @@ from threading import Event, Thread
 import structlog
 
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError, UnavailableError
-from tutumd.model import EngineInfo
-from tutumd.ports import Engine, Queue
+from tutumd.model import EngineInfo, ServiceSnapshot
+from tutumd.ports import Engine, PartlySeenError, Queue
 
 FULL_PASS_S = 10.0
 _SETTLE_S, _LONGEST_SETTLE_S = 0.2, 1.0
@@ -81,17 +81,26 @@ class Discovery:
             self._stop.wait(_BACKOFF_S)
 
     def _look(self) -> str:
-        """Store what the engine shows; answer why it could not be reached, empty where it could."""
+        """Store what the engine shows; answer why it, or a part of it, could not be looked at; empty where it could."""
         try:
             for _ in range(_MAX_STALE_PASSES):
                 before = self._ended_actions
-                snapshots = self._engine.discover()
+                seen, rest = self._discover()
                 if before == self._ended_actions:
                     break
         except EngineUnavailableError as error:
             return str(error)
-        self._queue.sync(self._engine.info, snapshots)
-        return ""
+        if rest is None:
+            self._queue.sync(self._engine.info, seen)
+            return ""
+        self._queue.sync(self._engine.info, seen, is_unseen=rest.is_unseen)
+        return str(rest)
+
+    def _discover(self) -> tuple[tuple[ServiceSnapshot, ...], PartlySeenError | None]:
+        try:
+            return self._engine.discover(), None
+        except PartlySeenError as error:
+            return error.seen, error
 
     def _tell(self, error: str) -> None:
         if error == self._error:

@@ -46,7 +46,22 @@ def _list(target: list[Any], patch: list[Any], key: str) -> list[Any]:
             result.append(strategic({}, item))
         else:
             result[at] = strategic(result[at], item)
-    return result
+    return _in_order(target, patch, {one[key]: one for one in result}, key)
+
+
+def _in_order(target: list[Any], patch: list[Any], result: dict[str, Any], key: str) -> list[Any]:
+    """Those of the patch in its order, and each other one before the first of them that it came before.
+
+    kubernetes: staging/src/k8s.io/apimachinery/pkg/util/strategicpatch/patch.go `normalizeElementOrder`.
+    """
+    before = {one[key]: index for index, one in enumerate(target)}
+    ours = [one[key] for one in patch if one[key] in result]
+    others = [one[key] for one in target if one[key] in result and one[key] not in ours]
+    names: list[str] = []
+    while others and ours:
+        comes_first = ours[0] in before and before[others[0]] < before[ours[0]]
+        names.append((others if comes_first else ours).pop(0))
+    return [result[name] for name in (*names, *others, *ours)]
 
 
 def json_patch(target: Any, operations: list[Any]) -> Any:

@@ -267,6 +267,22 @@ def test_what_was_changed_is_remembered_and_put_back_exactly(tag: str | None, va
         assert back["spec"]["template"] == one.template
 
 
+def test_variables_keep_their_order_since_one_may_be_made_of_those_before_it() -> None:
+    env = [{"name": name, "value": value} for name, value in (("B", "1"), ("URL", "$(B)"), ("A", "1"))]
+    one = workload(deployment(template=template(container(env=env))))
+    variables: dict[str, str | None] = {"A": "2", "ADDED": "2", "B": "2"}
+    after = patched(one, planned(one, variables), variables)
+    assert [each["name"] for each in after.main["env"]] == ["B", "URL", "A", "ADDED"]
+
+
+def test_a_variable_that_is_set_twice_is_refused_since_a_patch_reaches_only_the_first() -> None:
+    env = [{"name": "BODY", "value": "1"}, {"name": "BODY", "value": "2"}]
+    one = workload(deployment(template=template(container(env=env))))
+    with pytest.raises(EngineRefusedError, match="sets the variable BODY more than once"):
+        planned(one, {"BODY": "3"})
+    assert planned(one, {"OTHER": "3"}).old
+
+
 def test_neither_other_variables_nor_new_values_are_in_the_journal() -> None:
     text = json.dumps(to_journal(planned(full(), ASKED, tag="v2")))
     assert "a-secret" not in text
@@ -297,6 +313,13 @@ def test_a_redeploy_survives_the_journal() -> None:
     for one in (plan, ended):
         assert from_journal(Redeploy, json.loads(json.dumps(to_journal(one)))) == one
     assert from_journal(Redeploy, {}) is None
+
+
+@pytest.mark.parametrize("change", [{"sent": {}}, {"stage": "later"}, {"result": {"ended": True}}])
+def test_a_journal_of_another_version_is_refused_in_words(change: dict[str, object]) -> None:
+    journal = to_journal(planned(workload(deployment())))
+    with pytest.raises(EngineRefusedError, match="another version of tutumd began this action"):
+        from_journal(Redeploy, {**journal, **change})
 
 
 def test_a_view_knows_its_living_pods() -> None:

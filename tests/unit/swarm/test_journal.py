@@ -50,6 +50,14 @@ def test_a_plan_of_scaling_survives_the_journal() -> None:
     assert (plan.before, plan.running_before, plan.tasks_before) == (2, ("o1",), ("o1", "o2"))
 
 
+@pytest.mark.parametrize("change", [{"result": {"ended": True}}, {"stage": "later"}, {"running_before": None}])
+def test_a_journal_of_another_version_is_refused_in_words(change: dict[str, object]) -> None:
+    scaling = plan_scaling(view(spec(), task("o1")), 5, noted=None)
+    for read, journal in ((read_plan, PLAN.to_journal()), (read_scale_plan, scaling.to_journal())):
+        with pytest.raises(EngineRefusedError, match="another version of tutumd began this action"):
+            read({**journal, **change})
+
+
 def test_an_empty_journal_has_no_plan() -> None:
     assert read_plan({}) is None
     assert read_scale_plan({}) is None

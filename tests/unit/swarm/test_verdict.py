@@ -1,5 +1,6 @@
 """How an update stands, decided from the service and its tasks."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -65,6 +66,8 @@ def test_new_tasks_lack_room_where_all_that_come_wait_for_the_places_of_others()
     ]
     assert lacks_room(view(ORDERED, *BOTH_OLD, *full), NEW)
     assert not lacks_room(view(ORDERED, *BOTH_OLD, *full), OLD)
+    kept = replace(BOTH_OLD[0], node_open=False)  # no new task could take its place
+    assert not lacks_room(view(ORDERED, kept, BOTH_OLD[1], *full), NEW)
     assert not lacks_room(view(ORDERED, *BOTH_NEW), NEW)
     assert not lacks_room(view(ORDERED, *full, task("n9", NEW, state="preparing")), NEW)
     nowhere = task(

@@ -1,6 +1,6 @@
 """Discovery goes on, whatever is away: the engine, the database, or both at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Event
 from typing import cast
 
@@ -9,7 +9,7 @@ import structlog.testing
 from tests.support.waiting import wait_until
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, UnavailableError
 from tutumd.model import EngineInfo
-from tutumd.ports import Engine, Queue
+from tutumd.ports import Engine, PartlySeenError, Queue
 from tutumd.worker.discover import Discovery
 
 
@@ -45,20 +45,33 @@ class UnwatchableEngine(AbsentEngine):
         raise EngineRefusedError("missing permission: watch")
 
 
+class PartlySeenEngine(AbsentEngine):
+    """An engine of which a part cannot be seen."""
+
+    def discover(self) -> tuple[()]:
+        raise PartlySeenError("cannot list other", (), lambda selector: selector == "other")
+
+
 class AbsentQueue:
     """A queue whose database is away until it is `back`."""
 
     def __init__(self) -> None:
         self.back = False
         self.synced = Event()
+        self.errors: list[str] = []
+        self.unseen: list[str] = []
 
-    def register(self, worker: str, engines: object) -> None:
+    def register(self, worker: str, engines: Sequence[EngineInfo]) -> None:
         if not self.back:
             raise UnavailableError("away")
+        self.errors += [engine.error for engine in engines]
 
-    def sync(self, engine: object, snapshots: object) -> None:
+    def sync(
+        self, engine: object, snapshots: object, is_unseen: Callable[[str], bool] = lambda selector: False
+    ) -> None:
         if not self.back:
             raise UnavailableError("away")
+        self.unseen = [selector for selector in ("web", "other") if is_unseen(selector)]
         self.synced.set()
 
 
@@ -88,3 +101,15 @@ def test_an_engine_that_refuses_to_be_watched_is_told_once_and_looked_at_all_the
     assert engine.watches == 2
     (warning,) = (line for line in told if line["log_level"] == "warning")
     assert (warning["event"], warning["error"]) == ("engine cannot be watched", "missing permission: watch")
+
+
+def test_what_could_be_seen_is_stored_and_the_rest_is_told_as_an_error() -> None:
+    queue = AbsentQueue()
+    queue.back = True
+    discovery = Discovery("worker", cast(Engine, PartlySeenEngine()), cast(Queue, queue))
+    discovery.start()
+    try:
+        wait_until(lambda: "cannot list other" in queue.errors, "the error is told")
+    finally:
+        discovery.stop(5)
+    assert queue.unseen == ["other"]

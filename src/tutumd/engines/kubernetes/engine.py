@@ -9,7 +9,7 @@ from threading import Event, Thread
 from tutumd import model
 from tutumd.engines.kubernetes.api import Cluster
 from tutumd.engines.kubernetes.autoscalers import Autoscaler, find_autoscaler, refuse_scaling
-from tutumd.engines.kubernetes.changes import Tempo, look, looking, must_look, read_workload
+from tutumd.engines.kubernetes.changes import Tempo, look, must_look, read_workload
 from tutumd.engines.kubernetes.connection import Access
 from tutumd.engines.kubernetes.mirror import Mirror
 from tutumd.engines.kubernetes.output import service_log
@@ -17,16 +17,18 @@ from tutumd.engines.kubernetes.plan import show
 from tutumd.engines.kubernetes.pods import Pod, read_pod
 from tutumd.engines.kubernetes.redeploy import Rollout, plan_now
 from tutumd.engines.kubernetes.scaling import Scaler, Scaling, plan_scaling, raise_least, refuse_daemon_set
-from tutumd.engines.kubernetes.snapshots import is_shown, snapshot, wanted_of
+from tutumd.engines.kubernetes.snapshots import is_shown, snapshot, snapshots_of, wanted_of
 from tutumd.engines.kubernetes.verdict import View
 from tutumd.engines.kubernetes.workloads import Address, Kind, Workload, read_address
 from tutumd.engines.labels import Json
-from tutumd.errors import EngineRefusedError, TutumdError
+from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
 from tutumd.model import EngineInfo, Outcome, Service, ServiceSnapshot
-from tutumd.ports import Run
+from tutumd.ports import PartlySeenError, Run
 
 EVERY_NAMESPACE = "*"
 _END_S = 5.0
+_OTHERS_S = 60.0
+"""How long the other namespaces are watched before one that was refused is tried again."""
 
 
 class KubernetesEngine:
@@ -57,28 +59,38 @@ class KubernetesEngine:
         self._tempo = tempo or Tempo(
             now=lambda: datetime.now(UTC), clock=time.monotonic, jitter=random.random, stable_s=stable_s
         )
-        self._workloads = [
-            Mirror(self._cluster, kind.plural, namespace, _reader(kind))
+        self._workloads = {
+            namespace: [Mirror(self._cluster, kind.plural, namespace, _reader(kind)) for kind in Kind]
             for namespace in self._namespaces
-            for kind in Kind
-        ]
-        self._pods = [Mirror(self._cluster, "pods", namespace, read_pod) for namespace in self._namespaces]
+        }
+        self._pods = {namespace: Mirror(self._cluster, "pods", namespace, read_pod) for namespace in self._namespaces}
 
     @property
     def info(self) -> EngineInfo:
         return EngineInfo(name=self._name, kind="kubernetes", creates=False)
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:
-        """List all workloads: from the copies that a watch keeps, or from the cluster while nobody watches."""
-        with looking():
-            workloads = [one for mirror in self._workloads for one in mirror.look()]
-            pods = [one for mirror in self._pods for one in mirror.look()]
-        by_owner: dict[Address, list[Pod]] = {}
-        for pod in pods:
-            if pod.owner is not None:
-                by_owner.setdefault(pod.owner, []).append(pod)
-        shown = sorted((one for one in workloads if is_shown(one)), key=lambda one: str(one.address))
-        return tuple(snapshot(one, by_owner.get(one.address, ())) for one in shown)
+        """List all workloads: from the copies that a watch keeps, or from the cluster while nobody watches.
+
+        Of a namespace that may not be listed nothing is known: its services may be as they were.
+        """
+        workloads: list[Workload] = []
+        pods: list[Pod] = []
+        refused: dict[str, str] = {}
+        for namespace in self._namespaces:
+            try:
+                found = [one for mirror in self._workloads[namespace] for one in mirror.look()]
+                pods += self._pods[namespace].look()
+                workloads += found
+            except EngineRefusedError as error:
+                refused[namespace] = str(error)
+        reason = "; ".join(refused.values())
+        if len(refused) == len(self._namespaces):
+            raise EngineUnavailableError(reason)
+        seen = snapshots_of(workloads, pods)
+        if refused:
+            raise PartlySeenError(reason, seen, lambda selector: _namespace(selector) in refused)
+        return seen
 
     def inspect(self, service: Service) -> ServiceSnapshot | None:
         address = read_address(service.selector)
@@ -88,19 +100,30 @@ class KubernetesEngine:
         return snapshot(view.workload, view.pods) if view is not None and is_shown(view.workload) else None
 
     def watch(self, changed: Callable[[], None], stop: Event) -> None:
-        """Follow workloads and pods by watches of the API, one thread each."""
+        """Follow workloads and pods by watches of the API, one thread each.
+
+        Where a namespace may not be followed, the others are for a while, before all are tried anew.
+        """
         stopping, ended = Event(), Event()
         failures: list[TutumdError] = []
+        refused: set[str] = set()
 
         def follow(mirror: Mirror[Workload] | Mirror[Pod]) -> None:
             try:
                 mirror.follow(changed, stopping)
             except TutumdError as error:
                 failures.append(error)
+                if isinstance(error, EngineRefusedError):
+                    refused.add(mirror.namespace)
+                    if len(refused) < len(self._namespaces):
+                        stopping.wait(_OTHERS_S)
             finally:
                 ended.set()
 
-        mirrors: list[Mirror[Workload] | Mirror[Pod]] = [*self._workloads, *self._pods]
+        mirrors: list[Mirror[Workload] | Mirror[Pod]] = [
+            *(mirror for kinds in self._workloads.values() for mirror in kinds),
+            *self._pods.values(),
+        ]
         threads = [
             Thread(target=follow, args=(mirror,), name=f"watch {mirror.kind}", daemon=True) for mirror in mirrors
         ]
@@ -220,6 +243,11 @@ class KubernetesEngine:
         most = min(self._max_containers, wanted_of(workload).max_containers or self._max_containers)
         if target > most:
             raise EngineRefusedError(f"a service may have at most {most} containers here, wanted were {target}")
+
+
+def _namespace(selector: str) -> str:
+    address = read_address(selector)
+    return address.namespace if address is not None else ""
 
 
 def _reader(kind: Kind) -> Callable[[Json], Workload]:

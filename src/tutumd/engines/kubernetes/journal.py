@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from tutumd.engines.journals import reading_back
+
 T = TypeVar("T")
 
 
@@ -32,13 +34,14 @@ def to_journal(plan: Any) -> dict[str, Any]:
 
 
 def from_journal(kind: type[T], journal: Mapping[str, Any]) -> T | None:
-    """Read a plan back; None from an empty journal."""
+    """Read a plan back; None from an empty journal. Raises EngineRefusedError for one that is not understood."""
     if not journal:
         return None
     values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in journal.items()
     }
-    result = values["result"]
-    values["stage"] = Stage(values["stage"])
-    values["result"] = None if result is None else Result(**result)
-    return kind(**values)
+    with reading_back():
+        result = values["result"]
+        values["stage"] = Stage(values["stage"])
+        values["result"] = None if result is None else Result(**result)
+        return kind(**values)

@@ -109,6 +109,7 @@ def plan_redeploy(
         EngineRefusedError: it cannot be carried out, or the cluster would not follow it.
     """
     refuse_impossible(workload)
+    _refuse_doubled(workload, variables)
     alive = tuple(pod for pod in pods if pod.alive)
     image = new_image(workload, tag)
     min_ready, capped = _min_ready(workload, stable_s)
@@ -173,6 +174,17 @@ def refuse_impossible(workload: Workload) -> None:
             f"{name} has the partition {workload.rolling.get('partition')} and {workload.replicas} replicas: a "
             "redeploy would replace none of them; lower the partition"
         )
+
+
+def _refuse_doubled(workload: Workload, variables: Variables) -> None:
+    """Raise EngineRefusedError where a patch would change the first of two variables, and the last one counts."""
+    names = [one["name"] for one in workload.main.get("env") or ()]
+    for name in sorted(variables):
+        if names.count(name) > 1:
+            raise EngineRefusedError(
+                f"{workload.address.words} sets the variable {name} more than once, so a new value for it would not "
+                "count: remove all but one of them first"
+            )
 
 
 def new_image(workload: Workload, tag: str | None) -> str:

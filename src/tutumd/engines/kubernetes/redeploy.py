@@ -6,12 +6,14 @@ killed anywhere goes on with the stage in its journal.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 from tutumd.engines.kubernetes.api import Cluster
 from tutumd.engines.kubernetes.changes import Tempo, insist, look, must_look, read_workload
 from tutumd.engines.kubernetes.journal import Result, Stage, from_journal, to_journal
 from tutumd.engines.kubernetes.output import tail_of
 from tutumd.engines.kubernetes.plan import Redeploy, plan_redeploy
+from tutumd.engines.kubernetes.pods import Pod
 from tutumd.engines.kubernetes.snapshots import running_digest, wanted_of, warnings
 from tutumd.engines.kubernetes.verdict import Finding, View, failure, judge, progress, restored
 from tutumd.engines.kubernetes.workloads import Address, Kind, Workload, fingerprint
@@ -163,9 +165,12 @@ class Rollout:
             return
         for pod in view.of(plan.restarted_at):
             if not pod.ready:
-                self._run.check()
                 self._run.log(f"deleting the pod {pod.name}, which is stuck at the version that failed")
-                self._cluster.delete_pod(pod.namespace, pod.name, pod.uid)
+                insist(self._run, self._tempo, partial(self._delete, pod))
+
+    def _delete(self, pod: Pod) -> None:
+        self._run.check()
+        self._cluster.delete_pod(pod.namespace, pod.name, pod.uid)
 
     def _settle(self, plan: Redeploy) -> Outcome:
         result = plan.result or Result(success=False, reason="it is not known how the redeploy ended")

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from tutumd.engines.kubernetes.pods import Pod, PodContainer
-from tutumd.engines.kubernetes.workloads import Workload
+from tutumd.engines.kubernetes.workloads import Address, Workload
 from tutumd.engines.labels import (
     IGNORE,
     KEEP_IMAGES,
@@ -39,6 +39,16 @@ _WITHOUT_EFFECT = {
 def is_shown(workload: Workload) -> bool:
     """Tell whether a workload is not annotated to be ignored."""
     return not is_true(workload.annotations.get(IGNORE))
+
+
+def snapshots_of(workloads: Iterable[Workload], pods: Iterable[Pod]) -> tuple[ServiceSnapshot, ...]:
+    """Make the snapshots of those that are shown, in the order of their selectors, each with its own of the pods."""
+    by_owner: dict[Address, list[Pod]] = {}
+    for pod in pods:
+        if pod.owner is not None:
+            by_owner.setdefault(pod.owner, []).append(pod)
+    shown = sorted((one for one in workloads if is_shown(one)), key=lambda one: str(one.address))
+    return tuple(snapshot(one, by_owner.get(one.address, ())) for one in shown)
 
 
 def snapshot(workload: Workload, pods: Iterable[Pod]) -> ServiceSnapshot:

@@ -86,7 +86,10 @@ def _containers(template: Json) -> Iterator[tuple[str, dict[str, Any]]]:
 def _environment(present: Iterable[Json], variables: Mapping[str, str | None]) -> list[dict[str, Any]]:
     by_name = {one["name"]: one for one in present}
     patches: list[dict[str, Any]] = []
-    for name, value in sorted(variables.items()):
+    # The API brings those of a patch into the patch's order, and $(NAME) only knows variables that come before it
+    # (kubernetes: staging/src/k8s.io/apimachinery/pkg/util/strategicpatch/patch.go `normalizeElementOrder`).
+    places = {name: place for place, name in enumerate(by_name)}
+    for name, value in sorted(variables.items(), key=lambda one: (places.get(one[0], len(places)), one[0])):
         if value is not None:
             # A variable has either a value or a source.
             source = {"valueFrom": None} if "valueFrom" in by_name.get(name, {}) else {}

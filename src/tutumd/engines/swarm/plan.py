@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from tutumd.engines.dockerapi import Json
+from tutumd.engines.journals import reading_back
 from tutumd.engines.labels import Order
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.version import Version
@@ -107,14 +108,15 @@ _PLAIN = ("before", "image", "config", "status_before", "image_after", "order_re
 
 
 def read_plan(journal: Mapping[str, Any]) -> Plan | None:
-    """Read a plan back; None from an empty journal."""
+    """Read a plan back; None from an empty journal. Raises EngineRefusedError for one that is not understood."""
     if not journal:
         return None
-    platforms, result = journal["platforms"], journal["result"]
-    return Plan(
-        **{field: journal[field] for field in _PLAIN},
-        platforms=None if platforms is None else tuple(platforms),
-        running_before=tuple(journal["running_before"]),
-        stage=Stage(journal["stage"]),
-        result=None if result is None else Result(**result),
-    )
+    with reading_back():
+        platforms, result = journal["platforms"], journal["result"]
+        return Plan(
+            **{field: journal[field] for field in _PLAIN},
+            platforms=None if platforms is None else tuple(platforms),
+            running_before=tuple(journal["running_before"]),
+            stage=Stage(journal["stage"]),
+            result=None if result is None else Result(**result),
+        )

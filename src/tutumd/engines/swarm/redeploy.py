@@ -21,6 +21,7 @@ from tutumd.engines.swarm.verdict import (
     View,
     calm,
     culprit,
+    gives_room,
     judge,
     judge_job,
     lacks_room,
@@ -90,7 +91,8 @@ class Redeploy:
             trial.end()
             raise
         trial.end()
-        if trouble == NO_ROOM:
+        view = self._api.view(self._name)
+        if trouble == NO_ROOM and view is not None and gives_room(view, plan.new):
             return self._make_room(replace(plan, stage=Stage.ORDER))
         if trouble:
             self._run.log(trouble)

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tutumd.engines.dockerapi import parse_reference
+from tutumd.engines.journals import reading_back
 from tutumd.engines.labels import STOPPED_REPLICAS
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
@@ -46,19 +47,20 @@ class ScalePlan:
 
 
 def read_scale_plan(journal: Mapping[str, Any]) -> ScalePlan | None:
-    """Read a plan back; None from an empty journal."""
+    """Read a plan back; None from an empty journal. Raises EngineRefusedError for one that is not understood."""
     if not journal:
         return None
-    result = journal["result"]
-    return ScalePlan(
-        **{
-            **journal,
-            "tasks_before": tuple(journal["tasks_before"]),
-            "running_before": tuple(journal["running_before"]),
-            "stage": Stage(journal["stage"]),
-            "result": None if result is None else Result(**result),
-        }
-    )
+    with reading_back():
+        result = journal["result"]
+        return ScalePlan(
+            **{
+                **journal,
+                "tasks_before": tuple(journal["tasks_before"]),
+                "running_before": tuple(journal["running_before"]),
+                "stage": Stage(journal["stage"]),
+                "result": None if result is None else Result(**result),
+            }
+        )
 
 
 def plan_scaling(view: View, target: int, *, noted: int | None) -> ScalePlan:

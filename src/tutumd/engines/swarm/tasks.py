@@ -41,6 +41,7 @@ class Task:
         error: The engine's own words about why it does not run; empty where there are none.
         wanted: The engine wants it to run.
         node_ready: Its node answers; True while it has no node.
+        node_open: Its node takes new tasks; True while it has no node.
         version: Image and restart count that it was made for.
     """
 
@@ -50,6 +51,7 @@ class Task:
     wanted: bool
     node_ready: bool
     version: Version
+    node_open: bool = True
     error: str = ""
     exit_code: int | None = None
     created: datetime | None = None
@@ -97,6 +99,7 @@ def read_task(task: Json, nodes: "Nodes") -> Task:
         state=state,
         wanted=task.get("DesiredState") not in _UNWANTED,
         node_ready=not node or node in nodes.ready,
+        node_open=not node or node in nodes.open,
         version=version_of(task.get("Spec") or {}),
         error=status.get("Err") or "",
         exit_code=code,
@@ -111,10 +114,15 @@ class Nodes:
 
     ready: frozenset[str]
     names: tuple[tuple[str, str], ...]
-    usable: int
-    """How many take new tasks."""
+    open: frozenset[str]
+    """Those that take new tasks."""
     platforms: frozenset[tuple[str, str]]
     """Operating system and architecture of those that do, in the words of images."""
+
+    @property
+    def usable(self) -> int:
+        """How many take new tasks."""
+        return len(self.open)
 
     def host(self, node: str) -> str:
         """Return the name of a node, with the beginning of its ID where others have the same; else only that."""
@@ -130,7 +138,12 @@ def read_nodes(nodes: Iterable[Any]) -> Nodes:
     usable = [row for row in rows if row["ID"] in ready and (row.get("Spec") or {}).get("Availability") == "active"]
     names = tuple((row["ID"], str((row.get("Description") or {}).get("Hostname") or "")) for row in rows)
     platforms = frozenset(_platform((row.get("Description") or {}).get("Platform") or {}) for row in usable)
-    return Nodes(ready=frozenset(ready), names=names, usable=len(usable), platforms=platforms - {("", "")})
+    return Nodes(
+        ready=frozenset(ready),
+        names=names,
+        open=frozenset(row["ID"] for row in usable),
+        platforms=platforms - {("", "")},
+    )
 
 
 def _platform(platform: Json) -> tuple[str, str]:

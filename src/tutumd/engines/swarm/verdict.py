@@ -143,9 +143,17 @@ def waited_for_in_vain(view: View, version: Version) -> frozenset[str]:
 
 
 def lacks_room(view: View, version: Version) -> bool:
-    """Tell whether new tasks wait for the places of old ones, and none is on its way by itself."""
+    """Tell whether new tasks wait for the places of old ones, could take them, and none is on its way by itself."""
     coming = [task for task in view.tasks if task.version == version and task.phase is Phase.COMING]
-    return bool(coming) and all(task.has_no_room for task in coming)
+    return bool(coming) and all(task.has_no_room for task in coming) and gives_room(view, version)
+
+
+def gives_room(view: View, version: Version) -> bool:
+    """Tell whether each node of a task that is not of this version takes a new one in its place.
+
+    A node that was paused or drained does not: the old task would be stopped, and neither version start again.
+    """
+    return all(task.node_open for task in view.running if task.version != version)
 
 
 def culprit(tasks: Iterable[Task], version: Version, message: str = "") -> Task | None:
