@@ -230,6 +230,24 @@ def test_openapi_describes_every_route(live_server: LiveServer) -> None:
     assert len(set(operations)) == len(operations)
 
 
+def test_openapi_tells_each_lists_filters_and_no_answer_that_is_never_given(live_server: LiveServer) -> None:
+    paths = live_server.request("GET", "/api/openapi.json", authorization=None).json["paths"]
+    assert not [path for path, methods in paths.items() for each in methods.values() if "422" in each["responses"]]
+    assert {"200", "202", "429", "502", "503", "504"} <= set(
+        next(p for u, p in paths.items() if "/call/" in u)["post"]["responses"]
+    )
+    service = live_server.run_service("told-in-full")
+    handler = live_server.add_handler(service).rstrip("/").split("/")[-1]
+    lists = [path for path in paths if "get" in paths[path] and "limit" in str(paths[path]["get"].get("parameters"))]
+    assert len(lists) == 6
+    for path in lists:
+        filled = path.format(service_uuid=service, handler_uuid=handler)
+        refused = live_server.request("GET", f"{filled}?nobody-knows=1")
+        assert refused.status == 400
+        known = refused.json["error"].partition("this list knows ")[2].split(", ")
+        assert known == sorted(each["name"] for each in paths[path]["get"]["parameters"] if each["in"] == "query")
+
+
 def test_the_docs_page_needs_no_other_host(live_server: LiveServer) -> None:
     page = live_server.request("GET", "/api/docs", authorization=None)
     assert page.headers["content-type"].startswith("text/html")

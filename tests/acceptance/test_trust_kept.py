@@ -29,6 +29,8 @@ def newest(server: LiveServer, handler: dict[str, Any]) -> dict[str, Any]:
         {"preset": "token", "header": "X-My-Hook"},
         {"preset": "hmac", "header": "X-My-Hook", "prefix": "s="},
         {"preset": "token"},
+        {"preset": "token", "header": "User-Agent"},
+        {"preset": "token", "header": "Idempotency-Key"},
     ],
 )
 def test_no_secret_of_a_handler_is_kept(live_server: LiveServer, service: str, verify: dict[str, Any]) -> None:
@@ -37,8 +39,10 @@ def test_no_secret_of_a_handler_is_kept(live_server: LiveServer, service: str, v
         for query in ("", f"?t={SECRET}&token={SECRET}&tag2=x"):
             body = f'{{"secret": "{SECRET}"}}'.encode()
             told = {"X_My_Hook": value, "X_Copy": f"a {SECRET}", "Authorization": f"Bearer {value}", "X_Event": "push"}
+            told |= {"User_Agent": value, "Idempotency_Key": value}
             answer = post(live_server, handler["url"] + query, body, **told)
             assert answer.status in (202, 401), answer
+            assert SECRET not in str(live_server.request("GET", "/api/v1/action/").json)
             kept = newest(live_server, handler)
             assert SECRET not in str(kept)
             assert ["x-event", "push"] in kept["headers"]

@@ -344,6 +344,18 @@ def b_claim(b: Bench, uuid: str) -> Any:
     return claim
 
 
+def test_a_body_that_was_passed_is_kept_no_longer_than_a_retry_may_need_it(b: Bench) -> None:
+    handler = b.handler("web", pass_body="TUTUM_X")
+    body = ("TUTUM_X", "a body with a sender's secret")
+    for success, kept in ((False, dict([body])), (True, {})):
+        done = send(b, handler, judged(b, handler, variable=body))
+        assert isinstance(done, Accepted)
+        claim = b.claimed()
+        assert claim.action.variables == dict([body])
+        b.finish(claim, success=success)
+        assert b.store.action(b.admin, done.action_uuid).variables == kept
+
+
 def test_a_retry_brings_tag_variables_and_cap_along(b: Bench) -> None:
     handler = b.handler("web", tag={"allow": ["v*"]})
     first = send(b, handler, judged(b, handler, tag="v1", variable=("TUTUM_X", "y")))

@@ -179,6 +179,8 @@ class SqlQueue(SqlShown):
                 worker=None,
                 lease_until=None,
                 journal={},
+                # They may be bodies of calls: kept for a retry, which a successful action does not get.
+                **({"variables": {}} if outcome.success else {}),
             )
             if terminated:
                 _bury(connection, service_uuid, now)

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Request, Response
 from tutumd.application.queries import ACTION_FILTERS, parse_line_number, parse_query
 from tutumd.web import render, schemas
 from tutumd.web.auth import Viewer
+from tutumd.web.body import documented_list, documented_query
 from tutumd.web.state import edge, origin, parse_uuid
 
 router = APIRouter(prefix=f"{render.PREFIX}/action", tags=["actions"])
@@ -14,7 +15,7 @@ router = APIRouter(prefix=f"{render.PREFIX}/action", tags=["actions"])
 Uuid = Annotated[str, Path(description="UUID of the action")]
 
 
-@router.get("/")
+@router.get("/", openapi_extra=documented_list(ACTION_FILTERS))
 def list_actions(request: Request, viewer: Viewer) -> schemas.ListOut[schemas.ActionOut]:
     """List actions, newest first. Filters: uuid, state, object, start_date__gte and the like; pages: limit, offset."""
     query = parse_query(request.query_params.multi_items(), ACTION_FILTERS)
@@ -27,7 +28,7 @@ def get_action(request: Request, viewer: Viewer, uuid: Uuid) -> schemas.ActionOu
     return render.action(edge(request).store.action(viewer, parse_uuid(uuid)))
 
 
-@router.get("/{uuid}/logs/")
+@router.get("/{uuid}/logs/", openapi_extra=documented_query(["after"]))
 def get_action_logs(request: Request, viewer: Viewer, uuid: Uuid) -> schemas.ActionLogsOut:
     """Read the steps of an action's run, also while it runs. `?after=N`: only lines with a number above N."""
     after = parse_line_number(request.query_params.multi_items())

@@ -23,6 +23,17 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     }.items()
 }
 
+_OF_CALLS = {
+    200: "`Skipped`: the call does not count; with `wait`: `Success`",
+    401: "The signature or token of the sender is missing or wrong",
+    404: "No such handler, or it cannot be called now or from there",
+    413: "The body is too long",
+    429: "Too many calls: again after `Retry-After` seconds",
+    502: "With `wait`: `Failed` or `Canceled`, and why",
+    503: "Not accepted: again after `Retry-After` seconds",
+    504: "With `wait`: not ended yet, and it goes on",
+}
+
 
 def create_app(edge: Edge, version: str) -> ASGIApp:
     """Build the application that serves the API."""
@@ -80,6 +91,10 @@ def _document(app: FastAPI) -> None:
         base = f"{PREFIX}/service/{{service_uuid}}/webhook/handler/{{handler_uuid}}/call/"
         if base in document["paths"]:
             return document
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                # FastAPI's answer to bad content, which is a 400 here.
+                operation["responses"].pop("422", None)
         names = ["service_uuid", "handler_uuid"]
         document["paths"][base] = _call_path(names, "Perform the handler's operation.", "call")
         document["paths"][f"{base}{{amount}}/"] = _call_path(
@@ -122,6 +137,7 @@ def _call_path(names: list[str], text: str, operation: str) -> dict[str, Any]:
                     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/CallOut"}}},
                 },
                 **{str(status): {"description": response["description"]} for status, response in _RESPONSES.items()},
+                **{str(status): {"description": description} for status, description in _OF_CALLS.items()},
             },
         }
     }

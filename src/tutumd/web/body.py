@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Iterable
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends
@@ -90,6 +91,21 @@ def parse(body: bytes, adapter: TypeAdapter[Model]) -> Model:
 def documented(adapter: TypeAdapter[Model]) -> dict[str, Any]:
     """Describe a JSON body in the OpenAPI document."""
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": inline_schema(adapter)}}}}
+
+
+def documented_query(names: Iterable[str], **parameter: Any) -> dict[str, Any]:
+    """Describe parameters of the query string, all alike, in the OpenAPI document.
+
+    Args:
+        parameter: What is to be told of each; a text that need not be there, if nothing.
+    """
+    described = {"in": "query", "schema": {"type": "string"}} | parameter
+    return {"parameters": [{"name": name} | described for name in names]}
+
+
+def documented_list(filters: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Describe the filters and pages of a list in the OpenAPI document."""
+    return documented_query(sorted(filters | {"limit", "offset"}))
 
 
 def inline_schema(adapter: TypeAdapter[Model]) -> dict[str, Any]:

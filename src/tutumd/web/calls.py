@@ -19,7 +19,7 @@ from tutumd.application import calls
 from tutumd.application.calls import Tickets, parse_amount, parse_wait
 from tutumd.application.trust import bodies
 from tutumd.application.trust.judge import Received
-from tutumd.application.trust.keeping import keep_call
+from tutumd.application.trust.keeping import keep_call, keep_key
 from tutumd.errors import SettingsError, TutumdError, UnavailableError
 from tutumd.model import Accepted, ActionState, Call, Judged, Unjudged
 from tutumd.ports import Result
@@ -164,7 +164,10 @@ class CallEndpoint:
         else:
             judged = calls.judged(options, result.version, received)
         kept = keep_call(asked, received.query, body, options.verify)
-        return replace(call, judged=judged, content=_encode(kept))
+        # What the store keeps in columns of its own is kept as the same header would be.
+        origin = replace(call.origin, user_agent=dict(kept["headers"]).get("user-agent", ""))
+        key = keep_key(call.key, options.verify)
+        return replace(call, judged=judged, content=_encode(kept), origin=origin, key=key)
 
     async def _store(self, call: Call) -> Result:
         waiter: asyncio.Future[Result] = asyncio.get_running_loop().create_future()

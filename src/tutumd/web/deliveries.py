@@ -11,6 +11,7 @@ from tutumd.application.redelivery import redeliver
 from tutumd.model import Accepted
 from tutumd.web import render, schemas
 from tutumd.web.auth import Viewer
+from tutumd.web.body import documented_list, documented_query
 from tutumd.web.calls import accepted_fields
 from tutumd.web.handlers import BASE, HandlerUuid, ServiceUuid
 from tutumd.web.state import edge, origin, parse_uuid
@@ -22,7 +23,7 @@ Number = Annotated[int, Path(description="ID of the delivery", ge=1, le=2**62)]
 _PATH = f"{BASE}/{{handler_uuid}}/delivery"
 
 
-@router.get(f"{_PATH}/", tags=["webhook handlers"])
+@router.get(f"{_PATH}/", tags=["webhook handlers"], openapi_extra=documented_list())
 def list_deliveries(
     request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid
 ) -> schemas.ListOut[schemas.DeliveryOut]:
@@ -72,7 +73,9 @@ def redeliver_delivery(
     return JSONResponse({"state": "Skipped", "reason": call.judged.skip if call.judged else ""})
 
 
-@router.get("/status/{ticket}/", tags=["webhook handlers"], openapi_extra={"security": []})
+@router.get(
+    "/status/{ticket}/", tags=["webhook handlers"], openapi_extra={"security": [], **documented_query(["wait"])}
+)
 async def get_status(request: Request, ticket: str) -> schemas.ProgressOut:
     """Tell how the action of a call stands; `?wait=S` answers when it ended. The path is in the call's answer."""
     waits: Waits = request.app.state.waits

@@ -14,7 +14,7 @@ from tutumd.application.trust.judge import Explanation, Go, NotFound, Received, 
 from tutumd.errors import InvalidInputError
 from tutumd.web import render, schemas
 from tutumd.web.auth import Viewer
-from tutumd.web.body import Body, documented, parse
+from tutumd.web.body import Body, documented, documented_list, parse
 from tutumd.web.state import edge, parse_uuid
 
 router = APIRouter(prefix=render.PREFIX, tags=["webhook handlers"])
@@ -32,7 +32,7 @@ _ROTATE = TypeAdapter(schemas.RotateIn)
 _TEST = TypeAdapter(schemas.TestIn)
 
 
-@router.get(f"{BASE}/")
+@router.get(f"{BASE}/", openapi_extra=documented_list(HANDLER_FILTERS))
 def list_handlers(request: Request, viewer: Viewer, service_uuid: ServiceUuid) -> schemas.ListOut[schemas.HandlerOut]:
     """List the webhook handlers of a service. Filters: uuid, uuid__startswith, name; pages: limit, offset."""
     query = parse_query(request.query_params.multi_items(), HANDLER_FILTERS)
@@ -135,7 +135,7 @@ def delete_handler(request: Request, viewer: Viewer, service_uuid: ServiceUuid, 
     return Response(status_code=204)
 
 
-@router.get("/webhook/handler/")
+@router.get("/webhook/handler/", openapi_extra=documented_list(frozenset({"unused_days"})))
 def list_unused_handlers(request: Request, viewer: Viewer) -> schemas.ListOut[schemas.UnusedHandlerOut]:
     """List the handlers of all services that were not called for `unused_days`; pages: limit, offset."""
     before, query = parse_unused(request.query_params.multi_items(), edge(request).clock())

@@ -8,6 +8,7 @@ from tutumd.application import health
 from tutumd.application.queries import CONTAINER_FILTERS, parse_query
 from tutumd.web import render, schemas
 from tutumd.web.auth import Credentials, Viewer, credentials
+from tutumd.web.body import documented_list
 from tutumd.web.state import edge, parse_uuid
 
 router = APIRouter()
@@ -15,7 +16,7 @@ router = APIRouter()
 Uuid = Annotated[str, Path(description="UUID of the object")]
 
 
-@router.get(f"{render.PREFIX}/container/", tags=["containers"])
+@router.get(f"{render.PREFIX}/container/", tags=["containers"], openapi_extra=documented_list(CONTAINER_FILTERS))
 def list_containers(request: Request, viewer: Viewer) -> schemas.ListOut[schemas.ContainerOut]:
     """List present containers. Filters: uuid, name, state, service, service__stack__name; pages: limit, offset."""
     query = parse_query(request.query_params.multi_items(), CONTAINER_FILTERS)
@@ -37,13 +38,13 @@ def check_credentials(
     return render.listing([schemas.AccountOut(username=found.user.name, key=found.key)])
 
 
-@router.get("/healthz", tags=["server"])
+@router.get("/healthz", tags=["server"], openapi_extra={"security": []})
 def check_health() -> dict[str, str]:
     """Answer that the server lives."""
     return {"status": "ok"}
 
 
-@router.get("/readyz", tags=["server"])
+@router.get("/readyz", tags=["server"], openapi_extra={"security": []})
 def check_readiness(request: Request, response: Response) -> health.Readiness:
     """Tell whether work is done: `ready`, `degraded` (calls are kept, but some wait), or `down` with a 503."""
     carried = edge(request)

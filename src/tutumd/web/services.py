@@ -12,7 +12,7 @@ from tutumd.errors import InvalidInputError
 from tutumd.model import Action, Service, User, Verb
 from tutumd.web import render, schemas
 from tutumd.web.auth import Viewer
-from tutumd.web.body import Body, documented, parse
+from tutumd.web.body import Body, documented, documented_list, documented_query, parse
 from tutumd.web.state import edge, origin, parse_uuid
 
 router = APIRouter(prefix=f"{render.PREFIX}/service", tags=["services"])
@@ -21,22 +21,17 @@ Uuid = Annotated[str, Path(description="UUID of the service")]
 
 _DRY_RUN: dict[str, Any] = {
     "responses": {200: {"model": schemas.PlanOut, "description": "With `dry_run=1`: the plan. Nothing was done."}},
-    "openapi_extra": {
-        "parameters": [
-            {
-                "name": "dry_run",
-                "in": "query",
-                "description": "1: answer what would be done, and do nothing. 0: do it.",
-                "schema": {"type": "string", "enum": ["0", "1"], "default": "0"},
-            }
-        ]
-    },
+    "openapi_extra": documented_query(
+        ["dry_run"],
+        description="1: answer what would be done, and do nothing. 0: do it.",
+        schema={"type": "string", "enum": ["0", "1"], "default": "0"},
+    ),
 }
 _NEW = TypeAdapter(schemas.ServiceIn)
 _PATCH = TypeAdapter(schemas.ServicePatch)
 
 
-@router.get("/")
+@router.get("/", openapi_extra=documented_list(SERVICE_FILTERS))
 def list_services(request: Request, viewer: Viewer) -> schemas.ListOut[schemas.ServiceOut]:
     """List services by name. Filters: uuid, uuid__startswith, name, state, stack__name; pages: limit, offset."""
     query = parse_query(request.query_params.multi_items(), SERVICE_FILTERS)
@@ -110,7 +105,7 @@ def terminate_service(request: Request, response: Response, viewer: Viewer, uuid
     return _act(request, response, viewer, uuid, Verb.TERMINATE)
 
 
-@router.get("/{uuid}/logs/")
+@router.get("/{uuid}/logs/", openapi_extra=documented_query(["tail"]))
 def get_logs(request: Request, viewer: Viewer, uuid: Uuid) -> schemas.LogsOut:
     """Read the last output lines of each of a service's containers: 300, or as many as `?tail=N` says."""
     lines = parse_tail(request.query_params.multi_items())

@@ -113,7 +113,8 @@ class _Check:
     def _field(self, field: str, *, at_root: bool) -> bool:
         if at_root and field not in ROOTS:
             if _PLAIN.fullmatch(field):
-                raise self._error(f"knows {', '.join(ROOTS)}, not {field[:50]!r}: write body.{field[:50]}")
+                plain = field[:50]
+                raise self._error(f"knows {', '.join(ROOTS)}, not {plain}: write body.{plain}, or as a text '{plain}'")
             raise self._error(f"reads \"{field[:50]}\" as the name of a field: write text as '{field[:50]}'")
         return True
 

@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from tutumd.application.trust import bodies
-from tutumd.application.trust.headers import Headers, holds, is_secret, keep
+from tutumd.application.trust.headers import Headers, hashed_key, holds, is_secret, keep
 from tutumd.application.trust.verify import Verification
 
 _MOST_NAMED = 20
@@ -21,9 +21,7 @@ def keep_call(
     filter sees either.
     """
     trusted = verification.header.lower() if verification else ""
-    secrets = [
-        form for secret in (verification.secrets if verification else ()) for form in (secret, _as_header(secret))
-    ]
+    secrets = _forms(verification)
     seen = [(name, value) for name, value in headers if not is_secret(name) and name.lower() != trusted]
     safe = [(name, value) for name, value in seen if not holds(value, secrets)]
     kept_headers = keep(safe)
@@ -45,6 +43,17 @@ def keep_call(
     if left_out:
         content["left_out"] = list(dict.fromkeys(left_out))[:_MOST_NAMED]
     return content | {name: True for name in ("is_base64", "is_cut") if getattr(kept_body, name)}
+
+
+def keep_key(key: str | None, verification: Verification | None) -> str | None:
+    """Take what may be stored of a delivery's key: its hash where it holds one of the handler's secrets."""
+    if key is None or not holds(key.partition(":")[2], _forms(verification)):
+        return key
+    return hashed_key(key)
+
+
+def _forms(verification: Verification | None) -> list[str]:
+    return [form for secret in (verification.secrets if verification else ()) for form in (secret, _as_header(secret))]
 
 
 def _shown(name: str) -> str:

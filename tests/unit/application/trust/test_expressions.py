@@ -39,6 +39,7 @@ def test_expressions_that_say_what_is_meant(text: str) -> None:
         ("!body == 'x'", "write !\\(a == b\\)"),
         ("ref == 'refs/heads/main'", "write body.ref"),
         ("body.ref == main", "write body.main"),
+        ('body.ref == "main"', "or as a text 'main'"),
         ('body.ref == "refs/heads/main"', "write text as 'refs/heads/main'"),
         ("&body.ref", "begins with &"),
         ("'main'", "always the same"),
