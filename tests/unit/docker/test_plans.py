@@ -194,6 +194,16 @@ def test_the_container_that_tutumd_runs_in_follows_nobody() -> None:
         plan_redeploy(service_of(parent), [parent, own], None, own.id)
 
 
+@pytest.mark.parametrize("host", [{"NetworkMode": "container:web"}, {"Links": ["/web:/sidecar/db"]}])
+def test_what_depends_on_a_container_that_its_stop_deletes_could_not_be_put_back(host: dict[str, Any]) -> None:
+    sidecar = seen(2, "sidecar", host=host)
+    with pytest.raises(EngineRefusedError, match=r"web was started with --rm.*sidecar .* web.*start it without --rm"):
+        planned(seen(1, "web", host={"AutoRemove": True}), sidecar)
+    # One that does not run is deleted only when all is well.
+    created = seen(1, "web", host={"AutoRemove": True}, status="created", started=None)
+    assert len(planned(created, sidecar).members) == 2
+
+
 def test_a_container_whose_image_is_gone_is_not_replaced() -> None:
     old = seen(1, "web")
     lost = Seen(**{name: getattr(old, name) for name in Seen.__slots__} | {"image": None})

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from tutumd.engines.docker.dependents import dependents, swapping_parent
 from tutumd.engines.docker.orders import choose_order
-from tutumd.engines.docker.rules import NeighbourBusyError, check_can_follow, check_replaceable
+from tutumd.engines.docker.rules import NeighbourBusyError, check_can_be_followed, check_can_follow, check_replaceable
 from tutumd.engines.docker.seen import Seen
 from tutumd.engines.docker.selectors import Group, base_name
 from tutumd.engines.dockerapi import parse_reference
@@ -79,6 +79,7 @@ def plan_redeploy(
         check_can_follow(dependent.container, dependent.reason, own_id)
     order, reason = choose_order(group.holders, following, wanted.order)
     own = [_member(place.name, place.holder, tag, order) for place in group.places]
+    check_can_be_followed([member.name for member in own if member.spare], following)
     others = [
         replace(_member(one.container.name, one.container, None, Order.STOP_FIRST), follows=one.reason)
         for one in following

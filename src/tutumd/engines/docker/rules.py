@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tutumd.engines.docker.dependents import dependents
+from tutumd.engines.docker.dependents import Dependent, dependents
 from tutumd.engines.docker.seen import Seen
 from tutumd.engines.docker.selectors import base_name
 from tutumd.engines.dockerapi import names_image_by_id
@@ -61,6 +61,23 @@ def check_can_follow(one: Seen, reason: str, own_id: str | None) -> None:
         check_replaceable(one)
     except EngineRefusedError as error:
         raise EngineRefusedError(f"{sentence}{error}") from error
+
+
+def check_can_be_followed(deleted: Sequence[str], following: Sequence[Dependent]) -> None:
+    """Check that what depends on the service could be put back.
+
+    Args:
+        deleted: Names of its containers that their stop deletes.
+
+    Raises:
+        EngineRefusedError: why not, and what to do.
+    """
+    if deleted and following:
+        raise EngineRefusedError(
+            f"the container {deleted[0]} was started with --rm, so that its stop deletes it, and "
+            f"{following[0].container.name} {following[0].reason}: if the new one failed, that could not be put back, "
+            "as it depends on the very container that is deleted; start it without --rm"
+        )
 
 
 def check_no_dependents(old: Seen, everybody: Sequence[Seen]) -> None:
