@@ -68,7 +68,7 @@ CASES: dict[str, Sequence[str]] = {
     "empty entrypoint": (*HEALTHY, "--entrypoint", ""),
     "fixed ports": (*HEALTHY, "-p", "8080:8080", "-p", "9000-9001:9000-9001/udp"),
     "dynamic port": (*HEALTHY, "-p", "8080", "--network", "front"),
-    "restart policy": (*HEALTHY, "--restart", "on-failure:3", "--stop-signal", "SIGINT", "--stop-timeout", "2"),
+    "restart policy": (*HEALTHY, "--restart", "on-failure:3", "--stop-signal", "SIGQUIT", "--stop-timeout", "2"),
     "limits and more": (
         *(*HEALTHY, "-m", "64m", "--cpus", "0.5", "--cap-add", "NET_ADMIN", "--read-only", "--tmpfs", "/www"),
         *("--ulimit", "nofile=99:99", "--sysctl", "net.core.somaxconn=99", "-u", "root", "-w", "/", "--init"),
@@ -135,6 +135,8 @@ def shown(document: Mapping[str, Any]) -> dict[str, Any]:
     result["HostConfig"] = {key: value for key, value in document["HostConfig"].items() if key != "ContainerIDFile"}
     # What a fresh one has as anonymous volumes, a new one carries over by name.
     result["HostConfig"].pop("Mounts", None)
+    # The command line client hands several over in any order.
+    result["HostConfig"]["Binds"] = sorted(document["HostConfig"]["Binds"] or ())
     result["Where"] = sorted(
         (one["Type"], one["Destination"], one["RW"], one.get("Driver", "")) for one in document["Mounts"]
     )

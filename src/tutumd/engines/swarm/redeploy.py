@@ -196,9 +196,11 @@ class Redeploy:
             if view is None or specs.version(view.spec) != plan.old:
                 what = "the service was removed" if view is None else "somebody else updated the service"
                 return self._end_undo(plan, f"while it was undone, {what}", rolled_back=False)
-            if restored(view, plan.old, len(plan.running_before)):
+            overdue = self._tempo.clock() >= ends
+            # As in `_follow`: what failed is waited for until it is gone, but not at any price.
+            if restored(view, plan.old, len(plan.running_before)) and (overdue or not view.leaving):
                 return self._end_undo(plan, "", rolled_back=True)
-            if self._tempo.clock() >= ends:
+            if overdue:
                 count = f"{view.running_at(plan.old)} of {len(plan.running_before)}"
                 text = f"after it was put back, {count} containers of the version before run"
                 return self._end_undo(plan, text, rolled_back=True)
