@@ -75,7 +75,8 @@ def normal_base_url(url: str) -> str:
         TutumApiError: It is not an http or https URL.
     """
     text = url.strip()
-    wanted = "the server's URL must look like http://HOST:PORT/api/v1/; check TUTUM_BASE_URL"
+    form = "http://HOST:PORT"
+    wanted = f"the server's URL must look like {form} (TUTUM_REST_HOST) or {form}/api/v1/ (TUTUM_BASE_URL)"
     parts = urlsplit(text)
     try:
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0

@@ -75,6 +75,7 @@ def test_a_bad_url_is_one_line(home: Path) -> None:
     assert done.returncode == 3
     assert done.stderr.count("\n") == 1
     assert "http://HOST:PORT/api/v1/" in done.stderr
+    assert "http://HOST:PORT (TUTUM_REST_HOST)" in done.stderr
 
 
 def test_401_says_to_log_in(api: FakeApi, tutum_command: Tutum) -> None:
