@@ -190,7 +190,7 @@ class Redeploy:
             change(self._api, self._name, self._run, self._tempo, wanted)
         except EngineRefusedError as error:
             return self._end_undo(plan, f"it could not be undone: {error}", rolled_back=False)
-        ends = self._tempo.clock() + self._tempo.undo_s
+        began = self._tempo.clock()
         while True:
             view = self._api.view(self._name)
             if view is None or specs.version(view.spec) != plan.old:
@@ -198,7 +198,7 @@ class Redeploy:
                 return self._end_undo(plan, f"while it was undone, {what}", rolled_back=False)
             if restored(view, plan.old, len(plan.running_before)):
                 return self._end_undo(plan, "", rolled_back=True)
-            if self._tempo.clock() >= ends:
+            if self._tempo.clock() - began >= self._tempo.undo_s + specs.grace_s(view.spec):
                 count = f"{view.running_at(plan.old)} of {len(plan.running_before)}"
                 text = f"after it was put back, {count} containers of the version before run"
                 return self._end_undo(plan, text, rolled_back=True)
