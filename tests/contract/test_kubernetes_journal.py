@@ -70,6 +70,45 @@ def test_secrets_of_the_template_are_not_kept_and_still_there_afterwards(bed: Be
     assert not any("a-secret" in text or "after" in text for text in run.journals)
 
 
+def mark(seen: Seen) -> None:
+    """Change a patched template as an admission webhook would."""
+    if seen.content_type == "application/strategic-merge-patch+json":
+        seen.body["spec"]["template"]["metadata"]["annotations"]["webhook"] = "was here"
+
+
+@pytest.mark.parametrize("tag", ["v2", controllers.MISSING])
+def test_what_a_webhook_adds_to_the_template_is_no_change_of_somebody_else(bed: Bed, tag: str) -> None:
+    cluster, engine = bed
+    kube.create(cluster, deployment(template=probed(env=[{"name": "BODY", "value": "before"}])))
+    before = kube.spec_and_status(cluster, "deployments", "web")["spec"]
+    cluster.before = mark
+    outcome = engine.redeploy(WEB, FakeRun(tag=tag, variables={"BODY": "after"}))
+    assert (outcome.success, outcome.rolled_back) == (tag == "v2", tag != "v2"), outcome.reason
+    after = kube.spec_and_status(cluster, "deployments", "web")["spec"]
+    assert after["template"]["metadata"]["annotations"].pop("webhook") == "was here"
+    if outcome.rolled_back:
+        del after["template"]["metadata"]["annotations"]
+        assert after == before
+
+
+def test_what_a_webhook_adds_is_taken_for_somebody_elses_after_a_lost_answer(bed: Bed) -> None:
+    cluster, engine = bed
+    kube.create(cluster, deployment(template=probed()))
+
+    def lose(seen: Seen) -> None:
+        if seen.verb == "patch":
+            raise Refusal(503, "etcdserver: leader changed")
+
+    cluster.before, cluster.after = mark, lose
+    run = FakeRun(tag="v2")
+    with pytest.raises(EngineUnavailableError):
+        engine.redeploy(WEB, run)
+    cluster.after = lambda seen: None
+    outcome = engine.redeploy(WEB, run.again())
+    assert (outcome.success, outcome.rolled_back) == (False, False)
+    assert outcome.reason.startswith("superseded: ")
+
+
 class _RunThatKeepsJournals(FakeRun):
     """Keeps every journal as the database would have it."""
 

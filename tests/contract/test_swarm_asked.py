@@ -1,5 +1,7 @@
 """What a redeploy on a real Swarm makes of what was asked for: labels, a tag, variables, or only a plan."""
 
+import random
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -10,9 +12,15 @@ from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
+from tutumd.engines.dockerapi import connect
 from tutumd.engines.swarm import SwarmEngine
+from tutumd.engines.swarm.api import SwarmApi
+from tutumd.engines.swarm.changes import Tempo
+from tutumd.engines.swarm.redeploy import Redeploy
 from tutumd.errors import EngineRefusedError
 
+DEAF = Image(version="deaf", command=("sleep", "3600"), healthcheck=("CMD", "sleep", "1000"))
+"""Is never healthy, and does not obey when it is told to stop."""
 HANGING = Image(version="hanging", healthcheck=("CMD", "sleep", "1000"))
 
 
@@ -143,3 +151,19 @@ def test_a_job_that_fails_is_told_with_its_output_and_not_run_again(engine: Swar
     assert "it stays at the new version" in outcome.reason
     assert "non-zero exit (3)" in outcome.reason
     assert "fatal: v3-broken cannot start" in outcome.log_tail
+
+
+def test_the_way_back_takes_into_account_how_long_containers_may_take_to_stop(clean_bed: DockerBed) -> None:
+    clean_bed.push("app", "v1")
+    grace = ("--stop-grace-period", "6s", "--label", "tutum.redeploy.order=stop-first")
+    swarm.create(clean_bed, "web", APP, *grace, replicas=1)
+    clean_bed.push("app", DEAF)
+    api = SwarmApi(connect(clean_bed.url, None), str(clean_bed.docker_config))
+    tempo = Tempo(clock=time.monotonic, jitter=random.random, stable_s=1.0, undo_s=4.0)
+    try:
+        outcome = Redeploy(api, "web", FakeRun(deadline_s=4), tempo).perform()
+    finally:
+        api.client.close()
+    assert (outcome.success, outcome.rolled_back) == (False, True)
+    assert "after it was put back" not in outcome.reason
+    assert len(outcome.containers_after) == 1

@@ -239,6 +239,8 @@ def test_a_service_that_is_removed_meanwhile_is_told(engine: SwarmEngine, clean_
 def test_a_snapshot_shows_each_container_with_its_digest(engine: SwarmEngine, clean_bed: DockerBed) -> None:
     digest = clean_bed.push("app", "v1")
     swarm.create(clean_bed, "web", APP)
+    # The manager hears of a container that runs a moment later.
+    wait_until(lambda: swarm.snapshot(engine, "web").running == 2, "both tasks are told to run")
     shown = {
         (one.name, one.state, one.image_name, one.image_digest) for one in swarm.snapshot(engine, "web").containers
     }

@@ -134,6 +134,13 @@ def test_a_deadline_of_the_labels_leaves_more_time_between_the_steps() -> None:
     assert (config["Order"], config["Delay"], config["Monitor"]) == ("stop-first", 60 * S, 30 * S)
 
 
+def test_the_time_to_stop_is_read_in_seconds() -> None:
+    given = spec()
+    assert specs.grace_s(given) == 10
+    given["TaskTemplate"]["ContainerSpec"]["StopGracePeriod"] = 1_500_000_000
+    assert specs.grace_s(given) == 1.5
+
+
 VARIABLES = {"NEW": "a=b", "SECRET": "2", "GONE": None}
 
 

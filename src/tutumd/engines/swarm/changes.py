@@ -22,7 +22,7 @@ class Tempo:
         stable_s: How long a new container has to run before it counts.
         poll_s: How often the swarm is looked at.
         quiet_s: How long we wait for an update of somebody else to end before ours.
-        undo_s: How long we watch something being put back.
+        undo_s: How long we watch something being put back; a redeploy beyond the time that containers may take to stop.
         room_s: How long a new task may lack room: those that leave just now may still hold it.
     """
 

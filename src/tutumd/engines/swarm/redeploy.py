@@ -190,13 +190,13 @@ class Redeploy:
             change(self._api, self._name, self._run, self._tempo, wanted)
         except EngineRefusedError as error:
             return self._end_undo(plan, f"it could not be undone: {error}", rolled_back=False)
-        ends = self._tempo.clock() + self._tempo.undo_s
+        began = self._tempo.clock()
         while True:
             view = self._api.view(self._name)
             if view is None or specs.version(view.spec) != plan.old:
                 what = "the service was removed" if view is None else "somebody else updated the service"
                 return self._end_undo(plan, f"while it was undone, {what}", rolled_back=False)
-            overdue = self._tempo.clock() >= ends
+            overdue = self._tempo.clock() - began >= self._tempo.undo_s + specs.grace_s(view.spec)
             # As in `_follow`: what failed is waited for until it is gone, but not at any price.
             if restored(view, plan.old, len(plan.running_before)) and (overdue or not view.leaving):
                 return self._end_undo(plan, "", rolled_back=True)

@@ -59,6 +59,12 @@ def is_tty(spec: Json) -> bool:
     return bool(_container(spec).get("TTY"))
 
 
+def grace_s(spec: Json) -> float:
+    """Read how long a container may take to stop, in seconds; absent means 10 (Docker: `--stop-grace-period`)."""
+    given = _container(spec).get("StopGracePeriod")
+    return 10.0 if given is None else int(given) / _NANO
+
+
 def most_per_node(spec: Json) -> int:
     """Read how many tasks of the service one node may have; 0 means any number."""
     return int(((spec.get("TaskTemplate") or {}).get("Placement") or {}).get("MaxReplicas") or 0)
