@@ -1,0 +1,57 @@
+"""The words of the domain as values, a noun a file: frozen dataclasses that rooms hand each other."""
+
+from tutumd.model.accounts import ApiKey, User
+from tutumd.model.actions import Action, ActionState, Claim, Line, Outcome, Plan, Progress, Verb
+from tutumd.model.calls import MAX_AMOUNT, Accepted, Call, Delivery, DeliveryOutcome, Judged, Origin, Passed, Unjudged
+from tutumd.model.handlers import Handler, NewHandler, Operation, Rotation
+from tutumd.model.pages import Page, Query
+from tutumd.model.services import (
+    Autorestart,
+    Container,
+    ContainerSnapshot,
+    ContainerState,
+    Definition,
+    EngineInfo,
+    Port,
+    Service,
+    ServiceSnapshot,
+    ServiceState,
+)
+
+__all__ = [
+    "MAX_AMOUNT",
+    "Accepted",
+    "Action",
+    "ActionState",
+    "ApiKey",
+    "Autorestart",
+    "Call",
+    "Claim",
+    "Container",
+    "ContainerSnapshot",
+    "ContainerState",
+    "Definition",
+    "Delivery",
+    "DeliveryOutcome",
+    "EngineInfo",
+    "Handler",
+    "Judged",
+    "Line",
+    "NewHandler",
+    "Operation",
+    "Origin",
+    "Outcome",
+    "Page",
+    "Passed",
+    "Plan",
+    "Port",
+    "Progress",
+    "Query",
+    "Rotation",
+    "Service",
+    "ServiceSnapshot",
+    "ServiceState",
+    "Unjudged",
+    "User",
+    "Verb",
+]
