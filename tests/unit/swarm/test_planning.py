@@ -193,6 +193,15 @@ def test_an_image_for_other_machines_is_refused_before_anything_is_touched() -> 
     assert plan_redeploy(view(spec()), anything, {}, stable_s=3).platforms == anything.platforms
 
 
+def test_a_service_is_left_alone_where_no_node_takes_new_tasks() -> None:
+    # Its old tasks run on, on a paused node; stopped first, neither they nor new ones could start again.
+    closed = nodes("ready", availability="pause")
+    with pytest.raises(EngineRefusedError, match="no node of the swarm takes new containers"):
+        plan_redeploy(View(service=view(spec()).service, tasks=(), nodes=closed), NEWEST, {}, stable_s=3)
+    stopped = spec(Mode={"Replicated": {"Replicas": 0}})
+    assert plan_redeploy(View(service=view(stopped).service, tasks=(), nodes=closed), NEWEST, {}, stable_s=3).image
+
+
 def test_a_job_runs_once_more_and_has_no_update_settings() -> None:
     job = spec(Mode={"ReplicatedJob": {"TotalCompletions": 3}})
     plan = plan_redeploy(view(job), NEWEST, {}, stable_s=3)

@@ -42,13 +42,13 @@ def task(
     )
 
 
-def nodes(*states: str, architecture: str = "x86_64") -> Nodes:
+def nodes(*states: str, architecture: str = "x86_64", availability: str = "active") -> Nodes:
     """Nodes called a, b, c … in those states."""
     return read_nodes(
         {
             "ID": f"id-{name}",
             "Status": {"State": state},
-            "Spec": {"Availability": "active"},
+            "Spec": {"Availability": availability},
             "Description": {"Hostname": name, "Platform": {"OS": "linux", "Architecture": architecture}},
         }
         for name, state in zip("abcdef", states, strict=False)

@@ -40,7 +40,7 @@ def plan_redeploy(
         host_network: The tasks share the network of their node.
 
     Raises:
-        EngineRefusedError: no node can run the image.
+        EngineRefusedError: no node can run the image, or takes new tasks at all.
     """
     _refuse_unfit(view, newest)
     spec, wanted = view.spec, wanted_of(view.spec)
@@ -115,7 +115,12 @@ def _is_whole(view: View) -> bool:
 
 
 def _refuse_unfit(view: View, newest: Newest) -> None:
-    """Refuse an image that was built for other machines than the swarm has: its tasks would wait for ever."""
+    """Refuse what no node would take: new tasks would wait for ever, after old ones were perhaps stopped for them."""
+    if not view.nodes.open and not specs.is_stopped(view.spec):
+        raise EngineRefusedError(
+            "no node of the swarm takes new containers: all are paused, drained or away, see `docker node ls`; "
+            "the service was left alone"
+        )
     built = {(str(one["OS"]), str(one["Architecture"])) for one in newest.platforms or ()}
     there = view.nodes.platforms
     if not built or not there or any(os in ("", o) and arch in ("", a) for os, arch in built for o, a in there):
