@@ -47,7 +47,7 @@ FULL = Plan(
     idle_calls=50,
     large=Size(services=10_000, handlers=100_000, deliveries=1_000_000),
     calls=1_000_000,
-    limit_s=420,
+    limit_s=540,
 )
 QUICK = Plan(
     rounds=1,
