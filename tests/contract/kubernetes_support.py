@@ -14,6 +14,7 @@ from tests.support.kubernetes.api import FakeCluster, running
 from tests.support.kubernetes.workloads import NAMESPACE
 from tests.support.waiting import wait_until
 from tutumd.engines.kubernetes import KubernetesEngine, find_access
+from tutumd.engines.kubernetes.answers import Answer, Ask, Verdict
 from tutumd.engines.kubernetes.changes import Tempo
 from tutumd.model import Service
 
@@ -29,13 +30,25 @@ TEMPO = Tempo(
 _PLURALS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
 
 
+def out_of_reach(image: str, architectures: bool) -> Answer:
+    """What is known of an image whose registry does not answer."""
+    return Answer(verdict=Verdict.UNKNOWN, why="no registry is in reach")
+
+
 @contextmanager
 def opened(
-    cluster: FakeCluster, folder: Path, *namespaces: str, user: dict[str, Any] | None = None, tempo: Tempo = TEMPO
+    cluster: FakeCluster,
+    folder: Path,
+    *namespaces: str,
+    user: dict[str, Any] | None = None,
+    tempo: Tempo = TEMPO,
+    ask: Ask | None = None,
 ) -> Iterator[KubernetesEngine]:
-    """An engine on the cluster for a while."""
+    """An engine on the cluster for a while; without `ask`, every registry is out of reach."""
     access = find_access(cluster.write_kubeconfig(folder / "kubeconfig", user=user), None, {})
-    engine = KubernetesEngine("kubernetes", access, namespaces=namespaces, max_containers=MOST, tempo=tempo)
+    engine = KubernetesEngine(
+        "kubernetes", access, namespaces=namespaces, max_containers=MOST, tempo=tempo, ask=ask or out_of_reach
+    )
     try:
         yield engine
     finally:

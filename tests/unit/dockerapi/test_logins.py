@@ -75,7 +75,9 @@ def test_a_helper_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
         registry_auth(str(tmp_path), APP)
 
 
-@pytest.mark.parametrize("text", ['{"auths": {"host:5000": {"auth": "%%%"}}}', '{"auths": {"host:5000": 1}}'])
+@pytest.mark.parametrize(
+    "text", ['{"auths": {"host:5000": {"auth": "%%%"}}}', '{"auths": {"host:5000": 1}}', '{"auths": 7}']
+)
 def test_a_broken_configuration_is_named_without_its_content(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(EngineRefusedError, match=r"cannot read registry logins .*config\.json") as it:

@@ -41,7 +41,8 @@ def registry_auth(config_dir: str | None, reference: ImageReference) -> Auth:
         found = _ask_helper(helper, reference.registry) if helper else None
         if found is None:
             found = docker.auth.AuthConfig({"auths": config.auths}).resolve_authconfig(reference.registry)
-    except (docker.errors.DockerException, ValueError, OSError) as error:
+    except (docker.errors.DockerException, ValueError, OSError, AttributeError, TypeError) as error:
+        # The last two are what the SDK raises where a part of the file is of another type than it expects.
         where = path or "of the Docker client"
         raise EngineRefusedError(f"cannot read registry logins from the configuration {where}") from error
     return found or {}

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from threading import Event, Thread
 
 from tutumd import model
+from tutumd.engines.kubernetes.answers import Ask
 from tutumd.engines.kubernetes.api import Cluster
 from tutumd.engines.kubernetes.autoscalers import Autoscaler, find_autoscaler, refuse_scaling
 from tutumd.engines.kubernetes.changes import Tempo, look, must_look, read_workload
@@ -41,6 +42,7 @@ class KubernetesEngine:
         *,
         namespaces: Sequence[str] = (),
         max_containers: int,
+        ask: Ask,
         stable_s: float = 3.0,
         tempo: Tempo | None = None,
     ) -> None:
@@ -49,10 +51,12 @@ class KubernetesEngine:
         Args:
             namespaces: Those whose workloads are services, `*` for all; empty means the credentials' own.
             max_containers: The most that a service may be scaled to.
+            ask: Asks a registry for an image before anything is touched.
             stable_s: How long a container without a readiness probe has to run before it counts.
         """
         self._name = name
         self._max_containers = max_containers
+        self._ask = ask
         self._cluster = Cluster(access.connect)
         every = EVERY_NAMESPACE in namespaces
         self._namespaces = ("",) if every else tuple(dict.fromkeys(namespaces)) or (access.namespace,)
@@ -139,14 +143,14 @@ class KubernetesEngine:
     def plan(self, service: Service, tag: str | None) -> model.Plan:
         try:
             view = self._view(service)
-            return show(view.workload, plan_now(view, tag, {}, self._tempo), tag)
+            return show(view.workload, plan_now(view, tag, {}, self._tempo, self._ask), tag)
         except EngineRefusedError as error:
             return model.Plan(refused=str(error))
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
         address = self._address(service)
         self._allow(address, run)
-        return Rollout(self._cluster, address, run, self._tempo).perform()
+        return Rollout(self._cluster, address, run, self._tempo, self._ask).perform()
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         def plan(view: View) -> Scaling:

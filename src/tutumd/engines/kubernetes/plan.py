@@ -37,6 +37,8 @@ class Redeploy:
         ordered: Fingerprint of the template that the API made of the patch; empty until it is known.
         undone: The same of the patch that put it back.
         pull_note: Why the nodes may not look for a newer image; empty where they do.
+        registry_digest: Digest that the registry has under the image's name; None where that is not known.
+        registry_note: What is worth saying of the registry's answer, or of its silence.
         result: How it ended; None while that is open.
     """
 
@@ -50,6 +52,8 @@ class Redeploy:
     image_before: str | None
     notes: tuple[str, ...] = ()
     pull_note: str = ""
+    registry_digest: str | None = None
+    registry_note: str = ""
     ordered: str = ""
     undone: str = ""
     stage: Stage = Stage.ORDER
@@ -132,9 +136,6 @@ def show(workload: Workload, redeploy: Redeploy, tag: str | None) -> model.Plan:
     image = new_image(workload, tag)
     order, order_reason = order_of(workload)
     main = workload.main["name"]
-    # The nodes' credentials are in secrets, which are not read here.
-    unasked = f"no registry is asked beforehand whether it has {image}: only the nodes may know its credentials"
-    unasked = unasked if image != workload.main["image"] else ""
     steps = [f"restart: write {RESTARTED_AT} into the pod template of {workload.address.words}"]
     if image != workload.main["image"]:
         steps.append(f"change the image of the container {main} to {image}")
@@ -150,10 +151,16 @@ def show(workload: Workload, redeploy: Redeploy, tag: str | None) -> model.Plan:
         order_reason=order_reason,
         image_name=image,
         image_before=redeploy.image_before,
-        image_after=image.partition("@")[2] or None,
+        image_after=redeploy.registry_digest or image.partition("@")[2] or None,
         steps=tuple(steps),
-        notes=tuple(note for note in (*redeploy.notes, unasked, redeploy.pull_note, *warnings(workload)) if note),
+        notes=worth_saying(redeploy, workload),
     )
+
+
+def worth_saying(redeploy: Redeploy, workload: Workload) -> tuple[str, ...]:
+    """Collect what people should know before the redeploy begins."""
+    notes = (*redeploy.notes, redeploy.registry_note, redeploy.pull_note, *warnings(workload))
+    return tuple(note for note in notes if note)
 
 
 def refuse_impossible(workload: Workload) -> None:

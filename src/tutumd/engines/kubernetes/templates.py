@@ -20,7 +20,7 @@ def patch(workload: Workload, image: str, variables: Mapping[str, str | None], r
     found: dict[str, Any] = {"metadata": {"annotations": {RESTARTED_AT: restarted_at}}}
     spec: dict[str, Any] = {}
     main = workload.main
-    for part, container in _containers(workload.template):
+    for part, container in all_containers(workload.template):
         change: dict[str, Any] = {}
         if image != main["image"] and container["image"] == main["image"]:
             change["image"] = image
@@ -36,7 +36,7 @@ def remembered(workload: Workload, image: str, names: Collection[str]) -> dict[s
     main = workload.main
     kept: dict[str, Any] = {"restarted_at": workload.restarted_at, "main": main["name"]}
     if image != main["image"]:
-        same = [[part, one["name"]] for part, one in _containers(workload.template) if one["image"] == main["image"]]
+        same = [[part, one["name"]] for part, one in all_containers(workload.template) if one["image"] == main["image"]]
         kept |= {"image": main["image"], "containers": same}
     if names:
         env = main.get("env") or ()
@@ -53,7 +53,7 @@ def restored(template: Json, before: Json, names: Collection[str]) -> dict[str, 
     if annotations := {name: value for name, value in annotations.items() if name != RESTARTED_AT or value}:
         metadata["annotations"] = annotations
     changed = [tuple(one) for one in before.get("containers") or ()]
-    for part, container in _containers(new):
+    for part, container in all_containers(new):
         if (part, container["name"]) in changed:
             container["image"] = before["image"]
         if names and (part, container["name"]) == (_PARTS[0], before["main"]):
@@ -66,7 +66,7 @@ def restored(template: Json, before: Json, names: Collection[str]) -> dict[str, 
 def carries(template: Json, before: Json, image: str, variables: Mapping[str, str | None]) -> bool:
     """Tell whether the template has the image and the variables that the patch wrote, where it wrote them."""
     changed = [tuple(one) for one in before.get("containers") or ()]
-    for part, container in _containers(template):
+    for part, container in all_containers(template):
         if (part, container["name"]) in changed and container["image"] != image:
             return False
         if (part, container["name"]) == (_PARTS[0], before["main"]):
@@ -77,7 +77,8 @@ def carries(template: Json, before: Json, image: str, variables: Mapping[str, st
     return True
 
 
-def _containers(template: Json) -> Iterator[tuple[str, dict[str, Any]]]:
+def all_containers(template: Json) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Go through the containers and the init containers, each with the name of its list."""
     for part in _PARTS:
         for container in template["spec"].get(part) or ():
             yield part, container
