@@ -238,9 +238,8 @@ class DockerBed:
             self._remove_all(kind, "ls", "--format", "{{.ID}}")
         # Containers of removed services go by themselves, a moment later.
         wait_until(lambda: self._remove_all("container", "ls", "--all", "--quiet"), "all containers are gone")
-        networks = self.docker("network", "ls", "--format", "{{.Name}}").split()
-        for network in set(networks) - {"bridge", "host", "none", "docker_gwbridge", "ingress"}:
-            self.run("network", "rm", network)
+        # A network that the last task of a service has just left may be in use for a moment.
+        wait_until(self._remove_networks, "all networks are gone", timeout_s=30)
         self._remove_all("volume", "ls", "--quiet")
         own = {f"app:{version}" for version in VERSIONS}
         references = self.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}").splitlines()
@@ -250,6 +249,14 @@ class DockerBed:
         self.load(VERSIONS)
         shutil.rmtree(self.docker_config)
         self.docker_config.mkdir()
+
+    def _remove_networks(self) -> bool:
+        """Remove all networks that a test made; True if there was none."""
+        networks = set(self.docker("network", "ls", "--format", "{{.Name}}").split())
+        made = networks - {"bridge", "host", "none", "docker_gwbridge", "ingress"}
+        for network in made:
+            self.run("network", "rm", network)
+        return not made
 
     # Faults
 
