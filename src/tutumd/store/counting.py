@@ -18,12 +18,13 @@ writer, and needs no such time."""
 PART = 2_000
 """So few that calls, which wait meanwhile on SQLite, do so for some milliseconds only."""
 
-_KEY = "counted"
+KEY = "counted"
+"""In `meta`: up to which number deliveries were counted."""
 
 
 def counted(connection: sa.Connection) -> int:
     """Read up to which number deliveries were counted."""
-    found = connection.execute(sa.select(meta.c.value).where(meta.c.key == _KEY)).scalar()
+    found = connection.execute(sa.select(meta.c.value).where(meta.c.key == KEY)).scalar()
     return int(found or 0)
 
 
@@ -41,9 +42,9 @@ def not_counted(connection: sa.Connection, handler_seqs: Sequence[int]) -> dict[
 
 def count(connection: sa.Connection, now: datetime) -> bool:
     """Count deliveries that are old enough, at most so many; answers whether there may be more."""
-    locked = connection.execute(sa.select(meta.c.value).where(meta.c.key == _KEY).with_for_update()).scalar()
+    locked = connection.execute(sa.select(meta.c.value).where(meta.c.key == KEY).with_for_update()).scalar()
     if locked is None:
-        connection.execute(sa.insert(meta).values(key=_KEY, value="0"))
+        connection.execute(sa.insert(meta).values(key=KEY, value="0"))
     start = int(locked or 0)
     part = (
         sa.select(deliveries.c.seq, deliveries.c.handler_seq, deliveries.c.received)
@@ -73,5 +74,5 @@ def count(connection: sa.Connection, now: datetime) -> bool:
         .where(handlers.c.seq == sums.c.handler_seq)
         .values(calls=handlers.c.calls + sums.c.number, last_called=sums.c.last)
     )
-    connection.execute(sa.update(meta).where(meta.c.key == _KEY).values(value=str(end)))
+    connection.execute(sa.update(meta).where(meta.c.key == KEY).values(value=str(end)))
     return bool(end - start >= PART)

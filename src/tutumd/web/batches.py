@@ -30,6 +30,7 @@ class Batches:
         self._waiting: deque[tuple[Call, Callable[[Result], None]]] = deque()
         self._is_busy = False
         self._expected = 1
+        self._pause: asyncio.TimerHandle | None = None
 
     def store(self, call: Call, tell: Callable[[Result], None]) -> None:
         """Store a call; `tell` gets its result in this event loop, once it is on disk or refused."""
@@ -41,6 +42,9 @@ class Batches:
             self._is_busy = True
             loop = asyncio.get_running_loop()
             loop.call_soon(self._consider, loop, 0, 0)
+        elif self._pause is not None and len(self._waiting) >= self._expected:
+            self._pause.cancel()
+            self._begin(asyncio.get_running_loop())
 
     def _consider(self, loop: asyncio.AbstractEventLoop, seen: int, pauses: int) -> None:
         """Begin a batch, or let more come: senders that were answered send again.
@@ -49,9 +53,13 @@ class Batches:
         """
         here = len(self._waiting)
         if seen < here < self._expected and pauses < MAX_PAUSES:
-            loop.call_later(PAUSE_S, self._consider, loop, here, pauses + 1)
-            return
-        batch = [self._waiting.popleft() for _ in range(min(here, MAX_BATCH))]
+            self._pause = loop.call_later(PAUSE_S, self._consider, loop, here, pauses + 1)
+        else:
+            self._begin(loop)
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._pause = None
+        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
 
         def tell(results: Sequence[Result]) -> None:
             if not loop.is_closed():

@@ -130,3 +130,22 @@ def test_beyond_the_limit_a_call_is_refused_at_once(monkeypatch: pytest.MonkeyPa
         return sum(isinstance(one, UnavailableError) for one in done)
 
     assert asyncio.run(flood()) == 7
+
+
+def test_a_batch_begins_as_soon_as_all_senders_of_the_one_before_are_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def back_again() -> list[int]:
+        intake = Recorded()
+        stored = Batches(intake)
+        first = [store(stored, call(number)) for number in (20, 21, 22)]
+        await asyncio.wait_for(until_held(intake), 10)
+        intake.let_through()
+        await asyncio.wait_for(asyncio.gather(*first), 10)
+        monkeypatch.setattr(batches, "PAUSE_S", 3600)
+        for number in (23, 24):
+            store(stored, call(number))
+        await asyncio.sleep(0.01)
+        assert intake.sizes == [3]
+        store(stored, call(25))
+        return intake.sizes
+
+    assert asyncio.run(back_again()) == [3, 3]
