@@ -12,8 +12,8 @@ from tutum.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from tutum import auth as auth
-    from tutum.accepted import Accepted as Accepted
     from tutum.action import Action as Action
+    from tutum.call_result import Accepted as Accepted
     from tutum.client import Client as Client
     from tutum.container import Container as Container
     from tutum.errors import ActionTimeoutError as ActionTimeoutError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tutum.errors import TutumAuthError as TutumAuthError
     from tutum.errors import TutumConnectionError as TutumConnectionError
     from tutum.handler import Handler as Handler
-    from tutum.identifiers import Utils as Utils
+    from tutum.lookup import Utils as Utils
     from tutum.outcome import Outcome as Outcome
     from tutum.plan import Plan as Plan
     from tutum.service import Service as Service
@@ -42,7 +42,7 @@ base_url: str | None = None
 default_client: Client | None = None
 
 _ROOMS = {
-    "Accepted": "accepted",
+    "Accepted": "call_result",
     "Action": "action",
     "ActionTimeoutError": "errors",
     "Client": "client",
@@ -57,7 +57,7 @@ _ROOMS = {
     "TutumApiError": "errors",
     "TutumAuthError": "errors",
     "TutumConnectionError": "errors",
-    "Utils": "identifiers",
+    "Utils": "lookup",
     "WebhookHandler": "webhook_handler",
 }
 

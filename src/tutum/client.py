@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
-from tutum.answers import Answer, answer_of
 from tutum.clock import Clock, SystemClock
 from tutum.errors import TutumApiError, TutumConnectionError
 from tutum.paths import origin_of, path_of
 from tutum.redaction import guard_transport_logs, redact
+from tutum.responses import Answer, answer_of
 from tutum.retries import pause_before_retry_s
 from tutum.settings import CONFIG_FILE, Source, settings_of, source_of_environment, source_of_file
 from tutum.version import __version__

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Self
 
-from tutum.accepted import Accepted, accepted
+from tutum.call_result import Accepted, accepted
 from tutum.client import Client
 from tutum.errors import TutumApiError
 from tutum.plan import Plan

@@ -9,13 +9,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from tutum.accepted import Accepted, accepted
-from tutum.answers import Answer
+from tutum.call_result import Accepted, accepted
 from tutum.client import Client, FilterValue, current_client
 from tutum.errors import TutumApiError
 from tutum.handler import Handler
 from tutum.outcome import Outcome
 from tutum.paths import path_of
+from tutum.responses import Answer
 from tutum.service import Service
 from tutum.trial import Trial
 

@@ -16,19 +16,19 @@ from tutumd.model import (
     Definition,
     Delivery,
     EngineInfo,
+    EvaluationNeeded,
     Handler,
     Line,
     NewHandler,
+    NotQueued,
     Origin,
     Outcome,
     Page,
-    Passed,
     Plan,
     Progress,
     Query,
     Service,
     ServiceSnapshot,
-    Unjudged,
     User,
     Verb,
 )
@@ -36,10 +36,10 @@ from tutumd.model import (
 Clock = Callable[[], datetime]
 """Tells the time, in UTC with a time zone."""
 
-Result = Accepted | Passed | Unjudged | Exception
+Result = Accepted | NotQueued | EvaluationNeeded | Exception
 """What became of a call. Of one that is unjudged nothing was stored."""
 
-Tell = Callable[[Sequence[Result]], None]
+OnStored = Callable[[Sequence[Result]], None]
 """Takes what became of calls, in their order. Is called once, from another thread, and must be quick."""
 
 HEARTBEAT_LIMIT = timedelta(seconds=15)
@@ -180,13 +180,13 @@ class Store(Accounts, Protocol):
 class Intake(Protocol):
     """The write side of the call path: calls that arrive together are committed together."""
 
-    def store(self, calls: Sequence[Call], tell: Tell) -> None:
+    def store(self, calls: Sequence[Call], tell: OnStored) -> None:
         """Commit calls, all in one transaction, in their order.
 
         Of each its delivery, and a new action or the open pending one that it joins. A call's result is
         NotFoundError where the handler is unknown, revoked or another service's, and UnavailableError where
-        the store cannot take it; TooManyCallsError beyond a limit; Unjudged where the handler has other options
-        than the call was judged by: nothing of that call is then on disk. One that repeats a delivery of the last
+        the store cannot take it; TooManyCallsError beyond a limit; EvaluationNeeded where the handler has other options
+        than the call was evaluation by: nothing of that call is then on disk. One that repeats a delivery of the last
         24 hours, whose action did not fail, gets that delivery's action and causes nothing.
         """
 

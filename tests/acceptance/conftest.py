@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.console import Console
-from tests.acceptance.wire import Target, holdings
+from tests.acceptance.raw_http import Target, holdings
 from tests.support.server import LiveServer
 
 

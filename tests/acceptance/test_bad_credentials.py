@@ -2,8 +2,8 @@
 
 import pytest
 
+from tests.acceptance.raw_http import UNKNOWN, Target, check_refusal, exchange, request
 from tests.acceptance.routes import all_routes
-from tests.acceptance.wire import UNKNOWN, Target, check_refusal, exchange, request
 from tests.support.server import APIKEY, USER
 
 BAD_CREDENTIALS = {

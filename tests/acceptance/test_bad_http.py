@@ -6,7 +6,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from tests.acceptance.wire import (
+from tests.acceptance.raw_http import (
     Connection,
     Target,
     check_refusal,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.wire import UNKNOWN, Target, check_refusal
+from tests.acceptance.raw_http import UNKNOWN, Target, check_refusal
 
 DEEP = 100_000
 

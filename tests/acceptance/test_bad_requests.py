@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.acceptance.wire import UNKNOWN, Target, check_refusal, exchange, request
+from tests.acceptance.raw_http import UNKNOWN, Target, check_refusal, exchange, request
 
 BAD_AMOUNTS = [
     "0",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.acceptance.crowd import post_all
+from tests.acceptance.concurrent_clients import post_all
 from tests.support.server import LiveServer
 
 # It takes its time to end, so that a redeploy lasts longer than the burst.

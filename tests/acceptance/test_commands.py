@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from tests.acceptance.accounts import run_tutumd
-from tests.acceptance.wire import check_refusal
+from tests.acceptance.raw_http import check_refusal
 from tests.support.server import APIKEY, BIN, USER, LiveServer
 from tests.support.waiting import wait_until
 

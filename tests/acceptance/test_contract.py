@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.wire import CREDENTIALS, UNKNOWN, check_refusal, exchange, request
+from tests.acceptance.raw_http import CREDENTIALS, UNKNOWN, check_refusal, exchange, request
 from tests.support.server import APIKEY, USER, LiveServer
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.wire import UNKNOWN, check_refusal
+from tests.acceptance.raw_http import UNKNOWN, check_refusal
 from tests.support.server import Answer, LiveServer
 
 

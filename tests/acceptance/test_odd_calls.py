@@ -1,6 +1,6 @@
 """What a call takes though it looks odd: any body and type, slashes missing and doubled, a client that asks first."""
 
-from tests.acceptance.wire import CREDENTIALS, Connection, chunked, exchange, holdings, request
+from tests.acceptance.raw_http import CREDENTIALS, Connection, chunked, exchange, holdings, request
 from tests.support.server import LiveServer
 
 MEBIBYTE = 1024 * 1024

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import pytest
 
 from tests.acceptance.accounts import Member, add_member, give, run_tutumd
+from tests.acceptance.raw_http import UNKNOWN, check_refusal, holdings
 from tests.acceptance.routes import PUBLIC, Route, all_routes
-from tests.acceptance.wire import UNKNOWN, check_refusal, holdings
 from tests.support.server import Answer, LiveServer
 
 

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tests.acceptance.accounts import run_tutumd
-from tests.acceptance.crowd import post_all
+from tests.acceptance.concurrent_clients import post_all
 from tests.support.server import LiveServer
 from tests.support.waiting import wait_until
 

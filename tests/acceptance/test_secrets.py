@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.acceptance.accounts import add_member
+from tests.acceptance.raw_http import chunked, exchange, holdings, request
 from tests.acceptance.test_trust import make, post
-from tests.acceptance.wire import chunked, exchange, holdings, request
 from tests.support.server import APIKEY, USER, LiveServer
 
 SECRET = "s3cr3t-0f-a-sender"
@@ -99,20 +99,20 @@ def test_no_secret_of_what_is_set_on_a_handler_is_in_a_log_line_or_a_file(server
 
 def _call_it(server: LiveServer, handler: dict[str, Any]) -> list[str]:
     """Call a handler in each way; answers the secrets of the status URLs."""
-    tickets = []
+    status_tokens = []
     for url in {handler["url"], handler.get("old", handler["url"])}:
         for query in ("", "?wait=20", f"?t={SECRET}&token={SECRET}"):
             answer = post(server, url + query, f'{{"s": "{SECRET}"}}'.encode(), X_Hook=SECRET, X_Other=SECRET)
             assert answer.status in (200, 202), answer
             status_url = answer.json["status_url"]
-            tickets.append(status_url.split("/")[-2])
+            status_tokens.append(status_url.split("/")[-2])
             for path in (status_url, f"{status_url}?wait=1", f"{status_url}?wait=x", status_url.replace("/", "//")):
                 server.request("GET", path, authorization=None)
                 server.request("POST", path, authorization=None)
         for wrong in (f"{SECRET}x", f"Bearer {SECRET}"):
             assert post(server, f"{url}?wait=1&{SECRET}", X_Hook=wrong).status == 401
         assert post(server, f"{url}?wait={SECRET}&tag={SECRET}", X_Hook=SECRET).status == 400
-    return tickets
+    return status_tokens
 
 
 def _send_everything(server: LiveServer, service: str, handlers: list[str]) -> None:

@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from tutum.snippets import snippet
-from tutumd.application.trust.judge import Go, Received, Unauthorized, judge
-from tutumd.application.trust.options import parse, to_public
+from tutumd.application.admission.evaluate import Admitted, Received, Unauthorized, evaluate
+from tutumd.application.admission.options import parse, to_public
 
 
 class Recorder(HTTPServer):
@@ -79,10 +79,10 @@ def test_what_the_curl_snippet_sends_is_let_in(recorder: Recorder, verify: dict[
     text = snippet("curl", f"http://127.0.0.1:{recorder.server_port}/call/", to_public(options))
     run(text, secret)
     [call] = recorder.calls
-    assert judge(options, call) == Go(tag="v2")
+    assert evaluate(options, call) == Admitted(tag="v2")
     if verify:
         other = parse({"verify": {**verify, "secrets": ["whsec_AAAA"]}}, now, options)
-        assert isinstance(judge(other, call), Unauthorized)
+        assert isinstance(evaluate(other, call), Unauthorized)
 
 
 def test_the_curl_snippet_of_a_scale_up_calls_twice(recorder: Recorder) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.model import ActionState, DeliveryOutcome, Operation, Origin, Verb
-from tutumd.store import counting
+from tutumd.store import call_counts
 from tutumd.store.database import Database
 from tutumd.store.pending import new_action
-from tutumd.store.rows import new_uuid
+from tutumd.store.row_mapping import new_uuid
 from tutumd.store.tables import actions, deliveries, handlers, meta, services
 
 _ENGINE = "nowhere"
@@ -70,7 +70,7 @@ def fill(url: str, size: Size) -> list[Called]:
             with database.write() as connection:
                 connection.execute(sa.update(handlers).values(calls=per_action, last_called=now))
                 made = connection.execute(sa.select(sa.func.max(deliveries.c.seq))).scalar_one()
-                connection.execute(sa.insert(meta).values(key=counting.KEY, value=str(made)))
+                connection.execute(sa.insert(meta).values(key=call_counts.KEY, value=str(made)))
         if database.is_postgres:
             with database.write() as connection:
                 connection.execute(sa.text("ANALYZE"))

@@ -22,7 +22,7 @@ def opened(
         "docker",
         bed.url,
         config_dir=str(bed.docker_config),
-        max_containers=10,
+        server_cap=10,
         stable_s=STABLE_S,
         overlap_s=overlap_s,
         drain_s=drain_s,

@@ -47,7 +47,7 @@ def opened(
     """An engine on the cluster for a while; without `ask`, every registry is out of reach."""
     access = find_access(cluster.write_kubeconfig(folder / "kubeconfig", user=user), None, {})
     engine = KubernetesEngine(
-        "kubernetes", access, namespaces=namespaces, max_containers=MOST, tempo=tempo, ask=ask or out_of_reach
+        "kubernetes", access, namespaces=namespaces, server_cap=MOST, tempo=tempo, ask=ask or out_of_reach
     )
     try:
         yield engine

@@ -21,7 +21,7 @@ APP = f"{ANONYMOUS}/app"
 @contextmanager
 def opened(bed: DockerBed, *, stable_s: float = STABLE_S) -> Iterator[SwarmEngine]:
     """An engine on the bed for a while."""
-    engine = SwarmEngine("swarm", bed.url, config_dir=str(bed.docker_config), max_containers=MOST, stable_s=stable_s)
+    engine = SwarmEngine("swarm", bed.url, config_dir=str(bed.docker_config), server_cap=MOST, stable_s=stable_s)
     try:
         yield engine
     finally:

@@ -10,12 +10,12 @@ from tests.support.postgres_bed import PostgresBed
 from tests.support.stores import LEASE, Bench, bench
 from tests.support.waiting import wait_until
 from tutumd.application import health
+from tutumd.boottime import boottime_s
 from tutumd.errors import LeaseLostError
-from tutumd.steady import steady_s
 from tutumd.store.clocks import SharedClock, database_clock, machine_clock
 from tutumd.store.queue import SqlQueue
-from tutumd.store.signal import Listener, Signal
 from tutumd.store.tables import meta
+from tutumd.store.wakeup import Listener, Signal
 
 APART_S = 300.0
 
@@ -28,7 +28,7 @@ def b(database_url: str) -> Iterator[Bench]:
 
 
 def ahead(seconds: float) -> Callable[[], float]:
-    return lambda: steady_s() + seconds
+    return lambda: boottime_s() + seconds
 
 
 @pytest.fixture

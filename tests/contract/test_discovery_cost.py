@@ -39,7 +39,7 @@ def fake(tmp_path: Path) -> Iterator[FakeDocker]:
 def watched(url: str) -> Iterator[tuple[DockerEngine, Event]]:
     """An engine whose events are followed, and what they set."""
     changed, stop = Event(), Event()
-    engine = DockerEngine("docker", url, config_dir=None, max_containers=10)
+    engine = DockerEngine("docker", url, config_dir=None, server_cap=10)
     watching = Thread(target=engine.watch, args=(changed.set, stop))
     watching.start()
     try:
@@ -94,7 +94,7 @@ def test_an_image_that_changed_is_looked_at_again_with_its_containers(fake: Fake
 
 
 def test_without_events_everything_is_looked_at(fake: FakeDocker) -> None:
-    engine = DockerEngine("docker", fake.url, config_dir=None, max_containers=10)
+    engine = DockerEngine("docker", fake.url, config_dir=None, server_cap=10)
     try:
         assert len(asked(fake, engine)) >= 52
         assert len(asked(fake, engine)) == 52
@@ -104,7 +104,7 @@ def test_without_events_everything_is_looked_at(fake: FakeDocker) -> None:
 
 def test_after_a_broken_connection_everything_is_looked_at_again(fake: FakeDocker) -> None:
     stop = Event()
-    engine = DockerEngine("docker", fake.url, config_dir=None, max_containers=10)
+    engine = DockerEngine("docker", fake.url, config_dir=None, server_cap=10)
     try:
         for _ in range(2):
             changed, stop = Event(), Event()
@@ -127,7 +127,7 @@ def test_two_thousand_services_cost_less_than_a_twentieth_of_a_core_at_rest(tmp_
     )
     assert serving.stdin is not None
     assert serving.stdout is not None
-    engine = DockerEngine("docker", f"unix://{socket}", config_dir=None, max_containers=10)
+    engine = DockerEngine("docker", f"unix://{socket}", config_dir=None, server_cap=10)
     try:
         assert serving.stdout.readline() == b"ready\n"
         with bench(f"sqlite:///{tmp_path}/test.db") as b:

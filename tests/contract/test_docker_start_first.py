@@ -326,7 +326,7 @@ def test_labels_say_how_a_service_is_redeployed(clean_bed: DockerBed) -> None:
     with opened(clean_bed) as engine:
         shown = engine.inspect(service("name:web"))
         assert shown is not None
-        assert shown.max_containers == 2
+        assert shown.service_cap == 2
         assert shown.warnings == (
             "the label tutum.redeploy.timeout must be seconds, 1 to 99999, got 'soon': it is not used",
         )

@@ -71,7 +71,7 @@ def _copy(source: socket, target: socket) -> None:
 
 
 def engine(address: str, **environment: str) -> DockerEngine:
-    return DockerEngine("docker", address, config_dir=None, max_containers=10, environment=environment)
+    return DockerEngine("docker", address, config_dir=None, server_cap=10, environment=environment)
 
 
 def test_an_engine_with_tls_is_used_and_watched_whatever_authorities_the_environment_names(

@@ -9,12 +9,12 @@ import sqlalchemy as sa
 
 from tests.support.stores import Bench, accept, bench, call, second_intake
 from tutumd.errors import NotFoundError
-from tutumd.model import NewHandler, Operation, Unjudged
+from tutumd.model import EvaluationNeeded, NewHandler, Operation
 from tutumd.ports import Result
-from tutumd.store.called import MOST_KNOWN, Known, find
 from tutumd.store.database import Database
-from tutumd.store.signal import Signal
+from tutumd.store.handler_lookup import MOST_KNOWN, Known, find
 from tutumd.store.store import SqlStore
+from tutumd.store.wakeup import Signal
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_a_remembered_handler_gets_options(b: Bench) -> None:
     told: Future[Sequence[Result]] = Future()
     b.intake.store([call(handler)], told.set_result)
     (result,) = told.result(10)
-    assert isinstance(result, Unjudged)
+    assert isinstance(result, EvaluationNeeded)
 
 
 def test_a_call_after_a_claim_causes_one_more_run(b: Bench) -> None:

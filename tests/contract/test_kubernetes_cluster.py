@@ -84,7 +84,7 @@ def shared() -> Iterator[RealCluster]:
     """A namespace for this run."""
     namespace = f"tutumd-test-{uuid.uuid4().hex[:8]}"
     access = find_access(KUBECONFIG, None, os.environ)
-    engine = KubernetesEngine("kubernetes", access, namespaces=(namespace,), max_containers=10, ask=out_of_reach)
+    engine = KubernetesEngine("kubernetes", access, namespaces=(namespace,), server_cap=10, ask=out_of_reach)
     connection = access.connect()
     core = client.CoreV1Api(connection)
     core.create_namespace({"metadata": {"name": namespace}})

@@ -227,7 +227,7 @@ def test_caps_of_the_server_and_of_the_workload_hold(bed: Bed) -> None:
     kube.create(cluster, deployment(annotations={"tutum.scale.max": "3"}))
     snapshot = engine.inspect(WEB)
     assert snapshot is not None
-    assert snapshot.max_containers == 3
+    assert snapshot.service_cap == 3
     with pytest.raises(EngineRefusedError, match="at most 3 containers here, wanted were 4"):
         engine.scale(WEB, 4, FakeRun())
     kube.create(cluster, stateful_set())

@@ -18,9 +18,9 @@ from tutumd.store.clocks import database_clock
 from tutumd.store.database import Database
 from tutumd.store.intake import SqlIntake
 from tutumd.store.queue import SqlQueue
-from tutumd.store.rows import lock_services
-from tutumd.store.signal import Listener, Signal
+from tutumd.store.row_mapping import lock_services
 from tutumd.store.tables import client_rates
+from tutumd.store.wakeup import Listener, Signal
 
 
 @pytest.fixture

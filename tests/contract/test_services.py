@@ -13,8 +13,8 @@ from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import ActionState, Definition, Outcome, ServiceState, Verb
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
-from tutumd.store.signal import Signal
 from tutumd.store.tables import handlers
+from tutumd.store.wakeup import Signal
 
 
 @pytest.fixture

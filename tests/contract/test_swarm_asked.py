@@ -84,7 +84,7 @@ def test_labels_set_order_timeout_and_cap_and_bad_ones_are_warnings(engine: Swar
     labels = ("redeploy.order=stop-first", "redeploy.timeout=3", "redeploy.stable=0.5", "scale.max=3", "scale.min=1")
     swarm.create(clean_bed, "web", APP, *(f"--label=tutum.{label}" for label in labels), replicas=1)
     shown = swarm.snapshot(engine, "web")
-    assert (shown.max_containers, shown.warnings) == (3, ("the label tutum.scale.min is unknown and not used",))
+    assert (shown.service_cap, shown.warnings) == (3, ("the label tutum.scale.min is unknown and not used",))
     clean_bed.push("app", "v2")
     with Watched(lambda: len(swarm.running(clean_bed, "web"))) as watched:
         run = FakeRun()

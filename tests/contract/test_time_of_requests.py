@@ -14,10 +14,10 @@ from starlette.types import Message
 
 from tests.support.stores import Bench, bench
 from tutumd.application.accounts import add_user
-from tutumd.application.calls import Options, Tickets
-from tutumd.application.trust.secrets_box import Box, make_key
+from tutumd.application.admission.encryption import SecretBox, make_key
+from tutumd.application.calls import AdmissionCache, StatusTokens
 from tutumd.web.app import create_app
-from tutumd.web.state import Edge
+from tutumd.web.context import WebContext
 
 KEY = "k" * 32
 UNUSED = "/api/v1/webhook/handler/?unused_days=30"
@@ -28,15 +28,15 @@ class Replica:
     """A web replica without a socket. The clock of its machine is the real one, which is not that of the bench."""
 
     def __init__(self, b: Bench) -> None:
-        box = Box([make_key()])
-        edge = Edge(
+        box = SecretBox([make_key()])
+        edge = WebContext(
             store=b.store,
             intake=b.intake,
             clock=b.clock,
-            max_containers=10,
+            server_cap=10,
             box=box,
-            options=Options(box),
-            tickets=Tickets(box.derive("status")),
+            options=AdmissionCache(box),
+            status_tokens=StatusTokens(box.derive("status")),
         )
         self._app = create_app(edge, "0")
 

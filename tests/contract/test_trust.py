@@ -15,18 +15,18 @@ from tutumd.model import (
     Accepted,
     ActionState,
     DeliveryOutcome,
+    Evaluation,
+    EvaluationNeeded,
     Handler,
-    Judged,
     NewHandler,
+    NotQueued,
     Operation,
-    Passed,
-    Unjudged,
     Verb,
 )
 from tutumd.ports import Result
 from tutumd.store.intake import SqlIntake
 from tutumd.store.rates import admit, client_of
-from tutumd.store.signal import Signal
+from tutumd.store.wakeup import Signal
 
 
 @pytest.fixture
@@ -37,26 +37,31 @@ def b(database_url: str) -> Iterator[Bench]:
 
 
 def send(
-    b: Bench, handler: Handler, judged: Judged | None = None, *, amount: int = 1, key: str | None = None
+    b: Bench, handler: Handler, evaluation: Evaluation | None = None, *, amount: int = 1, key: str | None = None
 ) -> Result:
     """Call a handler; answers what became of the call, an error too."""
-    return send_to(b.intake, handler, judged, amount=amount, key=key)
+    return send_to(b.intake, handler, evaluation, amount=amount, key=key)
 
 
 def send_to(
-    intake: SqlIntake, handler: Handler, judged: Judged | None = None, *, amount: int = 1, key: str | None = None
+    intake: SqlIntake,
+    handler: Handler,
+    evaluation: Evaluation | None = None,
+    *,
+    amount: int = 1,
+    key: str | None = None,
 ) -> Result:
     told: Future[Result] = Future()
-    one = replace(call(handler, amount), judged=judged, key=key)
+    one = replace(call(handler, amount), evaluation=evaluation, key=key)
     intake.store([one], lambda results: told.set_result(results[0]))
     return told.result(30)
 
 
-def judged(b: Bench, handler: Handler, **facts: Any) -> Judged:
+def evaluation(b: Bench, handler: Handler, **facts: Any) -> Evaluation:
     """Make what somebody who looked at the handler's options says."""
-    unjudged = send(b, handler)
-    assert isinstance(unjudged, Unjudged)
-    return Judged(version=unjudged.version, **facts)
+    needed = send(b, handler)
+    assert isinstance(needed, EvaluationNeeded)
+    return Evaluation(version=needed.version, **facts)
 
 
 def outcomes(b: Bench, handler: Handler) -> list[tuple[str, str]]:
@@ -67,30 +72,30 @@ def outcomes(b: Bench, handler: Handler) -> list[tuple[str, str]]:
 def test_a_call_is_stored_only_as_judged_by_the_options_that_hold(b: Bench) -> None:
     handler = b.handler("web", debounce=5)
     first = send(b, handler)
-    assert isinstance(first, Unjudged)
+    assert isinstance(first, EvaluationNeeded)
     assert first.options == {"debounce": 5}
-    told = Judged(version=first.version)
+    told = Evaluation(version=first.version)
     b.store.change_handler(
         b.admin, handler.service_uuid, handler.uuid, lambda old: NewHandler(name=old.name, options={"debounce": 6})
     )
     second = send(b, handler, told)
-    assert isinstance(second, Unjudged)
+    assert isinstance(second, EvaluationNeeded)
     assert second.options == {"debounce": 6}
-    assert isinstance(send(b, handler, Judged(version=second.version)), Accepted)
+    assert isinstance(send(b, handler, Evaluation(version=second.version)), Accepted)
     assert [outcome for outcome, _ in outcomes(b, handler)] == ["queued"]
 
 
 def test_a_call_that_does_nothing_is_listed_with_its_reason(b: Bench) -> None:
     handler = b.handler("web", show_log=True)
-    assert isinstance(send(b, handler, judged(b, handler, skip="another branch")), Passed)
-    assert isinstance(send(b, handler, judged(b, handler, refuse="the signature is wrong")), Passed)
+    assert isinstance(send(b, handler, evaluation(b, handler, skip="another branch")), NotQueued)
+    assert isinstance(send(b, handler, evaluation(b, handler, refuse="the signature is wrong")), NotQueued)
     assert outcomes(b, handler) == [("skipped", "another branch"), ("refused", "the signature is wrong")]
     assert b.claim() is None
 
 
 def test_the_last_use_is_answered_again_when_it_is_repeated(b: Bench) -> None:
     handler = b.handler("web", max_uses=1)
-    told = judged(b, handler, max_uses=1)
+    told = evaluation(b, handler, max_uses=1)
     first = send(b, handler, told, key="idempotency-key:1")
     assert isinstance(first, Accepted)
     assert send(b, handler, told, key="idempotency-key:1") == first
@@ -99,7 +104,7 @@ def test_the_last_use_is_answered_again_when_it_is_repeated(b: Bench) -> None:
 
 def test_uses_are_exact_over_replicas(b: Bench, database_url: str) -> None:
     handler = b.handler("web", max_uses=7)
-    told = judged(b, handler, max_uses=7)
+    told = evaluation(b, handler, max_uses=7)
     results: list[Result] = []
     with second_intake(b, database_url) as other:
         threads = [
@@ -116,7 +121,7 @@ def test_uses_are_exact_over_replicas(b: Bench, database_url: str) -> None:
 
 def test_a_rate_lets_so_many_through_and_says_when_the_next_one_may_come(b: Bench, database_url: str) -> None:
     handler = b.handler("web", rate_limit="3/minute")
-    told = judged(b, handler, rate=(3, 60))
+    told = evaluation(b, handler, rate=(3, 60))
     with second_intake(b, database_url) as other:
         results = [send_to(intake, handler, told) for intake in (b.intake, other, b.intake, other, b.intake)]
     assert [isinstance(result, Accepted) for result in results] == [True, True, True, False, False]
@@ -131,12 +136,12 @@ def test_a_rate_lets_so_many_through_and_says_when_the_next_one_may_come(b: Benc
 def test_a_repetition_is_answered_as_the_first_whatever_the_rate(b: Bench) -> None:
     """A proxy whose replica died asks another one with the same key; a 429 would say that the call was not accepted."""
     handler = b.handler("web", Operation.SCALEUP, rate_limit="1/minute")
-    told = judged(b, handler, rate=(1, 60))
+    told = evaluation(b, handler, rate=(1, 60))
     first = send(b, handler, told, key="idempotency-key:1")
     assert isinstance(first, Accepted)
     assert send(b, handler, told, key="idempotency-key:1") == first
     assert isinstance(send(b, handler, told, key="idempotency-key:2"), TooManyCallsError)
-    forged = judged(b, handler, rate=(1, 60), refuse="the signature is wrong")
+    forged = evaluation(b, handler, rate=(1, 60), refuse="the signature is wrong")
     assert isinstance(send(b, handler, forged, key="idempotency-key:1"), TooManyCallsError)
     assert b.queue.amounts(b.claimed()) == ((1, None),)
 
@@ -261,7 +266,7 @@ def test_another_handler_may_get_a_delivery_of_the_same_name(b: Bench) -> None:
 
 def test_a_run_is_held_back_until_there_was_quiet(b: Bench) -> None:
     handler = b.handler("web", debounce=10)
-    told = judged(b, handler, debounce_s=10)
+    told = evaluation(b, handler, debounce_s=10)
     send(b, handler, told)
     for _ in range(3):
         b.clock.move(9)
@@ -276,7 +281,7 @@ def test_a_run_is_held_back_until_there_was_quiet(b: Bench) -> None:
 
 def test_a_run_is_held_back_ten_times_the_quiet_at_most(b: Bench) -> None:
     handler = b.handler("web", debounce=10)
-    told = judged(b, handler, debounce_s=10)
+    told = evaluation(b, handler, debounce_s=10)
     began = b.clock()
     send(b, handler, told)
     while b.claim() is None:
@@ -288,7 +293,7 @@ def test_a_run_is_held_back_ten_times_the_quiet_at_most(b: Bench) -> None:
 
 def test_a_call_without_debounce_makes_a_held_run_due(b: Bench) -> None:
     held, plain = b.handler("web", debounce=10), b.handler("web")
-    first = send(b, held, judged(b, held, debounce_s=10))
+    first = send(b, held, evaluation(b, held, debounce_s=10))
     assert b.claim() is None
     second = send(b, plain)
     assert isinstance(first, Accepted)
@@ -299,7 +304,7 @@ def test_a_call_without_debounce_makes_a_held_run_due(b: Bench) -> None:
 
 def test_a_redeploy_by_hand_makes_a_held_run_due(b: Bench) -> None:
     handler = b.handler("web", debounce=10)
-    first = send(b, handler, judged(b, handler, debounce_s=10))
+    first = send(b, handler, evaluation(b, handler, debounce_s=10))
     assert b.claim() is None
     asked = b.store.submit(handler.service_uuid, Verb.REDEPLOY, target=None, origin=call(handler).origin)
     assert isinstance(first, Accepted)
@@ -309,17 +314,17 @@ def test_a_redeploy_by_hand_makes_a_held_run_due(b: Bench) -> None:
 
 def test_a_held_run_blocks_no_other_operation_of_its_service(b: Bench) -> None:
     held, scale = b.handler("web", debounce=10), b.handler("web", Operation.SCALEUP)
-    send(b, held, judged(b, held, debounce_s=10))
+    send(b, held, evaluation(b, held, debounce_s=10))
     b.call(scale)
     assert b.claimed().action.verb.value == "SCALEUP"
 
 
 def test_inputs_merge_field_by_field_and_the_overridden_are_told_so(b: Bench) -> None:
     handler = b.handler("web", pass_body="TUTUM_TRIGGER_BODY")
-    send(b, handler, judged(b, handler, tag="v1", variable=("TUTUM_TRIGGER_BODY", "one")))
-    send(b, handler, judged(b, handler, tag="v2"))
-    send(b, handler, judged(b, handler))
-    send(b, handler, judged(b, handler, variable=("TUTUM_OTHER", "two")))
+    send(b, handler, evaluation(b, handler, tag="v1", variable=("TUTUM_TRIGGER_BODY", "one")))
+    send(b, handler, evaluation(b, handler, tag="v2"))
+    send(b, handler, evaluation(b, handler))
+    send(b, handler, evaluation(b, handler, variable=("TUTUM_OTHER", "two")))
     action = b.claimed().action
     assert action.tag == "v2"
     assert action.variables == {"TUTUM_TRIGGER_BODY": "one", "TUTUM_OTHER": "two"}
@@ -331,7 +336,7 @@ def test_inputs_merge_field_by_field_and_the_overridden_are_told_so(b: Bench) ->
 def test_a_call_with_the_same_tag_overrides_nothing(b: Bench) -> None:
     handler = b.handler("web", tag={"allow": ["v*"]})
     for tag in ("v1", "v1", "v2", "v2"):
-        send(b, handler, judged(b, handler, tag=tag))
+        send(b, handler, evaluation(b, handler, tag=tag))
     assert b.claimed().action.tag == "v2"
     assert [outcome for outcome, _ in outcomes(b, handler)] == ["superseded", "superseded", "joined", "joined"]
 
@@ -348,7 +353,7 @@ def test_a_body_that_was_passed_is_kept_no_longer_than_a_retry_may_need_it(b: Be
     handler = b.handler("web", pass_body="TUTUM_X")
     body = ("TUTUM_X", "a body with a sender's secret")
     for success, kept in ((False, dict([body])), (True, {})):
-        done = send(b, handler, judged(b, handler, variable=body))
+        done = send(b, handler, evaluation(b, handler, variable=body))
         assert isinstance(done, Accepted)
         claim = b.claimed()
         assert claim.action.variables == dict([body])
@@ -358,14 +363,14 @@ def test_a_body_that_was_passed_is_kept_no_longer_than_a_retry_may_need_it(b: Be
 
 def test_a_retry_brings_tag_variables_and_cap_along(b: Bench) -> None:
     handler = b.handler("web", tag={"allow": ["v*"]})
-    first = send(b, handler, judged(b, handler, tag="v1", variable=("TUTUM_X", "y")))
+    first = send(b, handler, evaluation(b, handler, tag="v1", variable=("TUTUM_X", "y")))
     assert isinstance(first, Accepted)
     b.finish(b.claimed(), success=False)
     retried = b.store.retry(b.admin, first.action_uuid, call(handler).origin)
     assert (retried.tag, retried.variables) == ("v1", {"TUTUM_X": "y"})
     b.finish(b.claimed())
     scale = b.handler("web", Operation.SCALEUP, max_containers=4)
-    second = send(b, scale, judged(b, scale, max_containers=4), amount=3)
+    second = send(b, scale, evaluation(b, scale, handler_cap=4), amount=3)
     assert isinstance(second, Accepted)
     claim = b.claimed()
     assert b.queue.amounts(claim) == ((3, 4),)
@@ -456,7 +461,7 @@ def test_counting_and_calls_never_wait_for_each_other(b: Bench) -> None:
 
 def test_progress_is_told_while_the_handler_is_there(b: Bench) -> None:
     handler = b.handler("web", show_log=True)
-    result = send(b, handler, judged(b, handler))
+    result = send(b, handler, evaluation(b, handler))
     assert isinstance(result, Accepted)
     reference = (result.handler_seq, result.action_seq)
     progress = b.store.progress([reference])[reference]

@@ -15,7 +15,7 @@ from tutumd.model import ActionState, Claim, Outcome, Service, ServiceSnapshot
 from tutumd.ports import Engine, Run
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
-from tutumd.store.signal import Signal
+from tutumd.store.wakeup import Signal
 from tutumd.worker.loop import Limits, Worker
 from tutumd.worker.retry import GIVE_UP_AFTER
 
@@ -88,7 +88,7 @@ def working(
     database = Database(url)
     queue = DeafQueue(database)
     queue.deaf = frozenset({deaf})
-    limits = Limits(max_containers=100, lease=lease)
+    limits = Limits(server_cap=100, lease=lease)
     worker = Worker(queue, {"docker": cast(Engine, engine)}, limits, lambda: datetime.now(UTC) + ahead)
     worker.start()
     try:

@@ -28,8 +28,8 @@ from tutumd.ports import Result
 from tutumd.store.database import Database
 from tutumd.store.intake import SqlIntake
 from tutumd.store.queue import SqlQueue
-from tutumd.store.signal import Signal
 from tutumd.store.store import SqlStore
+from tutumd.store.wakeup import Signal
 
 ENGINE = EngineInfo(name="docker", kind="docker", creates=False)
 LEASE = timedelta(seconds=10)

@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from tutum.accepted import Accepted
 from tutum.action import Action
+from tutum.call_result import Accepted
 from tutum.cli.dates import age
 from tutum.cli.options import DEFAULT_TIMEOUT_S, AsJson, Quiet, Timeout, Wait
 from tutum.cli.output import print_resources, printable
 from tutum.cli.progress import Started, report
 from tutum.cli.tables import Column, print_table
-from tutum.identifiers import Utils
+from tutum.lookup import Utils
 from tutum.service import Service
 
 app = typer.Typer(rich_markup_mode=None)

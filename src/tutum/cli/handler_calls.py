@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from tutum.accepted import Accepted
+from tutum.call_result import Accepted
 from tutum.cli.dates import age
 from tutum.cli.handler_text import action_uuid, closed, delivery_pairs, print_pairs, trial_pairs, trial_verdict
 from tutum.cli.lookup import Found, find

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tutum.handler import Handler
-from tutum.identifiers import Utils, find_handler
+from tutum.lookup import Utils, find_handler
 from tutum.service import Service
 from tutum.webhook_handler import WebhookHandler
 

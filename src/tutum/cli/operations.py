@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from tutum.accepted import Accepted
+from tutum.call_result import Accepted
 from tutum.cli.options import DEFAULT_TIMEOUT_S, AsJson, Quiet, Services, Timeout, Wait
 from tutum.cli.plans import show_plans
 from tutum.cli.progress import Started, report
-from tutum.identifiers import Utils
+from tutum.lookup import Utils
 from tutum.service import Service
 
 app = typer.Typer(rich_markup_mode=None)

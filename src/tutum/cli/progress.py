@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import typer
 
-from tutum.accepted import Accepted
 from tutum.action import Action
+from tutum.call_result import Accepted
 from tutum.cli.output import print_resources, printable
 from tutum.errors import ActionTimeoutError
 

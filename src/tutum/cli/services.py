@@ -13,7 +13,7 @@ from tutum.cli.options import DEFAULT_TIMEOUT_S, AsJson, Quiet, Services, Timeou
 from tutum.cli.output import print_resources, printable
 from tutum.cli.progress import FAILED_EXIT_CODE, Started, follow
 from tutum.cli.tables import Column, print_table
-from tutum.identifiers import Utils
+from tutum.lookup import Utils
 from tutum.service import Service
 
 app = typer.Typer(rich_markup_mode=None)

@@ -19,7 +19,7 @@ from tutum.cli.output import hint, print_json, printable
 from tutum.cli.spans import seconds_of
 from tutum.cli.tables import Column, print_table
 from tutum.handler import Handler
-from tutum.identifiers import Utils, find_handler
+from tutum.lookup import Utils, find_handler
 from tutum.redaction import shorten
 from tutum.service import Service
 from tutum.snippets import TARGETS, snippet

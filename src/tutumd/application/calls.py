@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from tutumd.application.trust import options as trust
-from tutumd.application.trust.judge import Go, NotFound, Received, Skipped, is_shut, judge
-from tutumd.application.trust.secrets_box import Box, ClosedBox
+from tutumd.application.admission import options as trust
+from tutumd.application.admission.encryption import ClosedSecretBox, SecretBox
+from tutumd.application.admission.evaluate import Admitted, Hidden, Received, Skipped, evaluate, is_shut
 from tutumd.errors import NOT_FOUND, InvalidInputError, NotFoundError, SettingsError
-from tutumd.model import MAX_AMOUNT, Judged, Unjudged
+from tutumd.model import MAX_AMOUNT, Evaluation, EvaluationNeeded
 
 MAX_WAIT_S = 600
 
@@ -26,10 +26,10 @@ _TAG = 16
 _MOST_KNOWN = 2_000
 
 
-class Options:
+class AdmissionCache:
     """The options of handlers, read from what is stored once for each version of them."""
 
-    def __init__(self, box: Box) -> None:
+    def __init__(self, box: SecretBox) -> None:
         """Take what opens stored secrets."""
         self._box = box
         self._known: dict[tuple[str, int], trust.Options] = {}
@@ -44,7 +44,7 @@ class Options:
             found = self._known[key] = trust.from_document(document, self._box)
         return found
 
-    def read_open(self, handler_uuid: str, unjudged: Unjudged, address: str, now: datetime) -> trust.Options:
+    def read_open(self, handler_uuid: str, needed: EvaluationNeeded, address: str, now: datetime) -> trust.Options:
         """Read the options of a handler that a call can be let in to.
 
         Raises:
@@ -52,11 +52,11 @@ class Options:
             SettingsError: As `read`.
         """
         try:
-            options = self.read(handler_uuid, unjudged.version, unjudged.options)
+            options = self.read(handler_uuid, needed.version, needed.options)
         except SettingsError:
-            check_open(trust.from_document(unjudged.options, ClosedBox()), unjudged.uses, address, now)
+            check_open(trust.from_document(needed.options, ClosedSecretBox()), needed.uses, address, now)
             raise
-        check_open(options, unjudged.uses, address, now)
+        check_open(options, needed.uses, address, now)
         return options
 
 
@@ -73,28 +73,28 @@ def check_open(options: trust.Options, uses: int, address: str, now: datetime) -
         raise NotFoundError(NOT_FOUND)
 
 
-def judged(options: trust.Options, version: int, received: Received) -> Judged:
-    """Judge a call by its handler's options.
+def evaluation(options: trust.Options, version: int, received: Received) -> Evaluation:
+    """Evaluate a call by its handler's options.
 
     Raises:
         NotFoundError: The handler cannot be called now, or from there.
         InvalidInputError: `?tag=` is wrong or not taken.
     """
-    verdict = judge(options, received)
-    if isinstance(verdict, NotFound):
+    verdict = evaluate(options, received)
+    if isinstance(verdict, Hidden):
         raise NotFoundError(NOT_FOUND)
     kept: dict[str, Any] = {
         "version": version,
         "max_uses": options.max_uses,
-        "max_containers": options.max_containers,
+        "handler_cap": options.max_containers,
         "rate": None if options.rate_limit is None else (options.rate_limit.count, options.rate_limit.seconds),
         "debounce_s": options.debounce_s,
     }
-    if isinstance(verdict, Go):
-        return Judged(tag=verdict.tag, variable=verdict.variable, notes=verdict.notes, **kept)
+    if isinstance(verdict, Admitted):
+        return Evaluation(tag=verdict.tag, variable=verdict.variable, notes=verdict.notes, **kept)
     if isinstance(verdict, Skipped):
-        return Judged(skip=verdict.reason, **kept)
-    return Judged(refuse=verdict.reason, **kept)
+        return Evaluation(skip=verdict.reason, **kept)
+    return Evaluation(refuse=verdict.reason, **kept)
 
 
 def parse_amount(text: str) -> int:
@@ -122,7 +122,7 @@ def parse_wait(query: str | None, preferred: str) -> int | None:
     return min(int(found[1]), MAX_WAIT_S) or None if found else None
 
 
-class Tickets:
+class StatusTokens:
     """Names for what one delivery came to, that only who got the answer of the call can know. Nothing is stored."""
 
     def __init__(self, key: bytes) -> None:

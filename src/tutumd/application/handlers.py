@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from tutumd.application.trust import options as trust
-from tutumd.application.trust.judge import Explanation, Received, explain
-from tutumd.application.trust.secrets_box import Box, ClosedBox
+from tutumd.application.admission import options as trust
+from tutumd.application.admission.encryption import ClosedSecretBox, SecretBox
+from tutumd.application.admission.evaluate import Explanation, Received, explain
 from tutumd.errors import InvalidInputError
 from tutumd.model import Handler, NewHandler, Operation, User
 from tutumd.ports import Store
@@ -32,7 +32,7 @@ class Sent:
 
 
 def create(
-    store: Store, viewer: User, service_uuid: str, entries: Sequence[Sent], *, box: Box, now: datetime
+    store: Store, viewer: User, service_uuid: str, entries: Sequence[Sent], *, box: SecretBox, now: datetime
 ) -> tuple[Handler, ...]:
     """Create a handler per entry, all or none.
 
@@ -45,7 +45,9 @@ def create(
     return store.add_handlers(viewer, service_uuid, [_new(entry, box, now) for entry in entries])
 
 
-def change(store: Store, viewer: User, service_uuid: str, uuid: str, sent: Sent, *, box: Box, now: datetime) -> Handler:
+def change(
+    store: Store, viewer: User, service_uuid: str, uuid: str, sent: Sent, *, box: SecretBox, now: datetime
+) -> Handler:
     """Change what was sent of a handler; the rest stays.
 
     Raises:
@@ -77,7 +79,7 @@ def rotate(store: Store, viewer: User, service_uuid: str, uuid: str, grace: obje
     return store.rotate_handler(viewer, service_uuid, uuid, now + timedelta(seconds=grace))
 
 
-def try_out(handler: Handler, received: Received, *, box: Box) -> Explanation:
+def try_out(handler: Handler, received: Received, *, box: SecretBox) -> Explanation:
     """Tell what a call would do, and why; does nothing."""
     return explain(trust.from_document(handler.options, box), received)
 
@@ -86,7 +88,7 @@ def public_options(handler: Handler) -> dict[str, Any]:
     """Write what is set on a handler for its owner; of secrets only their number, so they are not opened."""
     if not handler.options:
         return dict(_BARE)
-    return trust.to_public(trust.from_document(handler.options, ClosedBox()))
+    return trust.to_public(trust.from_document(handler.options, ClosedSecretBox()))
 
 
 def check_name(name: str | None) -> str | None:
@@ -125,7 +127,7 @@ def _split(stored: Mapping[str, Any], sent: Mapping[str, object]) -> tuple[dict[
     return (dict(stored) if keeps_secrets else rest), {}
 
 
-def _new(entry: Sent, box: Box, now: datetime) -> NewHandler:
+def _new(entry: Sent, box: SecretBox, now: datetime) -> NewHandler:
     operation = parse_operation(entry.named.get("operation"))
     options = trust.parse(entry.options, now)
     trust.check_operation(options, operation)

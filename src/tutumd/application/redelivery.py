@@ -6,10 +6,10 @@ from dataclasses import replace
 from datetime import datetime
 from urllib.parse import parse_qsl
 
-from tutumd.application.calls import Options, judged
-from tutumd.application.trust.judge import Received
+from tutumd.application.admission.evaluate import Received
+from tutumd.application.calls import AdmissionCache, evaluation
 from tutumd.errors import ConflictError, NotFoundError, UnavailableError
-from tutumd.model import Accepted, Call, Delivery, Judged, Origin, Passed, Unjudged, User
+from tutumd.model import Accepted, Call, Delivery, Evaluation, EvaluationNeeded, NotQueued, Origin, User
 from tutumd.ports import Intake, Result, Store
 
 _TIMEOUT_S = 30.0
@@ -19,7 +19,7 @@ _TRIES = 3
 def redeliver(
     store: Store,
     intake: Intake,
-    options: Options,
+    options: AdmissionCache,
     viewer: User,
     *,
     service_uuid: str,
@@ -27,7 +27,7 @@ def redeliver(
     number: int,
     origin: Origin,
     now: datetime,
-) -> tuple[Call, Accepted | Passed]:
+) -> tuple[Call, Accepted | NotQueued]:
     """Call a handler with what an earlier delivery brought; its sender and its being a repetition are not looked at.
 
     Raises:
@@ -45,35 +45,35 @@ def redeliver(
         origin=origin,
         body_size=delivery.body_size,
         content=delivery.raw,
-        asks=True,
+        has_tag_param=True,
     )
     received = _received(delivery, origin, now)
     try:
         for _ in range(_TRIES):
             result = _store(intake, call)
-            if not isinstance(result, Unjudged):
+            if not isinstance(result, EvaluationNeeded):
                 return call, result
-            call = replace(call, judged=_told(_judge(options, handler_uuid, result, received), delivery))
+            call = replace(call, evaluation=_told(_judge(options, handler_uuid, result, received), delivery))
     except NotFoundError:
         store.handler(viewer, service_uuid, handler_uuid)
         raise ConflictError("the handler takes no calls now: it is disabled, has expired, or is used up") from None
     raise UnavailableError("the handler is being changed; try again in a moment")
 
 
-def _judge(options: Options, handler_uuid: str, result: Unjudged, received: Received) -> Judged:
+def _judge(options: AdmissionCache, handler_uuid: str, result: EvaluationNeeded, received: Received) -> Evaluation:
     wanted = options.read(handler_uuid, result.version, result.options)
-    return judged(replace(wanted, verify=None, allow_from=()), result.version, received)
+    return evaluation(replace(wanted, verify=None, allow_from=()), result.version, received)
 
 
-def _told(judged: Judged, delivery: Delivery) -> Judged:
+def _told(evaluation: Evaluation, delivery: Delivery) -> Evaluation:
     """Say what this goes without of what its sender had sent."""
     left_out = ", ".join(str(part) for part in delivery.content.get("left_out", ()))
     if not left_out:
-        return judged
+        return evaluation
     note = f"not kept of the delivery, so that this goes without: {left_out}"
-    if judged.skip:
-        return replace(judged, skip=f"{judged.skip} ({note})")
-    return replace(judged, notes=(*judged.notes, note))
+    if evaluation.skip:
+        return replace(evaluation, skip=f"{evaluation.skip} ({note})")
+    return replace(evaluation, notes=(*evaluation.notes, note))
 
 
 def _received(delivery: Delivery, origin: Origin, now: datetime) -> Received:
@@ -88,7 +88,7 @@ def _received(delivery: Delivery, origin: Origin, now: datetime) -> Received:
     )
 
 
-def _store(intake: Intake, call: Call) -> Accepted | Passed | Unjudged:
+def _store(intake: Intake, call: Call) -> Accepted | NotQueued | EvaluationNeeded:
     stored: Future[Result] = Future()
     intake.store([call], lambda results: stored.set_result(results[0]))
     try:

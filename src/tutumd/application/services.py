@@ -41,7 +41,7 @@ class Wishes:
         )
 
 
-def create(store: Store, viewer: User, wishes: Wishes, *, max_containers: int) -> Service:
+def create(store: Store, viewer: User, wishes: Wishes, *, server_cap: int) -> Service:
     """Create a service; it is not started.
 
     Raises:
@@ -56,14 +56,14 @@ def create(store: Store, viewer: User, wishes: Wishes, *, max_containers: int) -
     if not name or name.isspace():
         raise InvalidInputError("name must be given")
     definition = _changed(Definition(command=""), wishes)
-    target = _check_target(1 if wishes.target is None else wishes.target, max_containers)
+    target = _check_target(1 if wishes.target is None else wishes.target, server_cap)
     return store.create_service(
         engine=engine, name=name, image=image, owner=viewer.name, definition=definition, target=target
     )
 
 
 def change(
-    store: Store, viewer: User, uuid: str, wishes: Wishes, *, max_containers: int, origin: Origin
+    store: Store, viewer: User, uuid: str, wishes: Wishes, *, server_cap: int, origin: Origin
 ) -> tuple[Service, Action | None]:
     """Change a service: what it runs holds from its next start or redeploy on; its target is scaled to at once.
 
@@ -77,7 +77,7 @@ def change(
     service = store.service(viewer, uuid)
     if wishes.name is not None and wishes.name != service.name:
         raise InvalidInputError("name cannot be changed")
-    target = service.target if wishes.target is None else _check_target(wishes.target, max_containers)
+    target = service.target if wishes.target is None else _check_target(wishes.target, server_cap)
     if wishes.change_definition:
         _require_admin(viewer)
         if service.definition is None:
@@ -216,9 +216,9 @@ def _check_text(name: str, text: str, longest: int) -> str:
     return text
 
 
-def _check_target(target: int, max_containers: int) -> int:
-    if not 0 <= target <= max_containers:
-        raise InvalidInputError(f"target_num_containers must be 0 to {max_containers}, got {str(target)[:30]}")
+def _check_target(target: int, server_cap: int) -> int:
+    if not 0 <= target <= server_cap:
+        raise InvalidInputError(f"target_num_containers must be 0 to {server_cap}, got {str(target)[:30]}")
     return target
 
 

@@ -59,7 +59,7 @@ class Wanted:
         skip_unchanged: A redeploy that finds no newer image does nothing.
         keep_images: How many superseded images of the service's repository stay, beside the one in use and the one
             before it.
-        max_containers: The most that the service may be scaled to; None means the server's own.
+        service_cap: The most that the service may be scaled to; None means the server's own.
         raise_min: Where an autoscaler of Kubernetes sets the number, scaling raises its minimum.
         problems: Sentences for people.
     """
@@ -69,7 +69,7 @@ class Wanted:
     stable_s: float | None = None
     skip_unchanged: bool = False
     keep_images: int = 0
-    max_containers: int | None = None
+    service_cap: int | None = None
     raise_min: bool = False
     problems: tuple[str, ...] = ()
 
@@ -138,7 +138,7 @@ _FIELDS = (
     (STABLE, "stable_s", _seconds, "seconds, 0 to 99999"),
     (SKIP_UNCHANGED, "skip_unchanged", _switch, "true or false"),
     (KEEP_IMAGES, "keep_images", _number, "a number, 0 to 99999"),
-    (MAX_CONTAINERS, "max_containers", _positive, "a number, 1 to 99999"),
+    (MAX_CONTAINERS, "service_cap", _positive, "a number, 1 to 99999"),
     (AUTOSCALER, "raise_min", _raise_min, "raise-min"),
 )
 

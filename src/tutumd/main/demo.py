@@ -19,13 +19,13 @@ WAIT_S = 30.0
 _log = structlog.get_logger(__name__)
 
 
-def run(store: Store, data_dir: Path, address: str, max_containers: int, served: Event) -> None:
+def run(store: Store, data_dir: Path, address: str, server_cap: int, served: Event) -> None:
     """Make what is missing of the demo, wait until it runs and the server serves, and print how to call it."""
     try:
         admin = next(user for user in store.users() if user.is_admin)
         key = read_or_make_key(data_dir)
         _ensure_key(store, admin, key)
-        service = _ensure_service(store, admin, max_containers)
+        service = _ensure_service(store, admin, server_cap)
         redeploy, scale_up = (_ensure_handler(store, admin, service, operation) for operation in Operation)
         _wait_until_it_runs(store, admin, service)
         served.wait(WAIT_S)
@@ -65,13 +65,13 @@ def _ensure_key(store: Store, admin: User, key: str) -> None:
         accounts.store_key(store, admin.name, key)
 
 
-def _ensure_service(store: Store, admin: User, max_containers: int) -> Service:
+def _ensure_service(store: Store, admin: User, server_cap: int) -> Service:
     found = store.services(admin, Query(filters={"name": SERVICE}, limit=100)).objects
     for service in found:
         if service.definition is not None:
             return service
     wishes = services.Wishes(name=SERVICE, image="demo", run_command=COMMAND, target=2, autorestart="ALWAYS")
-    return services.create(store, admin, wishes, max_containers=max_containers)
+    return services.create(store, admin, wishes, server_cap=server_cap)
 
 
 def _ensure_handler(store: Store, admin: User, service: Service, operation: Operation) -> Handler:

@@ -129,7 +129,7 @@ def _build(spec: Spec, settings: Settings) -> Engine:
         from tutumd.engines.local import LocalEngine
 
         folder = settings.data_dir / ("local" if spec.name == "local" else f"local-{spec.name}")
-        return LocalEngine(spec.name, folder, max_containers=settings.max_containers)
+        return LocalEngine(spec.name, folder, server_cap=settings.max_containers)
     if spec.kind == "kubernetes":
         return _build_kubernetes(spec, settings)
     url = spec.url or settings.docker_host or None
@@ -141,14 +141,14 @@ def _build(spec: Spec, settings: Settings) -> Engine:
             spec.name,
             url,
             config_dir=config_dir,
-            max_containers=settings.max_containers,
+            server_cap=settings.max_containers,
             own_container_id=find_own_container_id(),
             environment=os.environ,
         )
     from tutumd.engines.swarm import SwarmEngine
 
     return SwarmEngine(
-        spec.name, url, config_dir=config_dir, max_containers=settings.max_containers, environment=os.environ
+        spec.name, url, config_dir=config_dir, server_cap=settings.max_containers, environment=os.environ
     )
 
 
@@ -164,6 +164,6 @@ def _build_kubernetes(spec: Spec, settings: Settings) -> Engine:
         spec.name,
         find_access(settings.kubeconfig, spec.url, os.environ),
         namespaces=settings.kubernetes_namespaces,
-        max_containers=settings.max_containers,
+        server_cap=settings.max_containers,
         ask=asks_registries(settings.docker_config or None),
     )

@@ -14,8 +14,8 @@ import uvicorn
 from tutumd.main.listening import BACKLOG
 from tutumd.settings import Settings
 from tutumd.web.app import create_app
-from tutumd.web.protocol import BoundedProtocol
-from tutumd.web.state import Edge
+from tutumd.web.call.protocol import BoundedProtocol
+from tutumd.web.context import WebContext
 
 _log = structlog.get_logger(__name__)
 
@@ -66,7 +66,7 @@ class Server(uvicorn.Server):
         return BoundedProtocol(config=self.config, server_state=self.server_state, app_state={})
 
 
-def make_server(edge: Edge, settings: Settings, url: str) -> Server:
+def make_server(edge: WebContext, settings: Settings, url: str) -> Server:
     """Build the server; `url` is what it tells when it is ready."""
     config = uvicorn.Config(
         create_app(edge, version("tutumd")),

@@ -93,7 +93,7 @@ def _begin(options: Mapping[str, Any]) -> Settings:
 
 
 def _start_worker(settings: Settings, opened: Storage, instances: Mapping[str, Engine]) -> Worker:
-    limits = Limits(max_containers=settings.max_containers, keep=timedelta(days=settings.keep_days))
+    limits = Limits(server_cap=settings.max_containers, keep=timedelta(days=settings.keep_days))
     worker = Worker(opened.queue, instances, limits, opened.clock)
     worker.start()
     return worker
@@ -107,11 +107,14 @@ def _serve_http(
     stack: ExitStack,
     when_started: Callable[[], None],
 ) -> None:
-    from tutumd.application.calls import Options, Tickets  # all slow to import: the worker is at work meanwhile
-    from tutumd.application.trust.rates import parse_rate
+    from tutumd.application.admission.rates import parse_rate
+    from tutumd.application.calls import (  # all slow to import: the worker is at work meanwhile
+        AdmissionCache,
+        StatusTokens,
+    )
     from tutumd.main import http
     from tutumd.main.secret_key import open_box
-    from tutumd.web.state import Edge
+    from tutumd.web.context import WebContext
 
     try:
         rate = parse_rate(settings.client_rate_limit) if settings.client_rate_limit else None
@@ -122,14 +125,14 @@ def _serve_http(
     box = open_box(settings)
     if opened.database.is_postgres and not settings.secret_key:
         _log.warning("TUTUMD_SECRET_KEY is not set: other replicas cannot read secrets and status URLs of this one")
-    edge = Edge(
+    edge = WebContext(
         store=opened.store,
         clock=opened.clock,
         intake=intake,
-        max_containers=settings.max_containers,
+        server_cap=settings.max_containers,
         box=box,
-        options=Options(box),
-        tickets=Tickets(box.derive("status")),
+        options=AdmissionCache(box),
+        status_tokens=StatusTokens(box.derive("status")),
         trusted_proxies=tuple(ip_network(network) for network in settings.trusted_proxies),
     )
     server = http.make_server(edge, settings, address)

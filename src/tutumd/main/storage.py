@@ -20,8 +20,8 @@ from tutumd.store.accounts import SqlAccounts
 from tutumd.store.clocks import database_clock, machine_clock
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
-from tutumd.store.signal import Listener, Signal
 from tutumd.store.store import SqlStore
+from tutumd.store.wakeup import Listener, Signal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

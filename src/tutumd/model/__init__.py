@@ -2,7 +2,17 @@
 
 from tutumd.model.accounts import ApiKey, User
 from tutumd.model.actions import Action, ActionState, Claim, Line, Outcome, Plan, Progress, Verb
-from tutumd.model.calls import MAX_AMOUNT, Accepted, Call, Delivery, DeliveryOutcome, Judged, Origin, Passed, Unjudged
+from tutumd.model.calls import (
+    MAX_AMOUNT,
+    Accepted,
+    Call,
+    Delivery,
+    DeliveryOutcome,
+    Evaluation,
+    EvaluationNeeded,
+    NotQueued,
+    Origin,
+)
 from tutumd.model.handlers import Handler, NewHandler, Operation, Rotation
 from tutumd.model.pages import Page, Query
 from tutumd.model.services import (
@@ -34,15 +44,16 @@ __all__ = [
     "Delivery",
     "DeliveryOutcome",
     "EngineInfo",
+    "Evaluation",
+    "EvaluationNeeded",
     "Handler",
-    "Judged",
     "Line",
     "NewHandler",
+    "NotQueued",
     "Operation",
     "Origin",
     "Outcome",
     "Page",
-    "Passed",
     "Plan",
     "Port",
     "Progress",
@@ -51,7 +62,6 @@ __all__ = [
     "Service",
     "ServiceSnapshot",
     "ServiceState",
-    "Unjudged",
     "User",
     "Verb",
 ]

@@ -33,7 +33,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class Evaluation:
     """What a handler's options say about a call, for what the store itself keeps to.
 
     Attributes:
@@ -51,7 +51,7 @@ class Judged:
     variable: tuple[str, str | None] | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
     max_uses: int | None = None
-    max_containers: int | None = None
+    handler_cap: int | None = None
     rate: tuple[int, int] | None = None
     debounce_s: int = 0
 
@@ -65,8 +65,8 @@ class Call:
         body_size: In bytes.
         content: What is kept for looking at it later, as JSON: headers, query and body.
         key: What stays the same when a sender repeats a delivery; None where nothing does.
-        judged: None where nobody looked at the handler's options yet.
-        asks: It carries what only options allow, so that they must be looked at even if there are none.
+        evaluation: None where nobody looked at the handler's options yet.
+        has_tag_param: It carries what only options allow, so that they must be looked at even if there are none.
     """
 
     service_uuid: str
@@ -76,8 +76,8 @@ class Call:
     body_size: int
     content: str = field(default="", repr=False)
     key: str | None = None
-    judged: Judged | None = None
-    asks: bool = False
+    evaluation: Evaluation | None = None
+    has_tag_param: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unjudged:
+class EvaluationNeeded:
     """A call that was not stored: its handler has these options, and nobody has looked at them.
 
     Attributes:
@@ -106,7 +106,7 @@ class Unjudged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Passed:
+class NotQueued:
     """A call that is on disk and does nothing: `judged` of the call says why."""
 
 

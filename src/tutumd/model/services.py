@@ -98,7 +98,7 @@ class ServiceSnapshot:
         target: Containers that the service should have. For a stopped service: what it would have when started.
         stopped: True when it was stopped on purpose: nothing of it runs and nothing will by itself.
         deployed: When its newest container was created.
-        max_containers: The most that it may be scaled to (label `tutum.scale.max`); None means the server's own.
+        service_cap: The most that it may be scaled to (label `tutum.scale.max`); None means the server's own.
         warnings: Sentences for people: what is odd about the service or its labels.
     """
 
@@ -113,7 +113,7 @@ class ServiceSnapshot:
     image_digest: str | None = None
     run_command: str = ""
     deployed: datetime | None = None
-    max_containers: int | None = None
+    service_cap: int | None = None
     warnings: tuple[str, ...] = ()
 
     @property

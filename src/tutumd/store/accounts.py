@@ -9,7 +9,7 @@ from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import ApiKey, User
 from tutumd.ports import Clock
 from tutumd.store.database import Database
-from tutumd.store.rows import Row, new_uuid
+from tutumd.store.row_mapping import Row, new_uuid
 from tutumd.store.tables import api_keys, services, users
 
 

@@ -9,9 +9,9 @@ from tutumd.model import Action, ActionState, Line, Origin, Page, Query, User, V
 from tutumd.ports import Clock
 from tutumd.store import pending
 from tutumd.store.database import Database
-from tutumd.store.rows import action_from, filtered, lock_service, select_actions, visible
-from tutumd.store.signal import Signal
+from tutumd.store.row_mapping import action_from, filtered, lock_service, select_actions, visible
 from tutumd.store.tables import action_lines, actions, deliveries, services
+from tutumd.store.wakeup import Signal
 
 MAX_LINES = 1000
 

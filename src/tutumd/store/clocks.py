@@ -6,7 +6,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from tutumd.steady import steady_s
+from tutumd.boottime import boottime_s
 from tutumd.store.database import Database
 from tutumd.store.leases import end_all
 from tutumd.store.tables import from_microseconds, meta, microseconds
@@ -22,7 +22,7 @@ _KEY = "clock "
 class SharedClock:
     """Clock of ports.py: a time that was agreed upon, and the steady seconds since."""
 
-    def __init__(self, start: datetime, seconds: Callable[[], float] = steady_s) -> None:
+    def __init__(self, start: datetime, seconds: Callable[[], float] = boottime_s) -> None:
         """Begin; `start` is the time at 0 seconds."""
         self._seconds = seconds
         self._start = start
@@ -40,7 +40,7 @@ class SharedClock:
             self._start = told - timedelta(seconds=(before + after) / 2)
 
 
-def database_clock(database: Database, seconds: Callable[[], float] = steady_s) -> SharedClock:
+def database_clock(database: Database, seconds: Callable[[], float] = boottime_s) -> SharedClock:
     """Make a clock that tells PostgreSQL's time; to be compared with it now and then. Raises UnavailableError."""
 
     def look() -> datetime:
@@ -55,7 +55,7 @@ def database_clock(database: Database, seconds: Callable[[], float] = steady_s) 
 
 
 def machine_clock(
-    database: Database, wall: Callable[[], datetime], seconds: Callable[[], float] = steady_s
+    database: Database, wall: Callable[[], datetime], seconds: Callable[[], float] = boottime_s
 ) -> Callable[[], datetime]:
     """Make a clock that all processes of this machine share until it starts anew, and that is never set.
 

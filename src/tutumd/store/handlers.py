@@ -21,9 +21,9 @@ from tutumd.model import (
     User,
 )
 from tutumd.ports import Clock
-from tutumd.store import counting
+from tutumd.store import call_counts
 from tutumd.store.database import Database
-from tutumd.store.rows import Row, action_from, filtered, new_uuid, read_service, select_actions, visible
+from tutumd.store.row_mapping import Row, action_from, filtered, new_uuid, read_service, select_actions, visible
 from tutumd.store.tables import actions, deliveries, handlers, services
 
 
@@ -109,7 +109,7 @@ class SqlHandlers:
     def unused_handlers(self, viewer: User, before: datetime, query: Query) -> Page[Handler]:
         """See ports.py."""
         with self._database.read() as connection:
-            recent = sa.select(deliveries.c.handler_seq).where(deliveries.c.seq > counting.counted(connection))
+            recent = sa.select(deliveries.c.handler_seq).where(deliveries.c.seq > call_counts.counted(connection))
             statement = (
                 sa.select(handlers)
                 .join(services, services.c.uuid == handlers.c.service_uuid)
@@ -193,7 +193,7 @@ class SqlHandlers:
 
     def _read(self, connection: sa.Connection, statement: sa.Select[Any]) -> tuple[Handler, ...]:
         rows = connection.execute(statement).all()
-        fresh = counting.not_counted(connection, [row.seq for row in rows])
+        fresh = call_counts.not_counted(connection, [row.seq for row in rows])
         return tuple(_handler_from(row, *fresh.get(row.seq, (0, None)), self._clock()) for row in rows)
 
 

@@ -15,15 +15,15 @@ import sqlalchemy as sa
 
 from tutumd.errors import LockedError, TooManyCallsError, TutumdError
 from tutumd.model import Call, DeliveryOutcome
-from tutumd.ports import Clock, Result, Tell
+from tutumd.ports import Clock, OnStored, Result
 from tutumd.store import pending
-from tutumd.store.called import Known, execute, find, find_repeated
+from tutumd.store.coalesce import Joining, with_numbers
 from tutumd.store.database import Database
-from tutumd.store.joining import Joining, with_numbers
+from tutumd.store.handler_lookup import Known, execute, find, find_repeated
 from tutumd.store.rates import ClientRates
-from tutumd.store.rows import lock_free_services, lock_services
-from tutumd.store.signal import Signal
+from tutumd.store.row_mapping import lock_free_services, lock_services
 from tutumd.store.tables import actions, deliveries, handlers, microseconds
+from tutumd.store.wakeup import Signal
 
 _DELIVERY = {
     "handler_seq": "BIGINT",
@@ -70,11 +70,11 @@ class SqlIntake:
         # On SQLite nobody else writes during a transaction, so that what its connection knows can be relied on.
         self._known = None if database.is_postgres else Known()
         self._connection: sa.Connection | None = None
-        self._batches: SimpleQueue[tuple[Sequence[Call], Tell] | None] = SimpleQueue()
+        self._batches: SimpleQueue[tuple[Sequence[Call], OnStored] | None] = SimpleQueue()
         self._thread = Thread(target=self._write, name="intake", daemon=True)
         self._thread.start()
 
-    def store(self, calls: Sequence[Call], tell: Tell) -> None:
+    def store(self, calls: Sequence[Call], tell: OnStored) -> None:
         """See ports.py."""
         self._batches.put((calls, tell))
 
@@ -173,7 +173,7 @@ def _take_slowly(
     results: list[Result] = []
     for call in calls:
         # Its options were looked at on its behalf: it is here for the second time.
-        wait_s = 0 if call.judged is not None else clients.take(call.origin.address)
+        wait_s = 0 if call.evaluation is not None else clients.take(call.origin.address)
         if wait_s:
             told = f"{rate[0]} calls in {rate[1]} s are taken from one address"
             results.append(TooManyCallsError(told, retry_after_s=wait_s))
@@ -223,7 +223,7 @@ def _write_changes(connection: sa.Connection, joining: Joining, seqs: Mapping[st
 
 
 def _supersede(connection: sa.Connection, action_seq: int, overridden: sa.ColumnElement[bool], reason: str) -> None:
-    """Tell deliveries of an action that the input which they brought along was overridden by a later one."""
+    """OnStored deliveries of an action that the input which they brought along was overridden by a later one."""
     connection.execute(
         sa.update(deliveries)
         .where(deliveries.c.action_seq == action_seq, overridden)

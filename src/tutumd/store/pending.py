@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.model import ActionState, Origin, Verb
-from tutumd.store.rows import new_uuid
+from tutumd.store.row_mapping import new_uuid
 from tutumd.store.tables import OPEN, actions
 
 Key = tuple[str, Verb]

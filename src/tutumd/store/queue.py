@@ -7,15 +7,15 @@ import sqlalchemy as sa
 
 from tutumd.model import ActionState, Claim, EngineInfo, Outcome, Service, ServiceSnapshot, Verb
 from tutumd.ports import Clock
-from tutumd.store import counting, retention
+from tutumd.store import call_counts, retention
 from tutumd.store import snapshots as snapshot_rows
 from tutumd.store.actions import amounts_of
 from tutumd.store.database import Database
+from tutumd.store.engine_sync import SqlShown
 from tutumd.store.leases import end_all, find_due, is_due, is_free, update_held
-from tutumd.store.rows import action_from, clean, lock_services, read_service, select_actions
-from tutumd.store.shown import SqlShown
-from tutumd.store.signal import Signal
+from tutumd.store.row_mapping import action_from, clean, lock_services, read_service, select_actions
 from tutumd.store.tables import LIVE, action_lines, actions, containers, engines, handlers, requests, services
+from tutumd.store.wakeup import Signal
 
 
 class SqlQueue(SqlShown):
@@ -201,7 +201,7 @@ class SqlQueue(SqlShown):
     def count_calls(self) -> bool:
         """See ports.py."""
         with self._database.write() as connection:
-            return counting.count(connection, self._clock())
+            return call_counts.count(connection, self._clock())
 
     def requests(self, engine_names: Sequence[str]) -> tuple[tuple[str, str, Service, Mapping[str, object]], ...]:
         """See ports.py."""

@@ -9,7 +9,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from tutumd.model import ActionState, ContainerSnapshot, ContainerState, EngineInfo, ServiceSnapshot, ServiceState
-from tutumd.store.rows import Row, new_uuid
+from tutumd.store.row_mapping import Row, new_uuid
 from tutumd.store.tables import LIVE, actions, containers, services
 
 

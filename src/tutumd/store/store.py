@@ -19,7 +19,7 @@ from tutumd.model import (
 from tutumd.store.accounts import SqlAccounts
 from tutumd.store.actions import SqlActions
 from tutumd.store.handlers import SqlHandlers
-from tutumd.store.rows import (
+from tutumd.store.row_mapping import (
     SERVICE_STATE,
     container_from,
     definition_document,

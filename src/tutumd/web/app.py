@@ -6,11 +6,12 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tutumd.web import actions, deliveries, docs, errors, handlers, reads, schemas, services
-from tutumd.web.calls import CALL_PATH, CallEndpoint
-from tutumd.web.render import PREFIX
-from tutumd.web.state import Edge
-from tutumd.web.waits import Waits
+from tutumd.web import errors
+from tutumd.web.api import actions, deliveries, docs, handlers, reads, schemas, services
+from tutumd.web.api.render import PREFIX
+from tutumd.web.call.endpoint import CALL_PATH, CallEndpoint
+from tutumd.web.call.long_poll import Waits
+from tutumd.web.context import WebContext
 
 _SLASHES = re.compile(r"/{2,}")
 
@@ -35,7 +36,7 @@ _OF_CALLS = {
 }
 
 
-def create_app(edge: Edge, version: str) -> ASGIApp:
+def create_app(edge: WebContext, version: str) -> ASGIApp:
     """Build the application that serves the API."""
     app = FastAPI(
         title="tutumd",
@@ -47,7 +48,7 @@ def create_app(edge: Edge, version: str) -> ASGIApp:
         redirect_slashes=False,
         responses=_RESPONSES,
     )
-    app.state.edge = edge
+    app.state.context = edge
     app.state.waits = waits = Waits(edge.store)
     errors.install(app)
     for module in (handlers, deliveries, services, actions, reads, docs):

@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 from tutumd.application.accounts import authenticate
 from tutumd.errors import UnauthorizedError
 from tutumd.model import User
-from tutumd.web.state import edge
+from tutumd.web.context import context
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ def parse_header(header: str | None) -> tuple[str, str]:
 def credentials(request: Request) -> Credentials:
     """Check the credentials of a request, before anything else of it is looked at."""
     name, key = parse_header(request.headers.get("authorization"))
-    return Credentials(user=authenticate(edge(request).store, name, key), key=key)
+    return Credentials(user=authenticate(context(request).store, name, key), key=key)
 
 
 def viewer(found: Annotated[Credentials, Depends(credentials)]) -> User:

@@ -12,8 +12,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive
 
 from tutumd.errors import InvalidInputError
+from tutumd.web.call.protocol import COMPLETE
 from tutumd.web.errors import first_problem
-from tutumd.web.protocol import COMPLETE
 
 MAX_BODY = 1024 * 1024
 BODY_TIMEOUT_S = 30.0

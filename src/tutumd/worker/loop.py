@@ -9,10 +9,10 @@ from threading import BoundedSemaphore, Event, Lock, Thread
 
 import structlog
 
+from tutumd.boottime import boottime_s
 from tutumd.errors import EngineUnavailableError, LeaseLostError, TutumdError, UnavailableError
 from tutumd.model import Outcome, Service, ServiceSnapshot
 from tutumd.ports import Clock, Engine, Queue
-from tutumd.steady import steady_s
 from tutumd.worker import retry
 from tutumd.worker.discover import Discovery
 from tutumd.worker.perform import perform, plan, refused
@@ -38,7 +38,7 @@ class Limits:
         deadline_s: Seconds that the engine work of one action may take.
     """
 
-    max_containers: int
+    server_cap: int
     keep: timedelta = timedelta(days=90)
     deadline_s: float = DEADLINE_S
     lease: timedelta = LEASE
@@ -114,7 +114,7 @@ class Worker:
             return False
         claimed = False
         try:
-            claimed_at = steady_s()
+            claimed_at = boottime_s()
             claim = self._queue.claim(self.name, names, lease=self._limits.lease)
             if claim is None:
                 return False
@@ -191,7 +191,7 @@ class Worker:
         engine = self._engines[claim.service.engine]
         _log.info("action began", action=run.action_uuid, verb=claim.action.verb, service=claim.service.name)
         try:
-            outcome = perform(run, engine, self._queue, max_containers=self._limits.max_containers)
+            outcome = perform(run, engine, self._queue, server_cap=self._limits.server_cap)
         except LeaseLostError:
             raise
         except (EngineUnavailableError, UnavailableError) as error:

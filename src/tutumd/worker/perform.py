@@ -9,7 +9,7 @@ from tutumd.ports import Engine, Queue
 from tutumd.worker.run import LeasedRun
 
 
-def perform(run: LeasedRun, engine: Engine, queue: Queue, *, max_containers: int) -> Outcome:
+def perform(run: LeasedRun, engine: Engine, queue: Queue, *, server_cap: int) -> Outcome:
     """Perform the claimed action and answer what came of it.
 
     Raises:
@@ -20,12 +20,12 @@ def perform(run: LeasedRun, engine: Engine, queue: Queue, *, max_containers: int
     snapshot = engine.inspect(service)
     if run.is_canceled and not run.journal:
         return _canceled(refused("", snapshot))
-    outcome = _attempt(run, engine, queue, snapshot, max_containers)
+    outcome = _attempt(run, engine, queue, snapshot, server_cap)
     return _canceled(outcome) if run.is_canceled and not outcome.success else outcome
 
 
 def _attempt(
-    run: LeasedRun, engine: Engine, queue: Queue, snapshot: ServiceSnapshot | None, max_containers: int
+    run: LeasedRun, engine: Engine, queue: Queue, snapshot: ServiceSnapshot | None, server_cap: int
 ) -> Outcome:
     service, action = run.claim.service, run.claim.action
     try:
@@ -40,10 +40,10 @@ def _attempt(
                 return engine.scale(service, service.target if action.target is None else action.target, run)
             case Verb.SCALEUP:
                 found = _running(snapshot)
-                return _scale_up(run, engine, queue, found, cap_of(found, max_containers))
+                return _scale_up(run, engine, queue, found, cap_of(found, server_cap))
             case Verb.SCALE:
                 found = _running(snapshot)
-                return _scale(run, engine, found, cap_of(found, max_containers))
+                return _scale(run, engine, found, cap_of(found, server_cap))
             case Verb.START:
                 return engine.start(service, run)
             case Verb.STOP:
@@ -107,12 +107,12 @@ class Cap:
         return f"it may have at most {self.most} ({self.source})"
 
 
-def cap_of(snapshot: ServiceSnapshot, max_containers: int) -> Cap:
+def cap_of(snapshot: ServiceSnapshot, server_cap: int) -> Cap:
     """Find the smaller of the service's own cap and the server's."""
-    own = snapshot.max_containers
-    if own is not None and own <= max_containers:
+    own = snapshot.service_cap
+    if own is not None and own <= server_cap:
         return Cap(most=own, source="label tutum.scale.max of the service")
-    return Cap(most=max_containers, source="--max-containers of the server")
+    return Cap(most=server_cap, source="--max-containers of the server")
 
 
 def add_amounts(present: int, amounts: Sequence[tuple[int, int | None]], cap: Cap) -> tuple[int, str]:

@@ -6,10 +6,10 @@ from threading import Event
 
 import structlog
 
+from tutumd.boottime import boottime_s
 from tutumd.errors import LeaseLostError, UnavailableError
 from tutumd.model import Claim
 from tutumd.ports import Queue
-from tutumd.steady import steady_s
 
 LEASE_MARGIN_S = 1.0
 """How long before the lease's end a worker stops, so that a call under way lands inside it."""
@@ -29,7 +29,7 @@ class LeasedRun:
         lease: timedelta,
         deadline_s: float,
         claimed_at: float,
-        monotonic: Callable[[], float] = steady_s,
+        monotonic: Callable[[], float] = boottime_s,
     ) -> None:
         """Begin a run.
 

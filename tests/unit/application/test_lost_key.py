@@ -7,10 +7,10 @@ from typing import Any, cast
 import pytest
 
 from tutumd.application import calls, handlers
-from tutumd.application.trust import options
-from tutumd.application.trust.secrets_box import Box, make_key
+from tutumd.application.admission import options
+from tutumd.application.admission.encryption import SecretBox, make_key
 from tutumd.errors import NotFoundError, SettingsError
-from tutumd.model import Handler, NewHandler, Operation, Unjudged, User
+from tutumd.model import EvaluationNeeded, Handler, NewHandler, Operation, User
 from tutumd.ports import Store
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -40,13 +40,13 @@ class One:
         return self.handler
 
 
-def stored(preset: str, *secrets: str) -> tuple[One, Box, Box]:
-    old, new = Box([make_key()]), Box([make_key()])
+def stored(preset: str, *secrets: str) -> tuple[One, SecretBox, SecretBox]:
+    old, new = SecretBox([make_key()]), SecretBox([make_key()])
     document = {"verify": {"preset": preset, "secrets": list(secrets)}, "show_log": True}
     return One(options.to_document(options.parse(document, NOW), old)), old, new
 
 
-def change(one: One, box: Box, **fields: object) -> Handler:
+def change(one: One, box: SecretBox, **fields: object) -> Handler:
     sent = handlers.Sent(named={}, options=fields)
     return handlers.change(cast(Store, one), ADMIN, "s", "h", sent, box=box, now=NOW)
 
@@ -84,10 +84,10 @@ def test_who_wants_to_keep_what_cannot_be_opened_is_told_what_to_do() -> None:
 @pytest.mark.parametrize("fields", [{"enabled": False}, {"allow_from": ["192.0.2.0/24"]}, {"max_uses": 3}])
 def test_it_is_not_found_where_it_cannot_be_called_anyway(fields: dict[str, object]) -> None:
     one, _, new = stored("github", "s3cr3t")
-    known = calls.Options(new)
-    unjudged = Unjudged(options=one.handler.options, version=1, uses=3)
+    known = calls.AdmissionCache(new)
+    needed = EvaluationNeeded(options=one.handler.options, version=1, uses=3)
     with pytest.raises(SettingsError):
-        known.read_open("h", unjudged, "198.51.100.1", NOW)
-    shut = Unjudged(options={**one.handler.options, **fields}, version=2, uses=3)
+        known.read_open("h", needed, "198.51.100.1", NOW)
+    shut = EvaluationNeeded(options={**one.handler.options, **fields}, version=2, uses=3)
     with pytest.raises(NotFoundError):
         known.read_open("h", shut, "198.51.100.1", NOW)

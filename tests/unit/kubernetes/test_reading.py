@@ -128,7 +128,7 @@ def test_a_snapshot_of_a_deployment() -> None:
         image_digest=DIGEST,
         run_command="run 'a b'",
         deployed=SINCE,
-        max_containers=7,
+        service_cap=7,
         warnings=(
             "the label tutum.x is unknown and not used",
             "the annotation tutum.redeploy.order has no effect on Kubernetes: the update strategy of the workload "

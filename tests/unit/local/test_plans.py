@@ -16,7 +16,7 @@ def situation(present: ServiceRecord, *, alive: Collection[int] = (), of: Servic
         service=of or service(),
         record=present,
         alive=alive,
-        max_containers=5,
+        server_cap=5,
         new_id=lambda: next(ids),
     )
 

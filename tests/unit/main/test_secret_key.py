@@ -6,7 +6,7 @@ from threading import Thread
 
 import pytest
 
-from tutumd.application.trust.secrets_box import make_key
+from tutumd.application.admission.encryption import make_key
 from tutumd.errors import SettingsError
 from tutumd.main.secret_key import open_box
 from tutumd.settings import Settings, read_settings

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from tests.unit.application.trust.calls import judged, payload
+from tests.unit.application.admission.calls import evaluation, payload
 from tutum.snippets import TARGETS, snippet
-from tutumd.application.trust.judge import Go, Skipped
+from tutumd.application.admission.evaluate import Admitted, Skipped
 
 URL = "https://hooks.example.com/api/v1/service/S/webhook/handler/H/call/"
 
@@ -56,8 +56,8 @@ def test_a_snippet_fits_the_handler(
 
 def test_the_filter_that_docker_hubs_snippet_names_does_what_it_says() -> None:
     line = next(line for line in snippet("dockerhub", URL, {}).splitlines() if line.startswith("{"))
-    assert judged(payload("dockerhub"), **json.loads(line)) == Go()
-    assert isinstance(judged(payload("quay"), filter={"preset": "tag", "tag": "dev"}), Skipped)
+    assert evaluation(payload("dockerhub"), **json.loads(line)) == Admitted()
+    assert isinstance(evaluation(payload("quay"), filter={"preset": "tag", "tag": "dev"}), Skipped)
 
 
 def test_an_unknown_sender_is_told() -> None:

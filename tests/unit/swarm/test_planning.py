@@ -149,7 +149,7 @@ def test_labels_of_the_service_come_before_those_of_its_containers() -> None:
     inspected = labelled(scale__max="7", stopped__replicas="2", redeploy__typo="1")
     inspected["TaskTemplate"]["ContainerSpec"]["Labels"] = {"tutum.scale.max": "3", "tutum.redeploy.timeout": "soon"}
     wanted = wanted_of(inspected)
-    assert (wanted.max_containers, wanted.timeout_s) == (7, None)
+    assert (wanted.service_cap, wanted.timeout_s) == (7, None)
     assert wanted.problems == (
         "the label tutum.redeploy.timeout must be seconds, 1 to 99999, got 'soon': it is not used",
         "the label tutum.redeploy.typo is unknown and not used",

@@ -8,9 +8,9 @@ import pytest
 
 from tutumd.errors import NotFoundError, UnavailableError
 from tutumd.model import Accepted, Call, Operation, Origin
-from tutumd.ports import Result, Tell
-from tutumd.web import batches
-from tutumd.web.batches import Batches
+from tutumd.ports import OnStored, Result
+from tutumd.web.call import batches
+from tutumd.web.call.batches import Batches
 
 
 class Recorded:
@@ -20,7 +20,7 @@ class Recorded:
         self.sizes: list[int] = []
         self.held: list[Thread] = []
 
-    def store(self, calls: Sequence[Call], tell: Tell) -> None:
+    def store(self, calls: Sequence[Call], tell: OnStored) -> None:
         self.sizes.append(len(calls))
         results: list[Result] = [
             NotFoundError("no")

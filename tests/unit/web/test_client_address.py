@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from tutumd.web.state import client_address
+from tutumd.web.context import client_address
 
 TRUSTED = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
 

@@ -86,7 +86,7 @@ def test_the_smaller_cap_holds_and_is_named(own: int | None, server: int, most: 
 
 def snapshot(*, target: int = 2, own: int | None = None, stopped: bool = False) -> ServiceSnapshot:
     return ServiceSnapshot(
-        selector="web", name="web", target=target, containers=(), max_containers=own, stopped=stopped
+        selector="web", name="web", target=target, containers=(), service_cap=own, stopped=stopped
     )
 
 
@@ -139,7 +139,7 @@ def performed(engine: OneService, queue: Amounts, verb: Verb, target: int | None
     action = replace(make_action(), verb=verb, target=target)
     claim = Claim(action=action, service=SERVICE, token=1, attempts=0, journal=journal)
     run = LeasedRun(claim, cast(Queue, queue), lease=LEASE, deadline_s=120, claimed_at=0, monotonic=lambda: 0)
-    return perform(run, cast(Engine, engine), cast(Queue, queue), max_containers=10)
+    return perform(run, cast(Engine, engine), cast(Queue, queue), server_cap=10)
 
 
 def test_a_scale_up_that_has_room_for_a_part_says_so() -> None:

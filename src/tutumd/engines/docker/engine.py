@@ -31,7 +31,7 @@ class DockerEngine:
         name: Of this instance.
         url: Where the engine listens; None means as `connect` says.
         config_dir: The Docker client's configuration folder, with the registry logins.
-        max_containers: The most containers that a service may be scaled to.
+        server_cap: The most containers that a service may be scaled to.
         stable_s: How long a new container without a health check must run.
         overlap_s: For how long old and new containers both are found where that is possible: proxies remember for
             seconds which address a name has.
@@ -47,7 +47,7 @@ class DockerEngine:
         url: str | None,
         *,
         config_dir: str | None,
-        max_containers: int,
+        server_cap: int,
         stable_s: float = 3.0,
         overlap_s: float = 10.0,
         drain_s: float = 5.0,
@@ -58,7 +58,7 @@ class DockerEngine:
         self._info = EngineInfo(name=name, kind="docker", creates=False)
         self._client = connect(url, config_dir, environment=environment)
         self._host = Host(self._client, config_dir)
-        self._max_containers = max_containers
+        self._server_cap = server_cap
         self._trial = Trial(host=self._host, stable_s=stable_s, overlap_s=overlap_s, drain_s=drain_s, clock=clock)
         self._own_id = own_container_id
         self._sight = Sight(self._host)
@@ -111,8 +111,8 @@ class DockerEngine:
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         """As the port says, from 1: a service here is its containers, and with the last one it would be gone."""
         found = self._at_rest(service, run)
-        own = read_wanted([one.labels for one in found.holders]).max_containers
-        most = min(self._max_containers, own or self._max_containers)
+        own = read_wanted([one.labels for one in found.holders]).service_cap
+        most = min(self._server_cap, own or self._server_cap)
         if not 1 <= target <= most:
             hint = "; to end all of its containers, stop it" if target == 0 else ""
             raise EngineRefusedError(f"{service.name} can have 1 to {most} containers, got {target}{hint}")

@@ -40,7 +40,7 @@ def service_snapshot(group: Group) -> ServiceSnapshot:
         image_digest=image_digest(newest.image_name, newest.image_id, newest.image),
         run_command=_command(newest),
         deployed=newest.created,
-        max_containers=wanted.max_containers,
+        service_cap=wanted.service_cap,
         warnings=(*warnings, *wanted.problems, *_oddities(holders)),
     )
 

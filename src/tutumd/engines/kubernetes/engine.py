@@ -41,7 +41,7 @@ class KubernetesEngine:
         access: Access,
         *,
         namespaces: Sequence[str] = (),
-        max_containers: int,
+        server_cap: int,
         ask: Ask,
         stable_s: float = 3.0,
         tempo: Tempo | None = None,
@@ -50,12 +50,12 @@ class KubernetesEngine:
 
         Args:
             namespaces: Those whose workloads are services, `*` for all; empty means the credentials' own.
-            max_containers: The most that a service may be scaled to.
+            server_cap: The most that a service may be scaled to.
             ask: Asks a registry for an image before anything is touched.
             stable_s: How long a container without a readiness probe has to run before it counts.
         """
         self._name = name
-        self._max_containers = max_containers
+        self._server_cap = server_cap
         self._ask = ask
         self._cluster = Cluster(access.connect)
         every = EVERY_NAMESPACE in namespaces
@@ -244,7 +244,7 @@ class KubernetesEngine:
         return find_autoscaler(self._cluster.autoscalers(address.namespace), address)
 
     def _refuse_too_many(self, workload: Workload, target: int) -> None:
-        most = min(self._max_containers, wanted_of(workload).max_containers or self._max_containers)
+        most = min(self._server_cap, wanted_of(workload).service_cap or self._server_cap)
         if target > most:
             raise EngineRefusedError(f"a service may have at most {most} containers here, wanted were {target}")
 

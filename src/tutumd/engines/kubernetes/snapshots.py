@@ -74,7 +74,7 @@ def snapshot(workload: Workload, pods: Iterable[Pod]) -> ServiceSnapshot:
         image_digest=running_digest(workload, shown) or pinned or None,
         run_command=run_command(workload.main),
         deployed=max(created, default=None),
-        max_containers=wanted.max_containers,
+        service_cap=wanted.service_cap,
         warnings=(*wanted.problems, *_without_effect(workload), *warnings(workload)),
     )
 

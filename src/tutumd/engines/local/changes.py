@@ -25,7 +25,7 @@ TAIL_LINES = 50
 class Limits:
     """How many, and how long: a new process must run `stable_s`, one that is told to end has `grace_s`."""
 
-    max_containers: int
+    server_cap: int
     stable_s: float
     grace_s: float
 
@@ -109,7 +109,7 @@ class Changes:
             service=service,
             record=record,
             alive=self._alive(record),
-            max_containers=self._limits.max_containers,
+            server_cap=self._limits.server_cap,
             new_id=self._new_id,
             tag=tag,
         )

@@ -44,7 +44,7 @@ class LocalEngine:
         name: str,
         data_dir: Path,
         *,
-        max_containers: int,
+        server_cap: int,
         stable_s: float = 1.0,
         grace_s: float = 10.0,
         max_output_bytes: int = output.MAX_BYTES,
@@ -69,7 +69,7 @@ class LocalEngine:
         self._locks = Locks()
         self._processes = Processes(boot_id or procfs.read_boot_id(), monotonic=monotonic)
         launcher = Launcher(self._folder, self._processes, os.environ if environment is None else environment, clock)
-        limits = Limits(max_containers=max_containers, stable_s=stable_s, grace_s=grace_s)
+        limits = Limits(server_cap=server_cap, stable_s=stable_s, grace_s=grace_s)
         self._changes = Changes(
             self._folder, self._processes, launcher, limits, clock=clock, monotonic=monotonic, new_id=new_id
         )

@@ -22,7 +22,7 @@ class Situation:
     service: Service
     record: ServiceRecord
     alive: Collection[int]
-    max_containers: int
+    server_cap: int
     new_id: Callable[[], str]
     action: str = ""
     tag: str | None = None
@@ -147,6 +147,6 @@ def _definition(service: Service) -> Definition:
 
 
 def _checked_target(situation: Situation, target: int) -> int:
-    if not 0 <= target <= situation.max_containers:
-        raise EngineRefusedError(f"target must be 0 to {situation.max_containers} containers, got {target}")
+    if not 0 <= target <= situation.server_cap:
+        raise EngineRefusedError(f"target must be 0 to {situation.server_cap} containers, got {target}")
     return target

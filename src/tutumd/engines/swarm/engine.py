@@ -31,7 +31,7 @@ class SwarmEngine:
         url: str | None,
         *,
         config_dir: str | None,
-        max_containers: int,
+        server_cap: int,
         stable_s: float = 3.0,
         environment: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -42,11 +42,11 @@ class SwarmEngine:
         Args:
             url: Of a manager; None means DOCKER_HOST of `environment`, else the usual socket.
             config_dir: Folder of the Docker client's configuration, for registry logins.
-            max_containers: The most that a service may be scaled to.
+            server_cap: The most that a service may be scaled to.
             stable_s: How long a container without a healthcheck has to run before it counts.
         """
         self._name = name
-        self._max_containers = max_containers
+        self._server_cap = server_cap
         self._api = SwarmApi(connect(url, config_dir, environment=environment), config_dir)
         self._tempo = Tempo(clock=clock, jitter=jitter, stable_s=stable_s)
 
@@ -92,7 +92,7 @@ class SwarmEngine:
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         def plan(view: View) -> ScalePlan:
-            refuse_impossible(view, target, self._max_containers)
+            refuse_impossible(view, target, self._server_cap)
             if specs.is_stopped(view.spec) and target > 0:
                 raise EngineRefusedError(f"the service {service.name} is stopped: start it before scaling it")
             return plan_scaling(view, target, noted=None)
@@ -105,7 +105,7 @@ class SwarmEngine:
         def plan(view: View) -> ScalePlan:
             running = specs.replicas_of(view.spec)
             target = running or service.target or specs.stopped_replicas(view.spec) or 1
-            refuse_impossible(view, target, max(self._max_containers, running))
+            refuse_impossible(view, target, max(self._server_cap, running))
             return plan_scaling(view, target, noted=None)
 
         return self._set_replicas(service, run, plan)
@@ -114,7 +114,7 @@ class SwarmEngine:
         """Scale it to none and note in a label how many there were."""
 
         def plan(view: View) -> ScalePlan:
-            refuse_impossible(view, 0, self._max_containers)
+            refuse_impossible(view, 0, self._server_cap)
             noted = specs.replicas_of(view.spec) or specs.stopped_replicas(view.spec) or None
             return plan_scaling(view, 0, noted=noted)
 

@@ -48,7 +48,7 @@ def snapshot(view: View) -> ServiceSnapshot:
         image_digest=digest,
         run_command=run_command(spec),
         deployed=max(created, default=None),
-        max_containers=wanted.max_containers,
+        service_cap=wanted.service_cap,
         warnings=(*warnings, *wanted.problems, *_warnings(view)),
     )
 

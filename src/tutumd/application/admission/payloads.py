@@ -1,0 +1,258 @@
+"""What senders tell in their payloads: which branches, tags and files were pushed, or that nothing was."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+from tutumd.application.admission.headers import Headers, find_all
+
+MAX_DEPTH = 100
+_MAX_FORM_FIELDS = 1000
+_GITHUB_MOST_COMMITS = 2048
+_HARBOR_PUSHES = ("push_artifact", "harbor.artifact.pushed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Push:
+    """What a payload tells.
+
+    Attributes:
+        event: The event by its sender's own name; empty where none is given.
+        nothing: Why there is nothing to do, whatever the filter: a ping, a deletion, a pull. Empty otherwise.
+        tags: Pairs of repository and tag, of images and of Git.
+        is_git: Commits were pushed.
+        paths: Files changed by these commits; None where the payload does not tell, or not all.
+        message: Of the newest commit.
+    """
+
+    event: str = ""
+    nothing: str = ""
+    branches: tuple[str, ...] = ()
+    tags: tuple[tuple[str, str], ...] = ()
+    is_git: bool = False
+    paths: tuple[str, ...] | None = None
+    message: str = ""
+
+
+def parse_body(body: bytes, content_type: str) -> Any:
+    """Read a JSON or form-encoded body; None where it is neither, or nested deeper than 100.
+
+    JSON is read whatever the content type says (`curl -d` calls it a form). GitHub's form has the JSON in `payload`.
+    """
+    text = body.lstrip()[:1]
+    if text not in (b"{", b"[") and "x-www-form-urlencoded" in content_type.lower():
+        return _parse_form(body)
+    return _parse_json(body)
+
+
+def read_push(headers: Headers, body: Any) -> Push:
+    """Find out what was pushed, in the documented forms of GitHub, GitLab, Gitea, Forgejo, Bitbucket and registries."""
+    event = _event(headers)
+    if not isinstance(body, dict):
+        return Push(event=event, nothing="it is a ping" if event.lower().endswith("ping") else "")
+    nothing = _nothing(event, body)
+    if nothing:
+        return Push(event=event, nothing=nothing)
+    for read in (_read_bitbucket, _read_bitbucket_server, _read_registry, _read_git):
+        push = read(event, body)
+        if push is not None:
+            return push
+    return Push(event=event)
+
+
+def dig(document: Any, *keys: str) -> Any:
+    """Follow keys into a document; None where there is nothing."""
+    for key in keys:
+        document = document.get(key) if isinstance(document, dict) else None
+    return document
+
+
+def _text(document: Any, *keys: str) -> str:
+    value = dig(document, *keys)
+    return value if isinstance(value, str) else ""
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _parse_json(body: bytes) -> Any:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return document if _is_shallow(document) else None
+
+
+def _parse_form(body: bytes) -> Any:
+    try:
+        fields = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MAX_FORM_FIELDS))
+    except ValueError:
+        return None
+    if "payload" in fields:
+        document = _parse_json(fields["payload"].encode())
+        if isinstance(document, dict):
+            return document
+    return fields
+
+
+def _is_shallow(document: Any) -> bool:
+    level = [document]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for node in level
+            for child in (node.values() if isinstance(node, dict) else node if isinstance(node, list) else ())
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return True
+    return False
+
+
+def _event(headers: Headers) -> str:
+    names = ("X-GitHub-Event", "X-Forgejo-Event", "X-Gitea-Event", "X-Gogs-Event", "X-Gitlab-Event", "X-Event-Key")
+    found = [value for name in names for value in find_all(headers, name)]
+    return found[0].strip()[:100] if found else ""
+
+
+def _nothing(event: str, body: dict[str, Any]) -> str:
+    # GitHub: ping. Bitbucket Data Center: diagnostics:ping.
+    if event.lower() in ("ping", "diagnostics:ping") or ("zen" in body and "hook_id" in body):
+        return "it is a ping"
+    after = _text(body, "after")
+    if event == "delete" or body.get("deleted") is True or (len(after) >= 40 and not after.strip("0")):
+        name = _text(body, "ref").removeprefix("refs/heads/").removeprefix("refs/tags/")[:100]
+        kind = "tag" if _text(body, "ref").startswith("refs/tags/") or body.get("ref_type") == "tag" else "branch"
+        return f"{kind} {name!r} was deleted"
+    return _nothing_in_registry(event, body)
+
+
+def _nothing_in_registry(event: str, body: dict[str, Any]) -> str:
+    events = _registry_events(body)
+    pushes = [item for item in events if item["action"] == "push"]
+    harbor = _text(body, "type").lower()
+    is_harbor = harbor.startswith("harbor.") or ("event_data" in body and "occur_at" in body)
+    if (events and not pushes) or (is_harbor and harbor not in _HARBOR_PUSHES):
+        return "nothing was pushed to the registry"
+    if event == "package" and body.get("action") == "deleted":
+        return "a package was deleted"
+    # A layer, or one platform of an image: the tag that somebody deploys comes after them, in an event of its own.
+    packages = [dig(body, name) for name in ("package", "registry_package")]
+    is_untagged = (pushes and not any(_text(item, "target", "tag") for item in pushes)) or any(
+        dig(package, "package_version", "container_metadata", "tag", "name") == ""
+        or (_text(package, "type") == "container" and ":" in _text(package, "version"))
+        for package in packages
+    )
+    return "there is no pushed tag: it is a layer, or one platform of an image" if is_untagged else ""
+
+
+def _registry_events(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Events of the distribution registry (also GitLab's and Gitea's behind one); Azure sends one without the list.
+
+    Source: https://distribution.github.io/distribution/about/notifications
+    """
+    events = [item for item in _dicts(body.get("events")) if "action" in item and "target" in item]
+    return events or ([body] if "action" in body and isinstance(dig(body, "target", "repository"), str) else [])
+
+
+def _read_git(event: str, body: dict[str, Any]) -> Push | None:
+    """A push as GitHub, GitLab, Gitea and Forgejo tell it."""
+    ref = _text(body, "ref")
+    if event.lower() not in ("", "push", "push hook", "tag push hook", "system hook") or not ref.startswith("refs/"):
+        return None
+    repository = _text(body, "repository", "full_name") or _text(body, "project", "path_with_namespace")
+    commits = _dicts(body.get("commits"))
+    tag = ref.removeprefix("refs/tags/")
+    head = dig(body, "head_commit") or next((c for c in commits if c.get("id") == body.get("after")), None)
+    return Push(
+        event=event,
+        is_git=True,
+        branches=(ref.removeprefix("refs/heads/"),) if ref.startswith("refs/heads/") else (),
+        tags=((repository, tag),) if tag != ref else (),
+        paths=_paths(body, commits),
+        message=_text(head or (commits[-1] if commits else None), "message"),
+    )
+
+
+def _paths(body: dict[str, Any], commits: list[dict[str, Any]]) -> tuple[str, ...] | None:
+    # GitLab and Gitea name at most some commits and tell how many there are; GitHub stops at 2,048.
+    totals = [body.get("total_commits_count"), body.get("total_commits")]
+    total = max([value for value in totals if isinstance(value, int)], default=len(commits))
+    lists = [commit.get(kind) for commit in commits for kind in ("added", "modified", "removed")]
+    if not any(isinstance(names, list) for names in lists) or not len(commits) >= total < _GITHUB_MOST_COMMITS:
+        return None
+    names = (name for names in lists if isinstance(names, list) for name in names if isinstance(name, str))
+    return tuple(dict.fromkeys(names))
+
+
+def _read_bitbucket(event: str, body: dict[str, Any]) -> Push | None:
+    """Source: https://support.atlassian.com/bitbucket-cloud/docs/event-payloads (Push)."""
+    changes = _dicts(dig(body, "push", "changes"))
+    if not changes:
+        return None
+    new = [change["new"] for change in changes if isinstance(change.get("new"), dict)]
+    if not new:
+        return Push(event=event, nothing=f"branch {_text(changes[0], 'old', 'name')[:100]!r} was deleted")
+    repository = _text(body, "repository", "full_name")
+    return Push(
+        event=event,
+        is_git=True,
+        branches=tuple(_text(item, "name") for item in new if item.get("type") == "branch"),
+        tags=tuple((repository, _text(item, "name")) for item in new if item.get("type") == "tag"),
+        message=_text(new[0], "target", "message"),
+    )
+
+
+def _read_bitbucket_server(event: str, body: dict[str, Any]) -> Push | None:
+    """Source: https://confluence.atlassian.com/bitbucketserver/event-payload-938025882.html (Push)."""
+    changes = [change for change in _dicts(body.get("changes")) if isinstance(change.get("ref"), dict)]
+    if not changes:
+        return None
+    new = [change["ref"] for change in changes if change.get("type") != "DELETE"]
+    if not new:
+        return Push(event=event, nothing=f"branch {_text(changes[0], 'ref', 'displayId')[:100]!r} was deleted")
+    repository = f"{_text(body, 'repository', 'project', 'key')}/{_text(body, 'repository', 'slug')}"
+    return Push(
+        event=event,
+        is_git=True,
+        branches=tuple(_text(item, "displayId") for item in new if item.get("type") == "BRANCH"),
+        tags=tuple((repository, _text(item, "displayId")) for item in new if item.get("type") == "TAG"),
+        message=_text(body, "toCommit", "message"),
+    )
+
+
+def _read_registry(event: str, body: dict[str, Any]) -> Push | None:
+    found = [(repository, tag) for repository, tag in _image_tags(event, body) if tag and ":" not in tag]
+    return Push(event=event, tags=tuple(dict.fromkeys(found))) if found else None
+
+
+def _image_tags(event: str, body: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    # Docker Hub: https://docs.docker.com/docker-hub/repos/manage/webhooks
+    yield _text(body, "repository", "repo_name"), _text(body, "push_data", "tag")
+    # Distribution: only what was pushed counts. Our own pull is an event, too.
+    for item in _registry_events(body):
+        if item["action"] == "push":
+            yield _text(item, "target", "repository"), _text(item, "target", "tag")
+    # Quay: https://docs.quay.io/guides/notifications.html (Repository push); older ones name each tag's image, too.
+    for tag in body["updated_tags"] if isinstance(body.get("updated_tags"), list | dict) else []:
+        yield _text(body, "repository"), tag if isinstance(tag, str) else ""
+    # Harbor: https://goharbor.io/docs/main/working-with-projects/project-configuration/configure-webhooks
+    if _text(body, "type").lower() in _HARBOR_PUSHES:
+        data = dig(body, "event_data") or dig(body, "data")
+        for resource in _dicts(dig(data, "resources")):
+            yield _text(data, "repository", "repo_full_name"), _text(resource, "tag")
+    # GHCR: https://docs.github.com/webhooks/webhook-events-and-payloads (package, registry_package)
+    for name in ("package", "registry_package"):
+        package = dig(body, name)
+        owner = _text(package, "owner", "login") or _text(package, "namespace")
+        repository = f"{owner}/{_text(package, 'name')}"
+        yield repository, _text(package, "package_version", "container_metadata", "tag", "name")
+        for metadata in _dicts(dig(package, "package_version", "docker_metadata")):  # its older registry
+            for tag in metadata["tags"] if isinstance(metadata.get("tags"), list) else []:
+                yield repository, tag if isinstance(tag, str) else ""
+        # Gitea: https://docs.gitea.com/usage/webhooks (package)
+        if _text(package, "type") == "container":
+            yield repository, _text(package, "version")

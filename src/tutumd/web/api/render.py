@@ -1,0 +1,254 @@
+"""Values into the JSON of the wire contract."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import TypeVar
+from urllib.parse import urlencode
+
+from tutumd.application.handlers import public_options
+from tutumd.model import Action, Container, Delivery, Handler, Line, Page, Plan, Progress, Query, Service, Verb
+from tutumd.web.api import schemas
+from tutumd.web.uris import (
+    ACTION_HEADER,
+    PREFIX,
+    action_uri,
+    container_uri,
+    handler_fields,
+    handler_uri,
+    service_uri,
+    status_uri,
+)
+
+__all__ = ["ACTION_HEADER", "PREFIX", "action_uri", "handler_fields", "handler_uri", "service_uri", "status_uri"]
+
+Value = TypeVar("Value")
+Out = TypeVar("Out")
+
+_ACTION_NAMES = {
+    Verb.REDEPLOY: "Service Redeploy",
+    Verb.SCALEUP: "Service Scale Up",
+    Verb.SCALE: "Service Scale",
+    Verb.START: "Service Start",
+    Verb.STOP: "Service Stop",
+    Verb.TERMINATE: "Service Terminate",
+}
+
+
+def date(value: datetime | None) -> str | None:
+    """Write a date as the clients of 2015 read it: `Mon, 13 Oct 2014 11:01:43 +0000`."""
+    return None if value is None else format_datetime(value.astimezone(UTC).replace(microsecond=0))
+
+
+def handler(value: Handler) -> schemas.HandlerOut:
+    """Write a handler for its owner."""
+    rotation = value.rotation
+    return schemas.HandlerOut.model_validate(
+        {
+            **handler_fields(value.service_uuid, value.uuid, value.name, value.operation),
+            **public_options(value),
+            "created_datetime": date(value.created),
+            "last_called_datetime": date(value.last_called),
+            "calls": value.calls,
+            "rotation": rotation
+            and {
+                "old_until": date(rotation.old_until),
+                "old_last_called_datetime": date(rotation.old_called),
+                "old_last_address": rotation.old_address,
+            },
+        }
+    )
+
+
+def progress(value: Progress, status_url: str) -> dict[str, object]:
+    """Write an action as whoever has the handler's URL may see it."""
+    action = value.action
+    fields: dict[str, object] = {
+        "state": action.state.value,
+        "reason": action.reason,
+        "operation": action.verb.value,
+        "created_datetime": date(action.created),
+        "start_datetime": date(action.started),
+        "end_datetime": date(action.ended),
+        "image_before": action.image_before,
+        "image_after": action.image_after,
+        "containers_before": len(action.containers_before),
+        "containers_after": len(action.containers_after),
+        "rolled_back": action.rolled_back,
+        "status_url": status_url,
+    }
+    if value.options.get("show_log"):
+        fields["log_tail"] = action.log_tail
+    return fields
+
+
+def service(value: Service) -> schemas.ServiceOut:
+    """Write a service."""
+    definition = value.definition
+    return schemas.ServiceOut(
+        uuid=value.uuid,
+        resource_uri=service_uri(value.uuid),
+        name=value.name,
+        state=value.state.value,
+        stack=value.stack or None,
+        engine=value.engine,
+        owner=value.owner,
+        synchronized=value.bound,
+        image_name=value.image_name,
+        image_digest=value.image_digest,
+        run_command=value.run_command,
+        target_num_containers=value.target,
+        current_num_containers=len(value.containers),
+        running_num_containers=value.running,
+        stopped_num_containers=value.stopped,
+        containers=[container_uri(uuid) for uuid in value.containers],
+        deployed_datetime=date(value.deployed),
+        container_envvars=[
+            schemas.EnvvarOut(key=k, value=v) for k, v in (definition.envvars if definition else {}).items()
+        ],
+        working_dir=definition.working_dir if definition else "",
+        autorestart=definition.autorestart.value if definition else "OFF",
+        warnings=list(value.warnings),
+        public_dns="",
+        tags=[],
+    )
+
+
+def container(value: Container) -> schemas.ContainerOut:
+    """Write a container."""
+    return schemas.ContainerOut(
+        uuid=value.uuid,
+        resource_uri=container_uri(value.uuid),
+        name=value.name,
+        service=service_uri(value.service_uuid),
+        state=value.state.value,
+        image_name=value.image_name,
+        image_digest=value.image_digest,
+        run_command=value.run_command,
+        exit_code=value.exit_code,
+        deployed_datetime=date(value.started),
+        started_datetime=date(value.started),
+        stopped_datetime=date(value.stopped),
+        container_ports=[
+            schemas.PortOut(inner_port=port.inner, outer_port=port.outer, protocol=port.protocol)
+            for port in value.ports
+        ],
+        public_dns="",
+        node=None,
+    )
+
+
+def action(value: Action) -> schemas.ActionOut:
+    """Write an action."""
+    return schemas.ActionOut(
+        uuid=value.uuid,
+        resource_uri=action_uri(value.uuid),
+        action=_ACTION_NAMES[value.verb],
+        operation=value.verb.value,
+        state=value.state.value,
+        object=service_uri(value.service_uuid),
+        start_date=date(value.created) or "",
+        end_date=date(value.ended),
+        reason=value.reason,
+        log_tail=value.log_tail,
+        rolled_back=value.rolled_back,
+        image_before=value.image_before,
+        image_after=value.image_after,
+        containers_before=[container_uri(uuid) for uuid in value.containers_before],
+        containers_after=[container_uri(uuid) for uuid in value.containers_after],
+        target_num_containers=value.target,
+        deliveries=value.deliveries,
+        ip=value.address,
+        location="",
+        user_agent=value.user_agent,
+        can_be_canceled=value.can_be_canceled,
+        can_be_retried=value.can_be_retried,
+    )
+
+
+def delivery(value: Delivery, path: str) -> schemas.DeliveryOut:
+    """Write a delivery; `path` is that of its list."""
+    return schemas.DeliveryOut.model_validate(_delivery_fields(value, path))
+
+
+def whole_delivery(value: Delivery, path: str) -> schemas.WholeDeliveryOut:
+    """Write a delivery with what was kept of it."""
+    content = value.content
+    return schemas.WholeDeliveryOut.model_validate(
+        {
+            **_delivery_fields(value, path),
+            "headers": content.get("headers", []),
+            "query": content.get("query", ""),
+            "body": content.get("body", ""),
+            "body_is_base64": bool(content.get("is_base64")),
+            "body_is_cut": bool(content.get("is_cut")),
+            "left_out": content.get("left_out", []),
+        }
+    )
+
+
+def _delivery_fields(value: Delivery, path: str) -> dict[str, object]:
+    return {
+        "id": value.number,
+        "resource_uri": f"{path}{value.number}/",
+        "received_datetime": date(value.received) or "",
+        "ip": value.address,
+        "user_agent": value.user_agent,
+        "body_size": value.body_size,
+        "amount": value.amount,
+        "tag": value.tag,
+        "outcome": value.outcome.value,
+        "reason": value.reason,
+        "action": action_uri(value.action_uuid) if value.action_uuid else "",
+    }
+
+
+def action_logs(lines: Sequence[Line]) -> schemas.ActionLogsOut:
+    """Write the steps of a run."""
+    written = [
+        schemas.LineOut(
+            number=line.number, time=line.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"), text=line.text
+        )
+        for line in lines
+    ]
+    return schemas.ActionLogsOut(logs="\n".join(f"{line.time} {line.text}" for line in written), lines=written)
+
+
+def plan(value: Plan) -> schemas.PlanOut:
+    """Write a plan."""
+    return schemas.PlanOut(
+        possible=not value.refused,
+        reason=value.refused,
+        order=value.order,
+        order_reason=value.order_reason,
+        image_name=value.image_name,
+        image_before=value.image_before,
+        image_after=value.image_after,
+        steps=list(value.steps),
+        notes=list(value.notes),
+    )
+
+
+def page(path: str, query: Query, found: Page[Value], write: Callable[[Value], Out]) -> schemas.ListOut[Out]:
+    """Write a page of a list."""
+    return schemas.ListOut(meta=_meta(path, query, found.total), objects=[write(value) for value in found.objects])
+
+
+def listing(objects: Sequence[Out]) -> schemas.ListOut[Out]:
+    """Write a short list that is always whole."""
+    meta = schemas.MetaOut(limit=25, next=None, offset=0, previous=None, total_count=len(objects))
+    return schemas.ListOut(meta=meta, objects=list(objects))
+
+
+def _meta(path: str, query: Query, total: int) -> schemas.MetaOut:
+    def link(offset: int) -> str:
+        return f"{path}?{urlencode({**query.filters, 'limit': query.limit, 'offset': offset})}"
+
+    following = query.offset + query.limit
+    return schemas.MetaOut(
+        limit=query.limit,
+        next=link(following) if following < total else None,
+        offset=query.offset,
+        previous=link(max(0, query.offset - query.limit)) if query.offset else None,
+        total_count=total,
+    )

@@ -1,0 +1,71 @@
+"""The examples of docs/how-to/senders.md, judged with a recorded payload of the sender they are for."""
+
+import hashlib
+import hmac
+import json
+import re
+from base64 import b64encode
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.application.admission.calls import NOW, hex_hmac, payload
+from tutumd.application.admission.evaluate import Admitted, Received, Skipped, Unauthorized, evaluate
+from tutumd.application.admission.options import FIELDS, parse
+
+DOCS = Path(__file__).parents[4] / "docs"
+TEXT = (DOCS / "how-to/senders.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"<!-- goes: ([^;]+?)(?:; skipped: (.+?))? -->\n```json\n(.+?)```", TEXT, re.DOTALL)
+CASES = [
+    (name, goes, block)
+    for yes, no, block in BLOCKS
+    for names, goes in ((yes, True), (no, False))
+    for name in names.split(", ")
+    if name
+]
+
+
+def test_every_example_names_its_payloads() -> None:
+    assert len(BLOCKS) == TEXT.count("```json")
+    assert {name.partition("-")[0] for name, goes, _ in CASES if goes} >= {
+        "github", "ghcr", "gitlab", "gitea", "bitbucket", "dockerhub", "quay", "harbor", "distribution", "alertmanager"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "goes", "block"), CASES)
+def test_an_example_does_what_it_says(name: str, goes: bool, block: str) -> None:
+    fields = json.loads(block)
+    options = parse(fields, NOW)
+    call = payload(name)
+    verdict = evaluate(options, sign(call, fields["verify"]) if "verify" in fields else call)
+    assert isinstance(verdict, Admitted if goes else Skipped)
+    if "verify" in fields and fields["verify"]["preset"] != "token":
+        assert isinstance(evaluate(options, call), Unauthorized)
+
+
+def test_the_reference_names_every_field() -> None:
+    text = (DOCS / "reference/handler-fields.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \| .* \| .* \|$", text.split("## verify")[0], re.MULTILINE)) == FIELDS
+
+
+def sign(call: Received, verify: dict[str, Any]) -> Received:
+    """Do the sender's half, as its documentation tells."""
+    secret = verify["secrets"][0]
+    signature = hex_hmac(secret, call.body)
+    headers = {
+        "github": ("X-Hub-Signature-256", f"sha256={signature}"),
+        "gitlab": ("X-Gitlab-Token", secret),
+        "gitea": ("X-Gitea-Signature", signature),
+        "forgejo": ("X-Forgejo-Signature", signature),
+        "bitbucket": ("X-Hub-Signature", f"sha256={signature}"),
+        "token": ("Authorization", secret if "header" in verify else f"Bearer {secret}"),
+        "hmac": (
+            "X-Signature",
+            "v1=" + b64encode(hmac.new(secret.encode(), call.body, hashlib.sha512).digest()).decode(),
+        ),
+    }
+    name, value = headers[verify["preset"]]
+    others = [header for header in call.headers if header[0] != name]
+    return replace(call, headers=[*others, (name, value)])

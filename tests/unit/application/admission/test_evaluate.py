@@ -1,0 +1,205 @@
+"""The verdict on a call, and its explanation."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.application.admission.calls import NOW, evaluation, hex_hmac, options_of, payload, received
+from tutumd.application.admission.evaluate import Admitted, Hidden, Received, Skipped, Unauthorized, evaluate, explain
+from tutumd.application.admission.options import DEFAULTS
+from tutumd.errors import InvalidInputError
+
+GITHUB = {"preset": "github", "secrets": ["s3cret"]}
+ODD_BODIES = [b"", b"\xff\0", b"{", b'{"zen": "x", "hook_id": 1}', b"payload=%7B%7D"]
+
+
+def signed(call: Received, secret: str = "s3cret") -> Received:
+    signature = ("X-Hub-Signature-256", "sha256=" + hex_hmac(secret, call.body))
+    return replace(call, headers=[*call.headers, signature])
+
+
+@pytest.mark.parametrize("body", ODD_BODIES)
+def test_a_call_to_a_handler_of_the_spec_goes_whatever_it_carries(body: bytes) -> None:
+    headers = [("X-GitHub-Event", "ping"), ("X-GitHub-Event", "push"), ("Content-Type", "ä")]
+    assert evaluation(received(body, headers, address="")) == Admitted()
+    assert evaluation(received(body, headers, query=[("wait", "5"), ("x", "")])) == Admitted()
+
+
+def test_disabled_expired_and_from_elsewhere_is_not_found() -> None:
+    assert evaluation(received(), enabled=False) == Hidden(reason="disabled")
+    expiring = options_of(expires_datetime="2026-01-02T00:00:00Z")
+    assert evaluate(expiring, received()) == Admitted()
+    assert evaluate(expiring, received(now=NOW.replace(day=2))) == Hidden(reason="expired")
+    assert evaluation(received(), allow_from=["10.0.0.0/8"]) == Hidden(reason="192.0.2.1 is not allowed")
+
+
+def test_what_is_not_found_is_not_told_that_its_signature_is_wrong() -> None:
+    assert isinstance(evaluation(received(), verify=GITHUB, enabled=False), Hidden)
+    assert isinstance(evaluation(received(), verify=GITHUB, allow_from=["10.0.0.0/8"]), Hidden)
+
+
+@pytest.mark.parametrize(
+    ("networks", "address", "is_in"),
+    [
+        (["192.0.2.1"], "192.0.2.1", True),
+        (["192.0.2.1"], "192.0.2.2", False),
+        (["192.0.2.0/24"], "::ffff:192.0.2.9", True),
+        (["::ffff:192.0.2.0/120"], "192.0.2.9", True),
+        (["::ffff:192.0.2.0/120"], "::ffff:192.0.3.9", False),
+        (["::/0"], "192.0.2.9", False),
+        (["0.0.0.0/0"], "2001:db8::1", False),
+        (["2001:db8::/32"], "2001:DB8:0:0::1", True),
+        (["2001:db8::1"], "2001:db8::2", False),
+        (["fe80::/10"], "fe80::1%eth0", True),
+        (["10.0.0.0/8", "2001:db8::/32"], "2001:db8::1", True),
+        (["0.0.0.0/0", "::/0"], "", False),
+        (["0.0.0.0/0"], "unix:", False),
+        (["0.0.0.0/0"], "0192.0.2.1", False),
+    ],
+)
+def test_networks(networks: list[str], address: str, is_in: bool) -> None:
+    verdict = evaluation(received(address=address), allow_from=networks)
+    assert isinstance(verdict, Admitted if is_in else Hidden)
+
+
+def test_a_signature_comes_before_what_the_payload_says() -> None:
+    branch = {"preset": "branch", "branch": "dev"}
+    call = payload("github-push")
+    assert isinstance(evaluation(call, verify=GITHUB, filter=branch), Unauthorized)
+    assert isinstance(evaluation(signed(call), verify=GITHUB, filter=branch), Skipped)
+    assert evaluation(signed(call), verify=GITHUB) == Admitted()
+    assert evaluation(signed(payload("github-push", as_form=True)), verify=GITHUB) == Admitted()
+    assert isinstance(evaluation(signed(call, "other"), verify=GITHUB), Unauthorized)
+
+
+@pytest.mark.parametrize("name", ["github-ping", "github-push-deleted", "github-delete"])
+def test_a_ping_and_a_deletion_are_skipped_once_the_sender_is_known(name: str) -> None:
+    assert isinstance(evaluation(signed(payload(name)), verify=GITHUB), Skipped)
+    assert isinstance(evaluation(payload(name), verify=GITHUB), Unauthorized)
+
+
+def test_a_registrys_pull_is_skipped_where_only_a_token_is_checked() -> None:
+    token = {"preset": "token", "secrets": ["s"]}
+    call = payload("distribution-pull")
+    assert isinstance(
+        evaluation(replace(call, headers=[*call.headers, ("Authorization", "Bearer s")]), verify=token), Skipped
+    )
+
+
+def test_a_tag_in_the_query() -> None:
+    allow = {"allow": ["v*", "latest"]}
+    assert evaluation(received(query=[("tag", "v2")]), tag=allow) == Admitted(tag="v2")
+    assert evaluation(received(query=[("x", "y")]), tag=allow) == Admitted()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("dev", "not one that this handler allows"),
+        ("V2", "not one that this handler allows"),
+        ("", "the tag alone"),
+        ("v1:v2", "the tag alone"),
+        ("other/app:v2", "the tag alone"),
+        ("v2@sha256:" + "a" * 64, "the tag alone"),
+        ("sha256:" + "a" * 64, "the tag alone"),
+        ("-v2", "the tag alone"),
+        ("v" * 129, "the tag alone"),
+        ("v2\n", "the tag alone"),
+        ("vä", "the tag alone"),
+    ],
+)
+def test_a_tag_in_the_query_that_is_not_allowed_is_an_error(value: str, text: str) -> None:
+    with pytest.raises(InvalidInputError, match=text):
+        evaluation(received(query=[("tag", value)]), tag={"allow": ["v*"]})
+
+
+def test_a_tag_is_taken_once_and_only_where_it_is_allowed() -> None:
+    with pytest.raises(InvalidInputError, match="twice"):
+        evaluation(received(query=[("tag", "v1"), ("tag", "v2")]), tag={"allow": ["v*"]})
+    with pytest.raises(InvalidInputError, match="takes no tag"):
+        evaluate(DEFAULTS, received(query=[("tag", "v1")]))
+    with pytest.raises(InvalidInputError, match="takes no tag"):
+        evaluation(received(b"{}", query=[("tag", "v1")]), tag={"allow": ["v*"], "from": "body.tag"})
+
+
+@pytest.mark.parametrize("tag", ["v1", "1.2.3", "_x", "v" * 128, "A-b.c_d"])
+def test_tags_of_the_specification(tag: str) -> None:
+    assert evaluation(received(query=[("tag", tag)]), tag={"allow": ["*"]}) == Admitted(tag=tag)
+
+
+def test_a_tag_in_the_payload() -> None:
+    rule = {"allow": ["v*", "latest"], "from": "body.push_data.tag"}
+    assert evaluation(payload("dockerhub"), tag=rule) == Admitted(tag="latest")
+    for body, reason in (
+        (b'{"push_data": {"tag": "dev"}}', "tag 'dev' is not among those allowed"),
+        (b'{"push_data": {"tag": "x/y:v1"}}', "what tag.from finds is not a tag"),
+        (b'{"push_data": {"tag": 1}}', "the payload names no tag"),
+        (b"nonsense", "the payload names no tag"),
+    ):
+        verdict = evaluation(received(body), tag=rule)
+        assert isinstance(verdict, Skipped)
+        assert reason in verdict.reason
+
+
+def test_the_body_goes_to_the_containers() -> None:
+    assert evaluation(received(b'{"a":1}'), pass_body=True) == Admitted(variable=("TUTUM_TRIGGER_BODY", '{"a":1}'))
+    assert evaluation(received(b""), pass_body="TUTUM_X") == Admitted(variable=("TUTUM_X", ""))
+    verdict = evaluation(received(b"\0"), pass_body=True)
+    assert isinstance(verdict, Admitted)
+    assert verdict.variable == ("TUTUM_TRIGGER_BODY", None), "the body of an earlier call must not stay"
+    assert "NUL" in verdict.notes[0]
+
+
+def test_an_explanation_tells_every_step_also_after_the_one_that_stops() -> None:
+    options = options_of(
+        allow_from=["10.0.0.0/8"],
+        verify=GITHUB,
+        filter={"preset": "branch", "branch": "main"},
+        tag={"allow": ["v*"]},
+        pass_body=True,
+    )
+    told = explain(options, payload("github-push", query=[("tag", "v2")]))
+    assert [(step.check, step.passes) for step in told.steps] == [
+        ("allow_from", False),
+        ("verify", False),
+        ("event", True),
+        ("filter", True),
+        ("tag", True),
+        ("pass_body", True),
+    ]
+    assert told.verdict == Hidden(reason="192.0.2.1 is not allowed")
+    assert told.steps[3].why == "branch 'main' matches 'main'"
+
+
+def test_an_explanation_of_a_wrong_tag_has_the_text_of_the_error() -> None:
+    told = explain(options_of(tag={"allow": ["v*"]}), received(query=[("tag", "dev")]))
+    assert told.verdict is None
+    assert "not one that this handler allows" in told.error
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"enabled": False},
+        {"verify": GITHUB},
+        {"filter": "body.ref"},
+        {"filter": {"preset": "branch", "branch": "x"}},
+        {"tag": {"allow": ["v*"], "from": "body.ref"}},
+        {"pass_body": True},
+    ],
+)
+@pytest.mark.parametrize("name", ["github-push", "github-ping", "dockerhub"])
+def test_an_explanation_ends_as_the_call_would(fields: dict[str, object], name: str) -> None:
+    call = payload(name)
+    assert explain(options_of(**fields), call).verdict == evaluation(call, **fields)
+
+
+def test_the_header_of_a_secret_is_kept_from_expressions() -> None:
+    call = received(b"{}", [("X-Gate", "hunter2")])
+    verdict = evaluation(
+        call,
+        verify={"preset": "token", "header": "X-Gate", "secrets": ["hunter2"]},
+        tag={"allow": ["v*"], "from": 'headers."x-gate"'},
+    )
+    assert "hunter2" not in repr(verdict)

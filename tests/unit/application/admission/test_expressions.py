@@ -1,0 +1,141 @@
+"""Expressions: traps that are refused when they are saved, and what an evaluation may cost."""
+
+import json
+import time
+
+import pytest
+
+from tutumd.application.admission.expressions import EvaluationError, check_expression, evaluate, is_true
+from tutumd.errors import InvalidInputError
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "body.ref == 'refs/heads/main'",
+        "!(body.deleted)",
+        "!body",
+        "!body[0]",
+        "!contains(body.ref, 'x')",
+        "!(body.a) == !(body.b)",
+        "body.commits[?author.name == 'x'] | [0].id",
+        "body.commits[].{id: id, who: author.name}",
+        "sort_by(body.tags, &length(@))[-1]",
+        "@.body.ref",
+        "headers.\"x-github-event\" == 'push'",
+        "not_null(body.a, query.b)",
+        "'x' == body.x",
+    ],
+)
+def test_expressions_that_say_what_is_meant(text: str) -> None:
+    assert check_expression("filter", text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("!body.deleted", r"write !\(body.x\)"),
+        ("body.commits[?!author.name]", r"write !\(body.x\)"),
+        ("!body == 'x'", "write !\\(a == b\\)"),
+        ("ref == 'refs/heads/main'", "write body.ref"),
+        ("body.ref == main", "write body.main"),
+        ('body.ref == "main"', "or as a text 'main'"),
+        ('body.ref == "refs/heads/main"', "write text as 'refs/heads/main'"),
+        ("&body.ref", "begins with &"),
+        ("'main'", "always the same"),
+        ("`true`", "always the same"),
+        ("length('abc') > `2`", "always the same"),
+        ('headers."X-GitHub-Event"', 'headers."x-github-event"'),
+        ('headers."x-gitlab-token"', "use verify"),
+        ("headers.authorization", "use verify"),
+        ("body.ref = 'x'", "not a JMESPath expression"),
+        ("body.ref ==", "not a JMESPath expression"),
+        ("body[", "not a JMESPath expression"),
+        ("lower(body.ref)", "knows no function lower"),
+        ("contains(body.ref)", "2 arguments, got 1"),
+        ("keys(body, body)", "1 arguments, got 2"),
+        ("(" * 600 + "body" + ")" * 600, "nested too deep"),
+        (" || ".join(["body.a"] * 150), "nested deeper"),
+        ("body." * 500, "1 to 2000"),
+    ],
+)
+def test_traps_are_told_when_an_expression_is_saved(text: str, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        check_expression("filter", text)
+
+
+@pytest.mark.parametrize(
+    ("result", "truth"),
+    [
+        (None, False),
+        (False, False),
+        ("", False),
+        ([], False),
+        ({}, False),
+        (0, True),
+        (0.0, True),
+        ("0", True),
+        ([0], True),
+    ],
+)
+def test_truth_is_jmespaths(result: object, truth: bool) -> None:
+    assert is_true(result) is truth
+
+
+MANY = {"body": {"a": [[number, str(number)] for number in range(50_000)], "t": "x" * 500_000}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "body.a[?contains(@, `1`)]" + " && body.a[?contains(@, `1`)]" * 20,
+        "body.a | " + " | ".join(["[@, @][]"] * 60),
+        "body.a | " + " | ".join(["[@, @, @, @, @, @, @, @, @, @][]"] * 30),
+        "body.a | " + " | ".join(["[@, @]"] * 40) + " | to_string(@)",
+        "body | [" + " | ".join(["[@, @]"] * 30) + "][0] == " + " | ".join(["[@, @]"] * 30),
+        "body | {x: a" + " | [@, @]" * 40 + ", y: a" + " | [@, @]" * 40 + "} | x == y",
+        "join(body.t, body.a[][1:][?type(@) == 'string'])",
+        "join(body.t, keys(merge(body, body))) | " + " | ".join(["join(@, ['a', 'b', @])"] * 60),
+        "body.a" + "[::1]" * 300,
+        "body.a[*][*][*] | [].[@] | [?sort(keys(@))]",
+        "map(&map(&[0], @), [body.a, body.a, body.a, body.a])",
+        "body.a[?body.a]" + "[]" * 200,
+    ],
+)
+def test_what_takes_too_long_is_stopped_soon(text: str) -> None:
+    begin = time.process_time()
+    try:
+        evaluate(text, MANY)
+    except EvaluationError:
+        pass
+    assert time.process_time() - begin < 1.5  # 0.3 s at the most on a quiet machine
+
+
+def test_an_evaluation_that_is_too_long_says_so() -> None:
+    with pytest.raises(EvaluationError, match="too long"):
+        evaluate("body.a[?contains(@, `1`)]" + " && body.a[?contains(@, `1`)]" * 20, MANY)
+
+
+def test_a_large_push_is_within_the_budget() -> None:
+    commits = [{"message": f"change {n}", "modified": [f"src/{n}/{m}.py" for m in range(5)]} for n in range(1500)]
+    document = {"body": json.loads(json.dumps({"commits": commits}))}
+    assert is_true(evaluate("body.commits[?contains(message, 'change 1499')]", document))
+    assert is_true(evaluate("contains(body.commits[].modified[], 'src/1499/4.py')", document))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ceil(body.i)",
+        "'a' < body.n",
+        "body.l[::0]",
+        "sum(body.s)",
+        "abs(body.l)",
+        "max_by(body.l, &x)",
+        "sort(body.mixed)",
+    ],
+)
+def test_whatever_fails_is_one_error(text: str) -> None:
+    document = {"body": {"i": float("inf"), "n": 1, "l": [{"x": "a"}, {"x": 1}], "s": "x", "mixed": [1, "a"]}}
+    with pytest.raises(EvaluationError):
+        evaluate(text, document)

@@ -1,0 +1,235 @@
+"""What may be set on a handler."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
+
+import pytest
+
+from tests.unit.application.admission.calls import NOW, options_of
+from tutumd.application.admission.encryption import SecretBox, make_key
+from tutumd.application.admission.filters import Filter
+from tutumd.application.admission.options import (
+    DEFAULTS,
+    FIELDS,
+    Options,
+    check_operation,
+    from_document,
+    parse,
+    to_document,
+    to_public,
+)
+from tutumd.application.admission.rates import Rate
+from tutumd.application.admission.tags import TagRule
+from tutumd.application.admission.verify import Verification
+from tutumd.errors import InvalidInputError, SettingsError
+from tutumd.model import Operation
+
+BOX = SecretBox([make_key()])
+
+ALL: dict[str, object] = {
+    "enabled": False,
+    "expires_datetime": "2026-02-01T12:00:00+01:00",
+    "max_uses": 3,
+    "max_containers": 10,
+    "verify": {
+        "preset": "hmac",
+        "secrets": ["s3cret", "older"],
+        "header": "X-Sign",
+        "algorithm": "sha512",
+        "prefix": "v=",
+    },
+    "filter": [{"preset": "branch", "branch": ["main"]}, {"preset": "paths", "paths": ["src/**"]}, "body.ok"],
+    "tag": {"allow": ["v*"], "from": "body.push_data.tag"},
+    "pass_body": "TUTUM_PAYLOAD",
+    "rate_limit": "30/minute",
+    "allow_from": ["10.0.0.0/8", "2001:db8::/32"],
+    "debounce": 5,
+    "show_log": True,
+}
+
+
+def test_all_fields_are_read() -> None:
+    assert ALL.keys() == FIELDS
+    assert parse(ALL, NOW) == Options(
+        enabled=False,
+        expires=datetime(2026, 2, 1, 11, tzinfo=UTC),
+        max_uses=3,
+        max_containers=10,
+        verify=Verification(
+            preset="hmac", secrets=("s3cret", "older"), header="X-Sign", algorithm="sha512", encoding="hex", prefix="v="
+        ),
+        filters=(
+            Filter(kind="branch", patterns=("main",)),
+            Filter(kind="paths", patterns=("src/**",)),
+            Filter(kind="expression", patterns=("body.ok",)),
+        ),
+        tag=TagRule(allow=("v*",), source="body.push_data.tag"),
+        pass_body="TUTUM_PAYLOAD",
+        rate_limit=Rate(count=30, seconds=60),
+        allow_from=(ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")),
+        debounce_s=5,
+        show_log=True,
+    )
+
+
+def test_nothing_is_set_on_a_handler_as_the_spec_makes_it() -> None:
+    assert parse({}, NOW) == DEFAULTS
+    assert to_document(DEFAULTS, BOX) == {}
+    assert from_document({}, BOX) is DEFAULTS
+
+
+@pytest.mark.parametrize("name", sorted(FIELDS))
+def test_null_resets_a_field_and_absence_leaves_it(name: str) -> None:
+    everything = parse(ALL, NOW)
+    reset = parse({name: None}, NOW, everything)
+    only = parse({name: ALL[name]}, NOW)
+    assert parse({}, NOW, everything) == everything
+    assert reset != everything
+    assert parse({name: ALL[name]}, NOW, reset) == everything
+    assert parse({name: None}, NOW, only) == DEFAULTS
+
+
+@pytest.mark.parametrize("name", sorted(FIELDS))
+def test_what_is_stored_is_read_again(name: str) -> None:
+    for options in (parse(ALL, NOW), parse({name: ALL[name]}, NOW)):
+        stored = json.loads(json.dumps(to_document(options, BOX)))
+        assert from_document(stored, BOX) == options
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "body.a",
+        {"preset": "branch", "branch": "main"},
+        {"preset": "branch", "branch": ["a", "b"]},
+        {"preset": "tag", "tag": "v*", "repository": "me/app"},
+        {"preset": "paths", "paths": ["src/**"]},
+        {"preset": "skip", "marker": "[no]"},
+        ["body.a", {"preset": "skip", "marker": "[skip deploy]"}],
+    ],
+)
+def test_a_filter_is_shown_as_it_was_given(value: object) -> None:
+    assert to_public(options_of(filter=value))["filter"] == value
+
+
+def test_secrets_are_never_shown_and_stored_sealed() -> None:
+    options = parse(ALL, NOW)
+    shown = to_public(options)
+    assert shown["verify"] == {
+        "preset": "hmac",
+        "header": "X-Sign",
+        "algorithm": "sha512",
+        "encoding": "hex",
+        "prefix": "v=",
+        "secrets_set": 2,
+    }
+    assert shown["expires_datetime"] == "Sun, 01 Feb 2026 11:00:00 +0000"
+    assert shown.keys() == FIELDS
+    for text in (json.dumps(shown), json.dumps(to_document(options, BOX)), repr(options)):
+        assert "s3cret" not in text
+        assert "older" not in text
+
+
+def test_another_key_cannot_open_what_is_stored() -> None:
+    with pytest.raises(SettingsError, match="TUTUMD_SECRET_KEY"):
+        from_document(to_document(parse(ALL, NOW), BOX), SecretBox([make_key()]))
+
+
+def test_secrets_that_are_not_given_stay() -> None:
+    stored = options_of(verify={"preset": "gitea", "secrets": ["a", "b"]})
+    changed = parse({"verify": {"preset": "forgejo"}}, NOW, stored)
+    assert changed.verify == Verification(preset="forgejo", secrets=("a", "b"))
+    with pytest.raises(InvalidInputError, match="whsec_"):
+        parse(
+            {"verify": {"preset": "standard-webhooks"}}, NOW, options_of(verify={"preset": "gitea", "secrets": ["!"]})
+        )
+
+
+def test_what_is_set_and_over_can_be_changed_otherwise() -> None:
+    expired = replace(DEFAULTS, expires=NOW - timedelta(days=1))
+    assert parse({"show_log": True}, NOW, expired) == replace(expired, show_log=True)
+    assert from_document(to_document(expired, BOX), BOX) == expired
+
+
+def test_a_body_is_passed_under_the_name_that_tutum_gave_it() -> None:
+    assert options_of(pass_body=True).pass_body == "TUTUM_TRIGGER_BODY"
+    assert options_of(pass_body=False) == DEFAULTS
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "text"),
+    [
+        ("colour", "red", "unknown field 'colour'.*expires_datetime"),
+        ("expires", "2026-02-01", "unknown field"),
+        ("enabled", 1, "true or false"),
+        ("enabled", "true", "true or false"),
+        ("show_log", 0, "true or false"),
+        ("expires_datetime", "soon", "2015-10-13T11:01:43Z"),
+        ("expires_datetime", 5, "must be a text"),
+        ("expires_datetime", "2025-12-31T00:00:00Z", "in the future"),
+        ("max_uses", 0, "from 1 to"),
+        ("max_uses", 1.5, "from 1 to"),
+        ("max_uses", True, "from 1 to"),
+        ("max_uses", "3", "from 1 to"),
+        ("max_containers", 10**30, "from 1 to"),
+        ("debounce", -1, "from 0 to 3600"),
+        ("debounce", 3601, "from 0 to 3600"),
+        ("verify", [], "object"),
+        ("filter", 5, "JMESPath"),
+        ("tag", "v*", "object"),
+        ("tag", {}, "tag.allow"),
+        ("tag", {"allow": []}, "tag.allow"),
+        ("tag", {"allow": ["v*"], "from": "push_data.tag"}, "write body.push_data"),
+        ("tag", {"allow": ["v*"], "to": "x"}, "no field 'to'"),
+        ("pass_body", "PATH", "TUTUM_NAME"),
+        ("pass_body", "TUTUM_", "TUTUM_NAME"),
+        ("pass_body", "TUTUM_a", "TUTUM_NAME"),
+        ("pass_body", "TUTUM_A=B", "TUTUM_NAME"),
+        ("pass_body", 1, "TUTUM_NAME"),
+        ("rate_limit", "30", "30/minute"),
+        ("rate_limit", "0/minute", "30/minute"),
+        ("rate_limit", "30/fortnight", "30/minute"),
+        ("rate_limit", "30 / minute", "30/minute"),
+        ("rate_limit", "٣/minute", "30/minute"),
+        ("rate_limit", 30, "30/minute"),
+        ("allow_from", [], "1 to 50"),
+        ("allow_from", ["10.0.0.1/8"], "did you mean 10.0.0.0/8"),
+        ("allow_from", ["2001:db8::1/32"], "did you mean 2001:db8::/32"),
+        ("allow_from", ["example.com"], "networks such as"),
+        ("allow_from", ["10.0.0.0/33"], "networks such as"),
+        ("allow_from", [""], "allow_from"),
+        ("allow_from", [167772160], "must be a text"),
+        ("allow_from", {}, "1 to 50"),
+    ],
+)
+def test_what_is_wrong_is_told(field: str, value: object, text: str) -> None:
+    with pytest.raises(InvalidInputError, match=text):
+        parse({field: value}, NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "seconds"), [("1/second", 1, 1), ("30/minute", 30, 60), ("5/hour", 5, 3600), ("9/day", 9, 86_400)]
+)
+def test_rates(text: str, count: int, seconds: int) -> None:
+    rate = options_of(rate_limit=text).rate_limit
+    assert rate == Rate(count=count, seconds=seconds)
+    assert rate.text == text
+
+
+def test_a_field_without_effect_is_refused() -> None:
+    check_operation(options_of(tag={"allow": ["*"]}, pass_body=True), Operation.REDEPLOY)
+    check_operation(options_of(max_containers=5), Operation.SCALEUP)
+    for fields, operation in (
+        ({"tag": {"allow": ["*"]}}, Operation.SCALEUP),
+        ({"pass_body": True}, Operation.SCALEUP),
+        ({"max_containers": 5}, Operation.REDEPLOY),
+    ):
+        with pytest.raises(InvalidInputError, match="is for handlers with the operation"):
+            check_operation(parse(fields, NOW), operation)
+
+
+def test_a_date_that_is_none_in_utc_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="9999 of UTC"):
+        parse({"expires_datetime": "9999-12-31T23:59:59-14:00"}, NOW)

@@ -1,0 +1,161 @@
+"""What recorded payloads tell."""
+
+import json
+
+import pytest
+
+from tests.unit.application.admission.calls import NAMES, PAYLOADS, payload, received
+from tutumd.application.admission.payloads import parse_body, read_push
+
+BRANCHES = {
+    "github-push": "main",
+    "github-push-skip": "main",
+    "gitlab-push": "main",
+    "gitlab-push-many": "main",
+    "gitea-push": "develop",
+    "bitbucket-push": "master",
+    "bitbucket-server-push": "master",
+}
+TAGS = {
+    "github-push-tag": [("octo-org/app", "v1.2.0")],
+    "gitlab-tag": [("mike/app", "v1.0.0")],
+    "dockerhub": [("svendowideit/testhook", "latest")],
+    "ghcr-package": [("octo-org/app", "v1.2.0")],
+    "ghcr-registry-package": [("octo-org/app", "latest")],
+    "quay": [("mynamespace/repository", "latest"), ("mynamespace/repository", "v3")],
+    "quay-images": [("mynamespace/repository", "latest")],
+    "harbor-push": [("library/app", "v1.0")],
+    "harbor-cloudevents": [("library/app", "v1.0")],
+    "gitea-package": [("gitea/app", "v2")],
+    "distribution-push": [("team/app", "v3")],
+    "distribution-mixed": [("team/app", "v3")],
+    "azure-push": [("hello-world", "v1")],
+}
+UNTAGGED = "there is no pushed tag: it is a layer, or one platform of an image"
+NOTHING = {
+    "github-ping": "it is a ping",
+    "bitbucket-server-ping": "it is a ping",
+    "github-push-deleted": "branch 'old' was deleted",
+    "github-delete": "branch 'old' was deleted",
+    "gitlab-push-deleted": "branch 'old' was deleted",
+    "gitea-delete": "branch 'old' was deleted",
+    "bitbucket-push-deleted": "branch 'old' was deleted",
+    "gitea-package-deleted": "a package was deleted",
+    "distribution-pull": "nothing was pushed to the registry",
+    "distribution-delete": "nothing was pushed to the registry",
+    "harbor-pull": "nothing was pushed to the registry",
+    "harbor-delete": "nothing was pushed to the registry",
+    "harbor-scan": "nothing was pushed to the registry",
+    "distribution-layer": UNTAGGED,
+    "ghcr-untagged": UNTAGGED,
+    "gitea-package-untagged": UNTAGGED,
+}
+PATHS = {
+    "github-push": ("src/app/main.py",),
+    "github-push-skip": ("README.md",),
+    "gitlab-push": ("docs/page.md", "app/controller/application.rb"),
+    "gitea-push": ("deploy/web/compose.yml",),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recorded_payload_tells_what_its_sender_means(name: str) -> None:
+    push = payload(name).push
+    assert push.nothing == NOTHING.get(name, "")
+    assert list(push.branches) == ([BRANCHES[name]] if name in BRANCHES else [])
+    assert list(push.tags) == TAGS.get(name, [])
+    assert push.paths == PATHS.get(name)
+
+
+def test_githubs_registry_of_before_names_tags_too() -> None:
+    version = {"version": "sha256:00", "docker_metadata": [{"tags": ["v1", "latest", 3]}, {"tags": None}]}
+    body = {"action": "published", "package": {"name": "app", "owner": {"login": "me"}, "package_version": version}}
+    push = read_push([("X-GitHub-Event", "package")], body)
+    assert (push.nothing, push.tags) == ("", (("me/app", "v1"), ("me/app", "latest")))
+
+
+@pytest.mark.parametrize(
+    "kind", ["SCANNING_FAILED", "QUOTA_EXCEED", "REPLICATION", "TAG_RETENTION", "harbor.scan.completed"]
+)
+def test_only_a_push_to_harbor_counts(kind: str) -> None:
+    body = {"type": kind, "occur_at": 1680501893, "event_data": {}}
+    assert read_push([], body).nothing == "nothing was pushed to the registry"
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("github")])
+def test_github_sends_the_same_as_a_form(name: str) -> None:
+    call = payload(name, as_form=True)
+    assert call.body.startswith(b"payload=")
+    assert call.payload == payload(name).payload
+    assert call.push == payload(name).push
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_form_of_wrong_values_is_stumbled_over(name: str) -> None:
+    """Whatever stands where something else is expected: no push is found in it, and nothing breaks."""
+    recorded = json.loads(PAYLOADS.joinpath(f"{name}.json").read_text(encoding="utf-8"))
+    headers = list(recorded["headers"].items())
+
+    def spoil(value: object, path: tuple[str | int, ...]) -> None:
+        for wrong in (None, 1, "x", [], {}, [1], {"a": 1}, True):
+            changed = json.loads(json.dumps(recorded["body"]))
+            parent = changed
+            for key in path[:-1]:
+                parent = parent[key]
+            parent[path[-1]] = wrong
+            read_push(headers, changed)
+        if isinstance(value, dict):
+            for key, child in value.items():
+                spoil(child, (*path, key))
+        elif isinstance(value, list) and value:
+            spoil(value[0], (*path, 0))
+
+    for key, value in recorded["body"].items():
+        spoil(value, (key,))
+
+
+def test_a_push_that_names_some_commits_only_names_not_all_files() -> None:
+    assert payload("gitlab-push-many").push.paths is None
+    assert payload("gitlab-push-many").push.is_git
+
+
+def test_json_is_read_whatever_the_content_type_says() -> None:
+    for content_type in ("", "text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-8"):
+        assert parse_body(b' {"a": 1}', content_type) == {"a": 1}
+    assert parse_body(b'\xef\xbb\xbf{"a": 1}', "") == {"a": 1}
+
+
+def test_forms() -> None:
+    form = "application/x-www-form-urlencoded; charset=utf-8"
+    assert parse_body(b"a=1&b=x%20y&c=", form) == {"a": "1", "b": "x y", "c": ""}
+    assert parse_body(b"payload=%7B%22a%22%3A1%7D", form) == {"a": 1}
+    assert parse_body(b"payload=x&b=1", form) == {"payload": "x", "b": "1"}
+    assert parse_body(b"a=%ff%fe\xff", form) is None
+    assert parse_body(b"&".join(b"a=%d" % number for number in range(2000)), form) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"hello",
+        b"\xff\xfe\xfa",
+        b"{",
+        b"[" * 200_000,
+        b'{"a":' * 100_000,
+        b"1" * 5000,
+        b"[" * 101 + b"]" * 101,
+        b"\0",
+    ],
+)
+def test_what_is_no_json_or_too_deep_is_nothing(body: bytes) -> None:
+    assert parse_body(body, "application/json") is None
+
+
+def test_a_hundred_levels_are_read() -> None:
+    assert parse_body(b"[" * 100 + b"]" * 100, "") is not None
+
+
+def test_a_call_without_a_payload_is_no_push() -> None:
+    push = received().push
+    assert (push.nothing, push.branches, push.tags, push.is_git) == ("", (), (), False)
