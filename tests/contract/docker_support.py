@@ -5,10 +5,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.support.docker_bed import DockerBed
+from tests.support.docker_bed import ANONYMOUS, DockerBed
+from tests.support.runs import FakeRun
 from tutumd.engines.docker import DockerEngine
-from tutumd.model import Service, ServiceSnapshot, ServiceState
+from tutumd.model import Outcome, Service, ServiceSnapshot, ServiceState
 
+APP = f"{ANONYMOUS}/app"
 STABLE_S = 0.4
 OVERLAP_S = 0.2
 
@@ -86,3 +88,8 @@ def states(bed: DockerBed) -> dict[str, str]:
 def version(bed: DockerBed, name: str) -> str:
     """The version that the image of a container declares."""
     return str(inspected(bed, name)["Config"]["Labels"].get("version", ""))
+
+
+def redeploy(engine: DockerEngine, selector: str, run: FakeRun | None = None) -> Outcome:
+    """Redeploy the service of a selector."""
+    return engine.redeploy(service(selector), run or FakeRun())

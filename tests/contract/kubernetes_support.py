@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.contract import docker_support
-from tests.support.kubernetes.api import FakeCluster, running
+from tests.support.kubernetes.api import FakeCluster
 from tests.support.kubernetes.workloads import NAMESPACE
 from tests.support.waiting import wait_until
 from tutumd.engines.kubernetes import KubernetesEngine, find_access
@@ -27,6 +27,7 @@ TEMPO = Tempo(
     poll_s=0.03,
     undo_s=10.0,
 )
+ClusterAndEngine = tuple[FakeCluster, KubernetesEngine]
 _PLURALS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
 
 
@@ -53,13 +54,6 @@ def opened(
         yield engine
     finally:
         engine.close()
-
-
-@contextmanager
-def cluster_and_engine(folder: Path) -> Iterator[tuple[FakeCluster, KubernetesEngine]]:
-    """Both, for a while."""
-    with running() as cluster, opened(cluster, folder) as engine:
-        yield cluster, engine
 
 
 def service(selector: str, *, target: int = 2) -> Service:

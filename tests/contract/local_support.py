@@ -1,6 +1,7 @@
 """What the tests of the engine `local` share: one service in a folder, its engine, and an independent look at /proc."""
 
 import itertools
+import os
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
@@ -30,7 +31,7 @@ class LocalHost:
     actions: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def engine(self, **seams: Any) -> LocalEngine:
-        options: dict[str, Any] = {"max_containers": 10, "stable_s": STABLE_S, "grace_s": 5.0}
+        options: dict[str, Any] = {"server_cap": 10, "stable_s": STABLE_S, "grace_s": 5.0}
         return LocalEngine("local", self.data_dir, **(options | seams))
 
     def service(
@@ -123,12 +124,15 @@ def local_host(data_dir: Path) -> Iterator[LocalHost]:
     finally:
         outcome = host.engine(grace_s=1.0).terminate(host.service(), host.run())
         assert outcome.success, outcome
-        left = host.processes()
+        left, unreaped = host.processes(), zombies()
         for pid in left:
             psutil.Process(pid).kill()
+        # Children of this process are waited for, so that the next test does not find them.
+        for pid in {*unreaped, *(pid for pid in left if psutil.Process(pid).ppid() == os.getpid())}:
+            os.waitpid(pid, 0)
         assert not left, f"processes were left: {left}"
+        assert not unreaped, f"ended processes were not waited for: {unreaped}"
         assert [entry.name for entry in data_dir.iterdir()] == []
-        assert zombies() == []
 
 
 @contextmanager

@@ -1,13 +1,13 @@
 """What the tests of the engine `swarm` share: an engine on the bed, services on it, and what they look at."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from tests.contract import docker_support
-from tests.support.docker_bed import ANONYMOUS, DockerBed
+from tests.support.docker_bed import DockerBed
 from tests.support.waiting import wait_until
 from tutumd.engines.dockerapi import connect
 from tutumd.engines.swarm import SwarmEngine
@@ -15,7 +15,6 @@ from tutumd.model import Service, ServiceSnapshot
 
 STABLE_S = 1.0
 MOST = 10
-APP = f"{ANONYMOUS}/app"
 
 
 @contextmanager
@@ -34,10 +33,13 @@ def service(name: str, *, target: int = 2) -> Service:
     return replace(row, engine="swarm", engine_kind="swarm", selector=name, name=name, target=target)
 
 
-def create(bed: DockerBed, name: str, image: str, *options: str, replicas: int | None = 2) -> None:
+def create(
+    bed: DockerBed, name: str, image: str, *options: str, command: Sequence[str] = (), replicas: int | None = 2
+) -> None:
     """Create a service and wait until it runs."""
     number = [] if replicas is None else ["--replicas", str(replicas)]
-    bed.docker("service", "create", "--detach", "--name", name, "--endpoint-mode", "dnsrr", *number, *options, image)
+    given = ("--detach", "--name", name, "--endpoint-mode", "dnsrr", *number, *options)
+    bed.docker("service", "create", *given, image, *command)
     if replicas is not None:
         wait_until(lambda: len(running(bed, name)) == counted(bed, name) == replicas, f"{replicas} tasks of {name} run")
 

@@ -4,13 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.docker_support import inspected, opened, service, states, version
-from tests.support.docker_bed import ANONYMOUS, DockerBed
+from tests.contract.docker_support import APP, inspected, opened, service, states, version
+from tests.support.docker_bed import DockerBed
 from tests.support.images import VERSIONS, Image
 from tests.support.runs import FakeRun
 from tutumd.errors import EngineRefusedError
-
-APP = f"{ANONYMOUS}/app"
 
 
 @pytest.fixture(scope="module")

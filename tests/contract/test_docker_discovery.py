@@ -4,22 +4,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Event, Thread
 from typing import cast
 
-import pytest
-
-from tests.contract.docker_support import inspected, opened, service, snapshots, states
-from tests.support.docker_bed import ANONYMOUS, DockerBed
+from tests.contract.docker_support import APP, inspected, opened, service, snapshots, states
+from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
-from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
-from tutumd.errors import EngineUnavailableError
 from tutumd.model import ContainerState, EngineInfo, Port, ServiceSnapshot, ServiceState
 from tutumd.ports import Queue
 from tutumd.worker.discover import Discovery
 
-APP = f"{ANONYMOUS}/app"
 COMPOSE = """
 services:
   web:
@@ -61,8 +55,6 @@ def test_a_container_is_described(clean_bed: DockerBed) -> None:
     clean_bed.docker("run", "-d", "--name", "web", "-p", "127.0.0.1:8080:8080", "--expose", "9/udp", APP)
     with opened(clean_bed) as engine:
         web = engine.inspect(service("name:web"))
-        assert engine.inspect(service("name:absent")) is None
-        assert engine.info.kind == "docker"
     assert web is not None
     (container,) = web.containers
     assert container.id == inspected(clean_bed, "web")["Id"]
@@ -113,22 +105,6 @@ def test_logs_of_several_containers_are_told_apart(clean_bed: DockerBed) -> None
         assert engine.logs(service("name:one"), 0) == ""
         assert "logging driver does not support reading" in engine.logs(service("name:mute"), 10)
         assert engine.logs(service("name:absent"), 10) == ""
-
-
-def test_a_change_outside_is_told_and_stopping_ends_the_watch(clean_bed: DockerBed) -> None:
-    changes, stop = Event(), Event()
-    with opened(clean_bed) as engine:
-        watching = Thread(target=engine.watch, args=(changes.set, stop))
-        watching.start()
-        try:
-            assert changes.wait(5)
-            changes.clear()
-            clean_bed.docker("run", "-d", "--name", "web", "app:v1")
-            assert changes.wait(3)
-        finally:
-            stop.set()
-            watching.join(3)
-        assert not watching.is_alive()
 
 
 class _Shown:
@@ -187,41 +163,3 @@ def test_an_engine_that_was_away_is_watched_again_within_two_seconds(clean_bed: 
         wait_until(lambda: not shown.errors[-1], "it is told to be back", 2)
         clean_bed.docker("run", "-d", "--name", "new", "app:v1")
         wait_until(lambda: shown.running == {"web", "new"}, "what is made from then on shows", 2)
-
-
-def test_a_watch_ends_when_the_connection_breaks(clean_bed: DockerBed) -> None:
-    changes, ended = Event(), Event()
-    with opened(clean_bed) as engine:
-
-        def watch() -> None:
-            try:
-                engine.watch(changes.set, Event())
-            except EngineUnavailableError:
-                pass
-            ended.set()
-
-        watching = Thread(target=watch)
-        watching.start()
-        assert changes.wait(5)
-        clean_bed.kill_engine()
-        assert ended.wait(10)
-        watching.join(1)
-
-
-def test_an_engine_that_is_away_is_unavailable_for_every_verb_and_found_again(clean_bed: DockerBed) -> None:
-    clean_bed.docker("run", "-d", "--name", "web", "--restart", "always", "app:v1")
-    web = service("name:web")
-    clean_bed.stop_engine()
-    with opened(clean_bed) as engine:
-        for verb in (engine.redeploy, engine.start, engine.stop):
-            with pytest.raises(EngineUnavailableError):
-                verb(web, FakeRun())
-        with pytest.raises(EngineUnavailableError):
-            engine.scale(web, 2, FakeRun())
-        with pytest.raises(EngineUnavailableError):
-            engine.discover()
-        with pytest.raises(EngineUnavailableError):
-            engine.logs(web, 10)
-        clean_bed.start_engine()
-        wait_until(lambda: snapshots(engine)["name:web"].running == 1, "the container is back")
-        assert engine.redeploy(web, FakeRun()).success

@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.contract.docker_support import inspected, opened, service, states
-from tests.support.docker_bed import ANONYMOUS, DockerBed
+from tests.contract.docker_support import APP, inspected, opened, service, states
+from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
 from tests.support.runs import FakeRun
 
-APP = f"{ANONYMOUS}/app"
 FIRST = Image(
     version="a",
     entrypoint=("/bin/sh", "-c"),

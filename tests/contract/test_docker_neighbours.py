@@ -5,15 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.contract.docker_support import inspected, opened, service, states
-from tests.support.docker_bed import ANONYMOUS, DockerBed
+from tests.contract.docker_support import APP, inspected, opened, service, states
+from tests.support.docker_bed import DockerBed
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
 from tutumd.engines.docker import DockerEngine
 from tutumd.errors import EngineUnavailableError
 from tutumd.model import Outcome, Service
-
-APP = f"{ANONYMOUS}/app"
 
 
 def redeploy(engine: DockerEngine, name: str, number: int) -> Outcome:

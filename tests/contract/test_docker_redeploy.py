@@ -5,39 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.docker_support import inspected, opened, service, snapshots, states, version
-from tests.support.docker_bed import ANONYMOUS, PRIVATE, DockerBed
+from tests.contract.docker_support import APP, inspected, opened, redeploy, service, snapshots, states, version
+from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
 from tests.support.runs import FakeRun
-from tutumd.engines.docker import DockerEngine
 from tutumd.errors import EngineRefusedError
-from tutumd.model import Outcome
-
-APP = f"{ANONYMOUS}/app"
-
-
-def redeploy(engine: DockerEngine, selector: str, run: FakeRun | None = None) -> Outcome:
-    return engine.redeploy(service(selector), run or FakeRun())
-
-
-def test_a_container_is_replaced_by_one_of_the_pushed_image_under_its_name(clean_bed: DockerBed) -> None:
-    before_digest = clean_bed.push("app", "v1")
-    old = clean_bed.docker("run", "-d", "--name", "web", "--restart", "always", APP)
-    after_digest = clean_bed.push("app", "v2")
-    with opened(clean_bed) as engine:
-        outcome = redeploy(engine, "name:web")
-    new = inspected(clean_bed, "web")
-    assert outcome == Outcome(
-        success=True,
-        image_before=before_digest,
-        image_after=after_digest,
-        containers_before=(old,),
-        containers_after=(new["Id"],),
-    )
-    assert states(clean_bed) == {"web": "running"}
-    assert version(clean_bed, "web") == "v2"
-    assert "NEW_IN_V2=yes" in new["Config"]["Env"]
-    assert new["HostConfig"]["RestartPolicy"]["Name"] == "always"
 
 
 @pytest.mark.parametrize(
@@ -68,50 +40,6 @@ def test_the_old_container_runs_again_when_the_new_one_fails(
     assert clean_bed.fetch("127.0.0.1:8080") == "v1"
     # What compose would start next from this name is what was there before.
     assert clean_bed.inspect("image", APP)["Id"] == tag_before
-
-
-def test_an_image_that_cannot_be_pulled_leaves_the_service_alone(clean_bed: DockerBed) -> None:
-    clean_bed.docker("tag", "app:v1", f"{ANONYMOUS}/absent")
-    old = clean_bed.docker("run", "-d", "--name", "web", f"{ANONYMOUS}/absent")
-    with (
-        opened(clean_bed) as engine,
-        pytest.raises(EngineRefusedError, match=r"absent:latest in its registry: .*unknown"),
-    ):
-        redeploy(engine, "name:web")
-    assert inspected(clean_bed, "web")["Id"] == old
-    assert states(clean_bed) == {"web": "running"}
-
-
-def test_a_registry_that_is_down_is_told(clean_bed: DockerBed) -> None:
-    clean_bed.push("app", "v1")
-    clean_bed.docker("run", "-d", "--name", "web", APP)
-    clean_bed.stop_registry()
-    with opened(clean_bed) as engine, pytest.raises(EngineRefusedError, match=r"cannot find .*refused"):
-        redeploy(engine, "name:web")
-    assert states(clean_bed) == {"web": "running"}
-
-
-def test_registry_logins_are_read_at_each_pull(clean_bed: DockerBed) -> None:
-    clean_bed.login()
-    clean_bed.push("secret", "v1", registry=PRIVATE)
-    clean_bed.docker("run", "-d", "--name", "web", f"{PRIVATE}/secret")
-    clean_bed.push("secret", "v2", registry=PRIVATE)
-    clean_bed.logout()
-    with opened(clean_bed) as engine:
-        with pytest.raises(EngineRefusedError, match="no basic auth credentials"):
-            redeploy(engine, "name:web")
-        clean_bed.login()
-        assert redeploy(engine, "name:web").success
-    assert version(clean_bed, "web") == "v2"
-
-
-def test_a_local_image_is_used_as_it_is_and_the_reason_says_so(clean_bed: DockerBed) -> None:
-    old = clean_bed.docker("run", "-d", "--name", "web", "app:v1")
-    with opened(clean_bed) as engine:
-        outcome = redeploy(engine, "name:web")
-    assert outcome.success
-    assert outcome.reason == "the image was never in a registry: the local one was used"
-    assert inspected(clean_bed, "web")["Id"] != old
 
 
 def test_configuration_is_kept_and_the_old_images_defaults_are_not(clean_bed: DockerBed) -> None:
@@ -160,29 +88,6 @@ def test_configuration_is_kept_and_the_old_images_defaults_are_not(clean_bed: Do
     assert new["Config"]["StopTimeout"] == 3
 
 
-def test_volumes_that_an_image_declares_keep_their_content(clean_bed: DockerBed) -> None:
-    clean_bed.push("app", Image(version="a", volumes=["/state"]))
-    clean_bed.docker("run", "-d", "--name", "web", APP)
-    clean_bed.docker("exec", "web", "sh", "-c", "echo kept > /state/x")
-    clean_bed.push("app", Image(version="b", volumes=["/state", "/more"]))
-    with opened(clean_bed) as engine:
-        assert redeploy(engine, "name:web").success
-    assert clean_bed.docker("exec", "web", "cat", "/state/x") == "kept"
-    assert len(clean_bed.docker("volume", "ls", "-q").split()) == 2
-
-
-def test_a_failed_redeploy_leaves_no_volume_behind_and_takes_none_away(clean_bed: DockerBed) -> None:
-    clean_bed.push("app", Image(version="a", volumes=["/state"]))
-    clean_bed.docker("run", "-d", "--name", "web", APP)
-    clean_bed.docker("exec", "web", "sh", "-c", "echo kept > /state/x")
-    volumes = clean_bed.docker("volume", "ls", "-q")
-    clean_bed.push("app", Image(version="b", volumes=["/state", "/more"], command=["/crash"]))
-    with opened(clean_bed) as engine:
-        assert not redeploy(engine, "name:web").success
-    assert clean_bed.docker("exec", "web", "cat", "/state/x") == "kept"
-    assert clean_bed.docker("volume", "ls", "-q") == volumes
-
-
 @pytest.mark.parametrize(("how", "state"), [("stop", "created"), ("pause", "paused")])
 def test_a_stopped_service_is_replaced_and_stays_stopped(clean_bed: DockerBed, how: str, state: str) -> None:
     clean_bed.push("app", "v1")
@@ -210,29 +115,6 @@ def test_a_service_that_crashed_is_started_with_the_new_image(clean_bed: DockerB
     assert states(clean_bed) == {"web": "running"}
 
 
-def test_the_previous_image_is_kept_and_the_one_before_it_removed(clean_bed: DockerBed) -> None:
-    other = clean_bed.push("other", Image(version="other"))
-    clean_bed.docker("pull", f"{ANONYMOUS}/other@{other}")
-    clean_bed.push("app", "v1")
-    clean_bed.docker("run", "-d", "--name", "web", APP)
-    ids = [clean_bed.inspect("image", APP)["Id"]]
-    with opened(clean_bed) as engine:
-        for number, pushed in enumerate([Image(version="b"), Image(version="c")]):
-            clean_bed.push("app", pushed)
-            assert redeploy(engine, "name:web", FakeRun(action_uuid=f"{number}1111111-0000")).success
-            ids.append(clean_bed.inspect("image", APP)["Id"])
-    present = set(clean_bed.docker("image", "ls", "-aq", "--no-trunc").split())
-    # The first one has the tag app:v1 as well, which is nobody's business but its owner's.
-    assert set(ids) <= present
-    clean_bed.push("app", Image(version="d"))
-    with opened(clean_bed) as engine:
-        assert redeploy(engine, "name:web", FakeRun(action_uuid="41111111-0000")).success
-    present = set(clean_bed.docker("image", "ls", "-aq", "--no-trunc").split())
-    assert ids[1] not in present
-    assert ids[2] in present
-    assert clean_bed.run("image", "inspect", f"{ANONYMOUS}/other@{other}").returncode == 0
-
-
 def test_what_cannot_be_replaced_is_refused_untouched(clean_bed: DockerBed) -> None:
     clean_bed.push("app", "v1")
     clean_bed.docker("run", "-d", "--name", "parent", APP)
@@ -248,9 +130,6 @@ def test_what_cannot_be_replaced_is_refused_untouched(clean_bed: DockerBed) -> N
             with pytest.raises(EngineRefusedError, match=reason):
                 redeploy(engine, f"name:{name}")
             assert re.search(reason, engine.plan(service(f"name:{name}"), None).refused)
-        with pytest.raises(EngineRefusedError, match="is gone"):
-            redeploy(engine, "name:absent")
-        assert "is gone" in engine.plan(service("name:absent"), None).refused
     assert {name: inspected(clean_bed, name)["Id"] for name in states(clean_bed)} == before
     assert set(states(clean_bed).values()) == {"running"}
 

@@ -12,17 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.docker_support import inspected, opened, service, states, version
-from tests.contract.test_docker_kills import UnwaitingRun
+from tests.contract.docker_support import APP, inspected, opened, service, states, version
 from tests.support import guards, namespace
-from tests.support.docker_bed import ANONYMOUS, DockerBed
+from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
 from tests.support.machine import missing_packages
 from tests.support.runs import FakeRun, Killed
 from tests.support.waiting import wait_until
 from tutumd.errors import EngineRefusedError
 
-APP = f"{ANONYMOUS}/app"
 # Longer than nginx below remembers an address.
 OVERLAP_S = 2.5
 COMPOSE = f"""
@@ -216,13 +214,13 @@ def test_a_start_first_redeploy_killed_at_any_step_is_finished_or_undone(clean_b
     clean_bed.push("app", pushed)
     expected = "v1" if "broken" in pushed else "v2"
     for step in range(1, 60, 2):
-        run = UnwaitingRun(action_uuid=f"{step:08x}-0000", kill_at=step)
+        run = FakeRun(action_uuid=f"{step:08x}-0000", kill_at=step)
         with opened(clean_bed) as engine:
             try:
                 engine.redeploy(service("name:web"), run)
                 break
             except Killed:
-                following = UnwaitingRun(action_uuid=f"{step:08x}-0000", journal=run.journal)
+                following = FakeRun(action_uuid=f"{step:08x}-0000", journal=run.journal)
                 outcome = engine.redeploy(service("name:web"), following)
         assert outcome.success or outcome.rolled_back, (step, outcome)
         assert outcome.success == (expected == "v2"), (step, outcome)

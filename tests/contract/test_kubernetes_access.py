@@ -3,7 +3,7 @@
 import json
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from tests.contract import kubernetes_support as kube
 from tests.contract.kubernetes_support import AGENT, DB, WEB
 from tests.support.kubernetes import controllers
-from tests.support.kubernetes.api import FakeCluster, Seen, running
+from tests.support.kubernetes.api import FakeCluster, Seen
 from tests.support.kubernetes.rules import Permission, granted, rules
 from tests.support.kubernetes.workloads import autoscaler, container, daemon_set, deployment, stateful_set, template
 from tests.support.runs import FakeRun
@@ -21,12 +21,6 @@ from tutumd.engines.kubernetes import find_access
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, SettingsError
 
 PROBED = container(probed=True)
-
-
-@pytest.fixture
-def cluster() -> Iterator[FakeCluster]:
-    with running() as cluster:
-        yield cluster
 
 
 def plugin(folder: Path, token: str, *, fails: bool = False) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.contract import kubernetes_support as kube
 from tests.contract.kubernetes_support import AGENT, DB, WEB
-from tests.support.kubernetes.api import FakeCluster, Seen, running
+from tests.support.kubernetes.api import FakeCluster, Seen
 from tests.support.kubernetes.store import Event, Refusal, Store
 from tests.support.kubernetes.workloads import daemon_set, deployment, stateful_set
 from tests.support.runs import FakeRun
@@ -19,12 +19,6 @@ from tutumd.engines.kubernetes import KubernetesEngine
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.model import ContainerState, ServiceState
 from tutumd.ports import PartlySeenError
-
-
-@pytest.fixture
-def cluster() -> Iterator[FakeCluster]:
-    with running() as cluster:
-        yield cluster
 
 
 @contextmanager
@@ -261,16 +255,3 @@ def test_logs_of_all_pods_are_in_order_of_time(cluster: FakeCluster, tmp_path: P
         assert engine.logs(WEB, 0) == ""
     (query,) = {tuple(sorted(seen.query.items())) for seen in cluster.requests if seen.resource == "pods/log"}
     assert dict(query) == {"container": "app", "limitBytes": "65536", "tailLines": "3", "timestamps": "true"}
-
-
-def test_a_plan_tells_what_a_redeploy_would_do_and_changes_nothing(cluster: FakeCluster, tmp_path: Path) -> None:
-    kube.create(cluster, deployment())
-    with kube.opened(cluster, tmp_path) as engine:
-        plan = engine.plan(WEB, "v2")
-        assert "has at most" not in plan.refused
-        assert "cannot" not in plan.refused
-        gone = engine.plan(kube.service("deployment/shop/gone"), None)
-    assert (plan.refused, plan.order, plan.image_name) == ("", "start-first", "registry.test/app:v2")
-    assert plan.image_before is not None
-    assert gone.refused == "the deployment gone is gone from the namespace shop"
-    assert cluster.changes() == []

@@ -2,20 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.contract import kubernetes_support as kube
-from tests.contract.kubernetes_support import AGENT, DB, WEB
+from tests.contract.kubernetes_support import AGENT, DB, WEB, ClusterAndEngine
 from tests.support.kubernetes import controllers
-from tests.support.kubernetes.api import FakeCluster, running
+from tests.support.kubernetes.api import FakeCluster
 from tests.support.kubernetes.workloads import container, daemon_set, deployment, stateful_set, template
 from tests.support.runs import FakeRun
-from tutumd.engines.kubernetes import KubernetesEngine
 
-Bed = tuple[FakeCluster, KubernetesEngine]
 TAGS = ("v2", controllers.MISSING, controllers.CRASHING)
 # That a probe answers and its pod dies later, or that one without a probe does nothing, only the probe could tell.
 CASES = [
@@ -23,12 +20,6 @@ CASES = [
     (controllers.HANGING, True),
     (controllers.SHORT_LIVED, False),
 ]
-
-
-@pytest.fixture
-def bed(tmp_path: Path) -> Iterator[Bed]:
-    with running() as cluster, kube.opened(cluster, tmp_path) as engine:
-        yield cluster, engine
 
 
 @contextmanager
@@ -44,8 +35,10 @@ def counted(cluster: FakeCluster, name: str) -> Iterator[list[int]]:
 
 @pytest.mark.parametrize(("tag", "probed"), CASES)
 @pytest.mark.parametrize("replicas", [1, 2, 3])
-def test_a_deployment_never_has_fewer_ready_pods_than_it_wants(bed: Bed, tag: str, replicas: int, probed: bool) -> None:
-    cluster, engine = bed
+def test_a_deployment_never_has_fewer_ready_pods_than_it_wants(
+    kubernetes: ClusterAndEngine, tag: str, replicas: int, probed: bool
+) -> None:
+    cluster, engine = kubernetes
     kube.create(cluster, deployment(replicas=replicas, template=template(container(probed=probed))))
     with counted(cluster, "web") as counts:
         outcome = engine.redeploy(WEB, FakeRun(tag=tag, deadline_s=3 if tag == controllers.HANGING else 60))
@@ -57,8 +50,8 @@ def test_a_deployment_never_has_fewer_ready_pods_than_it_wants(bed: Bed, tag: st
 
 @pytest.mark.parametrize("made", [stateful_set, daemon_set])
 @pytest.mark.parametrize("tag", ["v2", controllers.CRASHING])
-def test_pods_that_go_one_by_one_are_missing_one_at_a_time(bed: Bed, made: Any, tag: str) -> None:
-    cluster, engine = bed
+def test_pods_that_go_one_by_one_are_missing_one_at_a_time(kubernetes: ClusterAndEngine, made: Any, tag: str) -> None:
+    cluster, engine = kubernetes
     service, name, wanted = (DB, "db", 3) if made is stateful_set else (AGENT, "agent", 2)
     kube.create(cluster, made(template=template(name=name)))
     with counted(cluster, name) as counts:

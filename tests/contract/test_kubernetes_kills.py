@@ -1,6 +1,5 @@
 """A server that is killed at any step of an action on Kubernetes goes on with it and ends it as if nothing had been."""
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -30,25 +29,10 @@ def bed(tmp_path: Path) -> Iterator[tuple[FakeCluster, KubernetesEngine]]:
         yield cluster, engine
 
 
-class StepsOfChanges(FakeRun):
-    """Steps are what is saved and what is sent, and the first wait, not every look."""
-
-    _waited = False
-
-    def sleep(self, seconds: float) -> None:
-        if self._waited:
-            time.sleep(seconds)
-        else:
-            self._waited = True
-            super().sleep(seconds)
-
-
-def cut_off_at_each_step(
-    act: Act, reset: Callable[[], None], kind: type[FakeRun] = FakeRun, **options: object
-) -> Iterator[Outcome]:
+def cut_off_at_each_step(act: Act, reset: Callable[[], None], tag: str | None = None) -> Iterator[Outcome]:
     """Perform an action again and again, cut off one step later each time, and yield what came of going on with it."""
     for step in range(1, 100):
-        run = kind(kill_at=step, **options)  # type: ignore[arg-type] # passed on as they are
+        run = FakeRun(kill_at=step, tag=tag)
         try:
             act(run)
         except Killed:
@@ -122,48 +106,11 @@ def test_without_a_probe_a_redeploy_goes_on_and_leaves_no_setting_behind(
         old.update(kube.pods(cluster, "web"))
 
     old.update(kube.pods(cluster, "web"))
-    redeploys = cut_off_at_each_step(lambda run: engine.redeploy(WEB, run), reset, StepsOfChanges, tag=tag)
+    redeploys = cut_off_at_each_step(lambda run: engine.redeploy(WEB, run), reset, tag=tag)
     for outcome in redeploys:
         assert (outcome.success, outcome.rolled_back) == (good, not good), outcome.reason
         assert kube.ready_tags(cluster, "web") == (["v2", "v2"] if good else ["v1", "v1"])
         assert good or "CrashLoopBackOff: it exited with 3" in outcome.reason
-
-
-def test_scaling_goes_on_to_the_same_number(bed: tuple[FakeCluster, KubernetesEngine]) -> None:
-    cluster, engine = bed
-    kube.create(cluster, deployment(template=template(PROBED)))
-
-    def reset() -> None:
-        assert kube.ready_tags(cluster, "web") == ["v1"] * 4
-        assert engine.scale(WEB, 2, FakeRun()).success
-
-    for outcome in cut_off_at_each_step(lambda run: engine.scale(WEB, 4, run), reset):
-        assert outcome.success, outcome.reason
-        assert (len(outcome.containers_before), len(outcome.containers_after)) == (2, 4)
-
-
-def test_stop_and_start_go_on_and_remember_the_number(bed: tuple[FakeCluster, KubernetesEngine]) -> None:
-    cluster, engine = bed
-    kube.create(cluster, deployment(replicas=3, template=template(PROBED)))
-    stopped = kube.service(WEB.selector, target=0)
-
-    def start() -> None:
-        snapshot = engine.inspect(WEB)
-        assert snapshot is not None
-        assert (snapshot.stopped, snapshot.target, snapshot.containers) == (True, 3, ())
-        assert engine.start(stopped, FakeRun()).success
-
-    def stop() -> None:
-        assert kube.ready_tags(cluster, "web") == ["v1"] * 3
-        assert "annotations" not in kube.spec_and_status(cluster, "deployments", "web")["metadata"] or (
-            kube.spec_and_status(cluster, "deployments", "web")["metadata"]["annotations"] == {}
-        )
-        assert engine.stop(WEB, FakeRun()).success
-
-    for outcome in cut_off_at_each_step(lambda run: engine.stop(WEB, run), start):
-        assert outcome.success, outcome.reason
-    for outcome in cut_off_at_each_step(lambda run: engine.start(stopped, run), stop):
-        assert outcome.success, outcome.reason
 
 
 def test_raising_a_minimum_goes_on(bed: tuple[FakeCluster, KubernetesEngine]) -> None:

@@ -2,7 +2,6 @@
 
 import re
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,34 +9,26 @@ from typing import Any
 import pytest
 
 from tests.contract import kubernetes_support as kube
-from tests.contract.kubernetes_support import AGENT, DB, WEB
+from tests.contract.kubernetes_support import AGENT, DB, WEB, ClusterAndEngine
 from tests.contract.swarm_support import Watched
 from tests.support.kubernetes import controllers
-from tests.support.kubernetes.api import FakeCluster, Seen
+from tests.support.kubernetes.api import Seen
 from tests.support.kubernetes.store import Refusal
 from tests.support.kubernetes.workloads import container, daemon_set, deployment, stateful_set, template
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
-from tutumd.engines.kubernetes import KubernetesEngine
 from tutumd.engines.kubernetes.workloads import RESTARTED_AT
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 
 DIGEST = {tag: controllers.digest_of(f"registry.test/app:{tag}").partition("@")[2] for tag in ("v1", "v2")}
-Bed = tuple[FakeCluster, KubernetesEngine]
-
-
-@pytest.fixture
-def bed(tmp_path: Path) -> Iterator[Bed]:
-    with kube.cluster_and_engine(tmp_path) as both:
-        yield both
 
 
 def probed(tag: str = "v1", **more: Any) -> dict[str, Any]:
     return template(container(tag=tag, probed=True, **more))
 
 
-def test_a_restart_sends_one_patch_and_replaces_every_pod(bed: Bed) -> None:
-    cluster, engine = bed
+def test_a_restart_sends_one_patch_and_replaces_every_pod(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
     kube.create(cluster, deployment(template=probed()))
     before, old = kube.spec_and_status(cluster, "deployments", "web"), kube.pods(cluster, "web")
     with Watched(lambda: len(kube.ready_tags(cluster, "web"))) as watched:
@@ -70,8 +61,8 @@ def test_a_restart_sends_one_patch_and_replaces_every_pod(bed: Bed) -> None:
     assert after == before["spec"]
 
 
-def test_tag_and_variables_are_patched_by_name_and_the_digest_is_told(bed: Bed) -> None:
-    cluster, engine = bed
+def test_tag_and_variables_are_patched_by_name_and_the_digest_is_told(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
     env = [{"name": "KEPT", "value": "1"}, {"name": "OLD", "value": "1"}, {"name": "FROM", "valueFrom": {"x": "y"}}]
     sidecar = {"name": "proxy", "image": "registry.test/proxy:v1"}
     migrate = {"name": "migrate", "image": "registry.test/app:v1"}
@@ -106,8 +97,10 @@ def test_tag_and_variables_are_patched_by_name_and_the_digest_is_told(bed: Bed) 
     assert spec["containers"][1] == sidecar
 
 
-def test_a_container_without_a_probe_has_to_run_for_a_while_and_the_setting_is_put_back(bed: Bed) -> None:
-    cluster, engine = bed
+def test_a_container_without_a_probe_has_to_run_for_a_while_and_the_setting_is_put_back(
+    kubernetes: ClusterAndEngine,
+) -> None:
+    cluster, engine = kubernetes
     kube.create(cluster, deployment())
     before = kube.spec_and_status(cluster, "deployments", "web")["spec"]
     assert engine.redeploy(WEB, FakeRun()).success
@@ -129,8 +122,10 @@ def test_a_container_without_a_probe_has_to_run_for_a_while_and_the_setting_is_p
         (controllers.SHORT_LIVED, "CrashLoopBackOff: it exited with 3"),
     ],
 )
-def test_a_broken_image_is_put_back_while_the_old_pods_serve(bed: Bed, tag: str, words: str) -> None:
-    cluster, engine = bed
+def test_a_broken_image_is_put_back_while_the_old_pods_serve(
+    kubernetes: ClusterAndEngine, tag: str, words: str
+) -> None:
+    cluster, engine = kubernetes
     cluster.controllers.log |= {
         "app before": "2026-01-01T00:00:01Z starting\n2026-01-01T00:00:02Z fatal: no database\n",
         "app": "",
@@ -158,8 +153,10 @@ def test_a_broken_image_is_put_back_while_the_old_pods_serve(bed: Bed, tag: str,
         (controllers.HOMELESS, "has no node: 0/2 nodes are available: 2 Insufficient cpu."),
     ],
 )
-def test_a_rollout_that_never_ends_is_put_back_at_the_deadline(bed: Bed, tag: str, words: str) -> None:
-    cluster, engine = bed
+def test_a_rollout_that_never_ends_is_put_back_at_the_deadline(
+    kubernetes: ClusterAndEngine, tag: str, words: str
+) -> None:
+    cluster, engine = kubernetes
     kube.create(cluster, deployment(template=probed(), annotations={"tutum.redeploy.timeout": "1"}))
     outcome = engine.redeploy(WEB, FakeRun(tag=tag))
     assert (outcome.success, outcome.rolled_back) == (False, True)
@@ -170,16 +167,16 @@ def test_a_rollout_that_never_ends_is_put_back_at_the_deadline(bed: Bed, tag: st
     assert kube.ready_tags(cluster, "web") == ["v1", "v1"]
 
 
-def test_a_rollout_that_the_cluster_gives_up_is_put_back(bed: Bed) -> None:
-    cluster, engine = bed
+def test_a_rollout_that_the_cluster_gives_up_is_put_back(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
     kube.create(cluster, deployment(template=probed(), progressDeadlineSeconds=1))
     outcome = engine.redeploy(WEB, FakeRun(tag=controllers.HANGING))
     assert (outcome.success, outcome.rolled_back) == (False, True)
     assert "ProgressDeadlineExceeded" in outcome.reason
 
 
-def test_the_status_from_before_the_restart_is_not_believed(bed: Bed) -> None:
-    cluster, engine = bed
+def test_the_status_from_before_the_restart_is_not_believed(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
     kube.create(cluster, deployment(template=probed()))
     cluster.controllers.frozen = True
     run = FakeRun()
@@ -192,8 +189,8 @@ def test_the_status_from_before_the_restart_is_not_believed(bed: Bed) -> None:
 
 
 @pytest.mark.parametrize("tag", ["v2", controllers.MISSING, controllers.CRASHING])
-def test_a_stateful_set_is_replaced_or_put_back_with_its_stuck_pod(bed: Bed, tag: str) -> None:
-    cluster, engine = bed
+def test_a_stateful_set_is_replaced_or_put_back_with_its_stuck_pod(kubernetes: ClusterAndEngine, tag: str) -> None:
+    cluster, engine = kubernetes
     kube.create(cluster, stateful_set(template=template(container(probed=True), name="db")))
     before = kube.spec_and_status(cluster, "statefulsets", "db")["spec"]
     outcome = engine.redeploy(DB, FakeRun(tag=tag))
@@ -209,8 +206,8 @@ def test_a_stateful_set_is_replaced_or_put_back_with_its_stuck_pod(bed: Bed, tag
     assert (delete.resource, delete.name) == ("pods", "db-2")
 
 
-def test_a_stuck_pod_that_may_not_be_deleted_is_told_and_the_setting_is_put_back(bed: Bed) -> None:
-    cluster, engine = bed
+def test_a_stuck_pod_that_may_not_be_deleted_is_told_and_the_setting_is_put_back(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
     cluster.controllers.log["app before"] = "2026-01-01T00:00:02Z fatal: no database\n"
     kube.create(cluster, stateful_set(template=template(container(), name="db")))
     before = kube.spec_and_status(cluster, "statefulsets", "db")["spec"]
@@ -224,8 +221,8 @@ def test_a_stuck_pod_that_may_not_be_deleted_is_told_and_the_setting_is_put_back
     assert kube.spec_and_status(cluster, "statefulsets", "db")["spec"] == before
 
 
-def test_a_daemon_sets_pod_that_is_still_stopping_is_none_that_works_again(bed: Bed) -> None:
-    cluster, engine = bed
+def test_a_daemon_sets_pod_that_is_still_stopping_is_none_that_works_again(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
     slow = template(container(tag=controllers.SLOW, probed=True), name="agent", terminationGracePeriodSeconds=2)
     kube.create(cluster, daemon_set(template=slow))
     outcome = engine.redeploy(AGENT, FakeRun(deadline_s=0.5))
@@ -233,8 +230,8 @@ def test_a_daemon_sets_pod_that_is_still_stopping_is_none_that_works_again(bed: 
     assert len(outcome.containers_after) == 2, outcome.reason
 
 
-def test_what_an_api_server_forbids_while_it_begins_is_tried_again(bed: Bed) -> None:
-    cluster, engine = bed
+def test_what_an_api_server_forbids_while_it_begins_is_tried_again(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
     kube.create(cluster, deployment())
     before = kube.spec_and_status(cluster, "deployments", "web")["spec"]
     patches: list[Seen] = []
@@ -253,8 +250,8 @@ def test_what_an_api_server_forbids_while_it_begins_is_tried_again(bed: Bed) -> 
     assert kube.spec_and_status(cluster, "deployments", "web")["spec"] == before
 
 
-def test_a_stuck_pod_that_may_not_be_deleted_for_a_moment_is_freed_all_the_same(bed: Bed) -> None:
-    cluster, engine = bed
+def test_a_stuck_pod_that_may_not_be_deleted_for_a_moment_is_freed_all_the_same(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
     kube.create(cluster, stateful_set(template=template(container(), name="db")))
     deletes: list[Seen] = []
 
@@ -269,8 +266,10 @@ def test_a_stuck_pod_that_may_not_be_deleted_for_a_moment_is_freed_all_the_same(
     assert kube.ready_tags(cluster, "db") == ["v1", "v1", "v1"]
 
 
-def test_the_way_back_takes_into_account_how_long_pods_may_take_to_stop(bed: Bed, tmp_path: Path) -> None:
-    cluster, _ = bed
+def test_the_way_back_takes_into_account_how_long_pods_may_take_to_stop(
+    kubernetes: ClusterAndEngine, tmp_path: Path
+) -> None:
+    cluster, _ = kubernetes
     slow = template(container(probed=True), name="db", terminationGracePeriodSeconds=2)
     kube.create(cluster, stateful_set(template=slow))
     with kube.opened(cluster, tmp_path, tempo=replace(kube.TEMPO, undo_s=1.5)) as engine:
@@ -281,8 +280,10 @@ def test_the_way_back_takes_into_account_how_long_pods_may_take_to_stop(bed: Bed
 
 
 @pytest.mark.parametrize("hidden", ["deployments", "pods"])
-def test_a_rollout_that_may_not_be_looked_at_for_a_while_is_gone_on_with(bed: Bed, hidden: str) -> None:
-    cluster, engine = bed
+def test_a_rollout_that_may_not_be_looked_at_for_a_while_is_gone_on_with(
+    kubernetes: ClusterAndEngine, hidden: str
+) -> None:
+    cluster, engine = kubernetes
     kube.create(cluster, deployment())
     before = kube.spec_and_status(cluster, "deployments", "web")["spec"]
 
@@ -304,8 +305,8 @@ def test_a_rollout_that_may_not_be_looked_at_for_a_while_is_gone_on_with(bed: Be
     assert kube.spec_and_status(cluster, "deployments", "web")["spec"] == before
 
 
-def test_a_partition_moves_only_the_pods_from_it_on_and_says_so(bed: Bed) -> None:
-    cluster, engine = bed
+def test_a_partition_moves_only_the_pods_from_it_on_and_says_so(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
     strategy = {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}
     pods = template(container(probed=True), name="db")
     kube.create(cluster, stateful_set(updateStrategy=strategy, template=pods))
@@ -316,8 +317,8 @@ def test_a_partition_moves_only_the_pods_from_it_on_and_says_so(bed: Bed) -> Non
 
 
 @pytest.mark.parametrize("tag", ["v2", controllers.MISSING])
-def test_a_daemon_set_is_replaced_on_every_node_or_put_back(bed: Bed, tag: str) -> None:
-    cluster, engine = bed
+def test_a_daemon_set_is_replaced_on_every_node_or_put_back(kubernetes: ClusterAndEngine, tag: str) -> None:
+    cluster, engine = kubernetes
     kube.create(cluster, daemon_set(template=template(container(probed=True), name="agent")))
     outcome = engine.redeploy(AGENT, FakeRun(tag=tag))
     good = tag == "v2"
@@ -339,8 +340,10 @@ BEYOND = {"type": "RollingUpdate", "rollingUpdate": {"partition": 3}}
     ],
     ids=["paused", "OnDelete", "OnDelete daemons", "partition"],
 )
-def test_what_would_replace_nothing_is_refused_untouched(bed: Bed, workload: dict[str, Any], words: str) -> None:
-    cluster, engine = bed
+def test_what_would_replace_nothing_is_refused_untouched(
+    kubernetes: ClusterAndEngine, workload: dict[str, Any], words: str
+) -> None:
+    cluster, engine = kubernetes
     kind, name = workload["kind"], workload["metadata"]["name"]
     cluster.store.create(f"{kind.lower()}s", workload)
     target = kube.service(f"{kind.lower()}/shop/{name}")
@@ -350,17 +353,8 @@ def test_what_would_replace_nothing_is_refused_untouched(bed: Bed, workload: dic
     assert cluster.changes() == []
 
 
-def test_a_stopped_deployment_is_changed_and_stays_stopped(bed: Bed) -> None:
-    cluster, engine = bed
-    kube.create(cluster, deployment(replicas=0))
-    outcome = engine.redeploy(WEB, FakeRun(tag="v2"))
-    assert outcome.success
-    assert outcome.reason.startswith("the service is stopped and stays stopped")
-    assert kube.pods(cluster, "web") == {}
-
-
-def test_a_clash_is_tried_again_with_the_new_version(bed: Bed) -> None:
-    cluster, engine = bed
+def test_a_clash_is_tried_again_with_the_new_version(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
     kube.create(cluster, deployment(template=probed()))
     scaled = iter([3, 4])
 
@@ -375,8 +369,8 @@ def test_a_clash_is_tried_again_with_the_new_version(bed: Bed) -> None:
     assert kube.ready_tags(cluster, "web") == ["v2"] * 4
 
 
-def test_somebody_elses_change_supersedes_ours_and_is_left_alone(bed: Bed) -> None:
-    cluster, engine = bed
+def test_somebody_elses_change_supersedes_ours_and_is_left_alone(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
     kube.create(cluster, deployment(template=probed()))
 
     def deploy(new: Any) -> None:
@@ -399,8 +393,8 @@ def test_somebody_elses_change_supersedes_ours_and_is_left_alone(bed: Bed) -> No
     wait_until(lambda: kube.ready_tags(cluster, "web") == ["v9", "v9"], "theirs runs")
 
 
-def test_a_tool_that_puts_the_template_back_is_named(bed: Bed) -> None:
-    cluster, engine = bed
+def test_a_tool_that_puts_the_template_back_is_named(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
     tracked = {"argocd.argoproj.io/tracking-id": "shop:apps/Deployment:shop/web"}
     kube.create(cluster, deployment(template=probed(), annotations=tracked))
     key = ("deployments", "shop", "web")
@@ -422,8 +416,10 @@ def test_a_tool_that_puts_the_template_back_is_named(bed: Bed) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_cluster_that_goes_away_around_a_change_leaves_the_run_to_be_gone_on_with(bed: Bed, when: str) -> None:
-    cluster, engine = bed
+def test_a_cluster_that_goes_away_around_a_change_leaves_the_run_to_be_gone_on_with(
+    kubernetes: ClusterAndEngine, when: str
+) -> None:
+    cluster, engine = kubernetes
     kube.create(cluster, deployment(template=probed()))
 
     def away(seen: Seen) -> None:
@@ -440,17 +436,8 @@ def test_a_cluster_that_goes_away_around_a_change_leaves_the_run_to_be_gone_on_w
     assert len(cluster.changes()) == (2 if when == "before" else 1)
 
 
-def test_no_time_left_means_that_nothing_is_begun(bed: Bed) -> None:
-    cluster, engine = bed
-    kube.create(cluster, deployment())
-    outcome = engine.redeploy(WEB, FakeRun(deadline_s=0))
-    assert (outcome.success, outcome.rolled_back) == (False, False)
-    assert outcome.reason == "no time was left to begin the redeploy: nothing was changed"
-    assert cluster.changes() == []
-
-
-def test_pods_of_a_workload_with_a_like_name_are_not_ours(bed: Bed) -> None:
-    cluster, engine = bed
+def test_pods_of_a_workload_with_a_like_name_are_not_ours(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
     kube.create(cluster, deployment())
     other = deployment("web-2")
     other["spec"]["template"]["metadata"]["labels"] = {"app": "web"}

@@ -1,28 +1,15 @@
-"""The contract of an engine, on real processes of this machine."""
+"""Processes of the engine `local`: how they run, end, and are told apart; test_engine.py has the contract."""
 
 import os
 import signal
 import stat
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.contract.local_support import SLEEP, LocalHost, is_alive, local_host, wait_for_lines, zombies
+from tests.contract.local_support import SLEEP, LocalHost, is_alive, wait_for_lines, zombies
 from tests.support.waiting import wait_until
-from tutumd.errors import EngineRefusedError
-from tutumd.model import EngineInfo, ServiceState
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[LocalHost]:
-    with local_host(tmp_path / "local") as made:
-        yield made
-
-
-def test_info_says_that_services_can_be_created(host: LocalHost) -> None:
-    assert host.engine().info == EngineInfo(name="local", kind="local", creates=True)
+from tutumd.model import ServiceState
 
 
 def test_a_service_that_was_never_started_is_not_shown(host: LocalHost) -> None:
@@ -69,37 +56,16 @@ def test_nobody_else_may_read_the_data_folder(host: LocalHost) -> None:
     assert [path for path in host.data_dir.rglob("*") if path.stat().st_mode & 0o077] == []
 
 
-def test_redeploy_replaces_every_process_by_one_of_the_current_definition(host: LocalHost) -> None:
-    engine = host.engine()
-    first = engine.start(host.service(), host.run())
-    before = host.pids()
-    outcome = engine.redeploy(host.service("exec sleep 2000"), host.run())
-    assert outcome.success
-    assert not before & host.pids()
-    assert host.process_names() == ["web-1", "web-2"]
-    assert outcome.containers_before == first.containers_after
-    assert not set(outcome.containers_after) & set(outcome.containers_before)
-    assert (outcome.image_before, outcome.image_after) == (first.image_after, host.shown(engine).image_digest)
-    assert outcome.image_before != outcome.image_after
-    assert host.shown(engine).run_command == "exec sleep 2000"
-
-
 def test_the_old_processes_run_until_the_new_ones_are_stable(host: LocalHost, tmp_path: Path) -> None:
     engine = host.engine()
     engine.start(host.service(target=1), host.run())
     (old,) = host.pids()
     note = tmp_path / "note"
     command = f"kill -0 {old} && echo old runs >> {note}; {SLEEP}"
-    waiting = threading.Event()
-
-    class Watched(type(host.run())):  # type: ignore[misc] # a run that looks while the engine waits
-        def sleep(self, seconds: float) -> None:
-            if is_alive(old) and len(host.pids()) == 2:
-                waiting.set()
-            super().sleep(seconds)
-
-    assert engine.redeploy(host.service(command, target=1), Watched()).success
-    assert waiting.is_set()
+    seen: list[tuple[bool, int]] = []
+    run = host.run(on_sleep=lambda: seen.append((is_alive(old), len(host.pids()))))
+    assert engine.redeploy(host.service(command, target=1), run).success
+    assert (True, 2) in seen
     assert wait_for_lines(note, 1) == ["old runs"]
     assert old not in host.pids()
 
@@ -174,19 +140,6 @@ def test_processes_run_where_the_definition_says_or_in_a_folder_that_stays_their
     assert wait_until(lambda: engine.logs(host.service(), 5), "output") == str(tmp_path)
 
 
-def test_a_redeployed_stopped_service_stays_stopped_and_runs_the_new_definition_later(host: LocalHost) -> None:
-    engine = host.engine()
-    engine.start(host.service(), host.run())
-    engine.stop(host.service(), host.run())
-    outcome = engine.redeploy(host.service("exec sleep 2000", target=1), host.run())
-    assert outcome.success
-    assert "stopped" in outcome.reason
-    assert outcome.image_before != outcome.image_after
-    assert host.pids() == set()
-    assert host.shown(engine).state is ServiceState.STOPPED
-    assert host.shown(engine).run_command == "exec sleep 2000"
-
-
 def test_scale_up_keeps_what_runs_and_adds_the_same(host: LocalHost) -> None:
     engine = host.engine()
     engine.start(host.service(target=1), host.run())
@@ -208,23 +161,6 @@ def test_scale_down_ends_the_newest(host: LocalHost) -> None:
     assert (host.shown(engine).target, host.names(engine)) == (1, ["web-1"])
 
 
-def test_scale_to_what_runs_succeeds_and_changes_nothing(host: LocalHost) -> None:
-    engine = host.engine()
-    engine.start(host.service(), host.run())
-    before = host.pids()
-    assert engine.scale(host.service(), 2, host.run()).success
-    assert host.pids() == before
-
-
-def test_a_service_scaled_to_zero_can_be_scaled_up_again(host: LocalHost) -> None:
-    engine = host.engine()
-    engine.start(host.service(), host.run())
-    assert engine.scale(host.service(), 0, host.run()).success
-    assert (host.pids(), host.shown(engine).state) == (set(), ServiceState.NOT_RUNNING)
-    assert engine.scale(host.service(), 2, host.run()).success
-    assert host.process_names() == ["web-1", "web-2"]
-
-
 def test_a_scale_up_that_dies_leaves_the_running_ones_and_the_target(host: LocalHost, tmp_path: Path) -> None:
     engine = host.engine()
     flag = tmp_path / "flag"
@@ -237,47 +173,6 @@ def test_a_scale_up_that_dies_leaves_the_running_ones_and_the_target(host: Local
     assert "exit code 9" in outcome.reason
     assert outcome.log_tail == "no more"
     assert (host.pids(), host.shown(engine).target) == (before, 2)
-
-
-def test_a_stopped_service_is_not_scaled(host: LocalHost) -> None:
-    engine = host.engine()
-    engine.start(host.service(), host.run())
-    engine.stop(host.service(), host.run())
-    with pytest.raises(EngineRefusedError, match="stopped"):
-        engine.scale(host.service(), 3, host.run())
-    assert host.pids() == set()
-
-
-def test_more_than_the_cap_is_refused(host: LocalHost) -> None:
-    engine = host.engine()
-    engine.start(host.service(), host.run())
-    with pytest.raises(EngineRefusedError, match="0 to 10 containers, got 11"):
-        engine.scale(host.service(), 11, host.run())
-    assert len(host.pids()) == 2
-
-
-def test_stop_and_start_bring_the_target_back_and_both_succeed_twice(host: LocalHost) -> None:
-    engine = host.engine()
-    engine.start(host.service(), host.run())
-    for _ in range(2):
-        assert engine.stop(host.service(), host.run()).success
-        assert (host.pids(), host.shown(engine).state, host.shown(engine).target) == (set(), ServiceState.STOPPED, 2)
-    for _ in range(2):
-        assert engine.start(host.service(), host.run()).success
-        assert host.process_names() == ["web-1", "web-2"]
-
-
-def test_terminate_leaves_nothing_and_succeeds_twice(host: LocalHost) -> None:
-    engine = host.engine()
-    started = engine.start(host.service(), host.run())
-    outcome = engine.terminate(host.service(), host.run())
-    assert (outcome.success, outcome.containers_before, outcome.containers_after) == (
-        True,
-        started.containers_after,
-        (),
-    )
-    assert (host.pids(), engine.discover(), list(host.data_dir.iterdir())) == (set(), (), [])
-    assert engine.terminate(host.service(), host.run()).success
 
 
 def test_everything_that_a_process_started_ends_with_it(host: LocalHost, tmp_path: Path) -> None:
@@ -332,12 +227,6 @@ def test_the_output_of_containers_that_are_gone_is_removed(host: LocalHost) -> N
     engine.redeploy(host.service(), host.run())
     slots = {f"{c.id}.log" for c in host.shown(engine).containers}
     assert {path.name for path in (host.data_dir / host.uuid / "output").iterdir()} == slots
-
-
-def test_steps_are_told_without_the_environment(host: LocalHost) -> None:
-    run = host.run()
-    host.engine().start(host.service(envvars={"PASSWORD": "hunter2"}), run)
-    assert run.lines == ["started web-1, web-2"]
 
 
 def test_the_deadline_of_the_action_ends_the_wait(host: LocalHost) -> None:

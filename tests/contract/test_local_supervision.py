@@ -3,21 +3,14 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.contract.local_support import LocalHost, is_alive, local_host, wait_for_lines, watching, zombies
+from tests.contract.local_support import LocalHost, is_alive, wait_for_lines, watching, zombies
 from tests.support.waiting import wait_until
 from tutumd.model import Autorestart, ContainerState, ServiceState
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[LocalHost]:
-    with local_host(tmp_path / "local") as made:
-        yield made
 
 
 class FastClock:

@@ -9,18 +9,16 @@ from typing import Any
 
 import pytest
 
-from tests.contract.docker_support import inspected, opened, service, snapshots, states, version
+from tests.contract.docker_support import APP, inspected, opened, redeploy, service, snapshots, version
 from tests.contract.test_docker_kills import MOST_STEPS, check_web, redeploy_killed_at, start_web
-from tests.support.docker_bed import ANONYMOUS, PRIVATE
+from tests.support.docker_bed import PRIVATE
 from tests.support.images import Image
 from tests.support.podman_bed import PodmanBed
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
-from tutumd.engines.docker import DockerEngine
-from tutumd.errors import EngineRefusedError, EngineUnavailableError
-from tutumd.model import Outcome, Port, ServiceState
+from tutumd.errors import EngineRefusedError
+from tutumd.model import Port, ServiceState
 
-APP = f"{ANONYMOUS}/app"
 COMPOSE = f"""
 services:
   web:
@@ -34,10 +32,6 @@ services:
     labels: {{tutum.ignore: "true"}}
 networks: {{front: {{}}, back: {{}}}}
 """
-
-
-def redeploy(engine: DockerEngine, selector: str, run: FakeRun | None = None) -> Outcome:
-    return engine.redeploy(service(selector), run or FakeRun())
 
 
 @contextmanager
@@ -156,23 +150,6 @@ def comparable(container: dict[str, Any]) -> dict[str, Any]:
     return {**made.pop("HostConfig"), **made.pop("Config"), **made}
 
 
-@pytest.mark.parametrize("policy", ["no", "always"])
-def test_the_old_container_runs_again_when_the_new_one_fails(clean_podman: PodmanBed, policy: str) -> None:
-    clean_podman.push("app", "v1")
-    old = clean_podman.docker("run", "-d", "--name", "web", "--restart", policy, APP)
-    clean_podman.push("app", "v3-broken")
-    with opened(clean_podman) as engine:
-        outcome = redeploy(engine, "name:web")
-    assert not outcome.success
-    assert outcome.rolled_back
-    assert "it exited" in outcome.reason
-    assert "fatal: v3-broken cannot start" in outcome.log_tail
-    assert outcome.containers_before == outcome.containers_after == (old,)
-    assert states(clean_podman) == {"web": "running"}
-    assert inspected(clean_podman, "web")["HostConfig"]["RestartPolicy"]["Name"] == policy
-    assert version(clean_podman, "web") == "v1"
-
-
 def test_health_checks_decide_where_something_runs_them(clean_podman: PodmanBed) -> None:
     clean_podman.push("app", "v1")
     clean_podman.docker("run", "-d", "--name", "web", APP)
@@ -260,65 +237,15 @@ def test_a_compose_service_is_redeployed_scaled_and_stays_composes(clean_podman:
         assert [one.name for one in snapshots(engine)[selector].containers] == ["shop-web-1"]
 
 
-def test_stop_lasts_and_start_brings_it_back(clean_podman: PodmanBed) -> None:
-    for name in ("web", "web-2"):
-        clean_podman.docker("run", "-d", "--name", name, "-l", "tutum.service=web", "--restart", "always", "app:v1")
-    clean_podman.docker("pause", "web-2")
-    with opened(clean_podman) as engine:
-        assert engine.stop(service("name:web"), FakeRun()).success
-        assert states(clean_podman) == {"web": "exited", "web-2": "exited"}
-        assert snapshots(engine)["name:web"].state is ServiceState.STOPPED
-        assert redeploy(engine, "name:web").success
-        assert snapshots(engine)["name:web"].stopped
-        assert engine.start(service("name:web"), FakeRun()).success
-        assert snapshots(engine)["name:web"].running == 2
-
-
-@pytest.mark.parametrize("lost", [False, True], ids=["with its journal", "with its database lost"])
-def test_a_redeploy_killed_at_any_step_is_finished_by_the_next_server(clean_podman: PodmanBed, lost: bool) -> None:
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_redeploy_killed_at_any_step_is_finished_by_a_server_that_lost_its_database(clean_podman: PodmanBed) -> None:
     start_web(clean_podman)
     clean_podman.push("app", "v2")
-    for step in range(1, MOST_STEPS):
-        outcome = redeploy_killed_at(clean_podman, step, lost=lost)
+    for step in range(1, MOST_STEPS, 2):
+        outcome = redeploy_killed_at(clean_podman, step)
         check_web(clean_podman, "v2")
         if outcome is None:
             return
         assert outcome.success, (step, outcome)
     raise AssertionError(f"a redeploy has more than {MOST_STEPS} steps")
-
-
-def test_changes_are_told_and_a_broken_connection_ends_the_watch(clean_podman: PodmanBed) -> None:
-    changes, ended = Event(), Event()
-    with opened(clean_podman) as engine:
-
-        def watch() -> None:
-            try:
-                engine.watch(changes.set, Event())
-            except EngineUnavailableError:
-                pass
-            ended.set()
-
-        watching = Thread(target=watch)
-        watching.start()
-        assert changes.wait(5)
-        for command in (("run", "-d", "--name", "web", "app:v1"), ("rename", "web", "shop"), ("rm", "-f", "shop")):
-            changes.clear()
-            clean_podman.docker(*command)
-            assert changes.wait(2), command
-        clean_podman.kill_engine()
-        assert ended.wait(10)
-        watching.join(1)
-
-
-def test_a_podman_that_goes_away_is_unavailable_and_its_containers_run_on(clean_podman: PodmanBed) -> None:
-    clean_podman.push("app", "v1")
-    clean_podman.docker("run", "-d", "--name", "web", "-p", "8080:8080", APP)
-    clean_podman.push("app", "v2")
-    clean_podman.stop_engine()
-    with opened(clean_podman) as engine:
-        with pytest.raises(EngineUnavailableError):
-            redeploy(engine, "name:web")
-        assert clean_podman.fetch("127.0.0.1:8080") == "v1"
-        clean_podman.start_engine()
-        assert redeploy(engine, "name:web").success
-    assert clean_podman.fetch("127.0.0.1:8080") == "v2"

@@ -1,11 +1,9 @@
 """A caller that asks a Swarm service all the time while it is redeployed, well and badly: how many requests fail."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.contract import swarm_support as swarm
-from tests.contract.swarm_support import APP
+from tests.contract.docker_support import APP
 from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
 from tests.support.poller import polling
@@ -17,12 +15,6 @@ SHORT_LIVED = Image(version="short", command=("sh", "-c", "echo up; sleep 0.5; e
 
 
 @pytest.fixture
-def engine(clean_bed: DockerBed) -> Iterator[SwarmEngine]:
-    with swarm.opened(clean_bed) as opened:
-        yield opened
-
-
-@pytest.fixture
 def bed(clean_bed: DockerBed) -> DockerBed:
     clean_bed.docker("network", "create", "--driver", "overlay", "--attachable", "front")
     return clean_bed
@@ -31,13 +23,13 @@ def bed(clean_bed: DockerBed) -> DockerBed:
 @pytest.mark.parametrize("replicas", [1, 3])
 @pytest.mark.parametrize(("retries", "allowed_in_900"), [(0, 1), (5, 0)], ids=["alone", "behind a retrying proxy"])
 def test_a_redeploy_is_not_noticed_by_a_caller(
-    engine: SwarmEngine, bed: DockerBed, replicas: int, retries: int, allowed_in_900: int
+    swarm_engine: SwarmEngine, bed: DockerBed, replicas: int, retries: int, allowed_in_900: int
 ) -> None:
     bed.push("app", "v1")
     swarm.create(bed, "web", APP, "--network", "front", replicas=replicas)
     bed.push("app", "v2")
     with polling(bed, "web", "front", retries=retries) as polled:
-        assert engine.redeploy(swarm.service("web"), FakeRun()).success
+        assert swarm_engine.redeploy(swarm.service("web"), FakeRun()).success
     assert polled.versions == ["v1", "v2"]
     assert len(polled.failures) * ENOUGH <= allowed_in_900 * max(polled.requests, ENOUGH), polled.failures
 
@@ -45,13 +37,13 @@ def test_a_redeploy_is_not_noticed_by_a_caller(
 @pytest.mark.parametrize("replicas", [1, 2])
 @pytest.mark.parametrize("broken", ["v3-broken", "unhealthy", SHORT_LIVED], ids=["exits", "unhealthy", "exits later"])
 def test_a_broken_image_leaves_the_old_version_serving(
-    engine: SwarmEngine, bed: DockerBed, broken: str | Image, replicas: int
+    swarm_engine: SwarmEngine, bed: DockerBed, broken: str | Image, replicas: int
 ) -> None:
     bed.push("app", "v1")
     swarm.create(bed, "web", APP, "--network", "front", replicas=replicas)
     bed.push("app", broken)
     with polling(bed, "web", "front", retries=5) as polled:
-        outcome = engine.redeploy(swarm.service("web"), FakeRun())
+        outcome = swarm_engine.redeploy(swarm.service("web"), FakeRun())
     assert (outcome.success, outcome.rolled_back) == (False, True)
     assert outcome.reason
     assert outcome.log_tail

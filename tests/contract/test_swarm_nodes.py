@@ -5,17 +5,17 @@ from collections.abc import Iterator
 import pytest
 
 from tests.contract import swarm_support as swarm
+from tests.contract.docker_support import APP
 from tests.support import guards
 from tests.support.docker_bed import ANONYMOUS, PRIVATE, missing_parts
 from tests.support.images import Image
-from tests.support.runs import FakeRun
+from tests.support.runs import FakeRun, once_at
 from tests.support.swarm_bed import SwarmBed
 from tests.support.waiting import wait_until
 from tutumd.engines.swarm import SwarmEngine
 from tutumd.errors import EngineRefusedError
 from tutumd.model import ContainerState, ServiceSnapshot
 
-APP = f"{ANONYMOUS}/app"
 SLOW = Image(version="slow", healthcheck=("CMD", "sleep", "2"))
 
 
@@ -58,9 +58,15 @@ def test_a_redeploy_goes_on_when_a_node_goes_down_under_a_new_task(bed: SwarmBed
     bed.manager.push("app", "v1")
     before = create(bed, engine, replicas=3)
     digest = bed.manager.push("app", SLOW)
-    run = _RunThatLosesANode(bed)
+    node = bed.workers[0].docker("info", "--format", "{{.Swarm.NodeID}}")
+
+    def kill_node_under_new_task() -> None:
+        tasks = bed.manager.docker("node", "ps", node, "--format", "{{.Name}} {{.CurrentState}}").splitlines()
+        if any(line.startswith("web.") and "Starting" in line for line in tasks):
+            bed.workers[0].kill_engine()
+
+    run = FakeRun(deadline_s=90, on_sleep=kill_node_under_new_task)
     outcome = engine.redeploy(swarm.service("web"), run)
-    assert run.killed
     assert any(line.startswith("a node went down") for line in run.lines), run.lines
     assert (outcome.success, outcome.image_after) == (True, digest), outcome.reason
     shown = swarm.snapshot(engine, "web")
@@ -95,10 +101,11 @@ def test_a_redeploy_goes_on_where_a_node_is_drained_meanwhile(bed: SwarmBed, eng
     assert create(bed, engine, "--mode", mode, replicas=3).target == 3
     node = bed.workers[0].docker("info", "--format", "{{.Swarm.NodeID}}")
     digest = bed.manager.push("app", SLOW)
-    run = _RunThatDrains(bed, node)
+    drain = ("node", "update", "--availability", "drain", node)
+    run = FakeRun(deadline_s=90, on_log=once_at("1 of 3 new containers run", lambda: bed.manager.docker(*drain)))
     try:
         outcome = engine.redeploy(swarm.service("web"), run)
-        assert run.drained
+        assert any(line.startswith("1 of 3 new containers run") for line in run.lines)
         left = 2 if mode == "global" else 3
         assert (outcome.success, len(outcome.containers_after)) == (True, left), outcome.reason
         shown = swarm.snapshot(engine, "web")
@@ -146,40 +153,6 @@ def test_an_image_that_only_the_manager_has_is_refused(bed: SwarmBed, engine: Sw
     create(bed, engine, "--constraint", "node.role==manager", replicas=1, image=image)
     with pytest.raises(EngineRefusedError, match="cannot find out which image"):
         engine.redeploy(swarm.service("web"), FakeRun())
-
-
-class _RunThatLosesANode(FakeRun):
-    """The engine of the first worker is killed as soon as a new task is on its way there, but does not run yet."""
-
-    def __init__(self, bed: SwarmBed) -> None:
-        super().__init__(deadline_s=90)
-        self.killed = False
-        self._bed = bed
-        self._node = bed.workers[0].docker("info", "--format", "{{.Swarm.NodeID}}")
-
-    def sleep(self, seconds: float) -> None:
-        tasks = self._bed.manager.docker("node", "ps", self._node, "--format", "{{.Name}} {{.CurrentState}}")
-        starting = any(line.startswith("web.") and "Starting" in line for line in tasks.splitlines())
-        if starting and not self.killed:
-            self._bed.workers[0].kill_engine()
-            self.killed = True
-        super().sleep(seconds)
-
-
-class _RunThatDrains(FakeRun):
-    """Drains a node as soon as the first new task runs."""
-
-    def __init__(self, bed: SwarmBed, node: str) -> None:
-        super().__init__(deadline_s=90)
-        self.drained = False
-        self._bed = bed
-        self._node = node
-
-    def log(self, line: str) -> None:
-        super().log(line)
-        if line.startswith("1 of 3 new containers run") and not self.drained:
-            self._bed.manager.docker("node", "update", "--availability", "drain", self._node)
-            self.drained = True
 
 
 @pytest.mark.parametrize("version", ["v1", "healthy"])

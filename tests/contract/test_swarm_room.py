@@ -1,31 +1,15 @@
 """A redeploy on a real Swarm whose nodes have no room for a new task beside the old ones."""
 
-import time
-from collections.abc import Iterator
-
 import pytest
 
 from tests.contract import swarm_support as swarm
-from tests.contract.swarm_support import APP
+from tests.contract.docker_support import APP
 from tests.support.docker_bed import DockerBed
 from tests.support.runs import FakeRun, Killed
 from tutumd.engines.swarm import SwarmEngine
 
 MOST_STEPS = 14
 NO_ROOM = "no node has room for a new task beside the old ones: stopping old ones first"
-
-
-class RunOfChanges(FakeRun):
-    """Steps are what is saved and what is sent, not every look."""
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-
-@pytest.fixture
-def engine(clean_bed: DockerBed) -> Iterator[SwarmEngine]:
-    with swarm.opened(clean_bed) as opened:
-        yield opened
 
 
 def create(bed: DockerBed, version: str) -> None:
@@ -37,14 +21,14 @@ def create(bed: DockerBed, version: str) -> None:
 
 @pytest.mark.parametrize("checked", [False, True], ids=["tried out beside it", "with a health check"])
 def test_old_tasks_stop_first_where_no_node_has_room_for_one_more(
-    engine: SwarmEngine, clean_bed: DockerBed, checked: bool
+    swarm_engine: SwarmEngine, clean_bed: DockerBed, checked: bool
 ) -> None:
     # Of an image with a health check nothing is tried out first.
     create(clean_bed, "healthy" if checked else "v1")
     before = swarm.spec(clean_bed, "web")
     digest = clean_bed.push("app", "v2")
     run = FakeRun(deadline_s=30)
-    outcome = engine.redeploy(swarm.service("web"), run)
+    outcome = swarm_engine.redeploy(swarm.service("web"), run)
     assert (outcome.success, outcome.image_after) == (True, digest), outcome.reason
     assert NO_ROOM in run.lines
     assert swarm.running(clean_bed, "web") == ["v2"]
@@ -54,13 +38,13 @@ def test_old_tasks_stop_first_where_no_node_has_room_for_one_more(
 
 
 def test_an_image_that_fails_where_there_is_no_room_is_undone_long_before_the_deadline(
-    engine: SwarmEngine, clean_bed: DockerBed
+    swarm_engine: SwarmEngine, clean_bed: DockerBed
 ) -> None:
     create(clean_bed, "healthy")
     before = swarm.spec(clean_bed, "web")
     clean_bed.push("app", "v3-broken")
     run = FakeRun(deadline_s=300)
-    outcome = engine.redeploy(swarm.service("web"), run)
+    outcome = swarm_engine.redeploy(swarm.service("web"), run)
     assert (outcome.success, outcome.rolled_back) == (False, True)
     assert "non-zero exit (3)" in outcome.reason
     assert "fatal: v3-broken cannot start" in outcome.log_tail
@@ -69,11 +53,12 @@ def test_an_image_that_fails_where_there_is_no_room_is_undone_long_before_the_de
     assert swarm.spec(clean_bed, "web") == before
 
 
+@pytest.mark.slow
 def test_a_redeploy_that_is_killed_while_it_makes_room_goes_on(clean_bed: DockerBed) -> None:
     create(clean_bed, "healthy")
     before = swarm.spec(clean_bed, "web")
     for step in range(2, MOST_STEPS):
-        first = RunOfChanges(kill_at=step)
+        first = FakeRun(kill_at=step)
         with swarm.opened(clean_bed) as engine:
             try:
                 outcome = engine.redeploy(swarm.service("web"), first)

@@ -1,18 +1,34 @@
-"""A Run for tests of engines: keeps the journal, remembers what was logged, and can kill the verb at any step."""
+"""A Run for tests of engines: keeps the journals, remembers what was logged, and can end the verb at any step."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 
 class Killed(BaseException):
     """The server was killed here. Not an Exception: no code of ours may catch it."""
 
 
-class FakeRun:
-    """One action without a worker. Every `save` and every `check` is a step.
+def once_at(words: str, act: Callable[[], object]) -> Callable[[str], None]:
+    """Return an `on_log` that acts at the first line that begins with `words`."""
+    acts = [act]
 
-    kill_at: The step, from 1, at which `Killed` is raised: `save` has stored the journal by then.
-    journal: What an earlier run of the same action saved.
+    def on_log(line: str) -> None:
+        if line.startswith(words) and acts:
+            acts.pop()()
+
+    return on_log
+
+
+class FakeRun:
+    """One action without a worker. Every `save` and every `check` is a step; a wait is none.
+
+    Args:
+        journal: What an earlier run of the same action saved.
+        kill_at: The step, from 1, that raises `error`. If it is a `save`, the journal is stored by then.
+        kill_in_sleep: Raise `error` in the first wait.
+        error: What ends the verb: `Killed`, or LeaseLostError where another worker took the action over.
+        on_log: Called with each line that is logged.
+        on_sleep: Called at the begin of each wait.
     """
 
     def __init__(
@@ -21,19 +37,27 @@ class FakeRun:
         action_uuid: str = "0a1b2c3d-0000-4000-8000-000000000001",
         journal: Mapping[str, object] | None = None,
         kill_at: int | None = None,
+        kill_in_sleep: bool = False,
+        error: type[BaseException] = Killed,
         deadline_s: float = 60.0,
         tag: str | None = None,
         variables: Mapping[str, str | None] | None = None,
+        on_log: Callable[[str], object] = lambda line: None,
+        on_sleep: Callable[[], object] = lambda: None,
     ) -> None:
         self.steps = 0
         self.lines: list[str] = []
+        self.journals: list[Mapping[str, object]] = [dict(journal or {})]
         self._action_uuid = action_uuid
-        self._journal: Mapping[str, object] = dict(journal or {})
         self._kill_at = kill_at
+        self._kill_in_sleep = kill_in_sleep
+        self._error = error
         self._began = time.monotonic()
         self._ends = self._began + deadline_s
         self.tag = tag
         self.variables = dict(variables or {})
+        self._on_log = on_log
+        self._on_sleep = on_sleep
 
     @property
     def action_uuid(self) -> str:
@@ -41,21 +65,22 @@ class FakeRun:
 
     @property
     def journal(self) -> Mapping[str, object]:
-        return self._journal
+        return self.journals[-1]
 
     def save(self, journal: Mapping[str, object]) -> None:
-        self._journal = dict(journal)
+        self.journals.append(dict(journal))
         self.check()
 
     def check(self) -> None:
         self.steps += 1
         if self.steps == self._kill_at:
-            raise Killed(f"at step {self.steps}")
+            raise self._error(f"at step {self.steps}")
 
     def sleep(self, seconds: float) -> None:
-        self.check()
+        self._on_sleep()
+        if self._kill_in_sleep:
+            raise self._error("in a wait")
         time.sleep(seconds)
-        self.check()
 
     def allow(self, seconds: float) -> None:
         self._ends = self._began + seconds
@@ -65,13 +90,14 @@ class FakeRun:
 
     def log(self, line: str) -> None:
         self.lines.append(line)
+        self._on_log(line)
 
-    def again(self, *, kill_at: int | None = None) -> "FakeRun":
-        """The same action, claimed once more after this run was cut off."""
+    def again(self) -> "FakeRun":
+        """Return the same action, claimed once more after this run was cut off."""
         return FakeRun(
             action_uuid=self._action_uuid,
-            journal=self._journal,
-            kill_at=kill_at,
+            journal=self.journal,
+            deadline_s=self._ends - self._began,
             tag=self.tag,
             variables=self.variables,
         )

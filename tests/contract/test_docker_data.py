@@ -1,25 +1,15 @@
-"""What a replacement on a real Docker Engine must not lose: volumes of odd paths, shared volumes, inline files."""
+"""Data that a redeploy on a real Docker Engine keeps: volumes, shared volumes, and files that compose wrote."""
 
 import io
 import subprocess
 import tarfile
-import threading
 from pathlib import Path
 
-from tests.contract.docker_support import inspected, opened, service, states
-from tests.support.docker_bed import ANONYMOUS, DockerBed
+from tests.contract.docker_support import APP, inspected, opened, redeploy, service, states
+from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
 from tests.support.runs import FakeRun
-from tests.support.waiting import wait_until
-from tutumd.engines.docker import DockerEngine
 from tutumd.engines.dockerapi import parse_time
-
-APP = f"{ANONYMOUS}/app"
-
-
-def redeploy(engine: DockerEngine, selector: str) -> None:
-    outcome = engine.redeploy(service(selector), FakeRun())
-    assert outcome.success, outcome
 
 
 def modified(bed: DockerBed, container: str, path: str) -> float:
@@ -46,8 +36,8 @@ def test_anonymous_volumes_at_paths_with_a_slash_at_the_end_keep_their_content(c
         clean_bed.docker("exec", "web", "sh", "-c", f"echo mine > {place}/kept")
     clean_bed.push("app", Image(version="v2", volumes=("/of-image/",)))
     with opened(clean_bed) as engine:
-        redeploy(engine, "name:web")
-        redeploy(engine, "name:web")
+        assert redeploy(engine, "name:web").success
+        assert redeploy(engine, "name:web").success
     assert clean_bed.docker("exec", "web", "cat", *[f"{place}/kept" for place in places]).split() == ["mine"] * 4
     assert len(clean_bed.docker("volume", "ls", "--quiet").split()) == len(places)
 
@@ -71,7 +61,7 @@ configs:
     with opened(clean_bed) as engine:
         for version in ("v2", "v1"):
             clean_bed.push("app", version)
-            redeploy(engine, "compose:shop/web")
+            assert redeploy(engine, "compose:shop/web").success
         assert engine.scale(service("compose:shop/web"), 2, FakeRun()).success
     # By its time such a file is told from others at a later redeploy.
     assert abs(modified(clean_bed, "shop-web-1", "/etc/inline.conf") - created(clean_bed, "shop-web-1")) < 2
@@ -99,38 +89,33 @@ services:
     clean_bed.docker("exec", "shop-store-1", "sh", "-c", "echo shared > /data/kept")
     clean_bed.push("app", "v2")
     with opened(clean_bed) as engine:
-        redeploy(engine, "compose:shop/store")
-        redeploy(engine, "compose:shop/user")
-        redeploy(engine, "compose:shop/user")
+        assert redeploy(engine, "compose:shop/store").success
+        assert redeploy(engine, "compose:shop/user").success
+        assert redeploy(engine, "compose:shop/user").success
     assert states(clean_bed) == {"shop-store-1": "running", "shop-user-1": "running"}
     assert clean_bed.docker("exec", "shop-user-1", "cat", "/data/kept") == "shared"
     bound = next(one for one in inspected(clean_bed, "shop-user-1")["Mounts"] if one["Destination"] == "/bound")
     assert (bound["Source"], bound["RW"]) == (str(tmp_path), False)
 
 
-def test_two_services_that_fail_with_one_image_leave_its_name_as_it_was(clean_bed: DockerBed) -> None:
-    clean_bed.push("app", "v1")
-    for name in ("first", "second"):
-        clean_bed.docker("run", "-d", "--name", name, APP)
-    before = clean_bed.inspect("image", APP)["Id"]
-    clean_bed.push("app", "unhealthy")
+def test_volumes_that_an_image_declares_keep_their_content(clean_bed: DockerBed) -> None:
+    clean_bed.push("app", Image(version="a", volumes=["/state"]))
+    clean_bed.docker("run", "-d", "--name", "web", APP)
+    clean_bed.docker("exec", "web", "sh", "-c", "echo kept > /state/x")
+    clean_bed.push("app", Image(version="b", volumes=["/state", "/more"]))
     with opened(clean_bed) as engine:
-        other = threading.Thread(target=lambda: engine.redeploy(service("name:first"), FakeRun()))
-        other.start()
-        wait_until(lambda: clean_bed.inspect("image", APP)["Id"] != before, "the failing image is pulled")
-        second = FakeRun(action_uuid="1a1b2c3d-0000-4000-8000-000000000002")
-        assert not engine.redeploy(service("name:second"), second).success
-        other.join()
-    assert clean_bed.inspect("image", APP)["Id"] == before
-    assert states(clean_bed) == {"first": "running", "second": "running"}
+        assert redeploy(engine, "name:web").success
+    assert clean_bed.docker("exec", "web", "cat", "/state/x") == "kept"
+    assert len(clean_bed.docker("volume", "ls", "-q").split()) == 2
 
 
-def test_a_local_image_that_was_pushed_under_another_name_is_not_looked_for_on_docker_hub(
-    clean_bed: DockerBed,
-) -> None:
-    clean_bed.load({"mine:latest": Image(version="v1")})
-    clean_bed.docker("tag", "mine", f"{ANONYMOUS}/elsewhere")
-    clean_bed.docker("push", f"{ANONYMOUS}/elsewhere")
-    clean_bed.docker("run", "-d", "--name", "web", "mine")
+def test_a_failed_redeploy_leaves_no_volume_behind_and_takes_none_away(clean_bed: DockerBed) -> None:
+    clean_bed.push("app", Image(version="a", volumes=["/state"]))
+    clean_bed.docker("run", "-d", "--name", "web", APP)
+    clean_bed.docker("exec", "web", "sh", "-c", "echo kept > /state/x")
+    volumes = clean_bed.docker("volume", "ls", "-q")
+    clean_bed.push("app", Image(version="b", volumes=["/state", "/more"], command=["/crash"]))
     with opened(clean_bed) as engine:
-        redeploy(engine, "name:web")
+        assert not redeploy(engine, "name:web").success
+    assert clean_bed.docker("exec", "web", "cat", "/state/x") == "kept"
+    assert clean_bed.docker("volume", "ls", "-q") == volumes

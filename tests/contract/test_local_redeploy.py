@@ -2,13 +2,11 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from tests.contract.local_support import LocalHost, local_host, watching
+from tests.contract.local_support import LocalHost, watching
 from tests.support.waiting import wait_until
 from tutumd.engines.local.records import definition_digest
 from tutumd.errors import EngineRefusedError
@@ -16,12 +14,6 @@ from tutumd.model import Autorestart, Plan
 
 BODY = "TUTUM_TRIGGER_BODY"
 ASKED = {BODY: '{"a": "b=c"}\n', "GONE": None}
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[LocalHost]:
-    with local_host(tmp_path / "local") as made:
-        yield made
 
 
 def seen(host: LocalHost) -> set[tuple[str | None, str | None, str | None]]:

@@ -1,0 +1,76 @@
+"""The engine `kubernetes` on a real cluster: a Deployment of two images with tags of their own."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from typing import Any
+
+from tests.contract.cluster_support import ABSENT, IMAGE_1, IMAGE_2, LIMIT_S, RealCluster, connect
+from tests.contract.engines.bed import SECRET, Ability
+from tests.contract.kubernetes_support import service
+from tests.support.waiting import wait_until
+from tutumd.model import Service
+from tutumd.ports import Engine
+
+_TAGS = {"v1": IMAGE_1.rpartition(":")[2], "v2": IMAGE_2.rpartition(":")[2], "missing": ABSENT}
+
+
+class ClusterBed:
+    """The images have no health check, and nobody may stop a cluster for a test."""
+
+    kind = "kubernetes"
+    abilities = frozenset({Ability.OUTSIDE, Ability.TAGS})
+    deadline_s = float(LIMIT_S)
+
+    def __init__(self, cluster: RealCluster, stack: ExitStack) -> None:
+        self._cluster = cluster
+        self._stack = stack
+        self._target = 2
+
+    @property
+    def service(self) -> Service:
+        return service(f"deployment/{self._cluster.namespace}/web", target=self._target)
+
+    def engine(self) -> Engine:
+        return self._stack.enter_context(closing(connect(self._cluster.namespace)))
+
+    def create(self, count: int = 2) -> None:
+        self._target = count
+        self._cluster.create("deployment", replicas=count, env=SECRET)
+
+    def remove(self) -> None:
+        self._cluster.empty()
+        wait_until(lambda: not self._cluster.pods("web"), "its pods are gone", timeout_s=LIMIT_S)
+
+    def release(self, version: str) -> Mapping[str, Any]:
+        return {"variables": {"BROKEN": "1"}} if version == "crashing" else {"tag": _TAGS[version]}
+
+    def release_tag(self, tag: str) -> None:
+        raise NotImplementedError
+
+    def versions(self) -> Sequence[str]:
+        names = {IMAGE_1: "v1", IMAGE_2: "v2"}
+        pods = [
+            pod for pod in self._cluster.pods("web") if all(one.ready for one in pod.status.container_statuses or [])
+        ]
+        return sorted(names[pod.spec.containers[0].image] for pod in pods)
+
+    def environments(self) -> Sequence[Mapping[str, str]]:
+        containers = [pod.spec.containers[0] for pod in self._cluster.pods("web")]
+        return [{variable.name: variable.value for variable in container.env} for container in containers]
+
+    def change_outside(self) -> None:
+        self._cluster.create("deployment", "other", replicas=0)
+
+    def go_away(self) -> None:
+        raise NotImplementedError("see Ability.AWAY")
+
+    def come_back(self) -> None:
+        raise NotImplementedError("see Ability.AWAY")
+
+
+@contextmanager
+def cluster_bed(cluster: RealCluster) -> Iterator[ClusterBed]:
+    """Yield the bed, and empty the namespace afterwards."""
+    with ExitStack() as stack:
+        yield ClusterBed(cluster, stack)
+    cluster.empty()

@@ -1,0 +1,74 @@
+"""The engine `local`: a service is a command, and a new version is another definition of it."""
+
+import os
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.contract.engines.bed import SECRET, Ability
+from tests.contract.local_support import LocalHost, local_host
+from tutumd.model import Service
+from tutumd.ports import Engine
+
+CRASH = 'echo "starting $VERSION"; echo "fatal: $VERSION cannot start" >&2; exit 3'
+SERVE = 'echo "serving $VERSION"; exec sleep 1000'
+
+
+class LocalBed:
+    """A command has no tag and no health check, and no other tool starts processes for a service."""
+
+    kind = "local"
+    abilities = frozenset({Ability.CREATES, Ability.ZERO})
+    deadline_s = 30.0
+
+    def __init__(self, host: LocalHost) -> None:
+        self._host = host
+        self._version = "v1"
+        self._target = 2
+
+    @property
+    def service(self) -> Service:
+        command = CRASH if self._version == "crashing" else SERVE
+        return self._host.service(command, target=self._target, envvars={**SECRET, "VERSION": self._version})
+
+    def engine(self) -> Engine:
+        return self._host.engine()
+
+    def create(self, count: int = 2) -> None:
+        self._target = count
+        outcome = self.engine().start(self.service, self._host.run())
+        assert outcome.success, outcome
+
+    def remove(self) -> None:
+        outcome = self.engine().terminate(self.service, self._host.run())
+        assert outcome.success, outcome
+
+    def release(self, version: str) -> Mapping[str, Any]:
+        self._version = version
+        return {}
+
+    def release_tag(self, tag: str) -> None:
+        raise NotImplementedError("see Ability.TAGS")
+
+    def versions(self) -> Sequence[str]:
+        return sorted(environment["VERSION"] for environment in self.environments())
+
+    def environments(self) -> Sequence[Mapping[str, str]]:
+        return list(self._host.processes().values())
+
+    def change_outside(self) -> None:
+        os.kill(min(self._host.pids()), signal.SIGKILL)
+
+    def go_away(self) -> None:
+        raise NotImplementedError("see Ability.AWAY")
+
+    def come_back(self) -> None:
+        raise NotImplementedError("see Ability.AWAY")
+
+
+@contextmanager
+def local_bed(folder: Path) -> Iterator[LocalBed]:
+    with local_host(folder / "local") as host:
+        yield LocalBed(host)

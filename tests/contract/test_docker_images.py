@@ -1,0 +1,95 @@
+"""Images of a redeploy on a real Docker Engine: where they come from, and what becomes of the old ones."""
+
+import threading
+
+import pytest
+
+from tests.contract.docker_support import APP, inspected, opened, redeploy, service, states, version
+from tests.support.docker_bed import ANONYMOUS, PRIVATE, DockerBed
+from tests.support.images import Image
+from tests.support.runs import FakeRun
+from tests.support.waiting import wait_until
+from tutumd.errors import EngineRefusedError
+
+
+def test_a_registry_that_is_down_is_told(clean_bed: DockerBed) -> None:
+    clean_bed.push("app", "v1")
+    clean_bed.docker("run", "-d", "--name", "web", APP)
+    clean_bed.stop_registry()
+    with opened(clean_bed) as engine, pytest.raises(EngineRefusedError, match=r"cannot find .*refused"):
+        redeploy(engine, "name:web")
+    assert states(clean_bed) == {"web": "running"}
+
+
+def test_registry_logins_are_read_at_each_pull(clean_bed: DockerBed) -> None:
+    clean_bed.login()
+    clean_bed.push("secret", "v1", registry=PRIVATE)
+    clean_bed.docker("run", "-d", "--name", "web", f"{PRIVATE}/secret")
+    clean_bed.push("secret", "v2", registry=PRIVATE)
+    clean_bed.logout()
+    with opened(clean_bed) as engine:
+        with pytest.raises(EngineRefusedError, match="no basic auth credentials"):
+            redeploy(engine, "name:web")
+        clean_bed.login()
+        assert redeploy(engine, "name:web").success
+    assert version(clean_bed, "web") == "v2"
+
+
+def test_a_local_image_is_used_as_it_is_and_the_reason_says_so(clean_bed: DockerBed) -> None:
+    old = clean_bed.docker("run", "-d", "--name", "web", "app:v1")
+    with opened(clean_bed) as engine:
+        outcome = redeploy(engine, "name:web")
+    assert outcome.success
+    assert outcome.reason == "the image was never in a registry: the local one was used"
+    assert inspected(clean_bed, "web")["Id"] != old
+
+
+def test_the_previous_image_is_kept_and_the_one_before_it_removed(clean_bed: DockerBed) -> None:
+    other = clean_bed.push("other", Image(version="other"))
+    clean_bed.docker("pull", f"{ANONYMOUS}/other@{other}")
+    clean_bed.push("app", "v1")
+    clean_bed.docker("run", "-d", "--name", "web", APP)
+    ids = [clean_bed.inspect("image", APP)["Id"]]
+    with opened(clean_bed) as engine:
+        for number, pushed in enumerate([Image(version="b"), Image(version="c")]):
+            clean_bed.push("app", pushed)
+            assert redeploy(engine, "name:web", FakeRun(action_uuid=f"{number}1111111-0000")).success
+            ids.append(clean_bed.inspect("image", APP)["Id"])
+    present = set(clean_bed.docker("image", "ls", "-aq", "--no-trunc").split())
+    # The first one has the tag app:v1 as well, which is nobody's business but its owner's.
+    assert set(ids) <= present
+    clean_bed.push("app", Image(version="d"))
+    with opened(clean_bed) as engine:
+        assert redeploy(engine, "name:web", FakeRun(action_uuid="41111111-0000")).success
+    present = set(clean_bed.docker("image", "ls", "-aq", "--no-trunc").split())
+    assert ids[1] not in present
+    assert ids[2] in present
+    assert clean_bed.run("image", "inspect", f"{ANONYMOUS}/other@{other}").returncode == 0
+
+
+def test_two_services_that_fail_with_one_image_leave_its_name_as_it_was(clean_bed: DockerBed) -> None:
+    clean_bed.push("app", "v1")
+    for name in ("first", "second"):
+        clean_bed.docker("run", "-d", "--name", name, APP)
+    before = clean_bed.inspect("image", APP)["Id"]
+    clean_bed.push("app", "unhealthy")
+    with opened(clean_bed) as engine:
+        other = threading.Thread(target=lambda: engine.redeploy(service("name:first"), FakeRun()))
+        other.start()
+        wait_until(lambda: clean_bed.inspect("image", APP)["Id"] != before, "the failing image is pulled")
+        second = FakeRun(action_uuid="1a1b2c3d-0000-4000-8000-000000000002")
+        assert not engine.redeploy(service("name:second"), second).success
+        other.join()
+    assert clean_bed.inspect("image", APP)["Id"] == before
+    assert states(clean_bed) == {"first": "running", "second": "running"}
+
+
+def test_a_local_image_that_was_pushed_under_another_name_is_not_looked_for_on_docker_hub(
+    clean_bed: DockerBed,
+) -> None:
+    clean_bed.load({"mine:latest": Image(version="v1")})
+    clean_bed.docker("tag", "mine", f"{ANONYMOUS}/elsewhere")
+    clean_bed.docker("push", f"{ANONYMOUS}/elsewhere")
+    clean_bed.docker("run", "-d", "--name", "web", "mine")
+    with opened(clean_bed) as engine:
+        assert redeploy(engine, "name:web").success

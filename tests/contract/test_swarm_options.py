@@ -1,0 +1,121 @@
+"""A plan for a real Swarm, and what labels and variables change about a redeploy."""
+
+import random
+import time
+
+from tests.contract import swarm_support as swarm
+from tests.contract.docker_support import APP
+from tests.contract.swarm_support import Watched
+from tests.support.docker_bed import DockerBed
+from tests.support.images import Image
+from tests.support.runs import FakeRun
+from tutumd.engines.dockerapi import connect
+from tutumd.engines.swarm import SwarmEngine
+from tutumd.engines.swarm.api import SwarmApi
+from tutumd.engines.swarm.changes import Tempo
+from tutumd.engines.swarm.redeploy import Redeploy
+
+DEAF = Image(version="deaf", command=("sleep", "3600"), healthcheck=("CMD", "sleep", "1000"))
+"""Is never healthy, and does not obey when it is told to stop."""
+HANGING = Image(version="hanging", healthcheck=("CMD", "sleep", "1000"))
+
+
+def test_a_plan_tells_the_digest_and_touches_nothing(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
+    old = clean_bed.push("app", "v1")
+    swarm.create(clean_bed, "web", APP)
+    new = clean_bed.push("app", "v2")
+    before = clean_bed.inspect("service", "web")
+    plan = swarm_engine.plan(swarm.service("web"), None)
+    assert (plan.refused, plan.order, plan.image_name) == ("", "start-first", f"{APP}:latest")
+    assert (plan.image_before, plan.image_after) == (old, new)
+    assert plan.steps[1].startswith(f"update the service to {APP}:latest@{new}, 1 task at a time")
+    refused = swarm_engine.plan(swarm.service("web"), "nope")
+    assert "cannot find out which image" in refused.refused
+    assert refused.image_before == old
+    assert swarm_engine.plan(swarm.service("gone"), None).refused == "the service gone is gone from the swarm"
+    assert clean_bed.inspect("service", "web") == before
+
+
+def test_variables_are_set_and_put_back_where_the_redeploy_fails(
+    swarm_engine: SwarmEngine, clean_bed: DockerBed
+) -> None:
+    clean_bed.push("app", "v1")
+    swarm.create(clean_bed, "web", APP, "--env", "KEPT=1", "--env", "GONE=1", "--rollback-monitor", "1s", replicas=1)
+    assert swarm_engine.redeploy(swarm.service("web"), FakeRun(variables={"BODY": "1", "GONE": None})).success
+    assert list(swarm.spec(clean_bed, "web")["TaskTemplate"]["ContainerSpec"]["Env"]) == ["KEPT=1", "BODY=1"]
+    before = swarm.spec(clean_bed, "web")
+    clean_bed.push("app", HANGING)
+    late = swarm_engine.redeploy(swarm.service("web"), FakeRun(variables={"BODY": "2", "KEPT": None}, deadline_s=3))
+    assert (late.success, late.rolled_back) == (False, True)
+    assert swarm.spec(clean_bed, "web")["TaskTemplate"] == before["TaskTemplate"]
+    clean_bed.push("app", "v3-broken")
+    assert swarm_engine.redeploy(swarm.service("web"), FakeRun(variables={"BODY": "2", "KEPT": None})).rolled_back
+    assert swarm.spec(clean_bed, "web")["TaskTemplate"] == before["TaskTemplate"]
+
+
+def test_labels_set_order_timeout_and_cap_and_bad_ones_are_warnings(
+    swarm_engine: SwarmEngine, clean_bed: DockerBed
+) -> None:
+    clean_bed.push("app", "v1")
+    labels = ("redeploy.order=stop-first", "redeploy.timeout=3", "redeploy.stable=0.5", "scale.max=3", "scale.min=1")
+    swarm.create(clean_bed, "web", APP, *(f"--label=tutum.{label}" for label in labels), replicas=1)
+    shown = swarm.snapshot(swarm_engine, "web")
+    assert (shown.service_cap, shown.warnings) == (3, ("the label tutum.scale.min is unknown and not used",))
+    clean_bed.push("app", "v2")
+    with Watched(lambda: len(swarm.running(clean_bed, "web"))) as watched:
+        run = FakeRun()
+        assert swarm_engine.redeploy(swarm.service("web"), run).success
+    assert max(watched.seen) == 1
+    assert any("stop-first: the label tutum.redeploy.order asks for it" in line for line in run.lines)
+    clean_bed.push("app", HANGING)
+    run = FakeRun(deadline_s=600)
+    outcome = swarm_engine.redeploy(swarm.service("web"), run)
+    assert (outcome.success, outcome.rolled_back) == (False, True)
+    assert "did not end before the deadline" in outcome.reason
+    assert swarm.running(clean_bed, "web") == ["v2"]
+
+
+def test_tasks_that_cannot_overlap_are_replaced_one_after_the_other(
+    swarm_engine: SwarmEngine, clean_bed: DockerBed
+) -> None:
+    clean_bed.push("app", "v1")
+    swarm.create(clean_bed, "web", APP, "--network", "host", replicas=1)
+    swarm.create(clean_bed, "narrow", APP, "--replicas-max-per-node", "1", replicas=1)
+    clean_bed.push("app", "v2")
+    for name in ("web", "narrow"):
+        assert swarm_engine.plan(swarm.service(name), None).order == "stop-first"
+        outcome = swarm_engine.redeploy(swarm.service(name), FakeRun(deadline_s=30))
+        assert outcome.success, outcome.reason
+        assert swarm.running(clean_bed, name) == ["v2"]
+
+
+def test_an_unchanged_image_is_left_alone_where_a_label_asks_for_it(
+    swarm_engine: SwarmEngine, clean_bed: DockerBed
+) -> None:
+    digest = clean_bed.push("app", "v1")
+    swarm.create(clean_bed, "web", APP, "--label", "tutum.redeploy.skip-unchanged=true", replicas=1)
+    before = clean_bed.inspect("service", "web")
+    outcome = swarm_engine.redeploy(swarm.service("web"), FakeRun())
+    assert (outcome.success, outcome.image_before, outcome.image_after) == (True, digest, digest)
+    assert outcome.containers_before == outcome.containers_after
+    assert outcome.reason.startswith("nothing was done")
+    assert clean_bed.inspect("service", "web") == before
+    clean_bed.push("app", "v2")
+    assert swarm_engine.redeploy(swarm.service("web"), FakeRun()).success
+    assert swarm.running(clean_bed, "web") == ["v2"]
+
+
+def test_the_way_back_takes_into_account_how_long_containers_may_take_to_stop(clean_bed: DockerBed) -> None:
+    clean_bed.push("app", "v1")
+    grace = ("--stop-grace-period", "6s", "--label", "tutum.redeploy.order=stop-first")
+    swarm.create(clean_bed, "web", APP, *grace, replicas=1)
+    clean_bed.push("app", DEAF)
+    api = SwarmApi(connect(clean_bed.url, None), str(clean_bed.docker_config))
+    tempo = Tempo(clock=time.monotonic, jitter=random.random, stable_s=1.0, undo_s=4.0)
+    try:
+        outcome = Redeploy(api, "web", FakeRun(deadline_s=4), tempo).perform()
+    finally:
+        api.client.close()
+    assert (outcome.success, outcome.rolled_back) == (False, True)
+    assert "after it was put back" not in outcome.reason
+    assert len(outcome.containers_after) == 1
