@@ -11,14 +11,15 @@ from typing import Any
 
 from tests.contract import docker_support
 from tests.support.kubernetes.api import FakeCluster
-from tests.support.kubernetes.workloads import NAMESPACE
+from tests.support.kubernetes.controllers import digest_of
+from tests.support.kubernetes.workloads import NAMESPACE, REPOSITORY
 from tests.support.waiting import wait_until
 from tutumd.engines.kubernetes import KubernetesEngine, find_access
 from tutumd.engines.kubernetes.answers import Answer, Ask, Verdict
 from tutumd.engines.kubernetes.changes import Tempo
 from tutumd.model import Service
 
-MOST = 10
+SERVER_CAP = 10
 TEMPO = Tempo(
     now=lambda: datetime.now(UTC),
     clock=time.monotonic,
@@ -28,6 +29,7 @@ TEMPO = Tempo(
     undo_s=10.0,
 )
 ClusterAndEngine = tuple[FakeCluster, KubernetesEngine]
+DIGESTS = {tag: digest_of(f"{REPOSITORY}:{tag}").partition("@")[2] for tag in ("v1", "v2")}
 _PLURALS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
 
 
@@ -48,7 +50,7 @@ def opened(
     """An engine on the cluster for a while; without `ask`, every registry is out of reach."""
     access = find_access(cluster.write_kubeconfig(folder / "kubeconfig", user=user), None, {})
     engine = KubernetesEngine(
-        "kubernetes", access, namespaces=namespaces, server_cap=MOST, tempo=tempo, ask=ask or out_of_reach
+        "kubernetes", access, namespaces=namespaces, server_cap=SERVER_CAP, tempo=tempo, ask=ask or out_of_reach
     )
     try:
         yield engine
@@ -63,7 +65,7 @@ def service(selector: str, *, target: int = 2) -> Service:
     return replace(row, engine="kubernetes", engine_kind="kubernetes", selector=selector, name=name, target=target)
 
 
-WEB, DB, AGENT = (service(f"{kind}") for kind in ("deployment/shop/web", "statefulset/shop/db", "daemonset/shop/agent"))
+WEB, DB, AGENT = map(service, ("deployment/shop/web", "statefulset/shop/db", "daemonset/shop/agent"))
 
 
 def create(cluster: FakeCluster, workload: dict[str, Any], *, ready: int | None = None) -> None:

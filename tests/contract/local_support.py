@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ SLEEP = "exec sleep 1000"
 
 @dataclass(slots=True)
 class LocalHost:
-    """One service called `web` below a data folder. Every `engine()` is a server that was started anew."""
+    """One service called `web` below a data folder. Every `engine()` is a server that was started again."""
 
     data_dir: Path
     uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -97,9 +96,22 @@ class LocalHost:
     def pids(self) -> set[int]:
         return set(self.processes())
 
+    def leader(self, name: str) -> int:
+        """Return the PID of the first process of a container; it must run exactly once."""
+        named = [pid for pid, environment in self.processes().items() if environment["TUTUM_CONTAINER_NAME"] == name]
+        (leader,) = [pid for pid in named if _is_leader(pid)]
+        return leader
+
     def process_names(self) -> list[str]:
         """Names of the containers that really run, sorted; a name that runs twice is there twice."""
         return sorted(environment["TUTUM_CONTAINER_NAME"] for environment in self.processes().values())
+
+
+def _is_leader(pid: int) -> bool:
+    try:
+        return os.getsid(pid) == pid
+    except ProcessLookupError:
+        return False
 
 
 def is_alive(pid: int) -> bool:
@@ -133,20 +145,6 @@ def local_host(data_dir: Path) -> Iterator[LocalHost]:
         assert not left, f"processes were left: {left}"
         assert not unreaped, f"ended processes were not waited for: {unreaped}"
         assert [entry.name for entry in data_dir.iterdir()] == []
-
-
-@contextmanager
-def watching(engine: LocalEngine) -> Iterator[threading.Event]:
-    """Supervise for a while; the event is set whenever the engine says that something changed."""
-    changed, stop = threading.Event(), threading.Event()
-    thread = threading.Thread(target=engine.watch, args=(changed.set, stop), name="watch of a test")
-    thread.start()
-    try:
-        yield changed
-    finally:
-        stop.set()
-        thread.join(timeout=20)
-        assert not thread.is_alive()
 
 
 def wait_for_lines(path: Path, count: int) -> list[str]:

@@ -14,13 +14,13 @@ from tutumd.engines.swarm import SwarmEngine
 from tutumd.model import Service, ServiceSnapshot
 
 STABLE_S = 1.0
-MOST = 10
+SERVER_CAP = 10
 
 
 @contextmanager
 def opened(bed: DockerBed, *, stable_s: float = STABLE_S) -> Iterator[SwarmEngine]:
     """An engine on the bed for a while."""
-    engine = SwarmEngine("swarm", bed.url, config_dir=str(bed.docker_config), server_cap=MOST, stable_s=stable_s)
+    engine = SwarmEngine("swarm", bed.url, config_dir=str(bed.docker_config), server_cap=SERVER_CAP, stable_s=stable_s)
     try:
         yield engine
     finally:
@@ -84,16 +84,16 @@ def snapshot(engine: SwarmEngine, name: str) -> ServiceSnapshot:
     return found
 
 
-class Watched:
+class Sampler:
     """Calls `look` again and again in a thread while a block runs, and keeps what it returned."""
 
     def __init__(self, look: Callable[[], Any]) -> None:
-        self.seen: list[Any] = []
+        self.samples: list[Any] = []
         self._look = look
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watched")
 
-    def __enter__(self) -> "Watched":
+    def __enter__(self) -> "Sampler":
         self._thread.start()
         return self
 
@@ -103,4 +103,4 @@ class Watched:
 
     def _run(self) -> None:
         while not self._stop.wait(0.1):
-            self.seen.append(self._look())
+            self.samples.append(self._look())

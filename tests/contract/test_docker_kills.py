@@ -11,7 +11,7 @@ from tests.support.docker_bed import DockerBed
 from tests.support.runs import FakeRun, Killed
 from tutumd.model import Outcome
 
-MOST_STEPS = 40
+MAX_STEPS = 40
 
 
 def start_web(bed: DockerBed) -> str:
@@ -47,14 +47,14 @@ def test_a_redeploy_killed_at_any_step_is_finished_by_a_server_that_lost_its_dat
     start_web(clean_bed)
     clean_bed.push("app", "v2")
     # Every other step: an engine in memory goes through them all.
-    for step in range(1, MOST_STEPS, 2):
+    for step in range(1, MAX_STEPS, 2):
         outcome = redeploy_killed_at(clean_bed, step)
         if outcome is None:
             break
         assert outcome.success, (step, outcome)
         check_web(clean_bed, "v2")
         assert outcome.containers_after == (inspected(clean_bed, "web")["Id"],)
-    assert 8 < step < MOST_STEPS - 2
+    assert 8 < step < MAX_STEPS - 2
 
 
 def test_a_swap_survives_that_the_engine_is_killed_in_it(clean_bed: DockerBed) -> None:

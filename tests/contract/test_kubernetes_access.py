@@ -12,7 +12,7 @@ import pytest
 from tests.contract import kubernetes_support as kube
 from tests.contract.kubernetes_support import AGENT, DB, WEB
 from tests.support.kubernetes import controllers
-from tests.support.kubernetes.api import FakeCluster, Seen
+from tests.support.kubernetes.api import ApiRequest, FakeCluster
 from tests.support.kubernetes.rules import Permission, granted, rules
 from tests.support.kubernetes.workloads import autoscaler, container, daemon_set, deployment, stateful_set, template
 from tests.support.runs import FakeRun
@@ -112,7 +112,7 @@ def test_the_rules_allow_what_the_engine_asks_and_nothing_more(
 ) -> None:
     allowed = granted(manifest)
     every = namespaces == ("*",)
-    cluster.allowed = lambda seen: seen.permission in allowed and (every or seen.namespace == "shop")
+    cluster.allowed = lambda request: request.permission in allowed and (every or request.namespace == "shop")
     kube.create(cluster, deployment(annotations={"tutum.scale.hpa": "raise-min"}, template=template(PROBED)))
     kube.create(cluster, deployment("plain", template=template(PROBED, name="plain")))
     kube.create(cluster, stateful_set(template=template(PROBED, name="db")))
@@ -123,7 +123,7 @@ def test_the_rules_allow_what_the_engine_asks_and_nothing_more(
         stop = threading.Event()
         thread = threading.Thread(target=engine.watch, args=(lambda: None, stop))
         thread.start()
-        wait_until(lambda: len([seen for seen in cluster.requests if seen.verb == "watch"]) >= 4, "watches")
+        wait_until(lambda: len([request for request in cluster.requests if request.verb == "watch"]) >= 4, "watches")
         stop.set()
         thread.join(timeout=10)
         assert len(engine.discover()) == 4
@@ -139,7 +139,7 @@ def test_the_rules_allow_what_the_engine_asks_and_nothing_more(
         for verb in verbs:
             assert verb().success
         assert engine.redeploy(DB, FakeRun(tag=controllers.CRASHING)).rolled_back
-    assert {seen.permission for seen in cluster.requests} == allowed
+    assert {request.permission for request in cluster.requests} == allowed
 
 
 SCALING = "autoscaling"
@@ -156,7 +156,7 @@ def test_whatever_is_not_allowed_is_named(cluster: FakeCluster, tmp_path: Path, 
     kube.create(cluster, daemon_set(template=template(PROBED, name="agent")))
     if group == SCALING:
         cluster.store.create("horizontalpodautoscalers", autoscaler())
-    cluster.allowed = lambda seen: seen.permission != missing
+    cluster.allowed = lambda request: request.permission != missing
     words = f'Missing permission: verb {verb} on {resource} (apiGroup "{group}") in the namespace shop'
     told: list[str] = []
     with kube.opened(cluster, tmp_path) as engine:
@@ -186,4 +186,4 @@ def test_both_roles_allow_the_same() -> None:
 def test_seen_requests_are_what_rbac_sees(cluster: FakeCluster, tmp_path: Path) -> None:
     with kube.opened(cluster, tmp_path) as engine:
         engine.inspect(WEB)
-    assert cluster.requests == [Seen("get", "apps", "deployments", "shop", "web", {})]
+    assert cluster.requests == [ApiRequest("get", "apps", "deployments", "shop", "web", {})]

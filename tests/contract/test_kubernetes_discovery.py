@@ -2,16 +2,15 @@
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.contract import kubernetes_support as kube
+from tests.contract.engines.verbs import watching
 from tests.contract.kubernetes_support import AGENT, DB, WEB
-from tests.support.kubernetes.api import FakeCluster, Seen
-from tests.support.kubernetes.store import Event, Refusal, Store
+from tests.support.kubernetes.api import ApiRequest, FakeCluster
+from tests.support.kubernetes.store import Refusal
 from tests.support.kubernetes.workloads import daemon_set, deployment, stateful_set
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
@@ -19,20 +18,6 @@ from tutumd.engines.kubernetes import KubernetesEngine
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.model import ContainerState, ServiceState
 from tutumd.ports import PartlySeenError
-
-
-@contextmanager
-def watching(engine: KubernetesEngine) -> Iterator[threading.Event]:
-    """Watch in a thread for a while; the event is set by each change."""
-    changed, stop = threading.Event(), threading.Event()
-    thread = threading.Thread(target=engine.watch, args=(changed.set, stop), name="watching")
-    thread.start()
-    try:
-        yield changed
-    finally:
-        stop.set()
-        thread.join(timeout=10)
-        assert not thread.is_alive()
 
 
 def selectors(engine: KubernetesEngine) -> list[str]:
@@ -78,11 +63,11 @@ def test_several_namespaces_or_all(cluster: FakeCluster, tmp_path: Path) -> None
         cluster.store.create("deployments", one)
     with kube.opened(cluster, tmp_path, "other", "third") as engine:
         assert selectors(engine) == ["deployment/other/other", "deployment/third/third"]
-    assert {seen.namespace for seen in cluster.requests} == {"other", "third"}
+    assert {request.namespace for request in cluster.requests} == {"other", "third"}
     cluster.requests.clear()
     with kube.opened(cluster, tmp_path, "*") as engine:
         assert len(selectors(engine)) == 3
-    assert {seen.namespace for seen in cluster.requests} == {""}
+    assert {request.namespace for request in cluster.requests} == {""}
 
 
 def create_in(cluster: FakeCluster, namespace: str, name: str) -> None:
@@ -94,26 +79,26 @@ def create_in(cluster: FakeCluster, namespace: str, name: str) -> None:
 def test_a_namespace_that_cannot_be_listed_hides_no_other(cluster: FakeCluster, tmp_path: Path) -> None:
     create_in(cluster, "shop", "web")
     create_in(cluster, "other", "web")
-    cluster.allowed = lambda seen: seen.namespace != "other"
+    cluster.allowed = lambda request: request.namespace != "other"
     with kube.opened(cluster, tmp_path, "shop", "other") as engine:
-        with pytest.raises(PartlySeenError, match=r"verb list on deployments .* in the namespace other") as told:
+        with pytest.raises(PartlySeenError, match=r"verb list on deployments .* in the namespace other") as raised:
             engine.discover()
-        assert [one.selector for one in told.value.seen] == ["deployment/shop/web"]
-        assert told.value.is_unseen("deployment/other/web")
-        assert not told.value.is_unseen("deployment/shop/gone")
-        cluster.allowed = lambda seen: seen.resource != "pods" or seen.namespace != "other"
+        assert [one.selector for one in raised.value.seen] == ["deployment/shop/web"]
+        assert raised.value.is_unseen("deployment/other/web")
+        assert not raised.value.is_unseen("deployment/shop/gone")
+        cluster.allowed = lambda request: request.resource != "pods" or request.namespace != "other"
         with pytest.raises(PartlySeenError, match=r"verb list on pods .* in the namespace other"):
             engine.discover()
-        cluster.allowed = lambda seen: False
+        cluster.allowed = lambda request: False
         with pytest.raises(EngineUnavailableError, match="the namespace shop") as none_seen:
             engine.discover()
         assert not isinstance(none_seen.value, PartlySeenError)
-        cluster.allowed = lambda seen: True
+        cluster.allowed = lambda request: True
         assert len(engine.discover()) == 2
 
 
 def test_a_namespace_that_cannot_be_watched_ends_no_other_watch_at_once(cluster: FakeCluster, tmp_path: Path) -> None:
-    cluster.allowed = lambda seen: seen.namespace != "other"
+    cluster.allowed = lambda request: request.namespace != "other"
     with kube.opened(cluster, tmp_path, "shop", "other") as engine, watching(engine) as changed:
         refused = [("list", "other"), ("watch", "shop")]
         wait_until(
@@ -124,10 +109,10 @@ def test_a_namespace_that_cannot_be_watched_ends_no_other_watch_at_once(cluster:
         create_in(cluster, "shop", "web")
         assert changed.wait(5)
         asked = len(cluster.requests)
-        with pytest.raises(PartlySeenError) as told:
+        with pytest.raises(PartlySeenError) as raised:
             engine.discover()
-        assert [one.selector for one in told.value.seen] == ["deployment/shop/web"]
-        assert {seen.namespace for seen in cluster.requests[asked:] if seen.verb == "list"} == {"other"}
+        assert [one.selector for one in raised.value.seen] == ["deployment/shop/web"]
+        assert {request.namespace for request in cluster.requests[asked:] if request.verb == "list"} == {"other"}
 
 
 def test_a_new_renamed_or_removed_workload_shows_at_once(cluster: FakeCluster, tmp_path: Path) -> None:
@@ -138,7 +123,9 @@ def test_a_new_renamed_or_removed_workload_shows_at_once(cluster: FakeCluster, t
         changed.clear()
 
     with kube.opened(cluster, tmp_path) as engine, watching(engine) as changed:
-        wait_until(lambda: len([seen for seen in cluster.requests if seen.verb == "watch"]) == 4, "four watches")
+        wait_until(
+            lambda: len([request for request in cluster.requests if request.verb == "watch"]) == 4, "four watches"
+        )
         cluster.store.create("deployments", deployment())
         shows("deployment/shop/web")
         wait_until(lambda: engine.discover()[0].running == 2, "its pods are shown")
@@ -148,12 +135,14 @@ def test_a_new_renamed_or_removed_workload_shows_at_once(cluster: FakeCluster, t
         asked = len(cluster.requests)
         for _ in range(20):
             assert selectors(engine) == ["statefulset/shop/db"]
-        assert len([seen for seen in cluster.requests[asked:] if seen.verb != "watch"]) == 0
+        assert len([request for request in cluster.requests[asked:] if request.verb != "watch"]) == 0
 
 
 def test_a_watch_that_the_api_has_forgotten_begins_again(cluster: FakeCluster, tmp_path: Path) -> None:
     with kube.opened(cluster, tmp_path) as engine, watching(engine):
-        wait_until(lambda: len([seen for seen in cluster.requests if seen.verb == "watch"]) == 4, "four watches")
+        wait_until(
+            lambda: len([request for request in cluster.requests if request.verb == "watch"]) == 4, "four watches"
+        )
         with cluster.store.lock:
             cluster.store.create("deployments", deployment(replicas=0))
             cluster.store.forgotten = cluster.store.version
@@ -161,17 +150,10 @@ def test_a_watch_that_the_api_has_forgotten_begins_again(cluster: FakeCluster, t
         wait_until(lambda: selectors(engine) == ["deployment/shop/web"], "it is shown all the same")
 
 
-class UnwatchableStore(Store):
-    """Objects that can be listed; each watch of them ends with an error of the API."""
-
-    def follow(self, resource: str, namespace: str, version: int, ends: float) -> Iterator[Event]:
-        raise Refusal(500, "etcdserver: leader changed")
-
-
 def test_a_watch_that_the_api_ends_for_another_reason_is_told_and_not_begun_again_at_once(
     cluster: FakeCluster, tmp_path: Path
 ) -> None:
-    cluster.store = UnwatchableStore()
+    cluster.store.watch_error = Refusal(500, "etcdserver: leader changed")
     ended = pytest.raises(EngineUnavailableError, match="the cluster ended a watch: etcdserver: leader changed")
     stop = threading.Event()
     limit = threading.Timer(3, stop.set)
@@ -180,7 +162,7 @@ def test_a_watch_that_the_api_ends_for_another_reason_is_told_and_not_begun_agai
         engine.watch(lambda: None, stop)
     limit.cancel()
     limit.join()
-    kinds = [seen.resource for seen in cluster.requests if seen.verb == "watch"]
+    kinds = [request.resource for request in cluster.requests if request.verb == "watch"]
     assert len(kinds) == len(set(kinds))
 
 
@@ -190,7 +172,7 @@ def test_a_long_list_is_read_page_by_page(cluster: FakeCluster, tmp_path: Path) 
         cluster.store.create("deployments", deployment(f"web-{number}", replicas=0))
     with kube.opened(cluster, tmp_path) as engine:
         assert len(set(selectors(engine))) == 501
-    pages = [seen.query for seen in cluster.requests if seen.resource == "deployments"]
+    pages = [request.query for request in cluster.requests if request.resource == "deployments"]
     assert pages == [{"limit": "500"}, {"continue": "500", "limit": "500"}]
 
 
@@ -199,14 +181,14 @@ def test_a_list_whose_rest_the_api_has_forgotten_is_read_in_one_piece(cluster: F
     for number in range(501):
         cluster.store.create("deployments", deployment(f"web-{number}", replicas=0))
 
-    def forget(seen: Seen) -> None:
-        if "continue" in seen.query:
+    def forget(request: ApiRequest) -> None:
+        if "continue" in request.query:
             raise Refusal(410, "The provided continue parameter is too old to display a consistent list result.")
 
     cluster.before = forget
     with kube.opened(cluster, tmp_path) as engine:
         assert len(selectors(engine)) == 501
-    pages = [seen.query for seen in cluster.requests if seen.resource == "deployments"]
+    pages = [request.query for request in cluster.requests if request.resource == "deployments"]
     assert pages == [{"limit": "500"}, {"continue": "500", "limit": "500"}, {}]
 
 
@@ -218,7 +200,7 @@ def test_a_cluster_that_goes_away_is_told_and_comes_back(cluster: FakeCluster, t
             engine.discover()
         with pytest.raises(EngineUnavailableError):
             engine.watch(lambda: None, threading.Event())
-        cluster.before = lambda seen: None
+        cluster.before = lambda request: None
         assert selectors(engine) == ["deployment/shop/web"]
     cluster.url = "http://127.0.0.1:9"
     unreachable = pytest.raises(EngineUnavailableError, match="Connection refused")
@@ -226,23 +208,23 @@ def test_a_cluster_that_goes_away_is_told_and_comes_back(cluster: FakeCluster, t
         engine.inspect(WEB)
 
 
-def refuse_all(seen: Seen) -> None:
+def refuse_all(request: ApiRequest) -> None:
     raise Refusal(503, "going down")
 
 
 def test_a_missing_permission_is_named(cluster: FakeCluster, tmp_path: Path) -> None:
     kube.create(cluster, deployment())
     with kube.opened(cluster, tmp_path) as engine:
-        cluster.allowed = lambda seen: seen.verb not in ("patch", "update")
+        cluster.allowed = lambda request: request.verb not in ("patch", "update")
         missing = 'Missing permission: verb patch on deployments .apiGroup "apps". in the namespace shop'
         with pytest.raises(EngineRefusedError, match=missing):
             engine.redeploy(WEB, FakeRun())
         with pytest.raises(EngineRefusedError, match="verb update on deployments/scale"):
             engine.scale(WEB, 3, FakeRun())
-        cluster.allowed = lambda seen: seen.resource != "horizontalpodautoscalers"
+        cluster.allowed = lambda request: request.resource != "horizontalpodautoscalers"
         with pytest.raises(EngineRefusedError, match=r"verb list on horizontalpodautoscalers .apiGroup .autoscaling"):
             engine.scale(WEB, 3, FakeRun())
-        cluster.allowed = lambda seen: seen.resource != "daemonsets"
+        cluster.allowed = lambda request: request.resource != "daemonsets"
         with pytest.raises(EngineUnavailableError, match=r"verb list on daemonsets .*The cluster says: daemonsets is"):
             engine.discover()
 
@@ -253,5 +235,5 @@ def test_logs_of_all_pods_are_in_order_of_time(cluster: FakeCluster, tmp_path: P
     with kube.opened(cluster, tmp_path) as engine:
         assert engine.logs(WEB, 3) == "one\ntwo\ntwo"
         assert engine.logs(WEB, 0) == ""
-    (query,) = {tuple(sorted(seen.query.items())) for seen in cluster.requests if seen.resource == "pods/log"}
+    (query,) = {tuple(sorted(request.query.items())) for request in cluster.requests if request.resource == "pods/log"}
     assert dict(query) == {"container": "app", "limitBytes": "65536", "tailLines": "3", "timestamps": "true"}

@@ -27,10 +27,10 @@ def counted(cluster: FakeCluster, name: str) -> Iterator[list[int]]:
     """The number of ready pods after every single change of the cluster, in order."""
     counts: list[int] = []
     with cluster.store.lock:
-        cluster.store.told = lambda: counts.append(len(kube.ready_tags(cluster, name)))
+        cluster.store.on_change = lambda: counts.append(len(kube.ready_tags(cluster, name)))
     yield counts
     with cluster.store.lock:
-        cluster.store.told = lambda: None
+        cluster.store.on_change = lambda: None
 
 
 @pytest.mark.parametrize(("tag", "probed"), CASES)

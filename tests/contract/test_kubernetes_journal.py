@@ -1,37 +1,32 @@
 """What a redeploy on Kubernetes keeps while it runs, and whose change it takes for its own when it goes on."""
 
 import json
-from typing import Any
 
 import pytest
 
 from tests.contract import kubernetes_support as kube
 from tests.contract.kubernetes_support import WEB, ClusterAndEngine
 from tests.support.kubernetes import controllers
-from tests.support.kubernetes.api import Seen
+from tests.support.kubernetes.api import ApiRequest
 from tests.support.kubernetes.store import Refusal
-from tests.support.kubernetes.workloads import container, deployment, template
+from tests.support.kubernetes.workloads import deployment, probed
 from tests.support.runs import FakeRun
 from tutumd.errors import EngineUnavailableError
-
-
-def probed(**more: Any) -> dict[str, Any]:
-    return template(container(probed=True, **more))
 
 
 def test_somebody_elses_change_after_a_lost_answer_is_not_taken_for_ours(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, deployment(template=probed()))
 
-    def lose(seen: Seen) -> None:
-        if seen.verb == "patch":
+    def lose(request: ApiRequest) -> None:
+        if request.verb == "patch":
             raise Refusal(503, "etcdserver: leader changed")
 
     cluster.after = lose
     run = FakeRun(tag="v2")
     with pytest.raises(EngineUnavailableError):
         engine.redeploy(WEB, run)
-    cluster.after = lambda seen: None
+    cluster.after = lambda request: None
     hanging = f"registry.test/app:{controllers.HANGING}"
     key = ("deployments", "shop", "web")
     cluster.store.change(
@@ -61,10 +56,10 @@ def test_secrets_of_the_template_are_not_kept_and_still_there_afterwards(kuberne
     assert "after" not in journals
 
 
-def mark(seen: Seen) -> None:
+def mark(request: ApiRequest) -> None:
     """Change a patched template as an admission webhook would."""
-    if seen.content_type == "application/strategic-merge-patch+json":
-        seen.body["spec"]["template"]["metadata"]["annotations"]["webhook"] = "was here"
+    if request.content_type == "application/strategic-merge-patch+json":
+        request.body["spec"]["template"]["metadata"]["annotations"]["webhook"] = "was here"
 
 
 @pytest.mark.parametrize("tag", ["v2", controllers.MISSING])
@@ -88,15 +83,15 @@ def test_what_a_webhook_adds_is_taken_for_somebody_elses_after_a_lost_answer(kub
     cluster, engine = kubernetes
     kube.create(cluster, deployment(template=probed()))
 
-    def lose(seen: Seen) -> None:
-        if seen.verb == "patch":
+    def lose(request: ApiRequest) -> None:
+        if request.verb == "patch":
             raise Refusal(503, "etcdserver: leader changed")
 
     cluster.before, cluster.after = mark, lose
     run = FakeRun(tag="v2")
     with pytest.raises(EngineUnavailableError):
         engine.redeploy(WEB, run)
-    cluster.after = lambda seen: None
+    cluster.after = lambda request: None
     outcome = engine.redeploy(WEB, run.again())
     assert (outcome.success, outcome.rolled_back) == (False, False)
     assert outcome.reason.startswith("superseded: ")

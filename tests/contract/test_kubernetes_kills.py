@@ -45,7 +45,9 @@ def cut_off_at_each_step(act: Act, reset: Callable[[], None], tag: str | None = 
 
 def restarts(cluster: FakeCluster) -> set[str]:
     """The times of the restarts that were ordered."""
-    templates = [seen.body["spec"]["template"] for seen in cluster.changes() if "strategic" in seen.content_type]
+    templates = [
+        request.body["spec"]["template"] for request in cluster.changes() if "strategic" in request.content_type
+    ]
     return {one["metadata"]["annotations"][RESTARTED_AT] for one in templates}
 
 

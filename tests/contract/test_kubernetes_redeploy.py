@@ -1,49 +1,42 @@
-"""A redeploy on Kubernetes: what is sent, what is waited for, and what is there after it went wrong."""
+"""A redeploy on Kubernetes: what it sends, what it waits for, and whose change it leaves alone."""
 
 import re
 import threading
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.contract import kubernetes_support as kube
-from tests.contract.kubernetes_support import AGENT, DB, WEB, ClusterAndEngine
-from tests.contract.swarm_support import Watched
+from tests.contract.kubernetes_support import DB, DIGESTS, WEB, ClusterAndEngine
+from tests.contract.swarm_support import Sampler
 from tests.support.kubernetes import controllers
-from tests.support.kubernetes.api import Seen
+from tests.support.kubernetes.api import ApiRequest
 from tests.support.kubernetes.store import Refusal
-from tests.support.kubernetes.workloads import container, daemon_set, deployment, stateful_set, template
+from tests.support.kubernetes.workloads import container, daemon_set, deployment, probed, stateful_set, template
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
 from tutumd.engines.kubernetes.workloads import RESTARTED_AT
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
-
-DIGEST = {tag: controllers.digest_of(f"registry.test/app:{tag}").partition("@")[2] for tag in ("v1", "v2")}
-
-
-def probed(tag: str = "v1", **more: Any) -> dict[str, Any]:
-    return template(container(tag=tag, probed=True, **more))
 
 
 def test_a_restart_sends_one_patch_and_replaces_every_pod(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, deployment(template=probed()))
     before, old = kube.spec_and_status(cluster, "deployments", "web"), kube.pods(cluster, "web")
-    with Watched(lambda: len(kube.ready_tags(cluster, "web"))) as watched:
+    with Sampler(lambda: len(kube.ready_tags(cluster, "web"))) as sampler:
         outcome = engine.redeploy(WEB, FakeRun())
     assert outcome.success, outcome.reason
     assert outcome.reason.startswith("nodes that have registry.test/app:v1 already use their copy")
-    assert (outcome.image_before, outcome.image_after) == (DIGEST["v1"], DIGEST["v1"])
+    assert (outcome.image_before, outcome.image_after) == (DIGESTS["v1"], DIGESTS["v1"])
     assert set(outcome.containers_before) == set(old)
     assert set(outcome.containers_after) == set(kube.pods(cluster, "web"))
     assert set(outcome.containers_after).isdisjoint(old)
-    assert min(watched.seen) == 2
+    assert min(sampler.samples) == 2
     (patch,) = cluster.changes()
     at = patch.body["spec"]["template"]["metadata"]["annotations"][RESTARTED_AT]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", at)
-    assert patch == Seen(
+    assert patch == ApiRequest(
         verb="patch",
         group="apps",
         resource="deployments",
@@ -72,7 +65,7 @@ def test_tag_and_variables_are_patched_by_name_and_the_digest_is_told(kubernetes
     run = FakeRun(tag="v2", variables={"OLD": None, "FROM": "b", "ADDED": "c", "ABSENT": None})
     outcome = engine.redeploy(WEB, run)
     assert (outcome.success, outcome.reason) == (True, "")
-    assert (outcome.image_before, outcome.image_after) == (DIGEST["v1"], DIGEST["v2"])
+    assert (outcome.image_before, outcome.image_after) == (DIGESTS["v1"], DIGESTS["v2"])
     (patch,) = cluster.changes()
     assert patch.body["spec"]["template"]["spec"] == {
         "containers": [
@@ -113,68 +106,6 @@ def test_a_container_without_a_probe_has_to_run_for_a_while_and_the_setting_is_p
     assert after == before
 
 
-@pytest.mark.parametrize(
-    ("tag", "words"),
-    [
-        (controllers.MISSING, "ErrImagePull: manifest unknown"),
-        (controllers.CRASHING, "CrashLoopBackOff: it exited with 3"),
-        (controllers.UNCONFIGURED, 'CreateContainerConfigError: secret "key" not found'),
-        (controllers.SHORT_LIVED, "CrashLoopBackOff: it exited with 3"),
-    ],
-)
-def test_a_broken_image_is_put_back_while_the_old_pods_serve(
-    kubernetes: ClusterAndEngine, tag: str, words: str
-) -> None:
-    cluster, engine = kubernetes
-    cluster.controllers.log |= {
-        "app before": "2026-01-01T00:00:01Z starting\n2026-01-01T00:00:02Z fatal: no database\n",
-        "app": "",
-    }
-    kube.create(cluster, deployment())
-    before, old = kube.spec_and_status(cluster, "deployments", "web")["spec"], kube.pods(cluster, "web")
-    with Watched(lambda: kube.ready_tags(cluster, "web").count("v1")) as watched:
-        outcome = engine.redeploy(WEB, FakeRun(tag=tag))
-    assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert outcome.reason.startswith("the rollout failed: pod web-")
-    assert words in outcome.reason
-    crashed = tag in (controllers.CRASHING, controllers.SHORT_LIVED)
-    assert outcome.log_tail == ("starting\nfatal: no database" if crashed else "")
-    assert min(watched.seen) == 2
-    assert kube.spec_and_status(cluster, "deployments", "web")["spec"] == before
-    assert kube.pods(cluster, "web") == old
-    assert set(outcome.containers_after) == set(outcome.containers_before) == set(old)
-    assert (outcome.image_before, outcome.image_after) == (DIGEST["v1"], DIGEST["v1"])
-
-
-@pytest.mark.parametrize(
-    ("tag", "words"),
-    [
-        (controllers.HANGING, "runs but is not ready"),
-        (controllers.HOMELESS, "has no node: 0/2 nodes are available: 2 Insufficient cpu."),
-    ],
-)
-def test_a_rollout_that_never_ends_is_put_back_at_the_deadline(
-    kubernetes: ClusterAndEngine, tag: str, words: str
-) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment(template=probed(), annotations={"tutum.redeploy.timeout": "1"}))
-    outcome = engine.redeploy(WEB, FakeRun(tag=tag))
-    assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert outcome.reason.startswith(
-        "the rollout did not end before the deadline (0 of 2 new pods are ready): pod web-"
-    )
-    assert words in outcome.reason
-    assert kube.ready_tags(cluster, "web") == ["v1", "v1"]
-
-
-def test_a_rollout_that_the_cluster_gives_up_is_put_back(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment(template=probed(), progressDeadlineSeconds=1))
-    outcome = engine.redeploy(WEB, FakeRun(tag=controllers.HANGING))
-    assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert "ProgressDeadlineExceeded" in outcome.reason
-
-
 def test_the_status_from_before_the_restart_is_not_believed(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, deployment(template=probed()))
@@ -188,123 +119,6 @@ def test_the_status_from_before_the_restart_is_not_believed(kubernetes: ClusterA
     assert set(outcome.containers_after).isdisjoint(outcome.containers_before)
 
 
-@pytest.mark.parametrize("tag", ["v2", controllers.MISSING, controllers.CRASHING])
-def test_a_stateful_set_is_replaced_or_put_back_with_its_stuck_pod(kubernetes: ClusterAndEngine, tag: str) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, stateful_set(template=template(container(probed=True), name="db")))
-    before = kube.spec_and_status(cluster, "statefulsets", "db")["spec"]
-    outcome = engine.redeploy(DB, FakeRun(tag=tag))
-    if tag == "v2":
-        assert (outcome.success, outcome.reason) == (True, "")
-        assert kube.ready_tags(cluster, "db") == ["v2", "v2", "v2"]
-        return
-    assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert "pod db-2, container app" in outcome.reason
-    assert kube.ready_tags(cluster, "db") == ["v1", "v1", "v1"]
-    assert kube.spec_and_status(cluster, "statefulsets", "db")["spec"] == before
-    (delete,) = (seen for seen in cluster.changes() if seen.verb == "delete")
-    assert (delete.resource, delete.name) == ("pods", "db-2")
-
-
-def test_a_stuck_pod_that_may_not_be_deleted_is_told_and_the_setting_is_put_back(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    cluster.controllers.log["app before"] = "2026-01-01T00:00:02Z fatal: no database\n"
-    kube.create(cluster, stateful_set(template=template(container(), name="db")))
-    before = kube.spec_and_status(cluster, "statefulsets", "db")["spec"]
-    cluster.allowed = lambda seen: seen.verb != "delete"
-    outcome = engine.redeploy(DB, FakeRun(tag=controllers.CRASHING))
-    assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert outcome.reason.startswith("the rollout failed: pod db-2, container app")
-    assert "after it was put back, a pod that is stuck at the version that failed could not be freed" in outcome.reason
-    assert 'Missing permission: verb delete on pods (apiGroup "") in the namespace shop' in outcome.reason
-    assert outcome.log_tail == "fatal: no database"
-    assert kube.spec_and_status(cluster, "statefulsets", "db")["spec"] == before
-
-
-def test_a_daemon_sets_pod_that_is_still_stopping_is_none_that_works_again(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    slow = template(container(tag=controllers.SLOW, probed=True), name="agent", terminationGracePeriodSeconds=2)
-    kube.create(cluster, daemon_set(template=slow))
-    outcome = engine.redeploy(AGENT, FakeRun(deadline_s=0.5))
-    assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert len(outcome.containers_after) == 2, outcome.reason
-
-
-def test_what_an_api_server_forbids_while_it_begins_is_tried_again(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment())
-    before = kube.spec_and_status(cluster, "deployments", "web")["spec"]
-    patches: list[Seen] = []
-
-    def allow(seen: Seen) -> bool:
-        if seen.verb != "patch":
-            return True
-        patches.append(seen)
-        # Its first try is forbidden, for the order and for the way back.
-        return [one.content_type for one in patches].count(seen.content_type) > 1
-
-    cluster.allowed = allow
-    outcome = engine.redeploy(WEB, FakeRun(tag=controllers.MISSING))
-    assert (outcome.success, outcome.rolled_back) == (False, True), outcome.reason
-    assert "could not be undone" not in outcome.reason
-    assert kube.spec_and_status(cluster, "deployments", "web")["spec"] == before
-
-
-def test_a_stuck_pod_that_may_not_be_deleted_for_a_moment_is_freed_all_the_same(kubernetes: ClusterAndEngine) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, stateful_set(template=template(container(), name="db")))
-    deletes: list[Seen] = []
-
-    def allow(seen: Seen) -> bool:
-        deletes.extend([seen] if seen.verb == "delete" else [])
-        return seen.verb != "delete" or len(deletes) > 1
-
-    cluster.allowed = allow
-    outcome = engine.redeploy(DB, FakeRun(tag=controllers.CRASHING))
-    assert outcome.rolled_back
-    assert "could not be freed" not in outcome.reason
-    assert kube.ready_tags(cluster, "db") == ["v1", "v1", "v1"]
-
-
-def test_the_way_back_takes_into_account_how_long_pods_may_take_to_stop(
-    kubernetes: ClusterAndEngine, tmp_path: Path
-) -> None:
-    cluster, _ = kubernetes
-    slow = template(container(probed=True), name="db", terminationGracePeriodSeconds=2)
-    kube.create(cluster, stateful_set(template=slow))
-    with kube.opened(cluster, tmp_path, tempo=replace(kube.TEMPO, undo_s=1.5)) as engine:
-        outcome = engine.redeploy(DB, FakeRun(tag=controllers.HANGING, deadline_s=1.5))
-    assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert "after it was put back" not in outcome.reason
-    assert len(outcome.containers_after) == 3
-
-
-@pytest.mark.parametrize("hidden", ["deployments", "pods"])
-def test_a_rollout_that_may_not_be_looked_at_for_a_while_is_gone_on_with(
-    kubernetes: ClusterAndEngine, hidden: str
-) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, deployment())
-    before = kube.spec_and_status(cluster, "deployments", "web")["spec"]
-
-    def forbid(seen: Seen) -> None:
-        if seen.verb == "patch":
-            cluster.allowed = lambda seen: seen.resource != hidden
-
-    cluster.after = forbid
-    run = FakeRun(tag=controllers.MISSING)
-    with pytest.raises(EngineUnavailableError, match=f"Missing permission: verb (get|list) on {hidden}"):
-        engine.redeploy(WEB, run)
-    again = run.again()
-    with pytest.raises(EngineUnavailableError, match=f"Missing permission: verb (get|list) on {hidden}"):
-        engine.redeploy(WEB, again)
-    cluster.after, cluster.allowed = lambda seen: None, lambda seen: True
-    outcome = engine.redeploy(WEB, again.again())
-    assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert "manifest unknown" in outcome.reason
-    assert kube.spec_and_status(cluster, "deployments", "web")["spec"] == before
-
-
 def test_a_partition_moves_only_the_pods_from_it_on_and_says_so(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     strategy = {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}
@@ -314,16 +128,6 @@ def test_a_partition_moves_only_the_pods_from_it_on_and_says_so(kubernetes: Clus
     assert outcome.success
     assert outcome.reason == "the partition 2 keeps 2 of 3 pods as they are"
     assert kube.ready_tags(cluster, "db") == ["v1", "v1", "v2"]
-
-
-@pytest.mark.parametrize("tag", ["v2", controllers.MISSING])
-def test_a_daemon_set_is_replaced_on_every_node_or_put_back(kubernetes: ClusterAndEngine, tag: str) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, daemon_set(template=template(container(probed=True), name="agent")))
-    outcome = engine.redeploy(AGENT, FakeRun(tag=tag))
-    good = tag == "v2"
-    assert (outcome.success, outcome.rolled_back) == (good, not good)
-    assert kube.ready_tags(cluster, "agent") == (["v2", "v2"] if good else ["v1", "v1"])
 
 
 ON_DELETE = {"type": "OnDelete"}
@@ -358,8 +162,8 @@ def test_a_clash_is_tried_again_with_the_new_version(kubernetes: ClusterAndEngin
     kube.create(cluster, deployment(template=probed()))
     scaled = iter([3, 4])
 
-    def scale(seen: Seen) -> None:
-        if seen.verb == "patch" and (number := next(scaled, None)):
+    def scale(request: ApiRequest) -> None:
+        if request.verb == "patch" and (number := next(scaled, None)):
             cluster.store.change(("deployments", "shop", "web"), lambda new: new["spec"].update(replicas=number))
 
     cluster.before = scale
@@ -400,7 +204,7 @@ def test_a_tool_that_puts_the_template_back_is_named(kubernetes: ClusterAndEngin
     key = ("deployments", "shop", "web")
     template_before = cluster.store.get(key)["spec"]["template"]
 
-    def heal(seen: Seen) -> None:
+    def heal(request: ApiRequest) -> None:
         if cluster.store.get(key)["spec"]["template"] != template_before:
             cluster.store.change(key, lambda new: new["spec"].update(template=template_before))
 
@@ -422,15 +226,15 @@ def test_a_cluster_that_goes_away_around_a_change_leaves_the_run_to_be_gone_on_w
     cluster, engine = kubernetes
     kube.create(cluster, deployment(template=probed()))
 
-    def away(seen: Seen) -> None:
-        if seen.verb == "patch":
+    def away(request: ApiRequest) -> None:
+        if request.verb == "patch":
             raise Refusal(503, "etcdserver: leader changed")
 
     setattr(cluster, when, away)
     run = FakeRun(tag="v2")
     with pytest.raises(EngineUnavailableError, match=r"cannot patch deployments web .*leader changed"):
         engine.redeploy(WEB, run)
-    cluster.before = cluster.after = lambda seen: None
+    cluster.before = cluster.after = lambda request: None
     outcome = engine.redeploy(WEB, run.again())
     assert outcome.success, outcome.reason
     assert len(cluster.changes()) == (2 if when == "before" else 1)

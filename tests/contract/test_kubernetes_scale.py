@@ -7,7 +7,7 @@ import pytest
 from tests.contract import kubernetes_support as kube
 from tests.contract.kubernetes_support import AGENT, DB, WEB, ClusterAndEngine
 from tests.support.kubernetes import controllers
-from tests.support.kubernetes.api import FakeCluster, Seen
+from tests.support.kubernetes.api import ApiRequest, FakeCluster
 from tests.support.kubernetes.workloads import autoscaler, container, daemon_set, deployment, stateful_set, template
 from tests.support.runs import FakeRun
 from tutumd.errors import EngineRefusedError
@@ -32,7 +32,7 @@ def test_scaling_writes_the_version_that_was_read(kubernetes: ClusterAndEngine) 
     assert (outcome.success, outcome.reason) == (True, "")
     assert set(outcome.containers_before) < set(outcome.containers_after)
     (update,) = cluster.changes()
-    assert update == Seen(
+    assert update == ApiRequest(
         verb="update",
         group="apps",
         resource="deployments/scale",
@@ -66,16 +66,16 @@ def test_a_clash_is_tried_again_and_a_new_number_of_somebody_else_is_left_alone(
     kube.create(cluster, deployment(template=template(PROBED)))
     key = ("deployments", "shop", "web")
 
-    def touch(seen: Seen) -> None:
-        if seen.verb == "update" and len(cluster.changes()) < 3:
+    def touch(request: ApiRequest) -> None:
+        if request.verb == "update" and len(cluster.changes()) < 3:
             cluster.store.change(key, lambda new: new["metadata"].update(labels={"n": str(len(cluster.changes()))}))
 
     cluster.before = touch
     assert engine.scale(WEB, 3, FakeRun()).success
     assert len(cluster.changes()) == 3
 
-    def rival(seen: Seen) -> None:
-        if seen.verb == "update" and replicas(cluster) == 3:
+    def rival(request: ApiRequest) -> None:
+        if request.verb == "update" and replicas(cluster) == 3:
             cluster.store.change(key, lambda new: new["spec"].update(replicas=7))
 
     cluster.before = rival
@@ -121,7 +121,7 @@ def test_stop_remembers_the_number_and_start_brings_it_back(kubernetes: ClusterA
     assert kube.spec_and_status(cluster, "deployments", "web")["metadata"]["annotations"] == {
         "tutum.stopped.replicas": "3"
     }
-    assert [(seen.verb, seen.resource) for seen in cluster.changes()] == [
+    assert [(request.verb, request.resource) for request in cluster.changes()] == [
         ("patch", "deployments"),
         ("update", "deployments/scale"),
     ]
@@ -154,8 +154,8 @@ def test_a_start_brings_up_as_many_as_the_autoscaler_wants(
     kube.create(cluster, deployment(replicas=0, annotations=stopped, template=template(PROBED)))
     cluster.store.create("horizontalpodautoscalers", autoscaler(least=least))
 
-    def busy(seen: Seen) -> None:
-        if seen.verb == "update" and later is not None:
+    def busy(request: ApiRequest) -> None:
+        if request.verb == "update" and later is not None:
             key = ("horizontalpodautoscalers", "shop", "web-hpa")
             cluster.store.change(key, lambda new: new["spec"].update(minReplicas=later))
 
@@ -171,8 +171,8 @@ def test_a_start_that_fails_under_an_autoscaler_stops_it_again(kubernetes: Clust
     kube.create(cluster, deployment(replicas=0, annotations={"tutum.stopped.replicas": "2"}))
     cluster.store.create("horizontalpodautoscalers", autoscaler(least=1))
 
-    def busy(seen: Seen) -> None:
-        if seen.verb == "update":
+    def busy(request: ApiRequest) -> None:
+        if request.verb == "update":
             key = ("horizontalpodautoscalers", "shop", "web-hpa")
             cluster.store.change(key, lambda new: new["spec"].update(minReplicas=4))
 
@@ -189,8 +189,8 @@ def test_a_stop_stops_what_an_autoscaler_changes_meanwhile(kubernetes: ClusterAn
     kube.create(cluster, deployment(template=template(PROBED)))
     cluster.store.create("horizontalpodautoscalers", autoscaler())
 
-    def busy(seen: Seen) -> None:
-        if (seen.verb, seen.resource) == ("patch", "deployments"):
+    def busy(request: ApiRequest) -> None:
+        if (request.verb, request.resource) == ("patch", "deployments"):
             cluster.store.change(("deployments", "shop", "web"), lambda new: new["spec"].update(replicas=4))
 
     cluster.before = busy
@@ -251,7 +251,7 @@ def test_with_an_annotation_the_autoscalers_minimum_is_raised(kubernetes: Cluste
     assert outcome.success, outcome.reason
     assert replicas(cluster) == len(outcome.containers_after) == 4
     (patch,) = cluster.changes()
-    assert patch == Seen(
+    assert patch == ApiRequest(
         verb="patch",
         group="autoscaling",
         resource="horizontalpodautoscalers",

@@ -208,8 +208,7 @@ def test_a_process_that_was_stopped_by_a_signal_has_its_time_too(host: LocalHost
     command = f"trap 'echo in peace >> {note}; exit' TERM; echo ready; while :; do sleep 0.05; done"
     engine.start(host.service(command, target=1), host.run())
     wait_until(lambda: "ready" in engine.logs(host.service(), 5), "the trap")
-    (leader,) = [pid for pid in host.pids() if os.getsid(pid) == pid]
-    os.kill(leader, signal.SIGSTOP)
+    os.kill(host.leader("web-1"), signal.SIGSTOP)
     assert engine.stop(host.service(), host.run()).success
     assert note.read_text() == "in peace\n"
 

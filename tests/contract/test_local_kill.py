@@ -12,7 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.contract.local_support import SLEEP, LocalHost, watching
+from tests.contract.engines.verbs import watching
+from tests.contract.local_support import SLEEP, LocalHost
 from tests.support.runs import FakeRun, Killed
 from tests.support.waiting import wait_until
 from tutumd.engines.local import LocalEngine

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.contract.local_support import LocalHost, watching
+from tests.contract.engines.verbs import watching
+from tests.contract.local_support import LocalHost
 from tests.support.waiting import wait_until
 from tutumd.engines.local.records import definition_digest
 from tutumd.errors import EngineRefusedError

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.local_support import LocalHost, is_alive, wait_for_lines, watching, zombies
+from tests.contract.engines.verbs import watching
+from tests.contract.local_support import LocalHost, is_alive, wait_for_lines, zombies
 from tests.support.waiting import wait_until
 from tutumd.model import Autorestart, ContainerState, ServiceState
 
@@ -23,25 +24,11 @@ class FastClock:
         return self.began + (datetime.now(UTC) - self.began) * 50
 
 
-def pid_of(host: LocalHost, name: str) -> int:
-    """The PID of a container's first process; it must run exactly once."""
-    named = [pid for pid, environment in host.processes().items() if environment["TUTUM_CONTAINER_NAME"] == name]
-    (pid,) = [pid for pid in named if is_leader(pid)]
-    return pid
-
-
-def is_leader(pid: int) -> bool:
-    try:
-        return os.getsid(pid) == pid
-    except ProcessLookupError:
-        return False
-
-
 def test_an_end_is_noticed_told_and_leaves_no_zombie(host: LocalHost) -> None:
     engine = host.engine()
     engine.start(host.service(), host.run())
     with watching(engine) as changed:
-        os.kill(pid_of(host, "web-2"), signal.SIGKILL)
+        os.kill(host.leader("web-2"), signal.SIGKILL)
         assert changed.wait(timeout=20)
         shown = host.shown(engine)
     assert shown.state is ServiceState.PARTLY_RUNNING
@@ -66,7 +53,7 @@ def test_a_failed_process_is_restarted_as_a_new_container_of_the_same_name(
 ) -> None:
     engine = host.engine(clock=FastClock())
     before = engine.start(host.service(autorestart=policy), host.run()).containers_after
-    old = pid_of(host, "web-1")
+    old = host.leader("web-1")
     with watching(engine):
         os.kill(old, signal.SIGKILL)
         wait_until(lambda: host.pids() - {old} and host.names(engine) == ["web-1", "web-2"], "the restart")
@@ -89,7 +76,7 @@ def test_a_process_that_ended_well_is_restarted_only_where_it_always_is(
     engine.start(host.service(command, target=1, autorestart=policy), host.run())
     wait_until(lambda: "ready" in engine.logs(host.service(), 9), "the trap")
     with watching(engine) as changed:
-        os.kill(pid_of(host, "web-1"), signal.SIGTERM)
+        os.kill(host.leader("web-1"), signal.SIGTERM)
         assert changed.wait(timeout=20)
         if restarted:
             wait_for_lines(note, 2)
@@ -110,7 +97,7 @@ def test_a_crash_loop_waits_longer_and_longer_and_keeps_its_output(host: LocalHo
     with watching(engine):
         flag.touch()
         began = clock()
-        os.kill(pid_of(host, "web-1"), signal.SIGKILL)
+        os.kill(host.leader("web-1"), signal.SIGKILL)
         wait_until(lambda: engine.logs(host.service(), 9).count("again") >= 4, "three restarts")
         stop = engine.stop(host.service(), host.run())
     assert stop.success
@@ -125,7 +112,7 @@ def test_a_restart_that_cannot_start_is_tried_again_later(host: LocalHost, tmp_p
     engine.start(host.service(target=1, working_dir=str(folder), autorestart=Autorestart.ALWAYS), host.run())
     folder.rename(tmp_path / "away")
     with watching(engine):
-        os.kill(pid_of(host, "web-1"), signal.SIGKILL)
+        os.kill(host.leader("web-1"), signal.SIGKILL)
         wait_until(lambda: not host.pids(), "the end")
         wait_until(lambda: host.shown(engine).containers[0].state is ContainerState.STARTING, "the wait for a restart")
         (tmp_path / "away").rename(folder)
@@ -141,7 +128,7 @@ def test_a_container_ends_with_its_first_process(host: LocalHost, tmp_path: Path
     )
     child = int(wait_for_lines(note, 1)[0])
     with watching(engine) as changed:
-        leader = pid_of(host, "web-1")
+        leader = host.leader("web-1")
         os.kill(leader, signal.SIGKILL)
         assert changed.wait(timeout=20)
     assert not is_alive(child)
@@ -177,7 +164,7 @@ def test_a_restart_recorded_by_a_server_that_died_is_carried_out_once(host: Loca
     """The server died after it wrote that it restarts the process, and before it could note that it had."""
     clock = FastClock()
     host.engine().start(host.service(target=1, autorestart=Autorestart.ALWAYS), host.run())
-    old = pid_of(host, "web-1")
+    old = host.leader("web-1")
 
     def clock_until_restart() -> datetime:
         if host.pids() - {old}:
@@ -187,12 +174,12 @@ def test_a_restart_recorded_by_a_server_that_died_is_carried_out_once(host: Loca
     with watching(host.engine(clock=clock_until_restart)):
         os.kill(old, signal.SIGKILL)
         wait_until(lambda: host.pids() - {old}, "the restart")
-    restarted = pid_of(host, "web-1")
+    restarted = host.leader("web-1")
     later = host.engine()
     assert host.shown(later).containers[0].state is ContainerState.STARTING
     with watching(later):
         wait_until(lambda: host.names(later) == ["web-1"], "the adoption")
-    assert pid_of(host, "web-1") == restarted
+    assert host.leader("web-1") == restarted
 
 
 def test_output_that_grew_too_large_is_rotated_while_it_is_written(host: LocalHost) -> None:

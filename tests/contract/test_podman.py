@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.contract.docker_support import APP, inspected, opened, redeploy, service, snapshots, version
-from tests.contract.test_docker_kills import MOST_STEPS, check_web, redeploy_killed_at, start_web
+from tests.contract.test_docker_kills import MAX_STEPS, check_web, redeploy_killed_at, start_web
 from tests.support.docker_bed import PRIVATE
 from tests.support.images import Image
 from tests.support.podman_bed import PodmanBed
@@ -242,10 +242,10 @@ def test_a_compose_service_is_redeployed_scaled_and_stays_composes(clean_podman:
 def test_a_redeploy_killed_at_any_step_is_finished_by_a_server_that_lost_its_database(clean_podman: PodmanBed) -> None:
     start_web(clean_podman)
     clean_podman.push("app", "v2")
-    for step in range(1, MOST_STEPS, 2):
+    for step in range(1, MAX_STEPS, 2):
         outcome = redeploy_killed_at(clean_podman, step)
         check_web(clean_podman, "v2")
         if outcome is None:
             return
         assert outcome.success, (step, outcome)
-    raise AssertionError(f"a redeploy has more than {MOST_STEPS} steps")
+    raise AssertionError(f"a redeploy has more than {MAX_STEPS} steps")

@@ -15,7 +15,7 @@ from tutumd.errors import EngineUnavailableError
 from tutumd.model import Outcome
 
 HANGING = Image(version="hanging", healthcheck=("CMD", "sleep", "1000"))
-MOST_STEPS = 14
+MAX_STEPS = 14
 STABLE_S = 0.3
 
 
@@ -69,7 +69,7 @@ def test_a_redeploy_that_is_killed_after_its_order_is_ordered_once(bed: DockerBe
 def test_a_trial_that_is_killed_leaves_nothing_but_the_truth(bed: DockerBed) -> None:
     before = bed.inspect("service", "web")
     bed.push("app", "v3-broken")
-    for step in range(MOST_STEPS):
+    for step in range(MAX_STEPS):
         first = FakeRun(kill_at=step) if step else FakeRun(kill_in_sleep=True)
         outcome = interrupted(bed, redeploy, first)
         assert bed.inspect("service", "web") == before, step
@@ -88,7 +88,7 @@ def test_an_undo_that_is_killed_puts_everything_back(checked_bed: DockerBed) -> 
     with swarm.opened(bed) as engine:
         containers = {one.id for one in swarm.snapshot(engine, "web").containers}
     bed.push("app", HANGING)
-    for step in range(3, MOST_STEPS):  # the first two are those of the order
+    for step in range(3, MAX_STEPS):  # the first two are those of the order
         outcome = interrupted(bed, redeploy, FakeRun(kill_at=step, deadline_s=2))
         assert swarm.spec(bed, "web") == before, step
         with swarm.opened(bed) as engine:

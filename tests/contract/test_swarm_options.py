@@ -5,7 +5,7 @@ import time
 
 from tests.contract import swarm_support as swarm
 from tests.contract.docker_support import APP
-from tests.contract.swarm_support import Watched
+from tests.contract.swarm_support import Sampler
 from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
 from tests.support.runs import FakeRun
@@ -62,10 +62,10 @@ def test_labels_set_order_timeout_and_cap_and_bad_ones_are_warnings(
     shown = swarm.snapshot(swarm_engine, "web")
     assert (shown.service_cap, shown.warnings) == (3, ("the label tutum.scale.min is unknown and not used",))
     clean_bed.push("app", "v2")
-    with Watched(lambda: len(swarm.running(clean_bed, "web"))) as watched:
+    with Sampler(lambda: len(swarm.running(clean_bed, "web"))) as sampler:
         run = FakeRun()
         assert swarm_engine.redeploy(swarm.service("web"), run).success
-    assert max(watched.seen) == 1
+    assert max(sampler.samples) == 1
     assert any("stop-first: the label tutum.redeploy.order asks for it" in line for line in run.lines)
     clean_bed.push("app", HANGING)
     run = FakeRun(deadline_s=600)

@@ -4,7 +4,7 @@ import pytest
 
 from tests.contract import swarm_support as swarm
 from tests.contract.docker_support import APP
-from tests.contract.swarm_support import Watched
+from tests.contract.swarm_support import Sampler
 from tests.support.docker_bed import ANONYMOUS, PRIVATE, DockerBed
 from tests.support.images import Image
 from tests.support.runs import FakeRun, once_at
@@ -26,14 +26,14 @@ def test_redeploy_brings_the_pushed_image_and_loses_no_container(
     before, snapshot = swarm.spec(clean_bed, "web"), swarm.snapshot(swarm_engine, "web")
     second = clean_bed.push("app", "v2")
     run = FakeRun()
-    with Watched(lambda: len(swarm.running(clean_bed, "web"))) as watched:
+    with Sampler(lambda: len(swarm.running(clean_bed, "web"))) as sampler:
         outcome = swarm_engine.redeploy(swarm.service("web"), run)
     assert (outcome.success, outcome.reason, outcome.rolled_back) == (True, "", False)
     assert (outcome.image_before, outcome.image_after) == (first, second)
     assert set(outcome.containers_before) == {one.id for one in snapshot.containers}
     assert set(outcome.containers_after).isdisjoint(outcome.containers_before)
     assert swarm.running(clean_bed, "web") == ["v2", "v2"]
-    assert min(watched.seen) == 2
+    assert min(sampler.samples) == 2
     after = swarm.spec(clean_bed, "web")
     assert after["TaskTemplate"]["ContainerSpec"]["Image"] == f"{APP}:latest@{second}"
     assert after["TaskTemplate"]["ForceUpdate"] == 1
@@ -159,10 +159,10 @@ def test_a_service_with_a_volume_never_has_two_tasks_at_once(swarm_engine: Swarm
     swarm.create(clean_bed, "web", APP, "--mount", "type=volume,source=data,target=/data", replicas=1)
     clean_bed.push("app", "v2")
     run = FakeRun()
-    with Watched(lambda: len(swarm.running(clean_bed, "web"))) as watched:
+    with Sampler(lambda: len(swarm.running(clean_bed, "web"))) as sampler:
         outcome = swarm_engine.redeploy(swarm.service("web"), run)
     assert outcome.success, outcome.reason
-    assert max(watched.seen) == 1
+    assert max(sampler.samples) == 1
     assert any("stop-first: two tasks at once would write" in line for line in run.lines)
 
 

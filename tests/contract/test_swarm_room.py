@@ -8,7 +8,7 @@ from tests.support.docker_bed import DockerBed
 from tests.support.runs import FakeRun, Killed
 from tutumd.engines.swarm import SwarmEngine
 
-MOST_STEPS = 14
+MAX_STEPS = 14
 NO_ROOM = "no node has room for a new task beside the old ones: stopping old ones first"
 
 
@@ -57,7 +57,7 @@ def test_an_image_that_fails_where_there_is_no_room_is_undone_long_before_the_de
 def test_a_redeploy_that_is_killed_while_it_makes_room_goes_on(clean_bed: DockerBed) -> None:
     create(clean_bed, "healthy")
     before = swarm.spec(clean_bed, "web")
-    for step in range(2, MOST_STEPS):
+    for step in range(2, MAX_STEPS):
         first = FakeRun(kill_at=step)
         with swarm.opened(clean_bed) as engine:
             try:

@@ -8,7 +8,7 @@ from typing import Any
 from tests.contract import kubernetes_support as kube
 from tests.contract.engines.bed import SECRET, Ability
 from tests.support.kubernetes import controllers
-from tests.support.kubernetes.api import FakeCluster, Seen, running
+from tests.support.kubernetes.api import ApiRequest, FakeCluster, running
 from tests.support.kubernetes.store import Refusal
 from tests.support.kubernetes.workloads import REPOSITORY, container, deployment, template
 from tutumd.model import Service
@@ -80,13 +80,13 @@ class KubernetesEngineBed:
         self._cluster.store.create("deployments", deployment("other", replicas=0))
 
     def go_away(self) -> None:
-        def refuse(_: Seen) -> None:
+        def refuse(_: ApiRequest) -> None:
             raise Refusal(503, "going down")
 
         self._cluster.before = refuse
 
     def come_back(self) -> None:
-        self._cluster.before = lambda seen: None
+        self._cluster.before = lambda request: None
 
 
 @contextmanager

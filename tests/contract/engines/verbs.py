@@ -67,7 +67,7 @@ def watching(engine: Engine) -> Iterator[threading.Event]:
         yield changed
     finally:
         ending.set()
-        thread.join(timeout=10)
+        thread.join(timeout=20)
     assert not thread.is_alive()
 
 

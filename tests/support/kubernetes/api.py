@@ -22,7 +22,7 @@ _GRANTED = granted("cluster.yaml")
 
 
 @dataclass(frozen=True)
-class Seen:
+class ApiRequest:
     """A request as the API's own authorization sees it, and what it carried."""
 
     verb: str
@@ -47,17 +47,17 @@ class FakeCluster:
     """
 
     store: Store = field(default_factory=Store)
-    requests: list[Seen] = field(default_factory=list)
-    allowed: Callable[[Seen], bool] = lambda seen: True
-    before: Callable[[Seen], None] = lambda seen: None
-    after: Callable[[Seen], None] = lambda seen: None
+    requests: list[ApiRequest] = field(default_factory=list)
+    allowed: Callable[[ApiRequest], bool] = lambda request: True
+    before: Callable[[ApiRequest], None] = lambda request: None
+    after: Callable[[ApiRequest], None] = lambda request: None
     token: str = TOKEN
     url: str = ""
 
     def __post_init__(self) -> None:
         self.controllers = Controllers(self.store)
 
-    def changes(self) -> list[Seen]:
+    def changes(self) -> list[ApiRequest]:
         """The requests that changed something."""
         return [one for one in self.requests if one.verb not in ("get", "list", "watch")]
 
@@ -122,28 +122,28 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if self.headers.get("Authorization") != f"Bearer {self.cluster.token}":
                 raise Refusal(401, "Unauthorized")
-            seen = self._seen(json.loads(body) if body else None)
-            self.cluster.requests.append(seen)
-            if seen.permission not in _GRANTED or not self.cluster.allowed(seen):
-                group = seen.group
+            request = self._seen(json.loads(body) if body else None)
+            self.cluster.requests.append(request)
+            if request.permission not in _GRANTED or not self.cluster.allowed(request):
+                group, resource, verb = request.permission
                 raise Refusal(
                     403,
-                    f'{seen.resource} is forbidden: User "system:serviceaccount:tutumd:tutumd" cannot {seen.verb} '
-                    f'resource "{seen.resource}" in API group "{group}" in the namespace "{seen.namespace}"',
+                    f'{resource} is forbidden: User "system:serviceaccount:tutumd:tutumd" cannot {verb} '
+                    f'resource "{resource}" in API group "{group}" in the namespace "{request.namespace}"',
                 )
-            self.cluster.before(seen)
-            if seen.verb == "watch":
-                self._watch(seen)
+            self.cluster.before(request)
+            if request.verb == "watch":
+                self._watch(request)
             else:
-                answer = self._perform(seen)
-                self.cluster.after(seen)
+                answer = self._perform(request)
+                self.cluster.after(request)
                 text = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
                 self._send(200, text)
         except Refusal as refusal:
             status = {"kind": "Status", "status": "Failure", "message": refusal.message, "code": refusal.status}
             self._send(refusal.status, json.dumps(status).encode())
 
-    def _seen(self, body: Any) -> Seen:
+    def _seen(self, body: Any) -> ApiRequest:
         parts = urlsplit(self.path)
         query = dict(parse_qsl(parts.query))
         words = parts.path.strip("/").split("/")
@@ -160,26 +160,26 @@ class _Handler(BaseHTTPRequestHandler):
         verbs = {"PATCH": "patch", "PUT": "update", "DELETE": "delete"}
         verb = verbs.get(self.command) or ("get" if name else "watch" if query.get("watch") else "list")
         content_type = self.headers.get("Content-Type") or "" if body is not None else ""
-        return Seen(verb, group, resource, namespace, name, query, content_type, body)
+        return ApiRequest(verb, group, resource, namespace, name, query, content_type, body)
 
-    def _perform(self, seen: Seen) -> Any:
+    def _perform(self, request: ApiRequest) -> Any:
         store = self.cluster.store
-        resource, _, part = seen.resource.partition("/")
-        key = (resource, seen.namespace, seen.name)
+        resource, _, part = request.resource.partition("/")
+        key = (resource, request.namespace, request.name)
         with store.lock:
-            if seen.verb == "list":
-                return self._list(seen)
+            if request.verb == "list":
+                return self._list(request)
             if part == "log":
                 store.get(key)
-                previous = " before" if seen.query.get("previous") else ""
-                return self.cluster.controllers.log.get(f"{seen.query['container']}{previous}", "")
+                previous = " before" if request.query.get("previous") else ""
+                return self.cluster.controllers.log.get(f"{request.query['container']}{previous}", "")
             if part == "scale":
-                return self._scale(seen, key)
-            if seen.verb == "patch":
-                self._check(new := store.patch(key, seen.content_type, seen.body))
+                return self._scale(request, key)
+            if request.verb == "patch":
+                self._check(new := store.patch(key, request.content_type, request.body))
                 return new
-            if seen.verb == "delete":
-                return self._delete(seen, key)
+            if request.verb == "delete":
+                return self._delete(request, key)
             return store.get(key)
 
     @staticmethod
@@ -188,44 +188,44 @@ class _Handler(BaseHTTPRequestHandler):
         if spec.get("minReadySeconds", 0) >= spec.get("progressDeadlineSeconds", 600):
             raise Refusal(422, "progressDeadlineSeconds: must be greater than minReadySeconds")
 
-    def _list(self, seen: Seen) -> Any:
-        found = self.cluster.store.list(seen.resource, seen.namespace)
-        if wanted := seen.query.get("labelSelector"):
+    def _list(self, request: ApiRequest) -> Any:
+        found = self.cluster.store.list(request.resource, request.namespace)
+        if wanted := request.query.get("labelSelector"):
             labels = dict(part.split("=") for part in wanted.split(","))
             found = [one for one in found if labels.items() <= one["metadata"]["labels"].items()]
-        first, size = int(seen.query.get("continue") or 0), int(seen.query.get("limit") or len(found))
+        first, size = int(request.query.get("continue") or 0), int(request.query.get("limit") or len(found))
         metadata: dict[str, str] = {"resourceVersion": str(self.cluster.store.version)}
         if len(found) > first + size:
             metadata["continue"] = str(first + size)
         return {"metadata": metadata, "items": found[first : first + size]}
 
-    def _scale(self, seen: Seen, key: tuple[str, str, str]) -> Any:
+    def _scale(self, request: ApiRequest, key: tuple[str, str, str]) -> Any:
         workload = self.cluster.store.get(key)
-        if seen.verb == "update":
-            workload["metadata"]["resourceVersion"] = seen.body["metadata"]["resourceVersion"]
-            workload["spec"]["replicas"] = seen.body["spec"]["replicas"]
+        if request.verb == "update":
+            workload["metadata"]["resourceVersion"] = request.body["metadata"]["resourceVersion"]
+            workload["spec"]["replicas"] = request.body["spec"]["replicas"]
             workload = self.cluster.store.replace(key, workload)
         names = ("name", "namespace", "resourceVersion", "uid")
         replicas = workload["spec"]["replicas"]
         metadata = {name: workload["metadata"][name] for name in names}
         return {"kind": "Scale", "metadata": metadata, "spec": {"replicas": replicas} if replicas else {}}
 
-    def _delete(self, seen: Seen, key: tuple[str, str, str]) -> Any:
+    def _delete(self, request: ApiRequest, key: tuple[str, str, str]) -> Any:
         pod = self.cluster.store.get(key)
-        if seen.body["preconditions"]["uid"] != pod["metadata"]["uid"]:
+        if request.body["preconditions"]["uid"] != pod["metadata"]["uid"]:
             raise Refusal(409, "Precondition failed: UID in precondition differs")
         self.cluster.store.change(key, lambda new: new["metadata"].update(deletionTimestamp="2026-01-01T00:00:00Z"))
         return pod
 
-    def _watch(self, seen: Seen) -> None:
+    def _watch(self, request: ApiRequest) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        ends = time.monotonic() + min(float(seen.query["timeoutSeconds"]), 3.0)
+        ends = time.monotonic() + min(float(request.query["timeoutSeconds"]), 3.0)
         try:
-            version = int(seen.query["resourceVersion"])
-            for event in self.cluster.store.follow(seen.resource, seen.namespace, version, ends):
+            version = int(request.query["resourceVersion"])
+            for event in self.cluster.store.follow(request.resource, request.namespace, version, ends):
                 self._line({"type": event.what, "object": event.object})
         except Refusal as refusal:
             self._line({"type": "ERROR", "object": {"code": refusal.status, "message": refusal.message}})

@@ -217,9 +217,9 @@ class Controllers:
         available = sum(self._available(pod, min_ready_s) for pod in alive)
         done = len(new) == len(alive) == replicas == available
         state = (revision, len(new), len(old), available)
-        seen, since = self._progress.get(workload["metadata"]["uid"], (None, 0.0))
-        if seen != state:
-            seen, since = self._progress[workload["metadata"]["uid"]] = (state, time.monotonic())
+        previous, since = self._progress.get(workload["metadata"]["uid"], (None, 0.0))
+        if previous != state:
+            _, since = self._progress[workload["metadata"]["uid"]] = (state, time.monotonic())
         late = not done and time.monotonic() - since > spec.get("progressDeadlineSeconds", 600)
         reason = "ProgressDeadlineExceeded" if late else "NewReplicaSetAvailable" if done else "ReplicaSetUpdated"
         return {
@@ -309,12 +309,12 @@ class Controllers:
 
 
 def digest_of(image: str) -> str:
-    """The imageID that a node tells for an image."""
+    """Return the imageID that a node reports for an image."""
     return f"registry.test/app@sha256:{hashlib.sha256(image.encode()).hexdigest()}"
 
 
 def revision_of(template: Any) -> str:
-    """What tells one template from another."""
+    """Return a hash that differs for each template."""
     return hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:10]
 
 

@@ -41,8 +41,10 @@ class Store:
     objects: dict[Key, dict[str, Any]] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     forgotten: int = 0
-    """Watches that begin before this version are told that it is gone."""
-    told: Callable[[], None] = lambda: None
+    """Watches that begin before this version get the error that it is gone."""
+    watch_error: Refusal | None = None
+    """Ends every watch at once."""
+    on_change: Callable[[], None] = lambda: None
     """Is called after each change, before anything else can happen."""
 
     def create(self, resource: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -101,6 +103,8 @@ class Store:
     def follow(self, resource: str, namespace: str, version: int, ends: float) -> Iterator[Event]:
         """Yield what happens to a resource after a version, until the time is over."""
         at = version
+        if self.watch_error:
+            raise self.watch_error
         while True:
             with self.lock:
                 if at < self.forgotten:
@@ -127,4 +131,4 @@ class Store:
     def _tell(self, event: Event) -> None:
         self.events.append(event)
         self.lock.notify_all()
-        self.told()
+        self.on_change()

@@ -18,6 +18,11 @@ def template(*containers: dict[str, Any], name: str = "web", **more: Any) -> dic
     return {"metadata": {"labels": {"app": name}}, "spec": spec}
 
 
+def probed(tag: str = "v1", **more: Any) -> dict[str, Any]:
+    """A pod template of one container with a readiness probe."""
+    return template(container(tag=tag, probed=True, **more))
+
+
 def _workload(
     kind: str, name: str, spec: dict[str, Any], annotations: dict[str, str] | None, labels: dict[str, str] | None
 ) -> dict[str, Any]:
