@@ -38,7 +38,7 @@ def opened(
 
 def snapshots(engine: DockerEngine) -> dict[str, ServiceSnapshot]:
     """All services by selector."""
-    return {one.selector: one for one in engine.discover()}
+    return {snapshot.selector: snapshot for snapshot in engine.discover()}
 
 
 def service(selector: str) -> Service:

@@ -104,7 +104,8 @@ def ready_tags(cluster: FakeCluster, name: str) -> list[str]:
         pod["metadata"]["uid"]
         for pod in found
         if any(
-            (one["type"], one["status"]) == ("Ready", "True") for one in (pod.get("status") or {}).get("conditions", [])
+            (condition["type"], condition["status"]) == ("Ready", "True")
+            for condition in (pod.get("status") or {}).get("conditions", [])
         )
     }
     return sorted(tag for uid, tag in pods(cluster, name).items() if uid in ready)

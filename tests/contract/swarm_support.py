@@ -54,8 +54,8 @@ def running(bed: DockerBed, name: str) -> list[str]:
     """The images' versions of the containers of a service that run, sorted."""
     label = f"label=com.docker.swarm.service.name={name}"
     ids = bed.run("ps", "--quiet", "--filter", label, "--filter", "status=running").stdout.split()
-    shown = [bed.run("inspect", "--format", '{{index .Config.Labels "version"}}', one) for one in ids]
-    return sorted(one.stdout.strip() for one in shown if one.returncode == 0)
+    shown = [bed.run("inspect", "--format", '{{index .Config.Labels "version"}}', container) for container in ids]
+    return sorted(done.stdout.strip() for done in shown if done.returncode == 0)
 
 
 def spec(bed: DockerBed, name: str) -> dict[str, Any]:

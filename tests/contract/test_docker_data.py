@@ -94,7 +94,7 @@ services:
         assert redeploy(engine, "compose:shop/user").success
     assert states(clean_bed) == {"shop-store-1": "running", "shop-user-1": "running"}
     assert clean_bed.docker("exec", "shop-user-1", "cat", "/data/kept") == "shared"
-    bound = next(one for one in inspected(clean_bed, "shop-user-1")["Mounts"] if one["Destination"] == "/bound")
+    bound = next(mount for mount in inspected(clean_bed, "shop-user-1")["Mounts"] if mount["Destination"] == "/bound")
     assert (bound["Source"], bound["RW"]) == (str(tmp_path), False)
 
 

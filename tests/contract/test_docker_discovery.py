@@ -42,7 +42,7 @@ def test_compose_services_label_sets_and_lone_containers_are_found(clean_bed: Do
     web = found["compose:shop/web"]
     assert (web.name, web.stack, web.owner, web.target, web.running) == ("web", "shop", "ann", 2, 2)
     assert web.state is ServiceState.RUNNING
-    assert [one.name for one in web.containers] == ["shop-web-1", "shop-web-2"]
+    assert [container.name for container in web.containers] == ["shop-web-1", "shop-web-2"]
     assert found["name:api"].owner is None
     assert found["name:api"].warnings == (
         "the label tutum.owner names several owners (ann, bob): the first admin owns it",
@@ -116,11 +116,11 @@ class _Shown:
         self.errors: list[str] = []
 
     def register(self, worker: str, engines: Sequence[EngineInfo]) -> None:
-        self.errors += [one.error for one in engines]
+        self.errors += [engine.error for engine in engines]
 
     def sync(self, engine: EngineInfo, found: Sequence[ServiceSnapshot]) -> None:
-        self.names = {one.name for one in found}
-        self.running = {one.name for one in found if one.running}
+        self.names = {snapshot.name for snapshot in found}
+        self.running = {snapshot.name for snapshot in found if snapshot.running}
 
 
 @contextmanager

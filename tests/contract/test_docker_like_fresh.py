@@ -137,7 +137,7 @@ def shown(document: Mapping[str, Any]) -> dict[str, Any]:
     # The command line client hands several over in any order.
     result["HostConfig"]["Binds"] = sorted(document["HostConfig"]["Binds"] or ())
     result["Where"] = sorted(
-        (one["Type"], one["Destination"], one["RW"], one.get("Driver", "")) for one in document["Mounts"]
+        (mount["Type"], mount["Destination"], mount["RW"], mount.get("Driver", "")) for mount in document["Mounts"]
     )
     settings = document["NetworkSettings"]
     result["NetworkSettings"] = {
@@ -182,7 +182,7 @@ def test_a_redeployed_container_is_like_a_fresh_one(clean_bed: DockerBed, case: 
         clean_bed.in_namespace("ip", "link", "delete", "lan0")
     expected, found = shown(fresh), shown(redeployed)
     # The old image's volume is one of the container by now: what is in it is not to be lost.
-    kept = [one for one in found["Where"] if one[1] != "/gone"]
+    kept = [place for place in found["Where"] if place[1] != "/gone"]
     assert {**found, "Where": kept} == expected
 
 
@@ -233,7 +233,7 @@ def test_a_redeployed_compose_service_is_like_a_fresh_one_and_compose_agrees(
     assert sorted(listed) == ["api running", "side running", "web running"]
     clean_bed.compose(folder, "up", "-d", "web", "api")
     assert {name: inspected(clean_bed, name)["Id"] for name in names} == {
-        name: one["Id"] for name, one in redeployed.items()
+        name: document["Id"] for name, document in redeployed.items()
     }
     clean_bed.compose(folder, "down")
     assert states(clean_bed) == {}
@@ -241,5 +241,5 @@ def test_a_redeployed_compose_service_is_like_a_fresh_one_and_compose_agrees(
     clean_bed.compose(folder, "up", "-d")
     for name in names[:2]:
         expected, found = shown(inspected(clean_bed, name)), shown(redeployed[name])
-        found["Where"] = [one for one in found["Where"] if one[1] != "/gone"]
+        found["Where"] = [place for place in found["Where"] if place[1] != "/gone"]
         assert found == expected

@@ -39,8 +39,8 @@ def test_a_container_and_the_one_whose_network_it_shares_are_redeployed_at_once(
         for number, pushed in enumerate(["v2", "v3-broken", "v1", "v2"]):
             clean_bed.push("app", pushed)
             both = [pool.submit(redeploy, engine, name, 2 * number + at) for at, name in enumerate(["web", "sidecar"])]
-            for one in both:
-                outcome = one.result()
+            for redeployed in both:
+                outcome = redeployed.result()
                 assert outcome.success or (pushed == "v3-broken" and outcome.rolled_back), outcome
             assert states(clean_bed) == {"web": "running", "sidecar": "running"}
             owner = inspected(clean_bed, "web")["Id"]
@@ -59,7 +59,7 @@ def test_what_depends_on_a_container_that_is_being_redeployed_is_left_alone(clea
         verbs: dict[str, Callable[[Service, FakeRun], Outcome]] = {
             "start": engine.start,
             "stop": engine.stop,
-            "scale": lambda one, run: engine.scale(one, 2, run),
+            "scale": lambda target, run: engine.scale(target, 2, run),
         }
         with pytest.raises(EngineUnavailableError, match="sidecar shares the process namespace of web, which is being"):
             verbs[verb](service("name:sidecar"), FakeRun())

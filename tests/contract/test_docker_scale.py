@@ -48,9 +48,9 @@ def test_a_lone_container_gets_numbered_copies_and_stays_the_same_service(clean_
         assert outcome.success, outcome
         found = snapshots(engine)
         assert set(found) == {"name:web", "name:web-2"}
-        assert [one.name for one in found["name:web"].containers] == ["web", "web-3", "web-4"]
+        assert [container.name for container in found["name:web"].containers] == ["web", "web-3", "web-4"]
         assert found["name:web"].target == found["name:web"].running == 3
-        assert outcome.containers_after == tuple(one.id for one in found["name:web"].containers)
+        assert outcome.containers_after == tuple(container.id for container in found["name:web"].containers)
         # Every copy is redeployed too.
         assert engine.redeploy(service("name:web"), FakeRun()).success
         assert snapshots(engine)["name:web"].running == 3
@@ -66,7 +66,7 @@ def test_a_compose_service_gets_the_next_numbers(clean_bed: DockerBed, tmp_path:
     up(clean_bed, tmp_path)
     with opened(clean_bed) as engine:
         assert engine.scale(service("compose:shop/web"), 3, FakeRun()).success
-        names = [one.name for one in snapshots(engine)["compose:shop/web"].containers]
+        names = [container.name for container in snapshots(engine)["compose:shop/web"].containers]
     assert names == ["shop-web-1", "shop-web-2", "shop-web-3"]
     copy = inspected(clean_bed, "shop-web-3")
     assert copy["Config"]["Labels"]["com.docker.compose.container-number"] == "3"

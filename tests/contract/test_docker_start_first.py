@@ -56,9 +56,9 @@ def ask():
         found[f"failed: {error}"] += 1
 while not stop.wait(0.03):
     threading.Thread(target=ask).start()
-for one in threading.enumerate():
-    if one is not threading.main_thread():
-        one.join(10)
+for thread in threading.enumerate():
+    if thread is not threading.main_thread():
+        thread.join(10)
 print(json.dumps(found))
 """
 # Answers after two seconds below /cgi-bin/slow, and does not wait for its answers when it is stopped.
@@ -71,7 +71,7 @@ exec /serve
 # One request after the other, each with a name looked up anew and one address tried.
 POLL = "while :; do wget -q -T 5 -O- http://NAME:8080/ || echo failed; sleep 0.03; done"
 # What a machine's programs need of it.
-FOLDERS = [f"--volume={one}:{one}:ro" for one in ("/usr", "/lib", "/lib64", "/etc/passwd", "/etc/group")]
+FOLDERS = [f"--volume={folder}:{folder}:ro" for folder in ("/usr", "/lib", "/lib64", "/etc/passwd", "/etc/group")]
 
 
 @dataclass

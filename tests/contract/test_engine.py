@@ -43,7 +43,9 @@ def test_info_names_the_kind_and_no_error(bed: EngineBed) -> None:
 def test_discover_and_inspect_show_the_service_with_its_containers(bed: EngineBed) -> None:
     bed.create(2)
     engine = bed.engine()
-    (shown,) = wait_until(lambda: [one for one in engine.discover() if one.running == 2], "both containers are shown")
+    (shown,) = wait_until(
+        lambda: [found for found in engine.discover() if found.running == 2], "both containers are shown"
+    )
     assert engine.inspect(bed.service) == shown
     assert (shown.selector, shown.name) == (bed.service.selector, bed.service.name)
     assert (shown.target, shown.stopped, shown.state) == (2, False, ServiceState.RUNNING)
@@ -89,7 +91,7 @@ def test_a_service_that_is_created_again_has_the_same_selector_and_other_contain
     bed.create(1)
     second = snapshot(bed)
     assert (second.selector, second.name) == (first.selector, first.name)
-    assert {one.id for one in second.containers}.isdisjoint(one.id for one in first.containers)
+    assert {container.id for container in second.containers}.isdisjoint(container.id for container in first.containers)
 
 
 def test_logs_have_the_last_lines_of_every_container(bed: EngineBed) -> None:

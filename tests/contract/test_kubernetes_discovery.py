@@ -38,18 +38,18 @@ def test_workloads_of_the_contexts_namespace_are_shown_with_their_pods(cluster: 
             assert engine.inspect(service) == snapshot
         assert engine.inspect(kube.service("deployment/shop/hidden")) is None
         assert engine.inspect(kube.service("deployment/other/elsewhere")) is None
-    assert [one.selector for one in (agent, web, db)] == [
+    assert [snapshot.selector for snapshot in (agent, web, db)] == [
         "daemonset/shop/agent",
         "deployment/shop/web",
         "statefulset/shop/db",
     ]
-    assert [(one.name, one.stack, one.target, one.running) for one in (agent, web, db)] == [
+    assert [(snapshot.name, snapshot.stack, snapshot.target, snapshot.running) for snapshot in (agent, web, db)] == [
         ("agent", "shop", 2, 2),
         ("web", "store", 2, 2),
         ("db", "storage", 3, 3),
     ]
     assert (web.owner, web.state, web.image_name) == ("ann", ServiceState.RUNNING, "registry.test/app:v1")
-    assert {one.state for one in web.containers} == {ContainerState.RUNNING}
+    assert {container.state for container in web.containers} == {ContainerState.RUNNING}
     assert web.image_digest == web.containers[0].image_digest
     assert db.warnings == (
         "it belongs to the Helm release storage, whose next upgrade may undo a changed image or number",
@@ -58,9 +58,9 @@ def test_workloads_of_the_contexts_namespace_are_shown_with_their_pods(cluster: 
 
 def test_several_namespaces_or_all(cluster: FakeCluster, tmp_path: Path) -> None:
     for namespace in ("shop", "other", "third"):
-        one = deployment(namespace, replicas=0)
-        one["metadata"]["namespace"] = namespace
-        cluster.store.create("deployments", one)
+        workload = deployment(namespace, replicas=0)
+        workload["metadata"]["namespace"] = namespace
+        cluster.store.create("deployments", workload)
     with kube.opened(cluster, tmp_path, "other", "third") as engine:
         assert selectors(engine) == ["deployment/other/other", "deployment/third/third"]
     assert {request.namespace for request in cluster.requests} == {"other", "third"}
@@ -71,9 +71,9 @@ def test_several_namespaces_or_all(cluster: FakeCluster, tmp_path: Path) -> None
 
 
 def create_in(cluster: FakeCluster, namespace: str, name: str) -> None:
-    one = deployment(name, replicas=0)
-    one["metadata"]["namespace"] = namespace
-    cluster.store.create("deployments", one)
+    workload = deployment(name, replicas=0)
+    workload["metadata"]["namespace"] = namespace
+    cluster.store.create("deployments", workload)
 
 
 def test_a_namespace_that_cannot_be_listed_hides_no_other(cluster: FakeCluster, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_namespace_that_cannot_be_listed_hides_no_other(cluster: FakeCluster, 
     with kube.opened(cluster, tmp_path, "shop", "other") as engine:
         with pytest.raises(PartlySeenError, match=r"verb list on deployments .* in the namespace other") as raised:
             engine.discover()
-        assert [one.selector for one in raised.value.seen] == ["deployment/shop/web"]
+        assert [snapshot.selector for snapshot in raised.value.seen] == ["deployment/shop/web"]
         assert raised.value.is_unseen("deployment/other/web")
         assert not raised.value.is_unseen("deployment/shop/gone")
         cluster.allowed = lambda request: request.resource != "pods" or request.namespace != "other"
@@ -102,7 +102,7 @@ def test_a_namespace_that_cannot_be_watched_ends_no_other_watch_at_once(cluster:
     with kube.opened(cluster, tmp_path, "shop", "other") as engine, watching(engine) as changed:
         refused = [("list", "other"), ("watch", "shop")]
         wait_until(
-            lambda: all(len([s for s in cluster.requests if (s.verb, s.namespace) == one]) >= 4 for one in refused),
+            lambda: all(len([s for s in cluster.requests if (s.verb, s.namespace) == pair]) >= 4 for pair in refused),
             "one namespace is refused and the other watched",
         )
         changed.clear()
@@ -111,7 +111,7 @@ def test_a_namespace_that_cannot_be_watched_ends_no_other_watch_at_once(cluster:
         asked = len(cluster.requests)
         with pytest.raises(PartlySeenError) as raised:
             engine.discover()
-        assert [one.selector for one in raised.value.seen] == ["deployment/shop/web"]
+        assert [snapshot.selector for snapshot in raised.value.seen] == ["deployment/shop/web"]
         assert {request.namespace for request in cluster.requests[asked:] if request.verb == "list"} == {"other"}
 
 

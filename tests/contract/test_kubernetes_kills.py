@@ -48,7 +48,7 @@ def restarts(cluster: FakeCluster) -> set[str]:
     templates = [
         request.body["spec"]["template"] for request in cluster.changes() if "strategic" in request.content_type
     ]
-    return {one["metadata"]["annotations"][RESTARTED_AT] for one in templates}
+    return {pods["metadata"]["annotations"][RESTARTED_AT] for pods in templates}
 
 
 def test_a_redeploy_goes_on_and_restarts_once(bed: tuple[FakeCluster, KubernetesEngine]) -> None:

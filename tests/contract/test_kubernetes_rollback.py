@@ -112,7 +112,7 @@ def test_what_an_api_server_forbids_while_it_begins_is_tried_again(kubernetes: C
             return True
         patches.append(request)
         # Its first try is forbidden, for the order and for the way back.
-        return [one.content_type for one in patches].count(request.content_type) > 1
+        return [patch.content_type for patch in patches].count(request.content_type) > 1
 
     cluster.allowed = allow
     outcome = engine.redeploy(WEB, FakeRun(tag=controllers.MISSING))

@@ -18,7 +18,10 @@ ASKED = {BODY: '{"a": "b=c"}\n', "GONE": None}
 
 
 def seen(host: LocalHost) -> set[tuple[str | None, str | None, str | None]]:
-    return {(one.get(BODY), one.get("GONE"), one.get("KEPT")) for one in host.processes().values()}
+    return {
+        (environment.get(BODY), environment.get("GONE"), environment.get("KEPT"))
+        for environment in host.processes().values()
+    }
 
 
 def test_variables_stay_for_restarts_scale_ups_and_starts_until_the_next_redeploy(host: LocalHost) -> None:

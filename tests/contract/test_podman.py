@@ -72,7 +72,7 @@ def test_services_are_found_and_described(clean_podman: PodmanBed, tmp_path: Pat
     assert set(found) == {"compose:shop/web", "name:lone", "name:created", "name:failed"}
     web, lone = found["compose:shop/web"], found["name:lone"]
     assert (web.owner, web.target, web.running, web.state) == ("ann", 2, 2, ServiceState.RUNNING)
-    assert [one.name for one in web.containers] == ["shop-web-1", "shop-web-2"]
+    assert [container.name for container in web.containers] == ["shop-web-1", "shop-web-2"]
     assert lone.image_name == "localhost/app:v2"
     assert lone.containers[0].ports == (Port(inner=8080, outer=8080), Port(inner=9, outer=None, protocol="udp"))
     assert found["name:created"].state is ServiceState.STOPPED
@@ -136,7 +136,9 @@ def test_a_container_is_replaced_as_a_fresh_run_would_make_it(clean_podman: Podm
 def comparable(container: dict[str, Any]) -> dict[str, Any]:
     """What of an inspect document depends on how a container was made, and not on when."""
     short = container["Id"][:12]
-    generated = {one["Name"]: one["Destination"] for one in container["Mounts"] if len(one.get("Name", "")) == 64}
+    generated = {
+        mount["Name"]: mount["Destination"] for mount in container["Mounts"] if len(mount.get("Name", "")) == 64
+    }
     text = json.dumps({key: container[key] for key in ("Path", "Args", "Config", "HostConfig")})
     for volume, destination in generated.items():
         text = text.replace(volume, f"volume of {destination}")
@@ -146,7 +148,7 @@ def comparable(container: dict[str, Any]) -> dict[str, Any]:
     made["Config"]["Env"].sort()
     networks = container["NetworkSettings"]["Networks"]
     # Its own name is one of them after a redeploy, so that it is found by it after being renamed.
-    made["Aliases"] = {name: sorted({*one["Aliases"]} - {short, "web"}) for name, one in networks.items()}
+    made["Aliases"] = {name: sorted({*network["Aliases"]} - {short, "web"}) for name, network in networks.items()}
     return {**made.pop("HostConfig"), **made.pop("Config"), **made}
 
 
@@ -222,19 +224,21 @@ def test_a_compose_service_is_redeployed_scaled_and_stays_composes(clean_podman:
     with opened(bed) as engine:
         assert redeploy(engine, selector).success
         assert engine.scale(service(selector), 3, FakeRun(action_uuid="11111111-0000")).success
-        assert [one.name for one in snapshots(engine)[selector].containers] == [f"shop-web-{n}" for n in (1, 2, 3)]
+        assert [container.name for container in snapshots(engine)[selector].containers] == [
+            f"shop-web-{n}" for n in (1, 2, 3)
+        ]
         before = {name: inspected(bed, name) for name in ("shop-web-1", "shop-web-2", "shop-web-3")}
-        assert len({one["Mounts"][0]["Name"] for one in before.values()}) == 3
+        assert len({document["Mounts"][0]["Name"] for document in before.values()}) == 3
         assert {*before["shop-web-3"]["NetworkSettings"]["Networks"]} == {"shop_front", "shop_back"}
         # By its own name, although each was renamed, and by that of the service.
         for name in ("shop-web-2", "shop-web-3", "web"):
             assert bed.docker("exec", "shop-web-1", "wget", "-q", "-O-", f"http://{name}:8080/") == "v2"
         bed.compose(tmp_path, "-p", "shop", "up", "-d", "--scale", "web=3")
         assert {name: inspected(bed, name)["Id"] for name in before} == {
-            name: one["Id"] for name, one in before.items()
+            name: document["Id"] for name, document in before.items()
         }
         assert engine.scale(service(selector), 1, FakeRun(action_uuid="22222222-0000")).success
-        assert [one.name for one in snapshots(engine)[selector].containers] == ["shop-web-1"]
+        assert [container.name for container in snapshots(engine)[selector].containers] == ["shop-web-1"]
 
 
 @pytest.mark.slow

@@ -52,6 +52,18 @@ def redeploy(engine: SwarmEngine, run: FakeRun) -> Outcome:
     return engine.redeploy(swarm.service("web"), run)
 
 
+def late_run(bed: DockerBed, kill_at: int) -> FakeRun:
+    """Return a run whose time is over as soon as a container of the hanging image has written something."""
+
+    def look() -> None:
+        ids = bed.run("ps", "--quiet", "--filter", "label=com.docker.swarm.service.name=web").stdout.split()
+        if any("serving hanging" in bed.run("logs", container).stdout for container in ids):
+            run.allow(0)
+
+    run = FakeRun(kill_at=kill_at, on_sleep=look)
+    return run
+
+
 def test_a_redeploy_that_is_killed_after_its_order_is_ordered_once(bed: DockerBed) -> None:
     before = swarm.spec(bed, "web")
     digest = bed.push("app", "v2")
@@ -86,13 +98,13 @@ def test_an_undo_that_is_killed_puts_everything_back(checked_bed: DockerBed) -> 
     bed = checked_bed
     before = swarm.spec(bed, "web")
     with swarm.opened(bed) as engine:
-        containers = {one.id for one in swarm.snapshot(engine, "web").containers}
+        containers = {container.id for container in swarm.snapshot(engine, "web").containers}
     bed.push("app", HANGING)
     for step in range(3, MAX_STEPS):  # the first two are those of the order
-        outcome = interrupted(bed, redeploy, FakeRun(kill_at=step, deadline_s=2))
+        outcome = interrupted(bed, redeploy, late_run(bed, step))
         assert swarm.spec(bed, "web") == before, step
         with swarm.opened(bed) as engine:
-            assert {one.id for one in swarm.snapshot(engine, "web").containers} == containers
+            assert {container.id for container in swarm.snapshot(engine, "web").containers} == containers
         if outcome is None:
             break
         assert (outcome.success, outcome.rolled_back) == (False, True), step

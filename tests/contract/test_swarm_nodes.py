@@ -71,8 +71,10 @@ def test_a_redeploy_goes_on_when_a_node_goes_down_under_a_new_task(bed: SwarmBed
     assert (outcome.success, outcome.image_after) == (True, digest), outcome.reason
     shown = swarm.snapshot(engine, "web")
     assert (shown.running, shown.warnings) == (3, ())
-    assert {one.image_digest for one in shown.containers if one.state is ContainerState.RUNNING} == {digest}
-    assert set(outcome.containers_after).isdisjoint(one.id for one in before.containers)
+    assert {container.image_digest for container in shown.containers if container.state is ContainerState.RUNNING} == {
+        digest
+    }
+    assert set(outcome.containers_after).isdisjoint(container.id for container in before.containers)
     assert "UpdateConfig" not in swarm.spec(bed.manager, "web")
 
 

@@ -30,7 +30,7 @@ def test_redeploy_brings_the_pushed_image_and_loses_no_container(
         outcome = swarm_engine.redeploy(swarm.service("web"), run)
     assert (outcome.success, outcome.reason, outcome.rolled_back) == (True, "", False)
     assert (outcome.image_before, outcome.image_after) == (first, second)
-    assert set(outcome.containers_before) == {one.id for one in snapshot.containers}
+    assert set(outcome.containers_before) == {container.id for container in snapshot.containers}
     assert set(outcome.containers_after).isdisjoint(outcome.containers_before)
     assert swarm.running(clean_bed, "web") == ["v2", "v2"]
     assert min(sampler.samples) == 2
@@ -69,7 +69,9 @@ def test_an_update_that_hangs_is_undone_at_the_deadline(swarm_engine: SwarmEngin
     assert "is starting" in outcome.reason
     assert outcome.log_tail == "serving hanging"
     assert swarm.spec(clean_bed, "web") == before
-    assert {one.id for one in swarm.snapshot(swarm_engine, "web").containers} == {one.id for one in snapshot.containers}
+    assert {container.id for container in swarm.snapshot(swarm_engine, "web").containers} == {
+        container.id for container in snapshot.containers
+    }
 
 
 def test_an_update_that_the_engine_pauses_is_undone(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:

@@ -52,6 +52,7 @@ class FakeRun:
         self._kill_at = kill_at
         self._kill_in_sleep = kill_in_sleep
         self._error = error
+        self._deadline_s = deadline_s
         self._began = time.monotonic()
         self._ends = self._began + deadline_s
         self.tag = tag
@@ -97,7 +98,7 @@ class FakeRun:
         return FakeRun(
             action_uuid=self._action_uuid,
             journal=self.journal,
-            deadline_s=self._ends - self._began,
+            deadline_s=self._deadline_s,
             tag=self.tag,
             variables=self.variables,
         )

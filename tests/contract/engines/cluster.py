@@ -50,7 +50,9 @@ class ClusterBed:
     def versions(self) -> Sequence[str]:
         names = {IMAGE_1: "v1", IMAGE_2: "v2"}
         pods = [
-            pod for pod in self._cluster.pods("web") if all(one.ready for one in pod.status.container_statuses or [])
+            pod
+            for pod in self._cluster.pods("web")
+            if all(status.ready for status in pod.status.container_statuses or [])
         ]
         return sorted(names[pod.spec.containers[0].image] for pod in pods)
 

@@ -74,7 +74,7 @@ class KubernetesEngineBed:
         containers = [
             pod["spec"]["containers"][0] for pod in self._cluster.store.list("pods") if pod["metadata"]["uid"] in alive
         ]
-        return [{one["name"]: one["value"] for one in container["env"]} for container in containers]
+        return [{variable["name"]: variable["value"] for variable in container["env"]} for container in containers]
 
     def change_outside(self) -> None:
         self._cluster.store.create("deployments", deployment("other", replicas=0))

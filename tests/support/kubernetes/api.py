@@ -59,7 +59,7 @@ class FakeCluster:
 
     def changes(self) -> list[ApiRequest]:
         """The requests that changed something."""
-        return [one for one in self.requests if one.verb not in ("get", "list", "watch")]
+        return [request for request in self.requests if request.verb not in ("get", "list", "watch")]
 
     def write_kubeconfig(self, path: Path, *, user: dict[str, Any] | None = None, namespace: str = "shop") -> str:
         """Write a kubeconfig with one context, `test`."""
@@ -192,7 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
         found = self.cluster.store.list(request.resource, request.namespace)
         if wanted := request.query.get("labelSelector"):
             labels = dict(part.split("=") for part in wanted.split(","))
-            found = [one for one in found if labels.items() <= one["metadata"]["labels"].items()]
+            found = [item for item in found if labels.items() <= item["metadata"]["labels"].items()]
         first, size = int(request.query.get("continue") or 0), int(request.query.get("limit") or len(found))
         metadata: dict[str, str] = {"resourceVersion": str(self.cluster.store.version)}
         if len(found) > first + size:

@@ -73,13 +73,13 @@ class Controllers:
                 self.store.delete(key)
             return
         age = now - self._born[uid]
-        states = [self._state(one["image"].rpartition(":")[2], age) for one in pod["spec"]["containers"]]
+        states = [self._state(container["image"].rpartition(":")[2], age) for container in pod["spec"]["containers"]]
         ready = all(ready for ready, *_ in states)
         if ready:
             self._ready_since.setdefault(uid, now)
         else:
             self._ready_since.pop(uid, None)
-        homeless = any(one["image"].endswith(f":{HOMELESS}") for one in pod["spec"]["containers"])
+        homeless = any(container["image"].endswith(f":{HOMELESS}") for container in pod["spec"]["containers"])
 
         def change(new: Pod) -> None:
             conditions = [{"type": "Ready", "status": str(ready), "lastTransitionTime": self._since(uid)}]
@@ -94,15 +94,15 @@ class Controllers:
                 "conditions": conditions,
                 "containerStatuses": [
                     {
-                        "name": one["name"],
-                        "image": one["image"],
-                        "imageID": digest_of(one["image"]) if "running" in state else "",
+                        "name": container["name"],
+                        "image": container["image"],
+                        "imageID": digest_of(container["image"]) if "running" in state else "",
                         "ready": up,
                         "restartCount": restarts,
                         "state": state,
                         **({"lastState": {"terminated": {"exitCode": 3, "reason": "Error"}}} if restarts else {}),
                     }
-                    for one, (up, state, restarts) in zip(new["spec"]["containers"], states, strict=True)
+                    for container, (up, state, restarts) in zip(new["spec"]["containers"], states, strict=True)
                 ],
             }
 
@@ -145,7 +145,10 @@ class Controllers:
             "ownerReferences": [{**owner, "controller": True}],
             "creationTimestamp": "2026-01-01T00:00:00Z",
         }
-        containers = [{**one, "image": self.image_of(name, one["image"])} for one in template["spec"]["containers"]]
+        containers = [
+            {**container, "image": self.image_of(name, container["image"])}
+            for container in template["spec"]["containers"]
+        ]
         spec = {**template["spec"], "containers": containers, "nodeName": node}
         pod = self.store.create("pods", {"metadata": metadata, "spec": spec})
         self._born[pod["metadata"]["uid"]] = time.monotonic()
@@ -320,7 +323,7 @@ def revision_of(template: Any) -> str:
 
 def _stop_s(pod: Pod) -> float:
     """How long a pod takes to stop: one that hangs, or is slow, takes all the time that it may."""
-    slow = any(one["image"].endswith((f":{HANGING}", f":{SLOW}")) for one in pod["spec"]["containers"])
+    slow = any(container["image"].endswith((f":{HANGING}", f":{SLOW}")) for container in pod["spec"]["containers"])
     return float(pod["spec"].get("terminationGracePeriodSeconds", _STOP_S)) if slow else _STOP_S
 
 

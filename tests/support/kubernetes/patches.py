@@ -38,7 +38,7 @@ def strategic(target: Any, patch: Any, name: str = "") -> Any:
 def _list(target: list[Any], patch: list[Any], key: str) -> list[Any]:
     result = list(target)
     for item in patch:
-        at = next((index for index, one in enumerate(result) if one[key] == item[key]), None)
+        at = next((index for index, entry in enumerate(result) if entry[key] == item[key]), None)
         if item.get("$patch") == "delete":
             if at is not None:
                 del result[at]
@@ -46,7 +46,7 @@ def _list(target: list[Any], patch: list[Any], key: str) -> list[Any]:
             result.append(strategic({}, item))
         else:
             result[at] = strategic(result[at], item)
-    return _in_order(target, patch, {one[key]: one for one in result}, key)
+    return _in_order(target, patch, {entry[key]: entry for entry in result}, key)
 
 
 def _in_order(target: list[Any], patch: list[Any], result: dict[str, Any], key: str) -> list[Any]:
@@ -54,9 +54,9 @@ def _in_order(target: list[Any], patch: list[Any], result: dict[str, Any], key: 
 
     kubernetes: staging/src/k8s.io/apimachinery/pkg/util/strategicpatch/patch.go `normalizeElementOrder`.
     """
-    before = {one[key]: index for index, one in enumerate(target)}
-    ours = [one[key] for one in patch if one[key] in result]
-    others = [one[key] for one in target if one[key] in result and one[key] not in ours]
+    before = {entry[key]: index for index, entry in enumerate(target)}
+    ours = [entry[key] for entry in patch if entry[key] in result]
+    others = [entry[key] for entry in target if entry[key] in result and entry[key] not in ours]
     names: list[str] = []
     while others and ours:
         comes_first = ours[0] in before and before[others[0]] < before[ours[0]]
