@@ -1,4 +1,4 @@
-"""What the tests of the engine `docker` share: an engine on the bed, and what they look at."""
+"""Helpers for tests of the engine `docker`: an engine on a bed, and independent looks at its containers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ OVERLAP_S = 0.2
 def opened(
     bed: DockerBed, *, own_container_id: str | None = None, overlap_s: float = OVERLAP_S, drain_s: float = OVERLAP_S
 ) -> Iterator[DockerEngine]:
-    """An engine on the bed for a while."""
+    """Yield an engine on the bed."""
     engine = DockerEngine(
         "docker",
         bed.url,
@@ -37,12 +37,12 @@ def opened(
 
 
 def snapshots(engine: DockerEngine) -> dict[str, ServiceSnapshot]:
-    """All services by selector."""
+    """Return all services by selector."""
     return {snapshot.selector: snapshot for snapshot in engine.discover()}
 
 
 def service(selector: str) -> Service:
-    """The store's row of a service, as far as an engine looks at it."""
+    """Return the store's row of a service, with what an engine reads of it."""
     name = selector.partition(":")[2].rpartition("/")[2]
     return Service(
         uuid="5e4f1ce0-0000-4000-8000-000000000001",
@@ -69,14 +69,14 @@ def service(selector: str) -> Service:
 
 
 def inspected(bed: DockerBed, name: str) -> dict[str, Any]:
-    """The inspect document of a container."""
+    """Return the inspect document of a container."""
     return dict(bed.inspect("container", name))
 
 
 def states(bed: DockerBed) -> dict[str, str]:
-    """The state of every container by name.
+    """Return the state of every container by name.
 
-    Inspected one by one: for a moment after a stop has been answered, the engine's list still says `running`.
+    Inspected one by one: for a moment after a stop, the engine's list still says `running`.
     """
     ids = bed.docker("ps", "--all", "--quiet", "--no-trunc").split()
     if not ids:
@@ -86,7 +86,7 @@ def states(bed: DockerBed) -> dict[str, str]:
 
 
 def version(bed: DockerBed, name: str) -> str:
-    """The version that the image of a container declares."""
+    """Return the version that the image of a container declares."""
     return str(inspected(bed, name)["Config"]["Labels"].get("version", ""))
 
 

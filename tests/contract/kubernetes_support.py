@@ -1,4 +1,4 @@
-"""What the tests of the engine `kubernetes` share: a small cluster, an engine on it, and what they look at."""
+"""Helpers for tests of the engine `kubernetes`: an engine on a cluster in memory, its workloads and pods."""
 
 import random
 import time
@@ -59,7 +59,7 @@ def opened(
 
 
 def service(selector: str, *, target: int = 2) -> Service:
-    """The store's row of a service, as far as an engine looks at it."""
+    """Return the store's row of a service, with what an engine reads of it."""
     row = docker_support.service("docker:web")
     name = selector.rpartition("/")[2]
     return replace(row, engine="kubernetes", engine_kind="kubernetes", selector=selector, name=name, target=target)
@@ -69,7 +69,7 @@ WEB, DB, AGENT = map(service, ("deployment/shop/web", "statefulset/shop/db", "da
 
 
 def create(cluster: FakeCluster, workload: dict[str, Any], *, ready: int | None = None) -> None:
-    """Create a workload and wait until so many of its pods are ready: None means as many as it wants."""
+    """Create a workload and wait until `ready` of its pods are ready, by default all."""
     resource = _PLURALS[workload["kind"]]
     cluster.store.create(resource, workload)
     wanted = workload["spec"].get("replicas", 2) if ready is None else ready
@@ -84,12 +84,12 @@ def create(cluster: FakeCluster, workload: dict[str, Any], *, ready: int | None 
 
 
 def spec_and_status(cluster: FakeCluster, resource: str, name: str) -> dict[str, Any]:
-    """A workload as it is stored."""
+    """Return a workload as it is stored."""
     return cluster.store.get((resource, NAMESPACE, name))
 
 
 def pods(cluster: FakeCluster, name: str) -> dict[str, str]:
-    """The images of the first containers of the living pods of a workload, by UID."""
+    """Return the tags of the images of the pods of a workload, by UID, without pods that are stopping."""
     return {
         pod["metadata"]["uid"]: pod["spec"]["containers"][0]["image"].rpartition(":")[2]
         for pod in cluster.store.list("pods")
@@ -98,7 +98,7 @@ def pods(cluster: FakeCluster, name: str) -> dict[str, str]:
 
 
 def ready_tags(cluster: FakeCluster, name: str) -> list[str]:
-    """The tags of the pods of a workload that are ready, sorted."""
+    """Return the tags of the images of the pods that are ready, sorted."""
     found = cluster.store.list("pods")
     ready = {
         pod["metadata"]["uid"]

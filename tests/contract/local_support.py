@@ -1,4 +1,4 @@
-"""What the tests of the engine `local` share: one service in a folder, its engine, and an independent look at /proc."""
+"""Helpers for tests of the engine `local`: a service in a folder, and independent looks at its processes."""
 
 import itertools
 import os
@@ -23,7 +23,7 @@ SLEEP = "exec sleep 1000"
 
 @dataclass(slots=True)
 class LocalHost:
-    """One service called `web` below a data folder. Every `engine()` is a server that was started again."""
+    """One service called `web` below a data folder. Every `engine()` stands for a restarted server."""
 
     data_dir: Path
     uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -69,7 +69,7 @@ class LocalHost:
         )
 
     def run(self, **options: Any) -> FakeRun:
-        """A new action, unless `action_uuid` says which."""
+        """Return a run of a new action, or of `action_uuid`."""
         return FakeRun(**({"action_uuid": f"{next(self.actions):08x}-0000-4000-8000-000000000000"} | options))
 
     def shown(self, engine: LocalEngine) -> ServiceSnapshot:
@@ -78,11 +78,11 @@ class LocalHost:
         return snapshot
 
     def names(self, engine: LocalEngine) -> list[str]:
-        """Names of the containers that the engine shows as running."""
+        """Return the names of the containers that the engine shows as running."""
         return [c.name for c in self.shown(engine).containers if c.state.value == "Running"]
 
     def processes(self) -> dict[int, Mapping[str, str]]:
-        """Everything alive on this machine that carries the service's mark: environment by PID."""
+        """Return the environment, by PID, of every process of the machine that carries the service's UUID."""
         found: dict[int, Mapping[str, str]] = {}
         for process in psutil.process_iter():
             try:
@@ -103,7 +103,7 @@ class LocalHost:
         return leader
 
     def process_names(self) -> list[str]:
-        """Names of the containers that really run, sorted; a name that runs twice is there twice."""
+        """Return the names of the containers that run, sorted; one that runs twice is there twice."""
         return sorted(environment["TUTUM_CONTAINER_NAME"] for environment in self.processes().values())
 
 
@@ -115,7 +115,7 @@ def _is_leader(pid: int) -> bool:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that only waits for its parent to notice its end does not."""
+    """Return whether a process runs; a zombie does not."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -123,13 +123,13 @@ def is_alive(pid: int) -> bool:
 
 
 def zombies() -> list[int]:
-    """Children of this process that ended and were not waited for."""
+    """Return the children of this process that ended and were not waited for."""
     return [child.pid for child in psutil.Process().children() if child.status() == psutil.STATUS_ZOMBIE]
 
 
 @contextmanager
 def local_host(data_dir: Path) -> Iterator[LocalHost]:
-    """A host for one test: afterwards a new server terminates the service, and nothing may be left of it."""
+    """Yield a host. Afterwards another server terminates the service, and nothing of it may be left."""
     host = LocalHost(data_dir)
     try:
         yield host
@@ -148,7 +148,7 @@ def local_host(data_dir: Path) -> Iterator[LocalHost]:
 
 
 def wait_for_lines(path: Path, count: int) -> list[str]:
-    """Wait until a file has at least `count` lines, and read them."""
+    """Wait until a file has at least `count` lines, and return them."""
 
     def lines() -> list[str]:
         return path.read_text().splitlines() if path.exists() else []

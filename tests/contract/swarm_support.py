@@ -1,4 +1,4 @@
-"""What the tests of the engine `swarm` share: an engine on the bed, services on it, and what they look at."""
+"""Helpers for tests of the engine `swarm`: an engine on a bed, its services, and independent looks at them."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ SERVER_CAP = 10
 
 @contextmanager
 def opened(bed: DockerBed, *, stable_s: float = STABLE_S) -> Iterator[SwarmEngine]:
-    """An engine on the bed for a while."""
+    """Yield an engine on the bed."""
     engine = SwarmEngine("swarm", bed.url, config_dir=str(bed.docker_config), server_cap=SERVER_CAP, stable_s=stable_s)
     try:
         yield engine
@@ -28,7 +28,7 @@ def opened(bed: DockerBed, *, stable_s: float = STABLE_S) -> Iterator[SwarmEngin
 
 
 def service(name: str, *, target: int = 2) -> Service:
-    """The store's row of a service, as far as an engine looks at it."""
+    """Return the store's row of a service, with what an engine reads of it."""
     row = docker_support.service(f"docker:{name}")
     return replace(row, engine="swarm", engine_kind="swarm", selector=name, name=name, target=target)
 
@@ -45,13 +45,13 @@ def create(
 
 
 def counted(bed: DockerBed, name: str) -> int:
-    """How many tasks of a service run as the manager sees it, which is a moment later than their containers do."""
+    """Return how many tasks of a service run for the manager, which learns of a container a moment later."""
     states = bed.docker("service", "ps", "--filter", "desired-state=running", "--format", "{{.CurrentState}}", name)
     return sum(state.startswith("Running ") for state in states.splitlines())
 
 
 def running(bed: DockerBed, name: str) -> list[str]:
-    """The images' versions of the containers of a service that run, sorted."""
+    """Return the versions of the containers of a service that run, sorted."""
     label = f"label=com.docker.swarm.service.name={name}"
     ids = bed.run("ps", "--quiet", "--filter", label, "--filter", "status=running").stdout.split()
     shown = [bed.run("inspect", "--format", '{{index .Config.Labels "version"}}', container) for container in ids]
@@ -59,7 +59,7 @@ def running(bed: DockerBed, name: str) -> list[str]:
 
 
 def spec(bed: DockerBed, name: str) -> dict[str, Any]:
-    """The specification of a service as it is stored: the command line client would add defaults."""
+    """Return the specification of a service as it is stored; the command line client would add defaults."""
     client: Any = connect(bed.url, None)  # the SDK leaves this call untyped
     try:
         return dict(client.inspect_service(name)["Spec"])
@@ -68,30 +68,30 @@ def spec(bed: DockerBed, name: str) -> dict[str, Any]:
 
 
 def image(bed: DockerBed, name: str) -> str:
-    """The image in the specification of a service."""
+    """Return the image in the specification of a service."""
     return str(spec(bed, name)["TaskTemplate"]["ContainerSpec"]["Image"])
 
 
 def replicas(bed: DockerBed, name: str) -> int:
-    """The number of replicas in the specification of a service."""
+    """Return the number of replicas in the specification of a service."""
     return int(spec(bed, name)["Mode"]["Replicated"]["Replicas"])
 
 
 def snapshot(engine: SwarmEngine, name: str) -> ServiceSnapshot:
-    """The snapshot of a service that must be there."""
+    """Return the snapshot of a service that must be there."""
     found = engine.inspect(service(name))
     assert found is not None
     return found
 
 
 class Sampler:
-    """Calls `look` again and again in a thread while a block runs, and keeps what it returned."""
+    """Calls `look` in a thread every 0.1 s while a block runs, and keeps the results."""
 
     def __init__(self, look: Callable[[], Any]) -> None:
         self.samples: list[Any] = []
         self._look = look
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watched")
+        self._thread = threading.Thread(target=self._run, name="sampler")
 
     def __enter__(self) -> "Sampler":
         self._thread.start()

@@ -1,4 +1,4 @@
-"""REDEPLOY on an engine with the containerd image store, which forgets an image that loses its last name to a pull."""
+"""Redeploy on a Docker Engine with the containerd image store, which drops an image when a pull takes its last name."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ from tutumd.errors import EngineRefusedError
 
 @pytest.fixture(scope="module")
 def containerd_bed(docker_bed: DockerBed) -> Iterator[DockerBed]:
-    """An engine with that store; `docker_bed` pushes, so that nothing of a push is on this one."""
+    """A Docker Engine with that store. `docker_bed` pushes, so that this engine has nothing of a push."""
     bed = DockerBed("c", images_of=docker_bed, settings={"features": {"containerd-snapshotter": True}})
     bed.start()
     yield bed
@@ -30,7 +30,7 @@ def bed(containerd_bed: DockerBed) -> Iterator[DockerBed]:
 
 
 def names(bed: DockerBed) -> dict[str, str]:
-    """What the images of the repository are called here, by ID."""
+    """Return the tags of the images of the repository, by ID."""
     listed = bed.docker("image", "ls", "--no-trunc", "--format", "{{.Repository}} {{.ID}} {{.Tag}}").splitlines()
     return {image: tag for repository, image, tag in map(str.split, listed) if repository == APP}
 

@@ -13,7 +13,7 @@ from tutumd.engines.dockerapi import parse_time
 
 
 def modified(bed: DockerBed, container: str, path: str) -> float:
-    """When a file was changed, as the engine's archive says."""
+    """Return the modification time of a file in the engine's archive."""
     done = subprocess.run(
         ["docker", "cp", f"{container}:{path}", "-"], env=bed.environment, capture_output=True, timeout=30, check=True
     )

@@ -1,4 +1,4 @@
-"""What a real Docker Engine is seen to run, how changes show, and what happens while it is away."""
+"""Discovery on a real Docker Engine: services, states, logs, and how soon a change shows."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -108,7 +108,7 @@ def test_logs_of_several_containers_are_told_apart(clean_bed: DockerBed) -> None
 
 
 class _Shown:
-    """A queue that remembers what it was told last."""
+    """A queue that keeps the last arguments of each call."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
@@ -125,7 +125,7 @@ class _Shown:
 
 @contextmanager
 def discovered(bed: DockerBed) -> Iterator[_Shown]:
-    """What a worker's discovery tells the store."""
+    """Yield what a worker's discovery writes to the store."""
     shown = _Shown()
     with opened(bed) as engine:
         discovery = Discovery("worker", engine, cast(Queue, shown))

@@ -1,4 +1,4 @@
-"""A container with a fixed port, whose redeploy is killed and goes on without its database or its engine.
+"""A killed redeploy of a container with a fixed port, resumed without its database or after its engine was killed.
 
 Every step of every kind of run is gone through on an engine in memory, in tests/unit/docker/test_kills.py, and those of
 the common case on each engine, in test_engine.py.
@@ -22,7 +22,7 @@ def start_web(bed: DockerBed) -> str:
 
 
 def redeploy_killed_at(bed: DockerBed, step: int) -> Outcome | None:
-    """Redeploy until killed at a step, then by a server that lost its database; None if it ended before the step."""
+    """Redeploy until killed at a step, then resume without the journal; return None if it ended before the step."""
     with opened(bed) as engine:
         try:
             engine.redeploy(service("name:web"), FakeRun(kill_at=step))

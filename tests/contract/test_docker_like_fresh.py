@@ -1,4 +1,4 @@
-"""What a redeploy makes is what a fresh `docker run` or `compose up` with the new image makes, odd as it may be."""
+"""A redeployed container equals one that `docker run` or `compose up` makes of the new image."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,7 +35,7 @@ SECOND = Image(
     healthcheck=("CMD", "/bin/true"),
     working_dir="/www",
 )
-# What is another one in every container, or what the engine did with it since it was created.
+# Fields that differ between any two containers, or that the engine changes after it created one.
 VOLATILE = {
     *("Id", "Created", "State", "ResolvConfPath", "HostnamePath", "HostsPath", "LogPath", "GraphDriver", "Mounts"),
     *("ProcessLabel", "ExecIDs"),
@@ -115,7 +115,7 @@ CASES: dict[str, Sequence[str]] = {
     ),
     "slow health check": ("--health-cmd", "true", "--health-interval", "0.2s", "--health-start-period", "9s"),
     "command override": HEALTHY,
-    "restarts for ever": (*HEALTHY, "--restart", "unless-stopped"),
+    "restarts forever": (*HEALTHY, "--restart", "unless-stopped"),
     "start-first by label": (*HEALTHY, "-l", "tutum.redeploy.order=start-first", "-v", "data:/data"),
 }
 COMMANDS = {
@@ -126,7 +126,7 @@ COMMANDS = {
 
 
 def shown(document: Mapping[str, Any]) -> dict[str, Any]:
-    """An inspect document without what differs between any two containers alike."""
+    """Return an inspect document without what differs between any two equal containers."""
     result = {key: value for key, value in document.items() if key not in VOLATILE}
     result["Config"] = dict(document["Config"])
     if result["Config"]["Hostname"] == document["Id"][:12]:

@@ -1,4 +1,4 @@
-"""Redeploys at once, on a real Docker Engine, of services one of which lives in the network of the other."""
+"""Concurrent actions on a real Docker Engine on a container and on one that shares its namespaces."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +15,7 @@ from tutumd.model import Outcome, Service
 
 
 def redeploy(engine: DockerEngine, name: str, number: int) -> Outcome:
-    """Redeploy a service as the worker does: again when it has to wait."""
+    """Redeploy a service as the worker does: retry while the engine is unavailable."""
     run = FakeRun(action_uuid=f"{number:08x}-0000")
     ends: list[Outcome] = []
 

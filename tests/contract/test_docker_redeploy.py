@@ -1,4 +1,4 @@
-"""REDEPLOY on a real Docker Engine."""
+"""Redeploy on a real Docker Engine: configuration that it keeps, rollback, refusals and compose."""
 
 import re
 from pathlib import Path

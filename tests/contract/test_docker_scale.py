@@ -1,4 +1,4 @@
-"""SCALE, SCALEUP, START, STOP and TERMINATE on a real Docker Engine."""
+"""Scale, start and stop on a real Docker Engine: names and numbers of copies, refusals and rollback."""
 
 from pathlib import Path
 

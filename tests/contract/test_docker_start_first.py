@@ -1,4 +1,4 @@
-"""REDEPLOY on a real Docker Engine where old and new run at once: no request is lost, whatever happens on the way."""
+"""Start-first redeploys on a real Docker Engine: no request is lost."""
 
 import json
 import signal
@@ -44,7 +44,7 @@ http {
   }
 }
 """
-# Asks each 30 ms, in as many threads as need be, and counts what came, until it is told to end.
+# Sends a request each 30 ms, in as many threads as it takes, and counts the responses until SIGTERM.
 LOAD = """
 import collections, json, signal, sys, threading, urllib.request
 found, stop = collections.Counter(), threading.Event()
@@ -68,7 +68,7 @@ printf '#!/bin/sh\\nsleep 2\\necho Content-type: text/plain\\necho\\necho $VERSI
 /bin/busybox chmod +x /www/cgi-bin/slow
 exec /serve
 """
-# One request after the other, each with a name looked up anew and one address tried.
+# Sends one request after the other; each looks the name up again and tries one address.
 POLL = "while :; do wget -q -T 5 -O- http://NAME:8080/ || echo failed; sleep 0.03; done"
 # What a machine's programs need of it.
 FOLDERS = [f"--volume={folder}:{folder}:ro" for folder in ("/usr", "/lib", "/lib64", "/etc/passwd", "/etc/group")]
@@ -76,18 +76,18 @@ FOLDERS = [f"--volume={folder}:{folder}:ro" for folder in ("/usr", "/lib", "/lib
 
 @dataclass
 class Load:
-    """What clients got while they asked all the time: through nginx, which asks again, and directly."""
+    """Responses by text: through nginx, which retries, and directly."""
 
     proxied: Counter[str] = field(default_factory=Counter)
     direct: Counter[str] = field(default_factory=Counter)
 
 
 @contextmanager
-def asked(bed: DockerBed, network: str, name: str, folder: Path, path: str = "") -> Iterator[Load]:
-    """Ask a service by its name in a network for as long as the block runs.
+def requesting(bed: DockerBed, network: str, name: str, folder: Path, path: str = "") -> Iterator[Load]:
+    """Send requests to a service, by its name in a network, while the block runs.
 
     Args:
-        path: What is asked for through nginx, without the first slash.
+        path: The path of the requests through nginx, without the first slash.
     """
     if missing := missing_packages("nginx"):
         guards.lacking(f"this test needs: apt-get install {' '.join(missing)}")
@@ -104,7 +104,7 @@ def asked(bed: DockerBed, network: str, name: str, folder: Path, path: str = "")
     try:
         wait_until(lambda: bed.docker("logs", "poller").count("\n") > 20, "clients ask")
         yield load
-        # What was asked last has its answer too.
+        # The last requests get their responses, too.
         time.sleep(1)
     finally:
         namespace.end(process, signal.SIGTERM)
@@ -114,7 +114,7 @@ def asked(bed: DockerBed, network: str, name: str, folder: Path, path: str = "")
 
 
 def answers(bed: DockerBed, address: str) -> bool:
-    """Tell whether something answers an HTTP GET."""
+    """Return whether something responds to an HTTP GET."""
     try:
         return bool(bed.fetch(address))
     except RuntimeError:
@@ -122,7 +122,7 @@ def answers(bed: DockerBed, address: str) -> bool:
 
 
 def check_none_lost(load: Load, expected: set[str]) -> None:
-    """Check that all got an answer: behind nginx every one, without it all but one in 900."""
+    """Check that no request failed through nginx, and directly at most one in 900."""
     assert set(load.proxied) == expected, load
     assert load.proxied.total() > 50
     failed = sum(count for text, count in load.direct.items() if text not in expected)
@@ -135,7 +135,7 @@ def test_no_request_to_a_compose_service_is_lost(clean_bed: DockerBed, tmp_path:
     (folder / "compose.yaml").write_text(COMPOSE)
     clean_bed.push("app", "v1")
     clean_bed.compose(folder, "up", "-d", "--quiet-pull")
-    with asked(clean_bed, "shop_front", "web", tmp_path) as load, opened(clean_bed, overlap_s=OVERLAP_S) as engine:
+    with requesting(clean_bed, "shop_front", "web", tmp_path) as load, opened(clean_bed, overlap_s=OVERLAP_S) as engine:
         for number, (pushed, good) in enumerate([("unhealthy", False), ("v2", True), ("v3-broken", False)]):
             clean_bed.push("app", pushed)
             run = FakeRun(action_uuid=f"{number:08x}-0000")
@@ -166,7 +166,7 @@ def test_what_the_old_containers_work_on_is_finished(clean_bed: DockerBed, tmp_p
     clean_bed.compose(folder, "up", "-d", "--quiet-pull")
     path = "cgi-bin/slow"
     with (
-        asked(clean_bed, "shop_front", "web", tmp_path, path) as load,
+        requesting(clean_bed, "shop_front", "web", tmp_path, path) as load,
         opened(clean_bed, overlap_s=OVERLAP_S, drain_s=3.5) as engine,
     ):
         clean_bed.push("app", slow["b"])
@@ -181,7 +181,7 @@ def test_no_request_to_a_container_is_lost(clean_bed: DockerBed, tmp_path: Path,
     clean_bed.push("app", "v1")
     with swarm_left(clean_bed, left=not in_swarm):
         clean_bed.docker("run", "-d", "--name", "web", "--network", "front", "--restart", "always", APP)
-        with asked(clean_bed, "front", "web", tmp_path) as load, opened(clean_bed, overlap_s=OVERLAP_S) as engine:
+        with requesting(clean_bed, "front", "web", tmp_path) as load, opened(clean_bed, overlap_s=OVERLAP_S) as engine:
             for number, (pushed, good) in enumerate([("v2", True), ("v3-broken", False), ("v1", True)]):
                 clean_bed.push("app", pushed)
                 outcome = engine.redeploy(service("name:web"), FakeRun(action_uuid=f"{number:08x}-0000"))
@@ -196,7 +196,7 @@ def test_no_request_to_a_container_is_lost(clean_bed: DockerBed, tmp_path: Path,
 
 @contextmanager
 def swarm_left(bed: DockerBed, *, left: bool) -> Iterator[None]:
-    """Take the bed's engine out of its Swarm for a while."""
+    """Take the bed's engine out of its Swarm while the block runs."""
     if left:
         bed.docker("swarm", "leave", "--force")
     try:
@@ -257,7 +257,7 @@ def test_what_lives_by_a_container_follows_it_there_and_back(clean_bed: DockerBe
 
 
 def check_neighbours(bed: DockerBed, expected: str) -> None:
-    """Check that everybody lives by the container that is called web now."""
+    """Check that every dependent uses the container that is now called web."""
     assert set(states(bed).values()) == {"running"}
     assert bed.docker("exec", "sidecar", "wget", "-q", "-O-", "http://127.0.0.1:8080/") == expected
     assert bed.docker("exec", "linker", "wget", "-q", "-O-", "http://db:8080/") == expected

@@ -106,7 +106,7 @@ def test_watch_tells_of_a_change_outside_within_seconds(bed: EngineBed) -> None:
     engine = bed.engine()
     with watching(engine) as changed:
         before = engine.discover()
-        wait_until(lambda: is_at_rest(changed), "what changed before has been told")
+        wait_until(lambda: is_at_rest(changed), "earlier changes have been reported")
         bed.change_outside()
         assert changed.wait(3)
         wait_until(lambda: engine.discover() != before, "the change is shown")

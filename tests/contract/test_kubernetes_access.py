@@ -1,4 +1,4 @@
-"""How the engine `kubernetes` gets at its cluster: kubeconfigs, exec plugins, the account of a pod, and RBAC."""
+"""Access of the engine `kubernetes` to its cluster: kubeconfigs, exec plugins, the account of a pod, and RBAC."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ PROBED = container(probed=True)
 
 
 def plugin(folder: Path, token: str, *, fails: bool = False) -> dict[str, Any]:
-    """A user of a kubeconfig whose token comes from a program; each run of it adds a line to a file."""
+    """Return a user of a kubeconfig whose token comes from a program. Each run of it adds a line to a file."""
     version = "client.authentication.k8s.io/v1"
     answer = {"apiVersion": version, "kind": "ExecCredential", "status": {"token": token}}
     program = folder / "plugin.py"
@@ -164,7 +164,7 @@ def test_whatever_is_not_allowed_is_named(cluster: FakeCluster, tmp_path: Path, 
             lambda: engine.discover(),
             lambda: engine.inspect(service),
             lambda: engine.logs(service, 5),
-            # Where it may be followed it would be for ever.
+            # With the permission, a watch would not end.
             lambda: engine.watch(lambda: None, threading.Event()) if verb == "watch" else None,
             lambda: engine.redeploy(service, FakeRun(tag=controllers.CRASHING)).reason,
             lambda: engine.scale(service, 4, FakeRun()).reason,

@@ -1,4 +1,4 @@
-"""What the engine `kubernetes` shows, how soon it shows a change, and what it says where it cannot."""
+"""Discovery of the engine `kubernetes`: namespaces, watches, paging, logs and missing permissions."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""How many pods are ready at every moment of a redeploy on Kubernetes, a good or a bad one."""
+"""Number of ready pods at every moment of a redeploy on Kubernetes, of a good image or a broken one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ CASES = [
 
 @contextmanager
 def counted(cluster: FakeCluster, name: str) -> Iterator[list[int]]:
-    """The number of ready pods after every single change of the cluster, in order."""
+    """Yield the number of ready pods after each change of the cluster, in order."""
     counts: list[int] = []
     with cluster.store.lock:
         cluster.store.on_change = lambda: counts.append(len(kube.ready_tags(cluster, name)))

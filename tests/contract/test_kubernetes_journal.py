@@ -1,4 +1,4 @@
-"""What a redeploy on Kubernetes keeps while it runs, and whose change it takes for its own when it goes on."""
+"""Journal of a redeploy on Kubernetes: no secret is in it, and a resumed run knows its own change by it."""
 
 import json
 

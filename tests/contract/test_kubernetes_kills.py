@@ -1,4 +1,4 @@
-"""A server that is killed at any step of an action on Kubernetes goes on with it and ends it as if nothing had been."""
+"""Killed actions on Kubernetes, resumed: nothing is ordered twice, and no setting is left behind."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -30,7 +30,7 @@ def bed(tmp_path: Path) -> Iterator[tuple[FakeCluster, KubernetesEngine]]:
 
 
 def cut_off_at_each_step(act: Act, reset: Callable[[], None], tag: str | None = None) -> Iterator[Outcome]:
-    """Perform an action again and again, cut off one step later each time, and yield what came of going on with it."""
+    """Perform an action once for each of its steps, kill it there, resume it, and yield the outcome."""
     for step in range(1, 100):
         run = FakeRun(kill_at=step, tag=tag)
         try:
@@ -44,7 +44,7 @@ def cut_off_at_each_step(act: Act, reset: Callable[[], None], tag: str | None = 
 
 
 def restarts(cluster: FakeCluster) -> set[str]:
-    """The times of the restarts that were ordered."""
+    """Return the times of the restarts that were ordered."""
     templates = [
         request.body["spec"]["template"] for request in cluster.changes() if "strategic" in request.content_type
     ]

@@ -1,4 +1,4 @@
-"""Scale, start and stop on Kubernetes: through the scale subresource, with an answer for autoscalers."""
+"""Scale, start and stop on Kubernetes: the scale subresource, conflicts and autoscalers."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def replicas(cluster: FakeCluster, name: str = "web", resource: str = "deploymen
 
 
 def spoil(cluster: FakeCluster, tag: str) -> None:
-    """Let every pod that is made from now on get another image, without a rollout of those there are."""
+    """Give another image to every pod that is created from now on, without a rollout."""
     cluster.controllers.image_of = lambda pod, image: f"registry.test/app:{tag}"
 
 

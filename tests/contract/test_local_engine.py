@@ -1,4 +1,4 @@
-"""Processes of the engine `local`: how they run, end, and are told apart; test_engine.py has the contract."""
+"""Processes of the engine `local`: environment, output, signals and failures."""
 
 import os
 import signal

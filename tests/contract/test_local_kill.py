@@ -1,4 +1,4 @@
-"""What a killed server, or a machine that was restarted, leaves behind, and what the next server makes of it."""
+"""Recovery of the engine `local` after its server was killed or the machine restarted."""
 
 import os
 import signal
@@ -48,7 +48,7 @@ def terminate(engine: LocalEngine, service: Service, run: FakeRun) -> Outcome:
 
 
 class DyingClock:
-    """Tells the time, and is killed instead at the Nth call: the engine asks between each spawn and its record."""
+    """A clock that is killed at its Nth call: the engine reads it between each spawn and its record."""
 
     def __init__(self, kill_at: int) -> None:
         self.calls = 0
@@ -184,7 +184,7 @@ def test_a_stopped_service_stays_stopped_for_the_next_server(host: LocalHost) ->
 
 
 def test_after_a_restart_of_the_machine_nobody_elses_process_is_taken_for_ours(host: LocalHost) -> None:
-    """The processes here stand for those of strangers with the same PIDs and start times."""
+    """The processes stand for those of others with the same PIDs and start times."""
     begin_with_two(host)
     engine = host.engine(boot_id="another")
     assert host.shown(engine).running == 0

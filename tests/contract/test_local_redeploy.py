@@ -1,4 +1,4 @@
-"""What a redeploy of the engine `local` does with what was asked for: variables, a tag, or only a plan."""
+"""Options of a redeploy of the engine `local`: variables, a tag, or only a plan."""
 
 import os
 import signal
@@ -14,10 +14,10 @@ from tutumd.errors import EngineRefusedError
 from tutumd.model import Autorestart, Plan
 
 BODY = "TUTUM_TRIGGER_BODY"
-ASKED = {BODY: '{"a": "b=c"}\n', "GONE": None}
+VARIABLES = {BODY: '{"a": "b=c"}\n', "GONE": None}
 
 
-def seen(host: LocalHost) -> set[tuple[str | None, str | None, str | None]]:
+def variables_of(host: LocalHost) -> set[tuple[str | None, str | None, str | None]]:
     return {
         (environment.get(BODY), environment.get("GONE"), environment.get("KEPT"))
         for environment in host.processes().values()
@@ -29,32 +29,32 @@ def test_variables_stay_for_restarts_scale_ups_and_starts_until_the_next_redeplo
     engine = host.engine()
     engine.start(service, host.run())
     digest = host.shown(engine).image_digest
-    assert engine.redeploy(service, host.run(variables=ASKED)).success
-    wanted = {(ASKED[BODY], None, "1")}
-    assert seen(host) == wanted
+    assert engine.redeploy(service, host.run(variables=VARIABLES)).success
+    wanted = {(VARIABLES[BODY], None, "1")}
+    assert variables_of(host) == wanted
     assert host.shown(engine).image_digest == digest
-    engine = host.engine()  # a server that was started anew
+    engine = host.engine()  # a restarted server
     assert engine.scale(service, 2, host.run()).success
-    assert (seen(host), len(host.pids())) == (wanted, 2)
+    assert (variables_of(host), len(host.pids())) == (wanted, 2)
     old = min(host.pids())
     with watching(engine):
         os.kill(old, signal.SIGKILL)
         wait_until(lambda: len(host.pids() - {old}) == 2, "the restart")
-    assert seen(host) == wanted
+    assert variables_of(host) == wanted
     engine.stop(service, host.run())
     engine.start(service, host.run())
-    assert seen(host) == wanted
+    assert variables_of(host) == wanted
     assert engine.redeploy(service, host.run()).success
-    assert seen(host) == {(None, "1", "1")}
+    assert variables_of(host) == {(None, "1", "1")}
 
 
 def test_variables_of_a_redeploy_that_fails_leave_nothing(host: LocalHost) -> None:
     service = host.service(target=1)
     engine = host.engine()
     engine.start(service, host.run())
-    assert not engine.redeploy(host.service("exit 1", target=1), host.run(variables=ASKED)).success
+    assert not engine.redeploy(host.service("exit 1", target=1), host.run(variables=VARIABLES)).success
     assert engine.scale(service, 2, host.run()).success
-    assert seen(host) == {(None, None, None)}
+    assert variables_of(host) == {(None, None, None)}
 
 
 def test_a_tag_is_refused_since_a_command_has_none(host: LocalHost) -> None:

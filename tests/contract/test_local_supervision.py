@@ -1,4 +1,4 @@
-"""What happens to the processes of the engine `local` between actions."""
+"""Supervision by the engine `local`: restarts, backoff and output between actions."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from tutumd.model import Autorestart, ContainerState, ServiceState
 
 
 class FastClock:
-    """Tells a time that runs fifty times as fast, so that no test waits for a backoff."""
+    """A clock that runs fifty times as fast, so that no test waits for a backoff."""
 
     def __init__(self) -> None:
         self.began = datetime.now(UTC)

@@ -36,7 +36,7 @@ networks: {{front: {{}}, back: {{}}}}
 
 @contextmanager
 def health_checked(bed: PodmanBed) -> Iterator[None]:
-    """Run the health checks of whatever runs, as timers of systemd do elsewhere."""
+    """Run the health checks of all containers, as timers of systemd do elsewhere."""
     stop = Event()
 
     def check() -> None:
@@ -81,7 +81,7 @@ def test_services_are_found_and_described(clean_podman: PodmanBed, tmp_path: Pat
 
 
 def test_a_container_is_replaced_as_a_fresh_run_would_make_it(clean_podman: PodmanBed) -> None:
-    """Everything that Podman decided for the old container is decided anew for the new one."""
+    """Podman decides again, for the new container, what it had decided for the old one."""
     bed = clean_podman
     old_image = Image(
         version="a",
@@ -134,7 +134,7 @@ def test_a_container_is_replaced_as_a_fresh_run_would_make_it(clean_podman: Podm
 
 
 def comparable(container: dict[str, Any]) -> dict[str, Any]:
-    """What of an inspect document depends on how a container was made, and not on when."""
+    """Return the fields of an inspect document that depend on how a container was made, not on when."""
     short = container["Id"][:12]
     generated = {
         mount["Name"]: mount["Destination"] for mount in container["Mounts"] if len(mount.get("Name", "")) == 64

@@ -1,4 +1,4 @@
-"""A caller that asks a Swarm service all the time while it is redeployed, well and badly: how many requests fail."""
+"""Requests to a Swarm service during a redeploy, of a good image or a broken one: how many fail."""
 
 import pytest
 

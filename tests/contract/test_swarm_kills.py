@@ -1,4 +1,4 @@
-"""A server that is killed in the middle of an action on a real Swarm, at every point, and one that goes on with it."""
+"""Killed actions on a real Swarm, resumed by another server: orders, probe tasks and rollbacks."""
 
 from collections.abc import Callable, Iterator
 
@@ -29,14 +29,14 @@ def bed(clean_bed: DockerBed) -> Iterator[DockerBed]:
 
 @pytest.fixture
 def checked_bed(clean_bed: DockerBed) -> Iterator[DockerBed]:
-    """With an image that has a health check, so that nothing is tried out before an update is ordered."""
+    """With an image that has a health check, so that no probe task runs before the update."""
     clean_bed.push("app", "healthy")
     swarm.create(clean_bed, "web", APP, "--rollback-monitor", "1s", replicas=1)
     yield clean_bed
 
 
 def interrupted(bed: DockerBed, verb: Callable[[SwarmEngine, FakeRun], Outcome], first: FakeRun) -> Outcome | None:
-    """Run the verb until it is killed, then again on a fresh engine; None where the first run reached its end."""
+    """Run the verb until it is killed, then resume it on another engine; return None if the first run ended."""
     with swarm.opened(bed, stable_s=STABLE_S) as engine:
         try:
             verb(engine, first)

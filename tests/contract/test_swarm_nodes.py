@@ -1,4 +1,4 @@
-"""A swarm of three nodes, of which one goes down: what counts, what a redeploy and a change of number make of it."""
+"""Redeploy and scale on a swarm of three nodes while one goes down, is drained or has no room."""
 
 from collections.abc import Iterator
 

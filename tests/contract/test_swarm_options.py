@@ -16,7 +16,7 @@ from tutumd.engines.swarm.changes import Tempo
 from tutumd.engines.swarm.redeploy import Redeploy
 
 DEAF = Image(version="deaf", command=("sleep", "3600"), healthcheck=("CMD", "sleep", "1000"))
-"""Is never healthy, and does not obey when it is told to stop."""
+"""Is never healthy, and ignores SIGTERM."""
 HANGING = Image(version="hanging", healthcheck=("CMD", "sleep", "1000"))
 
 

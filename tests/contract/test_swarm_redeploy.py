@@ -1,4 +1,4 @@
-"""A redeploy on a real Swarm: what it brings, what it leaves alone, and what is there after it went wrong."""
+"""Redeploy on a real Swarm: the specification that it writes, rollback, and updates by others."""
 
 import pytest
 

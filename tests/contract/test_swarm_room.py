@@ -1,4 +1,4 @@
-"""A redeploy on a real Swarm whose nodes have no room for a new task beside the old ones."""
+"""Redeploy on a real Swarm whose nodes have no room for a new task beside the old ones."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Scaling, stopping and starting on a real Swarm, and what the engine shows of it."""
+"""Scale, stop and start on a real Swarm: conflicts, rollback, refusals, and what discovery shows."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""A small cluster in this process with a real HTTP API, so that the official client is exercised."""
+"""A small cluster in this process, with a real HTTP API for the official client."""
 
 import json
 import threading
@@ -23,7 +23,7 @@ _GRANTED = granted("cluster.yaml")
 
 @dataclass(frozen=True)
 class ApiRequest:
-    """A request as the API's own authorization sees it, and what it carried."""
+    """A request with what RBAC decides by, and its body."""
 
     verb: str
     group: str
@@ -41,9 +41,9 @@ class ApiRequest:
 
 @dataclass
 class FakeCluster:
-    """The cluster. `before` and `after` are called around each request, and may raise Refusal or change objects.
+    """The cluster. It refuses what the shipped rules do not grant, and what `allowed` returns False for.
 
-    What the shipped rules do not grant is refused, and what `allowed` does not allow as well.
+    `before` and `after` are called around each request. They may raise Refusal or change objects.
     """
 
     store: Store = field(default_factory=Store)
@@ -58,7 +58,7 @@ class FakeCluster:
         self.controllers = Controllers(self.store)
 
     def changes(self) -> list[ApiRequest]:
-        """The requests that changed something."""
+        """Return the requests that changed something."""
         return [request for request in self.requests if request.verb not in ("get", "list", "watch")]
 
     def write_kubeconfig(self, path: Path, *, user: dict[str, Any] | None = None, namespace: str = "shop") -> str:
@@ -77,7 +77,7 @@ class FakeCluster:
 
 @contextmanager
 def running() -> Iterator[FakeCluster]:
-    """A cluster whose API answers and whose controllers work while the block runs."""
+    """Yield a cluster whose API and controllers run."""
     cluster = FakeCluster()
     handler = type("Handler", (_Handler,), {"cluster": cluster})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)

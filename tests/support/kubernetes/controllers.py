@@ -1,4 +1,4 @@
-"""Controllers of a small cluster: they bring pods up, or not, and roll workloads out as the real ones do."""
+"""Controllers and kubelets of a small cluster. They start pods, and roll workloads out as the real ones do."""
 
 import contextlib
 import hashlib
@@ -15,7 +15,7 @@ from tests.support.kubernetes.store import Refusal, Store
 NODES = ("node-a", "node-b")
 Pod = dict[str, Any]
 
-# What becomes of a container, by the tag of its image; any other tag runs, and so does one that is slow to stop.
+# Tags of images whose containers fail, each in its way. SLOW runs, but is slow to stop; any other tag runs.
 MISSING, CRASHING, HANGING, UNCONFIGURED, SHORT_LIVED, HOMELESS, SLOW = (
     "missing",
     "crashing",
@@ -46,7 +46,7 @@ class Controllers:
         self._progress: dict[str, tuple[object, float]] = {}
 
     def tick(self) -> None:
-        """Let everybody do one step."""
+        """Let each controller and kubelet do one step."""
         with self.store.lock:
             for pod in self.store.list("pods"):
                 self._kubelet(pod)
@@ -109,14 +109,14 @@ class Controllers:
         self.store.change(key, change)
 
     def _since(self, uid: str) -> str:
-        """When the pod became ready, or was made, as the API writes times: without parts of a second."""
+        """Return when the pod became ready, or was made, in the whole seconds of the API."""
         ago = time.monotonic() - self._ready_since.get(uid, self._born[uid])
         at = datetime.now(UTC) - timedelta(seconds=ago)
         return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
     @staticmethod
     def _state(tag: str, age: float) -> tuple[bool, dict[str, Any], int]:
-        """Whether a container of that tag is ready at that age, its state, and how often it was restarted."""
+        """Return whether a container of that tag is ready at that age, its state, and its number of restarts."""
         creating: dict[str, Any] = {"waiting": {"reason": "ContainerCreating"}}
         running = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
         back_off = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s restarting failed container"}}
@@ -234,7 +234,7 @@ class Controllers:
         }
 
     def _stateful_set(self, workload: Any, pods: list[Pod], revision: str) -> dict[str, Any]:
-        """One pod at a time; nothing goes on while one is not ready (kubernetes: stateful_set_control.go)."""
+        """Replace one pod at a time, and only while all others are ready (kubernetes: stateful_set_control.go)."""
         spec, status = workload["spec"], workload.get("status") or {}
         by_number = {int(pod["metadata"]["name"].rpartition("-")[2]): pod for pod in pods}
         replicas, partition = spec["replicas"], (spec["updateStrategy"].get("rollingUpdate") or {}).get("partition", 0)
@@ -322,7 +322,7 @@ def revision_of(template: Any) -> str:
 
 
 def _stop_s(pod: Pod) -> float:
-    """How long a pod takes to stop: one that hangs, or is slow, takes all the time that it may."""
+    """Return how long a pod takes to stop: its whole grace period if it hangs or is slow."""
     slow = any(container["image"].endswith((f":{HANGING}", f":{SLOW}")) for container in pod["spec"]["containers"])
     return float(pod["spec"].get("terminationGracePeriodSeconds", _STOP_S)) if slow else _STOP_S
 

@@ -1,4 +1,4 @@
-"""The three ways of the API to patch an object, as far as tests need them."""
+"""The three kinds of patch of the API, as far as tests need them."""
 
 import copy
 from typing import Any

@@ -1,4 +1,4 @@
-"""The rules that are shipped for the account of the engine, as sets of what they grant."""
+"""Permissions that the shipped RBAC manifests grant."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ Permission = tuple[str, str, str]
 
 
 def rules(manifest: str) -> list[dict[str, Any]]:
-    """The rules of a manifest's role, after a look at its binding."""
+    """Return the rules of a manifest's role, and check its binding."""
     role, binding = yaml.safe_load_all((MANIFESTS / manifest).read_text())
     assert binding["roleRef"] == {
         "apiGroup": "rbac.authorization.k8s.io",
@@ -24,7 +24,7 @@ def rules(manifest: str) -> list[dict[str, Any]]:
 
 
 def granted(manifest: str) -> frozenset[Permission]:
-    """Everything that the rules allow."""
+    """Return every permission that the rules of a manifest grant."""
     return frozenset(
         (group, resource, verb)
         for rule in rules(manifest)

@@ -1,4 +1,4 @@
-"""The objects of a small cluster: versions, generations, conflicts, and the events that watches are made of."""
+"""Objects of a small cluster, with versions, generations, conflicts and events."""
 
 import copy
 import threading
@@ -14,7 +14,7 @@ Key = tuple[str, str, str]
 
 
 class Refusal(Exception):
-    """What the API answers instead of an object."""
+    """An error response of the API."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -43,9 +43,9 @@ class Store:
     forgotten: int = 0
     """Watches that begin before this version get the error that it is gone."""
     watch_error: Refusal | None = None
-    """Ends every watch at once."""
+    """Ends every watch."""
     on_change: Callable[[], None] = lambda: None
-    """Is called after each change, before anything else can happen."""
+    """Called after each change, under the lock."""
 
     def create(self, resource: str, given: dict[str, Any]) -> dict[str, Any]:
         with self.lock:
@@ -86,7 +86,7 @@ class Store:
             return self.replace(key, PATCHES[content_type](self.get(key), body))
 
     def change(self, key: Key, change: Callable[[dict[str, Any]], None]) -> None:
-        """Let somebody else, or a controller, change an object."""
+        """Change an object as a controller or another client would."""
         with self.lock:
             new = self.get(key)
             change(new)
@@ -101,7 +101,7 @@ class Store:
             self._tell(Event(self.version, "DELETED", key, gone))
 
     def follow(self, resource: str, namespace: str, version: int, ends: float) -> Iterator[Event]:
-        """Yield what happens to a resource after a version, until the time is over."""
+        """Yield the events of a resource after a version, until the monotonic time `ends`."""
         at = version
         if self.watch_error:
             raise self.watch_error

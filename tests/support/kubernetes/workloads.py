@@ -1,4 +1,4 @@
-"""Workloads for tests, as the API shows them once it has filled in its defaults."""
+"""Workloads as the API returns them, with its defaults filled in."""
 
 from typing import Any
 
@@ -7,19 +7,19 @@ REPOSITORY = "registry.test/app"
 
 
 def container(name: str = "app", tag: str = "v1", *, probed: bool = False, **more: Any) -> dict[str, Any]:
-    """A container of a pod template; `probed`: with a readiness probe."""
+    """Return a container of a pod template, with a readiness probe if `probed`."""
     probe = {"readinessProbe": {"httpGet": {"port": 80}}} if probed else {}
     return {"name": name, "image": f"{REPOSITORY}:{tag}", "imagePullPolicy": "IfNotPresent", **probe, **more}
 
 
 def template(*containers: dict[str, Any], name: str = "web", **more: Any) -> dict[str, Any]:
-    """A pod template."""
+    """Return a pod template."""
     spec = {"containers": list(containers) or [container()], "restartPolicy": "Always", **more}
     return {"metadata": {"labels": {"app": name}}, "spec": spec}
 
 
 def probed(tag: str = "v1", **more: Any) -> dict[str, Any]:
-    """A pod template of one container with a readiness probe."""
+    """Return a pod template of one container with a readiness probe."""
     return template(container(tag=tag, probed=True, **more))
 
 
@@ -43,7 +43,7 @@ def deployment(
     labels: dict[str, str] | None = None,
     **spec: Any,
 ) -> dict[str, Any]:
-    """A Deployment; `spec` overrides what the API would fill in."""
+    """Return a Deployment; `spec` overrides the defaults of the API."""
     strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}
     defaults = {"replicas": replicas, "strategy": strategy, "progressDeadlineSeconds": 600}
     return _workload("Deployment", name, {**defaults, **spec}, annotations, labels)
@@ -52,19 +52,19 @@ def deployment(
 def stateful_set(
     name: str = "db", *, replicas: int = 3, annotations: dict[str, str] | None = None, **spec: Any
 ) -> dict[str, Any]:
-    """A StatefulSet."""
+    """Return a StatefulSet."""
     strategy = {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}
     return _workload("StatefulSet", name, {"replicas": replicas, "updateStrategy": strategy, **spec}, annotations, None)
 
 
 def daemon_set(name: str = "agent", *, annotations: dict[str, str] | None = None, **spec: Any) -> dict[str, Any]:
-    """A DaemonSet."""
+    """Return a DaemonSet."""
     strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
     return _workload("DaemonSet", name, {"updateStrategy": strategy, **spec}, annotations, None)
 
 
 def autoscaler(target: str = "web", *, least: int | None = 2, most: int = 5, **metadata: Any) -> dict[str, Any]:
-    """A HorizontalPodAutoscaler of a Deployment."""
+    """Return a HorizontalPodAutoscaler of a Deployment."""
     reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": target}
     spec: dict[str, Any] = {"scaleTargetRef": reference, "maxReplicas": most}
     if least is not None:
