@@ -75,7 +75,7 @@ def test_an_unchanged_image_and_a_pull_that_fails_leave_no_second_name(docker_be
         assert names(bed) == {old: "latest"}
 
 
-def test_an_image_that_somebody_elses_pull_took_away_is_fetched_again(docker_bed: DockerBed, bed: DockerBed) -> None:
+def test_an_image_that_another_pull_removed_is_fetched_again(docker_bed: DockerBed, bed: DockerBed) -> None:
     docker_bed.push("app", "v1")
     old = run(bed)
     docker_bed.push("app", "v2")

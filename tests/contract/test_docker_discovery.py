@@ -69,7 +69,7 @@ def test_a_container_is_described(clean_bed: DockerBed) -> None:
     assert web.deployed <= container.started <= datetime.now(UTC) + timedelta(minutes=1)
 
 
-def test_states_of_containers_are_told(clean_bed: DockerBed) -> None:
+def test_states_of_containers_are_shown(clean_bed: DockerBed) -> None:
     clean_bed.docker("run", "-d", "--name", "failed", "app:v3-broken")
     clean_bed.docker("wait", "failed")
     clean_bed.docker("create", "--name", "created", "app:v1")
@@ -91,7 +91,7 @@ def test_states_of_containers_are_told(clean_bed: DockerBed) -> None:
     assert found["name:sick"].warnings == ("the container sick is unhealthy",)
 
 
-def test_logs_of_several_containers_are_told_apart(clean_bed: DockerBed) -> None:
+def test_logs_of_several_containers_begin_with_their_names(clean_bed: DockerBed) -> None:
     clean_bed.docker("run", "-d", "--name", "one", "app:v1")
     clean_bed.docker("run", "-d", "--name", "a1", "-l", "tutum.service=api", "app:v1")
     clean_bed.docker("run", "-d", "-t", "--name", "b1", "-l", "tutum.service=api", "app:v2")

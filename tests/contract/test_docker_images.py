@@ -12,7 +12,7 @@ from tests.support.waiting import wait_until
 from tutumd.errors import EngineRefusedError
 
 
-def test_a_registry_that_is_down_is_told(clean_bed: DockerBed) -> None:
+def test_a_registry_that_is_down_is_the_reason(clean_bed: DockerBed) -> None:
     clean_bed.push("app", "v1")
     clean_bed.docker("run", "-d", "--name", "web", APP)
     clean_bed.stop_registry()

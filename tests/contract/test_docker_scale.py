@@ -104,7 +104,7 @@ def test_scaling_down_removes_the_highest_numbers(clean_bed: DockerBed) -> None:
     assert states(clean_bed) == {"web": "running", "web-2": "running"}
 
 
-def test_copies_that_do_not_run_are_taken_away_with_their_last_words(clean_bed: DockerBed) -> None:
+def test_copies_that_do_not_run_are_removed_and_their_output_kept(clean_bed: DockerBed) -> None:
     only_one = Image(version="one", command=["sh", "-c", "mkdir /lock/held || { echo taken; exit 9; }; sleep 99"])
     clean_bed.load({"app:one": only_one})
     clean_bed.docker("run", "-d", "--name", "web", "-v", "lock:/lock", "app:one")

@@ -101,7 +101,7 @@ def test_logs_have_the_last_lines_of_every_container(bed: EngineBed) -> None:
     assert engine.logs(bed.service, 0) == ""
 
 
-def test_watch_tells_of_a_change_outside_within_seconds(bed: EngineBed) -> None:
+def test_watch_reports_a_change_outside_within_seconds(bed: EngineBed) -> None:
     bed.create(1)
     engine = bed.engine()
     with watching(engine) as changed:
@@ -164,7 +164,7 @@ def test_redeploy_of_an_unchanged_image_makes_new_containers(bed: EngineBed) -> 
     assert ids(bed).isdisjoint(old)
 
 
-def test_a_plan_tells_what_the_redeploy_then_does_and_changes_nothing(bed: EngineBed) -> None:
+def test_a_plan_is_what_the_redeploy_then_does_and_changes_nothing(bed: EngineBed) -> None:
     bed.create(1)
     before = snapshot(bed)
     options = bed.release("v2")

@@ -37,9 +37,7 @@ def plugin(folder: Path, token: str, *, fails: bool = False) -> dict[str, Any]:
     return {"exec": {"apiVersion": version, "command": sys.executable, "args": [str(program)]}}
 
 
-def test_an_exec_plugin_gives_the_credentials_and_is_asked_again_when_they_are_refused(
-    cluster: FakeCluster, tmp_path: Path
-) -> None:
+def test_an_exec_plugin_runs_again_when_its_credentials_are_refused(cluster: FakeCluster, tmp_path: Path) -> None:
     cluster.token = "the first"
     user = plugin(tmp_path, "the first")
     with kube.opened(cluster, tmp_path, user=user) as engine:
@@ -53,7 +51,7 @@ def test_an_exec_plugin_gives_the_credentials_and_is_asked_again_when_they_are_r
         assert engine.discover() == ()
 
 
-def test_a_plugin_that_fails_is_told_without_its_output(cluster: FakeCluster, tmp_path: Path) -> None:
+def test_a_plugin_that_fails_is_reported_without_its_output(cluster: FakeCluster, tmp_path: Path) -> None:
     user = plugin(tmp_path, "secret-token", fails=True)
     refused = pytest.raises(EngineUnavailableError, match="refused the credentials")
     with kube.opened(cluster, tmp_path, user=user) as engine, refused as caught:
@@ -107,7 +105,7 @@ def test_the_usual_kubeconfig_comes_before_the_account_and_contexts_are_checked(
 
 
 @pytest.mark.parametrize(("manifest", "namespaces"), [("namespace.yaml", ("shop",)), ("cluster.yaml", ("*",))])
-def test_the_rules_allow_what_the_engine_asks_and_nothing_more(
+def test_the_rules_grant_what_the_engine_needs_and_nothing_more(
     cluster: FakeCluster, tmp_path: Path, manifest: str, namespaces: tuple[str, ...]
 ) -> None:
     allowed = granted(manifest)
@@ -183,7 +181,7 @@ def test_both_roles_allow_the_same() -> None:
     assert rules("namespace.yaml") == rules("cluster.yaml")
 
 
-def test_seen_requests_are_what_rbac_sees(cluster: FakeCluster, tmp_path: Path) -> None:
+def test_requests_are_recorded_as_rbac_sees_them(cluster: FakeCluster, tmp_path: Path) -> None:
     with kube.opened(cluster, tmp_path) as engine:
         engine.inspect(WEB)
     assert cluster.requests == [ApiRequest("get", "apps", "deployments", "shop", "web", {})]

@@ -150,7 +150,7 @@ def test_a_watch_that_the_api_has_forgotten_begins_again(cluster: FakeCluster, t
         wait_until(lambda: selectors(engine) == ["deployment/shop/web"], "it is shown all the same")
 
 
-def test_a_watch_that_the_api_ends_for_another_reason_is_told_and_not_begun_again_at_once(
+def test_a_watch_that_the_api_ends_for_another_reason_is_an_error_and_not_restarted(
     cluster: FakeCluster, tmp_path: Path
 ) -> None:
     cluster.store.watch_error = Refusal(500, "etcdserver: leader changed")
@@ -192,7 +192,7 @@ def test_a_list_whose_rest_the_api_has_forgotten_is_read_in_one_piece(cluster: F
     assert pages == [{"limit": "500"}, {"continue": "500", "limit": "500"}, {}]
 
 
-def test_a_cluster_that_goes_away_is_told_and_comes_back(cluster: FakeCluster, tmp_path: Path) -> None:
+def test_a_cluster_that_goes_away_is_unavailable_and_comes_back(cluster: FakeCluster, tmp_path: Path) -> None:
     kube.create(cluster, deployment())
     with kube.opened(cluster, tmp_path) as engine:
         cluster.before = refuse_all

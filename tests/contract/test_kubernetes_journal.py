@@ -14,7 +14,7 @@ from tests.support.runs import FakeRun
 from tutumd.errors import EngineUnavailableError
 
 
-def test_somebody_elses_change_after_a_lost_answer_is_not_taken_for_ours(kubernetes: ClusterAndEngine) -> None:
+def test_a_change_by_another_client_after_a_lost_response_is_not_taken_for_ours(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, deployment(template=probed()))
 
@@ -63,7 +63,7 @@ def mark(request: ApiRequest) -> None:
 
 
 @pytest.mark.parametrize("tag", ["v2", controllers.MISSING])
-def test_what_a_webhook_adds_to_the_template_is_no_change_of_somebody_else(
+def test_what_a_webhook_adds_to_the_template_is_no_change_by_another_client(
     kubernetes: ClusterAndEngine, tag: str
 ) -> None:
     cluster, engine = kubernetes
@@ -79,7 +79,9 @@ def test_what_a_webhook_adds_to_the_template_is_no_change_of_somebody_else(
         assert after == before
 
 
-def test_what_a_webhook_adds_is_taken_for_somebody_elses_after_a_lost_answer(kubernetes: ClusterAndEngine) -> None:
+def test_what_a_webhook_adds_counts_as_another_clients_change_after_a_lost_response(
+    kubernetes: ClusterAndEngine,
+) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, deployment(template=probed()))
 

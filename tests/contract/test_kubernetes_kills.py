@@ -51,7 +51,7 @@ def restarts(cluster: FakeCluster) -> set[str]:
     return {pods["metadata"]["annotations"][RESTARTED_AT] for pods in templates}
 
 
-def test_a_redeploy_goes_on_and_restarts_once(bed: tuple[FakeCluster, KubernetesEngine]) -> None:
+def test_a_resumed_redeploy_restarts_once(bed: tuple[FakeCluster, KubernetesEngine]) -> None:
     cluster, engine = bed
     kube.create(cluster, deployment(template=template(PROBED)))
 
@@ -66,7 +66,7 @@ def test_a_redeploy_goes_on_and_restarts_once(bed: tuple[FakeCluster, Kubernetes
 
 
 @pytest.mark.parametrize("kind", ["deployments", "statefulsets"])
-def test_a_broken_redeploy_goes_on_to_its_way_back(bed: tuple[FakeCluster, KubernetesEngine], kind: str) -> None:
+def test_a_resumed_broken_redeploy_is_rolled_back(bed: tuple[FakeCluster, KubernetesEngine], kind: str) -> None:
     cluster, engine = bed
     name, service = ("web", WEB) if kind == "deployments" else ("db", DB)
     make = deployment if kind == "deployments" else stateful_set
@@ -86,7 +86,7 @@ def test_a_broken_redeploy_goes_on_to_its_way_back(bed: tuple[FakeCluster, Kuber
 
 
 @pytest.mark.parametrize("tag", ["v2", controllers.SHORT_LIVED])
-def test_without_a_probe_a_redeploy_goes_on_and_leaves_no_setting_behind(
+def test_without_a_probe_a_resumed_redeploy_leaves_no_setting_behind(
     bed: tuple[FakeCluster, KubernetesEngine], tag: str
 ) -> None:
     cluster, engine = bed
@@ -115,7 +115,7 @@ def test_without_a_probe_a_redeploy_goes_on_and_leaves_no_setting_behind(
         assert good or "CrashLoopBackOff: it exited with 3" in outcome.reason
 
 
-def test_raising_a_minimum_goes_on(bed: tuple[FakeCluster, KubernetesEngine]) -> None:
+def test_raising_a_minimum_is_resumed(bed: tuple[FakeCluster, KubernetesEngine]) -> None:
     cluster, engine = bed
     opted_in = {"tutum.scale.hpa": "raise-min"}
     kube.create(cluster, deployment(template=template(PROBED), annotations=opted_in))

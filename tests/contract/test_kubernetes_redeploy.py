@@ -54,7 +54,7 @@ def test_a_restart_sends_one_patch_and_replaces_every_pod(kubernetes: ClusterAnd
     assert after == before["spec"]
 
 
-def test_tag_and_variables_are_patched_by_name_and_the_digest_is_told(kubernetes: ClusterAndEngine) -> None:
+def test_tag_and_variables_are_patched_by_name_and_the_digest_is_reported(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     env = [{"name": "KEPT", "value": "1"}, {"name": "OLD", "value": "1"}, {"name": "FROM", "valueFrom": {"x": "y"}}]
     sidecar = {"name": "proxy", "image": "registry.test/proxy:v1"}
@@ -157,7 +157,7 @@ def test_what_would_replace_nothing_is_refused_untouched(
     assert cluster.changes() == []
 
 
-def test_a_clash_is_tried_again_with_the_new_version(kubernetes: ClusterAndEngine) -> None:
+def test_a_conflict_is_retried_with_the_new_version(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, deployment(template=probed()))
     scaled = iter([3, 4])
@@ -173,7 +173,7 @@ def test_a_clash_is_tried_again_with_the_new_version(kubernetes: ClusterAndEngin
     assert kube.ready_tags(cluster, "web") == ["v2"] * 4
 
 
-def test_somebody_elses_change_supersedes_ours_and_is_left_alone(kubernetes: ClusterAndEngine) -> None:
+def test_a_change_by_another_client_supersedes_ours_and_stays(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, deployment(template=probed()))
 
@@ -220,7 +220,7 @@ def test_a_tool_that_puts_the_template_back_is_named(kubernetes: ClusterAndEngin
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_cluster_that_goes_away_around_a_change_leaves_the_run_to_be_gone_on_with(
+def test_a_redeploy_is_resumed_after_the_cluster_went_away_around_a_change(
     kubernetes: ClusterAndEngine, when: str
 ) -> None:
     cluster, engine = kubernetes
@@ -240,7 +240,7 @@ def test_a_cluster_that_goes_away_around_a_change_leaves_the_run_to_be_gone_on_w
     assert len(cluster.changes()) == (2 if when == "before" else 1)
 
 
-def test_pods_of_a_workload_with_a_like_name_are_not_ours(kubernetes: ClusterAndEngine) -> None:
+def test_pods_of_a_workload_with_a_similar_name_are_not_ours(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, deployment())
     other = deployment("web-2")

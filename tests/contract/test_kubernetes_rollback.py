@@ -77,7 +77,9 @@ def test_a_rollout_that_the_cluster_gives_up_is_put_back(kubernetes: ClusterAndE
     assert "ProgressDeadlineExceeded" in outcome.reason
 
 
-def test_a_stuck_pod_that_may_not_be_deleted_is_told_and_the_setting_is_put_back(kubernetes: ClusterAndEngine) -> None:
+def test_a_stuck_pod_that_may_not_be_deleted_is_reported_and_the_setting_is_put_back(
+    kubernetes: ClusterAndEngine,
+) -> None:
     cluster, engine = kubernetes
     cluster.controllers.log["app before"] = "2026-01-01T00:00:02Z fatal: no database\n"
     kube.create(cluster, stateful_set(template=template(container(), name="db")))
@@ -121,7 +123,7 @@ def test_what_an_api_server_forbids_while_it_begins_is_tried_again(kubernetes: C
     assert kube.spec_and_status(cluster, "deployments", "web")["spec"] == before
 
 
-def test_a_stuck_pod_that_may_not_be_deleted_for_a_moment_is_freed_all_the_same(kubernetes: ClusterAndEngine) -> None:
+def test_a_stuck_pod_that_may_not_be_deleted_for_a_moment_is_freed_later(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, stateful_set(template=template(container(), name="db")))
     deletes: list[ApiRequest] = []
@@ -137,9 +139,7 @@ def test_a_stuck_pod_that_may_not_be_deleted_for_a_moment_is_freed_all_the_same(
     assert kube.ready_tags(cluster, "db") == ["v1", "v1", "v1"]
 
 
-def test_the_way_back_takes_into_account_how_long_pods_may_take_to_stop(
-    kubernetes: ClusterAndEngine, tmp_path: Path
-) -> None:
+def test_a_rollback_waits_for_the_grace_period_of_pods(kubernetes: ClusterAndEngine, tmp_path: Path) -> None:
     cluster, _ = kubernetes
     slow = template(container(probed=True), name="db", terminationGracePeriodSeconds=2)
     kube.create(cluster, stateful_set(template=slow))
@@ -151,9 +151,7 @@ def test_the_way_back_takes_into_account_how_long_pods_may_take_to_stop(
 
 
 @pytest.mark.parametrize("hidden", ["deployments", "pods"])
-def test_a_rollout_that_may_not_be_looked_at_for_a_while_is_gone_on_with(
-    kubernetes: ClusterAndEngine, hidden: str
-) -> None:
+def test_a_rollout_without_permission_for_a_while_is_resumed(kubernetes: ClusterAndEngine, hidden: str) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, deployment())
     before = kube.spec_and_status(cluster, "deployments", "web")["spec"]

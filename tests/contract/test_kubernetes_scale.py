@@ -61,7 +61,7 @@ def test_scaling_down_waits_until_the_pods_are_gone(kubernetes: ClusterAndEngine
     assert len(cluster.store.list("pods")) == len(outcome.containers_after) == 1
 
 
-def test_a_clash_is_tried_again_and_a_new_number_of_somebody_else_is_left_alone(kubernetes: ClusterAndEngine) -> None:
+def test_a_conflict_is_retried_and_a_new_number_by_another_client_stays(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, deployment(template=template(PROBED)))
     key = ("deployments", "shop", "web")
@@ -184,7 +184,7 @@ def test_a_start_that_fails_under_an_autoscaler_stops_it_again(kubernetes: Clust
     assert replicas(cluster) == 0
 
 
-def test_a_stop_stops_what_an_autoscaler_changes_meanwhile(kubernetes: ClusterAndEngine) -> None:
+def test_a_stop_includes_pods_that_an_autoscaler_adds(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, deployment(template=template(PROBED)))
     cluster.store.create("horizontalpodautoscalers", autoscaler())

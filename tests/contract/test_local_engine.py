@@ -50,7 +50,7 @@ def test_processes_run_in_sessions_of_their_own_without_input_and_with_a_clean_e
     assert files["0"] == "/dev/null"
 
 
-def test_nobody_else_may_read_the_data_folder(host: LocalHost) -> None:
+def test_only_the_owner_may_read_the_data_folder(host: LocalHost) -> None:
     host.engine().start(host.service(target=1), host.run())
     assert stat.S_IMODE(host.data_dir.stat().st_mode) == 0o700
     assert [path for path in host.data_dir.rglob("*") if path.stat().st_mode & 0o077] == []

@@ -110,7 +110,7 @@ def test_another_action_clears_away_what_a_killed_one_left(host: LocalHost, end:
     assert before < host.pids()
 
 
-def test_a_kept_container_that_ended_meanwhile_is_replaced_by_the_next_call(host: LocalHost) -> None:
+def test_a_kept_container_that_ended_after_the_kill_is_replaced_on_resume(host: LocalHost) -> None:
     begin_with_two(host)
     run = host.run(kill_at=3)
     with pytest.raises(Killed):
@@ -183,7 +183,7 @@ def test_a_stopped_service_stays_stopped_for_the_next_server(host: LocalHost) ->
     assert (host.pids(), host.shown(engine).state) == (set(), ServiceState.STOPPED)
 
 
-def test_after_a_restart_of_the_machine_nobody_elses_process_is_taken_for_ours(host: LocalHost) -> None:
+def test_after_a_restart_of_the_machine_no_other_process_is_taken_for_ours(host: LocalHost) -> None:
     """The processes stand for those of others with the same PIDs and start times."""
     begin_with_two(host)
     engine = host.engine(boot_id="another")

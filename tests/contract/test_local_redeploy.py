@@ -67,7 +67,7 @@ def test_a_tag_is_refused_since_a_command_has_none(host: LocalHost) -> None:
     assert host.pids() == before
 
 
-def test_a_plan_tells_what_would_be_started_and_ended_and_touches_nothing(host: LocalHost) -> None:
+def test_a_plan_lists_what_would_be_started_and_ended_and_changes_nothing(host: LocalHost) -> None:
     engine = host.engine()
     engine.start(host.service(target=1), host.run())
     before, files = host.pids(), sorted(host.data_dir.rglob("*"))
@@ -89,7 +89,7 @@ def test_a_plan_tells_what_would_be_started_and_ended_and_touches_nothing(host: 
     assert (host.pids(), sorted(host.data_dir.rglob("*"))) == (before, files)
 
 
-def test_a_plan_tells_what_would_be_refused_or_put_off(host: LocalHost) -> None:
+def test_a_plan_says_what_would_be_refused_or_put_off(host: LocalHost) -> None:
     engine = host.engine()
     assert engine.plan(host.service(target=11), None).refused == "target must be 0 to 10 containers, got 11"
     assert engine.plan(replace(host.service(), definition=None), None).refused.startswith("web has no definition")

@@ -24,7 +24,7 @@ class FastClock:
         return self.began + (datetime.now(UTC) - self.began) * 50
 
 
-def test_an_end_is_noticed_told_and_leaves_no_zombie(host: LocalHost) -> None:
+def test_an_exit_is_noticed_reported_and_leaves_no_zombie(host: LocalHost) -> None:
     engine = host.engine()
     engine.start(host.service(), host.run())
     with watching(engine) as changed:
@@ -40,7 +40,7 @@ def test_an_end_is_noticed_told_and_leaves_no_zombie(host: LocalHost) -> None:
     assert zombies() == []
 
 
-def test_a_change_by_an_action_is_told_too(host: LocalHost) -> None:
+def test_a_change_by_an_action_is_reported_too(host: LocalHost) -> None:
     engine = host.engine()
     with watching(engine) as changed:
         engine.start(host.service(), host.run())

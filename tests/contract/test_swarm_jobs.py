@@ -34,7 +34,7 @@ def test_a_job_runs_once_more_and_is_done_when_it_has_ended(swarm_engine: SwarmE
     assert "3/3 completed" in clean_bed.docker("service", "ls")
 
 
-def test_a_job_that_fails_is_told_with_its_output_and_not_run_again(
+def test_a_job_that_fails_is_reported_with_its_output_and_not_run_again(
     swarm_engine: SwarmEngine, clean_bed: DockerBed
 ) -> None:
     clean_bed.push("job", Image(version="one", command=("true",)))

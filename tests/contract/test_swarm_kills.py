@@ -133,7 +133,7 @@ def test_an_automatic_rollback_that_nobody_watched_is_a_failure(checked_bed: Doc
     assert swarm.spec(bed, "web") == before
 
 
-def test_a_redeploy_whose_engine_is_killed_goes_on_when_it_is_back(bed: DockerBed) -> None:
+def test_a_redeploy_whose_engine_is_killed_is_resumed_when_it_is_back(bed: DockerBed) -> None:
     before = swarm.spec(bed, "web")
     digest = bed.push("app", "v2")
     run = FakeRun(on_sleep=bed.kill_engine)

@@ -98,7 +98,7 @@ def test_a_redeploy_of_a_global_service_waits_for_no_node_that_is_down(bed: Swar
 
 
 @pytest.mark.parametrize("mode", ["replicated", "global"])
-def test_a_redeploy_goes_on_where_a_node_is_drained_meanwhile(bed: SwarmBed, engine: SwarmEngine, mode: str) -> None:
+def test_a_redeploy_goes_on_when_a_node_is_drained(bed: SwarmBed, engine: SwarmEngine, mode: str) -> None:
     bed.manager.push("app", "v1")
     assert create(bed, engine, "--mode", mode, replicas=3).target == 3
     node = bed.workers[0].docker("info", "--format", "{{.Swarm.NodeID}}")
@@ -139,7 +139,7 @@ def test_a_scale_up_brings_a_fresh_login_to_a_node_that_has_no_image(bed: SwarmB
     assert swarm.snapshot(engine, "web").running == 3
 
 
-def test_no_room_is_told_with_the_engines_words_and_taken_back(bed: SwarmBed, engine: SwarmEngine) -> None:
+def test_no_room_is_the_reason_and_the_scale_up_is_rolled_back(bed: SwarmBed, engine: SwarmEngine) -> None:
     bed.manager.push("app", "v1")
     create(bed, engine, "--constraint", "node.role==manager", "--replicas-max-per-node", "2", replicas=1)
     outcome = engine.scale(swarm.service("web"), 3, FakeRun(deadline_s=4))

@@ -20,7 +20,7 @@ DEAF = Image(version="deaf", command=("sleep", "3600"), healthcheck=("CMD", "sle
 HANGING = Image(version="hanging", healthcheck=("CMD", "sleep", "1000"))
 
 
-def test_a_plan_tells_the_digest_and_touches_nothing(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
+def test_a_plan_has_the_digest_and_changes_nothing(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
     old = clean_bed.push("app", "v1")
     swarm.create(clean_bed, "web", APP)
     new = clean_bed.push("app", "v2")
@@ -89,9 +89,7 @@ def test_tasks_that_cannot_overlap_are_replaced_one_after_the_other(
         assert swarm.running(clean_bed, name) == ["v2"]
 
 
-def test_an_unchanged_image_is_left_alone_where_a_label_asks_for_it(
-    swarm_engine: SwarmEngine, clean_bed: DockerBed
-) -> None:
+def test_an_unchanged_image_is_skipped_where_a_label_says_so(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
     digest = clean_bed.push("app", "v1")
     swarm.create(clean_bed, "web", APP, "--label", "tutum.redeploy.skip-unchanged=true", replicas=1)
     before = clean_bed.inspect("service", "web")
@@ -105,7 +103,7 @@ def test_an_unchanged_image_is_left_alone_where_a_label_asks_for_it(
     assert swarm.running(clean_bed, "web") == ["v2"]
 
 
-def test_the_way_back_takes_into_account_how_long_containers_may_take_to_stop(clean_bed: DockerBed) -> None:
+def test_a_rollback_waits_for_the_grace_period_of_containers(clean_bed: DockerBed) -> None:
     clean_bed.push("app", "v1")
     grace = ("--stop-grace-period", "6s", "--label", "tutum.redeploy.order=stop-first")
     swarm.create(clean_bed, "web", APP, *grace, replicas=1)

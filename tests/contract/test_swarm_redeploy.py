@@ -42,7 +42,7 @@ def test_redeploy_brings_the_pushed_image_and_loses_no_container(
     assert after == before
 
 
-def test_a_broken_image_is_rolled_back_and_the_user_told_why(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
+def test_a_broken_image_is_rolled_back_with_the_reason(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
     good = clean_bed.push("app", "healthy")  # it has a health check: nothing is tried out before the update
     swarm.create(clean_bed, "web", APP, *SETTINGS[:4], "--rollback-monitor", "1s")
     before = swarm.spec(clean_bed, "web")
@@ -104,9 +104,7 @@ def test_a_redeploy_frees_a_service_whose_last_update_is_paused(
     assert swarm.running(clean_bed, "web") == ["v2", "v2"]
 
 
-def test_an_update_by_somebody_else_meanwhile_is_told_and_stays(
-    swarm_engine: SwarmEngine, clean_bed: DockerBed
-) -> None:
+def test_an_update_by_another_client_is_reported_and_stays(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
     clean_bed.push("app", "v1")
     swarm.create(clean_bed, "web", APP)
     clean_bed.push("app", "v2")
@@ -178,7 +176,9 @@ def test_a_global_service_is_redeployed(swarm_engine: SwarmEngine, clean_bed: Do
     assert swarm.snapshot(swarm_engine, "web").target == 1
 
 
-def test_a_service_that_is_removed_meanwhile_is_told(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
+def test_a_service_that_is_removed_during_a_redeploy_is_reported(
+    swarm_engine: SwarmEngine, clean_bed: DockerBed
+) -> None:
     clean_bed.push("app", "v1")
     swarm.create(clean_bed, "web", APP)
     run = FakeRun(on_log=once_at("1 of 2 new containers run", lambda: clean_bed.run("service", "rm", "web")))

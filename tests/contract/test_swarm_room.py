@@ -54,7 +54,7 @@ def test_an_image_that_fails_where_there_is_no_room_is_undone_long_before_the_de
 
 
 @pytest.mark.slow
-def test_a_redeploy_that_is_killed_while_it_makes_room_goes_on(clean_bed: DockerBed) -> None:
+def test_a_redeploy_that_is_killed_while_it_makes_room_is_resumed(clean_bed: DockerBed) -> None:
     create(clean_bed, "healthy")
     before = swarm.spec(clean_bed, "web")
     for step in range(2, MAX_STEPS):

@@ -123,7 +123,7 @@ def test_services_are_shown_with_stack_owner_and_command(swarm_engine: SwarmEngi
     assert swarm_engine.inspect(swarm.service("hidden")) is None
 
 
-def test_the_beginning_of_an_id_is_nobodys_name(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
+def test_the_beginning_of_an_id_is_no_name(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
     swarm.create(clean_bed, "web", "app:v1", replicas=0)
     prefix = str(clean_bed.inspect("service", "web")["ID"])[:8]
     assert swarm_engine.inspect(swarm.service(prefix)) is None
