@@ -1,6 +1,7 @@
-"""The promises of the port `Engine` (ports.py), each stated once, for every engine.
+"""The promises of the port `Engine` (ports.py) about what it shows and about a redeploy, for every engine.
 
-test_engine_kills.py has those about a server that is killed.
+Each promise is stated once: here, in test_engine_scale.py, or in test_engine_interrupted.py. Tests of one engine are
+about what is particular to it.
 """
 
 import json
@@ -16,20 +17,17 @@ from tests.contract.engines.verbs import (
     new_run,
     outcome_of,
     redeploy,
-    scale,
     snapshot,
     start,
     stop,
     watching,
 )
-from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
-from tutumd.errors import EngineRefusedError, EngineUnavailableError, LeaseLostError
+from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.model import ContainerState, EngineInfo, Outcome, ServiceState
 from tutumd.ports import Run
 
 pytestmark = pytest.mark.every_engine
-SERVER_CAP = 10
 
 
 # What an engine shows
@@ -256,156 +254,4 @@ def test_a_stopped_service_is_replaced_and_stays_stopped(bed: EngineBed) -> None
     assert "stopped" in outcome.reason
     assert (bed.versions(), snapshot(bed).state) == ([], ServiceState.STOPPED)
     assert outcome_of(bed, start(bed)).success
-    assert bed.versions() == ["v2"]
-
-
-# Number of containers
-
-
-def test_scale_up_keeps_what_runs_and_adds_the_same(bed: EngineBed) -> None:
-    bed.create(1)
-    old = ids(bed)
-    outcome = outcome_of(bed, scale(bed, 3))
-    assert outcome.success, outcome
-    assert bed.versions() == ["v1"] * 3
-    assert set(outcome.containers_before) == old
-    assert set(outcome.containers_after) == ids(bed) > old
-    assert snapshot(bed).target == 3
-    assert all(SECRET.items() <= environment.items() for environment in bed.environments())
-
-
-def test_scale_down_keeps_the_rest(bed: EngineBed) -> None:
-    bed.create(3)
-    old = ids(bed)
-    outcome = outcome_of(bed, scale(bed, 1))
-    assert outcome.success, outcome
-    assert bed.versions() == ["v1"]
-    assert set(outcome.containers_before) == old
-    assert set(outcome.containers_after) == ids(bed) < old
-    assert snapshot(bed).target == 1
-
-
-def test_scale_to_the_number_that_runs_succeeds_and_changes_nothing(bed: EngineBed) -> None:
-    bed.create(2)
-    old = ids(bed)
-    outcome = outcome_of(bed, scale(bed, 2))
-    assert outcome.success, outcome
-    assert set(outcome.containers_after) == set(outcome.containers_before) == ids(bed) == old
-
-
-@pytest.mark.needs(Ability.ZERO)
-def test_a_service_that_is_scaled_to_zero_can_be_scaled_up_again(bed: EngineBed) -> None:
-    bed.create(2)
-    assert outcome_of(bed, scale(bed, 0)).success
-    assert (bed.versions(), snapshot(bed).state) == ([], ServiceState.NOT_RUNNING)
-    assert outcome_of(bed, scale(bed, 2)).success
-    assert bed.versions() == ["v1", "v1"]
-
-
-def test_scale_beyond_the_servers_cap_is_refused(bed: EngineBed) -> None:
-    bed.create(1)
-    old = ids(bed)
-    with pytest.raises(EngineRefusedError, match=str(SERVER_CAP)):
-        bed.engine().scale(bed.service, SERVER_CAP + 1, new_run(bed))
-    assert ids(bed) == old
-
-
-def test_a_stopped_service_is_not_scaled(bed: EngineBed) -> None:
-    bed.create(1)
-    assert outcome_of(bed, stop(bed)).success
-    with pytest.raises(EngineRefusedError, match="stopped"):
-        bed.engine().scale(bed.service, 2, new_run(bed))
-    assert bed.versions() == []
-
-
-def test_stop_lasts_start_brings_all_back_and_both_succeed_twice(bed: EngineBed) -> None:
-    bed.create(2)
-    for _ in range(2):
-        assert outcome_of(bed, stop(bed)).success
-        assert bed.versions() == []
-        assert (snapshot(bed).state, snapshot(bed).target, snapshot(bed).stopped) == (ServiceState.STOPPED, 2, True)
-    assert outcome_of(bed, start(bed)).success
-    started = ids(bed)
-    assert outcome_of(bed, start(bed)).success
-    assert (bed.versions(), ids(bed)) == (["v1", "v1"], started)
-    assert snapshot(bed).state is ServiceState.RUNNING
-
-
-@pytest.mark.needs(Ability.CREATES)
-def test_terminate_removes_a_service_and_succeeds_twice(bed: EngineBed) -> None:
-    bed.create(2)
-    old = ids(bed)
-    outcome = bed.engine().terminate(bed.service, new_run(bed))
-    assert (outcome.success, set(outcome.containers_before), outcome.containers_after) == (True, old, ())
-    assert (bed.versions(), bed.engine().discover()) == ([], ())
-    assert bed.engine().terminate(bed.service, new_run(bed)).success
-
-
-@pytest.mark.lacks(Ability.CREATES)
-def test_a_service_that_another_tool_created_is_not_terminated(bed: EngineBed) -> None:
-    bed.create(1)
-    old = ids(bed)
-    with pytest.raises(EngineRefusedError):
-        bed.engine().terminate(bed.service, new_run(bed))
-    assert ids(bed) == old
-
-
-# What ends an action
-
-
-def test_an_action_without_time_changes_nothing(bed: EngineBed) -> None:
-    bed.create(1)
-    old = ids(bed)
-    outcome = outcome_of(bed, redeploy(bed), new_run(bed, **{**bed.release("v2"), "deadline_s": 0}))
-    assert not outcome.success
-    assert (bed.versions(), ids(bed)) == (["v1"], old)
-
-
-def test_a_redeploy_that_is_canceled_while_it_waits_is_put_back(bed: EngineBed) -> None:
-    bed.create(1)
-    old = ids(bed)
-    # Where a version can be that never ends the wait, it is sure that the cancel comes before the end.
-    version = "unhealthy" if Ability.HEALTH in bed.abilities else "v2"
-    run: FakeRun = new_run(bed, **bed.release(version), on_sleep=lambda: run.allow(0))
-    outcome = outcome_of(bed, redeploy(bed), run)
-    assert not outcome.success
-    assert outcome.reason
-    assert (bed.versions(), ids(bed)) == (["v1"], old)
-    assert outcome_of(bed, redeploy(bed), new_run(bed, **bed.release("v2"))).success
-    assert bed.versions() == ["v2"]
-
-
-def test_a_worker_that_lost_its_lease_leaves_the_action_to_the_next(bed: EngineBed) -> None:
-    bed.create(1)
-    old = ids(bed)
-    run = new_run(bed, **bed.release("v2"), kill_at=1, error=LeaseLostError)
-    with pytest.raises(LeaseLostError):
-        bed.engine().redeploy(bed.service, run)
-    assert (bed.versions(), ids(bed)) == (["v1"], old)
-    assert outcome_of(bed, redeploy(bed), run.again()).success
-    assert bed.versions() == ["v2"]
-
-
-@pytest.mark.needs(Ability.AWAY)
-def test_an_engine_that_is_away_is_unavailable_and_found_again(bed: EngineBed) -> None:
-    bed.create(1)
-    engine, service = bed.engine(), bed.service
-    run = new_run(bed, **bed.release("v2"))
-    bed.go_away()
-    calls: list[Callable[[], object]] = [
-        engine.discover,
-        lambda: engine.inspect(service),
-        lambda: engine.logs(service, 5),
-        lambda: engine.watch(lambda: None, threading.Event()),
-        lambda: engine.plan(service, None),
-        lambda: engine.redeploy(service, run),
-        lambda: engine.scale(service, 2, new_run(bed)),
-        lambda: engine.start(service, new_run(bed)),
-        lambda: engine.stop(service, new_run(bed)),
-    ]
-    for call in calls:
-        with pytest.raises(EngineUnavailableError):
-            call()
-    bed.come_back()
-    assert engine.redeploy(service, run.again()).success
     assert bed.versions() == ["v2"]

@@ -1,14 +1,89 @@
-"""The promises of the port `Engine` about a server that is killed in the middle of an action, for every engine."""
+"""The promises of the port `Engine` about actions that are cut short, for every engine.
 
+By the deadline, a cancel, a lost lease, an engine that is away, or a server that is killed.
+"""
+
+import threading
+from collections.abc import Callable
 from itertools import count
 
 import pytest
 
 from tests.contract.engines.bed import Ability, EngineBed
-from tests.contract.engines.verbs import ids, new_run, redeploy, resumed, scale, snapshot, start, stop
+from tests.contract.engines.verbs import (
+    ids,
+    new_run,
+    outcome_of,
+    redeploy,
+    resumed,
+    scale,
+    snapshot,
+    start,
+    stop,
+)
+from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
+from tutumd.errors import EngineUnavailableError, LeaseLostError
 
 pytestmark = pytest.mark.every_engine
+
+
+def test_an_action_without_time_changes_nothing(bed: EngineBed) -> None:
+    bed.create(1)
+    old = ids(bed)
+    outcome = outcome_of(bed, redeploy(bed), new_run(bed, **{**bed.release("v2"), "deadline_s": 0}))
+    assert not outcome.success
+    assert (bed.versions(), ids(bed)) == (["v1"], old)
+
+
+def test_a_redeploy_that_is_canceled_while_it_waits_is_put_back(bed: EngineBed) -> None:
+    bed.create(1)
+    old = ids(bed)
+    # Where a version can be that never ends the wait, it is sure that the cancel comes before the end.
+    version = "unhealthy" if Ability.HEALTH in bed.abilities else "v2"
+    run: FakeRun = new_run(bed, **bed.release(version), on_sleep=lambda: run.allow(0))
+    outcome = outcome_of(bed, redeploy(bed), run)
+    assert not outcome.success
+    assert outcome.reason
+    assert (bed.versions(), ids(bed)) == (["v1"], old)
+    assert outcome_of(bed, redeploy(bed), new_run(bed, **bed.release("v2"))).success
+    assert bed.versions() == ["v2"]
+
+
+def test_a_worker_that_lost_its_lease_leaves_the_action_to_the_next(bed: EngineBed) -> None:
+    bed.create(1)
+    old = ids(bed)
+    run = new_run(bed, **bed.release("v2"), kill_at=1, error=LeaseLostError)
+    with pytest.raises(LeaseLostError):
+        bed.engine().redeploy(bed.service, run)
+    assert (bed.versions(), ids(bed)) == (["v1"], old)
+    assert outcome_of(bed, redeploy(bed), run.again()).success
+    assert bed.versions() == ["v2"]
+
+
+@pytest.mark.needs(Ability.AWAY)
+def test_an_engine_that_is_away_is_unavailable_and_found_again(bed: EngineBed) -> None:
+    bed.create(1)
+    engine, service = bed.engine(), bed.service
+    run = new_run(bed, **bed.release("v2"))
+    bed.go_away()
+    calls: list[Callable[[], object]] = [
+        engine.discover,
+        lambda: engine.inspect(service),
+        lambda: engine.logs(service, 5),
+        lambda: engine.watch(lambda: None, threading.Event()),
+        lambda: engine.plan(service, None),
+        lambda: engine.redeploy(service, run),
+        lambda: engine.scale(service, 2, new_run(bed)),
+        lambda: engine.start(service, new_run(bed)),
+        lambda: engine.stop(service, new_run(bed)),
+    ]
+    for call in calls:
+        with pytest.raises(EngineUnavailableError):
+            call()
+    bed.come_back()
+    assert engine.redeploy(service, run.again()).success
+    assert bed.versions() == ["v2"]
 
 
 def check_runs(bed: EngineBed, versions: list[str], step: int) -> None:
