@@ -33,6 +33,12 @@ class LocalHost:
         options: dict[str, Any] = {"server_cap": 10, "stable_s": STABLE_S, "grace_s": 5.0}
         return LocalEngine("local", self.data_dir, **(options | seams))
 
+    def started(self, *arguments: Any, **options: Any) -> LocalEngine:
+        """Start the service with the arguments of `service`, and return the engine."""
+        engine = self.engine()
+        engine.start(self.service(*arguments, **options), self.run())
+        return engine
+
     def service(
         self,
         command: str = SLEEP,

@@ -12,10 +12,9 @@ from tests.contract.kubernetes_support import AGENT, DB, WEB
 from tests.support.kubernetes.api import ApiRequest, FakeCluster
 from tests.support.kubernetes.store import Refusal
 from tests.support.kubernetes.workloads import daemon_set, deployment, stateful_set
-from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
 from tutumd.engines.kubernetes import KubernetesEngine
-from tutumd.errors import EngineRefusedError, EngineUnavailableError
+from tutumd.errors import EngineUnavailableError
 from tutumd.model import ContainerState, ServiceState
 from tutumd.ports import PartlySeenError
 
@@ -192,41 +191,11 @@ def test_a_list_whose_rest_the_api_has_forgotten_is_read_in_one_piece(cluster: F
     assert pages == [{"limit": "500"}, {"continue": "500", "limit": "500"}, {}]
 
 
-def test_a_cluster_that_goes_away_is_unavailable_and_comes_back(cluster: FakeCluster, tmp_path: Path) -> None:
-    kube.create(cluster, deployment())
-    with kube.opened(cluster, tmp_path) as engine:
-        cluster.before = refuse_all
-        with pytest.raises(EngineUnavailableError, match="cannot list deployments in the namespace shop: going down"):
-            engine.discover()
-        with pytest.raises(EngineUnavailableError):
-            engine.watch(lambda: None, threading.Event())
-        cluster.before = lambda request: None
-        assert selectors(engine) == ["deployment/shop/web"]
+def test_a_cluster_without_a_listener_is_unavailable(cluster: FakeCluster, tmp_path: Path) -> None:
     cluster.url = "http://127.0.0.1:9"
     unreachable = pytest.raises(EngineUnavailableError, match="Connection refused")
     with kube.opened(cluster, tmp_path) as engine, unreachable:
         engine.inspect(WEB)
-
-
-def refuse_all(request: ApiRequest) -> None:
-    raise Refusal(503, "going down")
-
-
-def test_a_missing_permission_is_named(cluster: FakeCluster, tmp_path: Path) -> None:
-    kube.create(cluster, deployment())
-    with kube.opened(cluster, tmp_path) as engine:
-        cluster.allowed = lambda request: request.verb not in ("patch", "update")
-        missing = 'Missing permission: verb patch on deployments .apiGroup "apps". in the namespace shop'
-        with pytest.raises(EngineRefusedError, match=missing):
-            engine.redeploy(WEB, FakeRun())
-        with pytest.raises(EngineRefusedError, match="verb update on deployments/scale"):
-            engine.scale(WEB, 3, FakeRun())
-        cluster.allowed = lambda request: request.resource != "horizontalpodautoscalers"
-        with pytest.raises(EngineRefusedError, match=r"verb list on horizontalpodautoscalers .apiGroup .autoscaling"):
-            engine.scale(WEB, 3, FakeRun())
-        cluster.allowed = lambda request: request.resource != "daemonsets"
-        with pytest.raises(EngineUnavailableError, match=r"verb list on daemonsets .*The cluster says: daemonsets is"):
-            engine.discover()
 
 
 def test_logs_of_all_pods_are_in_order_of_time(cluster: FakeCluster, tmp_path: Path) -> None:

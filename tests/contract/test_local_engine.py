@@ -9,7 +9,6 @@ import pytest
 
 from tests.contract.local_support import SLEEP, LocalHost, is_alive, wait_for_lines, zombies
 from tests.support.waiting import wait_until
-from tutumd.model import ServiceState
 
 
 def test_a_service_that_was_never_started_is_not_shown(host: LocalHost) -> None:
@@ -17,17 +16,6 @@ def test_a_service_that_was_never_started_is_not_shown(host: LocalHost) -> None:
     assert engine.discover() == ()
     assert engine.inspect(host.service()) is None
     assert engine.logs(host.service(), 10) == ""
-
-
-def test_start_runs_the_target_number_of_processes(host: LocalHost) -> None:
-    engine = host.engine()
-    outcome = engine.start(host.service(target=3), host.run())
-    assert (outcome.success, outcome.reason, outcome.containers_before) == (True, "", ())
-    assert host.process_names() == ["web-1", "web-2", "web-3"]
-    shown = host.shown(engine)
-    assert (shown.state, shown.running, shown.target, shown.image_name) == (ServiceState.RUNNING, 3, 3, "free text")
-    assert outcome.containers_after == tuple(c.id for c in shown.containers)
-    assert outcome.image_after == shown.image_digest
 
 
 def test_processes_run_in_sessions_of_their_own_without_input_and_with_a_clean_environment(host: LocalHost) -> None:
@@ -57,8 +45,7 @@ def test_only_the_owner_may_read_the_data_folder(host: LocalHost) -> None:
 
 
 def test_the_old_processes_run_until_the_new_ones_are_stable(host: LocalHost, tmp_path: Path) -> None:
-    engine = host.engine()
-    engine.start(host.service(target=1), host.run())
+    engine = host.started(target=1)
     (old,) = host.pids()
     note = tmp_path / "note"
     command = f"kill -0 {old} && echo old runs >> {note}; {SLEEP}"
@@ -82,8 +69,7 @@ def test_the_old_processes_run_until_the_new_ones_are_stable(host: LocalHost, tm
 def test_a_new_set_that_dies_leaves_the_old_one_running(
     host: LocalHost, command: str, reason: str, log_tail: str
 ) -> None:
-    engine = host.engine()
-    engine.start(host.service(), host.run())
+    engine = host.started()
     before, shown = host.pids(), host.shown(engine)
     outcome = engine.redeploy(host.service(command, target=3), host.run())
     assert not outcome.success
@@ -131,8 +117,7 @@ def test_a_first_start_that_fails_leaves_nothing(host: LocalHost) -> None:
 def test_processes_run_where_the_definition_says_or_in_a_folder_that_stays_theirs(
     host: LocalHost, tmp_path: Path
 ) -> None:
-    engine = host.engine()
-    engine.start(host.service(f"echo kept > note; {SLEEP}", target=1), host.run())
+    engine = host.started(f"echo kept > note; {SLEEP}", target=1)
     engine.stop(host.service(), host.run())
     engine.start(host.service(f"cat note; {SLEEP}", target=1), host.run())
     assert wait_until(lambda: engine.logs(host.service(), 5), "output") == "kept"
@@ -141,8 +126,7 @@ def test_processes_run_where_the_definition_says_or_in_a_folder_that_stays_their
 
 
 def test_scale_up_keeps_what_runs_and_adds_the_same(host: LocalHost) -> None:
-    engine = host.engine()
-    engine.start(host.service(target=1), host.run())
+    engine = host.started(target=1)
     (kept,) = host.pids()
     outcome = engine.scale(host.service("exec sleep 2000"), 3, host.run())
     assert outcome.success
@@ -154,8 +138,7 @@ def test_scale_up_keeps_what_runs_and_adds_the_same(host: LocalHost) -> None:
 
 
 def test_scale_down_ends_the_newest(host: LocalHost) -> None:
-    engine = host.engine()
-    engine.start(host.service(target=3), host.run())
+    engine = host.started(target=3)
     assert engine.scale(host.service(), 1, host.run()).success
     assert host.process_names() == ["web-1"]
     assert (host.shown(engine).target, host.names(engine)) == (1, ["web-1"])
@@ -214,23 +197,13 @@ def test_a_process_that_was_stopped_by_a_signal_has_its_time_too(host: LocalHost
 
 
 def test_logs_have_the_last_lines_of_each_container(host: LocalHost) -> None:
-    engine = host.engine()
-    engine.start(host.service(f"echo one; echo two; echo three >&2; {SLEEP}"), host.run())
+    engine = host.started(f"echo one; echo two; echo three >&2; {SLEEP}")
     expected = "web-1 | two\nweb-1 | three\nweb-2 | two\nweb-2 | three"
     assert wait_until(lambda: engine.logs(host.service(), 2) == expected, "output")
 
 
 def test_the_output_of_containers_that_are_gone_is_removed(host: LocalHost) -> None:
-    engine = host.engine()
-    engine.start(host.service(), host.run())
+    engine = host.started()
     engine.redeploy(host.service(), host.run())
     slots = {f"{c.id}.log" for c in host.shown(engine).containers}
     assert {path.name for path in (host.data_dir / host.uuid / "output").iterdir()} == slots
-
-
-def test_the_deadline_of_the_action_ends_the_wait(host: LocalHost) -> None:
-    engine = host.engine(stable_s=1000.0)
-    outcome = engine.start(host.service(), host.run(deadline_s=0.2))
-    assert not outcome.success
-    assert "time for this action was over" in outcome.reason
-    assert host.pids() == set()

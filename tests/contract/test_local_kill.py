@@ -35,18 +35,6 @@ def scale_up(engine: LocalEngine, service: Service, run: FakeRun) -> Outcome:
     return engine.scale(service, 3, run)
 
 
-def scale_down(engine: LocalEngine, service: Service, run: FakeRun) -> Outcome:
-    return engine.scale(service, 1, run)
-
-
-def stop(engine: LocalEngine, service: Service, run: FakeRun) -> Outcome:
-    return engine.stop(service, run)
-
-
-def terminate(engine: LocalEngine, service: Service, run: FakeRun) -> Outcome:
-    return engine.terminate(service, run)
-
-
 class DyingClock:
     """A clock that is killed at its Nth call: the engine reads it between each spawn and its record."""
 

@@ -58,8 +58,7 @@ def test_variables_of_a_redeploy_that_fails_leave_nothing(host: LocalHost) -> No
 
 
 def test_a_tag_is_refused_since_a_command_has_none(host: LocalHost) -> None:
-    engine = host.engine()
-    engine.start(host.service(), host.run())
+    engine = host.started()
     before = host.pids()
     with pytest.raises(EngineRefusedError, match="runs a command, not an image: call it without a tag"):
         engine.redeploy(host.service(), host.run(tag="v2"))
@@ -68,8 +67,7 @@ def test_a_tag_is_refused_since_a_command_has_none(host: LocalHost) -> None:
 
 
 def test_a_plan_lists_what_would_be_started_and_ended_and_changes_nothing(host: LocalHost) -> None:
-    engine = host.engine()
-    engine.start(host.service(target=1), host.run())
+    engine = host.started(target=1)
     before, files = host.pids(), sorted(host.data_dir.rglob("*"))
     new = host.service("exec sleep 2000")
     assert new.definition is not None

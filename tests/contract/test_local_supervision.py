@@ -25,8 +25,7 @@ class FastClock:
 
 
 def test_an_exit_is_noticed_reported_and_leaves_no_zombie(host: LocalHost) -> None:
-    engine = host.engine()
-    engine.start(host.service(), host.run())
+    engine = host.started()
     with watching(engine) as changed:
         os.kill(host.leader("web-2"), signal.SIGKILL)
         assert changed.wait(timeout=20)

@@ -53,11 +53,8 @@ class EngineBed(Protocol):
     def remove(self) -> None:
         """Remove the service, and wait until it is gone."""
 
-    def release(self, version: str) -> Mapping[str, Any]:
-        """Make a version the newest one; return the options of a run whose redeploy brings it."""
-
-    def release_tag(self, tag: str) -> None:
-        """Make v2 what this tag stands for."""
+    def release(self, version: str, tag: str = "latest") -> Mapping[str, Any]:
+        """Make a version the newest of a tag; return the options of a run whose redeploy of the service brings it."""
 
     def versions(self) -> Sequence[str]:
         """The versions of the containers that run, sorted, without asking tutumd's engine."""
@@ -69,7 +66,9 @@ class EngineBed(Protocol):
         """Change something without tutumd that shows."""
 
     def go_away(self) -> None:
-        """Break all connections to the engine; `create`d containers may end with it."""
+        """Break all connections to the engine; the containers may end with it."""
+        raise RuntimeError(f"{self.kind} cannot go away")
 
     def come_back(self) -> None:
         """Undo `go_away`, and wait until the service runs again."""
+        raise RuntimeError(f"{self.kind} cannot go away")

@@ -5,7 +5,7 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 from tests.contract.cluster_support import ABSENT, IMAGE_1, IMAGE_2, LIMIT_S, RealCluster, connect
-from tests.contract.engines.bed import SECRET, Ability
+from tests.contract.engines.bed import SECRET, Ability, EngineBed
 from tests.contract.kubernetes_support import service
 from tests.support.waiting import wait_until
 from tutumd.model import Service
@@ -14,7 +14,7 @@ from tutumd.ports import Engine
 _TAGS = {"v1": IMAGE_1.rpartition(":")[2], "v2": IMAGE_2.rpartition(":")[2], "missing": ABSENT}
 
 
-class ClusterBed:
+class ClusterBed(EngineBed):
     """The images have no health check, and nobody may stop a cluster for a test."""
 
     kind = "kubernetes"
@@ -41,11 +41,8 @@ class ClusterBed:
         self._cluster.empty()
         wait_until(lambda: not self._cluster.pods("web"), "its pods are gone", timeout_s=LIMIT_S)
 
-    def release(self, version: str) -> Mapping[str, Any]:
+    def release(self, version: str, tag: str = "latest") -> Mapping[str, Any]:
         return {"variables": {"BROKEN": "1"}} if version == "crashing" else {"tag": _TAGS[version]}
-
-    def release_tag(self, tag: str) -> None:
-        raise NotImplementedError
 
     def versions(self) -> Sequence[str]:
         names = {IMAGE_1: "v1", IMAGE_2: "v2"}
@@ -62,12 +59,6 @@ class ClusterBed:
 
     def change_outside(self) -> None:
         self._cluster.create("deployment", "other", replicas=0)
-
-    def go_away(self) -> None:
-        raise NotImplementedError("see Ability.AWAY")
-
-    def come_back(self) -> None:
-        raise NotImplementedError("see Ability.AWAY")
 
 
 @contextmanager

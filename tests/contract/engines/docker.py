@@ -35,14 +35,11 @@ class _ImagesBed(EngineBed, ABC):
     def _filter(self) -> str:
         """Return the filter of the daemon's list that keeps the containers of the service."""
 
-    def release(self, version: str) -> Mapping[str, Any]:
+    def release(self, version: str, tag: str = "latest") -> Mapping[str, Any]:
         if version == "missing":
             return {"tag": "missing"}
-        self.bed.push("app", _IMAGES.get(version, version))
+        self.bed.push("app", _IMAGES.get(version, version), tag)
         return {}
-
-    def release_tag(self, tag: str) -> None:
-        self.bed.push("app", "v2", tag=tag)
 
     def versions(self) -> Sequence[str]:
         return sorted(environment["VERSION"] for environment in self.environments())

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.contract import kubernetes_support as kube
-from tests.contract.engines.bed import SECRET, Ability
+from tests.contract.engines.bed import SECRET, Ability, EngineBed
 from tests.support.kubernetes import controllers
 from tests.support.kubernetes.api import ApiRequest, FakeCluster, running
 from tests.support.kubernetes.store import Refusal
@@ -18,7 +18,7 @@ _TAGS = {"unhealthy": controllers.HANGING}
 _DEPLOYMENT = ("deployments", "shop", "web")
 
 
-class KubernetesEngineBed:
+class KubernetesEngineBed(EngineBed):
     """With 0 replicas a Deployment is stopped: there is no scaling from there up."""
 
     kind = "kubernetes"
@@ -55,16 +55,13 @@ class KubernetesEngineBed:
         for pod in store.list("pods"):
             store.delete(("pods", "shop", pod["metadata"]["name"]))
 
-    def release(self, version: str) -> Mapping[str, Any]:
+    def release(self, version: str, tag: str = "latest") -> Mapping[str, Any]:
         if version == "missing":
             return {"tag": controllers.MISSING}
         # Nodes that pull get another image by the same name.
         image = f"{REPOSITORY}:{_TAGS.get(version, version)}"
         self._cluster.controllers.image_of = lambda pod, _: image
         return {"deadline_s": 3.0} if version == "unhealthy" else {}
-
-    def release_tag(self, tag: str) -> None:
-        """Every tag stands for a version of its own here."""
 
     def versions(self) -> Sequence[str]:
         return kube.ready_tags(self._cluster, "web")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.contract.engines.bed import SECRET, Ability
+from tests.contract.engines.bed import SECRET, Ability, EngineBed
 from tests.contract.local_support import LocalHost, local_host
 from tutumd.model import Service
 from tutumd.ports import Engine
@@ -16,7 +16,7 @@ CRASH = 'echo "starting $VERSION"; echo "fatal: $VERSION cannot start" >&2; exit
 SERVE = 'echo "serving $VERSION"; exec sleep 1000'
 
 
-class LocalBed:
+class LocalBed(EngineBed):
     """A command has no tag and no health check, and no other tool starts processes for a service."""
 
     kind = "local"
@@ -45,12 +45,9 @@ class LocalBed:
         outcome = self.engine().terminate(self.service, self._host.run())
         assert outcome.success, outcome
 
-    def release(self, version: str) -> Mapping[str, Any]:
+    def release(self, version: str, tag: str = "latest") -> Mapping[str, Any]:
         self._version = version
         return {}
-
-    def release_tag(self, tag: str) -> None:
-        raise NotImplementedError("see Ability.TAGS")
 
     def versions(self) -> Sequence[str]:
         return sorted(environment["VERSION"] for environment in self.environments())
@@ -60,12 +57,6 @@ class LocalBed:
 
     def change_outside(self) -> None:
         os.kill(min(self._host.pids()), signal.SIGKILL)
-
-    def go_away(self) -> None:
-        raise NotImplementedError("see Ability.AWAY")
-
-    def come_back(self) -> None:
-        raise NotImplementedError("see Ability.AWAY")
 
 
 @contextmanager
