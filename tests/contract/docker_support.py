@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tests.support.docker_bed import DockerBed
-from tutumd.engines.docker import DockerEngine
+from tutumd.engines.docker.engine import DockerEngine
 from tutumd.model import Service, ServiceSnapshot, ServiceState
 
 STABLE_S = 0.4

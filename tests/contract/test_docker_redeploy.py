@@ -9,7 +9,7 @@ from tests.contract.docker_support import inspected, opened, service, snapshots,
 from tests.support.docker_bed import ANONYMOUS, PRIVATE, DockerBed
 from tests.support.images import Image
 from tests.support.runs import FakeRun
-from tutumd.engines.docker import DockerEngine
+from tutumd.engines.docker.engine import DockerEngine
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
 

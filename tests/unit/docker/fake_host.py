@@ -9,7 +9,8 @@ from tutumd.engines.docker.host import Host
 from tutumd.engines.docker.platforms import Facts, Manifest
 from tutumd.engines.docker.seen import Seen, see
 from tutumd.engines.docker.steps import Step
-from tutumd.engines.dockerapi import ImageReference, Json
+from tutumd.engines.images.reference import ImageReference
+from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError
 from tutumd.ports import Run
 

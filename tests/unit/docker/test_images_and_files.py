@@ -10,7 +10,7 @@ from tests.unit.docker.fake_host import FakeHost
 from tutumd.engines.docker.images import is_local_build, superseded
 from tutumd.engines.docker.inline import FileStat, inline_candidates, is_inline
 from tutumd.engines.docker.own import find_own_container_id
-from tutumd.engines.dockerapi import parse_reference
+from tutumd.engines.images.reference import parse_reference
 
 APP, OTHER = "127.0.0.1:5000/app@sha256:" + "a" * 64, "127.0.0.1:5000/other@sha256:" + "b" * 64
 NAMES = ["127.0.0.1:5000/app:latest"]

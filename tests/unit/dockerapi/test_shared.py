@@ -9,7 +9,10 @@ import pytest
 import requests
 import requests.exceptions
 
-from tutumd.engines.dockerapi import connect, is_true, looking, own_labels, owner_of, parse_time, translated
+from tutumd.engines.dockerapi.connection import connect
+from tutumd.engines.dockerapi.failures import looking, translated
+from tutumd.engines.dockerapi.times import parse_time
+from tutumd.engines.labels import is_true, own_labels, owner_of
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, SettingsError
 
 

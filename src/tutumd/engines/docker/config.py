@@ -5,7 +5,7 @@ from typing import Any
 
 from tutumd.engines.docker.mounts import carried_mounts
 from tutumd.engines.docker.networks import endpoints
-from tutumd.engines.dockerapi import Json
+from tutumd.engines.labels import Json
 
 COMPOSE_IMAGE = "com.docker.compose.image"
 

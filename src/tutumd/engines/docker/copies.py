@@ -10,7 +10,7 @@ from tutumd.engines.docker.networks import has_static_address, renamed
 from tutumd.engines.docker.orders import fixed_ports
 from tutumd.engines.docker.seen import Seen
 from tutumd.engines.docker.selectors import Group
-from tutumd.engines.dockerapi import SERVICE, Json
+from tutumd.engines.labels import SERVICE, Json
 from tutumd.errors import EngineRefusedError
 
 _COMPOSE_NUMBER = "com.docker.compose.container-number"

@@ -17,7 +17,7 @@ from tutumd.engines.docker.sight import Sight
 from tutumd.engines.docker.snapshots import image_digest, service_snapshot
 from tutumd.engines.docker.trial import Trial
 from tutumd.engines.docker.watch import watch_events
-from tutumd.engines.dockerapi import connect
+from tutumd.engines.dockerapi.connection import connect
 from tutumd.engines.labels import read_wanted
 from tutumd.errors import EngineRefusedError
 from tutumd.model import EngineInfo, Outcome, Plan, Service, ServiceSnapshot

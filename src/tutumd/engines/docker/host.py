@@ -15,10 +15,13 @@ from tutumd.engines.docker.platforms import Facts, Manifest, facts, manifest
 from tutumd.engines.docker.podman import container_as_docker, image_as_docker
 from tutumd.engines.docker.seen import Seen, see
 from tutumd.engines.docker.steps import Step
-from tutumd.engines.dockerapi import Client, ImageReference, Json, looking, pull, registry_auth, tail, translated
-from tutumd.engines.dockerapi.connection import CALL_LIMIT_S
-from tutumd.engines.dockerapi.failures import explanation
-from tutumd.engines.dockerapi.references import NO_REGISTRY
+from tutumd.engines.dockerapi.connection import CALL_LIMIT_S, Client
+from tutumd.engines.dockerapi.failures import explanation, looking, translated
+from tutumd.engines.dockerapi.output import tail
+from tutumd.engines.dockerapi.registry import pull
+from tutumd.engines.images.auth import registry_auth
+from tutumd.engines.images.reference import NO_REGISTRY, ImageReference
+from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError
 from tutumd.ports import Run
 

@@ -6,8 +6,8 @@ from tutumd.engines.docker.host import Host
 from tutumd.engines.docker.platforms import Facts, check_platform
 from tutumd.engines.docker.seen import Seen
 from tutumd.engines.docker.snapshots import image_digest
-from tutumd.engines.dockerapi import ImageReference, Json, names_image_by_id, parse_reference
-from tutumd.engines.dockerapi.references import DOCKER_HUB, NO_REGISTRY
+from tutumd.engines.images.reference import DOCKER_HUB, NO_REGISTRY, ImageReference, names_image_by_id, parse_reference
+from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError
 from tutumd.ports import Run
 

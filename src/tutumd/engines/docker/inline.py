@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tutumd.engines.dockerapi import parse_time
+from tutumd.engines.dockerapi.times import parse_time
 
 _MOST_PATHS = 500
 _LEEWAY = timedelta(seconds=2)

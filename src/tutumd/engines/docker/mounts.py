@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from tutumd.engines.dockerapi import Json
+from tutumd.engines.labels import Json
 
 _GENERATED = re.compile(r"[0-9a-f]{64}")
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tutumd.engines.dockerapi import Json
+from tutumd.engines.labels import Json
 
 DEFAULT_BRIDGE = "bridge"
 """The network without names: no alias and no container name is found in it."""

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 from tutumd.engines.docker.dependents import Dependent
 from tutumd.engines.docker.networks import has_static_address, named_networks
 from tutumd.engines.docker.seen import Seen
-from tutumd.engines.dockerapi import Json
-from tutumd.engines.labels import ORDER, Order
+from tutumd.engines.labels import ORDER, Json, Order
 
 
 def choose_order(holders: Sequence[Seen], following: Sequence[Dependent], wanted: Order) -> tuple[Order, str]:

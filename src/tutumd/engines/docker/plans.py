@@ -8,7 +8,7 @@ from tutumd.engines.docker.orders import choose_order
 from tutumd.engines.docker.rules import NeighbourBusyError, check_can_be_followed, check_can_follow, check_replaceable
 from tutumd.engines.docker.seen import Seen
 from tutumd.engines.docker.selectors import Group, base_name
-from tutumd.engines.dockerapi import parse_reference
+from tutumd.engines.images.reference import parse_reference
 from tutumd.engines.labels import Order, Wanted, read_wanted
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from tutumd.engines.dockerapi import Json
+from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError
 
 _ALSO_RUNS = {"amd64": ("386",), "arm64": ("arm",)}

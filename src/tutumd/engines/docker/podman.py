@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tutumd.engines.docker.selectors import base_name
-from tutumd.engines.dockerapi import Json
+from tutumd.engines.labels import Json
 
 _LOCAL = "localhost/"
 _DEFAULT_NETWORK = "podman"

@@ -17,7 +17,8 @@ from tutumd.engines.docker.rules import NeighbourBusyError
 from tutumd.engines.docker.seen import Seen
 from tutumd.engines.docker.selectors import Group, next_name, prev_name
 from tutumd.engines.docker.snapshots import image_digest
-from tutumd.engines.dockerapi import Json, parse_reference
+from tutumd.engines.images.reference import parse_reference
+from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError
 from tutumd.ports import Run
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tutumd.engines.docker.dependents import Dependent, dependents
 from tutumd.engines.docker.seen import Seen
 from tutumd.engines.docker.selectors import base_name
-from tutumd.engines.dockerapi import names_image_by_id
+from tutumd.engines.images.reference import names_image_by_id
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 
 

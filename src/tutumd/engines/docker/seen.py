@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from tutumd.engines.dockerapi import Json, own_labels, parse_time
+from tutumd.engines.dockerapi.times import parse_time
+from tutumd.engines.labels import Json, own_labels
 
 _STOP_CODES = (0, 130, 137, 143)
 """How processes end that were asked to: by themselves, or by SIGINT, SIGKILL, SIGTERM."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tutumd.engines.docker.seen import Seen
-from tutumd.engines.dockerapi import IGNORE, SERVICE, is_true
+from tutumd.engines.labels import IGNORE, SERVICE, is_true
 
 _SWAPPED = re.compile(r"(?P<name>.+)-tutum-(?P<role>next|prev)-(?P<run>[0-9a-f]{8})")
 _NO_NUMBER = 10**9

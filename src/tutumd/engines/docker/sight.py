@@ -7,7 +7,7 @@ from typing import Any
 
 from tutumd.engines.docker.host import Host
 from tutumd.engines.docker.seen import Seen
-from tutumd.engines.dockerapi import Json
+from tutumd.engines.labels import Json
 
 _Outline = tuple[Any, ...]
 _IN_PARENTHESES = re.compile(r"\(([^)]*)\)")

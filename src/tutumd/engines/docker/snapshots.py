@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 from tutumd.engines.docker.seen import Seen
 from tutumd.engines.docker.selectors import Group
-from tutumd.engines.dockerapi import ImageReference, Json, owner_of, parse_reference
-from tutumd.engines.labels import read_wanted
+from tutumd.engines.images.reference import ImageReference, parse_reference
+from tutumd.engines.labels import Json, owner_of, read_wanted
 from tutumd.errors import EngineRefusedError
 from tutumd.model import ContainerSnapshot, ContainerState, Port, ServiceSnapshot
 

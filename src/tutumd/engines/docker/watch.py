@@ -8,8 +8,8 @@ import requests.exceptions
 import urllib3.exceptions
 
 from tutumd.engines.docker.sight import Sight
-from tutumd.engines.dockerapi import Client, translated
-from tutumd.engines.dockerapi.failures import timed_out
+from tutumd.engines.dockerapi.connection import Client
+from tutumd.engines.dockerapi.failures import timed_out, translated
 from tutumd.errors import EngineUnavailableError
 
 _LOOK_S = 0.5

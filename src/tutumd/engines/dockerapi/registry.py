@@ -1,51 +1,17 @@
-"""What needs an image registry: logins of the Docker client's configuration, digests of tags, pulls."""
+"""Image registries, reached through the Docker Engine: digests of tags, pulls."""
 
-import json
-import subprocess
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-import docker.auth
-import docker.errors
 import requests.exceptions
 
 from tutumd.engines.dockerapi.connection import STREAM_LIMIT_S, Client
 from tutumd.engines.dockerapi.failures import timed_out, translated
-from tutumd.engines.dockerapi.references import DOCKER_HUB, ImageReference
+from tutumd.engines.images.auth import Auth
+from tutumd.engines.images.reference import ImageReference
 from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError
 from tutumd.ports import Run
-
-Auth = Mapping[str, Any]
-"""What `X-Registry-Auth` carries; empty where nobody is logged in. Never to be logged."""
-
-_HELPER_LIMIT_S = 20
-
-
-def registry_auth(config_dir: str | None, reference: ImageReference) -> Auth:
-    """Read the login for the reference's registry, afresh: a login made a second ago counts.
-
-    Args:
-        config_dir: Folder with `config.json`; None means where the Docker client looks for it.
-
-    Raises:
-        EngineRefusedError: the file or a credential helper that it names does not work.
-    """
-    path = None if config_dir is None else Path(config_dir) / "config.json"
-    if path is not None and not path.exists():
-        return {}
-    try:
-        config = docker.auth.load_config(None if path is None else str(path))
-        helper = config.get_credential_store(reference.registry)
-        found = _ask_helper(helper, reference.registry) if helper else None
-        if found is None:
-            found = docker.auth.AuthConfig({"auths": config.auths}).resolve_authconfig(reference.registry)
-    except (docker.errors.DockerException, ValueError, OSError, AttributeError, TypeError) as error:
-        # The last two are what the SDK raises where a part of the file is of another type than it expects.
-        where = path or "of the Docker client"
-        raise EngineRefusedError(f"cannot read registry logins from the configuration {where}") from error
-    return found or {}
 
 
 def resolve_digest(client: Client, reference: ImageReference, auth: Auth) -> str:
@@ -101,29 +67,3 @@ def _drain(records: Iterator[Json], wanted: str, run: Run) -> str:
         if "id" not in record:
             last = str(record.get("status", last))
     return last
-
-
-def _ask_helper(program: str, registry: str) -> dict[str, Any] | None:
-    """Run `docker-credential-PROGRAM get`; None where it has no login for the registry."""
-    server = docker.auth.INDEX_URL if registry == DOCKER_HUB else registry
-    command = f"docker-credential-{program}"
-    try:
-        done = subprocess.run(
-            [command, "get"], input=server.encode(), capture_output=True, timeout=_HELPER_LIMIT_S, check=False
-        )
-    except FileNotFoundError as error:
-        raise EngineRefusedError(f"the Docker configuration names {command}, which is not installed here") from error
-    except subprocess.TimeoutExpired as error:
-        raise EngineRefusedError(f"{command} gave no login for {registry} within {_HELPER_LIMIT_S} s") from error
-    if done.returncode != 0:
-        # docker-credential-helpers credentials/error.go: this text, on stdout, means that there is no login.
-        if b"credentials not found" in done.stdout + done.stderr:
-            return None
-        raise EngineRefusedError(f"{command} gave no login for {registry}: it exited with {done.returncode}")
-    answer = json.loads(done.stdout)
-    user, secret = answer.get("Username", ""), answer.get("Secret", "")
-    if not secret:
-        return None
-    if user == docker.auth.TOKEN_USERNAME:
-        return {"serveraddress": server, "identitytoken": secret}
-    return {"serveraddress": server, "username": user, "password": secret}

@@ -8,15 +8,11 @@ from typing import Any
 import docker.auth
 import docker.errors
 
-from tutumd.engines.dockerapi import (
-    Client,
-    ImageReference,
-    Json,
-    looking,
-    parse_reference,
-    registry_auth,
-    translated,
-)
+from tutumd.engines.dockerapi.connection import Client
+from tutumd.engines.dockerapi.failures import looking, translated
+from tutumd.engines.images.auth import registry_auth
+from tutumd.engines.images.reference import ImageReference, parse_reference
+from tutumd.engines.labels import Json
 from tutumd.engines.swarm import output
 from tutumd.engines.swarm.tasks import Nodes, read_nodes, read_task
 from tutumd.engines.swarm.verdict import View
