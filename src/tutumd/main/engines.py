@@ -137,14 +137,14 @@ def _build(spec: Spec, settings: Settings) -> Engine:
     config_dir = settings.docker_config or None
     if spec.kind == "docker":
         from tutumd.engines.docker.engine import DockerEngine
-        from tutumd.engines.docker.own import find_own_container_id
+        from tutumd.engines.docker.inspect.self_container import find_self_container_id
 
         return DockerEngine(
             spec.name,
             url,
             config_dir=config_dir,
             server_cap=settings.max_containers,
-            own_container_id=find_own_container_id(),
+            self_container_id=find_self_container_id(),
             environment=os.environ,
         )
     from tutumd.engines.swarm import SwarmEngine

@@ -5,17 +5,17 @@ from copy import deepcopy
 from typing import Any
 
 from tests.unit.docker.documents import ZERO, at, container, identity, image
-from tutumd.engines.docker.host import Host
-from tutumd.engines.docker.platforms import Facts, Manifest
-from tutumd.engines.docker.seen import Seen, see
-from tutumd.engines.docker.steps import Step
+from tutumd.engines.docker.api import DockerApi
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer, see
+from tutumd.engines.docker.platforms import EngineFacts, Manifest
+from tutumd.engines.docker.swap.steps import SwapStep
 from tutumd.engines.images.reference import ImageReference
 from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError
 from tutumd.ports import Run
 
 
-class FakeHost(Host):
+class FakeHost(DockerApi):
     """Containers and images as documents. Images whose Config says `Crashes` end as soon as they are started.
 
     The tag `app` means the image `newest`, which is local, or `pushed` and to be pulled. Each change takes a second.
@@ -74,8 +74,8 @@ class FakeHost(Host):
 
     # Looking
 
-    def facts(self) -> Facts:
-        return Facts(
+    def facts(self) -> EngineFacts:
+        return EngineFacts(
             host_name="machine",
             system="linux",
             architecture="amd64",
@@ -86,10 +86,10 @@ class FakeHost(Host):
     def manifest(self, reference: ImageReference) -> Manifest:
         return Manifest(digest=self.newest, platforms=(("linux", "amd64"),))
 
-    def containers(self) -> tuple[Seen, ...]:
+    def containers(self) -> tuple[InspectedContainer, ...]:
         return tuple(self._see(raw) for raw in self.all.values())
 
-    def container(self, reference: str) -> Seen | None:
+    def container(self, reference: str) -> InspectedContainer | None:
         raw = self._find(reference)
         return None if raw is None else self._see(raw)
 
@@ -128,7 +128,7 @@ class FakeHost(Host):
         self.all[raw["Id"]] = raw
         return str(raw["Id"])
 
-    def apply(self, step: Step) -> None:
+    def apply(self, step: SwapStep) -> None:
         if step.verb == "stop":
             return self.stop(step.container)
         if step.verb == "remove":
@@ -204,7 +204,7 @@ class FakeHost(Host):
 
     # Inside
 
-    def _see(self, raw: Json) -> Seen:
+    def _see(self, raw: Json) -> InspectedContainer:
         return see(deepcopy(raw), self.images.get(raw["Image"]))
 
     def _find(self, reference: str) -> dict[str, Any] | None:

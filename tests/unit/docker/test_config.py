@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.unit.docker.documents import compose_labels, container, identity, image
-from tutumd.engines.docker.config import own_config, replacement, with_variables
+from tutumd.engines.docker.recreate.config import own_config, replacement, with_variables
 
 SHORT_ID = identity(1)[:12]
 

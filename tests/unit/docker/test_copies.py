@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from tests.unit.docker.documents import compose_labels, image, seen
-from tutumd.engines.docker.copies import Copy, check_copyable, copy_body, plan_copies
-from tutumd.engines.docker.seen import Seen
-from tutumd.engines.docker.selectors import Group, group
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.inspect.selectors import ContainerGroup, group
+from tutumd.engines.docker.replicas import Replica, check_scalable, name_replicas, replica_config
 from tutumd.errors import EngineRefusedError
 
 
-def only(*containers: Seen) -> Group:
+def only(*containers: InspectedContainer) -> ContainerGroup:
     (found,) = group(containers, None)
     return found
 
@@ -29,7 +29,7 @@ def only(*containers: Seen) -> Group:
 def test_what_only_one_can_have_is_refused(document: dict[str, Any], reason: str) -> None:
     first = seen(1, **{"name": "web", **document})
     with pytest.raises(EngineRefusedError, match=reason):
-        check_copyable(only(first), first)
+        check_scalable(only(first), first)
 
 
 @pytest.mark.parametrize(
@@ -43,19 +43,19 @@ def test_what_only_one_can_have_is_refused(document: dict[str, Any], reason: str
 )
 def test_what_many_can_have_is_not(document: dict[str, Any]) -> None:
     first = seen(1, **{"name": "web", **document})
-    check_copyable(only(first), first)
+    check_scalable(only(first), first)
 
 
 def test_copies_get_the_next_free_numbers() -> None:
     lone = seen(1, "web")
-    assert plan_copies(only(lone), lone, 2, {"web", "web-2"}) == (
-        Copy(name="web-3", number=3),
-        Copy(name="web-4", number=4),
+    assert name_replicas(only(lone), lone, 2, {"web", "web-2"}) == (
+        Replica(name="web-3", number=3),
+        Replica(name="web-4", number=4),
     )
     old_style = seen(1, "shop_web_3", labels=compose_labels(3))
-    assert plan_copies(only(old_style), old_style, 1, {"shop_web_3"}) == (Copy(name="shop_web_4", number=4),)
+    assert name_replicas(only(old_style), old_style, 1, {"shop_web_3"}) == (Replica(name="shop_web_4", number=4),)
     odd = seen(1, "x1", labels={"tutum.service": "api"})
-    assert plan_copies(only(odd), odd, 1, {"x1"}) == (Copy(name="api-2", number=2),)
+    assert name_replicas(only(odd), odd, 1, {"x1"}) == (Replica(name="api-2", number=2),)
 
 
 def test_a_copy_has_a_name_volumes_and_an_address_of_its_own() -> None:
@@ -74,7 +74,7 @@ def test_a_copy_has_a_name_volumes_and_an_address_of_its_own() -> None:
         networks={"front": {"Aliases": ["shop-web-1", "web"], "IPAddress": "10.0.0.2"}},
         its_image=image(Env=["A=1"]),
     )
-    body = copy_body(only(first), first, Copy(name="shop-web-2", number=2))
+    body = replica_config(only(first), first, Replica(name="shop-web-2", number=2))
     assert body["Labels"] == compose_labels(2)
     assert body["Env"] == ["B=2"]
     assert "Hostname" not in body
@@ -85,7 +85,7 @@ def test_a_copy_has_a_name_volumes_and_an_address_of_its_own() -> None:
 
 def test_a_copy_of_a_lone_container_is_labelled_with_its_service() -> None:
     first = seen(1, "web", labels={"mine": "1"})
-    assert copy_body(only(first), first, Copy(name="web-2", number=2))["Labels"] == {
+    assert replica_config(only(first), first, Replica(name="web-2", number=2))["Labels"] == {
         "mine": "1",
         "tutum.service": "web",
     }

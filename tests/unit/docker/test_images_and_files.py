@@ -7,9 +7,9 @@ import pytest
 
 from tests.unit.docker.documents import image
 from tests.unit.docker.fake_host import FakeHost
-from tutumd.engines.docker.images import is_local_build, superseded
 from tutumd.engines.docker.inline import FileStat, inline_candidates, is_inline
-from tutumd.engines.docker.own import find_own_container_id
+from tutumd.engines.docker.inspect.self_container import find_self_container_id
+from tutumd.engines.docker.pulls import is_local_build, superseded
 from tutumd.engines.images.reference import parse_reference
 
 APP, OTHER = "127.0.0.1:5000/app@sha256:" + "a" * 64, "127.0.0.1:5000/other@sha256:" + "b" * 64
@@ -84,7 +84,7 @@ def test_our_own_container_is_found_by_what_the_engine_mounted(tmp_path: Path) -
         "1 2 0:1 / / rw - overlay overlay rw\n"
         f"3 2 8:1 /var/lib/docker/containers/{'ab' * 32}/hostname /etc/hostname rw - ext4 /dev/sda1 rw\n"
     )
-    assert find_own_container_id(tmp_path) == "ab" * 32
+    assert find_self_container_id(tmp_path) == "ab" * 32
 
 
 def test_other_containers_seen_from_their_host_are_not_our_own(tmp_path: Path) -> None:
@@ -92,5 +92,5 @@ def test_other_containers_seen_from_their_host_are_not_our_own(tmp_path: Path) -
         f"1 2 0:1 / /var/lib/docker/containers/{'ab' * 32}/mounts/shm rw - tmpfs shm rw\n"
     )
     (tmp_path / "cgroup").write_text("0::/user.slice/session-1.scope\n")
-    assert find_own_container_id(tmp_path) is None
-    assert find_own_container_id(tmp_path / "absent") is None
+    assert find_self_container_id(tmp_path) is None
+    assert find_self_container_id(tmp_path / "absent") is None

@@ -10,11 +10,11 @@ import pytest
 from tests.support.runs import FakeRun, Killed
 from tests.unit.docker.documents import ALWAYS, compose_labels, image
 from tests.unit.docker.fake_host import FakeHost
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.inspect.selectors import ContainerGroup, group
+from tutumd.engines.docker.readiness import Trial
 from tutumd.engines.docker.redeploy import Redeployer
 from tutumd.engines.docker.scale import Scaler
-from tutumd.engines.docker.seen import Seen
-from tutumd.engines.docker.selectors import Group, group
-from tutumd.engines.docker.trial import Trial
 from tutumd.model import Outcome
 
 SELECTOR = "compose:shop/web"
@@ -62,8 +62,10 @@ class Case:
         return host
 
 
-def finder(host: FakeHost, selector: str = SELECTOR) -> Callable[[], tuple[Group, Sequence[Seen]]]:
-    def find() -> tuple[Group, Sequence[Seen]]:
+def finder(
+    host: FakeHost, selector: str = SELECTOR
+) -> Callable[[], tuple[ContainerGroup, Sequence[InspectedContainer]]]:
+    def find() -> tuple[ContainerGroup, Sequence[InspectedContainer]]:
         everybody = host.containers()
         return next(one for one in group(everybody, None) if one.selector == selector), everybody
 

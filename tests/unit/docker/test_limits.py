@@ -4,8 +4,8 @@ import pytest
 
 from tests.unit.docker.test_kills import Recorded, finder, redeploy
 from tests.unit.docker.test_kills_beside import Named
+from tutumd.engines.docker.readiness import Trial
 from tutumd.engines.docker.redeploy import Redeployer
-from tutumd.engines.docker.trial import Trial
 
 
 class Timed(Recorded):

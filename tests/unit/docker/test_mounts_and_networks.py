@@ -3,8 +3,8 @@
 from typing import Any
 
 from tests.unit.docker.documents import container, identity
-from tutumd.engines.docker.mounts import carried_mounts, fresh_mounts
-from tutumd.engines.docker.networks import endpoints, has_static_address, renamed
+from tutumd.engines.docker.recreate.mounts import carried_mounts, fresh_mounts
+from tutumd.engines.docker.recreate.networks import endpoints, has_static_address, renamed
 
 GENERATED = "ab" * 32
 

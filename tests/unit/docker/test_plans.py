@@ -5,20 +5,20 @@ from typing import Any
 import pytest
 
 from tests.unit.docker.documents import compose_labels, identity, image, seen
-from tutumd.engines.docker.plans import Member, RedeployPlan, plan_redeploy, steps, tagged
-from tutumd.engines.docker.seen import Seen
-from tutumd.engines.docker.selectors import Group, group
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.inspect.selectors import ContainerGroup, group
+from tutumd.engines.docker.plan import PlannedSwap, RedeployPlan, plan_redeploy, steps, tagged
 from tutumd.engines.labels import Order, Wanted
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 
 NAMED: dict[str, Any] = {"networks": {"front": {}}, "host": {"NetworkMode": "front"}}
 
 
-def service_of(first: Seen, *others: Seen) -> Group:
+def service_of(first: InspectedContainer, *others: InspectedContainer) -> ContainerGroup:
     return next(one for one in group([first, *others], None) if first in one.holders)
 
 
-def planned(first: Seen, *others: Seen, tag: str | None = None) -> RedeployPlan:
+def planned(first: InspectedContainer, *others: InspectedContainer, tag: str | None = None) -> RedeployPlan:
     return plan_redeploy(service_of(first, *others), [first, *others], tag, None)
 
 
@@ -29,8 +29,8 @@ def test_a_container_that_others_find_by_name_is_started_first() -> None:
     assert plan == RedeployPlan(
         wanted=Wanted(),
         members=(
-            Member(name="shop-web-1", old=identity(1), image="app", start_first=True),
-            Member(name="shop-web-2", old=identity(2), image="app", runs=False),
+            PlannedSwap(name="shop-web-1", old=identity(1), image="app", start_first=True),
+            PlannedSwap(name="shop-web-2", old=identity(2), image="app", runs=False),
         ),
         pulled=("app",),
         order=Order.START_FIRST,
@@ -57,9 +57,9 @@ def test_what_depends_on_a_container_is_made_anew_after_it() -> None:
     assert plan == RedeployPlan(
         wanted=Wanted(),
         members=(
-            Member(name="web", old=identity(1), image="app"),
-            Member(name="sidecar", old=identity(2), image="app", follows=shares),
-            Member(name="linker", old=identity(3), image="app", follows=links),
+            PlannedSwap(name="web", old=identity(1), image="app"),
+            PlannedSwap(name="sidecar", old=identity(2), image="app", follows=shares),
+            PlannedSwap(name="linker", old=identity(3), image="app", follows=links),
         ),
         pulled=("app",),
         order=Order.STOP_FIRST,
@@ -84,13 +84,13 @@ def test_what_depends_on_a_container_is_made_anew_after_it() -> None:
 
 def test_a_container_that_its_stop_deletes_gets_a_copy() -> None:
     plan = planned(seen(1, "web", host={"AutoRemove": True}))
-    assert plan.members == (Member(name="web", old=identity(1), image="app", spare=True),)
+    assert plan.members == (PlannedSwap(name="web", old=identity(1), image="app", spare=True),)
     assert plan.notes == (
         "web was started with --rm, so that stopping it deletes it: if the new one fails, a copy of it is started in "
         "its stead",
     )
     beside = planned(seen(1, "web", networks={"front": {}}, host={"AutoRemove": True, "NetworkMode": "front"}))
-    assert beside.members == (Member(name="web", old=identity(1), image="app", start_first=True),)
+    assert beside.members == (PlannedSwap(name="web", old=identity(1), image="app", start_first=True),)
 
 
 FIRST, LATER, AUTO = "start-first", "stop-first", ""
@@ -206,7 +206,7 @@ def test_what_depends_on_a_container_that_its_stop_deletes_could_not_be_put_back
 
 def test_a_container_whose_image_is_gone_is_not_replaced() -> None:
     old = seen(1, "web")
-    lost = Seen(**{name: getattr(old, name) for name in Seen.__slots__} | {"image": None})
+    lost = InspectedContainer(**{name: getattr(old, name) for name in InspectedContainer.__slots__} | {"image": None})
     with pytest.raises(EngineRefusedError, match="is gone from the engine"):
         planned(lost)
 

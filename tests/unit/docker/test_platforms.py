@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from tutumd.engines.docker.platforms import Facts, Manifest, check_platform, facts, manifest
+from tutumd.engines.docker.platforms import EngineFacts, Manifest, check_platform, facts, manifest
 from tutumd.errors import EngineRefusedError
 
-ENGINE = Facts(host_name="machine", system="linux", architecture="amd64", in_swarm=True)
+ENGINE = EngineFacts(host_name="machine", system="linux", architecture="amd64", in_swarm=True)
 
 
 def test_engines_and_registries_are_read() -> None:

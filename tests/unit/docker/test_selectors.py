@@ -3,14 +3,14 @@
 import pytest
 
 from tests.unit.docker.documents import compose_labels, identity, image, seen
-from tutumd.engines.docker.seen import Seen
-from tutumd.engines.docker.selectors import group, next_name, prev_name
-from tutumd.engines.docker.snapshots import image_digest, service_snapshot
+from tutumd.engines.docker.discover import image_digest, service_snapshot
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.inspect.selectors import group, next_name, prev_name
 
 RUN = "0a1b2c3d"
 
 
-def services(*containers: Seen, own_id: str | None = None) -> dict[str, list[str]]:
+def services(*containers: InspectedContainer, own_id: str | None = None) -> dict[str, list[str]]:
     """The names of the containers that stand for each service."""
     return {one.selector: [holder.name for holder in one.holders] for one in group(containers, own_id)}
 

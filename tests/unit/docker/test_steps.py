@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from tests.unit.docker.documents import ALWAYS, NO, identity, seen
-from tutumd.engines.docker.journal import Journal, Swap, load
-from tutumd.engines.docker.leftovers import heal
-from tutumd.engines.docker.seen import Seen
-from tutumd.engines.docker.selectors import Place, group
-from tutumd.engines.docker.steps import NEVER, Step, aside, backward, forward, join, leave, linger
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.inspect.selectors import Slot, group
+from tutumd.engines.docker.swap.journal import Journal, Swap, load
+from tutumd.engines.docker.swap.recovery import heal
+from tutumd.engines.docker.swap.steps import NEVER, SwapStep, aside, backward, forward, join, leave, linger
 from tutumd.engines.docker.verdict import verdict
 
 RUN = "0a1b2c3d"
@@ -19,11 +19,11 @@ OLD, NEW = identity(1), identity(2)
 SWAP = Swap(name="web", old=OLD, new=NEW, run=True, ran=True, paused=False, policy=ALWAYS)
 
 
-def old(name: str, status: str, policy: dict[str, Any] = NO, finished: float | None = None) -> Seen:
+def old(name: str, status: str, policy: dict[str, Any] = NO, finished: float | None = None) -> InspectedContainer:
     return seen(1, name, status=status, finished=finished, host={"RestartPolicy": policy})
 
 
-def new(name: str, status: str = "created", *, created: float = 10, **more: Any) -> Seen:
+def new(name: str, status: str = "created", *, created: float = 10, **more: Any) -> InspectedContainer:
     started = None if status == "created" else 20.0
     return seen(2, name, status=status, created=created, started=started, host={"RestartPolicy": ALWAYS}, **more)
 
@@ -31,18 +31,20 @@ def new(name: str, status: str = "created", *, created: float = 10, **more: Any)
 @pytest.mark.parametrize(
     ("before", "after", "step"),
     [
-        (old("web", "running", ALWAYS), new(NEXT), Step(verb="policy", container=OLD, policy=NEVER)),
-        (old("web", "running"), new(NEXT), Step(verb="stop", container=OLD)),
-        (old("web", "exited"), new(NEXT), Step(verb="rename", container=OLD, name=PREV)),
-        (old(PREV, "exited"), new(NEXT), Step(verb="rename", container=NEW, name="web")),
-        (old(PREV, "exited"), new("web"), Step(verb="start", container=NEW)),
+        (old("web", "running", ALWAYS), new(NEXT), SwapStep(verb="policy", container=OLD, policy=NEVER)),
+        (old("web", "running"), new(NEXT), SwapStep(verb="stop", container=OLD)),
+        (old("web", "exited"), new(NEXT), SwapStep(verb="rename", container=OLD, name=PREV)),
+        (old(PREV, "exited"), new(NEXT), SwapStep(verb="rename", container=NEW, name="web")),
+        (old(PREV, "exited"), new("web"), SwapStep(verb="start", container=NEW)),
         (old(PREV, "exited"), new("web", "running"), None),
         (old(PREV, "exited"), new("web", "exited"), None),
-        (None, new(NEXT), Step(verb="rename", container=NEW, name="web")),
+        (None, new(NEXT), SwapStep(verb="rename", container=NEW, name="web")),
         (old("web", "running", ALWAYS), None, None),
     ],
 )
-def test_the_way_forward(before: Seen | None, after: Seen | None, step: Step | None) -> None:
+def test_the_way_forward(
+    before: InspectedContainer | None, after: InspectedContainer | None, step: SwapStep | None
+) -> None:
     assert forward(SWAP, RUN, before, after) == step
 
 
@@ -54,37 +56,42 @@ def test_what_was_stopped_is_not_started() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "step"),
     [
-        (old(PREV, "exited"), new("web", "running"), Step(verb="stop", container=NEW)),
-        (old(PREV, "exited"), new("web", "restarting"), Step(verb="stop", container=NEW)),
-        (old(PREV, "exited"), new("web", "exited"), Step(verb="rename", container=NEW, name=NEXT)),
-        (old(PREV, "exited"), new(NEXT, "exited"), Step(verb="rename", container=OLD, name="web")),
-        (old("web", "exited"), new(NEXT, "exited"), Step(verb="policy", container=OLD, policy=ALWAYS)),
-        (old("web", "exited", ALWAYS), new(NEXT, "exited"), Step(verb="start", container=OLD)),
-        (old("web", "running", ALWAYS), new(NEXT, "exited"), Step(verb="remove", container=NEW)),
+        (old(PREV, "exited"), new("web", "running"), SwapStep(verb="stop", container=NEW)),
+        (old(PREV, "exited"), new("web", "restarting"), SwapStep(verb="stop", container=NEW)),
+        (old(PREV, "exited"), new("web", "exited"), SwapStep(verb="rename", container=NEW, name=NEXT)),
+        (old(PREV, "exited"), new(NEXT, "exited"), SwapStep(verb="rename", container=OLD, name="web")),
+        (old("web", "exited"), new(NEXT, "exited"), SwapStep(verb="policy", container=OLD, policy=ALWAYS)),
+        (old("web", "exited", ALWAYS), new(NEXT, "exited"), SwapStep(verb="start", container=OLD)),
+        (old("web", "running", ALWAYS), new(NEXT, "exited"), SwapStep(verb="remove", container=NEW)),
         (old("web", "running", ALWAYS), None, None),
         (None, new("web", "exited"), None),
     ],
 )
-def test_the_way_back(before: Seen | None, after: Seen | None, step: Step | None) -> None:
+def test_the_way_back(
+    before: InspectedContainer | None, after: InspectedContainer | None, step: SwapStep | None
+) -> None:
     assert backward(SWAP, RUN, before, after) == step
 
 
 def test_what_was_paused_is_paused_again() -> None:
     paused = replace(SWAP, paused=True)
-    assert backward(paused, RUN, old("web", "running", ALWAYS), None) == Step(verb="pause", container=OLD)
+    assert backward(paused, RUN, old("web", "running", ALWAYS), None) == SwapStep(verb="pause", container=OLD)
     assert backward(paused, RUN, old("web", "paused", ALWAYS), None) is None
 
 
 BESIDE = replace(SWAP, start_first=True, endpoints={"bridge": {}, "front": {"Aliases": ["www"]}, "back": {}})
-OLD_ASIDE, NEW_IN = Step(verb="rename", container=OLD, name=PREV), Step(verb="rename", container=NEW, name="web")
+OLD_ASIDE, NEW_IN = (
+    SwapStep(verb="rename", container=OLD, name=PREV),
+    SwapStep(verb="rename", container=NEW, name="web"),
+)
 
 
-def cut(container: str, network: str) -> Step:
-    return Step(verb="disconnect", container=container, network=network)
+def cut(container: str, network: str) -> SwapStep:
+    return SwapStep(verb="disconnect", container=container, network=network)
 
 
-def tie(network: str, **endpoint: Any) -> Step:
-    return Step(verb="connect", container=NEW, network=network, endpoint=endpoint)
+def tie(network: str, **endpoint: Any) -> SwapStep:
+    return SwapStep(verb="connect", container=NEW, network=network, endpoint=endpoint)
 
 
 @pytest.mark.parametrize(
@@ -105,12 +112,12 @@ def tie(network: str, **endpoint: Any) -> Step:
     ],
 )
 def test_clients_are_led_to_the_new_container(
-    endpoints: dict[str, Any], reaches: bool, steps: tuple[Step, ...]
+    endpoints: dict[str, Any], reaches: bool, steps: tuple[SwapStep, ...]
 ) -> None:
     assert join(replace(BESIDE, endpoints=endpoints), RUN, renaming_reaches_names=reaches) == steps
 
 
-def in_networks(one: Seen, *networks: str) -> Seen:
+def in_networks(one: InspectedContainer, *networks: str) -> InspectedContainer:
     raw = {**one.raw, "NetworkSettings": {"Networks": {name: BESIDE.endpoints[name] for name in networks}}}
     return replace(one, raw=raw)
 
@@ -120,15 +127,21 @@ def in_networks(one: Seen, *networks: str) -> Seen:
     [
         (old(PREV, "running"), ["bridge", "front", "back"], new("web", "running"), True, cut(OLD, "front")),
         # Found by its name only, it goes on with what it works on until it is stopped.
-        (old(PREV, "running"), ["bridge", "back"], new("web", "running"), True, Step(verb="stop", container=OLD)),
+        (old(PREV, "running"), ["bridge", "back"], new("web", "running"), True, SwapStep(verb="stop", container=OLD)),
         (
             old(PREV, "running"),
             ["back"],
             new("web", "running"),
             False,
-            Step(verb="rename", container=NEW, name=NEXT),
+            SwapStep(verb="rename", container=NEW, name=NEXT),
         ),
-        (old(PREV, "running"), ["back"], new(NEXT, "running"), False, Step(verb="rename", container=OLD, name="web")),
+        (
+            old(PREV, "running"),
+            ["back"],
+            new(NEXT, "running"),
+            False,
+            SwapStep(verb="rename", container=OLD, name="web"),
+        ),
         (old("web", "running"), ["back"], new(NEXT, "running"), False, cut(OLD, "back")),
         (old("web", "running"), ["bridge"], new(NEXT, "running"), False, OLD_ASIDE),
         (old(PREV, "running"), [], new(NEXT, "running"), False, NEW_IN),
@@ -137,14 +150,18 @@ def in_networks(one: Seen, *networks: str) -> Seen:
             [],
             new("web", "running"),
             False,
-            Step(verb="policy", container=OLD, policy=NEVER),
+            SwapStep(verb="policy", container=OLD, policy=NEVER),
         ),
         (old(PREV, "exited"), [], new("web", "running"), False, None),
         (None, [], new(NEXT, "running"), True, NEW_IN),
     ],
 )
 def test_the_old_container_leaves(
-    before: Seen | None, networks: list[str], after: Seen, reaches: bool, step: Step | None
+    before: InspectedContainer | None,
+    networks: list[str],
+    after: InspectedContainer,
+    reaches: bool,
+    step: SwapStep | None,
 ) -> None:
     one = None if before is None else in_networks(before, *networks)
     assert (leave(BESIDE, RUN, one, after, renaming_reaches_names=reaches) or aside(one)) == step
@@ -172,28 +189,28 @@ def test_an_old_container_that_nobody_found_any_more_gets_its_aliases_back() -> 
 
 def test_an_old_container_is_connected_again() -> None:
     lost = in_networks(old("web", "running", ALWAYS), "front")
-    expected = Step(verb="connect", container=OLD, network="back", endpoint={})
+    expected = SwapStep(verb="connect", container=OLD, network="back", endpoint={})
     assert backward(replace(BESIDE, endpoints={"front": {}, "back": {}}), RUN, lost, None) == expected
 
 
-def place(*containers: Seen) -> Place:
+def place(*containers: InspectedContainer) -> Slot:
     (service,) = group(containers, None)
     return service.places[0]
 
 
-REMOVE_OLD, REMOVE_NEW = Step(verb="remove", container=OLD), Step(verb="remove", container=NEW)
-BACK = Step(verb="rename", container=OLD, name="web")
-POLICY = Step(verb="policy", container=OLD, policy=ALWAYS)
-START = Step(verb="start", container=OLD)
-STOP_NEW = Step(verb="stop", container=NEW)
-REMOVE_OLD_COPY = Step(verb="remove", container=identity(3))
+REMOVE_OLD, REMOVE_NEW = SwapStep(verb="remove", container=OLD), SwapStep(verb="remove", container=NEW)
+BACK = SwapStep(verb="rename", container=OLD, name="web")
+POLICY = SwapStep(verb="policy", container=OLD, policy=ALWAYS)
+START = SwapStep(verb="start", container=OLD)
+STOP_NEW = SwapStep(verb="stop", container=NEW)
+REMOVE_OLD_COPY = SwapStep(verb="remove", container=identity(3))
 
 
-def spared(status: str, **more: Any) -> Seen:
+def spared(status: str, **more: Any) -> InspectedContainer:
     return seen(1, "web", status=status, host={"AutoRemove": True}, **more)
 
 
-def spare() -> Seen:
+def spare() -> InspectedContainer:
     return seen(3, PREV, status="created", created=9, started=None, host={"AutoRemove": True})
 
 
@@ -228,10 +245,10 @@ def spare() -> Seen:
         ([old(PREV, "exited", NO, 5), new("web")], (REMOVE_OLD,)),
         # Only one of the two is left.
         ([old(PREV, "exited", NO, 5)], (BACK, START)),
-        ([new(NEXT)], (Step(verb="rename", container=NEW, name="web"),)),
+        ([new(NEXT)], (SwapStep(verb="rename", container=NEW, name="web"),)),
     ],
 )
-def test_what_nobody_remembers_is_cleaned_up(containers: list[Seen], steps: tuple[Step, ...]) -> None:
+def test_what_nobody_remembers_is_cleaned_up(containers: list[InspectedContainer], steps: tuple[SwapStep, ...]) -> None:
     assert heal(place(*containers)) == steps
 
 

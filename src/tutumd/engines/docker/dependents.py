@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tutumd.engines.docker.seen import Seen
-from tutumd.engines.docker.selectors import base_name
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.inspect.selectors import base_name
 
 _SHARED = (("NetworkMode", "network"), ("IpcMode", "IPC"), ("PidMode", "process"))
 
@@ -14,11 +14,11 @@ _SHARED = (("NetworkMode", "network"), ("IpcMode", "IPC"), ("PidMode", "process"
 class Dependent:
     """A container that breaks when another one is replaced; `reason` follows its name in a sentence."""
 
-    container: Seen
+    container: InspectedContainer
     reason: str
 
 
-def dependents(members: Sequence[Seen], everybody: Sequence[Seen]) -> tuple[Dependent, ...]:
+def dependents(members: Sequence[InspectedContainer], everybody: Sequence[InspectedContainer]) -> tuple[Dependent, ...]:
     """Return who depends on `members`, directly or through another one, each after what it depends on."""
     found: list[Dependent] = []
     reached = list(members)
@@ -33,7 +33,7 @@ def dependents(members: Sequence[Seen], everybody: Sequence[Seen]) -> tuple[Depe
     return tuple(found)
 
 
-def swapping_parent(one: Seen, everybody: Sequence[Seen]) -> str:
+def swapping_parent(one: InspectedContainer, everybody: Sequence[InspectedContainer]) -> str:
     """Return how a container depends on one that is being replaced, as words after its name; empty if it does not.
 
     Made anew now, it would depend on what is removed, or is put back, a moment later.
@@ -71,7 +71,7 @@ def _matches(successors: dict[str, str], owner: str) -> Iterator[tuple[str, str]
     return ((old, new) for old, new in successors.items() if len(owner) >= 12 and old.startswith(owner))
 
 
-def _dependence(other: Seen, parent: Seen) -> str:
+def _dependence(other: InspectedContainer, parent: InspectedContainer) -> str:
     host = other.raw.get("HostConfig") or {}
     targets = {f"container:{name}" for name in (parent.id, parent.id[:12], parent.name)}
     for field, word in _SHARED:

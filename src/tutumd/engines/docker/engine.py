@@ -4,19 +4,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from threading import Event
 
-from tutumd.engines.docker.host import Host
-from tutumd.engines.docker.images import preflight
-from tutumd.engines.docker.plans import RedeployPlan, plan_redeploy, steps, waits_for
-from tutumd.engines.docker.power import Power
+from tutumd.engines.docker.api import DockerApi
+from tutumd.engines.docker.constraints import DependencyBusyError
+from tutumd.engines.docker.discover import image_digest, service_snapshot
+from tutumd.engines.docker.inspect.container_cache import ContainerCache
+from tutumd.engines.docker.inspect.events import watch_events
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.inspect.selectors import ContainerGroup, group
+from tutumd.engines.docker.plan import RedeployPlan, plan_redeploy, steps, waits_for
+from tutumd.engines.docker.pulls import preflight
+from tutumd.engines.docker.readiness import Trial
 from tutumd.engines.docker.redeploy import Redeployer
-from tutumd.engines.docker.rules import NeighbourBusyError
 from tutumd.engines.docker.scale import Scaler
-from tutumd.engines.docker.seen import Seen
-from tutumd.engines.docker.selectors import Group, group
-from tutumd.engines.docker.sight import Sight
-from tutumd.engines.docker.snapshots import image_digest, service_snapshot
-from tutumd.engines.docker.trial import Trial
-from tutumd.engines.docker.watch import watch_events
+from tutumd.engines.docker.start_stop import Power
 from tutumd.engines.dockerapi.connection import connect
 from tutumd.engines.labels import read_wanted
 from tutumd.errors import EngineRefusedError
@@ -36,7 +36,7 @@ class DockerEngine:
         overlap_s: For how long old and new containers both are found where that is possible: proxies remember for
             seconds which address a name has.
         drain_s: For how long the old ones may then finish what they work on, before they are told to stop.
-        own_container_id: The container that this process runs in, which is left alone.
+        self_container_id: The container that this process runs in, which is left alone.
         environment: Where DOCKER_HOST and the TLS variables are looked up.
         clock: Monotonic seconds.
     """
@@ -51,18 +51,18 @@ class DockerEngine:
         stable_s: float = 3.0,
         overlap_s: float = 10.0,
         drain_s: float = 5.0,
-        own_container_id: str | None = None,
+        self_container_id: str | None = None,
         environment: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._info = EngineInfo(name=name, kind="docker", creates=False)
         self._client = connect(url, config_dir, environment=environment)
-        self._host = Host(self._client, config_dir)
+        self._host = DockerApi(self._client, config_dir)
         self._server_cap = server_cap
         self._trial = Trial(host=self._host, stable_s=stable_s, overlap_s=overlap_s, drain_s=drain_s, clock=clock)
-        self._own_id = own_container_id
-        self._sight = Sight(self._host)
-        self._shown: dict[str, tuple[Group, ServiceSnapshot]] = {}
+        self._own_id = self_container_id
+        self._sight = ContainerCache(self._host)
+        self._shown: dict[str, tuple[ContainerGroup, ServiceSnapshot]] = {}
 
     @property
     def info(self) -> EngineInfo:
@@ -71,7 +71,7 @@ class DockerEngine:
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:
         """As the port says; while `watch` follows the events, only what changed is looked at again."""
-        shown: dict[str, tuple[Group, ServiceSnapshot]] = {}
+        shown: dict[str, tuple[ContainerGroup, ServiceSnapshot]] = {}
         for one in group(self._sight.containers(), self._own_id):
             known = self._shown.get(one.selector)
             shown[one.selector] = known if known is not None and known[0] == one else (one, service_snapshot(one))
@@ -148,21 +148,21 @@ class DockerEngine:
         """As the port says."""
         self._client.close()
 
-    def _find(self, selector: str, containers: Sequence[Seen]) -> Group | None:
+    def _find(self, selector: str, containers: Sequence[InspectedContainer]) -> ContainerGroup | None:
         return next((one for one in group(containers, self._own_id) if one.selector == selector), None)
 
-    def _at_rest(self, service: Service, run: Run) -> Group:
+    def _at_rest(self, service: Service, run: Run) -> ContainerGroup:
         """Look up the service for a run that must not change what the redeploy of another service works on.
 
         Raises:
-            NeighbourBusyError: That is under way.
+            DependencyBusyError: That is under way.
         """
         found, everybody = self._found(service)
         if not run.journal and (reason := waits_for(found, everybody)):
-            raise NeighbourBusyError(reason)
+            raise DependencyBusyError(reason)
         return found
 
-    def _found(self, service: Service) -> tuple[Group, Sequence[Seen]]:
+    def _found(self, service: Service) -> tuple[ContainerGroup, Sequence[InspectedContainer]]:
         everybody = self._host.containers()
         found = self._find(service.selector, everybody)
         if found is not None:
@@ -172,7 +172,7 @@ class DockerEngine:
         raise EngineRefusedError(f"{service.name} is gone: no container of it is left on this engine")
 
 
-def _told(decided: RedeployPlan, found: Group, digests: Mapping[str, str | None]) -> Plan:
+def _told(decided: RedeployPlan, found: ContainerGroup, digests: Mapping[str, str | None]) -> Plan:
     first, member = found.holders[0], decided.members[0]
     before = image_digest(first.image_name, first.image_id, first.image)
     after = digests[member.image]

@@ -10,7 +10,7 @@ _ALSO_RUNS = {"amd64": ("386",), "arm64": ("arm",)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class EngineFacts:
     """What matters of an engine itself.
 
     Attributes:
@@ -40,9 +40,9 @@ class Manifest:
     platforms: tuple[tuple[str, str], ...]
 
 
-def facts(info: Json, version: Json, *, is_podman: bool) -> Facts:
+def facts(info: Json, version: Json, *, is_podman: bool) -> EngineFacts:
     """Read the documents of Docker Engine API SystemInfo and SystemVersion."""
-    return Facts(
+    return EngineFacts(
         host_name=str(info.get("Name", "")),
         system=str(version.get("Os", "")),
         architecture=str(version.get("Arch", "")),
@@ -63,7 +63,7 @@ def manifest(answer: Json) -> Manifest:
 
 
 def check_platform(
-    name: str, platforms: Sequence[tuple[str, str]], engine: Facts, running: Collection[str] = ()
+    name: str, platforms: Sequence[tuple[str, str]], engine: EngineFacts, running: Collection[str] = ()
 ) -> None:
     """Check that an engine can run an image. Where the registry tells no platform, it is taken to fit.
 

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tutumd.engines.docker.back import Restorer
-from tutumd.engines.docker.host import Host
-from tutumd.engines.docker.journal import Journal, Swap, load
-from tutumd.engines.docker.prepare import Find, Preparer
-from tutumd.engines.docker.snapshots import image_digest
-from tutumd.engines.docker.swap import Swapper
-from tutumd.engines.docker.trial import Trial
-from tutumd.engines.docker.walk import Walker
+from tutumd.engines.docker.api import DockerApi
+from tutumd.engines.docker.discover import image_digest
+from tutumd.engines.docker.readiness import Trial
+from tutumd.engines.docker.rollback import Restorer
+from tutumd.engines.docker.swap.journal import Journal, Swap, load
+from tutumd.engines.docker.swap.phases import SwapPhases
+from tutumd.engines.docker.swap.prepare import Find, Preparer
+from tutumd.engines.docker.swap.step_runner import StepRunner
 from tutumd.model import Outcome
 from tutumd.ports import Run
 
@@ -19,7 +19,7 @@ from tutumd.ports import Run
 class Redeployer:
     """Redeploys one service in one run."""
 
-    host: Host
+    host: DockerApi
     trial: Trial
     find: Find
     run: Run
@@ -35,8 +35,8 @@ class Redeployer:
             journal = preparer.prepare(journal)
         if journal.phase == "unchanged":
             return _unchanged(journal)
-        walker = Walker(host=self.host, run=self.run)
-        swapper = Swapper(host=self.host, walker=walker, trial=self._trial(journal), run=self.run)
+        walker = StepRunner(host=self.host, run=self.run)
+        swapper = SwapPhases(host=self.host, walker=walker, trial=self._trial(journal), run=self.run)
         if journal.phase == "swap":
             journal = swapper.swap(journal)
         if journal.phase == "join":

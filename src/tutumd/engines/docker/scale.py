@@ -4,18 +4,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from tutumd.engines.docker.copies import Copy, check_copyable, copy_body, plan_copies
-from tutumd.engines.docker.files import copy_inline_files
-from tutumd.engines.docker.host import Host
-from tutumd.engines.docker.rules import check_no_dependents
-from tutumd.engines.docker.seen import Seen
-from tutumd.engines.docker.selectors import Group
-from tutumd.engines.docker.trial import Trial
+from tutumd.engines.docker.api import DockerApi
+from tutumd.engines.docker.constraints import check_no_dependents
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.inspect.selectors import ContainerGroup
+from tutumd.engines.docker.readiness import Trial
+from tutumd.engines.docker.recreate.compose_files import copy_inline_files
+from tutumd.engines.docker.replicas import Replica, check_scalable, name_replicas, replica_config
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
 from tutumd.ports import Run
 
-Find = Callable[[], tuple[Group, Sequence[Seen]]]
+Find = Callable[[], tuple[ContainerGroup, Sequence[InspectedContainer]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class ScaleJournal:
 
     phase: str
     before: tuple[str, ...]
-    copies: tuple[Copy, ...] = ()
+    copies: tuple[Replica, ...] = ()
     doomed: tuple[str, ...] = ()
     reason: str = ""
     log_tail: str = ""
@@ -45,7 +45,7 @@ def load(stored: Any) -> ScaleJournal | None:
     """Read a journal back; None where nothing was saved yet."""
     if not stored:
         return None
-    copies = tuple(Copy(**copy) for copy in stored["copies"])
+    copies = tuple(Replica(**copy) for copy in stored["copies"])
     return ScaleJournal(
         **{**stored, "copies": copies, "before": tuple(stored["before"]), "doomed": tuple(stored["doomed"])}
     )
@@ -55,7 +55,7 @@ def load(stored: Any) -> ScaleJournal | None:
 class Scaler:
     """Scales one service in one run."""
 
-    host: Host
+    host: DockerApi
     trial: Trial
     find: Find
     run: Run
@@ -89,12 +89,12 @@ class Scaler:
         if not amount:
             return ScaleJournal(phase="add", before=before)
         first = holders[0]
-        check_copyable(group, first)
+        check_scalable(group, first)
         self._check_image(first)
-        copies = plan_copies(group, first, amount, {one.name for one in everybody})
+        copies = name_replicas(group, first, amount, {one.name for one in everybody})
         return ScaleJournal(phase="add", before=before, copies=copies)
 
-    def _check_image(self, first: Seen) -> None:
+    def _check_image(self, first: InspectedContainer) -> None:
         """Check that a copy would run the same image as the containers that are there."""
         image = self.host.image(first.image_name)
         if image is None or image["Id"] != first.image_id:
@@ -119,7 +119,7 @@ class Scaler:
         self.run.save(undo.dump())
         return undo
 
-    def _create_and_start(self, journal: ScaleJournal) -> tuple[Seen | None, str]:
+    def _create_and_start(self, journal: ScaleJournal) -> tuple[InspectedContainer | None, str]:
         for copy in journal.copies:
             made = self._made(copy, journal)
             if made is None and self.run.remaining_s() <= 0:
@@ -136,19 +136,19 @@ class Scaler:
                 return self._made(copy, journal), str(error)
         return None, ""
 
-    def _create(self, copy: Copy, journal: ScaleJournal) -> None:
+    def _create(self, copy: Replica, journal: ScaleJournal) -> None:
         group, _ = self.find()
         first = next((one for one in group.holders if one.id in journal.before), None)
         if first is None:
             raise EngineRefusedError("the containers that were to be copied are gone")
         self.run.check()
-        new = self.host.create(copy.name, copy_body(group, first, copy))
+        new = self.host.create(copy.name, replica_config(group, first, copy))
         copy_inline_files(self.host, first, new, self.run)
         self.run.check()
         self.host.start(new)
         self.run.log(f"started {copy.name}")
 
-    def _watch(self, journal: ScaleJournal) -> tuple[Seen | None, str]:
+    def _watch(self, journal: ScaleJournal) -> tuple[InspectedContainer | None, str]:
         for copy in journal.copies:
             made = self._made(copy, journal)
             if made is None:
@@ -158,7 +158,7 @@ class Scaler:
                 return self._made(copy, journal), reason
         return None, ""
 
-    def _made(self, copy: Copy, journal: ScaleJournal) -> Seen | None:
+    def _made(self, copy: Replica, journal: ScaleJournal) -> InspectedContainer | None:
         """Look up a copy that this run has made: its name was free before, and it belongs to the service."""
         found = self.host.container(copy.name)
         return found if found is not None and found.name == copy.name and found.id not in journal.before else None

@@ -1,6 +1,6 @@
 """Whether a container that was just started can be relied on."""
 
-from tutumd.engines.docker.seen import Seen
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 
 REMOVED = "it was removed by somebody else"
 ENDED = (
@@ -9,7 +9,7 @@ ENDED = (
 )
 
 
-def verdict(one: Seen | None, running_s: float, stable_s: float) -> str | None:
+def verdict(one: InspectedContainer | None, running_s: float, stable_s: float) -> str | None:
     """Judge a new container: None while it is too early, an empty text when it is good, else why it failed.
 
     With a health check it must be healthy; without, run for `stable_s` without having been restarted.
@@ -37,7 +37,7 @@ def verdict(one: Seen | None, running_s: float, stable_s: float) -> str | None:
     return "" if one.health == "healthy" or running_s >= stable_s else None
 
 
-def _last_check(one: Seen) -> str:
+def _last_check(one: InspectedContainer) -> str:
     entries = ((one.raw.get("State") or {}).get("Health") or {}).get("Log") or ()
     output = str(entries[-1].get("Output", "")).strip() if entries else ""
     return f": {output[-500:]}" if output else ""

@@ -2,10 +2,10 @@
 
 from collections.abc import Collection, Mapping
 
-from tutumd.engines.docker.host import Host
-from tutumd.engines.docker.platforms import Facts, check_platform
-from tutumd.engines.docker.seen import Seen
-from tutumd.engines.docker.snapshots import image_digest
+from tutumd.engines.docker.api import DockerApi
+from tutumd.engines.docker.discover import image_digest
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.platforms import EngineFacts, check_platform
 from tutumd.engines.images.reference import DOCKER_HUB, NO_REGISTRY, ImageReference, names_image_by_id, parse_reference
 from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError
@@ -15,7 +15,7 @@ _KEPT = "tutum-prev-"
 """Begins a tag that keeps the image before a pull, on engines where that would lose it."""
 
 
-def is_local_build(host: Host, reference: ImageReference, image: Json | None) -> bool:
+def is_local_build(host: DockerApi, reference: ImageReference, image: Json | None) -> bool:
     """Tell whether an image was built or loaded here and has never been in the registry of its name.
 
     Such a name is not pulled: without a host in it, it would be somebody else's repository on Docker Hub. A name with
@@ -31,7 +31,7 @@ def is_local_build(host: Host, reference: ImageReference, image: Json | None) ->
     return host.facts().by_manifest and not host.has_been_pushed(reference.with_digest(str(image["Id"])))
 
 
-def fetch(host: Host, name: str, run: Run, *, local: bool) -> Json:
+def fetch(host: DockerApi, name: str, run: Run, *, local: bool) -> Json:
     """Bring the newest image of a name to the engine, and return its inspect document.
 
     Args:
@@ -61,7 +61,7 @@ def fetch(host: Host, name: str, run: Run, *, local: bool) -> Json:
     return pulled
 
 
-def fetch_again(host: Host, holders: Collection[Seen], run: Run) -> bool:
+def fetch_again(host: DockerApi, holders: Collection[InspectedContainer], run: Run) -> bool:
     """Fetch by their digests the images that containers run and that are gone; False where there is nothing to fetch.
 
     Raises:
@@ -83,7 +83,7 @@ def fetch_again(host: Host, holders: Collection[Seen], run: Run) -> bool:
     return True
 
 
-def put_names_back(host: Host, names: Mapping[str, str], tried: Collection[str], run: Run) -> None:
+def put_names_back(host: DockerApi, names: Mapping[str, str], tried: Collection[str], run: Run) -> None:
     """Let each name mean the image again that it meant before a pull, so that nothing else picks up a failed one.
 
     Args:
@@ -110,7 +110,9 @@ def put_names_back(host: Host, names: Mapping[str, str], tried: Collection[str],
             _let_go(host, reference, image_id)
 
 
-def preflight(host: Host, names: Collection[str], holders: Collection[Seen]) -> dict[str, str | None]:
+def preflight(
+    host: DockerApi, names: Collection[str], holders: Collection[InspectedContainer]
+) -> dict[str, str | None]:
     """Check, before anything is touched, that the images can be had and run here.
 
     Returns:
@@ -124,7 +126,9 @@ def preflight(host: Host, names: Collection[str], holders: Collection[Seen]) -> 
     return {name: _look_up(host, name, engine, running, holders) for name in names}
 
 
-def _look_up(host: Host, name: str, engine: Facts, running: Collection[str], holders: Collection[Seen]) -> str | None:
+def _look_up(
+    host: DockerApi, name: str, engine: EngineFacts, running: Collection[str], holders: Collection[InspectedContainer]
+) -> str | None:
     reference = parse_reference(name)
     present = host.image(name)
     if present is not None and (reference.digest or is_local_build(host, reference, present)):
@@ -140,7 +144,7 @@ def _look_up(host: Host, name: str, engine: Facts, running: Collection[str], hol
     return found.digest or None
 
 
-def _is_built_here(host: Host, one: Seen, reference: ImageReference) -> bool:
+def _is_built_here(host: DockerApi, one: InspectedContainer, reference: ImageReference) -> bool:
     own = parse_reference(one.image_name)
     return own.same_repository(reference) and is_local_build(host, own, one.image)
 
@@ -163,7 +167,7 @@ def superseded(images: Collection[Json], names: Collection[str], needed: Collect
     return result[keep:]
 
 
-def remove_superseded(host: Host, names: Collection[str], needed: Collection[str], keep: int, run: Run) -> None:
+def remove_superseded(host: DockerApi, names: Collection[str], needed: Collection[str], keep: int, run: Run) -> None:
     """Remove superseded images of these names; the engine itself refuses to remove one that is in use."""
     candidates = superseded(host.all_images(), names, needed, keep)
     if not candidates:
@@ -176,12 +180,12 @@ def remove_superseded(host: Host, names: Collection[str], needed: Collection[str
                 run.log(f"removed the old image {image_id[:19]}")
 
 
-def _keep(host: Host, reference: ImageReference, image_id: str) -> None:
+def _keep(host: DockerApi, reference: ImageReference, image_id: str) -> None:
     """Give an image a second tag in its repository."""
     host.tag(image_id, reference.repository, _kept_tag(image_id))
 
 
-def _let_go(host: Host, reference: ImageReference, image_id: str) -> None:
+def _let_go(host: DockerApi, reference: ImageReference, image_id: str) -> None:
     """Take the second tag of an image away, where it has one."""
     host.remove_image(f"{reference.repository}:{_kept_tag(image_id)}")
 

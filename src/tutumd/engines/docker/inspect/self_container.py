@@ -7,7 +7,7 @@ _MOUNTED_FROM = re.compile(r"/containers/([0-9a-f]{64})/hostname /etc/hostname "
 _CONTROL_GROUP = re.compile(r"docker[/-]([0-9a-f]{64})")
 
 
-def find_own_container_id(proc: Path = Path("/proc/self")) -> str | None:
+def find_self_container_id(proc: Path = Path("/proc/self")) -> str | None:
     """Look up the ID of our container in `/proc`; None outside of one.
 
     The engine mounts /etc/hostname from a folder that is named after the container.

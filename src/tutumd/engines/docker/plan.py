@@ -3,17 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from tutumd.engines.docker.constraints import (
+    DependencyBusyError,
+    check_can_be_followed,
+    check_can_follow,
+    check_replaceable,
+)
 from tutumd.engines.docker.dependents import dependents, swapping_parent
-from tutumd.engines.docker.orders import choose_order
-from tutumd.engines.docker.rules import NeighbourBusyError, check_can_be_followed, check_can_follow, check_replaceable
-from tutumd.engines.docker.seen import Seen
-from tutumd.engines.docker.selectors import Group, base_name
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.inspect.selectors import ContainerGroup, base_name
+from tutumd.engines.docker.update_order import choose_order
 from tutumd.engines.images.reference import parse_reference
 from tutumd.engines.labels import Order, Wanted, read_wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
+class PlannedSwap:
     """A container that will be replaced.
 
     Attributes:
@@ -47,7 +52,7 @@ class RedeployPlan:
     """
 
     wanted: Wanted
-    members: tuple[Member, ...]
+    members: tuple[PlannedSwap, ...]
     pulled: tuple[str, ...]
     order: Order
     order_reason: str
@@ -55,7 +60,12 @@ class RedeployPlan:
 
 
 def plan_redeploy(
-    group: Group, everybody: Sequence[Seen], tag: str | None, own_id: str | None, *, fetches_again: bool = False
+    group: ContainerGroup,
+    everybody: Sequence[InspectedContainer],
+    tag: str | None,
+    own_id: str | None,
+    *,
+    fetches_again: bool = False,
 ) -> RedeployPlan:
     """Decide what a redeploy of a service does.
 
@@ -67,12 +77,12 @@ def plan_redeploy(
 
     Raises:
         EngineRefusedError: why it cannot be done, and what to do.
-        NeighbourBusyError: What it depends on, or what depends on it, is being redeployed.
+        DependencyBusyError: What it depends on, or what depends on it, is being redeployed.
     """
     for one in group.holders:
         check_replaceable(one, fetches_again=fetches_again)
     if reason := waits_for(group, everybody):
-        raise NeighbourBusyError(reason)
+        raise DependencyBusyError(reason)
     wanted = read_wanted([one.labels for one in group.holders])
     following = dependents(group.holders, everybody)
     for dependent in following:
@@ -94,7 +104,7 @@ def plan_redeploy(
     )
 
 
-def waits_for(group: Group, everybody: Sequence[Seen]) -> str:
+def waits_for(group: ContainerGroup, everybody: Sequence[InspectedContainer]) -> str:
     """Tell which container that is being redeployed the service depends on, in a sentence; empty if on none."""
     names = {place.name for place in group.places}
     others = [other for other in everybody if base_name(other.name) not in names]
@@ -137,11 +147,11 @@ def steps(plan: RedeployPlan) -> tuple[str, ...]:
     return (*told, "remove the old containers")
 
 
-def _member(name: str, old: Seen, tag: str | None, order: Order) -> Member:
+def _member(name: str, old: InspectedContainer, tag: str | None, order: Order) -> PlannedSwap:
     runs = old.runs or not old.stopped_on_purpose
     start_first = order is Order.START_FIRST and old.runs and old.status != "paused"
     removed_when_stopped = bool((old.raw.get("HostConfig") or {}).get("AutoRemove"))
-    return Member(
+    return PlannedSwap(
         name=name,
         old=old.id,
         image=tagged(old.image_name, tag),
@@ -151,11 +161,11 @@ def _member(name: str, old: Seen, tag: str | None, order: Order) -> Member:
     )
 
 
-def _and_start(member: Member) -> str:
+def _and_start(member: PlannedSwap) -> str:
     return ", start it and wait until it is good" if member.runs else ""
 
 
-def _notes(group: Group, own: Sequence[Member], others: Sequence[Member]) -> list[str]:
+def _notes(group: ContainerGroup, own: Sequence[PlannedSwap], others: Sequence[PlannedSwap]) -> list[str]:
     notes = []
     for member, old in zip(own, group.holders, strict=True):
         if member.image != old.image_name:

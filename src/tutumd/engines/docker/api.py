@@ -11,10 +11,10 @@ from typing import Any
 import docker.errors
 
 from tutumd.engines.docker.inline import FileStat
-from tutumd.engines.docker.platforms import Facts, Manifest, facts, manifest
-from tutumd.engines.docker.podman import container_as_docker, image_as_docker
-from tutumd.engines.docker.seen import Seen, see
-from tutumd.engines.docker.steps import Step
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer, see
+from tutumd.engines.docker.platforms import EngineFacts, Manifest, facts, manifest
+from tutumd.engines.docker.recreate.podman import container_as_docker, image_as_docker
+from tutumd.engines.docker.swap.steps import SwapStep
 from tutumd.engines.dockerapi.connection import CALL_LIMIT_S, Client
 from tutumd.engines.dockerapi.failures import explanation, looking, translated
 from tutumd.engines.dockerapi.output import tail
@@ -29,7 +29,7 @@ _DEFAULT_STOP_S = 10
 _MANY_ENDPOINTS = (1, 44)
 
 
-class Host:
+class DockerApi:
     """One engine, through its client.
 
     Args:
@@ -44,7 +44,7 @@ class Host:
 
     # Looking
 
-    def containers(self) -> tuple[Seen, ...]:
+    def containers(self) -> tuple[InspectedContainer, ...]:
         """Look at all containers, running or not."""
         images: dict[str, Json | None] = {}
         found = (self.look(one["Id"], images) for one in self.listed())
@@ -55,11 +55,11 @@ class Host:
         with looking("list the containers"):
             return tuple(self._api.containers(all=True))
 
-    def container(self, reference: str) -> Seen | None:
+    def container(self, reference: str) -> InspectedContainer | None:
         """Look at one container by ID or name; None where there is none."""
         return self.look(reference, {})
 
-    def look(self, reference: str, images: dict[str, Json | None]) -> Seen | None:
+    def look(self, reference: str, images: dict[str, Json | None]) -> InspectedContainer | None:
         """Look at one container by ID or name; None where there is none.
 
         Args:
@@ -87,7 +87,7 @@ class Host:
                 return None
             return image_as_docker(self._with_health_check(answer)) if self._client.is_podman else answer
 
-    def facts(self) -> Facts:
+    def facts(self) -> EngineFacts:
         """Look at the engine itself."""
         with looking("look at the engine"):
             info, version = self._api.info(), self._api.version()
@@ -196,7 +196,7 @@ class Host:
             self._connect(created, network, endpoint)
         return created
 
-    def apply(self, step: Step) -> None:
+    def apply(self, step: SwapStep) -> None:
         """Do one step of a swap; a step that was done already changes nothing."""
         with translated(f"{step.verb} the container {step.container[:12]}"):
             if step.verb == "policy":

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from functools import partial
 
-from tutumd.engines.docker.host import Host
-from tutumd.engines.docker.images import put_names_back
-from tutumd.engines.docker.journal import Journal, Swap
-from tutumd.engines.docker.seen import Seen
-from tutumd.engines.docker.steps import Step, backward
-from tutumd.engines.docker.walk import PAUSE_S, SETTLE_TRIES, Decide, Walker
+from tutumd.engines.docker.api import DockerApi
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.pulls import put_names_back
+from tutumd.engines.docker.swap.journal import Journal, Swap
+from tutumd.engines.docker.swap.step_runner import PAUSE_S, SETTLE_TRIES, Decide, StepRunner
+from tutumd.engines.docker.swap.steps import SwapStep, backward
 from tutumd.errors import EngineRefusedError
 from tutumd.ports import Run
 
@@ -19,8 +19,8 @@ _TRIES = 3
 class Restorer:
     """Puts back what one run moved. May be called again after a kill at any point of it."""
 
-    host: Host
-    walker: Walker
+    host: DockerApi
+    walker: StepRunner
     run: Run
 
     def restore(self, journal: Journal) -> tuple[str, ...]:
@@ -109,6 +109,8 @@ class Restorer:
         return ""
 
 
-def _unless_removing(decide: Decide, swap: Swap, run: str, old: Seen | None, new: Seen | None) -> Step | None:
+def _unless_removing(
+    decide: Decide, swap: Swap, run: str, old: InspectedContainer | None, new: InspectedContainer | None
+) -> SwapStep | None:
     step = decide(swap, run, old, new)
     return None if step is not None and step.verb == "remove" else step

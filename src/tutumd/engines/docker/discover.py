@@ -3,8 +3,8 @@
 import shlex
 from collections.abc import Iterable
 
-from tutumd.engines.docker.seen import Seen
-from tutumd.engines.docker.selectors import Group
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.inspect.selectors import ContainerGroup
 from tutumd.engines.images.reference import ImageReference, parse_reference
 from tutumd.engines.labels import Json, owner_of, read_wanted
 from tutumd.errors import EngineRefusedError
@@ -21,7 +21,7 @@ _STATES = {
 }
 
 
-def service_snapshot(group: Group) -> ServiceSnapshot:
+def service_snapshot(group: ContainerGroup) -> ServiceSnapshot:
     """Describe a service by its containers; the newest one tells image and command."""
     holders = group.holders
     newest = max(holders, key=lambda one: (one.created is not None, one.created))
@@ -64,7 +64,7 @@ def _reference(name: str) -> ImageReference | None:
         return None
 
 
-def _container(name: str, one: Seen) -> ContainerSnapshot:
+def _container(name: str, one: InspectedContainer) -> ContainerSnapshot:
     state = _STATES.get(one.status, ContainerState.STOPPED)
     if state is ContainerState.RUNNING and one.health == "starting":
         state = ContainerState.STARTING
@@ -82,11 +82,11 @@ def _container(name: str, one: Seen) -> ContainerSnapshot:
     )
 
 
-def _command(one: Seen) -> str:
+def _command(one: InspectedContainer) -> str:
     return shlex.join([part for part in (one.raw.get("Path"), *(one.raw.get("Args") or ())) if part])
 
 
-def _ports(one: Seen) -> Iterable[Port]:
+def _ports(one: InspectedContainer) -> Iterable[Port]:
     published = (one.raw.get("NetworkSettings") or {}).get("Ports") or {}
     found = set()
     for inner, bindings in published.items():
@@ -97,7 +97,7 @@ def _ports(one: Seen) -> Iterable[Port]:
         yield Port(inner=number, outer=outer, protocol=protocol)
 
 
-def _oddities(holders: Iterable[Seen]) -> Iterable[str]:
+def _oddities(holders: Iterable[InspectedContainer]) -> Iterable[str]:
     for one in holders:
         if one.status == "paused":
             yield f"the container {one.name} is paused"

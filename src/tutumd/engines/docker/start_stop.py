@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from tutumd.engines.docker.host import Host
-from tutumd.engines.docker.seen import Seen
-from tutumd.engines.docker.trial import Trial
+from tutumd.engines.docker.api import DockerApi
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.readiness import Trial
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
 from tutumd.ports import Run
@@ -19,11 +19,11 @@ _AT_ONCE = 8
 class Power:
     """Starts and stops the containers of one service in one run."""
 
-    host: Host
+    host: DockerApi
     trial: Trial
     run: Run
 
-    def start(self, holders: Sequence[Seen]) -> Outcome:
+    def start(self, holders: Sequence[InspectedContainer]) -> Outcome:
         """Start what does not run; where one of them fails, stop again what this run has started."""
         stored: Mapping[str, Any] = self.run.journal
         if not stored:
@@ -45,7 +45,7 @@ class Power:
             containers_after=before,
         )
 
-    def stop(self, holders: Sequence[Seen]) -> Outcome:
+    def stop(self, holders: Sequence[InspectedContainer]) -> Outcome:
         """Stop what runs. The engine does not start a container again that was stopped by hand."""
         for one in holders:
             if (one.raw.get("HostConfig") or {}).get("AutoRemove"):
@@ -57,7 +57,7 @@ class Power:
         before = tuple(one.id for one in holders)
         return Outcome(success=not reason, reason=reason, containers_before=before, containers_after=before)
 
-    def _start_all(self, holders: Sequence[Seen], started: Sequence[str]) -> tuple[str, str]:
+    def _start_all(self, holders: Sequence[InspectedContainer], started: Sequence[str]) -> tuple[str, str]:
         for one in holders:
             try:
                 if one.status == "paused":

@@ -4,25 +4,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tutumd.engines.docker.config import replacement, with_variables
+from tutumd.engines.docker.api import DockerApi
+from tutumd.engines.docker.constraints import DependencyBusyError
 from tutumd.engines.docker.dependents import dependents, moved
-from tutumd.engines.docker.files import copy_inline_files
-from tutumd.engines.docker.host import Host
-from tutumd.engines.docker.images import fetch, fetch_again, is_local_build, preflight, put_names_back
-from tutumd.engines.docker.journal import Journal, Swap
-from tutumd.engines.docker.leftovers import heal
-from tutumd.engines.docker.networks import endpoints, without_aliases
-from tutumd.engines.docker.plans import Member, RedeployPlan, plan_redeploy, waits_for
-from tutumd.engines.docker.rules import NeighbourBusyError
-from tutumd.engines.docker.seen import Seen
-from tutumd.engines.docker.selectors import Group, next_name, prev_name
-from tutumd.engines.docker.snapshots import image_digest
+from tutumd.engines.docker.discover import image_digest
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.inspect.selectors import ContainerGroup, next_name, prev_name
+from tutumd.engines.docker.plan import PlannedSwap, RedeployPlan, plan_redeploy, waits_for
+from tutumd.engines.docker.pulls import fetch, fetch_again, is_local_build, preflight, put_names_back
+from tutumd.engines.docker.recreate.compose_files import copy_inline_files
+from tutumd.engines.docker.recreate.config import replacement, with_variables
+from tutumd.engines.docker.recreate.networks import endpoints, without_aliases
+from tutumd.engines.docker.swap.journal import Journal, Swap
+from tutumd.engines.docker.swap.recovery import heal
 from tutumd.engines.images.reference import parse_reference
 from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError
 from tutumd.ports import Run
 
-Find = Callable[[], tuple[Group, Sequence[Seen]]]
+Find = Callable[[], tuple[ContainerGroup, Sequence[InspectedContainer]]]
 """Looks up the service, and all containers of the engine. Raises EngineRefusedError where the service is gone."""
 
 
@@ -30,7 +30,7 @@ Find = Callable[[], tuple[Group, Sequence[Seen]]]
 class Preparer:
     """Prepares one redeploy in one run."""
 
-    host: Host
+    host: DockerApi
     find: Find
     run: Run
     own_id: str | None
@@ -43,7 +43,7 @@ class Preparer:
 
         Raises:
             EngineRefusedError: why there can be no redeploy.
-            NeighbourBusyError: There can be none now.
+            DependencyBusyError: There can be none now.
         """
         group, everybody = self._healed()
         if fetch_again(self.host, group.holders, self.run):
@@ -71,7 +71,7 @@ class Preparer:
                 self.host.remove(spare, volumes=False)
             if not unchanged:
                 self._check_neighbours(plan, group, made)
-        except (EngineRefusedError, NeighbourBusyError):
+        except (EngineRefusedError, DependencyBusyError):
             for container in made:
                 self.run.check()
                 self.host.remove(container, volumes=True)
@@ -94,7 +94,7 @@ class Preparer:
         self.run.save(journal.dump())
         return journal
 
-    def _healed(self) -> tuple[Group, Sequence[Seen]]:
+    def _healed(self) -> tuple[ContainerGroup, Sequence[InspectedContainer]]:
         """Look up the service, and first bring to an end what an earlier run left half done."""
         group, everybody = self.find()
         steps = [step for place in group.places for step in heal(place)]
@@ -102,7 +102,7 @@ class Preparer:
             return group, everybody
         if not self._is_own(group) and (reason := waits_for(group, everybody)):
             # It may be no leftover, but made by the redeploy of what the service depends on.
-            raise NeighbourBusyError(reason)
+            raise DependencyBusyError(reason)
         self.run.log("an earlier redeploy was cut off: cleaning up after it")
         for step in steps:
             self.run.check()
@@ -113,15 +113,17 @@ class Preparer:
                 self.host.apply(step)
         return self.find()
 
-    def _is_own(self, group: Group) -> bool:
+    def _is_own(self, group: ContainerGroup) -> bool:
         """Tell whether all that is left half done is of this action."""
         left = [one for place in group.places for one in (*place.previous, *place.upcoming)]
         return all(one.name.endswith(f"-{self.run.action_uuid[:8]}") for one in left)
 
-    def _planned(self, group: Group, everybody: Sequence[Seen], journal: Journal | None) -> RedeployPlan:
+    def _planned(
+        self, group: ContainerGroup, everybody: Sequence[InspectedContainer], journal: Journal | None
+    ) -> RedeployPlan:
         try:
             return plan_redeploy(group, everybody, self.run.tag, self.own_id)
-        except NeighbourBusyError:
+        except DependencyBusyError:
             if journal is not None:
                 self._forget(journal)
             raise
@@ -131,17 +133,17 @@ class Preparer:
         put_names_back(self.host, journal.tagged_before or {}, (), self.run)
         self.run.save({})
 
-    def _check_neighbours(self, plan: RedeployPlan, group: Group, made: Sequence[str]) -> None:
+    def _check_neighbours(self, plan: RedeployPlan, group: ContainerGroup, made: Sequence[str]) -> None:
         """Check that nothing of what the plan was made from changed during the pull, which may have taken long."""
         now, everybody = self.find()
         others = [one for one in everybody if one.id not in made]
         if {one.id for one in now.holders} != {one.id for one in group.holders}:
-            raise NeighbourBusyError(f"the containers of {group.name} changed meanwhile")
+            raise DependencyBusyError(f"the containers of {group.name} changed meanwhile")
         if reason := waits_for(group, others):
-            raise NeighbourBusyError(reason)
+            raise DependencyBusyError(reason)
         found = dependents(group.holders, others)
         if {one.container.id for one in found} != {member.old for member in plan.members if member.follows}:
-            raise NeighbourBusyError(f"what depends on {group.name} changed meanwhile")
+            raise DependencyBusyError(f"what depends on {group.name} changed meanwhile")
 
     def _meanings(self, names: Sequence[str]) -> dict[str, str]:
         images = {name: self.host.image(name) for name in names}
@@ -150,7 +152,7 @@ class Preparer:
     def _create_all(
         self,
         plan: RedeployPlan,
-        everybody: Sequence[Seen],
+        everybody: Sequence[InspectedContainer],
         images: Mapping[str, Json],
         spares: Mapping[str, str],
         made: list[str],
@@ -171,7 +173,9 @@ class Preparer:
             swaps.append(swap)
         return tuple(swaps)
 
-    def _create_spares(self, plan: RedeployPlan, everybody: Sequence[Seen], made: list[str]) -> dict[str, str]:
+    def _create_spares(
+        self, plan: RedeployPlan, everybody: Sequence[InspectedContainer], made: list[str]
+    ) -> dict[str, str]:
         """Create copies of the containers that their stop will delete; return their IDs by those of the originals."""
         spares = {}
         for member in plan.members:
@@ -189,7 +193,7 @@ class Preparer:
         return spares
 
 
-def create_follower(host: Host, swap: Swap, swaps: Sequence[Swap], run: Run) -> str:
+def create_follower(host: DockerApi, swap: Swap, swaps: Sequence[Swap], run: Run) -> str:
     """Create the new container of one that depends on others, which are replaced already; return its ID.
 
     Raises:
@@ -211,7 +215,15 @@ def create_follower(host: Host, swap: Swap, swaps: Sequence[Swap], run: Run) -> 
     return create(host, swap, old, body, image, run, [])
 
 
-def create(host: Host, swap: Swap, old: Seen, body: Mapping[str, Any], image: Json, run: Run, made: list[str]) -> str:
+def create(
+    host: DockerApi,
+    swap: Swap,
+    old: InspectedContainer,
+    body: Mapping[str, Any],
+    image: Json,
+    run: Run,
+    made: list[str],
+) -> str:
     """Create a new container beside the old one, with the files that compose copied into that; return its ID.
 
     Args:
@@ -231,10 +243,10 @@ def create(host: Host, swap: Swap, old: Seen, body: Mapping[str, Any], image: Js
 
 
 def replacement_of(
-    old: Seen,
+    old: InspectedContainer,
     name: str,
     image: Json,
-    everybody: Sequence[Seen],
+    everybody: Sequence[InspectedContainer],
     host_name: str,
     variables: Mapping[str, str | None],
 ) -> dict[str, Any]:
@@ -243,7 +255,7 @@ def replacement_of(
     return with_variables({**body, "Image": name}, variables)
 
 
-def _swap(member: Member, old: Seen) -> Swap:
+def _swap(member: PlannedSwap, old: InspectedContainer) -> Swap:
     return Swap(
         name=member.name,
         old=old.id,
@@ -260,7 +272,7 @@ def _swap(member: Member, old: Seen) -> Swap:
     )
 
 
-def _is_unchanged(plan: RedeployPlan, group: Group, images: Mapping[str, Json]) -> bool:
+def _is_unchanged(plan: RedeployPlan, group: ContainerGroup, images: Mapping[str, Json]) -> bool:
     """Tell whether every container runs, and from the very image that a new one would be made from."""
     pairs = zip(plan.members, group.holders, strict=False)
     return all(
@@ -272,7 +284,7 @@ def _is_unchanged(plan: RedeployPlan, group: Group, images: Mapping[str, Json]) 
     )
 
 
-def _volume_sources(old: Seen, everybody: Sequence[Seen]) -> dict[str, set[str]]:
+def _volume_sources(old: InspectedContainer, everybody: Sequence[InspectedContainer]) -> dict[str, set[str]]:
     """Return the entries of VolumesFrom whose containers are there, with the destinations that come through each.
 
     Compose writes an ID there, which dies with the redeploy of that container.

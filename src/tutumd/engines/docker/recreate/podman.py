@@ -9,7 +9,7 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
-from tutumd.engines.docker.selectors import base_name
+from tutumd.engines.docker.inspect.selectors import base_name
 from tutumd.engines.labels import Json
 
 _LOCAL = "localhost/"

@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 
 from tutumd.engines.docker.dependents import Dependent, dependents
-from tutumd.engines.docker.seen import Seen
-from tutumd.engines.docker.selectors import base_name
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.inspect.selectors import base_name
 from tutumd.engines.images.reference import names_image_by_id
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 
 
-class NeighbourBusyError(EngineUnavailableError):
+class DependencyBusyError(EngineUnavailableError):
     """What a service depends on, or what depends on it, is being redeployed, or changed: to be tried again."""
 
 
-def check_replaceable(old: Seen, *, fetches_again: bool = False) -> None:
+def check_replaceable(old: InspectedContainer, *, fetches_again: bool = False) -> None:
     """Check that a container can be replaced.
 
     Args:
@@ -36,7 +36,7 @@ def check_replaceable(old: Seen, *, fetches_again: bool = False) -> None:
         )
 
 
-def check_can_follow(one: Seen, reason: str, own_id: str | None) -> None:
+def check_can_follow(one: InspectedContainer, reason: str, own_id: str | None) -> None:
     """Check that a container can be made anew after the one that it depends on.
 
     Args:
@@ -45,11 +45,11 @@ def check_can_follow(one: Seen, reason: str, own_id: str | None) -> None:
 
     Raises:
         EngineRefusedError: why not, and what to do.
-        NeighbourBusyError: It is being redeployed itself.
+        DependencyBusyError: It is being redeployed itself.
     """
     if base_name(one.name) != one.name:
         name = base_name(one.name)
-        raise NeighbourBusyError(
+        raise DependencyBusyError(
             f"the container {name} {reason} and is being redeployed itself; if that was cut off, redeploy {name}"
         )
     sentence = f"the container {one.name} {reason} and must be made anew with it, which cannot be done: "
@@ -80,7 +80,7 @@ def check_can_be_followed(deleted: Sequence[str], following: Sequence[Dependent]
         )
 
 
-def check_no_dependents(old: Seen, everybody: Sequence[Seen]) -> None:
+def check_no_dependents(old: InspectedContainer, everybody: Sequence[InspectedContainer]) -> None:
     """Check that no other container lives in this one's namespaces or is linked to it."""
     for other in dependents([old], everybody):
         raise EngineRefusedError(

@@ -1,8 +1,8 @@
 """Copying into a replacement the files that compose had copied into the old container."""
 
-from tutumd.engines.docker.host import Host
+from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.inline import inline_candidates, is_inline
-from tutumd.engines.docker.seen import Seen
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.errors import EngineRefusedError
 from tutumd.ports import Run
 
@@ -10,8 +10,8 @@ _MOST_BYTES = 1024 * 1024
 """Swarm's limit for a config; compose has none."""
 
 
-def copy_inline_files(host: Host, old: Seen, new: str, run: Run) -> None:
-    """Copy inline configs and secrets from `old` into the container `new`; only for compose containers.
+def copy_inline_files(host: DockerApi, old: InspectedContainer, new: str, run: Run) -> None:
+    """Replica inline configs and secrets from `old` into the container `new`; only for compose containers.
 
     Raises:
         EngineRefusedError: one cannot be copied.

@@ -4,12 +4,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from tutumd.engines.docker.config import own_config, replacement
-from tutumd.engines.docker.mounts import fresh_mounts
-from tutumd.engines.docker.networks import has_static_address, renamed
-from tutumd.engines.docker.orders import fixed_ports
-from tutumd.engines.docker.seen import Seen
-from tutumd.engines.docker.selectors import Group
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.inspect.selectors import ContainerGroup
+from tutumd.engines.docker.recreate.config import own_config, replacement
+from tutumd.engines.docker.recreate.mounts import fresh_mounts
+from tutumd.engines.docker.recreate.networks import has_static_address, renamed
+from tutumd.engines.docker.update_order import fixed_ports
 from tutumd.engines.labels import SERVICE, Json
 from tutumd.errors import EngineRefusedError
 
@@ -18,14 +18,14 @@ _COMPOSE_REPLACES = "com.docker.compose.replace"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Copy:
+class Replica:
     """A copy to be made."""
 
     name: str
     number: int
 
 
-def check_copyable(group: Group, first: Seen) -> None:
+def check_scalable(group: ContainerGroup, first: InspectedContainer) -> None:
     """Check that more containers like the service's first one can run beside it.
 
     Raises:
@@ -53,7 +53,9 @@ def check_copyable(group: Group, first: Seen) -> None:
         raise EngineRefusedError(f"cannot scale {group.name}: the image of its containers is gone from the engine")
 
 
-def plan_copies(group: Group, first: Seen, amount: int, taken: Collection[str]) -> tuple[Copy, ...]:
+def name_replicas(
+    group: ContainerGroup, first: InspectedContainer, amount: int, taken: Collection[str]
+) -> tuple[Replica, ...]:
     """Name `amount` more copies, with the next numbers.
 
     Args:
@@ -62,16 +64,16 @@ def plan_copies(group: Group, first: Seen, amount: int, taken: Collection[str]) 
     numbers = [place.number for place in group.places if place.number <= len(group.places) + 10_000]
     number = max([*numbers, 1])
     stem = group.name + "-" if first.compose is None else first.name[: -len(str(first.compose.number))]
-    copies: list[Copy] = []
+    copies: list[Replica] = []
     while len(copies) < amount:
         number += 1
         name = f"{stem}{number}"
         if name not in taken:
-            copies.append(Copy(name=name, number=number))
+            copies.append(Replica(name=name, number=number))
     return tuple(copies)
 
 
-def copy_body(group: Group, first: Seen, copy: Copy) -> dict[str, Any]:
+def replica_config(group: ContainerGroup, first: InspectedContainer, copy: Replica) -> dict[str, Any]:
     """Return the create request of a copy: of the same image, with volumes, hostname and MAC address of its own."""
     image: Json = first.image or {}
     host: Json = first.raw.get("HostConfig") or {}
@@ -93,7 +95,7 @@ def copy_body(group: Group, first: Seen, copy: Copy) -> dict[str, Any]:
     return body
 
 
-def _separator(first: Seen) -> str | None:
+def _separator(first: InspectedContainer) -> str | None:
     """Return what stands between project, service and number in the container's name; None where it is no such name."""
     if first.compose is None:
         return None

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from tutumd.engines.docker.host import Host
-from tutumd.engines.docker.images import remove_superseded
-from tutumd.engines.docker.journal import Journal, Swap
-from tutumd.engines.docker.networks import DEFAULT_BRIDGE
-from tutumd.engines.docker.prepare import create_follower
-from tutumd.engines.docker.seen import Seen
-from tutumd.engines.docker.steps import Step, aside, forward, join, leave, linger
-from tutumd.engines.docker.trial import Trial
+from tutumd.engines.docker.api import DockerApi
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.pulls import remove_superseded
+from tutumd.engines.docker.readiness import Trial
+from tutumd.engines.docker.recreate.networks import DEFAULT_BRIDGE
+from tutumd.engines.docker.swap.journal import Journal, Swap
+from tutumd.engines.docker.swap.prepare import create_follower
+from tutumd.engines.docker.swap.step_runner import NO_TIME, StepRunner
+from tutumd.engines.docker.swap.steps import SwapStep, aside, forward, join, leave, linger
 from tutumd.engines.docker.verdict import ENDED, REMOVED
-from tutumd.engines.docker.walk import NO_TIME, Walker
 from tutumd.errors import EngineRefusedError
 from tutumd.ports import Run
 
@@ -21,11 +21,11 @@ _LOOK_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Swapper:
+class SwapPhases:
     """Moves containers of one run. Each method may be called again after a kill at any point of it."""
 
-    host: Host
-    walker: Walker
+    host: DockerApi
+    walker: StepRunner
     trial: Trial
     run: Run
 
@@ -126,7 +126,7 @@ class Swapper:
         self._remove_images(journal, own)
         return tuple(problems)
 
-    def _remove_images(self, journal: Journal, new: Sequence[Seen]) -> None:
+    def _remove_images(self, journal: Journal, new: Sequence[InspectedContainer]) -> None:
         images = {one.image_id for one in new}
         if images <= set(journal.images_before):
             # Nothing newer came, so what is kept for a way back is older than these.
@@ -175,7 +175,7 @@ class Swapper:
                 # Otherwise it mostly is the lowest free one, which is the same again.
                 self._reconnect(replace(step, endpoint={**(step.endpoint or {}), "IPAMConfig": {}}))
 
-    def _reconnect(self, step: Step) -> None:
+    def _reconnect(self, step: SwapStep) -> None:
         try:
             self.walker.do(step)
         except EngineRefusedError as error:
@@ -219,7 +219,7 @@ class Swapper:
     def _pause(self, container: str) -> None:
         seen = self.host.container(container)
         if seen is not None and seen.status == "running":
-            self.host.apply(Step(verb="pause", container=container))
+            self.host.apply(SwapStep(verb="pause", container=container))
 
     def _give_up(self, journal: Journal, swap: Swap, reason: str) -> Journal:
         self.run.log(f"the new container of {swap.name} failed: {reason}")

@@ -5,21 +5,21 @@ from collections.abc import Mapping
 from threading import Lock
 from typing import Any
 
-from tutumd.engines.docker.host import Host
-from tutumd.engines.docker.seen import Seen
+from tutumd.engines.docker.api import DockerApi
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.labels import Json
 
 _Outline = tuple[Any, ...]
 _IN_PARENTHESES = re.compile(r"\(([^)]*)\)")
 
 
-class Sight:
+class ContainerCache:
     """The containers of one engine, as its events and its list tell that they are now.
 
     While nobody follows the events, nothing is remembered: the list alone runs behind what the engine knows.
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: DockerApi) -> None:
         self._host = host
         self._lock = Lock()
         self._looking = Lock()
@@ -27,7 +27,7 @@ class Sight:
         self._forget = True
         self._touched: set[str] = set()
         self._touched_images: set[str] = set()
-        self._seen: dict[str, Seen] = {}
+        self._seen: dict[str, InspectedContainer] = {}
         self._outlines: dict[str, _Outline] = {}
         self._images: dict[str, Json | None] = {}
 
@@ -47,12 +47,12 @@ class Sight:
         with self._lock:
             (self._touched_images if record.get("Type") == "image" else self._touched).add(reference)
 
-    def containers(self) -> tuple[Seen, ...]:
+    def containers(self) -> tuple[InspectedContainer, ...]:
         """Look at all containers, running or not: at each one that is new or may have changed."""
         with self._looking:
             return self._containers()
 
-    def _containers(self) -> tuple[Seen, ...]:
+    def _containers(self) -> tuple[InspectedContainer, ...]:
         with self._lock:
             remembers = self._follows and not self._forget
             self._forget = not self._follows
@@ -65,14 +65,14 @@ class Sight:
                 self._forget = True
             raise
 
-    def _look_afresh(self) -> tuple[Seen, ...]:
+    def _look_afresh(self) -> tuple[InspectedContainer, ...]:
         self._seen, self._outlines, self._images = {}, {}, {}
         return self._look(set(), set())
 
-    def _look(self, touched: set[str], images: set[str]) -> tuple[Seen, ...]:
+    def _look(self, touched: set[str], images: set[str]) -> tuple[InspectedContainer, ...]:
         self._forget_images(images)
         outlines = {entry["Id"]: outline(entry) for entry in self._host.listed()}
-        seen: dict[str, Seen] = {}
+        seen: dict[str, InspectedContainer] = {}
         # The list may lack a container that was just made, and still have one that was just removed.
         for container in [*outlines, *sorted(touched - outlines.keys())]:
             known = self._seen.get(container)

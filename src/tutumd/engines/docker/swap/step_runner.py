@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tutumd.engines.docker.host import Host
-from tutumd.engines.docker.journal import Swap
-from tutumd.engines.docker.seen import Seen
-from tutumd.engines.docker.selectors import next_name
-from tutumd.engines.docker.steps import Step, forward
+from tutumd.engines.docker.api import DockerApi
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.inspect.selectors import next_name
+from tutumd.engines.docker.swap.journal import Swap
+from tutumd.engines.docker.swap.steps import SwapStep, forward
 from tutumd.errors import EngineRefusedError
 from tutumd.ports import Run
 
@@ -18,14 +18,14 @@ _MOST_STEPS = 20
 _STEPS_OF_A_NETWORK = 2
 """To leave it and to enter it again."""
 
-Decide = Callable[[Swap, str, Seen | None, Seen | None], Step | None]
+Decide = Callable[[Swap, str, InspectedContainer | None, InspectedContainer | None], SwapStep | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Walker:
+class StepRunner:
     """Takes the steps of one run."""
 
-    host: Host
+    host: DockerApi
     run: Run
 
     @property
@@ -50,7 +50,7 @@ class Walker:
             self.do(step)
         raise EngineRefusedError(f"{swap.name} does not come to rest: something else keeps changing its containers")
 
-    def old(self, swap: Swap) -> Seen | None:
+    def old(self, swap: Swap) -> InspectedContainer | None:
         """Look at the old container, or at its copy where its stop has deleted it."""
         old = self.host.container(swap.old)
         for _ in range(SETTLE_TRIES):
@@ -61,7 +61,7 @@ class Walker:
             old = self.host.container(swap.old)
         return self.host.container(swap.spare) if old is None and swap.spare else old
 
-    def do(self, step: Step) -> None:
+    def do(self, step: SwapStep) -> None:
         """Take one step; one that was taken already changes nothing."""
         if step.verb == "rename":
             seen = self.host.container(step.container)

@@ -3,12 +3,14 @@
 from collections.abc import Iterator, Sequence
 
 from tutumd.engines.docker.dependents import Dependent
-from tutumd.engines.docker.networks import has_static_address, named_networks
-from tutumd.engines.docker.seen import Seen
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.recreate.networks import has_static_address, named_networks
 from tutumd.engines.labels import ORDER, Json, Order
 
 
-def choose_order(holders: Sequence[Seen], following: Sequence[Dependent], wanted: Order) -> tuple[Order, str]:
+def choose_order(
+    holders: Sequence[InspectedContainer], following: Sequence[Dependent], wanted: Order
+) -> tuple[Order, str]:
     """Choose start-first or stop-first, and tell why in a sentence.
 
     What makes two at once impossible always counts; what makes them risky or useless counts unless the service's label
@@ -44,7 +46,7 @@ def fixed_ports(host: Json) -> list[tuple[str, Json]]:
     return [(port, one) for port, one in bindings if one.get("HostPort") not in free and "-" not in one["HostPort"]]
 
 
-def _impossible(one: Seen) -> Iterator[str]:
+def _impossible(one: InspectedContainer) -> Iterator[str]:
     host: Json = one.raw.get("HostConfig") or {}
     mode = str(host.get("NetworkMode", ""))
     for port, binding in fixed_ports(host):
@@ -59,7 +61,7 @@ def _impossible(one: Seen) -> Iterator[str]:
         yield f"{one.name} has a MAC address of its own"
 
 
-def _unwise(one: Seen) -> Iterator[str]:
+def _unwise(one: InspectedContainer) -> Iterator[str]:
     host: Json = one.raw.get("HostConfig") or {}
     for mount in sorted(one.raw.get("Mounts") or (), key=lambda mount: str(mount["Destination"])):
         if mount.get("Type") in ("bind", "volume", "npipe") and mount.get("RW", True):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from tutumd.engines.docker.seen import Seen
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.labels import IGNORE, SERVICE, is_true
 
 _SWAPPED = re.compile(r"(?P<name>.+)-tutum-(?P<role>next|prev)-(?P<run>[0-9a-f]{8})")
@@ -24,7 +24,7 @@ def prev_name(name: str, run: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Slot:
     """One container's place in a service: who holds its name, and who is parked or waits beside it.
 
     Attributes:
@@ -33,12 +33,12 @@ class Place:
 
     name: str
     number: int
-    current: Seen | None = None
-    previous: tuple[Seen, ...] = ()
-    upcoming: tuple[Seen, ...] = ()
+    current: InspectedContainer | None = None
+    previous: tuple[InspectedContainer, ...] = ()
+    upcoming: tuple[InspectedContainer, ...] = ()
 
     @property
-    def holder(self) -> Seen:
+    def holder(self) -> InspectedContainer:
         """The container that stands for this place: in the middle of a swap the old one, until it is replaced."""
         candidates = [one for one in (self.current, *self.previous, *self.upcoming) if one is not None]
         return candidates[0]
@@ -50,21 +50,21 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class ContainerGroup:
     """The containers of one service, in order of their numbers."""
 
     selector: str
     name: str
     stack: str
-    places: tuple[Place, ...]
+    places: tuple[Slot, ...]
 
     @property
-    def holders(self) -> tuple[Seen, ...]:
+    def holders(self) -> tuple[InspectedContainer, ...]:
         """One container for each place."""
         return tuple(place.holder for place in self.places)
 
 
-def group(containers: Sequence[Seen], own_id: str | None) -> tuple[Group, ...]:
+def group(containers: Sequence[InspectedContainer], own_id: str | None) -> tuple[ContainerGroup, ...]:
     """Sort an engine's containers into services, by selector.
 
     A container named NAME and those labelled `tutum.service=NAME` are one service, so that the first one, whose
@@ -73,12 +73,12 @@ def group(containers: Sequence[Seen], own_id: str | None) -> tuple[Group, ...]:
     Args:
         own_id: The container that this process runs in, which is no service of ours.
     """
-    members: dict[tuple[str, str, str], list[Seen]] = {}
+    members: dict[tuple[str, str, str], list[InspectedContainer]] = {}
     for one in containers:
         if _belongs(one, own_id):
             members.setdefault(_identity(one), []).append(one)
     groups = [
-        Group(selector=selector, name=name, stack=stack, places=_places(name, found))
+        ContainerGroup(selector=selector, name=name, stack=stack, places=_places(name, found))
         for (selector, name, stack), found in members.items()
     ]
     return tuple(sorted(groups, key=lambda one: one.selector))
@@ -90,30 +90,30 @@ def base_name(name: str) -> str:
     return swapped["name"] if swapped else name
 
 
-def _belongs(one: Seen, own_id: str | None) -> bool:
+def _belongs(one: InspectedContainer, own_id: str | None) -> bool:
     swarm = any(label.startswith("com.docker.swarm.") for label in one.labels)
     one_off = is_true(one.labels.get("com.docker.compose.oneoff"))
     return not (swarm or one_off or is_true(one.labels.get(IGNORE)) or (own_id and one.id.startswith(own_id)))
 
 
-def _identity(one: Seen) -> tuple[str, str, str]:
+def _identity(one: InspectedContainer) -> tuple[str, str, str]:
     if one.compose is not None:
         return f"compose:{one.compose.project}/{one.compose.service}", one.compose.service, one.compose.project
     name = one.labels.get(SERVICE) or base_name(one.name)
     return f"name:{name}", name, ""
 
 
-def _places(service: str, members: Sequence[Seen]) -> tuple[Place, ...]:
-    names: dict[str, list[Seen]] = {}
+def _places(service: str, members: Sequence[InspectedContainer]) -> tuple[Slot, ...]:
+    names: dict[str, list[InspectedContainer]] = {}
     for one in members:
         names.setdefault(base_name(one.name), []).append(one)
     places = [_place(name, service, found) for name, found in names.items()]
     return tuple(sorted(places, key=lambda place: (place.number, place.holder.created or _LONG_AGO, place.name)))
 
 
-def _place(name: str, service: str, members: Sequence[Seen]) -> Place:
+def _place(name: str, service: str, members: Sequence[InspectedContainer]) -> Slot:
     newest_first = sorted(members, key=lambda one: one.created or _LONG_AGO, reverse=True)
-    roles: dict[str, list[Seen]] = {"next": [], "prev": []}
+    roles: dict[str, list[InspectedContainer]] = {"next": [], "prev": []}
     current = None
     for one in newest_first:
         swapped = _SWAPPED.fullmatch(one.name)
@@ -121,7 +121,7 @@ def _place(name: str, service: str, members: Sequence[Seen]) -> Place:
             roles[swapped["role"]].append(one)
         else:
             current = one
-    return Place(
+    return Slot(
         name=name,
         number=_number(name, service, newest_first[0]),
         current=current,
@@ -130,7 +130,7 @@ def _place(name: str, service: str, members: Sequence[Seen]) -> Place:
     )
 
 
-def _number(name: str, service: str, one: Seen) -> int:
+def _number(name: str, service: str, one: InspectedContainer) -> int:
     if one.compose is not None:
         return one.compose.number
     if name == service:

@@ -22,7 +22,7 @@ class Compose:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class InspectedContainer:
     """One container.
 
     Attributes:
@@ -85,13 +85,13 @@ class Seen:
         return Compose(project=project, service=service, number=int(number))
 
 
-def see(raw: Json, image: Json | None) -> Seen:
+def see(raw: Json, image: Json | None) -> InspectedContainer:
     """Read an inspect document, with that of the container's image."""
     state: Any = raw.get("State") or {}
     config: Any = raw.get("Config") or {}
     host: Any = raw.get("HostConfig") or {}
     image_labels = ((image or {}).get("Config") or {}).get("Labels")
-    return Seen(
+    return InspectedContainer(
         id=raw["Id"],
         name=str(raw["Name"]).removeprefix("/"),
         image_name=config.get("Image", ""),

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from tutumd.engines.docker.mounts import carried_mounts
-from tutumd.engines.docker.networks import endpoints
+from tutumd.engines.docker.recreate.mounts import carried_mounts
+from tutumd.engines.docker.recreate.networks import endpoints
 from tutumd.engines.labels import Json
 
 COMPOSE_IMAGE = "com.docker.compose.image"

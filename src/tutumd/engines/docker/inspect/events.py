@@ -7,7 +7,7 @@ from typing import Any
 import requests.exceptions
 import urllib3.exceptions
 
-from tutumd.engines.docker.sight import Sight
+from tutumd.engines.docker.inspect.container_cache import ContainerCache
 from tutumd.engines.dockerapi.connection import Client
 from tutumd.engines.dockerapi.failures import timed_out, translated
 from tutumd.errors import EngineUnavailableError
@@ -16,7 +16,7 @@ _LOOK_S = 0.5
 _QUIET = ("exec", "top", "resize", "attach", "detach")
 
 
-def watch_events(client: Client, sight: Sight, changed: Callable[[], None], stop: Event) -> None:
+def watch_events(client: Client, sight: ContainerCache, changed: Callable[[], None], stop: Event) -> None:
     """Call `changed` at each event of a container or image, until `stop` is set or the connection breaks.
 
     A connection on which nothing came for a minute is made anew, in case the other end is gone without a word; what
@@ -32,7 +32,7 @@ def watch_events(client: Client, sight: Sight, changed: Callable[[], None], stop
 
 
 def _follow(
-    client: Client, sight: Sight, changed: Callable[[], None], stop: Event, since: float | None
+    client: Client, sight: ContainerCache, changed: Callable[[], None], stop: Event, since: float | None
 ) -> float | None:
     """Follow one connection until nothing came for too long, or `stop`; answer from when on events may be missing.
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tutumd.engines.docker.host import Host
+from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.verdict import verdict
 from tutumd.errors import EngineRefusedError
 from tutumd.ports import Run
@@ -23,7 +23,7 @@ class Trial:
         clock: Monotonic seconds.
     """
 
-    host: Host
+    host: DockerApi
     stable_s: float
     overlap_s: float
     drain_s: float
