@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 
 from tests.unit.docker.documents import compose_labels, container, identity, image
-from tutumd.engines.docker.recreate.config import own_config, replacement, with_variables
+from tutumd.engines.docker.recreate.config import config_without_defaults, replacement_config, with_variables
 
 SHORT_ID = identity(1)[:12]
 
 
 def kept(config: dict[str, Any], defaults: dict[str, Any], host: dict[str, Any] | None = None) -> dict[str, Any]:
     """What stays of a container's Config, without the fields that are there always."""
-    full = own_config(container(config=config, host=host), image(**defaults), "machine")
+    full = config_without_defaults(container(config=config, host=host), image(**defaults), "machine")
     always = {"Image": "app", "Labels": {}, "Volumes": {}, "ExposedPorts": {}}
     return {name: value for name, value in full.items() if always.get(name, ...) != value}
 
@@ -103,12 +103,12 @@ def test_what_the_engine_made_up_is_not_kept(
 
 
 def test_an_image_document_without_a_config_is_read_as_empty() -> None:
-    assert own_config(container(config={"Env": ["A=1"]}), {"Id": "x"})["Env"] == ["A=1"]
+    assert config_without_defaults(container(config={"Env": ["A=1"]}), {"Id": "x"})["Env"] == ["A=1"]
 
 
 def test_compose_is_told_the_new_image() -> None:
     labels = compose_labels(1, **{"com.docker.compose.image": "sha256:old", "com.docker.compose.config-hash": "h"})
-    body = replacement(container(labels=labels), image(1), image(2), {})
+    body = replacement_config(container(labels=labels), image(1), image(2), {})
     assert body["Labels"] == {**labels, "com.docker.compose.image": image(2)["Id"]}
 
 
@@ -121,7 +121,7 @@ def test_the_host_configuration_is_taken_over_in_the_form_that_is_given() -> Non
         "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 7},
     }
     old = container(host=host, networks={"front": {"NetworkID": "f" * 64, "IPAddress": "10.0.0.2"}})
-    body = replacement(old, image(1), image(2), {})
+    body = replacement_config(old, image(1), image(2), {})
     assert body["HostConfig"] == {
         "NetworkMode": "front",
         "Links": ["db:store", "cache:cache"],

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tutumd.engines.docker.platforms import EngineFacts, Manifest, check_platform, facts, manifest
+from tutumd.engines.docker.platforms import EngineFacts, Manifest, check_platform, parse_facts, parse_manifest
 from tutumd.errors import EngineRefusedError
 
 ENGINE = EngineFacts(host_name="machine", system="linux", architecture="amd64", in_swarm=True)
@@ -13,16 +13,16 @@ ENGINE = EngineFacts(host_name="machine", system="linux", architecture="amd64", 
 def test_engines_and_registries_are_read() -> None:
     info = {"Name": "machine", "Swarm": {"LocalNodeState": "active"}}
     version = {"Os": "linux", "Arch": "amd64"}
-    assert facts(info, version, is_podman=False) == ENGINE
+    assert parse_facts(info, version, is_podman=False) == ENGINE
     stored = {**info, "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]}
-    assert facts(stored, version, is_podman=False) == replace(ENGINE, by_manifest=True)
-    podman = facts({}, {}, is_podman=True)
+    assert parse_facts(stored, version, is_podman=False) == replace(ENGINE, by_manifest=True)
+    podman = parse_facts({}, {}, is_podman=True)
     assert (podman.in_swarm, podman.is_podman) == (False, True)
     answer = {
         "Descriptor": {"digest": "sha256:a"},
         "Platforms": [{"os": "linux", "architecture": "arm64"}, {"os": "unknown", "architecture": "unknown"}],
     }
-    assert manifest(answer) == Manifest(digest="sha256:a", platforms=(("linux", "arm64"),))
+    assert parse_manifest(answer) == Manifest(digest="sha256:a", platforms=(("linux", "arm64"),))
 
 
 @pytest.mark.parametrize(
@@ -40,5 +40,7 @@ def test_what_fits_is_taken(platforms: list[tuple[str, str]], running: list[str]
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(EngineRefusedError, match="app is there for linux/arm64, windows/amd64 only, and this engine"):
+    with pytest.raises(
+        EngineRefusedError, match="app is available for linux/arm64, windows/amd64 only"
+    ):
         check_platform("app", [("linux", "arm64"), ("windows", "amd64")], ENGINE)

@@ -122,6 +122,6 @@ def test_a_changed_health_check_is_given_whole() -> None:
 
 def test_images_are_known_by_real_registries_only() -> None:
     local = {"RepoDigests": ["localhost/app@sha256:1", "host:5000/app@sha256:1"]}
-    assert image_as_docker(local)["RepoDigests"] == ["host:5000/app@sha256:1"]
+    assert image_as_docker(local, {})["RepoDigests"] == ["host:5000/app@sha256:1"]
     untagged = {"RepoDigests": [], "Digest": "sha256:1", "History": ["localhost/app:v1", "host:5000/app:latest"]}
-    assert image_as_docker(untagged)["RepoDigests"] == ["host:5000/app@sha256:1"]
+    assert image_as_docker(untagged, {})["RepoDigests"] == ["host:5000/app@sha256:1"]

@@ -5,13 +5,22 @@ from typing import Any
 
 import pytest
 
-from tests.unit.docker.documents import ALWAYS, NO, identity, seen
+from tests.unit.docker.documents import ALWAYS, NO, identity, inspected
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
-from tutumd.engines.docker.inspect.selectors import Slot, group
-from tutumd.engines.docker.swap.journal import Journal, Swap, load
-from tutumd.engines.docker.swap.recovery import heal
-from tutumd.engines.docker.swap.steps import NEVER, SwapStep, aside, backward, forward, join, leave, linger
-from tutumd.engines.docker.verdict import verdict
+from tutumd.engines.docker.inspect.selectors import Slot, group_by_service
+from tutumd.engines.docker.readiness import assess
+from tutumd.engines.docker.swap.journal import RedeployJournal, Swap, load_journal
+from tutumd.engines.docker.swap.recovery import recovery_steps
+from tutumd.engines.docker.swap.steps import (
+    NO_RESTART,
+    SwapStep,
+    attach_steps,
+    backward_step,
+    detach_step,
+    forward_step,
+    park_step,
+    reattach_steps,
+)
 
 RUN = "0a1b2c3d"
 NEXT, PREV = f"web-tutum-next-{RUN}", f"web-tutum-prev-{RUN}"
@@ -20,18 +29,18 @@ SWAP = Swap(name="web", old=OLD, new=NEW, run=True, ran=True, paused=False, poli
 
 
 def old(name: str, status: str, policy: dict[str, Any] = NO, finished: float | None = None) -> InspectedContainer:
-    return seen(1, name, status=status, finished=finished, host={"RestartPolicy": policy})
+    return inspected(1, name, status=status, finished=finished, host={"RestartPolicy": policy})
 
 
 def new(name: str, status: str = "created", *, created: float = 10, **more: Any) -> InspectedContainer:
     started = None if status == "created" else 20.0
-    return seen(2, name, status=status, created=created, started=started, host={"RestartPolicy": ALWAYS}, **more)
+    return inspected(2, name, status=status, created=created, started=started, host={"RestartPolicy": ALWAYS}, **more)
 
 
 @pytest.mark.parametrize(
     ("before", "after", "step"),
     [
-        (old("web", "running", ALWAYS), new(NEXT), SwapStep(verb="policy", container=OLD, policy=NEVER)),
+        (old("web", "running", ALWAYS), new(NEXT), SwapStep(verb="policy", container=OLD, policy=NO_RESTART)),
         (old("web", "running"), new(NEXT), SwapStep(verb="stop", container=OLD)),
         (old("web", "exited"), new(NEXT), SwapStep(verb="rename", container=OLD, name=PREV)),
         (old(PREV, "exited"), new(NEXT), SwapStep(verb="rename", container=NEW, name="web")),
@@ -45,12 +54,12 @@ def new(name: str, status: str = "created", *, created: float = 10, **more: Any)
 def test_the_way_forward(
     before: InspectedContainer | None, after: InspectedContainer | None, step: SwapStep | None
 ) -> None:
-    assert forward(SWAP, RUN, before, after) == step
+    assert forward_step(SWAP, RUN, before, after) == step
 
 
 def test_what_was_stopped_is_not_started() -> None:
-    assert forward(replace(SWAP, run=False), RUN, old(PREV, "exited"), new("web")) is None
-    assert backward(replace(SWAP, ran=False, policy=NO), RUN, old("web", "exited"), None) is None
+    assert forward_step(replace(SWAP, run=False), RUN, old(PREV, "exited"), new("web")) is None
+    assert backward_step(replace(SWAP, ran=False, policy=NO), RUN, old("web", "exited"), None) is None
 
 
 @pytest.mark.parametrize(
@@ -70,13 +79,13 @@ def test_what_was_stopped_is_not_started() -> None:
 def test_the_way_back(
     before: InspectedContainer | None, after: InspectedContainer | None, step: SwapStep | None
 ) -> None:
-    assert backward(SWAP, RUN, before, after) == step
+    assert backward_step(SWAP, RUN, before, after) == step
 
 
 def test_what_was_paused_is_paused_again() -> None:
     paused = replace(SWAP, paused=True)
-    assert backward(paused, RUN, old("web", "running", ALWAYS), None) == SwapStep(verb="pause", container=OLD)
-    assert backward(paused, RUN, old("web", "paused", ALWAYS), None) is None
+    assert backward_step(paused, RUN, old("web", "running", ALWAYS), None) == SwapStep(verb="pause", container=OLD)
+    assert backward_step(paused, RUN, old("web", "paused", ALWAYS), None) is None
 
 
 BESIDE = replace(SWAP, start_first=True, endpoints={"bridge": {}, "front": {"Aliases": ["www"]}, "back": {}})
@@ -114,7 +123,7 @@ def tie(network: str, **endpoint: Any) -> SwapStep:
 def test_clients_are_led_to_the_new_container(
     endpoints: dict[str, Any], reaches: bool, steps: tuple[SwapStep, ...]
 ) -> None:
-    assert join(replace(BESIDE, endpoints=endpoints), RUN, renaming_reaches_names=reaches) == steps
+    assert attach_steps(replace(BESIDE, endpoints=endpoints), RUN, rename_updates_dns=reaches) == steps
 
 
 def in_networks(one: InspectedContainer, *networks: str) -> InspectedContainer:
@@ -150,7 +159,7 @@ def in_networks(one: InspectedContainer, *networks: str) -> InspectedContainer:
             [],
             new("web", "running"),
             False,
-            SwapStep(verb="policy", container=OLD, policy=NEVER),
+            SwapStep(verb="policy", container=OLD, policy=NO_RESTART),
         ),
         (old(PREV, "exited"), [], new("web", "running"), False, None),
         (None, [], new(NEXT, "running"), True, NEW_IN),
@@ -164,7 +173,7 @@ def test_the_old_container_leaves(
     step: SwapStep | None,
 ) -> None:
     one = None if before is None else in_networks(before, *networks)
-    assert (leave(BESIDE, RUN, one, after, renaming_reaches_names=reaches) or aside(one)) == step
+    assert (detach_step(BESIDE, RUN, one, after, rename_updates_dns=reaches) or park_step(one)) == step
 
 
 def test_an_old_container_that_is_not_found_any_more_keeps_its_addresses() -> None:
@@ -174,28 +183,28 @@ def test_an_old_container_that_is_not_found_any_more_keeps_its_addresses() -> No
     before = replace(before, raw={**before.raw, "NetworkSettings": {"Networks": settings}})
     after = in_networks(old(PREV, "running"), "bridge")
     again = tie("front", IPAMConfig={"IPv4Address": "10.0.0.2"})
-    assert list(linger(BESIDE, before, after)) == [replace(again, container=OLD)]
-    assert list(linger(BESIDE, before, replace(after, status="exited"))) == []
+    assert list(reattach_steps(BESIDE, before, after)) == [replace(again, container=OLD)]
+    assert list(reattach_steps(BESIDE, before, replace(after, status="exited"))) == []
     # Nobody finds it, as it has no alias there; and it is not found again by its name.
     hidden = replace(after, raw={**after.raw, "NetworkSettings": {"Networks": {"front": {"Aliases": None}}}})
-    assert leave(BESIDE, RUN, hidden, new("web", "running"), renaming_reaches_names=True) is None
+    assert detach_step(BESIDE, RUN, hidden, new("web", "running"), rename_updates_dns=True) is None
 
 
 def test_an_old_container_that_nobody_found_any_more_gets_its_aliases_back() -> None:
     hidden = replace(old("web", "running", ALWAYS), raw={"NetworkSettings": {"Networks": {"front": {}}}})
     swap = replace(BESIDE, endpoints={"front": {"Aliases": ["www"]}})
-    assert backward(swap, RUN, hidden, None) == cut(OLD, "front")
+    assert backward_step(swap, RUN, hidden, None) == cut(OLD, "front")
 
 
 def test_an_old_container_is_connected_again() -> None:
     lost = in_networks(old("web", "running", ALWAYS), "front")
     expected = SwapStep(verb="connect", container=OLD, network="back", endpoint={})
-    assert backward(replace(BESIDE, endpoints={"front": {}, "back": {}}), RUN, lost, None) == expected
+    assert backward_step(replace(BESIDE, endpoints={"front": {}, "back": {}}), RUN, lost, None) == expected
 
 
 def place(*containers: InspectedContainer) -> Slot:
-    (service,) = group(containers, None)
-    return service.places[0]
+    (service,) = group_by_service(containers, None)
+    return service.slots[0]
 
 
 REMOVE_OLD, REMOVE_NEW = SwapStep(verb="remove", container=OLD), SwapStep(verb="remove", container=NEW)
@@ -207,11 +216,11 @@ REMOVE_OLD_COPY = SwapStep(verb="remove", container=identity(3))
 
 
 def spared(status: str, **more: Any) -> InspectedContainer:
-    return seen(1, "web", status=status, host={"AutoRemove": True}, **more)
+    return inspected(1, "web", status=status, host={"AutoRemove": True}, **more)
 
 
 def spare() -> InspectedContainer:
-    return seen(3, PREV, status="created", created=9, started=None, host={"AutoRemove": True})
+    return inspected(3, PREV, status="created", created=9, started=None, host={"AutoRemove": True})
 
 
 @pytest.mark.parametrize(
@@ -249,7 +258,7 @@ def spare() -> InspectedContainer:
     ],
 )
 def test_what_nobody_remembers_is_cleaned_up(containers: list[InspectedContainer], steps: tuple[SwapStep, ...]) -> None:
-    assert heal(place(*containers)) == steps
+    assert recovery_steps(place(*containers)) == steps
 
 
 @pytest.mark.parametrize(
@@ -268,14 +277,16 @@ def test_what_nobody_remembers_is_cleaned_up(containers: list[InspectedContainer
     ],
 )
 def test_a_new_container_is_judged(document: dict[str, Any], running_s: float, expected: str | None) -> None:
-    assert verdict(seen(2, "web", **document), running_s, 3.0) == expected
+    assert assess(inspected(2, "web", **document), running_s, 3.0) == expected
 
 
 def test_a_container_that_is_gone_has_failed() -> None:
-    assert verdict(None, 0, 3.0) == "it was removed by somebody else"
+    assert assess(None, 0, 3.0) == "it was removed by somebody else"
 
 
 def test_a_journal_is_read_back_as_it_was_written() -> None:
-    journal = Journal(phase="swap", tagged_before={"app": "sha256:a"}, images_before=["sha256:a"], swaps=(SWAP,))
-    assert load(journal.dump()) == journal
-    assert load({}) is None
+    journal = RedeployJournal(
+        phase="swap", tagged_before={"app": "sha256:a"}, images_before=["sha256:a"], swaps=(SWAP,)
+    )
+    assert load_journal(journal.dump()) == journal
+    assert load_journal({}) is None

@@ -10,7 +10,7 @@ import requests
 import requests.exceptions
 
 from tutumd.engines.dockerapi.connection import connect
-from tutumd.engines.dockerapi.failures import looking, translated
+from tutumd.engines.dockerapi.failures import translated, translated_read
 from tutumd.engines.dockerapi.times import parse_time
 from tutumd.engines.labels import is_true, own_labels, owner_of
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, SettingsError
@@ -38,17 +38,17 @@ def test_an_answer_with_a_meaning_is_a_refusal_in_the_engines_words(status: int,
 
 
 def test_an_engine_that_cannot_tell_how_a_container_is_has_not_refused() -> None:
-    with pytest.raises(EngineUnavailableError, match="cannot look: layer does not exist"), looking("look"):
+    with pytest.raises(EngineUnavailableError, match="cannot look: layer does not exist"), translated_read("look"):
         raise api_error(500, "layer does not exist")
-    with pytest.raises(EngineRefusedError, match="ambiguous"), looking("look"):
+    with pytest.raises(EngineRefusedError, match="ambiguous"), translated_read("look"):
         raise api_error(400, "ambiguous")
     # Of a call inside, too.
-    with pytest.raises(EngineUnavailableError), looking("look"), translated("look at its image"):
+    with pytest.raises(EngineUnavailableError), translated_read("look"), translated("look at its image"):
         raise api_error(500, "layer does not exist")
 
 
 def test_a_silent_engine_is_unavailable() -> None:
-    with pytest.raises(EngineUnavailableError, match="did not answer in time"), translated("look"):
+    with pytest.raises(EngineUnavailableError, match="did not respond in time"), translated("look"):
         raise requests.exceptions.ReadTimeout(TimeoutError("timed out"))
 
 

@@ -1,8 +1,8 @@
-"""What may not be replaced or removed, because it could not be put back or would break a neighbour."""
+"""Constraints on replacement and removal: what could not be put back, or would break another container."""
 
 from collections.abc import Sequence
 
-from tutumd.engines.docker.dependents import Dependent, dependents
+from tutumd.engines.docker.dependents import Dependent, find_dependents
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.inspect.selectors import base_name
 from tutumd.engines.images.reference import names_image_by_id
@@ -10,79 +10,81 @@ from tutumd.errors import EngineRefusedError, EngineUnavailableError
 
 
 class DependencyBusyError(EngineUnavailableError):
-    """What a service depends on, or what depends on it, is being redeployed, or changed: to be tried again."""
+    """A container that the service depends on, or that depends on it, is being changed. The action is retried."""
 
 
-def check_replaceable(old: InspectedContainer, *, fetches_again: bool = False) -> None:
+def check_replaceable(old: InspectedContainer, *, is_refetched: bool = False) -> None:
     """Check that a container can be replaced.
 
     Args:
-        fetches_again: Its image will be fetched where it is gone.
+        is_refetched: If its image is gone, it will be pulled again.
 
     Raises:
-        EngineRefusedError: why not, and what to do.
+        EngineRefusedError: It cannot.
     """
     if old.status in ("removing", "dead"):
         raise EngineRefusedError(f"the container {old.name} is {old.status}: remove it, then create it again")
     if names_image_by_id(old.image_name, old.image_id):
         raise EngineRefusedError(
             f"the container {old.name} was created from an image ID ({old.image_name}), which belongs to no "
-            "repository: there is nothing to pull; create it from a name such as repository:tag"
+            "repository, so there is nothing to pull: create it from a name such as repository:tag"
         )
-    if old.image is None and not fetches_again:
+    if old.image is None and not is_refetched:
         raise EngineRefusedError(
-            f"the image {old.image_id} that the container {old.name} was made from is gone from the engine, so "
-            "that its settings cannot be told from the container's own; create the container anew"
+            f"the image {old.image_id} of the container {old.name} is gone from the engine, so its settings cannot be "
+            "told apart from the container's own: re-create the container"
         )
 
 
-def check_can_follow(one: InspectedContainer, reason: str, own_id: str | None) -> None:
-    """Check that a container can be made anew after the one that it depends on.
+def check_can_follow(container: InspectedContainer, reason: str, self_id: str | None) -> None:
+    """Check that a container can be re-created after the one that it depends on.
 
     Args:
         reason: How it depends, as words that follow its name.
-        own_id: The container that this process runs in.
+        self_id: ID of the container that this process runs in.
 
     Raises:
-        EngineRefusedError: why not, and what to do.
+        EngineRefusedError: It cannot.
         DependencyBusyError: It is being redeployed itself.
     """
-    if base_name(one.name) != one.name:
-        name = base_name(one.name)
+    name = base_name(container.name)
+    if name != container.name:
         raise DependencyBusyError(
-            f"the container {name} {reason} and is being redeployed itself; if that was cut off, redeploy {name}"
+            f"the container {name} {reason} and is being redeployed itself; if that was interrupted, redeploy {name}"
         )
-    sentence = f"the container {one.name} {reason} and must be made anew with it, which cannot be done: "
-    if own_id and one.id.startswith(own_id):
-        raise EngineRefusedError(f"{sentence}tutumd itself runs in it; replace both with what created them")
-    if (one.raw.get("HostConfig") or {}).get("AutoRemove"):
-        raise EngineRefusedError(f"{sentence}it was started with --rm; start it without")
+    prefix = f"the container {name} {reason} and must be re-created with it, which is impossible: "
+    if self_id and container.id.startswith(self_id):
+        raise EngineRefusedError(f"{prefix}tutumd itself runs in it; replace both with what created them")
+    if container.auto_remove:
+        raise EngineRefusedError(f"{prefix}it was started with --rm; start it without")
     try:
-        check_replaceable(one)
+        check_replaceable(container)
     except EngineRefusedError as error:
-        raise EngineRefusedError(f"{sentence}{error}") from error
+        raise EngineRefusedError(f"{prefix}{error}") from error
 
 
-def check_can_be_followed(deleted: Sequence[str], following: Sequence[Dependent]) -> None:
-    """Check that what depends on the service could be put back.
+def check_can_be_followed(deleted: Sequence[str], dependents: Sequence[Dependent]) -> None:
+    """Check that the dependents of a service could be put back.
 
     Args:
-        deleted: Names of its containers that their stop deletes.
+        deleted: Names of the service's containers that their stop deletes.
 
     Raises:
-        EngineRefusedError: why not, and what to do.
+        EngineRefusedError: They could not.
     """
-    if deleted and following:
+    if deleted and dependents:
+        dependent = f"{dependents[0].container.name} {dependents[0].reason}"
         raise EngineRefusedError(
-            f"the container {deleted[0]} was started with --rm, so that its stop deletes it, and "
-            f"{following[0].container.name} {following[0].reason}: if the new one failed, that could not be put back, "
-            "as it depends on the very container that is deleted; start it without --rm"
+            f"the container {deleted[0]} was started with --rm, so its stop deletes it, and {dependent}: if the new "
+            "one failed, that could not be put back, as it depends on the very container that is deleted; "
+            "start it without --rm"
         )
 
 
-def check_no_dependents(old: InspectedContainer, everybody: Sequence[InspectedContainer]) -> None:
+def check_no_dependents(old: InspectedContainer, all_containers: Sequence[InspectedContainer]) -> None:
     """Check that no other container lives in this one's namespaces or is linked to it."""
-    for other in dependents([old], everybody):
+    for dependent in find_dependents([old], all_containers):
         raise EngineRefusedError(
-            f"the container {other.container.name} {other.reason} and would break when that is removed; remove it first"
+            f"the container {dependent.container.name} {dependent.reason} and would break if that is removed: "
+            "remove it first"
         )

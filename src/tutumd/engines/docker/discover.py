@@ -1,105 +1,80 @@
-"""From a group of containers to the snapshot that the store keeps of a service."""
+"""Snapshots of services, which the store keeps."""
 
 import shlex
 from collections.abc import Iterable
 
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.inspect.selectors import ContainerGroup
-from tutumd.engines.images.reference import ImageReference, parse_reference
-from tutumd.engines.labels import Json, owner_of, read_wanted
-from tutumd.errors import EngineRefusedError
+from tutumd.engines.labels import owner_of, read_wanted
 from tutumd.model import ContainerSnapshot, ContainerState, Port, ServiceSnapshot
 
 _STATES = {
-    "created": ContainerState.STOPPED,
     "running": ContainerState.RUNNING,
-    "paused": ContainerState.STOPPED,
     "restarting": ContainerState.STARTING,
     "removing": ContainerState.TERMINATING,
-    "exited": ContainerState.STOPPED,
-    "dead": ContainerState.STOPPED,
 }
+"""Container states by Docker's; all others are STOPPED."""
 
 
 def service_snapshot(group: ContainerGroup) -> ServiceSnapshot:
-    """Describe a service by its containers; the newest one tells image and command."""
-    holders = group.holders
-    newest = max(holders, key=lambda one: (one.created is not None, one.created))
-    labels = [one.labels for one in holders]
-    wanted = read_wanted(labels)
-    owner, warnings = owner_of(labels)
+    """Return the snapshot of a service; image and command are those of its newest container."""
+    containers = group.containers
+    newest = max(containers, key=lambda container: (container.created is not None, container.created))
+    labels = [container.labels for container in containers]
+    options = read_wanted(labels)
+    owner, owner_warnings = owner_of(labels)
     return ServiceSnapshot(
         selector=group.selector,
         name=group.name,
         stack=group.stack,
         owner=owner,
-        target=len(holders),
-        containers=tuple(_container(place.name, place.holder) for place in group.places),
-        stopped=all(one.stopped_on_purpose for one in holders),
+        target=len(containers),
+        containers=tuple(_container_snapshot(slot.name, slot.container) for slot in group.slots),
+        stopped=all(container.stopped_on_purpose for container in containers),
         image_name=newest.image_name,
-        image_digest=image_digest(newest.image_name, newest.image_id, newest.image),
+        image_digest=newest.image_digest,
         run_command=_command(newest),
         deployed=newest.created,
-        service_cap=wanted.service_cap,
-        warnings=(*warnings, *wanted.problems, *_oddities(holders)),
+        service_cap=options.service_cap,
+        warnings=(*owner_warnings, *options.problems, *_state_warnings(containers)),
     )
 
 
-def image_digest(name: str, image_id: str, image: Json | None) -> str | None:
-    """Return the digest that the image has in the repository of its name, else the image's ID."""
-    wanted = _reference(name)
-    if wanted is not None and wanted.digest:
-        return wanted.digest
-    for entry in (image or {}).get("RepoDigests") or ():
-        found = _reference(entry)
-        if wanted is not None and found is not None and found.same_repository(wanted):
-            return found.digest
-    return image_id or None
-
-
-def _reference(name: str) -> ImageReference | None:
-    try:
-        return parse_reference(name)
-    except EngineRefusedError:
-        return None
-
-
-def _container(name: str, one: InspectedContainer) -> ContainerSnapshot:
-    state = _STATES.get(one.status, ContainerState.STOPPED)
-    if state is ContainerState.RUNNING and one.health == "starting":
+def _container_snapshot(name: str, container: InspectedContainer) -> ContainerSnapshot:
+    state = _STATES.get(container.status, ContainerState.STOPPED)
+    if state is ContainerState.RUNNING and container.health == "starting":
         state = ContainerState.STARTING
     return ContainerSnapshot(
-        id=one.id,
+        id=container.id,
         name=name,
         state=state,
-        image_name=one.image_name,
-        image_digest=image_digest(one.image_name, one.image_id, one.image),
-        run_command=_command(one),
-        exit_code=one.exit_code if one.status in ("exited", "dead") else None,
-        started=one.started,
-        stopped=None if one.runs else one.finished,
-        ports=tuple(_ports(one)),
+        image_name=container.image_name,
+        image_digest=container.image_digest,
+        run_command=_command(container),
+        exit_code=container.exit_code if container.status in ("exited", "dead") else None,
+        started=container.started,
+        stopped=None if container.is_active else container.finished,
+        ports=_ports(container),
     )
 
 
-def _command(one: InspectedContainer) -> str:
-    return shlex.join([part for part in (one.raw.get("Path"), *(one.raw.get("Args") or ())) if part])
+def _command(container: InspectedContainer) -> str:
+    return shlex.join([part for part in (container.raw.get("Path"), *(container.raw.get("Args") or ())) if part])
 
 
-def _ports(one: InspectedContainer) -> Iterable[Port]:
-    published = (one.raw.get("NetworkSettings") or {}).get("Ports") or {}
-    found = set()
+def _ports(container: InspectedContainer) -> tuple[Port, ...]:
+    published = (container.raw.get("NetworkSettings") or {}).get("Ports") or {}
+    ports = set()
     for inner, bindings in published.items():
         number, _, protocol = inner.partition("/")
         for outer in {binding["HostPort"] for binding in bindings or ()} or {""}:
-            found.add((int(number), int(outer) if outer else None, protocol or "tcp"))
-    for number, outer, protocol in sorted(found, key=str):
-        yield Port(inner=number, outer=outer, protocol=protocol)
+            ports.add((int(number), int(outer) if outer else None, protocol or "tcp"))
+    return tuple(Port(inner=inner, outer=outer, protocol=protocol) for inner, outer, protocol in sorted(ports, key=str))
 
 
-def _oddities(holders: Iterable[InspectedContainer]) -> Iterable[str]:
-    for one in holders:
-        if one.status == "paused":
-            yield f"the container {one.name} is paused"
-        if one.health == "unhealthy":
-            yield f"the container {one.name} is unhealthy"
+def _state_warnings(containers: Iterable[InspectedContainer]) -> Iterable[str]:
+    for container in containers:
+        if container.status == "paused":
+            yield f"the container {container.name} is paused"
+        if container.health == "unhealthy":
+            yield f"the container {container.name} is unhealthy"

@@ -1,6 +1,6 @@
-"""What a redeploy will do, decided from what was seen and nothing else: order, members, steps."""
+"""Plan of a redeploy: order, swaps and steps, decided from inspected containers alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tutumd.engines.docker.constraints import (
@@ -9,7 +9,7 @@ from tutumd.engines.docker.constraints import (
     check_can_follow,
     check_replaceable,
 )
-from tutumd.engines.docker.dependents import dependents, swapping_parent
+from tutumd.engines.docker.dependents import busy_dependency, find_dependents
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.inspect.selectors import ContainerGroup, base_name
 from tutumd.engines.docker.update_order import choose_order
@@ -19,25 +19,25 @@ from tutumd.engines.labels import Order, Wanted, read_wanted
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedSwap:
-    """A container that will be replaced.
+    """The planned replacement of one container.
 
     Attributes:
-        name: Of the place that it has, whatever an interrupted run called it.
+        name: Name of the container's slot, whatever an interrupted run has renamed the container to.
         old: ID.
-        image: Name of the image that the new one will be made from.
-        start_first: The new one is started beside it.
-        runs: The new one will be started.
-        spare: A copy of it is made beforehand, because stopping it deletes it.
-        follows: Why it is replaced though it is not one of the service's, as words that follow its name.
+        image: Name of the new container's image.
+        start_first: The new container is started while the old one still runs.
+        starts: The new container is started.
+        needs_spare: A copy of the old container is created first, because stopping it deletes it.
+        dependence: Why it is replaced although it belongs to another service, as words that follow its name.
     """
 
     name: str
     old: str
     image: str
     start_first: bool = False
-    runs: bool = True
-    spare: bool = False
-    follows: str = ""
+    starts: bool = True
+    needs_spare: bool = False
+    dependence: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,139 +45,143 @@ class RedeployPlan:
     """A redeploy of one service.
 
     Attributes:
-        members: In the order in which they are replaced.
-        pulled: Names of the images that are fetched.
-        order, order_reason: What the service's running containers get, and why in a sentence.
+        options: From the service's labels.
+        swaps: In the order in which the containers are replaced.
+        pulled: Names of the images that are pulled.
+        order, order_reason: The order for the service's running containers, and the reason as a sentence.
         notes: Sentences for people.
     """
 
-    wanted: Wanted
-    members: tuple[PlannedSwap, ...]
+    options: Wanted
+    swaps: tuple[PlannedSwap, ...]
     pulled: tuple[str, ...]
     order: Order
     order_reason: str
     notes: tuple[str, ...] = ()
 
+    @property
+    def own_swaps(self) -> list[PlannedSwap]:
+        """The swaps of the service's own containers."""
+        return [swap for swap in self.swaps if not swap.dependence]
+
+    @property
+    def dependent_swaps(self) -> list[PlannedSwap]:
+        """The swaps of containers that depend on the service's."""
+        return [swap for swap in self.swaps if swap.dependence]
+
 
 def plan_redeploy(
     group: ContainerGroup,
-    everybody: Sequence[InspectedContainer],
+    all_containers: Sequence[InspectedContainer],
     tag: str | None,
-    own_id: str | None,
+    self_id: str | None,
     *,
-    fetches_again: bool = False,
+    is_refetched: bool = False,
 ) -> RedeployPlan:
-    """Decide what a redeploy of a service does.
+    """Return what a redeploy of a service does.
 
     Args:
-        everybody: All containers of the engine.
-        tag: What the image is changed to, in its own repository; None keeps its name.
-        own_id: The container that this process runs in.
-        fetches_again: Images of containers that are gone from the engine will be fetched before.
+        all_containers: All containers of the engine.
+        tag: New tag for the image; None keeps the tag.
+        self_id: ID of the container that this process runs in.
+        is_refetched: Images of containers that are gone from the engine will be pulled again before.
 
     Raises:
-        EngineRefusedError: why it cannot be done, and what to do.
-        DependencyBusyError: What it depends on, or what depends on it, is being redeployed.
+        EngineRefusedError: The service cannot be redeployed.
+        DependencyBusyError: A container that it depends on, or that depends on it, is being redeployed.
     """
-    for one in group.holders:
-        check_replaceable(one, fetches_again=fetches_again)
-    if reason := waits_for(group, everybody):
-        raise DependencyBusyError(reason)
-    wanted = read_wanted([one.labels for one in group.holders])
-    following = dependents(group.holders, everybody)
-    for dependent in following:
-        check_can_follow(dependent.container, dependent.reason, own_id)
-    order, reason = choose_order(group.holders, following, wanted.order)
-    own = [_member(place.name, place.holder, tag, order) for place in group.places]
-    check_can_be_followed([member.name for member in own if member.spare], following)
+    for container in group.containers:
+        check_replaceable(container, is_refetched=is_refetched)
+    check_no_busy_dependency(group, all_containers)
+    options = read_wanted([container.labels for container in group.containers])
+    dependents = find_dependents(group.containers, all_containers)
+    for dependent in dependents:
+        check_can_follow(dependent.container, dependent.reason, self_id)
+    order, reason = choose_order(group.containers, dependents, options.order)
+    own = [_planned_swap(slot.name, slot.container, tag, order) for slot in group.slots]
+    check_can_be_followed([swap.name for swap in own if swap.needs_spare], dependents)
     others = [
-        replace(_member(one.container.name, one.container, None, Order.STOP_FIRST), follows=one.reason)
-        for one in following
+        replace(_planned_swap(each.container.name, each.container, None, Order.STOP_FIRST), dependence=each.reason)
+        for each in dependents
     ]
     return RedeployPlan(
-        wanted=wanted,
-        members=(*own, *others),
-        pulled=tuple(sorted({one.image for one in own})),
+        options=options,
+        swaps=(*own, *others),
+        pulled=tuple(sorted({swap.image for swap in own})),
         order=order,
         order_reason=reason,
         notes=tuple(_notes(group, own, others)),
     )
 
 
-def waits_for(group: ContainerGroup, everybody: Sequence[InspectedContainer]) -> str:
-    """Tell which container that is being redeployed the service depends on, in a sentence; empty if on none."""
-    names = {place.name for place in group.places}
-    others = [other for other in everybody if base_name(other.name) not in names]
-    reasons = ((one.name, swapping_parent(one, others)) for one in group.holders)
-    told = "which is being redeployed at present; if that was cut off, redeploy that"
-    return next((f"{name} {reason}, {told}" for name, reason in reasons if reason), "")
+def check_no_busy_dependency(group: ContainerGroup, all_containers: Sequence[InspectedContainer]) -> None:
+    """Raise DependencyBusyError if the service depends on a container that is being redeployed."""
+    names = {slot.name for slot in group.slots}
+    others = [other for other in all_containers if base_name(other.name) not in names]
+    for container in group.containers:
+        if reason := busy_dependency(container, others):
+            raise DependencyBusyError(
+                f"{container.name} {reason}, which is being redeployed at present; if that was interrupted, redeploy it"
+            )
 
 
-def tagged(name: str, tag: str | None) -> str:
-    """Return an image's name with another tag, never of another repository; without a tag, the name as it is.
+def with_tag(name: str, tag: str | None) -> str:
+    """Return an image's name with another tag, in the same repository; for None, the name as it is.
 
     Raises:
-        EngineRefusedError: the name is none of a repository.
+        EngineRefusedError: The name has no repository.
     """
     if tag is None:
         return name
     reference = parse_reference(name)
-    renamed = f"{name.partition('@')[0].removesuffix(f':{reference.tag}')}:{tag}"
-    parse_reference(renamed)
-    return renamed
+    tagged = f"{name.partition('@')[0].removesuffix(f':{reference.tag}')}:{tag}"
+    parse_reference(tagged)
+    return tagged
 
 
-def steps(plan: RedeployPlan) -> tuple[str, ...]:
-    """Tell a plan's steps for people, in order."""
-    own = [member for member in plan.members if not member.follows]
-    followers = [member for member in plan.members if member.follows]
-    first = [member for member in own if member.start_first]
-    later = [member for member in own if not member.start_first]
-    told = [f"fetch {name}" for name in plan.pulled]
-    told += [f"create the new container of {member.name}" for member in own]
-    told += [
-        f"start the new container of {member.name} beside the old one and wait until it is good" for member in first
-    ]
-    told += [f"stop {member.name}" for member in reversed(followers)]
-    for member in later:
-        told.append(f"stop {member.name}" if member.runs else f"park {member.name}")
-        told.append(f"put the new container in its place{_and_start(member)}")
-    told += [f"make {member.name} anew ({member.follows}){_and_start(member)}" for member in followers]
-    told += [f"lead clients of {member.name} to the new container, then stop the old one" for member in first]
-    return (*told, "remove the old containers")
+def describe_steps(plan: RedeployPlan) -> tuple[str, ...]:
+    """Return a plan's steps for people, in order."""
+    own, dependents = plan.own_swaps, plan.dependent_swaps
+    first = [swap for swap in own if swap.start_first]
+    steps = [f"fetch {name}" for name in plan.pulled]
+    steps += [f"create the new container of {swap.name}" for swap in own]
+    steps += [f"start the new container of {swap.name} beside the old one and wait until it is ready" for swap in first]
+    steps += [f"stop {swap.name}" for swap in reversed(dependents)]
+    for swap in own:
+        if not swap.start_first:
+            steps.append(f"stop {swap.name}" if swap.starts else f"park {swap.name}")
+            steps.append(f"put the new container in its place{_and_start(swap)}")
+    steps += [f"re-create {swap.name} ({swap.dependence}){_and_start(swap)}" for swap in dependents]
+    steps += [f"lead clients of {swap.name} to the new container, then stop the old one" for swap in first]
+    return (*steps, "remove the old containers")
 
 
-def _member(name: str, old: InspectedContainer, tag: str | None, order: Order) -> PlannedSwap:
-    runs = old.runs or not old.stopped_on_purpose
-    start_first = order is Order.START_FIRST and old.runs and old.status != "paused"
-    removed_when_stopped = bool((old.raw.get("HostConfig") or {}).get("AutoRemove"))
+def _planned_swap(name: str, old: InspectedContainer, tag: str | None, order: Order) -> PlannedSwap:
+    start_first = order is Order.START_FIRST and old.is_active and old.status != "paused"
     return PlannedSwap(
         name=name,
         old=old.id,
-        image=tagged(old.image_name, tag),
+        image=with_tag(old.image_name, tag),
         start_first=start_first,
-        runs=runs,
-        spare=removed_when_stopped and old.runs and not start_first,
+        starts=old.is_active or not old.stopped_on_purpose,
+        needs_spare=old.auto_remove and old.is_active and not start_first,
     )
 
 
-def _and_start(member: PlannedSwap) -> str:
-    return ", start it and wait until it is good" if member.runs else ""
+def _and_start(swap: PlannedSwap) -> str:
+    return ", start it and wait until it is ready" if swap.starts else ""
 
 
-def _notes(group: ContainerGroup, own: Sequence[PlannedSwap], others: Sequence[PlannedSwap]) -> list[str]:
-    notes = []
-    for member, old in zip(own, group.holders, strict=True):
-        if member.image != old.image_name:
-            notes.append(f"{member.name} changes from {old.image_name} to {member.image}")
-        if member.spare:
-            notes.append(
-                f"{member.name} was started with --rm, so that stopping it deletes it: "
-                "if the new one fails, a copy of it is started in its stead"
+def _notes(group: ContainerGroup, own: Sequence[PlannedSwap], others: Sequence[PlannedSwap]) -> Iterator[str]:
+    for swap, old in zip(own, group.containers, strict=True):
+        if swap.image != old.image_name:
+            yield f"{swap.name} changes from {old.image_name} to {swap.image}"
+        if swap.needs_spare:
+            yield (
+                f"{swap.name} was started with --rm, so stopping it deletes it: "
+                "if the new one fails, a copy of the old one is started instead"
             )
         if old.image is None:
-            notes.append(f"the image that {member.name} runs is gone from the engine: it is fetched again beforehand")
-    notes += [
-        f"{member.name} {member.follows}: it is made anew from the image that its name means here" for member in others
-    ]
-    return notes
+            yield f"the image that {swap.name} runs is gone from the engine: it is pulled again by digest first"
+    for swap in others:
+        yield f"{swap.name} {swap.dependence}: it is re-created from the image that its name refers to here"

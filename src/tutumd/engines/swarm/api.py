@@ -9,7 +9,7 @@ import docker.auth
 import docker.errors
 
 from tutumd.engines.dockerapi.connection import Client
-from tutumd.engines.dockerapi.failures import looking, translated
+from tutumd.engines.dockerapi.failures import translated, translated_read
 from tutumd.engines.images.auth import registry_auth
 from tutumd.engines.images.reference import ImageReference, parse_reference
 from tutumd.engines.labels import Json
@@ -40,7 +40,7 @@ class SwarmApi:
 
     def views(self) -> tuple[View, ...]:
         """Look at all services at once, by name."""
-        with looking("list the services of the swarm"):
+        with translated_read("list the services of the swarm"):
             services = self._sdk.services()
             tasks = self._sdk.tasks()
             nodes = read_nodes(self._sdk.nodes())
@@ -52,7 +52,7 @@ class SwarmApi:
 
     def view(self, name: str) -> View | None:
         """Look at one service; None where it is gone."""
-        with looking(f"inspect the service {name}"):
+        with translated_read(f"inspect the service {name}"):
             try:
                 service = self._sdk.inspect_service(name)
             except docker.errors.NotFound:

@@ -1,4 +1,4 @@
-"""What is remembered of an engine's containers between two looks, so that only what changed is looked at again."""
+"""Container cache, invalidated by Docker events; disabled while no event stream is open."""
 
 import re
 from collections.abc import Mapping
@@ -9,94 +9,96 @@ from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.labels import Json
 
-_Outline = tuple[Any, ...]
+_Summary = tuple[Any, ...]
 _IN_PARENTHESES = re.compile(r"\(([^)]*)\)")
 
 
 class ContainerCache:
-    """The containers of one engine, as its events and its list tell that they are now.
+    """The containers of one engine.
 
-    While nobody follows the events, nothing is remembered: the list alone runs behind what the engine knows.
+    Events are needed because the engine's container list lags behind its inspect documents.
     """
 
-    def __init__(self, host: DockerApi) -> None:
-        self._host = host
+    def __init__(self, api: DockerApi) -> None:
+        self._api = api
         self._lock = Lock()
-        self._looking = Lock()
-        self._follows = False
-        self._forget = True
+        self._refreshing = Lock()
+        self._enabled = False
+        self._is_stale = True
         self._touched: set[str] = set()
         self._touched_images: set[str] = set()
-        self._seen: dict[str, InspectedContainer] = {}
-        self._outlines: dict[str, _Outline] = {}
+        self._containers: dict[str, InspectedContainer] = {}
+        self._summaries: dict[str, _Summary] = {}
         self._images: dict[str, Json | None] = {}
 
-    def begin(self) -> None:
-        """Begin to trust events: from now on every one is told to `touch`, and those before may have been missed."""
+    def enable(self) -> None:
+        """Start with an empty cache; the caller now passes every event to `invalidate`."""
         with self._lock:
-            self._follows, self._forget = True, True
+            self._enabled, self._is_stale = True, True
 
-    def end(self) -> None:
-        """Trust events no longer: the connection that they came by is gone."""
+    def disable(self) -> None:
+        """Stop caching: the event stream has ended."""
         with self._lock:
-            self._follows = False
+            self._enabled = False
 
-    def touch(self, record: Mapping[str, Any]) -> None:
-        """Note what an event is about: it is looked at again."""
-        reference = str((record.get("Actor") or {}).get("ID", ""))
+    def invalidate(self, event: Mapping[str, Any]) -> None:
+        """Mark the container or image of an event for inspection."""
+        reference = str((event.get("Actor") or {}).get("ID", ""))
         with self._lock:
-            (self._touched_images if record.get("Type") == "image" else self._touched).add(reference)
+            (self._touched_images if event.get("Type") == "image" else self._touched).add(reference)
 
     def containers(self) -> tuple[InspectedContainer, ...]:
-        """Look at all containers, running or not: at each one that is new or may have changed."""
-        with self._looking:
-            return self._containers()
-
-    def _containers(self) -> tuple[InspectedContainer, ...]:
-        with self._lock:
-            remembers = self._follows and not self._forget
-            self._forget = not self._follows
-            touched, self._touched = self._touched, set()
-            images, self._touched_images = self._touched_images, set()
-        try:
-            return self._look(touched, images) if remembers else self._look_afresh()
-        except BaseException:
+        """Return all containers, running or not; inspect those that are new or may have changed."""
+        with self._refreshing:
             with self._lock:
-                self._forget = True
-            raise
+                touched, self._touched = self._touched, set()
+                images, self._touched_images = self._touched_images, set()
+                if self._is_stale or not self._enabled:
+                    touched, images = set(), set()
+                    self._containers, self._summaries, self._images = {}, {}, {}
+                self._is_stale = not self._enabled
+            try:
+                return self._refresh(touched, images)
+            except BaseException:
+                with self._lock:
+                    self._is_stale = True
+                raise
 
-    def _look_afresh(self) -> tuple[InspectedContainer, ...]:
-        self._seen, self._outlines, self._images = {}, {}, {}
-        return self._look(set(), set())
-
-    def _look(self, touched: set[str], images: set[str]) -> tuple[InspectedContainer, ...]:
-        self._forget_images(images)
-        outlines = {entry["Id"]: outline(entry) for entry in self._host.listed()}
-        seen: dict[str, InspectedContainer] = {}
-        # The list may lack a container that was just made, and still have one that was just removed.
-        for container in [*outlines, *sorted(touched - outlines.keys())]:
-            known = self._seen.get(container)
-            if known is None or container in touched or self._outlines.get(container) != outlines.get(container):
-                known = self._host.look(container, self._images)
-            if known is not None:
-                seen[container] = known
-        self._seen, self._outlines = seen, outlines
-        used = {one.image_id for one in seen.values()}
+    def _refresh(self, touched: set[str], images: set[str]) -> tuple[InspectedContainer, ...]:
+        self._drop_images(images)
+        summaries = {entry["Id"]: summarize(entry) for entry in self._api.list_containers()}
+        containers: dict[str, InspectedContainer] = {}
+        # The list may lack a container that was just created, and still have one that was just removed.
+        for container_id in [*summaries, *sorted(touched - summaries.keys())]:
+            container = self._containers.get(container_id)
+            is_unchanged = self._summaries.get(container_id) == summaries.get(container_id)
+            if container is None or container_id in touched or not is_unchanged:
+                container = self._api.inspect(container_id, self._images)
+            if container is not None:
+                containers[container_id] = container
+        self._containers, self._summaries = containers, summaries
+        used = {container.image_id for container in containers.values()}
         self._images = {image_id: image for image_id, image in self._images.items() if image_id in used}
-        return tuple(seen.values())
+        return tuple(containers.values())
 
-    def _forget_images(self, touched: set[str]) -> None:
-        """Forget these images, given by ID or name, and the containers that were seen with them."""
-        for reference in touched:
-            named = None if reference.startswith("sha256:") else self._host.image(reference)
-            gone = {reference, f"sha256:{reference}", (named or {}).get("Id")}
-            gone |= {key for key, image in self._images.items() if reference in ((image or {}).get("RepoTags") or ())}
-            self._images = {key: image for key, image in self._images.items() if key not in gone}
-            self._seen = {key: one for key, one in self._seen.items() if one.image_id not in gone}
+    def _drop_images(self, references: set[str]) -> None:
+        """Drop images, given by ID or name, and the containers that were inspected with them."""
+        for reference in references:
+            named = None if reference.startswith("sha256:") else self._api.image(reference)
+            dropped = {reference, f"sha256:{reference}", (named or {}).get("Id")}
+            dropped |= {key for key, image in self._images.items() if reference in _tags(image)}
+            self._images = {key: image for key, image in self._images.items() if key not in dropped}
+            self._containers = {
+                key: container for key, container in self._containers.items() if container.image_id not in dropped
+            }
 
 
-def outline(entry: Json) -> _Outline:
-    """Return what of a list's entry tells that the container changed; how long it has run is not of it."""
+def _tags(image: Json | None) -> list[str]:
+    return (image or {}).get("RepoTags") or []
+
+
+def summarize(entry: Json) -> _Summary:
+    """Return the parts of a list entry that differ after a change. The time in its status is not one of them."""
     # `Up 2 minutes (healthy)`, `Exited (3) 2 days ago`.
-    notes = _IN_PARENTHESES.findall(str(entry.get("Status", "")))
-    return (tuple(entry.get("Names") or ()), entry.get("ImageID"), entry.get("State"), *notes)
+    remarks = _IN_PARENTHESES.findall(str(entry.get("Status", "")))
+    return (tuple(entry.get("Names") or ()), entry.get("ImageID"), entry.get("State"), *remarks)

@@ -1,4 +1,4 @@
-"""A container as it was seen: what decisions need of the engine's inspect document."""
+"""A container as its inspect document shows it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,15 +6,17 @@ from datetime import datetime
 from typing import Any
 
 from tutumd.engines.dockerapi.times import parse_time
+from tutumd.engines.images.reference import ImageReference, parse_reference
 from tutumd.engines.labels import Json, own_labels
+from tutumd.errors import EngineRefusedError
 
 _STOP_CODES = (0, 130, 137, 143)
-"""How processes end that were asked to: by themselves, or by SIGINT, SIGKILL, SIGTERM."""
+"""Exit codes of a process that was asked to stop: its own choice, or SIGINT, SIGKILL, SIGTERM."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compose:
-    """Where a container stands in a compose project."""
+class ComposePosition:
+    """The position of a container in its compose project."""
 
     project: str
     service: str
@@ -26,12 +28,12 @@ class InspectedContainer:
     """One container.
 
     Attributes:
-        labels: Without the `tutum.*` ones that came with its image.
+        labels: Without the `tutum.*` labels that came with the image.
         status: `created`, `running`, `paused`, `restarting`, `removing`, `exited` or `dead`.
         health: `starting`, `healthy` or `unhealthy`; empty without a health check.
-        policy: Its restart policy, as the engine writes it.
+        policy: The restart policy, as the engine writes it.
         raw: The whole inspect document.
-        image: The inspect document of its image; None where that is gone.
+        image: The inspect document of the image; None if the image is gone.
     """
 
     id: str
@@ -53,43 +55,57 @@ class InspectedContainer:
     image: Json | None
 
     @property
-    def runs(self) -> bool:
-        """True while a process of it runs, or the engine is about to start one again; also while paused."""
+    def is_active(self) -> bool:
+        """True while it runs, is paused, or is about to be restarted by the engine."""
         return self.status in ("running", "restarting", "paused")
 
     @property
     def stopped_on_purpose(self) -> bool:
-        """True when nothing runs and nothing failed: it was stopped, is paused, or never was started.
+        """True if it does not run and has not failed: it was stopped, is paused, or was never started.
 
-        The engine does not tell a stop from an exit. A restart policy that would have brought a failed process
-        back tells it; without one, the exit code does.
+        The engine does not distinguish a stop from an exit. With a restart policy that brings failed processes back,
+        an ended container was stopped; without one, the exit code decides.
         """
         if self.status in ("created", "paused"):
             return True
         if self.status not in ("exited", "dead"):
             return False
-        revived = self.policy.get("Name") in ("always", "unless-stopped")
-        return revived or (self.exit_code in _STOP_CODES and not self.oom_killed)
+        brings_back = self.policy.get("Name") in ("always", "unless-stopped")
+        return brings_back or (self.exit_code in _STOP_CODES and not self.oom_killed)
 
     @property
-    def compose(self) -> Compose | None:
-        """Its place in a compose project; None where it has none.
+    def host_config(self) -> Json:
+        """HostConfig of the inspect document."""
+        return self.raw.get("HostConfig") or {}
 
-        An image that compose built carries project and service as well, but never a container's number.
+    @property
+    def auto_remove(self) -> bool:
+        """True if it was started with `--rm`: the engine deletes it when it ends."""
+        return bool(self.host_config.get("AutoRemove"))
+
+    @property
+    def image_digest(self) -> str | None:
+        """The digest that its image has in the repository of the image's name, else the image's ID."""
+        return image_digest(self.image_name, self.image_id, self.image)
+
+    @property
+    def compose(self) -> ComposePosition | None:
+        """Its position in a compose project, if any.
+
+        An image that compose built also carries project and service, but never a container number.
         """
         project = self.labels.get("com.docker.compose.project", "")
         service = self.labels.get("com.docker.compose.service", "")
         number = self.labels.get("com.docker.compose.container-number", "")
         if not (project and service and number.isdecimal()):
             return None
-        return Compose(project=project, service=service, number=int(number))
+        return ComposePosition(project=project, service=service, number=int(number))
 
 
-def see(raw: Json, image: Json | None) -> InspectedContainer:
-    """Read an inspect document, with that of the container's image."""
+def parse_container(raw: Json, image: Json | None) -> InspectedContainer:
+    """Return the container that an inspect document and the document of its image describe."""
     state: Any = raw.get("State") or {}
     config: Any = raw.get("Config") or {}
-    host: Any = raw.get("HostConfig") or {}
     image_labels = ((image or {}).get("Config") or {}).get("Labels")
     return InspectedContainer(
         id=raw["Id"],
@@ -103,10 +119,29 @@ def see(raw: Json, image: Json | None) -> InspectedContainer:
         oom_killed=bool(state.get("OOMKilled")),
         error=state.get("Error") or "",
         restart_count=int(raw.get("RestartCount") or 0),
-        policy=host.get("RestartPolicy") or {},
+        policy=(raw.get("HostConfig") or {}).get("RestartPolicy") or {},
         created=parse_time(raw.get("Created")),
         started=parse_time(state.get("StartedAt")),
         finished=parse_time(state.get("FinishedAt")),
         raw=raw,
         image=image,
     )
+
+
+def image_digest(name: str, image_id: str, image: Json | None) -> str | None:
+    """Return the digest that an image has in the repository of `name`, else the image's ID."""
+    reference = _reference(name)
+    if reference is not None and reference.digest:
+        return reference.digest
+    for entry in (image or {}).get("RepoDigests") or ():
+        listed = _reference(entry)
+        if reference is not None and listed is not None and listed.same_repository(reference):
+            return listed.digest
+    return image_id or None
+
+
+def _reference(name: str) -> ImageReference | None:
+    try:
+        return parse_reference(name)
+    except EngineRefusedError:
+        return None

@@ -1,23 +1,22 @@
-"""Which container this process runs in, if it runs in one."""
+"""The container that this process runs in."""
 
 import re
 from pathlib import Path
 
-_MOUNTED_FROM = re.compile(r"/containers/([0-9a-f]{64})/hostname /etc/hostname ")
-_CONTROL_GROUP = re.compile(r"docker[/-]([0-9a-f]{64})")
+# The engine mounts /etc/hostname from a folder that is named after the container.
+_SOURCES = (
+    ("mountinfo", re.compile(r"/containers/([0-9a-f]{64})/hostname /etc/hostname ")),
+    ("cgroup", re.compile(r"docker[/-]([0-9a-f]{64})")),
+)
 
 
 def find_self_container_id(proc: Path = Path("/proc/self")) -> str | None:
-    """Look up the ID of our container in `/proc`; None outside of one.
-
-    The engine mounts /etc/hostname from a folder that is named after the container.
-    """
-    for name, pattern in (("mountinfo", _MOUNTED_FROM), ("cgroup", _CONTROL_GROUP)):
+    """Return the ID of the container that this process runs in; None outside of a container."""
+    for name, pattern in _SOURCES:
         try:
-            text = (proc / name).read_text(errors="replace")
+            match = pattern.search((proc / name).read_text(errors="replace"))
         except OSError:
             continue
-        found = pattern.search(text)
-        if found:
-            return found[1]
+        if match:
+            return match[1]
     return None

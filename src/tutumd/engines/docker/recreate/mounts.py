@@ -1,4 +1,4 @@
-"""Volumes of a replacement: the old container's, the anonymous ones by their generated name."""
+"""Volumes of a replacement: those of the old container, anonymous ones by their generated names."""
 
 import posixpath
 import re
@@ -7,64 +7,62 @@ from typing import Any
 
 from tutumd.engines.labels import Json
 
-_GENERATED = re.compile(r"[0-9a-f]{64}")
+GENERATED_NAME = re.compile(r"[0-9a-f]{64}")
+"""Name of an anonymous volume."""
 
 
-def carried_mounts(old: Json, inherited: Collection[str]) -> list[dict[str, Any]]:
+def carry_over_mounts(old: Json, inherited: Collection[str]) -> list[dict[str, Any]]:
     """Return HostConfig.Mounts for a replacement, so that anonymous volumes keep their content.
 
-    A plain re-creation would make new, empty volumes for each VOLUME of the image, each `-v /path` and each mount
-    without a source; here the old volume is mounted by name instead. So is what came through a VolumesFrom whose
+    A plain re-creation would create a new, empty volume for each VOLUME of the image, each `-v /path` and each mount
+    without a source. Instead, the old volume is mounted by name; so is a volume that came through a VolumesFrom whose
     container is gone.
 
     Args:
-        inherited: Destinations that come through VolumesFrom: the container must not carry those itself.
+        inherited: Destinations that come through VolumesFrom, and so must not be mounted a second time.
     """
-    used = {one["Destination"]: one for one in old.get("Mounts") or ()}
-    listed = [_with_source(mount, used) for mount in (old.get("HostConfig") or {}).get("Mounts") or ()]
-    given = [mount.get("Target", "") for mount in listed] + [_destination(bind) for bind in _binds(old)]
+    host: Json = old.get("HostConfig") or {}
+    mounted = {mount["Destination"]: mount for mount in old.get("Mounts") or ()}
+    listed = [_with_source(mount, mounted) for mount in host.get("Mounts") or ()]
+    given = [mount.get("Target", "") for mount in listed] + [_destination(bind) for bind in host.get("Binds") or ()]
     taken = {_clean(path) for path in given} | set(inherited)
-    unlisted = [_mounted_again(used[destination]) for destination in sorted(used.keys() - taken)]
+    unlisted = [_as_request(mounted[destination]) for destination in sorted(mounted.keys() - taken)]
     return listed + [mount for mount in unlisted if mount["Source"]]
 
 
 def fresh_mounts(mounts: Collection[Json]) -> list[dict[str, Any]]:
-    """Return mounts for one more copy: volumes with a generated name are another container's own, so without them."""
+    """Return mounts for a replica, which gets anonymous volumes of its own instead of those of the first container."""
     result = []
     for mount in mounts:
-        generated = mount.get("Type") == "volume" and _GENERATED.fullmatch(mount.get("Source") or "")
-        result.append({name: value for name, value in mount.items() if not (generated and name == "Source")})
+        is_anonymous = mount.get("Type") == "volume" and GENERATED_NAME.fullmatch(mount.get("Source") or "")
+        result.append({field: value for field, value in mount.items() if not (is_anonymous and field == "Source")})
     return result
 
 
-def _with_source(mount: Json, used: Mapping[str, Json]) -> dict[str, Any]:
-    volume = used.get(_clean(mount.get("Target", "")))
-    if mount.get("Type") == "volume" and not mount.get("Source") and volume is not None and volume.get("Name"):
+def _with_source(mount: Json, mounted: Mapping[str, Json]) -> dict[str, Any]:
+    volume = mounted.get(_clean(mount.get("Target", ""))) or {}
+    if mount.get("Type") == "volume" and not mount.get("Source") and volume.get("Name"):
         return {**mount, "Source": volume["Name"]}
     return dict(mount)
 
 
-def _mounted_again(mounted: Json) -> dict[str, Any]:
-    """Turn a mount as it is shown into one as it is given; its source is empty where it cannot be given."""
-    source = {"volume": mounted.get("Name"), "bind": mounted.get("Source")}.get(mounted.get("Type", ""))
+def _as_request(mount: Json) -> dict[str, Any]:
+    """Convert a mount from the form that is shown to the one that is given; without a Source if that is impossible."""
+    source = {"volume": mount.get("Name"), "bind": mount.get("Source")}.get(mount.get("Type", ""))
     return {
-        "Type": mounted.get("Type"),
+        "Type": mount.get("Type"),
         "Source": source or "",
-        "Target": mounted["Destination"],
-        "ReadOnly": not mounted.get("RW", True),
+        "Target": mount["Destination"],
+        "ReadOnly": not mount.get("RW", True),
     }
 
 
-def _binds(old: Json) -> tuple[str, ...]:
-    return tuple((old.get("HostConfig") or {}).get("Binds") or ())
-
-
 def _destination(bind: str) -> str:
-    """Return where a bind `SOURCE:DESTINATION[:OPTIONS]` is mounted."""
+    """Return the destination of a bind `SOURCE:DESTINATION[:OPTIONS]`."""
     parts = bind.split(":")
     return parts[1] if len(parts) > 1 else parts[0]
 
 
 def _clean(path: str) -> str:
-    """Write a path as the engine shows it, since `-v /data/` is mounted at `/data`."""
+    """Return a path as the engine shows it: `-v /data/` is mounted at `/data`."""
     return posixpath.normpath(path)

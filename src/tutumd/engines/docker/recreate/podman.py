@@ -1,22 +1,22 @@
-"""Podman's inspect documents as Docker would have written them.
+"""Podman's inspect documents, converted to the form that Docker gives them.
 
-Podman (seen with 5.4) answers Docker's API, but shows what it decided itself as if somebody had asked for it. A
-container re-created from such a document would keep the old one's generated values for ever.
+Podman (tested with 5.4) serves Docker's API, but shows its own defaults as if a user had requested them. A container
+re-created from such a document would keep the generated values of the old one forever.
 """
 
-import re
 import signal
 from collections.abc import Mapping
 from typing import Any
 
 from tutumd.engines.docker.inspect.selectors import base_name
+from tutumd.engines.docker.recreate.mounts import GENERATED_NAME
+from tutumd.engines.images.reference import NO_REGISTRY
 from tutumd.engines.labels import Json
 
-_LOCAL = "localhost/"
 _DEFAULT_NETWORK = "podman"
-"""It has no name server, and refuses aliases."""
+"""A network without name resolution, which refuses aliases."""
 _STATUS = {"configured": "created", "initialized": "created", "stopping": "running", "stopped": "exited"}
-_MADE_ANNOTATIONS = ("io.container.manager", "org.opencontainers.image.stopSignal", "org.systemd.property.")
+_GENERATED_ANNOTATIONS = ("io.container.manager", "org.opencontainers.image.stopSignal", "org.systemd.property.")
 _HEALTH_DEFAULTS = {"Interval": 30_000_000_000, "Timeout": 30_000_000_000, "Retries": 3}
 _HOST_DEFAULTS: Mapping[str, tuple[Any, ...]] = {
     "Runtime": ("oci",),
@@ -24,23 +24,27 @@ _HOST_DEFAULTS: Mapping[str, tuple[Any, ...]] = {
     "UTSMode": ("private",),
     "MemorySwappiness": (0, -1),
 }
-"""Fields of HostConfig with the values that mean that nothing was asked for."""
-_GENERATED = re.compile(r"[0-9a-f]{64}")
+"""Values of HostConfig fields that mean that nothing was requested."""
 
 
-def image_as_docker(image: Json) -> Json:
-    """Return the document of an image without the registry `localhost`, which stands for none.
+def image_as_docker(image: Json, details: Json) -> Json:
+    """Return the inspect document of an image, without names in the registry `localhost`, which stands for none.
 
-    Docker knows an image that lost its tags by the digests of its repositories; Podman by the names that it had.
+    Docker lists the repositories of an untagged image as digests; Podman as the names that it had.
+
+    Args:
+        details: The document of Podman's own API, if there is one: Docker's leaves out the health check.
     """
     digests = image.get("RepoDigests") or [
         f"{name.rpartition(':')[0]}@{image.get('Digest')}" for name in image.get("History") or ()
     ]
-    return {**image, "RepoDigests": [entry for entry in digests if not entry.startswith(_LOCAL)]}
+    check = details.get("Healthcheck")
+    config = {"Config": {**image["Config"], "Healthcheck": check}} if check else {}
+    return {**image, **config, "RepoDigests": [entry for entry in digests if not entry.startswith(f"{NO_REGISTRY}/")]}
 
 
 def container_as_docker(container: Json, image: Json | None) -> tuple[Json, Json | None]:
-    """Return the inspect documents of a container and of its image (None where that is gone)."""
+    """Return the inspect documents of a container and of its image (None if that is gone)."""
     config: dict[str, Any] = dict(container.get("Config") or {})
     host = _host_config(container)
     defaults: dict[str, Any] = dict((image or {}).get("Config") or {})
@@ -50,8 +54,8 @@ def container_as_docker(container: Json, image: Json | None) -> tuple[Json, Json
     if (config.get("WorkingDir") or "/") == (defaults.get("WorkingDir") or "/"):
         config["WorkingDir"] = defaults.get("WorkingDir")
     config["StopSignal"] = _stop_signal(config.get("StopSignal"), defaults.get("StopSignal"))
-    config["Env"] = [entry for entry in config.get("Env") or () if entry not in _made_variables(config)]
-    config["Volumes"], host["Binds"] = _volumes(container, host)
+    config["Env"] = [entry for entry in config.get("Env") or () if entry not in _generated_variables(config)]
+    config["Volumes"], host["Binds"] = _volumes_and_binds(container, host)
     config["Healthcheck"], defaults["Healthcheck"] = _health_checks(config, defaults)
     state: Json = container.get("State") or {}
     return {
@@ -64,23 +68,21 @@ def container_as_docker(container: Json, image: Json | None) -> tuple[Json, Json
 
 
 def _host_config(container: Json) -> dict[str, Any]:
-    host: dict[str, Any] = dict(container.get("HostConfig") or {})
-    for field, values in _HOST_DEFAULTS.items():
-        if host.get(field) in values:
-            del host[field]
+    shown: Json = container.get("HostConfig") or {}
+    host = {field: value for field, value in shown.items() if value not in _HOST_DEFAULTS.get(field, ())}
     annotations = (host.get("Annotations") or {}).items()
-    host["Annotations"] = {name: value for name, value in annotations if not name.startswith(_MADE_ANNOTATIONS)}
+    host["Annotations"] = {name: value for name, value in annotations if not name.startswith(_GENERATED_ANNOTATIONS)}
     networks = list((container.get("NetworkSettings") or {}).get("Networks") or {})
     if host.get("NetworkMode") == "bridge" and networks:
-        # Docker names the network that the container was made with; here every bridge is `bridge`.
+        # Docker shows the network that the container was created with; Podman shows `bridge` for every bridge.
         host["NetworkMode"] = networks[0]
     return host
 
 
 def _network_settings(container: Json) -> Json:
-    """Return the networks without the alias that is the container's own hostname, and with its name as one.
+    """Return the networks with the container's name as an alias, and without its hostname.
 
-    A container that is renamed while it runs would otherwise stay known by the name that it was started with.
+    Podman does not follow the rename of a running container: without the alias, clients would not find the new name.
     """
     settings: Json = container.get("NetworkSettings") or {}
     hostname = (container.get("Config") or {}).get("Hostname")
@@ -88,18 +90,18 @@ def _network_settings(container: Json) -> Json:
     networks = {}
     for network, endpoint in (settings.get("Networks") or {}).items():
         aliases = [alias for alias in (endpoint or {}).get("Aliases") or () if alias not in (hostname, own_name)]
-        has_names = network != _DEFAULT_NETWORK
-        networks[network] = {**(endpoint or {}), "Aliases": [*aliases, own_name] if has_names else aliases}
+        own_alias = [] if network == _DEFAULT_NETWORK else [own_name]
+        networks[network] = {**(endpoint or {}), "Aliases": aliases + own_alias}
     return {**settings, "Networks": networks}
 
 
-def _volumes(container: Json, host: Json) -> tuple[dict[str, Any], list[str]]:
-    """Tell anonymous volumes, which Podman lists among the binds by their generated names, from binds."""
+def _volumes_and_binds(container: Json, host: Json) -> tuple[dict[str, Any], list[str]]:
+    """Separate anonymous volumes from binds. Podman lists both as binds, a volume by its generated name."""
     volumes: dict[str, Any] = dict((container.get("Config") or {}).get("Volumes") or {})
     binds = []
     for bind in host.get("Binds") or ():
         source, _, rest = bind.partition(":")
-        if _GENERATED.fullmatch(source):
+        if GENERATED_NAME.fullmatch(source):
             volumes[rest.partition(":")[0]] = {}
         else:
             binds.append(bind)
@@ -114,7 +116,7 @@ def _stop_signal(shown: Any, default: Any) -> Any:
 
 
 def _signal_number(text: Any) -> int:
-    """Return the number of a signal given as `2`, `INT` or `SIGINT`; 0 where it has none."""
+    """Return the number of a signal given as `2`, `INT` or `SIGINT`; 0 if it is unknown."""
     name = str(text or "")
     if name.isdecimal():
         return int(name)
@@ -122,23 +124,23 @@ def _signal_number(text: Any) -> int:
     return 0 if known is None else int(known)
 
 
-def _made_variables(config: Json) -> tuple[str, ...]:
-    """List the environment variables that Podman sets itself, with the values that it gives them."""
+def _generated_variables(config: Json) -> tuple[str, ...]:
+    """Return the environment variables that Podman sets, with its values."""
     user = str(config.get("User") or "").partition(":")[0]
-    made = ["container=podman", "HOME=/", "HOME=/root", f"HOME=/home/{user}", f"HOSTNAME={config.get('Hostname')}"]
-    return (*made, "TERM=xterm") if config.get("Tty") else tuple(made)
+    always = ("container=podman", "HOME=/", "HOME=/root", f"HOME=/home/{user}", f"HOSTNAME={config.get('Hostname')}")
+    return (*always, "TERM=xterm") if config.get("Tty") else always
 
 
 def _health_checks(config: Json, defaults: Json) -> tuple[Json | None, Json | None]:
-    """Return the health check of a container and that of its image, with the same one where nobody changed it.
+    """Return the health checks of a container and of its image; equal if nobody changed the container's.
 
-    Otherwise the image's is left out: Podman does not merge the two, so that all of the container's must be given.
+    A changed one is returned with None for the image: Podman does not merge the two, so all of it must be given.
     """
     check: Json | None = config.get("Healthcheck")
     default: Json | None = defaults.get("Healthcheck")
     if not check or not default:
         return check, default
     fields = check.keys() | default.keys()
-    wanted = {**_HEALTH_DEFAULTS, **{field: value for field, value in default.items() if value}}
-    same = all((check.get(field) or None) == (wanted.get(field) or None) for field in fields)
-    return (default, default) if same else (check, None)
+    expected = {**_HEALTH_DEFAULTS, **{field: value for field, value in default.items() if value}}
+    is_same = all((check.get(field) or None) == (expected.get(field) or None) for field in fields)
+    return (default, default) if is_same else (check, None)

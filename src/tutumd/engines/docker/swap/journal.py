@@ -1,4 +1,7 @@
-"""What a run must remember to finish, or to put back, what a killed process began."""
+"""Journal of a redeploy: what a later process needs to finish it, or to undo it.
+
+Field names are keys of stored journals: do not rename them.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -7,21 +10,21 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swap:
-    """One container to be replaced.
+    """The replacement of one container.
 
     Attributes:
-        name: What the old one is called, and the new one will be.
-        old, new: IDs. `new` is empty as long as it is not made: one that follows is made when it is its turn.
-        spare: ID of a copy of the old one that is put back in its stead: stopping a `--rm` container deletes it.
-        image: The name of the new one's image.
-        start_first: The new one is started beside the old one.
-        endpoints: Settings of the old one's networks, with the aliases that a start-first one gets only late.
-        follows: It belongs to another service, and only depends on a container of this one.
-        run: The new one is to be started: the old one ran, or failed by itself.
-        ran: The old one ran, and is to run again if it is put back.
-        paused: The old one was paused, and so will the new one be.
-        auto_remove: They were started with `--rm`: the engine deletes each of them when it ends.
-        policy: The old one's restart policy, which is switched off while it is parked.
+        name: Name of the old container, and later of the new one.
+        old, new: IDs. `new` is empty until the container is created; that of a dependent is created last.
+        spare: ID of a copy of the old container, which can replace it: stopping a `--rm` container deletes it.
+        image: Name of the new container's image.
+        start_first: The new container is started while the old one still runs.
+        endpoints: Network settings of the old container, with the aliases that a start-first replacement gets late.
+        follows: The container belongs to another service, and depends on a container of this one.
+        run: The new container is to be started: the old one ran, or had failed.
+        ran: The old container ran, and is to run again after a rollback.
+        paused: The old container was paused, and the new one is to be.
+        auto_remove: Both were started with `--rm`: the engine deletes each when it ends.
+        policy: The old container's restart policy, which is off while it is parked.
     """
 
     name: str
@@ -40,21 +43,20 @@ class Swap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Journal:
-    """How far a redeploy came.
+class RedeployJournal:
+    """Progress of a redeploy.
 
     Attributes:
-        phase: `pull` (nothing of the service is touched yet), `swap` (new ones are started, in stop-first order in
-            the place of the old ones), then `join` and `leave` for what is start-first (clients find the new ones, and
-            then no more the old ones), `commit` or `restore`; or
-            `unchanged` where there was nothing to do.
-        timeout_s, stable_s, keep_images: What the service's labels ask for, None where they do not.
-        local: The local image was used, because no registry knows it.
-        tagged_before: ID of the image that each name meant before the pull, to be put back on failure.
-        images_before: IDs of the images that the old containers ran.
-        images_tried: IDs of the images that the new ones are made from.
+        phase: The current one. `pull`: nothing of the service has changed. `swap`: new containers are started. `join`:
+            clients find those that were started first. `leave`: clients no longer find the old ones. `commit`: the old
+            ones are removed. Or `restore` after a failure, or `unchanged` if there was nothing to do.
+        timeout_s, stable_s, keep_images: From the service's labels; None if no label sets it.
+        local: A local image was used, since no registry has it.
+        tagged_before: Image IDs by name before the pull, to be restored after a failure.
+        images_before: IDs of the images of the old containers.
+        images_tried: IDs of the images of the new containers.
         containers_before: IDs of the service's containers.
-        reason, log_tail: Why it is being restored.
+        reason, log_tail: The failure that led to `restore`.
     """
 
     phase: str
@@ -71,14 +73,18 @@ class Journal:
     reason: str = ""
     log_tail: str = ""
 
+    @property
+    def own_swaps(self) -> tuple[Swap, ...]:
+        """The swaps of the service's own containers."""
+        return tuple(swap for swap in self.swaps if not swap.follows)
+
     def dump(self) -> dict[str, object]:
         """Return JSON values for `Run.save`."""
         return asdict(self)
 
 
-def load(stored: Mapping[str, Any]) -> Journal | None:
-    """Read a journal back; None where nothing was saved yet."""
+def load_journal(stored: Mapping[str, Any]) -> RedeployJournal | None:
+    """Return a stored journal; None if nothing has been saved."""
     if not stored:
         return None
-    swaps = tuple(Swap(**swap) for swap in stored["swaps"])
-    return Journal(**{**stored, "swaps": swaps})
+    return RedeployJournal(**{**stored, "swaps": tuple(Swap(**swap) for swap in stored["swaps"])})

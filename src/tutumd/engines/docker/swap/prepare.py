@@ -1,298 +1,240 @@
-"""Before anything of a service is touched: checks, images, and the new containers, not started yet."""
+"""Preparation of a redeploy: checks, pulls, and the creation of the new containers, which are not started yet."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.constraints import DependencyBusyError
-from tutumd.engines.docker.dependents import dependents, moved
-from tutumd.engines.docker.discover import image_digest
+from tutumd.engines.docker.dependents import find_dependents, with_successors
+from tutumd.engines.docker.image_store import (
+    check_images,
+    fetch_image,
+    is_local_build,
+    refetch_missing_images,
+    restore_tags,
+)
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
-from tutumd.engines.docker.inspect.selectors import ContainerGroup, next_name, prev_name
-from tutumd.engines.docker.plan import PlannedSwap, RedeployPlan, plan_redeploy, waits_for
-from tutumd.engines.docker.pulls import fetch, fetch_again, is_local_build, preflight, put_names_back
-from tutumd.engines.docker.recreate.compose_files import copy_inline_files
-from tutumd.engines.docker.recreate.config import replacement, with_variables
-from tutumd.engines.docker.recreate.networks import endpoints, without_aliases
-from tutumd.engines.docker.swap.journal import Journal, Swap
-from tutumd.engines.docker.swap.recovery import heal
+from tutumd.engines.docker.inspect.selectors import ContainerGroup, FindGroup, base_name, next_name, prev_name
+from tutumd.engines.docker.plan import PlannedSwap, RedeployPlan, check_no_busy_dependency, plan_redeploy
+from tutumd.engines.docker.recreate.compose_files import copy_compose_files
+from tutumd.engines.docker.recreate.config import replacement_config, with_variables
+from tutumd.engines.docker.recreate.networks import endpoint_settings, without_aliases
+from tutumd.engines.docker.swap.journal import RedeployJournal, Swap, load_journal
+from tutumd.engines.docker.swap.recovery import recovery_steps
+from tutumd.engines.docker.swap.step_runner import StepRunner
 from tutumd.engines.images.reference import parse_reference
 from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError
-from tutumd.ports import Run
 
-Find = Callable[[], tuple[ContainerGroup, Sequence[InspectedContainer]]]
-"""Looks up the service, and all containers of the engine. Raises EngineRefusedError where the service is gone."""
+_Containers = Sequence[InspectedContainer]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preparer:
-    """Prepares one redeploy in one run."""
+def prepare(runner: StepRunner, find: FindGroup, self_id: str | None) -> RedeployJournal:
+    """Pull images and create containers. No running container changes, and an error leaves nothing behind.
 
-    host: DockerApi
-    find: Find
-    run: Run
-    own_id: str | None
-
-    def prepare(self, journal: Journal | None) -> Journal:
-        """Pull and create; nothing that runs is touched, and on an error of these nothing is left.
-
-        Returns:
-            The journal at its next phase, saved: `swap`, or `unchanged` where the service wants no redeploy then.
-
-        Raises:
-            EngineRefusedError: why there can be no redeploy.
-            DependencyBusyError: There can be none now.
-        """
-        group, everybody = self._healed()
-        if fetch_again(self.host, group.holders, self.run):
-            group, everybody = self.find()
-        plan = self._planned(group, everybody, journal)
-        if plan.wanted.timeout_s is not None:
-            self.run.allow(plan.wanted.timeout_s)
-        if journal is None:
-            preflight(self.host, plan.pulled, group.holders)
-            self.run.log(f"{plan.order}: {plan.order_reason}")
-            journal = Journal(phase="pull", tagged_before=self._meanings(plan.pulled))
-            self.run.save(journal.dump())
-        local = [
-            name for name in plan.pulled if is_local_build(self.host, parse_reference(name), self.host.image(name))
-        ]
-        made: list[str] = []
-        try:
-            # Before the fetch, as long as the name still means the image that runs.
-            spares = self._create_spares(plan, everybody, made)
-            images = {name: fetch(self.host, name, self.run, local=name in local) for name in plan.pulled}
-            unchanged = plan.wanted.skip_unchanged and not self.run.variables and _is_unchanged(plan, group, images)
-            swaps = () if unchanged else self._create_all(plan, everybody, images, spares, made)
-            for spare in spares.values() if unchanged else ():
-                self.run.check()
-                self.host.remove(spare, volumes=False)
-            if not unchanged:
-                self._check_neighbours(plan, group, made)
-        except (EngineRefusedError, DependencyBusyError):
-            for container in made:
-                self.run.check()
-                self.host.remove(container, volumes=True)
-            self._forget(journal)
-            raise
-        first = group.holders[0]
-        journal = replace(
-            journal,
-            phase="unchanged" if unchanged else "swap",
-            timeout_s=plan.wanted.timeout_s,
-            stable_s=plan.wanted.stable_s,
-            keep_images=plan.wanted.keep_images,
-            local=bool(local),
-            images_before=sorted({one.image_id for one in group.holders}),
-            images_tried=sorted({str(image["Id"]) for image in images.values()}),
-            digest_before=image_digest(first.image_name, first.image_id, first.image),
-            containers_before=[one.id for one in group.holders],
-            swaps=swaps,
-        )
-        self.run.save(journal.dump())
-        return journal
-
-    def _healed(self) -> tuple[ContainerGroup, Sequence[InspectedContainer]]:
-        """Look up the service, and first bring to an end what an earlier run left half done."""
-        group, everybody = self.find()
-        steps = [step for place in group.places for step in heal(place)]
-        if not steps:
-            return group, everybody
-        if not self._is_own(group) and (reason := waits_for(group, everybody)):
-            # It may be no leftover, but made by the redeploy of what the service depends on.
-            raise DependencyBusyError(reason)
-        self.run.log("an earlier redeploy was cut off: cleaning up after it")
-        for step in steps:
-            self.run.check()
-            if step.verb == "remove":
-                # Its anonymous volumes may be those of the container that stays.
-                self.host.remove(step.container, volumes=False)
-            else:
-                self.host.apply(step)
-        return self.find()
-
-    def _is_own(self, group: ContainerGroup) -> bool:
-        """Tell whether all that is left half done is of this action."""
-        left = [one for place in group.places for one in (*place.previous, *place.upcoming)]
-        return all(one.name.endswith(f"-{self.run.action_uuid[:8]}") for one in left)
-
-    def _planned(
-        self, group: ContainerGroup, everybody: Sequence[InspectedContainer], journal: Journal | None
-    ) -> RedeployPlan:
-        try:
-            return plan_redeploy(group, everybody, self.run.tag, self.own_id)
-        except DependencyBusyError:
-            if journal is not None:
-                self._forget(journal)
-            raise
-
-    def _forget(self, journal: Journal) -> None:
-        """Let another try begin anew: names mean something else by then, and without a journal it may be given up."""
-        put_names_back(self.host, journal.tagged_before or {}, (), self.run)
-        self.run.save({})
-
-    def _check_neighbours(self, plan: RedeployPlan, group: ContainerGroup, made: Sequence[str]) -> None:
-        """Check that nothing of what the plan was made from changed during the pull, which may have taken long."""
-        now, everybody = self.find()
-        others = [one for one in everybody if one.id not in made]
-        if {one.id for one in now.holders} != {one.id for one in group.holders}:
-            raise DependencyBusyError(f"the containers of {group.name} changed meanwhile")
-        if reason := waits_for(group, others):
-            raise DependencyBusyError(reason)
-        found = dependents(group.holders, others)
-        if {one.container.id for one in found} != {member.old for member in plan.members if member.follows}:
-            raise DependencyBusyError(f"what depends on {group.name} changed meanwhile")
-
-    def _meanings(self, names: Sequence[str]) -> dict[str, str]:
-        images = {name: self.host.image(name) for name in names}
-        return {name: image["Id"] for name, image in images.items() if image is not None}
-
-    def _create_all(
-        self,
-        plan: RedeployPlan,
-        everybody: Sequence[InspectedContainer],
-        images: Mapping[str, Json],
-        spares: Mapping[str, str],
-        made: list[str],
-    ) -> tuple[Swap, ...]:
-        """Create what can be created now: containers that depend on new ones have to wait for these."""
-        seen = {one.id: one for one in everybody}
-        host_name = self.host.facts().host_name
-        swaps = []
-        for member in plan.members:
-            old = seen[member.old]
-            swap = replace(_swap(member, old), spare=spares.get(old.id, ""))
-            if not member.follows:
-                variables = self.run.variables
-                body = replacement_of(old, member.image, images[member.image], everybody, host_name, variables)
-                if member.start_first:
-                    body["NetworkingConfig"] = {"EndpointsConfig": without_aliases(swap.endpoints)}
-                swap = replace(swap, new=create(self.host, swap, old, body, images[member.image], self.run, made))
-            swaps.append(swap)
-        return tuple(swaps)
-
-    def _create_spares(
-        self, plan: RedeployPlan, everybody: Sequence[InspectedContainer], made: list[str]
-    ) -> dict[str, str]:
-        """Create copies of the containers that their stop will delete; return their IDs by those of the originals."""
-        spares = {}
-        for member in plan.members:
-            old = next(one for one in everybody if one.id == member.old)
-            if not member.spare:
-                continue
-            body = replacement_of(old, old.image_name, old.image or {}, everybody, self.host.facts().host_name, {})
-            meant = self.host.image(old.image_name)
-            if meant is None or meant["Id"] != old.image_id:
-                body["Image"] = old.image_id
-            self.run.check()
-            spares[old.id] = self.host.create(prev_name(member.name, self.run.action_uuid[:8]), body)
-            made.append(spares[old.id])
-            copy_inline_files(self.host, old, spares[old.id], self.run)
-        return spares
-
-
-def create_follower(host: DockerApi, swap: Swap, swaps: Sequence[Swap], run: Run) -> str:
-    """Create the new container of one that depends on others, which are replaced already; return its ID.
+    Returns:
+        The journal, saved, at phase `swap`, or `unchanged` if the service's labels skip the redeploy.
 
     Raises:
-        EngineRefusedError: why it cannot be created.
+        EngineRefusedError: The service cannot be redeployed.
+        DependencyBusyError: It cannot be redeployed now.
     """
-    name = next_name(swap.name, run.action_uuid[:8])
-    left = host.container(name)
-    if left is not None:
-        # Of a process that was killed before it could save the ID.
-        run.check()
-        host.remove(left.id, volumes=False)
-    old, image = host.container(swap.old), host.image(swap.image)
+    group, containers = _recover(runner, find)
+    if refetch_missing_images(runner.api, group.containers, runner.run):
+        group, containers = find()
+    try:
+        journal = _prepare(runner, find, plan_redeploy(group, containers, runner.run.tag, self_id), containers)
+    except (EngineRefusedError, DependencyBusyError):
+        for container in runner.api.containers():
+            if _is_of_run(container, runner.run_id):
+                runner.api.remove(container.id, runner.run, volumes=True)
+        if begun := load_journal(runner.run.journal):
+            # The next try begins from the start. Without a journal, the worker may also give up.
+            restore_tags(runner.api, begun.tagged_before or {}, (), runner.run)
+            runner.run.save({})
+        raise
+    runner.run.save(journal.dump())
+    return journal
+
+
+def create_dependent(runner: StepRunner, swap: Swap, swaps: Sequence[Swap]) -> Swap:
+    """Create the new container of one that depends on containers that are replaced already; return its swap.
+
+    Raises:
+        EngineRefusedError: It cannot be created.
+    """
+    api = runner.api
+    leftover = api.container(next_name(swap.name, runner.run_id))
+    if leftover is not None:
+        # Its process was killed before it could save the ID.
+        api.remove(leftover.id, runner.run, volumes=False)
+    old, image = api.container(swap.old), api.image(swap.image)
     if old is None:
         raise EngineRefusedError("it was removed by somebody else")
     if image is None:
         raise EngineRefusedError(f"its image {swap.image} has no name on the engine any more")
-    body = replacement_of(old, swap.image, image, host.containers(), host.facts().host_name, {})
-    body["HostConfig"] = moved(body["HostConfig"], {one.old: one.new for one in swaps if one.new})
-    return create(host, swap, old, body, image, run, [])
+    body = _replacement_config(api, old, swap.image, image, api.containers())
+    body["HostConfig"] = with_successors(body["HostConfig"], {each.old: each.new for each in swaps if each.new})
+    return _create(runner, swap, old, body, image)
 
 
-def create(
-    host: DockerApi,
-    swap: Swap,
-    old: InspectedContainer,
-    body: Mapping[str, Any],
-    image: Json,
-    run: Run,
-    made: list[str],
-) -> str:
-    """Create a new container beside the old one, with the files that compose copied into that; return its ID.
-
-    Args:
-        made: The ID is added, also where the rest fails.
-
-    Raises:
-        EngineRefusedError: why it cannot be created.
-    """
-    run.check()
-    new = host.create(next_name(swap.name, run.action_uuid[:8]), body)
-    made.append(new)
-    seen = host.container(new)
-    if seen is None or seen.image_id != image["Id"]:
-        raise EngineRefusedError(f"{swap.image} was changed on the engine while {swap.name} was made from it")
-    copy_inline_files(host, old, new, run)
-    return new
+def _recover(runner: StepRunner, find: FindGroup) -> tuple[ContainerGroup, _Containers]:
+    """Return the service and all containers, after the removal of what an earlier run left behind."""
+    group, containers = find()
+    steps = [step for slot in group.slots for step in recovery_steps(slot)]
+    if not steps:
+        return group, containers
+    leftovers = [each for slot in group.slots for each in (*slot.previous, *slot.upcoming)]
+    if not all(_is_of_run(container, runner.run_id) for container in leftovers):
+        # They may belong to a running redeploy of a container that the service depends on.
+        check_no_busy_dependency(group, containers)
+    runner.run.log("an earlier redeploy was interrupted: cleaning up after it")
+    for step in steps:
+        if step.verb == "remove":
+            # Its anonymous volumes may be those of the container that stays.
+            runner.api.remove(step.container, runner.run, volumes=False)
+        else:
+            runner.api.apply(step, runner.run)
+    return find()
 
 
-def replacement_of(
-    old: InspectedContainer,
-    name: str,
-    image: Json,
-    everybody: Sequence[InspectedContainer],
-    host_name: str,
-    variables: Mapping[str, str | None],
-) -> dict[str, Any]:
-    """Return the create request of a container that takes the place of `old`, made from the image called `name`."""
-    body = replacement(old.raw, old.image or {}, image, _volume_sources(old, everybody), host_name)
-    return with_variables({**body, "Image": name}, variables)
-
-
-def _swap(member: PlannedSwap, old: InspectedContainer) -> Swap:
-    return Swap(
-        name=member.name,
-        old=old.id,
-        new="",
-        image=member.image,
-        run=member.runs,
-        ran=old.runs,
-        paused=old.status == "paused",
-        policy=dict(old.policy),
-        start_first=member.start_first,
-        endpoints=endpoints(old.raw),
-        follows=bool(member.follows),
-        auto_remove=bool((old.raw.get("HostConfig") or {}).get("AutoRemove")),
+def _prepare(runner: StepRunner, find: FindGroup, plan: RedeployPlan, containers: _Containers) -> RedeployJournal:
+    api, run = runner.api, runner.run
+    by_id = {container.id: container for container in containers}
+    own = [by_id[swap.old] for swap in plan.own_swaps]
+    journal = load_journal(run.journal)
+    if plan.options.timeout_s is not None:
+        run.allow(plan.options.timeout_s)
+    if journal is None:
+        check_images(api, plan.pulled, own)
+        run.log(f"{plan.order}: {plan.order_reason}")
+        present = {name: api.image(name) for name in plan.pulled}
+        tagged = {name: image["Id"] for name, image in present.items() if image is not None}
+        journal = RedeployJournal(phase="pull", tagged_before=tagged)
+        run.save(journal.dump())
+    local = {name: is_local_build(api, parse_reference(name), api.image(name)) for name in plan.pulled}
+    # Before the pull, while the name still refers to the image that runs.
+    spares = {swap.old: _create_spare(runner, by_id[swap.old], containers) for swap in plan.swaps if swap.needs_spare}
+    images = {name: fetch_image(api, name, run, is_local=local[name]) for name in plan.pulled}
+    swaps = [_swap(planned, by_id[planned.old], spares.get(planned.old, "")) for planned in plan.swaps]
+    is_unchanged = plan.options.skip_unchanged and not run.variables and _is_unchanged(plan, own, images)
+    if is_unchanged:
+        for spare in spares.values():
+            api.remove(spare, run, volumes=False)
+    else:
+        swaps = [_create_replacement(runner, swap, containers, images) for swap in swaps]
+        _check_unaffected(runner, find, own, plan)
+    return replace(
+        journal,
+        phase="unchanged" if is_unchanged else "swap",
+        timeout_s=plan.options.timeout_s,
+        stable_s=plan.options.stable_s,
+        keep_images=plan.options.keep_images,
+        local=any(local.values()),
+        images_before=sorted({container.image_id for container in own}),
+        images_tried=sorted({str(image["Id"]) for image in images.values()}),
+        digest_before=own[0].image_digest,
+        containers_before=[container.id for container in own],
+        swaps=() if is_unchanged else tuple(swaps),
     )
 
 
-def _is_unchanged(plan: RedeployPlan, group: ContainerGroup, images: Mapping[str, Json]) -> bool:
-    """Tell whether every container runs, and from the very image that a new one would be made from."""
-    pairs = zip(plan.members, group.holders, strict=False)
+def _check_unaffected(runner: StepRunner, find: FindGroup, own: _Containers, plan: RedeployPlan) -> None:
+    """Check that the plan still fits after the pull, which may have taken long."""
+    group, containers = find()
+    others = [container for container in containers if not _is_of_run(container, runner.run_id)]
+    if {container.id for container in group.containers} != {container.id for container in own}:
+        raise DependencyBusyError(f"the containers of {group.name} changed in the meantime")
+    check_no_busy_dependency(group, others)
+    dependents = find_dependents(own, others)
+    if {each.container.id for each in dependents} != {swap.old for swap in plan.dependent_swaps}:
+        raise DependencyBusyError(f"the containers that depend on {group.name} changed in the meantime")
+
+
+def _create_spare(runner: StepRunner, old: InspectedContainer, containers: _Containers) -> str:
+    """Create a copy of a container that its stop will delete; return its ID."""
+    body = _replacement_config(runner.api, old, old.image_name, old.image or {}, containers)
+    current = runner.api.image(old.image_name)
+    if current is None or current["Id"] != old.image_id:
+        body["Image"] = old.image_id
+    spare = runner.api.create(prev_name(base_name(old.name), runner.run_id), body, runner.run)
+    copy_compose_files(runner.api, old, spare, runner.run)
+    return spare
+
+
+def _create_replacement(runner: StepRunner, swap: Swap, containers: _Containers, images: Mapping[str, Json]) -> Swap:
+    """Create the new container of a swap; that of a dependent has to wait for what it depends on."""
+    if swap.follows:
+        return swap
+    old = next(container for container in containers if container.id == swap.old)
+    body = _replacement_config(runner.api, old, swap.image, images[swap.image], containers)
+    if swap.start_first:
+        body["NetworkingConfig"] = {"EndpointsConfig": without_aliases(swap.endpoints)}
+    return _create(runner, swap, old, with_variables(body, runner.run.variables), images[swap.image])
+
+
+def _create(runner: StepRunner, swap: Swap, old: InspectedContainer, body: Mapping[str, Any], image: Json) -> Swap:
+    new = runner.api.create(next_name(swap.name, runner.run_id), body, runner.run)
+    created = runner.api.container(new)
+    if created is None or created.image_id != image["Id"]:
+        raise EngineRefusedError(f"{swap.image} changed on the engine while a container was created from it")
+    copy_compose_files(runner.api, old, new, runner.run)
+    return replace(swap, new=new)
+
+
+def _replacement_config(
+    api: DockerApi, old: InspectedContainer, name: str, image: Json, containers: _Containers
+) -> dict[str, Any]:
+    """Return the create request of a container that replaces `old`, from the image called `name`."""
+    sources = _volume_sources(old, containers)
+    return {**replacement_config(old.raw, old.image or {}, image, sources, api.facts().host_name), "Image": name}
+
+
+def _swap(planned: PlannedSwap, old: InspectedContainer, spare: str) -> Swap:
+    return Swap(
+        name=planned.name,
+        old=old.id,
+        new="",
+        spare=spare,
+        image=planned.image,
+        run=planned.starts,
+        ran=old.is_active,
+        paused=old.status == "paused",
+        policy=dict(old.policy),
+        start_first=planned.start_first,
+        endpoints=endpoint_settings(old.raw),
+        follows=bool(planned.dependence),
+        auto_remove=old.auto_remove,
+    )
+
+
+def _is_of_run(container: InspectedContainer, run_id: str) -> bool:
+    """Return True if a run has given a container its name."""
+    return base_name(container.name) != container.name and container.name.endswith(f"-{run_id}")
+
+
+def _is_unchanged(plan: RedeployPlan, own: _Containers, images: Mapping[str, Json]) -> bool:
+    """Return True if every container runs, from the very image that the new one would be created from."""
     return all(
         old.status == "running"
         and old.health != "unhealthy"
-        and member.image == old.image_name
-        and images[member.image]["Id"] == old.image_id
-        for member, old in pairs
+        and planned.image == old.image_name
+        and images[planned.image]["Id"] == old.image_id
+        for planned, old in zip(plan.own_swaps, own, strict=True)
     )
 
 
-def _volume_sources(old: InspectedContainer, everybody: Sequence[InspectedContainer]) -> dict[str, set[str]]:
-    """Return the entries of VolumesFrom whose containers are there, with the destinations that come through each.
+def _volume_sources(old: InspectedContainer, containers: _Containers) -> dict[str, set[str]]:
+    """Return the entries of VolumesFrom whose containers exist, with the destinations that each provides.
 
-    Compose writes an ID there, which dies with the redeploy of that container.
+    Compose writes an ID there, which is invalid after a redeploy of that container.
     """
-    found: dict[str, set[str]] = {}
-    for entry in (old.raw.get("HostConfig") or {}).get("VolumesFrom") or ():
+    sources: dict[str, set[str]] = {}
+    for entry in old.host_config.get("VolumesFrom") or ():
         source = entry.partition(":")[0]
-        for one in everybody:
-            if one.name == source or one.id.startswith(source):
-                found.setdefault(entry, set()).update(mount["Destination"] for mount in one.raw.get("Mounts") or ())
-    return found
+        for container in containers:
+            if container.name == source or container.id.startswith(source):
+                mounts = container.raw.get("Mounts") or ()
+                sources.setdefault(entry, set()).update(mount["Destination"] for mount in mounts)
+    return sources

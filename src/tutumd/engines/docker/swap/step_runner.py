@@ -1,4 +1,4 @@
-"""Taking the steps of a swap, each decided from what is there after the one before."""
+"""Runner of swap steps: after each step it inspects the containers, then decides on the next one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,65 +7,67 @@ from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.inspect.selectors import next_name
 from tutumd.engines.docker.swap.journal import Swap
-from tutumd.engines.docker.swap.steps import SwapStep, forward
+from tutumd.engines.docker.swap.steps import SwapStep
 from tutumd.errors import EngineRefusedError
 from tutumd.ports import Run
 
 SETTLE_TRIES = 50
-PAUSE_S = 0.2
-NO_TIME = "no time was left to bring it in"
-_MOST_STEPS = 20
-_STEPS_OF_A_NETWORK = 2
-"""To leave it and to enter it again."""
+SETTLE_PAUSE_S = 0.2
+NO_TIME = "no time was left to start it"
+_MAX_STEPS = 20
+_STEPS_PER_NETWORK = 2
+"""Disconnect and connect."""
 
 Decide = Callable[[Swap, str, InspectedContainer | None, InspectedContainer | None], SwapStep | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRunner:
-    """Takes the steps of one run."""
+    """Applies steps for one run."""
 
-    host: DockerApi
+    api: DockerApi
     run: Run
 
     @property
-    def run_name(self) -> str:
-        """What tells the names of this run's containers from those of others."""
+    def run_id(self) -> str:
+        """Part of the names of this run's containers."""
         return self.run.action_uuid[:8]
 
-    def walk(self, decide: Decide, swap: Swap) -> None:
-        """Take one step after the other until none is left.
+    def advance(self, decide: Decide, swap: Swap, *, until_deadline: bool = False) -> None:
+        """Apply one step after another until `decide` returns None.
+
+        Args:
+            until_deadline: Begin no step after the run's deadline.
 
         Raises:
-            EngineRefusedError: the engine refuses one, or there is no end to them, or no time for going forward.
+            EngineRefusedError: The engine refuses a step, the steps do not end, or the deadline has passed.
         """
-        for _ in range(_MOST_STEPS + _STEPS_OF_A_NETWORK * len(swap.endpoints)):
-            # Until its ID is saved, a new container is known by its name.
-            new = self.host.container(swap.new or next_name(swap.name, self.run_name))
-            step = decide(swap, self.run_name, self.old(swap), new)
+        for _ in range(_MAX_STEPS + _STEPS_PER_NETWORK * len(swap.endpoints)):
+            # The process may have been killed before it could save the ID of the new container.
+            new = self.api.container(swap.new or next_name(swap.name, self.run_id))
+            step = decide(swap, self.run_id, self.inspect_old(swap), new)
             if step is None:
                 return
-            if decide is forward and self.run.remaining_s() <= 0:
+            if until_deadline and self.run.remaining_s() <= 0:
                 raise EngineRefusedError(NO_TIME)
-            self.do(step)
-        raise EngineRefusedError(f"{swap.name} does not come to rest: something else keeps changing its containers")
+            self.apply(step)
+        raise EngineRefusedError(f"{swap.name} does not settle: something else keeps changing its containers")
 
-    def old(self, swap: Swap) -> InspectedContainer | None:
-        """Look at the old container, or at its copy where its stop has deleted it."""
-        old = self.host.container(swap.old)
+    def inspect_old(self, swap: Swap) -> InspectedContainer | None:
+        """Inspect the old container, or its spare if the stop deleted it."""
+        old = self.api.container(swap.old)
         for _ in range(SETTLE_TRIES):
-            if not swap.spare or old is None or old.runs:
+            if not swap.spare or old is None or old.is_active:
                 break
-            # Its stop has begun to delete it.
-            self.run.sleep(PAUSE_S)
-            old = self.host.container(swap.old)
-        return self.host.container(swap.spare) if old is None and swap.spare else old
+            # The engine is about to delete it.
+            self.run.sleep(SETTLE_PAUSE_S)
+            old = self.api.container(swap.old)
+        return self.api.container(swap.spare) if old is None and swap.spare else old
 
-    def do(self, step: SwapStep) -> None:
-        """Take one step; one that was taken already changes nothing."""
+    def apply(self, step: SwapStep) -> None:
+        """Apply one step. A step that was applied before changes nothing."""
         if step.verb == "rename":
-            seen = self.host.container(step.container)
-            if seen is not None and seen.name == step.name:
+            container = self.api.container(step.container)
+            if container is not None and container.name == step.name:
                 return
-        self.run.check()
-        self.host.apply(step)
+        self.api.apply(step, self.run)

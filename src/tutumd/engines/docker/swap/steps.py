@@ -1,4 +1,4 @@
-"""The next step of a swap, decided from what is there now and nothing else, so that any step may be the first."""
+"""Steps of a swap, each decided from the current state alone, so that a swap can resume at any step."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from typing import Any
 
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.inspect.selectors import next_name, prev_name
-from tutumd.engines.docker.recreate.networks import DEFAULT_BRIDGE, without_aliases
+from tutumd.engines.docker.recreate.networks import without_aliases, without_default_bridge
 from tutumd.engines.docker.swap.journal import Swap
 
-NEVER: Mapping[str, Any] = {"Name": "no", "MaximumRetryCount": 0}
-"""The restart policy of a parked container, so that an engine's restart does not bring up both."""
+NO_RESTART: Mapping[str, Any] = {"Name": "no", "MaximumRetryCount": 0}
+"""Restart policy of a parked container, so that a restart of the engine does not start both."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,9 +19,9 @@ class SwapStep:
 
     Attributes:
         verb: `policy`, `stop`, `rename`, `start`, `pause`, `remove`, `connect` or `disconnect`.
-        name: The new name, of a rename.
-        policy: The restart policy to set.
-        network, endpoint: Where to connect, and the settings there.
+        name: The new name, for `rename`.
+        policy: The restart policy, for `policy`.
+        network, endpoint: Network and endpoint settings, for `connect` and `disconnect`.
     """
 
     verb: str
@@ -32,19 +32,18 @@ class SwapStep:
     endpoint: Mapping[str, Any] | None = None
 
 
-def forward(swap: Swap, run: str, old: InspectedContainer | None, new: InspectedContainer | None) -> SwapStep | None:
-    """Decide the next step towards the new container; None when only waiting for it is left."""
+def forward_step(
+    swap: Swap, run_id: str, old: InspectedContainer | None, new: InspectedContainer | None
+) -> SwapStep | None:
+    """Return the next step towards the new container; None once it only has to become ready."""
     if new is None:
         return None
     if swap.start_first:
         return SwapStep(verb="start", container=new.id) if new.started is None else None
-    if old is not None:
-        if auto_restarts(old.policy):
-            return SwapStep(verb="policy", container=old.id, policy=NEVER)
-        if old.runs:
-            return SwapStep(verb="stop", container=old.id)
-        if old.name == swap.name:
-            return SwapStep(verb="rename", container=old.id, name=prev_name(swap.name, run))
+    if step := park_step(old):
+        return step
+    if old is not None and old.name == swap.name:
+        return SwapStep(verb="rename", container=old.id, name=prev_name(swap.name, run_id))
     if new.name != swap.name:
         return SwapStep(verb="rename", container=new.id, name=swap.name)
     if swap.run and new.started is None:
@@ -52,170 +51,168 @@ def forward(swap: Swap, run: str, old: InspectedContainer | None, new: Inspected
     return None
 
 
-def aside(old: InspectedContainer | None) -> SwapStep | None:
-    """Decide the next step towards an old container that has ended, for the sake of the one that it depends on."""
+def park_step(old: InspectedContainer | None) -> SwapStep | None:
+    """Return the next step towards an old container that is stopped and stays stopped; None once it is."""
     if old is not None and auto_restarts(old.policy):
-        return SwapStep(verb="policy", container=old.id, policy=NEVER)
-    if old is not None and old.runs:
+        return SwapStep(verb="policy", container=old.id, policy=NO_RESTART)
+    if old is not None and old.is_active:
         return SwapStep(verb="stop", container=old.id)
     return None
 
 
-def join(swap: Swap, run: str, *, renaming_reaches_names: bool) -> tuple[SwapStep, ...]:
-    """Return the steps after which clients find the new container by name and aliases, beside the old one.
+def attach_steps(swap: Swap, run_id: str, *, rename_updates_dns: bool) -> tuple[SwapStep, ...]:
+    """Return the steps after which clients find both containers by name and aliases.
 
-    To be taken from the first one on, however far an earlier process came.
+    All of them can be repeated from the first one on.
 
     Args:
-        renaming_reaches_names: Renaming a running container changes the name by which others find it. On an engine in
-            Swarm mode it does not: a container is found by the name that it had when it was connected, for ever, so
-            that the new one must be connected while it has its final name, and the old one disconnected while it has.
+        rename_updates_dns: Renaming a running container changes the name by which others find it. On a Swarm node it
+            does not: a container keeps the name that it had when it was connected. There, the new container must be
+            connected while it has its final name, and the old one disconnected while it has.
     """
     renames = (
-        SwapStep(verb="rename", container=swap.old, name=prev_name(swap.name, run)),
+        SwapStep(verb="rename", container=swap.old, name=prev_name(swap.name, run_id)),
         SwapStep(verb="rename", container=swap.new, name=swap.name),
     )
-    if _has_alias_for_name(swap):
+    if _name_is_alias(swap):
         return tuple(_reconnect(swap, _aliased(swap)))
-    if renaming_reaches_names:
+    if rename_updates_dns:
         return (*_reconnect(swap, _aliased(swap)), *renames)
-    return (*renames, *_reconnect(swap, _named(swap)))
+    return (*renames, *_reconnect(swap, without_default_bridge(swap.endpoints)))
 
 
-def leave(
+def detach_step(
     swap: Swap,
-    run: str,
+    run_id: str,
     old: InspectedContainer | None,
     new: InspectedContainer | None,
     *,
-    renaming_reaches_names: bool,
+    rename_updates_dns: bool,
 ) -> SwapStep | None:
-    """Decide the next step towards an old container that no client finds; None when there is none.
+    """Return the next step towards an old container that clients do not find; None once they do not.
 
     Args:
-        renaming_reaches_names: As in `join`.
+        rename_updates_dns: As in `attach_steps`.
     """
     if old is not None:
-        stuck = not (renaming_reaches_names or _has_alias_for_name(swap))
-        found_in = _named(swap) if stuck or old.name == swap.name else _aliased(swap)
-        for network in _findable(old, found_in):
-            if stuck and new is not None and new.name == swap.name:
-                return SwapStep(verb="rename", container=new.id, name=next_name(swap.name, run))
-            if stuck and old.name != swap.name:
+        keeps_name = not (rename_updates_dns or _name_is_alias(swap))
+        by_name = keeps_name or old.name == swap.name
+        reachable_in = without_default_bridge(swap.endpoints) if by_name else _aliased(swap)
+        for network in _reachable_networks(old, reachable_in):
+            if keeps_name and new is not None and new.name == swap.name:
+                return SwapStep(verb="rename", container=new.id, name=next_name(swap.name, run_id))
+            if keeps_name and old.name != swap.name:
                 return SwapStep(verb="rename", container=old.id, name=swap.name)
             return SwapStep(verb="disconnect", container=old.id, network=network)
         if old.name == swap.name:
-            return SwapStep(verb="rename", container=old.id, name=prev_name(swap.name, run))
+            return SwapStep(verb="rename", container=old.id, name=prev_name(swap.name, run_id))
     if new is not None and new.name != swap.name:
         return SwapStep(verb="rename", container=new.id, name=swap.name)
     return None
 
 
-def linger(swap: Swap, before: InspectedContainer | None, after: InspectedContainer | None) -> Iterator[SwapStep]:
-    """Return the steps that connect an old container again where it was found by aliases, without these.
+def reattach_steps(
+    swap: Swap, before: InspectedContainer | None, after: InspectedContainer | None
+) -> Iterator[SwapStep]:
+    """Return the steps that reconnect an old container to the networks that it was detached from, without aliases.
 
-    At the same address its connections go on, which are cut otherwise.
+    With the same address, its open connections survive.
 
     Args:
-        before, after: The old container, before and after clients were led away from it.
+        before, after: The old container before and after it was detached.
     """
-    if before is None or after is None or not after.runs or after.name == swap.name:
+    if before is None or after is None or not after.is_active or after.name == swap.name:
         return
-    given = _networks(before)
+    assigned, connected = _networks(before), _networks(after)
     for network, endpoint in sorted(without_aliases(_aliased(swap)).items()):
         address = {
-            field: given.get(network, {})[source]
+            field: assigned[network][source]
             for field, source in (("IPv4Address", "IPAddress"), ("IPv6Address", "GlobalIPv6Address"))
-            if given.get(network, {}).get(source)
+            if assigned.get(network, {}).get(source)
         }
-        if network not in _networks(after):
+        if network not in connected:
             yield SwapStep(
                 verb="connect", container=after.id, network=network, endpoint={**endpoint, "IPAMConfig": address}
             )
 
 
-def backward(
+def backward_step(
     swap: Swap,
-    run: str,
+    run_id: str,
     old: InspectedContainer | None,
     new: InspectedContainer | None,
     *,
-    renaming_reaches_names: bool = True,
+    rename_updates_dns: bool = True,
 ) -> SwapStep | None:
-    """Decide the next step back to the old container; None when it is as it was.
+    """Return the next step back to the old container; None once it is as it was.
 
-    Where the old one is gone (somebody else removed it), the new one stays: it is all that is left.
+    If somebody else removed the old container, the new one stays: it is all that is left.
 
     Args:
-        renaming_reaches_names: As in `join`. Where both may run at once and no name sticks to the new one, that is
-            stopped only after clients find the old one again.
+        rename_updates_dns: As in `attach_steps`. If it holds and both may run, the new container is stopped only after
+            clients find the old one again.
     """
     if old is None:
         return None
-    stays = swap.start_first and (renaming_reaches_names or _has_alias_for_name(swap))
+    stops_late = swap.start_first and (rename_updates_dns or _name_is_alias(swap))
     if new is not None:
-        if new.runs and not stays:
+        if new.is_active and not stops_late:
             return SwapStep(verb="stop", container=new.id)
         if new.name == swap.name:
-            return SwapStep(verb="rename", container=new.id, name=next_name(swap.name, run))
+            return SwapStep(verb="rename", container=new.id, name=next_name(swap.name, run_id))
     if old.name != swap.name:
         return SwapStep(verb="rename", container=old.id, name=swap.name)
-    for step in reconnections(old, swap.endpoints):
+    for step in reconnect_steps(old, swap.endpoints):
         return step
-    if not same_policy(old.policy, swap.policy):
+    if not _is_same_policy(old.policy, swap.policy):
         return SwapStep(verb="policy", container=old.id, policy=swap.policy)
-    if swap.ran and not old.runs:
+    if swap.ran and not old.is_active:
         return SwapStep(verb="start", container=old.id)
     if swap.paused and old.status == "running":
         return SwapStep(verb="pause", container=old.id)
-    if new is not None and new.runs:
-        return SwapStep(verb="stop", container=new.id)
     if new is not None:
-        return SwapStep(verb="remove", container=new.id)
+        return SwapStep(verb="stop" if new.is_active else "remove", container=new.id)
     return None
 
 
-def reconnections(one: InspectedContainer, endpoints: Mapping[str, Any]) -> Iterator[SwapStep]:
-    """Return the steps that connect a container to those of these networks that it is not in with all its aliases."""
-    present = _networks(one)
+def reconnect_steps(container: InspectedContainer, endpoints: Mapping[str, Any]) -> Iterator[SwapStep]:
+    """Return the steps that connect a container to the networks in which it, or one of its aliases, is missing."""
+    connected = _networks(container)
     for network, endpoint in sorted(endpoints.items()):
-        if network in present:
-            if set(endpoint.get("Aliases") or ()) <= set(present[network].get("Aliases") or ()):
+        if network in connected:
+            if set(endpoint.get("Aliases") or ()) <= set(connected[network].get("Aliases") or ()):
                 continue
-            yield SwapStep(verb="disconnect", container=one.id, network=network)
-        yield SwapStep(verb="connect", container=one.id, network=network, endpoint=endpoint)
+            yield SwapStep(verb="disconnect", container=container.id, network=network)
+        yield SwapStep(verb="connect", container=container.id, network=network, endpoint=endpoint)
 
 
-def _networks(one: InspectedContainer) -> dict[str, Any]:
-    """Return the settings of the networks that a container is in, running or not."""
-    networks: Mapping[str, Any] = (one.raw.get("NetworkSettings") or {}).get("Networks") or {}
+def auto_restarts(policy: Mapping[str, Any]) -> bool:
+    """Return True if the engine restarts containers with this policy."""
+    return policy.get("Name") not in (None, "", "no")
+
+
+def _networks(container: InspectedContainer) -> dict[str, Any]:
+    networks: Mapping[str, Any] = (container.raw.get("NetworkSettings") or {}).get("Networks") or {}
     return {network: endpoint or {} for network, endpoint in networks.items()}
 
 
-def _findable(one: InspectedContainer, networks: Mapping[str, Any]) -> list[str]:
-    """Return those of these networks in which a container has one of its aliases, or none to be found by."""
-    return [
-        network
-        for network, endpoint in sorted(_networks(one).items())
-        if network in networks
-        and (
-            not networks[network].get("Aliases")
-            or set(networks[network]["Aliases"]) & set(endpoint.get("Aliases") or ())
-        )
-    ]
+def _reachable_networks(container: InspectedContainer, endpoints: Mapping[str, Any]) -> Iterator[str]:
+    """Return those of these networks in which a container has one of its aliases, or is found without any."""
+    for network, endpoint in sorted(_networks(container).items()):
+        aliases = set((endpoints.get(network) or {}).get("Aliases") or ())
+        if network in endpoints and (not aliases or aliases & set(endpoint.get("Aliases") or ())):
+            yield network
 
 
-def _named(swap: Swap) -> dict[str, Any]:
-    return {network: endpoint for network, endpoint in swap.endpoints.items() if network != DEFAULT_BRIDGE}
-
-
-def _has_alias_for_name(swap: Swap) -> bool:
-    """Tell whether the container's name is an alias as well, wherever others find it; compose sees to that."""
-    return all(swap.name in (endpoint.get("Aliases") or ()) for endpoint in _named(swap).values())
+def _name_is_alias(swap: Swap) -> bool:
+    """Return True if the container's name is also an alias in all of its networks, as compose configures it."""
+    named = without_default_bridge(swap.endpoints)
+    return all(swap.name in (endpoint.get("Aliases") or ()) for endpoint in named.values())
 
 
 def _aliased(swap: Swap) -> dict[str, Any]:
-    return {network: endpoint for network, endpoint in _named(swap).items() if endpoint.get("Aliases")}
+    named = without_default_bridge(swap.endpoints)
+    return {network: endpoint for network, endpoint in named.items() if endpoint.get("Aliases")}
 
 
 def _reconnect(swap: Swap, networks: Mapping[str, Any]) -> Iterator[SwapStep]:
@@ -224,15 +221,6 @@ def _reconnect(swap: Swap, networks: Mapping[str, Any]) -> Iterator[SwapStep]:
         yield SwapStep(verb="connect", container=swap.new, network=network, endpoint=endpoint)
 
 
-def auto_restarts(policy: Mapping[str, Any]) -> bool:
-    """Tell whether the engine would start the container again by itself."""
-    return policy.get("Name") not in (None, "", "no")
-
-
-def same_policy(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Tell whether two restart policies mean the same."""
-    return _policy(one) == _policy(other)
-
-
-def _policy(policy: Mapping[str, Any]) -> tuple[str, int]:
-    return policy.get("Name") or "no", int(policy.get("MaximumRetryCount") or 0)
+def _is_same_policy(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    one, other = ((each.get("Name") or "no", int(each.get("MaximumRetryCount") or 0)) for each in (first, second))
+    return one == other

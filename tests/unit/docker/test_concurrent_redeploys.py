@@ -9,44 +9,44 @@ import pytest
 
 from tests.support.runs import Killed
 from tests.unit.docker.documents import compose_labels
-from tests.unit.docker.fake_host import FakeHost
-from tests.unit.docker.test_kills import CRASHING, NEW, OLD, FakeRunOfAnother, Recorded, finder, redeploy, trial
-from tests.unit.docker.test_kills_beside import with_neighbours
-from tutumd.engines.docker.redeploy import Redeployer
+from tests.unit.docker.fake_docker import FakeDocker
+from tests.unit.docker.test_resume import CRASHING, NEW, OLD, FakeRunOfAnother, Recorded, finder, readiness, redeploy
+from tests.unit.docker.test_resume_start_first import with_neighbours
+from tutumd.engines.docker.redeploy import redeploy as redeploy_service
 from tutumd.errors import EngineUnavailableError
 
 OLD_NAME = "neighbour"
 
 
-def parent_and_sidecar(*, pushed: bool = False) -> FakeHost:
+def parent_and_sidecar(*, pushed: bool = False) -> FakeDocker:
     """The service `shop-web-1` lives in the network of `parent`, which is another service."""
-    host = FakeHost(pushed=pushed)
-    parent = host.add(9, "parent", networks={})
-    host.add(1, "shop-web-1", host={"NetworkMode": f"container:{parent}"}, labels=compose_labels(1), networks={})
-    return host
+    engine = FakeDocker(pushed=pushed)
+    parent = engine.add(9, "parent", networks={})
+    engine.add(1, "shop-web-1", host={"NetworkMode": f"container:{parent}"}, labels=compose_labels(1), networks={})
+    return engine
 
 
 def test_a_container_that_follows_another_one_is_not_taken_for_a_leftover() -> None:
-    host = parent_and_sidecar()
+    engine = parent_and_sidecar()
     # The redeploy of the other service parked this one, and created its successor, a moment ago.
-    host.add(10, "parent-tutum-prev-0f0f0f0f", networks={}, status="exited", finished=50)
-    (old,) = [raw for raw in host.all.values() if raw["Name"] == "/shop-web-1"]
+    engine.add(10, "parent-tutum-prev-0f0f0f0f", networks={}, status="exited", finished=50)
+    (old,) = [raw for raw in engine.all.values() if raw["Name"] == "/shop-web-1"]
     old["Name"], old["State"]["Status"] = "/shop-web-1-tutum-prev-0f0f0f0f", "exited"
-    host.add(11, "shop-web-1-tutum-next-0f0f0f0f", status="created", started=None, labels=compose_labels(1))
-    before = host.summary()
+    engine.add(11, "shop-web-1-tutum-next-0f0f0f0f", status="created", started=None, labels=compose_labels(1))
+    before = engine.summary()
     with pytest.raises(EngineUnavailableError, match="is being redeployed at present"):
-        redeploy(host, Recorded())
-    assert host.summary() == before
+        redeploy(engine, Recorded())
+    assert engine.summary() == before
 
 
 @pytest.mark.parametrize("cut_off", [False, True], ids=["found out after the pull", "found out by another process"])
 def test_a_redeploy_that_waits_for_a_neighbour_keeps_nothing_of_its_preparation(*, cut_off: bool) -> None:
-    host = parent_and_sidecar(pushed=True)
+    engine = parent_and_sidecar(pushed=True)
 
     class Meanwhile(Recorded):
         def check(self) -> None:
-            if host.tagged == NEW and "parent-tutum-next-0f0f0f0f" not in host.summary():
-                host.add(10, "parent-tutum-next-0f0f0f0f", networks={})
+            if engine.tagged == NEW and "parent-tutum-next-0f0f0f0f" not in engine.summary():
+                engine.add(10, "parent-tutum-next-0f0f0f0f", networks={})
                 if cut_off:
                     raise Killed("after the pull")
             super().check()
@@ -54,58 +54,58 @@ def test_a_redeploy_that_waits_for_a_neighbour_keeps_nothing_of_its_preparation(
     run = Meanwhile()
     if cut_off:
         with pytest.raises(Killed):
-            redeploy(host, run)
+            redeploy(engine, run)
         run = Meanwhile(journal=run.journal)
     with pytest.raises(EngineUnavailableError, match="is being redeployed at present"):
-        redeploy(host, run)
+        redeploy(engine, run)
     # An action that has a journal is never given up, and would wait for what was cut off for ever.
     assert run.journal == {}
-    assert host.tagged == OLD
-    assert "shop-web-1" in host.summary()
+    assert engine.tagged == OLD
+    assert "shop-web-1" in engine.summary()
 
 
 def test_an_image_that_a_neighbour_brought_meanwhile_keeps_its_name() -> None:
-    host = parent_and_sidecar(pushed=True)
+    engine = parent_and_sidecar(pushed=True)
 
     class Meanwhile(Recorded):
         def save(self, journal: Mapping[str, object]) -> None:
             super().save(journal)
-            host.add(10, "parent-tutum-next-0f0f0f0f", networks={})
+            engine.add(10, "parent-tutum-next-0f0f0f0f", networks={})
 
     run = Meanwhile()
     with pytest.raises(EngineUnavailableError):
-        redeploy(host, run)
-    del host.all[next(key for key, raw in host.all.items() if "-tutum-next-" in raw["Name"])]
+        redeploy(engine, run)
+    del engine.all[next(key for key, raw in engine.all.items() if "-tutum-next-" in raw["Name"])]
     # The neighbour's redeploy succeeded: the name means the new image, and rightly.
-    host.tagged = NEW
-    host.images[NEW]["Config"]["Crashes"] = True
-    assert redeploy(host, Recorded(journal=run.journal)).rolled_back
-    assert host.tagged == NEW
+    engine.tagged = NEW
+    engine.images_by_name[NEW]["Config"]["Crashes"] = True
+    assert redeploy(engine, Recorded(journal=run.journal)).rolled_back
+    assert engine.tagged == NEW
 
 
 @pytest.mark.parametrize("newest", [None, CRASHING], ids=["good", "bad"])
 def test_a_follower_may_be_redeployed_at_any_moment(newest: Mapping[str, Any] | None) -> None:
-    def redeploy_sidecar(host: FakeHost) -> None:
-        find = finder(host, "name:sidecar")
+    def redeploy_sidecar(engine: FakeDocker) -> None:
+        find = finder(engine, "name:sidecar")
         with suppress(EngineUnavailableError):
-            Redeployer(host=host, trial=trial(host), find=find, run=FakeRunOfAnother()).redeploy()
+            redeploy_service(readiness(engine), find, FakeRunOfAnother())
 
     running = dict.fromkeys(with_neighbours().summary(), "running")
     for step in itertools.count(1):
-        host, run = with_neighbours(newest), Recorded(kill_at=step)
-        for raw in host.all.values():
+        engine, run = with_neighbours(newest), Recorded(kill_at=step)
+        for raw in engine.all.values():
             # Only the image of the service itself may be bad.
             raw["Config"]["Image"] = "app" if raw["Name"] == "/shop-web-1" else OLD_NAME
-        host.images[OLD_NAME] = host.images[OLD]
+        engine.images_by_name[OLD_NAME] = engine.images_by_name[OLD]
         try:
-            redeploy(host, run)
+            redeploy(engine, run)
             break
         except Killed:
-            redeploy_sidecar(host)
+            redeploy_sidecar(engine)
         following = Recorded(journal=run.journal)
-        outcome = redeploy(host, following)
+        outcome = redeploy(engine, following)
         assert outcome.success or outcome.rolled_back, (step, outcome)
-        assert {name: one[1] for name, one in host.summary().items()} == running, step
-        parent = host.summary()["shop-web-1"][0]
-        assert host.all[host.summary()["sidecar"][0]]["HostConfig"]["NetworkMode"] == f"container:{parent}", step
+        assert {name: one[1] for name, one in engine.summary().items()} == running, step
+        parent = engine.summary()["shop-web-1"][0]
+        assert engine.all[engine.summary()["sidecar"][0]]["HostConfig"]["NetworkMode"] == f"container:{parent}", step
     assert step > 15

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from tests.unit.docker.documents import compose_labels, identity, image, seen
+from tests.unit.docker.documents import compose_labels, identity, image, inspected
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
-from tutumd.engines.docker.inspect.selectors import ContainerGroup, group
-from tutumd.engines.docker.plan import PlannedSwap, RedeployPlan, plan_redeploy, steps, tagged
+from tutumd.engines.docker.inspect.selectors import ContainerGroup, group_by_service
+from tutumd.engines.docker.plan import PlannedSwap, RedeployPlan, describe_steps, plan_redeploy, with_tag
 from tutumd.engines.labels import Order, Wanted
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 
@@ -15,7 +15,7 @@ NAMED: dict[str, Any] = {"networks": {"front": {}}, "host": {"NetworkMode": "fro
 
 
 def service_of(first: InspectedContainer, *others: InspectedContainer) -> ContainerGroup:
-    return next(one for one in group([first, *others], None) if first in one.holders)
+    return next(one for one in group_by_service([first, *others], None) if first in one.containers)
 
 
 def planned(first: InspectedContainer, *others: InspectedContainer, tag: str | None = None) -> RedeployPlan:
@@ -23,24 +23,24 @@ def planned(first: InspectedContainer, *others: InspectedContainer, tag: str | N
 
 
 def test_a_container_that_others_find_by_name_is_started_first() -> None:
-    first = seen(1, "shop-web-1", labels=compose_labels(1), **NAMED)
-    second = seen(2, "shop-web-2", labels=compose_labels(2), status="exited", finished=9, **NAMED)
+    first = inspected(1, "shop-web-1", labels=compose_labels(1), **NAMED)
+    second = inspected(2, "shop-web-2", labels=compose_labels(2), status="exited", finished=9, **NAMED)
     plan = planned(first, second)
     assert plan == RedeployPlan(
-        wanted=Wanted(),
-        members=(
+        options=Wanted(),
+        swaps=(
             PlannedSwap(name="shop-web-1", old=identity(1), image="app", start_first=True),
-            PlannedSwap(name="shop-web-2", old=identity(2), image="app", runs=False),
+            PlannedSwap(name="shop-web-2", old=identity(2), image="app", starts=False),
         ),
         pulled=("app",),
         order=Order.START_FIRST,
         order_reason="nothing forbids that old and new run at once",
     )
-    assert steps(plan) == (
+    assert describe_steps(plan) == (
         "fetch app",
         "create the new container of shop-web-1",
         "create the new container of shop-web-2",
-        "start the new container of shop-web-1 beside the old one and wait until it is good",
+        "start the new container of shop-web-1 beside the old one and wait until it is ready",
         "park shop-web-2",
         "put the new container in its place",
         "lead clients of shop-web-1 to the new container, then stop the old one",
@@ -48,49 +48,49 @@ def test_a_container_that_others_find_by_name_is_started_first() -> None:
     )
 
 
-def test_what_depends_on_a_container_is_made_anew_after_it() -> None:
-    parent = seen(1, "web", **NAMED)
-    sidecar = seen(2, "sidecar", host={"NetworkMode": f"container:{identity(1)}"}, networks={})
-    linker = seen(3, "linker", host={"Links": ["/sidecar:/linker/db"]})
+def test_dependents_are_re_created_after_what_they_depend_on() -> None:
+    parent = inspected(1, "web", **NAMED)
+    sidecar = inspected(2, "sidecar", host={"NetworkMode": f"container:{identity(1)}"}, networks={})
+    linker = inspected(3, "linker", host={"Links": ["/sidecar:/linker/db"]})
     plan = planned(parent, linker, sidecar)
     shares, links = "shares the network namespace of web", "has a legacy link to sidecar"
     assert plan == RedeployPlan(
-        wanted=Wanted(),
-        members=(
+        options=Wanted(),
+        swaps=(
             PlannedSwap(name="web", old=identity(1), image="app"),
-            PlannedSwap(name="sidecar", old=identity(2), image="app", follows=shares),
-            PlannedSwap(name="linker", old=identity(3), image="app", follows=links),
+            PlannedSwap(name="sidecar", old=identity(2), image="app", dependence=shares),
+            PlannedSwap(name="linker", old=identity(3), image="app", dependence=links),
         ),
         pulled=("app",),
         order=Order.STOP_FIRST,
         order_reason=f"two cannot run at once: sidecar {shares}",
         notes=(
-            f"sidecar {shares}: it is made anew from the image that its name means here",
-            f"linker {links}: it is made anew from the image that its name means here",
+            f"sidecar {shares}: it is re-created from the image that its name refers to here",
+            f"linker {links}: it is re-created from the image that its name refers to here",
         ),
     )
-    assert steps(plan) == (
+    assert describe_steps(plan) == (
         "fetch app",
         "create the new container of web",
         "stop linker",
         "stop sidecar",
         "stop web",
-        "put the new container in its place, start it and wait until it is good",
-        f"make sidecar anew ({shares}), start it and wait until it is good",
-        f"make linker anew ({links}), start it and wait until it is good",
+        "put the new container in its place, start it and wait until it is ready",
+        f"re-create sidecar ({shares}), start it and wait until it is ready",
+        f"re-create linker ({links}), start it and wait until it is ready",
         "remove the old containers",
     )
 
 
 def test_a_container_that_its_stop_deletes_gets_a_copy() -> None:
-    plan = planned(seen(1, "web", host={"AutoRemove": True}))
-    assert plan.members == (PlannedSwap(name="web", old=identity(1), image="app", spare=True),)
+    plan = planned(inspected(1, "web", host={"AutoRemove": True}))
+    assert plan.swaps == (PlannedSwap(name="web", old=identity(1), image="app", needs_spare=True),)
     assert plan.notes == (
-        "web was started with --rm, so that stopping it deletes it: if the new one fails, a copy of it is started in "
-        "its stead",
+        "web was started with --rm, so stopping it deletes it: if the new one fails, a copy of the old one is started "
+        "instead",
     )
-    beside = planned(seen(1, "web", networks={"front": {}}, host={"AutoRemove": True, "NetworkMode": "front"}))
-    assert beside.members == (PlannedSwap(name="web", old=identity(1), image="app", start_first=True),)
+    beside = planned(inspected(1, "web", networks={"front": {}}, host={"AutoRemove": True, "NetworkMode": "front"}))
+    assert beside.swaps == (PlannedSwap(name="web", old=identity(1), image="app", start_first=True),)
 
 
 FIRST, LATER, AUTO = "start-first", "stop-first", ""
@@ -136,7 +136,7 @@ FIRST, LATER, AUTO = "start-first", "stop-first", ""
 )
 def test_the_order_has_a_reason(document: dict[str, Any], label: str, order: str, reason: str) -> None:
     labels = {"tutum.redeploy.order": label} if label else {}
-    plan = planned(seen(1, "web", **{"networks": {"front": {}}, "labels": labels, **document}))
+    plan = planned(inspected(1, "web", **{"networks": {"front": {}}, "labels": labels, **document}))
     assert plan.order == order
     assert reason in plan.order_reason
 
@@ -150,7 +150,7 @@ def test_the_order_has_a_reason(document: dict[str, Any], label: str, order: str
         (
             {},
             {"host": {"NetworkMode": "container:web", "AutoRemove": True}},
-            "other shares the network namespace of web and must be made anew with it.* --rm",
+            "other shares the network namespace of web and must be re-created with it.* --rm",
         ),
         (
             {},
@@ -161,7 +161,7 @@ def test_the_order_has_a_reason(document: dict[str, Any], label: str, order: str
 )
 def test_what_cannot_be_replaced_is_refused(document: dict[str, Any], neighbour: dict[str, Any], reason: str) -> None:
     with pytest.raises(EngineRefusedError, match=reason):
-        planned(seen(1, "web", **document), seen(2, **{"name": "other", **neighbour}))
+        planned(inspected(1, "web", **document), inspected(2, **{"name": "other", **neighbour}))
 
 
 @pytest.mark.parametrize("sibling", ["db-tutum-next-0a1b2c3d", "db-tutum-prev-0a1b2c3d"])
@@ -175,37 +175,37 @@ def test_what_cannot_be_replaced_is_refused(document: dict[str, Any], neighbour:
     ],
 )
 def test_what_depends_on_a_container_that_is_being_replaced_waits(host: dict[str, Any], sibling: str) -> None:
-    web, parent = seen(1, "web", host=host), seen(2, "db")
-    assert planned(web, parent, seen(3, "other-tutum-next-0a1b2c3d")).members[0].name == "web"
+    web, parent = inspected(1, "web", host=host), inspected(2, "db")
+    assert planned(web, parent, inspected(3, "other-tutum-next-0a1b2c3d")).swaps[0].name == "web"
     with pytest.raises(EngineUnavailableError, match=r"web .* db, which is being redeployed at present"):
-        planned(web, parent, seen(3, sibling))
+        planned(web, parent, inspected(3, sibling))
 
 
 def test_a_container_waits_for_one_that_depends_on_it_and_is_being_replaced() -> None:
-    other = seen(2, "other-tutum-next-0a1b2c3d", host={"IpcMode": "container:web"})
+    other = inspected(2, "other-tutum-next-0a1b2c3d", host={"IpcMode": "container:web"})
     with pytest.raises(EngineUnavailableError, match="shares the IPC namespace of web and is being redeployed itself"):
-        planned(seen(1, "web"), other)
+        planned(inspected(1, "web"), other)
 
 
 def test_the_container_that_tutumd_runs_in_follows_nobody() -> None:
-    parent = seen(1, "web")
-    own = seen(2, "tutumd", host={"NetworkMode": "container:web"})
+    parent = inspected(1, "web")
+    own = inspected(2, "tutumd", host={"NetworkMode": "container:web"})
     with pytest.raises(EngineRefusedError, match="tutumd itself runs in it"):
         plan_redeploy(service_of(parent), [parent, own], None, own.id)
 
 
 @pytest.mark.parametrize("host", [{"NetworkMode": "container:web"}, {"Links": ["/web:/sidecar/db"]}])
 def test_what_depends_on_a_container_that_its_stop_deletes_could_not_be_put_back(host: dict[str, Any]) -> None:
-    sidecar = seen(2, "sidecar", host=host)
+    sidecar = inspected(2, "sidecar", host=host)
     with pytest.raises(EngineRefusedError, match=r"web was started with --rm.*sidecar .* web.*start it without --rm"):
-        planned(seen(1, "web", host={"AutoRemove": True}), sidecar)
+        planned(inspected(1, "web", host={"AutoRemove": True}), sidecar)
     # One that does not run is deleted only when all is well.
-    created = seen(1, "web", host={"AutoRemove": True}, status="created", started=None)
-    assert len(planned(created, sidecar).members) == 2
+    created = inspected(1, "web", host={"AutoRemove": True}, status="created", started=None)
+    assert len(planned(created, sidecar).swaps) == 2
 
 
 def test_a_container_whose_image_is_gone_is_not_replaced() -> None:
-    old = seen(1, "web")
+    old = inspected(1, "web")
     lost = InspectedContainer(**{name: getattr(old, name) for name in InspectedContainer.__slots__} | {"image": None})
     with pytest.raises(EngineRefusedError, match="is gone from the engine"):
         planned(lost)
@@ -225,16 +225,16 @@ def test_a_container_whose_image_is_gone_is_not_replaced() -> None:
     ],
 )
 def test_a_tag_stays_in_the_images_own_repository(name: str, tag: str | None, expected: str) -> None:
-    assert tagged(name, tag) == expected
+    assert with_tag(name, tag) == expected
 
 
 @pytest.mark.parametrize("tag", ["../x", "a b", "v2@sha256:x", "x/y:z", ""])
 def test_what_is_no_tag_is_refused(tag: str) -> None:
     with pytest.raises(EngineRefusedError, match="must be named"):
-        tagged("host:5000/app:v1", tag)
+        with_tag("host:5000/app:v1", tag)
 
 
 def test_a_new_tag_is_told() -> None:
-    plan = planned(seen(1, "web", config={"Image": "app:v1"}, its_image=image()), tag="v2")
+    plan = planned(inspected(1, "web", config={"Image": "app:v1"}, its_image=image()), tag="v2")
     assert plan.pulled == ("app:v2",)
     assert plan.notes == ("web changes from app:v1 to app:v2",)

@@ -9,18 +9,18 @@ import pytest
 
 from tests.support.runs import FakeRun, Killed
 from tests.unit.docker.documents import ALWAYS, compose_labels, image
-from tests.unit.docker.fake_host import FakeHost
+from tests.unit.docker.fake_docker import FakeDocker
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
-from tutumd.engines.docker.inspect.selectors import ContainerGroup, group
-from tutumd.engines.docker.readiness import Trial
-from tutumd.engines.docker.redeploy import Redeployer
+from tutumd.engines.docker.inspect.selectors import ContainerGroup, group_by_service
+from tutumd.engines.docker.readiness import ReadinessCheck
+from tutumd.engines.docker.redeploy import redeploy as redeploy_service
 from tutumd.engines.docker.scale import Scaler
 from tutumd.model import Outcome
 
 SELECTOR = "compose:shop/web"
 OLD, NEW = image(0xA0)["Id"], image(0xB0)["Id"]
 CRASHING = image(0xB0, Crashes=True)
-Verb = Callable[[FakeHost, FakeRun], Outcome]
+Verb = Callable[[FakeDocker, FakeRun], Outcome]
 Summary = Mapping[str, tuple[str, str, str, str]]
 
 
@@ -47,11 +47,11 @@ class Case:
     states: Sequence[str] = ("running", "running")
     policy: Mapping[str, Any] = field(default_factory=lambda: ALWAYS)
 
-    def host(self) -> FakeHost:
-        host = FakeHost(newest=self.newest)
+    def engine(self) -> FakeDocker:
+        engine = FakeDocker(newest=self.newest)
         for number, status in enumerate(self.states, start=1):
             finished = None if status in ("running", "paused") else 50
-            host.add(
+            engine.add(
                 number,
                 f"shop-web-{number}",
                 status=status,
@@ -59,53 +59,53 @@ class Case:
                 host={"RestartPolicy": dict(self.policy)},
                 labels=compose_labels(number),
             )
-        return host
+        return engine
 
 
 def finder(
-    host: FakeHost, selector: str = SELECTOR
+    engine: FakeDocker, selector: str = SELECTOR
 ) -> Callable[[], tuple[ContainerGroup, Sequence[InspectedContainer]]]:
     def find() -> tuple[ContainerGroup, Sequence[InspectedContainer]]:
-        everybody = host.containers()
-        return next(one for one in group(everybody, None) if one.selector == selector), everybody
+        all_containers = engine.api.containers()
+        return next(one for one in group_by_service(all_containers, None) if one.selector == selector), all_containers
 
     return find
 
 
-def redeploy(host: FakeHost, run: FakeRun) -> Outcome:
-    return Redeployer(host=host, trial=trial(host), find=finder(host), run=run).redeploy()
+def redeploy(engine: FakeDocker, run: FakeRun) -> Outcome:
+    return redeploy_service(readiness(engine), finder(engine), run)
 
 
 def scale_to(target: int) -> Verb:
-    def scale(host: FakeHost, run: FakeRun) -> Outcome:
-        return Scaler(host=host, trial=trial(host), find=finder(host), run=run).scale(target)
+    def scale(engine: FakeDocker, run: FakeRun) -> Outcome:
+        return Scaler(readiness(engine), finder(engine), run).scale(target)
 
     return scale
 
 
-def trial(host: FakeHost) -> Trial:
+def readiness(engine: FakeDocker) -> ReadinessCheck:
     ticks = itertools.count(step=10)
-    return Trial(host=host, stable_s=3, overlap_s=15, drain_s=15, clock=lambda: float(next(ticks)))
+    return ReadinessCheck(api=engine.api, stable_s=3, overlap_s=15, drain_s=15, clock=lambda: float(next(ticks)))
 
 
-def every_kill(case: Case, verb: Verb, age: int) -> list[tuple[int, FakeHost, Outcome]]:
+def every_kill(case: Case, verb: Verb, age: int) -> list[tuple[int, FakeDocker, Outcome]]:
     """Run the verb, killed at each step in turn, and then again with the journal `age` saves before the last."""
     ends = []
     for step in itertools.count(1):
-        host, run = case.host(), Recorded(kill_at=step)
+        engine, run = case.engine(), Recorded(kill_at=step)
         try:
-            verb(host, run)
+            verb(engine, run)
         except Killed:
             journal = run.journals[max(0, len(run.journals) - 1 - age)]
-            ends.append((step, host, verb(host, Recorded(journal=journal))))
+            ends.append((step, engine, verb(engine, Recorded(journal=journal))))
         else:
             return ends
     raise AssertionError("unreachable")
 
 
-def shape(host: FakeHost) -> dict[str, tuple[str, str, str]]:
+def shape(engine: FakeDocker) -> dict[str, tuple[str, str, str]]:
     """State, restart policy and image of every container by name."""
-    return {name: (status, policy, image_id) for name, (_, status, policy, image_id) in host.summary().items()}
+    return {name: (status, policy, image_id) for name, (_, status, policy, image_id) in engine.summary().items()}
 
 
 def running_if_forgotten(
@@ -135,10 +135,10 @@ def test_a_redeploy_is_finished(name: str, age: int) -> None:
     wanted = {f"shop-web-{number}": (status, case.policy["Name"], NEW) for number, status in enumerate(states, start=1)}
     ends = every_kill(case, redeploy, age)
     assert len(ends) > 7
-    for step, host, outcome in ends:
+    for step, engine, outcome in ends:
         assert outcome.success, (step, outcome)
-        assert running_if_forgotten(shape(host), forgotten=age > 0) == running_if_forgotten(wanted, forgotten=age > 0)
-        assert set(outcome.containers_after) == set(host.all), step
+        assert running_if_forgotten(shape(engine), forgotten=age > 0) == running_if_forgotten(wanted, forgotten=age > 0)
+        assert set(outcome.containers_after) == set(engine.all), step
 
 
 @pytest.mark.parametrize("age", [0, 1])
@@ -146,14 +146,14 @@ def test_a_redeploy_is_finished(name: str, age: int) -> None:
 def test_a_failing_redeploy_is_undone(name: str, age: int) -> None:
     case, _ = CASES[name]
     case = Case(newest=CRASHING, states=case.states, policy=case.policy)
-    before = case.host().summary()
+    before = case.engine().summary()
     ends = every_kill(case, redeploy, age)
     assert len(ends) > 7
-    for step, host, outcome in ends:
+    for step, engine, outcome in ends:
         assert not outcome.success, (step, outcome)
         assert outcome.rolled_back, step
         assert "shop-web-1 failed: it exited with code 3" in outcome.reason or age, (step, outcome)
-        assert host.summary() == before, step
+        assert engine.summary() == before, step
         assert outcome.containers_after == outcome.containers_before
         assert outcome.image_after == outcome.image_before
 
@@ -162,14 +162,14 @@ def test_a_failing_redeploy_is_undone(name: str, age: int) -> None:
 def test_a_lost_database_does_not_lose_the_service(name: str) -> None:
     case, states = CASES[name]
     for step in itertools.count(1):
-        host = case.host()
+        engine = case.engine()
         try:
-            redeploy(host, Recorded(kill_at=step))
+            redeploy(engine, Recorded(kill_at=step))
             break
         except Killed:
             pass
-        assert redeploy(host, FakeRunOfAnother()).success
-        found = shape(host)
+        assert redeploy(engine, FakeRunOfAnother()).success
+        found = shape(engine)
         assert set(found) == {f"shop-web-{number}" for number in range(1, len(states) + 1)}, step
         for number, status in enumerate(states, start=1):
             entry = found[f"shop-web-{number}"]
@@ -190,71 +190,71 @@ def test_scaling_up_adds_each_copy_once() -> None:
     case = Case(newest=image(0xA0))
     ends = every_kill(case, scale_to(4), 0)
     assert len(ends) >= 5
-    for step, host, outcome in ends:
+    for step, engine, outcome in ends:
         assert outcome.success, (step, outcome)
-        assert shape(host) == {f"shop-web-{number}": ("running", "always", OLD) for number in (1, 2, 3, 4)}, step
-        assert set(outcome.containers_after) == set(host.all)
+        assert shape(engine) == {f"shop-web-{number}": ("running", "always", OLD) for number in (1, 2, 3, 4)}, step
+        assert set(outcome.containers_after) == set(engine.all)
 
 
 def test_copies_that_fail_are_taken_away_again() -> None:
     case = Case(newest=image(0xA0, Crashes=True))
-    before = case.host().summary()
-    for step, host, outcome in every_kill(case, scale_to(4), 0):
+    before = case.engine().summary()
+    for step, engine, outcome in every_kill(case, scale_to(4), 0):
         assert not outcome.success, (step, outcome)
-        assert host.summary() == before, step
+        assert engine.summary() == before, step
         assert outcome.containers_after == outcome.containers_before
 
 
 @pytest.mark.parametrize("age", [0, 1])
 def test_scaling_down_removes_the_highest_numbers(age: int) -> None:
     case = Case(states=["running"] * 4)
-    for step, host, outcome in every_kill(case, scale_to(2), age):
+    for step, engine, outcome in every_kill(case, scale_to(2), age):
         assert outcome.success, (step, outcome)
-        assert set(host.summary()) == {"shop-web-1", "shop-web-2"}, step
+        assert set(engine.summary()) == {"shop-web-1", "shop-web-2"}, step
 
 
 @pytest.mark.parametrize("verb", ["rename", "stop", "start", "policy"])
 def test_an_engine_that_refuses_a_step_of_the_way_back_is_told(verb: str) -> None:
-    host = Case(newest=CRASHING).host()
+    engine = Case(newest=CRASHING).engine()
 
     class Refusing(Recorded):
         def save(self, journal: Mapping[str, object]) -> None:
             super().save(journal)
             if journal.get("phase") == "restore":
-                host.refuse = verb
+                engine.refuse = verb
 
-    outcome = redeploy(host, Refusing())
+    outcome = redeploy(engine, Refusing())
     assert not outcome.success
     assert not outcome.rolled_back
     assert "could not be put back" in outcome.reason
     # What can be done is done: the old ones run, unless that is what the engine refuses.
-    running = [name for name, (_, status, _, _) in host.summary().items() if status == "running"]
+    running = [name for name, (_, status, _, _) in engine.summary().items() if status == "running"]
     assert len(running) == (1 if verb == "start" else 2)
 
 
 @pytest.mark.parametrize("saves", [1, 2])
 def test_a_run_whose_time_is_over_puts_everything_back(saves: int) -> None:
-    host = Case().host()
-    before = host.summary()
+    engine = Case().engine()
+    before = engine.summary()
 
     class Ending(Recorded):
         def remaining_s(self) -> float:
             return 60.0 if len(self.journals) <= saves else 0.0
 
-    outcome = redeploy(host, Ending())
+    outcome = redeploy(engine, Ending())
     assert not outcome.success
     assert "no time was left" in outcome.reason
-    assert host.summary() == before
+    assert engine.summary() == before
 
 
 def test_a_scaling_whose_time_is_over_adds_nothing() -> None:
-    host = Case(newest=image(0xA0)).host()
-    before = host.summary()
+    engine = Case(newest=image(0xA0)).engine()
+    before = engine.summary()
 
     class Ending(Recorded):
         def remaining_s(self) -> float:
             return 0.0
 
-    outcome = scale_to(4)(host, Ending())
+    outcome = scale_to(4)(engine, Ending())
     assert (outcome.success, outcome.reason) == (False, "no time was left to add shop-web-3")
-    assert host.summary() == before
+    assert engine.summary() == before

@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
-from tests.unit.docker.documents import compose_labels, image, seen
+from tests.unit.docker.documents import compose_labels, image, inspected
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
-from tutumd.engines.docker.inspect.selectors import ContainerGroup, group
+from tutumd.engines.docker.inspect.selectors import ContainerGroup, group_by_service
 from tutumd.engines.docker.replicas import Replica, check_scalable, name_replicas, replica_config
 from tutumd.errors import EngineRefusedError
 
 
 def only(*containers: InspectedContainer) -> ContainerGroup:
-    (found,) = group(containers, None)
+    (found,) = group_by_service(containers, None)
     return found
 
 
@@ -27,7 +27,7 @@ def only(*containers: InspectedContainer) -> ContainerGroup:
     ],
 )
 def test_what_only_one_can_have_is_refused(document: dict[str, Any], reason: str) -> None:
-    first = seen(1, **{"name": "web", **document})
+    first = inspected(1, **{"name": "web", **document})
     with pytest.raises(EngineRefusedError, match=reason):
         check_scalable(only(first), first)
 
@@ -42,24 +42,24 @@ def test_what_only_one_can_have_is_refused(document: dict[str, Any], reason: str
     ],
 )
 def test_what_many_can_have_is_not(document: dict[str, Any]) -> None:
-    first = seen(1, **{"name": "web", **document})
+    first = inspected(1, **{"name": "web", **document})
     check_scalable(only(first), first)
 
 
 def test_copies_get_the_next_free_numbers() -> None:
-    lone = seen(1, "web")
+    lone = inspected(1, "web")
     assert name_replicas(only(lone), lone, 2, {"web", "web-2"}) == (
         Replica(name="web-3", number=3),
         Replica(name="web-4", number=4),
     )
-    old_style = seen(1, "shop_web_3", labels=compose_labels(3))
+    old_style = inspected(1, "shop_web_3", labels=compose_labels(3))
     assert name_replicas(only(old_style), old_style, 1, {"shop_web_3"}) == (Replica(name="shop_web_4", number=4),)
-    odd = seen(1, "x1", labels={"tutum.service": "api"})
+    odd = inspected(1, "x1", labels={"tutum.service": "api"})
     assert name_replicas(only(odd), odd, 1, {"x1"}) == (Replica(name="api-2", number=2),)
 
 
 def test_a_copy_has_a_name_volumes_and_an_address_of_its_own() -> None:
-    first = seen(
+    first = inspected(
         1,
         "shop-web-1",
         labels=compose_labels(1, **{"com.docker.compose.replace": "x"}),
@@ -84,7 +84,7 @@ def test_a_copy_has_a_name_volumes_and_an_address_of_its_own() -> None:
 
 
 def test_a_copy_of_a_lone_container_is_labelled_with_its_service() -> None:
-    first = seen(1, "web", labels={"mine": "1"})
+    first = inspected(1, "web", labels={"mine": "1"})
     assert replica_config(only(first), first, Replica(name="web-2", number=2))["Labels"] == {
         "mine": "1",
         "tutum.service": "web",

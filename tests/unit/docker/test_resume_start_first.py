@@ -10,8 +10,8 @@ import pytest
 
 from tests.support.runs import Killed
 from tests.unit.docker.documents import compose_labels, identity, image
-from tests.unit.docker.fake_host import FakeHost
-from tests.unit.docker.test_kills import CRASHING, NEW, OLD, Case, FakeRunOfAnother, Recorded, every_kill, redeploy
+from tests.unit.docker.fake_docker import FakeDocker
+from tests.unit.docker.test_resume import CRASHING, NEW, OLD, Case, FakeRunOfAnother, Recorded, every_kill, redeploy
 from tutumd.errors import EngineUnavailableError
 
 
@@ -24,16 +24,16 @@ class Named(Case):
     pushed: bool = False
     more: Mapping[str, Any] = field(default_factory=dict)
 
-    def host(self) -> FakeHost:
-        host = FakeHost(newest=self.newest and deepcopy(self.newest), in_swarm=self.in_swarm, pushed=self.pushed)
-        host.add(
+    def engine(self) -> FakeDocker:
+        engine = FakeDocker(newest=self.newest and deepcopy(self.newest), in_swarm=self.in_swarm, pushed=self.pushed)
+        engine.add(
             1,
             "shop-web-1",
             host={"RestartPolicy": dict(self.policy), "NetworkMode": "front", **self.more},
             networks=deepcopy(dict(self.networks)),
             labels=compose_labels(1),
         )
-        return host
+        return engine
 
 
 NAMED: dict[str, dict[str, Any]] = {
@@ -46,20 +46,20 @@ NAMED: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("in_swarm", [False, True], ids=["no node", "swarm node"])
 @pytest.mark.parametrize("how", NAMED)
 def test_a_container_that_is_found_by_name_is_found_throughout(how: str, in_swarm: bool) -> None:
-    host = Named(networks=NAMED[how], in_swarm=in_swarm).host()
+    engine = Named(networks=NAMED[how], in_swarm=in_swarm).engine()
     aliases = {alias for endpoint in NAMED[how].values() for alias in endpoint.get("Aliases", ())}
-    host.watched = ("shop-web-1", *sorted(aliases))
+    engine.watched = ("shop-web-1", *sorted(aliases))
     run = Recorded()
-    outcome = redeploy(host, run)
+    outcome = redeploy(engine, run)
     assert outcome.success, outcome
     (new,) = outcome.containers_after
-    assert host.summary() == {"shop-web-1": (new, "running", "always", NEW)}
-    assert host.all[new]["NetworkSettings"]["Networks"] == NAMED[how]
-    for name in host.watched:
-        assert host.leads_to(name) == {new}
+    assert engine.summary() == {"shop-web-1": (new, "running", "always", NEW)}
+    assert engine.all[new]["NetworkSettings"]["Networks"] == NAMED[how]
+    for name in engine.watched:
+        assert engine.leads_to(name) == {new}
     # Two renames in a row, between which the name leads nowhere, cannot be helped.
     gaps = [] if in_swarm or "compose" in how else ["shop-web-1 before rename"]
-    assert [gap.rpartition(" ")[0] for gap in host.unreachable] == gaps
+    assert [gap.rpartition(" ")[0] for gap in engine.unreachable] == gaps
 
 
 @pytest.mark.parametrize("age", [0, 1])
@@ -68,12 +68,12 @@ def test_a_container_that_is_found_by_name_is_found_throughout(how: str, in_swar
 def test_a_start_first_redeploy_is_finished(how: str, in_swarm: bool, age: int) -> None:
     ends = every_kill(Named(networks=NAMED[how], in_swarm=in_swarm), redeploy, age)
     assert len(ends) > 11
-    for step, host, outcome in ends:
+    for step, engine, outcome in ends:
         assert outcome.success, (step, outcome)
         (new,) = outcome.containers_after
-        assert host.summary() == {"shop-web-1": (new, "running", "always", NEW)}, step
-        assert host.all[new]["NetworkSettings"]["Networks"] == NAMED[how], step
-        assert host.leads_to("shop-web-1") == {new}, step
+        assert engine.summary() == {"shop-web-1": (new, "running", "always", NEW)}, step
+        assert engine.all[new]["NetworkSettings"]["Networks"] == NAMED[how], step
+        assert engine.leads_to("shop-web-1") == {new}, step
 
 
 @pytest.mark.parametrize("refused", ["", "connect", "disconnect", "rename", "stop", "policy"])
@@ -81,20 +81,20 @@ def test_a_start_first_redeploy_is_finished(how: str, in_swarm: bool, age: int) 
 @pytest.mark.parametrize("how", NAMED)
 def test_a_start_first_redeploy_that_fails_is_undone(how: str, in_swarm: bool, refused: str) -> None:
     case = Named(newest=None if refused else CRASHING, networks=NAMED[how], in_swarm=in_swarm)
-    before = case.host().summary()
+    before = case.engine().summary()
 
     class Refusing(Recorded):
         def save(self, journal: Mapping[str, object]) -> None:
             super().save(journal)
-            host.refuse = "" if journal.get("phase") == "restore" else refused
+            engine.refuse = "" if journal.get("phase") == "restore" else refused
 
     for step in itertools.count(1):
-        host, run = case.host(), Refusing(kill_at=step)
+        engine, run = case.engine(), Refusing(kill_at=step)
         try:
-            outcome = redeploy(host, run)
+            outcome = redeploy(engine, run)
         except Killed:
-            host.refuse = ""
-            outcome = redeploy(host, Recorded(journal=run.journal))
+            engine.refuse = ""
+            outcome = redeploy(engine, Recorded(journal=run.journal))
             if outcome.success:
                 # It was killed before the engine refused.
                 assert refused
@@ -105,10 +105,10 @@ def test_a_start_first_redeploy_that_fails_is_undone(how: str, in_swarm: bool, r
                 assert refused in ("connect", "disconnect")
                 break
         assert outcome.rolled_back, (step, outcome)
-        assert host.summary() == before, step
+        assert engine.summary() == before, step
         (old,) = before.values()
-        assert host.all[old[0]]["NetworkSettings"]["Networks"] == NAMED[how], step
-        assert host.leads_to("shop-web-1") == {old[0]}, step
+        assert engine.all[old[0]]["NetworkSettings"]["Networks"] == NAMED[how], step
+        assert engine.leads_to("shop-web-1") == {old[0]}, step
         if not run._kill_at or run.steps < run._kill_at:
             break
 
@@ -118,62 +118,62 @@ def test_a_start_first_redeploy_that_fails_is_undone(how: str, in_swarm: bool, r
 def test_a_lost_database_does_not_lose_what_was_started_first(how: str, in_swarm: bool) -> None:
     case = Named(networks=NAMED[how], in_swarm=in_swarm)
     for step in itertools.count(1):
-        host = case.host()
+        engine = case.engine()
         try:
-            redeploy(host, Recorded(kill_at=step))
+            redeploy(engine, Recorded(kill_at=step))
             break
         except Killed:
             pass
-        outcome = redeploy(host, FakeRunOfAnother())
+        outcome = redeploy(engine, FakeRunOfAnother())
         assert outcome.success, (step, outcome)
         (new,) = outcome.containers_after
-        assert host.summary() == {"shop-web-1": (new, "running", "always", NEW)}, step
-        assert host.all[new]["NetworkSettings"]["Networks"] == NAMED[how], step
+        assert engine.summary() == {"shop-web-1": (new, "running", "always", NEW)}, step
+        assert engine.all[new]["NetworkSettings"]["Networks"] == NAMED[how], step
         # On a Swarm node a dead address may stay behind, where it was killed between the two last renames.
-        assert host.leads_to("shop-web-1") == {new} or (in_swarm and new in host.leads_to("shop-web-1")), step
+        assert engine.leads_to("shop-web-1") == {new} or (in_swarm and new in engine.leads_to("shop-web-1")), step
     assert step > 12
 
 
 @pytest.mark.parametrize("in_swarm", [False, True], ids=["no node", "swarm node"])
 @pytest.mark.parametrize("how", NAMED)
 def test_a_run_that_is_canceled_while_both_serve_is_undone(how: str, in_swarm: bool) -> None:
-    host = Named(networks=NAMED[how], in_swarm=in_swarm).host()
-    before = host.summary()
+    engine = Named(networks=NAMED[how], in_swarm=in_swarm).engine()
+    before = engine.summary()
 
     class Ending(Recorded):
         def remaining_s(self) -> float:
             return 0.0 if self.journal.get("phase") == "join" else 60.0
 
-    outcome = redeploy(host, Ending())
+    outcome = redeploy(engine, Ending())
     assert outcome.rolled_back
     assert "no time was left" in outcome.reason
-    assert host.summary() == before
-    assert host.leads_to("shop-web-1") == set(outcome.containers_after)
+    assert engine.summary() == before
+    assert engine.leads_to("shop-web-1") == set(outcome.containers_after)
 
 
 @pytest.mark.parametrize(
     ("how", "in_swarm"), [*((how, False) for how in NAMED), ("by aliases as compose gives them", True)]
 )
 def test_on_the_way_back_clients_find_one_or_the_other(how: str, in_swarm: bool) -> None:
-    host = Named(networks=NAMED[how], in_swarm=in_swarm).host()
-    before = host.summary()
+    engine = Named(networks=NAMED[how], in_swarm=in_swarm).engine()
+    before = engine.summary()
     aliases = {alias for endpoint in NAMED[how].values() for alias in endpoint.get("Aliases", ())}
-    (old,) = host.all
+    (old,) = engine.all
 
     class FallingOver(Recorded):
         def log(self, line: str) -> None:
             super().log(line)
             if line.startswith("the old ones finish"):
-                host.watched = ("shop-web-1", *sorted(aliases))
-                (new,) = host.all.keys() - {old}
-                host.all[new]["State"]["Health"] = {"Status": "unhealthy"}
+                engine.watched = ("shop-web-1", *sorted(aliases))
+                (new,) = engine.all.keys() - {old}
+                engine.all[new]["State"]["Health"] = {"Status": "unhealthy"}
 
-    outcome = redeploy(host, FallingOver())
+    outcome = redeploy(engine, FallingOver())
     assert outcome.rolled_back, outcome
-    assert host.summary() == before
-    assert host.all[old]["NetworkSettings"]["Networks"] == NAMED[how]
+    assert engine.summary() == before
+    assert engine.all[old]["NetworkSettings"]["Networks"] == NAMED[how]
     # Between two renames in a row the name leads nowhere, which cannot be helped.
-    assert [gap for gap in host.unreachable if gap != f"shop-web-1 before rename {old}"] == []
+    assert [gap for gap in engine.unreachable if gap != f"shop-web-1 before rename {old}"] == []
 
 
 @pytest.mark.parametrize("left", [False, True], ids=["before the old one leaves", "after the old one left"])
@@ -188,14 +188,14 @@ def test_on_the_way_back_clients_find_one_or_the_other(how: str, in_swarm: bool)
 def test_a_new_container_that_falls_over_at_the_end_is_not_relied_on(
     state: Mapping[str, Any], reason: str, left: bool
 ) -> None:
-    host = Named().host()
-    before = host.summary()
-    (old,) = host.all
+    engine = Named().engine()
+    before = engine.summary()
+    (old,) = engine.all
 
     def fall_over(stopped: str = old) -> None:
         if stopped == old:
-            (new,) = host.all.keys() - {old}
-            host.all[new]["State"].update(state)
+            (new,) = engine.all.keys() - {old}
+            engine.all[new]["State"].update(state)
 
     class FallingOver(Recorded):
         def save(self, journal: Mapping[str, object]) -> None:
@@ -203,13 +203,13 @@ def test_a_new_container_that_falls_over_at_the_end_is_not_relied_on(
             if journal["phase"] == "leave" and not left:
                 fall_over()
 
-    host.on_stop = fall_over if left else host.on_stop
-    outcome = redeploy(host, FallingOver())
+    engine.on_stop = fall_over if left else engine.on_stop
+    outcome = redeploy(engine, FallingOver())
     assert not outcome.success
     assert outcome.rolled_back, outcome
     assert outcome.reason == f"the new container of shop-web-1 failed: {reason}"
-    assert host.summary() == before
-    assert host.leads_to("shop-web-1") == {old}
+    assert engine.summary() == before
+    assert engine.leads_to("shop-web-1") == {old}
 
 
 REMOVED = Named(
@@ -219,115 +219,115 @@ REMOVED = Named(
 
 @pytest.mark.parametrize("age", [0, 1])
 def test_a_container_that_its_stop_deletes_is_replaced(age: int) -> None:
-    for step, host, outcome in every_kill(REMOVED, redeploy, age):
+    for step, engine, outcome in every_kill(REMOVED, redeploy, age):
         assert outcome.success, (step, outcome)
         (new,) = outcome.containers_after
-        assert host.summary() == {"shop-web-1": (new, "running", "no", NEW)}, step
+        assert engine.summary() == {"shop-web-1": (new, "running", "no", NEW)}, step
 
 
-def test_a_copy_is_put_in_the_stead_of_a_container_that_its_stop_deleted() -> None:
+def test_a_copy_replaces_a_container_that_its_stop_deleted() -> None:
     case = replace(REMOVED, newest=CRASHING)
-    for step, host, outcome in every_kill(case, redeploy, 0):
+    for step, engine, outcome in every_kill(case, redeploy, 0):
         assert outcome.rolled_back, (step, outcome)
         (kept,) = outcome.containers_after
-        assert host.summary() == {"shop-web-1": (kept, "running", "no", OLD)}, step
+        assert engine.summary() == {"shop-web-1": (kept, "running", "no", OLD)}, step
         assert "shop-web-1 failed: it ended, and as it was started with --rm the engine deleted it" in outcome.reason
         assert "run the image without --rm to see why" in outcome.reason
-        assert "a copy of it was put in its stead" in outcome.reason or kept == outcome.containers_before[0]
+        assert "a copy of it was put in its place" in outcome.reason or kept == outcome.containers_before[0]
 
 
 def test_a_lost_database_does_not_lose_what_its_stop_deletes() -> None:
     for step in itertools.count(1):
-        host = REMOVED.host()
+        engine = REMOVED.engine()
         try:
-            redeploy(host, Recorded(kill_at=step))
+            redeploy(engine, Recorded(kill_at=step))
             break
         except Killed:
             pass
-        outcome = redeploy(host, FakeRunOfAnother())
+        outcome = redeploy(engine, FakeRunOfAnother())
         (new,) = outcome.containers_after
-        assert host.summary() == {"shop-web-1": (new, "running", "no", NEW)}, step
+        assert engine.summary() == {"shop-web-1": (new, "running", "no", NEW)}, step
     assert step > 7
 
 
 def test_a_new_container_started_beside_that_its_end_deletes_is_told() -> None:
-    host = replace(Named(newest=CRASHING, policy={"Name": "no"}), more={"AutoRemove": True}).host()
-    before = host.summary()
-    outcome = redeploy(host, Recorded())
+    engine = replace(Named(newest=CRASHING, policy={"Name": "no"}), more={"AutoRemove": True}).engine()
+    before = engine.summary()
+    outcome = redeploy(engine, Recorded())
     assert outcome.rolled_back, outcome
     assert "it ended, and as it was started with --rm the engine deleted it with its output" in outcome.reason
-    assert host.summary() == before
+    assert engine.summary() == before
 
 
 def test_an_unchanged_service_keeps_no_copy_of_what_its_stop_deletes() -> None:
-    host = REMOVED.host()
-    (raw,) = host.all.values()
+    engine = REMOVED.engine()
+    (raw,) = engine.all.values()
     raw["Config"]["Labels"]["tutum.redeploy.skip-unchanged"] = "true"
-    host.newest = host.tagged
-    before = host.summary()
-    outcome = redeploy(host, Recorded())
+    engine.newest = engine.tagged
+    before = engine.summary()
+    outcome = redeploy(engine, Recorded())
     assert "nothing was done" in outcome.reason
-    assert host.summary() == before
+    assert engine.summary() == before
 
 
 def test_a_call_with_variables_is_never_without_a_change() -> None:
-    host = REMOVED.host()
-    (raw,) = host.all.values()
+    engine = REMOVED.engine()
+    (raw,) = engine.all.values()
     raw["Config"]["Labels"]["tutum.redeploy.skip-unchanged"] = "true"
-    host.newest = host.tagged
+    engine.newest = engine.tagged
     run = Recorded()
     run.variables = {"GREETING": "hello"}
-    outcome = redeploy(host, run)
+    outcome = redeploy(engine, run)
     (new,) = outcome.containers_after
     assert outcome.success
-    assert "GREETING=hello" in host.all[new]["Config"]["Env"]
+    assert "GREETING=hello" in engine.all[new]["Config"]["Env"]
 
 
 def test_no_copy_is_kept_of_a_container_that_was_never_stopped() -> None:
-    host = REMOVED.host()
-    before = host.summary()
+    engine = REMOVED.engine()
+    before = engine.summary()
 
     class Ending(Recorded):
         def remaining_s(self) -> float:
             return 0.0 if self.journal.get("phase") == "swap" else 60.0
 
-    outcome = redeploy(host, Ending())
+    outcome = redeploy(engine, Ending())
     assert outcome.rolled_back, outcome
-    assert host.summary() == before
+    assert engine.summary() == before
     assert outcome.containers_after == outcome.containers_before
 
 
-def with_neighbours(newest: Mapping[str, Any] | None = None) -> FakeHost:
+def with_neighbours(newest: Mapping[str, Any] | None = None) -> FakeDocker:
     """A service in whose network a sidecar lives, to which another container is linked."""
-    host = Named(newest=newest).host()
-    parent = next(iter(host.all))
-    host.add(2, "sidecar", host={"NetworkMode": f"container:{parent}"}, networks={})
-    host.add(3, "linker", host={"Links": ["/sidecar:/linker/db"]})
-    for raw in host.all.values():
+    engine = Named(newest=newest).engine()
+    parent = next(iter(engine.all))
+    engine.add(2, "sidecar", host={"NetworkMode": f"container:{parent}"}, networks={})
+    engine.add(3, "linker", host={"Links": ["/sidecar:/linker/db"]})
+    for raw in engine.all.values():
         raw["Config"]["Image"] = "app"
-    return host
+    return engine
 
 
 @pytest.mark.parametrize("newest", [None, CRASHING], ids=["good", "bad"])
 def test_what_depends_on_a_container_follows_it_there_and_back(newest: Mapping[str, Any] | None) -> None:
     before = with_neighbours().summary()
     for step in itertools.count(1):
-        host, run = with_neighbours(newest), Recorded(kill_at=step)
+        engine, run = with_neighbours(newest), Recorded(kill_at=step)
         try:
-            outcome = redeploy(host, run)
+            outcome = redeploy(engine, run)
         except Killed:
-            outcome = redeploy(host, Recorded(journal=run.journal))
-        after = host.summary()
+            outcome = redeploy(engine, Recorded(journal=run.journal))
+        after = engine.summary()
         if newest is not None:
             assert outcome.rolled_back, (step, outcome)
             assert after == before, step
         else:
             assert outcome.success, (step, outcome)
             assert outcome.containers_after == (after["shop-web-1"][0],)
-            assert "made anew with it, as they depend on it: sidecar, linker" in outcome.reason
+            assert "re-created with it, since they depend on it: sidecar, linker" in outcome.reason
             assert {name: one[1] for name, one in after.items()} == dict.fromkeys(before, "running"), step
             assert not {one[0] for one in before.values()} & {one[0] for one in after.values()}
-            mode = host.all[after["sidecar"][0]]["HostConfig"]["NetworkMode"]
+            mode = engine.all[after["sidecar"][0]]["HostConfig"]["NetworkMode"]
             assert mode == f"container:{after['shop-web-1'][0]}", step
         if run.steps < step:
             break
@@ -335,31 +335,33 @@ def test_what_depends_on_a_container_follows_it_there_and_back(newest: Mapping[s
 
 
 def test_what_came_to_depend_on_a_container_meanwhile_is_waited_for() -> None:
-    host = Named().host()
-    (old,) = host.all
+    engine = Named().engine()
+    (old,) = engine.all
 
     class Meanwhile(Recorded):
         def check(self) -> None:
             super().check()
-            if "sidecar" not in host.summary():
-                host.add(2, "sidecar", host={"NetworkMode": f"container:{old}"}, networks={})
+            if "sidecar" not in engine.summary():
+                engine.add(2, "sidecar", host={"NetworkMode": f"container:{old}"}, networks={})
 
     run = Meanwhile()
-    with pytest.raises(EngineUnavailableError, match="what depends on web changed meanwhile"):
-        redeploy(host, run)
+    with pytest.raises(EngineUnavailableError, match="containers that depend on web changed in the meantime"):
+        redeploy(engine, run)
     assert run.journal == {}
-    assert set(host.summary()) == {"shop-web-1", "sidecar"}
-    outcome = redeploy(host, Recorded(journal=run.journal))
+    assert set(engine.summary()) == {"shop-web-1", "sidecar"}
+    outcome = redeploy(engine, Recorded(journal=run.journal))
     assert outcome.success, outcome
-    mode = host.all[host.summary()["sidecar"][0]]["HostConfig"]["NetworkMode"]
-    assert mode == f"container:{host.summary()['shop-web-1'][0]}"
+    mode = engine.all[engine.summary()["sidecar"][0]]["HostConfig"]["NetworkMode"]
+    assert mode == f"container:{engine.summary()['shop-web-1'][0]}"
 
 
 @pytest.mark.parametrize("how", ["begins", "ended"])
 def test_what_a_container_depends_on_may_be_redeployed_meanwhile(how: str) -> None:
-    host = FakeHost()
-    parent = host.add(9, "parent", networks={})
-    old = host.add(1, "shop-web-1", host={"NetworkMode": f"container:{parent}"}, labels=compose_labels(1), networks={})
+    engine = FakeDocker()
+    parent = engine.add(9, "parent", networks={})
+    old = engine.add(
+        1, "shop-web-1", host={"NetworkMode": f"container:{parent}"}, labels=compose_labels(1), networks={}
+    )
 
     class Meanwhile(Recorded):
         def save(self, journal: Mapping[str, object]) -> None:
@@ -367,31 +369,31 @@ def test_what_a_container_depends_on_may_be_redeployed_meanwhile(how: str) -> No
             if journal.get("phase") != "pull":
                 return
             if how == "begins":
-                host.add(10, "parent-tutum-next-0f0f0f0f", networks={})
+                engine.add(10, "parent-tutum-next-0f0f0f0f", networks={})
             else:
                 # The other run has made this one anew as well.
-                del host.all[old]
-                host.add(2, "shop-web-1", labels=compose_labels(1), networks={})
+                del engine.all[old]
+                engine.add(2, "shop-web-1", labels=compose_labels(1), networks={})
 
-    with pytest.raises(EngineUnavailableError, match=r"meanwhile|is being redeployed at present"):
-        redeploy(host, Meanwhile())
-    assert "shop-web-1" in host.summary()
-    assert not [name for name in host.summary() if name.startswith("shop-web-1-")]
+    with pytest.raises(EngineUnavailableError, match=r"in the meantime|is being redeployed at present"):
+        redeploy(engine, Meanwhile())
+    assert "shop-web-1" in engine.summary()
+    assert not [name for name in engine.summary() if name.startswith("shop-web-1-")]
 
 
 @pytest.mark.parametrize("newer", [True, False], ids=["a newer image", "the same image"])
 def test_images_of_neighbours_do_not_count_as_newer(newer: bool) -> None:
-    host = with_neighbours()
+    engine = with_neighbours()
     theirs = image(0xD0)
-    host.images[theirs["Id"]] = host.images["neighbour"] = theirs
-    for raw in host.all.values():
+    engine.images_by_name[theirs["Id"]] = engine.images_by_name["neighbour"] = theirs
+    for raw in engine.all.values():
         if raw["Name"] in ("/sidecar", "/linker"):
             raw["Config"]["Image"] = "neighbour"
             raw["Image"] = theirs["Id"]
     superseded = image(0xE0, digests=[f"app@sha256:{identity(0xE0)}"])
-    host.dangling = (superseded,)
+    engine.dangling = (superseded,)
     if not newer:
-        host.tagged = host.newest = OLD
-    outcome = redeploy(host, Recorded())
+        engine.tagged = engine.newest = OLD
+    outcome = redeploy(engine, Recorded())
     assert outcome.success, outcome
-    assert host.removed_images == ([superseded["Id"]] if newer else [])
+    assert engine.removed_images == ([superseded["Id"]] if newer else [])
