@@ -40,7 +40,5 @@ def test_what_fits_is_taken(platforms: list[tuple[str, str]], running: list[str]
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(
-        EngineRefusedError, match="app is available for linux/arm64, windows/amd64 only"
-    ):
+    with pytest.raises(EngineRefusedError, match="app is available for linux/arm64, windows/amd64 only"):
         check_platform("app", [("linux", "arm64"), ("windows", "amd64")], ENGINE)

@@ -1,6 +1,6 @@
 """The next step of a swap, of a way back, and of cleaning up after a run that nobody remembers."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -288,5 +288,5 @@ def test_a_journal_is_read_back_as_it_was_written() -> None:
     journal = RedeployJournal(
         phase="swap", tagged_before={"app": "sha256:a"}, images_before=["sha256:a"], swaps=(SWAP,)
     )
-    assert load_journal(journal.dump()) == journal
+    assert load_journal(asdict(journal)) == journal
     assert load_journal({}) is None

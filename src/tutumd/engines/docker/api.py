@@ -37,10 +37,9 @@ class DockerApi:
     """
 
     def __init__(self, client: Client, config_dir: str | None) -> None:
-        self._client = client
-        self._config_dir = config_dir
         # The SDK's stubs lack some of the methods that are called here.
         self._sdk: Any = client
+        self._config_dir = config_dir
 
     # Reads
 
@@ -74,7 +73,7 @@ class DockerApi:
             if image_id not in images:
                 images[image_id] = self.image(image_id) if image_id else None
             image = images[image_id]
-            if self._client.is_podman:
+            if self._sdk.is_podman:
                 raw, image = container_as_docker(raw, image)
         return parse_container(raw, image)
 
@@ -85,7 +84,7 @@ class DockerApi:
                 image: Json = self._sdk.inspect_image(reference)
             except docker.errors.NotFound:
                 return None
-            if self._client.is_podman:
+            if self._sdk.is_podman:
                 # Podman's own API has the health check since version 4; its Docker API leaves it out.
                 response = self._get(f"{self._sdk.base_url}/v4.0.0/libpod/images/{image['Id']}/json")
                 return image_as_docker(image, response.json())
@@ -95,7 +94,7 @@ class DockerApi:
         """Return facts about the engine itself."""
         with translated_read("look at the engine"):
             info, version = self._sdk.info(), self._sdk.version()
-        return parse_facts(info, version, is_podman=self._client.is_podman)
+        return parse_facts(info, version, is_podman=self._sdk.is_podman)
 
     def manifest(self, reference: ImageReference) -> Manifest:
         """Return what the registry has under a name, using the current login of the Docker client.
@@ -112,7 +111,7 @@ class DockerApi:
         """Return the list entries of all images."""
         with translated("list the images"):
             images = self._sdk.images(all=False)
-            return tuple(image_as_docker(image, {}) if self._client.is_podman else image for image in images)
+            return tuple(image_as_docker(image, {}) if self._sdk.is_podman else image for image in images)
 
     def changed_files(self, container: str) -> tuple[str, ...]:
         """Return the paths at which a container's file system differs from its image; deleted ones left out."""
@@ -154,7 +153,7 @@ class DockerApi:
 
     def pull(self, reference: ImageReference, run: Run) -> None:
         """Pull an image, using the current login of the Docker client."""
-        pull(self._client, reference, registry_auth(self._config_dir, reference), run)
+        pull(self._sdk, reference, registry_auth(self._config_dir, reference), run)
 
     def write_file(self, container: str, path: str, archive: bytes, modified: datetime, run: Run) -> None:
         """Write a file from `read_file` to the same path of a container that is not started yet; folders are created.
@@ -183,7 +182,7 @@ class DockerApi:
         mode = body["HostConfig"].get("NetworkMode")
         run.check()
         with translated(f"create the container {name}"):
-            takes_all = tuple(map(int, self._client.api_version.split("."))) >= _SEVERAL_ENDPOINTS
+            takes_all = tuple(map(int, self._sdk.api_version.split("."))) >= _SEVERAL_ENDPOINTS
             later = {} if takes_all else {key: networks[key] for key in networks if key not in (mode, "bridge")}
             first = {key: endpoint for key, endpoint in networks.items() if key not in later}
             config["NetworkingConfig"] = {"EndpointsConfig": first}
@@ -231,7 +230,7 @@ class DockerApi:
             return
         grace = (inspected.raw.get("Config") or {}).get("StopTimeout")
         grace_s = _DEFAULT_STOP_S if grace is None else max(int(grace), 0)
-        if inspected.status == "paused" and self._client.is_podman:
+        if inspected.status == "paused" and self._sdk.is_podman:
             # Docker stops a paused container; Podman refuses to.
             self.unpause(container, run)
         run.check()

@@ -8,12 +8,12 @@ from tutumd.engines.docker.inspect.selectors import ContainerGroup
 from tutumd.engines.labels import owner_of, read_wanted
 from tutumd.model import ContainerSnapshot, ContainerState, Port, ServiceSnapshot
 
+# Container states by Docker's; all others are STOPPED.
 _STATES = {
     "running": ContainerState.RUNNING,
     "restarting": ContainerState.STARTING,
     "removing": ContainerState.TERMINATING,
 }
-"""Container states by Docker's; all others are STOPPED."""
 
 
 def service_snapshot(group: ContainerGroup) -> ServiceSnapshot:

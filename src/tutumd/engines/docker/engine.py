@@ -24,7 +24,7 @@ from tutumd.ports import Run
 
 
 class DockerEngine:
-    """Services made of the containers of one Docker Engine.
+    """Services made of the containers of one Docker Engine. Docstrings say where it differs from the port.
 
     Args:
         name: Name of this instance.
@@ -67,11 +67,10 @@ class DockerEngine:
 
     @property
     def info(self) -> EngineInfo:
-        """As the port says."""
         return self._info
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:
-        """As the port says; while `watch` follows the events, only containers that changed are inspected."""
+        """List all services. While `watch` follows the events, only containers that changed are inspected."""
         snapshots: dict[str, tuple[ContainerGroup, ServiceSnapshot]] = {}
         for group in group_by_service(self._cache.containers(), self._self_id):
             known = self._snapshots.get(group.selector)
@@ -81,20 +80,19 @@ class DockerEngine:
         return tuple(snapshot for _, snapshot in snapshots.values())
 
     def inspect(self, service: Service) -> ServiceSnapshot | None:
-        """As the port says."""
         group = self._find(service.selector, self._api.containers())
         return None if group is None else service_snapshot(group)
 
     def watch(self, changed: Callable[[], None], stop: Event) -> None:
-        """As the port says; `changed` is also called once at the start."""
+        """Follow the engine's events. `changed` is also called once at the start."""
         watch_events(self._client, self._cache, changed, stop)
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
-        """As the port says: the old containers are parked until all new ones are ready."""
+        """Replace every container. The old ones are parked until all new ones are ready."""
         return redeploy(self._readiness, lambda: self._require(service), run, self._self_id)
 
     def plan(self, service: Service, tag: str | None) -> Plan:
-        """As the port says; the digest comes from the registry."""
+        """Return what `redeploy` would do. The digest comes from the registry."""
         try:
             group, all_containers = self._require(service)
             is_refetched = self._api.facts().by_manifest
@@ -105,7 +103,7 @@ class DockerEngine:
         return _dry_run(plan, group, digests)
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
-        """As the port says, from 1: a service here is its containers, and would be gone without any."""
+        """Bring a service to `target` containers, at least 1: without any, the service would be gone."""
         group = self._require_unaffected(service, run)
         service_cap = read_wanted([container.labels for container in group.containers]).service_cap
         cap = min(self._server_cap, service_cap or self._server_cap)
@@ -115,11 +113,9 @@ class DockerEngine:
         return Scaler(self._readiness, lambda: self._require(service), run).scale(target)
 
     def start(self, service: Service, run: Run) -> Outcome:
-        """As the port says."""
         return start_containers(self._readiness, self._require_unaffected(service, run).containers, run)
 
     def stop(self, service: Service, run: Run) -> Outcome:
-        """As the port says."""
         return stop_containers(self._api, self._require_unaffected(service, run).containers, run)
 
     def terminate(self, service: Service, run: Run) -> Outcome:
@@ -129,7 +125,7 @@ class DockerEngine:
         )
 
     def logs(self, service: Service, lines: int) -> str:
-        """As the port says; with several containers, each line begins with the name of its container."""
+        """Return the last output lines. With several containers, each line begins with the name of its container."""
         group = self._find(service.selector, self._api.containers())
         if group is None:
             return ""
@@ -139,7 +135,6 @@ class DockerEngine:
         return "\n".join(f"{name} | {line}" for name, output in outputs for line in output.splitlines())
 
     def close(self) -> None:
-        """As the port says."""
         self._client.close()
 
     def _find(self, selector: str, containers: Sequence[InspectedContainer]) -> ContainerGroup | None:

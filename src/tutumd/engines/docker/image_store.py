@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 
 from tutumd.engines.docker.api import DockerApi
-from tutumd.engines.docker.inspect.inspected_container import InspectedContainer, image_digest
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer, digest_names, image_digest
 from tutumd.engines.docker.platforms import EngineFacts, check_platform
 from tutumd.engines.images.reference import (
     DOCKER_HUB,
@@ -31,7 +31,7 @@ def is_local_build(api: DockerApi, reference: ImageReference, image: Json | None
     """
     if image is None or reference.digest or reference.registry not in (DOCKER_HUB, NO_REGISTRY):
         return False
-    if not any(parse_reference(entry).same_repository(reference) for entry in _digests(image)):
+    if not any(parse_reference(entry).same_repository(reference) for entry in digest_names(image)):
         return True
     return api.facts().by_manifest and not _is_pushed(api, reference.with_digest(str(image["Id"])))
 
@@ -154,7 +154,7 @@ def superseded_images(
     # The time of the build, in RFC 3339 or, in lists, in seconds: the same kind for all.
     for image in sorted(images, key=lambda image: image.get("Created") or 0, reverse=True):
         named = any(f":{_KEPT_TAG}" not in tag for tag in image.get("RepoTags") or () if not tag.startswith("<none>"))
-        digests = [parse_reference(entry) for entry in _digests(image)]
+        digests = [parse_reference(entry) for entry in digest_names(image)]
         is_ours = all(any(digest.same_repository(name) for name in repositories) for digest in digests)
         if digests and is_ours and not named and image["Id"] not in needed:
             result.append(str(image["Id"]))
@@ -215,8 +215,3 @@ def _remove_kept_tag(api: DockerApi, reference: ImageReference, image_id: str, r
 
 def _kept_tag(image_id: str) -> str:
     return f"{_KEPT_TAG}{image_id.removeprefix('sha256:')[:12]}"
-
-
-def _digests(image: Json) -> list[str]:
-    """Return the names by digest that an image has."""
-    return [entry for entry in image.get("RepoDigests") or () if not entry.startswith("<none>")]

@@ -13,8 +13,8 @@ ENDED = (
     "run the image without --rm to see why"
 )
 _POLL_S = 0.2
+# Number of log lines that a failure carries.
 TAIL_LINES = 50
-"""Number of log lines that a failure carries."""
 _MAX_CHECK_OUTPUT = 500
 
 

@@ -15,8 +15,8 @@ from tutumd.errors import EngineRefusedError
 
 _COMPOSE_NUMBER = "com.docker.compose.container-number"
 _COMPOSE_REPLACES = "com.docker.compose.replace"
+# Container numbers that are higher than the number of containers by more than this are ignored.
 _MAX_GAP = 10_000
-"""Container numbers that are higher than the number of containers by more than this are ignored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,10 +61,10 @@ class Scaler:
         if journal.phase == "remove":
             return self._remove(journal)
         if journal.phase == "add":
-            failed, reason = self._add(journal)
-            if not reason:
+            failure = self._add(journal)
+            if failure is None:
                 return self._outcome(journal, success=True)
-            journal = self._failed(journal, failed, reason)
+            journal = self._failed(journal, *failure)
         return self._undo(journal)
 
     def _plan(self, target: int) -> ScaleJournal:
@@ -94,32 +94,31 @@ class Scaler:
                 "redeploy first"
             )
 
-    def _add(self, journal: ScaleJournal) -> tuple[Replica | None, str]:
+    def _add(self, journal: ScaleJournal) -> tuple[Replica, str] | None:
         """Create and start the replicas and wait until all are ready; return which one failed, and why."""
         for replica in journal.copies:
             try:
-                if not self._is_started(replica, journal):
-                    if self._run.remaining_s() <= 0:
-                        return None, f"no time was left to add {replica.name}"
-                    self._create(replica, journal)
+                self._start(replica, journal)
             except EngineRefusedError as error:
                 return replica, str(error)
         for replica in journal.copies:
             created = self._created(replica, journal)
             if created is None:
-                return None, f"the new container {replica.name} was removed by somebody else"
+                return replica, f"the new container {replica.name} was removed by somebody else"
             if reason := self._readiness.wait(created.id, self._run):
                 return replica, reason
-        return None, ""
+        return None
 
-    def _is_started(self, replica: Replica, journal: ScaleJournal) -> bool:
-        created = self._created(replica, journal)
-        if created is not None and created.started is None:
+    def _start(self, replica: Replica, journal: ScaleJournal) -> None:
+        """Create and start a replica, unless an earlier process has started it."""
+        left = self._created(replica, journal)
+        if left is not None and left.started is not None:
+            return
+        if left is not None:
             # The process was killed while it created this one, which may lack a network or a file.
-            self._api.remove(created.id, self._run, volumes=True)
-        return created is not None and created.started is not None
-
-    def _create(self, replica: Replica, journal: ScaleJournal) -> None:
+            self._api.remove(left.id, self._run, volumes=True)
+        if self._run.remaining_s() <= 0:
+            raise EngineRefusedError(f"no time was left to add {replica.name}")
         group, _ = self._find()
         first = next((container for container in group.containers if container.id in journal.before), None)
         if first is None:
@@ -136,13 +135,13 @@ class Scaler:
             return None
         return container
 
-    def _failed(self, journal: ScaleJournal, replica: Replica | None, reason: str) -> ScaleJournal:
+    def _failed(self, journal: ScaleJournal, replica: Replica, reason: str) -> ScaleJournal:
         """Return the journal, saved, at phase `undo`."""
-        created = None if replica is None else self._created(replica, journal)
-        if created is not None:
+        log_tail = ""
+        if created := self._created(replica, journal):
             reason = f"the new container {created.name} failed: {reason}"
+            log_tail = self._api.output(created.id, TAIL_LINES)
         self._run.log(reason)
-        log_tail = "" if created is None else self._api.output(created.id, TAIL_LINES)
         journal = replace(journal, phase="undo", reason=reason, log_tail=log_tail)
         self._run.save(asdict(journal))
         return journal

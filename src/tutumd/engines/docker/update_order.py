@@ -1,6 +1,6 @@
 """Update order: whether new containers can run beside the old ones, and whether they should."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from tutumd.engines.docker.dependents import Dependent
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
@@ -45,25 +45,31 @@ def fixed_ports(host: Json) -> list[tuple[str, str]]:
     return [(port, host_port) for port, host_port in ports if host_port != "0" and "-" not in host_port]
 
 
-def _obstacles(container: InspectedContainer) -> Iterator[str]:
-    mode = str(container.host_config.get("NetworkMode", ""))
-    for port, host_port in fixed_ports(container.host_config):
-        yield f"{container.name} publishes the fixed host port {host_port} (for {port})"
-    if mode == "host":
-        yield f"{container.name} uses the host's network"
-    if mode.startswith("container:"):
-        yield f"{container.name} shares another container's network"
-    if has_static_address(container.raw):
-        yield f"{container.name} has a static IP address"
-    if (container.raw.get("Config") or {}).get("MacAddress"):
-        yield f"{container.name} has a MAC address of its own"
+def _obstacles(container: InspectedContainer) -> list[str]:
+    """Return why a container cannot run beside its replacement."""
+    host = container.host_config
+    mode = str(host.get("NetworkMode", ""))
+    checks = (
+        *((True, f"publishes the fixed host port {host_port} (for {port})") for port, host_port in fixed_ports(host)),
+        (mode == "host", "uses the host's network"),
+        (mode.startswith("container:"), "shares another container's network"),
+        (has_static_address(container.raw), "has a static IP address"),
+        ((container.raw.get("Config") or {}).get("MacAddress"), "has a MAC address of its own"),
+    )
+    return [f"{container.name} {obstacle}" for applies, obstacle in checks if applies]
 
 
-def _risks(container: InspectedContainer) -> Iterator[str]:
-    for mount in sorted(container.raw.get("Mounts") or (), key=lambda mount: str(mount["Destination"])):
-        if mount.get("Type") in ("bind", "volume", "npipe") and mount.get("RW", True):
-            yield f"{container.name} writes to {mount['Destination']}, which both would share"
-    if container.host_config.get("Devices") or container.host_config.get("DeviceRequests"):
-        yield f"{container.name} uses a device of the host"
-    if not without_default_bridge(endpoint_settings(container.raw)):
-        yield f"{container.name} is in no network in which others find it by name"
+def _risks(container: InspectedContainer) -> list[str]:
+    """Return why a container should not run beside its replacement."""
+    host = container.host_config
+    mounts = [mount for mount in container.raw.get("Mounts") or () if mount.get("RW", True)]
+    shared = sorted(mount["Destination"] for mount in mounts if mount.get("Type") in ("bind", "volume", "npipe"))
+    checks = (
+        *((True, f"writes to {destination}, which both would share") for destination in shared),
+        (host.get("Devices") or host.get("DeviceRequests"), "uses a device of the host"),
+        (
+            not without_default_bridge(endpoint_settings(container.raw)),
+            "is in no network in which others find it by name",
+        ),
+    )
+    return [f"{container.name} {risk}" for applies, risk in checks if applies]

@@ -12,20 +12,20 @@ import docker.errors
 from tutumd.engines.images.reference import DOCKER_HUB, ImageReference
 from tutumd.errors import EngineRefusedError
 
+# The content of `X-Registry-Auth`; empty without a login. It must never be logged.
 Auth = Mapping[str, Any]
-"""What `X-Registry-Auth` carries; empty where nobody is logged in. Never to be logged."""
 
 _HELPER_LIMIT_S = 20
 
 
 def registry_auth(config_dir: str | None, reference: ImageReference) -> Auth:
-    """Read the login for the reference's registry, afresh: a login made a second ago counts.
+    """Return the current login for the reference's registry. The configuration is read at each call.
 
     Args:
-        config_dir: Folder with `config.json`; None means where the Docker client looks for it.
+        config_dir: Folder with `config.json`; None means the Docker client's default.
 
     Raises:
-        EngineRefusedError: the file or a credential helper that it names does not work.
+        EngineRefusedError: The file, or a credential helper that it names, does not work.
     """
     path = None if config_dir is None else Path(config_dir) / "config.json"
     if path is not None and not path.exists():
@@ -33,18 +33,18 @@ def registry_auth(config_dir: str | None, reference: ImageReference) -> Auth:
     try:
         config = docker.auth.load_config(None if path is None else str(path))
         helper = config.get_credential_store(reference.registry)
-        found = _ask_helper(helper, reference.registry) if helper else None
-        if found is None:
-            found = docker.auth.AuthConfig({"auths": config.auths}).resolve_authconfig(reference.registry)
+        login = _run_helper(helper, reference.registry) if helper else None
+        if login is None:
+            login = docker.auth.AuthConfig({"auths": config.auths}).resolve_authconfig(reference.registry)
     except (docker.errors.DockerException, ValueError, OSError, AttributeError, TypeError) as error:
-        # The last two are what the SDK raises where a part of the file is of another type than it expects.
-        where = path or "of the Docker client"
-        raise EngineRefusedError(f"cannot read registry logins from the configuration {where}") from error
-    return found or {}
+        # The SDK raises the last two if a part of the file has an unexpected type.
+        source = path or "of the Docker client"
+        raise EngineRefusedError(f"cannot read registry logins from the configuration {source}") from error
+    return login or {}
 
 
-def _ask_helper(program: str, registry: str) -> dict[str, Any] | None:
-    """Run `docker-credential-PROGRAM get`; None where it has no login for the registry."""
+def _run_helper(program: str, registry: str) -> dict[str, Any] | None:
+    """Return the login from `docker-credential-PROGRAM get`; None if it has none for the registry."""
     server = docker.auth.INDEX_URL if registry == DOCKER_HUB else registry
     command = f"docker-credential-{program}"
     try:
@@ -60,8 +60,8 @@ def _ask_helper(program: str, registry: str) -> dict[str, Any] | None:
         if b"credentials not found" in done.stdout + done.stderr:
             return None
         raise EngineRefusedError(f"{command} gave no login for {registry}: it exited with {done.returncode}")
-    answer = json.loads(done.stdout)
-    user, secret = answer.get("Username", ""), answer.get("Secret", "")
+    credentials = json.loads(done.stdout)
+    user, secret = credentials.get("Username", ""), credentials.get("Secret", "")
     if not secret:
         return None
     if user == docker.auth.TOKEN_USERNAME:

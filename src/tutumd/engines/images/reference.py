@@ -1,4 +1,4 @@
-"""Names of images, taken apart as the engine does it: registry, repository, tag, digest."""
+"""Image references: registry, repository, tag and digest, parsed as the Docker Engine does it."""
 
 import re
 from dataclasses import dataclass, replace
@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from tutumd.errors import EngineRefusedError
 
 DOCKER_HUB = "docker.io"
+# Podman's registry for an image that was built or loaded under a name without one.
 NO_REGISTRY = "localhost"
-"""What Podman writes before the name of an image that was built or loaded without a registry in its name."""
 _DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,}")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _PATH = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
@@ -16,11 +16,11 @@ _HEX = re.compile(r"[0-9a-f]{4,64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageReference:
-    """What an image is called.
+    """The name of an image.
 
     Attributes:
-        registry: Host with port; `docker.io` where none is written.
-        path: Below the registry; `library/` is written out on Docker Hub.
+        registry: Host with port; `docker.io` if the name has none.
+        path: Path in the registry; on Docker Hub, with `library/` if the name has no user.
     """
 
     registry: str
@@ -37,29 +37,29 @@ class ImageReference:
 
     @property
     def name(self) -> str:
-        """The whole name as the engine writes it; `:latest` where neither tag nor digest is given."""
+        """The whole name as the engine writes it; with `:latest` if there is neither tag nor digest."""
         tag = self.tag or ("" if self.digest else "latest")
         return self.repository + (f":{tag}" if tag else "") + (f"@{self.digest}" if self.digest else "")
 
     def with_digest(self, digest: str | None) -> "ImageReference":
-        """Return the same repository and tag, pinned to a digest; None unpins it."""
+        """Return the same repository and tag with another digest, or with none."""
         return replace(self, digest=digest)
 
     def same_repository(self, other: "ImageReference") -> bool:
-        """Tell whether both name the same repository."""
+        """Return True if both name the same repository."""
         return (self.registry, self.path) == (other.registry, other.path)
 
 
 def parse_reference(text: str) -> ImageReference:
-    """Take a name apart. A colon followed by a slash is a port, never a tag.
+    """Parse the name of an image. A colon that is followed by a slash is a port, never a tag.
 
     Raises:
-        EngineRefusedError: it is a bare image ID, which names no repository, or no name at all.
+        EngineRefusedError: It is an image ID, which names no repository, or no name at all.
     """
     if re.fullmatch(r"(?:sha256:)?[0-9a-f]{64}", text):
         raise EngineRefusedError(
-            f"the image is given by its ID, {text}, which belongs to no repository: "
-            "there is nothing to pull; create the service from a name such as repository:tag"
+            f"the image is given by its ID, {text}, which belongs to no repository, so there is nothing to pull: "
+            "create the service from a name such as repository:tag"
         )
     rest, at, digest = text.partition("@")
     host, path = _host_and_path(rest)
@@ -73,13 +73,14 @@ def parse_reference(text: str) -> ImageReference:
 
 
 def names_image_by_id(text: str, image_id: str) -> bool:
-    """Tell whether `text`, the name a container was created with, is a whole or shortened ID of its image."""
+    """Return True if a container was created with `text`, a full or shortened ID of its image, as the image's name."""
     bare = text.removeprefix("sha256:")
     return bool(_HEX.fullmatch(bare)) and image_id.removeprefix("sha256:").startswith(bare)
 
 
 def _host_and_path(text: str) -> tuple[str, str]:
-    # distribution/reference normalize.go: the first component is a host only with a dot, a colon, or as localhost.
+    # distribution/reference normalize.go: the first component is a host only if it has a dot or a colon, or is
+    # `localhost`.
     first, slash, rest = text.partition("/")
     if slash and ("." in first or ":" in first or first == "localhost" or first.lower() != first):
         return (DOCKER_HUB if first == "index.docker.io" else first), rest

@@ -1,17 +1,18 @@
 """A container as its inspect document shows it."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from tutumd.engines.dockerapi.times import parse_time
-from tutumd.engines.images.reference import ImageReference, parse_reference
+from tutumd.engines.images.reference import parse_reference
 from tutumd.engines.labels import Json, own_labels
 from tutumd.errors import EngineRefusedError
 
+# Exit codes of a process that was asked to stop: its own choice, or SIGINT, SIGKILL, SIGTERM.
 _STOP_CODES = (0, 130, 137, 143)
-"""Exit codes of a process that was asked to stop: its own choice, or SIGINT, SIGKILL, SIGTERM."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,18 +131,17 @@ def parse_container(raw: Json, image: Json | None) -> InspectedContainer:
 
 def image_digest(name: str, image_id: str, image: Json | None) -> str | None:
     """Return the digest that an image has in the repository of `name`, else the image's ID."""
-    reference = _reference(name)
-    if reference is not None and reference.digest:
-        return reference.digest
-    for entry in (image or {}).get("RepoDigests") or ():
-        listed = _reference(entry)
-        if reference is not None and listed is not None and listed.same_repository(reference):
-            return listed.digest
+    # A container that was created from an image ID has no repository.
+    with suppress(EngineRefusedError):
+        reference = parse_reference(name)
+        if reference.digest:
+            return reference.digest
+        for digest in map(parse_reference, digest_names(image)):
+            if digest.same_repository(reference):
+                return digest.digest
     return image_id or None
 
 
-def _reference(name: str) -> ImageReference | None:
-    try:
-        return parse_reference(name)
-    except EngineRefusedError:
-        return None
+def digest_names(image: Json | None) -> list[str]:
+    """Return the names by digest that an image has, such as `app@sha256:…`."""
+    return [name for name in (image or {}).get("RepoDigests") or () if not name.startswith("<none>")]

@@ -66,8 +66,8 @@ class ContainerGroup:
         return tuple(slot.container for slot in self.slots)
 
 
+# Returns one service, and all containers of the engine. Raises EngineRefusedError if the service is gone.
 FindGroup = Callable[[], tuple[ContainerGroup, Sequence[InspectedContainer]]]
-"""Returns one service, and all containers of the engine. Raises EngineRefusedError if the service is gone."""
 
 
 def group_by_service(containers: Sequence[InspectedContainer], self_id: str | None) -> tuple[ContainerGroup, ...]:

@@ -9,10 +9,10 @@ from tutumd.engines.labels import Json
 
 COMPOSE_IMAGE = "com.docker.compose.image"
 
+# Fields that count as the image's if both have the same value.
 _SCALARS = ("WorkingDir", "User", "StopSignal", "Shell", "OnBuild", "ArgsEscaped")
-"""Fields that count as the image's if both have the same value."""
+# Fields whose entries count as the image's if both have the same entry.
 _MAPS = ("Labels", "Volumes", "ExposedPorts")
-"""Fields whose entries count as the image's if both have the same entry."""
 
 
 def replacement_config(

@@ -7,8 +7,8 @@ from typing import Any
 
 from tutumd.engines.labels import Json
 
+# Name of an anonymous volume.
 GENERATED_NAME = re.compile(r"[0-9a-f]{64}")
-"""Name of an anonymous volume."""
 
 
 def carry_over_mounts(old: Json, inherited: Collection[str]) -> list[dict[str, Any]]:
@@ -25,7 +25,8 @@ def carry_over_mounts(old: Json, inherited: Collection[str]) -> list[dict[str, A
     mounted = {mount["Destination"]: mount for mount in old.get("Mounts") or ()}
     listed = [_with_source(mount, mounted) for mount in host.get("Mounts") or ()]
     given = [mount.get("Target", "") for mount in listed] + [_destination(bind) for bind in host.get("Binds") or ()]
-    taken = {_clean(path) for path in given} | set(inherited)
+    # The engine shows the mount of `-v /data/` at `/data`.
+    taken = {posixpath.normpath(path) for path in given} | set(inherited)
     unlisted = [_as_request(mounted[destination]) for destination in sorted(mounted.keys() - taken)]
     return listed + [mount for mount in unlisted if mount["Source"]]
 
@@ -40,7 +41,7 @@ def fresh_mounts(mounts: Collection[Json]) -> list[dict[str, Any]]:
 
 
 def _with_source(mount: Json, mounted: Mapping[str, Json]) -> dict[str, Any]:
-    volume = mounted.get(_clean(mount.get("Target", ""))) or {}
+    volume = mounted.get(posixpath.normpath(mount.get("Target", ""))) or {}
     if mount.get("Type") == "volume" and not mount.get("Source") and volume.get("Name"):
         return {**mount, "Source": volume["Name"]}
     return dict(mount)
@@ -61,8 +62,3 @@ def _destination(bind: str) -> str:
     """Return the destination of a bind `SOURCE:DESTINATION[:OPTIONS]`."""
     parts = bind.split(":")
     return parts[1] if len(parts) > 1 else parts[0]
-
-
-def _clean(path: str) -> str:
-    """Return a path as the engine shows it: `-v /data/` is mounted at `/data`."""
-    return posixpath.normpath(path)

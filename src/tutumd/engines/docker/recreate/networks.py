@@ -5,11 +5,11 @@ from typing import Any
 
 from tutumd.engines.labels import Json
 
+# The network without name resolution: neither aliases nor container names are found in it.
 DEFAULT_BRIDGE = "bridge"
-"""The network without name resolution: neither aliases nor container names are found in it."""
 
+# Fields of an endpoint that a user sets. The engine assigns all others, such as addresses and IDs.
 _USER_FIELDS = ("IPAMConfig", "Links", "Aliases", "DriverOpts", "GwPriority")
-"""Fields of an endpoint that a user sets. The engine assigns all others, such as addresses and IDs."""
 
 
 def endpoint_settings(old: Json) -> dict[str, dict[str, Any]]:

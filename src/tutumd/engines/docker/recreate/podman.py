@@ -13,18 +13,18 @@ from tutumd.engines.docker.recreate.mounts import GENERATED_NAME
 from tutumd.engines.images.reference import NO_REGISTRY
 from tutumd.engines.labels import Json
 
+# A network without name resolution, which refuses aliases.
 _DEFAULT_NETWORK = "podman"
-"""A network without name resolution, which refuses aliases."""
 _STATUS = {"configured": "created", "initialized": "created", "stopping": "running", "stopped": "exited"}
 _GENERATED_ANNOTATIONS = ("io.container.manager", "org.opencontainers.image.stopSignal", "org.systemd.property.")
 _HEALTH_DEFAULTS = {"Interval": 30_000_000_000, "Timeout": 30_000_000_000, "Retries": 3}
+# Values of HostConfig fields that mean that nothing was requested.
 _HOST_DEFAULTS: Mapping[str, tuple[Any, ...]] = {
     "Runtime": ("oci",),
     "PidMode": ("private",),
     "UTSMode": ("private",),
     "MemorySwappiness": (0, -1),
 }
-"""Values of HostConfig fields that mean that nothing was requested."""
 
 
 def image_as_docker(image: Json, details: Json) -> Json:
@@ -117,11 +117,8 @@ def _stop_signal(shown: Any, default: Any) -> Any:
 
 def _signal_number(text: Any) -> int:
     """Return the number of a signal given as `2`, `INT` or `SIGINT`; 0 if it is unknown."""
-    name = str(text or "")
-    if name.isdecimal():
-        return int(name)
-    known = signal.Signals.__members__.get(name if name.startswith("SIG") else f"SIG{name}")
-    return 0 if known is None else int(known)
+    name = str(text or "").removeprefix("SIG")
+    return int(name) if name.isdecimal() else int(signal.Signals.__members__.get(f"SIG{name}", 0))
 
 
 def _generated_variables(config: Json) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ Field names are keys of stored journals: do not rename them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -77,10 +77,6 @@ class RedeployJournal:
     def own_swaps(self) -> tuple[Swap, ...]:
         """The swaps of the service's own containers."""
         return tuple(swap for swap in self.swaps if not swap.follows)
-
-    def dump(self) -> dict[str, object]:
-        """Return JSON values for `Run.save`."""
-        return asdict(self)
 
 
 def load_journal(stored: Mapping[str, Any]) -> RedeployJournal | None:

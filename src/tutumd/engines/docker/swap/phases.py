@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 
 from tutumd.engines.docker.image_store import remove_superseded
@@ -226,4 +226,4 @@ class SwapPhases:
 
     def _save(self, journal: RedeployJournal) -> None:
         self._journal = journal
-        self._run.save(journal.dump())
+        self._run.save(asdict(journal))

@@ -1,7 +1,7 @@
 """Preparation of a redeploy: checks, pulls, and the creation of the new containers, which are not started yet."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from tutumd.engines.docker.api import DockerApi
@@ -54,7 +54,7 @@ def prepare(runner: StepRunner, find: FindGroup, self_id: str | None) -> Redeplo
             restore_tags(runner.api, begun.tagged_before or {}, (), runner.run)
             runner.run.save({})
         raise
-    runner.run.save(journal.dump())
+    runner.run.save(asdict(journal))
     return journal
 
 
@@ -112,7 +112,7 @@ def _prepare(runner: StepRunner, find: FindGroup, plan: RedeployPlan, containers
         present = {name: api.image(name) for name in plan.pulled}
         tagged = {name: image["Id"] for name, image in present.items() if image is not None}
         journal = RedeployJournal(phase="pull", tagged_before=tagged)
-        run.save(journal.dump())
+        run.save(asdict(journal))
     local = {name: is_local_build(api, parse_reference(name), api.image(name)) for name in plan.pulled}
     # Before the pull, while the name still refers to the image that runs.
     spares = {swap.old: _create_spare(runner, by_id[swap.old], containers) for swap in plan.swaps if swap.needs_spare}

@@ -15,8 +15,8 @@ SETTLE_TRIES = 50
 SETTLE_PAUSE_S = 0.2
 NO_TIME = "no time was left to start it"
 _MAX_STEPS = 20
+# Disconnect and connect.
 _STEPS_PER_NETWORK = 2
-"""Disconnect and connect."""
 
 Decide = Callable[[Swap, str, InspectedContainer | None, InspectedContainer | None], SwapStep | None]
 

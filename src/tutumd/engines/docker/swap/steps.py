@@ -9,8 +9,8 @@ from tutumd.engines.docker.inspect.selectors import next_name, prev_name
 from tutumd.engines.docker.recreate.networks import without_aliases, without_default_bridge
 from tutumd.engines.docker.swap.journal import Swap
 
+# Restart policy of a parked container, so that a restart of the engine does not start both.
 NO_RESTART: Mapping[str, Any] = {"Name": "no", "MaximumRetryCount": 0}
-"""Restart policy of a parked container, so that a restart of the engine does not start both."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
