@@ -46,7 +46,7 @@ class DockerApi:
     def containers(self) -> tuple[InspectedContainer, ...]:
         """Inspect all containers, running or not."""
         images: dict[str, Json | None] = {}
-        containers = (self.inspect(entry["Id"], images) for entry in self.list_containers())
+        containers = (self.container(entry["Id"], images) for entry in self.list_containers())
         return tuple(container for container in containers if container is not None)
 
     def list_containers(self) -> tuple[Json, ...]:
@@ -54,16 +54,13 @@ class DockerApi:
         with translated_read("list the containers"):
             return tuple(self._sdk.containers(all=True))
 
-    def container(self, reference: str) -> InspectedContainer | None:
-        """Inspect a container by ID or name; None if there is none."""
-        return self.inspect(reference, {})
-
-    def inspect(self, reference: str, images: dict[str, Json | None]) -> InspectedContainer | None:
+    def container(self, reference: str, known: dict[str, Json | None] | None = None) -> InspectedContainer | None:
         """Inspect a container by ID or name; None if there is none.
 
         Args:
-            images: Known inspect documents by image ID. The container's image is added.
+            known: Inspect documents by image ID. The container's image is added.
         """
+        images = {} if known is None else known
         with translated_read(f"look at the container {reference[:64]}"):
             try:
                 raw: Json = self._sdk.inspect_container(reference)
@@ -122,7 +119,9 @@ class DockerApi:
     def file_stat(self, container: str, path: str) -> Json | None:
         """Return `size`, `mode` and `mtime` of a path inside a container; None if there is no such path."""
         with translated(f"look at {path} in {container[:12]}"):
-            response = self._sdk.head(self._archive(container), params={"path": path}, timeout=CALL_LIMIT_S)
+            response = self._sdk.head(
+                self._sdk._url("/containers/{0}/archive", container), params={"path": path}, timeout=CALL_LIMIT_S
+            )
         if response.status_code != 200:
             return None
         stat: Json = json.loads(b64decode(response.headers["X-Docker-Container-Path-Stat"]))
@@ -131,7 +130,7 @@ class DockerApi:
     def read_file(self, container: str, path: str) -> bytes:
         """Return a file inside a container as a tar archive with one entry."""
         with translated(f"read {path} of {container[:12]}"):
-            return bytes(self._get(self._archive(container), params={"path": path}).content)
+            return bytes(self._get(self._sdk._url("/containers/{0}/archive", container), params={"path": path}).content)
 
     def output(self, container: str, lines: int) -> str:
         """Return the last lines that a container wrote, at most 64 KiB; empty if it is gone.
@@ -273,9 +272,6 @@ class DockerApi:
         return True
 
     # Helpers
-
-    def _archive(self, container: str) -> str:
-        return str(self._sdk._url("/containers/{0}/archive", container))
 
     def _get(self, url: str, **options: Any) -> Any:
         response = self._sdk.get(url, timeout=CALL_LIMIT_S, **options)

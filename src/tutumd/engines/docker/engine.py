@@ -74,8 +74,7 @@ class DockerEngine:
         snapshots: dict[str, tuple[ContainerGroup, ServiceSnapshot]] = {}
         for group in group_by_service(self._cache.containers(), self._self_id):
             known = self._snapshots.get(group.selector)
-            is_current = known is not None and known[0] == group
-            snapshots[group.selector] = known if known and is_current else (group, service_snapshot(group))
+            snapshots[group.selector] = known if known and known[0] == group else (group, service_snapshot(group))
         self._snapshots = snapshots
         return tuple(snapshot for _, snapshot in snapshots.values())
 
@@ -95,8 +94,7 @@ class DockerEngine:
         """Return what `redeploy` would do. The digest comes from the registry."""
         try:
             group, all_containers = self._require(service)
-            is_refetched = self._api.facts().by_manifest
-            plan = plan_redeploy(group, all_containers, tag, self._self_id, is_refetched=is_refetched)
+            plan = plan_redeploy(group, all_containers, tag, self._self_id, is_refetched=self._api.facts().by_manifest)
             digests = check_images(self._api, plan.pulled, group.containers)
         except EngineRefusedError as error:
             return Plan(refused=str(error))

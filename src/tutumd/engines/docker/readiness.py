@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
@@ -77,15 +78,11 @@ def assess(container: InspectedContainer | None, running_s: float, stable_s: flo
         # The exit code is gone once it runs again.
         return f"it exited and was restarted, {container.restart_count} time(s) so far"
     if container.health == "unhealthy":
-        return f"it is unhealthy{_last_check(container)}"
+        checks: Any = container.raw["State"]["Health"].get("Log") or ({},)
+        output = str(checks[-1].get("Output", "")).strip()[-_MAX_CHECK_OUTPUT:]
+        return f"it is unhealthy: {output}" if output else "it is unhealthy"
     if container.status == "paused":
         return ""
     if container.status != "running" or container.health == "starting":
         return None
     return "" if container.health == "healthy" or running_s >= stable_s else None
-
-
-def _last_check(container: InspectedContainer) -> str:
-    checks = ((container.raw.get("State") or {}).get("Health") or {}).get("Log") or ()
-    output = str(checks[-1].get("Output", "")).strip() if checks else ""
-    return f": {output[-_MAX_CHECK_OUTPUT:]}" if output else ""

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import count, islice
 from typing import Any
 
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
@@ -45,14 +46,10 @@ def name_replicas(
     Args:
         taken: The names of all containers of the engine.
     """
-    number = max([1, *(slot.number for slot in group.slots if slot.number <= len(group.slots) + _MAX_GAP)])
+    highest = max([1, *(slot.number for slot in group.slots if slot.number <= len(group.slots) + _MAX_GAP)])
     stem = group.name + "-" if first.compose is None else first.name[: -len(str(first.compose.number))]
-    replicas: list[Replica] = []
-    while len(replicas) < amount:
-        number += 1
-        if f"{stem}{number}" not in taken:
-            replicas.append(Replica(name=f"{stem}{number}", number=number))
-    return tuple(replicas)
+    numbers = (number for number in count(highest + 1) if f"{stem}{number}" not in taken)
+    return tuple(Replica(name=f"{stem}{number}", number=number) for number in islice(numbers, amount))
 
 
 def replica_config(group: ContainerGroup, first: InspectedContainer, replica: Replica) -> dict[str, Any]:

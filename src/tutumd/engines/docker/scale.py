@@ -136,7 +136,6 @@ class Scaler:
         return container
 
     def _failed(self, journal: ScaleJournal, replica: Replica, reason: str) -> ScaleJournal:
-        """Return the journal, saved, at phase `undo`."""
         log_tail = ""
         if created := self._created(replica, journal):
             reason = f"the new container {created.name} failed: {reason}"

@@ -46,7 +46,6 @@ def fixed_ports(host: Json) -> list[tuple[str, str]]:
 
 
 def _obstacles(container: InspectedContainer) -> list[str]:
-    """Return why a container cannot run beside its replacement."""
     host = container.host_config
     mode = str(host.get("NetworkMode", ""))
     checks = (
@@ -60,7 +59,6 @@ def _obstacles(container: InspectedContainer) -> list[str]:
 
 
 def _risks(container: InspectedContainer) -> list[str]:
-    """Return why a container should not run beside its replacement."""
     host = container.host_config
     mounts = [mount for mount in container.raw.get("Mounts") or () if mount.get("RW", True)]
     shared = sorted(mount["Destination"] for mount in mounts if mount.get("Type") in ("bind", "volume", "npipe"))

@@ -43,9 +43,8 @@ def translated(attempt: str) -> Iterator[None]:
         raise kind(f"cannot {attempt}: {explanation(error)}") from error
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         innermost = _causes(error)[-1]
-        cause = f"{innermost}" or type(innermost).__name__
-        if timed_out(error):
-            cause = "the engine did not respond in time"
+        text = str(innermost) or type(innermost).__name__
+        cause = "the engine did not respond in time" if timed_out(error) else text
         raise EngineUnavailableError(f"cannot {attempt}: {cause}") from error
     except docker.errors.DockerException as error:
         raise EngineRefusedError(f"cannot {attempt}: {error}") from error
@@ -94,7 +93,6 @@ def explanation(error: docker.errors.APIError) -> str:
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """Return an error and its causes, outermost first."""
     causes = [error]
     while len(causes) < _MAX_CAUSES and (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
         causes.append(cause)

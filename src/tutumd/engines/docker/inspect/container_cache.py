@@ -9,7 +9,6 @@ from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.labels import Json
 
-_Summary = tuple[Any, ...]
 _IN_PARENTHESES = re.compile(r"\(([^)]*)\)")
 
 
@@ -28,7 +27,7 @@ class ContainerCache:
         self._touched: set[str] = set()
         self._touched_images: set[str] = set()
         self._containers: dict[str, InspectedContainer] = {}
-        self._summaries: dict[str, _Summary] = {}
+        self._summaries: dict[str, tuple[Any, ...]] = {}
         self._images: dict[str, Json | None] = {}
 
     def enable(self) -> None:
@@ -73,7 +72,7 @@ class ContainerCache:
             container = self._containers.get(container_id)
             is_unchanged = self._summaries.get(container_id) == summaries.get(container_id)
             if container is None or container_id in touched or not is_unchanged:
-                container = self._api.inspect(container_id, self._images)
+                container = self._api.container(container_id, self._images)
             if container is not None:
                 containers[container_id] = container
         self._containers, self._summaries = containers, summaries
@@ -86,18 +85,14 @@ class ContainerCache:
         for reference in references:
             named = None if reference.startswith("sha256:") else self._api.image(reference)
             dropped = {reference, f"sha256:{reference}", (named or {}).get("Id")}
-            dropped |= {key for key, image in self._images.items() if reference in _tags(image)}
+            dropped |= {key for key, each in self._images.items() if reference in ((each or {}).get("RepoTags") or ())}
             self._images = {key: image for key, image in self._images.items() if key not in dropped}
             self._containers = {
                 key: container for key, container in self._containers.items() if container.image_id not in dropped
             }
 
 
-def _tags(image: Json | None) -> list[str]:
-    return (image or {}).get("RepoTags") or []
-
-
-def summarize(entry: Json) -> _Summary:
+def summarize(entry: Json) -> tuple[Any, ...]:
     """Return the parts of a list entry that differ after a change. The time in its status is not one of them."""
     # `Up 2 minutes (healthy)`, `Exited (3) 2 days ago`.
     remarks = _IN_PARENTHESES.findall(str(entry.get("Status", "")))

@@ -1,6 +1,7 @@
 """The event stream of an engine, which keeps the container cache current."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Event, Thread
 
 import requests.exceptions
@@ -74,9 +75,7 @@ def _follow(
 def _close_on_stop(stop: Event, ended: Event, hang_up: Callable[[], None]) -> None:
     while not ended.is_set():
         if stop.wait(_STOP_POLL_S):
-            try:
+            # The engine may have closed it first: the SDK then looks for a socket that is gone.
+            with suppress(OSError, AttributeError):
                 hang_up()
-            except (OSError, AttributeError):
-                # The engine closed it first: the SDK then looks for a socket that is gone.
-                pass
             return

@@ -95,9 +95,8 @@ class InspectedContainer:
 
         An image that compose built also carries project and service, but never a container number.
         """
-        project = self.labels.get("com.docker.compose.project", "")
-        service = self.labels.get("com.docker.compose.service", "")
-        number = self.labels.get("com.docker.compose.container-number", "")
+        fields = ("project", "service", "container-number")
+        project, service, number = (self.labels.get(f"com.docker.compose.{field}", "") for field in fields)
         if not (project and service and number.isdecimal()):
             return None
         return ComposePosition(project=project, service=service, number=int(number))

@@ -24,7 +24,9 @@ def carry_over_mounts(old: Json, inherited: Collection[str]) -> list[dict[str, A
     host: Json = old.get("HostConfig") or {}
     mounted = {mount["Destination"]: mount for mount in old.get("Mounts") or ()}
     listed = [_with_source(mount, mounted) for mount in host.get("Mounts") or ()]
-    given = [mount.get("Target", "") for mount in listed] + [_destination(bind) for bind in host.get("Binds") or ()]
+    # A bind is `SOURCE:DESTINATION[:OPTIONS]`, or only a destination.
+    binds = [bind.split(":")[1] if ":" in bind else bind for bind in host.get("Binds") or ()]
+    given = [mount.get("Target", "") for mount in listed] + binds
     # The engine shows the mount of `-v /data/` at `/data`.
     taken = {posixpath.normpath(path) for path in given} | set(inherited)
     unlisted = [_as_request(mounted[destination]) for destination in sorted(mounted.keys() - taken)]
@@ -33,11 +35,12 @@ def carry_over_mounts(old: Json, inherited: Collection[str]) -> list[dict[str, A
 
 def fresh_mounts(mounts: Collection[Json]) -> list[dict[str, Any]]:
     """Return mounts for a replica, which gets anonymous volumes of its own instead of those of the first container."""
-    result = []
-    for mount in mounts:
-        is_anonymous = mount.get("Type") == "volume" and GENERATED_NAME.fullmatch(mount.get("Source") or "")
-        result.append({field: value for field, value in mount.items() if not (is_anonymous and field == "Source")})
-    return result
+    volumes = [mount for mount in mounts if mount.get("Type") == "volume"]
+    anonymous = [mount for mount in volumes if GENERATED_NAME.fullmatch(mount.get("Source") or "")]
+    return [
+        {field: value for field, value in mount.items() if field != "Source" or mount not in anonymous}
+        for mount in mounts
+    ]
 
 
 def _with_source(mount: Json, mounted: Mapping[str, Json]) -> dict[str, Any]:
@@ -56,9 +59,3 @@ def _as_request(mount: Json) -> dict[str, Any]:
         "Target": mount["Destination"],
         "ReadOnly": not mount.get("RW", True),
     }
-
-
-def _destination(bind: str) -> str:
-    """Return the destination of a bind `SOURCE:DESTINATION[:OPTIONS]`."""
-    parts = bind.split(":")
-    return parts[1] if len(parts) > 1 else parts[0]

@@ -98,14 +98,10 @@ def _network_settings(container: Json) -> Json:
 def _volumes_and_binds(container: Json, host: Json) -> tuple[dict[str, Any], list[str]]:
     """Separate anonymous volumes from binds. Podman lists both as binds, a volume by its generated name."""
     volumes: dict[str, Any] = dict((container.get("Config") or {}).get("Volumes") or {})
-    binds = []
-    for bind in host.get("Binds") or ():
-        source, _, rest = bind.partition(":")
-        if GENERATED_NAME.fullmatch(source):
-            volumes[rest.partition(":")[0]] = {}
-        else:
-            binds.append(bind)
-    return volumes, binds
+    shown = host.get("Binds") or ()
+    anonymous = [bind for bind in shown if GENERATED_NAME.fullmatch(bind.partition(":")[0])]
+    volumes |= {bind.split(":")[1]: {} for bind in anonymous}
+    return volumes, [bind for bind in shown if bind not in anonymous]
 
 
 def _stop_signal(shown: Any, default: Any) -> Any:

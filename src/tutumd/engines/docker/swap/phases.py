@@ -48,6 +48,7 @@ class SwapPhases:
         self._runner = runner
         self._api = runner.api
         self._run = runner.run
+        self._facts = runner.api.facts()
         self._readiness = readiness
         self._journal = journal
 
@@ -93,13 +94,12 @@ class SwapPhases:
 
     def _remove_images(self, new: Sequence[InspectedContainer]) -> None:
         images = {container.image_id for container in new}
-        if images <= set(self._journal.images_before):
-            # There was no newer image, so the previous one is still kept for a rollback.
-            return
+        needed = {*images, *self._journal.images_before}
         try:
-            names = {container.image_name for container in new}
-            needed = {*images, *self._journal.images_before}
-            remove_superseded(self._api, names, needed, self._journal.keep_images, self._run)
+            # Without a newer image, the one before is still kept.
+            if not images <= set(self._journal.images_before):
+                names = {container.image_name for container in new}
+                remove_superseded(self._api, names, needed, self._journal.keep_images, self._run)
         except EngineRefusedError as error:
             self._run.log(f"old images stay: {error}")
 
@@ -118,7 +118,7 @@ class SwapPhases:
         """Let clients find the containers that were started first, in addition to the old ones, for a while."""
         for swap in self._start_first():
             with _attributed_to(swap):
-                for step in attach_steps(swap, self._runner.run_id, rename_updates_dns=self._rename_updates_dns()):
+                for step in attach_steps(swap, self._runner.run_id, rename_updates_dns=not self._facts.in_swarm):
                     self._runner.apply(step)
         self._check_all()
         if self._has_clients():
@@ -147,9 +147,6 @@ class SwapPhases:
     def _has_clients(self) -> bool:
         return any(without_default_bridge(swap.endpoints) for swap in self._start_first())
 
-    def _rename_updates_dns(self) -> bool:
-        return not self._api.facts().in_swarm
-
     def _park(self, swap: Swap) -> None:
         with _attributed_to(swap):
             while (step := park_step(self._api.container(swap.old))) is not None:
@@ -167,7 +164,6 @@ class SwapPhases:
         return swap
 
     def _replace(self, swap: Swap) -> None:
-        """Start one new container and wait until it is ready."""
         with _attributed_to(swap):
             self._runner.advance(forward_step, swap, until_deadline=True)
             if not swap.run:
@@ -183,9 +179,9 @@ class SwapPhases:
     def _hide(self, swap: Swap) -> None:
         """Take the names of an old container away, and reconnect it so that open connections survive."""
         before = self._api.container(swap.old)
-        self._runner.advance(partial(detach_step, rename_updates_dns=self._rename_updates_dns()), swap)
+        self._runner.advance(partial(detach_step, rename_updates_dns=not self._facts.in_swarm), swap)
         after = self._api.container(swap.old)
-        if self._api.facts().is_podman:
+        if self._facts.is_podman:
             # Podman assigns another address each time, so the connections are lost anyway.
             return
         for step in reattach_steps(swap, before, after):

@@ -155,8 +155,7 @@ def _check_unaffected(runner: StepRunner, find: FindGroup, own: _Containers, pla
 def _create_spare(runner: StepRunner, old: InspectedContainer, containers: _Containers) -> str:
     """Create a copy of a container that its stop will delete; return its ID."""
     body = _replacement_config(runner.api, old, old.image_name, old.image or {}, containers)
-    current = runner.api.image(old.image_name)
-    if current is None or current["Id"] != old.image_id:
+    if (runner.api.image(old.image_name) or {}).get("Id") != old.image_id:
         body["Image"] = old.image_id
     spare = runner.api.create(prev_name(base_name(old.name), runner.run_id), body, runner.run)
     copy_compose_files(runner.api, old, spare, runner.run)
@@ -187,8 +186,8 @@ def _replacement_config(
     api: DockerApi, old: InspectedContainer, name: str, image: Json, containers: _Containers
 ) -> dict[str, Any]:
     """Return the create request of a container that replaces `old`, from the image called `name`."""
-    sources = _volume_sources(old, containers)
-    return {**replacement_config(old.raw, old.image or {}, image, sources, api.facts().host_name), "Image": name}
+    sources, host_name = _volume_sources(old, containers), api.facts().host_name
+    return {**replacement_config(old.raw, old.image or {}, image, sources, host_name), "Image": name}
 
 
 def _swap(planned: PlannedSwap, old: InspectedContainer, spare: str) -> Swap:

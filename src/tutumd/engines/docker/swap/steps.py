@@ -206,13 +206,13 @@ def _reachable_networks(container: InspectedContainer, endpoints: Mapping[str, A
 
 def _name_is_alias(swap: Swap) -> bool:
     """Return True if the container's name is also an alias in all of its networks, as compose configures it."""
-    named = without_default_bridge(swap.endpoints)
-    return all(swap.name in (endpoint.get("Aliases") or ()) for endpoint in named.values())
+    endpoints = without_default_bridge(swap.endpoints).values()
+    return all(swap.name in (endpoint.get("Aliases") or ()) for endpoint in endpoints)
 
 
 def _aliased(swap: Swap) -> dict[str, Any]:
-    named = without_default_bridge(swap.endpoints)
-    return {network: endpoint for network, endpoint in named.items() if endpoint.get("Aliases")}
+    named = without_default_bridge(swap.endpoints).items()
+    return {network: endpoint for network, endpoint in named if endpoint.get("Aliases")}
 
 
 def _reconnect(swap: Swap, networks: Mapping[str, Any]) -> Iterator[SwapStep]:
