@@ -1,16 +1,13 @@
-"""The next step of a swap, of a way back, and of cleaning up after a run that nobody remembers."""
+"""The next step of a swap, forward and backward."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.unit.docker.documents import ALWAYS, NO, identity, inspected
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
-from tutumd.engines.docker.inspect.selectors import Slot, group_by_service
-from tutumd.engines.docker.readiness import assess
-from tutumd.engines.docker.swap.journal import RedeployJournal, Swap, load_journal
-from tutumd.engines.docker.swap.recovery import recovery_steps
+from tutumd.engines.docker.swap.journal import Swap
 from tutumd.engines.docker.swap.steps import (
     NO_RESTART,
     SwapStep,
@@ -200,93 +197,3 @@ def test_an_old_container_is_connected_again() -> None:
     lost = in_networks(old("web", "running", ALWAYS), "front")
     expected = SwapStep(verb="connect", container=OLD, network="back", endpoint={})
     assert backward_step(replace(BESIDE, endpoints={"front": {}, "back": {}}), RUN, lost, None) == expected
-
-
-def place(*containers: InspectedContainer) -> Slot:
-    (service,) = group_by_service(containers, None)
-    return service.slots[0]
-
-
-REMOVE_OLD, REMOVE_NEW = SwapStep(verb="remove", container=OLD), SwapStep(verb="remove", container=NEW)
-BACK = SwapStep(verb="rename", container=OLD, name="web")
-POLICY = SwapStep(verb="policy", container=OLD, policy=ALWAYS)
-START = SwapStep(verb="start", container=OLD)
-STOP_NEW = SwapStep(verb="stop", container=NEW)
-REMOVE_OLD_COPY = SwapStep(verb="remove", container=identity(3))
-
-
-def spared(status: str, **more: Any) -> InspectedContainer:
-    return inspected(1, "web", status=status, host={"AutoRemove": True}, **more)
-
-
-def spare() -> InspectedContainer:
-    return inspected(3, PREV, status="created", created=9, started=None, host={"AutoRemove": True})
-
-
-@pytest.mark.parametrize(
-    ("containers", "steps"),
-    [
-        ([old("web", "running")], ()),
-        # Killed before anything was touched.
-        ([old("web", "running", ALWAYS), new(NEXT)], (REMOVE_NEW,)),
-        # A person stopped it meanwhile.
-        ([old("web", "exited", ALWAYS, 30), new(NEXT)], (REMOVE_NEW,)),
-        # Killed after the policy, after the stop, after the first rename, after the second.
-        ([old("web", "running", NO), new(NEXT)], (POLICY, REMOVE_NEW)),
-        ([old("web", "exited", NO, 30), new(NEXT)], (POLICY, START, REMOVE_NEW)),
-        ([old(PREV, "exited", NO, 30), new(NEXT)], (BACK, POLICY, START, REMOVE_NEW)),
-        ([old(PREV, "exited", NO, 30), new("web")], (STOP_NEW, REMOVE_NEW, BACK, POLICY, START)),
-        # The replacement runs, or does not.
-        ([old(PREV, "exited", NO, 15), new("web", "running")], (REMOVE_OLD,)),
-        ([old(PREV, "exited", NO, 15), new("web", "running", health="healthy")], (REMOVE_OLD,)),
-        (
-            [old(PREV, "exited", NO, 15), new("web", "running", health="unhealthy")],
-            (STOP_NEW, REMOVE_NEW, BACK, POLICY, START),
-        ),
-        ([old(PREV, "exited", NO, 15), new("web", "restarting")], (STOP_NEW, REMOVE_NEW, BACK, POLICY, START)),
-        # The original still runs, beside a copy that was made for the case that its stop deletes it.
-        ([spared("running", health="starting"), spare()], (REMOVE_OLD_COPY,)),
-        ([spared("running", health="unhealthy"), spare()], (REMOVE_OLD_COPY,)),
-        ([spared("running", restarts=1), spare()], (REMOVE_OLD_COPY,)),
-        ([spared("paused"), spare(), new(NEXT)], (REMOVE_OLD_COPY, REMOVE_NEW)),
-        # It had been stopped before its replacement was made.
-        ([old(PREV, "exited", NO, 5), new(NEXT)], (BACK, POLICY, REMOVE_NEW)),
-        ([old(PREV, "exited", NO, 5), new("web")], (REMOVE_OLD,)),
-        # Only one of the two is left.
-        ([old(PREV, "exited", NO, 5)], (BACK, START)),
-        ([new(NEXT)], (SwapStep(verb="rename", container=NEW, name="web"),)),
-    ],
-)
-def test_what_nobody_remembers_is_cleaned_up(containers: list[InspectedContainer], steps: tuple[SwapStep, ...]) -> None:
-    assert recovery_steps(place(*containers)) == steps
-
-
-@pytest.mark.parametrize(
-    ("document", "running_s", "expected"),
-    [
-        ({"status": "running"}, 2.9, None),
-        ({"status": "running"}, 3.0, ""),
-        ({"status": "running", "health": "starting"}, 99, None),
-        ({"status": "running", "health": "healthy"}, 0, ""),
-        ({"status": "running", "health": "unhealthy"}, 0, "it is unhealthy: checked"),
-        ({"status": "running", "restarts": 2}, 99, "it exited and was restarted, 2 time(s) so far"),
-        ({"status": "restarting", "exit_code": 3}, 0, "it exited with code 3 and is being restarted"),
-        ({"status": "exited", "exit_code": 0}, 0, "it exited with code 0"),
-        ({"status": "paused"}, 0, ""),
-        ({"status": "created", "started": None}, 0, None),
-    ],
-)
-def test_a_new_container_is_judged(document: dict[str, Any], running_s: float, expected: str | None) -> None:
-    assert assess(inspected(2, "web", **document), running_s, 3.0) == expected
-
-
-def test_a_container_that_is_gone_has_failed() -> None:
-    assert assess(None, 0, 3.0) == "it was removed by somebody else"
-
-
-def test_a_journal_is_read_back_as_it_was_written() -> None:
-    journal = RedeployJournal(
-        phase="swap", tagged_before={"app": "sha256:a"}, images_before=["sha256:a"], swaps=(SWAP,)
-    )
-    assert load_journal(asdict(journal)) == journal
-    assert load_journal({}) is None

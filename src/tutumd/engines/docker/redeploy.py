@@ -24,17 +24,17 @@ def redeploy(readiness: ReadinessCheck, find: FindGroup, run: Run, self_id: str 
     if journal is None or journal.phase == "pull":
         journal = prepare(runner, find, self_id)
     if journal.phase == "unchanged":
-        return _unchanged(journal)
+        return _unchanged_outcome(journal)
     if journal.stable_s is not None:
         readiness = replace(readiness, stable_s=journal.stable_s)
     phases = SwapPhases(runner, readiness, journal)
     journal = phases.advance()
     if journal.phase == "restore":
-        return _failed(readiness.api, journal, roll_back(runner, journal))
-    return _succeeded(readiness.api, journal, phases.commit())
+        return _failure_outcome(readiness.api, journal, roll_back(runner, journal))
+    return _success_outcome(readiness.api, journal, phases.commit())
 
 
-def _succeeded(api: DockerApi, journal: RedeployJournal, problems: Sequence[str]) -> Outcome:
+def _success_outcome(api: DockerApi, journal: RedeployJournal, problems: Sequence[str]) -> Outcome:
     first = api.container(journal.swaps[0].new)
     return Outcome(
         success=True,
@@ -46,7 +46,7 @@ def _succeeded(api: DockerApi, journal: RedeployJournal, problems: Sequence[str]
     )
 
 
-def _failed(api: DockerApi, journal: RedeployJournal, problems: Sequence[str]) -> Outcome:
+def _failure_outcome(api: DockerApi, journal: RedeployJournal, problems: Sequence[str]) -> Outcome:
     candidates = [each for swap in journal.own_swaps for each in (swap.old, swap.spare, swap.new) if each]
     after = [container_id for container_id in candidates if api.container(container_id) is not None]
     copied = [
@@ -66,7 +66,7 @@ def _failed(api: DockerApi, journal: RedeployJournal, problems: Sequence[str]) -
     )
 
 
-def _unchanged(journal: RedeployJournal) -> Outcome:
+def _unchanged_outcome(journal: RedeployJournal) -> Outcome:
     return Outcome(
         success=True,
         reason="there is no newer image, and the service wants no redeploy then: nothing was done",

@@ -64,7 +64,7 @@ class Scaler:
             failure = self._add(journal)
             if failure is None:
                 return self._outcome(journal, success=True)
-            journal = self._failed(journal, *failure)
+            journal = self._save_failure(journal, *failure)
         return self._undo(journal)
 
     def _plan(self, target: int) -> ScaleJournal:
@@ -102,7 +102,7 @@ class Scaler:
             except EngineRefusedError as error:
                 return replica, str(error)
         for replica in journal.copies:
-            created = self._created(replica, journal)
+            created = self._find_created(replica, journal)
             if created is None:
                 return replica, f"the new container {replica.name} was removed by somebody else"
             if reason := self._readiness.wait(created.id, self._run):
@@ -111,12 +111,12 @@ class Scaler:
 
     def _start(self, replica: Replica, journal: ScaleJournal) -> None:
         """Create and start a replica, unless an earlier process has started it."""
-        left = self._created(replica, journal)
-        if left is not None and left.started is not None:
+        leftover = self._find_created(replica, journal)
+        if leftover is not None and leftover.started is not None:
             return
-        if left is not None:
+        if leftover is not None:
             # The process was killed while it created this one, which may lack a network or a file.
-            self._api.remove(left.id, self._run, volumes=True)
+            self._api.remove(leftover.id, self._run, volumes=True)
         if self._run.remaining_s() <= 0:
             raise EngineRefusedError(f"no time was left to add {replica.name}")
         group, _ = self._find()
@@ -128,16 +128,16 @@ class Scaler:
         self._api.start(new, self._run)
         self._run.log(f"started {replica.name}")
 
-    def _created(self, replica: Replica, journal: ScaleJournal) -> InspectedContainer | None:
+    def _find_created(self, replica: Replica, journal: ScaleJournal) -> InspectedContainer | None:
         """Return a replica that this run has created: its name was free before."""
         container = self._api.container(replica.name)
         if container is None or container.name != replica.name or container.id in journal.before:
             return None
         return container
 
-    def _failed(self, journal: ScaleJournal, replica: Replica, reason: str) -> ScaleJournal:
+    def _save_failure(self, journal: ScaleJournal, replica: Replica, reason: str) -> ScaleJournal:
         log_tail = ""
-        if created := self._created(replica, journal):
+        if created := self._find_created(replica, journal):
             reason = f"the new container {created.name} failed: {reason}"
             log_tail = self._api.output(created.id, TAIL_LINES)
         self._run.log(reason)
@@ -147,7 +147,7 @@ class Scaler:
 
     def _undo(self, journal: ScaleJournal) -> Outcome:
         for replica in reversed(journal.copies):
-            created = self._created(replica, journal)
+            created = self._find_created(replica, journal)
             try:
                 if created is not None:
                     self._api.remove(created.id, self._run, volumes=True)
@@ -168,7 +168,9 @@ class Scaler:
         return self._outcome(journal, success=True)
 
     def _outcome(self, journal: ScaleJournal, *, success: bool) -> Outcome:
-        new = [created.id for replica in journal.copies if (created := self._created(replica, journal)) is not None]
+        new = [
+            created.id for replica in journal.copies if (created := self._find_created(replica, journal)) is not None
+        ]
         kept = [container_id for container_id in journal.before if self._api.container(container_id) is not None]
         return Outcome(
             success=success,

@@ -110,13 +110,13 @@ class SwapPhases:
             if swap.follows and not swap.new:
                 self._park(swap)
         for number in range(len(self._journal.swaps)):
-            self._replace(self._created(number))
+            self._replace(self._ensure_created(number))
         # Some may have failed while later ones were replaced.
         self._check_all()
 
     def _attach(self) -> None:
         """Let clients find the containers that were started first, in addition to the old ones, for a while."""
-        for swap in self._start_first():
+        for swap in self._start_first_swaps():
             with _attributed_to(swap):
                 for step in attach_steps(swap, self._runner.run_id, rename_updates_dns=not self._facts.in_swarm):
                     self._runner.apply(step)
@@ -129,30 +129,30 @@ class SwapPhases:
 
     def _detach(self) -> None:
         """Hide the old containers from clients, give them time to finish their work, and stop them."""
-        for swap in self._start_first():
+        for swap in self._start_first_swaps():
             self._check(swap)
             with _attributed_to(swap):
                 self._hide(swap)
         if self._has_clients():
             self._serve_both(self._readiness.drain_s, "the old ones finish what they work on")
-        for swap in self._start_first():
+        for swap in self._start_first_swaps():
             self._check(swap)
             self._park(swap)
         # Some may have failed while the old containers of later ones ended.
         self._check_all()
 
-    def _start_first(self) -> list[Swap]:
+    def _start_first_swaps(self) -> list[Swap]:
         return [swap for swap in self._journal.swaps if swap.start_first]
 
     def _has_clients(self) -> bool:
-        return any(without_default_bridge(swap.endpoints) for swap in self._start_first())
+        return any(without_default_bridge(swap.endpoints) for swap in self._start_first_swaps())
 
     def _park(self, swap: Swap) -> None:
         with _attributed_to(swap):
             while (step := park_step(self._api.container(swap.old))) is not None:
                 self._runner.apply(step)
 
-    def _created(self, number: int) -> Swap:
+    def _ensure_created(self, number: int) -> Swap:
         """Return a swap whose new container exists; that of a dependent is created here."""
         swaps = self._journal.swaps
         swap = swaps[number]
@@ -204,8 +204,8 @@ class SwapPhases:
         end = self._readiness.clock() + duration_s
         self._run.log(f"{activity} for {duration_s:.0f} s")
         self._check_all()
-        while self._run.remaining_s() > 0 and (left_s := end - self._readiness.clock()) > 0:
-            self._run.sleep(min(_POLL_S, left_s))
+        while self._run.remaining_s() > 0 and (remaining_s := end - self._readiness.clock()) > 0:
+            self._run.sleep(min(_POLL_S, remaining_s))
             self._check_all()
 
     def _check_all(self) -> None:

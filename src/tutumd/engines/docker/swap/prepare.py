@@ -117,7 +117,7 @@ def _prepare(runner: StepRunner, find: FindGroup, plan: RedeployPlan, containers
     # Before the pull, while the name still refers to the image that runs.
     spares = {swap.old: _create_spare(runner, by_id[swap.old], containers) for swap in plan.swaps if swap.needs_spare}
     images = {name: fetch_image(api, name, run, is_local=local[name]) for name in plan.pulled}
-    swaps = [_swap(planned, by_id[planned.old], spares.get(planned.old, "")) for planned in plan.swaps]
+    swaps = [_new_swap(planned, by_id[planned.old], spares.get(planned.old, "")) for planned in plan.swaps]
     is_unchanged = plan.options.skip_unchanged and not run.variables and _is_unchanged(plan, own, images)
     if is_unchanged:
         for spare in spares.values():
@@ -190,7 +190,7 @@ def _replacement_config(
     return {**replacement_config(old.raw, old.image or {}, image, sources, host_name), "Image": name}
 
 
-def _swap(planned: PlannedSwap, old: InspectedContainer, spare: str) -> Swap:
+def _new_swap(planned: PlannedSwap, old: InspectedContainer, spare: str) -> Swap:
     return Swap(
         name=planned.name,
         old=old.id,
