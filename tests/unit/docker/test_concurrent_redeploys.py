@@ -10,7 +10,7 @@ import pytest
 from tests.support.runs import Killed
 from tests.unit.docker.documents import compose_labels
 from tests.unit.docker.fake_docker import FakeDocker
-from tests.unit.docker.test_resume import CRASHING, NEW, OLD, FakeRunOfAnother, Recorded, finder, readiness, redeploy
+from tests.unit.docker.test_resume import CRASHING, NEW, OLD, Recorded, RunOfAnotherAction, finder, readiness, redeploy
 from tests.unit.docker.test_resume_start_first import with_neighbours
 from tutumd.engines.docker.redeploy import redeploy as redeploy_service
 from tutumd.errors import EngineUnavailableError
@@ -26,7 +26,7 @@ def parent_and_sidecar(*, pushed: bool = False) -> FakeDocker:
     return engine
 
 
-def test_a_container_that_follows_another_one_is_not_taken_for_a_leftover() -> None:
+def test_a_container_that_is_replaced_with_its_dependency_is_not_recovered() -> None:
     engine = parent_and_sidecar()
     # The redeploy of the other service parked this one, and created its successor, a moment ago.
     engine.add(10, "parent-tutum-prev-0f0f0f0f", networks={}, status="exited", finished=50)
@@ -40,10 +40,10 @@ def test_a_container_that_follows_another_one_is_not_taken_for_a_leftover() -> N
 
 
 @pytest.mark.parametrize("cut_off", [False, True], ids=["found out after the pull", "found out by another process"])
-def test_a_redeploy_that_waits_for_a_neighbour_keeps_nothing_of_its_preparation(*, cut_off: bool) -> None:
+def test_a_redeploy_that_waits_for_a_dependency_undoes_its_preparation(*, cut_off: bool) -> None:
     engine = parent_and_sidecar(pushed=True)
 
-    class Meanwhile(Recorded):
+    class Interrupted(Recorded):
         def check(self) -> None:
             if engine.tagged == NEW and "parent-tutum-next-0f0f0f0f" not in engine.summary():
                 engine.add(10, "parent-tutum-next-0f0f0f0f", networks={})
@@ -51,28 +51,28 @@ def test_a_redeploy_that_waits_for_a_neighbour_keeps_nothing_of_its_preparation(
                     raise Killed("after the pull")
             super().check()
 
-    run = Meanwhile()
+    run = Interrupted()
     if cut_off:
         with pytest.raises(Killed):
             redeploy(engine, run)
-        run = Meanwhile(journal=run.journal)
+        run = Interrupted(journal=run.journal)
     with pytest.raises(EngineUnavailableError, match="is being redeployed at present"):
         redeploy(engine, run)
-    # An action that has a journal is never given up, and would wait for what was cut off for ever.
+    # An action that has a journal is never given up, and would wait for what was cut off forever.
     assert run.journal == {}
     assert engine.tagged == OLD
     assert "shop-web-1" in engine.summary()
 
 
-def test_an_image_that_a_neighbour_brought_meanwhile_keeps_its_name() -> None:
+def test_an_image_that_another_redeploy_has_pulled_keeps_its_name() -> None:
     engine = parent_and_sidecar(pushed=True)
 
-    class Meanwhile(Recorded):
+    class Interrupted(Recorded):
         def save(self, journal: Mapping[str, object]) -> None:
             super().save(journal)
             engine.add(10, "parent-tutum-next-0f0f0f0f", networks={})
 
-    run = Meanwhile()
+    run = Interrupted()
     with pytest.raises(EngineUnavailableError):
         redeploy(engine, run)
     del engine.all[next(key for key, raw in engine.all.items() if "-tutum-next-" in raw["Name"])]
@@ -84,11 +84,11 @@ def test_an_image_that_a_neighbour_brought_meanwhile_keeps_its_name() -> None:
 
 
 @pytest.mark.parametrize("newest", [None, CRASHING], ids=["good", "bad"])
-def test_a_follower_may_be_redeployed_at_any_moment(newest: Mapping[str, Any] | None) -> None:
+def test_a_dependent_may_be_redeployed_at_any_moment(newest: Mapping[str, Any] | None) -> None:
     def redeploy_sidecar(engine: FakeDocker) -> None:
         find = finder(engine, "name:sidecar")
         with suppress(EngineUnavailableError):
-            redeploy_service(readiness(engine), find, FakeRunOfAnother())
+            redeploy_service(readiness(engine), find, RunOfAnotherAction())
 
     running = dict.fromkeys(with_neighbours().summary(), "running")
     for step in itertools.count(1):
@@ -105,7 +105,7 @@ def test_a_follower_may_be_redeployed_at_any_moment(newest: Mapping[str, Any] | 
         following = Recorded(journal=run.journal)
         outcome = redeploy(engine, following)
         assert outcome.success or outcome.rolled_back, (step, outcome)
-        assert {name: one[1] for name, one in engine.summary().items()} == running, step
+        assert {name: entry[1] for name, entry in engine.summary().items()} == running, step
         parent = engine.summary()["shop-web-1"][0]
         assert engine.all[engine.summary()["sidecar"][0]]["HostConfig"]["NetworkMode"] == f"container:{parent}", step
     assert step > 15

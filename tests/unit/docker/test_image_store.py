@@ -11,7 +11,7 @@ APP, OTHER = "127.0.0.1:5000/app@sha256:" + "a" * 64, "127.0.0.1:5000/other@sha2
 NAMES = ["127.0.0.1:5000/app:latest"]
 
 
-def test_only_untagged_images_of_these_repositories_that_nothing_needs_are_superseded() -> None:
+def test_untagged_images_of_these_repositories_that_nothing_needs_are_superseded() -> None:
     images = [
         image(1, digests=[APP]),
         image(2, digests=[APP]),
@@ -34,7 +34,7 @@ def test_the_newest_superseded_images_may_stay() -> None:
     ("name", "digests", "local"),
     [("app:v1", [], True), ("app:v1", ["app@sha256:" + "a" * 64], False), ("engine:5000/app", [], False)],
 )
-def test_an_image_is_local_where_no_registry_is_named_and_none_ever_had_it(
+def test_an_image_is_local_if_its_name_has_no_registry_and_no_registry_has_it(
     name: str, digests: list[str], local: bool
 ) -> None:
     engine = FakeDocker()
@@ -42,7 +42,7 @@ def test_an_image_is_local_where_no_registry_is_named_and_none_ever_had_it(
     assert not is_local_build(engine.api, parse_reference(name), None)
 
 
-def test_an_image_known_by_its_manifest_is_local_where_its_repository_never_had_that() -> None:
+def test_an_image_with_a_manifest_digest_is_local_if_its_repository_does_not_have_it() -> None:
     engine, built = FakeDocker(), image(1, digests=["app@sha256:" + "a" * 64])
     engine.by_manifest = True
     assert is_local_build(engine.api, parse_reference("app:v1"), built)

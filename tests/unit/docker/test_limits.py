@@ -26,7 +26,7 @@ class Timed(Recorded):
         return max(0.0, self.deadline_s - self.now)
 
 
-def test_a_deadline_that_is_near_makes_only_the_overlap_shorter() -> None:
+def test_a_near_deadline_shortens_only_the_overlap() -> None:
     ends = {}
     for hundredths in range(400, 700):
         engine, run = Named().engine(), Timed(hundredths / 100)
@@ -40,20 +40,20 @@ def test_a_deadline_that_is_near_makes_only_the_overlap_shorter() -> None:
 @pytest.mark.parametrize("crashes", [False, True], ids=["there", "back"])
 @pytest.mark.parametrize("in_swarm", [False, True], ids=["no node", "swarm node"])
 @pytest.mark.parametrize("aliases", [["shop-web-1", "web"], ["web"]], ids=["with its name", "another"])
-def test_a_container_may_be_in_very_many_networks(aliases: list[str], *, in_swarm: bool, crashes: bool) -> None:
+def test_a_container_may_be_in_many_networks(aliases: list[str], *, in_swarm: bool, crashes: bool) -> None:
     networks = {f"net{number}": {"Aliases": aliases} for number in range(40)}
     engine = Named(networks=networks, in_swarm=in_swarm).engine()
     before = engine.summary()
     (old,) = engine.all
 
-    class FallingOver(Recorded):
+    class Failing(Recorded):
         def log(self, line: str) -> None:
             super().log(line)
             if crashes and line.startswith("the old ones finish"):
                 (new,) = engine.all.keys() - {old}
                 engine.all[new]["State"]["Health"] = {"Status": "unhealthy"}
 
-    outcome = redeploy(engine, FallingOver())
+    outcome = redeploy(engine, Failing())
     if crashes:
         assert outcome.rolled_back, outcome
         assert "unhealthy" in outcome.reason

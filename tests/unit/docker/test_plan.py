@@ -15,7 +15,7 @@ NAMED: dict[str, Any] = {"networks": {"front": {}}, "host": {"NetworkMode": "fro
 
 
 def service_of(first: InspectedContainer, *others: InspectedContainer) -> ContainerGroup:
-    return next(one for one in group_by_service([first, *others], None) if first in one.containers)
+    return next(group for group in group_by_service([first, *others], None) if first in group.containers)
 
 
 def planned(first: InspectedContainer, *others: InspectedContainer, tag: str | None = None) -> RedeployPlan:
@@ -82,7 +82,7 @@ def test_dependents_are_re_created_after_what_they_depend_on() -> None:
     )
 
 
-def test_a_container_that_its_stop_deletes_gets_a_copy() -> None:
+def test_a_container_that_its_stop_deletes_gets_a_spare() -> None:
     plan = planned(inspected(1, "web", host={"AutoRemove": True}))
     assert plan.swaps == (PlannedSwap(name="web", old=identity(1), image="app", needs_spare=True),)
     assert plan.notes == (
@@ -159,7 +159,9 @@ def test_the_order_has_a_reason(document: dict[str, Any], label: str, order: str
         ),
     ],
 )
-def test_what_cannot_be_replaced_is_refused(document: dict[str, Any], neighbour: dict[str, Any], reason: str) -> None:
+def test_a_container_that_cannot_be_put_back_is_not_replaced(
+    document: dict[str, Any], neighbour: dict[str, Any], reason: str
+) -> None:
     with pytest.raises(EngineRefusedError, match=reason):
         planned(inspected(1, "web", **document), inspected(2, **{"name": "other", **neighbour}))
 
@@ -174,7 +176,7 @@ def test_what_cannot_be_replaced_is_refused(document: dict[str, Any], neighbour:
         {"Links": ["/db:/web/db"]},
     ],
 )
-def test_what_depends_on_a_container_that_is_being_replaced_waits(host: dict[str, Any], sibling: str) -> None:
+def test_a_dependent_of_a_container_that_is_being_replaced_waits(host: dict[str, Any], sibling: str) -> None:
     web, parent = inspected(1, "web", host=host), inspected(2, "db")
     assert planned(web, parent, inspected(3, "other-tutum-next-0a1b2c3d")).swaps[0].name == "web"
     with pytest.raises(EngineUnavailableError, match=r"web .* db, which is being redeployed at present"):
@@ -187,7 +189,7 @@ def test_a_container_waits_for_one_that_depends_on_it_and_is_being_replaced() ->
         planned(inspected(1, "web"), other)
 
 
-def test_the_container_that_tutumd_runs_in_follows_nobody() -> None:
+def test_the_container_that_tutumd_runs_in_is_not_re_created() -> None:
     parent = inspected(1, "web")
     own = inspected(2, "tutumd", host={"NetworkMode": "container:web"})
     with pytest.raises(EngineRefusedError, match="tutumd itself runs in it"):
@@ -195,7 +197,7 @@ def test_the_container_that_tutumd_runs_in_follows_nobody() -> None:
 
 
 @pytest.mark.parametrize("host", [{"NetworkMode": "container:web"}, {"Links": ["/web:/sidecar/db"]}])
-def test_what_depends_on_a_container_that_its_stop_deletes_could_not_be_put_back(host: dict[str, Any]) -> None:
+def test_a_dependent_of_a_container_that_its_stop_deletes_could_not_be_put_back(host: dict[str, Any]) -> None:
     sidecar = inspected(2, "sidecar", host=host)
     with pytest.raises(EngineRefusedError, match=r"web was started with --rm.*sidecar .* web.*start it without --rm"):
         planned(inspected(1, "web", host={"AutoRemove": True}), sidecar)
@@ -229,12 +231,12 @@ def test_a_tag_stays_in_the_images_own_repository(name: str, tag: str | None, ex
 
 
 @pytest.mark.parametrize("tag", ["../x", "a b", "v2@sha256:x", "x/y:z", ""])
-def test_what_is_no_tag_is_refused(tag: str) -> None:
+def test_an_invalid_tag_is_refused(tag: str) -> None:
     with pytest.raises(EngineRefusedError, match="must be named"):
         with_tag("host:5000/app:v1", tag)
 
 
-def test_a_new_tag_is_told() -> None:
+def test_a_new_tag_is_noted() -> None:
     plan = planned(inspected(1, "web", config={"Image": "app:v1"}, its_image=image()), tag="v2")
     assert plan.pulled == ("app:v2",)
     assert plan.notes == ("web changes from app:v1 to app:v2",)

@@ -10,7 +10,7 @@ from tutumd.errors import EngineRefusedError
 ENGINE = EngineFacts(host_name="machine", system="linux", architecture="amd64", in_swarm=True)
 
 
-def test_engines_and_registries_are_read() -> None:
+def test_facts_and_manifests_are_parsed() -> None:
     info = {"Name": "machine", "Swarm": {"LocalNodeState": "active"}}
     version = {"Os": "linux", "Arch": "amd64"}
     assert parse_facts(info, version, is_podman=False) == ENGINE
@@ -35,10 +35,10 @@ def test_engines_and_registries_are_read() -> None:
         ([], []),
     ],
 )
-def test_what_fits_is_taken(platforms: list[tuple[str, str]], running: list[str]) -> None:
+def test_a_fitting_platform_passes(platforms: list[tuple[str, str]], running: list[str]) -> None:
     check_platform("app", platforms, ENGINE, running)
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_another_platform_is_refused() -> None:
     with pytest.raises(EngineRefusedError, match="app is available for linux/arm64, windows/amd64 only"):
         check_platform("app", [("linux", "arm64"), ("windows", "amd64")], ENGINE)

@@ -26,7 +26,7 @@ def only(*containers: InspectedContainer) -> ContainerGroup:
         ({"name": "chosen", "labels": compose_labels(1)}, r"fixed name chosen \(container_name\)"),
     ],
 )
-def test_what_only_one_can_have_is_refused(document: dict[str, Any], reason: str) -> None:
+def test_a_service_with_exclusive_settings_is_not_scaled(document: dict[str, Any], reason: str) -> None:
     first = inspected(1, **{"name": "web", **document})
     with pytest.raises(EngineRefusedError, match=reason):
         check_scalable(only(first), first)
@@ -41,12 +41,12 @@ def test_what_only_one_can_have_is_refused(document: dict[str, Any], reason: str
         {"name": "shop_web_1", "labels": compose_labels(1)},
     ],
 )
-def test_what_many_can_have_is_not(document: dict[str, Any]) -> None:
+def test_a_service_with_shareable_settings_is_scaled(document: dict[str, Any]) -> None:
     first = inspected(1, **{"name": "web", **document})
     check_scalable(only(first), first)
 
 
-def test_copies_get_the_next_free_numbers() -> None:
+def test_replicas_get_the_next_free_numbers() -> None:
     lone = inspected(1, "web")
     assert name_replicas(only(lone), lone, 2, {"web", "web-2"}) == (
         Replica(name="web-3", number=3),
@@ -58,7 +58,7 @@ def test_copies_get_the_next_free_numbers() -> None:
     assert name_replicas(only(odd), odd, 1, {"x1"}) == (Replica(name="api-2", number=2),)
 
 
-def test_a_copy_has_a_name_volumes_and_an_address_of_its_own() -> None:
+def test_a_replica_has_a_name_volumes_and_an_address_of_its_own() -> None:
     first = inspected(
         1,
         "shop-web-1",
@@ -83,7 +83,7 @@ def test_a_copy_has_a_name_volumes_and_an_address_of_its_own() -> None:
     assert body["NetworkingConfig"] == {"EndpointsConfig": {"front": {"Aliases": ["shop-web-2", "web"]}}}
 
 
-def test_a_copy_of_a_lone_container_is_labelled_with_its_service() -> None:
+def test_a_replica_of_a_single_container_is_labelled_with_its_service() -> None:
     first = inspected(1, "web", labels={"mine": "1"})
     assert replica_config(only(first), first, Replica(name="web-2", number=2))["Labels"] == {
         "mine": "1",

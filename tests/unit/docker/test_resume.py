@@ -67,7 +67,9 @@ def finder(
 ) -> Callable[[], tuple[ContainerGroup, Sequence[InspectedContainer]]]:
     def find() -> tuple[ContainerGroup, Sequence[InspectedContainer]]:
         all_containers = engine.api.containers()
-        return next(one for one in group_by_service(all_containers, None) if one.selector == selector), all_containers
+        return next(
+            group for group in group_by_service(all_containers, None) if group.selector == selector
+        ), all_containers
 
     return find
 
@@ -130,7 +132,7 @@ CASES = {
 
 @pytest.mark.parametrize("age", [0, 1])
 @pytest.mark.parametrize("name", CASES)
-def test_a_redeploy_is_finished(name: str, age: int) -> None:
+def test_a_killed_redeploy_is_finished(name: str, age: int) -> None:
     case, states = CASES[name]
     wanted = {f"shop-web-{number}": (status, case.policy["Name"], NEW) for number, status in enumerate(states, start=1)}
     ends = every_kill(case, redeploy, age)
@@ -143,7 +145,7 @@ def test_a_redeploy_is_finished(name: str, age: int) -> None:
 
 @pytest.mark.parametrize("age", [0, 1])
 @pytest.mark.parametrize("name", ["running", "without a restart policy", "one of two stopped"])
-def test_a_failing_redeploy_is_undone(name: str, age: int) -> None:
+def test_a_killed_redeploy_that_fails_is_rolled_back(name: str, age: int) -> None:
     case, _ = CASES[name]
     case = Case(newest=CRASHING, states=case.states, policy=case.policy)
     before = case.engine().summary()
@@ -168,7 +170,7 @@ def test_a_lost_database_does_not_lose_the_service(name: str) -> None:
             break
         except Killed:
             pass
-        assert redeploy(engine, FakeRunOfAnother()).success
+        assert redeploy(engine, RunOfAnotherAction()).success
         found = shape(engine)
         assert set(found) == {f"shop-web-{number}" for number in range(1, len(states) + 1)}, step
         for number, status in enumerate(states, start=1):
@@ -178,7 +180,7 @@ def test_a_lost_database_does_not_lose_the_service(name: str) -> None:
     assert step > 7
 
 
-class FakeRunOfAnother(Recorded):
+class RunOfAnotherAction(Recorded):
     """A run of another action."""
 
     @property
@@ -186,7 +188,7 @@ class FakeRunOfAnother(Recorded):
         return "ffffffff-0000"
 
 
-def test_scaling_up_adds_each_copy_once() -> None:
+def test_scaling_up_adds_each_replica_once() -> None:
     case = Case(newest=image(0xA0))
     ends = every_kill(case, scale_to(4), 0)
     assert len(ends) >= 5
@@ -196,7 +198,7 @@ def test_scaling_up_adds_each_copy_once() -> None:
         assert set(outcome.containers_after) == set(engine.all)
 
 
-def test_copies_that_fail_are_taken_away_again() -> None:
+def test_replicas_that_fail_are_removed() -> None:
     case = Case(newest=image(0xA0, Crashes=True))
     before = case.engine().summary()
     for step, engine, outcome in every_kill(case, scale_to(4), 0):
@@ -214,7 +216,7 @@ def test_scaling_down_removes_the_highest_numbers(age: int) -> None:
 
 
 @pytest.mark.parametrize("verb", ["rename", "stop", "start", "policy"])
-def test_an_engine_that_refuses_a_step_of_the_way_back_is_told(verb: str) -> None:
+def test_a_refused_step_of_a_rollback_is_reported(verb: str) -> None:
     engine = Case(newest=CRASHING).engine()
 
     class Refusing(Recorded):
@@ -233,7 +235,7 @@ def test_an_engine_that_refuses_a_step_of_the_way_back_is_told(verb: str) -> Non
 
 
 @pytest.mark.parametrize("saves", [1, 2])
-def test_a_run_whose_time_is_over_puts_everything_back(saves: int) -> None:
+def test_a_redeploy_past_its_deadline_is_rolled_back(saves: int) -> None:
     engine = Case().engine()
     before = engine.summary()
 
@@ -247,7 +249,7 @@ def test_a_run_whose_time_is_over_puts_everything_back(saves: int) -> None:
     assert engine.summary() == before
 
 
-def test_a_scaling_whose_time_is_over_adds_nothing() -> None:
+def test_a_scaling_past_its_deadline_adds_nothing() -> None:
     engine = Case(newest=image(0xA0)).engine()
     before = engine.summary()
 

@@ -11,7 +11,7 @@ import pytest
 from tests.support.runs import Killed
 from tests.unit.docker.documents import compose_labels, identity, image
 from tests.unit.docker.fake_docker import FakeDocker
-from tests.unit.docker.test_resume import CRASHING, NEW, OLD, Case, FakeRunOfAnother, Recorded, every_kill, redeploy
+from tests.unit.docker.test_resume import CRASHING, NEW, OLD, Case, Recorded, RunOfAnotherAction, every_kill, redeploy
 from tutumd.errors import EngineUnavailableError
 
 
@@ -45,7 +45,7 @@ NAMED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("in_swarm", [False, True], ids=["no node", "swarm node"])
 @pytest.mark.parametrize("how", NAMED)
-def test_a_container_that_is_found_by_name_is_found_throughout(how: str, in_swarm: bool) -> None:
+def test_clients_find_a_container_by_name_throughout_a_redeploy(how: str, in_swarm: bool) -> None:
     engine = Named(networks=NAMED[how], in_swarm=in_swarm).engine()
     aliases = {alias for endpoint in NAMED[how].values() for alias in endpoint.get("Aliases", ())}
     engine.watched = ("shop-web-1", *sorted(aliases))
@@ -65,7 +65,7 @@ def test_a_container_that_is_found_by_name_is_found_throughout(how: str, in_swar
 @pytest.mark.parametrize("age", [0, 1])
 @pytest.mark.parametrize("in_swarm", [False, True], ids=["no node", "swarm node"])
 @pytest.mark.parametrize("how", NAMED)
-def test_a_start_first_redeploy_is_finished(how: str, in_swarm: bool, age: int) -> None:
+def test_a_killed_start_first_redeploy_is_finished(how: str, in_swarm: bool, age: int) -> None:
     ends = every_kill(Named(networks=NAMED[how], in_swarm=in_swarm), redeploy, age)
     assert len(ends) > 11
     for step, engine, outcome in ends:
@@ -79,7 +79,7 @@ def test_a_start_first_redeploy_is_finished(how: str, in_swarm: bool, age: int) 
 @pytest.mark.parametrize("refused", ["", "connect", "disconnect", "rename", "stop", "policy"])
 @pytest.mark.parametrize("in_swarm", [False, True], ids=["no node", "swarm node"])
 @pytest.mark.parametrize("how", NAMED)
-def test_a_start_first_redeploy_that_fails_is_undone(how: str, in_swarm: bool, refused: str) -> None:
+def test_a_start_first_redeploy_that_fails_is_rolled_back(how: str, in_swarm: bool, refused: str) -> None:
     case = Named(newest=None if refused else CRASHING, networks=NAMED[how], in_swarm=in_swarm)
     before = case.engine().summary()
 
@@ -115,7 +115,7 @@ def test_a_start_first_redeploy_that_fails_is_undone(how: str, in_swarm: bool, r
 
 @pytest.mark.parametrize("in_swarm", [False, True], ids=["no node", "swarm node"])
 @pytest.mark.parametrize("how", NAMED)
-def test_a_lost_database_does_not_lose_what_was_started_first(how: str, in_swarm: bool) -> None:
+def test_a_lost_database_does_not_lose_a_service_that_starts_first(how: str, in_swarm: bool) -> None:
     case = Named(networks=NAMED[how], in_swarm=in_swarm)
     for step in itertools.count(1):
         engine = case.engine()
@@ -124,7 +124,7 @@ def test_a_lost_database_does_not_lose_what_was_started_first(how: str, in_swarm
             break
         except Killed:
             pass
-        outcome = redeploy(engine, FakeRunOfAnother())
+        outcome = redeploy(engine, RunOfAnotherAction())
         assert outcome.success, (step, outcome)
         (new,) = outcome.containers_after
         assert engine.summary() == {"shop-web-1": (new, "running", "always", NEW)}, step
@@ -136,7 +136,7 @@ def test_a_lost_database_does_not_lose_what_was_started_first(how: str, in_swarm
 
 @pytest.mark.parametrize("in_swarm", [False, True], ids=["no node", "swarm node"])
 @pytest.mark.parametrize("how", NAMED)
-def test_a_run_that_is_canceled_while_both_serve_is_undone(how: str, in_swarm: bool) -> None:
+def test_a_redeploy_that_is_canceled_while_both_serve_is_rolled_back(how: str, in_swarm: bool) -> None:
     engine = Named(networks=NAMED[how], in_swarm=in_swarm).engine()
     before = engine.summary()
 
@@ -154,13 +154,13 @@ def test_a_run_that_is_canceled_while_both_serve_is_undone(how: str, in_swarm: b
 @pytest.mark.parametrize(
     ("how", "in_swarm"), [*((how, False) for how in NAMED), ("by aliases as compose gives them", True)]
 )
-def test_on_the_way_back_clients_find_one_or_the_other(how: str, in_swarm: bool) -> None:
+def test_clients_find_one_of_the_two_throughout_a_rollback(how: str, in_swarm: bool) -> None:
     engine = Named(networks=NAMED[how], in_swarm=in_swarm).engine()
     before = engine.summary()
     aliases = {alias for endpoint in NAMED[how].values() for alias in endpoint.get("Aliases", ())}
     (old,) = engine.all
 
-    class FallingOver(Recorded):
+    class Failing(Recorded):
         def log(self, line: str) -> None:
             super().log(line)
             if line.startswith("the old ones finish"):
@@ -168,7 +168,7 @@ def test_on_the_way_back_clients_find_one_or_the_other(how: str, in_swarm: bool)
                 (new,) = engine.all.keys() - {old}
                 engine.all[new]["State"]["Health"] = {"Status": "unhealthy"}
 
-    outcome = redeploy(engine, FallingOver())
+    outcome = redeploy(engine, Failing())
     assert outcome.rolled_back, outcome
     assert engine.summary() == before
     assert engine.all[old]["NetworkSettings"]["Networks"] == NAMED[how]
@@ -185,26 +185,26 @@ def test_on_the_way_back_clients_find_one_or_the_other(how: str, in_swarm: bool)
         ({"Status": "running", "Health": {"Status": "unhealthy"}}, "it is unhealthy"),
     ],
 )
-def test_a_new_container_that_falls_over_at_the_end_is_not_relied_on(
+def test_a_new_container_that_fails_at_the_end_is_rolled_back(
     state: Mapping[str, Any], reason: str, left: bool
 ) -> None:
     engine = Named().engine()
     before = engine.summary()
     (old,) = engine.all
 
-    def fall_over(stopped: str = old) -> None:
+    def fail(stopped: str = old) -> None:
         if stopped == old:
             (new,) = engine.all.keys() - {old}
             engine.all[new]["State"].update(state)
 
-    class FallingOver(Recorded):
+    class Failing(Recorded):
         def save(self, journal: Mapping[str, object]) -> None:
             super().save(journal)
             if journal["phase"] == "leave" and not left:
-                fall_over()
+                fail()
 
-    engine.on_stop = fall_over if left else engine.on_stop
-    outcome = redeploy(engine, FallingOver())
+    engine.on_stop = fail if left else engine.on_stop
+    outcome = redeploy(engine, Failing())
     assert not outcome.success
     assert outcome.rolled_back, outcome
     assert outcome.reason == f"the new container of shop-web-1 failed: {reason}"
@@ -236,7 +236,7 @@ def test_a_copy_replaces_a_container_that_its_stop_deleted() -> None:
         assert "a copy of it was put in its place" in outcome.reason or kept == outcome.containers_before[0]
 
 
-def test_a_lost_database_does_not_lose_what_its_stop_deletes() -> None:
+def test_a_lost_database_does_not_lose_a_container_that_its_stop_deletes() -> None:
     for step in itertools.count(1):
         engine = REMOVED.engine()
         try:
@@ -244,13 +244,13 @@ def test_a_lost_database_does_not_lose_what_its_stop_deletes() -> None:
             break
         except Killed:
             pass
-        outcome = redeploy(engine, FakeRunOfAnother())
+        outcome = redeploy(engine, RunOfAnotherAction())
         (new,) = outcome.containers_after
         assert engine.summary() == {"shop-web-1": (new, "running", "no", NEW)}, step
     assert step > 7
 
 
-def test_a_new_container_started_beside_that_its_end_deletes_is_told() -> None:
+def test_the_failure_of_a_container_that_its_end_deletes_is_explained() -> None:
     engine = replace(Named(newest=CRASHING, policy={"Name": "no"}), more={"AutoRemove": True}).engine()
     before = engine.summary()
     outcome = redeploy(engine, Recorded())
@@ -259,7 +259,7 @@ def test_a_new_container_started_beside_that_its_end_deletes_is_told() -> None:
     assert engine.summary() == before
 
 
-def test_an_unchanged_service_keeps_no_copy_of_what_its_stop_deletes() -> None:
+def test_an_unchanged_service_keeps_no_spare() -> None:
     engine = REMOVED.engine()
     (raw,) = engine.all.values()
     raw["Config"]["Labels"]["tutum.redeploy.skip-unchanged"] = "true"
@@ -270,7 +270,7 @@ def test_an_unchanged_service_keeps_no_copy_of_what_its_stop_deletes() -> None:
     assert engine.summary() == before
 
 
-def test_a_call_with_variables_is_never_without_a_change() -> None:
+def test_variables_of_a_call_count_as_a_change() -> None:
     engine = REMOVED.engine()
     (raw,) = engine.all.values()
     raw["Config"]["Labels"]["tutum.redeploy.skip-unchanged"] = "true"
@@ -283,7 +283,7 @@ def test_a_call_with_variables_is_never_without_a_change() -> None:
     assert "GREETING=hello" in engine.all[new]["Config"]["Env"]
 
 
-def test_no_copy_is_kept_of_a_container_that_was_never_stopped() -> None:
+def test_no_spare_is_kept_of_a_container_that_was_never_stopped() -> None:
     engine = REMOVED.engine()
     before = engine.summary()
 
@@ -309,7 +309,7 @@ def with_neighbours(newest: Mapping[str, Any] | None = None) -> FakeDocker:
 
 
 @pytest.mark.parametrize("newest", [None, CRASHING], ids=["good", "bad"])
-def test_what_depends_on_a_container_follows_it_there_and_back(newest: Mapping[str, Any] | None) -> None:
+def test_dependents_are_re_created_and_rolled_back_with_a_container(newest: Mapping[str, Any] | None) -> None:
     before = with_neighbours().summary()
     for step in itertools.count(1):
         engine, run = with_neighbours(newest), Recorded(kill_at=step)
@@ -325,8 +325,8 @@ def test_what_depends_on_a_container_follows_it_there_and_back(newest: Mapping[s
             assert outcome.success, (step, outcome)
             assert outcome.containers_after == (after["shop-web-1"][0],)
             assert "re-created with it, since they depend on it: sidecar, linker" in outcome.reason
-            assert {name: one[1] for name, one in after.items()} == dict.fromkeys(before, "running"), step
-            assert not {one[0] for one in before.values()} & {one[0] for one in after.values()}
+            assert {name: entry[1] for name, entry in after.items()} == dict.fromkeys(before, "running"), step
+            assert not {entry[0] for entry in before.values()} & {entry[0] for entry in after.values()}
             mode = engine.all[after["sidecar"][0]]["HostConfig"]["NetworkMode"]
             assert mode == f"container:{after['shop-web-1'][0]}", step
         if run.steps < step:
@@ -334,17 +334,17 @@ def test_what_depends_on_a_container_follows_it_there_and_back(newest: Mapping[s
     assert step > 15
 
 
-def test_what_came_to_depend_on_a_container_meanwhile_is_waited_for() -> None:
+def test_a_dependent_that_appears_during_the_pull_delays_the_redeploy() -> None:
     engine = Named().engine()
     (old,) = engine.all
 
-    class Meanwhile(Recorded):
+    class Interrupted(Recorded):
         def check(self) -> None:
             super().check()
             if "sidecar" not in engine.summary():
                 engine.add(2, "sidecar", host={"NetworkMode": f"container:{old}"}, networks={})
 
-    run = Meanwhile()
+    run = Interrupted()
     with pytest.raises(EngineUnavailableError, match="containers that depend on web changed in the meantime"):
         redeploy(engine, run)
     assert run.journal == {}
@@ -356,14 +356,14 @@ def test_what_came_to_depend_on_a_container_meanwhile_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize("how", ["begins", "ended"])
-def test_what_a_container_depends_on_may_be_redeployed_meanwhile(how: str) -> None:
+def test_a_dependency_may_be_redeployed_during_the_pull(how: str) -> None:
     engine = FakeDocker()
     parent = engine.add(9, "parent", networks={})
     old = engine.add(
         1, "shop-web-1", host={"NetworkMode": f"container:{parent}"}, labels=compose_labels(1), networks={}
     )
 
-    class Meanwhile(Recorded):
+    class Interrupted(Recorded):
         def save(self, journal: Mapping[str, object]) -> None:
             super().save(journal)
             if journal.get("phase") != "pull":
@@ -371,18 +371,18 @@ def test_what_a_container_depends_on_may_be_redeployed_meanwhile(how: str) -> No
             if how == "begins":
                 engine.add(10, "parent-tutum-next-0f0f0f0f", networks={})
             else:
-                # The other run has made this one anew as well.
+                # The other run has re-created this one as well.
                 del engine.all[old]
                 engine.add(2, "shop-web-1", labels=compose_labels(1), networks={})
 
     with pytest.raises(EngineUnavailableError, match=r"in the meantime|is being redeployed at present"):
-        redeploy(engine, Meanwhile())
+        redeploy(engine, Interrupted())
     assert "shop-web-1" in engine.summary()
     assert not [name for name in engine.summary() if name.startswith("shop-web-1-")]
 
 
 @pytest.mark.parametrize("newer", [True, False], ids=["a newer image", "the same image"])
-def test_images_of_neighbours_do_not_count_as_newer(newer: bool) -> None:
+def test_images_of_dependents_do_not_count_as_newer(newer: bool) -> None:
     engine = with_neighbours()
     theirs = image(0xD0)
     engine.images_by_name[theirs["Id"]] = engine.images_by_name["neighbour"] = theirs

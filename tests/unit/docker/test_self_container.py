@@ -5,7 +5,7 @@ from pathlib import Path
 from tutumd.engines.docker.inspect.self_container import find_self_container_id
 
 
-def test_our_own_container_is_found_by_what_the_engine_mounted(tmp_path: Path) -> None:
+def test_the_container_is_found_by_its_mounts(tmp_path: Path) -> None:
     (tmp_path / "mountinfo").write_text(
         "1 2 0:1 / / rw - overlay overlay rw\n"
         f"3 2 8:1 /var/lib/docker/containers/{'ab' * 32}/hostname /etc/hostname rw - ext4 /dev/sda1 rw\n"
@@ -13,7 +13,7 @@ def test_our_own_container_is_found_by_what_the_engine_mounted(tmp_path: Path) -
     assert find_self_container_id(tmp_path) == "ab" * 32
 
 
-def test_other_containers_seen_from_their_host_are_not_our_own(tmp_path: Path) -> None:
+def test_containers_on_the_host_of_tutumd_are_not_its_own(tmp_path: Path) -> None:
     (tmp_path / "mountinfo").write_text(
         f"1 2 0:1 / /var/lib/docker/containers/{'ab' * 32}/mounts/shm rw - tmpfs shm rw\n"
     )

@@ -48,7 +48,7 @@ def new(name: str, status: str = "created", *, created: float = 10, **more: Any)
         (old("web", "running", ALWAYS), None, None),
     ],
 )
-def test_the_way_forward(
+def test_the_next_step_forward(
     before: InspectedContainer | None, after: InspectedContainer | None, step: SwapStep | None
 ) -> None:
     assert forward_step(SWAP, RUN, before, after) == step
@@ -73,7 +73,7 @@ def test_what_was_stopped_is_not_started() -> None:
         (None, new("web", "exited"), None),
     ],
 )
-def test_the_way_back(
+def test_the_next_step_backward(
     before: InspectedContainer | None, after: InspectedContainer | None, step: SwapStep | None
 ) -> None:
     assert backward_step(SWAP, RUN, before, after) == step
@@ -85,18 +85,18 @@ def test_what_was_paused_is_paused_again() -> None:
     assert backward_step(paused, RUN, old("web", "paused", ALWAYS), None) is None
 
 
-BESIDE = replace(SWAP, start_first=True, endpoints={"bridge": {}, "front": {"Aliases": ["www"]}, "back": {}})
-OLD_ASIDE, NEW_IN = (
+START_FIRST = replace(SWAP, start_first=True, endpoints={"bridge": {}, "front": {"Aliases": ["www"]}, "back": {}})
+PARK_OLD, NAME_NEW = (
     SwapStep(verb="rename", container=OLD, name=PREV),
     SwapStep(verb="rename", container=NEW, name="web"),
 )
 
 
-def cut(container: str, network: str) -> SwapStep:
+def disconnect(container: str, network: str) -> SwapStep:
     return SwapStep(verb="disconnect", container=container, network=network)
 
 
-def tie(network: str, **endpoint: Any) -> SwapStep:
+def connect(network: str, **endpoint: Any) -> SwapStep:
     return SwapStep(verb="connect", container=NEW, network=network, endpoint=endpoint)
 
 
@@ -104,34 +104,39 @@ def tie(network: str, **endpoint: Any) -> SwapStep:
     ("endpoints", "reaches", "steps"),
     [
         (
-            BESIDE.endpoints,
+            START_FIRST.endpoints,
             True,
-            (cut(NEW, "front"), tie("front", Aliases=["www"]), OLD_ASIDE, NEW_IN),
+            (disconnect(NEW, "front"), connect("front", Aliases=["www"]), PARK_OLD, NAME_NEW),
         ),
         (
-            BESIDE.endpoints,
+            START_FIRST.endpoints,
             False,
-            (OLD_ASIDE, NEW_IN, cut(NEW, "back"), tie("back"), cut(NEW, "front"), tie("front", Aliases=["www"])),
+            (
+                PARK_OLD,
+                NAME_NEW,
+                disconnect(NEW, "back"),
+                connect("back"),
+                disconnect(NEW, "front"),
+                connect("front", Aliases=["www"]),
+            ),
         ),
-        ({"front": {"Aliases": ["web"]}}, False, (cut(NEW, "front"), tie("front", Aliases=["web"]))),
+        ({"front": {"Aliases": ["web"]}}, False, (disconnect(NEW, "front"), connect("front", Aliases=["web"]))),
         ({"bridge": {}}, True, ()),
     ],
 )
-def test_clients_are_led_to_the_new_container(
-    endpoints: dict[str, Any], reaches: bool, steps: tuple[SwapStep, ...]
-) -> None:
-    assert attach_steps(replace(BESIDE, endpoints=endpoints), RUN, rename_updates_dns=reaches) == steps
+def test_the_new_container_is_attached(endpoints: dict[str, Any], reaches: bool, steps: tuple[SwapStep, ...]) -> None:
+    assert attach_steps(replace(START_FIRST, endpoints=endpoints), RUN, rename_updates_dns=reaches) == steps
 
 
-def in_networks(one: InspectedContainer, *networks: str) -> InspectedContainer:
-    raw = {**one.raw, "NetworkSettings": {"Networks": {name: BESIDE.endpoints[name] for name in networks}}}
-    return replace(one, raw=raw)
+def in_networks(container: InspectedContainer, *networks: str) -> InspectedContainer:
+    raw = {**container.raw, "NetworkSettings": {"Networks": {name: START_FIRST.endpoints[name] for name in networks}}}
+    return replace(container, raw=raw)
 
 
 @pytest.mark.parametrize(
     ("before", "networks", "after", "reaches", "step"),
     [
-        (old(PREV, "running"), ["bridge", "front", "back"], new("web", "running"), True, cut(OLD, "front")),
+        (old(PREV, "running"), ["bridge", "front", "back"], new("web", "running"), True, disconnect(OLD, "front")),
         # Found by its name only, it goes on with what it works on until it is stopped.
         (old(PREV, "running"), ["bridge", "back"], new("web", "running"), True, SwapStep(verb="stop", container=OLD)),
         (
@@ -148,9 +153,9 @@ def in_networks(one: InspectedContainer, *networks: str) -> InspectedContainer:
             False,
             SwapStep(verb="rename", container=OLD, name="web"),
         ),
-        (old("web", "running"), ["back"], new(NEXT, "running"), False, cut(OLD, "back")),
-        (old("web", "running"), ["bridge"], new(NEXT, "running"), False, OLD_ASIDE),
-        (old(PREV, "running"), [], new(NEXT, "running"), False, NEW_IN),
+        (old("web", "running"), ["back"], new(NEXT, "running"), False, disconnect(OLD, "back")),
+        (old("web", "running"), ["bridge"], new(NEXT, "running"), False, PARK_OLD),
+        (old(PREV, "running"), [], new(NEXT, "running"), False, NAME_NEW),
         (
             old(PREV, "running", ALWAYS),
             [],
@@ -159,41 +164,41 @@ def in_networks(one: InspectedContainer, *networks: str) -> InspectedContainer:
             SwapStep(verb="policy", container=OLD, policy=NO_RESTART),
         ),
         (old(PREV, "exited"), [], new("web", "running"), False, None),
-        (None, [], new(NEXT, "running"), True, NEW_IN),
+        (None, [], new(NEXT, "running"), True, NAME_NEW),
     ],
 )
-def test_the_old_container_leaves(
+def test_the_old_container_is_detached(
     before: InspectedContainer | None,
     networks: list[str],
     after: InspectedContainer,
     reaches: bool,
     step: SwapStep | None,
 ) -> None:
-    one = None if before is None else in_networks(before, *networks)
-    assert (detach_step(BESIDE, RUN, one, after, rename_updates_dns=reaches) or park_step(one)) == step
+    connected = None if before is None else in_networks(before, *networks)
+    assert (detach_step(START_FIRST, RUN, connected, after, rename_updates_dns=reaches) or park_step(connected)) == step
 
 
-def test_an_old_container_that_is_not_found_any_more_keeps_its_addresses() -> None:
+def test_a_detached_container_keeps_its_addresses() -> None:
     before = in_networks(old("web", "running"), "bridge", "front", "back")
     settings = before.raw["NetworkSettings"]["Networks"]
     settings = {**settings, "front": {**settings["front"], "IPAddress": "10.0.0.2", "GlobalIPv6Address": ""}}
     before = replace(before, raw={**before.raw, "NetworkSettings": {"Networks": settings}})
     after = in_networks(old(PREV, "running"), "bridge")
-    again = tie("front", IPAMConfig={"IPv4Address": "10.0.0.2"})
-    assert list(reattach_steps(BESIDE, before, after)) == [replace(again, container=OLD)]
-    assert list(reattach_steps(BESIDE, before, replace(after, status="exited"))) == []
+    again = connect("front", IPAMConfig={"IPv4Address": "10.0.0.2"})
+    assert list(reattach_steps(START_FIRST, before, after)) == [replace(again, container=OLD)]
+    assert list(reattach_steps(START_FIRST, before, replace(after, status="exited"))) == []
     # Nobody finds it, as it has no alias there; and it is not found again by its name.
     hidden = replace(after, raw={**after.raw, "NetworkSettings": {"Networks": {"front": {"Aliases": None}}}})
-    assert detach_step(BESIDE, RUN, hidden, new("web", "running"), rename_updates_dns=True) is None
+    assert detach_step(START_FIRST, RUN, hidden, new("web", "running"), rename_updates_dns=True) is None
 
 
-def test_an_old_container_that_nobody_found_any_more_gets_its_aliases_back() -> None:
+def test_a_detached_container_gets_its_aliases_back() -> None:
     hidden = replace(old("web", "running", ALWAYS), raw={"NetworkSettings": {"Networks": {"front": {}}}})
-    swap = replace(BESIDE, endpoints={"front": {"Aliases": ["www"]}})
-    assert backward_step(swap, RUN, hidden, None) == cut(OLD, "front")
+    swap = replace(START_FIRST, endpoints={"front": {"Aliases": ["www"]}})
+    assert backward_step(swap, RUN, hidden, None) == disconnect(OLD, "front")
 
 
-def test_an_old_container_is_connected_again() -> None:
+def test_a_disconnected_container_is_reconnected() -> None:
     lost = in_networks(old("web", "running", ALWAYS), "front")
     expected = SwapStep(verb="connect", container=OLD, network="back", endpoint={})
-    assert backward_step(replace(BESIDE, endpoints={"front": {}, "back": {}}), RUN, lost, None) == expected
+    assert backward_step(replace(START_FIRST, endpoints={"front": {}, "back": {}}), RUN, lost, None) == expected

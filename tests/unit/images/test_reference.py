@@ -24,14 +24,14 @@ DIGEST = "sha256:" + "ab" * 32
         ("nginx@" + DIGEST, "docker.io", "library/nginx", None, DIGEST),
     ],
 )
-def test_a_name_is_taken_apart(text: str, registry: str, path: str, tag: str | None, digest: str | None) -> None:
+def test_a_name_is_parsed(text: str, registry: str, path: str, tag: str | None, digest: str | None) -> None:
     assert parse_reference(text) == ImageReference(registry=registry, path=path, tag=tag, digest=digest)
 
 
 @pytest.mark.parametrize(
     "text", ["", "UPPER", "a b", "host:5000/", "app:", "app@", "app@sha256:1", "-x", "a//b", "app:ä"]
 )
-def test_what_is_no_name_is_refused(text: str) -> None:
+def test_an_invalid_name_is_refused(text: str) -> None:
     with pytest.raises(EngineRefusedError, match="an image must be named as"):
         parse_reference(text)
 

@@ -29,7 +29,7 @@ def helper(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     monkeypatch.setenv("PATH", str(folder), prepend=":")
 
 
-def test_a_login_is_found_by_its_registry_and_read_afresh(tmp_path: Path) -> None:
+def test_a_login_is_found_by_its_registry_and_read_at_each_call(tmp_path: Path) -> None:
     assert registry_auth(str(tmp_path), APP) == {}
     write(tmp_path, {"auths": {"host:5000": entry("me:first")}})
     assert registry_auth(str(tmp_path), APP)["password"] == "first"
@@ -43,7 +43,7 @@ def test_docker_hub_is_known_by_its_old_address(tmp_path: Path) -> None:
     assert registry_auth(str(tmp_path), HUB)["username"] == "me"
 
 
-def test_a_credential_helper_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_credential_helper_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     helper(tmp_path, monkeypatch, 'read server; echo "{\\"Username\\": \\"of $server\\", \\"Secret\\": \\"s\\"}"')
     write(tmp_path, {"credHelpers": {"host:5000": "test"}})
     assert registry_auth(str(tmp_path), APP) == {
@@ -60,7 +60,7 @@ def test_a_token_of_a_helper_is_sent_as_one(tmp_path: Path, monkeypatch: pytest.
     assert registry_auth(str(tmp_path), APP) == {"serveraddress": "host:5000", "identitytoken": "t"}
 
 
-def test_a_helper_without_a_login_gives_way_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_is_used_if_a_helper_has_no_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     helper(tmp_path, monkeypatch, "echo credentials not found in native keychain; exit 1")
     write(tmp_path, {"credsStore": "test", "auths": {"host:5000": entry("me:file")}})
     assert registry_auth(str(tmp_path), APP)["password"] == "file"

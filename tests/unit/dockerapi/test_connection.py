@@ -26,18 +26,18 @@ def api_error(status: int, text: str) -> docker.errors.APIError:
     ("status", "text"),
     [(502, ""), (503, "This node is not a swarm manager"), (504, ""), (500, "the daemon is shutting down")],
 )
-def test_an_engine_that_is_away_is_unavailable(status: int, text: str) -> None:
+def test_a_temporary_error_means_unavailable(status: int, text: str) -> None:
     with pytest.raises(EngineUnavailableError), translated("look"):
         raise api_error(status, text)
 
 
 @pytest.mark.parametrize(("status", "text"), [(400, "bad"), (404, "no"), (409, "in use"), (500, "port is allocated")])
-def test_an_answer_with_a_meaning_is_a_refusal_in_the_engines_words(status: int, text: str) -> None:
+def test_any_other_error_is_a_refusal_with_the_engines_message(status: int, text: str) -> None:
     with pytest.raises(EngineRefusedError, match=f"cannot look: {text}"), translated("look"):
         raise api_error(status, text)
 
 
-def test_an_engine_that_cannot_tell_how_a_container_is_has_not_refused() -> None:
+def test_a_server_error_of_a_read_is_no_refusal() -> None:
     with pytest.raises(EngineUnavailableError, match="cannot look: layer does not exist"), translated_read("look"):
         raise api_error(500, "layer does not exist")
     with pytest.raises(EngineRefusedError, match="ambiguous"), translated_read("look"):
@@ -67,12 +67,12 @@ def test_a_refused_tcp_connection_is_unavailable() -> None:
 
 
 @pytest.mark.parametrize("url", ["ssh://host", "tcp://", "ftp://x", "unix://x?y=1"])
-def test_an_address_that_is_none_is_a_wrong_setting(url: str) -> None:
+def test_an_invalid_address_is_a_settings_error(url: str) -> None:
     with pytest.raises(SettingsError):
         connect(url, None)
 
 
-def test_docker_host_is_looked_up_where_no_address_is_given() -> None:
+def test_docker_host_is_the_default_address() -> None:
     with connect(None, None, environment={"DOCKER_HOST": "tcp://127.0.0.1:9"}) as client:
         assert client.base_url == "http://127.0.0.1:9"
 
@@ -99,7 +99,7 @@ def test_switches_in_labels(text: str | None, expected: bool) -> None:
     assert is_true(text) is expected
 
 
-def test_times_of_the_engine_are_read() -> None:
+def test_times_of_the_engine_are_parsed() -> None:
     assert parse_time("2026-01-02T03:04:05.123456789Z") == datetime(2026, 1, 2, 3, 4, 5, 123456, tzinfo=UTC)
     assert parse_time("2026-01-02T03:04:05Z") == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     assert parse_time("2026-01-02T03:04:05.1+02:00") == datetime(
