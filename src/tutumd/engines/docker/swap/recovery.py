@@ -21,19 +21,19 @@ def recovery_steps(slot: Slot) -> tuple[SwapStep, ...]:
 def _steps(slot: Slot) -> Iterator[SwapStep]:
     current, previous, upcoming = slot.current, slot.previous, slot.upcoming
     old = previous[0] if previous else current
-    if upcoming and old is not None and (current is None or not previous) and _took_over(upcoming[0], old):
+    if upcoming and old is not None and (current is None or not previous) and _has_taken_over(upcoming[0], old):
         # Killed while the old one was detached: clients know only the new one.
         yield SwapStep(verb="stop", container=old.id)
         yield from _remove(old, *previous[1:])
         yield SwapStep(verb="rename", container=upcoming[0].id, name=slot.name)
         yield from _remove(*upcoming[1:])
     elif previous and (current is None or _is_failed_replacement(current, previous[0])):
-        witness = current or (upcoming[0] if upcoming else None)
+        replacement = current or (upcoming[0] if upcoming else None)
         if current is not None:
             yield SwapStep(verb="stop", container=current.id)
             yield from _remove(current)
         yield SwapStep(verb="rename", container=previous[0].id, name=slot.name)
-        yield from _restore(previous[0], witness)
+        yield from _restore(previous[0], replacement)
         yield from _remove(*previous[1:], *upcoming)
     elif current is not None:
         if upcoming and not previous:
@@ -44,9 +44,9 @@ def _steps(slot: Slot) -> Iterator[SwapStep]:
         yield from _remove(*upcoming[1:])
 
 
-def _took_over(new: InspectedContainer, old: InspectedContainer) -> bool:
+def _has_taken_over(new: InspectedContainer, old: InspectedContainer) -> bool:
     """Return True if a container that was started beside `old` has replaced it in a network."""
-    return _is_well(new) and any(reconnect_steps(old, endpoint_settings(new.raw)))
+    return _is_healthy(new) and any(reconnect_steps(old, endpoint_settings(new.raw)))
 
 
 def _is_failed_replacement(current: InspectedContainer, previous: InspectedContainer) -> bool:
@@ -55,11 +55,11 @@ def _is_failed_replacement(current: InspectedContainer, previous: InspectedConta
         return False
     if previous.is_active:
         # While the old one is in all of its networks, clients may not know the new one yet.
-        return not _took_over(current, previous)
-    return not _is_well(current) and _ran_when_replaced(previous, current)
+        return not _has_taken_over(current, previous)
+    return not _is_healthy(current) and _ran_when_replaced(previous, current)
 
 
-def _is_well(container: InspectedContainer) -> bool:
+def _is_healthy(container: InspectedContainer) -> bool:
     return container.status == "running" and not container.restart_count and container.health in ("", "healthy")
 
 
@@ -70,20 +70,20 @@ def _ran_when_replaced(old: InspectedContainer, new: InspectedContainer) -> bool
     return old.finished is not None and new.created is not None and old.finished > new.created
 
 
-def _restore(old: InspectedContainer, witness: InspectedContainer | None) -> Iterator[SwapStep]:
+def _restore(old: InspectedContainer, replacement: InspectedContainer | None) -> Iterator[SwapStep]:
     """Return the steps that restore networks, policy and state of an old container.
 
     Args:
-        witness: Its replacement, which has the same configuration.
+        replacement: Was created with the same configuration.
     """
-    if witness is not None:
-        yield from reconnect_steps(old, endpoint_settings(witness.raw))
+    if replacement is not None:
+        yield from reconnect_steps(old, endpoint_settings(replacement.raw))
     if auto_restarts(old.policy):
         # The swap would have switched the policy off, so if the container does not run, a person stopped it.
         return
-    if witness is not None and auto_restarts(witness.policy):
-        yield SwapStep(verb="policy", container=old.id, policy=witness.policy)
-    if not old.is_active and (witness is None or _ran_when_replaced(old, witness)):
+    if replacement is not None and auto_restarts(replacement.policy):
+        yield SwapStep(verb="policy", container=old.id, policy=replacement.policy)
+    if not old.is_active and (replacement is None or _ran_when_replaced(old, replacement)):
         yield SwapStep(verb="start", container=old.id)
 
 
