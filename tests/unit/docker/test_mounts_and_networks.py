@@ -19,10 +19,7 @@ def carried(destination: str, name: str = GENERATED, *, read_only: bool = False)
 
 def test_anonymous_volumes_are_carried_over_by_name() -> None:
     old = container(config={"Volumes": {"/mine": {}}}, mounts=[volume("/mine"), volume("/theirs", "n", writable=False)])
-    assert carry_over_mounts(old, ()) == [
-        carried("/mine"),
-        carried("/theirs", "n", read_only=True),
-    ]
+    assert carry_over_mounts(old, ()) == [carried("/mine"), carried("/theirs", "n", read_only=True)]
 
 
 def test_a_mount_without_a_source_gets_the_volume_that_it_was_given() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.unit.docker.documents import ALWAYS, NO, identity, inspected
-from tests.unit.docker.test_steps import NEW, NEXT, OLD, PREV, new, old
+from tests.unit.docker.test_steps import NEW, NEXT, OLD, PREV, new, old, step
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.inspect.selectors import Slot, group_by_service
 from tutumd.engines.docker.swap.recovery import recovery_steps
@@ -17,12 +17,12 @@ def slot(*containers: InspectedContainer) -> Slot:
     return service.slots[0]
 
 
-REMOVE_OLD, REMOVE_NEW = SwapStep(verb="remove", container=OLD), SwapStep(verb="remove", container=NEW)
-BACK = SwapStep(verb="rename", container=OLD, name="web")
-POLICY = SwapStep(verb="policy", container=OLD, policy=ALWAYS)
-START = SwapStep(verb="start", container=OLD)
-STOP_NEW = SwapStep(verb="stop", container=NEW)
-REMOVE_OLD_COPY = SwapStep(verb="remove", container=identity(3))
+REMOVE_OLD, REMOVE_NEW = step("remove", OLD), step("remove", NEW)
+BACK = step("rename", OLD, name="web")
+POLICY = step("policy", OLD, policy=ALWAYS)
+START = step("start", OLD)
+STOP_NEW = step("stop", NEW)
+REMOVE_OLD_COPY = step("remove", identity(3))
 
 
 def auto_removed(status: str, **more: Any) -> InspectedContainer:
@@ -64,7 +64,7 @@ def spare() -> InspectedContainer:
         ([old(PREV, "exited", NO, 5), new("web")], (REMOVE_OLD,)),
         # Only one of the two is left.
         ([old(PREV, "exited", NO, 5)], (BACK, START)),
-        ([new(NEXT)], (SwapStep(verb="rename", container=NEW, name="web"),)),
+        ([new(NEXT)], (step("rename", NEW, name="web"),)),
     ],
 )
 def test_a_swap_without_a_journal_leaves_one_container(

@@ -25,6 +25,10 @@ OLD, NEW = identity(1), identity(2)
 SWAP = Swap(name="web", old=OLD, new=NEW, run=True, ran=True, paused=False, policy=ALWAYS)
 
 
+def step(verb: str, container: str, **fields: Any) -> SwapStep:
+    return SwapStep(verb=verb, container=container, **fields)
+
+
 def old(name: str, status: str, policy: dict[str, Any] = NO, finished: float | None = None) -> InspectedContainer:
     return inspected(1, name, status=status, finished=finished, host={"RestartPolicy": policy})
 
@@ -35,23 +39,23 @@ def new(name: str, status: str = "created", *, created: float = 10, **more: Any)
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "step"),
+    ("before", "after", "expected"),
     [
-        (old("web", "running", ALWAYS), new(NEXT), SwapStep(verb="policy", container=OLD, policy=NO_RESTART)),
-        (old("web", "running"), new(NEXT), SwapStep(verb="stop", container=OLD)),
-        (old("web", "exited"), new(NEXT), SwapStep(verb="rename", container=OLD, name=PREV)),
-        (old(PREV, "exited"), new(NEXT), SwapStep(verb="rename", container=NEW, name="web")),
-        (old(PREV, "exited"), new("web"), SwapStep(verb="start", container=NEW)),
+        (old("web", "running", ALWAYS), new(NEXT), step("policy", OLD, policy=NO_RESTART)),
+        (old("web", "running"), new(NEXT), step("stop", OLD)),
+        (old("web", "exited"), new(NEXT), step("rename", OLD, name=PREV)),
+        (old(PREV, "exited"), new(NEXT), step("rename", NEW, name="web")),
+        (old(PREV, "exited"), new("web"), step("start", NEW)),
         (old(PREV, "exited"), new("web", "running"), None),
         (old(PREV, "exited"), new("web", "exited"), None),
-        (None, new(NEXT), SwapStep(verb="rename", container=NEW, name="web")),
+        (None, new(NEXT), step("rename", NEW, name="web")),
         (old("web", "running", ALWAYS), None, None),
     ],
 )
 def test_the_next_step_forward(
-    before: InspectedContainer | None, after: InspectedContainer | None, step: SwapStep | None
+    before: InspectedContainer | None, after: InspectedContainer | None, expected: SwapStep | None
 ) -> None:
-    assert forward_step(SWAP, RUN, before, after) == step
+    assert forward_step(SWAP, RUN, before, after) == expected
 
 
 def test_what_was_stopped_is_not_started() -> None:
@@ -60,44 +64,41 @@ def test_what_was_stopped_is_not_started() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "step"),
+    ("before", "after", "expected"),
     [
-        (old(PREV, "exited"), new("web", "running"), SwapStep(verb="stop", container=NEW)),
-        (old(PREV, "exited"), new("web", "restarting"), SwapStep(verb="stop", container=NEW)),
-        (old(PREV, "exited"), new("web", "exited"), SwapStep(verb="rename", container=NEW, name=NEXT)),
-        (old(PREV, "exited"), new(NEXT, "exited"), SwapStep(verb="rename", container=OLD, name="web")),
-        (old("web", "exited"), new(NEXT, "exited"), SwapStep(verb="policy", container=OLD, policy=ALWAYS)),
-        (old("web", "exited", ALWAYS), new(NEXT, "exited"), SwapStep(verb="start", container=OLD)),
-        (old("web", "running", ALWAYS), new(NEXT, "exited"), SwapStep(verb="remove", container=NEW)),
+        (old(PREV, "exited"), new("web", "running"), step("stop", NEW)),
+        (old(PREV, "exited"), new("web", "restarting"), step("stop", NEW)),
+        (old(PREV, "exited"), new("web", "exited"), step("rename", NEW, name=NEXT)),
+        (old(PREV, "exited"), new(NEXT, "exited"), step("rename", OLD, name="web")),
+        (old("web", "exited"), new(NEXT, "exited"), step("policy", OLD, policy=ALWAYS)),
+        (old("web", "exited", ALWAYS), new(NEXT, "exited"), step("start", OLD)),
+        (old("web", "running", ALWAYS), new(NEXT, "exited"), step("remove", NEW)),
         (old("web", "running", ALWAYS), None, None),
         (None, new("web", "exited"), None),
     ],
 )
 def test_the_next_step_backward(
-    before: InspectedContainer | None, after: InspectedContainer | None, step: SwapStep | None
+    before: InspectedContainer | None, after: InspectedContainer | None, expected: SwapStep | None
 ) -> None:
-    assert backward_step(SWAP, RUN, before, after) == step
+    assert backward_step(SWAP, RUN, before, after) == expected
 
 
 def test_what_was_paused_is_paused_again() -> None:
     paused = replace(SWAP, paused=True)
-    assert backward_step(paused, RUN, old("web", "running", ALWAYS), None) == SwapStep(verb="pause", container=OLD)
+    assert backward_step(paused, RUN, old("web", "running", ALWAYS), None) == step("pause", OLD)
     assert backward_step(paused, RUN, old("web", "paused", ALWAYS), None) is None
 
 
 START_FIRST = replace(SWAP, start_first=True, endpoints={"bridge": {}, "front": {"Aliases": ["www"]}, "back": {}})
-PARK_OLD, NAME_NEW = (
-    SwapStep(verb="rename", container=OLD, name=PREV),
-    SwapStep(verb="rename", container=NEW, name="web"),
-)
+PARK_OLD, NAME_NEW = (step("rename", OLD, name=PREV), step("rename", NEW, name="web"))
 
 
 def disconnect(container: str, network: str) -> SwapStep:
-    return SwapStep(verb="disconnect", container=container, network=network)
+    return step("disconnect", container, network=network)
 
 
 def connect(network: str, **endpoint: Any) -> SwapStep:
-    return SwapStep(verb="connect", container=NEW, network=network, endpoint=endpoint)
+    return step("connect", NEW, network=network, endpoint=endpoint)
 
 
 @pytest.mark.parametrize(
@@ -134,35 +135,17 @@ def in_networks(container: InspectedContainer, *networks: str) -> InspectedConta
 
 
 @pytest.mark.parametrize(
-    ("before", "networks", "after", "reaches", "step"),
+    ("before", "networks", "after", "reaches", "expected"),
     [
         (old(PREV, "running"), ["bridge", "front", "back"], new("web", "running"), True, disconnect(OLD, "front")),
         # Found by its name only, it goes on with what it works on until it is stopped.
-        (old(PREV, "running"), ["bridge", "back"], new("web", "running"), True, SwapStep(verb="stop", container=OLD)),
-        (
-            old(PREV, "running"),
-            ["back"],
-            new("web", "running"),
-            False,
-            SwapStep(verb="rename", container=NEW, name=NEXT),
-        ),
-        (
-            old(PREV, "running"),
-            ["back"],
-            new(NEXT, "running"),
-            False,
-            SwapStep(verb="rename", container=OLD, name="web"),
-        ),
+        (old(PREV, "running"), ["bridge", "back"], new("web", "running"), True, step("stop", OLD)),
+        (old(PREV, "running"), ["back"], new("web", "running"), False, step("rename", NEW, name=NEXT)),
+        (old(PREV, "running"), ["back"], new(NEXT, "running"), False, step("rename", OLD, name="web")),
         (old("web", "running"), ["back"], new(NEXT, "running"), False, disconnect(OLD, "back")),
         (old("web", "running"), ["bridge"], new(NEXT, "running"), False, PARK_OLD),
         (old(PREV, "running"), [], new(NEXT, "running"), False, NAME_NEW),
-        (
-            old(PREV, "running", ALWAYS),
-            [],
-            new("web", "running"),
-            False,
-            SwapStep(verb="policy", container=OLD, policy=NO_RESTART),
-        ),
+        (old(PREV, "running", ALWAYS), [], new("web", "running"), False, step("policy", OLD, policy=NO_RESTART)),
         (old(PREV, "exited"), [], new("web", "running"), False, None),
         (None, [], new(NEXT, "running"), True, NAME_NEW),
     ],
@@ -172,10 +155,12 @@ def test_the_old_container_is_detached(
     networks: list[str],
     after: InspectedContainer,
     reaches: bool,
-    step: SwapStep | None,
+    expected: SwapStep | None,
 ) -> None:
     connected = None if before is None else in_networks(before, *networks)
-    assert (detach_step(START_FIRST, RUN, connected, after, rename_updates_dns=reaches) or park_step(connected)) == step
+    assert (
+        detach_step(START_FIRST, RUN, connected, after, rename_updates_dns=reaches) or park_step(connected)
+    ) == expected
 
 
 def test_a_detached_container_keeps_its_addresses() -> None:
@@ -200,5 +185,5 @@ def test_a_detached_container_gets_its_aliases_back() -> None:
 
 def test_a_disconnected_container_is_reconnected() -> None:
     lost = in_networks(old("web", "running", ALWAYS), "front")
-    expected = SwapStep(verb="connect", container=OLD, network="back", endpoint={})
+    expected = step("connect", OLD, network="back", endpoint={})
     assert backward_step(replace(START_FIRST, endpoints={"front": {}, "back": {}}), RUN, lost, None) == expected
