@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tests.support.docker_bed import DockerBed
-from tutumd.engines.docker import DockerEngine
+from tutumd.engines.docker.engine import DockerEngine
 from tutumd.model import Service, ServiceSnapshot, ServiceState
 
 STABLE_S = 0.4
@@ -15,7 +15,7 @@ OVERLAP_S = 0.2
 
 @contextmanager
 def opened(
-    bed: DockerBed, *, own_container_id: str | None = None, overlap_s: float = OVERLAP_S, drain_s: float = OVERLAP_S
+    bed: DockerBed, *, self_container_id: str | None = None, overlap_s: float = OVERLAP_S, drain_s: float = OVERLAP_S
 ) -> Iterator[DockerEngine]:
     """An engine on the bed for a while."""
     engine = DockerEngine(
@@ -26,7 +26,7 @@ def opened(
         stable_s=STABLE_S,
         overlap_s=overlap_s,
         drain_s=drain_s,
-        own_container_id=own_container_id,
+        self_container_id=self_container_id,
     )
     try:
         yield engine

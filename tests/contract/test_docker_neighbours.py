@@ -9,7 +9,7 @@ from tests.contract.docker_support import inspected, opened, service, states
 from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
-from tutumd.engines.docker import DockerEngine
+from tutumd.engines.docker.engine import DockerEngine
 from tutumd.errors import EngineUnavailableError
 from tutumd.model import Outcome, Service
 

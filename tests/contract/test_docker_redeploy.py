@@ -9,7 +9,7 @@ from tests.contract.docker_support import inspected, opened, service, snapshots,
 from tests.support.docker_bed import ANONYMOUS, PRIVATE, DockerBed
 from tests.support.images import Image
 from tests.support.runs import FakeRun
-from tutumd.engines.docker import DockerEngine
+from tutumd.engines.docker.engine import DockerEngine
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
 
@@ -257,7 +257,7 @@ def test_what_cannot_be_replaced_is_refused_untouched(clean_bed: DockerBed) -> N
 
 def test_the_container_that_tutumd_runs_in_is_left_alone(clean_bed: DockerBed) -> None:
     own = clean_bed.docker("run", "-d", "--name", "tutumd", "app:v1")
-    with opened(clean_bed, own_container_id=own) as engine:
+    with opened(clean_bed, self_container_id=own) as engine:
         assert engine.discover() == ()
         with pytest.raises(EngineRefusedError, match="tutumd itself runs in tutumd"):
             redeploy(engine, "name:tutumd")

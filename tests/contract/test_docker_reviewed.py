@@ -11,8 +11,8 @@ from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.images import Image
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
-from tutumd.engines.docker import DockerEngine
-from tutumd.engines.dockerapi import parse_time
+from tutumd.engines.docker.engine import DockerEngine
+from tutumd.engines.dockerapi.times import parse_time
 
 APP = f"{ANONYMOUS}/app"
 

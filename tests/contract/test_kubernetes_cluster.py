@@ -18,7 +18,7 @@ from kubernetes import client
 from tests.contract.kubernetes_support import out_of_reach, service
 from tests.support.runs import FakeRun, Killed
 from tests.support.waiting import wait_until
-from tutumd.engines.dockerapi import parse_reference
+from tutumd.engines.images.reference import parse_reference
 from tutumd.engines.kubernetes import KubernetesEngine, find_access
 from tutumd.errors import EngineRefusedError
 from tutumd.model import ContainerState, Service, ServiceSnapshot

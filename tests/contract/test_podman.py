@@ -16,7 +16,7 @@ from tests.support.images import Image
 from tests.support.podman_bed import PodmanBed
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
-from tutumd.engines.docker import DockerEngine
+from tutumd.engines.docker.engine import DockerEngine
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.model import Outcome, Port, ServiceState
 

@@ -12,7 +12,7 @@ from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
-from tutumd.engines.dockerapi import connect
+from tutumd.engines.dockerapi.connection import connect
 from tutumd.engines.swarm import SwarmEngine
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.changes import Tempo
