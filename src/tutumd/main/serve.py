@@ -113,7 +113,7 @@ def _serve_http(
         StatusTokens,
     )
     from tutumd.main import http
-    from tutumd.main.secret_key import open_box
+    from tutumd.main.secret_key import load_cipher
     from tutumd.web.context import WebContext
 
     try:
@@ -122,7 +122,7 @@ def _serve_http(
         raise SettingsError(str(error).replace("rate_limit", "TUTUMD_CLIENT_RATE_LIMIT")) from None
     intake = SqlIntake(opened.database, opened.clock, opened.signal, (rate.count, rate.seconds) if rate else None)
     stack.callback(intake.close)
-    box = open_box(settings)
+    cipher = load_cipher(settings)
     if opened.database.is_postgres and not settings.secret_key:
         _log.warning("TUTUMD_SECRET_KEY is not set: other replicas cannot read secrets and status URLs of this one")
     edge = WebContext(
@@ -130,9 +130,9 @@ def _serve_http(
         clock=opened.clock,
         intake=intake,
         server_cap=settings.max_containers,
-        box=box,
-        options=AdmissionCache(box),
-        status_tokens=StatusTokens(box.derive("status")),
+        cipher=cipher,
+        options=AdmissionCache(cipher),
+        status_tokens=StatusTokens(cipher.derive("status")),
         trusted_proxies=tuple(ip_network(network) for network in settings.trusted_proxies),
     )
     server = http.make_server(edge, settings, address)
