@@ -151,11 +151,8 @@ def list_unused_handlers(request: Request, viewer: Viewer) -> schemas.ListOut[sc
 
 
 def _sent(entry: schemas.HandlerIn) -> rules.Sent:
-    fields = entry.model_dump(include=entry.model_fields_set)
-    names = ("name", "operation")
     return rules.Sent(
-        named={name: fields[name] for name in names if name in fields},
-        options={name: value for name, value in fields.items() if name not in names},
+        named=entry.model_dump(include={"name", "operation"}, exclude_unset=True), options=entry.model_extra or {}
     )
 
 
