@@ -6,7 +6,6 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import timedelta
-from ipaddress import ip_network
 from threading import Event, Thread
 from typing import Any
 
@@ -107,11 +106,7 @@ def _serve_http(
     stack: ExitStack,
     when_started: Callable[[], None],
 ) -> None:
-    from tutumd.application.admission.rates import parse_rate
-    from tutumd.application.calls import (  # all slow to import: the worker is at work meanwhile
-        AdmissionCache,
-        StatusTokens,
-    )
+    from tutumd.application.admission.rates import parse_rate  # all slow to import: the worker is at work meanwhile
     from tutumd.main import http
     from tutumd.main.secret_key import load_cipher
     from tutumd.web.context import WebContext
@@ -131,9 +126,7 @@ def _serve_http(
         intake=intake,
         server_cap=settings.max_containers,
         cipher=cipher,
-        options=AdmissionCache(cipher),
-        status_tokens=StatusTokens(cipher.derive("status")),
-        trusted_proxies=tuple(ip_network(network) for network in settings.trusted_proxies),
+        trusted_proxies=settings.trusted_proxies,
     )
     server = http.make_server(edge, settings, address)
     server.when_started(when_started)

@@ -10,7 +10,7 @@ from tutumd.web import errors
 from tutumd.web.api import actions, deliveries, docs, handlers, reads, schemas, services
 from tutumd.web.api.render import PREFIX
 from tutumd.web.call.endpoint import CALL_PATH, CallEndpoint
-from tutumd.web.call.long_poll import Waits
+from tutumd.web.call.fast_path import FastPath
 from tutumd.web.context import WebContext
 
 _SLASHES = re.compile(r"/{2,}")
@@ -36,7 +36,7 @@ _OF_CALLS = {
 }
 
 
-def create_app(edge: WebContext, version: str) -> ASGIApp:
+def create_app(context: WebContext, version: str) -> ASGIApp:
     """Build the application that serves the API."""
     app = FastAPI(
         title="tutumd",
@@ -48,22 +48,22 @@ def create_app(edge: WebContext, version: str) -> ASGIApp:
         redirect_slashes=False,
         responses=_RESPONSES,
     )
-    app.state.context = edge
-    app.state.waits = waits = Waits(edge.store)
+    app.state.context = context
     errors.install(app)
     for module in (handlers, deliveries, services, actions, reads, docs):
         app.include_router(module.router)
     _document(app)
-    return _Front(errors.LastResort(app), CallEndpoint(edge, waits))
+    endpoint = CallEndpoint(context)
+    return _Front(errors.LastResort(app), endpoint, FastPath(context, endpoint))
 
 
 class _Front:
     """What every request meets first. `//` counts as `/`, and a slash at the end may be there or not."""
 
-    def __init__(self, app: ASGIApp, call: CallEndpoint) -> None:
+    def __init__(self, app: ASGIApp, endpoint: CallEndpoint, fast_path: FastPath) -> None:
         self._app = app
-        self._call = call
-        self.take = call.take
+        self._endpoint = endpoint
+        self.take = fast_path.take  # for FastProtocol
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -74,7 +74,7 @@ class _Front:
             path = _SLASHES.sub("/", path)
         matched = CALL_PATH.fullmatch(path)
         if matched:
-            await self._call(scope, receive, send, matched)
+            await self._endpoint(scope, receive, send, matched)
             return
         path = path.rstrip("/")
         if not path or path.startswith(f"{PREFIX}/"):

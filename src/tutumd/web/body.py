@@ -12,12 +12,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive
 
 from tutumd.errors import InvalidInputError
-from tutumd.web.call.protocol import COMPLETE
 from tutumd.web.errors import first_problem
 
 MAX_BODY = 1024 * 1024
 BODY_TIMEOUT_S = 30.0
 _MAX_DRAINED = 16 * MAX_BODY
+COMPLETE = "tutumd.complete"
+"""Scope key: the whole body was received, so that no timer is needed to read it (set by the fast path)."""
 _CLOSE = {"Connection": "close"}
 
 Model = TypeVar("Model")

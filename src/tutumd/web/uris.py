@@ -21,9 +21,9 @@ def action_uri(uuid: str) -> str:
     return f"{PREFIX}/action/{uuid}/"
 
 
-def status_uri(ticket: str) -> str:
+def status_uri(token: str) -> str:
     """Name where a caller asks how the action of the call stands."""
-    return f"{PREFIX}/status/{ticket}/"
+    return f"{PREFIX}/status/{token}/"
 
 
 def handler_uri(service_uuid: str, handler_uuid: str) -> str:

@@ -20,7 +20,7 @@ class Push:
 
     Attributes:
         event: The event by its sender's own name; empty where none is given.
-        nothing: Why there is nothing to do, whatever the filter: a ping, a deletion, a pull. Empty otherwise.
+        skip_reason: Why there is nothing to do, whatever the filter: a ping, a deletion, a pull. Empty otherwise.
         tags: Pairs of repository and tag, of images and of Git.
         is_git: Commits were pushed.
         paths: Files changed by these commits; None where the payload does not tell, or not all.
@@ -28,7 +28,7 @@ class Push:
     """
 
     event: str = ""
-    nothing: str = ""
+    skip_reason: str = ""
     branches: tuple[str, ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
     is_git: bool = False
@@ -51,10 +51,10 @@ def read_push(headers: Headers, body: Any) -> Push:
     """Find out what was pushed, in the documented forms of GitHub, GitLab, Gitea, Forgejo, Bitbucket and registries."""
     event = _event(headers)
     if not isinstance(body, dict):
-        return Push(event=event, nothing="it is a ping" if event.lower().endswith("ping") else "")
-    nothing = _nothing(event, body)
-    if nothing:
-        return Push(event=event, nothing=nothing)
+        return Push(event=event, skip_reason="it is a ping" if event.lower().endswith("ping") else "")
+    skip_reason = _skip_reason(event, body)
+    if skip_reason:
+        return Push(event=event, skip_reason=skip_reason)
     for read in (_read_bitbucket, _read_bitbucket_server, _read_registry, _read_git):
         push = read(event, body)
         if push is not None:
@@ -118,7 +118,7 @@ def _event(headers: Headers) -> str:
     return found[0].strip()[:100] if found else ""
 
 
-def _nothing(event: str, body: dict[str, Any]) -> str:
+def _skip_reason(event: str, body: dict[str, Any]) -> str:
     # GitHub: ping. Bitbucket Data Center: diagnostics:ping.
     if event.lower() in ("ping", "diagnostics:ping") or ("zen" in body and "hook_id" in body):
         return "it is a ping"
@@ -127,10 +127,10 @@ def _nothing(event: str, body: dict[str, Any]) -> str:
         name = _text(body, "ref").removeprefix("refs/heads/").removeprefix("refs/tags/")[:100]
         kind = "tag" if _text(body, "ref").startswith("refs/tags/") or body.get("ref_type") == "tag" else "branch"
         return f"{kind} {name!r} was deleted"
-    return _nothing_in_registry(event, body)
+    return _registry_skip_reason(event, body)
 
 
-def _nothing_in_registry(event: str, body: dict[str, Any]) -> str:
+def _registry_skip_reason(event: str, body: dict[str, Any]) -> str:
     events = _registry_events(body)
     pushes = [item for item in events if item["action"] == "push"]
     harbor = _text(body, "type").lower()
@@ -195,7 +195,7 @@ def _read_bitbucket(event: str, body: dict[str, Any]) -> Push | None:
         return None
     new = [change["new"] for change in changes if isinstance(change.get("new"), dict)]
     if not new:
-        return Push(event=event, nothing=f"branch {_text(changes[0], 'old', 'name')[:100]!r} was deleted")
+        return Push(event=event, skip_reason=f"branch {_text(changes[0], 'old', 'name')[:100]!r} was deleted")
     repository = _text(body, "repository", "full_name")
     return Push(
         event=event,
@@ -213,7 +213,7 @@ def _read_bitbucket_server(event: str, body: dict[str, Any]) -> Push | None:
         return None
     new = [change["ref"] for change in changes if change.get("type") != "DELETE"]
     if not new:
-        return Push(event=event, nothing=f"branch {_text(changes[0], 'ref', 'displayId')[:100]!r} was deleted")
+        return Push(event=event, skip_reason=f"branch {_text(changes[0], 'ref', 'displayId')[:100]!r} was deleted")
     repository = f"{_text(body, 'repository', 'project', 'key')}/{_text(body, 'repository', 'slug')}"
     return Push(
         event=event,

@@ -8,7 +8,7 @@ from tutumd.application.queries import ACTION_FILTERS, parse_line_number, parse_
 from tutumd.web.api import render, schemas
 from tutumd.web.auth import Viewer
 from tutumd.web.body import documented_list, documented_query
-from tutumd.web.context import context, origin, parse_uuid
+from tutumd.web.context import context, parse_uuid
 
 router = APIRouter(prefix=f"{render.PREFIX}/action", tags=["actions"])
 
@@ -45,7 +45,7 @@ def cancel_action(request: Request, response: Response, viewer: Viewer, uuid: Uu
 def retry_action(request: Request, response: Response, viewer: Viewer, uuid: Uuid) -> schemas.ActionOut:
     """Do again what a failed or canceled action should have done, in a new action. 409 for any other."""
     found = context(request)
-    action = found.store.retry(viewer, parse_uuid(uuid), origin(request.scope, found.trusted_proxies))
+    action = found.store.retry(viewer, parse_uuid(uuid), found.read_origin(request.scope))
     return _answer(response, render.action(action))
 
 

@@ -3,19 +3,17 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from tutumd.application.calls import parse_wait
 from tutumd.application.queries import parse_query
 from tutumd.application.redelivery import redeliver
-from tutumd.model import Accepted
 from tutumd.web.api import render, schemas
 from tutumd.web.api.handlers import BASE, HandlerUuid, ServiceUuid
 from tutumd.web.auth import Viewer
 from tutumd.web.body import documented_list, documented_query
-from tutumd.web.call.endpoint import accepted_fields
-from tutumd.web.call.long_poll import Waits
-from tutumd.web.context import context, origin, parse_uuid
+from tutumd.web.call.endpoint import render_result
+from tutumd.web.context import context, parse_uuid
 
 router = APIRouter(prefix=render.PREFIX)
 
@@ -51,36 +49,30 @@ def get_delivery(
     status_code=202,
     response_model=schemas.CallOut,
 )
-def redeliver_delivery(
+async def redeliver_delivery(
     request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, number: Number
 ) -> Response:
     """Call the handler with what was kept of a call. Its signature is not looked at, nor that it was there before."""
     found = context(request)
-    call, result = redeliver(
+    call, result = await redeliver(
         found.store,
-        found.intake,
-        found.options,
+        found.batches.store,
+        found.admission_cache,
         viewer,
         service_uuid=parse_uuid(service_uuid),
         handler_uuid=parse_uuid(handler_uuid),
         number=number,
-        origin=origin(request.scope, found.trusted_proxies),
+        origin=found.read_origin(request.scope),
         now=found.clock(),
     )
-    if isinstance(result, Accepted):
-        fields = accepted_fields(result, call, found.status_tokens)
-        return JSONResponse(fields, 202, {render.ACTION_HEADER: fields["action"]})
-    return JSONResponse({"state": "Skipped", "reason": call.evaluation.skip if call.evaluation else ""})
+    return render_result(found, call, result)
 
 
-@router.get(
-    "/status/{ticket}/", tags=["webhook handlers"], openapi_extra={"security": [], **documented_query(["wait"])}
-)
-async def get_status(request: Request, ticket: str) -> schemas.ProgressOut:
+@router.get("/status/{token}/", tags=["webhook handlers"], openapi_extra={"security": [], **documented_query(["wait"])})
+async def get_status(request: Request, token: str) -> schemas.ProgressOut:
     """Tell how the action of a call stands; `?wait=S` answers when it ended. The path is in the call's answer."""
-    waits: Waits = request.app.state.waits
     found = context(request)
-    reference = found.status_tokens.read(ticket)
+    reference = found.status_tokens.read(token)
     wait_s = parse_wait(request.query_params.get("wait"), request.headers.get("prefer", ""))
-    progress = await waits.until_ended(reference, wait_s or 0)
-    return schemas.ProgressOut.model_validate(render.progress(progress, render.status_uri(ticket)))
+    progress = await found.long_poll.wait_until_ended(reference, wait_s or 0)
+    return schemas.ProgressOut.model_validate(render.progress(progress, render.status_uri(token)))

@@ -2,14 +2,14 @@
 
 import json
 from itertools import chain
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 from pydantic import TypeAdapter
 
 from tutumd.application import handlers as rules
-from tutumd.application.admission.evaluate import Admitted, Explanation, Hidden, Received, Skipped
+from tutumd.application.admission.evaluate import Admitted, CallInput, Hidden, Invalid, Skipped, Unauthorized
 from tutumd.application.queries import HANDLER_FILTERS, parse_query, parse_unused
 from tutumd.errors import InvalidInputError
 from tutumd.web.api import render, schemas
@@ -28,6 +28,13 @@ _NEW: TypeAdapter[schemas.HandlerIn | list[schemas.HandlerIn]] = TypeAdapter(
 )
 _ONE = TypeAdapter(schemas.HandlerIn)
 _MANY = TypeAdapter(list[schemas.HandlerIn])
+_VERDICTS = {
+    Admitted: ("go", 202),
+    Skipped: ("skipped", 200),
+    Hidden: ("not_found", 404),
+    Unauthorized: ("unauthorized", 401),
+    Invalid: ("invalid", 400),
+}
 _ROTATE = TypeAdapter(schemas.RotateIn)
 _TEST = TypeAdapter(schemas.TestIn)
 
@@ -54,7 +61,7 @@ def create_handlers(
         found.store,
         viewer,
         parse_uuid(service_uuid),
-        [_sent(entry) for entry in entries],
+        [entry.model_dump(exclude_unset=True) for entry in entries],
         cipher=found.cipher,
         now=found.clock(),
     )
@@ -81,7 +88,7 @@ def change_handler(
         viewer,
         parse_uuid(service_uuid),
         parse_uuid(handler_uuid),
-        _sent(parse(body, _ONE)),
+        parse(body, _ONE).model_dump(exclude_unset=True),
         cipher=found.cipher,
         now=found.clock(),
     )
@@ -118,14 +125,25 @@ def try_handler(
     for part in (text, sent.address, *chain(*sent.headers.items(), *sent.query.items())):
         if any("\ud800" <= char <= "\udfff" for char in part):
             raise InvalidInputError("a test must not contain halves of characters: no call can carry them")
-    received = Received(
+    call = CallInput(
         headers=list(sent.headers.items()),
         query=list(sent.query.items()),
         body=text.encode(),
         address=sent.address,
         now=found.clock(),
     )
-    return _explained(rules.try_out(handler, received, cipher=found.cipher))
+    results, verdict = rules.try_call(handler, call, cipher=found.cipher)
+    name, status = _VERDICTS[type(verdict)]
+    admitted = verdict if isinstance(verdict, Admitted) else Admitted()
+    return schemas.TestOut(
+        verdict=name,
+        status=status,
+        reason="" if isinstance(verdict, Admitted) else verdict.reason,
+        tag=admitted.tag,
+        variable=admitted.variable[0] if admitted.variable and not admitted.notes else None,
+        notes=list(admitted.notes),
+        steps=[schemas.StepOut(check=result.check, passes=result.passes, why=result.why) for result in results],
+    )
 
 
 @router.delete(f"{BASE}/{{handler_uuid}}/", status_code=204)
@@ -147,32 +165,4 @@ def list_unused_handlers(request: Request, viewer: Viewer) -> schemas.ListOut[sc
         lambda handler: schemas.UnusedHandlerOut(
             **render.handler(handler).model_dump(), service=render.service_uri(handler.service_uuid)
         ),
-    )
-
-
-def _sent(entry: schemas.HandlerIn) -> rules.Sent:
-    return rules.Sent(
-        named=entry.model_dump(include={"name", "operation"}, exclude_unset=True), options=entry.model_extra or {}
-    )
-
-
-def _explained(found: Explanation) -> schemas.TestOut:
-    verdict = found.verdict
-    fields: dict[str, Any] = {"verdict": "invalid", "status": 400, "reason": found.error}
-    if isinstance(verdict, Admitted):
-        fields = {"verdict": "go", "status": 202, "reason": ""}
-    elif isinstance(verdict, Skipped):
-        fields = {"verdict": "skipped", "status": 200, "reason": verdict.reason}
-    elif isinstance(verdict, Hidden):
-        fields = {"verdict": "not_found", "status": 404, "reason": verdict.reason}
-    elif verdict is not None:
-        fields = {"verdict": "unauthorized", "status": 401, "reason": verdict.reason}
-    return schemas.TestOut(
-        **fields,
-        tag=verdict.tag if isinstance(verdict, Admitted) else None,
-        variable=verdict.variable[0]
-        if isinstance(verdict, Admitted) and verdict.variable and not verdict.notes
-        else None,
-        notes=list(verdict.notes) if isinstance(verdict, Admitted) else [],
-        steps=[schemas.StepOut(check=step.check, passes=step.passes, why=step.why) for step in found.steps],
     )

@@ -13,7 +13,7 @@ from tutumd.model import Action, Service, User, Verb
 from tutumd.web.api import render, schemas
 from tutumd.web.auth import Viewer
 from tutumd.web.body import Body, documented, documented_list, documented_query, parse
-from tutumd.web.context import context, origin, parse_uuid
+from tutumd.web.context import context, parse_uuid
 
 router = APIRouter(prefix=f"{render.PREFIX}/service", tags=["services"])
 
@@ -65,7 +65,7 @@ def change_service(request: Request, response: Response, viewer: Viewer, uuid: U
         parse_uuid(uuid),
         _wishes(parse(body, _PATCH)),
         server_cap=found.server_cap,
-        origin=origin(request.scope, found.trusted_proxies),
+        origin=found.read_origin(request.scope),
     )
     return _render(response, service, action)
 
@@ -114,7 +114,7 @@ def get_logs(request: Request, viewer: Viewer, uuid: Uuid) -> schemas.LogsOut:
 
 def _act(request: Request, response: Response, viewer: User, uuid: str, verb: Verb) -> schemas.ServiceOut:
     found = context(request)
-    sender = origin(request.scope, found.trusted_proxies)
+    sender = found.read_origin(request.scope)
     service, action = rules.act(found.store, viewer, parse_uuid(uuid), verb, sender)
     return _render(response, service, action)
 
