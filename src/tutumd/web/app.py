@@ -7,11 +7,11 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tutumd.web import errors
-from tutumd.web.api import actions, deliveries, docs, handlers, reads, schemas, services
-from tutumd.web.api.render import PREFIX
+from tutumd.web.api import actions, containers, deliveries, docs, handlers, schemas, server, services
 from tutumd.web.call.endpoint import CALL_PATH, CallEndpoint
 from tutumd.web.call.fast_path import FastPath
 from tutumd.web.context import WebContext
+from tutumd.web.uris import PREFIX
 
 _SLASHES = re.compile(r"/{2,}")
 
@@ -50,7 +50,7 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
     )
     app.state.context = context
     errors.install(app)
-    for module in (handlers, deliveries, services, actions, reads, docs):
+    for module in (handlers, deliveries, services, actions, containers, server, docs):
         app.include_router(module.router)
     _document(app)
     endpoint = CallEndpoint(context)

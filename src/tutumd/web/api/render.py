@@ -1,4 +1,4 @@
-"""Values into the JSON of the wire contract."""
+"""Values of the model as the JSON of the API."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -9,18 +9,7 @@ from urllib.parse import urlencode
 from tutumd.application.handlers import public_options
 from tutumd.model import Action, Container, Delivery, Handler, Line, Page, Plan, Progress, Query, Service, Verb
 from tutumd.web.api import schemas
-from tutumd.web.uris import (
-    ACTION_HEADER,
-    PREFIX,
-    action_uri,
-    container_uri,
-    handler_fields,
-    handler_uri,
-    service_uri,
-    status_uri,
-)
-
-__all__ = ["ACTION_HEADER", "PREFIX", "action_uri", "handler_fields", "handler_uri", "service_uri", "status_uri"]
+from tutumd.web.uris import action_uri, container_uri, handler_fields, service_uri
 
 Value = TypeVar("Value")
 Out = TypeVar("Out")
@@ -36,12 +25,12 @@ _ACTION_NAMES = {
 
 
 def date(value: datetime | None) -> str | None:
-    """Write a date as the clients of 2015 read it: `Mon, 13 Oct 2014 11:01:43 +0000`."""
+    """Return a date in the form that clients of 2015 read: `Mon, 13 Oct 2014 11:01:43 +0000`."""
     return None if value is None else format_datetime(value.astimezone(UTC).replace(microsecond=0))
 
 
 def handler(value: Handler) -> schemas.HandlerOut:
-    """Write a handler for its owner."""
+    """Return a handler for its owner."""
     rotation = value.rotation
     return schemas.HandlerOut.model_validate(
         {
@@ -61,7 +50,7 @@ def handler(value: Handler) -> schemas.HandlerOut:
 
 
 def progress(value: Progress, status_url: str) -> dict[str, object]:
-    """Write an action as whoever has the handler's URL may see it."""
+    """Return what a caller may see of the action of its call."""
     action = value.action
     fields: dict[str, object] = {
         "state": action.state.value,
@@ -83,7 +72,7 @@ def progress(value: Progress, status_url: str) -> dict[str, object]:
 
 
 def service(value: Service) -> schemas.ServiceOut:
-    """Write a service."""
+    """Return a service."""
     definition = value.definition
     return schemas.ServiceOut(
         uuid=value.uuid,
@@ -104,7 +93,7 @@ def service(value: Service) -> schemas.ServiceOut:
         containers=[container_uri(uuid) for uuid in value.containers],
         deployed_datetime=date(value.deployed),
         container_envvars=[
-            schemas.EnvvarOut(key=k, value=v) for k, v in (definition.envvars if definition else {}).items()
+            schemas.Envvar(key=k, value=v) for k, v in (definition.envvars if definition else {}).items()
         ],
         working_dir=definition.working_dir if definition else "",
         autorestart=definition.autorestart.value if definition else "OFF",
@@ -115,7 +104,7 @@ def service(value: Service) -> schemas.ServiceOut:
 
 
 def container(value: Container) -> schemas.ContainerOut:
-    """Write a container."""
+    """Return a container."""
     return schemas.ContainerOut(
         uuid=value.uuid,
         resource_uri=container_uri(value.uuid),
@@ -139,7 +128,7 @@ def container(value: Container) -> schemas.ContainerOut:
 
 
 def action(value: Action) -> schemas.ActionOut:
-    """Write an action."""
+    """Return an action."""
     return schemas.ActionOut(
         uuid=value.uuid,
         resource_uri=action_uri(value.uuid),
@@ -167,12 +156,12 @@ def action(value: Action) -> schemas.ActionOut:
 
 
 def delivery(value: Delivery, path: str) -> schemas.DeliveryOut:
-    """Write a delivery; `path` is that of its list."""
+    """Return a delivery; `path` is that of its list."""
     return schemas.DeliveryOut.model_validate(_delivery_fields(value, path))
 
 
 def whole_delivery(value: Delivery, path: str) -> schemas.WholeDeliveryOut:
-    """Write a delivery with what was kept of it."""
+    """Return a delivery with its stored content."""
     content = value.content
     return schemas.WholeDeliveryOut.model_validate(
         {
@@ -204,7 +193,7 @@ def _delivery_fields(value: Delivery, path: str) -> dict[str, object]:
 
 
 def action_logs(lines: Sequence[Line]) -> schemas.ActionLogsOut:
-    """Write the steps of a run."""
+    """Return the steps of a run."""
     written = [
         schemas.LineOut(
             number=line.number, time=line.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"), text=line.text
@@ -215,7 +204,7 @@ def action_logs(lines: Sequence[Line]) -> schemas.ActionLogsOut:
 
 
 def plan(value: Plan) -> schemas.PlanOut:
-    """Write a plan."""
+    """Return a plan."""
     return schemas.PlanOut(
         possible=not value.refused,
         reason=value.refused,
@@ -230,12 +219,12 @@ def plan(value: Plan) -> schemas.PlanOut:
 
 
 def page(path: str, query: Query, found: Page[Value], write: Callable[[Value], Out]) -> schemas.ListOut[Out]:
-    """Write a page of a list."""
+    """Return a page of a list."""
     return schemas.ListOut(meta=_meta(path, query, found.total), objects=[write(value) for value in found.objects])
 
 
-def listing(objects: Sequence[Out]) -> schemas.ListOut[Out]:
-    """Write a short list that is always whole."""
+def whole_list(objects: Sequence[Out]) -> schemas.ListOut[Out]:
+    """Return a short list, which is always complete."""
     meta = schemas.MetaOut(limit=25, next=None, offset=0, previous=None, total_count=len(objects))
     return schemas.ListOut(meta=meta, objects=list(objects))
 

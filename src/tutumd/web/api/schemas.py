@@ -66,7 +66,7 @@ class TestIn(_In):
     address: str = Field("127.0.0.1", description="Where it would come from.")
 
 
-class EnvvarIn(_In):
+class Envvar(_In):
     """One environment variable."""
 
     key: str
@@ -79,7 +79,7 @@ class ServicePatch(_In):
     name: str | None = None
     image: str | None = Field(None, description="Free text on the local engine.")
     run_command: str | None = Field(None, description="Run by /bin/sh -c.")
-    container_envvars: list[EnvvarIn] | None = None
+    container_envvars: list[Envvar] | None = None
     working_dir: str | None = Field(None, description="Absolute path; empty means a folder of its own.")
     autorestart: str | None = Field(None, description="OFF (default), ON_FAILURE or ALWAYS.")
     target_num_containers: int | None = Field(None, description="From 0 to the limit of the server.")
@@ -217,13 +217,6 @@ class ProgressOut(BaseModel):
     log_tail: str = Field("", description="Only where the handler has `show_log`.")
 
 
-class EnvvarOut(BaseModel):
-    """One environment variable."""
-
-    key: str
-    value: str
-
-
 class ServiceOut(BaseModel):
     """A service."""
 
@@ -245,7 +238,7 @@ class ServiceOut(BaseModel):
     containers: list[str] = Field(description="URIs; every new container has a new one.")
     deployed_datetime: str | None
     container_envvars: Annotated[
-        list[EnvvarOut], Field(description="Only of services that tutumd runs: others may hold secrets.")
+        list[Envvar], Field(description="Only of services that tutumd runs: others may hold secrets.")
     ]
     working_dir: str
     autorestart: str
