@@ -1,4 +1,4 @@
-"""What senders tell in their payloads: which branches, tags and files were pushed, or that nothing was."""
+"""Payloads of senders: which branches, tags and files were pushed, or that nothing was."""
 
 import json
 from collections.abc import Iterator
@@ -10,20 +10,20 @@ from tutumd.application.admission.headers import Headers, find_all
 
 MAX_DEPTH = 100
 _MAX_FORM_FIELDS = 1000
-_GITHUB_MOST_COMMITS = 2048
+_GITHUB_MAX_COMMITS = 2048
 _HARBOR_PUSHES = ("push_artifact", "harbor.artifact.pushed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Push:
-    """What a payload tells.
+    """The push that a payload describes.
 
     Attributes:
-        event: The event by its sender's own name; empty where none is given.
-        skip_reason: Why there is nothing to do, whatever the filter: a ping, a deletion, a pull. Empty otherwise.
+        event: The sender's name of the event; empty if it names none.
+        skip_reason: Why the call is skipped whatever the filter: a ping, a deletion, a pull. Empty otherwise.
         tags: Pairs of repository and tag, of images and of Git.
         is_git: Commits were pushed.
-        paths: Files changed by these commits; None where the payload does not tell, or not all.
+        paths: Files that these commits changed; None if the payload does not name all.
         message: Of the newest commit.
     """
 
@@ -37,18 +37,18 @@ class Push:
 
 
 def parse_body(body: bytes, content_type: str) -> Any:
-    """Read a JSON or form-encoded body; None where it is neither, or nested deeper than 100.
+    """Return the value of a JSON or form-encoded body; None if it is neither, or nested deeper than 100.
 
-    JSON is read whatever the content type says (`curl -d` calls it a form). GitHub's form has the JSON in `payload`.
+    JSON is read whatever the content type (`curl -d` sends it as a form). GitHub's form has the JSON in `payload`.
     """
-    text = body.lstrip()[:1]
-    if text not in (b"{", b"[") and "x-www-form-urlencoded" in content_type.lower():
+    first = body.lstrip()[:1]
+    if first not in (b"{", b"[") and "x-www-form-urlencoded" in content_type.lower():
         return _parse_form(body)
     return _parse_json(body)
 
 
 def read_push(headers: Headers, body: Any) -> Push:
-    """Find out what was pushed, in the documented forms of GitHub, GitLab, Gitea, Forgejo, Bitbucket and registries."""
+    """Return what was pushed, for the documented payloads of Git hosts and registries."""
     event = _event(headers)
     if not isinstance(body, dict):
         return Push(event=event, skip_reason="it is a ping" if event.lower().endswith("ping") else "")
@@ -63,7 +63,7 @@ def read_push(headers: Headers, body: Any) -> Push:
 
 
 def dig(document: Any, *keys: str) -> Any:
-    """Follow keys into a document; None where there is nothing."""
+    """Return the value at nested keys of a document; None if there is none."""
     for key in keys:
         document = document.get(key) if isinstance(document, dict) else None
     return document
@@ -114,8 +114,8 @@ def _is_shallow(document: Any) -> bool:
 
 def _event(headers: Headers) -> str:
     names = ("X-GitHub-Event", "X-Forgejo-Event", "X-Gitea-Event", "X-Gogs-Event", "X-Gitlab-Event", "X-Event-Key")
-    found = [value for name in names for value in find_all(headers, name)]
-    return found[0].strip()[:100] if found else ""
+    values = [value for name in names for value in find_all(headers, name)]
+    return values[0].strip()[:100] if values else ""
 
 
 def _skip_reason(event: str, body: dict[str, Any]) -> str:
@@ -139,7 +139,7 @@ def _registry_skip_reason(event: str, body: dict[str, Any]) -> str:
         return "nothing was pushed to the registry"
     if event == "package" and body.get("action") == "deleted":
         return "a package was deleted"
-    # A layer, or one platform of an image: the tag that somebody deploys comes after them, in an event of its own.
+    # A layer, or one platform of an image: the tag to deploy follows in an event of its own.
     packages = [dig(body, name) for name in ("package", "registry_package")]
     is_untagged = (pushes and not any(_text(item, "target", "tag") for item in pushes)) or any(
         dig(package, "package_version", "container_metadata", "tag", "name") == ""
@@ -150,7 +150,7 @@ def _registry_skip_reason(event: str, body: dict[str, Any]) -> str:
 
 
 def _registry_events(body: dict[str, Any]) -> list[dict[str, Any]]:
-    """Events of the distribution registry (also GitLab's and Gitea's behind one); Azure sends one without the list.
+    """Return the events of a distribution registry (also GitLab's and Gitea's); Azure sends one without the list.
 
     Source: https://distribution.github.io/distribution/about/notifications
     """
@@ -159,7 +159,7 @@ def _registry_events(body: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _read_git(event: str, body: dict[str, Any]) -> Push | None:
-    """A push as GitHub, GitLab, Gitea and Forgejo tell it."""
+    """Return a push of GitHub, GitLab, Gitea or Forgejo."""
     ref = _text(body, "ref")
     if event.lower() not in ("", "push", "push hook", "tag push hook", "system hook") or not ref.startswith("refs/"):
         return None
@@ -178,11 +178,11 @@ def _read_git(event: str, body: dict[str, Any]) -> Push | None:
 
 
 def _paths(body: dict[str, Any], commits: list[dict[str, Any]]) -> tuple[str, ...] | None:
-    # GitLab and Gitea name at most some commits and tell how many there are; GitHub stops at 2,048.
+    # GitLab and Gitea list some of the commits and their number; GitHub lists at most 2,048.
     totals = [body.get("total_commits_count"), body.get("total_commits")]
     total = max([value for value in totals if isinstance(value, int)], default=len(commits))
     lists = [commit.get(kind) for commit in commits for kind in ("added", "modified", "removed")]
-    if not any(isinstance(names, list) for names in lists) or not len(commits) >= total < _GITHUB_MOST_COMMITS:
+    if not any(isinstance(names, list) for names in lists) or not len(commits) >= total < _GITHUB_MAX_COMMITS:
         return None
     names = (name for names in lists if isinstance(names, list) for name in names if isinstance(name, str))
     return tuple(dict.fromkeys(names))
@@ -225,18 +225,18 @@ def _read_bitbucket_server(event: str, body: dict[str, Any]) -> Push | None:
 
 
 def _read_registry(event: str, body: dict[str, Any]) -> Push | None:
-    found = [(repository, tag) for repository, tag in _image_tags(event, body) if tag and ":" not in tag]
-    return Push(event=event, tags=tuple(dict.fromkeys(found))) if found else None
+    tags = [(repository, tag) for repository, tag in _image_tags(event, body) if tag and ":" not in tag]
+    return Push(event=event, tags=tuple(dict.fromkeys(tags))) if tags else None
 
 
 def _image_tags(event: str, body: dict[str, Any]) -> Iterator[tuple[str, str]]:
     # Docker Hub: https://docs.docker.com/docker-hub/repos/manage/webhooks
     yield _text(body, "repository", "repo_name"), _text(body, "push_data", "tag")
-    # Distribution: only what was pushed counts. Our own pull is an event, too.
+    # Distribution: only pushes count. Our own pull is an event, too.
     for item in _registry_events(body):
         if item["action"] == "push":
             yield _text(item, "target", "repository"), _text(item, "target", "tag")
-    # Quay: https://docs.quay.io/guides/notifications.html (Repository push); older ones name each tag's image, too.
+    # Quay: https://docs.quay.io/guides/notifications.html (Repository push); older ones also name each tag's image.
     for tag in body["updated_tags"] if isinstance(body.get("updated_tags"), list | dict) else []:
         yield _text(body, "repository"), tag if isinstance(tag, str) else ""
     # Harbor: https://goharbor.io/docs/main/working-with-projects/project-configuration/configure-webhooks
@@ -250,7 +250,7 @@ def _image_tags(event: str, body: dict[str, Any]) -> Iterator[tuple[str, str]]:
         owner = _text(package, "owner", "login") or _text(package, "namespace")
         repository = f"{owner}/{_text(package, 'name')}"
         yield repository, _text(package, "package_version", "container_metadata", "tag", "name")
-        for metadata in _dicts(dig(package, "package_version", "docker_metadata")):  # its older registry
+        for metadata in _dicts(dig(package, "package_version", "docker_metadata")):  # GitHub's older registry
             for tag in metadata["tags"] if isinstance(metadata.get("tags"), list) else []:
                 yield repository, tag if isinstance(tag, str) else ""
         # Gitea: https://docs.gitea.com/usage/webhooks (package)
