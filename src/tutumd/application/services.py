@@ -153,21 +153,21 @@ def _choose_engine(store: Store, name: str | None) -> str:
 
 
 def _change_definition(definition: Definition, document: Mapping[str, Any]) -> Definition:
-    given = {name: value for name, value in document.items() if value is not None}
-    if "run_command" in given:
-        definition = replace(definition, command=_check_text("run_command", given["run_command"], 32768))
-    if "container_envvars" in given:
-        envvars = {_check_key(item["key"]): item["value"] for item in given["container_envvars"]}
+    changes = {name: value for name, value in document.items() if value is not None}
+    if "run_command" in changes:
+        definition = replace(definition, command=_check_text("run_command", changes["run_command"], 32768))
+    if "container_envvars" in changes:
+        envvars = {_check_key(item["key"]): item["value"] for item in changes["container_envvars"]}
         definition = replace(
             definition, envvars={key: _check_text(key, value, 32768) for key, value in envvars.items()}
         )
-    if "working_dir" in given:
-        folder = _check_text("working_dir", given["working_dir"], 4096)
+    if "working_dir" in changes:
+        folder = _check_text("working_dir", changes["working_dir"], 4096)
         if folder and not folder.startswith("/"):
             raise InvalidInputError(f"working_dir must be an absolute path, got {folder[:100]!r}")
         definition = replace(definition, working_dir=folder)
-    if "autorestart" in given:
-        definition = replace(definition, autorestart=_parse_autorestart(given["autorestart"]))
+    if "autorestart" in changes:
+        definition = replace(definition, autorestart=_parse_autorestart(changes["autorestart"]))
     if not definition.command.strip():
         raise InvalidInputError("run_command must be given: a service of the local engine is a command")
     return definition

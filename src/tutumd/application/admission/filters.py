@@ -207,14 +207,14 @@ def _decide_tag(condition: Filter, push: Push, globs: Globs) -> Decision:
 
 
 def _decide_names(names: Sequence[str], condition: Filter, push: Push, globs: Globs) -> Decision:
-    kind, wanted = condition.kind, _quote_patterns(condition)
+    kind, patterns = condition.kind, _quote_patterns(condition)
     if not names:
         event = f" (event {push.event!r})" if push.event else ""
-        return Decision(False, f"the payload names no pushed {kind}{event}; wanted is {wanted}")
+        return Decision(False, f"the payload names no pushed {kind}{event}; wanted is {patterns}")
     matching = [name for name in names[:MAX_NAMES] if globs.matches_any(name, condition.patterns)]
     if matching:
-        return Decision(True, f"{kind} {matching[0][:_MAX_QUOTED]!r} matches {wanted}")
-    return Decision(False, f"{kind} {names[0][:_MAX_QUOTED]!r} is not {wanted}")
+        return Decision(True, f"{kind} {matching[0][:_MAX_QUOTED]!r} matches {patterns}")
+    return Decision(False, f"{kind} {names[0][:_MAX_QUOTED]!r} is not {patterns}")
 
 
 def _decide_paths(condition: Filter, push: Push, globs: Globs) -> Decision:
@@ -222,10 +222,10 @@ def _decide_paths(condition: Filter, push: Push, globs: Globs) -> Decision:
         return Decision(False, "the payload is no push of commits, so it names no files")
     if push.paths is None or len(push.paths) > MAX_PATHS:
         return Decision(True, "not all changed files are known, so it counts")
-    wanted = _quote_patterns(condition)
+    patterns = _quote_patterns(condition)
     if any(matches_path(path, glob, globs) for path in push.paths for glob in condition.patterns):
-        return Decision(True, f"a changed file matches {wanted}")
-    return Decision(False, f"none of {len(push.paths)} changed files matches {wanted}")
+        return Decision(True, f"a changed file matches {patterns}")
+    return Decision(False, f"none of {len(push.paths)} changed files matches {patterns}")
 
 
 def _decide_skip(condition: Filter, push: Push, _globs: Globs) -> Decision:

@@ -30,23 +30,23 @@ def check_number(name: str, value: object, low: int, high: int) -> int:
     raise InvalidInputError(f"{name} must be a whole number from {low} to {high}, got {quote(value)}")
 
 
-def check_text(name: str, value: object, most: int = MAX_TEXT) -> str:
-    """Return a text of 1 to `most` characters that can be encoded as UTF-8."""
+def check_text(name: str, value: object, max_length: int = MAX_TEXT) -> str:
+    """Return a text of 1 to `max_length` characters that can be encoded as UTF-8."""
     if not isinstance(value, str):
         raise InvalidInputError(f"{name} must be a text, got {quote(value)}")
-    if not value.strip() or len(value) > most:
-        raise InvalidInputError(f"{name} must have 1 to {most} characters, got {len(value.strip())}")
+    if not value.strip() or len(value) > max_length:
+        raise InvalidInputError(f"{name} must have 1 to {max_length} characters, got {len(value.strip())}")
     if not is_storable(value):
         raise InvalidInputError(f"{name} must not contain NUL characters or unpaired surrogates")
     return value
 
 
-def check_texts(name: str, value: object, most: int = MAX_TEXT) -> tuple[str, ...]:
+def check_texts(name: str, value: object, max_length: int = MAX_TEXT) -> tuple[str, ...]:
     """Return a text, or a list of 1 to 50, as a tuple without duplicates."""
     items = [value] if isinstance(value, str) else value
     if not isinstance(items, list) or not 1 <= len(items) <= MAX_ITEMS:
         raise InvalidInputError(f"{name} must be a list of 1 to {MAX_ITEMS} texts, got {quote(value)}")
-    return tuple(dict.fromkeys(check_text(name, item, most) for item in items))
+    return tuple(dict.fromkeys(check_text(name, item, max_length) for item in items))
 
 
 def check_fields(name: str, value: object, known: Collection[str]) -> Mapping[str, Any]:

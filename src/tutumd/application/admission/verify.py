@@ -184,19 +184,19 @@ def _compare_token(secrets: Sequence[str], headers: Headers, header: str, *, sch
     if problem:
         return problem
     if scheme:
-        found, _, value = value.partition(" ")
-        if found.lower() != scheme:
+        value_scheme, _, value = value.partition(" ")
+        if value_scheme.lower() != scheme:
             return f"{header} is not of the form {scheme.capitalize()} TOKEN"
     return None if _matches_any(value.strip(), secrets) else f"the token in {header} is wrong"
 
 
 def _compare_signed(secrets: Sequence[str], headers: Headers, body: bytes, now: datetime) -> str | None:
     # https://github.com/standard-webhooks/standard-webhooks, "Verifying webhook authenticity".
-    found = [_find_single(headers, f"webhook-{name}") for name in ("id", "timestamp", "signature")]
-    problems = [problem for _, problem in found if problem]
+    results = [_find_single(headers, f"webhook-{name}") for name in ("id", "timestamp", "signature")]
+    problems = [problem for _, problem in results if problem]
     if problems:
         return problems[0]
-    message_id, timestamp, signatures = (value for value, _ in found)
+    message_id, timestamp, signatures = (value for value, _ in results)
     if not _TIMESTAMP.fullmatch(timestamp):
         return "webhook-timestamp is not in seconds since 1970"
     sent = datetime.fromtimestamp(int(timestamp), UTC)

@@ -218,9 +218,9 @@ def plan(value: Plan) -> schemas.PlanOut:
     )
 
 
-def page(path: str, query: Query, found: Page[Value], write: Callable[[Value], Out]) -> schemas.ListOut[Out]:
+def page(path: str, query: Query, value: Page[Value], render: Callable[[Value], Out]) -> schemas.ListOut[Out]:
     """Return a page of a list."""
-    return schemas.ListOut(meta=_meta(path, query, found.total), objects=[write(value) for value in found.objects])
+    return schemas.ListOut(meta=_meta(path, query, value.total), objects=[render(each) for each in value.objects])
 
 
 def whole_list(objects: Sequence[Out]) -> schemas.ListOut[Out]:

@@ -50,10 +50,10 @@ class LongPoll:
                 self._waiting.pop(reference, None)
 
     async def _read(self, reference: Reference) -> Progress:
-        found = await anyio.to_thread.run_sync(self._store.progress, [reference])
-        if reference not in found:
+        progress = (await anyio.to_thread.run_sync(self._store.progress, [reference])).get(reference)
+        if progress is None:
             raise NotFoundError(NOT_FOUND)
-        return found[reference]
+        return progress
 
     async def _poll(self) -> None:
         while self._waiting:
@@ -64,11 +64,11 @@ class LongPoll:
 
     async def _wake(self, references: Sequence[Reference]) -> None:
         try:
-            found = await anyio.to_thread.run_sync(self._store.progress, references)
+            progress_by_reference = await anyio.to_thread.run_sync(self._store.progress, references)
         except UnavailableError:
             return  # the database may be back before the requests time out
         for reference in references:
-            progress = found.get(reference)
+            progress = progress_by_reference.get(reference)
             for waiter in self._waiting.get(reference, ()):
                 if waiter.done():
                     continue
