@@ -94,7 +94,6 @@ class AdmissionCache:
     """The parsed options of handlers, by handler and version."""
 
     def __init__(self, cipher: SecretCipher) -> None:
-        """Take the cipher of stored secrets."""
         self._cipher = cipher
         self._options: dict[tuple[str, int], HandlerOptions] = {}
 
@@ -159,10 +158,12 @@ def parse_wait(query: str | None, prefer: str) -> int | None:
 
 
 class StatusTokens:
-    """Signed names of deliveries: only who got the response of a call can ask for its outcome. Nothing is stored."""
+    """Signed names of deliveries: only who got the response of a call can ask for its outcome. Nothing is stored.
+
+    The key is a secret that all server processes share.
+    """
 
     def __init__(self, key: bytes) -> None:
-        """Take a secret that all server processes share."""
         self._key = key
 
     def make(self, handler_seq: int, action_seq: int) -> str:

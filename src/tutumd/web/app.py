@@ -48,9 +48,9 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
         redoc_url=None,
         redirect_slashes=False,
         responses=_RESPONSES,
+        exception_handlers=errors.EXCEPTION_HANDLERS,
     )
     app.state.context = context
-    errors.install(app)
     for module in (handlers, deliveries, services, actions, containers, server, docs):
         app.include_router(module.router)
     _document_calls(app)

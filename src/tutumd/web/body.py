@@ -9,7 +9,6 @@ from fastapi import Depends
 from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.types import Receive
 
 from tutumd.application.admission.json_checks import quote, suggest
 from tutumd.errors import InvalidInputError
@@ -33,7 +32,7 @@ async def read_body(request: Request) -> bytes:
     body: bytes | None = None
     try:
         if request.scope.get(COMPLETE):
-            body = await _read(request.receive, keep=True)
+            body = await _read(request, keep=True)
         else:
             headers = dict(request.scope["headers"])
             declared = headers.get(b"content-length", b"")
@@ -41,7 +40,7 @@ async def read_body(request: Request) -> bytes:
             expects_continue = headers.get(b"expect", b"").lower() == b"100-continue"
             if not (is_too_large and expects_continue):
                 async with asyncio.timeout(BODY_TIMEOUT_S):
-                    body = await _read(request.receive, keep=not is_too_large)
+                    body = await _read(request, keep=not is_too_large)
     except ClientDisconnect:
         raise HTTPException(400, "the connection was closed before the body was complete") from None
     except TimeoutError:
@@ -53,24 +52,17 @@ async def read_body(request: Request) -> bytes:
     return body
 
 
-async def _read(receive: Receive, *, keep: bool) -> bytes | None:
+async def _read(request: Request, *, keep: bool) -> bytes | None:
     """Read a body to its end and return it; None if it is too large."""
     chunks: list[bytes] = []
     size = 0
-    has_more = True
-    while has_more and size <= _MAX_DRAINED:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        chunk = message.get("body", b"")
-        has_more = message.get("more_body", False)
+    async for chunk in request.stream():
         size += len(chunk)
-        keep = keep and size <= MAX_BODY
-        if keep:
+        if size > _MAX_DRAINED:
+            break
+        if keep and size <= MAX_BODY:
             chunks.append(chunk)
-        else:
-            chunks.clear()
-    return b"".join(chunks) if keep else None
+    return b"".join(chunks) if keep and size <= MAX_BODY else None
 
 
 Body = Annotated[bytes, Depends(read_body)]

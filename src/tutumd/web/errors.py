@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
@@ -64,21 +64,11 @@ def describe_problem(problems: Sequence[Any]) -> str:
     return f"{place}: {text}" if place else text
 
 
-def install(app: FastAPI) -> None:
-    """Give every error response of the app our form."""
-    app.add_exception_handler(errors.TutumdError, _handle_own)
-    app.add_exception_handler(HTTPException, _handle_http)
-    app.add_exception_handler(RequestValidationError, _handle_validation)
-    app.add_exception_handler(Exception, _handle_unforeseen)
-
-
-def _handle_own(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, errors.TutumdError)  # noqa: S101 (registered for this type)
+def _handle_own(_request: Request, error: Any) -> Response:
     return response_to(error)
 
 
-def _handle_http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 (registered for this type)
+def _handle_http(request: Request, error: Any) -> Response:
     if error.status_code == 404:
         return error_response(404, "there is nothing at this path: the routes are listed at /api/docs")
     if error.status_code == 405:
@@ -97,14 +87,22 @@ def _allowed_methods(request: Request) -> list[str]:
     ]
 
 
-def _handle_validation(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 (registered for this type)
+def _handle_validation(_request: Request, error: Any) -> Response:
     return error_response(400, describe_problem(error.errors()))
 
 
-def _handle_unforeseen(_request: Request, _error: Exception) -> Response:
+def _handle_unforeseen(_request: Request, _error: Any) -> Response:
     # Starlette raises the error again, so that LastResort logs it.
     return error_response(500, INTERNAL)
+
+
+EXCEPTION_HANDLERS: dict[Any, Any] = {
+    errors.TutumdError: _handle_own,
+    HTTPException: _handle_http,
+    RequestValidationError: _handle_validation,
+    Exception: _handle_unforeseen,
+}
+"""For the framework: they give every error response our form."""
 
 
 def log_unforeseen(error: Exception) -> None:

@@ -26,7 +26,9 @@ def parse_options(document: Mapping[str, object], now: datetime, stored: Handler
     for name, value in document.items():
         if name in ("name", "operation"):
             continue
-        field = find_field(name)
+        field = FIELDS.get(name)
+        if field is None:
+            raise InvalidInputError(f"unknown field {quote(name)}: {suggest(name, FIELDS)}")
         if name == "verify" and isinstance(value, dict) and value.get("secrets") is None and stored.verify:
             value = {**value, "secrets": list(stored.verify.secrets)}
         changes[name] = field.default if value is None else field.parse(value)
@@ -34,14 +36,6 @@ def parse_options(document: Mapping[str, object], now: datetime, stored: Handler
     if expires is not None and expires <= now:
         raise InvalidInputError("expires_datetime must lie in the future: to end the URL now, set enabled to false")
     return replace(stored, **changes)
-
-
-def find_field(name: str) -> HandlerField:
-    """Return the entry of a field. Raises InvalidInputError that names the nearest known field."""
-    field = FIELDS.get(name)
-    if field is None:
-        raise InvalidInputError(f"unknown field {quote(name)}: {suggest(name, FIELDS)}")
-    return field
 
 
 def check_operation(options: HandlerOptions, operation: Operation) -> None:

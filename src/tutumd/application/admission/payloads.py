@@ -55,7 +55,7 @@ def read_push(headers: Headers, body: Any) -> Push:
     skip_reason = _skip_reason(event, body)
     if skip_reason:
         return Push(event=event, skip_reason=skip_reason)
-    for read in (_read_bitbucket, _read_bitbucket_server, _read_registry, _read_git):
+    for read in (_read_bitbucket, _read_registry, _read_git):
         push = read(event, body)
         if push is not None:
             return push
@@ -189,38 +189,31 @@ def _paths(body: dict[str, Any], commits: list[dict[str, Any]]) -> tuple[str, ..
 
 
 def _read_bitbucket(event: str, body: dict[str, Any]) -> Push | None:
-    """Source: https://support.atlassian.com/bitbucket-cloud/docs/event-payloads (Push)."""
-    changes = _dicts(dig(body, "push", "changes"))
-    if not changes:
+    """Return a push of Bitbucket Cloud or Data Center.
+
+    Sources: https://support.atlassian.com/bitbucket-cloud/docs/event-payloads (Push),
+    https://confluence.atlassian.com/bitbucketserver/event-payload-938025882.html (Push)
+    """
+    cloud = _dicts(dig(body, "push", "changes"))
+    server = [change for change in _dicts(body.get("changes")) if isinstance(change.get("ref"), dict)]
+    if not cloud and not server:
         return None
-    new = [change["new"] for change in changes if isinstance(change.get("new"), dict)]
-    if not new:
-        return Push(event=event, skip_reason=f"branch {_text(changes[0], 'old', 'name')[:100]!r} was deleted")
-    repository = _text(body, "repository", "full_name")
+    refs = [(_text(change, "new", "type"), _text(change, "new", "name")) for change in cloud if dig(change, "new")]
+    for change in server:
+        if change.get("type") != "DELETE":
+            refs.append((_text(change, "ref", "type").lower(), _text(change, "ref", "displayId")))
+    if not refs:
+        name = _text(cloud[0], "old", "name") if cloud else _text(server[0], "ref", "displayId")
+        return Push(event=event, skip_reason=f"branch {name[:100]!r} was deleted")
+    project = f"{_text(body, 'repository', 'project', 'key')}/{_text(body, 'repository', 'slug')}"
+    repository = _text(body, "repository", "full_name") if cloud else project
+    newest = next((change["new"] for change in cloud if dig(change, "new")), None)
     return Push(
         event=event,
         is_git=True,
-        branches=tuple(_text(item, "name") for item in new if item.get("type") == "branch"),
-        tags=tuple((repository, _text(item, "name")) for item in new if item.get("type") == "tag"),
-        message=_text(new[0], "target", "message"),
-    )
-
-
-def _read_bitbucket_server(event: str, body: dict[str, Any]) -> Push | None:
-    """Source: https://confluence.atlassian.com/bitbucketserver/event-payload-938025882.html (Push)."""
-    changes = [change for change in _dicts(body.get("changes")) if isinstance(change.get("ref"), dict)]
-    if not changes:
-        return None
-    new = [change["ref"] for change in changes if change.get("type") != "DELETE"]
-    if not new:
-        return Push(event=event, skip_reason=f"branch {_text(changes[0], 'ref', 'displayId')[:100]!r} was deleted")
-    repository = f"{_text(body, 'repository', 'project', 'key')}/{_text(body, 'repository', 'slug')}"
-    return Push(
-        event=event,
-        is_git=True,
-        branches=tuple(_text(item, "displayId") for item in new if item.get("type") == "BRANCH"),
-        tags=tuple((repository, _text(item, "displayId")) for item in new if item.get("type") == "TAG"),
-        message=_text(body, "toCommit", "message"),
+        branches=tuple(name for kind, name in refs if kind == "branch"),
+        tags=tuple((repository, name) for kind, name in refs if kind == "tag"),
+        message=_text(newest, "target", "message") if cloud else _text(body, "toCommit", "message"),
     )
 
 

@@ -157,39 +157,33 @@ def action(value: Action) -> schemas.ActionOut:
 
 def delivery(value: Delivery, path: str) -> schemas.DeliveryOut:
     """Return a delivery; `path` is that of its list."""
-    return schemas.DeliveryOut.model_validate(_delivery_fields(value, path))
+    return schemas.DeliveryOut(
+        id=value.number,
+        resource_uri=f"{path}{value.number}/",
+        received_datetime=date(value.received) or "",
+        ip=value.address,
+        user_agent=value.user_agent,
+        body_size=value.body_size,
+        amount=value.amount,
+        tag=value.tag,
+        outcome=value.outcome.value,
+        reason=value.reason,
+        action=action_uri(value.action_uuid) if value.action_uuid else "",
+    )
 
 
 def whole_delivery(value: Delivery, path: str) -> schemas.WholeDeliveryOut:
     """Return a delivery with its stored content."""
     content = value.content
-    return schemas.WholeDeliveryOut.model_validate(
-        {
-            **_delivery_fields(value, path),
-            "headers": content.get("headers", []),
-            "query": content.get("query", ""),
-            "body": content.get("body", ""),
-            "body_is_base64": bool(content.get("is_base64")),
-            "body_is_cut": bool(content.get("is_cut")),
-            "left_out": content.get("left_out", []),
-        }
+    return schemas.WholeDeliveryOut(
+        **delivery(value, path).model_dump(),
+        headers=content.get("headers", []),
+        query=content.get("query", ""),
+        body=content.get("body", ""),
+        body_is_base64=bool(content.get("is_base64")),
+        body_is_cut=bool(content.get("is_cut")),
+        left_out=content.get("left_out", []),
     )
-
-
-def _delivery_fields(value: Delivery, path: str) -> dict[str, object]:
-    return {
-        "id": value.number,
-        "resource_uri": f"{path}{value.number}/",
-        "received_datetime": date(value.received) or "",
-        "ip": value.address,
-        "user_agent": value.user_agent,
-        "body_size": value.body_size,
-        "amount": value.amount,
-        "tag": value.tag,
-        "outcome": value.outcome.value,
-        "reason": value.reason,
-        "action": action_uri(value.action_uuid) if value.action_uuid else "",
-    }
 
 
 def action_logs(lines: Sequence[Line]) -> schemas.ActionLogsOut:
@@ -220,24 +214,22 @@ def plan(value: Plan) -> schemas.PlanOut:
 
 def page(path: str, query: Query, value: Page[Value], render: Callable[[Value], Out]) -> schemas.ListOut[Out]:
     """Return a page of a list."""
-    return schemas.ListOut(meta=_meta(path, query, value.total), objects=[render(each) for each in value.objects])
+
+    def link(offset: int) -> str:
+        return f"{path}?{urlencode({**query.filters, 'limit': query.limit, 'offset': offset})}"
+
+    next_offset = query.offset + query.limit
+    meta = schemas.MetaOut(
+        limit=query.limit,
+        next=link(next_offset) if next_offset < value.total else None,
+        offset=query.offset,
+        previous=link(max(0, query.offset - query.limit)) if query.offset else None,
+        total_count=value.total,
+    )
+    return schemas.ListOut(meta=meta, objects=[render(each) for each in value.objects])
 
 
 def whole_list(objects: Sequence[Out]) -> schemas.ListOut[Out]:
     """Return a short list, which is always complete."""
     meta = schemas.MetaOut(limit=25, next=None, offset=0, previous=None, total_count=len(objects))
     return schemas.ListOut(meta=meta, objects=list(objects))
-
-
-def _meta(path: str, query: Query, total: int) -> schemas.MetaOut:
-    def link(offset: int) -> str:
-        return f"{path}?{urlencode({**query.filters, 'limit': query.limit, 'offset': offset})}"
-
-    following = query.offset + query.limit
-    return schemas.MetaOut(
-        limit=query.limit,
-        next=link(following) if following < total else None,
-        offset=query.offset,
-        previous=link(max(0, query.offset - query.limit)) if query.offset else None,
-        total_count=total,
-    )

@@ -27,7 +27,6 @@ class Batches:
     """
 
     def __init__(self, intake: Intake) -> None:
-        """Take what stores calls."""
         self._intake = intake
         self._waiting: deque[tuple[Call, OnResult]] = deque()
         self._is_busy = False

@@ -37,7 +37,6 @@ class CallEndpoint:
     """Responds to calls: 202 once a call is on disk, never before."""
 
     def __init__(self, context: WebContext) -> None:
-        """Take the objects that the routes use."""
         self._context = context
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, path: "re.Match[str]") -> None:

@@ -92,7 +92,6 @@ class FastPath:
     """Responds to complete calls without parameters; hands over to the endpoint what cannot be accepted at once."""
 
     def __init__(self, context: WebContext, endpoint: CallEndpoint) -> None:
-        """Take the objects that the routes use, and the endpoint for all other calls."""
         self._context = context
         self._endpoint = endpoint
         self._header_cache = HeaderCache(context.read_origin)
@@ -156,7 +155,6 @@ class HeaderCache:
     """Reads the headers of calls, once for those that senders repeat. For one event loop."""
 
     def __init__(self, read_origin: Callable[[Scope], Origin]) -> None:
-        """Take what reads the origin of a request."""
         self._read_origin = read_origin
         self._heads: dict[tuple[object, ...], Head] = {}
 

@@ -20,7 +20,6 @@ class LongPoll:
     """The waiting requests of one event loop. The database is read only while there are any."""
 
     def __init__(self, store: Store) -> None:
-        """Take where actions are read."""
         self._store = store
         self._waiting: dict[Reference, set[asyncio.Future[Progress]]] = {}
         self._task: asyncio.Task[None] | None = None

@@ -27,7 +27,6 @@ class BoundedProtocol(HttpToolsProtocol):
     _refusal = (HTTPStatus.BAD_REQUEST, "this is not a valid HTTP/1.1 request")
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
-        """Begin a connection, which may stay for as long as requests come."""
         super().connection_made(transport)
         self._head_timer = self.loop.call_later(HEAD_S, self._check_head, None)
 
@@ -50,14 +49,12 @@ class BoundedProtocol(HttpToolsProtocol):
             super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Cancel the timers."""
         for timer in (self._head_timer, self._shutdown_timer):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse data, and refuse headers that are too long."""
         self._bytes_since_progress += len(data)
         super().data_received(data)
         if self._bytes_since_progress > MAX_HEAD and not self.transport.is_closing():
@@ -66,29 +63,24 @@ class BoundedProtocol(HttpToolsProtocol):
             )
 
     def on_url(self, url: bytes) -> None:
-        """Add a piece of the URL."""
         super().on_url(url)
         if len(self.url) > MAX_URL:
             self._refusal = (HTTPStatus.REQUEST_URI_TOO_LONG, f"the path must have at most {MAX_URL} bytes")
             raise ValueError("the URL is too long")
 
     def on_headers_complete(self) -> None:
-        """Begin the request."""
         self._bytes_since_progress = 0
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Add a piece of the body. `body.read_body` limits its length."""
         self._bytes_since_progress = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """End the request."""
         self._bytes_since_progress = 0
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what the parser could not read."""
         self._refuse(*self._refusal)
 
     def _refuse(self, status: HTTPStatus, text: str) -> None:
