@@ -64,7 +64,7 @@ class _Front:
     def __init__(self, app: ASGIApp, endpoint: CallEndpoint, fast_path: FastPath) -> None:
         self._app = app
         self._endpoint = endpoint
-        self.take = fast_path.take  # called by FastProtocol
+        self.handle_fast = fast_path.handle  # called by FastProtocol
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -57,7 +57,7 @@ def call_fast(scope: Scope, body: bytes) -> tuple[Response, Call]:
         context = web_context(intake=intake)
         response: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         fast_path = FastPath(context, CallEndpoint(context))
-        assert fast_path.take(scope, body, lambda *parts: response.set_result(response_of(*parts)))
+        assert fast_path.handle(scope, body, lambda *parts: response.set_result(response_of(*parts)))
         return await response, intake.calls[0]
 
     return asyncio.run(run())
@@ -110,4 +110,4 @@ def test_fast_and_slow_calls_are_stored_and_responded_to_alike(
 )
 def test_any_other_request_goes_through_asgi(scope: Scope) -> None:
     context = web_context(intake=RecordingIntake())
-    assert not FastPath(context, CallEndpoint(context)).take(scope, b"", lambda *_: None)
+    assert not FastPath(context, CallEndpoint(context)).handle(scope, b"", lambda *_: None)

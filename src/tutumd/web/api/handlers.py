@@ -142,7 +142,7 @@ def try_handler(
         tag=admitted.tag,
         variable=admitted.variable[0] if admitted.variable and not admitted.notes else None,
         notes=list(admitted.notes),
-        steps=[schemas.StepOut(check=result.check, passes=result.passes, why=result.why) for result in results],
+        steps=[schemas.CheckOut(check=result.check, passes=result.passes, why=result.why) for result in results],
     )
 
 

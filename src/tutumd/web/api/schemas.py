@@ -179,7 +179,7 @@ class CallOut(HandlerNameOut):
     notes: list[str] = Field([], description="Sentences for the caller; absent if there are none.")
 
 
-class StepOut(BaseModel):
+class CheckOut(BaseModel):
     """One check of a call."""
 
     check: str
@@ -196,7 +196,7 @@ class TestOut(BaseModel):
     tag: str | None
     variable: str | None
     notes: list[str]
-    steps: list[StepOut]
+    steps: list[CheckOut]
 
 
 class ProgressOut(BaseModel):

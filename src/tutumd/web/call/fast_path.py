@@ -32,8 +32,8 @@ MAX_CACHED_BYTES = 1024
 RawHeaders = list[tuple[bytes, bytes]]
 Respond = Callable[[int, RawHeaders, bytes], None]
 """Sends a complete response: status, headers with the content's length, content."""
-Take = Callable[[Scope, bytes, Respond], bool]
-"""Takes a request with its complete body; returns False if it has to go through ASGI."""
+HandleFast = Callable[[Scope, bytes, Respond], bool]
+"""Handles a request with its complete body; returns False if it has to go through ASGI."""
 
 _PATH = re.compile(rf"/api/v1/service/({UUID})/webhook/handler/({UUID})/call/(?:([1-9][0-9]?|100)/)?", re.ASCII)
 """The path of a call that needs no further check."""
@@ -59,17 +59,17 @@ class FastProtocol(BoundedProtocol):
         super().on_message_complete()
         if self._begun is not None and self._begun[0] is self.cycle:
             begun, self._begun = self._begun, None
-            self._take(*begun)
+            self._start_request(*begun)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         if cycle.more_body:
             self._begun = (cycle, app)
         else:
-            self._take(cycle, app)
+            self._start_request(cycle, app)
 
-    def _take(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        take: Take | None = getattr(app, "take", None)
-        if take is None or not take(cycle.scope, bytes(cycle.body), partial(self._respond, cycle)):  # type: ignore[arg-type] # a dict
+    def _start_request(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        handle: HandleFast | None = getattr(app, "handle_fast", None)
+        if handle is None or not handle(cycle.scope, bytes(cycle.body), partial(self._respond, cycle)):  # type: ignore[arg-type] # a dict
             super()._start_asgi_task(cycle, app)
 
     def _respond(self, cycle: RequestResponseCycle, status: int, raw_headers: RawHeaders, content: bytes) -> None:
@@ -97,23 +97,23 @@ class FastPath:
         self._header_cache = HeaderCache(context.read_origin)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def take(self, scope: Scope, body: bytes, respond: Respond) -> bool:
+    def handle(self, scope: Scope, body: bytes, respond: Respond) -> bool:
         """Respond to a call later, without a task of its own; return False if the request has to go through ASGI."""
         path = _PATH.fullmatch(scope["path"])
         if path is None or scope["method"] != "POST" or scope["query_string"]:
             return False
-        head = self._header_cache.read(scope)
-        if head.has_prefer:
+        parsed = self._header_cache.read(scope)
+        if parsed.has_prefer:
             return False
         service, handler, amount = path.groups()
         call = Call(
             service_uuid=service,
             handler_uuid=handler,
             amount=int(amount or 1),
-            origin=head.origin,
+            origin=parsed.origin,
             body_size=len(body),
-            content=encode_content(scope, head, body),
-            key=head.key,
+            content=encode_content(scope, parsed, body),
+            key=parsed.key,
         )
 
         def on_result(result: Result) -> None:
@@ -136,7 +136,7 @@ class FastPath:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
+class ParsedHeaders:
     """What the headers of a call say.
 
     Attributes:
@@ -156,27 +156,27 @@ class HeaderCache:
 
     def __init__(self, read_origin: Callable[[Scope], Origin]) -> None:
         self._read_origin = read_origin
-        self._heads: dict[tuple[object, ...], Head] = {}
+        self._cache: dict[tuple[object, ...], ParsedHeaders] = {}
 
-    def read(self, scope: Scope) -> Head:
+    def read(self, scope: Scope) -> ParsedHeaders:
         """Return what the headers of a request say."""
         client = scope.get("client")
         cache_key = (client and client[0], *scope["headers"])
-        head = self._heads.get(cache_key)
-        if head is None:
-            head = self._parse(scope)
-            if _is_cacheable(scope["headers"], head):
-                if len(self._heads) >= MAX_CACHED:
-                    self._heads.clear()
-                self._heads[cache_key] = head
-        return head
+        parsed = self._cache.get(cache_key)
+        if parsed is None:
+            parsed = self._parse(scope)
+            if _is_cacheable(scope["headers"], parsed):
+                if len(self._cache) >= MAX_CACHED:
+                    self._cache.clear()
+                self._cache[cache_key] = parsed
+        return parsed
 
-    def _parse(self, scope: Scope) -> Head:
+    def _parse(self, scope: Scope) -> ParsedHeaders:
         decoded = decode_headers(scope)
         stored = headers.redact_headers(decoded)
         pairs = [f"[{encode_basestring(name)},{encode_basestring(value)}]" for name, value in stored]
         is_complete = len(stored) == sum(not headers.is_secret(name) for name, _ in decoded)
-        return Head(
+        return ParsedHeaders(
             origin=self._read_origin(scope),
             stored_json=f"[{','.join(pairs)}]" if is_complete else None,
             key=headers.delivery_key(decoded),
@@ -184,21 +184,21 @@ class HeaderCache:
         )
 
 
-def _is_cacheable(raw_headers: RawHeaders, head: Head) -> bool:
+def _is_cacheable(raw_headers: RawHeaders, parsed: ParsedHeaders) -> bool:
     """Return False for headers that come once, such as a delivery's ID, and for secrets: they must not stay here."""
     return (
-        head.key is None
+        parsed.key is None
         and sum(len(name) + len(value) for name, value in raw_headers) <= MAX_CACHED_BYTES
         and not any(headers.is_secret(name.decode("latin-1")) for name, _ in raw_headers)
     )
 
 
-def encode_content(scope: Scope, head: Head, body: bytes) -> str:
+def encode_content(scope: Scope, parsed: ParsedHeaders, body: bytes) -> str:
     """Return the stored content of a call without parameters, as JSON: its headers are encoded already."""
     stored = truncate(body)
-    if head.stored_json is None or stored.is_base64 or stored.is_cut:
+    if parsed.stored_json is None or stored.is_base64 or stored.is_cut:
         return encode_json(redact_call(decode_headers(scope), (), body, None))
-    return f'{{"headers":{head.stored_json},"body":{encode_basestring(stored.text)}}}'
+    return f'{{"headers":{parsed.stored_json},"body":{encode_basestring(stored.text)}}}'
 
 
 def encode_accepted(context: WebContext, call: Call, accepted: Accepted) -> tuple[int, RawHeaders, bytes]:
