@@ -5,9 +5,11 @@ where it was, and another action first clears away what it finds half done.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from tutumd.engines.local import output, records
+from tutumd.engines.local.exit_watch import ExitWatch
 from tutumd.engines.local.folder import Folder
 from tutumd.engines.local.launch import Launcher, container_name
 from tutumd.engines.local.plans import Planner, Situation, tell_redeploy
@@ -148,16 +150,19 @@ class Changes:
 
     def _wait_stable(self, record: ServiceRecord, run: Run) -> Failure | None:
         since = self._monotonic()
-        while True:
-            for container in record.incoming:
-                if container.process is None or not self._processes.is_running(container.process):
-                    return self._explain(record, container)
-            left_s = self._limits.stable_s - (self._monotonic() - since)
-            if left_s <= 0:
-                return None
-            if run.remaining_s() <= 0:
-                return Failure(reason="the time for this action was over before the new processes were stable")
-            run.sleep(min(POLL_S, left_s))
+        with closing(ExitWatch(self._processes.is_running)) as exits:
+            exits.watch({c.process for c in record.incoming if c.process})
+            while True:
+                for container in record.incoming:
+                    if container.process is None or not exits.is_running(container.process):
+                        return self._explain(record, container)
+                left_s = self._limits.stable_s - (self._monotonic() - since)
+                if left_s <= 0:
+                    return None
+                if run.remaining_s() <= 0:
+                    return Failure(reason="the time for this action was over before the new processes were stable")
+                run.sleep(min(POLL_S, left_s))
+                exits.wait(0)
 
     def _explain(self, record: ServiceRecord, container: ContainerRecord) -> Failure:
         code = self._processes.exit_code(container.process) if container.process else None

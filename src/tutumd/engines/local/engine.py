@@ -29,7 +29,6 @@ from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.model import EngineInfo, Outcome, Plan, Service, ServiceSnapshot
 from tutumd.ports import Clock, Run
 
-ROUND_S = 0.25
 LOCK_WAIT_S = 30.0
 
 
@@ -60,7 +59,6 @@ class LocalEngine:
         boot_id: Changes whenever the machine starts; default: the kernel's.
         """
         self._name = name
-        self._max_output_bytes = max_output_bytes
         self._folder = Folder(data_dir)
         for service, problem in self._folder.unreadable.items():
             structlog.stdlib.get_logger("tutumd.engines.local").error(
@@ -73,7 +71,15 @@ class LocalEngine:
         self._changes = Changes(
             self._folder, self._processes, launcher, limits, clock=clock, monotonic=monotonic, new_id=new_id
         )
-        self._supervisor = Supervisor(self._folder, self._processes, launcher, self._locks, clock=clock, new_id=new_id)
+        self._supervisor = Supervisor(
+            self._folder,
+            self._processes,
+            launcher,
+            self._locks,
+            max_output_bytes=max_output_bytes,
+            clock=clock,
+            new_id=new_id,
+        )
 
     @property
     def info(self) -> EngineInfo:
@@ -89,14 +95,7 @@ class LocalEngine:
 
     def watch(self, changed: Callable[[], None], stop: Event) -> None:
         """Supervise all services, and call `changed` after each round in which a record changed."""
-        seen = self._folder.revision
-        while not stop.is_set():
-            self._supervisor.look_after_all()
-            self._supervisor.rotate_outputs(self._max_output_bytes)
-            if seen != (now := self._folder.revision):
-                seen = now
-                changed()
-            stop.wait(ROUND_S)
+        self._supervisor.run(changed, stop)
 
     def plan(self, service: Service, tag: str | None) -> Plan:
         if problem := self._folder.unreadable.get(service.uuid):
@@ -174,7 +173,7 @@ class LocalEngine:
 
     def _show(self, record: ServiceRecord) -> ServiceSnapshot:
         sights: dict[str, Sight] = {}
-        for container in (*record.containers, *record.incoming, *record.leaving):
+        for container in record.all_containers:
             process = container.process
             is_running = process is not None and container.ended is None and self._processes.is_running(process)
             code = self._processes.exit_code(process) if process is not None and not is_running else None

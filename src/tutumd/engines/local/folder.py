@@ -77,12 +77,12 @@ class Folder:
         return self._data_dir / uuid / "output" / f"{slot}.log"
 
     def outputs(self) -> tuple[Path, ...]:
-        """List the output files of all services that processes may be writing."""
-        return tuple(self._data_dir.glob("*/output/*.log"))
+        """Return the output files that processes may be writing."""
+        return tuple(self.output(record.uuid, c.slot) for record in self.records() for c in record.all_containers)
 
     def drop_old_outputs(self, record: ServiceRecord) -> None:
         """Remove output that belongs to no container of the record any more."""
-        slots = {c.slot for c in (*record.containers, *record.incoming, *record.leaving)}
+        slots = {c.slot for c in record.all_containers}
         for path in (self._data_dir / record.uuid / "output").iterdir():
             if path.name.split(".", 1)[0] not in slots:
                 path.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tutumd.engines.local import procfs
 from tutumd.engines.local.environment import CONTAINER_ID
+from tutumd.engines.local.exit_watch import ExitWatch
 from tutumd.engines.local.procfs import Identity, Stat
 
 POLL_S = 0.1
@@ -137,7 +138,7 @@ class Processes:
             _send(stat, signal.SIGCONT)  # a stopped process gets SIGTERM only when it is continued
         deadline = self._monotonic() + grace_s
         while (left := self.members(doomed)) and self._monotonic() < deadline:
-            pause(POLL_S)
+            self._wait_for_exits(left, deadline, pause)
         if left:
             left = self.kill(doomed, pause=pause)
         for first in doomed.values():
@@ -155,6 +156,15 @@ class Processes:
                 break
             pause(POLL_S / 10)
         return left
+
+    def _wait_for_exits(self, stats: Iterable[Stat], deadline: float, pause: Callable[[float], None]) -> None:
+        """Wait until all these processes have ended, at the latest until `deadline`."""
+        identities = {Identity(pid=stat.pid, start_ticks=stat.start_ticks, boot_id=self._boot_id) for stat in stats}
+        with contextlib.closing(ExitWatch(self.is_running)) as exits:
+            exits.watch(identities)
+            while any(exits.is_running(identity) for identity in identities) and self._monotonic() < deadline:
+                pause(POLL_S)
+                exits.wait(0)
 
     def _present(self, identity: Identity) -> Stat | None:
         """The process, also as a zombie; None where it is gone, whoever has its PID now."""

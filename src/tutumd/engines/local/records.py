@@ -95,6 +95,11 @@ class ServiceRecord:
         return self.change.incoming if self.change else ()
 
     @property
+    def all_containers(self) -> tuple[ContainerRecord, ...]:
+        """The present, incoming and leaving containers."""
+        return self.containers + self.incoming + self.leaving
+
+    @property
     def digest(self) -> str:
         """Digest of the definition that it runs."""
         return definition_digest(self.definition)
