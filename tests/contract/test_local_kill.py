@@ -15,7 +15,7 @@ import pytest
 from tests.contract.local_support import SLEEP, LocalHost, local_host, watching
 from tests.support.runs import FakeRun, Killed
 from tests.support.waiting import wait_until
-from tutumd.engines.local import LocalEngine
+from tutumd.engines.local.engine import LocalEngine
 from tutumd.model import Autorestart, ContainerState, Outcome, Service, ServiceState
 
 NEWER = "exec sleep 2000"
