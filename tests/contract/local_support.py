@@ -14,7 +14,7 @@ import psutil
 
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
-from tutumd.engines.local import LocalEngine
+from tutumd.engines.local.engine import LocalEngine
 from tutumd.model import Autorestart, Definition, Service, ServiceSnapshot, ServiceState
 
 STABLE_S = 0.15
@@ -30,7 +30,7 @@ class LocalHost:
     actions: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def engine(self, **seams: Any) -> LocalEngine:
-        options: dict[str, Any] = {"max_containers": 10, "stable_s": STABLE_S, "grace_s": 5.0}
+        options: dict[str, Any] = {"server_cap": 10, "stable_s": STABLE_S, "grace_s": 5.0}
         return LocalEngine("local", self.data_dir, **(options | seams))
 
     def service(
@@ -74,7 +74,6 @@ class LocalHost:
 
     def shown(self, engine: LocalEngine) -> ServiceSnapshot:
         (snapshot,) = engine.discover()
-        assert engine.inspect(self.service()) == snapshot
         return snapshot
 
     def names(self, engine: LocalEngine) -> list[str]:

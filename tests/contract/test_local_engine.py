@@ -38,6 +38,7 @@ def test_start_runs_the_target_number_of_processes(host: LocalHost) -> None:
     assert (outcome.success, outcome.reason, outcome.containers_before) == (True, "", ())
     assert host.process_names() == ["web-1", "web-2", "web-3"]
     shown = host.shown(engine)
+    assert engine.inspect(host.service()) == shown
     assert (shown.state, shown.running, shown.target, shown.image_name) == (ServiceState.RUNNING, 3, 3, "free text")
     assert outcome.containers_after == tuple(c.id for c in shown.containers)
     assert outcome.image_after == shown.image_digest

@@ -127,7 +127,7 @@ def _is_manager(settings: Settings) -> bool:
 
 def _build(spec: Spec, settings: Settings) -> Engine:
     if spec.kind == "local":
-        from tutumd.engines.local import LocalEngine
+        from tutumd.engines.local.engine import LocalEngine
 
         folder = settings.data_dir / ("local" if spec.name == "local" else f"local-{spec.name}")
         return LocalEngine(spec.name, folder, server_cap=settings.max_containers)

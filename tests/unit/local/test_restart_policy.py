@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.local.values import NOON, container
-from tutumd.engines.local.restarts import is_due, restart_delay, restarts_in_a_row, will_restart
+from tutumd.engines.local.restart_policy import is_due, restart_delay, restarts_in_a_row, will_restart
 from tutumd.model import Autorestart
 
 SECOND = timedelta(seconds=1)
