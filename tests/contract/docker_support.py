@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.runs import FakeRun
-from tutumd.engines.docker import DockerEngine
+from tutumd.engines.docker.engine import DockerEngine
 from tutumd.model import Outcome, Service, ServiceSnapshot, ServiceState
 
 APP = f"{ANONYMOUS}/app"
@@ -17,7 +17,7 @@ OVERLAP_S = 0.2
 
 @contextmanager
 def opened(
-    bed: DockerBed, *, own_container_id: str | None = None, overlap_s: float = OVERLAP_S, drain_s: float = OVERLAP_S
+    bed: DockerBed, *, self_container_id: str | None = None, overlap_s: float = OVERLAP_S, drain_s: float = OVERLAP_S
 ) -> Iterator[DockerEngine]:
     """Yield an engine on the bed."""
     engine = DockerEngine(
@@ -28,7 +28,7 @@ def opened(
         stable_s=STABLE_S,
         overlap_s=overlap_s,
         drain_s=drain_s,
-        own_container_id=own_container_id,
+        self_container_id=self_container_id,
     )
     try:
         yield engine

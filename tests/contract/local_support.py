@@ -14,7 +14,7 @@ import psutil
 
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
-from tutumd.engines.local import LocalEngine
+from tutumd.engines.local.engine import LocalEngine
 from tutumd.model import Autorestart, Definition, Service, ServiceSnapshot, ServiceState
 
 STABLE_S = 0.15
@@ -80,7 +80,6 @@ class LocalHost:
 
     def shown(self, engine: LocalEngine) -> ServiceSnapshot:
         (snapshot,) = engine.discover()
-        assert engine.inspect(self.service()) == snapshot
         return snapshot
 
     def names(self, engine: LocalEngine) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from tests.contract import docker_support
 from tests.support.docker_bed import DockerBed
 from tests.support.waiting import wait_until
-from tutumd.engines.dockerapi import connect
+from tutumd.engines.dockerapi.connection import connect
 from tutumd.engines.swarm import SwarmEngine
 from tutumd.model import Service, ServiceSnapshot
 

@@ -14,7 +14,7 @@ import pytest
 from tests.bench.fake_docker import FakeDocker, container
 from tests.support.stores import bench
 from tests.support.waiting import wait_until
-from tutumd.engines.docker import DockerEngine
+from tutumd.engines.docker.engine import DockerEngine
 from tutumd.worker.discover import FULL_PASS_S, Discovery
 
 MANY = 2_000

@@ -9,7 +9,7 @@ from tests.contract.docker_support import APP, inspected, opened, service, state
 from tests.support.docker_bed import DockerBed
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
-from tutumd.engines.docker import DockerEngine
+from tutumd.engines.docker.engine import DockerEngine
 from tutumd.errors import EngineUnavailableError
 from tutumd.model import Outcome, Service
 

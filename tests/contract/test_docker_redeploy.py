@@ -136,7 +136,7 @@ def test_what_cannot_be_replaced_is_refused_untouched(clean_bed: DockerBed) -> N
 
 def test_the_container_that_tutumd_runs_in_is_left_alone(clean_bed: DockerBed) -> None:
     own = clean_bed.docker("run", "-d", "--name", "tutumd", "app:v1")
-    with opened(clean_bed, own_container_id=own) as engine:
+    with opened(clean_bed, self_container_id=own) as engine:
         assert engine.discover() == ()
         with pytest.raises(EngineRefusedError, match="tutumd itself runs in tutumd"):
             redeploy(engine, "name:tutumd")

@@ -273,7 +273,7 @@ def test_a_failed_rm_container_runs_again_as_a_copy(clean_bed: DockerBed) -> Non
     with opened(clean_bed) as engine:
         outcome = engine.redeploy(service("name:web"), FakeRun())
     assert outcome.rolled_back, outcome
-    assert "a copy of it was put in its stead" in outcome.reason
+    assert "a copy of it was put in its place" in outcome.reason
     assert states(clean_bed) == {"web": "running"}
     assert outcome.containers_after == (inspected(clean_bed, "web")["Id"],)
     assert inspected(clean_bed, "web")["Config"]["Image"] == APP
@@ -344,7 +344,7 @@ def test_an_image_for_another_machine_is_refused_untouched(clean_bed: DockerBed)
     old = clean_bed.docker("run", "-d", "--name", "web", APP)
     clean_bed.push("app", Image(version="b", architecture="s390x"))
     with opened(clean_bed) as engine:
-        with pytest.raises(EngineRefusedError, match="is there for linux/s390x only, and this engine is linux/"):
+        with pytest.raises(EngineRefusedError, match="is available for linux/s390x only, and this engine is linux/"):
             engine.redeploy(service("name:web"), FakeRun())
         assert "linux/s390x only" in engine.plan(service("name:web"), None).refused
     assert inspected(clean_bed, "web")["Id"] == old

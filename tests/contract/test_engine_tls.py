@@ -11,7 +11,7 @@ import pytest
 
 from tests.bench.fake_docker import FakeDocker
 from tests.support.namespace import check
-from tutumd.engines.docker import DockerEngine
+from tutumd.engines.docker.engine import DockerEngine
 from tutumd.errors import EngineUnavailableError, SettingsError
 
 _NAMES = "subjectAltName=DNS:localhost,IP:127.0.0.1"

@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from tests.contract.engines.verbs import watching
 from tests.contract.local_support import SLEEP, LocalHost
 from tests.support.runs import FakeRun, Killed
 from tests.support.waiting import wait_until
-from tutumd.engines.local import LocalEngine
+from tutumd.engines.local.engine import LocalEngine
 from tutumd.model import Autorestart, ContainerState, Outcome, Service, ServiceState
 
 NEWER = "exec sleep 2000"
@@ -110,9 +111,12 @@ def test_a_kept_container_that_ended_after_the_kill_is_replaced_on_resume(host: 
 
 
 SERVER = """
-import os, signal, sys
+import signal, sys
 from pathlib import Path
 from tests.contract.local_support import LocalHost
+# Shells start background jobs with SIGINT ignored, and that is inherited: without this, SIGINT does not end the server.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 host = LocalHost(Path(sys.argv[1]), uuid=sys.argv[2])
 engine = host.engine()
 assert engine.start(host.service(sys.argv[3]), host.run(action_uuid="0")).success
@@ -121,15 +125,27 @@ signal.pause()
 """
 
 
+@contextmanager
+def server_process(host: LocalHost, command: str) -> Iterator[subprocess.Popen[str]]:
+    """A server in a process of its own that has started the service. It is killed at the end, if it still runs."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER, str(host.data_dir), host.uuid, command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as server:
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline() == "started\n"
+            yield server
+        finally:
+            server.kill()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_processes_outlive_their_server_and_are_found_again(host: LocalHost, number: signal.Signals) -> None:
-    host.engine()
-    arguments = [sys.executable, "-c", SERVER, str(host.data_dir), host.uuid, "while :; do echo line; sleep 0.1; done"]
-    with subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as server:
-        assert server.stdout is not None
-        assert server.stdout.readline() == "started\n"
+    with server_process(host, "while :; do echo line; sleep 0.1; done") as server:
         os.killpg(server.pid, number)  # as a terminal does
         server.communicate(timeout=20)
     engine = host.engine()
@@ -143,11 +159,7 @@ def test_processes_outlive_their_server_and_are_found_again(host: LocalHost, num
 
 
 def test_a_process_that_ended_while_no_server_ran_has_an_unknown_exit_code(host: LocalHost) -> None:
-    host.engine()
-    arguments = [sys.executable, "-c", SERVER, str(host.data_dir), host.uuid, SLEEP]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        assert server.stdout.readline() == "started\n"
+    with server_process(host, SLEEP) as server:
         server.kill()
     for pid in host.pids():
         os.kill(pid, signal.SIGTERM)
@@ -159,6 +171,17 @@ def test_a_process_that_ended_while_no_server_ran_has_an_unknown_exit_code(host:
     shown = host.shown(engine)
     assert shown.state is ServiceState.NOT_RUNNING
     assert [(c.state, c.exit_code) for c in shown.containers] == [(ContainerState.STOPPED, None)] * 2
+
+
+def test_the_exit_of_a_process_that_another_server_started_is_noticed(host: LocalHost) -> None:
+    with server_process(host, SLEEP) as server:
+        server.kill()
+    engine = host.engine()
+    with watching(engine) as changed:
+        assert not changed.wait(timeout=0.6), "both are found running"
+        os.kill(min(host.pids()), signal.SIGKILL)
+        assert changed.wait(timeout=20)
+    assert sorted(c.state for c in host.shown(engine).containers) == [ContainerState.RUNNING, ContainerState.STOPPED]
 
 
 def test_a_stopped_service_stays_stopped_for_the_next_server(host: LocalHost) -> None:

@@ -9,7 +9,7 @@ from tests.contract.swarm_support import Sampler
 from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
 from tests.support.runs import FakeRun
-from tutumd.engines.dockerapi import connect
+from tutumd.engines.dockerapi.connection import connect
 from tutumd.engines.swarm import SwarmEngine
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.changes import Tempo

@@ -70,8 +70,14 @@ def _ensure_service(store: Store, admin: User, server_cap: int) -> Service:
     for service in found:
         if service.definition is not None:
             return service
-    wishes = services.Wishes(name=SERVICE, image="demo", run_command=COMMAND, target=2, autorestart="ALWAYS")
-    return services.create(store, admin, wishes, server_cap=server_cap)
+    document = {
+        "name": SERVICE,
+        "image": "demo",
+        "run_command": COMMAND,
+        "target_num_containers": 2,
+        "autorestart": "ALWAYS",
+    }
+    return services.create(store, admin, document, server_cap=server_cap)
 
 
 def _ensure_handler(store: Store, admin: User, service: Service, operation: Operation) -> Handler:

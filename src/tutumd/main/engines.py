@@ -112,7 +112,8 @@ def _answers(url: str) -> bool:
 
 
 def _is_manager(settings: Settings) -> bool:
-    from tutumd.engines.dockerapi import connect, translated
+    from tutumd.engines.dockerapi.connection import connect
+    from tutumd.engines.dockerapi.failures import translated
 
     client = connect(settings.docker_host or None, settings.docker_config or None, environment=os.environ)
     try:
@@ -126,7 +127,7 @@ def _is_manager(settings: Settings) -> bool:
 
 def _build(spec: Spec, settings: Settings) -> Engine:
     if spec.kind == "local":
-        from tutumd.engines.local import LocalEngine
+        from tutumd.engines.local.engine import LocalEngine
 
         folder = settings.data_dir / ("local" if spec.name == "local" else f"local-{spec.name}")
         return LocalEngine(spec.name, folder, server_cap=settings.max_containers)
@@ -135,14 +136,15 @@ def _build(spec: Spec, settings: Settings) -> Engine:
     url = spec.url or settings.docker_host or None
     config_dir = settings.docker_config or None
     if spec.kind == "docker":
-        from tutumd.engines.docker import DockerEngine, find_own_container_id
+        from tutumd.engines.docker.engine import DockerEngine
+        from tutumd.engines.docker.inspect.self_container import find_self_container_id
 
         return DockerEngine(
             spec.name,
             url,
             config_dir=config_dir,
             server_cap=settings.max_containers,
-            own_container_id=find_own_container_id(),
+            self_container_id=find_self_container_id(),
             environment=os.environ,
         )
     from tutumd.engines.swarm import SwarmEngine

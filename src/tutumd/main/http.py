@@ -14,7 +14,7 @@ import uvicorn
 from tutumd.main.listening import BACKLOG
 from tutumd.settings import Settings
 from tutumd.web.app import create_app
-from tutumd.web.call.protocol import BoundedProtocol
+from tutumd.web.call.fast_path import FastProtocol
 from tutumd.web.context import WebContext
 
 _log = structlog.get_logger(__name__)
@@ -63,14 +63,14 @@ class Server(uvicorn.Server):
             await loop.connect_accepted_socket(self._make_protocol, connection)
 
     def _make_protocol(self) -> asyncio.Protocol:
-        return BoundedProtocol(config=self.config, server_state=self.server_state, app_state={})
+        return FastProtocol(config=self.config, server_state=self.server_state, app_state={})
 
 
 def make_server(edge: WebContext, settings: Settings, url: str) -> Server:
     """Build the server; `url` is what it tells when it is ready."""
     config = uvicorn.Config(
         create_app(edge, version("tutumd")),
-        http=BoundedProtocol,
+        http=FastProtocol,
         ws="none",
         loop="uvloop",
         log_config=None,

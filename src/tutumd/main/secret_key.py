@@ -4,7 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from tutumd.application.admission.encryption import SecretBox, make_key
+from tutumd.application.admission.encryption import SecretCipher, make_key
 from tutumd.errors import SettingsError
 from tutumd.settings import Settings
 
@@ -12,8 +12,8 @@ FILE = "secret.key"
 _REMEDY = "set TUTUMD_SECRET_KEY instead"
 
 
-def open_box(settings: Settings) -> SecretBox:
-    """Get the box for secrets; the data folder is there.
+def load_cipher(settings: Settings) -> SecretCipher:
+    """Get the cipher for secrets; the data folder is there.
 
     The setting may hold former keys after a comma. Without it the key is in `secret.key`, which is made once and
     which only its owner reads.
@@ -22,12 +22,12 @@ def open_box(settings: Settings) -> SecretBox:
         SettingsError: The key is no key, or the file cannot be read or made. The text holds no key.
     """
     if settings.secret_key:
-        return SecretBox([key.strip() for key in settings.secret_key.split(",") if key.strip()])
+        return SecretCipher([key.strip() for key in settings.secret_key.split(",") if key.strip()])
     path = settings.data_dir / FILE
     try:
         if not path.exists():
             _make(path)
-        return SecretBox([path.read_text(encoding="ascii", errors="replace").strip()])
+        return SecretCipher([path.read_text(encoding="ascii", errors="replace").strip()])
     except OSError as error:
         raise SettingsError(f"the key for secrets {path} cannot be used: {error.strerror}; {_REMEDY}") from error
     except SettingsError as error:

@@ -6,7 +6,6 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import timedelta
-from ipaddress import ip_network
 from threading import Event, Thread
 from typing import Any
 
@@ -107,13 +106,9 @@ def _serve_http(
     stack: ExitStack,
     when_started: Callable[[], None],
 ) -> None:
-    from tutumd.application.admission.rates import parse_rate
-    from tutumd.application.calls import (  # all slow to import: the worker is at work meanwhile
-        AdmissionCache,
-        StatusTokens,
-    )
+    from tutumd.application.admission.rates import parse_rate  # all slow to import: the worker is at work meanwhile
     from tutumd.main import http
-    from tutumd.main.secret_key import open_box
+    from tutumd.main.secret_key import load_cipher
     from tutumd.web.context import WebContext
 
     try:
@@ -122,7 +117,7 @@ def _serve_http(
         raise SettingsError(str(error).replace("rate_limit", "TUTUMD_CLIENT_RATE_LIMIT")) from None
     intake = SqlIntake(opened.database, opened.clock, opened.signal, (rate.count, rate.seconds) if rate else None)
     stack.callback(intake.close)
-    box = open_box(settings)
+    cipher = load_cipher(settings)
     if opened.database.is_postgres and not settings.secret_key:
         _log.warning("TUTUMD_SECRET_KEY is not set: other replicas cannot read secrets and status URLs of this one")
     edge = WebContext(
@@ -130,10 +125,8 @@ def _serve_http(
         clock=opened.clock,
         intake=intake,
         server_cap=settings.max_containers,
-        box=box,
-        options=AdmissionCache(box),
-        status_tokens=StatusTokens(box.derive("status")),
-        trusted_proxies=tuple(ip_network(network) for network in settings.trusted_proxies),
+        cipher=cipher,
+        trusted_proxies=settings.trusted_proxies,
     )
     server = http.make_server(edge, settings, address)
     server.when_started(when_started)

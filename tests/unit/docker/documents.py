@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tutumd.engines.docker.seen import Seen, see
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer, parse_container
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 ZERO = "0001-01-01T00:00:00Z"
@@ -74,9 +74,11 @@ def container(
     }
 
 
-def seen(number: int = 1, name: str = "web", *, its_image: dict[str, Any] | None = None, **document: Any) -> Seen:
+def inspected(
+    number: int = 1, name: str = "web", *, its_image: dict[str, Any] | None = None, **document: Any
+) -> InspectedContainer:
     """A container as the engine's code sees it."""
-    return see(container(number, name, **document), its_image or image())
+    return parse_container(container(number, name, **document), its_image or image())
 
 
 def compose_labels(number: int, service: str = "web", project: str = "shop", **more: str) -> dict[str, str]:

@@ -5,19 +5,19 @@ from typing import Any
 import pytest
 
 from tests.unit.docker.documents import compose_labels, container, identity, image
-from tutumd.engines.docker.config import own_config, replacement, with_variables
+from tutumd.engines.docker.recreate.config import config_without_defaults, replacement_config, with_variables
 
 SHORT_ID = identity(1)[:12]
 
 
 def kept(config: dict[str, Any], defaults: dict[str, Any], host: dict[str, Any] | None = None) -> dict[str, Any]:
     """What stays of a container's Config, without the fields that are there always."""
-    full = own_config(container(config=config, host=host), image(**defaults), "machine")
+    full = config_without_defaults(container(config=config, host=host), image(**defaults), "machine")
     always = {"Image": "app", "Labels": {}, "Volumes": {}, "ExposedPorts": {}}
     return {name: value for name, value in full.items() if always.get(name, ...) != value}
 
 
-def test_what_the_image_set_is_dropped_and_what_the_user_set_stays() -> None:
+def test_settings_of_the_image_are_dropped_and_those_of_the_user_stay() -> None:
     defaults = {
         "Env": ["PATH=/bin", "A=1", "B=1"],
         "Labels": {"version": "1", "mine": "theirs"},
@@ -49,7 +49,7 @@ def test_what_the_image_set_is_dropped_and_what_the_user_set_stays() -> None:
     }
 
 
-def test_a_port_that_is_published_is_exposed_whatever_the_image_says() -> None:
+def test_a_published_port_is_exposed_whatever_the_image_exposes() -> None:
     host = {"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}}
     assert kept({"ExposedPorts": {"80/tcp": {}}}, {"ExposedPorts": {"80/tcp": {}}}, host) == {
         "ExposedPorts": {"80/tcp": {}}
@@ -67,7 +67,7 @@ def test_a_port_that_is_published_is_exposed_whatever_the_image_says() -> None:
         ((None, ["mine"]), (["e"], ["c"]), {"Entrypoint": [""], "Cmd": ["mine"]}),
     ],
 )
-def test_a_command_goes_only_with_the_images_entrypoint(
+def test_the_images_command_is_dropped_only_with_its_entrypoint(
     own: tuple[object, object], defaults: tuple[object, object], expected: dict[str, object]
 ) -> None:
     pair = ("Entrypoint", "Cmd")
@@ -96,23 +96,23 @@ def test_a_health_check_is_subtracted_field_by_field() -> None:
         ({"MacAddress": "02:42:ac:11:00:02"}, {}, {"MacAddress": "02:42:ac:11:00:02"}),
     ],
 )
-def test_what_the_engine_made_up_is_not_kept(
+def test_generated_settings_are_not_kept(
     config: dict[str, Any], host: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     assert kept(config, {}, host) == expected
 
 
 def test_an_image_document_without_a_config_is_read_as_empty() -> None:
-    assert own_config(container(config={"Env": ["A=1"]}), {"Id": "x"})["Env"] == ["A=1"]
+    assert config_without_defaults(container(config={"Env": ["A=1"]}), {"Id": "x"})["Env"] == ["A=1"]
 
 
-def test_compose_is_told_the_new_image() -> None:
+def test_the_compose_label_names_the_new_image() -> None:
     labels = compose_labels(1, **{"com.docker.compose.image": "sha256:old", "com.docker.compose.config-hash": "h"})
-    body = replacement(container(labels=labels), image(1), image(2), {})
+    body = replacement_config(container(labels=labels), image(1), image(2), {})
     assert body["Labels"] == {**labels, "com.docker.compose.image": image(2)["Id"]}
 
 
-def test_the_host_configuration_is_taken_over_in_the_form_that_is_given() -> None:
+def test_the_host_configuration_has_the_form_of_a_request() -> None:
     host = {
         "NetworkMode": "f" * 64,
         "Links": ["/db:/web/store", "/cache:/web/cache"],
@@ -121,7 +121,7 @@ def test_the_host_configuration_is_taken_over_in_the_form_that_is_given() -> Non
         "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 7},
     }
     old = container(host=host, networks={"front": {"NetworkID": "f" * 64, "IPAddress": "10.0.0.2"}})
-    body = replacement(old, image(1), image(2), {})
+    body = replacement_config(old, image(1), image(2), {})
     assert body["HostConfig"] == {
         "NetworkMode": "front",
         "Links": ["db:store", "cache:cache"],
@@ -133,7 +133,7 @@ def test_the_host_configuration_is_taken_over_in_the_form_that_is_given() -> Non
     assert old["HostConfig"]["ContainerIDFile"] == "/tmp/id", "the document that was seen is not changed"
 
 
-def test_variables_of_a_call_replace_add_and_take_out() -> None:
+def test_variables_of_a_call_replace_add_and_remove() -> None:
     body = {"Image": "app", "Env": ["A=1", "B=2=3", "C", "D=4"]}
     assert with_variables(body, {"A": "new=1", "C": None, "E": ""}) == {
         "Image": "app",

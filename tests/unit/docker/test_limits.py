@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.unit.docker.test_kills import Recorded, finder, redeploy
-from tests.unit.docker.test_kills_beside import Named
-from tutumd.engines.docker.redeploy import Redeployer
-from tutumd.engines.docker.trial import Trial
+from tests.unit.docker.test_resume import Recorded, finder, redeploy
+from tests.unit.docker.test_resume_start_first import Named
+from tutumd.engines.docker.readiness import ReadinessCheck
+from tutumd.engines.docker.redeploy import redeploy as redeploy_service
 
 
 class Timed(Recorded):
@@ -26,12 +26,12 @@ class Timed(Recorded):
         return max(0.0, self.deadline_s - self.now)
 
 
-def test_a_deadline_that_is_near_makes_only_the_overlap_shorter() -> None:
+def test_a_near_deadline_shortens_only_the_overlap() -> None:
     ends = {}
     for hundredths in range(400, 700):
-        host, run = Named().host(), Timed(hundredths / 100)
-        watch = Trial(host=host, stable_s=3, overlap_s=10, drain_s=5, clock=run.clock)
-        outcome = Redeployer(host=host, trial=watch, find=finder(host), run=run).redeploy()
+        engine, run = Named().engine(), Timed(hundredths / 100)
+        watch = ReadinessCheck(api=engine.api, stable_s=3, overlap_s=10, drain_s=5, clock=run.clock)
+        outcome = redeploy_service(watch, finder(engine), run)
         if not outcome.success:
             ends[hundredths] = outcome.reason
     assert ends == {}
@@ -40,25 +40,25 @@ def test_a_deadline_that_is_near_makes_only_the_overlap_shorter() -> None:
 @pytest.mark.parametrize("crashes", [False, True], ids=["there", "back"])
 @pytest.mark.parametrize("in_swarm", [False, True], ids=["no node", "swarm node"])
 @pytest.mark.parametrize("aliases", [["shop-web-1", "web"], ["web"]], ids=["with its name", "another"])
-def test_a_container_may_be_in_very_many_networks(aliases: list[str], *, in_swarm: bool, crashes: bool) -> None:
+def test_a_container_may_be_in_many_networks(aliases: list[str], *, in_swarm: bool, crashes: bool) -> None:
     networks = {f"net{number}": {"Aliases": aliases} for number in range(40)}
-    host = Named(networks=networks, in_swarm=in_swarm).host()
-    before = host.summary()
-    (old,) = host.all
+    engine = Named(networks=networks, in_swarm=in_swarm).engine()
+    before = engine.summary()
+    (old,) = engine.all
 
-    class FallingOver(Recorded):
+    class Failing(Recorded):
         def log(self, line: str) -> None:
             super().log(line)
             if crashes and line.startswith("the old ones finish"):
-                (new,) = host.all.keys() - {old}
-                host.all[new]["State"]["Health"] = {"Status": "unhealthy"}
+                (new,) = engine.all.keys() - {old}
+                engine.all[new]["State"]["Health"] = {"Status": "unhealthy"}
 
-    outcome = redeploy(host, FallingOver())
+    outcome = redeploy(engine, Failing())
     if crashes:
         assert outcome.rolled_back, outcome
         assert "unhealthy" in outcome.reason
-        assert host.summary() == before
+        assert engine.summary() == before
     else:
         assert outcome.success, outcome
-    (only,) = host.all.values()
+    (only,) = engine.all.values()
     assert only["NetworkSettings"]["Networks"] == networks

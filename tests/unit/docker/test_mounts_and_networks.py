@@ -3,8 +3,8 @@
 from typing import Any
 
 from tests.unit.docker.documents import container, identity
-from tutumd.engines.docker.mounts import carried_mounts, fresh_mounts
-from tutumd.engines.docker.networks import endpoints, has_static_address, renamed
+from tutumd.engines.docker.recreate.mounts import carry_over_mounts, fresh_mounts
+from tutumd.engines.docker.recreate.networks import endpoint_settings, has_static_address, replace_alias
 
 GENERATED = "ab" * 32
 
@@ -19,33 +19,30 @@ def carried(destination: str, name: str = GENERATED, *, read_only: bool = False)
 
 def test_anonymous_volumes_are_carried_over_by_name() -> None:
     old = container(config={"Volumes": {"/mine": {}}}, mounts=[volume("/mine"), volume("/theirs", "n", writable=False)])
-    assert carried_mounts(old, ()) == [
-        carried("/mine"),
-        carried("/theirs", "n", read_only=True),
-    ]
+    assert carry_over_mounts(old, ()) == [carried("/mine"), carried("/theirs", "n", read_only=True)]
 
 
 def test_a_mount_without_a_source_gets_the_volume_that_it_was_given() -> None:
     sourceless = {"Type": "volume", "Target": "/data", "VolumeOptions": {"NoCopy": True}}
     named = {"Type": "volume", "Source": "named", "Target": "/named"}
     old = container(host={"Mounts": [sourceless, named]}, mounts=[volume("/data"), volume("/named", "named")])
-    assert carried_mounts(old, ()) == [{**sourceless, "Source": GENERATED}, named]
+    assert carry_over_mounts(old, ()) == [{**sourceless, "Source": GENERATED}, named]
 
 
-def test_what_is_mounted_otherwise_is_not_mounted_twice() -> None:
+def test_no_destination_is_mounted_twice() -> None:
     old = container(
         host={"Binds": ["named:/bound:ro", "/host:/host"], "VolumesFrom": ["other"]},
         mounts=[volume("/bound", "named"), volume("/shared")],
     )
-    assert carried_mounts(old, {"/shared"}) == []
+    assert carry_over_mounts(old, {"/shared"}) == []
 
 
-def test_a_copy_gets_volumes_of_its_own_but_shares_named_ones() -> None:
+def test_a_replica_gets_anonymous_volumes_of_its_own_and_shares_named_ones() -> None:
     mounts = [carried("/data"), carried("/named", "named"), {"Type": "bind", "Source": "/x", "Target": "/x"}]
     assert fresh_mounts(mounts) == [{"Type": "volume", "Target": "/data", "ReadOnly": False}, *mounts[1:]]
 
 
-def test_only_what_was_configured_of_an_endpoint_is_kept() -> None:
+def test_only_user_settings_of_an_endpoint_are_kept() -> None:
     endpoint = {
         "IPAMConfig": {"IPv4Address": "10.0.0.9"},
         "Links": ["db:store"],
@@ -60,7 +57,7 @@ def test_only_what_was_configured_of_an_endpoint_is_kept() -> None:
         "DNSNames": ["web"],
     }
     old = container(networks={"front": endpoint, "back": None})
-    assert endpoints(old) == {
+    assert endpoint_settings(old) == {
         "front": {
             "IPAMConfig": {"IPv4Address": "10.0.0.9"},
             "Links": ["db:store"],
@@ -76,12 +73,12 @@ def test_only_what_was_configured_of_an_endpoint_is_kept() -> None:
 
 def test_a_container_without_a_network_of_its_own_has_no_endpoints() -> None:
     for mode in ("host", "none", "container:abc"):
-        assert endpoints(container(host={"NetworkMode": mode}, networks={mode: {}})) == {}
+        assert endpoint_settings(container(host={"NetworkMode": mode}, networks={mode: {}})) == {}
 
 
-def test_a_copys_own_name_takes_the_place_of_the_firsts_among_the_aliases() -> None:
+def test_a_replica_has_its_own_name_as_an_alias() -> None:
     settings = {"front": {"Aliases": ["shop-web-1", "web"], "DriverOpts": {}}, "back": {}}
-    assert renamed(settings, "shop-web-1", "shop-web-2") == {
+    assert replace_alias(settings, "shop-web-1", "shop-web-2") == {
         "front": {"Aliases": ["shop-web-2", "web"], "DriverOpts": {}},
         "back": {},
     }

@@ -4,25 +4,25 @@ from dataclasses import replace
 
 import pytest
 
-from tutumd.engines.docker.platforms import Facts, Manifest, check_platform, facts, manifest
+from tutumd.engines.docker.platforms import EngineFacts, Manifest, check_platform, parse_facts, parse_manifest
 from tutumd.errors import EngineRefusedError
 
-ENGINE = Facts(host_name="machine", system="linux", architecture="amd64", in_swarm=True)
+ENGINE = EngineFacts(host_name="machine", system="linux", architecture="amd64", in_swarm=True)
 
 
-def test_engines_and_registries_are_read() -> None:
+def test_facts_and_manifests_are_parsed() -> None:
     info = {"Name": "machine", "Swarm": {"LocalNodeState": "active"}}
     version = {"Os": "linux", "Arch": "amd64"}
-    assert facts(info, version, is_podman=False) == ENGINE
+    assert parse_facts(info, version, is_podman=False) == ENGINE
     stored = {**info, "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]}
-    assert facts(stored, version, is_podman=False) == replace(ENGINE, by_manifest=True)
-    podman = facts({}, {}, is_podman=True)
+    assert parse_facts(stored, version, is_podman=False) == replace(ENGINE, by_manifest=True)
+    podman = parse_facts({}, {}, is_podman=True)
     assert (podman.in_swarm, podman.is_podman) == (False, True)
     answer = {
         "Descriptor": {"digest": "sha256:a"},
         "Platforms": [{"os": "linux", "architecture": "arm64"}, {"os": "unknown", "architecture": "unknown"}],
     }
-    assert manifest(answer) == Manifest(digest="sha256:a", platforms=(("linux", "arm64"),))
+    assert parse_manifest(answer) == Manifest(digest="sha256:a", platforms=(("linux", "arm64"),))
 
 
 @pytest.mark.parametrize(
@@ -35,10 +35,10 @@ def test_engines_and_registries_are_read() -> None:
         ([], []),
     ],
 )
-def test_what_fits_is_taken(platforms: list[tuple[str, str]], running: list[str]) -> None:
+def test_a_fitting_platform_passes(platforms: list[tuple[str, str]], running: list[str]) -> None:
     check_platform("app", platforms, ENGINE, running)
 
 
-def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(EngineRefusedError, match="app is there for linux/arm64, windows/amd64 only, and this engine"):
+def test_another_platform_is_refused() -> None:
+    with pytest.raises(EngineRefusedError, match="app is available for linux/arm64, windows/amd64 only"):
         check_platform("app", [("linux", "arm64"), ("windows", "amd64")], ENGINE)

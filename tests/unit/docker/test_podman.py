@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tutumd.engines.docker.podman import container_as_docker, image_as_docker
+from tutumd.engines.docker.recreate.podman import container_as_docker, image_as_docker
 
 VOLUME = "d0af73260b77ab1c55443f05c9d0b855d820f280203639270d5d0d4c905334ed"
 IMAGE = {"Id": "sha256:1", "Config": {"Env": ["PATH=/bin"], "Cmd": ["/serve"], "Entrypoint": None, "WorkingDir": ""}}
@@ -41,7 +41,7 @@ def container(config: dict[str, Any] | None = None, **other: Any) -> dict[str, A
     }
 
 
-def test_what_podman_decided_is_taken_out() -> None:
+def test_defaults_of_podman_are_removed() -> None:
     shown, image = container_as_docker(container(), IMAGE)
     assert shown["Config"] == {
         "Hostname": "30ccfa974536",
@@ -59,7 +59,7 @@ def test_what_podman_decided_is_taken_out() -> None:
     assert image["Config"]["Cmd"] == ["/serve"]
 
 
-def test_what_a_person_asked_for_stays() -> None:
+def test_settings_of_the_user_stay() -> None:
     asked = {
         "Env": ["HOME=/srv", "container=mine", "HOSTNAME=other"],
         "Entrypoint": ["/mine"],
@@ -87,7 +87,7 @@ def test_the_name_is_an_alias_in_every_network_that_has_names() -> None:
     networks = {"front": {"Aliases": ["www", "custom"]}, "podman": {"Aliases": []}, "back": {"Aliases": None}}
     parked = container({"Hostname": "custom"}, Name="/web-tutum-prev-0a1b2c3d", NetworkSettings={"Networks": networks})
     shown, _ = container_as_docker(parked, IMAGE)
-    aliases = {name: one["Aliases"] for name, one in shown["NetworkSettings"]["Networks"].items()}
+    aliases = {name: endpoint["Aliases"] for name, endpoint in shown["NetworkSettings"]["Networks"].items()}
     assert aliases == {"front": ["www", "web"], "podman": [], "back": ["web"]}
 
 
@@ -98,8 +98,10 @@ def test_a_container_without_a_network_of_its_own_keeps_its_mode() -> None:
 
 
 def test_states_that_docker_does_not_have_are_translated() -> None:
-    shown = [container_as_docker(container(State={"Status": one}), None)[0] for one in ("stopping", "initialized")]
-    assert [one["State"]["Status"] for one in shown] == ["running", "created"]
+    shown = [
+        container_as_docker(container(State={"Status": status}), None)[0] for status in ("stopping", "initialized")
+    ]
+    assert [document["State"]["Status"] for document in shown] == ["running", "created"]
 
 
 CHECK = {"Test": ["CMD", "/bin/true"], "Interval": 200_000_000, "Retries": 2}
@@ -112,7 +114,7 @@ def test_an_unchanged_health_check_is_the_images() -> None:
     assert shown["Config"]["Healthcheck"] == image["Config"]["Healthcheck"] == CHECK
 
 
-def test_a_changed_health_check_is_given_whole() -> None:
+def test_a_changed_health_check_is_complete() -> None:
     own = {**CHECK, "Timeout": 30_000_000_000, "Retries": 5}
     shown, image = container_as_docker(container({"Healthcheck": own}), {"Config": {"Healthcheck": CHECK}})
     assert image is not None
@@ -120,8 +122,8 @@ def test_a_changed_health_check_is_given_whole() -> None:
     assert image["Config"]["Healthcheck"] is None
 
 
-def test_images_are_known_by_real_registries_only() -> None:
+def test_names_without_a_registry_are_not_listed() -> None:
     local = {"RepoDigests": ["localhost/app@sha256:1", "host:5000/app@sha256:1"]}
-    assert image_as_docker(local)["RepoDigests"] == ["host:5000/app@sha256:1"]
+    assert image_as_docker(local, {})["RepoDigests"] == ["host:5000/app@sha256:1"]
     untagged = {"RepoDigests": [], "Digest": "sha256:1", "History": ["localhost/app:v1", "host:5000/app:latest"]}
-    assert image_as_docker(untagged)["RepoDigests"] == ["host:5000/app@sha256:1"]
+    assert image_as_docker(untagged, {})["RepoDigests"] == ["host:5000/app@sha256:1"]

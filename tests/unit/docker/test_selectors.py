@@ -2,40 +2,43 @@
 
 import pytest
 
-from tests.unit.docker.documents import compose_labels, identity, image, seen
-from tutumd.engines.docker.seen import Seen
-from tutumd.engines.docker.selectors import group, next_name, prev_name
-from tutumd.engines.docker.snapshots import image_digest, service_snapshot
+from tests.unit.docker.documents import compose_labels, identity, image, inspected
+from tutumd.engines.docker.discover import service_snapshot
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer, image_digest
+from tutumd.engines.docker.inspect.selectors import group_by_service, next_name, prev_name
 
 RUN = "0a1b2c3d"
 
 
-def services(*containers: Seen, own_id: str | None = None) -> dict[str, list[str]]:
+def services(*containers: InspectedContainer, self_id: str | None = None) -> dict[str, list[str]]:
     """The names of the containers that stand for each service."""
-    return {one.selector: [holder.name for holder in one.holders] for one in group(containers, own_id)}
+    return {
+        group.selector: [container.name for container in group.containers]
+        for group in group_by_service(containers, self_id)
+    }
 
 
-def test_a_lone_container_and_copies_labelled_with_its_name_are_one_service() -> None:
+def test_a_container_and_replicas_labelled_with_its_name_are_one_service() -> None:
     assert services(
-        seen(1, "web-10", labels={"tutum.service": "web"}),
-        seen(2, "web-2", labels={"tutum.service": "web"}),
-        seen(3, "web"),
-        seen(4, "web-3"),
+        inspected(1, "web-10", labels={"tutum.service": "web"}),
+        inspected(2, "web-2", labels={"tutum.service": "web"}),
+        inspected(3, "web"),
+        inspected(4, "web-3"),
     ) == {"name:web": ["web", "web-2", "web-10"], "name:web-3": ["web-3"]}
 
 
 def test_compose_services_are_known_by_project_and_service() -> None:
     assert services(
-        seen(1, "shop-web-2", labels=compose_labels(2)),
-        seen(2, "shop-web-1", labels=compose_labels(1, **{"tutum.service": "other"})),
-        seen(3, "web"),
-        seen(4, "x", labels=compose_labels(1, project="blog")),
+        inspected(1, "shop-web-2", labels=compose_labels(2)),
+        inspected(2, "shop-web-1", labels=compose_labels(1, **{"tutum.service": "other"})),
+        inspected(3, "web"),
+        inspected(4, "x", labels=compose_labels(1, project="blog")),
     ) == {"compose:blog/web": ["x"], "compose:shop/web": ["shop-web-1", "shop-web-2"], "name:web": ["web"]}
 
 
 def test_an_image_that_compose_built_makes_no_compose_service() -> None:
     labels = {"com.docker.compose.project": "shop", "com.docker.compose.service": "web"}
-    assert services(seen(1, "lone", labels=labels)) == {"name:lone": ["lone"]}
+    assert services(inspected(1, "lone", labels=labels)) == {"name:lone": ["lone"]}
 
 
 @pytest.mark.parametrize(
@@ -46,25 +49,25 @@ def test_an_image_that_compose_built_makes_no_compose_service() -> None:
         compose_labels(1) | {"com.docker.compose.oneoff": "True"},
     ],
 )
-def test_what_is_not_ours_is_left_out(labels: dict[str, str]) -> None:
-    assert services(seen(1, "web", labels=labels)) == {}
+def test_ignored_containers_are_left_out(labels: dict[str, str]) -> None:
+    assert services(inspected(1, "web", labels=labels)) == {}
 
 
-def test_our_own_container_is_left_out_and_labels_of_an_image_do_not_count() -> None:
+def test_the_container_of_tutumd_is_left_out_and_labels_of_an_image_do_not_count() -> None:
     theirs = {"tutum.service": "evil", "tutum.ignore": "true"}
     assert services(
-        seen(1, "tutumd"), seen(2, "web", labels=theirs, its_image=image(Labels=theirs)), own_id=identity(1)
+        inspected(1, "tutumd"), inspected(2, "web", labels=theirs, its_image=image(Labels=theirs)), self_id=identity(1)
     ) == {"name:web": ["web"]}
 
 
-def test_in_the_middle_of_a_swap_the_service_stays_what_it_is() -> None:
-    old, new = seen(1, "web"), seen(2, next_name("web", RUN), status="created", started=None)
+def test_a_service_keeps_its_selector_during_a_swap() -> None:
+    old, new = inspected(1, "web"), inspected(2, next_name("web", RUN), status="created", started=None)
     assert services(old, new) == {"name:web": ["web"]}
-    parked = seen(1, prev_name("web", RUN), status="exited", finished=5)
+    parked = inspected(1, prev_name("web", RUN), status="exited", finished=5)
     assert services(parked, new) == {"name:web": [prev_name("web", RUN)]}
-    assert services(parked, seen(2, "web")) == {"name:web": ["web"]}
+    assert services(parked, inspected(2, "web")) == {"name:web": ["web"]}
     assert services(new) == {"name:web": [next_name("web", RUN)]}
-    (snapshot,) = [service_snapshot(one) for one in group([parked, new], None)]
+    (snapshot,) = [service_snapshot(group) for group in group_by_service([parked, new], None)]
     assert (snapshot.name, snapshot.target, snapshot.containers[0].name) == ("web", 1, "web")
 
 
@@ -83,11 +86,11 @@ def test_in_the_middle_of_a_swap_the_service_stays_what_it_is() -> None:
         ({"status": "exited", "exit_code": 1, "host": {"RestartPolicy": {"Name": "on-failure"}}}, False),
     ],
 )
-def test_a_stop_is_told_from_a_crash(document: dict[str, object], stopped: bool) -> None:
-    assert seen(1, "web", **document).stopped_on_purpose is stopped  # type: ignore[arg-type]  # of several types
+def test_a_stop_differs_from_a_crash(document: dict[str, object], stopped: bool) -> None:
+    assert inspected(1, "web", **document).stopped_on_purpose is stopped  # type: ignore[arg-type]  # of several types
 
 
-def test_the_digest_is_the_one_of_the_containers_repository() -> None:
+def test_the_digest_is_that_of_the_containers_repository() -> None:
     digests = ["127.0.0.1:5000/app@sha256:" + "a" * 64, "nginx@sha256:" + "b" * 64]
     its_image = image(digests=digests)
     assert image_digest("docker.io/library/nginx:1", its_image["Id"], its_image) == "sha256:" + "b" * 64

@@ -1,17 +1,23 @@
-"""The next step of a swap, of a way back, and of cleaning up after a run that nobody remembers."""
+"""The next step of a swap, forward and backward."""
 
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.unit.docker.documents import ALWAYS, NO, identity, seen
-from tutumd.engines.docker.journal import Journal, Swap, load
-from tutumd.engines.docker.leftovers import heal
-from tutumd.engines.docker.seen import Seen
-from tutumd.engines.docker.selectors import Place, group
-from tutumd.engines.docker.steps import NEVER, Step, aside, backward, forward, join, leave, linger
-from tutumd.engines.docker.verdict import verdict
+from tests.unit.docker.documents import ALWAYS, NO, identity, inspected
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.swap.journal import Swap
+from tutumd.engines.docker.swap.steps import (
+    NO_RESTART,
+    SwapStep,
+    attach_steps,
+    backward_step,
+    detach_step,
+    forward_step,
+    park_step,
+    reattach_steps,
+)
 
 RUN = "0a1b2c3d"
 NEXT, PREV = f"web-tutum-next-{RUN}", f"web-tutum-prev-{RUN}"
@@ -19,246 +25,165 @@ OLD, NEW = identity(1), identity(2)
 SWAP = Swap(name="web", old=OLD, new=NEW, run=True, ran=True, paused=False, policy=ALWAYS)
 
 
-def old(name: str, status: str, policy: dict[str, Any] = NO, finished: float | None = None) -> Seen:
-    return seen(1, name, status=status, finished=finished, host={"RestartPolicy": policy})
+def step(verb: str, container: str, **fields: Any) -> SwapStep:
+    return SwapStep(verb=verb, container=container, **fields)
 
 
-def new(name: str, status: str = "created", *, created: float = 10, **more: Any) -> Seen:
+def old(name: str, status: str, policy: dict[str, Any] = NO, finished: float | None = None) -> InspectedContainer:
+    return inspected(1, name, status=status, finished=finished, host={"RestartPolicy": policy})
+
+
+def new(name: str, status: str = "created", *, created: float = 10, **more: Any) -> InspectedContainer:
     started = None if status == "created" else 20.0
-    return seen(2, name, status=status, created=created, started=started, host={"RestartPolicy": ALWAYS}, **more)
+    return inspected(2, name, status=status, created=created, started=started, host={"RestartPolicy": ALWAYS}, **more)
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "step"),
+    ("before", "after", "expected"),
     [
-        (old("web", "running", ALWAYS), new(NEXT), Step(verb="policy", container=OLD, policy=NEVER)),
-        (old("web", "running"), new(NEXT), Step(verb="stop", container=OLD)),
-        (old("web", "exited"), new(NEXT), Step(verb="rename", container=OLD, name=PREV)),
-        (old(PREV, "exited"), new(NEXT), Step(verb="rename", container=NEW, name="web")),
-        (old(PREV, "exited"), new("web"), Step(verb="start", container=NEW)),
+        (old("web", "running", ALWAYS), new(NEXT), step("policy", OLD, policy=NO_RESTART)),
+        (old("web", "running"), new(NEXT), step("stop", OLD)),
+        (old("web", "exited"), new(NEXT), step("rename", OLD, name=PREV)),
+        (old(PREV, "exited"), new(NEXT), step("rename", NEW, name="web")),
+        (old(PREV, "exited"), new("web"), step("start", NEW)),
         (old(PREV, "exited"), new("web", "running"), None),
         (old(PREV, "exited"), new("web", "exited"), None),
-        (None, new(NEXT), Step(verb="rename", container=NEW, name="web")),
+        (None, new(NEXT), step("rename", NEW, name="web")),
         (old("web", "running", ALWAYS), None, None),
     ],
 )
-def test_the_way_forward(before: Seen | None, after: Seen | None, step: Step | None) -> None:
-    assert forward(SWAP, RUN, before, after) == step
+def test_the_next_step_forward(
+    before: InspectedContainer | None, after: InspectedContainer | None, expected: SwapStep | None
+) -> None:
+    assert forward_step(SWAP, RUN, before, after) == expected
 
 
 def test_what_was_stopped_is_not_started() -> None:
-    assert forward(replace(SWAP, run=False), RUN, old(PREV, "exited"), new("web")) is None
-    assert backward(replace(SWAP, ran=False, policy=NO), RUN, old("web", "exited"), None) is None
+    assert forward_step(replace(SWAP, run=False), RUN, old(PREV, "exited"), new("web")) is None
+    assert backward_step(replace(SWAP, ran=False, policy=NO), RUN, old("web", "exited"), None) is None
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "step"),
+    ("before", "after", "expected"),
     [
-        (old(PREV, "exited"), new("web", "running"), Step(verb="stop", container=NEW)),
-        (old(PREV, "exited"), new("web", "restarting"), Step(verb="stop", container=NEW)),
-        (old(PREV, "exited"), new("web", "exited"), Step(verb="rename", container=NEW, name=NEXT)),
-        (old(PREV, "exited"), new(NEXT, "exited"), Step(verb="rename", container=OLD, name="web")),
-        (old("web", "exited"), new(NEXT, "exited"), Step(verb="policy", container=OLD, policy=ALWAYS)),
-        (old("web", "exited", ALWAYS), new(NEXT, "exited"), Step(verb="start", container=OLD)),
-        (old("web", "running", ALWAYS), new(NEXT, "exited"), Step(verb="remove", container=NEW)),
+        (old(PREV, "exited"), new("web", "running"), step("stop", NEW)),
+        (old(PREV, "exited"), new("web", "restarting"), step("stop", NEW)),
+        (old(PREV, "exited"), new("web", "exited"), step("rename", NEW, name=NEXT)),
+        (old(PREV, "exited"), new(NEXT, "exited"), step("rename", OLD, name="web")),
+        (old("web", "exited"), new(NEXT, "exited"), step("policy", OLD, policy=ALWAYS)),
+        (old("web", "exited", ALWAYS), new(NEXT, "exited"), step("start", OLD)),
+        (old("web", "running", ALWAYS), new(NEXT, "exited"), step("remove", NEW)),
         (old("web", "running", ALWAYS), None, None),
         (None, new("web", "exited"), None),
     ],
 )
-def test_the_way_back(before: Seen | None, after: Seen | None, step: Step | None) -> None:
-    assert backward(SWAP, RUN, before, after) == step
+def test_the_next_step_backward(
+    before: InspectedContainer | None, after: InspectedContainer | None, expected: SwapStep | None
+) -> None:
+    assert backward_step(SWAP, RUN, before, after) == expected
 
 
 def test_what_was_paused_is_paused_again() -> None:
     paused = replace(SWAP, paused=True)
-    assert backward(paused, RUN, old("web", "running", ALWAYS), None) == Step(verb="pause", container=OLD)
-    assert backward(paused, RUN, old("web", "paused", ALWAYS), None) is None
+    assert backward_step(paused, RUN, old("web", "running", ALWAYS), None) == step("pause", OLD)
+    assert backward_step(paused, RUN, old("web", "paused", ALWAYS), None) is None
 
 
-BESIDE = replace(SWAP, start_first=True, endpoints={"bridge": {}, "front": {"Aliases": ["www"]}, "back": {}})
-OLD_ASIDE, NEW_IN = Step(verb="rename", container=OLD, name=PREV), Step(verb="rename", container=NEW, name="web")
+START_FIRST = replace(SWAP, start_first=True, endpoints={"bridge": {}, "front": {"Aliases": ["www"]}, "back": {}})
+PARK_OLD, NAME_NEW = (step("rename", OLD, name=PREV), step("rename", NEW, name="web"))
 
 
-def cut(container: str, network: str) -> Step:
-    return Step(verb="disconnect", container=container, network=network)
+def disconnect(container: str, network: str) -> SwapStep:
+    return step("disconnect", container, network=network)
 
 
-def tie(network: str, **endpoint: Any) -> Step:
-    return Step(verb="connect", container=NEW, network=network, endpoint=endpoint)
+def connect(network: str, **endpoint: Any) -> SwapStep:
+    return step("connect", NEW, network=network, endpoint=endpoint)
 
 
 @pytest.mark.parametrize(
     ("endpoints", "reaches", "steps"),
     [
         (
-            BESIDE.endpoints,
+            START_FIRST.endpoints,
             True,
-            (cut(NEW, "front"), tie("front", Aliases=["www"]), OLD_ASIDE, NEW_IN),
+            (disconnect(NEW, "front"), connect("front", Aliases=["www"]), PARK_OLD, NAME_NEW),
         ),
         (
-            BESIDE.endpoints,
+            START_FIRST.endpoints,
             False,
-            (OLD_ASIDE, NEW_IN, cut(NEW, "back"), tie("back"), cut(NEW, "front"), tie("front", Aliases=["www"])),
+            (
+                PARK_OLD,
+                NAME_NEW,
+                disconnect(NEW, "back"),
+                connect("back"),
+                disconnect(NEW, "front"),
+                connect("front", Aliases=["www"]),
+            ),
         ),
-        ({"front": {"Aliases": ["web"]}}, False, (cut(NEW, "front"), tie("front", Aliases=["web"]))),
+        ({"front": {"Aliases": ["web"]}}, False, (disconnect(NEW, "front"), connect("front", Aliases=["web"]))),
         ({"bridge": {}}, True, ()),
     ],
 )
-def test_clients_are_led_to_the_new_container(
-    endpoints: dict[str, Any], reaches: bool, steps: tuple[Step, ...]
-) -> None:
-    assert join(replace(BESIDE, endpoints=endpoints), RUN, renaming_reaches_names=reaches) == steps
+def test_the_new_container_is_attached(endpoints: dict[str, Any], reaches: bool, steps: tuple[SwapStep, ...]) -> None:
+    assert attach_steps(replace(START_FIRST, endpoints=endpoints), RUN, rename_updates_dns=reaches) == steps
 
 
-def in_networks(one: Seen, *networks: str) -> Seen:
-    raw = {**one.raw, "NetworkSettings": {"Networks": {name: BESIDE.endpoints[name] for name in networks}}}
-    return replace(one, raw=raw)
+def in_networks(container: InspectedContainer, *networks: str) -> InspectedContainer:
+    raw = {**container.raw, "NetworkSettings": {"Networks": {name: START_FIRST.endpoints[name] for name in networks}}}
+    return replace(container, raw=raw)
 
 
 @pytest.mark.parametrize(
-    ("before", "networks", "after", "reaches", "step"),
+    ("before", "networks", "after", "reaches", "expected"),
     [
-        (old(PREV, "running"), ["bridge", "front", "back"], new("web", "running"), True, cut(OLD, "front")),
+        (old(PREV, "running"), ["bridge", "front", "back"], new("web", "running"), True, disconnect(OLD, "front")),
         # Found by its name only, it goes on with what it works on until it is stopped.
-        (old(PREV, "running"), ["bridge", "back"], new("web", "running"), True, Step(verb="stop", container=OLD)),
-        (
-            old(PREV, "running"),
-            ["back"],
-            new("web", "running"),
-            False,
-            Step(verb="rename", container=NEW, name=NEXT),
-        ),
-        (old(PREV, "running"), ["back"], new(NEXT, "running"), False, Step(verb="rename", container=OLD, name="web")),
-        (old("web", "running"), ["back"], new(NEXT, "running"), False, cut(OLD, "back")),
-        (old("web", "running"), ["bridge"], new(NEXT, "running"), False, OLD_ASIDE),
-        (old(PREV, "running"), [], new(NEXT, "running"), False, NEW_IN),
-        (
-            old(PREV, "running", ALWAYS),
-            [],
-            new("web", "running"),
-            False,
-            Step(verb="policy", container=OLD, policy=NEVER),
-        ),
+        (old(PREV, "running"), ["bridge", "back"], new("web", "running"), True, step("stop", OLD)),
+        (old(PREV, "running"), ["back"], new("web", "running"), False, step("rename", NEW, name=NEXT)),
+        (old(PREV, "running"), ["back"], new(NEXT, "running"), False, step("rename", OLD, name="web")),
+        (old("web", "running"), ["back"], new(NEXT, "running"), False, disconnect(OLD, "back")),
+        (old("web", "running"), ["bridge"], new(NEXT, "running"), False, PARK_OLD),
+        (old(PREV, "running"), [], new(NEXT, "running"), False, NAME_NEW),
+        (old(PREV, "running", ALWAYS), [], new("web", "running"), False, step("policy", OLD, policy=NO_RESTART)),
         (old(PREV, "exited"), [], new("web", "running"), False, None),
-        (None, [], new(NEXT, "running"), True, NEW_IN),
+        (None, [], new(NEXT, "running"), True, NAME_NEW),
     ],
 )
-def test_the_old_container_leaves(
-    before: Seen | None, networks: list[str], after: Seen, reaches: bool, step: Step | None
+def test_the_old_container_is_detached(
+    before: InspectedContainer | None,
+    networks: list[str],
+    after: InspectedContainer,
+    reaches: bool,
+    expected: SwapStep | None,
 ) -> None:
-    one = None if before is None else in_networks(before, *networks)
-    assert (leave(BESIDE, RUN, one, after, renaming_reaches_names=reaches) or aside(one)) == step
+    connected = None if before is None else in_networks(before, *networks)
+    assert (
+        detach_step(START_FIRST, RUN, connected, after, rename_updates_dns=reaches) or park_step(connected)
+    ) == expected
 
 
-def test_an_old_container_that_is_not_found_any_more_keeps_its_addresses() -> None:
+def test_a_detached_container_keeps_its_addresses() -> None:
     before = in_networks(old("web", "running"), "bridge", "front", "back")
     settings = before.raw["NetworkSettings"]["Networks"]
     settings = {**settings, "front": {**settings["front"], "IPAddress": "10.0.0.2", "GlobalIPv6Address": ""}}
     before = replace(before, raw={**before.raw, "NetworkSettings": {"Networks": settings}})
     after = in_networks(old(PREV, "running"), "bridge")
-    again = tie("front", IPAMConfig={"IPv4Address": "10.0.0.2"})
-    assert list(linger(BESIDE, before, after)) == [replace(again, container=OLD)]
-    assert list(linger(BESIDE, before, replace(after, status="exited"))) == []
+    again = connect("front", IPAMConfig={"IPv4Address": "10.0.0.2"})
+    assert list(reattach_steps(START_FIRST, before, after)) == [replace(again, container=OLD)]
+    assert list(reattach_steps(START_FIRST, before, replace(after, status="exited"))) == []
     # Nobody finds it, as it has no alias there; and it is not found again by its name.
     hidden = replace(after, raw={**after.raw, "NetworkSettings": {"Networks": {"front": {"Aliases": None}}}})
-    assert leave(BESIDE, RUN, hidden, new("web", "running"), renaming_reaches_names=True) is None
+    assert detach_step(START_FIRST, RUN, hidden, new("web", "running"), rename_updates_dns=True) is None
 
 
-def test_an_old_container_that_nobody_found_any_more_gets_its_aliases_back() -> None:
+def test_a_detached_container_gets_its_aliases_back() -> None:
     hidden = replace(old("web", "running", ALWAYS), raw={"NetworkSettings": {"Networks": {"front": {}}}})
-    swap = replace(BESIDE, endpoints={"front": {"Aliases": ["www"]}})
-    assert backward(swap, RUN, hidden, None) == cut(OLD, "front")
+    swap = replace(START_FIRST, endpoints={"front": {"Aliases": ["www"]}})
+    assert backward_step(swap, RUN, hidden, None) == disconnect(OLD, "front")
 
 
-def test_an_old_container_is_connected_again() -> None:
+def test_a_disconnected_container_is_reconnected() -> None:
     lost = in_networks(old("web", "running", ALWAYS), "front")
-    expected = Step(verb="connect", container=OLD, network="back", endpoint={})
-    assert backward(replace(BESIDE, endpoints={"front": {}, "back": {}}), RUN, lost, None) == expected
-
-
-def place(*containers: Seen) -> Place:
-    (service,) = group(containers, None)
-    return service.places[0]
-
-
-REMOVE_OLD, REMOVE_NEW = Step(verb="remove", container=OLD), Step(verb="remove", container=NEW)
-BACK = Step(verb="rename", container=OLD, name="web")
-POLICY = Step(verb="policy", container=OLD, policy=ALWAYS)
-START = Step(verb="start", container=OLD)
-STOP_NEW = Step(verb="stop", container=NEW)
-REMOVE_OLD_COPY = Step(verb="remove", container=identity(3))
-
-
-def spared(status: str, **more: Any) -> Seen:
-    return seen(1, "web", status=status, host={"AutoRemove": True}, **more)
-
-
-def spare() -> Seen:
-    return seen(3, PREV, status="created", created=9, started=None, host={"AutoRemove": True})
-
-
-@pytest.mark.parametrize(
-    ("containers", "steps"),
-    [
-        ([old("web", "running")], ()),
-        # Killed before anything was touched.
-        ([old("web", "running", ALWAYS), new(NEXT)], (REMOVE_NEW,)),
-        # A person stopped it meanwhile.
-        ([old("web", "exited", ALWAYS, 30), new(NEXT)], (REMOVE_NEW,)),
-        # Killed after the policy, after the stop, after the first rename, after the second.
-        ([old("web", "running", NO), new(NEXT)], (POLICY, REMOVE_NEW)),
-        ([old("web", "exited", NO, 30), new(NEXT)], (POLICY, START, REMOVE_NEW)),
-        ([old(PREV, "exited", NO, 30), new(NEXT)], (BACK, POLICY, START, REMOVE_NEW)),
-        ([old(PREV, "exited", NO, 30), new("web")], (STOP_NEW, REMOVE_NEW, BACK, POLICY, START)),
-        # The replacement runs, or does not.
-        ([old(PREV, "exited", NO, 15), new("web", "running")], (REMOVE_OLD,)),
-        ([old(PREV, "exited", NO, 15), new("web", "running", health="healthy")], (REMOVE_OLD,)),
-        (
-            [old(PREV, "exited", NO, 15), new("web", "running", health="unhealthy")],
-            (STOP_NEW, REMOVE_NEW, BACK, POLICY, START),
-        ),
-        ([old(PREV, "exited", NO, 15), new("web", "restarting")], (STOP_NEW, REMOVE_NEW, BACK, POLICY, START)),
-        # The original still runs, beside a copy that was made for the case that its stop deletes it.
-        ([spared("running", health="starting"), spare()], (REMOVE_OLD_COPY,)),
-        ([spared("running", health="unhealthy"), spare()], (REMOVE_OLD_COPY,)),
-        ([spared("running", restarts=1), spare()], (REMOVE_OLD_COPY,)),
-        ([spared("paused"), spare(), new(NEXT)], (REMOVE_OLD_COPY, REMOVE_NEW)),
-        # It had been stopped before its replacement was made.
-        ([old(PREV, "exited", NO, 5), new(NEXT)], (BACK, POLICY, REMOVE_NEW)),
-        ([old(PREV, "exited", NO, 5), new("web")], (REMOVE_OLD,)),
-        # Only one of the two is left.
-        ([old(PREV, "exited", NO, 5)], (BACK, START)),
-        ([new(NEXT)], (Step(verb="rename", container=NEW, name="web"),)),
-    ],
-)
-def test_what_nobody_remembers_is_cleaned_up(containers: list[Seen], steps: tuple[Step, ...]) -> None:
-    assert heal(place(*containers)) == steps
-
-
-@pytest.mark.parametrize(
-    ("document", "running_s", "expected"),
-    [
-        ({"status": "running"}, 2.9, None),
-        ({"status": "running"}, 3.0, ""),
-        ({"status": "running", "health": "starting"}, 99, None),
-        ({"status": "running", "health": "healthy"}, 0, ""),
-        ({"status": "running", "health": "unhealthy"}, 0, "it is unhealthy: checked"),
-        ({"status": "running", "restarts": 2}, 99, "it exited and was restarted, 2 time(s) so far"),
-        ({"status": "restarting", "exit_code": 3}, 0, "it exited with code 3 and is being restarted"),
-        ({"status": "exited", "exit_code": 0}, 0, "it exited with code 0"),
-        ({"status": "paused"}, 0, ""),
-        ({"status": "created", "started": None}, 0, None),
-    ],
-)
-def test_a_new_container_is_judged(document: dict[str, Any], running_s: float, expected: str | None) -> None:
-    assert verdict(seen(2, "web", **document), running_s, 3.0) == expected
-
-
-def test_a_container_that_is_gone_has_failed() -> None:
-    assert verdict(None, 0, 3.0) == "it was removed by somebody else"
-
-
-def test_a_journal_is_read_back_as_it_was_written() -> None:
-    journal = Journal(phase="swap", tagged_before={"app": "sha256:a"}, images_before=["sha256:a"], swaps=(SWAP,))
-    assert load(journal.dump()) == journal
-    assert load({}) is None
+    expected = step("connect", OLD, network="back", endpoint={})
+    assert backward_step(replace(START_FIRST, endpoints={"front": {}, "back": {}}), RUN, lost, None) == expected

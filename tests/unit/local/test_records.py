@@ -10,7 +10,7 @@ from tutumd.engines.local.records import (
     definition_digest,
     record_from_json,
     record_to_json,
-    with_container,
+    replace_container,
 )
 from tutumd.model import Definition
 
@@ -34,9 +34,9 @@ def test_a_record_of_another_format_is_not_guessed_at() -> None:
         record_from_json(record_to_json(FULL) | {"format": 2})
 
 
-def test_a_container_is_replaced_where_it_stands() -> None:
+def test_an_incoming_container_is_replaced_in_its_place() -> None:
     started = replace(INCOMING, process=identity(9))
-    changed = with_container(FULL, started, instead_of="new-1")
+    changed = replace_container(FULL, started)
     assert changed.change is not None
     assert changed.change.incoming == (started,)
     assert changed.containers == FULL.containers
@@ -45,5 +45,6 @@ def test_a_container_is_replaced_where_it_stands() -> None:
 def test_the_digest_tells_definitions_apart_and_nothing_else() -> None:
     assert definition_digest(OLD) == definition_digest(Definition(command="run old"))
     assert definition_digest(OLD) != definition_digest(NEW)
-    one, other = {"A": "1", "B": "2"}, {"B": "2", "A": "1"}
-    assert definition_digest(replace(OLD, envvars=one)) == definition_digest(replace(OLD, envvars=other))
+    sorted_envvars, reversed_envvars = {"A": "1", "B": "2"}, {"B": "2", "A": "1"}
+    digests = [definition_digest(replace(OLD, envvars=e)) for e in (sorted_envvars, reversed_envvars)]
+    assert digests[0] == digests[1]

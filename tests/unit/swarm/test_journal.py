@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.swarm.values import NEW, OLD, spec, task, view
-from tutumd.engines.dockerapi import parse_reference
+from tutumd.engines.images.reference import parse_reference
 from tutumd.engines.swarm import output
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import read_platforms

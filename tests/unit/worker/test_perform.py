@@ -85,9 +85,7 @@ def test_the_smaller_cap_holds_and_is_named(own: int | None, server: int, most: 
 
 
 def snapshot(*, target: int = 2, own: int | None = None, stopped: bool = False) -> ServiceSnapshot:
-    return ServiceSnapshot(
-        selector="web", name="web", target=target, containers=(), service_cap=own, stopped=stopped
-    )
+    return ServiceSnapshot(selector="web", name="web", target=target, containers=(), service_cap=own, stopped=stopped)
 
 
 class OneService:

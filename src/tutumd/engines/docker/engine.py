@@ -1,23 +1,22 @@
-"""The engine `docker` as the worker sees it."""
+"""The engine `docker` as the worker uses it."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from threading import Event
 
-from tutumd.engines.docker.host import Host
-from tutumd.engines.docker.images import preflight
-from tutumd.engines.docker.plans import RedeployPlan, plan_redeploy, steps, waits_for
-from tutumd.engines.docker.power import Power
-from tutumd.engines.docker.redeploy import Redeployer
-from tutumd.engines.docker.rules import NeighbourBusyError
+from tutumd.engines.docker.api import DockerApi
+from tutumd.engines.docker.discover import service_snapshot
+from tutumd.engines.docker.image_store import check_images
+from tutumd.engines.docker.inspect.container_cache import ContainerCache
+from tutumd.engines.docker.inspect.events import watch_events
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.inspect.selectors import ContainerGroup, group_by_service
+from tutumd.engines.docker.plan import RedeployPlan, check_no_busy_dependency, describe_steps, plan_redeploy
+from tutumd.engines.docker.readiness import ReadinessCheck
+from tutumd.engines.docker.redeploy import redeploy
 from tutumd.engines.docker.scale import Scaler
-from tutumd.engines.docker.seen import Seen
-from tutumd.engines.docker.selectors import Group, group
-from tutumd.engines.docker.sight import Sight
-from tutumd.engines.docker.snapshots import image_digest, service_snapshot
-from tutumd.engines.docker.trial import Trial
-from tutumd.engines.docker.watch import watch_events
-from tutumd.engines.dockerapi import connect
+from tutumd.engines.docker.start_stop import start_containers, stop_containers
+from tutumd.engines.dockerapi.connection import connect
 from tutumd.engines.labels import read_wanted
 from tutumd.errors import EngineRefusedError
 from tutumd.model import EngineInfo, Outcome, Plan, Service, ServiceSnapshot
@@ -25,19 +24,19 @@ from tutumd.ports import Run
 
 
 class DockerEngine:
-    """Services of the containers of one Docker Engine.
+    """Services made of the containers of one Docker Engine. Docstrings say where it differs from the port.
 
     Args:
-        name: Of this instance.
-        url: Where the engine listens; None means as `connect` says.
+        name: Name of this instance.
+        url: The engine's address; None means the default of `connect`.
         config_dir: The Docker client's configuration folder, with the registry logins.
-        server_cap: The most containers that a service may be scaled to.
+        server_cap: The number of containers that a service may be scaled to.
         stable_s: How long a new container without a health check must run.
-        overlap_s: For how long old and new containers both are found where that is possible: proxies remember for
-            seconds which address a name has.
-        drain_s: For how long the old ones may then finish what they work on, before they are told to stop.
-        own_container_id: The container that this process runs in, which is left alone.
-        environment: Where DOCKER_HOST and the TLS variables are looked up.
+        overlap_s: How long clients find both old and new containers, if that is possible. Proxies cache the address of
+            a name for some seconds.
+        drain_s: How long the old ones may then finish their work before they are stopped.
+        self_container_id: ID of the container that this process runs in, which is never changed.
+        environment: Source of DOCKER_HOST and the TLS variables.
         clock: Monotonic seconds.
     """
 
@@ -51,142 +50,131 @@ class DockerEngine:
         stable_s: float = 3.0,
         overlap_s: float = 10.0,
         drain_s: float = 5.0,
-        own_container_id: str | None = None,
+        self_container_id: str | None = None,
         environment: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._info = EngineInfo(name=name, kind="docker", creates=False)
         self._client = connect(url, config_dir, environment=environment)
-        self._host = Host(self._client, config_dir)
+        self._api = DockerApi(self._client, config_dir)
         self._server_cap = server_cap
-        self._trial = Trial(host=self._host, stable_s=stable_s, overlap_s=overlap_s, drain_s=drain_s, clock=clock)
-        self._own_id = own_container_id
-        self._sight = Sight(self._host)
-        self._shown: dict[str, tuple[Group, ServiceSnapshot]] = {}
+        self._readiness = ReadinessCheck(
+            api=self._api, stable_s=stable_s, overlap_s=overlap_s, drain_s=drain_s, clock=clock
+        )
+        self._self_id = self_container_id
+        self._cache = ContainerCache(self._api)
+        self._snapshots: dict[str, tuple[ContainerGroup, ServiceSnapshot]] = {}
 
     @property
     def info(self) -> EngineInfo:
-        """As the port says."""
         return self._info
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:
-        """As the port says; while `watch` follows the events, only what changed is looked at again."""
-        shown: dict[str, tuple[Group, ServiceSnapshot]] = {}
-        for one in group(self._sight.containers(), self._own_id):
-            known = self._shown.get(one.selector)
-            shown[one.selector] = known if known is not None and known[0] == one else (one, service_snapshot(one))
-        self._shown = shown
-        return tuple(snapshot for _, snapshot in shown.values())
+        """List all services. While `watch` follows the events, only containers that changed are inspected."""
+        snapshots: dict[str, tuple[ContainerGroup, ServiceSnapshot]] = {}
+        for group in group_by_service(self._cache.containers(), self._self_id):
+            known = self._snapshots.get(group.selector)
+            snapshots[group.selector] = known if known and known[0] == group else (group, service_snapshot(group))
+        self._snapshots = snapshots
+        return tuple(snapshot for _, snapshot in snapshots.values())
 
     def inspect(self, service: Service) -> ServiceSnapshot | None:
-        """As the port says."""
-        found = self._find(service.selector, self._host.containers())
-        return None if found is None else service_snapshot(found)
+        group = self._find(service.selector, self._api.containers())
+        return None if group is None else service_snapshot(group)
 
     def watch(self, changed: Callable[[], None], stop: Event) -> None:
-        """As the port says; `changed` is called once at the start, too."""
-        watch_events(self._client, self._sight, changed, stop)
+        """Follow the engine's events. `changed` is also called once at the start."""
+        watch_events(self._client, self._cache, changed, stop)
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
-        """As the port says: the old containers are parked until all new ones are good."""
-        return Redeployer(
-            host=self._host,
-            trial=self._trial,
-            find=lambda: self._found(service),
-            run=run,
-            own_id=self._own_id,
-        ).redeploy()
+        """Replace every container. The old ones are parked until all new ones are ready."""
+        return redeploy(self._readiness, lambda: self._require(service), run, self._self_id)
 
     def plan(self, service: Service, tag: str | None) -> Plan:
-        """As the port says; the digest is asked from the registry."""
+        """Return what `redeploy` would do. The digest comes from the registry."""
         try:
-            found, everybody = self._found(service)
-            fetches_again = self._host.facts().by_manifest
-            decided = plan_redeploy(found, everybody, tag, self._own_id, fetches_again=fetches_again)
-            digests = preflight(self._host, decided.pulled, found.holders)
+            group, all_containers = self._require(service)
+            plan = plan_redeploy(group, all_containers, tag, self._self_id, is_refetched=self._api.facts().by_manifest)
+            digests = check_images(self._api, plan.pulled, group.containers)
         except EngineRefusedError as error:
             return Plan(refused=str(error))
-        return _told(decided, found, digests)
+        return _dry_run(plan, group, digests)
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
-        """As the port says, from 1: a service here is its containers, and with the last one it would be gone."""
-        found = self._at_rest(service, run)
-        own = read_wanted([one.labels for one in found.holders]).service_cap
-        most = min(self._server_cap, own or self._server_cap)
-        if not 1 <= target <= most:
+        """Bring a service to `target` containers, at least 1: without any, the service would be gone."""
+        group = self._require_unaffected(service, run)
+        service_cap = read_wanted([container.labels for container in group.containers]).service_cap
+        cap = min(self._server_cap, service_cap or self._server_cap)
+        if not 1 <= target <= cap:
             hint = "; to end all of its containers, stop it" if target == 0 else ""
-            raise EngineRefusedError(f"{service.name} can have 1 to {most} containers, got {target}{hint}")
-        return Scaler(host=self._host, trial=self._trial, find=lambda: self._found(service), run=run).scale(target)
+            raise EngineRefusedError(f"{service.name} can have 1 to {cap} containers, got {target}{hint}")
+        return Scaler(self._readiness, lambda: self._require(service), run).scale(target)
 
     def start(self, service: Service, run: Run) -> Outcome:
-        """As the port says."""
-        found = self._at_rest(service, run)
-        return Power(host=self._host, trial=self._trial, run=run).start(found.holders)
+        return start_containers(self._readiness, self._require_unaffected(service, run).containers, run)
 
     def stop(self, service: Service, run: Run) -> Outcome:
-        """As the port says."""
-        found = self._at_rest(service, run)
-        return Power(host=self._host, trial=self._trial, run=run).stop(found.holders)
+        return stop_containers(self._api, self._require_unaffected(service, run).containers, run)
 
     def terminate(self, service: Service, run: Run) -> Outcome:
-        """Refuse: nothing here was created through tutumd."""
+        """Refuse: tutumd creates no services here."""
         raise EngineRefusedError(
             f"{service.name} was not created through tutumd: remove its containers with what created them"
         )
 
     def logs(self, service: Service, lines: int) -> str:
-        """As the port says; with several containers each line begins with the name of its own."""
-        found = self._find(service.selector, self._host.containers())
-        if found is None:
+        """Return the last output lines. With several containers, each line begins with the name of its container."""
+        group = self._find(service.selector, self._api.containers())
+        if group is None:
             return ""
-        outputs = [(place.name, self._host.output(place.holder.id, lines)) for place in found.places]
+        outputs = [(slot.name, self._api.output(slot.container.id, lines)) for slot in group.slots]
         if len(outputs) == 1:
             return outputs[0][1]
         return "\n".join(f"{name} | {line}" for name, output in outputs for line in output.splitlines())
 
     def close(self) -> None:
-        """As the port says."""
         self._client.close()
 
-    def _find(self, selector: str, containers: Sequence[Seen]) -> Group | None:
-        return next((one for one in group(containers, self._own_id) if one.selector == selector), None)
+    def _find(self, selector: str, containers: Sequence[InspectedContainer]) -> ContainerGroup | None:
+        groups = group_by_service(containers, self._self_id)
+        return next((group for group in groups if group.selector == selector), None)
 
-    def _at_rest(self, service: Service, run: Run) -> Group:
-        """Look up the service for a run that must not change what the redeploy of another service works on.
+    def _require_unaffected(self, service: Service, run: Run) -> ContainerGroup:
+        """Return a service whose containers are not part of another service's redeploy.
 
         Raises:
-            NeighbourBusyError: That is under way.
+            DependencyBusyError: They are.
         """
-        found, everybody = self._found(service)
-        if not run.journal and (reason := waits_for(found, everybody)):
-            raise NeighbourBusyError(reason)
-        return found
+        group, all_containers = self._require(service)
+        if not run.journal:
+            check_no_busy_dependency(group, all_containers)
+        return group
 
-    def _found(self, service: Service) -> tuple[Group, Sequence[Seen]]:
-        everybody = self._host.containers()
-        found = self._find(service.selector, everybody)
-        if found is not None:
-            return found, everybody
-        if any(one.selector == service.selector for one in group(everybody, None)):
+    def _require(self, service: Service) -> tuple[ContainerGroup, Sequence[InspectedContainer]]:
+        """Return a service and all containers. Raises EngineRefusedError if the service is gone, or tutumd's own."""
+        containers = self._api.containers()
+        group = self._find(service.selector, containers)
+        if group is not None:
+            return group, containers
+        if any(other.selector == service.selector for other in group_by_service(containers, None)):
             raise EngineRefusedError(f"tutumd itself runs in {service.name}: replace it with what created it")
         raise EngineRefusedError(f"{service.name} is gone: no container of it is left on this engine")
 
 
-def _told(decided: RedeployPlan, found: Group, digests: Mapping[str, str | None]) -> Plan:
-    first, member = found.holders[0], decided.members[0]
-    before = image_digest(first.image_name, first.image_id, first.image)
-    after = digests[member.image]
-    notes = [*decided.wanted.problems, *decided.notes]
-    if any(place.swapping for place in found.places):
-        notes.insert(0, "an earlier redeploy was cut off: what it left is cleaned up first")
-    if decided.wanted.skip_unchanged and after == before and member.image == first.image_name:
+def _dry_run(plan: RedeployPlan, group: ContainerGroup, digests: Mapping[str, str | None]) -> Plan:
+    first, planned = group.containers[0], plan.swaps[0]
+    after = digests[planned.image]
+    notes = [*plan.options.problems, *plan.notes]
+    if any(slot.is_swapping for slot in group.slots):
+        notes.insert(0, "an earlier redeploy was interrupted: its leftovers are removed first")
+    if plan.options.skip_unchanged and after == first.image_digest and planned.image == first.image_name:
         notes.insert(0, "there is no newer image: unless a container fails, nothing will be done")
     return Plan(
-        order=decided.order.value,
-        order_reason=decided.order_reason,
-        image_name=member.image,
-        image_before=before,
+        order=plan.order.value,
+        order_reason=plan.order_reason,
+        image_name=planned.image,
+        image_before=first.image_digest,
         image_after=after,
-        steps=steps(decided),
+        steps=describe_steps(plan),
         notes=tuple(notes),
     )

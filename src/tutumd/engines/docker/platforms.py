@@ -1,27 +1,27 @@
-"""What an engine is, what a registry has under a name, and whether the one can run the other."""
+"""Facts about an engine, platforms of an image in its registry, and the check that one can run the other."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from tutumd.engines.dockerapi import Json
+from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError
 
 _ALSO_RUNS = {"amd64": ("386",), "arm64": ("arm",)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What matters of an engine itself.
+class EngineFacts:
+    """Properties of an engine that decisions depend on.
 
     Attributes:
-        host_name: Of the machine.
+        host_name: Name of the machine.
         system, architecture: As registries write them: `linux`, `amd64`.
-        in_swarm: It is a Swarm node; renaming a running container then does not reach the names in its networks.
-        is_podman: Podman answers in Docker's place. It cannot be asked what a registry has.
-        by_manifest: It has the containerd image store, whose images are known by the digests of their manifests. Each
-            has a digest in the repository of its name, whether it was ever there or not. An image that loses its last
-            name to a pull is gone at once, though containers run it (moby/moby#46866), or since Engine 27.2 has no
-            digest any more.
+        in_swarm: It is a Swarm node, where renaming a running container does not change its name in networks.
+        is_podman: It is Podman, which cannot look up images in a registry.
+        by_manifest: It has the containerd image store, which identifies images by the digests of their manifests.
+            There, every image has a digest in the repository of its name, even if it was never pushed. An image that
+            loses its last name to a pull is gone, though containers run it (moby/moby#46866), or loses its digest
+            (since Engine 27.2).
     """
 
     host_name: str
@@ -34,15 +34,15 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What a name stands for in its registry: a digest, and pairs of system and architecture."""
+    """What a registry has under a name: a digest, and pairs of system and architecture."""
 
     digest: str
     platforms: tuple[tuple[str, str], ...]
 
 
-def facts(info: Json, version: Json, *, is_podman: bool) -> Facts:
-    """Read the documents of Docker Engine API SystemInfo and SystemVersion."""
-    return Facts(
+def parse_facts(info: Json, version: Json, *, is_podman: bool) -> EngineFacts:
+    """Return the facts in the documents of Docker Engine API SystemInfo and SystemVersion."""
+    return EngineFacts(
         host_name=str(info.get("Name", "")),
         system=str(version.get("Os", "")),
         architecture=str(version.get("Arch", "")),
@@ -52,32 +52,32 @@ def facts(info: Json, version: Json, *, is_podman: bool) -> Facts:
     )
 
 
-def manifest(answer: Json) -> Manifest:
-    """Read the document of Docker Engine API DistributionInspect."""
-    found = {(str(one.get("os", "")), str(one.get("architecture", ""))) for one in answer.get("Platforms") or ()}
+def parse_manifest(document: Json) -> Manifest:
+    """Return the manifest in the document of Docker Engine API DistributionInspect."""
+    listed = document.get("Platforms") or ()
+    platforms = {(str(each.get("os", "")), str(each.get("architecture", ""))) for each in listed}
     return Manifest(
-        digest=str((answer.get("Descriptor") or {}).get("digest", "")),
+        digest=str((document.get("Descriptor") or {}).get("digest", "")),
         # Attestations are listed as platforms of their own.
-        platforms=tuple(sorted(found - {("unknown", "unknown"), ("", "")})),
+        platforms=tuple(sorted(platforms - {("unknown", "unknown"), ("", "")})),
     )
 
 
 def check_platform(
-    name: str, platforms: Sequence[tuple[str, str]], engine: Facts, running: Collection[str] = ()
+    name: str, platforms: Sequence[tuple[str, str]], engine: EngineFacts, running: Collection[str] = ()
 ) -> None:
-    """Check that an engine can run an image. Where the registry tells no platform, it is taken to fit.
+    """Check that an engine can run an image. An image without known platforms passes.
 
     Args:
-        running: Architectures of images that run on the engine already, by emulation or not.
+        running: Architectures of images that the engine runs already, by emulation or not.
 
     Raises:
-        EngineRefusedError: what the registry has, and what is needed.
+        EngineRefusedError: The image is for other platforms only.
     """
-    able = {engine.architecture, *_ALSO_RUNS.get(engine.architecture, ()), *running}
-    fitting = {(engine.system, one) for one in able}
-    if platforms and engine.architecture and not fitting & set(platforms):
-        found = ", ".join("/".join(one) for one in platforms)
+    usable = {engine.architecture, *_ALSO_RUNS.get(engine.architecture, ()), *running}
+    if platforms and engine.architecture and not {(engine.system, each) for each in usable} & set(platforms):
+        available = ", ".join("/".join(platform) for platform in platforms)
         raise EngineRefusedError(
-            f"{name} is there for {found} only, and this engine is {engine.system}/{engine.architecture}: "
+            f"{name} is available for {available} only, and this engine is {engine.system}/{engine.architecture}: "
             "build and push the image for it"
         )

@@ -1,201 +1,182 @@
-"""SCALE and SCALEUP: more copies of a service's containers, or fewer."""
+"""SCALE and SCALEUP: more replicas of a service's containers, or fewer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from tutumd.engines.docker.copies import Copy, check_copyable, copy_body, plan_copies
-from tutumd.engines.docker.files import copy_inline_files
-from tutumd.engines.docker.host import Host
-from tutumd.engines.docker.rules import check_no_dependents
-from tutumd.engines.docker.seen import Seen
-from tutumd.engines.docker.selectors import Group
-from tutumd.engines.docker.trial import Trial
+from tutumd.engines.docker.constraints import check_no_dependents
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.inspect.selectors import FindGroup
+from tutumd.engines.docker.readiness import TAIL_LINES, ReadinessCheck
+from tutumd.engines.docker.recreate.compose_files import copy_compose_files
+from tutumd.engines.docker.replicas import Replica, check_scalable, name_replicas, replica_config
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
 from tutumd.ports import Run
 
-Find = Callable[[], tuple[Group, Sequence[Seen]]]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleJournal:
-    """What a run decided, before it touched anything.
+    """What a run decided before it changed anything. Field names are keys of stored journals: do not rename them.
 
     Attributes:
         phase: `add`, `undo` or `remove`.
         before: IDs of the service's containers.
-        copies: What is added.
-        doomed: IDs of what is removed.
+        copies: The replicas to be added.
+        doomed: IDs of the containers to be removed.
     """
 
     phase: str
     before: tuple[str, ...]
-    copies: tuple[Copy, ...] = ()
+    copies: tuple[Replica, ...] = ()
     doomed: tuple[str, ...] = ()
     reason: str = ""
     log_tail: str = ""
 
-    def dump(self) -> dict[str, object]:
-        """Return JSON values for `Run.save`."""
-        return asdict(self)
 
-
-def load(stored: Any) -> ScaleJournal | None:
-    """Read a journal back; None where nothing was saved yet."""
+def load_journal(stored: Mapping[str, Any]) -> ScaleJournal | None:
+    """Return a stored journal; None if nothing has been saved."""
     if not stored:
         return None
-    copies = tuple(Copy(**copy) for copy in stored["copies"])
-    return ScaleJournal(
-        **{**stored, "copies": copies, "before": tuple(stored["before"]), "doomed": tuple(stored["doomed"])}
-    )
+    copies = tuple(Replica(**replica) for replica in stored["copies"])
+    before, doomed = tuple(stored["before"]), tuple(stored["doomed"])
+    return ScaleJournal(**{**stored, "copies": copies, "before": before, "doomed": doomed})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Scaler:
     """Scales one service in one run."""
 
-    host: Host
-    trial: Trial
-    find: Find
-    run: Run
+    def __init__(self, readiness: ReadinessCheck, find: FindGroup, run: Run) -> None:
+        self._api = readiness.api
+        self._readiness = readiness
+        self._find = find
+        self._run = run
 
     def scale(self, target: int) -> Outcome:
-        """Bring the service to `target` containers; go on where an earlier process was killed."""
-        journal = load(self.run.journal)
+        """Bring the service to `target` containers, or continue where an earlier process was killed."""
+        journal = load_journal(self._run.journal)
         if journal is None:
             journal = self._plan(target)
-            self.run.save(journal.dump())
+            self._run.save(asdict(journal))
         if journal.phase == "remove":
             return self._remove(journal)
         if journal.phase == "add":
-            journal = self._add(journal)
-        if journal.phase == "undo":
-            return self._undo(journal)
-        return self._outcome(journal, success=True)
+            failure = self._add(journal)
+            if failure is None:
+                return self._outcome(journal, success=True)
+            journal = self._save_failure(journal, *failure)
+        return self._undo(journal)
 
     def _plan(self, target: int) -> ScaleJournal:
-        group, everybody = self.find()
-        holders = group.holders
-        before = tuple(one.id for one in holders)
-        if all(one.stopped_on_purpose for one in holders):
+        group, all_containers = self._find()
+        containers = group.containers
+        before = tuple(container.id for container in containers)
+        if all(container.stopped_on_purpose for container in containers):
             raise EngineRefusedError(f"{group.name} is stopped: start it before scaling it")
-        if target < len(holders):
-            doomed = holders[target:]
-            for one in doomed:
-                check_no_dependents(one, everybody)
-            return ScaleJournal(phase="remove", before=before, doomed=tuple(one.id for one in reversed(doomed)))
-        amount = target - len(holders)
-        if not amount:
-            return ScaleJournal(phase="add", before=before)
-        first = holders[0]
-        check_copyable(group, first)
-        self._check_image(first)
-        copies = plan_copies(group, first, amount, {one.name for one in everybody})
-        return ScaleJournal(phase="add", before=before, copies=copies)
+        doomed = tuple(container.id for container in reversed(containers[target:]))
+        for container in containers[target:]:
+            check_no_dependents(container, all_containers)
+        if target <= len(containers):
+            return ScaleJournal(phase="remove", before=before, doomed=doomed)
+        check_scalable(group, containers[0])
+        self._check_image(containers[0])
+        taken = {container.name for container in all_containers}
+        replicas = name_replicas(group, containers[0], target - len(containers), taken)
+        return ScaleJournal(phase="add", before=before, copies=replicas)
 
-    def _check_image(self, first: Seen) -> None:
-        """Check that a copy would run the same image as the containers that are there."""
-        image = self.host.image(first.image_name)
+    def _check_image(self, first: InspectedContainer) -> None:
+        """Check that a replica would run the same image as the existing containers."""
+        image = self._api.image(first.image_name)
         if image is None or image["Id"] != first.image_id:
-            found = "is gone" if image is None else "is another one by now"
+            change = "is gone" if image is None else "is another one by now"
             raise EngineRefusedError(
-                f"a copy would not be like the others: the image {first.image_name} {found} on this engine; "
+                f"a replica would differ from the others: the image {first.image_name} {change} on this engine; "
                 "redeploy first"
             )
 
-    def _add(self, journal: ScaleJournal) -> ScaleJournal:
-        failed, reason = self._create_and_start(journal)
-        if not reason:
-            failed, reason = self._watch(journal)
-        if not reason:
-            return replace(journal, phase="done")
-        tail = ""
-        if failed is not None:
-            reason = f"the new container {failed.name} failed: {reason}"
-            tail = self.trial.output(failed.id)
-        self.run.log(reason)
-        undo = replace(journal, phase="undo", reason=reason, log_tail=tail)
-        self.run.save(undo.dump())
-        return undo
-
-    def _create_and_start(self, journal: ScaleJournal) -> tuple[Seen | None, str]:
-        for copy in journal.copies:
-            made = self._made(copy, journal)
-            if made is None and self.run.remaining_s() <= 0:
-                return None, f"no time was left to add {copy.name}"
+    def _add(self, journal: ScaleJournal) -> tuple[Replica, str] | None:
+        """Create and start the replicas and wait until all are ready; return which one failed, and why."""
+        for replica in journal.copies:
             try:
-                if made is not None and made.started is None:
-                    # The process died while it was being made: it may lack a network or a file.
-                    self.run.check()
-                    self.host.remove(made.id, volumes=True)
-                    made = None
-                if made is None:
-                    self._create(copy, journal)
+                self._start(replica, journal)
             except EngineRefusedError as error:
-                return self._made(copy, journal), str(error)
-        return None, ""
+                return replica, str(error)
+        for replica in journal.copies:
+            created = self._find_created(replica, journal)
+            if created is None:
+                return replica, f"the new container {replica.name} was removed by somebody else"
+            if reason := self._readiness.wait(created.id, self._run):
+                return replica, reason
+        return None
 
-    def _create(self, copy: Copy, journal: ScaleJournal) -> None:
-        group, _ = self.find()
-        first = next((one for one in group.holders if one.id in journal.before), None)
+    def _start(self, replica: Replica, journal: ScaleJournal) -> None:
+        """Create and start a replica, unless an earlier process has started it."""
+        leftover = self._find_created(replica, journal)
+        if leftover is not None and leftover.started is not None:
+            return
+        if leftover is not None:
+            # The process was killed while it created this one, which may lack a network or a file.
+            self._api.remove(leftover.id, self._run, volumes=True)
+        if self._run.remaining_s() <= 0:
+            raise EngineRefusedError(f"no time was left to add {replica.name}")
+        group, _ = self._find()
+        first = next((container for container in group.containers if container.id in journal.before), None)
         if first is None:
-            raise EngineRefusedError("the containers that were to be copied are gone")
-        self.run.check()
-        new = self.host.create(copy.name, copy_body(group, first, copy))
-        copy_inline_files(self.host, first, new, self.run)
-        self.run.check()
-        self.host.start(new)
-        self.run.log(f"started {copy.name}")
+            raise EngineRefusedError("the containers that were to be replicated are gone")
+        new = self._api.create(replica.name, replica_config(group, first, replica), self._run)
+        copy_compose_files(self._api, first, new, self._run)
+        self._api.start(new, self._run)
+        self._run.log(f"started {replica.name}")
 
-    def _watch(self, journal: ScaleJournal) -> tuple[Seen | None, str]:
-        for copy in journal.copies:
-            made = self._made(copy, journal)
-            if made is None:
-                return None, f"the new container {copy.name} was removed by somebody else"
-            reason = self.trial.wait(made.id, self.run)
-            if reason:
-                return self._made(copy, journal), reason
-        return None, ""
+    def _find_created(self, replica: Replica, journal: ScaleJournal) -> InspectedContainer | None:
+        """Return a replica that this run has created: its name was free before."""
+        container = self._api.container(replica.name)
+        if container is None or container.name != replica.name or container.id in journal.before:
+            return None
+        return container
 
-    def _made(self, copy: Copy, journal: ScaleJournal) -> Seen | None:
-        """Look up a copy that this run has made: its name was free before, and it belongs to the service."""
-        found = self.host.container(copy.name)
-        return found if found is not None and found.name == copy.name and found.id not in journal.before else None
+    def _save_failure(self, journal: ScaleJournal, replica: Replica, reason: str) -> ScaleJournal:
+        log_tail = ""
+        if created := self._find_created(replica, journal):
+            reason = f"the new container {created.name} failed: {reason}"
+            log_tail = self._api.output(created.id, TAIL_LINES)
+        self._run.log(reason)
+        journal = replace(journal, phase="undo", reason=reason, log_tail=log_tail)
+        self._run.save(asdict(journal))
+        return journal
 
     def _undo(self, journal: ScaleJournal) -> Outcome:
-        for copy in reversed(journal.copies):
-            made = self._made(copy, journal)
+        for replica in reversed(journal.copies):
+            created = self._find_created(replica, journal)
             try:
-                if made is not None:
-                    self.run.check()
-                    self.host.remove(made.id, volumes=True)
+                if created is not None:
+                    self._api.remove(created.id, self._run, volumes=True)
             except EngineRefusedError as error:
                 journal = replace(journal, reason=f"{journal.reason}; {error}")
         return self._outcome(journal, success=False)
 
     def _remove(self, journal: ScaleJournal) -> Outcome:
-        for container in journal.doomed:
-            seen = self.host.container(container)
+        for container_id in journal.doomed:
+            container = self._api.container(container_id)
             try:
-                if seen is not None:
-                    self.run.check()
-                    self.host.stop(container)
-                    self.run.check()
-                    self.host.remove(container, volumes=False)
-                    self.run.log(f"removed {seen.name}")
+                if container is not None:
+                    self._api.stop(container_id, self._run)
+                    self._api.remove(container_id, self._run, volumes=False)
+                    self._run.log(f"removed {container.name}")
             except EngineRefusedError as error:
                 return self._outcome(replace(journal, reason=str(error)), success=False)
         return self._outcome(journal, success=True)
 
     def _outcome(self, journal: ScaleJournal, *, success: bool) -> Outcome:
-        made = [one.id for copy in journal.copies if (one := self._made(copy, journal)) is not None]
-        kept = [one for one in journal.before if self.host.container(one) is not None]
+        new = [
+            created.id for replica in journal.copies if (created := self._find_created(replica, journal)) is not None
+        ]
+        kept = [container_id for container_id in journal.before if self._api.container(container_id) is not None]
         return Outcome(
             success=success,
             reason=journal.reason,
             log_tail=journal.log_tail,
-            rolled_back=not success and bool(journal.copies) and not made,
+            rolled_back=not success and bool(journal.copies) and not new,
             containers_before=journal.before,
-            containers_after=(*kept, *made),
+            containers_after=(*kept, *new),
         )

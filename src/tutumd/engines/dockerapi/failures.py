@@ -1,4 +1,4 @@
-"""From what the Docker SDK raises to what a caller can do: try later, or give up."""
+"""Errors of the Docker SDK, translated by what the caller can do: try later, or give up."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +9,9 @@ import urllib3.exceptions
 
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 
-_AWAY = (502, 503, 504)
-# Texts of a 500 that mean "not now": the engine is on its way down, or lost its own runtime.
-_PASSING = (
+_UNAVAILABLE = (502, 503, 504)
+# Texts of a 500 that mean "not now": the engine is shutting down, or has lost its own runtime.
+_TEMPORARY = (
     "daemon is shutting down",
     "context canceled",
     "context deadline exceeded",
@@ -21,43 +21,46 @@ _PASSING = (
     "the swarm does not have a leader",
     "too few managers are online",
 )
+_MAX_CAUSES = 10
 
 
 @contextmanager
-def translated(wanted: str) -> Iterator[None]:
-    """Turn the SDK's errors into ours.
+def translated(attempt: str) -> Iterator[None]:
+    """Translate the SDK's errors.
 
     Args:
-        wanted: What was tried, as words that follow "cannot": `create the container web`.
+        attempt: Words that follow "cannot": `create the container web`.
 
     Raises:
-        EngineUnavailableError: connection refused, reset or timed out, 502 to 504, an engine that is going down.
-        EngineRefusedError: every other answer of 400 and above.
+        EngineUnavailableError: The connection was refused, reset or timed out, the response was 502 to 504, or the
+            engine is shutting down.
+        EngineRefusedError: Any other response of 400 and above.
     """
     try:
         yield
     except docker.errors.APIError as error:
-        text = f"cannot {wanted}: {explanation(error)}"
-        if is_passing(error):
-            raise EngineUnavailableError(text) from error
-        raise EngineRefusedError(text) from error
+        kind = EngineUnavailableError if is_temporary(error) else EngineRefusedError
+        raise kind(f"cannot {attempt}: {explanation(error)}") from error
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        raise EngineUnavailableError(f"cannot {wanted}: {_cause(error)}") from error
+        innermost = _causes(error)[-1]
+        text = str(innermost) or type(innermost).__name__
+        cause = "the engine did not respond in time" if timed_out(error) else text
+        raise EngineUnavailableError(f"cannot {attempt}: {cause}") from error
     except docker.errors.DockerException as error:
-        raise EngineRefusedError(f"cannot {wanted}: {error}") from error
+        raise EngineRefusedError(f"cannot {attempt}: {error}") from error
 
 
 @contextmanager
-def looking(wanted: str) -> Iterator[None]:
-    """Turn the SDK's errors into ours while something is only looked at.
+def translated_read(attempt: str) -> Iterator[None]:
+    """Translate the SDK's errors of a call that only reads.
 
     Raises:
-        EngineUnavailableError: as `translated`, and every answer of 500 and above: an engine that cannot tell how a
-            container is has not said no, and whoever is in the middle of a swap must ask again, not give up.
-        EngineRefusedError: an answer of 400 to 499.
+        EngineUnavailableError: As in `translated`, and any response of 500 and above. An engine that cannot show a
+            container has not refused anything: in the middle of a swap, the caller must ask again and not give up.
+        EngineRefusedError: A response of 400 to 499.
     """
     try:
-        with translated(wanted):
+        with translated(attempt):
             yield
     except EngineRefusedError as error:
         cause = error.__cause__
@@ -66,39 +69,31 @@ def looking(wanted: str) -> Iterator[None]:
         raise
 
 
-def is_passing(error: docker.errors.APIError) -> bool:
-    """Tell whether an answer says "not now" and not "no"."""
+def is_temporary(error: docker.errors.APIError) -> bool:
+    """Return True if a response means "not now" rather than "no"."""
     status = error.response.status_code if error.response is not None else None
-    if status is None or status in _AWAY:
+    if status is None or status in _UNAVAILABLE:
         return True
-    return status == 500 and any(text in explanation(error).lower() for text in _PASSING)
+    return status == 500 and any(text in explanation(error).lower() for text in _TEMPORARY)
 
 
 def timed_out(error: BaseException) -> bool:
-    """Tell whether a connection error is that the engine was silent for too long."""
-    # Not urllib3's own TimeoutError: a refused connection is one of those.
+    """Return True if a connection error means that the engine was silent for too long."""
+    # Not urllib3's TimeoutError: a refused connection is one of those.
     silent = TimeoutError | urllib3.exceptions.ReadTimeoutError | requests.exceptions.ReadTimeout
-    return any(isinstance(one, silent) for one in _nest(error))
+    return any(isinstance(cause, silent) for cause in _causes(error))
 
 
 def explanation(error: docker.errors.APIError) -> str:
-    """Return the engine's own words, without the SDK's address and status around them."""
+    """Return the engine's own message, without the URL and status that the SDK adds."""
     if error.explanation:
         return str(error.explanation).strip()
-    status = error.response.status_code if error.response is not None else "no answer"
+    status = error.response.status_code if error.response is not None else "no response"
     return f"HTTP status {status}"
 
 
-def _cause(error: BaseException) -> str:
-    """Return the innermost words of a nest of connection errors."""
-    if timed_out(error):
-        return "the engine did not answer in time"
-    innermost = _nest(error)[-1]
-    return f"{innermost}" or type(innermost).__name__
-
-
-def _nest(error: BaseException) -> list[BaseException]:
-    nest = [error]
-    while len(nest) < 10 and (following := nest[-1].__cause__ or nest[-1].__context__) is not None:
-        nest.append(following)
-    return nest
+def _causes(error: BaseException) -> list[BaseException]:
+    causes = [error]
+    while len(causes) < _MAX_CAUSES and (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(cause)
+    return causes

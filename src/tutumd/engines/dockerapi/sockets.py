@@ -1,4 +1,4 @@
-"""Unix sockets for the SDK that are closed when connecting fails; its own are left to the garbage collector."""
+"""Unix sockets for the SDK that are closed if connecting fails; the SDK leaves its own to the garbage collector."""
 
 import socket
 from typing import Any
@@ -25,10 +25,10 @@ class _Pool(UnixHTTPConnectionPool):
 
 
 class UnixAdapter(UnixHTTPAdapter):
-    """As the SDK's, with connections that clean up after themselves."""
+    """The SDK's adapter, with connections that close their sockets."""
 
     def get_connection(self, url: Any, proxies: Any = None) -> UnixHTTPConnectionPool:
-        """Return the pool of the socket, made on first use."""
+        """Return the pool of the socket, which is created on first use."""
         with self.pools.lock:
             pool: UnixHTTPConnectionPool | None = self.pools.get(url)
             if pool is None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tutumd import model
-from tutumd.engines.dockerapi import parse_reference
+from tutumd.engines.images.reference import parse_reference
 from tutumd.engines.kubernetes import templates
 from tutumd.engines.kubernetes.journal import Result, Stage
 from tutumd.engines.kubernetes.pods import Pod

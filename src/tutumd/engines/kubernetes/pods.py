@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from tutumd.engines.dockerapi import parse_time
+from tutumd.engines.dockerapi.times import parse_time
 from tutumd.engines.kubernetes.workloads import Address, Kind, restarted_at
 from tutumd.engines.labels import Json
 

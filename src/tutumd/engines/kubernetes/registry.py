@@ -13,7 +13,8 @@ from urllib.parse import urljoin, urlsplit
 import requests
 import urllib3.exceptions
 
-from tutumd.engines.dockerapi import ImageReference, parse_reference, registry_auth
+from tutumd.engines.images.auth import registry_auth
+from tutumd.engines.images.reference import ImageReference, parse_reference
 from tutumd.engines.kubernetes.answers import (
     DIGEST,
     INDEXES,

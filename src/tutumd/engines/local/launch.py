@@ -1,30 +1,65 @@
-"""From a container's record to its first process."""
+"""Start of a container's first process: its environment, its working directory and its output file.
+
+The environment is clean, so that no setting of the server, such as a password, reaches a service.
+"""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tutumd.engines.local.environment import build_environment
-from tutumd.engines.local.folder import Folder
-from tutumd.engines.local.processes import Launch, Processes, SpawnError
+from tutumd.engines.local.data_folder import DataFolder
+from tutumd.engines.local.processes import CONTAINER_ID, Processes, SpawnError
 from tutumd.engines.local.records import ContainerRecord, ServiceRecord
 from tutumd.model import Definition
 from tutumd.ports import Clock
 
+DEFAULTS = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/",
+    "LANG": "C.UTF-8",
+}
+
 
 def container_name(record: ServiceRecord, container: ContainerRecord) -> str:
-    """Name a container: the service and a number."""
+    """Return the name of a container: `SERVICE-NUMBER`."""
     return f"{record.name}-{container.number}"
 
 
-class Launcher:
-    """Starts the process of a container that its record already knows."""
+def build_environment(
+    server: Mapping[str, str],
+    envvars: Mapping[str, str | None],
+    record: ServiceRecord,
+    container: ContainerRecord,
+) -> dict[str, str]:
+    """Return the environment of a process: PATH, HOME and LANG of the server, the service's variables, and ours.
 
-    def __init__(self, folder: Folder, processes: Processes, environment: Mapping[str, str], clock: Clock) -> None:
-        self._folder = folder
-        self._processes = processes
-        self._environment = environment
-        self._clock = clock
+    A process is found by our variables after a restart of the server, so the service cannot override them.
+
+    Args:
+        envvars: The service's variables. None removes one.
+    """
+    base = {name: server.get(name) or default for name, default in DEFAULTS.items()}
+    ours = {
+        CONTAINER_ID: container.id,
+        "TUTUM_CONTAINER_NAME": container_name(record, container),
+        "TUTUM_SERVICE_UUID": record.uuid,
+        "TUTUM_SERVICE_NAME": record.name,
+    }
+    return base | {name: value for name, value in envvars.items() if value is not None} | ours
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launcher:
+    """Starts the processes of containers that are already in a record.
+
+    Attributes:
+        environment: The server's environment.
+    """
+
+    folder: DataFolder
+    processes: Processes
+    environment: Mapping[str, str]
+    clock: Clock
 
     def launch(
         self,
@@ -36,28 +71,19 @@ class Launcher:
         """Start the process and return the container with it, not yet saved. Raises SpawnError.
 
         Args:
-            variables: What the redeploy sets beside those of the definition; None takes one away.
+            variables: Variables of the redeploy, which override those of the definition. None removes one.
         """
-        given = {**definition.envvars, **variables}
-        launch = Launch(
-            command=definition.command,
-            environment=build_environment(
-                self._environment,
-                {name: value for name, value in given.items() if value is not None},
-                container_id=container.id,
-                container_name=container_name(record, container),
-                service_uuid=record.uuid,
-                service_name=record.name,
-            ),
+        process = self.processes.spawn(
+            definition.command,
+            environment=build_environment(self.environment, {**definition.envvars, **variables}, record, container),
             directory=self._directory(record, definition, container),
-            output=self._folder.output(record.uuid, container.slot),
+            output=self.folder.output(record.uuid, container.slot),
         )
-        process = self._processes.spawn(launch)
-        return replace(container, process=process, started=self._clock(), ended=None, exit_code=None)
+        return replace(container, process=process, started=self.clock(), ended=None, exit_code=None)
 
     def _directory(self, record: ServiceRecord, definition: Definition, container: ContainerRecord) -> Path:
         if not definition.working_dir:
-            return self._folder.working_directory(record.uuid, container.number)
+            return self.folder.working_directory(record.uuid, container.number)
         directory = Path(definition.working_dir)
         if not directory.is_absolute():
             raise SpawnError(f"its working_dir must be an absolute path, got {definition.working_dir!r}")

@@ -1,7 +1,7 @@
-"""What processes write: files that they append to themselves, so that none needs the server to be there.
+"""Output files, which processes append to themselves, so that they do not need the server.
 
-A file that grew too large is copied and then emptied, since a process keeps its file open: it was opened for
-appending, so the next line is written at the new beginning. What is written between copy and cut is lost.
+A process keeps its output file open. So a file that grew too large is copied and then emptied; since it was opened for
+appending, the next line goes to the new beginning. Lines that are written between copy and cut are lost.
 """
 
 import os
@@ -12,29 +12,24 @@ MAX_BYTES = 10 * 1024 * 1024
 TAIL_BYTES = 256 * 1024
 
 
-def rotate(path: Path, *, max_bytes: int = MAX_BYTES) -> bool:
-    """Move the content to `….1` where the file is larger than `max_bytes`; say whether that was so."""
-    try:
-        size = path.stat().st_size
-    except FileNotFoundError:
-        return False
-    if size <= max_bytes:
-        return False
+def rotate(path: Path, *, max_bytes: int = MAX_BYTES) -> None:
+    """Move the content to `PATH.1` if the file is larger than `max_bytes`."""
+    if not path.exists() or path.stat().st_size <= max_bytes:
+        return
     older = _older(path)
     copy = older.with_name(f"{older.name}.new")
     try:
         shutil.copyfile(path, copy)
         copy.replace(older)
     except FileNotFoundError:
-        return False
+        return
     except OSError:
-        copy.unlink(missing_ok=True)  # no room for the copy: then it is all the more important to cut
+        copy.unlink(missing_ok=True)  # no room for the copy: cutting matters all the more
     os.truncate(path, 0)
-    return True
 
 
 def tail(path: Path, lines: int) -> list[str]:
-    """Read the last lines, at most 256 KiB of them; none where there is no file."""
+    """Return the last lines, at most 256 KiB of them; none if there is no file."""
     found = _last_lines(path, lines)
     if len(found) < lines:
         found = _last_lines(_older(path), lines - len(found)) + found
@@ -53,7 +48,7 @@ def _last_lines(path: Path, lines: int) -> list[str]:
         return []
     found = content.decode(errors="replace").removesuffix("\n").split("\n")
     if start and len(found) > 1:
-        found = found[1:]  # most likely the rest of a line that began earlier
+        found = found[1:]  # probably the end of a line that began before
     return found[-lines:] if content else []
 
 

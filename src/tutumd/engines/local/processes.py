@@ -1,188 +1,182 @@
-"""Processes of services: start them, recognise them, end them; never a process of somebody else.
+"""Processes of containers: start, find, signal and end them, and never a process of anybody else.
 
-A container here is a process in a session of its own with everything that it started. What belongs to it is told
-by the session, and by the environment variable TUTUM_CONTAINER_ID, which also stays with a process that left the
-session. Signals go through a pidfd after the identity was checked, so that a reused PID is never hit.
+A container is a process in a session of its own, with everything that this process started. Members of a container
+are found by their session, and by the environment variable TUTUM_CONTAINER_ID, which a process keeps when it leaves
+the session. Signals go through a pidfd whose identity was checked, so that a reused PID is never hit.
 """
 
-import contextlib
 import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 
 from tutumd.engines.local import procfs
-from tutumd.engines.local.environment import CONTAINER_ID
+from tutumd.engines.local.exit_watch import ExitWatch
 from tutumd.engines.local.procfs import Identity, Stat
 
+CONTAINER_ID = "TUTUM_CONTAINER_ID"
 POLL_S = 0.1
 KILL_LIMIT_S = 5.0
-"""How long SIGKILL may take; a process in an uninterruptible wait ends later than that."""
+"""How long SIGKILL may take. A process in an uninterruptible wait ends later than that."""
+
+Leaders = Mapping[str, Identity | None]
+"""First processes by container ID. None: it is not known whether one was started."""
 
 
 class SpawnError(Exception):
-    """A process could not be started; the text says why, for people."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
-    """What to start and where: `output` is the file that standard output and error are appended to."""
-
-    command: str
-    environment: Mapping[str, str]
-    directory: Path
-    output: Path
-
-
-Doomed = Mapping[str, Identity | None]
-"""Containers to end: from container ID to first process, None where that is unknown."""
+    """A process could not be started. The text is the reason."""
 
 
 class Processes:
-    """The processes of this machine, as far as they are ours. Safe to use from several threads."""
+    """The processes of containers on this machine. Safe to use from several threads."""
 
-    def __init__(self, boot_id: str, *, monotonic: Callable[[], float]) -> None:
+    def __init__(self, boot_id: str) -> None:
         self._boot_id = boot_id
-        self._monotonic = monotonic
         self._reaping = threading.Lock()
 
-    def spawn(self, launch: Launch) -> Identity:
-        """Start a process that does not depend on this one in any way. Raises SpawnError."""
+    def spawn(self, command: str, *, environment: Mapping[str, str], directory: Path, output: Path) -> Identity:
+        """Start a process that outlives this one. Raises SpawnError.
+
+        output: File that standard output and error are appended to.
+        """
         try:
-            output = os.open(launch.output, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise SpawnError(f"its output cannot be written: {error.strerror}") from error
-        try:
-            child = subprocess.Popen(
-                ["/bin/sh", "-c", launch.command],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=launch.directory,
-                env=dict(launch.environment),
-                start_new_session=True,
-            )
+            with open(output, "ab", opener=partial(os.open, mode=0o600)) as output_file:
+                child = subprocess.Popen(
+                    ["/bin/sh", "-c", command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output_file,
+                    stderr=output_file,
+                    cwd=directory,
+                    env=dict(environment),
+                    start_new_session=True,
+                )
         except (OSError, ValueError) as error:
-            raise SpawnError(_describe(error, launch.directory)) from error
-        finally:
-            os.close(output)
-        # Children are waited for by PID below; this object must neither do so nor warn that it did not.
-        child.returncode = 0
+            raise SpawnError(_describe(error, directory, output)) from error
+        child.returncode = 0  # `reap` waits for the child; Popen must neither do that nor warn about it
         stat = procfs.read_stat(child.pid)
         return Identity(pid=child.pid, start_ticks=stat.start_ticks if stat else 0, boot_id=self._boot_id)
 
     def is_running(self, identity: Identity) -> bool:
-        """Whether exactly this process is alive."""
-        stat = self._present(identity)
+        """Return whether exactly this process is alive."""
+        stat = self._read(identity)
         return stat is not None and stat.is_alive
 
     def is_of_this_boot(self, identity: Identity) -> bool:
-        """Whether the machine has not been restarted since."""
+        """Return whether the process was started after the last start of the machine."""
         return identity.boot_id == self._boot_id
 
     def exit_code(self, identity: Identity) -> int | None:
-        """Tell how a process ended, 128 + N for signal N, until `reap`; None where that cannot be known."""
-        with self._reaping:
-            stat = self._present(identity)
-            if stat is None or stat.is_alive or stat.parent != os.getpid():
-                return None
-            try:
+        """Return the exit code of a process that was not reaped yet, 128 + N after signal N.
+
+        None if it runs, or if the code cannot be known because this process is not the parent.
+        """
+        with self._reaping, suppress(ChildProcessError):
+            if self._is_zombie_child(identity):
                 result = os.waitid(os.P_PID, identity.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            except ChildProcessError:
-                return None
-        if result is None:
-            return None
-        return result.si_status if result.si_code == os.CLD_EXITED else 128 + result.si_status
+                if result is not None:
+                    return result.si_status if result.si_code == os.CLD_EXITED else 128 + result.si_status
+        return None
 
     def reap(self, identity: Identity) -> None:
-        """Let a zombie go. Until then its PID, and with it the number of its session, is not given away."""
-        with self._reaping:
-            stat = self._present(identity)
-            if stat is not None and not stat.is_alive and stat.parent == os.getpid():
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(identity.pid, os.WNOHANG)
+        """Wait for a zombie. Until then no other process and no other session can get its PID."""
+        with self._reaping, suppress(ChildProcessError):
+            if self._is_zombie_child(identity):
+                os.waitpid(identity.pid, os.WNOHANG)
 
-    def leaders(self, container_ids: Iterable[str]) -> dict[str, Identity]:
-        """Find containers by the mark in their environment: those started by a server that died right then."""
-        wanted = {_mark(container_id): container_id for container_id in container_ids}
-        found: dict[str, Identity] = {}
-        for stat in procfs.live_processes() if wanted else ():
+    def find_leaders(self, container_ids: Iterable[str]) -> dict[str, Identity]:
+        """Return the first processes of containers that a server started and could not record before it died."""
+        entries = {_environment_entry(container_id): container_id for container_id in container_ids}
+        leaders: dict[str, Identity] = {}
+        for stat in procfs.live_processes() if entries else ():
             if stat.pid == stat.session:
-                for mark in wanted.keys() & procfs.read_environment(stat.pid):
-                    identity = Identity(pid=stat.pid, start_ticks=stat.start_ticks, boot_id=self._boot_id)
-                    found[wanted[mark]] = identity
-        return found
+                for entry in entries.keys() & procfs.read_environment(stat.pid):
+                    leaders[entries[entry]] = self._identity(stat)
+        return leaders
 
-    def members(self, doomed: Doomed) -> tuple[Stat, ...]:
-        """List what lives of the containers: their sessions, and whatever carries their mark."""
-        marks = {_mark(container_id) for container_id in doomed}
-        sessions = {first.pid for first in doomed.values() if first is not None and self._present(first)}
-        return tuple(
-            stat
-            for stat in procfs.live_processes()
-            if stat.pid != os.getpid()
-            and (stat.session in sessions or not marks.isdisjoint(procfs.read_environment(stat.pid)))
-        )
+    def end(self, leaders: Leaders, *, grace_s: float, pause: Callable[[float], None]) -> tuple[int, ...]:
+        """End containers: SIGTERM to all members, and SIGKILL to those that are left after `grace_s`.
 
-    def end(self, doomed: Doomed, *, grace_s: float, pause: Callable[[float], None]) -> tuple[int, ...]:
-        """End containers: SIGTERM to all of them, SIGKILL to what is left after `grace_s`.
-
-        Returns the PIDs that outlived even that; normally none.
+        Returns the PIDs of members that survived even that; normally none.
         """
-        for stat in self.members(doomed):
+        for stat in self._members(leaders):
             _send(stat, signal.SIGTERM)
-            _send(stat, signal.SIGCONT)  # a stopped process gets SIGTERM only when it is continued
-        deadline = self._monotonic() + grace_s
-        while (left := self.members(doomed)) and self._monotonic() < deadline:
-            pause(POLL_S)
+            _send(stat, signal.SIGCONT)  # a stopped process receives SIGTERM only once it is continued
+        deadline = time.monotonic() + grace_s
+        while (left := self._members(leaders)) and time.monotonic() < deadline:
+            self._wait_for_exits(left, deadline, pause)
         if left:
-            left = self.kill(doomed, pause=pause)
-        for first in doomed.values():
-            if first is not None:
-                self.reap(first)
+            left = self.kill(leaders, pause=pause)
+        for leader in leaders.values():
+            if leader is not None:
+                self.reap(leader)
         return tuple(stat.pid for stat in left)
 
-    def kill(self, doomed: Doomed, *, pause: Callable[[float], None]) -> tuple[Stat, ...]:
-        """Send SIGKILL until nothing lives, or that took too long; return what still lives."""
-        deadline = self._monotonic() + KILL_LIMIT_S
-        while left := self.members(doomed):
+    def kill(self, leaders: Leaders, *, pause: Callable[[float], None]) -> tuple[Stat, ...]:
+        """Send SIGKILL until no member lives, for at most `KILL_LIMIT_S`. Returns the members that still live."""
+        deadline = time.monotonic() + KILL_LIMIT_S
+        while left := self._members(leaders):
             for stat in left:
                 _send(stat, signal.SIGKILL)
-            if self._monotonic() > deadline:
+            if time.monotonic() > deadline:
                 break
             pause(POLL_S / 10)
         return left
 
-    def _present(self, identity: Identity) -> Stat | None:
-        """The process, also as a zombie; None where it is gone, whoever has its PID now."""
-        stat = procfs.read_stat(identity.pid) if identity.boot_id == self._boot_id else None
+    def _members(self, leaders: Leaders) -> tuple[Stat, ...]:
+        entries = {_environment_entry(container_id) for container_id in leaders}
+        sessions = {leader.pid for leader in leaders.values() if leader is not None and self._read(leader)}
+        return tuple(
+            stat
+            for stat in procfs.live_processes()
+            if stat.pid != os.getpid()
+            and (stat.session in sessions or not entries.isdisjoint(procfs.read_environment(stat.pid)))
+        )
+
+    def _wait_for_exits(self, stats: Iterable[Stat], deadline: float, pause: Callable[[float], None]) -> None:
+        identities = {self._identity(stat) for stat in stats}
+        with closing(ExitWatch(self.is_running)) as exits:
+            exits.watch(identities)
+            while any(exits.is_running(identity) for identity in identities) and time.monotonic() < deadline:
+                pause(POLL_S)
+                exits.wait(0)
+
+    def _identity(self, stat: Stat) -> Identity:
+        return Identity(pid=stat.pid, start_ticks=stat.start_ticks, boot_id=self._boot_id)
+
+    def _read(self, identity: Identity) -> Stat | None:
+        """Return the process, also as a zombie; None if it is gone, even if its PID is in use again."""
+        stat = procfs.read_stat(identity.pid) if self.is_of_this_boot(identity) else None
         return stat if stat is not None and stat.start_ticks == identity.start_ticks else None
 
+    def _is_zombie_child(self, identity: Identity) -> bool:
+        stat = self._read(identity)
+        return stat is not None and not stat.is_alive and stat.parent == os.getpid()
 
-def _mark(container_id: str) -> bytes:
+
+def _environment_entry(container_id: str) -> bytes:
     return f"{CONTAINER_ID}={container_id}".encode()
 
 
 def _send(stat: Stat, number: signal.Signals) -> None:
-    """Signal exactly this process. One that is gone, or became somebody else's, is left out."""
-    try:
-        handle = os.pidfd_open(stat.pid)
-    except ProcessLookupError:
-        return
-    try:
-        now = procfs.read_stat(stat.pid)
-        if now is not None and now.start_ticks == stat.start_ticks:
-            signal.pidfd_send_signal(handle, number)
-    except (ProcessLookupError, PermissionError):
-        pass  # gone just now, or runs as another user: who calls sees it among what is left
-    finally:
-        os.close(handle)
+    """Signal exactly this process, or nothing if it is gone or this user may not."""
+    with suppress(ProcessLookupError, PermissionError):
+        pidfd = os.pidfd_open(stat.pid)
+        try:
+            now = procfs.read_stat(stat.pid)
+            if now is not None and now.start_ticks == stat.start_ticks:
+                signal.pidfd_send_signal(pidfd, number)
+        finally:
+            os.close(pidfd)
 
 
-def _describe(error: OSError | ValueError, directory: Path) -> str:
-    if isinstance(error, OSError) and str(error.filename) == str(directory):
+def _describe(error: OSError | ValueError, directory: Path, output: Path) -> str:
+    if not isinstance(error, OSError):
+        return str(error)
+    if str(error.filename) == str(directory):
         return f"its working_dir {directory} cannot be used: {error.strerror}"
-    return str(error.strerror) if isinstance(error, OSError) else str(error)
+    return f"its output cannot be written: {error.strerror}" if error.filename == output else str(error.strerror)

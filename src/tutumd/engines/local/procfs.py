@@ -1,4 +1,4 @@
-"""What the kernel tells about processes: the few facts of /proc that the local engine stands on."""
+"""The fields of /proc that the local engine reads."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ DEAD_STATES = frozenset("ZXx")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stat:
-    """One process. `start_ticks` counts clock ticks since the machine started."""
+    """One process. `start_ticks` counts clock ticks from the start of the machine."""
 
     pid: int
     state: str
@@ -20,13 +20,13 @@ class Stat:
 
     @property
     def is_alive(self) -> bool:
-        """False for a zombie: it runs nothing any more, only its parent has not asked for it yet."""
+        """Whether it still runs. A zombie does not: its parent has not waited for it yet."""
         return self.state not in DEAD_STATES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Which process is meant, for good: a PID alone is given to another process sooner or later."""
+    """One process, never another one: a PID alone is given to another process later."""
 
     pid: int
     start_ticks: int
@@ -34,8 +34,8 @@ class Identity:
 
 
 def parse_stat(text: str) -> Stat:
-    """Read a line of /proc/PID/stat. Source: proc_pid_stat(5), fields 1 to 4, 6 and 22."""
-    head, _, tail = text.rpartition(")")  # the name of the program stands in parentheses and may contain some
+    """Parse the content of /proc/PID/stat. Source: proc_pid_stat(5), fields 1 to 4, 6 and 22."""
+    head, _, tail = text.rpartition(")")  # the program's name is in parentheses and may contain some
     fields = tail.split()
     return Stat(
         pid=int(head.split("(", 1)[0]),
@@ -47,7 +47,7 @@ def parse_stat(text: str) -> Stat:
 
 
 def read_stat(pid: int) -> Stat | None:
-    """Look at one process; None where there is none."""
+    """Return the process that has this PID now, or None."""
     try:
         return parse_stat((PROC / str(pid) / "stat").read_text(errors="replace"))
     except (FileNotFoundError, ProcessLookupError):
@@ -55,21 +55,20 @@ def read_stat(pid: int) -> Stat | None:
 
 
 def read_environment(pid: int) -> frozenset[bytes]:
-    """List the `NAME=value` entries that a process was started with; none where they may not be read."""
+    """Return the `NAME=value` entries that a process was started with; none if they cannot be read."""
     try:
-        content = (PROC / str(pid) / "environ").read_bytes()
+        return frozenset((PROC / str(pid) / "environ").read_bytes().split(b"\0"))
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return frozenset()
-    return frozenset(content.split(b"\0"))
 
 
 def live_processes() -> Iterator[Stat]:
-    """Look at every process that is alive."""
+    """Return every process of this machine that is alive."""
     for entry in PROC.iterdir():
         if entry.name.isdigit() and (stat := read_stat(int(entry.name))) is not None and stat.is_alive:
             yield stat
 
 
 def read_boot_id() -> str:
-    """Read what changes whenever the machine starts. Source: random(4), /proc/sys/kernel/random/boot_id."""
+    """Return an ID that changes with every start of the machine. Source: random(4)."""
     return (PROC / "sys/kernel/random/boot_id").read_text().strip()

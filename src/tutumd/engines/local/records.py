@@ -1,13 +1,13 @@
-"""What the local engine remembers about a service, as values, and how these read and write as JSON.
+"""Records of services, as values and as JSON.
 
-The record is written before anything is started or ended, so that whoever reads it after a kill knows all that may
-exist. A service has three lots of containers: the present ones; those that a change brings in, which count for
-nothing until all of them are stable; and those that leave, which only wait for their end.
+A record is written before a process is started or ended, so that after a kill it names every process that may exist.
+A service has three groups of containers: the present ones; the incoming ones of a change, which do not count until all
+of them are stable; and the leaving ones, which only wait for their end.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -23,12 +23,12 @@ class ContainerRecord:
     """One container.
 
     Attributes:
-        id: New for every process, also for one that was restarted.
+        id: New for every process, also after a restart.
         number: The N of the name `NAME-N`, from 1.
-        slot: Names the output file; a restarted process goes on writing the file of its predecessor.
-        process: The first process; None until it is known to have been started.
-        ended: When it was seen to have ended; `exit_code` is None where that could not be known.
-        restarts: How often in a row it was restarted by itself without running for long.
+        slot: Name of the output file. A restarted process appends to the file of its predecessor.
+        process: The first process. None until it is known to have been started.
+        ended: When its end was noticed. `exit_code` is None if it could not be known.
+        restarts: Automatic restarts in a row without a long run.
     """
 
     id: str
@@ -43,13 +43,13 @@ class ContainerRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What an action is about to make of the service, until that is done or given up.
+    """The change that an action makes to a service, until it is applied or dropped.
 
     Attributes:
         action: UUID of the action.
-        definition, image_name, target, variables, stopped: As they will be.
-        keep: Numbers of the present containers that stay; all others leave once the incoming ones are stable.
-        note: What is worth saying when it is done.
+        definition, image_name, target, variables, stopped: The values after the change.
+        keep: Numbers of the present containers that stay. All others leave once the incoming ones are stable.
+        note: A remark for the outcome.
     """
 
     action: str
@@ -68,8 +68,8 @@ class ServiceRecord:
     """One service.
 
     Attributes:
-        variables: What the last redeploy set beside the definition's variables; None takes one of those away.
-        settled: UUID of the last action that was carried through; empty before the first.
+        variables: Variables of the last redeploy, beside those of the definition. None removes one.
+        settled: UUID of the last action whose change was applied; empty before the first.
     """
 
     uuid: str
@@ -86,28 +86,33 @@ class ServiceRecord:
 
     @property
     def was_started(self) -> bool:
-        """False while nothing was ever carried through for it."""
+        """Whether a change was ever applied."""
         return bool(self.settled)
 
     @property
     def incoming(self) -> tuple[ContainerRecord, ...]:
-        """The containers that a change brings in."""
+        """The containers that the change adds."""
         return self.change.incoming if self.change else ()
 
     @property
+    def all_containers(self) -> tuple[ContainerRecord, ...]:
+        """The present, incoming and leaving containers."""
+        return self.containers + self.incoming + self.leaving
+
+    @property
     def digest(self) -> str:
-        """Digest of the definition that it runs."""
+        """Digest of the running definition."""
         return definition_digest(self.definition)
 
 
 def definition_digest(definition: Definition) -> str:
-    """Name a definition by its content, as an image digest names an image: tells whether a redeploy changed it."""
+    """Return a digest of the definition's content, in the form of an image digest."""
     content = json.dumps(_definition_to_json(definition), sort_keys=True, separators=(",", ":"))
     return f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
 
 
-def switched(record: ServiceRecord) -> ServiceRecord:
-    """Make the change the present: what it brings in and keeps stays, everything else leaves."""
+def apply_change(record: ServiceRecord) -> ServiceRecord:
+    """Return the record with its change applied: incoming and kept containers are present, all others leave."""
     change = record.change
     if change is None:
         return record
@@ -127,25 +132,23 @@ def switched(record: ServiceRecord) -> ServiceRecord:
     )
 
 
-def given_up(record: ServiceRecord) -> ServiceRecord:
-    """Drop the change: what it brought in leaves, the service is as before."""
+def drop_change(record: ServiceRecord) -> ServiceRecord:
+    """Return the record without its change, whose incoming containers leave."""
     return replace(record, leaving=record.leaving + record.incoming, change=None)
 
 
-def with_container(record: ServiceRecord, container: ContainerRecord, *, instead_of: str) -> ServiceRecord:
-    """Put `container` in the place of the present or incoming one with the ID `instead_of`."""
-    change = record.change
-    if change is not None:
-        change = replace(change, incoming=_swap(change.incoming, container, instead_of))
-    return replace(record, containers=_swap(record.containers, container, instead_of), change=change)
+def replace_container(record: ServiceRecord, container: ContainerRecord, *, old_id: str | None = None) -> ServiceRecord:
+    """Return the record with `container` in place of the present or incoming one with `old_id`, or else its own ID."""
 
+    def replaced(group: tuple[ContainerRecord, ...]) -> tuple[ContainerRecord, ...]:
+        return tuple(container if c.id == (old_id or container.id) else c for c in group)
 
-def _swap(lot: Sequence[ContainerRecord], container: ContainerRecord, old_id: str) -> tuple[ContainerRecord, ...]:
-    return tuple(container if entry.id == old_id else entry for entry in lot)
+    change = replace(record.change, incoming=replaced(record.change.incoming)) if record.change else None
+    return replace(record, containers=replaced(record.containers), change=change)
 
 
 def record_to_json(record: ServiceRecord) -> dict[str, object]:
-    """Make a record ready to be written."""
+    """Return a record as JSON values."""
     return {
         "format": FORMAT,
         "uuid": record.uuid,
@@ -163,7 +166,7 @@ def record_to_json(record: ServiceRecord) -> dict[str, object]:
 
 
 def record_from_json(content: Mapping[str, Any]) -> ServiceRecord:
-    """Read a record. Raises ValueError, KeyError or TypeError for what is none."""
+    """Return the record of JSON values. Raises ValueError, KeyError, TypeError or IndexError if there is none."""
     if content["format"] != FORMAT:
         raise ValueError(f"format must be {FORMAT}, got {content['format']!r}: written by another version?")
     return ServiceRecord(
@@ -172,7 +175,7 @@ def record_from_json(content: Mapping[str, Any]) -> ServiceRecord:
         definition=_definition_from_json(content["definition"]),
         image_name=content["image_name"],
         target=content["target"],
-        variables=content.get("variables", {}),  # not written before 0.3
+        variables=content.get("variables", {}),  # absent before 0.3
         stopped=content["stopped"],
         containers=tuple(_container_from_json(entry) for entry in content["containers"]),
         leaving=tuple(_container_from_json(entry) for entry in content["leaving"]),

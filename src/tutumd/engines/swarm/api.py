@@ -8,15 +8,11 @@ from typing import Any
 import docker.auth
 import docker.errors
 
-from tutumd.engines.dockerapi import (
-    Client,
-    ImageReference,
-    Json,
-    looking,
-    parse_reference,
-    registry_auth,
-    translated,
-)
+from tutumd.engines.dockerapi.connection import Client
+from tutumd.engines.dockerapi.failures import translated, translated_read
+from tutumd.engines.images.auth import registry_auth
+from tutumd.engines.images.reference import ImageReference, parse_reference
+from tutumd.engines.labels import Json
 from tutumd.engines.swarm import output
 from tutumd.engines.swarm.tasks import Nodes, read_nodes, read_task
 from tutumd.engines.swarm.verdict import View
@@ -44,7 +40,7 @@ class SwarmApi:
 
     def views(self) -> tuple[View, ...]:
         """Look at all services at once, by name."""
-        with looking("list the services of the swarm"):
+        with translated_read("list the services of the swarm"):
             services = self._sdk.services()
             tasks = self._sdk.tasks()
             nodes = read_nodes(self._sdk.nodes())
@@ -56,7 +52,7 @@ class SwarmApi:
 
     def view(self, name: str) -> View | None:
         """Look at one service; None where it is gone."""
-        with looking(f"inspect the service {name}"):
+        with translated_read(f"inspect the service {name}"):
             try:
                 service = self._sdk.inspect_service(name)
             except docker.errors.NotFound:

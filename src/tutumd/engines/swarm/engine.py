@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from threading import Event
 
-from tutumd.engines.dockerapi import connect
+from tutumd.engines.dockerapi.connection import connect
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.changes import Tempo

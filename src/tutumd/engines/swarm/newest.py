@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-from tutumd.engines.dockerapi import ImageReference, Json, parse_reference, resolve_digest
+from tutumd.engines.dockerapi.registry import resolve_digest
+from tutumd.engines.images.reference import ImageReference, parse_reference
+from tutumd.engines.labels import Json
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.verdict import View

@@ -5,9 +5,8 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from tutumd.engines.dockerapi import Json
 from tutumd.engines.journals import reading_back
-from tutumd.engines.labels import Order
+from tutumd.engines.labels import Json, Order
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.version import Version
 

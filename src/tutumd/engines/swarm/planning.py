@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from tutumd.engines.dockerapi import Json, parse_reference
-from tutumd.engines.labels import Wanted, read_wanted
+from tutumd.engines.images.reference import parse_reference
+from tutumd.engines.labels import Json, Wanted, read_wanted
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.newest import Newest
 from tutumd.engines.swarm.order import choose_order

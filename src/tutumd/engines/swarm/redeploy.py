@@ -7,7 +7,7 @@ killed anywhere goes on with the stage in its journal.
 from collections.abc import Mapping
 from dataclasses import replace
 
-from tutumd.engines.dockerapi import parse_reference
+from tutumd.engines.images.reference import parse_reference
 from tutumd.engines.labels import Order
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi

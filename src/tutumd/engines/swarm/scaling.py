@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from tutumd.engines.dockerapi import parse_reference
+from tutumd.engines.images.reference import parse_reference
 from tutumd.engines.journals import reading_back
 from tutumd.engines.labels import STOPPED_REPLICAS
 from tutumd.engines.swarm import spec as specs

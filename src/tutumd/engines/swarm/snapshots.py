@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterable
 
-from tutumd.engines.dockerapi import IGNORE, Json, is_true, owner_of
+from tutumd.engines.labels import IGNORE, Json, is_true, owner_of
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.planning import wanted_of
 from tutumd.engines.swarm.tasks import Phase, Task

@@ -5,8 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from tutumd.engines.dockerapi import Json
-from tutumd.engines.labels import STOPPED_REPLICAS, read_stopped
+from tutumd.engines.labels import STOPPED_REPLICAS, Json, read_stopped
 from tutumd.engines.swarm import environment
 from tutumd.engines.swarm.version import Version, version_of
 

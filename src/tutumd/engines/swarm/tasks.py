@@ -6,7 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from tutumd.engines.dockerapi import Json, parse_time
+from tutumd.engines.dockerapi.times import parse_time
+from tutumd.engines.labels import Json
 from tutumd.engines.swarm.version import Version, version_of
 
 

@@ -9,8 +9,7 @@ import contextlib
 import copy
 from typing import Any
 
-from tutumd.engines.dockerapi import Json
-from tutumd.engines.labels import IGNORE, Order
+from tutumd.engines.labels import IGNORE, Json, Order
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi, TakenError
 from tutumd.engines.swarm.changes import Steady, Tempo

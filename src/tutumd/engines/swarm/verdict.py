@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from tutumd.engines.dockerapi import Json
+from tutumd.engines.labels import Json
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.tasks import Nodes, Phase, Task
 from tutumd.engines.swarm.version import Version

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tutumd.engines.dockerapi import Json
+from tutumd.engines.labels import Json
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,295 @@
+"""Calls to one Docker Engine, each with a time limit and with errors translated to tutumd's."""
+
+import io
+import json
+import tarfile
+from base64 import b64decode
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import docker.errors
+
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer, parse_container
+from tutumd.engines.docker.platforms import EngineFacts, Manifest, parse_facts, parse_manifest
+from tutumd.engines.docker.recreate.podman import container_as_docker, image_as_docker
+from tutumd.engines.docker.swap.steps import SwapStep
+from tutumd.engines.dockerapi.connection import CALL_LIMIT_S, Client
+from tutumd.engines.dockerapi.failures import explanation, is_temporary, translated, translated_read
+from tutumd.engines.dockerapi.registry import pull
+from tutumd.engines.images.auth import registry_auth
+from tutumd.engines.images.reference import ImageReference
+from tutumd.engines.labels import Json
+from tutumd.errors import EngineRefusedError
+from tutumd.ports import Run
+
+_DEFAULT_STOP_S = 10
+_MAX_OUTPUT_BYTES = 64 * 1024
+# The first API version that connects a new container to several networks at once.
+_SEVERAL_ENDPOINTS = (1, 44)
+
+
+class DockerApi:
+    """One engine. Methods that change something take the run, and call `Run.check` first.
+
+    Args:
+        config_dir: The Docker client's configuration folder, with the registry logins.
+    """
+
+    def __init__(self, client: Client, config_dir: str | None) -> None:
+        # The SDK's stubs lack some of the methods that are called here.
+        self._sdk: Any = client
+        self._config_dir = config_dir
+
+    # Reads
+
+    def containers(self) -> tuple[InspectedContainer, ...]:
+        """Inspect all containers, running or not."""
+        images: dict[str, Json | None] = {}
+        containers = (self.container(entry["Id"], images) for entry in self.list_containers())
+        return tuple(container for container in containers if container is not None)
+
+    def list_containers(self) -> tuple[Json, ...]:
+        """Return the list entries of all containers, running or not."""
+        with translated_read("list the containers"):
+            return tuple(self._sdk.containers(all=True))
+
+    def container(self, reference: str, known: dict[str, Json | None] | None = None) -> InspectedContainer | None:
+        """Inspect a container by ID or name; None if there is none.
+
+        Args:
+            known: Inspect documents by image ID. The container's image is added.
+        """
+        images = {} if known is None else known
+        with translated_read(f"look at the container {reference[:64]}"):
+            try:
+                raw: Json = self._sdk.inspect_container(reference)
+            except docker.errors.NotFound:
+                return None
+            image_id = raw.get("Image", "")
+            if image_id not in images:
+                images[image_id] = self.image(image_id) if image_id else None
+            image = images[image_id]
+            if self._sdk.is_podman:
+                raw, image = container_as_docker(raw, image)
+        return parse_container(raw, image)
+
+    def image(self, reference: str) -> Json | None:
+        """Return the inspect document of an image, given by ID or name; None if there is none."""
+        with translated(f"look at the image {reference}"):
+            try:
+                image: Json = self._sdk.inspect_image(reference)
+            except docker.errors.NotFound:
+                return None
+            if self._sdk.is_podman:
+                # Podman's own API has the health check since version 4; its Docker API leaves it out.
+                response = self._get(f"{self._sdk.base_url}/v4.0.0/libpod/images/{image['Id']}/json")
+                return image_as_docker(image, response.json())
+            return image
+
+    def facts(self) -> EngineFacts:
+        """Return facts about the engine itself."""
+        with translated_read("look at the engine"):
+            info, version = self._sdk.info(), self._sdk.version()
+        return parse_facts(info, version, is_podman=self._sdk.is_podman)
+
+    def manifest(self, reference: ImageReference) -> Manifest:
+        """Return what the registry has under a name, using the current login of the Docker client.
+
+        Raises:
+            EngineRefusedError: The registry does not know the name, denies access, or cannot be reached.
+        """
+        with translated(f"find {reference.name} in its registry"):
+            auth = registry_auth(self._config_dir, reference)
+            # An empty auth_config is sent as such; for None, the SDK uses the logins that it read when it was built.
+            return parse_manifest(self._sdk.inspect_distribution(reference.name, auth_config=dict(auth)))
+
+    def images(self) -> tuple[Json, ...]:
+        """Return the list entries of all images."""
+        with translated("list the images"):
+            images = self._sdk.images(all=False)
+            return tuple(image_as_docker(image, {}) if self._sdk.is_podman else image for image in images)
+
+    def changed_files(self, container: str) -> tuple[str, ...]:
+        """Return the paths at which a container's file system differs from its image; deleted ones left out."""
+        with translated(f"list the changed files of {container[:12]}"):
+            # Docker Engine API ContainerChanges: kind 2 means "deleted".
+            return tuple(entry["Path"] for entry in self._sdk.diff(container) or () if entry["Kind"] != 2)
+
+    def file_stat(self, container: str, path: str) -> Json | None:
+        """Return `size`, `mode` and `mtime` of a path inside a container; None if there is no such path."""
+        with translated(f"look at {path} in {container[:12]}"):
+            response = self._sdk.head(
+                self._sdk._url("/containers/{0}/archive", container), params={"path": path}, timeout=CALL_LIMIT_S
+            )
+        if response.status_code != 200:
+            return None
+        stat: Json = json.loads(b64decode(response.headers["X-Docker-Container-Path-Stat"]))
+        return stat
+
+    def read_file(self, container: str, path: str) -> bytes:
+        """Return a file inside a container as a tar archive with one entry."""
+        with translated(f"read {path} of {container[:12]}"):
+            return bytes(self._get(self._sdk._url("/containers/{0}/archive", container), params={"path": path}).content)
+
+    def output(self, container: str, lines: int) -> str:
+        """Return the last lines that a container wrote, at most 64 KiB; empty if it is gone.
+
+        If its log driver cannot be read, the text says so.
+        """
+        with translated(f"read the output of {container[:12]}"):
+            try:
+                output = self._sdk.logs(container, stdout=True, stderr=True, tail=max(lines, 0))
+            except (docker.errors.NotFound, docker.errors.NullResource):
+                return ""
+            except docker.errors.APIError as error:
+                if is_temporary(error):
+                    raise
+                return f"(no output: {explanation(error)})"
+        return bytes(output)[-_MAX_OUTPUT_BYTES:].decode(errors="replace").rstrip("\n")
+
+    # Changes
+
+    def pull(self, reference: ImageReference, run: Run) -> None:
+        """Pull an image, using the current login of the Docker client."""
+        pull(self._sdk, reference, registry_auth(self._config_dir, reference), run)
+
+    def write_file(self, container: str, path: str, archive: bytes, modified: datetime, run: Run) -> None:
+        """Write a file from `read_file` to the same path of a container that is not started yet; folders are created.
+
+        Args:
+            modified: The file's time, cut to whole seconds.
+        """
+        with tarfile.open(fileobj=io.BytesIO(archive)) as source:
+            entry = source.next()
+            content = source.extractfile(entry) if entry is not None else None
+            if entry is None or content is None:
+                raise EngineRefusedError(f"cannot copy {path} into {container[:12]}: it is not a regular file")
+            copy = io.BytesIO()
+            with tarfile.open(fileobj=copy, mode="w") as target:
+                entry.name, entry.mtime = path.lstrip("/"), int(modified.timestamp())
+                entry.pax_headers = {}
+                target.addfile(entry, content)
+        run.check()
+        with translated(f"write {path} into {container[:12]}"):
+            self._sdk.put_archive(container, "/", copy.getvalue())
+
+    def create(self, name: str, body: Mapping[str, Any], run: Run) -> str:
+        """Create a container, connected to all of its networks, and return its ID."""
+        config = {field: value for field, value in body.items() if field != "NetworkingConfig"}
+        networks = dict(body["NetworkingConfig"]["EndpointsConfig"])
+        mode = body["HostConfig"].get("NetworkMode")
+        run.check()
+        with translated(f"create the container {name}"):
+            takes_all = tuple(map(int, self._sdk.api_version.split("."))) >= _SEVERAL_ENDPOINTS
+            later = {} if takes_all else {key: networks[key] for key in networks if key not in (mode, "bridge")}
+            first = {key: endpoint for key, endpoint in networks.items() if key not in later}
+            config["NetworkingConfig"] = {"EndpointsConfig": first}
+            created: str = self._sdk.create_container_from_config(config, name)["Id"]
+        for network, endpoint in later.items():
+            self._connect(created, network, endpoint)
+        return created
+
+    def apply(self, step: SwapStep, run: Run) -> None:
+        """Apply one step of a swap. A step that was applied before changes nothing."""
+        run.check()
+        with translated(f"{step.verb} the container {step.container[:12]}"):
+            match step.verb:
+                case "policy":
+                    self._sdk.update_container(step.container, restart_policy=dict(step.policy or {}))
+                case "rename":
+                    self._sdk.rename(step.container, step.name)
+                case "start":
+                    self._sdk.start(step.container)
+                case "pause":
+                    self._sdk.pause(step.container)
+                case "connect":
+                    self._connect(step.container, step.network, step.endpoint or {})
+                case "disconnect":
+                    self._disconnect(step.container, step.network)
+                case "stop":
+                    self.stop(step.container, run)
+                case "remove":
+                    self.remove(step.container, run, volumes=True)
+
+    def start(self, container: str, run: Run) -> None:
+        """Start a container."""
+        self.apply(SwapStep(verb="start", container=container), run)
+
+    def unpause(self, container: str, run: Run) -> None:
+        """Resume a paused container."""
+        run.check()
+        with translated(f"unpause the container {container[:12]}"):
+            self._sdk.unpause(container)
+
+    def stop(self, container: str, run: Run) -> None:
+        """Stop a container by its own signal, within its own grace period. A container that is gone is ignored."""
+        inspected = self.container(container)
+        if inspected is None:
+            return
+        grace = (inspected.raw.get("Config") or {}).get("StopTimeout")
+        grace_s = _DEFAULT_STOP_S if grace is None else max(int(grace), 0)
+        if inspected.status == "paused" and self._sdk.is_podman:
+            # Docker stops a paused container; Podman refuses to.
+            self.unpause(container, run)
+        run.check()
+        with translated(f"stop the container {inspected.name}"):
+            # Without `t` the engine uses the container's own StopTimeout. The SDK's `stop` would wait for 30 s only.
+            self._post(self._sdk._url("/containers/{0}/stop", container), timeout=CALL_LIMIT_S + grace_s)
+
+    def remove(self, container: str, run: Run, *, volumes: bool) -> None:
+        """Remove a container, running or not. A container that is gone is ignored.
+
+        Args:
+            volumes: Remove the anonymous volumes that were created for it and that no other container uses.
+        """
+        run.check()
+        with translated(f"remove the container {container[:12]}"):
+            try:
+                self._sdk.remove_container(container, v=volumes, force=True)
+            except docker.errors.NotFound:
+                return
+            except docker.errors.APIError as error:
+                if "already in progress" not in explanation(error):
+                    raise
+
+    def tag(self, image: str, repository: str, tag: str, run: Run) -> None:
+        """Give an image a name."""
+        run.check()
+        with translated(f"tag the image {image}"):
+            self._sdk.tag(image, repository, tag, force=True)
+
+    def remove_image(self, image: str, run: Run) -> bool:
+        """Remove an image; return False if it is in use or gone."""
+        run.check()
+        with translated(f"remove the image {image}"):
+            try:
+                self._sdk.remove_image(image)
+            except docker.errors.APIError as error:
+                if error.response is not None and error.response.status_code in (404, 409):
+                    return False
+                raise
+        return True
+
+    # Helpers
+
+    def _get(self, url: str, **options: Any) -> Any:
+        response = self._sdk.get(url, timeout=CALL_LIMIT_S, **options)
+        self._sdk._raise_for_status(response)
+        return response
+
+    def _post(self, url: str, *, timeout: float = CALL_LIMIT_S, **options: Any) -> None:
+        self._sdk._raise_for_status(self._sdk.post(url, timeout=timeout, **options))
+
+    def _disconnect(self, container: str, network: str) -> None:
+        with translated(f"disconnect {container[:12]} from the network {network}"):
+            try:
+                self._sdk.disconnect_container_from_network(container, network)
+            except docker.errors.APIError as error:
+                if "is not connected" not in explanation(error):
+                    raise
+
+    def _connect(self, container: str, network: str, endpoint: Json) -> None:
+        with translated(f"connect {container[:12]} to the network {network}"):
+            url = self._sdk._url("/networks/{0}/connect", network)
+            self._post(url, json={"Container": container, "EndpointConfig": dict(endpoint)})

@@ -1,0 +1,90 @@
+"""Constraints on replacement and removal: what could not be put back, or would break another container."""
+
+from collections.abc import Sequence
+
+from tutumd.engines.docker.dependents import Dependent, find_dependents
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.inspect.selectors import base_name
+from tutumd.engines.images.reference import names_image_by_id
+from tutumd.errors import EngineRefusedError, EngineUnavailableError
+
+
+class DependencyBusyError(EngineUnavailableError):
+    """A container that the service depends on, or that depends on it, is being changed. The action is retried."""
+
+
+def check_replaceable(old: InspectedContainer, *, is_refetched: bool = False) -> None:
+    """Check that a container can be replaced.
+
+    Args:
+        is_refetched: If its image is gone, it will be pulled again.
+
+    Raises:
+        EngineRefusedError: It cannot.
+    """
+    if old.status in ("removing", "dead"):
+        raise EngineRefusedError(f"the container {old.name} is {old.status}: remove it, then create it again")
+    if names_image_by_id(old.image_name, old.image_id):
+        raise EngineRefusedError(
+            f"the container {old.name} was created from an image ID ({old.image_name}), which belongs to no "
+            "repository, so there is nothing to pull: create it from a name such as repository:tag"
+        )
+    if old.image is None and not is_refetched:
+        raise EngineRefusedError(
+            f"the image {old.image_id} of the container {old.name} is gone from the engine, so its settings cannot be "
+            "told apart from the container's own: re-create the container"
+        )
+
+
+def check_can_follow(container: InspectedContainer, reason: str, self_id: str | None) -> None:
+    """Check that a container can be re-created after the one that it depends on.
+
+    Args:
+        reason: How it depends, as words that follow its name.
+        self_id: ID of the container that this process runs in.
+
+    Raises:
+        EngineRefusedError: It cannot.
+        DependencyBusyError: It is being redeployed itself.
+    """
+    name = base_name(container.name)
+    if name != container.name:
+        raise DependencyBusyError(
+            f"the container {name} {reason} and is being redeployed itself; if that was interrupted, redeploy {name}"
+        )
+    prefix = f"the container {name} {reason} and must be re-created with it, which is impossible: "
+    if self_id and container.id.startswith(self_id):
+        raise EngineRefusedError(f"{prefix}tutumd itself runs in it; replace both with what created them")
+    if container.auto_remove:
+        raise EngineRefusedError(f"{prefix}it was started with --rm; start it without")
+    try:
+        check_replaceable(container)
+    except EngineRefusedError as error:
+        raise EngineRefusedError(f"{prefix}{error}") from error
+
+
+def check_can_be_followed(deleted: Sequence[str], dependents: Sequence[Dependent]) -> None:
+    """Check that the dependents of a service could be put back.
+
+    Args:
+        deleted: Names of the service's containers that their stop deletes.
+
+    Raises:
+        EngineRefusedError: They could not.
+    """
+    if deleted and dependents:
+        dependent = f"{dependents[0].container.name} {dependents[0].reason}"
+        raise EngineRefusedError(
+            f"the container {deleted[0]} was started with --rm, so its stop deletes it, and {dependent}: if the new "
+            "one failed, that could not be put back, as it depends on the very container that is deleted; "
+            "start it without --rm"
+        )
+
+
+def check_no_dependents(old: InspectedContainer, all_containers: Sequence[InspectedContainer]) -> None:
+    """Check that no other container lives in this one's namespaces or is linked to it."""
+    for dependent in find_dependents([old], all_containers):
+        raise EngineRefusedError(
+            f"the container {dependent.container.name} {dependent.reason} and would break if that is removed: "
+            "remove it first"
+        )

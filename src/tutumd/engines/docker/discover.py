@@ -1,0 +1,80 @@
+"""Snapshots of services, which the store keeps."""
+
+import shlex
+from collections.abc import Iterable
+
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.inspect.selectors import ContainerGroup
+from tutumd.engines.labels import owner_of, read_wanted
+from tutumd.model import ContainerSnapshot, ContainerState, Port, ServiceSnapshot
+
+# Container states by Docker's; all others are STOPPED.
+_STATES = {
+    "running": ContainerState.RUNNING,
+    "restarting": ContainerState.STARTING,
+    "removing": ContainerState.TERMINATING,
+}
+
+
+def service_snapshot(group: ContainerGroup) -> ServiceSnapshot:
+    """Return the snapshot of a service; image and command are those of its newest container."""
+    containers = group.containers
+    newest = max(containers, key=lambda container: (container.created is not None, container.created))
+    labels = [container.labels for container in containers]
+    options = read_wanted(labels)
+    owner, owner_warnings = owner_of(labels)
+    return ServiceSnapshot(
+        selector=group.selector,
+        name=group.name,
+        stack=group.stack,
+        owner=owner,
+        target=len(containers),
+        containers=tuple(_container_snapshot(slot.name, slot.container) for slot in group.slots),
+        stopped=all(container.stopped_on_purpose for container in containers),
+        image_name=newest.image_name,
+        image_digest=newest.image_digest,
+        run_command=_command(newest),
+        deployed=newest.created,
+        service_cap=options.service_cap,
+        warnings=(*owner_warnings, *options.problems, *_state_warnings(containers)),
+    )
+
+
+def _container_snapshot(name: str, container: InspectedContainer) -> ContainerSnapshot:
+    state = _STATES.get(container.status, ContainerState.STOPPED)
+    if state is ContainerState.RUNNING and container.health == "starting":
+        state = ContainerState.STARTING
+    return ContainerSnapshot(
+        id=container.id,
+        name=name,
+        state=state,
+        image_name=container.image_name,
+        image_digest=container.image_digest,
+        run_command=_command(container),
+        exit_code=container.exit_code if container.status in ("exited", "dead") else None,
+        started=container.started,
+        stopped=None if container.is_active else container.finished,
+        ports=_ports(container),
+    )
+
+
+def _command(container: InspectedContainer) -> str:
+    return shlex.join([part for part in (container.raw.get("Path"), *(container.raw.get("Args") or ())) if part])
+
+
+def _ports(container: InspectedContainer) -> tuple[Port, ...]:
+    published = (container.raw.get("NetworkSettings") or {}).get("Ports") or {}
+    ports = set()
+    for inner, bindings in published.items():
+        number, _, protocol = inner.partition("/")
+        for outer in {binding["HostPort"] for binding in bindings or ()} or {""}:
+            ports.add((int(number), int(outer) if outer else None, protocol or "tcp"))
+    return tuple(Port(inner=inner, outer=outer, protocol=protocol) for inner, outer, protocol in sorted(ports, key=str))
+
+
+def _state_warnings(containers: Iterable[InspectedContainer]) -> Iterable[str]:
+    for container in containers:
+        if container.status == "paused":
+            yield f"the container {container.name} is paused"
+        if container.health == "unhealthy":
+            yield f"the container {container.name} is unhealthy"

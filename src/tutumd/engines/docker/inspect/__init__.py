@@ -1,0 +1,1 @@
+"""Containers as the engine shows them, sorted into services."""

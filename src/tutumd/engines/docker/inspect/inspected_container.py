@@ -1,0 +1,146 @@
+"""A container as its inspect document shows it."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tutumd.engines.dockerapi.times import parse_time
+from tutumd.engines.images.reference import parse_reference
+from tutumd.engines.labels import Json, own_labels
+from tutumd.errors import EngineRefusedError
+
+# Exit codes of a process that was asked to stop: its own choice, or SIGINT, SIGKILL, SIGTERM.
+_STOP_CODES = (0, 130, 137, 143)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComposePosition:
+    """The position of a container in its compose project."""
+
+    project: str
+    service: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectedContainer:
+    """One container.
+
+    Attributes:
+        labels: Without the `tutum.*` labels that came with the image.
+        status: `created`, `running`, `paused`, `restarting`, `removing`, `exited` or `dead`.
+        health: `starting`, `healthy` or `unhealthy`; empty without a health check.
+        policy: The restart policy, as the engine writes it.
+        raw: The whole inspect document.
+        image: The inspect document of the image; None if the image is gone.
+    """
+
+    id: str
+    name: str
+    image_name: str
+    image_id: str
+    labels: Mapping[str, str]
+    status: str
+    health: str
+    exit_code: int
+    oom_killed: bool
+    error: str
+    restart_count: int
+    policy: Json
+    created: datetime | None
+    started: datetime | None
+    finished: datetime | None
+    raw: Json
+    image: Json | None
+
+    @property
+    def is_active(self) -> bool:
+        """True while it runs, is paused, or is about to be restarted by the engine."""
+        return self.status in ("running", "restarting", "paused")
+
+    @property
+    def stopped_on_purpose(self) -> bool:
+        """True if it does not run and has not failed: it was stopped, is paused, or was never started.
+
+        The engine does not distinguish a stop from an exit. With a restart policy that brings failed processes back,
+        an ended container was stopped; without one, the exit code decides.
+        """
+        if self.status in ("created", "paused"):
+            return True
+        if self.status not in ("exited", "dead"):
+            return False
+        brings_back = self.policy.get("Name") in ("always", "unless-stopped")
+        return brings_back or (self.exit_code in _STOP_CODES and not self.oom_killed)
+
+    @property
+    def host_config(self) -> Json:
+        """HostConfig of the inspect document."""
+        return self.raw.get("HostConfig") or {}
+
+    @property
+    def auto_remove(self) -> bool:
+        """True if it was started with `--rm`: the engine deletes it when it ends."""
+        return bool(self.host_config.get("AutoRemove"))
+
+    @property
+    def image_digest(self) -> str | None:
+        """The digest that its image has in the repository of the image's name, else the image's ID."""
+        return image_digest(self.image_name, self.image_id, self.image)
+
+    @property
+    def compose(self) -> ComposePosition | None:
+        """Its position in a compose project, if any.
+
+        An image that compose built also carries project and service, but never a container number.
+        """
+        fields = ("project", "service", "container-number")
+        project, service, number = (self.labels.get(f"com.docker.compose.{field}", "") for field in fields)
+        if not (project and service and number.isdecimal()):
+            return None
+        return ComposePosition(project=project, service=service, number=int(number))
+
+
+def parse_container(raw: Json, image: Json | None) -> InspectedContainer:
+    """Return the container that an inspect document and the document of its image describe."""
+    state: Any = raw.get("State") or {}
+    config: Any = raw.get("Config") or {}
+    image_labels = ((image or {}).get("Config") or {}).get("Labels")
+    return InspectedContainer(
+        id=raw["Id"],
+        name=str(raw["Name"]).removeprefix("/"),
+        image_name=config.get("Image", ""),
+        image_id=raw.get("Image", ""),
+        labels=own_labels(config.get("Labels"), image_labels),
+        status=state.get("Status", ""),
+        health=(state.get("Health") or {}).get("Status", "").replace("none", ""),
+        exit_code=int(state.get("ExitCode") or 0),
+        oom_killed=bool(state.get("OOMKilled")),
+        error=state.get("Error") or "",
+        restart_count=int(raw.get("RestartCount") or 0),
+        policy=(raw.get("HostConfig") or {}).get("RestartPolicy") or {},
+        created=parse_time(raw.get("Created")),
+        started=parse_time(state.get("StartedAt")),
+        finished=parse_time(state.get("FinishedAt")),
+        raw=raw,
+        image=image,
+    )
+
+
+def image_digest(name: str, image_id: str, image: Json | None) -> str | None:
+    """Return the digest that an image has in the repository of `name`, else the image's ID."""
+    # A container that was created from an image ID has no repository.
+    with suppress(EngineRefusedError):
+        reference = parse_reference(name)
+        if reference.digest:
+            return reference.digest
+        for digest in map(parse_reference, digest_names(image)):
+            if digest.same_repository(reference):
+                return digest.digest
+    return image_id or None
+
+
+def digest_names(image: Json | None) -> list[str]:
+    """Return the names by digest that an image has, such as `app@sha256:…`."""
+    return [name for name in (image or {}).get("RepoDigests") or () if not name.startswith("<none>")]

@@ -1,0 +1,144 @@
+"""Services: which containers belong together, and the selector by which a service stays known."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.labels import IGNORE, SERVICE, is_true
+
+_SWAP_NAME = re.compile(r"(?P<name>.+)-tutum-(?P<role>next|prev)-(?P<run>[0-9a-f]{8})")
+_NO_NUMBER = 10**9
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+def next_name(name: str, run: str) -> str:
+    """Return the name of a replacement before it takes over `name`; `run` is 8 characters of the action's UUID."""
+    return f"{name}-tutum-next-{run}"
+
+
+def prev_name(name: str, run: str) -> str:
+    """Return the name of a parked container, which had the name `name` before."""
+    return f"{name}-tutum-prev-{run}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """One position of a service, filled by one container, and by several while a swap is under way.
+
+    Attributes:
+        number: The compose container-number, or N of `NAME-N`; 1 for `NAME` itself.
+        current: The container that has the slot's name.
+        previous: Parked containers, newest first.
+        upcoming: Replacements that have not taken over yet, newest first.
+    """
+
+    name: str
+    number: int
+    current: InspectedContainer | None = None
+    previous: tuple[InspectedContainer, ...] = ()
+    upcoming: tuple[InspectedContainer, ...] = ()
+
+    @property
+    def container(self) -> InspectedContainer:
+        """The container that represents the slot: the one with its name, else the parked one, else the replacement."""
+        return self.current or [*self.previous, *self.upcoming][0]
+
+    @property
+    def is_swapping(self) -> bool:
+        """True while a container has a name that a swap gave it."""
+        return bool(self.previous or self.upcoming)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerGroup:
+    """The containers of one service, ordered by number."""
+
+    selector: str
+    name: str
+    stack: str
+    slots: tuple[Slot, ...]
+
+    @property
+    def containers(self) -> tuple[InspectedContainer, ...]:
+        """The container that represents each slot."""
+        return tuple(slot.container for slot in self.slots)
+
+
+# Returns one service, and all containers of the engine. Raises EngineRefusedError if the service is gone.
+FindGroup = Callable[[], tuple[ContainerGroup, Sequence[InspectedContainer]]]
+
+
+def group_by_service(containers: Sequence[InspectedContainer], self_id: str | None) -> tuple[ContainerGroup, ...]:
+    """Return the services of an engine, ordered by selector.
+
+    A container named NAME and containers labelled `tutum.service=NAME` are one service. Labels of an existing
+    container cannot be changed, so this keeps the first container and its later replicas together under one selector.
+
+    Args:
+        self_id: ID of the container that tutumd runs in, which is not a service.
+    """
+    members: dict[tuple[str, str, str], list[InspectedContainer]] = {}
+    for container in containers:
+        if _is_eligible(container, self_id):
+            members.setdefault(_identity(container), []).append(container)
+    groups = [
+        ContainerGroup(selector=selector, name=name, stack=stack, slots=_slots(name, grouped))
+        for (selector, name, stack), grouped in members.items()
+    ]
+    return tuple(sorted(groups, key=lambda group: group.selector))
+
+
+def base_name(name: str) -> str:
+    """Return the name that a container has outside of a swap."""
+    swap_name = _SWAP_NAME.fullmatch(name)
+    return swap_name["name"] if swap_name else name
+
+
+def _is_eligible(container: InspectedContainer, self_id: str | None) -> bool:
+    labels = container.labels
+    swarm = any(label.startswith("com.docker.swarm.") for label in labels)
+    ignored = is_true(labels.get("com.docker.compose.oneoff")) or is_true(labels.get(IGNORE))
+    return not (swarm or ignored or (self_id and container.id.startswith(self_id)))
+
+
+def _identity(container: InspectedContainer) -> tuple[str, str, str]:
+    """Return selector, name and stack of the service that a container belongs to."""
+    compose = container.compose
+    if compose is not None:
+        return f"compose:{compose.project}/{compose.service}", compose.service, compose.project
+    name = container.labels.get(SERVICE) or base_name(container.name)
+    return f"name:{name}", name, ""
+
+
+def _slots(service: str, members: Sequence[InspectedContainer]) -> tuple[Slot, ...]:
+    by_name: dict[str, list[InspectedContainer]] = {}
+    for container in members:
+        by_name.setdefault(base_name(container.name), []).append(container)
+    slots = [_slot(name, service, named) for name, named in by_name.items()]
+    return tuple(sorted(slots, key=lambda slot: (slot.number, slot.container.created or _LONG_AGO, slot.name)))
+
+
+def _slot(name: str, service: str, members: Sequence[InspectedContainer]) -> Slot:
+    newest_first = sorted(members, key=lambda container: container.created or _LONG_AGO, reverse=True)
+    roles: dict[str, list[InspectedContainer]] = {"current": [], "next": [], "prev": []}
+    for container in newest_first:
+        swap_name = _SWAP_NAME.fullmatch(container.name)
+        roles[swap_name["role"] if swap_name else "current"].append(container)
+    return Slot(
+        name=name,
+        number=_number(name, service, newest_first[0]),
+        current=roles["current"][0] if roles["current"] else None,
+        previous=tuple(roles["prev"]),
+        upcoming=tuple(roles["next"]),
+    )
+
+
+def _number(name: str, service: str, container: InspectedContainer) -> int:
+    if container.compose is not None:
+        return container.compose.number
+    if name == service:
+        return 1
+    numbered = re.fullmatch(re.escape(service) + r"-([1-9][0-9]{0,8})", name)
+    return int(numbered[1]) if numbered else _NO_NUMBER

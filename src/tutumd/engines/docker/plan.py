@@ -1,0 +1,187 @@
+"""Plan of a redeploy: order, swaps and steps, decided from inspected containers alone."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from tutumd.engines.docker.constraints import (
+    DependencyBusyError,
+    check_can_be_followed,
+    check_can_follow,
+    check_replaceable,
+)
+from tutumd.engines.docker.dependents import busy_dependency, find_dependents
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.inspect.selectors import ContainerGroup, base_name
+from tutumd.engines.docker.update_order import choose_order
+from tutumd.engines.images.reference import parse_reference
+from tutumd.engines.labels import Order, Wanted, read_wanted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedSwap:
+    """The planned replacement of one container.
+
+    Attributes:
+        name: Name of the container's slot, whatever an interrupted run has renamed the container to.
+        old: ID.
+        image: Name of the new container's image.
+        start_first: The new container is started while the old one still runs.
+        starts: The new container is started.
+        needs_spare: A copy of the old container is created first, because stopping it deletes it.
+        dependence: Why it is replaced although it belongs to another service, as words that follow its name.
+    """
+
+    name: str
+    old: str
+    image: str
+    start_first: bool = False
+    starts: bool = True
+    needs_spare: bool = False
+    dependence: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedeployPlan:
+    """A redeploy of one service.
+
+    Attributes:
+        options: From the service's labels.
+        swaps: In the order in which the containers are replaced.
+        pulled: Names of the images that are pulled.
+        order, order_reason: The order for the service's running containers, and the reason as a sentence.
+        notes: Sentences for people.
+    """
+
+    options: Wanted
+    swaps: tuple[PlannedSwap, ...]
+    pulled: tuple[str, ...]
+    order: Order
+    order_reason: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def own_swaps(self) -> list[PlannedSwap]:
+        """The swaps of the service's own containers."""
+        return [swap for swap in self.swaps if not swap.dependence]
+
+    @property
+    def dependent_swaps(self) -> list[PlannedSwap]:
+        """The swaps of containers that depend on the service's."""
+        return [swap for swap in self.swaps if swap.dependence]
+
+
+def plan_redeploy(
+    group: ContainerGroup,
+    all_containers: Sequence[InspectedContainer],
+    tag: str | None,
+    self_id: str | None,
+    *,
+    is_refetched: bool = False,
+) -> RedeployPlan:
+    """Return what a redeploy of a service does.
+
+    Args:
+        all_containers: All containers of the engine.
+        tag: New tag for the image; None keeps the tag.
+        self_id: ID of the container that this process runs in.
+        is_refetched: Images of containers that are gone from the engine will be pulled again before.
+
+    Raises:
+        EngineRefusedError: The service cannot be redeployed.
+        DependencyBusyError: A container that it depends on, or that depends on it, is being redeployed.
+    """
+    for container in group.containers:
+        check_replaceable(container, is_refetched=is_refetched)
+    check_no_busy_dependency(group, all_containers)
+    options = read_wanted([container.labels for container in group.containers])
+    dependents = find_dependents(group.containers, all_containers)
+    for dependent in dependents:
+        check_can_follow(dependent.container, dependent.reason, self_id)
+    order, reason = choose_order(group.containers, dependents, options.order)
+    own = [_planned_swap(slot.name, slot.container, tag, order) for slot in group.slots]
+    check_can_be_followed([swap.name for swap in own if swap.needs_spare], dependents)
+    others = [
+        replace(_planned_swap(each.container.name, each.container, None, Order.STOP_FIRST), dependence=each.reason)
+        for each in dependents
+    ]
+    return RedeployPlan(
+        options=options,
+        swaps=(*own, *others),
+        pulled=tuple(sorted({swap.image for swap in own})),
+        order=order,
+        order_reason=reason,
+        notes=tuple(_notes(group, own, others)),
+    )
+
+
+def check_no_busy_dependency(group: ContainerGroup, all_containers: Sequence[InspectedContainer]) -> None:
+    """Raise DependencyBusyError if the service depends on a container that is being redeployed."""
+    names = {slot.name for slot in group.slots}
+    others = [other for other in all_containers if base_name(other.name) not in names]
+    for container in group.containers:
+        if reason := busy_dependency(container, others):
+            raise DependencyBusyError(
+                f"{container.name} {reason}, which is being redeployed at present; if that was interrupted, redeploy it"
+            )
+
+
+def with_tag(name: str, tag: str | None) -> str:
+    """Return an image's name with another tag, in the same repository; for None, the name as it is.
+
+    Raises:
+        EngineRefusedError: The name has no repository.
+    """
+    if tag is None:
+        return name
+    reference = parse_reference(name)
+    tagged = f"{name.partition('@')[0].removesuffix(f':{reference.tag}')}:{tag}"
+    parse_reference(tagged)
+    return tagged
+
+
+def describe_steps(plan: RedeployPlan) -> tuple[str, ...]:
+    """Return a plan's steps for people, in order."""
+    own, dependents = plan.own_swaps, plan.dependent_swaps
+    first = [swap for swap in own if swap.start_first]
+    steps = [f"fetch {name}" for name in plan.pulled]
+    steps += [f"create the new container of {swap.name}" for swap in own]
+    steps += [f"start the new container of {swap.name} beside the old one and wait until it is ready" for swap in first]
+    steps += [f"stop {swap.name}" for swap in reversed(dependents)]
+    for swap in own:
+        if not swap.start_first:
+            steps.append(f"stop {swap.name}" if swap.starts else f"park {swap.name}")
+            steps.append(f"put the new container in its place{_and_start(swap)}")
+    steps += [f"re-create {swap.name} ({swap.dependence}){_and_start(swap)}" for swap in dependents]
+    steps += [f"lead clients of {swap.name} to the new container, then stop the old one" for swap in first]
+    return (*steps, "remove the old containers")
+
+
+def _planned_swap(name: str, old: InspectedContainer, tag: str | None, order: Order) -> PlannedSwap:
+    start_first = order is Order.START_FIRST and old.is_active and old.status != "paused"
+    return PlannedSwap(
+        name=name,
+        old=old.id,
+        image=with_tag(old.image_name, tag),
+        start_first=start_first,
+        starts=old.is_active or not old.stopped_on_purpose,
+        needs_spare=old.auto_remove and old.is_active and not start_first,
+    )
+
+
+def _and_start(swap: PlannedSwap) -> str:
+    return ", start it and wait until it is ready" if swap.starts else ""
+
+
+def _notes(group: ContainerGroup, own: Sequence[PlannedSwap], others: Sequence[PlannedSwap]) -> Iterator[str]:
+    for swap, old in zip(own, group.containers, strict=True):
+        if swap.image != old.image_name:
+            yield f"{swap.name} changes from {old.image_name} to {swap.image}"
+        if swap.needs_spare:
+            yield (
+                f"{swap.name} was started with --rm, so stopping it deletes it: "
+                "if the new one fails, a copy of the old one is started instead"
+            )
+        if old.image is None:
+            yield f"the image that {swap.name} runs is gone from the engine: it is pulled again by digest first"
+    for swap in others:
+        yield f"{swap.name} {swap.dependence}: it is re-created from the image that its name refers to here"

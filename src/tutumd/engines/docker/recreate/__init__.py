@@ -1,0 +1,1 @@
+"""Create requests that reproduce an existing container."""

@@ -1,0 +1,86 @@
+"""Journal of a redeploy: what a later process needs to finish it, or to undo it.
+
+Field names are keys of stored journals: do not rename them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swap:
+    """The replacement of one container.
+
+    Attributes:
+        name: Name of the old container, and later of the new one.
+        old, new: IDs. `new` is empty until the container is created; that of a dependent is created last.
+        spare: ID of a copy of the old container, which can replace it: stopping a `--rm` container deletes it.
+        image: Name of the new container's image.
+        start_first: The new container is started while the old one still runs.
+        endpoints: Network settings of the old container, with the aliases that a start-first replacement gets late.
+        follows: The container belongs to another service, and depends on a container of this one.
+        run: The new container is to be started: the old one ran, or had failed.
+        ran: The old container ran, and is to run again after a rollback.
+        paused: The old container was paused, and the new one is to be.
+        auto_remove: Both were started with `--rm`: the engine deletes each when it ends.
+        policy: The old container's restart policy, which is off while it is parked.
+    """
+
+    name: str
+    old: str
+    new: str
+    run: bool
+    ran: bool
+    paused: bool
+    policy: Mapping[str, Any]
+    spare: str = ""
+    image: str = ""
+    start_first: bool = False
+    endpoints: Mapping[str, Any] = field(default_factory=dict)
+    follows: bool = False
+    auto_remove: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedeployJournal:
+    """Progress of a redeploy.
+
+    Attributes:
+        phase: The current one. `pull`: nothing of the service has changed. `swap`: new containers are started. `join`:
+            clients find those that were started first. `leave`: clients no longer find the old ones. `commit`: the old
+            ones are removed. Or `restore` after a failure, or `unchanged` if there was nothing to do.
+        timeout_s, stable_s, keep_images: From the service's labels; None if no label sets it.
+        local: A local image was used, since no registry has it.
+        tagged_before: Image IDs by name before the pull, to be restored after a failure.
+        images_before: IDs of the images of the old containers.
+        images_tried: IDs of the images of the new containers.
+        containers_before: IDs of the service's containers.
+        reason, log_tail: The failure that led to `restore`.
+    """
+
+    phase: str
+    timeout_s: float | None = None
+    stable_s: float | None = None
+    keep_images: int = 0
+    local: bool = False
+    tagged_before: Mapping[str, str] | None = None
+    images_before: Sequence[str] = ()
+    images_tried: Sequence[str] = ()
+    digest_before: str | None = None
+    containers_before: Sequence[str] = ()
+    swaps: tuple[Swap, ...] = ()
+    reason: str = ""
+    log_tail: str = ""
+
+    @property
+    def own_swaps(self) -> tuple[Swap, ...]:
+        """The swaps of the service's own containers."""
+        return tuple(swap for swap in self.swaps if not swap.follows)
+
+
+def load_journal(stored: Mapping[str, Any]) -> RedeployJournal | None:
+    """Return a stored journal; None if nothing has been saved."""
+    if not stored:
+        return None
+    return RedeployJournal(**{**stored, "swaps": tuple(Swap(**swap) for swap in stored["swaps"])})

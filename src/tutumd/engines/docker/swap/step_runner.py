@@ -1,0 +1,73 @@
+"""Runner of swap steps: after each step it inspects the containers, then decides on the next one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tutumd.engines.docker.api import DockerApi
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.inspect.selectors import next_name
+from tutumd.engines.docker.swap.journal import Swap
+from tutumd.engines.docker.swap.steps import SwapStep
+from tutumd.errors import EngineRefusedError
+from tutumd.ports import Run
+
+SETTLE_TRIES = 50
+SETTLE_PAUSE_S = 0.2
+NO_TIME = "no time was left to start it"
+_MAX_STEPS = 20
+# Disconnect and connect.
+_STEPS_PER_NETWORK = 2
+
+Decide = Callable[[Swap, str, InspectedContainer | None, InspectedContainer | None], SwapStep | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRunner:
+    """Applies steps for one run."""
+
+    api: DockerApi
+    run: Run
+
+    @property
+    def run_id(self) -> str:
+        """Part of the names of this run's containers."""
+        return self.run.action_uuid[:8]
+
+    def advance(self, decide: Decide, swap: Swap, *, until_deadline: bool = False) -> None:
+        """Apply one step after another until `decide` returns None.
+
+        Args:
+            until_deadline: Begin no step after the run's deadline.
+
+        Raises:
+            EngineRefusedError: The engine refuses a step, the steps do not end, or the deadline has passed.
+        """
+        for _ in range(_MAX_STEPS + _STEPS_PER_NETWORK * len(swap.endpoints)):
+            # The process may have been killed before it could save the ID of the new container.
+            new = self.api.container(swap.new or next_name(swap.name, self.run_id))
+            step = decide(swap, self.run_id, self.inspect_old(swap), new)
+            if step is None:
+                return
+            if until_deadline and self.run.remaining_s() <= 0:
+                raise EngineRefusedError(NO_TIME)
+            self.apply(step)
+        raise EngineRefusedError(f"{swap.name} does not settle: something else keeps changing its containers")
+
+    def inspect_old(self, swap: Swap) -> InspectedContainer | None:
+        """Inspect the old container, or its spare if the stop deleted it."""
+        old = self.api.container(swap.old)
+        for _ in range(SETTLE_TRIES):
+            if not swap.spare or old is None or old.is_active:
+                break
+            # The engine is about to delete it.
+            self.run.sleep(SETTLE_PAUSE_S)
+            old = self.api.container(swap.old)
+        return self.api.container(swap.spare) if old is None and swap.spare else old
+
+    def apply(self, step: SwapStep) -> None:
+        """Apply one step. A step that was applied before changes nothing."""
+        if step.verb == "rename":
+            container = self.api.container(step.container)
+            if container is not None and container.name == step.name:
+                return
+        self.api.apply(step, self.run)

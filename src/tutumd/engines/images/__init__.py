@@ -1,0 +1,1 @@
+"""Image names and registry logins, which several engines need."""

@@ -1,0 +1,212 @@
+"""Runs a change: start the incoming containers, wait until they are stable, switch over, end the leaving ones.
+
+Each step is recorded before it is taken. So the same action continues after a kill at any point, and another action
+first ends what it finds half done.
+"""
+
+import time
+import uuid
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+from tutumd.engines.local import output, records
+from tutumd.engines.local.data_folder import DataFolder
+from tutumd.engines.local.exit_watch import ExitWatch
+from tutumd.engines.local.launch import Launcher, container_name
+from tutumd.engines.local.plan import PlanInput, Planner, definition_of, dry_run_redeploy
+from tutumd.engines.local.processes import Processes, SpawnError
+from tutumd.engines.local.records import ContainerRecord, ServiceRecord
+from tutumd.model import Outcome, Plan, Service
+from tutumd.ports import Clock, Run
+
+POLL_S = 0.05
+TAIL_LINES = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeRunner:
+    """Runs changes of services. The caller holds the lock of the service.
+
+    Attributes:
+        server_cap: The highest allowed number of containers of a service.
+        stable_s: How long a new process must run.
+        grace_s: How long a process has to end after SIGTERM.
+    """
+
+    folder: DataFolder
+    processes: Processes
+    launcher: Launcher
+    server_cap: int
+    stable_s: float
+    grace_s: float
+    clock: Clock
+
+    def perform(self, service: Service, run: Run, planner: Planner) -> Outcome:
+        """Make the change that `planner` returns, or continue where an earlier call of the same action was killed."""
+        record = self.folder.get(service.uuid) or _new_record(service)
+        if record.change is None and record.settled == run.action_uuid:
+            return self._finish(record, run)
+        failure = _saved_failure(run)
+        if failure is None:
+            can_continue = self._can_continue(record, run)
+            record = self._resume(record, run) if can_continue else self._begin(record, service, run, planner)
+            record, failure = self._start_incoming(record, run)
+        if failure is None:
+            return self._finish(self.folder.save(records.apply_change(record)), run)
+        # Saved first: even if the new set would run by now, an action that failed stays failed.
+        run.save({**run.journal, "failure": {"reason": failure.reason, "log_tail": failure.log_tail}})
+        run.log(failure.reason)
+        if record.incoming:
+            record = self.folder.save(records.drop_change(record))
+        return self._finish(record, run, failure)
+
+    def plan(self, service: Service, tag: str | None) -> Plan:
+        """Return what a redeploy would do now."""
+        record = records.drop_change(self.folder.get(service.uuid) or _new_record(service))
+        facts = self._plan_input(service, record, tag)
+        return dry_run_redeploy(facts, stable_s=self.stable_s, grace_s=self.grace_s)
+
+    def _can_continue(self, record: ServiceRecord, run: Run) -> bool:
+        change = record.change
+        return change is not None and change.action == run.action_uuid and self._running(record) >= set(change.keep)
+
+    def _running(self, record: ServiceRecord) -> set[int]:
+        return {c.number for c in record.containers if c.process and self.processes.is_running(c.process)}
+
+    def _plan_input(self, service: Service, record: ServiceRecord, tag: str | None) -> PlanInput:
+        return PlanInput(
+            service=service,
+            record=record,
+            running=self._running(record),
+            server_cap=self.server_cap,
+            new_id=lambda: str(uuid.uuid4()),
+            tag=tag,
+        )
+
+    def _begin(self, record: ServiceRecord, service: Service, run: Run, planner: Planner) -> ServiceRecord:
+        """End what another action left half done, then plan and record the change."""
+        record, _ = self._end_leaving(records.drop_change(record), run)
+        facts = self._plan_input(service, record, run.tag)
+        change = planner(replace(facts, action=run.action_uuid, variables=run.variables))
+        run.save(
+            {
+                "before": [c.id for c in record.containers],
+                "image_before": record.digest if record.was_started else None,
+                "new": [c.id for c in change.incoming],
+                "note": change.note,
+            }
+        )
+        return self.folder.save(replace(record, name=service.name, change=change))
+
+    def _resume(self, record: ServiceRecord, run: Run) -> ServiceRecord:
+        """Find out which incoming containers were started before the earlier call was killed."""
+        missing = [c.id for c in record.incoming if c.process is None]
+        leaders = self.processes.find_leaders(missing)
+        if without_leader := {container_id: None for container_id in missing if container_id not in leaders}:
+            run.check()
+            self.processes.kill(without_leader, pause=run.sleep)
+        for container in record.incoming:
+            if container.id in leaders:
+                started = replace(container, process=leaders[container.id], started=self.clock())
+                record = records.replace_container(record, started)
+            elif container.process is not None and not self.processes.is_of_this_boot(container.process):
+                # It ended with the machine, not by itself.
+                record = records.replace_container(record, replace(container, process=None, started=None))
+        return record
+
+    def _start_incoming(self, record: ServiceRecord, run: Run) -> tuple[ServiceRecord, Outcome | None]:
+        """Start the incoming containers that do not run yet, and wait until all are stable."""
+        change = record.change
+        if change is None or not change.incoming:
+            return record, None
+        for container in change.incoming:
+            if container.process is None:
+                run.check()
+                try:
+                    started = self.launcher.launch(record, change.definition, change.variables, container)
+                except SpawnError as error:
+                    return record, _failure(f"{container_name(record, container)} could not be started: {error}")
+                record = self.folder.save(records.replace_container(record, started))
+        run.log(f"started {', '.join(container_name(record, c) for c in record.incoming)}")
+        return record, self._wait_until_stable(record, run)
+
+    def _wait_until_stable(self, record: ServiceRecord, run: Run) -> Outcome | None:
+        began = time.monotonic()
+        with closing(ExitWatch(self.processes.is_running)) as exits:
+            exits.watch({c.process for c in record.incoming if c.process})
+            while True:
+                for container in record.incoming:
+                    if container.process is None or not exits.is_running(container.process):
+                        return self._explain_exit(record, container)
+                left_s = self.stable_s - (time.monotonic() - began)
+                if left_s <= 0:
+                    return None
+                if run.remaining_s() <= 0:
+                    return _failure("the time for this action was over before the new processes were stable")
+                run.sleep(min(POLL_S, left_s))
+                exits.wait(0)
+
+    def _explain_exit(self, record: ServiceRecord, container: ContainerRecord) -> Outcome:
+        exit_code = self.processes.exit_code(container.process) if container.process else None
+        ended = "ended" if exit_code is None else f"ended with exit code {exit_code}"
+        return _failure(
+            f"{container_name(record, container)} {ended} before it had run for {self.stable_s:g} s",
+            "\n".join(output.tail(self.folder.output(record.uuid, container.slot), TAIL_LINES)),
+        )
+
+    def _finish(self, record: ServiceRecord, run: Run, failure: Outcome | None = None) -> Outcome:
+        """End the leaving containers. After a failure these are the incoming ones, and the service runs as before."""
+        record, survivors = self._end_leaving(record, run)
+        if not record.was_started and not survivors:
+            self.folder.remove(record.uuid)
+        outcome = failure or Outcome(success=True, reason=str(run.journal.get("note", "")))
+        pids = ", ".join(str(pid) for pid in survivors)
+        warning = f"process {pids} could not be ended: it runs as another user, or waits for a device; end it by hand"
+        before, image_before = saved_before(run)
+        return replace(
+            outcome,
+            reason="; ".join(text for text in (outcome.reason, warning if pids else "") if text),
+            image_before=image_before,
+            image_after=record.digest if outcome.success else image_before,
+            containers_before=before,
+            containers_after=tuple(c.id for c in record.containers),
+        )
+
+    def _end_leaving(self, record: ServiceRecord, run: Run) -> tuple[ServiceRecord, tuple[int, ...]]:
+        """End the leaving containers. They stay in the record if the returned PIDs survive."""
+        if not record.leaving:
+            return record, ()
+        run.check()
+        leaders = {c.id: c.process for c in record.leaving}
+        if survivors := self.processes.end(leaders, grace_s=self.grace_s, pause=run.sleep):
+            return record, survivors
+        run.log(f"ended {', '.join(container_name(record, c) for c in record.leaving)}")
+        record = self.folder.save(replace(record, leaving=()))
+        self.folder.drop_old_outputs(record)
+        return record, ()
+
+
+def saved_before(run: Run) -> tuple[tuple[str, ...], str | None]:
+    """Return the container IDs and the digest of the definition when the action began, from its journal."""
+    ids, image = run.journal.get("before"), run.journal.get("image_before")
+    return tuple(str(entry) for entry in ids) if isinstance(ids, list | tuple) else (), str(image) if image else None
+
+
+def _new_record(service: Service) -> ServiceRecord:
+    return ServiceRecord(
+        uuid=service.uuid,
+        name=service.name,
+        definition=definition_of(service),
+        image_name=service.image_name,
+        target=service.target,
+    )
+
+
+def _failure(reason: str, log_tail: str = "") -> Outcome:
+    return Outcome(success=False, reason=reason, log_tail=log_tail)
+
+
+def _saved_failure(run: Run) -> Outcome | None:
+    failure = run.journal.get("failure")
+    return _failure(str(failure["reason"]), str(failure["log_tail"])) if isinstance(failure, Mapping) else None

@@ -1,0 +1,122 @@
+"""Data folder of the local engine, with one folder per service.
+
+    UUID/service.json         the record, replaced as a whole, on disk when `save` returns
+    UUID/output/SLOT.log      output of one container, with one older part in SLOT.log.1
+    UUID/work/N               working directory of `NAME-N`, unless the definition names another one
+
+Only one process uses the folder at a time, so records are also kept in memory.
+"""
+
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tutumd.engines.local.records import ServiceRecord, record_from_json, record_to_json
+
+RECORD = "service.json"
+
+
+class DataFolder:
+    """Records, files and locks of all services. For several threads. Methods raise OSError if the disk fails."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.absolute()
+        self._lock = threading.Lock()
+        self._records: dict[str, ServiceRecord] = {}
+        self._service_locks: dict[str, threading.Lock] = {}
+        self.unreadable: dict[str, str] = {}
+        """Why a record cannot be read, by service. Such a service is left alone."""
+        self._path.mkdir(parents=True, exist_ok=True)
+        self._path.chmod(0o700)
+        for record_path in sorted(self._path.glob(f"*/{RECORD}")):
+            try:
+                record = record_from_json(json.loads(record_path.read_text()))
+            except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+                self.unreadable[record_path.parent.name] = f"{RECORD} cannot be read: {error!r}"
+            else:
+                self._records[record.uuid] = record
+
+    @contextmanager
+    def hold(self, uuid: str, *, timeout_s: float) -> Iterator[bool]:
+        """Hold the lock of a service. Yields False, without the lock, if it is not free within `timeout_s`.
+
+        An action holds the lock until it ends, supervision only for a moment.
+        """
+        with self._lock:
+            service_lock = self._service_locks.setdefault(uuid, threading.Lock())
+        is_held = service_lock.acquire(timeout=timeout_s)
+        try:
+            yield is_held
+        finally:
+            if is_held:
+                service_lock.release()
+
+    def records(self) -> tuple[ServiceRecord, ...]:
+        """Return the records of all services, by UUID."""
+        with self._lock:
+            return tuple(self._records[uuid] for uuid in sorted(self._records))
+
+    def get(self, uuid: str) -> ServiceRecord | None:
+        """Return the record of a service, or None."""
+        with self._lock:
+            return self._records.get(uuid)
+
+    def save(self, record: ServiceRecord) -> ServiceRecord:
+        """Store a record and return it. It is on disk when this returns."""
+        folder = self._path / record.uuid
+        for directory in (folder, folder / "output", folder / "work"):
+            directory.mkdir(mode=0o700, exist_ok=True)
+        _write_durably(folder / RECORD, json.dumps(record_to_json(record), indent=1))
+        with self._lock:
+            self._records[record.uuid] = record
+        return record
+
+    def remove(self, uuid: str) -> None:
+        """Remove a service with all its files. Does nothing if there is none."""
+        folder = self._path / uuid
+        (folder / RECORD).unlink(missing_ok=True)
+        with self._lock:
+            self._records.pop(uuid, None)
+        if folder.exists():
+            shutil.rmtree(folder)
+
+    def output(self, uuid: str, slot: str) -> Path:
+        """Return the output file of a container."""
+        return self._path / uuid / "output" / f"{slot}.log"
+
+    def outputs(self) -> tuple[Path, ...]:
+        """Return the output files that processes may be writing."""
+        return tuple(self.output(record.uuid, c.slot) for record in self.records() for c in record.all_containers)
+
+    def drop_old_outputs(self, record: ServiceRecord) -> None:
+        """Remove the output of containers that are no longer in the record."""
+        slots = {c.slot for c in record.all_containers}
+        for path in (self._path / record.uuid / "output").iterdir():
+            if path.name.split(".", 1)[0] not in slots:
+                path.unlink(missing_ok=True)
+
+    def working_directory(self, uuid: str, number: int) -> Path:
+        """Return the working directory of `NAME-number`, which is created if there is none."""
+        directory = self._path / uuid / "work" / str(number)
+        directory.mkdir(mode=0o700, exist_ok=True)
+        return directory
+
+
+def _write_durably(path: Path, text: str) -> None:
+    """Replace a file so that after a crash the old or the new content is there as a whole."""
+    temporary = path.with_name(f"{path.name}.new")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

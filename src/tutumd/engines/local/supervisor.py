@@ -1,0 +1,124 @@
+"""Supervision of services between actions: records exits, restarts processes and limits the size of output files."""
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from threading import Event
+
+import structlog
+
+from tutumd.engines.local import output
+from tutumd.engines.local.data_folder import DataFolder
+from tutumd.engines.local.exit_watch import ExitWatch
+from tutumd.engines.local.launch import Launcher
+from tutumd.engines.local.processes import Processes, SpawnError
+from tutumd.engines.local.procfs import Identity
+from tutumd.engines.local.records import ContainerRecord, ServiceRecord, replace_container
+from tutumd.engines.local.restart_policy import is_due, restarts_in_a_row
+from tutumd.ports import Clock
+
+ROUND_S = 0.25
+ROTATION_S = 1.0
+_log = structlog.stdlib.get_logger("tutumd.engines.local")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supervisor:
+    """Supervises all services except those that an action works on at the moment."""
+
+    folder: DataFolder
+    processes: Processes
+    launcher: Launcher
+    max_output_bytes: int
+    clock: Clock
+
+    def run(self, changed: Callable[[], None], stop: Event) -> None:
+        """Supervise until `stop` is set. Calls `changed` after each round in which a record changed.
+
+        A round follows each exit at once. It follows within `ROUND_S` when an action changed a record, a restart is
+        due, or `stop` is set.
+        """
+        next_rotation = 0.0
+        records = self.folder.records()
+        with closing(ExitWatch(self.processes.is_running)) as exits:
+            while not stop.is_set():
+                self._supervise_all(exits)
+                if time.monotonic() >= next_rotation:
+                    next_rotation = time.monotonic() + ROTATION_S
+                    self._rotate_outputs()
+                previous, records = records, self.folder.records()
+                if records != previous:
+                    changed()
+                exits.wait(ROUND_S)
+
+    def _supervise_all(self, exits: ExitWatch) -> None:
+        """Do one round. A problem with one service is logged, and tried again in the next round."""
+        all_records = self.folder.records()
+        exits.watch({c.process for record in all_records for c in record.containers if c.process and not c.ended})
+        for service_uuid in [record.uuid for record in all_records]:
+            with self.folder.hold(service_uuid, timeout_s=0) as is_held:
+                record = self.folder.get(service_uuid) if is_held else None
+                if record is None:
+                    continue
+                try:
+                    self._supervise(record, exits)
+                except OSError as error:
+                    _log.warning("service could not be supervised", service=service_uuid, error=str(error))
+
+    def _rotate_outputs(self) -> None:
+        for path in self.folder.outputs():
+            try:
+                output.rotate(path, max_bytes=self.max_output_bytes)
+            except OSError as error:
+                _log.warning("output could not be rotated", file=path.name, error=str(error))
+
+    def _supervise(self, record: ServiceRecord, exits: ExitWatch) -> None:
+        for container in (*record.incoming, *record.leaving):
+            if container.process is not None:
+                self.processes.reap(container.process)
+        leaders = self.processes.find_leaders([c.id for c in record.containers if not c.process and not c.ended])
+        for container in record.containers:
+            if container.ended is None:
+                if container.process is None:
+                    record = self._start(record, container, leaders)
+                elif not exits.is_running(container.process):
+                    record = self._record_exit(record, container, container.process)
+            elif is_due(container, record.definition.autorestart, self.clock()):
+                record = self._restart(record, container)
+
+    def _record_exit(self, record: ServiceRecord, container: ContainerRecord, process: Identity) -> ServiceRecord:
+        """Record that a container ended. It ends with its first process: what that left behind is killed."""
+        self.processes.kill({container.id: process}, pause=time.sleep)
+        exit_code = self.processes.exit_code(process)
+        ended = replace(container, ended=self.clock(), exit_code=exit_code)
+        record = self.folder.save(replace_container(record, ended))
+        self.processes.reap(process)
+        _log.info("container ended", service=record.uuid, number=container.number, exit_code=exit_code)
+        return record
+
+    def _restart(self, record: ServiceRecord, container: ContainerRecord) -> ServiceRecord:
+        """Replace a container that ended by a new one, which is recorded first and then started."""
+        new = ContainerRecord(
+            id=str(uuid.uuid4()),
+            number=container.number,
+            slot=container.slot,
+            restarts=restarts_in_a_row(container) + 1,
+        )
+        return self._start(self.folder.save(replace_container(record, new, old_id=container.id)), new, {})
+
+    def _start(
+        self, record: ServiceRecord, container: ContainerRecord, leaders: Mapping[str, Identity]
+    ) -> ServiceRecord:
+        """Start a recorded container, unless a server that died before it could record that did so."""
+        if container.id in leaders:
+            started = replace(container, process=leaders[container.id], started=self.clock())
+        else:
+            try:
+                started = self.launcher.launch(record, record.definition, record.variables, container)
+            except SpawnError as error:
+                _log.warning("container could not be restarted", service=record.uuid, reason=str(error))
+                return self.folder.save(replace_container(record, replace(container, ended=self.clock())))
+        _log.info("container restarted", service=record.uuid, number=container.number)
+        return self.folder.save(replace_container(record, started))

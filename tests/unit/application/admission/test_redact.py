@@ -1,0 +1,77 @@
+"""Redaction: no secret of the handler is stored, wherever it occurs, and the content says what is missing."""
+
+from typing import Any
+
+import pytest
+
+from tests.unit.application.admission.calls import NOW
+from tutumd.application.admission.options import parse_options
+from tutumd.application.admission.redact import redact_call
+
+SECRET = "s3cr3t-pässword"
+
+
+def redacted(
+    headers: list[tuple[str, str]], query: list[tuple[str, str]], body: bytes = b"{}", **verify: object
+) -> dict[str, Any]:
+    options = parse_options({"verify": {"secrets": [SECRET], **verify}} if verify else {}, NOW)
+    return redact_call(headers, query, body, options.verify)
+
+
+@pytest.mark.parametrize(
+    "verify",
+    [
+        {"preset": "token", "header": "X-My-Hook"},
+        {"preset": "token"},
+        {"preset": "hmac", "header": "X-My-Hook"},
+        {"preset": "github"},
+    ],
+)
+def test_a_secret_of_the_handler_is_not_stored_wherever_it_comes(verify: dict[str, object]) -> None:
+    as_header = SECRET.encode().decode("latin-1")
+    headers = [
+        ("X-My-Hook", as_header),
+        ("X-Other", f"Hook {as_header}"),
+        ("Referer", f"/x/{as_header}"),
+        ("X-Event", "push"),
+    ]
+    query = [("t", SECRET), ("me", f"ann:{SECRET}"), ("tag", "v1"), ("token", "x"), (SECRET, "")]
+    content = redacted(headers, query, f'{{"secret": "{SECRET}"}}'.encode(), **verify)
+    assert content["headers"] == (("x-event", "push"),)
+    assert content["query"] == "tag=v1"
+    assert content["body"] == '{"secret": "…"}'
+    assert "s3cr3t" not in str(content)
+    for part in (
+        "header x-other",
+        "query parameter t",
+        "query parameter token",
+        "a query parameter",
+        "secrets in the body",
+    ):
+        assert part in content["left_out"]
+
+
+def test_a_short_secret_is_known_only_as_a_whole() -> None:
+    options = parse_options({"verify": {"preset": "github", "secrets": ["main"]}}, NOW)
+    content = redact_call([("X-A", "main"), ("X-B", "maintain")], [("ref", "main")], b"main", options.verify)
+    assert (content["headers"], content["query"], content["body"]) == ((("x-b", "maintain"),), "", "main")
+
+
+def test_the_header_that_verify_reads_is_not_stored_whatever_it_holds() -> None:
+    content = redacted(
+        [("X-Let-Me-In", "a guess"), ("X-Event-Key", "repo:push")], [], preset="token", header="x-let-me-IN"
+    )
+    assert content == {"headers": (("x-event-key", "repo:push"),), "body": "{}"}
+
+
+def test_a_name_that_is_told_is_readable() -> None:
+    assert redacted([], [("token\0\n\x1b[2J", "x")])["left_out"] == ["query parameter token???[2J"]
+
+
+def test_headers_that_were_too_much_are_told() -> None:
+    assert redacted([("X-Long", "x" * 9000)], [])["left_out"] == ["headers beyond 8 KiB"]
+
+
+def test_nothing_is_said_where_all_is_kept() -> None:
+    content = redacted([("Authorization", "Bearer x"), ("X-Event", "push")], [])
+    assert content == {"headers": (("x-event", "push"),), "body": "{}"}

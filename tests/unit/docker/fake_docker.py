@@ -1,0 +1,263 @@
+"""A Docker Engine in memory, for tests that a real one is too slow for: a kill at every step of every kind of run."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+import docker.errors
+import requests
+
+from tests.unit.docker.documents import ZERO, at, container, image
+from tutumd.engines.docker.api import DockerApi
+from tutumd.engines.labels import Json
+
+
+def refusal(status: int, text: str) -> docker.errors.APIError:
+    """The error that the SDK raises for a response of the engine."""
+    response = requests.Response()
+    response.status_code = status
+    kind = docker.errors.NotFound if status == 404 else docker.errors.APIError
+    return kind(text, response=response, explanation=text)
+
+
+class FakeDocker:
+    """The SDK's client of an engine whose containers and images are documents.
+
+    Images whose Config says `Crashes` end as soon as they are started. The tag `app` means the image `newest`, which is
+    local, or `pushed` and to be pulled. Each change takes a second.
+
+    `found` holds what the names of its networks lead to: (network, name, container). On a Swarm node renaming a running
+    container leaves these names as they were, as Docker Engine 26 does.
+    """
+
+    api_version = "1.47"
+    is_podman = False
+
+    def __init__(self, *, newest: Json | None = None, in_swarm: bool = False, pushed: bool = False) -> None:
+        self.in_swarm = in_swarm
+        self.by_manifest = False
+        self.in_registry: set[str] = set()
+        self.found: set[tuple[str, str, str]] = set()
+        self.unreachable: list[str] = []
+        self.watched: tuple[str, ...] = ()
+        self.images_by_name: dict[str, Any] = {}
+        self.dangling: tuple[Json, ...] = ()
+        self.on_stop: Callable[[str], None] = lambda stopped: None
+        self.removed_images: list[str] = []
+        self.all: dict[str, dict[str, Any]] = {}
+        self.now = 100.0
+        self.refuse: str = ""
+        old = image(0xA0, Env=["VERSION=old"])
+        new = dict(newest or image(0xB0, Env=["VERSION=new"]))
+        self.images_by_name |= {old["Id"]: old, new["Id"]: new}
+        self.newest = new["Id"]
+        self.tagged = old["Id"] if pushed else new["Id"]
+        for document in (old, new) if pushed else ():
+            document["RepoDigests"] = [f"app@{document['Id']}"]
+        client: Any = self
+        self.api = DockerApi(client, "/nonexistent")
+
+    def add(self, number: int, name: str, **document: Any) -> str:
+        """Put a container there."""
+        raw = container(number, name, **document)
+        self.all[raw["Id"]] = raw
+        if raw["State"]["Status"] == "running":
+            self._announce(raw)
+        return str(raw["Id"])
+
+    def summary(self) -> dict[str, tuple[str, str, str, str]]:
+        """What is there, by name: ID, state, restart policy, image."""
+        return {
+            raw["Name"][1:]: (
+                raw["Id"],
+                raw["State"]["Status"],
+                raw["HostConfig"]["RestartPolicy"]["Name"],
+                raw["Image"],
+            )
+            for raw in self.all.values()
+        }
+
+    def leads_to(self, name: str) -> set[str]:
+        """IDs of the containers that a name leads to, in any network."""
+        return {owner for _, known, owner in self.found if known == name}
+
+    # The SDK's methods that only read
+
+    def info(self) -> Json:
+        driver = [["driver-type", "io.containerd.snapshotter.v1"]] if self.by_manifest else []
+        swarm = {"LocalNodeState": "active" if self.in_swarm else "inactive"}
+        return {"Name": "machine", "Swarm": swarm, "DriverStatus": driver}
+
+    def version(self) -> Json:
+        return {"Os": "linux", "Arch": "amd64"}
+
+    def containers(self, *, all: bool) -> list[Json]:
+        return [{"Id": key} for key in self.all]
+
+    def inspect_container(self, reference: str) -> Json:
+        return deepcopy(self._present(reference))
+
+    def inspect_image(self, reference: str) -> Json:
+        document = self.images_by_name.get(self.tagged if reference == "app" else reference)
+        if document is None:
+            raise refusal(404, f"no such image: {reference}")
+        return dict(document)
+
+    def inspect_distribution(self, name: str, auth_config: Json) -> Json:
+        tagged, pinned, digest = name.partition("@")
+        if pinned and f"{tagged.partition(':')[0]}@{digest}" not in self.in_registry:
+            raise refusal(404, f"manifest unknown: {name}")
+        return {"Descriptor": {"digest": self.newest}, "Platforms": [{"os": "linux", "architecture": "amd64"}]}
+
+    def images(self, *, all: bool) -> tuple[Json, ...]:
+        return self.dangling
+
+    def diff(self, reference: str) -> list[Json]:
+        return []
+
+    def logs(self, reference: str, **options: Any) -> bytes:
+        return f"output of {self._present(reference)['Image'][-2:]}".encode()
+
+    # The SDK's methods that change something
+
+    @contextmanager
+    def pull_records(self, repository: str, tag: str, auth: Json) -> Iterator[Iterator[dict[str, Any]]]:
+        self._tick("pull")
+        self.tagged = self.newest
+        yield iter(())
+
+    def create_container_from_config(self, config: Mapping[str, Any], name: str) -> Json:
+        self._tick(f"create {name}")
+        self._check_free(name)
+        raw = container(0xC000 + int(self.now), name, status="created", started=None, created=self.now)
+        raw["Image"] = self.inspect_image(config["Image"])["Id"]
+        raw["HostConfig"] = deepcopy(dict(config["HostConfig"]))
+        own = {key: value for key, value in config.items() if key not in ("HostConfig", "NetworkingConfig")}
+        raw["Config"] = deepcopy(own)
+        raw["NetworkSettings"] = {"Networks": deepcopy(dict(config["NetworkingConfig"]["EndpointsConfig"]))}
+        self.all[raw["Id"]] = raw
+        return raw
+
+    def update_container(self, reference: str, restart_policy: Json) -> None:
+        self._tick(f"policy {reference}")
+        self._present(reference)["HostConfig"]["RestartPolicy"] = dict(restart_policy)
+
+    def rename(self, reference: str, name: str) -> None:
+        self._tick(f"rename {reference}")
+        raw = self._present(reference)
+        self._check_free(name)
+        if not self.in_swarm:
+            self._withdraw(raw)
+        raw["Name"] = f"/{name}"
+        if not self.in_swarm:
+            self._announce(raw)
+
+    def start(self, reference: str) -> None:
+        self._tick(f"start {reference}")
+        raw = self._present(reference)
+        if raw["State"]["Status"] == "running":
+            return
+        raw["State"].update(Status="running", StartedAt=at(self.now), FinishedAt=ZERO)
+        self._announce(raw)
+        if self.images_by_name[raw["Image"]]["Config"].get("Crashes"):
+            revived = raw["HostConfig"]["RestartPolicy"]["Name"] == "always"
+            raw["State"].update(Status="restarting" if revived else "exited", ExitCode=3, FinishedAt=at(self.now))
+            if raw["HostConfig"].get("AutoRemove"):
+                self._withdraw(raw)
+                del self.all[raw["Id"]]
+
+    def pause(self, reference: str) -> None:
+        self._tick(f"pause {reference}")
+        self._present(reference)["State"]["Status"] = "paused"
+
+    def unpause(self, reference: str) -> None:
+        self._present(reference)["State"]["Status"] = "running"
+
+    def disconnect_container_from_network(self, reference: str, network: str) -> None:
+        self._tick(f"disconnect {reference}")
+        raw = self._present(reference)
+        self._withdraw(raw, network)
+        raw["NetworkSettings"]["Networks"].pop(network, None)
+
+    def remove_container(self, reference: str, *, v: bool, force: bool) -> None:
+        self._tick(f"remove {reference}")
+        raw = self._present(reference)
+        self._withdraw(raw)
+        del self.all[raw["Id"]]
+
+    def remove_image(self, reference: str) -> None:
+        self._tick(f"remove {reference}")
+        self.removed_images.append(reference)
+
+    def tag(self, reference: str, repository: str, tag: str, *, force: bool) -> None:
+        self._tick(f"tag {reference}")
+        self.tagged = reference
+
+    # What the SDK leaves to requests
+
+    def _url(self, pattern: str, *arguments: str) -> str:
+        return pattern.format(*arguments)
+
+    def _raise_for_status(self, response: object) -> None:
+        pass
+
+    def post(self, url: str, *, timeout: float, json: Mapping[str, Any] | None = None) -> None:
+        _, _, reference, verb = url.split("/")
+        if verb == "stop":
+            self._stop(reference)
+        else:
+            self._connect((json or {})["Container"], reference, (json or {})["EndpointConfig"])
+
+    def _stop(self, reference: str) -> None:
+        self._tick(f"stop {reference}")
+        raw = self._present(reference)
+        if raw["State"]["Status"] in ("running", "paused", "restarting"):
+            raw["State"].update(Status="exited", FinishedAt=at(self.now))
+            self._withdraw(raw)
+            if raw["HostConfig"].get("AutoRemove"):
+                del self.all[raw["Id"]]
+            self.on_stop(raw["Id"])
+
+    def _connect(self, reference: str, network: str, endpoint: Json) -> None:
+        self._tick(f"connect {reference}")
+        raw = self._present(reference)
+        if network in raw["NetworkSettings"]["Networks"]:
+            raise refusal(403, f"it is in {network} already")
+        raw["NetworkSettings"]["Networks"][network] = deepcopy(dict(endpoint))
+        self._announce(raw, network)
+
+    # Inside
+
+    def _present(self, reference: str) -> dict[str, Any]:
+        named = (raw for raw in self.all.values() if raw["Name"] == f"/{reference}")
+        raw = self.all.get(reference) or next(named, None)
+        if raw is None:
+            raise refusal(404, f"no such container: {reference}")
+        return raw
+
+    def _check_free(self, name: str) -> None:
+        if any(raw["Name"] == f"/{name}" for raw in self.all.values()):
+            raise refusal(409, f"the name {name} is in use")
+
+    def _announce(self, raw: Json, network: str = "") -> None:
+        """Make the container found by the name that it has now, and by its aliases."""
+        if raw["State"]["Status"] != "running":
+            return
+        for key, endpoint in raw["NetworkSettings"]["Networks"].items():
+            if key != "bridge" and network in ("", key):
+                names = {raw["Name"][1:], *((endpoint or {}).get("Aliases") or ())}
+                self.found |= {(key, name, raw["Id"]) for name in names}
+
+    def _withdraw(self, raw: Json, network: str = "") -> None:
+        """Take back the names that the container has now: what it was found by before a rename stays, in Swarm mode."""
+        for key, endpoint in raw["NetworkSettings"]["Networks"].items():
+            if network in ("", key):
+                names = {raw["Name"][1:], *((endpoint or {}).get("Aliases") or ())}
+                self.found -= {(key, name, raw["Id"]) for name in names}
+
+    def _tick(self, change: str) -> None:
+        self.now += 1
+        self.unreachable += [f"{name} before {change}" for name in self.watched if not self.leads_to(name)]
+        if self.refuse and change.startswith(self.refuse):
+            raise refusal(409, "refused by the test")

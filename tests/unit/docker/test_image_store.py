@@ -1,0 +1,50 @@
+"""Local builds, and superseded images."""
+
+import pytest
+
+from tests.unit.docker.documents import image
+from tests.unit.docker.fake_docker import FakeDocker
+from tutumd.engines.docker.image_store import is_local_build, superseded_images
+from tutumd.engines.images.reference import parse_reference
+
+APP, OTHER = "127.0.0.1:5000/app@sha256:" + "a" * 64, "127.0.0.1:5000/other@sha256:" + "b" * 64
+NAMES = ["127.0.0.1:5000/app:latest"]
+
+
+def test_untagged_images_of_these_repositories_that_nothing_needs_are_superseded() -> None:
+    images = [
+        image(1, digests=[APP]),
+        image(2, digests=[APP]),
+        image(3, digests=[OTHER]),
+        image(4, digests=[APP, OTHER]),
+        image(5),
+        {**image(6, digests=[APP]), "RepoTags": ["mine:1"]},
+        {**image(7, digests=[APP]), "RepoTags": ["<none>:<none>"]},
+        {**image(8, digests=[APP]), "RepoTags": ["127.0.0.1:5000/app:tutum-prev-000000000000"]},
+    ]
+    assert superseded_images(images, NAMES, {image(2)["Id"]}) == [image(number)["Id"] for number in (1, 7, 8)]
+
+
+def test_the_newest_superseded_images_may_stay() -> None:
+    images = [{**image(number, digests=[APP]), "Created": number} for number in (1, 3, 2)]
+    assert superseded_images(images, NAMES, set(), 1) == [image(2)["Id"], image(1)["Id"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "digests", "local"),
+    [("app:v1", [], True), ("app:v1", ["app@sha256:" + "a" * 64], False), ("engine:5000/app", [], False)],
+)
+def test_an_image_is_local_if_its_name_has_no_registry_and_no_registry_has_it(
+    name: str, digests: list[str], local: bool
+) -> None:
+    engine = FakeDocker()
+    assert is_local_build(engine.api, parse_reference(name), image(digests=digests)) is local
+    assert not is_local_build(engine.api, parse_reference(name), None)
+
+
+def test_an_image_with_a_manifest_digest_is_local_if_its_repository_does_not_have_it() -> None:
+    engine, built = FakeDocker(), image(1, digests=["app@sha256:" + "a" * 64])
+    engine.by_manifest = True
+    assert is_local_build(engine.api, parse_reference("app:v1"), built)
+    engine.in_registry = {f"app@{built['Id']}"}
+    assert not is_local_build(engine.api, parse_reference("app:v1"), built)

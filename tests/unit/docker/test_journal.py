@@ -1,0 +1,111 @@
+"""Half-done actions whose journals have the form in which earlier versions stored them."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from tests.unit.docker.documents import ALWAYS, identity
+from tests.unit.docker.test_resume import CRASHING, NEW, OLD, Case, Recorded, readiness, redeploy, scale_to
+from tutumd.engines.docker.scale import ScaleJournal
+from tutumd.engines.docker.start_stop import start_containers
+from tutumd.engines.docker.swap.journal import RedeployJournal, Swap, load_journal
+
+NEXT = "shop-web-1-tutum-next-0a1b2c3d"
+REDEPLOY: dict[str, Any] = {
+    "phase": "swap",
+    "timeout_s": None,
+    "stable_s": None,
+    "keep_images": 0,
+    "local": True,
+    "tagged_before": {"app": OLD},
+    "images_before": [OLD],
+    "images_tried": [NEW],
+    "digest_before": OLD,
+    "containers_before": [identity(1)],
+    "swaps": [
+        {
+            "name": "shop-web-1",
+            "old": identity(1),
+            "new": identity(2),
+            "run": True,
+            "ran": True,
+            "paused": False,
+            "policy": ALWAYS,
+            "spare": "",
+            "image": "app",
+            "start_first": False,
+            "endpoints": {"bridge": {}},
+            "follows": False,
+            "auto_remove": False,
+        }
+    ],
+    "reason": "",
+    "log_tail": "",
+}
+SCALE: dict[str, Any] = {
+    "phase": "add",
+    "before": [identity(1)],
+    "copies": [{"name": "shop-web-2", "number": 2}],
+    "doomed": [],
+    "reason": "",
+    "log_tail": "",
+}
+
+
+@pytest.mark.parametrize("crashes", [False, True], ids=["good", "bad"])
+def test_a_redeploy_is_resumed(*, crashes: bool) -> None:
+    engine = Case(states=["running"], newest=CRASHING if crashes else None).engine()
+    before = engine.summary()
+    engine.add(2, NEXT, status="created", started=None, image_number=0xB0, host={"RestartPolicy": ALWAYS})
+    outcome = redeploy(engine, Recorded(journal=REDEPLOY))
+    assert (outcome.success, outcome.rolled_back) == (not crashes, crashes), outcome
+    assert engine.summary() == (before if crashes else {"shop-web-1": (identity(2), "running", "always", NEW)})
+
+
+def test_a_redeploy_that_was_being_undone_is_undone() -> None:
+    engine = Case(states=["running"]).engine()
+    before = engine.summary()
+    engine.add(2, NEXT, status="exited", image_number=0xB0)
+    outcome = redeploy(engine, Recorded(journal={**REDEPLOY, "phase": "restore", "reason": "it failed"}))
+    assert (outcome.rolled_back, outcome.reason) == (True, "it failed")
+    assert engine.summary() == before
+
+
+def test_a_scaling_is_resumed() -> None:
+    engine = Case(states=["running"]).engine()
+    engine.tagged = OLD
+    assert scale_to(2)(engine, Recorded(journal=SCALE)).success
+    assert set(engine.summary()) == {"shop-web-1", "shop-web-2"}
+
+
+def test_a_scaling_that_was_being_undone_is_undone() -> None:
+    engine = Case(states=["running"]).engine()
+    before = engine.summary()
+    engine.add(2, "shop-web-2")
+    outcome = scale_to(2)(engine, Recorded(journal={**SCALE, "phase": "undo", "reason": "it failed"}))
+    assert (outcome.rolled_back, outcome.reason) == (True, "it failed")
+    assert engine.summary() == before
+
+
+def test_a_start_that_failed_stops_what_it_has_started() -> None:
+    engine = Case(states=["running", "running"]).engine()
+    journal = {"started": [identity(2)], "failed": "it failed", "log_tail": "bye"}
+    outcome = start_containers(readiness(engine), engine.api.containers(), Recorded(journal=journal))
+    assert (outcome.reason, outcome.log_tail, outcome.rolled_back) == ("it failed", "bye", True)
+    assert [entry[1] for entry in engine.summary().values()] == ["running", "exited"]
+
+
+def test_the_keys_of_journals_stay() -> None:
+    assert asdict(RedeployJournal(phase="pull")).keys() == REDEPLOY.keys()
+    swap = Swap(name="", old="", new="", run=True, ran=True, paused=False, policy={})
+    assert asdict(swap).keys() == REDEPLOY["swaps"][0].keys()
+    assert asdict(ScaleJournal(phase="add", before=())).keys() == SCALE.keys()
+
+
+def test_a_journal_is_read_back_as_it_was_stored() -> None:
+    journal = load_journal(REDEPLOY)
+    assert journal is not None
+    assert json.loads(json.dumps(asdict(journal))) == REDEPLOY
+    assert load_journal({}) is None
