@@ -1,7 +1,6 @@
-"""Fixtures for every room of the tests, and the rules that hold for all of them."""
+"""Fixtures for all tests, the markers that they imply, and the rules that hold for every test."""
 
 import os
-import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 
 from tests.support import guards
 from tests.support.docker_bed import DockerBed, missing_parts
+from tests.support.leak_plugin import LeakPlugin
 from tests.support.podman_bed import PodmanBed
 from tests.support.podman_bed import missing_parts as missing_podman
 from tests.support.postgres_bed import PostgresBed, missing_postgres
@@ -17,10 +17,11 @@ from tests.support.server import LiveServer
 IN_A_CLUSTER = bool(os.environ.get("TUTUMD_TEST_KUBECONFIG"))
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     if not IN_A_CLUSTER:
         guards.forbid_network_beyond_loopback()
     guards.end_on_sigterm()
+    config.pluginmanager.register(LeakPlugin())
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -32,20 +33,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """In CI, count a skipped test as a failed one: a part is missing there that should not be."""
+    """In CI, count a skipped test as a failed one: the machine lacks something that it should have."""
     report = yield
     if guards.IN_CI and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"skipped, which is a failure with CI=true: {report.longrepr}"
     return report
-
-
-@pytest.fixture(scope="session", autouse=True)
-def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Fail the run if a test leaves a process or a thread behind. Set up before all else, so it looks last."""
-    yield
-    left = guards.leaks(tmp_path_factory.getbasetemp())
-    assert not left, f"left behind by the tests: {left}"
 
 
 @pytest.fixture(scope="session")
@@ -114,8 +107,5 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture(scope="session")
 def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """A real server process with the `local` engine; `tests/support/server.py` has its verbs."""
-    server = LiveServer(tmp_path_factory.mktemp("live-server"), "--engine", "local")
-    server.start()
-    yield server
-    server.terminate_services()
-    assert server.stop() in (0, -signal.SIGTERM)
+    with LiveServer(tmp_path_factory.mktemp("live-server"), "--engine", "local") as server:
+        yield server

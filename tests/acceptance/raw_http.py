@@ -85,19 +85,9 @@ def exchange(server: LiveServer, raw: bytes) -> Answer:
 
 def holdings(server: LiveServer) -> dict[str, list[dict[str, Any]]]:
     """List all services, handlers and actions that the server has."""
-
-    def objects(path: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        link: str | None = f"{path}?limit=100"
-        while link:
-            page = server.request("GET", link).json
-            found += page["objects"]
-            link = page["meta"]["next"]
-        return found
-
-    services = objects("/api/v1/service/")
-    handlers = [each for service in services for each in objects(f"{service['resource_uri']}webhook/handler/")]
-    return {"services": services, "handlers": handlers, "actions": objects("/api/v1/action/")}
+    services = server.objects("/api/v1/service/")
+    handlers = [each for service in services for each in server.objects(f"{service['resource_uri']}webhook/handler/")]
+    return {"services": services, "handlers": handlers, "actions": server.objects("/api/v1/action/")}
 
 
 def check_refusal(answer: Answer, *statuses: int) -> str:

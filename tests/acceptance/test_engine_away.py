@@ -16,10 +16,8 @@ IMAGE = f"{ANONYMOUS}/app"
 @pytest.fixture(scope="module")
 def server(docker_bed: DockerBed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     options = ("--engine", "docker", "--engine", "swarm")
-    running = LiveServer(tmp_path_factory.mktemp("away"), *options, environment=docker_bed.environment)
-    running.start()
-    yield running
-    running.stop()
+    with LiveServer(tmp_path_factory.mktemp("away"), *options, environment=docker_bed.environment) as running:
+        yield running
 
 
 def found(server: LiveServer, name: str, **fields: object) -> str:

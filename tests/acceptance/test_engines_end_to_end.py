@@ -32,10 +32,8 @@ volumes: {{data: {{}}}}
 @pytest.fixture(scope="module")
 def server(docker_bed: DockerBed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     options = ("--engine", "docker", "--engine", "swarm")
-    running = LiveServer(tmp_path_factory.mktemp("engines"), *options, environment=docker_bed.environment)
-    running.start()
-    yield running
-    running.stop()
+    with LiveServer(tmp_path_factory.mktemp("engines"), *options, environment=docker_bed.environment) as running:
+        yield running
 
 
 def cli(server: LiveServer, *arguments: str) -> str:

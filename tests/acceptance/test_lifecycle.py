@@ -8,7 +8,7 @@ from tests.acceptance.raw_http import UNKNOWN, check_refusal
 from tests.support.server import Answer, LiveServer
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def service(live_server: LiveServer) -> str:
     """A service that was created and never started."""
     definition = {"name": "lifecycle", "image": "none", "run_command": "echo begins; exec sleep 600"}
@@ -20,7 +20,7 @@ def service(live_server: LiveServer) -> str:
     return str(created.json["uuid"])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def handlers(service: str) -> str:
     return f"/api/v1/service/{service}/webhook/handler/"
 

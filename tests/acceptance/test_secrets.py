@@ -31,16 +31,9 @@ sys.exit(main())
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """A server that logs all it can."""
-    folder = tmp_path_factory.mktemp("loud")
-    loud = LiveServer(
-        folder,
-        "--engine",
-        "local",
-        command=[sys.executable, "-c", LOUD_SERVER.format(level=logging.DEBUG)],
-    )
-    loud.start()
-    yield loud
-    loud.stop()
+    command = [sys.executable, "-c", LOUD_SERVER.format(level=logging.DEBUG)]
+    with LiveServer(tmp_path_factory.mktemp("loud"), "--engine", "local", command=command) as loud:
+        yield loud
 
 
 def test_no_secret_is_in_a_log_line_or_a_file(server: LiveServer) -> None:

@@ -16,7 +16,7 @@ JSON = "application/json"
 PUSH = {"ref": "refs/heads/main", "deleted": False, "head_commit": {"message": "x"}, "commits": []}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def service(live_server: LiveServer) -> str:
     return live_server.run_service(f"trusted-{uuid.uuid4()}")
 

@@ -22,10 +22,8 @@ BODY = "TUTUM_TRIGGER_BODY"
 @pytest.fixture(scope="module")
 def server(docker_bed: DockerBed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     folder = tmp_path_factory.mktemp("trust-swarm")
-    running = LiveServer(folder, "--engine", "swarm", environment=docker_bed.environment)
-    running.start()
-    yield running
-    running.stop()
+    with LiveServer(folder, "--engine", "swarm", environment=docker_bed.environment) as running:
+        yield running
 
 
 def find(server: LiveServer, name: str, running: int) -> dict[str, Any]:
@@ -131,9 +129,7 @@ def test_on_kubernetes_a_call_brings_its_tag_and_its_body(tmp_path: Path) -> Non
         environment = {"KUBECONFIG": cluster.write_kubeconfig(tmp_path / "kubeconfig")}
         kept = {"name": "KEPT", "value": "a-secret"}
         kube.create(cluster, deployment(template=template(container(env=[kept], probed=True))))
-        server = LiveServer(tmp_path, "--engine", "kubernetes", environment=environment)
-        server.start()
-        try:
+        with LiveServer(tmp_path, "--engine", "kubernetes", environment=environment) as server:
             url = make(server, find(server, "web", 2)["uuid"], tag={"allow": ["v2", "missing"]}, pass_body=True)
             for body, query in (("first ünïcode\n", "?tag=v2&wait=60"), ("second", "?wait=60")):
                 answer = post(server, url + query, body.encode())
@@ -151,7 +147,5 @@ def test_on_kubernetes_a_call_brings_its_tag_and_its_body(tmp_path: Path) -> Non
             assert (failed.status, failed.json["state"]) == (502, "Failed")
             assert action_of(server, failed)["rolled_back"]
             assert kube.spec_and_status(cluster, "deployments", "web")["spec"] == spec
-        finally:
-            server.stop()
         for path in server.data.rglob("*"):
             assert not path.is_file() or b"a-secret" not in path.read_bytes(), path

@@ -19,12 +19,9 @@ VARIABLE = "TUTUM_TRIGGER_BODY"
 
 @pytest.fixture(scope="module")
 def server(docker_bed: DockerBed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    running = LiveServer(
-        tmp_path_factory.mktemp("trust-docker"), "--engine", "docker", environment=docker_bed.environment
-    )
-    running.start()
-    yield running
-    running.stop()
+    folder = tmp_path_factory.mktemp("trust-docker")
+    with LiveServer(folder, "--engine", "docker", environment=docker_bed.environment) as running:
+        yield running
 
 
 def run(bed: DockerBed, server: LiveServer, image: str, **fields: Any) -> str:

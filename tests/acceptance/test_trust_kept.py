@@ -13,7 +13,7 @@ from tests.support.server import LiveServer
 SECRET = "s3cr3t-0f-a-sender"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def service(live_server: LiveServer) -> str:
     return live_server.run_service(f"kept-{uuid.uuid4()}")
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from tests.acceptance.test_trust import make
 from tests.acceptance.test_trust import post as post_directly
 from tests.support import guards
+from tests.support.programs import running
 from tests.support.server import Answer, LiveServer, free_port
 from tests.support.waiting import wait_until
 
@@ -47,15 +48,10 @@ def nginx(folder: Path, server: LiveServer, read_timeout_s: int | None = None) -
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     folders = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
     (folder / "nginx.conf").write_text(f"{head}http {{ access_log off; {folders}\n{config}}}\n")
-    running = subprocess.Popen(
-        [program, "-c", str(folder / "nginx.conf"), "-g", "daemon off; user root;"], stderr=subprocess.DEVNULL
-    )
-    try:
-        wait_until(lambda: answers(port), "nginx answers", timeout_s=15)
+    command = [program, "-c", str(folder / "nginx.conf"), "-g", "daemon off; user root;"]
+    with running(command, stderr=subprocess.DEVNULL):
+        wait_until(lambda: answers(port), "nginx answers")
         yield port
-    finally:
-        running.terminate()
-        running.wait(20)
 
 
 def answers(port: int) -> bool:

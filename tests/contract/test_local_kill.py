@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import psutil
 import pytest
 
 from tests.contract.local_support import SLEEP, LocalHost, local_host, watching
+from tests.support.programs import running
 from tests.support.runs import FakeRun, Killed
 from tests.support.waiting import wait_until
 from tutumd.engines.local import LocalEngine
@@ -187,9 +189,12 @@ def test_an_action_that_was_done_is_not_done_again(host: LocalHost) -> None:
 
 
 SERVER = """
-import os, signal, sys
+import signal, sys
 from pathlib import Path
 from tests.contract.local_support import LocalHost
+# A program that is started in the background, as by `script/test &`, inherits that it ignores signals of a terminal.
+for number in (signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
 host = LocalHost(Path(sys.argv[1]), uuid=sys.argv[2])
 engine = host.engine()
 assert engine.start(host.service(sys.argv[3]), host.run(action_uuid="0")).success
@@ -198,17 +203,22 @@ signal.pause()
 """
 
 
+@contextmanager
+def server_of(host: LocalHost, command: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a server in a process of its own that has started the service with this command."""
+    arguments = [sys.executable, "-c", SERVER, str(host.data_dir), host.uuid, command]
+    with running(arguments, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"started\n"
+        yield server
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_processes_outlive_their_server_and_are_found_again(host: LocalHost, number: signal.Signals) -> None:
     host.engine()
-    arguments = [sys.executable, "-c", SERVER, str(host.data_dir), host.uuid, "while :; do echo line; sleep 0.1; done"]
-    with subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as server:
-        assert server.stdout is not None
-        assert server.stdout.readline() == "started\n"
+    with server_of(host, "while :; do echo line; sleep 0.1; done") as server:
         os.killpg(server.pid, number)  # as a terminal does
-        server.communicate(timeout=20)
+        server.wait(20)
     engine = host.engine()
     assert host.names(engine) == ["web-1", "web-2"]
     written = engine.logs(host.service(), 10000)
@@ -221,10 +231,7 @@ def test_processes_outlive_their_server_and_are_found_again(host: LocalHost, num
 
 def test_a_process_that_ended_while_no_server_ran_has_an_unknown_exit_code(host: LocalHost) -> None:
     host.engine()
-    arguments = [sys.executable, "-c", SERVER, str(host.data_dir), host.uuid, SLEEP]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        assert server.stdout.readline() == "started\n"
+    with server_of(host, SLEEP) as server:
         server.kill()
     for pid in host.pids():
         os.kill(pid, signal.SIGTERM)

@@ -1,7 +1,6 @@
 """nginx as `deploy/nginx.conf` sets it up, while no replica is there."""
 
 import http.client
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 
 from tests.faults.processes import free_port
 from tests.support import guards, nginx_bed
+from tests.support.programs import running
 from tests.support.waiting import wait_until
 
 SERVICE, HANDLER = "5a2d64f7-0f4f-4f2c-8f4a-0f6a0f1b2c3d", "e5b2c1d0-1a2b-4c3d-9e4f-5a6b7c8d9e0f"
@@ -23,14 +23,9 @@ def port(tmp_path: Path) -> Iterator[int]:
     assert program is not None
     chosen = free_port()
     command = nginx_bed.command(program, tmp_path, chosen, (free_port(), free_port()))
-    with (tmp_path / "output").open("wb") as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-    try:
-        wait_until(lambda: answers(chosen), "nginx answers", timeout_s=20)
+    with (tmp_path / "output").open("wb") as output, running(command, stdout=output, stderr=output):
+        wait_until(lambda: answers(chosen), "nginx answers")
         yield chosen
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def answers(port: int) -> bool:

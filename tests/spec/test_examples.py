@@ -69,7 +69,7 @@ for statement in tree.body:
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def service(live_server: LiveServer) -> str:
     return live_server.run_service("specification", containers=1)
 

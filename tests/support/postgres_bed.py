@@ -9,6 +9,7 @@ import tempfile
 import uuid
 from pathlib import Path
 
+from tests.support.leaks import current_owner
 from tests.support.waiting import wait_until
 
 SERVERS = Path("/usr/lib/postgresql")
@@ -32,6 +33,7 @@ class PostgresBed:
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="tutumd-postgres-", dir="/tmp"))
         self._process: subprocess.Popen[bytes] | None = None
+        self._owner = current_owner()
         # PostgreSQL refuses to run as root.
         nobody = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
         self._uid = nobody.pw_uid if nobody else None
@@ -54,6 +56,7 @@ class PostgresBed:
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
+                env=os.environ | self._owner,
                 start_new_session=True,
                 user=self._uid,
                 group=self._gid,

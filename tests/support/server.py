@@ -10,8 +10,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from tests.support.leaks import current_owner, end_processes
 from tests.support.waiting import wait_until
 
 USER = "username"
@@ -57,6 +58,25 @@ class LiveServer:
         self._environment = dict(environment or {})
         self._command = list(command)
         self._process: subprocess.Popen[bytes] | None = None
+        self._owner = current_owner()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop the server and end its services, also those of a server that a test has killed."""
+        try:
+            if self._process is not None:
+                if "local" in self._options:
+                    self.terminate_services()
+                assert self.stop() in (0, -signal.SIGTERM)
+                left = end_processes(folder=self.folder)
+                assert not left, f"the server left processes behind: {left}"
+        finally:
+            if self._process is not None:
+                self.kill()
+            end_processes(folder=self.folder)
 
     @property
     def client_environment(self) -> dict[str, str]:
@@ -89,7 +109,7 @@ class LiveServer:
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*self._command, "serve", *address, *self._options],
-                env=inherited | self._environment | credentials,
+                env=inherited | self._environment | credentials | self._owner,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -168,15 +188,24 @@ class LiveServer:
 
         return wait_until(ended, f"{path} ends", timeout_s=timeout_s)
 
+    def objects(self, path: str) -> list[dict[str, Any]]:
+        """Return the objects of every page of a list."""
+        found: list[dict[str, Any]] = []
+        link: str | None = f"{path}?limit=100"
+        while link:
+            page = self.request("GET", link).json
+            found += page["objects"]
+            link = page["meta"]["next"]
+        return found
+
     def terminate_services(self) -> None:
         """Terminate every service that the server made: they outlive it otherwise."""
-        for service in self.request("GET", "/api/v1/service/?limit=100").json["objects"]:
+        for service in self._services():
             self.request("DELETE", service["resource_uri"])
-        wait_until(self._nothing_runs, "all services are terminated")
+        wait_until(lambda: not self._services(), "all services are terminated", timeout_s=60)
 
-    def _nothing_runs(self) -> bool:
-        services = self.request("GET", "/api/v1/service/?limit=100").json["objects"]
-        return all(service["state"] == "Terminated" for service in services)
+    def _services(self) -> list[dict[str, Any]]:
+        return [service for service in self.objects("/api/v1/service/") if service["state"] != "Terminated"]
 
     def _answers(self) -> bool:
         assert self._process is not None
