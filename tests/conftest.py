@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import guards
+from tests.support import guards, markers
 from tests.support.docker_bed import DockerBed, missing_parts
 from tests.support.leak_plugin import LeakPlugin
 from tests.support.podman_bed import PodmanBed
@@ -22,13 +22,30 @@ def pytest_configure(config: pytest.Config) -> None:
         guards.forbid_network_beyond_loopback()
     guards.end_on_sigterm()
     config.pluginmanager.register(LeakPlugin())
+    markers.register(config)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="run the tests that are marked slow, too")
+
+
+# First, so that `-m` sees the markers.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs a real cluster where none was given: a skip would count as a failure in CI."""
-    apart = [item for item in items if item.path.name == "test_kubernetes_cluster.py" and not IN_A_CLUSTER]
-    items[:] = [item for item in items if item not in apart]
-    config.hook.pytest_deselected(items=apart)
+    """Mark each test by its parts, and leave out what does not run here: in CI, a skip counts as a failure."""
+    for item in items:
+        markers.mark_parts(item)
+    left_out = [item for item in items if _is_left_out(item, config)]
+    kept = set(items) - set(left_out)
+    items[:] = [item for item in items if item in kept]
+    config.hook.pytest_deselected(items=left_out)
+
+
+def _is_left_out(item: pytest.Item, config: pytest.Config) -> bool:
+    if item.path.name == "test_kubernetes_cluster.py" and not IN_A_CLUSTER:
+        return True
+    is_slow = item.get_closest_marker("slow") is not None
+    return is_slow and not config.option.all and "slow" not in config.option.markexpr
 
 
 @pytest.hookimpl(wrapper=True)

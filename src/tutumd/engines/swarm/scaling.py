@@ -195,8 +195,8 @@ class Scaling:
     def _is_back(plan: ScalePlan, view: View) -> bool:
         if specs.replicas_of(view.spec) != plan.before:
             return True
-        # swarmkit: restart.go `Restart` and replicated `deleteTask` change the desired state. A task that has ended but is
-        # still desired will be restarted or removed once the manager gets to it.
+        # swarmkit: manager/orchestrator/restart/restart.go. A task that has ended but is still desired is going to be
+        # restarted or removed.
         return not view.leaving and sum(task.wanted for task in view.tasks) <= plan.before
 
     def _outcome(self, plan: ScalePlan) -> Outcome:
