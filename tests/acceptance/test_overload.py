@@ -16,7 +16,8 @@ from tests.support.waiting import wait_until
 
 IDLE = 1500
 SLOW = 100
-QUICK_S = 2.0
+QUICK_S = 10.0
+"""Half of the time after which the server closes idle connections."""
 
 
 @pytest.fixture

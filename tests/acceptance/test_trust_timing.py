@@ -9,6 +9,8 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from tests.acceptance.test_trust import base, make, post
 from tests.support.server import LiveServer
 
@@ -60,6 +62,7 @@ def quarter(times: list[float]) -> float:
     return statistics.quantiles(times, n=4)[0]
 
 
+@pytest.mark.slow
 def test_nobody_can_tell_why_a_handler_is_not_found(live_server: LiveServer) -> None:
     service, other = (live_server.run_service(f"timed-{uuid.uuid4()}") for _ in range(2))
     urls = closed_urls(live_server, service, other)

@@ -122,6 +122,7 @@ def test_after_a_broken_connection_everything_is_looked_at_again(fake: FakeDocke
                 assert len(asked(fake, engine)) == 1
 
 
+@pytest.mark.slow
 def test_two_thousand_services_cost_less_than_a_twentieth_of_a_core_at_rest(tmp_path: Path) -> None:
     socket = tmp_path / "docker.sock"
     command = [sys.executable, "-c", _SERVE, str(socket), str(MANY)]

@@ -11,6 +11,8 @@ from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.runs import FakeRun, Killed
 from tutumd.model import Outcome
 
+pytestmark = pytest.mark.slow
+
 APP = f"{ANONYMOUS}/app"
 MOST_STEPS = 40
 

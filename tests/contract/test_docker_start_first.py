@@ -208,6 +208,7 @@ def swarm_left(bed: DockerBed, *, left: bool) -> Iterator[None]:
             bed.docker("swarm", "init", "--advertise-addr", "127.0.0.1", "--task-history-limit", "5")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pushed", ["v2", "v3-broken"])
 def test_a_start_first_redeploy_killed_at_any_step_is_finished_or_undone(clean_bed: DockerBed, pushed: str) -> None:
     clean_bed.docker("network", "create", "front")

@@ -15,6 +15,8 @@ from tutumd.engines.swarm import SwarmEngine
 from tutumd.errors import EngineUnavailableError
 from tutumd.model import Outcome
 
+pytestmark = pytest.mark.slow
+
 LABEL = "tutum.stopped.replicas"
 HANGING = Image(version="hanging", healthcheck=("CMD", "sleep", "1000"))
 MOST_STEPS = 14

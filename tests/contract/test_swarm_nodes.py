@@ -15,6 +15,8 @@ from tutumd.engines.swarm import SwarmEngine
 from tutumd.errors import EngineRefusedError
 from tutumd.model import ContainerState, ServiceSnapshot
 
+pytestmark = pytest.mark.slow
+
 APP = f"{ANONYMOUS}/app"
 SLOW = Image(version="slow", healthcheck=("CMD", "sleep", "2"))
 

@@ -14,6 +14,7 @@ import sys
 import time
 
 PAUSE_S = 0.004
+TIMEOUT_S = 5
 _DNS = ("127.0.0.11", 53)
 
 
@@ -22,7 +23,7 @@ def addresses(name: str) -> list[str]:
     question = struct.pack(">HHHHHH", random.randrange(65536), 0x0100, 1, 0, 0, 0)
     question += b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0\0\1\0\1"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
-        asked.settimeout(2)
+        asked.settimeout(TIMEOUT_S)
         asked.sendto(question, _DNS)
         answer = asked.recv(512)
     at, found = len(question), []
@@ -43,7 +44,7 @@ def ask(name: str, tried: set[str]) -> str:
         raise OSError(f"{name} has no address")
     address = random.choice([each for each in known if each not in tried] or known)
     tried.add(address)
-    with socket.create_connection((address, 8080), timeout=2) as connection:
+    with socket.create_connection((address, 8080), timeout=TIMEOUT_S) as connection:
         connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
         answer = b""
         while chunk := connection.recv(4096):
