@@ -30,7 +30,7 @@ class LocalHost:
     actions: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def engine(self, **seams: Any) -> LocalEngine:
-        options: dict[str, Any] = {"max_containers": 10, "stable_s": STABLE_S, "grace_s": 5.0}
+        options: dict[str, Any] = {"server_cap": 10, "stable_s": STABLE_S, "grace_s": 5.0}
         return LocalEngine("local", self.data_dir, **(options | seams))
 
     def service(
