@@ -3,7 +3,6 @@
 import http.client
 import json
 import signal
-import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -13,11 +12,13 @@ from typing import Any
 
 import pytest
 
-from tests.support import guards, nginx_bed
+from tests.support import nginx_bed
 from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.postgres_bed import PostgresBed
-from tests.support.server import APIKEY, BIN, USER
+from tests.support.server import APIKEY, BIN, USER, free_port
 from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.nginx
 
 IMAGE = f"{ANONYMOUS}/app"
 
@@ -65,18 +66,8 @@ def request(port: int, method: str, path: str, body: object = None) -> tuple[int
         connection.close()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def cluster(clean_bed: DockerBed, postgres_bed: PostgresBed, tmp_path: Path) -> Iterator[Cluster]:
-    nginx = nginx_bed.find_nginx()
-    if nginx is None:
-        guards.lacking(nginx_bed.MISSING)
-    assert nginx is not None
     port, *webs = free_port(), free_port(), free_port()
     environment = {k: v for k, v in clean_bed.environment.items() if not k.startswith("TUTUM")} | {
         "TUTUMD_DATABASE": postgres_bed.new_database(),
@@ -86,7 +77,7 @@ def cluster(clean_bed: DockerBed, postgres_bed: PostgresBed, tmp_path: Path) -> 
     }
     tutumd = str(BIN / "tutumd")
     commands = {
-        "nginx": nginx_bed.command(nginx, tmp_path, port, webs),
+        "nginx": nginx_bed.command(tmp_path, port, webs),
         **{f"web{n}": [tutumd, "web", "--port", str(web)] for n, web in enumerate(webs, 1)},
         **{f"worker{n}": [tutumd, "worker", "--engine", "docker"] for n in (1, 2)},
     }

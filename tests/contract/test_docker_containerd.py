@@ -16,7 +16,7 @@ APP = f"{ANONYMOUS}/app"
 @pytest.fixture(scope="module")
 def containerd_bed(docker_bed: DockerBed) -> Iterator[DockerBed]:
     """An engine with that store; `docker_bed` pushes, so that nothing of a push is on this one."""
-    bed = DockerBed("c", images_of=docker_bed, settings={"features": {"containerd-snapshotter": True}})
+    bed = DockerBed("-c", images_of=docker_bed, settings={"features": {"containerd-snapshotter": True}})
     bed.start()
     yield bed
     left = bed.stop()

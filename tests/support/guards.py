@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import shutil
 import signal
 import sys
 from types import FrameType
@@ -17,6 +18,13 @@ def lacking(reason: str) -> NoReturn:
     if IN_CI:
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+def require_programs(*programs: str) -> None:
+    """Skip the test, or fail it in CI, if one of the programs is missing."""
+    for program in programs:
+        if shutil.which(program) is None:
+            lacking(f"this test needs: apt-get install {program}")
 
 
 def forbid_network_beyond_loopback() -> None:

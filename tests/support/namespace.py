@@ -1,4 +1,4 @@
-"""Programs inside a network namespace of the tests' own: starting, running and ending them."""
+"""Programs in a network namespace of the tests."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ _owners: dict[str, dict[str, str]] = {}
 
 
 def make(name: str) -> None:
-    """Make the namespace, with loopback in it and nothing else."""
+    """Make the namespace, with only loopback in it."""
     _owners[name] = current_owner()
     check(["ip", "netns", "add", name])
     check(["ip", "-n", name, "link", "set", "lo", "up"])

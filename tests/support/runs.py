@@ -1,4 +1,4 @@
-"""A Run for tests of engines: keeps the journal, remembers what was logged, and can kill the verb at any step."""
+"""A fake `Run` for tests of engines. It keeps the journal and the log lines, and can kill the action at any step."""
 
 import time
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ class Killed(BaseException):
 
 
 class FakeRun:
-    """One action without a worker. Every `save` and every `check` is a step.
+    """An action without a worker. Every `save` and every `check` is a step.
 
     kill_at: The step, from 1, at which `Killed` is raised: `save` has stored the journal by then.
     journal: What an earlier run of the same action saved.
@@ -67,7 +67,7 @@ class FakeRun:
         self.lines.append(line)
 
     def again(self, *, kill_at: int | None = None) -> "FakeRun":
-        """The same action, claimed once more after this run was cut off."""
+        """Return the same action as the next worker claims it."""
         return FakeRun(
             action_uuid=self._action_uuid,
             journal=self._journal,

@@ -1,4 +1,4 @@
-"""The rules that are shipped for the account of the engine, as sets of what they grant."""
+"""RBAC rules of `deploy/kubernetes`, as sets of permissions."""
 
 from pathlib import Path
 from typing import Any

@@ -1,28 +1,19 @@
-"""Calls that wait: thousands of them, and longer than a proxy would by itself."""
+"""Calls that wait for the end of their action: thousands at once, and longer than a proxy waits by default."""
 
 import asyncio
 import http.client
-import os
-import re
 import resource
-import shutil
-import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.test_trust import make
-from tests.acceptance.test_trust import post as post_directly
-from tests.support import guards
-from tests.support.programs import running
-from tests.support.server import Answer, LiveServer, free_port
+from tests.support.nginx_bed import nginx
+from tests.support.server import Answer, LiveServer
 from tests.support.waiting import wait_until
-
-NGINX = (Path(__file__).parents[2] / "deploy" / "nginx.conf").read_text(encoding="utf-8")
 
 
 def post(port: int, path: str) -> Answer:
@@ -32,46 +23,15 @@ def post(port: int, path: str) -> Answer:
         return Answer(status=answer.status, headers=dict(answer.getheaders()), body=answer.read())
 
 
-@contextmanager
-def nginx(folder: Path, server: LiveServer, read_timeout_s: int | None = None) -> Iterator[int]:
-    """Run nginx in front of one server; answers its port. `read_timeout_s` replaces that of the configuration."""
-    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if program is None:
-        guards.lacking("this test needs nginx: apt-get install --no-install-recommends nginx-light")
-    assert program is not None
-    port = free_port()
-    config = NGINX.replace("listen 8000;", f"listen 127.0.0.1:{port};")
-    config = re.sub(r"server 127\.0\.0\.1:800[12]", f"server 127.0.0.1:{server.port}", config)
-    if read_timeout_s is not None:
-        config = config.replace("proxy_read_timeout 620s;", f"proxy_read_timeout {read_timeout_s}s;")
-        assert config != NGINX
-    folder.mkdir()
-    head = f"pid {folder}/nginx.pid; error_log {folder}/error.log; events {{}}\n"
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    folders = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
-    (folder / "nginx.conf").write_text(f"{head}http {{ access_log off; {folders}\n{config}}}\n")
-    command = [program, "-c", str(folder / "nginx.conf"), "-g", "daemon off; user root;"]
-    with running(command, stderr=subprocess.DEVNULL):
-        wait_until(lambda: answers(port), "nginx answers")
-        yield port
-
-
-def answers(port: int) -> bool:
-    try:
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
-            connection.request("GET", "/healthz")
-            return connection.getresponse().status == 200
-    except OSError:
-        return False
-
-
+@pytest.mark.nginx
 def test_a_proxy_waits_as_long_as_a_call(live_server: LiveServer, tmp_path: Path) -> None:
     slow = live_server.run_service(f"proxied-{uuid.uuid4()}", "trap 'sleep 4; exit' TERM; while :; do sleep 0.1; done")
-    url = f"{make(live_server, slow)['url']}?wait=50"
-    with nginx(tmp_path / "impatient", live_server, read_timeout_s=1) as port:
+    url = f"{live_server.make_handler(slow)['url']}?wait=50"
+    webs = (live_server.port, live_server.port)
+    with nginx(tmp_path / "impatient", webs, read_timeout_s=1) as port:
         given_up = post(port, url)
         assert (given_up.status, given_up.headers["Retry-After"]) == (503, "1"), "the directive is what decides"
-    with nginx(tmp_path / "nginx", live_server) as port:
+    with nginx(tmp_path / "nginx", webs) as port:
         waited = post(port, url)
         assert (waited.status, waited.json["state"]) == (200, "Success"), waited
         over = post(port, f"{url.partition('?')[0]}?wait=1")
@@ -100,10 +60,8 @@ async def wait_beside(server: LiveServer, path: str, count: int, meanwhile: Call
 def test_thousands_wait_at_once_without_a_thread_each_and_others_are_not_held_up(live_server: LiveServer) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    gate = live_server.folder / "gate"
-    stop = f"while test ! -e {gate}; do sleep 0.1; done; exit"
-    slow = live_server.run_service("waited-for", f"trap '{stop}' TERM; while :; do sleep 0.1; done")
-    handler, other = make(live_server, slow), make(live_server, live_server.run_service("not-held-up"))
+    slow, gate = live_server.run_gated_service("waited-for")
+    handler, other = live_server.make_handler(slow), live_server.make_handler(live_server.run_service("not-held-up"))
     count = min(2000, most - 200)
 
     def look() -> None:
@@ -114,7 +72,7 @@ def test_thousands_wait_at_once_without_a_thread_each_and_others_are_not_held_up
             threads = int(status.partition("Threads:")[2].split()[0])
             assert threads < 100
             began = time.monotonic()
-            assert post_directly(live_server, other["url"]).status == 202
+            assert live_server.post(other["url"]).status == 202
             assert time.monotonic() - began < 10
         finally:
             gate.touch()
