@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.support import guards, markers
-from tests.support.docker_bed import DockerBed, missing_parts
+from tests.support.docker_bed import DockerBed
 from tests.support.leak_plugin import LeakPlugin
 from tests.support.podman_bed import PodmanBed
-from tests.support.podman_bed import missing_parts as missing_podman
 from tests.support.postgres_bed import PostgresBed, missing_postgres
 from tests.support.server import LiveServer
 
@@ -60,49 +59,38 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 @pytest.fixture(scope="session")
 def docker_bed() -> Iterator[DockerBed]:
-    """A private Docker Engine (Swarm manager) with two registries; `tests/support/docker_bed.py` has its manual."""
-    missing = missing_parts()
-    if missing:
-        guards.lacking(missing)
-    bed = DockerBed()
-    bed.start()
-    yield bed
-    left = bed.stop()
-    assert not left, f"the Docker test bed left something on the machine: {left}"
+    """A private Docker Engine with Swarm and two registries; see `tests/support/docker_bed.py`."""
+    guards.require_part("docker")
+    with DockerBed() as bed:
+        yield bed
 
 
 @pytest.fixture
 def clean_bed(docker_bed: DockerBed) -> Iterator[DockerBed]:
-    """The same engine for one test; what the test made in it is removed afterwards, and its faults are ended."""
+    """The Docker Engine for one test. Afterwards all that the test made is removed, and its faults end."""
     yield docker_bed
     docker_bed.clean()
 
 
 @pytest.fixture(scope="session")
 def podman_bed() -> Iterator[PodmanBed]:
-    """A private Podman with Docker's API and two registries; `tests/support/podman_bed.py` has its manual."""
-    missing = missing_podman()
-    if missing:
-        guards.lacking(missing)
-    bed = PodmanBed()
-    bed.start()
-    yield bed
-    left = bed.stop()
-    assert not left, f"the Podman test bed left something on the machine: {left}"
+    """A private Podman with Docker's API and two registries; see `tests/support/podman_bed.py`."""
+    guards.require_part("podman")
+    with PodmanBed() as bed:
+        yield bed
 
 
 @pytest.fixture
 def clean_podman(podman_bed: PodmanBed) -> Iterator[PodmanBed]:
-    """The same Podman for one test; what the test made in it is removed afterwards, and its faults are ended."""
+    """Podman for one test. Afterwards all that the test made is removed, and its faults end."""
     yield podman_bed
     podman_bed.clean()
 
 
 @pytest.fixture(scope="session")
 def postgres_bed() -> Iterator[PostgresBed]:
-    """A private PostgreSQL; `tests/support/postgres_bed.py` has its verbs."""
-    missing = missing_postgres()
-    if missing:
+    """A private PostgreSQL server."""
+    if missing := missing_postgres():
         guards.lacking(missing)
     bed = PostgresBed()
     try:
@@ -114,7 +102,7 @@ def postgres_bed() -> Iterator[PostgresBed]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database, of each kind."""
+    """The URL of an empty SQLite or PostgreSQL database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'test.db'}"
     bed: PostgresBed = request.getfixturevalue("postgres_bed")
@@ -123,6 +111,6 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    """A real server process with the `local` engine; `tests/support/server.py` has its verbs."""
+    """A server process with the `local` engine, shared by all tests of a worker."""
     with LiveServer(tmp_path_factory.mktemp("live-server"), "--engine", "local") as server:
         yield server

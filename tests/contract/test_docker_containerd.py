@@ -16,11 +16,8 @@ APP = f"{ANONYMOUS}/app"
 @pytest.fixture(scope="module")
 def containerd_bed(docker_bed: DockerBed) -> Iterator[DockerBed]:
     """An engine with that store; `docker_bed` pushes, so that nothing of a push is on this one."""
-    bed = DockerBed("-c", images_of=docker_bed, settings={"features": {"containerd-snapshotter": True}})
-    bed.start()
-    yield bed
-    left = bed.stop()
-    assert not left, f"the Docker test bed left something on the machine: {left}"
+    with DockerBed("-c", images_of=docker_bed, settings={"features": {"containerd-snapshotter": True}}) as bed:
+        yield bed
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from tests.contract.test_docker_kills import UnwaitingRun
 from tests.support import guards, namespace
 from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.images import Image
-from tests.support.machine import missing_packages
 from tests.support.runs import FakeRun, Killed
 from tests.support.waiting import wait_until
 from tutumd.errors import EngineRefusedError
@@ -91,8 +90,7 @@ def asked(bed: DockerBed, network: str, name: str, folder: Path, path: str = "")
     Args:
         path: What is asked for through nginx, without the first slash.
     """
-    if missing := missing_packages("nginx"):
-        guards.lacking(f"this test needs: apt-get install {' '.join(missing)}")
+    guards.require_part("nginx")
     (folder / "nginx.conf").write_text(NGINX.replace("NAME", name))
     given = f"--volume={folder}/nginx.conf:/nginx.conf:ro"
     nginx = ("/usr/sbin/nginx", "-c", "/nginx.conf")

@@ -36,27 +36,17 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 from tests.support import leftovers, namespace
 from tests.support.images import VERSIONS, Image, archive
-from tests.support.machine import missing_packages
 from tests.support.registry import ANONYMOUS, PASSWORD, PRIVATE, USER, Registry
 from tests.support.waiting import wait_until
 
-__all__ = ["ANONYMOUS", "PASSWORD", "PRIVATE", "USER", "DockerBed", "missing_parts"]
+__all__ = ["ANONYMOUS", "PASSWORD", "PRIVATE", "USER", "DockerBed"]
 
 # An HTTP GET of its first argument; busybox's own wget crashes outside of a container on Debian 12.
 _FETCH = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=5).read().decode().strip())"
-
-
-def missing_parts() -> str:
-    """Return what this machine lacks for a bed and the command that installs it; empty if nothing."""
-    packages = missing_packages("docker")
-    if packages:
-        return f"the Docker test bed needs: apt-get install --no-install-recommends {' '.join(packages)}"
-    if os.geteuid() != 0:
-        return "the Docker test bed needs root for its network namespace: sudo script/test"
-    return ""
 
 
 class DockerBed:
@@ -87,6 +77,14 @@ class DockerBed:
         """The process environment, pointed at this engine and its client configuration."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")}
         return inherited | {"DOCKER_HOST": self.url, "DOCKER_CONFIG": str(self.docker_config)}
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        left = self.stop()
+        assert not left, f"the test bed left something on the machine: {left}"
 
     def start(self) -> None:
         """Bring everything up; on a failure, leave nothing."""

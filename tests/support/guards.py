@@ -10,6 +10,8 @@ from typing import NoReturn
 
 import pytest
 
+from tests.support.machine import missing_packages
+
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 
 
@@ -18,6 +20,17 @@ def lacking(reason: str) -> NoReturn:
     if IN_CI:
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+def require_part(part: str) -> None:
+    """Skip the test, or fail it in CI, if the machine lacks a part; `machine.PARTS` has the names.
+
+    The engines need root for their network namespaces.
+    """
+    if packages := missing_packages(part):
+        lacking(f"this test needs: apt-get install --no-install-recommends {' '.join(packages)}")
+    if part in ("docker", "podman") and os.geteuid() != 0:
+        lacking("this test needs root for a network namespace: sudo script/test")
 
 
 def require_programs(*programs: str) -> None:

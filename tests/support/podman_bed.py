@@ -11,7 +11,6 @@ It has the verbs of `DockerBed`, and is driven by the same command line clients,
 
 import base64
 import json
-import os
 import signal
 import tempfile
 from pathlib import Path
@@ -19,7 +18,6 @@ from pathlib import Path
 from tests.support import leftovers, namespace
 from tests.support.docker_bed import ANONYMOUS, PASSWORD, PRIVATE, USER, DockerBed
 from tests.support.images import VERSIONS, Image, archive
-from tests.support.machine import missing_packages
 from tests.support.waiting import wait_until
 
 _CONTAINERS = """
@@ -36,16 +34,6 @@ _REGISTRY = """
 location = "{address}"
 insecure = true
 """
-
-
-def missing_parts() -> str:
-    """Return what this machine lacks for a bed and the command that installs it; empty if nothing."""
-    packages = missing_packages("podman")
-    if packages:
-        return f"the Podman test bed needs: apt-get install --no-install-recommends {' '.join(packages)}"
-    if os.geteuid() != 0:
-        return "the Podman test bed needs root for its network namespace: sudo script/test"
-    return ""
 
 
 class PodmanBed(DockerBed):

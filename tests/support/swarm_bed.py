@@ -4,6 +4,8 @@ Each is a `DockerBed` with the same two registries, so that `bed.manager.push("a
 node can pull as `127.0.0.1:5000/app`. A node whose engine is stopped counts as down after a few seconds.
 """
 
+from typing import Self
+
 from tests.support import leftovers, namespace
 from tests.support.docker_bed import DockerBed
 from tests.support.waiting import wait_until
@@ -18,6 +20,14 @@ class SwarmBed:
     def __init__(self) -> None:
         self.manager = DockerBed("-1")
         self.workers = [DockerBed(f"-{number}", images_of=self.manager) for number in range(2, _NODES + 1)]
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        left = self.stop()
+        assert not left, f"the test bed left something on the machine: {left}"
 
     def start(self) -> None:
         """Bring everything up; on any failure, leave nothing."""
