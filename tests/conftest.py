@@ -1,38 +1,55 @@
-"""Fixtures for every room of the tests, and the rules that hold for all of them."""
+"""Fixtures for all tests, the markers that they imply, and the rules that hold for every test."""
 
 import os
-import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support import guards
-from tests.support.docker_bed import DockerBed, missing_parts
+from tests.support import guards, markers
+from tests.support.docker_bed import DockerBed
+from tests.support.leak_plugin import LeakPlugin
 from tests.support.podman_bed import PodmanBed
-from tests.support.podman_bed import missing_parts as missing_podman
 from tests.support.postgres_bed import PostgresBed, missing_postgres
 from tests.support.server import LiveServer
 
 IN_A_CLUSTER = bool(os.environ.get("TUTUMD_TEST_KUBECONFIG"))
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     if not IN_A_CLUSTER:
         guards.forbid_network_beyond_loopback()
     guards.end_on_sigterm()
+    config.pluginmanager.register(LeakPlugin())
+    markers.register(config)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="run the tests that are marked slow, too")
+
+
+# First, so that `-m` sees the markers.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs a real cluster where none was given: a skip would count as a failure in CI."""
-    apart = [item for item in items if item.path.name == "test_kubernetes_cluster.py" and not IN_A_CLUSTER]
-    items[:] = [item for item in items if item not in apart]
-    config.hook.pytest_deselected(items=apart)
+    """Mark each test by its parts, and leave out what does not run here: in CI, a skip counts as a failure."""
+    for item in items:
+        markers.mark_parts(item)
+    left_out = [item for item in items if _is_left_out(item, config)]
+    kept = set(items) - set(left_out)
+    items[:] = [item for item in items if item in kept]
+    config.hook.pytest_deselected(items=left_out)
+
+
+def _is_left_out(item: pytest.Item, config: pytest.Config) -> bool:
+    if item.path.name == "test_kubernetes_cluster.py" and not IN_A_CLUSTER:
+        return True
+    is_slow = item.get_closest_marker("slow") is not None
+    return is_slow and not config.option.all and "slow" not in config.option.markexpr
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """In CI, count a skipped test as a failed one: a part is missing there that should not be."""
+    """In CI, count a skipped test as a failed one: the machine lacks something that it should have."""
     report = yield
     if guards.IN_CI and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
@@ -40,59 +57,40 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
-@pytest.fixture(scope="session", autouse=True)
-def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Fail the run if a test leaves a process or a thread behind. Set up before all else, so it looks last."""
-    yield
-    left = guards.leaks(tmp_path_factory.getbasetemp())
-    assert not left, f"left behind by the tests: {left}"
-
-
 @pytest.fixture(scope="session")
 def docker_bed() -> Iterator[DockerBed]:
-    """A private Docker Engine (Swarm manager) with two registries; `tests/support/docker_bed.py` has its manual."""
-    missing = missing_parts()
-    if missing:
-        guards.lacking(missing)
-    bed = DockerBed()
-    bed.start()
-    yield bed
-    left = bed.stop()
-    assert not left, f"the Docker test bed left something on the machine: {left}"
+    """A private Docker Engine with Swarm and two registries; see `tests/support/docker_bed.py`."""
+    guards.require_part("docker")
+    with DockerBed() as bed:
+        yield bed
 
 
 @pytest.fixture
 def clean_bed(docker_bed: DockerBed) -> Iterator[DockerBed]:
-    """The same engine for one test; what the test made in it is removed afterwards, and its faults are ended."""
+    """The Docker Engine for one test. Afterwards all that the test made is removed, and its faults end."""
     yield docker_bed
     docker_bed.clean()
 
 
 @pytest.fixture(scope="session")
 def podman_bed() -> Iterator[PodmanBed]:
-    """A private Podman with Docker's API and two registries; `tests/support/podman_bed.py` has its manual."""
-    missing = missing_podman()
-    if missing:
-        guards.lacking(missing)
-    bed = PodmanBed()
-    bed.start()
-    yield bed
-    left = bed.stop()
-    assert not left, f"the Podman test bed left something on the machine: {left}"
+    """A private Podman with Docker's API and two registries; see `tests/support/podman_bed.py`."""
+    guards.require_part("podman")
+    with PodmanBed() as bed:
+        yield bed
 
 
 @pytest.fixture
 def clean_podman(podman_bed: PodmanBed) -> Iterator[PodmanBed]:
-    """The same Podman for one test; what the test made in it is removed afterwards, and its faults are ended."""
+    """Podman for one test. Afterwards all that the test made is removed, and its faults end."""
     yield podman_bed
     podman_bed.clean()
 
 
 @pytest.fixture(scope="session")
 def postgres_bed() -> Iterator[PostgresBed]:
-    """A private PostgreSQL; `tests/support/postgres_bed.py` has its verbs."""
-    missing = missing_postgres()
-    if missing:
+    """A private PostgreSQL server."""
+    if missing := missing_postgres():
         guards.lacking(missing)
     bed = PostgresBed()
     try:
@@ -104,7 +102,7 @@ def postgres_bed() -> Iterator[PostgresBed]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database, of each kind."""
+    """The URL of an empty SQLite or PostgreSQL database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'test.db'}"
     bed: PostgresBed = request.getfixturevalue("postgres_bed")
@@ -113,9 +111,6 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    """A real server process with the `local` engine; `tests/support/server.py` has its verbs."""
-    server = LiveServer(tmp_path_factory.mktemp("live-server"), "--engine", "local")
-    server.start()
-    yield server
-    server.terminate_services()
-    assert server.stop() in (0, -signal.SIGTERM)
+    """A server process with the `local` engine, shared by all tests of a worker."""
+    with LiveServer(tmp_path_factory.mktemp("live-server"), "--engine", "local") as server:
+        yield server

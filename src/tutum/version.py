@@ -1,3 +1,3 @@
-"""The version of the distribution, where it can be read without importing anything else."""
+"""The version of the distribution. The build and `tutum.__version__` read it here."""
 
 __version__ = "0.1.0"

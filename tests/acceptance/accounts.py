@@ -1,4 +1,4 @@
-"""Users beside the examples' one, made while the server runs, and the commands that an operator has for them."""
+"""Further users, added while the server runs, and the operator's commands for them."""
 
 import os
 import sqlite3
@@ -16,7 +16,7 @@ from tutumd.store.database import Database
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A user who is no admin."""
+    """A user who is not an admin."""
 
     server: LiveServer
     name: str
@@ -28,7 +28,7 @@ class Member:
 
 
 def run_tutumd(data: Path, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """Run a command of `tutumd` that ends by itself."""
+    """Run a command of `tutumd` to its end."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("TUTUM")}
     return subprocess.run(
         [str(BIN / "tutumd"), *arguments],
@@ -41,7 +41,7 @@ def run_tutumd(data: Path, *arguments: str, **variables: str) -> "subprocess.Com
 
 
 def add_member(server: LiveServer, name: str) -> Member:
-    """Add a user with a key, as `tutumd user add` and `tutumd apikey add` do, which take longer to start."""
+    """Add a user with a key. `tutumd user add` and `tutumd apikey add` do the same, but take longer to start."""
     database = Database(f"sqlite:///{server.data / 'tutumd.db'}")
     try:
         store = SqlAccounts(database, lambda: datetime.now(UTC))
@@ -52,6 +52,6 @@ def add_member(server: LiveServer, name: str) -> Member:
 
 
 def give(server: LiveServer, service: str, owner: str) -> None:
-    """Make a service of the local engine somebody's. Elsewhere the label `tutum.owner` does that."""
+    """Set the owner of a service of the local engine. On other engines the label `tutum.owner` does that."""
     with closing(sqlite3.connect(server.data / "tutumd.db", timeout=10)) as connection, connection:
         connection.execute("UPDATE services SET owner = ? WHERE uuid = ?", (owner, service))

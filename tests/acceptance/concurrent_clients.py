@@ -1,4 +1,4 @@
-"""Many clients at once, each with a connection of its own, as a build farm or an impatient script makes them."""
+"""Concurrent clients with a connection each, like a build farm."""
 
 import http.client
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from tests.support.server import LiveServer
 
 
 def post_all(server: LiveServer, paths: Sequence[str], clients: int) -> list[int]:
-    """POST to every path, shared out among clients that all send at once; return the statuses, 0 for no answer."""
+    """POST to every path from concurrent clients; return the statuses, with 0 for no response."""
     shares = [paths[first::clients] for first in range(clients)]
     with ThreadPoolExecutor(clients) as pool:
         return [status for statuses in pool.map(lambda share: _post(server, share), shares) for status in statuses]

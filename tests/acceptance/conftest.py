@@ -1,4 +1,4 @@
-"""What the acceptance tests share: a service that nobody may make do anything."""
+"""Servers, services and clients for the acceptance tests."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,27 +7,34 @@ import pytest
 
 from tests.acceptance.console import Console
 from tests.acceptance.raw_http import Target, holdings
+from tests.support.docker_bed import DockerBed
 from tests.support.server import LiveServer
+
+
+@pytest.fixture(scope="module")
+def server(docker_bed: DockerBed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """A server with the engines `docker` and `swarm`, both on the private Docker Engine."""
+    folder, engines = tmp_path_factory.mktemp("engines"), ("--engine", "docker", "--engine", "swarm")
+    with LiveServer(folder, *engines, environment=docker_bed.environment) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")
 def quiet_service(live_server: LiveServer) -> Target:
     service = live_server.run_service("bad-input")
-    other = live_server.request(
-        "POST", "/api/v1/service/", {"name": "bad-input-other", "image": "none", "run_command": "sleep 600"}
-    )
+    other = live_server.create_service("bad-input-other")
     return Target(
         server=live_server,
         service=service,
         handler=live_server.add_handler(service),
-        other_service=other.json["uuid"],
+        other_service=other["uuid"],
         scaling=live_server.add_handler(service, "more", "SCALEUP"),
     )
 
 
 @pytest.fixture(scope="module")
 def target(quiet_service: Target) -> Iterator[Target]:
-    """The service, of which nothing may have changed after the tests of a module."""
+    """A service that no test of the module may change."""
     before = holdings(quiet_service.server)
     yield quiet_service
     assert holdings(quiet_service.server) == before

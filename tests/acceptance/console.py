@@ -1,4 +1,4 @@
-"""The command line client, run as a user runs it, against a live server."""
+"""The command line client, run against a server."""
 
 import json
 import subprocess
@@ -32,5 +32,5 @@ class Console:
         return self("webhook-handler", *arguments, code=code, stdin=stdin)
 
     def shown(self, service: str, handler: str) -> dict[str, Any]:
-        """Return all that a handler has."""
+        """Return all fields of a handler."""
         return dict(json.loads(self.hook("show", service, handler, "--json")))

@@ -1,4 +1,4 @@
-"""Raw HTTP to a live server: bytes as a hostile or a careless client sends them, and what a server holds."""
+"""Raw HTTP requests, as hostile or careless clients send them, and all objects of a server."""
 
 import http.client
 import json
@@ -17,7 +17,7 @@ UNKNOWN = "00000000-0000-4000-8000-000000000000"
 def request(
     method: str, path: str, body: bytes = b"", headers: Iterable[str] = (CREDENTIALS,), *, length: int | None = None
 ) -> bytes:
-    """Write a request down; `length` is the Content-Length that it claims, by default the true one."""
+    """Return the bytes of a request. `length` is its Content-Length, by default the true one."""
     lines = [f"{method} {path} HTTP/1.1", "Host: dashboard.tutum.co", *headers]
     if "Transfer-Encoding: chunked" not in lines:
         lines.append(f"Content-Length: {len(body) if length is None else length}")
@@ -25,13 +25,13 @@ def request(
 
 
 def chunked(body: bytes, size: int = 65536) -> bytes:
-    """Write a body down in chunks."""
+    """Return a body in chunks."""
     pieces = [body[start : start + size] for start in range(0, len(body), size)]
     return b"".join(f"{len(piece):x}\r\n".encode() + piece + b"\r\n" for piece in [*pieces, b""])
 
 
 class Connection:
-    """One TCP connection that several requests are sent over."""
+    """A TCP connection for several requests."""
 
     def __init__(self, server: LiveServer) -> None:
         self._socket = socket.create_connection(("127.0.0.1", server.port), timeout=30)
@@ -43,33 +43,33 @@ class Connection:
         self._socket.close()
 
     def send(self, raw: bytes) -> None:
-        """Send bytes; a server that has refused by then may have closed its side."""
+        """Send bytes. The server may have refused and closed its side."""
         try:
             self._socket.sendall(raw)
         except (BrokenPipeError, ConnectionResetError):
             pass
 
     def answer(self, method: str = "POST") -> Answer:
-        """Read the next answer."""
+        """Return the next response."""
         response = http.client.HTTPResponse(self._socket, method=method)
-        # The answer after this one may already be in the buffer: HTTPResponse reads no further than its own body.
+        # HTTPResponse reads no further than its own body, so the next response stays in the buffer.
         response.begin()
         body = response.read()
         return Answer(status=response.status, headers={k.lower(): v for k, v in response.getheaders()}, body=body)
 
     def wait_for_continue(self) -> None:
-        """Read the answer that asks for the body."""
+        """Read the response that requests the body."""
         expected = b"HTTP/1.1 100 Continue\r\n\r\n"
         assert self._socket.recv(len(expected), socket.MSG_WAITALL) == expected
 
     def closes_within(self, limit_s: float) -> bool:
-        """Whether the server ends the connection by itself."""
+        """Return whether the server closes the connection by itself."""
         self._socket.settimeout(limit_s)
         return self.is_closed
 
     @property
     def is_closed(self) -> bool:
-        """Whether the server ends the connection; waits for that."""
+        """Whether the server closes the connection; waits for that."""
         try:
             return self._socket.recv(1) == b""
         except ConnectionResetError:
@@ -77,31 +77,21 @@ class Connection:
 
 
 def exchange(server: LiveServer, raw: bytes) -> Answer:
-    """Send bytes over a connection of their own, and read one answer."""
+    """Send bytes over a new connection, and return the response."""
     with Connection(server) as connection:
         connection.send(raw)
         return connection.answer(raw.split(b" ", 1)[0].decode("latin-1"))
 
 
 def holdings(server: LiveServer) -> dict[str, list[dict[str, Any]]]:
-    """List all services, handlers and actions that the server has."""
-
-    def objects(path: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        link: str | None = f"{path}?limit=100"
-        while link:
-            page = server.request("GET", link).json
-            found += page["objects"]
-            link = page["meta"]["next"]
-        return found
-
-    services = objects("/api/v1/service/")
-    handlers = [each for service in services for each in objects(f"{service['resource_uri']}webhook/handler/")]
-    return {"services": services, "handlers": handlers, "actions": objects("/api/v1/action/")}
+    """Return all services, handlers and actions of the server."""
+    services = server.objects("/api/v1/service/")
+    handlers = [each for service in services for each in server.objects(f"{service['resource_uri']}webhook/handler/")]
+    return {"services": services, "handlers": handlers, "actions": server.objects("/api/v1/action/")}
 
 
 def check_refusal(answer: Answer, *statuses: int) -> str:
-    """Check that an answer is an error as the contract has it, and return its text."""
+    """Check that a response is an error as the contract defines it, and return its text."""
     assert answer.status in statuses, (answer.status, answer.body[:300])
     assert answer.headers["content-type"] == "application/json"
     document = json.loads(answer.body)
@@ -116,7 +106,7 @@ def check_refusal(answer: Answer, *statuses: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A service with a handler that nobody may make do anything here."""
+    """A service with a handler that no test may change."""
 
     server: LiveServer
     service: str
@@ -133,11 +123,11 @@ class Target:
         return f"{self.handlers}{self.handler}/call/"
 
     def path(self, short: str) -> str:
-        """Write a path out: S is the service, H the handler, both with their slash at the end."""
+        """Return the full path: S stands for the service, H for the handler, both with a slash at the end."""
         if short.startswith("S"):
             return f"/api/v1/service/{self.service}/{short[1:]}"
         return f"{self.handlers}{self.handler}/{short[1:]}" if short.startswith("H") else short
 
     def send(self, method: str, path: str, body: bytes = b"", *headers: str) -> Answer:
-        """Send a request with the right credentials."""
+        """Send a request with valid credentials."""
         return exchange(self.server, request(method, path, body, [CREDENTIALS, *headers]))

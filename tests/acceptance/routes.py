@@ -1,4 +1,4 @@
-"""Every route of the API, from the document that the server itself gives of them: a new one is in the tests at once."""
+"""Routes of the API, from the OpenAPI document of the server, so that the tests include every new route."""
 
 import itertools
 import re
@@ -16,14 +16,14 @@ PUBLIC = frozenset(
         ("POST", "/api/v1/service/{service_uuid}/webhook/handler/{handler_uuid}/call/{amount}/"),
     }
 )
-"""What needs no credentials; for the last three the path is a secret."""
+"""Routes without credentials. The path of the last three is a secret."""
 
 _NAME = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One method of one path, with the names of what is to be filled in: `service`, `handler` and the like."""
+    """A method and a path with placeholders such as `service` and `handler`."""
 
     method: str
     template: str
@@ -46,7 +46,7 @@ class Route:
         return self.form.format_map(dict(values))
 
     def mixtures(self, own: Mapping[str, str], foreign: Mapping[str, str]) -> Iterator[tuple[str, set[str]]]:
-        """Write the path with each mixture of own and foreign values, also all foreign; tell which are foreign."""
+        """Yield the path with each mixture of own and foreign values, and the names of the foreign ones."""
         for choice in itertools.product((False, True), repeat=len(self.names)):
             taken = {name for name, is_foreign in zip(self.names, choice, strict=True) if is_foreign}
             if taken:
@@ -54,7 +54,7 @@ class Route:
 
 
 def all_routes(server: LiveServer) -> list[Route]:
-    """List the routes of a running server."""
+    """Return the routes of a running server."""
     document = server.request("GET", "/api/openapi.json", authorization=None).json
     return [
         Route(method=method.upper(), template=template)

@@ -1,19 +1,8 @@
 """Actions over HTTP and by the command line: their log, cancel, retry, and what a handler received."""
 
-import subprocess
-
+from tests.acceptance.console import Console
 from tests.support.server import LiveServer
 from tests.support.waiting import wait_until
-
-STUBBORN = "trap 'sleep 4; exit 0' TERM; while :; do sleep 0.2; done"
-
-
-def cli(server: LiveServer, *arguments: str, code: int = 0) -> str:
-    done = subprocess.run(
-        ["tutum", *arguments], env=server.client_environment, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == code, (done.stdout, done.stderr)
-    return done.stdout + done.stderr
 
 
 def call(server: LiveServer, service: str, handler: str) -> str:
@@ -24,11 +13,11 @@ def call(server: LiveServer, service: str, handler: str) -> str:
     return str(answer.json["action"])
 
 
-def test_the_log_of_a_run_is_told_step_by_step(live_server: LiveServer) -> None:
+def test_the_log_of_a_run_is_told_step_by_step(live_server: LiveServer, console: Console) -> None:
     service = live_server.run_service("logged")
     action = call(live_server, service, live_server.add_handler(service))
     uuid = action.strip("/").rpartition("/")[2]
-    followed = cli(live_server, "action", "logs", "-f", uuid)
+    followed = console("action", "logs", "-f", uuid)
     assert live_server.request("GET", action).json["state"] == "Success"
     assert "started logged-" in followed
     lines = live_server.request("GET", f"{action}logs/").json["lines"]
@@ -37,18 +26,19 @@ def test_the_log_of_a_run_is_told_step_by_step(live_server: LiveServer) -> None:
     assert live_server.request("GET", f"{action}logs/?before=1").status == 400
 
 
-def test_a_pending_action_is_canceled_and_a_canceled_one_can_be_retried(live_server: LiveServer) -> None:
-    service = live_server.run_service("canceled", STUBBORN)
+def test_a_pending_action_can_be_canceled_and_then_retried(live_server: LiveServer, console: Console) -> None:
+    service, gate = live_server.run_gated_service("canceled")
     handler = live_server.add_handler(service)
     running = call(live_server, service, handler)
     wait_until(lambda: live_server.request("GET", running).json["state"] == "In progress", "the first runs")
     waiting = call(live_server, service, handler)
     assert live_server.request("GET", waiting).json["can_be_canceled"]
-    assert "Canceled" in cli(live_server, "action", "cancel", waiting.strip("/").rpartition("/")[2])
+    assert "Canceled" in console("action", "cancel", waiting.strip("/").rpartition("/")[2])
     assert live_server.request("GET", waiting).json["can_be_retried"]
     assert live_server.request("POST", f"{waiting}cancel/").status == 409
     retried = live_server.request("POST", f"{waiting}retry/")
     assert retried.status == 202
+    gate.touch()
     assert retried.headers["x-tutum-action-uri"] == retried.json["resource_uri"] != waiting
     assert live_server.wait_for_action(retried.json["resource_uri"])["state"] == "Success"
     assert live_server.request("POST", f"{running}retry/").status == 409
@@ -69,7 +59,7 @@ def test_a_running_redeploy_is_canceled_with_the_service_left_whole(live_server:
     live_server.wait_for_service(service, state="Running", running_num_containers=2)
 
 
-def test_a_handler_tells_what_it_received(live_server: LiveServer) -> None:
+def test_a_handler_tells_what_it_received(live_server: LiveServer, console: Console) -> None:
     service = live_server.run_service("received")
     handler = live_server.add_handler(service)
     action = call(live_server, service, handler)
@@ -79,11 +69,11 @@ def test_a_handler_tells_what_it_received(live_server: LiveServer) -> None:
     [delivery] = page["objects"]
     assert (delivery["action"], delivery["ip"], delivery["body_size"]) == (action, "127.0.0.1", len('{"x": 1}'))
     assert delivery["outcome"] == "queued"
-    assert "queued" in cli(live_server, "webhook-handler", "deliveries", "received", handler)
+    assert "queued" in console("webhook-handler", "deliveries", "received", handler)
     live_server.wait_for_action(action)
 
 
-def test_a_dry_run_tells_the_plan_and_does_nothing(live_server: LiveServer) -> None:
+def test_a_dry_run_tells_the_plan_and_does_nothing(live_server: LiveServer, console: Console) -> None:
     service = live_server.run_service("planned", containers=2)
     path = f"/api/v1/service/{service}/redeploy/"
     before, actions = live_server.service(service), live_server.request("GET", f"/api/v1/action/?object={service}").json
@@ -93,7 +83,7 @@ def test_a_dry_run_tells_the_plan_and_does_nothing(live_server: LiveServer) -> N
     assert (plan["possible"], plan["reason"], plan["order"]) == (True, "", "start-first")
     assert plan["image_before"] == plan["image_after"] == before["image_digest"]
     assert plan["steps"][0] == "start planned-1, planned-2"
-    assert "start planned-1, planned-2" in cli(live_server, "service", "redeploy", "--dry-run", "planned")
+    assert "start planned-1, planned-2" in console("service", "redeploy", "--dry-run", "planned")
     for bad in ("dry_run=yes", "dry_run=", "dry_run=1&dry_run=0"):
         refused = live_server.request("POST", f"{path}?{bad}")
         assert (refused.status, "dry_run" in refused.json["error"]) == (400, True)

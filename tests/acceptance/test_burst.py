@@ -5,16 +5,13 @@ from typing import Any
 from tests.acceptance.concurrent_clients import post_all
 from tests.support.server import LiveServer
 
-# It takes its time to end, so that a redeploy lasts longer than the burst.
-SLOW_TO_END = "trap 'sleep 4; exit' TERM; while :; do sleep 0.1; done"
-
 
 def _actions(server: LiveServer, service: str) -> list[dict[str, Any]]:
     return list(server.request("GET", f"/api/v1/action/?object={service}&limit=100").json["objects"])
 
 
 def test_500_calls_during_a_redeploy_make_one_more_run(live_server: LiveServer) -> None:
-    service = live_server.run_service("burst", SLOW_TO_END, containers=2)
+    service, gate = live_server.run_gated_service("burst", containers=2)
     handler = live_server.add_handler(service)
     url = f"/api/v1/service/{service}/webhook/handler/{handler}/call/"
     first = live_server.request("POST", url, authorization=None).headers["x-tutum-action-uri"]
@@ -23,7 +20,8 @@ def test_500_calls_during_a_redeploy_make_one_more_run(live_server: LiveServer) 
     statuses = post_all(live_server, [url] * 500, clients=40)
     running = live_server.request("GET", first).json["state"]
     assert statuses == [202] * 500
-    assert running == "In progress", "the redeploy was over before the last call came: the test shows nothing"
+    assert running == "In progress", "the redeploy ended before the last call came: the test shows nothing"
+    gate.touch()
 
     second = live_server.request("POST", url, authorization=None).headers["x-tutum-action-uri"]
     assert second != first
@@ -58,9 +56,7 @@ def test_amounts_from_32_clients_add_up(live_server: LiveServer) -> None:
 
 
 def test_what_is_too_much_is_clamped_and_said(live_server: LiveServer) -> None:
-    service = live_server.request(
-        "POST", "/api/v1/service/", {"name": "full", "image": "none", "run_command": "exec sleep 600"}
-    ).json["uuid"]
+    service = live_server.create_service("full", "exec sleep 600")["uuid"]
     live_server.request("PATCH", f"/api/v1/service/{service}/", {"target_num_containers": 98})
     started = live_server.request("POST", f"/api/v1/service/{service}/start/").headers["x-tutum-action-uri"]
     assert live_server.wait_for_action(started)["state"] == "Success"

@@ -2,13 +2,11 @@
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from tests.acceptance.console import Console
+from tests.support.guards import require_programs
 
 CI_GUIDE = Path(__file__).parents[2].joinpath("docs/how-to/ci.md").read_text(encoding="utf-8")
 
@@ -16,8 +14,7 @@ CI_GUIDE = Path(__file__).parents[2].joinpath("docs/how-to/ci.md").read_text(enc
 def test_curl_fails_when_and_only_when_the_redeploy_does(
     console: Console, breakable: tuple[str, Path], tmp_path: Path
 ) -> None:
-    if shutil.which("curl") is None:
-        pytest.skip("curl is missing: apt-get install curl")
+    require_programs("curl")
     service, broken = breakable
     console.hook("create", service, "-n", "ci", "--filter", "headers.\"x-skip\" != 'yes'")
     url = console.hook("show", service, "ci", "--url").strip()
@@ -46,8 +43,7 @@ def test_curl_fails_when_and_only_when_the_redeploy_does(
 def test_curl_repeats_a_call_with_a_key_as_the_guide_says(
     console: Console, breakable: tuple[str, Path], tmp_path: Path
 ) -> None:
-    if shutil.which("curl") is None:
-        pytest.skip("curl is missing: apt-get install curl")
+    require_programs("curl")
     service, broken = breakable
     slow = console.server.run_service("slow", "trap 'sleep 3; exit 0' TERM; while :; do sleep 0.2; done")
     [line] = re.findall(r"^curl .*Idempotency-Key.*$", CI_GUIDE, re.MULTILINE)
@@ -71,8 +67,7 @@ def test_curl_repeats_a_call_with_a_key_as_the_guide_says(
 
 
 def test_the_status_url_is_polled_as_the_guide_says(console: Console, breakable: tuple[str, Path]) -> None:
-    if shutil.which("curl") is None or shutil.which("jq") is None:
-        pytest.skip("curl or jq is missing: apt-get install curl jq")
+    require_programs("curl", "jq")
     service, _ = breakable
     console.hook("create", service, "-n", "polled")
     block = next(block for block in re.findall(r"```sh\n(.*?)```", CI_GUIDE, re.DOTALL) if "status_url" in block)

@@ -57,7 +57,7 @@ class OldClient:
         )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def installed() -> None:
     if not list(CLIENTS.glob("installed-clients")):
         lacking("the clients of 2015 are not installed: script/setup clients")
@@ -68,7 +68,7 @@ def old(live_server: LiveServer, installed: None) -> OldClient:
     return OldClient(live_server, "0.12")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def service(live_server: LiveServer) -> str:
     return live_server.run_service("from-2015", containers=1)
 

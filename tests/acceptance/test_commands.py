@@ -14,6 +14,7 @@ import psutil
 
 from tests.acceptance.accounts import run_tutumd
 from tests.acceptance.raw_http import check_refusal
+from tests.support.programs import running
 from tests.support.server import APIKEY, BIN, USER, LiveServer
 from tests.support.waiting import wait_until
 
@@ -146,7 +147,11 @@ class Serving:
 
     def __exit__(self, *_: object) -> None:
         self._process.send_signal(signal.SIGTERM)
-        assert self._process.wait(20) in (0, -signal.SIGTERM)
+        try:
+            assert self._process.wait(20) in (0, -signal.SIGTERM)
+        finally:
+            self._process.kill()
+            self._process.wait(20)
 
     def wait_for(self, text: str) -> None:
         wait_until(lambda: text in self.log or text in self.out or self._ended(), f"{text!r} is written")
@@ -203,9 +208,7 @@ def test_variables_of_a_cluster_are_ignored_and_unknown_ones_are_told(tmp_path: 
 
 
 def test_the_demo_prints_lines_that_work_and_prints_them_again(tmp_path: Path) -> None:
-    demo = LiveServer(tmp_path, "--engine", "local", "--demo")
-    demo.start()
-    try:
+    with LiveServer(tmp_path, "--engine", "local", "--demo") as demo:
         wait_until(lambda: "call/3/" in demo.log, "the demo is shown")
         shown = demo.log
         key = (demo.data / "demo-apikey").read_text().strip()
@@ -229,26 +232,14 @@ def test_the_demo_prints_lines_that_work_and_prints_them_again(tmp_path: Path) -
         for line in (key, *(line for line, _ in lines)):
             assert line in again
         demo.wait_for_service(services[0]["uuid"], running_num_containers=3)
-    finally:
-        demo.terminate_services()
-        demo.stop()
 
 
 def test_a_worker_ends_whichever_of_its_threads_gets_the_signal(tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
-    with log.open("wb") as file:
-        worker = subprocess.Popen(
-            [str(BIN / "tutumd"), "worker", "--engine", "local", "--data-dir", str(tmp_path / "data")],
-            env={name: value for name, value in os.environ.items() if not name.startswith("TUTUM")},
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-        )
-    try:
+    command = [str(BIN / "tutumd"), "worker", "--engine", "local", "--data-dir", str(tmp_path / "data")]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TUTUM")}
+    with log.open("wb") as file, running(command, env=environment, stdout=file, stderr=file) as worker:
         wait_until(lambda: "worker is ready" in log.read_text(), "the worker is ready")
         other = next(thread.id for thread in psutil.Process(worker.pid).threads() if thread.id != worker.pid)
         assert ctypes.CDLL(None).tgkill(worker.pid, other, signal.SIGTERM) == 0
         assert worker.wait(20) == 0
-    finally:
-        worker.kill()
-        worker.wait()

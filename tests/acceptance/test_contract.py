@@ -14,13 +14,13 @@ DATE = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d{2} [A-Z][a-z]{2} \d{4} \d{
 BREAKS_CLIENTS = {"logs", "pk", "is_dirty", "start", "stop", "redeploy", "scale", "save", "delete", "refresh"}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def service(live_server: LiveServer) -> str:
     """A running service of three processes."""
     return live_server.run_service("contract", containers=3)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def handlers(live_server: LiveServer, service: str) -> str:
     """The path of the handlers of a service that has seven, and that nothing calls."""
     path = f"/api/v1/service/{service}/webhook/handler/"

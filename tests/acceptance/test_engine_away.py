@@ -1,7 +1,7 @@
 """An engine that goes away in the middle of an action and comes back: nothing is lost, and nothing is done twice."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,25 +11,6 @@ from tests.support.server import LiveServer
 from tests.support.waiting import wait_until
 
 IMAGE = f"{ANONYMOUS}/app"
-
-
-@pytest.fixture(scope="module")
-def server(docker_bed: DockerBed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    options = ("--engine", "docker", "--engine", "swarm")
-    running = LiveServer(tmp_path_factory.mktemp("away"), *options, environment=docker_bed.environment)
-    running.start()
-    yield running
-    running.stop()
-
-
-def found(server: LiveServer, name: str, **fields: object) -> str:
-    """Wait until a service shows these values, and answer its UUID."""
-
-    def look() -> str | None:
-        objects = server.request("GET", f"/api/v1/service/?name={name}").json["objects"]
-        return next((str(one["uuid"]) for one in objects if fields.items() <= one.items()), None)
-
-    return wait_until(look, f"service {name} shows {fields}")
 
 
 def call(server: LiveServer, uuid: str, operation: str, amount: str = "") -> str:
@@ -68,7 +49,7 @@ def test_a_redeploy_is_finished_when_the_engine_is_back(
     bed = clean_bed
     bed.push("app", "v1")
     bed.docker("run", "-d", "--name", "api", "--restart", "always", IMAGE)
-    uuid = found(server, "api", running_num_containers=1)
+    uuid = server.find("api", running_num_containers=1)["uuid"]
     bed.push("app", "v2")
     action = call(server, uuid, "REDEPLOY")
     wait_until(lambda: len(containers(bed, "--filter", "name=api")) == 2, "the swap is under way", pause_s=0.01)
@@ -90,7 +71,7 @@ def test_a_redeploy_is_finished_when_the_engine_is_back(
 def test_a_scale_up_adds_once_though_the_engine_was_away(clean_bed: DockerBed, server: LiveServer) -> None:
     bed = clean_bed
     bed.docker("run", "-d", "--name", "api", "--restart", "always", "app:v1")
-    uuid = found(server, "api", running_num_containers=1)
+    uuid = server.find("api", running_num_containers=1)["uuid"]
     action = call(server, uuid, "SCALEUP", "3/")
     wait_until(lambda: len(containers(bed, "--filter", "name=api")) >= 2, "a copy is made", pause_s=0.01)
     bed.kill_engine()
@@ -101,7 +82,7 @@ def test_a_scale_up_adds_once_though_the_engine_was_away(clean_bed: DockerBed, s
     assert sorted(containers(bed, "--filter", "name=api")) == [
         f"{name} running" for name in ("api", "api-2", "api-3", "api-4")
     ]
-    found(server, "api", running_num_containers=4, target_num_containers=4)
+    server.find("api", running_num_containers=4, target_num_containers=4)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +94,7 @@ def test_a_swarm_that_was_away_is_ordered_once(
     bed = clean_bed
     bed.push("app", "v1")
     bed.docker("service", "create", "-d", "--name", "api", "--replicas", "2", "--endpoint-mode", "dnsrr", IMAGE)
-    uuid = found(server, "api", running_num_containers=2, engine="swarm")
+    uuid = server.find("api", running_num_containers=2, engine="swarm")["uuid"]
     digest = bed.push("app", "v2")
     before = index(bed)
     action = call(server, uuid, operation, amount)
@@ -127,4 +108,4 @@ def test_a_swarm_that_was_away_is_ordered_once(
     assert template.get("ForceUpdate", 0) == orders
     assert str(template["ContainerSpec"]["Image"]).endswith(digest) is (operation == "REDEPLOY")
     wait_until(lambda: len(tasks(bed)) == replicas, f"{replicas} tasks run")
-    found(server, "api", running_num_containers=replicas, target_num_containers=replicas)
+    server.find("api", running_num_containers=replicas, target_num_containers=replicas)

@@ -1,13 +1,10 @@
 """The whole way on a real engine: registry, compose or Swarm, a handler by CLI, a POST, and what runs then."""
 
 import json
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from tests.acceptance.console import Console
 from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.server import LiveServer
 from tests.support.waiting import wait_until
@@ -27,36 +24,6 @@ services:
 networks: {{front: {{}}, back: {{}}}}
 volumes: {{data: {{}}}}
 """
-
-
-@pytest.fixture(scope="module")
-def server(docker_bed: DockerBed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    options = ("--engine", "docker", "--engine", "swarm")
-    running = LiveServer(tmp_path_factory.mktemp("engines"), *options, environment=docker_bed.environment)
-    running.start()
-    yield running
-    running.stop()
-
-
-def cli(server: LiveServer, *arguments: str) -> str:
-    """Run `tutum` and return what it printed."""
-    done = subprocess.run(
-        ["tutum", *arguments], env=server.client_environment, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def find(server: LiveServer, name: str, **fields: object) -> dict[str, Any]:
-    """Wait until a service shows these values, and return it."""
-
-    def found() -> dict[str, Any] | None:
-        objects = server.request("GET", f"/api/v1/service/?name={name}").json["objects"]
-        return next((dict(o) for o in objects if fields.items() <= o.items()), None)
-
-    service = wait_until(found, f"service {name} shows {fields}", timeout_s=15)
-    assert service is not None
-    return service
 
 
 def call(server: LiveServer, handler: str, service: str, amount: int | None = None) -> dict[str, Any]:
@@ -88,8 +55,8 @@ def test_a_call_redeploys_a_compose_service_and_compose_finds_nothing_to_do(
     (project / "compose.yml").write_text(COMPOSE)
     bed.push("app", "v1")
     bed.compose(project, "up", "-d", "--quiet-pull")
-    web = find(server, "web", running_num_containers=2, stack="shop")
-    handler = cli(server, "webhook-handler", "create", "-q", "--name", "ci", "web").split()[0]
+    web = server.find("web", running_num_containers=2, stack="shop")
+    handler = Console(server).hook("create", "-q", "--name", "ci", "web").split()[0]
     before = containers(bed, "label=com.docker.compose.service=web")
     for name in before:
         bed.docker("exec", name, "sh", "-c", f"echo {name} > /scratch/mine; echo shared > /data/{name}")
@@ -109,7 +76,7 @@ def test_a_call_redeploys_a_compose_service_and_compose_finds_nothing_to_do(
     assert action["image_before"] != action["image_after"]
     assert set(action["containers_before"]).isdisjoint(action["containers_after"])
     assert len(action["containers_after"]) == 2
-    assert find(server, "web")["containers"] == action["containers_after"]
+    assert server.find("web")["containers"] == action["containers_after"]
 
     bed.compose(project, "up", "-d")
     assert {n: c["Id"] for n, c in containers(bed, "label=com.docker.compose.service=web").items()} == {
@@ -117,8 +84,8 @@ def test_a_call_redeploys_a_compose_service_and_compose_finds_nothing_to_do(
     }
 
     bed.compose(project, "up", "-d", "--force-recreate")
-    again = find(server, "web", running_num_containers=2)
-    wait_until(lambda: find(server, "web")["containers"] != action["containers_after"], "new containers show")
+    again = server.find("web", running_num_containers=2)
+    wait_until(lambda: server.find("web")["containers"] != action["containers_after"], "new containers show")
     assert again["uuid"] == web["uuid"]
     assert call(server, handler, web["uuid"])["state"] == "Success"
     bed.compose(project, "down", "-v")
@@ -130,7 +97,7 @@ def test_a_broken_image_fails_the_action_and_the_old_container_runs_on(
     bed = clean_bed
     bed.push("app", "v2")
     bed.docker("run", "-d", "--name", "api", "--restart", "unless-stopped", IMAGE)
-    api = find(server, "api", running_num_containers=1)
+    api = server.find("api", running_num_containers=1)
     handler = server.add_handler(api["uuid"])
     bed.push("app", "v3-broken")
 
@@ -142,14 +109,14 @@ def test_a_broken_image_fails_the_action_and_the_old_container_runs_on(
     assert set(containers(bed, "name=api")) == {"api"}
     assert version_of(bed, "api") == "v2"
     assert containers(bed, "name=api")["api"]["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
-    assert find(server, "api", state="Running")["uuid"] == api["uuid"]
+    assert server.find("api", state="Running")["uuid"] == api["uuid"]
 
 
 def test_an_image_that_cannot_be_pulled_touches_nothing(clean_bed: DockerBed, server: LiveServer) -> None:
     bed = clean_bed
     bed.push("gone", "v1")
     bed.docker("run", "-d", "--name", "api", f"{ANONYMOUS}/gone")
-    api = find(server, "api", running_num_containers=1)
+    api = server.find("api", running_num_containers=1)
     before = containers(bed, "name=api")["api"]["Id"]
     bed.stop_registry(ANONYMOUS)
     action = call(server, server.add_handler(api["uuid"]), api["uuid"])
@@ -168,11 +135,11 @@ def test_scaling_up_adds_copies_and_a_fixed_port_is_refused(
     (project / "compose.yml").write_text(COMPOSE)
     bed.push("app", "v1")
     bed.compose(project, "up", "-d", "--quiet-pull")
-    web, fixed = (find(server, name, state="Running") for name in ("web", "fixed"))
+    web, fixed = (server.find(name, state="Running") for name in ("web", "fixed"))
     action = call(server, server.add_handler(web["uuid"], operation="SCALEUP"), web["uuid"], 3)
     assert action["state"] == "Success", action
     assert set(containers(bed, "label=com.docker.compose.service=web")) == {f"shop-web-{n}" for n in range(1, 6)}
-    assert find(server, "web", target_num_containers=5, running_num_containers=5)["uuid"] == web["uuid"]
+    assert server.find("web", target_num_containers=5, running_num_containers=5)["uuid"] == web["uuid"]
 
     before = containers(bed, "label=com.docker.compose.service=fixed")
     action = call(server, server.add_handler(fixed["uuid"], operation="SCALEUP"), fixed["uuid"])
@@ -187,20 +154,13 @@ def test_swarm_runs_the_new_digest_and_a_broken_image_is_rolled_back(clean_bed: 
     bed = clean_bed
     bed.push("app", "v1")
     bed.docker("service", "create", "-d", "--name", "api", "--replicas", "2", "--endpoint-mode", "dnsrr", IMAGE)
-    api = find(server, "api", running_num_containers=2, engine="swarm")
+    api = server.find("api", running_num_containers=2, engine="swarm")
     handler = server.add_handler(api["uuid"])
     config = json.loads(bed.docker("service", "inspect", "api"))[0]["Spec"]["UpdateConfig"]
     digest = bed.push("app", "v2")
     told = server.request("POST", f"/api/v1/service/{api['uuid']}/redeploy/?dry_run=1").json
     assert (told["possible"], told["order"], told["image_after"]) == (True, "start-first", digest)
-    printed = subprocess.run(
-        ["tutum", "service", "redeploy", "--dry-run", api["uuid"]],
-        env=server.client_environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "Order: start-first" in printed.stdout
+    assert "Order: start-first" in Console(server)("service", "redeploy", "--dry-run", api["uuid"])
     action = call(server, handler, api["uuid"])
     assert (action["state"], action["image_after"]) == ("Success", digest), action
     spec = json.loads(bed.docker("service", "inspect", "api"))[0]["Spec"]
@@ -217,11 +177,11 @@ def test_swarm_runs_the_new_digest_and_a_broken_image_is_rolled_back(clean_bed: 
     spec = json.loads(bed.docker("service", "inspect", "api"))[0]["Spec"]
     assert spec["TaskTemplate"]["ContainerSpec"]["Image"] == good
     assert spec["UpdateConfig"] == config
-    assert find(server, "api", running_num_containers=2, state="Running")["uuid"] == api["uuid"]
+    assert server.find("api", running_num_containers=2, state="Running")["uuid"] == api["uuid"]
 
     action = call(server, server.add_handler(api["uuid"], operation="SCALEUP"), api["uuid"], 2)
     assert action["state"] == "Success", action
-    assert find(server, "api", running_num_containers=4, target_num_containers=4)["uuid"] == api["uuid"]
+    assert server.find("api", running_num_containers=4, target_num_containers=4)["uuid"] == api["uuid"]
 
 
 def test_killed_in_the_middle_of_a_redeploy_the_action_ends_with_the_truth(
@@ -230,7 +190,7 @@ def test_killed_in_the_middle_of_a_redeploy_the_action_ends_with_the_truth(
     bed = clean_bed
     bed.push("app", "v1")
     bed.docker("run", "-d", "--name", "api", IMAGE)
-    api = find(server, "api", running_num_containers=1)
+    api = server.find("api", running_num_containers=1)
     handler = server.add_handler(api["uuid"])
     bed.push("app", "v2")
     answer = server.request(
@@ -243,14 +203,14 @@ def test_killed_in_the_middle_of_a_redeploy_the_action_ends_with_the_truth(
     assert action["state"] == "Success", action
     assert set(containers(bed, "name=api")) == {"api"}
     assert version_of(bed, "api") == "v2"
-    assert find(server, "api", state="Running")["uuid"] == api["uuid"]
+    assert server.find("api", state="Running")["uuid"] == api["uuid"]
 
 
 def test_calls_wait_for_an_engine_that_is_away(clean_bed: DockerBed, server: LiveServer) -> None:
     bed = clean_bed
     bed.push("app", "v1")
     bed.docker("run", "-d", "--restart", "always", "--name", "api", IMAGE)
-    api = find(server, "api", running_num_containers=1)
+    api = server.find("api", running_num_containers=1)
     handler = server.add_handler(api["uuid"])
     bed.stop_engine()
     answer = server.request(

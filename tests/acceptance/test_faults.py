@@ -10,6 +10,8 @@ from tests.faults.rounds import Rounds
 from tests.support.guards import lacking
 from tests.support.postgres_bed import missing_postgres
 
+pytestmark = pytest.mark.slow
+
 SEED = 2015
 CHOSEN = {
     "sqlite": ("kill server", "fill disk", "stop engine"),

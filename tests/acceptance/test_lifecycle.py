@@ -8,7 +8,7 @@ from tests.acceptance.raw_http import UNKNOWN, check_refusal
 from tests.support.server import Answer, LiveServer
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def service(live_server: LiveServer) -> str:
     """A service that was created and never started."""
     definition = {"name": "lifecycle", "image": "none", "run_command": "echo begins; exec sleep 600"}
@@ -20,7 +20,7 @@ def service(live_server: LiveServer) -> str:
     return str(created.json["uuid"])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def handlers(service: str) -> str:
     return f"/api/v1/service/{service}/webhook/handler/"
 
@@ -128,13 +128,14 @@ def test_scaling_as_the_clients_of_2015_do_adds_once(live_server: LiveServer) ->
 
 
 def test_scale_keeps_what_an_accepted_call_adds(live_server: LiveServer) -> None:
-    uuid = live_server.run_service("scale-after-call", "trap 'sleep 2; exit' TERM; while :; do sleep 0.1; done")
+    uuid, gate = live_server.run_gated_service("scale-after-call")
     uri = f"/api/v1/service/{uuid}/"
     handler = live_server.add_handler(uuid, "more", "SCALEUP")
     live_server.request("POST", f"{uri}redeploy/")
     live_server.wait_for_service(uuid, state="Redeploying")
     called = live_server.request("POST", f"{uri}webhook/handler/{handler}/call/2/")
     asked = live_server.request("POST", f"{uri}scale/")
+    gate.touch()
     for answer in (called, asked):
         assert live_server.wait_for_action(answer.headers["x-tutum-action-uri"])["state"] == "Success"
     shown = live_server.service(uuid)

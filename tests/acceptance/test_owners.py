@@ -58,7 +58,7 @@ BODIES: list[object] = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def owners(live_server: LiveServer) -> tuple[Owner, Owner]:
     return _owner(live_server, "ann"), _owner(live_server, "bob")
 

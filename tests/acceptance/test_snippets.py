@@ -1,6 +1,5 @@
-"""The shell lines of snippets, run: what curl sends is what the handler lets in."""
+"""The shell snippets of handlers send what the handler accepts."""
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -10,13 +9,14 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from tests.support.guards import require_programs
 from tutum.snippets import snippet
 from tutumd.application.admission.evaluate import Admitted, CallInput, Unauthorized, evaluate
 from tutumd.application.admission.options import parse_options, write_public
 
 
 class Recorder(HTTPServer):
-    """Keeps what is sent to it, as a server would hand it on."""
+    """A server that records the calls that it receives."""
 
     calls: list[CallInput]
 
@@ -49,9 +49,7 @@ def recorder() -> Iterator[Recorder]:
 
 
 def run(text: str, secret: str) -> None:
-    for program in ("curl", "openssl"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is missing: apt-get install {program}")
+    require_programs("curl", "openssl")
     shell = text.replace("SECRET='…'", f"SECRET='{secret}'")
     subprocess.run(["sh", "-eu", "-c", shell], check=True, timeout=30, stdout=subprocess.DEVNULL)
 

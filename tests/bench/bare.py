@@ -1,4 +1,4 @@
-"""The least that this HTTP server can do: one route that answers 202 with as much JSON as a call gets."""
+"""Minimal HTTP server: one route that returns 202 with as much JSON as a call."""
 
 import json
 import socket
@@ -35,7 +35,7 @@ _END = {"type": "http.response.body", "body": _BODY}
 
 
 async def respond(_scope: Any, receive: Any, send: Any) -> None:
-    """Read the body, and answer without having done anything."""
+    """Read the body and respond."""
     while (await receive()).get("more_body"):
         pass
     await send(_START)

@@ -75,7 +75,7 @@ class FakeDocker:
             self._changed.notify_all()
 
     def wait_asked(self, after: float, timeout_s: float) -> float:
-        """Wait for the first request after a moment, and tell when it came."""
+        """Wait for the first request after a moment, and return its time."""
         with self._changed:
             assert self._changed.wait_for(lambda: self._asked and self._asked[-1] >= after, timeout_s), "never asked"
             return next(moment for moment in self._asked if moment >= after)

@@ -12,7 +12,7 @@ _SCRIPT = Path(__file__).with_name("call.lua")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What is called.
+    """Target of the calls.
 
     Attributes:
         ports: Of its replicas; each is called by a thread of its own.
@@ -26,7 +26,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What one run of the load generator saw. `failed` counts answers of 400 and above, and broken connections."""
+    """Result of one run of the load generator. `failed` counts statuses from 400 on, and broken connections."""
 
     requests: int
     calls_per_s: float
@@ -36,7 +36,7 @@ class Load:
 
 
 def call(target: Target, *, connections: int, seconds: int) -> Load:
-    """Call a target as fast as it answers: each connection sends the next call once the last was answered."""
+    """Call a target as fast as it responds: each connection sends its next call after the last response."""
     threads = min(connections, len(target.ports))
     done = subprocess.run(
         [
@@ -62,7 +62,7 @@ def call(target: Target, *, connections: int, seconds: int) -> Load:
 
 
 def middle(loads: Sequence[Load]) -> Load:
-    """Make one of several runs: the median of each figure, the sum of what was counted."""
+    """Combine several runs: the median of each figure, the sum of each count."""
     return Load(
         requests=sum(load.requests for load in loads),
         calls_per_s=statistics.median(load.calls_per_s for load in loads),

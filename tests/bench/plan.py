@@ -60,7 +60,7 @@ QUICK = Plan(
 
 
 class Run:
-    """One run: programs that are measured in turn, and what was found."""
+    """One run: the programs that are measured in turn, and the results."""
 
     def __init__(self, plan: Plan, stack: ExitStack) -> None:
         self._plan = plan
@@ -116,7 +116,7 @@ class Run:
         return path
 
     def _rounds(self, subjects: list[tuple[Target, list[Program]]]) -> None:
-        """Measure all in turn, several times: what else the machine does falls on each alike."""
+        """Measure all in turn, several times, so that other load on the machine affects each alike."""
         for target, _ in subjects:
             load.call(target, connections=8, seconds=1)
         for number in range(self._plan.rounds):

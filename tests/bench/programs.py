@@ -1,9 +1,8 @@
-"""The programs that are measured, each a process of its own on a free port of loopback."""
+"""Measured programs, each a process on a free port of loopback."""
 
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ from typing import Any
 
 import psutil
 
+from tests.support.server import free_port
+
 USER, KEY = "bench", "bench-key"
 RIVAL_PATH = "/hooks/true"
 _TUTUMD = "from tutumd.main import main; main()"
@@ -23,7 +24,7 @@ _SETTLE_S = 10.0
 
 
 class Program:
-    """One running program. `ready_s` is the time from its start to its first answer."""
+    """One running program. `ready_s` is the time from its start to its first response."""
 
     def __init__(self, command: list[str], folder: Path, probe: str, port: int) -> None:
         self.port = port
@@ -48,7 +49,7 @@ class Program:
         return float(psutil.Process(self._process.pid).memory_info().rss / 2**20)
 
     def settle(self) -> None:
-        """Wait, not for ever, until it is idle: a server that works off a backlog would slow down what comes next."""
+        """Wait until the program is idle, up to a limit: a backlog would slow down the next measurement."""
         process = psutil.Process(self._process.pid)
         deadline = time.monotonic() + _SETTLE_S
         while process.cpu_percent(0.2) > 100 * _IDLE_SHARE and time.monotonic() < deadline:
@@ -89,13 +90,13 @@ def start_tutumd(stack: ExitStack, folder: Path, database: str, *options: str, h
 
 
 def start_bare(stack: ExitStack, folder: Path) -> Program:
-    """Start the responder that does nothing."""
+    """Start the minimal responder."""
     port = free_port()
     return _entered(stack, Program([sys.executable, "-m", "tests.bench.bare", str(port)], folder, "/", port))
 
 
 def start_rival(stack: ExitStack, folder: Path) -> Program:
-    """Start `webhook` with one hook that runs /bin/true. It answers before the command has run."""
+    """Start `webhook` with one hook that runs /bin/true. It responds before the command has run."""
     hooks = folder / "hooks.json"
     hooks.write_text(json.dumps([{"id": "true", "execute-command": "/bin/true", "http-methods": ["POST"]}]))
     port = free_port()
@@ -109,7 +110,7 @@ def _entered(stack: ExitStack, program: Program) -> Program:
 
 
 def request(connection: HTTPConnection, method: str, path: str, body: object = None) -> bytes:
-    """Send an API request with credentials, and read the answer's body."""
+    """Send an API request with credentials, and return the body of the response."""
     headers = {"Authorization": f"ApiKey {USER}:{KEY}", "Content-Type": "application/json"}
     connection.request(method, path, None if body is None else json.dumps(body), headers)
     answer = connection.getresponse()
@@ -119,12 +120,5 @@ def request(connection: HTTPConnection, method: str, path: str, body: object = N
 
 
 def ask(connection: HTTPConnection, method: str, path: str, body: object = None) -> Any:
-    """Send an API request with credentials, and read the JSON of the answer."""
+    """Send an API request with credentials, and return the JSON of the response."""
     return json.loads(request(connection, method, path, body))
-
-
-def free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

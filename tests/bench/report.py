@@ -15,7 +15,7 @@ _ROW_NAMES = {
 
 
 def write(page: Path, results: Results) -> None:
-    """Replace what stands between the marks."""
+    """Replace the text between the marks."""
     text = page.read_text()
     before, _, rest = text.partition(BEGIN)
     _, found, after = rest.partition(END)

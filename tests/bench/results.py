@@ -1,4 +1,4 @@
-"""What a run of the benchmark found, and the ratios that are made of it."""
+"""Results of a benchmark run, and their ratios."""
 
 import statistics
 from collections.abc import Iterator
@@ -25,11 +25,11 @@ class Results:
     process: dict[str, float] = field(default_factory=dict)
 
     def add(self, name: str, connections: int, load: Load) -> None:
-        """Keep what one run of the load generator saw."""
+        """Add the result of one run of the load generator."""
         self.loads.setdefault(name, {}).setdefault(connections, []).append(load)
 
     def load(self, name: str, connections: int = USUAL) -> Load:
-        """Tell the medians over the rounds."""
+        """Return the medians over the rounds."""
         return middle(self.loads[name][connections])
 
     def rate_ratio(self, name: str, other: str, connections: int = USUAL) -> float:
@@ -43,7 +43,7 @@ class Results:
         return statistics.median(one.p99_ms / two.p99_ms for one, two in pairs)
 
     def document(self) -> dict[str, Any]:
-        """Make what is written as JSON."""
+        """Return the results as JSON values."""
         return {
             "machine": self.machine,
             "loads": {
@@ -59,7 +59,7 @@ class Results:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A figure, and what it should be."""
+    """A figure and its target."""
 
     name: str
     figure: float
@@ -69,12 +69,12 @@ class Target:
 
     @property
     def is_met(self) -> bool:
-        """Whether the figure is as it should be."""
+        """Whether the figure reaches its target."""
         return self.figure <= self.wanted if self.at_most else self.figure >= self.wanted
 
 
 def targets(results: Results) -> Iterator[Target]:
-    """Hold the results against what was aimed at."""
+    """Compare the results with the targets."""
     process = results.process
     yield Target(name="calls/s ÷ webhook's", figure=results.rate_ratio(EMPTY, RIVAL), wanted=4)
     yield Target(name="p99 ÷ webhook's p99", figure=results.p99_ratio(EMPTY, RIVAL), wanted=0.2, at_most=True)

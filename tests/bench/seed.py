@@ -16,7 +16,7 @@ from tutumd.store.row_mapping import new_uuid
 from tutumd.store.tables import actions, deliveries, handlers, meta, services
 
 _ENGINE = "nowhere"
-"""No worker serves it: what is queued stays pending, so that only the call path is measured."""
+"""No worker serves it. Queued actions stay pending, so that only the call path is measured."""
 _CHUNK = 10_000
 _ORIGIN = Origin(address="192.0.2.1", user_agent="Docker-Hub")
 
@@ -43,7 +43,7 @@ class Called:
 
 
 def fill(url: str, size: Size) -> list[Called]:
-    """Make the schema and fill it; answers the handlers in the order of their services, several of one in a row."""
+    """Make the schema and fill it; return the handlers in the order of their services."""
     database = Database(url)
     now = datetime.now(UTC)
     try:

@@ -1,4 +1,4 @@
-"""What one client sees that sends one request at a time: POST to the engine, and the handlers of a service."""
+"""Latencies for one client that sends one request at a time: POST to the engine, and the handlers of a service."""
 
 import statistics
 import time

@@ -30,9 +30,7 @@ _DAEMONS = {"docker": "clean_bed", "podman": "clean_podman", "swarm": "clean_bed
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for kind in ("local", "docker", "podman", "swarm", "kubernetes", "cluster"):
-        config.addinivalue_line("markers", f"{kind}: needs the engine {kind}")
-    config.addinivalue_line("markers", "slow: takes long, and runs only with everything")
+    config.addinivalue_line("markers", "cluster: a real Kubernetes cluster")
     config.addinivalue_line("markers", "every_engine: a contract test, generated for every engine")
     config.addinivalue_line("markers", "needs(ability): a contract test for engines that have it")
     config.addinivalue_line("markers", "lacks(ability): a contract test for engines that have it not")

@@ -73,7 +73,7 @@ def test_a_dead_worker_of_another_machine_is_followed_when_its_lease_ends(
     for dead, living in ((one, other), (other, one)):
         lost = dead.claim("dead", ["docker"], lease=timedelta(seconds=1))
         assert lost is not None
-        taken = wait_until(lambda q=living: q.claim("living", ["docker"], lease=LEASE), "it is taken over", timeout_s=5)  # type: ignore[misc] # early binding
+        taken = wait_until(lambda q=living: q.claim("living", ["docker"], lease=LEASE), "it is taken over")  # type: ignore[misc] # early binding
         with pytest.raises(LeaseLostError):
             dead.renew(lost, lease=LEASE)
         living.release(taken)

@@ -12,6 +12,7 @@ from threading import Event, Thread
 import pytest
 
 from tests.bench.fake_docker import FakeDocker, container
+from tests.support.programs import running
 from tests.support.stores import bench
 from tests.support.waiting import wait_until
 from tutumd.engines.docker.engine import DockerEngine
@@ -36,19 +37,33 @@ def fake(tmp_path: Path) -> Iterator[FakeDocker]:
 
 
 @contextmanager
-def watched(url: str) -> Iterator[tuple[DockerEngine, Event]]:
-    """An engine whose events are followed, and what they set."""
-    changed, stop = Event(), Event()
+def opened(url: str) -> Iterator[DockerEngine]:
     engine = DockerEngine("docker", url, config_dir=None, server_cap=10)
-    watching = Thread(target=engine.watch, args=(changed.set, stop))
-    watching.start()
     try:
-        assert changed.wait(5)
-        yield engine, changed
+        yield engine
+    finally:
+        engine.close()
+
+
+@contextmanager
+def watching(engine: DockerEngine) -> Iterator[Event]:
+    """Follow the engine's events while the block runs; the event is set by each change."""
+    changed, stop = Event(), Event()
+    thread = Thread(target=engine.watch, args=(changed.set, stop))
+    thread.start()
+    try:
+        assert changed.wait(30)
+        yield changed
     finally:
         stop.set()
-        watching.join(5)
-        engine.close()
+        thread.join(30)
+
+
+@contextmanager
+def watched(url: str) -> Iterator[tuple[DockerEngine, Event]]:
+    """Open an engine and follow its events."""
+    with opened(url) as engine, watching(engine) as changed:
+        yield engine, changed
 
 
 def asked(fake: FakeDocker, engine: DockerEngine) -> list[str]:
@@ -70,7 +85,7 @@ def test_only_what_an_event_is_about_is_looked_at_again(fake: FakeDocker) -> Non
         one = f"{7:064x}"
         fake.documents[one] = {**fake.documents[one], "Name": "/renamed"}
         fake.tell("rename", 7)
-        assert changed.wait(2)
+        assert changed.wait(30)
         assert asked(fake, engine) == ["/containers/json", "/containers/00000000000007/json"]
         assert {"renamed"} == names(engine) - {f"app-{number}" for number in range(1, 51)}
 
@@ -89,46 +104,31 @@ def test_an_image_that_changed_is_looked_at_again_with_its_containers(fake: Fake
         engine.discover()
         changed.clear()
         fake.tell("tag", 0, kind="image")
-        assert changed.wait(2)
+        assert changed.wait(30)
         assert len([path for path in asked(fake, engine) if path.startswith("/images/sha256:")]) == 1
 
 
 def test_without_events_everything_is_looked_at(fake: FakeDocker) -> None:
-    engine = DockerEngine("docker", fake.url, config_dir=None, server_cap=10)
-    try:
+    with opened(fake.url) as engine:
         assert len(asked(fake, engine)) >= 52
         assert len(asked(fake, engine)) == 52
-    finally:
-        engine.close()
 
 
 def test_after_a_broken_connection_everything_is_looked_at_again(fake: FakeDocker) -> None:
-    stop = Event()
-    engine = DockerEngine("docker", fake.url, config_dir=None, server_cap=10)
-    try:
+    with opened(fake.url) as engine:
         for _ in range(2):
-            changed, stop = Event(), Event()
-            watching = Thread(target=engine.watch, args=(changed.set, stop))
-            watching.start()
-            assert changed.wait(5)
-            assert len(asked(fake, engine)) >= 52
-            assert len(asked(fake, engine)) == 1
-            stop.set()
-            watching.join(5)
-    finally:
-        stop.set()
-        engine.close()
+            with watching(engine):
+                assert len(asked(fake, engine)) >= 52
+                assert len(asked(fake, engine)) == 1
 
 
+@pytest.mark.slow
 def test_two_thousand_services_cost_less_than_a_twentieth_of_a_core_at_rest(tmp_path: Path) -> None:
     socket = tmp_path / "docker.sock"
-    serving = subprocess.Popen(
-        [sys.executable, "-c", _SERVE, str(socket), str(MANY)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert serving.stdin is not None
-    assert serving.stdout is not None
-    engine = DockerEngine("docker", f"unix://{socket}", config_dir=None, server_cap=10)
-    try:
+    command = [sys.executable, "-c", _SERVE, str(socket), str(MANY)]
+    pipe = subprocess.PIPE
+    with running(command, stdin=pipe, stdout=pipe) as serving, opened(f"unix://{socket}") as engine:
+        assert serving.stdout is not None
         assert serving.stdout.readline() == b"ready\n"
         with bench(f"sqlite:///{tmp_path}/test.db") as b:
             b.clock.now = datetime.now(UTC)
@@ -143,11 +143,6 @@ def test_two_thousand_services_cost_less_than_a_twentieth_of_a_core_at_rest(tmp_
                 discovery.stop(30)
             with b.database.read() as connection:
                 shown = connection.exec_driver_sql("SELECT count(*) FROM services").scalar()
-    finally:
-        serving.stdin.close()
-        serving.stdout.close()
-        serving.wait(10)
-        engine.close()
     assert shown == MANY
     print(f"{share:.1%} of a core")
     assert share < 0.05, f"{share:.1%} of a core"

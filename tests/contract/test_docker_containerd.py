@@ -14,11 +14,8 @@ from tutumd.errors import EngineRefusedError
 @pytest.fixture(scope="module")
 def containerd_bed(docker_bed: DockerBed) -> Iterator[DockerBed]:
     """A Docker Engine with that store. `docker_bed` pushes, so that this engine has nothing of a push."""
-    bed = DockerBed("c", images_of=docker_bed, settings={"features": {"containerd-snapshotter": True}})
-    bed.start()
-    yield bed
-    left = bed.stop()
-    assert not left, f"the Docker test bed left something on the machine: {left}"
+    with DockerBed("-c", images_of=docker_bed, settings={"features": {"containerd-snapshotter": True}}) as bed:
+        yield bed
 
 
 @pytest.fixture

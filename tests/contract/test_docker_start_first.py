@@ -16,7 +16,6 @@ from tests.contract.docker_support import APP, inspected, opened, service, state
 from tests.support import guards, namespace
 from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
-from tests.support.machine import missing_packages
 from tests.support.runs import FakeRun, Killed
 from tests.support.waiting import wait_until
 from tutumd.errors import EngineRefusedError
@@ -89,8 +88,7 @@ def requesting(bed: DockerBed, network: str, name: str, folder: Path, path: str 
     Args:
         path: The path of the requests through nginx, without the first slash.
     """
-    if missing := missing_packages("nginx"):
-        guards.lacking(f"this test needs: apt-get install {' '.join(missing)}")
+    guards.require_part("nginx")
     (folder / "nginx.conf").write_text(NGINX.replace("NAME", name))
     given = f"--volume={folder}/nginx.conf:/nginx.conf:ro"
     nginx = ("/usr/sbin/nginx", "-c", "/nginx.conf")
@@ -206,6 +204,7 @@ def swarm_left(bed: DockerBed, *, left: bool) -> Iterator[None]:
             bed.docker("swarm", "init", "--advertise-addr", "127.0.0.1", "--task-history-limit", "5")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pushed", ["v2", "v3-broken"])
 def test_a_start_first_redeploy_killed_at_any_step_is_finished_or_undone(clean_bed: DockerBed, pushed: str) -> None:
     clean_bed.docker("network", "create", "front")

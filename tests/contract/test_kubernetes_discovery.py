@@ -118,7 +118,7 @@ def test_a_new_renamed_or_removed_workload_shows_at_once(cluster: FakeCluster, t
     def shows(*wanted: str) -> None:
         began = time.monotonic()
         wait_until(lambda: changed.wait(0.1) and selectors(engine) == list(wanted), f"{wanted} are shown")
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10
         changed.clear()
 
     with kube.opened(cluster, tmp_path) as engine, watching(engine) as changed:

@@ -18,6 +18,8 @@ from tutumd.engines.kubernetes import KubernetesEngine
 from tutumd.engines.kubernetes.workloads import RESTARTED_AT
 from tutumd.model import Outcome
 
+pytestmark = pytest.mark.slow
+
 PROBED = container(probed=True)
 Act = Callable[[FakeRun], Outcome]
 

@@ -15,6 +15,7 @@ import pytest
 
 from tests.contract.engines.verbs import watching
 from tests.contract.local_support import SLEEP, LocalHost
+from tests.support.programs import running
 from tests.support.runs import FakeRun, Killed
 from tests.support.waiting import wait_until
 from tutumd.engines.local.engine import LocalEngine
@@ -114,9 +115,9 @@ SERVER = """
 import signal, sys
 from pathlib import Path
 from tests.contract.local_support import LocalHost
-# Shells start background jobs with SIGINT ignored, and that is inherited: without this, SIGINT does not end the server.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# A program that is started in the background, as by `script/test &`, inherits that it ignores signals of a terminal.
+for number in (signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
 host = LocalHost(Path(sys.argv[1]), uuid=sys.argv[2])
 engine = host.engine()
 assert engine.start(host.service(sys.argv[3]), host.run(action_uuid="0")).success
@@ -126,28 +127,21 @@ signal.pause()
 
 
 @contextmanager
-def server_process(host: LocalHost, command: str) -> Iterator[subprocess.Popen[str]]:
-    """A server in a process of its own that has started the service. It is killed at the end, if it still runs."""
-    with subprocess.Popen(
-        [sys.executable, "-c", SERVER, str(host.data_dir), host.uuid, command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as server:
-        try:
-            assert server.stdout is not None
-            assert server.stdout.readline() == "started\n"
-            yield server
-        finally:
-            server.kill()
+def server_of(host: LocalHost, command: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a server in a process of its own that has started the service with this command."""
+    arguments = [sys.executable, "-c", SERVER, str(host.data_dir), host.uuid, command]
+    with running(arguments, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"started\n"
+        yield server
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_processes_outlive_their_server_and_are_found_again(host: LocalHost, number: signal.Signals) -> None:
-    with server_process(host, "while :; do echo line; sleep 0.1; done") as server:
+    host.engine()
+    with server_of(host, "while :; do echo line; sleep 0.1; done") as server:
         os.killpg(server.pid, number)  # as a terminal does
-        server.communicate(timeout=20)
+        server.wait(20)
     engine = host.engine()
     assert host.names(engine) == ["web-1", "web-2"]
     written = engine.logs(host.service(), 10000)
@@ -159,7 +153,8 @@ def test_processes_outlive_their_server_and_are_found_again(host: LocalHost, num
 
 
 def test_a_process_that_ended_while_no_server_ran_has_an_unknown_exit_code(host: LocalHost) -> None:
-    with server_process(host, SLEEP) as server:
+    host.engine()
+    with server_of(host, SLEEP) as server:
         server.kill()
     for pid in host.pids():
         os.kill(pid, signal.SIGTERM)
@@ -174,7 +169,7 @@ def test_a_process_that_ended_while_no_server_ran_has_an_unknown_exit_code(host:
 
 
 def test_the_exit_of_a_process_that_another_server_started_is_noticed(host: LocalHost) -> None:
-    with server_process(host, SLEEP) as server:
+    with server_of(host, SLEEP) as server:
         server.kill()
     engine = host.engine()
     with watching(engine) as changed:

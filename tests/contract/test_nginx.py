@@ -1,15 +1,13 @@
 """nginx as `deploy/nginx.conf` sets it up, while no replica is there."""
 
 import http.client
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.faults.processes import free_port
-from tests.support import guards, nginx_bed
-from tests.support.waiting import wait_until
+from tests.support import nginx_bed
+from tests.support.server import free_port
 
 SERVICE, HANDLER = "5a2d64f7-0f4f-4f2c-8f4a-0f6a0f1b2c3d", "e5b2c1d0-1a2b-4c3d-9e4f-5a6b7c8d9e0f"
 CALL = f"/api/v1/service/{SERVICE}/webhook/handler/{HANDLER}/call/"
@@ -17,27 +15,8 @@ CALL = f"/api/v1/service/{SERVICE}/webhook/handler/{HANDLER}/call/"
 
 @pytest.fixture
 def port(tmp_path: Path) -> Iterator[int]:
-    program = nginx_bed.find_nginx()
-    if program is None:
-        guards.lacking(nginx_bed.MISSING)
-    assert program is not None
-    chosen = free_port()
-    command = nginx_bed.command(program, tmp_path, chosen, (free_port(), free_port()))
-    with (tmp_path / "output").open("wb") as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-    try:
-        wait_until(lambda: answers(chosen), "nginx answers", timeout_s=20)
-        yield chosen
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def answers(port: int) -> bool:
-    try:
-        return post(port, "/")[0] > 0
-    except OSError:
-        return False
+    with nginx_bed.nginx(tmp_path, (free_port(), free_port())) as port:
+        yield port
 
 
 def post(port: int, path: str) -> tuple[int, str | None]:

@@ -4,6 +4,7 @@ import pytest
 
 from tests.contract import swarm_support as swarm
 from tests.contract.docker_support import APP
+from tests.support import poll_program
 from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
 from tests.support.poller import polling
@@ -49,5 +50,5 @@ def test_a_broken_image_leaves_the_old_version_serving(
     assert outcome.log_tail
     assert polled.versions == ["v1"]
     assert polled.failures == []
-    assert polled.slowest_s < 1
+    assert polled.slowest_s < poll_program.TIMEOUT_S
     assert outcome.containers_before == outcome.containers_after

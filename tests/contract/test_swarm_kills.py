@@ -14,6 +14,7 @@ from tutumd.engines.swarm import SwarmEngine
 from tutumd.errors import EngineUnavailableError
 from tutumd.model import Outcome
 
+pytestmark = pytest.mark.slow
 HANGING = Image(version="hanging", healthcheck=("CMD", "sleep", "1000"))
 MAX_STEPS = 14
 STABLE_S = 0.3
@@ -77,7 +78,6 @@ def test_a_redeploy_that_is_killed_after_its_order_is_ordered_once(bed: DockerBe
     assert {**after, "TaskTemplate": before["TaskTemplate"]} == before
 
 
-@pytest.mark.slow
 def test_a_trial_that_is_killed_leaves_nothing_but_the_truth(bed: DockerBed) -> None:
     before = bed.inspect("service", "web")
     bed.push("app", "v3-broken")
@@ -93,7 +93,6 @@ def test_a_trial_that_is_killed_leaves_nothing_but_the_truth(bed: DockerBed) -> 
     assert step == 5  # saved, tried out, taken away, saved
 
 
-@pytest.mark.slow
 def test_an_undo_that_is_killed_puts_everything_back(checked_bed: DockerBed) -> None:
     bed = checked_bed
     before = swarm.spec(bed, "web")

@@ -7,7 +7,7 @@ import pytest
 from tests.contract import swarm_support as swarm
 from tests.contract.docker_support import APP
 from tests.support import guards
-from tests.support.docker_bed import ANONYMOUS, PRIVATE, missing_parts
+from tests.support.docker_bed import ANONYMOUS, PRIVATE
 from tests.support.images import Image
 from tests.support.runs import FakeRun, once_at
 from tests.support.swarm_bed import SwarmBed
@@ -16,18 +16,15 @@ from tutumd.engines.swarm import SwarmEngine
 from tutumd.errors import EngineRefusedError
 from tutumd.model import ContainerState, ServiceSnapshot
 
+pytestmark = pytest.mark.slow
 SLOW = Image(version="slow", healthcheck=("CMD", "sleep", "2"))
 
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[SwarmBed]:
-    if missing := missing_parts():
-        guards.lacking(missing)
-    bed = SwarmBed()
-    bed.start()
-    yield bed
-    left = bed.stop()
-    assert not left, f"the swarm of three nodes left something on the machine: {left}"
+    guards.require_part("docker")
+    with SwarmBed() as bed:
+        yield bed
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ MOST_ROUNDS = 1000
 
 
 def play(kind: str, rounds: int, seed: int) -> bool:
-    """Play rounds on one database and tell each; answers whether every promise held."""
+    """Play rounds on one database and print each; return whether every promise held."""
     bed = Bed(kind, seed)
     held = False
     try:

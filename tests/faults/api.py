@@ -1,4 +1,4 @@
-"""The HTTP API as the harness uses it: whichever web replica answers."""
+"""HTTP client of the fault rounds, which uses whichever web replica responds."""
 
 import http.client
 import json
@@ -14,7 +14,7 @@ _PAGE = 100
 
 
 class Api:
-    """Reads and writes over HTTP, again and again until an answer is no 503."""
+    """Sends requests, and repeats each until the status is not 503."""
 
     def __init__(self, ports: Sequence[int]) -> None:
         self._ports = list(ports)
@@ -56,7 +56,7 @@ class Api:
 def request(
     port: int, method: str, path: str, *, headers: dict[str, str], body: object = None, limit_s: float = LIMIT_S
 ) -> Answer:
-    """Send one request over a connection of its own. Raises OSError or HTTPException where no whole answer came."""
+    """Send one request over a new connection. Raises OSError or HTTPException without a complete response."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=limit_s)
     try:
         if body is not None:

@@ -9,7 +9,8 @@ from tests.faults import databases, processes
 from tests.faults.api import Api
 from tests.faults.databases import Database, PostgresServer, SqliteDisk
 from tests.faults.journal import CREATE, DONE, SETUP, START, Entry, Reader
-from tests.faults.processes import Program, free_port
+from tests.faults.processes import Program
+from tests.support.server import free_port
 from tests.support.waiting import wait_until
 
 SERVICES = ("api", "blog", "cart", "docs")
@@ -38,7 +39,7 @@ class Bed:
         )
         self.webs, self.workers = self._apart
         self.is_proxied = False
-        """Whether calls go through the proxy, where there is one."""
+        """Whether calls go through the proxy, if there is one."""
         ports = [web.port for web in self.webs]
         self._proxy = processes.proxy(self.folder, free_port(), ports) if len(ports) == 2 else None
 
@@ -78,7 +79,7 @@ class Bed:
 
     @property
     def can_fill(self) -> bool:
-        """Whether the database is on a small disk that can be filled."""
+        """Whether the database is on a small disk that a fault can fill."""
         return isinstance(self.database, SqliteDisk) and self.database.is_small
 
     @property
@@ -92,7 +93,7 @@ class Bed:
         return Api([web.port for web in self.webs])
 
     def start_ended(self) -> None:
-        """Start what is down, and wait until it works."""
+        """Start what is down, and wait until everything works."""
         for program in (self.engine, *self.programs, *self._in_front):
             if not program.runs:
                 program.start()

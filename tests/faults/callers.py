@@ -1,4 +1,4 @@
-"""The stream of calls: threads that call handlers, and a record of what each call was answered."""
+"""Stream of calls: threads that call handlers and record the responses."""
 
 import http.client
 import random
@@ -30,7 +30,7 @@ class Hook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One call and its answer.
+    """One call and its response.
 
     Attributes:
         agent: Its User-Agent, by which its delivery is found.
@@ -75,7 +75,7 @@ class Callers:
             thread.start()
 
     def stop(self) -> list[Call]:
-        """End; waits for the answers under way."""
+        """End, after the pending responses."""
         self._stop.set()
         for thread in self._threads:
             thread.join(LIMIT_S + 5)
@@ -102,7 +102,7 @@ class Callers:
 
 
 def make_call(port: int, hook: Hook, amount: int, agent: str) -> Call:
-    """Call a handler once and record what came of it."""
+    """Call a handler once and record the response."""
     method, path = "POST", hook.path if hook.operation == "REDEPLOY" else f"{hook.path}{amount}/"
     headers = {"User-Agent": agent}
     if hook.operation == READ:

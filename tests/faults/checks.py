@@ -1,4 +1,4 @@
-"""The promises, proved from the evidence of a round. Each check answers its violations in words."""
+"""Checks of the promises against the evidence of a round. Each returns its violations as text."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -50,7 +50,7 @@ def check_deliveries(evidence: Evidence) -> Iterator[str]:
 
 
 def check_actions(evidence: Evidence) -> Iterator[str]:
-    """The action of each delivery ended, and did what it was for."""
+    """The action of each delivery ended and did what the delivery was for."""
     for uri in sorted({delivery.action for delivery in evidence.deliveries}):
         state, reason = evidence.actions.get(uri, ("unknown", ""))
         if state != "Success":
@@ -111,7 +111,7 @@ def late_calls(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def check_totals(evidence: Evidence) -> Iterator[str]:
-    """What was added is exactly what the deliveries asked for."""
+    """Exactly the containers were added that the deliveries asked for."""
     for service in evidence.before.services:
         before, after = evidence.before.running(service), evidence.after.running(service)
         own = [call for call in evidence.calls if call.service == service and call.operation == "SCALEUP"]
@@ -127,7 +127,7 @@ def check_totals(evidence: Evidence) -> Iterator[str]:
 
 
 def check_targets(evidence: Evidence) -> Iterator[str]:
-    """What the API shows is what runs."""
+    """The API shows the containers that run."""
     for service in evidence.after.services:
         after = evidence.after.running(service)
         shown = evidence.shown.get(service)
@@ -151,7 +151,7 @@ def check_no_harm(evidence: Evidence) -> Iterator[str]:
 
 
 def check_takeover(evidence: Evidence) -> Iterator[str]:
-    """What a lost worker had under way is taken up again in time."""
+    """The actions of a lost worker are taken over in time."""
     for run, took_s in takeovers(evidence.entries, evidence.downs):
         if took_s is None or took_s > TAKEOVER_S:
             when = "never" if took_s is None else f"after {took_s:.1f} s"

@@ -1,4 +1,4 @@
-"""The databases under test, and what can happen to them."""
+"""Databases under test, and their faults."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ class SqliteDisk:
         self.url = f"sqlite:///{self.data / 'tutumd.db'}"
 
     def is_locked(self) -> bool:
-        """Tell whether somebody keeps the write lock, as a process that is stopped in the middle of a write does."""
+        """Return whether a process holds the write lock, for example one that is stopped in the middle of a write."""
         with closing(sqlite3.connect(self.data / "tutumd.db", timeout=_LOCKED_S, isolation_level=None)) as connection:
             try:
                 connection.execute("BEGIN IMMEDIATE")
@@ -48,7 +48,7 @@ class SqliteDisk:
                     size //= 2
 
     def free(self) -> None:
-        """Remove what filled it."""
+        """Free the disk again."""
         (self.data / "filler").unlink(missing_ok=True)
 
     def close(self) -> None:

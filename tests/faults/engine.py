@@ -68,7 +68,7 @@ class SharedEngine:
             return self._outcome(service, old, success=True)
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
-        """Add or remove what is planned; the plan is in the journal before anything is changed."""
+        """Add or remove containers by the plan, which is in the journal before anything changes."""
         before = self._running(service)
         add, remove = run.journal.get("add"), run.journal.get("remove")
         if not isinstance(add, list) or not isinstance(remove, list):
@@ -102,7 +102,7 @@ class SharedEngine:
 
     @contextmanager
     def _told(self, service: Service, run: Run, verb: str) -> Iterator[Callable[[str, str], None]]:
-        """Tell the engine when the run begins and ends; give what makes a call that changes something."""
+        """Report the begin and the end of the run to the engine; yield a function that sends a change."""
         who: dict[str, object] = {
             "run": str(uuid.uuid4()),
             "worker": os.getpid(),

@@ -1,4 +1,4 @@
-"""What one round left behind, as seen from outside: by the callers, through the API, in the engine's journal."""
+"""Evidence of a round: calls and their responses, lists of the API, and the journal of the engine."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

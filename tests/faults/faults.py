@@ -1,4 +1,4 @@
-"""What happens to the processes in the middle of a round. Each fault ends with what it broke running again."""
+"""Faults in the middle of a round. At the end of each fault, what it broke runs again."""
 
 import random
 import time
@@ -35,7 +35,7 @@ class Fault:
 
 
 def kill_web(bed: Bed, chance: random.Random) -> list[Down]:
-    """Kill a web replica while it answers calls; it is started again as a service manager would."""
+    """Kill a web replica while it takes calls, and start it again as a service manager does."""
     web = chance.choice(bed.webs)
     time.sleep(chance.uniform(0, 0.5))
     web.kill()
@@ -88,7 +88,7 @@ def kill_worker(bed: Bed, chance: random.Random) -> list[Down]:
 
 
 def end_worker(bed: Bed, chance: random.Random) -> list[Down]:
-    """End a worker as a service manager would (SIGTERM): it hands over what it cannot end in time."""
+    """End a worker with SIGTERM, as a service manager does. It hands over what it cannot finish in time."""
     worker = _busy_worker(bed, chance)
     pid = worker.pid
     worker.stop()
@@ -116,7 +116,7 @@ def stop_worker(bed: Bed, chance: random.Random) -> list[Down]:
 
 
 def stop_engine(bed: Bed, chance: random.Random) -> list[Down]:
-    """Kill the engine's process and start it again: its containers are still there, answers under way are lost."""
+    """Kill the engine's process and start it again. It keeps its containers and loses its pending responses."""
     bed.engine.kill()
     time.sleep(chance.uniform(2, 4))
     bed.engine.start()
@@ -188,7 +188,7 @@ def _busy_worker(bed: Bed, chance: random.Random) -> Program:
 
 
 def _wait_taken_over(bed: Bed, down: Down) -> None:
-    """Wait until what the worker had under way was taken up; that it takes too long is told by the checks."""
+    """Wait until the actions of the worker were taken over. The checks report it if that takes too long."""
     while time.monotonic() < down.at + TAKEOVER_S + 1:
         if all(took_s is not None for _, took_s in takeovers(bed.journal.read(), [down])):
             return

@@ -1,4 +1,4 @@
-"""What the shared engine writes down, line by line, and what can be read from it: pure functions over entries."""
+"""Journal of the shared engine, and pure functions over its entries."""
 
 import json
 from collections.abc import Iterable
@@ -44,12 +44,12 @@ class Reader:
         self.path = path
         self._read = 0
         self.entries: list[Entry] = []
-        """What was read since `forget`."""
+        """Entries that were read since `forget`."""
         self.containers = Containers()
         """The containers as everything that was read so far left them."""
 
     def read(self) -> list[Entry]:
-        """Read what is new; answer everything since `forget`."""
+        """Read new entries; return all since `forget`."""
         with self.path.open("rb") as file:
             file.seek(self._read)
             content = file.read()
@@ -63,7 +63,7 @@ class Reader:
         return self.entries
 
     def forget(self) -> None:
-        """Read what is new, and begin a new list of entries."""
+        """Read new entries, and begin a new list."""
         self.read()
         self.entries = []
 
@@ -82,7 +82,7 @@ class Containers:
     services: dict[str, dict[str, bool]] = field(default_factory=dict)
 
     def apply(self, entry: Entry) -> None:
-        """Carry out a call. Each is idempotent, and none brings back what a later run removed.
+        """Carry out a call. Each is idempotent, and none restores what a later run removed.
 
         A late `create` leaves a container that never runs; a late `start` finds it running or gone; so does `remove`.
         """
@@ -103,7 +103,7 @@ class Containers:
 
 
 def replay(entries: Iterable[Entry]) -> Containers:
-    """Tell which containers there are after these entries."""
+    """Return the containers that exist after these entries."""
     containers = Containers()
     for entry in entries:
         if entry.kind == DONE:

@@ -15,7 +15,7 @@ from tutumd.settings import Settings
 
 
 def main(half: str, socket_path: str, options: str) -> None:
-    """Build what `tutumd` builds, and work until a signal."""
+    """Build the parts as `tutumd` does, and run until a signal."""
 
     def build_engines(_settings: Settings, _stack: ExitStack) -> dict[str, Engine]:
         return {NAME: SharedEngine(Path(socket_path))}

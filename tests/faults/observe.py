@@ -1,4 +1,4 @@
-"""Looking at a bed from outside: what the API lists, compared with nothing yet."""
+"""Observation of a bed through the API."""
 
 from tests.faults.api import Api
 from tests.faults.bed import SERVICES, Bed
@@ -11,7 +11,7 @@ _SCALE_S = 60.0
 
 
 class Observer:
-    """Makes the handlers of a bed, and reads what became of calls to them."""
+    """Creates the handlers of a bed, and reads the results of calls."""
 
     def __init__(self, bed: Bed) -> None:
         self._bed = bed

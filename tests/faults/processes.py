@@ -1,9 +1,8 @@
-"""Processes under test: started, killed, stopped and continued as an operator or a machine would."""
+"""Processes under test, which can be started, killed, paused and resumed."""
 
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -63,7 +62,7 @@ class Program:
         self._end(signal.SIGKILL)
 
     def stop(self) -> int:
-        """End it as a service manager would; answers its exit code."""
+        """End it as a service manager does; return its exit code."""
         return self._end(signal.SIGTERM)
 
     def pause(self) -> None:
@@ -124,13 +123,6 @@ def engine(folder: Path, journal: Path, seed: int) -> Program:
 
 def proxy(folder: Path, port: int, webs: Sequence[int]) -> Program | None:
     """nginx in front of two web replicas; None where it is not installed."""
-    program = nginx_bed.find_nginx()
-    if program is None:
+    if nginx_bed.find_nginx() is None:
         return None
-    return Program("nginx", nginx_bed.command(program, folder, port, webs), folder, environment(), port)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return Program("nginx", nginx_bed.command(folder, port, webs), folder, environment(), port)

@@ -18,7 +18,7 @@ QUIET_S = 90.0
 """How long everything may take to end once there are no more calls and no more faults."""
 
 SHOWN_S = 15.0
-"""How long the API may take to show what runs."""
+"""Time that the API may take to show the running containers."""
 
 _WARM_UP_S = 1.0
 _LOOK_S = 0.25
@@ -26,7 +26,7 @@ _LOOK_S = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What came of a round."""
+    """Result of a round."""
 
     title: str
     facts: str

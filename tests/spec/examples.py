@@ -1,4 +1,4 @@
-"""The examples of the specification, taken from its text."""
+"""Examples of the specification, read from its text."""
 
 import re
 from dataclasses import dataclass
@@ -6,21 +6,21 @@ from pathlib import Path
 
 SPECIFICATION = Path(__file__).parents[2] / "docs" / "reference" / "webhook-handlers.md"
 
-# The two objects that the examples speak of. Their UUIDs are all that is replaced when an example is run.
+# UUIDs of the two objects in the examples. Nothing else is replaced when an example runs.
 SERVICE = "61a29874-9134-48f9-b460-f37d4bec4826"
 HANDLER = "7eaf7fff-882c-4f3d-9a8f-a22317ac00ce"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """One fenced block: the heading it stands under, its language and its text."""
+    """One fenced block: its heading, its language and its text."""
 
     section: str
     language: str
     text: str
 
     def about(self, service: str, handler: str) -> str:
-        """Return the text, about these two objects instead of the specification's."""
+        """Return the text with the UUIDs of these two objects."""
         return self.text.replace(SERVICE, service).replace(HANDLER, handler)
 
     def __str__(self) -> str:

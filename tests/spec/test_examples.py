@@ -1,4 +1,4 @@
-"""Every example of the specification runs, as it is written, against a live server, and does what the text says."""
+"""Every example of the specification runs unchanged against a server and does what the text says."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ SECTIONS = {
 
 
 class Subject:
-    """The service and the handler that an example is run about, and what became of them."""
+    """The service and the handler that an example is run with."""
 
     def __init__(self, server: LiveServer, service: str) -> None:
         self.server = server
@@ -69,7 +69,7 @@ for statement in tree.body:
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def service(live_server: LiveServer) -> str:
     return live_server.run_service("specification", containers=1)
 

@@ -1,7 +1,7 @@
 """A private Docker Engine with Swarm and two registries, in a network namespace of its own, while the tests run.
 
-Nothing of it meets what was on the machine before: own namespace (bridges, ports, firewall), own data folder, own
-socket, own client configuration, own control group. Use it through the fixtures of `tests/conftest.py`:
+It shares nothing with the rest of the machine: it has its own namespace (bridges, ports, firewall), data folder,
+socket, client configuration and control group. Use it through the fixtures of `tests/conftest.py`:
 
     def test_something(clean_bed: DockerBed) -> None:      # or docker_bed, when nothing is to be removed afterwards
         clean_bed.push("app", "v1")                         # 127.0.0.1:5000/app:latest now is version v1
@@ -24,7 +24,7 @@ socket, own client configuration, own control group. Use it through the fixtures
 - Faults: `bed.stop_engine()`, `bed.start_engine()`, `bed.restart_engine()`, `bed.kill_engine()` (SIGKILL; containers
   run on), `bed.stop_registry()`, `bed.start_registry()`.
 
-The engine is a Swarm manager. Where the kernel has no IPVS, Swarm's virtual addresses and ingress carry no traffic: use
+The engine is a Swarm manager. Without IPVS in the kernel, Swarm's virtual addresses and ingress carry no traffic: use
 `--endpoint-mode dnsrr`, and no ports or `mode=host` ones.
 """
 
@@ -36,27 +36,17 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 from tests.support import leftovers, namespace
 from tests.support.images import VERSIONS, Image, archive
-from tests.support.machine import missing_packages
 from tests.support.registry import ANONYMOUS, PASSWORD, PRIVATE, USER, Registry
 from tests.support.waiting import wait_until
 
-__all__ = ["ANONYMOUS", "PASSWORD", "PRIVATE", "USER", "DockerBed", "missing_parts"]
+__all__ = ["ANONYMOUS", "PASSWORD", "PRIVATE", "USER", "DockerBed"]
 
 # An HTTP GET of its first argument; busybox's own wget crashes outside of a container on Debian 12.
 _FETCH = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=5).read().decode().strip())"
-
-
-def missing_parts() -> str:
-    """Return what this machine lacks for a bed and the command that brings it; empty if nothing."""
-    packages = missing_packages("docker")
-    if packages:
-        return f"the Docker test bed needs: apt-get install --no-install-recommends {' '.join(packages)}"
-    if os.geteuid() != 0:
-        return "the Docker test bed needs root for its network namespace: sudo script/test"
-    return ""
 
 
 class DockerBed:
@@ -65,7 +55,7 @@ class DockerBed:
     def __init__(
         self, suffix: str = "", *, images_of: "DockerBed | None" = None, settings: Mapping[str, object] | None = None
     ) -> None:
-        """Make nothing yet.
+        """Set the names; `start` makes everything.
 
         Args:
             suffix: Tells apart several beds at a time.
@@ -88,8 +78,16 @@ class DockerBed:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")}
         return inherited | {"DOCKER_HOST": self.url, "DOCKER_CONFIG": str(self.docker_config)}
 
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        left = self.stop()
+        assert not left, f"the test bed left something on the machine: {left}"
+
     def start(self) -> None:
-        """Bring everything up; on any failure, leave nothing."""
+        """Bring everything up; on a failure, leave nothing."""
         leftovers.remove_dead_beds()
         try:
             self.make()
@@ -116,7 +114,7 @@ class DockerBed:
         """Stop and remove everything.
 
         Returns:
-            What was left on the machine all the same; a test run fails when there is anything.
+            What is still left on the machine; the test run fails if there is anything.
         """
         if self._engine is not None and self._engine.poll() is None:
             self.run("swarm", "leave", "--force")
@@ -238,7 +236,7 @@ class DockerBed:
             self._remove_all(kind, "ls", "--format", "{{.ID}}")
         # Containers of removed services go by themselves, a moment later.
         wait_until(lambda: self._remove_all("container", "ls", "--all", "--quiet"), "all containers are gone")
-        # A network that the last task of a service has just left may be in use for a moment.
+        # A network stays in use for a moment after the last task of a service has left it.
         wait_until(self._remove_networks, "all networks are gone", timeout_s=30)
         self._remove_all("volume", "ls", "--quiet")
         own = {f"app:{version}" for version in VERSIONS}
@@ -261,7 +259,7 @@ class DockerBed:
     # Faults
 
     def start_engine(self) -> None:
-        """Start the engine, unless it runs, and wait until it answers (after the first start: as part of its swarm)."""
+        """Start the engine, unless it runs, and wait until it responds: after the first start, as part of its swarm."""
         if self._engine is not None:
             return
         again = (self.folder / "data" / "swarm" / "docker-state.json").exists()
@@ -283,7 +281,7 @@ class DockerBed:
             self.folder / "engine.log",
         )
         wait_until(
-            lambda: self._engine_answers(swarm=again), f"the engine answers; {self.folder}/engine.log", timeout_s=60
+            lambda: self._engine_answers(swarm=again), f"the engine responds; {self.folder}/engine.log", timeout_s=60
         )
 
     def stop_engine(self) -> None:
@@ -310,7 +308,7 @@ class DockerBed:
         self.start_engine()
 
     def start_registry(self, registry: str = ANONYMOUS) -> None:
-        """Start the registry; what was pushed to it before is still there."""
+        """Start the registry. It keeps what was pushed before."""
         self._registries[registry].start()
 
     def stop_registry(self, registry: str = ANONYMOUS) -> None:

@@ -1,4 +1,4 @@
-"""A registry and token server in this process, which answers as a test tells it: for what a real one seldom does."""
+"""Fake registry and token server whose responses a test sets."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +19,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """An answer. A HEAD gets no body."""
+    """A response. A HEAD request gets no body."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -27,7 +27,7 @@ class Told:
 
 
 class FakeRegistry:
-    """Where it listens, what it was asked, and `answer`, which the test sets."""
+    """The address of the registry, the requests that it got, and `answer`, which the test sets."""
 
     def __init__(self, address: str) -> None:
         self.address = address

@@ -1,75 +1,64 @@
-"""What no test may do: reach beyond loopback, or leave processes and threads behind; and what a skip means in CI."""
+"""Rules for all tests: no network beyond loopback, an orderly end on SIGTERM, and no skipped test in CI."""
 
-import contextlib
 import ipaddress
 import os
+import shutil
 import signal
 import sys
-import threading
-from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-import psutil
 import pytest
+
+from tests.support.machine import missing_packages
 
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 
 
 def lacking(reason: str) -> NoReturn:
-    """Skip the test aloud because the machine lacks something; in CI, fail it."""
+    """Skip the test and say what the machine lacks; in CI, fail it."""
     if IN_CI:
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
 
 
+def require_part(part: str) -> None:
+    """Skip the test, or fail it in CI, if the machine lacks a part; `machine.PARTS` has the names.
+
+    The engines need root for their network namespaces.
+    """
+    if packages := missing_packages(part):
+        lacking(f"this test needs: apt-get install --no-install-recommends {' '.join(packages)}")
+    if part in ("docker", "podman") and os.geteuid() != 0:
+        lacking("this test needs root for a network namespace: sudo script/test")
+
+
+def require_programs(*programs: str) -> None:
+    """Skip the test, or fail it in CI, if one of the programs is missing."""
+    for program in programs:
+        if shutil.which(program) is None:
+            lacking(f"this test needs: apt-get install {program}")
+
+
 def forbid_network_beyond_loopback() -> None:
-    """Make every connection of this process to another machine an error, for the rest of its life."""
+    """Make every connection of this process to another machine an error, until the process ends."""
 
     def audit(event: str, arguments: tuple[object, ...]) -> None:
         if event in ("socket.connect", "socket.sendto"):
             address = arguments[1]
             if isinstance(address, tuple) and not _is_loopback(str(address[0])):
-                raise PermissionError(f"a test wanted to reach {address}, which is beyond loopback")
+                raise PermissionError(f"tests may only reach loopback, not {address}")
 
     sys.addaudithook(audit)
 
 
 def end_on_sigterm() -> None:
-    """Let SIGTERM end the run as Ctrl-C does: fixtures are finished, so nothing of the test bed stays behind."""
+    """Handle SIGTERM as Ctrl-C, so that fixtures are torn down and nothing of the test beds stays behind."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
-
-
-def leaks(folder: Path) -> list[str]:
-    """End what the tests left running, and return it in words.
-
-    Args:
-        folder: The run's folder for temporary files. A process that writes to it, or has its working directory there,
-            was made by a test, also when it is no child any more (the `local` engine's services outlive the server).
-    """
-    left = []
-    children = {child.pid for child in psutil.Process().children(recursive=True)}
-    for process in psutil.process_iter():
-        if process.pid != os.getpid() and (process.pid in children or _works_in(process, folder)):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                left.append(f"process {process.pid}: {' '.join(process.cmdline())}")
-                process.kill()
-    # A daemon thread may sleep on; any other one would hold up the exit of the interpreter.
-    threads = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
-    return left + [f"thread {thread.name}" for thread in threads if not thread.daemon]
-
-
-def _works_in(process: psutil.Process, folder: Path) -> bool:
-    base = Path("/proc", str(process.pid))
-    for link in ("cwd", "fd/1", "fd/2"):
-        with contextlib.suppress(OSError):
-            if (base / link).readlink().is_relative_to(folder):
-                return True
-    return False
 
 
 def _is_loopback(host: str) -> bool:

@@ -46,7 +46,7 @@ _EPOCH = "2026-01-01T00:00:00Z"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """What an image is made of. Without arguments it serves its version over HTTP on port 8080."""
+    """Contents of an image. By default it serves its version over HTTP on port 8080."""
 
     version: str
     command: Sequence[str] = ("/serve",)

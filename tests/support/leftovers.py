@@ -1,9 +1,8 @@
-"""What a test bed leaves on the machine: finding it by name, and removing it, also after the run that made it died.
+"""Leftovers of test beds on the machine, found by the name of the bed.
 
-Everything a bed makes carries its name, `tutumd-test-PID`, where there are several with `-NUMBER` or `-podman` behind:
-the folder, the network namespace and the control groups. Only processes found through one of those three are ever
-signalled. Run as a program
-(`python -m tests.support.leftovers`) it removes what dead runs left, says so, and exits 1 if there was any.
+The folder, the network namespace and the control groups of a bed carry its name: `tutumd-test-PID`, with a suffix if a
+run has several beds. Only processes found through one of those three are ever signalled. The program
+`python -m tests.support.leftovers` removes what dead runs left, lists it, and exits with 1 if there was anything.
 """
 
 import contextlib
@@ -22,7 +21,7 @@ from tests.support.waiting import wait_until
 PREFIX = "tutumd-test-"
 NAMESPACES = Path("/run/netns")
 CGROUPS = Path("/sys/fs/cgroup")
-_OWNER = re.compile(re.escape(PREFIX) + r"[0-9]+(-[0-9]|-podman)?")
+_OWNER = re.compile(re.escape(PREFIX) + r"[0-9]+(-[a-z0-9]+)?")
 
 
 def folder_of(name: str) -> Path:
@@ -31,20 +30,20 @@ def folder_of(name: str) -> Path:
 
 
 def remove_dead_beds() -> list[str]:
-    """Remove what beds of dead runs left, and return a line about each."""
-    told = []
+    """Remove what beds of dead runs left, and return a line for each bed."""
+    lines = []
     for name in sorted(_bed_names()):
         if not _owner_lives(name):
             pids = remove(name)
-            told.append(f"{name}: removed what a dead run left, {len(pids)} processes among it")
-    return told
+            lines.append(f"{name}: removed what a dead run left, with {len(pids)} processes")
+    return lines
 
 
 def remove(name: str) -> list[int]:
     """End every process of the bed and remove its mounts, folder, control groups and network namespace.
 
     Returns:
-        The processes that were still there.
+        The processes that were still alive.
     """
     found = processes(name)
     for pid in found:
@@ -82,7 +81,7 @@ def mounts(name: str) -> list[str]:
 
 
 def traces(name: str) -> list[str]:
-    """Return what is left of the bed, in words; an empty list when it is gone."""
+    """Return a line for everything that is left of the bed."""
     left = [f"process {pid}: {_command(pid)}" for pid in processes(name)]
     left += [f"mount {point}" for point in mounts(name)]
     left += [f"control group {path}" for path in _cgroups(name)]
@@ -91,7 +90,7 @@ def traces(name: str) -> list[str]:
 
 
 def write_owner(name: str) -> None:
-    """Note in the bed's folder which process it belongs to; a pid alone could come again."""
+    """Write into the bed's folder which process owns it: a PID alone could be reused."""
     (folder_of(name) / "owner").write_text(f"{os.getpid()} {_start_time(os.getpid())}\n")
 
 
@@ -132,12 +131,12 @@ def _is_of(process: Path, name: str, namespace: int | None, folder: bytes) -> bo
         # The shims' own argument list is where an engine's runtime processes name the folder.
         return folder in arguments and b"containerd" in arguments.split(b"\0")[0]
     except OSError:
-        # It is another user's, or has ended meanwhile: the mounts of one that is ending are an invalid argument.
+        # It belongs to another user or has ended. Reading the mounts of an ending process is an invalid argument.
         return False
 
 
 def _is_rooted_in(process: Path, folder: bytes) -> bool:
-    """Tell whether the root of the process is an overlay of layers in the folder, as that of a container is."""
+    """Return whether the root of the process is an overlay of layers in the folder, as in a container."""
     for line in process.joinpath("mountinfo").read_bytes().splitlines():
         # proc(5): the fifth field is the mount point.
         if line.split(b" ")[4] == b"/":

@@ -1,10 +1,10 @@
-"""Which Debian packages the tests need; run as a program, it prints those that this machine lacks."""
+"""Debian packages that the tests need. As a program, it prints those that this machine lacks."""
 
 import os
 import shutil
 import subprocess
 
-# Program on PATH, and the packages that bring it: the first that this release of Debian has.
+# Each program, and the packages that contain it: the first one that this release of Debian has is installed.
 _DOCKER = {
     "dockerd": ("docker.io",),
     "docker": ("docker-cli", "docker.io"),
@@ -24,6 +24,7 @@ _PODMAN = {
 PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "docker": _DOCKER,
     "podman": _PODMAN,
+    "snippets": {"curl": ("curl",), "jq": ("jq",), "openssl": ("openssl",)},
     "nginx": {"nginx": ("nginx-light", "nginx")},
     "postgresql": {"pg_ctlcluster": ("postgresql",)},
 }
@@ -31,7 +32,7 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
 
 def missing_packages(part: str | None = None) -> list[str]:
     """Return the packages to install for one part of the tests, or for all of them, each once."""
-    # An ordinary user's PATH lacks the folders of half of these programs.
+    # The PATH of an ordinary user lacks the folders of half of these programs.
     path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin:/usr/lib/podman"
     parts = PARTS.values() if part is None else [PARTS[part]]
     programs = [each for programs in parts for each in programs.items()]

@@ -1,15 +1,21 @@
-"""Programs inside a network namespace of the tests' own: starting, running and ending them."""
+"""Programs in a network namespace of the tests."""
 
+import os
 import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.support.leaks import current_owner
 from tests.support.leftovers import NAMESPACES
+
+_owners: dict[str, dict[str, str]] = {}
+"""Who made each namespace: the owner of all that runs in it."""
 
 
 def make(name: str) -> None:
-    """Make the namespace, with loopback in it and nothing else."""
+    """Make the namespace, with only loopback in it."""
+    _owners[name] = current_owner()
     check(["ip", "netns", "add", name])
     check(["ip", "-n", name, "link", "set", "lo", "up"])
 
@@ -25,6 +31,7 @@ def spawn_in(name: str, command: Sequence[str], log: Path) -> "subprocess.Popen[
     with log.open("ab") as out:
         return subprocess.Popen(
             [*_enter(name), *command],
+            env=os.environ | _owners[name],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,

@@ -1,32 +1,67 @@
-"""nginx as `deploy/nginx.conf` sets it up, on ports of a test's own."""
+"""nginx as `deploy/nginx.conf` configures it, on a port of a test's own."""
 
+import http.client
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-CONFIG = Path(__file__).parents[2] / "deploy" / "nginx.conf"
+from tests.support import guards
+from tests.support.programs import running
+from tests.support.server import free_port
+from tests.support.waiting import wait_until
+
 MISSING = "this needs nginx: apt-get install --no-install-recommends nginx-light"
+CONFIG = Path(__file__).parents[2] / "deploy" / "nginx.conf"
 _FOLDERS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+_READ_TIMEOUT = "proxy_read_timeout 620s;"
 
 
 def find_nginx() -> str | None:
-    """Find the program."""
+    """Return the path of the program, None where it is not installed."""
     return shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 
 
-def command(program: str, folder: Path, port: int, webs: Sequence[int]) -> list[str]:
-    """Write the configuration for these ports into a folder; answers the command that runs nginx with it.
+def command(folder: Path, port: int, webs: Sequence[int], read_timeout_s: int | None = None) -> list[str]:
+    """Write the configuration into a folder, and return the command that runs nginx with it.
 
     Args:
         webs: Ports of the two replicas.
+        read_timeout_s: Replaces that of the configuration.
     """
-    config = CONFIG.read_text()
+    program = find_nginx()
+    if program is None:
+        guards.lacking(MISSING)
+    config = CONFIG.read_text(encoding="utf-8")
     for old, new in (("8000", port), ("8001", webs[0]), ("8002", webs[1])):
         config = re.sub(rf"\b{old}\b", str(new), config)
+    if read_timeout_s is not None:
+        assert _READ_TIMEOUT in config
+        config = config.replace(_READ_TIMEOUT, f"proxy_read_timeout {read_timeout_s}s;")
     head = f"pid {folder}/nginx.pid; error_log {folder}/nginx-error.log; events {{}}\n"
     temporary = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in _FOLDERS)
     (folder / "nginx.conf").write_text(f"{head}http {{ access_log off; {temporary}\n{config}}}\n")
     user = " user root;" if os.geteuid() == 0 else ""
     return [program, "-c", str(folder / "nginx.conf"), "-g", f"daemon off;{user}"]
+
+
+@contextmanager
+def nginx(folder: Path, webs: Sequence[int], read_timeout_s: int | None = None) -> Iterator[int]:
+    """Run nginx in front of these ports while the block runs; yield its port."""
+    folder.mkdir(exist_ok=True)
+    port = free_port()
+    program = command(folder, port, webs, read_timeout_s)
+    with (folder / "output").open("wb") as output, running(program, stdout=output, stderr=output):
+        wait_until(lambda: _answers(port), "nginx answers")
+        yield port
+
+
+def _answers(port: int) -> bool:
+    try:
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status > 0
+    except OSError:
+        return False

@@ -11,7 +11,6 @@ It has the verbs of `DockerBed`, and is driven by the same command line clients,
 
 import base64
 import json
-import os
 import signal
 import tempfile
 from pathlib import Path
@@ -19,7 +18,6 @@ from pathlib import Path
 from tests.support import leftovers, namespace
 from tests.support.docker_bed import ANONYMOUS, PASSWORD, PRIVATE, USER, DockerBed
 from tests.support.images import VERSIONS, Image, archive
-from tests.support.machine import missing_packages
 from tests.support.waiting import wait_until
 
 _CONTAINERS = """
@@ -38,16 +36,6 @@ insecure = true
 """
 
 
-def missing_parts() -> str:
-    """Return what this machine lacks for a bed and the command that brings it; empty if nothing."""
-    packages = missing_packages("podman")
-    if packages:
-        return f"the Podman test bed needs: apt-get install --no-install-recommends {' '.join(packages)}"
-    if os.geteuid() != 0:
-        return "the Podman test bed needs root for its network namespace: sudo script/test"
-    return ""
-
-
 class PodmanBed(DockerBed):
     """One private Podman and its registries; see the module's text."""
 
@@ -55,7 +43,7 @@ class PodmanBed(DockerBed):
         super().__init__("-podman")
 
     def start(self) -> None:
-        """Bring everything up; on any failure, leave nothing."""
+        """Bring everything up; on a failure, leave nothing."""
         leftovers.remove_dead_beds()
         try:
             self.docker_config.mkdir(parents=True)
@@ -73,7 +61,7 @@ class PodmanBed(DockerBed):
             raise
 
     def stop(self) -> list[str]:
-        """Stop and remove everything; answer what was left on the machine all the same."""
+        """Stop and remove everything; return what is still left on the machine."""
         if self._engine is not None:
             self.podman("rm", "--all", "--force", "--time", "0")
             self.stop_engine()
@@ -127,7 +115,7 @@ class PodmanBed(DockerBed):
     # Faults
 
     def start_engine(self) -> None:
-        """Start the API and wait until it answers."""
+        """Start the API and wait until it responds."""
         self._engine = namespace.spawn_in(
             self.name,
             ["env", *self._settings(), *self._command(), "system", "service", "--time=0", self.url],

@@ -1,8 +1,8 @@
-"""A program that asks `http://NAME:8080/` again and again until its input ends, and prints what came, as JSON.
+"""Program that requests `http://NAME:8080/` until its input ends, and prints the results as JSON.
 
-It runs in a container's network namespace with nothing but the standard library. Names are asked of the engine's own
-DNS server there, since the namespace of files is the machine's. `poll_program.py NAME RETRIES`: how often a request
-that failed is sent again, to another address where there is one, as a proxy would do.
+It runs in a container's network namespace and needs only the standard library. It sends DNS queries to the engine's own
+server there, because it sees the files of the machine. Usage: `poll_program.py NAME RETRIES`. A failed request is
+repeated up to RETRIES times, to another address if there is one, as a proxy does.
 """
 
 import json
@@ -14,6 +14,7 @@ import sys
 import time
 
 PAUSE_S = 0.004
+TIMEOUT_S = 5
 _DNS = ("127.0.0.11", 53)
 
 
@@ -22,7 +23,7 @@ def addresses(name: str) -> list[str]:
     question = struct.pack(">HHHHHH", random.randrange(65536), 0x0100, 1, 0, 0, 0)
     question += b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0\0\1\0\1"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
-        asked.settimeout(2)
+        asked.settimeout(TIMEOUT_S)
         asked.sendto(question, _DNS)
         answer = asked.recv(512)
     at, found = len(question), []
@@ -37,13 +38,13 @@ def addresses(name: str) -> list[str]:
 
 
 def ask(name: str, tried: set[str]) -> str:
-    """Get the page from an address that was not tried yet, where there is one, and note it. Raises OSError."""
+    """Get the page from an address that was not tried yet, if there is one, and add it to `tried`. Raises OSError."""
     known = addresses(name)
     if not known:
         raise OSError(f"{name} has no address")
     address = random.choice([each for each in known if each not in tried] or known)
     tried.add(address)
-    with socket.create_connection((address, 8080), timeout=2) as connection:
+    with socket.create_connection((address, 8080), timeout=TIMEOUT_S) as connection:
         connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
         answer = b""
         while chunk := connection.recv(4096):
@@ -55,7 +56,7 @@ def ask(name: str, tried: set[str]) -> str:
 
 
 def ask_again(name: str, retries: int) -> str:
-    """Get the page, as often as it takes within `retries`."""
+    """Get the page, with up to `retries` retries."""
     tried: set[str] = set()
     while True:
         try:
@@ -68,7 +69,7 @@ def ask_again(name: str, retries: int) -> str:
 
 
 def main() -> None:
-    """Ask until the input ends."""
+    """Send requests until the input ends."""
     name, retries = sys.argv[1], int(sys.argv[2])
     requests, slowest_s = 0, 0.0
     failures: list[str] = []

@@ -1,4 +1,4 @@
-"""A caller that asks a service all the time from a container beside it, and tells how many requests failed."""
+"""Continuous requests to a service from a container on its network."""
 
 import json
 import subprocess
@@ -13,11 +13,11 @@ from tests.support.docker_bed import DockerBed
 
 @dataclass(slots=True)
 class Polled:
-    """What came of it; filled in when the block has ended.
+    """Results of the requests; filled in at the end of the block.
 
     Attributes:
-        versions: Each that was met, in the order of the first time.
-        slowest_s: How long the slowest request took, with all its retries.
+        versions: Versions that responded, in the order of their first response.
+        slowest_s: Duration of the slowest request, with all its retries.
     """
 
     requests: int = 0
@@ -28,7 +28,7 @@ class Polled:
 
 @contextmanager
 def polling(bed: DockerBed, name: str, network: str, *, retries: int = 0) -> Iterator[Polled]:
-    """Ask the service `name` while the block runs, from a container on `network`, which must be attachable."""
+    """Send requests to the service `name` while the block runs, from a container on the attachable `network`."""
     beside = bed.docker("run", "--detach", "--network", network, "app:v1", "sleep", "1000")
     pid = bed.docker("inspect", "--format", "{{.State.Pid}}", beside)
     polled = Polled()

@@ -1,4 +1,4 @@
-"""A private PostgreSQL while the tests run: a cluster in a folder of its own, on a Unix socket only."""
+"""A private PostgreSQL while the tests run: its own folder, and a Unix socket only."""
 
 import os
 import pwd
@@ -9,6 +9,7 @@ import tempfile
 import uuid
 from pathlib import Path
 
+from tests.support.leaks import current_owner
 from tests.support.waiting import wait_until
 
 SERVERS = Path("/usr/lib/postgresql")
@@ -16,22 +17,23 @@ _SETTINGS = "listen_addresses = ''\nmax_connections = 200\nshared_buffers = 128M
 
 
 def programs() -> Path | None:
-    """Find the newest installed server's programs, None where there is none."""
+    """Return the folder of the newest server's programs, None if no server is installed."""
     found = sorted(SERVERS.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     return found[-1].parent if found else None
 
 
 def missing_postgres() -> str:
-    """Say what is missing and the command that brings it; empty if nothing is."""
+    """Return what is missing and the command that installs it; empty if nothing is."""
     return "" if programs() else "the PostgreSQL tests need: apt-get install --no-install-recommends postgresql"
 
 
 class PostgresBed:
-    """One private server. `new_database()` makes an empty database and answers its URL."""
+    """One private server."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="tutumd-postgres-", dir="/tmp"))
         self._process: subprocess.Popen[bytes] | None = None
+        self._owner = current_owner()
         # PostgreSQL refuses to run as root.
         nobody = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
         self._uid = nobody.pw_uid if nobody else None
@@ -47,18 +49,19 @@ class PostgresBed:
         self.start_server()
 
     def start_server(self) -> None:
-        """Start the server, and wait until it answers."""
+        """Start the server and wait until it accepts connections."""
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self._program("postgres"), "-D", str(self.folder / "data")],
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
+                env=os.environ | self._owner,
                 start_new_session=True,
                 user=self._uid,
                 group=self._gid,
             )
-        wait_until(self._answers, f"PostgreSQL answers; {self.folder}/log", timeout_s=30)
+        wait_until(self._answers, f"PostgreSQL accepts connections; {self.folder}/log", timeout_s=30)
 
     def stop_server(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop the server: SIGINT ends its connections at once."""
@@ -74,13 +77,13 @@ class PostgresBed:
         shutil.rmtree(self.folder)
 
     def new_database(self) -> str:
-        """Make an empty database and answer its URL."""
+        """Make an empty database and return its URL."""
         name = f"t{uuid.uuid4().hex[:12]}"
         self.query(f"CREATE DATABASE {name}")
         return f"postgresql://tutumd@/{name}?host={self.folder}"
 
     def query(self, statement: str, database: str = "postgres") -> str:
-        """Run a statement and answer what psql prints."""
+        """Run a statement and return the output of psql."""
         done = self._run("psql", "-h", str(self.folder), "-U", "tutumd", "-d", database, "-Atc", statement)
         return done.stdout.decode()
 

@@ -1,4 +1,4 @@
-"""A registry of the test bed's own: docker-registry with a folder, in the bed's network namespace."""
+"""Registry of a test bed: docker-registry in the bed's network namespace."""
 
 import json
 import signal
@@ -17,7 +17,7 @@ _HTPASSWD = f"{USER}:$2b$04$vRYHhoR3Na27z8IkKCJCEu2WVbbHFL8C6.DPFOKAAzE83rUjE11T
 
 
 class Registry:
-    """One registry; what was pushed to it outlives a stop.
+    """One registry. It keeps its images when it is stopped.
 
     Args:
         address: `PRIVATE` wants `USER` and `PASSWORD`; another is open.
@@ -31,7 +31,7 @@ class Registry:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, unless it runs, and wait until it listens."""
+        """Start the registry, unless it runs, and wait until it listens."""
         if self._process is not None:
             return
         self._folder.mkdir(exist_ok=True)
@@ -44,7 +44,7 @@ class Registry:
         wait_until(self._listens, f"the registry listens on {self.address}; {log}")
 
     def stop(self) -> None:
-        """Stop it: connections to it are refused from now on."""
+        """Stop the registry. Connections to it are then refused."""
         if self._process is not None:
             namespace.end(self._process, signal.SIGKILL)
             self._process = None

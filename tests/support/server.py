@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -10,8 +11,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from tests.support.leaks import current_owner, end_processes
 from tests.support.waiting import wait_until
 
 USER = "username"
@@ -21,7 +23,7 @@ BIN = Path(sys.executable).parent
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the server answered."""
+    """A response of the server."""
 
     status: int
     headers: Mapping[str, str]
@@ -33,13 +35,13 @@ class Answer:
 
 
 class LiveServer:
-    """One server over one data folder; it can be killed and started again on the same port.
+    """A server with one data folder. It can be killed and started again on the same port.
 
     Args:
         folder: For the data, the log, and the home of programs that talk to the server.
         options: Of `tutumd serve`, for example `("--engine", "local")`.
         environment: Added to the process environment, for example that of a Docker test bed.
-        command: What runs as `tutumd`.
+        command: Replaces `tutumd`.
     """
 
     def __init__(
@@ -57,6 +59,25 @@ class LiveServer:
         self._environment = dict(environment or {})
         self._command = list(command)
         self._process: subprocess.Popen[bytes] | None = None
+        self._owner = current_owner()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop the server and end its services, also those of a server that a test has killed."""
+        try:
+            if self._process is not None:
+                if "local" in self._options:
+                    self.terminate_services()
+                assert self.stop() in (0, -signal.SIGTERM)
+                left = end_processes(folder=self.folder)
+                assert not left, f"the server left processes behind: {left}"
+        finally:
+            if self._process is not None:
+                self.kill()
+            end_processes(folder=self.folder)
 
     @property
     def client_environment(self) -> dict[str, str]:
@@ -82,21 +103,21 @@ class LiveServer:
         return self._process.pid
 
     def start(self) -> None:
-        """Start the server and wait until it answers."""
+        """Start the server and wait until it responds."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("TUTUM")}
         credentials = {"TUTUMD_ADMIN_USER": USER, "TUTUMD_ADMIN_APIKEY": APIKEY}
         address = ["--host", "127.0.0.1", "--port", str(self.port), "--data-dir", str(self.data)]
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*self._command, "serve", *address, *self._options],
-                env=inherited | self._environment | credentials,
+                env=inherited | self._environment | credentials | self._owner,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        wait_until(self._answers, f"the server answers; {self.folder}/server.log", timeout_s=30)
+        wait_until(self._answers, f"the server responds; {self.folder}/server.log", timeout_s=30)
 
     def stop(self) -> int:
         """Stop the server as a service manager would, and return its exit code."""
@@ -126,8 +147,14 @@ class LiveServer:
         finally:
             connection.close()
 
+    def post(self, path: str, body: bytes = b"", **headers: str) -> Answer:
+        """POST without credentials, as a sender of webhooks does; `_` in a header's name stands for `-`."""
+        head = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", "Connection: close"]
+        head += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        return self.send("\r\n".join(head).encode() + b"\r\n\r\n" + body, timeout_s=150)
+
     def send(self, raw: bytes, timeout_s: float = 30) -> Answer:
-        """Send bytes as they are over a connection of their own, and read one answer."""
+        """Send bytes over a new connection, and return the response."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=timeout_s) as connection:
             connection.sendall(raw)
             response = http.client.HTTPResponse(connection, method=raw.split(b" ", 1)[0].decode())
@@ -135,15 +162,28 @@ class LiveServer:
             with response:
                 return _read(response)
 
-    def run_service(self, name: str, run_command: str = "sleep 600", containers: int = 1) -> str:
-        """Create a service of the `local` engine, start it, wait until it runs, and return its UUID."""
+    def create_service(self, name: str, run_command: str = "sleep 600", containers: int = 1) -> dict[str, Any]:
+        """Create a service of the `local` engine, which does not run yet, and return it."""
         definition = {"name": name, "image": "none", "run_command": run_command, "target_num_containers": containers}
         created = self.request("POST", "/api/v1/service/", definition)
         assert created.status == 201, created
-        uuid = str(created.json["uuid"])
+        return dict(created.json)
+
+    def run_service(self, name: str, run_command: str = "sleep 600", containers: int = 1) -> str:
+        """Create a service of the `local` engine, start it, wait until it runs, and return its UUID."""
+        uuid = str(self.create_service(name, run_command, containers)["uuid"])
         assert self.request("POST", f"/api/v1/service/{uuid}/start/").status == 202
         self.wait_for_service(uuid, state="Running", running_num_containers=containers)
         return uuid
+
+    def run_gated_service(self, name: str, containers: int = 1) -> tuple[str, Path]:
+        """Run a service whose processes end on SIGTERM once a file exists; return its UUID and the file.
+
+        Without the file, the engine kills them after 10 s.
+        """
+        gate = self.folder / f"{name}.gate"
+        wait_for_gate = f"while test ! -e {gate}; do sleep 0.1; done; exit"
+        return self.run_service(name, f"trap '{wait_for_gate}' TERM; while :; do sleep 0.1; done", containers), gate
 
     def service(self, uuid: str) -> dict[str, Any]:
         return dict(self.request("GET", f"/api/v1/service/{uuid}/").json)
@@ -152,12 +192,24 @@ class LiveServer:
         """Wait until the service shows these values."""
         wait_until(lambda: fields.items() <= self.service(uuid).items(), f"{fields}", timeout_s=timeout_s)
 
+    def find(self, name: str, **fields: object) -> dict[str, Any]:
+        """Wait until a service of this name shows these values, and return it."""
+
+        def matching() -> dict[str, Any] | None:
+            services = self.request("GET", f"/api/v1/service/?name={name}").json["objects"]
+            return next((dict(each) for each in services if fields.items() <= each.items()), None)
+
+        return wait_until(matching, f"service {name} shows {fields}")
+
+    def make_handler(self, service: str, **fields: Any) -> dict[str, Any]:
+        """Create a webhook handler with these fields and return it."""
+        created = self.request("POST", f"/api/v1/service/{service}/webhook/handler/", {"name": "hook", **fields})
+        assert created.status == 201, created
+        return dict(created.json)
+
     def add_handler(self, service: str, name: str = "hook", operation: str = "REDEPLOY") -> str:
         """Create a webhook handler and return its UUID."""
-        path = f"/api/v1/service/{service}/webhook/handler/"
-        created = self.request("POST", path, {"name": name, "operation": operation})
-        assert created.status == 201, created
-        return str(created.json["uuid"])
+        return str(self.make_handler(service, name=name, operation=operation)["uuid"])
 
     def wait_for_action(self, path: str, timeout_s: float = 60) -> dict[str, Any]:
         """Wait until an action has ended, and return it."""
@@ -168,15 +220,24 @@ class LiveServer:
 
         return wait_until(ended, f"{path} ends", timeout_s=timeout_s)
 
+    def objects(self, path: str) -> list[dict[str, Any]]:
+        """Return the objects of every page of a list."""
+        found: list[dict[str, Any]] = []
+        link: str | None = f"{path}?limit=100"
+        while link:
+            page = self.request("GET", link).json
+            found += page["objects"]
+            link = page["meta"]["next"]
+        return found
+
     def terminate_services(self) -> None:
         """Terminate every service that the server made: they outlive it otherwise."""
-        for service in self.request("GET", "/api/v1/service/?limit=100").json["objects"]:
+        for service in self._services():
             self.request("DELETE", service["resource_uri"])
-        wait_until(self._nothing_runs, "all services are terminated")
+        wait_until(lambda: not self._services(), "all services are terminated", timeout_s=60)
 
-    def _nothing_runs(self) -> bool:
-        services = self.request("GET", "/api/v1/service/?limit=100").json["objects"]
-        return all(service["state"] == "Terminated" for service in services)
+    def _services(self) -> list[dict[str, Any]]:
+        return [service for service in self.objects("/api/v1/service/") if service["state"] != "Terminated"]
 
     def _answers(self) -> bool:
         assert self._process is not None
@@ -200,9 +261,19 @@ class LiveServer:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody listens on.
+
+    It is below the range that Linux takes ports of outgoing connections from, so that it stays free until it is used,
+    also while a server is being restarted.
+    """
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def _read(response: http.client.HTTPResponse) -> Answer:

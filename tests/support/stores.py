@@ -1,4 +1,4 @@
-"""Stores for contract tests: a real database, a clock that the test moves, and short ways to fill it."""
+"""Stores for contract tests: a real database, a clock that the test moves, and helpers that fill the database."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -38,7 +38,7 @@ ORIGIN = Origin(address="127.0.0.1", user_agent="test")
 
 @dataclass
 class MovedClock:
-    """A clock that stands still until it is moved."""
+    """A clock that only the test moves."""
 
     now: datetime = field(default_factory=lambda: datetime(2026, 1, 1, tzinfo=UTC))
 
@@ -61,7 +61,7 @@ class Bench:
     admin: User
 
     def show(self, *names: str, containers: int = 2, owner: str | None = None) -> None:
-        """Let the engine show exactly these services."""
+        """Sync exactly these services from the engine."""
         self.queue.sync(ENGINE, [snapshot(name, containers=containers, owner=owner) for name in names])
 
     def service_uuid(self, name: str) -> str:
@@ -73,7 +73,7 @@ class Bench:
         )[0]
 
     def call(self, handler: Handler, amount: int = 1) -> str:
-        """Call a handler; answers the action's UUID."""
+        """Call a handler and return the UUID of the action."""
         return accept(self.intake, call(handler, amount)).result(10).action_uuid
 
     def claim(self) -> Claim | None:
@@ -92,17 +92,17 @@ class Bench:
 
 
 def query(**filters: str) -> Query:
-    """Make a query of filters."""
+    """Return a query with these filters."""
     return Query(filters=filters, limit=100)
 
 
 def call(handler: Handler, amount: int = 1) -> Call:
-    """Make a call of a handler."""
+    """Return a call of a handler."""
     return Call(service_uuid=handler.service_uuid, handler_uuid=handler.uuid, amount=amount, origin=ORIGIN, body_size=0)
 
 
 def accept(intake: SqlIntake, one: Call) -> "Future[Accepted]":
-    """Hand a call to an intake."""
+    """Give a call to an intake and return its future result."""
     future: Future[Accepted] = Future()
 
     def tell(results: Sequence[Result]) -> None:
@@ -118,7 +118,7 @@ def accept(intake: SqlIntake, one: Call) -> "Future[Accepted]":
 
 
 def snapshot(name: str, *, containers: int = 2, owner: str | None = None, prefix: str = "c") -> ServiceSnapshot:
-    """Make what an engine shows of a running service."""
+    """Return a snapshot of a running service."""
     return ServiceSnapshot(
         selector=f"name:{name}",
         name=name,

@@ -1,8 +1,10 @@
-"""A swarm of three private engines, each in a network namespace of its own, on one bridge: a manager, two workers.
+"""A swarm of three private engines on one bridge, each in its own network namespace: a manager and two workers.
 
 Each is a `DockerBed` with the same two registries, so that `bed.manager.push("app", "v1")` makes an image that every
 node can pull as `127.0.0.1:5000/app`. A node whose engine is stopped counts as down after a few seconds.
 """
+
+from typing import Self
 
 from tests.support import leftovers, namespace
 from tests.support.docker_bed import DockerBed
@@ -18,6 +20,14 @@ class SwarmBed:
     def __init__(self) -> None:
         self.manager = DockerBed("-1")
         self.workers = [DockerBed(f"-{number}", images_of=self.manager) for number in range(2, _NODES + 1)]
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        left = self.stop()
+        assert not left, f"the test bed left something on the machine: {left}"
 
     def start(self) -> None:
         """Bring everything up; on any failure, leave nothing."""
@@ -47,11 +57,11 @@ class SwarmBed:
             raise
 
     def stop(self) -> list[str]:
-        """Stop and remove everything, the manager last; return what was left all the same."""
+        """Stop and remove everything, the manager last; return what is still left."""
         return [line for node in reversed(self._nodes) for line in node.stop()]
 
     def ready(self) -> int:
-        """How many nodes answer the manager."""
+        """Return the number of nodes that the manager reaches."""
         return self.manager.docker("node", "ls", "--format", "{{.Status}}").split().count("Ready")
 
     @property

@@ -1,4 +1,4 @@
-"""The test bed itself: what the other tests rely on."""
+"""The Docker test bed."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Waiting for a condition, never for a time."""
+"""Waiting for a condition instead of a time."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Permissions that the shipped RBAC manifests grant."""
+"""RBAC rules of `deploy/kubernetes`, as sets of permissions."""
 
 from pathlib import Path
 from typing import Any

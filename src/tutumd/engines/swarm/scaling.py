@@ -195,7 +195,9 @@ class Scaling:
     def _is_back(plan: ScalePlan, view: View) -> bool:
         if specs.replicas_of(view.spec) != plan.before:
             return True
-        return not view.leaving and len(view.wanted) <= plan.before
+        # swarmkit: manager/orchestrator/restart/restart.go. A task that has ended but is still desired is going to be
+        # restarted or removed.
+        return not view.leaving and sum(task.wanted for task in view.tasks) <= plan.before
 
     def _outcome(self, plan: ScalePlan) -> Outcome:
         view = self._api.view(self._name)

@@ -19,7 +19,7 @@ PUSH = json.dumps({"ref": "refs/heads/main", "deleted": False, "commits": [], "h
 EVENT = "X-GitHub-Event: push"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def service(live_server: LiveServer) -> str:
     """The name of a running service."""
     name = f"picky-{uuid.uuid4()}"

@@ -18,9 +18,7 @@ BODIES = {
 
 
 def test_a_call_takes_any_body_type_and_slash(live_server: LiveServer) -> None:
-    stopped = live_server.request(
-        "POST", "/api/v1/service/", {"name": "any-body", "image": "none", "run_command": "sleep 600"}
-    ).json["resource_uri"]
+    stopped = live_server.create_service("any-body")["resource_uri"]
     handlers = f"{stopped}webhook/handler/"
     call = live_server.request("POST", handlers, {}).json["url"]
     raws = [request("POST", call, body, headers) for headers, body in BODIES.values()]
@@ -39,9 +37,7 @@ def test_a_call_takes_any_body_type_and_slash(live_server: LiveServer) -> None:
 
 
 def test_a_client_that_asks_first_may_send_its_body(live_server: LiveServer) -> None:
-    service = live_server.request(
-        "POST", "/api/v1/service/", {"name": "asks-first", "image": "none", "run_command": "sleep 600"}
-    ).json
+    service = live_server.create_service("asks-first")
     body = b'{"name": "asked first"}'
     with Connection(live_server) as connection:
         path = f"{service['resource_uri']}webhook/handler/"

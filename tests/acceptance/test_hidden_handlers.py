@@ -9,7 +9,8 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.acceptance.test_trust import base, make, post
+import pytest
+
 from tests.support.server import LiveServer
 
 SIGNED = {"verify": {"preset": "github", "secrets": ["s"]}, "filter": {"preset": "branch", "branch": "main"}}
@@ -24,8 +25,9 @@ Seen = tuple[int, bytes, tuple[tuple[str, str], ...]]
 def closed_urls(server: LiveServer, service: str, other: str) -> dict[str, str]:
     """Make the URL of each kind of handler that cannot be called."""
     soon = datetime.now(UTC) + timedelta(seconds=1)
-    used_up, revoked, rotated = make(server, service, max_uses=1), make(server, service), make(server, service)
-    assert post(server, used_up["url"]).status == 202
+    used_up = server.make_handler(service, max_uses=1)
+    revoked, rotated = server.make_handler(service), server.make_handler(service)
+    assert server.post(used_up["url"]).status == 202
     assert server.request("DELETE", revoked["resource_uri"]).status == 204
     assert server.request("POST", f"{rotated['resource_uri']}rotate/", {"grace": 0}).status == 201
     fields: dict[str, dict[str, Any]] = {
@@ -36,13 +38,13 @@ def closed_urls(server: LiveServer, service: str, other: str) -> dict[str, str]:
         "elsewhere": {"allow_from": ["192.0.2.0/24"]},
         "elsewhere, signed": {"allow_from": ["192.0.2.0/24"], **SIGNED},
     }
-    urls = {name: str(make(server, service, **some)["url"]) for name, some in fields.items()}
+    urls = {name: str(server.make_handler(service, **some)["url"]) for name, some in fields.items()}
     time.sleep(max(0, (soon - datetime.now(UTC)).total_seconds()) + 0.1)
     return urls | {
         "used up": used_up["url"],
         "revoked": revoked["url"],
         "rotated": rotated["url"],
-        "of another service": make(server, service)["url"].replace(service, other),
+        "of another service": server.make_handler(service)["url"].replace(service, other),
     }
 
 
@@ -60,12 +62,13 @@ def quarter(times: list[float]) -> float:
     return statistics.quantiles(times, n=4)[0]
 
 
+@pytest.mark.slow
 def test_nobody_can_tell_why_a_handler_is_not_found(live_server: LiveServer) -> None:
     service, other = (live_server.run_service(f"timed-{uuid.uuid4()}") for _ in range(2))
     urls = closed_urls(live_server, service, other)
     for query in ("", "?wait=1"):
         paths = {name: url + query for name, url in urls.items()}
-        paths["unknown"] = f"{base(service)}{uuid.uuid4()}/call/{query}"
+        paths["unknown"] = f"/api/v1/service/{service}/webhook/handler/{uuid.uuid4()}/call/{query}"
         times: dict[str, list[float]] = {name: [] for name in paths}
         seen: set[Seen] = set()
         apart: dict[str, float] = {}

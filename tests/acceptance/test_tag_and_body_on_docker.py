@@ -2,14 +2,12 @@
 
 import subprocess
 import threading
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from tests.acceptance.test_engines_end_to_end import containers, find, version_of
-from tests.acceptance.test_trust import make, post
+from tests.acceptance.test_engines_end_to_end import containers, version_of
 from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.server import Answer, LiveServer
 
@@ -17,20 +15,10 @@ IMAGE = f"{ANONYMOUS}/app"
 VARIABLE = "TUTUM_TRIGGER_BODY"
 
 
-@pytest.fixture(scope="module")
-def server(docker_bed: DockerBed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    running = LiveServer(
-        tmp_path_factory.mktemp("trust-docker"), "--engine", "docker", environment=docker_bed.environment
-    )
-    running.start()
-    yield running
-    running.stop()
-
-
 def run(bed: DockerBed, server: LiveServer, image: str, **fields: Any) -> str:
     """Run a container `api` with a handler, and return the handler's URL."""
     bed.docker("run", "-d", "--name", "api", "--env", "OWN=kept", image)
-    return str(make(server, find(server, "api", running_num_containers=1)["uuid"], **fields)["url"])
+    return str(server.make_handler(server.find("api", running_num_containers=1)["uuid"], **fields)["url"])
 
 
 def ask(server: LiveServer, url: str, tag: str = "", body: bytes = b"") -> Answer:
@@ -77,7 +65,7 @@ def test_a_tag_that_is_not_allowed_or_not_there_touches_nothing(clean_bed: Docke
     for wrong in ("latest", "v2@sha256:" + "0" * 64, "../other:v2", "v2/other", "v2 ", "V2", "vé", "v" * 129):
         refused = ask(server, url, wrong)
         assert (refused.status, list(refused.json)) == (400, ["error"]), (wrong, refused)
-    assert post(server, f"{url}?tag=v1&tag=v2").status == 400
+    assert server.post(f"{url}?tag=v1&tag=v2").status == 400
     absent = ask(server, url, "v9")
     assert (absent.status, absent.json["state"]) == (502, "Failed"), absent
     assert f"{IMAGE}:v9" in absent.json["reason"]
@@ -108,7 +96,7 @@ def test_a_body_replaces_that_of_the_call_before(clean_bed: DockerBed, server: L
         assert sorted(variables(bed)) == ["OWN=kept", f"{VARIABLE}={body}"]
         assert bed.docker("exec", "api", "sh", "-c", f'printf %s "${VARIABLE}"') == body
     for wrong, why in ((b"\xff", "UTF-8"), (b"a\0b", "NUL"), (b"x" * (32 * 1024 + 1), "more than 32768")):
-        answer = post(server, url, wrong)
+        answer = server.post(url, wrong)
         assert answer.status == 202
         assert why in answer.json["notes"][0]
         assert server.wait_for_action(answer.json["action"])["state"] == "Success"
@@ -121,22 +109,22 @@ def test_a_scale_up_hammered_from_many_connections_ends_exactly_at_the_label(
     bed = clean_bed
     bed.push("app", "v1")
     bed.docker("run", "-d", "--name", "api", "--label", "tutum.scale.max=4", IMAGE)
-    service = find(server, "api", running_num_containers=1)["uuid"]
-    url = make(server, service, operation="SCALEUP")["url"]
+    service = server.find("api", running_num_containers=1)["uuid"]
+    url = server.make_handler(service, operation="SCALEUP")["url"]
     answers: list[Answer] = []
     threads = [
-        threading.Thread(target=lambda: answers.extend(post(server, f"{url}2/") for _ in range(3))) for _ in range(64)
+        threading.Thread(target=lambda: answers.extend(server.post(f"{url}2/") for _ in range(3))) for _ in range(64)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(120)
     assert [answer.status for answer in answers] == [202] * 192
-    find(server, "api", running_num_containers=4)  # before that, one more call may join an action that adds some
+    server.find("api", running_num_containers=4)  # before that, one more call may join an action that adds some
     last = ask(server, url)
     assert last.status == 502
     assert "tutum.scale.max" in last.json["reason"]
-    assert find(server, "api", running_num_containers=4)["target_num_containers"] == 4
+    assert server.find("api", running_num_containers=4)["target_num_containers"] == 4
     assert len(containers(bed, "name=api")) == 4
 
 

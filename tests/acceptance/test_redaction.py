@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.test_trust import make, post
 from tests.support.server import LiveServer
 
 SECRET = "s3cr3t-0f-a-sender"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def service(live_server: LiveServer) -> str:
     return live_server.run_service(f"kept-{uuid.uuid4()}")
 
@@ -34,13 +33,13 @@ def newest(server: LiveServer, handler: dict[str, Any]) -> dict[str, Any]:
     ],
 )
 def test_no_secret_of_a_handler_is_kept(live_server: LiveServer, service: str, verify: dict[str, Any]) -> None:
-    handler = make(live_server, service, verify={**verify, "secrets": [SECRET]})
+    handler = live_server.make_handler(service, verify={**verify, "secrets": [SECRET]})
     for value in (SECRET, f"x{SECRET}"):
         for query in ("", f"?t={SECRET}&token={SECRET}&tag2=x"):
             body = f'{{"secret": "{SECRET}"}}'.encode()
             told = {"X_My_Hook": value, "X_Copy": f"a {SECRET}", "Authorization": f"Bearer {value}", "X_Event": "push"}
             told |= {"User_Agent": value, "Idempotency_Key": value}
-            answer = post(live_server, handler["url"] + query, body, **told)
+            answer = live_server.post(handler["url"] + query, body, **told)
             assert answer.status in (202, 401), answer
             assert SECRET not in str(live_server.request("GET", "/api/v1/action/").json)
             kept = newest(live_server, handler)
@@ -54,8 +53,8 @@ def test_no_secret_of_a_handler_is_kept(live_server: LiveServer, service: str, v
 
 def test_a_redelivery_tells_what_it_goes_without(live_server: LiveServer, service: str) -> None:
     for fields in ({}, {"debounce": 0, "show_log": True}):
-        handler = make(live_server, service, **fields)
-        assert post(live_server, f"{handler['url']}?token=abc&ref=x", X_Long="x" * 9000).status == 202
+        handler = live_server.make_handler(service, **fields)
+        assert live_server.post(f"{handler['url']}?token=abc&ref=x", X_Long="x" * 9000).status == 202
         kept = newest(live_server, handler)
         assert kept["left_out"] == ["query parameter token", "headers beyond 8 KiB"]
         assert kept["query"] == "ref=x"
@@ -64,15 +63,15 @@ def test_a_redelivery_tells_what_it_goes_without(live_server: LiveServer, servic
         assert again.json["notes"] == [
             "this was not stored with the delivery and is missing: query parameter token, headers beyond 8 KiB"
         ]
-    filtered = make(live_server, service, filter="query.token == 'abc'")
-    assert post(live_server, f"{filtered['url']}?token=abc").status == 202
+    filtered = live_server.make_handler(service, filter="query.token == 'abc'")
+    assert live_server.post(f"{filtered['url']}?token=abc").status == 202
     again = live_server.request("POST", f"{newest(live_server, filtered)['resource_uri']}redeliver/")
     assert (again.status, again.json["state"]) == (200, "Skipped")
     assert "query parameter token" in again.json["reason"]
 
 
 def test_who_waits_is_told_too_that_the_body_was_not_passed(live_server: LiveServer, service: str) -> None:
-    handler = make(live_server, service, pass_body=True)
-    answer = post(live_server, f"{handler['url']}?wait=30", b"\xff")
+    handler = live_server.make_handler(service, pass_body=True)
+    answer = live_server.post(f"{handler['url']}?wait=30", b"\xff")
     assert (answer.status, answer.json["state"]) == (200, "Success")
     assert answer.json["notes"] == ["the body was not passed on: it is not UTF-8"]

@@ -1,11 +1,8 @@
 """Tags and bodies of calls, from the webhook to the containers: on a real Swarm, and on a small Kubernetes API."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tests.contract import kubernetes_support as kube
 from tests.contract import swarm_support as swarm
@@ -17,41 +14,6 @@ from tests.support.waiting import wait_until
 
 IMAGE = f"{ANONYMOUS}/app"
 BODY = "TUTUM_TRIGGER_BODY"
-
-
-@pytest.fixture(scope="module")
-def server(docker_bed: DockerBed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    folder = tmp_path_factory.mktemp("trust-swarm")
-    running = LiveServer(folder, "--engine", "swarm", environment=docker_bed.environment)
-    running.start()
-    yield running
-    running.stop()
-
-
-def find(server: LiveServer, name: str, running: int) -> dict[str, Any]:
-    """Wait until a service shows so many containers, and return it."""
-
-    def found() -> dict[str, Any] | None:
-        objects = server.request("GET", f"/api/v1/service/?name={name}").json["objects"]
-        return next((dict(one) for one in objects if one["running_num_containers"] == running), None)
-
-    service = wait_until(found, f"{name} runs {running} containers", timeout_s=15)
-    assert service is not None
-    return service
-
-
-def make(server: LiveServer, service: str, **fields: Any) -> str:
-    """Create a handler and return the path that it is called by."""
-    path = f"/api/v1/service/{service}/webhook/handler/"
-    created = server.request("POST", path, {"name": "hook", **fields})
-    assert created.status == 201, created
-    return str(created.json["url"])
-
-
-def post(server: LiveServer, path: str, body: bytes = b"", **headers: str) -> Answer:
-    head = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", "Connection: close"]
-    head += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    return server.send("\r\n".join(head).encode() + b"\r\n\r\n" + body)
 
 
 def action_of(server: LiveServer, answer: Answer) -> dict[str, Any]:
@@ -70,11 +32,11 @@ def test_on_swarm_a_call_brings_its_tag_and_its_body(clean_bed: DockerBed, serve
     bed = clean_bed
     digests = {tag: bed.push("app", version, tag=tag) for tag, version in (("1.0", "v1"), ("2.0", "v2"))}
     swarm.create(bed, "api", f"{IMAGE}:1.0", "--env", "KEPT=1", replicas=1)
-    api_uuid = find(server, "api", 1)["uuid"]
-    url = make(server, api_uuid, tag={"allow": ["2.*", "3.*"]}, pass_body=True)
+    api_uuid = server.find("api", running_num_containers=1)["uuid"]
+    url = server.make_handler(api_uuid, tag={"allow": ["2.*", "3.*"]}, pass_body=True)["url"]
     bodies = ("first ünïcode = 'x'\n", "second")
     for body, query in zip(bodies, ("?tag=2.0&wait=90", "?wait=90"), strict=True):
-        answer = post(server, url + query, body.encode())
+        answer = server.post(url + query, body.encode())
         assert (answer.status, answer.json["state"]) == (200, "Success"), answer
         action = action_of(server, answer)
         assert action["image_after"] == digests["2.0"], action
@@ -84,20 +46,20 @@ def test_on_swarm_a_call_brings_its_tag_and_its_body(clean_bed: DockerBed, serve
         assert environment(bed) == (wanted, wanted)
     before = swarm.spec(bed, "api")
     for tag in ("1.0", "2.0@sha256:" + "1" * 64, "..%2Fother"):
-        assert post(server, f"{url}?tag={tag}").status == 400
-    missing = post(server, f"{url}?tag=3.0&wait=90", b"third")
+        assert server.post(f"{url}?tag={tag}").status == 400
+    missing = server.post(f"{url}?tag=3.0&wait=90", b"third")
     assert (missing.status, missing.json["state"]) == (502, "Failed")
     assert f"{IMAGE}:3.0" in missing.json["reason"]
     bed.push("app", "v3-broken", tag="3.0")
-    broken = post(server, f"{url}?tag=3.0&wait=90", b"third")
+    broken = server.post(f"{url}?tag=3.0&wait=90", b"third")
     assert (broken.status, broken.json["state"]) == (502, "Failed")
     action = action_of(server, broken)
     assert (action["rolled_back"], action["image_before"], action["image_after"]) == (True, *[digests["2.0"]] * 2)
     assert swarm.spec(bed, "api") == before
-    payload = make(server, api_uuid, tag={"allow": ["1.*"], "from": "body.push_data.tag"})
-    skipped = post(server, payload, b'{"push_data": {"tag": "2.0"}}', Content_Type="application/json")
+    payload = server.make_handler(api_uuid, tag={"allow": ["1.*"], "from": "body.push_data.tag"})["url"]
+    skipped = server.post(payload, b'{"push_data": {"tag": "2.0"}}', Content_Type="application/json")
     assert (skipped.status, skipped.json["state"]) == (200, "Skipped"), skipped
-    named = post(server, f"{payload}?wait=90", b'{"push_data": {"tag": "1.0"}}', Content_Type="application/json")
+    named = server.post(f"{payload}?wait=90", b'{"push_data": {"tag": "1.0"}}', Content_Type="application/json")
     assert action_of(server, named)["image_after"] == digests["1.0"]
     # A handler that passes no body leaves the variable of the one before alone.
     assert environment(bed)[0] == ["KEPT=1", f"{BODY}=second"]
@@ -110,8 +72,9 @@ def test_on_swarm_a_server_that_is_killed_in_an_update_brings_tag_and_body_once(
     bed.push("app", "v1", tag="1.0")
     digest = bed.push("app", "v2", tag="2.0")
     swarm.create(bed, "api", f"{IMAGE}:1.0", replicas=1)
-    url = make(server, find(server, "api", 1)["uuid"], tag={"allow": ["2.*"]}, pass_body=True)
-    answer = post(server, f"{url}?tag=2.0", b"once")
+    service = server.find("api", running_num_containers=1)["uuid"]
+    url = server.make_handler(service, tag={"allow": ["2.*"]}, pass_body=True)["url"]
+    answer = server.post(f"{url}?tag=2.0", b"once")
     assert answer.status == 202, answer
     wait_until(lambda: swarm.image(bed, "api").startswith(f"{IMAGE}:2.0"), "the update is under way", timeout_s=30)
     server.kill()
@@ -131,12 +94,11 @@ def test_on_kubernetes_a_call_brings_its_tag_and_its_body(tmp_path: Path) -> Non
         environment = {"KUBECONFIG": cluster.write_kubeconfig(tmp_path / "kubeconfig")}
         kept = {"name": "KEPT", "value": "a-secret"}
         kube.create(cluster, deployment(template=template(container(env=[kept], probed=True))))
-        server = LiveServer(tmp_path, "--engine", "kubernetes", environment=environment)
-        server.start()
-        try:
-            url = make(server, find(server, "web", 2)["uuid"], tag={"allow": ["v2", "missing"]}, pass_body=True)
+        with LiveServer(tmp_path, "--engine", "kubernetes", environment=environment) as server:
+            service = server.find("web", running_num_containers=2)["uuid"]
+            url = server.make_handler(service, tag={"allow": ["v2", "missing"]}, pass_body=True)["url"]
             for body, query in (("first ünïcode\n", "?tag=v2&wait=60"), ("second", "?wait=60")):
-                answer = post(server, url + query, body.encode())
+                answer = server.post(url + query, body.encode())
                 assert (answer.status, answer.json["state"]) == (200, "Success"), answer
                 assert action_of(server, answer)["image_after"] == digests["v2"]
                 spec = kube.spec_and_status(cluster, "deployments", "web")["spec"]
@@ -146,12 +108,10 @@ def test_on_kubernetes_a_call_brings_its_tag_and_its_body(tmp_path: Path) -> Non
                     "registry.test/app:v2",
                     [kept, {"name": BODY, "value": body}],
                 )
-            assert post(server, f"{url}?tag=v3").status == 400
-            failed = post(server, f"{url}?tag={controllers.MISSING}&wait=60", b"third")
+            assert server.post(f"{url}?tag=v3").status == 400
+            failed = server.post(f"{url}?tag={controllers.MISSING}&wait=60", b"third")
             assert (failed.status, failed.json["state"]) == (502, "Failed")
             assert action_of(server, failed)["rolled_back"]
             assert kube.spec_and_status(cluster, "deployments", "web")["spec"] == spec
-        finally:
-            server.stop()
         for path in server.data.rglob("*"):
             assert not path.is_file() or b"a-secret" not in path.read_bytes(), path

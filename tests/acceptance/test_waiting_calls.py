@@ -1,0 +1,80 @@
+"""Calls that wait for the end of their action: thousands at once, and longer than a proxy waits by default."""
+
+import asyncio
+import http.client
+import resource
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.support.nginx_bed import nginx
+from tests.support.server import Answer, LiveServer
+from tests.support.waiting import wait_until
+
+
+def post(port: int, path: str) -> Answer:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        connection.request("POST", path)
+        answer = connection.getresponse()
+        return Answer(status=answer.status, headers=dict(answer.getheaders()), body=answer.read())
+
+
+@pytest.mark.nginx
+def test_a_proxy_waits_as_long_as_a_call(live_server: LiveServer, tmp_path: Path) -> None:
+    slow = live_server.run_service(f"proxied-{uuid.uuid4()}", "trap 'sleep 4; exit' TERM; while :; do sleep 0.1; done")
+    url = f"{live_server.make_handler(slow)['url']}?wait=50"
+    webs = (live_server.port, live_server.port)
+    with nginx(tmp_path / "impatient", webs, read_timeout_s=1) as port:
+        given_up = post(port, url)
+        assert (given_up.status, given_up.headers["Retry-After"]) == (503, "1"), "the directive is what decides"
+    with nginx(tmp_path / "nginx", webs) as port:
+        waited = post(port, url)
+        assert (waited.status, waited.json["state"]) == (200, "Success"), waited
+        over = post(port, f"{url.partition('?')[0]}?wait=1")
+        assert (over.status, over.json["state"]) == (504, "In progress"), "our own 504 is passed on, with its body"
+
+
+async def wait_beside(server: LiveServer, path: str, count: int, meanwhile: Callable[[], None]) -> list[int]:
+    """Make calls that wait, over a connection each, do something once all of them do, and return their statuses."""
+
+    async def one() -> int:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        answer = await reader.read()
+        writer.close()
+        return int(answer.split()[1])
+
+    calls = []
+    for _ in range(count):
+        calls.append(asyncio.ensure_future(one()))
+        await asyncio.sleep(0.001)
+    await asyncio.to_thread(meanwhile)
+    return await asyncio.gather(*calls)
+
+
+@pytest.mark.slow
+def test_thousands_wait_at_once_without_a_thread_each_and_others_are_not_held_up(live_server: LiveServer) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    slow, gate = live_server.run_gated_service("waited-for")
+    handler, other = live_server.make_handler(slow), live_server.make_handler(live_server.run_service("not-held-up"))
+    count = min(2000, most - 200)
+
+    def look() -> None:
+        deliveries = f"{handler['resource_uri']}delivery/?limit=1"
+        try:
+            wait_until(lambda: live_server.request("GET", deliveries).json["meta"]["total_count"] == count, "all wait")
+            status = Path(f"/proc/{live_server.pid}/status").read_text()
+            threads = int(status.partition("Threads:")[2].split()[0])
+            assert threads < 100
+            began = time.monotonic()
+            assert live_server.post(other["url"]).status == 202
+            assert time.monotonic() - began < 10
+        finally:
+            gate.touch()
+
+    assert asyncio.run(wait_beside(live_server, f"{handler['url']}?wait=60", count, look)) == [200] * count

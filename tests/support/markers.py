@@ -1,0 +1,53 @@
+"""Markers that a test gets from its fixtures and from the names of its folder and file."""
+
+from collections.abc import Iterator
+
+import pytest
+
+PARTS = {
+    "docker": "the engine `docker`, or a private Docker Engine",
+    "podman": "the engine `docker` on Podman",
+    "swarm": "the engine `swarm`",
+    "kubernetes": "the engine `kubernetes`",
+    "local": "the engine `local`",
+    "nginx": "nginx as a reverse proxy",
+    "postgres": "PostgreSQL",
+    "server": "a server process",
+    "web": "the HTTP edge",
+    "worker": "the worker",
+    "cli": "the command line client",
+    "sdk": "the Python SDK",
+    "faults": "the fault rounds of `script/faults`",
+}
+SLOW = "slow: takes long, and runs only with --all"
+_FIXTURES = {
+    "docker_bed": "docker",
+    "podman_bed": "podman",
+    "postgres_bed": "postgres",
+    "live_server": "server",
+    "server": "server",
+    "nginx": "nginx",
+}
+
+
+def register(config: pytest.Config) -> None:
+    """Register every marker: pytest refuses any other one."""
+    for name, text in PARTS.items():
+        config.addinivalue_line("markers", f"{name}: {text}")
+    config.addinivalue_line("markers", SLOW)
+
+
+def mark_parts(item: pytest.Item) -> None:
+    """Mark a test with the parts that it is about or needs."""
+    for name in set(_parts(item)):
+        item.add_marker(name)
+
+
+def _parts(item: pytest.Item) -> Iterator[str]:
+    words = {*item.path.parent.name.split("_"), *item.path.stem.split("_")}
+    yield from words & PARTS.keys()
+    for fixture in getattr(item, "fixturenames", ()):
+        if fixture in _FIXTURES:
+            yield _FIXTURES[fixture]
+    if callspec := getattr(item, "callspec", None):
+        yield from ("postgres" for value in callspec.params.values() if value in ("postgres", "postgresql"))
