@@ -2,9 +2,10 @@
 
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from tutumd.application.admission.fields import FIELDS, HandlerField
+from tutumd.application.services import UNUSED_FIELDS
 
 Item = TypeVar("Item")
 
@@ -85,38 +86,14 @@ class ServicePatch(_In):
     target_num_containers: int | None = Field(None, description="From 0 to the limit of the server.")
 
 
-class ServiceIn(ServicePatch):
+class _NewService(ServicePatch):
     """A service to create on an engine that runs commands. Fields of 2015 without effect may be sent empty."""
 
     engine: str | None = Field(None, description="Engine instance; default: the first that creates services.")
-    autodestroy: Any = None
-    autoredeploy: Any = None
-    bindings: Any = None
-    container_ports: Any = None
-    cpu_shares: Any = None
-    deployment_strategy: Any = None
-    entrypoint: Any = None
-    linked_to_service: Any = None
-    memory: Any = None
-    net: Any = None
-    pid: Any = None
-    privileged: Any = None
-    roles: Any = None
-    sequential_deployment: Any = None
-    tags: Any = None
 
-    def unsupported(self) -> list[str]:
-        """Return the fields of 2015 that ask for something a command cannot have."""
-        harmless: dict[str, tuple[Any, ...]] = {
-            "autodestroy": ("OFF",),
-            "deployment_strategy": ("EMPTIEST_NODE",),
-            "net": ("bridge",),
-            "pid": ("none",),
-        }
-        names = set(ServiceIn.model_fields) - set(ServicePatch.model_fields) - {"engine"}
-        return sorted(
-            name for name in names if getattr(self, name) and getattr(self, name) not in harmless.get(name, ())
-        )
+
+_unused_fields: dict[str, Any] = dict.fromkeys(UNUSED_FIELDS, (Any, None))
+ServiceIn = create_model("ServiceIn", __base__=_NewService, __doc__=_NewService.__doc__, **_unused_fields)
 
 
 class MetaOut(BaseModel):
