@@ -16,9 +16,10 @@ from tutumd.model import (
     Definition,
     Delivery,
     EngineInfo,
+    EngineRequest,
     EvaluationNeeded,
     Handler,
-    Line,
+    LogLine,
     NewHandler,
     NotQueued,
     Origin,
@@ -36,24 +37,24 @@ from tutumd.model import (
 Clock = Callable[[], datetime]
 """Tells the time, in UTC with a time zone."""
 
-Result = Accepted | NotQueued | EvaluationNeeded | Exception
+CallResult = Accepted | NotQueued | EvaluationNeeded | Exception
 """What became of a call. Of one that is unjudged nothing was stored."""
 
-OnStored = Callable[[Sequence[Result]], None]
+OnStored = Callable[[Sequence[CallResult]], None]
 """Takes what became of calls, in their order. Is called once, from another thread, and must be quick."""
 
-HEARTBEAT_LIMIT = timedelta(seconds=15)
+HEARTBEAT_TIMEOUT = timedelta(seconds=15)
 """How long after it last told of itself a worker is taken for one that lives."""
 
 
-class PartlySeenError(EngineUnavailableError):
+class PartialDiscoveryError(EngineUnavailableError):
     """A part of an engine's services could not be looked at; `seen` are those that could."""
 
-    def __init__(self, text: str, seen: tuple[ServiceSnapshot, ...], is_unseen: Callable[[str], bool]) -> None:
+    def __init__(self, text: str, snapshots: tuple[ServiceSnapshot, ...], is_unreadable: Callable[[str], bool]) -> None:
         """Take the text for people, what was seen, and what tells whether a selector is of the part that was not."""
         super().__init__(text)
-        self.seen = seen
-        self.is_unseen = is_unseen
+        self.snapshots = snapshots
+        self.is_unreadable = is_unreadable
 
 
 class Accounts(Protocol):
@@ -158,7 +159,7 @@ class Store(Accounts, Protocol):
     def retry(self, viewer: User, uuid: str, origin: Origin) -> Action:
         """Make a new action that does what a failed or canceled one should have done. Else ConflictError."""
 
-    def lines(self, viewer: User, action_uuid: str, after: int) -> tuple[Line, ...]:
+    def log_lines(self, viewer: User, action_uuid: str, after: int) -> tuple[LogLine, ...]:
         """Read an action's log, at most 1,000 lines with a number above `after`."""
 
     def deliveries(self, viewer: User, service_uuid: str, handler_uuid: str, query: Query) -> Page[Delivery]:
@@ -170,17 +171,17 @@ class Store(Accounts, Protocol):
     def progress(self, wanted: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], Progress]:
         """Read actions by (handler's number, action's number), as far as the handlers are still there."""
 
-    def ask(self, service: Service, kind: str, arguments: Mapping[str, object]) -> str:
-        """Leave a request row that a worker answers from the engine; answer its UUID."""
+    def add_request(self, service: Service, kind: str, arguments: Mapping[str, object]) -> str:
+        """Queue a read from the service's engine for a worker, and return its UUID."""
 
-    def answer(self, request_uuid: str) -> Mapping[str, object] | None:
-        """Read a request's answer, None while there is none. Reading an answer deletes the row."""
+    def pop_response(self, request_uuid: str) -> Mapping[str, object] | None:
+        """Return a worker's response to a request and delete both, or None while there is no response."""
 
 
 class Intake(Protocol):
     """The write side of the call path: calls that arrive together are committed together."""
 
-    def store(self, calls: Sequence[Call], tell: OnStored) -> None:
+    def store(self, calls: Sequence[Call], on_stored: OnStored) -> None:
         """Commit calls, all in one transaction, in their order.
 
         Of each its delivery, and a new action or the open pending one that it joins. A call's result is
@@ -218,7 +219,7 @@ class Queue(Protocol):
     def amounts(self, claim: Claim) -> tuple[tuple[int, int | None], ...]:
         """List what the action's deliveries ask to add, in order of arrival, each with the most it may scale up to."""
 
-    def add_line(self, claim: Claim, text: str) -> None:
+    def add_log_line(self, claim: Claim, text: str) -> None:
         """Add a line to the action's log. Does not look at the lease: what was done is told."""
 
     def retry_later(self, claim: Claim, *, delay: timedelta, reason: str) -> None:
@@ -235,15 +236,15 @@ class Queue(Protocol):
         engine: EngineInfo,
         snapshots: Sequence[ServiceSnapshot],
         *,
-        is_unseen: Callable[[str], bool] = lambda selector: False,
+        is_unreadable: Callable[[str], bool] = lambda selector: False,
     ) -> None:
         """Store what an engine instance shows: all of its services. Those that are missing are unbound.
 
         Args:
-            is_unseen: Tells whether the service of a selector could not be looked for: it then stays as it was.
+            is_unreadable: Tells whether the service of a selector could not be looked for: it then stays as it was.
         """
 
-    def prune(self, keep: timedelta, most: int) -> int:
+    def prune(self, keep: timedelta, limit: int) -> int:
         """Delete deliveries, ended actions and gone containers that are older than `keep`, at most so many of each.
 
         Also deletes the oldest deliveries beyond 5,000,000, and engine instances that no worker served for a day and
@@ -253,11 +254,11 @@ class Queue(Protocol):
     def count_calls(self) -> bool:
         """Count, for their handlers, some deliveries that nobody counted yet; answer whether there may be more."""
 
-    def requests(self, engines: Sequence[str]) -> tuple[tuple[str, str, Service, Mapping[str, object]], ...]:
-        """Take unanswered request rows: (UUID, kind, service, arguments). A row is handed out once."""
+    def take_requests(self, engines: Sequence[str]) -> tuple[EngineRequest, ...]:
+        """Return the new requests for these engine instances. Each request is returned once."""
 
-    def answer_request(self, request_uuid: str, answer: Mapping[str, object]) -> None:
-        """Store the answer of a request row."""
+    def save_response(self, request_uuid: str, response: Mapping[str, object]) -> None:
+        """Store the response to a request."""
 
     def wait(self, timeout_s: float) -> None:
         """Sleep until something was queued in this process, or the time is over."""
@@ -291,7 +292,7 @@ class Run(Protocol):
     def sleep(self, seconds: float) -> None:
         """Wait, with `check` before and after."""
 
-    def allow(self, seconds: float) -> None:
+    def set_time_limit(self, seconds: float) -> None:
         """Set the deadline to so many seconds after the run began: what the service's own labels ask for."""
 
     def remaining_s(self) -> float:
@@ -316,7 +317,7 @@ class Engine(Protocol):
         """Name, kind and abilities; `error` is always empty here."""
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:
-        """List all services of this instance. Raises PartlySeenError where a part of them cannot be seen."""
+        """List all services of this instance. Raises PartialDiscoveryError where a part of them cannot be seen."""
 
     def inspect(self, service: Service) -> ServiceSnapshot | None:
         """Look at one service; None where it is gone."""

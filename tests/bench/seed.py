@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from tutumd.model import ActionState, DeliveryOutcome, Operation, Origin, Verb
 from tutumd.store import call_counts
 from tutumd.store.database import Database
-from tutumd.store.pending import new_action
+from tutumd.store.pending_actions import new_action
 from tutumd.store.row_mapping import new_uuid
 from tutumd.store.tables import actions, deliveries, handlers, meta, services
 

@@ -15,7 +15,7 @@ from tutumd.errors import LeaseLostError
 from tutumd.store.clocks import SharedClock, database_clock, machine_clock
 from tutumd.store.queue import SqlQueue
 from tutumd.store.tables import meta
-from tutumd.store.wakeup import Listener, Signal
+from tutumd.store.wakeup import Listener, Wakeup
 
 APART_S = 300.0
 
@@ -54,7 +54,7 @@ def test_machines_with_other_clocks_have_the_time_of_the_database(machines: tupl
 def test_a_living_worker_keeps_its_action_whatever_the_time_of_another_machine_is(
     p: Bench, machines: tuple[SharedClock, SharedClock]
 ) -> None:
-    one, other = (SqlQueue(p.database, clock, Signal()) for clock in machines)
+    one, other = (SqlQueue(p.database, clock, Wakeup()) for clock in machines)
     p.call(p.handler("web"))
     for first, second in ((one, other), (other, one)):
         claim = first.claim("first", ["docker"], lease=LEASE)
@@ -68,7 +68,7 @@ def test_a_living_worker_keeps_its_action_whatever_the_time_of_another_machine_i
 def test_a_dead_worker_of_another_machine_is_followed_when_its_lease_ends(
     p: Bench, machines: tuple[SharedClock, SharedClock]
 ) -> None:
-    one, other = (SqlQueue(p.database, clock, Signal()) for clock in machines)
+    one, other = (SqlQueue(p.database, clock, Wakeup()) for clock in machines)
     p.call(p.handler("web"))
     for dead, living in ((one, other), (other, one)):
         lost = dead.claim("dead", ["docker"], lease=timedelta(seconds=1))
@@ -80,14 +80,14 @@ def test_a_dead_worker_of_another_machine_is_followed_when_its_lease_ends(
 
 
 def test_a_call_at_another_machine_is_due_at_once(p: Bench, machines: tuple[SharedClock, SharedClock]) -> None:
-    queue = SqlQueue(p.database, machines[0], Signal())
+    queue = SqlQueue(p.database, machines[0], Wakeup())
     p.clock.now = machines[1]()
     p.call(p.handler("web"))
     assert queue.claim("worker", ["docker"], lease=LEASE) is not None
 
 
 def test_readiness_goes_by_the_time_of_the_database(p: Bench, machines: tuple[SharedClock, SharedClock]) -> None:
-    SqlQueue(p.database, machines[1], Signal()).register("worker", p.store.engines())
+    SqlQueue(p.database, machines[1], Wakeup()).register("worker", p.store.engines())
     assert health.check(p.store, machines[0]).status == "ready"
 
 
@@ -95,7 +95,7 @@ def test_a_clock_follows_the_database_again_when_it_was_wrong(
     p: Bench, machines: tuple[SharedClock, SharedClock]
 ) -> None:
     clock = SharedClock(datetime(2000, 1, 1, tzinfo=UTC))
-    listener = Listener(p.database.url, Signal(), clock)
+    listener = Listener(p.database.url, Wakeup(), clock)
     try:
         wait_until(lambda: abs(clock() - machines[0]()) < timedelta(seconds=1), "the clock is right")
     finally:
@@ -112,7 +112,7 @@ def test_processes_of_one_machine_share_a_clock_that_nobody_sets(b: Bench) -> No
 
 def test_a_lease_outlives_a_clock_that_is_set(b: Bench) -> None:
     leases = machine_clock(b.database, b.clock)
-    queue = SqlQueue(b.database, b.clock, Signal(), leases)
+    queue = SqlQueue(b.database, b.clock, Wakeup(), leases)
     b.call(b.handler("web"))
     assert queue.claim("first", ["docker"], lease=LEASE) is not None
     for hours in (1, -2):
@@ -122,13 +122,13 @@ def test_a_lease_outlives_a_clock_that_is_set(b: Bench) -> None:
 
 def test_no_lease_outlives_a_start_of_the_machine(b: Bench) -> None:
     """Its clock may be behind what it was, as one without a battery is."""
-    before = SqlQueue(b.database, b.clock, Signal(), machine_clock(b.database, lambda: b.clock() + timedelta(days=1)))
+    before = SqlQueue(b.database, b.clock, Wakeup(), machine_clock(b.database, lambda: b.clock() + timedelta(days=1)))
     b.call(b.handler("web"))
     claim = before.claim("first", ["docker"], lease=LEASE)
     assert claim is not None
     with b.database.write() as connection:
         connection.execute(sa.update(meta).where(meta.c.key.startswith("clock ")).values(key="clock of another start"))
-    after = SqlQueue(b.database, b.clock, Signal(), machine_clock(b.database, b.clock))
+    after = SqlQueue(b.database, b.clock, Wakeup(), machine_clock(b.database, b.clock))
     taken = after.claim("second", ["docker"], lease=LEASE)
     assert taken is not None
     with pytest.raises(LeaseLostError):

@@ -10,11 +10,11 @@ import sqlalchemy as sa
 from tests.support.stores import Bench, accept, bench, call, second_intake
 from tutumd.errors import NotFoundError
 from tutumd.model import EvaluationNeeded, NewHandler, Operation
-from tutumd.ports import Result
+from tutumd.ports import CallResult
 from tutumd.store.database import Database
 from tutumd.store.handler_lookup import MOST_KNOWN, Known, find
 from tutumd.store.store import SqlStore
-from tutumd.store.wakeup import Signal
+from tutumd.store.wakeup import Wakeup
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def b(database_url: str) -> Iterator[Bench]:
 def other_process(b: Bench, url: str) -> Iterator[SqlStore]:
     database = Database(url)
     try:
-        yield SqlStore(database, b.clock, Signal())
+        yield SqlStore(database, b.clock, Wakeup())
     finally:
         database.close()
 
@@ -50,7 +50,7 @@ def test_a_remembered_handler_gets_options(b: Bench) -> None:
         b.call(handler)
     wanted = NewHandler(operation=handler.operation, options={"enabled": False})
     b.store.change_handler(b.admin, handler.service_uuid, handler.uuid, lambda _: wanted)
-    told: Future[Sequence[Result]] = Future()
+    told: Future[Sequence[CallResult]] = Future()
     b.intake.store([call(handler)], told.set_result)
     (result,) = told.result(10)
     assert isinstance(result, EvaluationNeeded)

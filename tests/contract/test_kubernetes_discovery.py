@@ -18,7 +18,7 @@ from tests.support.waiting import wait_until
 from tutumd.engines.kubernetes import KubernetesEngine
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.model import ContainerState, ServiceState
-from tutumd.ports import PartlySeenError
+from tutumd.ports import PartialDiscoveryError
 
 
 @pytest.fixture
@@ -102,18 +102,18 @@ def test_a_namespace_that_cannot_be_listed_hides_no_other(cluster: FakeCluster, 
     create_in(cluster, "other", "web")
     cluster.allowed = lambda seen: seen.namespace != "other"
     with kube.opened(cluster, tmp_path, "shop", "other") as engine:
-        with pytest.raises(PartlySeenError, match=r"verb list on deployments .* in the namespace other") as told:
+        with pytest.raises(PartialDiscoveryError, match=r"verb list on deployments .* in the namespace other") as told:
             engine.discover()
-        assert [one.selector for one in told.value.seen] == ["deployment/shop/web"]
-        assert told.value.is_unseen("deployment/other/web")
-        assert not told.value.is_unseen("deployment/shop/gone")
+        assert [one.selector for one in told.value.snapshots] == ["deployment/shop/web"]
+        assert told.value.is_unreadable("deployment/other/web")
+        assert not told.value.is_unreadable("deployment/shop/gone")
         cluster.allowed = lambda seen: seen.resource != "pods" or seen.namespace != "other"
-        with pytest.raises(PartlySeenError, match=r"verb list on pods .* in the namespace other"):
+        with pytest.raises(PartialDiscoveryError, match=r"verb list on pods .* in the namespace other"):
             engine.discover()
         cluster.allowed = lambda seen: False
         with pytest.raises(EngineUnavailableError, match="the namespace shop") as none_seen:
             engine.discover()
-        assert not isinstance(none_seen.value, PartlySeenError)
+        assert not isinstance(none_seen.value, PartialDiscoveryError)
         cluster.allowed = lambda seen: True
         assert len(engine.discover()) == 2
 
@@ -130,9 +130,9 @@ def test_a_namespace_that_cannot_be_watched_ends_no_other_watch_at_once(cluster:
         create_in(cluster, "shop", "web")
         assert changed.wait(5)
         asked = len(cluster.requests)
-        with pytest.raises(PartlySeenError) as told:
+        with pytest.raises(PartialDiscoveryError) as told:
             engine.discover()
-        assert [one.selector for one in told.value.seen] == ["deployment/shop/web"]
+        assert [one.selector for one in told.value.snapshots] == ["deployment/shop/web"]
         assert {seen.namespace for seen in cluster.requests[asked:] if seen.verb == "list"} == {"other"}
 
 

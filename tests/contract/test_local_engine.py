@@ -22,7 +22,7 @@ def host(tmp_path: Path) -> Iterator[LocalHost]:
 
 
 def test_info_says_that_services_can_be_created(host: LocalHost) -> None:
-    assert host.engine().info == EngineInfo(name="local", kind="local", creates=True)
+    assert host.engine().info == EngineInfo(name="local", kind="local", can_create=True)
 
 
 def test_a_service_that_was_never_started_is_not_shown(host: LocalHost) -> None:

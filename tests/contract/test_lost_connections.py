@@ -13,14 +13,14 @@ from tests.support.stores import LEASE, Bench, accept, bench, call
 from tests.support.waiting import wait_until
 from tutumd.errors import LeaseLostError, LockedError, NotFoundError, UnavailableError
 from tutumd.model import Accepted, Handler, Operation
-from tutumd.ports import Result
+from tutumd.ports import CallResult
 from tutumd.store.clocks import database_clock
 from tutumd.store.database import Database
 from tutumd.store.intake import SqlIntake
 from tutumd.store.queue import SqlQueue
 from tutumd.store.row_mapping import lock_services
 from tutumd.store.tables import client_rates
-from tutumd.store.wakeup import Listener, Signal
+from tutumd.store.wakeup import Listener, Wakeup
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_an_action_whose_lease_is_renewed_while_it_is_claimed_is_not_taken_over(
     held = b.claimed()
     b.clock.move(LEASE.total_seconds() + 1)
     database = Database(url)
-    holder = SqlQueue(database, b.clock, Signal())
+    holder = SqlQueue(database, b.clock, Wakeup())
 
     def renew_before_the_update(_c: object, _cursor: object, statement: str, *_rest: object) -> None:
         if statement.startswith("UPDATE actions"):
@@ -121,7 +121,7 @@ def stopped_while_it_has(url: str, service_uuid: str) -> Iterator[None]:
 
 def test_a_service_that_a_stopped_process_holds_holds_up_no_other(b: Bench, url: str) -> None:
     web, db = b.handler("web"), b.handler("db", Operation.SCALEUP)
-    results: Future[Sequence[Result]] = Future()
+    results: Future[Sequence[CallResult]] = Future()
     with stopped_while_it_has(url, web.service_uuid):
         b.intake.store([call(web), call(db, 3), call(web), call(db, 4)], results.set_result)
         first, second, third, fourth = results.result(30)
@@ -137,7 +137,7 @@ def test_a_service_that_a_stopped_process_holds_holds_up_no_other(b: Bench, url:
 
 def test_an_unknown_service_is_not_found_while_another_one_is_held(b: Bench, url: str) -> None:
     web = b.handler("web")
-    results: Future[Sequence[Result]] = Future()
+    results: Future[Sequence[CallResult]] = Future()
     with stopped_while_it_has(url, web.service_uuid):
         unknown = replace(call(web), service_uuid="00000000-0000-4000-8000-000000000000")
         b.intake.store([call(web), unknown], results.set_result)
@@ -146,8 +146,8 @@ def test_an_unknown_service_is_not_found_while_another_one_is_held(b: Bench, url
 
 def test_a_held_service_is_told_of_also_where_calls_of_a_client_are_limited(b: Bench, url: str) -> None:
     web = b.handler("web")
-    results: Future[Sequence[Result]] = Future()
-    intake = SqlIntake(b.database, b.clock, Signal(), client_rate=(1, 60))
+    results: Future[Sequence[CallResult]] = Future()
+    intake = SqlIntake(b.database, b.clock, Wakeup(), client_rate=(1, 60))
     try:
         with stopped_while_it_has(url, web.service_uuid):
             intake.store([call(web)], results.set_result)
@@ -197,26 +197,26 @@ def test_several_hosts_may_be_named_of_which_one_is_the_primary(postgres_bed: Po
     several = url.replace("?host=", f"?host={postgres_bed.folder}/nobody:5432&host=")
     several = f"{several}:5432&target_session_attrs=read-write"
     with bench(several) as opened:
-        signal = Signal()
-        listener = Listener(opened.database.url, signal, database_clock(opened.database))
+        wakeup = Wakeup()
+        listener = Listener(opened.database.url, wakeup, database_clock(opened.database))
         try:
             opened.show("web")
             handler = opened.handler("web")
-            wait_until(lambda: opened.call(handler) and is_woken(opened, signal), "a notice comes through")
+            wait_until(lambda: opened.call(handler) and is_woken(opened, wakeup), "a notice comes through")
         finally:
             listener.close()
 
 
-def is_woken(b: Bench, signal: Signal) -> bool:
+def is_woken(b: Bench, wakeup: Wakeup) -> bool:
     b.finish(b.claimed())
-    before = signal._seen
-    signal.wait(0.2)
-    return signal._seen != before
+    before = wakeup._seen
+    wakeup.wait(0.2)
+    return wakeup._seen != before
 
 
 def test_a_call_of_a_client_whose_bucket_is_deleted_meanwhile_is_taken(b: Bench, url: str) -> None:
     handler = b.handler("web")
-    intake = SqlIntake(b.database, b.clock, Signal(), client_rate=(1, 60))
+    intake = SqlIntake(b.database, b.clock, Wakeup(), client_rate=(1, 60))
     other = Database(url)
 
     def delete(_c: object, _cursor: object, statement: str, *_rest: object) -> None:

@@ -14,7 +14,7 @@ from tutumd.model import ActionState, Definition, Outcome, ServiceState, Verb
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
 from tutumd.store.tables import handlers
-from tutumd.store.wakeup import Signal
+from tutumd.store.wakeup import Wakeup
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_service_keeps_its_uuid_and_handlers_while_its_containers_change(b: Be
 def test_a_service_that_could_not_be_looked_for_stays_as_it_was(b: Bench) -> None:
     web, db = b.service_uuid("web"), b.service_uuid("db")
     before = b.store.service(b.admin, web)
-    b.queue.sync(ENGINE, [], is_unseen=lambda selector: selector == before.selector)
+    b.queue.sync(ENGINE, [], is_unreadable=lambda selector: selector == before.selector)
     assert b.store.service(b.admin, web) == before
     assert not b.store.service(b.admin, db).bound
 
@@ -149,25 +149,25 @@ def test_a_user_is_added_with_the_key_or_not_at_all(b: Bench) -> None:
 
 
 def test_a_request_row_is_handed_out_once_and_its_answer_read_once(b: Bench) -> None:
-    request = b.store.ask(b.store.service(b.admin, b.service_uuid("web")), "logs", {"lines": 5})
-    assert b.queue.requests(["swarm"]) == ()
-    [(uuid, kind, service, arguments)] = b.queue.requests(["docker"])
-    assert (uuid, kind, service.name, arguments) == (request, "logs", "web", {"lines": 5})
-    assert b.queue.requests(["docker"]) == ()
-    assert b.store.answer(request) is None
-    b.queue.answer_request(request, {"logs": "x"})
-    assert b.store.answer(request) == {"logs": "x"}
-    assert b.store.answer(request) is None
+    request = b.store.add_request(b.store.service(b.admin, b.service_uuid("web")), "logs", {"lines": 5})
+    assert b.queue.take_requests(["swarm"]) == ()
+    [taken] = b.queue.take_requests(["docker"])
+    assert (taken.uuid, taken.kind, taken.service.name, taken.arguments) == (request, "logs", "web", {"lines": 5})
+    assert b.queue.take_requests(["docker"]) == ()
+    assert b.store.pop_response(request) is None
+    b.queue.save_response(request, {"logs": "x"})
+    assert b.store.pop_response(request) == {"logs": "x"}
+    assert b.store.pop_response(request) is None
 
 
 def test_lines_of_a_run_are_read_while_it_runs(b: Bench) -> None:
     b.call(b.handler("web"))
     claim = b.claimed()
-    b.queue.add_line(claim, "pulling\0")
-    [first] = b.store.lines(b.admin, claim.action.uuid, 0)
+    b.queue.add_log_line(claim, "pulling\0")
+    [first] = b.store.log_lines(b.admin, claim.action.uuid, 0)
     assert first.text == "pulling"
-    b.queue.add_line(claim, "healthy")
-    assert [line.text for line in b.store.lines(b.admin, claim.action.uuid, first.number)] == ["healthy"]
+    b.queue.add_log_line(claim, "healthy")
+    assert [line.text for line in b.store.log_lines(b.admin, claim.action.uuid, first.number)] == ["healthy"]
 
 
 def test_deliveries_tell_what_became_of_each_call(b: Bench) -> None:
@@ -199,11 +199,11 @@ def test_what_is_old_is_deleted_in_parts_and_what_is_live_stays(b: Bench) -> Non
 
 def test_a_request_about_a_service_that_is_gone_hides_no_other(b: Bench) -> None:
     gone, there = (b.store.service(b.admin, b.service_uuid(name)) for name in ("web", "db"))
-    b.store.ask(gone, "logs", {})
-    asked = b.store.ask(there, "logs", {})
+    b.store.add_request(gone, "logs", {})
+    asked = b.store.add_request(there, "logs", {})
     b.store.submit(gone.uuid, Verb.TERMINATE, target=None, origin=ORIGIN)
     b.finish(b.claimed())
-    assert [uuid for uuid, _, _, _ in b.queue.requests(["docker"])] == [asked]
+    assert [request.uuid for request in b.queue.take_requests(["docker"])] == [asked]
 
 
 def test_a_service_that_gets_a_handler_while_it_is_about_to_be_forgotten_stays(b: Bench) -> None:
@@ -255,7 +255,7 @@ def test_an_engine_that_no_worker_serves_is_forgotten_once_nothing_waits_for_it(
 def test_two_workers_that_see_new_services_at_once_store_each_once(b: Bench, database_url: str) -> None:
     names = [f"new-{number}" for number in range(40)]
     database = Database(database_url)
-    queues = [b.queue, SqlQueue(database, b.clock, Signal())]
+    queues = [b.queue, SqlQueue(database, b.clock, Wakeup())]
     together = threading.Barrier(2)
 
     def sync(queue: SqlQueue) -> None:

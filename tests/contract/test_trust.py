@@ -23,10 +23,10 @@ from tutumd.model import (
     Operation,
     Verb,
 )
-from tutumd.ports import Result
+from tutumd.ports import CallResult
 from tutumd.store.intake import SqlIntake
-from tutumd.store.rates import admit, client_of
-from tutumd.store.wakeup import Signal
+from tutumd.store.rate_limits import admit, client_of
+from tutumd.store.wakeup import Wakeup
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def b(database_url: str) -> Iterator[Bench]:
 
 def send(
     b: Bench, handler: Handler, evaluation: Evaluation | None = None, *, amount: int = 1, key: str | None = None
-) -> Result:
+) -> CallResult:
     """Call a handler; answers what became of the call, an error too."""
     return send_to(b.intake, handler, evaluation, amount=amount, key=key)
 
@@ -50,8 +50,8 @@ def send_to(
     *,
     amount: int = 1,
     key: str | None = None,
-) -> Result:
-    told: Future[Result] = Future()
+) -> CallResult:
+    told: Future[CallResult] = Future()
     one = replace(call(handler, amount), evaluation=evaluation, key=key)
     intake.store([one], lambda results: told.set_result(results[0]))
     return told.result(30)
@@ -105,7 +105,7 @@ def test_the_last_use_is_answered_again_when_it_is_repeated(b: Bench) -> None:
 def test_uses_are_exact_over_replicas(b: Bench, database_url: str) -> None:
     handler = b.handler("web", max_uses=7)
     told = evaluation(b, handler, max_uses=7)
-    results: list[Result] = []
+    results: list[CallResult] = []
     with second_intake(b, database_url) as other:
         threads = [
             threading.Thread(target=lambda i=intake: results.extend(send_to(i, handler, told) for _ in range(10)))
@@ -147,7 +147,7 @@ def test_a_repetition_is_answered_as_the_first_whatever_the_rate(b: Bench) -> No
 
 
 def test_a_client_that_makes_too_many_calls_is_held_off_whatever_it_calls(b: Bench) -> None:
-    limited = SqlIntake(b.database, b.clock, Signal(), (2, 60))
+    limited = SqlIntake(b.database, b.clock, Wakeup(), (2, 60))
     try:
         known, other = b.handler("web"), b.handler("db")
         unknown = replace(known, uuid="00000000-0000-4000-8000-000000000000")
@@ -210,7 +210,7 @@ def test_a_delivery_that_comes_to_two_replicas_at_once_runs_once(b: Bench, datab
     handler = b.handler("web", Operation.SCALEUP)
     with second_intake(b, database_url) as other:
         for number in range(10):
-            key, results = f"idempotency-key:{number}", list[Result]()
+            key, results = f"idempotency-key:{number}", list[CallResult]()
             threads = [
                 threading.Thread(target=lambda i=intake, key=key, to=results: to.append(send_to(i, handler, key=key)))
                 for intake in (b.intake, other) * 4
@@ -230,7 +230,7 @@ def test_a_delivery_that_comes_to_two_replicas_at_once_runs_once(b: Bench, datab
 
 def test_two_equal_deliveries_of_one_batch_are_one(b: Bench) -> None:
     handler = b.handler("web", Operation.SCALEUP)
-    told: Future[list[Result]] = Future()
+    told: Future[list[CallResult]] = Future()
     same = replace(call(handler, 2), key="webhook-id:1")
     b.intake.store([same, same, replace(same, key="webhook-id:2")], lambda results: told.set_result(list(results)))
     results = told.result(30)
@@ -447,7 +447,7 @@ def test_counting_and_calls_never_wait_for_each_other(b: Bench) -> None:
     counting.start()
     try:
         for _ in range(60):
-            told: Future[Sequence[Result]] = Future()
+            told: Future[Sequence[CallResult]] = Future()
             b.intake.store([call(handler) for handler in made], told.set_result)
             assert all(isinstance(result, Accepted) for result in told.result(30))
     finally:

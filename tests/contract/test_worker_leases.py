@@ -15,8 +15,8 @@ from tutumd.model import ActionState, Claim, Outcome, Service, ServiceSnapshot
 from tutumd.ports import Engine, Run
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
-from tutumd.store.wakeup import Signal
-from tutumd.worker.loop import Limits, Worker
+from tutumd.store.wakeup import Wakeup
+from tutumd.worker.loop import Worker, WorkerLimits
 from tutumd.worker.retry import GIVE_UP_AFTER
 
 LEASE = timedelta(seconds=2)
@@ -48,7 +48,7 @@ class DeafQueue(SqlQueue):
             raise UnavailableError("away")
 
     def __init__(self, database: Database) -> None:
-        super().__init__(database, lambda: datetime.now(UTC), Signal())
+        super().__init__(database, lambda: datetime.now(UTC), Wakeup())
         self.missed = threading.Event()
 
 
@@ -88,7 +88,7 @@ def working(
     database = Database(url)
     queue = DeafQueue(database)
     queue.deaf = frozenset({deaf})
-    limits = Limits(server_cap=100, lease=lease)
+    limits = WorkerLimits(server_cap=100, lease=lease)
     worker = Worker(queue, {"docker": cast(Engine, engine)}, limits, lambda: datetime.now(UTC) + ahead)
     worker.start()
     try:

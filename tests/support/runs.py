@@ -57,7 +57,7 @@ class FakeRun:
         time.sleep(seconds)
         self.check()
 
-    def allow(self, seconds: float) -> None:
+    def set_time_limit(self, seconds: float) -> None:
         self._ends = self._began + seconds
 
     def remaining_s(self) -> float:

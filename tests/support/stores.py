@@ -24,14 +24,14 @@ from tutumd.model import (
     ServiceSnapshot,
     User,
 )
-from tutumd.ports import Result
+from tutumd.ports import CallResult
 from tutumd.store.database import Database
 from tutumd.store.intake import SqlIntake
 from tutumd.store.queue import SqlQueue
 from tutumd.store.store import SqlStore
-from tutumd.store.wakeup import Signal
+from tutumd.store.wakeup import Wakeup
 
-ENGINE = EngineInfo(name="docker", kind="docker", creates=False)
+ENGINE = EngineInfo(name="docker", kind="docker", can_create=False)
 LEASE = timedelta(seconds=10)
 ORIGIN = Origin(address="127.0.0.1", user_agent="test")
 
@@ -105,7 +105,7 @@ def accept(intake: SqlIntake, one: Call) -> "Future[Accepted]":
     """Hand a call to an intake."""
     future: Future[Accepted] = Future()
 
-    def tell(results: Sequence[Result]) -> None:
+    def tell(results: Sequence[CallResult]) -> None:
         (result,) = results
         if isinstance(result, Exception):
             future.set_exception(result)
@@ -137,11 +137,11 @@ def bench(url: str) -> Iterator[Bench]:
     """Open a bench on an empty database."""
     database = Database(url)
     database.migrate()
-    clock, signal = MovedClock(), Signal()
-    store = SqlStore(database, clock, signal)
+    clock, wakeup = MovedClock(), Wakeup()
+    store = SqlStore(database, clock, wakeup)
     admin = store.add_user("admin", is_admin=True)
-    intake = SqlIntake(database, clock, signal)
-    queue = SqlQueue(database, clock, signal)
+    intake = SqlIntake(database, clock, wakeup)
+    queue = SqlQueue(database, clock, wakeup)
     queue.register("worker", [ENGINE])
     try:
         yield Bench(database=database, clock=clock, store=store, intake=intake, queue=queue, admin=admin)
@@ -154,7 +154,7 @@ def bench(url: str) -> Iterator[Bench]:
 def second_intake(b: Bench, url: str) -> Iterator[SqlIntake]:
     """Open the intake of another replica on the same database."""
     database = Database(url)
-    intake = SqlIntake(database, b.clock, Signal())
+    intake = SqlIntake(database, b.clock, Wakeup())
     try:
         yield intake
     finally:

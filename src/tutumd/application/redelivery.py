@@ -10,7 +10,7 @@ from tutumd.application.admission.evaluate import Received
 from tutumd.application.calls import AdmissionCache, evaluation
 from tutumd.errors import ConflictError, NotFoundError, UnavailableError
 from tutumd.model import Accepted, Call, Delivery, Evaluation, EvaluationNeeded, NotQueued, Origin, User
-from tutumd.ports import Intake, Result, Store
+from tutumd.ports import CallResult, Intake, Store
 
 _TIMEOUT_S = 30.0
 _TRIES = 3
@@ -89,7 +89,7 @@ def _received(delivery: Delivery, origin: Origin, now: datetime) -> Received:
 
 
 def _store(intake: Intake, call: Call) -> Accepted | NotQueued | EvaluationNeeded:
-    stored: Future[Result] = Future()
+    stored: Future[CallResult] = Future()
     intake.store([call], lambda results: stored.set_result(results[0]))
     try:
         result = stored.result(_TIMEOUT_S)

@@ -143,10 +143,10 @@ def _ask(
     sleep: Callable[[float], None] = time.sleep,
 ) -> Mapping[str, object]:
     """Leave a request row and wait for the worker's answer."""
-    request = store.ask(service, kind, arguments)
+    request = store.add_request(service, kind, arguments)
     give_up = clock() + ANSWER_TIMEOUT_S
     while clock() < give_up:
-        answer = store.answer(request)
+        answer = store.pop_response(request)
         if answer is not None:
             if "error" in answer:
                 raise UnavailableError(str(answer["error"]))
@@ -161,7 +161,7 @@ def _require_admin(viewer: User) -> None:
 
 
 def _creating_engine(store: Store, wanted: str | None) -> str:
-    able = [engine.name for engine in store.engines() if engine.creates]
+    able = [engine.name for engine in store.engines() if engine.can_create]
     if wanted is not None and wanted not in able:
         raise InvalidInputError(
             f"engine {wanted[:64]!r} does not create services; these do: {', '.join(able) or 'none'}"

@@ -19,7 +19,7 @@ from tutumd.main.storage import Storage
 from tutumd.ports import Engine
 from tutumd.settings import Settings, read_settings
 from tutumd.store.intake import SqlIntake
-from tutumd.worker.loop import Limits, Worker
+from tutumd.worker.loop import Worker, WorkerLimits
 
 BuildEngines = Callable[[Settings, ExitStack], Mapping[str, Engine]]
 """Makes the engine instances by name; what has to be closed goes on the stack."""
@@ -93,7 +93,7 @@ def _begin(options: Mapping[str, Any]) -> Settings:
 
 
 def _start_worker(settings: Settings, opened: Storage, instances: Mapping[str, Engine]) -> Worker:
-    limits = Limits(server_cap=settings.max_containers, keep=timedelta(days=settings.keep_days))
+    limits = WorkerLimits(server_cap=settings.max_containers, keep=timedelta(days=settings.keep_days))
     worker = Worker(opened.queue, instances, limits, opened.clock)
     worker.start()
     return worker
@@ -120,7 +120,7 @@ def _serve_http(
         rate = parse_rate(settings.client_rate_limit) if settings.client_rate_limit else None
     except InvalidInputError as error:
         raise SettingsError(str(error).replace("rate_limit", "TUTUMD_CLIENT_RATE_LIMIT")) from None
-    intake = SqlIntake(opened.database, opened.clock, opened.signal, (rate.count, rate.seconds) if rate else None)
+    intake = SqlIntake(opened.database, opened.clock, opened.wakeup, (rate.count, rate.seconds) if rate else None)
     stack.callback(intake.close)
     box = open_box(settings)
     if opened.database.is_postgres and not settings.secret_key:

@@ -32,7 +32,7 @@ class ActionState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class LogLine:
     """One step of an action's run, in a few words. `number` grows with each line."""
 
     number: int

@@ -185,22 +185,3 @@ class Service:
     warnings: tuple[str, ...]
     containers: tuple[str, ...]
     """UUIDs of the present containers, oldest first."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineInfo:
-    """An engine instance that a worker serves.
-
-    Attributes:
-        name: Of the instance, part of every selector of its services.
-        kind: `local`, `docker`, `swarm` or `kubernetes`.
-        creates: Services can be created on it and terminated.
-        error: Why it could not be reached at the last try; empty when it could.
-        seen: When its worker last told that it lives; only in what the store answers.
-    """
-
-    name: str
-    kind: str
-    creates: bool
-    error: str = ""
-    seen: datetime | None = None

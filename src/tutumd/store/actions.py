@@ -5,13 +5,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError
-from tutumd.model import Action, ActionState, Line, Origin, Page, Query, User, Verb
+from tutumd.model import Action, ActionState, LogLine, Origin, Page, Query, User, Verb
 from tutumd.ports import Clock
-from tutumd.store import pending
+from tutumd.store import pending_actions
 from tutumd.store.database import Database
 from tutumd.store.row_mapping import action_from, filtered, lock_service, select_actions, visible
 from tutumd.store.tables import action_lines, actions, deliveries, services
-from tutumd.store.wakeup import Signal
+from tutumd.store.wakeup import Wakeup
 
 MAX_LINES = 1000
 
@@ -19,11 +19,11 @@ MAX_LINES = 1000
 class SqlActions:
     """The part of Store of ports.py that is about actions."""
 
-    def __init__(self, database: Database, clock: Clock, signal: Signal) -> None:
+    def __init__(self, database: Database, clock: Clock, wakeup: Wakeup) -> None:
         """Take the database, the clock, and what wakes the workers of this process."""
         self._database = database
         self._clock = clock
-        self._signal = signal
+        self._wakeup = wakeup
 
     def actions(self, viewer: User, query: Query) -> Page[Action]:
         """See ports.py."""
@@ -54,14 +54,14 @@ class SqlActions:
         """See ports.py."""
         with self._database.write() as connection:
             service = lock_service(connection, service_uuid)
-            new = pending.new_action(
+            new = pending_actions.new_action(
                 service_uuid, service.engine, verb, target=target, origin=origin, now=self._clock()
             )
             uuid = _joinable(connection, service_uuid, verb, target)
             if uuid is None:
                 if verb is not Verb.REDEPLOY:
-                    pending.close_all(connection, service_uuid)
-                pending.insert(connection, [new])
+                    pending_actions.close_all(connection, service_uuid)
+                pending_actions.insert(connection, [new])
                 uuid = str(new["uuid"])
             else:
                 # A webhook may hold it back; who asks for it by hand wants it now.
@@ -72,8 +72,8 @@ class SqlActions:
                     sa.update(services).where(services.c.uuid == service_uuid).values(target=target, fingerprint="")
                 )
             row = connection.execute(select_actions().where(actions.c.uuid == uuid)).one()
-            self._signal.tell_others(connection)
-        self._signal.notify()
+            self._wakeup.tell_others(connection)
+        self._wakeup.notify()
         return action_from(row, self._clock())
 
     def cancel(self, viewer: User, uuid: str) -> Action:
@@ -99,8 +99,8 @@ class SqlActions:
                     sa.update(services).where(services.c.uuid == action.service_uuid).values(fingerprint="")
                 )
             row = connection.execute(select_actions().where(actions.c.uuid == uuid)).one()
-            self._signal.tell_others(connection)
-        self._signal.notify()
+            self._wakeup.tell_others(connection)
+        self._wakeup.notify()
         return action_from(row, self._clock())
 
     def retry(self, viewer: User, uuid: str, origin: Origin) -> Action:
@@ -112,8 +112,8 @@ class SqlActions:
             service = lock_service(connection, old.service_uuid)
             amounts = amounts_of(connection, uuid) if old.verb is Verb.SCALEUP else ()
             caps = [most for _, most in amounts if most is not None]
-            pending.close_all(connection, old.service_uuid)
-            new = pending.new_action(
+            pending_actions.close_all(connection, old.service_uuid)
+            new = pending_actions.new_action(
                 old.service_uuid,
                 service.engine,
                 old.verb,
@@ -123,13 +123,13 @@ class SqlActions:
                 now=self._clock(),
             )
             inputs = {"tag": old.tag, "variables": dict(old.variables), "most": min(caps, default=None)}
-            pending.insert(connection, [{**new, **inputs, "open": False}])
+            pending_actions.insert(connection, [{**new, **inputs, "open": False}])
             row = connection.execute(select_actions().where(actions.c.uuid == new["uuid"])).one()
-            self._signal.tell_others(connection)
-        self._signal.notify()
+            self._wakeup.tell_others(connection)
+        self._wakeup.notify()
         return action_from(row, self._clock())
 
-    def lines(self, viewer: User, action_uuid: str, after: int) -> tuple[Line, ...]:
+    def log_lines(self, viewer: User, action_uuid: str, after: int) -> tuple[LogLine, ...]:
         """See ports.py."""
         self.action(viewer, action_uuid)
         with self._database.read() as connection:
@@ -139,7 +139,7 @@ class SqlActions:
                 .order_by(action_lines.c.seq)
                 .limit(MAX_LINES)
             ).all()
-        return tuple(Line(number=row.seq, at=row.at, text=row.line) for row in rows)
+        return tuple(LogLine(number=row.seq, at=row.at, text=row.line) for row in rows)
 
 
 def lock_action(connection: sa.Connection, viewer: User, uuid: str) -> Action:
@@ -175,7 +175,7 @@ def amounts_of(connection: sa.Connection, action_uuid: str) -> tuple[tuple[int, 
 def _joinable(connection: sa.Connection, service_uuid: str, verb: Verb, target: int | None) -> str | None:
     """Find the pending action that already is what is wanted."""
     if verb is Verb.REDEPLOY:
-        return pending.open_actions(connection, [service_uuid]).get((service_uuid, verb))
+        return pending_actions.open_actions(connection, [service_uuid]).get((service_uuid, verb))
     newest = connection.execute(
         sa.select(actions)
         .where(actions.c.service_uuid == service_uuid, actions.c.state == sa.literal_column("'Pending'"))

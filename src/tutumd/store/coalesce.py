@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from tutumd.errors import NOT_FOUND, NotFoundError, TooManyCallsError
 from tutumd.model import Accepted, Call, DeliveryOutcome, Evaluation, EvaluationNeeded, NotQueued, Operation, Verb
-from tutumd.ports import Result
-from tutumd.store import pending
-from tutumd.store.rates import admit
+from tutumd.ports import CallResult
+from tutumd.store import pending_actions
+from tutumd.store.rate_limits import admit
 from tutumd.store.tables import from_microseconds, microseconds
 
 MOST_DEBOUNCES = 10
@@ -69,7 +69,7 @@ class Joining:
         self._now = now_us
         self._opened: dict[tuple[str, str], dict[str, Any]] = {}
 
-    def take(self, call: Call) -> Result:
+    def take(self, call: Call) -> CallResult:
         """Decide what becomes of a call."""
         row = self._found.get(call.handler_uuid)
         if row is None or row.service_uuid != call.service_uuid:
@@ -138,7 +138,7 @@ class Joining:
             outcome = _QUEUED
             verb = Verb(row.operation)
             now = from_microseconds(self._now)
-            opened = pending.new_action(row.service_uuid, row.engine, verb, origin=call.origin, now=now)
+            opened = pending_actions.new_action(row.service_uuid, row.engine, verb, origin=call.origin, now=now)
             opened["due"] = now + timedelta(seconds=evaluation.debounce_s)
             self._opened[key] = opened
             self.new.append(opened)
@@ -213,7 +213,7 @@ class Joining:
         self.handler_changes.setdefault(row.seq, {}).update(values)
 
 
-def with_numbers(results: Sequence[Result], seqs: Mapping[str, int]) -> list[Result]:
+def with_numbers(results: Sequence[CallResult], seqs: Mapping[str, int]) -> list[CallResult]:
     """Give results the numbers of actions that were inserted after they were made."""
     return [
         Accepted(

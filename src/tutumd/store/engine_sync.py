@@ -30,7 +30,7 @@ class SqlShown:
         engine: EngineInfo,
         snapshots: Sequence[ServiceSnapshot],
         *,
-        is_unseen: Callable[[str], bool] = lambda selector: False,
+        is_unreadable: Callable[[str], bool] = lambda selector: False,
     ) -> None:
         """See ports.py."""
         shown = {snapshot.selector: snapshot for snapshot in snapshots}
@@ -39,7 +39,7 @@ class SqlShown:
             forgettable = _forgettable(connection, engine.name, self._clock() - FORGET_AFTER)
         changed = [s for s in shown.values() if not _is_current(known.get(s.selector), s)]
         absent = [row for row in known.values() if row.unbound is None and row.selector not in shown]
-        missing = [row.uuid for row in absent if not is_unseen(row.selector)]
+        missing = [row.uuid for row in absent if not is_unreadable(row.selector)]
         if not changed and not missing and not forgettable:
             return
         for part in batched(sorted(changed, key=lambda snapshot: snapshot.selector), SYNC_BATCH):

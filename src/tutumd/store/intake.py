@@ -15,15 +15,15 @@ import sqlalchemy as sa
 
 from tutumd.errors import LockedError, TooManyCallsError, TutumdError
 from tutumd.model import Call, DeliveryOutcome
-from tutumd.ports import Clock, OnStored, Result
-from tutumd.store import pending
+from tutumd.ports import CallResult, Clock, OnStored
+from tutumd.store import pending_actions
 from tutumd.store.coalesce import Joining, with_numbers
 from tutumd.store.database import Database
 from tutumd.store.handler_lookup import Known, execute, find, find_repeated
-from tutumd.store.rates import ClientRates
+from tutumd.store.rate_limits import ClientRates
 from tutumd.store.row_mapping import lock_free_services, lock_services
 from tutumd.store.tables import actions, deliveries, handlers, microseconds
-from tutumd.store.wakeup import Signal
+from tutumd.store.wakeup import Wakeup
 
 _DELIVERY = {
     "handler_seq": "BIGINT",
@@ -56,7 +56,7 @@ class SqlIntake:
     """Intake of ports.py: a thread that commits one batch after the other."""
 
     def __init__(
-        self, database: Database, clock: Clock, signal: Signal, client_rate: tuple[int, int] | None = None
+        self, database: Database, clock: Clock, wakeup: Wakeup, client_rate: tuple[int, int] | None = None
     ) -> None:
         """Start the writer.
 
@@ -65,7 +65,7 @@ class SqlIntake:
         """
         self._database = database
         self._clock = clock
-        self._signal = signal
+        self._wakeup = wakeup
         self._client_rate = client_rate
         # On SQLite nobody else writes during a transaction, so that what its connection knows can be relied on.
         self._known = None if database.is_postgres else Known()
@@ -74,9 +74,9 @@ class SqlIntake:
         self._thread = Thread(target=self._write, name="intake", daemon=True)
         self._thread.start()
 
-    def store(self, calls: Sequence[Call], tell: OnStored) -> None:
+    def store(self, calls: Sequence[Call], on_stored: OnStored) -> None:
         """See ports.py."""
-        self._batches.put((calls, tell))
+        self._batches.put((calls, on_stored))
 
     def close(self) -> None:
         """Commit what waits, then stop the writer."""
@@ -85,11 +85,11 @@ class SqlIntake:
 
     def _write(self) -> None:
         while (batch := self._batches.get()) is not None:
-            calls, tell = batch
-            tell(self._commit(calls))
+            calls, on_stored = batch
+            on_stored(self._commit(calls))
         self._disconnect()
 
-    def _commit(self, calls: Sequence[Call], locked: LockedError | None = None) -> Sequence[Result]:
+    def _commit(self, calls: Sequence[Call], locked: LockedError | None = None) -> Sequence[CallResult]:
         """Commit calls; where another process, which may be stopped, keeps a service locked, those of the others."""
         held: set[str] = set()
         try:
@@ -101,7 +101,7 @@ class SqlIntake:
                 free = [call for call in calls if call.service_uuid not in held] if held else calls
                 results, is_due = store_calls(connection, free, self._clock(), self._client_rate, self._known)
                 if is_due:
-                    self._signal.tell_others(connection)
+                    self._wakeup.tell_others(connection)
         except Exception as error:  # noqa: BLE001 (the one writer must live on; every caller is told)
             self._disconnect()
             if isinstance(error, LockedError) and not locked:
@@ -110,7 +110,7 @@ class SqlIntake:
                 _log.exception("calls were not stored")
             return [error] * len(calls)
         if is_due:
-            self._signal.notify()
+            self._wakeup.notify()
         stored = iter(results)
         return [locked if call.service_uuid in held else next(stored) for call in calls] if locked else results
 
@@ -130,7 +130,7 @@ def store_calls(
     now: datetime,
     client_rate: tuple[int, int] | None,
     known: Known | None,
-) -> tuple[list[Result], bool]:
+) -> tuple[list[CallResult], bool]:
     """Store calls in their order within one transaction.
 
     Args:
@@ -152,7 +152,7 @@ def store_calls(
     else:
         results = _take_slowly(connection, joining, calls, client_rate, now_us)
     if joining.new:
-        seqs = pending.insert(connection, joining.new)
+        seqs = pending_actions.insert(connection, joining.new)
         results = with_numbers(results, seqs)
         for row in joining.deliveries:
             row[1] = seqs.get(row[1], row[1])
@@ -167,10 +167,10 @@ def store_calls(
 
 def _take_slowly(
     connection: sa.Connection, joining: Joining, calls: Sequence[Call], rate: tuple[int, int], now_us: int
-) -> list[Result]:
+) -> list[CallResult]:
     """Take only calls of clients that did not make too many, whether their handlers exist or not."""
     clients = ClientRates(connection, [call.origin.address for call in calls], rate, now_us)
-    results: list[Result] = []
+    results: list[CallResult] = []
     for call in calls:
         # Its options were looked at on its behalf: it is here for the second time.
         wait_s = 0 if call.evaluation is not None else clients.take(call.origin.address)

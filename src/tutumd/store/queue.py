@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from tutumd.model import ActionState, Claim, EngineInfo, Outcome, Service, ServiceSnapshot, Verb
+from tutumd.model import ActionState, Claim, EngineInfo, EngineRequest, Outcome, ServiceSnapshot, Verb
 from tutumd.ports import Clock
 from tutumd.store import call_counts, retention
 from tutumd.store import snapshots as snapshot_rows
@@ -15,13 +15,13 @@ from tutumd.store.engine_sync import SqlShown
 from tutumd.store.leases import end_all, find_due, is_due, is_free, update_held
 from tutumd.store.row_mapping import action_from, clean, lock_services, read_service, select_actions
 from tutumd.store.tables import LIVE, action_lines, actions, containers, engines, handlers, requests, services
-from tutumd.store.wakeup import Signal
+from tutumd.store.wakeup import Wakeup
 
 
 class SqlQueue(SqlShown):
     """Queue of ports.py."""
 
-    def __init__(self, database: Database, clock: Clock, signal: Signal, leases: Clock | None = None) -> None:
+    def __init__(self, database: Database, clock: Clock, wakeup: Wakeup, leases: Clock | None = None) -> None:
         """Take the database, the clock, and what wakes this process's worker.
 
         Args:
@@ -30,7 +30,7 @@ class SqlQueue(SqlShown):
         self._database = database
         self._clock = clock
         self._leases = leases or clock
-        self._signal = signal
+        self._wakeup = wakeup
 
     def take_over(self) -> None:
         """End all leases at once. Only for a process that knows it is alone with the database."""
@@ -45,7 +45,7 @@ class SqlQueue(SqlShown):
             for info in engines_served:
                 values = {
                     "kind": info.kind,
-                    "creates": info.creates,
+                    "creates": info.can_create,
                     "error": info.error,
                     "worker": worker,
                     "seen": now,
@@ -128,7 +128,7 @@ class SqlQueue(SqlShown):
         with self._database.read() as connection:
             return amounts_of(connection, claim.action.uuid)
 
-    def add_line(self, claim: Claim, text: str) -> None:
+    def add_log_line(self, claim: Claim, text: str) -> None:
         """See ports.py."""
         with self._database.write() as connection:
             connection.execute(
@@ -186,13 +186,13 @@ class SqlQueue(SqlShown):
                 _bury(connection, service_uuid, now)
             elif snapshot is None:
                 connection.execute(sa.update(services).where(services.c.uuid == service_uuid).values(fingerprint=""))
-            self._signal.tell_others(connection)
-        self._signal.notify()
+            self._wakeup.tell_others(connection)
+        self._wakeup.notify()
 
-    def prune(self, keep: timedelta, most: int) -> int:
+    def prune(self, keep: timedelta, limit: int) -> int:
         """See ports.py."""
         with self._database.read() as connection:
-            old = retention.find_old(connection, self._clock(), keep, most)
+            old = retention.find_old(connection, self._clock(), keep, limit)
         if not any(old.values()):
             return 0
         with self._database.write() as connection:
@@ -203,7 +203,7 @@ class SqlQueue(SqlShown):
         with self._database.write() as connection:
             return call_counts.count(connection, self._clock())
 
-    def requests(self, engine_names: Sequence[str]) -> tuple[tuple[str, str, Service, Mapping[str, object]], ...]:
+    def take_requests(self, engine_names: Sequence[str]) -> tuple[EngineRequest, ...]:
         """See ports.py."""
         # One about a service that was terminated meanwhile is answered by nobody, and ends by its age.
         live = sa.select(services.c.uuid).where(sa.not_(services.c.terminated))
@@ -220,17 +220,23 @@ class SqlQueue(SqlShown):
                 sa.update(requests).where(requests.c.uuid.in_([row.uuid for row in rows])).values(taken=True)
             )
             return tuple(
-                (row.uuid, row.kind, read_service(connection, None, row.service_uuid), row.arguments) for row in rows
+                EngineRequest(
+                    uuid=row.uuid,
+                    kind=row.kind,
+                    service=read_service(connection, None, row.service_uuid),
+                    arguments=row.arguments,
+                )
+                for row in rows
             )
 
-    def answer_request(self, request_uuid: str, answer: Mapping[str, object]) -> None:
+    def save_response(self, request_uuid: str, response: Mapping[str, object]) -> None:
         """See ports.py."""
         with self._database.write() as connection:
-            connection.execute(sa.update(requests).where(requests.c.uuid == request_uuid).values(answer=dict(answer)))
+            connection.execute(sa.update(requests).where(requests.c.uuid == request_uuid).values(answer=dict(response)))
 
     def wait(self, timeout_s: float) -> None:
         """See ports.py."""
-        self._signal.wait(timeout_s)
+        self._wakeup.wait(timeout_s)
 
 
 def _state_after(outcome: Outcome) -> ActionState:

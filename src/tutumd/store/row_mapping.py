@@ -22,7 +22,7 @@ from tutumd.model import (
     User,
     Verb,
 )
-from tutumd.ports import HEARTBEAT_LIMIT
+from tutumd.ports import HEARTBEAT_TIMEOUT
 from tutumd.store.tables import actions, containers, deliveries, engines, services, users
 
 Row = sa.Row[Any]
@@ -180,7 +180,7 @@ def action_from(row: Row, now: datetime | None = None) -> Action:
 def _waits_for(row: Row, now: datetime | None) -> str:
     if now is None or row.state != ActionState.PENDING.value:
         return ""
-    if row.engine_seen is not None and abs(now - row.engine_seen) <= HEARTBEAT_LIMIT:
+    if row.engine_seen is not None and abs(now - row.engine_seen) <= HEARTBEAT_TIMEOUT:
         return ""
     return f"waiting: no worker serves engine {row.engine!r} now; it begins when one does"
 

@@ -44,7 +44,7 @@ class SqlStore(SqlActions, SqlHandlers, SqlAccounts):
         with self._database.read() as connection:
             rows = connection.execute(sa.select(engines).order_by(engines.c.name)).all()
         return tuple(
-            EngineInfo(name=row.name, kind=row.kind, creates=row.creates, error=row.error, seen=row.seen)
+            EngineInfo(name=row.name, kind=row.kind, can_create=row.creates, error=row.error, last_heartbeat=row.seen)
             for row in rows
         )
 
@@ -156,7 +156,7 @@ class SqlStore(SqlActions, SqlHandlers, SqlAccounts):
             raise NotFoundError(NOT_FOUND)
         return container_from(row)
 
-    def ask(self, service: Service, kind: str, arguments: Mapping[str, object]) -> str:
+    def add_request(self, service: Service, kind: str, arguments: Mapping[str, object]) -> str:
         """See ports.py."""
         uuid = new_uuid()
         now = self._clock()
@@ -173,11 +173,11 @@ class SqlStore(SqlActions, SqlHandlers, SqlAccounts):
                     taken=False,
                 )
             )
-            self._signal.tell_others(connection)
-        self._signal.notify()
+            self._wakeup.tell_others(connection)
+        self._wakeup.notify()
         return uuid
 
-    def answer(self, request_uuid: str) -> Mapping[str, object] | None:
+    def pop_response(self, request_uuid: str) -> Mapping[str, object] | None:
         """See ports.py."""
         with self._database.read() as connection:
             answer = connection.execute(sa.select(requests.c.answer).where(requests.c.uuid == request_uuid)).scalar()

@@ -15,7 +15,7 @@ _RECONNECT_S = 2.0
 _LISTEN_S = 1.0
 
 
-class Signal:
+class Wakeup:
     """A counter that threads can wait on. A notice between two waits is not lost."""
 
     def __init__(self) -> None:
@@ -45,11 +45,11 @@ class Signal:
 class Listener:
     """Passes the notices of other processes on to this one's signal, and the time of the database to its clock."""
 
-    def __init__(self, url: sa.URL, signal: Signal, clock: SharedClock) -> None:
+    def __init__(self, url: sa.URL, wakeup: Wakeup, clock: SharedClock) -> None:
         """Start listening, on a connection of its own; while there is none, workers find work by looking."""
         # As for the other connections: several hosts are written in another way than the driver reads.
         _, self._arguments = url.get_dialect()().create_connect_args(url)
-        self._notify: Callable[[], None] = signal.notify
+        self._notify: Callable[[], None] = wakeup.notify
         self._clock = clock
         self._stop = Event()
         self._thread = Thread(target=self._listen_for_ever, name="listen", daemon=True)

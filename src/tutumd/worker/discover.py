@@ -8,7 +8,7 @@ import structlog
 
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError, UnavailableError
 from tutumd.model import EngineInfo, ServiceSnapshot
-from tutumd.ports import Engine, PartlySeenError, Queue
+from tutumd.ports import Engine, PartialDiscoveryError, Queue
 
 FULL_PASS_S = 10.0
 _SETTLE_S, _LONGEST_SETTLE_S = 0.2, 1.0
@@ -93,14 +93,14 @@ class Discovery:
         if rest is None:
             self._queue.sync(self._engine.info, seen)
             return ""
-        self._queue.sync(self._engine.info, seen, is_unseen=rest.is_unseen)
+        self._queue.sync(self._engine.info, seen, is_unreadable=rest.is_unreadable)
         return str(rest)
 
-    def _discover(self) -> tuple[tuple[ServiceSnapshot, ...], PartlySeenError | None]:
+    def _discover(self) -> tuple[tuple[ServiceSnapshot, ...], PartialDiscoveryError | None]:
         try:
             return self._engine.discover(), None
-        except PartlySeenError as error:
-            return error.seen, error
+        except PartialDiscoveryError as error:
+            return error.snapshots, error
 
     def _tell(self, error: str) -> None:
         if error == self._error:

@@ -5,18 +5,19 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from functools import partial
 from threading import BoundedSemaphore, Event, Lock, Thread
 
 import structlog
 
 from tutumd.boottime import boottime_s
 from tutumd.errors import EngineUnavailableError, LeaseLostError, TutumdError, UnavailableError
-from tutumd.model import Outcome, Service, ServiceSnapshot
+from tutumd.model import EngineRequest, Outcome, Service, ServiceSnapshot
 from tutumd.ports import Clock, Engine, Queue
 from tutumd.worker import retry
 from tutumd.worker.discover import Discovery
+from tutumd.worker.leased_run import LeasedRun
 from tutumd.worker.perform import perform, plan, refused
-from tutumd.worker.run import LeasedRun
 
 LEASE = timedelta(seconds=10)
 MAX_RUNS = 16
@@ -30,7 +31,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class WorkerLimits:
     """What a worker keeps to.
 
     Attributes:
@@ -47,7 +48,7 @@ class Limits:
 class Worker:
     """Performs the actions of some engine instances, in threads, a bounded number at once."""
 
-    def __init__(self, queue: Queue, engines: Mapping[str, Engine], limits: Limits, clock: Clock) -> None:
+    def __init__(self, queue: Queue, engines: Mapping[str, Engine], limits: WorkerLimits, clock: Clock) -> None:
         """Take the queue and the engine instances by name; nothing starts yet."""
         self.name = str(uuid.uuid4())
         self._queue = queue
@@ -99,8 +100,8 @@ class Worker:
             try:
                 while self._claim_one(names):
                     pass
-                for request, kind, service, arguments in self._queue.requests(names):
-                    self._in_thread(lambda r=request, k=kind, s=service, a=arguments: self._answer(r, k, s, a))  # type: ignore[misc] # early binding
+                for request in self._queue.take_requests(names):
+                    self._in_thread(partial(self._respond, request))
                 self._queue.wait(_POLL_S)
             except UnavailableError as error:
                 _log.warning("the queue cannot be read", error=str(error))
@@ -127,7 +128,7 @@ class Worker:
             )
             with self._lock:
                 self._runs.add(run)
-            self._in_thread(lambda: self._run(run))
+            self._in_thread(partial(self._run, run))
             claimed = True
         finally:
             if not claimed:
@@ -236,24 +237,24 @@ class Worker:
         except TutumdError as error:
             _log.debug("the lease was not released", action=run.action_uuid, error=str(error))
 
-    def _answer(self, request: str, kind: str, service: Service, arguments: Mapping[str, object]) -> None:
-        answer: dict[str, object]
+    def _respond(self, request: EngineRequest) -> None:
+        response: dict[str, object]
         try:
-            engine = self._engines[service.engine]
-            if kind == "plan":
-                answer = {"plan": asdict(plan(engine, service))}
+            engine = self._engines[request.service.engine]
+            if request.kind == "plan":
+                response = {"plan": asdict(plan(engine, request.service))}
             else:
-                lines = arguments.get("lines")
-                answer = {"logs": engine.logs(service, lines if isinstance(lines, int) else 100)}
+                lines = request.arguments.get("lines")
+                response = {"logs": engine.logs(request.service, lines if isinstance(lines, int) else 100)}
         except TutumdError as error:
-            answer = {"error": str(error)}
+            response = {"error": str(error)}
         except Exception:
-            _log.exception("a request could not be answered", kind=kind, service=service.name)
-            answer = {"error": "internal error: see the server's log"}
+            _log.exception("engine request failed", kind=request.kind, service=request.service.name)
+            response = {"error": "internal error: see the server's log"}
         try:
-            self._queue.answer_request(request, answer)
+            self._queue.save_response(request.uuid, response)
         except TutumdError as error:
-            _log.warning("an answer was not stored", kind=kind, error=str(error))
+            _log.warning("response was not stored", kind=request.kind, error=str(error))
 
 
 def _store(run: LeasedRun, write: Callable[[], None]) -> None:

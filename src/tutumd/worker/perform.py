@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome, Plan, Service, ServiceSnapshot, Verb
 from tutumd.ports import Engine, Queue
-from tutumd.worker.run import LeasedRun
+from tutumd.worker.leased_run import LeasedRun
 
 
 def perform(run: LeasedRun, engine: Engine, queue: Queue, *, server_cap: int) -> Outcome:

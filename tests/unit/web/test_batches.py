@@ -8,7 +8,7 @@ import pytest
 
 from tutumd.errors import NotFoundError, UnavailableError
 from tutumd.model import Accepted, Call, Operation, Origin
-from tutumd.ports import OnStored, Result
+from tutumd.ports import CallResult, OnStored
 from tutumd.web.call import batches
 from tutumd.web.call.batches import Batches
 
@@ -20,9 +20,9 @@ class Recorded:
         self.sizes: list[int] = []
         self.held: list[Thread] = []
 
-    def store(self, calls: Sequence[Call], tell: OnStored) -> None:
+    def store(self, calls: Sequence[Call], on_stored: OnStored) -> None:
         self.sizes.append(len(calls))
-        results: list[Result] = [
+        results: list[CallResult] = [
             NotFoundError("no")
             if call.amount == 13
             else Accepted(
@@ -30,7 +30,7 @@ class Recorded:
             )
             for call in calls
         ]
-        self.held.append(Thread(target=tell, args=(results,)))
+        self.held.append(Thread(target=on_stored, args=(results,)))
 
     def let_through(self) -> None:
         self.held.pop(0).start()
@@ -45,7 +45,7 @@ def call(number: int) -> Call:
 def store(stored: Batches, one: Call) -> "asyncio.Future[Accepted]":
     waiter: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
 
-    def tell(result: Result) -> None:
+    def tell(result: CallResult) -> None:
         if isinstance(result, Exception):
             waiter.set_exception(result)
         else:
@@ -101,7 +101,7 @@ def test_an_answer_that_fails_holds_up_no_other_call() -> None:
         intake = Recorded()
         stored = Batches(intake)
 
-        def fail(_: Result) -> None:
+        def fail(_: CallResult) -> None:
             raise RuntimeError("the connection is gone")
 
         stored.store(call(20), fail)

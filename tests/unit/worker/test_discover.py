@@ -9,14 +9,14 @@ import structlog.testing
 from tests.support.waiting import wait_until
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, UnavailableError
 from tutumd.model import EngineInfo
-from tutumd.ports import Engine, PartlySeenError, Queue
+from tutumd.ports import Engine, PartialDiscoveryError, Queue
 from tutumd.worker.discover import Discovery
 
 
 class AbsentEngine:
     """An engine that cannot be reached until it is `back`."""
 
-    info = EngineInfo(name="docker", kind="docker", creates=False)
+    info = EngineInfo(name="docker", kind="docker", can_create=False)
 
     def __init__(self) -> None:
         self.back = False
@@ -49,7 +49,7 @@ class PartlySeenEngine(AbsentEngine):
     """An engine of which a part cannot be seen."""
 
     def discover(self) -> tuple[()]:
-        raise PartlySeenError("cannot list other", (), lambda selector: selector == "other")
+        raise PartialDiscoveryError("cannot list other", (), lambda selector: selector == "other")
 
 
 class AbsentQueue:
@@ -67,11 +67,11 @@ class AbsentQueue:
         self.errors += [engine.error for engine in engines]
 
     def sync(
-        self, engine: object, snapshots: object, is_unseen: Callable[[str], bool] = lambda selector: False
+        self, engine: object, snapshots: object, is_unreadable: Callable[[str], bool] = lambda selector: False
     ) -> None:
         if not self.back:
             raise UnavailableError("away")
-        self.unseen = [selector for selector in ("web", "other") if is_unseen(selector)]
+        self.unseen = [selector for selector in ("web", "other") if is_unreadable(selector)]
         self.synced.set()
 
 

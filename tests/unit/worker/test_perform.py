@@ -7,13 +7,13 @@ from typing import cast
 import pytest
 
 from tests.contract import swarm_support
-from tests.unit.worker.test_run import LEASE, RecordedQueue, make_action
+from tests.unit.worker.test_leased_run import LEASE, RecordedQueue, make_action
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Claim, Outcome, Plan, Service, ServiceSnapshot, Verb
 from tutumd.ports import Engine, Queue, Run
+from tutumd.worker.leased_run import LeasedRun
 from tutumd.worker.perform import Cap, add_amounts, cap_of, perform, plan
 from tutumd.worker.retry import GIVE_UP_AFTER, delay_after, is_given_up, most_faults
-from tutumd.worker.run import LeasedRun
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -85,9 +85,7 @@ def test_the_smaller_cap_holds_and_is_named(own: int | None, server: int, most: 
 
 
 def snapshot(*, target: int = 2, own: int | None = None, stopped: bool = False) -> ServiceSnapshot:
-    return ServiceSnapshot(
-        selector="web", name="web", target=target, containers=(), service_cap=own, stopped=stopped
-    )
+    return ServiceSnapshot(selector="web", name="web", target=target, containers=(), service_cap=own, stopped=stopped)
 
 
 class OneService:
@@ -128,7 +126,7 @@ class Amounts(RecordedQueue):
     def save_target(self, claim: Claim, target: int) -> None:
         self.targets.append(target)
 
-    def add_line(self, claim: Claim, text: str) -> None:
+    def add_log_line(self, claim: Claim, text: str) -> None:
         pass
 
 

@@ -49,7 +49,7 @@ class Preparer:
             group, everybody = self.find()
         plan = self._planned(group, everybody, journal)
         if plan.wanted.timeout_s is not None:
-            self.run.allow(plan.wanted.timeout_s)
+            self.run.set_time_limit(plan.wanted.timeout_s)
         if journal is None:
             preflight(self.host, plan.pulled, group.holders)
             self.run.log(f"{plan.order}: {plan.order_reason}")

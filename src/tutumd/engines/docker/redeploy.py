@@ -29,7 +29,7 @@ class Redeployer:
         """Go on from wherever the journal says an earlier process was killed."""
         journal = load(self.run.journal)
         if journal is not None and journal.timeout_s is not None:
-            self.run.allow(journal.timeout_s)
+            self.run.set_time_limit(journal.timeout_s)
         if journal is None or journal.phase == "pull":
             preparer = Preparer(host=self.host, find=self.find, run=self.run, own_id=self.own_id)
             journal = preparer.prepare(journal)

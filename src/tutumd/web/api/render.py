@@ -7,7 +7,7 @@ from typing import TypeVar
 from urllib.parse import urlencode
 
 from tutumd.application.handlers import public_options
-from tutumd.model import Action, Container, Delivery, Handler, Line, Page, Plan, Progress, Query, Service, Verb
+from tutumd.model import Action, Container, Delivery, Handler, LogLine, Page, Plan, Progress, Query, Service, Verb
 from tutumd.web.api import schemas
 from tutumd.web.uris import (
     ACTION_HEADER,
@@ -203,7 +203,7 @@ def _delivery_fields(value: Delivery, path: str) -> dict[str, object]:
     }
 
 
-def action_logs(lines: Sequence[Line]) -> schemas.ActionLogsOut:
+def action_logs(lines: Sequence[LogLine]) -> schemas.ActionLogsOut:
     """Write the steps of a run."""
     written = [
         schemas.LineOut(

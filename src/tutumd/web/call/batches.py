@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from tutumd.errors import UnavailableError
 from tutumd.model import Call
-from tutumd.ports import Intake, Result
+from tutumd.ports import CallResult, Intake
 from tutumd.web.errors import log_unforeseen
 
 MAX_BATCH = 256
@@ -27,12 +27,12 @@ class Batches:
     def __init__(self, intake: Intake) -> None:
         """Take what stores calls."""
         self._intake = intake
-        self._waiting: deque[tuple[Call, Callable[[Result], None]]] = deque()
+        self._waiting: deque[tuple[Call, Callable[[CallResult], None]]] = deque()
         self._is_busy = False
         self._expected = 1
         self._pause: asyncio.TimerHandle | None = None
 
-    def store(self, call: Call, tell: Callable[[Result], None]) -> None:
+    def store(self, call: Call, tell: Callable[[CallResult], None]) -> None:
         """Store a call; `tell` gets its result in this event loop, once it is on disk or refused."""
         if len(self._waiting) >= MAX_WAITING:
             tell(UnavailableError("too many calls are waiting to be stored; try again in a moment"))
@@ -61,7 +61,7 @@ class Batches:
         self._pause = None
         batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
 
-        def tell(results: Sequence[Result]) -> None:
+        def tell(results: Sequence[CallResult]) -> None:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._hand_out, loop, batch, results)
 
@@ -70,8 +70,8 @@ class Batches:
     def _hand_out(
         self,
         loop: asyncio.AbstractEventLoop,
-        batch: Sequence[tuple[Call, Callable[[Result], None]]],
-        results: Sequence[Result],
+        batch: Sequence[tuple[Call, Callable[[CallResult], None]]],
+        results: Sequence[CallResult],
     ) -> None:
         for (_, tell), result in zip(batch, results, strict=True):
             try:

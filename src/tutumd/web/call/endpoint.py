@@ -22,7 +22,7 @@ from tutumd.application.admission.redact import keep_call, keep_key
 from tutumd.application.calls import StatusTokens, parse_amount, parse_wait
 from tutumd.errors import SettingsError, TutumdError, UnavailableError
 from tutumd.model import Accepted, ActionState, Call, Evaluation, EvaluationNeeded
-from tutumd.ports import Result
+from tutumd.ports import CallResult
 from tutumd.web.api import render
 from tutumd.web.body import read_body
 from tutumd.web.call.batches import Batches
@@ -88,7 +88,7 @@ class CallEndpoint:
                 _send(response_to(error), respond)
                 return True
 
-        def tell(result: Result) -> None:
+        def tell(result: CallResult) -> None:
             if isinstance(result, Accepted):
                 respond(*_accepted(result, call, self.status_tokens))
             else:
@@ -114,7 +114,7 @@ class CallEndpoint:
             response = _refusal(error)
         await response(scope, receive, send)
 
-    async def _go_on(self, scope: Scope, body: bytes, call: Call, result: Result, respond: Respond) -> None:
+    async def _go_on(self, scope: Scope, body: bytes, call: Call, result: CallResult, respond: Respond) -> None:
         """Answer a call that could not be answered at once."""
         try:
             response = await self._answer(scope, body, call, result, None)
@@ -122,7 +122,7 @@ class CallEndpoint:
             response = _refusal(error)
         _send(response, respond)
 
-    async def _answer(self, scope: Scope, body: bytes, call: Call, result: Result, wait_s: int | None) -> Response:
+    async def _answer(self, scope: Scope, body: bytes, call: Call, result: CallResult, wait_s: int | None) -> Response:
         """Evaluate a call by its handler's options and store it; with `wait`, wait for the end."""
         for _ in range(_TRIES):
             if not isinstance(result, EvaluationNeeded):
@@ -169,8 +169,8 @@ class CallEndpoint:
         key = keep_key(call.key, options.verify)
         return replace(call, evaluation=evaluation, content=_encode(kept), origin=origin, key=key)
 
-    async def _store(self, call: Call) -> Result:
-        waiter: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+    async def _store(self, call: Call) -> CallResult:
+        waiter: asyncio.Future[CallResult] = asyncio.get_running_loop().create_future()
         self._batches.store(call, lambda result: None if waiter.done() else waiter.set_result(result))
         return await waiter
 

@@ -93,7 +93,7 @@ class LeasedRun:
         self._abandoned.wait(seconds)
         self.check()
 
-    def allow(self, seconds: float) -> None:
+    def set_time_limit(self, seconds: float) -> None:
         """See ports.py."""
         self._deadline = self._claimed_at + seconds
 
@@ -105,7 +105,7 @@ class LeasedRun:
         """See ports.py."""
         _log.info("action step", action=self.action_uuid, service=self.claim.service.name, step=line)
         try:
-            self._queue.add_line(self.claim, line)
+            self._queue.add_log_line(self.claim, line)
         except UnavailableError as error:
             _log.warning("a step was not stored", action=self.action_uuid, error=str(error))
 

@@ -9,7 +9,7 @@ import pytest
 from tutumd.errors import LeaseLostError, UnavailableError
 from tutumd.model import Action, ActionState, Claim, Service, Verb
 from tutumd.ports import Queue
-from tutumd.worker.run import LEASE_MARGIN_S, LeasedRun
+from tutumd.worker.leased_run import LEASE_MARGIN_S, LeasedRun
 
 LEASE = timedelta(seconds=10)
 
