@@ -12,7 +12,7 @@ from tutumd.errors import NotFoundError
 from tutumd.model import EvaluationNeeded, NewHandler, Operation
 from tutumd.ports import CallResult
 from tutumd.store.database import Database
-from tutumd.store.handler_lookup import MOST_KNOWN, Known, find
+from tutumd.store.handler_lookup import MAX_CACHED, HandlerCache, find_handlers
 from tutumd.store.store import SqlStore
 from tutumd.store.wakeup import Wakeup
 
@@ -91,14 +91,14 @@ def test_a_batch_that_failed_is_not_remembered(b: Bench) -> None:
 def test_what_is_remembered_is_bounded(b: Bench) -> None:
     handler = b.handler("web")
     with b.database.write() as connection:
-        (row,) = find(connection, [call(handler)], 0, None).values()
-    known = Known()
-    for number in range(MOST_KNOWN):
+        (row,) = find_handlers(connection, [call(handler)], 0, None).values()
+    cache = HandlerCache()
+    for number in range(MAX_CACHED):
         uuid = f"{number:08x}-0000-4000-8000-000000000000"
-        known.keep({uuid: row._replace(uuid=uuid, service_uuid=str(number % 7))})
-    assert known.size == MOST_KNOWN
+        cache.add({uuid: row._replace(uuid=uuid, service_uuid=str(number % 7))})
+    assert cache.size == MAX_CACHED
     for _ in range(2):  # the second time, it was called below another service
-        known.keep({handler.uuid: row})
-    assert known.size == 1
-    known.forget([handler.service_uuid, "never known"])
-    assert known.size == 0
+        cache.add({handler.uuid: row})
+    assert cache.size == 1
+    cache.forget([handler.service_uuid, "never known"])
+    assert cache.size == 0

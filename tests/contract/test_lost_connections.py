@@ -9,17 +9,15 @@ import pytest
 import sqlalchemy as sa
 
 from tests.support.postgres_bed import PostgresBed
-from tests.support.stores import LEASE, Bench, accept, bench, call
+from tests.support.stores import LEASE, Bench, bench, call
 from tests.support.waiting import wait_until
 from tutumd.errors import LeaseLostError, LockedError, NotFoundError, UnavailableError
 from tutumd.model import Accepted, Handler, Operation
 from tutumd.ports import CallResult
 from tutumd.store.clocks import database_clock
 from tutumd.store.database import Database
-from tutumd.store.intake import SqlIntake
+from tutumd.store.locks import lock_services
 from tutumd.store.queue import SqlQueue
-from tutumd.store.row_mapping import lock_services
-from tutumd.store.tables import client_rates
 from tutumd.store.wakeup import Listener, Wakeup
 
 
@@ -144,19 +142,6 @@ def test_an_unknown_service_is_not_found_while_another_one_is_held(b: Bench, url
         assert [type(result) for result in results.result(30)] == [LockedError, NotFoundError]
 
 
-def test_a_held_service_is_told_of_also_where_calls_of_a_client_are_limited(b: Bench, url: str) -> None:
-    web = b.handler("web")
-    results: Future[Sequence[CallResult]] = Future()
-    intake = SqlIntake(b.database, b.clock, Wakeup(), client_rate=(1, 60))
-    try:
-        with stopped_while_it_has(url, web.service_uuid):
-            intake.store([call(web)], results.set_result)
-            assert [type(result) for result in results.result(30)] == [LockedError]
-        accept(intake, call(web)).result(10)
-    finally:
-        intake.close()
-
-
 def test_a_primary_that_became_a_standby_refuses_calls_until_there_is_one_again(
     b: Bench, postgres_bed: PostgresBed
 ) -> None:
@@ -209,26 +194,4 @@ def test_several_hosts_may_be_named_of_which_one_is_the_primary(postgres_bed: Po
 
 def is_woken(b: Bench, wakeup: Wakeup) -> bool:
     b.finish(b.claimed())
-    before = wakeup._seen
-    wakeup.wait(0.2)
-    return wakeup._seen != before
-
-
-def test_a_call_of_a_client_whose_bucket_is_deleted_meanwhile_is_taken(b: Bench, url: str) -> None:
-    handler = b.handler("web")
-    intake = SqlIntake(b.database, b.clock, Wakeup(), client_rate=(1, 60))
-    other = Database(url)
-
-    def delete(_c: object, _cursor: object, statement: str, *_rest: object) -> None:
-        if "FROM client_rates" in statement and "FOR UPDATE" in statement:
-            with other.write() as connection:
-                connection.execute(sa.delete(client_rates))
-
-    accept(intake, call(handler)).result(10)
-    b.clock.move(61)
-    sa.event.listen(b.database._engine, "before_cursor_execute", delete)
-    try:
-        accept(intake, call(handler)).result(10)
-    finally:
-        intake.close()
-        other.close()
+    return wakeup.wait(0.2)

@@ -13,7 +13,6 @@ from typing import Any
 import structlog
 
 from tutumd import logs
-from tutumd.errors import InvalidInputError, SettingsError
 from tutumd.main import demo, engines, listening, storage
 from tutumd.main.storage import Storage
 from tutumd.ports import Engine
@@ -107,7 +106,6 @@ def _serve_http(
     stack: ExitStack,
     when_started: Callable[[], None],
 ) -> None:
-    from tutumd.application.admission.rates import parse_rate
     from tutumd.application.calls import (  # all slow to import: the worker is at work meanwhile
         AdmissionCache,
         StatusTokens,
@@ -116,11 +114,7 @@ def _serve_http(
     from tutumd.main.secret_key import open_box
     from tutumd.web.context import WebContext
 
-    try:
-        rate = parse_rate(settings.client_rate_limit) if settings.client_rate_limit else None
-    except InvalidInputError as error:
-        raise SettingsError(str(error).replace("rate_limit", "TUTUMD_CLIENT_RATE_LIMIT")) from None
-    intake = SqlIntake(opened.database, opened.clock, opened.wakeup, (rate.count, rate.seconds) if rate else None)
+    intake = SqlIntake(opened.database, opened.clock, opened.wakeup)
     stack.callback(intake.close)
     box = open_box(settings)
     if opened.database.is_postgres and not settings.secret_key:

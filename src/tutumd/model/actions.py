@@ -136,7 +136,7 @@ class Claim:
     """An action that this worker holds until its lease ends. `token` changes with every claim.
 
     Attributes:
-        cancel: It was to be canceled already when it was claimed.
+        is_cancel_requested: Someone canceled the action before it was claimed.
     """
 
     action: Action
@@ -144,7 +144,7 @@ class Claim:
     token: int
     attempts: int
     journal: Mapping[str, object]
-    cancel: bool = False
+    is_cancel_requested: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

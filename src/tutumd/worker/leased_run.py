@@ -46,7 +46,7 @@ class LeasedRun:
         self._lease_end = claimed_at + lease.total_seconds() - LEASE_MARGIN_S
         self._journal = claim.journal
         self._abandoned = Event()
-        self.is_canceled = claim.cancel
+        self.is_canceled = claim.is_cancel_requested
 
     @property
     def action_uuid(self) -> str:
