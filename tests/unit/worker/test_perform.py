@@ -13,12 +13,12 @@ from tutumd.model import Claim, Outcome, Plan, Service, ServiceSnapshot, Verb
 from tutumd.ports import Engine, Queue, Run
 from tutumd.worker.leased_run import LeasedRun
 from tutumd.worker.perform import Cap, add_amounts, cap_of, perform, plan
-from tutumd.worker.retry import GIVE_UP_AFTER, delay_after, is_given_up, most_faults
+from tutumd.worker.retry import GIVE_UP_AFTER, delay_after, is_given_up, max_faults
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-SERVER = Cap(most=100, source="--max-containers of the server")
+SERVER = Cap(containers=100, source="--max-containers of the server")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_nothing_to_add_is_refused_and_never_scales_down(present: int) -> None:
     ],
 )
 def test_the_smaller_cap_holds_and_is_named(own: int | None, server: int, most: int, source: str) -> None:
-    assert cap_of(snapshot(own=own), server) == Cap(most=most, source=source)
+    assert cap_of(snapshot(own=own), server) == Cap(containers=most, source=source)
 
 
 def snapshot(*, target: int = 2, own: int | None = None, stopped: bool = False) -> ServiceSnapshot:
@@ -209,4 +209,4 @@ def test_an_action_that_may_have_parked_the_old_container_is_never_given_up() ->
     assert not is_given_up(action, NOW + GIVE_UP_AFTER, is_half_done=False)
     assert is_given_up(action, late, is_half_done=False)
     assert not is_given_up(action, late + timedelta(days=1), is_half_done=True)
-    assert most_faults(is_half_done=True) > 10 * most_faults(is_half_done=False)
+    assert max_faults(is_half_done=True) > 10 * max_faults(is_half_done=False)
