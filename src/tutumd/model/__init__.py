@@ -1,4 +1,4 @@
-"""The words of the domain as values, a noun a file: frozen dataclasses that rooms hand each other."""
+"""Values of the domain, one noun a file: frozen dataclasses that the packages pass to each other."""
 
 from tutumd.model.accounts import ApiKey, User
 from tutumd.model.actions import Action, ActionState, Claim, LogLine, Outcome, Plan, Progress, Verb

@@ -7,18 +7,14 @@ from sqlalchemy.exc import IntegrityError
 
 from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import ApiKey, User
-from tutumd.ports import Accounts, Clock
-from tutumd.store.database import Database
+from tutumd.ports import Accounts
+from tutumd.store.database import StorePart
 from tutumd.store.row_mapping import Row, new_uuid
 from tutumd.store.tables import api_keys, services, users
 
 
-class SqlAccounts(Accounts):
+class SqlAccounts(StorePart, Accounts):
     """Accounts of ports.py."""
-
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
-        self._clock = clock
 
     def user_by_key(self, key_sha256: str) -> User | None:
         with self._database.read() as connection:

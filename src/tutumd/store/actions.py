@@ -6,9 +6,8 @@ import sqlalchemy as sa
 
 from tutumd.errors import ConflictError
 from tutumd.model import Action, ActionState, LogLine, Origin, Page, Query, User, Verb
-from tutumd.ports import Clock
 from tutumd.store import pending_actions
-from tutumd.store.database import Database
+from tutumd.store.database import StorePart
 from tutumd.store.locks import lock_services
 from tutumd.store.paging import read_page
 from tutumd.store.row_mapping import action_from, read_action, read_one, read_service, select_actions, visible_to
@@ -25,11 +24,9 @@ _FILTERS = {
 }
 
 
-class SqlActions:
+class SqlActions(StorePart):
     """The part of Store in ports.py that is about actions."""
 
-    _database: Database
-    _clock: Clock
     _wakeup: Wakeup
 
     def actions(self, viewer: User, query: Query) -> Page[Action]:

@@ -16,7 +16,7 @@ MAX_READ_S = 1.0
 """A reading of another clock that took longer than this is discarded: it is too imprecise."""
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_DATABASE_TIME = sa.text("SELECT clock_timestamp()")
+_DATABASE_TIME = sa.select(sa.func.clock_timestamp(type_=sa.DateTime(timezone=True)))
 _KEY_PREFIX = "clock "
 
 
@@ -37,7 +37,7 @@ class SharedClock:
         time = read_other()
         after = self._seconds()
         if after - before <= MAX_READ_S:
-            self._start = time - timedelta(seconds=(before + after) / 2)
+            self._start = time.astimezone(UTC) - timedelta(seconds=(before + after) / 2)
 
 
 def database_clock(database: Database, seconds: Callable[[], float] = boottime_s) -> SharedClock:
@@ -49,8 +49,7 @@ def database_clock(database: Database, seconds: Callable[[], float] = boottime_s
 
     def database_time() -> datetime:
         with database.read() as connection:
-            timestamp: datetime = connection.execute(_DATABASE_TIME).scalar_one()
-        return timestamp.astimezone(UTC)
+            return connection.execute(_DATABASE_TIME).scalar_one()
 
     database_time()  # connect first, so that only the query is measured
     clock = SharedClock(datetime.now(UTC) - timedelta(seconds=seconds()), seconds)

@@ -98,6 +98,9 @@ class Coalescer:
                 handler_seq=handler.seq,
                 action_seq=handler.action_seq,
             )
+        return self._add_any(call, handler)
+
+    def _add_any(self, call: Call, handler: CalledHandler) -> CallResult:
         evaluation = _WITHOUT_OPTIONS
         earlier = None if call.key is None else self._repeated.get((handler.seq, call.key))
         if call.has_tag_param or handler.options != "{}":

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import sqlalchemy as sa
 
 from tutumd.model import Delivery, DeliveryOutcome, Page, Progress, Query, User
-from tutumd.ports import Clock
-from tutumd.store.database import Database
+from tutumd.store.database import StorePart
 from tutumd.store.handlers import select_handler
 from tutumd.store.paging import read_page
 from tutumd.store.row_mapping import Row, action_from, read_one, read_service, select_actions
@@ -18,11 +17,8 @@ _SELECT_DELIVERIES = sa.select(deliveries, actions.c.uuid.label("action_uuid")).
 )
 
 
-class SqlDeliveries:
+class SqlDeliveries(StorePart):
     """The part of Store in ports.py that is about deliveries."""
-
-    _database: Database
-    _clock: Clock
 
     def deliveries(self, viewer: User, service_uuid: str, handler_uuid: str, query: Query) -> Page[Delivery]:
         with self._database.read() as connection:

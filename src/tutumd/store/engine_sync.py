@@ -1,16 +1,17 @@
 """The sync of the store with an engine's services: new, changed, missing and forgotten ones."""
 
+import hashlib
 import secrets
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 
 from tutumd.model import EngineInfo, ServiceSnapshot
-from tutumd.ports import Clock
 from tutumd.store import snapshots as snapshot_rows
-from tutumd.store.database import Database
+from tutumd.store.database import StorePart
 from tutumd.store.locks import lock_services
 from tutumd.store.row_mapping import Row
 from tutumd.store.tables import LIVE, actions, engines, handlers, meta, services
@@ -22,11 +23,8 @@ FORGET_AFTER = timedelta(days=1)
 """A service without handlers that its engine has not shown for this long is deleted."""
 
 
-class SqlEngineSync:
+class SqlEngineSync(StorePart):
     """The part of Queue in ports.py that is about services of engines."""
-
-    _database: Database
-    _clock: Clock
 
     def sync(
         self,
@@ -101,8 +99,23 @@ def _forget(connection: sa.Connection, engine: str, uuids: Sequence[str], before
 
 
 def _insert_service(connection: sa.Connection, engine: EngineInfo, snapshot: ServiceSnapshot, now: datetime) -> str:
-    uuid = snapshot_rows.service_uuid(_installation_id(connection), engine.name, snapshot.selector)
-    snapshot_rows.insert_service(connection, uuid, engine, snapshot, now)
+    """Insert a service and return its UUID, derived from its selector: the same even after the row was deleted."""
+    key = f"{_installation_id(connection)}\0{engine.name}\0{snapshot.selector}"
+    uuid = str(UUID(bytes=hashlib.sha256(key.encode()).digest()[:16], version=4))
+    snapshot_rows.insert_service(
+        connection,
+        uuid=uuid,
+        engine=engine.name,
+        engine_kind=engine.kind,
+        selector=snapshot.selector,
+        name=snapshot.name,
+        stack=snapshot.stack,
+        state=snapshot.state.value,
+        target=snapshot.target,
+        image_name=snapshot.image_name,
+        run_command=snapshot.run_command,
+        created=now,
+    )
     return uuid
 
 

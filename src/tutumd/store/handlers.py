@@ -9,19 +9,15 @@ import sqlalchemy as sa
 
 from tutumd.errors import NOT_FOUND, NotFoundError
 from tutumd.model import Handler, NewHandler, Operation, Page, Query, Rotation, User
-from tutumd.ports import Clock
 from tutumd.store import call_counts
-from tutumd.store.database import Database
+from tutumd.store.database import StorePart
 from tutumd.store.paging import read_page
 from tutumd.store.row_mapping import Row, new_uuid, read_one, read_service, visible_to
 from tutumd.store.tables import deliveries, handlers, services
 
 
-class SqlHandlers:
+class SqlHandlers(StorePart):
     """The part of Store in ports.py that is about webhook handlers."""
-
-    _database: Database
-    _clock: Clock
 
     def handlers(self, viewer: User, service_uuid: str, query: Query) -> Page[Handler]:
         filters = {"uuid": handlers.c.uuid, "name": handlers.c.name}

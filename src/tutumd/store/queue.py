@@ -29,8 +29,7 @@ class SqlQueue(SqlEngineSync, Queue):
             wakeup: Wakes this process's worker.
             lease_clock: A clock for leases that is never set, and that all workers share; by default `clock`.
         """
-        self._database = database
-        self._clock = clock
+        super().__init__(database, clock)
         self._lease_clock = lease_clock or clock
         self._wakeup = wakeup
 

@@ -143,16 +143,6 @@ def _definition_from(document: Mapping[str, Any]) -> Definition:
     )
 
 
-def definition_document(definition: Definition) -> dict[str, Any]:
-    """Return a definition as the JSON that is stored."""
-    return {
-        "command": definition.command,
-        "envvars": dict(definition.envvars),
-        "working_dir": definition.working_dir,
-        "autorestart": definition.autorestart.value,
-    }
-
-
 def present_containers(connection: sa.Connection, service_uuids: list[str]) -> dict[str, tuple[str, ...]]:
     """Return the UUIDs of the present containers by their service's UUID."""
     by_service: dict[str, tuple[str, ...]] = {}

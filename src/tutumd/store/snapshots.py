@@ -4,11 +4,10 @@ import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 import sqlalchemy as sa
 
-from tutumd.model import ActionState, ContainerSnapshot, ContainerState, EngineInfo, ServiceSnapshot, ServiceState
+from tutumd.model import ActionState, ContainerSnapshot, ContainerState, ServiceSnapshot, ServiceState
 from tutumd.store.row_mapping import Row, new_uuid
 from tutumd.store.tables import LIVE, actions, containers, services
 
@@ -16,12 +15,6 @@ from tutumd.store.tables import LIVE, actions, containers, services
 def fingerprint(snapshot: ServiceSnapshot) -> str:
     """Return a hash of a snapshot, for a cheap comparison."""
     return hashlib.sha256(repr(snapshot).encode()).hexdigest()
-
-
-def service_uuid(installation: str, engine: str, selector: str) -> str:
-    """Return the UUID of a discovered service, derived from its selector: the same even after the row was deleted."""
-    digest = hashlib.sha256(f"{installation}\0{engine}\0{selector}".encode()).digest()
-    return str(UUID(bytes=digest[:16], version=4))
 
 
 def store_snapshot(
@@ -90,31 +83,10 @@ def unbind(connection: sa.Connection, uuids: Sequence[str], now: datetime) -> No
         _store_containers(connection, uuid, (), now)
 
 
-def insert_service(
-    connection: sa.Connection, uuid: str, engine: EngineInfo, snapshot: ServiceSnapshot, now: datetime
-) -> None:
-    """Insert the row of a service that an engine shows for the first time."""
-    connection.execute(
-        sa.insert(services).values(
-            uuid=uuid,
-            engine=engine.name,
-            engine_kind=engine.kind,
-            selector=snapshot.selector,
-            name=snapshot.name,
-            stack=snapshot.stack,
-            bound=True,
-            terminated=False,
-            state=snapshot.state.value,
-            target=snapshot.target,
-            running=0,
-            stopped=0,
-            image_name=snapshot.image_name,
-            run_command=snapshot.run_command,
-            warnings=[],
-            created=now,
-            fingerprint="",
-        )
-    )
+def insert_service(connection: sa.Connection, **values: object) -> None:
+    """Insert the row of a new service. `values` are its columns without a default here."""
+    defaults = {"bound": True, "terminated": False, "running": 0, "stopped": 0, "warnings": [], "fingerprint": ""}
+    connection.execute(sa.insert(services).values({**defaults, **values}))
 
 
 def _is_being_changed(connection: sa.Connection, uuid: str) -> bool:

@@ -1,6 +1,7 @@
 """The store that the application reads and writes, with its engines, services, containers and engine requests."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -18,7 +19,6 @@ from tutumd.store.row_mapping import (
     SERVICE_STATE,
     Row,
     container_from,
-    definition_document,
     new_uuid,
     present_containers,
     read_one,
@@ -27,6 +27,7 @@ from tutumd.store.row_mapping import (
     service_from,
     visible_to,
 )
+from tutumd.store.snapshots import insert_service
 from tutumd.store.tables import containers, engines, requests, services
 from tutumd.store.wakeup import Wakeup
 
@@ -51,7 +52,6 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, Store):
     """Store of ports.py."""
 
     def __init__(self, database: Database, clock: Clock, wakeup: Wakeup) -> None:
-        """Create the store. `wakeup` wakes the workers of this process."""
         super().__init__(database, clock)
         self._wakeup = wakeup
 
@@ -88,28 +88,21 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, Store):
             )
             if connection.execute(same_name).first() is not None:
                 raise ConflictError(f"engine {engine!r} has a service {name!r} already: choose another name")
-            connection.execute(
-                sa.insert(services).values(
-                    uuid=uuid,
-                    engine=engine,
-                    engine_kind=kind or "local",
-                    selector=uuid,
-                    name=name,
-                    stack="",
-                    owner=owner,
-                    bound=True,
-                    terminated=False,
-                    state=ServiceState.NOT_RUNNING.value,
-                    target=target,
-                    running=0,
-                    stopped=0,
-                    image_name=image,
-                    run_command=definition.command,
-                    definition=definition_document(definition),
-                    warnings=[],
-                    created=self._clock(),
-                    fingerprint="",
-                )
+            insert_service(
+                connection,
+                uuid=uuid,
+                engine=engine,
+                engine_kind=kind or "local",
+                selector=uuid,
+                name=name,
+                stack="",
+                owner=owner,
+                state=ServiceState.NOT_RUNNING.value,
+                target=target,
+                image_name=image,
+                run_command=definition.command,
+                definition=asdict(definition),
+                created=self._clock(),
             )
             return read_service(connection, None, uuid)
 
@@ -119,7 +112,7 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, Store):
                 sa.update(services)
                 .where(services.c.uuid == uuid)
                 .values(
-                    definition=definition_document(definition),
+                    definition=asdict(definition),
                     run_command=definition.command,
                     image_name=image,
                     target=target,

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from threading import Condition, Event, Thread
 from typing import Any
 
@@ -81,15 +80,11 @@ class Listener:
                 self._stop.wait(_RECONNECT_S)
 
     def _listen(self, connection: Any) -> None:
-        def database_time() -> datetime:
-            timestamp: datetime = connection.execute("SELECT clock_timestamp()").fetchone()[0]
-            return timestamp.astimezone(UTC)
-
         connection.execute(f"LISTEN {_CHANNEL}")
         next_comparison = 0.0
         while not self._stop.is_set():
             if time.monotonic() >= next_comparison:
-                self._clock.adjust(database_time)
+                self._clock.adjust(lambda: connection.execute("SELECT clock_timestamp()").fetchone()[0])
                 next_comparison = time.monotonic() + _LISTEN_S
             for _ in connection.notifies(timeout=_LISTEN_S, stop_after=1):
                 self._notify()
