@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.support.postgres_bed import PostgresBed
-from tests.support.stores import LEASE, Bench, bench
+from tests.support.stores import LEASE, StoreBed, open_store
 from tests.support.waiting import wait_until
 from tutumd.application import health
 from tutumd.boottime import boottime_s
@@ -21,8 +21,8 @@ APART_S = 300.0
 
 
 @pytest.fixture
-def b(database_url: str) -> Iterator[Bench]:
-    with bench(database_url) as opened:
+def bed(database_url: str) -> Iterator[StoreBed]:
+    with open_store(database_url) as opened:
         opened.show("web")
         yield opened
 
@@ -32,17 +32,17 @@ def ahead(seconds: float) -> Callable[[], float]:
 
 
 @pytest.fixture
-def p(postgres_bed: PostgresBed) -> Iterator[Bench]:
+def postgres_store(postgres_bed: PostgresBed) -> Iterator[StoreBed]:
     """A bench on PostgreSQL: several machines can only be on that."""
-    with bench(postgres_bed.new_database()) as opened:
+    with open_store(postgres_bed.new_database()) as opened:
         opened.show("web")
         yield opened
 
 
 @pytest.fixture
-def machines(p: Bench) -> tuple[SharedClock, SharedClock]:
+def machines(postgres_store: StoreBed) -> tuple[SharedClock, SharedClock]:
     """The clocks of two machines."""
-    return database_clock(p.database), database_clock(p.database, ahead(APART_S))
+    return database_clock(postgres_store.database), database_clock(postgres_store.database, ahead(APART_S))
 
 
 def test_machines_with_other_clocks_have_the_time_of_the_database(machines: tuple[SharedClock, SharedClock]) -> None:
@@ -52,10 +52,10 @@ def test_machines_with_other_clocks_have_the_time_of_the_database(machines: tupl
 
 
 def test_a_living_worker_keeps_its_action_whatever_the_time_of_another_machine_is(
-    p: Bench, machines: tuple[SharedClock, SharedClock]
+    postgres_store: StoreBed, machines: tuple[SharedClock, SharedClock]
 ) -> None:
-    one, other = (SqlQueue(p.database, clock, Wakeup()) for clock in machines)
-    p.call(p.handler("web"))
+    one, other = (SqlQueue(postgres_store.database, clock, Wakeup()) for clock in machines)
+    postgres_store.call(postgres_store.handler("web"))
     for first, second in ((one, other), (other, one)):
         claim = first.claim("first", ["docker"], lease=LEASE)
         assert claim is not None
@@ -66,10 +66,10 @@ def test_a_living_worker_keeps_its_action_whatever_the_time_of_another_machine_i
 
 
 def test_a_dead_worker_of_another_machine_is_followed_when_its_lease_ends(
-    p: Bench, machines: tuple[SharedClock, SharedClock]
+    postgres_store: StoreBed, machines: tuple[SharedClock, SharedClock]
 ) -> None:
-    one, other = (SqlQueue(p.database, clock, Wakeup()) for clock in machines)
-    p.call(p.handler("web"))
+    one, other = (SqlQueue(postgres_store.database, clock, Wakeup()) for clock in machines)
+    postgres_store.call(postgres_store.handler("web"))
     for dead, living in ((one, other), (other, one)):
         lost = dead.claim("dead", ["docker"], lease=timedelta(seconds=1))
         assert lost is not None
@@ -79,63 +79,69 @@ def test_a_dead_worker_of_another_machine_is_followed_when_its_lease_ends(
         living.release(taken)
 
 
-def test_a_call_at_another_machine_is_due_at_once(p: Bench, machines: tuple[SharedClock, SharedClock]) -> None:
-    queue = SqlQueue(p.database, machines[0], Wakeup())
-    p.clock.now = machines[1]()
-    p.call(p.handler("web"))
+def test_a_call_at_another_machine_is_due_at_once(
+    postgres_store: StoreBed, machines: tuple[SharedClock, SharedClock]
+) -> None:
+    queue = SqlQueue(postgres_store.database, machines[0], Wakeup())
+    postgres_store.clock.now = machines[1]()
+    postgres_store.call(postgres_store.handler("web"))
     assert queue.claim("worker", ["docker"], lease=LEASE) is not None
 
 
-def test_readiness_goes_by_the_time_of_the_database(p: Bench, machines: tuple[SharedClock, SharedClock]) -> None:
-    SqlQueue(p.database, machines[1], Wakeup()).register("worker", p.store.engines())
-    assert health.check(p.store, machines[0]).status == "ready"
+def test_readiness_goes_by_the_time_of_the_database(
+    postgres_store: StoreBed, machines: tuple[SharedClock, SharedClock]
+) -> None:
+    SqlQueue(postgres_store.database, machines[1], Wakeup()).register("worker", postgres_store.store.engines())
+    assert health.check(postgres_store.store, machines[0]).status == "ready"
 
 
 def test_a_clock_follows_the_database_again_when_it_was_wrong(
-    p: Bench, machines: tuple[SharedClock, SharedClock]
+    postgres_store: StoreBed, machines: tuple[SharedClock, SharedClock]
 ) -> None:
     clock = SharedClock(datetime(2000, 1, 1, tzinfo=UTC))
-    listener = Listener(p.database.url, Wakeup(), clock)
+    listener = Listener(postgres_store.database.url, Wakeup(), clock)
     try:
         wait_until(lambda: abs(clock() - machines[0]()) < timedelta(seconds=1), "the clock is right")
     finally:
         listener.close()
 
 
-def test_processes_of_one_machine_share_a_clock_that_nobody_sets(b: Bench) -> None:
+def test_processes_of_one_machine_share_a_clock_that_nobody_sets(bed: StoreBed) -> None:
     wall = datetime(2026, 1, 1, tzinfo=UTC)
-    first = machine_clock(b.database, lambda: wall)
-    later = machine_clock(b.database, lambda: wall + timedelta(days=1))
+    first = machine_clock(bed.database, lambda: wall)
+    later = machine_clock(bed.database, lambda: wall + timedelta(days=1))
     assert abs(first() - wall) < timedelta(seconds=5)
     assert abs(first() - later()) < timedelta(seconds=1)
 
 
-def test_a_lease_outlives_a_clock_that_is_set(b: Bench) -> None:
-    leases = machine_clock(b.database, b.clock)
-    queue = SqlQueue(b.database, b.clock, Wakeup(), leases)
-    b.call(b.handler("web"))
+def test_a_lease_outlives_a_clock_that_is_set(bed: StoreBed) -> None:
+    leases = machine_clock(bed.database, bed.clock)
+    queue = SqlQueue(bed.database, bed.clock, Wakeup(), leases)
+    bed.call(bed.handler("web"))
     assert queue.claim("first", ["docker"], lease=LEASE) is not None
     for hours in (1, -2):
-        b.clock.move(hours * 3600)
+        bed.clock.move(hours * 3600)
         assert queue.claim("second", ["docker"], lease=LEASE) is None
 
 
-def test_no_lease_outlives_a_start_of_the_machine(b: Bench) -> None:
+def test_no_lease_outlives_a_start_of_the_machine(bed: StoreBed) -> None:
     """Its clock may be behind what it was, as one without a battery is."""
-    before = SqlQueue(b.database, b.clock, Wakeup(), machine_clock(b.database, lambda: b.clock() + timedelta(days=1)))
-    b.call(b.handler("web"))
+    before = SqlQueue(
+        bed.database, bed.clock, Wakeup(), machine_clock(bed.database, lambda: bed.clock() + timedelta(days=1))
+    )
+    bed.call(bed.handler("web"))
     claim = before.claim("first", ["docker"], lease=LEASE)
     assert claim is not None
-    with b.database.write() as connection:
+    with bed.database.write() as connection:
         connection.execute(sa.update(meta).where(meta.c.key.startswith("clock ")).values(key="clock of another start"))
-    after = SqlQueue(b.database, b.clock, Wakeup(), machine_clock(b.database, b.clock))
+    after = SqlQueue(bed.database, bed.clock, Wakeup(), machine_clock(bed.database, bed.clock))
     taken = after.claim("second", ["docker"], lease=LEASE)
     assert taken is not None
     with pytest.raises(LeaseLostError):
         before.renew(claim, lease=LEASE)
 
 
-def test_what_was_asked_for_before_the_clock_was_set_back_is_due(b: Bench) -> None:
-    uuid = b.call(b.handler("web"))
-    b.clock.move(-3600)
-    assert b.claimed().action.uuid == uuid
+def test_what_was_asked_for_before_the_clock_was_set_back_is_due(bed: StoreBed) -> None:
+    uuid = bed.call(bed.handler("web"))
+    bed.clock.move(-3600)
+    assert bed.claimed().action.uuid == uuid

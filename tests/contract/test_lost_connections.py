@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.support.postgres_bed import PostgresBed
-from tests.support.stores import LEASE, Bench, bench, call
+from tests.support.stores import LEASE, StoreBed, call, open_store
 from tests.support.waiting import wait_until
 from tutumd.errors import LeaseLostError, LockedError, NotFoundError, UnavailableError
 from tutumd.model import Accepted, Handler, Operation
@@ -27,13 +27,13 @@ def url(postgres_bed: PostgresBed) -> str:
 
 
 @pytest.fixture
-def b(url: str) -> Iterator[Bench]:
-    with bench(url) as opened:
+def bed(url: str) -> Iterator[StoreBed]:
+    with open_store(url) as opened:
         opened.show("web", "db")
         yield opened
 
 
-def at(b: Bench, event: str, number: int, act: Callable[..., None]) -> None:
+def at(bed: StoreBed, event: str, number: int, act: Callable[..., None]) -> None:
     """Do something at the next such event of the database's connections (1), or at a later one."""
     left = [number]
 
@@ -42,7 +42,7 @@ def at(b: Bench, event: str, number: int, act: Callable[..., None]) -> None:
         if left[0] == 0:
             act(*arguments)
 
-    sa.event.listen(b.database._engine, event, count)
+    sa.event.listen(bed.database._engine, event, count)
 
 
 def lose_connection_after_commit(connection: sa.Connection) -> None:
@@ -58,45 +58,45 @@ def lose_connection_before_commit(connection: sa.Connection) -> None:
     driver.close()
 
 
-def test_a_call_whose_commit_was_not_confirmed_is_accepted_if_it_was_stored(b: Bench) -> None:
-    handler = b.handler("web", Operation.SCALEUP)
-    at(b, "commit", 1, lose_connection_after_commit)
-    action = b.call(handler, 3)
-    assert b.queue.amounts(b.claimed()) == ((3, None),)
-    assert b.store.action(b.admin, action).deliveries == 1
+def test_a_call_whose_commit_was_not_confirmed_is_accepted_if_it_was_stored(bed: StoreBed) -> None:
+    handler = bed.handler("web", Operation.SCALEUP)
+    at(bed, "commit", 1, lose_connection_after_commit)
+    action = bed.call(handler, 3)
+    assert bed.queue.amounts(bed.claimed()) == ((3, None),)
+    assert bed.store.action(bed.admin, action).deliveries == 1
 
 
-def test_a_call_whose_commit_was_not_confirmed_is_refused_if_it_was_not_stored(b: Bench) -> None:
-    handler = b.handler("web", Operation.SCALEUP)
-    at(b, "commit", 1, lose_connection_before_commit)
+def test_a_call_whose_commit_was_not_confirmed_is_refused_if_it_was_not_stored(bed: StoreBed) -> None:
+    handler = bed.handler("web", Operation.SCALEUP)
+    at(bed, "commit", 1, lose_connection_before_commit)
     with pytest.raises(UnavailableError, match="nothing was changed"):
-        b.call(handler, 3)
-    assert b.claim() is None
-    b.call(handler, 2)
-    assert b.queue.amounts(b.claimed()) == ((2, None),)
+        bed.call(handler, 3)
+    assert bed.claim() is None
+    bed.call(handler, 2)
+    assert bed.queue.amounts(bed.claimed()) == ((2, None),)
 
 
-def test_a_worker_whose_claim_was_not_confirmed_has_it_all_the_same(b: Bench) -> None:
-    action = b.call(b.handler("web"))
+def test_a_worker_whose_claim_was_not_confirmed_has_it_all_the_same(bed: StoreBed) -> None:
+    action = bed.call(bed.handler("web"))
     # The claim looks first, in a transaction that only reads.
-    at(b, "commit", 2, lose_connection_after_commit)
-    assert b.claimed().action.uuid == action
+    at(bed, "commit", 2, lose_connection_after_commit)
+    assert bed.claimed().action.uuid == action
 
 
-def test_an_action_whose_lease_is_renewed_while_it_is_claimed_is_not_taken_over(b: Bench, url: str) -> None:
-    b.call(b.handler("web"))
-    held = b.claimed()
-    b.clock.move(LEASE.total_seconds() + 1)
+def test_an_action_whose_lease_is_renewed_while_it_is_claimed_is_not_taken_over(bed: StoreBed, url: str) -> None:
+    bed.call(bed.handler("web"))
+    held = bed.claimed()
+    bed.clock.move(LEASE.total_seconds() + 1)
     database = Database(url)
-    holder = SqlQueue(database, b.clock, Wakeup())
+    holder = SqlQueue(database, bed.clock, Wakeup())
 
     def renew_before_the_update(_c: object, _cursor: object, statement: str, *_rest: object) -> None:
         if statement.startswith("UPDATE actions"):
             holder.renew(held, lease=LEASE)
 
-    sa.event.listen(b.database._engine, "before_cursor_execute", renew_before_the_update)
+    sa.event.listen(bed.database._engine, "before_cursor_execute", renew_before_the_update)
     try:
-        taken = b.claim()
+        taken = bed.claim()
         holder.renew(held, lease=LEASE)  # raises LeaseLostError where both hold it
     except LeaseLostError:
         pytest.fail("the lease was renewed, and the action given to another worker")
@@ -117,41 +117,41 @@ def stopped_while_it_has(url: str, service_uuid: str) -> Iterator[None]:
         database.close()
 
 
-def test_a_service_that_a_stopped_process_holds_holds_up_no_other(b: Bench, url: str) -> None:
-    web, db = b.handler("web"), b.handler("db", Operation.SCALEUP)
+def test_a_service_that_a_stopped_process_holds_holds_up_no_other(bed: StoreBed, url: str) -> None:
+    web, db = bed.handler("web"), bed.handler("db", Operation.SCALEUP)
     results: Future[Sequence[CallResult]] = Future()
     with stopped_while_it_has(url, web.service_uuid):
-        b.intake.store([call(web), call(db, 3), call(web), call(db, 4)], results.set_result)
+        bed.intake.store([call(web), call(db, 3), call(web), call(db, 4)], results.set_result)
         first, second, third, fourth = results.result(30)
     assert isinstance(first, LockedError)
     assert isinstance(third, LockedError)
     assert isinstance(second, Accepted)
     assert isinstance(fourth, Accepted)
-    claim = b.claimed()
-    assert b.queue.amounts(claim) == ((3, None), (4, None))
-    assert b.claim() is None
-    b.call(web)
+    claim = bed.claimed()
+    assert bed.queue.amounts(claim) == ((3, None), (4, None))
+    assert bed.claim() is None
+    bed.call(web)
 
 
-def test_an_unknown_service_is_not_found_while_another_one_is_held(b: Bench, url: str) -> None:
-    web = b.handler("web")
+def test_an_unknown_service_is_not_found_while_another_one_is_held(bed: StoreBed, url: str) -> None:
+    web = bed.handler("web")
     results: Future[Sequence[CallResult]] = Future()
     with stopped_while_it_has(url, web.service_uuid):
         unknown = replace(call(web), service_uuid="00000000-0000-4000-8000-000000000000")
-        b.intake.store([call(web), unknown], results.set_result)
+        bed.intake.store([call(web), unknown], results.set_result)
         assert [type(result) for result in results.result(30)] == [LockedError, NotFoundError]
 
 
 def test_a_primary_that_became_a_standby_refuses_calls_until_there_is_one_again(
-    b: Bench, postgres_bed: PostgresBed
+    bed: StoreBed, postgres_bed: PostgresBed
 ) -> None:
-    handler = b.handler("web")
+    handler = bed.handler("web")
     set_for_all(postgres_bed, "default_transaction_read_only = on")
     try:
-        wait_until(lambda: is_refused(b, handler), "the server has heard of it")
+        wait_until(lambda: is_refused(bed, handler), "the server has heard of it")
     finally:
         set_for_all(postgres_bed, "default_transaction_read_only = off")
-    wait_until(lambda: not is_refused(b, handler), "calls are taken again")
+    wait_until(lambda: not is_refused(bed, handler), "calls are taken again")
 
 
 def set_for_all(bed: PostgresBed, setting: str) -> None:
@@ -160,9 +160,9 @@ def set_for_all(bed: PostgresBed, setting: str) -> None:
     bed.query("SELECT pg_reload_conf()")
 
 
-def is_refused(b: Bench, handler: Handler) -> bool:
+def is_refused(bed: StoreBed, handler: Handler) -> bool:
     try:
-        b.call(handler)
+        bed.call(handler)
     except UnavailableError:
         return True
     return False
@@ -181,7 +181,7 @@ def test_a_call_is_on_disk_whatever_the_database_is_set_to(postgres_bed: Postgre
 def test_several_hosts_may_be_named_of_which_one_is_the_primary(postgres_bed: PostgresBed, url: str) -> None:
     several = url.replace("?host=", f"?host={postgres_bed.folder}/nobody:5432&host=")
     several = f"{several}:5432&target_session_attrs=read-write"
-    with bench(several) as opened:
+    with open_store(several) as opened:
         wakeup = Wakeup()
         listener = Listener(opened.database.url, wakeup, database_clock(opened.database))
         try:
@@ -192,6 +192,6 @@ def test_several_hosts_may_be_named_of_which_one_is_the_primary(postgres_bed: Po
             listener.close()
 
 
-def is_woken(b: Bench, wakeup: Wakeup) -> bool:
-    b.finish(b.claimed())
+def is_woken(bed: StoreBed, wakeup: Wakeup) -> bool:
+    bed.finish(bed.claimed())
     return wakeup.wait(0.2)

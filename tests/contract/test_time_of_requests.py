@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
-from tests.support.stores import Bench, bench
+from tests.support.stores import StoreBed, open_store
 from tutumd.application.accounts import add_user
 from tutumd.application.admission.encryption import SecretBox, make_key
 from tutumd.application.calls import AdmissionCache, StatusTokens
@@ -27,12 +27,12 @@ SECRET = base64.b64encode(b"s" * 32).decode()
 class Replica:
     """A web replica without a socket. The clock of its machine is the real one, which is not that of the bench."""
 
-    def __init__(self, b: Bench) -> None:
+    def __init__(self, bed: StoreBed) -> None:
         box = SecretBox([make_key()])
         edge = WebContext(
-            store=b.store,
-            intake=b.intake,
-            clock=b.clock,
+            store=bed.store,
+            intake=bed.intake,
+            clock=bed.clock,
             server_cap=10,
             box=box,
             options=AdmissionCache(box),
@@ -68,47 +68,47 @@ class Replica:
 
 
 @pytest.fixture
-def b(database_url: str) -> Iterator[Bench]:
-    with bench(database_url) as opened:
+def bed(database_url: str) -> Iterator[StoreBed]:
+    with open_store(database_url) as opened:
         opened.show("web")
         add_user(opened.store, "root", is_admin=True, key=KEY)
         yield opened
 
 
 @pytest.fixture
-def replica(b: Bench) -> Replica:
-    return Replica(b)
+def replica(bed: StoreBed) -> Replica:
+    return Replica(bed)
 
 
-def make(b: Bench, replica: Replica, **fields: object) -> str:
+def make(bed: StoreBed, replica: Replica, **fields: object) -> str:
     """Make a handler; answers its path."""
-    path = f"/api/v1/service/{b.service_uuid('web')}/webhook/handler/"
+    path = f"/api/v1/service/{bed.service_uuid('web')}/webhook/handler/"
     status, made = replica.request("POST", path, json.dumps({"operation": "REDEPLOY", **fields}).encode())
     assert status == 201, made
     return f"{path}{made['uuid']}/"
 
 
-def test_a_rotated_url_works_for_its_grace_and_no_longer(b: Bench, replica: Replica) -> None:
-    old = make(b, replica)
+def test_a_rotated_url_works_for_its_grace_and_no_longer(bed: StoreBed, replica: Replica) -> None:
+    old = make(bed, replica)
     status, _ = replica.request("POST", f"{old}rotate/", b'{"grace": 60}')
     assert status == 201
     assert replica.request("POST", f"{old}call/")[0] == 202
-    b.clock.move(61)
+    bed.clock.move(61)
     assert replica.request("POST", f"{old}call/")[0] == 404
 
 
-def test_a_handler_expires_at_the_agreed_time(b: Bench, replica: Replica) -> None:
-    handler = make(b, replica, expires_datetime=(b.clock() + timedelta(hours=1)).isoformat())
+def test_a_handler_expires_at_the_agreed_time(bed: StoreBed, replica: Replica) -> None:
+    handler = make(bed, replica, expires_datetime=(bed.clock() + timedelta(hours=1)).isoformat())
     assert replica.request("POST", f"{handler}call/")[0] == 202
     assert replica.request("POST", f"{handler}test/", b'{"body": ""}')[1]["status"] == 202
-    b.clock.move(3601)
+    bed.clock.move(3601)
     assert replica.request("POST", f"{handler}call/")[0] == 404
 
 
-def test_a_signed_time_is_held_against_the_agreed_time(b: Bench, replica: Replica) -> None:
+def test_a_signed_time_is_held_against_the_agreed_time(bed: StoreBed, replica: Replica) -> None:
     verify = {"preset": "standard-webhooks", "secrets": [f"whsec_{SECRET}"]}
-    handler = make(b, replica, verify=verify)
-    told = str(int(b.clock().timestamp()))
+    handler = make(bed, replica, verify=verify)
+    told = str(int(bed.clock().timestamp()))
     signed = hmac.digest(base64.b64decode(SECRET), f"m1.{told}.x".encode(), hashlib.sha256)
     headers = {
         "webhook-id": "m1",
@@ -116,12 +116,12 @@ def test_a_signed_time_is_held_against_the_agreed_time(b: Bench, replica: Replic
         "webhook-signature": f"v1,{base64.b64encode(signed).decode()}",
     }
     assert replica.request("POST", f"{handler}call/", b"x", headers)[0] == 202
-    b.clock.move(3600)
+    bed.clock.move(3600)
     assert replica.request("POST", f"{handler}call/", b"x", headers)[0] == 401
 
 
-def test_handlers_that_nobody_uses_are_found_by_the_agreed_time(b: Bench, replica: Replica) -> None:
-    make(b, replica)
+def test_handlers_that_nobody_uses_are_found_by_the_agreed_time(bed: StoreBed, replica: Replica) -> None:
+    make(bed, replica)
     assert replica.request("GET", UNUSED)[1]["objects"] == []
-    b.clock.move(timedelta(days=365).total_seconds())
+    bed.clock.move(timedelta(days=365).total_seconds())
     assert len(replica.request("GET", UNUSED)[1]["objects"]) == 1

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from tests.support.stores import ENGINE, Bench, bench, snapshot
+from tests.support.stores import ENGINE, StoreBed, open_store, snapshot
 from tests.support.waiting import wait_until
 from tutumd.errors import EngineUnavailableError, UnavailableError
 from tutumd.model import ActionState, Claim, Outcome, Service, ServiceSnapshot
@@ -23,8 +23,8 @@ LEASE = timedelta(seconds=2)
 
 
 @pytest.fixture
-def b(database_url: str) -> Iterator[Bench]:
-    with bench(database_url) as opened:
+def bed(database_url: str) -> Iterator[StoreBed]:
+    with open_store(database_url) as opened:
         opened.show("web")
         yield opened
 
@@ -100,8 +100,8 @@ def working(
         database.close()
 
 
-def test_a_worker_that_takes_up_its_own_lost_action_renews_the_new_run(b: Bench, database_url: str) -> None:
-    action, engine = b.call(b.handler("web")), SlowEngine()
+def test_a_worker_that_takes_up_its_own_lost_action_renews_the_new_run(bed: StoreBed, database_url: str) -> None:
+    action, engine = bed.call(bed.handler("web")), SlowEngine()
     with working(database_url, engine, lease=LEASE, deaf="renew") as queue:
         wait_until(lambda: len(engine.begun) == 2, "the lost action is taken up again")
         queue.deaf = frozenset()
@@ -109,13 +109,13 @@ def test_a_worker_that_takes_up_its_own_lost_action_renews_the_new_run(b: Bench,
         before = datetime.now(UTC)
         wait_until(lambda: datetime.now(UTC) > before + 2 * LEASE, "more than a lease goes by")
         engine.begun[1].set()
-        wait_until(lambda: b.store.action(b.admin, action).ended, "the action ends")
-    assert b.store.action(b.admin, action).state is ActionState.SUCCESS
+        wait_until(lambda: bed.store.action(bed.admin, action).ended, "the action ends")
+    assert bed.store.action(bed.admin, action).state is ActionState.SUCCESS
     assert len(engine.begun) == 2
 
 
-def test_an_action_is_tried_again_at_once_when_engine_and_database_are_back(b: Bench, database_url: str) -> None:
-    b.call(b.handler("web"))
+def test_an_action_is_tried_again_at_once_when_engine_and_database_are_back(bed: StoreBed, database_url: str) -> None:
+    bed.call(bed.handler("web"))
     engine = SlowEngine()
     engine.away = True
     with working(database_url, engine, lease=timedelta(seconds=60), deaf="retry_later") as queue:
@@ -124,11 +124,11 @@ def test_an_action_is_tried_again_at_once_when_engine_and_database_are_back(b: B
         wait_until(lambda: engine.begun, "it is tried again long before the lease ends", timeout_s=20)
 
 
-def test_an_engine_that_stays_away_ends_the_action_with_the_reason(b: Bench, database_url: str) -> None:
-    action, engine = b.call(b.handler("web")), SlowEngine()
+def test_an_engine_that_stays_away_ends_the_action_with_the_reason(bed: StoreBed, database_url: str) -> None:
+    action, engine = bed.call(bed.handler("web")), SlowEngine()
     engine.away = True
     ahead = GIVE_UP_AFTER + timedelta(seconds=5)
     with working(database_url, engine, lease=timedelta(seconds=60), deaf="none", ahead=ahead):
-        wait_until(lambda: b.store.action(b.admin, action).ended, "the action ends")
-    ended = b.store.action(b.admin, action)
+        wait_until(lambda: bed.store.action(bed.admin, action).ended, "the action ends")
+    ended = bed.store.action(bed.admin, action)
     assert (ended.state, ended.reason) == (ActionState.FAILED, "given up after 900 s: away")

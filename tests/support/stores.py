@@ -1,9 +1,9 @@
-"""Stores for contract tests: a real database, a clock that the test moves, and short ways to fill it."""
+"""Stores for contract tests: a real database, a clock that the test moves, and short ways to fill both."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,8 @@ from tutumd.model import (
     ContainerSnapshot,
     ContainerState,
     EngineInfo,
+    Evaluation,
+    EvaluationNeeded,
     Handler,
     NewHandler,
     Operation,
@@ -50,8 +52,8 @@ class MovedClock:
 
 
 @dataclass
-class Bench:
-    """A store, an intake and a queue over one database, with one admin and engine `docker`."""
+class StoreBed:
+    """A store, an intake and a queue over one database, with one admin and the engine `docker`."""
 
     database: Database
     clock: MovedClock
@@ -73,16 +75,49 @@ class Bench:
         )[0]
 
     def call(self, handler: Handler, amount: int = 1) -> str:
-        """Call a handler; answers the action's UUID."""
+        """Call a handler, and return the action's UUID."""
         return accept(self.intake, call(handler, amount)).result(10).action_uuid
+
+    def send(
+        self,
+        handler: Handler,
+        evaluation: Evaluation | None = None,
+        *,
+        amount: int = 1,
+        key: str | None = None,
+        intake: SqlIntake | None = None,
+    ) -> CallResult:
+        """Call a handler, and return the result, which may be an error."""
+        result: Future[CallResult] = Future()
+        sent = replace(call(handler, amount), evaluation=evaluation, key=key)
+        (intake or self.intake).store([sent], lambda results: result.set_result(results[0]))
+        return result.result(30)
+
+    def accepted(self, handler: Handler, evaluation: Evaluation | None = None, **how: Any) -> Accepted:
+        """Call a handler, which must accept the call."""
+        result = self.send(handler, evaluation, **how)
+        assert isinstance(result, Accepted)
+        return result
+
+    def evaluate(self, handler: Handler, **facts: Any) -> Evaluation:
+        """Return an evaluation by the handler's present options."""
+        needed = self.send(handler)
+        assert isinstance(needed, EvaluationNeeded)
+        return Evaluation(version=needed.version, **facts)
+
+    def outcomes(self, handler: Handler) -> list[tuple[str, str]]:
+        """Return outcome and reason of the handler's deliveries, oldest first."""
+        newest_first = self.store.deliveries(self.admin, handler.service_uuid, handler.uuid, query()).objects
+        return [(delivery.outcome.value, delivery.reason) for delivery in reversed(newest_first)]
+
+    def has_pending_action(self) -> bool:
+        return any(a.state is ActionState.PENDING for a in self.store.actions(self.admin, query()).objects)
 
     def claim(self) -> Claim | None:
         return self.queue.claim("worker", ["docker"], lease=LEASE)
 
-    def claim_would_find(self) -> bool:
-        return any(a.state is ActionState.PENDING for a in self.store.actions(self.admin, query()).objects)
-
     def claimed(self) -> Claim:
+        """Claim an action, of which there must be one."""
         claim = self.claim()
         assert claim is not None
         return claim
@@ -92,20 +127,18 @@ class Bench:
 
 
 def query(**filters: str) -> Query:
-    """Make a query of filters."""
     return Query(filters=filters, limit=100)
 
 
 def call(handler: Handler, amount: int = 1) -> Call:
-    """Make a call of a handler."""
     return Call(service_uuid=handler.service_uuid, handler_uuid=handler.uuid, amount=amount, origin=ORIGIN, body_size=0)
 
 
-def accept(intake: SqlIntake, one: Call) -> "Future[Accepted]":
-    """Hand a call to an intake."""
+def accept(intake: SqlIntake, call: Call) -> "Future[Accepted]":
+    """Hand a call to an intake, and return its result once it is there. An error is raised by the future."""
     future: Future[Accepted] = Future()
 
-    def tell(results: Sequence[CallResult]) -> None:
+    def on_stored(results: Sequence[CallResult]) -> None:
         (result,) = results
         if isinstance(result, Exception):
             future.set_exception(result)
@@ -113,12 +146,12 @@ def accept(intake: SqlIntake, one: Call) -> "Future[Accepted]":
             assert isinstance(result, Accepted)
             future.set_result(result)
 
-    intake.store([one], tell)
+    intake.store([call], on_stored)
     return future
 
 
 def snapshot(name: str, *, containers: int = 2, owner: str | None = None, prefix: str = "c") -> ServiceSnapshot:
-    """Make what an engine shows of a running service."""
+    """Return the snapshot of a running service."""
     return ServiceSnapshot(
         selector=f"name:{name}",
         name=name,
@@ -133,8 +166,8 @@ def snapshot(name: str, *, containers: int = 2, owner: str | None = None, prefix
 
 
 @contextmanager
-def bench(url: str) -> Iterator[Bench]:
-    """Open a bench on an empty database."""
+def open_store(url: str) -> Iterator[StoreBed]:
+    """Open a store on an empty database."""
     database = Database(url)
     database.migrate()
     clock, wakeup = MovedClock(), Wakeup()
@@ -144,17 +177,17 @@ def bench(url: str) -> Iterator[Bench]:
     queue = SqlQueue(database, clock, wakeup)
     queue.register("worker", [ENGINE])
     try:
-        yield Bench(database=database, clock=clock, store=store, intake=intake, queue=queue, admin=admin)
+        yield StoreBed(database=database, clock=clock, store=store, intake=intake, queue=queue, admin=admin)
     finally:
         intake.close()
         database.close()
 
 
 @contextmanager
-def second_intake(b: Bench, url: str) -> Iterator[SqlIntake]:
+def second_intake(bed: StoreBed, url: str) -> Iterator[SqlIntake]:
     """Open the intake of another replica on the same database."""
     database = Database(url)
-    intake = SqlIntake(database, b.clock, Wakeup())
+    intake = SqlIntake(database, bed.clock, Wakeup())
     try:
         yield intake
     finally:
