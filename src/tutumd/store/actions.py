@@ -108,7 +108,7 @@ class SqlActions(StorePart):
                 origin=origin,
                 now=self._clock(),
             )
-            inputs = {"tag": old.tag, "variables": dict(old.variables), "most": min(caps, default=None)}
+            inputs = {"tag": old.tag, "variables": dict(old.variables), "cap": min(caps, default=None)}
             pending_actions.insert(connection, [{**new, **inputs, "open": False}])
             return read_action(connection, new["uuid"], self._clock())
 
@@ -130,15 +130,15 @@ def read_amounts(connection: sa.Connection, action_uuid: str) -> tuple[tuple[int
     The amount that a retry took over comes first, then those of the deliveries in their order.
     """
     action = connection.execute(
-        sa.select(actions.c.seq, actions.c.amount, actions.c.most).where(actions.c.uuid == action_uuid)
+        sa.select(actions.c.seq, actions.c.amount, actions.c.cap).where(actions.c.uuid == action_uuid)
     ).one()
     rows = connection.execute(
-        sa.select(deliveries.c.amount, deliveries.c.most)
+        sa.select(deliveries.c.amount, deliveries.c.cap)
         .where(deliveries.c.action_seq == action.seq)
         .order_by(deliveries.c.seq)
     )
-    taken_over = ((action.amount, action.most),) if action.amount else ()
-    return (*taken_over, *((row.amount, row.most) for row in rows))
+    taken_over = ((action.amount, action.cap),) if action.amount else ()
+    return (*taken_over, *((row.amount, row.cap) for row in rows))
 
 
 def _select_visible(viewer: User) -> sa.Select[Any]:

@@ -51,7 +51,7 @@ def new_action(
         "journal": {},
         "tag": None,
         "variables": {},
-        "most": None,
+        "cap": None,
     }
 
 

@@ -45,10 +45,10 @@ class SqlQueue(SqlEngineSync, Queue):
             for info in served:
                 values = {
                     "kind": info.kind,
-                    "creates": info.can_create,
+                    "can_create": info.can_create,
                     "error": info.error,
                     "worker": worker,
-                    "seen": now,
+                    "last_heartbeat": now,
                 }
                 updated = connection.execute(sa.update(engines).where(engines.c.name == info.name).values(**values))
                 if not updated.rowcount:

@@ -25,7 +25,7 @@ def find_old(connection: sa.Connection, now: datetime, keep: timedelta, limit: i
     """
     before = now - keep
     is_waited_for = sa.select(actions.c.uuid).where(actions.c.engine == engines.c.name, LIVE).exists()
-    unserved = sa.select(engines.c.name).where(engines.c.seen < now - FORGET_ENGINE_AFTER, ~is_waited_for)
+    unserved = sa.select(engines.c.name).where(engines.c.last_heartbeat < now - FORGET_ENGINE_AFTER, ~is_waited_for)
     first_deliveries = sa.select(deliveries.c.seq, deliveries.c.received).order_by(deliveries.c.seq).limit(limit)
     newest = connection.execute(sa.select(sa.func.max(deliveries.c.seq))).scalar() or 0
     first_actions = sa.select(actions.c.seq, actions.c.ended).order_by(actions.c.seq).limit(limit)

@@ -182,7 +182,7 @@ def select_actions() -> sa.Select[Any]:
         .where(deliveries.c.action_seq == actions.c.seq)
         .scalar_subquery()
     )
-    heartbeat = sa.select(engines.c.seen).where(engines.c.name == actions.c.engine).scalar_subquery()
+    heartbeat = sa.select(engines.c.last_heartbeat).where(engines.c.name == actions.c.engine).scalar_subquery()
     return sa.select(actions, count.label("delivery_count"), heartbeat.label("last_heartbeat"))
 
 

@@ -59,7 +59,13 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, Store):
         with self._database.read() as connection:
             rows = connection.execute(sa.select(engines).order_by(engines.c.name)).all()
         return tuple(
-            EngineInfo(name=row.name, kind=row.kind, can_create=row.creates, error=row.error, last_heartbeat=row.seen)
+            EngineInfo(
+                name=row.name,
+                kind=row.kind,
+                can_create=row.can_create,
+                error=row.error,
+                last_heartbeat=row.last_heartbeat,
+            )
             for row in rows
         )
 

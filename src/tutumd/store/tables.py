@@ -1,4 +1,7 @@
-"""The tables. A test compares them with those that the migrations create."""
+"""The tables. A test compares them with those that the migrations create.
+
+A `key` is the name of a column in Python, if the stored name is an older word.
+"""
 
 from datetime import UTC, datetime, timedelta
 
@@ -72,10 +75,10 @@ engines = sa.Table(
     metadata,
     sa.Column("name", sa.String(64), primary_key=True),
     sa.Column("kind", sa.String(32), nullable=False),
-    sa.Column("creates", sa.Boolean, nullable=False),
+    sa.Column("creates", sa.Boolean, nullable=False, key="can_create"),
     sa.Column("error", sa.Text, nullable=False),
     sa.Column("worker", sa.String(64), nullable=False),
-    sa.Column("seen", UtcTime, nullable=False),
+    sa.Column("seen", UtcTime, nullable=False, key="last_heartbeat"),
 )
 
 services = sa.Table(
@@ -195,8 +198,8 @@ actions = sa.Table(
     # Inputs of the newest deliveries that had any.
     sa.Column("tag", sa.String(128)),
     sa.Column("variables", sa.JSON, nullable=False, server_default="{}"),
-    # Cap for `amount`, which a retry took over from its predecessor.
-    sa.Column("most", sa.Integer),
+    # For `amount`, which a retry took over from its predecessor.
+    sa.Column("most", sa.Integer, key="cap"),
     sqlite_autoincrement=True,
 )
 
@@ -231,7 +234,7 @@ deliveries = sa.Table(
     sa.Column("body_size", sa.Integer, nullable=False),
     sa.Column("outcome", sa.String(16), nullable=False),
     sa.Column("reason", sa.Text, nullable=False, server_default=""),
-    sa.Column("most", sa.Integer),
+    sa.Column("most", sa.Integer, key="cap"),
     sa.Column("tag", sa.String(128)),
     sa.Column("variable", sa.String(128)),
     sa.Column("sender_key", sa.String(256)),
