@@ -1,4 +1,4 @@
-"""Leases of workers whose machines have other clocks, and clocks that are set while something waits."""
+"""Clocks of machines that differ or are set: neither leases nor due times depend on them."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -33,7 +33,7 @@ def ahead(seconds: float) -> Callable[[], float]:
 
 @pytest.fixture
 def postgres_store(postgres_bed: PostgresBed) -> Iterator[StoreBed]:
-    """A bench on PostgreSQL: several machines can only be on that."""
+    """A store that several machines can use."""
     with open_store(postgres_bed.new_database()) as opened:
         opened.show("web")
         yield opened
@@ -41,22 +41,24 @@ def postgres_store(postgres_bed: PostgresBed) -> Iterator[StoreBed]:
 
 @pytest.fixture
 def machines(postgres_store: StoreBed) -> tuple[SharedClock, SharedClock]:
-    """The clocks of two machines."""
+    """The clocks of processes on two machines, whose own clocks differ."""
     return database_clock(postgres_store.database), database_clock(postgres_store.database, ahead(APART_S))
 
 
-def test_machines_with_other_clocks_have_the_time_of_the_database(machines: tuple[SharedClock, SharedClock]) -> None:
-    one, other = machines
-    assert abs(one() - other()) < timedelta(seconds=0.2)
-    assert abs(one() - datetime.now(UTC)) < timedelta(seconds=0.5)
+def test_machines_with_different_clocks_share_the_time_of_the_database(
+    machines: tuple[SharedClock, SharedClock],
+) -> None:
+    first, second = machines
+    assert abs(first() - second()) < timedelta(seconds=0.2)
+    assert abs(first() - datetime.now(UTC)) < timedelta(seconds=0.5)
 
 
-def test_a_living_worker_keeps_its_action_whatever_the_time_of_another_machine_is(
+def test_a_living_worker_keeps_its_action_whatever_another_machines_clock_says(
     postgres_store: StoreBed, machines: tuple[SharedClock, SharedClock]
 ) -> None:
-    one, other = (SqlQueue(postgres_store.database, clock, Wakeup()) for clock in machines)
+    queues = [SqlQueue(postgres_store.database, clock, Wakeup()) for clock in machines]
     postgres_store.call(postgres_store.handler("web"))
-    for first, second in ((one, other), (other, one)):
+    for first, second in (queues, reversed(queues)):
         claim = first.claim("first", ["docker"], lease=LEASE)
         assert claim is not None
         assert second.claim("second", ["docker"], lease=LEASE) is None
@@ -65,12 +67,12 @@ def test_a_living_worker_keeps_its_action_whatever_the_time_of_another_machine_i
         first.release(claim)
 
 
-def test_a_dead_worker_of_another_machine_is_followed_when_its_lease_ends(
+def test_an_action_of_a_dead_worker_is_taken_over_when_its_lease_ends(
     postgres_store: StoreBed, machines: tuple[SharedClock, SharedClock]
 ) -> None:
-    one, other = (SqlQueue(postgres_store.database, clock, Wakeup()) for clock in machines)
+    queues = [SqlQueue(postgres_store.database, clock, Wakeup()) for clock in machines]
     postgres_store.call(postgres_store.handler("web"))
-    for dead, living in ((one, other), (other, one)):
+    for dead, living in (queues, reversed(queues)):
         lost = dead.claim("dead", ["docker"], lease=timedelta(seconds=1))
         assert lost is not None
         taken = wait_until(lambda q=living: q.claim("living", ["docker"], lease=LEASE), "it is taken over", timeout_s=5)  # type: ignore[misc] # early binding
@@ -124,8 +126,8 @@ def test_a_lease_outlives_a_clock_that_is_set(bed: StoreBed) -> None:
         assert queue.claim("second", ["docker"], lease=LEASE) is None
 
 
-def test_no_lease_outlives_a_start_of_the_machine(bed: StoreBed) -> None:
-    """Its clock may be behind what it was, as one without a battery is."""
+def test_no_lease_outlives_a_reboot(bed: StoreBed) -> None:
+    """A clock without a battery is behind after a reboot."""
     before = SqlQueue(
         bed.database, bed.clock, Wakeup(), machine_clock(bed.database, lambda: bed.clock() + timedelta(days=1))
     )
@@ -141,7 +143,7 @@ def test_no_lease_outlives_a_start_of_the_machine(bed: StoreBed) -> None:
         before.renew(claim, lease=LEASE)
 
 
-def test_what_was_asked_for_before_the_clock_was_set_back_is_due(bed: StoreBed) -> None:
+def test_an_action_from_before_the_clock_was_set_back_is_due(bed: StoreBed) -> None:
     uuid = bed.call(bed.handler("web"))
     bed.clock.move(-3600)
     assert bed.claimed().action.uuid == uuid

@@ -1,4 +1,4 @@
-"""What the intake remembers of handlers never outlives a change of it, whoever made that."""
+"""The handler cache of the intake is never stale, whoever changes a handler."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -33,7 +33,7 @@ def other_process(bed: StoreBed, url: str) -> Iterator[SqlStore]:
         database.close()
 
 
-def test_a_remembered_handler_is_revoked_by_another_process(bed: StoreBed, database_url: str) -> None:
+def test_a_cached_handler_is_revoked_by_another_process(bed: StoreBed, database_url: str) -> None:
     handler, other = bed.handler("web"), bed.handler("web")
     for _ in range(3):
         bed.call(handler)
@@ -44,15 +44,15 @@ def test_a_remembered_handler_is_revoked_by_another_process(bed: StoreBed, datab
     bed.call(other)
 
 
-def test_a_remembered_handler_gets_options(bed: StoreBed) -> None:
+def test_a_cached_handler_gets_options(bed: StoreBed) -> None:
     handler = bed.handler("web")
     for _ in range(3):
         bed.call(handler)
     wanted = NewHandler(operation=handler.operation, options={"enabled": False})
     bed.store.change_handler(bed.admin, handler.service_uuid, handler.uuid, lambda _: wanted)
-    told: Future[Sequence[CallResult]] = Future()
-    bed.intake.store([call(handler)], told.set_result)
-    (result,) = told.result(10)
+    stored: Future[Sequence[CallResult]] = Future()
+    bed.intake.store([call(handler)], stored.set_result)
+    (result,) = stored.result(10)
     assert isinstance(result, EvaluationNeeded)
 
 
@@ -76,7 +76,7 @@ def test_two_intakes_join_the_same_action_in_turn(bed: StoreBed, database_url: s
     assert bed.queue.amounts(bed.claimed()) == ((1, None),) * 10
 
 
-def test_a_batch_that_failed_is_not_remembered(bed: StoreBed) -> None:
+def test_a_failed_batch_is_not_cached(bed: StoreBed) -> None:
     handler = bed.handler("web")
     with bed.database.write() as connection:
         connection.execute(sa.text("ALTER TABLE deliveries RENAME TO away"))
@@ -88,7 +88,7 @@ def test_a_batch_that_failed_is_not_remembered(bed: StoreBed) -> None:
     assert bed.claimed().action.uuid == uuid
 
 
-def test_what_is_remembered_is_bounded(bed: StoreBed) -> None:
+def test_the_cache_is_bounded(bed: StoreBed) -> None:
     handler = bed.handler("web")
     with bed.database.write() as connection:
         (row,) = find_handlers(connection, [call(handler)], 0, None).values()
@@ -97,7 +97,7 @@ def test_what_is_remembered_is_bounded(bed: StoreBed) -> None:
         uuid = f"{number:08x}-0000-4000-8000-000000000000"
         cache.add({uuid: row._replace(uuid=uuid, service_uuid=str(number % 7))})
     assert cache.size == MAX_CACHED
-    for _ in range(2):  # the second time, it was called below another service
+    for _ in range(2):  # the second time as if called below another service
         cache.add({handler.uuid: row})
     assert cache.size == 1
     cache.forget([handler.service_uuid, "never known"])

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL that are lost at the worst moment, and two workers that want one action at a time."""
+"""PostgreSQL connections that are lost or blocked at the worst moment."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -34,7 +34,7 @@ def bed(url: str) -> Iterator[StoreBed]:
 
 
 def at(bed: StoreBed, event: str, number: int, act: Callable[..., None]) -> None:
-    """Do something at the next such event of the database's connections (1), or at a later one."""
+    """Call `act` at the next event of this kind on the database's connections (number 1), or at a later one."""
     left = [number]
 
     def count(*arguments: object) -> None:
@@ -78,7 +78,7 @@ def test_a_call_whose_commit_was_not_confirmed_is_refused_if_it_was_not_stored(b
 
 def test_a_worker_whose_claim_was_not_confirmed_has_it_all_the_same(bed: StoreBed) -> None:
     action = bed.call(bed.handler("web"))
-    # The claim looks first, in a transaction that only reads.
+    # The first commit is that of the look before the claim.
     at(bed, "commit", 2, lose_connection_after_commit)
     assert bed.claimed().action.uuid == action
 
@@ -106,8 +106,8 @@ def test_an_action_whose_lease_is_renewed_while_it_is_claimed_is_not_taken_over(
 
 
 @contextmanager
-def stopped_while_it_has(url: str, service_uuid: str) -> Iterator[None]:
-    """A process that was stopped within a transaction."""
+def stopped_with_a_lock_on(url: str, service_uuid: str) -> Iterator[None]:
+    """A process that is stopped while a transaction of it has locked a service."""
     database = Database(url)
     try:
         with database.write() as connection:
@@ -117,10 +117,10 @@ def stopped_while_it_has(url: str, service_uuid: str) -> Iterator[None]:
         database.close()
 
 
-def test_a_service_that_a_stopped_process_holds_holds_up_no_other(bed: StoreBed, url: str) -> None:
+def test_a_service_locked_by_a_stopped_process_delays_no_other(bed: StoreBed, url: str) -> None:
     web, db = bed.handler("web"), bed.handler("db", Operation.SCALEUP)
     results: Future[Sequence[CallResult]] = Future()
-    with stopped_while_it_has(url, web.service_uuid):
+    with stopped_with_a_lock_on(url, web.service_uuid):
         bed.intake.store([call(web), call(db, 3), call(web), call(db, 4)], results.set_result)
         first, second, third, fourth = results.result(30)
     assert isinstance(first, LockedError)
@@ -133,10 +133,10 @@ def test_a_service_that_a_stopped_process_holds_holds_up_no_other(bed: StoreBed,
     bed.call(web)
 
 
-def test_an_unknown_service_is_not_found_while_another_one_is_held(bed: StoreBed, url: str) -> None:
+def test_an_unknown_service_is_not_found_while_another_is_locked(bed: StoreBed, url: str) -> None:
     web = bed.handler("web")
     results: Future[Sequence[CallResult]] = Future()
-    with stopped_while_it_has(url, web.service_uuid):
+    with stopped_with_a_lock_on(url, web.service_uuid):
         unknown = replace(call(web), service_uuid="00000000-0000-4000-8000-000000000000")
         bed.intake.store([call(web), unknown], results.set_result)
         assert [type(result) for result in results.result(30)] == [LockedError, NotFoundError]
@@ -148,14 +148,14 @@ def test_a_primary_that_became_a_standby_refuses_calls_until_there_is_one_again(
     handler = bed.handler("web")
     set_for_all(postgres_bed, "default_transaction_read_only = on")
     try:
-        wait_until(lambda: is_refused(bed, handler), "the server has heard of it")
+        wait_until(lambda: is_refused(bed, handler), "the new setting is in effect")
     finally:
         set_for_all(postgres_bed, "default_transaction_read_only = off")
-    wait_until(lambda: not is_refused(bed, handler), "calls are taken again")
+    wait_until(lambda: not is_refused(bed, handler), "calls are accepted again")
 
 
 def set_for_all(bed: PostgresBed, setting: str) -> None:
-    """Change a setting of the server, for connections that there are, too."""
+    """Change a setting of the server, including existing connections."""
     bed.query(f"ALTER SYSTEM SET {setting}")
     bed.query("SELECT pg_reload_conf()")
 
@@ -168,7 +168,7 @@ def is_refused(bed: StoreBed, handler: Handler) -> bool:
     return False
 
 
-def test_a_call_is_on_disk_whatever_the_database_is_set_to(postgres_bed: PostgresBed, url: str) -> None:
+def test_a_commit_is_on_disk_whatever_the_default_of_the_database(postgres_bed: PostgresBed, url: str) -> None:
     name = url.partition("@/")[2].partition("?")[0]
     for setting, expected in (("off", "on"), ("remote_apply", "remote_apply")):
         postgres_bed.query(f"ALTER DATABASE {name} SET synchronous_commit = {setting}")
@@ -187,7 +187,7 @@ def test_several_hosts_may_be_named_of_which_one_is_the_primary(postgres_bed: Po
         try:
             opened.show("web")
             handler = opened.handler("web")
-            wait_until(lambda: opened.call(handler) and is_woken(opened, wakeup), "a notice comes through")
+            wait_until(lambda: opened.call(handler) and is_woken(opened, wakeup), "a notification arrives")
         finally:
             listener.close()
 

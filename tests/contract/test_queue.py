@@ -1,4 +1,4 @@
-"""The promises of Store, Intake and Queue in ports.py that make a call durable, single, ordered and repeatable."""
+"""Promises of Store, Intake and Queue: calls are coalesced, and actions run once, one at a time and in order."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -21,8 +21,8 @@ def bed(database_url: str) -> Iterator[StoreBed]:
 
 
 def verbs(bed: StoreBed, service: str) -> list[tuple[Verb, ActionState]]:
-    found = bed.store.actions(bed.admin, query(object=bed.service_uuid(service))).objects
-    return [(action.verb, action.state) for action in reversed(found)]
+    newest_first = bed.store.actions(bed.admin, query(object=bed.service_uuid(service))).objects
+    return [(action.verb, action.state) for action in reversed(newest_first)]
 
 
 def test_calls_join_the_pending_action_of_their_operation(bed: StoreBed) -> None:
@@ -135,7 +135,7 @@ def test_a_worker_claims_only_actions_of_its_own_engines(bed: StoreBed) -> None:
     assert bed.claim() is not None
 
 
-def test_an_ended_lease_is_taken_over_and_the_old_worker_changes_nothing_any_more(bed: StoreBed) -> None:
+def test_an_ended_lease_is_taken_over_and_the_old_worker_changes_nothing(bed: StoreBed) -> None:
     bed.call(bed.handler("web"))
     old = bed.claimed()
     bed.queue.save_journal(old, {"step": 1})
@@ -189,7 +189,7 @@ def test_a_process_that_is_alone_takes_over_at_once(bed: StoreBed) -> None:
     assert bed.claimed().action.uuid == first.action.uuid
 
 
-def test_the_targets_of_a_scale_up_survives_a_takeover(bed: StoreBed) -> None:
+def test_the_target_of_a_scale_up_survives_a_takeover(bed: StoreBed) -> None:
     bed.call(bed.handler("web", Operation.SCALEUP), 3)
     claim = bed.claimed()
     bed.queue.save_target(claim, 5)
@@ -211,7 +211,7 @@ def test_a_pending_action_is_canceled_at_once_and_nothing_joins_it(bed: StoreBed
     assert bed.call(handler) != first
 
 
-def test_a_running_action_is_asked_to_end_and_its_worker_is_told(bed: StoreBed) -> None:
+def test_a_cancel_of_a_running_action_reaches_its_worker(bed: StoreBed) -> None:
     bed.call(bed.handler("web"))
     claim = bed.claimed()
     assert bed.queue.renew(claim, lease=LEASE) is False
@@ -221,7 +221,7 @@ def test_a_running_action_is_asked_to_end_and_its_worker_is_told(bed: StoreBed) 
     assert bed.store.action(bed.admin, claim.action.uuid).state is ActionState.CANCELED
 
 
-def test_a_retry_is_a_new_action_that_adds_what_the_old_one_should_have_added(bed: StoreBed) -> None:
+def test_a_retry_is_a_new_action_with_the_amounts_of_the_old_one(bed: StoreBed) -> None:
     handler = bed.handler("web", Operation.SCALEUP)
     bed.call(handler, 3)
     bed.call(handler, 2)

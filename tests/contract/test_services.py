@@ -1,4 +1,4 @@
-"""The promises of Store and Queue in ports.py about services: identity, owners, history, and what is forgotten."""
+"""Promises of Store and Queue about services: identity, owners, requests, retention."""
 
 import threading
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def bed(database_url: str) -> Iterator[StoreBed]:
         yield opened
 
 
-def test_a_wanted_target_outlives_a_look_at_the_engine(bed: StoreBed) -> None:
+def test_a_requested_target_survives_a_discovery(bed: StoreBed) -> None:
     web = bed.service_uuid("web")
     bed.store.submit(web, Verb.SCALE, target=5, origin=ORIGIN)
     bed.show("web", "db", containers=2)
@@ -42,13 +42,13 @@ def test_a_service_keeps_its_uuid_and_handlers_while_its_containers_change(bed: 
     assert gone.containers == ()
     assert gone.warnings
     bed.queue.sync(ENGINE, [snapshot("web", prefix="new"), snapshot("db")])
-    back = bed.store.service(bed.admin, web)
-    assert back.bound
-    assert set(back.containers).isdisjoint(old)
+    found_again = bed.store.service(bed.admin, web)
+    assert found_again.bound
+    assert set(found_again.containers).isdisjoint(old)
     assert bed.store.handler(bed.admin, web, handler.uuid) == handler
 
 
-def test_a_service_that_could_not_be_looked_for_stays_as_it_was(bed: StoreBed) -> None:
+def test_an_unreadable_service_stays_as_it_was(bed: StoreBed) -> None:
     web, db = bed.service_uuid("web"), bed.service_uuid("db")
     before = bed.store.service(bed.admin, web)
     bed.queue.sync(ENGINE, [], is_unreadable=lambda selector: selector == before.selector)
@@ -56,7 +56,7 @@ def test_a_service_that_could_not_be_looked_for_stays_as_it_was(bed: StoreBed) -
     assert not bed.store.service(bed.admin, db).bound
 
 
-def test_a_service_that_is_long_gone_is_forgotten_but_for_its_handlers(bed: StoreBed) -> None:
+def test_a_service_that_is_long_gone_is_deleted_unless_it_has_handlers(bed: StoreBed) -> None:
     web, db = bed.service_uuid("web"), bed.service_uuid("db")
     bed.handler("web")
     bed.show()
@@ -67,7 +67,7 @@ def test_a_service_that_is_long_gone_is_forgotten_but_for_its_handlers(bed: Stor
     assert bed.service_uuid("db") == db  # the same service has the same UUID, even if its row was forgotten
 
 
-def test_the_state_tells_what_the_action_in_progress_does(bed: StoreBed) -> None:
+def test_the_state_says_what_the_action_in_progress_does(bed: StoreBed) -> None:
     web = bed.service_uuid("web")
     assert bed.store.service(bed.admin, web).state is ServiceState.RUNNING
     bed.call(bed.handler("web"))
@@ -78,7 +78,7 @@ def test_the_state_tells_what_the_action_in_progress_does(bed: StoreBed) -> None
     assert bed.store.service(bed.admin, web).state is ServiceState.RUNNING
 
 
-def test_an_ended_action_tells_what_changed(bed: StoreBed) -> None:
+def test_an_ended_action_says_what_changed(bed: StoreBed) -> None:
     bed.call(bed.handler("web"))
     claim = bed.claimed()
     outcome = Outcome(
@@ -98,7 +98,7 @@ def test_an_ended_action_tells_what_changed(bed: StoreBed) -> None:
         assert bed.store.container(bed.admin, uuid).state == "Terminated"
 
 
-def test_terminating_ends_handlers_and_cancels_what_waits(bed: StoreBed) -> None:
+def test_terminating_deletes_handlers_and_cancels_pending_actions(bed: StoreBed) -> None:
     handler, web = bed.handler("web"), bed.service_uuid("web")
     bed.store.submit(web, Verb.TERMINATE, target=None, origin=ORIGIN)
     waiting = bed.call(handler)
@@ -111,7 +111,7 @@ def test_terminating_ends_handlers_and_cancels_what_waits(bed: StoreBed) -> None
     assert bed.claim() is None
 
 
-def test_a_member_sees_only_what_its_label_gives(bed: StoreBed) -> None:
+def test_a_member_sees_only_services_whose_label_names_them(bed: StoreBed) -> None:
     bob = bed.store.add_user("bob", is_admin=False)
     bed.queue.sync(ENGINE, [snapshot("web", owner="bob"), snapshot("db", owner="nobody")])
     web, db = bed.service_uuid("web"), bed.service_uuid("db")
@@ -126,7 +126,7 @@ def test_a_member_sees_only_what_its_label_gives(bed: StoreBed) -> None:
     assert bed.store.service(bed.admin, web).owner == "admin"
 
 
-def test_a_new_user_gets_nothing_of_one_who_had_the_name_but_what_a_label_gives(bed: StoreBed) -> None:
+def test_a_new_user_inherits_only_labelled_services_of_a_namesake(bed: StoreBed) -> None:
     bed.store.add_user("bob", is_admin=False)
     bed.queue.sync(ENGINE, [snapshot("web", owner="bob"), snapshot("db")])
     definition = Definition(command="sleep 1")
@@ -148,7 +148,7 @@ def test_a_user_is_added_with_the_key_or_not_at_all(bed: StoreBed) -> None:
     assert "ann" not in {user.name for user in bed.store.users()}
 
 
-def test_a_request_row_is_handed_out_once_and_its_answer_read_once(bed: StoreBed) -> None:
+def test_a_request_is_taken_once_and_its_response_read_once(bed: StoreBed) -> None:
     request = bed.store.add_request(bed.store.service(bed.admin, bed.service_uuid("web")), "logs", {"lines": 5})
     assert bed.queue.take_requests(["swarm"]) == ()
     [taken] = bed.queue.take_requests(["docker"])
@@ -160,7 +160,7 @@ def test_a_request_row_is_handed_out_once_and_its_answer_read_once(bed: StoreBed
     assert bed.store.pop_response(request) is None
 
 
-def test_lines_of_a_run_are_read_while_it_runs(bed: StoreBed) -> None:
+def test_log_lines_are_read_while_the_action_runs(bed: StoreBed) -> None:
     bed.call(bed.handler("web"))
     claim = bed.claimed()
     bed.queue.add_log_line(claim, "pulling\0")
@@ -170,7 +170,7 @@ def test_lines_of_a_run_are_read_while_it_runs(bed: StoreBed) -> None:
     assert [line.text for line in bed.store.log_lines(bed.admin, claim.action.uuid, first.number)] == ["healthy"]
 
 
-def test_deliveries_tell_what_became_of_each_call(bed: StoreBed) -> None:
+def test_deliveries_show_the_result_of_each_call(bed: StoreBed) -> None:
     handler = bed.handler("web")
     action = bed.call(handler)
     bed.call(handler)
@@ -182,7 +182,7 @@ def test_deliveries_tell_what_became_of_each_call(bed: StoreBed) -> None:
     ]
 
 
-def test_what_is_old_is_deleted_in_parts_and_what_is_live_stays(bed: StoreBed) -> None:
+def test_old_rows_are_deleted_in_batches_and_live_ones_stay(bed: StoreBed) -> None:
     handler = bed.handler("web")
     for _ in range(5):
         bed.call(handler)
@@ -197,16 +197,16 @@ def test_what_is_old_is_deleted_in_parts_and_what_is_live_stays(bed: StoreBed) -
     assert bed.store.deliveries(bed.admin, handler.service_uuid, handler.uuid, query()).total == 1
 
 
-def test_a_request_about_a_service_that_is_gone_hides_no_other(bed: StoreBed) -> None:
+def test_a_request_about_a_terminated_service_hides_no_other(bed: StoreBed) -> None:
     gone, there = (bed.store.service(bed.admin, bed.service_uuid(name)) for name in ("web", "db"))
     bed.store.add_request(gone, "logs", {})
-    asked = bed.store.add_request(there, "logs", {})
+    request = bed.store.add_request(there, "logs", {})
     bed.store.submit(gone.uuid, Verb.TERMINATE, target=None, origin=ORIGIN)
     bed.finish(bed.claimed())
-    assert [request.uuid for request in bed.queue.take_requests(["docker"])] == [asked]
+    assert [taken.uuid for taken in bed.queue.take_requests(["docker"])] == [request]
 
 
-def test_a_service_that_gets_a_handler_while_it_is_about_to_be_forgotten_stays(bed: StoreBed) -> None:
+def test_a_service_that_gets_a_handler_just_before_its_deletion_stays(bed: StoreBed) -> None:
     web = bed.service_uuid("web")
     bed.show("db")
     bed.clock.move(2 * 24 * 3600)
@@ -242,7 +242,7 @@ def test_a_pending_action_says_that_no_worker_serves_its_engine(bed: StoreBed) -
     assert bed.store.action(bed.admin, uuid).reason == ""
 
 
-def test_an_engine_that_no_worker_serves_is_forgotten_once_nothing_waits_for_it(bed: StoreBed) -> None:
+def test_an_unserved_engine_is_deleted_once_no_action_waits_for_it(bed: StoreBed) -> None:
     bed.call(bed.handler("web"))
     bed.clock.move(25 * 3600)
     bed.queue.prune(timedelta(days=90), 100)
@@ -252,7 +252,7 @@ def test_an_engine_that_no_worker_serves_is_forgotten_once_nothing_waits_for_it(
     assert bed.store.engines() == ()
 
 
-def test_two_workers_that_see_new_services_at_once_store_each_once(bed: StoreBed, database_url: str) -> None:
+def test_two_workers_that_discover_new_services_at_once_store_each_once(bed: StoreBed, database_url: str) -> None:
     names = [f"new-{number}" for number in range(40)]
     database = Database(database_url)
     queues = [bed.queue, SqlQueue(database, bed.clock, Wakeup())]

@@ -1,4 +1,4 @@
-"""A database that is locked or full: calls are refused, nothing is half written, and later ones are taken."""
+"""A locked or full database: calls get an error, nothing is half written, and later calls are accepted."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ def bed(tmp_path: Path) -> Iterator[StoreBed]:
         yield opened
 
 
-def test_a_locked_database_refuses_calls_and_takes_them_again_later(bed: StoreBed) -> None:
+def test_a_locked_database_refuses_calls_only_while_it_is_locked(bed: StoreBed) -> None:
     handler = bed.handler("web")
     with bed.database.write():
         future = accept(bed.intake, call(handler))
@@ -30,22 +30,22 @@ def test_a_locked_database_refuses_calls_and_takes_them_again_later(bed: StoreBe
     assert bed.claim() is not None
 
 
-def test_a_database_that_another_process_has_locked_refuses_calls_and_takes_them_again_later(bed: StoreBed) -> None:
+def test_a_database_locked_by_another_process_refuses_calls_only_in_the_meantime(bed: StoreBed) -> None:
     handler = bed.handler("web")
     first = bed.call(handler)
-    other = Database(bed.database.url.render_as_string())
+    other_process = Database(bed.database.url.render_as_string())
     try:
-        with other.write():
+        with other_process.write():
             future = accept(bed.intake, call(handler))
             with pytest.raises(UnavailableError):
                 future.result(30)
     finally:
-        other.close()
+        other_process.close()
     assert bed.call(handler) == first
     assert bed.store.action(bed.admin, first).deliveries == 2
 
 
-def test_a_full_disk_refuses_calls_and_takes_them_again_when_there_is_room(bed: StoreBed) -> None:
+def test_a_full_disk_refuses_calls_only_until_there_is_room(bed: StoreBed) -> None:
     handler = bed.handler("web")
     limit_pages(bed, 1)
     refused = 0
@@ -61,8 +61,8 @@ def test_a_full_disk_refuses_calls_and_takes_them_again_when_there_is_room(bed: 
 
 
 def limit_pages(bed: StoreBed, pages: int) -> None:
-    """Let every connection of the database fail as on a full disk once it wants more pages than there are."""
-    bed.database.close()  # new connections are made, through the listener
+    """Make the database as full as a full disk: no connection can add pages beyond this number."""
+    bed.database.close()  # so that new connections get the limit
 
     def limit(connection: sqlite3.Connection, _record: object) -> None:
         connection.execute(f"PRAGMA max_page_count = {pages}")

@@ -93,7 +93,7 @@ def working(
         database.close()
 
 
-def test_a_worker_that_takes_up_its_own_lost_action_renews_the_new_run(bed: StoreBed, database_url: str) -> None:
+def test_a_worker_that_reclaims_its_own_lost_action_renews_the_new_lease(bed: StoreBed, database_url: str) -> None:
     action, engine = bed.call(bed.handler("web")), SlowEngine()
     with working(database_url, engine, lease=LEASE, failing="renew") as queue:
         wait_until(lambda: len(engine.redeploys) == 2, "the lost action is taken up again")
@@ -107,7 +107,7 @@ def test_a_worker_that_takes_up_its_own_lost_action_renews_the_new_run(bed: Stor
     assert len(engine.redeploys) == 2
 
 
-def test_an_action_is_tried_again_at_once_when_engine_and_database_are_back(bed: StoreBed, database_url: str) -> None:
+def test_an_action_is_retried_at_once_when_engine_and_database_are_back(bed: StoreBed, database_url: str) -> None:
     bed.call(bed.handler("web"))
     engine = SlowEngine()
     engine.away = True

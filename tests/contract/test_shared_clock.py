@@ -1,4 +1,4 @@
-"""Requests go by the time that all processes agree on, wherever the clock of the replica's own machine is."""
+"""Requests are judged by the shared clock, not by the clock of the replica's machine."""
 
 import asyncio
 import base64
@@ -25,7 +25,7 @@ SECRET = base64.b64encode(b"s" * 32).decode()
 
 
 class Replica:
-    """A web replica without a socket. The clock of its machine is the real one, which is not that of the bench."""
+    """A web replica without a socket. The clock of its machine is the real one, unlike that of the store."""
 
     def __init__(self, bed: StoreBed) -> None:
         box = SecretBox([make_key()])
@@ -41,7 +41,7 @@ class Replica:
         self._app = create_app(edge, "0")
 
     def request(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Any:
-        """Send a request as the admin; answers the status and the JSON of the answer."""
+        """Send a request as the admin, and return status and JSON of the response."""
         raw = {"authorization": f"ApiKey root:{KEY}", **(headers or {})}
         path, _, query = path.partition("?")
         scope = {
@@ -60,10 +60,10 @@ class Replica:
         async def send(message: Message) -> None:
             sent.append(message)
 
-        async def answer() -> None:
+        async def respond() -> None:
             await self._app(scope, receive, send)
 
-        asyncio.run(answer())
+        asyncio.run(respond())
         return sent[0]["status"], json.loads(b"".join(message.get("body", b"") for message in sent[1:]))
 
 
@@ -81,7 +81,7 @@ def replica(bed: StoreBed) -> Replica:
 
 
 def make(bed: StoreBed, replica: Replica, **fields: object) -> str:
-    """Make a handler; answers its path."""
+    """Create a handler, and return its path."""
     path = f"/api/v1/service/{bed.service_uuid('web')}/webhook/handler/"
     status, made = replica.request("POST", path, json.dumps({"operation": "REDEPLOY", **fields}).encode())
     assert status == 201, made
@@ -97,7 +97,7 @@ def test_a_rotated_url_works_for_its_grace_and_no_longer(bed: StoreBed, replica:
     assert replica.request("POST", f"{old}call/")[0] == 404
 
 
-def test_a_handler_expires_at_the_agreed_time(bed: StoreBed, replica: Replica) -> None:
+def test_a_handler_expires_by_the_shared_clock(bed: StoreBed, replica: Replica) -> None:
     handler = make(bed, replica, expires_datetime=(bed.clock() + timedelta(hours=1)).isoformat())
     assert replica.request("POST", f"{handler}call/")[0] == 202
     assert replica.request("POST", f"{handler}test/", b'{"body": ""}')[1]["status"] == 202
@@ -105,14 +105,14 @@ def test_a_handler_expires_at_the_agreed_time(bed: StoreBed, replica: Replica) -
     assert replica.request("POST", f"{handler}call/")[0] == 404
 
 
-def test_a_signed_time_is_held_against_the_agreed_time(bed: StoreBed, replica: Replica) -> None:
+def test_a_signed_time_is_held_against_the_shared_clock(bed: StoreBed, replica: Replica) -> None:
     verify = {"preset": "standard-webhooks", "secrets": [f"whsec_{SECRET}"]}
     handler = make(bed, replica, verify=verify)
-    told = str(int(bed.clock().timestamp()))
-    signed = hmac.digest(base64.b64decode(SECRET), f"m1.{told}.x".encode(), hashlib.sha256)
+    timestamp = str(int(bed.clock().timestamp()))
+    signed = hmac.digest(base64.b64decode(SECRET), f"m1.{timestamp}.x".encode(), hashlib.sha256)
     headers = {
         "webhook-id": "m1",
-        "webhook-timestamp": told,
+        "webhook-timestamp": timestamp,
         "webhook-signature": f"v1,{base64.b64encode(signed).decode()}",
     }
     assert replica.request("POST", f"{handler}call/", b"x", headers)[0] == 202
@@ -120,7 +120,7 @@ def test_a_signed_time_is_held_against_the_agreed_time(bed: StoreBed, replica: R
     assert replica.request("POST", f"{handler}call/", b"x", headers)[0] == 401
 
 
-def test_handlers_that_nobody_uses_are_found_by_the_agreed_time(bed: StoreBed, replica: Replica) -> None:
+def test_handlers_that_nobody_uses_are_found_by_the_shared_clock(bed: StoreBed, replica: Replica) -> None:
     make(bed, replica)
     assert replica.request("GET", UNUSED)[1]["objects"] == []
     bed.clock.move(timedelta(days=365).total_seconds())
