@@ -9,7 +9,7 @@ from tutumd.model import Delivery, DeliveryOutcome, Page, Progress, Query, User
 from tutumd.store.database import StorePart
 from tutumd.store.handlers import select_handler
 from tutumd.store.paging import read_page
-from tutumd.store.row_mapping import Row, action_from, read_one, read_service, select_actions
+from tutumd.store.row_mapping import Row, action_from, read_one, select_actions
 from tutumd.store.tables import actions, deliveries, handlers
 
 _SELECT_DELIVERIES = sa.select(deliveries, actions.c.uuid.label("action_uuid")).outerjoin(
@@ -22,8 +22,8 @@ class SqlDeliveries(StorePart):
 
     def deliveries(self, viewer: User, service_uuid: str, handler_uuid: str, query: Query) -> Page[Delivery]:
         with self._database.read() as connection:
-            read_service(connection, viewer, service_uuid)
-            of_handler = deliveries.c.handler_seq == _handler_seq(connection, service_uuid, handler_uuid)
+            handler = read_one(connection, select_handler(viewer, service_uuid, handler_uuid))
+            of_handler = deliveries.c.handler_seq == handler.seq
             # Two selects, one for each of the indexes that find them.
             with_action = (
                 sa.select(deliveries.c.seq)
@@ -42,8 +42,8 @@ class SqlDeliveries(StorePart):
 
     def delivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> Delivery:
         with self._database.read() as connection:
-            read_service(connection, viewer, service_uuid)
-            of_handler = deliveries.c.handler_seq == _handler_seq(connection, service_uuid, handler_uuid)
+            handler = read_one(connection, select_handler(viewer, service_uuid, handler_uuid))
+            of_handler = deliveries.c.handler_seq == handler.seq
             row = read_one(connection, _SELECT_DELIVERIES.where(deliveries.c.seq == number, of_handler))
         return _delivery_from(row, raw=row.content or "{}")
 
@@ -60,10 +60,6 @@ class SqlDeliveries(StorePart):
             for handler, action in references
             if handler in present and action in by_seq and present[handler].service_uuid == by_seq[action].service_uuid
         }
-
-
-def _handler_seq(connection: sa.Connection, service_uuid: str, uuid: str) -> int:
-    return int(read_one(connection, select_handler(service_uuid, uuid)).seq)
 
 
 def _delivery_from(row: Row, raw: str = "{}") -> Delivery:

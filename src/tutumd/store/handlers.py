@@ -7,7 +7,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.errors import NOT_FOUND, NotFoundError
 from tutumd.model import Handler, NewHandler, Operation, Page, Query, Rotation, User
 from tutumd.store import call_counts
 from tutumd.store.database import StorePart
@@ -29,8 +28,7 @@ class SqlHandlers(StorePart):
 
     def handler(self, viewer: User, service_uuid: str, uuid: str) -> Handler:
         with self._database.read() as connection:
-            read_service(connection, viewer, service_uuid)
-            return self._read_handler(connection, service_uuid, uuid)
+            return self._read_handler(connection, viewer, service_uuid, uuid)
 
     def add_handlers(self, viewer: User, service_uuid: str, entries: Sequence[NewHandler]) -> tuple[Handler, ...]:
         added = tuple(
@@ -54,35 +52,29 @@ class SqlHandlers(StorePart):
         self, viewer: User, service_uuid: str, uuid: str, change: Callable[[Handler], NewHandler]
     ) -> Handler:
         with self._database.write() as connection:
-            read_service(connection, viewer, service_uuid)
-            changed = change(self._lock_handler(connection, service_uuid, uuid))
+            changed = change(self._lock_handler(connection, viewer, service_uuid, uuid))
             connection.execute(
                 sa.update(handlers)
                 .where(handlers.c.uuid == uuid)
                 .values(name=changed.name, options=json.dumps(dict(changed.options)), version=handlers.c.version + 1)
             )
-            return self._read_handler(connection, service_uuid, uuid)
+            return self._read_handler(connection, viewer, service_uuid, uuid)
 
     def rotate_handler(self, viewer: User, service_uuid: str, uuid: str, old_until: datetime) -> Handler:
         new = new_uuid()
         with self._database.write() as connection:
-            read_service(connection, viewer, service_uuid)
-            self._lock_handler(connection, service_uuid, uuid)
+            self._lock_handler(connection, viewer, service_uuid, uuid)
             connection.execute(
                 sa.update(handlers)
                 .where(handlers.c.uuid == uuid)
                 .values(uuid=new, old_uuid=uuid, old_until=old_until, old_called=None, old_address=None)
             )
-            return self._read_handler(connection, service_uuid, new)
+            return self._read_handler(connection, viewer, service_uuid, new)
 
     def delete_handler(self, viewer: User, service_uuid: str, uuid: str) -> None:
         with self._database.write() as connection:
-            read_service(connection, viewer, service_uuid)
-            deleted = connection.execute(
-                sa.delete(handlers).where(handlers.c.uuid == uuid, handlers.c.service_uuid == service_uuid)
-            )
-            if not deleted.rowcount:
-                raise NotFoundError(NOT_FOUND)
+            self._lock_handler(connection, viewer, service_uuid, uuid)
+            connection.execute(sa.delete(handlers).where(handlers.c.uuid == uuid))
 
     def unused_handlers(self, viewer: User, before: datetime, query: Query) -> Page[Handler]:
         with self._database.read() as connection:
@@ -91,8 +83,7 @@ class SqlHandlers(StorePart):
                 sa.select(handlers)
                 .join(services, services.c.uuid == handlers.c.service_uuid)
                 .where(
-                    visible_to(viewer),
-                    sa.not_(services.c.terminated),
+                    _is_visible(viewer),
                     handlers.c.created < before,
                     sa.or_(handlers.c.last_called.is_(None), handlers.c.last_called < before),
                     handlers.c.seq.not_in(sa.select(deliveries.c.handler_seq).where(not_yet_counted)),
@@ -101,14 +92,15 @@ class SqlHandlers(StorePart):
             order = [services.c.name, handlers.c.seq]
             return read_page(connection, statement, query, order, lambda rows: self._make(connection, rows))
 
-    def _read_handler(self, connection: sa.Connection, service_uuid: str, uuid: str) -> Handler:
-        (handler,) = self._make(connection, [read_one(connection, select_handler(service_uuid, uuid))])
+    def _read_handler(self, connection: sa.Connection, viewer: User, service_uuid: str, uuid: str) -> Handler:
+        (handler,) = self._make(connection, [read_one(connection, select_handler(viewer, service_uuid, uuid))])
         return handler
 
-    def _lock_handler(self, connection: sa.Connection, service_uuid: str, uuid: str) -> Handler:
+    def _lock_handler(self, connection: sa.Connection, viewer: User, service_uuid: str, uuid: str) -> Handler:
         """Return a handler, and lock it until the transaction ends."""
-        read_one(connection, select_handler(service_uuid, uuid).with_for_update())
-        return self._read_handler(connection, service_uuid, uuid)
+        locked = select_handler(viewer, service_uuid, uuid).with_for_update(of=handlers)
+        (handler,) = self._make(connection, [read_one(connection, locked)])
+        return handler
 
     def _make(self, connection: sa.Connection, rows: Sequence[Row]) -> list[Handler]:
         """Return the handlers of rows, with the calls that are not counted in the rows yet."""
@@ -116,9 +108,17 @@ class SqlHandlers(StorePart):
         return [_handler_from(row, *recent.get(row.seq, (0, None)), self._clock()) for row in rows]
 
 
-def select_handler(service_uuid: str, uuid: str) -> sa.Select[Any]:
-    """Select a handler of a service."""
-    return sa.select(handlers).where(handlers.c.uuid == uuid, handlers.c.service_uuid == service_uuid)
+def select_handler(viewer: User, service_uuid: str, uuid: str) -> sa.Select[Any]:
+    """Select a handler of a service that the viewer may see."""
+    return (
+        sa.select(handlers)
+        .join(services, services.c.uuid == handlers.c.service_uuid)
+        .where(handlers.c.uuid == uuid, services.c.uuid == service_uuid, _is_visible(viewer))
+    )
+
+
+def _is_visible(viewer: User) -> sa.ColumnElement[bool]:
+    return sa.and_(visible_to(viewer), sa.not_(services.c.terminated))
 
 
 def _handler_from(row: Row, recent_calls: int, last_call: datetime | None, now: datetime) -> Handler:

@@ -58,7 +58,7 @@ def container_uuids(connection: sa.Connection, uuid: str, object_ids: Sequence[s
     """Return our UUIDs of containers. Containers without a row get one, as terminated."""
     stored = _containers_by_object_id(connection, uuid)
     unknown = [ContainerSnapshot(id=id_, name="", state=ContainerState.TERMINATED) for id_ in object_ids]
-    new = [_container_values(uuid, item, 0, now) for item in unknown if item.id not in stored]
+    new = [_container_values(uuid, item, 0) for item in unknown if item.id not in stored]
     if new:
         connection.execute(sa.insert(containers), [{**values, "present": False} for values in new])
     by_id = {**{row.object_id: row.uuid for row in stored.values()}, **{v["object_id"]: v["uuid"] for v in new}}
@@ -109,7 +109,7 @@ def _store_containers(
     stored = _containers_by_object_id(connection, uuid)
     shown = {snapshot.id for snapshot in snapshots}
     for position, snapshot in enumerate(snapshots):
-        values = _container_values(uuid, snapshot, position, now)
+        values = _container_values(uuid, snapshot, position)
         if snapshot.id not in stored:
             connection.execute(sa.insert(containers).values(**values))
             continue
@@ -130,7 +130,7 @@ def _store_containers(
         )
 
 
-def _container_values(uuid: str, snapshot: ContainerSnapshot, position: int, now: datetime) -> dict[str, Any]:
+def _container_values(uuid: str, snapshot: ContainerSnapshot, position: int) -> dict[str, Any]:
     return {
         "uuid": new_uuid(),
         "service_uuid": uuid,

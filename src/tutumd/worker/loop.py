@@ -19,9 +19,7 @@ from tutumd.worker.leased_run import LeasedRun
 from tutumd.worker.perform import failed_unchanged, perform, plan
 from tutumd.worker.slots import Slots
 
-LEASE = timedelta(seconds=10)
 MAX_RUNS = 16
-DEADLINE_S = 120.0
 HEARTBEAT_S = 5.0
 HEARTBEATS_PER_PRUNE = 12
 PRUNE_BATCH = 500
@@ -43,8 +41,8 @@ class WorkerLimits:
 
     server_cap: int
     keep: timedelta = timedelta(days=90)
-    deadline_s: float = DEADLINE_S
-    lease: timedelta = LEASE
+    deadline_s: float = 120.0
+    lease: timedelta = timedelta(seconds=10)
 
 
 class Worker:
