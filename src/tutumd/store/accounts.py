@@ -9,8 +9,8 @@ from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import ApiKey, User
 from tutumd.ports import Accounts
 from tutumd.store.database import StorePart
-from tutumd.store.row_mapping import Row, new_uuid
-from tutumd.store.tables import api_keys, services, users
+from tutumd.store.row_mapping import Row
+from tutumd.store.tables import api_keys, new_uuid, services, users
 
 
 class SqlAccounts(StorePart, Accounts):

@@ -90,7 +90,7 @@ class Coalescer:
             and (handler.action_due or 0) <= self._now
         ):
             # Most calls of a burst: the handler has no options, and its action is due and waits for its turn.
-            self._deliver(call, handler, _WITHOUT_OPTIONS, handler.action_seq, _JOINED, "")
+            self._add_delivery(call, handler, _WITHOUT_OPTIONS, handler.action_seq, _JOINED, "")
             return Accepted(
                 name=handler.name,
                 operation=_OPERATIONS[handler.operation],
@@ -98,14 +98,14 @@ class Coalescer:
                 handler_seq=handler.seq,
                 action_seq=handler.action_seq,
             )
-        return self._add_any(call, handler)
+        return self._add_with_all_checks(call, handler)
 
-    def _add_any(self, call: Call, handler: CalledHandler) -> CallResult:
+    def _add_with_all_checks(self, call: Call, handler: CalledHandler) -> CallResult:
         evaluation = _WITHOUT_OPTIONS
         earlier = None if call.key is None else self._repeated.get((handler.seq, call.key))
         if call.has_tag_param or handler.options != "{}":
             if call.evaluation is None or call.evaluation.version != handler.version:
-                uses = 0 if earlier else self._current(handler, "uses")
+                uses = 0 if earlier else self._counter(handler, "uses")
                 return EvaluationNeeded(options=json.loads(handler.options), version=handler.version, uses=uses)
             evaluation = call.evaluation
         if evaluation.max_uses is not None or evaluation.rate is not None:
@@ -117,24 +117,24 @@ class Coalescer:
             self._change_handler(handler, **called)
         if evaluation.refuse or evaluation.skip:
             outcome = DeliveryOutcome.REFUSED if evaluation.refuse else DeliveryOutcome.SKIPPED
-            self._deliver(call, handler, evaluation, None, outcome.value, evaluation.refuse or evaluation.skip)
+            self._add_delivery(call, handler, evaluation, None, outcome.value, evaluation.refuse or evaluation.skip)
             return NotQueued()
         if earlier is not None:
             reason = f"it repeats an earlier delivery, which action {earlier.action_uuid} carries out"
-            self._deliver(call, handler, evaluation, None, DeliveryOutcome.REPEATED.value, reason)
+            self._add_delivery(call, handler, evaluation, None, DeliveryOutcome.REPEATED.value, reason)
             return earlier
         if evaluation.max_uses is not None:
-            self._change_handler(handler, uses=self._current(handler, "uses") + 1)
+            self._change_handler(handler, uses=self._counter(handler, "uses") + 1)
         return self._queue_or_join(call, handler, evaluation)
 
     def _check_limits(self, handler: CalledHandler, evaluation: Evaluation, *, is_repeated: bool) -> Exception | None:
         max_uses = evaluation.max_uses
-        if max_uses is not None and not is_repeated and self._current(handler, "uses") >= max_uses:
+        if max_uses is not None and not is_repeated and self._counter(handler, "uses") >= max_uses:
             return NotFoundError(NOT_FOUND)
         if evaluation.rate is None or (is_repeated and not evaluation.refuse):
             return None
         count, seconds = evaluation.rate
-        tat, wait_us = take_token(self._current(handler, "rate_tat"), self._now, count, seconds)
+        tat, wait_us = take_token(self._counter(handler, "rate_tat"), self._now, count, seconds)
         if wait_us:
             return TooManyCallsError(
                 f"this handler takes {count} calls in {seconds} s", retry_after_s=-(-wait_us // _SECOND_US)
@@ -158,7 +158,7 @@ class Coalescer:
                 changes["tag"] = evaluation.tag
             if evaluation.variable is not None:
                 changes["variables"] = {**changes.get("variables", {}), evaluation.variable[0]: evaluation.variable[1]}
-        self._deliver(call, handler, evaluation, action, outcome, " ".join(evaluation.notes))
+        self._add_delivery(call, handler, evaluation, action, outcome, " ".join(evaluation.notes))
         accepted = Accepted(
             name=handler.name,
             operation=Operation(handler.operation),
@@ -200,7 +200,7 @@ class Coalescer:
         self.changed_services.add(handler.service_uuid)
         return self.action_changes.setdefault(action, {})
 
-    def _deliver(
+    def _add_delivery(
         self,
         call: Call,
         handler: CalledHandler,
@@ -228,7 +228,7 @@ class Coalescer:
             ]
         )
 
-    def _current(self, handler: CalledHandler, column: str) -> int:
+    def _counter(self, handler: CalledHandler, column: str) -> int:
         """Return a handler's counter with the changes of this batch."""
         return int(self.handler_changes.get(handler.seq, {}).get(column, getattr(handler, column)))
 

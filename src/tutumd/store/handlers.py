@@ -11,8 +11,8 @@ from tutumd.model import Handler, NewHandler, Operation, Page, Query, Rotation, 
 from tutumd.store import call_counts
 from tutumd.store.database import StorePart
 from tutumd.store.paging import read_page
-from tutumd.store.row_mapping import Row, new_uuid, read_one, read_service, visible_to
-from tutumd.store.tables import deliveries, handlers, services
+from tutumd.store.row_mapping import Row, read_one, read_service, visible_to
+from tutumd.store.tables import deliveries, handlers, new_uuid, services
 
 
 class SqlHandlers(StorePart):

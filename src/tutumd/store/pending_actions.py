@@ -7,8 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.model import ActionState, Origin, Verb
-from tutumd.store.row_mapping import new_uuid
-from tutumd.store.tables import OPEN, actions
+from tutumd.store.tables import OPEN, actions, new_uuid
 
 
 def close_all(connection: sa.Connection, service_uuid: str) -> None:

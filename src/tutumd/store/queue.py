@@ -14,8 +14,8 @@ from tutumd.store.database import Database
 from tutumd.store.engine_sync import SqlEngineSync
 from tutumd.store.leases import end_all_leases, find_claimable, is_due, is_unleased, update_claimed
 from tutumd.store.locks import lock_services
-from tutumd.store.row_mapping import action_from, clean, read_service, select_actions
-from tutumd.store.tables import LIVE, action_lines, actions, containers, engines, handlers, requests, services
+from tutumd.store.row_mapping import action_from, read_service, select_actions
+from tutumd.store.tables import LIVE, action_lines, actions, containers, engines, handlers, requests, services, storable
 from tutumd.store.wakeup import Wakeup
 
 
@@ -128,7 +128,7 @@ class SqlQueue(SqlEngineSync, Queue):
     def add_log_line(self, claim: Claim, text: str) -> None:
         with self._database.write() as connection:
             connection.execute(
-                sa.insert(action_lines).values(action_uuid=claim.action.uuid, at=self._clock(), line=clean(text))
+                sa.insert(action_lines).values(action_uuid=claim.action.uuid, at=self._clock(), line=storable(text))
             )
 
     def retry_later(self, claim: Claim, *, delay: timedelta, reason: str) -> None:
@@ -161,8 +161,8 @@ class SqlQueue(SqlEngineSync, Queue):
                 claim,
                 state=_final_state(outcome).value,
                 ended=now,
-                reason=clean(outcome.reason),
-                log_tail=clean(outcome.log_tail),
+                reason=storable(outcome.reason),
+                log_tail=storable(outcome.log_tail),
                 rolled_back=outcome.rolled_back,
                 image_before=outcome.image_before,
                 image_after=outcome.image_after,

@@ -1,6 +1,5 @@
 """Rows of services, containers and actions, and the values made of them."""
 
-import uuid
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -42,16 +41,6 @@ SERVICE_STATE = sa.case(
     else_=services.c.state,
 )
 """State of a service: what its action in progress does, else what its engine reported."""
-
-
-def new_uuid() -> str:
-    """Return a new version 4 UUID, the only form that the clients of 2015 accept as an ID."""
-    return str(uuid.uuid4())
-
-
-def clean(text: str) -> str:
-    """Return a text of an engine in a form that every database stores: without NUL and lone surrogates."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def read_one(connection: sa.Connection, statement: sa.Select[Any]) -> Row:

@@ -8,8 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.model import ActionState, ContainerSnapshot, ContainerState, ServiceSnapshot, ServiceState
-from tutumd.store.row_mapping import Row, new_uuid
-from tutumd.store.tables import LIVE, actions, containers, services
+from tutumd.store.row_mapping import Row
+from tutumd.store.tables import LIVE, actions, containers, new_uuid, services
 
 
 def fingerprint(snapshot: ServiceSnapshot) -> str:

@@ -19,7 +19,6 @@ from tutumd.store.row_mapping import (
     SERVICE_STATE,
     Row,
     container_from,
-    new_uuid,
     present_containers,
     read_one,
     read_service,
@@ -28,7 +27,7 @@ from tutumd.store.row_mapping import (
     visible_to,
 )
 from tutumd.store.snapshots import insert_service
-from tutumd.store.tables import containers, engines, requests, services
+from tutumd.store.tables import containers, engines, new_uuid, requests, services
 from tutumd.store.wakeup import Wakeup
 
 _MAX_REQUEST_AGE = timedelta(minutes=1)

@@ -3,6 +3,7 @@
 A `key` is the name of a column in Python, if the stored name is an older word.
 """
 
+import uuid
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
@@ -24,6 +25,16 @@ def microseconds(value: datetime) -> int:
 def from_microseconds(value: int) -> datetime:
     """Return the time of a stored number."""
     return EPOCH + timedelta(microseconds=value)
+
+
+def new_uuid() -> str:
+    """Return a new version 4 UUID, the only form that the clients of 2015 accept as an ID."""
+    return str(uuid.uuid4())
+
+
+def storable(text: str) -> str:
+    """Return a text in a form that every database stores: without NUL and lone surrogates."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 class UtcTime(sa.types.TypeDecorator[datetime]):
