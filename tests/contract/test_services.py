@@ -253,7 +253,7 @@ def test_an_unserved_engine_is_deleted_once_no_action_waits_for_it(bed: StoreBed
 
 
 def test_two_workers_that_discover_new_services_at_once_store_each_once(bed: StoreBed, database_url: str) -> None:
-    names = [f"new-{number}" for number in range(40)]
+    names = [f"new-{number}" for number in range(10)]
     database = Database(database_url)
     queues = [bed.queue, SqlQueue(database, bed.clock, Wakeup())]
     together = threading.Barrier(2)

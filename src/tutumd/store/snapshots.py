@@ -107,13 +107,12 @@ def _store_containers(
     connection: sa.Connection, uuid: str, snapshots: Sequence[ContainerSnapshot], now: datetime
 ) -> None:
     stored = _containers_by_object_id(connection, uuid)
-    shown = {snapshot.id for snapshot in snapshots}
-    for position, snapshot in enumerate(snapshots):
-        values = _container_values(uuid, snapshot, position)
-        if snapshot.id not in stored:
-            connection.execute(sa.insert(containers).values(**values))
-            continue
-        row = stored[snapshot.id]
+    shown = {snapshot.id: _container_values(uuid, snapshot, index) for index, snapshot in enumerate(snapshots)}
+    new = [values for object_id, values in shown.items() if object_id not in stored]
+    if new:
+        connection.execute(sa.insert(containers), new)
+    for object_id in shown.keys() & stored.keys():
+        row, values = stored[object_id], shown[object_id]
         changed = {key: value for key, value in values.items() if key != "uuid" and getattr(row, key) != value}
         if changed:
             connection.execute(sa.update(containers).where(containers.c.uuid == row.uuid).values(**changed))
