@@ -7,12 +7,6 @@ from tutumd.model import Action
 GIVE_UP_AFTER = timedelta(minutes=15)
 """An action that has not changed anything fails if its engine cannot be reached for this long."""
 
-MAX_FAULTS = 3
-"""Attempts of an action that ends in an internal error before it has changed anything."""
-
-MAX_FAULTS_HALF_DONE = 100
-"""Attempts of a half-done action, which take about 25 minutes: only the action itself can restore the service."""
-
 _FIRST_DELAY_S = 0.5
 _MAX_DELAY_S = 15.0
 
@@ -26,8 +20,11 @@ def is_given_up(action: Action, now: datetime, *, is_half_done: bool) -> bool:
 
 
 def max_faults(*, is_half_done: bool) -> int:
-    """Return how many attempts of an action may end in an internal error."""
-    return MAX_FAULTS_HALF_DONE if is_half_done else MAX_FAULTS
+    """Return how many attempts of an action may end in an internal error.
+
+    A half-done action gets about 25 minutes of them, because only the action itself can restore the service.
+    """
+    return 100 if is_half_done else 3
 
 
 def delay_after(attempts: int) -> timedelta:
