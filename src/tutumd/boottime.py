@@ -1,12 +1,12 @@
-"""Seconds that only ever grow, and go on while the machine sleeps."""
+"""Seconds that never go back, and that count while the machine sleeps."""
 
 import time
 
 
 def boottime_s() -> float:
-    """Seconds since some moment; the same moment for all processes of a machine until it starts anew.
+    """Return the seconds since a moment that is the same for all processes of a machine until it reboots.
 
-    Linux stops CLOCK_MONOTONIC, which `time.monotonic` reads, while the machine sleeps: a lease would outlive its end.
+    On Linux, `time.monotonic` stops while the machine sleeps, so a lease measured by it would outlive its end.
     """
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -1,4 +1,4 @@
-"""The contracts between the rooms: what the store, the intake, the queue and an engine promise."""
+"""Contracts between the packages: Store, Intake, Queue, Run and Engine."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -16,9 +16,10 @@ from tutumd.model import (
     Definition,
     Delivery,
     EngineInfo,
+    EngineRequest,
     EvaluationNeeded,
     Handler,
-    Line,
+    LogLine,
     NewHandler,
     NotQueued,
     Origin,
@@ -34,92 +35,104 @@ from tutumd.model import (
 )
 
 Clock = Callable[[], datetime]
-"""Tells the time, in UTC with a time zone."""
+"""Returns the current time, in UTC with a time zone."""
 
-Result = Accepted | NotQueued | EvaluationNeeded | Exception
-"""What became of a call. Of one that is unjudged nothing was stored."""
+CallResult = Accepted | NotQueued | EvaluationNeeded | Exception
+"""The result of storing a call. After EvaluationNeeded and after an exception, nothing of the call is stored."""
 
-OnStored = Callable[[Sequence[Result]], None]
-"""Takes what became of calls, in their order. Is called once, from another thread, and must be quick."""
+OnStored = Callable[[Sequence[CallResult]], None]
+"""Receives the results of calls in their order. It is called once, from another thread, and must return quickly."""
 
-HEARTBEAT_LIMIT = timedelta(seconds=15)
-"""How long after it last told of itself a worker is taken for one that lives."""
+HEARTBEAT_TIMEOUT = timedelta(seconds=15)
+"""A worker without a heartbeat for this long is considered dead."""
 
 
-class PartlySeenError(EngineUnavailableError):
-    """A part of an engine's services could not be looked at; `seen` are those that could."""
+class PartialDiscoveryError(EngineUnavailableError):
+    """Some services of an engine could not be read.
 
-    def __init__(self, text: str, seen: tuple[ServiceSnapshot, ...], is_unseen: Callable[[str], bool]) -> None:
-        """Take the text for people, what was seen, and what tells whether a selector is of the part that was not."""
+    Attributes:
+        snapshots: The services that could be read.
+        is_unreadable: Returns whether the service with this selector is among those that could not.
+    """
+
+    def __init__(self, text: str, snapshots: tuple[ServiceSnapshot, ...], is_unreadable: Callable[[str], bool]) -> None:
         super().__init__(text)
-        self.seen = seen
-        self.is_unseen = is_unseen
+        self.snapshots = snapshots
+        self.is_unreadable = is_unreadable
 
 
 class Accounts(Protocol):
-    """Users and API keys. Every method is one transaction."""
+    """Users and API keys. Each method is one transaction."""
 
     def user_by_key(self, key_sha256: str) -> User | None:
-        """Find the user that a key belongs to. `key_sha256` is hexadecimal."""
+        """Return the user that an API key belongs to. `key_sha256` is hexadecimal."""
 
     def users(self) -> tuple[User, ...]:
-        """List the users, oldest first. The oldest admin is the first admin."""
+        """Return all users, oldest first. The oldest admin is the first admin."""
 
     def add_user(self, name: str, *, is_admin: bool, key: tuple[str, str] | None = None) -> User:
-        """Add a user, with a key if its SHA-256 and hint are given. Raises ConflictError where one is taken."""
+        """Add a user, with an API key if its SHA-256 and hint are given.
+
+        Raises:
+            ConflictError: The name or the key is taken.
+        """
 
     def remove_user(self, name: str) -> int:
-        """Remove a user with the keys, and let go of the services that were created through tutumd.
+        """Remove a user and their keys, and disown the services created through tutumd.
 
-        Answers how many services still name the user in their label: whoever has this name next gets those.
-        Raises NotFoundError, and ConflictError for the last admin.
+        Returns:
+            How many services still name the user in their label. The next user with this name will own them.
+
+        Raises:
+            NotFoundError: There is no such user.
+            ConflictError: The user is the last admin.
         """
 
     def add_key(self, user_name: str, *, key_sha256: str, hint: str) -> None:
-        """Store a key's hash. Raises NotFoundError for an unknown user."""
+        """Add an API key to a user. Raises NotFoundError for an unknown user."""
 
     def keys(self, user_name: str | None = None) -> tuple[ApiKey, ...]:
-        """List keys, of one user or of all, oldest first."""
+        """Return the API keys of one user, or of all users, oldest first."""
 
     def revoke_keys(self, name: str) -> int:
-        """Delete the keys of the user `name`, or the one whose hint is `name`; answer how many."""
+        """Delete the keys of the user `name`, else the keys with the hint `name`, and return how many."""
 
 
 class Store(Accounts, Protocol):
-    """What the application reads and writes. Every method is one transaction.
+    """What the application reads and writes. Each method is one transaction.
 
-    `viewer` limits what is seen: an admin sees all, a member what belongs to them; anything else is
-    NotFoundError, with the same text as for an unknown object. UUIDs are in lower case.
+    An admin sees every service and what belongs to it, a member only their own. Anything else raises NotFoundError with
+    the same text as an object that does not exist. UUIDs are lower case.
     """
 
     def engines(self) -> tuple[EngineInfo, ...]:
-        """List the engine instances that workers serve."""
+        """Return the engine instances that workers serve."""
 
     def services(self, viewer: User, query: Query) -> Page[Service]:
-        """List services by name. Filters: uuid, uuid__startswith, name, state, stack, stack__name."""
+        """Return services by name. Filters: uuid, uuid__startswith, name, state, stack, stack__name."""
 
     def service(self, viewer: User, uuid: str) -> Service:
-        """Read one service."""
+        """Return a service."""
 
     def create_service(
         self, *, engine: str, name: str, image: str, owner: str, definition: Definition, target: int
     ) -> Service:
-        """Create a service that an engine will run when started. Raises ConflictError for a name in use."""
+        """Create a service, which runs once it is started. Raises ConflictError if the engine has its name already."""
 
     def update_service(self, uuid: str, *, definition: Definition, image: str, target: int) -> Service:
-        """Replace what a created service runs from its next start or redeploy on."""
+        """Change what a created service runs after its next start or redeploy."""
 
     def containers(self, viewer: User, query: Query) -> Page[Container]:
-        """List present containers. Filters: uuid, uuid__startswith, name, state, service, service__stack__name."""
+        """Return present containers. Filters: uuid, uuid__startswith, name, state, service, service__stack__name."""
 
     def container(self, viewer: User, uuid: str) -> Container:
-        """Read one container, also one that is gone as long as it is remembered."""
+        """Return a container, including one that is gone but not deleted yet."""
 
     def handlers(self, viewer: User, service_uuid: str, query: Query) -> Page[Handler]:
-        """List a service's handlers, oldest first. Filters: uuid, uuid__startswith, name."""
+        """Return the handlers of a service, oldest first. Filters: uuid, uuid__startswith, name."""
 
     def handler(self, viewer: User, service_uuid: str, uuid: str) -> Handler:
-        """Read one handler of the service."""
+        """Return a handler of a service."""
 
     def add_handlers(self, viewer: User, service_uuid: str, entries: Sequence[NewHandler]) -> tuple[Handler, ...]:
         """Create handlers, all or none."""
@@ -127,230 +140,233 @@ class Store(Accounts, Protocol):
     def change_handler(
         self, viewer: User, service_uuid: str, uuid: str, change: Callable[[Handler], NewHandler]
     ) -> Handler:
-        """Change a handler's name and options to what `change` makes of it, with nobody else in between."""
+        """Set a handler's name and options to what `change` returns. Nobody else can change it in between."""
 
     def rotate_handler(self, viewer: User, service_uuid: str, uuid: str, old_until: datetime) -> Handler:
-        """Give a handler a new UUID; by the old one it may be called, and nothing else, until then."""
+        """Give a handler a new UUID. Until `old_until`, calls to the old one are accepted, but nothing else is."""
 
     def unused_handlers(self, viewer: User, before: datetime, query: Query) -> Page[Handler]:
-        """List the handlers of all services that are older than this and were not called since."""
+        """Return the handlers of all services that were created before, and not called since."""
 
     def delete_handler(self, viewer: User, service_uuid: str, uuid: str) -> None:
-        """Delete a handler: once this returns, no call to it is accepted."""
+        """Delete a handler. Once this returns, no call to it is accepted."""
 
     def actions(self, viewer: User, query: Query) -> Page[Action]:
-        """List actions, newest first. Filters: uuid, state, object (service UUID), start/end_date__gte/__lte."""
+        """Return actions, newest first. Filters: uuid, state, object (service UUID), start/end_date__gte/__lte."""
 
     def action(self, viewer: User, uuid: str) -> Action:
-        """Read one action."""
+        """Return an action."""
 
     def submit(self, service_uuid: str, verb: Verb, *, target: int | None, origin: Origin) -> Action:
-        """Insert an action, or join the open pending one of the same verb.
+        """Queue an action, or join a pending one that does the same.
 
-        REDEPLOY joins as a call does. The other verbs close all open pending actions of the service, so that
-        later calls start anew behind them; they join only a pending action that is the service's newest and
-        wants the same `target`. SCALE stores its target as the service's; without one it scales to the service's.
+        A REDEPLOY joins the open action, as a call does. Other verbs close the open actions of the service, so that
+        later calls run after them. They join only the newest pending action, if it has the same verb and `target`.
+        SCALE also sets the service's target; without a `target` it restores the service's.
         """
 
     def cancel(self, viewer: User, uuid: str) -> Action:
-        """Cancel a pending action at once; ask the worker of one in progress to end it. ConflictError once it ended."""
+        """Cancel a pending action, or ask the worker to end one in progress. Raises ConflictError once it has ended."""
 
     def retry(self, viewer: User, uuid: str, origin: Origin) -> Action:
-        """Make a new action that does what a failed or canceled one should have done. Else ConflictError."""
+        """Queue a new action with the inputs of a failed or canceled one. Raises ConflictError for any other."""
 
-    def lines(self, viewer: User, action_uuid: str, after: int) -> tuple[Line, ...]:
-        """Read an action's log, at most 1,000 lines with a number above `after`."""
+    def log_lines(self, viewer: User, action_uuid: str, after: int) -> tuple[LogLine, ...]:
+        """Return an action's log lines numbered above `after`, at most 1,000."""
 
     def deliveries(self, viewer: User, service_uuid: str, handler_uuid: str, query: Query) -> Page[Delivery]:
-        """List what a handler received, newest first."""
+        """Return what a handler received, newest first."""
 
     def delivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> Delivery:
-        """Read one delivery with its content."""
+        """Return a delivery with its content."""
 
-    def progress(self, wanted: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], Progress]:
-        """Read actions by (handler's number, action's number), as far as the handlers are still there."""
+    def progress(self, references: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], Progress]:
+        """Return the progress of actions by (`handler_seq`, `action_seq`), except those of deleted handlers."""
 
-    def ask(self, service: Service, kind: str, arguments: Mapping[str, object]) -> str:
-        """Leave a request row that a worker answers from the engine; answer its UUID."""
+    def add_request(self, service: Service, kind: str, arguments: Mapping[str, object]) -> str:
+        """Queue an EngineRequest for a worker, and return its UUID."""
 
-    def answer(self, request_uuid: str) -> Mapping[str, object] | None:
-        """Read a request's answer, None while there is none. Reading an answer deletes the row."""
+    def pop_response(self, request_uuid: str) -> Mapping[str, object] | None:
+        """Return the response to a request and delete both; None if there is no response yet."""
 
 
 class Intake(Protocol):
     """The write side of the call path: calls that arrive together are committed together."""
 
-    def store(self, calls: Sequence[Call], tell: OnStored) -> None:
-        """Commit calls, all in one transaction, in their order.
+    def store(self, calls: Sequence[Call], on_stored: OnStored) -> None:
+        """Commit calls in their order, in one transaction.
 
-        Of each its delivery, and a new action or the open pending one that it joins. A call's result is
-        NotFoundError where the handler is unknown, revoked or another service's, and UnavailableError where
-        the store cannot take it; TooManyCallsError beyond a limit; EvaluationNeeded where the handler has other options
-        than the call was evaluation by: nothing of that call is then on disk. One that repeats a delivery of the last
-        24 hours, whose action did not fail, gets that delivery's action and causes nothing.
+        Each call is stored as a delivery. It joins the open action of its service and operation, or queues a new one.
+        A call that repeats a delivery of the last 24 hours returns that delivery's action and causes nothing, unless
+        the action failed. Results other than Accepted:
+
+        - NotQueued: the call's evaluation says that it does nothing; the delivery is stored.
+        - EvaluationNeeded: the handler has options, and the call was not evaluated with them.
+        - NotFoundError: the handler is unknown, revoked, used up or another service's.
+        - TooManyCallsError: the call exceeds the handler's rate limit.
+        - UnavailableError: the database cannot take the call now.
         """
 
 
 class Queue(Protocol):
-    """What a worker does with actions. Every method is one transaction.
+    """What a worker does with actions. Each method is one transaction.
 
-    Those that take a claim raise LeaseLostError, and change nothing, once another claim was made on the action.
+    Methods that take a claim, except `amounts` and `add_log_line`, raise LeaseLostError and change nothing once the
+    action has another claim or has ended.
     """
 
-    def register(self, worker: str, engines: Sequence[EngineInfo]) -> None:
-        """Tell that the worker lives, and which engine instances it serves in which health."""
+    def register(self, worker: str, served: Sequence[EngineInfo]) -> None:
+        """Store a worker's heartbeat, and the health of the engine instances that it serves."""
 
-    def claim(self, worker: str, engines: Sequence[str], *, lease: timedelta) -> Claim | None:
-        """Take the oldest due action of these engine instances whose service is free, or None.
+    def claim(self, worker: str, engine_names: Sequence[str], *, lease: timedelta) -> Claim | None:
+        """Claim the oldest due action of these engine instances whose service is idle; None if there is none.
 
-        Also takes an action in progress whose lease has ended, or that waited for its retry.
+        An action in progress is due when its lease has ended or its retry delay is over.
         """
 
     def renew(self, claim: Claim, *, lease: timedelta) -> bool:
-        """Prolong the lease to `lease` from now; answer whether the action is to be canceled."""
+        """Extend the lease to `lease` from now, and return whether the action is to be canceled."""
 
     def save_journal(self, claim: Claim, journal: Mapping[str, object]) -> None:
-        """Store how far the run came: on disk when this returns."""
+        """Store the progress of a run. It is on disk when this returns."""
 
     def save_target(self, claim: Claim, target: int) -> None:
-        """Store the absolute target of a SCALEUP, once, before the engine is touched."""
+        """Store the absolute target of a SCALEUP, once, before the engine is called."""
 
     def amounts(self, claim: Claim) -> tuple[tuple[int, int | None], ...]:
-        """List what the action's deliveries ask to add, in order of arrival, each with the most it may scale up to."""
+        """Return the amounts that a SCALEUP adds, in order of arrival, each with its handler's cap."""
 
-    def add_line(self, claim: Claim, text: str) -> None:
-        """Add a line to the action's log. Does not look at the lease: what was done is told."""
+    def add_log_line(self, claim: Claim, text: str) -> None:
+        """Add a line to the action's log, even after the lease is lost: it reports what was done."""
 
     def retry_later(self, claim: Claim, *, delay: timedelta, reason: str) -> None:
-        """Let go of an action that stays In progress and is due again after `delay`; counts an attempt."""
+        """Release an action that stays In progress and is due again after `delay`. Counts as an attempt."""
 
     def release(self, claim: Claim) -> None:
-        """Let go of an action at once, for another worker; counts no attempt."""
+        """Release an action for another worker. Does not count as an attempt."""
 
     def finish(self, claim: Claim, outcome: Outcome, snapshot: ServiceSnapshot | None) -> None:
-        """End the action with its result, and store the service as it is now (None: unknown or gone)."""
+        """End the action, and store the service as it is now; a snapshot of None means unknown or gone."""
 
     def sync(
         self,
         engine: EngineInfo,
         snapshots: Sequence[ServiceSnapshot],
         *,
-        is_unseen: Callable[[str], bool] = lambda selector: False,
+        is_unreadable: Callable[[str], bool] = lambda selector: False,
     ) -> None:
-        """Store what an engine instance shows: all of its services. Those that are missing are unbound.
+        """Store all services of an engine instance, and unbind those that are missing.
 
         Args:
-            is_unseen: Tells whether the service of a selector could not be looked for: it then stays as it was.
+            is_unreadable: As of PartialDiscoveryError: these services stay as they were.
         """
 
-    def prune(self, keep: timedelta, most: int) -> int:
-        """Delete deliveries, ended actions and gone containers that are older than `keep`, at most so many of each.
+    def prune(self, keep: timedelta, limit: int) -> int:
+        """Delete old rows, at most `limit` of each kind, and return how many.
 
-        Also deletes the oldest deliveries beyond 5,000,000, and engine instances that no worker served for a day and
-        that no action waits for. Answers how many rows were deleted.
+        Old are deliveries, ended actions and gone containers older than `keep`, deliveries beyond the newest 5,000,000,
+        and engine instances without a worker for a day and without pending actions.
         """
 
     def count_calls(self) -> bool:
-        """Count, for their handlers, some deliveries that nobody counted yet; answer whether there may be more."""
+        """Add a batch of new deliveries to the call counts of their handlers; return whether there may be more."""
 
-    def requests(self, engines: Sequence[str]) -> tuple[tuple[str, str, Service, Mapping[str, object]], ...]:
-        """Take unanswered request rows: (UUID, kind, service, arguments). A row is handed out once."""
+    def take_requests(self, engine_names: Sequence[str]) -> tuple[EngineRequest, ...]:
+        """Return the new requests for these engine instances. Each request is returned once."""
 
-    def answer_request(self, request_uuid: str, answer: Mapping[str, object]) -> None:
-        """Store the answer of a request row."""
+    def save_response(self, request_uuid: str, response: Mapping[str, object]) -> None:
+        """Store the response to a request."""
 
     def wait(self, timeout_s: float) -> None:
-        """Sleep until something was queued in this process, or the time is over."""
+        """Wait until this process queues something, or the time is over."""
 
 
 class Run(Protocol):
-    """What an engine may use while it performs one action."""
+    """What an engine may use while it performs an action."""
 
     @property
     def action_uuid(self) -> str:
-        """UUID of the action; its first 8 characters name what the run makes, and stay over a restart."""
+        """UUID of the action. Its first 8 characters mark objects that the run creates, also after a restart."""
 
     @property
     def tag(self) -> str | None:
-        """Tag that a REDEPLOY changes the image to, checked; None: the image's name stays. Same for the whole run."""
+        """Validated tag that a REDEPLOY sets on the image; None: the image's name stays. Constant during a run."""
 
     @property
     def variables(self) -> Mapping[str, str | None]:
-        """Environment variables that a REDEPLOY sets in the new containers, whatever was set before; None removes."""
+        """Environment variables that a REDEPLOY sets in the new containers; None removes a variable."""
 
     @property
     def journal(self) -> Mapping[str, object]:
-        """What `save` stored last, in this process or in one that died; empty at first."""
+        """The last saved journal, also from an earlier process; empty at first."""
 
     def save(self, journal: Mapping[str, object]) -> None:
-        """Store the journal (JSON values) as a whole: on disk when this returns. Implies `check`."""
+        """Replace the journal (JSON values). It is on disk when this returns. Includes `check`."""
 
     def check(self) -> None:
-        """Call before every engine call that changes something. Raises LeaseLostError: then just leave."""
+        """Raise LeaseLostError if the run must stop. Call it before each engine call that changes something."""
 
     def sleep(self, seconds: float) -> None:
-        """Wait, with `check` before and after."""
+        """Sleep, with `check` before and after."""
 
-    def allow(self, seconds: float) -> None:
-        """Set the deadline to so many seconds after the run began: what the service's own labels ask for."""
+    def set_time_limit(self, seconds: float) -> None:
+        """Move the deadline to this long after the start of the run, as the service's labels ask."""
 
     def remaining_s(self) -> float:
-        """Seconds until the deadline of this run; 0 once it is over. The engine then puts back what it can."""
+        """Return the seconds until the deadline; 0 once it is over, when the engine restores what it can."""
 
     def log(self, line: str) -> None:
-        """Tell a step, in a few words for people. Never a credential."""
+        """Log a step in a few words for people. Never a credential."""
 
 
 class Engine(Protocol):
-    """Where services run. Synchronous; every call has a time limit.
+    """Where services run. Methods are synchronous, and each call to the engine has a timeout.
 
-    Any method may raise EngineUnavailableError: the engine cannot be reached; the worker then calls the same
-    method again later, with the journal saved so far, so that every method must be repeatable after a kill at
-    any point. EngineRefusedError from a verb means a failure with that reason and an untouched service.
-    Verbs return when the engine was watched to the end: `success` means that the containers asked for run.
-    A verb that finds the wanted state already there succeeds.
+    Any method may raise EngineUnavailableError. The worker then repeats it with the saved journal, as it does after a
+    crash, so each method must be repeatable from any step. A verb raises EngineRefusedError to fail with that reason
+    and an unchanged service. It returns once the result is certain: success means that the requested containers run.
+    If the wanted state is already there, it succeeds.
     """
 
     @property
     def info(self) -> EngineInfo:
-        """Name, kind and abilities; `error` is always empty here."""
+        """Name, kind and abilities, without `error`."""
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:
-        """List all services of this instance. Raises PartlySeenError where a part of them cannot be seen."""
+        """Return all services of this instance. Raises PartialDiscoveryError if some cannot be read."""
 
     def inspect(self, service: Service) -> ServiceSnapshot | None:
-        """Look at one service; None where it is gone."""
+        """Return a service as it is now, or None if it is gone."""
 
     def watch(self, changed: Callable[[], None], stop: Event) -> None:
-        """Call `changed` whenever something may have changed, until `stop` is set or the connection breaks."""
+        """Call `changed` when something may have changed, until `stop` is set or the connection breaks."""
 
     def plan(self, service: Service, tag: str | None) -> Plan:
-        """Tell what `redeploy` would do now, with this tag if one is given; changes nothing, pulls nothing.
+        """Return what `redeploy` would do now, without changing or pulling anything.
 
-        What would make `redeploy` refuse is in the plan's `refused`, not raised.
+        If `redeploy` would be refused, the plan's `refused` says why; nothing is raised.
         """
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
-        """Replace every container by a new one of the newest image (local: the current definition).
+        """Replace each container by a new one of the newest image (local: of the current definition).
 
-        A stopped service is replaced and stays stopped, and the reason says so. On failure the old
-        containers run as before.
+        A stopped service stays stopped, and the reason says so. After a failure the old containers run as before.
         """
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
-        """Bring a running service to `target` containers, 0 to the cap, and wait until the new ones run."""
+        """Scale a running service to `target` containers, from 0 to the cap, and wait until the new ones run."""
 
     def start(self, service: Service, run: Run) -> Outcome:
-        """Start a stopped service with `service.target` containers (docker: those that exist)."""
+        """Start a stopped service with `service.target` containers (docker: with those that exist)."""
 
     def stop(self, service: Service, run: Run) -> Outcome:
-        """Stop all containers of a service, so that nothing starts them again by itself."""
+        """Stop all containers of a service, so that nothing restarts them."""
 
     def terminate(self, service: Service, run: Run) -> Outcome:
-        """Remove a service that was created through tutumd, with its containers."""
+        """Remove a service that was created through tutumd, and its containers."""
 
     def logs(self, service: Service, lines: int) -> str:
-        """Read the last output lines of the service's containers."""
+        """Return the last lines of output of the service's containers."""
 
     def close(self) -> None:
-        """Let go of connections. Services keep running."""
+        """Close connections. Services keep running."""

@@ -11,9 +11,8 @@ import sqlalchemy as sa
 from tutumd.model import ActionState, DeliveryOutcome, Operation, Origin, Verb
 from tutumd.store import call_counts
 from tutumd.store.database import Database
-from tutumd.store.pending import new_action
-from tutumd.store.row_mapping import new_uuid
-from tutumd.store.tables import actions, deliveries, handlers, meta, services
+from tutumd.store.pending_actions import new_action
+from tutumd.store.tables import actions, deliveries, handlers, meta, new_uuid, services
 
 _ENGINE = "nowhere"
 """No worker serves it. Queued actions stay pending, so that only the call path is measured."""

@@ -1,4 +1,4 @@
-"""Leases of workers whose machines have other clocks, and clocks that are set while something waits."""
+"""Clocks of machines that differ or are set: neither leases nor due times depend on them."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.support.postgres_bed import PostgresBed
-from tests.support.stores import LEASE, Bench, bench
+from tests.support.stores import LEASE, StoreBed, open_store
 from tests.support.waiting import wait_until
 from tutumd.application import health
 from tutumd.boottime import boottime_s
@@ -15,14 +15,14 @@ from tutumd.errors import LeaseLostError
 from tutumd.store.clocks import SharedClock, database_clock, machine_clock
 from tutumd.store.queue import SqlQueue
 from tutumd.store.tables import meta
-from tutumd.store.wakeup import Listener, Signal
+from tutumd.store.wakeup import Listener, Wakeup
 
 APART_S = 300.0
 
 
 @pytest.fixture
-def b(database_url: str) -> Iterator[Bench]:
-    with bench(database_url) as opened:
+def bed(database_url: str) -> Iterator[StoreBed]:
+    with open_store(database_url) as opened:
         opened.show("web")
         yield opened
 
@@ -32,31 +32,33 @@ def ahead(seconds: float) -> Callable[[], float]:
 
 
 @pytest.fixture
-def p(postgres_bed: PostgresBed) -> Iterator[Bench]:
-    """A bench on PostgreSQL: several machines can only be on that."""
-    with bench(postgres_bed.new_database()) as opened:
+def postgres_store(postgres_bed: PostgresBed) -> Iterator[StoreBed]:
+    """A store that several machines can use."""
+    with open_store(postgres_bed.new_database()) as opened:
         opened.show("web")
         yield opened
 
 
 @pytest.fixture
-def machines(p: Bench) -> tuple[SharedClock, SharedClock]:
-    """The clocks of two machines."""
-    return database_clock(p.database), database_clock(p.database, ahead(APART_S))
+def machines(postgres_store: StoreBed) -> tuple[SharedClock, SharedClock]:
+    """The clocks of processes on two machines, whose own clocks differ."""
+    return database_clock(postgres_store.database), database_clock(postgres_store.database, ahead(APART_S))
 
 
-def test_machines_with_other_clocks_have_the_time_of_the_database(machines: tuple[SharedClock, SharedClock]) -> None:
-    one, other = machines
-    assert abs(one() - other()) < timedelta(seconds=0.2)
-    assert abs(one() - datetime.now(UTC)) < timedelta(seconds=0.5)
-
-
-def test_a_living_worker_keeps_its_action_whatever_the_time_of_another_machine_is(
-    p: Bench, machines: tuple[SharedClock, SharedClock]
+def test_machines_with_different_clocks_share_the_time_of_the_database(
+    machines: tuple[SharedClock, SharedClock],
 ) -> None:
-    one, other = (SqlQueue(p.database, clock, Signal()) for clock in machines)
-    p.call(p.handler("web"))
-    for first, second in ((one, other), (other, one)):
+    first, second = machines
+    assert abs(first() - second()) < timedelta(seconds=0.2)
+    assert abs(first() - datetime.now(UTC)) < timedelta(seconds=0.5)
+
+
+def test_a_living_worker_keeps_its_action_whatever_another_machines_clock_says(
+    postgres_store: StoreBed, machines: tuple[SharedClock, SharedClock]
+) -> None:
+    queues = [SqlQueue(postgres_store.database, clock, Wakeup()) for clock in machines]
+    postgres_store.call(postgres_store.handler("web"))
+    for first, second in (queues, reversed(queues)):
         claim = first.claim("first", ["docker"], lease=LEASE)
         assert claim is not None
         assert second.claim("second", ["docker"], lease=LEASE) is None
@@ -65,12 +67,12 @@ def test_a_living_worker_keeps_its_action_whatever_the_time_of_another_machine_i
         first.release(claim)
 
 
-def test_a_dead_worker_of_another_machine_is_followed_when_its_lease_ends(
-    p: Bench, machines: tuple[SharedClock, SharedClock]
+def test_an_action_of_a_dead_worker_is_taken_over_when_its_lease_ends(
+    postgres_store: StoreBed, machines: tuple[SharedClock, SharedClock]
 ) -> None:
-    one, other = (SqlQueue(p.database, clock, Signal()) for clock in machines)
-    p.call(p.handler("web"))
-    for dead, living in ((one, other), (other, one)):
+    queues = [SqlQueue(postgres_store.database, clock, Wakeup()) for clock in machines]
+    postgres_store.call(postgres_store.handler("web"))
+    for dead, living in (queues, reversed(queues)):
         lost = dead.claim("dead", ["docker"], lease=timedelta(seconds=1))
         assert lost is not None
         taken = wait_until(lambda q=living: q.claim("living", ["docker"], lease=LEASE), "it is taken over")  # type: ignore[misc] # early binding
@@ -79,63 +81,69 @@ def test_a_dead_worker_of_another_machine_is_followed_when_its_lease_ends(
         living.release(taken)
 
 
-def test_a_call_at_another_machine_is_due_at_once(p: Bench, machines: tuple[SharedClock, SharedClock]) -> None:
-    queue = SqlQueue(p.database, machines[0], Signal())
-    p.clock.now = machines[1]()
-    p.call(p.handler("web"))
+def test_a_call_at_another_machine_is_due_at_once(
+    postgres_store: StoreBed, machines: tuple[SharedClock, SharedClock]
+) -> None:
+    queue = SqlQueue(postgres_store.database, machines[0], Wakeup())
+    postgres_store.clock.now = machines[1]()
+    postgres_store.call(postgres_store.handler("web"))
     assert queue.claim("worker", ["docker"], lease=LEASE) is not None
 
 
-def test_readiness_goes_by_the_time_of_the_database(p: Bench, machines: tuple[SharedClock, SharedClock]) -> None:
-    SqlQueue(p.database, machines[1], Signal()).register("worker", p.store.engines())
-    assert health.check(p.store, machines[0]).status == "ready"
+def test_readiness_goes_by_the_time_of_the_database(
+    postgres_store: StoreBed, machines: tuple[SharedClock, SharedClock]
+) -> None:
+    SqlQueue(postgres_store.database, machines[1], Wakeup()).register("worker", postgres_store.store.engines())
+    assert health.check(postgres_store.store, machines[0]).status == "ready"
 
 
 def test_a_clock_follows_the_database_again_when_it_was_wrong(
-    p: Bench, machines: tuple[SharedClock, SharedClock]
+    postgres_store: StoreBed, machines: tuple[SharedClock, SharedClock]
 ) -> None:
     clock = SharedClock(datetime(2000, 1, 1, tzinfo=UTC))
-    listener = Listener(p.database.url, Signal(), clock)
+    listener = Listener(postgres_store.database.url, Wakeup(), clock)
     try:
         wait_until(lambda: abs(clock() - machines[0]()) < timedelta(seconds=1), "the clock is right")
     finally:
         listener.close()
 
 
-def test_processes_of_one_machine_share_a_clock_that_nobody_sets(b: Bench) -> None:
+def test_processes_of_one_machine_share_a_clock_that_nobody_sets(bed: StoreBed) -> None:
     wall = datetime(2026, 1, 1, tzinfo=UTC)
-    first = machine_clock(b.database, lambda: wall)
-    later = machine_clock(b.database, lambda: wall + timedelta(days=1))
+    first = machine_clock(bed.database, lambda: wall)
+    later = machine_clock(bed.database, lambda: wall + timedelta(days=1))
     assert abs(first() - wall) < timedelta(seconds=5)
     assert abs(first() - later()) < timedelta(seconds=1)
 
 
-def test_a_lease_outlives_a_clock_that_is_set(b: Bench) -> None:
-    leases = machine_clock(b.database, b.clock)
-    queue = SqlQueue(b.database, b.clock, Signal(), leases)
-    b.call(b.handler("web"))
+def test_a_lease_outlives_a_clock_that_is_set(bed: StoreBed) -> None:
+    leases = machine_clock(bed.database, bed.clock)
+    queue = SqlQueue(bed.database, bed.clock, Wakeup(), leases)
+    bed.call(bed.handler("web"))
     assert queue.claim("first", ["docker"], lease=LEASE) is not None
     for hours in (1, -2):
-        b.clock.move(hours * 3600)
+        bed.clock.move(hours * 3600)
         assert queue.claim("second", ["docker"], lease=LEASE) is None
 
 
-def test_no_lease_outlives_a_start_of_the_machine(b: Bench) -> None:
-    """Its clock may be behind what it was, as one without a battery is."""
-    before = SqlQueue(b.database, b.clock, Signal(), machine_clock(b.database, lambda: b.clock() + timedelta(days=1)))
-    b.call(b.handler("web"))
+def test_no_lease_outlives_a_reboot(bed: StoreBed) -> None:
+    """A clock without a battery is behind after a reboot."""
+    before = SqlQueue(
+        bed.database, bed.clock, Wakeup(), machine_clock(bed.database, lambda: bed.clock() + timedelta(days=1))
+    )
+    bed.call(bed.handler("web"))
     claim = before.claim("first", ["docker"], lease=LEASE)
     assert claim is not None
-    with b.database.write() as connection:
+    with bed.database.write() as connection:
         connection.execute(sa.update(meta).where(meta.c.key.startswith("clock ")).values(key="clock of another start"))
-    after = SqlQueue(b.database, b.clock, Signal(), machine_clock(b.database, b.clock))
+    after = SqlQueue(bed.database, bed.clock, Wakeup(), machine_clock(bed.database, bed.clock))
     taken = after.claim("second", ["docker"], lease=LEASE)
     assert taken is not None
     with pytest.raises(LeaseLostError):
         before.renew(claim, lease=LEASE)
 
 
-def test_what_was_asked_for_before_the_clock_was_set_back_is_due(b: Bench) -> None:
-    uuid = b.call(b.handler("web"))
-    b.clock.move(-3600)
-    assert b.claimed().action.uuid == uuid
+def test_an_action_from_before_the_clock_was_set_back_is_due(bed: StoreBed) -> None:
+    uuid = bed.call(bed.handler("web"))
+    bed.clock.move(-3600)
+    assert bed.claimed().action.uuid == uuid

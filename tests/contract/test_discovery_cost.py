@@ -13,7 +13,7 @@ import pytest
 
 from tests.bench.fake_docker import FakeDocker, container
 from tests.support.programs import running
-from tests.support.stores import bench
+from tests.support.stores import open_store
 from tests.support.waiting import wait_until
 from tutumd.engines.docker.engine import DockerEngine
 from tutumd.worker.discover import FULL_PASS_S, Discovery
@@ -130,7 +130,7 @@ def test_two_thousand_services_cost_less_than_a_twentieth_of_a_core_at_rest(tmp_
     with running(command, stdin=pipe, stdout=pipe) as serving, opened(f"unix://{socket}") as engine:
         assert serving.stdout is not None
         assert serving.stdout.readline() == b"ready\n"
-        with bench(f"sqlite:///{tmp_path}/test.db") as b:
+        with open_store(f"sqlite:///{tmp_path}/test.db") as b:
             b.clock.now = datetime.now(UTC)
             discovery = Discovery("worker", engine, b.queue)
             discovery.start()

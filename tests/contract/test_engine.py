@@ -35,7 +35,7 @@ pytestmark = pytest.mark.every_engine
 
 def test_info_names_the_kind_and_no_error(bed: EngineBed) -> None:
     info = bed.engine().info
-    assert info == EngineInfo(name=info.name, kind=bed.kind, creates=Ability.CREATES in bed.abilities)
+    assert info == EngineInfo(name=info.name, kind=bed.kind, can_create=Ability.CREATES in bed.abilities)
 
 
 def test_discover_and_inspect_show_the_service_with_its_containers(bed: EngineBed) -> None:

@@ -16,7 +16,7 @@ from tests.support.waiting import wait_until
 from tutumd.engines.kubernetes import KubernetesEngine
 from tutumd.errors import EngineUnavailableError
 from tutumd.model import ContainerState, ServiceState
-from tutumd.ports import PartlySeenError
+from tutumd.ports import PartialDiscoveryError
 
 
 def selectors(engine: KubernetesEngine) -> list[str]:
@@ -80,18 +80,20 @@ def test_a_namespace_that_cannot_be_listed_hides_no_other(cluster: FakeCluster, 
     create_in(cluster, "other", "web")
     cluster.allowed = lambda request: request.namespace != "other"
     with kube.opened(cluster, tmp_path, "shop", "other") as engine:
-        with pytest.raises(PartlySeenError, match=r"verb list on deployments .* in the namespace other") as raised:
+        with pytest.raises(
+            PartialDiscoveryError, match=r"verb list on deployments .* in the namespace other"
+        ) as raised:
             engine.discover()
-        assert [snapshot.selector for snapshot in raised.value.seen] == ["deployment/shop/web"]
-        assert raised.value.is_unseen("deployment/other/web")
-        assert not raised.value.is_unseen("deployment/shop/gone")
+        assert [snapshot.selector for snapshot in raised.value.snapshots] == ["deployment/shop/web"]
+        assert raised.value.is_unreadable("deployment/other/web")
+        assert not raised.value.is_unreadable("deployment/shop/gone")
         cluster.allowed = lambda request: request.resource != "pods" or request.namespace != "other"
-        with pytest.raises(PartlySeenError, match=r"verb list on pods .* in the namespace other"):
+        with pytest.raises(PartialDiscoveryError, match=r"verb list on pods .* in the namespace other"):
             engine.discover()
         cluster.allowed = lambda request: False
         with pytest.raises(EngineUnavailableError, match="the namespace shop") as none_seen:
             engine.discover()
-        assert not isinstance(none_seen.value, PartlySeenError)
+        assert not isinstance(none_seen.value, PartialDiscoveryError)
         cluster.allowed = lambda request: True
         assert len(engine.discover()) == 2
 
@@ -108,9 +110,9 @@ def test_a_namespace_that_cannot_be_watched_ends_no_other_watch_at_once(cluster:
         create_in(cluster, "shop", "web")
         assert changed.wait(5)
         asked = len(cluster.requests)
-        with pytest.raises(PartlySeenError) as raised:
+        with pytest.raises(PartialDiscoveryError) as raised:
             engine.discover()
-        assert [snapshot.selector for snapshot in raised.value.seen] == ["deployment/shop/web"]
+        assert [snapshot.selector for snapshot in raised.value.snapshots] == ["deployment/shop/web"]
         assert {request.namespace for request in cluster.requests[asked:] if request.verb == "list"} == {"other"}
 
 

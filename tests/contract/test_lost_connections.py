@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL that are lost at the worst moment, and two workers that want one action at a time."""
+"""PostgreSQL connections that are lost or blocked at the worst moment."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -9,18 +9,16 @@ import pytest
 import sqlalchemy as sa
 
 from tests.support.postgres_bed import PostgresBed
-from tests.support.stores import LEASE, Bench, accept, bench, call
+from tests.support.stores import LEASE, StoreBed, call, open_store
 from tests.support.waiting import wait_until
 from tutumd.errors import LeaseLostError, LockedError, NotFoundError, UnavailableError
 from tutumd.model import Accepted, Handler, Operation
-from tutumd.ports import Result
+from tutumd.ports import CallResult
 from tutumd.store.clocks import database_clock
 from tutumd.store.database import Database
-from tutumd.store.intake import SqlIntake
+from tutumd.store.locks import lock_services
 from tutumd.store.queue import SqlQueue
-from tutumd.store.row_mapping import lock_services
-from tutumd.store.tables import client_rates
-from tutumd.store.wakeup import Listener, Signal
+from tutumd.store.wakeup import Listener, Wakeup
 
 
 @pytest.fixture
@@ -29,14 +27,14 @@ def url(postgres_bed: PostgresBed) -> str:
 
 
 @pytest.fixture
-def b(url: str) -> Iterator[Bench]:
-    with bench(url) as opened:
+def bed(url: str) -> Iterator[StoreBed]:
+    with open_store(url) as opened:
         opened.show("web", "db")
         yield opened
 
 
-def at(b: Bench, event: str, number: int, act: Callable[..., None]) -> None:
-    """Do something at the next such event of the database's connections (1), or at a later one."""
+def at(bed: StoreBed, event: str, number: int, act: Callable[..., None]) -> None:
+    """Call `act` at the next event of this kind on the database's connections (number 1), or at a later one."""
     left = [number]
 
     def count(*arguments: object) -> None:
@@ -44,7 +42,7 @@ def at(b: Bench, event: str, number: int, act: Callable[..., None]) -> None:
         if left[0] == 0:
             act(*arguments)
 
-    sa.event.listen(b.database._engine, event, count)
+    sa.event.listen(bed.database._engine, event, count)
 
 
 def lose_connection_after_commit(connection: sa.Connection) -> None:
@@ -60,45 +58,45 @@ def lose_connection_before_commit(connection: sa.Connection) -> None:
     driver.close()
 
 
-def test_a_call_whose_commit_was_not_confirmed_is_accepted_if_it_was_stored(b: Bench) -> None:
-    handler = b.handler("web", Operation.SCALEUP)
-    at(b, "commit", 1, lose_connection_after_commit)
-    action = b.call(handler, 3)
-    assert b.queue.amounts(b.claimed()) == ((3, None),)
-    assert b.store.action(b.admin, action).deliveries == 1
+def test_a_call_whose_commit_was_not_confirmed_is_accepted_if_it_was_stored(bed: StoreBed) -> None:
+    handler = bed.handler("web", Operation.SCALEUP)
+    at(bed, "commit", 1, lose_connection_after_commit)
+    action = bed.call(handler, 3)
+    assert bed.queue.amounts(bed.claimed()) == ((3, None),)
+    assert bed.store.action(bed.admin, action).deliveries == 1
 
 
-def test_a_call_whose_commit_was_not_confirmed_is_refused_if_it_was_not_stored(b: Bench) -> None:
-    handler = b.handler("web", Operation.SCALEUP)
-    at(b, "commit", 1, lose_connection_before_commit)
+def test_a_call_whose_commit_was_not_confirmed_is_refused_if_it_was_not_stored(bed: StoreBed) -> None:
+    handler = bed.handler("web", Operation.SCALEUP)
+    at(bed, "commit", 1, lose_connection_before_commit)
     with pytest.raises(UnavailableError, match="nothing was changed"):
-        b.call(handler, 3)
-    assert b.claim() is None
-    b.call(handler, 2)
-    assert b.queue.amounts(b.claimed()) == ((2, None),)
+        bed.call(handler, 3)
+    assert bed.claim() is None
+    bed.call(handler, 2)
+    assert bed.queue.amounts(bed.claimed()) == ((2, None),)
 
 
-def test_a_worker_whose_claim_was_not_confirmed_has_it_all_the_same(b: Bench) -> None:
-    action = b.call(b.handler("web"))
-    # The claim looks first, in a transaction that only reads.
-    at(b, "commit", 2, lose_connection_after_commit)
-    assert b.claimed().action.uuid == action
+def test_a_worker_whose_claim_was_not_confirmed_has_it_all_the_same(bed: StoreBed) -> None:
+    action = bed.call(bed.handler("web"))
+    # The first commit is that of the look before the claim.
+    at(bed, "commit", 2, lose_connection_after_commit)
+    assert bed.claimed().action.uuid == action
 
 
-def test_an_action_whose_lease_is_renewed_while_it_is_claimed_is_not_taken_over(b: Bench, url: str) -> None:
-    b.call(b.handler("web"))
-    held = b.claimed()
-    b.clock.move(LEASE.total_seconds() + 1)
+def test_an_action_whose_lease_is_renewed_while_it_is_claimed_is_not_taken_over(bed: StoreBed, url: str) -> None:
+    bed.call(bed.handler("web"))
+    held = bed.claimed()
+    bed.clock.move(LEASE.total_seconds() + 1)
     database = Database(url)
-    holder = SqlQueue(database, b.clock, Signal())
+    holder = SqlQueue(database, bed.clock, Wakeup())
 
     def renew_before_the_update(_c: object, _cursor: object, statement: str, *_rest: object) -> None:
         if statement.startswith("UPDATE actions"):
             holder.renew(held, lease=LEASE)
 
-    sa.event.listen(b.database._engine, "before_cursor_execute", renew_before_the_update)
+    sa.event.listen(bed.database._engine, "before_cursor_execute", renew_before_the_update)
     try:
-        taken = b.claim()
+        taken = bed.claim()
         holder.renew(held, lease=LEASE)  # raises LeaseLostError where both hold it
     except LeaseLostError:
         pytest.fail("the lease was renewed, and the action given to another worker")
@@ -108,8 +106,8 @@ def test_an_action_whose_lease_is_renewed_while_it_is_claimed_is_not_taken_over(
 
 
 @contextmanager
-def stopped_while_it_has(url: str, service_uuid: str) -> Iterator[None]:
-    """A process that was stopped within a transaction."""
+def stopped_with_a_lock_on(url: str, service_uuid: str) -> Iterator[None]:
+    """A process that is stopped while a transaction of it has locked a service."""
     database = Database(url)
     try:
         with database.write() as connection:
@@ -119,71 +117,58 @@ def stopped_while_it_has(url: str, service_uuid: str) -> Iterator[None]:
         database.close()
 
 
-def test_a_service_that_a_stopped_process_holds_holds_up_no_other(b: Bench, url: str) -> None:
-    web, db = b.handler("web"), b.handler("db", Operation.SCALEUP)
-    results: Future[Sequence[Result]] = Future()
-    with stopped_while_it_has(url, web.service_uuid):
-        b.intake.store([call(web), call(db, 3), call(web), call(db, 4)], results.set_result)
+def test_a_service_locked_by_a_stopped_process_delays_no_other(bed: StoreBed, url: str) -> None:
+    web, db = bed.handler("web"), bed.handler("db", Operation.SCALEUP)
+    results: Future[Sequence[CallResult]] = Future()
+    with stopped_with_a_lock_on(url, web.service_uuid):
+        bed.intake.store([call(web), call(db, 3), call(web), call(db, 4)], results.set_result)
         first, second, third, fourth = results.result(30)
     assert isinstance(first, LockedError)
     assert isinstance(third, LockedError)
     assert isinstance(second, Accepted)
     assert isinstance(fourth, Accepted)
-    claim = b.claimed()
-    assert b.queue.amounts(claim) == ((3, None), (4, None))
-    assert b.claim() is None
-    b.call(web)
+    claim = bed.claimed()
+    assert bed.queue.amounts(claim) == ((3, None), (4, None))
+    assert bed.claim() is None
+    bed.call(web)
 
 
-def test_an_unknown_service_is_not_found_while_another_one_is_held(b: Bench, url: str) -> None:
-    web = b.handler("web")
-    results: Future[Sequence[Result]] = Future()
-    with stopped_while_it_has(url, web.service_uuid):
+def test_an_unknown_service_is_not_found_while_another_is_locked(bed: StoreBed, url: str) -> None:
+    web = bed.handler("web")
+    results: Future[Sequence[CallResult]] = Future()
+    with stopped_with_a_lock_on(url, web.service_uuid):
         unknown = replace(call(web), service_uuid="00000000-0000-4000-8000-000000000000")
-        b.intake.store([call(web), unknown], results.set_result)
+        bed.intake.store([call(web), unknown], results.set_result)
         assert [type(result) for result in results.result(30)] == [LockedError, NotFoundError]
 
 
-def test_a_held_service_is_told_of_also_where_calls_of_a_client_are_limited(b: Bench, url: str) -> None:
-    web = b.handler("web")
-    results: Future[Sequence[Result]] = Future()
-    intake = SqlIntake(b.database, b.clock, Signal(), client_rate=(1, 60))
-    try:
-        with stopped_while_it_has(url, web.service_uuid):
-            intake.store([call(web)], results.set_result)
-            assert [type(result) for result in results.result(30)] == [LockedError]
-        accept(intake, call(web)).result(10)
-    finally:
-        intake.close()
-
-
 def test_a_primary_that_became_a_standby_refuses_calls_until_there_is_one_again(
-    b: Bench, postgres_bed: PostgresBed
+    bed: StoreBed, postgres_bed: PostgresBed
 ) -> None:
-    handler = b.handler("web")
+    handler = bed.handler("web")
     set_for_all(postgres_bed, "default_transaction_read_only = on")
     try:
-        wait_until(lambda: is_refused(b, handler), "the server has heard of it")
+        wait_until(lambda: is_refused(bed, handler), "the new setting is in effect")
     finally:
         set_for_all(postgres_bed, "default_transaction_read_only = off")
-    wait_until(lambda: not is_refused(b, handler), "calls are taken again")
+    wait_until(lambda: not is_refused(bed, handler), "calls are accepted again")
 
 
 def set_for_all(bed: PostgresBed, setting: str) -> None:
-    """Change a setting of the server, for connections that there are, too."""
+    """Change a setting of the server, including existing connections."""
     bed.query(f"ALTER SYSTEM SET {setting}")
     bed.query("SELECT pg_reload_conf()")
 
 
-def is_refused(b: Bench, handler: Handler) -> bool:
+def is_refused(bed: StoreBed, handler: Handler) -> bool:
     try:
-        b.call(handler)
+        bed.call(handler)
     except UnavailableError:
         return True
     return False
 
 
-def test_a_call_is_on_disk_whatever_the_database_is_set_to(postgres_bed: PostgresBed, url: str) -> None:
+def test_a_commit_is_on_disk_whatever_the_default_of_the_database(postgres_bed: PostgresBed, url: str) -> None:
     name = url.partition("@/")[2].partition("?")[0]
     for setting, expected in (("off", "on"), ("remote_apply", "remote_apply")):
         postgres_bed.query(f"ALTER DATABASE {name} SET synchronous_commit = {setting}")
@@ -196,39 +181,17 @@ def test_a_call_is_on_disk_whatever_the_database_is_set_to(postgres_bed: Postgre
 def test_several_hosts_may_be_named_of_which_one_is_the_primary(postgres_bed: PostgresBed, url: str) -> None:
     several = url.replace("?host=", f"?host={postgres_bed.folder}/nobody:5432&host=")
     several = f"{several}:5432&target_session_attrs=read-write"
-    with bench(several) as opened:
-        signal = Signal()
-        listener = Listener(opened.database.url, signal, database_clock(opened.database))
+    with open_store(several) as opened:
+        wakeup = Wakeup()
+        listener = Listener(opened.database.url, wakeup, database_clock(opened.database))
         try:
             opened.show("web")
             handler = opened.handler("web")
-            wait_until(lambda: opened.call(handler) and is_woken(opened, signal), "a notice comes through")
+            wait_until(lambda: opened.call(handler) and is_woken(opened, wakeup), "a notification arrives")
         finally:
             listener.close()
 
 
-def is_woken(b: Bench, signal: Signal) -> bool:
-    b.finish(b.claimed())
-    before = signal._seen
-    signal.wait(0.2)
-    return signal._seen != before
-
-
-def test_a_call_of_a_client_whose_bucket_is_deleted_meanwhile_is_taken(b: Bench, url: str) -> None:
-    handler = b.handler("web")
-    intake = SqlIntake(b.database, b.clock, Signal(), client_rate=(1, 60))
-    other = Database(url)
-
-    def delete(_c: object, _cursor: object, statement: str, *_rest: object) -> None:
-        if "FROM client_rates" in statement and "FOR UPDATE" in statement:
-            with other.write() as connection:
-                connection.execute(sa.delete(client_rates))
-
-    accept(intake, call(handler)).result(10)
-    b.clock.move(61)
-    sa.event.listen(b.database._engine, "before_cursor_execute", delete)
-    try:
-        accept(intake, call(handler)).result(10)
-    finally:
-        intake.close()
-        other.close()
+def is_woken(bed: StoreBed, wakeup: Wakeup) -> bool:
+    bed.finish(bed.claimed())
+    return wakeup.wait(0.2)

@@ -1,4 +1,4 @@
-"""The migrations make exactly the tables that a new database gets, on each kind of database."""
+"""Migrations: they create the tables of a new database, and keep the rows of an old one."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,7 +27,7 @@ def indexes(connection: sa.Connection) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_migrations_make_the_tables_that_a_new_database_gets(
+def test_migrations_create_the_tables_of_a_new_database(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     if kind == "postgresql":
@@ -43,9 +43,9 @@ def test_migrations_make_the_tables_that_a_new_database_gets(
         run_migrations(connection)
         assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
     stepwise.migrate()
-    with made.read() as one, stepwise.read() as other:
-        assert compare_metadata(MigrationContext.configure(one), tables.metadata) == []
-        assert indexes(one) == indexes(other)
+    with made.read() as connection, stepwise.read() as stepwise_connection:
+        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+        assert indexes(connection) == indexes(stepwise_connection)
     made.close()
     stepwise.close()
 
@@ -67,7 +67,7 @@ def test_the_newest_migration_is_the_one_that_the_code_names() -> None:
     assert ScriptDirectory.from_config(config).get_heads() == [tables.HEAD]
 
 
-def test_what_was_received_before_keeps_its_action(database_url: str) -> None:
+def test_old_deliveries_keep_their_actions(database_url: str) -> None:
     database = Database(database_url)
     with database.write() as connection:
         run_migrations(connection, "0001")
@@ -79,7 +79,7 @@ def test_what_was_received_before_keeps_its_action(database_url: str) -> None:
         handler = connection.execute(sa.text("SELECT seq, options, calls FROM handlers")).one()
         action = connection.execute(sa.text("SELECT seq, variables FROM actions")).one()
     database.close()
-    # The second one's handler is gone; the third one's action is too.
+    # The handler of the second delivery is gone, and the action of the third.
     assert [tuple(row) for row in rows] == [(handler.seq, action.seq, 3), (0, action.seq, 4)]
     assert (handler.options, handler.calls) == ("{}", 0)
 

@@ -1,4 +1,4 @@
-"""The promises of Store and Queue in ports.py about services: identity, owners, history, and what is forgotten."""
+"""Promises of Store and Queue about services: identity, owners, requests, retention."""
 
 import threading
 from collections.abc import Iterator
@@ -8,79 +8,79 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from tests.support.stores import ENGINE, ORIGIN, Bench, accept, bench, call, query, snapshot
+from tests.support.stores import ENGINE, ORIGIN, StoreBed, accept, call, open_store, query, snapshot
 from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import ActionState, Definition, Outcome, ServiceState, Verb
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
 from tutumd.store.tables import handlers
-from tutumd.store.wakeup import Signal
+from tutumd.store.wakeup import Wakeup
 
 
 @pytest.fixture
-def b(database_url: str) -> Iterator[Bench]:
-    with bench(database_url) as opened:
+def bed(database_url: str) -> Iterator[StoreBed]:
+    with open_store(database_url) as opened:
         opened.show("web", "db")
         yield opened
 
 
-def test_a_wanted_target_outlives_a_look_at_the_engine(b: Bench) -> None:
-    web = b.service_uuid("web")
-    b.store.submit(web, Verb.SCALE, target=5, origin=ORIGIN)
-    b.show("web", "db", containers=2)
-    assert b.store.service(b.admin, web).target == 5
-    b.queue.finish(b.claimed(), Outcome(success=False, reason="no"), snapshot("web", containers=2))
-    assert b.store.service(b.admin, web).target == 2
+def test_a_requested_target_survives_a_discovery(bed: StoreBed) -> None:
+    web = bed.service_uuid("web")
+    bed.store.submit(web, Verb.SCALE, target=5, origin=ORIGIN)
+    bed.show("web", "db", containers=2)
+    assert bed.store.service(bed.admin, web).target == 5
+    bed.queue.finish(bed.claimed(), Outcome(success=False, reason="no"), snapshot("web", containers=2))
+    assert bed.store.service(bed.admin, web).target == 2
 
 
-def test_a_service_keeps_its_uuid_and_handlers_while_its_containers_change(b: Bench) -> None:
-    handler, web = b.handler("web"), b.service_uuid("web")
-    old = b.store.service(b.admin, web).containers
-    b.show("db")
-    gone = b.store.service(b.admin, web)
+def test_a_service_keeps_its_uuid_and_handlers_while_its_containers_change(bed: StoreBed) -> None:
+    handler, web = bed.handler("web"), bed.service_uuid("web")
+    old = bed.store.service(bed.admin, web).containers
+    bed.show("db")
+    gone = bed.store.service(bed.admin, web)
     assert not gone.bound
     assert gone.containers == ()
     assert gone.warnings
-    b.queue.sync(ENGINE, [snapshot("web", prefix="new"), snapshot("db")])
-    back = b.store.service(b.admin, web)
-    assert back.bound
-    assert set(back.containers).isdisjoint(old)
-    assert b.store.handler(b.admin, web, handler.uuid) == handler
+    bed.queue.sync(ENGINE, [snapshot("web", prefix="new"), snapshot("db")])
+    found_again = bed.store.service(bed.admin, web)
+    assert found_again.bound
+    assert set(found_again.containers).isdisjoint(old)
+    assert bed.store.handler(bed.admin, web, handler.uuid) == handler
 
 
-def test_a_service_that_could_not_be_looked_for_stays_as_it_was(b: Bench) -> None:
-    web, db = b.service_uuid("web"), b.service_uuid("db")
-    before = b.store.service(b.admin, web)
-    b.queue.sync(ENGINE, [], is_unseen=lambda selector: selector == before.selector)
-    assert b.store.service(b.admin, web) == before
-    assert not b.store.service(b.admin, db).bound
+def test_an_unreadable_service_stays_as_it_was(bed: StoreBed) -> None:
+    web, db = bed.service_uuid("web"), bed.service_uuid("db")
+    before = bed.store.service(bed.admin, web)
+    bed.queue.sync(ENGINE, [], is_unreadable=lambda selector: selector == before.selector)
+    assert bed.store.service(bed.admin, web) == before
+    assert not bed.store.service(bed.admin, db).bound
 
 
-def test_a_service_that_is_long_gone_is_forgotten_but_for_its_handlers(b: Bench) -> None:
-    web, db = b.service_uuid("web"), b.service_uuid("db")
-    b.handler("web")
-    b.show()
-    b.clock.move(2 * 24 * 3600)
-    b.show()
-    assert [s.uuid for s in b.store.services(b.admin, query()).objects] == [web]
-    b.show("web", "db")
-    assert b.service_uuid("db") == db  # the same service has the same UUID, even if its row was forgotten
+def test_a_service_that_is_long_gone_is_deleted_unless_it_has_handlers(bed: StoreBed) -> None:
+    web, db = bed.service_uuid("web"), bed.service_uuid("db")
+    bed.handler("web")
+    bed.show()
+    bed.clock.move(2 * 24 * 3600)
+    bed.show()
+    assert [s.uuid for s in bed.store.services(bed.admin, query()).objects] == [web]
+    bed.show("web", "db")
+    assert bed.service_uuid("db") == db  # the same service has the same UUID, even if its row was forgotten
 
 
-def test_the_state_tells_what_the_action_in_progress_does(b: Bench) -> None:
-    web = b.service_uuid("web")
-    assert b.store.service(b.admin, web).state is ServiceState.RUNNING
-    b.call(b.handler("web"))
-    claim = b.claimed()
-    assert b.store.service(b.admin, web).state is ServiceState.REDEPLOYING
-    assert [s.uuid for s in b.store.services(b.admin, query(state="Redeploying")).objects] == [web]
-    b.finish(claim)
-    assert b.store.service(b.admin, web).state is ServiceState.RUNNING
+def test_the_state_says_what_the_action_in_progress_does(bed: StoreBed) -> None:
+    web = bed.service_uuid("web")
+    assert bed.store.service(bed.admin, web).state is ServiceState.RUNNING
+    bed.call(bed.handler("web"))
+    claim = bed.claimed()
+    assert bed.store.service(bed.admin, web).state is ServiceState.REDEPLOYING
+    assert [s.uuid for s in bed.store.services(bed.admin, query(state="Redeploying")).objects] == [web]
+    bed.finish(claim)
+    assert bed.store.service(bed.admin, web).state is ServiceState.RUNNING
 
 
-def test_an_ended_action_tells_what_changed(b: Bench) -> None:
-    b.call(b.handler("web"))
-    claim = b.claimed()
+def test_an_ended_action_says_what_changed(bed: StoreBed) -> None:
+    bed.call(bed.handler("web"))
+    claim = bed.claimed()
     outcome = Outcome(
         success=True,
         image_before="sha256:1",
@@ -88,93 +88,93 @@ def test_an_ended_action_tells_what_changed(b: Bench) -> None:
         containers_before=("web-c1", "web-c2"),
         containers_after=("web-n1", "web-n2"),
     )
-    b.queue.finish(claim, outcome, snapshot("web", prefix="n"))
-    action = b.store.action(b.admin, claim.action.uuid)
+    bed.queue.finish(claim, outcome, snapshot("web", prefix="n"))
+    action = bed.store.action(bed.admin, claim.action.uuid)
     assert action.state is ActionState.SUCCESS
-    assert action.containers_after == b.store.service(b.admin, claim.service.uuid).containers
+    assert action.containers_after == bed.store.service(bed.admin, claim.service.uuid).containers
     assert set(action.containers_before).isdisjoint(action.containers_after)
     assert (action.image_before, action.image_after) == ("sha256:1", "sha256:2")
     for uuid in action.containers_before:
-        assert b.store.container(b.admin, uuid).state == "Terminated"
+        assert bed.store.container(bed.admin, uuid).state == "Terminated"
 
 
-def test_terminating_ends_handlers_and_cancels_what_waits(b: Bench) -> None:
-    handler, web = b.handler("web"), b.service_uuid("web")
-    b.store.submit(web, Verb.TERMINATE, target=None, origin=ORIGIN)
-    waiting = b.call(handler)
-    b.finish(b.claimed())
+def test_terminating_deletes_handlers_and_cancels_pending_actions(bed: StoreBed) -> None:
+    handler, web = bed.handler("web"), bed.service_uuid("web")
+    bed.store.submit(web, Verb.TERMINATE, target=None, origin=ORIGIN)
+    waiting = bed.call(handler)
+    bed.finish(bed.claimed())
     with pytest.raises(NotFoundError):
-        b.call(handler)
+        bed.call(handler)
     with pytest.raises(NotFoundError):
-        b.store.service(b.admin, web)
-    assert b.store.action(b.admin, waiting).state is ActionState.CANCELED
-    assert b.claim() is None
+        bed.store.service(bed.admin, web)
+    assert bed.store.action(bed.admin, waiting).state is ActionState.CANCELED
+    assert bed.claim() is None
 
 
-def test_a_member_sees_only_what_its_label_gives(b: Bench) -> None:
-    bob = b.store.add_user("bob", is_admin=False)
-    b.queue.sync(ENGINE, [snapshot("web", owner="bob"), snapshot("db", owner="nobody")])
-    web, db = b.service_uuid("web"), b.service_uuid("db")
-    assert [s.name for s in b.store.services(bob, query()).objects] == ["web"]
-    assert b.store.service(bob, web).owner == "bob"
-    unknown = b.store.service(b.admin, db)
+def test_a_member_sees_only_services_whose_label_names_them(bed: StoreBed) -> None:
+    bob = bed.store.add_user("bob", is_admin=False)
+    bed.queue.sync(ENGINE, [snapshot("web", owner="bob"), snapshot("db", owner="nobody")])
+    web, db = bed.service_uuid("web"), bed.service_uuid("db")
+    assert [s.name for s in bed.store.services(bob, query()).objects] == ["web"]
+    assert bed.store.service(bob, web).owner == "bob"
+    unknown = bed.store.service(bed.admin, db)
     assert unknown.owner == "admin"
     assert "nobody" in unknown.warnings[0]
     with pytest.raises(NotFoundError):
-        b.store.service(bob, db)
-    b.store.remove_user("bob")
-    assert b.store.service(b.admin, web).owner == "admin"
+        bed.store.service(bob, db)
+    bed.store.remove_user("bob")
+    assert bed.store.service(bed.admin, web).owner == "admin"
 
 
-def test_a_new_user_gets_nothing_of_one_who_had_the_name_but_what_a_label_gives(b: Bench) -> None:
-    b.store.add_user("bob", is_admin=False)
-    b.queue.sync(ENGINE, [snapshot("web", owner="bob"), snapshot("db")])
+def test_a_new_user_inherits_only_labelled_services_of_a_namesake(bed: StoreBed) -> None:
+    bed.store.add_user("bob", is_admin=False)
+    bed.queue.sync(ENGINE, [snapshot("web", owner="bob"), snapshot("db")])
     definition = Definition(command="sleep 1")
-    made = b.store.create_service(
+    made = bed.store.create_service(
         engine="local", name="made", image="none", owner="bob", definition=definition, target=1
     )
-    assert b.store.remove_user("bob") == 1
-    assert b.store.service(b.admin, made.uuid).owner == "admin"
-    assert "bob (removed)" in b.store.service(b.admin, made.uuid).warnings[0]
-    bob = b.store.add_user("bob", is_admin=False)
-    assert [s.name for s in b.store.services(bob, query()).objects] == ["web"]
+    assert bed.store.remove_user("bob") == 1
+    assert bed.store.service(bed.admin, made.uuid).owner == "admin"
+    assert "bob (removed)" in bed.store.service(bed.admin, made.uuid).warnings[0]
+    bob = bed.store.add_user("bob", is_admin=False)
+    assert [s.name for s in bed.store.services(bob, query()).objects] == ["web"]
 
 
-def test_a_user_is_added_with_the_key_or_not_at_all(b: Bench) -> None:
-    first = b.store.add_user("eve", is_admin=True, key=("5" * 64, "hint"))
-    assert b.store.user_by_key("5" * 64) == first
+def test_a_user_is_added_with_the_key_or_not_at_all(bed: StoreBed) -> None:
+    first = bed.store.add_user("eve", is_admin=True, key=("5" * 64, "hint"))
+    assert bed.store.user_by_key("5" * 64) == first
     with pytest.raises(ConflictError):
-        b.store.add_user("ann", is_admin=True, key=("5" * 64, "hint"))
-    assert "ann" not in {user.name for user in b.store.users()}
+        bed.store.add_user("ann", is_admin=True, key=("5" * 64, "hint"))
+    assert "ann" not in {user.name for user in bed.store.users()}
 
 
-def test_a_request_row_is_handed_out_once_and_its_answer_read_once(b: Bench) -> None:
-    request = b.store.ask(b.store.service(b.admin, b.service_uuid("web")), "logs", {"lines": 5})
-    assert b.queue.requests(["swarm"]) == ()
-    [(uuid, kind, service, arguments)] = b.queue.requests(["docker"])
-    assert (uuid, kind, service.name, arguments) == (request, "logs", "web", {"lines": 5})
-    assert b.queue.requests(["docker"]) == ()
-    assert b.store.answer(request) is None
-    b.queue.answer_request(request, {"logs": "x"})
-    assert b.store.answer(request) == {"logs": "x"}
-    assert b.store.answer(request) is None
+def test_a_request_is_taken_once_and_its_response_read_once(bed: StoreBed) -> None:
+    request = bed.store.add_request(bed.store.service(bed.admin, bed.service_uuid("web")), "logs", {"lines": 5})
+    assert bed.queue.take_requests(["swarm"]) == ()
+    [taken] = bed.queue.take_requests(["docker"])
+    assert (taken.uuid, taken.kind, taken.service.name, taken.arguments) == (request, "logs", "web", {"lines": 5})
+    assert bed.queue.take_requests(["docker"]) == ()
+    assert bed.store.pop_response(request) is None
+    bed.queue.save_response(request, {"logs": "x"})
+    assert bed.store.pop_response(request) == {"logs": "x"}
+    assert bed.store.pop_response(request) is None
 
 
-def test_lines_of_a_run_are_read_while_it_runs(b: Bench) -> None:
-    b.call(b.handler("web"))
-    claim = b.claimed()
-    b.queue.add_line(claim, "pulling\0")
-    [first] = b.store.lines(b.admin, claim.action.uuid, 0)
+def test_log_lines_are_read_while_the_action_runs(bed: StoreBed) -> None:
+    bed.call(bed.handler("web"))
+    claim = bed.claimed()
+    bed.queue.add_log_line(claim, "pulling\0")
+    [first] = bed.store.log_lines(bed.admin, claim.action.uuid, 0)
     assert first.text == "pulling"
-    b.queue.add_line(claim, "healthy")
-    assert [line.text for line in b.store.lines(b.admin, claim.action.uuid, first.number)] == ["healthy"]
+    bed.queue.add_log_line(claim, "healthy")
+    assert [line.text for line in bed.store.log_lines(bed.admin, claim.action.uuid, first.number)] == ["healthy"]
 
 
-def test_deliveries_tell_what_became_of_each_call(b: Bench) -> None:
-    handler = b.handler("web")
-    action = b.call(handler)
-    b.call(handler)
-    page = b.store.deliveries(b.admin, handler.service_uuid, handler.uuid, query())
+def test_deliveries_show_the_result_of_each_call(bed: StoreBed) -> None:
+    handler = bed.handler("web")
+    action = bed.call(handler)
+    bed.call(handler)
+    page = bed.store.deliveries(bed.admin, handler.service_uuid, handler.uuid, query())
     assert page.total == 2
     assert [(d.outcome, d.action_uuid, d.address) for d in page.objects] == [
         ("joined", action, "127.0.0.1"),
@@ -182,80 +182,80 @@ def test_deliveries_tell_what_became_of_each_call(b: Bench) -> None:
     ]
 
 
-def test_what_is_old_is_deleted_in_parts_and_what_is_live_stays(b: Bench) -> None:
-    handler = b.handler("web")
+def test_old_rows_are_deleted_in_batches_and_live_ones_stay(bed: StoreBed) -> None:
+    handler = bed.handler("web")
     for _ in range(5):
-        b.call(handler)
-        b.finish(b.claimed())
-    b.clock.move(91 * 24 * 3600)
-    live = b.call(handler)
+        bed.call(handler)
+        bed.finish(bed.claimed())
+    bed.clock.move(91 * 24 * 3600)
+    live = bed.call(handler)
     keep = timedelta(days=90)
-    assert b.queue.prune(keep, 3) == 6
-    assert b.queue.prune(keep, 3) == 4
-    assert b.queue.prune(keep, 3) == 0
-    assert [a.uuid for a in b.store.actions(b.admin, query()).objects] == [live]
-    assert b.store.deliveries(b.admin, handler.service_uuid, handler.uuid, query()).total == 1
+    assert bed.queue.prune(keep, 3) == 6
+    assert bed.queue.prune(keep, 3) == 4
+    assert bed.queue.prune(keep, 3) == 0
+    assert [a.uuid for a in bed.store.actions(bed.admin, query()).objects] == [live]
+    assert bed.store.deliveries(bed.admin, handler.service_uuid, handler.uuid, query()).total == 1
 
 
-def test_a_request_about_a_service_that_is_gone_hides_no_other(b: Bench) -> None:
-    gone, there = (b.store.service(b.admin, b.service_uuid(name)) for name in ("web", "db"))
-    b.store.ask(gone, "logs", {})
-    asked = b.store.ask(there, "logs", {})
-    b.store.submit(gone.uuid, Verb.TERMINATE, target=None, origin=ORIGIN)
-    b.finish(b.claimed())
-    assert [uuid for uuid, _, _, _ in b.queue.requests(["docker"])] == [asked]
+def test_a_request_about_a_terminated_service_hides_no_other(bed: StoreBed) -> None:
+    gone, there = (bed.store.service(bed.admin, bed.service_uuid(name)) for name in ("web", "db"))
+    bed.store.add_request(gone, "logs", {})
+    request = bed.store.add_request(there, "logs", {})
+    bed.store.submit(gone.uuid, Verb.TERMINATE, target=None, origin=ORIGIN)
+    bed.finish(bed.claimed())
+    assert [taken.uuid for taken in bed.queue.take_requests(["docker"])] == [request]
 
 
-def test_a_service_that_gets_a_handler_while_it_is_about_to_be_forgotten_stays(b: Bench) -> None:
-    web = b.service_uuid("web")
-    b.show("db")
-    b.clock.move(2 * 24 * 3600)
+def test_a_service_that_gets_a_handler_just_before_its_deletion_stays(bed: StoreBed) -> None:
+    web = bed.service_uuid("web")
+    bed.show("db")
+    bed.clock.move(2 * 24 * 3600)
     with ThreadPoolExecutor(1) as pool:
-        with b.database.write() as connection:
+        with bed.database.write() as connection:
             connection.execute(
                 sa.insert(handlers).values(
                     uuid="0224815a-c156-44e4-92d7-997c69354438",
                     service_uuid=web,
                     operation="REDEPLOY",
-                    created=b.clock.now,
+                    created=bed.clock.now,
                 )
             )
             # It sees the service without the handler, wants to forget it, and has to wait for this transaction.
-            forgetting = pool.submit(b.show, "db")
+            forgetting = pool.submit(bed.show, "db")
             wait([forgetting], 0.5)
         forgetting.result(30)
-    assert b.store.handlers(b.admin, web, query()).total == 1
+    assert bed.store.handlers(bed.admin, web, query()).total == 1
 
 
-def test_a_pending_action_says_that_no_worker_serves_its_engine(b: Bench) -> None:
-    accepted = accept(b.intake, call(b.handler("web"))).result(10)
+def test_a_pending_action_says_that_no_worker_serves_its_engine(bed: StoreBed) -> None:
+    accepted = accept(bed.intake, call(bed.handler("web"))).result(10)
     uuid = accepted.action_uuid
-    assert b.store.action(b.admin, uuid).reason == ""
-    b.clock.move(16)
-    waiting = b.store.action(b.admin, uuid)
+    assert bed.store.action(bed.admin, uuid).reason == ""
+    bed.clock.move(16)
+    waiting = bed.store.action(bed.admin, uuid)
     assert waiting.state is ActionState.PENDING
     assert waiting.reason == "waiting: no worker serves engine 'docker' now; it begins when one does"
-    assert b.store.actions(b.admin, query(uuid=uuid)).objects[0].reason == waiting.reason
+    assert bed.store.actions(bed.admin, query(uuid=uuid)).objects[0].reason == waiting.reason
     reference = (accepted.handler_seq, accepted.action_seq)
-    assert b.store.progress([reference])[reference].action.reason == waiting.reason
-    b.queue.register("worker", [ENGINE])
-    assert b.store.action(b.admin, uuid).reason == ""
+    assert bed.store.progress([reference])[reference].action.reason == waiting.reason
+    bed.queue.register("worker", [ENGINE])
+    assert bed.store.action(bed.admin, uuid).reason == ""
 
 
-def test_an_engine_that_no_worker_serves_is_forgotten_once_nothing_waits_for_it(b: Bench) -> None:
-    b.call(b.handler("web"))
-    b.clock.move(25 * 3600)
-    b.queue.prune(timedelta(days=90), 100)
-    assert [engine.name for engine in b.store.engines()] == ["docker"]
-    b.finish(b.claimed())
-    b.queue.prune(timedelta(days=90), 100)
-    assert b.store.engines() == ()
+def test_an_unserved_engine_is_deleted_once_no_action_waits_for_it(bed: StoreBed) -> None:
+    bed.call(bed.handler("web"))
+    bed.clock.move(25 * 3600)
+    bed.queue.prune(timedelta(days=90), 100)
+    assert [engine.name for engine in bed.store.engines()] == ["docker"]
+    bed.finish(bed.claimed())
+    bed.queue.prune(timedelta(days=90), 100)
+    assert bed.store.engines() == ()
 
 
-def test_two_workers_that_see_new_services_at_once_store_each_once(b: Bench, database_url: str) -> None:
-    names = [f"new-{number}" for number in range(40)]
+def test_two_workers_that_discover_new_services_at_once_store_each_once(bed: StoreBed, database_url: str) -> None:
+    names = [f"new-{number}" for number in range(10)]
     database = Database(database_url)
-    queues = [b.queue, SqlQueue(database, b.clock, Signal())]
+    queues = [bed.queue, SqlQueue(database, bed.clock, Wakeup())]
     together = threading.Barrier(2)
 
     def sync(queue: SqlQueue) -> None:
@@ -268,5 +268,5 @@ def test_two_workers_that_see_new_services_at_once_store_each_once(b: Bench, dat
                 done.result(30)
     finally:
         database.close()
-    shown = b.store.services(b.admin, query()).objects
+    shown = bed.store.services(bed.admin, query()).objects
     assert sorted(service.name for service in shown if service.name in names) == sorted(names)

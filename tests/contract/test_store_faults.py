@@ -1,4 +1,4 @@
-"""A database that is locked or full: calls are refused, nothing is half written, and later ones are taken."""
+"""A locked or full database: calls get an error, nothing is half written, and later calls are accepted."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -7,64 +7,64 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.support.stores import Bench, accept, bench, call
+from tests.support.stores import StoreBed, accept, call, open_store
 from tutumd.errors import UnavailableError
 from tutumd.store.database import Database
 
 
 @pytest.fixture
-def b(tmp_path: Path) -> Iterator[Bench]:
-    with bench(f"sqlite:///{tmp_path / 'test.db'}") as opened:
+def bed(tmp_path: Path) -> Iterator[StoreBed]:
+    with open_store(f"sqlite:///{tmp_path / 'test.db'}") as opened:
         opened.show("web", "db")
         yield opened
 
 
-def test_a_locked_database_refuses_calls_and_takes_them_again_later(b: Bench) -> None:
-    handler = b.handler("web")
-    with b.database.write():
-        future = accept(b.intake, call(handler))
+def test_a_locked_database_refuses_calls_only_while_it_is_locked(bed: StoreBed) -> None:
+    handler = bed.handler("web")
+    with bed.database.write():
+        future = accept(bed.intake, call(handler))
         with pytest.raises(UnavailableError):
             future.result(30)
-    assert b.claim() is None
-    b.call(handler)
-    assert b.claim() is not None
+    assert bed.claim() is None
+    bed.call(handler)
+    assert bed.claim() is not None
 
 
-def test_a_database_that_another_process_has_locked_refuses_calls_and_takes_them_again_later(b: Bench) -> None:
-    handler = b.handler("web")
-    first = b.call(handler)
-    other = Database(b.database.url.render_as_string())
+def test_a_database_locked_by_another_process_refuses_calls_only_in_the_meantime(bed: StoreBed) -> None:
+    handler = bed.handler("web")
+    first = bed.call(handler)
+    other_process = Database(bed.database.url.render_as_string())
     try:
-        with other.write():
-            future = accept(b.intake, call(handler))
+        with other_process.write():
+            future = accept(bed.intake, call(handler))
             with pytest.raises(UnavailableError):
                 future.result(30)
     finally:
-        other.close()
-    assert b.call(handler) == first
-    assert b.store.action(b.admin, first).deliveries == 2
+        other_process.close()
+    assert bed.call(handler) == first
+    assert bed.store.action(bed.admin, first).deliveries == 2
 
 
-def test_a_full_disk_refuses_calls_and_takes_them_again_when_there_is_room(b: Bench) -> None:
-    handler = b.handler("web")
-    limit_pages(b, 1)
+def test_a_full_disk_refuses_calls_only_until_there_is_room(bed: StoreBed) -> None:
+    handler = bed.handler("web")
+    limit_pages(bed, 1)
     refused = 0
     for _ in range(200):
         try:
-            b.call(handler, 1)
+            bed.call(handler, 1)
         except UnavailableError:
             refused += 1
     assert refused
-    limit_pages(b, 1_000_000)
-    action = b.call(handler)
-    assert b.store.action(b.admin, action).deliveries == 200 - refused + 1
+    limit_pages(bed, 1_000_000)
+    action = bed.call(handler)
+    assert bed.store.action(bed.admin, action).deliveries == 200 - refused + 1
 
 
-def limit_pages(b: Bench, pages: int) -> None:
-    """Let every connection of the database fail as on a full disk once it wants more pages than there are."""
-    b.database.close()  # new connections are made, through the listener
+def limit_pages(bed: StoreBed, pages: int) -> None:
+    """Make the database as full as a full disk: no connection can add pages beyond this number."""
+    bed.database.close()  # so that new connections get the limit
 
     def limit(connection: sqlite3.Connection, _record: object) -> None:
         connection.execute(f"PRAGMA max_page_count = {pages}")
 
-    sa.event.listen(b.database._engine, "connect", limit)
+    sa.event.listen(bed.database._engine, "connect", limit)

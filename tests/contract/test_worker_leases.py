@@ -4,61 +4,54 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
-from tests.support.stores import ENGINE, Bench, bench, snapshot
+from tests.support.stores import ENGINE, StoreBed, open_store, snapshot
 from tests.support.waiting import wait_until
 from tutumd.errors import EngineUnavailableError, UnavailableError
-from tutumd.model import ActionState, Claim, Outcome, Service, ServiceSnapshot
-from tutumd.ports import Engine, Run
+from tutumd.model import ActionState, Outcome, Service, ServiceSnapshot
+from tutumd.ports import Engine, Queue, Run
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
-from tutumd.store.wakeup import Signal
-from tutumd.worker.loop import Limits, Worker
+from tutumd.store.wakeup import Wakeup
+from tutumd.worker.loop import Worker, WorkerLimits
 from tutumd.worker.retry import GIVE_UP_AFTER
 
 LEASE = timedelta(seconds=2)
 
 
 @pytest.fixture
-def b(database_url: str) -> Iterator[Bench]:
-    with bench(database_url) as opened:
+def bed(database_url: str) -> Iterator[StoreBed]:
+    with open_store(database_url) as opened:
         opened.show("web")
         yield opened
 
 
-class DeafQueue(SqlQueue):
-    """A queue whose database is away for some methods."""
+class UnreliableQueue:
+    """Passes calls on to a queue. For the methods in `failing`, its database is away."""
 
-    deaf: frozenset[str] = frozenset()
+    def __init__(self, queue: SqlQueue, failing: str) -> None:
+        self.failing = frozenset({failing})
+        self.failed = threading.Event()
+        self._queue = queue
 
-    def renew(self, claim: Claim, *, lease: timedelta) -> bool:
-        self._hear("renew")
-        return super().renew(claim, lease=lease)
+    def __getattr__(self, name: str) -> Any:
+        return self._fail if name in self.failing else getattr(self._queue, name)
 
-    def retry_later(self, claim: Claim, *, delay: timedelta, reason: str) -> None:
-        self._hear("retry_later")
-        super().retry_later(claim, delay=delay, reason=reason)
-
-    def _hear(self, method: str) -> None:
-        if method in self.deaf:
-            self.missed.set()
-            raise UnavailableError("away")
-
-    def __init__(self, database: Database) -> None:
-        super().__init__(database, lambda: datetime.now(UTC), Signal())
-        self.missed = threading.Event()
+    def _fail(self, *_: object, **__: object) -> None:
+        self.failed.set()
+        raise UnavailableError("away")
 
 
 class SlowEngine:
-    """An engine whose every redeploy waits to be let go on, and which may be away."""
+    """An engine whose redeploys wait until the test lets them continue, and which may be away."""
 
     info = ENGINE
 
     def __init__(self) -> None:
-        self.begun: list[threading.Event] = []
+        self.redeploys: list[threading.Event] = []
         self.away = False
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:
@@ -74,7 +67,7 @@ class SlowEngine:
         if self.away:
             raise EngineUnavailableError("away")
         go_on = threading.Event()
-        self.begun.append(go_on)
+        self.redeploys.append(go_on)
         assert go_on.wait(30)
         run.check()
         return Outcome(success=True)
@@ -82,53 +75,53 @@ class SlowEngine:
 
 @contextmanager
 def working(
-    url: str, engine: SlowEngine, *, lease: timedelta, deaf: str, ahead: timedelta = timedelta()
-) -> Iterator[DeafQueue]:
-    """Let a worker work on the database; answers its queue."""
+    url: str, engine: SlowEngine, *, lease: timedelta, failing: str, ahead: timedelta = timedelta()
+) -> Iterator[UnreliableQueue]:
+    """Run a worker whose clock is `ahead`, with a queue that fails."""
     database = Database(url)
-    queue = DeafQueue(database)
-    queue.deaf = frozenset({deaf})
-    limits = Limits(server_cap=100, lease=lease)
-    worker = Worker(queue, {"docker": cast(Engine, engine)}, limits, lambda: datetime.now(UTC) + ahead)
+    queue = UnreliableQueue(SqlQueue(database, lambda: datetime.now(UTC), Wakeup()), failing)
+    limits = WorkerLimits(server_cap=100, lease=lease)
+    engines = {"docker": cast(Engine, engine)}
+    worker = Worker(cast(Queue, queue), engines, limits, lambda: datetime.now(UTC) + ahead)
     worker.start()
     try:
         yield queue
     finally:
-        for go_on in engine.begun:
+        for go_on in engine.redeploys:
             go_on.set()
         worker.stop(5)
         database.close()
 
 
-def test_a_worker_that_takes_up_its_own_lost_action_renews_the_new_run(b: Bench, database_url: str) -> None:
-    action, engine = b.call(b.handler("web")), SlowEngine()
-    with working(database_url, engine, lease=LEASE, deaf="renew") as queue:
-        wait_until(lambda: len(engine.begun) == 2, "the lost action is taken up again")
-        queue.deaf = frozenset()
-        engine.begun[0].set()
+def test_a_worker_that_reclaims_its_own_lost_action_renews_the_new_lease(bed: StoreBed, database_url: str) -> None:
+    action, engine = bed.call(bed.handler("web")), SlowEngine()
+    with working(database_url, engine, lease=LEASE, failing="renew") as queue:
+        wait_until(lambda: len(engine.redeploys) == 2, "the lost action is taken up again")
+        queue.failing = frozenset()
+        engine.redeploys[0].set()
         before = datetime.now(UTC)
         wait_until(lambda: datetime.now(UTC) > before + 2 * LEASE, "more than a lease goes by")
-        engine.begun[1].set()
-        wait_until(lambda: b.store.action(b.admin, action).ended, "the action ends")
-    assert b.store.action(b.admin, action).state is ActionState.SUCCESS
-    assert len(engine.begun) == 2
+        engine.redeploys[1].set()
+        wait_until(lambda: bed.store.action(bed.admin, action).ended, "the action ends")
+    assert bed.store.action(bed.admin, action).state is ActionState.SUCCESS
+    assert len(engine.redeploys) == 2
 
 
-def test_an_action_is_tried_again_at_once_when_engine_and_database_are_back(b: Bench, database_url: str) -> None:
-    b.call(b.handler("web"))
+def test_an_action_is_retried_at_once_when_engine_and_database_are_back(bed: StoreBed, database_url: str) -> None:
+    bed.call(bed.handler("web"))
     engine = SlowEngine()
     engine.away = True
-    with working(database_url, engine, lease=timedelta(seconds=60), deaf="retry_later") as queue:
-        assert queue.missed.wait(10)
-        queue.deaf, engine.away = frozenset(), False
-        wait_until(lambda: engine.begun, "it is tried again long before the lease ends", timeout_s=20)
+    with working(database_url, engine, lease=timedelta(seconds=60), failing="retry_later") as queue:
+        assert queue.failed.wait(10)
+        queue.failing, engine.away = frozenset(), False
+        wait_until(lambda: engine.redeploys, "it is tried again long before the lease ends", timeout_s=20)
 
 
-def test_an_engine_that_stays_away_ends_the_action_with_the_reason(b: Bench, database_url: str) -> None:
-    action, engine = b.call(b.handler("web")), SlowEngine()
+def test_an_engine_that_stays_away_ends_the_action_with_the_reason(bed: StoreBed, database_url: str) -> None:
+    action, engine = bed.call(bed.handler("web")), SlowEngine()
     engine.away = True
     ahead = GIVE_UP_AFTER + timedelta(seconds=5)
-    with working(database_url, engine, lease=timedelta(seconds=60), deaf="none", ahead=ahead):
-        wait_until(lambda: b.store.action(b.admin, action).ended, "the action ends")
-    ended = b.store.action(b.admin, action)
+    with working(database_url, engine, lease=timedelta(seconds=60), failing="none", ahead=ahead):
+        wait_until(lambda: bed.store.action(bed.admin, action).ended, "the action ends")
+    ended = bed.store.action(bed.admin, action)
     assert (ended.state, ended.reason) == (ActionState.FAILED, "given up after 900 s: away")

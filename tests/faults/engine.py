@@ -30,7 +30,7 @@ class SharedEngine:
 
     @property
     def info(self) -> EngineInfo:
-        return EngineInfo(name=NAME, kind="shared", creates=False)
+        return EngineInfo(name=NAME, kind="shared", can_create=False)
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:
         services: dict[str, dict[str, bool]] = self._ask(kind="list")["services"]

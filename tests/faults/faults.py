@@ -13,7 +13,7 @@ from tests.faults.journal import open_runs
 from tests.faults.processes import Program
 
 LEASE_S = 10.0
-"""How long a worker keeps an action without a sign of life: LEASE of tutumd/worker/loop.py."""
+"""How long a worker keeps an action without a sign of life: WorkerLimits.lease of tutumd/worker/loop.py."""
 
 _LOOK_S = 0.02
 _BUSY_S = 10.0

@@ -68,7 +68,12 @@ class PostgresBed:
         assert self._process is not None
         process, self._process = self._process, None
         process.send_signal(how)
-        process.wait(30)
+        try:
+            process.wait(30)
+        finally:
+            # A Popen that nobody waited for would warn in whichever test is running when it is collected.
+            process.kill()
+            process.wait(10)
 
     def stop(self) -> None:
         """Stop the server and remove everything."""

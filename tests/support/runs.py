@@ -83,7 +83,7 @@ class FakeRun:
             raise self._error("in a wait")
         time.sleep(seconds)
 
-    def allow(self, seconds: float) -> None:
+    def set_time_limit(self, seconds: float) -> None:
         self._ends = self._began + seconds
 
     def remaining_s(self) -> float:

@@ -1,9 +1,9 @@
-"""Stores for contract tests: a real database, a clock that the test moves, and helpers that fill the database."""
+"""Stores for contract tests: a real database, a clock that the test moves, and short ways to fill both."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,8 @@ from tutumd.model import (
     ContainerSnapshot,
     ContainerState,
     EngineInfo,
+    Evaluation,
+    EvaluationNeeded,
     Handler,
     NewHandler,
     Operation,
@@ -24,21 +26,21 @@ from tutumd.model import (
     ServiceSnapshot,
     User,
 )
-from tutumd.ports import Result
+from tutumd.ports import CallResult
 from tutumd.store.database import Database
 from tutumd.store.intake import SqlIntake
 from tutumd.store.queue import SqlQueue
 from tutumd.store.store import SqlStore
-from tutumd.store.wakeup import Signal
+from tutumd.store.wakeup import Wakeup
 
-ENGINE = EngineInfo(name="docker", kind="docker", creates=False)
+ENGINE = EngineInfo(name="docker", kind="docker", can_create=False)
 LEASE = timedelta(seconds=10)
 ORIGIN = Origin(address="127.0.0.1", user_agent="test")
 
 
 @dataclass
 class MovedClock:
-    """A clock that only the test moves."""
+    """A clock that stands still until it is moved."""
 
     now: datetime = field(default_factory=lambda: datetime(2026, 1, 1, tzinfo=UTC))
 
@@ -50,8 +52,8 @@ class MovedClock:
 
 
 @dataclass
-class Bench:
-    """A store, an intake and a queue over one database, with one admin and engine `docker`."""
+class StoreBed:
+    """A store, an intake and a queue over one database, with one admin and the engine `docker`."""
 
     database: Database
     clock: MovedClock
@@ -61,7 +63,7 @@ class Bench:
     admin: User
 
     def show(self, *names: str, containers: int = 2, owner: str | None = None) -> None:
-        """Sync exactly these services from the engine."""
+        """Let the engine show exactly these services."""
         self.queue.sync(ENGINE, [snapshot(name, containers=containers, owner=owner) for name in names])
 
     def service_uuid(self, name: str) -> str:
@@ -73,16 +75,49 @@ class Bench:
         )[0]
 
     def call(self, handler: Handler, amount: int = 1) -> str:
-        """Call a handler and return the UUID of the action."""
+        """Call a handler, and return the action's UUID."""
         return accept(self.intake, call(handler, amount)).result(10).action_uuid
+
+    def send(
+        self,
+        handler: Handler,
+        evaluation: Evaluation | None = None,
+        *,
+        amount: int = 1,
+        key: str | None = None,
+        intake: SqlIntake | None = None,
+    ) -> CallResult:
+        """Call a handler, and return the result, which may be an error."""
+        result: Future[CallResult] = Future()
+        sent = replace(call(handler, amount), evaluation=evaluation, key=key)
+        (intake or self.intake).store([sent], lambda results: result.set_result(results[0]))
+        return result.result(30)
+
+    def accepted(self, handler: Handler, evaluation: Evaluation | None = None, **how: Any) -> Accepted:
+        """Call a handler, which must accept the call."""
+        result = self.send(handler, evaluation, **how)
+        assert isinstance(result, Accepted)
+        return result
+
+    def evaluate(self, handler: Handler, **facts: Any) -> Evaluation:
+        """Return an evaluation by the handler's present options."""
+        needed = self.send(handler)
+        assert isinstance(needed, EvaluationNeeded)
+        return Evaluation(version=needed.version, **facts)
+
+    def outcomes(self, handler: Handler) -> list[tuple[str, str]]:
+        """Return outcome and reason of the handler's deliveries, oldest first."""
+        newest_first = self.store.deliveries(self.admin, handler.service_uuid, handler.uuid, query()).objects
+        return [(delivery.outcome.value, delivery.reason) for delivery in reversed(newest_first)]
+
+    def has_pending_action(self) -> bool:
+        return any(a.state is ActionState.PENDING for a in self.store.actions(self.admin, query()).objects)
 
     def claim(self) -> Claim | None:
         return self.queue.claim("worker", ["docker"], lease=LEASE)
 
-    def claim_would_find(self) -> bool:
-        return any(a.state is ActionState.PENDING for a in self.store.actions(self.admin, query()).objects)
-
     def claimed(self) -> Claim:
+        """Claim an action, of which there must be one."""
         claim = self.claim()
         assert claim is not None
         return claim
@@ -92,20 +127,18 @@ class Bench:
 
 
 def query(**filters: str) -> Query:
-    """Return a query with these filters."""
     return Query(filters=filters, limit=100)
 
 
 def call(handler: Handler, amount: int = 1) -> Call:
-    """Return a call of a handler."""
     return Call(service_uuid=handler.service_uuid, handler_uuid=handler.uuid, amount=amount, origin=ORIGIN, body_size=0)
 
 
-def accept(intake: SqlIntake, one: Call) -> "Future[Accepted]":
-    """Give a call to an intake and return its future result."""
+def accept(intake: SqlIntake, call: Call) -> "Future[Accepted]":
+    """Hand a call to an intake, and return its result once it is there. An error is raised by the future."""
     future: Future[Accepted] = Future()
 
-    def tell(results: Sequence[Result]) -> None:
+    def on_stored(results: Sequence[CallResult]) -> None:
         (result,) = results
         if isinstance(result, Exception):
             future.set_exception(result)
@@ -113,12 +146,12 @@ def accept(intake: SqlIntake, one: Call) -> "Future[Accepted]":
             assert isinstance(result, Accepted)
             future.set_result(result)
 
-    intake.store([one], tell)
+    intake.store([call], on_stored)
     return future
 
 
 def snapshot(name: str, *, containers: int = 2, owner: str | None = None, prefix: str = "c") -> ServiceSnapshot:
-    """Return a snapshot of a running service."""
+    """Return the snapshot of a running service."""
     return ServiceSnapshot(
         selector=f"name:{name}",
         name=name,
@@ -133,28 +166,28 @@ def snapshot(name: str, *, containers: int = 2, owner: str | None = None, prefix
 
 
 @contextmanager
-def bench(url: str) -> Iterator[Bench]:
-    """Open a bench on an empty database."""
+def open_store(url: str) -> Iterator[StoreBed]:
+    """Open a store on an empty database."""
     database = Database(url)
     database.migrate()
-    clock, signal = MovedClock(), Signal()
-    store = SqlStore(database, clock, signal)
+    clock, wakeup = MovedClock(), Wakeup()
+    store = SqlStore(database, clock, wakeup)
     admin = store.add_user("admin", is_admin=True)
-    intake = SqlIntake(database, clock, signal)
-    queue = SqlQueue(database, clock, signal)
+    intake = SqlIntake(database, clock, wakeup)
+    queue = SqlQueue(database, clock, wakeup)
     queue.register("worker", [ENGINE])
     try:
-        yield Bench(database=database, clock=clock, store=store, intake=intake, queue=queue, admin=admin)
+        yield StoreBed(database=database, clock=clock, store=store, intake=intake, queue=queue, admin=admin)
     finally:
         intake.close()
         database.close()
 
 
 @contextmanager
-def second_intake(b: Bench, url: str) -> Iterator[SqlIntake]:
+def second_intake(bed: StoreBed, url: str) -> Iterator[SqlIntake]:
     """Open the intake of another replica on the same database."""
     database = Database(url)
-    intake = SqlIntake(database, b.clock, Signal())
+    intake = SqlIntake(database, bed.clock, Wakeup())
     try:
         yield intake
     finally:

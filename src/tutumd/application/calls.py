@@ -15,7 +15,7 @@ from tutumd.application.admission.fields import HandlerOptions
 from tutumd.application.admission.options import read_stored
 from tutumd.errors import NOT_FOUND, InvalidInputError, NotFoundError, SettingsError, UnavailableError
 from tutumd.model import MAX_AMOUNT, Accepted, Call, Evaluation, EvaluationNeeded, NotQueued
-from tutumd.ports import Result
+from tutumd.ports import CallResult
 
 MAX_WAIT_S = 600
 
@@ -28,12 +28,12 @@ _TOKEN_NUMBERS = struct.Struct(f">QQ{_NONCE_BYTES}s")
 _TAG_BYTES = 16
 _MAX_CACHED = 2_000
 
-StoreCall = Callable[[Call], Awaitable[Result]]
+StoreCall = Callable[[Call], Awaitable[CallResult]]
 EvaluateCall = Callable[[Call, EvaluationNeeded], Awaitable[Call]]
 
 
 async def accept(
-    call: Call, store: StoreCall, evaluate: EvaluateCall, first_result: Result | None = None
+    call: Call, store: StoreCall, evaluate: EvaluateCall, first_result: CallResult | None = None
 ) -> tuple[Call, Accepted | NotQueued]:
     """Store a call and return it, evaluated, with what became of it.
 

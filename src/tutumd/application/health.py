@@ -6,7 +6,7 @@ from typing import Literal
 
 from tutumd.errors import UnavailableError
 from tutumd.model import EngineInfo
-from tutumd.ports import HEARTBEAT_LIMIT, Clock, Store
+from tutumd.ports import HEARTBEAT_TIMEOUT, Clock, Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +35,6 @@ def check(store: Store, clock: Clock) -> Readiness:
 
 
 def _engine_state(info: EngineInfo, now: datetime) -> str:
-    if info.seen is None or abs(now - info.seen) > HEARTBEAT_LIMIT:
+    if info.last_heartbeat is None or abs(now - info.last_heartbeat) > HEARTBEAT_TIMEOUT:
         return "no worker"
     return "unreachable" if info.error else "ok"

@@ -145,10 +145,10 @@ def _ask_engine(
     sleep: Callable[[float], None] = time.sleep,
 ) -> Mapping[str, object]:
     """Store a request row and return the worker's reply."""
-    request = store.ask(service, kind, arguments)
+    request = store.add_request(service, kind, arguments)
     deadline = clock() + ENGINE_TIMEOUT_S
     while clock() < deadline:
-        reply = store.answer(request)
+        reply = store.pop_response(request)
         if reply is not None:
             if "error" in reply:
                 raise UnavailableError(str(reply["error"]))
@@ -163,7 +163,7 @@ def _require_admin(viewer: User) -> None:
 
 
 def _choose_engine(store: Store, name: str | None) -> str:
-    names = [engine.name for engine in store.engines() if engine.creates]
+    names = [engine.name for engine in store.engines() if engine.can_create]
     if name is not None and name not in names:
         raise InvalidInputError(
             f"engine {name[:64]!r} does not create services; these do: {', '.join(names) or 'none'}"

@@ -12,13 +12,12 @@ from typing import Any
 import structlog
 
 from tutumd import logs
-from tutumd.errors import InvalidInputError, SettingsError
 from tutumd.main import demo, engines, listening, storage
 from tutumd.main.storage import Storage
 from tutumd.ports import Engine
 from tutumd.settings import Settings, read_settings
 from tutumd.store.intake import SqlIntake
-from tutumd.worker.loop import Limits, Worker
+from tutumd.worker.loop import Worker, WorkerLimits
 
 BuildEngines = Callable[[Settings, ExitStack], Mapping[str, Engine]]
 """Makes the engine instances by name; what has to be closed goes on the stack."""
@@ -92,7 +91,7 @@ def _begin(options: Mapping[str, Any]) -> Settings:
 
 
 def _start_worker(settings: Settings, opened: Storage, instances: Mapping[str, Engine]) -> Worker:
-    limits = Limits(server_cap=settings.max_containers, keep=timedelta(days=settings.keep_days))
+    limits = WorkerLimits(server_cap=settings.max_containers, keep=timedelta(days=settings.keep_days))
     worker = Worker(opened.queue, instances, limits, opened.clock)
     worker.start()
     return worker
@@ -106,16 +105,11 @@ def _serve_http(
     stack: ExitStack,
     when_started: Callable[[], None],
 ) -> None:
-    from tutumd.application.admission.rates import parse_rate  # all slow to import: the worker is at work meanwhile
-    from tutumd.main import http
+    from tutumd.main import http  # slow to import: the worker is already at work
     from tutumd.main.secret_key import load_cipher
     from tutumd.web.context import WebContext
 
-    try:
-        rate = parse_rate(settings.client_rate_limit) if settings.client_rate_limit else None
-    except InvalidInputError as error:
-        raise SettingsError(str(error).replace("rate_limit", "TUTUMD_CLIENT_RATE_LIMIT")) from None
-    intake = SqlIntake(opened.database, opened.clock, opened.signal, (rate.count, rate.seconds) if rate else None)
+    intake = SqlIntake(opened.database, opened.clock, opened.wakeup)
     stack.callback(intake.close)
     cipher = load_cipher(settings)
     if opened.database.is_postgres and not settings.secret_key:

@@ -21,7 +21,7 @@ from tutumd.store.clocks import database_clock, machine_clock
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
 from tutumd.store.store import SqlStore
-from tutumd.store.wakeup import Listener, Signal
+from tutumd.store.wakeup import Listener, Wakeup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Storage:
     database: Database
     store: SqlStore
     queue: SqlQueue
-    signal: Signal
+    wakeup: Wakeup
     clock: Clock
 
 
@@ -54,26 +54,26 @@ def open_storage(settings: Settings, *, alone: bool) -> Iterator[Storage]:
     hint = f"another tutumd works with the data folder {settings.data_dir}: stop it, or give another --data-dir"
     with locked(settings.data_dir / "tutumd.lock", how, hint):
         _migrate(database)
-        signal = Signal()
-        clock, leases, listener = _agree_on_time(database, signal)
-        queue = SqlQueue(database, clock, signal, leases)
+        wakeup = Wakeup()
+        clock, leases, listener = _agree_on_time(database, wakeup)
+        queue = SqlQueue(database, clock, wakeup, leases)
         if how == fcntl.LOCK_EX:
             queue.take_over()
         try:
-            store = SqlStore(database, clock, signal)
-            yield Storage(database=database, store=store, queue=queue, signal=signal, clock=clock)
+            store = SqlStore(database, clock, wakeup)
+            yield Storage(database=database, store=store, queue=queue, wakeup=wakeup, clock=clock)
         finally:
             if listener is not None:
                 listener.close()
             database.close()
 
 
-def _agree_on_time(database: Database, signal: Signal) -> tuple[Clock, Clock, Listener | None]:
+def _agree_on_time(database: Database, wakeup: Wakeup) -> tuple[Clock, Clock, Listener | None]:
     """Make the clock, the clock of leases, and what keeps them right: other machines may have another time."""
     if not database.is_postgres:
         return now, machine_clock(database, now), None
     clock = database_clock(database)
-    return clock, clock, Listener(database.url, signal, clock)
+    return clock, clock, Listener(database.url, wakeup, clock)
 
 
 def open_accounts(options: Mapping[str, Any]) -> SqlAccounts:

@@ -1,7 +1,7 @@
-"""The words of the domain as values, a noun a file: frozen dataclasses that rooms hand each other."""
+"""Values of the domain, one noun a file: frozen dataclasses that the packages pass to each other."""
 
 from tutumd.model.accounts import ApiKey, User
-from tutumd.model.actions import Action, ActionState, Claim, Line, Outcome, Plan, Progress, Verb
+from tutumd.model.actions import Action, ActionState, Claim, LogLine, Outcome, Plan, Progress, Verb
 from tutumd.model.calls import (
     MAX_AMOUNT,
     Accepted,
@@ -13,6 +13,7 @@ from tutumd.model.calls import (
     NotQueued,
     Origin,
 )
+from tutumd.model.engines import EngineInfo, EngineRequest
 from tutumd.model.handlers import Handler, NewHandler, Operation, Rotation
 from tutumd.model.pages import Page, Query
 from tutumd.model.services import (
@@ -21,7 +22,6 @@ from tutumd.model.services import (
     ContainerSnapshot,
     ContainerState,
     Definition,
-    EngineInfo,
     Port,
     Service,
     ServiceSnapshot,
@@ -44,10 +44,11 @@ __all__ = [
     "Delivery",
     "DeliveryOutcome",
     "EngineInfo",
+    "EngineRequest",
     "Evaluation",
     "EvaluationNeeded",
     "Handler",
-    "Line",
+    "LogLine",
     "NewHandler",
     "NotQueued",
     "Operation",

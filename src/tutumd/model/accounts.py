@@ -6,7 +6,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """Somebody with API keys. An admin sees every service, a member only the own ones."""
+    """An owner of API keys and services. An admin sees every service, a member only their own."""
 
     uuid: str
     name: str
@@ -16,7 +16,7 @@ class User:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
-    """A stored API key: only its SHA-256 is kept; `hint` is its first characters, to tell keys apart."""
+    """An API key, of which only the SHA-256 is stored. `hint` is its first characters, to distinguish keys."""
 
     user_name: str
     hint: str

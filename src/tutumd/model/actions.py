@@ -1,4 +1,4 @@
-"""Actions: what is to be done, under whose lease, and how it went."""
+"""Actions, claims on them, and their outcomes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from tutumd.model.services import Service
 
 
 class Verb(StrEnum):
-    """What an action does. The first two are also operations of handlers."""
+    """What an action does. The first two are the operations of handlers."""
 
     REDEPLOY = "REDEPLOY"
     SCALEUP = "SCALEUP"
@@ -32,8 +32,8 @@ class ActionState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """One step of an action's run, in a few words. `number` grows with each line."""
+class LogLine:
+    """A step of an action, in a few words. Numbers increase with each line of any action."""
 
     number: int
     at: datetime
@@ -42,14 +42,14 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What an engine made of an action. `containers_*` are the engine's own IDs.
+    """The result of an action on an engine. `containers_*` are the engine's own IDs.
 
     Attributes:
-        reason: On failure why, for people; on success what is worth saying (empty otherwise).
-        log_tail: On failure the last output lines of what failed.
-        rolled_back: The service was changed and then put back.
-        image_before, image_after: `sha256:…`, None where unknown.
-        canceled: It was ended on request, not by a fault; `success` is then False.
+        canceled: The action ended on request, not by a failure; `success` is then False.
+        reason: Why it failed, or a note on a success; may be empty.
+        log_tail: Last output lines of a container that failed.
+        rolled_back: The service was changed and then restored.
+        image_before, image_after: `sha256:…`; None if unknown.
     """
 
     success: bool
@@ -65,16 +65,16 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a REDEPLOY would do now. Nothing was touched to find out.
+    """What a REDEPLOY would do now: the result of a dry run.
 
     Attributes:
-        refused: Why it would fail before anything is touched; empty where it would go ahead.
-        order: `start-first`, `stop-first`, or the engine's own word for how it rolls (`rolling`, `recreate`).
-        order_reason: Why this order, in a sentence; for stop-first, what forbids start-first.
-        image_before: `sha256:…` of what runs, None where unknown.
-        image_after: `sha256:…` that the image's name stands for now, None where it cannot be told before the pull.
-        steps: What would be done, in order, a few words each.
-        notes: Sentences for people: what is worth knowing before it is done.
+        refused: Why it would fail before it changes anything; empty if it would proceed.
+        order: `start-first`, `stop-first`, or the engine's own strategy (`rolling`, `recreate`).
+        order_reason: A sentence that says why; for stop-first, what prevents start-first.
+        image_before: `sha256:…` of the running image; None if unknown.
+        image_after: `sha256:…` of the image that the name refers to now; None if only a pull can tell.
+        steps: The steps in order, in a few words each.
+        notes: Sentences about what to know before a redeploy.
     """
 
     refused: str = ""
@@ -89,14 +89,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """One run of a verb on a service. `containers_*` are UUIDs of containers.
+    """A verb to perform on a service. `containers_*` are UUIDs of containers.
 
     Attributes:
-        target: Absolute number of containers; for SCALEUP None until the run fixed it.
-        deliveries: How many calls it carries out.
-        created: When it was asked for; `started` when a worker first claimed it.
-        tag: Of the image, for a REDEPLOY; None: the image's name stays.
-        variables: Environment variables that a REDEPLOY sets in the new containers; None removes one.
+        target: Number of containers; for SCALEUP None until the run has computed it.
+        started: When a worker first claimed it.
+        deliveries: Number of calls that it carries out.
+        tag: Image tag for a REDEPLOY; None: the image's name stays.
+        variables: Environment variables that a REDEPLOY sets in the new containers; None removes a variable.
     """
 
     uuid: str
@@ -122,21 +122,21 @@ class Action:
 
     @property
     def can_be_canceled(self) -> bool:
-        """Whether a cancel would still do something."""
+        """Whether the action has not ended yet, and no cancel was requested."""
         return self.state in (ActionState.PENDING, ActionState.IN_PROGRESS)
 
     @property
     def can_be_retried(self) -> bool:
-        """Whether it ended in a way that makes another try worth while."""
+        """Whether the action failed or was canceled."""
         return self.state in (ActionState.FAILED, ActionState.CANCELED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """An action that this worker holds until its lease ends. `token` changes with every claim.
+    """An action that a worker holds until its lease ends. Each claim on the action has another `token`.
 
     Attributes:
-        cancel: It was to be canceled already when it was claimed.
+        is_cancel_requested: Someone canceled the action before it was claimed.
     """
 
     action: Action
@@ -144,12 +144,12 @@ class Claim:
     token: int
     attempts: int
     journal: Mapping[str, object]
-    cancel: bool = False
+    is_cancel_requested: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """An action as a holder of the handler's URL may see it. `options` are those of the handler."""
+    """An action, with the options of the handler that say what a caller may see of it."""
 
     action: "Action"
     options: Mapping[str, Any] = field(repr=False)

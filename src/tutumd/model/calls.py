@@ -1,4 +1,4 @@
-"""Calls to handlers, what becomes of them, and deliveries."""
+"""Calls of handlers, their results, and deliveries."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from tutumd.model.handlers import Operation
 
 
 class DeliveryOutcome(StrEnum):
-    """What became of a call when it arrived."""
+    """What became of a delivery."""
 
     QUEUED = "queued"
     JOINED = "joined"
@@ -21,12 +21,12 @@ class DeliveryOutcome(StrEnum):
 
 
 MAX_AMOUNT = 100
-"""The most containers that one SCALEUP call may add."""
+"""Containers that one SCALEUP call may add at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Who asked for something, as far as the edge can tell."""
+    """Where a request came from."""
 
     address: str
     user_agent: str
@@ -34,14 +34,15 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """What a handler's options say about a call, for what the store itself keeps to.
+    """The result of checking a call against its handler's options, including the limits that the store enforces.
 
     Attributes:
-        version: Of the options that were looked at; while the handler has others, the call is not stored.
-        skip: Why the call does nothing; empty where it counts.
-        refuse: Why the call is not believed; empty where it is.
-        variable: Name and value of the environment variable that the new containers get; None: must not have.
-        rate: Calls and the seconds in which there may be so many.
+        version: Version of the options. The call is stored only if the handler still has it.
+        skip: Why the call does nothing; empty if it does something.
+        refuse: Why the call is not authentic; empty if it is.
+        variable: Name and value of an environment variable for the new containers; a value of None removes it.
+        max_uses: Calls that the handler accepts in all.
+        rate: Calls that the handler accepts, and in how many seconds.
     """
 
     version: int
@@ -58,15 +59,15 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One POST to a handler's URL, checked as far as that goes without the store.
+    """A POST to a handler's URL.
 
     Attributes:
         amount: Containers to add, 1 to 100. REDEPLOY ignores it.
-        body_size: In bytes.
-        content: What is kept for looking at it later, as JSON: headers, query and body.
-        key: What stays the same when a sender repeats a delivery; None where nothing does.
-        evaluation: None where nobody looked at the handler's options yet.
-        has_tag_param: It carries what only options allow, so that they must be looked at even if there are none.
+        body_size: Bytes.
+        content: Headers, query and body to keep, as JSON.
+        key: Value that stays the same when the sender repeats the delivery; None if there is none.
+        evaluation: None if the call was not checked against the handler's options yet.
+        has_tag_param: The query has a tag, which only options can allow: the call needs an evaluation in any case.
     """
 
     service_uuid: str
@@ -82,7 +83,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """A call that is on disk: what the handler is, and the action that carries the call out."""
+    """A call that is stored and does something: its handler, and the action that carries it out."""
 
     name: str | None
     operation: Operation
@@ -93,11 +94,10 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationNeeded:
-    """A call that was not stored: its handler has these options, and nobody has looked at them.
+    """A call that is not stored yet: it has to be evaluated with these options first.
 
     Attributes:
-        uses: How many calls the handler accepted so far; counted only where it has a limit of them. 0 for a call that
-            repeats one of them.
+        uses: Accepted calls of a handler with `max_uses`; 0 for a call that repeats one of them.
     """
 
     options: Mapping[str, Any] = field(repr=False)
@@ -107,18 +107,18 @@ class EvaluationNeeded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotQueued:
-    """A call that is on disk and does nothing: `judged` of the call says why."""
+    """A call that is stored and does nothing. `skip` or `refuse` of its evaluation says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One received POST to a handler's URL. `body_size` is in bytes.
+    """A POST that a handler received. `body_size` is in bytes.
 
     Attributes:
-        number: Grows with each delivery.
-        action_uuid: None where it caused nothing; `reason` then says why.
-        content: Headers, query and body as far as they were kept; only where a single delivery is read.
-        raw: The same as it was stored.
+        number: Increases with each delivery of any handler.
+        action_uuid: None if the delivery caused nothing; `reason` then says why.
+        content: The kept headers, query and body; empty in lists.
+        raw: `content` as it was stored.
     """
 
     number: int

@@ -16,7 +16,7 @@ class Operation(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rotation:
-    """The URL that a handler had before, which may still be called until `old_until`."""
+    """The previous URL of a handler, which accepts calls until `old_until`."""
 
     old_until: datetime
     old_called: datetime | None
@@ -25,11 +25,11 @@ class Rotation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handler:
-    """A webhook handler. Its UUID is a credential: whoever knows it may call it.
+    """A webhook handler. Its UUID is a credential: everyone who knows it may call the handler.
 
     Attributes:
-        options: What is set beyond the specification, as a JSON document; empty where nothing is.
-        calls: How many calls it received in all, whatever became of them.
+        options: Fields beyond the specification, as a JSON document; empty if none are set.
+        calls: Number of calls received, whatever their results.
     """
 
     uuid: str = field(repr=False)
@@ -45,7 +45,7 @@ class Handler:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewHandler:
-    """A handler to create. `options` as in Handler."""
+    """A handler to create, or the new fields of one."""
 
     name: str | None = None
     operation: Operation = Operation.REDEPLOY

@@ -1,4 +1,4 @@
-"""Lists: what is asked for, and one page of it."""
+"""Queries of lists, and pages."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """Filters, already checked, and the page wanted: `limit` 1 to 100, `offset` from 0."""
+    """Validated filters, and the requested page: `limit` is 1 to 100, `offset` starts at 0."""
 
     filters: Mapping[str, str] = field(default_factory=dict)
     limit: int = 25
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page(Generic[T]):
-    """One page of a list and how many objects there are in all."""
+    """One page of a list, and the total number of objects."""
 
     objects: tuple[T, ...]
     total: int

@@ -1,4 +1,4 @@
-"""Services, their containers, what an engine shows of them, and engines."""
+"""Services, their containers, and an engine's snapshots of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class ContainerState(StrEnum):
 
 
 class Autorestart(StrEnum):
-    """When a process of the local engine is started again after it exits."""
+    """When the local engine restarts a process that has exited."""
 
     OFF = "OFF"
     ON_FAILURE = "ON_FAILURE"
@@ -42,7 +42,7 @@ class Autorestart(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
-    """A port of a container; `outer` is the host's, None where it is not published."""
+    """A port of a container. `outer` is the port of the host; None if it is not published."""
 
     inner: int
     outer: int | None
@@ -51,12 +51,12 @@ class Port:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """What the local engine runs: the only services that are created through tutumd.
+    """What a service of the local engine runs. Only such services are created through tutumd.
 
     Attributes:
-        command: Run by `/bin/sh -c`; never empty.
-        envvars: Added to a clean environment.
-        working_dir: Empty means the process's own folder below the data folder.
+        command: Command for `/bin/sh -c`; never empty.
+        envvars: Variables added to a clean environment.
+        working_dir: Empty: the process's own folder in the data folder.
     """
 
     command: str
@@ -67,11 +67,11 @@ class Definition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSnapshot:
-    """One container as its engine shows it.
+    """A container as its engine reports it.
 
     Attributes:
-        id: The engine's own ID (container ID, task ID, process key); a new container has a new one.
-        image_digest: `sha256:…` of the manifest where known, else of the image; None where there is no image.
+        id: The engine's own ID: container ID, task ID or process key. A new container has a new one.
+        image_digest: `sha256:…` of the manifest if known, else of the image; None if there is no image.
     """
 
     id: str
@@ -88,18 +88,18 @@ class ContainerSnapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSnapshot:
-    """One service as its engine shows it.
+    """A service as its engine reports it.
 
     Attributes:
-        selector: What the service is bound by; never an object ID. Same for as long as a person would say
-            that it is the same service, and unique within the engine instance.
-        stack: Compose project or Swarm stack; empty where there is none.
-        owner: The user named by the label `tutum.owner`; None where the label is absent or contradictory.
-        target: Containers that the service should have. For a stopped service: what it would have when started.
-        stopped: True when it was stopped on purpose: nothing of it runs and nothing will by itself.
+        selector: Identifies the service in its engine instance; never an object ID. It stays the same for as long as
+            a person would call it the same service.
+        stack: Compose project or Swarm stack; empty if there is none.
+        owner: The user in the label `tutum.owner`; None if it is missing or contradictory.
+        target: Containers that the service should have; for a stopped service, once it is started.
+        stopped: It was stopped on purpose: nothing runs, and nothing will restart it.
         deployed: When its newest container was created.
-        service_cap: The most that it may be scaled to (label `tutum.scale.max`); None means the server's own.
-        warnings: Sentences for people: what is odd about the service or its labels.
+        service_cap: Containers that it may be scaled to (label `tutum.scale.max`); None: the server's cap.
+        warnings: Sentences about oddities of the service or its labels.
     """
 
     selector: str
@@ -118,7 +118,7 @@ class ServiceSnapshot:
 
     @property
     def running(self) -> int:
-        """How many of its containers run."""
+        """Number of running containers."""
         return sum(container.state is ContainerState.RUNNING for container in self.containers)
 
     @property
@@ -137,7 +137,7 @@ class ServiceSnapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """One container as the store knows it. Its UUID is ours; `object_id` is the engine's."""
+    """A container in the store. `uuid` is ours, `object_id` the engine's."""
 
     uuid: str
     object_id: str
@@ -155,13 +155,14 @@ class Container:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """One service as the store knows it.
+    """A service in the store.
 
     Attributes:
-        owner: Name of the user whom it belongs to.
-        bound: False while its engine does not show it.
-        target: Containers that it should have, also while an action still works towards that.
-        definition: What to run; only for services of the local engine.
+        owner: Name of the user who owns it.
+        bound: Whether its engine shows it at present.
+        target: Containers that it should have, even while an action is still working on that.
+        definition: What it runs; only for services of the local engine.
+        containers: UUIDs of the present containers, oldest first.
     """
 
     uuid: str
@@ -184,23 +185,3 @@ class Service:
     created: datetime
     warnings: tuple[str, ...]
     containers: tuple[str, ...]
-    """UUIDs of the present containers, oldest first."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineInfo:
-    """An engine instance that a worker serves.
-
-    Attributes:
-        name: Of the instance, part of every selector of its services.
-        kind: `local`, `docker`, `swarm` or `kubernetes`.
-        creates: Services can be created on it and terminated.
-        error: Why it could not be reached at the last try; empty when it could.
-        seen: When its worker last told that it lives; only in what the store answers.
-    """
-
-    name: str
-    kind: str
-    creates: bool
-    error: str = ""
-    seen: datetime | None = None

@@ -1,1 +1,1 @@
-"""The store: users, services, handlers, actions and the queue in SQLite, by SQLAlchemy Core."""
+"""The store: everything that is persisted, in SQLite or PostgreSQL, with SQLAlchemy Core."""

@@ -1,4 +1,4 @@
-"""Users and API keys."""
+"""The store's users and API keys."""
 
 from datetime import datetime
 
@@ -7,37 +7,29 @@ from sqlalchemy.exc import IntegrityError
 
 from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import ApiKey, User
-from tutumd.ports import Clock
-from tutumd.store.database import Database
-from tutumd.store.row_mapping import Row, new_uuid
-from tutumd.store.tables import api_keys, services, users
+from tutumd.ports import Accounts
+from tutumd.store.database import StorePart
+from tutumd.store.row_mapping import Row
+from tutumd.store.tables import api_keys, new_uuid, services, users
 
 
-class SqlAccounts:
+class SqlAccounts(StorePart, Accounts):
     """Accounts of ports.py."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        """Take the database and the clock."""
-        self._database = database
-        self._clock = clock
-
     def user_by_key(self, key_sha256: str) -> User | None:
-        """See ports.py."""
         with self._database.read() as connection:
             row = connection.execute(
                 sa.select(users)
                 .join(api_keys, api_keys.c.user_uuid == users.c.uuid)
                 .where(api_keys.c.key_sha256 == key_sha256)
             ).first()
-        return None if row is None else _user(row)
+        return None if row is None else _user_from(row)
 
     def users(self) -> tuple[User, ...]:
-        """See ports.py."""
         with self._database.read() as connection:
-            return tuple(_user(row) for row in connection.execute(sa.select(users).order_by(users.c.seq)))
+            return tuple(_user_from(row) for row in connection.execute(sa.select(users).order_by(users.c.seq)))
 
     def add_user(self, name: str, *, is_admin: bool, key: tuple[str, str] | None = None) -> User:
-        """See ports.py."""
         user = User(uuid=new_uuid(), name=name, is_admin=is_admin, created=self._clock())
         try:
             with self._database.write() as connection:
@@ -51,7 +43,6 @@ class SqlAccounts:
         return user
 
     def remove_user(self, name: str) -> int:
-        """See ports.py."""
         with self._database.write() as connection:
             row = connection.execute(sa.select(users).where(users.c.name == name)).first()
             if row is None:
@@ -62,20 +53,18 @@ class SqlAccounts:
             connection.execute(sa.delete(users).where(users.c.uuid == row.uuid))
             owned = services.c.owner == name
             created = sa.and_(owned, services.c.definition.isnot(None))
-            # No user can be named so: a name has no space.
+            # No user can get this name, because names contain no spaces.
             connection.execute(sa.update(services).where(created).values(owner=f"{name} (removed)"))
             return int(connection.execute(sa.select(sa.func.count()).where(owned)).scalar_one())
 
     def add_key(self, user_name: str, *, key_sha256: str, hint: str) -> None:
-        """See ports.py."""
         with self._database.write() as connection:
-            owner = connection.execute(sa.select(users.c.uuid).where(users.c.name == user_name)).scalar()
-            if owner is None:
+            user_uuid = connection.execute(sa.select(users.c.uuid).where(users.c.name == user_name)).scalar()
+            if user_uuid is None:
                 raise NotFoundError(f"there is no user {user_name!r}: add it with tutumd user add {user_name}")
-            _insert_key(connection, owner, key_sha256, hint, self._clock())
+            _insert_key(connection, user_uuid, key_sha256, hint, self._clock())
 
     def keys(self, user_name: str | None = None) -> tuple[ApiKey, ...]:
-        """See ports.py."""
         statement = (
             sa.select(users.c.name, api_keys.c.hint, api_keys.c.created)
             .join(users, users.c.uuid == api_keys.c.user_uuid)
@@ -84,23 +73,19 @@ class SqlAccounts:
         if user_name is not None:
             statement = statement.where(users.c.name == user_name)
         with self._database.read() as connection:
-            return tuple(
-                ApiKey(user_name=row.name, hint=row.hint, created=row.created) for row in connection.execute(statement)
-            )
+            rows = connection.execute(statement).all()
+        return tuple(ApiKey(user_name=row.name, hint=row.hint, created=row.created) for row in rows)
 
     def revoke_keys(self, name: str) -> int:
-        """See ports.py."""
         of_user = api_keys.c.user_uuid == sa.select(users.c.uuid).where(users.c.name == name).scalar_subquery()
         with self._database.write() as connection:
             revoked = connection.execute(sa.delete(api_keys).where(of_user)).rowcount
-            if not revoked:
-                revoked = connection.execute(sa.delete(api_keys).where(api_keys.c.hint == name)).rowcount
-        return revoked
+            return revoked or connection.execute(sa.delete(api_keys).where(api_keys.c.hint == name)).rowcount
 
 
 def _insert_key(connection: sa.Connection, user_uuid: str, key_sha256: str, hint: str, now: datetime) -> None:
     connection.execute(sa.insert(api_keys).values(key_sha256=key_sha256, user_uuid=user_uuid, hint=hint, created=now))
 
 
-def _user(row: Row) -> User:
+def _user_from(row: Row) -> User:
     return User(uuid=row.uuid, name=row.name, is_admin=row.is_admin, created=row.created)

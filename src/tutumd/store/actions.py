@@ -1,136 +1,118 @@
-"""Actions as the application sees them: listed, asked for, canceled, tried again, and what their runs told."""
+"""The store's actions and their logs, for the application."""
 
 from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError
-from tutumd.model import Action, ActionState, Line, Origin, Page, Query, User, Verb
-from tutumd.ports import Clock
-from tutumd.store import pending
-from tutumd.store.database import Database
-from tutumd.store.row_mapping import action_from, filtered, lock_service, select_actions, visible
-from tutumd.store.tables import action_lines, actions, deliveries, services
-from tutumd.store.wakeup import Signal
+from tutumd.errors import ConflictError
+from tutumd.model import Action, ActionState, LogLine, Origin, Page, Query, User, Verb
+from tutumd.store import pending_actions
+from tutumd.store.database import StorePart
+from tutumd.store.locks import lock_services
+from tutumd.store.paging import read_page
+from tutumd.store.row_mapping import action_from, read_action, read_one, read_service, select_actions, visible_to
+from tutumd.store.tables import OPEN, action_lines, actions, deliveries, services
+from tutumd.store.wakeup import Wakeup
 
 MAX_LINES = 1000
+_FILTERS = {
+    "uuid": actions.c.uuid,
+    "state": actions.c.state,
+    "object": actions.c.service_uuid,
+    "start_date": actions.c.created,
+    "end_date": actions.c.ended,
+}
 
 
-class SqlActions:
-    """The part of Store of ports.py that is about actions."""
+class SqlActions(StorePart):
+    """The part of Store in ports.py that is about actions."""
 
-    def __init__(self, database: Database, clock: Clock, signal: Signal) -> None:
-        """Take the database, the clock, and what wakes the workers of this process."""
-        self._database = database
-        self._clock = clock
-        self._signal = signal
+    _wakeup: Wakeup
 
     def actions(self, viewer: User, query: Query) -> Page[Action]:
-        """See ports.py."""
-        columns = {
-            "uuid": actions.c.uuid,
-            "state": actions.c.state,
-            "object": actions.c.service_uuid,
-            "start_date": actions.c.created,
-            "end_date": actions.c.ended,
-        }
-        statement = select_actions().join(services, services.c.uuid == actions.c.service_uuid).where(visible(viewer))
-        page, count = filtered(statement, query, columns)
+        now = self._clock()
         with self._database.read() as connection:
-            rows = connection.execute(page.order_by(actions.c.seq.desc())).all()
-            total = connection.execute(count).scalar_one()
-        return Page(objects=tuple(action_from(row, self._clock()) for row in rows), total=total)
+            order = [actions.c.seq.desc()]
+            return read_page(
+                connection,
+                _select_visible(viewer),
+                query,
+                order,
+                lambda rows: (action_from(row, now) for row in rows),
+                _FILTERS,
+            )
 
     def action(self, viewer: User, uuid: str) -> Action:
-        """See ports.py."""
-        statement = select_actions().join(services, services.c.uuid == actions.c.service_uuid)
         with self._database.read() as connection:
-            row = connection.execute(statement.where(actions.c.uuid == uuid, visible(viewer))).first()
-        if row is None:
-            raise NotFoundError(NOT_FOUND)
+            row = read_one(connection, _select_visible(viewer).where(actions.c.uuid == uuid))
         return action_from(row, self._clock())
 
     def submit(self, service_uuid: str, verb: Verb, *, target: int | None, origin: Origin) -> Action:
-        """See ports.py."""
-        with self._database.write() as connection:
-            service = lock_service(connection, service_uuid)
-            new = pending.new_action(
-                service_uuid, service.engine, verb, target=target, origin=origin, now=self._clock()
-            )
-            uuid = _joinable(connection, service_uuid, verb, target)
+        now = self._clock()
+        with self._wakeup.write(self._database) as connection:
+            lock_services(connection, [service_uuid])
+            engine = read_service(connection, None, service_uuid).engine
+            uuid = _find_joinable(connection, service_uuid, verb, target)
             if uuid is None:
                 if verb is not Verb.REDEPLOY:
-                    pending.close_all(connection, service_uuid)
-                pending.insert(connection, [new])
+                    pending_actions.close_all(connection, service_uuid)
+                new = pending_actions.new_action(service_uuid, engine, verb, target=target, origin=origin, now=now)
+                pending_actions.insert(connection, [new])
                 uuid = str(new["uuid"])
             else:
-                # A webhook may hold it back; who asks for it by hand wants it now.
-                held = sa.and_(actions.c.uuid == uuid, actions.c.due > new["due"])
-                connection.execute(sa.update(actions).where(held).values(due=new["due"]))
+                # A debounced webhook may hold the action, but a person who submits it wants it now.
+                held = sa.and_(actions.c.uuid == uuid, actions.c.due > now)
+                connection.execute(sa.update(actions).where(held).values(due=now))
             if verb is Verb.SCALE and target is not None:
                 connection.execute(
                     sa.update(services).where(services.c.uuid == service_uuid).values(target=target, fingerprint="")
                 )
-            row = connection.execute(select_actions().where(actions.c.uuid == uuid)).one()
-            self._signal.tell_others(connection)
-        self._signal.notify()
-        return action_from(row, self._clock())
+            return read_action(connection, uuid, now)
 
     def cancel(self, viewer: User, uuid: str) -> Action:
-        """See ports.py."""
-        with self._database.write() as connection:
-            action = lock_action(connection, viewer, uuid)
+        with self._wakeup.write(self._database) as connection:
+            action = _lock_action(connection, viewer, uuid)
             if not action.can_be_canceled:
                 raise ConflictError(
                     f"the action is {action.state.value}: only a pending or running one can be canceled"
                 )
+            values: dict[str, Any] = {"cancel": True}
             if action.state is ActionState.PENDING:
-                values: dict[str, Any] = {
+                values = {
                     "state": ActionState.CANCELED.value,
                     "open": False,
                     "ended": self._clock(),
                     "reason": "canceled on request before it began",
                 }
-            else:
-                values = {"cancel": True}
             connection.execute(sa.update(actions).where(actions.c.uuid == uuid).values(**values))
             if action.verb is Verb.SCALE:
                 connection.execute(
                     sa.update(services).where(services.c.uuid == action.service_uuid).values(fingerprint="")
                 )
-            row = connection.execute(select_actions().where(actions.c.uuid == uuid)).one()
-            self._signal.tell_others(connection)
-        self._signal.notify()
-        return action_from(row, self._clock())
+            return read_action(connection, uuid, self._clock())
 
     def retry(self, viewer: User, uuid: str, origin: Origin) -> Action:
-        """See ports.py."""
-        with self._database.write() as connection:
-            old = lock_action(connection, viewer, uuid)
+        with self._wakeup.write(self._database) as connection:
+            old = _lock_action(connection, viewer, uuid)
             if not old.can_be_retried:
                 raise ConflictError(f"the action is {old.state.value}: only a failed or canceled one can be retried")
-            service = lock_service(connection, old.service_uuid)
-            amounts = amounts_of(connection, uuid) if old.verb is Verb.SCALEUP else ()
-            caps = [most for _, most in amounts if most is not None]
-            pending.close_all(connection, old.service_uuid)
-            new = pending.new_action(
+            amounts = read_amounts(connection, uuid) if old.verb is Verb.SCALEUP else ()
+            caps = [cap for _, cap in amounts if cap is not None]
+            pending_actions.close_all(connection, old.service_uuid)
+            new = pending_actions.new_action(
                 old.service_uuid,
-                service.engine,
+                read_service(connection, None, old.service_uuid).engine,
                 old.verb,
                 target=None if old.verb is Verb.SCALEUP else old.target,
                 amount=sum(amount for amount, _ in amounts),
                 origin=origin,
                 now=self._clock(),
             )
-            inputs = {"tag": old.tag, "variables": dict(old.variables), "most": min(caps, default=None)}
-            pending.insert(connection, [{**new, **inputs, "open": False}])
-            row = connection.execute(select_actions().where(actions.c.uuid == new["uuid"])).one()
-            self._signal.tell_others(connection)
-        self._signal.notify()
-        return action_from(row, self._clock())
+            inputs = {"tag": old.tag, "variables": dict(old.variables), "cap": min(caps, default=None)}
+            pending_actions.insert(connection, [{**new, **inputs, "open": False}])
+            return read_action(connection, new["uuid"], self._clock())
 
-    def lines(self, viewer: User, action_uuid: str, after: int) -> tuple[Line, ...]:
-        """See ports.py."""
+    def log_lines(self, viewer: User, action_uuid: str, after: int) -> tuple[LogLine, ...]:
         self.action(viewer, action_uuid)
         with self._database.read() as connection:
             rows = connection.execute(
@@ -139,48 +121,45 @@ class SqlActions:
                 .order_by(action_lines.c.seq)
                 .limit(MAX_LINES)
             ).all()
-        return tuple(Line(number=row.seq, at=row.at, text=row.line) for row in rows)
+        return tuple(LogLine(number=row.seq, at=row.at, text=row.line) for row in rows)
 
 
-def lock_action(connection: sa.Connection, viewer: User, uuid: str) -> Action:
-    """Read an action that the viewer may see, and keep it as it is until the transaction ends."""
-    service_uuid = connection.execute(
-        sa.select(actions.c.service_uuid)
-        .join(services, services.c.uuid == actions.c.service_uuid)
-        .where(actions.c.uuid == uuid, sa.not_(services.c.terminated), visible(viewer))
-    ).scalar()
-    if service_uuid is None:
-        raise NotFoundError(NOT_FOUND)
-    lock_service(connection, service_uuid)
-    return action_from(connection.execute(select_actions().where(actions.c.uuid == uuid)).one())
+def read_amounts(connection: sa.Connection, action_uuid: str) -> tuple[tuple[int, int | None], ...]:
+    """Return the amounts that a SCALEUP adds, each with the cap of its handler.
 
-
-def amounts_of(connection: sa.Connection, action_uuid: str) -> tuple[tuple[int, int | None], ...]:
-    """List what a SCALEUP is to add, each with the most that it may scale up to.
-
-    What a retry brought from the action before it, then its calls in order.
+    The amount that a retry took over comes first, then those of the deliveries in their order.
     """
     action = connection.execute(
-        sa.select(actions.c.seq, actions.c.amount, actions.c.most).where(actions.c.uuid == action_uuid)
+        sa.select(actions.c.seq, actions.c.amount, actions.c.cap).where(actions.c.uuid == action_uuid)
     ).one()
     rows = connection.execute(
-        sa.select(deliveries.c.amount, deliveries.c.most)
+        sa.select(deliveries.c.amount, deliveries.c.cap)
         .where(deliveries.c.action_seq == action.seq)
         .order_by(deliveries.c.seq)
     )
-    brought = ((action.amount, action.most),) if action.amount else ()
-    return (*brought, *((row.amount, row.most) for row in rows))
+    taken_over = ((action.amount, action.cap),) if action.amount else ()
+    return (*taken_over, *((row.amount, row.cap) for row in rows))
 
 
-def _joinable(connection: sa.Connection, service_uuid: str, verb: Verb, target: int | None) -> str | None:
-    """Find the pending action that already is what is wanted."""
+def _select_visible(viewer: User) -> sa.Select[Any]:
+    joined = select_actions().join(services, services.c.uuid == actions.c.service_uuid)
+    return joined.where(visible_to(viewer))
+
+
+def _lock_action(connection: sa.Connection, viewer: User, uuid: str) -> Action:
+    """Return an action of a service that is not terminated, and lock it until the transaction ends."""
+    row = read_one(connection, _select_visible(viewer).where(actions.c.uuid == uuid, sa.not_(services.c.terminated)))
+    lock_services(connection, [row.service_uuid])
+    return read_action(connection, uuid)
+
+
+def _find_joinable(connection: sa.Connection, service_uuid: str, verb: Verb, target: int | None) -> str | None:
+    """Return the UUID of a pending action that does what is asked for, if there is one."""
+    pending = sa.select(actions.c.uuid, actions.c.verb, actions.c.target).where(actions.c.service_uuid == service_uuid)
     if verb is Verb.REDEPLOY:
-        return pending.open_actions(connection, [service_uuid]).get((service_uuid, verb))
+        return connection.execute(pending.where(OPEN, actions.c.verb == verb.value)).scalar()
     newest = connection.execute(
-        sa.select(actions)
-        .where(actions.c.service_uuid == service_uuid, actions.c.state == sa.literal_column("'Pending'"))
-        .order_by(actions.c.seq.desc())
-        .limit(1)
+        pending.where(actions.c.state == sa.literal_column("'Pending'")).order_by(actions.c.seq.desc()).limit(1)
     ).first()
     if newest is not None and (newest.verb, newest.target) == (verb.value, target):
         return str(newest.uuid)

@@ -1,4 +1,4 @@
-"""The time as all processes on one database have it, whatever the clocks of their machines say."""
+"""Clocks that all processes on one database share, whatever the clocks of their machines say."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -7,74 +7,75 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from tutumd.boottime import boottime_s
+from tutumd.ports import Clock
 from tutumd.store.database import Database
-from tutumd.store.leases import end_all
+from tutumd.store.leases import end_all_leases
 from tutumd.store.tables import from_microseconds, meta, microseconds
 
-LONGEST_LOOK_S = 1.0
-"""A look at another clock that took longer than this tells too little."""
+MAX_READ_S = 1.0
+"""A reading of another clock that took longer than this is discarded: it is too imprecise."""
 
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
-_TIME = sa.text("SELECT clock_timestamp()")
-_KEY = "clock "
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_DATABASE_TIME = sa.select(sa.func.clock_timestamp(type_=sa.DateTime(timezone=True)))
+_KEY_PREFIX = "clock "
 
 
 class SharedClock:
-    """Clock of ports.py: a time that was agreed upon, and the steady seconds since."""
+    """Clock of ports.py: a start time that processes agree on, plus the seconds since."""
 
     def __init__(self, start: datetime, seconds: Callable[[], float] = boottime_s) -> None:
-        """Begin; `start` is the time at 0 seconds."""
+        """Start the clock; `start` is the time at 0 seconds."""
         self._seconds = seconds
         self._start = start
 
     def __call__(self) -> datetime:
-        """Tell the time."""
         return self._start + timedelta(seconds=self._seconds())
 
-    def compare(self, look: Callable[[], datetime]) -> None:
-        """Set this by another clock, unless looking at it took too long."""
+    def adjust(self, read_other: Clock) -> None:
+        """Set this clock to the time of another one, unless reading that took too long."""
         before = self._seconds()
-        told = look()
+        time = read_other()
         after = self._seconds()
-        if after - before <= LONGEST_LOOK_S:
-            self._start = told - timedelta(seconds=(before + after) / 2)
+        if after - before <= MAX_READ_S:
+            self._start = time.astimezone(UTC) - timedelta(seconds=(before + after) / 2)
 
 
 def database_clock(database: Database, seconds: Callable[[], float] = boottime_s) -> SharedClock:
-    """Make a clock that tells PostgreSQL's time; to be compared with it now and then. Raises UnavailableError."""
+    """Return a clock set to PostgreSQL's time. It drifts unless it is adjusted from time to time.
 
-    def look() -> datetime:
+    Raises:
+        UnavailableError: The database cannot be reached.
+    """
+
+    def database_time() -> datetime:
         with database.read() as connection:
-            told: datetime = connection.execute(_TIME).scalar_one()
-        return told.astimezone(UTC)
+            return connection.execute(_DATABASE_TIME).scalar_one()
 
-    look()  # connecting takes longer than the look that counts
+    database_time()  # connect first, so that only the query is measured
     clock = SharedClock(datetime.now(UTC) - timedelta(seconds=seconds()), seconds)
-    clock.compare(look)
+    clock.adjust(database_time)
     return clock
 
 
-def machine_clock(
-    database: Database, wall: Callable[[], datetime], seconds: Callable[[], float] = boottime_s
-) -> Callable[[], datetime]:
-    """Make a clock that all processes of this machine share until it starts anew, and that is never set.
+def machine_clock(database: Database, wall: Clock, seconds: Callable[[], float] = boottime_s) -> Clock:
+    """Return a clock that all processes of this machine share until it reboots, and that is never set.
 
-    It may be wrong, if the machine's clock was when the first process asked, so it is for leases only. Where the
-    system does not name its starts, it is the machine's clock.
+    It keeps the error that the machine's clock had when the first process asked, so it is for leases only. On a system
+    without boot IDs it is the machine's own clock.
     """
-    if not _BOOT.exists():
+    if not _BOOT_ID.exists():
         return wall
-    key = f"{_KEY}{_BOOT.read_text(encoding='ascii').strip()}"
+    key = f"{_KEY_PREFIX}{_BOOT_ID.read_text(encoding='ascii').strip()}"
     stored = sa.select(meta.c.value).where(meta.c.key == key)
     with database.read() as connection:
-        found = connection.execute(stored).scalar()
-    if found is None:
+        start = connection.execute(stored).scalar()
+    if start is None:
         with database.write() as connection:
-            found = connection.execute(stored).scalar()  # another process may have been quicker
-            if found is None:
-                found = str(microseconds(wall() - timedelta(seconds=seconds())))
-                is_new_start = connection.execute(sa.delete(meta).where(meta.c.key.startswith(_KEY))).rowcount > 0
-                if is_new_start:  # who held a lease ended with the machine, whose clock may be behind that of before
-                    end_all(connection)
-                connection.execute(sa.insert(meta).values(key=key, value=found))
-    return SharedClock(from_microseconds(int(found)), seconds)
+            start = connection.execute(stored).scalar()  # another process may have stored it in the meantime
+            if start is None:
+                start = str(microseconds(wall() - timedelta(seconds=seconds())))
+                rebooted = connection.execute(sa.delete(meta).where(meta.c.key.startswith(_KEY_PREFIX))).rowcount > 0
+                if rebooted:  # no holder of a lease survived, and the new clock may be behind the old one
+                    end_all_leases(connection)
+                connection.execute(sa.insert(meta).values(key=key, value=start))
+    return SharedClock(from_microseconds(int(start)), seconds)

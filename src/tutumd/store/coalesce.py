@@ -1,4 +1,4 @@
-"""What becomes of the calls of a batch: which are let in, which action each joins, and what that changes."""
+"""Coalescing: which calls of a batch are accepted, which action each one joins, and what that changes."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,22 +7,22 @@ from typing import Any, NamedTuple
 
 from tutumd.errors import NOT_FOUND, NotFoundError, TooManyCallsError
 from tutumd.model import Accepted, Call, DeliveryOutcome, Evaluation, EvaluationNeeded, NotQueued, Operation, Verb
-from tutumd.ports import Result
-from tutumd.store import pending
-from tutumd.store.rates import admit
+from tutumd.ports import CallResult
+from tutumd.store import pending_actions
+from tutumd.store.rate_limits import take_token
 from tutumd.store.tables import from_microseconds, microseconds
 
-MOST_DEBOUNCES = 10
-"""A run is held for at most so many times the quiet that its calls ask for."""
+MAX_DEBOUNCES = 10
+"""An action is held for at most this many times its debounce."""
 
-_SECOND = 1_000_000
-_BARE = Evaluation(version=-1)
+_SECOND_US = 1_000_000
+_WITHOUT_OPTIONS = Evaluation(version=-1)
 _OPERATIONS = {operation.value: operation for operation in Operation}
 _JOINED, _QUEUED = DeliveryOutcome.JOINED.value, DeliveryOutcome.QUEUED.value
 
 
-class Found(NamedTuple):
-    """A handler that is called, and the open action that a call to it joins. Times are microseconds."""
+class CalledHandler(NamedTuple):
+    """A row of the handler lookup: a handler and the open action that its calls join. Times are microseconds."""
 
     uuid: str
     seq: int
@@ -42,153 +42,176 @@ class Found(NamedTuple):
     action_created: int | None
 
 
-Key = tuple[int, str]
-"""A handler's number and what its sender repeats with a delivery."""
+DeliveryKey = tuple[int, str]
+"""A handler's `seq` and `Call.key`."""
 
 
-class Joining:
-    """Takes the calls of one batch in their order. `deliveries`, `new` and the changes are then to be written.
+class Coalescer:
+    """Processes the calls of one batch in order, and collects what is to be written.
 
     Attributes:
-        deliveries: Rows in the order of `DELIVERY`; the second value is an action's UUID where it is new.
-        new: Rows of the actions to insert.
-        action_changes: Columns to change, by the number or the UUID of the action.
-        handler_changes: Columns to change, by the handler's number.
-        changed_services: The services of all these actions and handlers.
+        deliveries: Rows to insert. The second value is the action's UUID if the action is new, else its `seq`.
+        new_actions: Rows of the actions to insert.
+        action_changes: Columns to update, by the action's `seq`, or its UUID if it is new.
+        handler_changes: Columns to update, by the handler's `seq`.
+        changed_services: UUIDs of the services whose actions or handlers change.
     """
 
-    def __init__(self, found: Mapping[str, Found], repeated: Mapping[Key, Accepted], now_us: int) -> None:
-        """Take the handlers by each UUID that they are called by, and what earlier deliveries came to."""
+    def __init__(
+        self, handlers: Mapping[str, CalledHandler], repeated: Mapping[DeliveryKey, Accepted], now_us: int
+    ) -> None:
+        """Begin a batch.
+
+        Args:
+            handlers: By the UUID in the called URL, which may be the one from before a rotation.
+            repeated: Results of earlier deliveries with the same keys.
+        """
         self.deliveries: list[list[Any]] = []
-        self.new: list[dict[str, Any]] = []
+        self.new_actions: list[dict[str, Any]] = []
         self.action_changes: dict[int | str, dict[str, Any]] = {}
         self.handler_changes: dict[int, dict[str, Any]] = {}
         self.changed_services: set[str] = set()
-        self._found = found
+        self._handlers = handlers
         self._repeated = dict(repeated)
         self._now = now_us
         self._opened: dict[tuple[str, str], dict[str, Any]] = {}
 
-    def take(self, call: Call) -> Result:
-        """Decide what becomes of a call."""
-        row = self._found.get(call.handler_uuid)
-        if row is None or row.service_uuid != call.service_uuid:
+    def add(self, call: Call) -> CallResult:
+        """Process a call and return its result. The `action_seq` of a new action is still 0."""
+        handler = self._handlers.get(call.handler_uuid)
+        if handler is None or handler.service_uuid != call.service_uuid:
             return NotFoundError(NOT_FOUND)
         if (
-            row.action_seq
-            and row.options == "{}"
+            handler.action_seq
+            and handler.options == "{}"
             and not call.has_tag_param
             and call.key is None
-            and row.uuid == call.handler_uuid
-            and (row.action_due or 0) <= self._now
+            and handler.uuid == call.handler_uuid
+            and (handler.action_due or 0) <= self._now
         ):
-            # The most calls in a burst: nothing is set on the handler, and its action waits for its turn.
-            self._deliver(call, row, _BARE, row.action_seq, _JOINED, "")
+            # Most calls of a burst: the handler has no options, and its action is due and waits for its turn.
+            self._add_delivery(call, handler, _WITHOUT_OPTIONS, handler.action_seq, _JOINED, "")
             return Accepted(
-                name=row.name,
-                operation=_OPERATIONS[row.operation],
-                action_uuid=str(row.action_uuid),
-                handler_seq=row.seq,
-                action_seq=row.action_seq,
+                name=handler.name,
+                operation=_OPERATIONS[handler.operation],
+                action_uuid=str(handler.action_uuid),
+                handler_seq=handler.seq,
+                action_seq=handler.action_seq,
             )
-        evaluation = _BARE
-        earlier = None if call.key is None else self._repeated.get((row.seq, call.key))
-        if call.has_tag_param or row.options != "{}":
-            if call.evaluation is None or call.evaluation.version != row.version:
-                uses = 0 if earlier else self._of(row, "uses")
-                return EvaluationNeeded(options=json.loads(row.options), version=row.version, uses=uses)
+        return self._add_with_all_checks(call, handler)
+
+    def _add_with_all_checks(self, call: Call, handler: CalledHandler) -> CallResult:
+        evaluation = _WITHOUT_OPTIONS
+        earlier = None if call.key is None else self._repeated.get((handler.seq, call.key))
+        if call.has_tag_param or handler.options != "{}":
+            if call.evaluation is None or call.evaluation.version != handler.version:
+                uses = 0 if earlier else self._counter(handler, "uses")
+                return EvaluationNeeded(options=json.loads(handler.options), version=handler.version, uses=uses)
             evaluation = call.evaluation
         if evaluation.max_uses is not None or evaluation.rate is not None:
-            refusal = self._limit(row, evaluation, is_repeated=earlier is not None)
+            refusal = self._check_limits(handler, evaluation, is_repeated=earlier is not None)
             if refusal is not None:
                 return refusal
-        if row.uuid != call.handler_uuid:
-            self._change_handler(row, old_called=from_microseconds(self._now), old_address=call.origin.address[:64])
+        if handler.uuid != call.handler_uuid:
+            called = {"old_called": from_microseconds(self._now), "old_address": call.origin.address[:64]}
+            self._change_handler(handler, **called)
         if evaluation.refuse or evaluation.skip:
             outcome = DeliveryOutcome.REFUSED if evaluation.refuse else DeliveryOutcome.SKIPPED
-            self._deliver(call, row, evaluation, None, outcome.value, evaluation.refuse or evaluation.skip)
+            self._add_delivery(call, handler, evaluation, None, outcome.value, evaluation.refuse or evaluation.skip)
             return NotQueued()
         if earlier is not None:
-            told = f"it repeats an earlier delivery, which action {earlier.action_uuid} carries out"
-            self._deliver(call, row, evaluation, None, DeliveryOutcome.REPEATED.value, told)
+            reason = f"it repeats an earlier delivery, which action {earlier.action_uuid} carries out"
+            self._add_delivery(call, handler, evaluation, None, DeliveryOutcome.REPEATED.value, reason)
             return earlier
         if evaluation.max_uses is not None:
-            self._change_handler(row, uses=self._of(row, "uses") + 1)
-        return self._join(call, row, evaluation)
+            self._change_handler(handler, uses=self._counter(handler, "uses") + 1)
+        return self._queue_or_join(call, handler, evaluation)
 
-    def _limit(self, row: Found, evaluation: Evaluation, *, is_repeated: bool) -> Exception | None:
-        if evaluation.max_uses is not None and not is_repeated and self._of(row, "uses") >= evaluation.max_uses:
+    def _check_limits(self, handler: CalledHandler, evaluation: Evaluation, *, is_repeated: bool) -> Exception | None:
+        max_uses = evaluation.max_uses
+        if max_uses is not None and not is_repeated and self._counter(handler, "uses") >= max_uses:
             return NotFoundError(NOT_FOUND)
         if evaluation.rate is None or (is_repeated and not evaluation.refuse):
             return None
         count, seconds = evaluation.rate
-        tat, wait_us = admit(self._of(row, "rate_tat"), self._now, count, seconds)
+        tat, wait_us = take_token(self._counter(handler, "rate_tat"), self._now, count, seconds)
         if wait_us:
             return TooManyCallsError(
-                f"this handler takes {count} calls in {seconds} s", retry_after_s=-(-wait_us // _SECOND)
+                f"this handler takes {count} calls in {seconds} s", retry_after_s=-(-wait_us // _SECOND_US)
             )
-        self._change_handler(row, rate_tat=tat)
+        self._change_handler(handler, rate_tat=tat)
         return None
 
-    def _join(self, call: Call, row: Found, evaluation: Evaluation) -> Accepted:
-        key = (row.service_uuid, row.operation)
-        opened = self._opened.get(key)
+    def _queue_or_join(self, call: Call, handler: CalledHandler, evaluation: Evaluation) -> Accepted:
+        opened = self._opened.get((handler.service_uuid, handler.operation))
         outcome = _JOINED
-        if row.action_uuid is None and opened is None:
+        if handler.action_uuid is None and opened is None:
             outcome = _QUEUED
-            verb = Verb(row.operation)
-            now = from_microseconds(self._now)
-            opened = pending.new_action(row.service_uuid, row.engine, verb, origin=call.origin, now=now)
-            opened["due"] = now + timedelta(seconds=evaluation.debounce_s)
-            self._opened[key] = opened
-            self.new.append(opened)
-            self.changed_services.add(row.service_uuid)
-        action_uuid = row.action_uuid or str(opened and opened["uuid"])
-        action: int | str = row.action_seq or action_uuid
+            opened = self._open_action(call, handler, evaluation)
+        action_uuid = handler.action_uuid or str(opened and opened["uuid"])
+        action: int | str = handler.action_seq or action_uuid
         if outcome is _JOINED:
-            self._hurry(action, row, opened, evaluation)
+            self._reschedule(action, handler, opened, evaluation)
         if evaluation.tag is not None or evaluation.variable is not None:
-            changes = self._changes_of(action, row)
+            changes = self._changes_of(action, handler)
             if evaluation.tag is not None:
                 changes["tag"] = evaluation.tag
             if evaluation.variable is not None:
                 changes["variables"] = {**changes.get("variables", {}), evaluation.variable[0]: evaluation.variable[1]}
-        self._deliver(call, row, evaluation, action, outcome, " ".join(evaluation.notes))
+        self._add_delivery(call, handler, evaluation, action, outcome, " ".join(evaluation.notes))
         accepted = Accepted(
-            name=row.name,
-            operation=Operation(row.operation),
+            name=handler.name,
+            operation=Operation(handler.operation),
             action_uuid=action_uuid,
-            handler_seq=row.seq,
-            action_seq=row.action_seq or 0,
+            handler_seq=handler.seq,
+            action_seq=handler.action_seq or 0,
         )
         if call.key is not None:
-            self._repeated[(row.seq, call.key)] = accepted
+            self._repeated[(handler.seq, call.key)] = accepted
         return accepted
 
-    def _hurry(self, action: int | str, row: Found, opened: dict[str, Any] | None, evaluation: Evaluation) -> None:
-        """Change when a held action is due: one more call of its kind holds it on, another one makes it due."""
+    def _open_action(self, call: Call, handler: CalledHandler, evaluation: Evaluation) -> dict[str, Any]:
+        now = from_microseconds(self._now)
+        verb = Verb(handler.operation)
+        action = pending_actions.new_action(handler.service_uuid, handler.engine, verb, origin=call.origin, now=now)
+        action["due"] = now + timedelta(seconds=evaluation.debounce_s)
+        self._opened[(handler.service_uuid, handler.operation)] = action
+        self.new_actions.append(action)
+        self.changed_services.add(handler.service_uuid)
+        return action
+
+    def _reschedule(
+        self, action: int | str, handler: CalledHandler, opened: dict[str, Any] | None, evaluation: Evaluation
+    ) -> None:
+        """Change when a held action is due: a debounced call holds it longer, any other call makes it due."""
         changed = self.action_changes.get(action, {}).get("due")
         if opened is not None:
             due, created = microseconds(opened["due"]), microseconds(opened["created"])
         else:
-            due, created = row.action_due or 0, row.action_created or 0
+            due, created = handler.action_due or 0, handler.action_created or 0
         due = due if changed is None else microseconds(changed)
         if due <= self._now:
             return
-        held = evaluation.debounce_s * _SECOND
-        wanted = min(self._now + held, created + MOST_DEBOUNCES * held) if held else self._now
-        self._changes_of(action, row)["due"] = from_microseconds(max(wanted, self._now))
+        debounce_us = evaluation.debounce_s * _SECOND_US
+        next_due = min(self._now + debounce_us, created + MAX_DEBOUNCES * debounce_us) if debounce_us else self._now
+        self._changes_of(action, handler)["due"] = from_microseconds(max(next_due, self._now))
 
-    def _changes_of(self, action: int | str, row: Found) -> dict[str, Any]:
-        self.changed_services.add(row.service_uuid)
+    def _changes_of(self, action: int | str, handler: CalledHandler) -> dict[str, Any]:
+        self.changed_services.add(handler.service_uuid)
         return self.action_changes.setdefault(action, {})
 
-    def _deliver(
-        self, call: Call, row: Found, evaluation: Evaluation, action: int | str | None, outcome: str, reason: str
+    def _add_delivery(
+        self,
+        call: Call,
+        handler: CalledHandler,
+        evaluation: Evaluation,
+        action: int | str | None,
+        outcome: str,
+        reason: str,
     ) -> None:
         self.deliveries.append(
             [
-                row.seq,
+                handler.seq,
                 action,
                 call.amount,
                 self._now,
@@ -205,16 +228,17 @@ class Joining:
             ]
         )
 
-    def _of(self, row: Found, column: str) -> int:
-        return int(self.handler_changes.get(row.seq, {}).get(column, getattr(row, column)))
+    def _counter(self, handler: CalledHandler, column: str) -> int:
+        """Return a handler's counter with the changes of this batch."""
+        return int(self.handler_changes.get(handler.seq, {}).get(column, getattr(handler, column)))
 
-    def _change_handler(self, row: Found, **values: object) -> None:
-        self.changed_services.add(row.service_uuid)
-        self.handler_changes.setdefault(row.seq, {}).update(values)
+    def _change_handler(self, handler: CalledHandler, **values: object) -> None:
+        self.changed_services.add(handler.service_uuid)
+        self.handler_changes.setdefault(handler.seq, {}).update(values)
 
 
-def with_numbers(results: Sequence[Result], seqs: Mapping[str, int]) -> list[Result]:
-    """Give results the numbers of actions that were inserted after they were made."""
+def with_action_seqs(results: Sequence[CallResult], seqs: Mapping[str, int]) -> list[CallResult]:
+    """Return results with the `action_seq` of actions that were inserted after `Coalescer.add`."""
     return [
         Accepted(
             name=result.name,

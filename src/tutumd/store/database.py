@@ -1,9 +1,9 @@
-"""The connection to the database: transactions, their errors, and bringing the schema up to date."""
+"""The database: connections, transactions, their errors, and migrations."""
 
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -13,39 +13,41 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from tutumd.errors import LockedError, ReadOnlyError, SettingsError, UnavailableError
+from tutumd.ports import Clock
 from tutumd.store import tables
 
 BUSY_TIMEOUT_S = 5.0
-SETTLE_S = 10.0
-"""How long a lost database is waited for, to learn whether it committed what it was just sent."""
+OUTCOME_TIMEOUT_S = 10.0
+"""Time to wait for a lost database, to learn whether it committed the transaction in flight."""
 
 _BUSY = "the database cannot take this now; nothing was changed, try again"
-_SETTLE_PAUSE_S = 0.1
-_STATUS = sa.text("SELECT pg_xact_status(CAST(:number AS xid8))")
+_RETRY_PAUSE_S = 0.1
+_TRANSACTION_NUMBER = sa.text("SELECT pg_current_xact_id_if_assigned()::text")
+_TRANSACTION_STATUS = sa.text("SELECT pg_xact_status(CAST(:number AS xid8))")
 _MIGRATION_LOCK = 0x7475_7475_6D64
 _LOCK_NOT_AVAILABLE, _READ_ONLY = "55P03", "25006"
-# What was answered 202 is on disk, also where the database's own setting is quicker. Stricter ones stay.
+# An accepted call is on disk, whatever the server's default is. Stricter settings stay.
 _DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
-# A statement that hangs and a transaction whose process was stopped end by themselves: their locks hold up others.
+# Limits for statements that hang and transactions whose process was stopped: their locks would hold up others.
 _POSTGRES_LIMITS = "-c statement_timeout=20s -c lock_timeout=2s -c idle_in_transaction_session_timeout=10s"
 
-# As Alembic makes it.
+# As Alembic creates it.
 _versions = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
 
 
 class Database:
-    """One database. `read` and `write` are transactions; a failed one leaves nothing behind."""
+    """One database. `read` and `write` open transactions; a failed one changes nothing."""
 
     def __init__(self, url: str) -> None:
-        """Prepare the connection; nothing is opened yet.
+        """Prepare connections. The first transaction opens one.
 
         Args:
             url: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`.
 
         Raises:
-            SettingsError: The URL is not one of a database that can be used.
+            SettingsError: The URL names no supported database.
         """
-        self.url = _checked(url)
+        self.url = _parse_url(url)
         self.is_postgres = self.url.get_backend_name() == "postgresql"
         options: dict[str, Any] = {
             "pool_size": 24,
@@ -80,52 +82,49 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """Open a transaction that only reads."""
-        with _translated(), self._engine.begin() as connection:
+        with _translated_errors(), self._engine.begin() as connection:
             yield connection
 
     def connect(self) -> sa.Connection:
-        """Open a connection for somebody who writes again and again, and closes it where that failed."""
-        with _translated():
+        """Open a connection for repeated use with `write`. The caller closes it, in particular after a failure."""
+        with _translated_errors():
             return self._writer.connect()
 
     @contextmanager
     def write(self, on: sa.Connection | None = None) -> Iterator[sa.Connection]:
         """Open a transaction that may write.
 
-        On SQLite it is alone from its start. On PostgreSQL others write at the same time: what must not change
-        meanwhile is locked by row, in this order: services by UUID, then handlers by UUID.
+        On SQLite it is alone from its start. On PostgreSQL others write at the same time, so the caller locks the rows
+        that must not change: services by UUID first, then handlers by UUID.
 
         Args:
-            on: From `connect`; None for any connection.
+            on: A connection from `connect`; None: any connection.
 
         Raises:
-            UnavailableError: It was not committed.
+            UnavailableError: The transaction was not committed.
         """
         number: str | None = None
         try:
-            with self._turn(), _translated(), self._begin(on) as connection:
+            with (
+                self._writers_turn(),
+                _translated_errors(),
+                nullcontext(on) if on else self._writer.connect() as connection,
+                connection.begin(),
+            ):
                 yield connection
-                number = self._transaction_number(connection)
+                if self.is_postgres:
+                    number = connection.execute(_TRANSACTION_NUMBER).scalar()
         except ReadOnlyError:
-            self._engine.dispose()  # to find the primary, where several hosts are named
+            self._engine.dispose()  # new connections find the primary if the URL has several hosts
             raise
         except UnavailableError:
-            # Where the connection was lost during COMMIT, it may have been committed all the same.
+            # A transaction whose connection was lost during COMMIT may have been committed nevertheless.
             if number is None or not self._was_committed(number):
                 raise
 
     @contextmanager
-    def _begin(self, on: sa.Connection | None) -> Iterator[sa.Connection]:
-        if on is None:
-            with self._writer.begin() as connection:
-                yield connection
-        else:
-            with on.begin():
-                yield on
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Let one thread write to SQLite after the other: its own way to wait is to look again after up to 100 ms."""
+    def _writers_turn(self) -> Iterator[None]:
+        """Let the threads write to SQLite one after the other: SQLite itself would poll every 100 ms."""
         if self.is_postgres:
             yield
         elif self._writing.acquire(timeout=BUSY_TIMEOUT_S):
@@ -136,29 +135,19 @@ class Database:
         else:
             raise UnavailableError(_BUSY)
 
-    def _transaction_number(self, connection: sa.Connection) -> str | None:
-        """Read the number by which the database knows a transaction that wrote something; SQLite has none."""
-        if not self.is_postgres:
-            return None
-        number: str | None = connection.execute(sa.text("SELECT pg_current_xact_id_if_assigned()::text")).scalar()
-        return number
-
     def _was_committed(self, number: str) -> bool:
-        """Ask what became of a transaction, until the database is back. Raises UnavailableError if it stays away."""
-        end = time.monotonic() + SETTLE_S
+        """Return whether a transaction was committed, as soon as the database is back to say so."""
+        end = time.monotonic() + OUTCOME_TIMEOUT_S
         while time.monotonic() < end:
-            try:
-                with self.read() as connection:
-                    status = connection.execute(_STATUS, {"number": number}).scalar()
-            except UnavailableError:
-                status = None
-            if status in ("committed", "aborted"):
-                return bool(status == "committed")
-            time.sleep(_SETTLE_PAUSE_S)
+            with suppress(UnavailableError), self.read() as connection:
+                status = connection.execute(_TRANSACTION_STATUS, {"number": number}).scalar()
+                if status in ("committed", "aborted"):
+                    return bool(status == "committed")
+            time.sleep(_RETRY_PAUSE_S)
         raise UnavailableError("the database was lost while it stored this: look whether it did before you try again")
 
     def migrate(self) -> None:
-        """Bring the schema up to date. Does nothing, quickly, where it is. Several processes may do it at once."""
+        """Bring the schema up to date, quickly if it is already. Several processes may do so at once."""
         with self.read() as connection:
             if _version(connection) == tables.HEAD:
                 return
@@ -167,7 +156,7 @@ class Database:
                 connection.execute(sa.text("SET LOCAL lock_timeout = '15s'"))
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
             if _version(connection) is None:
-                # Quicker by half a second; a test holds these tables against those that the migrations make.
+                # Half a second faster than the migrations; a test compares the two.
                 tables.metadata.create_all(connection)
                 _versions.create(connection)
                 connection.execute(sa.insert(_versions).values(version_num=tables.HEAD))
@@ -179,7 +168,15 @@ class Database:
         self._engine.dispose()
 
 
-def _checked(url: str) -> sa.URL:
+class StorePart:
+    """Base of the classes that make up the store: a database and a clock."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+
+def _parse_url(url: str) -> sa.URL:
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite" and rest.startswith("/") and rest != "/":
         return sa.make_url(url)
@@ -195,8 +192,8 @@ def _checked(url: str) -> sa.URL:
 
 
 def run_migrations(connection: sa.Connection, revision: str = "head") -> None:
-    """Apply the migrations that the database lacks."""
-    from alembic import command  # slow to import, and seldom needed
+    """Run the migrations that the database lacks, up to a revision."""
+    from alembic import command  # slow to import, and rarely needed
     from alembic.config import Config
 
     config = Config()
@@ -217,16 +214,16 @@ def _prepare_postgres(connection: Any, _record: object) -> None:
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # The driver must not begin transactions by itself: `_begin_sqlite` does, with the right lock.
+    # Keep the driver from beginning transactions: `_begin_sqlite` does, with the right lock.
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
     _use_wal(cursor)
     for pragma in (
         "synchronous = FULL",
-        # In pages of 4 KB. A page that many calls change, such as one of an index, is copied back less often.
+        # In pages of 4 KB: four times the default, so that pages that many calls change are copied back less often.
         "wal_autocheckpoint = 4000",
-        # In KiB: the indexes of 100,000 handlers fit. Only a connection that reads so much takes so much.
+        # In KiB: the indexes of 100,000 handlers fit. Only a connection that reads as much uses as much.
         "cache_size = -16000",
         "foreign_keys = ON",
     ):
@@ -235,7 +232,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 
 def _use_wal(cursor: sqlite3.Cursor) -> None:
-    """Switch a new database to its log. While several do so at once, SQLite does not wait for the others itself."""
+    """Switch a new database to WAL. Retries, because SQLite does not wait for processes that do so at the same time."""
     end = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:
@@ -244,17 +241,17 @@ def _use_wal(cursor: sqlite3.Cursor) -> None:
         except sqlite3.OperationalError:
             if time.monotonic() > end:
                 raise
-            time.sleep(_SETTLE_PAUSE_S)
+            time.sleep(_RETRY_PAUSE_S)
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    # Having the write lock from the start, a transaction cannot deadlock when it turns from reading to writing.
+    # With the write lock from the start, a transaction cannot deadlock when it begins to write.
     write = connection.get_execution_options().get("write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated_errors() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError, PoolTimeoutError) as error:

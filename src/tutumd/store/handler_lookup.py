@@ -1,4 +1,4 @@
-"""Finding the handlers that a batch calls, and remembering them for as long as nobody else has written."""
+"""The lookup of the handlers that a batch calls, and its cache."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,18 +9,19 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.model import Accepted, ActionState, Call, Operation
-from tutumd.store.coalesce import Found, Key
+from tutumd.store.coalesce import CalledHandler, DeliveryKey
 from tutumd.store.tables import OPEN, actions, deliveries, handlers, services
 
-REPEATS_FOR = timedelta(hours=24)
-"""How long a delivery that comes again is known as the same."""
+REPEAT_WINDOW = timedelta(hours=24)
+"""A delivery with the key of one received within this time is its repetition."""
 
-MOST_KNOWN = 10_000
-"""How many handlers are remembered: about 1 KB each."""
+MAX_CACHED = 10_000
+"""Handlers in the cache, about 1 KB each."""
 
 
-def _find_statement(column: "sa.Column[Any]", uuids: sa.Select[Any], array: str, list_: str) -> sa.Select[Any]:
-    found = (
+def _select_handlers(column: "sa.Column[Any]", uuids: sa.Select[Any], array: str, list_: str) -> sa.Select[Any]:
+    """Select all called handlers as one JSON text. `array` and `list_` are functions of the SQL dialect."""
+    called = (
         sa.select(
             handlers.c.uuid,
             handlers.c.seq,
@@ -46,24 +47,24 @@ def _find_statement(column: "sa.Column[Any]", uuids: sa.Select[Any], array: str,
         )
         .where(column.in_(uuids), sa.not_(services.c.terminated))
         .order_by(handlers.c.uuid)
-        # FOR SHARE: a DELETE that was answered before was seen here, and one that comes now waits for our commit.
+        # FOR SHARE: a DELETE that was confirmed is visible here, and a later one waits for our commit.
         .with_for_update(read=True, of=handlers)
         .subquery()
     )
-    return sa.select(getattr(sa.func, list_)(getattr(sa.func, array)(*found.c)))
+    return sa.select(getattr(sa.func, list_)(getattr(sa.func, array)(*called.c)))
 
 
-# All rows are one JSON text: SQLite's driver gives the interpreter away with each row that it steps to, and while the
-# event loop is busy it gets it back only after up to 5 ms.
-_FIND, _FIND_OLD = (
+# One JSON text, because SQLite's driver releases the GIL at each row, and a busy event loop gives it back only after up
+# to 5 ms.
+_BY_UUID, _BY_OLD_UUID = (
     {
-        "sqlite": _find_statement(
+        "sqlite": _select_handlers(
             column,
             sa.select(sa.func.json_each(sa.bindparam("uuids")).table_valued("value").c.value),
             "json_array",
             "json_group_array",
         ),
-        "postgresql": _find_statement(
+        "postgresql": _select_handlers(
             column,
             sa.select(sa.func.json_array_elements_text(sa.text("CAST(:uuids AS json)")).column_valued()),
             "json_build_array",
@@ -74,92 +75,95 @@ _FIND, _FIND_OLD = (
 )
 
 
-class Known:
-    """Handlers without options as one connection of SQLite read them, for as long as no other one has written.
+class HandlerCache:
+    """Handlers without options, as one SQLite connection read them; valid until another connection writes.
 
-    `PRAGMA data_version` changes with each commit of another connection, of whatever process, and with none of its own
-    (SQLite's documentation of PRAGMA). Asked with the write lock held, it tells whether all is still as it was read.
+    `PRAGMA data_version` changes with each commit of another connection, of any process, but not with the connection's
+    own commits (SQLite's documentation of PRAGMA). Read under the write lock, it shows whether the cache is valid.
     """
 
     def __init__(self) -> None:
-        """Know nothing."""
         self.size = 0
-        self._rows: dict[str, dict[str, Found]] = {}
-        self._version: int | None = None
+        self._by_service: dict[str, dict[str, CalledHandler]] = {}
+        self._data_version: int | None = None
 
-    def find(self, connection: sa.Connection, calls: Sequence[Call]) -> dict[str, Found]:
-        """Find those that are known, by their UUIDs."""
+    def find(self, connection: sa.Connection, calls: Sequence[Call]) -> dict[str, CalledHandler]:
+        """Return the cached handlers of calls, by their UUIDs."""
         version = connection.exec_driver_sql("PRAGMA data_version").scalar()
-        if version != self._version:
+        if version != self._data_version:
             self.clear()
-            self._version = version
-        rows = self._rows
+            self._data_version = version
+        by_service = self._by_service
         return {
-            call.handler_uuid: row
+            call.handler_uuid: handler
             for call in calls
-            if (of_service := rows.get(call.service_uuid)) is not None
-            and (row := of_service.get(call.handler_uuid)) is not None
+            if (of_service := by_service.get(call.service_uuid)) is not None
+            and (handler := of_service.get(call.handler_uuid)) is not None
         }
 
-    def keep(self, read: Mapping[str, Found]) -> None:
-        """Remember what was just read, as far as it has no options and was called by its own UUID."""
-        if self.size + len(read) > MOST_KNOWN:
+    def add(self, handlers_read: Mapping[str, CalledHandler]) -> None:
+        """Cache those handlers that have no options and were called by their current UUID."""
+        if self.size + len(handlers_read) > MAX_CACHED:
             self.clear()
-        for uuid, row in read.items():
-            if row.options == "{}" and row.uuid == uuid:
-                of_service = self._rows.setdefault(row.service_uuid, {})
-                self.size += uuid not in of_service  # one that was called below another service is read again
-                of_service[uuid] = row
+        for uuid, handler in handlers_read.items():
+            if handler.options == "{}" and handler.uuid == uuid:
+                of_service = self._by_service.setdefault(handler.service_uuid, {})
+                self.size += uuid not in of_service  # a call below a wrong service reads a cached handler again
+                of_service[uuid] = handler
 
     def forget(self, service_uuids: Iterable[str]) -> None:
-        """Forget the handlers of services whose actions the connection itself changed."""
+        """Remove the handlers of services that the connection itself changed."""
         for uuid in service_uuids:
-            self.size -= len(self._rows.pop(uuid, ()))
+            self.size -= len(self._by_service.pop(uuid, ()))
 
     def clear(self) -> None:
-        """Forget everything."""
-        self._rows.clear()
+        """Remove all handlers."""
+        self._by_service.clear()
         self.size = 0
 
 
-def find(connection: sa.Connection, calls: Sequence[Call], now_us: int, known: Known | None) -> dict[str, Found]:
-    """Find the handlers that are called, each with the open action that a call to it joins.
+def find_handlers(
+    connection: sa.Connection, calls: Sequence[Call], now_us: int, handler_cache: HandlerCache | None
+) -> dict[str, CalledHandler]:
+    """Return the called handlers by the UUIDs in their URLs, each with the open action that its calls join.
 
-    That action stays open until the transaction ends, for its service is locked.
+    The caller has locked the services, so the action stays open until the transaction ends.
 
     Args:
-        known: What this connection read before; None where others may write at the same time.
+        handler_cache: The cache of this connection; None where others may write at the same time.
     """
-    found = {} if known is None else known.find(connection, calls)
-    unknown = {call.handler_uuid for call in calls if call.handler_uuid not in found}
-    if unknown:
-        read = _read(connection, unknown, now_us)
-        if known is not None:
-            known.keep(read)
-        found |= read
-    return found
+    called = {} if handler_cache is None else handler_cache.find(connection, calls)
+    missing = {call.handler_uuid for call in calls if call.handler_uuid not in called}
+    if missing:
+        handlers_read = _read_handlers(connection, missing, now_us)
+        if handler_cache is not None:
+            handler_cache.add(handlers_read)
+        called |= handlers_read
+    return called
 
 
-def _read(connection: sa.Connection, uuids: set[str], now_us: int) -> dict[str, Found]:
+def _read_handlers(connection: sa.Connection, uuids: set[str], now_us: int) -> dict[str, CalledHandler]:
     dialect = connection.dialect.name
     wanted = json.dumps(list(uuids))
-    found = {row.uuid: row for row in _rows(execute(connection, _FIND[dialect], uuids=wanted))}
-    if len(found) < len(uuids):
-        for row in _rows(execute(connection, _FIND_OLD[dialect], uuids=wanted)):
-            if row.old_uuid is not None and (row.old_until or 0) > now_us:
-                found[row.old_uuid] = row
-    return found
+    called = {
+        handler.uuid: handler for handler in _parse(execute_compiled(connection, _BY_UUID[dialect], uuids=wanted))
+    }
+    if len(called) < len(uuids):
+        for handler in _parse(execute_compiled(connection, _BY_OLD_UUID[dialect], uuids=wanted)):
+            if handler.old_uuid is not None and (handler.old_until or 0) > now_us:
+                called[handler.old_uuid] = handler
+    return called
 
 
-def _rows(result: sa.CursorResult[Any]) -> list[Found]:
+def _parse(result: sa.CursorResult[Any]) -> list[CalledHandler]:
     rows = result.scalar() or ()
-    return [Found(*values) for values in (json.loads(rows) if isinstance(rows, str) else rows)]
+    return [CalledHandler(*values) for values in (json.loads(rows) if isinstance(rows, str) else rows)]
 
 
 def find_repeated(
-    connection: sa.Connection, calls: Sequence[Call], found: Mapping[str, Found], now: datetime
-) -> dict[Key, Accepted]:
-    """Find what became of deliveries that come again, as far as it did not fail."""
+    connection: sa.Connection, calls: Sequence[Call], called: Mapping[str, CalledHandler], now: datetime
+) -> dict[DeliveryKey, Accepted]:
+    """Return the results of recent deliveries with the keys of these calls, unless their action failed."""
     keys = {call.key for call in calls if call.key is not None}
     if not keys:
         return {}
@@ -168,32 +172,32 @@ def find_repeated(
         .join(actions, actions.c.seq == deliveries.c.action_seq)
         .where(
             deliveries.c.sender_key.in_(keys),
-            deliveries.c.received > now - REPEATS_FOR,
+            deliveries.c.received > now - REPEAT_WINDOW,
             actions.c.state.not_in([ActionState.FAILED.value, ActionState.CANCELED.value]),
         )
     ).all()
-    called = {row.seq: row for row in found.values()}
+    by_seq = {handler.seq: handler for handler in called.values()}
     return {
         (handler_seq, key): Accepted(
-            name=called[handler_seq].name,
-            operation=Operation(called[handler_seq].operation),
+            name=by_seq[handler_seq].name,
+            operation=Operation(by_seq[handler_seq].operation),
             action_uuid=action_uuid,
             handler_seq=handler_seq,
             action_seq=action_seq,
         )
         for handler_seq, key, action_uuid, action_seq in rows
-        if handler_seq in called
+        if handler_seq in by_seq
     }
 
 
-def execute(connection: sa.Connection, statement: sa.ClauseElement, **parameters: str) -> sa.CursorResult[Any]:
-    """Execute a statement without the library's work for it, which takes as long as a call."""
-    sql, names = _compiled(statement, connection.dialect)
+def execute_compiled(connection: sa.Connection, statement: sa.ClauseElement, **parameters: str) -> sa.CursorResult[Any]:
+    """Execute a statement that is compiled once, without SQLAlchemy's overhead, which takes as long as a call."""
+    sql, names = _compile(statement, connection.dialect)
     return connection.exec_driver_sql(sql, parameters if names is None else tuple(parameters[name] for name in names))
 
 
 @cache
-def _compiled(statement: sa.ClauseElement, dialect: sa.Dialect) -> tuple[str, Sequence[str] | None]:
-    """Write a statement as SQL, with its parameters in their order where the driver wants no names."""
+def _compile(statement: sa.ClauseElement, dialect: sa.Dialect) -> tuple[str, Sequence[str] | None]:
+    """Return a statement's SQL, and the order of its parameters if the driver takes no names."""
     compiled = statement.compile(dialect=dialect)
     return str(compiled), getattr(compiled, "positiontup", None) if dialect.positional else None

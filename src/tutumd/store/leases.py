@@ -1,4 +1,4 @@
-"""The lease: which actions are due and held by nobody, and that only who holds one changes it."""
+"""Leases: which actions a worker may claim, and updates that only the holder of a claim can make."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -10,23 +10,23 @@ from tutumd.errors import LeaseLostError
 from tutumd.model import ActionState, Claim
 from tutumd.store.tables import LIVE, actions
 
-_AGREED = timedelta(milliseconds=50)
-"""How well the clocks of processes agree at least: what is due at once is to be found at the first look."""
+_CLOCK_SKEW = timedelta(milliseconds=50)
+"""Tolerated clock skew between processes, so that a worker finds a new action at its first look."""
 
 _SET_BACK = timedelta(seconds=1)
-"""An action that was made so far in the future was made before a clock was set back: who asked waits now."""
+"""An action created this far in the future dates from before a clock was set back, and is due."""
 
 
-def find_due(engine_names: Sequence[str], now: datetime, lease_now: datetime) -> sa.Select[Any]:
-    """Select the oldest action that may be claimed: one that waits for its turn, or that its worker left."""
-    busy = actions.alias("busy")
-    service_is_free = ~(
-        sa.select(busy.c.uuid)
-        .where(busy.c.service_uuid == actions.c.service_uuid, busy.c.state == sa.literal_column("'In progress'"))
+def find_claimable(engine_names: Sequence[str], now: datetime, lease_now: datetime) -> sa.Select[Any]:
+    """Select the oldest due action that is pending on an idle service, or in progress without a valid lease."""
+    running = actions.alias("running")
+    service_is_busy = (
+        sa.select(running.c.uuid)
+        .where(running.c.service_uuid == actions.c.service_uuid, running.c.state == sa.literal_column("'In progress'"))
         .exists()
     )
-    pending = sa.and_(actions.c.state == ActionState.PENDING.value, service_is_free)
-    abandoned = sa.and_(actions.c.state == ActionState.IN_PROGRESS.value, is_free(lease_now))
+    pending = sa.and_(actions.c.state == ActionState.PENDING.value, ~service_is_busy)
+    abandoned = sa.and_(actions.c.state == ActionState.IN_PROGRESS.value, is_unleased(lease_now))
     return (
         sa.select(actions.c.uuid, actions.c.service_uuid)
         .where(LIVE, is_due(now), actions.c.engine.in_(engine_names), sa.or_(pending, abandoned))
@@ -36,24 +36,28 @@ def find_due(engine_names: Sequence[str], now: datetime, lease_now: datetime) ->
 
 
 def is_due(now: datetime) -> sa.ColumnElement[bool]:
-    """Say that the time of the action has come."""
-    return sa.or_(actions.c.due <= now + _AGREED, actions.c.created > now + _SET_BACK)
+    """Return the condition that an action's time has come."""
+    return sa.or_(actions.c.due <= now + _CLOCK_SKEW, actions.c.created > now + _SET_BACK)
 
 
-def is_free(lease_now: datetime) -> sa.ColumnElement[bool]:
-    """Say that no worker holds the action."""
+def is_unleased(lease_now: datetime) -> sa.ColumnElement[bool]:
+    """Return the condition that no worker holds an action."""
     return sa.or_(actions.c.lease_until.is_(None), actions.c.lease_until < lease_now)
 
 
-def end_all(connection: sa.Connection) -> None:
-    """End all leases at once: nobody who holds one is alive."""
+def end_all_leases(connection: sa.Connection) -> None:
+    """End all leases at once. Only valid when no holder is alive."""
     connection.execute(
         sa.update(actions).where(LIVE, actions.c.worker.isnot(None)).values(worker=None, lease_until=None)
     )
 
 
-def update_held(connection: sa.Connection, claim: Claim, **values: object) -> None:
-    """Change an action that is held by this claim. Raises LeaseLostError where another claim was made."""
+def update_claimed(connection: sa.Connection, claim: Claim, **values: object) -> None:
+    """Update the action of a claim.
+
+    Raises:
+        LeaseLostError: Another claim was made since, or the action ended; nothing was updated.
+    """
     updated = connection.execute(
         sa.update(actions)
         .where(

@@ -1,86 +1,87 @@
-"""The queue: two partial unique indexes, one claim, one lease."""
+"""The queue of actions for workers: two partial unique indexes, one claim, one lease."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from tutumd.model import ActionState, Claim, EngineInfo, Outcome, Service, ServiceSnapshot, Verb
-from tutumd.ports import Clock
+from tutumd.model import ActionState, Claim, EngineInfo, EngineRequest, Outcome, ServiceSnapshot, Verb
+from tutumd.ports import Clock, Queue
 from tutumd.store import call_counts, retention
 from tutumd.store import snapshots as snapshot_rows
-from tutumd.store.actions import amounts_of
+from tutumd.store.actions import read_amounts
 from tutumd.store.database import Database
-from tutumd.store.engine_sync import SqlShown
-from tutumd.store.leases import end_all, find_due, is_due, is_free, update_held
-from tutumd.store.row_mapping import action_from, clean, lock_services, read_service, select_actions
-from tutumd.store.tables import LIVE, action_lines, actions, containers, engines, handlers, requests, services
-from tutumd.store.wakeup import Signal
+from tutumd.store.engine_sync import SqlEngineSync
+from tutumd.store.leases import end_all_leases, find_claimable, is_due, is_unleased, update_claimed
+from tutumd.store.locks import lock_services
+from tutumd.store.row_mapping import action_from, read_service, select_actions
+from tutumd.store.tables import LIVE, action_lines, actions, containers, engines, handlers, requests, services, storable
+from tutumd.store.wakeup import Wakeup
 
 
-class SqlQueue(SqlShown):
+class SqlQueue(SqlEngineSync, Queue):
     """Queue of ports.py."""
 
-    def __init__(self, database: Database, clock: Clock, signal: Signal, leases: Clock | None = None) -> None:
-        """Take the database, the clock, and what wakes this process's worker.
+    def __init__(self, database: Database, clock: Clock, wakeup: Wakeup, lease_clock: Clock | None = None) -> None:
+        """Create the queue.
 
         Args:
-            leases: The clock of leases, if it is another one: what all workers compare must never be set.
+            wakeup: Wakes this process's worker.
+            lease_clock: A clock for leases that is never set, and that all workers share; by default `clock`.
         """
-        self._database = database
-        self._clock = clock
-        self._leases = leases or clock
-        self._signal = signal
+        super().__init__(database, clock)
+        self._lease_clock = lease_clock or clock
+        self._wakeup = wakeup
 
     def take_over(self) -> None:
-        """End all leases at once. Only for a process that knows it is alone with the database."""
+        """End all leases at once. Only for a process that is alone with the database."""
         with self._database.write() as connection:
             connection.execute(sa.delete(engines))
-            end_all(connection)
+            end_all_leases(connection)
 
-    def register(self, worker: str, engines_served: Sequence[EngineInfo]) -> None:
-        """See ports.py."""
+    def register(self, worker: str, served: Sequence[EngineInfo]) -> None:
         now = self._clock()
         with self._database.write() as connection:
-            for info in engines_served:
+            for info in served:
                 values = {
                     "kind": info.kind,
-                    "creates": info.creates,
+                    "can_create": info.can_create,
                     "error": info.error,
                     "worker": worker,
-                    "seen": now,
+                    "last_heartbeat": now,
                 }
                 updated = connection.execute(sa.update(engines).where(engines.c.name == info.name).values(**values))
                 if not updated.rowcount:
                     connection.execute(sa.insert(engines).values(name=info.name, **values))
 
     def claim(self, worker: str, engine_names: Sequence[str], *, lease: timedelta) -> Claim | None:
-        """See ports.py."""
         with self._database.read() as connection:
-            if connection.execute(find_due(engine_names, self._clock(), self._leases())).first() is None:
+            claimable = find_claimable(engine_names, self._clock(), self._lease_clock())
+            if connection.execute(claimable).first() is None:
                 return None
-        # First a service that nobody is busy with at this moment; if there is none, wait for the oldest.
+        # Prefer a service that no transaction has locked now; if there is none, wait for the oldest.
         return self._claim(worker, engine_names, lease, skip_locked=True) or self._claim(
             worker, engine_names, lease, skip_locked=False
         )
 
     def _claim(self, worker: str, engine_names: Sequence[str], lease: timedelta, *, skip_locked: bool) -> Claim | None:
-        now, lease_now = self._clock(), self._leases()
+        now, lease_now = self._clock(), self._lease_clock()
+        claimable = find_claimable(engine_names, now, lease_now)
         with self._database.write() as connection:
-            candidate = find_due(engine_names, now, lease_now).join(services, services.c.uuid == actions.c.service_uuid)
-            locked = candidate.with_for_update(of=services, key_share=True, skip_locked=skip_locked)
-            found = connection.execute(locked).first()
-            if found is None:
+            with_service = claimable.join(services, services.c.uuid == actions.c.service_uuid)
+            candidate = connection.execute(
+                with_service.with_for_update(of=services, key_share=True, skip_locked=skip_locked)
+            ).first()
+            if candidate is None:
                 return None
-            # The service is locked now: what is due of it may have changed before.
-            due = find_due(engine_names, now, lease_now).where(actions.c.service_uuid == found.service_uuid)
-            row = connection.execute(due).first()
+            # Look again now that the service is locked: its actions may have changed before.
+            row = connection.execute(claimable.where(actions.c.service_uuid == candidate.service_uuid)).first()
             if row is None:
                 return None
             claimed = connection.execute(
                 sa.update(actions)
-                # Its worker may have renewed the lease since it was looked at: renewing locks no service.
-                .where(actions.c.uuid == row.uuid, LIVE, is_due(now), is_free(lease_now))
+                # The holder may have renewed the lease since the look: renewing locks no service.
+                .where(actions.c.uuid == row.uuid, LIVE, is_due(now), is_unleased(lease_now))
                 .values(
                     state=ActionState.IN_PROGRESS.value,
                     open=False,
@@ -100,45 +101,39 @@ class SqlQueue(SqlShown):
             token=row.token,
             attempts=row.attempts,
             journal=row.journal,
-            cancel=row.cancel,
+            is_cancel_requested=row.cancel,
         )
 
     def renew(self, claim: Claim, *, lease: timedelta) -> bool:
-        """See ports.py."""
         with self._database.write() as connection:
-            update_held(connection, claim, lease_until=self._leases() + lease)
+            update_claimed(connection, claim, lease_until=self._lease_clock() + lease)
             cancel = connection.execute(sa.select(actions.c.cancel).where(actions.c.uuid == claim.action.uuid))
             return bool(cancel.scalar())
 
     def save_journal(self, claim: Claim, journal: Mapping[str, object]) -> None:
-        """See ports.py."""
         with self._database.write() as connection:
-            update_held(connection, claim, journal=dict(journal))
+            update_claimed(connection, claim, journal=dict(journal))
 
     def save_target(self, claim: Claim, target: int) -> None:
-        """See ports.py."""
         with self._database.write() as connection:
-            update_held(connection, claim, target=target)
+            update_claimed(connection, claim, target=target)
             connection.execute(
                 sa.update(services).where(services.c.uuid == claim.service.uuid).values(target=target, fingerprint="")
             )
 
     def amounts(self, claim: Claim) -> tuple[tuple[int, int | None], ...]:
-        """See ports.py."""
         with self._database.read() as connection:
-            return amounts_of(connection, claim.action.uuid)
+            return read_amounts(connection, claim.action.uuid)
 
-    def add_line(self, claim: Claim, text: str) -> None:
-        """See ports.py."""
+    def add_log_line(self, claim: Claim, text: str) -> None:
         with self._database.write() as connection:
             connection.execute(
-                sa.insert(action_lines).values(action_uuid=claim.action.uuid, at=self._clock(), line=clean(text))
+                sa.insert(action_lines).values(action_uuid=claim.action.uuid, at=self._clock(), line=storable(text))
             )
 
     def retry_later(self, claim: Claim, *, delay: timedelta, reason: str) -> None:
-        """See ports.py."""
         with self._database.write() as connection:
-            update_held(
+            update_claimed(
                 connection,
                 claim,
                 due=self._clock() + delay,
@@ -149,28 +144,25 @@ class SqlQueue(SqlShown):
             )
 
     def release(self, claim: Claim) -> None:
-        """See ports.py."""
         with self._database.write() as connection:
-            update_held(connection, claim, worker=None, lease_until=None)
+            update_claimed(connection, claim, worker=None, lease_until=None)
 
     def finish(self, claim: Claim, outcome: Outcome, snapshot: ServiceSnapshot | None) -> None:
-        """See ports.py."""
         now = self._clock()
         service_uuid = claim.service.uuid
-        terminated = claim.action.verb is Verb.TERMINATE and outcome.success
-        with self._database.write() as connection:
+        with self._wakeup.write(self._database) as connection:
             lock_services(connection, [service_uuid])
             if snapshot is not None:
                 snapshot_rows.store_snapshot(connection, service_uuid, snapshot, now=now, final=True)
             before = snapshot_rows.container_uuids(connection, service_uuid, outcome.containers_before, now)
             after = snapshot_rows.container_uuids(connection, service_uuid, outcome.containers_after, now)
-            update_held(
+            update_claimed(
                 connection,
                 claim,
-                state=_state_after(outcome).value,
+                state=_final_state(outcome).value,
                 ended=now,
-                reason=clean(outcome.reason),
-                log_tail=clean(outcome.log_tail),
+                reason=storable(outcome.reason),
+                log_tail=storable(outcome.log_tail),
                 rolled_back=outcome.rolled_back,
                 image_before=outcome.image_before,
                 image_after=outcome.image_after,
@@ -179,67 +171,67 @@ class SqlQueue(SqlShown):
                 worker=None,
                 lease_until=None,
                 journal={},
-                # They may be bodies of calls: kept for a retry, which a successful action does not get.
+                # They may be request bodies: kept only for a retry, which a successful action does not get.
                 **({"variables": {}} if outcome.success else {}),
             )
-            if terminated:
-                _bury(connection, service_uuid, now)
+            if claim.action.verb is Verb.TERMINATE and outcome.success:
+                _mark_terminated(connection, service_uuid, now)
             elif snapshot is None:
                 connection.execute(sa.update(services).where(services.c.uuid == service_uuid).values(fingerprint=""))
-            self._signal.tell_others(connection)
-        self._signal.notify()
 
-    def prune(self, keep: timedelta, most: int) -> int:
-        """See ports.py."""
+    def prune(self, keep: timedelta, limit: int) -> int:
         with self._database.read() as connection:
-            old = retention.find_old(connection, self._clock(), keep, most)
+            old = retention.find_old(connection, self._clock(), keep, limit)
         if not any(old.values()):
             return 0
         with self._database.write() as connection:
             return retention.delete(connection, old)
 
     def count_calls(self) -> bool:
-        """See ports.py."""
         with self._database.write() as connection:
             return call_counts.count(connection, self._clock())
 
-    def requests(self, engine_names: Sequence[str]) -> tuple[tuple[str, str, Service, Mapping[str, object]], ...]:
-        """See ports.py."""
-        # One about a service that was terminated meanwhile is answered by nobody, and ends by its age.
+    def take_requests(self, engine_names: Sequence[str]) -> tuple[EngineRequest, ...]:
+        # A request for a service that has been terminated is left to expire.
         live = sa.select(services.c.uuid).where(sa.not_(services.c.terminated))
-        wanted = sa.and_(
+        is_new = sa.and_(
             requests.c.engine.in_(engine_names), sa.not_(requests.c.taken), requests.c.service_uuid.in_(live)
         )
         with self._database.read() as connection:
-            if connection.execute(sa.select(requests.c.uuid).where(wanted).limit(1)).first() is None:
+            if connection.execute(sa.select(requests.c.uuid).where(is_new).limit(1)).first() is None:
                 return ()
         with self._database.write() as connection:
-            unanswered = sa.select(requests).where(wanted).order_by(requests.c.seq)
-            rows = connection.execute(unanswered.with_for_update(skip_locked=True)).all()
+            in_order = sa.select(requests).where(is_new).order_by(requests.c.seq)
+            rows = connection.execute(in_order.with_for_update(skip_locked=True)).all()
             connection.execute(
                 sa.update(requests).where(requests.c.uuid.in_([row.uuid for row in rows])).values(taken=True)
             )
             return tuple(
-                (row.uuid, row.kind, read_service(connection, None, row.service_uuid), row.arguments) for row in rows
+                EngineRequest(
+                    uuid=row.uuid,
+                    kind=row.kind,
+                    service=read_service(connection, None, row.service_uuid),
+                    arguments=row.arguments,
+                )
+                for row in rows
             )
 
-    def answer_request(self, request_uuid: str, answer: Mapping[str, object]) -> None:
-        """See ports.py."""
+    def save_response(self, request_uuid: str, response: Mapping[str, object]) -> None:
         with self._database.write() as connection:
-            connection.execute(sa.update(requests).where(requests.c.uuid == request_uuid).values(answer=dict(answer)))
+            connection.execute(sa.update(requests).where(requests.c.uuid == request_uuid).values(answer=dict(response)))
 
     def wait(self, timeout_s: float) -> None:
-        """See ports.py."""
-        self._signal.wait(timeout_s)
+        self._wakeup.wait(timeout_s)
 
 
-def _state_after(outcome: Outcome) -> ActionState:
+def _final_state(outcome: Outcome) -> ActionState:
     if outcome.success:
         return ActionState.SUCCESS
     return ActionState.CANCELED if outcome.canceled else ActionState.FAILED
 
 
-def _bury(connection: sa.Connection, service_uuid: str, now: datetime) -> None:
+def _mark_terminated(connection: sa.Connection, service_uuid: str, now: datetime) -> None:
+    """Mark a service as terminated, delete its handlers and cancel its pending actions."""
     connection.execute(
         sa.update(services)
         .where(services.c.uuid == service_uuid)

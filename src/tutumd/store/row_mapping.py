@@ -1,7 +1,6 @@
-"""Rows into values, and the filters of lists into conditions."""
+"""Rows of services, containers and actions, and the values made of them."""
 
-import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -16,18 +15,17 @@ from tutumd.model import (
     ContainerState,
     Definition,
     Port,
-    Query,
     Service,
     ServiceState,
     User,
     Verb,
 )
-from tutumd.ports import HEARTBEAT_LIMIT
+from tutumd.ports import HEARTBEAT_TIMEOUT
 from tutumd.store.tables import actions, containers, deliveries, engines, services, users
 
 Row = sa.Row[Any]
 
-_WORKING = {
+_STATE_BY_VERB = {
     Verb.REDEPLOY: ServiceState.REDEPLOYING,
     Verb.SCALEUP: ServiceState.SCALING,
     Verb.SCALE: ServiceState.SCALING,
@@ -36,40 +34,64 @@ _WORKING = {
     Verb.TERMINATE: ServiceState.TERMINATING,
 }
 
-_active = actions.alias("active")
+_running_action = actions.alias("running_action")
 _admins = users.alias("admins")
 SERVICE_STATE = sa.case(
-    *((_active.c.verb == verb.value, state.value) for verb, state in _WORKING.items()),
+    *((_running_action.c.verb == verb.value, state.value) for verb, state in _STATE_BY_VERB.items()),
     else_=services.c.state,
 )
-"""What a service does now: what the action in progress does to it, else what its engine shows."""
+"""State of a service: what its action in progress does, else what its engine reported."""
 
 
-def select_services(viewer: User | None) -> sa.Select[Any]:
-    """Select the services that the viewer may see (None: all), each with its present state."""
-    joined = services.outerjoin(
-        _active,
-        sa.and_(_active.c.service_uuid == services.c.uuid, _active.c.state == sa.literal_column("'In progress'")),
-    ).outerjoin(users, users.c.name == services.c.owner)
-    first_admin = sa.select(_admins.c.name).where(_admins.c.is_admin).order_by(_admins.c.seq).limit(1)
-    statement = sa.select(
-        services,
-        SERVICE_STATE.label("state_now"),
-        users.c.uuid.isnot(None).label("owner_is_known"),
-        sa.func.coalesce(users.c.name, first_admin.scalar_subquery(), "").label("owner_now"),
-    ).select_from(joined)
-    return statement.where(sa.not_(services.c.terminated), visible(viewer))
+def read_one(connection: sa.Connection, statement: sa.Select[Any]) -> Row:
+    """Return the only row of a statement.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    row = connection.execute(statement).first()
+    if row is None:
+        raise NotFoundError(NOT_FOUND)
+    return row
 
 
-def visible(viewer: User | None) -> sa.ColumnElement[bool]:
-    """Say which services the viewer may see: an admin all, a member the own ones."""
+def visible_to(viewer: User | None) -> sa.ColumnElement[bool]:
+    """Return the condition that the viewer may see a service: an admin (or None) sees all, a member their own."""
     if viewer is None or viewer.is_admin:
         return sa.true()
     return services.c.owner == viewer.name
 
 
+def select_services(viewer: User | None) -> sa.Select[Any]:
+    """Select the services that the viewer may see, with their present state and owner."""
+    has_action = sa.and_(
+        _running_action.c.service_uuid == services.c.uuid, _running_action.c.state == sa.literal_column("'In progress'")
+    )
+    first_admin = sa.select(_admins.c.name).where(_admins.c.is_admin).order_by(_admins.c.seq).limit(1)
+    return (
+        sa.select(
+            services,
+            SERVICE_STATE.label("state_now"),
+            users.c.uuid.isnot(None).label("owner_is_known"),
+            sa.func.coalesce(users.c.name, first_admin.scalar_subquery(), "").label("owner_now"),
+        )
+        .select_from(services.outerjoin(_running_action, has_action).outerjoin(users, users.c.name == services.c.owner))
+        .where(sa.not_(services.c.terminated), visible_to(viewer))
+    )
+
+
+def read_service(connection: sa.Connection, viewer: User | None, uuid: str) -> Service:
+    """Return a service.
+
+    Raises:
+        NotFoundError: It does not exist, or the viewer may not see it.
+    """
+    row = read_one(connection, select_services(viewer).where(services.c.uuid == uuid))
+    return service_from(row, present_containers(connection, [uuid]).get(uuid, ()))
+
+
 def service_from(row: Row, container_uuids: tuple[str, ...]) -> Service:
-    """Make the value of a row of `select_services`."""
+    """Return the service of a row of `select_services`."""
     return Service(
         uuid=row.uuid,
         engine=row.engine,
@@ -86,23 +108,22 @@ def service_from(row: Row, container_uuids: tuple[str, ...]) -> Service:
         image_name=row.image_name,
         image_digest=row.image_digest,
         run_command=row.run_command,
-        definition=None if row.definition is None else definition_from(row.definition),
+        definition=None if row.definition is None else _definition_from(row.definition),
         deployed=row.deployed,
         created=row.created,
-        warnings=(*row.warnings, *_row_warnings(row)),
+        warnings=(*row.warnings, *_store_warnings(row)),
         containers=container_uuids,
     )
 
 
-def _row_warnings(row: Row) -> Iterator[str]:
+def _store_warnings(row: Row) -> Iterator[str]:
     if row.owner is not None and not row.owner_is_known:
         yield f"its owner {row.owner!r} is not a user here, so it belongs to the first admin"
     if not row.bound:
         yield f"engine {row.engine!r} does not show it at present: calls will fail until it is back"
 
 
-def definition_from(document: Mapping[str, Any]) -> Definition:
-    """Read a stored definition."""
+def _definition_from(document: Mapping[str, Any]) -> Definition:
     return Definition(
         command=document["command"],
         envvars=document["envvars"],
@@ -111,18 +132,21 @@ def definition_from(document: Mapping[str, Any]) -> Definition:
     )
 
 
-def definition_document(definition: Definition) -> dict[str, Any]:
-    """Write a definition as what is stored."""
-    return {
-        "command": definition.command,
-        "envvars": dict(definition.envvars),
-        "working_dir": definition.working_dir,
-        "autorestart": definition.autorestart.value,
-    }
+def present_containers(connection: sa.Connection, service_uuids: list[str]) -> dict[str, tuple[str, ...]]:
+    """Return the UUIDs of the present containers by their service's UUID."""
+    by_service: dict[str, tuple[str, ...]] = {}
+    rows = connection.execute(
+        sa.select(containers.c.service_uuid, containers.c.uuid)
+        .where(containers.c.service_uuid.in_(service_uuids), containers.c.present)
+        .order_by(containers.c.position)
+    )
+    for row in rows:
+        by_service[row.service_uuid] = (*by_service.get(row.service_uuid, ()), row.uuid)
+    return by_service
 
 
 def container_from(row: Row) -> Container:
-    """Make the value of a row of `containers`."""
+    """Return the container of a row of `containers`."""
     return Container(
         uuid=row.uuid,
         object_id=row.object_id,
@@ -140,19 +164,28 @@ def container_from(row: Row) -> Container:
 
 
 def select_actions() -> sa.Select[Any]:
-    """Select actions, each with the number of calls that joined it."""
+    """Select actions, each with its number of deliveries and the last heartbeat of its engine's worker."""
     count = (
         sa.select(sa.func.count())
         .select_from(deliveries)
         .where(deliveries.c.action_seq == actions.c.seq)
         .scalar_subquery()
     )
-    seen = sa.select(engines.c.seen).where(engines.c.name == actions.c.engine).scalar_subquery()
-    return sa.select(actions, count.label("delivery_count"), seen.label("engine_seen"))
+    heartbeat = sa.select(engines.c.last_heartbeat).where(engines.c.name == actions.c.engine).scalar_subquery()
+    return sa.select(actions, count.label("delivery_count"), heartbeat.label("last_heartbeat"))
+
+
+def read_action(connection: sa.Connection, uuid: str, now: datetime | None = None) -> Action:
+    """Return an action that exists. `now` is as of `action_from`."""
+    return action_from(connection.execute(select_actions().where(actions.c.uuid == uuid)).one(), now)
 
 
 def action_from(row: Row, now: datetime | None = None) -> Action:
-    """Make the value of a row of `select_actions`; with the time, a pending one says if there is nobody to begin it."""
+    """Return the action of a row of `select_actions`.
+
+    Args:
+        now: The time at which a pending action without a worker gets that as its `reason`; None: no such reason.
+    """
     return Action(
         uuid=row.uuid,
         service_uuid=row.service_uuid,
@@ -165,7 +198,7 @@ def action_from(row: Row, now: datetime | None = None) -> Action:
         address=row.address,
         user_agent=row.user_agent,
         deliveries=row.delivery_count,
-        reason=row.reason or _waits_for(row, now),
+        reason=row.reason or _waiting_reason(row, now),
         log_tail=row.log_tail,
         rolled_back=row.rolled_back,
         image_before=row.image_before,
@@ -177,92 +210,9 @@ def action_from(row: Row, now: datetime | None = None) -> Action:
     )
 
 
-def _waits_for(row: Row, now: datetime | None) -> str:
+def _waiting_reason(row: Row, now: datetime | None) -> str:
     if now is None or row.state != ActionState.PENDING.value:
         return ""
-    if row.engine_seen is not None and abs(now - row.engine_seen) <= HEARTBEAT_LIMIT:
+    if row.last_heartbeat is not None and abs(now - row.last_heartbeat) <= HEARTBEAT_TIMEOUT:
         return ""
     return f"waiting: no worker serves engine {row.engine!r} now; it begins when one does"
-
-
-def clean(text: str) -> str:
-    """Make a text of an engine fit for every database: no NUL, no half characters."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode()
-
-
-def present_containers(connection: sa.Connection, service_uuids: list[str]) -> dict[str, tuple[str, ...]]:
-    """Read the UUIDs of the present containers of each service."""
-    found: dict[str, list[str]] = {}
-    rows = connection.execute(
-        sa.select(containers.c.service_uuid, containers.c.uuid)
-        .where(containers.c.service_uuid.in_(service_uuids), containers.c.present)
-        .order_by(containers.c.position)
-    )
-    for row in rows:
-        found.setdefault(row.service_uuid, []).append(row.uuid)
-    return {service: tuple(uuids) for service, uuids in found.items()}
-
-
-_LOCK_SERVICES = (
-    sa.select(services.c.uuid)
-    .where(services.c.uuid.in_(sa.bindparam("uuids", expanding=True)))
-    .order_by(services.c.uuid)
-    .with_for_update(key_share=True)
-)
-
-
-def lock_services(connection: sa.Connection, uuids: Iterable[str]) -> None:
-    """Keep others from queueing, claiming or ending anything for these services until the transaction ends.
-
-    Every transaction that does such a thing takes these locks first, in the order of UUIDs, so that none deadlocks. On
-    SQLite it is alone anyway.
-    """
-    if connection.dialect.name != "sqlite":
-        connection.execute(_LOCK_SERVICES, {"uuids": list(set(uuids))}).all()
-
-
-def lock_free_services(connection: sa.Connection, uuids: Iterable[str]) -> set[str]:
-    """Lock those services that nobody has locked, as `lock_services` does; answer the others. On PostgreSQL only."""
-    wanted = sa.select(services.c.uuid).where(services.c.uuid.in_(list(uuids))).order_by(services.c.uuid)
-    free = connection.execute(wanted.with_for_update(key_share=True, skip_locked=True)).scalars().all()
-    return set(connection.execute(wanted).scalars()) - set(free)
-
-
-def lock_service(connection: sa.Connection, uuid: str) -> Service:
-    """Lock one service and read it. Raises NotFoundError."""
-    lock_services(connection, [uuid])
-    return read_service(connection, None, uuid)
-
-
-def read_service(connection: sa.Connection, viewer: User | None, uuid: str) -> Service:
-    """Read one service that the viewer may see. Raises NotFoundError."""
-    row = connection.execute(select_services(viewer).where(services.c.uuid == uuid)).first()
-    if row is None:
-        raise NotFoundError(NOT_FOUND)
-    return service_from(row, present_containers(connection, [uuid]).get(uuid, ()))
-
-
-def filtered(
-    statement: sa.Select[Any], query: Query, columns: Mapping[str, sa.ColumnElement[Any]]
-) -> tuple[sa.Select[Any], sa.Select[Any]]:
-    """Add a query's filters; answer the statement of its page and the one that counts all."""
-    for name, value in query.filters.items():
-        statement = statement.where(_condition(name, value, columns))
-    count = sa.select(sa.func.count()).select_from(statement.order_by(None).subquery())
-    return statement.limit(query.limit).offset(query.offset), count
-
-
-def _condition(name: str, value: str, columns: Mapping[str, sa.ColumnElement[Any]]) -> sa.ColumnElement[bool]:
-    column, _, test = name.rpartition("__")
-    if test == "startswith":
-        return columns[column].startswith(value.lower(), autoescape=True)
-    if test == "gte":
-        return columns[column] >= datetime.fromisoformat(value)
-    if test == "lte":
-        return columns[column] <= datetime.fromisoformat(value)
-    return columns[name] == (value.lower() if name in ("uuid", "service", "object") else value)
-
-
-def new_uuid() -> str:
-    """Make a version 4 UUID: 122 random bits, and the only form that the clients of 2015 take for an ID."""
-    return str(uuid.uuid4())

@@ -1,36 +1,29 @@
-"""Engine snapshots into rows of services and containers."""
+"""Engine snapshots as rows of services and containers."""
 
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 import sqlalchemy as sa
 
-from tutumd.model import ActionState, ContainerSnapshot, ContainerState, EngineInfo, ServiceSnapshot, ServiceState
-from tutumd.store.row_mapping import Row, new_uuid
-from tutumd.store.tables import LIVE, actions, containers, services
+from tutumd.model import ActionState, ContainerSnapshot, ContainerState, ServiceSnapshot, ServiceState
+from tutumd.store.row_mapping import Row
+from tutumd.store.tables import LIVE, actions, containers, new_uuid, services
 
 
 def fingerprint(snapshot: ServiceSnapshot) -> str:
-    """Sum up a snapshot, to see cheaply that nothing changed."""
+    """Return a hash of a snapshot, for a cheap comparison."""
     return hashlib.sha256(repr(snapshot).encode()).hexdigest()
-
-
-def service_uuid(installation: str, engine: str, selector: str) -> str:
-    """Derive a found service's UUID: the same for as long as its selector is, even if our row was forgotten."""
-    digest = hashlib.sha256(f"{installation}\0{engine}\0{selector}".encode()).digest()
-    return str(UUID(bytes=digest[:16], version=4))
 
 
 def store_snapshot(
     connection: sa.Connection, uuid: str, snapshot: ServiceSnapshot, *, now: datetime, final: bool
 ) -> None:
-    """Store what an engine shows of a service that has a row.
+    """Update the row of a service, and its containers.
 
     Args:
-        final: The action in progress ends with this: its target is no longer the service's.
+        final: The action in progress ends with this snapshot, so the service's target is the snapshot's.
     """
     values: dict[str, Any] = {
         "bound": True,
@@ -51,7 +44,7 @@ def store_snapshot(
     }
     row = connection.execute(sa.select(services.c.definition).where(services.c.uuid == uuid)).one()
     if row.definition is not None:
-        # A created service: these are its owner's to change, and hold also before the next redeploy.
+        # A service created through tutumd: its owner sets these, and they hold even before the next redeploy.
         kept = {"name", "owner", "image_name", "run_command"} | ({"target"} if snapshot.stopped else set())
         values = {key: value for key, value in values.items() if key not in kept}
     if not final and _is_being_changed(connection, uuid):
@@ -62,18 +55,18 @@ def store_snapshot(
 
 
 def container_uuids(connection: sa.Connection, uuid: str, object_ids: Sequence[str], now: datetime) -> list[str]:
-    """Give our UUIDs of containers; one that was never seen is remembered as terminated."""
-    known = _known(connection, uuid)
-    unseen = [ContainerSnapshot(id=id_, name="", state=ContainerState.TERMINATED) for id_ in object_ids]
-    new = [_container_values(uuid, item, 0, now) for item in unseen if item.id not in known]
+    """Return our UUIDs of containers. Containers without a row get one, as terminated."""
+    stored = _containers_by_object_id(connection, uuid)
+    unknown = [ContainerSnapshot(id=id_, name="", state=ContainerState.TERMINATED) for id_ in object_ids]
+    new = [_container_values(uuid, item, 0) for item in unknown if item.id not in stored]
     if new:
         connection.execute(sa.insert(containers), [{**values, "present": False} for values in new])
-    by_id = {**{row.object_id: row.uuid for row in known.values()}, **{v["object_id"]: v["uuid"] for v in new}}
+    by_id = {**{row.object_id: row.uuid for row in stored.values()}, **{v["object_id"]: v["uuid"] for v in new}}
     return [by_id[id_] for id_ in object_ids]
 
 
 def unbind(connection: sa.Connection, uuids: Sequence[str], now: datetime) -> None:
-    """Note that an engine no longer shows these services."""
+    """Mark services as no longer shown by their engine."""
     connection.execute(
         sa.update(services)
         .where(services.c.uuid.in_(uuids))
@@ -90,31 +83,10 @@ def unbind(connection: sa.Connection, uuids: Sequence[str], now: datetime) -> No
         _store_containers(connection, uuid, (), now)
 
 
-def insert_service(
-    connection: sa.Connection, uuid: str, engine: EngineInfo, snapshot: ServiceSnapshot, now: datetime
-) -> None:
-    """Make the row of a service that an engine shows for the first time."""
-    connection.execute(
-        sa.insert(services).values(
-            uuid=uuid,
-            engine=engine.name,
-            engine_kind=engine.kind,
-            selector=snapshot.selector,
-            name=snapshot.name,
-            stack=snapshot.stack,
-            bound=True,
-            terminated=False,
-            state=snapshot.state.value,
-            target=snapshot.target,
-            running=0,
-            stopped=0,
-            image_name=snapshot.image_name,
-            run_command=snapshot.run_command,
-            warnings=[],
-            created=now,
-            fingerprint="",
-        )
-    )
+def insert_service(connection: sa.Connection, **values: object) -> None:
+    """Insert the row of a new service. `values` are its columns without a default here."""
+    defaults = {"bound": True, "terminated": False, "running": 0, "stopped": 0, "warnings": [], "fingerprint": ""}
+    connection.execute(sa.insert(services).values({**defaults, **values}))
 
 
 def _is_being_changed(connection: sa.Connection, uuid: str) -> bool:
@@ -126,7 +98,7 @@ def _is_being_changed(connection: sa.Connection, uuid: str) -> bool:
     return connection.execute(statement.limit(1)).first() is not None
 
 
-def _known(connection: sa.Connection, uuid: str) -> dict[str, Row]:
+def _containers_by_object_id(connection: sa.Connection, uuid: str) -> dict[str, Row]:
     rows = connection.execute(sa.select(containers).where(containers.c.service_uuid == uuid))
     return {row.object_id: row for row in rows}
 
@@ -134,18 +106,17 @@ def _known(connection: sa.Connection, uuid: str) -> dict[str, Row]:
 def _store_containers(
     connection: sa.Connection, uuid: str, snapshots: Sequence[ContainerSnapshot], now: datetime
 ) -> None:
-    known = _known(connection, uuid)
-    shown = {snapshot.id for snapshot in snapshots}
-    for position, snapshot in enumerate(snapshots):
-        values = _container_values(uuid, snapshot, position, now)
-        if snapshot.id not in known:
-            connection.execute(sa.insert(containers).values(**values))
-            continue
-        row = known[snapshot.id]
+    stored = _containers_by_object_id(connection, uuid)
+    shown = {snapshot.id: _container_values(uuid, snapshot, index) for index, snapshot in enumerate(snapshots)}
+    new = [values for object_id, values in shown.items() if object_id not in stored]
+    if new:
+        connection.execute(sa.insert(containers), new)
+    for object_id in shown.keys() & stored.keys():
+        row, values = stored[object_id], shown[object_id]
         changed = {key: value for key, value in values.items() if key != "uuid" and getattr(row, key) != value}
         if changed:
             connection.execute(sa.update(containers).where(containers.c.uuid == row.uuid).values(**changed))
-    gone = [row.uuid for row in known.values() if row.present and row.object_id not in shown]
+    gone = [row.uuid for row in stored.values() if row.present and row.object_id not in shown]
     if gone:
         connection.execute(
             sa.update(containers)
@@ -158,7 +129,7 @@ def _store_containers(
         )
 
 
-def _container_values(uuid: str, snapshot: ContainerSnapshot, position: int, now: datetime) -> dict[str, Any]:
+def _container_values(uuid: str, snapshot: ContainerSnapshot, position: int) -> dict[str, Any]:
     return {
         "uuid": new_uuid(),
         "service_uuid": uuid,

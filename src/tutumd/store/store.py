@@ -1,121 +1,123 @@
-"""What the application reads and writes: services, containers and request rows; and what its parts are about."""
+"""The store that the application reads and writes, with its engines, services, containers and engine requests."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import timedelta
 
 import sqlalchemy as sa
 
-from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError
-from tutumd.model import (
-    Container,
-    Definition,
-    EngineInfo,
-    Page,
-    Query,
-    Service,
-    ServiceState,
-    User,
-)
+from tutumd.errors import ConflictError
+from tutumd.model import Container, Definition, EngineInfo, Page, Query, Service, ServiceState, User
+from tutumd.ports import Clock, Store
 from tutumd.store.accounts import SqlAccounts
 from tutumd.store.actions import SqlActions
+from tutumd.store.database import Database
+from tutumd.store.deliveries import SqlDeliveries
 from tutumd.store.handlers import SqlHandlers
+from tutumd.store.paging import read_page
 from tutumd.store.row_mapping import (
     SERVICE_STATE,
+    Row,
     container_from,
-    definition_document,
-    filtered,
-    new_uuid,
     present_containers,
+    read_one,
     read_service,
     select_services,
     service_from,
-    visible,
+    visible_to,
 )
-from tutumd.store.tables import containers, engines, requests, services
+from tutumd.store.snapshots import insert_service
+from tutumd.store.tables import containers, engines, new_uuid, requests, services
+from tutumd.store.wakeup import Wakeup
 
-_REQUEST_LIFE = timedelta(minutes=1)
+_MAX_REQUEST_AGE = timedelta(minutes=1)
+_SERVICE_FILTERS: Mapping[str, sa.ColumnElement[object]] = {
+    "uuid": services.c.uuid,
+    "name": services.c.name,
+    "state": SERVICE_STATE,
+    "stack": services.c.stack,
+    "stack__name": services.c.stack,
+}
+_CONTAINER_FILTERS = {
+    "uuid": containers.c.uuid,
+    "name": containers.c.name,
+    "state": containers.c.state,
+    "service": containers.c.service_uuid,
+    "service__stack__name": services.c.stack,
+}
 
 
-class SqlStore(SqlActions, SqlHandlers, SqlAccounts):
+class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, Store):
     """Store of ports.py."""
 
+    def __init__(self, database: Database, clock: Clock, wakeup: Wakeup) -> None:
+        super().__init__(database, clock)
+        self._wakeup = wakeup
+
     def engines(self) -> tuple[EngineInfo, ...]:
-        """See ports.py."""
         with self._database.read() as connection:
             rows = connection.execute(sa.select(engines).order_by(engines.c.name)).all()
         return tuple(
-            EngineInfo(name=row.name, kind=row.kind, creates=row.creates, error=row.error, seen=row.seen)
+            EngineInfo(
+                name=row.name,
+                kind=row.kind,
+                can_create=row.can_create,
+                error=row.error,
+                last_heartbeat=row.last_heartbeat,
+            )
             for row in rows
         )
 
     def services(self, viewer: User, query: Query) -> Page[Service]:
-        """See ports.py."""
-        columns = {
-            "uuid": services.c.uuid,
-            "name": services.c.name,
-            "state": SERVICE_STATE,
-            "stack": services.c.stack,
-            "stack__name": services.c.stack,
-        }
-        page, count = filtered(select_services(viewer), query, columns)
+        order = [services.c.name, services.c.engine, services.c.uuid]
         with self._database.read() as connection:
-            rows = connection.execute(page.order_by(services.c.name, services.c.engine, services.c.uuid)).all()
-            running = present_containers(connection, [row.uuid for row in rows])
-            total = connection.execute(count).scalar_one()
-        return Page(objects=tuple(service_from(row, running.get(row.uuid, ())) for row in rows), total=total)
+
+            def make(rows: Sequence[Row]) -> list[Service]:
+                present = present_containers(connection, [row.uuid for row in rows])
+                return [service_from(row, present.get(row.uuid, ())) for row in rows]
+
+            return read_page(connection, select_services(viewer), query, order, make, _SERVICE_FILTERS)
 
     def service(self, viewer: User, uuid: str) -> Service:
-        """See ports.py."""
         with self._database.read() as connection:
             return read_service(connection, viewer, uuid)
 
     def create_service(
         self, *, engine: str, name: str, image: str, owner: str, definition: Definition, target: int
     ) -> Service:
-        """See ports.py."""
         uuid = new_uuid()
         with self._database.write() as connection:
             kind = connection.execute(sa.select(engines.c.kind).where(engines.c.name == engine)).scalar()
-            taken = connection.execute(
-                sa.select(services.c.uuid).where(
-                    services.c.engine == engine, services.c.name == name, sa.not_(services.c.terminated)
-                )
-            ).first()
-            if taken is not None:
+            same_name = sa.select(services.c.uuid).where(
+                services.c.engine == engine, services.c.name == name, sa.not_(services.c.terminated)
+            )
+            if connection.execute(same_name).first() is not None:
                 raise ConflictError(f"engine {engine!r} has a service {name!r} already: choose another name")
-            connection.execute(
-                sa.insert(services).values(
-                    uuid=uuid,
-                    engine=engine,
-                    engine_kind=kind or "local",
-                    selector=uuid,
-                    name=name,
-                    stack="",
-                    owner=owner,
-                    bound=True,
-                    terminated=False,
-                    state=ServiceState.NOT_RUNNING.value,
-                    target=target,
-                    running=0,
-                    stopped=0,
-                    image_name=image,
-                    run_command=definition.command,
-                    definition=definition_document(definition),
-                    warnings=[],
-                    created=self._clock(),
-                    fingerprint="",
-                )
+            insert_service(
+                connection,
+                uuid=uuid,
+                engine=engine,
+                engine_kind=kind or "local",
+                selector=uuid,
+                name=name,
+                stack="",
+                owner=owner,
+                state=ServiceState.NOT_RUNNING.value,
+                target=target,
+                image_name=image,
+                run_command=definition.command,
+                definition=asdict(definition),
+                created=self._clock(),
             )
             return read_service(connection, None, uuid)
 
     def update_service(self, uuid: str, *, definition: Definition, image: str, target: int) -> Service:
-        """See ports.py."""
         with self._database.write() as connection:
             connection.execute(
                 sa.update(services)
                 .where(services.c.uuid == uuid)
                 .values(
-                    definition=definition_document(definition),
+                    definition=asdict(definition),
                     run_command=definition.command,
                     image_name=image,
                     target=target,
@@ -124,44 +126,22 @@ class SqlStore(SqlActions, SqlHandlers, SqlAccounts):
             return read_service(connection, None, uuid)
 
     def containers(self, viewer: User, query: Query) -> Page[Container]:
-        """See ports.py."""
-        columns = {
-            "uuid": containers.c.uuid,
-            "name": containers.c.name,
-            "state": containers.c.state,
-            "service": containers.c.service_uuid,
-            "service__stack__name": services.c.stack,
-        }
-        statement = (
-            sa.select(containers)
-            .join(services, services.c.uuid == containers.c.service_uuid)
-            .where(containers.c.present, sa.not_(services.c.terminated), visible(viewer))
-        )
-        page, count = filtered(statement, query, columns)
-        order = (services.c.name, services.c.uuid, containers.c.position)
+        order = [services.c.name, services.c.uuid, containers.c.position]
+        present = _select_containers(viewer).where(containers.c.present, sa.not_(services.c.terminated))
         with self._database.read() as connection:
-            rows = connection.execute(page.order_by(*order)).all()
-            total = connection.execute(count).scalar_one()
-        return Page(objects=tuple(container_from(row) for row in rows), total=total)
+            return read_page(
+                connection, present, query, order, lambda rows: map(container_from, rows), _CONTAINER_FILTERS
+            )
 
     def container(self, viewer: User, uuid: str) -> Container:
-        """See ports.py."""
         with self._database.read() as connection:
-            row = connection.execute(
-                sa.select(containers)
-                .join(services, services.c.uuid == containers.c.service_uuid)
-                .where(containers.c.uuid == uuid, visible(viewer))
-            ).first()
-        if row is None:
-            raise NotFoundError(NOT_FOUND)
-        return container_from(row)
+            return container_from(read_one(connection, _select_containers(viewer).where(containers.c.uuid == uuid)))
 
-    def ask(self, service: Service, kind: str, arguments: Mapping[str, object]) -> str:
-        """See ports.py."""
+    def add_request(self, service: Service, kind: str, arguments: Mapping[str, object]) -> str:
         uuid = new_uuid()
         now = self._clock()
-        with self._database.write() as connection:
-            connection.execute(sa.delete(requests).where(requests.c.created < now - _REQUEST_LIFE))
+        with self._wakeup.write(self._database) as connection:
+            connection.execute(sa.delete(requests).where(requests.c.created < now - _MAX_REQUEST_AGE))
             connection.execute(
                 sa.insert(requests).values(
                     uuid=uuid,
@@ -173,17 +153,19 @@ class SqlStore(SqlActions, SqlHandlers, SqlAccounts):
                     taken=False,
                 )
             )
-            self._signal.tell_others(connection)
-        self._signal.notify()
         return uuid
 
-    def answer(self, request_uuid: str) -> Mapping[str, object] | None:
-        """See ports.py."""
+    def pop_response(self, request_uuid: str) -> Mapping[str, object] | None:
+        this_request = requests.c.uuid == request_uuid
         with self._database.read() as connection:
-            answer = connection.execute(sa.select(requests.c.answer).where(requests.c.uuid == request_uuid)).scalar()
-        if answer is None:
+            response = connection.execute(sa.select(requests.c.answer).where(this_request)).scalar()
+        if response is None:
             return None
         with self._database.write() as connection:
-            connection.execute(sa.delete(requests).where(requests.c.uuid == request_uuid))
-        found: Mapping[str, object] = answer
-        return found
+            connection.execute(sa.delete(requests).where(this_request))
+        return dict(response)
+
+
+def _select_containers(viewer: User) -> sa.Select[tuple[object, ...]]:
+    joined = sa.select(containers).join(services, services.c.uuid == containers.c.service_uuid)
+    return joined.where(visible_to(viewer))

@@ -1,58 +1,67 @@
-"""Wakes workers when something was queued: those of this process at once, others through PostgreSQL's NOTIFY."""
+"""Wakes workers when something was queued: directly in this process, through PostgreSQL's NOTIFY in others."""
 
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Condition, Event, Thread
 from typing import Any
 
 import sqlalchemy as sa
 
 from tutumd.store.clocks import SharedClock
+from tutumd.store.database import Database
 
 _CHANNEL = "tutumd"
 _RECONNECT_S = 2.0
 _LISTEN_S = 1.0
 
 
-class Signal:
-    """A counter that threads can wait on. A notice between two waits is not lost."""
+class Wakeup:
+    """A counter that one thread waits on. A notification between two waits is not lost."""
 
     def __init__(self) -> None:
-        """Start at rest."""
         self._condition = Condition()
-        self._count = 0
-        self._seen = 0
+        self._notifications = 0
+        self._handled = 0
 
     def notify(self) -> None:
-        """Tell that something was queued."""
+        """Wake the waiting thread."""
         with self._condition:
-            self._count += 1
+            self._notifications += 1
             self._condition.notify_all()
 
-    def wait(self, timeout_s: float) -> None:
-        """Sleep until a notice that no earlier wait has seen, or until the time is over. For one waiter."""
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until a notification that no earlier wait has handled; return False if the time ran out."""
         with self._condition:
-            self._condition.wait_for(lambda: self._count != self._seen, timeout_s)
-            self._seen = self._count
+            woken = self._condition.wait_for(lambda: self._notifications != self._handled, timeout_s)
+            self._handled = self._notifications
+        return woken
 
-    def tell_others(self, connection: sa.Connection) -> None:
-        """Let the transaction, when it commits, wake the workers of other processes. SQLite's find out by looking."""
+    def notify_others(self, connection: sa.Connection) -> None:
+        """Make the transaction's commit wake the workers of other processes. With SQLite, they poll instead."""
         if connection.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_notify(_CHANNEL, "")))
 
+    @contextmanager
+    def write(self, database: Database) -> Iterator[sa.Connection]:
+        """Open a transaction that may write, and wake all workers when it is committed."""
+        with database.write() as connection:
+            yield connection
+            self.notify_others(connection)
+        self.notify()
+
 
 class Listener:
-    """Passes the notices of other processes on to this one's signal, and the time of the database to its clock."""
+    """Passes notifications of other processes to this process's wakeup, and the database's time to its clock."""
 
-    def __init__(self, url: sa.URL, signal: Signal, clock: SharedClock) -> None:
-        """Start listening, on a connection of its own; while there is none, workers find work by looking."""
-        # As for the other connections: several hosts are written in another way than the driver reads.
+    def __init__(self, url: sa.URL, wakeup: Wakeup, clock: SharedClock) -> None:
+        """Start listening on a separate connection. While it is down, workers find work by polling."""
+        # From SQLAlchemy, because a URL with several hosts reads differently for the driver.
         _, self._arguments = url.get_dialect()().create_connect_args(url)
-        self._notify: Callable[[], None] = signal.notify
+        self._notify: Callable[[], None] = wakeup.notify
         self._clock = clock
         self._stop = Event()
-        self._thread = Thread(target=self._listen_for_ever, name="listen", daemon=True)
+        self._thread = Thread(target=self._keep_listening, name="listen", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -60,8 +69,8 @@ class Listener:
         self._stop.set()
         self._thread.join(2 * _LISTEN_S + _RECONNECT_S)
 
-    def _listen_for_ever(self) -> None:
-        import psycopg  # an extra of its own
+    def _keep_listening(self) -> None:
+        import psycopg  # comes with the extra `postgres`
 
         while not self._stop.is_set():
             try:
@@ -71,15 +80,11 @@ class Listener:
                 self._stop.wait(_RECONNECT_S)
 
     def _listen(self, connection: Any) -> None:
-        def look() -> datetime:
-            told: datetime = connection.execute("SELECT clock_timestamp()").fetchone()[0]
-            return told.astimezone(UTC)
-
         connection.execute(f"LISTEN {_CHANNEL}")
-        next_look = 0.0
+        next_comparison = 0.0
         while not self._stop.is_set():
-            if time.monotonic() >= next_look:
-                self._clock.compare(look)
-                next_look = time.monotonic() + _LISTEN_S
+            if time.monotonic() >= next_comparison:
+                self._clock.adjust(lambda: connection.execute("SELECT clock_timestamp()").fetchone()[0])
+                next_comparison = time.monotonic() + _LISTEN_S
             for _ in connection.notifies(timeout=_LISTEN_S, stop_after=1):
                 self._notify()

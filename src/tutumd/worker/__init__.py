@@ -1,1 +1,1 @@
-"""The worker: claims due actions, performs them on an engine, finishes them. Never sees HTTP."""
+"""The worker claims due actions, performs them on an engine and stores the results. It never sees HTTP."""

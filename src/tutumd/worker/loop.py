@@ -1,72 +1,71 @@
-"""The worker's loop: claim, perform, finish; renew leases; answer request rows."""
+"""The worker's loops: claim actions and requests, renew leases, report and clean up."""
 
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from threading import BoundedSemaphore, Event, Lock, Thread
+from threading import Event, Thread
 
 import structlog
 
 from tutumd.boottime import boottime_s
 from tutumd.errors import EngineUnavailableError, LeaseLostError, TutumdError, UnavailableError
-from tutumd.model import Outcome, Service, ServiceSnapshot
+from tutumd.model import EngineRequest, Outcome, Service, ServiceSnapshot
 from tutumd.ports import Clock, Engine, Queue
 from tutumd.worker import retry
 from tutumd.worker.discover import Discovery
-from tutumd.worker.perform import perform, plan, refused
-from tutumd.worker.run import LeasedRun
+from tutumd.worker.leased_run import LeasedRun
+from tutumd.worker.perform import failed_unchanged, perform, plan
+from tutumd.worker.slots import Slots
 
-LEASE = timedelta(seconds=10)
 MAX_RUNS = 16
-DEADLINE_S = 120.0
 HEARTBEAT_S = 5.0
-PRUNE_BEATS = 12
+HEARTBEATS_PER_PRUNE = 12
 PRUNE_BATCH = 500
-PRUNE_PAUSE_S = 0.05
+BATCH_PAUSE_S = 0.05
 _POLL_S = 0.5
+_INTERNAL_ERROR = "internal error: see the server's log"
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What a worker keeps to.
+class WorkerLimits:
+    """Limits of a worker.
 
     Attributes:
-        keep: How long deliveries and ended actions are kept.
-        deadline_s: Seconds that the engine work of one action may take.
+        server_cap: Containers that a service may be scaled to.
+        keep: Age at which deliveries and ended actions are deleted.
+        deadline_s: Seconds that the engine work of one action may take, unless the service's labels say more.
     """
 
     server_cap: int
     keep: timedelta = timedelta(days=90)
-    deadline_s: float = DEADLINE_S
-    lease: timedelta = LEASE
+    deadline_s: float = 120.0
+    lease: timedelta = timedelta(seconds=10)
 
 
 class Worker:
-    """Performs the actions of some engine instances, in threads, a bounded number at once."""
+    """Performs the actions of engine instances in a bounded number of threads."""
 
-    def __init__(self, queue: Queue, engines: Mapping[str, Engine], limits: Limits, clock: Clock) -> None:
-        """Take the queue and the engine instances by name; nothing starts yet."""
+    def __init__(self, queue: Queue, engines: Mapping[str, Engine], limits: WorkerLimits, clock: Clock) -> None:
+        """Create a worker for engine instances by their names. `start` starts it."""
         self.name = str(uuid.uuid4())
         self._queue = queue
         self._engines = engines
         self._limits = limits
         self._clock = clock
         self._stop = Event()
-        self._free = BoundedSemaphore(MAX_RUNS)
-        self._runs: set[LeasedRun] = set()
-        self._lock = Lock()
+        self._slots = Slots(MAX_RUNS)
         self._discoveries = {name: Discovery(self.name, engine, queue) for name, engine in engines.items()}
         self._threads = [
-            Thread(target=self._claim_for_ever, name="claim", daemon=True),
-            Thread(target=self._renew_for_ever, name="renew", daemon=True),
-            Thread(target=self._tidy_for_ever, name="tidy", daemon=True),
+            Thread(target=self._keep_claiming, name="claim", daemon=True),
+            Thread(target=self._keep_renewing, name="renew", daemon=True),
+            Thread(target=self._keep_house, name="housekeeping", daemon=True),
         ]
 
     def start(self) -> None:
-        """Register the engines and begin."""
+        """Register the engines, and start all threads."""
         self._queue.register(self.name, [engine.info for engine in self._engines.values()])
         for discovery in self._discoveries.values():
             discovery.start()
@@ -74,73 +73,55 @@ class Worker:
             thread.start()
 
     def stop(self, grace_s: float) -> None:
-        """Claim nothing more, let running actions end within the grace, hand the others over."""
+        """Stop claiming, give running actions time to end, and release the others for the next worker."""
         self._stop.set()
-        deadline = time.monotonic() + grace_s
-        while self._running() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        for run in self._running():
+        self._slots.wait_until_empty(grace_s)
+        for run in self._slots.runs():
             run.abandon()
-        end = time.monotonic() + 2.0
-        while self._running() and time.monotonic() < end:
-            time.sleep(0.05)
+        self._slots.wait_until_empty(2.0)
         for discovery in self._discoveries.values():
             discovery.stop(1.0)
         for thread in self._threads:
             thread.join(2.0)
 
-    def _running(self) -> list[LeasedRun]:
-        with self._lock:
-            return list(self._runs)
-
-    def _claim_for_ever(self) -> None:
+    def _keep_claiming(self) -> None:
         names = list(self._engines)
         while not self._stop.is_set():
             try:
-                while self._claim_one(names):
+                while not self._stop.is_set() and self._claim(names):
                     pass
-                for request, kind, service, arguments in self._queue.requests(names):
-                    self._in_thread(lambda r=request, k=kind, s=service, a=arguments: self._answer(r, k, s, a))  # type: ignore[misc] # early binding
+                for request in self._queue.take_requests(names):
+                    Thread(target=self._respond, args=(request,), daemon=True).start()
                 self._queue.wait(_POLL_S)
             except UnavailableError as error:
-                _log.warning("the queue cannot be read", error=str(error))
+                _log.warning("queue cannot be read", error=str(error))
                 self._stop.wait(1.0)
             except Exception:
                 _log.exception("claiming failed")
                 self._stop.wait(1.0)
 
-    def _claim_one(self, names: list[str]) -> bool:
-        if self._stop.is_set() or not self._free.acquire(timeout=_POLL_S):
+    def _claim(self, names: list[str]) -> bool:
+        """Claim an action and start its run; return False if there is no action or no free slot."""
+        if not self._slots.reserve(_POLL_S):
             return False
-        claimed = False
+        claim = None
         try:
             claimed_at = boottime_s()
             claim = self._queue.claim(self.name, names, lease=self._limits.lease)
-            if claim is None:
-                return False
-            run = LeasedRun(
-                claim,
-                self._queue,
-                lease=self._limits.lease,
-                deadline_s=self._limits.deadline_s,
-                claimed_at=claimed_at,
-            )
-            with self._lock:
-                self._runs.add(run)
-            self._in_thread(lambda: self._run(run))
-            claimed = True
         finally:
-            if not claimed:
-                self._free.release()
+            if claim is None:
+                self._slots.release()
+        if claim is None:
+            return False
+        limits = self._limits
+        run = LeasedRun(claim, self._queue, lease=limits.lease, deadline_s=limits.deadline_s, claimed_at=claimed_at)
+        self._slots.start(run, self._run)
         return True
 
-    def _in_thread(self, target: Callable[[], None]) -> None:
-        Thread(target=target, daemon=True).start()
-
-    def _renew_for_ever(self) -> None:
+    def _keep_renewing(self) -> None:
         interval = min(1.0, self._limits.lease.total_seconds() / 4)
-        while not self._stop.wait(interval) or self._running():
-            for run in self._running():
+        while not self._stop.wait(interval) or self._slots.runs():
+            for run in self._slots.runs():
                 try:
                     run.renew()
                 except Exception:
@@ -148,8 +129,8 @@ class Worker:
             if self._stop.is_set():
                 time.sleep(min(0.2, interval))
 
-    def _tidy_for_ever(self) -> None:
-        """Tell that the worker lives, and delete what is old in small parts, so that calls are not held up."""
+    def _keep_house(self) -> None:
+        """Send heartbeats, count calls and delete old rows, in small batches so that calls do not wait."""
         beats = 0
         has_more = False
         while not self._stop.wait(HEARTBEAT_S):
@@ -157,18 +138,18 @@ class Worker:
             try:
                 self._queue.register(self.name, [discovery.info for discovery in self._discoveries.values()])
                 self._repeat(self._queue.count_calls)
-                if has_more or beats % PRUNE_BEATS == 0:
+                if has_more or beats % HEARTBEATS_PER_PRUNE == 0:
                     has_more = self._repeat(lambda: self._queue.prune(self._limits.keep, PRUNE_BATCH))
             except UnavailableError as error:
-                _log.warning("the database cannot be tidied", error=str(error))
+                _log.warning("housekeeping was interrupted", error=str(error))
             except Exception:
-                _log.exception("tidying failed")
+                _log.exception("housekeeping failed")
 
-    def _repeat(self, do_part: Callable[[], int]) -> bool:
-        """Do what is done in parts, until it is time for the next heartbeat; answers whether more may be left."""
+    def _repeat(self, do_batch: Callable[[], int]) -> bool:
+        """Repeat until there is nothing left or the next heartbeat is due; return whether something may be left."""
         end = time.monotonic() + HEARTBEAT_S
-        while do_part():
-            if time.monotonic() > end or self._stop.wait(PRUNE_PAUSE_S):
+        while do_batch():
+            if time.monotonic() > end or self._stop.wait(BATCH_PAUSE_S):
                 return True
         return False
 
@@ -176,15 +157,11 @@ class Worker:
         try:
             self._perform(run)
         except LeaseLostError:
-            self._hand_over(run)
+            self._release(run)
         except TutumdError as error:
-            _log.warning("an action could not be ended: it will be taken up again", error=str(error))
+            _log.warning("result was not stored: the action will be repeated", error=str(error))
         except Exception:
-            _log.exception("an action failed in a way that was not foreseen", action=run.action_uuid)
-        finally:
-            with self._lock:
-                self._runs.remove(run)
-            self._free.release()
+            _log.exception("run failed", action=run.action_uuid)
 
     def _perform(self, run: LeasedRun) -> None:
         claim = run.claim
@@ -196,28 +173,26 @@ class Worker:
             raise
         except (EngineUnavailableError, UnavailableError) as error:
             if not retry.is_given_up(claim.action, self._clock(), is_half_done=bool(run.journal)):
-                self._retry(run, str(error))
-                return
-            outcome = refused(f"given up after {retry.GIVE_UP_AFTER.total_seconds():.0f} s: {error}", None)
+                return self._retry(run, str(error))
+            reason = f"given up after {retry.GIVE_UP_AFTER.total_seconds():.0f} s: {error}"
+            outcome = failed_unchanged(reason, None)
         except Exception:
-            _log.exception("an engine failed in a way that was not foreseen", action=run.action_uuid)
-            if claim.attempts + 1 < retry.most_faults(is_half_done=bool(run.journal)):
-                self._retry(run, "internal error: see the server's log")
-                return
-            outcome = refused("internal error: see the server's log", None)
-        self._finish(run, outcome, engine)
+            _log.exception("engine failed unexpectedly", action=run.action_uuid)
+            if claim.attempts + 1 < retry.max_faults(is_half_done=bool(run.journal)):
+                return self._retry(run, _INTERNAL_ERROR)
+            outcome = failed_unchanged(_INTERNAL_ERROR, None)
+        return self._finish(run, outcome, engine)
 
-    def _retry(self, run: LeasedRun, reason: str) -> None:
-        claim = run.claim
-        delay = retry.delay_after(claim.attempts)
-        _log.warning("action will be tried again", action=claim.action.uuid, in_s=delay.total_seconds(), error=reason)
-        told = f"waiting for another try: {reason}"
-        _store(run, lambda: self._queue.retry_later(claim, delay=delay, reason=told))
+    def _retry(self, run: LeasedRun, error: str) -> None:
+        delay = retry.delay_after(run.claim.attempts)
+        _log.warning("action will be retried", action=run.action_uuid, in_s=delay.total_seconds(), error=error)
+        reason = f"waiting for another try: {error}"
+        run.write(lambda: self._queue.retry_later(run.claim, delay=delay, reason=reason))
 
     def _finish(self, run: LeasedRun, outcome: Outcome, engine: Engine) -> None:
         claim = run.claim
-        snapshot = _look(engine, claim.service)
-        _store(run, lambda: self._queue.finish(claim, outcome, snapshot))
+        snapshot = _inspect(engine, claim.service)
+        run.write(lambda: self._queue.finish(claim, outcome, snapshot))
         self._discoveries[claim.service.engine].action_ended()
         log = _log.info if outcome.success else _log.error
         log(
@@ -229,45 +204,35 @@ class Worker:
             reason=outcome.reason,
         )
 
-    def _hand_over(self, run: LeasedRun) -> None:
-        _log.warning("action was handed over", action=run.action_uuid)
+    def _release(self, run: LeasedRun) -> None:
+        _log.warning("action was released", action=run.action_uuid)
         try:
             self._queue.release(run.claim)
         except TutumdError as error:
-            _log.debug("the lease was not released", action=run.action_uuid, error=str(error))
+            _log.debug("lease was not released", action=run.action_uuid, error=str(error))
 
-    def _answer(self, request: str, kind: str, service: Service, arguments: Mapping[str, object]) -> None:
-        answer: dict[str, object]
+    def _respond(self, request: EngineRequest) -> None:
+        response: dict[str, object]
         try:
-            engine = self._engines[service.engine]
-            if kind == "plan":
-                answer = {"plan": asdict(plan(engine, service))}
+            engine = self._engines[request.service.engine]
+            if request.kind == "plan":
+                response = {"plan": asdict(plan(engine, request.service))}
             else:
-                lines = arguments.get("lines")
-                answer = {"logs": engine.logs(service, lines if isinstance(lines, int) else 100)}
+                lines = request.arguments.get("lines")
+                response = {"logs": engine.logs(request.service, lines if isinstance(lines, int) else 100)}
         except TutumdError as error:
-            answer = {"error": str(error)}
+            response = {"error": str(error)}
         except Exception:
-            _log.exception("a request could not be answered", kind=kind, service=service.name)
-            answer = {"error": "internal error: see the server's log"}
+            _log.exception("engine request failed", kind=request.kind, service=request.service.name)
+            response = {"error": _INTERNAL_ERROR}
         try:
-            self._queue.answer_request(request, answer)
+            self._queue.save_response(request.uuid, response)
         except TutumdError as error:
-            _log.warning("an answer was not stored", kind=kind, error=str(error))
+            _log.warning("response was not stored", kind=request.kind, error=str(error))
 
 
-def _store(run: LeasedRun, write: Callable[[], None]) -> None:
-    """Write what became of a run, again and again within the lease while the database cannot take it."""
-    while True:
-        try:
-            write()
-        except UnavailableError:
-            run.sleep(_POLL_S)
-            continue
-        return
-
-
-def _look(engine: Engine, service: Service) -> ServiceSnapshot | None:
+def _inspect(engine: Engine, service: Service) -> ServiceSnapshot | None:
+    """Return the service as it is now; None if that cannot be read, as the next discovery will."""
     try:
         return engine.inspect(service)
     except Exception:

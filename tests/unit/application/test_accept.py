@@ -8,7 +8,7 @@ import pytest
 from tutumd.application.calls import accept
 from tutumd.errors import TooManyCallsError, UnavailableError
 from tutumd.model import Accepted, Call, Evaluation, EvaluationNeeded, NotQueued, Operation, Origin
-from tutumd.ports import Result
+from tutumd.ports import CallResult
 
 CALL = Call(service_uuid="s", handler_uuid="h", amount=1, origin=Origin(address="", user_agent=""), body_size=0)
 ACCEPTED = Accepted(name=None, operation=Operation.REDEPLOY, action_uuid="a", handler_seq=1, action_seq=2)
@@ -17,11 +17,11 @@ ACCEPTED = Accepted(name=None, operation=Operation.REDEPLOY, action_uuid="a", ha
 class ScriptedStore:
     """Returns prepared results, and records the calls."""
 
-    def __init__(self, *results: Result) -> None:
+    def __init__(self, *results: CallResult) -> None:
         self.calls: list[Call] = []
         self._results = list(results)
 
-    async def store(self, call: Call) -> Result:
+    async def store(self, call: Call) -> CallResult:
         self.calls.append(call)
         return self._results.pop(0)
 
@@ -34,7 +34,7 @@ def needed(version: int) -> EvaluationNeeded:
     return EvaluationNeeded(options={}, version=version)
 
 
-def accept_with(store: ScriptedStore, first_result: Result | None = None) -> tuple[Call, Accepted | NotQueued]:
+def accept_with(store: ScriptedStore, first_result: CallResult | None = None) -> tuple[Call, Accepted | NotQueued]:
     return asyncio.run(accept(CALL, store.store, evaluate, first_result))
 
 

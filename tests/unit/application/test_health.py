@@ -27,7 +27,9 @@ class Known:
 
 
 def engine(name: str, *, ago_s: float = 1, error: str = "") -> EngineInfo:
-    return EngineInfo(name=name, kind="docker", creates=False, error=error, seen=NOW - timedelta(seconds=ago_s))
+    return EngineInfo(
+        name=name, kind="docker", can_create=False, error=error, last_heartbeat=NOW - timedelta(seconds=ago_s)
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from tutumd.errors import NotFoundError, UnavailableError
 from tutumd.model import Accepted, Call, Operation, Origin
-from tutumd.ports import OnStored, Result
+from tutumd.ports import CallResult, OnStored
 from tutumd.web.call import batches
 from tutumd.web.call.batches import Batches
 
@@ -22,7 +22,7 @@ class HeldIntake:
 
     def store(self, calls: Sequence[Call], on_stored: OnStored) -> None:
         self.sizes.append(len(calls))
-        results: list[Result] = [
+        results: list[CallResult] = [
             NotFoundError("no")
             if call.amount == 13
             else Accepted(
@@ -45,7 +45,7 @@ def call(number: int) -> Call:
 def store(calls: Batches, call: Call) -> "asyncio.Future[Accepted]":
     waiter: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
 
-    def on_result(result: Result) -> None:
+    def on_result(result: CallResult) -> None:
         if isinstance(result, Exception):
             waiter.set_exception(result)
         else:
@@ -101,7 +101,7 @@ def test_a_failing_callback_delays_no_other_call() -> None:
         intake = HeldIntake()
         calls = Batches(intake)
 
-        def fail(_: Result) -> None:
+        def fail(_: CallResult) -> None:
             raise RuntimeError("the connection is gone")
 
         calls.submit(call(20), fail)

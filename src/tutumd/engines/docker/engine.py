@@ -54,7 +54,7 @@ class DockerEngine:
         environment: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._info = EngineInfo(name=name, kind="docker", creates=False)
+        self._info = EngineInfo(name=name, kind="docker", can_create=False)
         self._client = connect(url, config_dir, environment=environment)
         self._api = DockerApi(self._client, config_dir)
         self._server_cap = server_cap

@@ -20,7 +20,7 @@ def redeploy(readiness: ReadinessCheck, find: FindGroup, run: Run, self_id: str 
     runner = StepRunner(api=readiness.api, run=run)
     journal = load_journal(run.journal)
     if journal is not None and journal.timeout_s is not None:
-        run.allow(journal.timeout_s)
+        run.set_time_limit(journal.timeout_s)
     if journal is None or journal.phase == "pull":
         journal = prepare(runner, find, self_id)
     if journal.phase == "unchanged":

@@ -24,7 +24,7 @@ from tutumd.engines.kubernetes.workloads import Address, Kind, Workload, read_ad
 from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
 from tutumd.model import EngineInfo, Outcome, Service, ServiceSnapshot
-from tutumd.ports import PartlySeenError, Run
+from tutumd.ports import PartialDiscoveryError, Run
 
 EVERY_NAMESPACE = "*"
 _END_S = 5.0
@@ -71,7 +71,7 @@ class KubernetesEngine:
 
     @property
     def info(self) -> EngineInfo:
-        return EngineInfo(name=self._name, kind="kubernetes", creates=False)
+        return EngineInfo(name=self._name, kind="kubernetes", can_create=False)
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:
         """List all workloads: from the copies that a watch keeps, or from the cluster while nobody watches.
@@ -93,7 +93,7 @@ class KubernetesEngine:
             raise EngineUnavailableError(reason)
         seen = snapshots_of(workloads, pods)
         if refused:
-            raise PartlySeenError(reason, seen, lambda selector: _namespace(selector) in refused)
+            raise PartialDiscoveryError(reason, seen, lambda selector: _namespace(selector) in refused)
         return seen
 
     def inspect(self, service: Service) -> ServiceSnapshot | None:
@@ -223,7 +223,7 @@ class KubernetesEngine:
         workload = read_workload(self._cluster, address)
         timeout_s = wanted_of(workload).timeout_s if workload is not None else None
         if timeout_s is not None:
-            run.allow(timeout_s)
+            run.set_time_limit(timeout_s)
 
     def _scaler(self, service: Service, run: Run) -> Scaler:
         address = self._address(service)

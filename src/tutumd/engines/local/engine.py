@@ -86,7 +86,7 @@ class LocalEngine:
 
     @property
     def info(self) -> EngineInfo:
-        return EngineInfo(name=self._name, kind="local", creates=True)
+        return EngineInfo(name=self._name, kind="local", can_create=True)
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:
         """Return the services that were started at least once."""

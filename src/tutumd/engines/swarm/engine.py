@@ -52,7 +52,7 @@ class SwarmEngine:
 
     @property
     def info(self) -> EngineInfo:
-        return EngineInfo(name=self._name, kind="swarm", creates=False)
+        return EngineInfo(name=self._name, kind="swarm", can_create=False)
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:
         return tuple(snapshot(view) for view in self._api.views() if is_shown(view.spec))

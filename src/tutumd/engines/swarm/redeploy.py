@@ -57,7 +57,7 @@ class Redeploy:
         seen = self._api.view(self._name)
         timeout_s = wanted_of(seen.spec).timeout_s if seen else None
         if timeout_s is not None:
-            self._run.allow(timeout_s)
+            self._run.set_time_limit(timeout_s)
         plan = read_plan(self._run.journal) or self._prepare()
         if plan.stage is Stage.TRIAL:
             plan = self._try(plan)

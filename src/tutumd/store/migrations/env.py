@@ -1,4 +1,4 @@
-"""How Alembic runs our migrations: inside the transaction that the caller opened."""
+"""Alembic environment: runs the migrations in the transaction that the caller opened."""
 
 from alembic import context
 

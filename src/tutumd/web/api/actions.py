@@ -34,7 +34,7 @@ def get_action(request: Request, viewer: Viewer, uuid: Uuid) -> schemas.ActionOu
 def get_action_logs(request: Request, viewer: Viewer, uuid: Uuid) -> schemas.ActionLogsOut:
     """Get the steps of an action's run, also while it runs. `?after=N`: only lines with a number above N."""
     after = parse_number(request.query_params.multi_items(), "after", 0, 2**62, default=0)
-    return render.action_logs(context(request).store.lines(viewer, parse_uuid(uuid), after))
+    return render.action_logs(context(request).store.log_lines(viewer, parse_uuid(uuid), after))
 
 
 @router.post("/{uuid}/cancel/", status_code=202)

@@ -7,7 +7,7 @@ from typing import TypeVar
 from urllib.parse import urlencode
 
 from tutumd.application.handlers import public_options
-from tutumd.model import Action, Container, Delivery, Handler, Line, Page, Plan, Progress, Query, Service, Verb
+from tutumd.model import Action, Container, Delivery, Handler, LogLine, Page, Plan, Progress, Query, Service, Verb
 from tutumd.web.api import handler_schemas, schemas
 from tutumd.web.uris import action_uri, container_uri, handler_fields, service_uri
 
@@ -186,7 +186,7 @@ def whole_delivery(value: Delivery, path: str) -> handler_schemas.WholeDeliveryO
     )
 
 
-def action_logs(lines: Sequence[Line]) -> schemas.ActionLogsOut:
+def action_logs(lines: Sequence[LogLine]) -> schemas.ActionLogsOut:
     """Return the steps of a run."""
     written = [
         schemas.LineOut(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from tutumd.errors import UnavailableError
 from tutumd.model import Call
-from tutumd.ports import Intake, Result
+from tutumd.ports import CallResult, Intake
 from tutumd.web.errors import log_unforeseen
 
 MAX_BATCH = 256
@@ -15,7 +15,7 @@ PAUSE_S = 0.0005
 MAX_PAUSES = 20
 """How often a batch waits for more calls while they keep coming in."""
 
-OnResult = Callable[[Result], None]
+OnResult = Callable[[CallResult], None]
 
 
 class Batches:
@@ -33,9 +33,9 @@ class Batches:
         self._expected = 1
         self._pause: asyncio.TimerHandle | None = None
 
-    async def store(self, call: Call) -> Result:
+    async def store(self, call: Call) -> CallResult:
         """Store a call and return what became of it, once it is on disk or refused."""
-        result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        result: asyncio.Future[CallResult] = asyncio.get_running_loop().create_future()
         self.submit(call, lambda value: None if result.done() else result.set_result(value))
         return await result
 
@@ -68,14 +68,14 @@ class Batches:
         self._pause = None
         batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
 
-        def on_stored(results: Sequence[Result]) -> None:
+        def on_stored(results: Sequence[CallResult]) -> None:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._distribute, loop, batch, results)
 
         self._intake.store([call for call, _ in batch], on_stored)
 
     def _distribute(
-        self, loop: asyncio.AbstractEventLoop, batch: Sequence[tuple[Call, OnResult]], results: Sequence[Result]
+        self, loop: asyncio.AbstractEventLoop, batch: Sequence[tuple[Call, OnResult]], results: Sequence[CallResult]
     ) -> None:
         for (_, on_result), result in zip(batch, results, strict=True):
             try:

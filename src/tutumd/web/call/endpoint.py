@@ -19,7 +19,7 @@ from tutumd.application.admission.redact import redact_call, redact_key
 from tutumd.application.calls import accept, evaluate_call, parse_amount, parse_wait
 from tutumd.errors import SettingsError, TutumdError, UnavailableError
 from tutumd.model import Accepted, ActionState, Call, EvaluationNeeded, NotQueued
-from tutumd.ports import Result
+from tutumd.ports import CallResult
 from tutumd.web import uris
 from tutumd.web.api import render
 from tutumd.web.body import read_body
@@ -66,7 +66,7 @@ class CallEndpoint:
         await response(scope, receive, send)
 
     async def respond(
-        self, scope: Scope, body: bytes, call: Call, first_result: Result | None = None, wait_s: int | None = None
+        self, scope: Scope, body: bytes, call: Call, first_result: CallResult | None = None, wait_s: int | None = None
     ) -> Response:
         """Return the response to a call, with `wait_s` once its action ended or the time is over.
 

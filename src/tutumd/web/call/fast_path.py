@@ -18,7 +18,7 @@ from tutumd.application.admission import headers
 from tutumd.application.admission.bodies import truncate
 from tutumd.application.admission.redact import redact_call
 from tutumd.model import Accepted, Call, Origin
-from tutumd.ports import Result
+from tutumd.ports import CallResult
 from tutumd.web import uris
 from tutumd.web.body import COMPLETE
 from tutumd.web.call.endpoint import CallEndpoint, decode_headers, encode_json, render_failure
@@ -116,7 +116,7 @@ class FastPath:
             key=parsed.key,
         )
 
-        def on_result(result: Result) -> None:
+        def on_result(result: CallResult) -> None:
             if isinstance(result, Accepted):
                 respond(*encode_accepted(self._context, call, result))
             else:
@@ -127,7 +127,7 @@ class FastPath:
         self._context.batches.submit(call, on_result)
         return True
 
-    async def _finish(self, scope: Scope, body: bytes, call: Call, result: Result, respond: Respond) -> None:
+    async def _finish(self, scope: Scope, body: bytes, call: Call, result: CallResult, respond: Respond) -> None:
         try:
             response = await self._endpoint.respond(scope, body, call, result)
         except Exception as error:  # noqa: BLE001 (the caller gets a response whatever happened)

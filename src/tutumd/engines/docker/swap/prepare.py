@@ -105,7 +105,7 @@ def _prepare(runner: StepRunner, find: FindGroup, plan: RedeployPlan, containers
     own = [by_id[swap.old] for swap in plan.own_swaps]
     journal = load_journal(run.journal)
     if plan.options.timeout_s is not None:
-        run.allow(plan.options.timeout_s)
+        run.set_time_limit(plan.options.timeout_s)
     if journal is None:
         check_images(api, plan.pulled, own)
         run.log(f"{plan.order}: {plan.order_reason}")

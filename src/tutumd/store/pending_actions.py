@@ -1,31 +1,17 @@
-"""Pending actions: which one a call or a person's wish joins, and making a new one."""
+"""Pending actions: new rows, and closing them to further calls."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from tutumd.model import ActionState, Origin, Verb
-from tutumd.store.row_mapping import new_uuid
-from tutumd.store.tables import OPEN, actions
-
-Key = tuple[str, Verb]
-"""A service's UUID and a verb: of each there is at most one open pending action."""
-
-
-def open_actions(connection: sa.Connection, service_uuids: Iterable[str]) -> dict[Key, str]:
-    """Find the open pending actions of services that the transaction has locked."""
-    rows = connection.execute(
-        sa.select(actions.c.service_uuid, actions.c.verb, actions.c.uuid).where(
-            actions.c.service_uuid.in_(list(service_uuids)), OPEN
-        )
-    )
-    return {(row.service_uuid, Verb(row.verb)): row.uuid for row in rows}
+from tutumd.store.tables import OPEN, actions, new_uuid
 
 
 def close_all(connection: sa.Connection, service_uuid: str) -> None:
-    """Close a service's open pending actions: they still run, in their turn, but nothing joins them any more."""
+    """Close the open actions of a service: they still run in their turn, but nothing joins them any more."""
     connection.execute(sa.update(actions).where(actions.c.service_uuid == service_uuid, OPEN).values(open=False))
 
 
@@ -39,7 +25,7 @@ def new_action(
     target: int | None = None,
     amount: int = 0,
 ) -> dict[str, Any]:
-    """Make the row of a new open pending action that is due at once."""
+    """Return the row of a new open action that is due at once."""
     return {
         "uuid": new_uuid(),
         "service_uuid": service_uuid,
@@ -64,13 +50,11 @@ def new_action(
         "journal": {},
         "tag": None,
         "variables": {},
-        "most": None,
+        "cap": None,
     }
 
 
 def insert(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> dict[str, int]:
-    """Insert rows of `new_action`, in their order; answers the number of each by its UUID."""
-    if not rows:
-        return {}
+    """Insert rows of `new_action` in their order, and return the `seq` of each by its UUID."""
     inserted = connection.execute(sa.insert(actions).returning(actions.c.uuid, actions.c.seq), list(rows))
     return {row.uuid: row.seq for row in inserted}

@@ -1,4 +1,4 @@
-"""One run of an action under a lease: Run of ports.py."""
+"""A run of an action under a lease."""
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -9,17 +9,17 @@ import structlog
 from tutumd.boottime import boottime_s
 from tutumd.errors import LeaseLostError, UnavailableError
 from tutumd.model import Claim
-from tutumd.ports import Queue
+from tutumd.ports import Queue, Run
 
 LEASE_MARGIN_S = 1.0
-"""How long before the lease's end a worker stops, so that a call under way lands inside it."""
+"""A run stops this long before its lease ends, so that an engine call in flight lands within the lease."""
 
 _RETRY_S = 0.2
 _log = structlog.get_logger(__name__)
 
 
-class LeasedRun:
-    """Run of ports.py. The lease is kept on a steady clock: a wall clock that jumps ends nothing."""
+class LeasedRun(Run):
+    """Run of ports.py. It measures the lease on a monotonic clock, which no change of the wall clock affects."""
 
     def __init__(
         self,
@@ -35,93 +35,86 @@ class LeasedRun:
 
         Args:
             deadline_s: Seconds that the engine work may take.
-            claimed_at: Steady time just before the claim was made.
+            claimed_at: Monotonic time just before the claim was made.
         """
         self.claim = claim
+        self.is_canceled = claim.is_cancel_requested
         self._queue = queue
-        self._lease = lease
+        self._lease_s = lease.total_seconds()
         self._monotonic = monotonic
         self._claimed_at = claimed_at
         self._deadline = claimed_at + deadline_s
-        self._lease_end = claimed_at + lease.total_seconds() - LEASE_MARGIN_S
+        self._lease_end = claimed_at + self._lease_s - LEASE_MARGIN_S
         self._journal = claim.journal
         self._abandoned = Event()
-        self.is_canceled = claim.cancel
 
     @property
     def action_uuid(self) -> str:
-        """See ports.py."""
         return self.claim.action.uuid
 
     @property
     def tag(self) -> str | None:
-        """See ports.py."""
         return self.claim.action.tag
 
     @property
     def variables(self) -> Mapping[str, str | None]:
-        """See ports.py."""
         return self.claim.action.variables
 
     @property
     def journal(self) -> Mapping[str, object]:
-        """See ports.py."""
         return self._journal
 
     def save(self, journal: Mapping[str, object]) -> None:
-        """See ports.py. Waits, within the lease, for a database that cannot take it."""
+        """Store the journal. Retries within the lease while the database is unavailable."""
+        self.check()
+        self.write(lambda: self._queue.save_journal(self.claim, journal))
+        self._journal = dict(journal)
+        self.check()  # the write may have taken longer than the lease lasts
+
+    def write(self, write: Callable[[], None]) -> None:
+        """Call a function that writes to the store. Retries within the lease while the database is unavailable."""
         while True:
-            self.check()
             try:
-                self._queue.save_journal(self.claim, journal)
+                return write()
             except UnavailableError:
-                self._abandoned.wait(_RETRY_S)
-                continue
-            self._journal = dict(journal)
-            # The database may have taken longer than the lease lasts.
-            self.check()
-            return
+                self.sleep(_RETRY_S)
 
     def check(self) -> None:
-        """See ports.py."""
         if self._abandoned.is_set() or self._monotonic() >= self._lease_end:
             raise LeaseLostError("the lease of this action has ended")
 
     def sleep(self, seconds: float) -> None:
-        """See ports.py."""
         self.check()
         self._abandoned.wait(seconds)
         self.check()
 
-    def allow(self, seconds: float) -> None:
-        """See ports.py."""
+    def set_time_limit(self, seconds: float) -> None:
         self._deadline = self._claimed_at + seconds
 
     def remaining_s(self) -> float:
-        """See ports.py. A cancel ends the time: the engine then puts back what it can, as at the deadline."""
+        """Return the seconds until the deadline. A cancel request counts as the deadline."""
         return 0.0 if self.is_canceled else max(0.0, self._deadline - self._monotonic())
 
     def log(self, line: str) -> None:
-        """See ports.py."""
         _log.info("action step", action=self.action_uuid, service=self.claim.service.name, step=line)
         try:
-            self._queue.add_line(self.claim, line)
+            self._queue.add_log_line(self.claim, line)
         except UnavailableError as error:
-            _log.warning("a step was not stored", action=self.action_uuid, error=str(error))
+            _log.warning("log line was not stored", action=self.action_uuid, error=str(error))
 
     def renew(self) -> None:
-        """Prolong the lease; where the store says that it is lost, or cannot say, the run ends by itself."""
-        asked_at = self._monotonic()
+        """Extend the lease. If that fails, the run ends when its lease does; if the lease is lost, it ends at once."""
+        renewed_at = self._monotonic()
         try:
-            canceled = self._queue.renew(self.claim, lease=self._lease)
+            is_cancel_requested = self._queue.renew(self.claim, lease=timedelta(seconds=self._lease_s))
         except LeaseLostError:
-            self._abandoned.set()
+            self.abandon()
         except UnavailableError as error:
-            _log.warning("lease not renewed", action=self.action_uuid, error=str(error))
+            _log.warning("lease was not renewed", action=self.action_uuid, error=str(error))
         else:
-            self._lease_end = asked_at + self._lease.total_seconds() - LEASE_MARGIN_S
-            self.is_canceled = self.is_canceled or canceled
+            self._lease_end = renewed_at + self._lease_s - LEASE_MARGIN_S
+            self.is_canceled = self.is_canceled or is_cancel_requested
 
     def abandon(self) -> None:
-        """Make the run stop before its next engine call."""
+        """Stop the run before its next engine call."""
         self._abandoned.set()

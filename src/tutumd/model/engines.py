@@ -1,0 +1,41 @@
+"""Engine instances, and reads that the edge asks of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from tutumd.model.services import Service
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineInfo:
+    """An engine instance that a worker serves.
+
+    Attributes:
+        name: Name of the instance. Part of the selector of each of its services.
+        kind: `local`, `docker`, `swarm` or `kubernetes`.
+        can_create: Whether services can be created on it and terminated.
+        error: Why the last attempt to reach it failed; empty if it succeeded.
+        last_heartbeat: When its worker last reported. Set only on values from the store.
+    """
+
+    name: str
+    kind: str
+    can_create: bool
+    error: str = ""
+    last_heartbeat: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineRequest:
+    """A read from a service's engine, such as its logs, that the edge leaves in the store for a worker.
+
+    Attributes:
+        kind: `logs` or `plan`.
+        arguments: JSON values; for `logs`, the number of `lines`.
+    """
+
+    uuid: str
+    kind: str
+    service: Service
+    arguments: Mapping[str, object]

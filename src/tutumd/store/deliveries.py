@@ -1,0 +1,79 @@
+"""The store's deliveries: what handlers received, and what became of it."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
+import sqlalchemy as sa
+
+from tutumd.model import Delivery, DeliveryOutcome, Page, Progress, Query, User
+from tutumd.store.database import StorePart
+from tutumd.store.handlers import select_handler
+from tutumd.store.paging import read_page
+from tutumd.store.row_mapping import Row, action_from, read_one, select_actions
+from tutumd.store.tables import actions, deliveries, handlers
+
+_SELECT_DELIVERIES = sa.select(deliveries, actions.c.uuid.label("action_uuid")).outerjoin(
+    actions, actions.c.seq == deliveries.c.action_seq
+)
+
+
+class SqlDeliveries(StorePart):
+    """The part of Store in ports.py that is about deliveries."""
+
+    def deliveries(self, viewer: User, service_uuid: str, handler_uuid: str, query: Query) -> Page[Delivery]:
+        with self._database.read() as connection:
+            handler = read_one(connection, select_handler(viewer, service_uuid, handler_uuid))
+            of_handler = deliveries.c.handler_seq == handler.seq
+            # Two selects, one for each of the indexes that find them.
+            with_action = (
+                sa.select(deliveries.c.seq)
+                .join(actions, actions.c.seq == deliveries.c.action_seq)
+                .where(actions.c.service_uuid == service_uuid, of_handler)
+            )
+            without_action = sa.select(deliveries.c.seq).where(deliveries.c.action_seq.is_(None), of_handler)
+            numbers = sa.union_all(with_action, without_action).subquery()
+
+            def make(rows: Sequence[Row]) -> Iterator[Delivery]:
+                of_page = deliveries.c.seq.in_([row.seq for row in rows])
+                newest_first = _SELECT_DELIVERIES.where(of_page).order_by(deliveries.c.seq.desc())
+                return (_delivery_from(row) for row in connection.execute(newest_first))
+
+            return read_page(connection, sa.select(numbers.c.seq), query, [numbers.c.seq.desc()], make)
+
+    def delivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> Delivery:
+        with self._database.read() as connection:
+            handler = read_one(connection, select_handler(viewer, service_uuid, handler_uuid))
+            of_handler = deliveries.c.handler_seq == handler.seq
+            row = read_one(connection, _SELECT_DELIVERIES.where(deliveries.c.seq == number, of_handler))
+        return _delivery_from(row, raw=row.content or "{}")
+
+    def progress(self, references: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], Progress]:
+        handler_seqs, action_seqs = ({pair[index] for pair in references} for index in (0, 1))
+        with self._database.read() as connection:
+            rows = connection.execute(select_actions().where(actions.c.seq.in_(action_seqs)))
+            by_seq = {row.seq: action_from(row, self._clock()) for row in rows}
+            columns = (handlers.c.seq, handlers.c.service_uuid, handlers.c.options)
+            called = connection.execute(sa.select(*columns).where(handlers.c.seq.in_(handler_seqs)))
+            present = {row.seq: row for row in called}
+        return {
+            (handler, action): Progress(action=by_seq[action], options=json.loads(present[handler].options))
+            for handler, action in references
+            if handler in present and action in by_seq and present[handler].service_uuid == by_seq[action].service_uuid
+        }
+
+
+def _delivery_from(row: Row, raw: str = "{}") -> Delivery:
+    return Delivery(
+        number=row.seq,
+        action_uuid=row.action_uuid,
+        amount=row.amount,
+        received=row.received,
+        address=row.address,
+        user_agent=row.user_agent,
+        body_size=row.body_size,
+        outcome=DeliveryOutcome(row.outcome),
+        reason=row.reason,
+        tag=row.tag,
+        content=json.loads(raw),
+        raw=raw,
+    )

@@ -1,0 +1,130 @@
+"""Handlers in the store: rotated URLs, call counts, deliveries and the progress that callers see."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.support.stores import ORIGIN, StoreBed, accept, call, open_store, query
+from tutumd.errors import NotFoundError
+from tutumd.model import Accepted, ActionState, DeliveryOutcome
+from tutumd.ports import CallResult
+
+
+@pytest.fixture
+def bed(database_url: str) -> Iterator[StoreBed]:
+    with open_store(database_url) as opened:
+        opened.show("web", "db")
+        yield opened
+
+
+def test_an_old_url_accepts_calls_until_its_grace_ends_and_nothing_else(bed: StoreBed) -> None:
+    old = bed.handler("web")
+    new = bed.store.rotate_handler(bed.admin, old.service_uuid, old.uuid, bed.clock() + timedelta(seconds=100))
+    assert new.uuid != old.uuid
+    assert new.rotation is not None
+    assert new.rotation.old_called is None
+    with pytest.raises(NotFoundError):
+        bed.store.handler(bed.admin, old.service_uuid, old.uuid)
+    bed.clock.move(99)
+    bed.call(old)
+    bed.call(new)
+    read = bed.store.handler(bed.admin, new.service_uuid, new.uuid)
+    assert read.rotation is not None
+    assert (read.rotation.old_called, read.rotation.old_address) == (bed.clock(), ORIGIN.address)
+    assert read.calls == 2
+    bed.clock.move(2)
+    with pytest.raises(NotFoundError):
+        bed.call(old)
+    bed.call(new)
+    assert bed.store.handler(bed.admin, new.service_uuid, new.uuid).rotation is None
+
+
+def test_a_deleted_handler_takes_its_old_url_with_it(bed: StoreBed) -> None:
+    old = bed.handler("web")
+    new = bed.store.rotate_handler(bed.admin, old.service_uuid, old.uuid, bed.clock() + timedelta(seconds=100))
+    bed.store.delete_handler(bed.admin, new.service_uuid, new.uuid)
+    with pytest.raises(NotFoundError):
+        bed.call(old)
+
+
+def test_calls_are_counted_and_unused_handlers_listed(bed: StoreBed) -> None:
+    used, unused = bed.handler("web"), bed.handler("db")
+    bed.call(used)
+    first = bed.clock()
+    bed.clock.move(120)
+    assert not bed.queue.count_calls()
+    bed.call(used)
+    for _ in range(2):
+        read = bed.store.handler(bed.admin, used.service_uuid, used.uuid)
+        assert (read.calls, read.last_called) == (2, bed.clock())
+        bed.queue.count_calls()
+    assert bed.store.handler(bed.admin, unused.service_uuid, unused.uuid).last_called is None
+    now_unused = bed.store.unused_handlers(bed.admin, bed.clock(), query()).objects
+    assert [handler.uuid for handler in now_unused] == [unused.uuid]
+    assert not bed.store.unused_handlers(bed.admin, first - timedelta(days=1), query()).objects
+    bed.clock.move(1000)
+    bed.queue.count_calls()
+    page = bed.store.unused_handlers(bed.admin, bed.clock() - timedelta(seconds=500), query())
+    assert {handler.uuid for handler in page.objects} == {used.uuid, unused.uuid}
+    assert (page.total, {handler.calls for handler in page.objects}) == (2, {0, 2})
+
+
+def test_counting_and_calls_never_deadlock(bed: StoreBed) -> None:
+    # The numbers of handlers are in order, their UUIDs are not: locks in either order would meet.
+    called = [bed.handler(name) for name in ("web", "db") for _ in range(10)]
+    stop, errors = threading.Event(), list[Exception]()
+
+    def count() -> None:
+        while not stop.is_set():
+            bed.clock.move(120)
+            try:
+                bed.queue.count_calls()
+            except Exception as error:  # noqa: BLE001 (the test fails with it)
+                errors.append(error)
+
+    counting = threading.Thread(target=count)
+    counting.start()
+    try:
+        for _ in range(60):
+            stored: Future[Sequence[CallResult]] = Future()
+            bed.intake.store([call(handler) for handler in called], stored.set_result)
+            assert all(isinstance(result, Accepted) for result in stored.result(30))
+    finally:
+        stop.set()
+        counting.join(60)
+    assert not errors
+    bed.clock.move(120)
+    bed.queue.count_calls()
+    assert {bed.store.handler(bed.admin, handler.service_uuid, handler.uuid).calls for handler in called} == {60}
+
+
+def test_progress_is_shown_while_the_handler_exists(bed: StoreBed) -> None:
+    handler = bed.handler("web", show_log=True)
+    accepted = bed.accepted(handler, bed.evaluate(handler))
+    reference = (accepted.handler_seq, accepted.action_seq)
+    progress = bed.store.progress([reference])[reference]
+    assert (progress.action.uuid, progress.action.state) == (accepted.action_uuid, ActionState.PENDING)
+    assert progress.options == {"show_log": True}
+    foreign = bed.accepted(bed.handler("db"))
+    assert not bed.store.progress([(foreign.handler_seq, accepted.action_seq)])
+    bed.store.delete_handler(bed.admin, handler.service_uuid, handler.uuid)
+    assert not bed.store.progress([reference])
+
+
+def test_only_its_owner_reads_a_delivery_with_its_content(bed: StoreBed) -> None:
+    handler = bed.handler("web")
+    accept(bed.intake, replace(call(handler), content='{"headers": [["a", "b"]], "body": "hi"}')).result(10)
+    (listed,) = bed.store.deliveries(bed.admin, handler.service_uuid, handler.uuid, query()).objects
+    assert (listed.outcome, listed.content) == (DeliveryOutcome.QUEUED, {})
+    read = bed.store.delivery(bed.admin, handler.service_uuid, handler.uuid, listed.number)
+    assert read.content == {"headers": [["a", "b"]], "body": "hi"}
+    other = bed.handler("web")
+    with pytest.raises(NotFoundError):
+        bed.store.delivery(bed.admin, other.service_uuid, other.uuid, listed.number)
+    member = bed.store.add_user("member", is_admin=False)
+    with pytest.raises(NotFoundError):
+        bed.store.delivery(member, handler.service_uuid, handler.uuid, listed.number)

@@ -1,0 +1,154 @@
+"""Fakes at the ports of the worker: a queue, an engine and a clock."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from threading import Event
+from typing import cast
+
+from tutumd.errors import EngineRefusedError, UnavailableError
+from tutumd.model import Action, ActionState, Claim, EngineInfo, Outcome, Plan, Service, ServiceSnapshot, Verb
+from tutumd.ports import Queue, Run
+from tutumd.worker.leased_run import LeasedRun
+
+LEASE = timedelta(seconds=10)
+
+
+class FakeClock:
+    """A monotonic clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class FakeQueue:
+    """Records what a worker stores. Each method raises `error` if there is one."""
+
+    def __init__(self, *amounts: int, error: Exception | None = None) -> None:
+        self.error = error
+        self.journals: list[Mapping[str, object]] = []
+        self.targets: list[int] = []
+        self.engine_errors: list[str] = []
+        self.synced = Event()
+        self.is_unreadable: Callable[[str], bool] = lambda selector: False
+        self.when_saving: Callable[[], object] = lambda: None
+        self._amounts = amounts
+
+    def renew(self, claim: Claim, *, lease: timedelta) -> bool:
+        self._fail()
+        return False
+
+    def save_journal(self, claim: Claim, journal: Mapping[str, object]) -> None:
+        self._fail()
+        self.when_saving()
+        self.journals.append(journal)
+
+    def amounts(self, claim: Claim) -> tuple[tuple[int, int | None], ...]:
+        return tuple((amount, None) for amount in self._amounts)
+
+    def save_target(self, claim: Claim, target: int) -> None:
+        self.targets.append(target)
+
+    def add_log_line(self, claim: Claim, text: str) -> None:
+        pass
+
+    def register(self, worker: str, served: Sequence[EngineInfo]) -> None:
+        self._fail()
+        self.engine_errors += [engine.error for engine in served]
+
+    def sync(
+        self, engine: object, snapshots: object, is_unreadable: Callable[[str], bool] = lambda selector: False
+    ) -> None:
+        self._fail()
+        self.is_unreadable = is_unreadable
+        self.synced.set()
+
+    def _fail(self) -> None:
+        if self.error:
+            raise self.error
+
+
+class FakeEngine:
+    """An engine with at most one service. It raises the errors that are set."""
+
+    info = EngineInfo(name="docker", kind="docker", can_create=False)
+
+    def __init__(self, snapshot: ServiceSnapshot | None = None, plan: Plan | None = None) -> None:
+        self.snapshot = snapshot
+        self.scaled_to: list[int] = []
+        self.scale_outcome = Outcome(success=True)
+        self.when_scaling: Callable[[LeasedRun], None] = lambda run: None
+        self.discoveries = 0
+        self.discover_error: Exception | None = None
+        self.watches = 0
+        self.watch_error: Exception | None = None
+        self._plan = plan
+
+    def inspect(self, service: Service) -> ServiceSnapshot | None:
+        return self.snapshot
+
+    def redeploy(self, service: Service, run: Run) -> Outcome:
+        return Outcome(success=False, reason=f"the engine ends {dict(run.journal)}")
+
+    def scale(self, service: Service, target: int, run: Run) -> Outcome:
+        self.when_scaling(cast(LeasedRun, run))
+        self.scaled_to.append(target)
+        return self.scale_outcome
+
+    def plan(self, service: Service, tag: str | None) -> Plan:
+        if self._plan is None:
+            raise EngineRefusedError("not this one")
+        return self._plan
+
+    def discover(self) -> tuple[()]:
+        self.discoveries += 1
+        if self.discover_error:
+            raise self.discover_error
+        return ()
+
+    def watch(self, changed: Callable[[], None], stop: Event) -> None:
+        self.watches += 1
+        if self.watch_error:
+            raise self.watch_error
+        stop.wait(1)
+
+
+AWAY = UnavailableError("away")
+
+
+def make_action(verb: Verb = Verb.REDEPLOY, target: int | None = None, started: datetime | None = None) -> Action:
+    return Action(
+        uuid="a",
+        service_uuid="s",
+        verb=verb,
+        state=ActionState.IN_PROGRESS,
+        target=target,
+        created=datetime(2026, 1, 1, tzinfo=UTC),
+        started=started,
+        ended=None,
+        address="",
+        user_agent="",
+        deliveries=1,
+        reason="",
+        log_tail="",
+        rolled_back=False,
+        image_before=None,
+        image_after=None,
+        containers_before=(),
+        containers_after=(),
+    )
+
+
+def make_run(
+    queue: FakeQueue,
+    clock: FakeClock,
+    *,
+    action: Action | None = None,
+    service: Service | None = None,
+    journal: Mapping[str, object],
+) -> LeasedRun:
+    """Begin a run with a deadline of 120 s."""
+    claim = Claim(action=action or make_action(), service=cast(Service, service), token=1, attempts=0, journal=journal)
+    return LeasedRun(claim, cast(Queue, queue), lease=LEASE, deadline_s=120, claimed_at=clock.now, monotonic=clock)

@@ -1,0 +1,87 @@
+"""A run under a lease, with a clock that the test moves."""
+
+import pytest
+
+from tests.unit.worker.fakes import AWAY, FakeClock, FakeQueue, make_run
+from tutumd.errors import LeaseLostError
+from tutumd.worker.leased_run import LEASE_MARGIN_S, LeasedRun
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def queue() -> FakeQueue:
+    return FakeQueue()
+
+
+@pytest.fixture
+def run(queue: FakeQueue, clock: FakeClock) -> LeasedRun:
+    return make_run(queue, clock, journal={"old": 1})
+
+
+def test_a_run_stops_before_its_lease_ends(run: LeasedRun, clock: FakeClock) -> None:
+    clock.now += 10 - LEASE_MARGIN_S - 0.01
+    run.check()
+    clock.now += 0.01
+    with pytest.raises(LeaseLostError):
+        run.check()
+
+
+def test_a_renewal_extends_the_lease_from_the_time_of_its_request(run: LeasedRun, clock: FakeClock) -> None:
+    clock.now += 8
+    run.renew()
+    clock.now += 8.9
+    run.check()
+    clock.now += 0.2
+    with pytest.raises(LeaseLostError):
+        run.check()
+
+
+def test_a_renewal_that_fails_does_not_extend_the_lease(run: LeasedRun, queue: FakeQueue, clock: FakeClock) -> None:
+    queue.error = AWAY
+    clock.now += 8
+    run.renew()
+    run.check()
+    clock.now += 1.5
+    with pytest.raises(LeaseLostError):
+        run.check()
+
+
+def test_a_lost_lease_ends_the_run_at_once(run: LeasedRun, queue: FakeQueue) -> None:
+    queue.error = LeaseLostError("taken")
+    run.renew()
+    for step in (run.check, lambda: run.save({}), lambda: run.sleep(0)):
+        with pytest.raises(LeaseLostError):
+            step()
+    assert queue.journals == []
+
+
+def test_the_journal_of_an_earlier_attempt_is_replaced_as_a_whole(run: LeasedRun, queue: FakeQueue) -> None:
+    assert run.journal == {"old": 1}
+    run.save({"new": 2})
+    assert run.journal == {"new": 2}
+    assert queue.journals == [{"new": 2}]
+
+
+def test_a_journal_that_is_stored_after_the_lease_has_ended_ends_the_run(
+    run: LeasedRun, queue: FakeQueue, clock: FakeClock
+) -> None:
+    queue.when_saving = lambda: setattr(clock, "now", clock.now + 9.5)
+    with pytest.raises(LeaseLostError):
+        run.save({"new": 2})
+
+
+def test_the_remaining_time_counts_down_to_zero(run: LeasedRun, clock: FakeClock) -> None:
+    assert run.remaining_s() == 120
+    clock.now += 500
+    assert run.remaining_s() == 0
+
+
+def test_a_run_whose_lease_has_ended_still_stores_its_result(run: LeasedRun, clock: FakeClock) -> None:
+    clock.now += 60
+    stored: list[str] = []
+    run.write(lambda: stored.append("result"))  # the store itself refuses it if another worker holds the action
+    assert stored == ["result"]
