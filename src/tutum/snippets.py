@@ -1,7 +1,5 @@
 """Copy-paste configuration that makes a sender call a webhook handler."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from shlex import quote

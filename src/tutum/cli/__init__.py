@@ -1,7 +1,5 @@
 """The `tutum` command. What it can say without loading the commands, it says at once."""
 
-from __future__ import annotations
-
 import os
 import sys
 

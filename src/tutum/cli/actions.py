@@ -1,7 +1,5 @@
 """`tutum action`: shows what was done to services."""
 
-from __future__ import annotations
-
 from itertools import islice
 from typing import Annotated
 

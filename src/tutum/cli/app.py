@@ -1,7 +1,5 @@
 """Builds the command tree, as much of it as is needed, and runs it."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Reads the API's dates, and says how long ago they were."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 

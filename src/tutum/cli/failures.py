@@ -1,7 +1,5 @@
 """Says in one line what went wrong and what to do about it."""
 
-from __future__ import annotations
-
 from tutum.client import current_client
 from tutum.errors import TutumApiError, TutumAuthError, TutumConnectionError
 from tutum.paths import origin_of

@@ -1,7 +1,5 @@
 """`tutum webhook-handler call|test|deliveries|redeliver`: calls of a handler, made, tried and looked at."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import asdict
 from itertools import islice

@@ -1,7 +1,5 @@
 """The options that set a handler's fields, shared by `create` and `set`."""
 
-from __future__ import annotations
-
 import getpass
 import json
 import sys

@@ -1,7 +1,5 @@
 """What handlers, trials and deliveries look like to a person."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 import textwrap

@@ -1,7 +1,5 @@
 """`tutum login`: asks for credentials, checks them, saves them."""
 
-from __future__ import annotations
-
 import getpass
 import os
 import sys

@@ -1,7 +1,5 @@
 """Finds the handler that a command line names."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from tutum.handler import Handler

@@ -1,7 +1,5 @@
 """`tutum service redeploy|start|stop|scale|terminate`: begins an action on services."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """How values are printed: as JSON, and as text that cannot disturb the terminal."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The commands in one table, from which `tutum --help` is printed and the command tree is built."""
 
-from __future__ import annotations
-
 SUMMARY = "Work with services, their webhook handlers and what these did."
 
 #: Command: (module of its typer app, what it is for).

@@ -1,7 +1,5 @@
 """How plans are shown: what a redeploy would do, for people or as JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict
 

@@ -1,7 +1,5 @@
 """Reports what was started, and with --wait how it goes and how it ends."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -66,7 +64,7 @@ def follow(started: Started, *, timeout_s: float, announce: bool) -> Action:
     """
     action = started.accepted.action
     clock = action.client.clock
-    begin_s = clock.monotonic_s()
+    begin_s = clock.monotonic()
     try:
         with _display(printable(started.label)) as show:
             action.wait(timeout_s, on_poll=lambda one: show(one.state))
@@ -76,7 +74,7 @@ def follow(started: Started, *, timeout_s: float, announce: bool) -> Action:
     except KeyboardInterrupt as error:
         print(f"\ntutum: it goes on without you: tutum action inspect {action.uuid}", file=sys.stderr)
         raise typer.Exit(INTERRUPTED_EXIT_CODE) from error
-    text = verdict(action, started.label, elapsed_s=clock.monotonic_s() - begin_s)
+    text = verdict(action, started.label, elapsed_s=clock.monotonic() - begin_s)
     if not action.succeeded:
         print(text, file=sys.stderr)
     elif announce:

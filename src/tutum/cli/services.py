@@ -1,7 +1,5 @@
 """`tutum service`: shows and creates services."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import Annotated, Any
 

@@ -1,7 +1,5 @@
 """Reads spans of time such as 90s, 15m, 12h or 30d."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime, timedelta
 

@@ -1,7 +1,5 @@
 """Tables that fit the terminal; in a pipe they are plain and complete."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """`tutum webhook-handler`: lists, creates, changes, shows and removes the handlers of a service."""
 
-from __future__ import annotations
-
 import sys
 from enum import StrEnum
 from typing import Annotated, Any

@@ -56,7 +56,7 @@ class CountingClock:
     def __init__(self) -> None:
         self.slept: list[float] = []
 
-    def monotonic_s(self) -> float:
+    def monotonic(self) -> float:
         return sum(self.slept)
 
     def sleep(self, seconds: float) -> None:
