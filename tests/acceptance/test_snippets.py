@@ -12,7 +12,7 @@ import pytest
 
 from tutum.snippets import snippet
 from tutumd.application.admission.evaluate import Admitted, Received, Unauthorized, evaluate
-from tutumd.application.admission.options import parse, to_public
+from tutumd.application.admission.options import parse_options, write_public
 
 
 class Recorder(HTTPServer):
@@ -75,13 +75,13 @@ def run(text: str, secret: str) -> None:
 def test_what_the_curl_snippet_sends_is_let_in(recorder: Recorder, verify: dict[str, object] | None) -> None:
     secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" if verify == {"preset": "standard-webhooks"} else "s3cret & more"
     now = datetime.now(UTC)
-    options = parse({"verify": verify and {**verify, "secrets": [secret]}, "tag": {"allow": ["v*"]}}, now)
-    text = snippet("curl", f"http://127.0.0.1:{recorder.server_port}/call/", to_public(options))
+    options = parse_options({"verify": verify and {**verify, "secrets": [secret]}, "tag": {"allow": ["v*"]}}, now)
+    text = snippet("curl", f"http://127.0.0.1:{recorder.server_port}/call/", write_public(options))
     run(text, secret)
     [call] = recorder.calls
     assert evaluate(options, call) == Admitted(tag="v2")
     if verify:
-        other = parse({"verify": {**verify, "secrets": ["whsec_AAAA"]}}, now, options)
+        other = parse_options({"verify": {**verify, "secrets": ["whsec_AAAA"]}}, now, options)
         assert isinstance(evaluate(other, call), Unauthorized)
 
 

@@ -14,7 +14,7 @@ from starlette.types import Message
 
 from tests.support.stores import Bench, bench
 from tutumd.application.accounts import add_user
-from tutumd.application.admission.encryption import SecretBox, make_key
+from tutumd.application.admission.encryption import SecretCipher, make_key
 from tutumd.application.calls import AdmissionCache, StatusTokens
 from tutumd.web.app import create_app
 from tutumd.web.context import WebContext
@@ -28,15 +28,15 @@ class Replica:
     """A web replica without a socket. The clock of its machine is the real one, which is not that of the bench."""
 
     def __init__(self, b: Bench) -> None:
-        box = SecretBox([make_key()])
+        cipher = SecretCipher([make_key()])
         edge = WebContext(
             store=b.store,
             intake=b.intake,
             clock=b.clock,
             server_cap=10,
-            box=box,
-            options=AdmissionCache(box),
-            status_tokens=StatusTokens(box.derive("status")),
+            cipher=cipher,
+            options=AdmissionCache(cipher),
+            status_tokens=StatusTokens(cipher.derive("status")),
         )
         self._app = create_app(edge, "0")
 

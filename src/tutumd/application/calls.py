@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from tutumd.application.admission import options as trust
-from tutumd.application.admission.encryption import ClosedSecretBox, SecretBox
+from tutumd.application.admission.encryption import PlaceholderCipher, SecretCipher
 from tutumd.application.admission.evaluate import Admitted, Hidden, Received, Skipped, evaluate, is_shut
+from tutumd.application.admission.fields import HandlerOptions
+from tutumd.application.admission.options import read_stored
 from tutumd.errors import NOT_FOUND, InvalidInputError, NotFoundError, SettingsError
 from tutumd.model import MAX_AMOUNT, Evaluation, EvaluationNeeded
 
@@ -29,22 +30,22 @@ _MOST_KNOWN = 2_000
 class AdmissionCache:
     """The options of handlers, read from what is stored once for each version of them."""
 
-    def __init__(self, box: SecretBox) -> None:
+    def __init__(self, cipher: SecretCipher) -> None:
         """Take what opens stored secrets."""
-        self._box = box
-        self._known: dict[tuple[str, int], trust.Options] = {}
+        self._box = cipher
+        self._known: dict[tuple[str, int], HandlerOptions] = {}
 
-    def read(self, handler_uuid: str, version: int, document: Mapping[str, Any]) -> trust.Options:
+    def read(self, handler_uuid: str, version: int, document: Mapping[str, Any]) -> HandlerOptions:
         """Read options. Raises SettingsError where the key does not open their secrets."""
         key = (handler_uuid, version)
         found = self._known.get(key)
         if found is None:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
-            found = self._known[key] = trust.from_document(document, self._box)
+            found = self._known[key] = read_stored(document, self._box)
         return found
 
-    def read_open(self, handler_uuid: str, needed: EvaluationNeeded, address: str, now: datetime) -> trust.Options:
+    def read_open(self, handler_uuid: str, needed: EvaluationNeeded, address: str, now: datetime) -> HandlerOptions:
         """Read the options of a handler that a call can be let in to.
 
         Raises:
@@ -54,13 +55,13 @@ class AdmissionCache:
         try:
             options = self.read(handler_uuid, needed.version, needed.options)
         except SettingsError:
-            check_open(trust.from_document(needed.options, ClosedSecretBox()), needed.uses, address, now)
+            check_open(read_stored(needed.options, PlaceholderCipher()), needed.uses, address, now)
             raise
         check_open(options, needed.uses, address, now)
         return options
 
 
-def check_open(options: trust.Options, uses: int, address: str, now: datetime) -> None:
+def check_open(options: HandlerOptions, uses: int, address: str, now: datetime) -> None:
     """Refuse a call that cannot be let in, as soon as it would be if there were no such handler.
 
     Args:
@@ -73,7 +74,7 @@ def check_open(options: trust.Options, uses: int, address: str, now: datetime) -
         raise NotFoundError(NOT_FOUND)
 
 
-def evaluation(options: trust.Options, version: int, received: Received) -> Evaluation:
+def evaluation(options: HandlerOptions, version: int, received: Received) -> Evaluation:
     """Evaluate a call by its handler's options.
 
     Raises:
@@ -88,7 +89,7 @@ def evaluation(options: trust.Options, version: int, received: Received) -> Eval
         "max_uses": options.max_uses,
         "handler_cap": options.max_containers,
         "rate": None if options.rate_limit is None else (options.rate_limit.count, options.rate_limit.seconds),
-        "debounce_s": options.debounce_s,
+        "debounce_s": options.debounce,
     }
     if isinstance(verdict, Admitted):
         return Evaluation(tag=verdict.tag, variable=verdict.variable, notes=verdict.notes, **kept)

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from tutumd.application.admission import options as trust
-from tutumd.application.admission.encryption import ClosedSecretBox, SecretBox
+from tutumd.application.admission.encryption import PlaceholderCipher, SecretCipher
 from tutumd.application.admission.evaluate import Explanation, Received, explain
+from tutumd.application.admission.fields import DEFAULTS
+from tutumd.application.admission.options import check_operation, parse_options, read_stored, write_public, write_stored
 from tutumd.errors import InvalidInputError
 from tutumd.model import Handler, NewHandler, Operation, User
 from tutumd.ports import Store
@@ -32,7 +33,7 @@ class Sent:
 
 
 def create(
-    store: Store, viewer: User, service_uuid: str, entries: Sequence[Sent], *, box: SecretBox, now: datetime
+    store: Store, viewer: User, service_uuid: str, entries: Sequence[Sent], *, cipher: SecretCipher, now: datetime
 ) -> tuple[Handler, ...]:
     """Create a handler per entry, all or none.
 
@@ -42,11 +43,11 @@ def create(
     """
     if len(entries) > MAX_ENTRIES:
         raise InvalidInputError(f"at most {MAX_ENTRIES} handlers can be created at once, got {len(entries)}")
-    return store.add_handlers(viewer, service_uuid, [_new(entry, box, now) for entry in entries])
+    return store.add_handlers(viewer, service_uuid, [_new(entry, cipher, now) for entry in entries])
 
 
 def change(
-    store: Store, viewer: User, service_uuid: str, uuid: str, sent: Sent, *, box: SecretBox, now: datetime
+    store: Store, viewer: User, service_uuid: str, uuid: str, sent: Sent, *, cipher: SecretCipher, now: datetime
 ) -> Handler:
     """Change what was sent of a handler; the rest stays.
 
@@ -60,9 +61,9 @@ def change(
             raise InvalidInputError("operation cannot be changed: create another handler")
         name = check_name(sent.named["name"]) if "name" in sent.named else handler.name
         kept, sealed = _split(handler.options, sent.options)
-        options = trust.parse(sent.options, now, trust.from_document(kept, box))
-        trust.check_operation(options, handler.operation)
-        return NewHandler(name=name, operation=handler.operation, options={**trust.to_document(options, box), **sealed})
+        options = parse_options(sent.options, now, read_stored(kept, cipher))
+        check_operation(options, handler.operation)
+        return NewHandler(name=name, operation=handler.operation, options={**write_stored(options, cipher), **sealed})
 
     return store.change_handler(viewer, service_uuid, uuid, changed)
 
@@ -79,16 +80,16 @@ def rotate(store: Store, viewer: User, service_uuid: str, uuid: str, grace: obje
     return store.rotate_handler(viewer, service_uuid, uuid, now + timedelta(seconds=grace))
 
 
-def try_out(handler: Handler, received: Received, *, box: SecretBox) -> Explanation:
+def try_out(handler: Handler, received: Received, *, cipher: SecretCipher) -> Explanation:
     """Tell what a call would do, and why; does nothing."""
-    return explain(trust.from_document(handler.options, box), received)
+    return explain(read_stored(handler.options, cipher), received)
 
 
 def public_options(handler: Handler) -> dict[str, Any]:
     """Write what is set on a handler for its owner; of secrets only their number, so they are not opened."""
     if not handler.options:
         return dict(_BARE)
-    return trust.to_public(trust.from_document(handler.options, ClosedSecretBox()))
+    return write_public(read_stored(handler.options, PlaceholderCipher()))
 
 
 def check_name(name: str | None) -> str | None:
@@ -127,12 +128,12 @@ def _split(stored: Mapping[str, Any], sent: Mapping[str, object]) -> tuple[dict[
     return (dict(stored) if keeps_secrets else rest), {}
 
 
-def _new(entry: Sent, box: SecretBox, now: datetime) -> NewHandler:
+def _new(entry: Sent, cipher: SecretCipher, now: datetime) -> NewHandler:
     operation = parse_operation(entry.named.get("operation"))
-    options = trust.parse(entry.options, now)
-    trust.check_operation(options, operation)
+    options = parse_options(entry.options, now)
+    check_operation(options, operation)
     new = NewHandler(name=check_name(entry.named.get("name")), operation=operation)
-    return new if options is trust.DEFAULTS else replace(new, options=trust.to_document(options, box))
+    return new if options is DEFAULTS else replace(new, options=write_stored(options, cipher))
 
 
-_BARE = trust.to_public(trust.DEFAULTS)
+_BARE = write_public(DEFAULTS)

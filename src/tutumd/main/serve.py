@@ -104,7 +104,7 @@ def _serve_http(
     # All slow to import: the worker already works.
     from tutumd.application.calls import AdmissionCache, StatusTokens
     from tutumd.main import http
-    from tutumd.main.secret_key import open_box
+    from tutumd.main.secret_key import load_cipher
     from tutumd.web.context import WebContext
 
     def report_ready() -> None:
@@ -113,7 +113,7 @@ def _serve_http(
 
     intake = SqlIntake(storage.database, storage.clock, storage.signal)
     try:
-        box = open_box(settings)
+        cipher = load_cipher(settings)
         if storage.database.is_postgres and not settings.secret_key:
             _log.warning("TUTUMD_SECRET_KEY is not set: other replicas cannot read secrets and status URLs of this one")
         context = WebContext(
@@ -121,9 +121,9 @@ def _serve_http(
             clock=storage.clock,
             intake=intake,
             server_cap=settings.max_containers,
-            box=box,
-            options=AdmissionCache(box),
-            status_tokens=StatusTokens(box.derive("status")),
+            cipher=cipher,
+            options=AdmissionCache(cipher),
+            status_tokens=StatusTokens(cipher.derive("status")),
             trusted_proxies=settings.trusted_proxies,
         )
         http.serve(context, listener, grace_s=settings.grace, on_ready=report_ready)

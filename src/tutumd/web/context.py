@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from starlette.requests import Request
 from starlette.types import Scope
 
-from tutumd.application.admission.encryption import SecretBox
+from tutumd.application.admission.encryption import SecretCipher
 from tutumd.application.calls import AdmissionCache, StatusTokens
 from tutumd.errors import NOT_FOUND, NotFoundError
 from tutumd.model import Origin
@@ -28,7 +28,7 @@ class WebContext:
     intake: Intake
     clock: Clock
     server_cap: int
-    box: SecretBox
+    cipher: SecretCipher
     options: AdmissionCache
     status_tokens: StatusTokens
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()

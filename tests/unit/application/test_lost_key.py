@@ -7,8 +7,8 @@ from typing import Any, cast
 import pytest
 
 from tutumd.application import calls, handlers
-from tutumd.application.admission import options
-from tutumd.application.admission.encryption import SecretBox, make_key
+from tutumd.application.admission.encryption import SecretCipher, make_key
+from tutumd.application.admission.options import parse_options, read_stored, write_stored
 from tutumd.errors import NotFoundError, SettingsError
 from tutumd.model import EvaluationNeeded, Handler, NewHandler, Operation, User
 from tutumd.ports import Store
@@ -40,15 +40,15 @@ class One:
         return self.handler
 
 
-def stored(preset: str, *secrets: str) -> tuple[One, SecretBox, SecretBox]:
-    old, new = SecretBox([make_key()]), SecretBox([make_key()])
+def stored(preset: str, *secrets: str) -> tuple[One, SecretCipher, SecretCipher]:
+    old, new = SecretCipher([make_key()]), SecretCipher([make_key()])
     document = {"verify": {"preset": preset, "secrets": list(secrets)}, "show_log": True}
-    return One(options.to_document(options.parse(document, NOW), old)), old, new
+    return One(write_stored(parse_options(document, NOW), old)), old, new
 
 
-def change(one: One, box: SecretBox, **fields: object) -> Handler:
+def change(one: One, cipher: SecretCipher, **fields: object) -> Handler:
     sent = handlers.Sent(named={}, options=fields)
-    return handlers.change(cast(Store, one), ADMIN, "s", "h", sent, box=box, now=NOW)
+    return handlers.change(cast(Store, one), ADMIN, "s", "h", sent, cipher=cipher, now=NOW)
 
 
 @pytest.mark.parametrize("preset", ["github", "standard-webhooks", "gitlab", "token"])
@@ -61,7 +61,7 @@ def test_it_is_shown_with_the_number_of_its_secrets(preset: str) -> None:
 def test_other_fields_are_changed_and_the_secrets_stay() -> None:
     one, old, new = stored("github", "first")
     changed = change(one, new, enabled=False, show_log=None)
-    read = options.from_document(changed.options, old)
+    read = read_stored(changed.options, old)
     assert (read.enabled, read.show_log) == (False, False)
     assert read.verify is not None
     assert read.verify.secrets == ("first",)
@@ -69,10 +69,10 @@ def test_other_fields_are_changed_and_the_secrets_stay() -> None:
 
 def test_it_is_given_new_secrets_or_none() -> None:
     one, _, new = stored("github", "first")
-    read = options.from_document(change(one, new, verify={"preset": "github", "secrets": ["second"]}).options, new)
+    read = read_stored(change(one, new, verify={"preset": "github", "secrets": ["second"]}).options, new)
     assert read.verify is not None
     assert read.verify.secrets == ("second",)
-    assert options.from_document(change(one, new, verify=None).options, new).verify is None
+    assert read_stored(change(one, new, verify=None).options, new).verify is None
 
 
 def test_who_wants_to_keep_what_cannot_be_opened_is_told_what_to_do() -> None:

@@ -13,11 +13,11 @@ _HOW_TO = "32 random bytes in base64, made for example by: openssl rand -base64 
 
 
 def make_key() -> str:
-    """Make a key for a SecretBox."""
+    """Make a key for a SecretCipher."""
     return Fernet.generate_key().decode()
 
 
-class SecretBox:
+class SecretCipher:
     """Seals and opens secrets (Fernet: AES-128-CBC with HMAC-SHA256)."""
 
     def __init__(self, keys: Sequence[str]) -> None:
@@ -35,14 +35,14 @@ class SecretBox:
         """Derive another secret from the key; 32 bytes, the same wherever the key is."""
         return hmac.digest(self._first.encode(), f"tutumd {purpose}".encode(), "sha256")
 
-    def seal(self, text: str) -> str:
+    def encrypt(self, text: str) -> str:
         """Encrypt a text for the database."""
         return self._fernet.encrypt(text.encode()).decode()
 
-    def open(self, sealed: str) -> str:
+    def decrypt(self, encrypted: str) -> str:
         """Decrypt what `seal` made. Raises SettingsError where no key fits."""
         try:
-            return self._fernet.decrypt(sealed).decode()
+            return self._fernet.decrypt(encrypted).decode()
         except (InvalidToken, ValueError):
             raise SettingsError(
                 "a stored secret was made with another key: give that key in TUTUMD_SECRET_KEY (the same on every"
@@ -50,12 +50,12 @@ class SecretBox:
             ) from None
 
 
-class ClosedSecretBox:
-    """Stands in for a SecretBox where only the number of secrets counts: opens none of them, whatever the key is."""
+class PlaceholderCipher:
+    """Stands in for a SecretCipher where only the number of secrets counts: opens none of them, whatever the key is."""
 
-    def open(self, sealed: str) -> str:
+    def decrypt(self, encrypted: str) -> str:
         """Answer a text that is another for each secret, and right for every kind of them."""
-        return "whsec_" + base64.b64encode(sealed.encode()).decode()
+        return "whsec_" + base64.b64encode(encrypted.encode()).decode()
 
 
 def _fernet(key: str) -> Fernet:

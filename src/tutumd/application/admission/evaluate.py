@@ -8,9 +8,9 @@ from typing import Any
 
 from tutumd.application.admission import bodies
 from tutumd.application.admission.addresses import allows
+from tutumd.application.admission.fields import DEFAULTS, HandlerOptions
 from tutumd.application.admission.filters import Globs, decide
 from tutumd.application.admission.headers import Headers, as_document, find_all
-from tutumd.application.admission.options import DEFAULTS, Options
 from tutumd.application.admission.payloads import Push, parse_body, read_push
 from tutumd.application.admission.tags import choose_tag
 from tutumd.application.admission.verify import verify
@@ -104,19 +104,19 @@ class Received:
         """What the payload tells."""
         return read_push(self.headers, self.payload)
 
-    def document(self, options: Options) -> dict[str, Any]:
+    def document(self, options: HandlerOptions) -> dict[str, Any]:
         """Write what expressions look at. Of a repeated query parameter the last counts."""
         trusted = options.verify.header if options.verify else ""
         return {"body": self.payload, "headers": as_document(self.headers, trusted), "query": dict(self.query)}
 
 
-def is_shut(options: Options, address: str, now: datetime) -> bool:
+def is_shut(options: HandlerOptions, address: str, now: datetime) -> bool:
     """Tell, without a look at what the call brings, whether the handler cannot be called now, or from there."""
     received = Received(headers=(), query=(), body=b"", address=address, now=now)
     return any(check(options, received)[1] for check in _DOORS)
 
 
-def evaluate(options: Options, received: Received) -> Verdict:
+def evaluate(options: HandlerOptions, received: Received) -> Verdict:
     """Evaluate a call by all that can be decided without the database; about 0.2 ms, for a hostile body half a second.
 
     Raises:
@@ -131,7 +131,7 @@ def evaluate(options: Options, received: Received) -> Verdict:
     return _go(options, received)
 
 
-def explain(options: Options, received: Received) -> Explanation:
+def explain(options: HandlerOptions, received: Received) -> Explanation:
     """Tell step by step what a call would do; every check is made, also after one that stops the call."""
     steps: list[Step] = []
     stopped: Verdict | None = None
@@ -161,21 +161,21 @@ _Checked = tuple[Step | None, Verdict | None]
 _UNSET: _Checked = (None, None)
 
 
-def _check_enabled(options: Options, received: Received) -> _Checked:
+def _check_enabled(options: HandlerOptions, received: Received) -> _Checked:
     if options.enabled:
         return _UNSET
     return Step(check="enabled", passes=False, why="the handler is disabled"), Hidden(reason="disabled")
 
 
-def _check_expires(options: Options, received: Received) -> _Checked:
-    if options.expires is None:
+def _check_expires(options: HandlerOptions, received: Received) -> _Checked:
+    if options.expires_datetime is None:
         return _UNSET
-    if received.now >= options.expires:
+    if received.now >= options.expires_datetime:
         return Step(check="expires_datetime", passes=False, why="the handler has expired"), Hidden(reason="expired")
     return Step(check="expires_datetime", passes=True, why="the handler has not expired yet"), None
 
 
-def _check_address(options: Options, received: Received) -> _Checked:
+def _check_address(options: HandlerOptions, received: Received) -> _Checked:
     if not options.allow_from:
         return _UNSET
     if allows(options.allow_from, received.address):
@@ -184,7 +184,7 @@ def _check_address(options: Options, received: Received) -> _Checked:
     return Step(check="allow_from", passes=False, why=why), Hidden(reason=why)
 
 
-def _check_sender(options: Options, received: Received) -> _Checked:
+def _check_sender(options: HandlerOptions, received: Received) -> _Checked:
     if options.verify is None:
         return _UNSET
     problem = verify(options.verify, received.headers, received.body, received.now)
@@ -193,7 +193,7 @@ def _check_sender(options: Options, received: Received) -> _Checked:
     return Step(check="verify", passes=False, why=problem), Unauthorized(reason=problem)
 
 
-def _check_event(options: Options, received: Received) -> _Checked:
+def _check_event(options: HandlerOptions, received: Received) -> _Checked:
     if not options.looks_at_payload:
         return _UNSET
     nothing = received.push.nothing
@@ -202,22 +202,22 @@ def _check_event(options: Options, received: Received) -> _Checked:
     return Step(check="event", passes=False, why=nothing), Skipped(reason=nothing)
 
 
-def _check_filters(options: Options, received: Received) -> _Checked:
-    if not options.filters:
+def _check_filters(options: HandlerOptions, received: Received) -> _Checked:
+    if not options.filter:
         return _UNSET
     document, globs = received.document(options), Globs()
-    decisions = [decide(condition, received.push, document, globs) for condition in options.filters]
+    decisions = [decide(condition, received.push, document, globs) for condition in options.filter]
     missed = [decision.why for decision in decisions if not decision.passes]
     if missed:
         return Step(check="filter", passes=False, why="; ".join(missed)), Skipped(reason=missed[0])
     return Step(check="filter", passes=True, why="; ".join(decision.why for decision in decisions)), None
 
 
-_DOORS: tuple[Callable[[Options, Received], _Checked], ...] = (_check_enabled, _check_expires, _check_address)
+_DOORS: tuple[Callable[[HandlerOptions, Received], _Checked], ...] = (_check_enabled, _check_expires, _check_address)
 _CHECKS = (*_DOORS, _check_sender, _check_event, _check_filters)
 
 
-def _go(options: Options, received: Received) -> Admitted | Skipped:
+def _go(options: HandlerOptions, received: Received) -> Admitted | Skipped:
     choice = choose_tag(options.tag, received.query, received.document(options) if options.tag else {})
     if choice.skip:
         return Skipped(reason=choice.skip)

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from tutumd.application.admission import expressions
-from tutumd.application.admission.json_checks import check_choice, check_fields, check_text, check_texts, shown
+from tutumd.application.admission.json_checks import check_choice, check_fields, check_text, check_texts, quote
 from tutumd.application.admission.payloads import Push
 from tutumd.errors import InvalidInputError
 
@@ -18,6 +18,29 @@ MAX_NAMES = 1000
 MAX_PATHS = 5000
 MAX_PATH_GLOBS = 20
 DEFAULT_MARKER = "[skip deploy]"
+
+_GLOBS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+
+
+def _preset_schema(preset: str, *required: str, **properties: object) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {"preset": {"const": preset}, **properties},
+        "required": ["preset", *required],
+        "additionalProperties": False,
+    }
+
+
+_ONE_SCHEMA = [
+    {"type": "string", "description": "A JMESPath expression."},
+    _preset_schema("branch", "branch", branch=_GLOBS),
+    _preset_schema("tag", "tag", tag=_GLOBS, repository={"type": "string"}),
+    _preset_schema("paths", "paths", paths=_GLOBS),
+    _preset_schema("skip", marker={"type": "string", "default": DEFAULT_MARKER}),
+]
+FILTER_SCHEMA = {
+    "anyOf": [*_ONE_SCHEMA, {"type": "array", "items": {"anyOf": _ONE_SCHEMA}, "minItems": 1, "maxItems": MAX_FILTERS}]
+}
 
 _EXPRESSION = "expression"
 _REFS = {"branch": "refs/heads/", "tag": "refs/tags/"}
@@ -74,6 +97,12 @@ def parse_filters(value: object) -> tuple[Filter, ...]:
     if sum(item.kind == _EXPRESSION for item in filters) > 1:
         raise InvalidInputError("filter must hold at most one expression: join several with &&")
     return filters
+
+
+def write_filters(filters: Sequence[Filter]) -> Any:
+    """Return `filter` as a person writes it. The inverse of `parse_filters`."""
+    documents = [item.document for item in filters]
+    return documents[0] if len(documents) == 1 else documents
 
 
 class TooLongError(Exception):
@@ -139,7 +168,7 @@ def _parse_filter(value: object) -> Filter:
     if not isinstance(value, dict):
         raise InvalidInputError(
             'filter must be a JMESPath expression, or a preset such as {"preset": "branch", "branch": "main"},'
-            f" got {shown(value)}"
+            f" got {quote(value)}"
         )
     preset = check_choice("filter.preset", value.get("preset"), PRESETS)
     name = f"filter with the preset {preset}"

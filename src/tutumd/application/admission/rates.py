@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from tutumd.application.admission.json_checks import shown
+from tutumd.application.admission.json_checks import quote
 from tutumd.errors import InvalidInputError
 
 _UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
@@ -28,6 +28,6 @@ def parse_rate(value: object) -> Rate:
     match = _RATE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise InvalidInputError(
-            f"rate_limit must be like 30/minute (per second, minute, hour or day), got {shown(value)}"
+            f"rate_limit must be like 30/minute (per second, minute, hour or day), got {quote(value)}"
         )
     return Rate(count=int(match[1]), seconds=_UNITS[match[2]])

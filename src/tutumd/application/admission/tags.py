@@ -11,6 +11,15 @@ from tutumd.application.admission.json_checks import check_fields, check_texts
 from tutumd.errors import InvalidInputError
 
 QUERY = "query"
+TAG_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "allow": {"type": "array", "items": {"type": "string"}, "minItems": 1, "description": "Globs."},
+        "from": {"type": "string", "default": QUERY, "description": "`query`, or a JMESPath expression."},
+    },
+    "required": ["allow"],
+    "additionalProperties": False,
+}
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")  # OCI distribution spec 1.1, "Pulling manifests"
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from standardwebhooks import Webhook
 
 from tutumd.application.admission.headers import Headers, find_all
-from tutumd.application.admission.json_checks import check_choice, check_fields, check_text, shown
+from tutumd.application.admission.json_checks import check_choice, check_fields, check_text, quote
 from tutumd.errors import InvalidInputError
 
 PRESETS = ("github", "gitlab", "gitea", "forgejo", "bitbucket", "standard-webhooks", "hmac", "token")
@@ -20,6 +20,29 @@ ALGORITHMS = ("sha1", "sha256", "sha384", "sha512")
 ENCODINGS = ("hex", "base64")
 MAX_SECRETS = 5
 TOLERANCE = timedelta(minutes=5)
+
+_SETTINGS_SCHEMA = {
+    "preset": {"enum": list(PRESETS)},
+    "header": {"type": "string", "description": "`hmac`, `token`: header that holds the signature or token."},
+    "algorithm": {"enum": list(ALGORITHMS), "description": "`hmac`: default `sha256`."},
+    "encoding": {"enum": list(ENCODINGS), "description": "`hmac`: default `hex`."},
+    "prefix": {"type": "string", "description": "`hmac`: text before the signature."},
+}
+_SECRETS_SCHEMA = {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": MAX_SECRETS}
+VERIFY_SCHEMA = {
+    "type": "object",
+    "properties": {
+        **_SETTINGS_SCHEMA,
+        "secrets": {"anyOf": [{"type": "string"}, _SECRETS_SCHEMA], "description": "Absent: the stored ones stay."},
+    },
+    "required": ["preset"],
+    "additionalProperties": False,
+}
+SHOWN_VERIFY_SCHEMA = {
+    "type": "object",
+    "properties": {**_SETTINGS_SCHEMA, "secrets_set": {"type": "integer", "description": "How many secrets are set."}},
+    "required": ["preset", "secrets_set"],
+}
 
 _FIELDS = {"hmac": {"header", "algorithm", "encoding", "prefix"}, "token": {"header"}}
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
@@ -51,8 +74,8 @@ class Verification:
         }
 
 
-def parse_verification(value: object, stored: Verification | None) -> Verification:
-    """Read `verify`. Without `secrets` those that are stored stay.
+def parse_verification(value: object) -> Verification:
+    """Read `verify`.
 
     Raises:
         InvalidInputError: Unknown preset or field, no secret, an empty one, or one that the preset cannot use.
@@ -62,12 +85,9 @@ def parse_verification(value: object, stored: Verification | None) -> Verificati
     fields = check_fields("verify", value, frozenset(known.union(*_FIELDS.values())))
     preset = check_choice("verify.preset", preset_value, PRESETS)
     check_fields(f"verify with the preset {preset}", value, frozenset(known | _FIELDS.get(preset, set())))
-    if fields.get("secrets") is not None:
-        secrets = _check_secrets(fields["secrets"])
-    elif stored is not None:
-        secrets = stored.secrets
-    else:
+    if fields.get("secrets") is None:
         raise InvalidInputError('verify.secrets must hold the secret that the sender signs with: {"secrets": ["…"]}')
+    secrets = _check_secrets(fields["secrets"])
     for secret in secrets:
         if preset in ("token", "gitlab") and secret != secret.strip():
             raise InvalidInputError(
@@ -111,7 +131,7 @@ def _check_form(preset: str, fields: Mapping[str, Any]) -> dict[str, str]:
     if header is not None or preset == "hmac":
         if not isinstance(header, str) or not _HEADER.fullmatch(header):
             raise InvalidInputError(
-                f"verify.header must name the header to look at, such as X-Signature, got {shown(header)}"
+                f"verify.header must name the header to look at, such as X-Signature, got {quote(header)}"
             )
         form["header"] = header
     if fields.get("algorithm") is not None:

@@ -55,7 +55,7 @@ def create_handlers(
         viewer,
         parse_uuid(service_uuid),
         [_sent(entry) for entry in entries],
-        box=found.box,
+        cipher=found.cipher,
         now=found.clock(),
     )
     written = [render.handler(handler) for handler in made]
@@ -82,7 +82,7 @@ def change_handler(
         parse_uuid(service_uuid),
         parse_uuid(handler_uuid),
         _sent(parse(body, _ONE)),
-        box=found.box,
+        cipher=found.cipher,
         now=found.clock(),
     )
     return render.handler(changed)
@@ -125,7 +125,7 @@ def try_handler(
         address=sent.address,
         now=found.clock(),
     )
-    return _explained(rules.try_out(handler, received, box=found.box))
+    return _explained(rules.try_out(handler, received, cipher=found.cipher))
 
 
 @router.delete(f"{BASE}/{{handler_uuid}}/", status_code=204)
@@ -151,11 +151,8 @@ def list_unused_handlers(request: Request, viewer: Viewer) -> schemas.ListOut[sc
 
 
 def _sent(entry: schemas.HandlerIn) -> rules.Sent:
-    fields = entry.model_dump(include=entry.model_fields_set)
-    names = ("name", "operation")
     return rules.Sent(
-        named={name: fields[name] for name in names if name in fields},
-        options={name: value for name, value in fields.items() if name not in names},
+        named=entry.model_dump(include={"name", "operation"}, exclude_unset=True), options=entry.model_extra or {}
     )
 
 

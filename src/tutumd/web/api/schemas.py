@@ -4,6 +4,8 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tutumd.application.admission.fields import FIELDS, HandlerField
+
 Item = TypeVar("Item")
 
 
@@ -11,23 +13,42 @@ class _In(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+def _add_handler_fields_in(schema: dict[str, Any]) -> None:
+    for name, field in FIELDS.items():
+        schema["properties"][name] = {
+            "anyOf": [field.schema, {"type": "null"}],
+            "default": field.json_default,
+            "description": _describe(field),
+            "examples": [field.example],
+        }
+    schema["additionalProperties"] = False
+
+
+def _add_handler_fields_out(schema: dict[str, Any]) -> None:
+    for name, field in FIELDS.items():
+        value = field.shown_schema or field.schema
+        schema["properties"][name] = {
+            **(value if field.json_default is not None else {"anyOf": [value, {"type": "null"}]}),
+            "description": _describe(field),
+        }
+    schema["required"] = [*schema["required"], *FIELDS]
+    schema["additionalProperties"] = False
+
+
+def _describe(field: HandlerField) -> str:
+    return f"{field.operation} only. {field.help}" if field.operation else field.help
+
+
 class HandlerIn(_In):
-    """A webhook handler to create or to change. Everything may be left out; null means the default."""
+    """A webhook handler to create or to change. Every field is optional; null resets it to its default.
+
+    The fields of the table (`admission/fields.py`) are checked by the application.
+    """
+
+    model_config = ConfigDict(extra="allow", json_schema_extra=_add_handler_fields_in)
 
     name: str | None = Field(None, description="At most 255 characters, no control characters.")
     operation: str | None = Field(None, description="REDEPLOY (default) or SCALEUP.")
-    enabled: Any = Field(None, description="false: the URL answers 404.")
-    expires_datetime: Any = Field(None, description="From then on the URL answers 404.")
-    max_uses: Any = Field(None, description="Calls that are accepted in all.")
-    max_containers: Any = Field(None, description="SCALEUP adds up to this many containers.")
-    verify: Any = Field(None, description='Signature or token, such as {"preset": "github", "secrets": ["…"]}.')
-    filter: Any = Field(None, description="JMESPath, or a preset such as branch; calls that it leaves out do nothing.")
-    tag: Any = Field(None, description='Tags that a call may name, such as {"allow": ["v*"], "from": "query"}.')
-    pass_body: Any = Field(None, description="true, or the variable of the new containers that gets the body.")
-    rate_limit: Any = Field(None, description="Such as 30/minute.")
-    allow_from: Any = Field(None, description="Networks that calls may come from.")
-    debounce: Any = Field(None, description="Seconds of quiet before the run.")
-    show_log: Any = Field(None, description="Whether holders of the URL see the last log lines of what failed.")
 
 
 class RotateIn(_In):
@@ -134,20 +155,10 @@ class RotationOut(BaseModel):
 
 
 class HandlerOut(HandlerNameOut):
-    """A webhook handler with all that is set on it."""
+    """A webhook handler with all its fields, also those of the table (`admission/fields.py`)."""
 
-    enabled: bool
-    expires_datetime: str | None
-    max_uses: int | None
-    max_containers: int | None
-    verify: dict[str, Any] | None = Field(description="Without its secrets: `secrets_set` is their number.")
-    filter: Any
-    tag: dict[str, Any] | None
-    pass_body: str | None
-    rate_limit: str | None
-    allow_from: list[str] | None
-    debounce: int
-    show_log: bool
+    model_config = ConfigDict(extra="allow", json_schema_extra=_add_handler_fields_out)
+
     created_datetime: str
     last_called_datetime: str | None
     calls: int = Field(description="How many calls it received, whatever became of them.")

@@ -9,15 +9,16 @@ from typing import Any
 from urllib.parse import urlencode
 
 from tutumd.application.admission.evaluate import Received, Verdict, evaluate
-from tutumd.application.admission.options import Options, parse
+from tutumd.application.admission.fields import HandlerOptions
+from tutumd.application.admission.options import parse_options
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PAYLOADS = Path(__file__).parents[1] / "payloads"
 NAMES = sorted(path.stem for path in PAYLOADS.glob("*.json"))
 
 
-def options_of(**fields: object) -> Options:
-    return parse(fields, NOW)
+def options_of(**fields: object) -> HandlerOptions:
+    return parse_options(fields, NOW)
 
 
 def received(

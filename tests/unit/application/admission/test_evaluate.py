@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.application.admission.calls import NOW, evaluation, hex_hmac, options_of, payload, received
 from tutumd.application.admission.evaluate import Admitted, Hidden, Received, Skipped, Unauthorized, evaluate, explain
-from tutumd.application.admission.options import DEFAULTS
+from tutumd.application.admission.fields import DEFAULTS
 from tutumd.errors import InvalidInputError
 
 GITHUB = {"preset": "github", "secrets": ["s3cret"]}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.unit.application.admission.calls import NOW
-from tutumd.application.admission.options import parse
+from tutumd.application.admission.options import parse_options
 from tutumd.application.admission.redact import keep_call
 
 SECRET = "s3cr3t-pässword"
@@ -14,7 +14,7 @@ SECRET = "s3cr3t-pässword"
 def kept(
     headers: list[tuple[str, str]], query: list[tuple[str, str]], body: bytes = b"{}", **verify: object
 ) -> dict[str, Any]:
-    options = parse({"verify": {"secrets": [SECRET], **verify}} if verify else {}, NOW)
+    options = parse_options({"verify": {"secrets": [SECRET], **verify}} if verify else {}, NOW)
     return keep_call(headers, query, body, options.verify)
 
 
@@ -47,7 +47,7 @@ def test_a_secret_of_the_handler_is_not_kept_wherever_it_comes(verify: dict[str,
 
 
 def test_a_short_secret_is_known_only_as_a_whole() -> None:
-    options = parse({"verify": {"preset": "github", "secrets": ["main"]}}, NOW)
+    options = parse_options({"verify": {"preset": "github", "secrets": ["main"]}}, NOW)
     content = keep_call([("X-A", "main"), ("X-B", "maintain")], [("ref", "main")], b"main", options.verify)
     assert (content["headers"], content["query"], content["body"]) == ((("x-b", "maintain"),), "", "main")
 

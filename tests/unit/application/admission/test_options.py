@@ -4,29 +4,22 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
 
 from tests.unit.application.admission.calls import NOW, options_of
-from tutumd.application.admission.encryption import SecretBox, make_key
+from tutumd.application.admission.encryption import SecretCipher, make_key
+from tutumd.application.admission.fields import DEFAULTS, FIELDS, HandlerOptions
 from tutumd.application.admission.filters import Filter
-from tutumd.application.admission.options import (
-    DEFAULTS,
-    FIELDS,
-    Options,
-    check_operation,
-    from_document,
-    parse,
-    to_document,
-    to_public,
-)
+from tutumd.application.admission.options import check_operation, parse_options, read_stored, write_public, write_stored
 from tutumd.application.admission.rates import Rate
 from tutumd.application.admission.tags import TagRule
 from tutumd.application.admission.verify import Verification
 from tutumd.errors import InvalidInputError, SettingsError
 from tutumd.model import Operation
 
-BOX = SecretBox([make_key()])
+CIPHER = SecretCipher([make_key()])
 
 ALL: dict[str, object] = {
     "enabled": False,
@@ -51,16 +44,16 @@ ALL: dict[str, object] = {
 
 
 def test_all_fields_are_read() -> None:
-    assert ALL.keys() == FIELDS
-    assert parse(ALL, NOW) == Options(
+    assert ALL.keys() == FIELDS.keys()
+    assert parse_options(ALL, NOW) == HandlerOptions(
         enabled=False,
-        expires=datetime(2026, 2, 1, 11, tzinfo=UTC),
+        expires_datetime=datetime(2026, 2, 1, 11, tzinfo=UTC),
         max_uses=3,
         max_containers=10,
         verify=Verification(
             preset="hmac", secrets=("s3cret", "older"), header="X-Sign", algorithm="sha512", encoding="hex", prefix="v="
         ),
-        filters=(
+        filter=(
             Filter(kind="branch", patterns=("main",)),
             Filter(kind="paths", patterns=("src/**",)),
             Filter(kind="expression", patterns=("body.ok",)),
@@ -69,33 +62,56 @@ def test_all_fields_are_read() -> None:
         pass_body="TUTUM_PAYLOAD",
         rate_limit=Rate(count=30, seconds=60),
         allow_from=(ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")),
-        debounce_s=5,
+        debounce=5,
         show_log=True,
     )
 
 
 def test_nothing_is_set_on_a_handler_as_the_spec_makes_it() -> None:
-    assert parse({}, NOW) == DEFAULTS
-    assert to_document(DEFAULTS, BOX) == {}
-    assert from_document({}, BOX) is DEFAULTS
+    assert parse_options({}, NOW) == DEFAULTS
+    assert write_stored(DEFAULTS, CIPHER) == {}
+    assert read_stored({}, CIPHER) is DEFAULTS
 
 
 @pytest.mark.parametrize("name", sorted(FIELDS))
 def test_null_resets_a_field_and_absence_leaves_it(name: str) -> None:
-    everything = parse(ALL, NOW)
-    reset = parse({name: None}, NOW, everything)
-    only = parse({name: ALL[name]}, NOW)
-    assert parse({}, NOW, everything) == everything
+    everything = parse_options(ALL, NOW)
+    reset = parse_options({name: None}, NOW, everything)
+    only = parse_options({name: ALL[name]}, NOW)
+    assert parse_options({}, NOW, everything) == everything
     assert reset != everything
-    assert parse({name: ALL[name]}, NOW, reset) == everything
-    assert parse({name: None}, NOW, only) == DEFAULTS
+    assert parse_options({name: ALL[name]}, NOW, reset) == everything
+    assert parse_options({name: None}, NOW, only) == DEFAULTS
 
 
 @pytest.mark.parametrize("name", sorted(FIELDS))
 def test_what_is_stored_is_read_again(name: str) -> None:
-    for options in (parse(ALL, NOW), parse({name: ALL[name]}, NOW)):
-        stored = json.loads(json.dumps(to_document(options, BOX)))
-        assert from_document(stored, BOX) == options
+    for options in (parse_options(ALL, NOW), parse_options({name: ALL[name]}, NOW)):
+        stored = json.loads(json.dumps(write_stored(options, CIPHER)))
+        assert read_stored(stored, CIPHER) == options
+
+
+def test_the_stored_form_stays_as_release_0_1_wrote_it() -> None:
+    secrets = [CIPHER.encrypt("s3cret"), CIPHER.encrypt("older")]
+    stored: dict[str, Any] = {
+        "enabled": False,
+        "expires_datetime": "2026-02-01T11:00:00+00:00",
+        "max_uses": 3,
+        "max_containers": 10,
+        "verify": {"preset": "hmac", "algorithm": "sha512", "encoding": "hex", "header": "X-Sign", "prefix": "v="},
+        "filter": [{"preset": "branch", "branch": "main"}, {"preset": "paths", "paths": ["src/**"]}, "body.ok"],
+        "tag": {"allow": ["v*"], "from": "body.push_data.tag"},
+        "pass_body": "TUTUM_PAYLOAD",
+        "rate_limit": "30/minute",
+        "allow_from": ["10.0.0.0/8", "2001:db8::/32"],
+        "debounce": 5,
+        "show_log": True,
+    }
+    options = parse_options({name: ALL[name] for name in stored}, NOW)
+    written = write_stored(options, CIPHER)
+    written["verify"].pop("secrets")
+    assert written == stored
+    assert read_stored({**stored, "verify": {**stored["verify"], "secrets": secrets}}, CIPHER) == options
 
 
 @pytest.mark.parametrize(
@@ -111,12 +127,12 @@ def test_what_is_stored_is_read_again(name: str) -> None:
     ],
 )
 def test_a_filter_is_shown_as_it_was_given(value: object) -> None:
-    assert to_public(options_of(filter=value))["filter"] == value
+    assert write_public(options_of(filter=value))["filter"] == value
 
 
 def test_secrets_are_never_shown_and_stored_sealed() -> None:
-    options = parse(ALL, NOW)
-    shown = to_public(options)
+    options = parse_options(ALL, NOW)
+    shown = write_public(options)
     assert shown["verify"] == {
         "preset": "hmac",
         "header": "X-Sign",
@@ -126,31 +142,31 @@ def test_secrets_are_never_shown_and_stored_sealed() -> None:
         "secrets_set": 2,
     }
     assert shown["expires_datetime"] == "Sun, 01 Feb 2026 11:00:00 +0000"
-    assert shown.keys() == FIELDS
-    for text in (json.dumps(shown), json.dumps(to_document(options, BOX)), repr(options)):
+    assert shown.keys() == FIELDS.keys()
+    for text in (json.dumps(shown), json.dumps(write_stored(options, CIPHER)), repr(options)):
         assert "s3cret" not in text
         assert "older" not in text
 
 
 def test_another_key_cannot_open_what_is_stored() -> None:
     with pytest.raises(SettingsError, match="TUTUMD_SECRET_KEY"):
-        from_document(to_document(parse(ALL, NOW), BOX), SecretBox([make_key()]))
+        read_stored(write_stored(parse_options(ALL, NOW), CIPHER), SecretCipher([make_key()]))
 
 
 def test_secrets_that_are_not_given_stay() -> None:
     stored = options_of(verify={"preset": "gitea", "secrets": ["a", "b"]})
-    changed = parse({"verify": {"preset": "forgejo"}}, NOW, stored)
+    changed = parse_options({"verify": {"preset": "forgejo"}}, NOW, stored)
     assert changed.verify == Verification(preset="forgejo", secrets=("a", "b"))
     with pytest.raises(InvalidInputError, match="whsec_"):
-        parse(
+        parse_options(
             {"verify": {"preset": "standard-webhooks"}}, NOW, options_of(verify={"preset": "gitea", "secrets": ["!"]})
         )
 
 
 def test_what_is_set_and_over_can_be_changed_otherwise() -> None:
-    expired = replace(DEFAULTS, expires=NOW - timedelta(days=1))
-    assert parse({"show_log": True}, NOW, expired) == replace(expired, show_log=True)
-    assert from_document(to_document(expired, BOX), BOX) == expired
+    expired = replace(DEFAULTS, expires_datetime=NOW - timedelta(days=1))
+    assert parse_options({"show_log": True}, NOW, expired) == replace(expired, show_log=True)
+    assert read_stored(write_stored(expired, CIPHER), CIPHER) == expired
 
 
 def test_a_body_is_passed_under_the_name_that_tutum_gave_it() -> None:
@@ -161,8 +177,8 @@ def test_a_body_is_passed_under_the_name_that_tutum_gave_it() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "text"),
     [
-        ("colour", "red", "unknown field 'colour'.*expires_datetime"),
-        ("expires", "2026-02-01", "unknown field"),
+        ("colour", "red", "unknown field 'colour': a handler has enabled, expires_datetime"),
+        ("expires", "2026-02-01", r"unknown field 'expires': did you mean expires_datetime\?"),
         ("enabled", 1, "true or false"),
         ("enabled", "true", "true or false"),
         ("show_log", 0, "true or false"),
@@ -206,7 +222,7 @@ def test_a_body_is_passed_under_the_name_that_tutum_gave_it() -> None:
 )
 def test_what_is_wrong_is_told(field: str, value: object, text: str) -> None:
     with pytest.raises(InvalidInputError, match=text):
-        parse({field: value}, NOW)
+        parse_options({field: value}, NOW)
 
 
 @pytest.mark.parametrize(
@@ -227,9 +243,9 @@ def test_a_field_without_effect_is_refused() -> None:
         ({"max_containers": 5}, Operation.REDEPLOY),
     ):
         with pytest.raises(InvalidInputError, match="is for handlers with the operation"):
-            check_operation(parse(fields, NOW), operation)
+            check_operation(parse_options(fields, NOW), operation)
 
 
 def test_a_date_that_is_none_in_utc_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="9999 of UTC"):
-        parse({"expires_datetime": "9999-12-31T23:59:59-14:00"}, NOW)
+        parse_options({"expires_datetime": "9999-12-31T23:59:59-14:00"}, NOW)

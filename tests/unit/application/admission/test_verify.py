@@ -17,7 +17,7 @@ SECRET = "It's a Secret to Everybody"
 
 
 def check(fields: Mapping[str, object], headers: Headers, body: bytes = BODY, now: datetime = NOW) -> str | None:
-    return verify(parse_verification(dict(fields), None), headers, body, now)
+    return verify(parse_verification(dict(fields)), headers, body, now)
 
 
 # https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries, "Testing the validation"
@@ -232,7 +232,7 @@ def test_no_reason_holds_the_secret_or_the_signature() -> None:
 
 
 def test_the_repr_of_a_verification_holds_no_secret() -> None:
-    assert "s3cret" not in repr(parse_verification({"preset": "github", "secrets": ["s3cret"]}, None))
+    assert "s3cret" not in repr(parse_verification({"preset": "github", "secrets": ["s3cret"]}))
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_the_repr_of_a_verification_holds_no_secret() -> None:
 )
 def test_what_cannot_be_verified_with_is_refused_when_it_is_saved(fields: object, text: str) -> None:
     with pytest.raises(InvalidInputError, match=text):
-        parse_verification(fields, None)
+        parse_verification(fields)
 
 
 def test_the_signature_is_over_the_bytes_not_over_what_they_mean() -> None:

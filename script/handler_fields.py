@@ -1,0 +1,64 @@
+"""The files that `script/generate` writes from the table of handler fields."""
+
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "src"))
+
+from tutumd.application.admission.fields import FIELDS, HandlerField  # noqa: E402 (needs the path above)
+
+BEGIN, END = "<!-- begin: script/generate -->\n", "<!-- end: script/generate -->"
+
+
+def main() -> int:
+    """Write the files that are out of date, or with `--check` return 1 if there are any."""
+    reference = ROOT / "docs/reference/handler-fields.md"
+    before, _, rest = reference.read_text(encoding="utf-8").partition(BEGIN)
+    wanted = {
+        ROOT / "src/tutum/handler_fields.json": json_list(),
+        reference: before + BEGIN + markdown_table(rest) + END + rest.partition(END)[2],
+    }
+    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    for path in stale:
+        print(path.relative_to(ROOT))
+        if "--check" not in sys.argv:
+            path.write_text(wanted[path], encoding="utf-8")
+    return 1 if stale and "--check" in sys.argv else 0
+
+
+def json_list() -> str:
+    """Return the table without its Python functions, for the SDK and the CLI."""
+    entries = [
+        {
+            "name": field.name,
+            "operation": field.operation,
+            "default": field.json_default,
+            "schema": field.schema,
+            "example": field.example,
+            "group": field.group,
+            "help": field.help,
+        }
+        for field in FIELDS.values()
+    ]
+    return json.dumps(entries, indent=2, ensure_ascii=False) + "\n"
+
+
+def markdown_table(page: str) -> str:
+    """Return the table for people; a field that has a section of its own on the page is a link to it."""
+    rows = ["| Field | Default | Example | |", "| --- | --- | --- | --- |"]
+    rows += [_row(field, has_section=f"\n## {field.name}\n" in page) for field in FIELDS.values()]
+    return "".join(f"{row}\n" for row in rows)
+
+
+def _row(field: HandlerField, *, has_section: bool) -> str:
+    default = "none" if field.json_default is None else f"`{json.dumps(field.json_default)}`"
+    example = json.dumps(field.example, ensure_ascii=False)
+    only = f"{field.operation} only. " if field.operation else ""
+    name = f"[`{field.name}`](#{field.name})" if has_section else f"`{field.name}`"
+    return f"| {name} | {default} | `{example}` | {only}{field.help} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,227 @@
+"""The table of handler fields: everything that can be set on a handler beyond its name and operation.
+
+JSON reading and writing, the OpenAPI schemas, the table of docs/reference/handler-fields.md and the list of fields that
+the SDK and the CLI know all come from this table. Run `script/generate` after a change.
+"""
+
+# ruff: noqa: RUF009 (`_entry` returns `dataclasses.field`, as a dataclass wants it)
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from functools import partial
+from typing import Any
+
+from tutumd.application.admission.addresses import Network, parse_networks
+from tutumd.application.admission.filters import FILTER_SCHEMA, Filter, parse_filters, write_filters
+from tutumd.application.admission.json_checks import check_flag, check_number, check_text, quote
+from tutumd.application.admission.rates import Rate, parse_rate
+from tutumd.application.admission.tags import TAG_SCHEMA, TagRule, parse_tag_rule
+from tutumd.application.admission.verify import SHOWN_VERIFY_SCHEMA, VERIFY_SCHEMA, Verification, parse_verification
+from tutumd.application.queries import parse_date
+from tutumd.errors import InvalidInputError
+from tutumd.model import Operation
+
+DEFAULT_VARIABLE = "TUTUM_TRIGGER_BODY"
+MAX_USES = 1_000_000_000
+MAX_CONTAINERS = 10_000
+MAX_DEBOUNCE_S = 3600
+
+_LIMITS = "Limits"
+_SENDER = "Sender"
+_FILTER = "Filter"
+_EFFECT = "Effect"
+_VARIABLE = re.compile(r"TUTUM_[A-Z0-9_]{1,100}", re.ASCII)
+
+
+def _keep(value: Any) -> Any:
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandlerField:
+    """One field of a handler.
+
+    Attributes:
+        default: Attribute of `HandlerOptions` while the field is not set.
+        schema: JSON Schema of the values to send. null is always accepted: it resets the field.
+        shown_schema: JSON Schema of the values that the API returns; None: as `schema`.
+        operation: The operation that the field is for; None: both.
+        group: Heading under which people find the field.
+        help: What the field does, in one or two sentences of Markdown.
+        parse: Check a JSON value and return the attribute. Raises InvalidInputError.
+        write: Return the JSON value to store for an attribute that is not the default.
+        show: Return the JSON value that the API returns for it; None: as `write`.
+    """
+
+    name: str
+    default: Any
+    schema: Mapping[str, Any]
+    shown_schema: Mapping[str, Any] | None = None
+    operation: Operation | None = None
+    example: Any
+    group: str
+    help: str
+    parse: Callable[[Any], Any]
+    write: Callable[[Any], Any] = _keep
+    show: Callable[[Any], Any] | None = None
+
+    @property
+    def json_default(self) -> Any:
+        """The JSON value of the default."""
+        return None if self.default == () else self.default
+
+
+def _parse_expires(value: object) -> datetime:
+    text = check_text("expires_datetime", value, 100)
+    try:
+        return parse_date("expires_datetime", text).astimezone(UTC)
+    except OverflowError:
+        raise InvalidInputError(
+            f"expires_datetime must lie within the years 1 to 9999 of UTC, got {quote(text)}"
+        ) from None
+
+
+def _parse_variable(value: object) -> str | None:
+    if isinstance(value, bool):
+        return DEFAULT_VARIABLE if value else None
+    if isinstance(value, str) and _VARIABLE.fullmatch(value):
+        return value
+    raise InvalidInputError(
+        f"pass_body must be true ({DEFAULT_VARIABLE}), false, or a name of the form TUTUM_NAME, got {quote(value)}"
+    )
+
+
+def _entry(default: Any, **entry: Any) -> Any:
+    return field(default=default, metadata=entry)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandlerOptions:
+    """What is set on a handler. Each attribute is a field of the same name, with its entry in the table."""
+
+    enabled: bool = _entry(
+        True,
+        schema={"type": "boolean"},
+        example=False,
+        group=_LIMITS,
+        help="`false`: the URL answers 404 until the handler is enabled again.",
+        parse=partial(check_flag, "enabled"),
+    )
+    expires_datetime: datetime | None = _entry(
+        None,
+        schema={"type": "string"},
+        example="2030-01-31T12:00:00Z",
+        group=_LIMITS,
+        help="From this date on the URL answers 404. ISO 8601, or in the form that the API returns.",
+        parse=_parse_expires,
+        write=lambda value: value.astimezone(UTC).isoformat(),
+        show=lambda value: format_datetime(value.astimezone(UTC).replace(microsecond=0)),
+    )
+    max_uses: int | None = _entry(
+        None,
+        schema={"type": "integer", "minimum": 1, "maximum": MAX_USES},
+        example=1,
+        group=_LIMITS,
+        help="Calls that are accepted in all. After them the URL answers 404, except to a repetition of one of them.",
+        parse=partial(check_number, "max_uses", low=1, high=MAX_USES),
+    )
+    max_containers: int | None = _entry(
+        None,
+        schema={"type": "integer", "minimum": 1, "maximum": MAX_CONTAINERS},
+        operation=Operation.SCALEUP,
+        example=10,
+        group=_LIMITS,
+        help="Containers of the service up to which the handler adds.",
+        parse=partial(check_number, "max_containers", low=1, high=MAX_CONTAINERS),
+    )
+    verify: Verification | None = _entry(
+        None,
+        schema=VERIFY_SCHEMA,
+        shown_schema=SHOWN_VERIFY_SCHEMA,
+        example={"preset": "github", "secrets": ["…"]},
+        group=_SENDER,
+        help="Signature or token of the sender. A call without it gets a 401.",
+        parse=parse_verification,
+        write=lambda value: value.settings,
+        show=lambda value: value.settings | {"secrets_set": len(value.secrets)},
+    )
+    filter: tuple[Filter, ...] = _entry(
+        (),
+        schema=FILTER_SCHEMA,
+        example={"preset": "branch", "branch": "main"},
+        group=_FILTER,
+        help="Which calls count. The others get a 200 with `Skipped`.",
+        parse=parse_filters,
+        write=write_filters,
+    )
+    tag: TagRule | None = _entry(
+        None,
+        schema=TAG_SCHEMA,
+        operation=Operation.REDEPLOY,
+        example={"allow": ["v*"], "from": "query"},
+        group=_EFFECT,
+        help="Which image tag a call may name.",
+        parse=parse_tag_rule,
+        write=lambda value: value.document,
+    )
+    pass_body: str | None = _entry(
+        None,
+        schema={"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": "^TUTUM_[A-Z0-9_]{1,100}$"}]},
+        shown_schema={"type": "string"},
+        operation=Operation.REDEPLOY,
+        example=True,
+        group=_EFFECT,
+        help=f"Environment variable of the new containers that gets the body. `true` means `{DEFAULT_VARIABLE}`.",
+        parse=_parse_variable,
+    )
+    rate_limit: Rate | None = _entry(
+        None,
+        schema={"type": "string", "pattern": "^[1-9][0-9]{0,5}/(second|minute|hour|day)$"},
+        example="30/minute",
+        group=_LIMITS,
+        help="Calls per `second`, `minute`, `hour` or `day`. Further ones get a 429 with `Retry-After`. A repeated"
+        " delivery does not count.",
+        parse=parse_rate,
+        write=lambda value: value.text,
+    )
+    allow_from: tuple[Network, ...] = _entry(
+        (),
+        schema={"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 50},
+        example=["10.0.0.0/8", "2001:db8::/32"],
+        group=_SENDER,
+        help="Networks that may call. Others get a 404. IPv4 within IPv6 (`::ffff:…`) counts as IPv4.",
+        parse=parse_networks,
+        write=lambda value: [str(network) for network in value],
+    )
+    debounce: int = _entry(
+        0,
+        schema={"type": "integer", "minimum": 0, "maximum": MAX_DEBOUNCE_S},
+        example=30,
+        group=_EFFECT,
+        help=f"Seconds without another call before the run starts, up to {MAX_DEBOUNCE_S}.",
+        parse=partial(check_number, "debounce", low=0, high=MAX_DEBOUNCE_S),
+    )
+    show_log: bool = _entry(
+        False,
+        schema={"type": "boolean"},
+        example=True,
+        group=_EFFECT,
+        help="Whether callers see the last log lines of a failed run.",
+        parse=partial(check_flag, "show_log"),
+    )
+
+    @property
+    def looks_at_payload(self) -> bool:
+        """Whether the payload matters. Only then are pings and deletions recognized."""
+        return bool(self.verify or self.filter or (self.tag and self.tag.source != "query"))
+
+
+DEFAULTS = HandlerOptions()
+
+FIELDS = {
+    each.name: HandlerField(name=each.name, default=each.default, **each.metadata) for each in fields(HandlerOptions)
+}
+"""The table: entries by name."""

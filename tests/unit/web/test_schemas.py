@@ -1,0 +1,33 @@
+"""The OpenAPI schemas of handlers."""
+
+from datetime import UTC, datetime
+
+from tutumd.application.admission.fields import FIELDS
+from tutumd.model import Handler, Operation
+from tutumd.web.api import render, schemas
+
+
+def test_request_and_response_describe_every_handler_field() -> None:
+    sent = schemas.HandlerIn.model_json_schema()
+    shown = schemas.HandlerOut.model_json_schema(mode="serialization")
+    assert sent["properties"].keys() == {"name", "operation", *FIELDS}
+    assert sent["additionalProperties"] is False
+    assert FIELDS.keys() <= set(shown["required"])
+    assert sent["properties"]["debounce"]["anyOf"][0] == {"type": "integer", "minimum": 0, "maximum": 3600}
+    assert shown["properties"]["debounce"]["type"] == "integer"
+    assert "secrets" not in str(shown["properties"]["verify"]["anyOf"][0]["properties"].keys() - {"secrets_set"})
+    assert shown["properties"]["pass_body"]["anyOf"] == [{"type": "string"}, {"type": "null"}]
+
+
+def test_a_handler_shows_exactly_the_described_fields() -> None:
+    handler = Handler(
+        uuid="h",
+        service_uuid="s",
+        name=None,
+        operation=Operation.REDEPLOY,
+        created=datetime(2026, 1, 1, tzinfo=UTC),
+        options={"debounce": 5},
+    )
+    written = render.handler(handler).model_dump()
+    assert written.keys() == schemas.HandlerOut.model_json_schema(mode="serialization")["properties"].keys()
+    assert written["debounce"] == 5
