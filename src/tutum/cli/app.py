@@ -1,4 +1,4 @@
-"""Builds the command tree, as much of it as is needed, and runs it."""
+"""Builds the part of the command tree that a command line needs, and runs it."""
 
 import importlib
 import sys
@@ -17,7 +17,7 @@ API_ERROR_EXIT_CODE = 3
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Run a command line and exit as `tutum.cli.main` says."""
+    """Run a command line, and exit as `tutum.cli.main` does."""
     try:
         build(only=arguments[0] if arguments else None)(args=list(arguments), prog_name="tutum")
     except TutumApiError as error:
@@ -29,20 +29,20 @@ def build(*, only: str | None = None) -> typer.Typer:
     """Return the command tree.
 
     Args:
-        only: First argument of the command line; where it names a command, the others are not loaded.
+        only: First argument of the command line. If it names a command, the others are not loaded.
     """
     root = typer.Typer(
         help=SUMMARY,
-        # Plain help and errors: loading rich for them would take longer than all the rest.
+        # Plain help and errors: rich takes longer to load than everything else.
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     root.callback()(_root_options)
-    for name, (module, summary) in COMMANDS.items():
-        if only in COMMANDS and name != only:
-            continue
+    names = [only] if only in COMMANDS else COMMANDS
+    for name in names:
+        module, summary = COMMANDS[name]
         part: typer.Typer = importlib.import_module(f"tutum.cli.{module}").app
         if module == "login":
             root.add_typer(part)
@@ -51,15 +51,15 @@ def build(*, only: str | None = None) -> typer.Typer:
     return root
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         print(f"tutum {__version__}")
         raise typer.Exit
 
 
 def _root_options(
     version: Annotated[
-        bool, typer.Option("--version", "-v", help="Show the version.", callback=_show_version, is_eager=True)
+        bool, typer.Option("--version", "-v", help="Show the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     pass

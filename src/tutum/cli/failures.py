@@ -1,4 +1,4 @@
-"""Says in one line what went wrong and what to do about it."""
+"""Errors of the API in one line each: what went wrong, and what to do about it."""
 
 from tutum.client import current_client
 from tutum.errors import TutumApiError, TutumAuthError, TutumConnectionError
@@ -13,7 +13,7 @@ def explain(error: TutumApiError) -> str:
     if isinstance(error, TutumConnectionError):
         return (
             f"{error.message}. Is the server running? "
-            'Another one is chosen with TUTUM_REST_HOST=http://HOST:PORT or "tutum login --host"'
+            'Choose another one with TUTUM_REST_HOST=http://HOST:PORT or "tutum login --host"'
         )
     text = " ".join(error.message.split())
     return f"{text} (HTTP {error.status})" if error.status else text

@@ -9,12 +9,8 @@ from tutum.webhook_handler import WebhookHandler
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """A handler, and how to get at it.
-
-    Attributes:
-        webhook: All handlers of its service.
-    """
+class HandlerMatch:
+    """The handler that a command line names, its service, and all handlers of that service."""
 
     service: Service
     webhook: WebhookHandler
@@ -27,17 +23,17 @@ class Found:
 
     @property
     def label(self) -> str:
-        """What a call of it does, such as "REDEPLOY of web"."""
+        """What a call does, such as "REDEPLOY of web"."""
         return f"{self.handler.operation} of {self.service.name}"
 
 
-def find(service: str, identifier: str) -> Found:
+def match_handler(service: str, identifier: str) -> HandlerMatch:
     """Find a handler by its UUID, name, or start of the UUID.
 
     Raises:
         ObjectNotFound: There is no such service, or it has no such handler.
-        NonUniqueIdentifier: There are several.
+        NonUniqueIdentifier: Several match.
     """
     owner = Utils.fetch_remote_service(service)
     webhook = WebhookHandler.fetch(owner)
-    return Found(service=owner, webhook=webhook, handler=find_handler(webhook.list(), identifier))
+    return HandlerMatch(service=owner, webhook=webhook, handler=find_handler(webhook.list(), identifier))

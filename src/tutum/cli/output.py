@@ -1,4 +1,4 @@
-"""How values are printed: as JSON, and as text that cannot disturb the terminal."""
+"""Printing: JSON, and text that cannot disturb the terminal."""
 
 import json
 import sys
@@ -33,6 +33,6 @@ def print_resources(resources: Sequence[Resource], *, as_array: bool) -> None:
 
 
 def hint(text: str) -> None:
-    """Print a remark for a person, where a person reads along."""
+    """Print a remark for a person: on standard error, if it is a terminal."""
     if sys.stderr.isatty():
         print(text, file=sys.stderr)

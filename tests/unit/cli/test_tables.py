@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tutum.cli.dates import age
 from tutum.cli.services import PS_COLUMNS
 from tutum.cli.tables import Column, fitted_widths, plain_lines
+from tutum.cli.times import age
 
 COLUMNS = [Column(heading="NAME", least=6), Column(heading="UUID", short=8), Column(heading="STATE")]
 
