@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from tutum.errors import ActionTimeoutError, ObjectNotFound, TutumApiError, TutumAuthError
+from tutum.errors import ActionTimeoutError, TutumApiError
 from tutum.resource import Resource
 
 FINAL_STATES = frozenset({"Success", "Failed", "Canceled"})
@@ -139,8 +139,6 @@ class Action(Resource):
         """Refresh, and return a failure that may pass; raise any other."""
         try:
             self.refresh(force=True)
-        except (TutumAuthError, ObjectNotFound):
-            raise
         except TutumApiError as error:
             if error.status is not None and error.status < 500 and error.status != 429:
                 raise

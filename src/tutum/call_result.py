@@ -67,5 +67,5 @@ class Accepted:
         if not url.startswith("/"):
             raise TutumApiError("the server named no status URL for this")
         # Only the path counts, as for pages: a response cannot direct the client to another host.
-        response = self.client.send_anonymously("GET", urlsplit(url).path, params={"wait": wait}, wait_s=wait or 0)
+        response = self.client.request("GET", urlsplit(url).path, params={"wait": wait}, wait_s=wait or 0)
         return Outcome.of(response.body)

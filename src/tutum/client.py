@@ -101,10 +101,15 @@ class Client:
             TutumApiError: Any other response that is not a success, or not JSON.
         """
         value = authorization or self.settings.authorization
-        content = json.dumps(body).encode() if body is not None else None
-        return self._send(method, path_of(segments), params, {"Authorization": value} if value else {}, content)
+        return self.request(
+            method,
+            path_of(segments),
+            params=params,
+            headers={"Authorization": value} if value else None,
+            content=json.dumps(body).encode() if body is not None else None,
+        )
 
-    def send_anonymously(
+    def request(
         self,
         method: str,
         path: str,
@@ -114,7 +119,9 @@ class Client:
         content: bytes | None = None,
         wait_s: float = 0,
     ) -> ApiResponse:
-        """Send a request without credentials. A run that failed or has not ended (502, 504) is a response, no error.
+        """Send a request without the client's credentials.
+
+        A run that failed or has not ended (502, 504) is a response, not an error.
 
         Args:
             path: Below `base_url`; or, if it begins with a slash, from the root of the server.
@@ -123,32 +130,20 @@ class Client:
         Raises:
             TutumApiError: As `send`.
         """
-        return self._send(method, path, params, headers or {}, content, wait_s)
+        import httpx2  # takes longer to load than everything else together
 
-    def _send(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, FilterValue] | None,
-        headers: Mapping[str, str],
-        content: bytes | None,
-        wait_s: float = 0,
-    ) -> ApiResponse:
-        import httpx2
-
-        described = redact(f"{method} /{path.removeprefix('/')}")
         try:
             request = self._open().build_request(
                 method,
                 self.absolute_url(path),
-                params={key: _filter_text(value) for key, value in (params or {}).items() if value is not None} or None,
-                headers={key.encode(): value.encode() for key, value in headers.items()},
+                params={name: value for name, value in (params or {}).items() if value is not None} or None,
+                headers={key.encode(): value.encode() for key, value in (headers or {}).items()},
                 content=content,
                 timeout=httpx2.Timeout(self.timeout_s + wait_s, connect=min(self.timeout_s, 10.0)),
             )
         except httpx2.InvalidURL as error:
             raise TutumApiError(f"the server's URL is not valid: {redact(str(error))}") from error
-        return decode(self._deliver(request), described=described)
+        return decode(self._deliver(request), described=redact(f"{method} /{path.removeprefix('/')}"))
 
     def pages(self, *segments: str, params: Mapping[str, FilterValue] | None = None) -> Iterator[dict[str, Any]]:
         """Yield the objects of a list. Each page is fetched when it is needed.
@@ -180,7 +175,7 @@ class Client:
             http.close()
 
     def _open(self) -> httpx2.Client:
-        import httpx2  # takes longer to load than everything else together
+        import httpx2
 
         with self._lock:
             if self._http is None:
@@ -256,7 +251,3 @@ def _default_sources() -> list[Source]:
         source_of_environment(os.environ),
         source_of_file(Path(CONFIG_FILE).expanduser()),
     ]
-
-
-def _filter_text(value: FilterValue) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

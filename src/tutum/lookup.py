@@ -17,6 +17,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _UUID_START = re.compile(r"[0-9a-f][0-9a-f-]{0,35}", re.IGNORECASE)
 
 Kind = TypeVar("Kind", bound=Resource)
+Object = TypeVar("Object")
 
 
 class Utils:
@@ -58,17 +59,10 @@ def _find(kind: type[Kind], identifier: str, client: Client | None) -> Kind:
             return kind.fetch(identifier.lower(), client=client)
         except ObjectNotFound as error:
             raise ObjectNotFound(f"no {noun} has the UUID {identifier}", status=error.status) from error
-    matches: list[Kind] = []
-    if identifier and hasattr(kind, "name"):
-        matches = kind.list(client=client, name=identifier)
+    matches = kind.list(client=client, name=identifier) if identifier and hasattr(kind, "name") else []
     if not matches and _UUID_START.fullmatch(identifier):
         matches = kind.list(client=client, uuid__startswith=identifier.lower())
-    if not matches:
-        raise ObjectNotFound(f"no {noun} has the name or UUID {identifier!r}")
-    if len(matches) > 1:
-        uuids = ", ".join(match.uuid for match in matches)
-        raise NonUniqueIdentifier(f"{len(matches)} {noun}s match {identifier!r}, name one by its UUID: {uuids}")
-    return matches[0]
+    return _single(matches, noun, identifier, [match.uuid for match in matches])
 
 
 def find_handler(handlers: Sequence[Handler], identifier: str) -> Handler:
@@ -84,10 +78,15 @@ def find_handler(handlers: Sequence[Handler], identifier: str) -> Handler:
     by_start = [handler for handler in handlers if handler.uuid.lower().startswith(wanted)]
     matches = by_uuid or by_name or by_start if identifier else []
     # What looks like a handler's UUID may be one, and is a password then.
-    named = shorten(identifier) if _UUID_START.fullmatch(identifier) else identifier
+    shown = shorten(identifier) if _UUID_START.fullmatch(identifier) else identifier
+    described = [f"{shorten(match.uuid)} ({f'{match.operation} {match.name}'.strip()})" for match in matches]
+    return _single(matches, "webhook handler", shown, described)
+
+
+def _single(matches: Sequence[Object], noun: str, identifier: str, described: Sequence[str]) -> Object:
     if not matches:
-        raise ObjectNotFound(f"no webhook handler of this service has the name or UUID {named!r}")
+        raise ObjectNotFound(f"no {noun} has the name or UUID {identifier!r}")
     if len(matches) > 1:
-        listed = ", ".join(f"{shorten(match.uuid)} ({f'{match.operation} {match.name}'.strip()})" for match in matches)
-        raise NonUniqueIdentifier(f"{len(matches)} webhook handlers match {named!r}, name one by its UUID: {listed}")
+        listed = ", ".join(described)
+        raise NonUniqueIdentifier(f"{len(matches)} {noun}s match {identifier!r}, name one by its UUID: {listed}")
     return matches[0]

@@ -22,7 +22,6 @@ class ApiResponse:
         action_uri: Path of the action that the request started; None if it started none.
     """
 
-    status: int
     body: Any = None
     action_uri: str | None = None
 
@@ -46,7 +45,7 @@ def decode(response: httpx2.Response, *, described: str) -> ApiResponse:
     uri = response.headers.get("X-Tutum-Action-URI")
     if not uri and isinstance(body, dict) and str(body.get("action", "")).startswith("/"):
         uri = str(body["action"])
-    return ApiResponse(status=status, body=body, action_uri=uri or None)
+    return ApiResponse(body=body, action_uri=uri or None)
 
 
 def known_fields(kind: type, body: dict[str, Any]) -> dict[str, Any]:

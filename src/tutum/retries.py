@@ -20,9 +20,8 @@ def pause_before_retry_s(
         status: Status of the response; None if there was none.
         retry_after: The header of the response: seconds, or a date.
     """
-    if method not in SAFE_METHODS or attempt > retries:
-        return None
-    if status is not None and status not in RETRIED_STATUSES:
+    is_temporary = status is None or status in RETRIED_STATUSES
+    if method not in SAFE_METHODS or attempt > retries or not is_temporary:
         return None
     requested_s = retry_after_s(retry_after) if status in {429, 503} else None
     if requested_s is not None:

@@ -158,7 +158,7 @@ class WebhookHandler:
         """
         amounts = () if amount is None else (str(amount),)
         is_raw = body is None or isinstance(body, bytes)
-        response = self._client.send_anonymously(
+        response = self._client.request(
             "POST",
             path_of(self._path(str(uuid), "call", *amounts)),
             params={"wait": wait, "tag": tag},

@@ -9,8 +9,8 @@ from tutum.action import Action
 from tutum.call_result import Accepted
 from tutum.cli.options import DEFAULT_TIMEOUT_S, AsJson, Quiet, Timeout, Wait
 from tutum.cli.output import print_resources, printable
-from tutum.cli.progress import Started, report
-from tutum.cli.tables import Column, print_table
+from tutum.cli.progress import report
+from tutum.cli.tables import Column, print_list
 from tutum.cli.times import age
 from tutum.lookup import Utils
 from tutum.service import Service
@@ -44,16 +44,10 @@ def list_actions(
     """List actions, the newest first."""
     service_uri = Utils.fetch_remote_service(service).resource_uri if service is not None else None
     actions = list(islice(Action.iterate(object=service_uri, state=state, limit=min(last, 100)), last))
-    if as_json:
-        print_resources(actions, as_array=True)
-        return
-    if quiet:
-        for action in actions:
-            print(action.uuid)
-        return
-    names = {listed.resource_uri: listed.name for listed in Service.list()}
-    rows = [
-        [
+    names = {} if as_json or quiet else {listed.resource_uri: listed.name for listed in Service.list()}
+
+    def row(action: Action) -> list[str]:
+        return [
             action.uuid,
             action.operation or action.action,
             action.state,
@@ -62,15 +56,14 @@ def list_actions(
             str(action.deliveries),
             " ".join((action.reason or "").split()),
         ]
-        for action in actions
-    ]
-    print_table(LIST_COLUMNS, rows)
+
+    print_list(actions, LIST_COLUMNS, row, quiet=quiet, as_json=as_json)
 
 
 @app.command("inspect")
 def inspect_actions(actions: Actions) -> None:
     """Print all fields of actions, as JSON."""
-    print_resources([Utils.fetch_remote_action(identifier) for identifier in actions], as_array=False)
+    print_resources([Utils.fetch_remote_action(identifier) for identifier in actions])
 
 
 @app.command("logs")
@@ -113,5 +106,4 @@ def retry_action(
     """Do again what a failed or canceled action should have done."""
     retried = Utils.fetch_remote_action(identifier).retry()
     accepted = Accepted(action_uri=retried.resource_uri, client=retried.client)
-    started = Started(label=f"{retried.operation} again", accepted=accepted)
-    report([started], wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
+    report([(f"{retried.operation} again", accepted)], wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)

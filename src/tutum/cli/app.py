@@ -3,15 +3,14 @@
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import Annotated
 
 import typer
 
-from tutum.cli.failures import explain
 from tutum.cli.output import printable
 from tutum.cli.overview import COMMANDS, SUMMARY
-from tutum.errors import TutumApiError
-from tutum.version import __version__
+from tutum.client import current_client
+from tutum.errors import TutumApiError, TutumAuthError, TutumConnectionError
+from tutum.paths import origin_of
 
 API_ERROR_EXIT_CODE = 3
 
@@ -39,27 +38,29 @@ def build(*, only: str | None = None) -> typer.Typer:
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    root.callback()(_root_options)
+    root.callback()(_root)
     names = [only] if only in COMMANDS else COMMANDS
     for name in names:
         module, summary = COMMANDS[name]
         part: typer.Typer = importlib.import_module(f"tutum.cli.{module}").app
-        if module == "login":
-            root.add_typer(part)
-        else:
-            root.add_typer(part, name=name, help=summary, no_args_is_help=True)
+        root.add_typer(part, name=None if name == "login" else name, help=summary, no_args_is_help=True)
     return root
 
 
-def _print_version(requested: bool) -> None:
-    if requested:
-        print(f"tutum {__version__}")
-        raise typer.Exit
-
-
-def _root_options(
-    version: Annotated[
-        bool, typer.Option("--version", "-v", help="Show the version.", callback=_print_version, is_eager=True)
-    ] = False,
-) -> None:
+# Without a callback, typer would run a tree of one command without the command's name.
+def _root() -> None:
     pass
+
+
+def explain(error: TutumApiError) -> str:
+    """Return the line to print for `error`: what went wrong, and what to do about it."""
+    if isinstance(error, TutumAuthError):
+        host = origin_of(current_client().base_url)
+        return f'not authorized at {host}: run "tutum login", or set TUTUM_USER and TUTUM_APIKEY'
+    if isinstance(error, TutumConnectionError):
+        return (
+            f"{error.message}. Is the server running? "
+            'Choose another one with TUTUM_REST_HOST=http://HOST:PORT or "tutum login --host"'
+        )
+    text = " ".join(error.message.split())
+    return f"{text} (HTTP {error.status})" if error.status else text

@@ -1,5 +1,6 @@
 """The options that set a handler's fields, shared by `create` and `set`."""
 
+import difflib
 import getpass
 import json
 import sys
@@ -14,7 +15,7 @@ from typer.core import TyperCommand
 from tutum.cli.options import parse_pairs
 from tutum.cli.times import moment_of, seconds_of
 from tutum.handler import Handler
-from tutum.handler_fields import FIELDS, unknown_field
+from tutum.handler_fields import FIELDS
 
 _LIMITS = "Limits of calls"
 _SENDER = "Sender"
@@ -174,7 +175,9 @@ def check_field(option: str, name: str) -> None:
         typer.BadParameter: It is not. The text names the nearest field.
     """
     if name not in FIELDS:
-        raise typer.BadParameter(f"{option}: {unknown_field(name)}")
+        nearest = difflib.get_close_matches(name, FIELDS, n=1)
+        remedy = f"did you mean {nearest[0]!r}?" if nearest else f"the fields are {', '.join(FIELDS)}"
+        raise typer.BadParameter(f"{option}: unknown field {name!r}: {remedy}")
 
 
 def takes_fields(command: Callable[..., None]) -> Callable[..., None]:

@@ -1,19 +1,20 @@
 """`tutum webhook-handler call|test|deliveries|redeliver`: calls a handler, and shows the calls that it received."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tutum.call_result import Accepted
 from tutum.cli.field_options import read_text
-from tutum.cli.handler_text import action_uuid, closed_reason, delivery_pairs, print_pairs, trial_pairs, trial_verdict
-from tutum.cli.lookup import HandlerMatch, match_handler
+from tutum.cli.handler_text import action_uuid, closed_reason, delivery_pairs, print_pairs, trial_verdict
+from tutum.cli.lookup import find, label_of
 from tutum.cli.options import DEFAULT_TIMEOUT_S, AsJson, HandlerName, OneService, Quiet, Timeout, Wait, parse_pairs
 from tutum.cli.output import print_json, printable
-from tutum.cli.progress import FAILED_EXIT_CODE, Started, report
-from tutum.cli.tables import Column, print_table
+from tutum.cli.progress import FAILED_EXIT_CODE, report
+from tutum.cli.tables import Column, print_list
 from tutum.cli.times import age
 from tutum.errors import ObjectNotFound, TutumApiError, TutumAuthError
 from tutum.redaction import redact
@@ -33,7 +34,7 @@ DELIVERY_COLUMNS = (
 @app.command("call")
 def call_handler(
     service: OneService,
-    handler: HandlerName,
+    identifier: HandlerName,
     amount: Annotated[
         int | None, typer.Argument(min=1, max=100, metavar="[AMOUNT]", help="Containers that SCALEUP adds; default 1.")
     ] = None,
@@ -44,9 +45,9 @@ def call_handler(
     as_json: AsJson = False,
 ) -> None:
     """Call a webhook handler."""
-    match = match_handler(service, handler)
+    webhook, handler = find(service, identifier)
     try:
-        accepted = match.webhook.call(match.uuid, amount, tag=tag)
+        accepted = webhook.call(handler.uuid, amount, tag=tag)
     except TutumAuthError as error:
         # Not about the user's credentials: none were sent.
         raise TutumApiError(
@@ -56,19 +57,17 @@ def call_handler(
         ) from error
     except ObjectNotFound as error:
         raise ObjectNotFound(
-            f"the handler accepts no call now: {closed_reason(match.handler)}; "
+            f"the handler accepts no call now: {closed_reason(handler)}; "
             "see tutum webhook-handler show SERVICE HANDLER",
             status=error.status,
         ) from error
-    if not _print_skipped(accepted, as_json=as_json):
-        started = Started(label=match.label, accepted=accepted)
-        report([started], wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
+    _report(label_of(webhook, handler), accepted, wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
 
 
 @app.command("test")
 def test_handler(
     service: OneService,
-    handler: HandlerName,
+    identifier: HandlerName,
     payload: Annotated[
         str | None, typer.Option("--payload", metavar="FILE", help="Body of the call; - reads stdin.")
     ] = None,
@@ -85,14 +84,18 @@ def test_handler(
     given_headers = dict(parse_pairs("--header", headers or [], separator=":"))
     parameters = dict(parse_pairs("--query", query or []))
     body = read_text("--payload", payload) if payload is not None else None
-    match = match_handler(service, handler)
-    trial = match.webhook.test(match.uuid, given_headers or None, parameters or None, body, address)
+    webhook, handler = find(service, identifier)
+    trial = webhook.test(handler.uuid, given_headers or None, parameters or None, body, address)
     if as_json:
         print_json(asdict(trial))
     else:
-        print_pairs(trial_pairs(trial))
+        print_pairs([(f"{'ok' if step.passes else 'NO'}  {step.check}", step.why) for step in trial.steps])
         blank = [""] if trial.steps else []
-        for line in (*blank, trial_verdict(trial, match.label), *(f"Note: {note}" for note in trial.notes)):
+        for line in (
+            *blank,
+            trial_verdict(trial, label_of(webhook, handler)),
+            *(f"Note: {note}" for note in trial.notes),
+        ):
             print(printable(line))
     if not trial.goes:
         raise typer.Exit(FAILED_EXIT_CODE)
@@ -101,7 +104,7 @@ def test_handler(
 @app.command("deliveries")
 def list_deliveries(
     service: OneService,
-    handler: HandlerName,
+    identifier: HandlerName,
     last: Annotated[int, typer.Option("--last", min=1, metavar="N", help="How many, the newest first.")] = 25,
     number: Annotated[
         int | None, typer.Option("--show", min=1, metavar="ID", help="Print one with its headers, query and body.")
@@ -109,32 +112,28 @@ def list_deliveries(
     as_json: AsJson = False,
 ) -> None:
     """List the calls that a webhook handler received."""
-    match = match_handler(service, handler)
+    webhook, handler = find(service, identifier)
     if number is not None:
-        _show_delivery(match, number, as_json=as_json)
+        _show_delivery(webhook.delivery(handler.uuid, number), as_json=as_json)
         return
-    deliveries = list(islice(match.webhook.deliveries(match.uuid), last))
-    if as_json:
-        print_json(deliveries)
-        return
-    rows = [
-        [
-            str(delivery.get("id", "")),
-            age(delivery["received_datetime"]),
-            delivery["ip"] or "",
-            delivery["outcome"],
-            action_uuid(delivery),
-            " ".join(str(delivery.get("reason") or "").split()),
-        ]
-        for delivery in deliveries
+    print_list(list(islice(webhook.deliveries(handler.uuid), last)), DELIVERY_COLUMNS, _delivery_row, as_json=as_json)
+
+
+def _delivery_row(delivery: Mapping[str, Any]) -> list[str]:
+    return [
+        str(delivery.get("id", "")),
+        age(delivery["received_datetime"]),
+        delivery["ip"] or "",
+        delivery["outcome"],
+        action_uuid(delivery),
+        " ".join(str(delivery.get("reason") or "").split()),
     ]
-    print_table(DELIVERY_COLUMNS, rows)
 
 
 @app.command("redeliver")
 def redeliver(
     service: OneService,
-    handler: HandlerName,
+    identifier: HandlerName,
     delivery: Annotated[int, typer.Argument(min=1, metavar="ID", help="Number of a delivery.")],
     wait: Wait = False,
     timeout_s: Timeout = DEFAULT_TIMEOUT_S,
@@ -142,36 +141,35 @@ def redeliver(
     as_json: AsJson = False,
 ) -> None:
     """Do again what a received call requested."""
-    match = match_handler(service, handler)
-    accepted = match.webhook.redeliver(match.uuid, delivery)
-    if not _print_skipped(accepted, as_json=as_json):
-        started = Started(label=f"{match.label}, delivery {delivery} again", accepted=accepted)
-        report([started], wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
+    webhook, handler = find(service, identifier)
+    accepted = webhook.redeliver(handler.uuid, delivery)
+    _report(
+        f"{label_of(webhook, handler)}, delivery {delivery} again",
+        accepted,
+        wait=wait,
+        timeout_s=timeout_s,
+        quiet=quiet,
+        as_json=as_json,
+    )
 
 
-def _print_skipped(accepted: Accepted, *, as_json: bool) -> bool:
-    """Print that a call was skipped, and return whether it was."""
+def _report(label: str, accepted: Accepted, *, wait: bool, timeout_s: float, quiet: bool, as_json: bool) -> None:
     if accepted.outcome is None or not accepted.outcome.skipped:
-        return False
-    if as_json:
+        report([(label, accepted)], wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
+    elif as_json:
         print_json(accepted.body)
     else:
         print(f"Skipped: {printable(accepted.outcome.reason or 'there was nothing to do')}")
-    return True
 
 
-def _show_delivery(match: HandlerMatch, number: int, *, as_json: bool) -> None:
-    delivery = match.webhook.delivery(match.uuid, number)
+def _show_delivery(delivery: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(delivery)
         return
     print_pairs(delivery_pairs(delivery))
     if delivery.get("left_out"):  # absent on older servers
         print(f"\nnot kept: {printable(', '.join(delivery['left_out']))}")
-    remarks = [f"{delivery['body_size']} bytes"]
-    if delivery["body_is_base64"]:
-        remarks.append("in base64")
-    if delivery["body_is_cut"]:
-        remarks.append("only the beginning was kept")
+    flags = {"in base64": delivery["body_is_base64"], "only the beginning was kept": delivery["body_is_cut"]}
+    remarks = [f"{delivery['body_size']} bytes", *(remark for remark, applies in flags.items() if applies)]
     print(f"\nbody ({', '.join(remarks)}):")
     print(printable(redact(delivery["body"]), keep="\n\t"))  # some senders put the URL into the body

@@ -72,11 +72,6 @@ def describe(value: Any) -> str:
     return "; ".join([head, *settings] if head else settings)
 
 
-def trial_pairs(trial: Trial) -> list[tuple[str, str]]:
-    """Return the checks of a trial, each with its result."""
-    return [(f"{'ok' if step.passes else 'NO'}  {step.check}", step.why) for step in trial.steps]
-
-
 def trial_verdict(trial: Trial, label: str) -> str:
     """Return what a call would do, in a sentence.
 

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import typer
 
@@ -16,40 +15,31 @@ FAILED_EXIT_CODE = 1
 INTERRUPTED_EXIT_CODE = 130
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Started:
-    """An operation that the server accepted.
+def report(
+    operations: Sequence[tuple[str, Accepted]], *, wait: bool, timeout_s: float, quiet: bool, as_json: bool
+) -> None:
+    """Print which operations were started; with `wait`, follow each to its end.
 
-    Attributes:
-        label: Such as "REDEPLOY of web".
-    """
-
-    label: str
-    accepted: Accepted
-
-
-def report(started: Sequence[Started], *, wait: bool, timeout_s: float, quiet: bool, as_json: bool) -> None:
-    """Print what was started; with `wait`, follow each operation to its end.
+    Args:
+        operations: Labels such as "REDEPLOY of web", and the results of starting them.
 
     Raises:
         typer.Exit: With 1, if an operation did not succeed; with 130, if the user interrupts the wait.
     """
-    for operation in started:
-        for note in operation.accepted.notes:
-            print(f"Note: {printable(note)}", file=sys.stderr)
+    for note in (note for _, accepted in operations for note in accepted.notes):
+        print(f"Note: {printable(note)}", file=sys.stderr)
     announce = not (quiet or as_json)
-    actions = [follow(each, timeout_s=timeout_s, announce=announce) for each in started] if wait else []
+    actions = [follow(*each, timeout_s=timeout_s, announce=announce) for each in operations] if wait else []
     if as_json:
-        print_resources(actions or [each.accepted.action for each in started], as_array=False)
+        print_resources(actions or [accepted.action for _, accepted in operations])
     elif quiet or not wait:
-        for operation in started:
-            uuid = operation.accepted.action_uuid
-            print(uuid if quiet else f"{operation.label} accepted, action {uuid}")
+        for label, accepted in operations:
+            print(accepted.action_uuid if quiet else f"{label} accepted, action {accepted.action_uuid}")
     if not all(action.succeeded for action in actions):
         raise typer.Exit(FAILED_EXIT_CODE)
 
 
-def follow(started: Started, *, timeout_s: float, announce: bool) -> Action:
+def follow(label: str, accepted: Accepted, *, timeout_s: float, announce: bool) -> Action:
     """Wait for the end of an operation and show its progress. A failure is printed in any case.
 
     Args:
@@ -58,11 +48,11 @@ def follow(started: Started, *, timeout_s: float, announce: bool) -> Action:
     Raises:
         typer.Exit: With 130, if the user interrupts the wait.
     """
-    action = started.accepted.action
+    action = accepted.action
     clock = action.client.clock
     start_s = clock.monotonic()
     try:
-        with _display(printable(started.label)) as show:
+        with _display(printable(label)) as show:
             action.wait(timeout_s, on_poll=lambda polled: show(printable(polled.state)))
     except ActionTimeoutError as error:
         print(f"tutum: {error}; it continues: tutum action inspect {action.uuid}", file=sys.stderr)
@@ -70,7 +60,7 @@ def follow(started: Started, *, timeout_s: float, announce: bool) -> Action:
     except KeyboardInterrupt as error:
         print(f"\ntutum: the action continues: tutum action inspect {action.uuid}", file=sys.stderr)
         raise typer.Exit(INTERRUPTED_EXIT_CODE) from error
-    text = verdict(action, started.label, elapsed_s=clock.monotonic() - start_s)
+    text = verdict(action, label, elapsed_s=clock.monotonic() - start_s)
     if announce or not action.succeeded:
         print(text, file=sys.stdout if action.succeeded else sys.stderr)
     return action
@@ -108,7 +98,12 @@ def _display(label: str) -> Iterator[Callable[[str], None]]:
     from rich.console import Console  # slow to load
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as progress:
         task = progress.add_task(label)
         yield lambda state: progress.update(task, description=f"{label}: {state}")

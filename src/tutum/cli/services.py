@@ -1,8 +1,7 @@
 """`tutum service`: shows, creates and operates services."""
 
 from collections.abc import Callable, Sequence
-from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -10,21 +9,13 @@ from tutum.call_result import Accepted
 from tutum.cli.options import DEFAULT_TIMEOUT_S, AsJson, Quiet, Services, Timeout, Wait, parse_pairs
 from tutum.cli.output import print_resources, printable
 from tutum.cli.plans import show_plans
-from tutum.cli.progress import FAILED_EXIT_CODE, Started, follow, report
-from tutum.cli.tables import Column, print_table
+from tutum.cli.progress import FAILED_EXIT_CODE, follow, report
+from tutum.cli.tables import Column, print_list
 from tutum.cli.times import age
 from tutum.lookup import Utils
 from tutum.service import Service
 
 app = typer.Typer(rich_markup_mode=None)
-
-
-class Autorestart(StrEnum):
-    """When a container that ended is restarted."""
-
-    OFF = "OFF"
-    ON_FAILURE = "ON_FAILURE"
-    ALWAYS = "ALWAYS"
 
 
 Image = Annotated[str, typer.Argument(metavar="IMAGE", help="Image; any text for services that are processes.")]
@@ -35,8 +26,9 @@ Variables = Annotated[
     list[str] | None, typer.Option("--env", "-e", metavar="NAME=VALUE", help="Environment variable; repeatable.")
 ]
 WorkingDirectory = Annotated[str | None, typer.Option("--working-dir", metavar="PATH", help="Folder to run it in.")]
-Restart = Annotated[
-    Autorestart, typer.Option("--autorestart", case_sensitive=False, help="When to restart a container that ended.")
+Autorestart = Annotated[
+    Literal["OFF", "ON_FAILURE", "ALWAYS"],
+    typer.Option("--autorestart", case_sensitive=False, help="When to restart a container that ended."),
 ]
 
 PS_COLUMNS = (
@@ -57,33 +49,25 @@ def list_services(
     as_json: AsJson = False,
 ) -> None:
     """List services."""
-    services = Service.list(state=state)
-    if as_json:
-        print_resources(services, as_array=True)
-        return
-    if quiet:
-        for service in services:
-            print(service.uuid)
-        return
-    rows = [
-        [
-            service.name,
-            service.uuid,
-            service.state,
-            f"{service.running_num_containers}/{service.target_num_containers}",
-            service.image_name or "",
-            age(service.deployed_datetime),
-            service.engine or "",
-        ]
-        for service in services
+    print_list(Service.list(state=state), PS_COLUMNS, _ps_row, quiet=quiet, as_json=as_json)
+
+
+def _ps_row(service: Service) -> list[str]:
+    return [
+        service.name,
+        service.uuid,
+        service.state,
+        f"{service.running_num_containers}/{service.target_num_containers}",
+        service.image_name or "",
+        age(service.deployed_datetime),
+        service.engine or "",
     ]
-    print_table(PS_COLUMNS, rows)
 
 
 @app.command("inspect")
 def inspect_services(services: Services) -> None:
     """Print all fields of services, as JSON."""
-    print_resources([Utils.fetch_remote_service(identifier) for identifier in services], as_array=False)
+    print_resources([Utils.fetch_remote_service(identifier) for identifier in services])
 
 
 @app.command("logs")
@@ -107,14 +91,14 @@ def create_service(
     run_command: RunCommand = None,
     variables: Variables = None,
     working_dir: WorkingDirectory = None,
-    autorestart: Restart = Autorestart.OFF,
+    autorestart: Autorestart = "OFF",
     quiet: Quiet = False,  # accepted, although the UUID is all there is to print
     as_json: AsJson = False,
 ) -> None:
     """Create a service without starting it, and print its UUID."""
     service = _create(image, name, target, run_command, variables, working_dir, autorestart)
     if as_json:
-        print_resources([service], as_array=False)
+        print_resources([service])
     else:
         print(service.uuid)
 
@@ -127,7 +111,7 @@ def run_service(
     run_command: RunCommand = None,
     variables: Variables = None,
     working_dir: WorkingDirectory = None,
-    autorestart: Restart = Autorestart.OFF,
+    autorestart: Autorestart = "OFF",
     wait: Wait = False,
     timeout_s: Timeout = DEFAULT_TIMEOUT_S,
     quiet: Quiet = False,
@@ -135,13 +119,14 @@ def run_service(
 ) -> None:
     """Create and start a service, and print its UUID."""
     service = _create(image, name, target, run_command, variables, working_dir, autorestart)
-    started = Started(label=f"START of {service.name}", accepted=service.start())
+    accepted = service.start()
     if not as_json:
         print(service.uuid, flush=True)
-    succeeded = not wait or follow(started, timeout_s=timeout_s, announce=not (quiet or as_json)).succeeded
+    label, announce = f"START of {service.name}", not (quiet or as_json)
+    succeeded = not wait or follow(label, accepted, timeout_s=timeout_s, announce=announce).succeeded
     if as_json:
         service.refresh()
-        print_resources([service], as_array=False)
+        print_resources([service])
     if not succeeded:
         raise typer.Exit(FAILED_EXIT_CODE)
 
@@ -153,7 +138,7 @@ def _create(
     run_command: str | None,
     variables: list[str] | None,
     working_dir: str | None,
-    autorestart: Autorestart,
+    autorestart: str,
 ) -> Service:
     fields: dict[str, Any] = {
         "image": image,
@@ -162,7 +147,7 @@ def _create(
         "run_command": run_command,
         "container_envvars": [{"key": key, "value": value} for key, value in parse_pairs("--env", variables or [])],
         "working_dir": working_dir,
-        "autorestart": autorestart.value,
+        "autorestart": autorestart,
     }
     service = Service.create(**{key: value for key, value in fields.items() if value is not None})
     service.save()
@@ -235,10 +220,11 @@ def terminate_services(
     report(_start("TERMINATE", services, Service.delete), wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
 
 
-def _start(operation: str, identifiers: Sequence[str], start: Callable[[Service], Accepted]) -> list[Started]:
+def _start(
+    operation: str, identifiers: Sequence[str], start: Callable[[Service], Accepted]
+) -> list[tuple[str, Accepted]]:
     # All are found before the first is changed.
-    services = _find(identifiers)
-    return [Started(label=f"{operation} of {service.name}", accepted=start(service)) for service in services]
+    return [(f"{operation} of {service.name}", start(service)) for service in _find(identifiers)]
 
 
 def _find(identifiers: Sequence[str]) -> list[Service]:

@@ -6,7 +6,6 @@ from email.utils import parsedate_to_datetime
 
 import typer
 
-SPAN_FORMS = "a number of seconds, or a span such as 15m, 12h or 30d"
 _SPAN = re.compile(r"([0-9]{1,9})([smhd]?)", re.ASCII)
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _AGES_S = {"day": 86400, "hour": 3600, "minute": 60}
@@ -36,7 +35,7 @@ def seconds_of(option: str, text: str) -> int:
     """
     match = _SPAN.fullmatch(text.strip())
     if match is None:
-        raise typer.BadParameter(f"{option} must be {SPAN_FORMS}, got {text!r}")
+        raise typer.BadParameter(f"{option} must be seconds, or a span such as 15m, 12h or 30d, got {text!r}")
     return int(match[1]) * _UNITS_S[match[2]]
 
 

@@ -1,8 +1,7 @@
 """`tutum webhook-handler`: lists, creates, changes, shows and revokes the handlers of a service."""
 
 import sys
-from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import typer
@@ -10,10 +9,10 @@ import typer
 from tutum.cli import handler_calls
 from tutum.cli.field_options import GroupedCommand, check_field, complete_verify, takes_fields
 from tutum.cli.handler_text import handler_pairs, print_pairs
-from tutum.cli.lookup import match_handler
+from tutum.cli.lookup import find, label_of
 from tutum.cli.options import AsJson, HandlerName, OneService, Quiet, Services
 from tutum.cli.output import hint, print_json, printable
-from tutum.cli.tables import Column, print_table
+from tutum.cli.tables import Column, print_list, print_table
 from tutum.cli.times import age, seconds_of
 from tutum.handler import Handler
 from tutum.lookup import Utils, find_handler
@@ -36,13 +35,6 @@ UNUSED_COLUMNS = (
 )
 
 
-class Operation(StrEnum):
-    """What a call of a handler does."""
-
-    REDEPLOY = "REDEPLOY"
-    SCALEUP = "SCALEUP"
-
-
 @app.command("list")
 def list_handlers(services: Services, quiet: Quiet = False, as_json: AsJson = False) -> None:
     """List the webhook handlers of services."""
@@ -59,8 +51,8 @@ def list_handlers(services: Services, quiet: Quiet = False, as_json: AsJson = Fa
     elif len(owners) == 1:
         print_table(LIST_COLUMNS, [_row(handler) for _, handler in handlers])
     else:
-        columns = (Column(heading="SERVICE", least=10), *LIST_COLUMNS)
-        print_table(columns, [[owner.name, *_row(handler)] for owner, handler in handlers])
+        rows = [[owner.name, *_row(handler)] for owner, handler in handlers]
+        print_table((Column(heading="SERVICE", least=10), *LIST_COLUMNS), rows)
 
 
 @app.command("create", cls=GroupedCommand)
@@ -71,8 +63,9 @@ def create_handlers(
         list[str] | None, typer.Option("--name", "-n", metavar="NAME", help="Name; repeat it for several handlers.")
     ] = None,
     operation: Annotated[
-        Operation, typer.Option("--operation", "-o", case_sensitive=False, help="What a call does.")
-    ] = Operation.REDEPLOY,
+        Literal["REDEPLOY", "SCALEUP"],
+        typer.Option("--operation", "-o", case_sensitive=False, help="What a call does."),
+    ] = "REDEPLOY",
     quiet: Quiet = False,
     as_json: AsJson = False,
     *,
@@ -83,7 +76,7 @@ def create_handlers(
     created: list[tuple[Service, Handler]] = []
     for service in [Utils.fetch_remote_service(identifier) for identifier in services]:
         webhook = WebhookHandler.fetch(service)
-        webhook.add(names or [None], operation.value, **fields)
+        webhook.add(names or [None], operation, **fields)
         created += [(service, handler) for handler in webhook.save()]
     if as_json:
         objects = [_with_call_url(service, handler) for service, handler in created]
@@ -101,7 +94,7 @@ def create_handlers(
 @takes_fields
 def set_fields(
     service: OneService,
-    handler: HandlerName,
+    identifier: HandlerName,
     name: Annotated[str | None, typer.Option("--name", "-n", metavar="NAME", help="New name.")] = None,
     reset: Annotated[
         list[str] | None, typer.Option("--reset", metavar="FIELD", help="Field to set to its default; repeatable.")
@@ -116,15 +109,15 @@ def set_fields(
     changes = {**dict.fromkeys(reset or []), **({} if name is None else {"name": name}), **fields}
     if not changes:
         raise typer.BadParameter("nothing to change: give an option, such as --disable")
-    match = match_handler(service, handler)
-    changed = match.webhook.update(match.uuid, **complete_verify(changes, match.handler))
-    _print_handler(match.service, changed, as_json=as_json)
+    webhook, handler = find(service, identifier)
+    changed = webhook.update(handler.uuid, **complete_verify(changes, handler))
+    _print_handler(webhook, changed, as_json=as_json)
 
 
 @app.command("show")
 def show_handler(
     service: OneService,
-    handler: HandlerName,
+    identifier: HandlerName,
     target: Annotated[
         str | None,
         typer.Option("--for", metavar="SENDER", help=f"Print what to paste, with the URL: {', '.join(TARGETS)}."),
@@ -135,22 +128,22 @@ def show_handler(
     """Show a webhook handler. Its URL is a password, and printed only with --url, --for or --json."""
     if target is not None and target not in TARGETS:
         raise typer.BadParameter(f"--for must be one of {', '.join(TARGETS)}; got {target!r}")
-    match = match_handler(service, handler)
-    call_url = match.service.client.absolute_url(match.handler.url)
+    webhook, handler = find(service, identifier)
+    call_url = webhook.service.client.absolute_url(handler.url)
     if target is not None:
-        print(snippet(target, call_url, match.handler), end="")
+        print(snippet(target, call_url, handler), end="")
         if target != "curl" and urlsplit(call_url).hostname in _LOOPBACK:
             hint("The URL names this machine: replace it with the server's public name.")
     elif url:
         print(call_url)
     else:
-        _print_handler(match.service, match.handler, as_json=as_json)
+        _print_handler(webhook, handler, as_json=as_json)
 
 
 @app.command("rotate")
 def rotate_handler(
     service: OneService,
-    handler: HandlerName,
+    identifier: HandlerName,
     grace: Annotated[
         str, typer.Option("--grace", metavar="SPAN", help="How long the old URL still works: 0, 1h, 7d.")
     ] = "1d",
@@ -159,14 +152,14 @@ def rotate_handler(
 ) -> None:
     """Give a webhook handler a new UUID and URL, and print them."""
     grace_s = seconds_of("--grace", grace)
-    match = match_handler(service, handler)
-    rotated = match.webhook.rotate(match.uuid, grace_s)
+    webhook, handler = find(service, identifier)
+    rotated = webhook.rotate(handler.uuid, grace_s)
     if as_json:
-        print_json(_with_call_url(match.service, rotated))
+        print_json(_with_call_url(webhook.service, rotated))
         return
     print(rotated.uuid)
     if not quiet:
-        print(match.service.client.absolute_url(rotated.url))
+        print(webhook.service.client.absolute_url(rotated.url))
         if rotated.rotation:
             hint(f"The old URL works until {rotated.rotation['old_until']}; show prints when it was last called.")
 
@@ -174,21 +167,19 @@ def rotate_handler(
 @app.command("unused")
 def list_unused(
     days: Annotated[
-        int, typer.Option("--days", min=0, metavar="N", help="Neither called nor created within N days.")
+        int, typer.Option("--days", min=0, metavar="N", help="Neither called nor created within this time.")
     ] = 90,
     as_json: AsJson = False,
 ) -> None:
     """List webhook handlers of all services that nobody calls."""
     handlers = WebhookHandler.unused(days)
-    if as_json:
-        print_json(handlers)
-        return
-    if not handlers:
+    if not handlers and not as_json:
         print(f"every webhook handler was called or created in the last {days} days", file=sys.stderr)
         return
-    names = {service.uuid: service.name for service in Service.list()}
-    rows = [
-        [
+    names = {} if as_json else {service.uuid: service.name for service in Service.list()}
+
+    def row(handler: Handler) -> list[str]:
+        return [
             names.get(handler.service_uuid, handler.service_uuid),
             handler.name,
             shorten(handler.uuid).rstrip("…"),
@@ -196,9 +187,8 @@ def list_unused(
             age(handler.last_called_datetime) or "never",
             age(handler.created_datetime),
         ]
-        for handler in handlers
-    ]
-    print_table(UNUSED_COLUMNS, rows)
+
+    print_list(handlers, UNUSED_COLUMNS, row, as_json=as_json)
     hint("Revoke one with: tutum webhook-handler rm SERVICE UUID")
 
 
@@ -224,11 +214,11 @@ def _with_call_url(service: Service, handler: Handler) -> dict[str, Any]:
     return {**handler, "call_url": service.client.absolute_url(handler.url)}
 
 
-def _print_handler(service: Service, handler: Handler, *, as_json: bool) -> None:
+def _print_handler(webhook: WebhookHandler, handler: Handler, *, as_json: bool) -> None:
     if as_json:
-        print_json(_with_call_url(service, handler))
+        print_json(_with_call_url(webhook.service, handler))
         return
-    print(printable(f"{handler.name or 'handler without a name'}: {handler.operation} of {service.name}"))
+    print(printable(f"{handler.name or 'handler without a name'}: {label_of(webhook, handler)}"))
     print_pairs([("uuid", shorten(handler.uuid)), *handler_pairs(handler)])
 
 

@@ -120,7 +120,7 @@ def test_a_secret_is_asked_for_on_a_terminal(
         (("--verify", "hmac", "--verify-with", "header"), "--verify-with must be NAME=VALUE, got 'header'"),
         (("--verify-with", "header=X"), "need --verify"),
         (("--tag-from", "query"), "--tag-from needs --tag"),
-        (("--debounce", "soon"), "--debounce must be a number of seconds, or a span such as 15m, 12h or 30d"),
+        (("--debounce", "soon"), "--debounce must be seconds, or a span such as 15m, 12h or 30d"),
         (("--max-uses", "many"), "--max-uses"),
         (("--set", "max_use=5"), "--set: unknown field 'max_use': did you mean 'max_uses'?"),
         (("--set", "colour=1"), "--set: unknown field 'colour': the fields are enabled, expires_datetime"),
