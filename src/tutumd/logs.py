@@ -14,7 +14,6 @@ _SECRETS = (
     (re.compile(r"(?i)\b(apikey|basic|bearer)( +)[^\s'\",]+"), r"\1\2[hidden]"),
     (re.compile(r"\btutumd_[0-9a-f]{8,}"), "tutumd_[hidden]"),
 )
-_NOISY_LIBRARIES = ("docker", "urllib3", "alembic", "uvicorn", "sqlalchemy", "asyncio")
 
 
 def redact(text: str) -> str:
@@ -42,7 +41,7 @@ def configure(level: int = logging.INFO) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    for name in _NOISY_LIBRARIES:
+    for name in ("docker", "urllib3", "alembic", "uvicorn", "sqlalchemy", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

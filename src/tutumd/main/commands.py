@@ -44,7 +44,6 @@ Proxies = Annotated[
         "--trusted-proxies", help="Network to believe X-Forwarded-For from; repeatable. [TUTUMD_TRUSTED_PROXIES]"
     ),
 ]
-Demo = Annotated[bool | None, typer.Option("--demo", help="Run a service `hello` and print its handlers' URLs.")]
 
 
 def _print_version(requested: bool) -> None:
@@ -77,7 +76,9 @@ def serve(
     grace: Grace = None,
     keep_days: KeepDays = None,
     trusted_proxies: Proxies = None,
-    demo: Demo = None,
+    demo: Annotated[
+        bool | None, typer.Option("--demo", help="Run a service `hello` and print its handlers' URLs.")
+    ] = None,
 ) -> None:
     """Serve the API and perform its actions, in one process."""
     _run("serve", locals())

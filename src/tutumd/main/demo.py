@@ -13,6 +13,7 @@ from tutumd.model import Handler, NewHandler, Operation, Origin, Query, Service,
 from tutumd.ports import Store
 from tutumd.web.uris import call_uri
 
+KEY_FILE = "demo-apikey"
 SERVICE = "hello"
 COMMAND = 'while :; do echo "hello from $TUTUM_CONTAINER_NAME"; sleep 5; done'
 TIMEOUT_S = 30.0
@@ -23,7 +24,7 @@ def run(store: Store, data_dir: Path, url: str, server_cap: int, ready: Event) -
     """Create what the demo lacks, wait until it runs and the server is ready, and print how to call it."""
     try:
         admin = next(user for user in store.users() if user.is_admin)
-        key = admin_key(data_dir)
+        key = read_or_create(data_dir / KEY_FILE, accounts.generate_key)
         if store.user_by_key(accounts.hash_key(key)) is None:
             accounts.store_key(store, admin.name, key)
         service = _ensure_service(store, admin, server_cap)
@@ -49,25 +50,18 @@ The service '{SERVICE}' runs. Call its webhook handlers:
     )
 
 
-def admin_key(data_dir: Path) -> str:
-    """Return the API key of the demo's admin, which is created once."""
-    return read_or_create(data_dir / "demo-apikey", accounts.generate_key)
-
-
 def _ensure_service(store: Store, admin: User, server_cap: int) -> Service:
-    for service in store.services(admin, Query(filters={"name": SERVICE}, limit=100)).objects:
-        if service.definition is not None:
-            return service
+    named = store.services(admin, Query(filters={"name": SERVICE}, limit=100)).objects
+    existing = next((service for service in named if service.definition is not None), None)
     wishes = services.Wishes(name=SERVICE, image="demo", run_command=COMMAND, target=2, autorestart="ALWAYS")
-    return services.create(store, admin, wishes, server_cap=server_cap)
+    return existing or services.create(store, admin, wishes, server_cap=server_cap)
 
 
 def _ensure_handler(store: Store, admin: User, service: Service, operation: Operation) -> Handler:
-    for handler in store.handlers(admin, service.uuid, Query(limit=100)).objects:
-        if handler.operation is operation:
-            return handler
+    handlers = store.handlers(admin, service.uuid, Query(limit=100)).objects
+    existing = next((handler for handler in handlers if handler.operation is operation), None)
     new = NewHandler(name=f"demo {operation.value.lower()}", operation=operation)
-    return store.add_handlers(admin, service.uuid, [new])[0]
+    return existing or store.add_handlers(admin, service.uuid, [new])[0]
 
 
 def _wait_until_running(store: Store, admin: User, service: Service) -> None:

@@ -14,7 +14,6 @@ from tutumd.main.storage import locked
 from tutumd.ports import Engine
 from tutumd.settings import Settings
 
-DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 _OPTION = re.compile(
     r"((?P<name>[a-z0-9][a-z0-9_.-]{0,62})=)?"
     r"((?P<local>local)|(?P<docker>docker|swarm)(:(?P<url>.*://.*)?)?|(?P<kubernetes>kubernetes)(:(?P<context>.*))?)"
@@ -87,7 +86,7 @@ def build(settings: Settings, stack: ExitStack) -> dict[str, Engine]:
 
 
 def _detect(settings: Settings) -> list[Spec]:
-    if not _is_reachable(settings.docker_host or DEFAULT_SOCKET):
+    if not _is_reachable(settings.docker_host or "unix:///var/run/docker.sock"):
         return [Spec(name="local", kind="local")]
     kinds = ("docker", "swarm") if _is_swarm_manager(settings) else ("docker",)
     return [Spec(name=kind, kind=kind) for kind in kinds]

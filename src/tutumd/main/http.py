@@ -6,6 +6,7 @@ import gc
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 
 import uvicorn
@@ -50,12 +51,9 @@ class Server(uvicorn.Server):
         with listener, contextlib.suppress(BlockingIOError):
             while True:
                 connections.append(listener.accept()[0])
-        loop = asyncio.get_running_loop()
+        make_protocol = partial(BoundedProtocol, config=self.config, server_state=self.server_state, app_state={})
         for connection in connections:
-            await loop.connect_accepted_socket(self._make_protocol, connection)
-
-    def _make_protocol(self) -> asyncio.Protocol:
-        return BoundedProtocol(config=self.config, server_state=self.server_state, app_state={})
+            await asyncio.get_running_loop().connect_accepted_socket(make_protocol, connection)
 
 
 def serve(context: WebContext, listener: socket.socket, *, grace_s: float, on_ready: Callable[[], None]) -> None:

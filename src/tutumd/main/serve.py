@@ -92,8 +92,8 @@ def _configure(options: Mapping[str, Any]) -> Settings:
 
 
 def _start_worker(settings: Settings, storage: Storage, instances: Mapping[str, Engine]) -> Worker:
-    limits = Limits(server_cap=settings.max_containers, keep=timedelta(days=settings.keep_days))
-    worker = Worker(storage.queue, instances, limits, storage.clock)
+    keep = timedelta(days=settings.keep_days)
+    worker = Worker(storage.queue, instances, Limits(server_cap=settings.max_containers, keep=keep), storage.clock)
     worker.start()
     return worker
 

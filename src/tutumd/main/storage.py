@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from tutumd.application import accounts
 from tutumd.errors import ConflictError, SettingsError, UnavailableError
 from tutumd.main import demo
+from tutumd.main.key_files import read_or_create
 from tutumd.ports import Clock
 from tutumd.settings import Settings, read_settings
 from tutumd.store.accounts import SqlAccounts
@@ -89,8 +90,9 @@ def _migrate(database: Database) -> None:
     except (UnavailableError, DBAPIError) as error:
         fault = error if isinstance(error, DBAPIError) else error.__cause__
         reason = fault.orig if isinstance(fault, DBAPIError) else error
-        url = database.url.render_as_string(hide_password=True)
-        raise SettingsError(f"the database {url} cannot be used: {reason}") from error
+        raise SettingsError(
+            f"the database {database.url.render_as_string(hide_password=True)} cannot be used: {reason}"
+        ) from error
 
 
 def ensure_admin(store: SqlStore, settings: Settings) -> None:
@@ -98,9 +100,11 @@ def ensure_admin(store: SqlStore, settings: Settings) -> None:
     if any(user.is_admin for user in store.users()):
         return
     name = settings.admin_user or "admin"
-    key = settings.admin_apikey
-    if not key:
-        key = demo.admin_key(settings.data_dir) if settings.demo else accounts.generate_key()
+    key = settings.admin_apikey or (
+        read_or_create(settings.data_dir / demo.KEY_FILE, accounts.generate_key)
+        if settings.demo
+        else accounts.generate_key()
+    )
     try:
         accounts.add_user(store, name, is_admin=True, key=key)
     except ConflictError as error:

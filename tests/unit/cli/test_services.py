@@ -46,7 +46,7 @@ def test_operations_name_their_action(api: FakeApi, tutum_command: Tutum, operat
 def test_scale_takes_the_number_last(api: FakeApi, tutum_command: Tutum) -> None:
     api.services.append(service(DB, "db"))
     assert tutum_command("service", "scale", "web", "db", "5", "-q").out == f"{ACTION}\n{ACTION}\n"
-    assert [one["target_num_containers"] for one in api.services] == [5, 5]
+    assert [each["target_num_containers"] for each in api.services] == [5, 5]
 
 
 def test_terminate_deletes(api: FakeApi, tutum_command: Tutum) -> None:
