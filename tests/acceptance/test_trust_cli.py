@@ -118,7 +118,7 @@ def test_a_signed_push_goes_and_others_are_told_why_not(console: Console, servic
     assert f"The call would be accepted: REDEPLOY of {service}." in " ".join(text.split())
     text = console.hook(*tried, "-H", signed("other", PUSH), code=1)
     assert re.search(r"^NO +verify ", text, re.MULTILINE)
-    assert "answer 401" in text
+    assert "status 401" in text
     dev = PUSH.replace("main", "dev")
     text = console.hook(
         "test", service, "signed", "--payload", "-", "-H", EVENT, "-H", signed("s3cret", dev), stdin=dev, code=1

@@ -23,13 +23,13 @@ OneAction = Annotated[str, _IDENTIFIER]
 Actions = Annotated[list[str], _IDENTIFIER]
 
 LIST_COLUMNS = (
-    Column(heading="UUID", short=8),
+    Column(heading="UUID", crop_to=8),
     Column(heading="ACTION"),
     Column(heading="STATE"),
-    Column(heading="SERVICE", least=8),
+    Column(heading="SERVICE", min_width=8),
     Column(heading="STARTED"),
     Column(heading="CALLS"),
-    Column(heading="REASON", least=6),
+    Column(heading="REASON", min_width=6),
 )
 
 
@@ -37,11 +37,11 @@ LIST_COLUMNS = (
 def list_actions(
     service: Annotated[str | None, typer.Option("--service", metavar="SERVICE", help="Only of this service.")] = None,
     state: Annotated[str | None, typer.Option("--status", "-s", metavar="STATE", help="Such as Failed.")] = None,
-    last: Annotated[int, typer.Option("--last", min=1, metavar="N", help="How many.")] = 25,
+    last: Annotated[int, typer.Option("--last", min=1, metavar="N", help="How many, the newest first.")] = 25,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """List actions, the newest first."""
+    """List actions."""
     service_uri = Utils.fetch_remote_service(service).resource_uri if service is not None else None
     actions = list(islice(Action.iterate(object=service_uri, state=state, limit=min(last, 100)), last))
     names = {} if as_json or quiet else {listed.resource_uri: listed.name for listed in Service.list()}

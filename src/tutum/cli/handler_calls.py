@@ -24,10 +24,10 @@ app = typer.Typer(rich_markup_mode=None)
 DELIVERY_COLUMNS = (
     Column(heading="ID"),
     Column(heading="RECEIVED"),
-    Column(heading="FROM", least=9),
+    Column(heading="FROM", min_width=9),
     Column(heading="OUTCOME"),
-    Column(heading="ACTION", short=8),
-    Column(heading="REASON", least=8),
+    Column(heading="ACTION", crop_to=8),
+    Column(heading="REASON", min_width=8),
 )
 
 

@@ -13,7 +13,7 @@ from tutum.handler_fields import FIELDS
 from tutum.trial import Trial
 
 NOT_SET = "-"
-_LEAST_WIDTH = 20
+_MIN_VALUE_WIDTH = 20
 
 
 def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
@@ -35,7 +35,7 @@ def pair_lines(pairs: Sequence[tuple[str, str]], width: int | None) -> list[str]
     lines: list[str] = []
     for label, value in pairs:
         start, following = f"{label:<{indent}}", " " * indent
-        if width - indent < _LEAST_WIDTH:
+        if width - indent < _MIN_VALUE_WIDTH:
             lines += [label] if label else []
             start = following = "  "
         wrapped = textwrap.wrap(
@@ -127,5 +127,9 @@ def _when(date: str | None) -> str:
 
 def _old_url(rotation: Mapping[str, Any]) -> str:
     last_call = _when(rotation.get("old_last_called_datetime"))
-    used = f"last called {last_call} from {rotation.get('old_last_address')}" if last_call else "not called since"
+    used = (
+        f"last called {last_call} from {rotation.get('old_last_address')}"
+        if last_call
+        else "not called since the rotation"
+    )
     return f"works until {rotation.get('old_until')}; {used}"

@@ -32,13 +32,13 @@ Autorestart = Annotated[
 ]
 
 PS_COLUMNS = (
-    Column(heading="NAME", least=8),
-    Column(heading="UUID", short=8),
+    Column(heading="NAME", min_width=8),
+    Column(heading="UUID", crop_to=8),
     Column(heading="STATE"),
     Column(heading="RUNNING"),
-    Column(heading="IMAGE", least=8),
+    Column(heading="IMAGE", min_width=8),
     Column(heading="DEPLOYED"),
-    Column(heading="ENGINE", least=6),
+    Column(heading="ENGINE", min_width=6),
 )
 
 

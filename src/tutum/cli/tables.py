@@ -17,13 +17,13 @@ class Column:
     """A column of a table.
 
     Attributes:
-        least: Smallest width that it can be cut to; None: it is never cut.
-        short: Width that it is cut to, without an ellipsis, if the table is too wide.
+        min_width: Smallest width that it can be cut to; None: it is never cut.
+        crop_to: Width that it is cut to, without an ellipsis, if the table is too wide.
     """
 
     heading: str
-    least: int | None = None
-    short: int | None = None
+    min_width: int | None = None
+    crop_to: int | None = None
 
 
 def print_list(
@@ -75,14 +75,14 @@ def fitted_widths(columns: Sequence[Column], natural: Sequence[int], terminal_wi
     room = terminal_width - len(_GAP) * (len(columns) - 1)
     if sum(widths) > room:
         widths = [
-            width if column.short is None else max(column.short, len(column.heading))
+            width if column.crop_to is None else max(column.crop_to, len(column.heading))
             for column, width in zip(columns, widths, strict=True)
         ]
     while sum(widths) > room:
         cuttable = [
             (width, index)
             for index, (column, width) in enumerate(zip(columns, widths, strict=True))
-            if column.least is not None and width > max(column.least, len(column.heading))
+            if column.min_width is not None and width > max(column.min_width, len(column.heading))
         ]
         if not cuttable:
             break
@@ -102,7 +102,7 @@ def _print_to_terminal(columns: Sequence[Column], rows: Sequence[Sequence[str]],
     widths = fitted_widths(columns, natural, terminal_width)
     table = Table(box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), header_style="bold")
     for column, width in zip(columns, widths, strict=True):
-        overflow = "crop" if column.short is not None else "ellipsis"
+        overflow = "crop" if column.crop_to is not None else "ellipsis"
         table.add_column(column.heading, width=width, no_wrap=True, overflow=overflow)  # type: ignore[arg-type]  # a literal of two
     for row in rows:
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))

@@ -24,10 +24,10 @@ from tutum.webhook_handler import WebhookHandler
 app = typer.Typer(rich_markup_mode=None)
 
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
-LIST_COLUMNS = (Column(heading="NAME", least=10), Column(heading="OPERATION"), Column(heading="UUID"))
+LIST_COLUMNS = (Column(heading="NAME", min_width=10), Column(heading="OPERATION"), Column(heading="UUID"))
 UNUSED_COLUMNS = (
-    Column(heading="SERVICE", least=8),
-    Column(heading="NAME", least=8),
+    Column(heading="SERVICE", min_width=8),
+    Column(heading="NAME", min_width=8),
     Column(heading="UUID"),
     Column(heading="OPERATION"),
     Column(heading="LAST CALLED"),
@@ -52,7 +52,7 @@ def list_handlers(services: Services, quiet: Quiet = False, as_json: AsJson = Fa
         print_table(LIST_COLUMNS, [_row(handler) for _, handler in handlers])
     else:
         rows = [[owner.name, *_row(handler)] for owner, handler in handlers]
-        print_table((Column(heading="SERVICE", least=10), *LIST_COLUMNS), rows)
+        print_table((Column(heading="SERVICE", min_width=10), *LIST_COLUMNS), rows)
 
 
 @app.command("create", cls=GroupedCommand)
@@ -167,7 +167,7 @@ def rotate_handler(
 @app.command("unused")
 def list_unused(
     days: Annotated[
-        int, typer.Option("--days", min=0, metavar="N", help="Neither called nor created within this time.")
+        int, typer.Option("--days", min=0, metavar="N", help="Days without a call; new handlers do not count.")
     ] = 90,
     as_json: AsJson = False,
 ) -> None:

@@ -96,7 +96,7 @@ def web(
     grace: Grace = None,
     trusted_proxies: Proxies = None,
 ) -> None:
-    """Serve only the API. Any number of web and worker processes can share a database."""
+    """Only serve the API. Any number of web and worker processes can share a database."""
     _run("web", locals())
 
 
@@ -109,7 +109,7 @@ def worker(
     grace: Grace = None,
     keep_days: KeepDays = None,
 ) -> None:
-    """Perform only actions, on engines. Any number of web and worker processes can share a database."""
+    """Only perform actions on engines. Any number of web and worker processes can share a database."""
     _run("work", locals())
 
 
