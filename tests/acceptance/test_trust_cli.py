@@ -124,7 +124,7 @@ def test_a_signed_push_goes_and_others_are_told_why_not(console: Console, servic
         "test", service, "signed", "--payload", "-", "-H", EVENT, "-H", signed("s3cret", dev), stdin=dev, code=1
     )
     assert re.search(r"^NO +filter ", text, re.MULTILINE)
-    assert "answer 200" in text
+    assert "status 200" in text
     assert console.shown(service, "signed")["calls"] == 0
 
     assert "its sender signed" in console.hook("call", service, "signed", code=3)
