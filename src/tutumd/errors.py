@@ -1,16 +1,16 @@
-"""Every error raised on purpose, named by its cause and by what the caller can do about it."""
+"""Errors that tutumd raises on purpose, named by cause and by what the caller can do."""
 
 
 class TutumdError(Exception):
-    """Base of all errors that tutumd raises on purpose. Its text is meant for people."""
+    """Base of all errors that tutumd raises on purpose. The text is for people."""
 
 
 NOT_FOUND = "there is no such object, or it is not yours"
-"""What every NotFoundError says that could tell whether something exists."""
+"""Text of every NotFoundError that must not reveal whether an object exists."""
 
 
 class InvalidInputError(TutumdError):
-    """What was sent is wrong: fix it and send it again."""
+    """The input is wrong: the caller can correct it."""
 
 
 class UnauthorizedError(TutumdError):
@@ -22,30 +22,29 @@ class ForbiddenError(TutumdError):
 
 
 class NotFoundError(TutumdError):
-    """There is no such object, or it is another user's: both read the same."""
+    """The object does not exist or belongs to another user: both read the same."""
 
 
 class ConflictError(TutumdError):
-    """The request does not fit the present state, or a unique name is taken."""
+    """The request does not fit the current state, or a unique name is in use."""
 
 
 class UnavailableError(TutumdError):
-    """The store cannot take the request now: try again later. Nothing was changed."""
+    """The request cannot be served now. Nothing was changed: the caller can try later."""
 
 
 class LockedError(UnavailableError):
-    """Another process holds what the request needs, for longer than a transaction should last."""
+    """Another process holds a lock for longer than a transaction should last."""
 
 
 class ReadOnlyError(UnavailableError):
-    """The database takes no writes: another one has taken its place, or will."""
+    """The database accepts no writes: another one has replaced it, or will."""
 
 
 class TooManyCallsError(TutumdError):
-    """There were more calls than the limit of a handler or of a client allows: try again after `retry_after_s`."""
+    """A rate limit is exceeded: the caller can try again after `retry_after_s` whole seconds."""
 
     def __init__(self, text: str, retry_after_s: int) -> None:
-        """Take the text for people, and whole seconds."""
         super().__init__(text)
         self.retry_after_s = retry_after_s
 
@@ -55,16 +54,16 @@ class AnswerTimeoutError(TutumdError):
 
 
 class SettingsError(TutumdError):
-    """A setting is wrong: the server does not start with it."""
+    """A setting is wrong: the server does not start."""
 
 
 class EngineUnavailableError(TutumdError):
-    """The engine cannot be reached, or does not answer, right now: the action waits and is retried."""
+    """The engine cannot be reached or does not respond: the action waits and is retried."""
 
 
 class EngineRefusedError(TutumdError):
-    """The engine, or our own rule about it, says no for good: the action fails with this text."""
+    """The engine, or a rule of tutumd, refuses the operation for good: the action fails with this text."""
 
 
 class LeaseLostError(TutumdError):
-    """This worker no longer holds the action: it must touch neither the engine nor the store for it."""
+    """This worker no longer holds the action: it must not change the engine or the store for it."""

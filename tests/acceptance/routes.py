@@ -11,7 +11,7 @@ PUBLIC = frozenset(
     {
         ("GET", "/healthz"),
         ("GET", "/readyz"),
-        ("GET", "/api/v1/status/{ticket}/"),
+        ("GET", "/api/v1/status/{token}/"),
         ("POST", "/api/v1/service/{service_uuid}/webhook/handler/{handler_uuid}/call/"),
         ("POST", "/api/v1/service/{service_uuid}/webhook/handler/{handler_uuid}/call/{amount}/"),
     }

@@ -11,14 +11,14 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from tutum.snippets import snippet
-from tutumd.application.admission.evaluate import Admitted, Received, Unauthorized, evaluate
+from tutumd.application.admission.evaluate import Admitted, CallInput, Unauthorized, evaluate
 from tutumd.application.admission.options import parse_options, write_public
 
 
 class Recorder(HTTPServer):
     """Keeps what is sent to it, as a server would hand it on."""
 
-    calls: list[Received]
+    calls: list[CallInput]
 
 
 class _Answer(BaseHTTPRequestHandler):
@@ -27,7 +27,7 @@ class _Answer(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         query = parse_qsl(urlsplit(self.path).query)
         now = datetime.now(UTC)
-        call = Received(headers=self.headers.items(), query=query, body=body, address="127.0.0.1", now=now)
+        call = CallInput(headers=self.headers.items(), query=query, body=body, address="127.0.0.1", now=now)
         self.server.calls.append(call)
         self.send_response(202)
         self.end_headers()

@@ -62,7 +62,7 @@ def test_a_redelivery_tells_what_it_goes_without(live_server: LiveServer, servic
         again = live_server.request("POST", f"{kept['resource_uri']}redeliver/")
         assert again.status == 202
         assert again.json["notes"] == [
-            "not kept of the delivery, so that this goes without: query parameter token, headers beyond 8 KiB"
+            "this was not stored with the delivery and is missing: query parameter token, headers beyond 8 KiB"
         ]
     filtered = make(live_server, service, filter="query.token == 'abc'")
     assert post(live_server, f"{filtered['url']}?token=abc").status == 202

@@ -15,7 +15,6 @@ from starlette.types import Message
 from tests.support.stores import Bench, bench
 from tutumd.application.accounts import add_user
 from tutumd.application.admission.encryption import SecretCipher, make_key
-from tutumd.application.calls import AdmissionCache, StatusTokens
 from tutumd.web.app import create_app
 from tutumd.web.context import WebContext
 
@@ -35,8 +34,6 @@ class Replica:
             clock=b.clock,
             server_cap=10,
             cipher=cipher,
-            options=AdmissionCache(cipher),
-            status_tokens=StatusTokens(cipher.derive("status")),
         )
         self._app = create_app(edge, "0")
 

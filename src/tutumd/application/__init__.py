@@ -1,1 +1,1 @@
-"""The rules: what may be asked for, by whom, in which form. One function per verb; sees only ports."""
+"""The rules: who may do what, and in which form. One function per verb; uses only ports."""

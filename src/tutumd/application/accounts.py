@@ -1,4 +1,4 @@
-"""Who somebody is, and making keys."""
+"""Users and API keys."""
 
 import hashlib
 import secrets
@@ -8,14 +8,14 @@ from tutumd.model import User
 from tutumd.ports import Accounts
 
 KEY_PREFIX = "tutumd_"
-"""What generated keys begin with, so that scanners for leaked secrets can know them."""
+"""Prefix of generated keys, by which scanners for leaked secrets recognize them."""
 
 MIN_KEY_LENGTH = 6
 HINT_LENGTH = 12
 
 
 def authenticate(accounts: Accounts, user_name: str, key: str) -> User:
-    """Find the user of a name and key. Raises UnauthorizedError, with one text for whatever is wrong."""
+    """Return the user with a name and key. Raises UnauthorizedError, with one text for all reasons."""
     user = accounts.user_by_key(hash_key(key)) if user_name and key else None
     if user is None or user.name != user_name:
         raise UnauthorizedError("wrong user or API key")
@@ -23,10 +23,10 @@ def authenticate(accounts: Accounts, user_name: str, key: str) -> User:
 
 
 def add_user(accounts: Accounts, name: str, *, is_admin: bool, key: str | None = None) -> User:
-    """Add a user, in one go with a key that was chosen elsewhere if one is given.
+    """Add a user, in one transaction with a key that was chosen elsewhere if there is one.
 
     Raises:
-        InvalidInputError: The name is one that an Authorization header cannot carry; or as `check_key`.
+        InvalidInputError: An Authorization header cannot carry the name; or as `check_key`.
     """
     if not 1 <= len(name) <= 100 or not name.isprintable() or any(char in " :\\" for char in name):
         raise InvalidInputError(
@@ -38,7 +38,7 @@ def add_user(accounts: Accounts, name: str, *, is_admin: bool, key: str | None =
 
 
 def add_key(accounts: Accounts, user_name: str) -> str:
-    """Make a key for a user and answer it: it is shown once, only its SHA-256 is stored."""
+    """Add a generated key to a user and return it. It cannot be read again: only its SHA-256 is stored."""
     key = generate_key()
     store_key(accounts, user_name, key)
     return key
@@ -51,20 +51,20 @@ def store_key(accounts: Accounts, user_name: str, key: str) -> None:
 
 
 def check_key(key: str) -> None:
-    """Check a key that was chosen elsewhere. Raises InvalidInputError for one that is hardly a secret."""
+    """Raise InvalidInputError if a key is too short for a secret or cannot be sent."""
     if len(key) < MIN_KEY_LENGTH or not key.isprintable() or " " in key:
         raise InvalidInputError(f"an API key must be {MIN_KEY_LENGTH} or more printable characters without spaces")
 
 
-def _hint(key: str) -> str:
-    return key[:HINT_LENGTH] if key.startswith(KEY_PREFIX) else f"#{hash_key(key)[:8]}"
-
-
 def generate_key() -> str:
-    """Make a key of 160 random bits."""
+    """Return a key of 160 random bits."""
     return KEY_PREFIX + secrets.token_hex(20)
 
 
 def hash_key(key: str) -> str:
-    """Hash a key for storing and finding it. Keys are long and random, so a plain hash is enough."""
+    """Return the SHA-256 of a key, by which it is found. Keys are long and random, so a plain hash is enough."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _hint(key: str) -> str:
+    return key[:HINT_LENGTH] if key.startswith(KEY_PREFIX) else f"#{hash_key(key)[:8]}"

@@ -1,152 +1,188 @@
-"""A call to a handler's URL, as far as it is decided without the store, and what its holder may see of the action."""
+"""Calls to handlers: evaluation, storing with retries, and the tokens by which callers ask for the outcome."""
 
 import hashlib
 import hmac
 import os
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
 from tutumd.application.admission.encryption import PlaceholderCipher, SecretCipher
-from tutumd.application.admission.evaluate import Admitted, Hidden, Received, Skipped, evaluate, is_shut
+from tutumd.application.admission.evaluate import Admitted, CallInput, Hidden, Invalid, Skipped, evaluate, is_closed
 from tutumd.application.admission.fields import HandlerOptions
 from tutumd.application.admission.options import read_stored
-from tutumd.errors import NOT_FOUND, InvalidInputError, NotFoundError, SettingsError
-from tutumd.model import MAX_AMOUNT, Evaluation, EvaluationNeeded
+from tutumd.errors import NOT_FOUND, InvalidInputError, NotFoundError, SettingsError, UnavailableError
+from tutumd.model import MAX_AMOUNT, Accepted, Call, Evaluation, EvaluationNeeded, NotQueued
+from tutumd.ports import Result
 
 MAX_WAIT_S = 600
 
+_ATTEMPTS = 3
 _AMOUNT = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
 _WAIT = re.compile(r"[0-9]{1,4}", re.ASCII)
-_PREFERRED = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])", re.ASCII | re.IGNORECASE)
-_NONCE = 6
-_FACTS = struct.Struct(f">QQ{_NONCE}s")
-_TAG = 16
-_MOST_KNOWN = 2_000
+_PREFER_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])", re.ASCII | re.IGNORECASE)
+_NONCE_BYTES = 6
+_TOKEN_NUMBERS = struct.Struct(f">QQ{_NONCE_BYTES}s")
+_TAG_BYTES = 16
+_MAX_CACHED = 2_000
+
+StoreCall = Callable[[Call], Awaitable[Result]]
+EvaluateCall = Callable[[Call, EvaluationNeeded], Awaitable[Call]]
 
 
-class AdmissionCache:
-    """The options of handlers, read from what is stored once for each version of them."""
+async def accept(
+    call: Call, store: StoreCall, evaluate: EvaluateCall, first_result: Result | None = None
+) -> tuple[Call, Accepted | NotQueued]:
+    """Store a call and return it, evaluated, with what became of it.
 
-    def __init__(self, cipher: SecretCipher) -> None:
-        """Take what opens stored secrets."""
-        self._box = cipher
-        self._known: dict[tuple[str, int], HandlerOptions] = {}
-
-    def read(self, handler_uuid: str, version: int, document: Mapping[str, Any]) -> HandlerOptions:
-        """Read options. Raises SettingsError where the key does not open their secrets."""
-        key = (handler_uuid, version)
-        found = self._known.get(key)
-        if found is None:
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
-            found = self._known[key] = read_stored(document, self._box)
-        return found
-
-    def read_open(self, handler_uuid: str, needed: EvaluationNeeded, address: str, now: datetime) -> HandlerOptions:
-        """Read the options of a handler that a call can be let in to.
-
-        Raises:
-            NotFoundError: As `check_open`, also where the key does not open the secrets.
-            SettingsError: As `read`.
-        """
-        try:
-            options = self.read(handler_uuid, needed.version, needed.options)
-        except SettingsError:
-            check_open(read_stored(needed.options, PlaceholderCipher()), needed.uses, address, now)
-            raise
-        check_open(options, needed.uses, address, now)
-        return options
-
-
-def check_open(options: HandlerOptions, uses: int, address: str, now: datetime) -> None:
-    """Refuse a call that cannot be let in, as soon as it would be if there were no such handler.
+    The store takes a call only if it was evaluated by the handler's current options, and returns them otherwise. So a
+    call to a handler without options is stored at once; any other is evaluated and stored again, until nobody changes
+    the options in between.
 
     Args:
-        uses: How many calls the handler accepted already. The store looks again when it takes one more.
+        evaluate: Return the call with its evaluation by the options in the second argument.
+        first_result: What `store` returned for the call before; None if nobody has stored it.
 
     Raises:
-        NotFoundError: The handler cannot be called now, not any more, or not from there.
+        NotFoundError: The handler is unknown or cannot be called now.
+        InvalidInputError: The call is wrong.
+        TooManyCallsError: The rate limit of the handler is exceeded.
+        UnavailableError: The call could not be stored.
     """
-    if is_shut(options, address, now) or (options.max_uses is not None and uses >= options.max_uses):
-        raise NotFoundError(NOT_FOUND)
+    result = first_result or await store(call)
+    for _ in range(_ATTEMPTS):
+        if not isinstance(result, EvaluationNeeded):
+            break
+        call = await evaluate(call, result)
+        result = await store(call)
+    if isinstance(result, EvaluationNeeded):
+        raise UnavailableError("the handler is being changed; try again in a moment")
+    if isinstance(result, Exception):
+        raise result
+    return call, result
 
 
-def evaluation(options: HandlerOptions, version: int, received: Received) -> Evaluation:
-    """Evaluate a call by its handler's options.
+def evaluate_call(options: HandlerOptions, version: int, call_input: CallInput) -> Evaluation:
+    """Return the evaluation of a call by its handler's options, for the store.
 
     Raises:
-        NotFoundError: The handler cannot be called now, or from there.
-        InvalidInputError: `?tag=` is wrong or not taken.
+        NotFoundError: The handler cannot be called now, or not from there.
+        InvalidInputError: `?tag=` is wrong or not allowed.
     """
-    verdict = evaluate(options, received)
+    verdict = evaluate(options, call_input)
     if isinstance(verdict, Hidden):
         raise NotFoundError(NOT_FOUND)
-    kept: dict[str, Any] = {
+    if isinstance(verdict, Invalid):
+        raise InvalidInputError(verdict.reason)
+    limits: dict[str, Any] = {
         "version": version,
         "max_uses": options.max_uses,
         "handler_cap": options.max_containers,
-        "rate": None if options.rate_limit is None else (options.rate_limit.count, options.rate_limit.seconds),
+        "rate": options.rate_limit and (options.rate_limit.count, options.rate_limit.seconds),
         "debounce_s": options.debounce,
     }
     if isinstance(verdict, Admitted):
-        return Evaluation(tag=verdict.tag, variable=verdict.variable, notes=verdict.notes, **kept)
+        return Evaluation(tag=verdict.tag, variable=verdict.variable, notes=verdict.notes, **limits)
     if isinstance(verdict, Skipped):
-        return Evaluation(skip=verdict.reason, **kept)
-    return Evaluation(refuse=verdict.reason, **kept)
+        return Evaluation(skip=verdict.reason, **limits)
+    return Evaluation(refuse=verdict.reason, **limits)
+
+
+class AdmissionCache:
+    """The parsed options of handlers, by handler and version."""
+
+    def __init__(self, cipher: SecretCipher) -> None:
+        self._cipher = cipher
+        self._options: dict[tuple[str, int], HandlerOptions] = {}
+
+    def read(self, handler_uuid: str, needed: EvaluationNeeded) -> HandlerOptions:
+        """Return the options of a handler. Raises SettingsError if the key does not decrypt their secrets."""
+        key = (handler_uuid, needed.version)
+        options = self._options.get(key)
+        if options is None:
+            options = read_stored(needed.options, self._cipher)
+            if len(self._options) >= _MAX_CACHED:
+                self._options.clear()
+            self._options[key] = options
+        return options
+
+    def read_callable(self, handler_uuid: str, needed: EvaluationNeeded, address: str, now: datetime) -> HandlerOptions:
+        """Return the options of a handler that can be called.
+
+        A handler that cannot be called takes as long to refuse as one that does not exist, so this comes before any
+        look at what the call contains.
+
+        Raises:
+            NotFoundError: The handler is disabled, expired, used up, or may not be called from `address`.
+            SettingsError: As `read`, unless NotFoundError applies.
+        """
+        error = None
+        try:
+            options = self.read(handler_uuid, needed)
+        except SettingsError as caught:
+            error = caught
+            options = read_stored(needed.options, PlaceholderCipher())
+        is_used_up = options.max_uses is not None and needed.uses >= options.max_uses
+        if is_used_up or is_closed(options, address, now):
+            raise NotFoundError(NOT_FOUND)
+        if error is not None:
+            raise error
+        return options
 
 
 def parse_amount(text: str) -> int:
-    """Read the number of containers to add, without spending time on a long one."""
+    """Return the number of containers to add. Raises InvalidInputError."""
     if _AMOUNT.fullmatch(text) and int(text) <= MAX_AMOUNT:
         return int(text)
     raise InvalidInputError(f"amount must be 1 to {MAX_AMOUNT}, got {text[:20]!r}")
 
 
-def parse_wait(query: str | None, preferred: str) -> int | None:
-    """Read how many seconds a caller wants to wait for the end; None for not at all.
+def parse_wait(query: str | None, prefer: str) -> int | None:
+    """Return how many seconds the caller waits for the end of the action; None if it does not wait.
 
     Args:
-        query: The parameter `wait`; 0 means not at all.
-        preferred: The header `Prefer` (RFC 7240); what cannot be done of it is ignored, as that says.
+        query: The parameter `wait`; 0 means not to wait.
+        prefer: The header `Prefer` (RFC 7240), of which unusable values are ignored.
 
     Raises:
-        InvalidInputError: The parameter is no whole number from 0 to 600.
+        InvalidInputError: The parameter is not a whole number from 0 to 600.
     """
     if query is not None:
         if _WAIT.fullmatch(query) and int(query) <= MAX_WAIT_S:
             return int(query) or None
         raise InvalidInputError(f"wait must be whole seconds from 0 to {MAX_WAIT_S}, got {query[:20]!r}")
-    found = _PREFERRED.search(preferred)
-    return min(int(found[1]), MAX_WAIT_S) or None if found else None
+    match = _PREFER_WAIT.search(prefer)
+    return min(int(match[1]), MAX_WAIT_S) or None if match else None
 
 
 class StatusTokens:
-    """Names for what one delivery came to, that only who got the answer of the call can know. Nothing is stored."""
+    """Signed names of deliveries: only who got the response of a call can ask for its outcome. Nothing is stored.
+
+    The key is a secret that all server processes share.
+    """
 
     def __init__(self, key: bytes) -> None:
-        """Take a secret that is the same in all processes that answer."""
         self._key = key
 
     def make(self, handler_seq: int, action_seq: int) -> str:
-        """Make a ticket: 38 bytes in hexadecimal."""
-        facts = _FACTS.pack(handler_seq, action_seq, os.urandom(_NONCE))
-        return (facts + self._sign(facts)).hex()
+        """Return a token of 38 bytes in hexadecimal."""
+        content = _TOKEN_NUMBERS.pack(handler_seq, action_seq, os.urandom(_NONCE_BYTES))
+        return (content + self._sign(content)).hex()
 
-    def read(self, ticket: str) -> tuple[int, int]:
-        """Read a handler's and an action's number. Raises NotFoundError for what was not made here."""
+    def read(self, token: str) -> tuple[int, int]:
+        """Return the handler's and the action's number. Raises NotFoundError for a token that `make` did not return."""
         try:
-            raw = bytes.fromhex(ticket)
+            raw = bytes.fromhex(token)
         except ValueError:
             raw = b""
-        facts = raw[: _FACTS.size]
-        if len(raw) != _FACTS.size + _TAG or not hmac.compare_digest(raw[_FACTS.size :], self._sign(facts)):
+        content, signature = raw[: _TOKEN_NUMBERS.size], raw[_TOKEN_NUMBERS.size :]
+        if len(content) != _TOKEN_NUMBERS.size or not hmac.compare_digest(signature, self._sign(content)):
             raise NotFoundError(NOT_FOUND)
-        handler_seq, action_seq, _ = _FACTS.unpack(facts)
+        handler_seq, action_seq, _ = _TOKEN_NUMBERS.unpack(content)
         return handler_seq, action_seq
 
-    def _sign(self, facts: bytes) -> bytes:
+    def _sign(self, content: bytes) -> bytes:
         # BLAKE2 with a key is a MAC (RFC 7693), and takes a third of the time of HMAC.
-        return hashlib.blake2b(facts, key=self._key, digest_size=_TAG).digest()
+        return hashlib.blake2b(content, key=self._key, digest_size=_TAG_BYTES).digest()

@@ -1,15 +1,20 @@
-"""Webhook handlers: making and changing them from what was sent, and trying out what a call would do."""
+"""Webhook handlers: create, change, rotate, and explain what a call would do."""
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from tutumd.application.admission.encryption import PlaceholderCipher, SecretCipher
-from tutumd.application.admission.evaluate import Explanation, Received, explain
-from tutumd.application.admission.fields import DEFAULTS
-from tutumd.application.admission.options import check_operation, parse_options, read_stored, write_public, write_stored
+from tutumd.application.admission.evaluate import CallInput, CheckResult, Verdict, explain
+from tutumd.application.admission.json_checks import check_number
+from tutumd.application.admission.options import (
+    check_operation,
+    parse_options,
+    read_stored,
+    write_public,
+    write_stored,
+)
 from tutumd.errors import InvalidInputError
 from tutumd.model import Handler, NewHandler, Operation, User
 from tutumd.ports import Store
@@ -19,81 +24,87 @@ MAX_ENTRIES = 100
 MAX_GRACE_S = 30 * 86_400
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
-    """What somebody sent about a handler: fields that are absent are in neither of the two.
-
-    Attributes:
-        named: `name` and `operation`, as far as they were sent.
-        options: The other fields, as JSON values.
-    """
-
-    named: Mapping[str, str | None]
-    options: Mapping[str, object]
-
-
 def create(
-    store: Store, viewer: User, service_uuid: str, entries: Sequence[Sent], *, cipher: SecretCipher, now: datetime
+    store: Store,
+    viewer: User,
+    service_uuid: str,
+    documents: Sequence[Mapping[str, Any]],
+    *,
+    cipher: SecretCipher,
+    now: datetime,
 ) -> tuple[Handler, ...]:
-    """Create a handler per entry, all or none.
+    """Create a handler for each JSON object, all or none.
 
     Raises:
-        InvalidInputError: A bad value, or more than 100 entries.
+        InvalidInputError: A value is wrong, or there are more than 100 objects.
         NotFoundError: The viewer has no such service.
     """
-    if len(entries) > MAX_ENTRIES:
-        raise InvalidInputError(f"at most {MAX_ENTRIES} handlers can be created at once, got {len(entries)}")
-    return store.add_handlers(viewer, service_uuid, [_new(entry, cipher, now) for entry in entries])
+    if len(documents) > MAX_ENTRIES:
+        raise InvalidInputError(f"at most {MAX_ENTRIES} handlers can be created at once, got {len(documents)}")
+    entries = []
+    for document in documents:
+        operation = parse_operation(document.get("operation"))
+        options = parse_options(document, now)
+        check_operation(options, operation)
+        name = check_name(document.get("name"))
+        entries.append(NewHandler(name=name, operation=operation, options=write_stored(options, cipher)))
+    return store.add_handlers(viewer, service_uuid, entries)
 
 
 def change(
-    store: Store, viewer: User, service_uuid: str, uuid: str, sent: Sent, *, cipher: SecretCipher, now: datetime
+    store: Store,
+    viewer: User,
+    service_uuid: str,
+    uuid: str,
+    document: Mapping[str, Any],
+    *,
+    cipher: SecretCipher,
+    now: datetime,
 ) -> Handler:
-    """Change what was sent of a handler; the rest stays.
+    """Change the fields of a handler that are in a JSON object.
 
     Raises:
-        InvalidInputError: A bad value, or another operation.
+        InvalidInputError: A value is wrong, or the operation differs.
         NotFoundError: The viewer has no such handler.
     """
 
-    def changed(handler: Handler) -> NewHandler:
-        if "operation" in sent.named and parse_operation(sent.named["operation"]) is not handler.operation:
+    def apply(handler: Handler) -> NewHandler:
+        if "operation" in document and parse_operation(document["operation"]) is not handler.operation:
             raise InvalidInputError("operation cannot be changed: create another handler")
-        name = check_name(sent.named["name"]) if "name" in sent.named else handler.name
-        kept, sealed = _split(handler.options, sent.options)
-        options = parse_options(sent.options, now, read_stored(kept, cipher))
+        name = check_name(document["name"]) if "name" in document else handler.name
+        needed, untouched = _split_secrets(handler.options, document)
+        options = parse_options(document, now, read_stored(needed, cipher))
         check_operation(options, handler.operation)
-        return NewHandler(name=name, operation=handler.operation, options={**write_stored(options, cipher), **sealed})
+        return NewHandler(
+            name=name, operation=handler.operation, options={**write_stored(options, cipher), **untouched}
+        )
 
-    return store.change_handler(viewer, service_uuid, uuid, changed)
+    return store.change_handler(viewer, service_uuid, uuid, apply)
 
 
 def rotate(store: Store, viewer: User, service_uuid: str, uuid: str, grace: object, *, now: datetime) -> Handler:
-    """Give a handler a new URL; the old one may still be called for `grace` seconds.
+    """Give a handler a new URL. Calls of the old one are accepted for `grace` more seconds.
 
     Raises:
-        InvalidInputError: `grace` is no whole number from 0 to 30 days.
+        InvalidInputError: `grace` is not a whole number from 0 to 30 days.
         NotFoundError: The viewer has no such handler.
     """
-    if isinstance(grace, bool) or not isinstance(grace, int) or not 0 <= grace <= MAX_GRACE_S:
-        raise InvalidInputError(f"grace must be whole seconds from 0 to {MAX_GRACE_S}, got {str(grace)[:20]!r}")
-    return store.rotate_handler(viewer, service_uuid, uuid, now + timedelta(seconds=grace))
+    old_until = now + timedelta(seconds=check_number("grace", grace, 0, MAX_GRACE_S))
+    return store.rotate_handler(viewer, service_uuid, uuid, old_until)
 
 
-def try_out(handler: Handler, received: Received, *, cipher: SecretCipher) -> Explanation:
-    """Tell what a call would do, and why; does nothing."""
-    return explain(read_stored(handler.options, cipher), received)
+def try_call(handler: Handler, call: CallInput, *, cipher: SecretCipher) -> tuple[list[CheckResult], Verdict]:
+    """Return what a call would do, check by check. Nothing is done."""
+    return explain(read_stored(handler.options, cipher), call)
 
 
 def public_options(handler: Handler) -> dict[str, Any]:
-    """Write what is set on a handler for its owner; of secrets only their number, so they are not opened."""
-    if not handler.options:
-        return dict(_BARE)
+    """Return the options of a handler for its owner. Secrets are only counted, so they are not decrypted."""
     return write_public(read_stored(handler.options, PlaceholderCipher()))
 
 
 def check_name(name: str | None) -> str | None:
-    """Check a name that a person gave. Raises InvalidInputError."""
+    """Return a name that a person chose. Raises InvalidInputError."""
     if name is None:
         return None
     if len(name) > MAX_NAME_LENGTH:
@@ -104,36 +115,23 @@ def check_name(name: str | None) -> str | None:
 
 
 def parse_operation(text: str | None) -> Operation:
-    """Read an operation in any case; none and an empty one mean REDEPLOY. Raises InvalidInputError."""
-    if not text:
-        return Operation.REDEPLOY
+    """Return an operation, in any case; REDEPLOY if there is none. Raises InvalidInputError."""
     try:
-        return Operation(text.upper())
+        return Operation((text or "REDEPLOY").upper())
     except ValueError:
-        raise InvalidInputError(f"operation must be REDEPLOY or SCALEUP, got {text[:50]!r}") from None
+        raise InvalidInputError(f"operation must be REDEPLOY or SCALEUP, got {str(text)[:50]!r}") from None
 
 
-def _split(stored: Mapping[str, Any], sent: Mapping[str, object]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Split stored options into what a change has to read, and the sealed rest that stays as it is.
+def _split_secrets(stored: Mapping[str, Any], document: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """Return the stored options that a change has to read, and `verify` if its secrets stay encrypted.
 
-    Secrets that nobody changes are not opened, nor those that are replaced: their key may be lost.
+    Secrets that are neither kept in a changed `verify` nor needed are not decrypted: their key may be lost.
     """
-    rest = {name: value for name, value in stored.items() if name != "verify"}
     if "verify" not in stored:
-        return rest, {}
-    if "verify" not in sent:
-        return rest, {"verify": stored["verify"]}
-    verify = sent["verify"]
+        return stored, {}
+    others = {name: value for name, value in stored.items() if name != "verify"}
+    if "verify" not in document:
+        return others, {"verify": stored["verify"]}
+    verify = document["verify"]
     keeps_secrets = isinstance(verify, dict) and verify.get("secrets") is None
-    return (dict(stored) if keeps_secrets else rest), {}
-
-
-def _new(entry: Sent, cipher: SecretCipher, now: datetime) -> NewHandler:
-    operation = parse_operation(entry.named.get("operation"))
-    options = parse_options(entry.options, now)
-    check_operation(options, operation)
-    new = NewHandler(name=check_name(entry.named.get("name")), operation=operation)
-    return new if options is DEFAULTS else replace(new, options=write_stored(options, cipher))
-
-
-_BARE = write_public(DEFAULTS)
+    return (stored if keeps_secrets else others), {}

@@ -1,4 +1,4 @@
-"""Whether work is done: the database, the workers' signs of life, the engines."""
+"""Readiness: the state of the database, the workers and the engines."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,11 +11,11 @@ from tutumd.ports import HEARTBEAT_LIMIT, Clock, Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
-    """How the server is.
+    """The state of the server.
 
     Attributes:
-        status: `ready`; `degraded`: calls are accepted and kept, but some wait; `down`: calls are refused.
-        engines: What is the matter with each engine instance: `ok`, `no worker`, or `unreachable`.
+        status: `ready`; `degraded`: calls are accepted, but some wait; `down`: calls are refused.
+        engines: State of each engine instance: `ok`, `no worker`, or `unreachable`.
     """
 
     status: Literal["ready", "degraded", "down"]
@@ -24,17 +24,17 @@ class Readiness:
 
 
 def check(store: Store, clock: Clock) -> Readiness:
-    """Look at the database, and at what workers told of themselves and their engines."""
+    """Return the state of the database and, as workers reported it, of the engines."""
     try:
-        known = store.engines()
+        infos = store.engines()
     except UnavailableError:
         return Readiness(status="down", database="unavailable", engines={})
-    engines = {engine.name: _condition(engine, clock()) for engine in known}
-    is_ready = engines and all(condition == "ok" for condition in engines.values())
+    engines = {info.name: _engine_state(info, clock()) for info in infos}
+    is_ready = engines and all(state == "ok" for state in engines.values())
     return Readiness(status="ready" if is_ready else "degraded", database="ok", engines=engines)
 
 
-def _condition(engine: EngineInfo, now: datetime) -> str:
-    if engine.seen is None or abs(now - engine.seen) > HEARTBEAT_LIMIT:
+def _engine_state(info: EngineInfo, now: datetime) -> str:
+    if info.seen is None or abs(now - info.seen) > HEARTBEAT_LIMIT:
         return "no worker"
-    return "unreachable" if engine.error else "ok"
+    return "unreachable" if info.error else "ok"

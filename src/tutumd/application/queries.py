@@ -1,4 +1,4 @@
-"""The filters and pages of lists: what is allowed, and reading it strictly."""
+"""Query strings: the filters and pages of lists, and single parameters, read strictly."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -9,8 +9,6 @@ from tutumd.model import Query
 
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 25
-DEFAULT_TAIL = 300
-MAX_TAIL = 10_000
 MAX_UNUSED_DAYS = 3650
 _MAX_OFFSET = 2**31
 
@@ -24,12 +22,12 @@ ACTION_FILTERS = frozenset(
 
 
 def parse_query(parameters: Iterable[tuple[str, str]], allowed: frozenset[str]) -> Query:
-    """Read the query string of a list.
+    """Return the filters and the page of a list.
 
-    A filter that is not known is refused: ignoring it would show, and let clients delete, what was not asked for.
+    An unknown filter is refused: ignoring it would list, and let clients delete, what was not asked for.
 
     Raises:
-        InvalidInputError: Unknown or repeated parameter, bad page or date.
+        InvalidInputError: A parameter is unknown, repeated or wrong.
     """
     filters: dict[str, str] = {}
     for name, value in parameters:
@@ -38,86 +36,70 @@ def parse_query(parameters: Iterable[tuple[str, str]], allowed: frozenset[str]) 
             raise InvalidInputError(f"unknown filter {name[:50]!r}: this list knows {known}")
         if name in filters:
             raise InvalidInputError(f"{name} is given twice: give it once")
-        filters[name] = _value(name, value)
-    limit = _number("limit", filters.pop("limit", str(DEFAULT_LIMIT)), 1, MAX_LIMIT)
-    offset = _number("offset", filters.pop("offset", "0"), 0, _MAX_OFFSET)
+        filters[name] = _parse_filter(name, value)
+    limit = _check_range("limit", filters.pop("limit", str(DEFAULT_LIMIT)), 1, MAX_LIMIT)
+    offset = _check_range("offset", filters.pop("offset", "0"), 0, _MAX_OFFSET)
     return Query(filters=filters, limit=limit, offset=offset)
 
 
 def parse_unused(parameters: Iterable[tuple[str, str]], now: datetime) -> tuple[datetime, Query]:
-    """Read the query string of the report of unused handlers: `unused_days`, and the page.
+    """Return since when handlers of the report of unused ones were not called, and the page.
 
-    Answers since when they were not called. Raises InvalidInputError.
+    Raises:
+        InvalidInputError: As `parse_query`, or `unused_days` is missing or wrong.
     """
     query = parse_query(parameters, frozenset({"unused_days"}))
     if "unused_days" not in query.filters:
         raise InvalidInputError("unused_days must be given: for how many days the handlers were not called")
-    days = _number("unused_days", query.filters["unused_days"], 0, MAX_UNUSED_DAYS)
+    days = _check_range("unused_days", query.filters["unused_days"], 0, MAX_UNUSED_DAYS)
     return now - timedelta(days=days), query
 
 
-def parse_line_number(parameters: Iterable[tuple[str, str]]) -> int:
-    """Read `after`, the number of the last line that the caller has; 0 without it. Raises InvalidInputError."""
-    after = 0
-    for name, value in parameters:
-        if name != "after":
-            raise InvalidInputError(f"unknown parameter {name[:50]!r}: only after is known")
-        after = _number(name, value, 0, 2**62)
-    return after
-
-
-def parse_tail(parameters: Iterable[tuple[str, str]]) -> int:
-    """Read `tail`, how many of the last output lines are wanted; 300 without it. Raises InvalidInputError."""
-    lines = DEFAULT_TAIL
-    for name, value in parameters:
-        if name != "tail":
-            raise InvalidInputError(f"unknown parameter {name[:50]!r}: only tail is known")
-        lines = _number(name, value, 1, MAX_TAIL)
-    return lines
+def parse_number(parameters: Iterable[tuple[str, str]], name: str, low: int, high: int, *, default: int) -> int:
+    """Return the number of the only parameter of a route. Raises InvalidInputError."""
+    number = default
+    for key, value in parameters:
+        if key != name:
+            raise InvalidInputError(f"unknown parameter {key[:50]!r}: only {name} is known")
+        number = _check_range(name, value, low, high)
+    return number
 
 
 def parse_dry_run(values: Sequence[str]) -> bool:
-    """Read `dry_run`: 1 to be told only, 0 or nothing to act.
+    """Return whether `dry_run` is 1. Anything but a single 0 or 1 is refused: a guess could redeploy.
 
     Raises:
-        InvalidInputError: Anything else, and several values: a guess could redeploy what was only asked about.
+        InvalidInputError: The parameter is repeated or wrong.
     """
-    match list(values):
-        case [] | ["0"]:
-            return False
-        case ["1"]:
-            return True
-        case [other]:
-            raise InvalidInputError(f"dry_run must be 1 (tell what would be done) or 0 (do it), got {other[:30]!r}")
-    raise InvalidInputError("dry_run is given twice: give it once")
+    if len(values) > 1:
+        raise InvalidInputError("dry_run is given twice: give it once")
+    if values and values[0] not in ("0", "1"):
+        raise InvalidInputError(f"dry_run must be 1 (show the plan) or 0 (redeploy), got {values[0][:30]!r}")
+    return "1" in values
 
 
-def _value(name: str, value: str) -> str:
+def parse_date(name: str, text: str) -> datetime:
+    """Return a date in ISO 8601 or in the form of the API; without a zone it is UTC. Raises InvalidInputError."""
+    for parse in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            date = parse(text)
+        except (ValueError, OverflowError):  # OverflowError: a year of many digits
+            continue
+        return date if date.tzinfo else date.replace(tzinfo=UTC)
+    raise InvalidInputError(f"{name} must be a date such as 2015-10-13T11:01:43Z, got {text[:50]!r}")
+
+
+def _parse_filter(name: str, value: str) -> str:
     if "\0" in value:
         raise InvalidInputError(f"{name} must not contain a NUL character")
     if "_date__" in name:
-        return _date(name, value)
+        return parse_date(name, value).isoformat()
     if name in ("service", "object") and value.endswith("/"):
         return value.rstrip("/").rpartition("/")[2]
     return value
 
 
-def _number(name: str, text: str, low: int, high: int) -> int:
+def _check_range(name: str, text: str, low: int, high: int) -> int:
     if text.isascii() and text.isdigit() and len(text) <= len(str(high)) and low <= int(text) <= high:
         return int(text)
     raise InvalidInputError(f"{name} must be a whole number from {low} to {high}, got {text[:30]!r}")
-
-
-def _date(name: str, text: str) -> str:
-    return parse_date(name, text).isoformat()
-
-
-def parse_date(name: str, text: str) -> datetime:
-    """Read a date in ISO 8601 or in the API's own form; without a zone it is UTC. Raises InvalidInputError."""
-    for parse in (datetime.fromisoformat, parsedate_to_datetime):
-        try:
-            parsed = parse(text)
-        except (ValueError, OverflowError):  # OverflowError: a year of many digits
-            continue
-        return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
-    raise InvalidInputError(f"{name} must be a date such as 2015-10-13T11:01:43Z, got {text[:50]!r}")

@@ -1,114 +1,95 @@
-"""Services: creating and changing those that we run, acting on all, asking their engines."""
+"""Services: create and change those that tutumd runs, act on all, and ask their engines."""
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from tutumd.application.admission.json_checks import is_storable
 from tutumd.application.handlers import check_name
 from tutumd.errors import AnswerTimeoutError, ConflictError, ForbiddenError, InvalidInputError, UnavailableError
 from tutumd.model import Action, Autorestart, Definition, Origin, Plan, Service, ServiceState, User, Verb
 from tutumd.ports import Store
 
-ANSWER_TIMEOUT_S = 10.0
+ENGINE_TIMEOUT_S = 10.0
 MAX_IMAGE_LENGTH = 1024
 _POLL_S = 0.03
+_DEFINITION_FIELDS = ("image", "run_command", "container_envvars", "working_dir", "autorestart")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
-    """What somebody wants a created service to be. None: as it is, or the default.
-
-    Attributes:
-        autorestart: OFF, ON_FAILURE or ALWAYS, in any case.
-    """
-
-    name: str | None = None
-    image: str | None = None
-    run_command: str | None = None
-    envvars: dict[str, str] | None = None
-    working_dir: str | None = None
-    autorestart: str | None = None
-    target: int | None = None
-    engine: str | None = None
-
-    @property
-    def change_definition(self) -> bool:
-        """Whether more than the number of containers is to change."""
-        return any(
-            value is not None
-            for value in (self.image, self.run_command, self.envvars, self.working_dir, self.autorestart)
-        )
-
-
-def create(store: Store, viewer: User, wishes: Wishes, *, server_cap: int) -> Service:
-    """Create a service; it is not started.
+def create(store: Store, viewer: User, document: Mapping[str, Any], *, server_cap: int) -> Service:
+    """Create a service from a JSON object; it is not started. null means the default.
 
     Raises:
-        ForbiddenError: The viewer is not an admin. It would run commands as the server's user.
-        InvalidInputError: No name, no command, a bad value, or no engine that creates services.
-        ConflictError: The name is taken on that engine.
+        ForbiddenError: The viewer is not an admin.
+        InvalidInputError: No name, no command, a wrong value, or no engine that creates services.
+        ConflictError: The name is in use on that engine.
     """
     _require_admin(viewer)
-    engine = _creating_engine(store, wishes.engine)
-    image = _check_image(wishes.image or "")
-    name = check_name(wishes.name or _name_from_image(image))
+    engine = _choose_engine(store, document.get("engine"))
+    image = _check_text("image", document.get("image") or "", MAX_IMAGE_LENGTH)
+    name = check_name(document.get("name") or _name_from_image(image))
     if not name or name.isspace():
         raise InvalidInputError("name must be given")
-    definition = _changed(Definition(command=""), wishes)
-    target = _check_target(1 if wishes.target is None else wishes.target, server_cap)
+    definition = _change_definition(Definition(command=""), document)
+    target = document.get("target_num_containers")
     return store.create_service(
-        engine=engine, name=name, image=image, owner=viewer.name, definition=definition, target=target
+        engine=engine,
+        name=name,
+        image=image,
+        owner=viewer.name,
+        definition=definition,
+        target=1 if target is None else _check_target(target, server_cap),
     )
 
 
 def change(
-    store: Store, viewer: User, uuid: str, wishes: Wishes, *, server_cap: int, origin: Origin
+    store: Store, viewer: User, uuid: str, document: Mapping[str, Any], *, server_cap: int, origin: Origin
 ) -> tuple[Service, Action | None]:
-    """Change a service: what it runs holds from its next start or redeploy on; its target is scaled to at once.
+    """Change the fields of a service that are in a JSON object, and return the service and the action that scales it.
 
-    Answers the action that scales, None where nothing runs that could be scaled.
+    A new definition applies from the next start or redeploy on. A new target is scaled to at once; there is no action
+    if nothing runs that could be scaled.
 
     Raises:
-        ForbiddenError: More than the target is to change, and the viewer is not an admin.
-        InvalidInputError: A bad value, or the service's definition is not ours to change.
+        ForbiddenError: The definition is to change, and the viewer is not an admin.
+        InvalidInputError: A value is wrong, or tutumd does not run the service.
         NotFoundError: The viewer has no such service.
     """
     service = store.service(viewer, uuid)
-    if wishes.name is not None and wishes.name != service.name:
+    if document.get("name") not in (None, service.name):
         raise InvalidInputError("name cannot be changed")
-    target = service.target if wishes.target is None else _check_target(wishes.target, server_cap)
-    if wishes.change_definition:
+    target = document.get("target_num_containers")
+    if target is not None:
+        _check_target(target, server_cap)
+    definition, image = service.definition, service.image_name
+    if any(document.get(field) is not None for field in _DEFINITION_FIELDS):
         _require_admin(viewer)
-        if service.definition is None:
+        if definition is None:
             raise InvalidInputError(
                 f"only target_num_containers can be changed: what the service runs is defined in {service.engine_kind}"
             )
-        store.update_service(
-            uuid,
-            definition=_changed(service.definition, wishes),
-            image=service.image_name if wishes.image is None else _check_image(wishes.image),
-            target=service.target,
-        )
+        definition = _change_definition(definition, document)
+        if document.get("image") is not None:
+            image = _check_text("image", document["image"], MAX_IMAGE_LENGTH)
+        store.update_service(uuid, definition=definition, image=image, target=service.target)
     action = None
-    if wishes.target is not None:
-        if service.definition is not None and service.state in (ServiceState.NOT_RUNNING, ServiceState.STOPPED):
-            current = store.service(viewer, uuid)
-            assert current.definition is not None  # noqa: S101 (a created service keeps its definition)
-            store.update_service(uuid, definition=current.definition, image=current.image_name, target=target)
+    if target is not None:
+        if definition is not None and service.state in (ServiceState.NOT_RUNNING, ServiceState.STOPPED):
+            store.update_service(uuid, definition=definition, image=image, target=target)
         else:
             action = store.submit(uuid, Verb.SCALE, target=target, origin=origin)
     return store.service(viewer, uuid), action
 
 
 def act(store: Store, viewer: User, uuid: str, verb: Verb, origin: Origin) -> tuple[Service, Action]:
-    """Queue an action on a service. SCALE means: to the target that the service has when it is its turn.
+    """Queue an action on a service. SCALE scales to the target that the service has when the action starts.
 
     Raises:
         NotFoundError: The viewer has no such service.
-        ForbiddenError: Terminating is for admins, as creating is.
+        ForbiddenError: Only admins may terminate a service.
     """
-    store.service(viewer, uuid)  # what is not the viewer's is not found
+    store.service(viewer, uuid)  # raises NotFoundError
     if verb is Verb.TERMINATE:
         _require_admin(viewer)
     action = store.submit(uuid, verb, target=None, origin=origin)
@@ -116,24 +97,24 @@ def act(store: Store, viewer: User, uuid: str, verb: Verb, origin: Origin) -> tu
 
 
 def logs(store: Store, viewer: User, uuid: str, lines: int) -> str:
-    """Read the last output lines of a service's containers.
+    """Return the last output lines of a service's containers.
 
     Raises:
         NotFoundError: The viewer has no such service.
         UnavailableError: The engine cannot be reached.
-        AnswerTimeoutError: No worker answered within 10 s.
+        AnswerTimeoutError: No worker replied within 10 s.
     """
-    return str(_ask(store, store.service(viewer, uuid), "logs", {"lines": lines})["logs"])
+    return str(_ask_engine(store, store.service(viewer, uuid), "logs", {"lines": lines})["logs"])
 
 
 def plan(store: Store, viewer: User, uuid: str) -> Plan:
-    """Tell what a redeploy of the service would do now, without doing it. Raises as `logs` does."""
-    found: Any = _ask(store, store.service(viewer, uuid), "plan", {})["plan"]
-    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
+    """Return what a redeploy of the service would do now. Raises as `logs` does."""
+    document: Any = _ask_engine(store, store.service(viewer, uuid), "plan", {})["plan"]
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in document.items()}
     return Plan(**fields)
 
 
-def _ask(
+def _ask_engine(
     store: Store,
     service: Service,
     kind: str,
@@ -142,17 +123,17 @@ def _ask(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Mapping[str, object]:
-    """Leave a request row and wait for the worker's answer."""
+    """Store a request row and return the worker's reply."""
     request = store.ask(service, kind, arguments)
-    give_up = clock() + ANSWER_TIMEOUT_S
-    while clock() < give_up:
-        answer = store.answer(request)
-        if answer is not None:
-            if "error" in answer:
-                raise UnavailableError(str(answer["error"]))
-            return answer
+    deadline = clock() + ENGINE_TIMEOUT_S
+    while clock() < deadline:
+        reply = store.answer(request)
+        if reply is not None:
+            if "error" in reply:
+                raise UnavailableError(str(reply["error"]))
+            return reply
         sleep(_POLL_S)
-    raise AnswerTimeoutError(f"engine {service.engine!r} did not answer within {ANSWER_TIMEOUT_S:.0f} s; try again")
+    raise AnswerTimeoutError(f"engine {service.engine!r} did not answer within {ENGINE_TIMEOUT_S:.0f} s; try again")
 
 
 def _require_admin(viewer: User) -> None:
@@ -160,30 +141,33 @@ def _require_admin(viewer: User) -> None:
         raise ForbiddenError("only admins may do this: it runs or ends commands as the server's user")
 
 
-def _creating_engine(store: Store, wanted: str | None) -> str:
-    able = [engine.name for engine in store.engines() if engine.creates]
-    if wanted is not None and wanted not in able:
+def _choose_engine(store: Store, name: str | None) -> str:
+    names = [engine.name for engine in store.engines() if engine.creates]
+    if name is not None and name not in names:
         raise InvalidInputError(
-            f"engine {wanted[:64]!r} does not create services; these do: {', '.join(able) or 'none'}"
+            f"engine {name[:64]!r} does not create services; these do: {', '.join(names) or 'none'}"
         )
-    if not able:
+    if not names:
         raise ConflictError("no engine here creates services: start tutumd with --engine local")
-    return wanted or able[0]
+    return name or names[0]
 
 
-def _changed(definition: Definition, wishes: Wishes) -> Definition:
-    if wishes.run_command is not None:
-        definition = replace(definition, command=_check_text("run_command", wishes.run_command, 32768))
-    if wishes.envvars is not None:
+def _change_definition(definition: Definition, document: Mapping[str, Any]) -> Definition:
+    changes = {name: value for name, value in document.items() if value is not None}
+    if "run_command" in changes:
+        definition = replace(definition, command=_check_text("run_command", changes["run_command"], 32768))
+    if "container_envvars" in changes:
+        envvars = {_check_key(item["key"]): item["value"] for item in changes["container_envvars"]}
         definition = replace(
-            definition, envvars={_check_key(k): _check_text(k, v, 32768) for k, v in wishes.envvars.items()}
+            definition, envvars={key: _check_text(key, value, 32768) for key, value in envvars.items()}
         )
-    if wishes.working_dir is not None:
-        if wishes.working_dir and not wishes.working_dir.startswith("/"):
-            raise InvalidInputError(f"working_dir must be an absolute path, got {wishes.working_dir[:100]!r}")
-        definition = replace(definition, working_dir=_check_text("working_dir", wishes.working_dir, 4096))
-    if wishes.autorestart is not None:
-        definition = replace(definition, autorestart=_parse_autorestart(wishes.autorestart))
+    if "working_dir" in changes:
+        folder = _check_text("working_dir", changes["working_dir"], 4096)
+        if folder and not folder.startswith("/"):
+            raise InvalidInputError(f"working_dir must be an absolute path, got {folder[:100]!r}")
+        definition = replace(definition, working_dir=folder)
+    if "autorestart" in changes:
+        definition = replace(definition, autorestart=_parse_autorestart(changes["autorestart"]))
     if not definition.command.strip():
         raise InvalidInputError("run_command must be given: a service of the local engine is a command")
     return definition
@@ -204,13 +188,9 @@ def _check_key(key: str) -> str:
     return _check_text("the key of an environment variable", key, 1024)
 
 
-def _check_image(image: str) -> str:
-    return _check_text("image", image, MAX_IMAGE_LENGTH)
-
-
 def _check_text(name: str, text: str, longest: int) -> str:
-    if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
-        raise InvalidInputError(f"{name} must not contain NUL or half characters")
+    if not is_storable(text):
+        raise InvalidInputError(f"{name} must not contain NUL characters or unpaired surrogates")
     if len(text) > longest:
         raise InvalidInputError(f"{name} must have at most {longest} characters, got {len(text)}")
     return text

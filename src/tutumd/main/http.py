@@ -13,7 +13,7 @@ import uvicorn
 
 from tutumd.main.listening import BACKLOG
 from tutumd.web.app import create_app
-from tutumd.web.call.protocol import BoundedProtocol
+from tutumd.web.call.fast_path import FastProtocol
 from tutumd.web.context import WebContext
 
 
@@ -51,7 +51,7 @@ class Server(uvicorn.Server):
         with listener, contextlib.suppress(BlockingIOError):
             while True:
                 connections.append(listener.accept()[0])
-        make_protocol = partial(BoundedProtocol, config=self.config, server_state=self.server_state, app_state={})
+        make_protocol = partial(FastProtocol, config=self.config, server_state=self.server_state, app_state={})
         for connection in connections:
             await asyncio.get_running_loop().connect_accepted_socket(make_protocol, connection)
 
@@ -65,7 +65,7 @@ def serve(context: WebContext, listener: socket.socket, *, grace_s: float, on_re
     """
     config = uvicorn.Config(
         create_app(context, version("tutumd")),
-        http=BoundedProtocol,
+        http=FastProtocol,
         ws="none",
         loop="uvloop",
         log_config=None,

@@ -102,7 +102,6 @@ def _serve_http(
     settings: Settings, storage: Storage, listener: socket.socket, url: str, on_ready: Callable[[], None]
 ) -> None:
     # All slow to import: the worker already works.
-    from tutumd.application.calls import AdmissionCache, StatusTokens
     from tutumd.main import http
     from tutumd.main.secret_key import load_cipher
     from tutumd.web.context import WebContext
@@ -122,9 +121,7 @@ def _serve_http(
             intake=intake,
             server_cap=settings.max_containers,
             cipher=cipher,
-            options=AdmissionCache(cipher),
-            status_tokens=StatusTokens(cipher.derive("status")),
-            trusted_proxies=settings.trusted_proxies,
+            trusted_proxies=map(str, settings.trusted_proxies),
         )
         http.serve(context, listener, grace_s=settings.grace, on_ready=report_ready)
     finally:

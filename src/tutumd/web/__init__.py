@@ -1,1 +1,1 @@
-"""The HTTP edge: parses, calls one function of the application, renders. It never sees an engine."""
+"""The HTTP edge: parses a request, calls one function of the application, renders the result."""

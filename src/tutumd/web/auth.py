@@ -1,8 +1,7 @@
-"""Reading the Authorization header: `ApiKey USER:KEY` of 2015, or Basic with the same pair."""
+"""Authentication by the Authorization header: `ApiKey USER:KEY` as in 2015, or Basic with the same pair."""
 
 import base64
 import binascii
-from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -13,17 +12,9 @@ from tutumd.model import User
 from tutumd.web.context import context
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
-    """What a request said about who sends it, once it was found right."""
-
-    user: User
-    key: str = field(repr=False)
-
-
-def parse_header(header: str | None) -> tuple[str, str]:
-    """Read user name and key from an Authorization header. Raises UnauthorizedError."""
-    scheme, _, value = (header or "").strip().partition(" ")
+def parse_credentials(request: Request) -> tuple[str, str]:
+    """Return user name and key of a request. Raises UnauthorizedError."""
+    scheme, _, value = request.headers.get("authorization", "").strip().partition(" ")
     pair = value.strip()
     if scheme.lower() == "basic":
         try:
@@ -36,15 +27,9 @@ def parse_header(header: str | None) -> tuple[str, str]:
     return name.strip(), key.strip()
 
 
-def credentials(request: Request) -> Credentials:
-    """Check the credentials of a request, before anything else of it is looked at."""
-    name, key = parse_header(request.headers.get("authorization"))
-    return Credentials(user=authenticate(context(request).store, name, key), key=key)
+def authenticate_request(request: Request) -> User:
+    """Return the user who sends a request. Raises UnauthorizedError, before the rest of the request is read."""
+    return authenticate(context(request).store, *parse_credentials(request))
 
 
-def viewer(found: Annotated[Credentials, Depends(credentials)]) -> User:
-    """Answer who sends the request."""
-    return found.user
-
-
-Viewer = Annotated[User, Depends(viewer)]
+Viewer = Annotated[User, Depends(authenticate_request)]

@@ -1,4 +1,4 @@
-"""Reading request bodies: never more than a limit, and JSON whatever the content type says."""
+"""Request bodies: read up to a limit, parsed as JSON whatever the content type, and described for OpenAPI."""
 
 import asyncio
 import json
@@ -9,14 +9,15 @@ from fastapi import Depends
 from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.types import Receive
 
+from tutumd.application.admission.json_checks import quote, suggest
 from tutumd.errors import InvalidInputError
-from tutumd.web.call.protocol import COMPLETE
-from tutumd.web.errors import first_problem
+from tutumd.web.errors import describe_problem
 
 MAX_BODY = 1024 * 1024
 BODY_TIMEOUT_S = 30.0
+COMPLETE = "tutumd.complete"
+"""Scope key: the whole body was received, so that no timer is needed to read it (set by the fast path)."""
 _MAX_DRAINED = 16 * MAX_BODY
 _CLOSE = {"Connection": "close"}
 
@@ -24,22 +25,22 @@ Model = TypeVar("Model")
 
 
 async def read_body(request: Request) -> bytes:
-    """Read the body, at most 1 MiB and 30 s. Raises HTTPException 413, 408.
+    """Return the body, at most 1 MiB, within 30 s. Raises HTTPException 413, 408.
 
-    What is too much is read for a while and dropped: a client that is still sending would not see the answer.
+    A longer body is read for a while and dropped: a client that is still sending would not see the response.
     """
     body: bytes | None = None
     try:
         if request.scope.get(COMPLETE):
-            body = await _read(request.receive, keep=True)
+            body = await _read(request, keep=True)
         else:
             headers = dict(request.scope["headers"])
             declared = headers.get(b"content-length", b"")
             is_too_large = declared.isdigit() and int(declared[:12]) > MAX_BODY
-            asks_first = headers.get(b"expect", b"").lower() == b"100-continue"
-            if not (is_too_large and asks_first):
+            expects_continue = headers.get(b"expect", b"").lower() == b"100-continue"
+            if not (is_too_large and expects_continue):
                 async with asyncio.timeout(BODY_TIMEOUT_S):
-                    body = await _read(request.receive, keep=not is_too_large)
+                    body = await _read(request, keep=not is_too_large)
     except ClientDisconnect:
         raise HTTPException(400, "the connection was closed before the body was complete") from None
     except TimeoutError:
@@ -51,31 +52,24 @@ async def read_body(request: Request) -> bytes:
     return body
 
 
-async def _read(receive: Receive, *, keep: bool) -> bytes | None:
-    """Read a body to its end; None where it is too large."""
+async def _read(request: Request, *, keep: bool) -> bytes | None:
+    """Read a body to its end and return it; None if it is too large."""
     chunks: list[bytes] = []
     size = 0
-    has_more = True
-    while has_more and size <= _MAX_DRAINED:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        chunk = message.get("body", b"")
-        has_more = message.get("more_body", False)
+    async for chunk in request.stream():
         size += len(chunk)
-        keep = keep and size <= MAX_BODY
-        if keep:
+        if size > _MAX_DRAINED:
+            break
+        if keep and size <= MAX_BODY:
             chunks.append(chunk)
-        else:
-            chunks.clear()
-    return b"".join(chunks) if keep else None
+    return b"".join(chunks) if keep and size <= MAX_BODY else None
 
 
 Body = Annotated[bytes, Depends(read_body)]
 
 
 def parse(body: bytes, adapter: TypeAdapter[Model]) -> Model:
-    """Read a JSON body of a given form. Raises InvalidInputError that says what is wrong."""
+    """Return the value of a JSON body. Raises InvalidInputError."""
     try:
         document: Any = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -84,36 +78,34 @@ def parse(body: bytes, adapter: TypeAdapter[Model]) -> Model:
     try:
         return adapter.validate_python(document)
     except ValidationError as error:
-        problems = [dict(problem) for problem in error.errors(include_url=False, include_context=False)]
-        raise InvalidInputError(first_problem(problems)) from None
+        problems = error.errors(include_url=False, include_context=False)
+        if problems[0]["type"] == "extra_forbidden" and len(problems[0]["loc"]) == 1:
+            name = str(problems[0]["loc"][0])
+            known = adapter.json_schema()["properties"]
+            raise InvalidInputError(f"unknown field {quote(name)}: {suggest(name, known)}") from None
+        raise InvalidInputError(describe_problem(problems)) from None
 
 
 def documented(adapter: TypeAdapter[Model]) -> dict[str, Any]:
-    """Describe a JSON body in the OpenAPI document."""
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": inline_schema(adapter)}}}}
+    """Return the OpenAPI description of a JSON body, without references."""
+    schema = adapter.json_schema()
+    inlined = _inline(schema, schema.pop("$defs", {}))
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": inlined}}}}
 
 
 def documented_query(names: Iterable[str], **parameter: Any) -> dict[str, Any]:
-    """Describe parameters of the query string, all alike, in the OpenAPI document.
+    """Return the OpenAPI description of query parameters.
 
     Args:
-        parameter: What is to be told of each; a text that need not be there, if nothing.
+        parameter: Description of each of them; by default that of an optional text.
     """
-    described = {"in": "query", "schema": {"type": "string"}} | parameter
-    return {"parameters": [{"name": name} | described for name in names]}
+    description = {"in": "query", "schema": {"type": "string"}} | parameter
+    return {"parameters": [{"name": name} | description for name in names]}
 
 
 def documented_list(filters: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """Describe the filters and pages of a list in the OpenAPI document."""
+    """Return the OpenAPI description of the filters and pages of a list."""
     return documented_query(sorted(filters | {"limit", "offset"}))
-
-
-def inline_schema(adapter: TypeAdapter[Model]) -> dict[str, Any]:
-    """Make the schema of a form, with nothing left to look up elsewhere."""
-    schema = adapter.json_schema()
-    definitions = schema.pop("$defs", {})
-    inlined: dict[str, Any] = _inline(schema, definitions)
-    return inlined
 
 
 def _inline(node: Any, definitions: dict[str, Any]) -> Any:

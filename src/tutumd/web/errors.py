@@ -1,8 +1,10 @@
-"""The one table from error to status, and the one form of an error body: `{"error": text}`."""
+"""The table from errors to statuses, and the form of error bodies: `{"error": text}`."""
 
 import logging
+from collections.abc import Sequence
+from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
@@ -23,52 +25,50 @@ STATUSES: dict[type[errors.TutumdError], int] = {
     errors.AnswerTimeoutError: 504,
 }
 
-_HEADERS = {401: {"WWW-Authenticate": 'Basic realm="tutumd"'}, 503: {"Retry-After": "1"}}
 INTERNAL = "internal error: see the server's log"
+_HEADERS = {401: {"WWW-Authenticate": 'Basic realm="tutumd"'}, 503: {"Retry-After": "1"}}
 _log = logging.getLogger(__name__)
 
-# The texts of the schema library are made for people who know Python.
-_WORDS = {
+# pydantic's own texts are for people who know Python.
+_TEXTS = {
     "model_type": "must be a JSON object",
     "dict_type": "must be a JSON object",
     "list_type": "must be a JSON list",
     "string_type": "must be a string",
-    "string_unicode": "must be text without half characters",
+    "string_unicode": "must be text without unpaired surrogates",
     "int_type": "must be a whole number",
     "bool_type": "must be true or false",
-    "extra_forbidden": "is no field that can be given here",
-    "invalid_key": "the name of a field must be text without half characters",
+    "extra_forbidden": "unknown field",
+    "invalid_key": "the name of a field must be text without unpaired surrogates",
 }
 
 
 def error_response(status: int, text: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """Render an error."""
+    """Return an error response."""
     return JSONResponse({"error": text}, status, headers={**_HEADERS.get(status, {}), **(headers or {})})
 
 
 def response_to(error: errors.TutumdError) -> JSONResponse:
-    """Render an error that was raised on purpose."""
+    """Return the response to an error that was raised on purpose."""
     if isinstance(error, errors.TooManyCallsError):
         return error_response(429, str(error), {"Retry-After": str(error.retry_after_s)})
     status = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
     return error_response(status, str(error))
 
 
-def install(app: FastAPI) -> None:
-    """Render every error of the app in our form."""
-    app.add_exception_handler(errors.TutumdError, _on_purpose)
-    app.add_exception_handler(HTTPException, _by_framework)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(Exception, _by_accident)
+def describe_problem(problems: Sequence[Any]) -> str:
+    """Return the first problem that a schema found, with its place."""
+    problem = problems[0]
+    place = ".".join(str(part) for part in problem["loc"] if part not in ("body", "query"))[:100]
+    text = _TEXTS.get(problem["type"], problem["msg"])[:200]
+    return f"{place}: {text}" if place else text
 
 
-def _on_purpose(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, errors.TutumdError)  # noqa: S101 (registered for this type)
+def _handle_own(_request: Request, error: Any) -> Response:
     return response_to(error)
 
 
-def _by_framework(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 (registered for this type)
+def _handle_http(request: Request, error: Any) -> Response:
     if error.status_code == 404:
         return error_response(404, "there is nothing at this path: the routes are listed at /api/docs")
     if error.status_code == 405:
@@ -78,7 +78,7 @@ def _by_framework(request: Request, error: Exception) -> Response:
 
 
 def _allowed_methods(request: Request) -> list[str]:
-    """List the methods of the routes at the request's path: each route knows only its own."""
+    """Return the methods of all routes at the request's path: each route knows only its own."""
     routes = request.app.routes
     return [
         method
@@ -87,51 +87,46 @@ def _allowed_methods(request: Request) -> list[str]:
     ]
 
 
-def _invalid(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 (registered for this type)
-    return error_response(400, first_problem(error.errors()))
+def _handle_validation(_request: Request, error: Any) -> Response:
+    return error_response(400, describe_problem(error.errors()))
 
 
-def _by_accident(_request: Request, _error: Exception) -> Response:
-    # The framework raises it once more, so that LastResort logs it.
+def _handle_unforeseen(_request: Request, _error: Any) -> Response:
+    # Starlette raises the error again, so that LastResort logs it.
     return error_response(500, INTERNAL)
 
 
+EXCEPTION_HANDLERS: dict[Any, Any] = {
+    errors.TutumdError: _handle_own,
+    HTTPException: _handle_http,
+    RequestValidationError: _handle_validation,
+    Exception: _handle_unforeseen,
+}
+"""For the framework: they give every error response our form."""
+
+
 def log_unforeseen(error: Exception) -> None:
-    """Log what no code foresaw. No path with it: that of a call is a credential."""
+    """Log an error that no code foresaw, without the path: that of a call is a credential."""
     _log.error("a request failed", exc_info=error)
 
 
 class LastResort:
-    """Answers and logs, once, what no code foresaw, wherever in the application it happened."""
+    """Logs errors that no code foresaw, and responds with 500 if nothing was sent yet."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Take the whole application."""
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
-        is_answered = False
+        has_started = False
 
-        async def watch(message: Message) -> None:
-            nonlocal is_answered
-            is_answered = True
+        async def record(message: Message) -> None:
+            nonlocal has_started
+            has_started = True
             await send(message)
 
         try:
-            await self._app(scope, receive, watch)
-        except Exception as error:  # noqa: BLE001 (the edge: the client gets an answer whatever happened)
+            await self._app(scope, receive, record)
+        except Exception as error:  # noqa: BLE001 (the client gets a response whatever happened)
             log_unforeseen(error)
-            if not is_answered:
+            if not has_started:
                 await error_response(500, INTERNAL)(scope, receive, send)
-
-
-def first_problem(problems: "list[dict[str, object]] | tuple[object, ...] | object") -> str:
-    """Say the first problem that a schema found, with where it is."""
-    if not isinstance(problems, (list, tuple)) or not problems or not isinstance(problems[0], dict):
-        return "the request does not have the form that is wanted"
-    problem = problems[0]
-    location = problem.get("loc", ())
-    parts = [str(part) for part in location if part not in ("body", "query")] if isinstance(location, tuple) else []
-    text = _WORDS.get(str(problem.get("type")), str(problem.get("msg", "is not valid")))
-    return f"{'.'.join(parts)[:100]}: {text[:200]}" if parts else text[:200]

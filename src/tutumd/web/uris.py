@@ -1,4 +1,4 @@
-"""The names of objects in the API, and what is public of a handler. Imports no framework: the start needs it early."""
+"""Paths of objects in the API, and a handler's public fields. Imports no framework: the start needs it early."""
 
 from tutumd.model import Operation
 
@@ -7,39 +7,39 @@ ACTION_HEADER = "X-Tutum-Action-URI"
 
 
 def service_uri(uuid: str) -> str:
-    """Name a service."""
+    """Return the path of a service."""
     return f"{PREFIX}/service/{uuid}/"
 
 
 def container_uri(uuid: str) -> str:
-    """Name a container."""
+    """Return the path of a container."""
     return f"{PREFIX}/container/{uuid}/"
 
 
 def action_uri(uuid: str) -> str:
-    """Name an action."""
+    """Return the path of an action."""
     return f"{PREFIX}/action/{uuid}/"
 
 
-def status_uri(ticket: str) -> str:
-    """Name where a caller asks how the action of the call stands."""
-    return f"{PREFIX}/status/{ticket}/"
+def status_uri(token: str) -> str:
+    """Return the path where a caller reads the progress of its call."""
+    return f"{PREFIX}/status/{token}/"
 
 
 def handler_uri(service_uuid: str, handler_uuid: str) -> str:
-    """Name a handler."""
-    return f"{service_uri(service_uuid)}webhook/handler/{handler_uuid}/"
+    """Return the path of a handler."""
+    return f"{PREFIX}/service/{service_uuid}/webhook/handler/{handler_uuid}/"
 
 
 def call_uri(service_uuid: str, handler_uuid: str) -> str:
-    """Name what is called: a credential."""
+    """Return the path to call: a credential."""
     return f"{handler_uri(service_uuid, handler_uuid)}call/"
 
 
 def handler_fields(
     service_uuid: str, handler_uuid: str, name: str | None, operation: Operation
 ) -> dict[str, str | None]:
-    """Write a handler's public fields."""
+    """Return the fields of a handler that Tutum had."""
     return {
         "url": call_uri(service_uuid, handler_uuid),
         "name": name,

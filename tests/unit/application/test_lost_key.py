@@ -1,4 +1,4 @@
-"""A handler whose secrets cannot be opened any more is still seen, changed and given new ones."""
+"""A handler whose secrets cannot be decrypted is still shown, changed and given new ones."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ADMIN = User(uuid="u", name="admin", is_admin=True, created=NOW)
 
 
-class One:
+class OneHandlerStore:
     """A store of one handler."""
 
     def __init__(self, document: dict[str, Any]) -> None:
@@ -40,54 +40,53 @@ class One:
         return self.handler
 
 
-def stored(preset: str, *secrets: str) -> tuple[One, SecretCipher, SecretCipher]:
+def stored(preset: str, *secrets: str) -> tuple[OneHandlerStore, SecretCipher, SecretCipher]:
     old, new = SecretCipher([make_key()]), SecretCipher([make_key()])
     document = {"verify": {"preset": preset, "secrets": list(secrets)}, "show_log": True}
-    return One(write_stored(parse_options(document, NOW), old)), old, new
+    return OneHandlerStore(write_stored(parse_options(document, NOW), old)), old, new
 
 
-def change(one: One, cipher: SecretCipher, **fields: object) -> Handler:
-    sent = handlers.Sent(named={}, options=fields)
-    return handlers.change(cast(Store, one), ADMIN, "s", "h", sent, cipher=cipher, now=NOW)
+def change(store: OneHandlerStore, cipher: SecretCipher, **fields: object) -> Handler:
+    return handlers.change(cast(Store, store), ADMIN, "s", "h", fields, cipher=cipher, now=NOW)
 
 
 @pytest.mark.parametrize("preset", ["github", "standard-webhooks", "gitlab", "token"])
 def test_it_is_shown_with_the_number_of_its_secrets(preset: str) -> None:
-    one, _, _ = stored(preset, "whsec_YWJj", "whsec_ZGVm")
-    shown = handlers.public_options(one.handler)
+    store, _, _ = stored(preset, "whsec_YWJj", "whsec_ZGVm")
+    shown = handlers.public_options(store.handler)
     assert shown["verify"] == {"preset": preset, "secrets_set": 2}
 
 
 def test_other_fields_are_changed_and_the_secrets_stay() -> None:
-    one, old, new = stored("github", "first")
-    changed = change(one, new, enabled=False, show_log=None)
+    store, old, new = stored("github", "first")
+    changed = change(store, new, enabled=False, show_log=None)
     read = read_stored(changed.options, old)
     assert (read.enabled, read.show_log) == (False, False)
     assert read.verify is not None
     assert read.verify.secrets == ("first",)
 
 
-def test_it_is_given_new_secrets_or_none() -> None:
-    one, _, new = stored("github", "first")
-    read = read_stored(change(one, new, verify={"preset": "github", "secrets": ["second"]}).options, new)
+def test_its_secrets_can_be_replaced_or_removed() -> None:
+    store, _, new = stored("github", "first")
+    read = read_stored(change(store, new, verify={"preset": "github", "secrets": ["second"]}).options, new)
     assert read.verify is not None
     assert read.verify.secrets == ("second",)
-    assert read_stored(change(one, new, verify=None).options, new).verify is None
+    assert read_stored(change(store, new, verify=None).options, new).verify is None
 
 
-def test_who_wants_to_keep_what_cannot_be_opened_is_told_what_to_do() -> None:
-    one, _, new = stored("github", "first")
-    with pytest.raises(SettingsError, match="set the secrets of the handler anew"):
-        change(one, new, verify={"preset": "gitea"})
+def test_keeping_secrets_that_cannot_be_decrypted_is_refused_with_advice() -> None:
+    store, _, new = stored("github", "first")
+    with pytest.raises(SettingsError, match="set the secrets of the handler again"):
+        change(store, new, verify={"preset": "gitea"})
 
 
 @pytest.mark.parametrize("fields", [{"enabled": False}, {"allow_from": ["192.0.2.0/24"]}, {"max_uses": 3}])
 def test_it_is_not_found_where_it_cannot_be_called_anyway(fields: dict[str, object]) -> None:
-    one, _, new = stored("github", "s3cr3t")
-    known = calls.AdmissionCache(new)
-    needed = EvaluationNeeded(options=one.handler.options, version=1, uses=3)
+    store, _, new = stored("github", "s3cr3t")
+    cache = calls.AdmissionCache(new)
+    needed = EvaluationNeeded(options=store.handler.options, version=1, uses=3)
     with pytest.raises(SettingsError):
-        known.read_open("h", needed, "198.51.100.1", NOW)
-    shut = EvaluationNeeded(options={**one.handler.options, **fields}, version=2, uses=3)
+        cache.read_callable("h", needed, "198.51.100.1", NOW)
+    closed = EvaluationNeeded(options={**store.handler.options, **fields}, version=2, uses=3)
     with pytest.raises(NotFoundError):
-        known.read_open("h", shut, "198.51.100.1", NOW)
+        cache.read_callable("h", closed, "198.51.100.1", NOW)

@@ -8,8 +8,8 @@ from tutumd.application.queries import (
     HANDLER_FILTERS,
     SERVICE_FILTERS,
     parse_dry_run,
+    parse_number,
     parse_query,
-    parse_tail,
 )
 from tutumd.errors import InvalidInputError
 from tutumd.model import Query
@@ -64,12 +64,12 @@ def test_amounts(amount: int) -> None:
     assert parse_amount(str(amount)) == amount
 
 
-def test_the_number_of_output_lines() -> None:
-    assert parse_tail([]) == 300
-    assert parse_tail([("tail", "5")]) == 5
+def test_a_single_number() -> None:
+    assert parse_number([], "tail", 1, 10_000, default=300) == 300
+    assert parse_number([("tail", "5")], "tail", 1, 10_000, default=300) == 5
     for parameters in ([("tail", "0")], [("tail", "10001")], [("lines", "5")]):
         with pytest.raises(InvalidInputError):
-            parse_tail(parameters)
+            parse_number(parameters, "tail", 1, 10_000, default=300)
 
 
 @pytest.mark.parametrize(("values", "is_dry"), [([], False), (["0"], False), (["1"], True)])

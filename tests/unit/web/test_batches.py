@@ -52,7 +52,7 @@ def store(stored: Batches, one: Call) -> "asyncio.Future[Accepted]":
             assert isinstance(result, Accepted)
             waiter.set_result(result)
 
-    stored.store(one, tell)
+    stored.submit(one, tell)
     return waiter
 
 
@@ -104,7 +104,7 @@ def test_an_answer_that_fails_holds_up_no_other_call() -> None:
         def fail(_: Result) -> None:
             raise RuntimeError("the connection is gone")
 
-        stored.store(call(20), fail)
+        stored.submit(call(20), fail)
         beside = store(stored, call(21))
         await asyncio.wait_for(until_held(intake), 10)
         intake.let_through()

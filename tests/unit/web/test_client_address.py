@@ -1,12 +1,11 @@
-"""Whom a call is from, behind proxies that are trusted and such that are not."""
-
-from ipaddress import ip_network
+"""The address of a client, behind trusted and other proxies."""
 
 import pytest
+from starlette.types import Scope
 
-from tutumd.web.context import client_address
+from tests.unit.web.contexts import web_context
 
-TRUSTED = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
+TRUSTED = ("10.0.0.0/8", "fd00::/8")
 
 
 @pytest.mark.parametrize(
@@ -14,13 +13,15 @@ TRUSTED = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
     [
         ("203.0.113.1", [], "203.0.113.1"),
         ("203.0.113.1", ["198.51.100.1"], "203.0.113.1"),  # anybody may write the header
+        ("10.0.0.1", [], "10.0.0.1"),
         ("10.0.0.1", ["203.0.113.1"], "203.0.113.1"),
         ("10.0.0.1", ["1.2.3.4", "203.0.113.1"], "203.0.113.1"),  # what the client wrote itself does not count
         ("10.0.0.1", ["203.0.113.1", "10.0.0.2"], "203.0.113.1"),
+        ("10.0.0.1", ["203.0.113.1,10.0.0.3", "10.0.0.2"], "203.0.113.1"),
         ("10.0.0.1", ["10.0.0.3", "10.0.0.2"], "10.0.0.3"),
         ("10.0.0.1", ["nonsense"], "10.0.0.1"),
         ("fd00::1", ["2001:db8::1"], "2001:db8::1"),
-        ("::ffff:10.0.0.1", ["[2001:db8::1]"], "2001:db8::1"),
+        ("10.0.0.1", ["[2001:db8::1]"], "2001:db8::1"),
         ("10.0.0.1", ["203.0.113.1:4711"], "203.0.113.1"),
         ("10.0.0.1", ["203.0.113.1:4711", "10.0.0.2:80"], "203.0.113.1"),
         ("10.0.0.1", ["[2001:db8::1]:4711"], "2001:db8::1"),
@@ -29,5 +30,10 @@ TRUSTED = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
         ("", ["203.0.113.1"], ""),
     ],
 )
-def test_the_client_is_the_nearest_that_is_no_trusted_proxy(peer: str, forwarded: list[str], expected: str) -> None:
-    assert client_address(peer, forwarded, TRUSTED) == expected
+def test_the_client_is_the_nearest_address_that_is_no_trusted_proxy(
+    peer: str, forwarded: list[str], expected: str
+) -> None:
+    headers = [(b"x-forwarded-for", value.encode()) for value in forwarded]
+    scope: Scope = {"client": (peer, 1), "headers": [(b"user-agent", b"curl"), *headers]}
+    origin = web_context(trusted_proxies=TRUSTED).read_origin(scope)
+    assert (origin.address, origin.user_agent) == (expected, "curl")

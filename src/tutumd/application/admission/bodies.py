@@ -1,17 +1,18 @@
-"""The body of a call: for a variable of the new containers, and for looking at it later."""
+"""Bodies of calls: as a variable of the new containers, and truncated for storage."""
 
 import base64
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 MAX_VARIABLE_BYTES = 32 * 1024
-MAX_KEPT_BYTES = 16 * 1024
-_LONG = 8
+MAX_STORED_BYTES = 16 * 1024
+MIN_SECRET_LENGTH = 8
+"""Shorter secrets are not searched for within texts: they would match by chance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """What is stored of a body. `text` is in base64 where `is_base64`; `is_cut` where there was more."""
+class StoredBody:
+    """The stored part of a body: base64 if `is_base64`, incomplete if `is_cut`."""
 
     text: str
     is_base64: bool
@@ -19,9 +20,9 @@ class Kept:
 
 
 def to_variable(body: bytes) -> tuple[str | None, str]:
-    """Make the value of a variable: at most 32 KiB of UTF-8 without NUL. Else None, and why.
+    """Return the body as the value of a variable, or None and why it cannot be one.
 
-    The limit is below what a kernel takes for one variable (Linux: 128 KiB, MAX_ARG_STRLEN).
+    The limit of 32 KiB is below that of a kernel (Linux: 128 KiB, MAX_ARG_STRLEN).
     """
     if len(body) > MAX_VARIABLE_BYTES:
         return None, f"the body was not passed on: it has {len(body)} bytes, more than {MAX_VARIABLE_BYTES}"
@@ -34,23 +35,23 @@ def to_variable(body: bytes) -> tuple[str | None, str]:
     return text, ""
 
 
-def without(body: bytes, secrets: Iterable[str]) -> bytes:
-    """Take secrets of 8 or more characters out of a body: some senders put the secret that they sign with into it."""
+def remove_secrets(body: bytes, secrets: Iterable[str]) -> bytes:
+    """Return the body without secrets of 8 or more characters: some senders send the secret that they sign with."""
     for secret in secrets:
-        if len(secret) >= _LONG:
+        if len(secret) >= MIN_SECRET_LENGTH:
             body = body.replace(secret.encode(), "…".encode())
     return body
 
 
-def keep(body: bytes) -> Kept:
-    """Take the first 16 KiB of a body for looking at it later."""
-    part = body[:MAX_KEPT_BYTES]
+def truncate(body: bytes) -> StoredBody:
+    """Return the first 16 KiB of a body as text, or as base64 if it is not text."""
+    part = body[:MAX_STORED_BYTES]
     is_cut = len(body) > len(part)
-    for shorter in range(4 if is_cut else 1):  # the cut may go through a character of up to four bytes
+    for shorter in range(4 if is_cut else 1):  # the cut may split a character of up to four bytes
         try:
             text = part[: len(part) - shorter].decode()
         except UnicodeDecodeError:
             continue
         if "\0" not in text:
-            return Kept(text=text, is_base64=False, is_cut=is_cut)
-    return Kept(text=base64.b64encode(part).decode(), is_base64=True, is_cut=is_cut)
+            return StoredBody(text=text, is_base64=False, is_cut=is_cut)
+    return StoredBody(text=base64.b64encode(part).decode(), is_base64=True, is_cut=is_cut)

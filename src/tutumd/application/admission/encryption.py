@@ -1,4 +1,4 @@
-"""Secrets at rest: encrypted with a key that is not in the database."""
+"""Encryption of stored secrets, with a key that is not in the database."""
 
 import base64
 import binascii
@@ -9,52 +9,52 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from tutumd.errors import SettingsError
 
-_HOW_TO = "32 random bytes in base64, made for example by: openssl rand -base64 32"
+_KEY_ADVICE = "32 random bytes in base64, for example from: openssl rand -base64 32"
 
 
 def make_key() -> str:
-    """Make a key for a SecretCipher."""
+    """Return a new key for a SecretCipher."""
     return Fernet.generate_key().decode()
 
 
 class SecretCipher:
-    """Seals and opens secrets (Fernet: AES-128-CBC with HMAC-SHA256)."""
+    """Encrypts and decrypts secrets (Fernet: AES-128-CBC with HMAC-SHA256)."""
 
     def __init__(self, keys: Sequence[str]) -> None:
-        """Take the key, and after it former ones that still open what they sealed.
+        """Take the key, and after it former ones, which only decrypt.
 
         Raises:
-            SettingsError: There is no key, or one is not 32 bytes in base64. The text does not hold it.
+            SettingsError: There is no key, or one is not 32 bytes in base64. The text does not contain it.
         """
         if not keys:
-            raise SettingsError(f"there is no key for secrets: it must be {_HOW_TO}")
+            raise SettingsError(f"there is no key for secrets: it must be {_KEY_ADVICE}")
         self._fernet = MultiFernet([_fernet(key) for key in keys])
-        self._first = keys[0].strip()
+        self._first_key = keys[0].strip()
 
     def derive(self, purpose: str) -> bytes:
-        """Derive another secret from the key; 32 bytes, the same wherever the key is."""
-        return hmac.digest(self._first.encode(), f"tutumd {purpose}".encode(), "sha256")
+        """Return another secret of 32 bytes, the same wherever the key is."""
+        return hmac.digest(self._first_key.encode(), f"tutumd {purpose}".encode(), "sha256")
 
     def encrypt(self, text: str) -> str:
-        """Encrypt a text for the database."""
+        """Return the encrypted text for the database."""
         return self._fernet.encrypt(text.encode()).decode()
 
     def decrypt(self, encrypted: str) -> str:
-        """Decrypt what `seal` made. Raises SettingsError where no key fits."""
+        """Return what `encrypt` was given. Raises SettingsError if no key fits."""
         try:
             return self._fernet.decrypt(encrypted).decode()
         except (InvalidToken, ValueError):
             raise SettingsError(
-                "a stored secret was made with another key: give that key in TUTUMD_SECRET_KEY (the same on every"
-                " server of a database; former keys after a comma), or set the secrets of the handler anew"
+                "a stored secret was encrypted with another key: give that key in TUTUMD_SECRET_KEY (the same on every"
+                " server of a database; former keys after a comma), or set the secrets of the handler again"
             ) from None
 
 
 class PlaceholderCipher:
-    """Stands in for a SecretCipher where only the number of secrets counts: opens none of them, whatever the key is."""
+    """Replaces a SecretCipher where only the number of secrets counts, so that the key may be lost."""
 
     def decrypt(self, encrypted: str) -> str:
-        """Answer a text that is another for each secret, and right for every kind of them."""
+        """Return a text that differs for each secret, and is valid for every preset."""
         return "whsec_" + base64.b64encode(encrypted.encode()).decode()
 
 
@@ -64,5 +64,5 @@ def _fernet(key: str) -> Fernet:
     except (binascii.Error, ValueError):
         raw = b""
     if len(raw) != 32:
-        raise SettingsError(f"the key for secrets (TUTUMD_SECRET_KEY) must be {_HOW_TO}")
+        raise SettingsError(f"the key for secrets (TUTUMD_SECRET_KEY) must be {_KEY_ADVICE}")
     return Fernet(base64.urlsafe_b64encode(raw))

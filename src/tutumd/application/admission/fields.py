@@ -107,7 +107,7 @@ class HandlerOptions:
         schema={"type": "boolean"},
         example=False,
         group=_LIMITS,
-        help="`false`: the URL answers 404 until the handler is enabled again.",
+        help="`false`: the URL returns 404 until the handler is enabled again.",
         parse=partial(check_flag, "enabled"),
     )
     expires_datetime: datetime | None = _entry(
@@ -115,7 +115,7 @@ class HandlerOptions:
         schema={"type": "string"},
         example="2030-01-31T12:00:00Z",
         group=_LIMITS,
-        help="From this date on the URL answers 404. ISO 8601, or in the form that the API returns.",
+        help="From this date on the URL returns 404. ISO 8601, or in the form that the API returns.",
         parse=_parse_expires,
         write=lambda value: value.astimezone(UTC).isoformat(),
         show=lambda value: format_datetime(value.astimezone(UTC).replace(microsecond=0)),
@@ -125,7 +125,7 @@ class HandlerOptions:
         schema={"type": "integer", "minimum": 1, "maximum": MAX_USES},
         example=1,
         group=_LIMITS,
-        help="Calls that are accepted in all. After them the URL answers 404, except to a repetition of one of them.",
+        help="Calls that are accepted in all. After them the URL returns 404, except to a repetition of one of them.",
         parse=partial(check_number, "max_uses", low=1, high=MAX_USES),
     )
     max_containers: int | None = _entry(

@@ -1,6 +1,6 @@
 """Filters: which calls of a sender count."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -19,7 +19,12 @@ MAX_PATHS = 5000
 MAX_PATH_GLOBS = 20
 DEFAULT_MARKER = "[skip deploy]"
 
-_GLOBS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+_EXPRESSION = "expression"
+_REF_PREFIXES = {"branch": "refs/heads/", "tag": "refs/tags/"}
+_MAX_QUOTED = 100
+_BUDGET = 100_000_000
+"""Steps of all globs of one call: at most about half a second."""
+_STEPS_PER_MATCH = 400
 
 
 def _preset_schema(preset: str, *required: str, **properties: object) -> dict[str, Any]:
@@ -31,25 +36,20 @@ def _preset_schema(preset: str, *required: str, **properties: object) -> dict[st
     }
 
 
-_ONE_SCHEMA = [
+_GLOBS_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+_SINGLE_SCHEMAS = [
     {"type": "string", "description": "A JMESPath expression."},
-    _preset_schema("branch", "branch", branch=_GLOBS),
-    _preset_schema("tag", "tag", tag=_GLOBS, repository={"type": "string"}),
-    _preset_schema("paths", "paths", paths=_GLOBS),
+    _preset_schema("branch", "branch", branch=_GLOBS_SCHEMA),
+    _preset_schema("tag", "tag", tag=_GLOBS_SCHEMA, repository={"type": "string"}),
+    _preset_schema("paths", "paths", paths=_GLOBS_SCHEMA),
     _preset_schema("skip", marker={"type": "string", "default": DEFAULT_MARKER}),
 ]
 FILTER_SCHEMA = {
-    "anyOf": [*_ONE_SCHEMA, {"type": "array", "items": {"anyOf": _ONE_SCHEMA}, "minItems": 1, "maxItems": MAX_FILTERS}]
+    "anyOf": [
+        *_SINGLE_SCHEMAS,
+        {"type": "array", "items": {"anyOf": _SINGLE_SCHEMAS}, "minItems": 1, "maxItems": MAX_FILTERS},
+    ]
 }
-
-_EXPRESSION = "expression"
-_REFS = {"branch": "refs/heads/", "tag": "refs/tags/"}
-_SHOWN = 100
-
-
-_BUDGET = 100_000_000
-"""Steps of all globs of one call: at most about half a second."""
-_STEPS_PER_MATCH = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class Filter:
 
     @property
     def document(self) -> Any:
-        """The filter as a person writes it."""
+        """The filter as JSON."""
         if self.kind == _EXPRESSION:
             return self.patterns[0]
         key = "marker" if self.kind == "skip" else self.kind
@@ -76,19 +76,19 @@ class Filter:
         return {"preset": self.kind, key: value} | ({"repository": self.repository} if self.repository else {})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether a filter lets a call through, and why, in a few words."""
+    """Whether a call matches a filter, and why, in a few words."""
 
     passes: bool
     why: str
 
 
 def parse_filters(value: object) -> tuple[Filter, ...]:
-    """Read `filter`: an expression, a preset, or a list of these that must all let a call through.
+    """Return the filters of a JSON value: an expression, a preset, or a list of these that must all match.
 
     Raises:
-        InvalidInputError: It is neither; an unknown preset or field; an expression that `check_expression` refuses.
+        InvalidInputError: A preset or field is unknown, a value is wrong, or `check_expression` refuses an expression.
     """
     items = value if isinstance(value, list) else [value]
     if not 1 <= len(items) <= MAX_FILTERS:
@@ -100,7 +100,7 @@ def parse_filters(value: object) -> tuple[Filter, ...]:
 
 
 def write_filters(filters: Sequence[Filter]) -> Any:
-    """Return `filter` as a person writes it. The inverse of `parse_filters`."""
+    """Return the JSON value of filters. The inverse of `parse_filters`."""
     documents = [item.document for item in filters]
     return documents[0] if len(documents) == 1 else documents
 
@@ -110,49 +110,49 @@ class TooLongError(Exception):
 
 
 class Globs:
-    """Matches globs for one call, within a bound of time: what is spent is shared by all of its filters."""
+    """Matches globs for one call, within a budget that all of its filters share."""
 
     def __init__(self) -> None:
-        self._left = _BUDGET
+        self._steps_left = _BUDGET
 
     def matches(self, name: str, glob: str) -> bool:
-        """Tell whether a name matches a glob; upper and lower case differ. Raises TooLongError."""
-        # At worst a match looks at each character once for each of the glob's.
-        self._left -= _STEPS_PER_MATCH + len(name) * len(glob)
-        if self._left < 0:
+        """Return whether a name matches a case-sensitive glob. Raises TooLongError."""
+        # At worst a match compares each character once with each of the glob's.
+        self._steps_left -= _STEPS_PER_MATCH + len(name) * len(glob)
+        if self._steps_left < 0:
             raise TooLongError
         return fnmatchcase(name, glob)
 
     def matches_any(self, name: str, globs: Sequence[str]) -> bool:
-        """Tell whether a name matches one of the globs. Raises TooLongError."""
+        """Return whether a name matches one of the globs. Raises TooLongError."""
         return len(name) <= MAX_NAME and any(self.matches(name, glob) for glob in globs)
 
 
 def decide(condition: Filter, push: Push, document: dict[str, Any], globs: Globs) -> Decision:
-    """Decide about a call.
+    """Return whether a call matches a filter.
 
     Args:
-        document: What expressions look at: `body`, `headers` and `query`.
+        document: What expressions read: `body`, `headers` and `query`.
         globs: The same for all filters of the call.
     """
     if condition.kind == _EXPRESSION:
         return _decide_expression(condition.patterns[0], document)
     try:
-        return _DECIDE[condition.kind](condition, push, globs)
+        return _DECIDERS[condition.kind](condition, push, globs)
     except TooLongError:
-        return Decision(passes=False, why="the globs of the filter take too long over a payload of this size")
+        return Decision(False, "the globs of the filter take too long over a payload of this size")
 
 
 def matches_path(path: str, glob: str, globs: Globs) -> bool:
-    """Tell whether a path matches a glob: `*` stays within a folder, `**` is any number of folders.
+    """Return whether a path matches a glob: `*` stays within a folder, `**` is any number of folders.
 
     Raises:
         TooLongError: As `Globs` says.
     """
-    parts, wanted = path[: 4 * MAX_NAME].split("/"), glob.split("/")
+    parts = path[: 4 * MAX_NAME].split("/")
     # reached[i]: the globs so far match the first i parts.
     reached = [True] + [False] * len(parts)
-    for pattern in wanted:
+    for pattern in glob.split("/"):
         if pattern == "**":
             first = reached.index(True) if True in reached else len(reached)
             reached = [index >= first for index in range(len(reached))]
@@ -173,13 +173,12 @@ def _parse_filter(value: object) -> Filter:
     preset = check_choice("filter.preset", value.get("preset"), PRESETS)
     name = f"filter with the preset {preset}"
     if preset == "skip":
-        fields = check_fields(name, value, frozenset({"preset", "marker"}))
+        fields = check_fields(name, value, ("preset", "marker"))
         return Filter(kind=preset, patterns=(check_text("filter.marker", fields.get("marker", DEFAULT_MARKER), 100),))
-    known = frozenset({"preset", preset} | ({"repository"} if preset == "tag" else set()))
-    fields = check_fields(name, value, known)
+    fields = check_fields(name, value, ("preset", preset, *(("repository",) if preset == "tag" else ())))
     globs = check_texts(f"filter.{preset}", fields.get(preset), MAX_GLOB)
-    if preset in _REFS:
-        globs = tuple(glob.removeprefix(_REFS[preset]) for glob in globs)
+    if preset in _REF_PREFIXES:
+        globs = tuple(glob.removeprefix(_REF_PREFIXES[preset]) for glob in globs)
     if preset == "paths" and len(globs) > MAX_PATH_GLOBS:
         raise InvalidInputError(f"filter.paths must have at most {MAX_PATH_GLOBS} globs, got {len(globs)}")
     repository = fields.get("repository")
@@ -191,53 +190,58 @@ def _decide_expression(text: str, document: dict[str, Any]) -> Decision:
     try:
         passes = expressions.is_true(expressions.evaluate(text, document))
     except expressions.EvaluationError as error:
-        return Decision(passes=False, why=f"the filter could not be evaluated: {error}")
-    return Decision(passes=passes, why=f"the filter is {'true' if passes else 'not true'} for this payload")
+        return Decision(False, f"the filter could not be evaluated: {error}")
+    return Decision(passes, f"the filter is {'true' if passes else 'not true'} for this payload")
 
 
 def _decide_branch(condition: Filter, push: Push, globs: Globs) -> Decision:
-    return _decide_names("branch", push.branches, condition, push, globs)
+    return _decide_names(push.branches, condition, push, globs)
 
 
 def _decide_tag(condition: Filter, push: Push, globs: Globs) -> Decision:
-    tags = [
-        tag
-        for repository, tag in push.tags
-        if not condition.repository or globs.matches_any(repository, (condition.repository,))
-    ]
+    repository = condition.repository
+    tags = [tag for name, tag in push.tags if not repository or globs.matches_any(name, (repository,))]
     if push.tags and not tags:
-        return Decision(passes=False, why=f"nothing was pushed to the repository {condition.repository!r}")
-    return _decide_names("tag", tags, condition, push, globs)
+        return Decision(False, f"nothing was pushed to the repository {repository!r}")
+    return _decide_names(tags, condition, push, globs)
 
 
-def _decide_names(kind: str, names: Sequence[str], condition: Filter, push: Push, globs: Globs) -> Decision:
-    wanted = " or ".join(repr(glob) for glob in condition.patterns)[: 2 * _SHOWN]
+def _decide_names(names: Sequence[str], condition: Filter, push: Push, globs: Globs) -> Decision:
+    kind, patterns = condition.kind, _quote_patterns(condition)
     if not names:
-        found = f" (event {push.event!r})" if push.event else ""
-        return Decision(passes=False, why=f"the payload tells of no pushed {kind}{found}; wanted is {wanted}")
+        event = f" (event {push.event!r})" if push.event else ""
+        return Decision(False, f"the payload names no pushed {kind}{event}; wanted is {patterns}")
     matching = [name for name in names[:MAX_NAMES] if globs.matches_any(name, condition.patterns)]
     if matching:
-        return Decision(passes=True, why=f"{kind} {matching[0][:_SHOWN]!r} matches {wanted}")
-    return Decision(passes=False, why=f"{kind} {names[0][:_SHOWN]!r} is not {wanted}")
+        return Decision(True, f"{kind} {matching[0][:_MAX_QUOTED]!r} matches {patterns}")
+    return Decision(False, f"{kind} {names[0][:_MAX_QUOTED]!r} is not {patterns}")
 
 
 def _decide_paths(condition: Filter, push: Push, globs: Globs) -> Decision:
     if not push.is_git:
-        return Decision(passes=False, why="the payload is no push of commits, so it names no files")
+        return Decision(False, "the payload is no push of commits, so it names no files")
     if push.paths is None or len(push.paths) > MAX_PATHS:
-        return Decision(passes=True, why="not all changed files are known, so it counts")
-    wanted = " or ".join(repr(glob) for glob in condition.patterns)[: 2 * _SHOWN]
-    for path in push.paths:
-        if any(matches_path(path, glob, globs) for glob in condition.patterns):
-            return Decision(passes=True, why=f"a changed file matches {wanted}")
-    return Decision(passes=False, why=f"none of {len(push.paths)} changed files matches {wanted}")
+        return Decision(True, "not all changed files are known, so it counts")
+    patterns = _quote_patterns(condition)
+    if any(matches_path(path, glob, globs) for path in push.paths for glob in condition.patterns):
+        return Decision(True, f"a changed file matches {patterns}")
+    return Decision(False, f"none of {len(push.paths)} changed files matches {patterns}")
 
 
 def _decide_skip(condition: Filter, push: Push, _globs: Globs) -> Decision:
     marker = condition.patterns[0]
     if marker.lower() in push.message.lower():
-        return Decision(passes=False, why=f"the commit message has {marker}")
-    return Decision(passes=True, why=f"the commit message does not have {marker}")
+        return Decision(False, f"the commit message has {marker}")
+    return Decision(True, f"the commit message does not have {marker}")
 
 
-_DECIDE = {"branch": _decide_branch, "tag": _decide_tag, "paths": _decide_paths, "skip": _decide_skip}
+def _quote_patterns(condition: Filter) -> str:
+    return " or ".join(repr(glob) for glob in condition.patterns)[: 2 * _MAX_QUOTED]
+
+
+_DECIDERS: dict[str, Callable[[Filter, Push, Globs], Decision]] = {
+    "branch": _decide_branch,
+    "tag": _decide_tag,
+    "paths": _decide_paths,
+    "skip": _decide_skip,
+}

@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from difflib import get_close_matches
 from typing import Any
 
 from tutumd.application.admission.encryption import PlaceholderCipher, SecretCipher
 from tutumd.application.admission.fields import DEFAULTS, FIELDS, HandlerField, HandlerOptions
-from tutumd.application.admission.json_checks import quote
+from tutumd.application.admission.json_checks import quote, suggest
 from tutumd.errors import InvalidInputError
 from tutumd.model import Operation
 
@@ -17,7 +16,7 @@ def parse_options(document: Mapping[str, object], now: datetime, stored: Handler
     """Return the options after a user's request to create or change a handler.
 
     Args:
-        document: The JSON object without `name` and `operation`. null resets a field to its default.
+        document: A JSON object, of which `name` and `operation` are ignored. null resets a field to its default.
         stored: The options before the change. Absent fields keep their values.
 
     Raises:
@@ -25,7 +24,11 @@ def parse_options(document: Mapping[str, object], now: datetime, stored: Handler
     """
     changes: dict[str, Any] = {}
     for name, value in document.items():
-        field = find_field(name)
+        if name in ("name", "operation"):
+            continue
+        field = FIELDS.get(name)
+        if field is None:
+            raise InvalidInputError(f"unknown field {quote(name)}: {suggest(name, FIELDS)}")
         if name == "verify" and isinstance(value, dict) and value.get("secrets") is None and stored.verify:
             value = {**value, "secrets": list(stored.verify.secrets)}
         changes[name] = field.default if value is None else field.parse(value)
@@ -33,16 +36,6 @@ def parse_options(document: Mapping[str, object], now: datetime, stored: Handler
     if expires is not None and expires <= now:
         raise InvalidInputError("expires_datetime must lie in the future: to end the URL now, set enabled to false")
     return replace(stored, **changes)
-
-
-def find_field(name: str) -> HandlerField:
-    """Return the entry of a field. Raises InvalidInputError that names the nearest known field."""
-    field = FIELDS.get(name)
-    if field is None:
-        nearest = get_close_matches(name[:100], FIELDS, n=1)
-        advice = f"did you mean {nearest[0]}?" if nearest else f"a handler has {', '.join(FIELDS)}"
-        raise InvalidInputError(f"unknown field {quote(name)}: {advice}")
-    return field
 
 
 def check_operation(options: HandlerOptions, operation: Operation) -> None:

@@ -1,4 +1,4 @@
-"""What senders tell in their payloads: which branches, tags and files were pushed, or that nothing was."""
+"""Payloads of senders: which branches, tags and files were pushed, or that nothing was."""
 
 import json
 from collections.abc import Iterator
@@ -10,25 +10,25 @@ from tutumd.application.admission.headers import Headers, find_all
 
 MAX_DEPTH = 100
 _MAX_FORM_FIELDS = 1000
-_GITHUB_MOST_COMMITS = 2048
+_GITHUB_MAX_COMMITS = 2048
 _HARBOR_PUSHES = ("push_artifact", "harbor.artifact.pushed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Push:
-    """What a payload tells.
+    """The push that a payload describes.
 
     Attributes:
-        event: The event by its sender's own name; empty where none is given.
-        nothing: Why there is nothing to do, whatever the filter: a ping, a deletion, a pull. Empty otherwise.
+        event: The sender's name of the event; empty if it names none.
+        skip_reason: Why the call is skipped whatever the filter: a ping, a deletion, a pull. Empty otherwise.
         tags: Pairs of repository and tag, of images and of Git.
         is_git: Commits were pushed.
-        paths: Files changed by these commits; None where the payload does not tell, or not all.
+        paths: Files that these commits changed; None if the payload does not name all.
         message: Of the newest commit.
     """
 
     event: str = ""
-    nothing: str = ""
+    skip_reason: str = ""
     branches: tuple[str, ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
     is_git: bool = False
@@ -37,25 +37,25 @@ class Push:
 
 
 def parse_body(body: bytes, content_type: str) -> Any:
-    """Read a JSON or form-encoded body; None where it is neither, or nested deeper than 100.
+    """Return the value of a JSON or form-encoded body; None if it is neither, or nested deeper than 100.
 
-    JSON is read whatever the content type says (`curl -d` calls it a form). GitHub's form has the JSON in `payload`.
+    JSON is read whatever the content type (`curl -d` sends it as a form). GitHub's form has the JSON in `payload`.
     """
-    text = body.lstrip()[:1]
-    if text not in (b"{", b"[") and "x-www-form-urlencoded" in content_type.lower():
+    first = body.lstrip()[:1]
+    if first not in (b"{", b"[") and "x-www-form-urlencoded" in content_type.lower():
         return _parse_form(body)
     return _parse_json(body)
 
 
 def read_push(headers: Headers, body: Any) -> Push:
-    """Find out what was pushed, in the documented forms of GitHub, GitLab, Gitea, Forgejo, Bitbucket and registries."""
+    """Return what was pushed, for the documented payloads of Git hosts and registries."""
     event = _event(headers)
     if not isinstance(body, dict):
-        return Push(event=event, nothing="it is a ping" if event.lower().endswith("ping") else "")
-    nothing = _nothing(event, body)
-    if nothing:
-        return Push(event=event, nothing=nothing)
-    for read in (_read_bitbucket, _read_bitbucket_server, _read_registry, _read_git):
+        return Push(event=event, skip_reason="it is a ping" if event.lower().endswith("ping") else "")
+    skip_reason = _skip_reason(event, body)
+    if skip_reason:
+        return Push(event=event, skip_reason=skip_reason)
+    for read in (_read_bitbucket, _read_registry, _read_git):
         push = read(event, body)
         if push is not None:
             return push
@@ -63,7 +63,7 @@ def read_push(headers: Headers, body: Any) -> Push:
 
 
 def dig(document: Any, *keys: str) -> Any:
-    """Follow keys into a document; None where there is nothing."""
+    """Return the value at nested keys of a document; None if there is none."""
     for key in keys:
         document = document.get(key) if isinstance(document, dict) else None
     return document
@@ -114,11 +114,11 @@ def _is_shallow(document: Any) -> bool:
 
 def _event(headers: Headers) -> str:
     names = ("X-GitHub-Event", "X-Forgejo-Event", "X-Gitea-Event", "X-Gogs-Event", "X-Gitlab-Event", "X-Event-Key")
-    found = [value for name in names for value in find_all(headers, name)]
-    return found[0].strip()[:100] if found else ""
+    values = [value for name in names for value in find_all(headers, name)]
+    return values[0].strip()[:100] if values else ""
 
 
-def _nothing(event: str, body: dict[str, Any]) -> str:
+def _skip_reason(event: str, body: dict[str, Any]) -> str:
     # GitHub: ping. Bitbucket Data Center: diagnostics:ping.
     if event.lower() in ("ping", "diagnostics:ping") or ("zen" in body and "hook_id" in body):
         return "it is a ping"
@@ -127,10 +127,10 @@ def _nothing(event: str, body: dict[str, Any]) -> str:
         name = _text(body, "ref").removeprefix("refs/heads/").removeprefix("refs/tags/")[:100]
         kind = "tag" if _text(body, "ref").startswith("refs/tags/") or body.get("ref_type") == "tag" else "branch"
         return f"{kind} {name!r} was deleted"
-    return _nothing_in_registry(event, body)
+    return _registry_skip_reason(event, body)
 
 
-def _nothing_in_registry(event: str, body: dict[str, Any]) -> str:
+def _registry_skip_reason(event: str, body: dict[str, Any]) -> str:
     events = _registry_events(body)
     pushes = [item for item in events if item["action"] == "push"]
     harbor = _text(body, "type").lower()
@@ -139,7 +139,7 @@ def _nothing_in_registry(event: str, body: dict[str, Any]) -> str:
         return "nothing was pushed to the registry"
     if event == "package" and body.get("action") == "deleted":
         return "a package was deleted"
-    # A layer, or one platform of an image: the tag that somebody deploys comes after them, in an event of its own.
+    # A layer, or one platform of an image: the tag to deploy follows in an event of its own.
     packages = [dig(body, name) for name in ("package", "registry_package")]
     is_untagged = (pushes and not any(_text(item, "target", "tag") for item in pushes)) or any(
         dig(package, "package_version", "container_metadata", "tag", "name") == ""
@@ -150,7 +150,7 @@ def _nothing_in_registry(event: str, body: dict[str, Any]) -> str:
 
 
 def _registry_events(body: dict[str, Any]) -> list[dict[str, Any]]:
-    """Events of the distribution registry (also GitLab's and Gitea's behind one); Azure sends one without the list.
+    """Return the events of a distribution registry (also GitLab's and Gitea's); Azure sends one without the list.
 
     Source: https://distribution.github.io/distribution/about/notifications
     """
@@ -159,7 +159,7 @@ def _registry_events(body: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _read_git(event: str, body: dict[str, Any]) -> Push | None:
-    """A push as GitHub, GitLab, Gitea and Forgejo tell it."""
+    """Return a push of GitHub, GitLab, Gitea or Forgejo."""
     ref = _text(body, "ref")
     if event.lower() not in ("", "push", "push hook", "tag push hook", "system hook") or not ref.startswith("refs/"):
         return None
@@ -178,65 +178,58 @@ def _read_git(event: str, body: dict[str, Any]) -> Push | None:
 
 
 def _paths(body: dict[str, Any], commits: list[dict[str, Any]]) -> tuple[str, ...] | None:
-    # GitLab and Gitea name at most some commits and tell how many there are; GitHub stops at 2,048.
+    # GitLab and Gitea list some of the commits and their number; GitHub lists at most 2,048.
     totals = [body.get("total_commits_count"), body.get("total_commits")]
     total = max([value for value in totals if isinstance(value, int)], default=len(commits))
     lists = [commit.get(kind) for commit in commits for kind in ("added", "modified", "removed")]
-    if not any(isinstance(names, list) for names in lists) or not len(commits) >= total < _GITHUB_MOST_COMMITS:
+    if not any(isinstance(names, list) for names in lists) or not len(commits) >= total < _GITHUB_MAX_COMMITS:
         return None
     names = (name for names in lists if isinstance(names, list) for name in names if isinstance(name, str))
     return tuple(dict.fromkeys(names))
 
 
 def _read_bitbucket(event: str, body: dict[str, Any]) -> Push | None:
-    """Source: https://support.atlassian.com/bitbucket-cloud/docs/event-payloads (Push)."""
-    changes = _dicts(dig(body, "push", "changes"))
-    if not changes:
+    """Return a push of Bitbucket Cloud or Data Center.
+
+    Sources: https://support.atlassian.com/bitbucket-cloud/docs/event-payloads (Push),
+    https://confluence.atlassian.com/bitbucketserver/event-payload-938025882.html (Push)
+    """
+    cloud = _dicts(dig(body, "push", "changes"))
+    server = [change for change in _dicts(body.get("changes")) if isinstance(change.get("ref"), dict)]
+    if not cloud and not server:
         return None
-    new = [change["new"] for change in changes if isinstance(change.get("new"), dict)]
-    if not new:
-        return Push(event=event, nothing=f"branch {_text(changes[0], 'old', 'name')[:100]!r} was deleted")
-    repository = _text(body, "repository", "full_name")
+    refs = [(_text(change, "new", "type"), _text(change, "new", "name")) for change in cloud if dig(change, "new")]
+    for change in server:
+        if change.get("type") != "DELETE":
+            refs.append((_text(change, "ref", "type").lower(), _text(change, "ref", "displayId")))
+    if not refs:
+        name = _text(cloud[0], "old", "name") if cloud else _text(server[0], "ref", "displayId")
+        return Push(event=event, skip_reason=f"branch {name[:100]!r} was deleted")
+    project = f"{_text(body, 'repository', 'project', 'key')}/{_text(body, 'repository', 'slug')}"
+    repository = _text(body, "repository", "full_name") if cloud else project
+    newest = next((change["new"] for change in cloud if dig(change, "new")), None)
     return Push(
         event=event,
         is_git=True,
-        branches=tuple(_text(item, "name") for item in new if item.get("type") == "branch"),
-        tags=tuple((repository, _text(item, "name")) for item in new if item.get("type") == "tag"),
-        message=_text(new[0], "target", "message"),
-    )
-
-
-def _read_bitbucket_server(event: str, body: dict[str, Any]) -> Push | None:
-    """Source: https://confluence.atlassian.com/bitbucketserver/event-payload-938025882.html (Push)."""
-    changes = [change for change in _dicts(body.get("changes")) if isinstance(change.get("ref"), dict)]
-    if not changes:
-        return None
-    new = [change["ref"] for change in changes if change.get("type") != "DELETE"]
-    if not new:
-        return Push(event=event, nothing=f"branch {_text(changes[0], 'ref', 'displayId')[:100]!r} was deleted")
-    repository = f"{_text(body, 'repository', 'project', 'key')}/{_text(body, 'repository', 'slug')}"
-    return Push(
-        event=event,
-        is_git=True,
-        branches=tuple(_text(item, "displayId") for item in new if item.get("type") == "BRANCH"),
-        tags=tuple((repository, _text(item, "displayId")) for item in new if item.get("type") == "TAG"),
-        message=_text(body, "toCommit", "message"),
+        branches=tuple(name for kind, name in refs if kind == "branch"),
+        tags=tuple((repository, name) for kind, name in refs if kind == "tag"),
+        message=_text(newest, "target", "message") if cloud else _text(body, "toCommit", "message"),
     )
 
 
 def _read_registry(event: str, body: dict[str, Any]) -> Push | None:
-    found = [(repository, tag) for repository, tag in _image_tags(event, body) if tag and ":" not in tag]
-    return Push(event=event, tags=tuple(dict.fromkeys(found))) if found else None
+    tags = [(repository, tag) for repository, tag in _image_tags(event, body) if tag and ":" not in tag]
+    return Push(event=event, tags=tuple(dict.fromkeys(tags))) if tags else None
 
 
 def _image_tags(event: str, body: dict[str, Any]) -> Iterator[tuple[str, str]]:
     # Docker Hub: https://docs.docker.com/docker-hub/repos/manage/webhooks
     yield _text(body, "repository", "repo_name"), _text(body, "push_data", "tag")
-    # Distribution: only what was pushed counts. Our own pull is an event, too.
+    # Distribution: only pushes count. Our own pull is an event, too.
     for item in _registry_events(body):
         if item["action"] == "push":
             yield _text(item, "target", "repository"), _text(item, "target", "tag")
-    # Quay: https://docs.quay.io/guides/notifications.html (Repository push); older ones name each tag's image, too.
+    # Quay: https://docs.quay.io/guides/notifications.html (Repository push); older ones also name each tag's image.
     for tag in body["updated_tags"] if isinstance(body.get("updated_tags"), list | dict) else []:
         yield _text(body, "repository"), tag if isinstance(tag, str) else ""
     # Harbor: https://goharbor.io/docs/main/working-with-projects/project-configuration/configure-webhooks
@@ -250,7 +243,7 @@ def _image_tags(event: str, body: dict[str, Any]) -> Iterator[tuple[str, str]]:
         owner = _text(package, "owner", "login") or _text(package, "namespace")
         repository = f"{owner}/{_text(package, 'name')}"
         yield repository, _text(package, "package_version", "container_metadata", "tag", "name")
-        for metadata in _dicts(dig(package, "package_version", "docker_metadata")):  # its older registry
+        for metadata in _dicts(dig(package, "package_version", "docker_metadata")):  # GitHub's older registry
             for tag in metadata["tags"] if isinstance(metadata.get("tags"), list) else []:
                 yield repository, tag if isinstance(tag, str) else ""
         # Gitea: https://docs.gitea.com/usage/webhooks (package)

@@ -1,4 +1,4 @@
-"""How often a handler may be called."""
+"""Rate limits of handlers."""
 
 import re
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ class Rate:
 
     @property
     def text(self) -> str:
-        """As a person writes it: `30/minute`."""
+        """The rate as `30/minute`."""
         return f"{self.count}/{next(unit for unit, seconds in _UNITS.items() if seconds == self.seconds)}"
 
 
 def parse_rate(value: object) -> Rate:
-    """Read a rate such as `30/minute`; per second, minute, hour or day, 1 to 999,999. Raises InvalidInputError."""
+    """Return a rate such as `30/minute`: 1 to 999,999 per second, minute, hour or day. Raises InvalidInputError."""
     match = _RATE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise InvalidInputError(

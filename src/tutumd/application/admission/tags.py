@@ -1,4 +1,4 @@
-"""The image tag that a call may name: only a tag, only allowed ones, never another repository."""
+"""Image tags that a call may name: a tag only, never another repository or a digest."""
 
 import re
 from collections.abc import Sequence
@@ -25,11 +25,11 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")  # OCI distribution spec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagRule:
-    """Which tags a call may name.
+    """Tags that a call may name.
 
     Attributes:
-        allow: Globs; upper and lower case differ.
-        source: `query` for `?tag=`, else an expression that finds the tag in the call.
+        allow: Case-sensitive globs.
+        source: `query` for `?tag=`, else an expression that returns the tag.
     """
 
     allow: tuple[str, ...]
@@ -37,21 +37,13 @@ class TagRule:
 
     @property
     def document(self) -> dict[str, Any]:
-        """The rule as a person writes it."""
+        """The rule as JSON."""
         return {"allow": list(self.allow), "from": self.source}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """The tag that a call names; None for the service's own. Where `skip` says why, the call does nothing."""
-
-    tag: str | None = None
-    skip: str = ""
-
-
 def parse_tag_rule(value: object) -> TagRule:
-    """Read `tag`. Raises InvalidInputError: no list of globs, or an expression that is refused."""
-    fields = check_fields("tag", value, frozenset({"allow", "from"}))
+    """Return the rule of a JSON value. Raises InvalidInputError."""
+    fields = check_fields("tag", value, ("allow", "from"))
     if fields.get("allow") is None:
         raise InvalidInputError('tag.allow must list the tags that a call may name, such as ["v*"]')
     allow = check_texts("tag.allow", fields["allow"], MAX_GLOB)
@@ -61,43 +53,45 @@ def parse_tag_rule(value: object) -> TagRule:
     return TagRule(allow=allow, source=expressions.check_expression("tag.from", source))
 
 
-def choose_tag(rule: TagRule | None, query: Sequence[tuple[str, str]], document: dict[str, Any]) -> Choice:
-    """Find the tag that a call names.
+def choose_tag(
+    rule: TagRule | None, query: Sequence[tuple[str, str]], document: dict[str, Any]
+) -> tuple[str | None, str]:
+    """Return the tag that a call names, None for the service's own, and why the call is skipped, empty if it is not.
 
-    A wrong `?tag=` is the caller's fault and an error, so that a script fails; a payload with another tag is skipped.
+    A wrong `?tag=` is an error, so that a script fails; a payload with another tag is skipped.
 
     Raises:
-        InvalidInputError: `?tag=` where the handler takes none, more than one, no tag, or one that is not allowed.
+        InvalidInputError: `?tag=` is repeated, not a tag, not allowed, or the handler accepts none.
     """
-    asked = [value for name, value in query if name == "tag"]
-    if asked and (rule is None or rule.source != QUERY):
-        raise InvalidInputError("this handler takes no tag from the call: its owner can set its field tag")
+    tags = [value for name, value in query if name == "tag"]
+    if tags and (rule is None or rule.source != QUERY):
+        raise InvalidInputError("this handler accepts no tag from the call: its owner can set its field tag")
     if rule is None:
-        return Choice()
-    if rule.source == QUERY:
-        return Choice(tag=_check_asked(asked, rule)) if asked else Choice()
-    return _choose_from_payload(rule, document)
+        return None, ""
+    if rule.source != QUERY:
+        return _choose_from_payload(rule, document)
+    return (_check_tag(tags, rule) if tags else None), ""
 
 
-def _check_asked(asked: Sequence[str], rule: TagRule) -> str:
-    if len(asked) > 1:
+def _check_tag(tags: Sequence[str], rule: TagRule) -> str:
+    if len(tags) > 1:
         raise InvalidInputError("tag is given twice: give it once")
-    if not _TAG.fullmatch(asked[0]):
+    if not _TAG.fullmatch(tags[0]):
         raise InvalidInputError("tag must be the tag alone, such as v1.2: no repository, no digest")
-    if not Globs().matches_any(asked[0], rule.allow):
-        raise InvalidInputError(f"tag {asked[0]!r} is not one that this handler allows")
-    return asked[0]
+    if not Globs().matches_any(tags[0], rule.allow):
+        raise InvalidInputError(f"tag {tags[0]!r} is not one that this handler allows")
+    return tags[0]
 
 
-def _choose_from_payload(rule: TagRule, document: dict[str, Any]) -> Choice:
+def _choose_from_payload(rule: TagRule, document: dict[str, Any]) -> tuple[str | None, str]:
     try:
-        found = expressions.evaluate(rule.source, document)
+        tag = expressions.evaluate(rule.source, document)
     except expressions.EvaluationError as error:
-        return Choice(skip=f"the tag could not be found: {error}")
-    if not isinstance(found, str) or not found:
-        return Choice(skip="the payload names no tag where tag.from looks")
-    if not _TAG.fullmatch(found):
-        return Choice(skip="what tag.from finds is not a tag")
-    if not Globs().matches_any(found, rule.allow):
-        return Choice(skip=f"tag {found!r} is not among those allowed")
-    return Choice(tag=found)
+        return None, f"the tag could not be found: {error}"
+    if not isinstance(tag, str) or not tag:
+        return None, "the payload names no tag where tag.from looks"
+    if not _TAG.fullmatch(tag):
+        return None, "the value that tag.from finds is not a tag"
+    if not Globs().matches_any(tag, rule.allow):
+        return None, f"tag {tag!r} is not among those allowed"
+    return tag, ""

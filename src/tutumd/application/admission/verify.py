@@ -1,10 +1,10 @@
-"""Signatures and tokens of senders, checked over the bytes that came, in constant time."""
+"""Verification of senders: signatures and tokens, checked over the received bytes in constant time."""
 
 import base64
 import binascii
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -44,7 +44,8 @@ SHOWN_VERIFY_SCHEMA = {
     "required": ["preset", "secrets_set"],
 }
 
-_FIELDS = {"hmac": {"header", "algorithm", "encoding", "prefix"}, "token": {"header"}}
+_COMMON_FIELDS = ("preset", "secrets")
+_PRESET_FIELDS = {"hmac": ("algorithm", "encoding", "header", "prefix"), "token": ("header",)}
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _SIGNING_PREFIX = "whsec_"
 _TIMESTAMP = re.compile(r"[1-9][0-9]{0,10}", re.ASCII)
@@ -52,10 +53,10 @@ _TIMESTAMP = re.compile(r"[1-9][0-9]{0,10}", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """How a handler knows its sender. Any one of the secrets will do, so that they can be changed one after the other.
+    """How a handler verifies its sender. Any of the secrets will do, so that they can be replaced one by one.
 
     Attributes:
-        header: Where the signature or token is; empty where the preset knows (`token`: Authorization: Bearer).
+        header: Header of the signature or token; empty for the preset's own (`token`: Authorization: Bearer).
         algorithm, encoding, prefix: Of `hmac`: one of ALGORITHMS, one of ENCODINGS, the text before the signature.
     """
 
@@ -68,23 +69,20 @@ class Verification:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What is not secret of it, as a person writes it."""
-        return {"preset": self.preset} | {
-            name: getattr(self, name) for name in sorted(_FIELDS.get(self.preset, ())) if getattr(self, name)
-        }
+        """The JSON value without the secrets."""
+        names = _PRESET_FIELDS.get(self.preset, ())
+        return {"preset": self.preset} | {name: getattr(self, name) for name in names if getattr(self, name)}
 
 
 def parse_verification(value: object) -> Verification:
-    """Read `verify`.
+    """Return the verification of a JSON value.
 
     Raises:
-        InvalidInputError: Unknown preset or field, no secret, an empty one, or one that the preset cannot use.
+        InvalidInputError: A preset or field is unknown, or there is no secret, or the preset cannot use it.
     """
-    known = {"preset", "secrets"}
-    preset_value = value.get("preset") if isinstance(value, dict) else None
-    fields = check_fields("verify", value, frozenset(known.union(*_FIELDS.values())))
-    preset = check_choice("verify.preset", preset_value, PRESETS)
-    check_fields(f"verify with the preset {preset}", value, frozenset(known | _FIELDS.get(preset, set())))
+    fields = check_fields("verify", value, (*_COMMON_FIELDS, *_PRESET_FIELDS["hmac"]))
+    preset = check_choice("verify.preset", fields.get("preset"), PRESETS)
+    check_fields(f"verify with the preset {preset}", value, (*_COMMON_FIELDS, *_PRESET_FIELDS.get(preset, ())))
     if fields.get("secrets") is None:
         raise InvalidInputError('verify.secrets must hold the secret that the sender signs with: {"secrets": ["…"]}')
     secrets = _check_secrets(fields["secrets"])
@@ -95,13 +93,37 @@ def parse_verification(value: object) -> Verification:
             )
         if preset == "standard-webhooks" or (preset == "gitlab" and secret.startswith(_SIGNING_PREFIX)):
             _check_signing_secret(secret)
-    return Verification(preset=preset, secrets=secrets, **_check_form(preset, fields))
+    return Verification(preset=preset, secrets=secrets, **_check_settings(preset, fields))
 
 
 def verify(verification: Verification, headers: Headers, body: bytes, now: datetime) -> str | None:
-    """Check a call; answer None where it is right, else why not, in a few words without any secret."""
-    check = _CHECKS[verification.preset]
-    return check(verification, headers, body, now)
+    """Return None if a call comes from its sender, else why not, in a few words without any secret."""
+    secrets = verification.secrets
+    match verification.preset:
+        case "github":
+            # https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries
+            return _compare_hmac(verification, headers, body, "X-Hub-Signature-256", prefix="sha256=")
+        case "bitbucket":
+            # https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks (Secure webhooks)
+            return _compare_hmac(verification, headers, body, "X-Hub-Signature", prefix="sha256=")
+        case "gitea" | "forgejo":
+            # https://forgejo.org/docs/latest/user/webhooks: Forgejo sends both.
+            sender = "Forgejo" if find_all(headers, "X-Forgejo-Signature") else "Gitea"
+            return _compare_hmac(verification, headers, body, f"X-{sender}-Signature")
+        case "hmac":
+            return _compare_hmac(verification, headers, body, verification.header, prefix=verification.prefix)
+        case "standard-webhooks":
+            return _compare_signed(secrets, headers, body, now)
+        case "gitlab":
+            # https://docs.gitlab.com/user/project/integrations/webhooks: secret token, signing token (whsec_…).
+            signing = [secret for secret in secrets if secret.startswith(_SIGNING_PREFIX)]
+            tokens = [secret for secret in secrets if not secret.startswith(_SIGNING_PREFIX)]
+            if signing and (not tokens or find_all(headers, "webhook-signature")):
+                return _compare_signed(signing, headers, body, now)
+            return _compare_token(tokens, headers, "X-Gitlab-Token")
+    if verification.header:
+        return _compare_token(secrets, headers, verification.header)
+    return _compare_token(secrets, headers, "Authorization", scheme="bearer")
 
 
 def _check_secrets(value: object) -> tuple[str, ...]:
@@ -123,111 +145,58 @@ def _check_signing_secret(secret: str) -> None:
         raise InvalidInputError(f"a signing secret of Standard Webhooks must be {_SIGNING_PREFIX} and then base64")
 
 
-def _check_form(preset: str, fields: Mapping[str, Any]) -> dict[str, str]:
-    if preset not in _FIELDS:
-        return {}
-    form: dict[str, str] = {}
+def _check_settings(preset: str, fields: Mapping[str, Any]) -> dict[str, str]:
+    settings: dict[str, str] = {}
     header = fields.get("header")
     if header is not None or preset == "hmac":
         if not isinstance(header, str) or not _HEADER.fullmatch(header):
             raise InvalidInputError(
-                f"verify.header must name the header to look at, such as X-Signature, got {quote(header)}"
+                f"verify.header must name the header of the signature, such as X-Signature, got {quote(header)}"
             )
-        form["header"] = header
-    if fields.get("algorithm") is not None:
-        form["algorithm"] = check_choice("verify.algorithm", fields["algorithm"], ALGORITHMS)
-    if fields.get("encoding") is not None:
-        form["encoding"] = check_choice("verify.encoding", fields["encoding"], ENCODINGS)
+        settings["header"] = header
+    for name, choices in (("algorithm", ALGORITHMS), ("encoding", ENCODINGS)):
+        if fields.get(name) is not None:
+            settings[name] = check_choice(f"verify.{name}", fields[name], choices)
     if fields.get("prefix"):
-        form["prefix"] = check_text("verify.prefix", fields["prefix"], 50)
-    return form
-
-
-def _check_hmac(verification: Verification, headers: Headers, body: bytes, now: datetime) -> str | None:
-    return _compare_hmac(verification, headers, body, verification.header, prefix=verification.prefix)
-
-
-def _check_github(verification: Verification, headers: Headers, body: bytes, now: datetime) -> str | None:
-    # https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries
-    return _compare_hmac(verification, headers, body, "X-Hub-Signature-256", prefix="sha256=")
-
-
-def _check_bitbucket(verification: Verification, headers: Headers, body: bytes, now: datetime) -> str | None:
-    # https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks (Secure webhooks)
-    return _compare_hmac(verification, headers, body, "X-Hub-Signature", prefix="sha256=")
-
-
-def _check_gitea(verification: Verification, headers: Headers, body: bytes, now: datetime) -> str | None:
-    # https://forgejo.org/docs/latest/user/webhooks: Forgejo sends both.
-    has_forgejo = bool(find_all(headers, "X-Forgejo-Signature"))
-    return _compare_hmac(verification, headers, body, "X-Forgejo-Signature" if has_forgejo else "X-Gitea-Signature")
-
-
-def _check_gitlab(verification: Verification, headers: Headers, body: bytes, now: datetime) -> str | None:
-    # https://docs.gitlab.com/user/project/integrations/webhooks: secret token, signing token (whsec_…).
-    signing = tuple(secret for secret in verification.secrets if secret.startswith(_SIGNING_PREFIX))
-    tokens = tuple(secret for secret in verification.secrets if not secret.startswith(_SIGNING_PREFIX))
-    if signing and (not tokens or find_all(headers, "webhook-signature")):
-        return _compare_signed(signing, headers, body, now)
-    return _compare_token(tokens, headers, "X-Gitlab-Token")
-
-
-def _check_token(verification: Verification, headers: Headers, body: bytes, now: datetime) -> str | None:
-    if verification.header:
-        return _compare_token(verification.secrets, headers, verification.header)
-    return _compare_token(verification.secrets, headers, "Authorization", scheme="bearer")
-
-
-def _check_standard(verification: Verification, headers: Headers, body: bytes, now: datetime) -> str | None:
-    return _compare_signed(verification.secrets, headers, body, now)
-
-
-_CHECKS = {
-    "github": _check_github,
-    "gitlab": _check_gitlab,
-    "gitea": _check_gitea,
-    "forgejo": _check_gitea,
-    "bitbucket": _check_bitbucket,
-    "standard-webhooks": _check_standard,
-    "hmac": _check_hmac,
-    "token": _check_token,
-}
+        settings["prefix"] = check_text("verify.prefix", fields["prefix"], 50)
+    return settings
 
 
 def _compare_hmac(
     verification: Verification, headers: Headers, body: bytes, header: str, *, prefix: str = ""
 ) -> str | None:
-    given, problem = _find_one(headers, header)
-    if given is None:
+    value, problem = _find_single(headers, header)
+    if problem:
         return problem
-    if not given.startswith(prefix):
+    if not value.startswith(prefix):
         return f"{header} does not begin with {prefix}"
-    signature = given[len(prefix) :].strip()
-    if verification.encoding == "hex":
-        signature = signature.lower()
+    signature = value[len(prefix) :].strip()
     digests = [hmac.digest(secret.encode(), body, verification.algorithm) for secret in verification.secrets]
-    written = [_write(digest, verification.encoding) for digest in digests]
-    return None if _is_any(signature, written) else f"{header} does not match the body"
+    if verification.encoding == "hex":
+        matches = _matches_any(signature.lower(), [digest.hex() for digest in digests])
+    else:
+        matches = _matches_any(signature, [base64.b64encode(digest).decode() for digest in digests])
+    return None if matches else f"{header} does not match the body"
 
 
-def _compare_token(secrets: tuple[str, ...], headers: Headers, header: str, *, scheme: str = "") -> str | None:
-    given, problem = _find_one(headers, header)
-    if given is None:
+def _compare_token(secrets: Sequence[str], headers: Headers, header: str, *, scheme: str = "") -> str | None:
+    value, problem = _find_single(headers, header)
+    if problem:
         return problem
     if scheme:
-        found, _, given = given.partition(" ")
-        if found.lower() != scheme:
+        value_scheme, _, value = value.partition(" ")
+        if value_scheme.lower() != scheme:
             return f"{header} is not of the form {scheme.capitalize()} TOKEN"
-    return None if _is_any(given.strip(), secrets) else f"the token in {header} is wrong"
+    return None if _matches_any(value.strip(), secrets) else f"the token in {header} is wrong"
 
 
-def _compare_signed(secrets: tuple[str, ...], headers: Headers, body: bytes, now: datetime) -> str | None:
+def _compare_signed(secrets: Sequence[str], headers: Headers, body: bytes, now: datetime) -> str | None:
     # https://github.com/standard-webhooks/standard-webhooks, "Verifying webhook authenticity".
-    values = [_find_one(headers, f"webhook-{name}") for name in ("id", "timestamp", "signature")]
-    for value, problem in values:
-        if value is None:
-            return problem
-    message_id, timestamp, signatures = (value or "" for value, _ in values)
+    results = [_find_single(headers, f"webhook-{name}") for name in ("id", "timestamp", "signature")]
+    problems = [problem for _, problem in results if problem]
+    if problems:
+        return problems[0]
+    message_id, timestamp, signatures = (value for value, _ in results)
     if not _TIMESTAMP.fullmatch(timestamp):
         return "webhook-timestamp is not in seconds since 1970"
     sent = datetime.fromtimestamp(int(timestamp), UTC)
@@ -237,26 +206,23 @@ def _compare_signed(secrets: tuple[str, ...], headers: Headers, body: bytes, now
         text = body.decode()
     except UnicodeDecodeError:
         return "the body is not UTF-8, as Standard Webhooks are"
-    # The library's verify() asks the machine's clock; its sign() is the other half of the same.
+    # The library's verify() reads the machine's clock; its sign() computes the same signature.
     expected = [Webhook(secret).sign(message_id, sent, text) for secret in secrets]
-    matches = [_is_any(signature, expected) for signature in signatures.split()[:20]]
+    matches = [_matches_any(signature, expected) for signature in signatures.split()[:20]]
     return None if any(matches) else "webhook-signature does not match"
 
 
-def _find_one(headers: Headers, name: str) -> tuple[str | None, str]:
+def _find_single(headers: Headers, name: str) -> tuple[str, str]:
+    """Return the value of a header, and what is wrong with it; empty if nothing is."""
     values = find_all(headers, name)
     if len(values) > 1:
-        return None, f"the header {name} is there {len(values)} times"
+        return "", f"the header {name} occurs {len(values)} times"
     value = values[0].strip() if values else ""
-    return (value, "") if value else (None, f"the header {name} is missing")
+    return value, "" if value else f"the header {name} is missing"
 
 
-def _write(digest: bytes, encoding: str) -> str:
-    return digest.hex() if encoding == "hex" else base64.b64encode(digest).decode()
-
-
-def _is_any(given: str, expected: "tuple[str, ...] | list[str]") -> bool:
-    """Compare with all, each in constant time. Header values come decoded as Latin-1."""
-    raw = given.encode("latin-1", "backslashreplace")
+def _matches_any(value: str, expected: Sequence[str]) -> bool:
+    """Compare with all, each in constant time. Header values are decoded as Latin-1."""
+    raw = value.encode("latin-1", "backslashreplace")
     matches = [hmac.compare_digest(raw, text.encode()) for text in expected]
     return any(matches)

@@ -1,16 +1,18 @@
-"""Actions: list, get, read the log of, cancel, retry."""
+"""Routes of actions: list, get, logs, cancel, retry."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
-from tutumd.application.queries import ACTION_FILTERS, parse_line_number, parse_query
+from tutumd.application.queries import ACTION_FILTERS, parse_number, parse_query
+from tutumd.model import Action
 from tutumd.web.api import render, schemas
 from tutumd.web.auth import Viewer
 from tutumd.web.body import documented_list, documented_query
-from tutumd.web.context import context, origin, parse_uuid
+from tutumd.web.context import context, parse_uuid
+from tutumd.web.uris import ACTION_HEADER, PREFIX
 
-router = APIRouter(prefix=f"{render.PREFIX}/action", tags=["actions"])
+router = APIRouter(prefix=f"{PREFIX}/action", tags=["actions"])
 
 Uuid = Annotated[str, Path(description="UUID of the action")]
 
@@ -19,7 +21,7 @@ Uuid = Annotated[str, Path(description="UUID of the action")]
 def list_actions(request: Request, viewer: Viewer) -> schemas.ListOut[schemas.ActionOut]:
     """List actions, newest first. Filters: uuid, state, object, start_date__gte and the like; pages: limit, offset."""
     query = parse_query(request.query_params.multi_items(), ACTION_FILTERS)
-    return render.page(f"{render.PREFIX}/action/", query, context(request).store.actions(viewer, query), render.action)
+    return render.page(f"{PREFIX}/action/", query, context(request).store.actions(viewer, query), render.action)
 
 
 @router.get("/{uuid}/")
@@ -30,25 +32,25 @@ def get_action(request: Request, viewer: Viewer, uuid: Uuid) -> schemas.ActionOu
 
 @router.get("/{uuid}/logs/", openapi_extra=documented_query(["after"]))
 def get_action_logs(request: Request, viewer: Viewer, uuid: Uuid) -> schemas.ActionLogsOut:
-    """Read the steps of an action's run, also while it runs. `?after=N`: only lines with a number above N."""
-    after = parse_line_number(request.query_params.multi_items())
+    """Get the steps of an action's run, also while it runs. `?after=N`: only lines with a number above N."""
+    after = parse_number(request.query_params.multi_items(), "after", 0, 2**62, default=0)
     return render.action_logs(context(request).store.lines(viewer, parse_uuid(uuid), after))
 
 
 @router.post("/{uuid}/cancel/", status_code=202)
 def cancel_action(request: Request, response: Response, viewer: Viewer, uuid: Uuid) -> schemas.ActionOut:
-    """Cancel an action: a pending one at once, a running one at its next safe point. 409 once it ended."""
-    return _answer(response, render.action(context(request).store.cancel(viewer, parse_uuid(uuid))))
+    """Cancel an action: a pending one at once, a running one at its next safe point. 409 if it has ended."""
+    return _render(response, context(request).store.cancel(viewer, parse_uuid(uuid)))
 
 
 @router.post("/{uuid}/retry/", status_code=202)
 def retry_action(request: Request, response: Response, viewer: Viewer, uuid: Uuid) -> schemas.ActionOut:
-    """Do again what a failed or canceled action should have done, in a new action. 409 for any other."""
-    found = context(request)
-    action = found.store.retry(viewer, parse_uuid(uuid), origin(request.scope, found.trusted_proxies))
-    return _answer(response, render.action(action))
+    """Repeat a failed or canceled action in a new action. 409 for any other."""
+    origin = context(request).read_origin(request.scope)
+    return _render(response, context(request).store.retry(viewer, parse_uuid(uuid), origin))
 
 
-def _answer(response: Response, action: schemas.ActionOut) -> schemas.ActionOut:
-    response.headers[render.ACTION_HEADER] = action.resource_uri
-    return action
+def _render(response: Response, action: Action) -> schemas.ActionOut:
+    rendered = render.action(action)
+    response.headers[ACTION_HEADER] = rendered.resource_uri
+    return rendered

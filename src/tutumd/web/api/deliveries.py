@@ -1,23 +1,22 @@
-"""What handlers received: list, look at, do once more; and what a caller may ask of its own call."""
+"""Routes of deliveries: list, get, redeliver; and the status of a call for its caller."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from tutumd.application.calls import parse_wait
 from tutumd.application.queries import parse_query
 from tutumd.application.redelivery import redeliver
-from tutumd.model import Accepted
 from tutumd.web.api import render, schemas
 from tutumd.web.api.handlers import BASE, HandlerUuid, ServiceUuid
 from tutumd.web.auth import Viewer
 from tutumd.web.body import documented_list, documented_query
-from tutumd.web.call.endpoint import accepted_fields
-from tutumd.web.call.long_poll import Waits
-from tutumd.web.context import context, origin, parse_uuid
+from tutumd.web.call.endpoint import render_result
+from tutumd.web.context import context, parse_uuid
+from tutumd.web.uris import PREFIX, handler_uri, status_uri
 
-router = APIRouter(prefix=render.PREFIX)
+router = APIRouter(prefix=PREFIX)
 
 Number = Annotated[int, Path(description="ID of the delivery", ge=1, le=2**62)]
 _PATH = f"{BASE}/{{handler_uuid}}/delivery"
@@ -30,19 +29,19 @@ def list_deliveries(
     """List the calls that a handler received, newest first. Pages: limit, offset."""
     query = parse_query(request.query_params.multi_items(), frozenset())
     service, handler = parse_uuid(service_uuid), parse_uuid(handler_uuid)
-    found = context(request).store.deliveries(viewer, service, handler, query)
-    path = f"{render.handler_uri(service, handler)}delivery/"
-    return render.page(path, query, found, lambda delivery: render.delivery(delivery, path))
+    page = context(request).store.deliveries(viewer, service, handler, query)
+    path = f"{handler_uri(service, handler)}delivery/"
+    return render.page(path, query, page, lambda delivery: render.delivery(delivery, path))
 
 
 @router.get(f"{_PATH}/{{number}}/", tags=["webhook handlers"])
 def get_delivery(
     request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, number: Number
 ) -> schemas.WholeDeliveryOut:
-    """Get a call with what was kept of it: headers without secrets, and the body, at most 16 KiB."""
+    """Get a call with its stored content: headers without secrets, and at most 16 KiB of the body."""
     service, handler = parse_uuid(service_uuid), parse_uuid(handler_uuid)
-    found = context(request).store.delivery(viewer, service, handler, number)
-    return render.whole_delivery(found, f"{render.handler_uri(service, handler)}delivery/")
+    delivery = context(request).store.delivery(viewer, service, handler, number)
+    return render.whole_delivery(delivery, f"{handler_uri(service, handler)}delivery/")
 
 
 @router.post(
@@ -51,36 +50,30 @@ def get_delivery(
     status_code=202,
     response_model=schemas.CallOut,
 )
-def redeliver_delivery(
+async def redeliver_delivery(
     request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, number: Number
 ) -> Response:
-    """Call the handler with what was kept of a call. Its signature is not looked at, nor that it was there before."""
-    found = context(request)
-    call, result = redeliver(
-        found.store,
-        found.intake,
-        found.options,
+    """Call the handler with the stored content of a call, without checking its signature or its delivery key."""
+    web = context(request)
+    call, result = await redeliver(
+        web.store,
+        web.batches.store,
+        web.admission_cache,
         viewer,
         service_uuid=parse_uuid(service_uuid),
         handler_uuid=parse_uuid(handler_uuid),
         number=number,
-        origin=origin(request.scope, found.trusted_proxies),
-        now=found.clock(),
+        origin=web.read_origin(request.scope),
+        now=web.clock(),
     )
-    if isinstance(result, Accepted):
-        fields = accepted_fields(result, call, found.status_tokens)
-        return JSONResponse(fields, 202, {render.ACTION_HEADER: fields["action"]})
-    return JSONResponse({"state": "Skipped", "reason": call.evaluation.skip if call.evaluation else ""})
+    return render_result(web, call, result)
 
 
-@router.get(
-    "/status/{ticket}/", tags=["webhook handlers"], openapi_extra={"security": [], **documented_query(["wait"])}
-)
-async def get_status(request: Request, ticket: str) -> schemas.ProgressOut:
-    """Tell how the action of a call stands; `?wait=S` answers when it ended. The path is in the call's answer."""
-    waits: Waits = request.app.state.waits
-    found = context(request)
-    reference = found.status_tokens.read(ticket)
+@router.get("/status/{token}/", tags=["webhook handlers"], openapi_extra={"security": [], **documented_query(["wait"])})
+async def get_status(request: Request, token: str) -> schemas.ProgressOut:
+    """Get the progress of a call's action, with `?wait=S` once it has ended. The call's response has the path."""
+    web = context(request)
+    reference = web.status_tokens.read(token)
     wait_s = parse_wait(request.query_params.get("wait"), request.headers.get("prefer", ""))
-    progress = await waits.until_ended(reference, wait_s or 0)
-    return schemas.ProgressOut.model_validate(render.progress(progress, render.status_uri(ticket)))
+    progress = await web.long_poll.wait_until_ended(reference, wait_s or 0)
+    return schemas.ProgressOut.model_validate(render.progress(progress, status_uri(token)))

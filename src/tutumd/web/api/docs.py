@@ -1,4 +1,4 @@
-"""The page `/api/docs`: Swagger UI from files that we serve ourselves, so that it works without internet."""
+"""Routes of the page `/api/docs`: Swagger UI from files of a package, so that it works without internet."""
 
 from importlib import resources
 
@@ -12,7 +12,7 @@ OPENAPI_PATH = "/api/openapi.json"
 
 router = APIRouter(include_in_schema=False)
 
-_TYPES = {
+_MEDIA_TYPES = {
     "swagger-ui-bundle.js": "text/javascript",
     "swagger-ui.css": "text/css",
     "favicon-32x32.png": "image/png",
@@ -20,8 +20,8 @@ _TYPES = {
 
 
 @router.get("/api/docs")
-def docs_page() -> HTMLResponse:
-    """Show the API's documentation."""
+def get_page() -> HTMLResponse:
+    """Get the documentation of the API."""
     return get_swagger_ui_html(
         openapi_url=OPENAPI_PATH,
         title="tutumd API",
@@ -32,9 +32,9 @@ def docs_page() -> HTMLResponse:
 
 
 @router.get("/api/docs/{name}")
-def docs_file(name: str) -> Response:
-    """Serve a file of Swagger UI."""
-    if name not in _TYPES:
+def get_file(name: str) -> Response:
+    """Get a file of Swagger UI."""
+    if name not in _MEDIA_TYPES:
         raise NotFoundError(NOT_FOUND)
     content = (resources.files("fastapi_swagger.resources") / name).read_bytes()
-    return Response(content, media_type=_TYPES[name], headers={"Cache-Control": "max-age=86400"})
+    return Response(content, media_type=_MEDIA_TYPES[name], headers={"Cache-Control": "max-age=86400"})

@@ -1,23 +1,24 @@
-"""Webhook handlers below their service: list, create, get, change, rotate, try out, delete."""
+"""Routes of webhook handlers: list, create, get, change, rotate, try, delete."""
 
 import json
 from itertools import chain
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 from pydantic import TypeAdapter
 
 from tutumd.application import handlers as rules
-from tutumd.application.admission.evaluate import Admitted, Explanation, Hidden, Received, Skipped
+from tutumd.application.admission.evaluate import Admitted, CallInput, Hidden, Invalid, Skipped, Unauthorized
 from tutumd.application.queries import HANDLER_FILTERS, parse_query, parse_unused
 from tutumd.errors import InvalidInputError
 from tutumd.web.api import render, schemas
 from tutumd.web.auth import Viewer
 from tutumd.web.body import Body, documented, documented_list, parse
 from tutumd.web.context import context, parse_uuid
+from tutumd.web.uris import PREFIX, service_uri
 
-router = APIRouter(prefix=render.PREFIX, tags=["webhook handlers"])
+router = APIRouter(prefix=PREFIX, tags=["webhook handlers"])
 
 ServiceUuid = Annotated[str, Path(description="UUID of the service")]
 HandlerUuid = Annotated[str, Path(description="UUID of the webhook handler")]
@@ -28,6 +29,13 @@ _NEW: TypeAdapter[schemas.HandlerIn | list[schemas.HandlerIn]] = TypeAdapter(
 )
 _ONE = TypeAdapter(schemas.HandlerIn)
 _MANY = TypeAdapter(list[schemas.HandlerIn])
+_VERDICTS = {
+    Admitted: ("go", 202),
+    Skipped: ("skipped", 200),
+    Hidden: ("not_found", 404),
+    Unauthorized: ("unauthorized", 401),
+    Invalid: ("invalid", 400),
+}
 _ROTATE = TypeAdapter(schemas.RotateIn)
 _TEST = TypeAdapter(schemas.TestIn)
 
@@ -37,9 +45,9 @@ def list_handlers(request: Request, viewer: Viewer, service_uuid: ServiceUuid) -
     """List the webhook handlers of a service. Filters: uuid, uuid__startswith, name; pages: limit, offset."""
     query = parse_query(request.query_params.multi_items(), HANDLER_FILTERS)
     uuid = parse_uuid(service_uuid)
-    found = context(request).store.handlers(viewer, uuid, query)
-    path = f"{render.service_uri(uuid)}webhook/handler/"
-    return render.page(path, query, found, render.handler)
+    page = context(request).store.handlers(viewer, uuid, query)
+    path = f"{service_uri(uuid)}webhook/handler/"
+    return render.page(path, query, page, render.handler)
 
 
 @router.post(f"{BASE}/", status_code=201, openapi_extra=documented(_NEW))
@@ -49,17 +57,17 @@ def create_handlers(
     """Create one webhook handler from an object, or several from a list: all of them or none."""
     is_list = body.lstrip()[:1] == b"["
     entries = parse(body, _MANY) if is_list else [parse(body, _ONE)]
-    found = context(request)
-    made = rules.create(
-        found.store,
+    web = context(request)
+    created = rules.create(
+        web.store,
         viewer,
         parse_uuid(service_uuid),
-        [_sent(entry) for entry in entries],
-        cipher=found.cipher,
-        now=found.clock(),
+        [entry.model_dump(exclude_unset=True) for entry in entries],
+        cipher=web.cipher,
+        now=web.clock(),
     )
-    written = [render.handler(handler) for handler in made]
-    return written if is_list else written[0]
+    rendered = [render.handler(handler) for handler in created]
+    return rendered if is_list else rendered[0]
 
 
 @router.get(f"{BASE}/{{handler_uuid}}/")
@@ -75,15 +83,15 @@ def change_handler(
     request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
 ) -> schemas.HandlerOut:
     """Change fields of a webhook handler; those that are absent stay, null resets."""
-    found = context(request)
+    web = context(request)
     changed = rules.change(
-        found.store,
+        web.store,
         viewer,
         parse_uuid(service_uuid),
         parse_uuid(handler_uuid),
-        _sent(parse(body, _ONE)),
-        cipher=found.cipher,
-        now=found.clock(),
+        parse(body, _ONE).model_dump(exclude_unset=True),
+        cipher=web.cipher,
+        now=web.clock(),
     )
     return render.handler(changed)
 
@@ -92,16 +100,15 @@ def change_handler(
 def rotate_handler(
     request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
 ) -> schemas.HandlerOut:
-    """Give a webhook handler a new URL; the old one may still be called, and nothing else, for `grace` seconds."""
-    sent = parse(body or b"{}", _ROTATE)
-    found = context(request)
+    """Give a webhook handler a new URL. Calls of the old one are still accepted for `grace` seconds."""
+    web = context(request)
     rotated = rules.rotate(
-        found.store,
+        web.store,
         viewer,
         parse_uuid(service_uuid),
         parse_uuid(handler_uuid),
-        sent.grace,
-        now=found.clock(),
+        parse(body or b"{}", _ROTATE).grace,
+        now=web.clock(),
     )
     return render.handler(rotated)
 
@@ -110,27 +117,38 @@ def rotate_handler(
 def try_handler(
     request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
 ) -> schemas.TestOut:
-    """Tell what a call would do, and why. Nothing is done."""
-    found = context(request)
+    """Show what a call would do, and why. Nothing is done."""
+    web = context(request)
     sent = parse(body or b"{}", _TEST)
-    handler = found.store.handler(viewer, parse_uuid(service_uuid), parse_uuid(handler_uuid))
+    handler = web.store.handler(viewer, parse_uuid(service_uuid), parse_uuid(handler_uuid))
     text = sent.body if isinstance(sent.body, str) else json.dumps(sent.body)
     for part in (text, sent.address, *chain(*sent.headers.items(), *sent.query.items())):
         if any("\ud800" <= char <= "\udfff" for char in part):
-            raise InvalidInputError("a test must not contain halves of characters: no call can carry them")
-    received = Received(
+            raise InvalidInputError("a test must not contain unpaired surrogates: no call can carry them")
+    call = CallInput(
         headers=list(sent.headers.items()),
         query=list(sent.query.items()),
         body=text.encode(),
         address=sent.address,
-        now=found.clock(),
+        now=web.clock(),
     )
-    return _explained(rules.try_out(handler, received, cipher=found.cipher))
+    results, verdict = rules.try_call(handler, call, cipher=web.cipher)
+    name, status = _VERDICTS[type(verdict)]
+    admitted = verdict if isinstance(verdict, Admitted) else Admitted()
+    return schemas.TestOut(
+        verdict=name,
+        status=status,
+        reason="" if isinstance(verdict, Admitted) else verdict.reason,
+        tag=admitted.tag,
+        variable=admitted.variable[0] if admitted.variable and not admitted.notes else None,
+        notes=list(admitted.notes),
+        steps=[schemas.StepOut(check=result.check, passes=result.passes, why=result.why) for result in results],
+    )
 
 
 @router.delete(f"{BASE}/{{handler_uuid}}/", status_code=204)
 def delete_handler(request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid) -> Response:
-    """Revoke a webhook handler: once this is answered, no call to it is accepted."""
+    """Revoke a webhook handler: after the response no call to it is accepted."""
     context(request).store.delete_handler(viewer, parse_uuid(service_uuid), parse_uuid(handler_uuid))
     return Response(status_code=204)
 
@@ -139,40 +157,12 @@ def delete_handler(request: Request, viewer: Viewer, service_uuid: ServiceUuid, 
 def list_unused_handlers(request: Request, viewer: Viewer) -> schemas.ListOut[schemas.UnusedHandlerOut]:
     """List the handlers of all services that were not called for `unused_days`; pages: limit, offset."""
     before, query = parse_unused(request.query_params.multi_items(), context(request).clock())
-    found = context(request).store.unused_handlers(viewer, before, query)
+    page = context(request).store.unused_handlers(viewer, before, query)
     return render.page(
-        f"{render.PREFIX}/webhook/handler/",
+        f"{PREFIX}/webhook/handler/",
         query,
-        found,
+        page,
         lambda handler: schemas.UnusedHandlerOut(
-            **render.handler(handler).model_dump(), service=render.service_uri(handler.service_uuid)
+            **render.handler(handler).model_dump(), service=service_uri(handler.service_uuid)
         ),
-    )
-
-
-def _sent(entry: schemas.HandlerIn) -> rules.Sent:
-    return rules.Sent(
-        named=entry.model_dump(include={"name", "operation"}, exclude_unset=True), options=entry.model_extra or {}
-    )
-
-
-def _explained(found: Explanation) -> schemas.TestOut:
-    verdict = found.verdict
-    fields: dict[str, Any] = {"verdict": "invalid", "status": 400, "reason": found.error}
-    if isinstance(verdict, Admitted):
-        fields = {"verdict": "go", "status": 202, "reason": ""}
-    elif isinstance(verdict, Skipped):
-        fields = {"verdict": "skipped", "status": 200, "reason": verdict.reason}
-    elif isinstance(verdict, Hidden):
-        fields = {"verdict": "not_found", "status": 404, "reason": verdict.reason}
-    elif verdict is not None:
-        fields = {"verdict": "unauthorized", "status": 401, "reason": verdict.reason}
-    return schemas.TestOut(
-        **fields,
-        tag=verdict.tag if isinstance(verdict, Admitted) else None,
-        variable=verdict.variable[0]
-        if isinstance(verdict, Admitted) and verdict.variable and not verdict.notes
-        else None,
-        notes=list(verdict.notes) if isinstance(verdict, Admitted) else [],
-        steps=[schemas.StepOut(check=step.check, passes=step.passes, why=step.why) for step in found.steps],
     )

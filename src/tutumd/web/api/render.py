@@ -1,4 +1,4 @@
-"""Values into the JSON of the wire contract."""
+"""Values of the model as the JSON of the API."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -9,18 +9,7 @@ from urllib.parse import urlencode
 from tutumd.application.handlers import public_options
 from tutumd.model import Action, Container, Delivery, Handler, Line, Page, Plan, Progress, Query, Service, Verb
 from tutumd.web.api import schemas
-from tutumd.web.uris import (
-    ACTION_HEADER,
-    PREFIX,
-    action_uri,
-    container_uri,
-    handler_fields,
-    handler_uri,
-    service_uri,
-    status_uri,
-)
-
-__all__ = ["ACTION_HEADER", "PREFIX", "action_uri", "handler_fields", "handler_uri", "service_uri", "status_uri"]
+from tutumd.web.uris import action_uri, container_uri, handler_fields, service_uri
 
 Value = TypeVar("Value")
 Out = TypeVar("Out")
@@ -36,12 +25,12 @@ _ACTION_NAMES = {
 
 
 def date(value: datetime | None) -> str | None:
-    """Write a date as the clients of 2015 read it: `Mon, 13 Oct 2014 11:01:43 +0000`."""
+    """Return a date in the form that clients of 2015 read: `Mon, 13 Oct 2014 11:01:43 +0000`."""
     return None if value is None else format_datetime(value.astimezone(UTC).replace(microsecond=0))
 
 
 def handler(value: Handler) -> schemas.HandlerOut:
-    """Write a handler for its owner."""
+    """Return a handler for its owner."""
     rotation = value.rotation
     return schemas.HandlerOut.model_validate(
         {
@@ -61,7 +50,7 @@ def handler(value: Handler) -> schemas.HandlerOut:
 
 
 def progress(value: Progress, status_url: str) -> dict[str, object]:
-    """Write an action as whoever has the handler's URL may see it."""
+    """Return what a caller may see of the action of its call."""
     action = value.action
     fields: dict[str, object] = {
         "state": action.state.value,
@@ -83,7 +72,7 @@ def progress(value: Progress, status_url: str) -> dict[str, object]:
 
 
 def service(value: Service) -> schemas.ServiceOut:
-    """Write a service."""
+    """Return a service."""
     definition = value.definition
     return schemas.ServiceOut(
         uuid=value.uuid,
@@ -104,7 +93,7 @@ def service(value: Service) -> schemas.ServiceOut:
         containers=[container_uri(uuid) for uuid in value.containers],
         deployed_datetime=date(value.deployed),
         container_envvars=[
-            schemas.EnvvarOut(key=k, value=v) for k, v in (definition.envvars if definition else {}).items()
+            schemas.Envvar(key=k, value=v) for k, v in (definition.envvars if definition else {}).items()
         ],
         working_dir=definition.working_dir if definition else "",
         autorestart=definition.autorestart.value if definition else "OFF",
@@ -115,7 +104,7 @@ def service(value: Service) -> schemas.ServiceOut:
 
 
 def container(value: Container) -> schemas.ContainerOut:
-    """Write a container."""
+    """Return a container."""
     return schemas.ContainerOut(
         uuid=value.uuid,
         resource_uri=container_uri(value.uuid),
@@ -139,7 +128,7 @@ def container(value: Container) -> schemas.ContainerOut:
 
 
 def action(value: Action) -> schemas.ActionOut:
-    """Write an action."""
+    """Return an action."""
     return schemas.ActionOut(
         uuid=value.uuid,
         resource_uri=action_uri(value.uuid),
@@ -167,44 +156,38 @@ def action(value: Action) -> schemas.ActionOut:
 
 
 def delivery(value: Delivery, path: str) -> schemas.DeliveryOut:
-    """Write a delivery; `path` is that of its list."""
-    return schemas.DeliveryOut.model_validate(_delivery_fields(value, path))
-
-
-def whole_delivery(value: Delivery, path: str) -> schemas.WholeDeliveryOut:
-    """Write a delivery with what was kept of it."""
-    content = value.content
-    return schemas.WholeDeliveryOut.model_validate(
-        {
-            **_delivery_fields(value, path),
-            "headers": content.get("headers", []),
-            "query": content.get("query", ""),
-            "body": content.get("body", ""),
-            "body_is_base64": bool(content.get("is_base64")),
-            "body_is_cut": bool(content.get("is_cut")),
-            "left_out": content.get("left_out", []),
-        }
+    """Return a delivery; `path` is that of its list."""
+    return schemas.DeliveryOut(
+        id=value.number,
+        resource_uri=f"{path}{value.number}/",
+        received_datetime=date(value.received) or "",
+        ip=value.address,
+        user_agent=value.user_agent,
+        body_size=value.body_size,
+        amount=value.amount,
+        tag=value.tag,
+        outcome=value.outcome.value,
+        reason=value.reason,
+        action=action_uri(value.action_uuid) if value.action_uuid else "",
     )
 
 
-def _delivery_fields(value: Delivery, path: str) -> dict[str, object]:
-    return {
-        "id": value.number,
-        "resource_uri": f"{path}{value.number}/",
-        "received_datetime": date(value.received) or "",
-        "ip": value.address,
-        "user_agent": value.user_agent,
-        "body_size": value.body_size,
-        "amount": value.amount,
-        "tag": value.tag,
-        "outcome": value.outcome.value,
-        "reason": value.reason,
-        "action": action_uri(value.action_uuid) if value.action_uuid else "",
-    }
+def whole_delivery(value: Delivery, path: str) -> schemas.WholeDeliveryOut:
+    """Return a delivery with its stored content."""
+    content = value.content
+    return schemas.WholeDeliveryOut(
+        **delivery(value, path).model_dump(),
+        headers=content.get("headers", []),
+        query=content.get("query", ""),
+        body=content.get("body", ""),
+        body_is_base64=bool(content.get("is_base64")),
+        body_is_cut=bool(content.get("is_cut")),
+        left_out=content.get("left_out", []),
+    )
 
 
 def action_logs(lines: Sequence[Line]) -> schemas.ActionLogsOut:
-    """Write the steps of a run."""
+    """Return the steps of a run."""
     written = [
         schemas.LineOut(
             number=line.number, time=line.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"), text=line.text
@@ -215,7 +198,7 @@ def action_logs(lines: Sequence[Line]) -> schemas.ActionLogsOut:
 
 
 def plan(value: Plan) -> schemas.PlanOut:
-    """Write a plan."""
+    """Return a plan."""
     return schemas.PlanOut(
         possible=not value.refused,
         reason=value.refused,
@@ -229,26 +212,24 @@ def plan(value: Plan) -> schemas.PlanOut:
     )
 
 
-def page(path: str, query: Query, found: Page[Value], write: Callable[[Value], Out]) -> schemas.ListOut[Out]:
-    """Write a page of a list."""
-    return schemas.ListOut(meta=_meta(path, query, found.total), objects=[write(value) for value in found.objects])
+def page(path: str, query: Query, value: Page[Value], render: Callable[[Value], Out]) -> schemas.ListOut[Out]:
+    """Return a page of a list."""
 
-
-def listing(objects: Sequence[Out]) -> schemas.ListOut[Out]:
-    """Write a short list that is always whole."""
-    meta = schemas.MetaOut(limit=25, next=None, offset=0, previous=None, total_count=len(objects))
-    return schemas.ListOut(meta=meta, objects=list(objects))
-
-
-def _meta(path: str, query: Query, total: int) -> schemas.MetaOut:
     def link(offset: int) -> str:
         return f"{path}?{urlencode({**query.filters, 'limit': query.limit, 'offset': offset})}"
 
-    following = query.offset + query.limit
-    return schemas.MetaOut(
+    next_offset = query.offset + query.limit
+    meta = schemas.MetaOut(
         limit=query.limit,
-        next=link(following) if following < total else None,
+        next=link(next_offset) if next_offset < value.total else None,
         offset=query.offset,
         previous=link(max(0, query.offset - query.limit)) if query.offset else None,
-        total_count=total,
+        total_count=value.total,
     )
+    return schemas.ListOut(meta=meta, objects=[render(each) for each in value.objects])
+
+
+def whole_list(objects: Sequence[Out]) -> schemas.ListOut[Out]:
+    """Return a short list, which is always complete."""
+    meta = schemas.MetaOut(limit=25, next=None, offset=0, previous=None, total_count=len(objects))
+    return schemas.ListOut(meta=meta, objects=list(objects))

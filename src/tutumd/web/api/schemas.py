@@ -1,6 +1,6 @@
-"""The forms of JSON bodies, in and out. Dates are like `Mon, 13 Oct 2014 11:01:43 +0000`."""
+"""Schemas of JSON bodies. Dates look like `Mon, 13 Oct 2014 11:01:43 +0000`."""
 
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -52,21 +52,21 @@ class HandlerIn(_In):
 
 
 class RotateIn(_In):
-    """How a handler gets a new URL."""
+    """A request for a new URL of a handler."""
 
-    grace: Any = Field(86_400, description="Seconds for which the old URL may still be called; at most 30 days.")
+    grace: Any = Field(86_400, description="Seconds for which the old URL is still accepted, up to 30 days.")
 
 
 class TestIn(_In):
-    """A call to try out."""
+    """A call to try."""
 
     headers: dict[str, str] = Field(default_factory=dict)
     query: dict[str, str] = Field(default_factory=dict)
     body: Any = Field("", description="A text, or a JSON value.")
-    address: str = Field("127.0.0.1", description="Where it would come from.")
+    address: str = Field("127.0.0.1", description="Address of the client.")
 
 
-class EnvvarIn(_In):
+class Envvar(_In):
     """One environment variable."""
 
     key: str
@@ -74,19 +74,19 @@ class EnvvarIn(_In):
 
 
 class ServicePatch(_In):
-    """What to change of a service. Other fields than the target only where tutumd runs the service."""
+    """Changes to a service. Fields other than the target are for services that tutumd runs itself."""
 
     name: str | None = None
     image: str | None = Field(None, description="Free text on the local engine.")
     run_command: str | None = Field(None, description="Run by /bin/sh -c.")
-    container_envvars: list[EnvvarIn] | None = None
+    container_envvars: list[Envvar] | None = None
     working_dir: str | None = Field(None, description="Absolute path; empty means a folder of its own.")
     autorestart: str | None = Field(None, description="OFF (default), ON_FAILURE or ALWAYS.")
     target_num_containers: int | None = Field(None, description="From 0 to the limit of the server.")
 
 
 class ServiceIn(ServicePatch):
-    """A service to create on an engine that runs commands. Fields of 2015 that mean nothing here may be sent empty."""
+    """A service to create on an engine that runs commands. Fields of 2015 without effect may be sent empty."""
 
     engine: str | None = Field(None, description="Engine instance; default: the first that creates services.")
     autodestroy: Any = None
@@ -106,7 +106,7 @@ class ServiceIn(ServicePatch):
     tags: Any = None
 
     def unsupported(self) -> list[str]:
-        """List the fields of 2015 that ask for something a command has no use for."""
+        """Return the fields of 2015 that ask for something a command cannot have."""
         harmless: dict[str, tuple[Any, ...]] = {
             "autodestroy": ("OFF",),
             "deployment_strategy": ("EMPTIEST_NODE",),
@@ -120,7 +120,7 @@ class ServiceIn(ServicePatch):
 
 
 class MetaOut(BaseModel):
-    """Where a page stands in its list. `next` and `previous` are paths, null at the ends."""
+    """The place of a page in its list. `next` and `previous` are paths, null at the ends."""
 
     limit: int
     next: str | None
@@ -137,7 +137,7 @@ class ListOut(BaseModel, Generic[Item]):
 
 
 class HandlerNameOut(BaseModel):
-    """A webhook handler. `url` is a secret: whoever has it may call it."""
+    """A webhook handler. `url` is a secret: who knows it can call the handler."""
 
     url: str
     name: str | None
@@ -149,7 +149,7 @@ class HandlerNameOut(BaseModel):
 class RotationOut(BaseModel):
     """The URL that a handler had before."""
 
-    old_until: str = Field(description="Until when it may be called.")
+    old_until: str = Field(description="Its calls are accepted until then.")
     old_last_called_datetime: str | None
     old_last_address: str | None
 
@@ -161,22 +161,22 @@ class HandlerOut(HandlerNameOut):
 
     created_datetime: str
     last_called_datetime: str | None
-    calls: int = Field(description="How many calls it received, whatever became of them.")
+    calls: int = Field(description="How many calls it received, also skipped and refused ones.")
     rotation: RotationOut | None
 
 
 class UnusedHandlerOut(HandlerOut):
-    """A webhook handler, and whose it is."""
+    """A webhook handler with its service."""
 
     service: str
 
 
 class CallOut(HandlerNameOut):
-    """The handler that was called, and the action that carries the call out."""
+    """The handler that was called, and the action that performs its operation."""
 
     action: str
-    status_url: str = Field(description="Path where the caller can ask, without credentials, how the action stands.")
-    notes: list[str] = Field([], description="What the caller should know; absent where there is nothing.")
+    status_url: str = Field(description="Path of the action's progress, for the caller, without credentials.")
+    notes: list[str] = Field([], description="Sentences for the caller; absent if there are none.")
 
 
 class StepOut(BaseModel):
@@ -191,7 +191,7 @@ class TestOut(BaseModel):
     """What a call would do."""
 
     verdict: str = Field(description="`go`, `skipped`, `unauthorized`, `not_found` or `invalid`.")
-    status: int = Field(description="The status that it would be answered with.")
+    status: int = Field(description="Status of the response.")
     reason: str
     tag: str | None
     variable: str | None
@@ -200,7 +200,7 @@ class TestOut(BaseModel):
 
 
 class ProgressOut(BaseModel):
-    """An action as whoever has the handler's URL may see it."""
+    """What a caller may see of the action of its call."""
 
     state: str
     reason: str
@@ -214,14 +214,7 @@ class ProgressOut(BaseModel):
     containers_after: int
     rolled_back: bool
     status_url: str
-    log_tail: str = Field("", description="Only where the handler has `show_log`.")
-
-
-class EnvvarOut(BaseModel):
-    """One environment variable."""
-
-    key: str
-    value: str
+    log_tail: str = Field("", description="Only if the handler has `show_log`.")
 
 
 class ServiceOut(BaseModel):
@@ -232,9 +225,9 @@ class ServiceOut(BaseModel):
     name: str
     state: str
     stack: str | None = Field(description="Compose project or Swarm stack.")
-    engine: str = Field(description="The engine instance that it runs on.")
+    engine: str = Field(description="Engine instance that it runs on.")
     owner: str
-    synchronized: bool = Field(description="False while its engine does not show it.")
+    synchronized: bool = Field(description="False while its engine does not list it.")
     image_name: str
     image_digest: str | None
     run_command: str
@@ -242,11 +235,9 @@ class ServiceOut(BaseModel):
     current_num_containers: int
     running_num_containers: int
     stopped_num_containers: int
-    containers: list[str] = Field(description="URIs; every new container has a new one.")
+    containers: list[str] = Field(description="URIs; each new container has a new one.")
     deployed_datetime: str | None
-    container_envvars: Annotated[
-        list[EnvvarOut], Field(description="Only of services that tutumd runs: others may hold secrets.")
-    ]
+    container_envvars: list[Envvar] = Field(description="Only of services that tutumd runs: others may hold secrets.")
     working_dir: str
     autorestart: str
     warnings: list[str]
@@ -263,7 +254,7 @@ class PortOut(BaseModel):
 
 
 class ContainerOut(BaseModel):
-    """A container, also one that is gone as long as it is remembered (`Terminated`)."""
+    """A container; one that is gone is `Terminated` until it is forgotten."""
 
     uuid: str
     resource_uri: str
@@ -291,9 +282,9 @@ class ActionOut(BaseModel):
     operation: str
     state: str
     object: str
-    start_date: str = Field(description="When it was asked for.")
+    start_date: str = Field(description="When it was created.")
     end_date: str | None
-    reason: str = Field(description="Why it failed or waits; on success what is worth saying, often nothing.")
+    reason: str = Field(description="Why it failed or waits; after a success often empty.")
     log_tail: str = Field(description="On failure the last output lines of what failed.")
     rolled_back: bool
     image_before: str | None
@@ -301,7 +292,7 @@ class ActionOut(BaseModel):
     containers_before: list[str]
     containers_after: list[str]
     target_num_containers: int | None
-    deliveries: int = Field(description="How many calls it carries out.")
+    deliveries: int = Field(description="How many calls it performs.")
     ip: str
     location: str
     user_agent: str
@@ -321,22 +312,22 @@ class DeliveryOut(BaseModel):
     amount: int
     tag: str | None
     outcome: str = Field(
-        description="`queued`: a new action carries it out; `joined`: one that was pending already; `superseded`: "
-        "that, but a later call overrode its tag or body; `skipped`, `refused`, `repeated`: it caused nothing."
+        description="`queued`: it created an action; `joined`: it joined a pending one; `superseded`: it joined, "
+        "and a later call replaced its tag or body; `skipped`, `refused`, `repeated`: it caused nothing."
     )
     reason: str
-    action: str = Field(description="Empty where it caused nothing.")
+    action: str = Field(description="Empty if it caused nothing.")
 
 
 class WholeDeliveryOut(DeliveryOut):
-    """One call with what was kept of it."""
+    """One call with its stored content."""
 
-    headers: list[tuple[str, str]] = Field(description="Without those that hold secrets.")
+    headers: list[tuple[str, str]] = Field(description="Without those that contain secrets.")
     query: str
     body: str
     body_is_base64: bool
     body_is_cut: bool
-    left_out: list[str] = Field(description="What else was not kept: it may be secret, or there was too much.")
+    left_out: list[str] = Field(description="What else was not stored, because it is secret or too long.")
 
 
 class LineOut(BaseModel):
@@ -348,24 +339,24 @@ class LineOut(BaseModel):
 
 
 class ActionLogsOut(BaseModel):
-    """The steps of a run: as text, and line by line."""
+    """The steps of a run, as text and as lines."""
 
     logs: str
     lines: list[LineOut]
 
 
 class PlanOut(BaseModel):
-    """What a redeploy would do now. Nothing was touched to find out."""
+    """What a redeploy would do now. Nothing was changed."""
 
-    possible: bool = Field(description="False: a redeploy would fail and leave the service as it is.")
-    reason: str = Field(description="Why it is not possible; empty where it is.")
-    order: str = Field(description="`start-first`, `stop-first`, or the engine's own word for how it rolls.")
+    possible: bool = Field(description="False: a redeploy would fail without any change.")
+    reason: str = Field(description="Why it is not possible; empty if it is.")
+    order: str = Field(description="`start-first`, `stop-first`, or the engine's own word.")
     order_reason: str
     image_name: str
-    image_before: str | None = Field(description="`sha256:…` of what runs; null where unknown.")
-    image_after: str | None = Field(description="`sha256:…` of what would run; null where only a pull can tell.")
+    image_before: str | None = Field(description="`sha256:…` of what runs; null if unknown.")
+    image_after: str | None = Field(description="`sha256:…` of what would run; null if only a pull can tell.")
     steps: list[str]
-    notes: list[str] = Field(description="What is worth knowing before it is done.")
+    notes: list[str] = Field(description="Remarks on the plan.")
 
 
 class LogsOut(BaseModel):
@@ -382,6 +373,6 @@ class AccountOut(BaseModel):
 
 
 class ErrorOut(BaseModel):
-    """Why a request was refused, and what to do."""
+    """Why a request failed, and what to do."""
 
     error: str

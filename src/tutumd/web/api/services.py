@@ -1,4 +1,4 @@
-"""Services: list, get, create, change, act on, ask about."""
+"""Routes of services: list, get, create, change, act, logs."""
 
 from typing import Annotated, Any
 
@@ -7,23 +7,24 @@ from fastapi.responses import JSONResponse
 from pydantic import TypeAdapter
 
 from tutumd.application import services as rules
-from tutumd.application.queries import SERVICE_FILTERS, parse_dry_run, parse_query, parse_tail
+from tutumd.application.queries import SERVICE_FILTERS, parse_dry_run, parse_number, parse_query
 from tutumd.errors import InvalidInputError
 from tutumd.model import Action, Service, User, Verb
 from tutumd.web.api import render, schemas
 from tutumd.web.auth import Viewer
 from tutumd.web.body import Body, documented, documented_list, documented_query, parse
-from tutumd.web.context import context, origin, parse_uuid
+from tutumd.web.context import context, parse_uuid
+from tutumd.web.uris import ACTION_HEADER, PREFIX, action_uri
 
-router = APIRouter(prefix=f"{render.PREFIX}/service", tags=["services"])
+router = APIRouter(prefix=f"{PREFIX}/service", tags=["services"])
 
 Uuid = Annotated[str, Path(description="UUID of the service")]
 
 _DRY_RUN: dict[str, Any] = {
-    "responses": {200: {"model": schemas.PlanOut, "description": "With `dry_run=1`: the plan. Nothing was done."}},
+    "responses": {200: {"model": schemas.PlanOut, "description": "With `dry_run=1`: the plan"}},
     "openapi_extra": documented_query(
         ["dry_run"],
-        description="1: answer what would be done, and do nothing. 0: do it.",
+        description="1: return the plan and do nothing. 0: redeploy.",
         schema={"type": "string", "enum": ["0", "1"], "default": "0"},
     ),
 }
@@ -35,8 +36,8 @@ _PATCH = TypeAdapter(schemas.ServicePatch)
 def list_services(request: Request, viewer: Viewer) -> schemas.ListOut[schemas.ServiceOut]:
     """List services by name. Filters: uuid, uuid__startswith, name, state, stack__name; pages: limit, offset."""
     query = parse_query(request.query_params.multi_items(), SERVICE_FILTERS)
-    found = context(request).store.services(viewer, query)
-    return render.page(f"{render.PREFIX}/service/", query, found, render.service)
+    page = context(request).store.services(viewer, query)
+    return render.page(f"{PREFIX}/service/", query, page, render.service)
 
 
 @router.post("/", status_code=201, openapi_extra=documented(_NEW))
@@ -45,8 +46,8 @@ def create_service(request: Request, viewer: Viewer, body: Body) -> schemas.Serv
     new = parse(body, _NEW)
     if unsupported := new.unsupported():
         raise InvalidInputError(f"a service that is a command cannot have {', '.join(unsupported)}")
-    found = context(request)
-    return render.service(rules.create(found.store, viewer, _wishes(new), server_cap=found.server_cap))
+    web = context(request)
+    return render.service(rules.create(web.store, viewer, new.model_dump(), server_cap=web.server_cap))
 
 
 @router.get("/{uuid}/")
@@ -57,15 +58,15 @@ def get_service(request: Request, viewer: Viewer, uuid: Uuid) -> schemas.Service
 
 @router.patch("/{uuid}/", openapi_extra=documented(_PATCH))
 def change_service(request: Request, response: Response, viewer: Viewer, uuid: Uuid, body: Body) -> schemas.ServiceOut:
-    """Change a service. A new target is scaled to at once; anything else holds from the next redeploy or start on."""
-    found = context(request)
+    """Change a service. A new target is scaled to at once; anything else applies from the next redeploy or start on."""
+    web = context(request)
     service, action = rules.change(
-        found.store,
+        web.store,
         viewer,
         parse_uuid(uuid),
-        _wishes(parse(body, _PATCH)),
-        server_cap=found.server_cap,
-        origin=origin(request.scope, found.trusted_proxies),
+        parse(body, _PATCH).model_dump(exclude_unset=True),
+        server_cap=web.server_cap,
+        origin=web.read_origin(request.scope),
     )
     return _render(response, service, action)
 
@@ -74,7 +75,7 @@ def change_service(request: Request, response: Response, viewer: Viewer, uuid: U
 def redeploy_service(
     request: Request, response: Response, viewer: Viewer, uuid: Uuid
 ) -> schemas.ServiceOut | JSONResponse:
-    """Replace every container by one of the newest image, or with `?dry_run=1` only tell what that would do."""
+    """Replace every container by one of the newest image; with `?dry_run=1` only show the plan."""
     if parse_dry_run(request.query_params.getlist("dry_run")):
         plan = rules.plan(context(request).store, viewer, parse_uuid(uuid))
         return JSONResponse(render.plan(plan).model_dump())
@@ -83,7 +84,7 @@ def redeploy_service(
 
 @router.post("/{uuid}/scale/", status_code=202)
 def scale_service(request: Request, response: Response, viewer: Viewer, uuid: Uuid) -> schemas.ServiceOut:
-    """Scale to the target that the service has when it is its turn."""
+    """Scale to the target that the service has when the action starts."""
     return _act(request, response, viewer, uuid, Verb.SCALE)
 
 
@@ -107,33 +108,18 @@ def terminate_service(request: Request, response: Response, viewer: Viewer, uuid
 
 @router.get("/{uuid}/logs/", openapi_extra=documented_query(["tail"]))
 def get_logs(request: Request, viewer: Viewer, uuid: Uuid) -> schemas.LogsOut:
-    """Read the last output lines of each of a service's containers: 300, or as many as `?tail=N` says."""
-    lines = parse_tail(request.query_params.multi_items())
+    """Get the last output lines of each container of a service: 300, or `?tail=N`."""
+    lines = parse_number(request.query_params.multi_items(), "tail", 1, 10_000, default=300)
     return schemas.LogsOut(logs=rules.logs(context(request).store, viewer, parse_uuid(uuid), lines))
 
 
 def _act(request: Request, response: Response, viewer: User, uuid: str, verb: Verb) -> schemas.ServiceOut:
-    found = context(request)
-    sender = origin(request.scope, found.trusted_proxies)
-    service, action = rules.act(found.store, viewer, parse_uuid(uuid), verb, sender)
+    origin = context(request).read_origin(request.scope)
+    service, action = rules.act(context(request).store, viewer, parse_uuid(uuid), verb, origin)
     return _render(response, service, action)
 
 
 def _render(response: Response, service: Service, action: Action | None) -> schemas.ServiceOut:
     if action is not None:
-        response.headers[render.ACTION_HEADER] = render.action_uri(action.uuid)
+        response.headers[ACTION_HEADER] = action_uri(action.uuid)
     return render.service(service)
-
-
-def _wishes(sent: schemas.ServicePatch) -> rules.Wishes:
-    envvars = sent.container_envvars
-    return rules.Wishes(
-        name=sent.name,
-        image=sent.image,
-        run_command=sent.run_command,
-        envvars=None if envvars is None else {envvar.key: envvar.value for envvar in envvars},
-        working_dir=sent.working_dir,
-        autorestart=sent.autorestart,
-        target=sent.target_num_containers,
-        engine=sent.engine if isinstance(sent, schemas.ServiceIn) else None,
-    )

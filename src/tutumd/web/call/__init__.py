@@ -1,1 +1,1 @@
-"""The call path: `POST …/call/`, from the socket to the answer."""
+"""The call path: `POST …/call/`, from the socket to the response."""

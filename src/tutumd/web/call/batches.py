@@ -15,45 +15,52 @@ PAUSE_S = 0.0005
 MAX_PAUSES = 20
 """How often a batch waits for more calls while they keep coming in."""
 
+OnResult = Callable[[Result], None]
+
 
 class Batches:
     """Hands calls to the intake in batches. For one event loop.
 
-    A batch is what came in while the one before it was stored and answered. All of its bookkeeping is done by the event
-    loop: the intake's thread is woken once for a batch, and wakes the loop once when it is stored. Each time that the
-    two threads take the interpreter from each other costs as much as a call.
+    A batch is what came in while the one before it was stored. The event loop does all of the bookkeeping: the intake's
+    thread is woken once for a batch, and wakes the loop once when it is stored, because each switch between the threads
+    costs as much as a call.
     """
 
     def __init__(self, intake: Intake) -> None:
-        """Take what stores calls."""
         self._intake = intake
-        self._waiting: deque[tuple[Call, Callable[[Result], None]]] = deque()
+        self._waiting: deque[tuple[Call, OnResult]] = deque()
         self._is_busy = False
         self._expected = 1
         self._pause: asyncio.TimerHandle | None = None
 
-    def store(self, call: Call, tell: Callable[[Result], None]) -> None:
-        """Store a call; `tell` gets its result in this event loop, once it is on disk or refused."""
+    async def store(self, call: Call) -> Result:
+        """Store a call and return what became of it, once it is on disk or refused."""
+        result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self.submit(call, lambda value: None if result.done() else result.set_result(value))
+        return await result
+
+    def submit(self, call: Call, on_result: OnResult) -> None:
+        """Store a call, and pass what became of it to `on_result` in this event loop."""
         if len(self._waiting) >= MAX_WAITING:
-            tell(UnavailableError("too many calls are waiting to be stored; try again in a moment"))
+            on_result(UnavailableError("too many calls are waiting to be stored; try again in a moment"))
             return
-        self._waiting.append((call, tell))
+        self._waiting.append((call, on_result))
         if not self._is_busy:
             self._is_busy = True
             loop = asyncio.get_running_loop()
-            loop.call_soon(self._consider, loop, 0, 0)
+            loop.call_soon(self._begin_or_pause, loop, 0, 0)
         elif self._pause is not None and len(self._waiting) >= self._expected:
             self._pause.cancel()
             self._begin(asyncio.get_running_loop())
 
-    def _consider(self, loop: asyncio.AbstractEventLoop, seen: int, pauses: int) -> None:
-        """Begin a batch, or let more come: senders that were answered send again.
+    def _begin_or_pause(self, loop: asyncio.AbstractEventLoop, previous: int, pauses: int) -> None:
+        """Begin a batch, or wait for more calls while they keep coming: senders that got a response send again.
 
-        Two small batches that alternate take twice as long as a large one. A call that is alone does not wait.
+        Two small batches that alternate take twice as long as a large one. A single call does not wait.
         """
-        here = len(self._waiting)
-        if seen < here < self._expected and pauses < MAX_PAUSES:
-            self._pause = loop.call_later(PAUSE_S, self._consider, loop, here, pauses + 1)
+        waiting = len(self._waiting)
+        if previous < waiting < self._expected and pauses < MAX_PAUSES:
+            self._pause = loop.call_later(PAUSE_S, self._begin_or_pause, loop, waiting, pauses + 1)
         else:
             self._begin(loop)
 
@@ -61,24 +68,21 @@ class Batches:
         self._pause = None
         batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
 
-        def tell(results: Sequence[Result]) -> None:
+        def on_stored(results: Sequence[Result]) -> None:
             if not loop.is_closed():
-                loop.call_soon_threadsafe(self._hand_out, loop, batch, results)
+                loop.call_soon_threadsafe(self._distribute, loop, batch, results)
 
-        self._intake.store([call for call, _ in batch], tell)
+        self._intake.store([call for call, _ in batch], on_stored)
 
-    def _hand_out(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        batch: Sequence[tuple[Call, Callable[[Result], None]]],
-        results: Sequence[Result],
+    def _distribute(
+        self, loop: asyncio.AbstractEventLoop, batch: Sequence[tuple[Call, OnResult]], results: Sequence[Result]
     ) -> None:
-        for (_, tell), result in zip(batch, results, strict=True):
+        for (_, on_result), result in zip(batch, results, strict=True):
             try:
-                tell(result)
-            except Exception as error:  # noqa: BLE001 (the others, and all later calls, are to be answered)
+                on_result(result)
+            except Exception as error:  # noqa: BLE001 (the other calls need their results)
                 log_unforeseen(error)
         self._expected = min(MAX_BATCH, len(batch) + len(self._waiting))
         self._is_busy = bool(self._waiting)
         if self._waiting:
-            loop.call_soon(self._consider, loop, 0, 0)
+            loop.call_soon(self._begin_or_pause, loop, 0, 0)

@@ -1,4 +1,4 @@
-"""Waiting for the end of actions: one look at the database for all who wait, however many they are."""
+"""Long polls: requests that wait for the end of actions, with one database read for all of them."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,66 +10,64 @@ from tutumd.model import Progress
 from tutumd.ports import Store
 
 POLL_S = 0.2
-_PART = 500
+_READ_AT_ONCE = 500
 
 Reference = tuple[int, int]
 """A handler's and an action's number."""
 
 
-class Waits:
-    """Those who wait, in one event loop. While nobody does, nothing is looked at."""
+class LongPoll:
+    """The waiting requests of one event loop. The database is read only while there are any."""
 
     def __init__(self, store: Store) -> None:
-        """Take where actions are read."""
         self._store = store
         self._waiting: dict[Reference, set[asyncio.Future[Progress]]] = {}
         self._task: asyncio.Task[None] | None = None
 
-    async def until_ended(self, reference: Reference, timeout_s: float) -> Progress:
-        """Wait until an action has ended or the time is over, and tell how it stands.
+    async def wait_until_ended(self, reference: Reference, timeout_s: float) -> Progress:
+        """Return the progress of an action when it has ended or the time is over.
 
         Raises:
             NotFoundError: The handler is gone.
             UnavailableError: The database cannot be read.
         """
-        progress = await self.look(reference)
+        progress = await self._read(reference)
         if progress.action.ended is not None or timeout_s <= 0:
             return progress
         waiter: asyncio.Future[Progress] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(reference, set()).add(waiter)
         if self._task is None or self._task.done():
-            self._task = asyncio.ensure_future(self._watch())
+            self._task = asyncio.ensure_future(self._poll())
         try:
             return await asyncio.wait_for(waiter, timeout_s)
         except TimeoutError:
-            return await self.look(reference)
+            return await self._read(reference)
         finally:
             waiters = self._waiting.get(reference, set())
             waiters.discard(waiter)
             if not waiters:
                 self._waiting.pop(reference, None)
 
-    async def look(self, reference: Reference) -> Progress:
-        """Tell how an action stands. Raises NotFoundError, UnavailableError."""
-        found = await anyio.to_thread.run_sync(self._store.progress, [reference])
-        if reference not in found:
+    async def _read(self, reference: Reference) -> Progress:
+        progress = (await anyio.to_thread.run_sync(self._store.progress, [reference])).get(reference)
+        if progress is None:
             raise NotFoundError(NOT_FOUND)
-        return found[reference]
+        return progress
 
-    async def _watch(self) -> None:
+    async def _poll(self) -> None:
         while self._waiting:
             await asyncio.sleep(POLL_S)
-            wanted = list(self._waiting)
-            for start in range(0, len(wanted), _PART):
-                await self._tell(wanted[start : start + _PART])
+            references = list(self._waiting)
+            for start in range(0, len(references), _READ_AT_ONCE):
+                await self._wake(references[start : start + _READ_AT_ONCE])
 
-    async def _tell(self, part: Sequence[Reference]) -> None:
+    async def _wake(self, references: Sequence[Reference]) -> None:
         try:
-            found = await anyio.to_thread.run_sync(self._store.progress, part)
+            progress_by_reference = await anyio.to_thread.run_sync(self._store.progress, references)
         except UnavailableError:
-            return  # it may be back before those who wait give up
-        for reference in part:
-            progress = found.get(reference)
+            return  # the database may be back before the requests time out
+        for reference in references:
+            progress = progress_by_reference.get(reference)
             for waiter in self._waiting.get(reference, ()):
                 if waiter.done():
                     continue

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from tutumd.application.admission.evaluate import Received, Verdict, evaluate
+from tutumd.application.admission.evaluate import CallInput, Verdict, evaluate
 from tutumd.application.admission.fields import HandlerOptions
 from tutumd.application.admission.options import parse_options
 
@@ -28,11 +28,11 @@ def received(
     query: list[tuple[str, str]] | None = None,
     address: str = "192.0.2.1",
     now: datetime = NOW,
-) -> Received:
-    return Received(headers=headers or [], query=query or [], body=body, address=address, now=now)
+) -> CallInput:
+    return CallInput(headers=headers or [], query=query or [], body=body, address=address, now=now)
 
 
-def payload(name: str, *, as_form: bool = False, query: list[tuple[str, str]] | None = None) -> Received:
+def payload(name: str, *, as_form: bool = False, query: list[tuple[str, str]] | None = None) -> CallInput:
     """A recorded call; GitHub can send the same as a form."""
     recorded: dict[str, Any] = json.loads(PAYLOADS.joinpath(f"{name}.json").read_text(encoding="utf-8"))
     headers = dict(recorded["headers"])
@@ -43,7 +43,7 @@ def payload(name: str, *, as_form: bool = False, query: list[tuple[str, str]] | 
     return received(text.encode(), list(headers.items()), query=query)
 
 
-def evaluation(call: Received, **fields: object) -> Verdict:
+def evaluation(call: CallInput, **fields: object) -> Verdict:
     return evaluate(options_of(**fields), call)
 
 

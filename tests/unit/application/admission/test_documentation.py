@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.unit.application.admission.calls import NOW, hex_hmac, payload
-from tutumd.application.admission.evaluate import Admitted, Received, Skipped, Unauthorized, evaluate
+from tutumd.application.admission.evaluate import Admitted, CallInput, Skipped, Unauthorized, evaluate
 from tutumd.application.admission.options import parse_options
 
 DOCS = Path(__file__).parents[4] / "docs"
@@ -55,7 +55,7 @@ def test_generated_files_are_up_to_date() -> None:
     assert (run.returncode, run.stdout, run.stderr) == (0, "", ""), "run script/generate"
 
 
-def sign(call: Received, verify: dict[str, Any]) -> Received:
+def sign(call: CallInput, verify: dict[str, Any]) -> CallInput:
     """Do the sender's half, as its documentation tells."""
     secret = verify["secrets"][0]
     signature = hex_hmac(secret, call.body)

@@ -5,15 +5,23 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.application.admission.calls import NOW, evaluation, hex_hmac, options_of, payload, received
-from tutumd.application.admission.evaluate import Admitted, Hidden, Received, Skipped, Unauthorized, evaluate, explain
+from tutumd.application.admission.evaluate import (
+    Admitted,
+    CallInput,
+    Hidden,
+    Invalid,
+    Skipped,
+    Unauthorized,
+    evaluate,
+    explain,
+)
 from tutumd.application.admission.fields import DEFAULTS
-from tutumd.errors import InvalidInputError
 
 GITHUB = {"preset": "github", "secrets": ["s3cret"]}
 ODD_BODIES = [b"", b"\xff\0", b"{", b'{"zen": "x", "hook_id": 1}', b"payload=%7B%7D"]
 
 
-def signed(call: Received, secret: str = "s3cret") -> Received:
+def signed(call: CallInput, secret: str = "s3cret") -> CallInput:
     signature = ("X-Hub-Signature-256", "sha256=" + hex_hmac(secret, call.body))
     return replace(call, headers=[*call.headers, signature])
 
@@ -108,18 +116,19 @@ def test_a_tag_in_the_query() -> None:
         ("vä", "the tag alone"),
     ],
 )
-def test_a_tag_in_the_query_that_is_not_allowed_is_an_error(value: str, text: str) -> None:
-    with pytest.raises(InvalidInputError, match=text):
-        evaluation(received(query=[("tag", value)]), tag={"allow": ["v*"]})
+def test_a_tag_in_the_query_that_is_not_allowed_is_invalid(value: str, text: str) -> None:
+    verdict = evaluation(received(query=[("tag", value)]), tag={"allow": ["v*"]})
+    assert isinstance(verdict, Invalid)
+    assert text in verdict.reason
 
 
-def test_a_tag_is_taken_once_and_only_where_it_is_allowed() -> None:
-    with pytest.raises(InvalidInputError, match="twice"):
-        evaluation(received(query=[("tag", "v1"), ("tag", "v2")]), tag={"allow": ["v*"]})
-    with pytest.raises(InvalidInputError, match="takes no tag"):
-        evaluate(DEFAULTS, received(query=[("tag", "v1")]))
-    with pytest.raises(InvalidInputError, match="takes no tag"):
-        evaluation(received(b"{}", query=[("tag", "v1")]), tag={"allow": ["v*"], "from": "body.tag"})
+def test_a_tag_is_accepted_once_and_only_where_it_is_allowed() -> None:
+    twice = evaluation(received(query=[("tag", "v1"), ("tag", "v2")]), tag={"allow": ["v*"]})
+    without_rule = evaluate(DEFAULTS, received(query=[("tag", "v1")]))
+    from_payload = evaluation(received(b"{}", query=[("tag", "v1")]), tag={"allow": ["v*"], "from": "body.tag"})
+    for verdict, text in ((twice, "twice"), (without_rule, "accepts no tag"), (from_payload, "accepts no tag")):
+        assert isinstance(verdict, Invalid)
+        assert text in verdict.reason
 
 
 @pytest.mark.parametrize("tag", ["v1", "1.2.3", "_x", "v" * 128, "A-b.c_d"])
@@ -132,7 +141,7 @@ def test_a_tag_in_the_payload() -> None:
     assert evaluation(payload("dockerhub"), tag=rule) == Admitted(tag="latest")
     for body, reason in (
         (b'{"push_data": {"tag": "dev"}}', "tag 'dev' is not among those allowed"),
-        (b'{"push_data": {"tag": "x/y:v1"}}', "what tag.from finds is not a tag"),
+        (b'{"push_data": {"tag": "x/y:v1"}}', "the value that tag.from finds is not a tag"),
         (b'{"push_data": {"tag": 1}}', "the payload names no tag"),
         (b"nonsense", "the payload names no tag"),
     ):
@@ -158,8 +167,8 @@ def test_an_explanation_tells_every_step_also_after_the_one_that_stops() -> None
         tag={"allow": ["v*"]},
         pass_body=True,
     )
-    told = explain(options, payload("github-push", query=[("tag", "v2")]))
-    assert [(step.check, step.passes) for step in told.steps] == [
+    results, verdict = explain(options, payload("github-push", query=[("tag", "v2")]))
+    assert [(step.check, step.passes) for step in results] == [
         ("allow_from", False),
         ("verify", False),
         ("event", True),
@@ -167,14 +176,14 @@ def test_an_explanation_tells_every_step_also_after_the_one_that_stops() -> None
         ("tag", True),
         ("pass_body", True),
     ]
-    assert told.verdict == Hidden(reason="192.0.2.1 is not allowed")
-    assert told.steps[3].why == "branch 'main' matches 'main'"
+    assert verdict == Hidden(reason="192.0.2.1 is not allowed")
+    assert results[3].why == "branch 'main' matches 'main'"
 
 
 def test_an_explanation_of_a_wrong_tag_has_the_text_of_the_error() -> None:
-    told = explain(options_of(tag={"allow": ["v*"]}), received(query=[("tag", "dev")]))
-    assert told.verdict is None
-    assert "not one that this handler allows" in told.error
+    _, verdict = explain(options_of(tag={"allow": ["v*"]}), received(query=[("tag", "dev")]))
+    assert isinstance(verdict, Invalid)
+    assert "not one that this handler allows" in verdict.reason
 
 
 @pytest.mark.parametrize(
@@ -192,7 +201,7 @@ def test_an_explanation_of_a_wrong_tag_has_the_text_of_the_error() -> None:
 @pytest.mark.parametrize("name", ["github-push", "github-ping", "dockerhub"])
 def test_an_explanation_ends_as_the_call_would(fields: dict[str, object], name: str) -> None:
     call = payload(name)
-    assert explain(options_of(**fields), call).verdict == evaluation(call, **fields)
+    assert explain(options_of(**fields), call)[1] == evaluation(call, **fields)
 
 
 def test_the_header_of_a_secret_is_kept_from_expressions() -> None:

@@ -3,9 +3,8 @@
 import pytest
 
 from tests.unit.application.admission.calls import payload
-from tutumd.application.admission.bodies import keep as keep_body
-from tutumd.application.admission.bodies import to_variable
-from tutumd.application.admission.headers import delivery_key, keep
+from tutumd.application.admission.bodies import to_variable, truncate
+from tutumd.application.admission.headers import delivery_key, redact_headers
 
 
 @pytest.mark.parametrize(
@@ -91,7 +90,7 @@ def test_an_odd_key_is_bounded_and_still_tells_apart(value: str) -> None:
     ],
 )
 def test_what_lets_somebody_in_is_not_stored(name: str) -> None:
-    assert keep([(name, "s3cret"), (name.lower(), "s3cret"), ("X-GitHub-Event", "push")]) == (
+    assert redact_headers([(name, "s3cret"), (name.lower(), "s3cret"), ("X-GitHub-Event", "push")]) == (
         ("x-github-event", "push"),
     )
 
@@ -100,21 +99,25 @@ def test_what_lets_somebody_in_is_not_stored(name: str) -> None:
 def test_the_url_of_the_call_is_not_stored(path: str) -> None:
     url = f"/api/v1/service/S/{path}/0224815A-c156-44e4-92d7-997c69354438/call/"
     kept = dict(
-        keep([("X-Forwarded-Uri", url), ("Referer", f"https://h.example.com{url}?x=1"), ("X-Twice", f"{url}, {url}")])
+        redact_headers(
+            [("X-Forwarded-Uri", url), ("Referer", f"https://h.example.com{url}?x=1"), ("X-Twice", f"{url}, {url}")]
+        )
     )
     assert "997c69354438" not in str(kept)
     assert kept["x-forwarded-uri"] == f"/api/v1/service/S/{path}/…/call/"
 
 
 def test_a_password_in_another_url_is_not_stored() -> None:
-    kept = dict(keep([("Referer", "https://ann:pa55@h.example.com/x?t=s3cr3t#y"), ("Accept", "text/*;q=0.5, */*")]))
+    kept = dict(
+        redact_headers([("Referer", "https://ann:pa55@h.example.com/x?t=s3cr3t#y"), ("Accept", "text/*;q=0.5, */*")])
+    )
     assert kept == {"referer": "https://…@h.example.com/x?…", "accept": "text/*;q=0.5, */*"}
 
 
 def test_at_most_8_kib_of_headers_are_stored() -> None:
-    kept = keep([(f"x-{number}", "ä" * 500) for number in range(100)])
+    kept = redact_headers([(f"x-{number}", "ä" * 500) for number in range(100)])
     assert 7 * 1024 < sum(len(name) + len(value.encode()) for name, value in kept) <= 8 * 1024
-    assert keep([("x", "y" * 9000)]) == ()
+    assert redact_headers([("x", "y" * 9000)]) == ()
 
 
 def test_the_body_of_a_variable() -> None:
@@ -136,7 +139,7 @@ def test_a_body_that_no_variable_can_hold_is_told(body: bytes, note: str) -> Non
 @pytest.mark.parametrize("width", ["x", "ä", "€", "🐳"])
 @pytest.mark.parametrize("before", ["", "a", "ab", "abc"])
 def test_a_stored_body_is_cut_between_characters(width: str, before: str) -> None:
-    kept = keep_body((before + width * 20_000).encode())
+    kept = truncate((before + width * 20_000).encode())
     assert kept.is_cut
     assert not kept.is_base64
     assert set(kept.text) <= set(before + width)
@@ -144,10 +147,10 @@ def test_a_stored_body_is_cut_between_characters(width: str, before: str) -> Non
 
 
 def test_a_stored_body_that_is_no_text_is_in_base64() -> None:
-    assert keep_body(b"\xff\xfe") == keep_body(b"\xff\xfe")
-    assert (keep_body(b"\xff\xfe").text, keep_body(b"\xff\xfe").is_base64) == ("//4=", True)
-    assert keep_body(b"a\0").is_base64
-    assert (keep_body(b"{}").text, keep_body(b"{}").is_base64, keep_body(b"{}").is_cut) == ("{}", False, False)
-    cut = keep_body("ä".encode()[:1])
+    assert truncate(b"\xff\xfe") == truncate(b"\xff\xfe")
+    assert (truncate(b"\xff\xfe").text, truncate(b"\xff\xfe").is_base64) == ("//4=", True)
+    assert truncate(b"a\0").is_base64
+    assert (truncate(b"{}").text, truncate(b"{}").is_base64, truncate(b"{}").is_cut) == ("{}", False, False)
+    cut = truncate("ä".encode()[:1])
     assert cut.is_base64
     assert not cut.is_cut

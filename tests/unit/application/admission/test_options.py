@@ -177,7 +177,7 @@ def test_a_body_is_passed_under_the_name_that_tutum_gave_it() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "text"),
     [
-        ("colour", "red", "unknown field 'colour': a handler has enabled, expires_datetime"),
+        ("colour", "red", "unknown field 'colour': known are enabled, expires_datetime"),
         ("expires", "2026-02-01", r"unknown field 'expires': did you mean expires_datetime\?"),
         ("enabled", 1, "true or false"),
         ("enabled", "true", "true or false"),

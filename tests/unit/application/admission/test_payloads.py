@@ -61,7 +61,7 @@ PATHS = {
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recorded_payload_tells_what_its_sender_means(name: str) -> None:
     push = payload(name).push
-    assert push.nothing == NOTHING.get(name, "")
+    assert push.skip_reason == NOTHING.get(name, "")
     assert list(push.branches) == ([BRANCHES[name]] if name in BRANCHES else [])
     assert list(push.tags) == TAGS.get(name, [])
     assert push.paths == PATHS.get(name)
@@ -71,7 +71,7 @@ def test_githubs_registry_of_before_names_tags_too() -> None:
     version = {"version": "sha256:00", "docker_metadata": [{"tags": ["v1", "latest", 3]}, {"tags": None}]}
     body = {"action": "published", "package": {"name": "app", "owner": {"login": "me"}, "package_version": version}}
     push = read_push([("X-GitHub-Event", "package")], body)
-    assert (push.nothing, push.tags) == ("", (("me/app", "v1"), ("me/app", "latest")))
+    assert (push.skip_reason, push.tags) == ("", (("me/app", "v1"), ("me/app", "latest")))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_githubs_registry_of_before_names_tags_too() -> None:
 )
 def test_only_a_push_to_harbor_counts(kind: str) -> None:
     body = {"type": kind, "occur_at": 1680501893, "event_data": {}}
-    assert read_push([], body).nothing == "nothing was pushed to the registry"
+    assert read_push([], body).skip_reason == "nothing was pushed to the registry"
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("github")])
@@ -158,4 +158,4 @@ def test_a_hundred_levels_are_read() -> None:
 
 def test_a_call_without_a_payload_is_no_push() -> None:
     push = received().push
-    assert (push.nothing, push.branches, push.tags, push.is_git) == ("", (), (), False)
+    assert (push.skip_reason, push.branches, push.tags, push.is_git) == ("", (), (), False)

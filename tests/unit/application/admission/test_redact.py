@@ -1,4 +1,4 @@
-"""What is kept of a call: no secret that the handler knows, wherever it comes, and a word about what is missing."""
+"""Redaction: no secret of the handler is stored, wherever it occurs, and the content says what is missing."""
 
 from typing import Any
 
@@ -6,16 +6,16 @@ import pytest
 
 from tests.unit.application.admission.calls import NOW
 from tutumd.application.admission.options import parse_options
-from tutumd.application.admission.redact import keep_call
+from tutumd.application.admission.redact import redact_call
 
 SECRET = "s3cr3t-pässword"
 
 
-def kept(
+def redacted(
     headers: list[tuple[str, str]], query: list[tuple[str, str]], body: bytes = b"{}", **verify: object
 ) -> dict[str, Any]:
     options = parse_options({"verify": {"secrets": [SECRET], **verify}} if verify else {}, NOW)
-    return keep_call(headers, query, body, options.verify)
+    return redact_call(headers, query, body, options.verify)
 
 
 @pytest.mark.parametrize(
@@ -27,11 +27,16 @@ def kept(
         {"preset": "github"},
     ],
 )
-def test_a_secret_of_the_handler_is_not_kept_wherever_it_comes(verify: dict[str, object]) -> None:
-    told = SECRET.encode().decode("latin-1")
-    headers = [("X-My-Hook", told), ("X-Other", f"Hook {told}"), ("Referer", f"/x/{told}"), ("X-Event", "push")]
+def test_a_secret_of_the_handler_is_not_stored_wherever_it_comes(verify: dict[str, object]) -> None:
+    as_header = SECRET.encode().decode("latin-1")
+    headers = [
+        ("X-My-Hook", as_header),
+        ("X-Other", f"Hook {as_header}"),
+        ("Referer", f"/x/{as_header}"),
+        ("X-Event", "push"),
+    ]
     query = [("t", SECRET), ("me", f"ann:{SECRET}"), ("tag", "v1"), ("token", "x"), (SECRET, "")]
-    content = kept(headers, query, f'{{"secret": "{SECRET}"}}'.encode(), **verify)
+    content = redacted(headers, query, f'{{"secret": "{SECRET}"}}'.encode(), **verify)
     assert content["headers"] == (("x-event", "push"),)
     assert content["query"] == "tag=v1"
     assert content["body"] == '{"secret": "…"}'
@@ -48,23 +53,25 @@ def test_a_secret_of_the_handler_is_not_kept_wherever_it_comes(verify: dict[str,
 
 def test_a_short_secret_is_known_only_as_a_whole() -> None:
     options = parse_options({"verify": {"preset": "github", "secrets": ["main"]}}, NOW)
-    content = keep_call([("X-A", "main"), ("X-B", "maintain")], [("ref", "main")], b"main", options.verify)
+    content = redact_call([("X-A", "main"), ("X-B", "maintain")], [("ref", "main")], b"main", options.verify)
     assert (content["headers"], content["query"], content["body"]) == ((("x-b", "maintain"),), "", "main")
 
 
-def test_the_header_that_the_handler_looks_at_is_not_kept_whatever_it_holds() -> None:
-    content = kept([("X-Let-Me-In", "a guess"), ("X-Event-Key", "repo:push")], [], preset="token", header="x-let-me-IN")
+def test_the_header_that_verify_reads_is_not_stored_whatever_it_holds() -> None:
+    content = redacted(
+        [("X-Let-Me-In", "a guess"), ("X-Event-Key", "repo:push")], [], preset="token", header="x-let-me-IN"
+    )
     assert content == {"headers": (("x-event-key", "repo:push"),), "body": "{}"}
 
 
 def test_a_name_that_is_told_is_readable() -> None:
-    assert kept([], [("token\0\n\x1b[2J", "x")])["left_out"] == ["query parameter token???[2J"]
+    assert redacted([], [("token\0\n\x1b[2J", "x")])["left_out"] == ["query parameter token???[2J"]
 
 
 def test_headers_that_were_too_much_are_told() -> None:
-    assert kept([("X-Long", "x" * 9000)], [])["left_out"] == ["headers beyond 8 KiB"]
+    assert redacted([("X-Long", "x" * 9000)], [])["left_out"] == ["headers beyond 8 KiB"]
 
 
 def test_nothing_is_said_where_all_is_kept() -> None:
-    content = kept([("Authorization", "Bearer x"), ("X-Event", "push")], [])
+    content = redacted([("Authorization", "Bearer x"), ("X-Event", "push")], [])
     assert content == {"headers": (("x-event", "push"),), "body": "{}"}

@@ -1,0 +1,32 @@
+"""Routes about the server itself: credentials, health and readiness."""
+
+from fastapi import APIRouter, Request, Response
+
+from tutumd.application import health
+from tutumd.web.api import render, schemas
+from tutumd.web.auth import Viewer, parse_credentials
+from tutumd.web.context import context
+from tutumd.web.uris import PREFIX
+
+router = APIRouter()
+
+
+@router.get(f"{PREFIX}/auth/", tags=["account"])
+def check_credentials(request: Request, viewer: Viewer) -> schemas.ListOut[schemas.AccountOut]:
+    """Check credentials: returns the user and the key that were sent."""
+    _, key = parse_credentials(request)
+    return render.whole_list([schemas.AccountOut(username=viewer.name, key=key)])
+
+
+@router.get("/healthz", tags=["server"], openapi_extra={"security": []})
+def check_health() -> dict[str, str]:
+    """Check that the server responds."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", tags=["server"], openapi_extra={"security": []})
+def check_readiness(request: Request, response: Response) -> health.Readiness:
+    """Check that actions are performed: `ready`, `degraded` (calls are stored, but some wait), or `down` with a 503."""
+    readiness = health.check(context(request).store, context(request).clock)
+    response.status_code = 503 if readiness.status == "down" else 200
+    return readiness

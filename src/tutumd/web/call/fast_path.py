@@ -1,0 +1,219 @@
+"""The fast path of calls: what exists for speed alone. Without it, `endpoint.py` would respond to every call alike.
+
+Each trick is a class or function of its own, so that it can be removed and measured.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from json.encoder import encode_basestring
+
+from starlette.types import Scope
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from tutumd.application.admission import headers
+from tutumd.application.admission.bodies import truncate
+from tutumd.application.admission.redact import redact_call
+from tutumd.model import Accepted, Call, Origin
+from tutumd.ports import Result
+from tutumd.web import uris
+from tutumd.web.body import COMPLETE
+from tutumd.web.call.endpoint import CallEndpoint, decode_headers, encode_json, render_failure
+from tutumd.web.call.protocol import BoundedProtocol
+from tutumd.web.context import UUID, WebContext
+
+MAX_CACHED = 1_000
+MAX_CACHED_BYTES = 1024
+"""Of the headers of one call, so that the cache takes few megabytes."""
+
+RawHeaders = list[tuple[bytes, bytes]]
+Respond = Callable[[int, RawHeaders, bytes], None]
+"""Sends a complete response: status, headers with the content's length, content."""
+Take = Callable[[Scope, bytes, Respond], bool]
+"""Takes a request with its complete body; returns False if it has to go through ASGI."""
+
+_PATH = re.compile(rf"/api/v1/service/({UUID})/webhook/handler/({UUID})/call/(?:([1-9][0-9]?|100)/)?", re.ASCII)
+"""The path of a call that needs no further check."""
+_ACTION_HEADER = uris.ACTION_HEADER.lower().encode()
+
+
+class FastProtocol(BoundedProtocol):
+    """Passes calls to the application without an ASGI task: the task and its messages take as long as all the rest."""
+
+    _begun: "tuple[RequestResponseCycle, ASGI3Application] | None" = None
+    """A request whose headers are here. Whether its body came with them is known once all data is parsed."""
+
+    def data_received(self, data: bytes) -> None:
+        """Parse data, and begin a request whose body is still incomplete."""
+        super().data_received(data)
+        if self._begun is not None:
+            begun, self._begun = self._begun, None
+            super()._start_asgi_task(*begun)
+
+    def on_message_complete(self) -> None:
+        """Begin a request that is complete."""
+        self.scope[COMPLETE] = True  # type: ignore[literal-required] # ASGI lets servers add keys
+        super().on_message_complete()
+        if self._begun is not None and self._begun[0] is self.cycle:
+            begun, self._begun = self._begun, None
+            self._take(*begun)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        if cycle.more_body:
+            self._begun = (cycle, app)
+        else:
+            self._take(cycle, app)
+
+    def _take(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        take: Take | None = getattr(app, "take", None)
+        if take is None or not take(cycle.scope, bytes(cycle.body), partial(self._respond, cycle)):  # type: ignore[arg-type] # a dict
+            super()._start_asgi_task(cycle, app)
+
+    def _respond(self, cycle: RequestResponseCycle, status: int, raw_headers: RawHeaders, content: bytes) -> None:
+        """Send a complete response, as the cycle's `send` would."""
+        if cycle.disconnected:
+            return
+        cycle.response_started = cycle.response_complete = True
+        parts = [STATUS_LINE[status]]
+        for name, value in (*cycle.default_headers, *raw_headers):
+            parts += (name, b": ", value, b"\r\n")
+        if not cycle.keep_alive:
+            parts.append(b"connection: close\r\n")
+        self.transport.write(b"".join((*parts, b"\r\n", content)))
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
+
+
+class FastPath:
+    """Responds to complete calls without parameters; hands over to the endpoint what cannot be accepted at once."""
+
+    def __init__(self, context: WebContext, endpoint: CallEndpoint) -> None:
+        self._context = context
+        self._endpoint = endpoint
+        self._header_cache = HeaderCache(context.read_origin)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def take(self, scope: Scope, body: bytes, respond: Respond) -> bool:
+        """Respond to a call later, without a task of its own; return False if the request has to go through ASGI."""
+        path = _PATH.fullmatch(scope["path"])
+        if path is None or scope["method"] != "POST" or scope["query_string"]:
+            return False
+        head = self._header_cache.read(scope)
+        if head.has_prefer:
+            return False
+        service, handler, amount = path.groups()
+        call = Call(
+            service_uuid=service,
+            handler_uuid=handler,
+            amount=int(amount or 1),
+            origin=head.origin,
+            body_size=len(body),
+            content=encode_content(scope, head, body),
+            key=head.key,
+        )
+
+        def on_result(result: Result) -> None:
+            if isinstance(result, Accepted):
+                respond(*encode_accepted(self._context, call, result))
+            else:
+                task = asyncio.ensure_future(self._finish(scope, body, call, result, respond))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+        self._context.batches.submit(call, on_result)
+        return True
+
+    async def _finish(self, scope: Scope, body: bytes, call: Call, result: Result, respond: Respond) -> None:
+        try:
+            response = await self._endpoint.respond(scope, body, call, result)
+        except Exception as error:  # noqa: BLE001 (the caller gets a response whatever happened)
+            response = render_failure(error)
+        respond(response.status_code, response.raw_headers, bytes(response.body))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What the headers of a call say.
+
+    Attributes:
+        stored_json: The headers to store, as a JSON array; None if there are more than are stored.
+        key: The delivery key, as `headers.delivery_key` returns it.
+        has_prefer: Whether there is a header `Prefer`, which may ask to wait.
+    """
+
+    origin: Origin
+    stored_json: str | None
+    key: str | None
+    has_prefer: bool
+
+
+class HeaderCache:
+    """Reads the headers of calls, once for those that senders repeat. For one event loop."""
+
+    def __init__(self, read_origin: Callable[[Scope], Origin]) -> None:
+        self._read_origin = read_origin
+        self._heads: dict[tuple[object, ...], Head] = {}
+
+    def read(self, scope: Scope) -> Head:
+        """Return what the headers of a request say."""
+        client = scope.get("client")
+        cache_key = (client and client[0], *scope["headers"])
+        head = self._heads.get(cache_key)
+        if head is None:
+            head = self._parse(scope)
+            if _is_cacheable(scope["headers"], head):
+                if len(self._heads) >= MAX_CACHED:
+                    self._heads.clear()
+                self._heads[cache_key] = head
+        return head
+
+    def _parse(self, scope: Scope) -> Head:
+        decoded = decode_headers(scope)
+        stored = headers.redact_headers(decoded)
+        pairs = [f"[{encode_basestring(name)},{encode_basestring(value)}]" for name, value in stored]
+        is_complete = len(stored) == sum(not headers.is_secret(name) for name, _ in decoded)
+        return Head(
+            origin=self._read_origin(scope),
+            stored_json=f"[{','.join(pairs)}]" if is_complete else None,
+            key=headers.delivery_key(decoded),
+            has_prefer=any(name == "prefer" for name, _ in decoded),
+        )
+
+
+def _is_cacheable(raw_headers: RawHeaders, head: Head) -> bool:
+    """Return False for headers that come once, such as a delivery's ID, and for secrets: they must not stay here."""
+    return (
+        head.key is None
+        and sum(len(name) + len(value) for name, value in raw_headers) <= MAX_CACHED_BYTES
+        and not any(headers.is_secret(name.decode("latin-1")) for name, _ in raw_headers)
+    )
+
+
+def encode_content(scope: Scope, head: Head, body: bytes) -> str:
+    """Return the stored content of a call without parameters, as JSON: its headers are encoded already."""
+    stored = truncate(body)
+    if head.stored_json is None or stored.is_base64 or stored.is_cut:
+        return encode_json(redact_call(decode_headers(scope), (), body, None))
+    return f'{{"headers":{head.stored_json},"body":{encode_basestring(stored.text)}}}'
+
+
+def encode_accepted(context: WebContext, call: Call, accepted: Accepted) -> tuple[int, RawHeaders, bytes]:
+    """Return the response 202 to a call without options, as `endpoint.render_result` would, without building a dict."""
+    uri = uris.handler_uri(call.service_uuid, call.handler_uuid)
+    action = uris.action_uri(accepted.action_uuid)
+    name = "null" if accepted.name is None else encode_json(accepted.name)
+    status_url = uris.status_uri(context.status_tokens.make(accepted.handler_seq, accepted.action_seq))
+    content = (
+        f'{{"url":"{uri}call/","name":{name},"operation":"{accepted.operation.value}","resource_uri":"{uri}",'
+        f'"uuid":"{call.handler_uuid}","action":"{action}","status_url":"{status_url}"}}'
+    ).encode()
+    raw_headers = [
+        (b"content-length", b"%d" % len(content)),
+        (b"content-type", b"application/json"),
+        (_ACTION_HEADER, action.encode()),
+    ]
+    return 202, raw_headers, content
