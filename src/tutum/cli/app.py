@@ -39,8 +39,7 @@ def build(*, only: str | None = None) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     root.callback()(_root)
-    names = [only] if only in COMMANDS else COMMANDS
-    for name in names:
+    for name in [only] if only in COMMANDS else COMMANDS:
         module, summary = COMMANDS[name]
         part: typer.Typer = importlib.import_module(f"tutum.cli.{module}").app
         root.add_typer(part, name=None if name == "login" else name, help=summary, no_args_is_help=True)

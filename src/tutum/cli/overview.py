@@ -27,6 +27,5 @@ def overview() -> str:
     commands = {name: summary for name, (_, summary) in COMMANDS.items()}
     lines = ["Usage: tutum [OPTIONS] COMMAND [ARGS]...", "", f"  {SUMMARY}", ""]
     for title, entries in (("Options", OPTIONS), ("Commands", commands), ("Environment", ENVIRONMENT)):
-        width = max(map(len, entries))
-        lines += [f"{title}:", *(f"  {name:<{width}}  {text}" for name, text in entries.items()), ""]
+        lines += [f"{title}:", *(f"  {name:<{max(map(len, entries))}}  {text}" for name, text in entries.items()), ""]
     return "\n".join([*lines, "Exit codes: 0 done, 1 the operation failed, 2 wrong usage, 3 API error."])

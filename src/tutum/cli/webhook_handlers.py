@@ -189,7 +189,8 @@ def list_unused(
         ]
 
     print_list(handlers, UNUSED_COLUMNS, row, as_json=as_json)
-    hint("Revoke one with: tutum webhook-handler rm SERVICE UUID")
+    if not as_json:
+        hint("Revoke one with: tutum webhook-handler rm SERVICE UUID")
 
 
 @app.command("rm")
