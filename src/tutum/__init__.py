@@ -1,6 +1,6 @@
 """SDK for the Tutum API: services, their webhook handlers, and the actions that calls start.
 
-Nothing is read or sent at import; the classes below are loaded when they are first used.
+Importing it reads and sends nothing. Each class is loaded when it is first used.
 """
 
 from __future__ import annotations
@@ -8,40 +8,42 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from tutum.version import __version__ as __version__
+from tutum.version import __version__
 
 if TYPE_CHECKING:
-    from tutum import auth as auth
-    from tutum.action import Action as Action
-    from tutum.call_result import Accepted as Accepted
-    from tutum.client import Client as Client
-    from tutum.container import Container as Container
-    from tutum.errors import ActionTimeoutError as ActionTimeoutError
-    from tutum.errors import NonUniqueIdentifier as NonUniqueIdentifier
-    from tutum.errors import ObjectNotFound as ObjectNotFound
-    from tutum.errors import TutumApiError as TutumApiError
-    from tutum.errors import TutumAuthError as TutumAuthError
-    from tutum.errors import TutumConnectionError as TutumConnectionError
-    from tutum.handler import Handler as Handler
-    from tutum.lookup import Utils as Utils
-    from tutum.outcome import Outcome as Outcome
-    from tutum.plan import Plan as Plan
-    from tutum.service import Service as Service
-    from tutum.trial import Trial as Trial
-    from tutum.webhook_handler import WebhookHandler as WebhookHandler
+    from tutum import auth
+    from tutum.action import Action
+    from tutum.call_result import Accepted
+    from tutum.client import Client
+    from tutum.container import Container
+    from tutum.errors import (
+        ActionTimeoutError,
+        NonUniqueIdentifier,
+        ObjectNotFound,
+        TutumApiError,
+        TutumAuthError,
+        TutumConnectionError,
+    )
+    from tutum.handler import Handler
+    from tutum.lookup import Utils
+    from tutum.outcome import Outcome
+    from tutum.plan import Plan
+    from tutum.service import Service
+    from tutum.trial import Trial
+    from tutum.webhook_handler import WebhookHandler
 
-#: User name to authenticate with. None: from the environment, then from ~/.tutum.
+#: User name. None: from the environment, then from ~/.tutum.
 user: str | None = None
-#: API key of that user. None: from the environment, then from ~/.tutum.
+#: API key of the user. None: from the environment, then from ~/.tutum.
 apikey: str | None = None
-#: Whole Authorization header, used instead of user and apikey.
+#: Whole Authorization header, instead of user and apikey.
 tutum_auth: str | None = None
 #: Root of the API, such as http://127.0.0.1:8000/api/v1/. None: from the environment, then from ~/.tutum.
 base_url: str | None = None
-#: Client that every call uses which is not given one. None: one made from the settings above.
+#: Client of every call without a client of its own. None: a client with the settings above.
 default_client: Client | None = None
 
-_ROOMS = {
+_MODULES = {
     "Accepted": "call_result",
     "Action": "action",
     "ActionTimeoutError": "errors",
@@ -50,8 +52,8 @@ _ROOMS = {
     "Handler": "handler",
     "NonUniqueIdentifier": "errors",
     "ObjectNotFound": "errors",
-    "Plan": "plan",
     "Outcome": "outcome",
+    "Plan": "plan",
     "Service": "service",
     "Trial": "trial",
     "TutumApiError": "errors",
@@ -92,12 +94,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "auth":
         return importlib.import_module("tutum.auth")
-    room = _ROOMS.get(name)
-    if room is None:
+    if name not in _MODULES:
         raise AttributeError(f"module 'tutum' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"tutum.{room}"), name)
-    globals()[name] = value
-    return value
+    return getattr(importlib.import_module(f"tutum.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

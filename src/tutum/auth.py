@@ -1,11 +1,8 @@
-"""Checks credentials, and keeps them in ~/.tutum, where the clients have always looked for them."""
-
-from __future__ import annotations
+"""Checks credentials, and saves them in ~/.tutum, where all Tutum clients look for them."""
 
 import base64
 import configparser
 import contextlib
-import io
 import os
 import tempfile
 from pathlib import Path
@@ -27,7 +24,7 @@ def authenticate(username: str, password: str) -> None:
 
 
 def get_auth(username: str, password: str, *, client: Client | None = None) -> tuple[str, str]:
-    """Check a user name with a password or API key; return the user name and an API key.
+    """Check a user name with a password or API key, and return the user name and an API key.
 
     Raises:
         TutumAuthError: They are wrong.
@@ -46,19 +43,16 @@ def is_authenticated() -> bool:
 
 
 def logout() -> None:
-    """Forget the credentials set in this process; those of the environment and the file remain."""
+    """Forget the credentials set in this process. Those of the environment and the file remain."""
     tutum.user = tutum.apikey = tutum.tutum_auth = None
 
 
 def save_credentials(*, user: str, apikey: str, base_url: str | None, path: Path | None = None) -> Path:
-    """Write credentials to the file, which only its owner can read at any moment; keep its other entries.
+    """Write credentials to the file, which only its owner can read, and return its path. Other entries are kept.
 
     Args:
-        base_url: Server to use from now on; None leaves what the file says.
+        base_url: Server to use from now on; None keeps the one in the file.
         path: Default: ~/.tutum.
-
-    Returns:
-        The file that was written.
 
     Raises:
         TutumApiError: It could not be written.
@@ -67,30 +61,23 @@ def save_credentials(*, user: str, apikey: str, base_url: str | None, path: Path
     config = configparser.ConfigParser(interpolation=None)
     with contextlib.suppress(OSError, UnicodeDecodeError, configparser.Error):
         config.read_string(target.read_text(encoding="utf-8"))
-    if not config.has_section("auth"):
-        config.add_section("auth")
-    config.remove_option("auth", "basic_auth")  # the later clients' form, which would win
-    config.set("auth", "user", user)
-    config.set("auth", "apikey", apikey)
+    config.read_dict({"auth": {"user": user, "apikey": apikey}})
     if base_url is not None:
-        if not config.has_section("server"):
-            config.add_section("server")
-        config.set("server", "base_url", base_url)
-    text = io.StringIO()
-    config.write(text)
+        config.read_dict({"server": {"base_url": base_url}})
+    config.remove_option("auth", "basic_auth")  # written by later clients of Tutum; it would win
     try:
-        _replace_private(target, text.getvalue())
+        _replace(target, config)
     except OSError as error:
         raise TutumApiError(f"cannot write {target}: {error.strerror}") from error
     return target
 
 
-def _replace_private(target: Path, text: str) -> None:
+def _replace(target: Path, config: configparser.ConfigParser) -> None:
     # mkstemp creates the file with mode 0600; the rename puts it in place in one step.
     descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f"{target.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
+            config.write(stream)
             stream.flush()
             os.fsync(stream.fileno())
         Path(temporary).replace(target)

@@ -1,4 +1,4 @@
-"""Talks to one server: sends requests, repeats safe ones, turns bad answers into errors."""
+"""A connection to one server: sends requests, repeats safe ones, turns refusals into errors."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import json
 import logging
 import os
 import threading
+import time
 import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
-from tutum.clock import Clock, SystemClock
+from tutum.clock import Clock
 from tutum.errors import TutumApiError, TutumConnectionError
 from tutum.paths import origin_of, path_of
 from tutum.redaction import guard_transport_logs, redact
-from tutum.responses import Answer, answer_of
+from tutum.responses import ApiResponse, decode
 from tutum.retries import pause_before_retry_s
 from tutum.settings import CONFIG_FILE, Source, settings_of, source_of_environment, source_of_file
 from tutum.version import __version__
@@ -46,23 +47,23 @@ class Client:
     ) -> None:
         """Configure a client; nothing is sent yet.
 
-        What is not given comes from `tutum.user` and its neighbours, then the environment, then ~/.tutum.
+        Defaults come from `tutum.user` and its neighbours, then the environment, then ~/.tutum.
 
         Args:
             auth: Whole Authorization header, instead of user and apikey.
             base_url: Root of the API, such as http://127.0.0.1:8000/api/v1/.
-            timeout_s: Longest time to wait for a connection, and for each part of an answer.
-            retries: How often GET and HEAD are sent again when the server is out of reach or overloaded.
+            timeout_s: Longest time to wait for a connection, and for each part of a response.
+            retries: How often GET and HEAD are repeated if the server cannot be reached or is overloaded.
             transport: Carries the requests, for tests.
 
         Raises:
             TutumApiError: The URL or the credentials cannot be used.
         """
         given = Source(user=user, apikey=apikey, authorization=auth, base_url=base_url)
-        self.settings = settings_of([given, *_ambient_sources()])
+        self.settings = settings_of([given, *_default_sources()])
         self.timeout_s = timeout_s
         self.retries = retries
-        self.clock: Clock = clock or SystemClock()
+        self.clock: Clock = clock or time
         self._transport = transport
         self._http: httpx2.Client | None = None
         self._lock = threading.Lock()
@@ -86,8 +87,8 @@ class Client:
         params: Mapping[str, FilterValue] | None = None,
         body: Any = None,
         authorization: str | None = None,
-    ) -> Answer:
-        """Send a request to the path below `base_url` that is made of `segments`.
+    ) -> ApiResponse:
+        """Send a request to the path below `base_url` that consists of `segments`.
 
         Args:
             body: Sent as JSON; None sends no body.
@@ -96,14 +97,19 @@ class Client:
         Raises:
             TutumAuthError: 401.
             ObjectNotFound: 404.
-            TutumConnectionError: No answer.
-            TutumApiError: Any other answer that is not a success, or not JSON.
+            TutumConnectionError: No response.
+            TutumApiError: Any other response that is not a success, or not JSON.
         """
         value = authorization or self.settings.authorization
-        content = json.dumps(body).encode() if body is not None else None
-        return self._send(method, path_of(segments), params, {"Authorization": value} if value else {}, content)
+        return self.request(
+            method,
+            path_of(segments),
+            params=params,
+            headers={"Authorization": value} if value else None,
+            content=json.dumps(body).encode() if body is not None else None,
+        )
 
-    def send_anonymously(
+    def request(
         self,
         method: str,
         path: str,
@@ -112,82 +118,72 @@ class Client:
         headers: Mapping[str, str] | None = None,
         content: bytes | None = None,
         wait_s: float = 0,
-    ) -> Answer:
-        """Send a request without credentials; that a run ended badly or is not over (502, 504) is an answer too.
+    ) -> ApiResponse:
+        """Send a request without the client's credentials.
+
+        A run that failed or has not ended (502, 504) is a response, not an error.
 
         Args:
-            path: Below `base_url`, or one that the server named, which begins with a slash.
-            wait_s: How long the server was asked to hold its answer.
+            path: Below `base_url`; or, if it begins with a slash, from the root of the server.
+            wait_s: How long the server was asked to wait before it responds.
 
         Raises:
             TutumApiError: As `send`.
         """
-        return self._send(method, path, params, dict(headers or {}), content, wait_s)
+        import httpx2  # takes longer to load than everything else together
 
-    def _send(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, FilterValue] | None,
-        headers: Mapping[str, str],
-        content: bytes | None,
-        wait_s: float = 0,
-    ) -> Answer:
-        import httpx2
-
-        longest_s = self.timeout_s + wait_s
         try:
             request = self._open().build_request(
                 method,
                 self.absolute_url(path),
-                params={key: _filter_text(value) for key, value in (params or {}).items() if value is not None} or None,
-                headers={key.encode(): value.encode() for key, value in headers.items()},
+                params={name: value for name, value in (params or {}).items() if value is not None} or None,
+                headers={key.encode(): value.encode() for key, value in (headers or {}).items()},
                 content=content,
-                timeout=httpx2.Timeout(longest_s, connect=min(self.timeout_s, 10.0)),
+                timeout=httpx2.Timeout(self.timeout_s + wait_s, connect=min(self.timeout_s, 10.0)),
             )
         except httpx2.InvalidURL as error:
             raise TutumApiError(f"the server's URL is not valid: {redact(str(error))}") from error
-        shown = path if path.startswith("/") else f"/{path}"
-        return answer_of(self._deliver(request), described=redact(f"{method} {shown}"))
+        return decode(self._deliver(request), described=redact(f"{method} /{path.removeprefix('/')}"))
+
+    send_anonymously = request  # its former name, for programs that use it
 
     def pages(self, *segments: str, params: Mapping[str, FilterValue] | None = None) -> Iterator[dict[str, Any]]:
-        """Yield the objects of a list, asking for its pages as they are needed.
+        """Yield the objects of a list. Each page is fetched when it is needed.
 
         Raises:
-            TutumApiError: As `send`, or the answer is not a list, or its pages do not end.
+            TutumApiError: As `send`, or the response is not a list, or its pages do not end.
         """
         query: dict[str, FilterValue] = {"limit": 100, **(params or {})}
-        seen: set[str] = set()
+        visited: set[str] = set()
         while True:
             body = self.send("GET", *segments, params=query).body
             if not isinstance(body, dict) or not isinstance(body.get("objects"), list):
-                raise TutumApiError(f"the server did not answer with a list of objects; is {self.base_url} the API?")
+                raise TutumApiError(f"the server did not respond with a list of objects; is {self.base_url} the API?")
             yield from body["objects"]
-            following = (body.get("meta") or {}).get("next")
-            if not following:
+            next_page = (body.get("meta") or {}).get("next")
+            if not next_page:
                 return
-            if following in seen:
+            if next_page in visited:
                 raise TutumApiError("the server's list does not end: it names the same next page twice")
-            seen.add(following)
-            # Only the query counts: credentials go to no host that an answer names.
-            query = dict(parse_qsl(urlsplit(following).query))
+            visited.add(next_page)
+            # Only the query counts: a response cannot direct the credentials to another host.
+            query = dict(parse_qsl(urlsplit(next_page).query))
 
     def close(self) -> None:
-        """Close the connections; the client opens new ones if it is used again."""
+        """Close the connections. The client opens new ones if it is used again."""
         with self._lock:
             http, self._http = self._http, None
         if http is not None:
             http.close()
 
     def _open(self) -> httpx2.Client:
-        import httpx2  # takes longer to load than everything else together
+        import httpx2
 
         with self._lock:
             if self._http is None:
                 guard_transport_logs()
                 self._http = httpx2.Client(
                     transport=self._transport,
-                    timeout=httpx2.Timeout(self.timeout_s, connect=min(self.timeout_s, 10.0)),
                     headers={
                         "Accept": "application/json",
                         "Content-Type": "application/json",
@@ -205,26 +201,30 @@ class Client:
         attempt = 0
         while True:
             attempt += 1
-            status: int | None = None
-            retry_after: str | None = None
             response: httpx2.Response | None = None
             failure: httpx2.RequestError | None = None
             try:
                 response = self._open().send(request)
-                status, retry_after = response.status_code, response.headers.get("Retry-After")
             except httpx2.RequestError as error:
                 failure = error
+            status = response.status_code if response is not None else None
             pause_s = pause_before_retry_s(
-                method=request.method, attempt=attempt, retries=self.retries, status=status, retry_after=retry_after
+                method=request.method,
+                attempt=attempt,
+                retries=self.retries,
+                status=status,
+                retry_after=response.headers.get("Retry-After") if response is not None else None,
             )
-            if pause_s is None and response is not None:
+            if pause_s is not None:
+                log.info("request will be repeated: %s, status %s, in %.1f s", described, status, pause_s)
+                self.clock.sleep(pause_s)
+            elif response is not None:
                 return response
-            if pause_s is None:
+            else:
+                reason = redact(str(failure)).strip() or type(failure).__name__
                 raise TutumConnectionError(
-                    f"cannot reach {origin_of(self.base_url)}: {_reason(failure)}", request=described
+                    f"cannot reach {origin_of(self.base_url)}: {reason}", request=described
                 ) from failure
-            log.info("request will be repeated: %s, status %s, in %.1f s", described, status, pause_s)
-            self.clock.sleep(pause_s)
 
 
 _shared: Client | None = None
@@ -232,20 +232,20 @@ _shared_lock = threading.Lock()
 
 
 def current_client() -> Client:
-    """Return `tutum.default_client`, or a client of the present settings, which is kept for the next call."""
+    """Return `tutum.default_client`; or a client with the current settings, which is kept until these change."""
     import tutum
 
     global _shared
     if tutum.default_client is not None:
         return tutum.default_client
-    settings = settings_of(_ambient_sources())
+    settings = settings_of(_default_sources())
     with _shared_lock:
         if _shared is None or _shared.settings != settings:
             _shared = Client()
         return _shared
 
 
-def _ambient_sources() -> list[Source]:
+def _default_sources() -> list[Source]:
     import tutum
 
     return [
@@ -253,12 +253,3 @@ def _ambient_sources() -> list[Source]:
         source_of_environment(os.environ),
         source_of_file(Path(CONFIG_FILE).expanduser()),
     ]
-
-
-def _reason(failure: Exception | None) -> str:
-    text = redact(str(failure)).strip()
-    return text or type(failure).__name__
-
-
-def _filter_text(value: FilterValue) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

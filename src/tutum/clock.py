@@ -1,28 +1,13 @@
-"""Time as an argument, so that waiting can be tested without waiting."""
+"""The clock of a client. Tests give one on which only `sleep` takes time."""
 
-from __future__ import annotations
-
-import time
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the time and waits."""
+    """Monotonic time and waiting, as the module `time` provides them."""
 
-    def monotonic_s(self) -> float:
-        """Return seconds since some fixed moment; never goes back."""
-        ...
+    def monotonic(self) -> float:
+        """Return seconds since a fixed moment."""
 
-    def sleep(self, seconds: float) -> None:
-        """Wait for `seconds`."""
-        ...
-
-
-class SystemClock:
-    """The clock of this computer."""
-
-    def monotonic_s(self) -> float:
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
+    def sleep(self, seconds: float, /) -> None:
+        """Wait."""

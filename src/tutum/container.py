@@ -1,12 +1,10 @@
 """A container: one running copy of a service."""
 
-from __future__ import annotations
-
 from tutum.resource import Resource
 
 
 class Container(Resource):
-    """One copy of a service, which the server shows and does not let change.
+    """One copy of a service. Read-only.
 
     Attributes:
         service: Path of its service.

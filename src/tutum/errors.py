@@ -1,21 +1,19 @@
-"""What the SDK raises: one class for each thing that a caller can do about it."""
-
-from __future__ import annotations
+"""The SDK's errors: one class for each thing that a caller can do about it."""
 
 
 class TutumApiError(Exception):
-    """The API refused a request, or its answer made no sense.
+    """The API refused a request, or its response made no sense.
 
     Attributes:
-        message: What the server said, in one sentence.
-        status: HTTP status of the answer; None if there was none.
+        message: The server's explanation, in one sentence.
+        status: HTTP status of the response; None if there was none.
     """
 
     def __init__(self, message: str, *, status: int | None = None, request: str | None = None) -> None:
         """Describe a failed request.
 
         Args:
-            request: Method and path, without anything secret in it.
+            request: Method and path, without secrets.
         """
         self.message = message
         self.status = status
@@ -28,7 +26,7 @@ class TutumAuthError(TutumApiError):
 
 
 class TutumConnectionError(TutumApiError):
-    """The server could not be reached, or did not answer in time."""
+    """The server could not be reached, or did not respond in time."""
 
 
 class ObjectNotFound(TutumApiError):
@@ -40,4 +38,4 @@ class NonUniqueIdentifier(TutumApiError):
 
 
 class ActionTimeoutError(TutumApiError, TimeoutError):
-    """An action was not over when the time given to wait for it was."""
+    """An action had not ended when the time to wait for it was over."""

@@ -1,6 +1,4 @@
-"""One webhook handler, as the server describes it."""
-
-from __future__ import annotations
+"""A webhook handler, as the server describes it."""
 
 from typing import Any
 
@@ -8,36 +6,36 @@ from tutum.redaction import shorten
 
 
 class Handler(dict[str, Any]):
-    """One handler: a dict of all its fields, of which those that cannot be set are attributes too.
+    """A dict of all fields of a handler. Fields that cannot be set are attributes too.
 
-    What can be set is read as a key, such as `handler["filter"]`; the reference names the fields.
-    Its `repr` shows only the start of the UUID: whoever knows it all can call the handler.
+    Read a field that can be set as a key, such as `handler["filter"]`; the reference lists them.
+    `repr` shows only the start of the UUID, because anyone who knows the UUID can call the handler.
     """
 
     @property
     def uuid(self) -> str:
         """The UUID, which is a password."""
-        return str(self.get("uuid") or str(self.get("resource_uri") or "").strip("/").rpartition("/")[2])
+        return self._text("uuid") or self.resource_uri.strip("/").rpartition("/")[2]
 
     @property
     def name(self) -> str:
         """The name; empty if it has none."""
-        return str(self.get("name") or "")
+        return self._text("name")
 
     @property
     def operation(self) -> str:
         """REDEPLOY or SCALEUP."""
-        return str(self.get("operation") or "")
+        return self._text("operation")
 
     @property
     def url(self) -> str:
         """Path to POST to, without the host."""
-        return str(self.get("url") or "")
+        return self._text("url")
 
     @property
     def resource_uri(self) -> str:
-        """Path of the handler itself."""
-        return str(self.get("resource_uri") or "")
+        """Path of the handler."""
+        return self._text("resource_uri")
 
     @property
     def created_datetime(self) -> str | None:
@@ -46,12 +44,12 @@ class Handler(dict[str, Any]):
 
     @property
     def last_called_datetime(self) -> str | None:
-        """When it was called last: an RFC 2822 date; None if never."""
+        """When it was last called: an RFC 2822 date; None if never."""
         return self.get("last_called_datetime")
 
     @property
     def calls(self) -> int:
-        """How many calls it received, whatever became of them."""
+        """How many calls it received, including refused ones."""
         return int(self.get("calls") or 0)
 
     @property
@@ -62,7 +60,10 @@ class Handler(dict[str, Any]):
     @property
     def service_uuid(self) -> str:
         """UUID of its service."""
-        return str(self.get("service") or self.resource_uri.partition("/webhook/")[0]).strip("/").rpartition("/")[2]
+        return (self._text("service") or self.resource_uri.partition("/webhook/")[0]).strip("/").rpartition("/")[2]
 
     def __repr__(self) -> str:
         return f"<Handler {self.name!r} {self.operation} {shorten(self.uuid)}>"
+
+    def _text(self, field: str) -> str:
+        return str(self.get(field) or "")

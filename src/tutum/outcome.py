@@ -1,25 +1,24 @@
-"""How a call ended, as far as whoever holds the handler's URL may see it."""
+"""How a call ended, as far as a person with the handler's URL may see it."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from tutum.action import FINAL_STATES
+from tutum.responses import known_fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of a call.
+    """How a call ended, or how far it is.
 
     Attributes:
-        state: The action's state, or Skipped: the handler's rules say that there was nothing to do.
+        state: The action's state; or Skipped, if the handler's rules said that there was nothing to do.
         reason: Why it failed or was skipped, or what is special about the result.
-        created_datetime, start_datetime, end_datetime: RFC 2822 dates; None while it has not come to that.
-        image_before, image_after: Digests of what ran and of what runs now, where known.
-        containers_before, containers_after: How many, where known.
+        created_datetime, start_datetime, end_datetime: RFC 2822 dates; None for what has not happened.
+        image_before, image_after: Digests of the image, where known.
+        containers_before, containers_after: Numbers of containers, where known.
         log_tail: Last output of what failed; only if the handler's `show_log` is set.
-        status_url: Path that tells the state to whoever knows it, which makes it a secret.
+        status_url: Path that returns the state without credentials, and so is a secret.
     """
 
     state: str
@@ -38,18 +37,17 @@ class Outcome:
 
     @classmethod
     def of(cls, body: dict[str, Any]) -> Self:
-        """Return the outcome that the server sent; fields that this version does not know are left out."""
-        known = {each.name for each in fields(cls)}
-        return cls(**{name: value for name, value in body.items() if name in known})
+        """Return the outcome in a response; fields that this version does not know are ignored."""
+        return cls(**known_fields(cls, body))
 
     @property
     def finished(self) -> bool:
-        """Whether the state will not change any more."""
+        """Whether the state is final."""
         return self.skipped or self.state in FINAL_STATES
 
     @property
     def succeeded(self) -> bool:
-        """Whether it is over and ended well; what was skipped did nothing, so it did not."""
+        """Whether the operation was performed and ended well. A skipped call performed none."""
         return self.state == "Success"
 
     @property

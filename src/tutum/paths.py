@@ -1,6 +1,4 @@
-"""Builds the paths of requests, and takes URLs apart."""
-
-from __future__ import annotations
+"""Paths of requests, and parts of URLs."""
 
 from urllib.parse import quote, urlsplit
 
@@ -8,10 +6,10 @@ from tutum.errors import TutumApiError
 
 
 def path_of(segments: tuple[str, ...]) -> str:
-    """Join path segments, encoded, with a slash at the end.
+    """Return path segments, encoded and joined, with a slash at the end.
 
     Raises:
-        TutumApiError: A segment is empty or made of dots, and would name another object.
+        TutumApiError: A segment is empty or consists of dots, and would name another object.
     """
     if any(segment.strip(".") == "" for segment in segments):
         raise TutumApiError("an identifier is empty; save the object first, or name one")

@@ -1,9 +1,9 @@
-"""What a redeploy would do, as the server's worker found out without doing it."""
+"""What a redeploy would do, as the server determined without doing it."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Self
+
+from tutum.responses import known_fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,13 +11,13 @@ class Plan:
     """What a redeploy of a service would do now.
 
     Attributes:
-        possible: False where it would fail and leave the service as it is; `reason` then says why.
+        possible: False if it would fail and leave the service as it is; `reason` then says why.
         order: `start-first`, `stop-first`, or the engine's own word for how it rolls.
         order_reason: Why this order.
-        image_before: `sha256:…` of what runs; None where unknown.
-        image_after: `sha256:…` of what would run; None where only a pull can tell.
+        image_before: Digest of the image that runs; None if unknown.
+        image_after: Digest of the image that would run; None if only a pull can find out.
         steps: What would be done, in order.
-        notes: What is worth knowing before it is done.
+        notes: What to know before doing it.
     """
 
     possible: bool
@@ -32,7 +32,7 @@ class Plan:
 
     @classmethod
     def of(cls, body: dict[str, Any]) -> Self:
-        """Return the plan that the server sent; fields that this version does not know are left out."""
-        known = {field.name for field in fields(cls)}
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in body.items() if k in known}
+        """Return the plan in a response; fields that this version does not know are ignored."""
+        values = known_fields(cls, body)
+        values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         return cls(**values)

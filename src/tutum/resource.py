@@ -1,6 +1,4 @@
-"""What all objects of the API share: they are fetched, listed, refreshed, and know what was changed."""
-
-from __future__ import annotations
+"""Base of the API's objects: fetching, listing, refreshing, and knowing what was changed."""
 
 import builtins
 from collections.abc import Iterator, Mapping
@@ -11,10 +9,7 @@ from tutum.errors import TutumApiError
 
 
 class Resource:
-    """An object of the API, with the fields that the server sent as attributes.
-
-    Fields that the class does not name are attributes too; `get_all_attributes` has them all.
-    """
+    """An object of the API. All fields that the server sent are attributes, also those that the class does not name."""
 
     endpoint: ClassVar[str]
 
@@ -22,10 +17,10 @@ class Resource:
     resource_uri: str = ""
 
     def __init__(self, *, client: Client | None = None, **fields: Any) -> None:
-        """Make a local object; nothing is sent before it is saved.
+        """Create a local object; nothing is sent before it is saved.
 
         Args:
-            client: Client to use; default: the one of `tutum.default_client` or of the settings.
+            client: Default: `tutum.default_client`, or a client with the settings.
         """
         self._client = client
         self._changed: set[str] = set()
@@ -33,7 +28,7 @@ class Resource:
             setattr(self, name, value)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # A value that equals the class's default is a change all the same: the server may have another default.
+        # A value that equals the class's default is a change too: the server may have another default.
         if not name.startswith("_") and (name not in vars(self) or value != vars(self)[name]):
             self._changed.add(name)
         super().__setattr__(name, value)
@@ -44,7 +39,7 @@ class Resource:
 
     @property
     def client(self) -> Client:
-        """The client that this object talks through."""
+        """The client that this object uses."""
         return self._client or current_client()
 
     @property
@@ -54,16 +49,16 @@ class Resource:
 
     @property
     def is_dirty(self) -> bool:
-        """Whether something was changed that is not saved."""
+        """Whether there are unsaved changes."""
         return bool(self._changed)
 
     def get_all_attributes(self) -> dict[str, Any]:
-        """Return all fields that the server sent or that were set."""
+        """Return all fields that the server sent or that were set locally."""
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 
     @classmethod
     def fetch(cls, uuid: str, *, client: Client | None = None) -> Self:
-        """Fetch the object with this UUID.
+        """Return the object with this UUID.
 
         Raises:
             ObjectNotFound: There is none.
@@ -74,7 +69,7 @@ class Resource:
 
     @classmethod
     def list(cls, *, client: Client | None = None, **filters: FilterValue) -> builtins.list[Self]:
-        """List all objects that match `filters`, from all pages.
+        """Return all objects that match `filters`.
 
         Args:
             filters: Such as name="web", state="Running", uuid__startswith="61a2".
@@ -86,7 +81,7 @@ class Resource:
 
     @classmethod
     def iterate(cls, *, client: Client | None = None, **filters: FilterValue) -> Iterator[Self]:
-        """Yield what `list` lists, asking for each page when it is needed."""
+        """Yield the objects of `list`. Each page is fetched when it is needed."""
         client = client or current_client()
         for fields in client.pages(cls.endpoint, params=filters):
             yield cls._of(fields, client)
@@ -95,7 +90,7 @@ class Resource:
         """Fetch the fields again.
 
         Args:
-            force: Drop unsaved changes; otherwise an object that has some is left alone.
+            force: Discard unsaved changes. Without it, an object that has some is not fetched.
 
         Returns:
             Whether the fields were fetched.
@@ -114,11 +109,11 @@ class Resource:
     def _load(self, fields: object) -> None:
         if not isinstance(fields, Mapping) or not fields.get("uuid"):
             raise TutumApiError(
-                f"the server did not answer with a {type(self).__name__.lower()}; is the base URL right?"
+                f"the server did not respond with a {type(self).__name__.lower()}; is the base URL right?"
             )
         for name, value in fields.items():
-            # A field named like a method or property would hide it.
-            known = getattr(type(self), name, None)
-            if not name.startswith("_") and not callable(known) and not isinstance(known, property):
+            # A field with the name of a method or property would hide it.
+            member = getattr(type(self), name, None)
+            if not name.startswith("_") and not callable(member) and not isinstance(member, property):
                 super().__setattr__(name, value)
         self._changed.clear()

@@ -1,19 +1,18 @@
 """A service: one or more identical containers or processes that are redeployed and scaled together."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Self
 
-from tutum.call_result import Accepted, accepted
+from tutum.call_result import Accepted
 from tutum.client import Client
 from tutum.errors import TutumApiError
 from tutum.plan import Plan
 from tutum.resource import Resource
+from tutum.responses import ApiResponse
 
 
 class Service(Resource):
-    """A service. Set attributes and `save`; `start`, `stop`, `redeploy`, `scale` and `delete` begin an action.
+    """A service. Set attributes and `save`; `start`, `stop`, `redeploy`, `scale` and `delete` start an action.
 
     Attributes:
         target_num_containers: How many containers it should have.
@@ -57,7 +56,7 @@ class Service(Resource):
         """Create the service, or send the attributes that were set since it was fetched.
 
         Returns:
-            True; there is an exception when it fails.
+            True. A failure raises.
 
         Raises:
             TutumApiError: The server refused.
@@ -66,37 +65,37 @@ class Service(Resource):
             return True
         changes = {name: getattr(self, name) for name in sorted(self._changed)}
         if self.uuid:
-            answer = self.client.send("PATCH", self.endpoint, self.uuid, body=changes)
+            response = self.client.send("PATCH", self.endpoint, self.uuid, body=changes)
         else:
-            answer = self.client.send("POST", self.endpoint, body=changes)
-        self._load(answer.body)
+            response = self.client.send("POST", self.endpoint, body=changes)
+        self._load(response.body)
         return True
 
     def start(self) -> Accepted:
         """Start the containers."""
-        return self._perform("start")
+        return self._perform("POST", "start")
 
     def stop(self) -> Accepted:
         """Stop the containers."""
-        return self._perform("stop")
+        return self._perform("POST", "stop")
 
     def redeploy(self) -> Accepted:
         """Replace the containers with new ones of the newest image."""
-        return self._perform("redeploy")
+        return self._perform("POST", "redeploy")
 
     def plan(self) -> Plan:
-        """Ask what `redeploy` would do now. Nothing is done.
+        """Return what `redeploy` would do now. Nothing is done.
 
         Raises:
-            TutumApiError: The engine did not answer, or the server is too old to know plans.
+            TutumApiError: The engine did not respond, or the server is too old to know plans.
         """
-        answer = self.client.send("POST", self.endpoint, self._saved_uuid(), "redeploy", params={"dry_run": 1})
-        if not isinstance(answer.body, dict) or "possible" not in answer.body:
-            raise TutumApiError("the server does not know dry_run: it may have begun a redeploy")
-        return Plan.of(answer.body)
+        body = self._send("POST", "redeploy", params={"dry_run": 1}).body
+        if not isinstance(body, dict) or "possible" not in body:
+            raise TutumApiError("the server does not know dry_run: it may have started a redeploy")
+        return Plan.of(body)
 
     def scale(self, target_num_containers: int | None = None) -> Accepted:
-        """Bring the number of containers to a target.
+        """Start or stop containers until there are as many as the target says.
 
         Args:
             target_num_containers: The target; default: the one that was saved last.
@@ -105,27 +104,23 @@ class Service(Resource):
             TutumApiError: The server refused.
         """
         if target_num_containers is not None:
-            changes = {"target_num_containers": target_num_containers}
-            answer = self.client.send("PATCH", self.endpoint, self._saved_uuid(), body=changes)
-            self._take(answer.body)
-            if answer.action_uri:
-                # The change has begun the action already; asking for another would hide how this one ends.
-                return accepted(answer, self.client)
-        return self._perform("scale")
+            changed = self._perform("PATCH", body={"target_num_containers": target_num_containers})
+            if changed.action_uri:
+                # The change has started the action. Another one would hide how this one ends.
+                return changed
+        return self._perform("POST", "scale")
 
     def delete(self) -> Accepted:
         """Terminate the containers and forget the service."""
-        answer = self.client.send("DELETE", self.endpoint, self._saved_uuid())
-        self._take(answer.body)
-        return accepted(answer, self.client)
+        return self._perform("DELETE")
 
     @property
     def logs(self) -> str:
-        """The last output of the containers, fetched when it is read."""
+        """The last output of the containers, fetched each time."""
         return self.fetch_logs()
 
     def fetch_logs(self, tail: int | None = None) -> str:
-        """Fetch the last output of the containers.
+        """Return the last output of the containers.
 
         Args:
             tail: How many lines of each container; default: as many as the server gives.
@@ -133,20 +128,17 @@ class Service(Resource):
         Raises:
             TutumApiError: The server could not get it.
         """
-        body = self.client.send("GET", self.endpoint, self._saved_uuid(), "logs", params={"tail": tail}).body
+        body = self._send("GET", "logs", params={"tail": tail}).body
         return str(body.get("logs") or "") if isinstance(body, dict) else ""
 
-    def _perform(self, operation: str) -> Accepted:
-        answer = self.client.send("POST", self.endpoint, self._saved_uuid(), operation)
-        self._take(answer.body)
-        return accepted(answer, self.client)
+    def _perform(self, method: str, *segments: str, body: Any = None) -> Accepted:
+        response = self._send(method, *segments, body=body)
+        # Some servers respond without the service. Unsaved changes are kept.
+        if isinstance(response.body, dict) and response.body.get("uuid") == self.uuid and not self.is_dirty:
+            self._load(response.body)
+        return Accepted.of(response, self.client)
 
-    def _take(self, body: Any) -> None:
-        # Not every server answers with the service; and what was set but not saved stays.
-        if isinstance(body, dict) and body.get("uuid") == self.uuid and not self.is_dirty:
-            self._load(body)
-
-    def _saved_uuid(self) -> str:
+    def _send(self, method: str, *segments: str, **options: Any) -> ApiResponse:
         if not self.uuid:
             raise TutumApiError("save the service before this operation")
-        return self.uuid
+        return self.client.send(method, self.endpoint, self.uuid, *segments, **options)

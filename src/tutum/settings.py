@@ -1,6 +1,4 @@
-"""Finds out which server to talk to and as whom: arguments, module attributes, environment, file."""
-
-from __future__ import annotations
+"""Server and credentials from arguments, module attributes, the environment and a file."""
 
 import configparser
 from collections.abc import Mapping, Sequence
@@ -16,7 +14,7 @@ CONFIG_FILE = "~/.tutum"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """What one place says about server and user; None where it says nothing."""
+    """Server and credentials in one place; None for what it does not set."""
 
     user: str | None = None
     apikey: str | None = field(default=None, repr=False)
@@ -38,9 +36,9 @@ class Settings:
 
 
 def settings_of(sources: Sequence[Source]) -> Settings:
-    """Merge `sources`, the first of which wins.
+    """Return the merged settings; earlier sources win.
 
-    A whole header counts as soon as it is met, unless an earlier source named a user or a key.
+    A whole header wins over the users and keys of later sources, but not over those of earlier ones.
 
     Raises:
         TutumApiError: The URL or the credentials cannot be used.
@@ -74,23 +72,22 @@ def normal_base_url(url: str) -> str:
     Raises:
         TutumApiError: It is not an http or https URL.
     """
-    text = url.strip()
-    form = "http://HOST:PORT"
-    wanted = f"the server's URL must look like {form} (TUTUM_REST_HOST) or {form}/api/v1/ (TUTUM_BASE_URL)"
+    text = url.strip().rstrip("/")
     parts = urlsplit(text)
     try:
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError as error:  # the port is not a number
-        raise TutumApiError(wanted) from error
-    if not usable:
-        raise TutumApiError(wanted)
-    if parts.path in {"", "/"}:
-        return text.rstrip("/") + "/api/v1/"
-    return text.rstrip("/") + "/"
+        is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the port is not a number
+        is_usable = False
+    if not is_usable:
+        form = "http://HOST:PORT"
+        raise TutumApiError(
+            f"the server's URL must look like {form} (TUTUM_REST_HOST) or {form}/api/v1/ (TUTUM_BASE_URL)"
+        )
+    return f"{text}/" if parts.path else f"{text}/api/v1/"
 
 
 def source_of_environment(environment: Mapping[str, str]) -> Source:
-    """Read the TUTUM_* variables that the clients have always read."""
+    """Return what the TUTUM_* variables set."""
     rest_host = environment.get("TUTUM_REST_HOST", "").rstrip("/")
     return Source(
         user=environment.get("TUTUM_USER"),
@@ -101,9 +98,9 @@ def source_of_environment(environment: Mapping[str, str]) -> Source:
 
 
 def source_of_file(path: Path) -> Source:
-    """Read an INI file with user and apikey (or basic_auth) in [auth], and base_url in [server].
+    """Return what an INI file sets: user and apikey (or basic_auth) in [auth], base_url in [server].
 
-    A file that is absent or unreadable says nothing.
+    A file that is absent or unreadable sets nothing.
     """
     config = configparser.ConfigParser(interpolation=None)
     try:

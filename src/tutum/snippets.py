@@ -1,7 +1,5 @@
 """Copy-paste configuration that makes a sender call a webhook handler."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from shlex import quote
@@ -16,14 +14,14 @@ _SIGNED = {
     "forgejo": ("X-Forgejo-Signature", ""),
 }
 _GITHUB_STEP = """
-# Or a step of a workflow, which fails when the run fails; keep the URL as a secret named TUTUM_URL:
+# Or a step of a workflow, which fails if the run fails; save the URL as the secret TUTUM_URL:
 - name: Redeploy
   run: curl -fsS -X POST "$TUTUM_URL?wait=300"
   env:
     TUTUM_URL: ${{ secrets.TUTUM_URL }}
 """
 _GITLAB_JOB = """
-# Or a job in .gitlab-ci.yml, which fails when the run fails; keep the URL as a masked variable TUTUM_URL:
+# Or a job in .gitlab-ci.yml, which fails if the run fails; save the URL as the masked variable TUTUM_URL:
 redeploy:
   image: curlimages/curl
   script:
@@ -33,15 +31,15 @@ _READ_SECRET = "SECRET='…'   # one of the handler's secrets"  # noqa: S105
 
 
 def snippet(target: str, url: str, handler: _Fields) -> str:
-    """Write what to paste where, for one kind of sender.
+    """Return the configuration to paste for one kind of sender.
 
     Args:
         target: One of TARGETS.
-        url: The handler's whole URL, ending in `/call/`. It is in the text, and it is a password.
-        handler: The handler as the API describes it. `operation`, `verify` and `tag` decide about the text.
+        url: The handler's whole URL, ending in `/call/`. The text contains it, and it is a password.
+        handler: The handler as the API describes it.
 
     Raises:
-        ValueError: An unknown target.
+        ValueError: The target is unknown.
     """
     if target not in _WRITERS:
         raise ValueError(f"there are snippets for {', '.join(TARGETS)}, not for {target!r}")
@@ -49,60 +47,43 @@ def snippet(target: str, url: str, handler: _Fields) -> str:
 
 
 def _curl(url: str, handler: _Fields) -> str:
-    query = "?wait=300" if not _takes_tag(handler) else "?tag=v2&wait=300"
-    verify = handler.get("verify") or {}
-    lines = [
-        "# -f makes a script fail when the run fails. Without wait the answer comes at once, and the run goes on.",
-        *_prepare(verify),
-        f"curl -fsS -X POST{_headers(verify)} {quote(url + query)}",
-    ]
+    takes_tag = handler.get("tag") and handler["tag"].get("from", "query") == "query"
+    prepare, options = _signing(handler.get("verify") or {})
+    lines = ["# -f makes a script fail if the run fails. Without wait, the response comes before the run ends."]
     if handler.get("filter"):
-        lines.insert(1, "# A call that the handler's filter does not match is answered 200, Skipped.")
+        lines.append("# A call that the handler's filter does not match is answered 200, Skipped.")
+    lines += [*prepare, f"curl -fsS -X POST{options} {quote(url + ('?tag=v2&wait=300' if takes_tag else '?wait=300'))}"]
     if handler.get("operation") == "SCALEUP":
-        lines += [
-            "# Three containers instead of one:",
-            f"curl -fsS -X POST{_headers(verify)} {quote(url + '3/?wait=300')}",
-        ]
+        lines += ["# Three containers instead of one:", f"curl -fsS -X POST{options} {quote(url + '3/?wait=300')}"]
     return "\n".join(lines)
 
 
-def _prepare(verify: _Fields) -> list[str]:
-    """The shell lines that sign a body, where the handler wants that."""
+def _signing(verify: _Fields) -> tuple[list[str], str]:
+    """Return the shell lines that prepare what the handler verifies, and the options of curl that send it."""
     preset = verify.get("preset")
     if not preset:
-        return []
-    lines = [_READ_SECRET]
-    if preset in (*_SIGNED, "hmac", "standard-webhooks"):
-        lines.append("BODY='{}'")
+        return [], ""
+    if preset == "gitlab":
+        return [_READ_SECRET], ' -H "X-Gitlab-Token: $SECRET"'
+    if preset == "token":
+        name = f"{verify['header']}: " if verify.get("header") else "Authorization: Bearer "
+        return [_READ_SECRET], f' -H {quote(name)}"$SECRET"'
+    lines = [_READ_SECRET, "BODY='{}'"]
+    send_body = " -H 'Content-Type: application/json' --data-raw \"$BODY\""
     if preset == "standard-webhooks":
-        return [
-            *lines,
+        lines += [
             "ID=$(openssl rand -hex 16) TIME=$(date +%s)",
             'KEY=$(printf %s "${SECRET#whsec_}" | openssl base64 -d -A | od -An -v -tx1 | tr -d " \\n")',
             'SIGNATURE=$(printf %s "$ID.$TIME.$BODY" |'
             ' openssl dgst -sha256 -mac HMAC -macopt "hexkey:$KEY" -binary | openssl base64 -A)',
         ]
-    if preset in (*_SIGNED, "hmac"):
-        write = "openssl base64 -A" if verify.get("encoding") == "base64" else 'od -An -v -tx1 | tr -d " \\n"'
-        algorithm = verify.get("algorithm", "sha256")
-        lines.append(f'SIGNATURE=$(printf %s "$BODY" | openssl dgst -{algorithm} -hmac "$SECRET" -binary | {write})')
-    return lines
-
-
-def _headers(verify: _Fields) -> str:
-    preset = verify.get("preset")
-    body = " -H 'Content-Type: application/json' --data-raw \"$BODY\""
-    if preset in _SIGNED or preset == "hmac":
-        header, prefix = _SIGNED.get(str(preset), (verify.get("header"), verify.get("prefix", "")))
-        return f' -H {quote(f"{header}: {prefix}")}"$SIGNATURE"{body}'
-    if preset == "standard-webhooks":
-        return f' -H "webhook-id: $ID" -H "webhook-timestamp: $TIME" -H "webhook-signature: v1,$SIGNATURE"{body}'
-    if preset == "gitlab":
-        return ' -H "X-Gitlab-Token: $SECRET"'
-    if preset == "token":
-        header = verify.get("header")
-        return f' -H {quote(f"{header}: ")}"$SECRET"' if header else ' -H "Authorization: Bearer $SECRET"'
-    return ""
+        headers = ' -H "webhook-id: $ID" -H "webhook-timestamp: $TIME" -H "webhook-signature: v1,$SIGNATURE"'
+        return lines, headers + send_body
+    encode = "openssl base64 -A" if verify.get("encoding") == "base64" else 'od -An -v -tx1 | tr -d " \\n"'
+    algorithm = verify.get("algorithm", "sha256")
+    lines.append(f'SIGNATURE=$(printf %s "$BODY" | openssl dgst -{algorithm} -hmac "$SECRET" -binary | {encode})')
+    header, prefix = _SIGNED.get(preset, (verify.get("header"), verify.get("prefix", "")))
+    return lines, f' -H {quote(f"{header}: {prefix}")}"$SIGNATURE"{send_body}'
 
 
 def _github(url: str, handler: _Fields) -> str:
@@ -125,7 +106,7 @@ def _gitlab(url: str, handler: _Fields) -> str:
 
 def _dockerhub(url: str, handler: _Fields) -> str:
     warning = (
-        "\n# Docker Hub signs nothing, so this handler, which checks a signature, answers 401: make another for it.\n"
+        "\n# Docker Hub signs nothing, so this handler, which checks a signature, answers 401: create another one.\n"
         if handler.get("verify")
         else ""
     )
@@ -134,14 +115,14 @@ def _dockerhub(url: str, handler: _Fields) -> str:
 Webhook name: tutumd
 Webhook URL:  {url}
 {warning}
-# Docker Hub calls it for every tag. For the pushes of one tag only, set the handler's filter:
+# Docker Hub calls it for every tag. For one tag only, set the handler's filter:
 {{"filter": {{"preset": "tag", "tag": "latest"}}}}
 """
 
 
 def _alertmanager(url: str, handler: _Fields) -> str:
     verify = handler.get("verify") or {}
-    limit = " The handler's max_containers ends that." if handler.get("operation") == "SCALEUP" else ""
+    limit = " Limit the handler with max_containers." if handler.get("operation") == "SCALEUP" else ""
     has_bearer = verify.get("preset") == "token" and not verify.get("header")
     credentials = (
         """
@@ -166,12 +147,8 @@ receivers:
       - url: {json.dumps(url)}
         send_resolved: false{credentials}
 
-# It calls again at each repeat_interval while the alert lasts.{limit}
+# Alertmanager calls at each repeat_interval while the alert lasts.{limit}
 """
-
-
-def _takes_tag(handler: _Fields) -> bool:
-    return bool(handler.get("tag")) and handler["tag"].get("from", "query") == "query"
 
 
 def _checks(handler: _Fields, preset: str) -> bool:
@@ -183,7 +160,7 @@ def _secret_line(handler: _Fields, preset: str) -> str:
 
 
 def _unless_verified(handler: _Fields, text: str) -> str:
-    """What a bare curl does is of no use where a signature is wanted."""
+    # A plain curl is of no use for a handler that checks a signature.
     return "\n# In a pipeline, use the lines of --for curl, which sign.\n" if handler.get("verify") else text
 
 
@@ -192,8 +169,8 @@ def _warning(handler: _Fields, preset: str, sender: str) -> str:
         return ""
     wanted = json.dumps({"verify": {"preset": preset, "secrets": ["…"]}}, ensure_ascii=False)
     if handler.get("verify"):
-        return f"# This handler checks {handler['verify']['preset']}, so {sender} gets a 401: make one for {sender}.\n"
-    return f"# This handler checks no signature. To let in only {sender}, set {wanted} and give {sender} the secret.\n"
+        return f"# This handler checks {handler['verify']['preset']}, so {sender} gets a 401: create another one.\n"
+    return f"# This handler checks no signature. To accept only {sender}, set {wanted} and give {sender} the secret.\n"
 
 
 _WRITERS: dict[str, Callable[[str, _Fields], str]] = {
@@ -204,5 +181,5 @@ _WRITERS: dict[str, Callable[[str, _Fields], str]] = {
     "curl": _curl,
 }
 
+#: The senders that there are snippets for.
 TARGETS = tuple(_WRITERS)
-"""The senders that there are snippets for."""

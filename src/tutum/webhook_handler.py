@@ -1,21 +1,18 @@
-"""The webhook handlers of a service: secret URLs, each of which performs one operation when it is called."""
-
-from __future__ import annotations
+"""The webhook handlers of a service: secret URLs that perform one operation each when they are called."""
 
 import builtins
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
-from tutum.call_result import Accepted, accepted
+from tutum.call_result import Accepted
 from tutum.client import Client, FilterValue, current_client
 from tutum.errors import TutumApiError
 from tutum.handler import Handler
 from tutum.outcome import Outcome
 from tutum.paths import path_of
-from tutum.responses import Answer
+from tutum.responses import ApiResponse
 from tutum.service import Service
 from tutum.trial import Trial
 
@@ -24,10 +21,10 @@ class WebhookHandler:
     """The webhook handlers of one service."""
 
     def __init__(self, service: Service) -> None:
-        """Take the handlers of `service`, which must have been saved.
+        """Use the handlers of `service`.
 
         Raises:
-            TutumApiError: It was not.
+            TutumApiError: The service was not saved.
         """
         if not isinstance(service, Service):
             raise TutumApiError(f"webhook handlers belong to a service, not to a {type(service).__name__}")
@@ -40,12 +37,12 @@ class WebhookHandler:
         return f"<WebhookHandler of {self.service!r}>"
 
     @classmethod
-    def fetch(cls, service: Service) -> WebhookHandler:
+    def fetch(cls, service: Service) -> Self:
         """Return the webhook handlers of `service`. Nothing is sent before they are listed or changed."""
         return cls(service)
 
     def list(self, **filters: FilterValue) -> builtins.list[Handler]:
-        """List the handlers that match `filters`, from all pages.
+        """Return the handlers that match `filters`.
 
         Args:
             filters: `name`, or `uuid__startswith`.
@@ -57,10 +54,10 @@ class WebhookHandler:
 
     @classmethod
     def unused(cls, days: int, *, client: Client | None = None) -> builtins.list[Handler]:
-        """List the handlers of all services that were not called for a number of days, nor created within them.
+        """Return the handlers of all services that were neither called nor created within a number of days.
 
         Args:
-            days: 0 or more; 0 lists all.
+            days: 0 or more; 0 returns all.
 
         Raises:
             TutumApiError: The server is too old to know this, or another failure.
@@ -69,52 +66,48 @@ class WebhookHandler:
         return [Handler(fields) for fields in pages]
 
     def add(self, name: str | Sequence[str | None] | None = None, operation: str | None = None, **fields: Any) -> None:
-        """Note a handler to create; `save` creates it.
+        """Add a handler, which `save` creates.
 
         Args:
             name: Any text of up to 255 characters, or a list of names for several handlers.
             operation: REDEPLOY (the default) or SCALEUP.
-            fields: Any that the reference of a handler's fields names, such as max_uses=10. The server checks them.
+            fields: Any fields of the reference of handler fields, such as max_uses=10. The server checks them.
         """
+        values = ({} if operation is None else {"operation": operation}) | _encode_dates(fields)
         names = [name] if name is None or isinstance(name, str) else name
-        for one in names:
-            entry: dict[str, Any] = {"name": one}
-            self._added.append(entry | ({} if operation is None else {"operation": operation}) | _sendable(fields))
+        self._added += [{"name": each_name, **values} for each_name in names]
 
     def save(self) -> builtins.list[Handler]:
-        """Create the handlers that were added, all or none.
-
-        Returns:
-            The new handlers with their URLs; empty if none was added.
+        """Create the handlers that were added, all or none, and return them with their URLs.
 
         Raises:
-            TutumApiError: The server refused; what was added stays, to be corrected or saved again.
+            TutumApiError: The server refused. The added handlers are kept, to be corrected or saved again.
         """
         if not self._added:
             return []
         body: object = self._added[0] if len(self._added) == 1 else self._added
-        answer = self._client.send("POST", *self._path(), body=body).body
+        created = self._client.send("POST", *self._path(), body=body).body
         self._added = []
-        created = answer if isinstance(answer, builtins.list) else [answer]
-        return [Handler(fields) for fields in created if isinstance(fields, dict)]
+        listed = created if isinstance(created, builtins.list) else [created]
+        return [Handler(fields) for fields in listed if isinstance(fields, dict)]
 
     def update(self, uuid: str, **fields: Any) -> Handler:
         """Change a handler, and return it as it is now.
 
         Args:
-            fields: As `add` takes them, and `name`; None resets a field, what is not named stays as it is.
+            fields: As for `add`, and `name`. None resets a field; fields that are not given are kept.
 
         Raises:
             ObjectNotFound: The service has no handler with this UUID.
             TutumApiError: The server refused, and nothing was changed; or another failure.
         """
-        return Handler(self._client.send("PATCH", *self._path(str(uuid)), body=_sendable(fields)).body)
+        return Handler(self._client.send("PATCH", *self._path(str(uuid)), body=_encode_dates(fields)).body)
 
     def rotate(self, uuid: str, grace: int | None = None) -> Handler:
         """Give a handler a new UUID, and so a new URL, and return it.
 
         Args:
-            grace: Seconds for which calls of the old URL are still taken, up to 30 days; default: a day.
+            grace: Seconds for which calls of the old URL are accepted, up to 30 days; default: a day.
 
         Raises:
             ObjectNotFound: The service has no handler with this UUID.
@@ -124,10 +117,10 @@ class WebhookHandler:
         return Handler(self._client.send("POST", *self._path(str(uuid), "rotate"), body=body).body)
 
     def delete(self, uuid: str) -> bool:
-        """Revoke a handler: its URL cannot be called any more.
+        """Revoke a handler: its URL can no longer be called.
 
         Returns:
-            True; there is an exception when it fails.
+            True. A failure raises.
 
         Raises:
             ObjectNotFound: The service has no handler with this UUID.
@@ -146,33 +139,34 @@ class WebhookHandler:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> Accepted:
-        """Call a handler, as whoever has its URL can; no credentials are sent.
+        """Call a handler. Sends no credentials: the URL is enough.
 
         Args:
             amount: Containers to add, 1 to 100; default 1. REDEPLOY ignores it.
-            wait: Seconds to wait for the end, 1 to 600; the answer's `outcome` then tells how it ended, well or not.
+            wait: Seconds to wait for the end, 1 to 600. The result's `outcome` then says how the call ended.
             tag: Image tag to deploy, which the handler must allow.
-            body: Bytes or a text that are sent as they are, or a value that is sent as JSON.
+            body: Bytes or text to send as they are, or a value to send as JSON.
             headers: Such as {"Idempotency-Key": "…"}.
 
         Returns:
-            A true value that carries the `action`; its `outcome` tells if the handler's filter skipped the call.
+            A true value with the `action`. Its `outcome` is set if the handler's filter skipped the call.
 
         Raises:
-            TutumAuthError: The handler wants a signature or a token that this call does not have.
-            ObjectNotFound: The service has no handler with this UUID, or none that can be called now and from here.
-            TutumApiError: The amount or the tag is not possible, the handler was called too often, or another failure.
+            TutumAuthError: The handler requires a signature or a token that this call does not have.
+            ObjectNotFound: The service has no handler with this UUID, or it cannot be called now or from here.
+            TutumApiError: The amount or tag is wrong, the handler was called too often, or another failure.
         """
         amounts = () if amount is None else (str(amount),)
-        answer = self._client.send_anonymously(
+        is_raw = body is None or isinstance(body, bytes)
+        response = self._client.request(
             "POST",
             path_of(self._path(str(uuid), "call", *amounts)),
             params={"wait": wait, "tag": tag},
-            content=_content(body),
+            content=body if is_raw else (body if isinstance(body, str) else json.dumps(body)).encode(),
             headers=headers,
             wait_s=wait or 0,
         )
-        return self._called(answer)
+        return self._result_of(response)
 
     def test(
         self,
@@ -182,22 +176,26 @@ class WebhookHandler:
         body: Any = None,
         address: str | None = None,
     ) -> Trial:
-        """Ask what a call would do, step by step. Nothing is done.
+        """Return what a call would do, check by check. Nothing is done.
 
         Args:
-            body: UTF-8 bytes or a text, taken as they are, or a value that is taken as JSON.
+            body: UTF-8 bytes or text, or a value that is taken as JSON.
             address: IP address of the caller, for `allow_from`.
 
         Raises:
             ObjectNotFound: The service has no handler with this UUID.
             TutumApiError: The body is not UTF-8, or another failure.
         """
-        call = {"headers": headers, "query": query, "body": _text(body), "address": address}
-        sent = {name: value for name, value in call.items() if value is not None}
-        return Trial.of(self._client.send("POST", *self._path(str(uuid), "test"), body=sent).body)
+        try:
+            text = body.decode() if isinstance(body, bytes) else body
+        except UnicodeDecodeError as error:
+            raise TutumApiError("only a body that is UTF-8 text can be tested") from error
+        call = {"headers": headers, "query": query, "body": text, "address": address}
+        given = {name: value for name, value in call.items() if value is not None}
+        return Trial.of(self._client.send("POST", *self._path(str(uuid), "test"), body=given).body)
 
     def deliveries(self, uuid: str) -> Iterator[dict[str, Any]]:
-        """Yield the calls that a handler received, newest first, asking for each page when it is needed.
+        """Yield the calls that a handler received, newest first. Each page is fetched when it is needed.
 
         Raises:
             ObjectNotFound: The service has no handler with this UUID.
@@ -215,44 +213,29 @@ class WebhookHandler:
         return dict(self._client.send("GET", *self._path(str(uuid), "delivery", str(id))).body)
 
     def redeliver(self, uuid: str, id: int) -> Accepted:
-        """Do what a call that was received asks for once more; its signature is not looked at again.
+        """Do again what a received call requested. Its signature is not checked again.
 
         Raises:
             ObjectNotFound: The handler received no such call.
-            TutumApiError: Not all of the call's body was kept, or another failure.
+            TutumApiError: The call's body was not kept as a whole, or another failure.
         """
-        return self._called(self._client.send("POST", *self._path(str(uuid), "delivery", str(id), "redeliver")))
+        return self._result_of(self._client.send("POST", *self._path(str(uuid), "delivery", str(id), "redeliver")))
 
-    def _called(self, answer: Answer) -> Accepted:
-        told = isinstance(answer.body, dict) and "state" in answer.body
-        return replace(accepted(answer, self._client), outcome=Outcome.of(answer.body) if told else None)
+    def _result_of(self, response: ApiResponse) -> Accepted:
+        has_outcome = isinstance(response.body, dict) and "state" in response.body
+        return Accepted.of(response, self._client, outcome=Outcome.of(response.body) if has_outcome else None)
 
     @property
     def _client(self) -> Client:
         return self.service.client
 
-    def _path(self, *below: str) -> tuple[str, ...]:
-        return (Service.endpoint, self.service.uuid, "webhook", "handler", *below)
+    def _path(self, *segments: str) -> tuple[str, ...]:
+        return (Service.endpoint, self.service.uuid, "webhook", "handler", *segments)
 
 
-def _sendable(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fields with dates as the API reads them; a date without a zone is local time."""
+def _encode_dates(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields with dates in the API's form; a date without a zone is local time."""
     return {
         name: value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
         for name, value in fields.items()
     }
-
-
-def _content(body: Any) -> bytes | None:
-    if body is None or isinstance(body, bytes):
-        return body
-    return (body if isinstance(body, str) else json.dumps(body)).encode()
-
-
-def _text(body: Any) -> Any:
-    if not isinstance(body, bytes):
-        return body
-    try:
-        return body.decode()
-    except UnicodeDecodeError as error:
-        raise TutumApiError("only a body that is UTF-8 text can be tested") from error

@@ -1,77 +1,77 @@
-"""All settings in one frozen object. Each option of `tutumd serve` is also a variable `TUTUMD_…`."""
+"""The server's settings: options of the command line, then `TUTUMD_…` variables, then defaults."""
 
+import difflib
 import re
-from collections.abc import Mapping
-from ipaddress import ip_network
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tutumd.errors import SettingsError
 
 PREFIX = "TUTUMD_"
+_DEFAULT_PORT = 8000
+_REMOVED = {
+    "TUTUMD_CLIENT_RATE_LIMIT": "is no longer a setting: limit in the proxy, see docs/how-to/replicas.md",
+}
 
-# Kubernetes and links of Docker put such variables into every container beside a service named `tutumd`.
-_INJECTED_NAME = re.compile(r"TUTUMD_(SERVICE_(HOST|PORT\w*)|PORT_\d+_\w+|PORT|NAME|ENV_\w+)")
-_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_INJECTED_VALUE = re.compile(r"\w+://.*")
+# Kubernetes and Docker links inject such variables into each container beside a service named `tutumd`.
+_INJECTED = re.compile(r"TUTUMD_(SERVICE_(HOST|PORT\w*)|PORT_\d+_\w+|NAME|ENV_\w+)")
+_INJECTED_PORT = re.compile(r"\w+://.*")
+_NAMESPACE = re.compile(r"\*|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_PUBLIC_URL = re.compile(r"(https?://[^\s/?#]+(/[^\s?#]*)?)?")
 
 
-class Settings(BaseModel):
-    """What the server was told."""
+def _ignore_injected_port(value: object) -> object:
+    return _DEFAULT_PORT if isinstance(value, str) and _INJECTED_PORT.fullmatch(value) else value
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+def _split_at_commas(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _check_public_url(value: str) -> str:
+    if not _PUBLIC_URL.fullmatch(value):
+        raise ValueError("must be like https://hooks.example.com")
+    return value.rstrip("/")
+
+
+def _check_namespaces(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(_NAMESPACE.fullmatch(value) for value in values):
+        raise ValueError("must be names of namespaces, separated by commas, or *")
+    return values
+
+
+_List = (NoDecode, BeforeValidator(_split_at_commas))
+
+
+class Settings(BaseSettings):
+    """All settings of the server. Each field is also a variable: `port` is `TUTUMD_PORT`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", validate_by_name=True
+    )
 
     host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65535)
+    port: Annotated[int, Field(ge=0, le=65535), BeforeValidator(_ignore_injected_port)] = _DEFAULT_PORT
     data_dir: Path = Path("data")
     database: str = ""
-    engine: tuple[str, ...] = ("auto",)
+    engine: Annotated[tuple[str, ...], *_List] = ("auto",)
     admin_user: str = ""
     admin_apikey: str = Field("", repr=False)
-    client_rate_limit: str = ""
     secret_key: str = Field("", repr=False)
-    public_url: str = ""
+    public_url: Annotated[str, AfterValidator(_check_public_url)] = ""
     max_containers: int = Field(100, ge=1, le=10_000)
     grace: float = Field(30.0, ge=0, le=3600)
     keep_days: int = Field(90, ge=1, le=36500)
-    trusted_proxies: tuple[str, ...] = ()
+    trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], *_List] = ()
     demo: bool = False
-    docker_host: str = ""
-    docker_config: str = ""
-    kubeconfig: str = ""
-    kubernetes_namespaces: tuple[str, ...] = ()
-
-    @field_validator("engine", "trusted_proxies", "kubernetes_namespaces", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        """In a variable, several values are separated by commas."""
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for network in value:
-            ip_network(network)
-        return value
-
-    @field_validator("kubernetes_namespaces")
-    @classmethod
-    def _namespaces(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            if name != "*" and not _NAMESPACE.fullmatch(name):
-                raise ValueError("must be names of namespaces, separated by commas, or *")
-        return value
-
-    @field_validator("public_url")
-    @classmethod
-    def _without_slash(cls, value: str) -> str:
-        if value and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", value):
-            raise ValueError("must be like https://hooks.example.com")
-        return value.rstrip("/")
+    docker_host: str = Field("", validation_alias="DOCKER_HOST")
+    docker_config: str = Field("", validation_alias="DOCKER_CONFIG")
+    kubeconfig: str = Field("", validation_alias="KUBECONFIG")
+    kubernetes_namespaces: Annotated[tuple[str, ...], *_List, AfterValidator(_check_namespaces)] = ()
 
     @property
     def database_url(self) -> str:
@@ -79,38 +79,31 @@ class Settings(BaseModel):
         return self.database or f"sqlite:///{self.data_dir / 'tutumd.db'}"
 
 
-def read_settings(environment: Mapping[str, str], options: Mapping[str, Any]) -> tuple[Settings, list[str]]:
-    """Read the settings: options of the command line before variables. Answers warnings with them.
+def read_settings(options: Mapping[str, Any]) -> Settings:
+    """Return the settings from options and the environment; an option that is None or empty is not given.
 
     Raises:
-        SettingsError: A value is wrong; says which and why.
+        SettingsError: A value is wrong. The text names the option or variable and what it must be.
     """
-    given = {name: value for name, value in options.items() if value is not None and value != () and value != []}
-    injected = [name for name, value in environment.items() if _is_injected(name, value)]
-    variables = {name: value for name, value in environment.items() if name not in injected}
-    known = {variable for variable in _variables().values() if variable.startswith(PREFIX)}
-    warnings = [
-        f"{name} is not a setting of tutumd and was ignored: known are {', '.join(sorted(known))}"
-        for name in sorted(variables)
-        if name.startswith(PREFIX) and name not in known
-    ]
-    values = {name: variables[variable] for name, variable in _variables().items() if variables.get(variable)}
+    given = {name: value for name, value in options.items() if value is not None and value != []}
     try:
-        return Settings(**{**values, **given}), warnings
+        return Settings(**given)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
-        name = str(problem["loc"][0]) if problem["loc"] else "settings"
-        raise SettingsError(
-            f"--{name.replace('_', '-')} (or {PREFIX}{name.upper()}): {problem['msg']}, got {problem.get('input')!r}"
-        ) from None
+        field = str(problem["loc"][0])
+        source = f"--{field.replace('_', '-')}" if field in given else f"{PREFIX}{field.upper()}"
+        wanted = re.sub("^(Input should be|value is not)", "must be", problem["msg"].removeprefix("Value error, "))
+        raise SettingsError(f"{source}: {wanted}, got {problem['input']!r}") from None
 
 
-def _is_injected(name: str, value: str) -> bool:
-    if not _INJECTED_NAME.fullmatch(name):
-        return False
-    return name != f"{PREFIX}PORT" or bool(_INJECTED_VALUE.fullmatch(value))
-
-
-def _variables() -> dict[str, str]:
-    foreign = {"docker_host": "DOCKER_HOST", "docker_config": "DOCKER_CONFIG", "kubeconfig": "KUBECONFIG"}
-    return {name: foreign.get(name, f"{PREFIX}{name.upper()}") for name in Settings.model_fields}
+def environment_warnings(variables: Iterable[str]) -> list[str]:
+    """Return a warning for each `TUTUMD_…` name among `variables` that is not a setting."""
+    known = {f"{PREFIX}{name.upper()}" for name, field in Settings.model_fields.items() if not field.validation_alias}
+    warnings = []
+    for name in sorted(variables):
+        if not name.startswith(PREFIX) or name in known or _INJECTED.fullmatch(name):
+            continue
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        remedy = f"did you mean {nearest[0]}?" if nearest else "see docs/reference/settings.md"
+        warnings.append(f"{name} {_REMOVED.get(name, f'is not a setting and is ignored: {remedy}')}")
+    return warnings

@@ -55,7 +55,7 @@ def test_every_field_is_set_shown_and_reset(console: Console, service: str) -> N
     assert made["tag"]["allow"] == ["v*"]
     assert len(made["filter"]) == 5
     text = console.hook("show", service, "all")
-    assert "token (header X-Token), 2 secrets" in text
+    assert "token; header X-Token; secrets_set 2" in text
     assert "branch main, release/*" in text
     assert "30/minute" in text
     assert uuid not in text
@@ -115,16 +115,16 @@ def test_a_signed_push_goes_and_others_are_told_why_not(console: Console, servic
     tried = ("test", service, "signed", "--payload", str(file), "-H", EVENT)
     text = console.hook(*tried, "-H", signed("s3cret", PUSH))
     assert re.search(r"^ok +verify +github", text, re.MULTILINE)
-    assert f"It would go: REDEPLOY of {service}." in " ".join(text.split())
+    assert f"The call would be accepted: REDEPLOY of {service}." in " ".join(text.split())
     text = console.hook(*tried, "-H", signed("other", PUSH), code=1)
     assert re.search(r"^NO +verify ", text, re.MULTILINE)
-    assert "answer 401" in text
+    assert "status 401" in text
     dev = PUSH.replace("main", "dev")
     text = console.hook(
         "test", service, "signed", "--payload", "-", "-H", EVENT, "-H", signed("s3cret", dev), stdin=dev, code=1
     )
     assert re.search(r"^NO +filter ", text, re.MULTILINE)
-    assert "answer 200" in text
+    assert "status 200" in text
     assert console.shown(service, "signed")["calls"] == 0
 
     assert "its sender signed" in console.hook("call", service, "signed", code=3)

@@ -1,6 +1,4 @@
-"""The `tutum` command. What it can say without loading the commands, it says at once."""
-
-from __future__ import annotations
+"""The `tutum` command. Help and version are printed without loading the commands."""
 
 import os
 import sys
@@ -12,13 +10,13 @@ from tutum.version import __version__
 def main() -> None:
     """Run the command line and exit: 0 done, 1 the operation failed, 2 wrong usage, 3 API error."""
     arguments = sys.argv[1:]
-    completing = "_TUTUM_COMPLETE" in os.environ
-    if not completing and (not arguments or arguments[0] in {"--help", "-h"}):
-        print(overview())
-        return
-    if not completing and arguments[0] in {"--version", "-v"}:
-        print(f"tutum {__version__}")
-        return
+    if "_TUTUM_COMPLETE" not in os.environ:
+        if not arguments or arguments[0] in {"--help", "-h"}:
+            print(overview())
+            return
+        if arguments[0] in {"--version", "-v"}:
+            print(f"tutum {__version__}")
+            return
     from tutum.cli.app import run  # loads the CLI library
 
     run(arguments)

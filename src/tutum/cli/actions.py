@@ -1,6 +1,4 @@
-"""`tutum action`: shows what was done to services."""
-
-from __future__ import annotations
+"""`tutum action`: shows, cancels and retries what was done to services."""
 
 from itertools import islice
 from typing import Annotated
@@ -9,16 +7,30 @@ import typer
 
 from tutum.action import Action
 from tutum.call_result import Accepted
-from tutum.cli.dates import age
 from tutum.cli.options import DEFAULT_TIMEOUT_S, AsJson, Quiet, Timeout, Wait
 from tutum.cli.output import print_resources, printable
-from tutum.cli.progress import Started, report
-from tutum.cli.tables import Column, print_table
+from tutum.cli.progress import report
+from tutum.cli.tables import Column, print_list
+from tutum.cli.times import age
 from tutum.lookup import Utils
 from tutum.service import Service
 
 app = typer.Typer(rich_markup_mode=None)
 FOLLOW_POLL_S = 0.5
+
+_IDENTIFIER = typer.Argument(metavar="ACTION", help="UUID, or the start of it.")
+OneAction = Annotated[str, _IDENTIFIER]
+Actions = Annotated[list[str], _IDENTIFIER]
+
+LIST_COLUMNS = (
+    Column(heading="UUID", crop_to=8),
+    Column(heading="ACTION"),
+    Column(heading="STATE"),
+    Column(heading="SERVICE", min_width=8),
+    Column(heading="STARTED"),
+    Column(heading="CALLS"),
+    Column(heading="REASON", min_width=6),
+)
 
 
 @app.command("list")
@@ -29,29 +41,13 @@ def list_actions(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """List actions, the newest first."""
-    of_service = Utils.fetch_remote_service(service).resource_uri if service is not None else None
-    found = Action.iterate(object=of_service, state=state, limit=min(last, 100))
-    actions = list(islice(found, last))
-    if as_json:
-        print_resources(actions, as_array=True)
-        return
-    if quiet:
-        for action in actions:
-            print(action.uuid)
-        return
-    columns = [
-        Column(heading="UUID", short=8),
-        Column(heading="ACTION"),
-        Column(heading="STATE"),
-        Column(heading="SERVICE", least=8),
-        Column(heading="STARTED"),
-        Column(heading="CALLS"),
-        Column(heading="REASON", least=6),
-    ]
-    names = {one.resource_uri: one.name for one in Service.list()}
-    rows = [
-        [
+    """List actions."""
+    service_uri = Utils.fetch_remote_service(service).resource_uri if service is not None else None
+    actions = list(islice(Action.iterate(object=service_uri, state=state, limit=min(last, 100)), last))
+    names = {} if as_json or quiet else {listed.resource_uri: listed.name for listed in Service.list()}
+
+    def row(action: Action) -> list[str]:
+        return [
             action.uuid,
             action.operation or action.action,
             action.state,
@@ -60,44 +56,39 @@ def list_actions(
             str(action.deliveries),
             " ".join((action.reason or "").split()),
         ]
-        for action in actions
-    ]
-    print_table(columns, rows)
+
+    print_list(actions, LIST_COLUMNS, row, quiet=quiet, as_json=as_json)
 
 
 @app.command("inspect")
-def inspect_actions(
-    actions: Annotated[list[str], typer.Argument(metavar="ACTION", help="UUID, or the start of it.")],
-) -> None:
-    """Print all that is known about actions, as JSON."""
-    print_resources([Utils.fetch_remote_action(identifier) for identifier in actions], as_array=False)
+def inspect_actions(actions: Actions) -> None:
+    """Print all fields of actions, as JSON."""
+    print_resources([Utils.fetch_remote_action(identifier) for identifier in actions])
 
 
 @app.command("logs")
 def print_logs(
-    identifier: Annotated[str, typer.Argument(metavar="ACTION", help="UUID, or the start of it.")],
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the action has ended.")] = False,
+    identifier: OneAction,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue until the action has ended.")] = False,
 ) -> None:
-    """Print the steps of an action's run, each with its time."""
+    """Print the log lines of an action's run, each with its time."""
     action = Utils.fetch_remote_action(identifier)
     last = 0
     while True:
-        finished = action.finished  # asked before the lines, so that none is missed
+        finished = action.finished  # read before the lines, so that none is missed
         lines = action.lines(last)
         for line in lines:
             print(f"{line.time}  {printable(line.text)}", flush=True)
             last = line.number
-        if not lines and (finished or not follow):
-            return
         if not lines:
+            if finished or not follow:
+                return
             action.client.clock.sleep(FOLLOW_POLL_S)
         action.refresh(force=True)
 
 
 @app.command("cancel")
-def cancel_actions(
-    identifiers: Annotated[list[str], typer.Argument(metavar="ACTION", help="UUID, or the start of it.")],
-) -> None:
+def cancel_actions(identifiers: Actions) -> None:
     """Cancel actions: pending ones at once, running ones at the next safe point."""
     for action in [Utils.fetch_remote_action(identifier) for identifier in identifiers]:
         action.cancel()
@@ -106,7 +97,7 @@ def cancel_actions(
 
 @app.command("retry")
 def retry_action(
-    identifier: Annotated[str, typer.Argument(metavar="ACTION", help="UUID, or the start of it.")],
+    identifier: OneAction,
     wait: Wait = False,
     timeout_s: Timeout = DEFAULT_TIMEOUT_S,
     quiet: Quiet = False,
@@ -115,5 +106,4 @@ def retry_action(
     """Do again what a failed or canceled action should have done."""
     retried = Utils.fetch_remote_action(identifier).retry()
     accepted = Accepted(action_uri=retried.resource_uri, client=retried.client)
-    started = Started(label=f"{retried.operation} once more", accepted=accepted)
-    report([started], wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
+    report([(f"{retried.operation} again", accepted)], wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)

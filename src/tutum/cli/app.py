@@ -1,25 +1,22 @@
-"""Builds the command tree, as much of it as is needed, and runs it."""
-
-from __future__ import annotations
+"""Builds the part of the command tree that a command line needs, and runs it."""
 
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import Annotated
 
 import typer
 
-from tutum.cli.failures import explain
 from tutum.cli.output import printable
 from tutum.cli.overview import COMMANDS, SUMMARY
-from tutum.errors import TutumApiError
-from tutum.version import __version__
+from tutum.client import current_client
+from tutum.errors import TutumApiError, TutumAuthError, TutumConnectionError
+from tutum.paths import origin_of
 
 API_ERROR_EXIT_CODE = 3
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Run a command line and exit as `tutum.cli.main` says."""
+    """Run a command line, and exit as `tutum.cli.main` does."""
     try:
         build(only=arguments[0] if arguments else None)(args=list(arguments), prog_name="tutum")
     except TutumApiError as error:
@@ -31,37 +28,38 @@ def build(*, only: str | None = None) -> typer.Typer:
     """Return the command tree.
 
     Args:
-        only: First argument of the command line; where it names a command, the others are not loaded.
+        only: First argument of the command line. If it names a command, the others are not loaded.
     """
     root = typer.Typer(
         help=SUMMARY,
-        # Plain help and errors: loading rich for them would take longer than all the rest.
+        # Plain help and errors: rich takes longer to load than everything else.
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    root.callback()(_root_options)
-    for name, (module, summary) in COMMANDS.items():
-        if only in COMMANDS and name != only:
-            continue
+    root.callback()(_root)
+    for name in [only] if only in COMMANDS else COMMANDS:
+        module, summary = COMMANDS[name]
         part: typer.Typer = importlib.import_module(f"tutum.cli.{module}").app
-        if module == "login":
-            root.add_typer(part)
-        else:
-            root.add_typer(part, name=name, help=summary, no_args_is_help=True)
+        root.add_typer(part, name=None if name == "login" else name, help=summary, no_args_is_help=True)
     return root
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        print(f"tutum {__version__}")
-        raise typer.Exit
-
-
-def _root_options(
-    version: Annotated[
-        bool, typer.Option("--version", "-v", help="Show the version.", callback=_show_version, is_eager=True)
-    ] = False,
-) -> None:
+# Without a callback, typer would run a tree of one command without the command's name.
+def _root() -> None:
     pass
+
+
+def explain(error: TutumApiError) -> str:
+    """Return the line to print for `error`: what went wrong, and what to do about it."""
+    if isinstance(error, TutumAuthError):
+        host = origin_of(current_client().base_url)
+        return f'not authorized at {host}: run "tutum login", or set TUTUM_USER and TUTUM_APIKEY'
+    if isinstance(error, TutumConnectionError):
+        return (
+            f"{error.message}. Is the server running? "
+            'Choose another one with TUTUM_REST_HOST=http://HOST:PORT or "tutum login --host"'
+        )
+    text = " ".join(error.message.split())
+    return f"{text} (HTTP {error.status})" if error.status else text

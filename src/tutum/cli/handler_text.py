@@ -1,24 +1,23 @@
-"""What handlers, trials and deliveries look like to a person."""
-
-from __future__ import annotations
+"""Handlers, trials and deliveries as text for a person."""
 
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tutum.cli.dates import age
 from tutum.cli.output import printable
+from tutum.cli.times import age
 from tutum.handler import Handler
+from tutum.handler_fields import FIELDS
 from tutum.trial import Trial
 
 NOT_SET = "-"
-_LEAST_WIDTH = 20
+_MIN_VALUE_WIDTH = 20
 
 
 def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
-    """Print labels and values in two columns, wrapped on a terminal; in a pipe one line each."""
+    """Print labels and values in two columns: wrapped on a terminal, one line each in a pipe."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for line in pair_lines(pairs, width):
         print(line)
@@ -36,7 +35,7 @@ def pair_lines(pairs: Sequence[tuple[str, str]], width: int | None) -> list[str]
     lines: list[str] = []
     for label, value in pairs:
         start, following = f"{label:<{indent}}", " " * indent
-        if width - indent < _LEAST_WIDTH:
+        if width - indent < _MIN_VALUE_WIDTH:
             lines += [label] if label else []
             start = following = "  "
         wrapped = textwrap.wrap(
@@ -47,21 +46,30 @@ def pair_lines(pairs: Sequence[tuple[str, str]], width: int | None) -> list[str]
 
 
 def handler_pairs(handler: Handler) -> list[tuple[str, str]]:
-    """Return what there is to know about a handler, without its URL and UUID."""
-    pairs = [("created", _when(handler.created_datetime, never="not known")), ("calls", _calls(handler))]
+    """Return labels and values of a handler, without its URL and UUID."""
+    calls = f"{handler.calls}, the last {_when(handler.last_called_datetime)}" if handler.calls else "none"
+    pairs = [("created", _when(handler.created_datetime) or "unknown"), ("calls", calls)]
     if handler.rotation:
         pairs.append(("old URL", _old_url(handler.rotation)))
-    for name, write in FIELDS.items():
+    for name in FIELDS:
         if name in handler:
             value = handler[name]
-            shown = write(value) if value not in (None, [], "") else [NOT_SET]
-            pairs += [(name if number == 0 else "", line) for number, line in enumerate(shown)]
+            pairs += _listed(name, [describe(each) for each in value] if isinstance(value, list) else [describe(value)])
     return pairs
 
 
-def trial_pairs(trial: Trial) -> list[tuple[str, str]]:
-    """Return the checks of a trial, each with its result."""
-    return [(f"{'ok' if step.passes else 'NO'}  {step.check}", step.why) for step in trial.steps]
+def describe(value: Any) -> str:
+    """Return the value of a handler's field in words; of an object first its preset, then its settings."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(describe, value))
+    if not isinstance(value, dict):
+        return str(value or NOT_SET)
+    preset = value.get("preset")
+    settings = [f"{name} {describe(each)}" for name, each in value.items() if name not in ("preset", preset)]
+    head = f"{preset} {describe(value[preset])}" if preset in value else preset
+    return "; ".join([head, *settings] if head else settings)
 
 
 def trial_verdict(trial: Trial, label: str) -> str:
@@ -73,25 +81,25 @@ def trial_verdict(trial: Trial, label: str) -> str:
     if trial.goes:
         tag = f" with the tag {trial.tag}" if trial.tag else ""
         body = f", the body in {trial.variable}" if trial.variable else ""
-        return f"It would go: {label}{tag}{body}."
-    word = "skipped" if trial.verdict == "skipped" else "refused"
-    return f"It would be {word}, with the answer {trial.status}: {trial.reason}"
+        return f"The call would be accepted: {label}{tag}{body}."
+    verb = "skipped" if trial.verdict == "skipped" else "refused"
+    return f"The call would be {verb} with status {trial.status}: {trial.reason}"
 
 
 def delivery_pairs(delivery: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what is known about a delivery, up to its body."""
-    pairs = [
-        ("received", _when(delivery["received_datetime"])),
-        ("from", delivery["ip"] or NOT_SET),
-        ("user agent", delivery["user_agent"] or NOT_SET),
-        ("outcome", delivery["outcome"]),
-        ("reason", delivery.get("reason") or NOT_SET),
-        ("action", action_uuid(delivery) or NOT_SET),
-        ("tag", delivery.get("tag") or NOT_SET),
-        ("query", delivery["query"] or NOT_SET),
-    ]
-    headers = [f"{name}: {value}" for name, value in delivery["headers"]] or [NOT_SET]
-    return pairs + [("headers" if number == 0 else "", line) for number, line in enumerate(headers)]
+    """Return labels and values of a delivery, up to its body."""
+    values = {
+        "received": _when(delivery["received_datetime"]),
+        "from": delivery["ip"],
+        "user agent": delivery["user_agent"],
+        "outcome": delivery["outcome"],
+        "reason": delivery.get("reason"),
+        "action": action_uuid(delivery),
+        "tag": delivery.get("tag"),
+        "query": delivery["query"],
+    }
+    pairs = [(label, value or NOT_SET) for label, value in values.items()]
+    return pairs + _listed("headers", [f"{name}: {value}" for name, value in delivery["headers"]])
 
 
 def action_uuid(delivery: Mapping[str, Any]) -> str:
@@ -99,85 +107,29 @@ def action_uuid(delivery: Mapping[str, Any]) -> str:
     return str(delivery.get("action") or "").strip("/").rpartition("/")[2]
 
 
-def closed(handler: Handler) -> str:
-    """Return why a handler answers 404, as far as its fields tell."""
+def closed_reason(handler: Handler) -> str:
+    """Return why a handler answers 404, as far as its fields say."""
     if handler.get("enabled") is False:
         return "it is disabled"
     if handler.get("expires_datetime") or handler.get("max_uses") or handler.get("allow_from"):
-        return "it has expired, is used up, or may not be called from here"
+        return "it has expired, is used up, or does not accept calls from here"
     return "it was just revoked"
 
 
-def _when(date: str | None, *, never: str = "never") -> str:
-    return f"{age(date)} ({date})" if date else never
+def _listed(label: str, values: Sequence[str]) -> list[tuple[str, str]]:
+    """Return a pair for each value; only the first has the label."""
+    return [("" if number else label, value) for number, value in enumerate(values or [NOT_SET])]
 
 
-def _calls(handler: Handler) -> str:
-    return f"{handler.calls}, the last {_when(handler.last_called_datetime)}" if handler.calls else "none"
+def _when(date: str | None) -> str:
+    return f"{age(date)} ({date})" if date else ""
 
 
 def _old_url(rotation: Mapping[str, Any]) -> str:
-    last, address = rotation.get("old_last_called_datetime"), rotation.get("old_last_address")
-    used = f"last called {_when(last)} from {address}" if last else "not called since the rotation"
+    last_call = _when(rotation.get("old_last_called_datetime"))
+    used = (
+        f"last called {last_call} from {rotation.get('old_last_address')}"
+        if last_call
+        else "not called since the rotation"
+    )
     return f"works until {rotation.get('old_until')}; {used}"
-
-
-def _plain(value: Any) -> list[str]:
-    return [str(value)]
-
-
-def _flag(value: Any) -> list[str]:
-    return ["yes" if value else "no"]
-
-
-def _listed(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _verify(value: Any) -> list[str]:
-    settings = [f"{name} {value[name]}" for name in ("header", "algorithm", "encoding", "prefix") if value.get(name)]
-    form = f" ({', '.join(settings)})" if settings else ""
-    count = value.get("secrets_set", 0)
-    return [f"{value.get('preset')}{form}, {count} secret{'' if count == 1 else 's'}"]
-
-
-def _filters(value: Any) -> list[str]:
-    return [_filter(one) for one in (value if isinstance(value, list) else [value])]
-
-
-def _filter(value: Any) -> str:
-    if not isinstance(value, dict):
-        return str(value)
-    settings = [f"{name} {_listed(each)}" for name, each in value.items() if name not in ("preset", value["preset"])]
-    return " ".join([value["preset"], _listed(value.get(value["preset"], "")), *settings]).replace("  ", " ").strip()
-
-
-def _tag(value: Any) -> list[str]:
-    return [f"{_listed(value.get('allow'))} (from {value.get('from', 'query')})"]
-
-
-def _variable(value: Any) -> list[str]:
-    if isinstance(value, bool):
-        return ["as TUTUM_TRIGGER_BODY" if value else NOT_SET]
-    return [f"as {value}"]
-
-
-def _seconds(value: Any) -> list[str]:
-    return [f"{value} s" if value else NOT_SET]
-
-
-#: The fields that can be set, in the order in which they are shown, and what writes each.
-FIELDS: dict[str, Callable[[Any], list[str]]] = {
-    "enabled": _flag,
-    "expires_datetime": _plain,
-    "max_uses": _plain,
-    "max_containers": _plain,
-    "rate_limit": _plain,
-    "allow_from": lambda value: [_listed(value)],
-    "verify": _verify,
-    "filter": _filters,
-    "tag": _tag,
-    "pass_body": _variable,
-    "debounce": _seconds,
-    "show_log": _flag,
-}

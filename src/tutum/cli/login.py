@@ -1,7 +1,5 @@
 """`tutum login`: asks for credentials, checks them, saves them."""
 
-from __future__ import annotations
-
 import getpass
 import os
 import sys
@@ -21,7 +19,7 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.command("login")
 def login(
-    user: Annotated[str | None, typer.Option("--user", "-u", help="User name; asked for if not given.")] = None,
+    user: Annotated[str | None, typer.Option("--user", "-u", help="User name; default: ask for it.")] = None,
     host: Annotated[
         str | None, typer.Option("--host", metavar="URL", help="Server, such as http://127.0.0.1:8000.")
     ] = None,
@@ -29,22 +27,21 @@ def login(
     """Check a user and an API key, and save them in ~/.tutum. In a pipe, they are read line by line."""
     base_url = _base_url(host)
     name = user or _ask("User name: ")
-    key = _ask_secretly("API key: ")
+    key = _ask("API key: ", secret=True)
     if not name or not key:
         raise typer.BadParameter("a user name and an API key are needed")
     client = current_client() if base_url is None else Client(base_url=base_url)
+    server = origin_of(client.base_url)
     try:
         name, key = get_auth(name, key, client=client)
     except TutumAuthError as error:
-        raise TutumApiError(
-            f"{origin_of(client.base_url)} does not accept this user and API key; nothing was saved"
-        ) from error
+        raise TutumApiError(f"{server} does not accept this user and API key; nothing was saved") from error
     path = save_credentials(user=name, apikey=key, base_url=base_url)
-    print(f"Logged in to {origin_of(client.base_url)} as {name}; saved in {path}")
+    print(f"Logged in to {server} as {name}; saved in {path}")
 
 
 def _base_url(host: str | None) -> str | None:
-    """Return the URL to save: what the user says now; None if a server is configured already."""
+    """Return the URL to save; None if a server is configured and `host` does not name another one."""
     configured = source_of_environment(os.environ).base_url or source_of_file(Path(CONFIG_FILE).expanduser()).base_url
     if host is None and configured:
         return None
@@ -52,11 +49,7 @@ def _base_url(host: str | None) -> str | None:
     return normal_base_url(host or _ask(f"Server [{default}]: ") or default)
 
 
-def _ask(question: str) -> str:
-    if sys.stdin.isatty():
-        return input(question).strip()
-    return sys.stdin.readline().strip()
-
-
-def _ask_secretly(question: str) -> str:
-    return getpass.getpass(question).strip() if sys.stdin.isatty() else sys.stdin.readline().strip()
+def _ask(question: str, *, secret: bool = False) -> str:
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().strip()
+    return (getpass.getpass(question) if secret else input(question)).strip()

@@ -1,45 +1,21 @@
 """Finds the handler that a command line names."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
 from tutum.handler import Handler
 from tutum.lookup import Utils, find_handler
-from tutum.service import Service
 from tutum.webhook_handler import WebhookHandler
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """A handler, and how to get at it.
-
-    Attributes:
-        webhook: All handlers of its service.
-    """
-
-    service: Service
-    webhook: WebhookHandler
-    handler: Handler
-
-    @property
-    def uuid(self) -> str:
-        """The handler's UUID, which is a password."""
-        return self.handler.uuid
-
-    @property
-    def label(self) -> str:
-        """What a call of it does, such as "REDEPLOY of web"."""
-        return f"{self.handler.operation} of {self.service.name}"
-
-
-def find(service: str, identifier: str) -> Found:
-    """Find a handler by its UUID, name, or start of the UUID.
+def find(service: str, identifier: str) -> tuple[WebhookHandler, Handler]:
+    """Return all handlers of a service, and the one with this UUID, name, or start of the UUID.
 
     Raises:
         ObjectNotFound: There is no such service, or it has no such handler.
-        NonUniqueIdentifier: There are several.
+        NonUniqueIdentifier: Several match.
     """
-    owner = Utils.fetch_remote_service(service)
-    webhook = WebhookHandler.fetch(owner)
-    return Found(service=owner, webhook=webhook, handler=find_handler(webhook.list(), identifier))
+    webhook = WebhookHandler.fetch(Utils.fetch_remote_service(service))
+    return webhook, find_handler(webhook.list(), identifier)
+
+
+def label_of(webhook: WebhookHandler, handler: Handler) -> str:
+    """Return what a call of a handler does, such as "REDEPLOY of web"."""
+    return f"{handler.operation} of {webhook.service.name}"

@@ -1,27 +1,27 @@
 """Options and arguments that several commands share."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-Services = Annotated[list[str], typer.Argument(metavar="SERVICE", help="UUID, start of the UUID, or name.")]
-OneService = Annotated[str, typer.Argument(metavar="SERVICE", help="UUID, start of the UUID, or name.")]
+DEFAULT_TIMEOUT_S = 600.0
+_IDENTIFIER = "UUID, start of the UUID, or name."
+
+Services = Annotated[list[str], typer.Argument(metavar="SERVICE", help=_IDENTIFIER)]
+OneService = Annotated[str, typer.Argument(metavar="SERVICE", help=_IDENTIFIER)]
+HandlerName = Annotated[str, typer.Argument(metavar="HANDLER", help=_IDENTIFIER)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only UUIDs.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; an array where several are asked for.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; an array for several objects.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for the end, and exit with 1 if the operation failed.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=0, metavar="SECONDS", help="How long --wait waits.")]
-DEFAULT_TIMEOUT_S = 600.0
-HandlerName = Annotated[str, typer.Argument(metavar="HANDLER", help="UUID, start of the UUID, or name.")]
 
 
 def parse_pairs(option: str, texts: Sequence[str], *, separator: str = "=") -> list[tuple[str, str]]:
-    """Take NAME=VALUE texts apart.
+    """Return NAME=VALUE texts as names and values.
 
     Raises:
-        typer.BadParameter: One has no name or no separator; the value, perhaps a secret, is not quoted.
+        typer.BadParameter: One has no name or no separator. The error does not quote the value: it may be a secret.
     """
     pairs = []
     for text in texts:

@@ -1,6 +1,4 @@
-"""How values are printed: as JSON, and as text that cannot disturb the terminal."""
-
-from __future__ import annotations
+"""Printing: JSON, and text that cannot disturb the terminal."""
 
 import json
 import sys
@@ -24,17 +22,18 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def print_resources(resources: Sequence[Resource], *, as_array: bool) -> None:
-    """Print objects as JSON, with all fields that the server sent.
+def print_resources(resources: Sequence[Resource]) -> None:
+    """Print objects as JSON, with all fields that the server sent: one object alone, several as an array."""
+    fields = [fields_of(resource) for resource in resources]
+    print_json(fields if len(fields) != 1 else fields[0])
 
-    Args:
-        as_array: Print an array even of one object.
-    """
-    fields = [resource.get_all_attributes() for resource in resources]
-    print_json(fields if as_array or len(fields) != 1 else fields[0])
+
+def fields_of(described: Resource | dict[str, Any]) -> dict[str, Any]:
+    """Return all fields of an object of the API."""
+    return described if isinstance(described, dict) else described.get_all_attributes()
 
 
 def hint(text: str) -> None:
-    """Print a remark for a person, where a person reads along."""
+    """Print a remark for a person: on standard error, if it is a terminal."""
     if sys.stderr.isatty():
         print(text, file=sys.stderr)

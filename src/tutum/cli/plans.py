@@ -1,6 +1,4 @@
-"""How plans are shown: what a redeploy would do, for people or as JSON."""
-
-from __future__ import annotations
+"""Prints plans: what a redeploy would do, for a person or as JSON."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,21 +9,21 @@ from tutum.cli.output import print_json, printable
 from tutum.cli.progress import FAILED_EXIT_CODE
 from tutum.plan import Plan
 
-_DIGEST_SHOWN = len("sha256:") + 12
+_DIGEST_LENGTH = len("sha256:") + 12
 
 
 def show_plans(plans: Sequence[tuple[str, Plan]], *, as_json: bool) -> None:
     """Print what redeploys would do.
 
     Args:
-        plans: The services' names, and their plans.
+        plans: Names of the services, and their plans.
 
     Raises:
-        typer.Exit: With 1, if one of them is not possible.
+        typer.Exit: With 1, if a redeploy is not possible.
     """
     if as_json:
-        found = [{"service": name} | asdict(plan) for name, plan in plans]
-        print_json(found[0] if len(found) == 1 else found)
+        objects = [{"service": name} | asdict(plan) for name, plan in plans]
+        print_json(objects[0] if len(objects) == 1 else objects)
     else:
         print("\n\n".join("\n".join(plan_lines(name, plan)) for name, plan in plans))
     if not all(plan.possible for _, plan in plans):
@@ -33,26 +31,24 @@ def show_plans(plans: Sequence[tuple[str, Plan]], *, as_json: bool) -> None:
 
 
 def plan_lines(name: str, plan: Plan) -> list[str]:
-    """Return the lines that tell a plan to a person."""
-    if not plan.possible:
-        lines = [f"REDEPLOY of {name} is not possible: {plan.reason}"]
+    """Return the lines that describe a plan to a person."""
+    if plan.possible:
+        lines = [f"REDEPLOY of {name} would:", *(f"  {number}. {step}" for number, step in enumerate(plan.steps, 1))]
     else:
-        lines = [f"REDEPLOY of {name} would:", *(f"  {n}. {step}" for n, step in enumerate(plan.steps, 1))]
+        lines = [f"REDEPLOY of {name} is not possible: {plan.reason}"]
     if plan.order:
         lines.append(f"Order: {plan.order}" + (f" ({plan.order_reason})" if plan.order_reason else ""))
-    lines.append(f"Image: {_image(plan)}")
+    lines.append(f"Image: {_describe_image(plan)}")
     lines += [f"Note:  {note}" for note in plan.notes]
     return [printable(line) for line in lines]
 
 
-def _image(plan: Plan) -> str:
-    before, after = (_shortened(digest) for digest in (plan.image_before, plan.image_after))
-    if not plan.possible or before == after:
-        change = f"{before}, unchanged" if plan.possible and plan.image_before else f"now {before}"
-    else:
+def _describe_image(plan: Plan) -> str:
+    before, after = (
+        digest[:_DIGEST_LENGTH] if digest else "unknown" for digest in (plan.image_before, plan.image_after)
+    )
+    if plan.possible and before != after:
         change = f"{before} → {after}"
+    else:
+        change = f"{before}, unchanged" if plan.possible and plan.image_before else f"now {before}"
     return f"{plan.image_name} ({change})" if plan.image_name else change
-
-
-def _shortened(digest: str | None) -> str:
-    return digest[:_DIGEST_SHOWN] if digest else "unknown"

@@ -1,53 +1,44 @@
-"""`tutum service`: shows and creates services."""
+"""`tutum service`: shows, creates and operates services."""
 
-from __future__ import annotations
-
-from enum import StrEnum
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal
 
 import typer
 
-from tutum.cli import operations
-from tutum.cli.dates import age
-from tutum.cli.options import DEFAULT_TIMEOUT_S, AsJson, Quiet, Services, Timeout, Wait
+from tutum.call_result import Accepted
+from tutum.cli.options import DEFAULT_TIMEOUT_S, AsJson, Quiet, Services, Timeout, Wait, parse_pairs
 from tutum.cli.output import print_resources, printable
-from tutum.cli.progress import FAILED_EXIT_CODE, Started, follow
-from tutum.cli.tables import Column, print_table
+from tutum.cli.plans import show_plans
+from tutum.cli.progress import FAILED_EXIT_CODE, follow, report
+from tutum.cli.tables import Column, print_list
+from tutum.cli.times import age
 from tutum.lookup import Utils
 from tutum.service import Service
 
 app = typer.Typer(rich_markup_mode=None)
 
 
-class Autorestart(StrEnum):
-    """When a container that ended is started again."""
-
-    OFF = "OFF"
-    ON_FAILURE = "ON_FAILURE"
-    ALWAYS = "ALWAYS"
-
-
-Image = Annotated[str, typer.Argument(metavar="IMAGE", help="Image; any text where services are processes.")]
+Image = Annotated[str, typer.Argument(metavar="IMAGE", help="Image; any text for services that are processes.")]
 Name = Annotated[str | None, typer.Option("--name", "-n", help="Name; default: the image without its namespace.")]
 Target = Annotated[int, typer.Option("--target-num-containers", "-t", min=0, metavar="N", help="How many containers.")]
-RunCommand = Annotated[str | None, typer.Option("--run-command", "-r", metavar="COMMAND", help="What they run.")]
+RunCommand = Annotated[str | None, typer.Option("--run-command", "-r", metavar="COMMAND", help="Command to run.")]
 Variables = Annotated[
     list[str] | None, typer.Option("--env", "-e", metavar="NAME=VALUE", help="Environment variable; repeatable.")
 ]
-WorkingDirectory = Annotated[str | None, typer.Option("--working-dir", metavar="PATH", help="Where they run it.")]
-Restart = Annotated[
-    Autorestart, typer.Option("--autorestart", case_sensitive=False, help="When to start one again that ended.")
+WorkingDirectory = Annotated[str | None, typer.Option("--working-dir", metavar="PATH", help="Folder to run it in.")]
+Autorestart = Annotated[
+    Literal["OFF", "ON_FAILURE", "ALWAYS"],
+    typer.Option("--autorestart", case_sensitive=False, help="When to restart a container that ended."),
 ]
 
-
 PS_COLUMNS = (
-    Column(heading="NAME", least=8),
-    Column(heading="UUID", short=8),
+    Column(heading="NAME", min_width=8),
+    Column(heading="UUID", crop_to=8),
     Column(heading="STATE"),
     Column(heading="RUNNING"),
-    Column(heading="IMAGE", least=8),
+    Column(heading="IMAGE", min_width=8),
     Column(heading="DEPLOYED"),
-    Column(heading="ENGINE", least=6),
+    Column(heading="ENGINE", min_width=6),
 )
 
 
@@ -58,40 +49,32 @@ def list_services(
     as_json: AsJson = False,
 ) -> None:
     """List services."""
-    services = Service.list(state=state)
-    if as_json:
-        print_resources(services, as_array=True)
-        return
-    if quiet:
-        for service in services:
-            print(service.uuid)
-        return
-    rows = [
-        [
-            service.name,
-            service.uuid,
-            service.state,
-            f"{service.running_num_containers}/{service.target_num_containers}",
-            service.image_name or "",
-            age(service.deployed_datetime),
-            service.engine or "",
-        ]
-        for service in services
+    print_list(Service.list(state=state), PS_COLUMNS, _ps_row, quiet=quiet, as_json=as_json)
+
+
+def _ps_row(service: Service) -> list[str]:
+    return [
+        service.name,
+        service.uuid,
+        service.state,
+        f"{service.running_num_containers}/{service.target_num_containers}",
+        service.image_name or "",
+        age(service.deployed_datetime),
+        service.engine or "",
     ]
-    print_table(PS_COLUMNS, rows)
 
 
 @app.command("inspect")
 def inspect_services(services: Services) -> None:
-    """Print all that is known about services, as JSON."""
-    print_resources([Utils.fetch_remote_service(identifier) for identifier in services], as_array=False)
+    """Print all fields of services, as JSON."""
+    print_resources([Utils.fetch_remote_service(identifier) for identifier in services])
 
 
 @app.command("logs")
-def show_logs(
+def print_logs(
     services: Services,
     tail: Annotated[
-        int | None, typer.Option("--tail", min=1, metavar="LINES", help="Last lines of each container.")
+        int | None, typer.Option("--tail", min=1, metavar="LINES", help="Only the last lines of each container.")
     ] = None,
 ) -> None:
     """Print the last output of services."""
@@ -108,14 +91,14 @@ def create_service(
     run_command: RunCommand = None,
     variables: Variables = None,
     working_dir: WorkingDirectory = None,
-    autorestart: Restart = Autorestart.OFF,
-    quiet: Quiet = False,  # the UUID is all there is to print
+    autorestart: Autorestart = "OFF",
+    quiet: Quiet = False,  # accepted, although the UUID is all there is to print
     as_json: AsJson = False,
 ) -> None:
     """Create a service without starting it, and print its UUID."""
     service = _create(image, name, target, run_command, variables, working_dir, autorestart)
     if as_json:
-        print_resources([service], as_array=False)
+        print_resources([service])
     else:
         print(service.uuid)
 
@@ -128,7 +111,7 @@ def run_service(
     run_command: RunCommand = None,
     variables: Variables = None,
     working_dir: WorkingDirectory = None,
-    autorestart: Restart = Autorestart.OFF,
+    autorestart: Autorestart = "OFF",
     wait: Wait = False,
     timeout_s: Timeout = DEFAULT_TIMEOUT_S,
     quiet: Quiet = False,
@@ -136,15 +119,14 @@ def run_service(
 ) -> None:
     """Create and start a service, and print its UUID."""
     service = _create(image, name, target, run_command, variables, working_dir, autorestart)
-    started = Started(label=f"START of {service.name}", accepted=service.start())
+    accepted = service.start()
     if not as_json:
         print(service.uuid, flush=True)
-    succeeded = True
-    if wait:
-        succeeded = follow(started, timeout_s=timeout_s, announce=not (quiet or as_json)).succeeded
+    label, announce = f"START of {service.name}", not (quiet or as_json)
+    succeeded = not wait or follow(label, accepted, timeout_s=timeout_s, announce=announce).succeeded
     if as_json:
         service.refresh()
-        print_resources([service], as_array=False)
+        print_resources([service])
     if not succeeded:
         raise typer.Exit(FAILED_EXIT_CODE)
 
@@ -156,35 +138,95 @@ def _create(
     run_command: str | None,
     variables: list[str] | None,
     working_dir: str | None,
-    autorestart: Autorestart,
+    autorestart: str,
 ) -> Service:
     fields: dict[str, Any] = {
         "image": image,
         "name": name,
         "target_num_containers": target,
         "run_command": run_command,
-        "container_envvars": parse_variables(variables or []),
+        "container_envvars": [{"key": key, "value": value} for key, value in parse_pairs("--env", variables or [])],
         "working_dir": working_dir,
-        "autorestart": autorestart.value,
+        "autorestart": autorestart,
     }
     service = Service.create(**{key: value for key, value in fields.items() if value is not None})
     service.save()
     return service
 
 
-def parse_variables(texts: list[str]) -> list[dict[str, str]]:
-    """Return NAME=VALUE texts in the API's form.
+@app.command("redeploy")
+def redeploy_services(
+    services: Services,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+    wait: Wait = False,
+    timeout_s: Timeout = DEFAULT_TIMEOUT_S,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Replace the containers of services with new ones of the newest image."""
+    if dry_run:
+        show_plans([(service.name, service.plan()) for service in _find(services)], as_json=as_json)
+        return
+    report(_start("REDEPLOY", services, Service.redeploy), wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
 
-    Raises:
-        typer.BadParameter: One has no name or no equals sign.
-    """
-    variables = []
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not name or not equals:
-            raise typer.BadParameter(f"--env must be NAME=VALUE, got {text.partition('=')[0]!r}")
-        variables.append({"key": name, "value": value})
-    return variables
+
+@app.command("start")
+def start_services(
+    services: Services,
+    wait: Wait = False,
+    timeout_s: Timeout = DEFAULT_TIMEOUT_S,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Start services."""
+    report(_start("START", services, Service.start), wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
 
 
-app.add_typer(operations.app)
+@app.command("stop")
+def stop_services(
+    services: Services,
+    wait: Wait = False,
+    timeout_s: Timeout = DEFAULT_TIMEOUT_S,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Stop services."""
+    report(_start("STOP", services, Service.stop), wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
+
+
+@app.command("scale")
+def scale_services(
+    services: Services,
+    target: Annotated[int, typer.Argument(min=0, metavar="N", help="How many containers each service should have.")],
+    wait: Wait = False,
+    timeout_s: Timeout = DEFAULT_TIMEOUT_S,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Set the number of containers of services."""
+    started = _start("SCALE", services, lambda service: service.scale(target))
+    report(started, wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
+
+
+@app.command("terminate")
+def terminate_services(
+    services: Services,
+    wait: Wait = False,
+    timeout_s: Timeout = DEFAULT_TIMEOUT_S,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove the containers of services, and the services."""
+    report(_start("TERMINATE", services, Service.delete), wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
+
+
+def _start(
+    operation: str, identifiers: Sequence[str], start: Callable[[Service], Accepted]
+) -> list[tuple[str, Accepted]]:
+    # All are found before the first is changed.
+    return [(f"{operation} of {service.name}", start(service)) for service in _find(identifiers)]
+
+
+def _find(identifiers: Sequence[str]) -> list[Service]:
+    """Return the services, each once."""
+    return list({service.uuid: service for service in map(Utils.fetch_remote_service, identifiers)}.values())

@@ -1,13 +1,12 @@
-"""Tables that fit the terminal; in a pipe they are plain and complete."""
-
-from __future__ import annotations
+"""Lists of objects: as UUIDs, as JSON, or as a table that fits the terminal and is complete in a pipe."""
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from tutum.cli.output import printable
+from tutum.cli.output import fields_of, print_json, printable
 
 _GAP = "  "
 _STYLES = {"Running": "green", "Success": "green", "Failed": "red", "Partly running": "yellow", "In progress": "yellow"}
@@ -18,13 +17,35 @@ class Column:
     """A column of a table.
 
     Attributes:
-        least: Width that it may be cut down to; None: it is never cut.
-        short: Width that it is cut to, without an ellipsis, as soon as the table is too wide.
+        min_width: Smallest width that it can be cut to; None: it is never cut.
+        crop_to: Width that it is cut to, without an ellipsis, if the table is too wide.
     """
 
     heading: str
-    least: int | None = None
-    short: int | None = None
+    min_width: int | None = None
+    crop_to: int | None = None
+
+
+def print_list(
+    objects: Sequence[Any],
+    columns: Sequence[Column],
+    row_of: Callable[[Any], Sequence[str]],
+    *,
+    quiet: bool = False,
+    as_json: bool = False,
+) -> None:
+    """Print objects of the API as a table; with `quiet` their UUIDs, with `as_json` an array of all fields.
+
+    Args:
+        row_of: Returns the cells of an object.
+    """
+    if as_json:
+        print_json([fields_of(each) for each in objects])
+    elif quiet:
+        for each in objects:
+            print(each.uuid)
+    else:
+        print_table(columns, [row_of(each) for each in objects])
 
 
 def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
@@ -41,14 +62,11 @@ def plain_lines(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> lis
     """Return the lines of a table in which nothing is cut."""
     table = [[column.heading for column in columns], *rows]
     widths = [max(len(row[index]) for row in table) for index in range(len(columns))]
-    return [
-        _GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()  # no trailing blanks
-        for row in table
-    ]
+    return [_GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
 
 
 def fitted_widths(columns: Sequence[Column], natural: Sequence[int], terminal_width: int) -> list[int]:
-    """Return the columns' widths for a terminal; the sum is too large only where nothing more may be cut.
+    """Return the columns' widths for a terminal. The sum is too large only if nothing more can be cut.
 
     Args:
         natural: Width of the widest cell of each column, heading included.
@@ -57,14 +75,14 @@ def fitted_widths(columns: Sequence[Column], natural: Sequence[int], terminal_wi
     room = terminal_width - len(_GAP) * (len(columns) - 1)
     if sum(widths) > room:
         widths = [
-            width if column.short is None else max(column.short, len(column.heading))
+            width if column.crop_to is None else max(column.crop_to, len(column.heading))
             for column, width in zip(columns, widths, strict=True)
         ]
     while sum(widths) > room:
         cuttable = [
             (width, index)
             for index, (column, width) in enumerate(zip(columns, widths, strict=True))
-            if column.least is not None and width > max(column.least, len(column.heading))
+            if column.min_width is not None and width > max(column.min_width, len(column.heading))
         ]
         if not cuttable:
             break
@@ -84,7 +102,7 @@ def _print_to_terminal(columns: Sequence[Column], rows: Sequence[Sequence[str]],
     widths = fitted_widths(columns, natural, terminal_width)
     table = Table(box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), header_style="bold")
     for column, width in zip(columns, widths, strict=True):
-        overflow = "crop" if column.short is not None else "ellipsis"
+        overflow = "crop" if column.crop_to is not None else "ellipsis"
         table.add_column(column.heading, width=width, no_wrap=True, overflow=overflow)  # type: ignore[arg-type]  # a literal of two
     for row in rows:
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))

@@ -1,13 +1,12 @@
-"""From the `--engine` options to engine instances."""
+"""Engine instances from the `--engine` options."""
 
-import fcntl
+import contextlib
 import os
 import re
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from tutumd.errors import SettingsError, TutumdError
@@ -15,10 +14,11 @@ from tutumd.main.storage import locked
 from tutumd.ports import Engine
 from tutumd.settings import Settings
 
-KINDS = ("local", "docker", "swarm", "kubernetes")
-DEFAULT_SOCKET = "unix:///var/run/docker.sock"
-_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
-_PROBE_S = 1.0
+_OPTION = re.compile(
+    r"((?P<name>[a-z0-9][a-z0-9_.-]{0,62})=)?"
+    r"((?P<local>local)|(?P<docker>docker|swarm)(:(?P<url>.*://.*)?)?|(?P<kubernetes>kubernetes)(:(?P<context>.*))?)"
+)
+_CONNECT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +26,8 @@ class Spec:
     """One engine instance to serve.
 
     Attributes:
-        url: None means the one of DOCKER_HOST, or the usual socket. For kubernetes a context of the kubeconfig; None
-            means its current one, or the pod's account.
+        url: Default: the one of DOCKER_HOST, or the usual socket. For kubernetes: a context of the kubeconfig;
+            default: its current one, or the pod's account.
     """
 
     name: str
@@ -36,7 +36,11 @@ class Spec:
 
 
 def parse_specs(texts: Sequence[str]) -> tuple[Spec, ...]:
-    """Read `--engine` options other than `auto`. Raises SettingsError."""
+    """Return the engines of `--engine` options other than `auto`.
+
+    Raises:
+        SettingsError: An option is wrong, or two engines have the same name.
+    """
     specs: dict[str, Spec] = {}
     for text in texts:
         spec = _parse(text)
@@ -46,85 +50,77 @@ def parse_specs(texts: Sequence[str]) -> tuple[Spec, ...]:
     return tuple(specs.values())
 
 
+def _parse(text: str) -> Spec:
+    match = _OPTION.fullmatch(text)
+    if match is None:
+        raise SettingsError(
+            "--engine must be auto, local, docker, swarm, kubernetes, docker:URL or kubernetes:CONTEXT, each but auto "
+            f"also as NAME=…; NAME is of a-z, 0-9, '-', '_' and '.', URL like tcp://host:2375; got {text!r}"
+        )
+    kind = match["local"] or match["docker"] or match["kubernetes"]
+    return Spec(name=match["name"] or kind, kind=kind, url=match["url"] or match["context"] or None)
+
+
 def build(settings: Settings, stack: ExitStack) -> dict[str, Engine]:
-    """Build the engine instances by name. None of them is connected to yet; the stack closes them.
+    """Return the engine instances by name. None is connected yet; the stack closes them.
 
     Raises:
-        SettingsError: A wrong option, or another process works with the folder of a local engine.
+        SettingsError: An option is wrong, or another process uses the folder of a local engine.
     """
-    texts = [text for text in settings.engine if text != "auto"]
-    specs = list(parse_specs(texts))
+    specs = list(parse_specs([text for text in settings.engine if text != "auto"]))
     if "auto" in settings.engine:
-        specs += [spec for spec in _found(settings) if spec.name not in {known.name for known in specs}]
+        specs += [spec for spec in _detect(settings) if spec.name not in {given.name for given in specs}]
     if settings.demo and not any(spec.kind == "local" for spec in specs):
         specs.append(Spec(name="local", kind="local"))
     instances: dict[str, Engine] = {}
     for spec in specs:
         if spec.kind == "local":
-            _lock(settings.data_dir, spec.name, stack)
+            hint = (
+                f"another tutumd runs the services of engine {spec.name!r} in {settings.data_dir}: "
+                "stop it, or give another --data-dir"
+            )
+            stack.enter_context(locked(settings.data_dir / f"{spec.name}.lock", hint, exclusive=True))
         instances[spec.name] = _build(spec, settings)
         stack.callback(instances[spec.name].close)
     return instances
 
 
-def _lock(data_dir: Path, name: str, stack: ExitStack) -> None:
-    hint = f"another tutumd runs the services of engine {name!r} in {data_dir}: stop it, or give another --data-dir"
-    stack.enter_context(locked(data_dir / f"{name}.lock", fcntl.LOCK_EX, hint))
-
-
-def _parse(text: str) -> Spec:
-    name, separator, rest = text.partition("=") if "=" in text.split(":", 1)[0] else ("", "", text)
-    kind, _, url = rest.partition(":")
-    if kind not in KINDS:
-        raise SettingsError(
-            f"--engine must be {', '.join(KINDS)}, auto, NAME=docker:URL or NAME=kubernetes:CONTEXT, got {text!r}"
-        )
-    if separator and not _NAME.fullmatch(name):
-        raise SettingsError(f"an engine's name must be of a-z, 0-9, '-', '_' and '.', got {name!r}")
-    if kind == "local" and url:
-        raise SettingsError(f"the local engine has no URL, got {text!r}")
-    if url and kind != "kubernetes" and "://" not in url:
-        raise SettingsError(f"an engine's URL must be like unix:///var/run/docker.sock or tcp://host:2375, got {url!r}")
-    return Spec(name=name or kind, kind=kind, url=url or None)
-
-
-def _found(settings: Settings) -> list[Spec]:
-    if not _answers(settings.docker_host or DEFAULT_SOCKET):
+def _detect(settings: Settings) -> list[Spec]:
+    if not _is_reachable(settings.docker_host or "unix:///var/run/docker.sock"):
         return [Spec(name="local", kind="local")]
-    found = [Spec(name="docker", kind="docker")]
-    if _is_manager(settings):
-        found.append(Spec(name="swarm", kind="swarm"))
-    return found
+    kinds = ("docker", "swarm") if _is_swarm_manager(settings) else ("docker",)
+    return [Spec(name=kind, kind=kind) for kind in kinds]
 
 
-def _answers(url: str) -> bool:
+def _is_reachable(url: str) -> bool:
     parts = urlsplit(url)
     try:
         if parts.scheme == "unix":
-            with socket.socket(socket.AF_UNIX) as probe:
-                probe.settimeout(_PROBE_S)
-                probe.connect(parts.path)
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(_CONNECT_S)
+                connection.connect(parts.path)
         elif parts.hostname:
-            socket.create_connection((parts.hostname, parts.port or 2375), _PROBE_S).close()
+            socket.create_connection((parts.hostname, parts.port or 2375), _CONNECT_S).close()
     except OSError:
         return False
     return True
 
 
-def _is_manager(settings: Settings) -> bool:
+def _is_swarm_manager(settings: Settings) -> bool:
     from tutumd.engines.dockerapi.connection import connect
     from tutumd.engines.dockerapi.failures import translated
 
-    client = connect(settings.docker_host or None, settings.docker_config or None, environment=os.environ)
-    try:
-        with translated("ask the engine whether it is a Swarm manager"):
-            return bool(client.info().get("Swarm", {}).get("ControlAvailable"))
-    except TutumdError:
-        return False
-    finally:
-        client.close()
+    connection = connect(settings.docker_host or None, settings.docker_config or None, environment=os.environ)
+    with (
+        contextlib.suppress(TutumdError),
+        contextlib.closing(connection) as client,
+        translated("ask the engine whether it is a Swarm manager"),
+    ):
+        return bool(client.info().get("Swarm", {}).get("ControlAvailable"))
+    return False
 
 
+# Each engine is imported where it is built: its client library is slow to load, and may not be installed.
 def _build(spec: Spec, settings: Settings) -> Engine:
     if spec.kind == "local":
         from tutumd.engines.local.engine import LocalEngine
@@ -147,7 +143,7 @@ def _build(spec: Spec, settings: Settings) -> Engine:
             self_container_id=find_self_container_id(),
             environment=os.environ,
         )
-    from tutumd.engines.swarm import SwarmEngine
+    from tutumd.engines.swarm.engine import SwarmEngine
 
     return SwarmEngine(
         spec.name, url, config_dir=config_dir, server_cap=settings.max_containers, environment=os.environ
@@ -156,7 +152,7 @@ def _build(spec: Spec, settings: Settings) -> Engine:
 
 def _build_kubernetes(spec: Spec, settings: Settings) -> Engine:
     try:
-        from tutumd.engines.kubernetes import KubernetesEngine, asks_registries, find_access
+        from tutumd.engines.kubernetes.engine import KubernetesEngine, asks_registries, find_access
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "kubernetes":
             raise

@@ -1,4 +1,4 @@
-"""The HTTP server on the listening socket. Slow to import, so done while the worker already works."""
+"""The HTTP server on the listening socket. Slow to import, so it is loaded after the worker has started."""
 
 import asyncio
 import contextlib
@@ -6,42 +6,35 @@ import gc
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 
-import structlog
 import uvicorn
 
 from tutumd.main.listening import BACKLOG
-from tutumd.settings import Settings
 from tutumd.web.app import create_app
 from tutumd.web.call.fast_path import FastProtocol
 from tutumd.web.context import WebContext
 
-_log = structlog.get_logger(__name__)
-
 
 class Server(uvicorn.Server):
-    """A uvicorn server that tells when it is ready."""
+    """A uvicorn server that reports when it is ready, and serves the last connections when it ends."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        """Create the server; `on_ready` is called when connections are accepted."""
         super().__init__(config)
-        self._tell: list[Callable[[], None]] = []
-
-    def when_started(self, tell: Callable[[], None]) -> None:
-        """Call something once connections are accepted."""
-        self._tell.append(tell)
+        self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept connections."""
-        # What was loaded stays: looking through it for garbage again and again would hold up calls for 30 ms and more.
+        # A garbage collection that looks through all that was loaded would delay calls by 30 ms and more.
         gc.collect()
         gc.freeze()
         await super().startup(sockets)
-        for tell in self._tell:
-            tell()
+        self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End in good order; connections that the kernel took meanwhile are served too, and not reset."""
+        """Stop. Connections that the kernel has accepted in the meantime are served, not reset."""
         listeners = [listener.dup() for listener in sockets or []]
         for server in self.servers:
             server.close()
@@ -49,27 +42,29 @@ class Server(uvicorn.Server):
             listener.close()
         await asyncio.sleep(0.01)  # the event loop closes its own copies in its next rounds
         for listener in listeners:
-            await self._serve_the_last(listener)
+            await self._serve_backlog(listener)
         await super().shutdown([])
 
-    async def _serve_the_last(self, listener: socket.socket) -> None:
+    async def _serve_backlog(self, listener: socket.socket) -> None:
         listener.setblocking(False)
         connections = []
         with listener, contextlib.suppress(BlockingIOError):
             while True:
                 connections.append(listener.accept()[0])
-        loop = asyncio.get_running_loop()
+        make_protocol = partial(FastProtocol, config=self.config, server_state=self.server_state, app_state={})
         for connection in connections:
-            await loop.connect_accepted_socket(self._make_protocol, connection)
-
-    def _make_protocol(self) -> asyncio.Protocol:
-        return FastProtocol(config=self.config, server_state=self.server_state, app_state={})
+            await asyncio.get_running_loop().connect_accepted_socket(make_protocol, connection)
 
 
-def make_server(edge: WebContext, settings: Settings, url: str) -> Server:
-    """Build the server; `url` is what it tells when it is ready."""
+def serve(context: WebContext, listener: socket.socket, *, grace_s: float, on_ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Args:
+        grace_s: How long open requests may take to end.
+        on_ready: Called when connections are accepted.
+    """
     config = uvicorn.Config(
-        create_app(edge, version("tutumd")),
+        create_app(context, version("tutumd")),
         http=FastProtocol,
         ws="none",
         loop="uvloop",
@@ -78,22 +73,13 @@ def make_server(edge: WebContext, settings: Settings, url: str) -> Server:
         server_header=False,
         lifespan="off",
         proxy_headers=False,
-        timeout_graceful_shutdown=max(1, int(settings.grace)),
+        timeout_graceful_shutdown=max(1, int(grace_s)),
         backlog=BACKLOG,
     )
-    server = Server(config)
-    server.when_started(lambda: _log.info("server is ready", url=url))
-    return server
-
-
-def run(server: uvicorn.Server, listener: socket.socket) -> None:
-    """Serve until a signal. uvicorn raises it once more when it is done, which must not end us before our work is."""
-
-    def ignore(_number: int, _frame: object) -> None:
-        pass
-
+    # uvicorn raises the signal again when it has stopped, which must not end the process before the worker's work.
+    # A function and not SIG_IGN, which the processes of local services would inherit.
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, ignore)
-    server.run(sockets=[listener])
+        signal.signal(number, lambda *_: None)
+    Server(config, on_ready).run(sockets=[listener])
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)

@@ -2,8 +2,6 @@
 
 import resource
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from tutumd.errors import SettingsError
 from tutumd.settings import Settings
@@ -11,24 +9,28 @@ from tutumd.settings import Settings
 BACKLOG = 2048
 
 
-@contextmanager
-def listen(settings: Settings) -> Iterator[socket.socket]:
-    """Open the listening socket, with as many connections as the system allows."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def listen(settings: Settings) -> socket.socket:
+    """Open the listening socket, and raise the limit of open files to what the system allows.
+
+    Raises:
+        SettingsError: The address or port cannot be used.
+    """
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
     try:
-        listener = socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+        return socket.create_server(
+            (settings.host, settings.port),
+            family=socket.AF_INET6 if ":" in settings.host else socket.AF_INET,
+            backlog=BACKLOG,
+        )
     except OSError as error:
         raise SettingsError(
             f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}; choose another --port"
         ) from error
-    with listener:
-        yield listener
 
 
-def address(settings: Settings, listener: socket.socket) -> str:
-    """Tell what printed URLs begin with."""
+def public_url(settings: Settings, listener: socket.socket) -> str:
+    """Return what printed URLs begin with: the setting, or the address of the listening socket."""
     if settings.public_url:
         return settings.public_url
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 (only read)

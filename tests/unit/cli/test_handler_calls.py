@@ -34,14 +34,14 @@ DELIVERY: dict[str, Any] = {
 }
 
 
-def test_a_call_that_is_skipped_is_told_and_is_no_failure(api: FakeApi, tutum_command: Tutum) -> None:
+def test_a_skipped_call_is_reported_and_is_no_failure(api: FakeApi, tutum_command: Tutum) -> None:
     skip = httpx2.Response(200, json={"state": "Skipped", "reason": "the branch is 'dev'"})
     for command in (
         ("call", "web", "deploy"),
         ("call", "web", "deploy", "--wait"),
         ("redeliver", "web", "deploy", "7"),
     ):
-        api.script([*_found(api), skip])
+        api.script([*_lookup(api), skip])
         ran = tutum_command("webhook-handler", *command)
         assert (ran.code, ran.out) == (0, "Skipped: the branch is 'dev'\n")
 
@@ -51,8 +51,8 @@ def test_a_call_can_name_a_tag(api: FakeApi, tutum_command: Tutum) -> None:
     assert dict(api.requests[-1].url.params) == {"tag": "v2"}
 
 
-def test_a_call_that_wants_a_signature_does_not_ask_for_a_login(api: FakeApi, tutum_command: Tutum) -> None:
-    api.script([*_found(api), httpx2.Response(401, json={"error": "X-Hub-Signature-256 is missing"})])
+def test_a_call_without_its_signature_does_not_advise_a_login(api: FakeApi, tutum_command: Tutum) -> None:
+    api.script([*_lookup(api), httpx2.Response(401, json={"error": "X-Hub-Signature-256 is missing"})])
     ran = tutum_command("webhook-handler", "call", "web", "deploy")
     assert ran.code == 3
     assert "its sender signed: X-Hub-Signature-256 is missing" in ran.err
@@ -60,21 +60,21 @@ def test_a_call_that_wants_a_signature_does_not_ask_for_a_login(api: FakeApi, tu
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "reason"),
     [({"enabled": False}, "it is disabled"), ({"max_uses": 1}, "is used up"), ({}, "it was just revoked")],
 )
 def test_a_call_of_a_closed_handler_says_why(
-    api: FakeApi, tutum_command: Tutum, fields: dict[str, Any], told: str
+    api: FakeApi, tutum_command: Tutum, fields: dict[str, Any], reason: str
 ) -> None:
     api.handlers[0].update(fields)
-    api.script([*_found(api), httpx2.Response(404, json={"error": "not found"})])
+    api.script([*_lookup(api), httpx2.Response(404, json={"error": "not found"})])
     ran = tutum_command("webhook-handler", "call", "web", "deploy")
     assert ran.code == 3
-    assert told in ran.err
+    assert reason in ran.err
     assert DEPLOY not in ran.err
 
 
-def test_test_prints_the_steps_and_exits_with_0_if_it_would_go(
+def test_test_prints_the_checks_and_exits_with_0_if_the_call_would_be_accepted(
     api: FakeApi, tutum_command: Tutum, tmp_path: Path
 ) -> None:
     (tmp_path / "push.json").write_text('{"ref": "ä"}')
@@ -83,7 +83,7 @@ def test_test_prints_the_steps_and_exits_with_0_if_it_would_go(
         {"check": "tag", "passes": True, "why": "the tag is 'v2'"},
     ]
     answer = {"verdict": "go", "status": 202, "reason": "", "tag": "v2", "variable": "TUTUM_TRIGGER_BODY"}
-    api.script([*_found(api), httpx2.Response(200, json={**answer, "notes": ["careful"], "steps": steps})])
+    api.script([*_lookup(api), httpx2.Response(200, json={**answer, "notes": ["careful"], "steps": steps})])
     given = ("--payload", str(tmp_path / "push.json"), "-H", "X-GitHub-Event: push", "--query", "tag=v2")
     ran = tutum_command("webhook-handler", "test", "web", "deploy", *given, "--address", "192.0.2.1")
     assert ran.code == 0
@@ -91,7 +91,7 @@ def test_test_prints_the_steps_and_exits_with_0_if_it_would_go(
         "ok  verify  github: right",
         "ok  tag     the tag is 'v2'",
         "",
-        "It would go: REDEPLOY of web with the tag v2, the body in TUTUM_TRIGGER_BODY.",
+        "The call would be accepted: REDEPLOY of web with the tag v2, the body in TUTUM_TRIGGER_BODY.",
         "Note: careful",
     ]
     assert api.body() == {
@@ -103,44 +103,46 @@ def test_test_prints_the_steps_and_exits_with_0_if_it_would_go(
 
 
 @pytest.mark.parametrize(
-    ("verdict", "status", "told"),
+    ("verdict", "status", "sentence"),
     [
-        ("skipped", 200, "It would be skipped, with the answer 200: so it is"),
-        ("unauthorized", 401, "It would be refused, with the answer 401: so it is"),
-        ("not_found", 404, "It would be refused, with the answer 404: so it is"),
-        ("invalid", 400, "It would be refused, with the answer 400: so it is"),
+        ("skipped", 200, "The call would be skipped with status 200: so it is"),
+        ("unauthorized", 401, "The call would be refused with status 401: so it is"),
+        ("not_found", 404, "The call would be refused with status 404: so it is"),
+        ("invalid", 400, "The call would be refused with status 400: so it is"),
     ],
 )
-def test_test_exits_with_1_if_it_would_not_go(
-    api: FakeApi, tutum_command: Tutum, verdict: str, status: int, told: str
+def test_test_exits_with_1_if_the_call_would_not_be_accepted(
+    api: FakeApi, tutum_command: Tutum, verdict: str, status: int, sentence: str
 ) -> None:
     steps = [{"check": "filter", "passes": False, "why": "so it is"}]
     answer = {"verdict": verdict, "status": status, "reason": "so it is", "tag": None, "variable": None, "notes": []}
     for options in ((), ("--json",)):
-        api.script([*_found(api), httpx2.Response(200, json={**answer, "steps": steps})])
+        api.script([*_lookup(api), httpx2.Response(200, json={**answer, "steps": steps})])
         ran = tutum_command("webhook-handler", "test", "web", "deploy", *options)
         assert ran.code == 1
         if options:
             assert json.loads(ran.out) == {**answer, "steps": steps}
         else:
-            assert ran.out.splitlines() == ["NO  filter  so it is", "", told]
+            assert ran.out.splitlines() == ["NO  filter  so it is", "", sentence]
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "error"),
     [
         (("--payload", "/no/such/file"), "--payload: cannot read /no/such/file"),
         (("--header", "X"), "--header must be 'Name: value', got 'X'"),
         (("--query", "=v2"), "--query must be NAME=VALUE"),
     ],
 )
-def test_a_test_that_cannot_be_is_told(api: FakeApi, tutum_command: Tutum, options: tuple[str, ...], told: str) -> None:
+def test_a_test_with_a_wrong_option_is_an_error(
+    api: FakeApi, tutum_command: Tutum, options: tuple[str, ...], error: str
+) -> None:
     ran = tutum_command("webhook-handler", "test", "web", "deploy", *options)
     assert (ran.code, api.requests) == (2, [])
-    assert told in " ".join(ran.err.split())
+    assert error in " ".join(ran.err.split())
 
 
-def test_deliveries_tell_what_became_of_each(api: FakeApi, tutum_command: Tutum) -> None:
+def test_deliveries_lists_the_outcome_of_each(api: FakeApi, tutum_command: Tutum) -> None:
     api.deliveries = [{**DELIVERY, "id": 8, "outcome": "queued", "reason": "", "action": f"/api/v1/action/{ACTION}/"}]
     api.deliveries += [DELIVERY]
     ran = tutum_command("webhook-handler", "deliveries", "web", "deploy")
@@ -174,14 +176,14 @@ def test_one_delivery_is_shown_with_headers_and_body(api: FakeApi, tutum_command
 
 def test_what_was_not_kept_of_a_delivery_is_named(api: FakeApi, tutum_command: Tutum) -> None:
     api.deliveries = [{**DELIVERY, "left_out": ["query parameter token", "headers beyond 8 KiB"]}]
-    told = tutum_command("webhook-handler", "deliveries", "web", "deploy", "--show", "7").out.split("\n\n")
-    assert told[1] == "not kept: query parameter token, headers beyond 8 KiB"
+    parts = tutum_command("webhook-handler", "deliveries", "web", "deploy", "--show", "7").out.split("\n\n")
+    assert parts[1] == "not kept: query parameter token, headers beyond 8 KiB"
 
 
-def test_what_the_server_tells_besides_is_a_note(api: FakeApi, tutum_command: Tutum) -> None:
-    told = {"action": f"/api/v1/action/{ACTION}/", "notes": ["the body was not passed on: it is not UTF-8\x1b[2J"]}
+def test_a_remark_of_the_server_is_printed_as_a_note(api: FakeApi, tutum_command: Tutum) -> None:
+    body = {"action": f"/api/v1/action/{ACTION}/", "notes": ["the body was not passed on: it is not UTF-8\x1b[2J"]}
     for command in (("call", "web", "deploy"), ("redeliver", "web", "deploy", "7")):
-        api.script([*_found(api), httpx2.Response(202, json=told)])
+        api.script([*_lookup(api), httpx2.Response(202, json=body)])
         ran = tutum_command("webhook-handler", *command)
         assert (ran.code, ran.err) == (0, "Note: the body was not passed on: it is not UTF-8?[2J\n")
 
@@ -200,8 +202,8 @@ def test_the_widest_usual_table_of_deliveries_fits_80_columns() -> None:
     assert sum(widths) + 2 * (len(widths) - 1) <= 80
 
 
-def _found(api: FakeApi) -> list[httpx2.Response]:
-    """The answers to what finds the service and its handler."""
+def _lookup(api: FakeApi) -> list[httpx2.Response]:
+    """Return the responses to the requests that find the service and its handler."""
     page = {"meta": {"next": None}}
     return [
         httpx2.Response(200, json={**page, "objects": [service(WEB, "web")]}),

@@ -8,6 +8,7 @@ import pytest
 from tests.unit.cli.conftest import Ran, Tutum
 from tests.unit.sdk.fake_api import DEPLOY, GROW, ROTATED, WEB, FakeApi
 from tutum.cli.handler_text import pair_lines
+from tutum.handler_fields import FIELDS
 from tutum.snippets import TARGETS
 
 OLD_DATE = "Mon, 13 Oct 2014 11:01:43 +0000"
@@ -61,7 +62,7 @@ ALL: dict[str, Any] = {
 
 
 def shown(ran: Ran) -> dict[str, str]:
-    """Read labels and values of lines in two columns; a value without a label belongs to the one above."""
+    """Return labels and values of lines in two columns; a value without a label belongs to the label above."""
     found: dict[str, str] = {}
     label = ""
     for line in ran.out.splitlines()[1:]:
@@ -70,7 +71,7 @@ def shown(ran: Ran) -> dict[str, str]:
     return found
 
 
-def test_show_tells_all_fields_but_not_the_url(api: FakeApi, tutum_command: Tutum) -> None:
+def test_show_prints_all_fields_but_not_the_url(api: FakeApi, tutum_command: Tutum) -> None:
     api.handlers[0].update(ALL)
     ran = tutum_command("webhook-handler", "show", "web", "deploy")
     assert ran.code == 0
@@ -89,17 +90,17 @@ def test_show_tells_all_fields_but_not_the_url(api: FakeApi, tutum_command: Tutu
         "max_uses": "5",
         "max_containers": "9",
         "rate_limit": "30/minute",
-        "allow_from": "10.0.0.0/8, ::1/128",
-        "verify": "hmac (header X-Sign, algorithm sha512), 2 secrets",
-        "filter": "branch main, release/* / tag v* repository me/app / skip / body.action == 'published'",
-        "tag": "v*, latest (from body.tag)",
-        "pass_body": "as TUTUM_TRIGGER_BODY",
-        "debounce": "30 s",
+        "allow_from": "10.0.0.0/8 / ::1/128",
+        "verify": "hmac; header X-Sign; algorithm sha512; secrets_set 2",
+        "filter": "branch main, release/* / tag v*; repository me/app / skip / body.action == 'published'",
+        "tag": "allow v*, latest; from body.tag",
+        "pass_body": "TUTUM_TRIGGER_BODY",
+        "debounce": "30",
         "show_log": "yes",
     }
 
 
-def test_show_of_a_plain_handler_says_what_is_not_set(api: FakeApi, tutum_command: Tutum) -> None:
+def test_show_of_a_plain_handler_marks_fields_that_are_not_set(api: FakeApi, tutum_command: Tutum) -> None:
     api.handlers[0].update(UNSET)
     lines = shown(tutum_command("webhook-handler", "show", "web", "deploy"))
     assert lines["calls"] == "none"
@@ -109,11 +110,11 @@ def test_show_of_a_plain_handler_says_what_is_not_set(api: FakeApi, tutum_comman
     }
 
 
-def test_show_of_an_older_server_shows_what_there_is(tutum_command: Tutum) -> None:
+def test_show_works_with_an_older_server(tutum_command: Tutum) -> None:
     ran = tutum_command("webhook-handler", "show", "web", "deploy")
     assert [line.split() for line in ran.out.splitlines()[1:]] == [
         ["uuid", "7eaf7fff…"],
-        ["created", "not", "known"],
+        ["created", "unknown"],
         ["calls", "none"],
     ]
 
@@ -136,7 +137,17 @@ def test_an_unknown_sender_is_wrong_usage(api: FakeApi, tutum_command: Tutum) ->
     assert "alertmanager, curl; got 'svn'" in ran.err
 
 
-def test_set_shows_what_it_made(api: FakeApi, tutum_command: Tutum) -> None:
+def test_show_prints_a_field_of_a_newer_table_without_code_of_its_own(
+    api: FakeApi, tutum_command: Tutum, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FIELDS, "quiet_hours", {"name": "quiet_hours"})
+    quiet_hours = {"preset": "weekly", "days": ["sat", "sun"], "strict": True}
+    api.handlers[0].update({**UNSET, "quiet_hours": quiet_hours})
+    lines = shown(tutum_command("webhook-handler", "show", "web", "deploy"))
+    assert lines["quiet_hours"] == "weekly; days sat, sun; strict yes"
+
+
+def test_set_shows_the_changed_handler(api: FakeApi, tutum_command: Tutum) -> None:
     api.handlers[0].update(UNSET)
     ran = tutum_command("webhook-handler", "set", "web", "deploy", "--disable")
     assert shown(ran)["enabled"] == "no"
@@ -152,8 +163,8 @@ def test_rotate_prints_the_new_uuid_and_url(api: FakeApi, tutum_command: Tutum) 
 
 
 def test_unused_lists_handlers_of_all_services(api: FakeApi, tutum_command: Tutum) -> None:
-    for one in api.handlers:
-        one.update(UNSET)
+    for handler in api.handlers:
+        handler.update(UNSET)
     api.handlers[1]["last_called_datetime"] = OLD_DATE
     ran = tutum_command("webhook-handler", "unused", "--days", "30")
     assert api.unused_days == ["30"]
@@ -161,7 +172,7 @@ def test_unused_lists_handlers_of_all_services(api: FakeApi, tutum_command: Tutu
     assert rows[1][:5] == ["web", "deploy", "7eaf7fff", "REDEPLOY", "never"]
     assert rows[2][:4] == ["web", "grow", "0224815a", "SCALEUP"]
     assert DEPLOY not in ran.out
-    assert {one["uuid"] for one in json.loads(tutum_command("webhook-handler", "unused", "--json").out)} == {
+    assert {handler["uuid"] for handler in json.loads(tutum_command("webhook-handler", "unused", "--json").out)} == {
         DEPLOY,
         GROW,
     }

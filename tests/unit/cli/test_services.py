@@ -46,7 +46,7 @@ def test_operations_name_their_action(api: FakeApi, tutum_command: Tutum, operat
 def test_scale_takes_the_number_last(api: FakeApi, tutum_command: Tutum) -> None:
     api.services.append(service(DB, "db"))
     assert tutum_command("service", "scale", "web", "db", "5", "-q").out == f"{ACTION}\n{ACTION}\n"
-    assert [one["target_num_containers"] for one in api.services] == [5, 5]
+    assert [each["target_num_containers"] for each in api.services] == [5, 5]
 
 
 def test_terminate_deletes(api: FakeApi, tutum_command: Tutum) -> None:
@@ -169,7 +169,7 @@ def test_action_inspect_prints_json(api: FakeApi, tutum_command: Tutum) -> None:
     assert json.loads(tutum_command("action", "inspect", ACTION).out)["uuid"] == ACTION
 
 
-def test_who_stops_waiting_is_told_how_to_go_on(
+def test_an_interrupted_wait_names_the_command_to_continue(
     api: FakeApi, tutum_command: Tutum, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(seconds: float) -> None:
@@ -178,10 +178,10 @@ def test_who_stops_waiting_is_told_how_to_go_on(
     monkeypatch.setattr(api.clock, "sleep", interrupt)
     ran = tutum_command("service", "redeploy", "web", "--wait")
     assert ran.code == 130
-    assert ran.err.endswith(f"it goes on without you: tutum action inspect {ACTION}\n")
+    assert ran.err.endswith(f"the action continues: tutum action inspect {ACTION}\n")
 
 
-def test_a_dry_run_tells_what_would_be_done(api: FakeApi, tutum_command: Tutum) -> None:
+def test_a_dry_run_prints_the_plan(api: FakeApi, tutum_command: Tutum) -> None:
     api.plan = PLAN
     ran = tutum_command("service", "redeploy", "web", "--dry-run")
     assert (ran.code, ran.err) == (0, "")

@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tutum.cli.dates import age
 from tutum.cli.services import PS_COLUMNS
 from tutum.cli.tables import Column, fitted_widths, plain_lines
+from tutum.cli.times import age
 
-COLUMNS = [Column(heading="NAME", least=6), Column(heading="UUID", short=8), Column(heading="STATE")]
+COLUMNS = [Column(heading="NAME", min_width=6), Column(heading="UUID", crop_to=8), Column(heading="STATE")]
 
 
 def test_a_table_that_fits_is_not_cut() -> None:
@@ -25,7 +25,7 @@ def test_what_may_not_be_cut_is_not() -> None:
 
 
 def test_the_widest_column_is_cut_first() -> None:
-    columns = [Column(heading="A", least=2), Column(heading="B", least=2)]
+    columns = [Column(heading="A", min_width=2), Column(heading="B", min_width=2)]
     assert fitted_widths(columns, [30, 10], 32) == [20, 10]
 
 

@@ -31,7 +31,7 @@ def test_create_as_in_the_spec(api: FakeApi, tutum_command: Tutum) -> None:
 def test_rm_as_in_the_spec(api: FakeApi, tutum_command: Tutum) -> None:
     ran = tutum_command("webhook-handler", "rm", WEB, DEPLOY)
     assert (ran.code, ran.out) == (0, f"{DEPLOY}\n")
-    assert [one["name"] for one in api.handlers] == ["grow"]
+    assert [handler["name"] for handler in api.handlers] == ["grow"]
 
 
 @pytest.mark.parametrize("identifier", ["web", "61a2", WEB.upper()])
@@ -42,8 +42,11 @@ def test_services_go_by_name_and_start_too(tutum_command: Tutum, identifier: str
 def test_options_may_follow_the_service(api: FakeApi, tutum_command: Tutum) -> None:
     ran = tutum_command("webhook-handler", "create", "web", "--operation", "scaleUp", "-q", "-n", "a", "-n", "b")
     assert ran.code == 0
-    assert [(one["name"], one["operation"]) for one in api.handlers[2:]] == [("a", "SCALEUP"), ("b", "SCALEUP")]
-    assert ran.out.split() == [one["uuid"] for one in api.handlers[2:]]
+    assert [(handler["name"], handler["operation"]) for handler in api.handlers[2:]] == [
+        ("a", "SCALEUP"),
+        ("b", "SCALEUP"),
+    ]
+    assert ran.out.split() == [handler["uuid"] for handler in api.handlers[2:]]
 
 
 def test_an_unknown_operation_is_wrong_usage(api: FakeApi, tutum_command: Tutum) -> None:
@@ -61,7 +64,7 @@ def test_create_as_json_has_the_complete_url(tutum_command: Tutum) -> None:
 
 def test_list_as_json_is_an_array(tutum_command: Tutum) -> None:
     listed = json.loads(tutum_command("webhook-handler", "list", "web", "--json").out)
-    assert [one["uuid"] for one in listed] == [DEPLOY, GROW]
+    assert [handler["uuid"] for handler in listed] == [DEPLOY, GROW]
 
 
 def test_list_without_handlers_says_how_to_make_one(api: FakeApi, tutum_command: Tutum) -> None:

@@ -35,15 +35,20 @@ def test_a_context_may_be_named(text: str, name: str, context: str | None) -> No
         ({"TUTUMD_KUBERNETES_NAMESPACES": "*"}, "", ("*",)),
     ],
 )
-def test_variables_are_read(variables: dict[str, str], kubeconfig: str, namespaces: tuple[str, ...]) -> None:
-    settings, warnings = read_settings(variables, {})
-    assert (settings.kubeconfig, settings.kubernetes_namespaces, warnings) == (kubeconfig, namespaces, [])
+def test_variables_are_read(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], kubeconfig: str, namespaces: tuple[str, ...]
+) -> None:
+    for name, text in variables.items():
+        monkeypatch.setenv(name, text)
+    settings = read_settings({})
+    assert (settings.kubeconfig, settings.kubernetes_namespaces) == (kubeconfig, namespaces)
 
 
 @pytest.mark.parametrize("value", ["Shop", "shop;web", "**", "-shop"])
-def test_names_that_no_namespace_has_are_refused(value: str) -> None:
-    with pytest.raises(SettingsError, match=r"TUTUMD_KUBERNETES_NAMESPACES.: .*must be names of namespaces"):
-        read_settings({"TUTUMD_KUBERNETES_NAMESPACES": value}, {})
+def test_names_that_no_namespace_has_are_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("TUTUMD_KUBERNETES_NAMESPACES", value)
+    with pytest.raises(SettingsError, match=r"TUTUMD_KUBERNETES_NAMESPACES: must be names of namespaces"):
+        read_settings({})
 
 
 def run(program: str) -> Any:

@@ -1,67 +1,114 @@
 """Settings from options and variables, and the engines that they name."""
 
+from pathlib import Path
+
 import pytest
 
 from tutumd.errors import SettingsError
 from tutumd.main.engines import Spec, parse_specs
-from tutumd.settings import read_settings
+from tutumd.settings import Settings, environment_warnings, read_settings
+
+DOCS = Path(__file__).parents[3] / "docs"
 
 
-def test_an_option_comes_before_a_variable_and_a_variable_before_the_default() -> None:
-    settings, warnings = read_settings({"TUTUMD_PORT": "1", "TUTUMD_HOST": "::1"}, {"port": 2, "host": None})
+def test_an_option_comes_before_a_variable_and_a_variable_before_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUTUMD_PORT", "1")
+    monkeypatch.setenv("TUTUMD_HOST", "::1")
+    settings = read_settings({"port": 2, "host": None, "engine": []})
     assert (settings.port, settings.host, settings.max_containers) == (2, "::1", 100)
-    assert warnings == []
 
 
-def test_what_a_cluster_injects_is_ignored_without_a_word() -> None:
+def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUTUMD_PORT", "")
+    monkeypatch.setenv("DOCKER_HOST", "")
+    settings = read_settings({})
+    assert (settings.port, settings.docker_host) == (8000, "")
+
+
+def test_the_variables_of_docker_and_kubernetes_have_no_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DOCKER_HOST", "DOCKER_CONFIG", "KUBECONFIG"):
+        monkeypatch.setenv(name, name.lower())
+    settings = read_settings({})
+    values = (settings.docker_host, settings.docker_config, settings.kubeconfig)
+    assert values == ("docker_host", "docker_config", "kubeconfig")
+
+
+def test_injected_variables_are_ignored_without_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     injected = {
         "TUTUMD_PORT": "tcp://10.0.0.1:8000",
         "TUTUMD_PORT_8000_TCP": "tcp://10.0.0.1:8000",
         "TUTUMD_PORT_8000_TCP_ADDR": "10.0.0.1",
         "TUTUMD_SERVICE_HOST": "10.0.0.1",
         "TUTUMD_SERVICE_PORT": "8000",
+        "TUTUMD_NAME": "/web/tutumd",
+        "TUTUMD_ENV_PATH": "/bin",
     }
-    settings, warnings = read_settings(injected, {})
-    assert settings.port == 8000
-    assert warnings == []
-
-
-def test_an_unknown_variable_is_warned_about_without_its_value() -> None:
-    _, [warning] = read_settings({"TUTUMD_ADMIN_APIKEYS": "secret-value", "OTHER": "x"}, {})
-    assert "TUTUMD_ADMIN_APIKEYS" in warning
-    assert "secret-value" not in warning
+    for name, value in injected.items():
+        monkeypatch.setenv(name, value)
+    assert read_settings({}).port == 8000
+    assert environment_warnings(injected) == []
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "text"),
+    ("variable", "remedy"),
     [
-        ("TUTUMD_PORT", "eighty", "TUTUMD_PORT"),
-        ("TUTUMD_PORT", "70000", "TUTUMD_PORT"),
-        ("TUTUMD_MAX_CONTAINERS", "0", "TUTUMD_MAX_CONTAINERS"),
-        ("TUTUMD_PUBLIC_URL", "hooks.example.com", "TUTUMD_PUBLIC_URL"),
+        ("TUTUMD_ADMIN_APIKEYS", "is not a setting and is ignored: did you mean TUTUMD_ADMIN_APIKEY?"),
+        ("TUTUMD_COLOUR", "is not a setting and is ignored: see docs/reference/settings.md"),
+        ("TUTUMD_CLIENT_RATE_LIMIT", "is no longer a setting: limit in the proxy, see docs/how-to/replicas.md"),
     ],
 )
-def test_a_wrong_value_names_its_variable(variable: str, value: str, text: str) -> None:
-    with pytest.raises(SettingsError, match=text):
-        read_settings({variable: value}, {})
+def test_a_variable_that_is_no_setting_is_warned_about(variable: str, remedy: str) -> None:
+    assert environment_warnings([variable, "TUTUMD_PORT", "OTHER"]) == [f"{variable} {remedy}"]
 
 
-def test_engines_are_separated_by_commas_in_a_variable() -> None:
-    settings, _ = read_settings({"TUTUMD_ENGINE": "local, prod=docker:tcp://host:2375"}, {})
+@pytest.mark.parametrize(
+    ("variable", "value", "wanted"),
+    [
+        ("TUTUMD_PORT", "eighty", "a valid integer"),
+        ("TUTUMD_PORT", "70000", "less than or equal to 65535"),
+        ("TUTUMD_MAX_CONTAINERS", "0", "greater than or equal to 1"),
+        ("TUTUMD_PUBLIC_URL", "hooks.example.com", "like https://hooks.example.com"),
+        ("TUTUMD_TRUSTED_PROXIES", "10.0.0.1/8", "a valid IPv4 or IPv6 network"),
+    ],
+)
+def test_a_wrong_value_names_its_variable_and_what_was_wanted(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, wanted: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=f"^{variable}: must be {wanted}.*, got '{value}'$"):
+        read_settings({})
+
+
+def test_a_wrong_option_is_named_as_an_option() -> None:
+    with pytest.raises(SettingsError, match=r"^--keep-days: must be greater than or equal to 1, got 0$"):
+        read_settings({"keep_days": 0})
+
+
+def test_lists_are_separated_by_commas_in_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUTUMD_ENGINE", "local, prod=docker:tcp://host:2375,")
+    monkeypatch.setenv("TUTUMD_TRUSTED_PROXIES", "10.0.0.0/8, ::1")
+    settings = read_settings({})
     assert parse_specs(settings.engine) == (
         Spec(name="local", kind="local"),
         Spec(name="prod", kind="docker", url="tcp://host:2375"),
     )
+    assert [str(network) for network in settings.trusted_proxies] == ["10.0.0.0/8", "::1/128"]
 
 
 @pytest.mark.parametrize(
     "text", ["podmann", "a=b", "Prod=docker:unix:///x", "local:unix:///x", "docker:host", "=docker"]
 )
 def test_a_wrong_engine_is_refused(text: str) -> None:
-    with pytest.raises(SettingsError):
+    with pytest.raises(SettingsError, match=f"--engine must be auto, local, .*; got '{text}'"):
         parse_specs([text])
 
 
 def test_two_engines_of_one_name_are_refused() -> None:
     with pytest.raises(SettingsError, match="twice"):
         parse_specs(["docker", "docker:tcp://host:2375"])
+
+
+def test_every_setting_is_documented() -> None:
+    reference = (DOCS / "reference" / "settings.md").read_text()
+    for name, field in Settings.model_fields.items():
+        assert f"`{field.validation_alias or f'TUTUMD_{name.upper()}'}`" in reference

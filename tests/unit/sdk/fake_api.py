@@ -33,7 +33,7 @@ PLAN: dict[str, Any] = {
 
 
 def service(uuid: str, name: str, **fields: Any) -> dict[str, Any]:
-    """Describe a service as the server does."""
+    """Return a service as the server describes it."""
     return {
         "uuid": uuid,
         "name": name,
@@ -56,7 +56,7 @@ class CountingClock:
     def __init__(self) -> None:
         self.slept: list[float] = []
 
-    def monotonic_s(self) -> float:
+    def monotonic(self) -> float:
         return sum(self.slept)
 
     def sleep(self, seconds: float) -> None:
@@ -64,7 +64,7 @@ class CountingClock:
 
 
 class FakeApi:
-    """Answers requests from its lists, and remembers them."""
+    """Responds to requests from its lists, and records them."""
 
     def __init__(self, *, page_size: int = 100) -> None:
         self.page_size = page_size
@@ -82,38 +82,38 @@ class FakeApi:
         self.requests: list[httpx2.Request] = []
         self.scripted: list[httpx2.Response | Exception] = []
         self.clock = CountingClock()
-        self.transport = httpx2.MockTransport(self._answer)
+        self.transport = httpx2.MockTransport(self._respond)
 
     def client(self, **options: Any) -> Client:
         """Return a client of this API."""
         settings = {"user": "bob", "apikey": "s3cret-key", "base_url": BASE_URL, **options}
         return Client(transport=self.transport, clock=self.clock, **settings)
 
-    def script(self, answers: Iterable[httpx2.Response | Exception]) -> None:
-        """Give these answers to the next requests, whatever they ask."""
-        self.scripted = list(answers)
+    def script(self, responses: Iterable[httpx2.Response | Exception]) -> None:
+        """Send these responses to the next requests, whatever they are."""
+        self.scripted = list(responses)
 
     def sent(self) -> list[str]:
-        """List what was asked for: method and path below the API's root."""
+        """Return method and path below the API's root of each request."""
         return [f"{request.method} {request.url.path.removeprefix('/api/v1')}" for request in self.requests]
 
     def body(self, index: int = -1) -> Any:
-        """Decode the body of a request."""
+        """Return the decoded body of a request."""
         return json.loads(self.requests[index].content)
 
     @staticmethod
     def handler(uuid: str, name: str | None, operation: str) -> dict[str, Any]:
-        """Describe a handler as the server does."""
+        """Return a handler as the server describes it."""
         uri = f"/api/v1/service/{WEB}/webhook/handler/{uuid}/"
         return {"uuid": uuid, "name": name, "operation": operation, "resource_uri": uri, "url": f"{uri}call/"}
 
-    def _answer(self, request: httpx2.Request) -> httpx2.Response:
+    def _respond(self, request: httpx2.Request) -> httpx2.Response:
         self.requests.append(request)
         if self.scripted:
-            answer = self.scripted.pop(0)
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
+            response = self.scripted.pop(0)
+            if isinstance(response, Exception):
+                raise response
+            return response
         parts = request.url.path.removeprefix("/api/v1/").strip("/").split("/")
         match parts:
             case ["auth"]:
@@ -128,7 +128,7 @@ class FakeApi:
                 return self._service(request, uuid, rest)
             case ["webhook", "handler"]:
                 self.unused_days.append(request.url.params["unused_days"])
-                listed = [{**one, "service": f"/api/v1/service/{WEB}/"} for one in self.handlers]
+                listed = [{**handler, "service": f"/api/v1/service/{WEB}/"} for handler in self.handlers]
                 return httpx2.Response(200, json={"meta": {"next": None}, "objects": listed})
             case ["action"]:
                 return self._page(request, self.actions)
@@ -137,7 +137,7 @@ class FakeApi:
         return httpx2.Response(404, json={"error": "not found"})
 
     def _service(self, request: httpx2.Request, uuid: str, rest: list[str]) -> httpx2.Response:
-        found = next((one for one in self.services if one["uuid"] == uuid), None)
+        found = next((each for each in self.services if each["uuid"] == uuid), None)
         if found is None:
             return httpx2.Response(404, json={"error": "no such service"})
         match (request.method, *rest):
@@ -170,7 +170,7 @@ class FakeApi:
             ]
             self.handlers += created
             return httpx2.Response(201, json=created if isinstance(sent, list) else created[0])
-        found = next((one for one in self.handlers if below and one["uuid"] == below[0]), None)
+        found = next((each for each in self.handlers if below and each["uuid"] == below[0]), None)
         if found is None:
             return httpx2.Response(404, json={"error": f"no such webhook handler: {''.join(below[:1])}"})
         match (request.method, *below[1:]):
@@ -187,7 +187,7 @@ class FakeApi:
             case ("GET", "delivery"):
                 return self._page(request, self.deliveries)
             case ("GET", "delivery", number):
-                kept = next((one for one in self.deliveries if str(one["id"]) == number), None)
+                kept = next((each for each in self.deliveries if str(each["id"]) == number), None)
                 return httpx2.Response(200 if kept else 404, json=kept or {"error": "no such delivery"})
         return self._accepted({**found, "action": f"/api/v1/action/{ACTION}/"})
 
@@ -203,7 +203,7 @@ class FakeApi:
         filters = dict(request.url.params)
         limit = min(int(filters.pop("limit", "25")), self.page_size)
         offset = int(filters.pop("offset", "0"))
-        found = [one for one in objects if all(_matches(one, *entry) for entry in filters.items())]
+        found = [each for each in objects if all(_matches(each, *entry) for entry in filters.items())]
         following = offset + limit
         query = urlencode({**filters, "limit": limit, "offset": following})
         path = f"{request.url.path}?{query}" if following < len(found) else None

@@ -92,7 +92,7 @@ def test_a_redirect_is_not_followed(api: FakeApi) -> None:
     assert len(api.requests) == 1
 
 
-def test_an_empty_answer_is_no_error(api: FakeApi) -> None:
+def test_an_empty_response_is_no_error(api: FakeApi) -> None:
     api.script([httpx2.Response(200, json=OK), httpx2.Response(202)])
     assert tutum.Service.fetch(WEB).redeploy()
 

@@ -10,7 +10,7 @@ from tests.unit.sdk.fake_api import ACTION, OTHER_WEB, PLAN, WEB, FakeApi, servi
 def test_list_follows_all_pages(api: FakeApi) -> None:
     api.page_size = 2
     api.services = [service(f"{index:08}-0000-4000-8000-000000000000", f"s{index}") for index in range(5)]
-    assert [one.name for one in tutum.Service.list(state="Running")] == ["s0", "s1", "s2", "s3", "s4"]
+    assert [listed.name for listed in tutum.Service.list(state="Running")] == ["s0", "s1", "s2", "s3", "s4"]
     assert [request.url.params.get("offset") for request in api.requests] == [None, "2", "4"]
     assert all(request.url.params["state"] == "Running" for request in api.requests)
 
@@ -23,7 +23,7 @@ def test_list_stops_where_the_pages_repeat(api: FakeApi) -> None:
     assert len(api.requests) == 2
 
 
-def test_the_next_page_is_asked_of_the_same_server(api: FakeApi) -> None:
+def test_the_next_page_is_requested_from_the_same_server(api: FakeApi) -> None:
     page = {"meta": {"next": "http://evil.test/api/v1/service/?offset=2"}, "objects": []}
     api.script([httpx2.Response(200, json=page)])
     tutum.Service.list()
@@ -130,17 +130,17 @@ def test_refresh_leaves_unsaved_changes_alone(api: FakeApi) -> None:
     assert web.name == "web"
 
 
-def test_an_answer_without_uuid_is_an_error(api: FakeApi) -> None:
+def test_a_response_without_uuid_is_an_error(api: FakeApi) -> None:
     api.script([httpx2.Response(200, json={"hello": 1})])
-    with pytest.raises(tutum.TutumApiError, match="did not answer with a service"):
+    with pytest.raises(tutum.TutumApiError, match="did not respond with a service"):
         tutum.Service.fetch(WEB)
 
 
 def test_wait_ends_with_the_action(api: FakeApi) -> None:
-    seen: list[str] = []
+    states: list[str] = []
     action = tutum.Action.fetch(ACTION)
-    assert action.wait(60, on_poll=lambda one: seen.append(one.state)) is action
-    assert seen == ["In progress", "Success"]
+    assert action.wait(60, on_poll=lambda polled: states.append(polled.state)) is action
+    assert states == ["In progress", "Success"]
     assert action.finished
     assert action.succeeded
 
@@ -159,7 +159,7 @@ def test_wait_gives_up_after_its_time(api: FakeApi) -> None:
         tutum.Action.fetch(ACTION).wait(5)
     assert isinstance(raised.value, TimeoutError)
     assert isinstance(raised.value, tutum.TutumApiError)
-    assert api.clock.monotonic_s() == pytest.approx(5)
+    assert api.clock.monotonic() == pytest.approx(5)
 
 
 def test_wait_outlasts_a_server_that_restarts(api: FakeApi) -> None:
@@ -175,13 +175,13 @@ def test_wait_does_not_outlast_a_refusal(api: FakeApi) -> None:
         action.wait(60)
 
 
-def test_a_plan_is_asked_for_and_read(api: FakeApi) -> None:
+def test_a_plan_is_requested_and_read(api: FakeApi) -> None:
     api.plan = {**PLAN, "of_a_later_version": 1}
     plan = tutum.Service.fetch(WEB).plan()
     assert plan == tutum.Plan(**{**PLAN, "steps": tuple(PLAN["steps"]), "notes": tuple(PLAN["notes"])})
     assert str(api.requests[-1].url).endswith(f"/service/{WEB}/redeploy/?dry_run=1")
 
 
-def test_a_server_that_knows_no_plans_is_not_taken_at_its_word(api: FakeApi) -> None:
-    with pytest.raises(tutum.TutumApiError, match="may have begun a redeploy"):
+def test_a_server_without_plans_may_have_started_a_redeploy(api: FakeApi) -> None:
+    with pytest.raises(tutum.TutumApiError, match="may have started a redeploy"):
         tutum.Service.fetch(WEB).plan()

@@ -58,14 +58,14 @@ def test_the_later_clients_form_of_the_file_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "not ini", "[auth]\nuser", "[other]\nx = 1\n"])
-def test_an_unreadable_file_says_nothing(tmp_path: Path, content: str) -> None:
+def test_an_unreadable_file_sets_nothing(tmp_path: Path, content: str) -> None:
     file = tmp_path / "file"
     file.write_text(content)
     assert source_of_file(file) == Source()
     assert source_of_file(tmp_path / "absent") == Source()
 
 
-def test_an_empty_variable_says_nothing() -> None:
+def test_an_empty_variable_sets_nothing() -> None:
     empty = source_of_environment({"TUTUM_USER": "", "TUTUM_BASE_URL": "", "TUTUM_REST_HOST": ""})
     assert settings_of([empty]) == Settings(base_url="http://127.0.0.1:8000/api/v1/", authorization=None)
 
@@ -79,12 +79,12 @@ def test_an_empty_variable_says_nothing() -> None:
         (" https://h/behind/proxy/api/v1 ", "https://h/behind/proxy/api/v1/"),
     ],
 )
-def test_a_base_url_may_lack_its_end(url: str, normal: str) -> None:
+def test_the_end_of_a_base_url_is_optional(url: str, normal: str) -> None:
     assert normal_base_url(url) == normal
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://h/", "http://", "http://h:99999/", "http://h:x/"])
-def test_a_base_url_that_is_none_is_refused(url: str) -> None:
+def test_a_text_that_is_no_base_url_is_refused(url: str) -> None:
     with pytest.raises(tutum.TutumApiError, match="must look like"):
         normal_base_url(url)
 
@@ -103,7 +103,7 @@ def test_saved_credentials_are_private_and_are_read_again(home: Path) -> None:
     assert current_client().settings == Settings(base_url="http://h:1/api/v1/", authorization="ApiKey bob:k%ey")
 
 
-def test_saving_keeps_what_else_the_file_says(home: Path) -> None:
+def test_saving_keeps_the_other_entries_of_the_file(home: Path) -> None:
     file = home / ".tutum"
     file.write_text("[auth]\nbasic_auth = old\n\n[other]\nx = 1\n")
     file.chmod(0o644)

@@ -54,12 +54,12 @@ def test_a_snippet_fits_the_handler(
     assert wanted not in snippet(target, URL, other)
 
 
-def test_the_filter_that_docker_hubs_snippet_names_does_what_it_says() -> None:
+def test_the_filter_in_docker_hubs_snippet_works() -> None:
     line = next(line for line in snippet("dockerhub", URL, {}).splitlines() if line.startswith("{"))
     assert evaluation(payload("dockerhub"), **json.loads(line)) == Admitted()
     assert isinstance(evaluation(payload("quay"), filter={"preset": "tag", "tag": "dev"}), Skipped)
 
 
-def test_an_unknown_sender_is_told() -> None:
+def test_an_unknown_sender_is_refused() -> None:
     with pytest.raises(ValueError, match="alertmanager"):
         snippet("svn", URL, {})

@@ -33,7 +33,7 @@ def test_add_and_save_create_a_handler(api: FakeApi) -> None:
 def test_delete_revokes_a_handler(api: FakeApi) -> None:
     run('webhook.delete("7eaf7fff-882c-4f3d-9a8f-a22317ac00ce")')
     assert api.sent()[-1] == f"DELETE {HANDLERS}{DEPLOY}/"
-    assert [one["name"] for one in api.handlers] == ["grow"]
+    assert [handler["name"] for handler in api.handlers] == ["grow"]
 
 
 def test_call_calls_a_handler(api: FakeApi) -> None:

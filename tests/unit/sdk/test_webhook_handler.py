@@ -1,9 +1,12 @@
-"""The handlers of a service."""
+"""The handlers of a service: creating, changing, testing and revoking them, and their deliveries."""
 
+from datetime import UTC, datetime
+
+import httpx2
 import pytest
 
 import tutum
-from tests.unit.sdk.fake_api import ACTION, DEPLOY, GROW, WEB, FakeApi, service
+from tests.unit.sdk.fake_api import ACTION, DEPLOY, GROW, ROTATED, WEB, FakeApi, service
 
 HANDLERS = f"/service/{WEB}/webhook/handler/"
 
@@ -23,7 +26,7 @@ def test_save_returns_the_new_handler_with_its_url(webhook: tutum.WebhookHandler
 def test_several_added_handlers_are_sent_as_one_list(webhook: tutum.WebhookHandler, api: FakeApi) -> None:
     webhook.add("a")
     webhook.add(["b", "c"], operation="SCALEUP")
-    assert [one.name for one in webhook.save()] == ["a", "b", "c"]
+    assert [handler.name for handler in webhook.save()] == ["a", "b", "c"]
     assert api.body() == [
         {"name": "a"},
         {"name": "b", "operation": "SCALEUP"},
@@ -50,27 +53,8 @@ def test_save_sends_each_handler_once(webhook: tutum.WebhookHandler, api: FakeAp
     assert sum(line.startswith("POST") for line in api.sent()) == 1
 
 
-def test_call_carries_the_action(webhook: tutum.WebhookHandler) -> None:
-    called = webhook.call(DEPLOY)
-    assert called
-    assert called.action_uri == f"/api/v1/action/{ACTION}/"
-    assert called.action.uuid == ACTION
-    assert called.action.wait(10).succeeded
-
-
-def test_call_sends_the_amount_in_the_path(webhook: tutum.WebhookHandler, api: FakeApi) -> None:
-    webhook.call(GROW, 3)
-    assert api.sent()[-1] == f"POST {HANDLERS}{GROW}/call/3/"
-
-
-def test_call_sends_no_credentials(webhook: tutum.WebhookHandler, api: FakeApi) -> None:
-    webhook.call(DEPLOY)
-    assert "Authorization" not in api.requests[-1].headers
-    assert "Authorization" in api.requests[0].headers
-
-
 def test_list_filters_at_the_server(webhook: tutum.WebhookHandler) -> None:
-    assert [one.uuid for one in webhook.list(name="grow")] == [GROW]
+    assert [handler.uuid for handler in webhook.list(name="grow")] == [GROW]
 
 
 @pytest.mark.parametrize("identifier", ["", ".", ".."])
@@ -98,4 +82,105 @@ def test_an_added_handler_is_kept_when_save_fails(webhook: tutum.WebhookHandler,
     with pytest.raises(tutum.ObjectNotFound):
         webhook.save()
     api.services.append(service(WEB, "web"))
-    assert [one.name for one in webhook.save()] == ["a"]
+    assert [handler.name for handler in webhook.save()] == ["a"]
+
+
+def test_fields_are_sent_with_each_name(webhook: tutum.WebhookHandler, api: FakeApi) -> None:
+    webhook.add(["a", "b"], "SCALEUP", max_containers=3, allow_from=["10.0.0.0/8"])
+    first, second = webhook.save()
+    assert (first["max_containers"], second["max_containers"]) == (3, 3)
+    fields = {"operation": "SCALEUP", "max_containers": 3, "allow_from": ["10.0.0.0/8"]}
+    assert api.body() == [{"name": "a", **fields}, {"name": "b", **fields}]
+
+
+def test_fields_are_checked_by_the_server(webhook: tutum.WebhookHandler, api: FakeApi) -> None:
+    webhook.add("a", colour="blue")
+    api.script([httpx2.Response(400, json={"error": "unknown field 'colour'"})])
+    with pytest.raises(tutum.TutumApiError, match="unknown field 'colour'"):
+        webhook.save()
+
+
+def test_update_sends_the_given_fields_and_null_for_none(webhook: tutum.WebhookHandler, api: FakeApi) -> None:
+    changed = webhook.update(DEPLOY, enabled=False, filter=None, name="later")
+    assert api.sent()[-1] == f"PATCH {HANDLERS}{DEPLOY}/"
+    assert api.body() == {"enabled": False, "filter": None, "name": "later"}
+    assert (changed.name, changed["enabled"]) == ("later", False)
+
+
+def test_a_date_is_sent_in_utc(webhook: tutum.WebhookHandler, api: FakeApi) -> None:
+    moment = datetime(2099, 1, 1, 12, tzinfo=UTC)
+    webhook.update(DEPLOY, expires_datetime=moment)
+    assert api.body() == {"expires_datetime": "2099-01-01T12:00:00+00:00"}
+    webhook.update(DEPLOY, expires_datetime=moment.astimezone().replace(tzinfo=None))
+    assert api.body() == {"expires_datetime": "2099-01-01T12:00:00+00:00"}
+
+
+def test_rotate_returns_the_new_uuid(webhook: tutum.WebhookHandler, api: FakeApi) -> None:
+    rotated = webhook.rotate(DEPLOY)
+    assert api.requests[-1].content == b""
+    assert rotated.uuid == ROTATED
+    assert rotated.rotation == {"old_until": "Mon, 13 Oct 2099 11:01:43 +0000"}
+    webhook.rotate(ROTATED, grace=0)
+    assert api.body() == {"grace": 0}
+
+
+def test_read_only_fields_are_attributes() -> None:
+    date = "Mon, 13 Oct 2014 11:01:43 +0000"
+    shown = tutum.Handler(
+        created_datetime=date, last_called_datetime=None, calls=3, rotation=None, service=f"/api/v1/service/{WEB}/"
+    )
+    assert (shown.created_datetime, shown.last_called_datetime, shown.calls, shown.rotation) == (date, None, 3, None)
+    assert shown.service_uuid == WEB
+    older = tutum.Handler(FakeApi.handler(DEPLOY, "deploy", "REDEPLOY"))
+    assert (older.created_datetime, older.calls, older.rotation, older.service_uuid) == (None, 0, None, WEB)
+
+
+@pytest.mark.parametrize(
+    ("body", "sent"), [('{"a": "ä"}', '{"a": "ä"}'), (b"a=\xc3\xa4", "a=ä"), ({"a": [1]}, {"a": [1]})]
+)
+def test_test_sends_a_call_and_returns_its_checks(
+    webhook: tutum.WebhookHandler, api: FakeApi, body: object, sent: object
+) -> None:
+    steps = [{"check": "filter", "passes": False, "why": "the branch is 'dev'"}]
+    answer = {"verdict": "skipped", "status": 200, "reason": "the branch is 'dev'", "tag": None, "variable": None}
+    api.script([httpx2.Response(200, json={**answer, "notes": ["n"], "steps": steps})])
+    trial = webhook.test(DEPLOY, {"X-GitHub-Event": "push"}, {"tag": "v1"}, body, "192.0.2.1")
+    assert api.sent()[-1] == f"POST {HANDLERS}{DEPLOY}/test/"
+    assert api.body() == {
+        "headers": {"X-GitHub-Event": "push"},
+        "query": {"tag": "v1"},
+        "body": sent,
+        "address": "192.0.2.1",
+    }
+    assert not trial.goes
+    assert (trial.status, trial.reason, trial.notes) == (200, "the branch is 'dev'", ("n",))
+    assert [(step.check, step.passes) for step in trial.steps] == [("filter", False)]
+
+
+def test_test_sends_only_the_given_parts_of_a_call(webhook: tutum.WebhookHandler, api: FakeApi) -> None:
+    api.script([httpx2.Response(200, json={"verdict": "go", "status": 202, "steps": []})])
+    assert webhook.test(DEPLOY).goes
+    assert api.body() == {}
+
+
+def test_a_body_that_is_not_text_cannot_be_tested(webhook: tutum.WebhookHandler, api: FakeApi) -> None:
+    sent = len(api.requests)
+    with pytest.raises(tutum.TutumApiError, match="UTF-8"):
+        webhook.test(DEPLOY, body=b"\xff")
+    assert len(api.requests) == sent
+
+
+def test_a_delivery_is_fetched_and_redelivered(webhook: tutum.WebhookHandler, api: FakeApi) -> None:
+    api.deliveries = [{"id": 7, "headers": [["A", "b"]], "body": "x"}]
+    assert webhook.delivery(DEPLOY, 7)["headers"] == [["A", "b"]]
+    with pytest.raises(tutum.ObjectNotFound):
+        webhook.delivery(DEPLOY, 8)
+    assert webhook.redeliver(DEPLOY, 7).action_uuid == ACTION
+    assert api.sent()[-1] == f"POST {HANDLERS}{DEPLOY}/delivery/7/redeliver/"
+    assert "Authorization" in api.requests[-1].headers
+
+
+def test_unused_lists_handlers_of_all_services(api: FakeApi) -> None:
+    found = tutum.WebhookHandler.unused(30)
+    assert [(handler.uuid, handler.service_uuid) for handler in found] == [(DEPLOY, WEB), (GROW, WEB)]
+    assert api.unused_days == ["30"]

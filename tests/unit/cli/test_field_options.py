@@ -1,6 +1,7 @@
 """The options of `tutum webhook-handler create` and `set`."""
 
 import io
+import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,8 +12,8 @@ import typer
 
 from tests.unit.cli.conftest import Tutum
 from tests.unit.sdk.fake_api import DEPLOY, WEB, FakeApi
-from tutum.cli.handler_text import FIELDS
-from tutum.cli.spans import moment_of, seconds_of
+from tutum.cli.times import moment_of, seconds_of
+from tutum.handler_fields import FIELDS
 
 HANDLERS = f"/service/{WEB}/webhook/handler/"
 
@@ -56,6 +57,26 @@ def test_each_option_sets_its_field(
     assert api.body() == {"name": None, "operation": "REDEPLOY", **fields}
 
 
+@pytest.mark.parametrize("name", list(FIELDS))
+def test_every_field_is_set_as_json(api: FakeApi, tutum_command: Tutum, name: str) -> None:
+    example = FIELDS[name]["example"]
+    option = f"{name}={json.dumps(example)}"
+    assert tutum_command("webhook-handler", "set", "web", "deploy", "--set", option).code == 0
+    assert api.body() == {name: example}
+
+
+def test_json_null_resets_a_field_and_several_fields_are_set_at_once(api: FakeApi, tutum_command: Tutum) -> None:
+    options = ("--set", "verify=null", "--set", "debounce=30", "--disable")
+    assert tutum_command("webhook-handler", "set", "web", "deploy", *options).code == 0
+    assert api.body() == {"verify": None, "debounce": 30, "enabled": False}
+
+
+def test_the_error_of_a_field_that_is_not_json_does_not_hold_its_value(tutum_command: Tutum) -> None:
+    ran = tutum_command("webhook-handler", "set", "web", "deploy", "--set", "verify={s3cret}")
+    assert ran.code == 2
+    assert "s3cret" not in ran.err
+
+
 def test_a_handler_without_options_is_created_as_in_2015(api: FakeApi, tutum_command: Tutum) -> None:
     assert tutum_command("webhook-handler", "create", "web").code == 0
     assert api.body() == {"name": None, "operation": "REDEPLOY"}
@@ -71,7 +92,7 @@ def test_a_secret_is_read_from_a_file(api: FakeApi, tutum_command: Tutum, tmp_pa
 
 
 def test_a_secret_is_read_from_a_pipe(api: FakeApi, tutum_command: Tutum, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO("s3cret\n"))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"s3cret\n")))
     options = ("--verify", "hmac", "--verify-with", "header=X-Sign", "--verify-with", "prefix=v1=")
     assert tutum_command("webhook-handler", "set", "web", "deploy", *options, "--secret-file", "-").code == 0
     assert api.body()["verify"] == {"preset": "hmac", "header": "X-Sign", "prefix": "v1=", "secrets": ["s3cret"]}
@@ -91,26 +112,33 @@ def test_a_secret_is_asked_for_on_a_terminal(
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "error"),
     [
         (("--verify", "github"), "--verify needs --secret-file FILE"),
         (("--verify", "github", "--secret-file", "/no/such/file"), "cannot read /no/such/file: No such file"),
-        (("--verify", "github", "--secret-file", "/dev/null"), "no secret in /dev/null"),
+        (("--verify", "github", "--secret-file", "/dev/null"), "there is no secret in /dev/null"),
         (("--verify", "hmac", "--verify-with", "header"), "--verify-with must be NAME=VALUE, got 'header'"),
         (("--verify-with", "header=X"), "need --verify"),
         (("--tag-from", "query"), "--tag-from needs --tag"),
-        (("--debounce", "soon"), "--debounce must be a number of seconds, or a span such as 15m, 12h or 30d"),
+        (("--debounce", "soon"), "--debounce must be seconds, or a span such as 15m, 12h or 30d"),
         (("--max-uses", "many"), "--max-uses"),
+        (("--set", "max_use=5"), "--set: unknown field 'max_use': did you mean 'max_uses'?"),
+        (("--set", "colour=1"), "--set: unknown field 'colour': the fields are enabled, expires_datetime"),
+        (
+            ("--set", "rate_limit=30/minute"),
+            '--set: the value of rate_limit must be JSON, such as rate_limit="30/minute"',
+        ),
+        (("--set", "debounce"), "--set must be NAME=VALUE, got 'debounce'"),
     ],
 )
-def test_what_cannot_be_is_told_before_anything_is_changed(
-    api: FakeApi, tutum_command: Tutum, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], told: str
+def test_a_wrong_option_is_an_error_and_changes_nothing(
+    api: FakeApi, tutum_command: Tutum, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], error: str
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     for arguments in (("create", "web"), ("set", "web", "deploy")):
         ran = tutum_command("webhook-handler", *arguments, *options)
         assert ran.code == 2
-        assert told in " ".join(ran.err.split())
+        assert error in " ".join(ran.err.split())
     assert all(line.startswith("GET") for line in api.sent())
 
 
@@ -139,13 +167,13 @@ def test_reset_knows_the_fields(api: FakeApi, tutum_command: Tutum) -> None:
         assert api.body() == {field: None}
     ran = tutum_command("webhook-handler", "set", "web", "deploy", "--reset", "operation")
     assert ran.code == 2
-    assert "got 'operation'" in ran.err
+    assert "--reset: unknown field 'operation'" in ran.err
 
 
 def test_set_without_options_changes_nothing(api: FakeApi, tutum_command: Tutum) -> None:
     ran = tutum_command("webhook-handler", "set", "web", "deploy")
     assert (ran.code, api.requests) == (2, [])
-    assert "nothing to change: name an option, such as --disable" in ran.err
+    assert "nothing to change: give an option, such as --disable" in ran.err
 
 
 @pytest.mark.parametrize("command", ["create", "set"])
@@ -154,10 +182,11 @@ def test_help_groups_the_options(tutum_command: Tutum, command: str) -> None:
     titles = [
         "Arguments:",
         "Options:",
-        "Which calls are taken:",
-        "From whom:",
-        "Which calls count",
-        "What a call does:",
+        "Limits of calls:",
+        "Sender:",
+        "Filter (",
+        "Effect of a call:",
+        "Any field:",
     ]
     places = [text.index(f"\n{title}") for title in titles]
     assert places == sorted(places)
@@ -173,7 +202,7 @@ def test_spans(text: str, seconds: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "d", "-1", "1.5h", "1w", "1 h", "٣d", "9999999999"])
-def test_what_is_no_span_is_told(text: str) -> None:
+def test_a_text_that_is_no_span_is_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="--grace must be"):
         seconds_of("--grace", text)
 

@@ -1,0 +1,297 @@
+"""The options that set a handler's fields, shared by `create` and `set`."""
+
+import difflib
+import getpass
+import json
+import sys
+from collections.abc import Callable, Sequence
+from inspect import Parameter, signature
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from tutum.cli.options import parse_pairs
+from tutum.cli.times import moment_of, seconds_of
+from tutum.handler import Handler
+from tutum.handler_fields import FIELDS
+
+_LIMITS = "Limits of calls"
+_SENDER = "Sender"
+_FILTER = "Filter (calls that do not match all of these are skipped)"
+_EFFECT = "Effect of a call"
+_ANY = "Any field"
+
+_Texts = list[str] | None
+
+
+def fields_of(
+    enabled: Annotated[
+        bool | None, typer.Option("--enable/--disable", help="A disabled URL answers 404.", rich_help_panel=_LIMITS)
+    ] = None,
+    expires: Annotated[
+        str | None,
+        typer.Option(metavar="WHEN", help="End at a date (UTC), or after a span: 12h, 30d.", rich_help_panel=_LIMITS),
+    ] = None,
+    max_uses: Annotated[
+        int | None, typer.Option(metavar="N", help="Accept this many calls in all.", rich_help_panel=_LIMITS)
+    ] = None,
+    max_containers: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="SCALEUP: add up to this many containers in all.", rich_help_panel=_LIMITS),
+    ] = None,
+    rate_limit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N/UNIT", help="Calls per second, minute, hour or day: 30/minute.", rich_help_panel=_LIMITS
+        ),
+    ] = None,
+    allow_from: Annotated[
+        _Texts,
+        typer.Option(metavar="NETWORK", help="Network of callers: 10.0.0.0/8; repeatable.", rich_help_panel=_LIMITS),
+    ] = None,
+    verify: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PRESET",
+            help="Check the signature or token of github, gitlab, gitea, forgejo, bitbucket, standard-webhooks, "
+            "hmac or token.",
+            rich_help_panel=_SENDER,
+        ),
+    ] = None,
+    verify_with: Annotated[
+        _Texts,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="hmac: header, algorithm, encoding, prefix. token: header. Repeatable.",
+            rich_help_panel=_SENDER,
+        ),
+    ] = None,
+    secret_files: Annotated[
+        _Texts,
+        typer.Option(
+            "--secret-file",
+            metavar="FILE",
+            help="Secrets of the sender, one a line; - reads stdin. Without it, they are asked for on a terminal.",
+            rich_help_panel=_SENDER,
+        ),
+    ] = None,
+    branches: Annotated[
+        _Texts,
+        typer.Option("--branch", metavar="GLOB", help="Pushes to this branch; repeatable.", rich_help_panel=_FILTER),
+    ] = None,
+    pushed_tags: Annotated[
+        _Texts,
+        typer.Option("--on-tag", metavar="GLOB", help="Pushes of this tag; repeatable.", rich_help_panel=_FILTER),
+    ] = None,
+    paths: Annotated[
+        _Texts,
+        typer.Option(
+            "--path",
+            metavar="GLOB",
+            help="Pushes that changed such a file: src/**; repeatable.",
+            rich_help_panel=_FILTER,
+        ),
+    ] = None,
+    filters: Annotated[
+        _Texts,
+        typer.Option(
+            "--filter",
+            metavar="FILTER",
+            help="JMESPath expression: body.action == 'published'; or a filter as JSON. Repeatable.",
+            rich_help_panel=_FILTER,
+        ),
+    ] = None,
+    tags: Annotated[
+        _Texts,
+        typer.Option(
+            "--tag",
+            metavar="GLOB",
+            help="REDEPLOY: image tag that a call may name; repeatable.",
+            rich_help_panel=_EFFECT,
+        ),
+    ] = None,
+    tag_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Where a call names the tag: query (?tag=, the default), or a JMESPath expression.",
+            rich_help_panel=_EFFECT,
+        ),
+    ] = None,
+    pass_body: Annotated[
+        bool | None,
+        typer.Option(
+            "--pass-body/--no-pass-body", help="REDEPLOY: pass the body as TUTUM_TRIGGER_BODY.", rich_help_panel=_EFFECT
+        ),
+    ] = None,
+    pass_body_as: Annotated[
+        str | None,
+        typer.Option(metavar="TUTUM_NAME", help="The same, in this variable.", rich_help_panel=_EFFECT),
+    ] = None,
+    debounce: Annotated[
+        str | None,
+        typer.Option(metavar="SPAN", help="Start after this time without a call: 30s, 5m.", rich_help_panel=_EFFECT),
+    ] = None,
+    show_log: Annotated[
+        bool | None,
+        typer.Option("--show-log/--hide-log", help="Show callers the log of a failed run.", rich_help_panel=_EFFECT),
+    ] = None,
+    settings: Annotated[
+        _Texts,
+        typer.Option(
+            "--set",
+            metavar="NAME=JSON",
+            help=f"Any field: max_uses=10; a text needs its quotes. Repeatable. Fields: {', '.join(FIELDS)}.",
+            rich_help_panel=_ANY,
+        ),
+    ] = None,
+) -> dict[str, Any]:
+    """Return the fields that the options set, in the form of the API. `verify` may lack its preset and secrets."""
+    if tag_from is not None and not tags:
+        raise typer.BadParameter("--tag-from needs --tag, the tags that a call may name")
+    fields = {
+        "enabled": enabled,
+        "expires_datetime": moment_of(expires) if expires is not None else None,
+        "max_uses": max_uses,
+        "max_containers": max_containers,
+        "rate_limit": rate_limit,
+        "allow_from": allow_from or None,
+        "verify": _verification(verify, verify_with or [], secret_files or []) or None,
+        "filter": _filter({"branch": branches, "tag": pushed_tags, "paths": paths}, filters or []),
+        "tag": {"allow": tags} | ({"from": tag_from} if tag_from is not None else {}) if tags else None,
+        "pass_body": pass_body if pass_body_as is None else pass_body_as,
+        "debounce": seconds_of("--debounce", debounce) if debounce is not None else None,
+        "show_log": show_log,
+    }
+    return {name: value for name, value in fields.items() if value is not None} | _parse_settings(settings or [])
+
+
+def check_field(option: str, name: str) -> None:
+    """Check that `name` is a field that can be set.
+
+    Raises:
+        typer.BadParameter: It is not. The text names the nearest field.
+    """
+    if name not in FIELDS:
+        nearest = difflib.get_close_matches(name, FIELDS, n=1)
+        remedy = f"did you mean {nearest[0]!r}?" if nearest else f"the fields are {', '.join(FIELDS)}"
+        raise typer.BadParameter(f"{option}: unknown field {name!r}: {remedy}")
+
+
+def takes_fields(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `fields_of`, whose result it gets as `fields`."""
+    own = [parameter for name, parameter in signature(command).parameters.items() if name != "fields"]
+    options: list[Parameter] = list(signature(fields_of).parameters.values())
+
+    def run(**given: Any) -> None:
+        fields = fields_of(**{option.name: given.pop(option.name) for option in options})
+        command(**given, fields=fields)
+
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    run.__signature__ = signature(command).replace(parameters=[*own, *options])  # type: ignore[attr-defined]  # read by typer
+    return run
+
+
+class GroupedCommand(TyperCommand):
+    """A command whose help lists the options in their groups, without rich."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write a section for each group, in the order of its first option."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                plain = "Arguments" if parameter.param_type_name == "argument" else "Options"
+                sections.setdefault(getattr(parameter, "rich_help_panel", None) or plain, []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def complete_verify(fields: dict[str, Any], stored: Handler | None) -> dict[str, Any]:
+    """Return `fields` with what `verify` lacks: the preset of the stored handler, and secrets typed on a terminal.
+
+    Args:
+        stored: The handler before the change; None for a new one.
+
+    Raises:
+        typer.BadParameter: A secret or the preset is missing.
+    """
+    verify = fields.get("verify")
+    if not isinstance(verify, dict):
+        return fields
+    known = dict((stored.get("verify") if stored else None) or {})
+    has_secret = bool(known.pop("secrets_set", 0))
+    if "preset" not in verify:
+        if not known:
+            raise typer.BadParameter("--secret-file and --verify-with need --verify: how the sender is checked")
+        verify = {**known, **verify}
+    if "secrets" not in verify and not has_secret:
+        if not sys.stdin.isatty():
+            raise typer.BadParameter("--verify needs --secret-file FILE, the sender's secret, or - for stdin")
+        verify = {**verify, "secrets": _secrets_in("-")}
+    return {**fields, "verify": verify}
+
+
+def _parse_settings(texts: Sequence[str]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for name, value in parse_pairs("--set", texts):
+        check_field("--set", name)
+        try:
+            fields[name] = json.loads(value)
+        except ValueError as error:  # the value may be a secret, so the text does not quote it
+            example = json.dumps(FIELDS[name]["example"], ensure_ascii=False)
+            raise typer.BadParameter(f"--set: the value of {name} must be JSON, such as {name}={example}") from error
+    return fields
+
+
+def _verification(preset: str | None, settings: Sequence[str], files: Sequence[str]) -> dict[str, Any]:
+    verification: dict[str, Any] = {} if preset is None else {"preset": preset}
+    verification |= dict(parse_pairs("--verify-with", settings))
+    if files:
+        verification["secrets"] = [secret for file in files for secret in _secrets_in(file)]
+    return verification
+
+
+def _secrets_in(file: str) -> list[str]:
+    if file == "-" and sys.stdin.isatty():
+        text = getpass.getpass("Secret of the sender: ")
+    else:
+        text = read_text("--secret-file", file)
+    secrets = [line for line in text.splitlines() if line.strip()]
+    if not secrets:
+        source = "stdin" if file == "-" else file
+        raise typer.BadParameter(f"there is no secret in {source}: give a file that holds it with --secret-file FILE")
+    return secrets
+
+
+def read_text(option: str, file: str) -> str:
+    """Return the text of a file, or of stdin for `-`.
+
+    Raises:
+        typer.BadParameter: The file cannot be read, or is not UTF-8.
+    """
+    try:
+        return (sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()).decode()
+    except OSError as error:
+        raise typer.BadParameter(f"{option}: cannot read {file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter(f"{option}: {file} is not UTF-8 text") from error
+
+
+def _filter(globs_by_preset: dict[str, _Texts], texts: Sequence[str]) -> Any:
+    """Return the filter of the API: one filter, a list of several, or None."""
+    filters: list[Any] = [{"preset": preset, preset: globs} for preset, globs in globs_by_preset.items() if globs]
+    for text in texts:
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        # JSON that is no filter, such as `true`, is an expression.
+        if isinstance(value, list):
+            filters += value
+        else:
+            filters.append(value if isinstance(value, dict) else text)
+    return filters[0] if len(filters) == 1 else filters or None
