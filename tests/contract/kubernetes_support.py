@@ -14,7 +14,6 @@ from tests.support.kubernetes.api import FakeCluster, running
 from tests.support.kubernetes.workloads import NAMESPACE
 from tests.support.waiting import wait_until
 from tutumd.engines.kubernetes import KubernetesEngine, find_access
-from tutumd.engines.kubernetes.answers import Answer, Ask, Verdict
 from tutumd.engines.kubernetes.changes import Tempo
 from tutumd.model import Service
 
@@ -30,11 +29,6 @@ TEMPO = Tempo(
 _PLURALS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
 
 
-def out_of_reach(image: str, architectures: bool) -> Answer:
-    """What is known of an image whose registry does not answer."""
-    return Answer(verdict=Verdict.UNKNOWN, why="no registry is in reach")
-
-
 @contextmanager
 def opened(
     cluster: FakeCluster,
@@ -42,13 +36,10 @@ def opened(
     *namespaces: str,
     user: dict[str, Any] | None = None,
     tempo: Tempo = TEMPO,
-    ask: Ask | None = None,
 ) -> Iterator[KubernetesEngine]:
-    """An engine on the cluster for a while; without `ask`, every registry is out of reach."""
+    """An engine on the cluster for a while."""
     access = find_access(cluster.write_kubeconfig(folder / "kubeconfig", user=user), None, {})
-    engine = KubernetesEngine(
-        "kubernetes", access, namespaces=namespaces, server_cap=MOST, tempo=tempo, ask=ask or out_of_reach
-    )
+    engine = KubernetesEngine("kubernetes", access, namespaces=namespaces, server_cap=MOST, tempo=tempo)
     try:
         yield engine
     finally:

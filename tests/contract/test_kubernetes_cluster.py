@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from tests.contract.kubernetes_support import out_of_reach, service
+from tests.contract.kubernetes_support import service
 from tests.support.runs import FakeRun, Killed
 from tests.support.waiting import wait_until
 from tutumd.engines.dockerapi import parse_reference
@@ -84,7 +84,7 @@ def shared() -> Iterator[RealCluster]:
     """A namespace for this run."""
     namespace = f"tutumd-test-{uuid.uuid4().hex[:8]}"
     access = find_access(KUBECONFIG, None, os.environ)
-    engine = KubernetesEngine("kubernetes", access, namespaces=(namespace,), server_cap=10, ask=out_of_reach)
+    engine = KubernetesEngine("kubernetes", access, namespaces=(namespace,), server_cap=10)
     connection = access.connect()
     core = client.CoreV1Api(connection)
     core.create_namespace({"metadata": {"name": namespace}})

@@ -154,7 +154,7 @@ def _build(spec: Spec, settings: Settings) -> Engine:
 
 def _build_kubernetes(spec: Spec, settings: Settings) -> Engine:
     try:
-        from tutumd.engines.kubernetes import KubernetesEngine, asks_registries, find_access
+        from tutumd.engines.kubernetes import KubernetesEngine, find_access
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "kubernetes":
             raise
@@ -165,5 +165,4 @@ def _build_kubernetes(spec: Spec, settings: Settings) -> Engine:
         find_access(settings.kubeconfig, spec.url, os.environ),
         namespaces=settings.kubernetes_namespaces,
         server_cap=settings.max_containers,
-        ask=asks_registries(settings.docker_config or None),
     )

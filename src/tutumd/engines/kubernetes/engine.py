@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from threading import Event, Thread
 
 from tutumd import model
-from tutumd.engines.kubernetes.answers import Ask
 from tutumd.engines.kubernetes.api import Cluster
 from tutumd.engines.kubernetes.autoscalers import Autoscaler, find_autoscaler, refuse_scaling
 from tutumd.engines.kubernetes.changes import Tempo, look, must_look, read_workload
@@ -42,7 +41,6 @@ class KubernetesEngine:
         *,
         namespaces: Sequence[str] = (),
         server_cap: int,
-        ask: Ask,
         stable_s: float = 3.0,
         tempo: Tempo | None = None,
     ) -> None:
@@ -51,12 +49,10 @@ class KubernetesEngine:
         Args:
             namespaces: Those whose workloads are services, `*` for all; empty means the credentials' own.
             server_cap: The most that a service may be scaled to.
-            ask: Asks a registry for an image before anything is touched.
             stable_s: How long a container without a readiness probe has to run before it counts.
         """
         self._name = name
         self._server_cap = server_cap
-        self._ask = ask
         self._cluster = Cluster(access.connect)
         every = EVERY_NAMESPACE in namespaces
         self._namespaces = ("",) if every else tuple(dict.fromkeys(namespaces)) or (access.namespace,)
@@ -143,14 +139,14 @@ class KubernetesEngine:
     def plan(self, service: Service, tag: str | None) -> model.Plan:
         try:
             view = self._view(service)
-            return show(view.workload, plan_now(view, tag, {}, self._tempo, self._ask), tag)
+            return show(view.workload, plan_now(view, tag, {}, self._tempo), tag)
         except EngineRefusedError as error:
             return model.Plan(refused=str(error))
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
         address = self._address(service)
         self._allow(address, run)
-        return Rollout(self._cluster, address, run, self._tempo, self._ask).perform()
+        return Rollout(self._cluster, address, run, self._tempo).perform()
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         def plan(view: View) -> Scaling:

@@ -9,6 +9,9 @@ from tutumd.engines.journals import reading_back
 
 T = TypeVar("T")
 
+_RETIRED = frozenset({"registry_digest", "registry_note"})
+"""Keys that earlier versions wrote and nothing reads any more."""
+
 
 class Stage(StrEnum):
     """How far an operation came. Each is saved before its first change is sent."""
@@ -38,7 +41,9 @@ def from_journal(kind: type[T], journal: Mapping[str, Any]) -> T | None:
     if not journal:
         return None
     values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in journal.items()
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in journal.items()
+        if name not in _RETIRED
     }
     with reading_back():
         result = values["result"]

@@ -37,8 +37,6 @@ class Redeploy:
         ordered: Fingerprint of the template that the API made of the patch; empty until it is known.
         undone: The same of the patch that put it back.
         pull_note: Why the nodes may not look for a newer image; empty where they do.
-        registry_digest: Digest that the registry has under the image's name; None where that is not known.
-        registry_note: What is worth saying of the registry's answer, or of its silence.
         result: How it ended; None while that is open.
     """
 
@@ -52,8 +50,6 @@ class Redeploy:
     image_before: str | None
     notes: tuple[str, ...] = ()
     pull_note: str = ""
-    registry_digest: str | None = None
-    registry_note: str = ""
     ordered: str = ""
     undone: str = ""
     stage: Stage = Stage.ORDER
@@ -151,7 +147,7 @@ def show(workload: Workload, redeploy: Redeploy, tag: str | None) -> model.Plan:
         order_reason=order_reason,
         image_name=image,
         image_before=redeploy.image_before,
-        image_after=redeploy.registry_digest or image.partition("@")[2] or None,
+        image_after=image.partition("@")[2] or None,
         steps=tuple(steps),
         notes=worth_saying(redeploy, workload),
     )
@@ -159,7 +155,7 @@ def show(workload: Workload, redeploy: Redeploy, tag: str | None) -> model.Plan:
 
 def worth_saying(redeploy: Redeploy, workload: Workload) -> tuple[str, ...]:
     """Collect what people should know before the redeploy begins."""
-    notes = (*redeploy.notes, redeploy.registry_note, redeploy.pull_note, *warnings(workload))
+    notes = (*redeploy.notes, redeploy.pull_note, *warnings(workload))
     return tuple(note for note in notes if note)
 
 

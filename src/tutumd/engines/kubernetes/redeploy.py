@@ -8,14 +8,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
-from tutumd.engines.kubernetes.answers import Ask
 from tutumd.engines.kubernetes.api import Cluster
 from tutumd.engines.kubernetes.changes import Tempo, insist, look, must_look, read_workload
 from tutumd.engines.kubernetes.journal import Result, Stage, from_journal, to_journal
 from tutumd.engines.kubernetes.output import tail_of
 from tutumd.engines.kubernetes.plan import Redeploy, plan_redeploy, worth_saying
 from tutumd.engines.kubernetes.pods import Pod
-from tutumd.engines.kubernetes.preflight import check_image
 from tutumd.engines.kubernetes.snapshots import running_digest, wanted_of, warnings
 from tutumd.engines.kubernetes.verdict import Finding, View, failure, judge, progress, restored
 from tutumd.engines.kubernetes.workloads import Address, Kind, Workload, fingerprint
@@ -30,12 +28,11 @@ _ROUNDED_S = 1.0
 class Rollout:
     """One redeploy of the workload at `address`."""
 
-    def __init__(self, cluster: Cluster, address: Address, run: Run, tempo: Tempo, ask: Ask) -> None:
+    def __init__(self, cluster: Cluster, address: Address, run: Run, tempo: Tempo) -> None:
         self._cluster = cluster
         self._address = address
         self._run = run
         self._tempo = tempo
-        self._ask = ask
 
     def perform(self) -> Outcome:
         """Do it, or go on with it, to the end."""
@@ -50,9 +47,7 @@ class Rollout:
 
     def _prepare(self) -> Redeploy:
         view = must_look(self._cluster, self._address)
-        plan = plan_now(view, self._run.tag, self._run.variables, self._tempo, self._ask)
-        if plan.registry_digest:
-            self._run.log(f"digest of {plan.image} in its registry → {plan.registry_digest}")
+        plan = plan_now(view, self._run.tag, self._run.variables, self._tempo)
         for note in worth_saying(plan, view.workload):
             self._run.log(note)
         return self._save(plan)
@@ -219,10 +214,10 @@ class Rollout:
         return plan
 
 
-def plan_now(view: View, tag: str | None, variables: Mapping[str, str | None], tempo: Tempo, ask: Ask) -> Redeploy:
+def plan_now(view: View, tag: str | None, variables: Mapping[str, str | None], tempo: Tempo) -> Redeploy:
     """Plan a redeploy of what was seen. Raises EngineRefusedError where it cannot be carried out."""
     stable_s = wanted_of(view.workload).stable_s
-    plan = plan_redeploy(
+    return plan_redeploy(
         view.workload,
         view.pods,
         tag=tag,
@@ -230,8 +225,6 @@ def plan_now(view: View, tag: str | None, variables: Mapping[str, str | None], t
         now=tempo.now().isoformat(timespec="microseconds").replace("+00:00", "Z"),
         stable_s=tempo.stable_s if stable_s is None else stable_s,
     )
-    found = check_image(view.workload, plan.image, ask)
-    return replace(plan, registry_digest=found.digest, registry_note=found.note)
 
 
 def _superseded(workload: Workload, plan: Redeploy) -> str:
