@@ -1,11 +1,8 @@
 """What the tests of the engine `kubernetes` share: a small cluster, an engine on it, and what they look at."""
 
-import random
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +11,14 @@ from tests.support.kubernetes.api import FakeCluster, running
 from tests.support.kubernetes.workloads import NAMESPACE
 from tests.support.waiting import wait_until
 from tutumd.engines.kubernetes import KubernetesEngine, find_access
-from tutumd.engines.kubernetes.changes import Tempo
+from tutumd.engines.rollout.timing import Timing
 from tutumd.model import Service
 
 MOST = 10
-TEMPO = Tempo(
-    now=lambda: datetime.now(UTC),
-    clock=time.monotonic,
-    jitter=random.random,
+TIMING = Timing(
     stable_s=0.6,  # less than a short-lived container lives, once it is rounded up to a second
     poll_s=0.03,
-    undo_s=10.0,
+    rollback_s=10.0,
 )
 _PLURALS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
 
@@ -35,11 +29,11 @@ def opened(
     folder: Path,
     *namespaces: str,
     user: dict[str, Any] | None = None,
-    tempo: Tempo = TEMPO,
+    timing: Timing = TIMING,
 ) -> Iterator[KubernetesEngine]:
     """An engine on the cluster for a while."""
     access = find_access(cluster.write_kubeconfig(folder / "kubeconfig", user=user), None, {})
-    engine = KubernetesEngine("kubernetes", access, namespaces=namespaces, server_cap=MOST, tempo=tempo)
+    engine = KubernetesEngine("kubernetes", access, namespaces=namespaces, server_cap=MOST, timing=timing)
     try:
         yield engine
     finally:

@@ -10,6 +10,7 @@ from tests.contract import docker_support
 from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.waiting import wait_until
 from tutumd.engines.dockerapi import connect
+from tutumd.engines.rollout.timing import Timing
 from tutumd.engines.swarm import SwarmEngine
 from tutumd.model import Service, ServiceSnapshot
 
@@ -21,7 +22,8 @@ APP = f"{ANONYMOUS}/app"
 @contextmanager
 def opened(bed: DockerBed, *, stable_s: float = STABLE_S) -> Iterator[SwarmEngine]:
     """An engine on the bed for a while."""
-    engine = SwarmEngine("swarm", bed.url, config_dir=str(bed.docker_config), server_cap=MOST, stable_s=stable_s)
+    timing = Timing(stable_s=stable_s, poll_s=0.3)
+    engine = SwarmEngine("swarm", bed.url, config_dir=str(bed.docker_config), server_cap=MOST, timing=timing)
     try:
         yield engine
     finally:

@@ -273,7 +273,7 @@ def test_the_way_back_takes_into_account_how_long_pods_may_take_to_stop(bed: Bed
     cluster, _ = bed
     slow = template(container(probed=True), name="db", terminationGracePeriodSeconds=2)
     kube.create(cluster, stateful_set(template=slow))
-    with kube.opened(cluster, tmp_path, tempo=replace(kube.TEMPO, undo_s=1.5)) as engine:
+    with kube.opened(cluster, tmp_path, timing=replace(kube.TIMING, rollback_s=1.5)) as engine:
         outcome = engine.redeploy(DB, FakeRun(tag=controllers.HANGING, deadline_s=1.5))
     assert (outcome.success, outcome.rolled_back) == (False, True)
     assert "after it was put back" not in outcome.reason

@@ -1,7 +1,5 @@
 """What a redeploy on a real Swarm makes of what was asked for: labels, a tag, variables, or only a plan."""
 
-import random
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -13,10 +11,11 @@ from tests.support.images import Image
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
 from tutumd.engines.dockerapi import connect
+from tutumd.engines.rollout.timing import Timing
 from tutumd.engines.swarm import SwarmEngine
 from tutumd.engines.swarm.api import SwarmApi
-from tutumd.engines.swarm.changes import Tempo
-from tutumd.engines.swarm.redeploy import Redeploy
+from tutumd.engines.swarm.context import ServiceContext
+from tutumd.engines.swarm.redeploy import redeploy
 from tutumd.errors import EngineRefusedError
 
 DEAF = Image(version="deaf", command=("sleep", "3600"), healthcheck=("CMD", "sleep", "1000"))
@@ -159,9 +158,10 @@ def test_the_way_back_takes_into_account_how_long_containers_may_take_to_stop(cl
     swarm.create(clean_bed, "web", APP, *grace, replicas=1)
     clean_bed.push("app", DEAF)
     api = SwarmApi(connect(clean_bed.url, None), str(clean_bed.docker_config))
-    tempo = Tempo(clock=time.monotonic, jitter=random.random, stable_s=1.0, undo_s=4.0)
+    timing = Timing(stable_s=1.0, poll_s=0.3, rollback_s=4.0)
+    context = ServiceContext(api=api, name="web", run=FakeRun(deadline_s=4), timing=timing)
     try:
-        outcome = Redeploy(api, "web", FakeRun(deadline_s=4), tempo).perform()
+        outcome = redeploy(context)
     finally:
         api.client.close()
     assert (outcome.success, outcome.rolled_back) == (False, True)

@@ -8,7 +8,7 @@ from tests.unit.docker.documents import compose_labels, identity, image, seen
 from tutumd.engines.docker.plans import Member, RedeployPlan, plan_redeploy, steps, tagged
 from tutumd.engines.docker.seen import Seen
 from tutumd.engines.docker.selectors import Group, group
-from tutumd.engines.labels import Order, Wanted
+from tutumd.engines.labels import Order, ServiceLabels
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 
 NAMED: dict[str, Any] = {"networks": {"front": {}}, "host": {"NetworkMode": "front"}}
@@ -27,7 +27,7 @@ def test_a_container_that_others_find_by_name_is_started_first() -> None:
     second = seen(2, "shop-web-2", labels=compose_labels(2), status="exited", finished=9, **NAMED)
     plan = planned(first, second)
     assert plan == RedeployPlan(
-        wanted=Wanted(),
+        wanted=ServiceLabels(),
         members=(
             Member(name="shop-web-1", old=identity(1), image="app", start_first=True),
             Member(name="shop-web-2", old=identity(2), image="app", runs=False),
@@ -55,7 +55,7 @@ def test_what_depends_on_a_container_is_made_anew_after_it() -> None:
     plan = planned(parent, linker, sidecar)
     shares, links = "shares the network namespace of web", "has a legacy link to sidecar"
     assert plan == RedeployPlan(
-        wanted=Wanted(),
+        wanted=ServiceLabels(),
         members=(
             Member(name="web", old=identity(1), image="app"),
             Member(name="sidecar", old=identity(2), image="app", follows=shares),

@@ -35,7 +35,7 @@ def test_absent_replicas_mean_one() -> None:
 
 @pytest.mark.parametrize(("text", "number"), [("3", 3), ("", 0), ("-1", 0), ("x", 0), ("٣", 0), ("9" * 30, 0)])
 def test_a_label_that_is_no_number_counts_as_none(text: str, number: int) -> None:
-    assert specs.stopped_replicas({"Labels": {STOPPED_REPLICAS: text}}) == number
+    assert specs.replicas_before_stop({"Labels": {STOPPED_REPLICAS: text}}) == number
 
 
 def test_a_redeploy_changes_image_count_platforms_and_update_config_and_nothing_else() -> None:
@@ -57,18 +57,18 @@ def test_undoing_a_redeploy_gives_the_specification_before() -> None:
     before = spec(UpdateConfig={"Parallelism": 3})
     config = specs.update_config(before, order="start-first", stable_s=3)
     ordered = specs.redeploy_spec(before, NEW, config, [ARM, AMD], {})
-    remembered = specs.remembered(before)
-    undone = specs.undo_spec(ordered, remembered, config)
+    stored_parts = specs.stored_parts(before)
+    undone = specs.rollback_spec(ordered, stored_parts, config)
     assert undone["UpdateConfig"] == {**config, "FailureAction": "continue", "Delay": 0}
-    assert specs.with_config_of(undone, remembered) == before
+    assert specs.with_config_of(undone, stored_parts) == before
 
 
 def test_undoing_gives_back_an_absent_placement() -> None:
     before = spec()
     del before["TaskTemplate"]["Placement"]
     ordered = specs.redeploy_spec(before, NEW, {}, [ARM], {})
-    undone = specs.undo_spec(ordered, specs.remembered(before), {})
-    assert specs.with_config_of(undone, specs.remembered(before)) == before
+    undone = specs.rollback_spec(ordered, specs.stored_parts(before), {})
+    assert specs.with_config_of(undone, specs.stored_parts(before)) == before
 
 
 def test_undoing_keeps_what_others_changed_meanwhile() -> None:
@@ -76,13 +76,13 @@ def test_undoing_keeps_what_others_changed_meanwhile() -> None:
     ordered = specs.redeploy_spec(before, NEW, {}, None, {})
     ordered["Mode"]["Replicated"]["Replicas"] = 9
     ordered["TaskTemplate"]["ContainerSpec"]["Env"] = ["ADDED=1"]
-    undone = specs.undo_spec(ordered, specs.remembered(before), {})
+    undone = specs.rollback_spec(ordered, specs.stored_parts(before), {})
     assert specs.replicas_of(undone) == 9
     assert undone["TaskTemplate"]["ContainerSpec"] == {"Image": OLD.image, "Env": ["ADDED=1"]}
 
 
 def test_the_environment_is_not_remembered() -> None:
-    assert "SECRET" not in str(specs.remembered(spec()))
+    assert "SECRET" not in str(specs.stored_parts(spec()))
 
 
 def test_stopping_notes_the_number_and_starting_removes_the_note() -> None:
@@ -159,12 +159,12 @@ def test_undoing_puts_the_variables_back_in_their_order(env: list[str] | None) -
     if env is not None:
         before["TaskTemplate"]["ContainerSpec"]["Env"] = env
     ordered = specs.redeploy_spec(before, NEW, {}, None, VARIABLES)
-    kept = specs.remembered(before, VARIABLES)
+    kept = specs.stored_parts(before, VARIABLES)
     assert "X=1" not in str(kept)
-    assert specs.with_config_of(specs.undo_spec(ordered, kept, {}, VARIABLES), kept) == before
+    assert specs.with_config_of(specs.rollback_spec(ordered, kept, {}, VARIABLES), kept) == before
     if env is not None:
         ordered["TaskTemplate"]["ContainerSpec"]["Env"].append("BY_OTHERS=1")
-        undone = specs.undo_spec(ordered, kept, {}, VARIABLES)
+        undone = specs.rollback_spec(ordered, kept, {}, VARIABLES)
         assert undone["TaskTemplate"]["ContainerSpec"]["Env"] == [*env, "BY_OTHERS=1"]
 
 

@@ -18,7 +18,7 @@ from tutumd.engines.docker.snapshots import image_digest, service_snapshot
 from tutumd.engines.docker.trial import Trial
 from tutumd.engines.docker.watch import watch_events
 from tutumd.engines.dockerapi import connect
-from tutumd.engines.labels import read_wanted
+from tutumd.engines.labels import parse_labels
 from tutumd.errors import EngineRefusedError
 from tutumd.model import EngineInfo, Outcome, Plan, Service, ServiceSnapshot
 from tutumd.ports import Run
@@ -111,7 +111,7 @@ class DockerEngine:
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         """As the port says, from 1: a service here is its containers, and with the last one it would be gone."""
         found = self._at_rest(service, run)
-        own = read_wanted([one.labels for one in found.holders]).service_cap
+        own = parse_labels([one.labels for one in found.holders]).service_cap
         most = min(self._server_cap, own or self._server_cap)
         if not 1 <= target <= most:
             hint = "; to end all of its containers, stop it" if target == 0 else ""

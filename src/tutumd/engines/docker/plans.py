@@ -9,7 +9,7 @@ from tutumd.engines.docker.rules import NeighbourBusyError, check_can_be_followe
 from tutumd.engines.docker.seen import Seen
 from tutumd.engines.docker.selectors import Group, base_name
 from tutumd.engines.dockerapi import parse_reference
-from tutumd.engines.labels import Order, Wanted, read_wanted
+from tutumd.engines.labels import Order, ServiceLabels, parse_labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class RedeployPlan:
         notes: Sentences for people.
     """
 
-    wanted: Wanted
+    wanted: ServiceLabels
     members: tuple[Member, ...]
     pulled: tuple[str, ...]
     order: Order
@@ -73,7 +73,7 @@ def plan_redeploy(
         check_replaceable(one, fetches_again=fetches_again)
     if reason := waits_for(group, everybody):
         raise NeighbourBusyError(reason)
-    wanted = read_wanted([one.labels for one in group.holders])
+    wanted = parse_labels([one.labels for one in group.holders])
     following = dependents(group.holders, everybody)
     for dependent in following:
         check_can_follow(dependent.container, dependent.reason, own_id)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from tutumd.engines.docker.seen import Seen
 from tutumd.engines.docker.selectors import Group
 from tutumd.engines.dockerapi import ImageReference, Json, owner_of, parse_reference
-from tutumd.engines.labels import read_wanted
+from tutumd.engines.labels import parse_labels
 from tutumd.errors import EngineRefusedError
 from tutumd.model import ContainerSnapshot, ContainerState, Port, ServiceSnapshot
 
@@ -26,7 +26,7 @@ def service_snapshot(group: Group) -> ServiceSnapshot:
     holders = group.holders
     newest = max(holders, key=lambda one: (one.created is not None, one.created))
     labels = [one.labels for one in holders]
-    wanted = read_wanted(labels)
+    wanted = parse_labels(labels)
     owner, warnings = owner_of(labels)
     return ServiceSnapshot(
         selector=group.selector,

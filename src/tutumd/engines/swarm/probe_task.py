@@ -1,0 +1,132 @@
+"""The probe task: one task of the new image, run beside the service before an update stops the first old task.
+
+Without a health check the engine counts a new task as running at once and stops an old one for it. Until it sees the
+new one fail, a part of the service is down: all of it if there is one task. The probe gets no traffic: it has neither
+the network aliases nor the ports and labels of the service.
+"""
+
+import contextlib
+import copy
+from typing import Any
+
+from tutumd.engines.dockerapi import Json
+from tutumd.engines.labels import IGNORE, Order
+from tutumd.engines.rollout.outcome import LOG_LINES
+from tutumd.engines.rollout.timing import HoldTimer
+from tutumd.engines.swarm import spec as specs
+from tutumd.engines.swarm.api import TakenError
+from tutumd.engines.swarm.context import ServiceContext
+from tutumd.engines.swarm.health import find_culprit
+from tutumd.engines.swarm.journal import NO_ROOM
+from tutumd.engines.swarm.messages import describe_task
+from tutumd.engines.swarm.update_order import shared_mount
+from tutumd.engines.swarm.view import ServiceView
+from tutumd.errors import EngineRefusedError
+
+_MAX_NAME = 63
+"""docker/swarmkit: manager/controlapi/service.go `validateServiceSpec`."""
+
+
+def needs_probe(spec: Json, config: Json, *, health_checked: bool) -> bool:
+    """Return whether an update could stop an old task for a new one that does not last.
+
+    Args:
+        config: The UpdateConfig of the update.
+        health_checked: The image has a health check: the engine then waits until a new task is healthy.
+    """
+    runs = specs.mode_of(spec) is specs.Mode.REPLICATED and specs.replicas_of(spec) > 0
+    overlaps = config["Order"] == Order.START_FIRST and not shared_mount(spec)
+    own_check = specs.is_health_check((specs.container_spec(spec).get("Healthcheck") or {}).get("Test"))
+    return runs and overlaps and not health_checked and not own_check and bool(config["Monitor"])
+
+
+def probe_name(name: str, action_uuid: str) -> str:
+    """Return the name of an action's probe."""
+    suffix = f"-trial-{action_uuid[:8]}"
+    return name[: _MAX_NAME - len(suffix)] + suffix
+
+
+def probe_spec(spec: Json, name: str) -> dict[str, Any]:
+    """Return the specification of a probe, made from the one that the update would send."""
+    template: dict[str, Any] = copy.deepcopy(dict(spec["TaskTemplate"]))
+    template["RestartPolicy"] = {"Condition": "none"}
+    template["ContainerSpec"].pop("Labels", None)
+    for network in template.get("Networks") or ():
+        network.pop("Aliases", None)
+    return {
+        "Name": name,
+        "Labels": {IGNORE: "true"},
+        "TaskTemplate": template,
+        "Mode": {"Replicated": {"Replicas": 1}},
+        "EndpointSpec": {"Mode": "dnsrr"},
+    }
+
+
+def run_probe(context: ServiceContext, spec: Json, stable_s: float) -> tuple[str, str]:
+    """Run a probe until it is stable or fails, then remove it.
+
+    Args:
+        spec: The specification that the update would send.
+
+    Returns:
+        Why it failed, and its last output lines; both empty if it is stable. The reason is `NO_ROOM` if no node had
+        room for it.
+
+    Raises:
+        EngineRefusedError: The engine does not accept the probe; none is left behind.
+    """
+    name = probe_name(context.name, context.run.action_uuid)
+    try:
+        start_probe(context, spec, name)
+        context.run.log(f"trying the new image out beside the service for {stable_s:g} s")
+        failure = _watch_probe(context, name, stable_s)
+    except EngineRefusedError:
+        remove_probe(context)
+        raise
+    remove_probe(context)
+    return failure
+
+
+def start_probe(context: ServiceContext, spec: Json, name: str) -> None:
+    """Create the probe unless it exists."""
+    if context.api.view(name) is not None:
+        return
+    context.run.check()
+    auth = context.api.stored_or_fresh_auth(specs.version(spec).image)
+    # Taken: an earlier process sent it, and it appeared only after our look.
+    with contextlib.suppress(TakenError):
+        context.api.create(probe_spec(spec, name), auth)
+
+
+def remove_probe(context: ServiceContext) -> None:
+    """Remove the probe if it exists."""
+    context.run.check()
+    context.api.remove(probe_name(context.name, context.run.action_uuid))
+
+
+def _watch_probe(context: ServiceContext, name: str, stable_s: float) -> tuple[str, str]:
+    running, crowded = HoldTimer(context.timing.clock), HoldTimer(context.timing.clock)
+    while True:
+        view = context.api.view(name)
+        if view is None:
+            return "the task that was to try the new image out was removed by somebody else", ""
+        held_s = running.seconds(tuple(task.id for task in view.running))
+        if view.running and held_s >= stable_s:
+            return "", ""
+        no_room = any(task.lacks_room for task in view.tasks)
+        if crowded.seconds(no_room) >= context.timing.no_room_s and no_room:
+            return NO_ROOM, ""
+        if any(task.ended_early for task in view.tasks):
+            return _describe_failure(context, view, "")
+        if context.run.remaining_s() <= 0:
+            return _describe_failure(context, view, " before the deadline")
+        context.run.sleep(context.timing.poll_s)
+
+
+def _describe_failure(context: ServiceContext, view: ServiceView, late: str) -> tuple[str, str]:
+    culprit = find_culprit(view.tasks, view.version)
+    what = f"a task of the new image, tried out beside the service, did not last{late}"
+    if culprit is None:
+        return what, ""
+    log_tail = context.api.task_log(culprit.id, tty=specs.is_tty(view.spec), lines=LOG_LINES)
+    return f"{what}: {describe_task(culprit)}", log_tail
