@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+# A read-only object of an engine's JSON.
 Json = Mapping[str, Any]
-"""A read-only object of an engine's JSON."""
 
 OWNER = "tutum.owner"
 SERVICE = "tutum.service"
@@ -19,8 +19,8 @@ SKIP_UNCHANGED = "tutum.redeploy.skip-unchanged"
 KEEP_IMAGES = "tutum.redeploy.keep-images"
 MAX_CONTAINERS = "tutum.scale.max"
 AUTOSCALER = "tutum.scale.hpa"
+# Written by tutumd: the number of containers that a service had when it was stopped.
 STOPPED_REPLICAS = "tutum.stopped.replicas"
-"""Written by tutumd: the number of containers that a service had when it was stopped."""
 
 _PREFIX = "tutum."
 _KNOWN = {

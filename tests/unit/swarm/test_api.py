@@ -12,7 +12,7 @@ from tests.unit.swarm.test_journal import PLAN
 from tests.unit.swarm.values import spec
 from tutumd.engines.rollout.journal import Stage, to_journal
 from tutumd.engines.rollout.timing import Timing
-from tutumd.engines.swarm.api import SwarmApi, TakenError
+from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.context import ServiceContext
 from tutumd.engines.swarm.probe_task import probe_name, start_probe
 from tutumd.engines.swarm.redeploy import redeploy
@@ -89,9 +89,8 @@ def test_a_service_that_cannot_be_read_now_is_not_refused() -> None:
         api_of(FakeClient(trouble=api_error(400, "bad filter"))).view("web")
 
 
-def test_a_taken_name_has_an_error_of_its_own() -> None:
-    with pytest.raises(TakenError):
-        api_of(FakeClient(create_status=409)).create(spec(), {})
+def test_a_service_whose_name_is_taken_is_not_created() -> None:
+    api_of(FakeClient(create_status=409)).create(spec(), {})
     with pytest.raises(EngineRefusedError, match="cannot create the service web: no such network"):
         api_of(FakeClient(create_status=400)).create(spec(), {})
 

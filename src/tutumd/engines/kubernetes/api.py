@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 
 import urllib3.exceptions
 from kubernetes.client.exceptions import ApiException
@@ -172,10 +172,9 @@ class Cluster:
         if text is None:
             return None
         try:
-            found: Json = json.loads(text)
+            return cast(Json, json.loads(text))
         except ValueError as error:
             raise EngineUnavailableError(f"cannot {request.words}: the response is no JSON") from error
-        return found
 
     def _text(self, request: Request, *absent: int) -> str | None:
         """Return the text of the response; None for a status in `absent`."""
@@ -241,17 +240,13 @@ def events(response: Any) -> Iterator[tuple[str, Json]]:
         while part := response.read1(_PART_BYTES):
             *lines, rest = (rest + part).split(b"\n")
             for event in map(json.loads, filter(None, lines)):
+                changed = event["object"]
                 if event["type"] == "ERROR":
-                    raise _watch_error(event["object"])
-                yield event["type"], event["object"]
-
-
-def _watch_error(status: Json) -> TutumdError:
-    """Return the error in the Status object of an ERROR event. Only after 410 does a new list help at once."""
-    message = str(status.get("message") or status.get("reason") or "no reason was given")
-    if status.get("code") == 410:
-        return ExpiredError(message)
-    return EngineUnavailableError(f"the cluster ended a watch: {message}")
+                    message = changed.get("message") or changed.get("reason") or "no reason was given"
+                    # Only after 410 does it help to list again at once.
+                    kind = ExpiredError if changed.get("code") == 410 else EngineUnavailableError
+                    raise kind(f"the cluster ended a watch: {message}")
+                yield event["type"], changed
 
 
 @contextmanager
@@ -279,8 +274,7 @@ def _translated(what: str, errors: tuple[type[Exception], ...] = _CONNECTION_ERR
 
 def _read(response: Any, request: Request) -> str:
     with _translated(f"cannot {request.words}"):
-        data: bytes = response.read()
-    return data.decode(errors="replace")
+        return str(response.read(), errors="replace")
 
 
 def _message(text: str) -> str:

@@ -12,8 +12,8 @@ from urllib3.util.retry import Retry
 
 from tutumd.errors import EngineUnavailableError, SettingsError
 
+# The official client's ApiClient. It has no type because it is used below its generated methods, for plain JSON.
 Client = Any
-"""The official client's ApiClient. It has no type because it is used below its generated methods, for plain JSON."""
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _DEFAULT_NAMESPACE = "default"

@@ -8,7 +8,6 @@ from threading import Event, Thread
 from tutumd.engines.kubernetes.api import Cluster
 from tutumd.engines.kubernetes.autoscalers import Autoscaler, find_autoscaler, refuse_scaling
 from tutumd.engines.kubernetes.connection import Access
-from tutumd.engines.kubernetes.container_logs import service_log
 from tutumd.engines.kubernetes.context import WorkloadContext
 from tutumd.engines.kubernetes.discover import is_shown, take_snapshot, take_snapshots
 from tutumd.engines.kubernetes.informer import Informer
@@ -19,6 +18,7 @@ from tutumd.engines.kubernetes.scale import plan_scaling, refuse_daemon_set, set
 from tutumd.engines.kubernetes.view import Pod, WorkloadView, read_pod
 from tutumd.engines.kubernetes.workloads import Address, Kind, Workload, read_address
 from tutumd.engines.labels import parse_labels
+from tutumd.engines.rollout.log_lines import merge_log_lines
 from tutumd.engines.rollout.scaling import refuse_over_cap, refuse_stopped
 from tutumd.engines.rollout.timing import Timing
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
@@ -26,9 +26,10 @@ from tutumd.model import EngineInfo, Outcome, Plan, Service, ServiceSnapshot
 from tutumd.ports import PartlySeenError, Run
 
 EVERY_NAMESPACE = "*"
+_LOG_PODS = 20
 _END_S = 5.0
+# After a namespace was refused, the others are watched for this long before it is tried again.
 _OTHERS_S = 60.0
-"""After a namespace was refused, the others are watched for this long before it is tried again."""
 
 
 class KubernetesEngine:
@@ -52,8 +53,8 @@ class KubernetesEngine:
         self._name = name
         self._server_cap = server_cap
         self._cluster = Cluster(access.connect)
-        every = EVERY_NAMESPACE in namespaces
-        self._namespaces = ("",) if every else tuple(dict.fromkeys(namespaces)) or (access.namespace,)
+        chosen = tuple(dict.fromkeys(namespaces)) or (access.namespace,)
+        self._namespaces = ("",) if EVERY_NAMESPACE in namespaces else chosen
         self._timing = timing or Timing()
         self._workloads = {
             namespace: [Informer(self._cluster, kind.plural, namespace, partial(Workload, kind)) for kind in Kind]
@@ -189,8 +190,7 @@ class KubernetesEngine:
             refuse_daemon_set(workload)
             noted = workload.replicas or workload.replicas_before_stop
             # Kubernetes: "Implicit maintenance-mode deactivation" of an autoscaler whose target has no replicas.
-            shared_with = self._autoscaler(workload)
-            return plan_scaling(view, 0, noted=str(noted) if noted else None, shared_with=shared_with)
+            return plan_scaling(view, 0, noted=str(noted) if noted else None, shared_with=self._autoscaler(workload))
 
         return set_replicas(self._context(service, run), plan)
 
@@ -201,7 +201,9 @@ class KubernetesEngine:
 
     def logs(self, service: Service, lines: int) -> str:
         view = self._cluster.require_view(self._address(service))
-        return service_log(self._cluster, view.alive, view.workload.main["name"], lines)
+        newest = sorted(view.alive, key=lambda pod: str(pod.created))[-_LOG_PODS:] if lines > 0 else []
+        main = view.workload.main["name"]
+        return merge_log_lines([self._cluster.log(pod.namespace, pod.name, main, lines=lines) for pod in newest], lines)
 
     def close(self) -> None:
         self._cluster.close()

@@ -1,5 +1,7 @@
 """The status of a rollout or of a change of replicas, decided from what is seen of the workload and its pods."""
 
+from collections.abc import Iterable
+
 from tutumd.engines.kubernetes.journal import ScaleJournal
 from tutumd.engines.kubernetes.view import Pod, WorkloadView, describe_pod, find_culprit
 from tutumd.engines.kubernetes.workloads import Kind, Workload, fingerprint
@@ -35,8 +37,7 @@ def is_finished(workload: Workload) -> bool:
         return False
     if "availableReplicas" in workload.status and workload.count("availableReplicas") < replicas:
         return False
-    revisions = (workload.status.get(name) for name in ("currentRevision", "updateRevision"))
-    return workload.moving < replicas or len(set(revisions)) == 1
+    return workload.moving < replicas or workload.status.get("currentRevision") == workload.status.get("updateRevision")
 
 
 def is_rolled_back(view: WorkloadView, restarted_at: str, ready_before: int) -> bool:
@@ -100,6 +101,5 @@ def _is_given_up(workload: Workload) -> bool:
 
 
 def _condition(workload: Workload, kind: str) -> Json:
-    conditions = workload.status.get("conditions") or ()
-    condition: Json = next((condition for condition in conditions if condition["type"] == kind), {})
-    return condition
+    conditions: Iterable[Json] = workload.status.get("conditions") or ()
+    return next((condition for condition in conditions if condition["type"] == kind), {})

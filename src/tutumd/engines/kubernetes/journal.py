@@ -48,6 +48,7 @@ class ScaleJournal:
 
     Attributes:
         before, target: Replicas; with an autoscaler its minReplicas (`before` None: absent).
+        least: `before` as a number: an autoscaler without minReplicas means 1.
         fallback: Number to set if the target is not reached: the one before, or as many as became ready.
         autoscaler: Name of the HorizontalPodAutoscaler whose minReplicas is set; empty if replicas are set.
         shared_with: Name of the one that sets the replicas too, unless they are 0; empty if there is none.
@@ -73,7 +74,6 @@ class ScaleJournal:
 
     @property
     def least(self) -> int:
-        """`before` as a number: an autoscaler without minReplicas means 1."""
         return 1 if self.before is None else self.before
 
     def target_of(self, workload: Workload) -> int:

@@ -9,8 +9,8 @@ from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Workload, fingerpr
 from tutumd.engines.labels import Json
 from tutumd.engines.rollout.environment import restore_entries, store_entries
 
+# Environment variables that a redeploy sets in the main container; None removes one.
 Variables = Mapping[str, str | None]
-"""Environment variables that a redeploy sets in the main container; None removes one."""
 
 _LISTS = ("containers", "initContainers")
 

@@ -7,7 +7,6 @@ process continues with the stage in the journal.
 from dataclasses import replace
 from functools import partial
 
-from tutumd.engines.kubernetes.container_logs import log_tail
 from tutumd.engines.kubernetes.context import WorkloadContext
 from tutumd.engines.kubernetes.discover import running_digest, warnings
 from tutumd.engines.kubernetes.health import check_rollout, describe_failure, describe_progress
@@ -22,8 +21,8 @@ from tutumd.engines.rollout.outcome import RolloutStatus, build_outcome, log_pro
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
 
+# The API rounds times to seconds.
 _ROUNDING_S = 1.0
-"""The API rounds times to seconds."""
 
 
 def redeploy(context: WorkloadContext) -> Outcome:
@@ -98,17 +97,15 @@ def _follow(context: WorkloadContext, journal: RedeployJournal) -> RedeployJourn
             return fail(run, journal, _superseded(view.workload, journal))
         if status is RolloutStatus.FAILED or run.remaining_s() <= 0:
             reason, culprit = describe_failure(view, journal.restarted_at)
-            tail = log_tail(context.cluster, culprit, view.workload.main["name"])
+            tail = context.log_tail(culprit, view.workload.main["name"])
             return move_to(run, journal, Stage.ROLL_BACK, Result(success=False, reason=reason, log_tail=tail))
         run.sleep(context.timing.poll_s)
 
 
 def _finish(context: WorkloadContext, journal: RedeployJournal) -> Outcome:
     """Restore minReadySeconds and return the outcome."""
-    notes: list[str] = []
     success = journal.result is not None and journal.result.success
-    if success:
-        notes += journal.notes
+    notes = list(journal.notes) if success else []
     try:
         context.change(lambda: _restore_min_ready(context, journal))
     except EngineRefusedError as error:
@@ -133,8 +130,8 @@ def _restore_min_ready(context: WorkloadContext, journal: RedeployJournal) -> No
     if workload is None or workload.spec.get("minReadySeconds") != journal.min_ready:
         return
     context.run.check()
-    spec = {"minReadySeconds": journal.min_ready_before}
-    context.cluster.patch(context.address, MERGE, {"metadata": {"resourceVersion": workload.version}, "spec": spec})
+    body = {"metadata": {"resourceVersion": workload.version}, "spec": {"minReadySeconds": journal.min_ready_before}}
+    context.cluster.patch(context.address, MERGE, body)
 
 
 def _superseded(workload: Workload, journal: RedeployJournal) -> str:

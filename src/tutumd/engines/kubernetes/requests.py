@@ -6,8 +6,8 @@ from typing import Any
 
 from tutumd.engines.kubernetes.workloads import Address
 
+# The API names it as the owner of the fields that we set, also in conflicts of server-side apply.
 FIELD_MANAGER = "tutumd"
-"""The API names it as the owner of the fields that we set, also in conflicts of server-side apply."""
 
 STRATEGIC_MERGE = "application/strategic-merge-patch+json"
 MERGE = "application/merge-patch+json"
@@ -25,6 +25,9 @@ class Request:
         resource: With its subresource: `deployments`, `deployments/scale`.
         namespace: Empty means all.
         name: Of the object; empty for list and watch.
+        path: The path below the API server's address (Kubernetes: API concepts, "Resource URIs").
+        permission: The RBAC permission that it needs.
+        words: What it does, as words that follow "cannot".
     """
 
     verb: str
@@ -38,12 +41,10 @@ class Request:
 
     @property
     def method(self) -> str:
-        """The HTTP method."""
         return _METHODS[self.verb]
 
     @property
     def path(self) -> str:
-        """The path below the API server's address (Kubernetes: API concepts, "Resource URIs")."""
         base = f"/apis/{self.group}/v1" if self.group else "/api/v1"
         place = f"/namespaces/{self.namespace}" if self.namespace else ""
         resource, _, subresource = self.resource.partition("/")
@@ -52,13 +53,11 @@ class Request:
 
     @property
     def permission(self) -> str:
-        """The RBAC permission that it needs."""
         place = f"in the namespace {self.namespace}" if self.namespace else "in all namespaces"
         return f'verb {self.verb} on {self.resource} (apiGroup "{self.group}") {place}'
 
     @property
     def words(self) -> str:
-        """What it does, as words that follow "cannot"."""
         place = f" in the namespace {self.namespace}" if self.namespace else ""
         return f"{self.verb} {self.resource}{f' {self.name}' if self.name else ''}{place}"
 

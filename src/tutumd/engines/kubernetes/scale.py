@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tutumd.engines.kubernetes.autoscalers import Autoscaler
-from tutumd.engines.kubernetes.container_logs import log_tail
 from tutumd.engines.kubernetes.context import WorkloadContext
 from tutumd.engines.kubernetes.discover import running_digest
 from tutumd.engines.kubernetes.health import is_scaled, replica_failure
@@ -121,8 +120,8 @@ def _set_autoscaler(
     if autoscaler is None or autoscaler["spec"].get("minReplicas") != instead_of or number == instead_of:
         return False
     context.run.check()
-    metadata = {"resourceVersion": autoscaler["metadata"]["resourceVersion"]}
-    body = {"metadata": metadata, "spec": {"minReplicas": number}}
+    version = autoscaler["metadata"]["resourceVersion"]
+    body = {"metadata": {"resourceVersion": version}, "spec": {"minReplicas": number}}
     context.cluster.patch_autoscaler(namespace, journal.autoscaler, body)
     return True
 
@@ -173,7 +172,7 @@ def _begin_rollback(context: WorkloadContext, journal: ScaleJournal, view: Workl
     reason = f"{ready} of {journal.target_of(view.workload)} pods are ready{late}"
     culprit = _failing_pod(view, journal) or find_culprit(view.alive)
     cause = describe_pod(culprit) if culprit else replica_failure(view.workload)
-    tail = log_tail(context.cluster, culprit, view.workload.main["name"])
+    tail = context.log_tail(culprit, view.workload.main["name"])
     result = Result(success=False, reason=f"{reason}: {cause}" if cause else reason, log_tail=tail)
     if journal.target == journal.before:
         return finish(run, journal, result)

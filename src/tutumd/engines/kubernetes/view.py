@@ -63,6 +63,8 @@ class Pod:
         ready_since: When it became ready; None if it is not ready.
         unscheduled: Why no node accepts it; empty if one does.
         inits: Its init containers, in order.
+        alive: It runs or shall run.
+        failing: The container that does not start by itself; None if there is none.
     """
 
     uid: str
@@ -81,12 +83,10 @@ class Pod:
 
     @property
     def alive(self) -> bool:
-        """Whether it runs or shall run."""
         return not self.deleting and self.phase not in ("Succeeded", "Failed")
 
     @property
     def failing(self) -> PodContainer | None:
-        """The container that does not start by itself; None if there is none."""
         containers = (*self.inits, *self.containers)
         return next((container for container in containers if container.waiting in _HOPELESS), None)
 
@@ -97,14 +97,18 @@ class Pod:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadView:
-    """A workload and its own pods at one moment."""
+    """A workload and its own pods at one moment.
+
+    Attributes:
+        pods: All of them; `alive` are those that run or shall run, `ready` those of them that work.
+        stopping: Number of pods that are stopping.
+    """
 
     workload: Workload
     pods: tuple[Pod, ...]
 
     @property
     def alive(self) -> tuple[Pod, ...]:
-        """The pods that run or shall run."""
         return tuple(pod for pod in self.pods if pod.alive)
 
     @property
@@ -113,7 +117,6 @@ class WorkloadView:
 
     @property
     def stopping(self) -> int:
-        """The number of pods that are stopping."""
         return sum(pod.deleting for pod in self.pods)
 
     def of(self, restarted_at: str) -> tuple[Pod, ...]:
@@ -167,9 +170,8 @@ def find_culprit(pods: Iterable[Pod]) -> Pod | None:
 
 def controller_of(metadata: Json) -> Json:
     """Return the reference to the object that controls this one; empty if there is none."""
-    references = metadata.get("ownerReferences") or ()
-    controller: Json = next((reference for reference in references if reference.get("controller")), {})
-    return controller
+    references: Iterable[Json] = metadata.get("ownerReferences") or ()
+    return next((reference for reference in references if reference.get("controller")), {})
 
 
 def _owner(metadata: Json) -> Address | None:

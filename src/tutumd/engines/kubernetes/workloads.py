@@ -4,18 +4,23 @@ import hashlib
 import json
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, cast
+from typing import cast
 
 from tutumd.engines.labels import Json, stopped_replicas
 
+# Annotation of the pod template that `kubectl rollout restart` sets.
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
-"""Annotation of the pod template that `kubectl rollout restart` sets."""
 
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 
 
 class Kind(Enum):
-    """The kinds of workloads. The value is the API's word."""
+    """The kinds of workloads. The value is the API's word.
+
+    Attributes:
+        singular: The name for people and in selectors.
+        plural: The name in paths and RBAC rules.
+    """
 
     DEPLOYMENT = "Deployment"
     STATEFUL_SET = "StatefulSet"
@@ -23,18 +28,16 @@ class Kind(Enum):
 
     @property
     def singular(self) -> str:
-        """The name for people and in selectors."""
         return self.value.lower()
 
     @property
     def plural(self) -> str:
-        """The name in paths and RBAC rules."""
         return f"{self.singular}s"
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """What a workload is bound by. As text it is the selector of its service."""
+    """What a workload is bound by. As text it is the selector of its service; `words` is its name for people."""
 
     kind: Kind
     namespace: str
@@ -45,7 +48,6 @@ class Address:
 
     @property
     def words(self) -> str:
-        """The name for people."""
         return f"the {self.kind.singular} {self.name}"
 
 
@@ -80,7 +82,6 @@ class Workload:
 
     @property
     def template(self) -> Json:
-        """The pod template."""
         return cast(Json, self.spec["template"])
 
     @property
@@ -145,12 +146,10 @@ class Workload:
 
     @property
     def strategy(self) -> Json:
-        """How its pods are replaced."""
         return self.spec.get("strategy" if self.kind is Kind.DEPLOYMENT else "updateStrategy") or {}
 
     @property
     def rolling(self) -> Json:
-        """The parameters of a rolling update."""
         return self.strategy.get("rollingUpdate") or {}
 
     @property
@@ -180,8 +179,8 @@ def label_query(selector: Json) -> str:
     """Return a label selector as the API's query parameter (Kubernetes: Labels and Selectors)."""
     parts = [f"{name}={value}" for name, value in sorted((selector.get("matchLabels") or {}).items())]
     for expression in selector.get("matchExpressions") or ():
-        values: list[Any] = sorted(expression.get("values") or ())
-        parts.append(_EXPRESSIONS[expression["operator"]].format(key=expression["key"], values=",".join(values)))
+        values = ",".join(sorted(expression.get("values") or ()))
+        parts.append(_EXPRESSIONS[expression["operator"]].format(key=expression["key"], values=values))
     return ",".join(parts)
 
 

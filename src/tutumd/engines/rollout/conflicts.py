@@ -10,8 +10,8 @@ from tutumd.ports import Run
 T = TypeVar("T")
 
 _ATTEMPTS = 12
+# Attempts at a change that is not allowed; together they take about two seconds.
 _DENIED_ATTEMPTS = 6
-"""Attempts at a change that is not allowed; together they take about two seconds."""
 
 
 class StaleError(TutumdError):

@@ -6,8 +6,8 @@ Only the variables that a redeploy sets or removes are stored whole: the values 
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeVar
 
+# One variable in the engine's own form: `NAME=value`, or an object with a name.
 Entry = TypeVar("Entry")
-"""One variable in the engine's own form: `NAME=value`, or an object with a name."""
 
 
 def store_entries(entries: Iterable[Entry], names: Collection[str], name_of: Callable[[Entry], str]) -> list[list[Any]]:

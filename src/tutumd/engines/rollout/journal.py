@@ -11,11 +11,11 @@ from typing import Any, TypeVar, get_origin
 from tutumd.errors import EngineRefusedError
 from tutumd.ports import Run
 
+# The journal class of an engine: a frozen dataclass with the fields `stage` and `result`.
 J = TypeVar("J")
-"""The journal class of an engine: a frozen dataclass with the fields `stage` and `result`."""
 
+# Fields that earlier versions stored for Kubernetes and that nothing reads any more.
 _RETIRED = frozenset({"registry_digest", "registry_note"})
-"""Fields that earlier versions stored for Kubernetes and that nothing reads any more."""
 
 
 class Stage(StrEnum):
@@ -98,8 +98,8 @@ def finish_rollback(run: Run, journal: J, addition: str = "", *, rolled_back: bo
     """
     present: Any = journal
     result = present.result or Result(success=False)
-    reason = join_sentences(result.reason, addition)
-    return finish(run, journal, replace(result, reason=reason, rolled_back=rolled_back))
+    ended = replace(result, reason=join_sentences(result.reason, addition), rolled_back=rolled_back)
+    return finish(run, journal, ended)
 
 
 def join_sentences(*sentences: str) -> str:

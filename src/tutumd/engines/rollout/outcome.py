@@ -7,8 +7,8 @@ from tutumd.engines.rollout.journal import Result, join_sentences
 from tutumd.model import Outcome
 from tutumd.ports import Run
 
+# Lines of a failed container's output that an outcome carries.
 LOG_LINES = 20
-"""Lines of a failed container's output that an outcome carries."""
 
 
 class RolloutStatus(Enum):

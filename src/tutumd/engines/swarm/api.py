@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterable, Mapping
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 import docker.auth
 import docker.errors
@@ -19,15 +19,13 @@ from tutumd.engines.dockerapi import (
 )
 from tutumd.engines.rollout.conflicts import StaleError
 from tutumd.engines.rollout.log_lines import merge_log_lines
+from tutumd.engines.rollout.outcome import LOG_LINES
+from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.log_frames import remove_frames
-from tutumd.engines.swarm.view import Nodes, ServiceView, read_nodes, read_task
-from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
+from tutumd.engines.swarm.view import Nodes, ServiceView, Task, read_nodes, read_task
+from tutumd.errors import EngineRefusedError, EngineUnavailableError
 
 _LOG_LIMIT_S = 10
-
-
-class TakenError(TutumdError):
-    """A service of that name exists already."""
 
 
 class SwarmApi:
@@ -86,7 +84,10 @@ class SwarmApi:
         with translated(f"update the service {name}"):
             try:
                 response = self._sdk._post_json(
-                    address, data=dict(spec), params=parameters, headers=_auth_headers(auth)
+                    address,
+                    data=dict(spec),
+                    params=parameters,
+                    headers=_auth_headers(auth),
                 )
                 self._sdk._raise_for_status(response)
             except docker.errors.APIError as error:
@@ -96,15 +97,14 @@ class SwarmApi:
                 raise
 
     def create(self, spec: Json, auth: Mapping[str, Any]) -> None:
-        """Create a service. `auth` as in `update`. Raises TakenError if there is one of that name."""
+        """Create a service unless there is one of that name. `auth` as in `update`."""
         name = spec["Name"]
         address = self._sdk._url("/services/create")
         with translated(f"create the service {name}"):
             response = self._sdk._post_json(address, data=dict(spec), headers=_auth_headers(auth))
             # Docker Engine API v1.44 ServiceCreate: 409 is "name conflicts with an existing service".
-            if response.status_code == 409:
-                raise TakenError(f"there is a service {name} already")
-            self._sdk._raise_for_status(response)
+            if response.status_code != 409:
+                self._sdk._raise_for_status(response)
 
     def remove(self, name: str) -> None:
         """Remove a service; do nothing if it is gone."""
@@ -139,10 +139,9 @@ class SwarmApi:
         """Return an image of this node; None if it has none of that name."""
         with translated(f"inspect the image {name}"):
             try:
-                image: Json = self._sdk.inspect_image(name)
+                return cast(Json, self._sdk.inspect_image(name))
             except docker.errors.NotFound:
                 return None
-        return image
 
     def is_on_host_network(self, spec: Json) -> bool:
         """Return whether the tasks of a service share the network of their node."""
@@ -153,26 +152,29 @@ class SwarmApi:
         with translated("inspect the network host"):
             return bool(targets & {"host", self._sdk.inspect_network("host", scope="swarm")["Id"]})
 
-    def task_log(self, task_id: str, *, tty: bool, lines: int) -> str:
-        """Return the last lines of a task, also of an ended one; empty if they cannot be read."""
+    def log_tail(self, view: ServiceView, task: Task | None) -> str:
+        """Return the last lines of a task, also of an ended one; empty without one, or if they cannot be read."""
+        if task is None:
+            return ""
         try:
-            return self._log(f"/tasks/{task_id}/logs", tty=tty, lines=lines)
+            return self._log(f"/tasks/{task.id}/logs", view, LOG_LINES)
         except (EngineRefusedError, EngineUnavailableError):
             # The node that has them may be down: that must not hide how the update went.
             return ""
 
-    def service_log(self, service_id: str, *, tty: bool, lines: int) -> str:
+    def service_log(self, view: ServiceView, lines: int) -> str:
         """Return the last lines of a service's tasks in order of time."""
-        return self._log(f"/services/{service_id}/logs", tty=tty, lines=lines)
+        return self._log(f"/services/{view.service['ID']}/logs", view, lines)
 
-    def _log(self, path: str, *, tty: bool, lines: int) -> str:
+    def _log(self, path: str, view: ServiceView, lines: int) -> str:
         parameters = {"stdout": 1, "stderr": 1, "tail": max(lines, 0), "timestamps": 1}
         with translated("read output of the service"):
             response = self._sdk.get(self._sdk._url(path), params=parameters, timeout=_LOG_LIMIT_S)
             if response.status_code == 404:
                 return ""
             self._sdk._raise_for_status(response)
-        return merge_log_lines([remove_frames(response.content, tty=tty).decode(errors="replace")], lines)
+        is_tty = bool(specs.container_spec(view.spec).get("TTY"))
+        return merge_log_lines([remove_frames(response.content, tty=is_tty).decode(errors="replace")], lines)
 
 
 def read_platforms(platforms: Iterable[Json]) -> tuple[Json, ...]:

@@ -10,8 +10,8 @@ from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.view import ServiceView
 from tutumd.ports import Run
 
+# Takes a service and returns its new specification; None if there is nothing to change.
 MakeSpec = Callable[[ServiceView], dict[str, Any] | None]
-"""Takes a service and returns its new specification; None if there is nothing to change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +36,12 @@ class ServiceContext:
         if not view.updating:
             return view
         self.run.log("waiting for an update that is already under way")
-        limit_s = self.timing.idle_s
         return poll_until(
-            self.run, self.timing, lambda: self.api.require_view(self.name), lambda now: not now.updating, limit_s
+            self.run,
+            self.timing,
+            lambda: self.api.require_view(self.name),
+            lambda now: not now.updating,
+            self.timing.idle_s,
         )
 
     def change(self, make_spec: MakeSpec) -> None:

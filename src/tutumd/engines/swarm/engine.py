@@ -80,7 +80,7 @@ class SwarmEngine:
         try:
             view = self._api.require_view(service.selector)
             image_name, digest = split_digest(view.version.image)
-            return describe_plan(prepare_redeploy(self._api, view, tag, {}, stable_s=self._timing.stable_s), view)
+            return describe_plan(prepare_redeploy(self._api, view, tag, {}, self._timing), view)
         except EngineRefusedError as error:
             return Plan(refused=str(error), image_name=image_name, image_before=digest)
 
@@ -123,7 +123,7 @@ class SwarmEngine:
 
     def logs(self, service: Service, lines: int) -> str:
         view = self._api.require_view(service.selector)
-        return self._api.service_log(view.service["ID"], tty=specs.is_tty(view.spec), lines=lines)
+        return self._api.service_log(view, lines)
 
     def close(self) -> None:
         self._api.client.close()

@@ -84,10 +84,8 @@ def is_rolled_back(view: ServiceView, old: Version, running_before: int) -> bool
 
     A service that was incomplete before need not become complete.
     """
-    if view.updating:
-        return False
     as_before = running_before <= view.running_at(old) and all(task.version == old for task in view.desired)
-    return is_converged(view, old) or as_before
+    return not view.updating and (is_converged(view, old) or as_before)
 
 
 def stalled_tasks(view: ServiceView, new: Version) -> frozenset[str]:

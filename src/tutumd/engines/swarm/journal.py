@@ -7,6 +7,7 @@ from tutumd.engines.rollout.journal import Result, Stage
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.spec import Version
 
+# Stored as `order_reason`, and compared after a restart.
 NO_ROOM = "no node has room for a new task beside the old ones"
 
 
@@ -25,6 +26,9 @@ class RedeployJournal:
         order_reason: Why new tasks start before or after the old ones stop.
         note: A sentence for the result of a success.
         result: How it ended; None while that is open.
+        old, new: The version before, and that of the update.
+        is_job: The service is a job: an update runs it once more.
+        stable_s: Seconds that a new task must run before it counts.
     """
 
     before: Json
@@ -41,23 +45,19 @@ class RedeployJournal:
 
     @property
     def old(self) -> Version:
-        """The version before."""
         return specs.version(self.before)
 
     @property
     def new(self) -> Version:
-        """The version of the update."""
         return Version(image=self.image, force=self.old.force + 1)
 
     @property
     def is_job(self) -> bool:
-        """Whether the service is a job: an update runs it once more."""
         return self.config is None
 
     @property
     def stable_s(self) -> float:
-        """The seconds that a new task must run before it counts."""
-        return specs.monitor_s(self.config or {})
+        return int((self.config or {}).get("Monitor") or 0) / specs.NANO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 _HEADER = 8
+# Stream of the engine's own messages, such as that a task has no output yet (moby: pkg/stdcopy).
 _SYSTEM_ERROR = 3
-"""Stream of the engine's own messages, such as that a task has no output yet (moby: pkg/stdcopy)."""
 
 
 def remove_frames(raw: bytes, *, tty: bool) -> bytes:

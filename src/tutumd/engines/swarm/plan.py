@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 
 from tutumd.engines.dockerapi import parse_reference
 from tutumd.engines.rollout.journal import Result, Stage, join_sentences
+from tutumd.engines.rollout.timing import Timing
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.health import is_converged
@@ -21,12 +22,12 @@ _RERUN = "the job runs once more; a failed run is not rolled back, because that 
 
 
 def prepare_redeploy(
-    api: SwarmApi, view: ServiceView, tag: str | None, variables: Mapping[str, str | None], *, stable_s: float
+    api: SwarmApi, view: ServiceView, tag: str | None, variables: Mapping[str, str | None], timing: Timing
 ) -> RedeployJournal:
     """Return the journal of a redeploy, after asking the engine and the registry. Raises as `plan_redeploy`."""
     image = resolve_image(api, view, tag)
     host_network = api.is_on_host_network(view.spec)
-    return plan_redeploy(view, image, variables, stable_s=stable_s, host_network=host_network)
+    return plan_redeploy(view, image, variables, stable_s=timing.stable_s, host_network=host_network)
 
 
 def plan_redeploy(
@@ -50,9 +51,9 @@ def plan_redeploy(
     _refuse_without_node(view, image)
     spec, labels = view.spec, specs.read_labels(view.spec)
     is_job, stopped = specs.mode_of(spec) is specs.Mode.JOB, specs.is_stopped(spec)
-    choice = choose_order(spec, view.nodes, labels.order, host_network=host_network)
+    order, order_reason = choose_order(spec, view.nodes, labels.order, host_network=host_network)
     stable_s = stable_s if labels.stable_s is None else labels.stable_s
-    config = specs.update_config(spec, order=choice.order, stable_s=stable_s, deadline_s=labels.timeout_s)
+    config = specs.update_config(spec, order=order, stable_s=stable_s, deadline_s=labels.timeout_s)
     is_same = image.image == view.version.image
     is_whole = is_job or stopped or is_converged(view, view.version)
     skipped = Result(success=True, reason=_UNCHANGED) if labels.skip_unchanged and is_same and is_whole else None
@@ -69,7 +70,7 @@ def plan_redeploy(
         status_before=view.status,
         running_before=tuple(task.id for task in view.running),
         image_after=image.digest,
-        order_reason="" if is_job else choice.reason,
+        order_reason="" if is_job else order_reason,
         note=join_sentences(image.note, _STOPPED if stopped else "", _RERUN if is_job else ""),
         stage=stage,
         result=skipped,

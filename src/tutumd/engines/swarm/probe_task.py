@@ -5,26 +5,22 @@ new one fail, a part of the service is down: all of it if there is one task. The
 the network aliases nor the ports and labels of the service.
 """
 
-import contextlib
 import copy
 from typing import Any
 
 from tutumd.engines.dockerapi import Json
 from tutumd.engines.labels import IGNORE, Order
-from tutumd.engines.rollout.outcome import LOG_LINES
 from tutumd.engines.rollout.timing import HoldTimer
 from tutumd.engines.swarm import spec as specs
-from tutumd.engines.swarm.api import TakenError
 from tutumd.engines.swarm.context import ServiceContext
 from tutumd.engines.swarm.health import find_culprit
 from tutumd.engines.swarm.journal import NO_ROOM
 from tutumd.engines.swarm.messages import describe_task
 from tutumd.engines.swarm.update_order import shared_mount
-from tutumd.engines.swarm.view import ServiceView
 from tutumd.errors import EngineRefusedError
 
+# docker/swarmkit: manager/controlapi/service.go `validateServiceSpec`.
 _MAX_NAME = 63
-"""docker/swarmkit: manager/controlapi/service.go `validateServiceSpec`."""
 
 
 def needs_probe(spec: Json, config: Json, *, health_checked: bool) -> bool:
@@ -92,10 +88,8 @@ def start_probe(context: ServiceContext, spec: Json, name: str) -> None:
     if context.api.view(name) is not None:
         return
     context.run.check()
-    auth = context.api.stored_or_fresh_auth(specs.version(spec).image)
-    # Taken: an earlier process sent it, and it appeared only after our look.
-    with contextlib.suppress(TakenError):
-        context.api.create(probe_spec(spec, name), auth)
+    # If an earlier process sent it, it may have appeared only after our look.
+    context.api.create(probe_spec(spec, name), context.api.stored_or_fresh_auth(specs.version(spec).image))
 
 
 def remove_probe(context: ServiceContext) -> None:
@@ -116,17 +110,11 @@ def _watch_probe(context: ServiceContext, name: str, stable_s: float) -> tuple[s
         no_room = any(task.lacks_room for task in view.tasks)
         if crowded.seconds(no_room) >= context.timing.no_room_s and no_room:
             return NO_ROOM, ""
-        if any(task.ended_early for task in view.tasks):
-            return _describe_failure(context, view, "")
-        if context.run.remaining_s() <= 0:
-            return _describe_failure(context, view, " before the deadline")
+        ended = any(task.ended_early for task in view.tasks)
+        if ended or context.run.remaining_s() <= 0:
+            culprit = find_culprit(view.tasks, view.version)
+            late = "" if ended else " before the deadline"
+            cause = f": {describe_task(culprit)}" if culprit else ""
+            reason = f"a task of the new image, tried out beside the service, did not last{late}{cause}"
+            return reason, context.api.log_tail(view, culprit)
         context.run.sleep(context.timing.poll_s)
-
-
-def _describe_failure(context: ServiceContext, view: ServiceView, late: str) -> tuple[str, str]:
-    culprit = find_culprit(view.tasks, view.version)
-    what = f"a task of the new image, tried out beside the service, did not last{late}"
-    if culprit is None:
-        return what, ""
-    log_tail = context.api.task_log(culprit.id, tty=specs.is_tty(view.spec), lines=LOG_LINES)
-    return f"{what}: {describe_task(culprit)}", log_tail

@@ -10,8 +10,8 @@ from typing import Any
 from tutumd.engines.dockerapi import parse_reference
 from tutumd.engines.labels import Order
 from tutumd.engines.rollout.journal import Result, Stage, fail, finish, from_journal, move_to, save
-from tutumd.engines.rollout.outcome import LOG_LINES, RolloutStatus, build_outcome, log_progress
-from tutumd.engines.rollout.timing import HoldTimer
+from tutumd.engines.rollout.outcome import RolloutStatus, build_outcome, log_progress
+from tutumd.engines.rollout.timing import HoldTimer, poll_until
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.context import ServiceContext
 from tutumd.engines.swarm.health import (
@@ -28,7 +28,6 @@ from tutumd.engines.swarm.messages import describe_failure, describe_progress
 from tutumd.engines.swarm.plan import prepare_redeploy
 from tutumd.engines.swarm.probe_task import remove_probe, run_probe
 from tutumd.engines.swarm.rollback import roll_back
-from tutumd.engines.swarm.spec import Version
 from tutumd.engines.swarm.view import ServiceView
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
@@ -54,8 +53,7 @@ def redeploy(context: ServiceContext) -> Outcome:
 def _begin(context: ServiceContext) -> RedeployJournal:
     run = context.run
     view = context.wait_until_idle()
-    planned = prepare_redeploy(context.api, view, run.tag, run.variables, stable_s=context.timing.stable_s)
-    journal = save(run, planned)
+    journal = save(run, prepare_redeploy(context.api, view, run.tag, run.variables, context.timing))
     if journal.result is None:
         order = f", {journal.config['Order']}: {journal.order_reason}" if journal.config else ""
         run.log(f"updating to {journal.image}{order}")
@@ -171,35 +169,36 @@ def _nudge_updater(context: ServiceContext, journal: RedeployJournal) -> None:
 
 def _finish(context: ServiceContext, journal: RedeployJournal) -> Outcome:
     """Restore the user's UpdateConfig, which restarts no task (measured on Engine 26), and return the outcome."""
+
+    def make_spec(view: ServiceView) -> dict[str, Any] | None:
+        # Not during an update: while one with start-first waits for its first new task, a change to stop-first makes
+        # the engine stop the old one at once (measured on Engine 26).
+        is_due = is_idle(view) and _has_our_config(view, journal)
+        return specs.with_config_of(view.spec, journal.before) if is_due else None
+
     run, timing = context.run, context.timing
-    ends = timing.clock() + max(timing.idle_s, run.remaining_s())
-    while (view := context.view()) is not None and timing.clock() < ends:
-        if is_idle(view) or not _has_our_config(view, journal):
-            break
-        run.sleep(timing.poll_s)
+    poll_until(
+        run,
+        timing,
+        context.view,
+        lambda view: view is None or is_idle(view) or not _has_our_config(view, journal),
+        max(timing.idle_s, run.remaining_s()),
+    )
     try:
-        context.change(lambda view: _with_user_config(view, journal))
+        context.change(make_spec)
     except EngineRefusedError as error:
         run.log(f"the update settings could not be put back: {error}")
     view = context.view()
-    left = "the service still has the UpdateConfig that this redeploy was sent with"
-    image_after = _digest(view.version) if view is not None else None
+    is_ours = view is not None and _has_our_config(view, journal)
+    image_after = parse_reference(view.version.image).digest if view is not None else None
     return build_outcome(
         journal.result,
-        left if view is not None and _has_our_config(view, journal) else "",
-        image_before=_digest(journal.old),
+        "the service still has the UpdateConfig that this redeploy was sent with" if is_ours else "",
+        image_before=parse_reference(journal.old.image).digest,
         image_after=journal.image_after if journal.result and journal.result.success else image_after,
         containers_before=journal.running_before,
         containers_after=tuple(task.id for task in view.running) if view is not None else (),
     )
-
-
-def _with_user_config(view: ServiceView, journal: RedeployJournal) -> dict[str, Any] | None:
-    # Not during an update: while one with start-first waits for its first new task, a change to stop-first makes the
-    # engine stop the old one at once (measured on Engine 26).
-    if not is_idle(view) or not _has_our_config(view, journal):
-        return None
-    return specs.with_config_of(view.spec, journal.before)
 
 
 def _has_our_config(view: ServiceView, journal: RedeployJournal) -> bool:
@@ -212,19 +211,11 @@ def _has_our_config(view: ServiceView, journal: RedeployJournal) -> bool:
 
 
 def _failure(context: ServiceContext, view: ServiceView, journal: RedeployJournal) -> Result:
-    message = str(view.status.get("Message") or "")
     tasks = [task for task in view.tasks if not (journal.is_job and task.state == "complete")]
-    culprit = find_culprit(tasks, journal.new, message)
-    log_tail = ""
-    if culprit is not None:
-        log_tail = context.api.task_log(culprit.id, tty=specs.is_tty(view.spec), lines=LOG_LINES)
+    culprit = find_culprit(tasks, journal.new, str(view.status.get("Message") or ""))
     reason = describe_failure(view, culprit, overdue=context.run.remaining_s() <= 0)
-    return Result(success=False, reason=reason, log_tail=log_tail)
+    return Result(success=False, reason=reason, log_tail=context.api.log_tail(view, culprit))
 
 
 def _removed(context: ServiceContext) -> str:
     return f"the service {context.name} was removed while it was redeployed"
-
-
-def _digest(version: Version) -> str | None:
-    return parse_reference(version.image).digest

@@ -6,7 +6,7 @@ from typing import Any
 from tutumd.engines.dockerapi import parse_reference
 from tutumd.engines.labels import STOPPED_REPLICAS
 from tutumd.engines.rollout.journal import Result, Stage, fail, finish, finish_rollback, from_journal, move_to, save
-from tutumd.engines.rollout.outcome import LOG_LINES, RolloutStatus, build_outcome, log_progress
+from tutumd.engines.rollout.outcome import RolloutStatus, build_outcome, log_progress
 from tutumd.engines.rollout.scaling import refuse_over_cap
 from tutumd.engines.rollout.timing import HoldTimer, poll_until
 from tutumd.engines.swarm import spec as specs
@@ -115,12 +115,11 @@ def _begin_rollback(context: ServiceContext, journal: ScaleJournal, view: Servic
     if journal.target < journal.before:
         return fail(context.run, journal, f"{view.stopping} containers still stop{late}")
     new = [task for task in view.tasks if task.id not in journal.tasks_before]
-    culprits = [task for task in new if task.ended_early] or [task for task in new if task.phase is not Phase.RUNNING]
-    reason = f"{len(view.running)} of {journal.target} containers run{late}"
-    log_tail = ""
-    if culprits:
-        reason += f": {describe_task(culprits[-1])}"
-        log_tail = context.api.task_log(culprits[-1].id, tty=specs.is_tty(view.spec), lines=LOG_LINES)
+    failed = [task for task in new if task.ended_early] or [task for task in new if task.phase is not Phase.RUNNING]
+    culprit = failed[-1] if failed else None
+    cause = f": {describe_task(culprit)}" if culprit else ""
+    reason = f"{len(view.running)} of {journal.target} containers run{late}{cause}"
+    log_tail = context.api.log_tail(view, culprit)
     stage = Stage.FINISH if journal.target == journal.before else Stage.ROLL_BACK
     return move_to(context.run, journal, stage, Result(success=False, reason=reason, log_tail=log_tail))
 

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 from tutumd.engines.dockerapi import Json
 from tutumd.engines.labels import STOPPED_REPLICAS, ServiceLabels, parse_labels, stopped_replicas
@@ -12,13 +12,13 @@ from tutumd.engines.rollout.environment import restore_entries, store_entries
 
 STACK = "com.docker.stack.namespace"
 UPDATE_CONFIG = "UpdateConfig"
-_NANO = 1_000_000_000
+NANO = 1_000_000_000
+# Number of steps of an update without the user's own settings, about.
 _STEPS = 4
-"""Number of steps of an update without the user's own settings, about."""
+# Limit for all pauses of one update: our deadline ends an update that takes too long.
 _MAX_DELAY_S = 45
-"""Limit for all pauses of one update: our deadline ends an update that takes too long."""
+# The same limit as a share of a deadline that the service's labels set.
 _MAX_DELAY_SHARE = 0.375
-"""The same limit as a share of a deadline that the service's labels set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,7 @@ def replicas_before_stop(spec: Json) -> int:
 
 def container_spec(spec: Json) -> Json:
     """Return the ContainerSpec; empty if there is none."""
-    container: Json = (spec.get("TaskTemplate") or {}).get("ContainerSpec") or {}
-    return container
+    return cast(Json, (spec.get("TaskTemplate") or {}).get("ContainerSpec") or {})
 
 
 def is_health_check(test: Sequence[str] | None) -> bool:
@@ -87,15 +86,10 @@ def is_health_check(test: Sequence[str] | None) -> bool:
     return bool(test) and test != ["NONE"]
 
 
-def is_tty(spec: Json) -> bool:
-    """Return whether the service's output has no frames."""
-    return bool(container_spec(spec).get("TTY"))
-
-
 def grace_s(spec: Json) -> float:
     """Return the seconds that a container may take to stop; absent means 10 (Docker: `--stop-grace-period`)."""
     given = container_spec(spec).get("StopGracePeriod")
-    return 10.0 if given is None else int(given) / _NANO
+    return 10.0 if given is None else int(given) / NANO
 
 
 def max_per_node(spec: Json) -> int:
@@ -138,21 +132,16 @@ def update_config(spec: Json, *, order: str, stable_s: float, deadline_s: float 
     steps = -(-replicas // parallelism) if parallelism else 1
     if mode_of(spec) is not Mode.REPLICATED:
         steps = _STEPS
-    default_delay = int(stable_s * _NANO) if 1 < steps <= _STEPS else 0
+    default_delay = int(stable_s * NANO) if 1 < steps <= _STEPS else 0
     max_delay_s = _MAX_DELAY_S if deadline_s is None else deadline_s * _MAX_DELAY_SHARE
     return {
         "Parallelism": parallelism,
-        "Delay": min(int(given.get("Delay") or default_delay), int(max_delay_s * _NANO) // max(steps, 1)),
+        "Delay": min(int(given.get("Delay") or default_delay), int(max_delay_s * NANO) // max(steps, 1)),
         "FailureAction": "rollback",
-        "Monitor": int(stable_s * _NANO),
+        "Monitor": int(stable_s * NANO),
         "MaxFailureRatio": 0,
         "Order": str(order),
     }
-
-
-def monitor_s(config: Json) -> float:
-    """Return for how many seconds the engine monitors a new task."""
-    return int(config.get("Monitor") or 0) / _NANO
 
 
 def nudged_config(config: Json) -> dict[str, Any]:

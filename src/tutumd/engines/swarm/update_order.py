@@ -1,38 +1,29 @@
 """The order of an update: whether a new task starts before or after the old one stops."""
 
-from typing import NamedTuple
-
 from tutumd.engines.labels import Json, Order
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.view import Nodes
 
 
-class OrderChoice(NamedTuple):
-    """An order, never `auto`, and its reason in a sentence."""
-
-    order: Order
-    reason: str
-
-
-def choose_order(spec: Json, nodes: Nodes, requested: Order, *, host_network: bool) -> OrderChoice:
-    """Return the order of one update.
+def choose_order(spec: Json, nodes: Nodes, requested: Order, *, host_network: bool) -> tuple[Order, str]:
+    """Return the order of one update, never `auto`, and its reason in a sentence.
 
     Args:
         requested: The value of the label `tutum.redeploy.order`.
         host_network: The tasks share the network of their node.
     """
     if requested is Order.STOP_FIRST:
-        return OrderChoice(Order.STOP_FIRST, "the label tutum.redeploy.order asks for it")
+        return Order.STOP_FIRST, "the label tutum.redeploy.order asks for it"
     if conflict := _conflict(spec, nodes, host_network):
         addition = ", whatever the label tutum.redeploy.order asks for" if requested is Order.START_FIRST else ""
-        return OrderChoice(Order.STOP_FIRST, f"{conflict}{addition}")
+        return Order.STOP_FIRST, f"{conflict}{addition}"
     if requested is Order.START_FIRST:
-        return OrderChoice(Order.START_FIRST, "the label tutum.redeploy.order asks for it")
+        return Order.START_FIRST, "the label tutum.redeploy.order asks for it"
     if (spec.get(specs.UPDATE_CONFIG) or {}).get("Order") == Order.START_FIRST:
-        return OrderChoice(Order.START_FIRST, "the service's own update settings ask for it")
+        return Order.START_FIRST, "the service's own update settings ask for it"
     if shared := shared_mount(spec):
-        return OrderChoice(Order.STOP_FIRST, f"two tasks at once would write to the mount {shared}")
-    return OrderChoice(Order.START_FIRST, "nothing forbids that old and new tasks run side by side")
+        return Order.STOP_FIRST, f"two tasks at once would write to the mount {shared}"
+    return Order.START_FIRST, "nothing forbids that old and new tasks run side by side"
 
 
 def _conflict(spec: Json, nodes: Nodes, host_network: bool) -> str:

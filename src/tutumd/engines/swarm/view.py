@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 from tutumd.engines.dockerapi import Json, parse_time
 from tutumd.engines.swarm import spec as specs
@@ -42,6 +42,10 @@ class Task:
         desired: The engine wants the task to run.
         node_ready: Its node responds; True while it has no node.
         node_open: Its node accepts new tasks; True while it has no node.
+        phase: On a node that does not respond no task counts as running.
+        lost_before_start: Its node went down before it ran, so that the engine gave it up.
+        lacks_room: No node accepts it as long as other tasks keep their places.
+        ended_early: It ended although nobody stopped it.
     """
 
     id: str
@@ -58,7 +62,6 @@ class Task:
 
     @property
     def phase(self) -> Phase:
-        """The phase. A task on a node that does not respond does not count as running."""
         if self.state == "starting" and not self.desired and self.node_ready:
             return Phase.STOPPING  # its container runs already, and has to be stopped
         if self.state in _STARTING:
@@ -71,17 +74,14 @@ class Task:
 
     @property
     def lost_before_start(self) -> bool:
-        """Whether its node went down before it ran, so that the engine gave it up."""
         return self.state in _STARTING and not self.desired and not self.node_ready
 
     @property
     def lacks_room(self) -> bool:
-        """Whether no node accepts it as long as other tasks keep their places."""
         return self.phase is Phase.STARTING and any(text in self.error for text in _NO_ROOM)
 
     @property
     def ended_early(self) -> bool:
-        """Whether it ended although nobody stopped it."""
         return self.state in _ENDED_EARLY
 
 
@@ -150,7 +150,16 @@ def _platform(platform: Json) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceView:
-    """A service at one moment: as inspected, its tasks (oldest first), and the nodes."""
+    """A service at one moment.
+
+    Attributes:
+        service: As inspected.
+        tasks: Oldest first; `running` are those that run, `desired` those that run or shall run.
+        stopping: Number of tasks that are stopping.
+        status: The engine's report on the last update; empty if there is none.
+        update_state: The state of the last update in the engine's word; empty if there is none.
+        updating: The engine is working on an update.
+    """
 
     service: Json
     tasks: tuple[Task, ...]
@@ -158,43 +167,34 @@ class ServiceView:
 
     @property
     def spec(self) -> Json:
-        """The specification, as the engine shows it."""
-        spec: Json = self.service["Spec"]
-        return spec
+        return cast(Json, self.service["Spec"])
 
     @property
     def version(self) -> specs.Version:
-        """The version of the specification."""
         return specs.version(self.spec)
 
     @property
     def status(self) -> Json:
-        """The engine's report on the last update; empty if there is none."""
         return self.service.get("UpdateStatus") or {}
 
     @property
     def update_state(self) -> str:
-        """The state of the last update in the engine's word; empty if there is none."""
         return str(self.status.get("State") or "")
 
     @property
     def updating(self) -> bool:
-        """Whether the engine is working on an update."""
         return self.update_state in ("updating", "rollback_started")
 
     @property
     def running(self) -> tuple[Task, ...]:
-        """The running tasks."""
         return tuple(task for task in self.tasks if task.phase is Phase.RUNNING)
 
     @property
     def desired(self) -> tuple[Task, ...]:
-        """The tasks that run or shall run."""
         return tuple(task for task in self.tasks if task.phase in (Phase.RUNNING, Phase.STARTING, Phase.LOST))
 
     @property
     def stopping(self) -> int:
-        """The number of tasks that are stopping."""
         return sum(task.phase is Phase.STOPPING for task in self.tasks)
 
     def running_at(self, version: specs.Version) -> int:
