@@ -218,7 +218,7 @@ def test_a_stuck_pod_that_may_not_be_deleted_is_told_and_the_setting_is_put_back
     outcome = engine.redeploy(DB, FakeRun(tag=controllers.CRASHING))
     assert (outcome.success, outcome.rolled_back) == (False, True)
     assert outcome.reason.startswith("the rollout failed: pod db-2, container app")
-    assert "after it was put back, a pod that is stuck at the version that failed could not be freed" in outcome.reason
+    assert "after the rollback a pod that is stuck at the failed version could not be deleted" in outcome.reason
     assert 'Missing permission: verb delete on pods (apiGroup "") in the namespace shop' in outcome.reason
     assert outcome.log_tail == "fatal: no database"
     assert kube.spec_and_status(cluster, "statefulsets", "db")["spec"] == before
@@ -249,7 +249,7 @@ def test_what_an_api_server_forbids_while_it_begins_is_tried_again(bed: Bed) -> 
     cluster.allowed = allow
     outcome = engine.redeploy(WEB, FakeRun(tag=controllers.MISSING))
     assert (outcome.success, outcome.rolled_back) == (False, True), outcome.reason
-    assert "could not be undone" not in outcome.reason
+    assert "the rollback failed" not in outcome.reason
     assert kube.spec_and_status(cluster, "deployments", "web")["spec"] == before
 
 
@@ -276,7 +276,7 @@ def test_the_way_back_takes_into_account_how_long_pods_may_take_to_stop(bed: Bed
     with kube.opened(cluster, tmp_path, timing=replace(kube.TIMING, rollback_s=1.5)) as engine:
         outcome = engine.redeploy(DB, FakeRun(tag=controllers.HANGING, deadline_s=1.5))
     assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert "after it was put back" not in outcome.reason
+    assert "after the rollback" not in outcome.reason
     assert len(outcome.containers_after) == 3
 
 
@@ -415,7 +415,7 @@ def test_a_tool_that_puts_the_template_back_is_named(bed: Bed) -> None:
     outcome = engine.redeploy(WEB, run)
     assert (outcome.success, outcome.rolled_back) == (False, False)
     assert outcome.reason == (
-        "superseded: somebody else put the pod template back while this redeploy ran; "
+        "superseded: somebody else restored the pod template while this redeploy ran; "
         "Argo CD tracks it and may undo changes: image, replicas and annotations"
     )
     assert "Argo CD tracks it and may undo changes: image, replicas and annotations" in run.lines

@@ -165,5 +165,5 @@ def test_the_way_back_takes_into_account_how_long_containers_may_take_to_stop(cl
     finally:
         api.client.close()
     assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert "after it was put back" not in outcome.reason
+    assert "after the rollback" not in outcome.reason
     assert len(outcome.containers_after) == 1

@@ -104,7 +104,7 @@ def test_minreadyseconds_stays_below_the_deadline_of_a_deployment_and_that_is_no
     plan = planned(checked)
     assert (plan.min_ready, restart_patch(checked, plan, {})["spec"]["minReadySeconds"]) == (2, 2)
     assert plan.notes == (
-        "a new pod has to run for 2 s, not for 3 s as wanted: minReadySeconds has to be below progressDeadlineSeconds, "
+        "a new pod has to run for 2 s, not for 3 s: minReadySeconds has to be below progressDeadlineSeconds, "
         "which is 3",
     )
     assert planned(workload(deployment()), stable_s=700).min_ready == 599
@@ -197,10 +197,9 @@ def test_the_plan_for_people() -> None:
         steps=(
             "restart: write kubectl.kubernetes.io/restartedAt into the pod template of the statefulset db",
             "change the image of the container app to registry.test/app:v2",
-            "set minReadySeconds to 3 for the time of the rollout, since no probe tells when the container app is "
-            "ready",
+            "set minReadySeconds to 3 during the rollout, because no probe decides when the container app is ready",
             "wait until 2 new pods are ready",
-            "put the pod template back where that fails",
+            "restore the pod template if that fails",
         ),
         notes=(
             "the partition 1 keeps 1 of 3 pods as they are",

@@ -73,10 +73,10 @@ def test_a_redeploy_is_planned_whole() -> None:
         image_before=OLD.image.partition("@")[2],
         image_after=DIGEST,
         steps=(
-            "start one task of the new image beside the service, without traffic, and see it run for 3 s",
-            f"update the service to {NEW.image}, 1 task at a time, with rollback where one does not run for 3 s",
+            "start one task of the new image beside the service, without traffic, and wait until it has run for 3 s",
+            f"update the service to {NEW.image}, 1 task at a time, with a rollback if one does not run for 3 s",
             "follow it until every task is new and runs on a node that is ready",
-            "put the service's own update settings back, which restarts nothing",
+            "restore the service's own update settings, which restarts nothing",
         ),
     )
 
@@ -212,7 +212,7 @@ def test_a_job_runs_once_more_and_has_no_update_settings() -> None:
     assert "UpdateConfig" not in specs.redeploy_spec(job, plan.new, plan.config, plan.platforms, {})
     assert describe_plan(plan, view(job)).steps == (
         f"update the service to {NEW.image}",
-        "follow the job until it has ended as often as it shall",
+        "follow the job until enough of its tasks have completed",
     )
 
 
@@ -259,7 +259,7 @@ def test_an_image_that_nothing_checks_is_tried_out(
 ) -> None:
     plan = plan_redeploy(view(inspected), newest, {}, stable_s=3)
     assert plan.stage is stage
-    tried = "start one task of the new image beside the service, without traffic, and see it run for 3 s"
+    tried = "start one task of the new image beside the service, without traffic, and wait until it has run for 3 s"
     assert (describe_plan(plan, view(inspected)).steps[0] == tried) == (stage is Stage.PROBE)
 
 

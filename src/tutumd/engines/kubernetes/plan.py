@@ -57,7 +57,7 @@ def describe_plan(workload: Workload, journal: RedeployJournal) -> Plan:
         steps.append(f"change the image of the container {main['name']} to {journal.image}")
     if journal.min_ready is not None:
         steps.append(
-            f"set minReadySeconds to {journal.min_ready} for the time of the rollout, since no probe tells when the "
+            f"set minReadySeconds to {journal.min_ready} during the rollout, because no probe decides when the "
             f"container {main['name']} is ready"
         )
     return Plan(
@@ -69,7 +69,7 @@ def describe_plan(workload: Workload, journal: RedeployJournal) -> Plan:
         steps=(
             *steps,
             f"wait until {workload.moving} new pods are ready",
-            "put the pod template back where that fails",
+            "restore the pod template if that fails",
         ),
         notes=all_notes(workload, journal),
     )
@@ -177,7 +177,7 @@ def _min_ready(workload: Workload, stable_s: float) -> tuple[int | None, tuple[s
     # Kubernetes: DeploymentSpec, progressDeadlineSeconds must be greater than minReadySeconds. Others have none.
     if workload.kind is Kind.DEPLOYMENT and seconds >= deadline:
         notes = (
-            f"a new pod has to run for {deadline - 1} s, not for {seconds} s as wanted: minReadySeconds has to be "
+            f"a new pod has to run for {deadline - 1} s, not for {seconds} s: minReadySeconds has to be "
             f"below progressDeadlineSeconds, which is {deadline}",
         )
         seconds = deadline - 1

@@ -79,7 +79,7 @@ def _send_once(context: WorkloadContext, journal: RedeployJournal) -> RedeployJo
         return fail(run, journal, "no time was left to begin the redeploy: nothing was changed")
     run.check()
     patched = context.cluster.patch(context.address, STRATEGIC_MERGE, restart_patch(workload, journal, variables))
-    run.log(f"ordered a restart of {context.address.words}")
+    run.log(f"restarting {context.address.words}")
     return save(run, replace(journal, ordered=fingerprint(patched["spec"]["template"])))
 
 
@@ -137,6 +137,6 @@ def _restore_min_ready(context: WorkloadContext, journal: RedeployJournal) -> No
 def _superseded(workload: Workload, journal: RedeployJournal) -> str:
     if fingerprint(workload.template) == journal.old:
         tools = "".join(f"; {warning}" for warning in warnings(workload))
-        return f"superseded: somebody else put the pod template back while this redeploy ran{tools}"
+        return f"superseded: somebody else restored the pod template while this redeploy ran{tools}"
     image = workload.main["image"]
     return f"superseded: while this redeploy ran, somebody else changed the service; it now is at {image}"

@@ -17,11 +17,11 @@ from tutumd.errors import EngineRefusedError
 def roll_back(context: WorkloadContext, journal: RedeployJournal) -> RedeployJournal:
     """Roll a failed rollout back, or continue to; return the journal with the result."""
     run, timing = context.run, context.timing
-    run.log("putting the pod template back")
+    run.log("restoring the pod template")
     try:
         journal = context.change(partial(_send_once, context, journal))
     except EngineRefusedError as error:
-        return finish_rollback(run, journal, f"it could not be undone: {error}", rolled_back=False)
+        return finish_rollback(run, journal, f"the rollback failed: {error}", rolled_back=False)
     if journal.stage is Stage.FINISH:
         return journal
     began = timing.clock()
@@ -29,16 +29,16 @@ def roll_back(context: WorkloadContext, journal: RedeployJournal) -> RedeployJou
         view = context.view()
         if view is None or fingerprint(view.workload.template) not in (journal.old, journal.undone):
             what = "the service was removed" if view is None else "somebody else changed the service"
-            return finish_rollback(run, journal, f"while it was undone, {what}", rolled_back=False)
+            return finish_rollback(run, journal, f"during the rollback {what}", rolled_back=False)
         if is_rolled_back(view, journal.restarted_at, len(journal.running_before)):
             return finish_rollback(run, journal, rolled_back=True)
         if timing.clock() - began >= timing.rollback_s + view.workload.grace_s:
             count = f"{len(view.ready)} of {view.workload.replicas}"
-            return finish_rollback(run, journal, f"after it was put back, {count} pods are ready", rolled_back=True)
+            return finish_rollback(run, journal, f"after the rollback {count} pods are ready", rolled_back=True)
         try:
             _delete_stuck_pods(context, view, journal)
         except EngineRefusedError as error:
-            text = f"after it was put back, a pod that is stuck at the version that failed could not be freed: {error}"
+            text = f"after the rollback a pod that is stuck at the failed version could not be deleted: {error}"
             return finish_rollback(run, journal, text, rolled_back=True)
         run.sleep(timing.poll_s)
 
@@ -48,12 +48,12 @@ def _send_once(context: WorkloadContext, journal: RedeployJournal) -> RedeployJo
     run = context.run
     workload = context.workload()
     if workload is None:
-        return finish_rollback(run, journal, "while it was undone, the service was removed", rolled_back=False)
+        return finish_rollback(run, journal, "during the rollback the service was removed", rolled_back=False)
     present = fingerprint(workload.template)
     if present in (journal.old, journal.undone):
         return journal
     if present != journal.ordered:
-        reason = "it was not undone, because somebody else has changed the service in the meantime"
+        reason = "it was not rolled back, because somebody else has changed the service in the meantime"
         return finish_rollback(run, journal, reason, rolled_back=False)
     run.check()
     patch = rollback_patch(workload, journal, run.variables)
@@ -70,7 +70,7 @@ def _delete_stuck_pods(context: WorkloadContext, view: WorkloadView, journal: Re
         return
     for pod in view.of(journal.restarted_at):
         if not pod.ready:
-            context.run.log(f"deleting the pod {pod.name}, which is stuck at the version that failed")
+            context.run.log(f"deleting the pod {pod.name}, which is stuck at the failed version")
             context.change(partial(_delete, context, pod))
 
 

@@ -192,13 +192,13 @@ def _roll_back(context: WorkloadContext, journal: ScaleJournal) -> ScaleJournal:
 
     run, timing = context.run, context.timing
     is_partial = journal.fallback != journal.before
-    run.log(f"keeping the {journal.fallback} pods that are ready" if is_partial else "putting it back")
+    run.log(f"keeping the {journal.fallback} pods that are ready" if is_partial else "restoring the previous number")
     try:
         _send(context, journal, journal.fallback, instead_of=journal.target)
         if not is_partial:
             _annotate(context, journal.noted_before)
     except EngineRefusedError as error:
-        return finish_rollback(run, journal, f"it could not be undone: {error}", rolled_back=False)
+        return finish_rollback(run, journal, f"the rollback failed: {error}", rolled_back=False)
     view = poll_until(run, timing, context.view, is_done, timing.rollback_s)
     if is_partial:
         kept = f"the service was set to {journal.fallback}, as many as became ready"

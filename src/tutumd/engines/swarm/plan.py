@@ -97,18 +97,20 @@ def _steps(journal: RedeployJournal, view: ServiceView) -> tuple[str, ...]:
         return ("nothing: the image has not changed (label tutum.redeploy.skip-unchanged)",)
     update = f"update the service to {journal.image}"
     if journal.config is None:
-        return (update, "follow the job until it has ended as often as it shall")
+        return (update, "follow the job until enough of its tasks have completed")
     if specs.is_stopped(view.spec):
         return (update,)
     number = journal.config["Parallelism"]
     at_once = f"{number} task{'s' if number > 1 else ''} at a time" if number else "all tasks at once"
     duration = f"{journal.stable_s:g} s"
-    probe = f"start one task of the new image beside the service, without traffic, and see it run for {duration}"
+    probe = (
+        f"start one task of the new image beside the service, without traffic, and wait until it has run for {duration}"
+    )
     return (
         *((probe,) if journal.stage is Stage.PROBE else ()),
-        f"{update}, {at_once}, with rollback where one does not run for {duration}",
+        f"{update}, {at_once}, with a rollback if one does not run for {duration}",
         "follow it until every task is new and runs on a node that is ready",
-        "put the service's own update settings back, which restarts nothing",
+        "restore the service's own update settings, which restarts nothing",
     )
 
 

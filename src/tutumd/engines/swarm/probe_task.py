@@ -74,7 +74,7 @@ def run_probe(context: ServiceContext, spec: Json, stable_s: float) -> tuple[str
     name = probe_name(context.name, context.run.action_uuid)
     try:
         start_probe(context, spec, name)
-        context.run.log(f"trying the new image out beside the service for {stable_s:g} s")
+        context.run.log(f"probing the new image beside the service for {stable_s:g} s")
         failure = _watch_probe(context, name, stable_s)
     except EngineRefusedError:
         remove_probe(context)
@@ -103,7 +103,7 @@ def _watch_probe(context: ServiceContext, name: str, stable_s: float) -> tuple[s
     while True:
         view = context.api.view(name)
         if view is None:
-            return "the task that was to try the new image out was removed by somebody else", ""
+            return "somebody else removed the probe task of the new image", ""
         held_s = running.seconds(tuple(task.id for task in view.running))
         if view.running and held_s >= stable_s:
             return "", ""
@@ -115,6 +115,6 @@ def _watch_probe(context: ServiceContext, name: str, stable_s: float) -> tuple[s
             culprit = find_culprit(view.tasks, view.version)
             late = "" if ended else " before the deadline"
             cause = f": {describe_task(culprit)}" if culprit else ""
-            reason = f"a task of the new image, tried out beside the service, did not last{late}{cause}"
+            reason = f"the probe task of the new image failed{late}{cause}"
             return reason, context.api.log_tail(view, culprit)
         context.run.sleep(context.timing.poll_s)

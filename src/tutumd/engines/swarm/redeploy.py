@@ -73,7 +73,7 @@ def _probe(context: ServiceContext, journal: RedeployJournal) -> RedeployJournal
         return _make_room(context, journal)
     if failure:
         run.log(failure)
-        reason = f"{failure}; it was taken away, and the containers that run were not touched"
+        reason = f"{failure}; it was removed, and the running containers were not touched"
         return finish(run, journal, Result(success=False, reason=reason, log_tail=log_tail, rolled_back=True))
     return save(run, replace(journal, stage=Stage.APPLY))
 
@@ -163,7 +163,7 @@ def _nudge_updater(context: ServiceContext, journal: RedeployJournal) -> None:
         config = journal.config if specs.has_config(view.spec, nudged) else nudged
         return specs.with_config_of(view.spec, {specs.UPDATE_CONFIG: config})
 
-    context.run.log("a node went down under a new container: making the engine go on with the one in its place")
+    context.run.log("a node went down under a new container: making the engine continue with its replacement")
     context.change(make_spec)
 
 
@@ -187,7 +187,7 @@ def _finish(context: ServiceContext, journal: RedeployJournal) -> Outcome:
     try:
         context.change(make_spec)
     except EngineRefusedError as error:
-        run.log(f"the update settings could not be put back: {error}")
+        run.log(f"the update settings could not be restored: {error}")
     view = context.view()
     is_ours = view is not None and _has_our_config(view, journal)
     image_after = parse_reference(view.version.image).digest if view is not None else None

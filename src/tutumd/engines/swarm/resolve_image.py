@@ -51,7 +51,7 @@ def resolve_image(api: SwarmApi, view: ServiceView, tag: str | None) -> Resolved
         local_id = _local_image_id(api, view, reference)
         if local_id is None:
             raise
-        note = f"the image of this node was used as it is, by no digest, since no registry knows it ({error})"
+        note = f"the image of this node was used without a digest, because no registry knows it ({error})"
         return ResolvedImage(image=reference.name, digest=local_id, note=note)
     pinned = reference.with_digest(digest)
     config = (api.local_image(image) or {}).get("Config") or {}

@@ -20,23 +20,23 @@ def roll_back(context: ServiceContext, journal: RedeployJournal) -> RedeployJour
         return specs.rollback_spec(view.spec, journal.before, journal.config or {}, context.run.variables)
 
     run, timing = context.run, context.timing
-    run.log("putting the version before back")
+    run.log("restoring the previous version")
     try:
         context.change(make_spec)
     except EngineRefusedError as error:
-        return finish_rollback(run, journal, f"it could not be undone: {error}", rolled_back=False)
+        return finish_rollback(run, journal, f"the rollback failed: {error}", rolled_back=False)
     began = timing.clock()
     while True:
         view = context.view()
         if view is None or view.version != journal.old:
             what = "the service was removed" if view is None else "somebody else updated the service"
-            return finish_rollback(run, journal, f"while it was undone, {what}", rolled_back=False)
+            return finish_rollback(run, journal, f"during the rollback {what}", rolled_back=False)
         overdue = timing.clock() - began >= timing.rollback_s + specs.grace_s(view.spec)
         # Failed tasks should be gone first, but the deadline limits how long that is waited for.
         if is_rolled_back(view, journal.old, len(journal.running_before)) and (overdue or not view.stopping):
             return finish_rollback(run, journal, rolled_back=True)
         if overdue:
             count = f"{view.running_at(journal.old)} of {len(journal.running_before)}"
-            text = f"after it was put back, {count} containers of the version before run"
+            text = f"after the rollback {count} containers of the previous version run"
             return finish_rollback(run, journal, text, rolled_back=True)
         run.sleep(timing.poll_s)

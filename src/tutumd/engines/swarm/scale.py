@@ -131,11 +131,11 @@ def _roll_back(context: ServiceContext, journal: ScaleJournal) -> ScaleJournal:
         return not view.stopping and len(view.desired) <= journal.before
 
     run, timing = context.run, context.timing
-    run.log(f"putting the number of containers back to {journal.before}")
+    run.log(f"restoring the previous number of containers, {journal.before}")
     try:
         _send(context, journal.before, journal.noted_before, instead_of=journal.target)
     except EngineRefusedError as error:
-        return finish_rollback(run, journal, f"it could not be undone: {error}", rolled_back=False)
+        return finish_rollback(run, journal, f"the rollback failed: {error}", rolled_back=False)
     view = poll_until(run, timing, context.view, is_done, timing.rollback_s)
     restored = view is not None and specs.replicas_of(view.spec) == journal.before
     return finish_rollback(run, journal, rolled_back=restored)
