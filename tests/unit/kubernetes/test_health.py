@@ -63,11 +63,11 @@ def test_a_daemon_set_is_finished(status: dict[str, int], wanted: bool) -> None:
     assert is_finished(workload(daemon_set(), **status)) is wanted
 
 
-def status_of(checked: Workload, *pods: Any, ordered: str = "") -> RolloutStatus:
-    return check_rollout(view(checked, *pods), ordered or fingerprint(checked.template), AT)
+def status_of(subject: Workload, *pods: Any, ordered: str = "") -> RolloutStatus:
+    return check_rollout(view(subject, *pods), ordered or fingerprint(subject.template), AT)
 
 
-def test_a_rollout_waits_arrives_fails_or_is_superseded() -> None:
+def test_the_status_of_a_rollout() -> None:
     rolling = workload(deployment(), replicas=3, updatedReplicas=1)
     assert status_of(rolling, pod("old"), pod("new", at=AT, ready=False)) is RolloutStatus.IN_PROGRESS
     assert status_of(workload(deployment(), **DONE), pod("new", at=AT)) is RolloutStatus.SUCCEEDED
@@ -82,7 +82,7 @@ def test_a_rollout_waits_arrives_fails_or_is_superseded() -> None:
     assert status_of(workload(deployment(), **DONE), ordered="another") is RolloutStatus.SUPERSEDED
 
 
-def test_it_is_restored_once_the_old_pods_work_as_far_as_before() -> None:
+def test_a_workload_is_rolled_back_when_as_many_pods_are_ready_as_before() -> None:
     rolling_back = workload(deployment(), replicas=2, updatedReplicas=2, availableReplicas=1)
     assert not is_rolled_back(view(rolling_back, pod("a"), pod("b", ready=False)), AT, 2)
     assert is_rolled_back(view(rolling_back, pod("a"), pod("b", ready=False)), AT, 1)
@@ -90,17 +90,17 @@ def test_it_is_restored_once_the_old_pods_work_as_far_as_before() -> None:
     assert is_rolled_back(view(workload(deployment(), **DONE), pod("a")), AT, 2)
 
 
-def test_the_pod_to_blame_is_the_one_with_a_trouble() -> None:
+def test_the_culprit_is_a_pod_with_a_failing_container() -> None:
     slow, stuck = pod("slow", ready=False, at=AT), pod("stuck", ready=False, at=AT, container=STUCK)
     assert find_culprit([pod("fine"), slow, stuck]) == stuck
     assert find_culprit([pod("fine"), slow]) == slow
     assert find_culprit([pod("fine")]) is None
-    reason, found = describe_failure(view(workload(deployment()), slow, stuck), AT)
-    assert found == stuck
+    reason, actual = describe_failure(view(workload(deployment()), slow, stuck), AT)
+    assert actual == stuck
     assert reason == "the rollout failed: pod web-stuck, container app: ImagePullBackOff: manifest unknown"
 
 
-def test_a_rollout_that_somebody_paused_is_told() -> None:
+def test_the_failure_of_a_paused_rollout_says_so() -> None:
     reason, _ = describe_failure(view(workload(deployment(paused=True)), pod("slow", ready=False, at=AT)), AT)
     assert reason == (
         "the rollout did not end before the deadline (0 of 2 new pods are ready); the deployment web was paused "
@@ -108,10 +108,10 @@ def test_a_rollout_that_somebody_paused_is_told() -> None:
     )
 
 
-def test_a_quota_that_forbids_pods_is_told() -> None:
+def test_the_failure_names_an_exceeded_quota() -> None:
     conditions = [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: pods"}]
-    reason, found = describe_failure(view(workload(deployment(), conditions=conditions)), AT)
-    assert found is None
+    reason, actual = describe_failure(view(workload(deployment(), conditions=conditions)), AT)
+    assert actual is None
     assert reason == ("the rollout did not end before the deadline (0 of 2 new pods are ready): exceeded quota: pods")
 
 
@@ -127,5 +127,5 @@ def test_a_quota_that_forbids_pods_is_told() -> None:
         (PodContainer(name="app", image="a", waiting="ContainerCreating"), "pod web-x is pending"),
     ],
 )
-def test_what_a_pod_suffers_from(container: PodContainer, words: str) -> None:
+def test_a_pod_is_described_by_its_problem(container: PodContainer, words: str) -> None:
     assert describe_pod(pod("x", ready=False, phase="Pending", container=container)).endswith(words)

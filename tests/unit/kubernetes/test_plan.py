@@ -35,28 +35,28 @@ COPY = (
 
 
 def planned(
-    checked: Workload,
+    subject: Workload,
     variables: Mapping[str, str | None] | None = None,
     *,
     tag: str | None = None,
     stable_s: float = 3.0,
 ) -> RedeployJournal:
-    seen = WorkloadView(workload=checked, pods=(pod("a"), pod("b", ready=False)))
+    seen = WorkloadView(workload=subject, pods=(pod("a"), pod("b", ready=False)))
     timing = Timing(now=lambda: datetime.fromisoformat(AT), stable_s=stable_s)
     return plan_redeploy(seen, tag, variables or {}, timing)
 
 
-def patched(checked: Workload, plan: RedeployJournal, variables: Mapping[str, str | None] | None = None) -> Workload:
+def patched(subject: Workload, plan: RedeployJournal, variables: Mapping[str, str | None] | None = None) -> Workload:
     """The workload after the patch."""
-    return Workload(checked.kind, strategic(checked.json, restart_patch(checked, plan, variables or {})))
+    return Workload(subject.kind, strategic(subject.json, restart_patch(subject, plan, variables or {})))
 
 
 def test_a_plain_restart() -> None:
-    checked = workload(deployment(template=template(container(probed=True))))
-    plan = planned(checked)
+    subject = workload(deployment(template=template(container(probed=True))))
+    plan = planned(subject)
     assert plan == RedeployJournal(
         before={"restarted_at": "", "main": "app"},
-        old=fingerprint(checked.template),
+        old=fingerprint(subject.template),
         image="registry.test/app:v1",
         restarted_at=AT,
         min_ready_before=None,
@@ -65,20 +65,20 @@ def test_a_plain_restart() -> None:
         image_before=DIGEST,
         pull_note=COPY,
     )
-    assert restart_patch(checked, plan, {}) == {
+    assert restart_patch(subject, plan, {}) == {
         "metadata": {"resourceVersion": "7"},
         "spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: AT}}}},
     }
-    assert rollback_patch(patched(checked, plan), plan, {}) == [
+    assert rollback_patch(patched(subject, plan), plan, {}) == [
         {"op": "replace", "path": "/metadata/resourceVersion", "value": "7"},
-        {"op": "replace", "path": "/spec/template", "value": checked.template},
+        {"op": "replace", "path": "/spec/template", "value": subject.template},
     ]
 
 
 def test_without_a_probe_minreadyseconds_is_raised_for_the_rollout() -> None:
-    checked = workload(deployment(minReadySeconds=1))
-    plan = planned(checked, stable_s=2.5)
-    assert (plan.min_ready_before, plan.min_ready, restart_patch(checked, plan, {})["spec"]["minReadySeconds"]) == (
+    subject = workload(deployment(minReadySeconds=1))
+    plan = planned(subject, stable_s=2.5)
+    assert (plan.min_ready_before, plan.min_ready, restart_patch(subject, plan, {})["spec"]["minReadySeconds"]) == (
         1,
         3,
         3,
@@ -99,10 +99,10 @@ def test_minreadyseconds_is_left_alone(spec: dict[str, Any]) -> None:
     assert planned(workload(deployment(**spec))).min_ready is None
 
 
-def test_minreadyseconds_stays_below_the_deadline_of_a_deployment_and_that_is_noted() -> None:
-    checked = workload(deployment(progressDeadlineSeconds=3))
-    plan = planned(checked)
-    assert (plan.min_ready, restart_patch(checked, plan, {})["spec"]["minReadySeconds"]) == (2, 2)
+def test_minreadyseconds_stays_below_the_deadline_of_a_deployment() -> None:
+    subject = workload(deployment(progressDeadlineSeconds=3))
+    plan = planned(subject)
+    assert (plan.min_ready, restart_patch(subject, plan, {})["spec"]["minReadySeconds"]) == (2, 2)
     assert plan.notes == (
         "a new pod has to run for 2 s, not for 3 s: minReadySeconds has to be below progressDeadlineSeconds, "
         "which is 3",
@@ -113,7 +113,7 @@ def test_minreadyseconds_stays_below_the_deadline_of_a_deployment_and_that_is_no
         assert (plan.min_ready, plan.notes) == (700, ())
 
 
-def test_the_container_that_people_mean_is_changed_with_those_of_the_same_image() -> None:
+def test_the_main_container_is_changed_with_those_of_the_same_image() -> None:
     pods = template(
         {"name": "proxy", "image": "registry.test/proxy:1"},
         container("main"),
@@ -122,9 +122,9 @@ def test_the_container_that_people_mean_is_changed_with_those_of_the_same_image(
         initContainers=[{"name": "migrate", "image": "registry.test/app:v1"}],
     )
     pods["metadata"]["annotations"] = {"kubectl.kubernetes.io/default-container": "main"}
-    checked = workload(deployment(template=pods))
-    plan = planned(checked, {"BODY": "x"}, tag="v2")
-    assert restart_patch(checked, plan, {"BODY": "x"})["spec"]["template"]["spec"] == {
+    subject = workload(deployment(template=pods))
+    plan = planned(subject, {"BODY": "x"}, tag="v2")
+    assert restart_patch(subject, plan, {"BODY": "x"})["spec"]["template"]["spec"] == {
         "containers": [
             {"name": "main", "image": "registry.test/app:v2", "env": [{"name": "BODY", "value": "x"}]},
             {"name": "cron", "image": "registry.test/app:v2"},
@@ -143,8 +143,8 @@ def test_the_container_that_people_mean_is_changed_with_those_of_the_same_image(
     ],
 )
 def test_a_tag_replaces_tag_and_digest(image: str, tag: str | None, wanted: str) -> None:
-    checked = workload(deployment(template=template({"name": "app", "image": image})))
-    assert new_image(checked, tag) == wanted
+    subject = workload(deployment(template=template({"name": "app", "image": image})))
+    assert new_image(subject, tag) == wanted
 
 
 @pytest.mark.parametrize(
@@ -156,9 +156,9 @@ def test_a_tag_replaces_tag_and_digest(image: str, tag: str | None, wanted: str)
         ("Never", "app:v1", "the nodes never pull app:v1"),
     ],
 )
-def test_who_pulls_is_said(policy: str, image: str, words: str) -> None:
-    checked = workload(deployment(template=template({"name": "app", "image": image, "imagePullPolicy": policy})))
-    note = pull_note(checked, image)
+def test_the_pull_policy_is_noted(policy: str, image: str, words: str) -> None:
+    subject = workload(deployment(template=template({"name": "app", "image": image, "imagePullPolicy": policy})))
+    note = pull_note(subject, image)
     assert note.startswith(words)
     assert bool(note) == bool(words)
 
@@ -182,14 +182,14 @@ def rolling(**values: Any) -> dict[str, Any]:
     ],
 )
 def test_the_order_is_the_workloads_own(made: dict[str, Any], order: str, words: str) -> None:
-    found, reason = order_of(workload(made))
-    assert found == order
+    actual, reason = order_of(workload(made))
+    assert actual == order
     assert words in reason
 
 
-def test_the_plan_for_people() -> None:
-    checked = workload(stateful_set(replicas=3, updateStrategy={"rollingUpdate": {"partition": 1}}))
-    assert describe_plan(checked, planned(checked, tag="v2")) == Plan(
+def test_a_dry_run_plan() -> None:
+    subject = workload(stateful_set(replicas=3, updateStrategy={"rollingUpdate": {"partition": 1}}))
+    assert describe_plan(subject, planned(subject, tag="v2")) == Plan(
         order="stop-first",
         order_reason="a StatefulSet replaces one pod after the other, the one with the highest number first",
         image_name="registry.test/app:v2",
@@ -219,15 +219,15 @@ def test_the_plan_for_people() -> None:
 )
 def test_a_partition_that_leaves_nothing_to_move_is_refused(spec: dict[str, int], refused: bool) -> None:
     strategy = {"type": "RollingUpdate", "rollingUpdate": {"partition": spec["partition"]}}
-    checked = workload(stateful_set(updateStrategy=strategy, ordinals={"start": spec.get("start", 0)}))
+    subject = workload(stateful_set(updateStrategy=strategy, ordinals={"start": spec.get("start", 0)}))
     if refused:
         with pytest.raises(EngineRefusedError, match="would replace none of them"):
-            refuse_impossible(checked, {})
+            refuse_impossible(subject, {})
     else:
-        refuse_impossible(checked, {})
+        refuse_impossible(subject, {})
 
 
-def test_a_daemon_set_that_no_node_takes_is_noted() -> None:
+def test_a_daemon_set_without_a_fitting_node_is_noted() -> None:
     # The controller wants no pod on a node that is not ready, so such a rollout ends at once.
     words = "no node fits now, or those that do are not ready: there is no pod to replace"
     assert words in planned(workload(daemon_set(), desiredNumberScheduled=0)).notes
@@ -237,9 +237,9 @@ def test_a_daemon_set_that_no_node_takes_is_noted() -> None:
 def test_a_workload_that_is_being_deleted_is_refused() -> None:
     made = deployment()
     made["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    checked = workload(made)
+    subject = workload(made)
     with pytest.raises(EngineRefusedError, match="the deployment web is being deleted"):
-        refuse_impossible(checked, {})
+        refuse_impossible(subject, {})
 
 
 SECRETS = [
@@ -262,33 +262,33 @@ def full() -> Workload:
 
 @pytest.mark.parametrize("tag", [None, "v2"])
 @pytest.mark.parametrize("variables", [{}, ASKED], ids=["no variables", "variables"])
-def test_what_was_changed_is_remembered_and_put_back_exactly(tag: str | None, variables: dict[str, str | None]) -> None:
-    for checked in (full(), workload(deployment())):
-        plan = planned(checked, variables, tag=tag)
-        after = patched(checked, plan, variables)
+def test_a_rollback_restores_the_template_exactly(tag: str | None, variables: dict[str, str | None]) -> None:
+    for subject in (full(), workload(deployment())):
+        plan = planned(subject, variables, tag=tag)
+        after = patched(subject, plan, variables)
         assert is_patched(after, plan, variables)
-        assert not is_patched(checked, plan, variables)
+        assert not is_patched(subject, plan, variables)
         back = strategic(after.json, {})
         for operation in rollback_patch(after, plan, variables):
             if operation["path"] == "/spec/template":
                 back["spec"]["template"] = operation["value"]
-        assert back["spec"]["template"] == checked.template
+        assert back["spec"]["template"] == subject.template
 
 
-def test_variables_keep_their_order_since_one_may_be_made_of_those_before_it() -> None:
+def test_variables_keep_their_order() -> None:
     env = [{"name": name, "value": value} for name, value in (("B", "1"), ("URL", "$(B)"), ("A", "1"))]
-    checked = workload(deployment(template=template(container(env=env))))
+    subject = workload(deployment(template=template(container(env=env))))
     variables: dict[str, str | None] = {"A": "2", "ADDED": "2", "B": "2"}
-    after = patched(checked, planned(checked, variables), variables)
+    after = patched(subject, planned(subject, variables), variables)
     assert [each["name"] for each in after.main["env"]] == ["B", "URL", "A", "ADDED"]
 
 
-def test_a_variable_that_is_set_twice_is_refused_since_a_patch_reaches_only_the_first() -> None:
+def test_a_variable_that_is_set_twice_is_refused() -> None:
     env = [{"name": "BODY", "value": "1"}, {"name": "BODY", "value": "2"}]
-    checked = workload(deployment(template=template(container(env=env))))
+    subject = workload(deployment(template=template(container(env=env))))
     with pytest.raises(EngineRefusedError, match="sets the variable BODY more than once"):
-        planned(checked, {"BODY": "3"})
-    assert planned(checked, {"OTHER": "3"}).old
+        planned(subject, {"BODY": "3"})
+    assert planned(subject, {"OTHER": "3"}).old
 
 
 def test_neither_other_variables_nor_new_values_are_in_the_journal() -> None:
@@ -298,11 +298,11 @@ def test_neither_other_variables_nor_new_values_are_in_the_journal() -> None:
 
 
 @pytest.mark.parametrize("others", ["image", "sidecar", "value", "added", "label"])
-def test_a_template_that_others_changed_as_well_is_not_the_ordered_one(others: str) -> None:
-    checked = full()
+def test_a_template_that_others_changed_too_is_not_ours(others: str) -> None:
+    subject = full()
     variables: dict[str, str | None] = {"BODY": "x"}
-    plan = planned(checked, variables, tag="v2")
-    after = patched(checked, plan, variables)
+    plan = planned(subject, variables, tag="v2")
+    after = patched(subject, plan, variables)
     containers = after.template["spec"]["containers"]
     if others in ("image", "sidecar"):
         containers[0 if others == "image" else 2]["image"] = "registry.test/app:v9"
@@ -320,19 +320,19 @@ def test_a_redeploy_survives_the_journal() -> None:
     ended = replace(
         plan, ordered="f", stage=Stage.ROLL_BACK, result=Result(success=False, reason="why", log_tail="last")
     )
-    for checked in (plan, ended):
-        assert from_journal(RedeployJournal, json.loads(json.dumps(to_journal(checked)))) == checked
+    for subject in (plan, ended):
+        assert from_journal(RedeployJournal, json.loads(json.dumps(to_journal(subject)))) == subject
     assert from_journal(RedeployJournal, {}) is None
 
 
-def test_a_journal_with_a_registrys_answer_is_still_read() -> None:
+def test_a_journal_with_retired_fields_is_read() -> None:
     plan = planned(workload(deployment()))
     older = {**to_journal(plan), "registry_digest": DIGEST, "registry_note": "a note"}
     assert from_journal(RedeployJournal, older) == plan
 
 
 @pytest.mark.parametrize("change", [{"sent": {}}, {"stage": "later"}, {"result": {"ended": True}}])
-def test_a_journal_of_another_version_is_refused_in_words(change: dict[str, object]) -> None:
+def test_an_unreadable_journal_is_refused(change: dict[str, object]) -> None:
     journal = to_journal(planned(workload(deployment())))
     with pytest.raises(EngineRefusedError, match="another version of tutumd began this action"):
         from_journal(RedeployJournal, {**journal, **change})
@@ -342,5 +342,5 @@ def test_a_view_knows_its_living_pods() -> None:
     seen = WorkloadView(
         workload=workload(deployment()), pods=(pod("a"), pod("b", deleting=True), pod("c", phase="Failed"))
     )
-    assert [checked.uid for checked in seen.alive] == ["a"]
+    assert [subject.uid for subject in seen.alive] == ["a"]
     assert seen.stopping == 1

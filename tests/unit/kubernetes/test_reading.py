@@ -85,11 +85,11 @@ def test_a_pod_is_read() -> None:
         ({"kind": "StatefulSet", "name": "db"}, None),
     ],
 )
-def test_whose_a_pod_is(owner: dict[str, Any], wanted: Address | None) -> None:
+def test_the_owner_of_a_pod(owner: dict[str, Any], wanted: Address | None) -> None:
     assert read_pod({**POD, "metadata": {**POD["metadata"], "ownerReferences": [owner]}}).owner == wanted
 
 
-def test_a_pod_that_was_just_made_is_read() -> None:
+def test_a_new_pod_is_read() -> None:
     metadata = {"uid": "p", "name": "p", "namespace": "shop"}
     made = read_pod({"metadata": metadata, "spec": POD["spec"]})
     assert (made.phase, made.ready, made.owner, made.alive, made.failing) == ("Pending", False, None, True, None)
@@ -99,7 +99,7 @@ def test_a_snapshot_of_a_deployment() -> None:
     ports = [{"containerPort": 80}, {"containerPort": 53, "hostPort": 5353, "protocol": "UDP"}]
     main = {"name": "app", "image": "registry.test/app:v1", "command": ["run", "a b"], "ports": ports}
     annotations = {"tutum.owner": "ann", "tutum.scale.max": "7", "tutum.redeploy.order": "stop-first", "tutum.x": "1"}
-    checked = workload(deployment(annotations=annotations, template=template(main)))
+    subject = workload(deployment(annotations=annotations, template=template(main)))
     crashed = PodContainer(name="app", image="registry.test/app:v1", waiting="CrashLoopBackOff", exit_code=3)
     pods = [
         pod("b", ready=False, container=crashed),
@@ -108,7 +108,7 @@ def test_a_snapshot_of_a_deployment() -> None:
         pod("d", phase="Failed"),
         pod("e", ready=False, phase="Pending"),
     ]
-    shown = take_snapshot(checked, pods)
+    shown = take_snapshot(subject, pods)
     states = {container.id: container.state for container in shown.containers}
     assert states == {
         "a": ContainerState.RUNNING,
@@ -156,12 +156,12 @@ def test_a_snapshot_of_a_deployment() -> None:
         ({"ownerReferences": [{"kind": "Kafka", "name": "k"}]}, ""),
     ],
 )
-def test_those_who_may_undo_a_change_are_named(metadata: dict[str, Any], words: str) -> None:
+def test_tools_that_may_undo_a_change_are_named(metadata: dict[str, Any], words: str) -> None:
     made = deployment()
     made["metadata"].update(metadata)
-    found = "; ".join(warnings(workload(made)))
-    assert words in found
-    assert bool(found) == bool(words)
+    actual = "; ".join(warnings(workload(made)))
+    assert words in actual
+    assert bool(actual) == bool(words)
 
 
 def test_a_stack_is_named_by_label_release_or_namespace() -> None:
@@ -173,7 +173,7 @@ def test_a_stack_is_named_by_label_release_or_namespace() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "deployment", "deployment/shop", "pod/shop/web", "deployment//web"])
-def test_a_foreign_selector_is_none_of_ours(text: str) -> None:
+def test_a_foreign_selector_is_no_address(text: str) -> None:
     assert read_address(text) is None
 
 
@@ -214,7 +214,7 @@ def test_label_selectors_are_written_for_a_query() -> None:
         ),
     ],
 )
-def test_where_a_request_goes_and_what_it_needs(request_: Request, path: str, permission: str) -> None:
+def test_the_path_and_the_permission_of_a_request(request_: Request, path: str, permission: str) -> None:
     assert (request_.path, request_.permission) == (path, permission)
 
 

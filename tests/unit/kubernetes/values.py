@@ -39,6 +39,6 @@ def pod(uid: str, *, ready: bool = True, at: str = "", container: PodContainer |
     return Pod(**{**values, **more})
 
 
-def view(checked: Workload, *pods: Pod) -> WorkloadView:
+def view(subject: Workload, *pods: Pod) -> WorkloadView:
     """A workload with these pods."""
-    return WorkloadView(workload=checked, pods=pods)
+    return WorkloadView(workload=subject, pods=pods)

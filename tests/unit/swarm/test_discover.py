@@ -19,7 +19,7 @@ def test_containers_are_the_tasks_that_have_not_ended() -> None:
             task("comes", slot="3", state="preparing"),
         )
     )
-    assert [(one.id, one.name, one.state) for one in shown.containers] == [
+    assert [(container.id, container.name, container.state) for container in shown.containers] == [
         ("stops", "web.1", ContainerState.STOPPING),
         ("runs", "web.1", ContainerState.RUNNING),
         ("lost", "web.2", ContainerState.STOPPED),
@@ -29,25 +29,25 @@ def test_containers_are_the_tasks_that_have_not_ended() -> None:
     assert shown.warnings == ("the nodes of these containers do not respond: 2",)
 
 
-def test_image_and_digest_are_told_apart() -> None:
+def test_image_name_and_digest_are_split() -> None:
     shown = take_snapshot(view(spec(), task("runs")))
     assert (shown.image_name, shown.image_digest) == ("app:latest", "sha256:" + "1" * 64)
     assert (shown.containers[0].image_name, shown.containers[0].image_digest) == (shown.image_name, shown.image_digest)
 
 
-def test_a_stopped_service_wants_what_it_had() -> None:
+def test_the_target_of_a_stopped_service_is_what_it_had() -> None:
     shown = take_snapshot(view(specs.with_replicas(spec(), 0, noted=4)))
     assert (shown.stopped, shown.target, shown.state) == (True, 4, ServiceState.STOPPED)
     assert take_snapshot(view(spec(replicas=0))).target == 0
 
 
-def test_a_note_that_was_left_behind_stops_nothing() -> None:
+def test_a_leftover_label_does_not_make_a_service_stopped() -> None:
     left = specs.with_replicas(spec(), 2, noted=4)
     shown = take_snapshot(view(left, task("a"), task("b", slot="2")))
     assert (shown.stopped, shown.target) == (False, 2)
 
 
-def test_a_global_service_wants_one_per_place() -> None:
+def test_the_target_of_a_global_service_is_its_number_of_slots() -> None:
     everywhere = spec(Mode={"Global": {}})
     shown = take_snapshot(view(everywhere, task("a", slot="n1"), task("b", slot="n2"), task("b2", slot="n2")))
     assert shown.target == 2

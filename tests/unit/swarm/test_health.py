@@ -27,7 +27,7 @@ ORDERED, BEFORE = spec(NEW), spec(OLD)
 
 
 @pytest.mark.parametrize("state", ["", "completed"])
-def test_an_update_has_arrived_when_every_task_is_new_and_runs(state: str) -> None:
+def test_an_update_succeeds_when_every_task_is_new_and_runs(state: str) -> None:
     assert check_update(view(ORDERED, *BOTH_NEW, state=state), NEW, OLD) is RolloutStatus.SUCCEEDED
     assert check_update(view(ORDERED, *BOTH_NEW, state="updating"), NEW, OLD) is RolloutStatus.IN_PROGRESS
 
@@ -44,11 +44,11 @@ def test_an_update_has_arrived_when_every_task_is_new_and_runs(state: str) -> No
     ],
     ids=["old", "one old", "one missing", "one too many", "one starts", "one on a lost node"],
 )
-def test_an_update_has_not_arrived_while_a_task_is_wrong(tasks: tuple[Task, ...]) -> None:
+def test_an_update_is_in_progress_while_a_task_is_wrong(tasks: tuple[Task, ...]) -> None:
     assert check_update(view(ORDERED, *tasks, state="completed"), NEW, OLD) is RolloutStatus.IN_PROGRESS
 
 
-def test_a_copy_that_falls_over_again_fails_where_the_engine_has_stopped_watching() -> None:
+def test_a_replica_that_fails_twice_fails_an_unmonitored_update() -> None:
     fallen = [task(f"n{number}", NEW, state="failed", desired=False) for number in (1, 2)]
     coming = task("n3", NEW, state="ready")
     other = task("n4", NEW, state="failed", slot="2", desired=False)
@@ -59,7 +59,7 @@ def test_a_copy_that_falls_over_again_fails_where_the_engine_has_stopped_watchin
     assert check_update(view(ORDERED, *fallen, coming, state="updating"), NEW, OLD) is RolloutStatus.IN_PROGRESS
 
 
-def test_new_tasks_lack_room_where_all_that_come_wait_for_the_places_of_others() -> None:
+def test_room_is_needed_when_all_starting_tasks_wait_for_it() -> None:
     full = [
         task(f"n{number}", NEW, state="pending", error=f"no suitable node ({reason} on 1 node)")
         for number, reason in enumerate(("insufficient resources", "host-mode port already in use"))
@@ -76,42 +76,42 @@ def test_new_tasks_lack_room_where_all_that_come_wait_for_the_places_of_others()
     assert not needs_room(view(ORDERED, nowhere), NEW)
 
 
-def test_tasks_that_stop_or_have_ended_are_no_hindrance() -> None:
+def test_stopping_and_ended_tasks_do_not_delay_success() -> None:
     leaving = task("o1", desired=False)
     dead = task("o2", state="failed", desired=False)
     assert check_update(view(ORDERED, *BOTH_NEW, leaving, dead, state="completed"), NEW, OLD) is RolloutStatus.SUCCEEDED
 
 
 @pytest.mark.parametrize("state", ["paused", "rollback_started", "rollback_paused", "rollback_completed"])
-def test_any_other_end_with_our_version_in_place_is_a_failure(state: str) -> None:
+def test_any_other_update_state_at_our_version_is_a_failure(state: str) -> None:
     assert check_update(view(ORDERED, *BOTH_NEW, state=state), NEW, OLD) is RolloutStatus.FAILED
 
 
-def test_a_rollback_by_the_engine_is_seen() -> None:
+def test_a_rollback_by_the_engine_is_detected() -> None:
     assert check_update(view(BEFORE, *BOTH_OLD, state="rollback_started"), NEW, OLD) is RolloutStatus.ROLLING_BACK
     assert check_update(view(BEFORE, *BOTH_OLD, state="rollback_completed"), NEW, OLD) is RolloutStatus.ROLLED_BACK
     assert check_update(view(BEFORE, *BOTH_OLD, state="rollback_paused"), NEW, OLD) is RolloutStatus.ROLLED_BACK
 
 
 @pytest.mark.parametrize("state", ["", "updating", "completed", "rollback_started"])
-def test_a_version_that_is_neither_is_somebody_elses(state: str) -> None:
+def test_any_other_version_supersedes_ours(state: str) -> None:
     other = Version(image=NEW.image, force=2)
     assert check_update(view(spec(other), state=state), NEW, OLD) is RolloutStatus.SUPERSEDED
     if not state.startswith("rollback"):
         assert check_update(view(BEFORE, state=state), NEW, OLD) is RolloutStatus.SUPERSEDED
 
 
-def test_no_tasks_of_a_stopped_service_have_arrived() -> None:
+def test_an_update_of_a_stopped_service_succeeds_without_tasks() -> None:
     assert check_update(view(spec(NEW, replicas=0)), NEW, OLD) is RolloutStatus.SUCCEEDED
 
 
-def test_a_global_service_arrives_with_at_least_one_task() -> None:
+def test_an_update_of_a_global_service_needs_a_task() -> None:
     everywhere = spec(NEW, Mode={"Global": {}})
     assert check_update(view(everywhere, state="completed"), NEW, OLD) is RolloutStatus.IN_PROGRESS
     assert check_update(view(everywhere, *BOTH_NEW, state="completed"), NEW, OLD) is RolloutStatus.SUCCEEDED
 
 
-def test_a_service_is_restored_when_it_runs_as_far_as_it_did() -> None:
+def test_a_service_is_rolled_back_when_it_runs_as_before() -> None:
     assert is_rolled_back(view(BEFORE, *BOTH_OLD, state="rollback_completed"), OLD, 2)
     assert not is_rolled_back(view(BEFORE, *BOTH_OLD, state="rollback_started"), OLD, 2)
     assert not is_rolled_back(view(BEFORE, BOTH_OLD[0]), OLD, 2)
@@ -119,7 +119,7 @@ def test_a_service_is_restored_when_it_runs_as_far_as_it_did() -> None:
     assert not is_rolled_back(view(BEFORE, BOTH_OLD[0], BOTH_NEW[1]), OLD, 1)
 
 
-def test_an_update_that_is_about_to_begin_is_no_calm() -> None:
+def test_a_service_is_not_idle_before_its_update_begins() -> None:
     assert not is_idle(view(ORDERED, *BOTH_OLD))
     assert not is_idle(view(ORDERED, *BOTH_NEW, state="updating"))
     assert is_idle(view(ORDERED, *BOTH_NEW))
@@ -169,13 +169,13 @@ def test_a_global_task_is_placed_by_the_name_of_its_node(node: str, ready: bool,
     assert (found.node_ready, found.slot) == (ready, slot)
 
 
-def test_nodes_of_one_name_are_told_apart() -> None:
+def test_nodes_of_the_same_name_get_the_start_of_their_id() -> None:
     row = {"Status": {"State": "ready"}, "Description": {"Hostname": "vm"}}
     found = read_nodes([{"ID": "0123456789abcdef", **row}, {"ID": "1123456789abcdef", **row}])
     assert (found.host("0123456789abcdef"), found.host("1123456789abcdef")) == ("vm-0123456789ab", "vm-1123456789ab")
 
 
-def test_scaling_arrives_with_the_number_wanted() -> None:
+def test_scaling_succeeds_at_the_target() -> None:
     def status_of(target: int, before: int, *tasks: Task) -> RolloutStatus:
         return check_scaling(view(spec(replicas=2), *tasks), target=target, before=before, tasks_before=("o1", "o2"))
 
@@ -187,7 +187,7 @@ def test_scaling_arrives_with_the_number_wanted() -> None:
     assert status_of(2, 3, *BOTH_OLD, task("o3", slot="3")) is RolloutStatus.IN_PROGRESS
 
 
-def test_scaling_fails_when_a_new_copy_ends_twice() -> None:
+def test_scaling_fails_when_a_new_replica_ends_twice() -> None:
     def status_of(*tasks: Task) -> RolloutStatus:
         return check_scaling(view(spec(replicas=3), *tasks), target=3, before=1, tasks_before=("o1",))
 
@@ -196,7 +196,7 @@ def test_scaling_fails_when_a_new_copy_ends_twice() -> None:
     assert status_of(*once, task("x3", state="rejected", slot="2")) is RolloutStatus.FAILED
 
 
-def test_failures_are_told_with_their_cause() -> None:
+def test_a_failure_is_described_with_its_cause() -> None:
     blamed = task("n1", NEW, state="failed", error="task: non-zero exit (3)")
     reason = describe_failure(view(BEFORE, state="rollback_started"), blamed, overdue=False)
     assert reason == "the engine rolled the update back: container 1 failed: task: non-zero exit (3)"
@@ -233,7 +233,7 @@ ENDED = [task("n1", NEW, slot="1", state="complete"), task("n2", NEW, slot="2", 
         ({"Mode": {"GlobalJob": {}}}, [*ENDED, task("n3", NEW, slot="3", state="failed")], RolloutStatus.FAILED),
     ],
 )
-def test_a_job_is_done_when_as_many_tasks_as_wanted_ended_well(
+def test_a_job_succeeds_when_enough_tasks_completed(
     mode: dict[str, Any], tasks: list[Task], status: RolloutStatus
 ) -> None:
     assert check_job(view(spec(NEW, **mode), *tasks), NEW) is status
@@ -254,6 +254,6 @@ LOST = task("n1", NEW, state="assigned", desired=False, node_ready=False)
     ],
     ids=["its place is taken", "nothing runs there", "another is on its way", "its node is there", "it ran"],
 )
-def test_a_task_that_was_lost_before_it_ran_is_waited_for_in_vain(tasks: list[Task], found: set[str]) -> None:
+def test_a_task_lost_before_it_ran_stalls_the_updater(tasks: list[Task], found: set[str]) -> None:
     assert stalled_tasks(view(spec(NEW), *tasks, state="updating"), NEW) == found
     assert stalled_tasks(view(spec(NEW), *tasks, state="completed"), NEW) == set()

@@ -13,11 +13,11 @@ def frame(text: str, stream: int = 1) -> bytes:
     return bytes([stream, 0, 0, 0]) + len(data).to_bytes(4, "big") + data
 
 
-def test_complaints_of_the_engine_are_no_output_of_the_container() -> None:
+def test_messages_of_the_engine_are_not_output() -> None:
     assert remove_frames(frame("Error grabbing logs", 3) + frame("real"), tty=False) == b"real"
 
 
-def test_a_frame_that_was_cut_off_is_read_as_far_as_it_goes() -> None:
+def test_the_present_part_of_a_truncated_frame_is_read() -> None:
     assert remove_frames(frame("whole\n") + frame("cut off")[:11], tty=False) == b"whole\ncut"
 
 
@@ -36,7 +36,7 @@ def test_an_image_that_a_registry_knows_was_not_built_here(digests: list[str] | 
     assert is_built_here(image, parse_reference("host:5000/app:latest")) is built
 
 
-def test_the_architecture_is_left_open_for_arm() -> None:
+def test_arm_matches_any_architecture() -> None:
     platforms = [{"architecture": "arm", "os": "linux", "variant": "v7"}, {"architecture": "amd64", "os": "linux"}]
     assert read_platforms(platforms) == (
         {"Architecture": "", "OS": "linux"},

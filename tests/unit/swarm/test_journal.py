@@ -9,7 +9,7 @@ from tests.unit.swarm.values import NEW, OLD, spec, task, view
 from tutumd.engines.rollout.journal import Result, Stage, from_journal, to_journal
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.journal import RedeployJournal, ScaleJournal
-from tutumd.engines.swarm.scale import plan_scaling, refuse_impossible
+from tutumd.engines.swarm.scale import plan_scaling
 from tutumd.errors import EngineRefusedError
 
 PLAN = RedeployJournal(
@@ -38,12 +38,12 @@ PLAN = RedeployJournal(
     ],
     ids=["new", "with nothing known", "with variables", "with a result"],
 )
-def test_a_plan_survives_the_journal(plan: RedeployJournal) -> None:
+def test_a_redeploy_survives_the_journal(plan: RedeployJournal) -> None:
     assert from_journal(RedeployJournal, json.loads(json.dumps(to_journal(plan)))) == plan
     assert (plan.old, plan.new) == (OLD, NEW)
 
 
-def test_a_plan_of_scaling_survives_the_journal() -> None:
+def test_a_scaling_survives_the_journal() -> None:
     plan = plan_scaling(view(spec(), task("o1"), task("o2", state="failed")), 5, noted=None)
     ended = replace(plan, stage=Stage.FINISH, result=Result(success=True))
     for journal in (plan, ended):
@@ -52,14 +52,14 @@ def test_a_plan_of_scaling_survives_the_journal() -> None:
 
 
 @pytest.mark.parametrize("change", [{"result": {"ended": True}}, {"stage": "later"}, {"running_before": None}])
-def test_a_journal_of_another_version_is_refused_in_words(change: dict[str, object]) -> None:
+def test_an_unreadable_journal_is_refused(change: dict[str, object]) -> None:
     scaling = plan_scaling(view(spec(), task("o1")), 5, noted=None)
     for journal in (PLAN, scaling):
         with pytest.raises(EngineRefusedError, match="another version of tutumd began this action"):
             from_journal(type(journal), {**to_journal(journal), **change})
 
 
-def test_an_empty_journal_has_no_plan() -> None:
+def test_an_empty_journal_is_none() -> None:
     assert from_journal(RedeployJournal, {}) is None
 
 
@@ -91,13 +91,3 @@ def test_journals_recorded_by_the_first_release_are_read(stage: Stage) -> None:
     scaling = from_journal(ScaleJournal, recorded)
     assert scaling is not None
     assert to_journal(scaling) == recorded
-
-
-def test_room_for_replicas_counts_the_nodes_that_take_any() -> None:
-    narrow = spec(replicas=1)
-    narrow["TaskTemplate"]["Placement"]["MaxReplicas"] = 2
-    refuse_impossible(view(narrow), 2, 100)
-    with pytest.raises(EngineRefusedError, match="3 have no room"):
-        refuse_impossible(view(narrow), 3, 100)
-    narrow["Mode"]["Replicated"]["Replicas"] = 5
-    refuse_impossible(view(narrow), 4, 100)

@@ -138,7 +138,7 @@ def test_tasks_on_the_network_of_their_node_do_not_overlap() -> None:
     assert plan.order_reason == "its tasks use the network of their node, where two would want the same ports"
 
 
-def test_labels_set_the_order_and_how_long_a_task_has_to_run() -> None:
+def test_labels_set_order_and_stable_time() -> None:
     inspected = labelled(redeploy__order="stop-first", redeploy__stable="12.5", redeploy__timeout="400")
     plan = plan_redeploy(view(inspected, *RUNNING), NEWEST, {}, stable_s=3)
     assert plan.config is not None
@@ -146,7 +146,7 @@ def test_labels_set_the_order_and_how_long_a_task_has_to_run() -> None:
     assert plan.order_reason == BY_LABEL
 
 
-def test_labels_of_the_service_come_before_those_of_its_containers() -> None:
+def test_labels_of_the_service_win_over_those_of_its_containers() -> None:
     inspected = labelled(scale__max="7", stopped__replicas="2", redeploy__typo="1")
     inspected["TaskTemplate"]["ContainerSpec"]["Labels"] = {"tutum.scale.max": "3", "tutum.redeploy.timeout": "soon"}
     labels = specs.read_labels(inspected)
@@ -161,7 +161,7 @@ SAME = ResolvedImage(image=OLD.image, digest=OLD.image.partition("@")[2])
 SKIPPED = "nothing was done: its image has not changed (label tutum.redeploy.skip-unchanged)"
 
 
-def test_an_unchanged_image_is_skipped_where_a_label_asks_for_it() -> None:
+def test_an_unchanged_image_is_skipped_if_a_label_says_so() -> None:
     inspected = labelled(redeploy__skip_unchanged="true")
     plan = plan_redeploy(view(inspected, *RUNNING), SAME, {}, stable_s=3)
     assert (plan.stage, plan.result) == (Stage.FINISH, Result(success=True, reason=SKIPPED))
@@ -194,7 +194,7 @@ def test_an_image_for_other_machines_is_refused_before_anything_is_touched() -> 
     assert plan_redeploy(view(spec()), anything, {}, stable_s=3).platforms == anything.platforms
 
 
-def test_a_service_is_left_alone_where_no_node_takes_new_tasks() -> None:
+def test_a_redeploy_is_refused_if_no_node_accepts_tasks() -> None:
     # Its old tasks run on, on a paused node; stopped first, neither they nor new ones could start again.
     closed = nodes("ready", availability="pause")
     with pytest.raises(EngineRefusedError, match="no node of the swarm takes new containers"):
@@ -222,7 +222,7 @@ def test_a_stopped_service_is_only_updated() -> None:
     assert plan.notes == ("the service is stopped and stays stopped: its next start runs the new image",)
 
 
-def test_what_is_odd_is_noted() -> None:
+def test_the_plan_has_notes() -> None:
     seen = view(labelled(redeploy__order="sideways"), *RUNNING, state="updating")
     assert describe_plan(plan_redeploy(seen, replace(NEWEST, note="said"), {}, stable_s=3), seen).notes == (
         "said",
@@ -254,7 +254,7 @@ def checked(**others: Any) -> dict[str, Any]:
         (spec(replicas=1, Labels={"tutum.redeploy.stable": "0"}), NEWEST, Stage.APPLY),
     ],
 )
-def test_an_image_that_nothing_checks_is_tried_out(
+def test_an_image_without_a_health_check_is_probed(
     inspected: dict[str, Any], newest: ResolvedImage, stage: Stage
 ) -> None:
     plan = plan_redeploy(view(inspected), newest, {}, stable_s=3)
@@ -263,7 +263,7 @@ def test_an_image_that_nothing_checks_is_tried_out(
     assert (describe_plan(plan, view(inspected)).steps[0] == tried) == (stage is Stage.PROBE)
 
 
-def test_a_trial_gets_no_traffic() -> None:
+def test_a_probe_gets_no_traffic() -> None:
     ordered = spec(NEW, replicas=1, Labels={"router": "on"}, EndpointSpec={"Ports": [{"TargetPort": 80}]})
     ordered["TaskTemplate"]["ContainerSpec"]["Labels"] = {"router": "on"}
     ordered["TaskTemplate"]["Networks"] = [{"Target": "n1", "Aliases": ["web"]}]
