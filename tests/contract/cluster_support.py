@@ -12,7 +12,7 @@ from typing import Any
 
 from kubernetes import client
 
-from tests.contract.kubernetes_support import SERVER_CAP, out_of_reach, service
+from tests.contract.kubernetes_support import SERVER_CAP, service
 from tests.support.waiting import wait_until
 from tutumd.engines.kubernetes import KubernetesEngine, find_access
 from tutumd.model import ContainerState, Service, ServiceSnapshot
@@ -95,7 +95,7 @@ class RealCluster:
 def connect(namespace: str) -> KubernetesEngine:
     """Return an engine on a namespace of the cluster."""
     access = find_access(KUBECONFIG, None, os.environ)
-    return KubernetesEngine("kubernetes", access, namespaces=(namespace,), server_cap=SERVER_CAP, ask=out_of_reach)
+    return KubernetesEngine("kubernetes", access, namespaces=(namespace,), server_cap=SERVER_CAP)
 
 
 @contextmanager

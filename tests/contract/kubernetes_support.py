@@ -1,11 +1,8 @@
 """Helpers for tests of the engine `kubernetes`: an engine on a cluster in memory, its workloads and pods."""
 
-import random
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +12,18 @@ from tests.support.kubernetes.controllers import digest_of
 from tests.support.kubernetes.workloads import NAMESPACE, REPOSITORY
 from tests.support.waiting import wait_until
 from tutumd.engines.kubernetes import KubernetesEngine, find_access
-from tutumd.engines.kubernetes.answers import Answer, Ask, Verdict
-from tutumd.engines.kubernetes.changes import Tempo
+from tutumd.engines.rollout.timing import Timing
 from tutumd.model import Service
 
 SERVER_CAP = 10
-TEMPO = Tempo(
-    now=lambda: datetime.now(UTC),
-    clock=time.monotonic,
-    jitter=random.random,
+TIMING = Timing(
     stable_s=0.6,  # less than a short-lived container lives, once it is rounded up to a second
     poll_s=0.03,
-    undo_s=10.0,
+    rollback_s=10.0,
 )
 ClusterAndEngine = tuple[FakeCluster, KubernetesEngine]
 DIGESTS = {tag: digest_of(f"{REPOSITORY}:{tag}").partition("@")[2] for tag in ("v1", "v2")}
 _PLURALS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
-
-
-def out_of_reach(image: str, architectures: bool) -> Answer:
-    """What is known of an image whose registry does not answer."""
-    return Answer(verdict=Verdict.UNKNOWN, why="no registry is in reach")
 
 
 @contextmanager
@@ -44,14 +32,11 @@ def opened(
     folder: Path,
     *namespaces: str,
     user: dict[str, Any] | None = None,
-    tempo: Tempo = TEMPO,
-    ask: Ask | None = None,
+    timing: Timing = TIMING,
 ) -> Iterator[KubernetesEngine]:
-    """An engine on the cluster for a while; without `ask`, every registry is out of reach."""
+    """Yield an engine on the cluster."""
     access = find_access(cluster.write_kubeconfig(folder / "kubeconfig", user=user), None, {})
-    engine = KubernetesEngine(
-        "kubernetes", access, namespaces=namespaces, server_cap=SERVER_CAP, tempo=tempo, ask=ask or out_of_reach
-    )
+    engine = KubernetesEngine("kubernetes", access, namespaces=namespaces, server_cap=SERVER_CAP, timing=timing)
     try:
         yield engine
     finally:

@@ -10,6 +10,7 @@ from tests.contract import docker_support
 from tests.support.docker_bed import DockerBed
 from tests.support.waiting import wait_until
 from tutumd.engines.dockerapi.connection import connect
+from tutumd.engines.rollout.timing import Timing
 from tutumd.engines.swarm import SwarmEngine
 from tutumd.model import Service, ServiceSnapshot
 
@@ -20,7 +21,8 @@ SERVER_CAP = 10
 @contextmanager
 def opened(bed: DockerBed, *, stable_s: float = STABLE_S) -> Iterator[SwarmEngine]:
     """Yield an engine on the bed."""
-    engine = SwarmEngine("swarm", bed.url, config_dir=str(bed.docker_config), server_cap=SERVER_CAP, stable_s=stable_s)
+    timing = Timing(stable_s=stable_s, poll_s=0.3)
+    engine = SwarmEngine("swarm", bed.url, config_dir=str(bed.docker_config), server_cap=SERVER_CAP, timing=timing)
     try:
         yield engine
     finally:

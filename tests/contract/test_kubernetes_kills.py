@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.contract import kubernetes_support as kube
-from tests.contract.kubernetes_support import DB, TEMPO, WEB
+from tests.contract.kubernetes_support import DB, TIMING, WEB
 from tests.support.kubernetes import controllers
 from tests.support.kubernetes.api import FakeCluster, running
 from tests.support.kubernetes.workloads import autoscaler, container, deployment, stateful_set, template
@@ -26,8 +26,8 @@ Act = Callable[[FakeRun], Outcome]
 
 @pytest.fixture
 def bed(tmp_path: Path) -> Iterator[tuple[FakeCluster, KubernetesEngine]]:
-    tempo = replace(TEMPO, poll_s=0.15, stable_s=0.2)
-    with running() as cluster, kube.opened(cluster, tmp_path, tempo=tempo) as engine:
+    timing = replace(TIMING, poll_s=0.15, stable_s=0.2)
+    with running() as cluster, kube.opened(cluster, tmp_path, timing=timing) as engine:
         yield cluster, engine
 
 

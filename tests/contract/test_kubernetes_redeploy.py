@@ -213,7 +213,7 @@ def test_a_tool_that_puts_the_template_back_is_named(kubernetes: ClusterAndEngin
     outcome = engine.redeploy(WEB, run)
     assert (outcome.success, outcome.rolled_back) == (False, False)
     assert outcome.reason == (
-        "superseded: somebody else put the pod template back while this redeploy ran; "
+        "superseded: somebody else restored the pod template while this redeploy ran; "
         "Argo CD tracks it and may undo changes: image, replicas and annotations"
     )
     assert "Argo CD tracks it and may undo changes: image, replicas and annotations" in run.lines

@@ -88,7 +88,7 @@ def test_a_stuck_pod_that_may_not_be_deleted_is_reported_and_the_setting_is_put_
     outcome = engine.redeploy(DB, FakeRun(tag=controllers.CRASHING))
     assert (outcome.success, outcome.rolled_back) == (False, True)
     assert outcome.reason.startswith("the rollout failed: pod db-2, container app")
-    assert "after it was put back, a pod that is stuck at the version that failed could not be freed" in outcome.reason
+    assert "after the rollback a pod that is stuck at the failed version could not be deleted" in outcome.reason
     assert 'Missing permission: verb delete on pods (apiGroup "") in the namespace shop' in outcome.reason
     assert outcome.log_tail == "fatal: no database"
     assert kube.spec_and_status(cluster, "statefulsets", "db")["spec"] == before
@@ -119,7 +119,7 @@ def test_what_an_api_server_forbids_while_it_begins_is_tried_again(kubernetes: C
     cluster.allowed = allow
     outcome = engine.redeploy(WEB, FakeRun(tag=controllers.MISSING))
     assert (outcome.success, outcome.rolled_back) == (False, True), outcome.reason
-    assert "could not be undone" not in outcome.reason
+    assert "the rollback failed" not in outcome.reason
     assert kube.spec_and_status(cluster, "deployments", "web")["spec"] == before
 
 
@@ -143,10 +143,10 @@ def test_a_rollback_waits_for_the_grace_period_of_pods(kubernetes: ClusterAndEng
     cluster, _ = kubernetes
     slow = template(container(probed=True), name="db", terminationGracePeriodSeconds=2)
     kube.create(cluster, stateful_set(template=slow))
-    with kube.opened(cluster, tmp_path, tempo=replace(kube.TEMPO, undo_s=1.5)) as engine:
+    with kube.opened(cluster, tmp_path, timing=replace(kube.TIMING, rollback_s=1.5)) as engine:
         outcome = engine.redeploy(DB, FakeRun(tag=controllers.HANGING, deadline_s=1.5))
     assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert "after it was put back" not in outcome.reason
+    assert "after the rollback" not in outcome.reason
     assert len(outcome.containers_after) == 3
 
 

@@ -88,7 +88,7 @@ def test_a_trial_that_is_killed_leaves_nothing_but_the_truth(bed: DockerBed) -> 
         if outcome is None:
             break
         assert (outcome.success, outcome.rolled_back) == (False, True), (step, outcome)
-        assert "did not last: container 1 failed: task: non-zero exit (3)" in outcome.reason
+        assert "the probe task of the new image failed: container 1 failed: task: non-zero exit (3)" in outcome.reason
         assert "fatal: v3-broken cannot start" in outcome.log_tail
     assert step == 5  # saved, tried out, taken away, saved
 

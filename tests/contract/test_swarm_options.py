@@ -1,8 +1,5 @@
 """A plan for a real Swarm, and what labels and variables change about a redeploy."""
 
-import random
-import time
-
 from tests.contract import swarm_support as swarm
 from tests.contract.docker_support import APP
 from tests.contract.swarm_support import Sampler
@@ -10,10 +7,11 @@ from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
 from tests.support.runs import FakeRun
 from tutumd.engines.dockerapi.connection import connect
+from tutumd.engines.rollout.timing import Timing
 from tutumd.engines.swarm import SwarmEngine
 from tutumd.engines.swarm.api import SwarmApi
-from tutumd.engines.swarm.changes import Tempo
-from tutumd.engines.swarm.redeploy import Redeploy
+from tutumd.engines.swarm.context import ServiceContext
+from tutumd.engines.swarm.redeploy import redeploy
 
 DEAF = Image(version="deaf", command=("sleep", "3600"), healthcheck=("CMD", "sleep", "1000"))
 """Is never healthy, and ignores SIGTERM."""
@@ -109,11 +107,12 @@ def test_a_rollback_waits_for_the_grace_period_of_containers(clean_bed: DockerBe
     swarm.create(clean_bed, "web", APP, *grace, replicas=1)
     clean_bed.push("app", DEAF)
     api = SwarmApi(connect(clean_bed.url, None), str(clean_bed.docker_config))
-    tempo = Tempo(clock=time.monotonic, jitter=random.random, stable_s=1.0, undo_s=4.0)
+    timing = Timing(stable_s=1.0, poll_s=0.3, rollback_s=4.0)
+    context = ServiceContext(api=api, name="web", run=FakeRun(deadline_s=4), timing=timing)
     try:
-        outcome = Redeploy(api, "web", FakeRun(deadline_s=4), tempo).perform()
+        outcome = redeploy(context)
     finally:
         api.client.close()
     assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert "after it was put back" not in outcome.reason
+    assert "after the rollback" not in outcome.reason
     assert len(outcome.containers_after) == 1

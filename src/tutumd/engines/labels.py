@@ -1,13 +1,13 @@
-"""Labels that mean something to us: the same names on every engine (Kubernetes: annotations)."""
+"""The labels that configure a service: the same names on every engine (annotations on Kubernetes)."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+# A read-only object of an engine's JSON.
 Json = Mapping[str, Any]
-"""An object of the engine's own JSON, not to be changed."""
 
 OWNER = "tutum.owner"
 SERVICE = "tutum.service"
@@ -19,11 +19,11 @@ SKIP_UNCHANGED = "tutum.redeploy.skip-unchanged"
 KEEP_IMAGES = "tutum.redeploy.keep-images"
 MAX_CONTAINERS = "tutum.scale.max"
 AUTOSCALER = "tutum.scale.hpa"
+# Written by tutumd: the number of containers that a service had when it was stopped.
 STOPPED_REPLICAS = "tutum.stopped.replicas"
-"""Ours: how many containers a service had when it was stopped."""
 
-_OURS = "tutum."
-_KNOWN = (
+_PREFIX = "tutum."
+_KNOWN = {
     OWNER,
     SERVICE,
     IGNORE,
@@ -35,14 +35,12 @@ _KNOWN = (
     MAX_CONTAINERS,
     AUTOSCALER,
     STOPPED_REPLICAS,
-)
-_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
-_SECONDS = re.compile(r"[0-9]{1,5}(\.[0-9]{1,3})?", re.ASCII)
-_NUMBER = re.compile(r"[0-9]{1,5}", re.ASCII)
+}
+_TRUE = ("true", "1", "yes", "on")
 
 
 class Order(StrEnum):
-    """Whether a new container comes before the old one goes."""
+    """Whether a new container starts before or after the old one stops."""
 
     AUTO = "auto"
     START_FIRST = "start-first"
@@ -50,17 +48,17 @@ class Order(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What a service's labels ask for. A bad value counts as absent, and is told in `problems`.
+class ServiceLabels:
+    """The configuration in a service's labels. A bad value counts as absent and is reported in `problems`.
 
     Attributes:
-        timeout_s: Seconds that one redeploy may take; None means the worker's own.
-        stable_s: Seconds that a new container without a health check must run; None means the engine's own.
+        timeout_s: Seconds that one redeploy may take; None means the worker's default.
+        stable_s: Seconds that a new container without a health check must run; None means the engine's default.
         skip_unchanged: A redeploy that finds no newer image does nothing.
-        keep_images: How many superseded images of the service's repository stay, beside the one in use and the one
-            before it.
-        service_cap: The most that the service may be scaled to; None means the server's own.
-        raise_min: Where an autoscaler of Kubernetes sets the number, scaling raises its minimum.
+        keep_images: Number of superseded images of the repository to keep, in addition to the current and the
+            previous one.
+        service_cap: Most containers that the service may be scaled to; None means the server's cap.
+        raise_min: On Kubernetes, scaling raises the minimum of an autoscaler that sets the number.
         problems: Sentences for people.
     """
 
@@ -74,97 +72,72 @@ class Wanted:
     problems: tuple[str, ...] = ()
 
 
-def read_wanted(labels: Sequence[Mapping[str, str]]) -> Wanted:
-    """Read the labels of a service's containers, without those inherited from an image.
+def parse_labels(containers: Sequence[Mapping[str, str]]) -> ServiceLabels:
+    """Return the configuration in a service's labels.
 
-    Where containers of one service differ, the value is bad.
+    Args:
+        containers: The labels of each container, without those inherited from an image. A label whose value differs
+            between containers is bad.
     """
     problems: list[str] = []
     values: dict[str, Any] = {}
-    for name, field, parse, wanted in _FIELDS:
-        given = sorted({one[name] for one in labels if name in one})
+    for name, field, pattern, convert, expected in _FIELDS:
+        given = sorted({labels[name] for labels in containers if name in labels})
         if len(given) > 1:
             problems.append(f"the label {name} differs between its containers ({', '.join(given)}) and is not used")
         elif given:
-            value = parse(given[0].strip().lower())
-            if value is None:
-                problems.append(f"the label {name} must be {wanted}, got {given[0][:40]!r}: it is not used")
+            text = given[0].strip().lower()
+            if re.fullmatch(pattern, text):
+                values[field] = convert(text)
             else:
-                values[field] = value
-    unknown = sorted({name for one in labels for name in one if name.startswith(_OURS) and name not in _KNOWN})
-    problems += [f"the label {name[:60]} is unknown and not used" for name in unknown]
-    return Wanted(**values, problems=tuple(problems))
+                problems.append(f"the label {name} must be {expected}, got {given[0][:40]!r}: it is not used")
+    names = {name for labels in containers for name in labels if name.startswith(_PREFIX)}
+    problems += [f"the label {name[:60]} is unknown and not used" for name in sorted(names - _KNOWN)]
+    return ServiceLabels(**values, problems=tuple(problems))
 
 
-def read_stopped(labels: Mapping[str, str]) -> int:
-    """Read how many containers a stopped service had; 0 where nobody noted it."""
-    return _number(labels.get(STOPPED_REPLICAS, "")) or 0
+def stopped_replicas(labels: Mapping[str, str]) -> int:
+    """Return the number of containers that a stopped service had; 0 if no label holds it."""
+    text = labels.get(STOPPED_REPLICAS, "")
+    return int(text) if re.fullmatch(_NUMBER, text) else 0
 
 
-def _order(text: str) -> Order | None:
-    return Order(text) if text in tuple(Order) else None
+def is_true(value: str | None) -> bool:
+    """Return whether a label's value switches something on."""
+    return (value or "").strip().lower() in _TRUE
 
 
-def _seconds(text: str) -> float | None:
-    return float(text) if _SECONDS.fullmatch(text) else None
-
-
-def _timeout(text: str) -> float | None:
-    seconds = _seconds(text)
-    return seconds if seconds and seconds >= 1 else None
-
-
-def _number(text: str) -> int | None:
-    return int(text) if _NUMBER.fullmatch(text) else None
-
-
-def _positive(text: str) -> int | None:
-    return _number(text) or None
-
-
-def _switch(text: str) -> bool | None:
-    if text in _TRUE:
-        return True
-    return False if text in _FALSE else None
-
-
-def _raise_min(text: str) -> bool | None:
-    return True if text == "raise-min" else None
-
-
-_FIELDS = (
-    (ORDER, "order", _order, "start-first, stop-first or auto"),
-    (TIMEOUT, "timeout_s", _timeout, "seconds, 1 to 99999"),
-    (STABLE, "stable_s", _seconds, "seconds, 0 to 99999"),
-    (SKIP_UNCHANGED, "skip_unchanged", _switch, "true or false"),
-    (KEEP_IMAGES, "keep_images", _number, "a number, 0 to 99999"),
-    (MAX_CONTAINERS, "service_cap", _positive, "a number, 1 to 99999"),
-    (AUTOSCALER, "raise_min", _raise_min, "raise-min"),
+_NUMBER = "[0-9]{1,5}"
+_DECIMALS = r"(\.[0-9]{1,3})?"
+_NOT_ZERO = r"(?!0+(\.|$))"
+_FIELDS: tuple[tuple[str, str, str, Callable[[str], object], str], ...] = (
+    (ORDER, "order", "start-first|stop-first|auto", Order, "start-first, stop-first or auto"),
+    (TIMEOUT, "timeout_s", _NOT_ZERO + _NUMBER + _DECIMALS, float, "seconds, 1 to 99999"),
+    (STABLE, "stable_s", _NUMBER + _DECIMALS, float, "seconds, 0 to 99999"),
+    (SKIP_UNCHANGED, "skip_unchanged", "true|1|yes|on|false|0|no|off|", is_true, "true or false"),
+    (KEEP_IMAGES, "keep_images", _NUMBER, int, "a number, 0 to 99999"),
+    (MAX_CONTAINERS, "service_cap", _NOT_ZERO + _NUMBER, int, "a number, 1 to 99999"),
+    (AUTOSCALER, "raise_min", "raise-min", bool, "raise-min"),
 )
 
 
 def own_labels(labels: Mapping[str, str] | None, image_labels: Mapping[str, str] | None) -> dict[str, str]:
-    """Return the labels without those of `tutum.*` that came with the image: an image must not choose its owner."""
+    """Return the labels without the `tutum.*` labels of the image: an image must not choose its owner."""
     inherited = image_labels or {}
     return {
         name: value
         for name, value in (labels or {}).items()
-        if not (name.startswith(_OURS) and inherited.get(name) == value)
+        if not (name.startswith(_PREFIX) and inherited.get(name) == value)
     }
 
 
-def owner_of(labels: Sequence[Mapping[str, str]]) -> tuple[str | None, tuple[str, ...]]:
-    """Return the owner that the containers of one service name, and warnings about it.
+def owner_of(containers: Sequence[Mapping[str, str]]) -> tuple[str | None, tuple[str, ...]]:
+    """Return the owner that the labels of a service's containers name, and warnings about it.
 
     Args:
-        labels: Of each container, without those inherited from the image.
+        containers: The labels of each container, without those inherited from the image.
     """
-    owners = sorted({one[OWNER] for one in labels if one.get(OWNER)})
+    owners = sorted({labels[OWNER] for labels in containers if labels.get(OWNER)})
     if len(owners) > 1:
         return None, (f"the label {OWNER} names several owners ({', '.join(owners)}): the first admin owns it",)
     return (owners[0] if owners else None), ()
-
-
-def is_true(value: str | None) -> bool:
-    """Tell whether a label's value switches something on."""
-    return (value or "").strip().lower() in _TRUE

@@ -152,7 +152,8 @@ def _build(spec: Spec, settings: Settings) -> Engine:
 
 def _build_kubernetes(spec: Spec, settings: Settings) -> Engine:
     try:
-        from tutumd.engines.kubernetes.engine import KubernetesEngine, asks_registries, find_access
+        from tutumd.engines.kubernetes.connection import find_access
+        from tutumd.engines.kubernetes.engine import KubernetesEngine
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "kubernetes":
             raise
@@ -163,5 +164,4 @@ def _build_kubernetes(spec: Spec, settings: Settings) -> Engine:
         find_access(settings.kubeconfig, spec.url, os.environ),
         namespaces=settings.kubernetes_namespaces,
         server_cap=settings.max_containers,
-        ask=asks_registries(settings.docker_config or None),
     )

@@ -55,7 +55,7 @@ def run(program: str) -> Any:
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
 
 
-def test_without_the_client_it_is_said_what_to_install() -> None:
+def test_a_missing_client_is_named_with_its_installation() -> None:
     program = """
 import sys
 from contextlib import ExitStack

@@ -1,8 +1,9 @@
-"""What a redeploy sends and tells, as exact values; what it refuses; in which order pods go."""
+"""Plans, patches and journals of a redeploy as exact values, and what it refuses."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -10,22 +11,23 @@ import pytest
 from tests.support.kubernetes.patches import strategic
 from tests.support.kubernetes.workloads import container, daemon_set, deployment, stateful_set, template
 from tests.unit.kubernetes.values import AT, DIGEST, pod, workload
-from tutumd.engines.kubernetes.journal import Result, Stage, from_journal, to_journal
+from tutumd.engines.kubernetes.journal import RedeployJournal
+from tutumd.engines.kubernetes.patches import is_patched, restart_patch, rollback_patch
 from tutumd.engines.kubernetes.plan import (
-    Redeploy,
+    describe_plan,
     new_image,
     order_of,
     plan_redeploy,
     pull_note,
     refuse_impossible,
-    show,
 )
-from tutumd.engines.kubernetes.verdict import View
+from tutumd.engines.kubernetes.view import WorkloadView
 from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Workload, fingerprint
+from tutumd.engines.rollout.journal import Result, Stage, from_journal, to_journal
+from tutumd.engines.rollout.timing import Timing
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Plan
 
-NEW = "sha256:" + "2" * 64
 COPY = (
     "nodes that have registry.test/app:v1 already use their copy (imagePullPolicy: IfNotPresent), also if the tag was "
     "moved in the registry; set imagePullPolicy: Always to pull it"
@@ -33,23 +35,28 @@ COPY = (
 
 
 def planned(
-    one: Workload, variables: Mapping[str, str | None] | None = None, *, tag: str | None = None, stable_s: float = 3.0
-) -> Redeploy:
-    pods = (pod("a"), pod("b", ready=False))
-    return plan_redeploy(one, pods, tag=tag, variables=variables or {}, now=AT, stable_s=stable_s)
+    subject: Workload,
+    variables: Mapping[str, str | None] | None = None,
+    *,
+    tag: str | None = None,
+    stable_s: float = 3.0,
+) -> RedeployJournal:
+    seen = WorkloadView(workload=subject, pods=(pod("a"), pod("b", ready=False)))
+    timing = Timing(now=lambda: datetime.fromisoformat(AT), stable_s=stable_s)
+    return plan_redeploy(seen, tag, variables or {}, timing)
 
 
-def patched(one: Workload, plan: Redeploy, variables: Mapping[str, str | None] | None = None) -> Workload:
+def patched(subject: Workload, plan: RedeployJournal, variables: Mapping[str, str | None] | None = None) -> Workload:
     """The workload after the patch."""
-    return Workload(one.kind, strategic(one.json, plan.body(one, variables or {})))
+    return Workload(subject.kind, strategic(subject.json, restart_patch(subject, plan, variables or {})))
 
 
 def test_a_plain_restart() -> None:
-    one = workload(deployment(template=template(container(probed=True))))
-    plan = planned(one)
-    assert plan == Redeploy(
+    subject = workload(deployment(template=template(container(probed=True))))
+    plan = planned(subject)
+    assert plan == RedeployJournal(
         before={"restarted_at": "", "main": "app"},
-        old=fingerprint(one.template),
+        old=fingerprint(subject.template),
         image="registry.test/app:v1",
         restarted_at=AT,
         min_ready_before=None,
@@ -58,21 +65,24 @@ def test_a_plain_restart() -> None:
         image_before=DIGEST,
         pull_note=COPY,
     )
-    assert plan.body(one, {}) == {
+    assert restart_patch(subject, plan, {}) == {
         "metadata": {"resourceVersion": "7"},
         "spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: AT}}}},
     }
-    assert plan.undo_body(patched(one, plan), {}) == [
+    assert rollback_patch(patched(subject, plan), plan, {}) == [
         {"op": "replace", "path": "/metadata/resourceVersion", "value": "7"},
-        {"op": "replace", "path": "/spec/template", "value": one.template},
+        {"op": "replace", "path": "/spec/template", "value": subject.template},
     ]
 
 
 def test_without_a_probe_minreadyseconds_is_raised_for_the_rollout() -> None:
-    one = workload(deployment(minReadySeconds=1))
-    plan = planned(one, stable_s=2.5)
-    assert (plan.min_ready_before, plan.min_ready, plan.body(one, {})["spec"]["minReadySeconds"]) == (1, 3, 3)
-    assert plan.tidy_body("9") == {"metadata": {"resourceVersion": "9"}, "spec": {"minReadySeconds": 1}}
+    subject = workload(deployment(minReadySeconds=1))
+    plan = planned(subject, stable_s=2.5)
+    assert (plan.min_ready_before, plan.min_ready, restart_patch(subject, plan, {})["spec"]["minReadySeconds"]) == (
+        1,
+        3,
+        3,
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,12 +99,12 @@ def test_minreadyseconds_is_left_alone(spec: dict[str, Any]) -> None:
     assert planned(workload(deployment(**spec))).min_ready is None
 
 
-def test_minreadyseconds_stays_below_the_deadline_of_a_deployment_and_that_is_noted() -> None:
-    one = workload(deployment(progressDeadlineSeconds=3))
-    plan = planned(one)
-    assert (plan.min_ready, plan.body(one, {})["spec"]["minReadySeconds"]) == (2, 2)
+def test_minreadyseconds_stays_below_the_deadline_of_a_deployment() -> None:
+    subject = workload(deployment(progressDeadlineSeconds=3))
+    plan = planned(subject)
+    assert (plan.min_ready, restart_patch(subject, plan, {})["spec"]["minReadySeconds"]) == (2, 2)
     assert plan.notes == (
-        "a new pod has to run for 2 s, not for 3 s as wanted: minReadySeconds has to be below progressDeadlineSeconds, "
+        "a new pod has to run for 2 s, not for 3 s: minReadySeconds has to be below progressDeadlineSeconds, "
         "which is 3",
     )
     assert planned(workload(deployment()), stable_s=700).min_ready == 599
@@ -103,7 +113,7 @@ def test_minreadyseconds_stays_below_the_deadline_of_a_deployment_and_that_is_no
         assert (plan.min_ready, plan.notes) == (700, ())
 
 
-def test_the_container_that_people_mean_is_changed_with_those_of_the_same_image() -> None:
+def test_the_main_container_is_changed_with_those_of_the_same_image() -> None:
     pods = template(
         {"name": "proxy", "image": "registry.test/proxy:1"},
         container("main"),
@@ -112,9 +122,9 @@ def test_the_container_that_people_mean_is_changed_with_those_of_the_same_image(
         initContainers=[{"name": "migrate", "image": "registry.test/app:v1"}],
     )
     pods["metadata"]["annotations"] = {"kubectl.kubernetes.io/default-container": "main"}
-    one = workload(deployment(template=pods))
-    plan = planned(one, {"BODY": "x"}, tag="v2")
-    assert plan.body(one, {"BODY": "x"})["spec"]["template"]["spec"] == {
+    subject = workload(deployment(template=pods))
+    plan = planned(subject, {"BODY": "x"}, tag="v2")
+    assert restart_patch(subject, plan, {"BODY": "x"})["spec"]["template"]["spec"] == {
         "containers": [
             {"name": "main", "image": "registry.test/app:v2", "env": [{"name": "BODY", "value": "x"}]},
             {"name": "cron", "image": "registry.test/app:v2"},
@@ -133,8 +143,8 @@ def test_the_container_that_people_mean_is_changed_with_those_of_the_same_image(
     ],
 )
 def test_a_tag_replaces_tag_and_digest(image: str, tag: str | None, wanted: str) -> None:
-    one = workload(deployment(template=template({"name": "app", "image": image})))
-    assert new_image(one, tag) == wanted
+    subject = workload(deployment(template=template({"name": "app", "image": image})))
+    assert new_image(subject, tag) == wanted
 
 
 @pytest.mark.parametrize(
@@ -146,9 +156,9 @@ def test_a_tag_replaces_tag_and_digest(image: str, tag: str | None, wanted: str)
         ("Never", "app:v1", "the nodes never pull app:v1"),
     ],
 )
-def test_who_pulls_is_said(policy: str, image: str, words: str) -> None:
-    one = workload(deployment(template=template({"name": "app", "image": image, "imagePullPolicy": policy})))
-    note = pull_note(one, image)
+def test_the_pull_policy_is_noted(policy: str, image: str, words: str) -> None:
+    subject = workload(deployment(template=template({"name": "app", "image": image, "imagePullPolicy": policy})))
+    note = pull_note(subject, image)
     assert note.startswith(words)
     assert bool(note) == bool(words)
 
@@ -172,31 +182,27 @@ def rolling(**values: Any) -> dict[str, Any]:
     ],
 )
 def test_the_order_is_the_workloads_own(made: dict[str, Any], order: str, words: str) -> None:
-    found, reason = order_of(workload(made))
-    assert found == order
+    actual, reason = order_of(workload(made))
+    assert actual == order
     assert words in reason
 
 
-def test_the_plan_for_people() -> None:
-    found: dict[str, Any] = {"registry_digest": NEW, "registry_note": "what the registry said"}
-    one = workload(stateful_set(replicas=3, updateStrategy={"rollingUpdate": {"partition": 1}}))
-    assert show(one, replace(planned(one, tag="v2"), **found), "v2") == Plan(
+def test_a_dry_run_plan() -> None:
+    subject = workload(stateful_set(replicas=3, updateStrategy={"rollingUpdate": {"partition": 1}}))
+    assert describe_plan(subject, planned(subject, tag="v2")) == Plan(
         order="stop-first",
         order_reason="a StatefulSet replaces one pod after the other, the one with the highest number first",
         image_name="registry.test/app:v2",
         image_before=DIGEST,
-        image_after=NEW,
         steps=(
             "restart: write kubectl.kubernetes.io/restartedAt into the pod template of the statefulset db",
             "change the image of the container app to registry.test/app:v2",
-            "set minReadySeconds to 3 for the time of the rollout, since no probe tells when the container app is "
-            "ready",
+            "set minReadySeconds to 3 during the rollout, because no probe decides when the container app is ready",
             "wait until 2 new pods are ready",
-            "put the pod template back where that fails",
+            "restore the pod template if that fails",
         ),
         notes=(
             "the partition 1 keeps 1 of 3 pods as they are",
-            "what the registry said",
             COPY.replace(":v1", ":v2"),
         ),
     )
@@ -213,15 +219,15 @@ def test_the_plan_for_people() -> None:
 )
 def test_a_partition_that_leaves_nothing_to_move_is_refused(spec: dict[str, int], refused: bool) -> None:
     strategy = {"type": "RollingUpdate", "rollingUpdate": {"partition": spec["partition"]}}
-    one = workload(stateful_set(updateStrategy=strategy, ordinals={"start": spec.get("start", 0)}))
+    subject = workload(stateful_set(updateStrategy=strategy, ordinals={"start": spec.get("start", 0)}))
     if refused:
         with pytest.raises(EngineRefusedError, match="would replace none of them"):
-            refuse_impossible(one)
+            refuse_impossible(subject, {})
     else:
-        refuse_impossible(one)
+        refuse_impossible(subject, {})
 
 
-def test_a_daemon_set_that_no_node_takes_is_noted() -> None:
+def test_a_daemon_set_without_a_fitting_node_is_noted() -> None:
     # The controller wants no pod on a node that is not ready, so such a rollout ends at once.
     words = "no node fits now, or those that do are not ready: there is no pod to replace"
     assert words in planned(workload(daemon_set(), desiredNumberScheduled=0)).notes
@@ -231,9 +237,9 @@ def test_a_daemon_set_that_no_node_takes_is_noted() -> None:
 def test_a_workload_that_is_being_deleted_is_refused() -> None:
     made = deployment()
     made["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    one = workload(made)
+    subject = workload(made)
     with pytest.raises(EngineRefusedError, match="the deployment web is being deleted"):
-        refuse_impossible(one)
+        refuse_impossible(subject, {})
 
 
 SECRETS = [
@@ -256,33 +262,33 @@ def full() -> Workload:
 
 @pytest.mark.parametrize("tag", [None, "v2"])
 @pytest.mark.parametrize("variables", [{}, ASKED], ids=["no variables", "variables"])
-def test_what_was_changed_is_remembered_and_put_back_exactly(tag: str | None, variables: dict[str, str | None]) -> None:
-    for one in (full(), workload(deployment())):
-        plan = planned(one, variables, tag=tag)
-        after = patched(one, plan, variables)
-        assert plan.is_in(after, variables)
-        assert not plan.is_in(one, variables)
+def test_a_rollback_restores_the_template_exactly(tag: str | None, variables: dict[str, str | None]) -> None:
+    for subject in (full(), workload(deployment())):
+        plan = planned(subject, variables, tag=tag)
+        after = patched(subject, plan, variables)
+        assert is_patched(after, plan, variables)
+        assert not is_patched(subject, plan, variables)
         back = strategic(after.json, {})
-        for operation in plan.undo_body(after, variables):
+        for operation in rollback_patch(after, plan, variables):
             if operation["path"] == "/spec/template":
                 back["spec"]["template"] = operation["value"]
-        assert back["spec"]["template"] == one.template
+        assert back["spec"]["template"] == subject.template
 
 
-def test_variables_keep_their_order_since_one_may_be_made_of_those_before_it() -> None:
+def test_variables_keep_their_order() -> None:
     env = [{"name": name, "value": value} for name, value in (("B", "1"), ("URL", "$(B)"), ("A", "1"))]
-    one = workload(deployment(template=template(container(env=env))))
+    subject = workload(deployment(template=template(container(env=env))))
     variables: dict[str, str | None] = {"A": "2", "ADDED": "2", "B": "2"}
-    after = patched(one, planned(one, variables), variables)
+    after = patched(subject, planned(subject, variables), variables)
     assert [each["name"] for each in after.main["env"]] == ["B", "URL", "A", "ADDED"]
 
 
-def test_a_variable_that_is_set_twice_is_refused_since_a_patch_reaches_only_the_first() -> None:
+def test_a_variable_that_is_set_twice_is_refused() -> None:
     env = [{"name": "BODY", "value": "1"}, {"name": "BODY", "value": "2"}]
-    one = workload(deployment(template=template(container(env=env))))
+    subject = workload(deployment(template=template(container(env=env))))
     with pytest.raises(EngineRefusedError, match="sets the variable BODY more than once"):
-        planned(one, {"BODY": "3"})
-    assert planned(one, {"OTHER": "3"}).old
+        planned(subject, {"BODY": "3"})
+    assert planned(subject, {"OTHER": "3"}).old
 
 
 def test_neither_other_variables_nor_new_values_are_in_the_journal() -> None:
@@ -292,11 +298,11 @@ def test_neither_other_variables_nor_new_values_are_in_the_journal() -> None:
 
 
 @pytest.mark.parametrize("others", ["image", "sidecar", "value", "added", "label"])
-def test_a_template_that_others_changed_as_well_is_not_the_ordered_one(others: str) -> None:
-    one = full()
+def test_a_template_that_others_changed_too_is_not_ours(others: str) -> None:
+    subject = full()
     variables: dict[str, str | None] = {"BODY": "x"}
-    plan = planned(one, variables, tag="v2")
-    after = patched(one, plan, variables)
+    plan = planned(subject, variables, tag="v2")
+    after = patched(subject, plan, variables)
     containers = after.template["spec"]["containers"]
     if others in ("image", "sidecar"):
         containers[0 if others == "image" else 2]["image"] = "registry.test/app:v9"
@@ -306,25 +312,35 @@ def test_a_template_that_others_changed_as_well_is_not_the_ordered_one(others: s
         containers[0]["env"].append({"name": "THEIRS", "value": "y"})
     else:
         after.template["metadata"]["labels"]["theirs"] = "y"
-    assert not plan.is_in(after, variables)
+    assert not is_patched(after, plan, variables)
 
 
 def test_a_redeploy_survives_the_journal() -> None:
     plan = planned(workload(deployment()), {"A": "1", "B": None}, tag="v2")
-    ended = replace(plan, ordered="f").at(Stage.UNDO, Result(success=False, reason="why", log_tail="last"))
-    for one in (plan, ended):
-        assert from_journal(Redeploy, json.loads(json.dumps(to_journal(one)))) == one
-    assert from_journal(Redeploy, {}) is None
+    ended = replace(
+        plan, ordered="f", stage=Stage.ROLL_BACK, result=Result(success=False, reason="why", log_tail="last")
+    )
+    for subject in (plan, ended):
+        assert from_journal(RedeployJournal, json.loads(json.dumps(to_journal(subject)))) == subject
+    assert from_journal(RedeployJournal, {}) is None
+
+
+def test_a_journal_with_retired_fields_is_read() -> None:
+    plan = planned(workload(deployment()))
+    older = {**to_journal(plan), "registry_digest": DIGEST, "registry_note": "a note"}
+    assert from_journal(RedeployJournal, older) == plan
 
 
 @pytest.mark.parametrize("change", [{"sent": {}}, {"stage": "later"}, {"result": {"ended": True}}])
-def test_a_journal_of_another_version_is_refused_in_words(change: dict[str, object]) -> None:
+def test_an_unreadable_journal_is_refused(change: dict[str, object]) -> None:
     journal = to_journal(planned(workload(deployment())))
     with pytest.raises(EngineRefusedError, match="another version of tutumd began this action"):
-        from_journal(Redeploy, {**journal, **change})
+        from_journal(RedeployJournal, {**journal, **change})
 
 
 def test_a_view_knows_its_living_pods() -> None:
-    seen = View(workload=workload(deployment()), pods=(pod("a"), pod("b", deleting=True), pod("c", phase="Failed")))
-    assert [one.uid for one in seen.alive] == ["a"]
-    assert seen.leaving == 1
+    seen = WorkloadView(
+        workload=workload(deployment()), pods=(pod("a"), pod("b", deleting=True), pod("c", phase="Failed"))
+    )
+    assert [subject.uid for subject in seen.alive] == ["a"]
+    assert seen.stopping == 1

@@ -1,4 +1,4 @@
-"""Objects of the API are read into values: pods, snapshots, selectors, requests, autoscalers, output."""
+"""Objects of the API are read into values: pods, snapshots, selectors, requests, autoscalers."""
 
 from typing import Any
 
@@ -7,11 +7,10 @@ import pytest
 from tests.support.kubernetes.workloads import autoscaler, deployment, stateful_set, template
 from tests.unit.kubernetes.values import DIGEST, SINCE, WEB, pod, workload
 from tutumd.engines.kubernetes.autoscalers import Autoscaler, find_autoscaler
-from tutumd.engines.kubernetes.output import in_order
-from tutumd.engines.kubernetes.pods import Pod, PodContainer, read_pod
+from tutumd.engines.kubernetes.discover import stack_of, take_snapshot, warnings
 from tutumd.engines.kubernetes.requests import Request
-from tutumd.engines.kubernetes.snapshots import snapshot, stack_of, warnings
-from tutumd.engines.kubernetes.workloads import Address, Kind, read_address, selector_text
+from tutumd.engines.kubernetes.view import Pod, PodContainer, read_pod
+from tutumd.engines.kubernetes.workloads import Address, Kind, label_query, read_address
 from tutumd.model import ContainerSnapshot, ContainerState, Port, ServiceSnapshot
 
 POD: dict[str, Any] = {
@@ -86,21 +85,21 @@ def test_a_pod_is_read() -> None:
         ({"kind": "StatefulSet", "name": "db"}, None),
     ],
 )
-def test_whose_a_pod_is(owner: dict[str, Any], wanted: Address | None) -> None:
+def test_the_owner_of_a_pod(owner: dict[str, Any], wanted: Address | None) -> None:
     assert read_pod({**POD, "metadata": {**POD["metadata"], "ownerReferences": [owner]}}).owner == wanted
 
 
-def test_a_pod_that_was_just_made_is_read() -> None:
+def test_a_new_pod_is_read() -> None:
     metadata = {"uid": "p", "name": "p", "namespace": "shop"}
     made = read_pod({"metadata": metadata, "spec": POD["spec"]})
-    assert (made.phase, made.ready, made.owner, made.alive, made.trouble) == ("Pending", False, None, True, None)
+    assert (made.phase, made.ready, made.owner, made.alive, made.failing) == ("Pending", False, None, True, None)
 
 
 def test_a_snapshot_of_a_deployment() -> None:
     ports = [{"containerPort": 80}, {"containerPort": 53, "hostPort": 5353, "protocol": "UDP"}]
     main = {"name": "app", "image": "registry.test/app:v1", "command": ["run", "a b"], "ports": ports}
     annotations = {"tutum.owner": "ann", "tutum.scale.max": "7", "tutum.redeploy.order": "stop-first", "tutum.x": "1"}
-    one = workload(deployment(annotations=annotations, template=template(main)))
+    subject = workload(deployment(annotations=annotations, template=template(main)))
     crashed = PodContainer(name="app", image="registry.test/app:v1", waiting="CrashLoopBackOff", exit_code=3)
     pods = [
         pod("b", ready=False, container=crashed),
@@ -109,19 +108,19 @@ def test_a_snapshot_of_a_deployment() -> None:
         pod("d", phase="Failed"),
         pod("e", ready=False, phase="Pending"),
     ]
-    seen = snapshot(one, pods)
-    states = {container.id: container.state for container in seen.containers}
+    shown = take_snapshot(subject, pods)
+    states = {container.id: container.state for container in shown.containers}
     assert states == {
         "a": ContainerState.RUNNING,
         "b": ContainerState.STOPPED,
         "c": ContainerState.STOPPING,
         "e": ContainerState.STARTING,
     }
-    assert seen == ServiceSnapshot(
+    assert shown == ServiceSnapshot(
         selector="deployment/shop/web",
         name="web",
         target=2,
-        containers=seen.containers,
+        containers=shown.containers,
         stack="shop",
         owner="ann",
         image_name="registry.test/app:v1",
@@ -135,7 +134,7 @@ def test_a_snapshot_of_a_deployment() -> None:
             "decides",
         ),
     )
-    assert seen.containers[0] == ContainerSnapshot(
+    assert shown.containers[0] == ContainerSnapshot(
         id="a",
         name="web-a",
         state=ContainerState.RUNNING,
@@ -157,12 +156,12 @@ def test_a_snapshot_of_a_deployment() -> None:
         ({"ownerReferences": [{"kind": "Kafka", "name": "k"}]}, ""),
     ],
 )
-def test_those_who_may_undo_a_change_are_named(metadata: dict[str, Any], words: str) -> None:
+def test_tools_that_may_undo_a_change_are_named(metadata: dict[str, Any], words: str) -> None:
     made = deployment()
     made["metadata"].update(metadata)
-    found = "; ".join(warnings(workload(made)))
-    assert words in found
-    assert bool(found) == bool(words)
+    actual = "; ".join(warnings(workload(made)))
+    assert words in actual
+    assert bool(actual) == bool(words)
 
 
 def test_a_stack_is_named_by_label_release_or_namespace() -> None:
@@ -174,7 +173,7 @@ def test_a_stack_is_named_by_label_release_or_namespace() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "deployment", "deployment/shop", "pod/shop/web", "deployment//web"])
-def test_a_foreign_selector_is_none_of_ours(text: str) -> None:
+def test_a_foreign_selector_is_no_address(text: str) -> None:
     assert read_address(text) is None
 
 
@@ -192,32 +191,30 @@ def test_label_selectors_are_written_for_a_query() -> None:
         {"key": "lacks", "operator": "DoesNotExist"},
     ]
     selector = {"matchLabels": {"b": "2", "a": "1"}, "matchExpressions": expressions}
-    assert selector_text(selector) == "a=1,b=2,tier in (a,b),env notin (test),has,!lacks"
+    assert label_query(selector) == "a=1,b=2,tier in (a,b),env notin (test),has,!lacks"
 
 
 @pytest.mark.parametrize(
     ("request_", "path", "permission"),
     [
         (
-            Request(verb="get", group="", version="v1", resource="pods/log", namespace="shop", name="web-1"),
+            Request(verb="get", group="", resource="pods/log", namespace="shop", name="web-1"),
             "/api/v1/namespaces/shop/pods/web-1/log",
             'verb get on pods/log (apiGroup "") in the namespace shop',
         ),
         (
-            Request(verb="list", group="apps", version="v1", resource="deployments"),
+            Request(verb="list", group="apps", resource="deployments"),
             "/apis/apps/v1/deployments",
             'verb list on deployments (apiGroup "apps") in all namespaces',
         ),
         (
-            Request(
-                verb="update", group="apps", version="v1", resource="statefulsets/scale", namespace="shop", name="db"
-            ),
+            Request(verb="update", group="apps", resource="statefulsets/scale", namespace="shop", name="db"),
             "/apis/apps/v1/namespaces/shop/statefulsets/db/scale",
             'verb update on statefulsets/scale (apiGroup "apps") in the namespace shop',
         ),
     ],
 )
-def test_where_a_request_goes_and_what_it_needs(request_: Request, path: str, permission: str) -> None:
+def test_the_path_and_the_permission_of_a_request(request_: Request, path: str, permission: str) -> None:
     assert (request_.path, request_.permission) == (path, permission)
 
 
@@ -227,14 +224,7 @@ def test_the_autoscaler_of_a_workload_is_found_by_its_whole_target() -> None:
     rollout = autoscaler()
     rollout["spec"]["scaleTargetRef"] = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Deployment", "name": "web"}
     assert find_autoscaler([other, rollout, mine], WEB) == Autoscaler(
-        name="web-hpa", least=2, most=5, owner="ScaledObject s"
+        name="web-hpa", min_replicas=2, max_replicas=5, owner="ScaledObject s"
     )
     assert find_autoscaler([other, rollout], WEB) is None
     assert find_autoscaler([mine], Address(Kind.STATEFUL_SET, "shop", "web")) is None
-
-
-def test_output_of_several_pods_is_put_in_order() -> None:
-    texts = ["2026-01-01T00:00:03Z c\n2026-01-01T00:00:01Z a b\n", "2026-01-01T00:00:02Z b\n"]
-    assert in_order(texts, 10) == "a b\nb\nc"
-    assert in_order(texts, 2) == "b\nc"
-    assert in_order(texts, 0) == ""

@@ -4,8 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tests.support.kubernetes.workloads import REPOSITORY
-from tutumd.engines.kubernetes.pods import Pod, PodContainer
-from tutumd.engines.kubernetes.verdict import View
+from tutumd.engines.kubernetes.view import Pod, PodContainer, WorkloadView
 from tutumd.engines.kubernetes.workloads import Address, Kind, Workload
 
 AT = "2026-11-24T20:44:09.123456Z"
@@ -40,6 +39,6 @@ def pod(uid: str, *, ready: bool = True, at: str = "", container: PodContainer |
     return Pod(**{**values, **more})
 
 
-def view(one: Workload, *pods: Pod) -> View:
+def view(subject: Workload, *pods: Pod) -> WorkloadView:
     """A workload with these pods."""
-    return View(workload=one, pods=pods)
+    return WorkloadView(workload=subject, pods=pods)

@@ -1,4 +1,4 @@
-"""What the engine's answers mean while a service is looked at and while a trial is begun, and what a trial leaves."""
+"""Responses of the engine while a service is read and while a probe starts, and what a probe leaves behind."""
 
 from dataclasses import replace
 from typing import Any, cast
@@ -10,14 +10,15 @@ import requests
 from tests.support.runs import FakeRun
 from tests.unit.swarm.test_journal import PLAN
 from tests.unit.swarm.values import spec
-from tutumd.engines.swarm.api import SwarmApi, TakenError
-from tutumd.engines.swarm.changes import Tempo
-from tutumd.engines.swarm.plan import Stage
-from tutumd.engines.swarm.redeploy import Redeploy
-from tutumd.engines.swarm.trial import Trial, trial_name
+from tutumd.engines.rollout.journal import Stage, to_journal
+from tutumd.engines.rollout.timing import Timing
+from tutumd.engines.swarm.api import SwarmApi
+from tutumd.engines.swarm.context import ServiceContext
+from tutumd.engines.swarm.probe_task import probe_name, start_probe
+from tutumd.engines.swarm.redeploy import redeploy
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 
-TEMPO = Tempo(clock=lambda: 0.0, jitter=lambda: 0.0, stable_s=0.0, poll_s=0.0)
+TIMING = Timing(clock=lambda: 0.0, jitter=lambda: 0.0, stable_s=0.0, poll_s=0.0)
 
 
 def answer(status: int) -> requests.Response:
@@ -32,7 +33,7 @@ def api_error(status: int, text: str) -> docker.errors.APIError:
 
 
 class FakeClient:
-    """A manager with the service `web`, which may refuse to tell of a service, and to create one."""
+    """A manager with the service `web`, which may refuse to show a service, and to create one."""
 
     def __init__(self, *, trouble: docker.errors.APIError | None = None, create_status: int = 201) -> None:
         self.trouble_of = {} if trouble is None else {"web": trouble}
@@ -78,7 +79,7 @@ def api_of(client: FakeClient) -> SwarmApi:
     return SwarmApi(cast(Any, client), None)
 
 
-def test_an_engine_that_cannot_tell_how_a_service_is_has_not_refused() -> None:
+def test_a_service_that_cannot_be_read_now_is_not_refused() -> None:
     api = api_of(FakeClient(trouble=api_error(500, "rpc error: code = Unknown")))
     with pytest.raises(EngineUnavailableError, match="cannot inspect the service web: rpc error"):
         api.view("web")
@@ -88,31 +89,31 @@ def test_an_engine_that_cannot_tell_how_a_service_is_has_not_refused() -> None:
         api_of(FakeClient(trouble=api_error(400, "bad filter"))).view("web")
 
 
-def test_a_name_that_is_taken_is_told_apart() -> None:
-    with pytest.raises(TakenError):
-        api_of(FakeClient(create_status=409)).create(spec(), {})
+def test_a_service_whose_name_is_taken_is_not_created() -> None:
+    api_of(FakeClient(create_status=409)).create(spec(), {})
     with pytest.raises(EngineRefusedError, match="cannot create the service web: no such network"):
         api_of(FakeClient(create_status=400)).create(spec(), {})
 
 
-TRIED = replace(PLAN, stage=Stage.TRIAL)
+def context_of(client: FakeClient, run: FakeRun) -> ServiceContext:
+    return ServiceContext(api=api_of(client), name="web", run=run, timing=TIMING)
 
 
-def test_a_trial_that_the_engine_refuses_leaves_nothing_behind() -> None:
-    run = FakeRun(journal=TRIED.to_journal())
-    name = trial_name("web", run.action_uuid)
+def test_a_probe_that_the_engine_refuses_leaves_nothing_behind() -> None:
+    run = FakeRun(journal=to_journal(replace(PLAN, stage=Stage.PROBE)))
+    name = probe_name("web", run.action_uuid)
     client = FakeClient()
     client.names.append(name)
     client.trouble_of[name] = api_error(400, "bad filter")
     with pytest.raises(EngineRefusedError, match=f"cannot inspect the service {name}: bad filter"):
-        Redeploy(api_of(client), "web", run, TEMPO).perform()
+        redeploy(context_of(client, run))
     assert (client.names, client.removed) == (["web"], [name])
 
 
-def test_a_trial_that_came_into_being_after_our_look_is_gone_on_with() -> None:
+def test_a_probe_that_appears_after_our_look_is_used() -> None:
     run = FakeRun()
     client = FakeClient(create_status=409)
-    Trial(api_of(client), "web", run, TEMPO).begin(spec())
+    start_probe(context_of(client, run), spec(), "web-trial")
     client.create_status = 400
     with pytest.raises(EngineRefusedError, match="no such network"):
-        Trial(api_of(client), "web", run, TEMPO).begin(spec())
+        start_probe(context_of(client, run), spec(), "web-trial")

@@ -35,7 +35,7 @@ def test_absent_replicas_mean_one() -> None:
 
 @pytest.mark.parametrize(("text", "number"), [("3", 3), ("", 0), ("-1", 0), ("x", 0), ("٣", 0), ("9" * 30, 0)])
 def test_a_label_that_is_no_number_counts_as_none(text: str, number: int) -> None:
-    assert specs.stopped_replicas({"Labels": {STOPPED_REPLICAS: text}}) == number
+    assert specs.replicas_before_stop({"Labels": {STOPPED_REPLICAS: text}}) == number
 
 
 def test_a_redeploy_changes_image_count_platforms_and_update_config_and_nothing_else() -> None:
@@ -53,39 +53,39 @@ def test_making_a_new_specification_leaves_the_old_one_alone() -> None:
     assert inspected == spec()
 
 
-def test_undoing_a_redeploy_gives_the_specification_before() -> None:
+def test_a_rollback_restores_the_specification() -> None:
     before = spec(UpdateConfig={"Parallelism": 3})
     config = specs.update_config(before, order="start-first", stable_s=3)
     ordered = specs.redeploy_spec(before, NEW, config, [ARM, AMD], {})
-    remembered = specs.remembered(before)
-    undone = specs.undo_spec(ordered, remembered, config)
+    stored_parts = specs.stored_parts(before)
+    undone = specs.rollback_spec(ordered, stored_parts, config)
     assert undone["UpdateConfig"] == {**config, "FailureAction": "continue", "Delay": 0}
-    assert specs.with_config_of(undone, remembered) == before
+    assert specs.with_config_of(undone, stored_parts) == before
 
 
-def test_undoing_gives_back_an_absent_placement() -> None:
+def test_a_rollback_restores_an_absent_placement() -> None:
     before = spec()
     del before["TaskTemplate"]["Placement"]
     ordered = specs.redeploy_spec(before, NEW, {}, [ARM], {})
-    undone = specs.undo_spec(ordered, specs.remembered(before), {})
-    assert specs.with_config_of(undone, specs.remembered(before)) == before
+    undone = specs.rollback_spec(ordered, specs.stored_parts(before), {})
+    assert specs.with_config_of(undone, specs.stored_parts(before)) == before
 
 
-def test_undoing_keeps_what_others_changed_meanwhile() -> None:
+def test_a_rollback_keeps_what_others_changed() -> None:
     before = spec()
     ordered = specs.redeploy_spec(before, NEW, {}, None, {})
     ordered["Mode"]["Replicated"]["Replicas"] = 9
     ordered["TaskTemplate"]["ContainerSpec"]["Env"] = ["ADDED=1"]
-    undone = specs.undo_spec(ordered, specs.remembered(before), {})
+    undone = specs.rollback_spec(ordered, specs.stored_parts(before), {})
     assert specs.replicas_of(undone) == 9
     assert undone["TaskTemplate"]["ContainerSpec"] == {"Image": OLD.image, "Env": ["ADDED=1"]}
 
 
-def test_the_environment_is_not_remembered() -> None:
-    assert "SECRET" not in str(specs.remembered(spec()))
+def test_the_environment_is_not_stored() -> None:
+    assert "SECRET" not in str(specs.stored_parts(spec()))
 
 
-def test_stopping_notes_the_number_and_starting_removes_the_note() -> None:
+def test_stopping_adds_the_label_and_starting_removes_it() -> None:
     stopped = specs.with_replicas(spec(replicas=4), 0, noted=4)
     assert stopped["Labels"] == {STOPPED_REPLICAS: "4"}
     assert specs.is_stopped(stopped)
@@ -114,7 +114,7 @@ def test_configs_are_compared_as_the_engine_stores_them() -> None:
         (5, {"Parallelism": 0}, 0, 0),
     ],
 )
-def test_the_update_goes_in_steps_that_the_deadline_leaves_time_for(
+def test_the_steps_of_an_update_fit_the_deadline(
     replicas: int, given: dict[str, Any] | None, parallelism: int, delay_s: int
 ) -> None:
     inspected = spec(replicas=replicas) if given is None else spec(replicas=replicas, UpdateConfig=given)
@@ -128,7 +128,7 @@ def test_the_update_goes_in_steps_that_the_deadline_leaves_time_for(
     }
 
 
-def test_a_deadline_of_the_labels_leaves_more_time_between_the_steps() -> None:
+def test_a_deadline_in_the_labels_allows_longer_delays() -> None:
     slow = spec(replicas=3, UpdateConfig={"Parallelism": 1, "Delay": 60 * S})
     config = specs.update_config(slow, order="stop-first", stable_s=30, deadline_s=1200)
     assert (config["Order"], config["Delay"], config["Monitor"]) == ("stop-first", 60 * S, 30 * S)
@@ -144,7 +144,7 @@ def test_the_time_to_stop_is_read_in_seconds() -> None:
 VARIABLES = {"NEW": "a=b", "SECRET": "2", "GONE": None}
 
 
-def test_variables_are_set_in_place_added_and_taken_away() -> None:
+def test_variables_are_set_in_place_added_and_removed() -> None:
     before = spec()
     before["TaskTemplate"]["ContainerSpec"]["Env"] = ["GONE=1", "A=1", "SECRET=1", "SECRET=0", "B"]
     made = specs.redeploy_spec(before, NEW, None, None, VARIABLES)
@@ -153,18 +153,18 @@ def test_variables_are_set_in_place_added_and_taken_away() -> None:
 
 
 @pytest.mark.parametrize("env", [None, ["GONE=1"], ["X=1", "GONE=1", "SECRET=1", "B", "SECRET=0", "Y="]])
-def test_undoing_puts_the_variables_back_in_their_order(env: list[str] | None) -> None:
+def test_a_rollback_restores_variables_in_their_order(env: list[str] | None) -> None:
     before = spec()
     del before["TaskTemplate"]["ContainerSpec"]["Env"]
     if env is not None:
         before["TaskTemplate"]["ContainerSpec"]["Env"] = env
     ordered = specs.redeploy_spec(before, NEW, {}, None, VARIABLES)
-    kept = specs.remembered(before, VARIABLES)
+    kept = specs.stored_parts(before, VARIABLES)
     assert "X=1" not in str(kept)
-    assert specs.with_config_of(specs.undo_spec(ordered, kept, {}, VARIABLES), kept) == before
+    assert specs.with_config_of(specs.rollback_spec(ordered, kept, {}, VARIABLES), kept) == before
     if env is not None:
         ordered["TaskTemplate"]["ContainerSpec"]["Env"].append("BY_OTHERS=1")
-        undone = specs.undo_spec(ordered, kept, {}, VARIABLES)
+        undone = specs.rollback_spec(ordered, kept, {}, VARIABLES)
         assert undone["TaskTemplate"]["ContainerSpec"]["Env"] == [*env, "BY_OTHERS=1"]
 
 

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from tutumd.engines.swarm.tasks import Nodes, Task, read_nodes
-from tutumd.engines.swarm.verdict import View
-from tutumd.engines.swarm.version import Version
+from tutumd.engines.swarm.spec import Version
+from tutumd.engines.swarm.view import Nodes, ServiceView, Task, read_nodes
 
 OLD = Version(image="app:latest@sha256:" + "1" * 64, force=0)
 NEW = Version(image="app:latest@sha256:" + "2" * 64, force=1)
@@ -31,14 +30,14 @@ def task(
     version: Version = OLD,
     *,
     state: str = "running",
-    place: str = "1",
-    wanted: bool = True,
+    slot: str = "1",
+    desired: bool = True,
     node_ready: bool = True,
     error: str = "",
 ) -> Task:
     """One task."""
     return Task(
-        id=id, place=place, state=state, wanted=wanted, node_ready=node_ready, version=version, error=error, exit_code=0
+        id=id, slot=slot, state=state, desired=desired, node_ready=node_ready, version=version, error=error, exit_code=0
     )
 
 
@@ -55,9 +54,9 @@ def nodes(*states: str, architecture: str = "x86_64", availability: str = "activ
     )
 
 
-def view(inspected: dict[str, Any], *tasks: Task, state: str = "", message: str = "") -> View:
+def view(inspected: dict[str, Any], *tasks: Task, state: str = "", message: str = "") -> ServiceView:
     """A service at one moment; `state` is that of its update."""
     service: dict[str, Any] = {"ID": "s1", "Spec": inspected, "Version": {"Index": 7}}
     if state:
         service["UpdateStatus"] = {"State": state, "Message": message}
-    return View(service=service, tasks=tasks, nodes=nodes("ready"))
+    return ServiceView(service=service, tasks=tasks, nodes=nodes("ready"))

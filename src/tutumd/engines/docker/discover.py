@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.inspect.selectors import ContainerGroup
-from tutumd.engines.labels import owner_of, read_wanted
+from tutumd.engines.labels import owner_of, parse_labels
 from tutumd.model import ContainerSnapshot, ContainerState, Port, ServiceSnapshot
 
 # Container states by Docker's; all others are STOPPED.
@@ -21,7 +21,7 @@ def service_snapshot(group: ContainerGroup) -> ServiceSnapshot:
     containers = group.containers
     newest = max(containers, key=lambda container: (container.created is not None, container.created))
     labels = [container.labels for container in containers]
-    options = read_wanted(labels)
+    options = parse_labels(labels)
     owner, owner_warnings = owner_of(labels)
     return ServiceSnapshot(
         selector=group.selector,

@@ -17,7 +17,7 @@ from tutumd.engines.docker.redeploy import redeploy
 from tutumd.engines.docker.scale import Scaler
 from tutumd.engines.docker.start_stop import start_containers, stop_containers
 from tutumd.engines.dockerapi.connection import connect
-from tutumd.engines.labels import read_wanted
+from tutumd.engines.labels import parse_labels
 from tutumd.errors import EngineRefusedError
 from tutumd.model import EngineInfo, Outcome, Plan, Service, ServiceSnapshot
 from tutumd.ports import Run
@@ -103,7 +103,7 @@ class DockerEngine:
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         """Bring a service to `target` containers, at least 1: without any, the service would be gone."""
         group = self._require_unaffected(service, run)
-        service_cap = read_wanted([container.labels for container in group.containers]).service_cap
+        service_cap = parse_labels([container.labels for container in group.containers]).service_cap
         cap = min(self._server_cap, service_cap or self._server_cap)
         if not 1 <= target <= cap:
             hint = "; to end all of its containers, stop it" if target == 0 else ""

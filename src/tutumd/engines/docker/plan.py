@@ -14,7 +14,7 @@ from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.inspect.selectors import ContainerGroup, base_name
 from tutumd.engines.docker.update_order import choose_order
 from tutumd.engines.images.reference import parse_reference
-from tutumd.engines.labels import Order, Wanted, read_wanted
+from tutumd.engines.labels import Order, ServiceLabels, parse_labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class RedeployPlan:
         notes: Sentences for people.
     """
 
-    options: Wanted
+    options: ServiceLabels
     swaps: tuple[PlannedSwap, ...]
     pulled: tuple[str, ...]
     order: Order
@@ -93,7 +93,7 @@ def plan_redeploy(
     for container in group.containers:
         check_replaceable(container, is_refetched=is_refetched)
     check_no_busy_dependency(group, all_containers)
-    options = read_wanted([container.labels for container in group.containers])
+    options = parse_labels([container.labels for container in group.containers])
     dependents = find_dependents(group.containers, all_containers)
     for dependent in dependents:
         check_can_follow(dependent.container, dependent.reason, self_id)

@@ -2,6 +2,5 @@
 
 from tutumd.engines.kubernetes.connection import find_access
 from tutumd.engines.kubernetes.engine import KubernetesEngine
-from tutumd.engines.kubernetes.registry import asks_registries
 
-__all__ = ["KubernetesEngine", "asks_registries", "find_access"]
+__all__ = ["KubernetesEngine", "find_access"]

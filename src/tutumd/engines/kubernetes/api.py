@@ -1,35 +1,38 @@
-"""What is asked of a cluster; each request with a limit, each error in our words."""
+"""Requests to the API of a cluster; each with a time limit, each error translated."""
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 
 import urllib3.exceptions
 from kubernetes.client.exceptions import ApiException
 
 from tutumd.engines.kubernetes.connection import Client
-from tutumd.engines.kubernetes.requests import FIELD_MANAGER, JSON_PATCH, MERGE, STRATEGIC_MERGE, Request
-from tutumd.engines.kubernetes.workloads import Address, Workload
+from tutumd.engines.kubernetes.requests import (
+    FIELD_MANAGER,
+    MERGE,
+    Request,
+    on_autoscalers,
+    on_collection,
+    on_workload,
+    with_patch,
+)
+from tutumd.engines.kubernetes.view import WorkloadView, read_pod
+from tutumd.engines.kubernetes.workloads import Address, Workload, label_query
 from tutumd.engines.labels import Json
+from tutumd.engines.rollout.conflicts import DeniedError, StaleError
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
 
 PAGE = 500
 WATCH_S = 50
 _CONNECT_S, _READ_S, _WATCH_SILENCE_S = 5, 20, 60
 _LOG_BYTES = _PART_BYTES = 64 * 1024
-# 429: too many requests at once; the others: the API server, or what it needs itself, is on its way down or up.
-_PASSING = (429, 500, 502, 503, 504)
-
-
-class ChangedError(TutumdError):
-    """Somebody changed the object since it was read: read it again."""
-
-
-class NotAllowedError(EngineRefusedError):
-    """The cluster does not allow it: for good, or for a moment, since an API server that begins knows no rules yet."""
+# 429: too many requests at once; the others: the API server, or what it needs itself, is starting or stopping.
+_TEMPORARY = (429, 500, 502, 503, 504)
+_CONNECTION_ERRORS = (urllib3.exceptions.HTTPError, OSError)
 
 
 class ExpiredError(TutumdError):
@@ -45,22 +48,41 @@ class Cluster:
         self._lock = Lock()
 
     def workload(self, address: Address) -> Workload | None:
-        """Read one workload; None where it is gone."""
-        found = self._find(_on(address, "get"))
+        """Return one workload; None if it is gone."""
+        with _refusals_as_unavailable():
+            found = self._find(on_workload(address, "get"))
         return None if found is None else Workload(address.kind, found)
 
-    def all_of(self, kind: str, namespace: str) -> tuple[list[Json], str]:
-        """List deployments, statefulsets, daemonsets or pods; return them and the version that a watch begins at.
+    def view(self, address: Address) -> WorkloadView | None:
+        """Return one workload and its own pods; None if it is gone."""
+        workload = self.workload(address)
+        if workload is None:
+            return None
+        query = {"labelSelector": label_query(workload.spec.get("selector") or {})}
+        with _refusals_as_unavailable():
+            page = self._call(replace(on_collection("list", "pods", address.namespace), query=query))
+        pods = (read_pod(pod) for pod in page.get("items") or ())
+        return WorkloadView(workload=workload, pods=tuple(pod for pod in pods if pod.owner == address))
+
+    def require_view(self, address: Address) -> WorkloadView:
+        """Return one workload and its own pods. Raises EngineRefusedError if it is gone."""
+        view = self.view(address)
+        if view is None:
+            raise EngineRefusedError(f"{address.words} is gone from the namespace {address.namespace}")
+        return view
+
+    def list_all(self, kind: str, namespace: str) -> tuple[list[Json], str]:
+        """Return all deployments, statefulsets, daemonsets or pods, and the version at which a watch begins.
 
         Args:
             namespace: Empty means all.
         """
-        request = collection("list", kind, namespace)
+        request = on_collection("list", kind, namespace)
         objects: list[Json] = []
         query = {"limit": str(PAGE)}
         while True:
             try:
-                page = self.call(replace(request, query=query))
+                page = self._call(replace(request, query=query))
             except ExpiredError:
                 if "continue" not in query:
                     raise
@@ -68,56 +90,48 @@ class Cluster:
                 objects, query = [], {}
                 continue
             objects += page.get("items") or []
-            following = page["metadata"].get("continue") or ""
-            if not following:
+            token = page["metadata"].get("continue") or ""
+            if not token:
                 return objects, str(page["metadata"].get("resourceVersion") or "")
-            query = {"limit": str(PAGE), "continue": following}
+            query = {"limit": str(PAGE), "continue": token}
 
-    def pods(self, workload: Workload) -> list[Json]:
-        """List the pods that the workload's selector names."""
-        request = collection("list", "pods", workload.address.namespace)
-        page = self.call(replace(request, query={"labelSelector": workload.selector}))
-        return list(page.get("items") or [])
-
-    def restart(self, address: Address, body: Json) -> Json:
-        """Send a strategic merge patch. Raises ChangedError where the version that the body names is not the last."""
-        return self.call(_patch(_on(address, "patch"), STRATEGIC_MERGE, body))
-
-    def put_back(self, address: Address, body: list[Json]) -> Json:
-        """Send a JSON patch. Raises ChangedError as `restart` does."""
-        return self.call(_patch(_on(address, "patch"), JSON_PATCH, body))
-
-    def annotate(self, address: Address, body: Json) -> Json:
-        """Send a merge patch. Raises ChangedError as `restart` does."""
-        return self.call(_patch(_on(address, "patch"), MERGE, body))
+    def patch(self, address: Address, content_type: str, body: Any) -> Json:
+        """Patch a workload and return it. Raises StaleError if the version in the body is not the present one."""
+        return self._call(with_patch(on_workload(address, "patch"), content_type, body))
 
     def scale(self, address: Address) -> Json | None:
-        """Read the number of replicas; None where the workload is gone."""
-        return self._find(_on(address, "get", "/scale"))
+        """Return the Scale object of a workload; None if that is gone."""
+        return self._find(on_workload(address, "get", "/scale"))
 
-    def set_scale(self, address: Address, body: Json) -> Json:
-        """Write the number of replicas. Raises ChangedError where it was written since it was read."""
+    def set_scale(self, address: Address, version: str, replicas: int | None) -> None:
+        """Set the number of replicas. Raises StaleError if the Scale object is not at that version any more."""
+        body = {
+            "apiVersion": "autoscaling/v1",
+            "kind": "Scale",
+            "metadata": {"name": address.name, "namespace": address.namespace, "resourceVersion": version},
+            "spec": {"replicas": replicas},
+        }
         query = {"fieldManager": FIELD_MANAGER}
-        return self.call(replace(_on(address, "update", "/scale"), query=query, body=body))
+        self._call(replace(on_workload(address, "update", "/scale"), query=query, body=body))
 
     def autoscalers(self, namespace: str) -> list[Json]:
-        """List the HorizontalPodAutoscalers of a namespace."""
-        return list(self.call(_autoscaling("list", namespace)).get("items") or [])
+        """Return the HorizontalPodAutoscalers of a namespace."""
+        return list(self._call(on_autoscalers("list", namespace)).get("items") or [])
 
-    def patch_autoscaler(self, namespace: str, name: str, body: Json) -> Json:
-        """Send a merge patch to a HorizontalPodAutoscaler. Raises ChangedError as `restart` does."""
-        return self.call(_patch(replace(_autoscaling("patch", namespace), name=name), MERGE, body))
+    def patch_autoscaler(self, namespace: str, name: str, body: Json) -> None:
+        """Send a merge patch to a HorizontalPodAutoscaler. Raises StaleError as `patch` does."""
+        self._call(with_patch(replace(on_autoscalers("patch", namespace), name=name), MERGE, body))
 
     def delete_pod(self, namespace: str, name: str, uid: str) -> None:
         """Delete exactly this pod; one of the same name that has replaced it stays."""
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
         try:
-            self._find(replace(_pod("delete", "pods", namespace, name), body=body))
-        except ChangedError:
+            self._find(replace(on_collection("delete", "pods", namespace), name=name, body=body))
+        except StaleError:
             return
 
     def log(self, namespace: str, pod: str, container: str, *, lines: int, previous: bool = False) -> str:
-        """Read the last lines that a container wrote, each with its time; empty where it wrote none or is gone."""
+        """Return the last lines of a container, each with its time; empty if it wrote none or is gone."""
         query = {
             "container": container,
             "tailLines": str(lines),
@@ -125,61 +139,60 @@ class Cluster:
             "timestamps": "true",
             **({"previous": "true"} if previous else {}),
         }
-        request = replace(_pod("get", "pods/log", namespace, pod), query=query)
-        response = self._send(request, _READ_S)
-        with closing(response):
-            text = _read(response, request).decode(errors="replace")
-            # 400: the container has not started, or has no instance before this one.
-            if response.status in (400, 404):
-                return ""
-            if response.status >= 300:
-                raise self._refusal(request, response.status, text)
-            return text
+        request = Request(verb="get", group="", resource="pods/log", namespace=namespace, name=pod, query=query)
+        # 400: the container has not started, or has no instance before this one.
+        return self._text(request, 400, 404) or ""
 
     def watch(self, kind: str, namespace: str, version: str) -> Any:
         """Open a watch and return the response, to be read by `events` and closed; it ends by itself after a while."""
         query = {"resourceVersion": version, "timeoutSeconds": str(WATCH_S), "allowWatchBookmarks": "true"}
-        request = replace(collection("watch", kind, namespace), query={"watch": "true", **query})
+        request = replace(on_collection("watch", kind, namespace), query={"watch": "true", **query})
         response = self._send(request, _WATCH_SILENCE_S)
         if response.status >= 300:
             with closing(response):
-                raise self._refusal(request, response.status, _read(response, request).decode(errors="replace"))
+                raise self._refusal(request, response.status, _read(response, request))
         return response
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         with self._lock:
             if self._client is not None:
                 self._client.close()
             self._client = None
 
-    def call(self, request: Request) -> Json:
-        """Send a request and return the object that it answers. Raises EngineRefusedError where there is none."""
-        answer = self._find(request)
-        if answer is None:
+    def _call(self, request: Request) -> Json:
+        """Return the object of the response. Raises EngineRefusedError if there is none."""
+        found = self._find(request)
+        if found is None:
             raise EngineRefusedError(f"cannot {request.words}: it is not there")
-        return answer
+        return found
 
     def _find(self, request: Request) -> Json | None:
+        text = self._text(request, 404)
+        if text is None:
+            return None
+        try:
+            return cast(Json, json.loads(text))
+        except ValueError as error:
+            raise EngineUnavailableError(f"cannot {request.words}: the response is no JSON") from error
+
+    def _text(self, request: Request, *absent: int) -> str | None:
+        """Return the text of the response; None for a status in `absent`."""
         response = self._send(request, _READ_S)
         with closing(response):
-            text = _read(response, request).decode(errors="replace")
-        if response.status == 404:
+            text = _read(response, request)
+        if response.status in absent:
             return None
         if response.status >= 300:
             raise self._refusal(request, response.status, text)
-        try:
-            answer: Json = json.loads(text)
-        except ValueError as error:
-            raise EngineUnavailableError(f"cannot {request.words}: the answer is no JSON") from error
-        return answer
+        return text
 
     def _send(self, request: Request, silence_s: float) -> Any:
         with self._lock:
             if self._client is None:
                 self._client = self._connect()
             api = self._client
-        try:
+        with _translated(f"cannot {request.words}"):
             parameters = api.param_serialize(
                 request.method,
                 request.path,
@@ -189,105 +202,83 @@ class Cluster:
                 auth_settings=["BearerToken"],
             )
             return api.call_api(*parameters, _request_timeout=(_CONNECT_S, silence_s)).response
-        except ApiException as error:
-            raise EngineUnavailableError(f"cannot {request.words}: {error.reason}") from error
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise EngineUnavailableError(f"cannot {request.words}: {_cause(error)}") from error
 
     def _refusal(self, request: Request, status: int, text: str) -> TutumdError:
-        told = _message(text) or f"HTTP status {status}"
+        message = _message(text) or f"HTTP status {status}"
         if status == 401:
-            # The next request reads the credentials afresh: they may have been renewed.
+            # The next request reads the credentials again: they may have been renewed.
             self.close()
-            return EngineUnavailableError(f"cannot {request.words}: the cluster refused the credentials: {told}")
-        if status == 403 and "system:anonymous" in told:
+            return EngineUnavailableError(f"cannot {request.words}: the cluster refused the credentials: {message}")
+        if status == 403 and "system:anonymous" in message:
             self.close()
             return EngineUnavailableError(
                 f"cannot {request.words}: no credentials were sent; if the kubeconfig names an exec plugin, see the "
                 "server's output for why it gave none"
             )
         if status == 403:
-            return NotAllowedError(
+            return DeniedError(
                 f"cannot {request.words}: the cluster does not allow it. Missing permission: {request.permission}. "
-                f"Rules are in deploy/kubernetes. The cluster says: {told}"
+                f"Rules are in deploy/kubernetes. The cluster says: {message}"
             )
         if status == 409:
-            return ChangedError(told)
+            return StaleError(message)
         if status == 410:
-            return ExpiredError(told)
-        kind = EngineUnavailableError if status in _PASSING else EngineRefusedError
-        return kind(f"cannot {request.words}: {told}")
+            return ExpiredError(message)
+        kind = EngineUnavailableError if status in _TEMPORARY else EngineRefusedError
+        return kind(f"cannot {request.words}: {message}")
 
 
 def events(response: Any) -> Iterator[tuple[str, Json]]:
-    """Read the events of a watch until it ends: what happened, and to which object.
+    """Yield the events of a watch until it ends: what happened, and to which object.
 
     Raises:
-        ExpiredError: The API does not remember what came after the version that the watch began at.
+        ExpiredError: The API does not remember what came after the version at which the watch began.
         EngineUnavailableError: The connection broke, or the API ended the watch for another reason.
     """
     rest = b""
-    try:
+    with _translated("watching the cluster was interrupted", (*_CONNECTION_ERRORS, ValueError)):
         while part := response.read1(_PART_BYTES):
             *lines, rest = (rest + part).split(b"\n")
-            for line in filter(None, lines):
-                event = json.loads(line)
+            for event in map(json.loads, filter(None, lines)):
+                changed = event["object"]
                 if event["type"] == "ERROR":
-                    raise _trouble(event["object"])
-                yield event["type"], event["object"]
-    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        raise EngineUnavailableError(f"watching the cluster was interrupted: {_cause(error)}") from error
+                    message = changed.get("message") or changed.get("reason") or "no reason was given"
+                    # Only after 410 does it help to list again at once.
+                    kind = ExpiredError if changed.get("code") == 410 else EngineUnavailableError
+                    raise kind(f"the cluster ended a watch: {message}")
+                yield event["type"], changed
 
 
-def _trouble(status: Json) -> TutumdError:
-    """Tell what the Status object of a watch's ERROR event means. Only with 410 does it help to list anew at once."""
-    told = str(status.get("message") or status.get("reason") or "no reason was given")
-    if status.get("code") == 410:
-        return ExpiredError(told)
-    return EngineUnavailableError(f"the cluster ended a watch: {told}")
+@contextmanager
+def _refusals_as_unavailable() -> Iterator[None]:
+    """Turn refusals of reads into EngineUnavailableError: a missing permission may be granted at any moment.
 
-
-def collection(verb: str, kind: str, namespace: str) -> Request:
-    """Name all objects of a kind: `pods`, or what `Kind` has."""
-    group = "" if kind == "pods" else "apps"
-    return Request(verb=verb, group=group, version="v1", resource=kind, namespace=namespace)
-
-
-def _on(address: Address, verb: str, subresource: str = "") -> Request:
-    return Request(
-        verb=verb,
-        group="apps",
-        version="v1",
-        resource=f"{address.kind.plural}{subresource}",
-        namespace=address.namespace,
-        name=address.name,
-    )
-
-
-def _patch(request: Request, content_type: str, body: Any) -> Request:
-    return replace(request, query={"fieldManager": FIELD_MANAGER}, content_type=content_type, body=body)
-
-
-def _autoscaling(verb: str, namespace: str) -> Request:
-    # v1 has all that we read and set, and is served by every cluster; v2 only since 1.23.
-    resource = "horizontalpodautoscalers"
-    return Request(verb=verb, group="autoscaling", version="v1", resource=resource, namespace=namespace)
-
-
-def _pod(verb: str, resource: str, namespace: str, name: str) -> Request:
-    return Request(verb=verb, group="", version="v1", resource=resource, namespace=namespace, name=name)
-
-
-def _read(response: Any, request: Request) -> bytes:
+    In the middle of a change the read must be repeated: to give up would leave the change behind.
+    """
     try:
-        data: bytes = response.read()
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise EngineUnavailableError(f"cannot {request.words}: {_cause(error)}") from error
-    return data
+        yield
+    except EngineRefusedError as error:
+        raise EngineUnavailableError(str(error)) from error
+
+
+@contextmanager
+def _translated(what: str, errors: tuple[type[Exception], ...] = _CONNECTION_ERRORS) -> Iterator[None]:
+    """Turn errors of the client and those given into EngineUnavailableError."""
+    try:
+        yield
+    except ApiException as error:
+        raise EngineUnavailableError(f"{what}: {error.reason}") from error
+    except errors as error:
+        raise EngineUnavailableError(f"{what}: {_cause(error)}") from error
+
+
+def _read(response: Any, request: Request) -> str:
+    with _translated(f"cannot {request.words}"):
+        return str(response.read(), errors="replace")
 
 
 def _message(text: str) -> str:
-    """Read the API's own words from its Status object."""
+    """Return the message of the API's Status object, else the start of the text."""
     try:
         return str(json.loads(text).get("message") or "")
     except (ValueError, AttributeError):
@@ -296,8 +287,8 @@ def _message(text: str) -> str:
 
 def _cause(error: BaseException) -> str:
     innermost = error
-    while (following := innermost.__cause__ or innermost.__context__) is not None:
-        innermost = following
+    while (cause := innermost.__cause__ or innermost.__context__) is not None:
+        innermost = cause
     if isinstance(innermost, TimeoutError):
-        return "the cluster did not answer in time"
+        return "the cluster did not respond in time"
     return str(innermost) or type(innermost).__name__

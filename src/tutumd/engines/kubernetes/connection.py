@@ -1,4 +1,4 @@
-"""How a cluster is reached: by a kubeconfig with its exec plugins, or by the account of the pod that we run in."""
+"""Access to a cluster: a kubeconfig with its exec plugins, or the service account of the pod that tutumd runs in."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from urllib3.util.retry import Retry
 
 from tutumd.errors import EngineUnavailableError, SettingsError
 
+# The official client's ApiClient. It has no type because it is used below its generated methods, for plain JSON.
 Client = Any
-"""The official client's ApiClient. Untyped on purpose: it is used below its generated methods, for plain JSON."""
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _DEFAULT_NAMESPACE = "default"
@@ -21,12 +21,12 @@ _DEFAULT_NAMESPACE = "default"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Where credentials are. `connect` reads them afresh, so that renewed ones count.
+    """The place of the credentials. `connect` reads them again each time, so that renewed ones are used.
 
     Attributes:
-        kubeconfig: One file or several separated by colons; empty means the pod's account.
-        context: Of the kubeconfig; None means its current one.
-        namespace: The context's or the account's own.
+        kubeconfig: One file or several separated by colons; empty means the pod's service account.
+        context: Context of the kubeconfig; None means its current one.
+        namespace: The namespace of the context or of the account.
     """
 
     kubeconfig: str
@@ -36,13 +36,13 @@ class Access:
     environment: Mapping[str, str]
 
     def connect(self) -> Client:
-        """Make a client; runs the kubeconfig's exec plugin if it has one.
+        """Return a new client, after running the kubeconfig's exec plugin if it has one.
 
         Raises:
-            EngineUnavailableError: the credentials cannot be read now.
+            EngineUnavailableError: The credentials cannot be read now.
         """
         settings: Any = client.Configuration()
-        # Nothing was sent when connecting failed; an idle connection that the server closed is met when reading.
+        # Safe to retry: nothing was sent if connecting failed, and a closed idle connection shows when reading.
         settings.retries = Retry(
             1, status=0, redirect=0, other=0, allowed_methods={"GET"}, respect_retry_after_header=False
         )
@@ -62,13 +62,13 @@ class Access:
 def find_access(
     kubeconfig: str, context: str | None, environment: Mapping[str, str], *, account: Path = ACCOUNT
 ) -> Access:
-    """Choose the kubeconfig if there is one, else the account of the pod that we run in. Connects to nothing.
+    """Return the access by a kubeconfig if there is one, else by the pod's service account. Connects to nothing.
 
     Args:
-        kubeconfig: Of KUBECONFIG; empty means `~/.kube/config` if that is there.
+        kubeconfig: Value of KUBECONFIG; empty means `~/.kube/config` if that exists.
 
     Raises:
-        SettingsError: there is neither, or no such context.
+        SettingsError: There is neither, or no such context.
     """
     usual = Path(environment.get("HOME") or "~").expanduser() / ".kube" / "config"
     chosen = kubeconfig or (str(usual) if usual.exists() else "")
@@ -100,9 +100,9 @@ def _context_namespace(kubeconfig: str, context: str | None) -> str:
         contexts, current = config.list_kube_config_contexts(kubeconfig)
     except (config.ConfigException, OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
         raise SettingsError(f"cannot use the kubeconfig {kubeconfig}: {error}") from error
-    wanted = context or current["name"]
-    found = next((one for one in contexts if one["name"] == wanted), None)
-    if found is None:
-        known = ", ".join(sorted(one["name"] for one in contexts))
-        raise SettingsError(f"the kubeconfig {kubeconfig} has no context {wanted!r}, only {known or 'none'}")
-    return str((found.get("context") or {}).get("namespace") or _DEFAULT_NAMESPACE)
+    by_name = {entry["name"]: entry.get("context") or {} for entry in contexts}
+    name = context or current["name"]
+    if name not in by_name:
+        known = ", ".join(sorted(by_name)) or "none"
+        raise SettingsError(f"the kubeconfig {kubeconfig} has no context {name!r}, only {known}")
+    return str(by_name[name].get("namespace") or _DEFAULT_NAMESPACE)

@@ -1,35 +1,35 @@
 """The engine `kubernetes`: Deployments, StatefulSets and DaemonSets of a cluster's namespaces."""
 
-import random
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from functools import partial
 from threading import Event, Thread
 
-from tutumd import model
-from tutumd.engines.kubernetes.answers import Ask
 from tutumd.engines.kubernetes.api import Cluster
 from tutumd.engines.kubernetes.autoscalers import Autoscaler, find_autoscaler, refuse_scaling
-from tutumd.engines.kubernetes.changes import Tempo, look, must_look, read_workload
 from tutumd.engines.kubernetes.connection import Access
-from tutumd.engines.kubernetes.mirror import Mirror
-from tutumd.engines.kubernetes.output import service_log
-from tutumd.engines.kubernetes.plan import show
-from tutumd.engines.kubernetes.pods import Pod, read_pod
-from tutumd.engines.kubernetes.redeploy import Rollout, plan_now
-from tutumd.engines.kubernetes.scaling import Scaler, Scaling, plan_scaling, raise_least, refuse_daemon_set
-from tutumd.engines.kubernetes.snapshots import is_shown, snapshot, snapshots_of, wanted_of
-from tutumd.engines.kubernetes.verdict import View
+from tutumd.engines.kubernetes.context import WorkloadContext
+from tutumd.engines.kubernetes.discover import is_shown, take_snapshot, take_snapshots
+from tutumd.engines.kubernetes.informer import Informer
+from tutumd.engines.kubernetes.journal import ScaleJournal
+from tutumd.engines.kubernetes.plan import describe_plan, plan_redeploy
+from tutumd.engines.kubernetes.redeploy import redeploy
+from tutumd.engines.kubernetes.scale import plan_scaling, refuse_daemon_set, set_replicas
+from tutumd.engines.kubernetes.view import Pod, WorkloadView, read_pod
 from tutumd.engines.kubernetes.workloads import Address, Kind, Workload, read_address
-from tutumd.engines.labels import Json
+from tutumd.engines.labels import parse_labels
+from tutumd.engines.rollout.log_lines import merge_log_lines
+from tutumd.engines.rollout.scaling import refuse_over_cap, refuse_stopped
+from tutumd.engines.rollout.timing import Timing
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
-from tutumd.model import EngineInfo, Outcome, Service, ServiceSnapshot
+from tutumd.model import EngineInfo, Outcome, Plan, Service, ServiceSnapshot
 from tutumd.ports import PartialDiscoveryError, Run
 
 EVERY_NAMESPACE = "*"
+_LOG_PODS = 20
 _END_S = 5.0
+# After a namespace was refused, the others are watched for this long before it is tried again.
 _OTHERS_S = 60.0
-"""How long the other namespaces are watched before one that was refused is tried again."""
 
 
 class KubernetesEngine:
@@ -42,157 +42,157 @@ class KubernetesEngine:
         *,
         namespaces: Sequence[str] = (),
         server_cap: int,
-        ask: Ask,
-        stable_s: float = 3.0,
-        tempo: Tempo | None = None,
+        timing: Timing | None = None,
     ) -> None:
-        """Connect to nothing yet.
+        """Create the engine; nothing is connected yet.
 
         Args:
-            namespaces: Those whose workloads are services, `*` for all; empty means the credentials' own.
-            server_cap: The most that a service may be scaled to.
-            ask: Asks a registry for an image before anything is touched.
-            stable_s: How long a container without a readiness probe has to run before it counts.
+            namespaces: Namespaces whose workloads are services, `*` for all; empty means the one of the credentials.
+            server_cap: Most containers that a service may be scaled to.
         """
         self._name = name
         self._server_cap = server_cap
-        self._ask = ask
         self._cluster = Cluster(access.connect)
-        every = EVERY_NAMESPACE in namespaces
-        self._namespaces = ("",) if every else tuple(dict.fromkeys(namespaces)) or (access.namespace,)
-        self._tempo = tempo or Tempo(
-            now=lambda: datetime.now(UTC), clock=time.monotonic, jitter=random.random, stable_s=stable_s
-        )
+        chosen = tuple(dict.fromkeys(namespaces)) or (access.namespace,)
+        self._namespaces = ("",) if EVERY_NAMESPACE in namespaces else chosen
+        self._timing = timing or Timing()
         self._workloads = {
-            namespace: [Mirror(self._cluster, kind.plural, namespace, _reader(kind)) for kind in Kind]
+            namespace: [Informer(self._cluster, kind.plural, namespace, partial(Workload, kind)) for kind in Kind]
             for namespace in self._namespaces
         }
-        self._pods = {namespace: Mirror(self._cluster, "pods", namespace, read_pod) for namespace in self._namespaces}
+        self._pods = {namespace: Informer(self._cluster, "pods", namespace, read_pod) for namespace in self._namespaces}
 
     @property
     def info(self) -> EngineInfo:
         return EngineInfo(name=self._name, kind="kubernetes", can_create=False)
 
     def discover(self) -> tuple[ServiceSnapshot, ...]:
-        """List all workloads: from the copies that a watch keeps, or from the cluster while nobody watches.
+        """Return all services: from the informers, or from the cluster while nobody watches.
 
-        Of a namespace that may not be listed nothing is known: its services may be as they were.
+        The services of a namespace that may not be listed are unknown.
         """
         workloads: list[Workload] = []
         pods: list[Pod] = []
         refused: dict[str, str] = {}
         for namespace in self._namespaces:
             try:
-                found = [one for mirror in self._workloads[namespace] for one in mirror.look()]
-                pods += self._pods[namespace].look()
-                workloads += found
+                listed = [workload for informer in self._workloads[namespace] for workload in informer.objects()]
+                pods += self._pods[namespace].objects()
+                workloads += listed
             except EngineRefusedError as error:
                 refused[namespace] = str(error)
         reason = "; ".join(refused.values())
         if len(refused) == len(self._namespaces):
             raise EngineUnavailableError(reason)
-        seen = snapshots_of(workloads, pods)
+        snapshots = take_snapshots(workloads, pods)
         if refused:
-            raise PartialDiscoveryError(reason, seen, lambda selector: _namespace(selector) in refused)
-        return seen
+            addresses = {f"{kind.singular}/{namespace}/" for kind in Kind for namespace in refused}
+            raise PartialDiscoveryError(reason, snapshots, lambda selector: selector.startswith(tuple(addresses)))
+        return snapshots
 
     def inspect(self, service: Service) -> ServiceSnapshot | None:
         address = read_address(service.selector)
-        if address is None or not self._is_ours(address):
+        if address is None or not self._is_served(address):
             return None
-        view = look(self._cluster, address)
-        return snapshot(view.workload, view.pods) if view is not None and is_shown(view.workload) else None
+        view = self._cluster.view(address)
+        return take_snapshot(view.workload, view.pods) if view is not None and is_shown(view.workload) else None
 
     def watch(self, changed: Callable[[], None], stop: Event) -> None:
-        """Follow workloads and pods by watches of the API, one thread each.
+        """Follow workloads and pods by watches of the API, each in its own thread.
 
-        Where a namespace may not be followed, the others are for a while, before all are tried anew.
+        If a namespace may not be followed, the others still are for a while, before all are tried again.
         """
         stopping, ended = Event(), Event()
         failures: list[TutumdError] = []
         refused: set[str] = set()
 
-        def follow(mirror: Mirror[Workload] | Mirror[Pod]) -> None:
+        def follow(informer: Informer[Workload] | Informer[Pod]) -> None:
             try:
-                mirror.follow(changed, stopping)
+                informer.follow(changed, stopping)
             except TutumdError as error:
                 failures.append(error)
                 if isinstance(error, EngineRefusedError):
-                    refused.add(mirror.namespace)
+                    refused.add(informer.namespace)
                     if len(refused) < len(self._namespaces):
                         stopping.wait(_OTHERS_S)
             finally:
                 ended.set()
 
-        mirrors: list[Mirror[Workload] | Mirror[Pod]] = [
-            *(mirror for kinds in self._workloads.values() for mirror in kinds),
+        informers: list[Informer[Workload] | Informer[Pod]] = [
+            *(informer for kinds in self._workloads.values() for informer in kinds),
             *self._pods.values(),
         ]
         threads = [
-            Thread(target=follow, args=(mirror,), name=f"watch {mirror.kind}", daemon=True) for mirror in mirrors
+            Thread(target=follow, args=(informer,), name=f"watch {informer.kind}", daemon=True)
+            for informer in informers
         ]
         for thread in threads:
             thread.start()
         while not stop.wait(0.1) and not ended.is_set():
             pass
         stopping.set()
-        _end(threads, mirrors)
+        deadline = time.monotonic() + _END_S
+        while any(thread.is_alive() for thread in threads) and time.monotonic() < deadline:
+            for informer in informers:
+                informer.interrupt()
+            time.sleep(0.02)
         if failures and not stop.is_set():
             raise failures[0]
 
-    def plan(self, service: Service, tag: str | None) -> model.Plan:
+    def plan(self, service: Service, tag: str | None) -> Plan:
         try:
-            view = self._view(service)
-            return show(view.workload, plan_now(view, tag, {}, self._tempo, self._ask), tag)
+            view = self._cluster.require_view(self._address(service))
+            return describe_plan(view.workload, plan_redeploy(view, tag, {}, self._timing))
         except EngineRefusedError as error:
-            return model.Plan(refused=str(error))
+            return Plan(refused=str(error))
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
-        address = self._address(service)
-        self._allow(address, run)
-        return Rollout(self._cluster, address, run, self._tempo, self._ask).perform()
+        return redeploy(self._context(service, run))
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
-        def plan(view: View) -> Scaling:
+        def plan(view: WorkloadView) -> ScaleJournal:
             refuse_daemon_set(view.workload)
-            self._refuse_too_many(view.workload, target)
-            if view.workload.is_stopped and target > 0:
-                raise EngineRefusedError(f"the service {service.name} is stopped: start it before scaling it")
-            return self._plan_with_autoscaler(view, target)
+            self._refuse_over_cap(view.workload, target)
+            refuse_stopped(service.name, target, stopped=view.workload.is_stopped)
+            # An autoscaler whose target has no replicas is off.
+            autoscaler = self._autoscaler(view.workload) if target else None
+            if autoscaler is not None:
+                raise_min = parse_labels([view.workload.annotations]).raise_min
+                refuse_scaling(autoscaler, view.workload.address, target, raise_min=raise_min)
+            return plan_scaling(view, target, raised=autoscaler)
 
-        return self._scaler(service, run).perform(plan)
+        return set_replicas(self._context(service, run), plan)
 
     def start(self, service: Service, run: Run) -> Outcome:
-        """Start it with as many pods as it had when it was stopped; with one where that is not known.
+        """Start the service with as many pods as it had when it was stopped; with one if that is unknown.
 
-        An autoscaler goes on with its work as soon as there is one, so its number counts.
+        An autoscaler works again as soon as there is one pod, so the number is brought within its limits.
         """
 
-        def plan(view: View) -> Scaling:
+        def plan(view: WorkloadView) -> ScaleJournal:
             workload = view.workload
             refuse_daemon_set(workload)
-            autoscaler = self._autoscaler(workload.address)
-            target = workload.replicas or service.target or workload.stopped_replicas or 1
+            autoscaler = self._autoscaler(workload)
+            target = workload.replicas or service.target or workload.replicas_before_stop or 1
             if not workload.replicas:
-                self._refuse_too_many(workload, target)
-                target = autoscaler.within(target) if autoscaler else target
-            return plan_scaling(view, target, shared_with=autoscaler.name if autoscaler else "")
+                self._refuse_over_cap(workload, target)
+                if autoscaler is not None:
+                    target = min(max(target, autoscaler.min_replicas or 1), autoscaler.max_replicas)
+            return plan_scaling(view, target, shared_with=autoscaler)
 
-        return self._scaler(service, run).perform(plan)
+        return set_replicas(self._context(service, run), plan)
 
     def stop(self, service: Service, run: Run) -> Outcome:
-        """Scale it to none and note in an annotation how many there were."""
+        """Scale the service to none and note in an annotation how many pods there were."""
 
-        def plan(view: View) -> Scaling:
+        def plan(view: WorkloadView) -> ScaleJournal:
             workload = view.workload
             refuse_daemon_set(workload)
-            noted = workload.replicas or workload.stopped_replicas
+            noted = workload.replicas or workload.replicas_before_stop
             # Kubernetes: "Implicit maintenance-mode deactivation" of an autoscaler whose target has no replicas.
-            autoscaler = self._autoscaler(workload.address)
-            shared_with = autoscaler.name if autoscaler else ""
-            return plan_scaling(view, 0, noted=str(noted) if noted else None, shared_with=shared_with)
+            return plan_scaling(view, 0, noted=str(noted) if noted else None, shared_with=self._autoscaler(workload))
 
-        return self._scaler(service, run).perform(plan)
+        return set_replicas(self._context(service, run), plan)
 
     def terminate(self, service: Service, run: Run) -> Outcome:
         raise EngineRefusedError(
@@ -200,67 +200,35 @@ class KubernetesEngine:
         )
 
     def logs(self, service: Service, lines: int) -> str:
-        view = self._view(service)
-        return service_log(self._cluster, view.alive, view.workload.main["name"], lines)
+        view = self._cluster.require_view(self._address(service))
+        newest = sorted(view.alive, key=lambda pod: str(pod.created))[-_LOG_PODS:] if lines > 0 else []
+        main = view.workload.main["name"]
+        return merge_log_lines([self._cluster.log(pod.namespace, pod.name, main, lines=lines) for pod in newest], lines)
 
     def close(self) -> None:
         self._cluster.close()
 
-    def _is_ours(self, address: Address) -> bool:
+    def _is_served(self, address: Address) -> bool:
         return self._namespaces == ("",) or address.namespace in self._namespaces
 
     def _address(self, service: Service) -> Address:
         address = read_address(service.selector)
-        if address is None or not self._is_ours(address):
+        if address is None or not self._is_served(address):
             raise EngineRefusedError(f"the service {service.name} is in none of the namespaces that are served")
         return address
 
-    def _view(self, service: Service) -> View:
-        return must_look(self._cluster, self._address(service))
-
-    def _allow(self, address: Address, run: Run) -> None:
-        """Give the run as long as the workload's own annotation says."""
-        workload = read_workload(self._cluster, address)
-        timeout_s = wanted_of(workload).timeout_s if workload is not None else None
+    def _context(self, service: Service, run: Run) -> WorkloadContext:
+        """Return the context of a run, which gets as much time as the workload's own annotation allows."""
+        address = self._address(service)
+        workload = self._cluster.workload(address)
+        timeout_s = parse_labels([workload.annotations]).timeout_s if workload is not None else None
         if timeout_s is not None:
             run.set_time_limit(timeout_s)
+        return WorkloadContext(cluster=self._cluster, address=address, run=run, timing=self._timing)
 
-    def _scaler(self, service: Service, run: Run) -> Scaler:
-        address = self._address(service)
-        self._allow(address, run)
-        return Scaler(self._cluster, address, run, self._tempo)
+    def _autoscaler(self, workload: Workload) -> Autoscaler | None:
+        return find_autoscaler(self._cluster.autoscalers(workload.address.namespace), workload.address)
 
-    def _plan_with_autoscaler(self, view: View, target: int) -> Scaling:
-        address = view.workload.address
-        plan = plan_scaling(view, target)
-        # One whose target has no replicas is off.
-        autoscaler = self._autoscaler(address) if target else None
-        if autoscaler is None:
-            return plan
-        refuse_scaling(autoscaler, address, target, raise_min=wanted_of(view.workload).raise_min)
-        return raise_least(plan, autoscaler)
-
-    def _autoscaler(self, address: Address) -> Autoscaler | None:
-        return find_autoscaler(self._cluster.autoscalers(address.namespace), address)
-
-    def _refuse_too_many(self, workload: Workload, target: int) -> None:
-        most = min(self._server_cap, wanted_of(workload).service_cap or self._server_cap)
-        if target > most:
-            raise EngineRefusedError(f"a service may have at most {most} containers here, wanted were {target}")
-
-
-def _namespace(selector: str) -> str:
-    address = read_address(selector)
-    return address.namespace if address is not None else ""
-
-
-def _reader(kind: Kind) -> Callable[[Json], Workload]:
-    return lambda json: Workload(kind, json)
-
-
-def _end(threads: Sequence[Thread], mirrors: Sequence[Mirror[Workload] | Mirror[Pod]]) -> None:
-    ends = time.monotonic() + _END_S
-    while any(thread.is_alive() for thread in threads) and time.monotonic() < ends:
-        for mirror in mirrors:
-            mirror.interrupt()
-        time.sleep(0.02)
+    def _refuse_over_cap(self, workload: Workload, target: int) -> None:
+        service_cap = parse_labels([workload.annotations]).service_cap
+        refuse_over_cap(target, min(self._server_cap, service_cap or self._server_cap))

@@ -1,11 +1,13 @@
-"""Requests to the API as values: where they go, which permission they need, and how people call them."""
+"""Requests to the API as values: their path, the permission that they need, and their name for people."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tutumd.engines.kubernetes.workloads import Address
+
+# The API names it as the owner of the fields that we set, also in conflicts of server-side apply.
 FIELD_MANAGER = "tutumd"
-"""Whom the API names as the owner of the fields that we set, also in conflicts of server-side apply."""
 
 STRATEGIC_MERGE = "application/strategic-merge-patch+json"
 MERGE = "application/merge-patch+json"
@@ -19,15 +21,17 @@ class Request:
     """One request.
 
     Attributes:
-        verb: In the words of RBAC: get, list, watch, patch, update, delete.
+        verb: The verb of RBAC: get, list, watch, patch, update, delete.
         resource: With its subresource: `deployments`, `deployments/scale`.
         namespace: Empty means all.
         name: Of the object; empty for list and watch.
+        path: The path below the API server's address (Kubernetes: API concepts, "Resource URIs").
+        permission: The RBAC permission that it needs.
+        words: What it does, as words that follow "cannot".
     """
 
     verb: str
     group: str
-    version: str
     resource: str
     namespace: str = ""
     name: str = ""
@@ -37,27 +41,44 @@ class Request:
 
     @property
     def method(self) -> str:
-        """The HTTP method."""
         return _METHODS[self.verb]
 
     @property
     def path(self) -> str:
-        """The path below the API server's address (Kubernetes: API concepts, "Resource URIs")."""
-        base = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        base = f"/apis/{self.group}/v1" if self.group else "/api/v1"
         place = f"/namespaces/{self.namespace}" if self.namespace else ""
         resource, _, subresource = self.resource.partition("/")
-        parts = "/".join(part for part in (resource, self.name, subresource) if part)
+        parts = "/".join(filter(None, (resource, self.name, subresource)))
         return f"{base}{place}/{parts}"
 
     @property
     def permission(self) -> str:
-        """What RBAC has to allow for it, as people write rules."""
-        group = f'"{self.group}"' if self.group else '""'
         place = f"in the namespace {self.namespace}" if self.namespace else "in all namespaces"
-        return f"verb {self.verb} on {self.resource} (apiGroup {group}) {place}"
+        return f'verb {self.verb} on {self.resource} (apiGroup "{self.group}") {place}'
 
     @property
     def words(self) -> str:
-        """What it does, as words that follow "cannot"."""
         place = f" in the namespace {self.namespace}" if self.namespace else ""
         return f"{self.verb} {self.resource}{f' {self.name}' if self.name else ''}{place}"
+
+
+def on_collection(verb: str, kind: str, namespace: str) -> Request:
+    """Return the request for all objects of a kind: `pods`, or the plural of a `Kind`."""
+    return Request(verb=verb, group="" if kind == "pods" else "apps", resource=kind, namespace=namespace)
+
+
+def on_workload(address: Address, verb: str, subresource: str = "") -> Request:
+    """Return the request for one workload, or for a subresource such as `/scale`."""
+    resource = f"{address.kind.plural}{subresource}"
+    return Request(verb=verb, group="apps", resource=resource, namespace=address.namespace, name=address.name)
+
+
+def with_patch(request: Request, content_type: str, body: Any) -> Request:
+    """Return the request with a patch as its body."""
+    return replace(request, query={"fieldManager": FIELD_MANAGER}, content_type=content_type, body=body)
+
+
+def on_autoscalers(verb: str, namespace: str) -> Request:
+    """Return the request for the HorizontalPodAutoscalers of a namespace."""
+    # v1 has all that is read and set here, and every cluster serves it; v2 only since 1.23.
+    return Request(verb=verb, group="autoscaling", resource="horizontalpodautoscalers", namespace=namespace)

@@ -1,121 +1,135 @@
-"""What a redeploy set out to do and how far it came, as it stands in the journal: enough to go on or go back."""
+"""The plan of a redeploy, decided from what was seen, without touching anything."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
-from typing import Any
+from collections.abc import Collection, Mapping
 
-from tutumd.engines.journals import reading_back
-from tutumd.engines.labels import Json, Order
+from tutumd.engines.images.reference import parse_reference
+from tutumd.engines.rollout.journal import Result, Stage, join_sentences
+from tutumd.engines.rollout.timing import Timing
 from tutumd.engines.swarm import spec as specs
-from tutumd.engines.swarm.version import Version
+from tutumd.engines.swarm.api import SwarmApi
+from tutumd.engines.swarm.health import is_converged
+from tutumd.engines.swarm.journal import RedeployJournal
+from tutumd.engines.swarm.probe_task import needs_probe
+from tutumd.engines.swarm.resolve_image import ResolvedImage, resolve_image
+from tutumd.engines.swarm.update_order import choose_order
+from tutumd.engines.swarm.view import ServiceView
+from tutumd.errors import EngineRefusedError
+from tutumd.model import Plan
 
-NO_ROOM = "no node has room for a new task beside the old ones"
-
-
-class Stage(StrEnum):
-    """How far an operation came. Each is saved before its first change is sent."""
-
-    TRIAL = "trial"
-    ORDER = "order"
-    UNDO = "undo"
-    SETTLE = "settle"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """How an operation ended. `log_tail` and `rolled_back` as in Outcome."""
-
-    success: bool
-    reason: str = ""
-    log_tail: str = ""
-    rolled_back: bool = False
+_STOPPED = "the service is stopped and stays stopped: its next start runs the new image"
+_UNCHANGED = "nothing was done: its image has not changed (label tutum.redeploy.skip-unchanged)"
+_RERUN = "the job runs once more; a failed run is not rolled back, because that would run the previous version again"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """One redeploy.
+def prepare_redeploy(
+    api: SwarmApi, view: ServiceView, tag: str | None, variables: Mapping[str, str | None], timing: Timing
+) -> RedeployJournal:
+    """Return the journal of a redeploy, after asking the engine and the registry. Raises as `plan_redeploy`."""
+    image = resolve_image(api, view, tag)
+    host_network = api.is_on_host_network(view.spec)
+    return plan_redeploy(view, image, variables, stable_s=timing.stable_s, host_network=host_network)
 
-    Attributes:
-        before: What of the specification is changed, as it was (`spec.remembered`).
-        image: What the new tasks run, with its digest where it has one.
-        config: The UpdateConfig that this update is sent with; None for a job, which has none.
-        platforms: What the image was built for; None changes nothing.
-        status_before: The engine's words on the last update before ours, to tell that one from ours.
-        running_before: IDs of the tasks that ran.
-        image_after: Digest of the new image, also where its name carries none.
-        order_reason: Why new tasks start before or after the old ones have stopped.
-        note: What is worth saying about a success.
-        result: How it ended; None while that is open.
+
+def plan_redeploy(
+    view: ServiceView,
+    image: ResolvedImage,
+    variables: Mapping[str, str | None],
+    *,
+    stable_s: float,
+    host_network: bool = False,
+) -> RedeployJournal:
+    """Return the journal of a redeploy that replaces every task by one of the image.
+
+    Args:
+        variables: Set in the new tasks' environment; None removes one.
+        stable_s: Seconds that a new task must run, unless a label says otherwise.
+        host_network: The tasks share the network of their node.
+
+    Raises:
+        EngineRefusedError: No node can run the image, or none accepts new tasks.
     """
-
-    before: Json
-    image: str
-    config: Json | None
-    platforms: tuple[Json, ...] | None
-    status_before: Json
-    running_before: tuple[str, ...]
-    image_after: str | None = None
-    order_reason: str = ""
-    note: str = ""
-    stage: Stage = Stage.ORDER
-    result: Result | None = None
-
-    @property
-    def old(self) -> Version:
-        """The version before."""
-        return specs.version(self.before)
-
-    @property
-    def new(self) -> Version:
-        """The version ordered."""
-        return Version(image=self.image, force=self.old.force + 1)
-
-    @property
-    def is_job(self) -> bool:
-        """The service is a job: an update makes it run once more."""
-        return self.config is None
-
-    @property
-    def is_start_first(self) -> bool:
-        """New tasks start before the old ones stop."""
-        return (self.config or {}).get("Order") == Order.START_FIRST
-
-    @property
-    def stable_s(self) -> float:
-        """How long a new task has to run before it counts."""
-        return specs.monitor_s(self.config or {})
-
-    def making_room(self) -> "Plan":
-        """Return the same redeploy with old tasks stopped before new ones start."""
-        return replace(self, config={**(self.config or {}), "Order": str(Order.STOP_FIRST)}, order_reason=NO_ROOM)
-
-    def at(self, stage: Stage, result: Result) -> "Plan":
-        """Return the same redeploy at another stage, with its result so far."""
-        return replace(self, stage=stage, result=result)
-
-    def to_journal(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        values = {field: getattr(self, field) for field in _PLAIN}
-        values["running_before"] = list(self.running_before)
-        values["platforms"] = None if self.platforms is None else list(self.platforms)
-        values["result"] = None if self.result is None else asdict(self.result)
-        return {**values, "stage": self.stage.value}
+    _refuse_without_node(view, image)
+    spec, labels = view.spec, specs.read_labels(view.spec)
+    is_job, stopped = specs.mode_of(spec) is specs.Mode.JOB, specs.is_stopped(spec)
+    order, order_reason = choose_order(spec, view.nodes, labels.order, host_network=host_network)
+    stable_s = stable_s if labels.stable_s is None else labels.stable_s
+    config = specs.update_config(spec, order=order, stable_s=stable_s, deadline_s=labels.timeout_s)
+    is_same = image.image == view.version.image
+    is_whole = is_job or stopped or is_converged(view, view.version)
+    skipped = Result(success=True, reason=_UNCHANGED) if labels.skip_unchanged and is_same and is_whole else None
+    stage = Stage.APPLY
+    if skipped is not None:
+        stage = Stage.FINISH
+    elif not is_job and needs_probe(spec, config, health_checked=image.health_checked):
+        stage = Stage.PROBE
+    return RedeployJournal(
+        before=specs.stored_parts(spec, variables),
+        image=image.image,
+        config=None if is_job else config,  # swarmkit: manager/controlapi/service.go `validateMode`: jobs have none
+        platforms=image.platforms,
+        status_before=view.status,
+        running_before=tuple(task.id for task in view.running),
+        image_after=image.digest,
+        order_reason="" if is_job else order_reason,
+        note=join_sentences(image.note, _STOPPED if stopped else "", _RERUN if is_job else ""),
+        stage=stage,
+        result=skipped,
+    )
 
 
-_PLAIN = ("before", "image", "config", "status_before", "image_after", "order_reason", "note")
+def describe_plan(journal: RedeployJournal, view: ServiceView) -> Plan:
+    """Return the dry-run plan of a redeploy."""
+    waiting = "an update of the service is under way: a redeploy would wait for its end" if view.updating else ""
+    notes = (journal.note, waiting, *specs.read_labels(view.spec).problems)
+    return Plan(
+        order=str(journal.config["Order"]) if journal.config else "",
+        order_reason=journal.order_reason,
+        image_name=parse_reference(journal.image).with_digest(None).name,
+        image_before=parse_reference(journal.old.image).digest,
+        image_after=journal.image_after,
+        steps=_steps(journal, view),
+        notes=tuple(filter(None, notes)),
+    )
 
 
-def read_plan(journal: Mapping[str, Any]) -> Plan | None:
-    """Read a plan back; None from an empty journal. Raises EngineRefusedError for one that is not understood."""
-    if not journal:
-        return None
-    with reading_back():
-        platforms, result = journal["platforms"], journal["result"]
-        return Plan(
-            **{field: journal[field] for field in _PLAIN},
-            platforms=None if platforms is None else tuple(platforms),
-            running_before=tuple(journal["running_before"]),
-            stage=Stage(journal["stage"]),
-            result=None if result is None else Result(**result),
+def _steps(journal: RedeployJournal, view: ServiceView) -> tuple[str, ...]:
+    if journal.result is not None:
+        return ("nothing: the image has not changed (label tutum.redeploy.skip-unchanged)",)
+    update = f"update the service to {journal.image}"
+    if journal.config is None:
+        return (update, "follow the job until enough of its tasks have completed")
+    if specs.is_stopped(view.spec):
+        return (update,)
+    number = journal.config["Parallelism"]
+    at_once = f"{number} task{'s' if number > 1 else ''} at a time" if number else "all tasks at once"
+    duration = f"{journal.stable_s:g} s"
+    probe = (
+        f"start one task of the new image beside the service, without traffic, and wait until it has run for {duration}"
+    )
+    return (
+        *((probe,) if journal.stage is Stage.PROBE else ()),
+        f"{update}, {at_once}, with a rollback if one does not run for {duration}",
+        "follow it until every task is new and runs on a node that is ready",
+        "restore the service's own update settings, which restarts nothing",
+    )
+
+
+def _refuse_without_node(view: ServiceView, image: ResolvedImage) -> None:
+    """Raise EngineRefusedError if no node would accept a new task: it would wait forever."""
+    if not view.nodes.open and not specs.is_stopped(view.spec):
+        raise EngineRefusedError(
+            "no node of the swarm takes new containers: all are paused, drained or away, see `docker node ls`; "
+            "the service was left alone"
         )
+    built = {(str(platform["OS"]), str(platform["Architecture"])) for platform in image.platforms or ()}
+    there = view.nodes.platforms
+    if not built or not there or any(os in ("", o) and arch in ("", a) for os, arch in built for o, a in there):
+        return
+    raise EngineRefusedError(
+        f"no node of the swarm can run {image.image}: it was built for {_list_platforms(built)}, and the nodes that "
+        f"take containers are {_list_platforms(there)}; the service was left alone"
+    )
+
+
+def _list_platforms(platforms: Collection[tuple[str, str]]) -> str:
+    return ", ".join(sorted(f"{os}/{arch}" for os, arch in platforms))

@@ -1,27 +1,41 @@
-"""Specifications of services: what is read from them, and the new ones made of them. Nothing is sent here."""
+"""Specifications of services: what is read from them, and new ones made from them. Nothing is sent here."""
 
 import copy
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
-from tutumd.engines.labels import STOPPED_REPLICAS, Json, read_stopped
-from tutumd.engines.swarm import environment
-from tutumd.engines.swarm.version import Version, version_of
+from tutumd.engines.labels import STOPPED_REPLICAS, Json, ServiceLabels, parse_labels, stopped_replicas
+from tutumd.engines.rollout.environment import restore_entries, store_entries
 
 STACK = "com.docker.stack.namespace"
-_CONFIG = "UpdateConfig"
-_NANO = 1_000_000_000
+UPDATE_CONFIG = "UpdateConfig"
+NANO = 1_000_000_000
+# Number of steps of an update without the user's own settings, about.
 _STEPS = 4
-"""An update without a setting of the user's own takes about this many steps."""
-_MOST_DELAY_S = 45
-"""What all pauses of one update may take together: our deadline ends an update that has not ended."""
-_MOST_DELAY_SHARE = 0.375
-"""The same, of a deadline that the service's labels set."""
+# Limit for all pauses of one update: our deadline ends an update that takes too long.
+_MAX_DELAY_S = 45
+# The same limit as a share of a deadline that the service's labels set.
+_MAX_DELAY_SHARE = 0.375
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """The version of a service: the image, and a counter that makes two updates to the same image differ."""
+
+    image: str
+    force: int
+
+
+def version_of(template: Json) -> Version:
+    """Return the version in a service's TaskTemplate or in a task's Spec."""
+    container: Json = template.get("ContainerSpec") or {}
+    return Version(image=str(container.get("Image") or ""), force=int(template.get("ForceUpdate") or 0))
 
 
 class Mode(StrEnum):
-    """How a service's number of tasks comes about."""
+    """What determines the number of a service's tasks."""
 
     REPLICATED = "replicated"
     GLOBAL = "global"
@@ -29,7 +43,7 @@ class Mode(StrEnum):
 
 
 def mode_of(spec: Json) -> Mode:
-    """Read the mode. Absent means replicated."""
+    """Return the mode. Absent means replicated."""
     mode: Json = spec.get("Mode") or {}
     if "ReplicatedJob" in mode or "GlobalJob" in mode:
         return Mode.JOB
@@ -37,42 +51,14 @@ def mode_of(spec: Json) -> Mode:
 
 
 def replicas_of(spec: Json) -> int:
-    """Read how many tasks a replicated service shall have; absent means 1 (swarmkit: api/defaults)."""
-    replicated: Json = (spec.get("Mode") or {}).get("Replicated") or {}
-    number = replicated.get("Replicas")
-    return 1 if number is None else int(number)
-
-
-def has_health_check(spec: Json) -> bool:
-    """Tell whether the specification itself, apart from the image, has a health check."""
-    return is_health_check((_container(spec).get("Healthcheck") or {}).get("Test"))
-
-
-def is_health_check(test: Sequence[str] | None) -> bool:
-    """Tell whether the `Test` of a health check tests anything. `NONE` switches the image's off."""
-    return bool(test) and test != ["NONE"]
-
-
-def is_tty(spec: Json) -> bool:
-    """Tell whether the service's output comes unframed."""
-    return bool(_container(spec).get("TTY"))
-
-
-def grace_s(spec: Json) -> float:
-    """Read how long a container may take to stop, in seconds; absent means 10 (Docker: `--stop-grace-period`)."""
-    given = _container(spec).get("StopGracePeriod")
-    return 10.0 if given is None else int(given) / _NANO
-
-
-def most_per_node(spec: Json) -> int:
-    """Read how many tasks of the service one node may have; 0 means any number."""
-    return int(((spec.get("TaskTemplate") or {}).get("Placement") or {}).get("MaxReplicas") or 0)
+    """Return the replicas of a replicated service; absent means 1 (swarmkit: api/defaults)."""
+    replicas = ((spec.get("Mode") or {}).get("Replicated") or {}).get("Replicas")
+    return 1 if replicas is None else int(replicas)
 
 
 def completions_of(spec: Json) -> int | None:
-    """Read how many tasks of a job shall end well; None: one on each node."""
-    mode: Json = spec.get("Mode") or {}
-    job: Json | None = mode.get("ReplicatedJob")
+    """Return how many tasks of a job must complete; None means one on each node."""
+    job: Json | None = (spec.get("Mode") or {}).get("ReplicatedJob")
     if job is None:
         return None
     total = job.get("TotalCompletions", job.get("MaxConcurrent"))
@@ -80,190 +66,207 @@ def completions_of(spec: Json) -> int | None:
 
 
 def is_stopped(spec: Json) -> bool:
-    """Tell whether nothing of the service shall run."""
+    """Return whether the service should have no task."""
     return mode_of(spec) is Mode.REPLICATED and replicas_of(spec) == 0
 
 
-def stopped_replicas(spec: Json) -> int:
-    """Read how many replicas a stopped service had; 0 where nobody noted it."""
-    return read_stopped(spec.get("Labels") or {})
+def replicas_before_stop(spec: Json) -> int:
+    """Return the replicas that a stopped service had; 0 if no label holds them."""
+    return stopped_replicas(spec.get("Labels") or {})
+
+
+def container_spec(spec: Json) -> Json:
+    """Return the ContainerSpec; empty if there is none."""
+    return cast(Json, (spec.get("TaskTemplate") or {}).get("ContainerSpec") or {})
+
+
+def is_health_check(test: Sequence[str] | None) -> bool:
+    """Return whether the `Test` of a health check tests anything. `NONE` disables the image's check."""
+    return bool(test) and test != ["NONE"]
+
+
+def grace_s(spec: Json) -> float:
+    """Return the seconds that a container may take to stop; absent means 10 (Docker: `--stop-grace-period`)."""
+    given = container_spec(spec).get("StopGracePeriod")
+    return 10.0 if given is None else int(given) / NANO
+
+
+def max_per_node(spec: Json) -> int:
+    """Return how many tasks of the service one node may have; 0 means any number."""
+    return int(((spec.get("TaskTemplate") or {}).get("Placement") or {}).get("MaxReplicas") or 0)
 
 
 def version(spec: Json) -> Version:
-    """Read which version the service is at."""
+    """Return the version of the service."""
     return version_of(spec.get("TaskTemplate") or {})
 
 
-def service_labels(spec: Json) -> dict[str, str]:
-    """Read the service's labels. They are the user's own: a specification never has labels of the image."""
-    return dict(spec.get("Labels") or {})
+def label_sets(spec: Json) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the labels of the service, and those that it gives its containers. Neither has labels of the image."""
+    return dict(spec.get("Labels") or {}), dict(container_spec(spec).get("Labels") or {})
 
 
-def container_labels(spec: Json) -> dict[str, str]:
-    """Read the labels that its containers get, beside those of the image."""
-    return dict(_container(spec).get("Labels") or {})
+def read_labels(spec: Json) -> ServiceLabels:
+    """Return the configuration in the labels: those of the service win over those of its containers."""
+    service, containers = label_sets(spec)
+    return parse_labels([{**containers, **service}])
 
 
 def update_config(spec: Json, *, order: str, stable_s: float, deadline_s: float | None = None) -> dict[str, Any]:
-    """Make the UpdateConfig of one redeploy.
+    """Return the UpdateConfig of one redeploy.
 
-    Parallelism and Delay stay the user's where set, the latter within what our deadline leaves. Else the tasks are
-    replaced in about four steps with `stable_s` between them, so that an image that dies soon after its start
-    takes no more than one step's tasks. RollbackConfig is not ours to choose: an automatic rollback goes by that
-    of the specification it returns to (swarmkit: manager/orchestrator/update/updater.go `Run`).
+    The user's Parallelism and Delay are kept, the Delay within what the deadline allows. By default the tasks are
+    replaced in about four steps with `stable_s` between them, so that an image that crashes soon after its start
+    takes down the tasks of one step at most. An automatic rollback follows the RollbackConfig of the specification
+    that it returns to (swarmkit: manager/orchestrator/update/updater.go `Run`), so none is set here.
 
     Args:
         order: `start-first` or `stop-first`.
-        stable_s: How long a new task has to run before the next one's turn, and before the update counts.
-        deadline_s: Seconds that the service's labels give to a redeploy; None: as many as any has.
+        stable_s: Seconds that a new task must run before the next step, and before the update counts.
+        deadline_s: Seconds that the service's labels allow for a redeploy; None means the default.
     """
-    given: Json = spec.get(_CONFIG) or {}
+    given: Json = spec.get(UPDATE_CONFIG) or {}
     replicas = replicas_of(spec)
     parallelism = int(given.get("Parallelism", -(-replicas // _STEPS) or 1))
     steps = -(-replicas // parallelism) if parallelism else 1
     if mode_of(spec) is not Mode.REPLICATED:
         steps = _STEPS
-    own_delay = int(stable_s * _NANO) if 1 < steps <= _STEPS else 0
-    most_delay_s = _MOST_DELAY_S if deadline_s is None else deadline_s * _MOST_DELAY_SHARE
+    default_delay = int(stable_s * NANO) if 1 < steps <= _STEPS else 0
+    max_delay_s = _MAX_DELAY_S if deadline_s is None else deadline_s * _MAX_DELAY_SHARE
     return {
         "Parallelism": parallelism,
-        "Delay": min(int(given.get("Delay") or own_delay), int(most_delay_s * _NANO) // max(steps, 1)),
+        "Delay": min(int(given.get("Delay") or default_delay), int(max_delay_s * NANO) // max(steps, 1)),
         "FailureAction": "rollback",
-        "Monitor": int(stable_s * _NANO),
+        "Monitor": int(stable_s * NANO),
         "MaxFailureRatio": 0,
         "Order": str(order),
     }
 
 
+def nudged_config(config: Json) -> dict[str, Any]:
+    """Return an equivalent UpdateConfig that differs, so that the engine starts its update again."""
+    return {**config, "Delay": config["Delay"] + 1}
+
+
+def rollback_config(config: Json) -> dict[str, Any]:
+    """Return the UpdateConfig of the update that rolls back one sent with `config`."""
+    return {**config, "FailureAction": "continue", "Delay": 0}
+
+
+def has_config(spec: Json, config: Json | None) -> bool:
+    """Return whether the specification has that UpdateConfig; None means none at all."""
+    return _without_zeros(spec.get(UPDATE_CONFIG)) == _without_zeros(config)
+
+
 def redeploy_spec(
     spec: Json,
-    target: Version,
+    new: Version,
     config: Json | None,
     platforms: Sequence[Json] | None,
     variables: Mapping[str, str | None],
 ) -> dict[str, Any]:
-    """Make the specification that replaces every task by one of `target`.
+    """Return the specification that replaces every task by one of the new version.
 
     Args:
-        config: Its UpdateConfig; None for a job, which has none.
-        platforms: What the image was built for, so that no task lands where it cannot run; None changes nothing.
+        config: The UpdateConfig; None for a job, which has none.
+        platforms: Platforms of the image, so that no task lands on a node that cannot run it; None changes nothing.
     """
-    new = with_version(spec, target)
+    made = _with_version(spec, new)
     if config is not None:
-        new[_CONFIG] = dict(config)
+        made[UPDATE_CONFIG] = dict(config)
     if variables:
-        container = new["TaskTemplate"]["ContainerSpec"]
-        _set_env(container, environment.changed(container.get("Env") or (), variables))
+        container = made["TaskTemplate"]["ContainerSpec"]
+        _set_env(container, _apply_variables(container.get("Env") or (), variables))
     if platforms:
-        placement = new["TaskTemplate"].setdefault("Placement", {})
+        placement = made["TaskTemplate"].setdefault("Placement", {})
         placement["Platforms"] = [dict(platform) for platform in platforms]
-    return new
+    return made
 
 
-def undo_spec(spec: Json, before: Json, config: Json, names: Collection[str] = ()) -> dict[str, Any]:
-    """Make the specification that brings the old version back, keeping what others changed meanwhile.
+def rollback_spec(spec: Json, before: Json, config: Json, names: Collection[str] = ()) -> dict[str, Any]:
+    """Return the specification with the old version, keeping what others changed in the meantime.
 
-    The update that undoes goes on whatever happens: a half undone one helps nobody.
+    The update that rolls back continues after failures: a half-done rollback helps nobody.
 
     Args:
-        names: Of the variables that the redeploy set or took away.
+        before: What `stored_parts` returned.
+        names: Names of the variables that the redeploy set or removed.
     """
-    new = with_version(spec, version(before))
+    made = _with_version(spec, version(before))
     template = before.get("TaskTemplate") or {}
-    if "Placement" in template or "Placement" in new["TaskTemplate"]:
-        placement = new["TaskTemplate"].setdefault("Placement", {})
-        old = (template.get("Placement") or {}).get("Platforms")
+    if "Placement" in template or "Placement" in made["TaskTemplate"]:
+        placement = made["TaskTemplate"].setdefault("Placement", {})
+        platforms = (template.get("Placement") or {}).get("Platforms")
         placement.pop("Platforms", None)
-        if old is not None:
-            placement["Platforms"] = old
+        if platforms is not None:
+            placement["Platforms"] = platforms
         if not placement and "Placement" not in template:
-            del new["TaskTemplate"]["Placement"]
+            del made["TaskTemplate"]["Placement"]
     if names:
-        container = new["TaskTemplate"]["ContainerSpec"]
-        kept = template["ContainerSpec"]["Env"]
-        _set_env(container, environment.restored(container.get("Env") or (), kept, names))
-    new[_CONFIG] = undo_config(config)
-    return new
+        container = made["TaskTemplate"]["ContainerSpec"]
+        stored = template["ContainerSpec"]["Env"]
+        _set_env(container, restore_entries(container.get("Env") or (), stored, names, _variable_name))
+    made[UPDATE_CONFIG] = rollback_config(config)
+    return made
 
 
-def nudged_config(config: Json) -> dict[str, Any]:
-    """Make an UpdateConfig that means the same, but is another one: it makes the engine look at the update anew."""
-    return {**config, "Delay": config["Delay"] + 1}
-
-
-def undo_config(config: Json) -> dict[str, Any]:
-    """Make the UpdateConfig of the update that undoes one sent with `config`."""
-    return {**config, "FailureAction": "continue", "Delay": 0}
-
-
-def with_version(spec: Json, target: Version) -> dict[str, Any]:
-    """Make the same specification at another version."""
-    new: dict[str, Any] = copy.deepcopy(dict(spec))
-    new["TaskTemplate"]["ContainerSpec"]["Image"] = target.image
-    new["TaskTemplate"]["ForceUpdate"] = target.force
-    return new
-
-
-def with_config_of(spec: Json, before: Json) -> dict[str, Any]:
-    """Make the same specification with the UpdateConfig of `before`, absent where absent there."""
-    new: dict[str, Any] = copy.deepcopy(dict(spec))
-    new.pop(_CONFIG, None)
-    if _CONFIG in before:
-        new[_CONFIG] = copy.deepcopy(before[_CONFIG])
-    return new
-
-
-def has_config(spec: Json, config: Json | None) -> bool:
-    """Tell whether the specification has that UpdateConfig; None: none at all."""
-    return _set(spec.get(_CONFIG)) == _set(config)
-
-
-def config_of(spec: Json) -> Json | None:
-    """Read the UpdateConfig."""
-    config: Json | None = spec.get(_CONFIG)
-    return config
-
-
-def monitor_s(config: Json) -> float:
-    """Read for how long the engine watches a new task, in seconds."""
-    return int(config.get("Monitor") or 0) / _NANO
-
-
-def remembered(spec: Json, names: Collection[str] = ()) -> dict[str, Any]:
-    """Pick what a redeploy changes, to put it back: of the environment, which may hold secrets, only these names."""
+def stored_parts(spec: Json, names: Collection[str] = ()) -> dict[str, Any]:
+    """Return what a redeploy changes, for its rollback. Of the environment only `names` are stored with values."""
     template: Json = spec["TaskTemplate"]
-    kept: dict[str, Any] = {
+    parts: dict[str, Any] = {
         "ContainerSpec": {"Image": template["ContainerSpec"]["Image"]},
         "ForceUpdate": template.get("ForceUpdate", 0),
     }
     if names:
-        kept["ContainerSpec"]["Env"] = [
-            list(pair) for pair in environment.kept(template["ContainerSpec"].get("Env") or (), names)
-        ]
+        env: Sequence[str] = template["ContainerSpec"].get("Env") or ()
+        parts["ContainerSpec"]["Env"] = store_entries(env, names, _variable_name)
     if "Placement" in template:
         platforms = (template["Placement"] or {}).get("Platforms")
-        kept["Placement"] = {} if platforms is None else {"Platforms": platforms}
-    picked: dict[str, Any] = {"TaskTemplate": kept}
-    if _CONFIG in spec:
-        picked[_CONFIG] = spec[_CONFIG]
-    return copy.deepcopy(picked)
+        parts["Placement"] = {} if platforms is None else {"Platforms": platforms}
+    config = {UPDATE_CONFIG: spec[UPDATE_CONFIG]} if UPDATE_CONFIG in spec else {}
+    return copy.deepcopy({"TaskTemplate": parts, **config})
+
+
+def with_config_of(spec: Json, before: Json) -> dict[str, Any]:
+    """Return the specification with the UpdateConfig of `before`, without one if that has none."""
+    made: dict[str, Any] = copy.deepcopy(dict(spec))
+    made.pop(UPDATE_CONFIG, None)
+    if UPDATE_CONFIG in before:
+        made[UPDATE_CONFIG] = copy.deepcopy(before[UPDATE_CONFIG])
+    return made
 
 
 def with_replicas(spec: Json, replicas: int, *, noted: int | None = None) -> dict[str, Any]:
-    """Make the same specification with another number of replicas; `noted` goes to the label of a stopped service."""
-    new: dict[str, Any] = copy.deepcopy(dict(spec))
-    new["Mode"] = {"Replicated": {"Replicas": replicas}}
-    labels = new.get("Labels") or {}
-    labels.pop(STOPPED_REPLICAS, None)
-    if noted is not None:
-        labels[STOPPED_REPLICAS] = str(noted)
-    new["Labels"] = labels
-    return new
+    """Return the specification with other replicas; `noted` goes into the label of a stopped service."""
+    made: dict[str, Any] = copy.deepcopy(dict(spec))
+    made["Mode"] = {"Replicated": {"Replicas": replicas}}
+    labels = {name: value for name, value in label_sets(spec)[0].items() if name != STOPPED_REPLICAS}
+    made["Labels"] = labels if noted is None else {**labels, STOPPED_REPLICAS: str(noted)}
+    return made
 
 
-def _container(spec: Json) -> Json:
-    found: Json = (spec.get("TaskTemplate") or {}).get("ContainerSpec") or {}
-    return found
+def _with_version(spec: Json, new: Version) -> dict[str, Any]:
+    made: dict[str, Any] = copy.deepcopy(dict(spec))
+    made["TaskTemplate"]["ContainerSpec"]["Image"] = new.image
+    made["TaskTemplate"]["ForceUpdate"] = new.force
+    return made
+
+
+def _apply_variables(env: Sequence[str], variables: Mapping[str, str | None]) -> list[str]:
+    """Return the environment with variables set where they stand, new ones at the end; None removes one."""
+    remaining = dict(variables)
+    made: list[str] = []
+    for entry in env:
+        name = _variable_name(entry)
+        if name not in variables:
+            made.append(entry)
+        elif (value := remaining.pop(name, None)) is not None:
+            made.append(f"{name}={value}")
+    return made + [f"{name}={value}" for name, value in remaining.items() if value is not None]
+
+
+def _variable_name(entry: str) -> str:
+    return entry.partition("=")[0]
 
 
 def _set_env(container: dict[str, Any], env: list[str]) -> None:
@@ -273,6 +276,6 @@ def _set_env(container: dict[str, Any], env: list[str]) -> None:
         container["Env"] = env
 
 
-def _set(config: Json | None) -> dict[str, Any] | None:
+def _without_zeros(config: Json | None) -> dict[str, Any] | None:
     # The engine leaves out what is zero.
     return None if config is None else {name: value for name, value in config.items() if value}

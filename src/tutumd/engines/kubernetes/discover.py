@@ -1,0 +1,134 @@
+"""Snapshots of workloads: what the rest of tutumd knows of them."""
+
+import shlex
+from collections.abc import Iterable
+
+from tutumd.engines.kubernetes.view import Pod, PodContainer, controller_of
+from tutumd.engines.kubernetes.workloads import Address, Workload
+from tutumd.engines.labels import IGNORE, KEEP_IMAGES, ORDER, OWNER, SERVICE, SKIP_UNCHANGED, is_true, parse_labels
+from tutumd.model import ContainerSnapshot, ContainerState, Port, ServiceSnapshot
+
+_PART_OF = "app.kubernetes.io/part-of"
+_HELM_RELEASE = "meta.helm.sh/release-name"
+# Marks of tools that restore a workload to what a repository says.
+_TRACKERS = (
+    ("labels", "argocd.argoproj.io/instance", "Argo CD"),
+    ("annotations", "argocd.argoproj.io/tracking-id", "Argo CD"),
+    ("labels", "kustomize.toolkit.fluxcd.io/name", "Flux"),
+    ("labels", "helm.toolkit.fluxcd.io/name", "Flux"),
+)
+_WITHOUT_EFFECT = {
+    ORDER: "the update strategy of the workload decides",
+    KEEP_IMAGES: "nodes clean up their images by themselves",
+    SERVICE: "a workload has its own name",
+    SKIP_UNCHANGED: "only the nodes know which image a tag stands for, and only once they have pulled it",
+}
+
+
+def is_shown(workload: Workload) -> bool:
+    """Return whether a workload is not annotated to be ignored."""
+    return not is_true(workload.annotations.get(IGNORE))
+
+
+def take_snapshots(workloads: Iterable[Workload], pods: Iterable[Pod]) -> tuple[ServiceSnapshot, ...]:
+    """Return the snapshots of the workloads that are shown, ordered by selector."""
+    by_owner: dict[Address | None, list[Pod]] = {}
+    for pod in pods:
+        by_owner.setdefault(pod.owner, []).append(pod)
+    shown = sorted(filter(is_shown, workloads), key=lambda workload: str(workload.address))
+    return tuple(take_snapshot(workload, by_owner.get(workload.address, ())) for workload in shown)
+
+
+def take_snapshot(workload: Workload, pods: Iterable[Pod]) -> ServiceSnapshot:
+    """Return the snapshot of a workload. Its containers are its pods that have not ended.
+
+    Args:
+        pods: Its own.
+    """
+    shown = sorted((pod for pod in pods if pod.alive or pod.deleting), key=lambda pod: (str(pod.created), pod.name))
+    stopped = workload.is_stopped
+    created = [pod.created for pod in shown if pod.created and pod.alive]
+    settings = parse_labels([workload.annotations])
+    image, _, pinned = workload.main["image"].partition("@")
+    ineffective = (
+        f"the annotation {name} has no effect on Kubernetes: {reason}"
+        for name, reason in _WITHOUT_EFFECT.items()
+        if name in workload.annotations
+    )
+    return ServiceSnapshot(
+        selector=str(workload.address),
+        name=workload.address.name,
+        target=workload.replicas_before_stop if stopped else workload.replicas,
+        containers=tuple(_container(workload, pod) for pod in shown),
+        stack=stack_of(workload),
+        owner=workload.annotations.get(OWNER) or None,
+        stopped=stopped,
+        image_name=image,
+        image_digest=running_digest(workload, shown) or pinned or None,
+        run_command=_run_command(workload),
+        deployed=max(created, default=None),
+        service_cap=settings.service_cap,
+        warnings=(*settings.problems, *ineffective, *warnings(workload)),
+    )
+
+
+def stack_of(workload: Workload) -> str:
+    """Return the stack: the part-of label, else the Helm release, else the namespace."""
+    labels = workload.metadata.get("labels") or {}
+    return str(labels.get(_PART_OF) or workload.annotations.get(_HELM_RELEASE) or workload.address.namespace)
+
+
+def warnings(workload: Workload) -> tuple[str, ...]:
+    """Return warnings about operators, GitOps tools and Helm, which may undo changes."""
+    found = []
+    if owner := controller_of(workload.metadata):
+        found.append(f"it belongs to the {owner['kind']} {owner['name']}, whose operator may undo changes")
+    tools = [tool for part, mark, tool in _TRACKERS if (workload.metadata.get(part) or {}).get(mark)]
+    if tools:
+        found.append(f"{tools[0]} tracks it and may undo changes: image, replicas and annotations")
+    elif release := workload.annotations.get(_HELM_RELEASE):
+        found.append(f"it belongs to the Helm release {release}, whose next upgrade may undo a changed image or number")
+    return tuple(found)
+
+
+def running_digest(workload: Workload, pods: Iterable[Pod]) -> str | None:
+    """Return the digest that all ready pods run; None if they differ or do not say."""
+    name = workload.main["name"]
+    digests = {pod.container(name).digest for pod in pods if pod.alive and pod.ready}
+    return digests.pop() if len(digests) == 1 else None
+
+
+def _run_command(workload: Workload) -> str:
+    """Return the command in the template; empty if it is the image's own."""
+    return shlex.join([*(workload.main.get("command") or ()), *(workload.main.get("args") or ())])
+
+
+def _container(workload: Workload, pod: Pod) -> ContainerSnapshot:
+    main = pod.container(workload.main["name"])
+    return ContainerSnapshot(
+        id=pod.uid,
+        name=pod.name,
+        state=_state(pod, main),
+        image_name=main.image.partition("@")[0],
+        image_digest=main.digest,
+        run_command=_run_command(workload),
+        exit_code=main.exit_code,
+        started=main.started,
+        ports=tuple(
+            Port(
+                inner=port["containerPort"],
+                outer=port.get("hostPort") or None,
+                protocol=str(port.get("protocol") or "TCP").lower(),
+            )
+            for port in workload.main.get("ports") or ()
+        ),
+    )
+
+
+def _state(pod: Pod, main: PodContainer) -> ContainerState:
+    if pod.deleting:
+        return ContainerState.STOPPING
+    if pod.ready:
+        return ContainerState.RUNNING
+    crashed = pod.failing is not None or (pod.phase == "Running" and main.started is None)
+    return ContainerState.STOPPED if crashed else ContainerState.STARTING

@@ -1,0 +1,92 @@
+"""Informers: copies of the objects of one kind in one namespace, kept up to date by a watch."""
+
+from collections.abc import Callable
+from threading import Event, Lock
+from typing import Any, Generic, TypeVar
+
+from tutumd.engines.kubernetes.api import Cluster, ExpiredError, events
+from tutumd.engines.labels import Json
+from tutumd.errors import EngineUnavailableError
+
+T = TypeVar("T")
+
+
+class Informer(Generic[T]):
+    """All objects of one kind in one namespace (empty: in all), each as `read` returns it.
+
+    One thread follows; any thread may read.
+    """
+
+    def __init__(self, cluster: Cluster, kind: str, namespace: str, read: Callable[[Json], T]) -> None:
+        self.kind = kind
+        self.namespace = namespace
+        self._cluster = cluster
+        self._read = read
+        self._objects: dict[str, T] | None = None
+        self._response: Any = None
+        self._lock = Lock()
+
+    def objects(self) -> list[T]:
+        """Return the objects: the copies, or those of the cluster while nobody follows it."""
+        with self._lock:
+            if self._objects is not None:
+                return list(self._objects.values())
+        return [self._read(json) for json in self._cluster.list_all(self.kind, self.namespace)[0]]
+
+    def follow(self, changed: Callable[[], None], stopping: Event) -> None:
+        """Keep the copies up to date and call `changed` after each change, until `stopping` is set.
+
+        Raises:
+            EngineUnavailableError, EngineRefusedError: The objects cannot be followed any more.
+        """
+        try:
+            while not stopping.is_set():
+                try:
+                    self._follow_from_list(changed, stopping)
+                except ExpiredError:
+                    continue  # list again
+        except EngineUnavailableError:
+            if not stopping.is_set():
+                raise
+        finally:
+            self._objects = None
+
+    def interrupt(self) -> None:
+        """End a read in progress, once `stopping` is set."""
+        response = self._response
+        if response is not None:
+            try:
+                response.shutdown()
+            except (OSError, ValueError, RuntimeError):
+                return  # it has ended by itself
+
+    def _follow_from_list(self, changed: Callable[[], None], stopping: Event) -> None:
+        listed, version = self._cluster.list_all(self.kind, self.namespace)
+        self._objects = {json["metadata"]["uid"]: self._read(json) for json in listed}
+        changed()
+        while not stopping.is_set():
+            self._response = self._cluster.watch(self.kind, self.namespace, version)
+            try:
+                for event, json in events(self._response):
+                    version = json["metadata"]["resourceVersion"]
+                    if event != "BOOKMARK" and self._apply(event, json):
+                        changed()
+                    if stopping.is_set():
+                        return
+            finally:
+                self._response.close()
+                self._response = None
+
+    def _apply(self, event: str, json: Json) -> bool:
+        """Apply one event to the copies; return whether that changed what `read` returns."""
+        uid = json["metadata"]["uid"]
+        value = None if event == "DELETED" else self._read(json)
+        with self._lock:
+            objects = self._objects
+            if objects is None or objects.get(uid) == value:
+                return False
+            if value is None:
+                del objects[uid]
+            else:
+                objects[uid] = value
+        return True

@@ -1,0 +1,1 @@
+"""Functions that several engines use to roll out a change. No engine is imported here."""

@@ -1,0 +1,64 @@
+"""Durations of a rollout, the clocks that measure them, and waiting."""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import TypeVar
+
+from tutumd.ports import Run
+
+T = TypeVar("T")
+_UTC_NOW = partial(datetime.now, UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Durations of a rollout and the clocks that measure them.
+
+    Attributes:
+        stable_s: A new container without a health check must run for this long before it counts.
+        poll_s: Pause between two looks at the service.
+        idle_s: Longest wait for somebody else's update to end before ours starts.
+        rollback_s: Longest wait for a rollback, in addition to the time that containers may take to stop.
+        no_room_s: A new container may lack room for this long: one that is stopping may still occupy it.
+        clock: Monotonic seconds.
+        jitter: A new random number from 0 to 1 at each call.
+        now: The time in UTC.
+    """
+
+    stable_s: float = 3.0
+    poll_s: float = 0.5
+    idle_s: float = 20.0
+    rollback_s: float = 60.0
+    no_room_s: float = 3.0
+    clock: Callable[[], float] = time.monotonic
+    jitter: Callable[[], float] = random.random
+    now: Callable[[], datetime] = _UTC_NOW
+
+
+class HoldTimer:
+    """Measures for how long a value has stayed the same."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._value: object = None
+        self._since = 0.0
+
+    def seconds(self, value: object) -> float:
+        """Take the present value; return for how long it has been this one."""
+        if value != self._value:
+            self._value, self._since = value, self._clock()
+        return self._clock() - self._since
+
+
+def poll_until(run: Run, timing: Timing, look: Callable[[], T], done: Callable[[T], bool], limit_s: float) -> T:
+    """Call `look` until what it returns is `done`, or for `limit_s`; return the last value."""
+    ends = timing.clock() + limit_s
+    value = look()
+    while not done(value) and timing.clock() < ends:
+        run.sleep(timing.poll_s)
+        value = look()
+    return value

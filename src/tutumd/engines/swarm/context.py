@@ -1,0 +1,62 @@
+"""One action on one Swarm service: what each of its steps needs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tutumd.engines.rollout.conflicts import StaleError, retry_on_conflict
+from tutumd.engines.rollout.timing import Timing, poll_until
+from tutumd.engines.swarm.api import SwarmApi
+from tutumd.engines.swarm.view import ServiceView
+from tutumd.ports import Run
+
+# Takes a service and returns its new specification; None if there is nothing to change.
+MakeSpec = Callable[[ServiceView], dict[str, Any] | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceContext:
+    """One run on the service `name`."""
+
+    api: SwarmApi
+    name: str
+    run: Run
+    timing: Timing
+
+    def view(self) -> ServiceView | None:
+        """Return the service as it is now; None if it is gone."""
+        return self.api.view(self.name)
+
+    def wait_until_idle(self) -> ServiceView:
+        """Return the service once no update runs, or after `idle_s`. Raises EngineRefusedError if it is gone.
+
+        An update sent in between ends the engine's monitoring of the one before, and its way back.
+        """
+        view = self.api.require_view(self.name)
+        if not view.updating:
+            return view
+        self.run.log("waiting for an update that is already under way")
+        return poll_until(
+            self.run,
+            self.timing,
+            lambda: self.api.require_view(self.name),
+            lambda now: not now.updating,
+            self.timing.idle_s,
+        )
+
+    def change(self, make_spec: MakeSpec) -> None:
+        """Send what `make_spec` returns, again after each conflict. Raises what `retry_on_conflict` raises."""
+        retry_on_conflict(self.run, self.timing, lambda: self._change_once(make_spec))
+
+    def _change_once(self, make_spec: MakeSpec) -> None:
+        view = self.view()
+        spec = make_spec(view) if view is not None else None
+        if view is None or spec is None:
+            return
+        auth = self.api.stored_or_fresh_auth(spec["TaskTemplate"]["ContainerSpec"]["Image"])
+        self.run.check()
+        try:
+            self.api.update(view, spec, auth)
+        except StaleError:
+            self.run.log("the service was changed by somebody else at the same moment: trying again")
+            raise

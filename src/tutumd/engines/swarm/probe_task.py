@@ -1,0 +1,119 @@
+"""The probe task: one task of the new image, run beside the service before an update stops the first old task.
+
+Without a health check the engine counts a new task as running at once and stops an old one for it. Until it sees the
+new one fail, a part of the service is down: all of it if there is one task. The probe gets no traffic: it has neither
+the network aliases nor the ports and labels of the service.
+"""
+
+import copy
+from typing import Any
+
+from tutumd.engines.labels import IGNORE, Json, Order
+from tutumd.engines.rollout.timing import HoldTimer
+from tutumd.engines.swarm import spec as specs
+from tutumd.engines.swarm.context import ServiceContext
+from tutumd.engines.swarm.health import find_culprit
+from tutumd.engines.swarm.journal import NO_ROOM
+from tutumd.engines.swarm.messages import describe_task
+from tutumd.engines.swarm.update_order import shared_mount
+from tutumd.errors import EngineRefusedError
+
+# docker/swarmkit: manager/controlapi/service.go `validateServiceSpec`.
+_MAX_NAME = 63
+
+
+def needs_probe(spec: Json, config: Json, *, health_checked: bool) -> bool:
+    """Return whether an update could stop an old task for a new one that does not last.
+
+    Args:
+        config: The UpdateConfig of the update.
+        health_checked: The image has a health check: the engine then waits until a new task is healthy.
+    """
+    runs = specs.mode_of(spec) is specs.Mode.REPLICATED and specs.replicas_of(spec) > 0
+    overlaps = config["Order"] == Order.START_FIRST and not shared_mount(spec)
+    own_check = specs.is_health_check((specs.container_spec(spec).get("Healthcheck") or {}).get("Test"))
+    return runs and overlaps and not health_checked and not own_check and bool(config["Monitor"])
+
+
+def probe_name(name: str, action_uuid: str) -> str:
+    """Return the name of an action's probe."""
+    suffix = f"-trial-{action_uuid[:8]}"
+    return name[: _MAX_NAME - len(suffix)] + suffix
+
+
+def probe_spec(spec: Json, name: str) -> dict[str, Any]:
+    """Return the specification of a probe, made from the one that the update would send."""
+    template: dict[str, Any] = copy.deepcopy(dict(spec["TaskTemplate"]))
+    template["RestartPolicy"] = {"Condition": "none"}
+    template["ContainerSpec"].pop("Labels", None)
+    for network in template.get("Networks") or ():
+        network.pop("Aliases", None)
+    return {
+        "Name": name,
+        "Labels": {IGNORE: "true"},
+        "TaskTemplate": template,
+        "Mode": {"Replicated": {"Replicas": 1}},
+        "EndpointSpec": {"Mode": "dnsrr"},
+    }
+
+
+def run_probe(context: ServiceContext, spec: Json, stable_s: float) -> tuple[str, str]:
+    """Run a probe until it is stable or fails, then remove it.
+
+    Args:
+        spec: The specification that the update would send.
+
+    Returns:
+        Why it failed, and its last output lines; both empty if it is stable. The reason is `NO_ROOM` if no node had
+        room for it.
+
+    Raises:
+        EngineRefusedError: The engine does not accept the probe; none is left behind.
+    """
+    name = probe_name(context.name, context.run.action_uuid)
+    try:
+        start_probe(context, spec, name)
+        context.run.log(f"probing the new image beside the service for {stable_s:g} s")
+        failure = _watch_probe(context, name, stable_s)
+    except EngineRefusedError:
+        remove_probe(context)
+        raise
+    remove_probe(context)
+    return failure
+
+
+def start_probe(context: ServiceContext, spec: Json, name: str) -> None:
+    """Create the probe unless it exists."""
+    if context.api.view(name) is not None:
+        return
+    context.run.check()
+    # If an earlier process sent it, it may have appeared only after our look.
+    context.api.create(probe_spec(spec, name), context.api.stored_or_fresh_auth(specs.version(spec).image))
+
+
+def remove_probe(context: ServiceContext) -> None:
+    """Remove the probe if it exists."""
+    context.run.check()
+    context.api.remove(probe_name(context.name, context.run.action_uuid))
+
+
+def _watch_probe(context: ServiceContext, name: str, stable_s: float) -> tuple[str, str]:
+    running, crowded = HoldTimer(context.timing.clock), HoldTimer(context.timing.clock)
+    while True:
+        view = context.api.view(name)
+        if view is None:
+            return "somebody else removed the probe task of the new image", ""
+        held_s = running.seconds(tuple(task.id for task in view.running))
+        if view.running and held_s >= stable_s:
+            return "", ""
+        no_room = any(task.lacks_room for task in view.tasks)
+        if crowded.seconds(no_room) >= context.timing.no_room_s and no_room:
+            return NO_ROOM, ""
+        ended = any(task.ended_early for task in view.tasks)
+        if ended or context.run.remaining_s() <= 0:
+            culprit = find_culprit(view.tasks, view.version)
+            late = "" if ended else " before the deadline"
+            cause = f": {describe_task(culprit)}" if culprit else ""
+            reason = f"the probe task of the new image failed{late}{cause}"
+            return reason, context.api.log_tail(view, culprit)
+        context.run.sleep(context.timing.poll_s)

@@ -1,0 +1,207 @@
+"""A Swarm service with its tasks and nodes at one moment."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, cast
+
+from tutumd.engines.dockerapi.times import parse_time
+from tutumd.engines.labels import Json
+from tutumd.engines.swarm import spec as specs
+
+
+class Phase(StrEnum):
+    """The part of its life that a task is in."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    LOST = "lost"
+    STOPPING = "stopping"
+    ENDED = "ended"
+
+
+# Docker Engine API v1.44 TaskState, in the order of a task's life.
+_STARTING = frozenset({"new", "allocated", "pending", "assigned", "accepted", "preparing", "ready", "starting"})
+# A task that was told to stop is `shutdown`. A `complete` one exited by itself or was found unhealthy.
+_ENDED_EARLY = frozenset({"failed", "rejected", "complete"})
+_UNDESIRED = frozenset({"shutdown", "remove", "orphaned"})
+# swarmkit: manager/scheduler/filter.go `platformEqual`.
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+# swarmkit: manager/scheduler/filter.go, what `Explain` says of nodes that other tasks occupy.
+_NO_ROOM = ("insufficient resources", "max replicas per node limit exceed", "host-mode port already in use")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One task.
+
+    Attributes:
+        slot: Number of the replica, or in global mode the node's name. A task and its replacement share it.
+        state: The engine's own word.
+        error: The engine's reason why the task does not run; empty if there is none.
+        desired: The engine wants the task to run.
+        node_ready: Its node responds; True while it has no node.
+        node_open: Its node accepts new tasks; True while it has no node.
+        phase: On a node that does not respond no task counts as running.
+        lost_before_start: Its node went down before it ran, so that the engine gave it up.
+        lacks_room: No node accepts it as long as other tasks keep their places.
+        ended_early: It ended although nobody stopped it.
+    """
+
+    id: str
+    slot: str
+    state: str
+    desired: bool
+    node_ready: bool
+    version: specs.Version
+    node_open: bool = True
+    error: str = ""
+    exit_code: int | None = None
+    created: datetime | None = None
+    started: datetime | None = None
+
+    @property
+    def phase(self) -> Phase:
+        if self.state == "starting" and not self.desired and self.node_ready:
+            return Phase.STOPPING  # its container runs already, and has to be stopped
+        if self.state in _STARTING:
+            return Phase.STARTING if self.desired else Phase.ENDED
+        if self.state != "running":
+            return Phase.ENDED
+        if not self.node_ready:
+            return Phase.LOST if self.desired else Phase.ENDED
+        return Phase.RUNNING if self.desired else Phase.STOPPING
+
+    @property
+    def lost_before_start(self) -> bool:
+        return self.state in _STARTING and not self.desired and not self.node_ready
+
+    @property
+    def lacks_room(self) -> bool:
+        return self.phase is Phase.STARTING and any(text in self.error for text in _NO_ROOM)
+
+    @property
+    def ended_early(self) -> bool:
+        return self.state in _ENDED_EARLY
+
+
+def read_task(task: Json, nodes: "Nodes") -> Task:
+    """Return one task of the engine's list."""
+    status: Json = task.get("Status") or {}
+    container: Json = status.get("ContainerStatus") or {}
+    node = task.get("NodeID") or ""
+    state = status.get("State", "new")
+    return Task(
+        id=task["ID"],
+        slot=str(task["Slot"]) if task.get("Slot") else nodes.host(node),
+        state=state,
+        desired=task.get("DesiredState") not in _UNDESIRED,
+        node_ready=not node or node in nodes.ready,
+        node_open=not node or node in nodes.open,
+        version=specs.version_of(task.get("Spec") or {}),
+        error=status.get("Err") or "",
+        exit_code=container.get("ExitCode") if state in ("complete", "shutdown", "failed") else None,
+        created=parse_time(task.get("CreatedAt")),
+        started=parse_time(status.get("Timestamp")) if state == "running" else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """The nodes of the swarm.
+
+    Attributes:
+        ready: IDs of those that respond.
+        names: ID and host name of each.
+        open: IDs of those that accept new tasks.
+        platforms: Operating systems and architectures of the open ones, in the words of images.
+    """
+
+    ready: frozenset[str]
+    names: tuple[tuple[str, str], ...]
+    open: frozenset[str]
+    platforms: frozenset[tuple[str, str]]
+
+    def host(self, node: str) -> str:
+        """Return the name of a node. The start of its ID replaces a missing name, and follows one that others share."""
+        name = dict(self.names).get(node, "")
+        is_shared = sum(other == name for _, other in self.names) > 1
+        return "-".join(part for part in (name, "" if name and not is_shared else node[:12]) if part)
+
+
+def read_nodes(nodes: Iterable[Any]) -> Nodes:
+    """Return the nodes of the engine's list."""
+    rows = list(nodes)
+    ready = {row["ID"] for row in rows if (row.get("Status") or {}).get("State") == "ready"}
+    usable = [row for row in rows if row["ID"] in ready and (row.get("Spec") or {}).get("Availability") == "active"]
+    platforms = frozenset(_platform((row.get("Description") or {}).get("Platform") or {}) for row in usable)
+    return Nodes(
+        ready=frozenset(ready),
+        names=tuple((row["ID"], str((row.get("Description") or {}).get("Hostname") or "")) for row in rows),
+        open=frozenset(row["ID"] for row in usable),
+        platforms=platforms - {("", "")},
+    )
+
+
+def _platform(platform: Json) -> tuple[str, str]:
+    architecture = str(platform.get("Architecture") or "")
+    return str(platform.get("OS") or ""), _ARCHITECTURES.get(architecture, architecture)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceView:
+    """A service at one moment.
+
+    Attributes:
+        service: As inspected.
+        tasks: Oldest first; `running` are those that run, `desired` those that run or shall run.
+        stopping: Number of tasks that are stopping.
+        status: The engine's report on the last update; empty if there is none.
+        update_state: The state of the last update in the engine's word; empty if there is none.
+        updating: The engine is working on an update.
+    """
+
+    service: Json
+    tasks: tuple[Task, ...]
+    nodes: Nodes
+
+    @property
+    def spec(self) -> Json:
+        return cast(Json, self.service["Spec"])
+
+    @property
+    def version(self) -> specs.Version:
+        return specs.version(self.spec)
+
+    @property
+    def status(self) -> Json:
+        return self.service.get("UpdateStatus") or {}
+
+    @property
+    def update_state(self) -> str:
+        return str(self.status.get("State") or "")
+
+    @property
+    def updating(self) -> bool:
+        return self.update_state in ("updating", "rollback_started")
+
+    @property
+    def running(self) -> tuple[Task, ...]:
+        return tuple(task for task in self.tasks if task.phase is Phase.RUNNING)
+
+    @property
+    def desired(self) -> tuple[Task, ...]:
+        return tuple(task for task in self.tasks if task.phase in (Phase.RUNNING, Phase.STARTING, Phase.LOST))
+
+    @property
+    def stopping(self) -> int:
+        return sum(task.phase is Phase.STOPPING for task in self.tasks)
+
+    def running_at(self, version: specs.Version) -> int:
+        """Return the number of running tasks of a version."""
+        return sum(task.version == version for task in self.running)
+
+    def of(self, version: specs.Version) -> tuple[Task, ...]:
+        """Return the tasks of a version, ended ones too."""
+        return tuple(task for task in self.tasks if task.version == version)

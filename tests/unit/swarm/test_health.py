@@ -1,0 +1,259 @@
+"""How an update stands, decided from the service and its tasks."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.unit.swarm.values import NEW, OLD, nodes, spec, task, view
+from tutumd.engines.rollout.outcome import RolloutStatus
+from tutumd.engines.swarm.health import (
+    check_job,
+    check_scaling,
+    check_update,
+    find_culprit,
+    is_idle,
+    is_rolled_back,
+    needs_room,
+    stalled_tasks,
+)
+from tutumd.engines.swarm.messages import describe_failure, describe_task
+from tutumd.engines.swarm.spec import Version
+from tutumd.engines.swarm.view import Phase, Task, read_nodes, read_task
+
+BOTH_NEW = (task("n1", NEW), task("n2", NEW, slot="2"))
+BOTH_OLD = (task("o1"), task("o2", slot="2"))
+ORDERED, BEFORE = spec(NEW), spec(OLD)
+
+
+@pytest.mark.parametrize("state", ["", "completed"])
+def test_an_update_succeeds_when_every_task_is_new_and_runs(state: str) -> None:
+    assert check_update(view(ORDERED, *BOTH_NEW, state=state), NEW, OLD) is RolloutStatus.SUCCEEDED
+    assert check_update(view(ORDERED, *BOTH_NEW, state="updating"), NEW, OLD) is RolloutStatus.IN_PROGRESS
+
+
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        BOTH_OLD,
+        (BOTH_NEW[0], BOTH_OLD[1]),
+        BOTH_NEW[:1],
+        (*BOTH_NEW, task("n3", NEW, slot="3")),
+        (BOTH_NEW[0], task("n2", NEW, state="starting")),
+        (BOTH_NEW[0], task("n2", NEW, node_ready=False)),
+    ],
+    ids=["old", "one old", "one missing", "one too many", "one starts", "one on a lost node"],
+)
+def test_an_update_is_in_progress_while_a_task_is_wrong(tasks: tuple[Task, ...]) -> None:
+    assert check_update(view(ORDERED, *tasks, state="completed"), NEW, OLD) is RolloutStatus.IN_PROGRESS
+
+
+def test_a_replica_that_fails_twice_fails_an_unmonitored_update() -> None:
+    fallen = [task(f"n{number}", NEW, state="failed", desired=False) for number in (1, 2)]
+    coming = task("n3", NEW, state="ready")
+    other = task("n4", NEW, state="failed", slot="2", desired=False)
+    for state in ("", "completed"):
+        assert check_update(view(ORDERED, *fallen, coming, state=state), NEW, OLD) is RolloutStatus.FAILED
+        assert check_update(view(ORDERED, fallen[0], other, coming, state=state), NEW, OLD) is RolloutStatus.IN_PROGRESS
+        assert check_update(view(ORDERED, *fallen, *BOTH_NEW, state=state), NEW, OLD) is RolloutStatus.SUCCEEDED
+    assert check_update(view(ORDERED, *fallen, coming, state="updating"), NEW, OLD) is RolloutStatus.IN_PROGRESS
+
+
+def test_room_is_needed_when_all_starting_tasks_wait_for_it() -> None:
+    full = [
+        task(f"n{number}", NEW, state="pending", error=f"no suitable node ({reason} on 1 node)")
+        for number, reason in enumerate(("insufficient resources", "host-mode port already in use"))
+    ]
+    assert needs_room(view(ORDERED, *BOTH_OLD, *full), NEW)
+    assert not needs_room(view(ORDERED, *BOTH_OLD, *full), OLD)
+    kept = replace(BOTH_OLD[0], node_open=False)  # no new task could take its place
+    assert not needs_room(view(ORDERED, kept, BOTH_OLD[1], *full), NEW)
+    assert not needs_room(view(ORDERED, *BOTH_NEW), NEW)
+    assert not needs_room(view(ORDERED, *full, task("n9", NEW, state="preparing")), NEW)
+    nowhere = task(
+        "n9", NEW, state="pending", error="no suitable node (scheduling constraints not satisfied on 1 node)"
+    )
+    assert not needs_room(view(ORDERED, nowhere), NEW)
+
+
+def test_stopping_and_ended_tasks_do_not_delay_success() -> None:
+    leaving = task("o1", desired=False)
+    dead = task("o2", state="failed", desired=False)
+    assert check_update(view(ORDERED, *BOTH_NEW, leaving, dead, state="completed"), NEW, OLD) is RolloutStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("state", ["paused", "rollback_started", "rollback_paused", "rollback_completed"])
+def test_any_other_update_state_at_our_version_is_a_failure(state: str) -> None:
+    assert check_update(view(ORDERED, *BOTH_NEW, state=state), NEW, OLD) is RolloutStatus.FAILED
+
+
+def test_a_rollback_by_the_engine_is_detected() -> None:
+    assert check_update(view(BEFORE, *BOTH_OLD, state="rollback_started"), NEW, OLD) is RolloutStatus.ROLLING_BACK
+    assert check_update(view(BEFORE, *BOTH_OLD, state="rollback_completed"), NEW, OLD) is RolloutStatus.ROLLED_BACK
+    assert check_update(view(BEFORE, *BOTH_OLD, state="rollback_paused"), NEW, OLD) is RolloutStatus.ROLLED_BACK
+
+
+@pytest.mark.parametrize("state", ["", "updating", "completed", "rollback_started"])
+def test_any_other_version_supersedes_ours(state: str) -> None:
+    other = Version(image=NEW.image, force=2)
+    assert check_update(view(spec(other), state=state), NEW, OLD) is RolloutStatus.SUPERSEDED
+    if not state.startswith("rollback"):
+        assert check_update(view(BEFORE, state=state), NEW, OLD) is RolloutStatus.SUPERSEDED
+
+
+def test_an_update_of_a_stopped_service_succeeds_without_tasks() -> None:
+    assert check_update(view(spec(NEW, replicas=0)), NEW, OLD) is RolloutStatus.SUCCEEDED
+
+
+def test_an_update_of_a_global_service_needs_a_task() -> None:
+    everywhere = spec(NEW, Mode={"Global": {}})
+    assert check_update(view(everywhere, state="completed"), NEW, OLD) is RolloutStatus.IN_PROGRESS
+    assert check_update(view(everywhere, *BOTH_NEW, state="completed"), NEW, OLD) is RolloutStatus.SUCCEEDED
+
+
+def test_a_service_is_rolled_back_when_it_runs_as_before() -> None:
+    assert is_rolled_back(view(BEFORE, *BOTH_OLD, state="rollback_completed"), OLD, 2)
+    assert not is_rolled_back(view(BEFORE, *BOTH_OLD, state="rollback_started"), OLD, 2)
+    assert not is_rolled_back(view(BEFORE, BOTH_OLD[0]), OLD, 2)
+    assert is_rolled_back(view(BEFORE, BOTH_OLD[0]), OLD, 1)
+    assert not is_rolled_back(view(BEFORE, BOTH_OLD[0], BOTH_NEW[1]), OLD, 1)
+
+
+def test_a_service_is_not_idle_before_its_update_begins() -> None:
+    assert not is_idle(view(ORDERED, *BOTH_OLD))
+    assert not is_idle(view(ORDERED, *BOTH_NEW, state="updating"))
+    assert is_idle(view(ORDERED, *BOTH_NEW))
+    assert is_idle(view(ORDERED, *BOTH_OLD, state="paused"))
+
+
+def test_the_task_that_the_engine_names_is_to_blame() -> None:
+    tasks = (task("n1", NEW, state="failed"), task("n2", NEW, state="failed"), task("o1", state="failed"))
+    assert find_culprit(tasks, NEW, "failure of task n1") == tasks[0]
+    assert find_culprit(tasks, NEW) == tasks[1]
+
+
+def test_a_task_that_waits_with_a_reason_is_to_blame_before_one_without() -> None:
+    waits = task("n1", NEW, state="pending", error="no suitable node")
+    starts = task("n2", NEW, state="starting")
+    assert find_culprit((waits, starts), NEW) == waits
+    assert find_culprit((starts,), NEW) == starts
+    assert find_culprit(BOTH_NEW, NEW) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "desired", "node_ready", "phase"),
+    [
+        ("pending", True, True, Phase.STARTING),
+        ("pending", False, True, Phase.ENDED),
+        ("starting", True, True, Phase.STARTING),
+        ("starting", False, True, Phase.STOPPING),
+        ("starting", False, False, Phase.ENDED),
+        ("running", True, True, Phase.RUNNING),
+        ("running", True, False, Phase.LOST),
+        ("running", False, True, Phase.STOPPING),
+        ("running", False, False, Phase.ENDED),
+        ("failed", True, True, Phase.ENDED),
+        ("complete", True, True, Phase.ENDED),
+    ],
+)
+def test_a_task_is_in_one_phase(state: str, desired: bool, node_ready: bool, phase: Phase) -> None:
+    assert task("t", state=state, desired=desired, node_ready=node_ready).phase is phase
+
+
+@pytest.mark.parametrize(
+    ("node", "ready", "slot"), [("id-a", True, "a"), ("id-b", False, "b"), ("gone", False, "gone")]
+)
+def test_a_global_task_is_placed_by_the_name_of_its_node(node: str, ready: bool, slot: str) -> None:
+    raw = {"ID": "t", "NodeID": node, "DesiredState": "running", "Status": {"State": "running"}, "Spec": {}}
+    found = read_task(raw, nodes("ready", "down"))
+    assert (found.node_ready, found.slot) == (ready, slot)
+
+
+def test_nodes_of_the_same_name_get_the_start_of_their_id() -> None:
+    row = {"Status": {"State": "ready"}, "Description": {"Hostname": "vm"}}
+    found = read_nodes([{"ID": "0123456789abcdef", **row}, {"ID": "1123456789abcdef", **row}])
+    assert (found.host("0123456789abcdef"), found.host("1123456789abcdef")) == ("vm-0123456789ab", "vm-1123456789ab")
+
+
+def test_scaling_succeeds_at_the_target() -> None:
+    def status_of(target: int, before: int, *tasks: Task) -> RolloutStatus:
+        return check_scaling(view(spec(replicas=2), *tasks), target=target, before=before, tasks_before=("o1", "o2"))
+
+    assert status_of(2, 1, *BOTH_OLD) is RolloutStatus.SUCCEEDED
+    assert status_of(2, 1, BOTH_OLD[0]) is RolloutStatus.IN_PROGRESS
+    assert status_of(3, 1, *BOTH_OLD) is RolloutStatus.SUPERSEDED
+    assert status_of(2, 3, *BOTH_OLD) is RolloutStatus.SUCCEEDED
+    assert status_of(2, 3, *BOTH_OLD, task("o3", slot="3", desired=False)) is RolloutStatus.IN_PROGRESS
+    assert status_of(2, 3, *BOTH_OLD, task("o3", slot="3")) is RolloutStatus.IN_PROGRESS
+
+
+def test_scaling_fails_when_a_new_replica_ends_twice() -> None:
+    def status_of(*tasks: Task) -> RolloutStatus:
+        return check_scaling(view(spec(replicas=3), *tasks), target=3, before=1, tasks_before=("o1",))
+
+    once = (task("o1"), task("x1", state="failed", slot="2"), task("x2", state="failed", slot="3"))
+    assert status_of(*once) is RolloutStatus.IN_PROGRESS
+    assert status_of(*once, task("x3", state="rejected", slot="2")) is RolloutStatus.FAILED
+
+
+def test_a_failure_is_described_with_its_cause() -> None:
+    blamed = task("n1", NEW, state="failed", error="task: non-zero exit (3)")
+    reason = describe_failure(view(BEFORE, state="rollback_started"), blamed, overdue=False)
+    assert reason == "the engine rolled the update back: container 1 failed: task: non-zero exit (3)"
+    by_hand = view(BEFORE, state="rollback_started", message="manually requested rollback")
+    assert describe_failure(by_hand, None, overdue=False) == "somebody else rolled the update back"
+    hangs = view(ORDERED, BOTH_NEW[0], state="updating")
+    assert describe_failure(hangs, task("n2", NEW, state="starting", slot="2"), overdue=True) == (
+        "the update did not end before the deadline "
+        "(1 of 2 new containers run, the engine says: updating): container 2 is starting"
+    )
+    assert describe_task(task("n1", state="complete")).endswith("by itself or because it was unhealthy")
+
+
+JOB: dict[str, Any] = {"Mode": {"ReplicatedJob": {"TotalCompletions": 2}}}
+ENDED = [task("n1", NEW, slot="1", state="complete"), task("n2", NEW, slot="2", state="complete")]
+
+
+@pytest.mark.parametrize(
+    ("mode", "tasks", "status"),
+    [
+        (JOB, [], RolloutStatus.IN_PROGRESS),
+        (
+            JOB,
+            [task("o1", OLD, state="complete"), task("o2", OLD, slot="2", state="complete")],
+            RolloutStatus.IN_PROGRESS,
+        ),
+        (JOB, [task("n1", NEW)], RolloutStatus.IN_PROGRESS),
+        (JOB, ENDED[:1], RolloutStatus.FAILED),
+        (JOB, [*ENDED[:1], task("n2", NEW, slot="2")], RolloutStatus.IN_PROGRESS),
+        (JOB, ENDED, RolloutStatus.SUCCEEDED),
+        (JOB, [*ENDED, task("n3", NEW, slot="2", state="failed")], RolloutStatus.SUCCEEDED),
+        (JOB, [task("n1", NEW, state="failed")], RolloutStatus.FAILED),
+        ({"Mode": {"GlobalJob": {}}}, ENDED, RolloutStatus.SUCCEEDED),
+        ({"Mode": {"GlobalJob": {}}}, [*ENDED, task("n3", NEW, slot="3", state="failed")], RolloutStatus.FAILED),
+    ],
+)
+def test_a_job_succeeds_when_enough_tasks_completed(
+    mode: dict[str, Any], tasks: list[Task], status: RolloutStatus
+) -> None:
+    assert check_job(view(spec(NEW, **mode), *tasks), NEW) is status
+    assert check_job(view(spec(OLD, **mode), *tasks), NEW) is RolloutStatus.SUPERSEDED
+
+
+LOST = task("n1", NEW, state="assigned", desired=False, node_ready=False)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "found"),
+    [
+        ([LOST, task("n2", NEW), task("o1", OLD)], {"n1"}),
+        ([LOST, task("o1", OLD)], set()),
+        ([LOST, task("n2", NEW), task("n3", NEW, slot="2", state="starting")], set()),
+        ([task("n1", NEW, state="assigned", desired=False), task("n2", NEW)], set()),
+        ([task("n1", NEW, state="running", desired=False, node_ready=False), task("n2", NEW)], set()),
+    ],
+    ids=["its place is taken", "nothing runs there", "another is on its way", "its node is there", "it ran"],
+)
+def test_a_task_lost_before_it_ran_stalls_the_updater(tasks: list[Task], found: set[str]) -> None:
+    assert stalled_tasks(view(spec(NEW), *tasks, state="updating"), NEW) == found
+    assert stalled_tasks(view(spec(NEW), *tasks, state="completed"), NEW) == set()
