@@ -280,41 +280,6 @@ def test_a_failed_rm_container_runs_again_as_a_copy(clean_bed: DockerBed) -> Non
     assert clean_bed.fetch("127.0.0.1:8080") == "v1"
 
 
-def test_tag_and_variables_of_a_call_reach_the_new_containers(clean_bed: DockerBed) -> None:
-    clean_bed.push("app", "v1", tag="one")
-    clean_bed.docker("run", "-d", "--name", "web", "-e", "OLD=1", "-e", "KEPT=1", f"{APP}:one")
-    clean_bed.push("app", "v2", tag="two")
-    clean_bed.push("app", "v3-broken", tag="three")
-    digest = clean_bed.push("app", "v1", tag="four")
-    with opened(clean_bed) as engine:
-        run = FakeRun(tag="two", variables={"OLD": None, "BODY": "a=b c"})
-        assert engine.redeploy(service("name:web"), run).success
-        assert inspected(clean_bed, "web")["Config"]["Image"] == f"{APP}:two"
-        assert {"KEPT=1", "BODY=a=b c", "NEW_IN_V2=yes"} <= set(inspected(clean_bed, "web")["Config"]["Env"])
-        assert "OLD=1" not in inspected(clean_bed, "web")["Config"]["Env"]
-        failed = engine.redeploy(service("name:web"), FakeRun(action_uuid="1a1b2c3d-0000", tag="three"))
-        assert failed.rolled_back
-        assert inspected(clean_bed, "web")["Config"]["Image"] == f"{APP}:two"
-        with pytest.raises(EngineRefusedError, match="app:five in its registry"):
-            engine.redeploy(service("name:web"), FakeRun(action_uuid="2a1b2c3d-0000", tag="five"))
-        plan = engine.plan(service("name:web"), "four")
-        assert (plan.image_name, plan.image_after) == (f"{APP}:four", digest)
-        assert plan.notes == (f"web changes from {APP}:two to {APP}:four",)
-    assert states(clean_bed) == {"web": "running"}
-    assert version(clean_bed, "web") == "v2"
-
-
-def test_an_image_named_by_digest_only_stays_until_a_call_has_a_tag(clean_bed: DockerBed) -> None:
-    pinned = f"{APP}@{clean_bed.push('app', 'v1')}"
-    clean_bed.docker("run", "-d", "--name", "web", pinned)
-    clean_bed.push("app", "v2")
-    with opened(clean_bed) as engine:
-        assert engine.redeploy(service("name:web"), FakeRun()).success
-        assert (version(clean_bed, "web"), inspected(clean_bed, "web")["Config"]["Image"]) == ("v1", pinned)
-        assert engine.redeploy(service("name:web"), FakeRun(action_uuid="1a1b2c3d-0000", tag="latest")).success
-    assert (version(clean_bed, "web"), inspected(clean_bed, "web")["Config"]["Image"]) == ("v2", f"{APP}:latest")
-
-
 def test_labels_say_how_a_service_is_redeployed(clean_bed: DockerBed) -> None:
     clean_bed.push("app", Image(version="a", labels={"tutum.scale.max": "1", "tutum.redeploy.order": "bad"}))
     labels = {"redeploy.skip-unchanged": "yes", "scale.max": "2", "redeploy.timeout": "soon", "redeploy.stable": "0"}
@@ -336,14 +301,3 @@ def test_labels_say_how_a_service_is_redeployed(clean_bed: DockerBed) -> None:
         clean_bed.push("app", "v2")
         assert engine.redeploy(service("name:web"), FakeRun(action_uuid="1a1b2c3d-0000")).containers_after != (old,)
     assert version(clean_bed, "web") == "v2"
-
-
-def test_an_image_for_another_machine_is_refused_untouched(clean_bed: DockerBed) -> None:
-    clean_bed.push("app", "v1")
-    old = clean_bed.docker("run", "-d", "--name", "web", APP)
-    clean_bed.push("app", Image(version="b", architecture="s390x"))
-    with opened(clean_bed) as engine:
-        with pytest.raises(EngineRefusedError, match="is available for linux/s390x only, and this engine is linux/"):
-            engine.redeploy(service("name:web"), FakeRun())
-        assert "linux/s390x only" in engine.plan(service("name:web"), None).refused
-    assert inspected(clean_bed, "web")["Id"] == old

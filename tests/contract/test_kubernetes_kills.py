@@ -53,20 +53,6 @@ def restarts(cluster: FakeCluster) -> set[str]:
     return {pods["metadata"]["annotations"][RESTARTED_AT] for pods in templates}
 
 
-def test_a_resumed_redeploy_restarts_once(bed: tuple[FakeCluster, KubernetesEngine]) -> None:
-    cluster, engine = bed
-    kube.create(cluster, deployment(template=template(PROBED)))
-
-    def reset() -> None:
-        assert len(restarts(cluster)) == 1
-        assert kube.ready_tags(cluster, "web") == ["v2", "v2"]
-        kube_put(cluster, "deployments", "web")
-
-    for outcome in cut_off_at_each_step(lambda run: engine.redeploy(WEB, run), reset, tag="v2"):
-        assert outcome.success, outcome.reason
-        assert set(outcome.containers_after).isdisjoint(outcome.containers_before)
-
-
 @pytest.mark.parametrize("kind", ["deployments", "statefulsets"])
 def test_a_resumed_broken_redeploy_is_rolled_back(bed: tuple[FakeCluster, KubernetesEngine], kind: str) -> None:
     cluster, engine = bed
