@@ -1,6 +1,7 @@
 """The store's users and API keys."""
 
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -9,7 +10,7 @@ from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import ApiKey, User
 from tutumd.ports import Accounts
 from tutumd.store.database import StorePart
-from tutumd.store.row_mapping import Row
+from tutumd.store.row_mapping import value_from
 from tutumd.store.tables import api_keys, new_uuid, services, users
 
 
@@ -23,11 +24,11 @@ class SqlAccounts(StorePart, Accounts):
                 .join(api_keys, api_keys.c.user_uuid == users.c.uuid)
                 .where(api_keys.c.key_sha256 == key_sha256)
             ).first()
-        return None if row is None else _user_from(row)
+        return None if row is None else value_from(row, User)
 
     def users(self) -> tuple[User, ...]:
         with self._database.read() as connection:
-            return tuple(_user_from(row) for row in connection.execute(sa.select(users).order_by(users.c.seq)))
+            return tuple(value_from(row, User) for row in connection.execute(sa.select(users).order_by(users.c.seq)))
 
     def add_user(self, name: str, *, is_admin: bool, key: tuple[str, str] | None = None) -> User:
         user = User(uuid=new_uuid(), name=name, is_admin=is_admin, created=self._clock())
@@ -65,8 +66,8 @@ class SqlAccounts(StorePart, Accounts):
             _insert_key(connection, user_uuid, key_sha256, hint, self._clock())
 
     def keys(self, user_name: str | None = None) -> tuple[ApiKey, ...]:
-        statement = (
-            sa.select(users.c.name, api_keys.c.hint, api_keys.c.created)
+        statement: sa.Select[Any] = (
+            sa.select(users.c.name.label("user_name"), api_keys.c.hint, api_keys.c.created)
             .join(users, users.c.uuid == api_keys.c.user_uuid)
             .order_by(api_keys.c.created)
         )
@@ -74,7 +75,7 @@ class SqlAccounts(StorePart, Accounts):
             statement = statement.where(users.c.name == user_name)
         with self._database.read() as connection:
             rows = connection.execute(statement).all()
-        return tuple(ApiKey(user_name=row.name, hint=row.hint, created=row.created) for row in rows)
+        return tuple(value_from(row, ApiKey) for row in rows)
 
     def revoke_keys(self, name: str) -> int:
         of_user = api_keys.c.user_uuid == sa.select(users.c.uuid).where(users.c.name == name).scalar_subquery()
@@ -85,7 +86,3 @@ class SqlAccounts(StorePart, Accounts):
 
 def _insert_key(connection: sa.Connection, user_uuid: str, key_sha256: str, hint: str, now: datetime) -> None:
     connection.execute(sa.insert(api_keys).values(key_sha256=key_sha256, user_uuid=user_uuid, hint=hint, created=now))
-
-
-def _user_from(row: Row) -> User:
-    return User(uuid=row.uuid, name=row.name, is_admin=row.is_admin, created=row.created)

@@ -9,7 +9,7 @@ from tutumd.model import Delivery, DeliveryOutcome, Page, Progress, Query, User
 from tutumd.store.database import StorePart
 from tutumd.store.handlers import select_handler
 from tutumd.store.paging import read_page
-from tutumd.store.row_mapping import Row, action_from, read_one, select_actions
+from tutumd.store.row_mapping import Row, action_from, read_one, select_actions, value_from
 from tutumd.store.tables import actions, deliveries, handlers
 
 _SELECT_DELIVERIES = sa.select(deliveries, actions.c.uuid.label("action_uuid")).outerjoin(
@@ -63,17 +63,5 @@ class SqlDeliveries(StorePart):
 
 
 def _delivery_from(row: Row, raw: str = "{}") -> Delivery:
-    return Delivery(
-        number=row.seq,
-        action_uuid=row.action_uuid,
-        amount=row.amount,
-        received=row.received,
-        address=row.address,
-        user_agent=row.user_agent,
-        body_size=row.body_size,
-        outcome=DeliveryOutcome(row.outcome),
-        reason=row.reason,
-        tag=row.tag,
-        content=json.loads(raw),
-        raw=raw,
-    )
+    outcome = DeliveryOutcome(row.outcome)
+    return value_from(row, Delivery, number=row.seq, outcome=outcome, content=json.loads(raw), raw=raw)

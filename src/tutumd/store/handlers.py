@@ -11,7 +11,7 @@ from tutumd.model import Handler, NewHandler, Operation, Page, Query, Rotation, 
 from tutumd.store import call_counts
 from tutumd.store.database import StorePart
 from tutumd.store.paging import read_page
-from tutumd.store.row_mapping import Row, read_one, read_service, visible_to
+from tutumd.store.row_mapping import Row, read_one, read_service, value_from, visible_to
 from tutumd.store.tables import deliveries, handlers, new_uuid, services
 
 
@@ -124,13 +124,11 @@ def _is_visible(viewer: User) -> sa.ColumnElement[bool]:
 def _handler_from(row: Row, recent_calls: int, last_call: datetime | None, now: datetime) -> Handler:
     rotation = None
     if row.old_uuid is not None and row.old_until is not None and row.old_until > now:
-        rotation = Rotation(old_until=row.old_until, old_called=row.old_called, old_address=row.old_address)
-    return Handler(
-        uuid=row.uuid,
-        service_uuid=row.service_uuid,
-        name=row.name,
+        rotation = value_from(row, Rotation)
+    return value_from(
+        row,
+        Handler,
         operation=Operation(row.operation),
-        created=row.created,
         options=json.loads(row.options),
         calls=row.calls + recent_calls,
         last_called=last_call or row.last_called,

@@ -1,8 +1,9 @@
 """Rows of services, containers and actions, and the values made of them."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 
@@ -24,6 +25,7 @@ from tutumd.ports import HEARTBEAT_TIMEOUT
 from tutumd.store.tables import actions, containers, deliveries, engines, services, users
 
 Row = sa.Row[Any]
+T = TypeVar("T")
 
 _STATE_BY_VERB = {
     Verb.REDEPLOY: ServiceState.REDEPLOYING,
@@ -41,6 +43,12 @@ SERVICE_STATE = sa.case(
     else_=services.c.state,
 )
 """State of a service: what its action in progress does, else what its engine reported."""
+
+
+def value_from(row: Row, kind: type[T], **others: object) -> T:
+    """Return a dataclass with the columns of a row that are named like its fields, and with `others`."""
+    columns = {field.name: getattr(row, field.name) for field in fields(cast(Any, kind)) if field.name not in others}
+    return kind(**columns, **others)
 
 
 def read_one(connection: sa.Connection, statement: sa.Select[Any]) -> Row:
@@ -92,25 +100,12 @@ def read_service(connection: sa.Connection, viewer: User | None, uuid: str) -> S
 
 def service_from(row: Row, container_uuids: tuple[str, ...]) -> Service:
     """Return the service of a row of `select_services`."""
-    return Service(
-        uuid=row.uuid,
-        engine=row.engine,
-        engine_kind=row.engine_kind,
-        selector=row.selector,
-        name=row.name,
-        stack=row.stack,
+    return value_from(
+        row,
+        Service,
         owner=row.owner_now,
-        bound=row.bound,
         state=ServiceState(row.state_now),
-        target=row.target,
-        running=row.running,
-        stopped=row.stopped,
-        image_name=row.image_name,
-        image_digest=row.image_digest,
-        run_command=row.run_command,
         definition=None if row.definition is None else _definition_from(row.definition),
-        deployed=row.deployed,
-        created=row.created,
         warnings=(*row.warnings, *_store_warnings(row)),
         containers=container_uuids,
     )
@@ -124,12 +119,7 @@ def _store_warnings(row: Row) -> Iterator[str]:
 
 
 def _definition_from(document: Mapping[str, Any]) -> Definition:
-    return Definition(
-        command=document["command"],
-        envvars=document["envvars"],
-        working_dir=document["working_dir"],
-        autorestart=Autorestart(document["autorestart"]),
-    )
+    return Definition(**{**document, "autorestart": Autorestart(document["autorestart"])})
 
 
 def present_containers(connection: sa.Connection, service_uuids: list[str]) -> dict[str, tuple[str, ...]]:
@@ -147,20 +137,8 @@ def present_containers(connection: sa.Connection, service_uuids: list[str]) -> d
 
 def container_from(row: Row) -> Container:
     """Return the container of a row of `containers`."""
-    return Container(
-        uuid=row.uuid,
-        object_id=row.object_id,
-        service_uuid=row.service_uuid,
-        name=row.name,
-        state=ContainerState(row.state),
-        image_name=row.image_name,
-        image_digest=row.image_digest,
-        run_command=row.run_command,
-        exit_code=row.exit_code,
-        started=row.started,
-        stopped=row.stopped,
-        ports=tuple(Port(inner=inner, outer=outer, protocol=protocol) for inner, outer, protocol in row.ports),
-    )
+    ports = tuple(Port(inner=inner, outer=outer, protocol=protocol) for inner, outer, protocol in row.ports)
+    return value_from(row, Container, state=ContainerState(row.state), ports=ports)
 
 
 def select_actions() -> sa.Select[Any]:
@@ -186,27 +164,15 @@ def action_from(row: Row, now: datetime | None = None) -> Action:
     Args:
         now: The time at which a pending action without a worker gets that as its `reason`; None: no such reason.
     """
-    return Action(
-        uuid=row.uuid,
-        service_uuid=row.service_uuid,
+    return value_from(
+        row,
+        Action,
         verb=Verb(row.verb),
         state=ActionState.CANCELING if row.cancel and row.state == "In progress" else ActionState(row.state),
-        target=row.target,
-        created=row.created,
-        started=row.started,
-        ended=row.ended,
-        address=row.address,
-        user_agent=row.user_agent,
         deliveries=row.delivery_count,
         reason=row.reason or _waiting_reason(row, now),
-        log_tail=row.log_tail,
-        rolled_back=row.rolled_back,
-        image_before=row.image_before,
-        image_after=row.image_after,
         containers_before=tuple(row.containers_before),
         containers_after=tuple(row.containers_after),
-        tag=row.tag,
-        variables=row.variables,
     )
 
 

@@ -24,6 +24,7 @@ from tutumd.store.row_mapping import (
     read_service,
     select_services,
     service_from,
+    value_from,
     visible_to,
 )
 from tutumd.store.snapshots import insert_service
@@ -57,16 +58,7 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, Store):
     def engines(self) -> tuple[EngineInfo, ...]:
         with self._database.read() as connection:
             rows = connection.execute(sa.select(engines).order_by(engines.c.name)).all()
-        return tuple(
-            EngineInfo(
-                name=row.name,
-                kind=row.kind,
-                can_create=row.can_create,
-                error=row.error,
-                last_heartbeat=row.last_heartbeat,
-            )
-            for row in rows
-        )
+        return tuple(value_from(row, EngineInfo) for row in rows)
 
     def services(self, viewer: User, query: Query) -> Page[Service]:
         order = [services.c.name, services.c.engine, services.c.uuid]
