@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.support.server import APIKEY, USER, Answer, LiveServer
+from tests.support.waiting import wait_until
 
 CREDENTIALS = f"Authorization: ApiKey {USER}:{APIKEY}"
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -84,10 +85,16 @@ def exchange(server: LiveServer, raw: bytes) -> Answer:
 
 
 def holdings(server: LiveServer) -> dict[str, list[dict[str, Any]]]:
-    """Return all services, handlers and actions of the server."""
+    """Return all services, handlers and actions of the server, once every action of earlier tests has ended."""
+    wait_until(lambda: not _live_actions(server), "all actions have ended", timeout_s=60)
     services = server.objects("/api/v1/service/")
     handlers = [each for service in services for each in server.objects(f"{service['resource_uri']}webhook/handler/")]
     return {"services": services, "handlers": handlers, "actions": server.objects("/api/v1/action/")}
+
+
+def _live_actions(server: LiveServer) -> list[dict[str, Any]]:
+    states = ("Pending", "In progress", "Canceling")
+    return [action for action in server.objects("/api/v1/action/") if action["state"] in states]
 
 
 def check_refusal(answer: Answer, *statuses: int) -> str:
