@@ -6,7 +6,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -61,7 +61,7 @@ def test_a_process_that_runs_is_read_from_proc_only_once(identity: Identity) -> 
 
 
 def test_another_process_with_the_same_pid_is_not_watched(identity: Identity) -> None:
-    earlier = replace(identity, start_ticks=identity.start_ticks - 1)
+    earlier = identity._replace(start_ticks=identity.start_ticks - 1)
     with closing(ExitWatch(Proc().is_running)) as exits:
         exits.watch({earlier})
         assert not exits.is_running(earlier)

@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 
 import pytest
@@ -26,12 +25,12 @@ FULL = record(
 @pytest.mark.parametrize("value", [FULL, record(settled="")])
 def test_a_record_reads_back_as_it_was_written(value: object) -> None:
     assert isinstance(value, type(FULL))
-    assert record_from_json(json.loads(json.dumps(record_to_json(value)))) == value
+    assert record_from_json(record_to_json(value)) == value
 
 
 def test_a_record_of_another_format_is_not_guessed_at() -> None:
     with pytest.raises(ValueError, match="format must be 1, got 2"):
-        record_from_json(record_to_json(FULL) | {"format": 2})
+        record_from_json(record_to_json(FULL).replace('"format": 1', '"format": 2'))
 
 
 def test_an_incoming_container_is_replaced_in_its_place() -> None:

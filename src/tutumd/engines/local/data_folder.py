@@ -7,12 +7,12 @@
 Only one process uses the folder at a time, so records are also kept in memory.
 """
 
-import json
 import os
 import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from tutumd.engines.local.records import ServiceRecord, record_from_json, record_to_json
@@ -28,14 +28,13 @@ class DataFolder:
         self._lock = threading.Lock()
         self._records: dict[str, ServiceRecord] = {}
         self._service_locks: dict[str, threading.Lock] = {}
-        self.unreadable: dict[str, str] = {}
-        """Why a record cannot be read, by service. Such a service is left alone."""
+        self.unreadable: dict[str, str] = {}  # why a record cannot be read, by service; the service is left alone
         self._path.mkdir(parents=True, exist_ok=True)
         self._path.chmod(0o700)
         for record_path in sorted(self._path.glob(f"*/{RECORD}")):
             try:
-                record = record_from_json(json.loads(record_path.read_text()))
-            except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+                record = record_from_json(record_path.read_text())
+            except (OSError, ValueError, KeyError, TypeError) as error:
                 self.unreadable[record_path.parent.name] = f"{RECORD} cannot be read: {error!r}"
             else:
                 self._records[record.uuid] = record
@@ -70,7 +69,7 @@ class DataFolder:
         folder = self._path / record.uuid
         for directory in (folder, folder / "output", folder / "work"):
             directory.mkdir(mode=0o700, exist_ok=True)
-        _write_durably(folder / RECORD, json.dumps(record_to_json(record), indent=1))
+        _write_durably(folder / RECORD, record_to_json(record))
         with self._lock:
             self._records[record.uuid] = record
         return record
@@ -87,10 +86,6 @@ class DataFolder:
     def output(self, uuid: str, slot: str) -> Path:
         """Return the output file of a container."""
         return self._path / uuid / "output" / f"{slot}.log"
-
-    def outputs(self) -> tuple[Path, ...]:
-        """Return the output files that processes may be writing."""
-        return tuple(self.output(record.uuid, c.slot) for record in self.records() for c in record.all_containers)
 
     def drop_old_outputs(self, record: ServiceRecord) -> None:
         """Remove the output of containers that are no longer in the record."""
@@ -109,8 +104,7 @@ class DataFolder:
 def _write_durably(path: Path, text: str) -> None:
     """Replace a file so that after a crash the old or the new content is there as a whole."""
     temporary = path.with_name(f"{path.name}.new")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "w") as file:
+    with open(temporary, "w", opener=partial(os.open, mode=0o600)) as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

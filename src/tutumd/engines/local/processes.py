@@ -21,11 +21,8 @@ from tutumd.engines.local.procfs import Identity, Stat
 
 CONTAINER_ID = "TUTUM_CONTAINER_ID"
 POLL_S = 0.1
-KILL_LIMIT_S = 5.0
-"""How long SIGKILL may take. A process in an uninterruptible wait ends later than that."""
-
-Leaders = Mapping[str, Identity | None]
-"""First processes by container ID. None: it is not known whether one was started."""
+KILL_LIMIT_S = 5.0  # a process in an uninterruptible wait takes longer
+Leaders = Mapping[str, Identity | None]  # first processes by container ID; None: not known whether one was started
 
 
 class SpawnError(Exception):

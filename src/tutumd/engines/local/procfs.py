@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 PROC = Path("/proc")
 DEAD_STATES = frozenset("ZXx")
@@ -24,9 +25,8 @@ class Stat:
         return self.state not in DEAD_STATES
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """One process, never another one: a PID alone is given to another process later."""
+class Identity(NamedTuple):
+    """One process, never another one: a PID alone is given to another process later. A list in JSON."""
 
     pid: int
     start_ticks: int

@@ -8,7 +8,7 @@ of them are stable; and the leaving ones, which only wait for their end.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -107,7 +107,7 @@ class ServiceRecord:
 
 def definition_digest(definition: Definition) -> str:
     """Return a digest of the definition's content, in the form of an image digest."""
-    content = json.dumps(_definition_to_json(definition), sort_keys=True, separators=(",", ":"))
+    content = json.dumps(asdict(definition), sort_keys=True, separators=(",", ":"))
     return f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
 
 
@@ -147,26 +147,14 @@ def replace_container(record: ServiceRecord, container: ContainerRecord, *, old_
     return replace(record, containers=replaced(record.containers), change=change)
 
 
-def record_to_json(record: ServiceRecord) -> dict[str, object]:
-    """Return a record as JSON values."""
-    return {
-        "format": FORMAT,
-        "uuid": record.uuid,
-        "name": record.name,
-        "definition": _definition_to_json(record.definition),
-        "image_name": record.image_name,
-        "target": record.target,
-        "variables": dict(record.variables),
-        "stopped": record.stopped,
-        "containers": [_container_to_json(c) for c in record.containers],
-        "leaving": [_container_to_json(c) for c in record.leaving],
-        "change": _change_to_json(record.change) if record.change else None,
-        "settled": record.settled,
-    }
+def record_to_json(record: ServiceRecord) -> str:
+    """Return a record as JSON."""
+    return json.dumps({"format": FORMAT, **asdict(record)}, indent=1, default=datetime.isoformat)
 
 
-def record_from_json(content: Mapping[str, Any]) -> ServiceRecord:
-    """Return the record of JSON values. Raises ValueError, KeyError, TypeError or IndexError if there is none."""
+def record_from_json(text: str) -> ServiceRecord:
+    """Return the record that `text` holds. Raises ValueError, KeyError or TypeError if it holds none."""
+    content = json.loads(text)
     if content["format"] != FORMAT:
         raise ValueError(f"format must be {FORMAT}, got {content['format']!r}: written by another version?")
     return ServiceRecord(
@@ -184,15 +172,6 @@ def record_from_json(content: Mapping[str, Any]) -> ServiceRecord:
     )
 
 
-def _definition_to_json(definition: Definition) -> dict[str, object]:
-    return {
-        "command": definition.command,
-        "envvars": dict(definition.envvars),
-        "working_dir": definition.working_dir,
-        "autorestart": definition.autorestart.value,
-    }
-
-
 def _definition_from_json(content: Mapping[str, Any]) -> Definition:
     return Definition(
         command=content["command"],
@@ -200,20 +179,6 @@ def _definition_from_json(content: Mapping[str, Any]) -> Definition:
         working_dir=content["working_dir"],
         autorestart=Autorestart(content["autorestart"]),
     )
-
-
-def _change_to_json(change: Change) -> dict[str, object]:
-    return {
-        "action": change.action,
-        "definition": _definition_to_json(change.definition),
-        "image_name": change.image_name,
-        "target": change.target,
-        "variables": dict(change.variables),
-        "stopped": change.stopped,
-        "keep": list(change.keep),
-        "incoming": [_container_to_json(c) for c in change.incoming],
-        "note": change.note,
-    }
 
 
 def _change_from_json(content: Mapping[str, Any]) -> Change:
@@ -230,27 +195,12 @@ def _change_from_json(content: Mapping[str, Any]) -> Change:
     )
 
 
-def _container_to_json(container: ContainerRecord) -> dict[str, object]:
-    process = container.process
-    return {
-        "id": container.id,
-        "number": container.number,
-        "slot": container.slot,
-        "process": [process.pid, process.start_ticks, process.boot_id] if process else None,
-        "started": container.started.isoformat() if container.started else None,
-        "ended": container.ended.isoformat() if container.ended else None,
-        "exit_code": container.exit_code,
-        "restarts": container.restarts,
-    }
-
-
 def _container_from_json(content: Mapping[str, Any]) -> ContainerRecord:
-    process = content["process"]
     return ContainerRecord(
         id=content["id"],
         number=content["number"],
         slot=content["slot"],
-        process=Identity(pid=process[0], start_ticks=process[1], boot_id=process[2]) if process else None,
+        process=Identity(*content["process"]) if content["process"] else None,
         started=datetime.fromisoformat(content["started"]) if content["started"] else None,
         ended=datetime.fromisoformat(content["ended"]) if content["ended"] else None,
         exit_code=content["exit_code"],

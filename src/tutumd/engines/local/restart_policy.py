@@ -7,8 +7,8 @@ from tutumd.model import Autorestart
 
 FIRST_DELAY = timedelta(seconds=1)
 LONGEST_DELAY = timedelta(seconds=60)
+# A process that ran this long is not in a crash loop: its next delay is `FIRST_DELAY` again.
 LONG_RUN = timedelta(seconds=60)
-"""A process that ran this long is not in a crash loop: its next delay is `FIRST_DELAY` again."""
 
 
 def will_restart(autorestart: Autorestart, exit_code: int | None) -> bool:
