@@ -42,20 +42,24 @@ async def redeliver(
         evaluation = await to_thread(evaluate_call, options, needed.version, call_input)
         return replace(call, evaluation=_note_missing(evaluation, delivery))
 
-    call = Call(
+    call = _make_call(delivery, service_uuid, handler_uuid, origin)
+    try:
+        return await accept(call, store_call, evaluate)
+    except NotFoundError:
+        await to_thread(store.handler, viewer, service_uuid, handler_uuid)
+        raise ConflictError("the handler takes no calls now: it is disabled, has expired, or is used up") from None
+
+
+def _make_call(delivery: Delivery, service_uuid: str, handler_uuid: str, origin: Origin) -> Call:
+    return Call(
         service_uuid=service_uuid,
         handler_uuid=handler_uuid,
         amount=delivery.amount,
         origin=origin,
         body_size=delivery.body_size,
         content=delivery.raw,
-        has_tag_param=True,
+        has_tag_param=True,  # so that the store asks for an evaluation even if there are no options
     )
-    try:
-        return await accept(call, store_call, evaluate)
-    except NotFoundError:
-        await to_thread(store.handler, viewer, service_uuid, handler_uuid)
-        raise ConflictError("the handler takes no calls now: it is disabled, has expired, or is used up") from None
 
 
 def _note_missing(evaluation: Evaluation, delivery: Delivery) -> Evaluation:

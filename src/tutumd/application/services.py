@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tutumd.application.admission.json_checks import is_storable
+from tutumd.application.admission.json_checks import check_number, is_storable
 from tutumd.application.handlers import check_name
 from tutumd.errors import AnswerTimeoutError, ConflictError, ForbiddenError, InvalidInputError, UnavailableError
 from tutumd.model import Action, Autorestart, Definition, Origin, Plan, Service, ServiceState, User, Verb
@@ -14,6 +14,24 @@ from tutumd.ports import Store
 ENGINE_TIMEOUT_S = 10.0
 MAX_IMAGE_LENGTH = 1024
 _POLL_S = 0.03
+UNUSED_FIELDS: dict[str, tuple[object, ...]] = {
+    "autodestroy": ("OFF",),
+    "autoredeploy": (),
+    "bindings": (),
+    "container_ports": (),
+    "cpu_shares": (),
+    "deployment_strategy": ("EMPTIEST_NODE",),
+    "entrypoint": (),
+    "linked_to_service": (),
+    "memory": (),
+    "net": ("bridge",),
+    "pid": ("none",),
+    "privileged": (),
+    "roles": (),
+    "sequential_deployment": (),
+    "tags": (),
+}
+"""Fields of 2015 that a command has no use for, and the values by which clients leave them unset."""
 _DEFINITION_FIELDS = ("image", "run_command", "container_envvars", "working_dir", "autorestart")
 
 
@@ -25,6 +43,9 @@ def create(store: Store, viewer: User, document: Mapping[str, Any], *, server_ca
         InvalidInputError: No name, no command, a wrong value, or no engine that creates services.
         ConflictError: The name is in use on that engine.
     """
+    unsupported = [name for name, unset in UNUSED_FIELDS.items() if document.get(name) and document[name] not in unset]
+    if unsupported:
+        raise InvalidInputError(f"a service that is a command cannot have {', '.join(unsupported)}")
     _require_admin(viewer)
     engine = _choose_engine(store, document.get("engine"))
     image = _check_text("image", document.get("image") or "", MAX_IMAGE_LENGTH)
@@ -39,7 +60,7 @@ def create(store: Store, viewer: User, document: Mapping[str, Any], *, server_ca
         image=image,
         owner=viewer.name,
         definition=definition,
-        target=1 if target is None else _check_target(target, server_cap),
+        target=1 if target is None else check_number("target_num_containers", target, 0, server_cap),
     )
 
 
@@ -61,7 +82,7 @@ def change(
         raise InvalidInputError("name cannot be changed")
     target = document.get("target_num_containers")
     if target is not None:
-        _check_target(target, server_cap)
+        check_number("target_num_containers", target, 0, server_cap)
     definition, image = service.definition, service.image_name
     if any(document.get(field) is not None for field in _DEFINITION_FIELDS):
         _require_admin(viewer)
@@ -194,12 +215,6 @@ def _check_text(name: str, text: str, longest: int) -> str:
     if len(text) > longest:
         raise InvalidInputError(f"{name} must have at most {longest} characters, got {len(text)}")
     return text
-
-
-def _check_target(target: int, server_cap: int) -> int:
-    if not 0 <= target <= server_cap:
-        raise InvalidInputError(f"target_num_containers must be 0 to {server_cap}, got {str(target)[:30]}")
-    return target
 
 
 def _name_from_image(image: str) -> str:

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tutumd.web import errors
-from tutumd.web.api import actions, containers, deliveries, docs, handlers, schemas, server, services
+from tutumd.web.api import actions, containers, deliveries, docs, handler_schemas, handlers, schemas, server, services
 from tutumd.web.call.endpoint import CALL_PATH, CallEndpoint
 from tutumd.web.call.fast_path import FastPath
 from tutumd.web.context import WebContext
@@ -102,7 +102,7 @@ def _document_calls(app: FastAPI) -> None:
         document["paths"][f"{path}{{amount}}/"] = _describe_call(
             [*names, "amount"], "The same; SCALEUP adds `amount` containers, 1 to 100.", "call_with_amount"
         )
-        document["components"]["schemas"]["CallOut"] = schemas.CallOut.model_json_schema()
+        document["components"]["schemas"]["CallOut"] = handler_schemas.CallOut.model_json_schema()
         document["components"]["securitySchemes"] = {
             "ApiKey": {
                 "type": "apiKey",

@@ -1,4 +1,4 @@
-"""What /readyz says, decided from what workers told."""
+"""Readiness, from the reports of workers."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Reading filters and pages strictly."""
+"""Filters, pages and single parameters are read strictly."""
 
 import pytest
 
@@ -34,7 +34,7 @@ def test_no_parameters_mean_the_first_page() -> None:
         [("name", "a\0b")],
     ],
 )
-def test_what_is_wrong_is_refused(parameters: list[tuple[str, str]]) -> None:
+def test_a_wrong_parameter_is_refused(parameters: list[tuple[str, str]]) -> None:
     with pytest.raises(InvalidInputError):
         parse_query(parameters, SERVICE_FILTERS)
 
@@ -42,7 +42,7 @@ def test_what_is_wrong_is_refused(parameters: list[tuple[str, str]]) -> None:
 @pytest.mark.parametrize(
     "text", ["2015-10-13T11:01:43Z", "Tue, 13 Oct 2015 11:01:43 +0000", "2015-10-13T13:01:43+02:00"]
 )
-def test_dates_are_taken_in_both_forms(text: str) -> None:
+def test_dates_are_accepted_in_both_forms(text: str) -> None:
     query = parse_query([("start_date__gte", text)], ACTION_FILTERS)
     assert query.filters["start_date__gte"][:19] in ("2015-10-13T11:01:43", "2015-10-13T13:01:43")
 
@@ -73,11 +73,11 @@ def test_a_single_number() -> None:
 
 
 @pytest.mark.parametrize(("values", "is_dry"), [([], False), (["0"], False), (["1"], True)])
-def test_a_dry_run_is_asked_for_with_1(values: list[str], is_dry: bool) -> None:
+def test_only_1_is_a_dry_run(values: list[str], is_dry: bool) -> None:
     assert parse_dry_run(values) is is_dry
 
 
 @pytest.mark.parametrize("values", [[""], ["true"], ["2"], ["01"], ["1", "0"], ["1", "1"]])
-def test_what_may_or_may_not_be_a_dry_run_is_refused(values: list[str]) -> None:
+def test_an_ambiguous_dry_run_is_refused(values: list[str]) -> None:
     with pytest.raises(InvalidInputError, match="dry_run"):
         parse_dry_run(values)

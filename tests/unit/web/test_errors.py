@@ -1,4 +1,4 @@
-"""Which status an error is answered with."""
+"""Statuses of errors."""
 
 from collections.abc import Iterator
 
@@ -15,6 +15,6 @@ def kinds_of(kind: type[errors.TutumdError]) -> Iterator[type[errors.TutumdError
 
 
 @pytest.mark.parametrize("kind", list(kinds_of(errors.UnavailableError)))
-def test_whatever_asks_for_another_try_is_answered_503(kind: type[errors.TutumdError]) -> None:
+def test_every_unavailable_error_is_a_503(kind: type[errors.TutumdError]) -> None:
     answer = response_to(kind("the database cannot take this now"))
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")

@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 
 from tutumd.application.admission.fields import FIELDS
 from tutumd.model import Handler, Operation
-from tutumd.web.api import render, schemas
+from tutumd.web.api import handler_schemas, render
 
 
 def test_request_and_response_describe_every_handler_field() -> None:
-    sent = schemas.HandlerIn.model_json_schema()
-    shown = schemas.HandlerOut.model_json_schema(mode="serialization")
+    sent = handler_schemas.HandlerIn.model_json_schema()
+    shown = handler_schemas.HandlerOut.model_json_schema(mode="serialization")
     assert sent["properties"].keys() == {"name", "operation", *FIELDS}
     assert sent["additionalProperties"] is False
     assert FIELDS.keys() <= set(shown["required"])
@@ -29,5 +29,5 @@ def test_a_handler_shows_exactly_the_described_fields() -> None:
         options={"debounce": 5},
     )
     written = render.handler(handler).model_dump()
-    assert written.keys() == schemas.HandlerOut.model_json_schema(mode="serialization")["properties"].keys()
+    assert written.keys() == handler_schemas.HandlerOut.model_json_schema(mode="serialization")["properties"].keys()
     assert written["debounce"] == 5

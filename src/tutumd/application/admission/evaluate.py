@@ -170,7 +170,7 @@ def _check_sender(options: HandlerOptions, call: CallInput) -> CheckResult | Non
 
 
 def _check_event(options: HandlerOptions, call: CallInput) -> CheckResult | None:
-    if not options.looks_at_payload:
+    if not options.reads_payload:
         return None
     reason = call.push.skip_reason
     if not reason:

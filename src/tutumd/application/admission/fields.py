@@ -214,7 +214,7 @@ class HandlerOptions:
     )
 
     @property
-    def looks_at_payload(self) -> bool:
+    def reads_payload(self) -> bool:
         """Whether the payload matters. Only then are pings and deletions recognized."""
         return bool(self.verify or self.filter or (self.tag and self.tag.source != "query"))
 

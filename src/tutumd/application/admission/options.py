@@ -28,7 +28,8 @@ def parse_options(document: Mapping[str, object], now: datetime, stored: Handler
             continue
         field = FIELDS.get(name)
         if field is None:
-            raise InvalidInputError(f"unknown field {quote(name)}: {suggest(name, FIELDS)}")
+            known = ("name", "operation", *FIELDS)
+            raise InvalidInputError(f"unknown field {quote(name)}: {suggest(name, known)}")
         if name == "verify" and isinstance(value, dict) and value.get("secrets") is None and stored.verify:
             value = {**value, "secrets": list(stored.verify.secrets)}
         changes[name] = field.default if value is None else field.parse(value)

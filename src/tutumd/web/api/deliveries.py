@@ -8,7 +8,7 @@ from fastapi.responses import Response
 from tutumd.application.calls import parse_wait
 from tutumd.application.queries import parse_query
 from tutumd.application.redelivery import redeliver
-from tutumd.web.api import render, schemas
+from tutumd.web.api import handler_schemas, render, schemas
 from tutumd.web.api.handlers import BASE, HandlerUuid, ServiceUuid
 from tutumd.web.auth import Viewer
 from tutumd.web.body import documented_list, documented_query
@@ -25,7 +25,7 @@ _PATH = f"{BASE}/{{handler_uuid}}/delivery"
 @router.get(f"{_PATH}/", tags=["webhook handlers"], openapi_extra=documented_list())
 def list_deliveries(
     request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid
-) -> schemas.ListOut[schemas.DeliveryOut]:
+) -> schemas.ListOut[handler_schemas.DeliveryOut]:
     """List the calls that a handler received, newest first. Pages: limit, offset."""
     query = parse_query(request.query_params.multi_items(), frozenset())
     service, handler = parse_uuid(service_uuid), parse_uuid(handler_uuid)
@@ -37,7 +37,7 @@ def list_deliveries(
 @router.get(f"{_PATH}/{{number}}/", tags=["webhook handlers"])
 def get_delivery(
     request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, number: Number
-) -> schemas.WholeDeliveryOut:
+) -> handler_schemas.WholeDeliveryOut:
     """Get a call with its stored content: headers without secrets, and at most 16 KiB of the body."""
     service, handler = parse_uuid(service_uuid), parse_uuid(handler_uuid)
     delivery = context(request).store.delivery(viewer, service, handler, number)
@@ -48,7 +48,7 @@ def get_delivery(
     f"{_PATH}/{{number}}/redeliver/",
     tags=["webhook handlers"],
     status_code=202,
-    response_model=schemas.CallOut,
+    response_model=handler_schemas.CallOut,
 )
 async def redeliver_delivery(
     request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, number: Number
@@ -70,10 +70,10 @@ async def redeliver_delivery(
 
 
 @router.get("/status/{token}/", tags=["webhook handlers"], openapi_extra={"security": [], **documented_query(["wait"])})
-async def get_status(request: Request, token: str) -> schemas.ProgressOut:
+async def get_status(request: Request, token: str) -> handler_schemas.ProgressOut:
     """Get the progress of a call's action, with `?wait=S` once it has ended. The call's response has the path."""
     web = context(request)
     reference = web.status_tokens.read(token)
     wait_s = parse_wait(request.query_params.get("wait"), request.headers.get("prefer", ""))
     progress = await web.long_poll.wait_until_ended(reference, wait_s or 0)
-    return schemas.ProgressOut.model_validate(render.progress(progress, status_uri(token)))
+    return handler_schemas.ProgressOut.model_validate(render.progress(progress, status_uri(token)))

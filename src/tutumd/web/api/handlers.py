@@ -12,7 +12,7 @@ from tutumd.application import handlers as rules
 from tutumd.application.admission.evaluate import Admitted, CallInput, Hidden, Invalid, Skipped, Unauthorized
 from tutumd.application.queries import HANDLER_FILTERS, parse_query, parse_unused
 from tutumd.errors import InvalidInputError
-from tutumd.web.api import render, schemas
+from tutumd.web.api import handler_schemas, render, schemas
 from tutumd.web.auth import Viewer
 from tutumd.web.body import Body, documented, documented_list, parse
 from tutumd.web.context import context, parse_uuid
@@ -24,11 +24,11 @@ ServiceUuid = Annotated[str, Path(description="UUID of the service")]
 HandlerUuid = Annotated[str, Path(description="UUID of the webhook handler")]
 BASE = "/service/{service_uuid}/webhook/handler"
 
-_NEW: TypeAdapter[schemas.HandlerIn | list[schemas.HandlerIn]] = TypeAdapter(
-    schemas.HandlerIn | list[schemas.HandlerIn]
+_NEW: TypeAdapter[handler_schemas.HandlerIn | list[handler_schemas.HandlerIn]] = TypeAdapter(
+    handler_schemas.HandlerIn | list[handler_schemas.HandlerIn]
 )
-_ONE = TypeAdapter(schemas.HandlerIn)
-_MANY = TypeAdapter(list[schemas.HandlerIn])
+_ONE = TypeAdapter(handler_schemas.HandlerIn)
+_MANY = TypeAdapter(list[handler_schemas.HandlerIn])
 _VERDICTS = {
     Admitted: ("go", 202),
     Skipped: ("skipped", 200),
@@ -36,12 +36,14 @@ _VERDICTS = {
     Unauthorized: ("unauthorized", 401),
     Invalid: ("invalid", 400),
 }
-_ROTATE = TypeAdapter(schemas.RotateIn)
-_TEST = TypeAdapter(schemas.TestIn)
+_ROTATE = TypeAdapter(handler_schemas.RotateIn)
+_TEST = TypeAdapter(handler_schemas.TestIn)
 
 
 @router.get(f"{BASE}/", openapi_extra=documented_list(HANDLER_FILTERS))
-def list_handlers(request: Request, viewer: Viewer, service_uuid: ServiceUuid) -> schemas.ListOut[schemas.HandlerOut]:
+def list_handlers(
+    request: Request, viewer: Viewer, service_uuid: ServiceUuid
+) -> schemas.ListOut[handler_schemas.HandlerOut]:
     """List the webhook handlers of a service. Filters: uuid, uuid__startswith, name; pages: limit, offset."""
     query = parse_query(request.query_params.multi_items(), HANDLER_FILTERS)
     uuid = parse_uuid(service_uuid)
@@ -53,7 +55,7 @@ def list_handlers(request: Request, viewer: Viewer, service_uuid: ServiceUuid) -
 @router.post(f"{BASE}/", status_code=201, openapi_extra=documented(_NEW))
 def create_handlers(
     request: Request, viewer: Viewer, service_uuid: ServiceUuid, body: Body
-) -> schemas.HandlerOut | list[schemas.HandlerOut]:
+) -> handler_schemas.HandlerOut | list[handler_schemas.HandlerOut]:
     """Create one webhook handler from an object, or several from a list: all of them or none."""
     is_list = body.lstrip()[:1] == b"["
     entries = parse(body, _MANY) if is_list else [parse(body, _ONE)]
@@ -73,7 +75,7 @@ def create_handlers(
 @router.get(f"{BASE}/{{handler_uuid}}/")
 def get_handler(
     request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid
-) -> schemas.HandlerOut:
+) -> handler_schemas.HandlerOut:
     """Get a webhook handler."""
     return render.handler(context(request).store.handler(viewer, parse_uuid(service_uuid), parse_uuid(handler_uuid)))
 
@@ -81,7 +83,7 @@ def get_handler(
 @router.patch(f"{BASE}/{{handler_uuid}}/", openapi_extra=documented(_ONE))
 def change_handler(
     request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
-) -> schemas.HandlerOut:
+) -> handler_schemas.HandlerOut:
     """Change fields of a webhook handler; those that are absent stay, null resets."""
     web = context(request)
     changed = rules.change(
@@ -99,7 +101,7 @@ def change_handler(
 @router.post(f"{BASE}/{{handler_uuid}}/rotate/", status_code=201, openapi_extra=documented(_ROTATE))
 def rotate_handler(
     request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
-) -> schemas.HandlerOut:
+) -> handler_schemas.HandlerOut:
     """Give a webhook handler a new URL. Calls of the old one are still accepted for `grace` seconds."""
     web = context(request)
     rotated = rules.rotate(
@@ -116,7 +118,7 @@ def rotate_handler(
 @router.post(f"{BASE}/{{handler_uuid}}/test/", openapi_extra=documented(_TEST))
 def try_handler(
     request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
-) -> schemas.TestOut:
+) -> handler_schemas.TestOut:
     """Show what a call would do, and why. Nothing is done."""
     web = context(request)
     sent = parse(body or b"{}", _TEST)
@@ -135,14 +137,16 @@ def try_handler(
     results, verdict = rules.try_call(handler, call, cipher=web.cipher)
     name, status = _VERDICTS[type(verdict)]
     admitted = verdict if isinstance(verdict, Admitted) else Admitted()
-    return schemas.TestOut(
+    return handler_schemas.TestOut(
         verdict=name,
         status=status,
         reason="" if isinstance(verdict, Admitted) else verdict.reason,
         tag=admitted.tag,
         variable=admitted.variable[0] if admitted.variable and not admitted.notes else None,
         notes=list(admitted.notes),
-        steps=[schemas.CheckOut(check=result.check, passes=result.passes, why=result.why) for result in results],
+        steps=[
+            handler_schemas.CheckOut(check=result.check, passes=result.passes, why=result.why) for result in results
+        ],
     )
 
 
@@ -154,7 +158,7 @@ def delete_handler(request: Request, viewer: Viewer, service_uuid: ServiceUuid, 
 
 
 @router.get("/webhook/handler/", openapi_extra=documented_list(frozenset({"unused_days"})))
-def list_unused_handlers(request: Request, viewer: Viewer) -> schemas.ListOut[schemas.UnusedHandlerOut]:
+def list_unused_handlers(request: Request, viewer: Viewer) -> schemas.ListOut[handler_schemas.UnusedHandlerOut]:
     """List the handlers of all services that were not called for `unused_days`; pages: limit, offset."""
     before, query = parse_unused(request.query_params.multi_items(), context(request).clock())
     page = context(request).store.unused_handlers(viewer, before, query)
@@ -162,7 +166,7 @@ def list_unused_handlers(request: Request, viewer: Viewer) -> schemas.ListOut[sc
         f"{PREFIX}/webhook/handler/",
         query,
         page,
-        lambda handler: schemas.UnusedHandlerOut(
+        lambda handler: handler_schemas.UnusedHandlerOut(
             **render.handler(handler).model_dump(), service=service_uri(handler.service_uuid)
         ),
     )

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from tutumd.application.handlers import public_options
 from tutumd.model import Action, Container, Delivery, Handler, Line, Page, Plan, Progress, Query, Service, Verb
-from tutumd.web.api import schemas
+from tutumd.web.api import handler_schemas, schemas
 from tutumd.web.uris import action_uri, container_uri, handler_fields, service_uri
 
 Value = TypeVar("Value")
@@ -29,10 +29,10 @@ def date(value: datetime | None) -> str | None:
     return None if value is None else format_datetime(value.astimezone(UTC).replace(microsecond=0))
 
 
-def handler(value: Handler) -> schemas.HandlerOut:
+def handler(value: Handler) -> handler_schemas.HandlerOut:
     """Return a handler for its owner."""
     rotation = value.rotation
-    return schemas.HandlerOut.model_validate(
+    return handler_schemas.HandlerOut.model_validate(
         {
             **handler_fields(value.service_uuid, value.uuid, value.name, value.operation),
             **public_options(value),
@@ -155,9 +155,9 @@ def action(value: Action) -> schemas.ActionOut:
     )
 
 
-def delivery(value: Delivery, path: str) -> schemas.DeliveryOut:
+def delivery(value: Delivery, path: str) -> handler_schemas.DeliveryOut:
     """Return a delivery; `path` is that of its list."""
-    return schemas.DeliveryOut(
+    return handler_schemas.DeliveryOut(
         id=value.number,
         resource_uri=f"{path}{value.number}/",
         received_datetime=date(value.received) or "",
@@ -172,10 +172,10 @@ def delivery(value: Delivery, path: str) -> schemas.DeliveryOut:
     )
 
 
-def whole_delivery(value: Delivery, path: str) -> schemas.WholeDeliveryOut:
+def whole_delivery(value: Delivery, path: str) -> handler_schemas.WholeDeliveryOut:
     """Return a delivery with its stored content."""
     content = value.content
-    return schemas.WholeDeliveryOut(
+    return handler_schemas.WholeDeliveryOut(
         **delivery(value, path).model_dump(),
         headers=content.get("headers", []),
         query=content.get("query", ""),

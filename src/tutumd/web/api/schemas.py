@@ -1,79 +1,28 @@
-"""Schemas of JSON bodies. Dates look like `Mon, 13 Oct 2014 11:01:43 +0000`."""
+"""JSON bodies of services, containers, actions and lists. Dates look like `Mon, 13 Oct 2014 11:01:43 +0000`."""
 
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from tutumd.application.admission.fields import FIELDS, HandlerField
+from tutumd.application.services import UNUSED_FIELDS
 
 Item = TypeVar("Item")
 
 
-class _In(BaseModel):
+class RequestBody(BaseModel):
+    """A JSON body in which unknown fields and other types are errors."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-def _add_handler_fields_in(schema: dict[str, Any]) -> None:
-    for name, field in FIELDS.items():
-        schema["properties"][name] = {
-            "anyOf": [field.schema, {"type": "null"}],
-            "default": field.json_default,
-            "description": _describe(field),
-            "examples": [field.example],
-        }
-    schema["additionalProperties"] = False
-
-
-def _add_handler_fields_out(schema: dict[str, Any]) -> None:
-    for name, field in FIELDS.items():
-        value = field.shown_schema or field.schema
-        schema["properties"][name] = {
-            **(value if field.json_default is not None else {"anyOf": [value, {"type": "null"}]}),
-            "description": _describe(field),
-        }
-    schema["required"] = [*schema["required"], *FIELDS]
-    schema["additionalProperties"] = False
-
-
-def _describe(field: HandlerField) -> str:
-    return f"{field.operation} only. {field.help}" if field.operation else field.help
-
-
-class HandlerIn(_In):
-    """A webhook handler to create or to change. Every field is optional; null resets it to its default.
-
-    The fields of the table (`admission/fields.py`) are checked by the application.
-    """
-
-    model_config = ConfigDict(extra="allow", json_schema_extra=_add_handler_fields_in)
-
-    name: str | None = Field(None, description="At most 255 characters, no control characters.")
-    operation: str | None = Field(None, description="REDEPLOY (default) or SCALEUP.")
-
-
-class RotateIn(_In):
-    """A request for a new URL of a handler."""
-
-    grace: Any = Field(86_400, description="Seconds for which the old URL is still accepted, up to 30 days.")
-
-
-class TestIn(_In):
-    """A call to try."""
-
-    headers: dict[str, str] = Field(default_factory=dict)
-    query: dict[str, str] = Field(default_factory=dict)
-    body: Any = Field("", description="A text, or a JSON value.")
-    address: str = Field("127.0.0.1", description="Address of the client.")
-
-
-class Envvar(_In):
+class Envvar(RequestBody):
     """One environment variable."""
 
     key: str
     value: str
 
 
-class ServicePatch(_In):
+class ServicePatch(RequestBody):
     """Changes to a service. Fields other than the target are for services that tutumd runs itself."""
 
     name: str | None = None
@@ -85,38 +34,14 @@ class ServicePatch(_In):
     target_num_containers: int | None = Field(None, description="From 0 to the limit of the server.")
 
 
-class ServiceIn(ServicePatch):
+class _NewService(ServicePatch):
     """A service to create on an engine that runs commands. Fields of 2015 without effect may be sent empty."""
 
     engine: str | None = Field(None, description="Engine instance; default: the first that creates services.")
-    autodestroy: Any = None
-    autoredeploy: Any = None
-    bindings: Any = None
-    container_ports: Any = None
-    cpu_shares: Any = None
-    deployment_strategy: Any = None
-    entrypoint: Any = None
-    linked_to_service: Any = None
-    memory: Any = None
-    net: Any = None
-    pid: Any = None
-    privileged: Any = None
-    roles: Any = None
-    sequential_deployment: Any = None
-    tags: Any = None
 
-    def unsupported(self) -> list[str]:
-        """Return the fields of 2015 that ask for something a command cannot have."""
-        harmless: dict[str, tuple[Any, ...]] = {
-            "autodestroy": ("OFF",),
-            "deployment_strategy": ("EMPTIEST_NODE",),
-            "net": ("bridge",),
-            "pid": ("none",),
-        }
-        names = set(ServiceIn.model_fields) - set(ServicePatch.model_fields) - {"engine"}
-        return sorted(
-            name for name in names if getattr(self, name) and getattr(self, name) not in harmless.get(name, ())
-        )
+
+_unused_fields: dict[str, Any] = dict.fromkeys(UNUSED_FIELDS, (Any, None))
+ServiceIn = create_model("ServiceIn", __base__=_NewService, __doc__=_NewService.__doc__, **_unused_fields)
 
 
 class MetaOut(BaseModel):
@@ -134,87 +59,6 @@ class ListOut(BaseModel, Generic[Item]):
 
     meta: MetaOut
     objects: list[Item]
-
-
-class HandlerNameOut(BaseModel):
-    """A webhook handler. `url` is a secret: who knows it can call the handler."""
-
-    url: str
-    name: str | None
-    operation: str
-    resource_uri: str
-    uuid: str
-
-
-class RotationOut(BaseModel):
-    """The URL that a handler had before."""
-
-    old_until: str = Field(description="Its calls are accepted until then.")
-    old_last_called_datetime: str | None
-    old_last_address: str | None
-
-
-class HandlerOut(HandlerNameOut):
-    """A webhook handler with all its fields, also those of the table (`admission/fields.py`)."""
-
-    model_config = ConfigDict(extra="allow", json_schema_extra=_add_handler_fields_out)
-
-    created_datetime: str
-    last_called_datetime: str | None
-    calls: int = Field(description="How many calls it received, also skipped and refused ones.")
-    rotation: RotationOut | None
-
-
-class UnusedHandlerOut(HandlerOut):
-    """A webhook handler with its service."""
-
-    service: str
-
-
-class CallOut(HandlerNameOut):
-    """The handler that was called, and the action that performs its operation."""
-
-    action: str
-    status_url: str = Field(description="Path of the action's progress, for the caller, without credentials.")
-    notes: list[str] = Field([], description="Sentences for the caller; absent if there are none.")
-
-
-class CheckOut(BaseModel):
-    """One check of a call."""
-
-    check: str
-    passes: bool
-    why: str
-
-
-class TestOut(BaseModel):
-    """What a call would do."""
-
-    verdict: str = Field(description="`go`, `skipped`, `unauthorized`, `not_found` or `invalid`.")
-    status: int = Field(description="Status of the response.")
-    reason: str
-    tag: str | None
-    variable: str | None
-    notes: list[str]
-    steps: list[CheckOut]
-
-
-class ProgressOut(BaseModel):
-    """What a caller may see of the action of its call."""
-
-    state: str
-    reason: str
-    operation: str
-    created_datetime: str
-    start_datetime: str | None
-    end_datetime: str | None
-    image_before: str | None
-    image_after: str | None
-    containers_before: int
-    containers_after: int
-    rolled_back: bool
-    status_url: str
-    log_tail: str = Field("", description="Only if the handler has `show_log`.")
 
 
 class ServiceOut(BaseModel):
@@ -298,36 +142,6 @@ class ActionOut(BaseModel):
     user_agent: str
     can_be_canceled: bool
     can_be_retried: bool
-
-
-class DeliveryOut(BaseModel):
-    """One call that a handler received."""
-
-    id: int
-    resource_uri: str
-    received_datetime: str
-    ip: str
-    user_agent: str
-    body_size: int
-    amount: int
-    tag: str | None
-    outcome: str = Field(
-        description="`queued`: it created an action; `joined`: it joined a pending one; `superseded`: it joined, "
-        "and a later call replaced its tag or body; `skipped`, `refused`, `repeated`: it caused nothing."
-    )
-    reason: str
-    action: str = Field(description="Empty if it caused nothing.")
-
-
-class WholeDeliveryOut(DeliveryOut):
-    """One call with its stored content."""
-
-    headers: list[tuple[str, str]] = Field(description="Without those that contain secrets.")
-    query: str
-    body: str
-    body_is_base64: bool
-    body_is_cut: bool
-    left_out: list[str] = Field(description="What else was not stored, because it is secret or too long.")
 
 
 class LineOut(BaseModel):

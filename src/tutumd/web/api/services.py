@@ -8,7 +8,6 @@ from pydantic import TypeAdapter
 
 from tutumd.application import services as rules
 from tutumd.application.queries import SERVICE_FILTERS, parse_dry_run, parse_number, parse_query
-from tutumd.errors import InvalidInputError
 from tutumd.model import Action, Service, User, Verb
 from tutumd.web.api import render, schemas
 from tutumd.web.auth import Viewer
@@ -43,11 +42,8 @@ def list_services(request: Request, viewer: Viewer) -> schemas.ListOut[schemas.S
 @router.post("/", status_code=201, openapi_extra=documented(_NEW))
 def create_service(request: Request, viewer: Viewer, body: Body) -> schemas.ServiceOut:
     """Create a service on an engine that runs commands. It is not started. For admins."""
-    new = parse(body, _NEW)
-    if unsupported := new.unsupported():
-        raise InvalidInputError(f"a service that is a command cannot have {', '.join(unsupported)}")
-    web = context(request)
-    return render.service(rules.create(web.store, viewer, new.model_dump(), server_cap=web.server_cap))
+    web, document = context(request), parse(body, _NEW).model_dump()
+    return render.service(rules.create(web.store, viewer, document, server_cap=web.server_cap))
 
 
 @router.get("/{uuid}/")

@@ -84,7 +84,7 @@ class CallEndpoint:
         options = context.admission_cache.read_callable(call.handler_uuid, needed, address, now)
         headers, query = decode_headers(scope), _parse_query(scope)
         call_input = CallInput(headers=headers, query=query, body=body, address=address, now=now)
-        if options.looks_at_payload:
+        if options.reads_payload:
             # A hostile body may take half a second.
             evaluation = await anyio.to_thread.run_sync(evaluate_call, options, needed.version, call_input)
         else:

@@ -1,4 +1,4 @@
-"""The examples of docs/how-to/senders.md, judged with a recorded payload of the sender they are for."""
+"""The examples of docs/how-to/senders.md, evaluated with recorded payloads of their senders."""
 
 import hashlib
 import hmac
@@ -37,7 +37,7 @@ def test_every_example_names_its_payloads() -> None:
 
 
 @pytest.mark.parametrize(("name", "goes", "block"), CASES)
-def test_an_example_does_what_it_says(name: str, goes: bool, block: str) -> None:
+def test_an_example_admits_and_skips_the_named_payloads(name: str, goes: bool, block: str) -> None:
     fields = json.loads(block)
     options = parse_options(fields, NOW)
     call = payload(name)

@@ -27,13 +27,13 @@ def signed(call: CallInput, secret: str = "s3cret") -> CallInput:
 
 
 @pytest.mark.parametrize("body", ODD_BODIES)
-def test_a_call_to_a_handler_of_the_spec_goes_whatever_it_carries(body: bytes) -> None:
+def test_a_handler_without_options_admits_every_call(body: bytes) -> None:
     headers = [("X-GitHub-Event", "ping"), ("X-GitHub-Event", "push"), ("Content-Type", "ä")]
     assert evaluation(received(body, headers, address="")) == Admitted()
     assert evaluation(received(body, headers, query=[("wait", "5"), ("x", "")])) == Admitted()
 
 
-def test_disabled_expired_and_from_elsewhere_is_not_found() -> None:
+def test_a_disabled_expired_or_restricted_handler_is_hidden() -> None:
     assert evaluation(received(), enabled=False) == Hidden(reason="disabled")
     expiring = options_of(expires_datetime="2026-01-02T00:00:00Z")
     assert evaluate(expiring, received()) == Admitted()
@@ -41,7 +41,7 @@ def test_disabled_expired_and_from_elsewhere_is_not_found() -> None:
     assert evaluation(received(), allow_from=["10.0.0.0/8"]) == Hidden(reason="192.0.2.1 is not allowed")
 
 
-def test_what_is_not_found_is_not_told_that_its_signature_is_wrong() -> None:
+def test_a_hidden_handler_does_not_reveal_a_wrong_signature() -> None:
     assert isinstance(evaluation(received(), verify=GITHUB, enabled=False), Hidden)
     assert isinstance(evaluation(received(), verify=GITHUB, allow_from=["10.0.0.0/8"]), Hidden)
 
@@ -150,7 +150,7 @@ def test_a_tag_in_the_payload() -> None:
         assert reason in verdict.reason
 
 
-def test_the_body_goes_to_the_containers() -> None:
+def test_the_body_is_passed_to_the_containers() -> None:
     assert evaluation(received(b'{"a":1}'), pass_body=True) == Admitted(variable=("TUTUM_TRIGGER_BODY", '{"a":1}'))
     assert evaluation(received(b""), pass_body="TUTUM_X") == Admitted(variable=("TUTUM_X", ""))
     verdict = evaluation(received(b"\0"), pass_body=True)
@@ -159,7 +159,7 @@ def test_the_body_goes_to_the_containers() -> None:
     assert "NUL" in verdict.notes[0]
 
 
-def test_an_explanation_tells_every_step_also_after_the_one_that_stops() -> None:
+def test_an_explanation_has_every_check_also_after_a_failed_one() -> None:
     options = options_of(
         allow_from=["10.0.0.0/8"],
         verify=GITHUB,
@@ -204,7 +204,7 @@ def test_an_explanation_ends_as_the_call_would(fields: dict[str, object], name: 
     assert explain(options_of(**fields), call)[1] == evaluation(call, **fields)
 
 
-def test_the_header_of_a_secret_is_kept_from_expressions() -> None:
+def test_expressions_do_not_see_the_header_of_a_secret() -> None:
     call = received(b"{}", [("X-Gate", "hunter2")])
     verdict = evaluation(
         call,

@@ -27,7 +27,7 @@ from tutumd.errors import InvalidInputError
         "'x' == body.x",
     ],
 )
-def test_expressions_that_say_what_is_meant(text: str) -> None:
+def test_correct_expressions_are_accepted(text: str) -> None:
     assert check_expression("filter", text) == text
 
 
@@ -59,7 +59,7 @@ def test_expressions_that_say_what_is_meant(text: str) -> None:
         ("body." * 500, "1 to 2000"),
     ],
 )
-def test_traps_are_told_when_an_expression_is_saved(text: str, message: str) -> None:
+def test_slips_are_refused_when_an_expression_is_saved(text: str, message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
         check_expression("filter", text)
 
@@ -135,7 +135,7 @@ def test_a_large_push_is_within_the_budget() -> None:
         "sort(body.mixed)",
     ],
 )
-def test_whatever_fails_is_one_error(text: str) -> None:
+def test_every_failure_is_an_evaluation_error(text: str) -> None:
     document = {"body": {"i": float("inf"), "n": 1, "l": [{"x": "a"}, {"x": 1}], "s": "x", "mixed": [1, "a"]}}
     with pytest.raises(EvaluationError):
         evaluate(text, document)

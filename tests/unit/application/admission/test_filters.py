@@ -49,7 +49,7 @@ from tutumd.errors import InvalidInputError
         ("github-push", "length(`[]`) || body.created == `false`"),  # 0 is true in JMESPath
     ],
 )
-def test_a_match_goes(name: str, condition: object) -> None:
+def test_a_match_is_admitted(name: str, condition: object) -> None:
     assert evaluation(payload(name), filter=condition) == Admitted()
 
 
@@ -92,7 +92,7 @@ def test_a_miss_is_skipped_with_the_reason(name: str, condition: object, reason:
     assert reason in verdict.reason
 
 
-def test_a_ping_to_a_handler_that_looks_at_nothing_goes() -> None:
+def test_a_ping_to_a_handler_that_ignores_payloads_is_admitted() -> None:
     assert evaluation(payload("github-ping")) == Admitted()
 
 
@@ -202,6 +202,6 @@ def test_hostile_globs_share_one_bound_of_time(condition: dict[str, Any], body: 
         ({"preset": "paths", "paths": [str(number) for number in range(21)]}, "at most 20"),
     ],
 )
-def test_what_is_no_filter_is_refused_when_it_is_saved(value: object, text: str) -> None:
+def test_an_invalid_filter_is_refused_when_it_is_saved(value: object, text: str) -> None:
     with pytest.raises(InvalidInputError, match=text):
         parse_filters(value)

@@ -49,7 +49,7 @@ def test_a_call_that_names_no_delivery(headers: list[tuple[str, str]]) -> None:
 
 
 @pytest.mark.parametrize("value", ["x" * 60_000, "ä", "a\tb", "\0", "\udcff"])
-def test_an_odd_key_is_bounded_and_still_tells_apart(value: str) -> None:
+def test_an_unusual_key_is_bounded_and_stays_distinct(value: str) -> None:
     key = delivery_key([("Idempotency-Key", value)])
     other = delivery_key([("Idempotency-Key", value + "1")])
     assert key is not None
@@ -130,7 +130,7 @@ def test_the_body_of_a_variable() -> None:
     ("body", "note"),
     [(b"x" * 32_769, "32769 bytes"), ("ä".encode() * 16_385, "bytes"), (b"\xff", "UTF-8"), (b"a\0b", "NUL")],
 )
-def test_a_body_that_no_variable_can_hold_is_told(body: bytes, note: str) -> None:
+def test_a_body_that_no_variable_can_hold_is_explained(body: bytes, note: str) -> None:
     text, why = to_variable(body)
     assert text is None
     assert note in why

@@ -1,4 +1,4 @@
-"""What may be set on a handler."""
+"""Handler options: parsed, written for the API, stored and read back."""
 
 import json
 from dataclasses import replace
@@ -85,7 +85,7 @@ def test_null_resets_a_field_and_absence_leaves_it(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(FIELDS))
-def test_what_is_stored_is_read_again(name: str) -> None:
+def test_stored_options_are_read_back(name: str) -> None:
     for options in (parse_options(ALL, NOW), parse_options({name: ALL[name]}, NOW)):
         stored = json.loads(json.dumps(write_stored(options, CIPHER)))
         assert read_stored(stored, CIPHER) == options
@@ -148,7 +148,7 @@ def test_secrets_are_never_shown_and_stored_sealed() -> None:
         assert "older" not in text
 
 
-def test_another_key_cannot_open_what_is_stored() -> None:
+def test_another_key_does_not_decrypt_stored_secrets() -> None:
     with pytest.raises(SettingsError, match="TUTUMD_SECRET_KEY"):
         read_stored(write_stored(parse_options(ALL, NOW), CIPHER), SecretCipher([make_key()]))
 
@@ -163,7 +163,7 @@ def test_secrets_that_are_not_given_stay() -> None:
         )
 
 
-def test_what_is_set_and_over_can_be_changed_otherwise() -> None:
+def test_other_fields_of_an_expired_handler_can_be_changed() -> None:
     expired = replace(DEFAULTS, expires_datetime=NOW - timedelta(days=1))
     assert parse_options({"show_log": True}, NOW, expired) == replace(expired, show_log=True)
     assert read_stored(write_stored(expired, CIPHER), CIPHER) == expired
@@ -177,7 +177,7 @@ def test_a_body_is_passed_under_the_name_that_tutum_gave_it() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "text"),
     [
-        ("colour", "red", "unknown field 'colour': known are enabled, expires_datetime"),
+        ("colour", "red", "unknown field 'colour': known are name, operation, enabled, expires_datetime"),
         ("expires", "2026-02-01", r"unknown field 'expires': did you mean expires_datetime\?"),
         ("enabled", 1, "true or false"),
         ("enabled", "true", "true or false"),
@@ -220,7 +220,7 @@ def test_a_body_is_passed_under_the_name_that_tutum_gave_it() -> None:
         ("allow_from", {}, "1 to 50"),
     ],
 )
-def test_what_is_wrong_is_told(field: str, value: object, text: str) -> None:
+def test_a_wrong_value_is_refused_with_the_reason(field: str, value: object, text: str) -> None:
     with pytest.raises(InvalidInputError, match=text):
         parse_options({field: value}, NOW)
 

@@ -1,4 +1,4 @@
-"""What recorded payloads tell."""
+"""Recorded payloads of senders."""
 
 import json
 
@@ -59,7 +59,7 @@ PATHS = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_recorded_payload_tells_what_its_sender_means(name: str) -> None:
+def test_a_recorded_payload_is_understood(name: str) -> None:
     push = payload(name).push
     assert push.skip_reason == NOTHING.get(name, "")
     assert list(push.branches) == ([BRANCHES[name]] if name in BRANCHES else [])
@@ -148,7 +148,7 @@ def test_forms() -> None:
         b"\0",
     ],
 )
-def test_what_is_no_json_or_too_deep_is_nothing(body: bytes) -> None:
+def test_a_body_that_is_not_json_or_too_deep_is_none(body: bytes) -> None:
     assert parse_body(body, "application/json") is None
 
 

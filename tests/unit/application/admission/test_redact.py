@@ -64,14 +64,14 @@ def test_the_header_that_verify_reads_is_not_stored_whatever_it_holds() -> None:
     assert content == {"headers": (("x-event-key", "repo:push"),), "body": "{}"}
 
 
-def test_a_name_that_is_told_is_readable() -> None:
+def test_a_left_out_name_is_printable() -> None:
     assert redacted([], [("token\0\n\x1b[2J", "x")])["left_out"] == ["query parameter token???[2J"]
 
 
-def test_headers_that_were_too_much_are_told() -> None:
+def test_headers_beyond_the_limit_are_named_as_left_out() -> None:
     assert redacted([("X-Long", "x" * 9000)], [])["left_out"] == ["headers beyond 8 KiB"]
 
 
-def test_nothing_is_said_where_all_is_kept() -> None:
+def test_nothing_is_named_if_all_is_stored() -> None:
     content = redacted([("Authorization", "Bearer x"), ("X-Event", "push")], [])
     assert content == {"headers": (("x-event", "push"),), "body": "{}"}
