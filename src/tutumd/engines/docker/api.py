@@ -4,7 +4,8 @@ import io
 import json
 import tarfile
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +28,14 @@ _DEFAULT_STOP_S = 10
 _MAX_OUTPUT_BYTES = 64 * 1024
 # The first API version that connects a new container to several networks at once.
 _SEVERAL_ENDPOINTS = (1, 44)
+
+
+@contextmanager
+def _changing(run: Run, attempt: str) -> Iterator[None]:
+    """Check the lease before a call that changes something, and translate the call's errors."""
+    run.check()
+    with translated(attempt):
+        yield
 
 
 class DockerApi:
@@ -170,8 +179,7 @@ class DockerApi:
                 entry.name, entry.mtime = path.lstrip("/"), int(modified.timestamp())
                 entry.pax_headers = {}
                 target.addfile(entry, content)
-        run.check()
-        with translated(f"write {path} into {container[:12]}"):
+        with _changing(run, f"write {path} into {container[:12]}"):
             self._sdk.put_archive(container, "/", copy.getvalue())
 
     def create(self, name: str, body: Mapping[str, Any], run: Run) -> str:
@@ -179,38 +187,38 @@ class DockerApi:
         config = {field: value for field, value in body.items() if field != "NetworkingConfig"}
         networks = dict(body["NetworkingConfig"]["EndpointsConfig"])
         mode = body["HostConfig"].get("NetworkMode")
-        run.check()
-        with translated(f"create the container {name}"):
+        with _changing(run, f"create the container {name}"):
             takes_all = tuple(map(int, self._sdk.api_version.split("."))) >= _SEVERAL_ENDPOINTS
             later = {} if takes_all else {key: networks[key] for key in networks if key not in (mode, "bridge")}
             first = {key: endpoint for key, endpoint in networks.items() if key not in later}
             config["NetworkingConfig"] = {"EndpointsConfig": first}
             created: str = self._sdk.create_container_from_config(config, name)["Id"]
         for network, endpoint in later.items():
-            self._connect(created, network, endpoint)
+            self._connect(created, network, endpoint, run)
         return created
 
     def apply(self, step: SwapStep, run: Run) -> None:
         """Apply one step of a swap. A step that was applied before changes nothing."""
-        run.check()
-        with translated(f"{step.verb} the container {step.container[:12]}"):
-            match step.verb:
-                case "policy":
-                    self._sdk.update_container(step.container, restart_policy=dict(step.policy or {}))
-                case "rename":
-                    self._sdk.rename(step.container, step.name)
-                case "start":
-                    self._sdk.start(step.container)
-                case "pause":
-                    self._sdk.pause(step.container)
-                case "connect":
-                    self._connect(step.container, step.network, step.endpoint or {})
-                case "disconnect":
-                    self._disconnect(step.container, step.network)
-                case "stop":
-                    self.stop(step.container, run)
-                case "remove":
-                    self.remove(step.container, run, volumes=True)
+        match step.verb:
+            case "stop":
+                self.stop(step.container, run)
+            case "remove":
+                self.remove(step.container, run, volumes=True)
+            case "connect":
+                self._connect(step.container, step.network, step.endpoint or {}, run)
+            case "disconnect":
+                self._disconnect(step.container, step.network, run)
+            case _:
+                with _changing(run, f"{step.verb} the container {step.container[:12]}"):
+                    match step.verb:
+                        case "policy":
+                            self._sdk.update_container(step.container, restart_policy=dict(step.policy or {}))
+                        case "rename":
+                            self._sdk.rename(step.container, step.name)
+                        case "start":
+                            self._sdk.start(step.container)
+                        case "pause":
+                            self._sdk.pause(step.container)
 
     def start(self, container: str, run: Run) -> None:
         """Start a container."""
@@ -218,8 +226,7 @@ class DockerApi:
 
     def unpause(self, container: str, run: Run) -> None:
         """Resume a paused container."""
-        run.check()
-        with translated(f"unpause the container {container[:12]}"):
+        with _changing(run, f"unpause the container {container[:12]}"):
             self._sdk.unpause(container)
 
     def stop(self, container: str, run: Run) -> None:
@@ -232,8 +239,7 @@ class DockerApi:
         if inspected.status == "paused" and self._sdk.is_podman:
             # Docker stops a paused container; Podman refuses to.
             self.unpause(container, run)
-        run.check()
-        with translated(f"stop the container {inspected.name}"):
+        with _changing(run, f"stop the container {inspected.name}"):
             # Without `t` the engine uses the container's own StopTimeout. The SDK's `stop` would wait for 30 s only.
             self._post(self._sdk._url("/containers/{0}/stop", container), timeout=CALL_LIMIT_S + grace_s)
 
@@ -243,8 +249,7 @@ class DockerApi:
         Args:
             volumes: Remove the anonymous volumes that were created for it and that no other container uses.
         """
-        run.check()
-        with translated(f"remove the container {container[:12]}"):
+        with _changing(run, f"remove the container {container[:12]}"):
             try:
                 self._sdk.remove_container(container, v=volumes, force=True)
             except docker.errors.NotFound:
@@ -255,14 +260,12 @@ class DockerApi:
 
     def tag(self, image: str, repository: str, tag: str, run: Run) -> None:
         """Give an image a name."""
-        run.check()
-        with translated(f"tag the image {image}"):
+        with _changing(run, f"tag the image {image}"):
             self._sdk.tag(image, repository, tag, force=True)
 
     def remove_image(self, image: str, run: Run) -> bool:
         """Remove an image; return False if it is in use or gone."""
-        run.check()
-        with translated(f"remove the image {image}"):
+        with _changing(run, f"remove the image {image}"):
             try:
                 self._sdk.remove_image(image)
             except docker.errors.APIError as error:
@@ -281,15 +284,15 @@ class DockerApi:
     def _post(self, url: str, *, timeout: float = CALL_LIMIT_S, **options: Any) -> None:
         self._sdk._raise_for_status(self._sdk.post(url, timeout=timeout, **options))
 
-    def _disconnect(self, container: str, network: str) -> None:
-        with translated(f"disconnect {container[:12]} from the network {network}"):
+    def _disconnect(self, container: str, network: str, run: Run) -> None:
+        with _changing(run, f"disconnect {container[:12]} from the network {network}"):
             try:
                 self._sdk.disconnect_container_from_network(container, network)
             except docker.errors.APIError as error:
                 if "is not connected" not in explanation(error):
                     raise
 
-    def _connect(self, container: str, network: str, endpoint: Json) -> None:
-        with translated(f"connect {container[:12]} to the network {network}"):
+    def _connect(self, container: str, network: str, endpoint: Json, run: Run) -> None:
+        with _changing(run, f"connect {container[:12]} to the network {network}"):
             url = self._sdk._url("/networks/{0}/connect", network)
             self._post(url, json={"Container": container, "EndpointConfig": dict(endpoint)})
