@@ -80,7 +80,7 @@ def test_variables_are_set_and_put_back_where_the_redeploy_fails(engine: SwarmEn
 
 def test_labels_set_order_timeout_and_cap_and_bad_ones_are_warnings(engine: SwarmEngine, clean_bed: DockerBed) -> None:
     clean_bed.push("app", "v1")
-    labels = ("redeploy.order=stop-first", "redeploy.timeout=3", "redeploy.stable=0.5", "scale.max=3", "scale.min=1")
+    labels = ("redeploy.order=stop-first", "redeploy.stable=0.5", "scale.max=3", "scale.min=1")
     swarm.create(clean_bed, "web", APP, *(f"--label=tutum.{label}" for label in labels), replicas=1)
     shown = swarm.snapshot(engine, "web")
     assert (shown.service_cap, shown.warnings) == (3, ("the label tutum.scale.min is unknown and not used",))
@@ -91,6 +91,7 @@ def test_labels_set_order_timeout_and_cap_and_bad_ones_are_warnings(engine: Swar
     assert max(watched.seen) == 1
     assert any("stop-first: the label tutum.redeploy.order asks for it" in line for line in run.lines)
     clean_bed.push("app", HANGING)
+    clean_bed.docker("service", "update", "--detach", "--label-add", "tutum.redeploy.timeout=3", "web")
     run = FakeRun(deadline_s=600)
     outcome = engine.redeploy(swarm.service("web"), run)
     assert (outcome.success, outcome.rolled_back) == (False, True)
