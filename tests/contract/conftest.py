@@ -16,7 +16,7 @@ from tests.contract.kubernetes_support import ClusterAndEngine
 from tests.contract.local_support import LocalHost, local_host
 from tests.support.docker_bed import DockerBed
 from tests.support.kubernetes.api import FakeCluster, running
-from tutumd.engines.swarm import SwarmEngine
+from tutumd.engines.swarm.engine import SwarmEngine
 
 BEDS: dict[str, type[EngineBed]] = {
     "local": LocalBed,

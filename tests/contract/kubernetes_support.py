@@ -11,7 +11,8 @@ from tests.support.kubernetes.api import FakeCluster
 from tests.support.kubernetes.controllers import digest_of
 from tests.support.kubernetes.workloads import NAMESPACE, REPOSITORY
 from tests.support.waiting import wait_until
-from tutumd.engines.kubernetes import KubernetesEngine, find_access
+from tutumd.engines.kubernetes.connection import find_access
+from tutumd.engines.kubernetes.engine import KubernetesEngine
 from tutumd.engines.rollout.timing import Timing
 from tutumd.model import Service
 

@@ -11,7 +11,7 @@ from tests.support.docker_bed import DockerBed
 from tests.support.waiting import wait_until
 from tutumd.engines.dockerapi.connection import connect
 from tutumd.engines.rollout.timing import Timing
-from tutumd.engines.swarm import SwarmEngine
+from tutumd.engines.swarm.engine import SwarmEngine
 from tutumd.model import Service, ServiceSnapshot
 
 STABLE_S = 1.0

@@ -1,7 +1,7 @@
 """A killed redeploy of a container with a fixed port, resumed without its database or after its engine was killed.
 
-Every step of every kind of run is gone through on an engine in memory, in tests/unit/docker/test_resume.py, and those of
-the common case on each engine, in test_engine_interrupted.py.
+tests/unit/docker/test_resume.py kills every kind of run at every step on an engine in memory, test_engine_interrupted.py the
+common case on each engine.
 """
 
 import pytest

@@ -17,7 +17,7 @@ from tests.support.kubernetes.rules import Permission, granted, rules
 from tests.support.kubernetes.workloads import autoscaler, container, daemon_set, deployment, stateful_set, template
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
-from tutumd.engines.kubernetes import find_access
+from tutumd.engines.kubernetes.connection import find_access
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, SettingsError
 
 PROBED = container(probed=True)

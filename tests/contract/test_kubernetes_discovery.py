@@ -13,7 +13,7 @@ from tests.support.kubernetes.api import ApiRequest, FakeCluster
 from tests.support.kubernetes.store import Refusal
 from tests.support.kubernetes.workloads import daemon_set, deployment, stateful_set
 from tests.support.waiting import wait_until
-from tutumd.engines.kubernetes import KubernetesEngine
+from tutumd.engines.kubernetes.engine import KubernetesEngine
 from tutumd.errors import EngineUnavailableError
 from tutumd.model import ContainerState, ServiceState
 from tutumd.ports import PartialDiscoveryError

@@ -14,7 +14,7 @@ from tests.support.kubernetes.api import FakeCluster, running
 from tests.support.kubernetes.workloads import autoscaler, container, deployment, stateful_set, template
 from tests.support.runs import FakeRun, Killed
 from tests.support.waiting import wait_until
-from tutumd.engines.kubernetes import KubernetesEngine
+from tutumd.engines.kubernetes.engine import KubernetesEngine
 from tutumd.engines.kubernetes.workloads import RESTARTED_AT
 from tutumd.model import Outcome
 

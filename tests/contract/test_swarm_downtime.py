@@ -9,7 +9,7 @@ from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
 from tests.support.poller import polling
 from tests.support.runs import FakeRun
-from tutumd.engines.swarm import SwarmEngine
+from tutumd.engines.swarm.engine import SwarmEngine
 
 ENOUGH = 900
 SHORT_LIVED = Image(version="short", command=("sh", "-c", "echo up; sleep 0.5; echo 'fatal: cannot go on'; exit 4"))

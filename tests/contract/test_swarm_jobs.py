@@ -8,7 +8,7 @@ from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
-from tutumd.engines.swarm import SwarmEngine
+from tutumd.engines.swarm.engine import SwarmEngine
 from tutumd.errors import EngineRefusedError
 
 IMAGE = APP.replace("/app", "/job")

@@ -10,7 +10,7 @@ from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
 from tests.support.runs import FakeRun, Killed
 from tests.support.waiting import wait_until
-from tutumd.engines.swarm import SwarmEngine
+from tutumd.engines.swarm.engine import SwarmEngine
 from tutumd.errors import EngineUnavailableError
 from tutumd.model import Outcome
 

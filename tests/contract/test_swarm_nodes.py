@@ -12,7 +12,7 @@ from tests.support.images import Image
 from tests.support.runs import FakeRun, once_at
 from tests.support.swarm_bed import SwarmBed
 from tests.support.waiting import wait_until
-from tutumd.engines.swarm import SwarmEngine
+from tutumd.engines.swarm.engine import SwarmEngine
 from tutumd.errors import EngineRefusedError
 from tutumd.model import ContainerState, ServiceSnapshot
 

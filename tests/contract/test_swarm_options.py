@@ -8,9 +8,9 @@ from tests.support.images import Image
 from tests.support.runs import FakeRun
 from tutumd.engines.dockerapi.connection import connect
 from tutumd.engines.rollout.timing import Timing
-from tutumd.engines.swarm import SwarmEngine
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.context import ServiceContext
+from tutumd.engines.swarm.engine import SwarmEngine
 from tutumd.engines.swarm.redeploy import redeploy
 
 DEAF = Image(version="deaf", command=("sleep", "3600"), healthcheck=("CMD", "sleep", "1000"))
@@ -55,7 +55,7 @@ def test_labels_set_order_timeout_and_cap_and_bad_ones_are_warnings(
     swarm_engine: SwarmEngine, clean_bed: DockerBed
 ) -> None:
     clean_bed.push("app", "v1")
-    labels = ("redeploy.order=stop-first", "redeploy.timeout=3", "redeploy.stable=0.5", "scale.max=3", "scale.min=1")
+    labels = ("redeploy.order=stop-first", "redeploy.stable=0.5", "scale.max=3", "scale.min=1")
     swarm.create(clean_bed, "web", APP, *(f"--label=tutum.{label}" for label in labels), replicas=1)
     shown = swarm.snapshot(swarm_engine, "web")
     assert (shown.service_cap, shown.warnings) == (3, ("the label tutum.scale.min is unknown and not used",))
@@ -66,6 +66,7 @@ def test_labels_set_order_timeout_and_cap_and_bad_ones_are_warnings(
     assert max(sampler.samples) == 1
     assert any("stop-first: the label tutum.redeploy.order asks for it" in line for line in run.lines)
     clean_bed.push("app", HANGING)
+    clean_bed.docker("service", "update", "--detach", "--label-add", "tutum.redeploy.timeout=3", "web")
     run = FakeRun(deadline_s=600)
     outcome = swarm_engine.redeploy(swarm.service("web"), run)
     assert (outcome.success, outcome.rolled_back) == (False, True)

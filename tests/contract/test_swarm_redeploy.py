@@ -9,7 +9,7 @@ from tests.support.docker_bed import ANONYMOUS, PRIVATE, DockerBed
 from tests.support.images import Image
 from tests.support.runs import FakeRun, once_at
 from tests.support.waiting import wait_until
-from tutumd.engines.swarm import SwarmEngine
+from tutumd.engines.swarm.engine import SwarmEngine
 from tutumd.errors import EngineRefusedError
 
 SETTINGS = ("--update-parallelism", "2", "--update-delay", "1s", "--update-failure-action", "continue")

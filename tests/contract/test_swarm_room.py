@@ -6,7 +6,7 @@ from tests.contract import swarm_support as swarm
 from tests.contract.docker_support import APP
 from tests.support.docker_bed import DockerBed
 from tests.support.runs import FakeRun, Killed
-from tutumd.engines.swarm import SwarmEngine
+from tutumd.engines.swarm.engine import SwarmEngine
 
 MAX_STEPS = 14
 NO_ROOM = "no node has room for a new task beside the old ones: stopping old ones first"
