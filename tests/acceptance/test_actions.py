@@ -1,4 +1,4 @@
-"""Actions over HTTP and by the command line: their log, cancel, retry, and what a handler received."""
+"""Actions over HTTP and by the command line: their log, cancel, retry and dry run."""
 
 from tests.acceptance.console import Console
 from tests.support.server import LiveServer
@@ -57,20 +57,6 @@ def test_a_running_redeploy_is_canceled_with_the_service_left_whole(live_server:
     else:  # it was done before the worker heard of it
         assert (canceled.status, ended["state"]) in ((202, "Success"), (409, "Success"))
     live_server.wait_for_service(service, state="Running", running_num_containers=2)
-
-
-def test_a_handler_tells_what_it_received(live_server: LiveServer, console: Console) -> None:
-    service = live_server.run_service("received")
-    handler = live_server.add_handler(service)
-    action = call(live_server, service, handler)
-    path = f"/api/v1/service/{service}/webhook/handler/{handler}/delivery/"
-    page = live_server.request("GET", path).json
-    assert page["meta"]["total_count"] == 1
-    [delivery] = page["objects"]
-    assert (delivery["action"], delivery["ip"], delivery["body_size"]) == (action, "127.0.0.1", len('{"x": 1}'))
-    assert delivery["outcome"] == "queued"
-    assert "queued" in console("webhook-handler", "deliveries", "received", handler)
-    live_server.wait_for_action(action)
 
 
 def test_a_dry_run_tells_the_plan_and_does_nothing(live_server: LiveServer, console: Console) -> None:

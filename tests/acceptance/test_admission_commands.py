@@ -80,26 +80,6 @@ def tutum_fields(handler: dict[str, Any]) -> list[str]:
     return sorted(set(handler) - fixed - read_only)
 
 
-def test_what_the_server_refuses_is_one_line(console: Console, service: str) -> None:
-    console.hook("create", service, "-n", "refusing", "-q")
-    before = console.shown(service, "refusing")
-    for options, told in {
-        ("--rate-limit", "often"): "rate_limit",
-        ("--filter", "!body.deleted"): "filter",
-        ("--allow-from", "10.0.0.1/8"): "allow_from",
-        ("--max-containers", "3"): "SCALEUP",
-        ("--expires", "2001-01-01"): "expires_datetime",
-        ("--pass-body-as", "PATH"): "TUTUM_NAME",
-    }.items():
-        text = console.hook("set", service, "refusing", *options, code=3)
-        assert text.startswith("tutum: ")
-        assert told in text
-        assert text.endswith("(HTTP 400)\n")
-        assert text.count("\n") == 1
-    assert console.shown(service, "refusing") == before
-    console.hook("rm", service, "refusing")
-
-
 def test_a_signed_push_goes_and_others_are_told_why_not(console: Console, service: str, tmp_path: Path) -> None:
     created = console.hook(
         *("create", service, "-n", "signed", "--verify", "github", "--secret-file", "-", "--branch", "main"),
@@ -179,16 +159,6 @@ def test_a_rotated_url_works_on_for_its_grace(console: Console, service: str) ->
     console.hook("rm", service, "leaked")
 
 
-def test_the_unused_are_listed(console: Console, service: str) -> None:
-    uuid = console.hook("create", service, "-n", "idle", "-q").strip()
-    text = console.hook("unused", "--days", "0")
-    row = next(line for line in text.splitlines() if uuid[:8] in line)
-    assert row.split()[:5] == [service, "idle", uuid[:8], "REDEPLOY", "never"]
-    assert uuid not in text
-    assert "in the last 30 days" in console.hook("unused", "--days", "30")
-    console.hook("rm", service, "idle")
-
-
 def test_a_disabled_handler_says_so_to_its_owner_only(console: Console, service: str) -> None:
     console.hook("create", service, "-n", "off", "--disable")
     assert "it is disabled" in console.hook("call", service, "off", code=3)
@@ -222,26 +192,6 @@ def test_the_sdk_waits_for_the_end(sdk: tutum.WebhookHandler, live_server: LiveS
     sdk.delete(handler.uuid)
     with pytest.raises(tutum.ObjectNotFound):
         plain.poll()
-
-
-def test_the_sdk_tells_a_failure_from_an_error(
-    live_server: LiveServer, breakable: tuple[str, Path], sdk: tutum.WebhookHandler
-) -> None:
-    service, broken = breakable
-    hooks = tutum.WebhookHandler.fetch(tutum.Service.fetch(service, client=sdk.service.client))
-    hooks.add("failing")
-    [handler] = hooks.save()
-    broken.touch()
-    try:
-        called = hooks.call(handler.uuid, wait=60)
-    finally:
-        broken.unlink()
-    assert called.outcome is not None
-    assert (called.outcome.state, called.outcome.log_tail) == ("Failed", None)
-    assert called.outcome.reason
-    with pytest.raises(tutum.TutumApiError) as raised:
-        hooks.call(handler.uuid, wait=601)
-    assert raised.value.status == 400
 
 
 def test_no_command_prints_a_password_that_it_is_not_for(console: Console, service: str) -> None:

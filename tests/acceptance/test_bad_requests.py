@@ -53,6 +53,7 @@ def test_wrong_and_unknown_handlers_read_the_same(target: Target) -> None:
     server = target.server
     revoked = server.add_handler(target.service, "revoked")
     assert server.request("DELETE", f"{target.handlers}{revoked}/").status == 204
+    assert revoked.encode() not in server.request("GET", f"{target.handlers}?limit=100").body
     not_a_uuid = ["x", "%00", "%2e%2e", target.handler[:8], f"{{{target.handler}}}", UNKNOWN.replace("-4", "-1")]
     paths = [
         f"{target.handlers}{revoked}/",

@@ -18,9 +18,6 @@ services:
     scale: 2
     networks: [front, back]
     volumes: ["data:/data", /scratch]
-  fixed:
-    image: {IMAGE}
-    ports: ["18080:8080"]
 networks: {{front: {{}}, back: {{}}}}
 volumes: {{data: {{}}}}
 """
@@ -91,65 +88,6 @@ def test_a_call_redeploys_a_compose_service_and_compose_finds_nothing_to_do(
     bed.compose(project, "down", "-v")
 
 
-def test_a_broken_image_fails_the_action_and_the_old_container_runs_on(
-    clean_bed: DockerBed, server: LiveServer
-) -> None:
-    bed = clean_bed
-    bed.push("app", "v2")
-    bed.docker("run", "-d", "--name", "api", "--restart", "unless-stopped", IMAGE)
-    api = server.find("api", running_num_containers=1)
-    handler = server.add_handler(api["uuid"])
-    bed.push("app", "v3-broken")
-
-    action = call(server, handler, api["uuid"])
-
-    assert action["state"] == "Failed"
-    assert action["reason"]
-    assert "v3" in action["log_tail"] or "broken" in action["log_tail"], action
-    assert set(containers(bed, "name=api")) == {"api"}
-    assert version_of(bed, "api") == "v2"
-    assert containers(bed, "name=api")["api"]["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
-    assert server.find("api", state="Running")["uuid"] == api["uuid"]
-
-
-def test_an_image_that_cannot_be_pulled_touches_nothing(clean_bed: DockerBed, server: LiveServer) -> None:
-    bed = clean_bed
-    bed.push("gone", "v1")
-    bed.docker("run", "-d", "--name", "api", f"{ANONYMOUS}/gone")
-    api = server.find("api", running_num_containers=1)
-    before = containers(bed, "name=api")["api"]["Id"]
-    bed.stop_registry(ANONYMOUS)
-    action = call(server, server.add_handler(api["uuid"]), api["uuid"])
-    bed.start_registry(ANONYMOUS)
-    assert action["state"] == "Failed"
-    assert not action["rolled_back"]
-    assert containers(bed, "name=api")["api"]["Id"] == before
-
-
-def test_scaling_up_adds_copies_and_a_fixed_port_is_refused(
-    clean_bed: DockerBed, server: LiveServer, tmp_path: Path
-) -> None:
-    bed = clean_bed
-    project = tmp_path / "shop"
-    project.mkdir()
-    (project / "compose.yml").write_text(COMPOSE)
-    bed.push("app", "v1")
-    bed.compose(project, "up", "-d", "--quiet-pull")
-    web, fixed = (server.find(name, state="Running") for name in ("web", "fixed"))
-    action = call(server, server.add_handler(web["uuid"], operation="SCALEUP"), web["uuid"], 3)
-    assert action["state"] == "Success", action
-    assert set(containers(bed, "label=com.docker.compose.service=web")) == {f"shop-web-{n}" for n in range(1, 6)}
-    assert server.find("web", target_num_containers=5, running_num_containers=5)["uuid"] == web["uuid"]
-
-    before = containers(bed, "label=com.docker.compose.service=fixed")
-    action = call(server, server.add_handler(fixed["uuid"], operation="SCALEUP"), fixed["uuid"])
-    assert action["state"] == "Failed"
-    assert "18080" in action["reason"]
-    after = containers(bed, "label=com.docker.compose.service=fixed")
-    assert {n: c["Id"] for n, c in after.items()} == {n: c["Id"] for n, c in before.items()}
-    bed.compose(project, "down", "-v")
-
-
 def test_swarm_runs_the_new_digest_and_a_broken_image_is_rolled_back(clean_bed: DockerBed, server: LiveServer) -> None:
     bed = clean_bed
     bed.push("app", "v1")
@@ -182,28 +120,6 @@ def test_swarm_runs_the_new_digest_and_a_broken_image_is_rolled_back(clean_bed: 
     action = call(server, server.add_handler(api["uuid"], operation="SCALEUP"), api["uuid"], 2)
     assert action["state"] == "Success", action
     assert server.find("api", running_num_containers=4, target_num_containers=4)["uuid"] == api["uuid"]
-
-
-def test_killed_in_the_middle_of_a_redeploy_the_action_ends_with_the_truth(
-    clean_bed: DockerBed, server: LiveServer
-) -> None:
-    bed = clean_bed
-    bed.push("app", "v1")
-    bed.docker("run", "-d", "--name", "api", IMAGE)
-    api = server.find("api", running_num_containers=1)
-    handler = server.add_handler(api["uuid"])
-    bed.push("app", "v2")
-    answer = server.request(
-        "POST", f"/api/v1/service/{api['uuid']}/webhook/handler/{handler}/call/", authorization=None
-    )
-    wait_until(lambda: len(containers(bed, "name=api")) == 2, "the swap is under way", timeout_s=30)
-    server.kill()
-    server.start()
-    action = server.wait_for_action(answer.json["action"], timeout_s=60)
-    assert action["state"] == "Success", action
-    assert set(containers(bed, "name=api")) == {"api"}
-    assert version_of(bed, "api") == "v2"
-    assert server.find("api", state="Running")["uuid"] == api["uuid"]
 
 
 def test_calls_wait_for_an_engine_that_is_away(clean_bed: DockerBed, server: LiveServer) -> None:

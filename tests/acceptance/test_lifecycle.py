@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.raw_http import UNKNOWN, check_refusal
+from tests.acceptance.raw_http import check_refusal
 from tests.support.server import Answer, LiveServer
 
 
@@ -61,18 +61,6 @@ def test_a_list_makes_handlers_in_its_order(live_server: LiveServer, handlers: s
     ]
     assert live_server.request("GET", f"{handlers}?offset={before}").json["objects"] == made.json
     assert live_server.request("POST", handlers, []).json == []
-
-
-def test_a_revoked_handler_is_gone_everywhere(live_server: LiveServer, handlers: str) -> None:
-    revoked = live_server.add_handler(handlers.split("/")[4], "revoked")
-    first = live_server.request("DELETE", f"{handlers}{revoked}/")
-    assert (first.status, first.body) == (204, b"")
-    for method, end in (("GET", ""), ("DELETE", ""), ("POST", "call/"), ("POST", "call/2/")):
-        gone = live_server.request(method, f"{handlers}{revoked}/{end}")
-        unknown = live_server.request(method, f"{handlers}{UNKNOWN}/{end}")
-        check_refusal(gone, 404)
-        assert gone.body == unknown.body
-    assert revoked.encode() not in live_server.request("GET", f"{handlers}?limit=100").body
 
 
 def test_a_service_goes_through_its_life(live_server: LiveServer, service: str) -> None:
@@ -188,37 +176,6 @@ def test_a_change_holds_from_the_next_redeploy_on(live_server: LiveServer) -> No
     answer = live_server.request("POST", f"{uri}redeploy/")
     assert live_server.wait_for_action(answer.headers["x-tutum-action-uri"])["state"] == "Success"
     assert "hello 'there' \"ä\"" in live_server.request("GET", f"{uri}logs/").json["logs"]
-
-
-@pytest.mark.parametrize("command", ["echo it is broken; exit 3", "/no/such/command"])
-def test_a_broken_command_fails_and_the_old_one_runs_on(live_server: LiveServer, command: str) -> None:
-    uuid = live_server.run_service(f"broken {command.split()[0].strip('/')}")
-    uri = f"/api/v1/service/{uuid}/"
-    before = live_server.service(uuid)
-    assert live_server.request("PATCH", uri, {"run_command": command}).status == 200
-    answer = live_server.request("POST", f"{uri}redeploy/")
-    action = live_server.wait_for_action(answer.headers["x-tutum-action-uri"])
-    assert action["state"] == "Failed"
-    assert action["reason"]
-    assert ("it is broken" if "echo" in command else "no/such/command") in action["log_tail"]
-    assert action["containers_after"] == action["containers_before"] == before["containers"]
-    after = live_server.service(uuid)
-    assert (after["state"], after["containers"]) == ("Running", before["containers"])
-
-
-def test_a_stopped_service_is_not_scaled_up(live_server: LiveServer) -> None:
-    uuid = live_server.run_service("resting")
-    handler = live_server.add_handler(uuid, "more", "SCALEUP")
-    live_server.wait_for_action(
-        live_server.request("POST", f"/api/v1/service/{uuid}/stop/").headers["x-tutum-action-uri"]
-    )
-    called = live_server.request("POST", f"/api/v1/service/{uuid}/webhook/handler/{handler}/call/2/")
-    assert called.status == 202
-    action = live_server.wait_for_action(called.headers["x-tutum-action-uri"])
-    assert action["state"] == "Failed"
-    assert "stopped" in action["reason"]
-    shown = live_server.service(uuid)
-    assert (shown["state"], shown["target_num_containers"]) == ("Stopped", 1)
 
 
 def test_a_terminated_service_and_its_handlers_are_gone(live_server: LiveServer) -> None:

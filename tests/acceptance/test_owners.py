@@ -208,6 +208,7 @@ def test_the_unused_are_told_to_their_owner_only(owners: tuple[Owner, Owner]) ->
         # That which was called counts as unused for 0 days once its calls were counted, which takes up to a minute.
         assert {made["uuid"]} <= told <= {made["uuid"], owner.handler}
         assert page["meta"]["total_count"] == len(told)
+        assert owner.member.send("GET", "/api/v1/webhook/handler/").status == 400
         assert owner.member.send("DELETE", made["resource_uri"]).status == 204
 
 

@@ -10,7 +10,6 @@ from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.kubernetes import api, controllers
 from tests.support.kubernetes.workloads import container, deployment, template
 from tests.support.server import Answer, LiveServer
-from tests.support.waiting import wait_until
 
 IMAGE = f"{ANONYMOUS}/app"
 BODY = "TUTUM_TRIGGER_BODY"
@@ -63,29 +62,6 @@ def test_on_swarm_a_call_brings_its_tag_and_its_body(clean_bed: DockerBed, serve
     assert action_of(server, named)["image_after"] == digests["1.0"]
     # A handler that passes no body leaves the variable of the one before alone.
     assert environment(bed)[0] == ["KEPT=1", f"{BODY}=second"]
-
-
-def test_on_swarm_a_server_that_is_killed_in_an_update_brings_tag_and_body_once(
-    clean_bed: DockerBed, server: LiveServer
-) -> None:
-    bed = clean_bed
-    bed.push("app", "v1", tag="1.0")
-    digest = bed.push("app", "v2", tag="2.0")
-    swarm.create(bed, "api", f"{IMAGE}:1.0", replicas=1)
-    service = server.find("api", running_num_containers=1)["uuid"]
-    url = server.make_handler(service, tag={"allow": ["2.*"]}, pass_body=True)["url"]
-    answer = server.post(f"{url}?tag=2.0", b"once")
-    assert answer.status == 202, answer
-    wait_until(lambda: swarm.image(bed, "api").startswith(f"{IMAGE}:2.0"), "the update is under way", timeout_s=30)
-    server.kill()
-    server.start()
-    action = server.wait_for_action(answer.json["action"], timeout_s=90)
-    assert (action["state"], action["image_after"]) == ("Success", digest), action
-    after = swarm.spec(bed, "api")
-    assert after["TaskTemplate"]["ContainerSpec"]["Env"] == [f"{BODY}=once"]
-    assert after["TaskTemplate"]["ForceUpdate"] == 1
-    assert "UpdateConfig" not in after
-    assert "-trial-" not in bed.docker("service", "ls")
 
 
 def test_on_kubernetes_a_call_brings_its_tag_and_its_body(tmp_path: Path) -> None:

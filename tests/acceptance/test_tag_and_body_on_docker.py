@@ -1,7 +1,5 @@
 """A tag and a body that a call brings along, the whole way to containers of a real Docker Engine."""
 
-import subprocess
-import threading
 from typing import Any
 from urllib.parse import quote
 
@@ -101,52 +99,3 @@ def test_a_body_replaces_that_of_the_call_before(clean_bed: DockerBed, server: L
         assert why in answer.json["notes"][0]
         assert server.wait_for_action(answer.json["action"])["state"] == "Success"
         assert variables(bed) == ["OWN=kept"], "not even that of an earlier call"
-
-
-def test_a_scale_up_hammered_from_many_connections_ends_exactly_at_the_label(
-    clean_bed: DockerBed, server: LiveServer
-) -> None:
-    bed = clean_bed
-    bed.push("app", "v1")
-    bed.docker("run", "-d", "--name", "api", "--label", "tutum.scale.max=4", IMAGE)
-    service = server.find("api", running_num_containers=1)["uuid"]
-    url = server.make_handler(service, operation="SCALEUP")["url"]
-    answers: list[Answer] = []
-    threads = [
-        threading.Thread(target=lambda: answers.extend(server.post(f"{url}2/") for _ in range(3))) for _ in range(64)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(120)
-    assert [answer.status for answer in answers] == [202] * 192
-    server.find("api", running_num_containers=4)  # before that, one more call may join an action that adds some
-    last = ask(server, url)
-    assert last.status == 502
-    assert "tutum.scale.max" in last.json["reason"]
-    assert server.find("api", running_num_containers=4)["target_num_containers"] == 4
-    assert len(containers(bed, "name=api")) == 4
-
-
-def test_curl_fails_a_script_when_and_only_when_the_redeploy_did(clean_bed: DockerBed, server: LiveServer) -> None:
-    bed = clean_bed
-    bed.push("app", "v1")
-    url = run(bed, server, IMAGE, filter="body.deploy")
-
-    def script(body: str) -> subprocess.CompletedProcess[str]:
-        steps = f'set -e\ncurl -fsS -X POST -d "$BODY" "{server.url}{url}?wait=120"\necho after'
-        return subprocess.run(["sh", "-c", steps], env={"BODY": body}, capture_output=True, text=True, check=False)
-
-    for version, code in (("v2", 0), ("v3-broken", 22), ("v1", 0)):
-        bed.push("app", version)
-        done = script('{"deploy": true}')
-        assert (done.returncode, done.stdout.endswith("after\n")) == (code, code == 0), done
-        assert version_of(bed, "api") == ("v2" if code else version)
-    skipped = script('{"deploy": false}')
-    assert (skipped.returncode, "Skipped" in skipped.stdout) == (0, True)
-    assert script("no JSON").returncode == 0
-    bed.stop_registry(ANONYMOUS)
-    try:
-        assert script('{"deploy": true}').returncode == 22
-    finally:
-        bed.start_registry(ANONYMOUS)
