@@ -1,4 +1,4 @@
-"""Redeploy on a real Docker Engine: configuration that it keeps, rollback, refusals and compose."""
+"""Redeploy on a real Docker Engine: rollback, stopped and crashed services, and refusals."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,6 @@ import pytest
 from tests.contract.docker_support import APP, inspected, opened, redeploy, service, snapshots, states, version
 from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
-from tests.support.runs import FakeRun
 from tutumd.errors import EngineRefusedError
 
 
@@ -40,52 +39,6 @@ def test_the_old_container_runs_again_when_the_new_one_fails(
     assert clean_bed.fetch("127.0.0.1:8080") == "v1"
     # What compose would start next from this name is what was there before.
     assert clean_bed.inspect("image", APP)["Id"] == tag_before
-
-
-def test_configuration_is_kept_and_the_old_images_defaults_are_not(clean_bed: DockerBed) -> None:
-    first = Image(
-        version="a", env={"OLD": "1", "SHARED": "image"}, labels={"old": "1", "version": "a"}, working_dir="/tmp"
-    )
-    second = Image(version="b", env={"NEW": "1"}, labels={"version": "b"}, working_dir="/www")
-    clean_bed.push("app", first)
-    clean_bed.docker("network", "create", "--subnet", "10.77.0.0/24", "front")
-    clean_bed.docker("network", "create", "back")
-    clean_bed.docker("volume", "create", "data")
-    clean_bed.docker(
-        *("create", "--name", "web", "--network", "front", "--ip", "10.77.0.9", "--network-alias", "www"),
-        *("-e", "MINE=1", "-e", "SHARED=user", "-l", "mine=1", "-v", "data:/data", "-v", "/anonymous"),
-        *("--mount", "type=volume,dst=/sourceless", "--tmpfs", "/scratch", "-m", "64m", "--cap-drop", "NET_RAW"),
-        *("--restart", "on-failure:7", "--stop-timeout", "3", "-p", "8081:8080", "--hostname", "chosen", "--init"),
-        *("--log-opt", "max-size=1m", "--add-host", "other:10.0.0.1", "--dns", "10.0.0.2", APP),
-    )
-    clean_bed.docker("network", "connect", "--alias", "deep", "back", "web")
-    clean_bed.docker("start", "web")
-    clean_bed.docker(
-        "exec", "web", "sh", "-c", "echo kept > /anonymous/x; echo kept > /sourceless/x; echo kept > /data/x"
-    )
-    old = inspected(clean_bed, "web")
-    clean_bed.push("app", second)
-    with opened(clean_bed) as engine:
-        outcome = redeploy(engine, "name:web")
-        assert outcome.success, outcome
-        # A second time: what was carried over by name is carried over again.
-        assert redeploy(engine, "name:web", FakeRun(action_uuid="11111111-0000")).success
-    new = inspected(clean_bed, "web")
-    assert set(new["Config"]["Env"]) == {"PATH=/bin", "VERSION=b", "NEW=1", "MINE=1", "SHARED=user"}
-    assert new["Config"]["Labels"] == {"mine": "1", "version": "b"}
-    assert new["Config"]["WorkingDir"] == "/www"
-    assert new["Config"]["Hostname"] == "chosen"
-    for path in ("/anonymous/x", "/sourceless/x", "/data/x"):
-        assert clean_bed.docker("exec", "web", "cat", path) == "kept"
-    volatile = {"Mounts", "ContainerIDFile"}
-    assert {key: value for key, value in new["HostConfig"].items() if key not in volatile} == {
-        key: value for key, value in old["HostConfig"].items() if key not in volatile
-    }
-    networks = new["NetworkSettings"]["Networks"]
-    assert networks["front"]["IPAddress"] == "10.77.0.9"
-    assert networks["front"]["Aliases"] == ["www"]
-    assert networks["back"]["Aliases"] == ["deep"]
-    assert new["Config"]["StopTimeout"] == 3
 
 
 @pytest.mark.parametrize(("how", "state"), [("stop", "created"), ("pause", "paused")])
@@ -140,47 +93,6 @@ def test_the_container_that_tutumd_runs_in_is_left_alone(clean_bed: DockerBed) -
         assert engine.discover() == ()
         with pytest.raises(EngineRefusedError, match="tutumd itself runs in tutumd"):
             redeploy(engine, "name:tutumd")
-
-
-COMPOSE = """
-services:
-  web:
-    image: 127.0.0.1:5000/app
-    scale: 2
-    networks: [front, default]
-    volumes: ["data:/data", "/anonymous"]
-    environment: {MINE: "1"}
-    configs: [{source: inline, target: /etc/inline.conf}]
-volumes: {data: {}}
-networks: {front: {}}
-configs:
-  inline: {content: "from compose"}
-"""
-
-
-def test_compose_finds_nothing_to_do_after_a_redeploy(clean_bed: DockerBed, tmp_path: Path) -> None:
-    folder = tmp_path / "shop"
-    folder.mkdir()
-    (folder / "compose.yaml").write_text(COMPOSE)
-    clean_bed.push("app", "v1")
-    clean_bed.compose(folder, "up", "-d")
-    for name in ("shop-web-1", "shop-web-2"):
-        clean_bed.docker("exec", name, "sh", "-c", f"echo {name} > /anonymous/x")
-    clean_bed.push("app", "v2")
-    with opened(clean_bed) as engine:
-        assert set(snapshots(engine)) == {"compose:shop/web"}
-        outcome = redeploy(engine, "compose:shop/web")
-        assert outcome.success, outcome
-        assert len(outcome.containers_after) == 2
-    ids = {name: inspected(clean_bed, name)["Id"] for name in states(clean_bed)}
-    assert set(ids) == {"shop-web-1", "shop-web-2"}
-    for name in ids:
-        assert version(clean_bed, name) == "v2"
-        assert clean_bed.docker("exec", name, "cat", "/anonymous/x") == name
-        assert clean_bed.docker("exec", name, "cat", "/etc/inline.conf") == "from compose"
-        assert clean_bed.docker("exec", "shop-web-1", "wget", "-q", "-O-", f"http://{name}:8080/") == "v2"
-    clean_bed.compose(folder, "up", "-d")
-    assert {name: inspected(clean_bed, name)["Id"] for name in states(clean_bed)} == ids
 
 
 LOCK = """

@@ -190,13 +190,3 @@ def test_a_stateful_set_is_replaced_or_put_back_with_its_stuck_pod(kubernetes: C
     assert kube.spec_and_status(cluster, "statefulsets", "db")["spec"] == before
     (delete,) = (request for request in cluster.changes() if request.verb == "delete")
     assert (delete.resource, delete.name) == ("pods", "db-2")
-
-
-@pytest.mark.parametrize("tag", ["v2", controllers.MISSING])
-def test_a_daemon_set_is_replaced_on_every_node_or_put_back(kubernetes: ClusterAndEngine, tag: str) -> None:
-    cluster, engine = kubernetes
-    kube.create(cluster, daemon_set(template=template(container(probed=True), name="agent")))
-    outcome = engine.redeploy(AGENT, FakeRun(tag=tag))
-    good = tag == "v2"
-    assert (outcome.success, outcome.rolled_back) == (good, not good)
-    assert kube.ready_tags(cluster, "agent") == (["v2", "v2"] if good else ["v1", "v1"])

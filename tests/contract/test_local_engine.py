@@ -125,25 +125,6 @@ def test_processes_run_where_the_definition_says_or_in_a_folder_that_stays_their
     assert wait_until(lambda: engine.logs(host.service(), 5), "output") == str(tmp_path)
 
 
-def test_scale_up_keeps_what_runs_and_adds_the_same(host: LocalHost) -> None:
-    engine = host.started(target=1)
-    (kept,) = host.pids()
-    outcome = engine.scale(host.service("exec sleep 2000"), 3, host.run())
-    assert outcome.success
-    assert kept in host.pids()
-    assert host.process_names() == ["web-1", "web-2", "web-3"]
-    assert host.shown(engine).run_command == SLEEP
-    assert len(outcome.containers_after) == 3
-    assert set(outcome.containers_before) < set(outcome.containers_after)
-
-
-def test_scale_down_ends_the_newest(host: LocalHost) -> None:
-    engine = host.started(target=3)
-    assert engine.scale(host.service(), 1, host.run()).success
-    assert host.process_names() == ["web-1"]
-    assert (host.shown(engine).target, host.names(engine)) == (1, ["web-1"])
-
-
 def test_a_scale_up_that_dies_leaves_the_running_ones_and_the_target(host: LocalHost, tmp_path: Path) -> None:
     engine = host.engine()
     flag = tmp_path / "flag"

@@ -1,7 +1,5 @@
 """Jobs on a real Swarm: a redeploy runs them once more."""
 
-import pytest
-
 from tests.contract import swarm_support as swarm
 from tests.contract.docker_support import APP
 from tests.support.docker_bed import DockerBed
@@ -9,15 +7,8 @@ from tests.support.images import Image
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
 from tutumd.engines.swarm.engine import SwarmEngine
-from tutumd.errors import EngineRefusedError
 
 IMAGE = APP.replace("/app", "/job")
-
-
-def test_a_job_is_not_scaled(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
-    swarm.create(clean_bed, "job", "app:v1", "--mode", "replicated-job", replicas=None)
-    with pytest.raises(EngineRefusedError, match="is a job"):
-        swarm_engine.scale(swarm.service("job"), 2, FakeRun())
 
 
 def test_a_job_runs_once_more_and_is_done_when_it_has_ended(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:

@@ -13,8 +13,6 @@ from tutumd.engines.swarm.engine import SwarmEngine
 from tutumd.errors import EngineRefusedError
 from tutumd.model import ServiceState
 
-LABEL = "tutum.stopped.replicas"
-
 
 def test_scaling_succeeds_while_others_keep_updating_the_service(
     swarm_engine: SwarmEngine, clean_bed: DockerBed
@@ -79,16 +77,6 @@ def test_what_cannot_be_scaled_is_refused_with_the_reason(swarm_engine: SwarmEng
             swarm_engine.scale(swarm.service(name), target, FakeRun())
     with pytest.raises(EngineRefusedError, match="is global"):
         swarm_engine.stop(swarm.service("everywhere"), FakeRun())
-
-
-def test_a_stopped_service_knows_how_many_containers_it_had(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
-    swarm.create(clean_bed, "web", "app:v1", replicas=2)
-    before = swarm.spec(clean_bed, "web")
-    assert swarm_engine.stop(swarm.service("web"), FakeRun()).success
-    assert swarm.spec(clean_bed, "web")["Labels"] == {LABEL: "2"}
-    assert swarm_engine.start(swarm.service("web", target=0), FakeRun()).success
-    assert swarm.running(clean_bed, "web") == ["v1", "v1"]
-    assert swarm.spec(clean_bed, "web") == before
 
 
 def test_a_container_that_was_still_starting_has_stopped_when_a_stop_succeeds(
