@@ -1,23 +1,13 @@
 """Limits that the store enforces on calls: the version of the options, numbers of uses, and rates."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
-from tests.support.stores import StoreBed, open_store, second_intake
+from tests.support.stores import StoreBed, second_intake
 from tutumd.errors import NotFoundError, TooManyCallsError
 from tutumd.model import Accepted, Evaluation, EvaluationNeeded, NewHandler, NotQueued, Operation
 from tutumd.store.rate_limits import take_token
 
 SECOND = 1_000_000
-
-
-@pytest.fixture
-def bed(database_url: str) -> Iterator[StoreBed]:
-    with open_store(database_url) as opened:
-        opened.show("web", "db")
-        yield opened
 
 
 def test_a_call_is_stored_only_if_it_was_evaluated_with_the_present_options(bed: StoreBed) -> None:

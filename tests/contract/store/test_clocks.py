@@ -20,13 +20,6 @@ from tutumd.store.wakeup import Listener, Wakeup
 APART_S = 300.0
 
 
-@pytest.fixture
-def bed(database_url: str) -> Iterator[StoreBed]:
-    with open_store(database_url) as opened:
-        opened.show("web")
-        yield opened
-
-
 def ahead(seconds: float) -> Callable[[], float]:
     return lambda: boottime_s() + seconds
 

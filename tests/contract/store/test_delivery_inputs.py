@@ -1,18 +1,7 @@
 """Inputs of deliveries: tags, bodies and caps that an action, or its retry, gets from its calls."""
 
-from collections.abc import Iterator
-
-import pytest
-
-from tests.support.stores import ORIGIN, StoreBed, open_store
+from tests.support.stores import ORIGIN, StoreBed
 from tutumd.model import Operation
-
-
-@pytest.fixture
-def bed(database_url: str) -> Iterator[StoreBed]:
-    with open_store(database_url) as opened:
-        opened.show("web", "db")
-        yield opened
 
 
 def test_inputs_merge_field_by_field_and_overridden_deliveries_are_superseded(bed: StoreBed) -> None:

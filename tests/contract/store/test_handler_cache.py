@@ -1,47 +1,15 @@
 """The handler cache of the intake is never stale, whoever changes a handler."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 
 import pytest
 import sqlalchemy as sa
 
-from tests.support.stores import StoreBed, accept, call, open_store, second_intake
-from tutumd.errors import NotFoundError
-from tutumd.model import EvaluationNeeded, NewHandler, Operation
+from tests.support.stores import StoreBed, call
+from tutumd.model import EvaluationNeeded, NewHandler
 from tutumd.ports import CallResult
-from tutumd.store.database import Database
 from tutumd.store.handler_lookup import MAX_CACHED, HandlerCache, find_handlers
-from tutumd.store.store import SqlStore
-from tutumd.store.wakeup import Wakeup
-
-
-@pytest.fixture
-def bed(database_url: str) -> Iterator[StoreBed]:
-    with open_store(database_url) as opened:
-        opened.show("web", "db")
-        yield opened
-
-
-@contextmanager
-def other_process(bed: StoreBed, url: str) -> Iterator[SqlStore]:
-    database = Database(url)
-    try:
-        yield SqlStore(database, bed.clock, Wakeup())
-    finally:
-        database.close()
-
-
-def test_a_cached_handler_is_revoked_by_another_process(bed: StoreBed, database_url: str) -> None:
-    handler, other = bed.handler("web"), bed.handler("web")
-    for _ in range(3):
-        bed.call(handler)
-    with other_process(bed, database_url) as store:
-        store.delete_handler(bed.admin, handler.service_uuid, handler.uuid)
-    with pytest.raises(NotFoundError):
-        bed.call(handler)
-    bed.call(other)
 
 
 def test_a_cached_handler_gets_options(bed: StoreBed) -> None:
@@ -54,26 +22,6 @@ def test_a_cached_handler_gets_options(bed: StoreBed) -> None:
     bed.intake.store([call(handler)], stored.set_result)
     (result,) = stored.result(10)
     assert isinstance(result, EvaluationNeeded)
-
-
-def test_a_call_after_a_claim_causes_one_more_run(bed: StoreBed) -> None:
-    handler = bed.handler("web")
-    first = bed.call(handler)
-    assert bed.call(handler) == first
-    assert bed.claimed().action.uuid == first
-    second = bed.call(handler)
-    assert second != first
-    assert bed.call(handler) == second
-
-
-def test_two_intakes_join_the_same_action_in_turn(bed: StoreBed, database_url: str) -> None:
-    handler = bed.handler("web", Operation.SCALEUP)
-    with second_intake(bed, database_url) as other:
-        joined = {
-            accept(intake, call(handler)).result(10).action_uuid for _ in range(5) for intake in (bed.intake, other)
-        }
-    assert len(joined) == 1
-    assert bed.queue.amounts(bed.claimed()) == ((1, None),) * 10
 
 
 def test_a_failed_batch_is_not_cached(bed: StoreBed) -> None:

@@ -1,24 +1,17 @@
 """Handlers in the store: rotated URLs, call counts, deliveries and the progress that callers see."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from tests.support.stores import ORIGIN, StoreBed, accept, call, open_store, query
+from tests.support.stores import ORIGIN, StoreBed, accept, call, query
 from tutumd.errors import NotFoundError
 from tutumd.model import Accepted, ActionState, DeliveryOutcome
 from tutumd.ports import CallResult
-
-
-@pytest.fixture
-def bed(database_url: str) -> Iterator[StoreBed]:
-    with open_store(database_url) as opened:
-        opened.show("web", "db")
-        yield opened
 
 
 def test_an_old_url_accepts_calls_until_its_grace_ends_and_nothing_else(bed: StoreBed) -> None:

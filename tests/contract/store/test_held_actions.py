@@ -1,18 +1,7 @@
 """Held actions: a debounce delays an action until there was quiet."""
 
-from collections.abc import Iterator
-
-import pytest
-
-from tests.support.stores import ORIGIN, StoreBed, open_store
+from tests.support.stores import ORIGIN, StoreBed
 from tutumd.model import Operation, Verb
-
-
-@pytest.fixture
-def bed(database_url: str) -> Iterator[StoreBed]:
-    with open_store(database_url) as opened:
-        opened.show("web", "db")
-        yield opened
 
 
 def test_an_action_is_held_until_there_was_quiet(bed: StoreBed) -> None:

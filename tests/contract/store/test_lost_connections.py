@@ -22,15 +22,8 @@ from tutumd.store.wakeup import Listener, Wakeup
 
 
 @pytest.fixture
-def url(postgres_bed: PostgresBed) -> str:
+def database_url(postgres_bed: PostgresBed) -> str:
     return postgres_bed.new_database()
-
-
-@pytest.fixture
-def bed(url: str) -> Iterator[StoreBed]:
-    with open_store(url) as opened:
-        opened.show("web", "db")
-        yield opened
 
 
 def at(bed: StoreBed, event: str, number: int, act: Callable[..., None]) -> None:
@@ -83,11 +76,13 @@ def test_a_worker_whose_claim_was_not_confirmed_has_it_all_the_same(bed: StoreBe
     assert bed.claimed().action.uuid == action
 
 
-def test_an_action_whose_lease_is_renewed_while_it_is_claimed_is_not_taken_over(bed: StoreBed, url: str) -> None:
+def test_an_action_whose_lease_is_renewed_while_it_is_claimed_is_not_taken_over(
+    bed: StoreBed, database_url: str
+) -> None:
     bed.call(bed.handler("web"))
     held = bed.claimed()
     bed.clock.move(LEASE.total_seconds() + 1)
-    database = Database(url)
+    database = Database(database_url)
     holder = SqlQueue(database, bed.clock, Wakeup())
 
     def renew_before_the_update(_c: object, _cursor: object, statement: str, *_rest: object) -> None:
@@ -117,10 +112,10 @@ def stopped_with_a_lock_on(url: str, service_uuid: str) -> Iterator[None]:
         database.close()
 
 
-def test_a_service_locked_by_a_stopped_process_delays_no_other(bed: StoreBed, url: str) -> None:
+def test_a_service_locked_by_a_stopped_process_delays_no_other(bed: StoreBed, database_url: str) -> None:
     web, db = bed.handler("web"), bed.handler("db", Operation.SCALEUP)
     results: Future[Sequence[CallResult]] = Future()
-    with stopped_with_a_lock_on(url, web.service_uuid):
+    with stopped_with_a_lock_on(database_url, web.service_uuid):
         bed.intake.store([call(web), call(db, 3), call(web), call(db, 4)], results.set_result)
         first, second, third, fourth = results.result(30)
     assert isinstance(first, LockedError)
@@ -133,10 +128,10 @@ def test_a_service_locked_by_a_stopped_process_delays_no_other(bed: StoreBed, ur
     bed.call(web)
 
 
-def test_an_unknown_service_is_not_found_while_another_is_locked(bed: StoreBed, url: str) -> None:
+def test_an_unknown_service_is_not_found_while_another_is_locked(bed: StoreBed, database_url: str) -> None:
     web = bed.handler("web")
     results: Future[Sequence[CallResult]] = Future()
-    with stopped_with_a_lock_on(url, web.service_uuid):
+    with stopped_with_a_lock_on(database_url, web.service_uuid):
         unknown = replace(call(web), service_uuid="00000000-0000-4000-8000-000000000000")
         bed.intake.store([call(web), unknown], results.set_result)
         assert [type(result) for result in results.result(30)] == [LockedError, NotFoundError]
@@ -168,18 +163,18 @@ def is_refused(bed: StoreBed, handler: Handler) -> bool:
     return False
 
 
-def test_a_commit_is_on_disk_whatever_the_default_of_the_database(postgres_bed: PostgresBed, url: str) -> None:
-    name = url.partition("@/")[2].partition("?")[0]
+def test_a_commit_is_on_disk_whatever_the_default_of_the_database(postgres_bed: PostgresBed, database_url: str) -> None:
+    name = database_url.partition("@/")[2].partition("?")[0]
     for setting, expected in (("off", "on"), ("remote_apply", "remote_apply")):
         postgres_bed.query(f"ALTER DATABASE {name} SET synchronous_commit = {setting}")
-        database = Database(url)
+        database = Database(database_url)
         with database.read() as connection:
             assert connection.execute(sa.text("SHOW synchronous_commit")).scalar() == expected
         database.close()
 
 
-def test_several_hosts_may_be_named_of_which_one_is_the_primary(postgres_bed: PostgresBed, url: str) -> None:
-    several = url.replace("?host=", f"?host={postgres_bed.folder}/nobody:5432&host=")
+def test_several_hosts_may_be_named_of_which_one_is_the_primary(postgres_bed: PostgresBed, database_url: str) -> None:
+    several = database_url.replace("?host=", f"?host={postgres_bed.folder}/nobody:5432&host=")
     several = f"{several}:5432&target_session_attrs=read-write"
     with open_store(several) as opened:
         wakeup = Wakeup()

@@ -1,23 +1,16 @@
 """Promises of Store, Intake and Queue: calls are coalesced, and actions run once, one at a time and in order."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import wait
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from tests.support.stores import LEASE, ORIGIN, StoreBed, accept, call, open_store, query, second_intake, snapshot
+from tests.support.stores import LEASE, ORIGIN, StoreBed, accept, call, query, second_intake, snapshot
 from tutumd.errors import ConflictError, LeaseLostError, NotFoundError
 from tutumd.model import ActionState, Operation, Outcome, Verb
-
-
-@pytest.fixture
-def bed(database_url: str) -> Iterator[StoreBed]:
-    with open_store(database_url) as opened:
-        opened.show("web", "db")
-        yield opened
 
 
 def verbs(bed: StoreBed, service: str) -> list[tuple[Verb, ActionState]]:
@@ -100,14 +93,6 @@ def test_a_handler_below_another_service_is_not_called(bed: StoreBed) -> None:
     with pytest.raises(NotFoundError):
         accept(bed.intake, replace(wrong, service_uuid=bed.service_uuid("db"))).result(10)
     assert bed.claim() is None
-
-
-def test_500_calls_from_many_threads_are_one_action(bed: StoreBed) -> None:
-    handler = bed.handler("web")
-    futures = [accept(bed.intake, call(handler)) for _ in range(500)]
-    wait(futures, 30)
-    assert len({future.result().action_uuid for future in futures}) == 1
-    assert bed.store.action(bed.admin, futures[0].result().action_uuid).deliveries == 500
 
 
 def test_two_workers_never_claim_the_same_action(bed: StoreBed) -> None:

@@ -1,22 +1,15 @@
 """Deliveries that senders repeat: the same key causes one action."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from tests.support.stores import StoreBed, call, open_store, second_intake
+from tests.support.stores import StoreBed, call, second_intake
 from tutumd.model import Accepted, Operation
 from tutumd.ports import CallResult
-
-
-@pytest.fixture
-def bed(database_url: str) -> Iterator[StoreBed]:
-    with open_store(database_url) as opened:
-        opened.show("web", "db")
-        yield opened
 
 
 def test_a_repeated_delivery_gets_the_same_action_for_a_day(bed: StoreBed, database_url: str) -> None:

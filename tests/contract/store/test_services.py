@@ -1,27 +1,19 @@
 """Promises of Store and Queue about services: identity, owners, requests, retention."""
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
-from tests.support.stores import ENGINE, ORIGIN, StoreBed, accept, call, open_store, query, snapshot
+from tests.support.stores import ENGINE, ORIGIN, StoreBed, accept, call, query, snapshot
 from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import ActionState, Definition, Outcome, ServiceState, Verb
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
 from tutumd.store.tables import handlers
 from tutumd.store.wakeup import Wakeup
-
-
-@pytest.fixture
-def bed(database_url: str) -> Iterator[StoreBed]:
-    with open_store(database_url) as opened:
-        opened.show("web", "db")
-        yield opened
 
 
 def test_a_requested_target_survives_a_discovery(bed: StoreBed) -> None:

@@ -5,14 +5,14 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from starlette.types import Message
 
-from tests.support.stores import StoreBed, open_store
+from tests.support.stores import StoreBed
 from tutumd.application.accounts import add_user
 from tutumd.application.admission.encryption import SecretCipher, make_key
 from tutumd.web.app import create_app
@@ -64,15 +64,8 @@ class Replica:
 
 
 @pytest.fixture
-def bed(database_url: str) -> Iterator[StoreBed]:
-    with open_store(database_url) as opened:
-        opened.show("web")
-        add_user(opened.store, "root", is_admin=True, key=KEY)
-        yield opened
-
-
-@pytest.fixture
 def replica(bed: StoreBed) -> Replica:
+    add_user(bed.store, "root", is_admin=True, key=KEY)
     return Replica(bed)
 
 

@@ -1,22 +1,19 @@
 """A locked or full database: calls get an error, nothing is half written, and later calls are accepted."""
 
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from tests.support.stores import StoreBed, accept, call, open_store
+from tests.support.stores import StoreBed, accept, call
 from tutumd.errors import UnavailableError
 from tutumd.store.database import Database
 
 
 @pytest.fixture
-def bed(tmp_path: Path) -> Iterator[StoreBed]:
-    with open_store(f"sqlite:///{tmp_path / 'test.db'}") as opened:
-        opened.show("web", "db")
-        yield opened
+def database_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'test.db'}"
 
 
 def test_a_locked_database_refuses_calls_only_while_it_is_locked(bed: StoreBed) -> None:

@@ -6,9 +6,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-import pytest
-
-from tests.support.stores import ENGINE, StoreBed, open_store, snapshot
+from tests.support.stores import ENGINE, StoreBed, snapshot
 from tests.support.waiting import wait_until
 from tutumd.errors import EngineUnavailableError, UnavailableError
 from tutumd.model import ActionState, Outcome, Service, ServiceSnapshot
@@ -20,13 +18,6 @@ from tutumd.worker.loop import Worker, WorkerLimits
 from tutumd.worker.retry import GIVE_UP_AFTER
 
 LEASE = timedelta(seconds=2)
-
-
-@pytest.fixture
-def bed(database_url: str) -> Iterator[StoreBed]:
-    with open_store(database_url) as opened:
-        opened.show("web")
-        yield opened
 
 
 class UnreliableQueue:

@@ -1,0 +1,15 @@
+"""The store that the contract tests of Store, Intake and Queue run on."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.stores import StoreBed, open_store
+
+
+@pytest.fixture
+def bed(database_url: str) -> Iterator[StoreBed]:
+    """A store on each database, with the services `web` and `db`."""
+    with open_store(database_url) as opened:
+        opened.show("web", "db")
+        yield opened
