@@ -6,14 +6,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from tests.acceptance.raw_http import (
-    Connection,
-    Target,
-    check_refusal,
-    chunked,
-    exchange,
-    request,
-)
+from tests.acceptance.raw_http import Connection, Target, check_refusal, chunked, exchange, request
 
 MEBIBYTE = 1024 * 1024
 HEALTH = request("GET", "/healthz")

@@ -80,10 +80,7 @@ def test_on_kubernetes_a_call_brings_its_tag_and_its_body(tmp_path: Path) -> Non
                 spec = kube.spec_and_status(cluster, "deployments", "web")["spec"]
                 (main,) = spec["template"]["spec"]["containers"]
                 env = sorted(main["env"], key=lambda one: one["name"])  # the API puts new ones first
-                assert (main["image"], env) == (
-                    "registry.test/app:v2",
-                    [kept, {"name": BODY, "value": body}],
-                )
+                assert (main["image"], env) == ("registry.test/app:v2", [kept, {"name": BODY, "value": body}])
             assert server.post(f"{url}?tag=v3").status == 400
             failed = server.post(f"{url}?tag={controllers.MISSING}&wait=60", b"third")
             assert (failed.status, failed.json["state"]) == (502, "Failed")

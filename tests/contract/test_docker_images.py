@@ -84,9 +84,7 @@ def test_two_services_that_fail_with_one_image_leave_its_name_as_it_was(clean_be
     assert states(clean_bed) == {"first": "running", "second": "running"}
 
 
-def test_a_local_image_that_was_pushed_under_another_name_is_not_looked_for_on_docker_hub(
-    clean_bed: DockerBed,
-) -> None:
+def test_a_local_image_that_was_pushed_under_another_name_is_not_looked_for_on_docker_hub(clean_bed: DockerBed) -> None:
     clean_bed.load({"mine:latest": Image(version="v1")})
     clean_bed.docker("tag", "mine", f"{ANONYMOUS}/elsewhere")
     clean_bed.docker("push", f"{ANONYMOUS}/elsewhere")

@@ -10,17 +10,7 @@ from itertools import count
 import pytest
 
 from tests.contract.engines.bed import Ability, EngineBed
-from tests.contract.engines.verbs import (
-    ids,
-    new_run,
-    outcome_of,
-    redeploy,
-    resumed,
-    scale,
-    snapshot,
-    start,
-    stop,
-)
+from tests.contract.engines.verbs import ids, new_run, outcome_of, redeploy, resumed, scale, snapshot, start, stop
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
 from tutumd.errors import EngineUnavailableError, LeaseLostError

@@ -3,15 +3,7 @@
 import pytest
 
 from tests.contract.engines.bed import SECRET, Ability, EngineBed
-from tests.contract.engines.verbs import (
-    ids,
-    new_run,
-    outcome_of,
-    scale,
-    snapshot,
-    start,
-    stop,
-)
+from tests.contract.engines.verbs import ids, new_run, outcome_of, scale, snapshot, start, stop
 from tutumd.errors import EngineRefusedError
 from tutumd.model import ServiceState
 

@@ -259,10 +259,7 @@ def test_with_an_annotation_the_autoscalers_minimum_is_raised(kubernetes: Cluste
         name="web-hpa",
         query={"fieldManager": "tutumd"},
         content_type="application/merge-patch+json",
-        body={
-            "metadata": {"resourceVersion": patch.body["metadata"]["resourceVersion"]},
-            "spec": {"minReplicas": 4},
-        },
+        body={"metadata": {"resourceVersion": patch.body["metadata"]["resourceVersion"]}, "spec": {"minReplicas": 4}},
     )
 
 

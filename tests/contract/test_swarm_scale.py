@@ -69,10 +69,7 @@ def test_new_containers_that_end_again_and_again_are_taken_back(
 def test_what_cannot_be_scaled_is_refused_with_the_reason(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
     swarm.create(clean_bed, "everywhere", "app:v1", "--mode", "global", replicas=None)
     swarm.create(clean_bed, "narrow", "app:v1", "--replicas-max-per-node", "1", replicas=1)
-    for name, target, reason in (
-        ("everywhere", 2, "is global"),
-        ("narrow", 2, "1 containers per node"),
-    ):
+    for name, target, reason in (("everywhere", 2, "is global"), ("narrow", 2, "1 containers per node")):
         with pytest.raises(EngineRefusedError, match=reason):
             swarm_engine.scale(swarm.service(name), target, FakeRun())
     with pytest.raises(EngineRefusedError, match="is global"):

@@ -95,11 +95,7 @@ class Program:
 def environment() -> dict[str, str]:
     """Make the environment of the programs: this checkout's code, and the first admin."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TUTUM")}
-    return kept | {
-        "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}",
-        "TUTUMD_ADMIN_USER": USER,
-        "TUTUMD_ADMIN_APIKEY": APIKEY,
-    }
+    return kept | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "TUTUMD_ADMIN_USER": USER, "TUTUMD_ADMIN_APIKEY": APIKEY}
 
 
 def web(name: str, folder: Path, database: str, data: Path, port: int) -> Program:

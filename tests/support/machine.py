@@ -16,11 +16,7 @@ _DOCKER = {
     "openssl": ("openssl",),
     "nsenter": ("util-linux",),
 }
-_PODMAN = {
-    **_DOCKER,
-    "podman": ("podman",),
-    "aardvark-dns": ("aardvark-dns",),
-}
+_PODMAN = {**_DOCKER, "podman": ("podman",), "aardvark-dns": ("aardvark-dns",)}
 PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "docker": _DOCKER,
     "podman": _PODMAN,

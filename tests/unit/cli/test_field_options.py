@@ -179,15 +179,7 @@ def test_set_without_options_changes_nothing(api: FakeApi, tutum_command: Tutum)
 @pytest.mark.parametrize("command", ["create", "set"])
 def test_help_groups_the_options(tutum_command: Tutum, command: str) -> None:
     text = tutum_command("webhook-handler", command, "--help").out
-    titles = [
-        "Arguments:",
-        "Options:",
-        "Limits of calls:",
-        "Sender:",
-        "Filter (",
-        "Effect of a call:",
-        "Any field:",
-    ]
+    titles = ["Arguments:", "Options:", "Limits of calls:", "Sender:", "Filter (", "Effect of a call:", "Any field:"]
     places = [text.index(f"\n{title}") for title in titles]
     assert places == sorted(places)
     assert text.index("--json") < places[2] < text.index("--max-uses") < places[3]

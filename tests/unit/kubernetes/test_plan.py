@@ -201,10 +201,7 @@ def test_a_dry_run_plan() -> None:
             "wait until 2 new pods are ready",
             "restore the pod template if that fails",
         ),
-        notes=(
-            "the partition 1 keeps 1 of 3 pods as they are",
-            COPY.replace(":v1", ":v2"),
-        ),
+        notes=("the partition 1 keeps 1 of 3 pods as they are", COPY.replace(":v1", ":v2")),
     )
 
 

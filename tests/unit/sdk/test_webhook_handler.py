@@ -27,11 +27,7 @@ def test_several_added_handlers_are_sent_as_one_list(webhook: tutum.WebhookHandl
     webhook.add("a")
     webhook.add(["b", "c"], operation="SCALEUP")
     assert [handler.name for handler in webhook.save()] == ["a", "b", "c"]
-    assert api.body() == [
-        {"name": "a"},
-        {"name": "b", "operation": "SCALEUP"},
-        {"name": "c", "operation": "SCALEUP"},
-    ]
+    assert api.body() == [{"name": "a"}, {"name": "b", "operation": "SCALEUP"}, {"name": "c", "operation": "SCALEUP"}]
 
 
 def test_a_handler_without_name_is_created_with_null(webhook: tutum.WebhookHandler, api: FakeApi) -> None:

@@ -38,7 +38,4 @@ def test_an_image_that_a_registry_knows_was_not_built_here(digests: list[str] | 
 
 def test_arm_matches_any_architecture() -> None:
     platforms = [{"architecture": "arm", "os": "linux", "variant": "v7"}, {"architecture": "amd64", "os": "linux"}]
-    assert read_platforms(platforms) == (
-        {"Architecture": "", "OS": "linux"},
-        {"Architecture": "amd64", "OS": "linux"},
-    )
+    assert read_platforms(platforms) == ({"Architecture": "", "OS": "linux"}, {"Architecture": "amd64", "OS": "linux"})
