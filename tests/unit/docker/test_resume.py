@@ -1,7 +1,7 @@
 """A server killed between any two steps of a run: the next one finishes it, or puts everything back."""
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,22 +21,32 @@ SELECTOR = "compose:shop/web"
 OLD, NEW = image(0xA0)["Id"], image(0xB0)["Id"]
 CRASHING = image(0xB0, Crashes=True)
 Verb = Callable[[FakeDocker, FakeRun], Outcome]
-Summary = Mapping[str, tuple[str, str, str, str]]
 
 
 class Recorded(FakeRun):
-    """A run that remembers every journal, so that one can go on from an older one, and does not wait."""
-
-    def __init__(self, *, journal: Mapping[str, object] | None = None, kill_at: int | None = None) -> None:
-        super().__init__(journal=journal, kill_at=kill_at)
-        self.journals: list[Mapping[str, object]] = [dict(journal or {})]
-
-    def save(self, journal: Mapping[str, object]) -> None:
-        self.journals.append(dict(journal))
-        super().save(journal)
+    """A run that does not wait."""
 
     def sleep(self, seconds: float) -> None:
         pass
+
+
+class EndingIn(Recorded):
+    """A run whose time is over in a phase."""
+
+    def __init__(self, phase: str) -> None:
+        super().__init__()
+        self._phase = phase
+
+    def remaining_s(self) -> float:
+        return 0.0 if self.journal.get("phase") == self._phase else 60.0
+
+
+class RunOfAnotherAction(Recorded):
+    """A run of another action."""
+
+    @property
+    def action_uuid(self) -> str:
+        return "ffffffff-0000"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +115,19 @@ def every_kill(case: Case, verb: Verb, age: int) -> list[tuple[int, FakeDocker, 
     raise AssertionError("unreachable")
 
 
+def every_lost_database(case: Case) -> Iterator[tuple[int, FakeDocker, Outcome]]:
+    """Redeploy, killed at each step in turn, and then again without the journal, as another action."""
+    for step in itertools.count(1):
+        engine = case.engine()
+        try:
+            redeploy(engine, Recorded(kill_at=step))
+        except Killed:
+            yield step, engine, redeploy(engine, RunOfAnotherAction())
+        else:
+            assert step > 7
+            return
+
+
 def shape(engine: FakeDocker) -> dict[str, tuple[str, str, str]]:
     """State, restart policy and image of every container by name."""
     return {name: (status, policy, image_id) for name, (_, status, policy, image_id) in engine.summary().items()}
@@ -163,29 +186,14 @@ def test_a_killed_redeploy_that_fails_is_rolled_back(name: str, age: int) -> Non
 @pytest.mark.parametrize("name", CASES)
 def test_a_lost_database_does_not_lose_the_service(name: str) -> None:
     case, states = CASES[name]
-    for step in itertools.count(1):
-        engine = case.engine()
-        try:
-            redeploy(engine, Recorded(kill_at=step))
-            break
-        except Killed:
-            pass
-        assert redeploy(engine, RunOfAnotherAction()).success
+    for step, engine, outcome in every_lost_database(case):
+        assert outcome.success
         found = shape(engine)
         assert set(found) == {f"shop-web-{number}" for number in range(1, len(states) + 1)}, step
         for number, status in enumerate(states, start=1):
             entry = found[f"shop-web-{number}"]
             assert entry[1:] == (case.policy["Name"], NEW), (step, entry)
             assert entry[0] == status or (entry[0], status) == ("running", "paused"), (step, entry)
-    assert step > 7
-
-
-class RunOfAnotherAction(Recorded):
-    """A run of another action."""
-
-    @property
-    def action_uuid(self) -> str:
-        return "ffffffff-0000"
 
 
 def test_scaling_up_adds_each_replica_once() -> None:
@@ -252,11 +260,6 @@ def test_a_redeploy_past_its_deadline_is_rolled_back(saves: int) -> None:
 def test_a_scaling_past_its_deadline_adds_nothing() -> None:
     engine = Case(newest=image(0xA0)).engine()
     before = engine.summary()
-
-    class Ending(Recorded):
-        def remaining_s(self) -> float:
-            return 0.0
-
-    outcome = scale_to(4)(engine, Ending())
+    outcome = scale_to(4)(engine, Recorded(deadline_s=0))
     assert (outcome.success, outcome.reason) == (False, "no time was left to add shop-web-3")
     assert engine.summary() == before

@@ -11,7 +11,17 @@ import pytest
 from tests.support.runs import Killed
 from tests.unit.docker.documents import compose_labels, identity, image
 from tests.unit.docker.fake_docker import FakeDocker
-from tests.unit.docker.test_resume import CRASHING, NEW, OLD, Case, Recorded, RunOfAnotherAction, every_kill, redeploy
+from tests.unit.docker.test_resume import (
+    CRASHING,
+    NEW,
+    OLD,
+    Case,
+    EndingIn,
+    Recorded,
+    every_kill,
+    every_lost_database,
+    redeploy,
+)
 from tutumd.errors import EngineUnavailableError
 
 
@@ -116,22 +126,13 @@ def test_a_start_first_redeploy_that_fails_is_rolled_back(how: str, in_swarm: bo
 @pytest.mark.parametrize("in_swarm", [False, True], ids=["no node", "swarm node"])
 @pytest.mark.parametrize("how", NAMED)
 def test_a_lost_database_does_not_lose_a_service_that_starts_first(how: str, in_swarm: bool) -> None:
-    case = Named(networks=NAMED[how], in_swarm=in_swarm)
-    for step in itertools.count(1):
-        engine = case.engine()
-        try:
-            redeploy(engine, Recorded(kill_at=step))
-            break
-        except Killed:
-            pass
-        outcome = redeploy(engine, RunOfAnotherAction())
+    for step, engine, outcome in every_lost_database(Named(networks=NAMED[how], in_swarm=in_swarm)):
         assert outcome.success, (step, outcome)
         (new,) = outcome.containers_after
         assert engine.summary() == {"shop-web-1": (new, "running", "always", NEW)}, step
         assert engine.all[new]["NetworkSettings"]["Networks"] == NAMED[how], step
         # On a Swarm node a dead address may stay behind, where it was killed between the two last renames.
         assert engine.leads_to("shop-web-1") == {new} or (in_swarm and new in engine.leads_to("shop-web-1")), step
-    assert step > 12
 
 
 @pytest.mark.parametrize("in_swarm", [False, True], ids=["no node", "swarm node"])
@@ -139,12 +140,7 @@ def test_a_lost_database_does_not_lose_a_service_that_starts_first(how: str, in_
 def test_a_redeploy_that_is_canceled_while_both_serve_is_rolled_back(how: str, in_swarm: bool) -> None:
     engine = Named(networks=NAMED[how], in_swarm=in_swarm).engine()
     before = engine.summary()
-
-    class Ending(Recorded):
-        def remaining_s(self) -> float:
-            return 0.0 if self.journal.get("phase") == "join" else 60.0
-
-    outcome = redeploy(engine, Ending())
+    outcome = redeploy(engine, EndingIn("join"))
     assert outcome.rolled_back
     assert "no time was left" in outcome.reason
     assert engine.summary() == before
@@ -237,17 +233,9 @@ def test_a_copy_replaces_a_container_that_its_stop_deleted() -> None:
 
 
 def test_a_lost_database_does_not_lose_a_container_that_its_stop_deletes() -> None:
-    for step in itertools.count(1):
-        engine = REMOVED.engine()
-        try:
-            redeploy(engine, Recorded(kill_at=step))
-            break
-        except Killed:
-            pass
-        outcome = redeploy(engine, RunOfAnotherAction())
+    for step, engine, outcome in every_lost_database(REMOVED):
         (new,) = outcome.containers_after
         assert engine.summary() == {"shop-web-1": (new, "running", "no", NEW)}, step
-    assert step > 7
 
 
 def test_the_failure_of_a_container_that_its_end_deletes_is_explained() -> None:
@@ -259,11 +247,16 @@ def test_the_failure_of_a_container_that_its_end_deletes_is_explained() -> None:
     assert engine.summary() == before
 
 
-def test_an_unchanged_service_keeps_no_spare() -> None:
+def unchanged() -> FakeDocker:
     engine = REMOVED.engine()
     (raw,) = engine.all.values()
     raw["Config"]["Labels"]["tutum.redeploy.skip-unchanged"] = "true"
     engine.newest = engine.tagged
+    return engine
+
+
+def test_an_unchanged_service_keeps_no_spare() -> None:
+    engine = unchanged()
     before = engine.summary()
     outcome = redeploy(engine, Recorded())
     assert "nothing was done" in outcome.reason
@@ -271,13 +264,8 @@ def test_an_unchanged_service_keeps_no_spare() -> None:
 
 
 def test_variables_of_a_call_count_as_a_change() -> None:
-    engine = REMOVED.engine()
-    (raw,) = engine.all.values()
-    raw["Config"]["Labels"]["tutum.redeploy.skip-unchanged"] = "true"
-    engine.newest = engine.tagged
-    run = Recorded()
-    run.variables = {"GREETING": "hello"}
-    outcome = redeploy(engine, run)
+    engine = unchanged()
+    outcome = redeploy(engine, Recorded(variables={"GREETING": "hello"}))
     (new,) = outcome.containers_after
     assert outcome.success
     assert "GREETING=hello" in engine.all[new]["Config"]["Env"]
@@ -286,12 +274,7 @@ def test_variables_of_a_call_count_as_a_change() -> None:
 def test_no_spare_is_kept_of_a_container_that_was_never_stopped() -> None:
     engine = REMOVED.engine()
     before = engine.summary()
-
-    class Ending(Recorded):
-        def remaining_s(self) -> float:
-            return 0.0 if self.journal.get("phase") == "swap" else 60.0
-
-    outcome = redeploy(engine, Ending())
+    outcome = redeploy(engine, EndingIn("swap"))
     assert outcome.rolled_back, outcome
     assert engine.summary() == before
     assert outcome.containers_after == outcome.containers_before
