@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.runs import FakeRun
+from tests.support.services import service_row
 from tutumd.engines.docker.engine import DockerEngine
-from tutumd.model import Outcome, Service, ServiceSnapshot, ServiceState
+from tutumd.model import Outcome, Service, ServiceSnapshot
 
 APP = f"{ANONYMOUS}/app"
 STABLE_S = 0.4
@@ -42,30 +42,8 @@ def snapshots(engine: DockerEngine) -> dict[str, ServiceSnapshot]:
 
 
 def service(selector: str) -> Service:
-    """Return the store's row of a service, with what an engine reads of it."""
-    name = selector.partition(":")[2].rpartition("/")[2]
-    return Service(
-        uuid="5e4f1ce0-0000-4000-8000-000000000001",
-        engine="docker",
-        engine_kind="docker",
-        selector=selector,
-        name=name,
-        stack="",
-        owner="admin",
-        bound=True,
-        state=ServiceState.RUNNING,
-        target=1,
-        running=1,
-        stopped=0,
-        image_name="",
-        image_digest=None,
-        run_command="",
-        definition=None,
-        deployed=None,
-        created=datetime(2026, 1, 1, tzinfo=UTC),
-        warnings=(),
-        containers=(),
-    )
+    """Return the store's row of a service."""
+    return service_row(engine="docker", selector=selector, name=selector.partition(":")[2].rpartition("/")[2])
 
 
 def inspected(bed: DockerBed, name: str) -> dict[str, Any]:

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.contract import docker_support
 from tests.support.kubernetes.api import FakeCluster
 from tests.support.kubernetes.controllers import digest_of
 from tests.support.kubernetes.workloads import NAMESPACE, REPOSITORY
+from tests.support.services import service_row
 from tests.support.waiting import wait_until
 from tutumd.engines.kubernetes.connection import find_access
 from tutumd.engines.kubernetes.engine import KubernetesEngine
@@ -45,10 +44,8 @@ def opened(
 
 
 def service(selector: str, *, target: int = 2) -> Service:
-    """Return the store's row of a service, with what an engine reads of it."""
-    row = docker_support.service("docker:web")
-    name = selector.rpartition("/")[2]
-    return replace(row, engine="kubernetes", engine_kind="kubernetes", selector=selector, name=name, target=target)
+    """Return the store's row of a service."""
+    return service_row(engine="kubernetes", selector=selector, name=selector.rpartition("/")[2], target=target)
 
 
 WEB, DB, AGENT = map(service, ("deployment/shop/web", "statefulset/shop/db", "daemonset/shop/agent"))

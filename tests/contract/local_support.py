@@ -6,13 +6,13 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from tests.support.runs import FakeRun
+from tests.support.services import service_row
 from tests.support.waiting import wait_until
 from tutumd.engines.local.engine import LocalEngine
 from tutumd.model import Autorestart, Definition, Service, ServiceSnapshot, ServiceState
@@ -51,27 +51,16 @@ class LocalHost:
         definition = Definition(
             command=command, envvars=envvars or {}, working_dir=working_dir, autorestart=autorestart
         )
-        return Service(
+        return service_row(
             uuid=self.uuid,
             engine="local",
-            engine_kind="local",
             selector=self.uuid,
-            name="web",
-            stack="",
-            owner="admin",
-            bound=True,
             state=ServiceState.NOT_RUNNING,
             target=target,
             running=0,
-            stopped=0,
             image_name="free text",
-            image_digest=None,
             run_command=command,
             definition=definition,
-            deployed=None,
-            created=datetime.now(UTC),
-            warnings=(),
-            containers=(),
         )
 
     def run(self, **options: Any) -> FakeRun:

@@ -3,11 +3,10 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
-from tests.contract import docker_support
 from tests.support.docker_bed import DockerBed
+from tests.support.services import service_row
 from tests.support.waiting import wait_until
 from tutumd.engines.dockerapi.connection import connect
 from tutumd.engines.rollout.timing import Timing
@@ -30,9 +29,8 @@ def opened(bed: DockerBed, *, stable_s: float = STABLE_S) -> Iterator[SwarmEngin
 
 
 def service(name: str, *, target: int = 2) -> Service:
-    """Return the store's row of a service, with what an engine reads of it."""
-    row = docker_support.service(f"docker:{name}")
-    return replace(row, engine="swarm", engine_kind="swarm", selector=name, name=name, target=target)
+    """Return the store's row of a service."""
+    return service_row(engine="swarm", selector=name, name=name, target=target)
 
 
 def create(

@@ -4,9 +4,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from tests.support.services import service_row
 from tutumd.engines.local.procfs import Identity
 from tutumd.engines.local.records import ContainerRecord, ServiceRecord
-from tutumd.model import Autorestart, Definition, Service, ServiceState
+from tutumd.model import Autorestart, Definition, Service
 
 SERVICE_UUID = "7a1c9b52-0f5e-4a55-9d4e-1b1f5a3c2d10"
 ACTION_UUID = "c0ffee00-0000-4000-8000-000000000001"
@@ -16,28 +17,8 @@ NEW = Definition(command="run new", envvars={"A": "1"}, working_dir="/srv", auto
 
 
 def service(*, target: int = 2, definition: Definition | None = NEW) -> Service:
-    return Service(
-        uuid=SERVICE_UUID,
-        engine="local",
-        engine_kind="local",
-        selector=SERVICE_UUID,
-        name="web",
-        stack="",
-        owner="admin",
-        bound=True,
-        state=ServiceState.RUNNING,
-        target=target,
-        running=0,
-        stopped=0,
-        image_name="new image",
-        image_digest=None,
-        run_command="",
-        definition=definition,
-        deployed=None,
-        created=NOON,
-        warnings=(),
-        containers=(),
-    )
+    row = service_row(engine="local", selector=SERVICE_UUID, uuid=SERVICE_UUID, image_name="new image")
+    return replace(row, target=target, definition=definition)
 
 
 def identity(pid: int) -> Identity:
