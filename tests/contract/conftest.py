@@ -64,6 +64,13 @@ def bed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EngineBed]:
             yield docker
 
 
+@pytest.fixture(params=[pytest.param(name, marks=getattr(pytest.mark, kind)) for kind, name in _DAEMONS.items()][:2])
+def daemon(request: pytest.FixtureRequest) -> DockerBed:
+    """A Docker Engine, and Podman."""
+    bed: DockerBed = request.getfixturevalue(request.param)
+    return bed
+
+
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[LocalHost]:
     """A service of the engine `local`."""

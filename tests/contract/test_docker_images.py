@@ -1,4 +1,4 @@
-"""Images of a redeploy on a real Docker Engine: where they come from, and what becomes of the old ones."""
+"""Images of a redeploy on a real Docker Engine, or Podman: where they come from, and what becomes of the old ones."""
 
 import threading
 
@@ -21,27 +21,27 @@ def test_a_registry_that_is_down_is_the_reason(clean_bed: DockerBed) -> None:
     assert states(clean_bed) == {"web": "running"}
 
 
-def test_registry_logins_are_read_at_each_pull(clean_bed: DockerBed) -> None:
-    clean_bed.login()
-    clean_bed.push("secret", "v1", registry=PRIVATE)
-    clean_bed.docker("run", "-d", "--name", "web", f"{PRIVATE}/secret")
-    clean_bed.push("secret", "v2", registry=PRIVATE)
-    clean_bed.logout()
-    with opened(clean_bed) as engine:
-        with pytest.raises(EngineRefusedError, match="no basic auth credentials"):
+def test_registry_logins_are_read_at_each_pull(daemon: DockerBed) -> None:
+    daemon.login()
+    daemon.push("secret", "v1", registry=PRIVATE)
+    daemon.docker("run", "-d", "--name", "web", f"{PRIVATE}/secret")
+    daemon.push("secret", "v2", registry=PRIVATE)
+    daemon.logout()
+    with opened(daemon) as engine:
+        with pytest.raises(EngineRefusedError, match=r"no basic auth credentials|authentication required"):
             redeploy(engine, "name:web")
-        clean_bed.login()
+        daemon.login()
         assert redeploy(engine, "name:web").success
-    assert version(clean_bed, "web") == "v2"
+    assert version(daemon, "web") == "v2"
 
 
-def test_a_local_image_is_used_as_it_is_and_the_reason_says_so(clean_bed: DockerBed) -> None:
-    old = clean_bed.docker("run", "-d", "--name", "web", "app:v1")
-    with opened(clean_bed) as engine:
+def test_a_local_image_is_used_as_it_is_and_the_reason_says_so(daemon: DockerBed) -> None:
+    old = daemon.docker("run", "-d", "--name", "web", "app:v1")
+    with opened(daemon) as engine:
         outcome = redeploy(engine, "name:web")
     assert outcome.success
     assert outcome.reason == "the image was never in a registry: the local one was used"
-    assert inspected(clean_bed, "web")["Id"] != old
+    assert inspected(daemon, "web")["Id"] != old
 
 
 def test_the_previous_image_is_kept_and_the_one_before_it_removed(clean_bed: DockerBed) -> None:
@@ -93,15 +93,15 @@ def test_a_local_image_that_was_pushed_under_another_name_is_not_looked_for_on_d
         assert redeploy(engine, "name:web").success
 
 
-def test_an_image_named_by_digest_only_stays_until_a_call_has_a_tag(clean_bed: DockerBed) -> None:
-    pinned = f"{APP}@{clean_bed.push('app', 'v1')}"
-    clean_bed.docker("run", "-d", "--name", "web", pinned)
-    clean_bed.push("app", "v2")
-    with opened(clean_bed) as engine:
+def test_an_image_named_by_digest_only_stays_until_a_call_has_a_tag(daemon: DockerBed) -> None:
+    pinned = f"{APP}@{daemon.push('app', 'v1')}"
+    daemon.docker("run", "-d", "--name", "web", pinned)
+    daemon.push("app", "v2")
+    with opened(daemon) as engine:
         assert engine.redeploy(service("name:web"), FakeRun()).success
-        assert (version(clean_bed, "web"), inspected(clean_bed, "web")["Config"]["Image"]) == ("v1", pinned)
+        assert (version(daemon, "web"), inspected(daemon, "web")["Config"]["Image"]) == ("v1", pinned)
         assert engine.redeploy(service("name:web"), FakeRun(action_uuid="1a1b2c3d-0000", tag="latest")).success
-    assert (version(clean_bed, "web"), inspected(clean_bed, "web")["Config"]["Image"]) == ("v2", f"{APP}:latest")
+    assert (version(daemon, "web"), inspected(daemon, "web")["Config"]["Image"]) == ("v2", f"{APP}:latest")
 
 
 def test_an_image_for_another_machine_is_refused_untouched(clean_bed: DockerBed) -> None:

@@ -11,12 +11,10 @@ import pytest
 
 from tests.contract.docker_support import APP, inspected, opened, redeploy, service, snapshots, version
 from tests.contract.test_docker_kills import MAX_STEPS, check_web, redeploy_killed_at, start_web
-from tests.support.docker_bed import PRIVATE
 from tests.support.images import Image
 from tests.support.podman_bed import PodmanBed
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
-from tutumd.errors import EngineRefusedError
 from tutumd.model import Port, ServiceState
 
 COMPOSE = f"""
@@ -163,41 +161,6 @@ def test_health_checks_decide_where_something_runs_them(clean_podman: PodmanBed)
         clean_podman.push("app", "healthy")
         assert redeploy(engine, "name:web", FakeRun(action_uuid="11111111-0000")).success
     assert version(clean_podman, "web") == "healthy"
-
-
-def test_a_local_image_is_used_as_it_is(clean_podman: PodmanBed) -> None:
-    old = clean_podman.docker("run", "-d", "--name", "web", "app:v1")
-    with opened(clean_podman) as engine:
-        outcome = redeploy(engine, "name:web")
-    assert outcome.success
-    assert outcome.reason == "the image was never in a registry: the local one was used"
-    assert inspected(clean_podman, "web")["Id"] != old
-
-
-def test_an_image_pinned_by_digest_stays(clean_podman: PodmanBed) -> None:
-    digest = clean_podman.push("app", "v1")
-    clean_podman.docker("run", "-d", "--name", "web", f"{APP}@{digest}")
-    with opened(clean_podman) as engine:
-        assert snapshots(engine)["name:web"].image_name == f"{APP}@{digest}"
-        outcome = redeploy(engine, "name:web")
-    assert outcome.success, outcome
-    assert outcome.image_after == digest
-
-
-def test_registry_logins_are_used(clean_podman: PodmanBed) -> None:
-    clean_podman.push("secret", "v1", registry=PRIVATE)
-    clean_podman.login()
-    clean_podman.docker("run", "-d", "--name", "web", f"{PRIVATE}/secret")
-    clean_podman.push("secret", "v2", registry=PRIVATE)
-    login = clean_podman.docker_config / "config.json"
-    (clean_podman.docker_config / "aside").write_text(login.read_text())
-    login.unlink()
-    with opened(clean_podman) as engine:
-        with pytest.raises(EngineRefusedError, match="authentication required"):
-            redeploy(engine, "name:web")
-        clean_podman.login()
-        assert redeploy(engine, "name:web").success
-    assert version(clean_podman, "web") == "v2"
 
 
 def test_the_image_before_the_previous_one_is_removed(clean_podman: PodmanBed) -> None:

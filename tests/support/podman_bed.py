@@ -95,6 +95,10 @@ class PodmanBed(DockerBed):
         login = {"auth": base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()}
         (self.docker_config / "config.json").write_text(json.dumps({"auths": {registry: login}}))
 
+    def logout(self, registry: str = PRIVATE) -> None:
+        """Take the registry's credentials out of the bed's client configuration."""
+        (self.docker_config / "config.json").unlink()
+
     def clean(self) -> None:
         """Remove every container, network, volume and image that a test made, and end its faults."""
         for registry in self._registries.values():
