@@ -147,7 +147,7 @@ BAD_QUERIES = [
     "limit=%2B5",
     "limit=5%20",
     "limit=%D9%A3",
-    "limit=" + "9" * 30,
+    "limit=" + "9" * 5000,
     "limit=10&limit=10",
     "offset=-1",
     "offset=",

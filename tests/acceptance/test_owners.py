@@ -159,16 +159,6 @@ def test_what_is_anothers_answers_any_other_method_as_the_unknown(
     assert holdings(live_server) == before
 
 
-def test_nobody_does_anything_without_credentials(live_server: LiveServer, owners: tuple[Owner, Owner]) -> None:
-    ann, _ = owners
-    before = holdings(live_server)
-    for route in all_routes(live_server):
-        if not route.is_public:
-            answer = live_server.request(route.method, route.fill(ann.values), authorization=None)
-            check_refusal(answer, 401)
-    assert holdings(live_server) == before
-
-
 def test_filters_find_nothing_of_anothers(owners: tuple[Owner, Owner]) -> None:
     ann, bob = owners
     for query in (
@@ -184,20 +174,6 @@ def test_filters_find_nothing_of_anothers(owners: tuple[Owner, Owner]) -> None:
         assert (page["objects"], page["meta"]["total_count"]) == ([], 0), query
         count = len([ann.action, ann.start]) if "object" in query else 1
         assert ann.member.send("GET", f"/api/v1/{query}").json["meta"]["total_count"] == count, query
-
-
-def test_a_handler_is_called_below_its_own_service_only(live_server: LiveServer, owners: tuple[Owner, Owner]) -> None:
-    ann, bob = owners
-    before = holdings(live_server)
-    for route in (route for route in all_routes(live_server) if route.is_public and "handler" in route.names):
-        own, foreign, unknown = ({**values, "amount": "1"} for values in (bob.values, ann.values, UNKNOWNS))
-        handlers = route.fill({**own, "handler": ann.handler})
-        told = live_server.request("POST", handlers, authorization=None)
-        check_refusal(told, 404)
-        for path in (route.fill({**own, "handler": UNKNOWN}), route.fill({**foreign, "service": bob.service})):
-            assert _seen(live_server.request("POST", path, authorization=None)) == _seen(told)
-        assert _seen(live_server.request("POST", route.fill(unknown), authorization=None)) == _seen(told)
-    assert holdings(live_server) == before
 
 
 def test_the_unused_are_told_to_their_owner_only(owners: tuple[Owner, Owner]) -> None:

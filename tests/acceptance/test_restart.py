@@ -147,17 +147,6 @@ def test_calls_that_arrive_while_the_server_is_killed_are_lost_only_without_an_a
     service.check(1 + stored)
 
 
-def test_services_outlive_the_server_and_are_found_again(server: LiveServer) -> None:
-    service = Sleepers(server, containers=2)
-    pids, containers = service.pids, server.service(service.uuid)["containers"]
-    assert server.stop() in (0, -signal.SIGTERM)
-    assert service.pids == pids
-    server.start()
-    service.check(2)
-    assert service.pids == pids
-    assert server.service(service.uuid)["containers"] == containers
-
-
 def test_a_redeploy_under_way_is_ended_before_the_server_ends(server: LiveServer) -> None:
     service = Sleepers(server, containers=2)
     old = service.pids

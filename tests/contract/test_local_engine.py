@@ -4,6 +4,7 @@ import os
 import signal
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,25 +85,24 @@ def test_a_new_set_that_dies_leaves_the_old_one_running(
 
 
 @pytest.mark.parametrize(
-    ("working_dir", "reason"),
+    ("fields", "reason"),
     [
-        ("/no/such/folder", "its working_dir /no/such/folder cannot be used: No such file or directory"),
-        ("relative", "its working_dir must be an absolute path, got 'relative'"),
+        (
+            {"working_dir": "/no/such/folder"},
+            "its working_dir /no/such/folder cannot be used: No such file or directory",
+        ),
+        ({"working_dir": "relative"}, "its working_dir must be an absolute path, got 'relative'"),
+        ({"envvars": {"A": "x" * 140_000}}, "Argument list too long"),
+        ({"envvars": {"A": "a\0b"}}, "null byte"),
+        ({"envvars": {"A=B": "c"}}, "illegal"),
     ],
 )
-def test_a_working_folder_that_cannot_be_used_is_the_reason(host: LocalHost, working_dir: str, reason: str) -> None:
-    outcome = host.engine().start(host.service(working_dir=working_dir), host.run())
+def test_a_definition_that_cannot_be_started_is_the_reason(
+    host: LocalHost, fields: dict[str, Any], reason: str
+) -> None:
+    outcome = host.engine().start(host.service(**fields), host.run())
     assert not outcome.success
-    assert outcome.reason == f"web-1 could not be started: {reason}"
-
-
-@pytest.mark.parametrize(
-    ("envvars", "reason"),
-    [({"A": "x" * 140_000}, "Argument list too long"), ({"A": "a\0b"}, "null byte"), ({"A=B": "c"}, "illegal")],
-)
-def test_an_environment_that_cannot_be_is_the_reason(host: LocalHost, envvars: dict[str, str], reason: str) -> None:
-    outcome = host.engine().start(host.service(envvars=envvars), host.run())
-    assert not outcome.success
+    assert outcome.reason.startswith("web-1 could not be started: ")
     assert reason in outcome.reason
 
 
@@ -156,23 +156,15 @@ def test_everything_that_a_process_started_ends_with_it(host: LocalHost, tmp_pat
     assert [pid for pid in started if is_alive(pid)] == []
 
 
-def test_a_process_has_time_to_end_by_itself(host: LocalHost, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stopped", [False, True], ids=["it runs", "a signal has stopped it"])
+def test_a_process_has_time_to_end_by_itself(host: LocalHost, tmp_path: Path, stopped: bool) -> None:
     engine = host.engine()
     note = tmp_path / "note"
     command = f"trap 'sleep 0.3; echo in peace >> {note}; exit' TERM; echo ready; while :; do sleep 0.05; done"
     engine.start(host.service(command, target=1), host.run())
     wait_until(lambda: "ready" in engine.logs(host.service(), 5), "the trap")
-    engine.stop(host.service(), host.run())
-    assert note.read_text() == "in peace\n"
-
-
-def test_a_process_that_was_stopped_by_a_signal_has_its_time_too(host: LocalHost, tmp_path: Path) -> None:
-    engine = host.engine()
-    note = tmp_path / "note"
-    command = f"trap 'echo in peace >> {note}; exit' TERM; echo ready; while :; do sleep 0.05; done"
-    engine.start(host.service(command, target=1), host.run())
-    wait_until(lambda: "ready" in engine.logs(host.service(), 5), "the trap")
-    os.kill(host.leader("web-1"), signal.SIGSTOP)
+    if stopped:
+        os.kill(host.leader("web-1"), signal.SIGSTOP)
     assert engine.stop(host.service(), host.run()).success
     assert note.read_text() == "in peace\n"
 

@@ -136,16 +136,6 @@ def test_a_scale_up_brings_a_fresh_login_to_a_node_that_has_no_image(bed: SwarmB
     assert swarm.snapshot(engine, "web").running == 3
 
 
-def test_no_room_is_the_reason_and_the_scale_up_is_rolled_back(bed: SwarmBed, engine: SwarmEngine) -> None:
-    bed.manager.push("app", "v1")
-    create(bed, engine, "--constraint", "node.role==manager", "--replicas-max-per-node", "2", replicas=1)
-    outcome = engine.scale(swarm.service("web"), 3, FakeRun(deadline_s=4))
-    assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert "no suitable node" in outcome.reason
-    with pytest.raises(EngineRefusedError, match="7 have no room"):
-        engine.scale(swarm.service("web"), 7, FakeRun())
-
-
 def test_an_image_that_only_the_manager_has_is_refused(bed: SwarmBed, engine: SwarmEngine) -> None:
     image = f"{ANONYMOUS}/built-here"
     bed.manager.load({f"{image}:latest": Image(version="local")})

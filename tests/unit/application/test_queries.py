@@ -6,7 +6,6 @@ from tutumd.application.calls import parse_amount
 from tutumd.application.queries import (
     ACTION_FILTERS,
     HANDLER_FILTERS,
-    SERVICE_FILTERS,
     parse_dry_run,
     parse_number,
     parse_query,
@@ -20,26 +19,6 @@ def test_no_parameters_mean_the_first_page() -> None:
 
 
 @pytest.mark.parametrize(
-    "parameters",
-    [
-        [("limit", "0")],
-        [("limit", "101")],
-        [("limit", "-1")],
-        [("limit", "٣")],
-        [("limit", "1" * 5000)],
-        [("offset", "x")],
-        [("offset", "1.0")],
-        [("colour", "red")],
-        [("name", "a"), ("name", "b")],
-        [("name", "a\0b")],
-    ],
-)
-def test_a_wrong_parameter_is_refused(parameters: list[tuple[str, str]]) -> None:
-    with pytest.raises(InvalidInputError):
-        parse_query(parameters, SERVICE_FILTERS)
-
-
-@pytest.mark.parametrize(
     "text", ["2015-10-13T11:01:43Z", "Tue, 13 Oct 2015 11:01:43 +0000", "2015-10-13T13:01:43+02:00"]
 )
 def test_dates_are_accepted_in_both_forms(text: str) -> None:
@@ -49,14 +28,6 @@ def test_dates_are_accepted_in_both_forms(text: str) -> None:
 
 def test_an_object_may_be_a_uri() -> None:
     assert parse_query([("object", "/api/v1/service/abc/")], ACTION_FILTERS).filters == {"object": "abc"}
-
-
-@pytest.mark.parametrize(
-    "text", ["0", "-1", "1.5", "+2", "٣", "²", "99999999999", "1" * 30, "101", "01", " 1", "1e1", ""]
-)
-def test_an_amount_that_is_no_plain_decimal_from_1_to_100_is_refused(text: str) -> None:
-    with pytest.raises(InvalidInputError, match="amount must be 1 to 100"):
-        parse_amount(text)
 
 
 @pytest.mark.parametrize("amount", [1, 9, 10, 100])
