@@ -5,20 +5,10 @@ from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
-import docker.errors
-import requests
-
+from tests.support.docker_errors import api_error
 from tests.unit.docker.documents import ZERO, at, container, image
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.labels import Json
-
-
-def refusal(status: int, text: str) -> docker.errors.APIError:
-    """The error that the SDK raises for a response of the engine."""
-    response = requests.Response()
-    response.status_code = status
-    kind = docker.errors.NotFound if status == 404 else docker.errors.APIError
-    return kind(text, response=response, explanation=text)
 
 
 class FakeDocker:
@@ -101,13 +91,13 @@ class FakeDocker:
     def inspect_image(self, reference: str) -> Json:
         document = self.images_by_name.get(self.tagged if reference == "app" else reference)
         if document is None:
-            raise refusal(404, f"no such image: {reference}")
+            raise api_error(404, f"no such image: {reference}")
         return dict(document)
 
     def inspect_distribution(self, name: str, auth_config: Json) -> Json:
         tagged, pinned, digest = name.partition("@")
         if pinned and f"{tagged.partition(':')[0]}@{digest}" not in self.in_registry:
-            raise refusal(404, f"manifest unknown: {name}")
+            raise api_error(404, f"manifest unknown: {name}")
         return {"Descriptor": {"digest": self.newest}, "Platforms": [{"os": "linux", "architecture": "amd64"}]}
 
     def images(self, *, all: bool) -> tuple[Json, ...]:
@@ -223,7 +213,7 @@ class FakeDocker:
         self._tick(f"connect {reference}")
         raw = self._present(reference)
         if network in raw["NetworkSettings"]["Networks"]:
-            raise refusal(403, f"it is in {network} already")
+            raise api_error(403, f"it is in {network} already")
         raw["NetworkSettings"]["Networks"][network] = deepcopy(dict(endpoint))
         self._announce(raw, network)
 
@@ -233,12 +223,12 @@ class FakeDocker:
         named = (raw for raw in self.all.values() if raw["Name"] == f"/{reference}")
         raw = self.all.get(reference) or next(named, None)
         if raw is None:
-            raise refusal(404, f"no such container: {reference}")
+            raise api_error(404, f"no such container: {reference}")
         return raw
 
     def _check_free(self, name: str) -> None:
         if any(raw["Name"] == f"/{name}" for raw in self.all.values()):
-            raise refusal(409, f"the name {name} is in use")
+            raise api_error(409, f"the name {name} is in use")
 
     def _announce(self, raw: Json, network: str = "") -> None:
         """Make the container found by the name that it has now, and by its aliases."""
@@ -260,4 +250,4 @@ class FakeDocker:
         self.now += 1
         self.unreachable += [f"{name} before {change}" for name in self.watched if not self.leads_to(name)]
         if self.refuse and change.startswith(self.refuse):
-            raise refusal(409, "refused by the test")
+            raise api_error(409, "refused by the test")

@@ -4,22 +4,16 @@ import socket
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
-import docker.errors
 import pytest
 import requests
 import requests.exceptions
 
+from tests.support.docker_errors import api_error
 from tutumd.engines.dockerapi.connection import connect
 from tutumd.engines.dockerapi.failures import translated, translated_read
 from tutumd.engines.dockerapi.times import parse_time
 from tutumd.engines.labels import is_true, own_labels, owner_of
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, SettingsError
-
-
-def api_error(status: int, text: str) -> docker.errors.APIError:
-    response = requests.Response()
-    response.status_code = status
-    return docker.errors.APIError("failed", response=response, explanation=text)
 
 
 @pytest.mark.parametrize(

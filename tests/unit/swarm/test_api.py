@@ -7,6 +7,7 @@ import docker.errors
 import pytest
 import requests
 
+from tests.support.docker_errors import api_error, response
 from tests.support.runs import FakeRun
 from tests.unit.swarm.test_journal import PLAN
 from tests.unit.swarm.values import spec
@@ -19,17 +20,6 @@ from tutumd.engines.swarm.redeploy import redeploy
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 
 TIMING = Timing(clock=lambda: 0.0, jitter=lambda: 0.0, stable_s=0.0, poll_s=0.0)
-
-
-def answer(status: int) -> requests.Response:
-    response = requests.Response()
-    response.status_code = status
-    return response
-
-
-def api_error(status: int, text: str) -> docker.errors.APIError:
-    kind = docker.errors.NotFound if status == 404 else docker.errors.APIError
-    return kind("failed", response=answer(status), explanation=text)
 
 
 class FakeClient:
@@ -68,7 +58,7 @@ class FakeClient:
         return path
 
     def _post_json(self, address: str, data: Any, headers: Any) -> requests.Response:
-        return answer(self.create_status)
+        return response(self.create_status)
 
     def _raise_for_status(self, response: requests.Response) -> None:
         if response.status_code >= 400:
