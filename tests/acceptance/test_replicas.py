@@ -1,9 +1,7 @@
 """Two web replicas and two workers on PostgreSQL behind nginx: one of each may die or be restarted at any time."""
 
-import http.client
-import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from tests.faults.processes import Program
 from tests.support import nginx_bed
 from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.postgres_bed import PostgresBed
-from tests.support.server import APIKEY, BIN, USER, free_port
+from tests.support.server import APIKEY, BIN, USER, free_port, request
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.nginx
@@ -30,20 +28,13 @@ class Cluster:
     port: int
     programs: dict[str, Program]
 
-    def request(self, method: str, path: str, body: object = None) -> tuple[int, dict[str, str], Any]:
-        return request(self.port, method, path, body)
+    def request(self, method: str, path: str, body: object = None) -> tuple[int, Mapping[str, str], Any]:
+        return send(self.port, method, path, body)
 
 
-def request(port: int, method: str, path: str, body: object = None) -> tuple[int, dict[str, str], Any]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    headers = {"Authorization": f"ApiKey {USER}:{APIKEY}"}
-    try:
-        connection.request(method, path, json.dumps(body) if body is not None else None, headers)
-        answer = connection.getresponse()
-        content = answer.read()
-        return answer.status, {k.lower(): v for k, v in answer.getheaders()}, json.loads(content) if content else None
-    finally:
-        connection.close()
+def send(port: int, method: str, path: str, body: object = None) -> tuple[int, Mapping[str, str], Any]:
+    answer = request(port, method, path, headers={"Authorization": f"ApiKey {USER}:{APIKEY}"}, body=body)
+    return answer.status, answer.headers, answer.json if answer.body else None
 
 
 @pytest.fixture
@@ -78,7 +69,7 @@ def cluster(clean_bed: DockerBed, postgres_bed: PostgresBed, tmp_path: Path) -> 
 
 def answers(port: int) -> bool:
     try:
-        return request(port, "GET", "/readyz")[0] == 200
+        return send(port, "GET", "/readyz")[0] == 200
     except OSError:
         return False
 
@@ -100,7 +91,7 @@ class Caller(threading.Thread):
 
     def __init__(self, cluster: Cluster, url: str) -> None:
         super().__init__()
-        self.answers: list[tuple[int, dict[str, str], Any]] = []
+        self.answers: list[tuple[int, Mapping[str, str], Any]] = []
         self._cluster = cluster
         self._url = url
         self._stop_calling = threading.Event()
@@ -177,10 +168,7 @@ def test_the_client_is_known_behind_the_proxy(cluster: Cluster, clean_bed: Docke
     clean_bed.push("app", "v1")
     clean_bed.docker("run", "-d", "--name", "api", IMAGE)
     _, url = make_handler(cluster, "api", "REDEPLOY")
-    connection = http.client.HTTPConnection("127.0.0.1", cluster.port, timeout=30)
-    connection.request("POST", url, headers={"X-Forwarded-For": "203.0.113.9"})
-    action = json.loads(connection.getresponse().read())["action"]
-    connection.close()
+    action = request(cluster.port, "POST", url, headers={"X-Forwarded-For": "203.0.113.9"}).json["action"]
     # nginx is trusted, and says that it has the call from 127.0.0.1, which is trusted too: so the one before counts.
     assert cluster.request("GET", action)[2]["ip"] == "203.0.113.9"
     wait_until(lambda: cluster.request("GET", action)[2]["end_date"], "it ends", timeout_s=60)

@@ -1,11 +1,10 @@
 """HTTP client of the fault rounds, which uses whichever web replica responds."""
 
 import http.client
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tests.support.server import APIKEY, USER, Answer
+from tests.support.server import APIKEY, USER, Answer, request
 from tests.support.waiting import wait_until
 
 LIMIT_S = 30.0
@@ -51,19 +50,3 @@ class Api:
             if answer.status != 503:
                 return answer
         return None
-
-
-def request(
-    port: int, method: str, path: str, *, headers: dict[str, str], body: object = None, limit_s: float = LIMIT_S
-) -> Answer:
-    """Send one request over a new connection. Raises OSError or HTTPException without a complete response."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=limit_s)
-    try:
-        if body is not None:
-            headers = {**headers, "Content-Type": "application/json"}
-        connection.request(method, path, None if body is None else json.dumps(body), headers)
-        response = connection.getresponse()
-        content = response.read()
-        return Answer(status=response.status, headers={k.lower(): v for k, v in response.getheaders()}, body=content)
-    finally:
-        connection.close()

@@ -7,7 +7,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tests.faults.api import CREDENTIALS, request
+from tests.faults.api import CREDENTIALS
+from tests.support.server import request
 
 LIMIT_S = 30.0
 LONGEST_PAUSE_S = 0.8

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -136,16 +137,7 @@ class LiveServer:
         headers = {"Accept": "application/json"}
         if authorization is not None:
             headers["Authorization"] = authorization or f"ApiKey {USER}:{APIKEY}"
-        content = None
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-            content = json.dumps(body).encode()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        try:
-            connection.request(method, path, content, headers)
-            return _read(connection.getresponse())
-        finally:
-            connection.close()
+        return request(self.port, method, path, headers=headers, body=body)
 
     def post(self, path: str, body: bytes = b"", **headers: str) -> Answer:
         """POST without credentials, as a sender of webhooks does; `_` in a header's name stands for `-`."""
@@ -274,6 +266,21 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
+
+
+def request(
+    port: int, method: str, path: str, *, headers: Mapping[str, str], body: object = None, limit_s: float = 30
+) -> Answer:
+    """Send one request over a new connection, with a body as JSON unless it is None.
+
+    Raises:
+        OSError or HTTPException: there was no complete response.
+    """
+    content = None if body is None else json.dumps(body).encode()
+    types = {} if body is None else {"Content-Type": "application/json"}
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=limit_s)) as connection:
+        connection.request(method, path, content, {**headers, **types})
+        return _read(connection.getresponse())
 
 
 def _read(response: http.client.HTTPResponse) -> Answer:
