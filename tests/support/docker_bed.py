@@ -9,20 +9,11 @@ socket, client configuration and control group. Use it through the fixtures of `
         clean_bed.push("app", "v2")
         ...
 
-- `bed.url` is what an engine client connects to; `bed.environment` has DOCKER_HOST and DOCKER_CONFIG for a process.
-- `bed.docker(*arguments)` and `bed.compose(folder, *arguments)` run the command line clients and return stdout;
-  `bed.run(...)` returns the finished process instead, and does not raise.
 - Versions (`images.py`): `v1`, `v2` (another label, one more variable), `v3-broken` (says why and exits with 3 at
-  once), `unhealthy`, `healthy`. All are loaded as `app:VERSION`; `bed.load({reference: Image(...)})` makes further
-  ones. They serve their version on port 8080 (`PORT` changes it), and end at once on SIGTERM.
-- `bed.push("app", "v2")` pushes to the anonymous registry `127.0.0.1:5000`, as if from another machine; an `Image(...)`
-  does as well as the name of a version, and is then nowhere but in the registry. `registry=PRIVATE` is
-  `127.0.0.1:5001`, which wants `USER` and `PASSWORD`: `bed.login()` writes them into the bed's client configuration,
-  `bed.logout()` removes them.
-- `bed.in_namespace("wget", …)` runs a program where the containers' published ports are; `bed.fetch("127.0.0.1:8080")`
-  is an HTTP GET from there.
-- Faults: `bed.stop_engine()`, `bed.start_engine()`, `bed.restart_engine()`, `bed.kill_engine()` (SIGKILL; containers
-  run on), `bed.stop_registry()`, `bed.start_registry()`.
+  once), `unhealthy`, `healthy`. All are loaded as `app:VERSION`. They serve their version on port 8080 (`PORT` changes
+  it), and end at once on SIGTERM.
+- The registry `ANONYMOUS` takes everything; `PRIVATE` wants `USER` and `PASSWORD`, which `bed.login()` writes into the
+  bed's client configuration.
 
 The engine is a Swarm manager. Without IPVS in the kernel, Swarm's virtual addresses and ingress carry no traffic: use
 `--endpoint-mode dnsrr`, and no ports or `mode=host` ones.
@@ -92,7 +83,7 @@ class DockerBed:
         try:
             self.make()
             self.serve()
-            self.docker("swarm", "init", "--advertise-addr", "127.0.0.1", "--task-history-limit", "5")
+            self.set_up()
             self.load(VERSIONS)
         except BaseException:
             self.stop()
@@ -103,6 +94,10 @@ class DockerBed:
         self.docker_config.mkdir(parents=True)
         leftovers.write_owner(self.name)
         namespace.make(self.name)
+
+    def set_up(self) -> None:
+        """Set up the engine that runs for the first time."""
+        self.docker("swarm", "init", "--advertise-addr", "127.0.0.1", "--task-history-limit", "5")
 
     def serve(self) -> None:
         """Start the registries and the engine, which is in no swarm yet."""

@@ -42,23 +42,15 @@ class PodmanBed(DockerBed):
     def __init__(self) -> None:
         super().__init__("-podman")
 
-    def start(self) -> None:
-        """Bring everything up; on a failure, leave nothing."""
-        leftovers.remove_dead_beds()
-        try:
-            self.docker_config.mkdir(parents=True)
-            leftovers.write_owner(self.name)
-            namespace.make(self.name)
-            (self.folder / "containers.conf").write_text(_CONTAINERS)
-            registries = "".join(_REGISTRY.format(address=each) for each in (ANONYMOUS, PRIVATE))
-            (self.folder / "registries.conf").write_text(registries)
-            for registry in self._registries.values():
-                registry.start()
-            self.start_engine()
-            self.load(VERSIONS)
-        except BaseException:
-            self.stop()
-            raise
+    def make(self) -> None:
+        """Make the folder with the settings, and the network namespace."""
+        super().make()
+        (self.folder / "containers.conf").write_text(_CONTAINERS)
+        registries = "".join(_REGISTRY.format(address=each) for each in (ANONYMOUS, PRIVATE))
+        (self.folder / "registries.conf").write_text(registries)
+
+    def set_up(self) -> None:
+        """There is no Swarm."""
 
     def stop(self) -> list[str]:
         """Stop and remove everything; return what is still left on the machine."""

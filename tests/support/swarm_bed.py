@@ -37,15 +37,8 @@ class SwarmBed:
                 node.make()
                 self._connect(node, number)
                 node.serve()
-            self.manager.docker(
-                "swarm",
-                "init",
-                "--advertise-addr",
-                _address(1),
-                "--dispatcher-heartbeat",
-                "1s",
-                "--task-history-limit=5",
-            )
+            options = ("--advertise-addr", _address(1), "--dispatcher-heartbeat", "1s", "--task-history-limit", "5")
+            self.manager.docker("swarm", "init", *options)
             token = self.manager.docker("swarm", "join-token", "--quiet", "worker")
             for number, worker in enumerate(self.workers, 2):
                 worker.docker(
