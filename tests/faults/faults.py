@@ -36,20 +36,19 @@ class Fault:
 
 def kill_web(bed: Bed, chance: random.Random) -> list[Down]:
     """Kill a web replica while it takes calls, and start it again as a service manager does."""
-    web = chance.choice(bed.webs)
-    time.sleep(chance.uniform(0, 0.5))
-    web.kill()
-    time.sleep(chance.uniform(0.5, 2))
-    bed.start_ended()
-    return []
+    return _restart_web(bed, chance, Program.kill)
 
 
 def end_web(bed: Bed, chance: random.Random) -> list[Down]:
     """End a web replica as a service manager would (SIGTERM), and start it again."""
+    return _restart_web(bed, chance, Program.stop)
+
+
+def _restart_web(bed: Bed, chance: random.Random, end: Callable[[Program], object]) -> list[Down]:
     web = chance.choice(bed.webs)
     time.sleep(chance.uniform(0, 0.5))
-    web.stop()
-    time.sleep(chance.uniform(0, 1))
+    end(web)
+    time.sleep(chance.uniform(0, 2))
     bed.start_ended()
     return []
 
@@ -78,20 +77,18 @@ def kill_server(bed: Bed, chance: random.Random) -> list[Down]:
 
 def kill_worker(bed: Bed, chance: random.Random) -> list[Down]:
     """Kill a worker in the middle of a run; it is started again only after the other one took over."""
-    worker = _busy_worker(bed, chance)
-    pid = worker.pid
-    worker.kill()
-    down = Down(worker=pid, at=time.monotonic())
-    _wait_taken_over(bed, down)
-    worker.start()
-    return [down]
+    return _restart_worker(bed, chance, Program.kill)
 
 
 def end_worker(bed: Bed, chance: random.Random) -> list[Down]:
     """End a worker with SIGTERM, as a service manager does. It hands over what it cannot finish in time."""
+    return _restart_worker(bed, chance, Program.stop)
+
+
+def _restart_worker(bed: Bed, chance: random.Random, end: Callable[[Program], object]) -> list[Down]:
     worker = _busy_worker(bed, chance)
     pid = worker.pid
-    worker.stop()
+    end(worker)
     down = Down(worker=pid, at=time.monotonic())
     _wait_taken_over(bed, down)
     worker.start()
