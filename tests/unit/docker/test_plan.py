@@ -94,6 +94,8 @@ def test_a_container_that_its_stop_deletes_gets_a_spare() -> None:
 
 
 FIRST, LATER, AUTO = "start-first", "stop-first", ""
+FIXED_PORT = {"host": {"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}}}
+WRITTEN = {"mounts": [{"Type": "volume", "Destination": "/data", "RW": True}]}
 
 
 @pytest.mark.parametrize(
@@ -105,29 +107,14 @@ FIRST, LATER, AUTO = "start-first", "stop-first", ""
         ({"status": "exited", "finished": 9}, FIRST, LATER, "nothing of it runs"),
         ({"status": "paused"}, FIRST, LATER, "nothing of it runs"),
         ({"host": {"PortBindings": {"80/tcp": [{"HostPort": ""}]}}}, AUTO, FIRST, "nothing forbids"),
-        (
-            {"host": {"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}}},
-            AUTO,
-            LATER,
-            "two cannot run at once: web publishes the fixed host port 8080 (for 80/tcp)",
-        ),
-        (
-            {"host": {"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}}},
-            FIRST,
-            LATER,
-            "for 80/tcp), though the label tutum.redeploy.order asks for start-first",
-        ),
+        (FIXED_PORT, AUTO, LATER, "two cannot run at once: web publishes the fixed host port 8080 (for 80/tcp)"),
+        (FIXED_PORT, FIRST, LATER, "for 80/tcp), though the label tutum.redeploy.order asks for start-first"),
         ({"host": {"NetworkMode": "host"}}, FIRST, LATER, "web uses the host's network"),
         ({"host": {"NetworkMode": "container:x"}}, FIRST, LATER, "web shares another container's network"),
         ({"networks": {"front": {"IPAMConfig": {"IPv4Address": "10.0.0.9"}}}}, FIRST, LATER, "a static IP address"),
         ({"config": {"MacAddress": "02:42:ac:11:00:02"}}, FIRST, LATER, "web has a MAC address of its own"),
-        (
-            {"mounts": [{"Type": "volume", "Destination": "/data", "RW": True}]},
-            AUTO,
-            LATER,
-            "two at once might do harm or no good: web writes to /data, which both would share",
-        ),
-        ({"mounts": [{"Type": "volume", "Destination": "/data", "RW": True}]}, FIRST, FIRST, "nothing forbids it"),
+        (WRITTEN, AUTO, LATER, "two at once might do harm or no good: web writes to /data, which both would share"),
+        (WRITTEN, FIRST, FIRST, "nothing forbids it"),
         ({"mounts": [{"Type": "bind", "Destination": "/etc/x", "RW": False}]}, AUTO, FIRST, "nothing forbids"),
         ({"host": {"Devices": [{"PathOnHost": "/dev/x"}]}}, AUTO, LATER, "web uses a device of the host"),
         ({"networks": {"bridge": {}}}, AUTO, LATER, "web is in no network in which others find it by name"),

@@ -16,51 +16,38 @@ GIVEN_UP = [{"type": "Progressing", "status": "False", "reason": "ProgressDeadli
 STUCK = PodContainer(name="app", image="app:v2", waiting="ImagePullBackOff", message="manifest unknown")
 
 
-@pytest.mark.parametrize(
-    ("status", "wanted"),
-    [
-        (DONE, True),
-        ({**DONE, "observedGeneration": 2}, False),
-        ({**DONE, "updatedReplicas": 1}, False),
-        ({**DONE, "replicas": 3}, False),
-        ({**DONE, "availableReplicas": 1}, False),
-        ({**DONE, "conditions": GIVEN_UP}, False),
-        ({}, False),
-    ],
-)
-def test_a_deployment_is_finished(status: dict[str, Any], wanted: bool) -> None:
-    assert is_finished(workload(deployment(replicas=2), **status)) is wanted
-
-
 ROLLED = {"readyReplicas": 3, "updatedReplicas": 3, "currentRevision": "b", "updateRevision": "b"}
+ONE_ROLLED = {**ROLLED, "updatedReplicas": 1, "currentRevision": "a"}
+ON_NODES = {"desiredNumberScheduled": 2, "updatedNumberScheduled": 2, "numberAvailable": 2}
+
+
+def partitioned(partition: int) -> dict[str, Any]:
+    return stateful_set(updateStrategy={"type": "RollingUpdate", "rollingUpdate": {"partition": partition}})
 
 
 @pytest.mark.parametrize(
-    ("partition", "status", "wanted"),
+    ("made", "status", "wanted"),
     [
-        (0, ROLLED, True),
-        (0, {**ROLLED, "currentRevision": "a"}, False),
-        (0, {**ROLLED, "readyReplicas": 2}, False),
-        (0, {**ROLLED, "availableReplicas": 2}, False),
-        (2, {**ROLLED, "updatedReplicas": 1, "currentRevision": "a"}, True),
-        (1, {**ROLLED, "updatedReplicas": 1, "currentRevision": "a"}, False),
+        (deployment(), DONE, True),
+        (deployment(), {**DONE, "observedGeneration": 2}, False),
+        (deployment(), {**DONE, "updatedReplicas": 1}, False),
+        (deployment(), {**DONE, "replicas": 3}, False),
+        (deployment(), {**DONE, "availableReplicas": 1}, False),
+        (deployment(), {**DONE, "conditions": GIVEN_UP}, False),
+        (deployment(), {}, False),
+        (stateful_set(), ROLLED, True),
+        (stateful_set(), {**ROLLED, "currentRevision": "a"}, False),
+        (stateful_set(), {**ROLLED, "readyReplicas": 2}, False),
+        (stateful_set(), {**ROLLED, "availableReplicas": 2}, False),
+        (partitioned(2), ONE_ROLLED, True),
+        (partitioned(1), ONE_ROLLED, False),
+        (daemon_set(), ON_NODES, True),
+        (daemon_set(), {**ON_NODES, "updatedNumberScheduled": 1}, False),
+        (daemon_set(), {**ON_NODES, "numberAvailable": 1}, False),
     ],
 )
-def test_a_stateful_set_is_finished(partition: int, status: dict[str, Any], wanted: bool) -> None:
-    made = stateful_set(updateStrategy={"type": "RollingUpdate", "rollingUpdate": {"partition": partition}})
+def test_a_workload_is_finished(made: dict[str, Any], status: dict[str, Any], wanted: bool) -> None:
     assert is_finished(workload(made, **status)) is wanted
-
-
-@pytest.mark.parametrize(
-    ("status", "wanted"),
-    [
-        ({"desiredNumberScheduled": 2, "updatedNumberScheduled": 2, "numberAvailable": 2}, True),
-        ({"desiredNumberScheduled": 2, "updatedNumberScheduled": 1, "numberAvailable": 2}, False),
-        ({"desiredNumberScheduled": 2, "updatedNumberScheduled": 2, "numberAvailable": 1}, False),
-    ],
-)
-def test_a_daemon_set_is_finished(status: dict[str, int], wanted: bool) -> None:
-    assert is_finished(workload(daemon_set(), **status)) is wanted
 
 
 def status_of(subject: Workload, *pods: Any, ordered: str = "") -> RolloutStatus:

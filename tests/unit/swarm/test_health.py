@@ -24,28 +24,43 @@ from tutumd.engines.swarm.view import Phase, Task, read_nodes, read_task
 BOTH_NEW = (task("n1", NEW), task("n2", NEW, slot="2"))
 BOTH_OLD = (task("o1"), task("o2", slot="2"))
 ORDERED, BEFORE = spec(NEW), spec(OLD)
+OTHER = spec(Version(image=NEW.image, force=2))
+BACK = ("started", "paused", "completed")
 
 
-@pytest.mark.parametrize("state", ["", "completed"])
-def test_an_update_succeeds_when_every_task_is_new_and_runs(state: str) -> None:
-    assert check_update(view(ORDERED, *BOTH_NEW, state=state), NEW, OLD) is RolloutStatus.SUCCEEDED
-    assert check_update(view(ORDERED, *BOTH_NEW, state="updating"), NEW, OLD) is RolloutStatus.IN_PROGRESS
-
-
-@pytest.mark.parametrize(
-    "tasks",
-    [
-        BOTH_OLD,
-        (BOTH_NEW[0], BOTH_OLD[1]),
-        BOTH_NEW[:1],
-        (*BOTH_NEW, task("n3", NEW, slot="3")),
+EVERYWHERE = spec(NEW, Mode={"Global": {}})
+ENDING = (task("o1", desired=False), task("o2", state="failed", desired=False))
+UPDATES: dict[str, tuple[dict[str, Any], tuple[Task, ...], tuple[str, ...], RolloutStatus]] = {
+    "all new": (ORDERED, BOTH_NEW, ("", "completed"), RolloutStatus.SUCCEEDED),
+    "all new, and not over": (ORDERED, BOTH_NEW, ("updating",), RolloutStatus.IN_PROGRESS),
+    "all new, others end": (ORDERED, (*BOTH_NEW, *ENDING), ("completed",), RolloutStatus.SUCCEEDED),
+    "old": (ORDERED, BOTH_OLD, ("completed",), RolloutStatus.IN_PROGRESS),
+    "one old": (ORDERED, (BOTH_NEW[0], BOTH_OLD[1]), ("completed",), RolloutStatus.IN_PROGRESS),
+    "one missing": (ORDERED, BOTH_NEW[:1], ("completed",), RolloutStatus.IN_PROGRESS),
+    "one too many": (ORDERED, (*BOTH_NEW, task("n3", NEW, slot="3")), ("completed",), RolloutStatus.IN_PROGRESS),
+    "one starts": (
+        ORDERED,
         (BOTH_NEW[0], task("n2", NEW, state="starting")),
-        (BOTH_NEW[0], task("n2", NEW, node_ready=False)),
-    ],
-    ids=["old", "one old", "one missing", "one too many", "one starts", "one on a lost node"],
-)
-def test_an_update_is_in_progress_while_a_task_is_wrong(tasks: tuple[Task, ...]) -> None:
-    assert check_update(view(ORDERED, *tasks, state="completed"), NEW, OLD) is RolloutStatus.IN_PROGRESS
+        ("completed",),
+        RolloutStatus.IN_PROGRESS,
+    ),
+    "one lost": (ORDERED, (BOTH_NEW[0], task("n2", NEW, node_ready=False)), ("completed",), RolloutStatus.IN_PROGRESS),
+    "given up": (ORDERED, BOTH_NEW, ("paused", *(f"rollback_{how}" for how in BACK)), RolloutStatus.FAILED),
+    "on the way back": (BEFORE, BOTH_OLD, ("rollback_started",), RolloutStatus.ROLLING_BACK),
+    "back": (BEFORE, BOTH_OLD, ("rollback_completed", "rollback_paused"), RolloutStatus.ROLLED_BACK),
+    "another version": (OTHER, (), ("", "updating", "completed", "rollback_started"), RolloutStatus.SUPERSEDED),
+    "the version before": (BEFORE, (), ("", "updating", "completed"), RolloutStatus.SUPERSEDED),
+    "stopped": (spec(NEW, replicas=0), (), ("",), RolloutStatus.SUCCEEDED),
+    "global": (EVERYWHERE, BOTH_NEW, ("completed",), RolloutStatus.SUCCEEDED),
+    "global without a task": (EVERYWHERE, (), ("completed",), RolloutStatus.IN_PROGRESS),
+}
+
+
+@pytest.mark.parametrize("case", UPDATES)
+def test_the_status_of_an_update(case: str) -> None:
+    inspected, tasks, states, status = UPDATES[case]
+    for state in states:
+        assert check_update(view(inspected, *tasks, state=state), NEW, OLD) is status, state
 
 
 def test_a_replica_that_fails_twice_fails_an_unmonitored_update() -> None:
@@ -74,41 +89,6 @@ def test_room_is_needed_when_all_starting_tasks_wait_for_it() -> None:
         "n9", NEW, state="pending", error="no suitable node (scheduling constraints not satisfied on 1 node)"
     )
     assert not needs_room(view(ORDERED, nowhere), NEW)
-
-
-def test_stopping_and_ended_tasks_do_not_delay_success() -> None:
-    leaving = task("o1", desired=False)
-    dead = task("o2", state="failed", desired=False)
-    assert check_update(view(ORDERED, *BOTH_NEW, leaving, dead, state="completed"), NEW, OLD) is RolloutStatus.SUCCEEDED
-
-
-@pytest.mark.parametrize("state", ["paused", "rollback_started", "rollback_paused", "rollback_completed"])
-def test_any_other_update_state_at_our_version_is_a_failure(state: str) -> None:
-    assert check_update(view(ORDERED, *BOTH_NEW, state=state), NEW, OLD) is RolloutStatus.FAILED
-
-
-def test_a_rollback_by_the_engine_is_detected() -> None:
-    assert check_update(view(BEFORE, *BOTH_OLD, state="rollback_started"), NEW, OLD) is RolloutStatus.ROLLING_BACK
-    assert check_update(view(BEFORE, *BOTH_OLD, state="rollback_completed"), NEW, OLD) is RolloutStatus.ROLLED_BACK
-    assert check_update(view(BEFORE, *BOTH_OLD, state="rollback_paused"), NEW, OLD) is RolloutStatus.ROLLED_BACK
-
-
-@pytest.mark.parametrize("state", ["", "updating", "completed", "rollback_started"])
-def test_any_other_version_supersedes_ours(state: str) -> None:
-    other = Version(image=NEW.image, force=2)
-    assert check_update(view(spec(other), state=state), NEW, OLD) is RolloutStatus.SUPERSEDED
-    if not state.startswith("rollback"):
-        assert check_update(view(BEFORE, state=state), NEW, OLD) is RolloutStatus.SUPERSEDED
-
-
-def test_an_update_of_a_stopped_service_succeeds_without_tasks() -> None:
-    assert check_update(view(spec(NEW, replicas=0)), NEW, OLD) is RolloutStatus.SUCCEEDED
-
-
-def test_an_update_of_a_global_service_needs_a_task() -> None:
-    everywhere = spec(NEW, Mode={"Global": {}})
-    assert check_update(view(everywhere, state="completed"), NEW, OLD) is RolloutStatus.IN_PROGRESS
-    assert check_update(view(everywhere, *BOTH_NEW, state="completed"), NEW, OLD) is RolloutStatus.SUCCEEDED
 
 
 def test_a_service_is_rolled_back_when_it_runs_as_before() -> None:

@@ -84,6 +84,9 @@ def test_a_redeploy_is_planned_whole() -> None:
 HOST_PORT = {"Ports": [{"TargetPort": 80, "PublishedPort": 8080, "PublishMode": "host"}]}
 TAKEN = "port 8080 is published in host mode, and only one task of a node can have it"
 VOLUME = {"Type": "volume", "Target": "/data"}
+READ_ONLY = {"Type": "bind", "Target": "/etc/x", "ReadOnly": True}
+BY_SETTINGS = "the service's own update settings ask for it"
+AUTO, FIRST, LATER = Order.AUTO, Order.START_FIRST, Order.STOP_FIRST
 GLOBAL = "the service is global: with start-first a rollback could lose the good task"
 FULL = "at most 1 of its tasks may be on a node, and no node has room for one more"
 WHATEVER = ", whatever the label tutum.redeploy.order asks for"
@@ -92,37 +95,22 @@ WHATEVER = ", whatever the label tutum.redeploy.order asks for"
 @pytest.mark.parametrize(
     ("inspected", "asked", "order", "reason"),
     [
-        (spec(), Order.AUTO, Order.START_FIRST, SIDE_BY_SIDE),
-        (spec(), Order.STOP_FIRST, Order.STOP_FIRST, BY_LABEL),
-        (spec(), Order.START_FIRST, Order.START_FIRST, BY_LABEL),
-        (spec(UpdateConfig={"Order": "stop-first"}), Order.AUTO, Order.START_FIRST, SIDE_BY_SIDE),
-        (
-            spec(EndpointSpec={"Ports": [{"TargetPort": 80, "PublishMode": "ingress"}]}),
-            Order.AUTO,
-            Order.START_FIRST,
-            SIDE_BY_SIDE,
-        ),
-        (spec(EndpointSpec=HOST_PORT), Order.AUTO, Order.STOP_FIRST, TAKEN),
-        (spec(EndpointSpec=HOST_PORT), Order.START_FIRST, Order.STOP_FIRST, TAKEN + WHATEVER),
-        (narrow(replicas=2), Order.AUTO, Order.STOP_FIRST, FULL),
-        (narrow(replicas=2), Order.START_FIRST, Order.STOP_FIRST, FULL + WHATEVER),
-        (narrow(replicas=1), Order.AUTO, Order.START_FIRST, SIDE_BY_SIDE),
-        (spec(Mode={"Global": {}}), Order.AUTO, Order.STOP_FIRST, GLOBAL),
-        (spec(Mode={"Global": {}}), Order.START_FIRST, Order.STOP_FIRST, GLOBAL + WHATEVER),
-        (mounted(VOLUME), Order.AUTO, Order.STOP_FIRST, "two tasks at once would write to the mount /data"),
-        (mounted(VOLUME), Order.START_FIRST, Order.START_FIRST, BY_LABEL),
-        (
-            mounted(VOLUME, UpdateConfig={"Order": "start-first"}),
-            Order.AUTO,
-            Order.START_FIRST,
-            "the service's own update settings ask for it",
-        ),
-        (
-            mounted({"Type": "bind", "Target": "/etc/x", "ReadOnly": True}, {"Type": "tmpfs", "Target": "/tmp"}),
-            Order.AUTO,
-            Order.START_FIRST,
-            SIDE_BY_SIDE,
-        ),
+        (spec(), AUTO, FIRST, SIDE_BY_SIDE),
+        (spec(), LATER, LATER, BY_LABEL),
+        (spec(), FIRST, FIRST, BY_LABEL),
+        (spec(UpdateConfig={"Order": "stop-first"}), AUTO, FIRST, SIDE_BY_SIDE),
+        (spec(EndpointSpec={"Ports": [{"TargetPort": 80, "PublishMode": "ingress"}]}), AUTO, FIRST, SIDE_BY_SIDE),
+        (spec(EndpointSpec=HOST_PORT), AUTO, LATER, TAKEN),
+        (spec(EndpointSpec=HOST_PORT), FIRST, LATER, TAKEN + WHATEVER),
+        (narrow(replicas=2), AUTO, LATER, FULL),
+        (narrow(replicas=2), FIRST, LATER, FULL + WHATEVER),
+        (narrow(replicas=1), AUTO, FIRST, SIDE_BY_SIDE),
+        (spec(Mode={"Global": {}}), AUTO, LATER, GLOBAL),
+        (spec(Mode={"Global": {}}), FIRST, LATER, GLOBAL + WHATEVER),
+        (mounted(VOLUME), AUTO, LATER, "two tasks at once would write to the mount /data"),
+        (mounted(VOLUME), FIRST, FIRST, BY_LABEL),
+        (mounted(VOLUME, UpdateConfig={"Order": "start-first"}), AUTO, FIRST, BY_SETTINGS),
+        (mounted(READ_ONLY, {"Type": "tmpfs", "Target": "/tmp"}), AUTO, FIRST, SIDE_BY_SIDE),
     ],
 )
 def test_new_tasks_start_first_unless_something_forbids_it(

@@ -19,46 +19,27 @@ SERVER = Cap(containers=100, source="--max-containers of the server")
 SERVICE = swarm_support.service("web", target=2)
 
 
+OF_HANDLER = "it may have at most 4 (max_containers of the webhook handler)"
+OF_SERVER = "it may have at most 100 (--max-containers of the server)"
+
+
 @pytest.mark.parametrize(
     ("present", "amounts", "target", "note"),
     [
-        (2, [1], 3, ""),
-        (2, [3, 1, 2], 8, ""),
-        (
-            98,
-            [3],
-            100,
-            "only 2 of the 3 containers asked for: it may have at most 100 (--max-containers of the server)",
-        ),
-        (
-            99,
-            [1, 5],
-            100,
-            "only 1 of the 6 containers asked for: it may have at most 100 (--max-containers of the server)",
-        ),
+        (2, [(1, None)], 3, ""),
+        (2, [(3, None), (1, None), (2, None)], 8, ""),
+        (98, [(3, None)], 100, f"only 2 of the 3 containers asked for: {OF_SERVER}"),
+        (99, [(1, None), (5, None)], 100, f"only 1 of the 6 containers asked for: {OF_SERVER}"),
+        (2, [(5, 4)], 4, f"only 2 of the 5 containers asked for: {OF_HANDLER}"),
+        (2, [(5, 4), (3, None)], 7, f"only 5 of the 8 containers asked for: {OF_HANDLER}"),
+        (2, [(3, None), (5, 4)], 5, "only 3 of the 8 containers asked for"),
+        (2, [(1, 4), (1, 4)], 4, ""),
     ],
 )
-def test_amounts_are_added_in_order_up_to_the_cap(present: int, amounts: list[int], target: int, note: str) -> None:
-    assert add_amounts(present, [(amount, None) for amount in amounts], SERVER) == (target, note)
-
-
-@pytest.mark.parametrize(
-    ("amounts", "target", "note"),
-    [
-        (
-            [(5, 4)],
-            4,
-            "only 2 of the 5 containers asked for: it may have at most 4 (max_containers of the webhook handler)",
-        ),
-        ([(5, 4), (3, None)], 7, "only 5 of the 8 containers asked for: it may have at most 4 (max_containers of the"),
-        ([(3, None), (5, 4)], 5, "only 3 of the 8 containers asked for"),
-        ([(1, 4), (1, 4)], 4, ""),
-    ],
-)
-def test_a_call_adds_up_to_the_cap_of_its_own_handler(
-    amounts: list[tuple[int, int | None]], target: int, note: str
+def test_amounts_are_added_in_order_up_to_the_cap_of_each(
+    present: int, amounts: list[tuple[int, int | None]], target: int, note: str
 ) -> None:
-    new_target, new_note = add_amounts(2, amounts, SERVER)
+    new_target, new_note = add_amounts(present, amounts, SERVER)
     assert new_target == target
     assert new_note.startswith(note)
     assert bool(new_note) == bool(note)
