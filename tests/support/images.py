@@ -24,7 +24,7 @@ echo "starting $VERSION"
 echo "fatal: $VERSION cannot start" >&2
 exit 3
 """
-APPLETS = (
+APPLETS = [
     "sh",
     "cat",
     "echo",
@@ -39,7 +39,7 @@ APPLETS = (
     "true",
     "false",
     "wget",
-)
+]
 _WRITABLE = ("tmp", "www")
 _EPOCH = "2026-01-01T00:00:00Z"
 
