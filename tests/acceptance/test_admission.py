@@ -144,19 +144,6 @@ def test_a_last_use_that_comes_again_is_answered_as_the_first_time(live_server: 
     assert live_server.post(handler["url"]).status == 404
 
 
-def test_a_call_names_a_tag_only_where_that_is_allowed(live_server: LiveServer, service: str) -> None:
-    bare = live_server.make_handler(service)
-    tagged = live_server.make_handler(service, tag={"allow": ["v*"], "from": "query"})
-    assert live_server.post(f"{bare['url']}?tag=v2").status == 400
-    assert live_server.post(f"{tagged['url']}?tag=latest").status == 400
-    assert live_server.post(f"{tagged['url']}?tag=../x").status == 400
-    assert live_server.post(f"{bare['url']}?source=ci").status == 202
-    # The local engine runs no images, and says so.
-    answer = live_server.post(f"{tagged['url']}?tag=v2&wait=30")
-    assert (answer.status, answer.json["state"]) == (502, "Failed")
-    assert "tag" in answer.json["reason"]
-
-
 def test_a_scale_up_hammered_from_many_connections_ends_exactly_at_the_cap(live_server: LiveServer) -> None:
     capped = live_server.run_service("capped")
     handler = live_server.make_handler(capped, operation="SCALEUP", max_containers=5)

@@ -190,6 +190,8 @@ def test_variables_of_a_cluster_are_ignored_and_unknown_ones_are_told(tmp_path: 
         "TUTUMD_SERVICE_HOST": "10.0.0.1",
         "TUTUMD_SERVICE_PORT": "8000",
         "TUTUMD_PORT_8000_TCP_ADDR": "10.0.0.1",
+        "TUTUMD_NAME": "/web/tutumd",
+        "TUTUMD_ENV_PATH": "/bin",
         "TUTUMD_DATABSE": "sqlite:///x",
         "TUTUMD_PUBLIC_URL": "https://hooks.example.com/",
         "TUTUMD_ADMIN_USER": "chief",

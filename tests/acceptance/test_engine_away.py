@@ -1,11 +1,10 @@
 """An engine that goes away in the middle of an action and comes back: nothing is lost, and nothing is done twice."""
 
-import json
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
+from tests.contract import swarm_support as swarm
 from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.server import LiveServer
 from tests.support.waiting import wait_until
@@ -27,10 +26,6 @@ def containers(bed: DockerBed, *options: str) -> list[str]:
 def tasks(bed: DockerBed) -> list[str]:
     """The containers of the Swarm service `api` that run."""
     return containers(bed, "--filter", "label=com.docker.swarm.service.name=api", "--filter", "status=running")
-
-
-def spec(bed: DockerBed) -> dict[str, Any]:
-    return dict(json.loads(bed.docker("service", "inspect", "api"))[0]["Spec"])
 
 
 def index(bed: DockerBed) -> str:
@@ -104,7 +99,7 @@ def test_a_swarm_that_was_away_is_ordered_once(
     bed.start_engine()
     ended = server.wait_for_action(action, timeout_s=120)
     assert ended["state"] == "Success", ended
-    template = spec(bed)["TaskTemplate"]
+    template = swarm.spec(bed, "api")["TaskTemplate"]
     assert template.get("ForceUpdate", 0) == orders
     assert str(template["ContainerSpec"]["Image"]).endswith(digest) is (operation == "REDEPLOY")
     wait_until(lambda: len(tasks(bed)) == replicas, f"{replicas} tasks run")

@@ -25,23 +25,6 @@ def handlers(service: str) -> str:
     return f"/api/v1/service/{service}/webhook/handler/"
 
 
-def test_an_object_makes_a_handler(live_server: LiveServer, handlers: str) -> None:
-    made = live_server.request("POST", handlers, {"name": "one", "operation": "SCALEUP"})
-    assert made.status == 201
-    uri = f"{handlers}{made.json['uuid']}/"
-    assert (
-        made.json.items()
-        >= {
-            "uuid": made.json["uuid"],
-            "resource_uri": uri,
-            "url": f"{uri}call/",
-            "name": "one",
-            "operation": "SCALEUP",
-        }.items()
-    )
-    assert live_server.request("GET", uri).json == made.json
-
-
 def test_defaults_and_letter_case_of_a_handler(live_server: LiveServer, handlers: str) -> None:
     for fields in ({}, {"operation": None}, {"operation": ""}, {"operation": "redeploy"}, {"name": None}, {"name": ""}):
         made = live_server.request("POST", handlers, fields)

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 
 import pytest
 
 from tests.bench.fake_docker import FakeDocker, container
+from tests.contract.engines.verbs import watching
 from tests.support.programs import running
 from tests.support.stores import open_store
 from tests.support.waiting import wait_until
@@ -46,23 +47,10 @@ def opened(url: str) -> Iterator[DockerEngine]:
 
 
 @contextmanager
-def watching(engine: DockerEngine) -> Iterator[Event]:
-    """Follow the engine's events while the block runs; the event is set by each change."""
-    changed, stop = Event(), Event()
-    thread = Thread(target=engine.watch, args=(changed.set, stop))
-    thread.start()
-    try:
-        assert changed.wait(30)
-        yield changed
-    finally:
-        stop.set()
-        thread.join(30)
-
-
-@contextmanager
 def watched(url: str) -> Iterator[tuple[DockerEngine, Event]]:
     """Open an engine and follow its events."""
     with opened(url) as engine, watching(engine) as changed:
+        assert changed.wait(30)
         yield engine, changed
 
 
@@ -117,7 +105,8 @@ def test_without_events_everything_is_looked_at(fake: FakeDocker) -> None:
 def test_after_a_broken_connection_everything_is_looked_at_again(fake: FakeDocker) -> None:
     with opened(fake.url) as engine:
         for _ in range(2):
-            with watching(engine):
+            with watching(engine) as changed:
+                assert changed.wait(30)
                 assert len(asked(fake, engine)) >= 52
                 assert len(asked(fake, engine)) == 1
 

@@ -16,27 +16,8 @@ services:
   web:
     image: app:v1
     volumes: ["data:/data", "/anonymous"]
-  named:
-    image: app:v1
-    container_name: the-one
-  published:
-    image: app:v1
-    ports: ["8080:8080"]
-  static:
-    image: app:v1
-    networks: {fixed: {ipv4_address: 10.78.0.9}}
-  sidecar:
-    image: app:v1
-    network_mode: service:web
-    environment: {PORT: "81"}
 volumes: {data: {}}
-networks: {fixed: {ipam: {config: [{subnet: 10.78.0.0/24}]}}}
 """
-
-
-def up(bed: DockerBed, folder: Path) -> None:
-    (folder / "compose.yaml").write_text(COMPOSE)
-    bed.compose(folder, "-p", "shop", "up", "-d")
 
 
 def test_a_lone_container_gets_numbered_copies_and_stays_the_same_service(clean_bed: DockerBed) -> None:
@@ -63,7 +44,8 @@ def test_a_lone_container_gets_numbered_copies_and_stays_the_same_service(clean_
 
 
 def test_a_compose_service_gets_the_next_numbers(clean_bed: DockerBed, tmp_path: Path) -> None:
-    up(clean_bed, tmp_path)
+    (tmp_path / "compose.yaml").write_text(COMPOSE)
+    clean_bed.compose(tmp_path, "-p", "shop", "up", "-d")
     with opened(clean_bed) as engine:
         assert engine.scale(service("compose:shop/web"), 3, FakeRun()).success
         names = [container.name for container in snapshots(engine)["compose:shop/web"].containers]
@@ -76,21 +58,6 @@ def test_a_compose_service_gets_the_next_numbers(clean_bed: DockerBed, tmp_path:
     # Compose takes them for its own, and brings them down to what its file says.
     clean_bed.compose(tmp_path, "-p", "shop", "up", "-d")
     assert [name for name in states(clean_bed) if name.startswith("shop-web")] == ["shop-web-1"]
-
-
-def test_what_only_one_container_can_have_is_refused(clean_bed: DockerBed, tmp_path: Path) -> None:
-    up(clean_bed, tmp_path)
-    before = states(clean_bed)
-    with opened(clean_bed) as engine:
-        for name, reason in [
-            ("named", r"fixed name the-one \(container_name\)"),
-            ("published", "the fixed host port 8080"),
-            ("static", "static IP address"),
-            ("sidecar", "shares another container's network"),
-        ]:
-            with pytest.raises(EngineRefusedError, match=reason):
-                engine.scale(service(f"compose:shop/{name}"), 2, FakeRun())
-    assert states(clean_bed) == before
 
 
 def test_scaling_down_removes_the_highest_numbers(clean_bed: DockerBed) -> None:
@@ -116,12 +83,6 @@ def test_copies_that_do_not_run_are_removed_and_their_output_kept(clean_bed: Doc
     assert "taken" in outcome.log_tail
     assert outcome.containers_after == outcome.containers_before
     assert states(clean_bed) == {"web": "running"}
-
-
-def test_a_label_does_not_raise_the_servers_limit(clean_bed: DockerBed) -> None:
-    clean_bed.docker("run", "-d", "--name", "web", "--label", "tutum.scale.max=50", "app:v1")
-    with opened(clean_bed) as engine, pytest.raises(EngineRefusedError, match="can have 1 to 10 containers, got 11"):
-        engine.scale(service("name:web"), 11, FakeRun())
 
 
 def test_a_copy_of_another_image_than_the_others_is_refused(clean_bed: DockerBed) -> None:

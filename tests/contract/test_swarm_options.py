@@ -1,4 +1,4 @@
-"""A plan for a real Swarm, and what labels and variables change about a redeploy."""
+"""What labels and variables change about a redeploy on a real Swarm."""
 
 from tests.contract import swarm_support as swarm
 from tests.contract.docker_support import APP
@@ -16,22 +16,6 @@ from tutumd.engines.swarm.redeploy import redeploy
 DEAF = Image(version="deaf", command=("sleep", "3600"), healthcheck=("CMD", "sleep", "1000"))
 """Is never healthy, and ignores SIGTERM."""
 HANGING = Image(version="hanging", healthcheck=("CMD", "sleep", "1000"))
-
-
-def test_a_plan_has_the_digest_and_changes_nothing(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
-    old = clean_bed.push("app", "v1")
-    swarm.create(clean_bed, "web", APP)
-    new = clean_bed.push("app", "v2")
-    before = clean_bed.inspect("service", "web")
-    plan = swarm_engine.plan(swarm.service("web"), None)
-    assert (plan.refused, plan.order, plan.image_name) == ("", "start-first", f"{APP}:latest")
-    assert (plan.image_before, plan.image_after) == (old, new)
-    assert plan.steps[1].startswith(f"update the service to {APP}:latest@{new}, 1 task at a time")
-    refused = swarm_engine.plan(swarm.service("web"), "nope")
-    assert "cannot find out which image" in refused.refused
-    assert refused.image_before == old
-    assert swarm_engine.plan(swarm.service("gone"), None).refused == "the service gone is gone from the swarm"
-    assert clean_bed.inspect("service", "web") == before
 
 
 def test_variables_are_set_and_put_back_where_the_redeploy_fails(
@@ -86,20 +70,6 @@ def test_tasks_that_cannot_overlap_are_replaced_one_after_the_other(
         outcome = swarm_engine.redeploy(swarm.service(name), FakeRun(deadline_s=30))
         assert outcome.success, outcome.reason
         assert swarm.running(clean_bed, name) == ["v2"]
-
-
-def test_an_unchanged_image_is_skipped_where_a_label_says_so(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
-    digest = clean_bed.push("app", "v1")
-    swarm.create(clean_bed, "web", APP, "--label", "tutum.redeploy.skip-unchanged=true", replicas=1)
-    before = clean_bed.inspect("service", "web")
-    outcome = swarm_engine.redeploy(swarm.service("web"), FakeRun())
-    assert (outcome.success, outcome.image_before, outcome.image_after) == (True, digest, digest)
-    assert outcome.containers_before == outcome.containers_after
-    assert outcome.reason.startswith("nothing was done")
-    assert clean_bed.inspect("service", "web") == before
-    clean_bed.push("app", "v2")
-    assert swarm_engine.redeploy(swarm.service("web"), FakeRun()).success
-    assert swarm.running(clean_bed, "web") == ["v2"]
 
 
 def test_a_rollback_waits_for_the_grace_period_of_containers(clean_bed: DockerBed) -> None:

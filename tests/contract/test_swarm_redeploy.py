@@ -125,6 +125,7 @@ def test_a_registry_that_is_away_leaves_the_service_untouched(swarm_engine: Swar
     before = swarm.spec(clean_bed, "web")
     with pytest.raises(EngineRefusedError, match="cannot find out which image"):
         swarm_engine.redeploy(swarm.service("web"), FakeRun())
+    assert "cannot find out which image" in swarm_engine.plan(swarm.service("web"), None).refused
     assert swarm.spec(clean_bed, "web") == before
 
 

@@ -19,11 +19,11 @@ from tutum.cli.overview import COMMANDS, overview
 COMMAND = [sys.executable, "-m", "tutum"]
 
 
-def run_process(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_process(*arguments: str, home: Path, stdin: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run `tutum` in a process of its own, with nothing from outside."""
-    variables = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)}
+    variables = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path), **environment}
     return subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, env={**variables, **environment}, timeout=60
+        [*COMMAND, *arguments], input=stdin, capture_output=True, text=True, env=variables, timeout=60, check=False
     )
 
 
@@ -117,14 +117,7 @@ def test_login_with_a_wrong_key_saves_nothing(
 
 
 def test_login_asks_for_a_server_where_none_is_configured(home: Path) -> None:
-    done = subprocess.run(
-        [*COMMAND, "login"],
-        input="http://127.0.0.1:1\nbob\nkey\n",
-        capture_output=True,
-        text=True,
-        env={"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)},
-        timeout=60,
-    )
+    done = run_process("login", home=home, stdin="http://127.0.0.1:1\nbob\nkey\n")
     assert done.returncode == 3
     assert "cannot reach http://127.0.0.1:1" in done.stderr
     assert not (home / ".tutum").exists()

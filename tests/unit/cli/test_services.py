@@ -16,12 +16,9 @@ def test_ps_lists_services(api: FakeApi, tutum_command: Tutum) -> None:
     assert lines[2].split()[:4] == ["db", DB, "Stopped", "0/2"]
 
 
-def test_ps_filters_by_state(api: FakeApi, tutum_command: Tutum) -> None:
+def test_ps_filters_by_state_and_prints_uuids_or_whole_services(api: FakeApi, tutum_command: Tutum) -> None:
     api.services.append(service(DB, "db", state="Stopped"))
     assert tutum_command("service", "ps", "-q", "-s", "Stopped").out == f"{DB}\n"
-
-
-def test_ps_as_json_is_an_array_of_whole_services(api: FakeApi, tutum_command: Tutum) -> None:
     assert json.loads(tutum_command("service", "ps", "--json").out) == api.services
 
 
@@ -94,12 +91,9 @@ def test_run_creates_starts_and_waits(api: FakeApi, tutum_command: Tutum) -> Non
     assert api.sent()[:2] == ["POST /service/", f"POST /service/{OTHER_WEB}/start/"]
 
 
-def test_run_and_wait_as_json_prints_only_the_service(tutum_command: Tutum) -> None:
+def test_run_and_wait_prints_only_the_service_as_json_or_its_uuid(api: FakeApi, tutum_command: Tutum) -> None:
     ran = tutum_command("service", "run", "demo", "--wait", "--json")
     assert (ran.code, json.loads(ran.out)["uuid"]) == (0, OTHER_WEB)
-
-
-def test_run_and_wait_quietly_prints_only_the_uuid(api: FakeApi, tutum_command: Tutum) -> None:
     assert tutum_command("service", "run", "demo", "--wait", "-q").out == f"{OTHER_WEB}\n"
     api.states = ["Failed"]
     ran = tutum_command("service", "run", "demo", "--wait", "-q")

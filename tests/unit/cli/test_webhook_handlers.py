@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.unit.cli.conftest import Tutum
-from tests.unit.sdk.fake_api import ACTION, DEPLOY, GROW, OTHER_WEB, WEB, FakeApi, service
+from tests.unit.sdk.fake_api import ACTION, DEPLOY, GROW, WEB, FakeApi
 
 HANDLERS = f"/service/{WEB}/webhook/handler/"
 
@@ -26,17 +26,6 @@ def test_create_as_in_the_spec(api: FakeApi, tutum_command: Tutum) -> None:
     assert api.body() == {"name": "mywebhook_name", "operation": "REDEPLOY"}
     uuid = api.handlers[-1]["uuid"]
     assert ran.out.splitlines() == [uuid, f"http://tutum.test/api/v1{HANDLERS}{uuid}/call/"]
-
-
-def test_rm_as_in_the_spec(api: FakeApi, tutum_command: Tutum) -> None:
-    ran = tutum_command("webhook-handler", "rm", WEB, DEPLOY)
-    assert (ran.code, ran.out) == (0, f"{DEPLOY}\n")
-    assert [handler["name"] for handler in api.handlers] == ["grow"]
-
-
-@pytest.mark.parametrize("identifier", ["web", "61a2", WEB.upper()])
-def test_services_go_by_name_and_start_too(tutum_command: Tutum, identifier: str) -> None:
-    assert tutum_command("webhook-handler", "list", "-q", identifier).out == f"{DEPLOY}\n{GROW}\n"
 
 
 def test_options_may_follow_the_service(api: FakeApi, tutum_command: Tutum) -> None:
@@ -115,14 +104,6 @@ def test_call_refuses_amounts_that_cannot_be(api: FakeApi, tutum_command: Tutum,
         arguments.append("-1")
     assert tutum_command(*arguments).code == 2
     assert api.requests == []
-
-
-def test_an_ambiguous_service_says_which_uuids_match(api: FakeApi, tutum_command: Tutum) -> None:
-    api.services.append(service(OTHER_WEB, "web"))
-    ran = tutum_command("webhook-handler", "list", "web")
-    assert ran.code == 3
-    assert WEB in ran.err
-    assert OTHER_WEB in ran.err
 
 
 def test_escape_sequences_in_a_name_do_not_reach_the_terminal(api: FakeApi, tutum_command: Tutum) -> None:

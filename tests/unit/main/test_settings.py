@@ -33,22 +33,6 @@ def test_the_variables_of_docker_and_kubernetes_have_no_prefix(monkeypatch: pyte
     assert values == ("docker_host", "docker_config", "kubeconfig")
 
 
-def test_injected_variables_are_ignored_without_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    injected = {
-        "TUTUMD_PORT": "tcp://10.0.0.1:8000",
-        "TUTUMD_PORT_8000_TCP": "tcp://10.0.0.1:8000",
-        "TUTUMD_PORT_8000_TCP_ADDR": "10.0.0.1",
-        "TUTUMD_SERVICE_HOST": "10.0.0.1",
-        "TUTUMD_SERVICE_PORT": "8000",
-        "TUTUMD_NAME": "/web/tutumd",
-        "TUTUMD_ENV_PATH": "/bin",
-    }
-    for name, value in injected.items():
-        monkeypatch.setenv(name, value)
-    assert read_settings({}).port == 8000
-    assert environment_warnings(injected) == []
-
-
 @pytest.mark.parametrize(
     ("variable", "remedy"),
     [

@@ -67,11 +67,11 @@ def test_a_new_service_sends_what_equals_our_defaults(api: FakeApi) -> None:
     assert api.body() == {"image": "demo", "target_num_containers": 0}
 
 
-@pytest.mark.parametrize("operation", ["start", "stop", "redeploy", "scale"])
+@pytest.mark.parametrize("operation", ["start", "stop", "redeploy", "scale", "delete"])
 def test_operations_carry_their_action(api: FakeApi, operation: str) -> None:
     accepted = getattr(tutum.Service.fetch(WEB), operation)()
-    assert api.sent()[-1] == f"POST /service/{WEB}/{operation}/"
-    assert accepted.action_uuid == ACTION
+    sent = f"DELETE /service/{WEB}/" if operation == "delete" else f"POST /service/{WEB}/{operation}/"
+    assert (api.sent()[-1], accepted.action_uuid) == (sent, ACTION)
 
 
 def test_scale_sets_the_target_first(api: FakeApi) -> None:
@@ -87,11 +87,6 @@ def test_scale_waits_for_the_action_that_the_new_target_began(api: FakeApi) -> N
     assert web.scale(4).action_uuid == "begun"
     assert api.sent()[1:] == [f"PATCH /service/{WEB}/"]
     assert web.target_num_containers == 4
-
-
-def test_delete_carries_its_action(api: FakeApi) -> None:
-    assert tutum.Service.fetch(WEB).delete().action_uuid == ACTION
-    assert api.sent()[-1] == f"DELETE /service/{WEB}/"
 
 
 def test_operations_keep_unsaved_changes(api: FakeApi) -> None:

@@ -51,7 +51,9 @@ def test_a_scaling_survives_the_journal() -> None:
     assert (plan.before, plan.running_before, plan.tasks_before) == (2, ("o1",), ("o1", "o2"))
 
 
-@pytest.mark.parametrize("change", [{"result": {"ended": True}}, {"stage": "later"}, {"running_before": None}])
+@pytest.mark.parametrize(
+    "change", [{"result": {"ended": True}}, {"stage": "later"}, {"running_before": None}, {"sent": {}}]
+)
 def test_an_unreadable_journal_is_refused(change: dict[str, object]) -> None:
     scaling = plan_scaling(view(spec(), task("o1")), 5, noted=None)
     for journal in (PLAN, scaling):
