@@ -47,7 +47,8 @@ def prepare(runner: StepRunner, find: FindGroup, self_id: str | None) -> Redeplo
         journal = _prepare(runner, find, plan_redeploy(group, containers, runner.run.tag, self_id), containers)
     except (EngineRefusedError, DependencyBusyError):
         for container in runner.api.containers():
-            if _is_of_run(container, runner.run_id) and not container.is_active:
+            # One that has run is an old container, which a run without a journal has parked.
+            if _is_of_run(container, runner.run_id) and container.started is None:
                 runner.api.remove(container.id, runner.run, volumes=True)
         if begun := load_journal(runner.run.journal):
             # The next try begins from the start. Without a journal, the worker may also give up.
