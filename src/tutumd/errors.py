@@ -50,7 +50,7 @@ class TooManyCallsError(TutumdError):
 
 
 class AnswerTimeoutError(TutumdError):
-    """No worker answered a request row in time."""
+    """No worker responded to an engine request in time."""
 
 
 class SettingsError(TutumdError):

@@ -278,7 +278,7 @@ class Queue(Protocol):
         """Store the response to a request."""
 
     def wait(self, timeout_s: float) -> None:
-        """Wait until this process queues something, or the time is over."""
+        """Wait until something is queued, or the time is over. It may miss what other processes queue."""
 
 
 class Run(Protocol):

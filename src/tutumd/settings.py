@@ -48,11 +48,9 @@ _List = (NoDecode, BeforeValidator(_split_at_commas))
 
 
 class Settings(BaseSettings):
-    """All settings of the server. Each field is also a variable: `port` is `TUTUMD_PORT`."""
+    """All settings of the server. Each field without an alias is also a variable: `port` is `TUTUMD_PORT`."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", validate_by_name=True
-    )
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535), BeforeValidator(_ignore_injected_port)] = _DEFAULT_PORT

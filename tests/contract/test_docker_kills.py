@@ -1,7 +1,7 @@
 """A killed redeploy of a container with a fixed port, resumed without its database or after its engine was killed.
 
-tests/unit/docker/test_resume.py kills every kind of run at every step on an engine in memory, test_engine_interrupted.py the
-common case on each engine.
+tests/unit/docker/test_resume.py kills every kind of run at every step on an engine in memory, and
+test_engine_interrupted.py kills the common case on each engine.
 """
 
 import pytest

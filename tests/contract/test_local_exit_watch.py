@@ -69,7 +69,6 @@ def test_another_process_with_the_same_pid_is_not_watched(identity: Identity) ->
 
 @pytest.mark.parametrize("max_files", [3, 8])
 def test_a_process_is_read_from_proc_when_no_descriptor_is_left(identity: Identity, max_files: int) -> None:
-    """With 3 descriptors none may be used; with 8, two may be used, but the numbers below 8 are taken."""
     proc = Proc()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with closing(ExitWatch(proc.is_running)) as exits:
@@ -81,6 +80,22 @@ def test_a_process_is_read_from_proc_when_no_descriptor_is_left(identity: Identi
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             for descriptor in taken:
                 os.close(descriptor)
+        assert exits.is_running(identity)
+        assert exits.is_running(identity)
+    assert proc.reads == [identity.pid] * 2
+
+
+def test_the_upper_half_of_the_descriptors_stays_free(identity: Identity) -> None:
+    proc = Proc()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    with closing(ExitWatch(proc.is_running)) as exits:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (2 * lowest_free, hard))
+        try:
+            exits.watch({identity})
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert exits.is_running(identity)
         assert exits.is_running(identity)
     assert proc.reads == [identity.pid] * 2

@@ -189,3 +189,15 @@ def test_output_that_grew_too_large_is_rotated_while_it_is_written(host: LocalHo
     with watching(engine):
         wait_until(lambda: sorted(p.name.split(".", 1)[1] for p in output.iterdir()) == ["log", "log.1"], "a rotation")
         assert engine.logs(host.service(), 1) == "line 400"
+
+
+def test_the_output_of_a_service_whose_record_is_damaged_is_rotated(host: LocalHost) -> None:
+    host.started("while sleep 0.01; do echo line; done", target=1)
+    folder = host.data_dir / host.uuid
+    record = (folder / "service.json").read_text()
+    (folder / "service.json").write_text("damaged")
+    try:
+        with watching(host.engine(max_output_bytes=20)):
+            wait_until(lambda: list((folder / "output").glob("*.log.1")), "a rotation")
+    finally:
+        (folder / "service.json").write_text(record)

@@ -33,7 +33,7 @@ EvaluateCall = Callable[[Call, EvaluationNeeded], Awaitable[Call]]
 
 
 async def accept(
-    call: Call, store: StoreCall, evaluate: EvaluateCall, first_result: CallResult | None = None
+    call: Call, store: StoreCall, evaluator: EvaluateCall, first_result: CallResult | None = None
 ) -> tuple[Call, Accepted | NotQueued]:
     """Store a call and return it, evaluated, with what became of it.
 
@@ -42,7 +42,7 @@ async def accept(
     the options in between.
 
     Args:
-        evaluate: Return the call with its evaluation by the options in the second argument.
+        evaluator: Returns the call with its evaluation by the options in the second argument.
         first_result: What `store` returned for the call before; None if nobody has stored it.
 
     Raises:
@@ -55,7 +55,7 @@ async def accept(
     for _ in range(_ATTEMPTS):
         if not isinstance(result, EvaluationNeeded):
             break
-        call = await evaluate(call, result)
+        call = await evaluator(call, result)
         result = await store(call)
     if isinstance(result, EvaluationNeeded):
         raise UnavailableError("the handler is being changed; try again in a moment")

@@ -12,7 +12,7 @@ def load_cipher(settings: Settings) -> SecretCipher:
     """Return the cipher of secrets. Without the setting, the key is in `secret.key`, which is made once.
 
     Raises:
-        SettingsError: The key is no key, or the file cannot be read or made. The text does not hold the key.
+        SettingsError: The key is not valid, or its file cannot be read or created. The text does not contain the key.
     """
     if settings.secret_key:
         return SecretCipher([key.strip() for key in settings.secret_key.split(",") if key.strip()])

@@ -96,7 +96,7 @@ def _migrate(database: Database) -> None:
 
 
 def ensure_admin(store: SqlStore, settings: Settings) -> None:
-    """Create the first admin where there is none, and print the key if it was generated."""
+    """Create the first admin if there is none, and print the key if it was generated."""
     if any(user.is_admin for user in store.users()):
         return
     name = settings.admin_user or "admin"

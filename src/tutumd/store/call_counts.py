@@ -1,7 +1,7 @@
 """Counts of the calls that handlers received, and the time of the last one.
 
 Counting with each call would change a page per handler of a batch. Instead, a worker counts many deliveries at once
-later, and whoever reads a count adds the deliveries since.
+later, and a reader of a count adds the deliveries since.
 """
 
 from collections.abc import Sequence

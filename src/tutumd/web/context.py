@@ -18,6 +18,7 @@ from tutumd.web.call.long_poll import LongPoll
 
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 _UUID = re.compile(UUID, re.ASCII)
+_IPV4_MAPPED = re.compile(r"(?<![0-9a-f:])::ffff:(?=[0-9]+\.)", re.IGNORECASE)
 
 
 class WebContext:
@@ -55,8 +56,10 @@ class WebContext:
         address = client[0] if client else ""
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         if address in self.trusted_proxies:
-            forwarded = b",".join(value for name, value in headers if name == b"x-forwarded-for")
-            claimed, _ = self.trusted_proxies.get_trusted_client_address(forwarded.decode("latin-1"))
+            forwarded = b",".join(value for name, value in headers if name == b"x-forwarded-for").decode("latin-1")
+            # A proxy with one socket for IPv4 and IPv6 writes the address of an IPv4 client as `::ffff:192.0.2.1`.
+            hops = _IPV4_MAPPED.sub("", forwarded).strip(", ")
+            claimed, _ = self.trusted_proxies.get_trusted_client_address(hops)
             try:
                 address = str(ip_address(claimed))
             except ValueError:

@@ -57,6 +57,11 @@ def test_it_is_shown_with_the_number_of_its_secrets(preset: str) -> None:
     assert shown["verify"] == {"preset": preset, "secrets_set": 2}
 
 
+def test_a_handler_with_the_longest_secret_is_shown() -> None:
+    store, _, _ = stored("github", "s" * 1000)
+    assert handlers.public_options(store.handler)["verify"] == {"preset": "github", "secrets_set": 1}
+
+
 def test_other_fields_are_changed_and_the_secrets_stay() -> None:
     store, old, new = stored("github", "first")
     changed = change(store, new, enabled=False, show_log=None)

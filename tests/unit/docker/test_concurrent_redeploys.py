@@ -64,6 +64,17 @@ def test_a_redeploy_that_waits_for_a_dependency_undoes_its_preparation(*, cut_of
     assert "shop-web-1" in engine.summary()
 
 
+def test_a_refused_preparation_removes_no_container_that_has_run() -> None:
+    engine, run = parent_and_sidecar(), Recorded()
+    # This action parked the container, and then its journal was lost with the database.
+    (sidecar,) = [raw for raw in engine.all.values() if raw["Name"] == "/shop-web-1"]
+    sidecar["Name"], sidecar["State"]["Status"] = f"/shop-web-1-tutum-prev-{run.action_uuid[:8]}", "exited"
+    before = engine.summary()
+    with pytest.raises(EngineUnavailableError, match="is being redeployed itself"):
+        redeploy_service(readiness(engine), finder(engine, "name:parent"), run)
+    assert engine.summary() == before
+
+
 def test_an_image_that_another_redeploy_has_pulled_keeps_its_name() -> None:
     engine = parent_and_sidecar(pushed=True)
 

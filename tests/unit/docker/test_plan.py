@@ -27,7 +27,7 @@ def test_a_container_that_others_find_by_name_is_started_first() -> None:
     second = inspected(2, "shop-web-2", labels=compose_labels(2), status="exited", finished=9, **NAMED)
     plan = planned(first, second)
     assert plan == RedeployPlan(
-        options=ServiceLabels(),
+        labels=ServiceLabels(),
         swaps=(
             PlannedSwap(name="shop-web-1", old=identity(1), image="app", start_first=True),
             PlannedSwap(name="shop-web-2", old=identity(2), image="app", starts=False),
@@ -55,7 +55,7 @@ def test_dependents_are_re_created_after_what_they_depend_on() -> None:
     plan = planned(parent, linker, sidecar)
     shares, links = "shares the network namespace of web", "has a legacy link to sidecar"
     assert plan == RedeployPlan(
-        options=ServiceLabels(),
+        labels=ServiceLabels(),
         swaps=(
             PlannedSwap(name="web", old=identity(1), image="app"),
             PlannedSwap(name="sidecar", old=identity(2), image="app", dependence=shares),

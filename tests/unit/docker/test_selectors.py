@@ -97,4 +97,6 @@ def test_the_digest_is_that_of_the_containers_repository() -> None:
     assert image_digest("127.0.0.1:5000/app:v1", its_image["Id"], its_image) == "sha256:" + "a" * 64
     assert image_digest("127.0.0.1:5001/app", its_image["Id"], its_image) == its_image["Id"]
     assert image_digest("app", "sha256:x", None) == "sha256:x"
+    beside_a_bad_one = {**its_image, "RepoDigests": ["app@sha256@None", *its_image["RepoDigests"]]}
+    assert image_digest("127.0.0.1:5000/app:v1", its_image["Id"], beside_a_bad_one) == "sha256:" + "a" * 64
     assert image_digest(its_image["Id"], its_image["Id"], its_image) == its_image["Id"]

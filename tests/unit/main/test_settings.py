@@ -33,6 +33,16 @@ def test_the_variables_of_docker_and_kubernetes_have_no_prefix(monkeypatch: pyte
     assert values == ("docker_host", "docker_config", "kubeconfig")
 
 
+def test_the_variables_of_docker_and_kubernetes_are_ignored_with_the_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("DOCKER_HOST", "DOCKER_CONFIG", "KUBECONFIG")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(f"TUTUMD_{name}", "tcp://elsewhere:2375")
+    settings = read_settings({})
+    assert (settings.docker_host, settings.docker_config, settings.kubeconfig) == ("", "", "")
+    assert len(environment_warnings([f"TUTUMD_{name}" for name in names])) == 3
+
+
 @pytest.mark.parametrize(
     ("variable", "remedy"),
     [

@@ -13,6 +13,7 @@ def test_request_and_response_describe_every_handler_field() -> None:
     assert sent["properties"].keys() == {"name", "operation", *FIELDS}
     assert sent["additionalProperties"] is False
     assert FIELDS.keys() <= set(shown["required"])
+    assert "additionalProperties" not in shown
     assert sent["properties"]["debounce"]["anyOf"][0] == {"type": "integer", "minimum": 0, "maximum": 3600}
     assert shown["properties"]["debounce"]["type"] == "integer"
     assert "secrets" not in str(shown["properties"]["verify"]["anyOf"][0]["properties"].keys() - {"secrets_set"})

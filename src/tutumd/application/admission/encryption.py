@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import hashlib
 import hmac
 from collections.abc import Sequence
 
@@ -54,8 +55,8 @@ class PlaceholderCipher:
     """Replaces a SecretCipher where only the number of secrets counts, so that the key may be lost."""
 
     def decrypt(self, encrypted: str) -> str:
-        """Return a text that differs for each secret, and is valid for every preset."""
-        return "whsec_" + base64.b64encode(encrypted.encode()).decode()
+        """Return a text that differs for each secret, and is valid for every preset, however long the secret is."""
+        return "whsec_" + base64.b64encode(hashlib.sha256(encrypted.encode()).digest()).decode()
 
 
 def _fernet(key: str) -> Fernet:

@@ -20,9 +20,9 @@ def service_snapshot(group: ContainerGroup) -> ServiceSnapshot:
     """Return the snapshot of a service; image and command are those of its newest container."""
     containers = group.containers
     newest = max(containers, key=lambda container: (container.created is not None, container.created))
-    labels = [container.labels for container in containers]
-    options = parse_labels(labels)
-    owner, owner_warnings = owner_of(labels)
+    label_sets = [container.labels for container in containers]
+    labels = parse_labels(label_sets)
+    owner, owner_warnings = owner_of(label_sets)
     return ServiceSnapshot(
         selector=group.selector,
         name=group.name,
@@ -35,8 +35,8 @@ def service_snapshot(group: ContainerGroup) -> ServiceSnapshot:
         image_digest=newest.image_digest,
         run_command=_command(newest),
         deployed=newest.created,
-        service_cap=options.service_cap,
-        warnings=(*owner_warnings, *options.problems, *_state_warnings(containers)),
+        service_cap=labels.service_cap,
+        warnings=(*owner_warnings, *labels.problems, *_state_warnings(containers)),
     )
 
 

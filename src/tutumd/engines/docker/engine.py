@@ -164,10 +164,10 @@ class DockerEngine:
 def _dry_run(plan: RedeployPlan, group: ContainerGroup, digests: Mapping[str, str | None]) -> Plan:
     first, planned = group.containers[0], plan.swaps[0]
     after = digests[planned.image]
-    notes = [*plan.options.problems, *plan.notes]
+    notes = [*plan.labels.problems, *plan.notes]
     if any(slot.is_swapping for slot in group.slots):
         notes.insert(0, "an earlier redeploy was interrupted: its leftovers are removed first")
-    if plan.options.skip_unchanged and after == first.image_digest and planned.image == first.image_name:
+    if plan.labels.skip_unchanged and after == first.image_digest and planned.image == first.image_name:
         notes.insert(0, "there is no newer image: unless a container fails, nothing will be done")
     return Plan(
         order=plan.order.value,

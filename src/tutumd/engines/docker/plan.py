@@ -45,14 +45,14 @@ class RedeployPlan:
     """A redeploy of one service.
 
     Attributes:
-        options: From the service's labels.
+        labels: What the labels of the service configure.
         swaps: In the order in which the containers are replaced.
         pulled: Names of the images that are pulled.
         order, order_reason: The order for the service's running containers, and the reason as a sentence.
         notes: Sentences for people.
     """
 
-    options: ServiceLabels
+    labels: ServiceLabels
     swaps: tuple[PlannedSwap, ...]
     pulled: tuple[str, ...]
     order: Order
@@ -93,11 +93,11 @@ def plan_redeploy(
     for container in group.containers:
         check_replaceable(container, is_refetched=is_refetched)
     check_no_busy_dependency(group, all_containers)
-    options = parse_labels([container.labels for container in group.containers])
+    labels = parse_labels([container.labels for container in group.containers])
     dependents = find_dependents(group.containers, all_containers)
     for dependent in dependents:
         check_can_follow(dependent.container, dependent.reason, self_id)
-    order, reason = choose_order(group.containers, dependents, options.order)
+    order, reason = choose_order(group.containers, dependents, labels.order)
     own = [_planned_swap(slot.name, slot.container, tag, order) for slot in group.slots]
     check_can_be_followed([swap.name for swap in own if swap.needs_spare], dependents)
     others = [
@@ -105,7 +105,7 @@ def plan_redeploy(
         for each in dependents
     ]
     return RedeployPlan(
-        options=options,
+        labels=labels,
         swaps=(*own, *others),
         pulled=tuple(sorted({swap.image for swap in own})),
         order=order,

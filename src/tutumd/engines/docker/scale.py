@@ -10,6 +10,7 @@ from tutumd.engines.docker.inspect.selectors import FindGroup
 from tutumd.engines.docker.readiness import TAIL_LINES, ReadinessCheck
 from tutumd.engines.docker.recreate.compose_files import copy_compose_files
 from tutumd.engines.docker.replicas import Replica, check_scalable, name_replicas, replica_config
+from tutumd.engines.rollout.scaling import refuse_stopped
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
 from tutumd.ports import Run
@@ -71,8 +72,7 @@ class Scaler:
         group, all_containers = self._find()
         containers = group.containers
         before = tuple(container.id for container in containers)
-        if all(container.stopped_on_purpose for container in containers):
-            raise EngineRefusedError(f"{group.name} is stopped: start it before scaling it")
+        refuse_stopped(group.name, target, stopped=all(container.stopped_on_purpose for container in containers))
         doomed = tuple(container.id for container in reversed(containers[target:]))
         for container in containers[target:]:
             check_no_dependents(container, all_containers)

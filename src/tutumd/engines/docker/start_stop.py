@@ -8,6 +8,7 @@ from typing import Any
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.readiness import TAIL_LINES, ReadinessCheck
+from tutumd.engines.rollout.journal import join_sentences
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
 from tutumd.ports import Run
@@ -32,7 +33,7 @@ def start_containers(readiness: ReadinessCheck, containers: Sequence[InspectedCo
     ids = tuple(container.id for container in containers)
     return Outcome(
         success=not failed,
-        reason="; ".join(filter(None, (failed, problems))),
+        reason=join_sentences(failed, problems),
         log_tail=journal["log_tail"],
         rolled_back=bool(failed) and not problems,
         containers_before=ids,
@@ -76,7 +77,7 @@ def _start_all(
 def _stop_all(api: DockerApi, container_ids: Sequence[str], run: Run) -> str:
     """Stop several containers at once, since each may take its whole grace period; return what went wrong."""
     with ThreadPoolExecutor(_CONCURRENCY) as pool:
-        return "; ".join(filter(None, pool.map(partial(_stop, api, run), container_ids)))
+        return join_sentences(*pool.map(partial(_stop, api, run), container_ids))
 
 
 def _stop(api: DockerApi, run: Run, container_id: str) -> str:

@@ -48,7 +48,7 @@ def take_snapshot(workload: Workload, pods: Iterable[Pod]) -> ServiceSnapshot:
     shown = sorted((pod for pod in pods if pod.alive or pod.deleting), key=lambda pod: (str(pod.created), pod.name))
     stopped = workload.is_stopped
     created = [pod.created for pod in shown if pod.created and pod.alive]
-    settings = parse_labels([workload.annotations])
+    labels = parse_labels([workload.annotations])
     image, _, pinned = workload.main["image"].partition("@")
     ineffective = (
         f"the annotation {name} has no effect on Kubernetes: {reason}"
@@ -67,8 +67,8 @@ def take_snapshot(workload: Workload, pods: Iterable[Pod]) -> ServiceSnapshot:
         image_digest=running_digest(workload, shown) or pinned or None,
         run_command=_run_command(workload),
         deployed=max(created, default=None),
-        service_cap=settings.service_cap,
-        warnings=(*settings.problems, *ineffective, *warnings(workload)),
+        service_cap=labels.service_cap,
+        warnings=(*labels.problems, *ineffective, *warnings(workload)),
     )
 
 

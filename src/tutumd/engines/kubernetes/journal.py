@@ -12,7 +12,7 @@ class RedeployJournal:
     """One redeploy.
 
     Attributes:
-        before: The changed parts of the pod template, as they were (`templates.stored_parts`).
+        before: The changed parts of the pod template, as they were (`patches.stored_parts`).
         old: Fingerprint of the whole template as it was.
         image: Image of the main container.
         restarted_at: The time written into the template; no other restart has the same.

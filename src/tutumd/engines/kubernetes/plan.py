@@ -15,8 +15,8 @@ from tutumd.engines.rollout.timing import Timing
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Plan
 
+# Default of a Deployment (Kubernetes: Deployments, "Progress Deadline Seconds").
 _PROGRESS_DEADLINE_S = 600
-"""Default of a Deployment (Kubernetes: Deployments, "Progress Deadline Seconds")."""
 
 
 def plan_redeploy(view: WorkloadView, tag: str | None, variables: Variables, timing: Timing) -> RedeployJournal:

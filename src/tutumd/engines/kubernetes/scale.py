@@ -115,8 +115,8 @@ def _set_autoscaler(
     context: WorkloadContext, journal: ScaleJournal, number: int | None, instead_of: int | None
 ) -> bool:
     namespace = context.address.namespace
-    autoscalers = {one["metadata"]["name"]: one for one in context.cluster.autoscalers(namespace)}
-    autoscaler = autoscalers.get(journal.autoscaler)
+    by_name = {each["metadata"]["name"]: each for each in context.cluster.autoscalers(namespace)}
+    autoscaler = by_name.get(journal.autoscaler)
     if autoscaler is None or autoscaler["spec"].get("minReplicas") != instead_of or number == instead_of:
         return False
     context.run.check()

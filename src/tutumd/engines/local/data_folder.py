@@ -11,7 +11,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -86,6 +86,12 @@ class DataFolder:
     def output(self, uuid: str, slot: str) -> Path:
         """Return the output file of a container."""
         return self._path / uuid / "output" / f"{slot}.log"
+
+    def outputs(self) -> tuple[Path, ...]:
+        """Return the output files of all services, also of those whose record is unreadable: their processes run."""
+        with suppress(FileNotFoundError):  # a service was removed just now
+            return tuple(self._path.glob("*/output/*.log"))
+        return ()
 
     def drop_old_outputs(self, record: ServiceRecord) -> None:
         """Remove the output of containers that are no longer in the record."""

@@ -15,8 +15,8 @@ from tutumd.engines.local.procfs import Identity
 class ExitWatch:
     """Knows which processes still run without reading /proc again and again. For one thread.
 
-    At most a quarter of the file descriptors that this process may open are used. /proc is read for processes beyond
-    that.
+    The upper half of the file descriptors that this process may open stays free, whatever the number of watches. /proc
+    is read for processes beyond that.
     """
 
     def __init__(self, is_running: Callable[[Identity], bool]) -> None:
@@ -32,10 +32,8 @@ class ExitWatch:
         """Watch these processes, and no others any longer."""
         for identity in self._pidfds.keys() - identities:
             self._close(identity)
-        max_pidfds = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4
         for identity in identities - self._pidfds.keys():
-            if len(self._pidfds) < max_pidfds:
-                self._open(identity)
+            self._open(identity)
 
     def wait(self, timeout_s: float) -> None:
         """Return when a watched process has ended, at the latest after `timeout_s`."""
@@ -56,7 +54,10 @@ class ExitWatch:
             pidfd = os.pidfd_open(identity.pid)
             self._pidfds[identity] = pidfd
             self._poll.register(pidfd, select.POLLIN)
-            if not self._read_is_running(identity):  # ended, or the PID is another process's: checked once it is open
+            # The kernel gives out the lowest free number, so a high one means that many are in use.
+            is_scarce = pidfd >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
+            # It may have ended, or the PID be another process's. That is certain only once the pidfd is open.
+            if is_scarce or not self._read_is_running(identity):
                 self._close(identity)
 
     def _close(self, identity: Identity) -> None:

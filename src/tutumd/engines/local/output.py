@@ -14,15 +14,15 @@ TAIL_BYTES = 256 * 1024
 
 def rotate(path: Path, *, max_bytes: int = MAX_BYTES) -> None:
     """Move the content to `PATH.1` if the file is larger than `max_bytes`."""
-    if not path.exists() or path.stat().st_size <= max_bytes:
-        return
     older = _older(path)
     copy = older.with_name(f"{older.name}.new")
     try:
+        if path.stat().st_size <= max_bytes:
+            return
         shutil.copyfile(path, copy)
         copy.replace(older)
     except FileNotFoundError:
-        return
+        return  # its container is gone
     except OSError:
         copy.unlink(missing_ok=True)  # no room for the copy: cutting matters all the more
     os.truncate(path, 0)

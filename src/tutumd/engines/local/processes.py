@@ -176,4 +176,4 @@ def _describe(error: OSError | ValueError, directory: Path, output: Path) -> str
         return str(error)
     if str(error.filename) == str(directory):
         return f"its working_dir {directory} cannot be used: {error.strerror}"
-    return f"its output cannot be written: {error.strerror}" if error.filename == output else str(error.strerror)
+    return f"its output cannot be written: {error.strerror}" if error.filename == str(output) else str(error.strerror)

@@ -68,12 +68,11 @@ class Supervisor:
                     _log.warning("service could not be supervised", service=service_uuid, error=str(error))
 
     def _rotate_outputs(self) -> None:
-        for record in self.folder.records():
-            for container in record.all_containers:
-                try:
-                    output.rotate(self.folder.output(record.uuid, container.slot), max_bytes=self.max_output_bytes)
-                except OSError as error:
-                    _log.warning("output could not be rotated", service=record.uuid, error=str(error))
+        for path in self.folder.outputs():
+            try:
+                output.rotate(path, max_bytes=self.max_output_bytes)
+            except OSError as error:
+                _log.warning("output could not be rotated", file=str(path), error=str(error))
 
     def _supervise(self, record: ServiceRecord, exits: ExitWatch) -> None:
         for container in (*record.incoming, *record.leaving):

@@ -27,7 +27,7 @@ def _add_handler_fields_out(schema: dict[str, Any]) -> None:
             "description": _describe(field),
         }
     schema["required"] = [*schema["required"], *FIELDS]
-    schema["additionalProperties"] = False
+    del schema["additionalProperties"]  # there are no others, but the next release may add some
 
 
 def _describe(field: HandlerField) -> str:

@@ -135,9 +135,10 @@ def image_digest(name: str, image_id: str, image: Json | None) -> str | None:
         reference = parse_reference(name)
         if reference.digest:
             return reference.digest
-        for digest in map(parse_reference, digest_names(image)):
-            if digest.same_repository(reference):
-                return digest.digest
+        for entry in digest_names(image):
+            with suppress(EngineRefusedError):
+                if (digest := parse_reference(entry)).same_repository(reference):
+                    return digest.digest
     return image_id or None
 
 

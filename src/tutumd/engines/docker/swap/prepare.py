@@ -47,7 +47,8 @@ def prepare(runner: StepRunner, find: FindGroup, self_id: str | None) -> Redeplo
         journal = _prepare(runner, find, plan_redeploy(group, containers, runner.run.tag, self_id), containers)
     except (EngineRefusedError, DependencyBusyError):
         for container in runner.api.containers():
-            if _is_of_run(container, runner.run_id) and not container.is_active:
+            # One that has run is an old container, which a run without a journal has parked.
+            if _is_of_run(container, runner.run_id) and container.started is None:
                 runner.api.remove(container.id, runner.run, volumes=True)
         if begun := load_journal(runner.run.journal):
             # The next try begins from the start. Without a journal, the worker may also give up.
@@ -104,8 +105,8 @@ def _prepare(runner: StepRunner, find: FindGroup, plan: RedeployPlan, containers
     by_id = {container.id: container for container in containers}
     own = [by_id[swap.old] for swap in plan.own_swaps]
     journal = load_journal(run.journal)
-    if plan.options.timeout_s is not None:
-        run.set_time_limit(plan.options.timeout_s)
+    if plan.labels.timeout_s is not None:
+        run.set_time_limit(plan.labels.timeout_s)
     if journal is None:
         check_images(api, plan.pulled, own)
         run.log(f"{plan.order}: {plan.order_reason}")
@@ -118,7 +119,7 @@ def _prepare(runner: StepRunner, find: FindGroup, plan: RedeployPlan, containers
     spares = {swap.old: _create_spare(runner, by_id[swap.old], containers) for swap in plan.swaps if swap.needs_spare}
     images = {name: fetch_image(api, name, run, is_local=local[name]) for name in plan.pulled}
     swaps = [_new_swap(planned, by_id[planned.old], spares.get(planned.old, "")) for planned in plan.swaps]
-    is_unchanged = plan.options.skip_unchanged and not run.variables and _is_unchanged(plan, own, images)
+    is_unchanged = plan.labels.skip_unchanged and not run.variables and _is_unchanged(plan, own, images)
     if is_unchanged:
         for spare in spares.values():
             api.remove(spare, run, volumes=False)
@@ -128,9 +129,9 @@ def _prepare(runner: StepRunner, find: FindGroup, plan: RedeployPlan, containers
     return replace(
         journal,
         phase="unchanged" if is_unchanged else "swap",
-        timeout_s=plan.options.timeout_s,
-        stable_s=plan.options.stable_s,
-        keep_images=plan.options.keep_images,
+        timeout_s=plan.labels.timeout_s,
+        stable_s=plan.labels.stable_s,
+        keep_images=plan.labels.keep_images,
         local=any(local.values()),
         images_before=sorted({container.image_id for container in own}),
         images_tried=sorted({str(image["Id"]) for image in images.values()}),
