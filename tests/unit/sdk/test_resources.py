@@ -60,11 +60,8 @@ def test_save_of_a_new_service_creates_it(api: FakeApi) -> None:
     assert api.sent() == ["POST /service/"]
     assert api.body() == {"name": "hello", "image": "demo", "run_command": "sleep 1", "target_num_containers": 2}
     assert new.uuid == OTHER_WEB
-
-
-def test_a_new_service_sends_what_equals_our_defaults(api: FakeApi) -> None:
     tutum.Service.create(image="demo", target_num_containers=0).save()
-    assert api.body() == {"image": "demo", "target_num_containers": 0}
+    assert api.body() == {"image": "demo", "target_num_containers": 0}, "what equals our defaults is sent, too"
 
 
 @pytest.mark.parametrize("operation", ["start", "stop", "redeploy", "scale", "delete"])
