@@ -47,11 +47,8 @@ def test_a_call_redeploys_a_compose_service_and_compose_finds_nothing_to_do(
     clean_bed: DockerBed, server: LiveServer, tmp_path: Path
 ) -> None:
     bed = clean_bed
-    project = tmp_path / "shop"
-    project.mkdir()
-    (project / "compose.yml").write_text(COMPOSE)
     bed.push("app", "v1")
-    bed.compose(project, "up", "-d", "--quiet-pull")
+    project = bed.up(tmp_path, COMPOSE)
     web = server.find("web", running_num_containers=2, stack="shop")
     handler = Console(server).hook("create", "-q", "--name", "ci", "web").split()[0]
     before = containers(bed, "label=com.docker.compose.service=web")

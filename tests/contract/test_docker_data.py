@@ -47,18 +47,16 @@ def test_anonymous_volumes_at_paths_with_a_slash_at_the_end_keep_their_content(c
 def test_inline_files_are_there_after_several_redeploys_and_over_files_of_the_image(
     clean_bed: DockerBed, tmp_path: Path
 ) -> None:
-    project = tmp_path / "shop"
-    project.mkdir()
-    (project / "compose.yaml").write_text(f"""
+    compose = f"""
 services:
   web:
     image: {APP}
     configs: [{{source: inline, target: /etc/inline.conf}}, {{source: inline, target: /version}}]
 configs:
   inline: {{content: "from compose"}}
-""")
+"""
     clean_bed.push("app", "v1")
-    clean_bed.compose(project, "up", "-d", "--quiet-pull")
+    clean_bed.up(tmp_path, compose)
     clean_bed.docker("exec", "shop-web-1", "touch", "/own")
     with opened(clean_bed) as engine:
         for version in ("v2", "v1"):
@@ -75,9 +73,7 @@ configs:
 def test_who_shares_the_volumes_of_a_container_that_was_replaced_can_be_replaced_too(
     clean_bed: DockerBed, tmp_path: Path
 ) -> None:
-    project = tmp_path / "shop"
-    project.mkdir()
-    (project / "compose.yaml").write_text(f"""
+    compose = f"""
 services:
   store:
     image: {APP}
@@ -85,9 +81,9 @@ services:
   user:
     image: {APP}
     volumes_from: [store]
-""")
+"""
     clean_bed.push("app", "v1")
-    clean_bed.compose(project, "up", "-d", "--quiet-pull")
+    clean_bed.up(tmp_path, compose)
     clean_bed.docker("exec", "shop-store-1", "sh", "-c", "echo shared > /data/kept")
     clean_bed.push("app", "v2")
     with opened(clean_bed) as engine:

@@ -215,11 +215,8 @@ configs:
 def test_a_redeployed_compose_service_is_like_a_fresh_one_and_compose_agrees(
     clean_bed: DockerBed, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "shop"
-    folder.mkdir()
-    (folder / "compose.yaml").write_text(COMPOSE)
     clean_bed.push("app", FIRST)
-    clean_bed.compose(folder, "up", "-d", "--quiet-pull")
+    folder = clean_bed.up(tmp_path, COMPOSE)
     clean_bed.push("app", SECOND)
     with opened(clean_bed) as engine:
         assert "writes to /gone, which both would share" in engine.plan(service("compose:shop/web"), None).order_reason

@@ -106,12 +106,9 @@ volumes: {lock: {}}
 
 
 def test_every_container_is_put_back_when_a_later_one_fails(clean_bed: DockerBed, tmp_path: Path) -> None:
-    folder = tmp_path / "shop"
-    folder.mkdir()
     # The second one to start finds the lock of the first and exits.
-    (folder / "compose.yaml").write_text(LOCK)
     clean_bed.push("app", "v1")
-    clean_bed.compose(folder, "up", "-d")
+    clean_bed.up(tmp_path, LOCK)
     ids = {name: inspected(clean_bed, name)["Id"] for name in states(clean_bed)}
     clean_bed.push(
         "app",

@@ -44,8 +44,7 @@ def test_a_lone_container_gets_numbered_copies_and_stays_the_same_service(clean_
 
 
 def test_a_compose_service_gets_the_next_numbers(clean_bed: DockerBed, tmp_path: Path) -> None:
-    (tmp_path / "compose.yaml").write_text(COMPOSE)
-    clean_bed.compose(tmp_path, "-p", "shop", "up", "-d")
+    folder = clean_bed.up(tmp_path, COMPOSE)
     with opened(clean_bed) as engine:
         assert engine.scale(service("compose:shop/web"), 3, FakeRun()).success
         names = [container.name for container in snapshots(engine)["compose:shop/web"].containers]
@@ -56,7 +55,7 @@ def test_a_compose_service_gets_the_next_numbers(clean_bed: DockerBed, tmp_path:
     assert "shop-web-3" in copy["NetworkSettings"]["Networks"]["shop_default"]["Aliases"]
     assert "shop-web-1" not in copy["NetworkSettings"]["Networks"]["shop_default"]["Aliases"]
     # Compose takes them for its own, and brings them down to what its file says.
-    clean_bed.compose(tmp_path, "-p", "shop", "up", "-d")
+    clean_bed.compose(folder, "up", "-d")
     assert [name for name in states(clean_bed) if name.startswith("shop-web")] == ["shop-web-1"]
 
 

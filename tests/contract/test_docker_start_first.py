@@ -128,11 +128,8 @@ def check_none_lost(load: Load, expected: set[str]) -> None:
 
 
 def test_no_request_to_a_compose_service_is_lost(clean_bed: DockerBed, tmp_path: Path) -> None:
-    folder = tmp_path / "shop"
-    folder.mkdir()
-    (folder / "compose.yaml").write_text(COMPOSE)
     clean_bed.push("app", "v1")
-    clean_bed.compose(folder, "up", "-d", "--quiet-pull")
+    folder = clean_bed.up(tmp_path, COMPOSE)
     with requesting(clean_bed, "shop_front", "web", tmp_path) as load, opened(clean_bed, overlap_s=OVERLAP_S) as engine:
         for number, (pushed, good) in enumerate([("unhealthy", False), ("v2", True), ("v3-broken", False)]):
             clean_bed.push("app", pushed)
@@ -155,13 +152,10 @@ def test_no_request_to_a_compose_service_is_lost(clean_bed: DockerBed, tmp_path:
 
 @pytest.mark.parametrize("network", ["made by compose", "with a subnet"])
 def test_what_the_old_containers_work_on_is_finished(clean_bed: DockerBed, tmp_path: Path, network: str) -> None:
-    folder = tmp_path / "shop"
-    folder.mkdir()
     subnet = "front: {ipam: {config: [{subnet: 10.77.0.0/24}]}}" if "subnet" in network else "front: {}"
-    (folder / "compose.yaml").write_text(COMPOSE.replace("front: {}", subnet))
     slow = {version: Image(version=version, command=("sh", "-c", SLOW)) for version in ("a", "b")}
     clean_bed.push("app", slow["a"])
-    clean_bed.compose(folder, "up", "-d", "--quiet-pull")
+    clean_bed.up(tmp_path, COMPOSE.replace("front: {}", subnet))
     path = "cgi-bin/slow"
     with (
         requesting(clean_bed, "shop_front", "web", tmp_path, path) as load,

@@ -181,8 +181,7 @@ def test_the_image_before_the_previous_one_is_removed(clean_podman: PodmanBed) -
 def test_a_compose_service_is_redeployed_scaled_and_stays_composes(clean_podman: PodmanBed, tmp_path: Path) -> None:
     bed, selector = clean_podman, "compose:shop/web"
     bed.push("app", "v1")
-    (tmp_path / "compose.yaml").write_text(COMPOSE)
-    bed.compose(tmp_path, "-p", "shop", "up", "-d")
+    folder = bed.up(tmp_path, COMPOSE)
     bed.push("app", "v2")
     with opened(bed) as engine:
         assert redeploy(engine, selector).success
@@ -196,7 +195,7 @@ def test_a_compose_service_is_redeployed_scaled_and_stays_composes(clean_podman:
         # By its own name, although each was renamed, and by that of the service.
         for name in ("shop-web-2", "shop-web-3", "web"):
             assert bed.docker("exec", "shop-web-1", "wget", "-q", "-O-", f"http://{name}:8080/") == "v2"
-        bed.compose(tmp_path, "-p", "shop", "up", "-d", "--scale", "web=3")
+        bed.compose(folder, "up", "-d", "--scale", "web=3")
         assert {name: inspected(bed, name)["Id"] for name in before} == {
             name: document["Id"] for name, document in before.items()
         }

@@ -171,6 +171,14 @@ class DockerBed:
             raise RuntimeError(f"compose {' '.join(arguments)} exited with {done.returncode}: {done.stderr.strip()}")
         return (done.stdout + done.stderr).strip()
 
+    def up(self, parent: Path, text: str) -> Path:
+        """Start the compose project `shop` of this text, and return its folder, which is below `parent`."""
+        folder = parent / "shop"
+        folder.mkdir()
+        (folder / "compose.yaml").write_text(text)
+        self.compose(folder, "up", "-d", "--quiet-pull")
+        return folder
+
     def inspect(self, kind: str, name: str) -> dict[str, object]:
         """Return `docker KIND inspect NAME`, parsed; `kind` is container, image, service, network or volume."""
         return dict(json.loads(self.docker(kind, "inspect", name))[0])
