@@ -1,16 +1,21 @@
 """Promises of Store, Intake and Queue: calls are coalesced, and actions run once, one at a time and in order."""
 
+import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import wait
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
+from typing import TypeVar
 
 import pytest
 
 from tests.support.stores import LEASE, ORIGIN, StoreBed, accept, call, query, second_intake, snapshot
-from tutumd.errors import ConflictError, LeaseLostError, NotFoundError
+from tutumd.errors import ConflictError, LeaseLostError, LockedError, NotFoundError
 from tutumd.model import ActionState, Operation, Outcome, Verb
+
+T = TypeVar("T")
 
 
 def verbs(bed: StoreBed, service: str) -> list[tuple[Verb, ActionState]]:
@@ -222,6 +227,13 @@ def test_a_retry_is_a_new_action_with_the_amounts_of_the_old_one(bed: StoreBed) 
     assert bed.queue.amounts(again) == ((5, None),)
 
 
+def retry_when_locked(write: Callable[[], T]) -> T:
+    """Return what `write` returns. A worker repeats it like this: after LockedError nothing has changed."""
+    while True:
+        with contextlib.suppress(LockedError):
+            return write()
+
+
 def test_calls_and_claims_from_many_threads_lose_nothing_and_add_nothing_twice(bed: StoreBed) -> None:
     handlers = [bed.handler(name, operation) for name in ("web", "db") for operation in Operation]
     stop = threading.Event()
@@ -230,13 +242,13 @@ def test_calls_and_claims_from_many_threads_lose_nothing_and_add_nothing_twice(b
 
     def work(name: str) -> None:
         while not stop.is_set() or bed.has_pending_action():
-            claim = bed.queue.claim(name, ["docker"], lease=LEASE)
+            claim = retry_when_locked(lambda: bed.queue.claim(name, ["docker"], lease=LEASE))
             if claim is None:
                 continue
             runs.append(claim.action.uuid)
             if claim.action.verb is Verb.SCALEUP:
                 added[claim.service.name] += sum(amount for amount, _ in bed.queue.amounts(claim))
-            bed.finish(claim)
+            retry_when_locked(partial(bed.finish, claim))
 
     workers = [threading.Thread(target=work, args=(str(n),)) for n in range(3)]
     for worker in workers:
