@@ -130,22 +130,3 @@ def test_beyond_the_limit_a_call_is_refused_at_once(monkeypatch: pytest.MonkeyPa
         return sum(isinstance(result, UnavailableError) for result in done)
 
     assert asyncio.run(flood()) == 7
-
-
-def test_a_batch_begins_once_all_senders_of_the_previous_one_have_called_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def back_again() -> list[int]:
-        intake = HeldIntake()
-        calls = Batches(intake)
-        first = [store(calls, call(number)) for number in (20, 21, 22)]
-        await asyncio.wait_for(wait_until_held(intake), 10)
-        intake.end_batch()
-        await asyncio.wait_for(asyncio.gather(*first), 10)
-        monkeypatch.setattr(batches, "PAUSE_S", 3600)
-        for number in (23, 24):
-            store(calls, call(number))
-        await asyncio.sleep(0.01)
-        assert intake.sizes == [3]
-        store(calls, call(25))
-        return intake.sizes
-
-    assert asyncio.run(back_again()) == [3, 3]

@@ -11,9 +11,6 @@ from tutumd.web.errors import log_unforeseen
 
 MAX_BATCH = 256
 MAX_WAITING = 10_000
-PAUSE_S = 0.0005
-MAX_PAUSES = 20
-"""How often a batch waits for more calls while they keep coming in."""
 
 OnResult = Callable[[CallResult], None]
 
@@ -30,8 +27,6 @@ class Batches:
         self._intake = intake
         self._waiting: deque[tuple[Call, OnResult]] = deque()
         self._is_busy = False
-        self._expected = 1
-        self._pause: asyncio.TimerHandle | None = None
 
     async def store(self, call: Call) -> CallResult:
         """Store a call and return what became of it, once it is on disk or refused."""
@@ -48,24 +43,9 @@ class Batches:
         if not self._is_busy:
             self._is_busy = True
             loop = asyncio.get_running_loop()
-            loop.call_soon(self._begin_or_pause, loop, 0, 0)
-        elif self._pause is not None and len(self._waiting) >= self._expected:
-            self._pause.cancel()
-            self._begin(asyncio.get_running_loop())
-
-    def _begin_or_pause(self, loop: asyncio.AbstractEventLoop, previous: int, pauses: int) -> None:
-        """Begin a batch, or wait for more calls while they keep coming: senders that got a response send again.
-
-        Two small batches that alternate take twice as long as a large one. A single call does not wait.
-        """
-        waiting = len(self._waiting)
-        if previous < waiting < self._expected and pauses < MAX_PAUSES:
-            self._pause = loop.call_later(PAUSE_S, self._begin_or_pause, loop, waiting, pauses + 1)
-        else:
-            self._begin(loop)
+            loop.call_soon(self._begin, loop)
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._pause = None
         batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
 
         def on_stored(results: Sequence[CallResult]) -> None:
@@ -82,7 +62,6 @@ class Batches:
                 on_result(result)
             except Exception as error:  # noqa: BLE001 (the other calls need their results)
                 log_unforeseen(error)
-        self._expected = min(MAX_BATCH, len(batch) + len(self._waiting))
         self._is_busy = bool(self._waiting)
         if self._waiting:
-            loop.call_soon(self._begin_or_pause, loop, 0, 0)
+            loop.call_soon(self._begin, loop)

@@ -1,10 +1,11 @@
 """The fast path of calls: what exists for speed alone. Without it, `endpoint.py` would respond to every call alike.
 
-Each trick is a class or function of its own, so that it can be removed and measured.
+Each trick can be removed alone. Calls per second without it, as a share of those with it, on SQLite with 32 connections
+(median of ten alternating rounds): all of this module 0.56; HeaderCache 0.82 with senders that repeat their headers;
+encode_content 0.86; encode_accepted 0.91; for calls with a query, COMPLETE 0.82. A new trick must gain 10 %.
 """
 
 import asyncio
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,13 +18,15 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 from tutumd.application.admission import headers
 from tutumd.application.admission.bodies import truncate
 from tutumd.application.admission.redact import redact_call
+from tutumd.application.calls import parse_amount
+from tutumd.errors import InvalidInputError, NotFoundError
 from tutumd.model import Accepted, Call, Origin
 from tutumd.ports import CallResult
 from tutumd.web import uris
 from tutumd.web.body import COMPLETE
-from tutumd.web.call.endpoint import CallEndpoint, decode_headers, encode_json, render_failure
+from tutumd.web.call.endpoint import CALL_PATH, CallEndpoint, decode_headers, encode_json, render_failure
 from tutumd.web.call.protocol import BoundedProtocol
-from tutumd.web.context import UUID, WebContext
+from tutumd.web.context import WebContext, parse_uuid
 
 MAX_CACHED = 1_000
 MAX_CACHED_BYTES = 1024
@@ -35,8 +38,6 @@ Respond = Callable[[int, RawHeaders, bytes], None]
 HandleFast = Callable[[Scope, bytes, Respond], bool]
 """Handles a request with its complete body; returns False if it has to go through ASGI."""
 
-_PATH = re.compile(rf"/api/v1/service/({UUID})/webhook/handler/({UUID})/call/(?:([1-9][0-9]?|100)/)?", re.ASCII)
-"""The path of a call that needs no further check."""
 _ACTION_HEADER = uris.ACTION_HEADER.lower().encode()
 
 
@@ -99,22 +100,25 @@ class FastPath:
 
     def handle(self, scope: Scope, body: bytes, respond: Respond) -> bool:
         """Respond to a call later, without a task of its own; return False if the request has to go through ASGI."""
-        path = _PATH.fullmatch(scope["path"])
+        path = CALL_PATH.fullmatch(scope["path"])
         if path is None or scope["method"] != "POST" or scope["query_string"]:
             return False
         parsed = self._header_cache.read(scope)
         if parsed.has_prefer:
             return False
         service, handler, amount = path.groups()
-        call = Call(
-            service_uuid=service,
-            handler_uuid=handler,
-            amount=int(amount or 1),
-            origin=parsed.origin,
-            body_size=len(body),
-            content=encode_content(scope, parsed, body),
-            key=parsed.key,
-        )
+        try:
+            call = Call(
+                service_uuid=parse_uuid(service),
+                handler_uuid=parse_uuid(handler),
+                amount=1 if amount is None else parse_amount(amount),
+                origin=parsed.origin,
+                body_size=len(body),
+                content=encode_content(scope, parsed, body),
+                key=parsed.key,
+            )
+        except (InvalidInputError, NotFoundError):
+            return False  # the endpoint reports it
 
         def on_result(result: CallResult) -> None:
             if isinstance(result, Accepted):
