@@ -144,12 +144,12 @@ def find_handlers(
 
 def _read_handlers(connection: sa.Connection, uuids: set[str], now_us: int) -> dict[str, CalledHandler]:
     dialect = connection.dialect.name
-    wanted = json.dumps(list(uuids))
+    uuids_json = json.dumps(list(uuids))
     called = {
-        handler.uuid: handler for handler in _parse(execute_compiled(connection, _BY_UUID[dialect], uuids=wanted))
+        handler.uuid: handler for handler in _parse(execute_compiled(connection, _BY_UUID[dialect], uuids=uuids_json))
     }
     if len(called) < len(uuids):
-        for handler in _parse(execute_compiled(connection, _BY_OLD_UUID[dialect], uuids=wanted)):
+        for handler in _parse(execute_compiled(connection, _BY_OLD_UUID[dialect], uuids=uuids_json)):
             if handler.old_uuid is not None and (handler.old_until or 0) > now_us:
                 called[handler.old_uuid] = handler
     return called

@@ -25,6 +25,6 @@ def lock_services(connection: sa.Connection, uuids: Iterable[str]) -> None:
 
 def lock_unlocked_services(connection: sa.Connection, uuids: Iterable[str]) -> set[str]:
     """Lock the services that no other transaction has locked, and return the others. For PostgreSQL only."""
-    wanted = sa.select(services.c.uuid).where(services.c.uuid.in_(list(uuids))).order_by(services.c.uuid)
-    locked_now = connection.execute(wanted.with_for_update(key_share=True, skip_locked=True)).scalars().all()
-    return set(connection.execute(wanted).scalars()) - set(locked_now)
+    requested = sa.select(services.c.uuid).where(services.c.uuid.in_(list(uuids))).order_by(services.c.uuid)
+    locked_now = connection.execute(requested.with_for_update(key_share=True, skip_locked=True)).scalars().all()
+    return set(connection.execute(requested).scalars()) - set(locked_now)

@@ -50,8 +50,8 @@ class Cluster:
     def workload(self, address: Address) -> Workload | None:
         """Return one workload; None if it is gone."""
         with _refusals_as_unavailable():
-            found = self._find(on_workload(address, "get"))
-        return None if found is None else Workload(address.kind, found)
+            document = self._find(on_workload(address, "get"))
+        return None if document is None else Workload(address.kind, document)
 
     def view(self, address: Address) -> WorkloadView | None:
         """Return one workload and its own pods; None if it is gone."""
@@ -162,10 +162,10 @@ class Cluster:
 
     def _call(self, request: Request) -> Json:
         """Return the object of the response. Raises EngineRefusedError if there is none."""
-        found = self._find(request)
-        if found is None:
+        document = self._find(request)
+        if document is None:
             raise EngineRefusedError(f"cannot {request.words}: it is not there")
-        return found
+        return document
 
     def _find(self, request: Request) -> Json | None:
         text = self._text(request, 404)

@@ -80,15 +80,15 @@ def stack_of(workload: Workload) -> str:
 
 def warnings(workload: Workload) -> tuple[str, ...]:
     """Return warnings about operators, GitOps tools and Helm, which may undo changes."""
-    found = []
+    texts = []
     if owner := controller_of(workload.metadata):
-        found.append(f"it belongs to the {owner['kind']} {owner['name']}, whose operator may undo changes")
+        texts.append(f"it belongs to the {owner['kind']} {owner['name']}, whose operator may undo changes")
     tools = [tool for part, mark, tool in _TRACKERS if (workload.metadata.get(part) or {}).get(mark)]
     if tools:
-        found.append(f"{tools[0]} tracks it and may undo changes: image, replicas and annotations")
+        texts.append(f"{tools[0]} tracks it and may undo changes: image, replicas and annotations")
     elif release := workload.annotations.get(_HELM_RELEASE):
-        found.append(f"it belongs to the Helm release {release}, whose next upgrade may undo a changed image or number")
-    return tuple(found)
+        texts.append(f"it belongs to the Helm release {release}, whose next upgrade may undo a changed image or number")
+    return tuple(texts)
 
 
 def running_digest(workload: Workload, pods: Iterable[Pod]) -> str | None:

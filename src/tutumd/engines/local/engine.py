@@ -144,11 +144,11 @@ class LocalEngine:
         record = self._folder.get(service.uuid)
         if record is None:
             return ""
-        found: list[str] = []
+        texts: list[str] = []
         for container in record.containers:
             prefix = f"{container_name(record, container)} | " if len(record.containers) > 1 else ""
-            found += [prefix + line for line in output.tail(self._folder.output(record.uuid, container.slot), lines)]
-        return "\n".join(found)
+            texts += [prefix + line for line in output.tail(self._folder.output(record.uuid, container.slot), lines)]
+        return "\n".join(texts)
 
     def close(self) -> None:
         """Do nothing: there is no connection, and processes keep running."""

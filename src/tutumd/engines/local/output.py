@@ -30,10 +30,10 @@ def rotate(path: Path, *, max_bytes: int = MAX_BYTES) -> None:
 
 def tail(path: Path, lines: int) -> list[str]:
     """Return the last lines, at most 256 KiB of them; none if there is no file."""
-    found = _last_lines(path, lines)
-    if len(found) < lines:
-        found = _last_lines(_older(path), lines - len(found)) + found
-    return found
+    last_lines = _last_lines(path, lines)
+    if len(last_lines) < lines:
+        last_lines = _last_lines(_older(path), lines - len(last_lines)) + last_lines
+    return last_lines
 
 
 def _last_lines(path: Path, lines: int) -> list[str]:
@@ -46,10 +46,10 @@ def _last_lines(path: Path, lines: int) -> list[str]:
             content = file.read(TAIL_BYTES)
     except FileNotFoundError:
         return []
-    found = content.decode(errors="replace").removesuffix("\n").split("\n")
-    if start and len(found) > 1:
-        found = found[1:]  # probably the end of a line that began before
-    return found[-lines:] if content else []
+    last_lines = content.decode(errors="replace").removesuffix("\n").split("\n")
+    if start and len(last_lines) > 1:
+        last_lines = last_lines[1:]  # probably the end of a line that began before
+    return last_lines[-lines:] if content else []
 
 
 def _older(path: Path) -> Path:

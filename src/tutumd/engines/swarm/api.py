@@ -178,12 +178,12 @@ def read_platforms(platforms: Iterable[Json]) -> tuple[Json, ...]:
 
     docker/swarmkit#2294: an image says `arm` and the node `armv7l`, so that architecture is left open.
     """
-    found = []
+    entries = []
     for platform in platforms:
         architecture = platform.get("architecture") or platform.get("Architecture") or ""
         system = platform.get("os") or platform.get("OS") or ""
-        found.append({"Architecture": "" if architecture == "arm" else architecture, "OS": system})
-    return tuple(found)
+        entries.append({"Architecture": "" if architecture == "arm" else architecture, "OS": system})
+    return tuple(entries)
 
 
 def _auth_headers(auth: Mapping[str, Any]) -> dict[str, str]:

@@ -222,5 +222,5 @@ def _reconnect(swap: Swap, networks: Mapping[str, Any]) -> Iterator[SwapStep]:
 
 
 def _is_same_policy(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
-    one, other = ((each.get("Name") or "no", int(each.get("MaximumRetryCount") or 0)) for each in (first, second))
-    return one == other
+    name, retries = "Name", "MaximumRetryCount"
+    return (first.get(name) or "no", first.get(retries) or 0) == (second.get(name) or "no", second.get(retries) or 0)
