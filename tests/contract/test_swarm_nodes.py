@@ -17,7 +17,7 @@ from tutumd.errors import EngineRefusedError
 from tutumd.model import ContainerState, ServiceSnapshot
 
 pytestmark = pytest.mark.slow
-SLOW = Image(version="slow", healthcheck=("CMD", "sleep", "2"))
+SLOW = Image(version="slow", healthcheck=("CMD", "sleep", "5"))
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +55,17 @@ def test_a_redeploy_goes_on_when_a_node_goes_down_under_a_new_task(bed: SwarmBed
     bed.manager.push("app", "v1")
     before = create(bed, engine, replicas=3)
     digest = bed.manager.push("app", SLOW)
-    node = bed.workers[0].docker("info", "--format", "{{.Swarm.NodeID}}")
+    nodes = {worker.docker("info", "--format", "{{.Swarm.NodeID}}"): worker for worker in bed.workers}
 
     def kill_node_under_new_task() -> None:
-        tasks = bed.manager.docker("node", "ps", node, "--format", "{{.Name}} {{.CurrentState}}").splitlines()
-        if any(line.startswith("web.") and "Starting" in line for line in tasks):
-            bed.workers[0].kill_engine()
+        for node, worker in nodes.items():
+            tasks = bed.manager.docker("node", "ps", node, "--format", "{{.Name}} {{.CurrentState}}").splitlines()
+            if any(line.startswith("web.") and "Starting" in line for line in tasks):
+                worker.kill_engine()
+                nodes.clear()
+                return
 
-    run = FakeRun(deadline_s=90, on_sleep=kill_node_under_new_task)
+    run = FakeRun(deadline_s=120, on_sleep=kill_node_under_new_task)
     outcome = engine.redeploy(swarm.service("web"), run)
     assert any(line.startswith("a node went down") for line in run.lines), run.lines
     assert (outcome.success, outcome.image_after) == (True, digest), outcome.reason
