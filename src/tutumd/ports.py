@@ -1,6 +1,7 @@
 """Contracts between the packages: Store, Intake, Queue, Run and Engine."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from threading import Event
 from typing import Protocol
@@ -309,11 +310,26 @@ class Run(Protocol):
     def sleep(self, seconds: float) -> None:
         """Sleep, with `check` before and after."""
 
-    def set_time_limit(self, seconds: float) -> None:
-        """Move the deadline to this long after the start of the run, as the service's labels ask."""
+    def set_limits(self, *, timeout_s: float | None, stall_s: float | None, least_stall_s: float = 0.0) -> None:
+        """Replace limits by those of the service's labels, and log the limits in force.
+
+        Args:
+            timeout_s: Seconds that the run may take, pulls apart; None: as the server's settings say.
+            stall_s: Seconds without progress; None: as the server's settings say, but at least `least_stall_s`.
+            least_stall_s: How long the service may take from one step of progress to the next, by its health checks.
+        """
+
+    def advance(self, kind: str, count: int) -> None:
+        """Report what a run has reached, such as how many new containers were ever healthy. More is progress."""
+
+    def pulling(self) -> AbstractContextManager[None]:
+        """Return a context in which only the limit of a pull applies."""
 
     def remaining_s(self) -> float:
-        """Return the seconds until the deadline; 0 once it is over, when the engine restores what it can."""
+        """Return the seconds until the nearest limit; 0 once it is over, when the engine restores what it can."""
+
+    def overdue_reason(self) -> str:
+        """Return which limit is over, as in "there was no progress for 120 s"; empty if none is."""
 
     def log(self, line: str) -> None:
         """Log a step in a few words for people. Never a credential."""

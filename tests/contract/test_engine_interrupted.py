@@ -31,7 +31,7 @@ def test_a_redeploy_that_is_canceled_while_it_waits_is_put_back(bed: EngineBed) 
     old = ids(bed)
     # Where a version can be that never ends the wait, it is sure that the cancel comes before the end.
     version = "unhealthy" if Ability.HEALTH in bed.abilities else "v2"
-    run: FakeRun = new_run(bed, **bed.release(version), on_sleep=lambda: run.set_time_limit(0))
+    run: FakeRun = new_run(bed, **bed.release(version), on_sleep=lambda: run.end_now())
     outcome = outcome_of(bed, redeploy(bed), run)
     assert not outcome.success
     assert outcome.reason

@@ -2,6 +2,10 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+
+from tutumd.model import RunLimits
+from tutumd.worker.deadlines import Deadlines
 
 
 class Killed(BaseException):
@@ -40,6 +44,7 @@ class FakeRun:
         kill_in_sleep: bool = False,
         error: type[BaseException] = Killed,
         deadline_s: float = 60.0,
+        stall_s: float = 60.0,
         tag: str | None = None,
         variables: Mapping[str, str | None] | None = None,
         on_log: Callable[[str], object] = lambda line: None,
@@ -52,9 +57,8 @@ class FakeRun:
         self._kill_at = kill_at
         self._kill_in_sleep = kill_in_sleep
         self._error = error
-        self._deadline_s = deadline_s
-        self._began = time.monotonic()
-        self._ends = self._began + deadline_s
+        self._server_limits = RunLimits(timeout_s=deadline_s, stall_s=stall_s)
+        self._deadlines = Deadlines(self._server_limits, time.monotonic)
         self.tag = tag
         self.variables = dict(variables or {})
         self._on_log = on_log
@@ -83,11 +87,30 @@ class FakeRun:
             raise self._error("in a wait")
         time.sleep(seconds)
 
-    def set_time_limit(self, seconds: float) -> None:
-        self._ends = self._began + seconds
+    def set_limits(self, *, timeout_s: float | None, stall_s: float | None, least_stall_s: float = 0.0) -> None:
+        server = self._server_limits
+        self._deadlines.set(
+            RunLimits(
+                timeout_s=server.timeout_s if timeout_s is None else timeout_s,
+                stall_s=max(server.stall_s, least_stall_s) if stall_s is None else stall_s,
+            )
+        )
+
+    def advance(self, kind: str, count: int) -> None:
+        self._deadlines.advance(kind, count)
+
+    def pulling(self) -> AbstractContextManager[None]:
+        return self._deadlines.pulling()
+
+    def end_now(self) -> None:
+        """Let the time be over."""
+        self._deadlines.set(RunLimits(timeout_s=0))
 
     def remaining_s(self) -> float:
-        return max(0.0, self._ends - time.monotonic())
+        return self._deadlines.remaining_s()
+
+    def overdue_reason(self) -> str:
+        return self._deadlines.reason()
 
     def log(self, line: str) -> None:
         self.lines.append(line)
@@ -98,7 +121,8 @@ class FakeRun:
         return FakeRun(
             action_uuid=self._action_uuid,
             journal=self.journal,
-            deadline_s=self._deadline_s,
+            deadline_s=self._server_limits.timeout_s,
+            stall_s=self._server_limits.stall_s,
             tag=self.tag,
             variables=self.variables,
         )

@@ -14,6 +14,7 @@ SERVICE = "tutum.service"
 IGNORE = "tutum.ignore"
 ORDER = "tutum.redeploy.order"
 TIMEOUT = "tutum.redeploy.timeout"
+STALL = "tutum.redeploy.stall"
 STABLE = "tutum.redeploy.stable"
 SKIP_UNCHANGED = "tutum.redeploy.skip-unchanged"
 KEEP_IMAGES = "tutum.redeploy.keep-images"
@@ -29,6 +30,7 @@ _KNOWN = {
     IGNORE,
     ORDER,
     TIMEOUT,
+    STALL,
     STABLE,
     SKIP_UNCHANGED,
     KEEP_IMAGES,
@@ -52,7 +54,8 @@ class ServiceLabels:
     """The configuration in a service's labels. A bad value counts as absent and is reported in `problems`.
 
     Attributes:
-        timeout_s: Seconds that one redeploy may take; None means the worker's default.
+        timeout_s: Seconds that one redeploy may take; None means the server's setting.
+        stall_s: Seconds that one redeploy may take without progress; None means the server's setting.
         stable_s: Seconds that a new container without a health check must run; None means the engine's default.
         skip_unchanged: A redeploy that finds no newer image does nothing.
         keep_images: Number of superseded images of the repository to keep, in addition to the current and the
@@ -64,6 +67,7 @@ class ServiceLabels:
 
     order: Order = Order.AUTO
     timeout_s: float | None = None
+    stall_s: float | None = None
     stable_s: float | None = None
     skip_unchanged: bool = False
     keep_images: int = 0
@@ -113,6 +117,7 @@ _NOT_ZERO = r"(?!0+(\.|$))"
 _FIELDS: tuple[tuple[str, str, str, Callable[[str], object], str], ...] = (
     (ORDER, "order", "start-first|stop-first|auto", Order, "start-first, stop-first or auto"),
     (TIMEOUT, "timeout_s", _NOT_ZERO + _NUMBER + _DECIMALS, float, "seconds, 1 to 99999"),
+    (STALL, "stall_s", _NOT_ZERO + _NUMBER + _DECIMALS, float, "seconds, 1 to 99999"),
     (STABLE, "stable_s", _NUMBER + _DECIMALS, float, "seconds, 0 to 99999"),
     (SKIP_UNCHANGED, "skip_unchanged", "true|1|yes|on|false|0|no|off|", is_true, "true or false"),
     (KEEP_IMAGES, "keep_images", _NUMBER, int, "a number, 0 to 99999"),

@@ -38,6 +38,22 @@ MaxContainers = Annotated[
 ]
 Grace = Annotated[float | None, typer.Option(help="Seconds for running actions to end at exit. [TUTUMD_GRACE; 30]")]
 KeepDays = Annotated[int | None, typer.Option(help="Days to keep deliveries and actions. [TUTUMD_KEEP_DAYS; 90]")]
+LogRows = Annotated[
+    int | None, typer.Option(help="Deliveries of a handler that are kept at most. [TUTUMD_LOG_ROWS; 10000]")
+]
+LogBytes = Annotated[int | None, typer.Option(help="Bytes that they take at most. [TUTUMD_LOG_BYTES; 67108864]")]
+MaxKeys = Annotated[
+    int | None, typer.Option(help="Keys of deliveries that a handler can have in 24 h. [TUTUMD_MAX_KEYS; 1000000]")
+]
+EngineSlots = Annotated[int | None, typer.Option(help="Actions at once on one engine. [TUTUMD_ENGINE_SLOTS; 16]")]
+MaxRuns = Annotated[int | None, typer.Option(help="Actions at once on all engines. [TUTUMD_MAX_RUNS; 64]")]
+RedeployTimeout = Annotated[
+    float | None, typer.Option(help="Seconds that a run may take, pulls apart. [TUTUMD_REDEPLOY_TIMEOUT; 3600]")
+]
+RedeployStall = Annotated[
+    float | None, typer.Option(help="Seconds that a run may take without progress. [TUTUMD_REDEPLOY_STALL; 120]")
+]
+PullTimeout = Annotated[float | None, typer.Option(help="Seconds that a pull may take. [TUTUMD_PULL_TIMEOUT; 1800]")]
 Proxies = Annotated[
     list[str] | None,
     typer.Option(
@@ -75,6 +91,14 @@ def serve(
     max_containers: MaxContainers = None,
     grace: Grace = None,
     keep_days: KeepDays = None,
+    log_rows: LogRows = None,
+    log_bytes: LogBytes = None,
+    engine_slots: EngineSlots = None,
+    max_runs: MaxRuns = None,
+    redeploy_timeout: RedeployTimeout = None,
+    redeploy_stall: RedeployStall = None,
+    pull_timeout: PullTimeout = None,
+    max_keys: MaxKeys = None,
     trusted_proxies: Proxies = None,
     demo: Annotated[
         bool | None, typer.Option("--demo", help="Run a service `hello` and print its handlers' URLs.")
@@ -94,6 +118,8 @@ def web(
     public_url: PublicUrl = None,
     max_containers: MaxContainers = None,
     grace: Grace = None,
+    log_bytes: LogBytes = None,
+    max_keys: MaxKeys = None,
     trusted_proxies: Proxies = None,
 ) -> None:
     """Only serve the API. Any number of web and worker processes can share a database."""
@@ -108,6 +134,13 @@ def worker(
     max_containers: MaxContainers = None,
     grace: Grace = None,
     keep_days: KeepDays = None,
+    log_rows: LogRows = None,
+    log_bytes: LogBytes = None,
+    engine_slots: EngineSlots = None,
+    max_runs: MaxRuns = None,
+    redeploy_timeout: RedeployTimeout = None,
+    redeploy_stall: RedeployStall = None,
+    pull_timeout: PullTimeout = None,
 ) -> None:
     """Only perform actions on engines. Any number of web and worker processes can share a database."""
     _run("work", locals())

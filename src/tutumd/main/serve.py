@@ -15,6 +15,7 @@ from tutumd import logs
 from tutumd.main import demo, engines
 from tutumd.main.listening import listen, public_url
 from tutumd.main.storage import Storage, ensure_admin, open_storage
+from tutumd.model import RunLimits
 from tutumd.ports import Engine
 from tutumd.settings import Settings, environment_warnings, read_settings
 from tutumd.store.intake import SqlIntake
@@ -93,9 +94,18 @@ def _configure(options: Mapping[str, Any]) -> Settings:
 
 def _start_worker(settings: Settings, storage: Storage, instances: Mapping[str, Engine]) -> Worker:
     keep = timedelta(days=settings.keep_days)
-    worker = Worker(
-        storage.queue, instances, WorkerLimits(server_cap=settings.max_containers, keep=keep), storage.clock
+    limits = WorkerLimits(
+        server_cap=settings.max_containers,
+        keep=keep,
+        run=RunLimits(
+            timeout_s=settings.redeploy_timeout, stall_s=settings.redeploy_stall, pull_s=settings.pull_timeout
+        ),
+        engine_slots=settings.engine_slots,
+        max_runs=settings.max_runs,
+        log_rows=settings.log_rows,
+        log_bytes=settings.log_bytes,
     )
+    worker = Worker(storage.queue, instances, limits, storage.clock)
     worker.start()
     return worker
 

@@ -1,7 +1,7 @@
 """Values of the domain, one noun a file: frozen dataclasses that the packages pass to each other."""
 
 from tutumd.model.accounts import ApiKey, User
-from tutumd.model.actions import Action, ActionState, Claim, LogLine, Outcome, Plan, Progress, Verb
+from tutumd.model.actions import Action, ActionState, Claim, LogLine, Outcome, Plan, Progress, RunLimits, Verb
 from tutumd.model.calls import (
     MAX_AMOUNT,
     Accepted,
@@ -60,6 +60,7 @@ __all__ = [
     "Progress",
     "Query",
     "Rotation",
+    "RunLimits",
     "Service",
     "ServiceSnapshot",
     "ServiceState",

@@ -64,6 +64,21 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunLimits:
+    """How long a run may take, in seconds.
+
+    Attributes:
+        timeout_s: In any case, pulls apart.
+        stall_s: Without progress.
+        pull_s: For one pull.
+    """
+
+    timeout_s: float = 3600.0
+    stall_s: float = 120.0
+    pull_s: float = 1800.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What a REDEPLOY would do now: the result of a dry run.
 

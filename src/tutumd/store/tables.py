@@ -11,7 +11,7 @@ from sqlalchemy.engine import Dialect
 
 from tutumd.model import ActionState
 
-HEAD = "0002"
+HEAD = "0003"
 """Revision of the newest migration."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -117,6 +117,8 @@ services = sa.Table(
     sa.Column("created", UtcTime, nullable=False),
     sa.Column("unbound", UtcTime),
     sa.Column("fingerprint", sa.String(64), nullable=False),
+    # Raised by each claim and each end of an action: a look at the engine that began before is out of date.
+    sa.Column("revision", sa.BigInteger, nullable=False, server_default="0"),
     sa.UniqueConstraint("engine", "selector", name="services_engine_selector"),
 )
 
@@ -211,6 +213,10 @@ actions = sa.Table(
     sa.Column("variables", sa.JSON, nullable=False, server_default="{}"),
     # For `amount`, which a retry took over from its predecessor.
     sa.Column("most", sa.Integer, key="cap"),
+    # Workers in a row that died while they performed it, without getting further.
+    sa.Column("deaths", sa.Integer, nullable=False, server_default="0"),
+    # Ended half done: `journal` is what the next run of the service clears up first.
+    sa.Column("abandoned", sa.Boolean, nullable=False, server_default=sa.false()),
     sqlite_autoincrement=True,
 )
 
@@ -232,6 +238,38 @@ sa.Index(
 sa.Index("actions_live", actions.c.seq, sqlite_where=LIVE, postgresql_where=LIVE)
 sa.Index("actions_of_service", actions.c.service_uuid, actions.c.seq)
 
+# What a SCALEUP adds, in order. Amounts that follow each other with the same cap are one row, so that rows stay few.
+action_inputs = sa.Table(
+    "action_inputs",
+    metadata,
+    sa.Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("action_seq", SERIAL, sa.ForeignKey("actions.seq", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("amount", sa.BigInteger, nullable=False),
+    sa.Column("cap", sa.Integer),
+    sqlite_autoincrement=True,
+)
+
+# Keys of accepted deliveries, to recognize repeated ones. A bucket is a day, and is deleted as a whole.
+sender_keys = sa.Table(
+    "sender_keys",
+    metadata,
+    sa.Column("bucket", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("handler_seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("digest", sa.LargeBinary(16), primary_key=True),
+    sa.Column("action_seq", sa.BigInteger, nullable=False),
+    sa.Column("received", UtcTime, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+key_counts = sa.Table(
+    "key_counts",
+    metadata,
+    sa.Column("bucket", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("handler_seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("keys", sa.Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 deliveries = sa.Table(
     "deliveries",
     metadata,
@@ -250,6 +288,9 @@ deliveries = sa.Table(
     sa.Column("variable", sa.String(128)),
     sa.Column("sender_key", sa.String(256)),
     sa.Column("content", sa.Text, nullable=False, server_default=""),
+    # Size of the row in bytes, about. NULL: written by the previous release, whose workers and edges read `amount`,
+    # `cap`, `tag`, `variable` and `sender_key` here, and nowhere else.
+    sa.Column("kept_bytes", sa.Integer),
     sqlite_autoincrement=True,
 )
 # A handler's deliveries are found through the actions of its service. With an index by handler, or by anything random,
@@ -270,6 +311,17 @@ sa.Index(
     deliveries.c.handler_seq,
     sqlite_where=_WITH_KEY,
     postgresql_where=_WITH_KEY,
+)
+
+# What the deliveries of a handler take, counted later (call_counts.py). `kind` is acted, skipped or refused.
+handler_logs = sa.Table(
+    "handler_logs",
+    metadata,
+    sa.Column("handler_seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.String(8), primary_key=True),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 action_lines = sa.Table(

@@ -1,6 +1,7 @@
 """A run of an action under a lease."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from threading import Event
 
@@ -8,8 +9,9 @@ import structlog
 
 from tutumd.boottime import boottime_s
 from tutumd.errors import LeaseLostError, UnavailableError
-from tutumd.model import Claim
+from tutumd.model import Claim, RunLimits
 from tutumd.ports import Queue, Run
+from tutumd.worker.deadlines import Deadlines
 
 LEASE_MARGIN_S = 1.0
 """A run stops this long before its lease ends, so that an engine call in flight lands within the lease."""
@@ -27,14 +29,14 @@ class LeasedRun(Run):
         queue: Queue,
         *,
         lease: timedelta,
-        deadline_s: float,
+        limits: RunLimits,
         claimed_at: float,
         monotonic: Callable[[], float] = boottime_s,
     ) -> None:
         """Begin a run.
 
         Args:
-            deadline_s: Seconds that the engine work may take.
+            limits: As the server's settings say.
             claimed_at: Monotonic time just before the claim was made.
         """
         self.claim = claim
@@ -42,8 +44,8 @@ class LeasedRun(Run):
         self._queue = queue
         self._lease_s = lease.total_seconds()
         self._monotonic = monotonic
-        self._claimed_at = claimed_at
-        self._deadline = claimed_at + deadline_s
+        self._server_limits = limits
+        self._deadlines = Deadlines(limits, monotonic)
         self._lease_end = claimed_at + self._lease_s - LEASE_MARGIN_S
         self._journal = claim.journal
         self._abandoned = Event()
@@ -88,12 +90,29 @@ class LeasedRun(Run):
         self._abandoned.wait(seconds)
         self.check()
 
-    def set_time_limit(self, seconds: float) -> None:
-        self._deadline = self._claimed_at + seconds
+    def set_limits(self, *, timeout_s: float | None, stall_s: float | None, least_stall_s: float = 0.0) -> None:
+        server = self._server_limits
+        limits = RunLimits(
+            timeout_s=server.timeout_s if timeout_s is None else timeout_s,
+            stall_s=max(server.stall_s, least_stall_s) if stall_s is None else stall_s,
+            pull_s=server.pull_s,
+        )
+        if limits != self._deadlines.limits:
+            self._deadlines.set(limits)
+            self.log(f"it may take {limits.timeout_s:g} s, and {limits.stall_s:g} s without progress")
+
+    def advance(self, kind: str, count: int) -> None:
+        self._deadlines.advance(kind, count)
+
+    def pulling(self) -> AbstractContextManager[None]:
+        return self._deadlines.pulling()
 
     def remaining_s(self) -> float:
-        """Return the seconds until the deadline. A cancel request counts as the deadline."""
-        return 0.0 if self.is_canceled else max(0.0, self._deadline - self._monotonic())
+        """Return the seconds until the nearest limit. A cancel request counts as one."""
+        return 0.0 if self.is_canceled else self._deadlines.remaining_s()
+
+    def overdue_reason(self) -> str:
+        return "" if self.is_canceled else self._deadlines.reason()
 
     def log(self, line: str) -> None:
         _log.info("action step", action=self.action_uuid, service=self.claim.service.name, step=line)

@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from threading import Event, Thread
 
@@ -11,7 +11,7 @@ import structlog
 
 from tutumd.boottime import boottime_s
 from tutumd.errors import EngineUnavailableError, LeaseLostError, TutumdError, UnavailableError
-from tutumd.model import EngineRequest, Outcome, Service, ServiceSnapshot
+from tutumd.model import EngineRequest, Outcome, RunLimits, Service, ServiceSnapshot
 from tutumd.ports import Clock, Engine, Queue
 from tutumd.worker import retry
 from tutumd.worker.discover import Discovery
@@ -36,12 +36,19 @@ class WorkerLimits:
     Attributes:
         server_cap: Containers that a service may be scaled to.
         keep: Age at which deliveries and ended actions are deleted.
-        deadline_s: Seconds that the engine work of one action may take, unless the service's labels say more.
+        run: How long one action may take, unless the service's labels say otherwise.
+        engine_slots: Runs at once on one engine instance.
+        max_runs: Runs at once in all.
+        log_rows, log_bytes: Deliveries of a handler that are kept.
     """
 
     server_cap: int
     keep: timedelta = timedelta(days=90)
-    deadline_s: float = 120.0
+    run: RunLimits = field(default_factory=RunLimits)
+    engine_slots: int = 16
+    max_runs: int = 64
+    log_rows: int = 10_000
+    log_bytes: int = 64 * 1024 * 1024
     lease: timedelta = timedelta(seconds=10)
 
 
@@ -114,7 +121,7 @@ class Worker:
         if claim is None:
             return False
         limits = self._limits
-        run = LeasedRun(claim, self._queue, lease=limits.lease, deadline_s=limits.deadline_s, claimed_at=claimed_at)
+        run = LeasedRun(claim, self._queue, lease=limits.lease, limits=limits.run, claimed_at=claimed_at)
         self._slots.start(run, self._run)
         return True
 

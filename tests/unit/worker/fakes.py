@@ -6,7 +6,18 @@ from threading import Event
 from typing import cast
 
 from tutumd.errors import EngineRefusedError, UnavailableError
-from tutumd.model import Action, ActionState, Claim, EngineInfo, Outcome, Plan, Service, ServiceSnapshot, Verb
+from tutumd.model import (
+    Action,
+    ActionState,
+    Claim,
+    EngineInfo,
+    Outcome,
+    Plan,
+    RunLimits,
+    Service,
+    ServiceSnapshot,
+    Verb,
+)
 from tutumd.ports import Queue, Run
 from tutumd.worker.leased_run import LeasedRun
 
@@ -151,4 +162,4 @@ def make_run(
 ) -> LeasedRun:
     """Begin a run with a deadline of 120 s."""
     claim = Claim(action=action or make_action(), service=cast(Service, service), token=1, attempts=0, journal=journal)
-    return LeasedRun(claim, cast(Queue, queue), lease=LEASE, deadline_s=120, claimed_at=clock.now, monotonic=clock)
+    return LeasedRun(claim, cast(Queue, queue), lease=LEASE, limits=RunLimits(), claimed_at=clock.now, monotonic=clock)

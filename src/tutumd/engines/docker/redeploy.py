@@ -20,7 +20,7 @@ def redeploy(readiness: ReadinessCheck, find: FindGroup, run: Run, self_id: str 
     runner = StepRunner(api=readiness.api, run=run)
     journal = load_journal(run.journal)
     if journal is not None and journal.timeout_s is not None:
-        run.set_time_limit(journal.timeout_s)
+        run.set_limits(timeout_s=journal.timeout_s, stall_s=None)
     if journal is None or journal.phase == "pull":
         journal = prepare(runner, find, self_id)
     if journal.phase == "unchanged":

@@ -223,7 +223,7 @@ class KubernetesEngine:
         workload = self._cluster.workload(address)
         timeout_s = parse_labels([workload.annotations]).timeout_s if workload is not None else None
         if timeout_s is not None:
-            run.set_time_limit(timeout_s)
+            run.set_limits(timeout_s=timeout_s, stall_s=None)
         return WorkloadContext(cluster=self._cluster, address=address, run=run, timing=self._timing)
 
     def _autoscaler(self, workload: Workload) -> Autoscaler | None:

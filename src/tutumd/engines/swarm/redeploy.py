@@ -38,7 +38,7 @@ def redeploy(context: ServiceContext) -> Outcome:
     view = context.view()
     timeout_s = specs.read_labels(view.spec).timeout_s if view else None
     if timeout_s is not None:
-        context.run.set_time_limit(timeout_s)
+        context.run.set_limits(timeout_s=timeout_s, stall_s=None)
     journal = from_journal(RedeployJournal, context.run.journal) or _begin(context)
     if journal.stage is Stage.PROBE:
         journal = _probe(context, journal)
