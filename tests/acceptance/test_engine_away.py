@@ -9,6 +9,8 @@ from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.server import LiveServer
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 IMAGE = f"{ANONYMOUS}/app"
 
 

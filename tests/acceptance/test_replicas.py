@@ -15,7 +15,7 @@ from tests.support.postgres_bed import PostgresBed
 from tests.support.server import APIKEY, BIN, USER, free_port, request
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.nginx
+pytestmark = [pytest.mark.nginx, pytest.mark.slow]
 
 IMAGE = f"{ANONYMOUS}/app"
 

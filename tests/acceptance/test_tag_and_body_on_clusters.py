@@ -4,12 +4,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.contract import kubernetes_support as kube
 from tests.contract import swarm_support as swarm
 from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.kubernetes import api, controllers
 from tests.support.kubernetes.workloads import container, deployment, template
 from tests.support.server import Answer, LiveServer
+
+pytestmark = pytest.mark.slow
 
 IMAGE = f"{ANONYMOUS}/app"
 BODY = "TUTUM_TRIGGER_BODY"

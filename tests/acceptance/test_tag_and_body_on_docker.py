@@ -9,6 +9,8 @@ from tests.acceptance.test_engines_end_to_end import containers, version_of
 from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.server import Answer, LiveServer
 
+pytestmark = pytest.mark.slow
+
 IMAGE = f"{ANONYMOUS}/app"
 VARIABLE = "TUTUM_TRIGGER_BODY"
 

@@ -159,6 +159,7 @@ def prepare(bed: DockerBed) -> None:
     bed.docker("run", "-d", "--name", "other-front", "--network", "front", "app:v1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_a_redeployed_container_is_like_a_fresh_one(clean_bed: DockerBed, case: str) -> None:
     prepare(clean_bed)

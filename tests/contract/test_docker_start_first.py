@@ -46,6 +46,8 @@ http {
 # Sends a request each 30 ms, in as many threads as it takes, and counts the responses until SIGTERM.
 LOAD = """
 import collections, json, signal, sys, threading, urllib.request
+
+pytestmark = pytest.mark.slow
 found, stop = collections.Counter(), threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: stop.set())
 def ask():
@@ -198,7 +200,6 @@ def swarm_left(bed: DockerBed, *, left: bool) -> Iterator[None]:
             bed.docker("swarm", "init", "--advertise-addr", "127.0.0.1", "--task-history-limit", "5")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("pushed", ["v2", "v3-broken"])
 def test_a_start_first_redeploy_killed_at_any_step_is_finished_or_undone(clean_bed: DockerBed, pushed: str) -> None:
     clean_bed.docker("network", "create", "front")

@@ -11,6 +11,8 @@ from tests.support.poller import polling
 from tests.support.runs import FakeRun
 from tutumd.engines.swarm.engine import SwarmEngine
 
+pytestmark = pytest.mark.slow
+
 ENOUGH = 900
 SHORT_LIVED = Image(version="short", command=("sh", "-c", "echo up; sleep 0.5; echo 'fatal: cannot go on'; exit 4"))
 

@@ -1,5 +1,7 @@
 """What labels and variables change about a redeploy on a real Swarm."""
 
+import pytest
+
 from tests.contract import swarm_support as swarm
 from tests.contract.docker_support import APP
 from tests.contract.swarm_support import Sampler
@@ -12,6 +14,8 @@ from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.context import ServiceContext
 from tutumd.engines.swarm.engine import SwarmEngine
 from tutumd.engines.swarm.redeploy import redeploy
+
+pytestmark = pytest.mark.slow
 
 DEAF = Image(version="deaf", command=("sleep", "3600"), healthcheck=("CMD", "sleep", "1000"))
 """Is never healthy, and ignores SIGTERM."""

@@ -20,12 +20,15 @@ from unittest.mock import ANY
 
 import docker
 import psutil
+import pytest
 import sqlalchemy as sa
 
 from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.server import BIN, LiveServer
 from tests.support.waiting import wait_until
 from tutumd.store.database import Database, run_migrations
+
+pytestmark = pytest.mark.slow
 
 APP = f"{ANONYMOUS}/app"
 RECORDED: Mapping[str, Any] = json.loads((Path(__file__).parent / "recorded" / "database_of_d238f91.json").read_text())
