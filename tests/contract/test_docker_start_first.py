@@ -20,6 +20,8 @@ from tests.support.runs import FakeRun, Killed
 from tests.support.waiting import wait_until
 from tutumd.errors import EngineRefusedError
 
+pytestmark = pytest.mark.slow
+
 # Longer than nginx below remembers an address.
 OVERLAP_S = 2.5
 COMPOSE = f"""
@@ -46,8 +48,6 @@ http {
 # Sends a request each 30 ms, in as many threads as it takes, and counts the responses until SIGTERM.
 LOAD = """
 import collections, json, signal, sys, threading, urllib.request
-
-pytestmark = pytest.mark.slow
 found, stop = collections.Counter(), threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: stop.set())
 def ask():
