@@ -11,7 +11,7 @@ from tutumd.store.database import StorePart
 from tutumd.store.locks import lock_services
 from tutumd.store.paging import read_page
 from tutumd.store.row_mapping import action_from, read_action, read_one, read_service, select_actions, visible_to
-from tutumd.store.tables import OPEN, action_lines, actions, deliveries, services
+from tutumd.store.tables import LIVE, OPEN, action_lines, actions, deliveries, services
 from tutumd.store.wakeup import Wakeup
 
 MAX_LINES = 1000
@@ -51,13 +51,15 @@ class SqlActions(StorePart):
         now = self._clock()
         with self._wakeup.write(self._database) as connection:
             lock_services(connection, [service_uuid])
-            engine = read_service(connection, None, service_uuid).engine
+            service = read_service(connection, None, service_uuid)
             uuid = _find_joinable(connection, service_uuid, verb, target)
             if uuid is None:
                 if verb is not Verb.REDEPLOY:
                     pending_actions.close_all(connection, service_uuid)
-                new = pending_actions.new_action(service_uuid, engine, verb, target=target, origin=origin, now=now)
-                pending_actions.insert(connection, [new])
+                new = pending_actions.new_action(
+                    service_uuid, service.engine, verb, target=target, origin=origin, now=now
+                )
+                pending_actions.insert(connection, [{**new, "target_before": service.target}])
                 uuid = str(new["uuid"])
             else:
                 # A debounced webhook may hold the action, but a person who submits it wants it now.
@@ -86,6 +88,8 @@ class SqlActions(StorePart):
                 }
             connection.execute(sa.update(actions).where(actions.c.uuid == uuid).values(**values))
             if action.verb is Verb.SCALE:
+                if action.state is ActionState.PENDING:
+                    _withdraw_target(connection, action)
                 connection.execute(
                     sa.update(services).where(services.c.uuid == action.service_uuid).values(fingerprint="")
                 )
@@ -151,6 +155,18 @@ def _lock_action(connection: sa.Connection, viewer: User, uuid: str) -> Action:
     row = read_one(connection, _select_visible(viewer).where(actions.c.uuid == uuid, sa.not_(services.c.terminated)))
     lock_services(connection, [row.service_uuid])
     return read_action(connection, uuid)
+
+
+def _withdraw_target(connection: sa.Connection, action: Action) -> None:
+    """Undo what the submission of a pending SCALE did to the target of its service, unless that has changed since."""
+    before = connection.execute(sa.select(actions.c.target_before).where(actions.c.uuid == action.uuid)).scalar()
+    if before is None:
+        return
+    # A later SCALE would otherwise give back the number that is withdrawn now.
+    follows = sa.and_(actions.c.service_uuid == action.service_uuid, actions.c.target_before == action.target)
+    connection.execute(sa.update(actions).where(follows, LIVE).values(target_before=before))
+    is_in_force = sa.and_(services.c.uuid == action.service_uuid, services.c.target == action.target)
+    connection.execute(sa.update(services).where(is_in_force).values(target=before))
 
 
 def _find_joinable(connection: sa.Connection, service_uuid: str, verb: Verb, target: int | None) -> str | None:

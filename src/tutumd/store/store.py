@@ -103,7 +103,7 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, Store):
             )
             return read_service(connection, None, uuid)
 
-    def update_service(self, uuid: str, *, definition: Definition, image: str, target: int) -> Service:
+    def update_service(self, uuid: str, *, definition: Definition, image: str, target: int | None = None) -> Service:
         with self._database.write() as connection:
             connection.execute(
                 sa.update(services)
@@ -112,7 +112,7 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, Store):
                     definition=asdict(definition),
                     run_command=definition.command,
                     image_name=image,
-                    target=target,
+                    target=services.c.target if target is None else target,
                 )
             )
             return read_service(connection, None, uuid)
