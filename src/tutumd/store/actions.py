@@ -163,10 +163,16 @@ def _withdraw_target(connection: sa.Connection, action: Action) -> None:
     if before is None:
         return
     # A later SCALE would otherwise give back the number that is withdrawn now.
-    follows = sa.and_(actions.c.service_uuid == action.service_uuid, actions.c.target_before == action.target)
-    connection.execute(sa.update(actions).where(follows, LIVE).values(target_before=before))
-    is_in_force = sa.and_(services.c.uuid == action.service_uuid, services.c.target == action.target)
-    connection.execute(sa.update(services).where(is_in_force).values(target=before))
+    connection.execute(
+        sa.update(actions)
+        .where(actions.c.service_uuid == action.service_uuid, LIVE, actions.c.target_before == action.target)
+        .values(target_before=before)
+    )
+    connection.execute(
+        sa.update(services)
+        .where(services.c.uuid == action.service_uuid, services.c.target == action.target)
+        .values(target=before)
+    )
 
 
 def _find_joinable(connection: sa.Connection, service_uuid: str, verb: Verb, target: int | None) -> str | None:

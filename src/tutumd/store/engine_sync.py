@@ -4,7 +4,6 @@ import hashlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +13,6 @@ from tutumd.errors import LockedError
 from tutumd.model import EngineInfo, ServiceSnapshot
 from tutumd.store import snapshots as snapshot_rows
 from tutumd.store.database import StorePart
-from tutumd.store.revisions import read_revisions
 from tutumd.store.row_mapping import Row
 from tutumd.store.tables import LIVE, actions, handlers, meta, services
 from tutumd.store.upsert import insert_missing
@@ -31,7 +29,7 @@ class SqlEngineSync(StorePart):
 
     def revisions(self, engine_name: str) -> Mapping[str, int]:
         with self._database.read() as connection:
-            return read_revisions(connection, engine_name)
+            return {row.selector: row.revision for row in connection.execute(_select_rows(engine_name))}
 
     def sync(
         self,
@@ -41,69 +39,49 @@ class SqlEngineSync(StorePart):
         revisions: Mapping[str, int],
         is_unreadable: Callable[[str], bool] = lambda selector: False,
     ) -> bool:
-        by_selector = {snapshot.selector: snapshot for snapshot in snapshots}
         now = self._clock()
+        shown = {snapshot.selector: snapshot for snapshot in snapshots}
         with self._database.read() as connection:
-            stored = _by_selector(connection, _select_rows(engine.name))
+            stored = {row.selector: row for row in connection.execute(_select_rows(engine.name))}
             forgettable = _find_forgettable(connection, engine.name, now - FORGET_AFTER)
-        changed = [s for _, s in sorted(by_selector.items()) if not _is_current(stored.get(s.selector), s)]
-        absent = [row for row in stored.values() if row.unbound is None and row.selector not in by_selector]
-        missing = sorted(row.selector for row in absent if not (row.terminated or is_unreadable(row.selector)))
+        known = shown.keys() | {selector for selector in stored if not is_unreadable(selector)}
+        changed = sorted(each for each in known if not _is_current(stored.get(each), shown.get(each)))
         is_complete = True
         for start in range(0, len(changed), SYNC_BATCH):
-            batch = changed[start : start + SYNC_BATCH]
-            is_complete &= self._try(partial(_store, engine=engine, snapshots=batch, revisions=revisions, now=now))
-        for start in range(0, len(missing), SYNC_BATCH):
-            gone = missing[start : start + SYNC_BATCH]
-            is_complete &= self._try(partial(_unbind, engine=engine, selectors=gone, revisions=revisions, now=now))
+            batch = {selector: shown.get(selector) for selector in changed[start : start + SYNC_BATCH]}
+            try:
+                with self._database.write() as connection:
+                    is_complete &= _store(connection, engine, batch, revisions, now)
+            except LockedError:  # another process, which may be stopped, holds one of the services
+                is_complete = False
         if forgettable:
             with self._database.write() as connection:
                 _forget(connection, engine.name, forgettable, now - FORGET_AFTER)
         return is_complete
 
-    def _try(self, store: Callable[[sa.Connection], bool]) -> bool:
-        """Return what `store` returns; False if another process, which may be stopped, holds what it needs."""
-        try:
-            with self._database.write() as connection:
-                return store(connection)
-        except LockedError:
-            return False
-
 
 def _store(
     connection: sa.Connection,
     engine: EngineInfo,
-    snapshots: Sequence[ServiceSnapshot],
+    batch: Mapping[str, ServiceSnapshot | None],
     revisions: Mapping[str, int],
     now: datetime,
 ) -> bool:
-    """Store the services whose revision holds, and return whether those are all."""
-    rows = _lock_rows(connection, engine.name, [snapshot.selector for snapshot in snapshots])
-    is_complete = True
-    for snapshot in snapshots:
-        row, uuid = rows.get(snapshot.selector), None
-        if _holds(row, revisions.get(snapshot.selector)):
-            uuid = row.uuid if row else _insert_service(connection, engine, snapshot, now)
-        if uuid is None:
-            is_complete = False
-        else:
-            snapshot_rows.store_snapshot(connection, uuid, snapshot, now=now, final=False)
-    return is_complete
-
-
-def _unbind(
-    connection: sa.Connection, engine: EngineInfo, selectors: Sequence[str], revisions: Mapping[str, int], now: datetime
-) -> bool:
-    """Unbind the services whose revision holds, and return whether those are all."""
-    rows = _lock_rows(connection, engine.name, selectors).values()
-    uuids = [row.uuid for row in rows if _holds(row, revisions.get(row.selector))]
-    snapshot_rows.unbind(connection, uuids, now)
-    return len(uuids) == len(rows)
-
-
-def _holds(row: Row | None, revision: int | None) -> bool:
-    """Return whether a service is what it was before the look: as yet unknown, or without a run since."""
-    return (row.revision if row else None) == revision
+    """Store services, and unbind those without a snapshot; return False if the revision of some did not hold."""
+    # As `lock_services`, which does not return the rows as they are once they are locked.
+    these = _select_rows(engine.name).where(services.c.selector.in_(batch)).order_by(services.c.uuid)
+    rows = {row.selector: row for row in connection.execute(these.with_for_update(key_share=True))}
+    held = 0
+    for selector, snapshot in batch.items():
+        row = rows.get(selector)
+        uuid = row.uuid if row else None
+        if (row.revision if row else None) == revisions.get(selector):
+            if snapshot is None:
+                snapshot_rows.unbind(connection, uuid, now)
+            elif uuid := uuid or _insert_service(connection, engine, snapshot, now):
+                snapshot_rows.store_snapshot(connection, uuid, snapshot, now=now, final=False)
+            held += uuid is not None
+    return held == len(batch)
 
 
 def _select_rows(engine: str) -> sa.Select[Any]:
@@ -111,20 +89,12 @@ def _select_rows(engine: str) -> sa.Select[Any]:
     return sa.select(c.uuid, c.selector, c.fingerprint, c.unbound, c.terminated, c.revision).where(c.engine == engine)
 
 
-def _lock_rows(connection: sa.Connection, engine: str, selectors: Sequence[str]) -> dict[str, Row]:
-    """Lock services as `lock_services` does, and return their rows as they are then."""
-    these = _select_rows(engine).where(services.c.selector.in_(selectors)).order_by(services.c.uuid)
-    return _by_selector(connection, these.with_for_update(key_share=True))
-
-
-def _by_selector(connection: sa.Connection, statement: sa.Select[Any]) -> dict[str, Row]:
-    return {row.selector: row for row in connection.execute(statement)}
-
-
-def _is_current(row: Row | None, snapshot: ServiceSnapshot) -> bool:
+def _is_current(row: Row | None, snapshot: ServiceSnapshot | None) -> bool:
     """Return whether there is nothing to store. A terminated service does not come back."""
     if row is None or row.terminated:
         return row is not None
+    if snapshot is None:
+        return row.unbound is not None
     return row.unbound is None and bool(row.fingerprint == snapshot_rows.fingerprint(snapshot))
 
 

@@ -14,11 +14,10 @@ from tutumd.store.actions import read_amounts
 from tutumd.store.database import Database
 from tutumd.store.engine_sync import SqlEngineSync
 from tutumd.store.leases import end_all_leases, find_claimable, is_due, is_unleased, update_claimed
-from tutumd.store.locks import lock_services
-from tutumd.store.revisions import raise_revision
+from tutumd.store.locks import lock_services, raise_revision
 from tutumd.store.row_mapping import action_from, read_service, select_actions
 from tutumd.store.tables import LIVE, action_lines, actions, containers, engines, handlers, requests, services, storable
-from tutumd.store.upsert import upsert
+from tutumd.store.upsert import insert
 from tutumd.store.wakeup import Wakeup
 
 
@@ -46,7 +45,9 @@ class SqlQueue(SqlEngineSync, Queue):
         now = self._clock()
         with self._database.write() as connection:
             for info in sorted(served, key=lambda info: info.name):  # so that no two workers deadlock
-                upsert(connection, engines, **{**asdict(info), "worker": worker, "last_heartbeat": now})
+                values = {**asdict(info), "worker": worker, "last_heartbeat": now}
+                new = insert(connection, engines).values(**values)
+                connection.execute(new.on_conflict_do_update(index_elements=[engines.c.name], set_=values))
 
     def claim(self, worker: str, engine_names: Sequence[str], *, lease: timedelta) -> Claim | None:
         with self._database.read() as connection:

@@ -71,11 +71,11 @@ def container_uuids(connection: sa.Connection, uuid: str, object_ids: Sequence[s
     return [by_id[id_] for id_ in object_ids]
 
 
-def unbind(connection: sa.Connection, uuids: Sequence[str], now: datetime) -> None:
-    """Mark services as no longer shown by their engine."""
+def unbind(connection: sa.Connection, uuid: str | None, now: datetime) -> None:
+    """Mark a service as no longer shown by its engine."""
     connection.execute(
         sa.update(services)
-        .where(services.c.uuid.in_(uuids))
+        .where(services.c.uuid == uuid)
         .values(
             bound=services.c.definition.isnot(None),
             unbound=now,
@@ -85,7 +85,7 @@ def unbind(connection: sa.Connection, uuids: Sequence[str], now: datetime) -> No
             fingerprint="",
         )
     )
-    mark_gone(connection, sa.and_(containers.c.service_uuid.in_(uuids), containers.c.present), now)
+    mark_gone(connection, sa.and_(containers.c.service_uuid == uuid, containers.c.present), now)
 
 
 def mark_gone(connection: sa.Connection, which: sa.ColumnElement[bool], now: datetime) -> None:

@@ -6,19 +6,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 
+def insert(connection: sa.Connection, table: sa.Table) -> Any:
+    """Return an INSERT of the connection's database, to which `on_conflict_do_…` can be added."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
 def insert_missing(connection: sa.Connection, table: sa.Table, **values: object) -> bool:
-    """Insert a row unless a unique column or key of it is taken, and return whether it was inserted."""
-    return bool(connection.execute(_insert(connection, table, values).on_conflict_do_nothing()).rowcount)
-
-
-def upsert(connection: sa.Connection, table: sa.Table, **values: object) -> None:
-    """Insert a row, or update the one with its primary key."""
-    statement = _insert(connection, table, values)
-    key = table.primary_key.columns
-    changes = {name: statement.excluded[name] for name in values if name not in key}
-    connection.execute(statement.on_conflict_do_update(index_elements=key, set_=changes))
-
-
-def _insert(connection: sa.Connection, table: sa.Table, values: dict[str, object]) -> Any:
-    insert: Any = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    return insert(table).values(**values)
+    """Insert a row unless a key or unique column of it is taken, and return whether it was inserted."""
+    return bool(connection.execute(insert(connection, table).values(**values).on_conflict_do_nothing()).rowcount)
