@@ -79,7 +79,9 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, Store):
     ) -> Service:
         uuid = new_uuid()
         with self._database.write() as connection:
-            kind = connection.execute(sa.select(engines.c.kind).where(engines.c.name == engine)).scalar()
+            # Locked, so that two requests at the same time do not both find the name free.
+            this_engine = sa.select(engines.c.kind).where(engines.c.name == engine)
+            kind = connection.execute(this_engine.with_for_update()).scalar()
             same_name = sa.select(services.c.uuid).where(
                 services.c.engine == engine, services.c.name == name, sa.not_(services.c.terminated)
             )

@@ -10,10 +10,12 @@ import pytest
 import sqlalchemy as sa
 
 from tests.support.stores import ENGINE, MovedClock, snapshot
-from tutumd.model import EngineInfo
+from tutumd.errors import ConflictError
+from tutumd.model import Definition, EngineInfo
 from tutumd.store import engine_sync
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
+from tutumd.store.store import SqlStore
 from tutumd.store.tables import engines, meta, services
 from tutumd.store.wakeup import Wakeup
 
@@ -82,6 +84,28 @@ def test_calls_are_counted_by_the_first_two_workers_that_do_so_at_once(processes
     for _ in range(ROUNDS):
         processes.empty()
         assert processes.all_at_once(lambda queue: queue.count_calls()) == [False] * PROCESSES
+
+
+def test_of_services_that_are_created_with_the_same_name_at_once_one_is(processes: Processes) -> None:
+    queue = processes.queues[0]
+    queue.register("worker", [ENGINE])
+    stores = dict(
+        zip(processes.queues, [SqlStore(d, MovedClock(), Wakeup()) for d in processes.databases], strict=True)
+    )
+
+    def create(queue: SqlQueue) -> bool:
+        try:
+            stores[queue].create_service(
+                engine=ENGINE.name, name="web", image="", owner="admin", definition=Definition(command="true"), target=1
+            )
+        except ConflictError:
+            return False
+        return True
+
+    for _ in range(ROUNDS):
+        assert sum(map(bool, processes.all_at_once(create))) == 1
+        with processes.databases[0].write() as connection:
+            connection.execute(sa.delete(services))
 
 
 def test_a_look_that_meets_a_locked_service_is_repeated_and_stores_the_rest(
