@@ -89,7 +89,7 @@ class SqlActions(StorePart):
             connection.execute(sa.update(actions).where(actions.c.uuid == uuid).values(**values))
             if action.verb is Verb.SCALE:
                 if action.state is ActionState.PENDING:
-                    _withdraw_target(connection, action)
+                    settle_target(connection, uuid, success=False)
                 connection.execute(
                     sa.update(services).where(services.c.uuid == action.service_uuid).values(fingerprint="")
                 )
@@ -145,6 +145,21 @@ def read_amounts(connection: sa.Connection, action_uuid: str) -> tuple[tuple[int
     return (*taken_over, *((row.amount, row.cap) for row in rows))
 
 
+def settle_target(connection: sa.Connection, action_uuid: str, *, success: bool) -> None:
+    """Set the target that a created service has after an action: the action's, or what was asked for before it."""
+    action = connection.execute(sa.select(actions).where(actions.c.uuid == action_uuid)).one()
+    if action.target is None:
+        return
+    created = sa.update(services).where(services.c.uuid == action.service_uuid, services.c.definition.isnot(None))
+    if success:
+        connection.execute(created.values(target=action.target))
+    elif action.target_before is not None:
+        connection.execute(created.where(services.c.target == action.target).values(target=action.target_before))
+        # A later SCALE would otherwise give back the number that did not come about.
+        later = sa.and_(actions.c.service_uuid == action.service_uuid, actions.c.target_before == action.target)
+        connection.execute(sa.update(actions).where(later, LIVE).values(target_before=action.target_before))
+
+
 def _select_visible(viewer: User) -> sa.Select[Any]:
     joined = select_actions().join(services, services.c.uuid == actions.c.service_uuid)
     return joined.where(visible_to(viewer))
@@ -155,24 +170,6 @@ def _lock_action(connection: sa.Connection, viewer: User, uuid: str) -> Action:
     row = read_one(connection, _select_visible(viewer).where(actions.c.uuid == uuid, sa.not_(services.c.terminated)))
     lock_services(connection, [row.service_uuid])
     return read_action(connection, uuid)
-
-
-def _withdraw_target(connection: sa.Connection, action: Action) -> None:
-    """Undo what the submission of a pending SCALE did to the target of its service, unless that has changed since."""
-    before = connection.execute(sa.select(actions.c.target_before).where(actions.c.uuid == action.uuid)).scalar()
-    if before is None:
-        return
-    # A later SCALE would otherwise give back the number that is withdrawn now.
-    connection.execute(
-        sa.update(actions)
-        .where(actions.c.service_uuid == action.service_uuid, LIVE, actions.c.target_before == action.target)
-        .values(target_before=before)
-    )
-    connection.execute(
-        sa.update(services)
-        .where(services.c.uuid == action.service_uuid, services.c.target == action.target)
-        .values(target=before)
-    )
 
 
 def _find_joinable(connection: sa.Connection, service_uuid: str, verb: Verb, target: int | None) -> str | None:

@@ -91,10 +91,8 @@ def _select_rows(engine: str) -> sa.Select[Any]:
 
 def _is_current(row: Row | None, snapshot: ServiceSnapshot | None) -> bool:
     """Return whether there is nothing to store. A terminated service does not come back."""
-    if row is None or row.terminated:
-        return row is not None
-    if snapshot is None:
-        return row.unbound is not None
+    if row is None or row.terminated or snapshot is None:
+        return row is not None and (row.terminated or row.unbound is not None)
     return row.unbound is None and bool(row.fingerprint == snapshot_rows.fingerprint(snapshot))
 
 

@@ -10,7 +10,7 @@ from tutumd.model import ActionState, Claim, EngineInfo, EngineRequest, Outcome,
 from tutumd.ports import Clock, Queue
 from tutumd.store import call_counts, retention
 from tutumd.store import snapshots as snapshot_rows
-from tutumd.store.actions import read_amounts
+from tutumd.store.actions import read_amounts, settle_target
 from tutumd.store.database import Database
 from tutumd.store.engine_sync import SqlEngineSync
 from tutumd.store.leases import end_all_leases, find_claimable, is_due, is_unleased, update_claimed
@@ -112,7 +112,7 @@ class SqlQueue(SqlEngineSync, Queue):
 
     def save_target(self, claim: Claim, target: int) -> None:
         with self._database.write() as connection:
-            update_claimed(connection, claim, target=target)
+            update_claimed(connection, claim, target=target, target_before=claim.service.target)
             connection.execute(
                 sa.update(services).where(services.c.uuid == claim.service.uuid).values(target=target, fingerprint="")
             )
@@ -171,6 +171,7 @@ class SqlQueue(SqlEngineSync, Queue):
                 **({"variables": {}} if outcome.success else {}),
             )
             raise_revision(connection, service_uuid)
+            settle_target(connection, claim.action.uuid, success=outcome.success)
             if claim.action.verb is Verb.TERMINATE and outcome.success:
                 _mark_terminated(connection, service_uuid, now)
             elif snapshot is None:

@@ -23,7 +23,8 @@ def store_snapshot(
     """Update the row of a service, and its containers.
 
     Args:
-        final: The action in progress ends with this snapshot, so the service's target is the snapshot's.
+        final: The action in progress ends with this snapshot, so the target of a service that was found is the
+            snapshot's.
     """
     values: dict[str, Any] = {
         "bound": True,
@@ -44,9 +45,9 @@ def store_snapshot(
     }
     row = connection.execute(sa.select(services.c.definition).where(services.c.uuid == uuid)).one()
     if row.definition is not None:
-        # A service created through tutumd: its owner sets these, and they hold even before the next redeploy. What was
-        # asked for is no matter of what is seen: only the end of an action says that its target was not reached.
-        kept = {"name", "owner", "image_name", "run_command"} | ({"target"} if snapshot.stopped or not final else set())
+        # A service created through tutumd: its owner sets these, and they hold even before the next redeploy. Its
+        # target is what was asked for, whatever is seen.
+        kept = {"name", "owner", "image_name", "run_command", "target"}
         values = {key: value for key, value in values.items() if key not in kept}
     if not final and _is_being_changed(connection, uuid):
         values.update(fingerprint="")

@@ -213,7 +213,7 @@ actions = sa.Table(
     # Inputs of the newest deliveries that had any.
     sa.Column("tag", sa.String(128)),
     sa.Column("variables", sa.JSON, nullable=False, server_default="{}"),
-    # The service's target before this SCALE was submitted, which holds again if it is canceled before its turn.
+    # The service's target before this action set it, which holds again if the action fails or is canceled.
     sa.Column("target_before", sa.Integer),
     # For `amount`, which a retry took over from its predecessor.
     sa.Column("most", sa.Integer, key="cap"),

@@ -1,10 +1,12 @@
 """What was asked for is kept whatever an engine shows, and a look at an engine that is out of date changes nothing."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.support.stores import ENGINE, LEASE, ORIGIN, StoreBed, query, snapshot
+from tutumd.application import services
 from tutumd.model import (
     Claim,
     ContainerSnapshot,
@@ -19,6 +21,7 @@ from tutumd.model import (
 )
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
+from tutumd.store.store import SqlStore
 from tutumd.store.wakeup import Wakeup
 
 LOCAL = EngineInfo(name="local", kind="local", can_create=True)
@@ -83,7 +86,8 @@ def test_a_redeploy_sees_what_a_scale_up_reached_though_an_older_look_is_stored_
 
 
 def test_no_look_changes_the_target_of_a_service_that_was_created_here(bed: StoreBed, made: Service) -> None:
-    for seen in (shown(made, 2), shown(made, 0, stopped=True)):
+    for target, is_stopped in ((2, False), (0, True)):
+        seen = shown(made, target, stopped=is_stopped)
         assert bed.queue.sync(LOCAL, [seen], revisions=bed.queue.revisions("local"))
         assert target_of(bed, made) == 60
     assert bed.store.service(bed.admin, made.uuid).state == "Stopped"
@@ -112,6 +116,48 @@ def test_a_canceled_number_does_not_undo_what_was_asked_for_since(bed: StoreBed,
     bed.store.cancel(bed.admin, number.uuid)
     end(bed, claim, made, 64)
     assert target_of(bed, made) == 64
+
+
+def test_a_failed_redeploy_undoes_nothing_that_was_asked_for(bed: StoreBed, made: Service) -> None:
+    # All its processes had ended, so that the owner could change the number without an action.
+    bed.store.update_service(made.uuid, definition=Definition(command="sleep 1"), image="none", target=70)
+    bed.store.submit(made.uuid, Verb.REDEPLOY, target=None, origin=ORIGIN)
+    end(bed, claimed(bed), made, 60, success=False)
+    assert target_of(bed, made) == 70
+
+
+def test_a_number_holds_after_its_action_although_an_earlier_action_ended_since(bed: StoreBed, made: Service) -> None:
+    bed.store.submit(made.uuid, Verb.SCALEUP, target=None, origin=ORIGIN)
+    claim = claimed(bed)
+    bed.store.submit(made.uuid, Verb.SCALE, target=70, origin=ORIGIN)
+    bed.queue.save_target(claim, 64)
+    end(bed, claim, made, 60, success=False)
+    end(bed, claimed(bed), made, 70)
+    assert target_of(bed, made) == 70
+
+
+def test_a_scale_up_that_fails_gives_back_the_target(bed: StoreBed, made: Service) -> None:
+    bed.store.submit(made.uuid, Verb.SCALEUP, target=None, origin=ORIGIN)
+    claim = claimed(bed)
+    bed.queue.save_target(claim, 64)
+    bed.queue.finish(claim, Outcome(success=False), None)
+    assert target_of(bed, made) == 60
+
+
+def test_a_number_for_a_service_that_a_run_has_just_begun_to_start_is_scaled_to(bed: StoreBed, made: Service) -> None:
+    class Late(SqlStore):
+        def update_service(self, uuid: str, **changes: Any) -> Service:
+            claimed(bed)
+            return super().update_service(uuid, **changes)
+
+    bed.store.submit(made.uuid, Verb.STOP, target=None, origin=ORIGIN)
+    bed.queue.finish(claimed(bed), Outcome(success=True), shown(made, 60, stopped=True))
+    bed.store.submit(made.uuid, Verb.START, target=None, origin=ORIGIN)
+    late = Late(bed.database, bed.clock, Wakeup())
+    document = {"target_num_containers": 7}
+    _, action = services.change(late, bed.admin, made.uuid, document, server_cap=100, origin=ORIGIN)
+    assert action is not None
+    assert (action.verb, action.target) == (Verb.SCALE, 7)
 
 
 def test_a_new_definition_leaves_the_target_alone(bed: StoreBed, made: Service) -> None:
