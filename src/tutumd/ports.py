@@ -120,8 +120,8 @@ class Store(Accounts, Protocol):
     ) -> Service:
         """Create a service, which runs once it is started. Raises ConflictError if the engine has its name already."""
 
-    def update_service(self, uuid: str, *, definition: Definition, image: str, target: int) -> Service:
-        """Change what a created service runs after its next start or redeploy."""
+    def update_service(self, uuid: str, *, definition: Definition, image: str, target: int | None = None) -> Service:
+        """Change what a created service runs after its next start or redeploy; a target of None stays as it is."""
 
     def containers(self, viewer: User, query: Query) -> Page[Container]:
         """Return present containers. Filters: uuid, uuid__startswith, name, state, service, service__stack__name."""
@@ -249,17 +249,30 @@ class Queue(Protocol):
     def finish(self, claim: Claim, outcome: Outcome, snapshot: ServiceSnapshot | None) -> None:
         """End the action, and store the service as it is now; a snapshot of None means unknown or gone."""
 
+    def revisions(self, engine_name: str) -> Mapping[str, int]:
+        """Return the revisions of an engine's services by their selectors. Each claim and end of an action raises one.
+
+        Read them before a look at the engine: `sync` stores only what no run began or ended to change since.
+        """
+
     def sync(
         self,
         engine: EngineInfo,
         snapshots: Sequence[ServiceSnapshot],
         *,
+        revisions: Mapping[str, int],
         is_unreadable: Callable[[str], bool] = lambda selector: False,
-    ) -> None:
+    ) -> bool:
         """Store all services of an engine instance, and unbind those that are missing.
 
+        The target of a service created through tutumd is not the engine's: it stays as it was asked for.
+
         Args:
+            revisions: As read before the look: services that have another one stay as they are.
             is_unreadable: As of PartialDiscoveryError: these services stay as they were.
+
+        Returns:
+            Whether everything is stored; if not, look again soon.
         """
 
     def prune(self, keep: timedelta, limit: int) -> int:

@@ -2,6 +2,7 @@
 
 import random
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,10 +26,10 @@ def server(tmp_path: Path) -> Iterator[LiveServer]:
 class Sleepers:
     """A service whose processes are recognized by how long they sleep."""
 
-    def __init__(self, server: LiveServer, containers: int) -> None:
+    def __init__(self, server: LiveServer, containers: int, name: str = "sleepers") -> None:
         self.server = server
         self._argument = str(random.randrange(10**6, 10**9))
-        self.uuid = server.run_service("sleepers", f"exec sleep {self._argument}", containers)
+        self.uuid = server.run_service(name, f"exec sleep {self._argument}", containers)
         self.uri = f"/api/v1/service/{self.uuid}/"
 
     @property
@@ -74,6 +75,9 @@ def _kill_twice(service: Sleepers, action: str, old: set[int]) -> None:
     service.server.start()
     _kill_when_both_sets_run(service, action, old)
 
+
+KILLS_UNDER_CALLS = 12
+LIVE = [f"/api/v1/action/?limit=1&state={state}" for state in ("Pending", "In%20progress")]
 
 KILLS: list[Callable[[Sleepers, str, set[int]], None]] = [
     _kill_when_claimed,
@@ -145,6 +149,51 @@ def test_calls_that_arrive_while_the_server_is_killed_are_lost_only_without_an_a
     stored = _deliveries(_actions(server, service))
     assert statuses.count(202) <= stored <= 40
     service.check(1 + stored)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_every_container_that_was_asked_for_runs_after_a_dozen_kills(server: LiveServer) -> None:
+    services = [Sleepers(server, containers=1, name=name) for name in ("a", "b", "c")]
+    chance = random.Random(11)
+    is_over = threading.Event()
+    with ThreadPoolExecutor(len(services)) as pool:
+        callers = [pool.submit(_call_until, is_over, each, random.Random(n)) for n, each in enumerate(services)]
+        try:
+            for _ in range(KILLS_UNDER_CALLS):
+                wait_until(lambda: server.request("GET", LIVE[1]).json["objects"], "something is being changed")
+                is_over.wait(chance.uniform(0, 1.5))
+                server.kill()
+                server.start()
+        finally:
+            is_over.set()
+        accepted = [caller.result() for caller in callers]
+    wait_until(
+        lambda: not any(server.request("GET", uri).json["objects"] for uri in LIVE), "all has ended", timeout_s=120
+    )
+    actions = [each for each in server.objects("/api/v1/action/") if each["action"] != "Service Start"]
+    assert {each["state"] for each in actions} == {"Success"}
+    for service, count in zip(services, accepted, strict=True):
+        stored = _deliveries([a for a in actions if a["object"] == service.uri and a["action"] == "Service Scale Up"])
+        assert stored >= count > KILLS_UNDER_CALLS
+        service.check(1 + stored)
+
+
+def _call_until(is_over: threading.Event, service: Sleepers, chance: random.Random) -> int:
+    """Add a container at a time, with redeploys between, and return how many calls to add one were accepted."""
+    redeploy, more = (
+        f"{service.uri}webhook/handler/{service.server.add_handler(service.uuid, name, name)}/call/"
+        for name in ("REDEPLOY", "SCALEUP")
+    )
+    accepted = 0
+    # Fewer than the server's limit of 100 containers, even if no answer came for some that were stored.
+    while not is_over.is_set() and accepted < 80:
+        (status,) = post_all(service.server, [more], clients=1)
+        accepted += status == 202
+        if chance.random() < 0.3:
+            post_all(service.server, [redeploy], clients=1)
+        is_over.wait(chance.uniform(0, 1.0))
+    return accepted
 
 
 def test_a_redeploy_under_way_is_ended_before_the_server_ends(server: LiveServer) -> None:

@@ -64,7 +64,11 @@ class StoreBed:
 
     def show(self, *names: str, containers: int = 2, owner: str | None = None) -> None:
         """Let the engine show exactly these services."""
-        self.queue.sync(ENGINE, [snapshot(name, containers=containers, owner=owner) for name in names])
+        self.sync(*(snapshot(name, containers=containers, owner=owner) for name in names))
+
+    def sync(self, *snapshots: ServiceSnapshot) -> None:
+        """Let the engine show exactly this, and store it."""
+        assert self.queue.sync(ENGINE, snapshots, revisions=self.queue.revisions(ENGINE.name))
 
     def service_uuid(self, name: str) -> str:
         return next(s.uuid for s in self.store.services(self.admin, query()).objects if s.name == name)

@@ -14,6 +14,7 @@ from tutumd.ports import Store
 ENGINE_TIMEOUT_S = 10.0
 MAX_IMAGE_LENGTH = 1024
 _POLL_S = 0.03
+_IDLE = (ServiceState.NOT_RUNNING, ServiceState.STOPPED)
 UNUSED_FIELDS: dict[str, tuple[object, ...]] = {
     "autodestroy": ("OFF",),
     "autoredeploy": (),
@@ -93,12 +94,13 @@ def change(
         definition = _change_definition(definition, document)
         if document.get("image") is not None:
             image = _check_text("image", document["image"], MAX_IMAGE_LENGTH)
-        store.update_service(uuid, definition=definition, image=image, target=service.target)
+        store.update_service(uuid, definition=definition, image=image)
     action = None
     if target is not None:
-        if definition is not None and service.state in (ServiceState.NOT_RUNNING, ServiceState.STOPPED):
-            store.update_service(uuid, definition=definition, image=image, target=target)
-        else:
+        if definition is not None and service.state in _IDLE:
+            service = store.update_service(uuid, definition=definition, image=image, target=target)
+        # A run that began just before knows the old target only.
+        if definition is None or service.state not in _IDLE:
             action = store.submit(uuid, Verb.SCALE, target=target, origin=origin)
     return store.service(viewer, uuid), action
 

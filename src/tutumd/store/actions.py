@@ -11,7 +11,7 @@ from tutumd.store.database import StorePart
 from tutumd.store.locks import lock_services
 from tutumd.store.paging import read_page
 from tutumd.store.row_mapping import action_from, read_action, read_one, read_service, select_actions, visible_to
-from tutumd.store.tables import OPEN, action_lines, actions, deliveries, services
+from tutumd.store.tables import LIVE, OPEN, action_lines, actions, deliveries, services
 from tutumd.store.wakeup import Wakeup
 
 MAX_LINES = 1000
@@ -51,13 +51,15 @@ class SqlActions(StorePart):
         now = self._clock()
         with self._wakeup.write(self._database) as connection:
             lock_services(connection, [service_uuid])
-            engine = read_service(connection, None, service_uuid).engine
+            service = read_service(connection, None, service_uuid)
             uuid = _find_joinable(connection, service_uuid, verb, target)
             if uuid is None:
                 if verb is not Verb.REDEPLOY:
                     pending_actions.close_all(connection, service_uuid)
-                new = pending_actions.new_action(service_uuid, engine, verb, target=target, origin=origin, now=now)
-                pending_actions.insert(connection, [new])
+                new = pending_actions.new_action(
+                    service_uuid, service.engine, verb, target=target, origin=origin, now=now
+                )
+                pending_actions.insert(connection, [{**new, "target_before": service.target}])
                 uuid = str(new["uuid"])
             else:
                 # A debounced webhook may hold the action, but a person who submits it wants it now.
@@ -86,6 +88,8 @@ class SqlActions(StorePart):
                 }
             connection.execute(sa.update(actions).where(actions.c.uuid == uuid).values(**values))
             if action.verb is Verb.SCALE:
+                if action.state is ActionState.PENDING:
+                    settle_target(connection, uuid, success=False)
                 connection.execute(
                     sa.update(services).where(services.c.uuid == action.service_uuid).values(fingerprint="")
                 )
@@ -139,6 +143,21 @@ def read_amounts(connection: sa.Connection, action_uuid: str) -> tuple[tuple[int
     )
     taken_over = ((action.amount, action.cap),) if action.amount else ()
     return (*taken_over, *((row.amount, row.cap) for row in rows))
+
+
+def settle_target(connection: sa.Connection, action_uuid: str, *, success: bool) -> None:
+    """Set the target that a created service has after an action: the action's, or what was asked for before it."""
+    action = connection.execute(sa.select(actions).where(actions.c.uuid == action_uuid)).one()
+    if action.target is None:
+        return
+    created = sa.update(services).where(services.c.uuid == action.service_uuid, services.c.definition.isnot(None))
+    if success:
+        connection.execute(created.values(target=action.target))
+    elif action.target_before is not None:
+        connection.execute(created.where(services.c.target == action.target).values(target=action.target_before))
+        # A later SCALE would otherwise give back the number that did not come about.
+        later = sa.and_(actions.c.service_uuid == action.service_uuid, actions.c.target_before == action.target)
+        connection.execute(sa.update(actions).where(later, LIVE).values(target_before=action.target_before))
 
 
 def _select_visible(viewer: User) -> sa.Select[Any]:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from tutumd.store.tables import deliveries, handlers, meta
+from tutumd.store.upsert import insert_missing
 
 LAG = timedelta(minutes=1)
 """Only older deliveries are counted on PostgreSQL, where a lower `seq` may be committed after a higher one.
@@ -45,10 +46,9 @@ def recent_calls(connection: sa.Connection, handler_seqs: Sequence[int]) -> dict
 
 def count(connection: sa.Connection, now: datetime) -> bool:
     """Count one batch of deliveries, and return whether there may be more."""
-    stored = connection.execute(_select_counted.with_for_update()).scalar()
-    if stored is None:
-        connection.execute(sa.insert(meta).values(key=KEY, value="0"))
-    start = int(stored or 0)
+    if connection.execute(_select_counted).scalar() is None:
+        insert_missing(connection, meta, key=KEY, value="0")
+    start = int(connection.execute(_select_counted.with_for_update()).scalar_one())
     batch = (
         sa.select(deliveries.c.seq, deliveries.c.handler_seq, deliveries.c.received)
         .where(deliveries.c.seq > start)

@@ -2,22 +2,23 @@
 
 import hashlib
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 
+from tutumd.errors import LockedError
 from tutumd.model import EngineInfo, ServiceSnapshot
 from tutumd.store import snapshots as snapshot_rows
 from tutumd.store.database import StorePart
-from tutumd.store.locks import lock_services
 from tutumd.store.row_mapping import Row
-from tutumd.store.tables import LIVE, actions, engines, handlers, meta, services
+from tutumd.store.tables import LIVE, actions, handlers, meta, services
+from tutumd.store.upsert import insert_missing
 
-SYNC_BATCH = 50
-"""Services stored in one transaction. A long transaction would hold up calls."""
+SYNC_BATCH = 20
+"""Services stored in one transaction. A long transaction would hold up calls, and other workers' discovery."""
 
 FORGET_AFTER = timedelta(days=1)
 """A service without handlers that its engine has not shown for this long is deleted."""
@@ -26,53 +27,73 @@ FORGET_AFTER = timedelta(days=1)
 class SqlEngineSync(StorePart):
     """The part of Queue in ports.py that is about services of engines."""
 
+    def revisions(self, engine_name: str) -> Mapping[str, int]:
+        with self._database.read() as connection:
+            return {row.selector: row.revision for row in connection.execute(_select_rows(engine_name))}
+
     def sync(
         self,
         engine: EngineInfo,
         snapshots: Sequence[ServiceSnapshot],
         *,
+        revisions: Mapping[str, int],
         is_unreadable: Callable[[str], bool] = lambda selector: False,
-    ) -> None:
-        by_selector = {snapshot.selector: snapshot for snapshot in snapshots}
-        forget_before = self._clock() - FORGET_AFTER
-        with self._database.read() as connection:
-            stored = _rows_by_selector(connection, engine.name)
-            forgettable = _find_forgettable(connection, engine.name, forget_before)
-        changed = [s for _, s in sorted(by_selector.items()) if not _is_current(stored.get(s.selector), s)]
-        absent = [row for row in stored.values() if row.unbound is None and row.selector not in by_selector]
-        missing = [row.uuid for row in absent if not is_unreadable(row.selector)]
-        for start in range(0, len(changed), SYNC_BATCH):
-            self._store_batch(engine, changed[start : start + SYNC_BATCH])
-        if not missing and not forgettable:
-            return
-        with self._database.write() as connection:
-            if missing:
-                lock_services(connection, missing)
-                snapshot_rows.unbind(connection, missing, self._clock())
-            if forgettable:
-                _forget(connection, engine.name, forgettable, forget_before)
-
-    def _store_batch(self, engine: EngineInfo, snapshots: Sequence[ServiceSnapshot]) -> None:
+    ) -> bool:
         now = self._clock()
-        with self._database.write() as connection:
-            # Locked, so that two workers that discover a new service at the same time do not both insert it.
-            connection.execute(sa.select(engines.c.name).where(engines.c.name == engine.name).with_for_update()).all()
-            stored = _rows_by_selector(connection, engine.name)
-            lock_services(connection, [stored[s.selector].uuid for s in snapshots if s.selector in stored])
-            for snapshot in snapshots:
-                row = stored.get(snapshot.selector)
-                uuid = row.uuid if row else _insert_service(connection, engine, snapshot, now)
+        shown = {snapshot.selector: snapshot for snapshot in snapshots}
+        with self._database.read() as connection:
+            stored = {row.selector: row for row in connection.execute(_select_rows(engine.name))}
+            forgettable = _find_forgettable(connection, engine.name, now - FORGET_AFTER)
+        known = shown.keys() | {selector for selector in stored if not is_unreadable(selector)}
+        changed = sorted(each for each in known if not _is_current(stored.get(each), shown.get(each)))
+        is_complete = True
+        for start in range(0, len(changed), SYNC_BATCH):
+            batch = {selector: shown.get(selector) for selector in changed[start : start + SYNC_BATCH]}
+            try:
+                with self._database.write() as connection:
+                    is_complete &= _store(connection, engine, batch, revisions, now)
+            except LockedError:  # another process, which may be stopped, holds one of the services
+                is_complete = False
+        if forgettable:
+            with self._database.write() as connection:
+                _forget(connection, engine.name, forgettable, now - FORGET_AFTER)
+        return is_complete
+
+
+def _store(
+    connection: sa.Connection,
+    engine: EngineInfo,
+    batch: Mapping[str, ServiceSnapshot | None],
+    revisions: Mapping[str, int],
+    now: datetime,
+) -> bool:
+    """Store services, and unbind those without a snapshot; return False if the revision of some did not hold."""
+    # As `lock_services`, which does not return the rows as they are once they are locked.
+    these = _select_rows(engine.name).where(services.c.selector.in_(batch)).order_by(services.c.uuid)
+    rows = {row.selector: row for row in connection.execute(these.with_for_update(key_share=True))}
+    held = 0
+    for selector, snapshot in batch.items():
+        row = rows.get(selector)
+        uuid = row.uuid if row else None
+        if (row.revision if row else None) == revisions.get(selector):
+            if snapshot is None:
+                snapshot_rows.unbind(connection, uuid, now)
+            elif uuid := uuid or _insert_service(connection, engine, snapshot, now):
                 snapshot_rows.store_snapshot(connection, uuid, snapshot, now=now, final=False)
+            held += uuid is not None
+    return held == len(batch)
 
 
-def _rows_by_selector(connection: sa.Connection, engine: str) -> dict[str, Row]:
-    columns = (services.c.uuid, services.c.selector, services.c.fingerprint, services.c.unbound)
-    present: sa.Select[Any] = sa.select(*columns).where(services.c.engine == engine, sa.not_(services.c.terminated))
-    return {row.selector: row for row in connection.execute(present)}
+def _select_rows(engine: str) -> sa.Select[Any]:
+    c = services.c
+    return sa.select(c.uuid, c.selector, c.fingerprint, c.unbound, c.terminated, c.revision).where(c.engine == engine)
 
 
-def _is_current(row: Row | None, snapshot: ServiceSnapshot) -> bool:
-    return row is not None and row.unbound is None and row.fingerprint == snapshot_rows.fingerprint(snapshot)
+def _is_current(row: Row | None, snapshot: ServiceSnapshot | None) -> bool:
+    """Return whether there is nothing to store. A terminated service does not come back."""
+    if row is None or row.terminated or snapshot is None:
+        return row is not None and (row.terminated or row.unbound is not None)
+    return row.unbound is None and bool(row.fingerprint == snapshot_rows.fingerprint(snapshot))
 
 
 def _find_forgettable(connection: sa.Connection, engine: str, before: datetime) -> Sequence[str]:
@@ -98,11 +119,16 @@ def _forget(connection: sa.Connection, engine: str, uuids: Sequence[str], before
     connection.execute(sa.delete(services).where(services.c.uuid.in_(still_forgettable)))
 
 
-def _insert_service(connection: sa.Connection, engine: EngineInfo, snapshot: ServiceSnapshot, now: datetime) -> str:
-    """Insert a service and return its UUID, derived from its selector: the same even after the row was deleted."""
+def _insert_service(
+    connection: sa.Connection, engine: EngineInfo, snapshot: ServiceSnapshot, now: datetime
+) -> str | None:
+    """Insert a service and return its UUID; None if another worker has just inserted it.
+
+    The UUID is derived from the selector: it is the same even after the row was deleted.
+    """
     key = f"{_installation_id(connection)}\0{engine.name}\0{snapshot.selector}"
     uuid = str(UUID(bytes=hashlib.sha256(key.encode()).digest()[:16], version=4))
-    snapshot_rows.insert_service(
+    is_new = snapshot_rows.insert_service(
         connection,
         uuid=uuid,
         engine=engine.name,
@@ -116,13 +142,12 @@ def _insert_service(connection: sa.Connection, engine: EngineInfo, snapshot: Ser
         run_command=snapshot.run_command,
         created=now,
     )
-    return uuid
+    return uuid if is_new else None
 
 
 def _installation_id(connection: sa.Connection) -> str:
     """Return the random ID of this database, which is made at the first call."""
-    stored = connection.execute(sa.select(meta.c.value).where(meta.c.key == "installation")).scalar()
-    if stored is None:
-        stored = secrets.token_hex(16)
-        connection.execute(sa.insert(meta).values(key="installation", value=stored))
-    return str(stored)
+    stored = sa.select(meta.c.value).where(meta.c.key == "installation")
+    if connection.execute(stored).scalar() is None:
+        insert_missing(connection, meta, key="installation", value=secrets.token_hex(16))
+    return str(connection.execute(stored).scalar_one())

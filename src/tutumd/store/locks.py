@@ -23,6 +23,12 @@ def lock_services(connection: sa.Connection, uuids: Iterable[str]) -> None:
         connection.execute(_LOCK_SERVICES, {"uuids": list(set(uuids))}).all()
 
 
+def raise_revision(connection: sa.Connection, service_uuid: str) -> None:
+    """Note that a run of a service, which is locked, begins or ends: a look at the engine before is out of date."""
+    this_service = sa.update(services).where(services.c.uuid == service_uuid)
+    connection.execute(this_service.values(revision=services.c.revision + 1))
+
+
 def lock_unlocked_services(connection: sa.Connection, uuids: Iterable[str]) -> set[str]:
     """Lock the services that no other transaction has locked, and return the others. For PostgreSQL only."""
     requested = sa.select(services.c.uuid).where(services.c.uuid.in_(list(uuids))).order_by(services.c.uuid)

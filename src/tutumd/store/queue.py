@@ -1,6 +1,7 @@
 """The queue of actions for workers: two partial unique indexes, one claim, one lease."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -9,13 +10,14 @@ from tutumd.model import ActionState, Claim, EngineInfo, EngineRequest, Outcome,
 from tutumd.ports import Clock, Queue
 from tutumd.store import call_counts, retention
 from tutumd.store import snapshots as snapshot_rows
-from tutumd.store.actions import read_amounts
+from tutumd.store.actions import read_amounts, settle_target
 from tutumd.store.database import Database
 from tutumd.store.engine_sync import SqlEngineSync
 from tutumd.store.leases import end_all_leases, find_claimable, is_due, is_unleased, update_claimed
-from tutumd.store.locks import lock_services
+from tutumd.store.locks import lock_services, raise_revision
 from tutumd.store.row_mapping import action_from, read_service, select_actions
 from tutumd.store.tables import LIVE, action_lines, actions, containers, engines, handlers, requests, services, storable
+from tutumd.store.upsert import insert
 from tutumd.store.wakeup import Wakeup
 
 
@@ -42,17 +44,10 @@ class SqlQueue(SqlEngineSync, Queue):
     def register(self, worker: str, served: Sequence[EngineInfo]) -> None:
         now = self._clock()
         with self._database.write() as connection:
-            for info in served:
-                values = {
-                    "kind": info.kind,
-                    "can_create": info.can_create,
-                    "error": info.error,
-                    "worker": worker,
-                    "last_heartbeat": now,
-                }
-                updated = connection.execute(sa.update(engines).where(engines.c.name == info.name).values(**values))
-                if not updated.rowcount:
-                    connection.execute(sa.insert(engines).values(name=info.name, **values))
+            for info in sorted(served, key=lambda info: info.name):  # so that no two workers deadlock
+                values = {**asdict(info), "worker": worker, "last_heartbeat": now}
+                new = insert(connection, engines).values(**values)
+                connection.execute(new.on_conflict_do_update(index_elements=[engines.c.name], set_=values))
 
     def claim(self, worker: str, engine_names: Sequence[str], *, lease: timedelta) -> Claim | None:
         with self._database.read() as connection:
@@ -93,6 +88,7 @@ class SqlQueue(SqlEngineSync, Queue):
             )
             if not claimed.rowcount:
                 return None
+            raise_revision(connection, row.service_uuid)
             row = connection.execute(select_actions().where(actions.c.uuid == row.uuid)).one()
             service = read_service(connection, None, row.service_uuid)
         return Claim(
@@ -116,7 +112,7 @@ class SqlQueue(SqlEngineSync, Queue):
 
     def save_target(self, claim: Claim, target: int) -> None:
         with self._database.write() as connection:
-            update_claimed(connection, claim, target=target)
+            update_claimed(connection, claim, target=target, target_before=claim.service.target)
             connection.execute(
                 sa.update(services).where(services.c.uuid == claim.service.uuid).values(target=target, fingerprint="")
             )
@@ -174,6 +170,8 @@ class SqlQueue(SqlEngineSync, Queue):
                 # They may be request bodies: kept only for a retry, which a successful action does not get.
                 **({"variables": {}} if outcome.success else {}),
             )
+            raise_revision(connection, service_uuid)
+            settle_target(connection, claim.action.uuid, success=outcome.success)
             if claim.action.verb is Verb.TERMINATE and outcome.success:
                 _mark_terminated(connection, service_uuid, now)
             elif snapshot is None:
@@ -238,11 +236,8 @@ def _mark_terminated(connection: sa.Connection, service_uuid: str, now: datetime
         .values(terminated=True, bound=False, running=0, stopped=0, target=0, state="Terminated")
     )
     connection.execute(sa.delete(handlers).where(handlers.c.service_uuid == service_uuid))
-    connection.execute(
-        sa.update(containers)
-        .where(containers.c.service_uuid == service_uuid, containers.c.present)
-        .values(present=False, state="Terminated")
-    )
+    is_present = sa.and_(containers.c.service_uuid == service_uuid, containers.c.present)
+    snapshot_rows.mark_gone(connection, is_present, now)
     connection.execute(
         sa.update(actions)
         .where(actions.c.service_uuid == service_uuid, actions.c.state == ActionState.PENDING.value)

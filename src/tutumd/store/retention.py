@@ -11,6 +11,9 @@ from tutumd.store.tables import LIVE, actions, containers, deliveries, engines
 MAX_DELIVERIES = 5_000_000
 """Deliveries kept in all; the newest stay."""
 
+MAX_GONE = 100
+"""Gone containers of a service that are kept; the newest stay."""
+
 FORGET_ENGINE_AFTER = timedelta(days=1)
 """An engine instance without a worker for this long is deleted, unless actions wait for it."""
 
@@ -38,8 +41,20 @@ def find_old(connection: sa.Connection, now: datetime, keep: timedelta, limit: i
             if row.received < before or row.seq <= newest - MAX_DELIVERIES
         ],
         actions: [row.seq for row in connection.execute(first_actions) if row.ended is not None and row.ended < before],
-        containers: connection.execute(gone.limit(limit)).scalars().all(),
+        containers: [*connection.execute(gone.limit(limit)).scalars(), *_find_surplus(connection, limit)],
     }
+
+
+def _find_surplus(connection: sa.Connection, limit: int) -> Sequence[str]:
+    """Return gone containers beyond the newest ones of a service: a crash loop leaves one a minute."""
+    gone = sa.select(containers.c.service_uuid).where(sa.not_(containers.c.present)).group_by(containers.c.service_uuid)
+    crowded = connection.execute(gone.having(sa.func.count() > MAX_GONE).limit(1)).scalar()
+    oldest = (
+        sa.select(containers.c.uuid)
+        .where(containers.c.service_uuid == crowded, sa.not_(containers.c.present))
+        .order_by(containers.c.stopped.desc().nulls_last())
+    )
+    return connection.execute(oldest.offset(MAX_GONE).limit(limit)).scalars().all()
 
 
 def delete(connection: sa.Connection, keys: Keys) -> int:
@@ -48,5 +63,7 @@ def delete(connection: sa.Connection, keys: Keys) -> int:
     for table, values in keys.items():
         if values:
             (key,) = table.primary_key.columns
-            deleted += connection.execute(sa.delete(table).where(key.in_(values))).rowcount
+            # A container may have come back in the meantime.
+            is_gone = sa.not_(containers.c.present) if table is containers else sa.true()
+            deleted += connection.execute(sa.delete(table).where(key.in_(values), is_gone)).rowcount
     return deleted

@@ -8,8 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.model import ActionState, ContainerSnapshot, ContainerState, ServiceSnapshot, ServiceState
-from tutumd.store.row_mapping import Row
 from tutumd.store.tables import LIVE, actions, containers, new_uuid, services
+from tutumd.store.upsert import insert_missing
 
 
 def fingerprint(snapshot: ServiceSnapshot) -> str:
@@ -23,7 +23,8 @@ def store_snapshot(
     """Update the row of a service, and its containers.
 
     Args:
-        final: The action in progress ends with this snapshot, so the service's target is the snapshot's.
+        final: The action in progress ends with this snapshot, so the target of a service that was found is the
+            snapshot's.
     """
     values: dict[str, Any] = {
         "bound": True,
@@ -44,8 +45,9 @@ def store_snapshot(
     }
     row = connection.execute(sa.select(services.c.definition).where(services.c.uuid == uuid)).one()
     if row.definition is not None:
-        # A service created through tutumd: its owner sets these, and they hold even before the next redeploy.
-        kept = {"name", "owner", "image_name", "run_command"} | ({"target"} if snapshot.stopped else set())
+        # A service created through tutumd: its owner sets these, and they hold even before the next redeploy. Its
+        # target is what was asked for, whatever is seen.
+        kept = {"name", "owner", "image_name", "run_command", "target"}
         values = {key: value for key, value in values.items() if key not in kept}
     if not final and _is_being_changed(connection, uuid):
         values.update(fingerprint="")
@@ -56,20 +58,25 @@ def store_snapshot(
 
 def container_uuids(connection: sa.Connection, uuid: str, object_ids: Sequence[str], now: datetime) -> list[str]:
     """Return our UUIDs of containers. Containers without a row get one, as terminated."""
-    stored = _containers_by_object_id(connection, uuid)
-    unknown = [ContainerSnapshot(id=id_, name="", state=ContainerState.TERMINATED) for id_ in object_ids]
-    new = [_container_values(uuid, item, 0) for item in unknown if item.id not in stored]
-    if new:
-        connection.execute(sa.insert(containers), [{**values, "present": False} for values in new])
-    by_id = {**{row.object_id: row.uuid for row in stored.values()}, **{v["object_id"]: v["uuid"] for v in new}}
+    named = sa.select(containers).where(containers.c.service_uuid == uuid, containers.c.object_id.in_(object_ids))
+    by_id = {row.object_id: row.uuid for row in connection.execute(named)}
+    unknown = [
+        ContainerSnapshot(id=id_, name="", state=ContainerState.TERMINATED, stopped=now)
+        for id_ in dict.fromkeys(object_ids)
+        if id_ not in by_id
+    ]
+    if unknown:
+        new = [{**_container_values(uuid, item, 0), "present": False} for item in unknown]
+        connection.execute(sa.insert(containers), new)
+        by_id |= {values["object_id"]: values["uuid"] for values in new}
     return [by_id[id_] for id_ in object_ids]
 
 
-def unbind(connection: sa.Connection, uuids: Sequence[str], now: datetime) -> None:
-    """Mark services as no longer shown by their engine."""
+def unbind(connection: sa.Connection, uuid: str | None, now: datetime) -> None:
+    """Mark a service as no longer shown by its engine."""
     connection.execute(
         sa.update(services)
-        .where(services.c.uuid.in_(uuids))
+        .where(services.c.uuid == uuid)
         .values(
             bound=services.c.definition.isnot(None),
             unbound=now,
@@ -79,14 +86,24 @@ def unbind(connection: sa.Connection, uuids: Sequence[str], now: datetime) -> No
             fingerprint="",
         )
     )
-    for uuid in uuids:
-        _store_containers(connection, uuid, (), now)
+    mark_gone(connection, sa.and_(containers.c.service_uuid == uuid, containers.c.present), now)
 
 
-def insert_service(connection: sa.Connection, **values: object) -> None:
-    """Insert the row of a new service. `values` are its columns without a default here."""
+def mark_gone(connection: sa.Connection, which: sa.ColumnElement[bool], now: datetime) -> None:
+    """Mark containers as no longer shown by their engine."""
+    stopped = sa.func.coalesce(containers.c.stopped, sa.literal(now, containers.c.stopped.type))
+    values = {"present": False, "state": ContainerState.TERMINATED.value, "stopped": stopped}
+    connection.execute(sa.update(containers).where(which).values(values))
+
+
+def insert_service(connection: sa.Connection, **values: object) -> bool:
+    """Insert the row of a new service, and return False if there is one with its selector.
+
+    Args:
+        values: Its columns without a default here.
+    """
     defaults = {"bound": True, "terminated": False, "running": 0, "stopped": 0, "warnings": [], "fingerprint": ""}
-    connection.execute(sa.insert(services).values({**defaults, **values}))
+    return insert_missing(connection, services, **{**defaults, **values})
 
 
 def _is_being_changed(connection: sa.Connection, uuid: str) -> bool:
@@ -98,16 +115,15 @@ def _is_being_changed(connection: sa.Connection, uuid: str) -> bool:
     return connection.execute(statement.limit(1)).first() is not None
 
 
-def _containers_by_object_id(connection: sa.Connection, uuid: str) -> dict[str, Row]:
-    rows = connection.execute(sa.select(containers).where(containers.c.service_uuid == uuid))
-    return {row.object_id: row for row in rows}
-
-
 def _store_containers(
     connection: sa.Connection, uuid: str, snapshots: Sequence[ContainerSnapshot], now: datetime
 ) -> None:
-    stored = _containers_by_object_id(connection, uuid)
     shown = {snapshot.id: _container_values(uuid, snapshot, index) for index, snapshot in enumerate(snapshots)}
+    of_service = sa.select(containers).where(containers.c.service_uuid == uuid)
+    # Not all that the service ever had: a crash loop leaves thousands.
+    returning = of_service.where(sa.not_(containers.c.present), containers.c.object_id.in_(shown))
+    rows = connection.execute(sa.union_all(of_service.where(containers.c.present), returning)).all()
+    stored = {row.object_id: row for row in rows}
     new = [values for object_id, values in shown.items() if object_id not in stored]
     if new:
         connection.execute(sa.insert(containers), new)
@@ -116,17 +132,9 @@ def _store_containers(
         changed = {key: value for key, value in values.items() if key != "uuid" and getattr(row, key) != value}
         if changed:
             connection.execute(sa.update(containers).where(containers.c.uuid == row.uuid).values(**changed))
-    gone = [row.uuid for row in stored.values() if row.present and row.object_id not in shown]
+    gone = [row.uuid for row in rows if row.object_id not in shown]
     if gone:
-        connection.execute(
-            sa.update(containers)
-            .where(containers.c.uuid.in_(gone))
-            .values(
-                present=False,
-                state=ContainerState.TERMINATED.value,
-                stopped=sa.func.coalesce(containers.c.stopped, sa.literal(now, containers.c.stopped.type)),
-            )
-        )
+        mark_gone(connection, containers.c.uuid.in_(gone), now)
 
 
 def _container_values(uuid: str, snapshot: ContainerSnapshot, position: int) -> dict[str, Any]:

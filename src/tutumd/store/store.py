@@ -79,7 +79,9 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, Store):
     ) -> Service:
         uuid = new_uuid()
         with self._database.write() as connection:
-            kind = connection.execute(sa.select(engines.c.kind).where(engines.c.name == engine)).scalar()
+            # Locked, so that two requests at the same time do not both find the name free.
+            this_engine = sa.select(engines.c.kind).where(engines.c.name == engine)
+            kind = connection.execute(this_engine.with_for_update()).scalar()
             same_name = sa.select(services.c.uuid).where(
                 services.c.engine == engine, services.c.name == name, sa.not_(services.c.terminated)
             )
@@ -103,7 +105,7 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, Store):
             )
             return read_service(connection, None, uuid)
 
-    def update_service(self, uuid: str, *, definition: Definition, image: str, target: int) -> Service:
+    def update_service(self, uuid: str, *, definition: Definition, image: str, target: int | None = None) -> Service:
         with self._database.write() as connection:
             connection.execute(
                 sa.update(services)
@@ -112,7 +114,7 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, Store):
                     definition=asdict(definition),
                     run_command=definition.command,
                     image_name=image,
-                    target=target,
+                    target=services.c.target if target is None else target,
                 )
             )
             return read_service(connection, None, uuid)

@@ -140,6 +140,8 @@ containers = sa.Table(
     sa.Column("stopped", UtcTime),
     sa.Column("ports", sa.JSON, nullable=False),
     sa.UniqueConstraint("service_uuid", "object_id", name="containers_service_object"),
+    # For the present ones, and for the oldest of those that are gone.
+    sa.Index("containers_of_service", "service_uuid", "present", "stopped"),
 )
 
 handlers = sa.Table(
@@ -211,6 +213,8 @@ actions = sa.Table(
     # Inputs of the newest deliveries that had any.
     sa.Column("tag", sa.String(128)),
     sa.Column("variables", sa.JSON, nullable=False, server_default="{}"),
+    # The service's target before this action set it, which holds again if the action fails or is canceled.
+    sa.Column("target_before", sa.Integer),
     # For `amount`, which a retry took over from its predecessor.
     sa.Column("most", sa.Integer, key="cap"),
     # Workers in a row that died while they performed it, without getting further.

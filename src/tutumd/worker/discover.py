@@ -1,6 +1,7 @@
 """Discovery: keeps the store in sync with one engine instance, by its events and by regular full passes."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from threading import Event, Thread
 
@@ -19,7 +20,6 @@ _PAUSE_PER_PASS = 4.0
 
 _BACKOFF_S = 1.0
 _RECONNECT_S = 0.5
-_MAX_STALE_PASSES = 3
 _log = structlog.get_logger(__name__)
 
 
@@ -33,7 +33,6 @@ class Discovery:
         self._queue = queue
         self._stop = Event()
         self._changed = Event()
-        self._ended_actions = 0
         self._error: str | None = None
         name = engine.info.name
         self._log = _log.bind(engine=name)
@@ -55,8 +54,7 @@ class Discovery:
             thread.join(timeout_s)
 
     def action_ended(self) -> None:
-        """Mark a pass in progress as stale: an action has just stored a newer snapshot of its service."""
-        self._ended_actions += 1
+        """Look again soon: an action may have changed other services, too."""
         self._changed.set()
 
     @property
@@ -83,22 +81,18 @@ class Discovery:
 
     def _sync(self) -> str:
         """Store the engine's services, and return why some could not be read; empty if all could."""
-        for _ in range(_MAX_STALE_PASSES):
-            ended_before = self._ended_actions
-            partial_error = None
-            try:
-                snapshots = self._engine.discover()
-            except PartialDiscoveryError as error:
-                snapshots, partial_error = error.snapshots, error
-            except EngineUnavailableError as error:
-                return str(error)
-            if ended_before == self._ended_actions:
-                break
-        if partial_error is None:
-            self._queue.sync(self._engine.info, snapshots)
-            return ""
-        self._queue.sync(self._engine.info, snapshots, is_unreadable=partial_error.is_unreadable)
-        return str(partial_error)
+        partial_error = ""
+        is_unreadable: Callable[[str], bool] = _nothing_is_unreadable
+        revisions = self._queue.revisions(self._engine.info.name)
+        try:
+            snapshots = self._engine.discover()
+        except PartialDiscoveryError as error:
+            snapshots, partial_error, is_unreadable = error.snapshots, str(error), error.is_unreadable
+        except EngineUnavailableError as error:
+            return str(error)
+        if not self._queue.sync(self._engine.info, snapshots, revisions=revisions, is_unreadable=is_unreadable):
+            self._changed.set()
+        return partial_error
 
     def _report(self, error: str) -> None:
         """Log and store the engine's error if it has changed."""
@@ -130,3 +124,7 @@ class Discovery:
                 self._log.exception("watching failed")
             self._changed.set()
             self._stop.wait(_RECONNECT_S)
+
+
+def _nothing_is_unreadable(selector: str) -> bool:
+    return False

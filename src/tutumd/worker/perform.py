@@ -150,11 +150,13 @@ def _require_running(snapshot: ServiceSnapshot | None) -> ServiceSnapshot:
 
 def _scale_up(run: LeasedRun, engine: Engine, queue: Queue, snapshot: ServiceSnapshot, server_cap: int) -> Outcome:
     service, target, note = run.claim.service, run.claim.action.target, ""
+    # A service created through tutumd has what was asked for, whatever an engine made of it.
+    present = snapshot.target if service.definition is None else service.target
     if target is None:  # else an earlier attempt has stored it
-        target, note = add_amounts(snapshot.target, queue.amounts(run.claim), cap_of(snapshot, server_cap))
+        target, note = add_amounts(present, queue.amounts(run.claim), cap_of(snapshot, server_cap))
         run.check()
         queue.save_target(run.claim, target)
-    run.log(f"scaling up {snapshot.target} → {target}")
+    run.log(f"scaling up {present} → {target}")
     outcome = engine.scale(service, target, run)
     return replace(outcome, reason="; ".join(filter(None, (outcome.reason, note))))
 

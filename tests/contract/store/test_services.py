@@ -33,7 +33,7 @@ def test_a_service_keeps_its_uuid_and_handlers_while_its_containers_change(bed: 
     assert not gone.bound
     assert gone.containers == ()
     assert gone.warnings
-    bed.queue.sync(ENGINE, [snapshot("web", prefix="new"), snapshot("db")])
+    bed.sync(snapshot("web", prefix="new"), snapshot("db"))
     found_again = bed.store.service(bed.admin, web)
     assert found_again.bound
     assert set(found_again.containers).isdisjoint(old)
@@ -43,7 +43,8 @@ def test_a_service_keeps_its_uuid_and_handlers_while_its_containers_change(bed: 
 def test_an_unreadable_service_stays_as_it_was(bed: StoreBed) -> None:
     web, db = bed.service_uuid("web"), bed.service_uuid("db")
     before = bed.store.service(bed.admin, web)
-    bed.queue.sync(ENGINE, [], is_unreadable=lambda selector: selector == before.selector)
+    revisions = bed.queue.revisions(ENGINE.name)
+    bed.queue.sync(ENGINE, [], revisions=revisions, is_unreadable=lambda selector: selector == before.selector)
     assert bed.store.service(bed.admin, web) == before
     assert not bed.store.service(bed.admin, db).bound
 
@@ -105,7 +106,7 @@ def test_terminating_deletes_handlers_and_cancels_pending_actions(bed: StoreBed)
 
 def test_a_member_sees_only_services_whose_label_names_them(bed: StoreBed) -> None:
     bob = bed.store.add_user("bob", is_admin=False)
-    bed.queue.sync(ENGINE, [snapshot("web", owner="bob"), snapshot("db", owner="nobody")])
+    bed.sync(snapshot("web", owner="bob"), snapshot("db", owner="nobody"))
     web, db = bed.service_uuid("web"), bed.service_uuid("db")
     assert [s.name for s in bed.store.services(bob, query()).objects] == ["web"]
     assert bed.store.service(bob, web).owner == "bob"
@@ -120,7 +121,7 @@ def test_a_member_sees_only_services_whose_label_names_them(bed: StoreBed) -> No
 
 def test_a_new_user_inherits_only_labelled_services_of_a_namesake(bed: StoreBed) -> None:
     bed.store.add_user("bob", is_admin=False)
-    bed.queue.sync(ENGINE, [snapshot("web", owner="bob"), snapshot("db")])
+    bed.sync(snapshot("web", owner="bob"), snapshot("db"))
     definition = Definition(command="sleep 1")
     made = bed.store.create_service(
         engine="local", name="made", image="none", owner="bob", definition=definition, target=1
@@ -248,11 +249,12 @@ def test_two_workers_that_discover_new_services_at_once_store_each_once(bed: Sto
     names = [f"new-{number}" for number in range(10)]
     database = Database(database_url)
     queues = [bed.queue, SqlQueue(database, bed.clock, Wakeup())]
+    before = bed.queue.revisions(ENGINE.name)
     together = threading.Barrier(2)
 
     def sync(queue: SqlQueue) -> None:
         together.wait(10)
-        queue.sync(ENGINE, [snapshot(name) for name in names])
+        queue.sync(ENGINE, [snapshot(name) for name in names], revisions=before)
 
     try:
         with ThreadPoolExecutor(2) as pool:

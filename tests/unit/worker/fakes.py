@@ -43,6 +43,8 @@ class FakeQueue:
         self.targets: list[int] = []
         self.engine_errors: list[str] = []
         self.synced = Event()
+        self.looks = 0
+        self.is_complete = True
         self.is_unreadable: Callable[[str], bool] = lambda selector: False
         self.when_saving: Callable[[], object] = lambda: None
         self._amounts = amounts
@@ -69,12 +71,24 @@ class FakeQueue:
         self._fail()
         self.engine_errors += [engine.error for engine in served]
 
-    def sync(
-        self, engine: object, snapshots: object, is_unreadable: Callable[[str], bool] = lambda selector: False
-    ) -> None:
+    def revisions(self, engine_name: str) -> Mapping[str, int]:
+        self.looks += 1
         self._fail()
+        return {engine_name: self.looks}
+
+    def sync(
+        self,
+        engine: EngineInfo,
+        snapshots: object,
+        *,
+        revisions: Mapping[str, int],
+        is_unreadable: Callable[[str], bool] = lambda selector: False,
+    ) -> bool:
+        self._fail()
+        assert revisions == {engine.name: self.looks}, "read just before this look"
         self.is_unreadable = is_unreadable
         self.synced.set()
+        return self.is_complete
 
     def _fail(self) -> None:
         if self.error:

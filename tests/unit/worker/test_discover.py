@@ -10,7 +10,7 @@ from tests.support.waiting import wait_until
 from tests.unit.worker.fakes import AWAY, FakeEngine, FakeQueue
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.ports import Engine, PartialDiscoveryError, Queue
-from tutumd.worker.discover import Discovery
+from tutumd.worker.discover import FULL_PASS_S, Discovery
 
 
 @contextmanager
@@ -27,9 +27,18 @@ def test_discovery_survives_an_engine_and_a_database_that_are_away_at_once() -> 
     engine, queue = FakeEngine(), FakeQueue(error=AWAY)
     engine.discover_error = EngineUnavailableError("away")
     with discovering(engine, queue):
-        wait_until(lambda: engine.discoveries >= 2, "discovery is repeated after both were away")
+        wait_until(lambda: queue.looks >= 2, "discovery is repeated after both were away")
         engine.discover_error = queue.error = None
         assert queue.synced.wait(10)
+
+
+def test_what_was_out_of_date_is_looked_at_again_soon() -> None:
+    engine, queue = FakeEngine(), FakeQueue()
+    queue.is_complete = False
+    with discovering(engine, queue):
+        wait_until(
+            lambda: engine.discoveries >= 4, "looked again, long before the next full pass", timeout_s=FULL_PASS_S
+        )
 
 
 def test_an_engine_that_refuses_to_be_watched_is_reported_once_and_discovered_all_the_same() -> None:

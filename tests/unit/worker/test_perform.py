@@ -1,5 +1,6 @@
 """What each verb does, decided without an engine."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
@@ -8,7 +9,7 @@ import pytest
 from tests.contract import swarm_support
 from tests.unit.worker.fakes import FakeClock, FakeEngine, FakeQueue, make_action, make_run
 from tutumd.errors import EngineRefusedError
-from tutumd.model import Outcome, Plan, ServiceSnapshot, Verb
+from tutumd.model import Definition, Outcome, Plan, ServiceSnapshot, Verb
 from tutumd.ports import Engine, Queue
 from tutumd.worker.leased_run import LeasedRun
 from tutumd.worker.perform import Cap, add_amounts, cap_of, perform, plan
@@ -83,6 +84,14 @@ def test_a_scale_up_with_room_for_a_part_adds_it_and_says_so() -> None:
     assert outcome.reason == (
         "only 2 of the 3 containers asked for: it may have at most 4 (label tutum.scale.max of the service)"
     )
+
+
+def test_a_scale_up_adds_to_what_was_asked_for_where_tutumd_runs_the_service() -> None:
+    engine, queue = FakeEngine(snapshot(target=2)), FakeQueue(3)
+    made = replace(SERVICE, definition=Definition(command="sleep 1"), target=5)
+    run = make_run(queue, FakeClock(), action=make_action(Verb.SCALEUP), service=made, journal={})
+    assert perform(run, cast(Engine, engine), cast(Queue, queue), server_cap=10).success
+    assert (engine.scaled_to, queue.targets) == ([8], [8])
 
 
 def test_a_scale_up_that_is_repeated_keeps_its_target() -> None:

@@ -19,6 +19,8 @@ def upgrade() -> None:
     op.add_column("services", sa.Column("revision", sa.BigInteger(), server_default="0", nullable=False))
     op.add_column("actions", sa.Column("deaths", sa.Integer(), server_default="0", nullable=False))
     op.add_column("actions", sa.Column("abandoned", sa.Boolean(), server_default=sa.false(), nullable=False))
+    op.add_column("actions", sa.Column("target_before", sa.Integer()))
+    op.create_index("containers_of_service", "containers", ["service_uuid", "present", "stopped"])
     op.add_column("deliveries", sa.Column("kept_bytes", sa.Integer()))
     op.create_table(
         "action_inputs",

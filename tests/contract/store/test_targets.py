@@ -1,0 +1,239 @@
+"""What was asked for is kept whatever an engine shows, and a look at an engine that is out of date changes nothing."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.stores import ENGINE, LEASE, ORIGIN, StoreBed, query, snapshot
+from tutumd.application import services
+from tutumd.model import (
+    Claim,
+    ContainerSnapshot,
+    ContainerState,
+    Definition,
+    EngineInfo,
+    Operation,
+    Outcome,
+    Service,
+    ServiceSnapshot,
+    Verb,
+)
+from tutumd.store.database import Database
+from tutumd.store.queue import SqlQueue
+from tutumd.store.store import SqlStore
+from tutumd.store.wakeup import Wakeup
+
+LOCAL = EngineInfo(name="local", kind="local", can_create=True)
+DOCKER = "docker"
+
+
+@pytest.fixture
+def other_worker(bed: StoreBed, database_url: str) -> Iterator[SqlQueue]:
+    """The queue of a worker on another machine."""
+    database = Database(database_url)
+    yield SqlQueue(database, bed.clock, Wakeup())
+    database.close()
+
+
+@pytest.fixture
+def made(bed: StoreBed) -> Service:
+    """A service that was created through tutumd, and is to have 60 containers."""
+    bed.queue.register("worker", [LOCAL])
+    definition = Definition(command="sleep 1")
+    made = bed.store.create_service(
+        engine="local", name="made", image="none", owner="admin", definition=definition, target=60
+    )
+    bed.store.submit(made.uuid, Verb.START, target=None, origin=ORIGIN)
+    end(bed, claimed(bed), made, 60)
+    return made
+
+
+def shown(service: Service, target: int, *, stopped: bool = False) -> ServiceSnapshot:
+    """What the engine shows of a created service."""
+    running = ContainerSnapshot(id="c", name="made-1", state=ContainerState.RUNNING)
+    return ServiceSnapshot(
+        selector=service.selector, name="made", target=target, containers=(running,), stopped=stopped
+    )
+
+
+def claimed(bed: StoreBed, queue: SqlQueue | None = None) -> Claim:
+    claim = (queue or bed.queue).claim("worker", ["local", "docker"], lease=LEASE)
+    assert claim is not None
+    return claim
+
+
+def end(bed: StoreBed, claim: Claim, service: Service, target: int, *, success: bool = True) -> None:
+    bed.queue.finish(claim, Outcome(success=success), shown(service, target))
+
+
+def target_of(bed: StoreBed, service: Service) -> int:
+    return bed.store.service(bed.admin, service.uuid).target
+
+
+def test_a_redeploy_sees_what_a_scale_up_reached_though_an_older_look_is_stored_after_it(
+    bed: StoreBed, made: Service
+) -> None:
+    bed.store.submit(made.uuid, Verb.SCALEUP, target=None, origin=ORIGIN)
+    before = bed.queue.revisions("local")
+    claim = claimed(bed)
+    bed.queue.save_target(claim, 64)
+    seen = shown(made, 60)
+    end(bed, claim, made, 64)
+    bed.queue.sync(LOCAL, [seen], revisions=before)
+    bed.store.submit(made.uuid, Verb.REDEPLOY, target=None, origin=ORIGIN)
+    assert claimed(bed).service.target == 64
+
+
+def test_no_look_changes_the_target_of_a_service_that_was_created_here(bed: StoreBed, made: Service) -> None:
+    for target, is_stopped in ((2, False), (0, True)):
+        seen = shown(made, target, stopped=is_stopped)
+        assert bed.queue.sync(LOCAL, [seen], revisions=bed.queue.revisions("local"))
+        assert target_of(bed, made) == 60
+    assert bed.store.service(bed.admin, made.uuid).state == "Stopped"
+
+
+def test_an_action_that_fails_gives_back_the_target_that_it_had_set(bed: StoreBed, made: Service) -> None:
+    bed.store.submit(made.uuid, Verb.SCALE, target=64, origin=ORIGIN)
+    assert target_of(bed, made) == 64
+    end(bed, claimed(bed), made, 60, success=False)
+    assert target_of(bed, made) == 60
+
+
+def test_a_number_that_is_canceled_before_its_turn_is_no_longer_asked_for(bed: StoreBed, made: Service) -> None:
+    first, second = (bed.store.submit(made.uuid, Verb.SCALE, target=n, origin=ORIGIN) for n in (64, 70))
+    bed.store.cancel(bed.admin, first.uuid)
+    assert target_of(bed, made) == 70
+    bed.store.cancel(bed.admin, second.uuid)
+    assert target_of(bed, made) == 60
+
+
+def test_a_canceled_number_does_not_undo_what_was_asked_for_since(bed: StoreBed, made: Service) -> None:
+    bed.store.submit(made.uuid, Verb.SCALEUP, target=None, origin=ORIGIN)
+    claim = claimed(bed)
+    number = bed.store.submit(made.uuid, Verb.SCALE, target=70, origin=ORIGIN)
+    bed.queue.save_target(claim, 64)
+    bed.store.cancel(bed.admin, number.uuid)
+    end(bed, claim, made, 64)
+    assert target_of(bed, made) == 64
+
+
+def test_a_failed_redeploy_undoes_nothing_that_was_asked_for(bed: StoreBed, made: Service) -> None:
+    # All its processes had ended, so that the owner could change the number without an action.
+    bed.store.update_service(made.uuid, definition=Definition(command="sleep 1"), image="none", target=70)
+    bed.store.submit(made.uuid, Verb.REDEPLOY, target=None, origin=ORIGIN)
+    end(bed, claimed(bed), made, 60, success=False)
+    assert target_of(bed, made) == 70
+
+
+def test_a_number_holds_after_its_action_although_an_earlier_action_ended_since(bed: StoreBed, made: Service) -> None:
+    bed.store.submit(made.uuid, Verb.SCALEUP, target=None, origin=ORIGIN)
+    claim = claimed(bed)
+    bed.store.submit(made.uuid, Verb.SCALE, target=70, origin=ORIGIN)
+    bed.queue.save_target(claim, 64)
+    end(bed, claim, made, 60, success=False)
+    end(bed, claimed(bed), made, 70)
+    assert target_of(bed, made) == 70
+
+
+def test_a_scale_up_that_fails_gives_back_the_target(bed: StoreBed, made: Service) -> None:
+    bed.store.submit(made.uuid, Verb.SCALEUP, target=None, origin=ORIGIN)
+    claim = claimed(bed)
+    bed.queue.save_target(claim, 64)
+    bed.queue.finish(claim, Outcome(success=False), None)
+    assert target_of(bed, made) == 60
+
+
+def test_a_number_for_a_service_that_a_run_has_just_begun_to_start_is_scaled_to(bed: StoreBed, made: Service) -> None:
+    class Late(SqlStore):
+        def update_service(self, uuid: str, **changes: Any) -> Service:
+            claimed(bed)
+            return super().update_service(uuid, **changes)
+
+    bed.store.submit(made.uuid, Verb.STOP, target=None, origin=ORIGIN)
+    bed.queue.finish(claimed(bed), Outcome(success=True), shown(made, 60, stopped=True))
+    bed.store.submit(made.uuid, Verb.START, target=None, origin=ORIGIN)
+    late = Late(bed.database, bed.clock, Wakeup())
+    document = {"target_num_containers": 7}
+    _, action = services.change(late, bed.admin, made.uuid, document, server_cap=100, origin=ORIGIN)
+    assert action is not None
+    assert (action.verb, action.target) == (Verb.SCALE, 7)
+
+
+def test_a_new_definition_leaves_the_target_alone(bed: StoreBed, made: Service) -> None:
+    bed.store.submit(made.uuid, Verb.SCALE, target=64, origin=ORIGIN)
+    bed.store.update_service(made.uuid, definition=Definition(command="sleep 2"), image="none")
+    assert target_of(bed, made) == 64
+
+
+def test_a_look_from_before_a_claim_is_not_stored_and_another_one_is_wanted(bed: StoreBed) -> None:
+    web = bed.service_uuid("web")
+    bed.call(bed.handler("web"))
+    before = bed.queue.revisions(DOCKER)
+    claim = bed.claimed()
+    seen = [snapshot("web", containers=9), snapshot("db", containers=3)]
+    assert not bed.queue.sync(ENGINE, seen, revisions=before)
+    assert len(bed.store.service(bed.admin, web).containers) == 2
+    assert len(bed.store.service(bed.admin, bed.service_uuid("db")).containers) == 3
+    # A look that began during the run shows its containers; the target is what the run makes it.
+    assert bed.queue.sync(ENGINE, seen, revisions=bed.queue.revisions(DOCKER))
+    during = bed.store.service(bed.admin, web)
+    assert (len(during.containers), during.target) == (9, 2)
+    bed.queue.finish(claim, Outcome(success=True), snapshot("web", containers=4))
+    assert bed.store.service(bed.admin, web).target == 4
+
+
+def test_a_look_of_one_worker_gives_way_to_an_action_of_another(bed: StoreBed, other_worker: SqlQueue) -> None:
+    web = bed.service_uuid("web")
+    bed.call(bed.handler("web", Operation.SCALEUP))
+    before = bed.queue.revisions(DOCKER)
+    claim = claimed(bed, other_worker)
+    other_worker.save_target(claim, 3)
+    other_worker.finish(claim, Outcome(success=True), snapshot("web", containers=3))
+    assert not bed.queue.sync(ENGINE, [snapshot("web"), snapshot("db")], revisions=before)
+    after = bed.store.service(bed.admin, web)
+    assert (after.target, len(after.containers)) == (3, 3)
+
+
+def test_a_look_from_before_an_action_unbinds_nothing(bed: StoreBed) -> None:
+    bed.call(bed.handler("web"))
+    before = bed.queue.revisions(DOCKER)
+    bed.queue.finish(bed.claimed(), Outcome(success=True), snapshot("web", prefix="new"))
+    assert not bed.queue.sync(ENGINE, [], revisions=before)
+    assert bed.store.service(bed.admin, bed.service_uuid("web")).bound
+    assert not bed.store.service(bed.admin, bed.service_uuid("db")).bound
+
+
+def test_what_another_worker_found_since_is_neither_overwritten_nor_unbound(
+    bed: StoreBed, other_worker: SqlQueue
+) -> None:
+    before = bed.queue.revisions(DOCKER)
+    everything = [snapshot(name, containers=3) for name in ("web", "db", "new")]
+    assert other_worker.sync(ENGINE, everything, revisions=before)
+    assert not bed.queue.sync(ENGINE, [snapshot("web"), snapshot("new", containers=1)], revisions=before)
+    assert len(bed.store.service(bed.admin, bed.service_uuid("new")).containers) == 3
+    assert not bed.queue.sync(ENGINE, [snapshot("web")], revisions=before)
+    assert bed.store.service(bed.admin, bed.service_uuid("new")).bound
+
+
+def test_a_terminated_service_does_not_come_back(bed: StoreBed, made: Service) -> None:
+    before = bed.queue.revisions("local")
+    bed.store.submit(made.uuid, Verb.TERMINATE, target=None, origin=ORIGIN)
+    bed.queue.finish(claimed(bed), Outcome(success=True), None)
+    for revisions in (before, bed.queue.revisions("local")):
+        # Its files may have been put back by hand: nothing is gained by looking again.
+        assert bed.queue.sync(LOCAL, [shown(made, 60)], revisions=revisions)
+    assert "made" not in {service.name for service in bed.store.services(bed.admin, query()).objects}
+
+
+def test_a_run_that_lost_its_lease_raises_no_revision(bed: StoreBed) -> None:
+    bed.call(bed.handler("web"))
+    old = bed.claimed()
+    bed.clock.move(LEASE.total_seconds() + 0.1)
+    new = bed.claimed()
+    during = bed.queue.revisions(DOCKER)
+    with pytest.raises(Exception, match="another worker"):
+        bed.queue.finish(old, Outcome(success=True), snapshot("web", containers=9))
+    assert bed.queue.revisions(DOCKER) == during
+    bed.finish(new)
+    assert bed.queue.revisions(DOCKER) != during
