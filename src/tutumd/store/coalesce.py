@@ -9,6 +9,7 @@ from tutumd.errors import NOT_FOUND, NotFoundError, TooManyCallsError
 from tutumd.model import Accepted, Call, DeliveryOutcome, Evaluation, EvaluationNeeded, NotQueued, Operation, Verb
 from tutumd.ports import CallResult
 from tutumd.store import pending_actions
+from tutumd.store.action_inputs import Amount, append_amount
 from tutumd.store.rate_limits import take_token
 from tutumd.store.tables import from_microseconds, microseconds
 
@@ -19,6 +20,9 @@ _SECOND_US = 1_000_000
 _WITHOUT_OPTIONS = Evaluation(version=-1)
 _OPERATIONS = {operation.value: operation for operation in Operation}
 _JOINED, _QUEUED = DeliveryOutcome.JOINED.value, DeliveryOutcome.QUEUED.value
+_SCALEUP = Operation.SCALEUP.value
+_ROW_BYTES = 100
+"""What a delivery takes beyond its texts, with its entries in indexes, about."""
 
 
 class CalledHandler(NamedTuple):
@@ -53,6 +57,7 @@ class Coalescer:
         deliveries: Rows to insert. The second value is the action's UUID if the action is new, else its `seq`.
         new_actions: Rows of the actions to insert.
         action_changes: Columns to update, by the action's `seq`, or its UUID if it is new.
+        amounts: Amounts of SCALEUP actions, as `action_inputs` stores them, by the same.
         handler_changes: Columns to update, by the handler's `seq`.
         changed_services: UUIDs of the services whose actions or handlers change.
     """
@@ -69,6 +74,7 @@ class Coalescer:
         self.deliveries: list[list[Any]] = []
         self.new_actions: list[dict[str, Any]] = []
         self.action_changes: dict[int | str, dict[str, Any]] = {}
+        self.amounts: dict[int | str, list[Amount]] = {}
         self.handler_changes: dict[int, dict[str, Any]] = {}
         self.changed_services: set[str] = set()
         self._handlers = handlers
@@ -90,6 +96,8 @@ class Coalescer:
             and (handler.action_due or 0) <= self._now
         ):
             # Most calls of a burst: the handler has no options, and its action is due and waits for its turn.
+            if handler.operation == _SCALEUP:
+                append_amount(self.amounts.setdefault(handler.action_seq, []), call.amount, None)
             self._add_delivery(call, handler, _WITHOUT_OPTIONS, handler.action_seq, _JOINED, "")
             return Accepted(
                 name=handler.name,
@@ -158,6 +166,8 @@ class Coalescer:
                 changes["tag"] = evaluation.tag
             if evaluation.variable is not None:
                 changes["variables"] = {**changes.get("variables", {}), evaluation.variable[0]: evaluation.variable[1]}
+        if handler.operation == _SCALEUP:
+            append_amount(self.amounts.setdefault(action, []), call.amount, evaluation.handler_cap)
         self._add_delivery(call, handler, evaluation, action, outcome, " ".join(evaluation.notes))
         accepted = Accepted(
             name=handler.name,
@@ -209,6 +219,7 @@ class Coalescer:
         outcome: str,
         reason: str,
     ) -> None:
+        texts = (call.origin.address, call.origin.user_agent[:512], reason, call.content)
         self.deliveries.append(
             [
                 handler.seq,
@@ -225,6 +236,7 @@ class Coalescer:
                 evaluation.variable[0] if action and evaluation.variable else None,
                 call.key if action else None,
                 call.content,
+                _ROW_BYTES + sum(len(text.encode("utf-8", "replace")) for text in texts),
             ]
         )
 

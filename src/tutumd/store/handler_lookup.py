@@ -3,13 +3,13 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
 from tutumd.model import Accepted, ActionState, Call, Operation
 from tutumd.store.coalesce import CalledHandler, DeliveryKey
+from tutumd.store.compiled import execute_compiled
 from tutumd.store.tables import OPEN, actions, deliveries, handlers, services
 
 REPEAT_WINDOW = timedelta(hours=24)
@@ -188,16 +188,3 @@ def find_repeated(
         for handler_seq, key, action_uuid, action_seq in rows
         if handler_seq in by_seq
     }
-
-
-def execute_compiled(connection: sa.Connection, statement: sa.ClauseElement, **parameters: str) -> sa.CursorResult[Any]:
-    """Execute a statement that is compiled once, without SQLAlchemy's overhead, which takes as long as a call."""
-    sql, names = _compile(statement, connection.dialect)
-    return connection.exec_driver_sql(sql, parameters if names is None else tuple(parameters[name] for name in names))
-
-
-@cache
-def _compile(statement: sa.ClauseElement, dialect: sa.Dialect) -> tuple[str, Sequence[str] | None]:
-    """Return a statement's SQL, and the order of its parameters if the driver takes no names."""
-    compiled = statement.compile(dialect=dialect)
-    return str(compiled), getattr(compiled, "positiontup", None) if dialect.positional else None

@@ -16,10 +16,11 @@ import sqlalchemy as sa
 from tutumd.errors import LockedError, TutumdError
 from tutumd.model import Call, DeliveryOutcome
 from tutumd.ports import CallResult, Clock, Intake, OnStored
-from tutumd.store import pending_actions
+from tutumd.store import action_inputs, pending_actions
 from tutumd.store.coalesce import Coalescer, with_action_seqs
+from tutumd.store.compiled import execute_compiled
 from tutumd.store.database import Database
-from tutumd.store.handler_lookup import HandlerCache, execute_compiled, find_handlers, find_repeated
+from tutumd.store.handler_lookup import HandlerCache, find_handlers, find_repeated
 from tutumd.store.locks import lock_services, lock_unlocked_services
 from tutumd.store.tables import actions, deliveries, handlers, microseconds
 from tutumd.store.wakeup import Wakeup
@@ -39,6 +40,7 @@ _COLUMN_TYPES = {
     "variable": "TEXT",
     "sender_key": "TEXT",
     "content": "TEXT",
+    "kept_bytes": "INTEGER",
 }
 """Columns of `deliveries`, in the order of `Coalescer.deliveries`, with their SQL types."""
 
@@ -140,14 +142,18 @@ def store_calls(
     called = find_handlers(connection, calls, now_us, handler_cache)
     batch = Coalescer(called, find_repeated(connection, calls, called, now), now_us)
     results = [batch.add(call) for call in calls]
+    seqs: dict[str, int] = {}
     if batch.new_actions:
         seqs = pending_actions.insert(connection, batch.new_actions)
         results = with_action_seqs(results, seqs)
         for row in batch.deliveries:
             row[1] = seqs.get(row[1], row[1])
     _insert_deliveries(connection, batch.deliveries)
+    if batch.amounts:
+        amounts = {seqs[action] if isinstance(action, str) else action: of for action, of in batch.amounts.items()}
+        action_inputs.store(connection, amounts, set(seqs.values()))
     if batch.action_changes or batch.handler_changes:
-        _write_changes(connection, batch, seqs if batch.new_actions else {})
+        _write_changes(connection, batch, seqs)
     if handler_cache is not None:
         handler_cache.forget(batch.changed_services)
     wakes_worker = bool(batch.new_actions) or any("due" in change for change in batch.action_changes.values())

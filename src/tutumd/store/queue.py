@@ -7,9 +7,8 @@ import sqlalchemy as sa
 
 from tutumd.model import ActionState, Claim, EngineInfo, EngineRequest, Outcome, ServiceSnapshot, Verb
 from tutumd.ports import Clock, Queue
-from tutumd.store import call_counts, retention
+from tutumd.store import action_inputs, call_counts, retention
 from tutumd.store import snapshots as snapshot_rows
-from tutumd.store.actions import read_amounts
 from tutumd.store.database import Database
 from tutumd.store.engine_sync import SqlEngineSync
 from tutumd.store.leases import end_all_leases, find_claimable, is_due, is_unleased, update_claimed
@@ -123,7 +122,7 @@ class SqlQueue(SqlEngineSync, Queue):
 
     def amounts(self, claim: Claim) -> tuple[tuple[int, int | None], ...]:
         with self._database.read() as connection:
-            return read_amounts(connection, claim.action.uuid)
+            return tuple(action_inputs.read(connection, claim.action.uuid))
 
     def add_log_line(self, claim: Claim, text: str) -> None:
         with self._database.write() as connection:
