@@ -184,10 +184,10 @@ def open_store(url: str) -> Iterator[StoreBed]:
 
 
 @contextmanager
-def second_intake(bed: StoreBed, url: str) -> Iterator[SqlIntake]:
+def second_intake(bed: StoreBed, url: str, *, max_keys: int = 1_000_000) -> Iterator[SqlIntake]:
     """Open the intake of another replica on the same database."""
     database = Database(url)
-    intake = SqlIntake(database, bed.clock, Wakeup())
+    intake = SqlIntake(database, bed.clock, Wakeup(), max_keys=max_keys)
     try:
         yield intake
     finally:

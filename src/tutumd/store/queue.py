@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from tutumd.model import ActionState, Claim, EngineInfo, EngineRequest, Outcome, ServiceSnapshot, Verb
 from tutumd.ports import Clock, Queue
-from tutumd.store import action_inputs, call_counts, retention
+from tutumd.store import action_inputs, call_counts, retention, sender_keys
 from tutumd.store import snapshots as snapshot_rows
 from tutumd.store.database import Database
 from tutumd.store.engine_sync import SqlEngineSync
@@ -179,12 +179,13 @@ class SqlQueue(SqlEngineSync, Queue):
                 connection.execute(sa.update(services).where(services.c.uuid == service_uuid).values(fingerprint=""))
 
     def prune(self, keep: timedelta, limit: int) -> int:
+        deleted = sender_keys.prune(self._database, self._clock(), limit)
         with self._database.read() as connection:
             old = retention.find_old(connection, self._clock(), keep, limit)
         if not any(old.values()):
-            return 0
+            return deleted
         with self._database.write() as connection:
-            return retention.delete(connection, old)
+            return deleted + retention.delete(connection, old)
 
     def count_calls(self) -> bool:
         with self._database.write() as connection:
