@@ -167,12 +167,12 @@ def snapshot(name: str, *, containers: int = 2, owner: str | None = None, prefix
 
 @contextmanager
 def open_store(url: str) -> Iterator[StoreBed]:
-    """Open a store on an empty database."""
+    """Open a store on a database that is empty, or has an admin already."""
     database = Database(url)
     database.migrate()
     clock, wakeup = MovedClock(), Wakeup()
     store = SqlStore(database, clock, wakeup)
-    admin = store.add_user("admin", is_admin=True)
+    admin = next(iter(store.users()), None) or store.add_user("admin", is_admin=True)
     intake = SqlIntake(database, clock, wakeup)
     queue = SqlQueue(database, clock, wakeup)
     queue.register("worker", [ENGINE])
