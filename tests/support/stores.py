@@ -171,12 +171,12 @@ def snapshot(name: str, *, containers: int = 2, owner: str | None = None, prefix
 
 @contextmanager
 def open_store(url: str) -> Iterator[StoreBed]:
-    """Open a store on an empty database."""
+    """Open a store on a database that is empty, or has an admin already."""
     database = Database(url)
     database.migrate()
     clock, wakeup = MovedClock(), Wakeup()
     store = SqlStore(database, clock, wakeup)
-    admin = store.add_user("admin", is_admin=True)
+    admin = next(iter(store.users()), None) or store.add_user("admin", is_admin=True)
     intake = SqlIntake(database, clock, wakeup)
     queue = SqlQueue(database, clock, wakeup)
     queue.register("worker", [ENGINE])
@@ -188,10 +188,10 @@ def open_store(url: str) -> Iterator[StoreBed]:
 
 
 @contextmanager
-def second_intake(bed: StoreBed, url: str) -> Iterator[SqlIntake]:
+def second_intake(bed: StoreBed, url: str, *, max_keys: int = 1_000_000) -> Iterator[SqlIntake]:
     """Open the intake of another replica on the same database."""
     database = Database(url)
-    intake = SqlIntake(database, bed.clock, Wakeup())
+    intake = SqlIntake(database, bed.clock, Wakeup(), max_keys=max_keys)
     try:
         yield intake
     finally:

@@ -122,7 +122,7 @@ def _serve_http(
         _log.info("server is ready", url=url)
         on_ready()
 
-    intake = SqlIntake(storage.database, storage.clock, storage.wakeup)
+    intake = SqlIntake(storage.database, storage.clock, storage.wakeup, max_keys=settings.max_keys)
     try:
         cipher = load_cipher(settings)
         if storage.database.is_postgres and not settings.secret_key:

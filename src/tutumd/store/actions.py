@@ -6,12 +6,12 @@ import sqlalchemy as sa
 
 from tutumd.errors import ConflictError
 from tutumd.model import Action, ActionState, LogLine, Origin, Page, Query, User, Verb
-from tutumd.store import pending_actions
+from tutumd.store import action_inputs, pending_actions
 from tutumd.store.database import StorePart
 from tutumd.store.locks import lock_services
 from tutumd.store.paging import read_page
 from tutumd.store.row_mapping import action_from, read_action, read_one, read_service, select_actions, visible_to
-from tutumd.store.tables import LIVE, OPEN, action_lines, actions, deliveries, services
+from tutumd.store.tables import LIVE, OPEN, action_lines, actions, services
 from tutumd.store.wakeup import Wakeup
 
 MAX_LINES = 1000
@@ -100,20 +100,22 @@ class SqlActions(StorePart):
             old = _lock_action(connection, viewer, uuid)
             if not old.can_be_retried:
                 raise ConflictError(f"the action is {old.state.value}: only a failed or canceled one can be retried")
-            amounts = read_amounts(connection, uuid) if old.verb is Verb.SCALEUP else ()
-            caps = [cap for _, cap in amounts if cap is not None]
+            amounts = action_inputs.read(connection, uuid) if old.verb is Verb.SCALEUP else []
+            total, caps = sum(amount for amount, _ in amounts), [cap for _, cap in amounts if cap is not None]
             pending_actions.close_all(connection, old.service_uuid)
             new = pending_actions.new_action(
                 old.service_uuid,
                 read_service(connection, None, old.service_uuid).engine,
                 old.verb,
                 target=None if old.verb is Verb.SCALEUP else old.target,
-                amount=sum(amount for amount, _ in amounts),
+                # Only for workers of the previous release.
+                amount=min(total, action_inputs.MAX_INTEGER),
                 origin=origin,
                 now=self._clock(),
             )
             inputs = {"tag": old.tag, "variables": dict(old.variables), "cap": min(caps, default=None)}
-            pending_actions.insert(connection, [{**new, **inputs, "open": False}])
+            seqs = pending_actions.insert(connection, [{**new, **inputs, "open": False}])
+            action_inputs.store(connection, dict.fromkeys(seqs.values(), amounts), set(seqs.values()))
             return read_action(connection, new["uuid"], self._clock())
 
     def log_lines(self, viewer: User, action_uuid: str, after: int) -> tuple[LogLine, ...]:
@@ -126,23 +128,6 @@ class SqlActions(StorePart):
                 .limit(MAX_LINES)
             ).all()
         return tuple(LogLine(number=row.seq, at=row.at, text=row.line) for row in rows)
-
-
-def read_amounts(connection: sa.Connection, action_uuid: str) -> tuple[tuple[int, int | None], ...]:
-    """Return the amounts that a SCALEUP adds, each with the cap of its handler.
-
-    The amount that a retry took over comes first, then those of the deliveries in their order.
-    """
-    action = connection.execute(
-        sa.select(actions.c.seq, actions.c.amount, actions.c.cap).where(actions.c.uuid == action_uuid)
-    ).one()
-    rows = connection.execute(
-        sa.select(deliveries.c.amount, deliveries.c.cap)
-        .where(deliveries.c.action_seq == action.seq)
-        .order_by(deliveries.c.seq)
-    )
-    taken_over = ((action.amount, action.cap),) if action.amount else ()
-    return (*taken_over, *((row.amount, row.cap) for row in rows))
 
 
 def settle_target(connection: sa.Connection, action_uuid: str, *, success: bool) -> None:

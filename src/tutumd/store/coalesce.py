@@ -9,7 +9,9 @@ from tutumd.errors import NOT_FOUND, NotFoundError, TooManyCallsError
 from tutumd.model import Accepted, Call, DeliveryOutcome, Evaluation, EvaluationNeeded, NotQueued, Operation, Verb
 from tutumd.ports import CallResult
 from tutumd.store import pending_actions
+from tutumd.store.action_inputs import Amount, append_amount
 from tutumd.store.rate_limits import take_token
+from tutumd.store.sender_keys import BatchKeys
 from tutumd.store.tables import from_microseconds, microseconds
 
 MAX_DEBOUNCES = 10
@@ -19,6 +21,9 @@ _SECOND_US = 1_000_000
 _WITHOUT_OPTIONS = Evaluation(version=-1)
 _OPERATIONS = {operation.value: operation for operation in Operation}
 _JOINED, _QUEUED = DeliveryOutcome.JOINED.value, DeliveryOutcome.QUEUED.value
+_SCALEUP = Operation.SCALEUP.value
+_ROW_BYTES = 100
+"""What a delivery takes beyond its texts, with its entries in indexes, about."""
 
 
 class CalledHandler(NamedTuple):
@@ -42,10 +47,6 @@ class CalledHandler(NamedTuple):
     action_created: int | None
 
 
-DeliveryKey = tuple[int, str]
-"""A handler's `seq` and `Call.key`."""
-
-
 class Coalescer:
     """Processes the calls of one batch in order, and collects what is to be written.
 
@@ -53,26 +54,26 @@ class Coalescer:
         deliveries: Rows to insert. The second value is the action's UUID if the action is new, else its `seq`.
         new_actions: Rows of the actions to insert.
         action_changes: Columns to update, by the action's `seq`, or its UUID if it is new.
+        amounts: Amounts of SCALEUP actions, as `action_inputs` stores them, by the same.
         handler_changes: Columns to update, by the handler's `seq`.
         changed_services: UUIDs of the services whose actions or handlers change.
     """
 
-    def __init__(
-        self, handlers: Mapping[str, CalledHandler], repeated: Mapping[DeliveryKey, Accepted], now_us: int
-    ) -> None:
+    def __init__(self, handlers: Mapping[str, CalledHandler], keys: BatchKeys, now_us: int) -> None:
         """Begin a batch.
 
         Args:
             handlers: By the UUID in the called URL, which may be the one from before a rotation.
-            repeated: Results of earlier deliveries with the same keys.
+            keys: What is stored of the calls' keys. The accepted ones are added.
         """
         self.deliveries: list[list[Any]] = []
         self.new_actions: list[dict[str, Any]] = []
         self.action_changes: dict[int | str, dict[str, Any]] = {}
+        self.amounts: dict[int | str, list[Amount]] = {}
         self.handler_changes: dict[int, dict[str, Any]] = {}
         self.changed_services: set[str] = set()
         self._handlers = handlers
-        self._repeated = dict(repeated)
+        self._keys = keys
         self._now = now_us
         self._opened: dict[tuple[str, str], dict[str, Any]] = {}
 
@@ -90,28 +91,24 @@ class Coalescer:
             and (handler.action_due or 0) <= self._now
         ):
             # Most calls of a burst: the handler has no options, and its action is due and waits for its turn.
+            if handler.operation == _SCALEUP:
+                append_amount(self.amounts.setdefault(handler.action_seq, []), call.amount, None)
             self._add_delivery(call, handler, _WITHOUT_OPTIONS, handler.action_seq, _JOINED, "")
-            return Accepted(
-                name=handler.name,
-                operation=_OPERATIONS[handler.operation],
-                action_uuid=str(handler.action_uuid),
-                handler_seq=handler.seq,
-                action_seq=handler.action_seq,
-            )
+            return _accepted(handler, str(handler.action_uuid), handler.action_seq)
         return self._add_with_all_checks(call, handler)
 
     def _add_with_all_checks(self, call: Call, handler: CalledHandler) -> CallResult:
         evaluation = _WITHOUT_OPTIONS
-        earlier = None if call.key is None else self._repeated.get((handler.seq, call.key))
+        earlier = None if call.key is None else self._keys.carried_out.get((handler.seq, call.key))
         if call.has_tag_param or handler.options != "{}":
             if call.evaluation is None or call.evaluation.version != handler.version:
                 uses = 0 if earlier else self._counter(handler, "uses")
                 return EvaluationNeeded(options=json.loads(handler.options), version=handler.version, uses=uses)
             evaluation = call.evaluation
         if evaluation.max_uses is not None or evaluation.rate is not None:
-            refusal = self._check_limits(handler, evaluation, is_repeated=earlier is not None)
-            if refusal is not None:
-                return refusal
+            limit = self._check_limits(handler, evaluation, is_repeated=earlier is not None)
+            if limit is not None:
+                return limit
         if handler.uuid != call.handler_uuid:
             called = {"old_called": from_microseconds(self._now), "old_address": call.origin.address[:64]}
             self._change_handler(handler, **called)
@@ -120,9 +117,12 @@ class Coalescer:
             self._add_delivery(call, handler, evaluation, None, outcome.value, evaluation.refuse or evaluation.skip)
             return NotQueued()
         if earlier is not None:
-            reason = f"it repeats an earlier delivery, which action {earlier.action_uuid} carries out"
+            reason = f"it repeats an earlier delivery, which action {earlier[0]} carries out"
             self._add_delivery(call, handler, evaluation, None, DeliveryOutcome.REPEATED.value, reason)
-            return earlier
+            return _accepted(handler, *earlier)
+        refusal = None if call.key is None else self._keys.refusal((handler.seq, call.key))
+        if refusal is not None:
+            return refusal
         if evaluation.max_uses is not None:
             self._change_handler(handler, uses=self._counter(handler, "uses") + 1)
         return self._queue_or_join(call, handler, evaluation)
@@ -131,7 +131,7 @@ class Coalescer:
         max_uses = evaluation.max_uses
         if max_uses is not None and not is_repeated and self._counter(handler, "uses") >= max_uses:
             return NotFoundError(NOT_FOUND)
-        if evaluation.rate is None or (is_repeated and not evaluation.refuse):
+        if evaluation.rate is None or evaluation.refuse or is_repeated:
             return None
         count, seconds = evaluation.rate
         tat, wait_us = take_token(self._counter(handler, "rate_tat"), self._now, count, seconds)
@@ -158,17 +158,13 @@ class Coalescer:
                 changes["tag"] = evaluation.tag
             if evaluation.variable is not None:
                 changes["variables"] = {**changes.get("variables", {}), evaluation.variable[0]: evaluation.variable[1]}
+        if handler.operation == _SCALEUP:
+            append_amount(self.amounts.setdefault(action, []), call.amount, evaluation.handler_cap)
         self._add_delivery(call, handler, evaluation, action, outcome, " ".join(evaluation.notes))
-        accepted = Accepted(
-            name=handler.name,
-            operation=Operation(handler.operation),
-            action_uuid=action_uuid,
-            handler_seq=handler.seq,
-            action_seq=handler.action_seq or 0,
-        )
+        carried_out = (action_uuid, handler.action_seq or 0)
         if call.key is not None:
-            self._repeated[(handler.seq, call.key)] = accepted
-        return accepted
+            self._keys.add((handler.seq, call.key), carried_out)
+        return _accepted(handler, *carried_out)
 
     def _open_action(self, call: Call, handler: CalledHandler, evaluation: Evaluation) -> dict[str, Any]:
         now = from_microseconds(self._now)
@@ -209,6 +205,7 @@ class Coalescer:
         outcome: str,
         reason: str,
     ) -> None:
+        texts = (call.origin.address, call.origin.user_agent[:512], reason, call.content)
         self.deliveries.append(
             [
                 handler.seq,
@@ -223,8 +220,9 @@ class Coalescer:
                 evaluation.handler_cap,
                 evaluation.tag if action else None,
                 evaluation.variable[0] if action and evaluation.variable else None,
-                call.key if action else None,
+                (call.previous_key or call.key) if action else None,
                 call.content,
+                _ROW_BYTES + sum(len(text.encode("utf-8", "replace")) for text in texts),
             ]
         )
 
@@ -235,6 +233,16 @@ class Coalescer:
     def _change_handler(self, handler: CalledHandler, **values: object) -> None:
         self.changed_services.add(handler.service_uuid)
         self.handler_changes.setdefault(handler.seq, {}).update(values)
+
+
+def _accepted(handler: CalledHandler, action_uuid: str, action_seq: int) -> Accepted:
+    return Accepted(
+        name=handler.name,
+        operation=_OPERATIONS[handler.operation],
+        action_uuid=action_uuid,
+        handler_seq=handler.seq,
+        action_seq=action_seq,
+    )
 
 
 def with_action_seqs(results: Sequence[CallResult], seqs: Mapping[str, int]) -> list[CallResult]:

@@ -2,18 +2,14 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import Accepted, ActionState, Call, Operation
-from tutumd.store.coalesce import CalledHandler, DeliveryKey
-from tutumd.store.tables import OPEN, actions, deliveries, handlers, services
-
-REPEAT_WINDOW = timedelta(hours=24)
-"""A delivery with the key of one received within this time is its repetition."""
+from tutumd.model import Call
+from tutumd.store.coalesce import CalledHandler
+from tutumd.store.compiled import execute_compiled
+from tutumd.store.tables import OPEN, actions, handlers, services
 
 MAX_CACHED = 10_000
 """Handlers in the cache, about 1 KB each."""
@@ -158,46 +154,3 @@ def _read_handlers(connection: sa.Connection, uuids: set[str], now_us: int) -> d
 def _parse(result: sa.CursorResult[Any]) -> list[CalledHandler]:
     rows = result.scalar() or ()
     return [CalledHandler(*values) for values in (json.loads(rows) if isinstance(rows, str) else rows)]
-
-
-def find_repeated(
-    connection: sa.Connection, calls: Sequence[Call], called: Mapping[str, CalledHandler], now: datetime
-) -> dict[DeliveryKey, Accepted]:
-    """Return the results of recent deliveries with the keys of these calls, unless their action failed."""
-    keys = {call.key for call in calls if call.key is not None}
-    if not keys:
-        return {}
-    rows = connection.execute(
-        sa.select(deliveries.c.handler_seq, deliveries.c.sender_key, actions.c.uuid, actions.c.seq)
-        .join(actions, actions.c.seq == deliveries.c.action_seq)
-        .where(
-            deliveries.c.sender_key.in_(keys),
-            deliveries.c.received > now - REPEAT_WINDOW,
-            actions.c.state.not_in([ActionState.FAILED.value, ActionState.CANCELED.value]),
-        )
-    ).all()
-    by_seq = {handler.seq: handler for handler in called.values()}
-    return {
-        (handler_seq, key): Accepted(
-            name=by_seq[handler_seq].name,
-            operation=Operation(by_seq[handler_seq].operation),
-            action_uuid=action_uuid,
-            handler_seq=handler_seq,
-            action_seq=action_seq,
-        )
-        for handler_seq, key, action_uuid, action_seq in rows
-        if handler_seq in by_seq
-    }
-
-
-def execute_compiled(connection: sa.Connection, statement: sa.ClauseElement, **parameters: str) -> sa.CursorResult[Any]:
-    """Execute a statement that is compiled once, without SQLAlchemy's overhead, which takes as long as a call."""
-    sql, names = _compile(statement, connection.dialect)
-    return connection.exec_driver_sql(sql, parameters if names is None else tuple(parameters[name] for name in names))
-
-
-@cache
-def _compile(statement: sa.ClauseElement, dialect: sa.Dialect) -> tuple[str, Sequence[str] | None]:
-    """Return a statement's SQL, and the order of its parameters if the driver takes no names."""
-    compiled = statement.compile(dialect=dialect)
-    return str(compiled), getattr(compiled, "positiontup", None) if dialect.positional else None

@@ -16,11 +16,13 @@ import sqlalchemy as sa
 from tutumd.errors import LockedError, TutumdError
 from tutumd.model import Call, DeliveryOutcome
 from tutumd.ports import CallResult, Clock, Intake, OnStored
-from tutumd.store import pending_actions
+from tutumd.store import action_inputs, pending_actions
 from tutumd.store.coalesce import Coalescer, with_action_seqs
+from tutumd.store.compiled import execute_compiled
 from tutumd.store.database import Database
-from tutumd.store.handler_lookup import HandlerCache, execute_compiled, find_handlers, find_repeated
+from tutumd.store.handler_lookup import HandlerCache, find_handlers
 from tutumd.store.locks import lock_services, lock_unlocked_services
+from tutumd.store.sender_keys import BatchKeys
 from tutumd.store.tables import actions, deliveries, handlers, microseconds
 from tutumd.store.wakeup import Wakeup
 
@@ -39,6 +41,7 @@ _COLUMN_TYPES = {
     "variable": "TEXT",
     "sender_key": "TEXT",
     "content": "TEXT",
+    "kept_bytes": "INTEGER",
 }
 """Columns of `deliveries`, in the order of `Coalescer.deliveries`, with their SQL types."""
 
@@ -56,11 +59,17 @@ _log = logging.getLogger(__name__)
 class SqlIntake(Intake):
     """Intake of ports.py, as a thread that commits one batch after the other."""
 
-    def __init__(self, database: Database, clock: Clock, wakeup: Wakeup) -> None:
-        """Start the writer thread."""
+    def __init__(self, database: Database, clock: Clock, wakeup: Wakeup, *, max_keys: int = 1_000_000) -> None:
+        """Start the writer thread.
+
+        Args:
+            max_keys: Keys of a handler's deliveries that are kept. With so many of them, calls with new ones get an
+                error.
+        """
         self._database = database
         self._clock = clock
         self._wakeup = wakeup
+        self._max_keys = max_keys
         # Only on SQLite, where nobody else can write during a transaction, is the cache reliable.
         self._cache = None if database.is_postgres else HandlerCache()
         self._connection: sa.Connection | None = None
@@ -97,7 +106,8 @@ class SqlIntake(Intake):
                 if lock_error:
                     locked = lock_unlocked_services(connection, {call.service_uuid for call in calls})
                 free = [call for call in calls if call.service_uuid not in locked] if locked else calls
-                results, wakes_worker = store_calls(connection, free, self._clock(), self._cache)
+                now = self._clock()
+                results, wakes_worker = store_calls(connection, free, now, self._cache, self._max_keys)
                 if wakes_worker:
                     self._wakeup.notify_others(connection)
         except Exception as error:  # noqa: BLE001 (the only writer must survive; every caller gets the error)
@@ -125,7 +135,11 @@ class SqlIntake(Intake):
 
 
 def store_calls(
-    connection: sa.Connection, calls: Sequence[Call], now: datetime, handler_cache: HandlerCache | None
+    connection: sa.Connection,
+    calls: Sequence[Call],
+    now: datetime,
+    handler_cache: HandlerCache | None,
+    max_keys: int,
 ) -> tuple[list[CallResult], bool]:
     """Store calls in their order within one transaction.
 
@@ -138,16 +152,29 @@ def store_calls(
     now_us = microseconds(now)
     lock_services(connection, {call.service_uuid for call in calls})
     called = find_handlers(connection, calls, now_us, handler_cache)
-    batch = Coalescer(called, find_repeated(connection, calls, called, now), now_us)
+    keys = BatchKeys(now, max_keys)
+    given = {
+        (handler.seq, call.key): call.previous_key or call.key
+        for call in calls
+        if call.key is not None and (handler := called.get(call.handler_uuid)) is not None
+    }
+    if given:
+        keys.read(connection, given)
+    batch = Coalescer(called, keys, now_us)
     results = [batch.add(call) for call in calls]
+    seqs: dict[str, int] = {}
     if batch.new_actions:
         seqs = pending_actions.insert(connection, batch.new_actions)
         results = with_action_seqs(results, seqs)
         for row in batch.deliveries:
             row[1] = seqs.get(row[1], row[1])
     _insert_deliveries(connection, batch.deliveries)
+    keys.store(connection, seqs)
+    if batch.amounts:
+        amounts = {seqs[action] if isinstance(action, str) else action: of for action, of in batch.amounts.items()}
+        action_inputs.store(connection, amounts, set(seqs.values()))
     if batch.action_changes or batch.handler_changes:
-        _write_changes(connection, batch, seqs if batch.new_actions else {})
+        _write_changes(connection, batch, seqs)
     if handler_cache is not None:
         handler_cache.forget(batch.changed_services)
     wakes_worker = bool(batch.new_actions) or any("due" in change for change in batch.action_changes.values())

@@ -8,9 +8,9 @@ import sqlalchemy as sa
 
 from tutumd.model import ActionState, Claim, EngineInfo, EngineRequest, Outcome, ServiceSnapshot, Verb
 from tutumd.ports import Clock, Queue
-from tutumd.store import call_counts, retention
+from tutumd.store import action_inputs, call_counts, retention, sender_keys
 from tutumd.store import snapshots as snapshot_rows
-from tutumd.store.actions import read_amounts, settle_target
+from tutumd.store.actions import settle_target
 from tutumd.store.database import Database
 from tutumd.store.engine_sync import SqlEngineSync
 from tutumd.store.leases import end_all_leases, find_claimable, is_due, is_unleased, update_claimed
@@ -119,7 +119,7 @@ class SqlQueue(SqlEngineSync, Queue):
 
     def amounts(self, claim: Claim) -> tuple[tuple[int, int | None], ...]:
         with self._database.read() as connection:
-            return read_amounts(connection, claim.action.uuid)
+            return tuple(action_inputs.read(connection, claim.action.uuid))
 
     def add_log_line(self, claim: Claim, text: str) -> None:
         with self._database.write() as connection:
@@ -178,12 +178,13 @@ class SqlQueue(SqlEngineSync, Queue):
                 connection.execute(sa.update(services).where(services.c.uuid == service_uuid).values(fingerprint=""))
 
     def prune(self, keep: timedelta, limit: int) -> int:
+        deleted = sender_keys.prune(self._database, self._clock(), limit)
         with self._database.read() as connection:
             old = retention.find_old(connection, self._clock(), keep, limit)
         if not any(old.values()):
-            return 0
+            return deleted
         with self._database.write() as connection:
-            return retention.delete(connection, old)
+            return deleted + retention.delete(connection, old)
 
     def count_calls(self) -> bool:
         with self._database.write() as connection:

@@ -10,6 +10,7 @@ from uvicorn.middleware.proxy_headers import _TrustedHosts as TrustedProxies  # 
 
 from tutumd.application.admission.encryption import SecretCipher
 from tutumd.application.calls import AdmissionCache, StatusTokens
+from tutumd.application.refused_calls import RefusedCalls
 from tutumd.errors import NOT_FOUND, NotFoundError
 from tutumd.model import Origin
 from tutumd.ports import Clock, Intake, Store
@@ -46,6 +47,7 @@ class WebContext:
         self.batches = Batches(intake)
         self.long_poll = LongPoll(store)
         self.admission_cache = AdmissionCache(cipher)
+        self.refused_calls = RefusedCalls()
         self.status_tokens = StatusTokens(cipher.derive("status"))
         self.trusted_proxies = TrustedProxies(list(trusted_proxies))
 

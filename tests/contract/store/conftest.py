@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.replica import Replica
 from tests.support.stores import StoreBed, open_store
 
 
@@ -13,3 +14,9 @@ def bed(database_url: str) -> Iterator[StoreBed]:
     with open_store(database_url) as opened:
         opened.show("web", "db")
         yield opened
+
+
+@pytest.fixture
+def replica(bed: StoreBed) -> Replica:
+    """A web replica on the store."""
+    return Replica(bed)

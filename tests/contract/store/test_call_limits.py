@@ -77,8 +77,19 @@ def test_a_repetition_gets_the_first_result_whatever_the_rate(bed: StoreBed) -> 
     assert bed.send(handler, evaluation, key="idempotency-key:1") == first
     assert isinstance(bed.send(handler, evaluation, key="idempotency-key:2"), TooManyCallsError)
     forged = bed.evaluate(handler, rate=(1, 60), refuse="the signature is wrong")
-    assert isinstance(bed.send(handler, forged, key="idempotency-key:1"), TooManyCallsError)
+    assert isinstance(bed.send(handler, forged, key="idempotency-key:1"), NotQueued)
     assert bed.queue.amounts(bed.claimed()) == ((1, None),)
+
+
+def test_refused_calls_take_nothing_of_the_rate_and_the_uses(bed: StoreBed) -> None:
+    handler = bed.handler("web", rate_limit="2/minute", max_uses=2)
+    forged, authentic = (
+        bed.evaluate(handler, rate=(2, 60), max_uses=2, refuse=refuse) for refuse in ("the signature is wrong", "")
+    )
+    for _ in range(20):
+        assert isinstance(bed.send(handler, forged), NotQueued)
+    for _ in range(2):
+        bed.accepted(handler, authentic)
 
 
 def test_a_bucket_refills_evenly() -> None:

@@ -1,7 +1,14 @@
-"""Inputs of deliveries: tags, bodies and caps that an action, or its retry, gets from its calls."""
+"""Inputs of deliveries: tags, bodies, amounts and caps that an action, or its retry, gets from its calls."""
 
-from tests.support.stores import ORIGIN, StoreBed
-from tutumd.model import Operation
+from collections.abc import Sequence
+from concurrent.futures import Future
+
+import sqlalchemy as sa
+
+from tests.support.stores import ORIGIN, StoreBed, call
+from tutumd.model import Accepted, Operation
+from tutumd.ports import CallResult
+from tutumd.store.tables import action_inputs, actions, deliveries
 
 
 def test_inputs_merge_field_by_field_and_overridden_deliveries_are_superseded(bed: StoreBed) -> None:
@@ -59,3 +66,118 @@ def test_a_retry_takes_over_tag_variables_and_cap(bed: StoreBed) -> None:
     bed.finish(claim, success=False)
     bed.store.retry(bed.admin, second.action_uuid, ORIGIN)
     assert bed.queue.amounts(bed.claimed()) == ((3, 4),)
+
+
+def test_amounts_are_applied_in_order_and_those_with_the_same_cap_are_one(bed: StoreBed) -> None:
+    free, capped = (bed.handler("web", Operation.SCALEUP, **options) for options in ({}, {"max_containers": 4}))
+    evaluation = bed.evaluate(capped, handler_cap=4)
+    for amount in (3, 1):
+        bed.accepted(free, amount=amount)
+    stored: Future[Sequence[CallResult]] = Future()
+    bed.intake.store([call(free, 2), call(free, 5)], stored.set_result)
+    assert all(isinstance(result, Accepted) for result in stored.result(30))
+    for amount in (1, 2):
+        bed.accepted(capped, evaluation, amount=amount)
+    bed.accepted(free, amount=7)
+    assert count_rows(bed, action_inputs) == 3
+    assert bed.queue.amounts(bed.claimed()) == ((11, None), (3, 4), (7, None))
+
+
+def test_amounts_of_two_actions_in_one_batch_stay_apart(bed: StoreBed) -> None:
+    web, db = (bed.handler(name, Operation.SCALEUP) for name in ("web", "db"))
+    for _ in range(2):  # new actions, then the same ones
+        stored: Future[Sequence[CallResult]] = Future()
+        bed.intake.store([call(web, 1), call(db, 10), call(web, 2)], stored.set_result)
+        assert all(isinstance(result, Accepted) for result in stored.result(30))
+    amounts = {claim.service.name: bed.queue.amounts(claim) for claim in (bed.claimed(), bed.claimed())}
+    assert amounts == {"web": ((6, None),), "db": ((20, None),)}
+
+
+def test_nothing_that_an_action_needs_is_in_the_log_of_deliveries(bed: StoreBed) -> None:
+    scale, redeploy = bed.handler("web", Operation.SCALEUP), bed.handler("db", pass_body="TUTUM_X")
+    bed.accepted(scale, amount=3)
+    bed.accepted(redeploy, bed.evaluate(redeploy, tag="v1", variable=("TUTUM_X", "y")))
+    delete_deliveries(bed)
+    for _ in range(2):  # a run, and its retry
+        claims = {claim.service.name: claim for claim in (bed.claimed(), bed.claimed())}
+        assert bed.queue.amounts(claims["web"]) == ((3, None),)
+        assert (claims["db"].action.tag, claims["db"].action.variables) == ("v1", {"TUTUM_X": "y"})
+        for claim in claims.values():
+            bed.finish(claim, success=False)
+            bed.store.retry(bed.admin, claim.action.uuid, ORIGIN)
+
+
+def test_a_retry_takes_over_all_amounts_in_order(bed: StoreBed) -> None:
+    free, capped = (bed.handler("web", Operation.SCALEUP, **options) for options in ({}, {"max_containers": 4}))
+    evaluation = bed.evaluate(capped, handler_cap=4)
+    bed.accepted(free, amount=3)
+    bed.accepted(capped, evaluation, amount=2)
+    bed.accepted(free, amount=100)
+    uuid = bed.claimed().action.uuid
+    for _ in range(3):
+        bed.store.cancel(bed.admin, uuid)
+        bed.clock.move(60)
+        bed.finish(bed.claimed(), success=False)
+        uuid = bed.store.retry(bed.admin, uuid, ORIGIN).uuid
+        claim = bed.claimed()
+        assert claim.action.uuid == uuid
+        assert bed.queue.amounts(claim) == ((3, None), (2, 4), (100, None))
+
+
+def test_amounts_are_deleted_with_their_action(bed: StoreBed) -> None:
+    bed.accepted(bed.handler("web", Operation.SCALEUP), amount=3)
+    with bed.database.write() as connection:
+        connection.execute(sa.delete(actions))
+    assert count_rows(bed, action_inputs) == 0
+
+
+def test_only_calls_of_scaleup_store_amounts(bed: StoreBed) -> None:
+    statements: list[str] = []
+
+    def record(*event: object) -> None:
+        statements.append(str(event[2]))
+
+    redeploy, scale = bed.handler("web"), bed.handler("web", Operation.SCALEUP)
+    with bed.database.read() as connection:
+        engine = connection.engine
+    sa.event.listen(engine, "before_cursor_execute", record)
+    for _ in range(2):
+        bed.accepted(redeploy)
+    assert [statement for statement in statements if "action_inputs" in statement or "_keys" in statement] == []
+    for _ in range(2):
+        bed.accepted(scale)
+    sa.event.remove(engine, "before_cursor_execute", record)
+    assert len([statement for statement in statements if "action_inputs" in statement]) == 2
+
+
+def test_amounts_that_the_previous_release_stored_count_once(bed: StoreBed) -> None:
+    """It stores those of calls with their deliveries only, and those of a retry as `amount` of the action."""
+    handler = bed.handler("web", Operation.SCALEUP)
+    bed.accepted(handler, amount=3)
+    delivery = {"kept_bytes": None, "amount": 4, "cap": 9}
+    with bed.database.write() as connection:
+        connection.execute(sa.update(deliveries).values(**delivery))
+        connection.execute(sa.delete(action_inputs))
+    bed.accepted(handler, amount=2)
+    claim = bed.claimed()
+    assert bed.queue.amounts(claim) == ((4, 9), (2, None))
+    bed.finish(claim, success=False)
+    retried = bed.store.retry(bed.admin, claim.action.uuid, ORIGIN)
+    with bed.database.write() as connection:
+        row = connection.execute(sa.select(actions).where(actions.c.uuid == retried.uuid)).one()
+        assert (row.amount, row.cap) == (6, 9)  # what its workers would read
+    assert bed.queue.amounts(bed.claimed()) == ((4, 9), (2, None))
+    with bed.database.write() as connection:
+        connection.execute(sa.delete(action_inputs))
+    bed.clock.move(60)
+    assert bed.queue.amounts(bed.claimed()) == ((6, 9),)
+
+
+def delete_deliveries(bed: StoreBed) -> None:
+    with bed.database.write() as connection:
+        connection.execute(sa.delete(deliveries))
+
+
+def count_rows(bed: StoreBed, table: sa.Table) -> int:
+    with bed.database.read() as connection:
+        return connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()

@@ -123,7 +123,7 @@ def test_a_service_locked_by_a_stopped_process_delays_no_other(bed: StoreBed, da
     assert isinstance(second, Accepted)
     assert isinstance(fourth, Accepted)
     claim = bed.claimed()
-    assert bed.queue.amounts(claim) == ((3, None), (4, None))
+    assert bed.queue.amounts(claim) == ((7, None),)
     assert bed.claim() is None
     bed.call(web)
 

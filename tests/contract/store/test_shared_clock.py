@@ -1,80 +1,15 @@
 """Requests are judged by the shared clock, not by the clock of the replica's machine."""
 
-import asyncio
 import base64
 import hashlib
 import hmac
-import json
-from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
 
-import pytest
-from starlette.types import Message
-
+from tests.support.replica import Replica, make
 from tests.support.stores import StoreBed
-from tutumd.application.accounts import add_user
-from tutumd.application.admission.encryption import SecretCipher, make_key
-from tutumd.web.app import create_app
-from tutumd.web.context import WebContext
 
-KEY = "k" * 32
 UNUSED = "/api/v1/webhook/handler/?unused_days=30"
 SECRET = base64.b64encode(b"s" * 32).decode()
-
-
-class Replica:
-    """A web replica without a socket. The clock of its machine is the real one, unlike that of the store."""
-
-    def __init__(self, bed: StoreBed) -> None:
-        edge = WebContext(
-            store=bed.store,
-            intake=bed.intake,
-            clock=bed.clock,
-            server_cap=10,
-            cipher=SecretCipher([make_key()]),
-        )
-        self._app = create_app(edge, "0")
-
-    def request(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Any:
-        """Send a request as the admin, and return status and JSON of the response."""
-        raw = {"authorization": f"ApiKey root:{KEY}", **(headers or {})}
-        path, _, query = path.partition("?")
-        scope = {
-            "type": "http",
-            "method": method,
-            "path": path,
-            "query_string": query.encode(),
-            "headers": [(name.encode(), value.encode()) for name, value in raw.items()],
-            "client": ("127.0.0.1", 1),
-        }
-        sent: list[Message] = []
-
-        async def receive() -> Message:
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        async def send(message: Message) -> None:
-            sent.append(message)
-
-        async def respond() -> None:
-            await self._app(scope, receive, send)
-
-        asyncio.run(respond())
-        return sent[0]["status"], json.loads(b"".join(message.get("body", b"") for message in sent[1:]))
-
-
-@pytest.fixture
-def replica(bed: StoreBed) -> Replica:
-    add_user(bed.store, "root", is_admin=True, key=KEY)
-    return Replica(bed)
-
-
-def make(bed: StoreBed, replica: Replica, **fields: object) -> str:
-    """Create a handler, and return its path."""
-    path = f"/api/v1/service/{bed.service_uuid('web')}/webhook/handler/"
-    status, made = replica.request("POST", path, json.dumps({"operation": "REDEPLOY", **fields}).encode())
-    assert status == 201, made
-    return f"{path}{made['uuid']}/"
 
 
 def test_a_rotated_url_works_for_its_grace_and_no_longer(bed: StoreBed, replica: Replica) -> None:

@@ -92,8 +92,8 @@ def test_fast_and_slow_calls_are_stored_and_responded_to_alike(
     slow_response, slow_call = call_slow(scope_of(path, headers), body)
     assert fast_response == slow_response
     assert json.loads(fast_call.content) == json.loads(slow_call.content)
-    for name in ("service_uuid", "handler_uuid", "amount", "origin", "body_size", "key", "has_tag_param"):
-        assert getattr(fast_call, name) == getattr(slow_call, name)
+    names = ("service_uuid", "handler_uuid", "amount", "origin", "body_size", "key", "previous_key", "has_tag_param")
+    assert [getattr(fast_call, name) for name in names] == [getattr(slow_call, name) for name in names]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from random import Random
 from typing import cast
 
 import pytest
@@ -11,6 +13,7 @@ from tests.unit.worker.fakes import FakeClock, FakeEngine, FakeQueue, make_actio
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Definition, Outcome, Plan, ServiceSnapshot, Verb
 from tutumd.ports import Engine, Queue
+from tutumd.store.action_inputs import append_amount
 from tutumd.worker.leased_run import LeasedRun
 from tutumd.worker.perform import Cap, add_amounts, cap_of, perform, plan
 from tutumd.worker.retry import GIVE_UP_AFTER, delay_after, is_given_up, max_faults
@@ -44,6 +47,26 @@ def test_amounts_are_added_in_order_up_to_the_cap_of_each(
     assert new_target == target
     assert new_note.startswith(note)
     assert bool(new_note) == bool(note)
+
+
+def test_amounts_with_the_same_cap_can_be_added_at_once() -> None:
+    random = Random(1)
+    for _ in range(2000):
+        amounts = [(random.randint(1, 5), random.choice((None, 3, 8))) for _ in range(random.randint(1, 6))]
+        merged: list[tuple[int, int | None]] = []
+        for amount, handler_cap in amounts:
+            append_amount(merged, amount, handler_cap)
+        assert all(first[1] != second[1] for first, second in pairwise(merged))
+        present, cap = random.randint(0, 12), Cap(containers=10, source="a test")
+        assert result_of_adding(present, amounts, cap) == result_of_adding(present, merged, cap)
+
+
+def result_of_adding(present: int, amounts: list[tuple[int, int | None]], cap: Cap) -> object:
+    """Return the target and the note, or the text of the error."""
+    try:
+        return add_amounts(present, amounts, cap)
+    except EngineRefusedError as error:
+        return str(error)
 
 
 @pytest.mark.parametrize("present", [100, 150])

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from tutumd.application.admission.evaluate import CallInput
-from tutumd.application.admission.headers import delivery_key
+from tutumd.application.admission.headers import PREVIOUS_DELIVERY_IDS, delivery_key
 from tutumd.application.admission.redact import redact_call, redact_key
 from tutumd.application.calls import accept, evaluate_call, parse_amount, parse_wait
 from tutumd.errors import SettingsError, TutumdError, UnavailableError
@@ -55,6 +55,7 @@ class CallEndpoint:
                 body_size=len(body),
                 content=encode_json(redact_call(headers, query, body, None)),
                 key=delivery_key(headers),
+                previous_key=delivery_key(headers, PREVIOUS_DELIVERY_IDS),
                 has_tag_param=any(name == "tag" for name, _ in query),
             )
             prefer = ",".join(value for name, value in headers if name == "prefer")
@@ -82,6 +83,8 @@ class CallEndpoint:
         context, address = self._context, call.origin.address
         now = context.clock()
         options = context.admission_cache.read_callable(call.handler_uuid, needed, address, now)
+        if options.verify is not None:
+            context.refused_calls.check(call.handler_uuid, address)
         headers, query = decode_headers(scope), _parse_query(scope)
         call_input = CallInput(headers=headers, query=query, body=body, address=address, now=now)
         if options.reads_payload:
@@ -89,11 +92,20 @@ class CallEndpoint:
             evaluation = await anyio.to_thread.run_sync(evaluate_call, options, needed.version, call_input)
         else:
             evaluation = evaluate_call(options, needed.version, call_input)
+        if options.verify is not None:
+            context.refused_calls.record(call.handler_uuid, address, is_refused=bool(evaluation.refuse))
         content = redact_call(headers, query, body, options.verify)
         # The store keeps the user agent in a column of its own: it is redacted as the header is.
         origin = replace(call.origin, user_agent=dict(content["headers"]).get("user-agent", ""))
-        key = redact_key(call.key, options.verify)
-        return replace(call, evaluation=evaluation, content=encode_json(content), origin=origin, key=key)
+        key, previous_key = (redact_key(each, options.verify) for each in (call.key, call.previous_key))
+        return replace(
+            call,
+            evaluation=evaluation,
+            content=encode_json(content),
+            origin=origin,
+            key=key,
+            previous_key=previous_key,
+        )
 
     async def _wait(self, call: Call, accepted: Accepted, wait_s: int) -> Response:
         context, reference = self._context, (accepted.handler_seq, accepted.action_seq)

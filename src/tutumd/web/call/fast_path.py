@@ -116,6 +116,7 @@ class FastPath:
                 body_size=len(body),
                 content=encode_content(scope, parsed, body),
                 key=parsed.key,
+                previous_key=parsed.previous_key,
             )
         except (InvalidInputError, NotFoundError):
             return False  # the endpoint reports it
@@ -145,13 +146,14 @@ class ParsedHeaders:
 
     Attributes:
         stored_json: The headers to store, as a JSON array; None if there are more than are stored.
-        key: The delivery key, as `headers.delivery_key` returns it.
+        key, previous_key: The delivery's keys, as `headers.delivery_key` returns them.
         has_prefer: Whether there is a header `Prefer`, which may ask to wait.
     """
 
     origin: Origin
     stored_json: str | None
     key: str | None
+    previous_key: str | None
     has_prefer: bool
 
 
@@ -184,6 +186,7 @@ class HeaderCache:
             origin=self._read_origin(scope),
             stored_json=f"[{','.join(pairs)}]" if is_complete else None,
             key=headers.delivery_key(decoded),
+            previous_key=headers.delivery_key(decoded, headers.PREVIOUS_DELIVERY_IDS),
             has_prefer=any(name == "prefer" for name, _ in decoded),
         )
 

@@ -1,0 +1,87 @@
+"""Amounts of SCALEUP actions. They belong to the action: deliveries are a log, and may be gone before it runs."""
+
+import json
+from collections.abc import Container, Mapping, Sequence
+
+import sqlalchemy as sa
+
+from tutumd.store.compiled import execute_compiled
+from tutumd.store.tables import action_inputs, actions, deliveries
+
+Amount = tuple[int, int | None]
+"""Containers to add, and the cap of the handler; None: it has none."""
+
+MAX_INTEGER = 2**31 - 1
+
+_MERGE = {
+    "sqlite": sa.text(
+        "UPDATE action_inputs SET amount = action_inputs.amount + json_extract(value, '$[1]') "
+        "FROM json_each(:rows) AS added "
+        "WHERE seq = (SELECT max(seq) FROM action_inputs WHERE action_seq = json_extract(value, '$[0]')) "
+        "AND cap IS json_extract(value, '$[2]') RETURNING action_seq"
+    ),
+    "postgresql": sa.text(
+        "UPDATE action_inputs SET amount = action_inputs.amount + CAST(value ->> 1 AS BIGINT) "
+        "FROM json_array_elements(CAST(:rows AS json)) AS added(value) "
+        "WHERE seq = (SELECT max(seq) FROM action_inputs WHERE action_seq = CAST(value ->> 0 AS BIGINT)) "
+        "AND cap IS NOT DISTINCT FROM CAST(value ->> 2 AS INTEGER) RETURNING action_seq"
+    ),
+}
+"""Adds amounts to the last ones of their actions, where these have the same cap, and returns those actions."""
+
+
+def append_amount(amounts: list[Amount], amount: int, cap: int | None) -> None:
+    """Append an amount to those of its action.
+
+    Amounts that follow each other with the same cap become one: adding one after the other, each up to the cap, adds
+    as many as adding their sum up to the cap.
+    """
+    if amounts and amounts[-1][1] == cap:
+        amount += amounts.pop()[0]
+    amounts.append((amount, cap))
+
+
+def store(connection: sa.Connection, amounts: Mapping[int, Sequence[Amount]], new_actions: Container[int]) -> None:
+    """Store amounts behind those that their actions have. The caller has locked the services.
+
+    Args:
+        amounts: As `append_amount` makes them, by the `seq` of their action.
+        new_actions: Actions that have no amounts yet.
+    """
+    first = [(seq, *of_action[0]) for seq, of_action in amounts.items() if seq not in new_actions]
+    merged: set[int] = set()
+    if first:
+        statement = _MERGE[connection.dialect.name]
+        merged.update(execute_compiled(connection, statement, rows=json.dumps(first)).scalars())
+    rows = [
+        {"action_seq": seq, "amount": amount, "cap": cap}
+        for seq, of_action in amounts.items()
+        for amount, cap in of_action[seq in merged :]
+    ]
+    if rows:
+        connection.execute(sa.insert(action_inputs), rows)
+
+
+def read(connection: sa.Connection, action_uuid: str) -> list[Amount]:
+    """Return the amounts that a SCALEUP adds, each with the cap of its handler, in their order.
+
+    The previous release stored amounts elsewhere: those of calls with their deliveries, which come first here, and
+    those of a retry with the action, where we write them only for its workers.
+    """
+    action = connection.execute(
+        sa.select(actions.c.seq, actions.c.amount, actions.c.cap).where(actions.c.uuid == action_uuid)
+    ).one()
+    of_previous_release = (
+        sa.select(deliveries.c.amount, deliveries.c.cap)
+        .where(deliveries.c.action_seq == action.seq, deliveries.c.kept_bytes.is_(None))
+        .order_by(deliveries.c.seq)
+    )
+    own = (
+        sa.select(action_inputs.c.amount, action_inputs.c.cap)
+        .where(action_inputs.c.action_seq == action.seq)
+        .order_by(action_inputs.c.seq)
+    )
+    amounts = [(row.amount, row.cap) for row in connection.execute(own)]
+    if not amounts and action.amount:
+        amounts = [(action.amount, action.cap)]
+    return [*((row.amount, row.cap) for row in connection.execute(of_previous_release)), *amounts]

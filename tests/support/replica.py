@@ -1,0 +1,74 @@
+"""A web replica on a store bed, without a socket."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.types import Message
+
+from tests.support.stores import StoreBed
+from tutumd.application.accounts import add_user
+from tutumd.application.admission.encryption import SecretCipher, make_key
+from tutumd.application.refused_calls import RefusedCalls
+from tutumd.web.app import create_app
+from tutumd.web.context import WebContext
+
+KEY = "k" * 32
+
+
+class Replica:
+    """A web replica without a socket. The clock of its machine is the real one, unlike that of the store."""
+
+    def __init__(self, bed: StoreBed) -> None:
+        add_user(bed.store, "root", is_admin=True, key=KEY)
+        edge = WebContext(
+            store=bed.store,
+            intake=bed.intake,
+            clock=bed.clock,
+            server_cap=10,
+            cipher=SecretCipher([make_key()]),
+        )
+        edge.refused_calls = RefusedCalls(lambda: bed.clock().timestamp())
+        self._app = create_app(edge, "0")
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        client: str = "127.0.0.1",
+    ) -> Any:
+        """Send a request as the admin, and return status and JSON of the response."""
+        raw = {"authorization": f"ApiKey root:{KEY}", **(headers or {})}
+        path, _, query = path.partition("?")
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "query_string": query.encode(),
+            "headers": [(name.encode(), value.encode()) for name, value in raw.items()],
+            "client": (client, 1),
+        }
+        sent: list[Message] = []
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        async def respond() -> None:
+            await self._app(scope, receive, send)
+
+        asyncio.run(respond())
+        return sent[0]["status"], json.loads(b"".join(message.get("body", b"") for message in sent[1:]))
+
+
+def make(bed: StoreBed, replica: Replica, **fields: object) -> str:
+    """Create a handler, and return its path."""
+    path = f"/api/v1/service/{bed.service_uuid('web')}/webhook/handler/"
+    status, made = replica.request("POST", path, json.dumps({"operation": "REDEPLOY", **fields}).encode())
+    assert status == 201, made
+    return f"{path}{made['uuid']}/"

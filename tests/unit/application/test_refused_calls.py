@@ -1,0 +1,68 @@
+"""The limit of refused calls, by a clock that the test moves."""
+
+import pytest
+
+from tutumd.application import refused_calls
+from tutumd.application.refused_calls import MAX_CLIENTS, MAX_REFUSED, REFILL_S, RefusedCalls
+from tutumd.errors import TooManyCallsError
+
+HANDLER = "a handler"
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def guess(calls: RefusedCalls, address: str, times: int) -> int:
+    """Make wrong calls, and return how many were looked at."""
+    for number in range(times):
+        try:
+            calls.check(HANDLER, address)
+        except TooManyCallsError as error:
+            assert error.retry_after_s == 1
+            return number
+        calls.record(HANDLER, address, is_refused=True)
+    return times
+
+
+def test_a_client_that_guesses_is_held_up_until_it_may_again() -> None:
+    clock = Clock()
+    calls = RefusedCalls(clock)
+    assert guess(calls, "192.0.2.1", 1000) == MAX_REFUSED
+    assert guess(calls, "192.0.2.1", 1000) == 0
+    clock.now += 1.01 * REFILL_S / MAX_REFUSED
+    assert guess(calls, "192.0.2.1", 1000) == 1
+    clock.now += REFILL_S
+    assert guess(calls, "192.0.2.1", 1000) == MAX_REFUSED
+
+
+def test_clients_and_handlers_are_apart_and_an_ipv6_network_is_one_client() -> None:
+    calls = RefusedCalls(Clock())
+    assert guess(calls, "2001:db8::1", 1000) == MAX_REFUSED
+    assert guess(calls, "2001:db8::2:1", 1000) == 0
+    assert guess(calls, "2001:db8:0:1::1", 10) == 10
+    assert guess(calls, "192.0.2.1", 1000) == MAX_REFUSED
+    assert guess(calls, "::ffff:192.0.2.1", 1000) == 0
+    calls.check("another handler", "192.0.2.1")
+
+
+def test_a_client_that_knows_the_secret_is_never_held_up() -> None:
+    calls = RefusedCalls(Clock())
+    calls.record(HANDLER, "192.0.2.1", is_refused=False)
+    assert guess(calls, "192.0.2.1", 1000) == 1000
+
+
+def test_the_number_of_clients_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MAX_CLIENTS >= 1000
+    monkeypatch.setattr(refused_calls, "MAX_CLIENTS", 3)
+    calls = RefusedCalls(Clock())
+    calls.record(HANDLER, "sender", is_refused=False)
+    for number in range(10):
+        guess(calls, f"192.0.2.{number}", MAX_REFUSED)
+        calls.record(HANDLER, "sender", is_refused=False)
+    assert guess(calls, "192.0.2.9", 1) == 0
+    assert guess(calls, "192.0.2.0", 1) == 1
+    assert guess(calls, "sender", 1000) == 1000
