@@ -14,6 +14,14 @@ from tutumd.engines.swarm.view import Phase, ServiceView, Task
 _PULLING, _PULLED = "preparing", ("ready", "starting", "running", "complete")
 
 
+def restart_s(api: SwarmApi, spec: Json) -> float:
+    """Return the seconds that a task may take to stop, and its successor to become healthy, by their settings."""
+    # The health check of the image is known once this node has the image. What is 0 in the service's own is inherited.
+    image: Json = api.local_image(specs.version(spec).image) or {}
+    own = {name: value for name, value in (specs.container_spec(spec).get("Healthcheck") or {}).items() if value}
+    return specs.grace_s(spec) + patience_s({**((image.get("Config") or {}).get("Healthcheck") or {}), **own})
+
+
 def limits_of(api: SwarmApi, spec: Json) -> dict[str, Any]:
     """Return the arguments of `Run.set_limits` for an action on a service.
 
@@ -22,11 +30,7 @@ def limits_of(api: SwarmApi, spec: Json) -> dict[str, Any]:
     """
     labels, config = specs.read_labels(spec), spec.get(specs.UPDATE_CONFIG) or {}
     pauses_s = (int(config.get("Delay") or 0) + int(config.get("Monitor") or 0)) / specs.NANO
-    # The health check of the image is known once this node has the image. What is 0 in the service's own is inherited.
-    image: Json = api.local_image(specs.version(spec).image) or {}
-    own = {name: value for name, value in (specs.container_spec(spec).get("Healthcheck") or {}).items() if value}
-    check = {**((image.get("Config") or {}).get("Healthcheck") or {}), **own}
-    least_s = pauses_s + specs.grace_s(spec) + patience_s(check) + LEEWAY_S
+    least_s = pauses_s + restart_s(api, spec) + LEEWAY_S
     return {"timeout_s": labels.timeout_s, "stall_s": labels.stall_s, "least_stall_s": least_s}
 
 
