@@ -83,6 +83,14 @@ class Flapping(Slow):
         return raw
 
 
+class Staggered(Slow):
+    """An engine on which each new container becomes healthy that much later than the one before."""
+
+    def start(self, reference: str) -> None:
+        super().start(reference)
+        self.began[reference] += self._healthy_s * (len(self.began) - 1)
+
+
 def two_containers(engine: FakeDocker, labels: Mapping[str, str], check: Mapping[str, Any] = CHECK) -> None:
     for number in (1, 2):
         engine.add(
@@ -115,13 +123,14 @@ def test_healthy_containers_are_not_rolled_back_for_being_slow(healthy_s: float,
     assert clock.now > 2 * healthy_s
 
 
-def test_replicas_are_not_taken_back_for_being_slow() -> None:
+@pytest.mark.parametrize("kind", [Slow, Staggered])
+def test_replicas_are_not_taken_back_for_being_slow(kind: Callable[..., Slow]) -> None:
     clock = Clock()
-    engine, run = Slow(clock, 270, newest=image(0xA0)), Simulated(clock)
+    engine, run = kind(clock, 270, newest=image(0xA0)), Simulated(clock)
     two_containers(engine, {})
     containers = finder(engine)()[0].containers
     run.set_limits(**limits_of(containers, stable_s=3))
-    assert Scaler(readiness(engine), finder(engine), run).scale(3).success
+    assert Scaler(readiness(engine), finder(engine), run).scale(4).success
 
 
 @pytest.mark.parametrize("kind", [Slow, Flapping])

@@ -96,7 +96,7 @@ class DockerEngine:
     def redeploy(self, service: Service, run: Run) -> Outcome:
         """Replace every container. The old ones are parked until all new ones are ready."""
         find = partial(self._require, service)
-        with self._locks.hold(replaced_names(find, run), run):
+        with self._locks.hold(replaced_names(self._readiness, find, run), run):
             return redeploy(self._readiness, find, run, self._self_id)
 
     def plan(self, service: Service, tag: str | None) -> Plan:

@@ -39,13 +39,17 @@ def redeploy(readiness: ReadinessCheck, find: FindGroup, run: Run, self_id: str 
     return _success_outcome(readiness.api, journal, phases.commit())
 
 
-def replaced_names(find: FindGroup, run: Run) -> frozenset[str]:
-    """Return the names of the containers that a redeploy replaces: the service's, and all that depend on them."""
+def replaced_names(readiness: ReadinessCheck, find: FindGroup, run: Run) -> frozenset[str]:
+    """Return the names of the containers that a redeploy replaces, and set the limits of its run.
+
+    Those are the containers of the service, and all that depend on them.
+    """
     journal = load_journal(run.journal)
     if journal is not None and journal.phase != "pull":
         return frozenset(swap.name for swap in journal.swaps)
     group, all_containers = find()
     dependents = [dependent.container for dependent in find_dependents(group.containers, all_containers)]
+    run.set_limits(**limits_of(group.containers, dependents, stable_s=readiness.stable_s))
     return frozenset(base_name(container.name) for container in (*group.containers, *dependents))
 
 
