@@ -40,7 +40,7 @@ class ReadinessCheck:
     def wait(self, container_id: str, run: Run, *, is_known: bool = False) -> str:
         """Wait until a container is ready; return an empty text, or why it is not.
 
-        It is progress when the container runs for the first time, and when it is ready for the first time.
+        It is progress when the container runs for the first time.
 
         Args:
             is_known: It was ready before, so that inspecting it once is enough.
@@ -56,7 +56,6 @@ class ReadinessCheck:
                 run.advance(f"{container_id} ran", 1)
             reason = assess(container, 0.0 if since is None else now - since, 0.0 if is_known else self.stable_s)
             if reason is not None:
-                run.advance(f"{container_id} became ready", int(not reason))
                 return reason
             if run.remaining_s() <= 0:
                 state = "healthy" if container is not None and container.health else "running steadily"
