@@ -21,7 +21,7 @@ def limits_of(
         stable_s: How long a container without a health check must run, unless a label says otherwise.
     """
     labels = parse_labels([container.labels for container in containers])
-    checks = [container.raw["Config"].get("Healthcheck") for container in (*containers, *dependents)]
+    checks = [(container.raw.get("Config") or {}).get("Healthcheck") for container in (*containers, *dependents)]
     stable_s = stable_s if labels.stable_s is None else labels.stable_s
     return {
         "timeout_s": labels.timeout_s,
