@@ -75,7 +75,7 @@ def test_an_image_that_another_pull_removed_is_fetched_again(docker_bed: DockerB
     with opened(bed) as engine:
         plan = engine.plan(service("name:web"), None)
         assert plan.refused == ""
-        assert plan.notes == ("the image that web runs is gone from the engine: it is pulled again by digest first",)
+        assert plan.notes[0] == "the image that web runs is gone from the engine: it is pulled again by digest first"
         assert engine.redeploy(service("name:web"), FakeRun()).success
     assert set(inspected(bed, "web")["Config"]["Env"]) == {"MINE=1", "NEW_IN_V2=yes", "PATH=/bin", "VERSION=v2"}
 

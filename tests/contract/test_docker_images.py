@@ -125,5 +125,5 @@ def test_a_tag_that_fails_is_put_back_and_a_plan_names_both_tags(clean_bed: Dock
         assert inspected(clean_bed, "web")["Config"]["Image"] == f"{APP}:one"
         plan = engine.plan(service("name:web"), "three")
         assert (plan.image_name, plan.image_after) == (f"{APP}:three", digest)
-        assert plan.notes == (f"web changes from {APP}:one to {APP}:three",)
+        assert plan.notes[0] == f"web changes from {APP}:one to {APP}:three"
     assert (states(clean_bed), version(clean_bed, "web")) == ({"web": "running"}, "v1")

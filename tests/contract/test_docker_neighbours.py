@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 
 from tests.contract.docker_support import APP, inspected, opened, service, states
 from tests.support.docker_bed import DockerBed
-from tests.support.runs import FakeRun
+from tests.support.runs import FakeRun, once_at
 from tests.support.waiting import wait_until
 from tutumd.engines.docker.engine import DockerEngine
 from tutumd.errors import EngineUnavailableError
@@ -15,20 +16,8 @@ from tutumd.model import Outcome, Service
 
 
 def redeploy(engine: DockerEngine, name: str, number: int) -> Outcome:
-    """Redeploy a service as the worker does: retry while the engine is unavailable."""
-    run = FakeRun(action_uuid=f"{number:08x}-0000")
-    ends: list[Outcome] = []
-
-    def try_once() -> bool:
-        nonlocal run
-        try:
-            ends.append(engine.redeploy(service(f"name:{name}"), run))
-        except EngineUnavailableError:
-            run = run.again()
-        return bool(ends)
-
-    wait_until(try_once, f"{name} is redeployed", timeout_s=120)
-    return ends[0]
+    """Redeploy a service, in one attempt."""
+    return engine.redeploy(service(f"name:{name}"), FakeRun(action_uuid=f"{number:08x}-0000", deadline_s=120))
 
 
 def test_a_container_and_the_one_whose_network_it_shares_are_redeployed_at_once(clean_bed: DockerBed) -> None:
@@ -46,6 +35,33 @@ def test_a_container_and_the_one_whose_network_it_shares_are_redeployed_at_once(
             owner = inspected(clean_bed, "web")["Id"]
             assert inspected(clean_bed, "sidecar")["HostConfig"]["NetworkMode"] == f"container:{owner}"
             assert clean_bed.docker("exec", "sidecar", "wget", "-q", "-O-", "http://127.0.0.1:8080/")
+
+
+def test_a_service_that_depends_on_neither_does_not_wait_for_them(clean_bed: DockerBed) -> None:
+    clean_bed.push("app", "v1")
+    for name, more in {"web": (), "sidecar": ("--network", "container:web", "-e", "PORT=81"), "other": ()}.items():
+        clean_bed.docker("run", "-d", "--name", name, *more, APP)
+    clean_bed.push("app", "v2")
+    waits, other_ended = Event(), Event()
+
+    def hold_until_the_other_ended() -> None:
+        assert waits.wait(60)
+        assert other_ended.wait(60)
+
+    hold = once_at("web runs as", hold_until_the_other_ended)
+    holder = FakeRun(action_uuid="11111111-0000", deadline_s=180, stall_s=180, on_log=hold)
+    waiting = FakeRun(action_uuid="22222222-0000", on_log=once_at("waiting until another redeploy", waits.set))
+    with opened(clean_bed) as engine, ThreadPoolExecutor(2) as pool:
+        first = pool.submit(engine.redeploy, service("name:web"), holder)
+        wait_until(lambda: any(line.startswith("stop-first") for line in holder.lines), "the first one is at work")
+        second = pool.submit(engine.redeploy, service("name:sidecar"), waiting)
+        assert waits.wait(60)
+        assert redeploy(engine, "other", 3).success
+        assert not first.done()
+        other_ended.set()
+        assert first.result(120).success
+        assert second.result(120).success
+    assert states(clean_bed) == {"web": "running", "sidecar": "running", "other": "running"}
 
 
 @pytest.mark.parametrize("verb", ["start", "stop", "scale"])

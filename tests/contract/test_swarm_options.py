@@ -58,7 +58,7 @@ def test_labels_set_order_timeout_and_cap_and_bad_ones_are_warnings(
     run = FakeRun(deadline_s=600)
     outcome = swarm_engine.redeploy(swarm.service("web"), run)
     assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert "did not end before the deadline" in outcome.reason
+    assert "the action did not end within" in outcome.reason
     assert swarm.running(clean_bed, "web") == ["v2"]
 
 

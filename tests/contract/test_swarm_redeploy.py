@@ -65,7 +65,7 @@ def test_an_update_that_hangs_is_undone_at_the_deadline(swarm_engine: SwarmEngin
     clean_bed.push("app", HANGING)
     outcome = swarm_engine.redeploy(swarm.service("web"), FakeRun(deadline_s=5))
     assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert "deadline" in outcome.reason
+    assert "the action did not end within" in outcome.reason
     assert "is starting" in outcome.reason
     assert outcome.log_tail == "serving hanging"
     assert swarm.spec(clean_bed, "web") == before

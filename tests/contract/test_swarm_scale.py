@@ -44,7 +44,7 @@ def test_containers_without_room_are_taken_back(swarm_engine: SwarmEngine, clean
     swarm.create(clean_bed, "web", "app:v1", "--reserve-cpu", cpus, replicas=2)
     outcome = swarm_engine.scale(swarm.service("web"), 3, FakeRun(deadline_s=4))
     assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert "2 of 3 containers run at the deadline" in outcome.reason
+    assert "2 of 3 containers run, and the action did not end within" in outcome.reason
     assert "no suitable node (insufficient resources on 1 node)" in outcome.reason
     assert outcome.log_tail == ""
     assert swarm.replicas(clean_bed, "web") == 2

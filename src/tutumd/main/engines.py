@@ -140,13 +140,19 @@ def _build(spec: Spec, settings: Settings) -> Engine:
             url,
             config_dir=config_dir,
             server_cap=settings.max_containers,
+            limits=settings.run_limits,
             self_container_id=find_self_container_id(),
             environment=os.environ,
         )
     from tutumd.engines.swarm.engine import SwarmEngine
 
     return SwarmEngine(
-        spec.name, url, config_dir=config_dir, server_cap=settings.max_containers, environment=os.environ
+        spec.name,
+        url,
+        config_dir=config_dir,
+        server_cap=settings.max_containers,
+        limits=settings.run_limits,
+        environment=os.environ,
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.runs import FakeRun
 from tests.unit.swarm.values import NEW, OLD, nodes, spec, task, view
 from tutumd.engines.rollout.outcome import RolloutStatus
 from tutumd.engines.swarm.health import (
@@ -178,14 +179,14 @@ def test_scaling_fails_when_a_new_replica_ends_twice() -> None:
 
 def test_a_failure_is_described_with_its_cause() -> None:
     blamed = task("n1", NEW, state="failed", error="task: non-zero exit (3)")
-    reason = describe_failure(view(BEFORE, state="rollback_started"), blamed, overdue=False)
+    reason = describe_failure(view(BEFORE, state="rollback_started"), blamed, FakeRun())
     assert reason == "the engine rolled the update back: container 1 failed: task: non-zero exit (3)"
     by_hand = view(BEFORE, state="rollback_started", message="manually requested rollback")
-    assert describe_failure(by_hand, None, overdue=False) == "somebody else rolled the update back"
+    assert describe_failure(by_hand, None, FakeRun()) == "somebody else rolled the update back"
     hangs = view(ORDERED, BOTH_NEW[0], state="updating")
-    assert describe_failure(hangs, task("n2", NEW, state="starting", slot="2"), overdue=True) == (
-        "the update did not end before the deadline "
-        "(1 of 2 new containers run, the engine says: updating): container 2 is starting"
+    assert describe_failure(hangs, task("n2", NEW, state="starting", slot="2"), FakeRun(stall_s=0)) == (
+        "the update is not complete (1 of 2 new containers run, the engine says: updating), "
+        "and there was no progress for 0 s: container 2 is starting"
     )
     assert describe_task(task("n1", state="complete")).endswith("by itself or because it was unhealthy")
 

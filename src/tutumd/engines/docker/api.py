@@ -32,10 +32,14 @@ _SEVERAL_ENDPOINTS = (1, 44)
 
 @contextmanager
 def _changing(run: Run, attempt: str) -> Iterator[None]:
-    """Check the lease before a call that changes something, and translate the call's errors."""
+    """Check the lease before a call that changes something, and translate the call's errors.
+
+    What was done for the first time is progress of the run.
+    """
     run.check()
     with translated(attempt):
         yield
+    run.advance(attempt, 1)
 
 
 class DockerApi:

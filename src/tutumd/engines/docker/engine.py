@@ -2,24 +2,27 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from threading import Event
 
 from tutumd.engines.docker.api import DockerApi
+from tutumd.engines.docker.component_locks import ComponentLocks
 from tutumd.engines.docker.discover import service_snapshot
 from tutumd.engines.docker.image_store import check_images
 from tutumd.engines.docker.inspect.container_cache import ContainerCache
 from tutumd.engines.docker.inspect.events import watch_events
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.inspect.selectors import ContainerGroup, group_by_service
+from tutumd.engines.docker.limits import limits_of
 from tutumd.engines.docker.plan import RedeployPlan, check_no_busy_dependency, describe_steps, plan_redeploy
 from tutumd.engines.docker.readiness import ReadinessCheck
-from tutumd.engines.docker.redeploy import redeploy
+from tutumd.engines.docker.redeploy import redeploy, replaced_names
 from tutumd.engines.docker.scale import Scaler
 from tutumd.engines.docker.start_stop import start_containers, stop_containers
 from tutumd.engines.dockerapi.connection import connect
 from tutumd.engines.labels import parse_labels
 from tutumd.errors import EngineRefusedError
-from tutumd.model import EngineInfo, Outcome, Plan, Service, ServiceSnapshot
+from tutumd.model import EngineInfo, Outcome, Plan, RunLimits, Service, ServiceSnapshot
 from tutumd.ports import Run
 
 
@@ -31,6 +34,7 @@ class DockerEngine:
         url: The engine's address; None means the default of `connect`.
         config_dir: The Docker client's configuration folder, with the registry logins.
         server_cap: The number of containers that a service may be scaled to.
+        limits: Time limits of a run, as the server's settings say.
         stable_s: How long a new container without a health check must run.
         overlap_s: How long clients find both old and new containers, if that is possible. Proxies cache the address of
             a name for some seconds.
@@ -47,6 +51,7 @@ class DockerEngine:
         *,
         config_dir: str | None,
         server_cap: int,
+        limits: RunLimits = RunLimits(),
         stable_s: float = 3.0,
         overlap_s: float = 10.0,
         drain_s: float = 5.0,
@@ -58,6 +63,8 @@ class DockerEngine:
         self._client = connect(url, config_dir, environment=environment)
         self._api = DockerApi(self._client, config_dir)
         self._server_cap = server_cap
+        self._limits = limits
+        self._locks = ComponentLocks()
         self._readiness = ReadinessCheck(
             api=self._api, stable_s=stable_s, overlap_s=overlap_s, drain_s=drain_s, clock=clock
         )
@@ -88,7 +95,9 @@ class DockerEngine:
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
         """Replace every container. The old ones are parked until all new ones are ready."""
-        return redeploy(self._readiness, lambda: self._require(service), run, self._self_id)
+        find = partial(self._require, service)
+        with self._locks.hold(replaced_names(self._readiness, find, run), run):
+            return redeploy(self._readiness, find, run, self._self_id)
 
     def plan(self, service: Service, tag: str | None) -> Plan:
         """Return what `redeploy` would do. The digest comes from the registry."""
@@ -98,7 +107,8 @@ class DockerEngine:
             digests = check_images(self._api, plan.pulled, group.containers)
         except EngineRefusedError as error:
             return Plan(refused=str(error))
-        return _dry_run(plan, group, digests)
+        limits = self._limits.adapted(**limits_of(group.containers, stable_s=self._readiness.stable_s))
+        return _dry_run(plan, group, digests, limits)
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         """Bring a service to `target` containers, at least 1: without any, the service would be gone."""
@@ -108,7 +118,7 @@ class DockerEngine:
         if not 1 <= target <= cap:
             hint = "; to end all of its containers, stop it" if target == 0 else ""
             raise EngineRefusedError(f"{service.name} can have 1 to {cap} containers, got {target}{hint}")
-        return Scaler(self._readiness, lambda: self._require(service), run).scale(target)
+        return Scaler(self._readiness, partial(self._require, service), run).scale(target)
 
     def start(self, service: Service, run: Run) -> Outcome:
         return start_containers(self._readiness, self._require_unaffected(service, run).containers, run)
@@ -140,7 +150,7 @@ class DockerEngine:
         return next((group for group in groups if group.selector == selector), None)
 
     def _require_unaffected(self, service: Service, run: Run) -> ContainerGroup:
-        """Return a service whose containers are not part of another service's redeploy.
+        """Return a service whose containers are not part of another service's redeploy, and set the run's limits.
 
         Raises:
             DependencyBusyError: They are.
@@ -148,6 +158,7 @@ class DockerEngine:
         group, all_containers = self._require(service)
         if not run.journal:
             check_no_busy_dependency(group, all_containers)
+        run.set_limits(**limits_of(group.containers, stable_s=self._readiness.stable_s))
         return group
 
     def _require(self, service: Service) -> tuple[ContainerGroup, Sequence[InspectedContainer]]:
@@ -161,10 +172,10 @@ class DockerEngine:
         raise EngineRefusedError(f"{service.name} is gone: no container of it is left on this engine")
 
 
-def _dry_run(plan: RedeployPlan, group: ContainerGroup, digests: Mapping[str, str | None]) -> Plan:
+def _dry_run(plan: RedeployPlan, group: ContainerGroup, digests: Mapping[str, str | None], limits: RunLimits) -> Plan:
     first, planned = group.containers[0], plan.swaps[0]
     after = digests[planned.image]
-    notes = [*plan.labels.problems, *plan.notes]
+    notes = [*plan.labels.problems, *plan.notes, str(limits)]
     if any(slot.is_swapping for slot in group.slots):
         notes.insert(0, "an earlier redeploy was interrupted: its leftovers are removed first")
     if plan.labels.skip_unchanged and after == first.image_digest and planned.image == first.image_name:

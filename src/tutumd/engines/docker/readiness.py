@@ -6,6 +6,7 @@ from typing import Any
 
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.rollout.timing import unfinished
 from tutumd.ports import Run
 
 REMOVED = "it was removed by somebody else"
@@ -39,6 +40,8 @@ class ReadinessCheck:
     def wait(self, container_id: str, run: Run, *, is_known: bool = False) -> str:
         """Wait until a container is ready; return an empty text, or why it is not.
 
+        It is progress when the container runs for the first time.
+
         Args:
             is_known: It was ready before, so that inspecting it once is enough.
         """
@@ -50,12 +53,13 @@ class ReadinessCheck:
                 since = None
             elif since is None:
                 since = now
+                run.advance(f"{container_id} ran", 1)
             reason = assess(container, 0.0 if since is None else now - since, 0.0 if is_known else self.stable_s)
             if reason is not None:
                 return reason
             if run.remaining_s() <= 0:
                 state = "healthy" if container is not None and container.health else "running steadily"
-                return f"it was not {state} before the deadline"
+                return unfinished(run, f"it is not {state} yet")
             run.sleep(_POLL_S)
 
 

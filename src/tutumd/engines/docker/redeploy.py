@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tutumd.engines.docker.api import DockerApi
-from tutumd.engines.docker.inspect.selectors import FindGroup
+from tutumd.engines.docker.dependents import find_dependents
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.inspect.selectors import FindGroup, base_name
+from tutumd.engines.docker.limits import limits_of
 from tutumd.engines.docker.readiness import ReadinessCheck
 from tutumd.engines.docker.rollback import roll_back
-from tutumd.engines.docker.swap.journal import RedeployJournal, load_journal
+from tutumd.engines.docker.swap.journal import RedeployJournal, Swap, load_journal
 from tutumd.engines.docker.swap.phases import SwapPhases
 from tutumd.engines.docker.swap.prepare import prepare
 from tutumd.engines.docker.swap.step_runner import StepRunner
@@ -19,12 +22,14 @@ def redeploy(readiness: ReadinessCheck, find: FindGroup, run: Run, self_id: str 
     """Redeploy a service, or continue from where the journal says that an earlier process was killed."""
     runner = StepRunner(api=readiness.api, run=run)
     journal = load_journal(run.journal)
-    if journal is not None and journal.timeout_s is not None:
-        run.set_limits(timeout_s=journal.timeout_s, stall_s=None)
     if journal is None or journal.phase == "pull":
         journal = prepare(runner, find, self_id)
     if journal.phase == "unchanged":
         return _unchanged_outcome(journal)
+    # Now with the health checks of the new containers.
+    own = [container for swap in journal.own_swaps for container in _containers(readiness.api, swap)]
+    others = [container for swap in journal.swaps if swap.follows for container in _containers(readiness.api, swap)]
+    run.set_limits(**limits_of(own, others, stable_s=readiness.stable_s))
     if journal.stable_s is not None:
         readiness = replace(readiness, stable_s=journal.stable_s)
     phases = SwapPhases(runner, readiness, journal)
@@ -32,6 +37,25 @@ def redeploy(readiness: ReadinessCheck, find: FindGroup, run: Run, self_id: str 
     if journal.phase == "restore":
         return _failure_outcome(readiness.api, journal, roll_back(runner, journal))
     return _success_outcome(readiness.api, journal, phases.commit())
+
+
+def replaced_names(readiness: ReadinessCheck, find: FindGroup, run: Run) -> frozenset[str]:
+    """Return the names of the containers that a redeploy replaces, and set the limits of its run.
+
+    Those are the containers of the service, and all that depend on them.
+    """
+    journal = load_journal(run.journal)
+    if journal is not None and journal.phase != "pull":
+        return frozenset(swap.name for swap in journal.swaps)
+    group, all_containers = find()
+    dependents = [dependent.container for dependent in find_dependents(group.containers, all_containers)]
+    run.set_limits(**limits_of(group.containers, dependents, stable_s=readiness.stable_s))
+    return frozenset(base_name(container.name) for container in (*group.containers, *dependents))
+
+
+def _containers(api: DockerApi, swap: Swap) -> list[InspectedContainer]:
+    found = [api.container(container_id) for container_id in (swap.old, swap.spare, swap.new) if container_id]
+    return [container for container in found if container is not None]
 
 
 def _success_outcome(api: DockerApi, journal: RedeployJournal, problems: Sequence[str]) -> Outcome:

@@ -11,6 +11,7 @@ from tutumd.engines.docker.readiness import TAIL_LINES, ReadinessCheck
 from tutumd.engines.docker.recreate.compose_files import copy_compose_files
 from tutumd.engines.docker.replicas import Replica, check_scalable, name_replicas, replica_config
 from tutumd.engines.rollout.scaling import refuse_stopped
+from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
 from tutumd.ports import Run
@@ -118,12 +119,16 @@ class Scaler:
             # The process was killed while it created this one, which may lack a network or a file.
             self._api.remove(leftover.id, self._run, volumes=True)
         if self._run.remaining_s() <= 0:
-            raise EngineRefusedError(f"no time was left to add {replica.name}")
+            raise EngineRefusedError(unfinished(self._run, f"{replica.name} was not added"))
         group, _ = self._find()
         first = next((container for container in group.containers if container.id in journal.before), None)
         if first is None:
             raise EngineRefusedError("the containers that were to be replicated are gone")
         new = self._api.create(replica.name, replica_config(group, first, replica), self._run)
+        created = self._api.container(new)
+        if created is None or created.image_id != first.image_id:
+            # Another service's redeploy may have pulled in the meantime.
+            raise EngineRefusedError(f"{first.image_name} became another image on this engine; redeploy first")
         copy_compose_files(self._api, first, new, self._run)
         self._api.start(new, self._run)
         self._run.log(f"started {replica.name}")

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import docker
@@ -20,8 +19,12 @@ from tutumd.engines.dockerapi.sockets import UnixAdapter
 from tutumd.errors import SettingsError
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
+# Limits of one call, in seconds: to connect, and for the silence before and within its response. A call may thus take
+# 35 s, or 70 s if it is the first one, which asks for the version before. A stop may take the container's grace longer.
+CONNECT_LIMIT_S = 5
 CALL_LIMIT_S = 30
-STREAM_LIMIT_S = 60  # for the silence of a pull or of events
+PULL_SILENCE_S = 120
+EVENTS_SILENCE_S = 60
 _POOL_SIZE = 32
 
 
@@ -66,7 +69,6 @@ class Client(docker.APIClient):
     """The SDK's low-level client. It negotiates the API version at the first call, not in its constructor."""
 
     def __init__(self, address: str, tls: TLSConfig | bool) -> None:
-        self._negotiation = Lock()
         self._is_podman = False
         # Until the constructor is done: it reads the version that it was given.
         self._negotiated: str | None = "1.24"
@@ -80,13 +82,13 @@ class Client(docker.APIClient):
     @property
     def _version(self) -> str:
         # The SDK reads this attribute for every URL, and for every decision that depends on the version.
-        with self._negotiation:
-            if self._negotiated is None:
-                version = self.version(api_version=False)
-                components = [part.get("Name", "") for part in version.get("Components") or ()]
-                self._is_podman = any(name.startswith("Podman") for name in components)
-                self._negotiated = str(version["ApiVersion"])
-            return self._negotiated
+        # No lock: if the engine hangs, each caller would wait for CALL_LIMIT_S after all those before it.
+        if self._negotiated is None:
+            version = self.version(api_version=False)
+            components = [part.get("Name", "") for part in version.get("Components") or ()]
+            self._is_podman = any(name.startswith("Podman") for name in components)
+            self._negotiated = str(version["ApiVersion"])
+        return self._negotiated
 
     @_version.setter
     def _version(self, value: str) -> None:
@@ -99,9 +101,8 @@ class Client(docker.APIClient):
         return bool(self._version) and self._is_podman
 
     def request(self, method: Any, url: Any, *arguments: Any, **options: Any) -> Any:
-        """Send a request. Pulls and events, for which the SDK waits forever, may be silent for a limited time."""
-        if options.get("timeout") is None:
-            options["timeout"] = (CALL_LIMIT_S, STREAM_LIMIT_S)
+        """Send a request, whose `timeout` limits how long the engine may be silent."""
+        options["timeout"] = (CONNECT_LIMIT_S, options.get("timeout") or CALL_LIMIT_S)
         # psf/requests#3829: otherwise REQUESTS_CA_BUNDLE of the environment takes precedence over the engine's ca.pem.
         options.setdefault("verify", self.verify)
         return super().request(method, url, *arguments, **options)
@@ -115,7 +116,8 @@ class Client(docker.APIClient):
         headers = {"X-Registry-Auth": docker.auth.encode_header(dict(auth)).decode()}
         parameters = {"fromImage": repository, "tag": tag}
         sdk: Any = self
-        with self.post(sdk._url("/images/create"), params=parameters, headers=headers, stream=True) as response:
+        url = sdk._url("/images/create")
+        with self.post(url, params=parameters, headers=headers, stream=True, timeout=PULL_SILENCE_S) as response:
             sdk._raise_for_status(response)
             yield (json.loads(line) for line in response.iter_lines() if line)
 
@@ -130,7 +132,8 @@ class Client(docker.APIClient):
         """
         parameters = {"filters": json.dumps(filters), **({} if since is None else {"since": f"{since:.0f}"})}
         sdk: Any = self
-        with self.get(sdk._url("/events"), params=parameters, stream=True) as response:
+        url = sdk._url("/events")
+        with self.get(url, params=parameters, stream=True, timeout=EVENTS_SILENCE_S) as response:
             sdk._raise_for_status(response)
             lines = response.iter_lines()
             date = response.headers.get("Date")

@@ -2,12 +2,17 @@
 
 from typing import Any
 
-from tutumd.engines.dockerapi.connection import STREAM_LIMIT_S, Client
+import requests.exceptions
+
+from tutumd.engines.dockerapi.connection import PULL_SILENCE_S, Client
 from tutumd.engines.dockerapi.failures import timed_out, translated
 from tutumd.engines.images.auth import Auth
 from tutumd.engines.images.reference import ImageReference
+from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.ports import Run
+
+_DOWNLOADED = ("Download complete", "Pull complete", "Already exists")
 
 
 def resolve_digest(client: Client, reference: ImageReference, auth: Auth) -> str:
@@ -31,25 +36,31 @@ def pull(client: Client, reference: ImageReference, auth: Auth, run: Run) -> Non
     """Pull an image and read the stream to its end. It can contain an error although the status was 200.
 
     Raises:
-        EngineRefusedError: The registry refuses, there is no progress for a minute, or the run's deadline has passed.
+        EngineRefusedError: The registry refuses or is silent for PULL_SILENCE_S, the pull takes longer than the run
+            allows, or the run is canceled.
     """
     attempt = f"pull {reference.name}"
     last = f"pulled {reference.name}"
+    done: set[str] = set()
     run.check()
     run.log(f"pulling {reference.name}")
     try:
         tag = reference.digest or reference.tag or "latest"
-        with translated(attempt), client.pull_records(reference.repository, tag, auth) as records:
+        with run.pulling(), translated(attempt), client.pull_records(reference.repository, tag, auth) as records:
             for record in records:
                 if "error" in record:
                     raise EngineRefusedError(f"cannot {attempt}: {record['error']}")
                 if run.remaining_s() <= 0:
-                    raise EngineRefusedError(f"cannot {attempt}: it did not end before the deadline")
-                if "id" not in record:
-                    # The other records are about one layer each.
+                    state = unfinished(run, f"layers downloaded: {len(done)}")
+                    raise EngineRefusedError(f"cannot {attempt}: {state}")
+                if record.get("status") in _DOWNLOADED:
+                    done.add(record["id"])
+                    run.advance("layers", len(done))
+                elif "id" not in record:
                     last = str(record.get("status") or last)
     except EngineUnavailableError as error:
-        if timed_out(error):
-            raise EngineRefusedError(f"cannot {attempt}: no progress for {STREAM_LIMIT_S} s") from error
+        if timed_out(error) and not isinstance(error.__cause__, requests.exceptions.ConnectTimeout):
+            state = f"layers downloaded: {len(done)}, and then nothing came for {PULL_SILENCE_S} s"
+            raise EngineRefusedError(f"cannot {attempt}: {state}") from error
         raise
     run.log(last)

@@ -1,13 +1,14 @@
 """One action on one Swarm service: what each of its steps needs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tutumd.engines.rollout.conflicts import StaleError, retry_on_conflict
 from tutumd.engines.rollout.timing import Timing, poll_until
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.view import ServiceView
+from tutumd.model import RunLimits
 from tutumd.ports import Run
 
 # Takes a service and returns its new specification; None if there is nothing to change.
@@ -16,12 +17,17 @@ MakeSpec = Callable[[ServiceView], dict[str, Any] | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceContext:
-    """One run on the service `name`."""
+    """One run on the service `name`.
+
+    Attributes:
+        limits: Time limits of a run, as the server's settings say.
+    """
 
     api: SwarmApi
     name: str
     run: Run
     timing: Timing
+    limits: RunLimits = field(default_factory=RunLimits)
 
     def view(self) -> ServiceView | None:
         """Return the service as it is now; None if it is gone."""
@@ -57,6 +63,7 @@ class ServiceContext:
         self.run.check()
         try:
             self.api.update(view, spec, auth)
+            self.run.advance("sent", 1)
         except StaleError:
             self.run.log("the service was changed by somebody else at the same moment: trying again")
             raise

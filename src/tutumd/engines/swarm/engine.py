@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from threading import Event
 
 from tutumd.engines.dockerapi.connection import connect
@@ -12,12 +13,13 @@ from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.context import ServiceContext
 from tutumd.engines.swarm.discover import is_shown, split_digest, take_snapshot
 from tutumd.engines.swarm.journal import ScaleJournal
+from tutumd.engines.swarm.limits import limits_of
 from tutumd.engines.swarm.plan import describe_plan, prepare_redeploy
 from tutumd.engines.swarm.redeploy import redeploy
 from tutumd.engines.swarm.scale import plan_scaling, refuse_impossible, set_replicas
 from tutumd.engines.swarm.view import ServiceView
 from tutumd.errors import EngineRefusedError
-from tutumd.model import EngineInfo, Outcome, Plan, Service, ServiceSnapshot
+from tutumd.model import EngineInfo, Outcome, Plan, RunLimits, Service, ServiceSnapshot
 from tutumd.ports import Run
 
 _WATCH_S = 1.0
@@ -34,6 +36,7 @@ class SwarmEngine:
         *,
         config_dir: str | None,
         server_cap: int,
+        limits: RunLimits = RunLimits(),
         timing: Timing | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
@@ -43,9 +46,11 @@ class SwarmEngine:
             url: URL of a manager; None means DOCKER_HOST of `environment`, else the usual socket.
             config_dir: Directory of the Docker client's configuration, for registry logins.
             server_cap: Most containers that a service may be scaled to.
+            limits: Time limits of a run, as the server's settings say.
         """
         self._name = name
         self._server_cap = server_cap
+        self._limits = limits
         self._api = SwarmApi(connect(url, config_dir, environment=environment), config_dir)
         self._timing = timing or Timing(poll_s=0.3)
 
@@ -80,7 +85,10 @@ class SwarmEngine:
         try:
             view = self._api.require_view(service.selector)
             image_name, digest = split_digest(view.version.image)
-            return describe_plan(prepare_redeploy(self._api, view, tag, {}, self._timing), view)
+            journal = prepare_redeploy(self._api, view, tag, {}, self._timing, self._limits)
+            plan = describe_plan(journal, view)
+            limits = self._limits.adapted(**limits_of(self._api, {**view.spec, specs.UPDATE_CONFIG: journal.config}))
+            return replace(plan, notes=(*plan.notes, str(limits)))
         except EngineRefusedError as error:
             return Plan(refused=str(error), image_name=image_name, image_before=digest)
 
@@ -129,4 +137,4 @@ class SwarmEngine:
         self._api.client.close()
 
     def _context(self, service: Service, run: Run) -> ServiceContext:
-        return ServiceContext(api=self._api, name=service.selector, run=run, timing=self._timing)
+        return ServiceContext(api=self._api, name=service.selector, run=run, timing=self._timing, limits=self._limits)

@@ -1,8 +1,10 @@
 """Messages about an update: its progress, and why it failed."""
 
+from tutumd.engines.rollout.timing import unfinished
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.spec import Version
 from tutumd.engines.swarm.view import ServiceView, Task
+from tutumd.ports import Run
 
 
 def describe_progress(view: ServiceView, version: Version) -> str:
@@ -22,7 +24,7 @@ def desired_count(view: ServiceView) -> int:
     return len({task.slot for task in view.desired})
 
 
-def describe_failure(view: ServiceView, culprit: Task | None, *, overdue: bool) -> str:
+def describe_failure(view: ServiceView, culprit: Task | None, run: Run) -> str:
     """Return why an update failed."""
     is_job = specs.mode_of(view.spec) is specs.Mode.JOB
     what = "job" if is_job else "update"
@@ -32,8 +34,8 @@ def describe_failure(view: ServiceView, culprit: Task | None, *, overdue: bool) 
         text = "the engine rolled the update back"
     elif view.update_state == "paused":
         text = "the engine paused the update"
-    elif overdue:
-        text = f"the {what} did not end before the deadline ({describe_progress(view, view.version)})"
+    elif run.remaining_s() <= 0:
+        text = unfinished(run, f"the {what} is not complete ({describe_progress(view, view.version)})")
     else:
         text = f"the {what} failed"
     if is_job:

@@ -14,7 +14,7 @@ from tutumd.engines.swarm.resolve_image import ResolvedImage, resolve_image
 from tutumd.engines.swarm.update_order import choose_order
 from tutumd.engines.swarm.view import ServiceView
 from tutumd.errors import EngineRefusedError
-from tutumd.model import Plan
+from tutumd.model import Plan, RunLimits
 
 _STOPPED = "the service is stopped and stays stopped: its next start runs the new image"
 _UNCHANGED = "nothing was done: its image has not changed (label tutum.redeploy.skip-unchanged)"
@@ -22,12 +22,19 @@ _RERUN = "the job runs once more; a failed run is not rolled back, because that 
 
 
 def prepare_redeploy(
-    api: SwarmApi, view: ServiceView, tag: str | None, variables: Mapping[str, str | None], timing: Timing
+    api: SwarmApi,
+    view: ServiceView,
+    tag: str | None,
+    variables: Mapping[str, str | None],
+    timing: Timing,
+    limits: RunLimits,
 ) -> RedeployJournal:
     """Return the journal of a redeploy, after asking the engine and the registry. Raises as `plan_redeploy`."""
     image = resolve_image(api, view, tag)
     host_network = api.is_on_host_network(view.spec)
-    return plan_redeploy(view, image, variables, stable_s=timing.stable_s, host_network=host_network)
+    return plan_redeploy(
+        view, image, variables, stable_s=timing.stable_s, timeout_s=limits.timeout_s, host_network=host_network
+    )
 
 
 def plan_redeploy(
@@ -36,13 +43,15 @@ def plan_redeploy(
     variables: Mapping[str, str | None],
     *,
     stable_s: float,
+    timeout_s: float = RunLimits().timeout_s,
     host_network: bool = False,
 ) -> RedeployJournal:
     """Return the journal of a redeploy that replaces every task by one of the image.
 
     Args:
         variables: Set in the new tasks' environment; None removes one.
-        stable_s: Seconds that a new task must run, unless a label says otherwise.
+        stable_s, timeout_s: Seconds that a new task must run, and that the redeploy may take, unless a label says
+            otherwise.
         host_network: The tasks share the network of their node.
 
     Raises:
@@ -53,7 +62,7 @@ def plan_redeploy(
     is_job, stopped = specs.mode_of(spec) is specs.Mode.JOB, specs.is_stopped(spec)
     order, order_reason = choose_order(spec, view.nodes, labels.order, host_network=host_network)
     stable_s = stable_s if labels.stable_s is None else labels.stable_s
-    config = specs.update_config(spec, order=order, stable_s=stable_s, deadline_s=labels.timeout_s)
+    config = specs.update_config(spec, order=order, stable_s=stable_s, timeout_s=labels.timeout_s or timeout_s)
     is_same = image.image == view.version.image
     is_whole = is_job or stopped or is_converged(view, view.version)
     skipped = Result(success=True, reason=_UNCHANGED) if labels.skip_unchanged and is_same and is_whole else None

@@ -8,12 +8,14 @@ the network aliases nor the ports and labels of the service.
 import copy
 from typing import Any
 
+from tutumd.engines.dockerapi.health_checks import is_health_check
 from tutumd.engines.labels import IGNORE, Json, Order
-from tutumd.engines.rollout.timing import HoldTimer
+from tutumd.engines.rollout.timing import HoldTimer, unfinished
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.context import ServiceContext
 from tutumd.engines.swarm.health import find_culprit
 from tutumd.engines.swarm.journal import NO_ROOM
+from tutumd.engines.swarm.limits import report_progress
 from tutumd.engines.swarm.messages import describe_task
 from tutumd.engines.swarm.update_order import shared_mount
 from tutumd.errors import EngineRefusedError
@@ -31,7 +33,7 @@ def needs_probe(spec: Json, config: Json, *, health_checked: bool) -> bool:
     """
     runs = specs.mode_of(spec) is specs.Mode.REPLICATED and specs.replicas_of(spec) > 0
     overlaps = config["Order"] == Order.START_FIRST and not shared_mount(spec)
-    own_check = specs.is_health_check((specs.container_spec(spec).get("Healthcheck") or {}).get("Test"))
+    own_check = is_health_check((specs.container_spec(spec).get("Healthcheck") or {}).get("Test"))
     return runs and overlaps and not health_checked and not own_check and bool(config["Monitor"])
 
 
@@ -103,6 +105,7 @@ def _watch_probe(context: ServiceContext, name: str, stable_s: float) -> tuple[s
         view = context.api.view(name)
         if view is None:
             return "somebody else removed the probe task of the new image", ""
+        report_progress(context, view, view.tasks)
         held_s = running.seconds(tuple(task.id for task in view.running))
         if view.running and held_s >= stable_s:
             return "", ""
@@ -112,8 +115,8 @@ def _watch_probe(context: ServiceContext, name: str, stable_s: float) -> tuple[s
         ended = any(task.ended_early for task in view.tasks)
         if ended or context.run.remaining_s() <= 0:
             culprit = find_culprit(view.tasks, view.version)
-            late = "" if ended else " before the deadline"
             cause = f": {describe_task(culprit)}" if culprit else ""
-            reason = f"the probe task of the new image failed{late}{cause}"
-            return reason, context.api.log_tail(view, culprit)
+            late = unfinished(context.run, "the probe task of the new image does not run yet")
+            reason = "the probe task of the new image failed" if ended else late
+            return f"{reason}{cause}", context.api.log_tail(view, culprit)
         context.run.sleep(context.timing.poll_s)

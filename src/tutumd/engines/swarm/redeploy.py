@@ -24,6 +24,7 @@ from tutumd.engines.swarm.health import (
     stalled_tasks,
 )
 from tutumd.engines.swarm.journal import NO_ROOM, RedeployJournal
+from tutumd.engines.swarm.limits import report_progress
 from tutumd.engines.swarm.messages import describe_failure, describe_progress
 from tutumd.engines.swarm.plan import prepare_redeploy
 from tutumd.engines.swarm.probe_task import remove_probe, run_probe
@@ -35,10 +36,6 @@ from tutumd.model import Outcome
 
 def redeploy(context: ServiceContext) -> Outcome:
     """Redeploy a service, or continue to, to the end."""
-    view = context.view()
-    timeout_s = specs.read_labels(view.spec).timeout_s if view else None
-    if timeout_s is not None:
-        context.run.set_limits(timeout_s=timeout_s, stall_s=None)
     journal = from_journal(RedeployJournal, context.run.journal) or _begin(context)
     if journal.stage is Stage.PROBE:
         journal = _probe(context, journal)
@@ -53,7 +50,7 @@ def redeploy(context: ServiceContext) -> Outcome:
 def _begin(context: ServiceContext) -> RedeployJournal:
     run = context.run
     view = context.wait_until_idle()
-    journal = save(run, prepare_redeploy(context.api, view, run.tag, run.variables, context.timing))
+    journal = save(run, prepare_redeploy(context.api, view, run.tag, run.variables, context.timing, context.limits))
     if journal.result is None:
         order = f", {journal.config['Order']}: {journal.order_reason}" if journal.config else ""
         run.log(f"updating to {journal.image}{order}")
@@ -98,6 +95,7 @@ def _follow(context: ServiceContext, journal: RedeployJournal) -> RedeployJourna
         view = context.view()
         if view is None:
             return fail(run, journal, _removed(context))
+        report_progress(context, view, view.of(journal.new))
         status = _status(view, journal, job_status, timing.stable_s)
         # The engine reports `completed` without monitoring if the service changed in mid-update: watch the tasks too.
         held_s = running.seconds(tuple(sorted(task.id for task in view.running)))
@@ -213,7 +211,7 @@ def _has_our_config(view: ServiceView, journal: RedeployJournal) -> bool:
 def _failure(context: ServiceContext, view: ServiceView, journal: RedeployJournal) -> Result:
     tasks = [task for task in view.tasks if not (journal.is_job and task.state == "complete")]
     culprit = find_culprit(tasks, journal.new, str(view.status.get("Message") or ""))
-    reason = describe_failure(view, culprit, overdue=context.run.remaining_s() <= 0)
+    reason = describe_failure(view, culprit, context.run)
     return Result(success=False, reason=reason, log_tail=context.api.log_tail(view, culprit))
 
 

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, replace
 
+from tutumd.engines.dockerapi.health_checks import is_health_check
 from tutumd.engines.dockerapi.registry import resolve_digest
 from tutumd.engines.images.reference import ImageReference, parse_reference
 from tutumd.engines.labels import Json
-from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.view import ServiceView
 from tutumd.errors import EngineRefusedError
@@ -61,7 +61,7 @@ def resolve_image(api: SwarmApi, view: ServiceView, tag: str | None) -> Resolved
         image=pinned.name,
         digest=digest,
         platforms=api.platforms(pinned, auth),
-        health_checked=specs.is_health_check((config.get("Healthcheck") or {}).get("Test")),
+        health_checked=is_health_check((config.get("Healthcheck") or {}).get("Test")),
     )
 
 

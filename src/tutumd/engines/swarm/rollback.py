@@ -7,6 +7,7 @@ from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.context import ServiceContext
 from tutumd.engines.swarm.health import is_rolled_back
 from tutumd.engines.swarm.journal import RedeployJournal
+from tutumd.engines.swarm.limits import restart_s
 from tutumd.engines.swarm.view import ServiceView
 from tutumd.errors import EngineRefusedError
 
@@ -31,7 +32,7 @@ def roll_back(context: ServiceContext, journal: RedeployJournal) -> RedeployJour
         if view is None or view.version != journal.old:
             what = "the service was removed" if view is None else "somebody else updated the service"
             return finish_rollback(run, journal, f"during the rollback {what}", rolled_back=False)
-        overdue = timing.clock() - began >= timing.rollback_s + specs.grace_s(view.spec)
+        overdue = timing.clock() - began >= timing.rollback_s + restart_s(context.api, view.spec)
         # Failed tasks should be gone first, but the deadline limits how long that is waited for.
         if is_rolled_back(view, journal.old, len(journal.running_before)) and (overdue or not view.stopping):
             return finish_rollback(run, journal, rolled_back=True)

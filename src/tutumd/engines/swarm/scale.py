@@ -8,11 +8,12 @@ from tutumd.engines.labels import STOPPED_REPLICAS
 from tutumd.engines.rollout.journal import Result, Stage, fail, finish, finish_rollback, from_journal, move_to, save
 from tutumd.engines.rollout.outcome import RolloutStatus, build_outcome, log_progress
 from tutumd.engines.rollout.scaling import refuse_over_cap
-from tutumd.engines.rollout.timing import HoldTimer, poll_until
+from tutumd.engines.rollout.timing import HoldTimer, poll_until, unfinished
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.context import ServiceContext
 from tutumd.engines.swarm.health import check_scaling
 from tutumd.engines.swarm.journal import ScaleJournal
+from tutumd.engines.swarm.limits import report_progress
 from tutumd.engines.swarm.messages import describe_task
 from tutumd.engines.swarm.view import Phase, ServiceView
 from tutumd.errors import EngineRefusedError
@@ -97,6 +98,9 @@ def _follow(context: ServiceContext, journal: ScaleJournal) -> ScaleJournal:
         view = context.view()
         if view is None:
             return fail(run, journal, f"the service {context.name} was removed in the meantime")
+        new = [task for task in view.tasks if task.id not in journal.tasks_before]
+        run.advance("gone", len(journal.running_before) - len(view.running) - view.stopping)
+        report_progress(context, view, new)
         reported = log_progress(run, reported, f"{len(view.running)} of {journal.target} containers run")
         status = check_scaling(view, target=journal.target, before=journal.before, tasks_before=journal.tasks_before)
         held_s = running.seconds(tuple(sorted(task.id for task in view.running)))
@@ -111,14 +115,13 @@ def _follow(context: ServiceContext, journal: ScaleJournal) -> ScaleJournal:
 
 
 def _begin_rollback(context: ServiceContext, journal: ScaleJournal, view: ServiceView) -> ScaleJournal:
-    late = " at the deadline" if context.run.remaining_s() <= 0 else ""
     if journal.target < journal.before:
-        return fail(context.run, journal, f"{view.stopping} containers still stop{late}")
+        return fail(context.run, journal, unfinished(context.run, f"{view.stopping} containers have not stopped yet"))
     new = [task for task in view.tasks if task.id not in journal.tasks_before]
     failed = [task for task in new if task.ended_early] or [task for task in new if task.phase is not Phase.RUNNING]
     culprit = failed[-1] if failed else None
     cause = f": {describe_task(culprit)}" if culprit else ""
-    reason = f"{len(view.running)} of {journal.target} containers run{late}{cause}"
+    reason = unfinished(context.run, f"{len(view.running)} of {journal.target} containers run") + cause
     log_tail = context.api.log_tail(view, culprit)
     stage = Stage.FINISH if journal.target == journal.before else Stage.ROLL_BACK
     return move_to(context.run, journal, stage, Result(success=False, reason=reason, log_tail=log_tail))

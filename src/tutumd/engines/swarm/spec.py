@@ -8,15 +8,14 @@ from typing import Any, cast
 
 from tutumd.engines.labels import STOPPED_REPLICAS, Json, ServiceLabels, parse_labels, stopped_replicas
 from tutumd.engines.rollout.environment import restore_entries, store_entries
+from tutumd.model import RunLimits
 
 STACK = "com.docker.stack.namespace"
 UPDATE_CONFIG = "UpdateConfig"
 NANO = 1_000_000_000
 # Number of steps of an update without the user's own settings, about.
 _STEPS = 4
-# Limit for all pauses of one update: our deadline ends an update that takes too long.
-_MAX_DELAY_S = 45
-# The same limit as a share of a deadline that the service's labels set.
+# Limit for all pauses of one update as a share of the time that it may take, at the end of which we would undo it.
 _MAX_DELAY_SHARE = 0.375
 
 
@@ -80,11 +79,6 @@ def container_spec(spec: Json) -> Json:
     return cast(Json, (spec.get("TaskTemplate") or {}).get("ContainerSpec") or {})
 
 
-def is_health_check(test: Sequence[str] | None) -> bool:
-    """Return whether the `Test` of a health check tests anything. `NONE` disables the image's check."""
-    return bool(test) and test != ["NONE"]
-
-
 def grace_s(spec: Json) -> float:
     """Return the seconds that a container may take to stop; absent means 10 (Docker: `--stop-grace-period`)."""
     given = container_spec(spec).get("StopGracePeriod")
@@ -112,10 +106,12 @@ def read_labels(spec: Json) -> ServiceLabels:
     return parse_labels([{**containers, **service}])
 
 
-def update_config(spec: Json, *, order: str, stable_s: float, deadline_s: float | None = None) -> dict[str, Any]:
+def update_config(
+    spec: Json, *, order: str, stable_s: float, timeout_s: float = RunLimits().timeout_s
+) -> dict[str, Any]:
     """Return the UpdateConfig of one redeploy.
 
-    The user's Parallelism and Delay are kept, the Delay within what the deadline allows. By default the tasks are
+    The user's Parallelism and Delay are kept, the Delay within what the time limit allows. By default the tasks are
     replaced in about four steps with `stable_s` between them, so that an image that crashes soon after its start
     takes down the tasks of one step at most. An automatic rollback follows the RollbackConfig of the specification
     that it returns to (swarmkit: manager/orchestrator/update/updater.go `Run`), so none is set here.
@@ -123,7 +119,7 @@ def update_config(spec: Json, *, order: str, stable_s: float, deadline_s: float 
     Args:
         order: `start-first` or `stop-first`.
         stable_s: Seconds that a new task must run before the next step, and before the update counts.
-        deadline_s: Seconds that the service's labels allow for a redeploy; None means the default.
+        timeout_s: Seconds that the redeploy may take.
     """
     given: Json = spec.get(UPDATE_CONFIG) or {}
     replicas = replicas_of(spec)
@@ -132,10 +128,10 @@ def update_config(spec: Json, *, order: str, stable_s: float, deadline_s: float 
     if mode_of(spec) is not Mode.REPLICATED:
         steps = _STEPS
     default_delay = int(stable_s * NANO) if 1 < steps <= _STEPS else 0
-    max_delay_s = _MAX_DELAY_S if deadline_s is None else deadline_s * _MAX_DELAY_SHARE
+    max_delay = int(timeout_s * _MAX_DELAY_SHARE * NANO) // max(steps, 1)
     return {
         "Parallelism": parallelism,
-        "Delay": min(int(given.get("Delay") or default_delay), int(max_delay_s * NANO) // max(steps, 1)),
+        "Delay": min(int(given.get("Delay") or default_delay), max_delay),
         "FailureAction": "rollback",
         "Monitor": int(stable_s * NANO),
         "MaxFailureRatio": 0,

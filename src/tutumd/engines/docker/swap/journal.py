@@ -50,7 +50,8 @@ class RedeployJournal:
         phase: The current one. `pull`: nothing of the service has changed. `swap`: new containers are started. `join`:
             clients find those that were started first. `leave`: clients no longer find the old ones. `commit`: the old
             ones are removed. Or `restore` after a failure, or `unchanged` if there was nothing to do.
-        timeout_s, stable_s, keep_images: From the service's labels; None if no label sets it.
+        stable_s, keep_images: From the service's labels; None if no label sets it.
+        timeout_s: As before, for a worker of an earlier version; the present one reads the labels again.
         local: A local image was used, since no registry has it.
         tagged_before: Image IDs by name before the pull, to be restored after a failure.
         images_before: IDs of the images of the old containers.

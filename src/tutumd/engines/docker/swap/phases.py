@@ -11,7 +11,7 @@ from tutumd.engines.docker.readiness import ENDED, REMOVED, TAIL_LINES, Readines
 from tutumd.engines.docker.recreate.networks import without_default_bridge
 from tutumd.engines.docker.swap.journal import RedeployJournal, Swap
 from tutumd.engines.docker.swap.prepare import create_dependent
-from tutumd.engines.docker.swap.step_runner import NO_TIME, StepRunner
+from tutumd.engines.docker.swap.step_runner import StepRunner
 from tutumd.engines.docker.swap.steps import (
     SwapStep,
     attach_steps,
@@ -20,6 +20,7 @@ from tutumd.engines.docker.swap.steps import (
     park_step,
     reattach_steps,
 )
+from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError
 
 _POLL_S = 0.5
@@ -125,7 +126,9 @@ class SwapPhases:
             # Proxies cache the address of a name for some seconds.
             self._serve_both(self._readiness.overlap_s, "both serve")
             if self._run.remaining_s() <= 0:
-                raise _ReplacementFailedError(self._journal.swaps[0], NO_TIME)
+                raise _ReplacementFailedError(
+                    self._journal.swaps[0], unfinished(self._run, "it has not taken over yet")
+                )
 
     def _detach(self) -> None:
         """Hide the old containers from clients, give them time to finish their work, and stop them."""
@@ -199,14 +202,15 @@ class SwapPhases:
             self._run.log(f"open connections of the old container are cut: {error}")
 
     def _serve_both(self, limit_s: float, activity: str) -> None:
-        """Let old and new containers run for a while; a near deadline or a cancel makes it shorter."""
-        duration_s = min(limit_s, max(self._run.remaining_s() - _POLL_S, 0))
-        end = self._readiness.clock() + duration_s
-        self._run.log(f"{activity} for {duration_s:.0f} s")
+        """Let old and new containers run for a while; a near end of the run or a cancel makes it shorter."""
+        end = self._readiness.clock() + limit_s
+        self._run.log(f"{activity} for {limit_s:.0f} s")
         self._check_all()
-        while self._run.remaining_s() > 0 and (remaining_s := end - self._readiness.clock()) > 0:
-            self._run.sleep(min(_POLL_S, remaining_s))
+        while (left_s := self._run.remaining_s() - _POLL_S) > 0 and (remaining_s := end - self._readiness.clock()) > 0:
+            self._run.sleep(min(_POLL_S, remaining_s, left_s))
             self._check_all()
+            # Waiting is what the run shall do here, so it does not stall.
+            self._run.advance(activity, 1 + int(limit_s - remaining_s))
 
     def _check_all(self) -> None:
         for swap in self._journal.swaps:

@@ -105,8 +105,6 @@ def _prepare(runner: StepRunner, find: FindGroup, plan: RedeployPlan, containers
     by_id = {container.id: container for container in containers}
     own = [by_id[swap.old] for swap in plan.own_swaps]
     journal = load_journal(run.journal)
-    if plan.labels.timeout_s is not None:
-        run.set_limits(timeout_s=plan.labels.timeout_s, stall_s=plan.labels.stall_s)
     if journal is None:
         check_images(api, plan.pulled, own)
         run.log(f"{plan.order}: {plan.order_reason}")

@@ -8,12 +8,12 @@ from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.inspect.selectors import next_name
 from tutumd.engines.docker.swap.journal import Swap
 from tutumd.engines.docker.swap.steps import SwapStep
+from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError
 from tutumd.ports import Run
 
 SETTLE_TRIES = 50
 SETTLE_PAUSE_S = 0.2
-NO_TIME = "no time was left to start it"
 _MAX_STEPS = 20
 # Disconnect and connect.
 _STEPS_PER_NETWORK = 2
@@ -37,10 +37,10 @@ class StepRunner:
         """Apply one step after another until `decide` returns None.
 
         Args:
-            until_deadline: Begin no step after the run's deadline.
+            until_deadline: Begin no step once a limit of the run is over.
 
         Raises:
-            EngineRefusedError: The engine refuses a step, the steps do not end, or the deadline has passed.
+            EngineRefusedError: The engine refuses a step, the steps do not end, or a limit of the run is over.
         """
         for _ in range(_MAX_STEPS + _STEPS_PER_NETWORK * len(swap.endpoints)):
             # The process may have been killed before it could save the ID of the new container.
@@ -49,7 +49,7 @@ class StepRunner:
             if step is None:
                 return
             if until_deadline and self.run.remaining_s() <= 0:
-                raise EngineRefusedError(NO_TIME)
+                raise EngineRefusedError(unfinished(self.run, "it was not started"))
             self.apply(step)
         raise EngineRefusedError(f"{swap.name} does not settle: something else keeps changing its containers")
 

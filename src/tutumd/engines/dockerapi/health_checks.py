@@ -1,0 +1,28 @@
+"""Health checks as Docker's images, containers and services configure them."""
+
+from collections.abc import Sequence
+
+from tutumd.engines.labels import Json
+
+_NANO = 1_000_000_000
+# For what is not configured, such as the start of a process.
+LEEWAY_S = 30.0
+# Dockerfile reference, HEALTHCHECK: the default of the interval and of the timeout, and that of the retries.
+_DEFAULT_WAIT, _DEFAULT_RETRIES = 30 * _NANO, 3
+
+
+def is_health_check(test: Sequence[str] | None) -> bool:
+    """Return whether the `Test` of a health check tests anything. `NONE` disables the image's check."""
+    return bool(test) and test != ["NONE"]
+
+
+def patience_s(check: Json | None) -> float:
+    """Return the seconds after which a started container is healthy or unhealthy; 0 without a check.
+
+    Args:
+        check: A HealthConfig of the Docker Engine API: times in nanoseconds; 0 or absent means the default.
+    """
+    if check is None or not is_health_check(check.get("Test")):
+        return 0.0
+    attempt = int(check.get("Interval") or _DEFAULT_WAIT) + int(check.get("Timeout") or _DEFAULT_WAIT)
+    return (int(check.get("StartPeriod") or 0) + int(check.get("Retries") or _DEFAULT_RETRIES) * attempt) / _NANO

@@ -1,0 +1,138 @@
+"""Time limits of the calls to an engine."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+import requests.exceptions
+
+from tests.support.runs import FakeRun
+from tutumd.engines.dockerapi import connection
+from tutumd.engines.dockerapi.connection import CONNECT_LIMIT_S, Client, connect
+from tutumd.engines.dockerapi.registry import pull
+from tutumd.engines.images.reference import parse_reference
+from tutumd.errors import EngineRefusedError, EngineUnavailableError
+
+CALLERS = 8
+VERSION = {"ApiVersion": "1.47", "Components": [{"Name": "Engine"}]}
+
+
+@contextmanager
+def engine(respond: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[Client]:
+    """Yield a client of a stand-in for an engine, whose requests `respond` answers."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            respond(self)
+
+        def do_POST(self) -> None:
+            respond(self)
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        with connect(f"tcp://127.0.0.1:{server.server_port}", None) as client:
+            yield client
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def answer(request: BaseHTTPRequestHandler, document: object) -> None:
+    body = json.dumps(document).encode()
+    request.send_response(200)
+    request.send_header("Content-Length", str(len(body)))
+    request.end_headers()
+    request.wfile.write(body)
+
+
+def test_no_caller_waits_for_the_version_behind_another() -> None:
+    all_ask = threading.Barrier(CALLERS)
+
+    def respond(request: BaseHTTPRequestHandler) -> None:
+        if request.path == "/version":
+            # If they asked one after the other, the first would wait here until its limit is over.
+            all_ask.wait(20)
+            answer(request, VERSION)
+        else:
+            answer(request, [])
+
+    with engine(respond) as client, ThreadPoolExecutor(CALLERS) as pool:
+        assert list(pool.map(lambda _: client.containers(), range(CALLERS))) == [[]] * CALLERS
+
+
+def test_the_version_is_asked_once_when_it_was_answered() -> None:
+    paths = []
+
+    def respond(request: BaseHTTPRequestHandler) -> None:
+        paths.append(request.path)
+        answer(request, VERSION if request.path == "/version" else [])
+
+    with engine(respond) as client:
+        for _ in range(3):
+            client.containers()
+        assert not client.is_podman
+    assert paths.count("/version") == 1
+
+
+def test_connecting_has_a_shorter_limit_than_the_response(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = []
+    with engine(lambda request: answer(request, VERSION)) as client:
+        send = client.send
+
+        def note_limits(*given: Any, **how: Any) -> Any:
+            limits.append(how["timeout"])
+            return send(*given, **how)
+
+        monkeypatch.setattr(client, "send", note_limits)
+        client.version(api_version=False)
+        client.get(f"{client.base_url}/version", timeout=2)
+    assert limits == [(CONNECT_LIMIT_S, 30), (CONNECT_LIMIT_S, 2)]
+
+
+def test_a_silent_pull_is_ended_and_says_how_far_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "PULL_SILENCE_S", 0.2)
+    ended = threading.Event()
+
+    def respond(request: BaseHTTPRequestHandler) -> None:
+        if request.path == "/version":
+            answer(request, VERSION)
+            return
+        request.send_response(200)
+        request.send_header("Transfer-Encoding", "chunked")
+        request.end_headers()
+        record = json.dumps({"status": "Download complete", "progressDetail": {}, "id": "a1"}) + "\n"
+        request.wfile.write(f"{len(record):x}\r\n{record}\r\n".encode())
+        ended.wait(30)
+        request.close_connection = True
+
+    reason = "cannot pull app:1: layers downloaded: 1, and then nothing came"
+    with engine(respond) as client:
+        try:
+            with pytest.raises(EngineRefusedError, match=reason):
+                pull(client, parse_reference("app:1"), {}, FakeRun())
+        finally:
+            ended.set()
+
+
+def test_an_engine_that_takes_no_connection_has_not_refused_a_pull(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*given: Any, **how: Any) -> Any:
+        raise requests.exceptions.ConnectTimeout("timed out") from TimeoutError("timed out")
+
+    with engine(lambda request: answer(request, VERSION)) as client:
+        assert not client.is_podman
+        monkeypatch.setattr(client, "send", refuse)
+        with pytest.raises(EngineUnavailableError, match="did not respond in time"):
+            pull(client, parse_reference("app:1"), {}, FakeRun())
