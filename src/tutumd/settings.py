@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork, Vali
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tutumd.errors import SettingsError
+from tutumd.model import RunLimits
 
 PREFIX = "TUTUMD_"
 _DEFAULT_PORT = 8000
@@ -78,6 +79,11 @@ class Settings(BaseSettings):
     docker_config: str = Field("", validation_alias="DOCKER_CONFIG")
     kubeconfig: str = Field("", validation_alias="KUBECONFIG")
     kubernetes_namespaces: Annotated[tuple[str, ...], *_List, AfterValidator(_check_namespaces)] = ()
+
+    @property
+    def run_limits(self) -> RunLimits:
+        """The limits of a run, unless its service's labels say otherwise."""
+        return RunLimits(timeout_s=self.redeploy_timeout, stall_s=self.redeploy_stall, pull_s=self.pull_timeout)
 
     @property
     def database_url(self) -> str:

@@ -15,7 +15,6 @@ from tutumd import logs
 from tutumd.main import demo, engines
 from tutumd.main.listening import listen, public_url
 from tutumd.main.storage import Storage, ensure_admin, open_storage
-from tutumd.model import RunLimits
 from tutumd.ports import Engine
 from tutumd.settings import Settings, environment_warnings, read_settings
 from tutumd.store.intake import SqlIntake
@@ -97,9 +96,7 @@ def _start_worker(settings: Settings, storage: Storage, instances: Mapping[str, 
     limits = WorkerLimits(
         server_cap=settings.max_containers,
         keep=keep,
-        run=RunLimits(
-            timeout_s=settings.redeploy_timeout, stall_s=settings.redeploy_stall, pull_s=settings.pull_timeout
-        ),
+        run=settings.run_limits,
         engine_slots=settings.engine_slots,
         max_runs=settings.max_runs,
         log_rows=settings.log_rows,

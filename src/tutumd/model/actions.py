@@ -1,7 +1,7 @@
 """Actions, claims on them, and their outcomes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -76,6 +76,20 @@ class RunLimits:
     timeout_s: float = 3600.0
     stall_s: float = 120.0
     pull_s: float = 1800.0
+
+    def __str__(self) -> str:
+        return (
+            f"time limits: {self.stall_s:g} s without progress, {self.timeout_s:g} s in all; "
+            f"a pull is not counted and may take {self.pull_s:g} s"
+        )
+
+    def adapted(
+        self, *, timeout_s: float | None = None, stall_s: float | None = None, least_stall_s: float = 0.0
+    ) -> "RunLimits":
+        """Return the limits for one service, from these of the server. See `Run.set_limits`."""
+        timeout_s = self.timeout_s if timeout_s is None else timeout_s
+        stall_s = max(self.stall_s, least_stall_s) if stall_s is None else stall_s
+        return replace(self, timeout_s=timeout_s, stall_s=min(stall_s, timeout_s))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

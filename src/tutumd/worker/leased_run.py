@@ -45,6 +45,7 @@ class LeasedRun(Run):
         self._lease_s = lease.total_seconds()
         self._monotonic = monotonic
         self._server_limits = limits
+        self._logged_limits: RunLimits | None = None
         self._deadlines = Deadlines(limits, monotonic)
         self._lease_end = claimed_at + self._lease_s - LEASE_MARGIN_S
         self._journal = claim.journal
@@ -91,15 +92,11 @@ class LeasedRun(Run):
         self.check()
 
     def set_limits(self, *, timeout_s: float | None, stall_s: float | None, least_stall_s: float = 0.0) -> None:
-        server = self._server_limits
-        limits = RunLimits(
-            timeout_s=server.timeout_s if timeout_s is None else timeout_s,
-            stall_s=max(server.stall_s, least_stall_s) if stall_s is None else stall_s,
-            pull_s=server.pull_s,
-        )
-        if limits != self._deadlines.limits:
-            self._deadlines.set(limits)
-            self.log(f"it may take {limits.timeout_s:g} s, and {limits.stall_s:g} s without progress")
+        limits = self._server_limits.adapted(timeout_s=timeout_s, stall_s=stall_s, least_stall_s=least_stall_s)
+        self._deadlines.set(limits)
+        if limits != self._logged_limits:
+            self._logged_limits = limits
+            self.log(str(limits))
 
     def advance(self, kind: str, count: int) -> None:
         self._deadlines.advance(kind, count)

@@ -7,6 +7,7 @@ from tutumd.engines.kubernetes.view import Pod, WorkloadView, describe_pod, find
 from tutumd.engines.kubernetes.workloads import Kind, Workload, fingerprint
 from tutumd.engines.labels import Json
 from tutumd.engines.rollout.outcome import RolloutStatus
+from tutumd.ports import Run
 
 
 def check_rollout(view: WorkloadView, ordered: str, restarted_at: str) -> RolloutStatus:
@@ -68,15 +69,28 @@ def describe_progress(view: WorkloadView, restarted_at: str) -> str:
     return f"{ready} of {view.workload.moving} new pods are ready"
 
 
-def describe_failure(view: WorkloadView, restarted_at: str) -> tuple[str, Pod | None]:
-    """Return why a rollout failed, and the pod to blame."""
+def report_progress(run: Run, view: WorkloadView, restarted_at: str, pods_before: int) -> None:
+    """Report what a rollout that began with so many pods has reached."""
+    new = view.of(restarted_at)
+    run.advance("created", len(new))
+    run.advance("started", sum(pod.started for pod in new))
+    run.advance("ready", sum(pod.ready for pod in new))
+    run.advance("replaced", pods_before - sum(pod.restarted_at != restarted_at for pod in view.pods))
+
+
+def describe_failure(view: WorkloadView, restarted_at: str, overdue: str) -> tuple[str, Pod | None]:
+    """Return why a rollout failed, and the pod to blame.
+
+    Args:
+        overdue: Which limit is over; empty if none is.
+    """
     culprit = find_culprit(view.of(restarted_at))
     if _is_given_up(view.workload):
         what = "the cluster says that the rollout made no progress (ProgressDeadlineExceeded)"
     elif culprit is not None and culprit.failing is not None:
         what = "the rollout failed"
     else:
-        what = f"the rollout did not end before the deadline ({describe_progress(view, restarted_at)})"
+        what = f"{overdue or 'the rollout was not complete'} ({describe_progress(view, restarted_at)})"
     if view.workload.spec.get("paused"):
         what = f"{what}; {view.workload.address.words} was paused in the meantime"
     cause = describe_pod(culprit) if culprit is not None else replica_failure(view.workload)

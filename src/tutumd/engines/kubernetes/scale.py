@@ -8,6 +8,7 @@ from tutumd.engines.kubernetes.context import WorkloadContext
 from tutumd.engines.kubernetes.discover import running_digest
 from tutumd.engines.kubernetes.health import is_scaled, replica_failure
 from tutumd.engines.kubernetes.journal import ScaleJournal
+from tutumd.engines.kubernetes.limits import set_limits
 from tutumd.engines.kubernetes.requests import MERGE
 from tutumd.engines.kubernetes.view import Pod, WorkloadView, describe_pod, find_culprit
 from tutumd.engines.kubernetes.workloads import Kind, Workload
@@ -146,6 +147,7 @@ def _follow(context: WorkloadContext, journal: ScaleJournal) -> ScaleJournal:
         if view is None:
             return fail(run, journal, f"{context.address.words} was removed in the meantime")
         target, replicas = journal.target_of(view.workload), view.workload.replicas
+        _report_progress(context, journal, view)
         reported = log_progress(run, reported, f"{len(view.ready)} of {target} pods are ready")
         if not journal.autoscaler and replicas != target:
             return fail(run, journal, f"superseded: somebody else set the service to {replicas} pods")
@@ -159,17 +161,25 @@ def _follow(context: WorkloadContext, journal: ScaleJournal) -> ScaleJournal:
         run.sleep(timing.poll_s)
 
 
+def _report_progress(context: WorkloadContext, journal: ScaleJournal, view: WorkloadView) -> None:
+    new = [pod for pod in view.alive if pod.uid not in journal.pods_before]
+    context.run.advance("started", sum(pod.started for pod in new))
+    context.run.advance("ready", len(view.ready))
+    context.run.advance("gone", len(set(journal.pods_before) - {pod.uid for pod in view.pods}))
+    set_limits(context, view.workload, new)
+
+
 def _failing_pod(view: WorkloadView, journal: ScaleJournal) -> Pod | None:
     return find_culprit(pod for pod in view.alive if pod.failing and pod.uid not in journal.pods_before)
 
 
 def _begin_rollback(context: WorkloadContext, journal: ScaleJournal, view: WorkloadView) -> ScaleJournal:
     run, ready = context.run, len(view.ready)
-    late = " at the deadline" if run.remaining_s() <= 0 else ""
+    overdue = run.overdue_reason()
     if journal.target < journal.least:
         left = len(view.alive) + view.stopping - journal.target
-        return fail(run, journal, f"{left} pods have not stopped yet{late}")
-    reason = f"{ready} of {journal.target_of(view.workload)} pods are ready{late}"
+        return fail(run, journal, join_sentences(f"{left} pods have not stopped yet", overdue))
+    reason = join_sentences(f"{ready} of {journal.target_of(view.workload)} pods are ready", overdue)
     culprit = _failing_pod(view, journal) or find_culprit(view.alive)
     cause = describe_pod(culprit) if culprit else replica_failure(view.workload)
     tail = context.log_tail(culprit, view.workload.main["name"])

@@ -28,6 +28,8 @@ _HOPELESS = frozenset(
         "SignatureValidationFailed",
     }
 )
+# Reasons of a container that was not started yet (kubernetes: pkg/kubelet/kubelet_pods.go).
+_BEFORE_START = frozenset({"ContainerCreating", "PodInitializing"})
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
 
 
@@ -62,9 +64,12 @@ class Pod:
         restarted_at: The value in the template that it was made from.
         ready_since: When it became ready; None if it is not ready.
         unscheduled: Why no node accepts it; empty if one does.
+        sandboxed: Its sandbox and network are ready, so that only images are missing (Kubernetes 1.29 tells it).
         inits: Its init containers, in order.
         alive: It runs or shall run.
         failing: The container that does not start by itself; None if there is none.
+        pulling: Its node pulls an image.
+        started: Number of its containers that have run at any time.
     """
 
     uid: str
@@ -80,6 +85,7 @@ class Pod:
     inits: tuple[PodContainer, ...] = ()
     ready_since: datetime | None = None
     unscheduled: str = ""
+    sandboxed: bool = False
 
     @property
     def alive(self) -> bool:
@@ -89,6 +95,16 @@ class Pod:
     def failing(self) -> PodContainer | None:
         containers = (*self.inits, *self.containers)
         return next((container for container in containers if container.waiting in _HOPELESS), None)
+
+    @property
+    def pulling(self) -> bool:
+        containers = (*self.inits, *self.containers)
+        is_initializing = any(container.started for container in self.inits)
+        return self.sandboxed and not is_initializing and any(each.waiting in _BEFORE_START for each in containers)
+
+    @property
+    def started(self) -> int:
+        return sum(bool(each.started) or each.exit_code is not None for each in (*self.inits, *self.containers))
 
     def container(self, name: str) -> PodContainer:
         """Return one of its containers; the first if it has none of that name."""
@@ -129,6 +145,7 @@ def read_pod(json: Json) -> Pod:
     metadata, spec, status = json["metadata"], json["spec"], json.get("status") or {}
     conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
     scheduled, readiness = conditions.get("PodScheduled") or {}, conditions.get("Ready") or {}
+    sandbox = conditions.get("PodReadyToStartContainers") or {}
     ready = readiness.get("status") == "True"
     return Pod(
         uid=metadata["uid"],
@@ -144,6 +161,7 @@ def read_pod(json: Json) -> Pod:
         containers=_containers(spec.get("containers"), status.get("containerStatuses")),
         inits=_containers(spec.get("initContainers"), status.get("initContainerStatuses")),
         unscheduled=str(scheduled.get("message") or "") if scheduled.get("status") == "False" else "",
+        sandboxed=sandbox.get("status") == "True",
     )
 
 
