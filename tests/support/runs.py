@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from typing import Any
 
 from tutumd.model import RunLimits
 from tutumd.worker.deadlines import Deadlines
@@ -141,3 +142,9 @@ class FakeRun:
             tag=self.tag,
             variables=self.variables,
         )
+
+
+def late_when(is_due: Callable[[], object], **options: Any) -> FakeRun:
+    """Return a run for which the time is over at the first wait that finds `is_due` true."""
+    run: FakeRun = FakeRun(on_sleep=lambda: run.skip(1e6) if is_due() else None, **options)
+    return run

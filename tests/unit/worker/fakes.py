@@ -41,6 +41,7 @@ class FakeQueue:
         self.error = error
         self.journals: list[Mapping[str, object]] = []
         self.targets: list[int] = []
+        self.lines: list[str] = []
         self.engine_errors: list[str] = []
         self.synced = Event()
         self.is_unreadable: Callable[[str], bool] = lambda selector: False
@@ -63,7 +64,7 @@ class FakeQueue:
         self.targets.append(target)
 
     def add_log_line(self, claim: Claim, text: str) -> None:
-        pass
+        self.lines.append(text)
 
     def register(self, worker: str, served: Sequence[EngineInfo]) -> None:
         self._fail()

@@ -7,7 +7,6 @@ from tutumd.engines.kubernetes.view import Pod, WorkloadView, describe_pod, find
 from tutumd.engines.kubernetes.workloads import Kind, Workload, fingerprint
 from tutumd.engines.labels import Json
 from tutumd.engines.rollout.outcome import RolloutStatus
-from tutumd.ports import Run
 
 
 def check_rollout(view: WorkloadView, ordered: str, restarted_at: str) -> RolloutStatus:
@@ -67,15 +66,6 @@ def describe_progress(view: WorkloadView, restarted_at: str) -> str:
     """Return a sentence about the progress of a rollout."""
     ready = sum(pod.ready for pod in view.of(restarted_at))
     return f"{ready} of {view.workload.moving} new pods are ready"
-
-
-def report_progress(run: Run, view: WorkloadView, restarted_at: str, pods_before: int) -> None:
-    """Report what a rollout that began with so many pods has reached."""
-    new = view.of(restarted_at)
-    run.advance("created", len(new))
-    run.advance("started", sum(pod.started for pod in new))
-    run.advance("ready", sum(pod.ready for pod in new))
-    run.advance("replaced", pods_before - sum(pod.restarted_at != restarted_at for pod in view.pods))
 
 
 def describe_failure(view: WorkloadView, restarted_at: str, overdue: str) -> tuple[str, Pod | None]:

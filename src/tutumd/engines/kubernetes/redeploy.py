@@ -9,9 +9,9 @@ from functools import partial
 
 from tutumd.engines.kubernetes.context import WorkloadContext
 from tutumd.engines.kubernetes.discover import running_digest, warnings
-from tutumd.engines.kubernetes.health import check_rollout, describe_failure, describe_progress, report_progress
+from tutumd.engines.kubernetes.health import check_rollout, describe_failure, describe_progress
 from tutumd.engines.kubernetes.journal import RedeployJournal
-from tutumd.engines.kubernetes.limits import set_limits
+from tutumd.engines.kubernetes.limits import report_progress
 from tutumd.engines.kubernetes.patches import is_patched, restart_patch
 from tutumd.engines.kubernetes.plan import all_notes, plan_redeploy
 from tutumd.engines.kubernetes.requests import MERGE, STRATEGIC_MERGE
@@ -90,8 +90,9 @@ def _follow(context: WorkloadContext, journal: RedeployJournal) -> RedeployJourn
         view = context.view()
         if view is None:
             return fail(run, journal, f"{context.address.words} was removed while it was redeployed")
-        report_progress(run, view, journal.restarted_at, len(journal.running_before))
-        set_limits(context, view.workload, view.of(journal.restarted_at))
+        left = sum(pod.restarted_at != journal.restarted_at for pod in view.pods)
+        gone = len(journal.running_before) - left
+        report_progress(context, view.workload, view.of(journal.restarted_at), gone)
         reported = log_progress(run, reported, describe_progress(view, journal.restarted_at))
         status = check_rollout(view, journal.ordered, journal.restarted_at)
         if status is RolloutStatus.SUCCEEDED:

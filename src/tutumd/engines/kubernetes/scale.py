@@ -8,7 +8,7 @@ from tutumd.engines.kubernetes.context import WorkloadContext
 from tutumd.engines.kubernetes.discover import running_digest
 from tutumd.engines.kubernetes.health import is_scaled, replica_failure
 from tutumd.engines.kubernetes.journal import ScaleJournal
-from tutumd.engines.kubernetes.limits import set_limits
+from tutumd.engines.kubernetes.limits import report_progress
 from tutumd.engines.kubernetes.requests import MERGE
 from tutumd.engines.kubernetes.view import Pod, WorkloadView, describe_pod, find_culprit
 from tutumd.engines.kubernetes.workloads import Kind, Workload
@@ -147,7 +147,9 @@ def _follow(context: WorkloadContext, journal: ScaleJournal) -> ScaleJournal:
         if view is None:
             return fail(run, journal, f"{context.address.words} was removed in the meantime")
         target, replicas = journal.target_of(view.workload), view.workload.replicas
-        _report_progress(context, journal, view)
+        new = [pod for pod in view.alive if pod.uid not in journal.pods_before]
+        gone = len(set(journal.pods_before) - {pod.uid for pod in view.pods})
+        report_progress(context, view.workload, new, gone)
         reported = log_progress(run, reported, f"{len(view.ready)} of {target} pods are ready")
         if not journal.autoscaler and replicas != target:
             return fail(run, journal, f"superseded: somebody else set the service to {replicas} pods")
@@ -159,14 +161,6 @@ def _follow(context: WorkloadContext, journal: ScaleJournal) -> ScaleJournal:
         if _failing_pod(view, journal) or run.remaining_s() <= 0:
             return _begin_rollback(context, journal, view)
         run.sleep(timing.poll_s)
-
-
-def _report_progress(context: WorkloadContext, journal: ScaleJournal, view: WorkloadView) -> None:
-    new = [pod for pod in view.alive if pod.uid not in journal.pods_before]
-    context.run.advance("started", sum(pod.started for pod in new))
-    context.run.advance("ready", len(view.ready))
-    context.run.advance("gone", len(set(journal.pods_before) - {pod.uid for pod in view.pods}))
-    set_limits(context, view.workload, new)
 
 
 def _failing_pod(view: WorkloadView, journal: ScaleJournal) -> Pod | None:

@@ -64,11 +64,10 @@ class Pod:
         restarted_at: The value in the template that it was made from.
         ready_since: When it became ready; None if it is not ready.
         unscheduled: Why no node accepts it; empty if one does.
-        sandboxed: Its sandbox and network are ready, so that only images are missing (Kubernetes 1.29 tells it).
+        pulling: Its node pulls the image of a container, or runs init containers first. Known since Kubernetes 1.29.
         inits: Its init containers, in order.
         alive: It runs or shall run.
         failing: The container that does not start by itself; None if there is none.
-        pulling: Its node pulls an image.
         started: Number of its containers that have run at any time.
     """
 
@@ -85,7 +84,7 @@ class Pod:
     inits: tuple[PodContainer, ...] = ()
     ready_since: datetime | None = None
     unscheduled: str = ""
-    sandboxed: bool = False
+    pulling: bool = False
 
     @property
     def alive(self) -> bool:
@@ -95,12 +94,6 @@ class Pod:
     def failing(self) -> PodContainer | None:
         containers = (*self.inits, *self.containers)
         return next((container for container in containers if container.waiting in _HOPELESS), None)
-
-    @property
-    def pulling(self) -> bool:
-        containers = (*self.inits, *self.containers)
-        is_initializing = any(container.started for container in self.inits)
-        return self.sandboxed and not is_initializing and any(each.waiting in _BEFORE_START for each in containers)
 
     @property
     def started(self) -> int:
@@ -146,6 +139,7 @@ def read_pod(json: Json) -> Pod:
     conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
     scheduled, readiness = conditions.get("PodScheduled") or {}, conditions.get("Ready") or {}
     sandbox = conditions.get("PodReadyToStartContainers") or {}
+    containers = _containers(spec.get("containers"), status.get("containerStatuses"))
     ready = readiness.get("status") == "True"
     return Pod(
         uid=metadata["uid"],
@@ -158,10 +152,10 @@ def read_pod(json: Json) -> Pod:
         ready=ready,
         ready_since=parse_time(readiness.get("lastTransitionTime")) if ready else None,
         created=parse_time(metadata.get("creationTimestamp")),
-        containers=_containers(spec.get("containers"), status.get("containerStatuses")),
+        containers=containers,
         inits=_containers(spec.get("initContainers"), status.get("initContainerStatuses")),
         unscheduled=str(scheduled.get("message") or "") if scheduled.get("status") == "False" else "",
-        sandboxed=sandbox.get("status") == "True",
+        pulling=sandbox.get("status") == "True" and any(each.waiting in _BEFORE_START for each in containers),
     )
 
 

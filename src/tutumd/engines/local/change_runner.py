@@ -46,7 +46,7 @@ class ChangeRunner:
 
     def perform(self, service: Service, run: Run, planner: Planner) -> Outcome:
         """Make the change that `planner` returns, or continue where an earlier call of the same action was killed."""
-        run.set_limits(timeout_s=None, stall_s=None, least_stall_s=self._least_stall_s)
+        run.set_limits(timeout_s=None, stall_s=None, least_stall_s=2 * self.stable_s)
         record = self.folder.get(service.uuid) or _new_record(service)
         if record.change is None and record.settled == run.action_uuid:
             return self._finish(record, run)
@@ -68,12 +68,8 @@ class ChangeRunner:
         """Return what a redeploy would do now."""
         record = records.drop_change(self.folder.get(service.uuid) or _new_record(service))
         facts = self._plan_input(service, record, tag)
-        limits = self.limits.adapted(least_stall_s=self._least_stall_s)
+        limits = self.limits.adapted(least_stall_s=2 * self.stable_s)
         return dry_run_redeploy(facts, stable_s=self.stable_s, grace_s=self.grace_s, limits=limits)
-
-    @property
-    def _least_stall_s(self) -> float:
-        return 2 * self.stable_s
 
     def _can_continue(self, record: ServiceRecord, run: Run) -> bool:
         change = record.change
