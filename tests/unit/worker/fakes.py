@@ -46,10 +46,12 @@ class FakeQueue:
         self.synced = Event()
         self.is_unreadable: Callable[[str], bool] = lambda selector: False
         self.when_saving: Callable[[], object] = lambda: None
+        self.when_renewing: Callable[[], object] = lambda: None
         self._amounts = amounts
 
     def renew(self, claim: Claim, *, lease: timedelta) -> bool:
         self._fail()
+        self.when_renewing()
         return False
 
     def save_journal(self, claim: Claim, journal: Mapping[str, object]) -> None:

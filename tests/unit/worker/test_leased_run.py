@@ -42,6 +42,16 @@ def test_a_renewal_extends_the_lease_from_the_time_of_its_request(run: LeasedRun
         run.check()
 
 
+def test_a_renewal_counts_from_its_request_however_long_it_takes(
+    run: LeasedRun, queue: FakeQueue, clock: FakeClock
+) -> None:
+    queue.when_renewing = lambda: setattr(clock, "now", clock.now + 5)
+    run.renew()
+    clock.now += 10 - LEASE_MARGIN_S - 5
+    with pytest.raises(LeaseLostError):
+        run.check()
+
+
 def test_a_renewal_that_fails_does_not_extend_the_lease(run: LeasedRun, queue: FakeQueue, clock: FakeClock) -> None:
     queue.error = AWAY
     clock.now += 8
