@@ -324,7 +324,7 @@ class Run(Protocol):
         """Sleep, with `check` before and after."""
 
     def set_limits(self, *, timeout_s: float | None, stall_s: float | None, least_stall_s: float = 0.0) -> None:
-        """Replace limits by those of the service's labels, and log the limits in force.
+        """Replace limits by those of the service's labels, and log the limits in force if they are new.
 
         Args:
             timeout_s: Seconds that the run may take, pulls apart; None: as the server's settings say.

@@ -12,6 +12,7 @@ from tests.support.services import service_row
 from tests.support.waiting import wait_until
 from tutumd.engines.kubernetes.connection import find_access
 from tutumd.engines.kubernetes.engine import KubernetesEngine
+from tutumd.engines.kubernetes.view import describe_pod, read_pod
 from tutumd.engines.rollout.timing import Timing
 from tutumd.model import Service
 
@@ -78,6 +79,17 @@ def pods(cluster: FakeCluster, name: str) -> dict[str, str]:
         for pod in cluster.store.list("pods")
         if pod["metadata"]["labels"]["app"] == name and "deletionTimestamp" not in pod["metadata"]
     }
+
+
+def is_described(cluster: FakeCluster, words: str) -> bool:
+    """Return whether the engine describes a pod that is not ready with these words."""
+    seen = [read_pod(pod) for pod in cluster.store.list("pods")]
+    return any(words in describe_pod(pod) for pod in seen if pod.alive and not pod.ready)
+
+
+def is_stopping(cluster: FakeCluster) -> bool:
+    """Return whether a pod is on its way to a stop."""
+    return any("deletionTimestamp" in pod["metadata"] for pod in cluster.store.list("pods"))
 
 
 def ready_tags(cluster: FakeCluster, name: str) -> list[str]:

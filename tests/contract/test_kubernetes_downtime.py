@@ -11,7 +11,7 @@ from tests.contract.kubernetes_support import AGENT, DB, WEB, ClusterAndEngine
 from tests.support.kubernetes import controllers
 from tests.support.kubernetes.api import FakeCluster
 from tests.support.kubernetes.workloads import container, daemon_set, deployment, stateful_set, template
-from tests.support.runs import FakeRun
+from tests.support.runs import FakeRun, late_when
 
 TAGS = ("v2", controllers.MISSING, controllers.CRASHING)
 # That a probe answers and its pod dies later, or that one without a probe does nothing, only the probe could tell.
@@ -41,7 +41,8 @@ def test_a_deployment_never_has_fewer_ready_pods_than_it_wants(
     cluster, engine = kubernetes
     kube.create(cluster, deployment(replicas=replicas, template=template(container(probed=probed))))
     with counted(cluster, "web") as counts:
-        outcome = engine.redeploy(WEB, FakeRun(tag=tag, deadline_s=3 if tag == controllers.HANGING else 60))
+        run = late_when(lambda: kube.is_described(cluster, "runs but is not ready"), tag=tag)
+        outcome = engine.redeploy(WEB, run)
     assert outcome.success is (tag == "v2"), outcome.reason
     assert outcome.rolled_back is not outcome.success
     assert len(counts) > 5

@@ -11,14 +11,14 @@ from tests.contract.swarm_support import Sampler
 from tests.support.kubernetes import controllers
 from tests.support.kubernetes.api import ApiRequest
 from tests.support.kubernetes.workloads import container, daemon_set, deployment, probed, stateful_set, template
-from tests.support.runs import FakeRun
+from tests.support.runs import FakeRun, late_when
 from tutumd.errors import EngineUnavailableError
 
 
 @pytest.mark.parametrize(
     ("tag", "words"),
     [
-        (controllers.MISSING, "ErrImagePull: manifest unknown"),
+        (controllers.MISSING, ": manifest unknown"),
         (controllers.CRASHING, "CrashLoopBackOff: it exited with 3"),
         (controllers.UNCONFIGURED, 'CreateContainerConfigError: secret "key" not found'),
         (controllers.SHORT_LIVED, "CrashLoopBackOff: it exited with 3"),
@@ -59,12 +59,10 @@ def test_a_rollout_that_never_ends_is_put_back_at_the_deadline(
     kubernetes: ClusterAndEngine, tag: str, words: str
 ) -> None:
     cluster, engine = kubernetes
-    kube.create(cluster, deployment(template=probed(), annotations={"tutum.redeploy.timeout": "1"}))
-    outcome = engine.redeploy(WEB, FakeRun(tag=tag))
+    kube.create(cluster, deployment(template=probed(), annotations={"tutum.redeploy.timeout": "500"}))
+    outcome = engine.redeploy(WEB, late_when(lambda: kube.is_described(cluster, words), tag=tag))
     assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert outcome.reason.startswith(
-        "the rollout did not end before the deadline (0 of 2 new pods are ready): pod web-"
-    )
+    assert outcome.reason.startswith("it did not end within 500 s (0 of 2 new pods are ready): pod web-")
     assert words in outcome.reason
     assert kube.ready_tags(cluster, "web") == ["v1", "v1"]
 
@@ -98,7 +96,7 @@ def test_a_daemon_sets_pod_that_is_still_stopping_is_none_that_works_again(kuber
     cluster, engine = kubernetes
     slow = template(container(tag=controllers.SLOW, probed=True), name="agent", terminationGracePeriodSeconds=2)
     kube.create(cluster, daemon_set(template=slow))
-    outcome = engine.redeploy(AGENT, FakeRun(deadline_s=0.5))
+    outcome = engine.redeploy(AGENT, late_when(lambda: kube.is_stopping(cluster)))
     assert (outcome.success, outcome.rolled_back) == (False, True)
     assert len(outcome.containers_after) == 2, outcome.reason
 
@@ -144,7 +142,8 @@ def test_a_rollback_waits_for_the_grace_period_of_pods(kubernetes: ClusterAndEng
     slow = template(container(probed=True), name="db", terminationGracePeriodSeconds=2)
     kube.create(cluster, stateful_set(template=slow))
     with kube.opened(cluster, tmp_path, timing=replace(kube.TIMING, rollback_s=1.5)) as engine:
-        outcome = engine.redeploy(DB, FakeRun(tag=controllers.HANGING, deadline_s=1.5))
+        run = late_when(lambda: kube.is_described(cluster, "runs but is not ready"), tag=controllers.HANGING)
+        outcome = engine.redeploy(DB, run)
     assert (outcome.success, outcome.rolled_back) == (False, True)
     assert "after the rollback" not in outcome.reason
     assert len(outcome.containers_after) == 3

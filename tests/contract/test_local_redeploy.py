@@ -11,7 +11,7 @@ from tests.contract.local_support import LocalHost
 from tests.support.waiting import wait_until
 from tutumd.engines.local.records import definition_digest
 from tutumd.errors import EngineRefusedError
-from tutumd.model import Autorestart, Plan
+from tutumd.model import Autorestart, Plan, RunLimits
 
 BODY = "TUTUM_TRIGGER_BODY"
 VARIABLES = {BODY: '{"a": "b=c"}\n', "GONE": None}
@@ -82,7 +82,10 @@ def test_a_plan_lists_what_would_be_started_and_ended_and_changes_nothing(host: 
             "wait until each has run for 0.15 s",
             "end the old web-1: SIGTERM, and SIGKILL to what is left after 5 s",
         ),
-        notes=("a command that listens on a fixed port cannot start while the old process has that port",),
+        notes=(
+            "a command that listens on a fixed port cannot start while the old process has that port",
+            str(RunLimits()),
+        ),
     )
     assert (host.pids(), sorted(host.data_dir.rglob("*"))) == (before, files)
 

@@ -126,7 +126,7 @@ def _build(spec: Spec, settings: Settings) -> Engine:
         from tutumd.engines.local.engine import LocalEngine
 
         folder = settings.data_dir / ("local" if spec.name == "local" else f"local-{spec.name}")
-        return LocalEngine(spec.name, folder, server_cap=settings.max_containers)
+        return LocalEngine(spec.name, folder, server_cap=settings.max_containers, limits=settings.run_limits)
     if spec.kind == "kubernetes":
         return _build_kubernetes(spec, settings)
     url = spec.url or settings.docker_host or None
@@ -170,4 +170,5 @@ def _build_kubernetes(spec: Spec, settings: Settings) -> Engine:
         find_access(settings.kubeconfig, spec.url, os.environ),
         namespaces=settings.kubernetes_namespaces,
         server_cap=settings.max_containers,
+        limits=settings.run_limits,
     )

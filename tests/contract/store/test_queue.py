@@ -143,6 +143,17 @@ def test_an_ended_lease_is_taken_over_and_the_old_worker_changes_nothing(bed: St
     assert bed.store.action(bed.admin, old.action.uuid).state is ActionState.SUCCESS
 
 
+def test_an_action_that_has_ended_is_not_changed_by_its_worker(bed: StoreBed) -> None:
+    bed.call(bed.handler("web"))
+    claim = bed.claimed()
+    bed.finish(claim)
+    with pytest.raises(LeaseLostError):
+        bed.queue.save_journal(claim, {"step": 1})
+    with pytest.raises(LeaseLostError):
+        bed.finish(claim, success=False)
+    assert bed.store.action(bed.admin, claim.action.uuid).state is ActionState.SUCCESS
+
+
 def test_a_renewed_lease_is_not_taken_over(bed: StoreBed) -> None:
     bed.call(bed.handler("web"))
     claim = bed.claimed()

@@ -15,14 +15,16 @@ from tests.support.kubernetes.store import Refusal, Store
 NODES = ("node-a", "node-b")
 Pod = dict[str, Any]
 
-# Tags of images whose containers fail, each in its way. SLOW runs, but is slow to stop; any other tag runs.
-MISSING, CRASHING, HANGING, UNCONFIGURED, SHORT_LIVED, HOMELESS, SLOW = (
+# Tags of images whose containers fail, each in its way. PULLING is pulled for ever; SLOW runs, but is slow to stop; any
+# other tag runs.
+MISSING, CRASHING, HANGING, UNCONFIGURED, SHORT_LIVED, HOMELESS, PULLING, SLOW = (
     "missing",
     "crashing",
     "hanging",
     "unconfigured",
     "short-lived",
     "homeless",
+    "pulling",
     "slow",
 )
 _START_S, _STOP_S, _LIFE_S, _BACK_OFF_S = 0.05, 0.05, 0.4, 0.1
@@ -79,11 +81,12 @@ class Controllers:
             self._ready_since.setdefault(uid, now)
         else:
             self._ready_since.pop(uid, None)
-        homeless = any(container["image"].endswith(f":{HOMELESS}") for container in pod["spec"]["containers"])
+        tags = {container["image"].rpartition(":")[2] for container in pod["spec"]["containers"]}
 
         def change(new: Pod) -> None:
             conditions = [{"type": "Ready", "status": str(ready), "lastTransitionTime": self._since(uid)}]
-            if homeless:
+            conditions.append({"type": "PodReadyToStartContainers", "status": str(HOMELESS not in tags)})
+            if HOMELESS in tags:
                 text = "0/2 nodes are available: 2 Insufficient cpu."
                 conditions.append(
                     {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": text}
@@ -120,7 +123,7 @@ class Controllers:
         creating: dict[str, Any] = {"waiting": {"reason": "ContainerCreating"}}
         running = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
         back_off = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s restarting failed container"}}
-        if age < _START_S or tag == HOMELESS:
+        if age < _START_S or tag in (HOMELESS, PULLING):
             return False, creating, 0
         if tag == MISSING:
             reason = "ErrImagePull" if age < _START_S + _BACK_OFF_S else "ImagePullBackOff"

@@ -15,6 +15,7 @@ from tutumd.engines.docker.inspect.selectors import ContainerGroup, group_by_ser
 from tutumd.engines.docker.readiness import ReadinessCheck
 from tutumd.engines.docker.redeploy import redeploy as redeploy_service
 from tutumd.engines.docker.scale import Scaler
+from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
 
 SELECTOR = "compose:shop/web"
@@ -70,6 +71,14 @@ class Case:
                 labels=compose_labels(number),
             )
         return engine
+
+
+class MovingTag(FakeDocker):
+    """An engine on which somebody moves the tag back just before a container is created."""
+
+    def create_container_from_config(self, config: Mapping[str, Any], name: str) -> Any:
+        self.tagged = OLD
+        return super().create_container_from_config(config, name)
 
 
 def finder(
@@ -194,6 +203,15 @@ def test_a_lost_database_does_not_lose_the_service(name: str) -> None:
             entry = found[f"shop-web-{number}"]
             assert entry[1:] == (case.policy["Name"], NEW), (step, entry)
             assert entry[0] == status or (entry[0], status) == ("running", "paused"), (step, entry)
+
+
+def test_a_tag_that_moves_before_the_container_is_created_changes_nothing() -> None:
+    engine = MovingTag()
+    engine.add(1, "shop-web-1", status="running", host={"RestartPolicy": dict(ALWAYS)}, labels=compose_labels(1))
+    before = engine.summary()
+    with pytest.raises(EngineRefusedError, match="changed on the engine while a container was created from it"):
+        redeploy(engine, Recorded())
+    assert engine.summary() == before
 
 
 def test_scaling_up_adds_each_replica_once() -> None:

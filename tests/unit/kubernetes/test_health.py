@@ -13,6 +13,7 @@ from tutumd.engines.rollout.outcome import RolloutStatus
 
 DONE = {"replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2}
 GIVEN_UP = [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]
+LATE = "there was no progress for 630 s"
 STUCK = PodContainer(name="app", image="app:v2", waiting="ImagePullBackOff", message="manifest unknown")
 
 
@@ -82,24 +83,24 @@ def test_the_culprit_is_a_pod_with_a_failing_container() -> None:
     assert find_culprit([pod("fine"), slow, stuck]) == stuck
     assert find_culprit([pod("fine"), slow]) == slow
     assert find_culprit([pod("fine")]) is None
-    reason, actual = describe_failure(view(workload(deployment()), slow, stuck), AT)
+    reason, actual = describe_failure(view(workload(deployment()), slow, stuck), AT, "")
     assert actual == stuck
     assert reason == "the rollout failed: pod web-stuck, container app: ImagePullBackOff: manifest unknown"
 
 
 def test_the_failure_of_a_paused_rollout_says_so() -> None:
-    reason, _ = describe_failure(view(workload(deployment(paused=True)), pod("slow", ready=False, at=AT)), AT)
+    reason, _ = describe_failure(view(workload(deployment(paused=True)), pod("slow", ready=False, at=AT)), AT, LATE)
     assert reason == (
-        "the rollout did not end before the deadline (0 of 2 new pods are ready); the deployment web was paused "
+        "there was no progress for 630 s (0 of 2 new pods are ready); the deployment web was paused "
         "in the meantime: pod web-slow runs but is not ready"
     )
 
 
 def test_the_failure_names_an_exceeded_quota() -> None:
     conditions = [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: pods"}]
-    reason, actual = describe_failure(view(workload(deployment(), conditions=conditions)), AT)
+    reason, actual = describe_failure(view(workload(deployment(), conditions=conditions)), AT, "")
     assert actual is None
-    assert reason == ("the rollout did not end before the deadline (0 of 2 new pods are ready): exceeded quota: pods")
+    assert reason == ("the rollout was not complete (0 of 2 new pods are ready): exceeded quota: pods")
 
 
 @pytest.mark.parametrize(

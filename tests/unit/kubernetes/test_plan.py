@@ -26,7 +26,7 @@ from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Workload, fingerpr
 from tutumd.engines.rollout.journal import Result, Stage, from_journal, to_journal
 from tutumd.engines.rollout.timing import Timing
 from tutumd.errors import EngineRefusedError
-from tutumd.model import Plan
+from tutumd.model import Plan, RunLimits
 
 COPY = (
     "nodes that have registry.test/app:v1 already use their copy (imagePullPolicy: IfNotPresent), also if the tag was "
@@ -189,7 +189,7 @@ def test_the_order_is_the_workloads_own(made: dict[str, Any], order: str, words:
 
 def test_a_dry_run_plan() -> None:
     subject = workload(stateful_set(replicas=3, updateStrategy={"rollingUpdate": {"partition": 1}}))
-    assert describe_plan(subject, planned(subject, tag="v2")) == Plan(
+    assert describe_plan(subject, planned(subject, tag="v2"), RunLimits()) == Plan(
         order="stop-first",
         order_reason="a StatefulSet replaces one pod after the other, the one with the highest number first",
         image_name="registry.test/app:v2",
@@ -201,7 +201,7 @@ def test_a_dry_run_plan() -> None:
             "wait until 2 new pods are ready",
             "restore the pod template if that fails",
         ),
-        notes=("the partition 1 keeps 1 of 3 pods as they are", COPY.replace(":v1", ":v2")),
+        notes=("the partition 1 keeps 1 of 3 pods as they are", COPY.replace(":v1", ":v2"), str(RunLimits())),
     )
 
 

@@ -1,5 +1,6 @@
 """Where the key for secrets comes from."""
 
+import os
 import stat
 from pathlib import Path
 from threading import Thread
@@ -9,6 +10,7 @@ import pytest
 from tutumd.application.admission.encryption import make_key
 from tutumd.errors import SettingsError
 from tutumd.main.secret_key import load_cipher
+from tutumd.main.storage import locked
 from tutumd.settings import Settings, read_settings
 
 
@@ -22,6 +24,15 @@ def test_a_key_is_created_once_and_only_its_owner_can_read_it(tmp_path: Path) ->
     assert stat.S_IMODE((tmp_path / "secret.key").stat().st_mode) == 0o600
     assert load_cipher(settings).decrypt(sealed) == "s3cret"
     assert [path.name for path in tmp_path.iterdir()] == ["secret.key"]
+
+
+def test_only_its_owner_can_read_a_new_data_folder(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        with locked(tmp_path / "data" / "tutumd.lock", "in use", exclusive=True):
+            assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
+    finally:
+        os.umask(before)
 
 
 def test_processes_that_start_at_once_share_one_key(tmp_path: Path) -> None:

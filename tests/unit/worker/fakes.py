@@ -41,16 +41,19 @@ class FakeQueue:
         self.error = error
         self.journals: list[Mapping[str, object]] = []
         self.targets: list[int] = []
+        self.lines: list[str] = []
         self.engine_errors: list[str] = []
         self.synced = Event()
         self.looks = 0
         self.is_complete = True
         self.is_unreadable: Callable[[str], bool] = lambda selector: False
         self.when_saving: Callable[[], object] = lambda: None
+        self.when_renewing: Callable[[], object] = lambda: None
         self._amounts = amounts
 
     def renew(self, claim: Claim, *, lease: timedelta) -> bool:
         self._fail()
+        self.when_renewing()
         return False
 
     def save_journal(self, claim: Claim, journal: Mapping[str, object]) -> None:
@@ -65,7 +68,7 @@ class FakeQueue:
         self.targets.append(target)
 
     def add_log_line(self, claim: Claim, text: str) -> None:
-        pass
+        self.lines.append(text)
 
     def register(self, worker: str, served: Sequence[EngineInfo]) -> None:
         self._fail()

@@ -2,8 +2,10 @@
 
 import pytest
 
+from tests.support.services import service_row
 from tests.unit.worker.fakes import AWAY, FakeClock, FakeQueue, make_run
 from tutumd.errors import LeaseLostError
+from tutumd.model import RunLimits
 from tutumd.worker.leased_run import LEASE_MARGIN_S, LeasedRun
 
 
@@ -19,7 +21,7 @@ def queue() -> FakeQueue:
 
 @pytest.fixture
 def run(queue: FakeQueue, clock: FakeClock) -> LeasedRun:
-    return make_run(queue, clock, journal={"old": 1})
+    return make_run(queue, clock, service=service_row(engine="docker", selector="web"), journal={"old": 1})
 
 
 def test_a_run_stops_before_its_lease_ends(run: LeasedRun, clock: FakeClock) -> None:
@@ -36,6 +38,16 @@ def test_a_renewal_extends_the_lease_from_the_time_of_its_request(run: LeasedRun
     clock.now += 8.9
     run.check()
     clock.now += 0.2
+    with pytest.raises(LeaseLostError):
+        run.check()
+
+
+def test_a_renewal_counts_from_its_request_however_long_it_takes(
+    run: LeasedRun, queue: FakeQueue, clock: FakeClock
+) -> None:
+    queue.when_renewing = lambda: setattr(clock, "now", clock.now + 5)
+    run.renew()
+    clock.now += 10 - LEASE_MARGIN_S - 5
     with pytest.raises(LeaseLostError):
         run.check()
 
@@ -78,6 +90,38 @@ def test_the_remaining_time_counts_down_to_zero(run: LeasedRun, clock: FakeClock
     assert run.remaining_s() == 120
     clock.now += 500
     assert run.remaining_s() == 0
+
+
+def test_a_run_has_the_limits_of_the_labels_and_logs_them_once(run: LeasedRun, queue: FakeQueue) -> None:
+    for _ in range(2):
+        run.set_limits(timeout_s=None, stall_s=None)
+    run.set_limits(timeout_s=7200, stall_s=None, least_stall_s=600)
+    assert run.remaining_s() == 600
+    assert queue.lines == [str(RunLimits()), str(RunLimits(timeout_s=7200, stall_s=600))]
+    run.set_limits(timeout_s=None, stall_s=None)
+    assert run.remaining_s() == 120
+
+
+def test_progress_starts_the_clock_again(run: LeasedRun, clock: FakeClock) -> None:
+    clock.now += 100
+    run.advance("ready", 1)
+    assert run.remaining_s() == 120
+    clock.now += 120
+    assert (run.remaining_s(), run.overdue_reason()) == (0, "there was no progress for 120 s")
+
+
+def test_a_pull_has_a_limit_of_its_own(run: LeasedRun, clock: FakeClock) -> None:
+    with run.pulling():
+        assert run.remaining_s() == 1800
+        clock.now += 1800
+        assert run.overdue_reason() == "the pull did not end within 1800 s"
+    assert run.remaining_s() == 120
+
+
+def test_a_canceled_run_has_no_time_left_and_is_not_overdue(run: LeasedRun, clock: FakeClock) -> None:
+    clock.now += 500
+    run.is_canceled = True
+    assert (run.remaining_s(), run.overdue_reason()) == (0, "")
 
 
 def test_a_run_whose_lease_has_ended_still_stores_its_result(run: LeasedRun, clock: FakeClock) -> None:

@@ -12,6 +12,7 @@ from tutumd.engines.kubernetes.context import WorkloadContext
 from tutumd.engines.kubernetes.discover import is_shown, take_snapshot, take_snapshots
 from tutumd.engines.kubernetes.informer import Informer
 from tutumd.engines.kubernetes.journal import ScaleJournal
+from tutumd.engines.kubernetes.limits import set_limits, workload_limits
 from tutumd.engines.kubernetes.plan import describe_plan, plan_redeploy
 from tutumd.engines.kubernetes.redeploy import redeploy
 from tutumd.engines.kubernetes.scale import plan_scaling, refuse_daemon_set, set_replicas
@@ -22,7 +23,7 @@ from tutumd.engines.rollout.log_lines import merge_log_lines
 from tutumd.engines.rollout.scaling import refuse_over_cap, refuse_stopped
 from tutumd.engines.rollout.timing import Timing
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
-from tutumd.model import EngineInfo, Outcome, Plan, Service, ServiceSnapshot
+from tutumd.model import EngineInfo, Outcome, Plan, RunLimits, Service, ServiceSnapshot
 from tutumd.ports import PartialDiscoveryError, Run
 
 EVERY_NAMESPACE = "*"
@@ -43,15 +44,18 @@ class KubernetesEngine:
         namespaces: Sequence[str] = (),
         server_cap: int,
         timing: Timing | None = None,
+        limits: RunLimits = RunLimits(),
     ) -> None:
         """Create the engine; nothing is connected yet.
 
         Args:
             namespaces: Namespaces whose workloads are services, `*` for all; empty means the one of the credentials.
             server_cap: Most containers that a service may be scaled to.
+            limits: Limits of a run, as the server's settings say.
         """
         self._name = name
         self._server_cap = server_cap
+        self._limits = limits
         self._cluster = Cluster(access.connect)
         chosen = tuple(dict.fromkeys(namespaces)) or (access.namespace,)
         self._namespaces = ("",) if EVERY_NAMESPACE in namespaces else chosen
@@ -142,7 +146,8 @@ class KubernetesEngine:
     def plan(self, service: Service, tag: str | None) -> Plan:
         try:
             view = self._cluster.require_view(self._address(service))
-            return describe_plan(view.workload, plan_redeploy(view, tag, {}, self._timing))
+            limits = workload_limits(self._limits, view.workload)
+            return describe_plan(view.workload, plan_redeploy(view, tag, {}, self._timing), limits)
         except EngineRefusedError as error:
             return Plan(refused=str(error))
 
@@ -218,13 +223,14 @@ class KubernetesEngine:
         return address
 
     def _context(self, service: Service, run: Run) -> WorkloadContext:
-        """Return the context of a run, which gets as much time as the workload's own annotation allows."""
-        address = self._address(service)
-        workload = self._cluster.workload(address)
-        timeout_s = parse_labels([workload.annotations]).timeout_s if workload is not None else None
-        if timeout_s is not None:
-            run.set_limits(timeout_s=timeout_s, stall_s=None)
-        return WorkloadContext(cluster=self._cluster, address=address, run=run, timing=self._timing)
+        """Return the context of a run, which gets as much time as the workload's own annotations allow."""
+        context = WorkloadContext(
+            cluster=self._cluster, address=self._address(service), run=run, timing=self._timing, limits=self._limits
+        )
+        workload = context.workload()
+        if workload is not None:
+            set_limits(context, workload)
+        return context
 
     def _autoscaler(self, workload: Workload) -> Autoscaler | None:
         return find_autoscaler(self._cluster.autoscalers(workload.address.namespace), workload.address)

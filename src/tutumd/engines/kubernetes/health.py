@@ -68,15 +68,19 @@ def describe_progress(view: WorkloadView, restarted_at: str) -> str:
     return f"{ready} of {view.workload.moving} new pods are ready"
 
 
-def describe_failure(view: WorkloadView, restarted_at: str) -> tuple[str, Pod | None]:
-    """Return why a rollout failed, and the pod to blame."""
+def describe_failure(view: WorkloadView, restarted_at: str, overdue: str) -> tuple[str, Pod | None]:
+    """Return why a rollout failed, and the pod to blame.
+
+    Args:
+        overdue: Which limit is over; empty if none is.
+    """
     culprit = find_culprit(view.of(restarted_at))
     if _is_given_up(view.workload):
         what = "the cluster says that the rollout made no progress (ProgressDeadlineExceeded)"
     elif culprit is not None and culprit.failing is not None:
         what = "the rollout failed"
     else:
-        what = f"the rollout did not end before the deadline ({describe_progress(view, restarted_at)})"
+        what = f"{overdue or 'the rollout was not complete'} ({describe_progress(view, restarted_at)})"
     if view.workload.spec.get("paused"):
         what = f"{what}; {view.workload.address.words} was paused in the meantime"
     cause = describe_pod(culprit) if culprit is not None else replica_failure(view.workload)

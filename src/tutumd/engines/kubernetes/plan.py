@@ -13,10 +13,7 @@ from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Kind, Workload, fi
 from tutumd.engines.labels import parse_labels
 from tutumd.engines.rollout.timing import Timing
 from tutumd.errors import EngineRefusedError
-from tutumd.model import Plan
-
-# Default of a Deployment (Kubernetes: Deployments, "Progress Deadline Seconds").
-_PROGRESS_DEADLINE_S = 600
+from tutumd.model import Plan, RunLimits
 
 
 def plan_redeploy(view: WorkloadView, tag: str | None, variables: Variables, timing: Timing) -> RedeployJournal:
@@ -48,8 +45,8 @@ def plan_redeploy(view: WorkloadView, tag: str | None, variables: Variables, tim
     )
 
 
-def describe_plan(workload: Workload, journal: RedeployJournal) -> Plan:
-    """Return the dry-run plan of a redeploy."""
+def describe_plan(workload: Workload, journal: RedeployJournal, limits: RunLimits) -> Plan:
+    """Return the dry-run plan of a redeploy that has these limits."""
     order, order_reason = order_of(workload)
     main = workload.main
     steps = [f"restart: write {RESTARTED_AT} into the pod template of {workload.address.words}"]
@@ -71,7 +68,7 @@ def describe_plan(workload: Workload, journal: RedeployJournal) -> Plan:
             f"wait until {workload.moving} new pods are ready",
             "restore the pod template if that fails",
         ),
-        notes=all_notes(workload, journal),
+        notes=(*all_notes(workload, journal), str(limits)),
     )
 
 
@@ -173,7 +170,7 @@ def _min_ready(workload: Workload, stable_s: float) -> tuple[int | None, tuple[s
     if workload.is_stopped or workload.has_probe:
         return None, ()
     notes: tuple[str, ...] = ()
-    deadline = int(workload.spec.get("progressDeadlineSeconds") or _PROGRESS_DEADLINE_S)
+    deadline = workload.progress_deadline_s
     # Kubernetes: DeploymentSpec, progressDeadlineSeconds must be greater than minReadySeconds. Others have none.
     if workload.kind is Kind.DEPLOYMENT and seconds >= deadline:
         notes = (

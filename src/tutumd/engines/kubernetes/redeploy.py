@@ -11,6 +11,7 @@ from tutumd.engines.kubernetes.context import WorkloadContext
 from tutumd.engines.kubernetes.discover import running_digest, warnings
 from tutumd.engines.kubernetes.health import check_rollout, describe_failure, describe_progress
 from tutumd.engines.kubernetes.journal import RedeployJournal
+from tutumd.engines.kubernetes.limits import report_progress
 from tutumd.engines.kubernetes.patches import is_patched, restart_patch
 from tutumd.engines.kubernetes.plan import all_notes, plan_redeploy
 from tutumd.engines.kubernetes.requests import MERGE, STRATEGIC_MERGE
@@ -89,6 +90,9 @@ def _follow(context: WorkloadContext, journal: RedeployJournal) -> RedeployJourn
         view = context.view()
         if view is None:
             return fail(run, journal, f"{context.address.words} was removed while it was redeployed")
+        left = sum(pod.restarted_at != journal.restarted_at for pod in view.pods)
+        gone = len(journal.running_before) - left
+        report_progress(context, view.workload, view.of(journal.restarted_at), gone)
         reported = log_progress(run, reported, describe_progress(view, journal.restarted_at))
         status = check_rollout(view, journal.ordered, journal.restarted_at)
         if status is RolloutStatus.SUCCEEDED:
@@ -96,7 +100,7 @@ def _follow(context: WorkloadContext, journal: RedeployJournal) -> RedeployJourn
         if status is RolloutStatus.SUPERSEDED:
             return fail(run, journal, _superseded(view.workload, journal))
         if status is RolloutStatus.FAILED or run.remaining_s() <= 0:
-            reason, culprit = describe_failure(view, journal.restarted_at)
+            reason, culprit = describe_failure(view, journal.restarted_at, run.overdue_reason())
             tail = context.log_tail(culprit, view.workload.main["name"])
             return move_to(run, journal, Stage.ROLL_BACK, Result(success=False, reason=reason, log_tail=tail))
         run.sleep(context.timing.poll_s)

@@ -8,6 +8,7 @@ from tutumd.engines.kubernetes.context import WorkloadContext
 from tutumd.engines.kubernetes.discover import running_digest
 from tutumd.engines.kubernetes.health import is_scaled, replica_failure
 from tutumd.engines.kubernetes.journal import ScaleJournal
+from tutumd.engines.kubernetes.limits import report_progress
 from tutumd.engines.kubernetes.requests import MERGE
 from tutumd.engines.kubernetes.view import Pod, WorkloadView, describe_pod, find_culprit
 from tutumd.engines.kubernetes.workloads import Kind, Workload
@@ -146,6 +147,9 @@ def _follow(context: WorkloadContext, journal: ScaleJournal) -> ScaleJournal:
         if view is None:
             return fail(run, journal, f"{context.address.words} was removed in the meantime")
         target, replicas = journal.target_of(view.workload), view.workload.replicas
+        new = [pod for pod in view.alive if pod.uid not in journal.pods_before]
+        gone = len(set(journal.pods_before) - {pod.uid for pod in view.pods})
+        report_progress(context, view.workload, new, gone)
         reported = log_progress(run, reported, f"{len(view.ready)} of {target} pods are ready")
         if not journal.autoscaler and replicas != target:
             return fail(run, journal, f"superseded: somebody else set the service to {replicas} pods")
@@ -165,11 +169,11 @@ def _failing_pod(view: WorkloadView, journal: ScaleJournal) -> Pod | None:
 
 def _begin_rollback(context: WorkloadContext, journal: ScaleJournal, view: WorkloadView) -> ScaleJournal:
     run, ready = context.run, len(view.ready)
-    late = " at the deadline" if run.remaining_s() <= 0 else ""
+    overdue = run.overdue_reason()
     if journal.target < journal.least:
         left = len(view.alive) + view.stopping - journal.target
-        return fail(run, journal, f"{left} pods have not stopped yet{late}")
-    reason = f"{ready} of {journal.target_of(view.workload)} pods are ready{late}"
+        return fail(run, journal, join_sentences(f"{left} pods have not stopped yet", overdue))
+    reason = join_sentences(f"{ready} of {journal.target_of(view.workload)} pods are ready", overdue)
     culprit = _failing_pod(view, journal) or find_culprit(view.alive)
     cause = describe_pod(culprit) if culprit else replica_failure(view.workload)
     tail = context.log_tail(culprit, view.workload.main["name"])

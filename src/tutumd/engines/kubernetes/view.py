@@ -28,6 +28,8 @@ _HOPELESS = frozenset(
         "SignatureValidationFailed",
     }
 )
+# Reasons of a container that was not started yet (kubernetes: pkg/kubelet/kubelet_pods.go).
+_BEFORE_START = frozenset({"ContainerCreating", "PodInitializing"})
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
 
 
@@ -62,9 +64,11 @@ class Pod:
         restarted_at: The value in the template that it was made from.
         ready_since: When it became ready; None if it is not ready.
         unscheduled: Why no node accepts it; empty if one does.
+        pulling: Its node pulls the image of a container, or runs init containers first. Known since Kubernetes 1.29.
         inits: Its init containers, in order.
         alive: It runs or shall run.
         failing: The container that does not start by itself; None if there is none.
+        started: Number of its containers that have run at any time.
     """
 
     uid: str
@@ -80,6 +84,7 @@ class Pod:
     inits: tuple[PodContainer, ...] = ()
     ready_since: datetime | None = None
     unscheduled: str = ""
+    pulling: bool = False
 
     @property
     def alive(self) -> bool:
@@ -89,6 +94,10 @@ class Pod:
     def failing(self) -> PodContainer | None:
         containers = (*self.inits, *self.containers)
         return next((container for container in containers if container.waiting in _HOPELESS), None)
+
+    @property
+    def started(self) -> int:
+        return sum(bool(each.started) or each.exit_code is not None for each in (*self.inits, *self.containers))
 
     def container(self, name: str) -> PodContainer:
         """Return one of its containers; the first if it has none of that name."""
@@ -129,6 +138,8 @@ def read_pod(json: Json) -> Pod:
     metadata, spec, status = json["metadata"], json["spec"], json.get("status") or {}
     conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
     scheduled, readiness = conditions.get("PodScheduled") or {}, conditions.get("Ready") or {}
+    sandbox = conditions.get("PodReadyToStartContainers") or {}
+    containers = _containers(spec.get("containers"), status.get("containerStatuses"))
     ready = readiness.get("status") == "True"
     return Pod(
         uid=metadata["uid"],
@@ -141,9 +152,10 @@ def read_pod(json: Json) -> Pod:
         ready=ready,
         ready_since=parse_time(readiness.get("lastTransitionTime")) if ready else None,
         created=parse_time(metadata.get("creationTimestamp")),
-        containers=_containers(spec.get("containers"), status.get("containerStatuses")),
+        containers=containers,
         inits=_containers(spec.get("initContainers"), status.get("initContainerStatuses")),
         unscheduled=str(scheduled.get("message") or "") if scheduled.get("status") == "False" else "",
+        pulling=sandbox.get("status") == "True" and any(each.waiting in _BEFORE_START for each in containers),
     )
 
 

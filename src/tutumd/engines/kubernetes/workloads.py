@@ -139,6 +139,11 @@ class Workload:
         return bool(self.main.get("readinessProbe") or self.main.get("startupProbe"))
 
     @property
+    def progress_deadline_s(self) -> int:
+        """The seconds without progress after which the cluster gives a Deployment up (DeploymentSpec, its default)."""
+        return int(self.spec.get("progressDeadlineSeconds") or 600)
+
+    @property
     def grace_s(self) -> int:
         """The seconds that its pods may take to stop (Kubernetes: PodSpec, terminationGracePeriodSeconds)."""
         given = self.template["spec"].get("terminationGracePeriodSeconds")

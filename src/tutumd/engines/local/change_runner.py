@@ -17,7 +17,7 @@ from tutumd.engines.local.launch import Launcher, container_name
 from tutumd.engines.local.plan import PlanInput, Planner, definition_of, dry_run_redeploy
 from tutumd.engines.local.processes import Processes, SpawnError
 from tutumd.engines.local.records import ContainerRecord, ServiceRecord
-from tutumd.model import Outcome, Plan, Service
+from tutumd.model import Outcome, Plan, RunLimits, Service
 from tutumd.ports import Clock, Run
 
 POLL_S = 0.05
@@ -32,6 +32,7 @@ class ChangeRunner:
         server_cap: The highest allowed number of containers of a service.
         stable_s: How long a new process must run.
         grace_s: How long a process has to end after SIGTERM.
+        limits: Of a run, by the server's settings. A service has no labels of its own.
     """
 
     folder: DataFolder
@@ -41,9 +42,11 @@ class ChangeRunner:
     stable_s: float
     grace_s: float
     clock: Clock
+    limits: RunLimits
 
     def perform(self, service: Service, run: Run, planner: Planner) -> Outcome:
         """Make the change that `planner` returns, or continue where an earlier call of the same action was killed."""
+        run.set_limits(timeout_s=None, stall_s=None, least_stall_s=2 * self.stable_s)
         record = self.folder.get(service.uuid) or _new_record(service)
         if record.change is None and record.settled == run.action_uuid:
             return self._finish(record, run)
@@ -65,7 +68,8 @@ class ChangeRunner:
         """Return what a redeploy would do now."""
         record = records.drop_change(self.folder.get(service.uuid) or _new_record(service))
         facts = self._plan_input(service, record, tag)
-        return dry_run_redeploy(facts, stable_s=self.stable_s, grace_s=self.grace_s)
+        limits = self.limits.adapted(least_stall_s=2 * self.stable_s)
+        return dry_run_redeploy(facts, stable_s=self.stable_s, grace_s=self.grace_s, limits=limits)
 
     def _can_continue(self, record: ServiceRecord, run: Run) -> bool:
         change = record.change
@@ -128,6 +132,7 @@ class ChangeRunner:
                 except SpawnError as error:
                     return record, _failure(f"{container_name(record, container)} could not be started: {error}")
                 record = self.folder.save(records.replace_container(record, started))
+                run.advance("started", sum(c.process is not None for c in record.incoming))
         run.log(f"started {', '.join(container_name(record, c) for c in record.incoming)}")
         return record, self._wait_until_stable(record, run)
 
@@ -143,7 +148,8 @@ class ChangeRunner:
                 if left_s <= 0:
                     return None
                 if run.remaining_s() <= 0:
-                    return _failure("the time for this action was over before the new processes were stable")
+                    texts = ("the new processes were not stable yet", run.overdue_reason())
+                    return _failure(": ".join(filter(None, texts)))
                 run.sleep(min(POLL_S, left_s))
                 exits.wait(0)
 

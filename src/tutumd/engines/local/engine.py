@@ -24,7 +24,7 @@ from tutumd.engines.local.processes import Processes
 from tutumd.engines.local.records import ServiceRecord
 from tutumd.engines.local.supervisor import Supervisor
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
-from tutumd.model import EngineInfo, Outcome, Plan, Service, ServiceSnapshot
+from tutumd.model import EngineInfo, Outcome, Plan, RunLimits, Service, ServiceSnapshot
 from tutumd.ports import Clock, Run
 
 LOCK_WAIT_S = 30.0
@@ -48,11 +48,13 @@ class LocalEngine:
         environment: Mapping[str, str] | None = None,
         boot_id: str | None = None,
         clock: Clock = lambda: datetime.now(UTC),
+        limits: RunLimits = RunLimits(),
     ) -> None:
         """Read the records below `data_dir`. Nothing else is touched.
 
         environment: Source of PATH, HOME and LANG of the processes; default: the environment of this process.
         boot_id: Changes with every start of the machine; default: the kernel's.
+        limits: Limits of a run, as the server's settings say.
         """
         self._name = name
         self._folder = DataFolder(data_dir)
@@ -75,6 +77,7 @@ class LocalEngine:
             stable_s=stable_s,
             grace_s=grace_s,
             clock=clock,
+            limits=limits,
         )
         self._supervisor = Supervisor(
             folder=self._folder,

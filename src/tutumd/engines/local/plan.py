@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from tutumd.engines.local.records import Change, ContainerRecord, ServiceRecord, definition_digest
 from tutumd.errors import EngineRefusedError
-from tutumd.model import Definition, Plan, Service
+from tutumd.model import Definition, Plan, RunLimits, Service
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ def plan_redeploy(facts: PlanInput) -> Change:
     )
 
 
-def dry_run_redeploy(facts: PlanInput, *, stable_s: float, grace_s: float) -> Plan:
+def dry_run_redeploy(facts: PlanInput, *, stable_s: float, grace_s: float, limits: RunLimits) -> Plan:
     """Return the steps that a redeploy would take now."""
     record, service = facts.record, facts.service
     image_before = record.digest if record.was_started else None
@@ -87,7 +87,10 @@ def dry_run_redeploy(facts: PlanInput, *, stable_s: float, grace_s: float) -> Pl
         order="start-first",
         order_reason="processes of the old and the new set can run side by side",
         steps=tuple(steps) or ("nothing: the target is 0 containers",),
-        notes=("a command that listens on a fixed port cannot start while the old process has that port",),
+        notes=(
+            "a command that listens on a fixed port cannot start while the old process has that port",
+            str(limits),
+        ),
     )
 
 

@@ -2,14 +2,16 @@
 
 import base64
 import hmac
-from collections.abc import Mapping
+import inspect
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tests.unit.application.admission.calls import NOW, hex_hmac
 from tutumd.application.admission.headers import Headers
-from tutumd.application.admission.verify import parse_verification, verify
+from tutumd.application.admission.verify import _matches_any, parse_verification, verify
+from tutumd.application.calls import StatusTokens
 from tutumd.errors import InvalidInputError
 
 BODY = b'{"ref": "refs/heads/main"}'
@@ -24,6 +26,32 @@ def check(fields: Mapping[str, object], headers: Headers, body: bytes = BODY, no
 GITHUB = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
 # https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks, "Examples": without the comma
 BITBUCKET = "sha256=a4771c39fbe90f317c7824e83ddef3caae9cb3d976c214ace1f2937e133263c9"
+
+
+class Counted(tuple[str, ...]):
+    """Secrets that count how many of them were looked at."""
+
+    looked_at = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for secret in super().__iter__():
+            self.looked_at += 1
+            yield secret
+
+
+def test_all_secrets_are_compared_whichever_matches() -> None:
+    for sent in ("one", "three", "none"):
+        secrets = Counted(("one", "two", "three"))
+        assert _matches_any(sent, secrets) is (sent != "none")
+        assert secrets.looked_at == 3
+
+
+def test_secrets_are_compared_in_constant_time() -> None:
+    # No test can measure it: a comparison that stops at the first difference returns the same.
+    for compares in (_matches_any, StatusTokens.read):
+        source = inspect.getsource(compares)
+        assert "hmac.compare_digest(" in source
+        assert " == " not in source
 
 
 def test_the_vector_that_github_publishes() -> None:

@@ -1,0 +1,89 @@
+"""What the database prevents whatever the code does, what is locked while calls are stored, and what is on disk."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from tests.support.postgres_bed import PostgresBed
+from tests.support.stores import ORIGIN, StoreBed, call, open_store
+from tutumd.errors import LockedError, NotFoundError
+from tutumd.model import ActionState, Handler, NewHandler, Verb
+from tutumd.store import pending_actions
+from tutumd.store.database import Database
+from tutumd.store.handler_lookup import find_handlers
+from tutumd.store.locks import lock_services
+from tutumd.store.tables import microseconds
+
+
+def insert_action(bed: StoreBed, verb: Verb = Verb.REDEPLOY, **values: Any) -> None:
+    """Insert an action of the service `web`, open unless told otherwise."""
+    with bed.database.write() as connection:
+        new = pending_actions.new_action(bed.service_uuid("web"), "docker", verb, origin=ORIGIN, now=bed.clock())
+        pending_actions.insert(connection, [new | values])
+
+
+def test_no_second_action_of_a_service_can_be_in_progress(bed: StoreBed) -> None:
+    running: dict[str, Any] = {"state": ActionState.IN_PROGRESS.value, "open": False}
+    insert_action(bed, **running)
+    with pytest.raises(sa.exc.IntegrityError):
+        insert_action(bed, Verb.STOP, **running)
+    insert_action(bed, Verb.STOP, open=False)
+
+
+def test_no_second_action_of_an_operation_can_be_open(bed: StoreBed) -> None:
+    insert_action(bed)
+    with pytest.raises(sa.exc.IntegrityError):
+        insert_action(bed)
+    insert_action(bed, open=False)
+    insert_action(bed, Verb.SCALEUP)
+
+
+def test_a_handler_is_not_revoked_between_its_lookup_and_the_commit_of_its_call(postgres_bed: PostgresBed) -> None:
+    with open_store(postgres_bed.new_database()) as bed:
+        bed.show("web")
+        handler = bed.handler("web")
+        with bed.database.write() as connection:
+            assert find_handlers(connection, [call(handler)], microseconds(bed.clock()), None)
+            with pytest.raises(LockedError):
+                bed.store.delete_handler(bed.admin, handler.service_uuid, handler.uuid)
+        bed.store.delete_handler(bed.admin, handler.service_uuid, handler.uuid)
+        assert isinstance(bed.send(handler), NotFoundError)
+
+
+def test_a_call_waits_for_whoever_has_its_service(postgres_bed: PostgresBed) -> None:
+    with open_store(postgres_bed.new_database()) as bed:
+        bed.show("web")
+        handler = bed.handler("web")
+        with bed.database.write() as connection:
+            lock_services(connection, [handler.service_uuid])
+            assert isinstance(bed.send(handler), LockedError)
+        assert bed.accepted(handler)
+
+
+def test_two_changes_of_a_handler_are_made_one_after_the_other(postgres_bed: PostgresBed) -> None:
+    with open_store(postgres_bed.new_database()) as bed:
+        bed.show("web")
+        handler = bed.handler("web")
+
+        def rename(present: Handler) -> NewHandler:
+            with pytest.raises(LockedError):
+                bed.store.rotate_handler(bed.admin, present.service_uuid, present.uuid, bed.clock())
+            return NewHandler(operation=present.operation, name="renamed")
+
+        changed = bed.store.change_handler(bed.admin, handler.service_uuid, handler.uuid, rename)
+        assert (changed.uuid, changed.name) == (handler.uuid, "renamed")
+
+
+@pytest.mark.parametrize("kind", ["read", "write", "kept"])
+def test_a_commit_to_sqlite_is_on_disk(tmp_path: Path, kind: str) -> None:
+    database = Database(f"sqlite:///{tmp_path}/tutumd.db")
+    database.migrate()
+    with closing(database), database.connect() as kept:
+        transaction = database.read() if kind == "read" else database.write(kept if kind == "kept" else None)
+        with transaction as connection:
+            # 2 is FULL (SQLite: PRAGMA synchronous): a commit waits until the write-ahead log is on disk.
+            assert connection.execute(sa.text("PRAGMA synchronous")).scalar() == 2
+            assert connection.execute(sa.text("PRAGMA journal_mode")).scalar() == "wal"

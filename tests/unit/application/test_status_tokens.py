@@ -1,0 +1,33 @@
+"""Tokens by which the caller of a handler asks for the outcome."""
+
+import pytest
+
+from tutumd.application.calls import StatusTokens
+from tutumd.errors import NotFoundError
+
+TOKENS = StatusTokens(b"k" * 32)
+
+
+def test_a_token_names_its_delivery_and_differs_each_time() -> None:
+    first, second = TOKENS.make(7, 42), TOKENS.make(7, 42)
+    assert first != second
+    assert TOKENS.read(first) == TOKENS.read(second) == (7, 42)
+
+
+def test_a_token_of_another_server_names_nothing() -> None:
+    with pytest.raises(NotFoundError):
+        TOKENS.read(StatusTokens(b"o" * 32).make(7, 42))
+
+
+@pytest.mark.parametrize("position", [0, 8, 16, -1])
+def test_a_token_that_was_changed_names_nothing(position: int) -> None:
+    changed = bytearray.fromhex(TOKENS.make(7, 42))
+    changed[position] ^= 1
+    with pytest.raises(NotFoundError):
+        TOKENS.read(changed.hex())
+
+
+@pytest.mark.parametrize("text", ["", "x", "00", "é"])
+def test_what_is_no_token_names_nothing(text: str) -> None:
+    with pytest.raises(NotFoundError):
+        TOKENS.read(text)
