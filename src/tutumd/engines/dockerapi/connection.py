@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import docker
@@ -15,13 +14,16 @@ import docker.errors
 from docker.tls import TLSConfig
 from docker.transport import UnixHTTPAdapter
 from docker.types import CancellableStream
+from urllib3 import Timeout
 
+from tutumd.engines.dockerapi.failures import translated
 from tutumd.engines.dockerapi.sockets import UnixAdapter
-from tutumd.errors import SettingsError
+from tutumd.errors import EngineUnavailableError, SettingsError
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
 CALL_LIMIT_S = 30
 STREAM_LIMIT_S = 60  # for the silence of a pull or of events
+PROBE_LIMIT_S = 5
 _POOL_SIZE = 32
 
 
@@ -66,7 +68,6 @@ class Client(docker.APIClient):
     """The SDK's low-level client. It negotiates the API version at the first call, not in its constructor."""
 
     def __init__(self, address: str, tls: TLSConfig | bool) -> None:
-        self._negotiation = Lock()
         self._is_podman = False
         # Until the constructor is done: it reads the version that it was given.
         self._negotiated: str | None = "1.24"
@@ -79,14 +80,14 @@ class Client(docker.APIClient):
 
     @property
     def _version(self) -> str:
-        # The SDK reads this attribute for every URL, and for every decision that depends on the version.
-        with self._negotiation:
-            if self._negotiated is None:
-                version = self.version(api_version=False)
-                components = [part.get("Name", "") for part in version.get("Components") or ()]
-                self._is_podman = any(name.startswith("Podman") for name in components)
-                self._negotiated = str(version["ApiVersion"])
-            return self._negotiated
+        # The SDK reads this attribute for every URL, and for every decision that depends on the version. No lock is
+        # held while the engine is asked: if it hangs, every thread would wait for its turn to time out.
+        if self._negotiated is None:
+            version = self.version(api_version=False)
+            components = [part.get("Name", "") for part in version.get("Components") or ()]
+            self._is_podman = any(name.startswith("Podman") for name in components)
+            self._negotiated = str(version["ApiVersion"])
+        return self._negotiated
 
     @_version.setter
     def _version(self, value: str) -> None:
@@ -97,6 +98,14 @@ class Client(docker.APIClient):
     def is_podman(self) -> bool:
         """True if the engine is Podman."""
         return bool(self._version) and self._is_podman
+
+    def probe(self) -> None:
+        """Ask whether the engine answers. Raises EngineUnavailableError if it does not, within 5 s in all."""
+        limit: Any = Timeout(total=PROBE_LIMIT_S)
+        with translated("reach the engine"):
+            status = self.get(f"{self.base_url}/_ping", timeout=limit).status_code
+        if status >= 500:
+            raise EngineUnavailableError(f"cannot reach the engine: it answers with HTTP status {status}")
 
     def request(self, method: Any, url: Any, *arguments: Any, **options: Any) -> Any:
         """Send a request. Pulls and events, for which the SDK waits forever, may be silent for a limited time."""
