@@ -169,6 +169,13 @@ class Store(Accounts, Protocol):
     def cancel(self, viewer: User, uuid: str) -> Action:
         """Cancel a pending action, or ask the worker to end one in progress. Raises ConflictError once it has ended."""
 
+    def abandon(self, viewer: User, uuid: str) -> Action:
+        """End an action in progress as Failed, without its engine. The next run of its service clears up first.
+
+        Raises:
+            ConflictError: It has ended, or is pending.
+        """
+
     def retry(self, viewer: User, uuid: str, origin: Origin) -> Action:
         """Queue a new action with the inputs of a failed or canceled one. Raises ConflictError for any other."""
 
@@ -219,17 +226,31 @@ class Queue(Protocol):
     def register(self, worker: str, served: Sequence[EngineInfo]) -> None:
         """Store a worker's heartbeat, and the health of the engine instances that it serves."""
 
-    def claim(self, worker: str, engine_names: Sequence[str], *, lease: timedelta) -> Claim | None:
+    def claim(
+        self, worker: str, engine_names: Sequence[str], *, lease: timedelta, given_up_before: datetime | None = None
+    ) -> Claim | None:
         """Claim the oldest due action of these engine instances whose service is idle; None if there is none.
 
-        An action in progress is due when its lease has ended or its retry delay is over.
+        An action in progress is due when its lease has ended or its retry delay is over. If its last holder was another
+        worker that did not release it, the claim counts that worker's death.
+
+        Args:
+            given_up_before: Given for engines that are away: claim only what can end without them. That is an action
+                without a journal that was canceled, or that was started before this time.
         """
 
-    def renew(self, claim: Claim, *, lease: timedelta) -> bool:
-        """Extend the lease to `lease` from now, and return whether the action is to be canceled."""
+    def renew(self, claim: Claim, *, lease: timedelta, has_survived: bool = False) -> bool:
+        """Extend the lease to `lease` from now, and return whether the action is to be canceled.
+
+        Args:
+            has_survived: The run got so far that it does not kill its worker: forget the deaths of earlier ones.
+        """
 
     def save_journal(self, claim: Claim, journal: Mapping[str, object]) -> None:
-        """Store the progress of a run. It is on disk when this returns."""
+        """Store the progress of a run. It is on disk when this returns. If it is new, earlier deaths are forgotten."""
+
+    def save_leftover(self, claim: Claim, journal: Mapping[str, object]) -> None:
+        """Store the progress of clearing up `claim.leftover`. An empty journal ends that."""
 
     def save_target(self, claim: Claim, target: int) -> None:
         """Store the absolute target of a SCALEUP, once, before the engine is called."""
@@ -285,14 +306,17 @@ class Queue(Protocol):
     def count_calls(self) -> bool:
         """Add a batch of new deliveries to the call counts of their handlers; return whether there may be more."""
 
-    def take_requests(self, engine_names: Sequence[str]) -> tuple[EngineRequest, ...]:
-        """Return the new requests for these engine instances. Each request is returned once."""
+    def take_requests(self, engine_names: Sequence[str], limit: int = 100) -> tuple[EngineRequest, ...]:
+        """Return new requests for these engine instances, the oldest first. Each request is returned once."""
 
     def save_response(self, request_uuid: str, response: Mapping[str, object]) -> None:
         """Store the response to a request."""
 
     def wait(self, timeout_s: float) -> None:
         """Wait until something is queued, or the time is over. It may miss what other processes queue."""
+
+    def wake(self) -> None:
+        """Let a `wait` of this process return."""
 
 
 class Run(Protocol):
@@ -396,6 +420,9 @@ class Engine(Protocol):
 
     def logs(self, service: Service, lines: int) -> str:
         """Return the last lines of output of the service's containers."""
+
+    def probe(self) -> None:
+        """Ask the engine something cheap, within 5 s in all. Raises EngineUnavailableError if it does not answer."""
 
     def close(self) -> None:
         """Close connections. Services keep running."""

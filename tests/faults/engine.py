@@ -97,6 +97,9 @@ class SharedEngine:
     def logs(self, service: Service, lines: int) -> str:
         return ""
 
+    def probe(self) -> None:
+        self._ask(kind="revision")
+
     def close(self) -> None:
         """Nothing is kept open."""
 

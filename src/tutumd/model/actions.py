@@ -49,6 +49,7 @@ class Outcome:
         reason: Why it failed, or a note on a success; may be empty.
         log_tail: Last output lines of a container that failed.
         rolled_back: The service was changed and then restored.
+        half_done: The journal is kept, and the next run of the service clears up first.
         image_before, image_after: `sha256:…`; None if unknown.
     """
 
@@ -57,6 +58,7 @@ class Outcome:
     reason: str = ""
     log_tail: str = ""
     rolled_back: bool = False
+    half_done: bool = False
     image_before: str | None = None
     image_after: str | None = None
     containers_before: tuple[str, ...] = ()
@@ -166,6 +168,8 @@ class Claim:
 
     Attributes:
         is_cancel_requested: Someone canceled the action before it was claimed.
+        deaths: How many workers in a row died while they performed it.
+        leftover: An action of the service that ended half done, to be cleared up before this one.
     """
 
     action: Action
@@ -174,6 +178,8 @@ class Claim:
     attempts: int
     journal: Mapping[str, object]
     is_cancel_requested: bool = False
+    deaths: int = 0
+    leftover: "Claim | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ class EngineInfo:
         kind: `local`, `docker`, `swarm` or `kubernetes`.
         can_create: Whether services can be created on it and terminated.
         error: Why the last attempt to reach it failed; empty if it succeeded.
+        away: It does not answer its worker, which has parked it: its actions wait.
         last_heartbeat: When its worker last reported. Set only on values from the store.
     """
 
@@ -23,6 +24,7 @@ class EngineInfo:
     kind: str
     can_create: bool
     error: str = ""
+    away: bool = False
     last_heartbeat: datetime | None = None
 
 

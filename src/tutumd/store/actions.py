@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from tutumd.errors import ConflictError
 from tutumd.model import Action, ActionState, LogLine, Origin, Page, Query, User, Verb
-from tutumd.store import action_inputs, pending_actions
+from tutumd.store import abandoned, action_inputs, pending_actions
 from tutumd.store.database import StorePart
 from tutumd.store.locks import lock_services
 from tutumd.store.paging import read_page
@@ -78,7 +78,8 @@ class SqlActions(StorePart):
                 raise ConflictError(
                     f"the action is {action.state.value}: only a pending or running one can be canceled"
                 )
-            values: dict[str, Any] = {"cancel": True}
+            # Due: one that waits for a retry ends at once if it has changed nothing.
+            values: dict[str, Any] = {"cancel": True, "due": self._clock()}
             if action.state is ActionState.PENDING:
                 values = {
                     "state": ActionState.CANCELED.value,
@@ -94,6 +95,13 @@ class SqlActions(StorePart):
                     sa.update(services).where(services.c.uuid == action.service_uuid).values(fingerprint="")
                 )
             return read_action(connection, uuid, self._clock())
+
+    def abandon(self, viewer: User, uuid: str) -> Action:
+        now = self._clock()
+        with self._wakeup.write(self._database) as connection:
+            _lock_action(connection, viewer, uuid)
+            abandoned.abandon(connection, uuid, viewer.name, now)
+            return read_action(connection, uuid, now)
 
     def retry(self, viewer: User, uuid: str, origin: Origin) -> Action:
         with self._wakeup.write(self._database) as connection:

@@ -17,8 +17,14 @@ _SET_BACK = timedelta(seconds=1)
 """An action created this far in the future dates from before a clock was set back, and is due."""
 
 
-def find_claimable(engine_names: Sequence[str], now: datetime, lease_now: datetime) -> sa.Select[Any]:
-    """Select the oldest due action that is pending on an idle service, or in progress without a valid lease."""
+def find_claimable(
+    engine_names: Sequence[str], now: datetime, lease_now: datetime, given_up_before: datetime | None = None
+) -> sa.Select[Any]:
+    """Select the oldest due action that is pending on an idle service, or in progress without a valid lease.
+
+    Args:
+        given_up_before: As in `Queue.claim`.
+    """
     running = actions.alias("running")
     service_is_busy = (
         sa.select(running.c.uuid)
@@ -26,13 +32,19 @@ def find_claimable(engine_names: Sequence[str], now: datetime, lease_now: dateti
         .exists()
     )
     pending = sa.and_(actions.c.state == ActionState.PENDING.value, ~service_is_busy)
-    abandoned = sa.and_(actions.c.state == ActionState.IN_PROGRESS.value, is_unleased(lease_now))
+    unheld = sa.and_(actions.c.state == ActionState.IN_PROGRESS.value, is_unleased(lease_now))
     return (
         sa.select(actions.c.uuid, actions.c.service_uuid)
-        .where(LIVE, is_due(now), actions.c.engine.in_(engine_names), sa.or_(pending, abandoned))
+        .where(LIVE, is_due(now), actions.c.engine.in_(engine_names), sa.or_(pending, unheld))
+        .where(_can_end_unasked(given_up_before) if given_up_before else sa.true())
         .order_by(actions.c.seq)
         .limit(1)
     )
+
+
+def _can_end_unasked(given_up_before: datetime) -> sa.ColumnElement[bool]:
+    has_changed_nothing = sa.cast(actions.c.journal, sa.Text) == "{}"
+    return sa.and_(has_changed_nothing, sa.or_(actions.c.cancel, actions.c.started < given_up_before))
 
 
 def is_due(now: datetime) -> sa.ColumnElement[bool]:
@@ -46,10 +58,8 @@ def is_unleased(lease_now: datetime) -> sa.ColumnElement[bool]:
 
 
 def end_all_leases(connection: sa.Connection) -> None:
-    """End all leases at once. Only valid when no holder is alive."""
-    connection.execute(
-        sa.update(actions).where(LIVE, actions.c.worker.isnot(None)).values(worker=None, lease_until=None)
-    )
+    """End all leases at once. Only valid when no holder is alive. `worker` stays: the next claim counts its death."""
+    connection.execute(sa.update(actions).where(LIVE, actions.c.worker.isnot(None)).values(lease_until=None))
 
 
 def update_claimed(connection: sa.Connection, claim: Claim, **values: object) -> None:

@@ -1,21 +1,23 @@
 """The queue of actions for workers: two partial unique indexes, one claim, one lease."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
 from tutumd.model import ActionState, Claim, EngineInfo, EngineRequest, Outcome, ServiceSnapshot, Verb
 from tutumd.ports import Clock, Queue
-from tutumd.store import action_inputs, call_counts, retention, sender_keys
+from tutumd.store import abandoned, action_inputs, call_counts, retention, sender_keys
 from tutumd.store import snapshots as snapshot_rows
 from tutumd.store.actions import settle_target
 from tutumd.store.database import Database
 from tutumd.store.engine_sync import SqlEngineSync
 from tutumd.store.leases import end_all_leases, find_claimable, is_due, is_unleased, update_claimed
 from tutumd.store.locks import lock_services, raise_revision
-from tutumd.store.row_mapping import action_from, read_service, select_actions
+from tutumd.store.row_mapping import action_from, read_service
 from tutumd.store.tables import LIVE, action_lines, actions, containers, engines, handlers, requests, services, storable
 from tutumd.store.upsert import insert
 from tutumd.store.wakeup import Wakeup
@@ -49,19 +51,28 @@ class SqlQueue(SqlEngineSync, Queue):
                 new = insert(connection, engines).values(**values)
                 connection.execute(new.on_conflict_do_update(index_elements=[engines.c.name], set_=values))
 
-    def claim(self, worker: str, engine_names: Sequence[str], *, lease: timedelta) -> Claim | None:
+    def claim(
+        self, worker: str, engine_names: Sequence[str], *, lease: timedelta, given_up_before: datetime | None = None
+    ) -> Claim | None:
+        def find(now: datetime, lease_now: datetime) -> sa.Select[Any]:
+            return find_claimable(engine_names, now, lease_now, given_up_before)
+
         with self._database.read() as connection:
-            claimable = find_claimable(engine_names, self._clock(), self._lease_clock())
-            if connection.execute(claimable).first() is None:
+            if connection.execute(find(self._clock(), self._lease_clock())).first() is None:
                 return None
         # Prefer a service that no transaction has locked now; if there is none, wait for the oldest.
-        return self._claim(worker, engine_names, lease, skip_locked=True) or self._claim(
-            worker, engine_names, lease, skip_locked=False
-        )
+        return self._claim(worker, find, lease, skip_locked=True) or self._claim(worker, find, lease, skip_locked=False)
 
-    def _claim(self, worker: str, engine_names: Sequence[str], lease: timedelta, *, skip_locked: bool) -> Claim | None:
+    def _claim(
+        self,
+        worker: str,
+        find: Callable[[datetime, datetime], sa.Select[Any]],
+        lease: timedelta,
+        *,
+        skip_locked: bool,
+    ) -> Claim | None:
         now, lease_now = self._clock(), self._lease_clock()
-        claimable = find_claimable(engine_names, now, lease_now)
+        claimable = find(now, lease_now)
         with self._database.write() as connection:
             with_service = claimable.join(services, services.c.uuid == actions.c.service_uuid)
             candidate = connection.execute(
@@ -83,14 +94,17 @@ class SqlQueue(SqlEngineSync, Queue):
                     worker=worker,
                     token=actions.c.token + 1,
                     lease_until=lease_now + lease,
+                    # A holder that released it left no name. One of the same name lives: its lease ran out.
+                    deaths=sa.case((actions.c.worker != worker, actions.c.deaths + 1), else_=actions.c.deaths),
                     started=sa.func.coalesce(actions.c.started, sa.literal(now, actions.c.started.type)),
                 )
             )
             if not claimed.rowcount:
                 return None
             raise_revision(connection, row.service_uuid)
-            row = connection.execute(select_actions().where(actions.c.uuid == row.uuid)).one()
+            row = connection.execute(abandoned.select_with_leftover().where(actions.c.uuid == row.uuid)).one()
             service = read_service(connection, None, row.service_uuid)
+            leftover = abandoned.read_leftover(connection, row, service)
         return Claim(
             action=action_from(row),
             service=service,
@@ -98,21 +112,30 @@ class SqlQueue(SqlEngineSync, Queue):
             attempts=row.attempts,
             journal=row.journal,
             is_cancel_requested=row.cancel,
+            deaths=row.deaths,
+            leftover=leftover,
         )
 
-    def renew(self, claim: Claim, *, lease: timedelta) -> bool:
+    def renew(self, claim: Claim, *, lease: timedelta, has_survived: bool = False) -> bool:
+        values: dict[str, object] = {"deaths": 0} if has_survived else {}
         with self._database.write() as connection:
-            update_claimed(connection, claim, lease_until=self._lease_clock() + lease)
+            update_claimed(connection, claim, lease_until=self._lease_clock() + lease, **values)
             cancel = connection.execute(sa.select(actions.c.cancel).where(actions.c.uuid == claim.action.uuid))
             return bool(cancel.scalar())
 
     def save_journal(self, claim: Claim, journal: Mapping[str, object]) -> None:
         with self._database.write() as connection:
-            update_claimed(connection, claim, journal=dict(journal))
+            is_same = sa.cast(actions.c.journal, sa.Text) == json.dumps(dict(journal))
+            deaths = sa.case((is_same, actions.c.deaths), else_=0)
+            update_claimed(connection, claim, journal=dict(journal), deaths=deaths)
+
+    def save_leftover(self, claim: Claim, journal: Mapping[str, object]) -> None:
+        with self._database.write() as connection:
+            abandoned.save_leftover(connection, claim, journal)
 
     def save_target(self, claim: Claim, target: int) -> None:
         with self._database.write() as connection:
-            update_claimed(connection, claim, target=target, target_before=claim.service.target)
+            update_claimed(connection, claim, target=target, target_before=claim.service.target, deaths=0)
             connection.execute(
                 sa.update(services).where(services.c.uuid == claim.service.uuid).values(target=target, fingerprint="")
             )
@@ -137,6 +160,7 @@ class SqlQueue(SqlEngineSync, Queue):
                 worker=None,
                 lease_until=None,
                 attempts=actions.c.attempts + 1,
+                deaths=0,
             )
 
     def release(self, claim: Claim) -> None:
@@ -166,7 +190,9 @@ class SqlQueue(SqlEngineSync, Queue):
                 containers_after=after,
                 worker=None,
                 lease_until=None,
-                journal={},
+                # The next claim clears up what is half done.
+                abandoned=outcome.half_done,
+                **({} if outcome.half_done else {"journal": {}}),
                 # They may be request bodies: kept only for a retry, which a successful action does not get.
                 **({"variables": {}} if outcome.success else {}),
             )
@@ -190,7 +216,7 @@ class SqlQueue(SqlEngineSync, Queue):
         with self._database.write() as connection:
             return call_counts.count(connection, self._clock())
 
-    def take_requests(self, engine_names: Sequence[str]) -> tuple[EngineRequest, ...]:
+    def take_requests(self, engine_names: Sequence[str], limit: int = 100) -> tuple[EngineRequest, ...]:
         # A request for a service that has been terminated is left to expire.
         live = sa.select(services.c.uuid).where(sa.not_(services.c.terminated))
         is_new = sa.and_(
@@ -200,7 +226,7 @@ class SqlQueue(SqlEngineSync, Queue):
             if connection.execute(sa.select(requests.c.uuid).where(is_new).limit(1)).first() is None:
                 return ()
         with self._database.write() as connection:
-            in_order = sa.select(requests).where(is_new).order_by(requests.c.seq)
+            in_order = sa.select(requests).where(is_new).order_by(requests.c.seq).limit(limit)
             rows = connection.execute(in_order.with_for_update(skip_locked=True)).all()
             connection.execute(
                 sa.update(requests).where(requests.c.uuid.in_([row.uuid for row in rows])).values(taken=True)
@@ -221,6 +247,9 @@ class SqlQueue(SqlEngineSync, Queue):
 
     def wait(self, timeout_s: float) -> None:
         self._wakeup.wait(timeout_s)
+
+    def wake(self) -> None:
+        self._wakeup.notify()
 
 
 def _final_state(outcome: Outcome) -> ActionState:

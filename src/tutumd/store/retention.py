@@ -31,7 +31,8 @@ def find_old(connection: sa.Connection, now: datetime, keep: timedelta, limit: i
     unserved = sa.select(engines.c.name).where(engines.c.last_heartbeat < now - FORGET_ENGINE_AFTER, ~is_waited_for)
     first_deliveries = sa.select(deliveries.c.seq, deliveries.c.received).order_by(deliveries.c.seq).limit(limit)
     newest = connection.execute(sa.select(sa.func.max(deliveries.c.seq))).scalar() or 0
-    first_actions = sa.select(actions.c.seq, actions.c.ended).order_by(actions.c.seq).limit(limit)
+    first_actions = sa.select(actions.c.seq, actions.c.ended).where(sa.not_(actions.c.abandoned))
+    first_actions = first_actions.order_by(actions.c.seq).limit(limit)
     gone = sa.select(containers.c.uuid).where(sa.not_(containers.c.present), containers.c.stopped < before)
     return {
         engines: connection.execute(unserved.limit(limit)).scalars().all(),

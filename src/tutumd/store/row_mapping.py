@@ -142,7 +142,7 @@ def container_from(row: Row) -> Container:
 
 
 def select_actions() -> sa.Select[Any]:
-    """Select actions, each with its number of deliveries and the last heartbeat of its engine's worker."""
+    """Select actions, each with its number of deliveries, its engine's last heartbeat, and why that is away."""
     count = (
         sa.select(sa.func.count())
         .select_from(deliveries)
@@ -150,7 +150,13 @@ def select_actions() -> sa.Select[Any]:
         .scalar_subquery()
     )
     heartbeat = sa.select(engines.c.last_heartbeat).where(engines.c.name == actions.c.engine).scalar_subquery()
-    return sa.select(actions, count.label("delivery_count"), heartbeat.label("last_heartbeat"))
+    error = sa.select(sa.case((engines.c.away, engines.c.error), else_="")).where(engines.c.name == actions.c.engine)
+    return sa.select(
+        actions,
+        count.label("delivery_count"),
+        heartbeat.label("last_heartbeat"),
+        error.scalar_subquery().label("engine_error"),
+    )
 
 
 def read_action(connection: sa.Connection, uuid: str, now: datetime | None = None) -> Action:
@@ -162,7 +168,7 @@ def action_from(row: Row, now: datetime | None = None) -> Action:
     """Return the action of a row of `select_actions`.
 
     Args:
-        now: The time at which a pending action without a worker gets that as its `reason`; None: no such reason.
+        now: The time at which an action that waits for a worker or an engine says so in its `reason`; None: never.
     """
     return value_from(
         row,
@@ -170,15 +176,20 @@ def action_from(row: Row, now: datetime | None = None) -> Action:
         verb=Verb(row.verb),
         state=ActionState.CANCELING if row.cancel and row.state == "In progress" else ActionState(row.state),
         deliveries=row.delivery_count,
-        reason=row.reason or _waiting_reason(row, now),
+        reason=_waiting_reason(row, now) or row.reason,
         containers_before=tuple(row.containers_before),
         containers_after=tuple(row.containers_after),
     )
 
 
 def _waiting_reason(row: Row, now: datetime | None) -> str:
-    if now is None or row.state != ActionState.PENDING.value:
+    """Return what an action that no worker holds is waiting for; empty if it waits for no engine."""
+    if now is None or row.ended is not None or row.worker is not None:
         return ""
-    if row.last_heartbeat is not None and abs(now - row.last_heartbeat) <= HEARTBEAT_TIMEOUT:
+    if row.last_heartbeat is None or abs(now - row.last_heartbeat) > HEARTBEAT_TIMEOUT:
+        no_worker = f"waiting: no worker serves engine {row.engine!r} now; it begins when one does"
+        return no_worker if row.state == ActionState.PENDING.value else ""
+    if not row.engine_error:
         return ""
-    return f"waiting: no worker serves engine {row.engine!r} now; it begins when one does"
+    way_out = "; it is half done: it ends when the engine is back, or when an admin abandons it"
+    return f"waiting for the engine: {row.engine_error}{way_out if row.journal else ''}"

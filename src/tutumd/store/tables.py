@@ -90,6 +90,8 @@ engines = sa.Table(
     sa.Column("error", sa.Text, nullable=False),
     sa.Column("worker", sa.String(64), nullable=False),
     sa.Column("seen", UtcTime, nullable=False, key="last_heartbeat"),
+    # `error` says why its worker has parked it: its actions wait. Else `error` is about some services only.
+    sa.Column("away", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 services = sa.Table(
@@ -241,6 +243,14 @@ sa.Index(
 )
 sa.Index("actions_live", actions.c.seq, sqlite_where=LIVE, postgresql_where=LIVE)
 sa.Index("actions_of_service", actions.c.service_uuid, actions.c.seq)
+# Each claim looks for the abandoned action of its service. It covers that query: SQLite prefers the index above else.
+sa.Index(
+    "actions_abandoned",
+    actions.c.service_uuid,
+    actions.c.uuid,
+    sqlite_where=sa.text("abandoned = 1"),
+    postgresql_where=sa.text("abandoned"),
+)
 
 # What a SCALEUP adds, in order. Amounts that follow each other with the same cap are one row, so that rows stay few.
 action_inputs = sa.Table(

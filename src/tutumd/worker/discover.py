@@ -10,6 +10,7 @@ import structlog
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError, UnavailableError
 from tutumd.model import EngineInfo
 from tutumd.ports import Engine, PartialDiscoveryError, Queue
+from tutumd.worker.parking import Parking
 
 FULL_PASS_S = 10.0
 """A pass begins at least this often, even without events."""
@@ -34,6 +35,7 @@ class Discovery:
         self._stop = Event()
         self._changed = Event()
         self._error: str | None = None
+        self.parking = Parking(engine, self._register, queue.wake)
         name = engine.info.name
         self._log = _log.bind(engine=name)
         self._threads = [
@@ -50,6 +52,7 @@ class Discovery:
         """Stop, and wait at most this long for each thread."""
         self._stop.set()
         self._changed.set()
+        self.parking.stop()
         for thread in self._threads:
             thread.join(timeout_s)
 
@@ -59,8 +62,16 @@ class Discovery:
 
     @property
     def info(self) -> EngineInfo:
-        """The engine, with the error of the last pass."""
-        return replace(self._engine.info, error=self._error or "")
+        """The engine, with why it is parked, else the error of the last pass."""
+        reason = self.parking.reason
+        return replace(self._engine.info, error=reason or self._error or "", away=bool(reason))
+
+    def _register(self) -> None:
+        self._changed.set()
+        try:
+            self._queue.register(self._worker, [self.info])
+        except UnavailableError as error:  # the next heartbeat will
+            self._log.warning("engine was not registered", error=str(error))
 
     def _keep_syncing(self) -> None:
         # Wait until events are watched: a pass before that would have to be repeated.
@@ -89,6 +100,7 @@ class Discovery:
         except PartialDiscoveryError as error:
             snapshots, partial_error, is_unreadable = error.snapshots, str(error), error.is_unreadable
         except EngineUnavailableError as error:
+            self.parking.suspect(str(error))
             return str(error)
         if not self._queue.sync(self._engine.info, snapshots, revisions=revisions, is_unreadable=is_unreadable):
             self._changed.set()

@@ -1,7 +1,7 @@
 """A run of an action under a lease."""
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from threading import Event
 
@@ -48,20 +48,22 @@ class LeasedRun(Run):
         self._logged_limits: RunLimits | None = None
         self._deadlines = Deadlines(limits, monotonic)
         self._lease_end = claimed_at + self._lease_s - LEASE_MARGIN_S
+        self._subject = claim
         self._journal = claim.journal
+        self._has_survived = False
         self._abandoned = Event()
 
     @property
     def action_uuid(self) -> str:
-        return self.claim.action.uuid
+        return self._subject.action.uuid
 
     @property
     def tag(self) -> str | None:
-        return self.claim.action.tag
+        return self._subject.action.tag
 
     @property
     def variables(self) -> Mapping[str, str | None]:
-        return self.claim.action.variables
+        return self._subject.action.variables
 
     @property
     def journal(self) -> Mapping[str, object]:
@@ -70,7 +72,8 @@ class LeasedRun(Run):
     def save(self, journal: Mapping[str, object]) -> None:
         """Store the journal. Retries within the lease while the database is unavailable."""
         self.check()
-        self.write(lambda: self._queue.save_journal(self.claim, journal))
+        save = self._queue.save_journal if self._subject is self.claim else self._queue.save_leftover
+        self.write(lambda: save(self.claim, journal))
         self._journal = dict(journal)
         self.check()  # the write may have taken longer than the lease lasts
 
@@ -86,7 +89,17 @@ class LeasedRun(Run):
         if self._abandoned.is_set() or self._monotonic() >= self._lease_end:
             raise LeaseLostError("the lease of this action has ended")
 
+    @contextmanager
+    def clearing_up(self, leftover: Claim) -> Iterator[None]:
+        """Be the canceled run of an abandoned action while the block runs, under the lease of this one."""
+        self._subject, self._journal = leftover, leftover.journal
+        try:
+            yield
+        finally:
+            self._subject, self._journal = self.claim, self.claim.journal
+
     def sleep(self, seconds: float) -> None:
+        self._note_survival()
         self.check()
         self._abandoned.wait(seconds)
         self.check()
@@ -99,6 +112,7 @@ class LeasedRun(Run):
             self.log(str(limits))
 
     def advance(self, kind: str, count: int) -> None:
+        self._note_survival()
         self._deadlines.advance(kind, count)
 
     def pulling(self) -> AbstractContextManager[None]:
@@ -106,7 +120,7 @@ class LeasedRun(Run):
 
     def remaining_s(self) -> float:
         """Return the seconds until the nearest limit. A cancel request counts as one."""
-        return 0.0 if self.is_canceled else self._deadlines.remaining_s()
+        return 0.0 if self.is_canceled or self._subject is not self.claim else self._deadlines.remaining_s()
 
     def overdue_reason(self) -> str:
         return "" if self.is_canceled else self._deadlines.reason()
@@ -122,7 +136,8 @@ class LeasedRun(Run):
         """Extend the lease. If that fails, the run ends when its lease does; if the lease is lost, it ends at once."""
         renewed_at = self._monotonic()
         try:
-            is_cancel_requested = self._queue.renew(self.claim, lease=timedelta(seconds=self._lease_s))
+            lease = timedelta(seconds=self._lease_s)
+            is_cancel_requested = self._queue.renew(self.claim, lease=lease, has_survived=self._has_survived)
         except LeaseLostError:
             self.abandon()
         except UnavailableError as error:
@@ -130,6 +145,15 @@ class LeasedRun(Run):
         else:
             self._lease_end = renewed_at + self._lease_s - LEASE_MARGIN_S
             self.is_canceled = self.is_canceled or is_cancel_requested
+
+    def _note_survival(self) -> None:
+        """Forget the workers that died in this action: a run that waits or advances is not what kills them.
+
+        Else the same kill from outside, again and again in the same wait, would end the action.
+        """
+        if self.claim.deaths and not self._has_survived:
+            self._has_survived = True
+            self.renew()
 
     def abandon(self) -> None:
         """Stop the run before its next engine call."""

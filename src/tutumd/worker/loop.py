@@ -2,30 +2,29 @@
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from datetime import timedelta
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from threading import Event, Thread
 
 import structlog
 
 from tutumd.boottime import boottime_s
 from tutumd.errors import EngineUnavailableError, LeaseLostError, TutumdError, UnavailableError
-from tutumd.model import EngineRequest, Outcome, RunLimits, Service, ServiceSnapshot
+from tutumd.model import Outcome, RunLimits, Service, ServiceSnapshot
 from tutumd.ports import Clock, Engine, Queue
 from tutumd.worker import retry
 from tutumd.worker.discover import Discovery
 from tutumd.worker.leased_run import LeasedRun
-from tutumd.worker.perform import failed_unchanged, perform, plan
+from tutumd.worker.perform import canceled, end_unasked, failed_unchanged, perform
+from tutumd.worker.responses import INTERNAL_ERROR, Responder
 from tutumd.worker.slots import Slots
 
-MAX_RUNS = 16
 HEARTBEAT_S = 5.0
 HEARTBEATS_PER_PRUNE = 12
 PRUNE_BATCH = 500
 BATCH_PAUSE_S = 0.05
 _POLL_S = 0.5
-_INTERNAL_ERROR = "internal error: see the server's log"
 _log = structlog.get_logger(__name__)
 
 
@@ -63,8 +62,12 @@ class Worker:
         self._limits = limits
         self._clock = clock
         self._stop = Event()
-        self._slots = Slots(MAX_RUNS)
+        self._slots: Slots[LeasedRun] = Slots(
+            engines, per_engine=limits.engine_slots, in_all=limits.max_runs, on_free=queue.wake
+        )
         self._discoveries = {name: Discovery(self.name, engine, queue) for name, engine in engines.items()}
+        self._parkings = {name: discovery.parking for name, discovery in self._discoveries.items()}
+        self._responder = Responder(queue, engines, self._parkings)
         self._threads = [
             Thread(target=self._keep_claiming, name="claim", daemon=True),
             Thread(target=self._keep_renewing, name="renew", daemon=True),
@@ -83,7 +86,7 @@ class Worker:
         """Stop claiming, give running actions time to end, and release the others for the next worker."""
         self._stop.set()
         self._slots.wait_until_empty(grace_s)
-        for run in self._slots.runs():
+        for run in self._slots.tasks():
             run.abandon()
         self._slots.wait_until_empty(2.0)
         for discovery in self._discoveries.values():
@@ -92,13 +95,11 @@ class Worker:
             thread.join(2.0)
 
     def _keep_claiming(self) -> None:
-        names = list(self._engines)
         while not self._stop.is_set():
             try:
-                while not self._stop.is_set() and self._claim(names):
+                while not self._stop.is_set() and self._claim_next():
                     pass
-                for request in self._queue.take_requests(names):
-                    Thread(target=self._respond, args=(request,), daemon=True).start()
+                self._responder.respond()
                 self._queue.wait(_POLL_S)
             except UnavailableError as error:
                 _log.warning("queue cannot be read", error=str(error))
@@ -107,28 +108,30 @@ class Worker:
                 _log.exception("claiming failed")
                 self._stop.wait(1.0)
 
-    def _claim(self, names: list[str]) -> bool:
-        """Claim an action and start its run; return False if there is no action or no free slot."""
-        if not self._slots.reserve(_POLL_S):
+    def _claim_next(self) -> bool:
+        """Claim an action and start its run; return False if no engine with a free slot has one."""
+        for name in self._slots.free():
+            if self._parkings[name].is_open and (run := self._claim([name])):
+                self._slots.start(name, run, self._run)
+                return True
+        parked = [name for name, parking in self._parkings.items() if not parking.is_open]
+        run = self._claim(parked, given_up_before=self._clock() - retry.GIVE_UP_AFTER) if parked else None
+        if run is None:
             return False
-        claim = None
-        try:
-            claimed_at = boottime_s()
-            claim = self._queue.claim(self.name, names, lease=self._limits.lease)
-        finally:
-            if claim is None:
-                self._slots.release()
-        if claim is None:
-            return False
-        limits = self._limits
-        run = LeasedRun(claim, self._queue, lease=limits.lease, limits=limits.run, claimed_at=claimed_at)
-        self._slots.start(run, self._run)
+        self._run(run)  # ends without its engine, so it needs no slot
         return True
+
+    def _claim(self, names: Sequence[str], given_up_before: datetime | None = None) -> LeasedRun | None:
+        limits, claimed_at = self._limits, boottime_s()
+        claim = self._queue.claim(self.name, names, lease=limits.lease, given_up_before=given_up_before)
+        if claim is None:
+            return None
+        return LeasedRun(claim, self._queue, lease=limits.lease, limits=limits.run, claimed_at=claimed_at)
 
     def _keep_renewing(self) -> None:
         interval = min(1.0, self._limits.lease.total_seconds() / 4)
-        while not self._stop.wait(interval) or self._slots.runs():
-            for run in self._slots.runs():
+        while not self._stop.wait(interval) or self._slots.tasks():
+            for run in self._slots.tasks():
                 try:
                     run.renew()
                 except Exception:
@@ -172,23 +175,34 @@ class Worker:
 
     def _perform(self, run: LeasedRun) -> None:
         claim = run.claim
-        engine = self._engines[claim.service.engine]
+        engine, parking = self._engines[claim.service.engine], self._parkings[claim.service.engine]
         _log.info("action began", action=run.action_uuid, verb=claim.action.verb, service=claim.service.name)
+        outcome = end_unasked(run)
+        if outcome is not None:
+            return self._finish(run, outcome, None)
         try:
+            parking.check()
             outcome = perform(run, engine, self._queue, server_cap=self._limits.server_cap)
         except LeaseLostError:
             raise
         except (EngineUnavailableError, UnavailableError) as error:
-            if not retry.is_given_up(claim.action, self._clock(), is_half_done=bool(run.journal)):
+            if isinstance(error, EngineUnavailableError):
+                parking.suspect(str(error))
+            if run.is_canceled and not run.journal:
+                outcome = canceled(failed_unchanged("", None))
+            elif retry.is_given_up(claim.action, self._clock(), is_half_done=bool(run.journal)):
+                reason = f"given up after {retry.GIVE_UP_AFTER.total_seconds():.0f} s: {error}"
+                outcome = failed_unchanged(reason, None)
+            else:
                 return self._retry(run, str(error))
-            reason = f"given up after {retry.GIVE_UP_AFTER.total_seconds():.0f} s: {error}"
-            outcome = failed_unchanged(reason, None)
         except Exception:
             _log.exception("engine failed unexpectedly", action=run.action_uuid)
             if claim.attempts + 1 < retry.max_faults(is_half_done=bool(run.journal)):
-                return self._retry(run, _INTERNAL_ERROR)
-            outcome = failed_unchanged(_INTERNAL_ERROR, None)
-        return self._finish(run, outcome, engine)
+                return self._retry(run, INTERNAL_ERROR)
+            if claim.leftover is not None:  # else it would fail every later action as well
+                run.write(lambda: self._queue.save_leftover(claim, {}))
+            outcome = failed_unchanged(INTERNAL_ERROR, None)
+        return self._finish(run, outcome, _inspect(engine, claim.service) if parking.is_open else None)
 
     def _retry(self, run: LeasedRun, error: str) -> None:
         delay = retry.delay_after(run.claim.attempts)
@@ -196,9 +210,8 @@ class Worker:
         reason = f"waiting for another try: {error}"
         run.write(lambda: self._queue.retry_later(run.claim, delay=delay, reason=reason))
 
-    def _finish(self, run: LeasedRun, outcome: Outcome, engine: Engine) -> None:
+    def _finish(self, run: LeasedRun, outcome: Outcome, snapshot: ServiceSnapshot | None) -> None:
         claim = run.claim
-        snapshot = _inspect(engine, claim.service)
         run.write(lambda: self._queue.finish(claim, outcome, snapshot))
         self._discoveries[claim.service.engine].action_ended()
         log = _log.info if outcome.success else _log.error
@@ -217,25 +230,6 @@ class Worker:
             self._queue.release(run.claim)
         except TutumdError as error:
             _log.debug("lease was not released", action=run.action_uuid, error=str(error))
-
-    def _respond(self, request: EngineRequest) -> None:
-        response: dict[str, object]
-        try:
-            engine = self._engines[request.service.engine]
-            if request.kind == "plan":
-                response = {"plan": asdict(plan(engine, request.service))}
-            else:
-                lines = request.arguments.get("lines")
-                response = {"logs": engine.logs(request.service, lines if isinstance(lines, int) else 100)}
-        except TutumdError as error:
-            response = {"error": str(error)}
-        except Exception:
-            _log.exception("engine request failed", kind=request.kind, service=request.service.name)
-            response = {"error": _INTERNAL_ERROR}
-        try:
-            self._queue.save_response(request.uuid, response)
-        except TutumdError as error:
-            _log.warning("response was not stored", kind=request.kind, error=str(error))
 
 
 def _inspect(engine: Engine, service: Service) -> ServiceSnapshot | None:

@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tutumd.errors import EngineRefusedError
-from tutumd.model import Outcome, Plan, Service, ServiceSnapshot, Verb
+from tutumd.model import Claim, Outcome, Plan, Service, ServiceSnapshot, Verb
 from tutumd.ports import Engine, Queue
 from tutumd.worker.leased_run import LeasedRun
+
+MAX_DEATHS = 3
+"""An action is not performed again after so many workers in a row died in it without getting further."""
 
 
 def perform(run: LeasedRun, engine: Engine, queue: Queue, *, server_cap: int) -> Outcome:
@@ -16,14 +19,41 @@ def perform(run: LeasedRun, engine: Engine, queue: Queue, *, server_cap: int) ->
         EngineUnavailableError: Retry later, with the journal saved so far.
         LeaseLostError: Another worker continues it.
     """
+    if run.claim.leftover is not None and not run.journal:
+        _clear_up(run, engine, queue, run.claim.leftover)
     snapshot = engine.inspect(run.claim.service)
     if run.is_canceled and not run.journal:
-        return _canceled(failed_unchanged("", snapshot))
+        return canceled(failed_unchanged("", snapshot))
     try:
         outcome = _perform_verb(run, engine, queue, snapshot, server_cap)
     except EngineRefusedError as error:
         outcome = failed_unchanged(str(error), snapshot)
-    return _canceled(outcome) if run.is_canceled and not outcome.success else outcome
+    return canceled(outcome) if run.is_canceled and not outcome.success else outcome
+
+
+def end_unasked(run: LeasedRun) -> Outcome | None:
+    """Return the outcome of an action that ends without its engine: it was canceled in time, or kills its workers."""
+    if run.is_canceled and not run.journal:
+        return canceled(failed_unchanged("", None))
+    if run.claim.deaths < MAX_DEATHS:
+        return None
+    return Outcome(
+        success=False,
+        half_done=bool(run.journal),
+        reason=f"{run.claim.deaths} workers in a row died while they performed it: see their logs, and retry it",
+    )
+
+
+def _clear_up(run: LeasedRun, engine: Engine, queue: Queue, leftover: Claim) -> None:
+    """Let the engine undo what an abandoned action left half done."""
+    run.log(f"clearing up what the action {leftover.action.uuid} left half done")
+    try:
+        with run.clearing_up(leftover):
+            result = _call_engine(run, engine, leftover).reason
+    except EngineRefusedError as error:
+        result = str(error)
+    run.log(f"cleared up: {result}")
+    run.write(lambda: queue.save_leftover(run.claim, {}))
 
 
 def _perform_verb(
@@ -35,14 +65,21 @@ def _perform_verb(
     if is_gone and not run.journal:
         raise _not_found(service)
     match action.verb:
+        case Verb.SCALEUP if not is_gone:
+            return _scale_up(run, engine, queue, _require_running(snapshot), server_cap)
+        case Verb.SCALE if not is_gone:
+            return _scale(run, engine, _require_running(snapshot), server_cap)
+        case _:
+            return _call_engine(run, engine, run.claim)
+
+
+def _call_engine(run: LeasedRun, engine: Engine, claim: Claim) -> Outcome:
+    service, action = claim.service, claim.action
+    match action.verb:
         case Verb.REDEPLOY:
             return engine.redeploy(service, run)
-        case Verb.SCALEUP | Verb.SCALE if is_gone:
+        case Verb.SCALEUP | Verb.SCALE:
             return engine.scale(service, service.target if action.target is None else action.target, run)
-        case Verb.SCALEUP:
-            return _scale_up(run, engine, queue, _require_running(snapshot), server_cap)
-        case Verb.SCALE:
-            return _scale(run, engine, _require_running(snapshot), server_cap)
         case Verb.START:
             return engine.start(service, run)
         case Verb.STOP:
@@ -90,7 +127,7 @@ def failed_unchanged(reason: str, snapshot: ServiceSnapshot | None) -> Outcome:
     )
 
 
-def _canceled(outcome: Outcome) -> Outcome:
+def canceled(outcome: Outcome) -> Outcome:
     """Return the outcome as canceled, with the engine's reason as a detail."""
     detail = f": {outcome.reason}" if outcome.reason else ""
     return replace(outcome, canceled=True, reason=f"canceled on request{detail}")

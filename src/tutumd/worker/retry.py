@@ -1,5 +1,7 @@
 """When an action is retried, and when it is given up."""
 
+import random
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from tutumd.model import Action
@@ -27,6 +29,10 @@ def max_faults(*, is_half_done: bool) -> int:
     return 100 if is_half_done else 3
 
 
-def delay_after(attempts: int) -> timedelta:
-    """Return the delay after failed attempts. It doubles with each one, up to 15 s; `attempts` is 0 after the first."""
-    return timedelta(seconds=min(_MAX_DELAY_S, _FIRST_DELAY_S * 2 ** min(attempts, 10)))
+def delay_after(attempts: int, random: Callable[[], float] = random.random) -> timedelta:
+    """Return the delay after failed attempts. It doubles with each one, up to 15 s; `attempts` is 0 after the first.
+
+    Args:
+        random: Returns 0 to 1. Up to half of the delay is random, so that actions that hinder each other get apart.
+    """
+    return timedelta(seconds=min(_MAX_DELAY_S, _FIRST_DELAY_S * 2 ** min(attempts, 10)) * (1 - random() / 2))

@@ -1,55 +1,63 @@
-"""Slots of a worker: a bounded number of runs at once, each in its own thread."""
+"""Slots of a worker: a bounded number of tasks at once on each engine and in all, each in its own thread."""
 
-from collections.abc import Callable
-from threading import BoundedSemaphore, Condition, Thread
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable
+from threading import Condition, Thread
+from typing import Generic, TypeVar
 
-from tutumd.worker.leased_run import LeasedRun
+T = TypeVar("T", bound=Hashable)
 
 
-class Slots:
-    """Free slots, and the runs in the others."""
+class Slots(Generic[T]):
+    """Free slots, and the tasks in the others. Only one thread starts tasks."""
 
-    def __init__(self, size: int) -> None:
-        self._free = BoundedSemaphore(size)
-        self._runs: set[LeasedRun] = set()
+    def __init__(self, engines: Iterable[str], *, per_engine: int, in_all: int, on_free: Callable[[], None]) -> None:
+        """Create free slots. `on_free` is called whenever one is free again."""
+        self._per_engine = per_engine
+        self._in_all = in_all
+        self._on_free = on_free
+        self._last_turns = dict.fromkeys(engines, 0)
+        self._engine_by_task: dict[T, str] = {}
         self._changed = Condition()
 
-    def reserve(self, timeout_s: float) -> bool:
-        """Take a free slot, and return False if there is none within the time."""
-        return self._free.acquire(timeout=timeout_s)
-
-    def release(self) -> None:
-        """Return a reserved slot in which nothing was started."""
-        self._free.release()
-
-    def start(self, run: LeasedRun, perform: Callable[[LeasedRun], None]) -> None:
-        """Perform a run in a reserved slot, which is free again when the run ends."""
+    def free(self) -> list[str]:
+        """Return the engines with a free slot: those with the fewest tasks first, then those that wait longest."""
         with self._changed:
-            self._runs.add(run)
+            counts = Counter(self._engine_by_task.values())
+        if counts.total() >= self._in_all:
+            return []
+        free = [engine for engine in self._last_turns if counts[engine] < self._per_engine]
+        return sorted(free, key=lambda engine: (counts[engine], self._last_turns[engine]))
+
+    def start(self, engine: str, task: T, perform: Callable[[T], None]) -> None:
+        """Perform a task in a free slot of an engine, until it ends."""
+        self._last_turns[engine] = max(self._last_turns.values()) + 1
+        with self._changed:
+            self._engine_by_task[task] = engine
         try:
-            Thread(target=self._perform, args=(run, perform), daemon=True).start()
+            Thread(target=self._perform, args=(task, perform), daemon=True).start()
         except RuntimeError:  # the system has no thread left; the lease ends by itself
-            self._end(run)
+            self._end(task)
             raise
 
-    def runs(self) -> list[LeasedRun]:
-        """Return the runs that have not ended."""
+    def tasks(self) -> list[T]:
+        """Return the tasks that have not ended."""
         with self._changed:
-            return list(self._runs)
+            return list(self._engine_by_task)
 
     def wait_until_empty(self, timeout_s: float) -> None:
-        """Wait until all runs have ended, or the time is over."""
+        """Wait until all tasks have ended, or the time is over."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._runs, timeout_s)
+            self._changed.wait_for(lambda: not self._engine_by_task, timeout_s)
 
-    def _perform(self, run: LeasedRun, perform: Callable[[LeasedRun], None]) -> None:
+    def _perform(self, task: T, perform: Callable[[T], None]) -> None:
         try:
-            perform(run)
+            perform(task)
         finally:
-            self._end(run)
+            self._end(task)
 
-    def _end(self, run: LeasedRun) -> None:
+    def _end(self, task: T) -> None:
         with self._changed:
-            self._runs.remove(run)
+            del self._engine_by_task[task]
             self._changed.notify_all()
-        self._free.release()
+        self._on_free()

@@ -54,6 +54,10 @@ class SlowEngine:
     def watch(self, changed: Callable[[], None], stop: threading.Event) -> None:
         stop.wait(1)
 
+    def probe(self) -> None:
+        if self.away:
+            raise EngineUnavailableError("away")
+
     def redeploy(self, service: Service, run: Run) -> Outcome:
         if self.away:
             raise EngineUnavailableError("away")

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from threading import Event
 from typing import cast
 
-from tutumd.errors import EngineRefusedError, UnavailableError
+from tutumd.errors import EngineRefusedError, EngineUnavailableError, UnavailableError
 from tutumd.model import (
     Action,
     ActionState,
@@ -49,17 +49,28 @@ class FakeQueue:
         self.is_unreadable: Callable[[str], bool] = lambda selector: False
         self.when_saving: Callable[[], object] = lambda: None
         self.when_renewing: Callable[[], object] = lambda: None
+        self.leftovers: list[Mapping[str, object]] = []
+        self.survivals = 0
+        self.wakes = 0
         self._amounts = amounts
 
-    def renew(self, claim: Claim, *, lease: timedelta) -> bool:
+    def renew(self, claim: Claim, *, lease: timedelta, has_survived: bool = False) -> bool:
         self._fail()
         self.when_renewing()
+        self.survivals += has_survived
         return False
 
     def save_journal(self, claim: Claim, journal: Mapping[str, object]) -> None:
         self._fail()
         self.when_saving()
         self.journals.append(journal)
+
+    def save_leftover(self, claim: Claim, journal: Mapping[str, object]) -> None:
+        self._fail()
+        self.leftovers.append(journal)
+
+    def wake(self) -> None:
+        self.wakes += 1
 
     def amounts(self, claim: Claim) -> tuple[tuple[int, int | None], ...]:
         return tuple((amount, None) for amount in self._amounts)
@@ -112,7 +123,12 @@ class FakeEngine:
         self.discover_error: Exception | None = None
         self.watches = 0
         self.watch_error: Exception | None = None
+        self.probe_error: EngineUnavailableError | None = None
         self._plan = plan
+
+    def probe(self) -> None:
+        if self.probe_error:
+            raise self.probe_error
 
     def inspect(self, service: Service) -> ServiceSnapshot | None:
         return self.snapshot

@@ -171,9 +171,14 @@ def test_a_plan_says_what_would_be_refused() -> None:
 
 
 def test_delays_between_retries_double_up_to_a_limit() -> None:
-    delays = [delay_after(attempts).total_seconds() for attempts in range(40)]
+    delays = [delay_after(attempts, lambda: 0.0).total_seconds() for attempts in range(40)]
     assert delays[:4] == [0.5, 1, 2, 4]
     assert max(delays) == delays[-1] == 15
+
+
+def test_up_to_half_of_a_delay_is_random() -> None:
+    assert delay_after(2, lambda: 1.0).total_seconds() == 1
+    assert len({delay_after(2) for _ in range(100)}) > 1
 
 
 def test_a_half_done_action_is_never_given_up() -> None:

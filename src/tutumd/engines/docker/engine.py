@@ -142,6 +142,9 @@ class DockerEngine:
             return outputs[0][1]
         return "\n".join(f"{name} | {line}" for name, output in outputs for line in output.splitlines())
 
+    def probe(self) -> None:
+        self._client.probe()
+
     def close(self) -> None:
         self._client.close()
 

@@ -14,9 +14,11 @@ import docker.errors
 from docker.tls import TLSConfig
 from docker.transport import UnixHTTPAdapter
 from docker.types import CancellableStream
+from urllib3 import Timeout
 
+from tutumd.engines.dockerapi.failures import translated
 from tutumd.engines.dockerapi.sockets import UnixAdapter
-from tutumd.errors import SettingsError
+from tutumd.errors import EngineUnavailableError, SettingsError
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
 # Limits of one call, in seconds: to connect, and for the silence before and within its response. A call may thus take
@@ -25,6 +27,7 @@ CONNECT_LIMIT_S = 5
 CALL_LIMIT_S = 30
 PULL_SILENCE_S = 120
 EVENTS_SILENCE_S = 60
+PROBE_LIMIT_S = 5
 _POOL_SIZE = 32
 
 
@@ -100,9 +103,18 @@ class Client(docker.APIClient):
         """True if the engine is Podman."""
         return bool(self._version) and self._is_podman
 
+    def probe(self) -> None:
+        """Ask whether the engine answers. Raises EngineUnavailableError if it does not, within 5 s in all."""
+        limit: Any = Timeout(total=PROBE_LIMIT_S)
+        with translated("reach the engine"):
+            status = self.get(f"{self.base_url}/_ping", timeout=limit).status_code
+        if status >= 500:
+            raise EngineUnavailableError(f"cannot reach the engine: it answers with HTTP status {status}")
+
     def request(self, method: Any, url: Any, *arguments: Any, **options: Any) -> Any:
         """Send a request, whose `timeout` limits how long the engine may be silent."""
-        options["timeout"] = (CONNECT_LIMIT_S, options.get("timeout") or CALL_LIMIT_S)
+        timeout = options.get("timeout") or CALL_LIMIT_S
+        options["timeout"] = timeout if isinstance(timeout, Timeout) else (CONNECT_LIMIT_S, timeout)
         # psf/requests#3829: otherwise REQUESTS_CA_BUNDLE of the environment takes precedence over the engine's ca.pem.
         options.setdefault("verify", self.verify)
         return super().request(method, url, *arguments, **options)

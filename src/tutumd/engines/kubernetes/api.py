@@ -29,6 +29,7 @@ from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdErro
 PAGE = 500
 WATCH_S = 50
 _CONNECT_S, _READ_S, _WATCH_SILENCE_S = 5, 20, 60
+_PROBE_S = 2.5  # in all, for each of two attempts
 _LOG_BYTES = _PART_BYTES = 64 * 1024
 # 429: too many requests at once; the others: the API server, or what it needs itself, is starting or stopping.
 _TEMPORARY = (429, 500, 502, 503, 504)
@@ -153,6 +154,16 @@ class Cluster:
                 raise self._refusal(request, response.status, _read(response, request))
         return response
 
+    def probe(self) -> None:
+        """Ask for the version, which needs no permission. Raises EngineUnavailableError if there is no answer."""
+        api = self._connected()
+        with _translated("cannot reach the cluster"):
+            parameters = api.param_serialize("GET", "/version", auth_settings=["BearerToken"])
+            response = api.call_api(*parameters, _request_timeout=_PROBE_S).response
+            response.close()
+        if response.status in _TEMPORARY:
+            raise EngineUnavailableError(f"cannot reach the cluster: it answers with HTTP status {response.status}")
+
     def close(self) -> None:
         """Close the connections."""
         with self._lock:
@@ -187,11 +198,14 @@ class Cluster:
             raise self._refusal(request, response.status, text)
         return text
 
-    def _send(self, request: Request, silence_s: float) -> Any:
+    def _connected(self) -> Client:
         with self._lock:
             if self._client is None:
                 self._client = self._connect()
-            api = self._client
+            return self._client
+
+    def _send(self, request: Request, silence_s: float) -> Any:
+        api = self._connected()
         with _translated(f"cannot {request.words}"):
             parameters = api.param_serialize(
                 request.method,

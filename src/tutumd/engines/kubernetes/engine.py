@@ -210,6 +210,9 @@ class KubernetesEngine:
         main = view.workload.main["name"]
         return merge_log_lines([self._cluster.log(pod.namespace, pod.name, main, lines=lines) for pod in newest], lines)
 
+    def probe(self) -> None:
+        self._cluster.probe()
+
     def close(self) -> None:
         self._cluster.close()
 

@@ -153,6 +153,9 @@ class LocalEngine:
             texts += [prefix + line for line in output.tail(self._folder.output(record.uuid, container.slot), lines)]
         return "\n".join(texts)
 
+    def probe(self) -> None:
+        """Do nothing: the engine is this machine."""
+
     def close(self) -> None:
         """Do nothing: there is no connection, and processes keep running."""
 

@@ -133,6 +133,10 @@ class SwarmEngine:
         view = self._api.require_view(service.selector)
         return self._api.service_log(view, lines)
 
+    def probe(self) -> None:
+        """Ask the manager, which answers even if the swarm has no leader."""
+        self._api.client.probe()
+
     def close(self) -> None:
         self._api.client.close()
 

@@ -21,6 +21,14 @@ def upgrade() -> None:
     op.add_column("actions", sa.Column("abandoned", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.add_column("actions", sa.Column("target_before", sa.Integer()))
     op.create_index("containers_of_service", "containers", ["service_uuid", "present", "stopped"])
+    op.create_index(
+        "actions_abandoned",
+        "actions",
+        ["service_uuid", "uuid"],
+        sqlite_where=sa.text("abandoned = 1"),
+        postgresql_where=sa.text("abandoned"),
+    )
+    op.add_column("engines", sa.Column("away", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.add_column("deliveries", sa.Column("kept_bytes", sa.Integer()))
     op.create_table(
         "action_inputs",
