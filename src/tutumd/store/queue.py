@@ -16,6 +16,7 @@ from tutumd.store.leases import end_all_leases, find_claimable, is_due, is_unlea
 from tutumd.store.locks import lock_services
 from tutumd.store.row_mapping import action_from, read_service, select_actions
 from tutumd.store.tables import LIVE, action_lines, actions, containers, engines, handlers, requests, services, storable
+from tutumd.store.upsert import upsert
 from tutumd.store.wakeup import Wakeup
 
 
@@ -42,17 +43,16 @@ class SqlQueue(SqlEngineSync, Queue):
     def register(self, worker: str, served: Sequence[EngineInfo]) -> None:
         now = self._clock()
         with self._database.write() as connection:
-            for info in served:
+            for info in sorted(served, key=lambda info: info.name):  # so that no two workers deadlock
                 values = {
+                    "name": info.name,
                     "kind": info.kind,
                     "can_create": info.can_create,
                     "error": info.error,
                     "worker": worker,
                     "last_heartbeat": now,
                 }
-                updated = connection.execute(sa.update(engines).where(engines.c.name == info.name).values(**values))
-                if not updated.rowcount:
-                    connection.execute(sa.insert(engines).values(name=info.name, **values))
+                upsert(connection, engines, "name", values)
 
     def claim(self, worker: str, engine_names: Sequence[str], *, lease: timedelta) -> Claim | None:
         with self._database.read() as connection:
