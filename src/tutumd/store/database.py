@@ -139,7 +139,7 @@ class Database:
                 self._fault_log.add(error)
             if isinstance(error, ReadOnlyError):
                 self._engine.dispose()  # new connections find the primary if the URL has several hosts
-            if isinstance(error, FileReplacedError) and self._files is not None and self._files.can_be_closed:
+            if isinstance(error, FileReplacedError):
                 self._engine.pool.dispose()  # all must be closed before new ones open the new file
             raise
 

@@ -1,11 +1,11 @@
 """Faults of the database: their causes and remedies, as errors for callers and as lines of the log."""
 
+import logging
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-import structlog
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -75,7 +75,7 @@ _TEXTS: Mapping[str, str] = {
 _LOCK_NOT_AVAILABLE = "55P03"
 _LIMIT_EXCEEDED = "54"
 
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class FileReplacedError(UnavailableError):
@@ -138,4 +138,4 @@ class FaultLog:
         cause, said = explain(error)
         if time.monotonic() >= self._silent_until.get(cause, 0.0):
             self._silent_until[cause] = time.monotonic() + REPEAT_S
-            _log.error("the database cannot be used", cause=cause, driver=said)
+            _log.error("the database cannot be used: %s (%s)", cause, said)

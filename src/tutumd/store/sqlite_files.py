@@ -15,10 +15,10 @@ class Connection(sqlite3.Connection):
 class SqliteFiles:
     """Watches the database file with its `-wal` and `-shm`.
 
-    A commit to a file that was deleted or replaced would be lost with the process. SQLite does not notice (its
-    documentation, "How To Corrupt An SQLite Database File", 4), so each commit compares the files at the path with
-    those that the connections opened. All connections of the process must be closed before one opens other files:
-    the last one that is closed writes its `-wal` to its database file, and deletes it by its name.
+    A commit to a file that was deleted or replaced would be lost with the process. SQLite does not notice ("How To
+    Corrupt An SQLite Database File", 4), so each commit compares the files at the path with those that the connections
+    opened. All connections must be closed before one opens other files. SQLite then leaves the `-wal` of a database
+    that was replaced where it is, and would apply it to the new one.
     """
 
     def __init__(self, path: str) -> None:
@@ -27,11 +27,17 @@ class SqliteFiles:
         self._connections: WeakSet[Connection] = WeakSet()
 
     def before_connect(self, *_: object) -> None:
-        """Raise FileReplacedError if a connection would create a database, or open another one than the open ones."""
+        """Raise FileReplacedError if a connection would create a database, or open another one than the open ones.
+
+        Once there are none, the next one may open another database, without the `-wal` and `-shm` of the former one.
+        """
         database = _identity(self._paths[0])
         if self._opened and (database is None or (self._connections and database != self._opened[0])):
             raise FileReplacedError(BUSY)
         if not self._connections:
+            for path, opened in zip(self._paths[1:], self._opened[1:], strict=False):
+                if database != self._opened[0] and opened is not None and _identity(path) == opened:
+                    os.replace(path, f"{path}.replaced")  # noqa: PTH105 (paths are text here)
             self._opened = ()
 
     def connected(self, connection: Connection, _record: object) -> None:
@@ -49,11 +55,6 @@ class SqliteFiles:
             self._opened = found
         if found != self._opened:
             raise FileReplacedError(text)
-
-    @property
-    def can_be_closed(self) -> bool:
-        """Whether closing all connections deletes no `-wal` that is not theirs."""
-        return _identity(self._paths[1]) in (None, *self._opened[1:2])
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -1,11 +1,11 @@
 """Bringing the schema of a database up to date."""
 
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-import structlog
 
 from tutumd.errors import LockedError, SettingsError
 from tutumd.store import tables
@@ -24,7 +24,7 @@ _POSTGRES_LIMITS = (
 )
 # As Alembic creates it.
 _versions = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 
 def upgrade(database: "Database") -> None:
@@ -48,7 +48,7 @@ def upgrade(database: "Database") -> None:
                 raise SettingsError(
                     "the database cannot be migrated, because other transactions use its tables: end them"
                 ) from error
-            _log.warning("database is not migrated yet: waiting for other transactions that use its tables")
+            _log.warning("the database is not migrated yet: waiting for transactions that use its tables")
             time.sleep(_RETRY_PAUSE_S)
 
 
@@ -61,9 +61,9 @@ def _upgrade(connection: sa.Connection) -> None:
         return  # another process was quicker
     if version is not None:
         began = time.monotonic()
-        _log.info("migrating the database: this process answers no calls until that is done", version=version)
+        _log.warning("migrating the database from %s to %s; until then no calls are answered", version, tables.HEAD)
         run_migrations(connection)
-        _log.info("database was migrated", version=tables.HEAD, took_s=round(time.monotonic() - began, 1))
+        _log.warning("the database was migrated: that took %.1f s", time.monotonic() - began)
         return
     if found := sa.inspect(connection).get_table_names():
         raise SettingsError(f"the database is another application's, with a table {found[0]!r}: give tutumd its own")
