@@ -215,6 +215,9 @@ class Intake(Protocol):
         - UnavailableError: the database cannot take the call now.
         """
 
+    def failing_s(self) -> float | None:
+        """Return for how many seconds the database has taken no calls; None while it takes them."""
+
 
 class Queue(Protocol):
     """What a worker does with actions. Each method is one transaction.

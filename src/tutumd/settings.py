@@ -21,6 +21,7 @@ _REMOVED = {
 # Kubernetes and Docker links inject such variables into each container beside a service named `tutumd`.
 _INJECTED = re.compile(r"TUTUMD_(SERVICE_(HOST|PORT\w*)|PORT_\d+_\w+|NAME|ENV_\w+)")
 _INJECTED_PORT = re.compile(r"\w+://.*")
+_HOST = re.compile(r"[\w.:%-]+")
 _NAMESPACE = re.compile(r"\*|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _PUBLIC_URL = re.compile(r"(https?://[^\s/?#]+(/[^\s?#]*)?)?")
 
@@ -31,6 +32,12 @@ def _ignore_injected_port(value: object) -> object:
 
 def _split_at_commas(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _check_host(value: str) -> str:
+    if not _HOST.fullmatch(value):
+        raise ValueError("must be an address or a host name")
+    return value
 
 
 def _check_public_url(value: str) -> str:
@@ -53,7 +60,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
-    host: str = "127.0.0.1"
+    host: Annotated[str, AfterValidator(_check_host)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535), BeforeValidator(_ignore_injected_port)] = _DEFAULT_PORT
     data_dir: Path = Path("data")
     database: str = ""
@@ -70,9 +77,9 @@ class Settings(BaseSettings):
     max_keys: int = Field(1_000_000, ge=1)
     engine_slots: int = Field(16, ge=1, le=1000)
     max_runs: int = Field(64, ge=1, le=1000)
-    redeploy_timeout: float = Field(3600.0, ge=1)
-    redeploy_stall: float = Field(120.0, ge=1)
-    pull_timeout: float = Field(1800.0, ge=1)
+    redeploy_timeout: float = Field(3600.0, ge=1, allow_inf_nan=False)
+    redeploy_stall: float = Field(120.0, ge=1, allow_inf_nan=False)
+    pull_timeout: float = Field(1800.0, ge=1, allow_inf_nan=False)
     trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], *_List] = ()
     demo: bool = False
     docker_host: str = Field("", validation_alias="DOCKER_HOST")

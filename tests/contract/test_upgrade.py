@@ -26,7 +26,8 @@ import sqlalchemy as sa
 from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.server import BIN, LiveServer
 from tests.support.waiting import wait_until
-from tutumd.store.database import Database, run_migrations
+from tutumd.store.database import Database
+from tutumd.store.upgrade import run_migrations
 
 pytestmark = pytest.mark.slow
 

@@ -75,6 +75,12 @@ class PostgresBed:
             process.kill()
             process.wait(10)
 
+    def become_standby(self) -> None:
+        """Restart the server as a read-only standby without a primary; `pg_promote()` ends that."""
+        self.stop_server()
+        (self.folder / "data" / "standby.signal").touch()
+        self.start_server()
+
     def stop(self) -> None:
         """Stop the server and remove everything."""
         if self._process is not None:

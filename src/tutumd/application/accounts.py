@@ -25,13 +25,9 @@ def authenticate(accounts: Accounts, user_name: str, key: str) -> User:
 def add_user(accounts: Accounts, name: str, *, is_admin: bool, key: str | None = None) -> User:
     """Add a user, in one transaction with a key that was chosen elsewhere if there is one.
 
-    Raises:
-        InvalidInputError: An Authorization header cannot carry the name; or as `check_key`.
+    Raises InvalidInputError as `check_name` and `check_key`.
     """
-    if not 1 <= len(name) <= 100 or not name.isprintable() or any(char in " :\\" for char in name):
-        raise InvalidInputError(
-            "a user's name must be 1 to 100 printable characters without space, colon and backslash"
-        )
+    check_name(name)
     if key is not None:
         check_key(key)
     return accounts.add_user(name, is_admin=is_admin, key=None if key is None else (hash_key(key), _hint(key)))
@@ -48,6 +44,14 @@ def store_key(accounts: Accounts, user_name: str, key: str) -> None:
     """Store a key that was chosen elsewhere. Raises InvalidInputError as `check_key`."""
     check_key(key)
     accounts.add_key(user_name, key_sha256=hash_key(key), hint=_hint(key))
+
+
+def check_name(name: str) -> None:
+    """Raise InvalidInputError if an Authorization header cannot carry the name of a user."""
+    if not 1 <= len(name) <= 100 or not name.isprintable() or any(char in " :\\" for char in name):
+        raise InvalidInputError(
+            "a user's name must be 1 to 100 printable characters without space, colon and backslash"
+        )
 
 
 def check_key(key: str) -> None:

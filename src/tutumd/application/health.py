@@ -6,7 +6,7 @@ from typing import Literal
 
 from tutumd.errors import UnavailableError
 from tutumd.model import EngineInfo
-from tutumd.ports import HEARTBEAT_TIMEOUT, Clock, Store
+from tutumd.ports import HEARTBEAT_TIMEOUT, Clock, Intake, Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +23,11 @@ class Readiness:
     engines: dict[str, str]
 
 
-def check(store: Store, clock: Clock) -> Readiness:
+def check(store: Store, intake: Intake, clock: Clock) -> Readiness:
     """Return the state of the database and, as workers reported it, of the engines."""
     try:
+        if intake.failing_s() is not None:
+            raise UnavailableError("the database takes no calls")
         infos = store.engines()
     except UnavailableError:
         return Readiness(status="down", database="unavailable", engines={})

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tutumd.errors import TutumdError
+from tutumd.errors import TutumdError, UnavailableError
 
 app = typer.Typer(
     help="Webhook handlers for containers: redeploy or scale one service with a POST to a secret URL.",
@@ -233,6 +233,10 @@ def main() -> None:
         if (error.name or "tutumd").startswith(("tutum", "tests")):
             raise
         text = f"{error.name} is not installed: pip install 'tutumd[server]' installs the server"
+    except UnavailableError as error:
+        from tutumd.store.faults import explain
+
+        text = f"{error}: {explain(error)[0]}"
     except TutumdError as error:
         text = str(error)
     else:

@@ -12,9 +12,10 @@ from typing import Any
 import structlog
 
 from tutumd import logs
+from tutumd.application import accounts
 from tutumd.main import demo, engines
 from tutumd.main.listening import listen, public_url
-from tutumd.main.storage import Storage, ensure_admin, open_storage
+from tutumd.main.storage import Storage, ensure_admin, is_new, open_storage
 from tutumd.ports import Engine
 from tutumd.settings import Settings, environment_warnings, read_settings
 from tutumd.store.intake import SqlIntake
@@ -86,9 +87,22 @@ def work(options: Mapping[str, Any], build_engines: BuildEngines = engines.build
 def _configure(options: Mapping[str, Any]) -> Settings:
     logs.configure()
     settings = read_settings(options)
+    _check(settings)
     for warning in environment_warnings(os.environ):
         _log.warning(warning)
     return settings
+
+
+def _check(settings: Settings) -> None:
+    """Raise SettingsError or InvalidInputError for what would fail only after something was made."""
+    engines.parse_specs([text for text in settings.engine if text != "auto"])
+    accounts.check_name(settings.admin_user or "admin")
+    if settings.admin_apikey and is_new(settings):
+        accounts.check_key(settings.admin_apikey)
+    if settings.secret_key:
+        from tutumd.main.secret_key import load_cipher  # slow to import
+
+        load_cipher(settings)
 
 
 def _start_worker(settings: Settings, storage: Storage, instances: Mapping[str, Engine]) -> Worker:

@@ -8,20 +8,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError
-
 from tutumd.application import accounts
 from tutumd.errors import ConflictError, SettingsError, UnavailableError
 from tutumd.main import demo
-from tutumd.main.key_files import read_or_create
+from tutumd.main.key_files import make_private, open_private, read_or_create
 from tutumd.ports import Clock
 from tutumd.settings import Settings, read_settings
 from tutumd.store.accounts import SqlAccounts
 from tutumd.store.clocks import database_clock, machine_clock
 from tutumd.store.database import Database
+from tutumd.store.faults import explain
 from tutumd.store.queue import SqlQueue
 from tutumd.store.store import SqlStore
+from tutumd.store.upsert import probe
 from tutumd.store.wakeup import Listener, Wakeup
+
+_SQLITE = "sqlite:///"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,12 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
     exclusive = serves_and_works and not database.is_postgres
     hint = f"another tutumd works with the data folder {settings.data_dir}: stop it, or give another --data-dir"
     with locked(settings.data_dir / "tutumd.lock", hint, exclusive=exclusive):
-        _migrate(database)
+        if not database.is_postgres:
+            make_private(Path(str(database.url.database)), settings.data_dir)
+        with _explained_faults(database):
+            database.migrate()
+            with database.write() as connection:
+                probe(connection)
         wakeup = Wakeup()
         with ExitStack() as stack:
             stack.callback(database.close)
@@ -73,26 +80,31 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
             yield Storage(database=database, store=store, queue=queue, wakeup=wakeup, clock=clock)
 
 
+def is_new(settings: Settings) -> bool:
+    """Return whether the database is an SQLite file that does not exist yet."""
+    return settings.database_url.startswith(_SQLITE) and not Path(settings.database_url.removeprefix(_SQLITE)).exists()
+
+
 def open_accounts(options: Mapping[str, Any]) -> SqlAccounts:
     """Open the accounts for a command, also while the server runs."""
     settings = read_settings(options)
-    path = Path(settings.database_url.removeprefix("sqlite:///"))
-    if settings.database_url.startswith("sqlite:///") and not path.exists():
+    if is_new(settings):
+        path = settings.database_url.removeprefix(_SQLITE)
         raise SettingsError(f"there is no database {path}: start tutumd serve first, or give the right --data-dir")
     database = Database(settings.database_url)
-    _migrate(database)
+    with _explained_faults(database):
+        database.migrate()
     return SqlAccounts(database, now)
 
 
-def _migrate(database: Database) -> None:
+@contextmanager
+def _explained_faults(database: Database) -> Iterator[None]:
     try:
-        database.migrate()
-    except (UnavailableError, DBAPIError) as error:
-        fault = error if isinstance(error, DBAPIError) else error.__cause__
-        reason = fault.orig if isinstance(fault, DBAPIError) else error
-        raise SettingsError(
-            f"the database {database.url.render_as_string(hide_password=True)} cannot be used: {reason}"
-        ) from error
+        yield
+    except UnavailableError as error:
+        cause, said = explain(error)
+        url = database.url.render_as_string(hide_password=True)
+        raise SettingsError(f"the database {url} cannot be used: {cause} ({said})") from error
 
 
 def ensure_admin(store: SqlStore, settings: Settings) -> None:
@@ -126,7 +138,7 @@ def locked(path: Path, hint: str, *, exclusive: bool) -> Iterator[None]:
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = path.open("a")
+        file = open(path, "a", opener=open_private)  # noqa: SIM115 (closed below)
     except OSError as error:
         raise SettingsError(f"the data folder {path.parent} cannot be used: {error.strerror}") from error
     with file:

@@ -4,35 +4,30 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from tutumd.errors import LockedError, ReadOnlyError, SettingsError, UnavailableError
 from tutumd.ports import Clock
-from tutumd.store import tables
+from tutumd.store import upgrade
+from tutumd.store.faults import BUSY, FaultLog, FileReplacedError, translated_errors
+from tutumd.store.sqlite_files import Connection, SqliteFiles
 
 BUSY_TIMEOUT_S = 5.0
 OUTCOME_TIMEOUT_S = 10.0
 """Time to wait for a lost database, to learn whether it committed the transaction in flight."""
 
-_BUSY = "the database cannot take this now; nothing was changed, try again"
+_UNCERTAIN = "the database was lost while it stored this: look whether it did before you try again"
 _RETRY_PAUSE_S = 0.1
 _TRANSACTION_NUMBER = sa.text("SELECT pg_current_xact_id_if_assigned()::text")
 _TRANSACTION_STATUS = sa.text("SELECT pg_xact_status(CAST(:number AS xid8))")
-_MIGRATION_LOCK = 0x7475_7475_6D64
-_LOCK_NOT_AVAILABLE, _READ_ONLY = "55P03", "25006"
 # An accepted call is on disk, whatever the server's default is. Stricter settings stay.
 _DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 # Limits for statements that hang and transactions whose process was stopped: their locks would hold up others.
 _POSTGRES_LIMITS = "-c statement_timeout=20s -c lock_timeout=2s -c idle_in_transaction_session_timeout=10s"
-
-# As Alembic creates it.
-_versions = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
+_OLDEST_POSTGRES = 13
 
 
 class Database:
@@ -54,6 +49,7 @@ class Database:
             "max_overflow": 24,
             "pool_timeout": BUSY_TIMEOUT_S,
             "pool_use_lifo": True,
+            "connect_args": {"factory": Connection},
         }
         if self.is_postgres:
             options |= {
@@ -65,6 +61,7 @@ class Database:
                     "keepalives_idle": 10,
                     "keepalives_interval": 5,
                     "keepalives_count": 3,
+                    "tcp_user_timeout": 20_000,  # in ms: as long as a statement may take
                 },
             }
         try:
@@ -73,21 +70,27 @@ class Database:
             raise SettingsError("PostgreSQL needs an extra: pip install 'tutumd[postgres]'") from error
         self._writer = self._engine.execution_options(write=True)
         self._writing = Lock()
+        self._files = None if self.is_postgres else SqliteFiles(str(self.url.database))
+        self._fault_log: FaultLog | None = None
         if self.is_postgres:
             sa.event.listen(self._engine, "connect", _prepare_postgres)
         else:
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
             sa.event.listen(self._engine, "begin", _begin_sqlite)
+        if self._files is not None:
+            sa.event.listen(self._engine, "do_connect", self._files.before_connect)
+            sa.event.listen(self._engine, "connect", self._files.connected)
+            sa.event.listen(self._engine, "close", self._files.closed)
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """Open a transaction that only reads."""
-        with _translated_errors(), self._engine.begin() as connection:
+        with self._reported_faults(), self._engine.begin() as connection:
             yield connection
 
     def connect(self) -> sa.Connection:
         """Open a connection for repeated use with `write`. The caller closes it, in particular after a failure."""
-        with _translated_errors():
+        with self._reported_faults():
             return self._writer.connect()
 
     @contextmanager
@@ -107,20 +110,38 @@ class Database:
         try:
             with (
                 self._writers_turn(),
-                _translated_errors(),
+                self._reported_faults(),
                 nullcontext(on) if on else self._writer.connect() as connection,
-                connection.begin(),
             ):
-                yield connection
-                if self.is_postgres:
-                    number = connection.execute(_TRANSACTION_NUMBER).scalar()
-        except ReadOnlyError:
-            self._engine.dispose()  # new connections find the primary if the URL has several hosts
-            raise
+                with connection.begin():
+                    yield connection
+                    if self._files is None:
+                        number = connection.execute(_TRANSACTION_NUMBER).scalar()
+                    else:
+                        self._files.check()
+                if self._files is not None:
+                    self._files.check(_UNCERTAIN)
         except UnavailableError:
             # A transaction whose connection was lost during COMMIT may have been committed nevertheless.
             if number is None or not self._was_committed(number):
                 raise
+
+    @contextmanager
+    def _reported_faults(self) -> Iterator[None]:
+        """Translate, log and handle faults of the database."""
+        try:
+            with translated_errors():
+                yield
+        except LockedError:
+            raise
+        except UnavailableError as error:
+            if self._fault_log is not None:
+                self._fault_log.add(error)
+            if isinstance(error, ReadOnlyError):
+                self._engine.dispose()  # new connections find the primary if the URL has several hosts
+            if isinstance(error, FileReplacedError):
+                self._engine.pool.dispose()  # all must be closed before new ones open the new file
+            raise
 
     @contextmanager
     def _writers_turn(self) -> Iterator[None]:
@@ -133,7 +154,7 @@ class Database:
             finally:
                 self._writing.release()
         else:
-            raise UnavailableError(_BUSY)
+            raise UnavailableError(BUSY)
 
     def _was_committed(self, number: str) -> bool:
         """Return whether a transaction was committed, as soon as the database is back to say so."""
@@ -144,24 +165,12 @@ class Database:
                 if status in ("committed", "aborted"):
                     return bool(status == "committed")
             time.sleep(_RETRY_PAUSE_S)
-        raise UnavailableError("the database was lost while it stored this: look whether it did before you try again")
+        raise UnavailableError(_UNCERTAIN)
 
     def migrate(self) -> None:
         """Bring the schema up to date, quickly if it is already. Several processes may do so at once."""
-        with self.read() as connection:
-            if _version(connection) == tables.HEAD:
-                return
-        with self.write() as connection:
-            if self.is_postgres:
-                connection.execute(sa.text("SET LOCAL lock_timeout = '15s'"))
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-            if _version(connection) is None:
-                # Half a second faster than the migrations; a test compares the two.
-                tables.metadata.create_all(connection)
-                _versions.create(connection)
-                connection.execute(sa.insert(_versions).values(version_num=tables.HEAD))
-            else:
-                run_migrations(connection)
+        upgrade.upgrade(self)
+        self._fault_log = FaultLog()  # until now, the caller tells the fault
 
     def close(self) -> None:
         """Close all connections."""
@@ -191,24 +200,14 @@ def _parse_url(url: str) -> sa.URL:
     )
 
 
-def run_migrations(connection: sa.Connection, revision: str = "head") -> None:
-    """Run the migrations that the database lacks, up to a revision."""
-    from alembic import command  # slow to import, and rarely needed
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["connection"] = connection
-    command.upgrade(config, revision)
-
-
-def _version(connection: sa.Connection) -> str | None:
-    if not sa.inspect(connection).has_table(_versions.name):
-        return None
-    return connection.execute(sa.select(_versions.c.version_num)).scalar()
-
-
 def _prepare_postgres(connection: Any, _record: object) -> None:
+    from psycopg import IsolationLevel  # comes with the extra `postgres`
+
+    if connection.info.server_version < _OLDEST_POSTGRES * 10_000:
+        found = connection.info.server_version // 10_000
+        raise SettingsError(f"PostgreSQL {found} is too old: tutumd needs {_OLDEST_POSTGRES} or newer")
+    # Part of each BEGIN, so that no default of the server, the database or the user counts.
+    connection.isolation_level, connection.read_only = IsolationLevel.READ_COMMITTED, False
     connection.execute(_DURABLE)
     connection.commit()
 
@@ -238,8 +237,10 @@ def _use_wal(cursor: sqlite3.Cursor) -> None:
         try:
             cursor.execute("PRAGMA journal_mode = WAL")
             return
-        except sqlite3.OperationalError:
-            if time.monotonic() > end:
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or (
+                time.monotonic() > end
+            ):
                 raise
             time.sleep(_RETRY_PAUSE_S)
 
@@ -248,19 +249,3 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     # With the write lock from the start, a transaction cannot deadlock when it begins to write.
     write = connection.get_execution_options().get("write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-
-@contextmanager
-def _translated_errors() -> Iterator[None]:
-    try:
-        yield
-    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
-        if isinstance(error, OperationalError) and getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
-            raise LockedError("another process holds what this needs; nothing was changed, try again") from error
-        raise UnavailableError(_BUSY) from error
-    except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) == _READ_ONLY:
-            raise ReadOnlyError("the database is a standby now; nothing was changed, try again") from error
-        if error.connection_invalidated:
-            raise UnavailableError("the database connection was lost; nothing was changed, try again") from error
-        raise

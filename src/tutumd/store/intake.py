@@ -2,18 +2,19 @@
 
 import json
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import cache
 from itertools import chain
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.errors import LockedError, TutumdError
+from tutumd.errors import LockedError, UnavailableError
 from tutumd.model import Call, DeliveryOutcome
 from tutumd.ports import CallResult, Clock, Intake, OnStored
 from tutumd.store import action_inputs, pending_actions
@@ -24,6 +25,7 @@ from tutumd.store.handler_lookup import HandlerCache, find_handlers
 from tutumd.store.locks import lock_services, lock_unlocked_services
 from tutumd.store.sender_keys import BatchKeys
 from tutumd.store.tables import actions, deliveries, handlers, microseconds
+from tutumd.store.upsert import probe
 from tutumd.store.wakeup import Wakeup
 
 _COLUMN_TYPES = {
@@ -53,6 +55,13 @@ _INSERT_JSON = sa.text(
 )
 _ROW = f"({', '.join('?' * len(_COLUMN_TYPES))})"
 
+# An attempt to commit that takes longer counts as one that fails.
+SLOW_S = 5.0
+# Pause between attempts to write while the database takes no calls.
+PROBE_S = 1.0
+# Transactions that one batch may cause when unforeseen errors halve it: enough to find four of 256 calls.
+MAX_ATTEMPTS = 64
+
 _log = logging.getLogger(__name__)
 
 
@@ -73,6 +82,9 @@ class SqlIntake(Intake):
         # Only on SQLite, where nobody else can write during a transaction, is the cache reliable.
         self._cache = None if database.is_postgres else HandlerCache()
         self._connection: sa.Connection | None = None
+        self._began: float | None = None
+        self._failing_since: float | None = None
+        self._attempts = 0
         self._batches: SimpleQueue[tuple[Sequence[Call], OnStored] | None] = SimpleQueue()
         self._thread = Thread(target=self._write, name="intake", daemon=True)
         self._thread.start()
@@ -80,24 +92,41 @@ class SqlIntake(Intake):
     def store(self, calls: Sequence[Call], on_stored: OnStored) -> None:
         self._batches.put((calls, on_stored))
 
+    def failing_s(self) -> float | None:
+        began, failing_since, now = self._began, self._failing_since, time.monotonic()
+        if failing_since is not None:
+            return now - failing_since
+        return now - began if began is not None and now - began > SLOW_S else None
+
     def close(self) -> None:
         """Commit the waiting batches, then stop the writer."""
         self._batches.put(None)
         self._thread.join()
 
     def _write(self) -> None:
-        while (batch := self._batches.get()) is not None:
+        while True:
+            try:
+                batch = self._batches.get(timeout=None if self._failing_since is None else PROBE_S)
+            except Empty:
+                batch = (), lambda _: None
+            if batch is None:
+                break
             calls, on_stored = batch
-            on_stored(self._commit(calls))
+            self._began, self._attempts = time.monotonic(), 0
+            results = self._commit(calls)
+            self._began = None
+            on_stored(results)
         self._disconnect()
 
     def _commit(self, calls: Sequence[Call], lock_error: LockedError | None = None) -> Sequence[CallResult]:
-        """Commit calls and return their results.
+        """Commit calls and return their results. Without calls, try to write.
 
         Args:
             lock_error: From the first attempt: another process, which may be stopped, holds a service. Calls to such
                 services get this error, so that they do not hold up the others.
         """
+        self._attempts += 1
+        failure: Exception | None = None
         locked: set[str] = set()
         try:
             if self._cache is not None and self._connection is None:
@@ -110,19 +139,40 @@ class SqlIntake(Intake):
                 results, wakes_worker = store_calls(connection, free, now, self._cache, self._max_keys)
                 if wakes_worker:
                     self._wakeup.notify_others(connection)
+                if not calls:
+                    probe(connection)
         except Exception as error:  # noqa: BLE001 (the only writer must survive; every caller gets the error)
+            failure = error
             self._disconnect()
-            if isinstance(error, LockedError) and not lock_error:
-                return self._commit(calls, error)
-            if not isinstance(error, TutumdError):
-                _log.exception("calls were not stored")
-            return [error] * len(calls)
+        if failure is not None:
+            return self._handle(failure, calls, lock_error)
+        if self._failing_since is not None:
+            self._failing_since = None
+            _log.warning("calls can be stored again")
         if wakes_worker:
             self._wakeup.notify()
         if lock_error is None:
             return results
         stored = iter(results)
         return [lock_error if call.service_uuid in locked else next(stored) for call in calls]
+
+    def _handle(self, error: Exception, calls: Sequence[Call], lock_error: LockedError | None) -> Sequence[CallResult]:
+        """Return the results of calls whose transaction failed."""
+        if isinstance(error, LockedError) and not lock_error:
+            return self._commit(calls, error)
+        if isinstance(error, UnavailableError):
+            self._failing_since = self._failing_since or self._began
+            return [error] * len(calls)
+        self._failing_since = None
+        if len(calls) <= 1 or self._attempts >= MAX_ATTEMPTS:
+            _log.error("calls were not stored", exc_info=error)
+            return [error] * len(calls)
+        # Commit each half on its own, and so on, so that in the end only the calls to blame fail.
+        middle = len(calls) // 2
+        first = self._commit(calls[:middle], lock_error)
+        if self._failing_since is not None:
+            return [*first, *([first[-1]] * (len(calls) - middle))]
+        return [*first, *self._commit(calls[middle:], lock_error)]
 
     def _disconnect(self) -> None:
         """Close the connection, and clear the cache that is valid for it."""
@@ -131,6 +181,7 @@ class SqlIntake(Intake):
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(sa.exc.SQLAlchemyError):  # closing a broken connection may fail, and the writer must survive
+                connection.invalidate()
                 connection.close()
 
 

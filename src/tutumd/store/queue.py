@@ -19,7 +19,7 @@ from tutumd.store.leases import end_all_leases, find_claimable, is_due, is_unlea
 from tutumd.store.locks import lock_services, raise_revision
 from tutumd.store.row_mapping import action_from, read_service
 from tutumd.store.tables import LIVE, action_lines, actions, containers, engines, handlers, requests, services, storable
-from tutumd.store.upsert import insert
+from tutumd.store.upsert import upsert
 from tutumd.store.wakeup import Wakeup
 
 
@@ -48,8 +48,7 @@ class SqlQueue(SqlEngineSync, Queue):
         with self._database.write() as connection:
             for info in sorted(served, key=lambda info: info.name):  # so that no two workers deadlock
                 values = {**asdict(info), "worker": worker, "last_heartbeat": now}
-                new = insert(connection, engines).values(**values)
-                connection.execute(new.on_conflict_do_update(index_elements=[engines.c.name], set_=values))
+                upsert(connection, engines, "name", values)
 
     def claim(
         self, worker: str, engine_names: Sequence[str], *, lease: timedelta, given_up_before: datetime | None = None

@@ -1,9 +1,15 @@
-"""Inserts of rows that may be there already, so that processes that insert the same row at once do not fail."""
+"""Inserts of rows that may be there already, so that processes that store the same row at once do not fail."""
 
+import secrets
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+
+from tutumd.store.tables import meta
+
+# Random, because PostgreSQL compresses what it can.
+_PROBE_BYTES = 16_384
 
 
 def insert(connection: sa.Connection, table: sa.Table) -> Any:
@@ -14,3 +20,15 @@ def insert(connection: sa.Connection, table: sa.Table) -> Any:
 def insert_missing(connection: sa.Connection, table: sa.Table, **values: object) -> bool:
     """Insert a row unless a key or unique column of it is taken, and return whether it was inserted."""
     return bool(connection.execute(insert(connection, table).values(**values).on_conflict_do_nothing()).rowcount)
+
+
+def upsert(connection: sa.Connection, table: sa.Table, key: str, values: dict[str, Any]) -> None:
+    """Insert a row, or update the one that has the same value in the column `key`."""
+    statement = insert(connection, table).values(values)
+    changes = {name: value for name, value in values.items() if name != key}
+    connection.execute(statement.on_conflict_do_update(index_elements=[key], set_=changes))
+
+
+def probe(connection: sa.Connection) -> None:
+    """Write as much as a call with a long body does, to learn whether the database takes that."""
+    upsert(connection, meta, "key", {"key": "probe", "value": secrets.token_hex(_PROBE_BYTES)})

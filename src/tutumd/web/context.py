@@ -44,6 +44,7 @@ class WebContext:
         self.clock = clock
         self.server_cap = server_cap
         self.cipher = cipher
+        self.intake = intake
         self.batches = Batches(intake)
         self.long_poll = LongPoll(store)
         self.admission_cache = AdmissionCache(cipher)

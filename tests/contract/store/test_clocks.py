@@ -87,7 +87,7 @@ def test_readiness_goes_by_the_time_of_the_database(
     postgres_store: StoreBed, machines: tuple[SharedClock, SharedClock]
 ) -> None:
     SqlQueue(postgres_store.database, machines[1], Wakeup()).register("worker", postgres_store.store.engines())
-    assert health.check(postgres_store.store, machines[0]).status == "ready"
+    assert health.check(postgres_store.store, postgres_store.intake, machines[0]).status == "ready"
 
 
 def test_a_clock_follows_the_database_again_when_it_was_wrong(

@@ -11,11 +11,12 @@ import sqlalchemy as sa
 from tests.support.postgres_bed import PostgresBed
 from tests.support.stores import LEASE, StoreBed, call, open_store
 from tests.support.waiting import wait_until
-from tutumd.errors import LeaseLostError, LockedError, NotFoundError, UnavailableError
+from tutumd.errors import LeaseLostError, LockedError, NotFoundError, ReadOnlyError, UnavailableError
 from tutumd.model import Accepted, Handler, Operation
 from tutumd.ports import CallResult
 from tutumd.store.clocks import database_clock
 from tutumd.store.database import Database
+from tutumd.store.faults import explain
 from tutumd.store.locks import lock_services
 from tutumd.store.queue import SqlQueue
 from tutumd.store.wakeup import Listener, Wakeup
@@ -137,22 +138,27 @@ def test_an_unknown_service_is_not_found_while_another_is_locked(bed: StoreBed, 
         assert [type(result) for result in results.result(30)] == [LockedError, NotFoundError]
 
 
-def test_a_primary_that_became_a_standby_refuses_calls_until_there_is_one_again(
+def test_a_primary_that_became_a_standby_refuses_calls_until_it_is_promoted(
     bed: StoreBed, postgres_bed: PostgresBed
 ) -> None:
     handler = bed.handler("web")
-    set_for_all(postgres_bed, "default_transaction_read_only = on")
+    postgres_bed.become_standby()
     try:
-        wait_until(lambda: is_refused(bed, handler), "the new setting is in effect")
+        result = bed.send(handler)
+        assert isinstance(result, UnavailableError)
+        wait_until(lambda: isinstance(bed.send(handler), ReadOnlyError), "calls are refused by the standby")
+        assert explain(refusal(bed))[0].startswith("it is a read-only standby")
     finally:
-        set_for_all(postgres_bed, "default_transaction_read_only = off")
+        postgres_bed.query("SELECT pg_promote()")
     wait_until(lambda: not is_refused(bed, handler), "calls are accepted again")
+    assert bed.intake.failing_s() is None
 
 
-def set_for_all(bed: PostgresBed, setting: str) -> None:
-    """Change a setting of the server, including existing connections."""
-    bed.query(f"ALTER SYSTEM SET {setting}")
-    bed.query("SELECT pg_reload_conf()")
+def refusal(bed: StoreBed) -> UnavailableError:
+    """Return the error of a database that takes no writes."""
+    with pytest.raises(UnavailableError) as caught, bed.database.write():
+        pass
+    return caught.value
 
 
 def is_refused(bed: StoreBed, handler: Handler) -> bool:

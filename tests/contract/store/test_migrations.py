@@ -13,7 +13,8 @@ from alembic.script import ScriptDirectory
 import tutumd.store
 from tests.support.postgres_bed import PostgresBed
 from tutumd.store import tables
-from tutumd.store.database import Database, run_migrations
+from tutumd.store.database import Database
+from tutumd.store.upgrade import run_migrations
 
 INDEXES = {
     "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL",

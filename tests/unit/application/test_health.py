@@ -9,16 +9,20 @@ import pytest
 from tutumd.application.health import Readiness, check
 from tutumd.errors import UnavailableError
 from tutumd.model import EngineInfo
-from tutumd.ports import Store
+from tutumd.ports import Intake, Store
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass
 class Known:
-    """A store that knows these engines, or is away."""
+    """A store that knows these engines, or is away, and an intake that has stored nothing for some seconds."""
 
     found: tuple[EngineInfo, ...] | None
+    failing: float | None = None
+
+    def failing_s(self) -> float | None:
+        return self.failing
 
     def engines(self) -> tuple[EngineInfo, ...]:
         if self.found is None:
@@ -46,4 +50,11 @@ def engine(name: str, *, ago_s: float = 1, error: str = "") -> EngineInfo:
     ],
 )
 def test_readiness(engines: tuple[EngineInfo, ...] | None, expected: Readiness) -> None:
-    assert check(cast(Store, Known(engines)), lambda: NOW) == expected
+    known = Known(engines)
+    assert check(cast(Store, known), cast(Intake, known), lambda: NOW) == expected
+
+
+def test_a_database_that_can_be_read_and_not_written_is_down() -> None:
+    known = Known((engine("a"),), failing=0.1)
+    expected = Readiness(status="down", database="unavailable", engines={})
+    assert check(cast(Store, known), cast(Intake, known), lambda: NOW) == expected

@@ -19,6 +19,10 @@ class HeldIntake:
     def __init__(self) -> None:
         self.sizes: list[int] = []
         self.held: list[Thread] = []
+        self.failing: float | None = None
+
+    def failing_s(self) -> float | None:
+        return self.failing
 
     def store(self, calls: Sequence[Call], on_stored: OnStored) -> None:
         self.sizes.append(len(calls))
@@ -130,3 +134,36 @@ def test_beyond_the_limit_a_call_is_refused_at_once(monkeypatch: pytest.MonkeyPa
         return sum(isinstance(result, UnavailableError) for result in done)
 
     assert asyncio.run(flood()) == 7
+
+
+def test_calls_are_refused_at_once_while_the_database_has_taken_none_for_long() -> None:
+    async def refused_then_stored() -> str:
+        intake = HeldIntake()
+        calls = Batches(intake)
+        intake.failing = batches.MAX_STALL_S + 1
+        with pytest.raises(UnavailableError, match="nothing was changed"):
+            await asyncio.wait_for(store(calls, call(1)), 10)
+        assert intake.sizes == []
+        intake.failing = None
+        stored = store(calls, call(2))
+        await asyncio.wait_for(wait_until_held(intake), 10)
+        intake.end_batch()
+        return (await asyncio.wait_for(stored, 10)).action_uuid
+
+    assert asyncio.run(refused_then_stored()) == "2"
+
+
+def test_calls_behind_a_batch_that_hangs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "MAX_STALL_S", 0.05)
+
+    async def behind() -> str:
+        intake = HeldIntake()
+        calls = Batches(intake)
+        hanging = store(calls, call(1))
+        await asyncio.wait_for(wait_until_held(intake), 10)
+        with pytest.raises(UnavailableError, match="nothing was changed"):
+            await asyncio.wait_for(store(calls, call(2)), 10)
+        intake.end_batch()
+        return (await asyncio.wait_for(hanging, 10)).action_uuid
+
+    assert asyncio.run(behind()) == "1"

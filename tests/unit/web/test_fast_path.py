@@ -27,6 +27,9 @@ class RecordingIntake:
     def __init__(self) -> None:
         self.calls: list[Call] = []
 
+    def failing_s(self) -> float | None:
+        return None
+
     def store(self, calls: Sequence[Call], on_stored: OnStored) -> None:
         self.calls += calls
         on_stored([ACCEPTED] * len(calls))

@@ -27,6 +27,7 @@ def check_health() -> dict[str, str]:
 @router.get("/readyz", tags=["server"], openapi_extra={"security": []})
 def check_readiness(request: Request, response: Response) -> health.Readiness:
     """Check that actions are performed: `ready`, `degraded` (calls are stored, but some wait), or `down` with a 503."""
-    readiness = health.check(context(request).store, context(request).clock)
+    web = context(request)
+    readiness = health.check(web.store, web.intake, web.clock)
     response.status_code = 503 if readiness.status == "down" else 200
     return readiness

@@ -11,6 +11,10 @@ from tutumd.web.errors import log_unforeseen
 
 MAX_BATCH = 256
 MAX_WAITING = 10_000
+MAX_STALL_S = 10.0
+"""When the database has taken no calls for this long, they are refused at once: a proxy can try another replica."""
+
+_STALLED = "the database has not taken calls for a while; nothing was changed, try again"
 
 OnResult = Callable[[CallResult], None]
 
@@ -27,6 +31,7 @@ class Batches:
         self._intake = intake
         self._waiting: deque[tuple[Call, OnResult]] = deque()
         self._is_busy = False
+        self._timer: asyncio.TimerHandle
 
     async def store(self, call: Call) -> CallResult:
         """Store a call and return what became of it, once it is on disk or refused."""
@@ -38,6 +43,9 @@ class Batches:
         """Store a call, and pass what became of it to `on_result` in this event loop."""
         if len(self._waiting) >= MAX_WAITING:
             on_result(UnavailableError("too many calls are waiting to be stored; try again in a moment"))
+            return
+        if (self._intake.failing_s() or 0.0) > MAX_STALL_S:
+            on_result(UnavailableError(_STALLED))
             return
         self._waiting.append((call, on_result))
         if not self._is_busy:
@@ -52,11 +60,19 @@ class Batches:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._distribute, loop, batch, results)
 
+        self._timer = loop.call_later(MAX_STALL_S, self._refuse_waiting)
         self._intake.store([call for call, _ in batch], on_stored)
+
+    def _refuse_waiting(self) -> None:
+        """Refuse the calls behind a batch that is not stored."""
+        refused, self._waiting = self._waiting, deque()
+        for _, on_result in refused:
+            on_result(UnavailableError(_STALLED))
 
     def _distribute(
         self, loop: asyncio.AbstractEventLoop, batch: Sequence[tuple[Call, OnResult]], results: Sequence[CallResult]
     ) -> None:
+        self._timer.cancel()
         for (_, on_result), result in zip(batch, results, strict=True):
             try:
                 on_result(result)

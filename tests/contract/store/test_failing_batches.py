@@ -1,0 +1,66 @@
+"""A batch that fails: only the calls to blame get an error, and the work is bounded."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+
+from tests.support.stores import StoreBed, call
+from tutumd.errors import UnavailableError
+from tutumd.model import Accepted, Call, Operation
+from tutumd.ports import CallResult
+from tutumd.store.intake import MAX_ATTEMPTS
+
+BATCH = 256
+UNSTORABLE = "\ud800"
+"""A lone surrogate, which neither database can store. The edge lets none through."""
+
+
+def store(bed: StoreBed, calls: Sequence[Call]) -> Sequence[CallResult]:
+    results: Future[Sequence[CallResult]] = Future()
+    bed.intake.store(calls, results.set_result)
+    return results.result(60)
+
+
+@pytest.mark.parametrize("bad", [{0}, {97}, {255}, {3, 4, 200}])
+def test_one_bad_call_fails_alone_and_the_others_are_stored_once_and_in_order(bed: StoreBed, bad: set[int]) -> None:
+    handler = bed.handler("web", Operation.SCALEUP)
+    calls = [call(handler, 1 + number % 100) for number in range(BATCH)]
+    for number in bad:
+        calls[number] = replace(calls[number], content=UNSTORABLE)
+    results = store(bed, calls)
+    assert {number for number, result in enumerate(results) if not isinstance(result, Accepted)} == bad
+    stored = tuple((each.amount, None) for number, each in enumerate(calls) if number not in bad)
+    assert bed.queue.amounts(bed.claimed()) == stored
+
+
+def test_a_batch_that_is_all_bad_causes_a_bounded_number_of_transactions(bed: StoreBed) -> None:
+    handler = bed.handler("web", Operation.SCALEUP)
+    begun: list[object] = []
+    sa.event.listen(bed.database._engine, "begin", begun.append)
+    results = store(bed, [replace(call(handler), content=UNSTORABLE)] * BATCH)
+    assert not any(isinstance(result, Accepted) for result in results)
+    assert len(results) == BATCH
+    assert len(begun) <= MAX_ATTEMPTS + BATCH.bit_length()
+    assert bed.claim() is None
+    bed.call(handler)
+
+
+def test_calls_after_a_database_that_went_away_are_refused_at_once(bed: StoreBed) -> None:
+    handler = bed.handler("web", Operation.SCALEUP)
+    attempts: list[object] = []
+
+    def go_away_after_the_first(_connection: object) -> None:
+        attempts.append(None)
+        if len(attempts) > 1:
+            raise sa.exc.OperationalError("BEGIN", None, Exception("gone"))
+
+    sa.event.listen(bed.database._engine, "begin", go_away_after_the_first)
+    results = store(bed, [replace(call(handler), content=UNSTORABLE), *[call(handler)] * (BATCH - 1)])
+    assert len(results) == BATCH
+    assert all(isinstance(result, UnavailableError) for result in results)
+    assert len(attempts) == 2
+    sa.event.remove(bed.database._engine, "begin", go_away_after_the_first)
+    bed.call(handler)
