@@ -29,6 +29,15 @@ def allows(networks: Sequence[Network], address: str) -> bool:
     return any(client in network for network in networks)
 
 
+def client_network(address: str) -> str:
+    """Return the network that one client has: an IPv4 address alone, of an IPv6 address the /64."""
+    try:
+        parsed = IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    return str(parsed.ipv4_mapped or IPv6Network((parsed, 64), strict=False).network_address)
+
+
 def _parse_network(text: str) -> Network:
     try:
         network = ip_network(text, strict=False)
