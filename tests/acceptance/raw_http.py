@@ -32,10 +32,10 @@ def chunked(body: bytes, size: int = 65536) -> bytes:
 
 
 class Connection:
-    """A TCP connection for several requests."""
+    """A TCP connection for several requests, from any address of loopback."""
 
-    def __init__(self, server: LiveServer) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", server.port), timeout=30)
+    def __init__(self, server: LiveServer, source: str = "127.0.0.1") -> None:
+        self._socket = socket.create_connection(("127.0.0.1", server.port), timeout=30, source_address=(source, 0))
 
     def __enter__(self) -> "Connection":
         return self

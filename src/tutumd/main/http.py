@@ -18,12 +18,12 @@ from tutumd.web.context import WebContext
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that reports when it is ready, and serves the last connections when it ends."""
+    """A uvicorn server that reports when it is ready and when it ends, and serves the last connections."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
-        """Create the server; `on_ready` is called when connections are accepted."""
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None], on_stop: Callable[[], None]) -> None:
+        """Create the server; `on_ready` is called when connections are accepted, `on_stop` when it is to end."""
         super().__init__(config)
-        self._on_ready = on_ready
+        self._on_ready, self._on_stop = on_ready, on_stop
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept connections."""
@@ -36,6 +36,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop. Connections that the kernel has accepted in the meantime are served, not reset."""
+        self._on_stop()
         listeners = [listener.dup() for listener in sockets or []]
         for server in self.servers:
             server.close()
@@ -57,13 +58,26 @@ class Server(uvicorn.Server):
             await asyncio.get_running_loop().connect_accepted_socket(make_protocol, connection)
 
 
-def serve(context: WebContext, listener: socket.socket, *, grace_s: float, on_ready: Callable[[], None]) -> None:
+def serve(
+    context: WebContext,
+    listener: socket.socket,
+    *,
+    grace_s: float,
+    on_ready: Callable[[], None],
+    on_stop: Callable[[], None],
+) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Args:
         grace_s: How long open requests may take to end.
         on_ready: Called when connections are accepted.
+        on_stop: Called when the signal came, while the last requests are served.
     """
+
+    def stop() -> None:
+        on_stop()
+        context.long_poll.stop()
+
     config = uvicorn.Config(
         create_app(context, version("tutumd")),
         http=FastProtocol,
@@ -81,6 +95,6 @@ def serve(context: WebContext, listener: socket.socket, *, grace_s: float, on_re
     # A function and not SIG_IGN, which the processes of local services would inherit.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
-    Server(config, on_ready).run(sockets=[listener])
+    Server(config, on_ready, stop).run(sockets=[listener])
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)

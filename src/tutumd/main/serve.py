@@ -51,9 +51,9 @@ def serve(options: Mapping[str, Any], build_engines: BuildEngines = engines.buil
         if settings.demo:
             arguments = (storage.store, settings.data_dir, url, settings.max_containers, ready)
             Thread(target=demo.run, args=arguments, daemon=True).start()
-        _serve_http(settings, storage, listener, url, ready.set)
-        _log.info("server is stopping", grace_s=settings.grace)
-        worker.stop(settings.grace)
+        stopping = Thread(target=worker.stop, args=(settings.grace,))
+        _serve_http(settings, storage, listener, url, ready.set, stopping.start)
+        stopping.join()
 
 
 def web(options: Mapping[str, Any]) -> None:
@@ -63,7 +63,7 @@ def web(options: Mapping[str, Any]) -> None:
         storage = stack.enter_context(open_storage(settings, serves_and_works=False))
         listener = stack.enter_context(listen(settings))
         ensure_admin(storage.store, settings)
-        _serve_http(settings, storage, listener, public_url(settings, listener), lambda: None)
+        _serve_http(settings, storage, listener, public_url(settings, listener))
 
 
 def work(options: Mapping[str, Any], build_engines: BuildEngines = engines.build) -> None:
@@ -122,7 +122,12 @@ def _start_worker(settings: Settings, storage: Storage, instances: Mapping[str, 
 
 
 def _serve_http(
-    settings: Settings, storage: Storage, listener: socket.socket, url: str, on_ready: Callable[[], None]
+    settings: Settings,
+    storage: Storage,
+    listener: socket.socket,
+    url: str,
+    on_ready: Callable[[], None] = lambda: None,
+    on_stop: Callable[[], None] = lambda: None,
 ) -> None:
     # All slow to import: the worker already works.
     from tutumd.main import http
@@ -132,6 +137,10 @@ def _serve_http(
     def report_ready() -> None:
         _log.info("server is ready", url=url)
         on_ready()
+
+    def report_stop() -> None:
+        _log.info("server is stopping", grace_s=settings.grace)
+        on_stop()
 
     intake = SqlIntake(storage.database, storage.clock, storage.wakeup, max_keys=settings.max_keys)
     try:
@@ -146,6 +155,6 @@ def _serve_http(
             cipher=cipher,
             trusted_proxies=map(str, settings.trusted_proxies),
         )
-        http.serve(context, listener, grace_s=settings.grace, on_ready=report_ready)
+        http.serve(context, listener, grace_s=settings.grace, on_ready=report_ready, on_stop=report_stop)
     finally:
         intake.close()

@@ -9,8 +9,10 @@ import sqlalchemy as sa
 from tutumd.errors import ConflictError
 from tutumd.model import ActionState, Claim, Service
 from tutumd.store.leases import update_claimed
+from tutumd.store.locks import raise_revision
 from tutumd.store.row_mapping import Row, action_from, select_actions
-from tutumd.store.tables import RUNNING, action_lines, actions, services, storable
+from tutumd.store.tables import RUNNING, action_lines, actions, storable
+from tutumd.store.targets import settle_target
 
 _LAST_LINES = 5
 
@@ -38,11 +40,8 @@ def abandon(connection: sa.Connection, uuid: str, admin: str, now: datetime) -> 
     )
     if not updated.rowcount:
         raise ConflictError(f"the action is {row.state}: only a running one can be abandoned; a pending one, canceled")
-    connection.execute(
-        sa.update(services)
-        .where(services.c.uuid == row.service_uuid)
-        .values(revision=services.c.revision + 1, fingerprint="")
-    )
+    settle_target(connection, uuid, success=False)
+    raise_revision(connection, row.service_uuid)
 
 
 def _describe(connection: sa.Connection, row: Row, admin: str) -> str:

@@ -11,7 +11,8 @@ from tutumd.store.database import StorePart
 from tutumd.store.locks import lock_services
 from tutumd.store.paging import read_page
 from tutumd.store.row_mapping import action_from, read_action, read_one, read_service, select_actions, visible_to
-from tutumd.store.tables import LIVE, OPEN, action_lines, actions, services
+from tutumd.store.tables import OPEN, action_lines, actions, services
+from tutumd.store.targets import settle_target
 from tutumd.store.wakeup import Wakeup
 
 MAX_LINES = 1000
@@ -136,21 +137,6 @@ class SqlActions(StorePart):
                 .limit(MAX_LINES)
             ).all()
         return tuple(LogLine(number=row.seq, at=row.at, text=row.line) for row in rows)
-
-
-def settle_target(connection: sa.Connection, action_uuid: str, *, success: bool) -> None:
-    """Set the target that a created service has after an action: the action's, or what was asked for before it."""
-    action = connection.execute(sa.select(actions).where(actions.c.uuid == action_uuid)).one()
-    if action.target is None:
-        return
-    created = sa.update(services).where(services.c.uuid == action.service_uuid, services.c.definition.isnot(None))
-    if success:
-        connection.execute(created.values(target=action.target))
-    elif action.target_before is not None:
-        connection.execute(created.where(services.c.target == action.target).values(target=action.target_before))
-        # A later SCALE would otherwise give back the number that did not come about.
-        later = sa.and_(actions.c.service_uuid == action.service_uuid, actions.c.target_before == action.target)
-        connection.execute(sa.update(actions).where(later, LIVE).values(target_before=action.target_before))
 
 
 def _select_visible(viewer: User) -> sa.Select[Any]:

@@ -12,13 +12,13 @@ from tutumd.model import ActionState, Claim, EngineInfo, EngineRequest, Outcome,
 from tutumd.ports import Clock, Queue
 from tutumd.store import abandoned, action_inputs, call_counts, retention, sender_keys
 from tutumd.store import snapshots as snapshot_rows
-from tutumd.store.actions import settle_target
 from tutumd.store.database import Database
 from tutumd.store.engine_sync import SqlEngineSync
 from tutumd.store.leases import end_all_leases, find_claimable, is_due, is_unleased, update_claimed
 from tutumd.store.locks import lock_services, raise_revision
 from tutumd.store.row_mapping import action_from, read_service
 from tutumd.store.tables import LIVE, action_lines, actions, containers, engines, handlers, requests, services, storable
+from tutumd.store.targets import settle_target
 from tutumd.store.upsert import upsert
 from tutumd.store.wakeup import Wakeup
 

@@ -11,6 +11,7 @@ from tutumd.web.api import actions, containers, deliveries, docs, handler_schema
 from tutumd.web.call.endpoint import CALL_PATH, CallEndpoint
 from tutumd.web.call.fast_path import FastPath
 from tutumd.web.context import WebContext
+from tutumd.web.unfinished import UnfinishedRequests
 from tutumd.web.uris import ACTION_HEADER, PREFIX
 
 _SLASHES = re.compile(r"/{2,}")
@@ -55,16 +56,18 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
         app.include_router(module.router)
     _document_calls(app)
     endpoint = CallEndpoint(context)
-    return _Front(errors.LastResort(app), endpoint, FastPath(context, endpoint))
+    return _Front(errors.LastResort(app), endpoint, FastPath(context, endpoint), context.unfinished)
 
 
 class _Front:
     """Normalizes paths: `//` counts as `/`, and the slash at the end is optional."""
 
-    def __init__(self, app: ASGIApp, endpoint: CallEndpoint, fast_path: FastPath) -> None:
+    def __init__(
+        self, app: ASGIApp, endpoint: CallEndpoint, fast_path: FastPath, unfinished: UnfinishedRequests
+    ) -> None:
         self._app = app
         self._endpoint = endpoint
-        self.handle_fast = fast_path.handle  # called by FastProtocol
+        self.handle_fast, self.unfinished = fast_path.handle, unfinished  # for FastProtocol
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

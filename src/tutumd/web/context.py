@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.types import Scope
 from uvicorn.middleware.proxy_headers import _TrustedHosts as TrustedProxies  # the middleware needs an ASGI scope
 
+from tutumd.application.admission.addresses import client_network
 from tutumd.application.admission.encryption import SecretCipher
 from tutumd.application.calls import AdmissionCache, StatusTokens
 from tutumd.application.refused_calls import RefusedCalls
@@ -16,6 +17,7 @@ from tutumd.model import Origin
 from tutumd.ports import Clock, Intake, Store
 from tutumd.web.call.batches import Batches
 from tutumd.web.call.long_poll import LongPoll
+from tutumd.web.unfinished import UnfinishedRequests
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
 _IPV4_MAPPED = re.compile(r"(?<![0-9a-f:])::ffff:(?=[0-9]+\.)", re.IGNORECASE)
@@ -47,6 +49,7 @@ class WebContext:
         self.intake = intake
         self.batches = Batches(intake)
         self.long_poll = LongPoll(store)
+        self.unfinished = UnfinishedRequests(self.read_client)
         self.admission_cache = AdmissionCache(cipher)
         self.refused_calls = RefusedCalls()
         self.status_tokens = StatusTokens(cipher.derive("status"))
@@ -68,6 +71,10 @@ class WebContext:
                 pass  # no header, or not an address: the proxy itself
         agents = [value.decode("latin-1") for name, value in headers if name == b"user-agent"]
         return Origin(address=address, user_agent=agents[-1] if agents else "")
+
+    def read_client(self, scope: Scope) -> str:
+        """Return the network that a request came from, for limits per client."""
+        return client_network(self.read_origin(scope).address)
 
 
 def context(request: Request) -> WebContext:

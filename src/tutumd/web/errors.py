@@ -1,5 +1,6 @@
 """The table from errors to statuses, and the form of error bodies: `{"error": text}`."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -26,6 +27,8 @@ STATUSES: dict[type[errors.TutumdError], int] = {
 }
 
 INTERNAL = "internal error: see the server's log"
+STOPPING = "the server is stopping; try again in a moment"
+"""The response to a request that is canceled, since its server's grace is over."""
 _HEADERS = {401: {"WWW-Authenticate": 'Basic realm="tutumd"'}, 503: {"Retry-After": "1"}}
 _log = logging.getLogger(__name__)
 
@@ -126,7 +129,12 @@ class LastResort:
 
         try:
             await self._app(scope, receive, record)
+        except asyncio.CancelledError:
+            response = error_response(503, STOPPING)
         except Exception as error:  # noqa: BLE001 (the client gets a response whatever happened)
             log_unforeseen(error)
-            if not has_started:
-                await error_response(500, INTERNAL)(scope, receive, send)
+            response = error_response(500, INTERNAL)
+        else:
+            return
+        if not has_started:
+            await response(scope, receive, send)

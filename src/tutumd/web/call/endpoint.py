@@ -1,5 +1,6 @@
 """The call endpoint, `POST …/webhook/handler/H/call/`: without credentials, in front of the framework."""
 
+import asyncio
 import json
 import re
 from dataclasses import replace
@@ -24,7 +25,7 @@ from tutumd.web import uris
 from tutumd.web.api import render
 from tutumd.web.body import read_body
 from tutumd.web.context import WebContext, parse_uuid
-from tutumd.web.errors import INTERNAL, error_response, log_unforeseen, response_to
+from tutumd.web.errors import INTERNAL, STOPPING, error_response, log_unforeseen, response_to
 
 CALL_PATH = re.compile(r"/api/v1/service/([^/]+)/webhook/handler/([^/]+)/call(?:/([^/]+))?/?")
 WAIT_STATUSES = {ActionState.SUCCESS: 200, ActionState.FAILED: 502, ActionState.CANCELED: 502}
@@ -62,6 +63,8 @@ class CallEndpoint:
             response = await self.respond(scope, body, call, wait_s=parse_wait(dict(query).get("wait"), prefer))
         except HTTPException as error:
             response = error_response(error.status_code, error.detail, dict(error.headers or {}))
+        except asyncio.CancelledError:
+            response = error_response(503, STOPPING)
         except Exception as error:  # noqa: BLE001 (the caller gets a response whatever happened)
             response = render_failure(error)
         await response(scope, receive, send)
@@ -113,7 +116,7 @@ class CallEndpoint:
         headers = {uris.ACTION_HEADER: uris.action_uri(accepted.action_uuid)}
         try:
             progress = await context.long_poll.wait_until_ended(reference, wait_s)
-        except UnavailableError:
+        except (UnavailableError, asyncio.CancelledError):  # canceled: the server's grace is over
             text = "the call is accepted, but its progress cannot be read now: ask at status_url, and do not call again"
             return JSONResponse({"error": text, "status_url": status_url}, 504, headers)
         fields = render.progress(progress, status_url) | _notes(call)

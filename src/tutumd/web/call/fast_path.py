@@ -47,9 +47,9 @@ class FastProtocol(BoundedProtocol):
     _begun: "tuple[RequestResponseCycle, ASGI3Application] | None" = None
     """A request whose headers are here. Whether its body came with them is known once all data is parsed."""
 
-    def data_received(self, data: bytes) -> None:
+    def parse(self, data: bytes) -> None:
         """Parse data, and begin a request whose body is still incomplete."""
-        super().data_received(data)
+        super().parse(data)
         if self._begun is not None:
             begun, self._begun = self._begun, None
             super()._start_asgi_task(*begun)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from itertools import chain
 
 import anyio.to_thread
 
@@ -23,6 +24,14 @@ class LongPoll:
         self._store = store
         self._waiting: dict[Reference, set[asyncio.Future[Progress]]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """Return the present progress to all requests that wait, and to later ones at once: the server ends."""
+        self._is_stopped = True
+        for waiter in chain.from_iterable(self._waiting.values()):
+            if not waiter.done():
+                waiter.set_exception(TimeoutError())
 
     async def wait_until_ended(self, reference: Reference, timeout_s: float) -> Progress:
         """Return the progress of an action when it has ended or the time is over.
@@ -32,7 +41,7 @@ class LongPoll:
             UnavailableError: The database cannot be read.
         """
         progress = await self._read(reference)
-        if progress.action.ended is not None or timeout_s <= 0:
+        if progress.action.ended is not None or timeout_s <= 0 or self._is_stopped:
             return progress
         waiter: asyncio.Future[Progress] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(reference, set()).add(waiter)

@@ -4,42 +4,81 @@ import asyncio
 import json
 from http import HTTPStatus
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from tutumd.application.admission.addresses import client_network
+from tutumd.web.body import MAX_BODY
+from tutumd.web.unfinished import Unfinished, UnfinishedRequests
 
 MAX_URL = 16 * 1024
 MAX_HEAD = 64 * 1024
+MAX_HEADERS = 256
 HEAD_S = 20.0
 """How long the head of a request may take. It is checked as often, so that it can take twice as long."""
 FIRST_REQUEST_S = 1.0
 """How long a server that ends waits for the first request of a connection that it accepted already."""
+CONNECTION_BYTES = 8 * 1024
+HEADER_BYTES = 256
+"""About what a connection and a header take in memory, beside the received bytes."""
+
+_TOO_LARGE = (
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    f"there must be at most {MAX_HEADERS} headers, together at most {MAX_HEAD} bytes",
+)
+_HEAD_END = b"\r\n\r\n"
+
+
+class PatientFlow(FlowControl):
+    """Reads on only when everything is parsed that was received."""
+
+    def __init__(self, transport: asyncio.Transport, protocol: "BoundedProtocol") -> None:
+        super().__init__(transport)
+        self._protocol = protocol
+
+    def resume_reading(self) -> None:
+        if self._protocol.held:
+            # Later: the caller may be about to begin the request that waits.
+            self._protocol.loop.call_soon(self._protocol.parse_held)
+        elif not self._protocol.is_full:
+            super().resume_reading()
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Refuses a URL or headers without end: the parser would keep all of them in memory.
+    """Bounds what one connection keeps in memory: a head without end, and requests that are sent before a response.
 
-    Headers that are complete within one read of the event loop (256 KiB) pass.
+    Headers that are complete within one read of the event loop (256 KiB) pass. Beside the request that is being
+    responded to, at most one is parsed; what one read of the event loop brought beyond it waits as bytes. What is
+    incomplete after a read counts towards the budget of all unfinished requests.
     """
 
     _shutdown_timer: asyncio.TimerHandle | None = None
-    _head_timer: asyncio.TimerHandle | None = None
-    _bytes_since_progress = 0
-    """Bytes received since the parser last completed a head or a piece of a body."""
+    _progress_timer: asyncio.TimerHandle | None = None
+    _unfinished_bytes = 0
+    """Bytes received of a message that is not complete."""
     _refusal = (HTTPStatus.BAD_REQUEST, "this is not a valid HTTP/1.1 request")
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)
-        self._head_timer = self.loop.call_later(HEAD_S, self._check_head, None)
+        self.flow = PatientFlow(transport, self)
+        self.held = bytearray()
+        self._budget: UnfinishedRequests = self.app.unfinished
+        self._unfinished = Unfinished(drop=self._drop)
+        self._peer = client_network(self.client[0] if self.client else "")
+        self._budget.hold(self._unfinished, self._peer, CONNECTION_BYTES)
+        self._progress_timer = self.loop.call_later(HEAD_S, self._check_progress, (None, 0))
 
-    def _check_head(self, last: RequestResponseCycle | None) -> None:
-        """Close a connection whose next head is incomplete. Keep-alive closes one between two requests.
+    def _check_progress(self, last: object) -> None:
+        """Close a connection whose next head is incomplete, or whose client does not read. Keep-alive closes idle ones.
 
         The check runs at intervals, since starting a timer for each request costs too much.
         """
-        lacks_head = self.cycle is None or (self.cycle.response_complete and self._bytes_since_progress > 0)
-        if lacks_head and self.cycle is last:
-            self.transport.close()
-        else:
-            self._head_timer = self.loop.call_later(HEAD_S, self._check_head, self.cycle)
+        state = (self.cycle, self.transport.get_write_buffer_size())
+        is_waiting = self.cycle is None or self.cycle.response_complete or self.flow.write_paused
+        if is_waiting and state == last:
+            end = self.transport.abort if self.transport.is_closing() else self.transport.close
+            end()
+        self._progress_timer = self.loop.call_later(HEAD_S, self._check_progress, state if is_waiting else None)
 
     def shutdown(self) -> None:
         """Close the connection gracefully; its first request may still be on its way."""
@@ -49,18 +88,72 @@ class BoundedProtocol(HttpToolsProtocol):
             super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for timer in (self._head_timer, self._shutdown_timer):
+        for timer in (self._progress_timer, self._shutdown_timer):
             if timer is not None:
                 timer.cancel()
+        self._budget.release(self._unfinished)
         super().connection_lost(exc)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more is parsed now: a request waits, the client does not read, or the connection ends."""
+        return bool(self.pipeline) or self.flow.write_paused or self.transport.is_closing()
+
     def data_received(self, data: bytes) -> None:
-        self._bytes_since_progress += len(data)
+        if self.held or self.is_full or data.count(_HEAD_END) > 1:
+            self.held += data
+            self.flow.pause_reading()
+            self.parse_held()
+        else:
+            self.parse(data)
+
+    def parse_held(self) -> None:
+        """Parse what was received, head by head, until a request has to wait for the one before it."""
+        while self.held and not self.is_full:
+            end = self.held.find(_HEAD_END)
+            piece = bytes(self.held[: end + len(_HEAD_END)] if end >= 0 else self.held)
+            del self.held[: len(piece)]
+            self.parse(piece)
+        if not self.held:
+            self.flow.resume_reading()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.flow.read_paused:
+            self.flow.resume_reading()  # the request that waited is begun, so another one may wait
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.flow.resume_reading()
+
+    def parse(self, data: bytes) -> None:
+        """Parse data with at most one end of a head."""
+        self._unfinished_bytes += len(data)
         super().data_received(data)
-        if self._bytes_since_progress > MAX_HEAD and not self.transport.is_closing():
-            self._refuse(
-                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"all headers together must have at most {MAX_HEAD} bytes"
-            )
+        if self._unfinished_bytes and not self.transport.is_closing():
+            self._check_unfinished()
+        elif self._unfinished.size:
+            self._budget.release(self._unfinished)
+
+    def _check_unfinished(self) -> None:
+        """Check a request of which a part is still to come."""
+        is_head = self.cycle is None or self.cycle.scope is not self.scope
+        count = len(self.headers or ())
+        if is_head and (self._unfinished_bytes > MAX_HEAD or count > MAX_HEADERS):
+            self._refuse(*_TOO_LARGE)
+            return
+        holder = self._peer if is_head else self._budget.read_client(self.cycle.scope)  # type: ignore[arg-type] # a dict
+        is_kept = is_head or not self.cycle.response_complete
+        size = min(self._unfinished_bytes, MAX_BODY) + count * HEADER_BYTES if is_kept else 0
+        self._budget.hold(self._unfinished, holder, CONNECTION_BYTES + size)
+
+    def _drop(self) -> None:
+        """End the connection of an unfinished request; say why if no response is due before."""
+        if self.cycle is None or self.cycle.response_started or self.pipeline:
+            self.transport.close()
+        else:
+            self.cycle.body.clear()
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests come slowly: send a body at once")
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
@@ -69,15 +162,13 @@ class BoundedProtocol(HttpToolsProtocol):
             raise ValueError("the URL is too long")
 
     def on_headers_complete(self) -> None:
-        self._bytes_since_progress = 0
+        if len(self.headers) > MAX_HEADERS:
+            self._refusal = _TOO_LARGE
+            raise ValueError("there are too many headers")
         super().on_headers_complete()
 
-    def on_body(self, body: bytes) -> None:
-        self._bytes_since_progress = 0
-        super().on_body(body)
-
     def on_message_complete(self) -> None:
-        self._bytes_since_progress = 0
+        self._unfinished_bytes = 0
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:

@@ -1,0 +1,188 @@
+"""HTTP connections, over a transport and a clock that the tests control."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from tests.unit.web.contexts import web_context
+from tutumd.web.app import create_app
+from tutumd.web.call.protocol import HEAD_S, MAX_HEADERS, BoundedProtocol
+from tutumd.web.unfinished import MAX_BYTES, Unfinished
+
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+UNREAD = b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+
+
+class FakeTransport(asyncio.Transport):
+    def __init__(self) -> None:
+        super().__init__({"peername": ("192.0.2.1", 4711)})
+        self.written = b""
+        self.unsent = 0
+        self.is_reading_ = True
+        self.ended: list[str] = []
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def pause_reading(self) -> None:
+        self.is_reading_ = False
+
+    def resume_reading(self) -> None:
+        self.is_reading_ = True
+
+    def is_closing(self) -> bool:
+        return bool(self.ended)
+
+    def close(self) -> None:
+        self.ended.append("closed")
+
+    def abort(self) -> None:
+        self.ended.append("aborted")
+
+
+class FakeLoop:
+    """Timers that run when the time is turned, and callbacks that run at once after them."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.timers: list[tuple[float, Callable[[], None]]] = []
+
+    def call_later(self, delay: float, callback: Callable[..., None], *arguments: object) -> Any:
+        timer = (self.now + delay, lambda: callback(*arguments))
+        self.timers.append(timer)
+        return SimpleNamespace(cancel=lambda: timer in self.timers and self.timers.pop(self.timers.index(timer)))
+
+    def call_soon(self, callback: Callable[..., None], *arguments: object) -> None:
+        self.call_later(0, callback, *arguments)
+
+    def turn_to(self, now: float) -> None:
+        while self.timers and min(self.timers, key=lambda timer: timer[0])[0] <= now:
+            timer = min(self.timers, key=lambda timer: timer[0])
+            self.timers.remove(timer)
+            self.now = timer[0]
+            timer[1]()
+        self.now = now
+
+
+class Connection:
+    """A connection whose requests are begun and ended by the test."""
+
+    def __init__(self, *proxies: str) -> None:
+        self.loop, self.transport = FakeLoop(), FakeTransport()
+        self.context = web_context(trusted_proxies=proxies)
+        app = create_app(self.context, "0")
+        config = uvicorn.Config(app, http=BoundedProtocol, lifespan="off", log_config=None, proxy_headers=False)
+        self.protocol = BoundedProtocol(config, ServerState(), {}, cast(Any, self.loop))
+        self.begun: list[Any] = []
+        self.protocol._start_asgi_task = lambda cycle, app: self.begun.append(cycle)  # type: ignore[method-assign]
+        self.protocol.connection_made(self.transport)
+
+    def receive(self, data: bytes) -> None:
+        assert self.transport.is_reading_
+        self.protocol.data_received(data)
+
+    def respond(self) -> None:
+        """End the response to the request that is being responded to."""
+        cycle = self.begun[-1]
+        cycle.response_started = cycle.response_complete = True
+        cycle.on_response()
+        self.loop.turn_to(self.loop.now)
+
+
+@pytest.fixture
+def connection() -> Connection:
+    return Connection()
+
+
+def test_only_one_request_waits_for_the_one_before_it(connection: Connection) -> None:
+    connection.receive(HEALTH * 1000)
+    for number in range(1, 1000):
+        assert (len(connection.begun), len(connection.protocol.pipeline)) == (number, 1)
+        assert not connection.transport.is_reading_
+        connection.respond()
+    assert (len(connection.begun), len(connection.protocol.pipeline)) == (1000, 0)
+    assert connection.transport.is_reading_
+
+
+def test_a_client_that_does_not_read_is_not_read_from(connection: Connection) -> None:
+    connection.receive(HEALTH)
+    connection.protocol.pause_writing()
+    connection.receive(HEALTH)
+    assert not connection.transport.is_reading_
+    connection.respond()
+    assert not connection.transport.is_reading_
+    connection.protocol.resume_writing()
+    connection.loop.turn_to(0)
+    assert connection.transport.is_reading_
+
+
+@pytest.mark.parametrize("drip", [b"a", b"G", b"\r\n"], ids=["body", "head", "empty lines"])
+def test_an_answered_connection_that_drips_is_closed(connection: Connection, drip: bytes) -> None:
+    connection.receive(UNREAD if drip == b"a" else HEALTH)
+    connection.respond()
+    connection.receive(HEALTH[:1] if drip == b"G" else drip)
+    for second in range(4, int(2 * HEAD_S) + 4, 4):
+        assert not connection.transport.ended, second
+        connection.loop.turn_to(second)
+        if not connection.transport.ended:
+            connection.receive(HEALTH[second // 4 : second // 4 + 1] if drip == b"G" else drip)
+    assert connection.transport.ended
+
+
+def test_a_connection_that_goes_on_asking_stays(connection: Connection) -> None:
+    for second in range(0, 200, 4):
+        connection.loop.turn_to(second)
+        connection.receive(HEALTH)
+        connection.respond()
+    assert not connection.transport.ended
+
+
+def test_a_connection_that_is_not_read_is_aborted_in_the_end(connection: Connection) -> None:
+    connection.transport.unsent = 1000
+    connection.receive(HEALTH)
+    connection.protocol.pause_writing()
+    connection.loop.turn_to(4 * HEAD_S)
+    assert connection.transport.ended[:2] == ["closed", "aborted"]
+
+
+def test_headers_that_drip_are_counted_and_limited(connection: Connection) -> None:
+    connection.receive(HEALTH[:-2])
+    for _ in range(MAX_HEADERS - 1):
+        assert not connection.transport.ended
+        connection.receive(b"X: a\r\n")
+    connection.receive(b"X: a\r\nX: a\r\n")
+    assert connection.transport.written.startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_body_beyond_the_budget_is_dropped_and_told_so(connection: Connection) -> None:
+    connection.receive(UNREAD)
+    budget = connection.context.unfinished
+    budget.hold(Unfinished(drop=lambda: None), "192.0.2.1", MAX_BYTES - 1000)
+    assert connection.transport.written.startswith(b"HTTP/1.1 503 ")
+    assert connection.transport.ended == ["closed"]
+    assert b"connection: close" in connection.transport.written
+
+
+def test_a_body_that_comes_at_once_counts_for_nothing(connection: Connection) -> None:
+    connection.context.unfinished.hold(Unfinished(drop=lambda: None), "192.0.2.1", MAX_BYTES - 9000)
+    connection.receive(UNREAD + b"a" * 1000)
+    assert not connection.transport.ended
+
+
+def test_clients_of_a_trusted_proxy_are_holders_of_their_own() -> None:
+    connection = Connection("192.0.2.0/24")
+    budget = connection.context.unfinished
+    connection.receive(UNREAD.replace(b"Host: x", b"Host: x\r\nX-Forwarded-For: 2001:db8::1"))
+    dropped: list[str] = []
+    for address, size in (("192.0.2.1", MAX_BYTES // 4), ("2001:db8::", MAX_BYTES * 3 // 4 - 8000)):
+        budget.hold(Unfinished(drop=partial(dropped.append, address)), address, size)
+    assert (dropped, connection.transport.ended) == ([], ["closed"])
