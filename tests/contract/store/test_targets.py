@@ -1,11 +1,13 @@
 """What was asked for is kept whatever an engine shows, and a look at an engine that is out of date changes nothing."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from threading import Event
+from typing import Any, cast
 
 import pytest
 
 from tests.support.stores import ENGINE, LEASE, ORIGIN, StoreBed, query, snapshot
+from tests.support.waiting import wait_until
 from tutumd.application import services
 from tutumd.model import (
     Claim,
@@ -19,10 +21,12 @@ from tutumd.model import (
     ServiceSnapshot,
     Verb,
 )
+from tutumd.ports import Engine
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
 from tutumd.store.store import SqlStore
 from tutumd.store.wakeup import Wakeup
+from tutumd.worker.discover import Discovery
 
 LOCAL = EngineInfo(name="local", kind="local", can_create=True)
 DOCKER = "docker"
@@ -193,6 +197,38 @@ def test_a_look_of_one_worker_gives_way_to_an_action_of_another(bed: StoreBed, o
     assert not bed.queue.sync(ENGINE, [snapshot("web"), snapshot("db")], revisions=before)
     after = bed.store.service(bed.admin, web)
     assert (after.target, len(after.containers)) == (3, 3)
+
+
+class Overtaken:
+    """An engine at which an action ends while it is looked at for the first time."""
+
+    info = ENGINE
+
+    def __init__(self, bed: StoreBed) -> None:
+        self._bed = bed
+        self.targets: list[int] = []
+
+    def discover(self) -> tuple[ServiceSnapshot, ...]:
+        self.targets.append(self._bed.store.service(self._bed.admin, self._bed.service_uuid("web")).target)
+        if len(self.targets) > 1:
+            return (snapshot("web", containers=4), snapshot("db"))
+        self._bed.queue.finish(self._bed.claimed(), Outcome(success=True), snapshot("web", containers=4))
+        return (snapshot("web"), snapshot("db"))
+
+    def watch(self, changed: Callable[[], None], stop: Event) -> None:
+        stop.wait(10)
+
+
+def test_discovery_leaves_what_an_action_changed_during_its_look_to_the_next_one(bed: StoreBed) -> None:
+    bed.call(bed.handler("web"))
+    engine = Overtaken(bed)
+    discovery = Discovery("worker", cast(Engine, engine), bed.queue)
+    discovery.start()
+    try:
+        wait_until(lambda: len(engine.targets) > 1, "another look follows")
+    finally:
+        discovery.stop(10)
+    assert engine.targets[:2] == [2, 4]
 
 
 def test_a_look_from_before_an_action_unbinds_nothing(bed: StoreBed) -> None:
