@@ -14,6 +14,7 @@ import structlog
 from tutumd import logs
 from tutumd.main import demo, engines
 from tutumd.main.listening import listen, public_url
+from tutumd.main.memory import limit_arenas
 from tutumd.main.storage import Storage, ensure_admin, open_storage
 from tutumd.model import RunLimits
 from tutumd.ports import Engine
@@ -85,6 +86,7 @@ def work(options: Mapping[str, Any], build_engines: BuildEngines = engines.build
 
 
 def _configure(options: Mapping[str, Any]) -> Settings:
+    limit_arenas()
     logs.configure()
     settings = read_settings(options)
     for warning in environment_warnings(os.environ):
@@ -122,7 +124,7 @@ def _serve_http(
         _log.info("server is ready", url=url)
         on_ready()
 
-    intake = SqlIntake(storage.database, storage.clock, storage.wakeup)
+    intake = SqlIntake(storage.database, storage.clock, storage.wakeup, log_bytes=settings.log_bytes)
     try:
         cipher = load_cipher(settings)
         if storage.database.is_postgres and not settings.secret_key:

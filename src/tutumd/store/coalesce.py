@@ -8,12 +8,16 @@ from typing import Any, NamedTuple
 from tutumd.errors import NOT_FOUND, NotFoundError, TooManyCallsError
 from tutumd.model import Accepted, Call, DeliveryOutcome, Evaluation, EvaluationNeeded, NotQueued, Operation, Verb
 from tutumd.ports import CallResult
-from tutumd.store import pending_actions
+from tutumd.store import content_budget, pending_actions
+from tutumd.store.content_budget import ContentBudget
 from tutumd.store.rate_limits import take_token
 from tutumd.store.tables import from_microseconds, microseconds
 
 MAX_DEBOUNCES = 10
 """An action is held for at most this many times its debounce."""
+
+ROW_BYTES = 200
+"""Bytes of a delivery without content, headers and reason, with its entries in indexes."""
 
 _SECOND_US = 1_000_000
 _WITHOUT_OPTIONS = Evaluation(version=-1)
@@ -58,13 +62,18 @@ class Coalescer:
     """
 
     def __init__(
-        self, handlers: Mapping[str, CalledHandler], repeated: Mapping[DeliveryKey, Accepted], now_us: int
+        self,
+        handlers: Mapping[str, CalledHandler],
+        repeated: Mapping[DeliveryKey, Accepted],
+        now_us: int,
+        budget: ContentBudget,
     ) -> None:
         """Begin a batch.
 
         Args:
             handlers: By the UUID in the called URL, which may be the one from before a rotation.
             repeated: Results of earlier deliveries with the same keys.
+            budget: For the content of deliveries.
         """
         self.deliveries: list[list[Any]] = []
         self.new_actions: list[dict[str, Any]] = []
@@ -74,6 +83,7 @@ class Coalescer:
         self._handlers = handlers
         self._repeated = dict(repeated)
         self._now = now_us
+        self._budget = budget
         self._opened: dict[tuple[str, str], dict[str, Any]] = {}
 
     def add(self, call: Call) -> CallResult:
@@ -209,6 +219,12 @@ class Coalescer:
         outcome: str,
         reason: str,
     ) -> None:
+        size = len(call.content) if call.content.isascii() else len(call.content.encode())
+        content = call.content
+        if evaluation.refuse:
+            content, size = content_budget.REFUSED, len(content_budget.REFUSED)
+        elif not self._budget.spend(handler.seq, size, self._now):
+            content, size = content_budget.TOO_MUCH, len(content_budget.TOO_MUCH)
         self.deliveries.append(
             [
                 handler.seq,
@@ -224,7 +240,8 @@ class Coalescer:
                 evaluation.tag if action else None,
                 evaluation.variable[0] if action and evaluation.variable else None,
                 call.key if action else None,
-                call.content,
+                content,
+                size + len(call.origin.user_agent[:512]) + len(reason) + ROW_BYTES,
             ]
         )
 

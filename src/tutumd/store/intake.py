@@ -18,6 +18,7 @@ from tutumd.model import Call, DeliveryOutcome
 from tutumd.ports import CallResult, Clock, Intake, OnStored
 from tutumd.store import pending_actions
 from tutumd.store.coalesce import Coalescer, with_action_seqs
+from tutumd.store.content_budget import ContentBudget
 from tutumd.store.database import Database
 from tutumd.store.handler_lookup import HandlerCache, execute_compiled, find_handlers, find_repeated
 from tutumd.store.locks import lock_services, lock_unlocked_services
@@ -39,6 +40,7 @@ _COLUMN_TYPES = {
     "variable": "TEXT",
     "sender_key": "TEXT",
     "content": "TEXT",
+    "kept_bytes": "INTEGER",
 }
 """Columns of `deliveries`, in the order of `Coalescer.deliveries`, with their SQL types."""
 
@@ -56,13 +58,18 @@ _log = logging.getLogger(__name__)
 class SqlIntake(Intake):
     """Intake of ports.py, as a thread that commits one batch after the other."""
 
-    def __init__(self, database: Database, clock: Clock, wakeup: Wakeup) -> None:
-        """Start the writer thread."""
+    def __init__(self, database: Database, clock: Clock, wakeup: Wakeup, *, log_bytes: int = 64 * 1024 * 1024) -> None:
+        """Start the writer thread.
+
+        Args:
+            log_bytes: What the deliveries of a handler may take. A quarter of it is the content kept in a minute.
+        """
         self._database = database
         self._clock = clock
         self._wakeup = wakeup
         # Only on SQLite, where nobody else can write during a transaction, is the cache reliable.
         self._cache = None if database.is_postgres else HandlerCache()
+        self._budget = ContentBudget(log_bytes // 4)
         self._connection: sa.Connection | None = None
         self._batches: SimpleQueue[tuple[Sequence[Call], OnStored] | None] = SimpleQueue()
         self._thread = Thread(target=self._write, name="intake", daemon=True)
@@ -97,7 +104,7 @@ class SqlIntake(Intake):
                 if lock_error:
                     locked = lock_unlocked_services(connection, {call.service_uuid for call in calls})
                 free = [call for call in calls if call.service_uuid not in locked] if locked else calls
-                results, wakes_worker = store_calls(connection, free, self._clock(), self._cache)
+                results, wakes_worker = store_calls(connection, free, self._clock(), self._cache, self._budget)
                 if wakes_worker:
                     self._wakeup.notify_others(connection)
         except Exception as error:  # noqa: BLE001 (the only writer must survive; every caller gets the error)
@@ -125,7 +132,11 @@ class SqlIntake(Intake):
 
 
 def store_calls(
-    connection: sa.Connection, calls: Sequence[Call], now: datetime, handler_cache: HandlerCache | None
+    connection: sa.Connection,
+    calls: Sequence[Call],
+    now: datetime,
+    handler_cache: HandlerCache | None,
+    budget: ContentBudget,
 ) -> tuple[list[CallResult], bool]:
     """Store calls in their order within one transaction.
 
@@ -138,7 +149,7 @@ def store_calls(
     now_us = microseconds(now)
     lock_services(connection, {call.service_uuid for call in calls})
     called = find_handlers(connection, calls, now_us, handler_cache)
-    batch = Coalescer(called, find_repeated(connection, calls, called, now), now_us)
+    batch = Coalescer(called, find_repeated(connection, calls, called, now), now_us, budget)
     results = [batch.add(call) for call in calls]
     if batch.new_actions:
         seqs = pending_actions.insert(connection, batch.new_actions)

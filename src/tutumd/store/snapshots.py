@@ -1,7 +1,7 @@
 """Engine snapshots as rows of services and containers."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -56,8 +56,8 @@ def store_snapshot(
 
 def container_uuids(connection: sa.Connection, uuid: str, object_ids: Sequence[str], now: datetime) -> list[str]:
     """Return our UUIDs of containers. Containers without a row get one, as terminated."""
-    stored = _containers_by_object_id(connection, uuid)
-    unknown = [ContainerSnapshot(id=id_, name="", state=ContainerState.TERMINATED) for id_ in object_ids]
+    stored = _containers_by_object_id(connection, uuid, object_ids)
+    unknown = [ContainerSnapshot(id=id_, name="", state=ContainerState.TERMINATED, stopped=now) for id_ in object_ids]
     new = [_container_values(uuid, item, 0) for item in unknown if item.id not in stored]
     if new:
         connection.execute(sa.insert(containers), [{**values, "present": False} for values in new])
@@ -98,16 +98,18 @@ def _is_being_changed(connection: sa.Connection, uuid: str) -> bool:
     return connection.execute(statement.limit(1)).first() is not None
 
 
-def _containers_by_object_id(connection: sa.Connection, uuid: str) -> dict[str, Row]:
-    rows = connection.execute(sa.select(containers).where(containers.c.service_uuid == uuid))
+def _containers_by_object_id(connection: sa.Connection, uuid: str, object_ids: Collection[str]) -> dict[str, Row]:
+    """Return the present containers of a service, and those with these IDs."""
+    is_wanted = sa.or_(containers.c.present, containers.c.object_id.in_(list(object_ids)))
+    rows = connection.execute(sa.select(containers).where(containers.c.service_uuid == uuid, is_wanted))
     return {row.object_id: row for row in rows}
 
 
 def _store_containers(
     connection: sa.Connection, uuid: str, snapshots: Sequence[ContainerSnapshot], now: datetime
 ) -> None:
-    stored = _containers_by_object_id(connection, uuid)
     shown = {snapshot.id: _container_values(uuid, snapshot, index) for index, snapshot in enumerate(snapshots)}
+    stored = _containers_by_object_id(connection, uuid, shown.keys())
     new = [values for object_id, values in shown.items() if object_id not in stored]
     if new:
         connection.execute(sa.insert(containers), new)
