@@ -299,15 +299,27 @@ class Queue(Protocol):
             Whether everything is stored; if not, look again soon.
         """
 
-    def prune(self, keep: timedelta, limit: int) -> int:
-        """Delete old rows, at most `limit` of each kind, and return how many.
+    def prune(self, keep: timedelta, limit: int) -> bool:
+        """Delete a batch of old rows, at most `limit` of each kind; return whether there may be more.
 
-        Old are deliveries, ended actions and gone containers older than `keep`, deliveries beyond the newest 5,000,000,
-        and engine instances without a worker for a day and without pending actions.
+        Old are deliveries, ended actions and gone containers older than `keep`, gone containers of a service beyond the
+        newest 500, engine instances without a worker for a day and without pending actions, requests older than a
+        minute, and terminated services without actions. What a pending or running action, a retry of a failed one, or
+        a key of the last 24 hours needs stays.
+        """
+
+    def trim_logs(self, limit: int, *, log_rows: int, log_bytes: int) -> bool:
+        """Delete a batch of the oldest deliveries of handlers with too many; return whether there may be more.
+
+        Args:
+            limit: The most to delete at once.
+            log_rows: Deliveries with an action that a handler may have; as many that were skipped or repeated; and a
+                tenth of it that were refused. Beyond it, the oldest tenth is deleted.
+            log_bytes: What they may take, as for `log_rows`.
         """
 
     def count_calls(self) -> bool:
-        """Add a batch of new deliveries to the call counts of their handlers; return whether there may be more."""
+        """Add a batch of new deliveries to what handlers received and keep; return whether there may be more."""
 
     def take_requests(self, engine_names: Sequence[str], limit: int = 100) -> tuple[EngineRequest, ...]:
         """Return new requests for these engine instances, the oldest first. Each request is returned once."""

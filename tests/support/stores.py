@@ -27,6 +27,7 @@ from tutumd.model import (
     User,
 )
 from tutumd.ports import CallResult
+from tutumd.store import call_counts
 from tutumd.store.database import Database
 from tutumd.store.intake import SqlIntake
 from tutumd.store.queue import SqlQueue
@@ -89,11 +90,12 @@ class StoreBed:
         *,
         amount: int = 1,
         key: str | None = None,
+        content: str = "",
         intake: SqlIntake | None = None,
     ) -> CallResult:
         """Call a handler, and return the result, which may be an error."""
         result: Future[CallResult] = Future()
-        sent = replace(call(handler, amount), evaluation=evaluation, key=key)
+        sent = replace(call(handler, amount), evaluation=evaluation, key=key, content=content)
         (intake or self.intake).store([sent], lambda results: result.set_result(results[0]))
         return result.result(30)
 
@@ -113,6 +115,12 @@ class StoreBed:
         """Return outcome and reason of the handler's deliveries, oldest first."""
         newest_first = self.store.deliveries(self.admin, handler.service_uuid, handler.uuid, query()).objects
         return [(delivery.outcome.value, delivery.reason) for delivery in reversed(newest_first)]
+
+    def count_deliveries(self) -> None:
+        """Count all deliveries, which PostgreSQL only does once they are older than any transaction."""
+        self.clock.move(2 * call_counts.LAG.total_seconds())
+        while self.queue.count_calls():
+            pass
 
     def has_pending_action(self) -> bool:
         return any(a.state is ActionState.PENDING for a in self.store.actions(self.admin, query()).objects)

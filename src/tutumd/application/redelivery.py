@@ -29,12 +29,12 @@ async def redeliver(
 
     Raises:
         NotFoundError: The viewer has no such delivery.
-        ConflictError: The body was too large to be stored, or the handler cannot be called now.
+        ConflictError: The delivery was not stored whole, or the handler cannot be called now.
         UnavailableError: The call could not be stored.
     """
     delivery = await to_thread(store.delivery, viewer, service_uuid, handler_uuid, number)
     if delivery.content.get("is_cut"):
-        raise ConflictError("the body of this delivery was too large to be stored whole: let its sender send it again")
+        raise ConflictError("this delivery was not stored whole: let its sender send it again")
     call_input = _read_input(delivery, origin, now)
 
     async def evaluate(call: Call, needed: EvaluationNeeded) -> Call:

@@ -15,6 +15,7 @@ from tutumd import logs
 from tutumd.application import accounts
 from tutumd.main import demo, engines
 from tutumd.main.listening import listen, public_url
+from tutumd.main.memory import limit_arenas
 from tutumd.main.storage import Storage, ensure_admin, is_new, open_storage
 from tutumd.ports import Engine
 from tutumd.settings import Settings, environment_warnings, read_settings
@@ -85,6 +86,7 @@ def work(options: Mapping[str, Any], build_engines: BuildEngines = engines.build
 
 
 def _configure(options: Mapping[str, Any]) -> Settings:
+    limit_arenas()
     logs.configure()
     settings = read_settings(options)
     _check(settings)
@@ -142,7 +144,13 @@ def _serve_http(
         _log.info("server is stopping", grace_s=settings.grace)
         on_stop()
 
-    intake = SqlIntake(storage.database, storage.clock, storage.wakeup, max_keys=settings.max_keys)
+    intake = SqlIntake(
+        storage.database,
+        storage.clock,
+        storage.wakeup,
+        max_keys=settings.max_keys,
+        log_bytes=settings.log_bytes,
+    )
     try:
         cipher = load_cipher(settings)
         if storage.database.is_postgres and not settings.secret_key:

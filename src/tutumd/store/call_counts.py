@@ -24,12 +24,10 @@ BATCH = 2_000
 KEY = "counted"
 """Key in `meta` of the `seq` up to which deliveries are counted."""
 
-_select_counted = sa.select(meta.c.value).where(meta.c.key == KEY)
 
-
-def counted_up_to(connection: sa.Connection) -> int:
+def read_position(connection: sa.Connection, key: str = KEY) -> int:
     """Return the `seq` up to which deliveries are counted."""
-    return int(connection.execute(_select_counted).scalar() or 0)
+    return int(connection.execute(sa.select(meta.c.value).where(meta.c.key == key)).scalar() or 0)
 
 
 def recent_calls(connection: sa.Connection, handler_seqs: Sequence[int]) -> dict[int, tuple[int, datetime | None]]:
@@ -38,38 +36,54 @@ def recent_calls(connection: sa.Connection, handler_seqs: Sequence[int]) -> dict
         return {}
     rows = connection.execute(
         sa.select(deliveries.c.handler_seq, sa.func.count(), sa.func.max(deliveries.c.received))
-        .where(deliveries.c.seq > counted_up_to(connection), deliveries.c.handler_seq.in_(handler_seqs))
+        .where(deliveries.c.seq > read_position(connection), deliveries.c.handler_seq.in_(handler_seqs))
         .group_by(deliveries.c.handler_seq)
     )
     return {seq: (calls, last) for seq, calls, last in rows}
 
 
-def count(connection: sa.Connection, now: datetime) -> bool:
-    """Count one batch of deliveries, and return whether there may be more."""
-    if connection.execute(_select_counted).scalar() is None:
-        insert_missing(connection, meta, key=KEY, value="0")
-    start = int(connection.execute(_select_counted.with_for_update()).scalar_one())
+def next_batch(connection: sa.Connection, key: str, now: datetime) -> tuple[int, int]:
+    """Lock the position of a count in `meta`, and return the numbers after and up to which to count next."""
+    stored = sa.select(meta.c.value).where(meta.c.key == key)
+    if connection.execute(stored).scalar() is None:
+        insert_missing(connection, meta, key=key, value="0")
+    start = int(connection.execute(stored.with_for_update()).scalar_one())
     batch = (
-        sa.select(deliveries.c.seq, deliveries.c.handler_seq, deliveries.c.received)
+        sa.select(deliveries.c.seq, deliveries.c.received)
         .where(deliveries.c.seq > start)
         .order_by(deliveries.c.seq)
         .limit(BATCH)
         .subquery()
     )
     last = sa.select(sa.func.max(batch.c.seq))
-    is_postgres = connection.dialect.name == "postgresql"
-    if is_postgres:
+    if connection.dialect.name == "postgresql":
         last = last.where(batch.c.received < now - LAG)
-    end = connection.execute(last).scalar()
-    if end is None:
+    return start, connection.execute(last).scalar() or start
+
+
+def end_batch(connection: sa.Connection, key: str, start: int, end: int) -> bool:
+    """Store the new position of a count, and return whether there may be more to count."""
+    if end > start:
+        connection.execute(sa.update(meta).where(meta.c.key == key).values(value=str(end)))
+    return end - start >= BATCH
+
+
+def count(connection: sa.Connection, now: datetime) -> bool:
+    """Count one batch of deliveries, and return whether there may be more."""
+    start, end = next_batch(connection, KEY, now)
+    if end == start:
         return False
     sums = (
-        sa.select(batch.c.handler_seq, sa.func.count().label("calls"), sa.func.max(batch.c.received).label("last"))
-        .where(batch.c.seq <= end)
-        .group_by(batch.c.handler_seq)
+        sa.select(
+            deliveries.c.handler_seq,
+            sa.func.count().label("calls"),
+            sa.func.max(deliveries.c.received).label("last"),
+        )
+        .where(deliveries.c.seq > start, deliveries.c.seq <= end)
+        .group_by(deliveries.c.handler_seq)
         .subquery()
     )
-    if is_postgres:
+    if connection.dialect.name == "postgresql":
         # In the order in which the intake locks handlers: otherwise the two could deadlock.
         called = sa.select(handlers.c.seq).where(handlers.c.seq.in_(sa.select(sums.c.handler_seq)))
         connection.execute(called.order_by(handlers.c.uuid).with_for_update(key_share=True)).all()
@@ -78,5 +92,4 @@ def count(connection: sa.Connection, now: datetime) -> bool:
         .where(handlers.c.seq == sums.c.handler_seq)
         .values(calls=handlers.c.calls + sums.c.calls, last_called=sums.c.last)
     )
-    connection.execute(sa.update(meta).where(meta.c.key == KEY).values(value=str(end)))
-    return bool(end - start >= BATCH)
+    return end_batch(connection, KEY, start, end)

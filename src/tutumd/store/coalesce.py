@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from tutumd.errors import NOT_FOUND, NotFoundError, TooManyCallsError
 from tutumd.model import Accepted, Call, DeliveryOutcome, Evaluation, EvaluationNeeded, NotQueued, Operation, Verb
 from tutumd.ports import CallResult
-from tutumd.store import pending_actions
+from tutumd.store import content_budget, pending_actions
 from tutumd.store.action_inputs import Amount, append_amount
+from tutumd.store.content_budget import ContentBudget
 from tutumd.store.rate_limits import take_token
 from tutumd.store.sender_keys import BatchKeys
 from tutumd.store.tables import from_microseconds, microseconds
@@ -17,13 +18,14 @@ from tutumd.store.tables import from_microseconds, microseconds
 MAX_DEBOUNCES = 10
 """An action is held for at most this many times its debounce."""
 
+ROW_BYTES = 200
+"""Bytes of a delivery without content, headers and reason, with its entries in indexes."""
+
 _SECOND_US = 1_000_000
 _WITHOUT_OPTIONS = Evaluation(version=-1)
 _OPERATIONS = {operation.value: operation for operation in Operation}
 _JOINED, _QUEUED = DeliveryOutcome.JOINED.value, DeliveryOutcome.QUEUED.value
 _SCALEUP = Operation.SCALEUP.value
-_ROW_BYTES = 100
-"""What a delivery takes beyond its texts, with its entries in indexes, about."""
 
 
 class CalledHandler(NamedTuple):
@@ -59,12 +61,15 @@ class Coalescer:
         changed_services: UUIDs of the services whose actions or handlers change.
     """
 
-    def __init__(self, handlers: Mapping[str, CalledHandler], keys: BatchKeys, now_us: int) -> None:
+    def __init__(
+        self, handlers: Mapping[str, CalledHandler], keys: BatchKeys, now_us: int, budget: ContentBudget
+    ) -> None:
         """Begin a batch.
 
         Args:
             handlers: By the UUID in the called URL, which may be the one from before a rotation.
             keys: What is stored of the calls' keys. The accepted ones are added.
+            budget: For the content of deliveries.
         """
         self.deliveries: list[list[Any]] = []
         self.new_actions: list[dict[str, Any]] = []
@@ -75,6 +80,7 @@ class Coalescer:
         self._handlers = handlers
         self._keys = keys
         self._now = now_us
+        self._budget = budget
         self._opened: dict[tuple[str, str], dict[str, Any]] = {}
 
     def add(self, call: Call) -> CallResult:
@@ -205,7 +211,12 @@ class Coalescer:
         outcome: str,
         reason: str,
     ) -> None:
-        texts = (call.origin.address, call.origin.user_agent[:512], reason, call.content)
+        size = len(call.content) if call.content.isascii() else len(call.content.encode("utf-8", "replace"))
+        content = call.content
+        if evaluation.refuse:
+            content, size = content_budget.REFUSED, len(content_budget.REFUSED)
+        elif not self._budget.spend(handler.seq, size, self._now):
+            content, size = content_budget.TOO_MUCH, len(content_budget.TOO_MUCH)
         self.deliveries.append(
             [
                 handler.seq,
@@ -221,8 +232,8 @@ class Coalescer:
                 evaluation.tag if action else None,
                 evaluation.variable[0] if action and evaluation.variable else None,
                 (call.previous_key or call.key) if action else None,
-                call.content,
-                _ROW_BYTES + sum(len(text.encode("utf-8", "replace")) for text in texts),
+                content,
+                size + len(call.origin.user_agent[:512]) + len(reason) + ROW_BYTES,
             ]
         )
 

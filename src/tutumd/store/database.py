@@ -20,6 +20,12 @@ OUTCOME_TIMEOUT_S = 10.0
 """Time to wait for a lost database, to learn whether it committed the transaction in flight."""
 
 _UNCERTAIN = "the database was lost while it stored this: look whether it did before you try again"
+CACHE_KIB = 2_000
+"""Cache of each connection to SQLite. There are up to 48 of them."""
+WRITER_CACHE_KIB = 16_000
+"""Cache of the intake's connection: the indexes of 100,000 handlers fit."""
+MAX_WAL_BYTES = 64 * 1024 * 1024
+
 _RETRY_PAUSE_S = 0.1
 _TRANSACTION_NUMBER = sa.text("SELECT pg_current_xact_id_if_assigned()::text")
 _TRANSACTION_STATUS = sa.text("SELECT pg_xact_status(CAST(:number AS xid8))")
@@ -91,7 +97,11 @@ class Database:
     def connect(self) -> sa.Connection:
         """Open a connection for repeated use with `write`. The caller closes it, in particular after a failure."""
         with self._reported_faults():
-            return self._writer.connect()
+            connection = self._writer.connect()
+            connection.detach()  # the pool must not get one with a large cache
+            if not self.is_postgres:
+                connection.connection.cursor().execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
+            return connection
 
     @contextmanager
     def write(self, on: sa.Connection | None = None) -> Iterator[sa.Connection]:
@@ -222,8 +232,9 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         "synchronous = FULL",
         # In pages of 4 KB: four times the default, so that pages that many calls change are copied back less often.
         "wal_autocheckpoint = 4000",
-        # In KiB: the indexes of 100,000 handlers fit. Only a connection that reads as much uses as much.
-        "cache_size = -16000",
+        f"cache_size = -{CACHE_KIB}",
+        # The WAL file shrinks to this after a long reader let it grow.
+        f"journal_size_limit = {MAX_WAL_BYTES}",
         "foreign_keys = ON",
     ):
         cursor.execute(f"PRAGMA {pragma}")

@@ -78,7 +78,7 @@ class SqlHandlers(StorePart):
 
     def unused_handlers(self, viewer: User, before: datetime, query: Query) -> Page[Handler]:
         with self._database.read() as connection:
-            not_yet_counted = deliveries.c.seq > call_counts.counted_up_to(connection)
+            not_yet_counted = deliveries.c.seq > call_counts.read_position(connection)
             statement = (
                 sa.select(handlers)
                 .join(services, services.c.uuid == handlers.c.service_uuid)

@@ -20,6 +20,7 @@ from tutumd.ports import CallResult, Clock, Intake, OnStored
 from tutumd.store import action_inputs, pending_actions
 from tutumd.store.coalesce import Coalescer, with_action_seqs
 from tutumd.store.compiled import execute_compiled
+from tutumd.store.content_budget import ContentBudget
 from tutumd.store.database import Database
 from tutumd.store.handler_lookup import HandlerCache, find_handlers
 from tutumd.store.locks import lock_services, lock_unlocked_services
@@ -68,12 +69,21 @@ _log = logging.getLogger(__name__)
 class SqlIntake(Intake):
     """Intake of ports.py, as a thread that commits one batch after the other."""
 
-    def __init__(self, database: Database, clock: Clock, wakeup: Wakeup, *, max_keys: int = 1_000_000) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        wakeup: Wakeup,
+        *,
+        max_keys: int = 1_000_000,
+        log_bytes: int = 64 * 1024 * 1024,
+    ) -> None:
         """Start the writer thread.
 
         Args:
             max_keys: Keys of a handler's deliveries that are kept. With so many of them, calls with new ones get an
                 error.
+            log_bytes: What the deliveries of a handler may take. A quarter of it is the content kept in a minute.
         """
         self._database = database
         self._clock = clock
@@ -81,6 +91,7 @@ class SqlIntake(Intake):
         self._max_keys = max_keys
         # Only on SQLite, where nobody else can write during a transaction, is the cache reliable.
         self._cache = None if database.is_postgres else HandlerCache()
+        self._budget = ContentBudget(log_bytes // 4)
         self._connection: sa.Connection | None = None
         self._began: float | None = None
         self._failing_since: float | None = None
@@ -136,7 +147,7 @@ class SqlIntake(Intake):
                     locked = lock_unlocked_services(connection, {call.service_uuid for call in calls})
                 free = [call for call in calls if call.service_uuid not in locked] if locked else calls
                 now = self._clock()
-                results, wakes_worker = store_calls(connection, free, now, self._cache, self._max_keys)
+                results, wakes_worker = store_calls(connection, free, now, self._cache, self._max_keys, self._budget)
                 if wakes_worker:
                     self._wakeup.notify_others(connection)
                 if not calls:
@@ -191,6 +202,7 @@ def store_calls(
     now: datetime,
     handler_cache: HandlerCache | None,
     max_keys: int,
+    budget: ContentBudget,
 ) -> tuple[list[CallResult], bool]:
     """Store calls in their order within one transaction.
 
@@ -211,7 +223,7 @@ def store_calls(
     }
     if given:
         keys.read(connection, given)
-    batch = Coalescer(called, keys, now_us)
+    batch = Coalescer(called, keys, now_us, budget)
     results = [batch.add(call) for call in calls]
     seqs: dict[str, int] = {}
     if batch.new_actions:

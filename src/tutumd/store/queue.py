@@ -10,14 +10,16 @@ import sqlalchemy as sa
 
 from tutumd.model import ActionState, Claim, EngineInfo, EngineRequest, Outcome, ServiceSnapshot, Verb
 from tutumd.ports import Clock, Queue
-from tutumd.store import abandoned, action_inputs, call_counts, retention, sender_keys
+from tutumd.store import abandoned, action_inputs, call_counts, delivery_log, log_lines, sender_keys
 from tutumd.store import snapshots as snapshot_rows
 from tutumd.store.database import Database
+from tutumd.store.delivery_log import LogTrimmer
 from tutumd.store.engine_sync import SqlEngineSync
 from tutumd.store.leases import end_all_leases, find_claimable, is_due, is_unleased, update_claimed
 from tutumd.store.locks import lock_services, raise_revision
+from tutumd.store.retention import Retention
 from tutumd.store.row_mapping import action_from, read_service
-from tutumd.store.tables import LIVE, action_lines, actions, containers, engines, handlers, requests, services, storable
+from tutumd.store.tables import LIVE, actions, containers, engines, handlers, requests, services, storable
 from tutumd.store.targets import settle_target
 from tutumd.store.upsert import upsert
 from tutumd.store.wakeup import Wakeup
@@ -36,6 +38,8 @@ class SqlQueue(SqlEngineSync, Queue):
         super().__init__(database, clock)
         self._lease_clock = lease_clock or clock
         self._wakeup = wakeup
+        self._retention = Retention(database)
+        self._trimmer = LogTrimmer(database)
 
     def take_over(self) -> None:
         """End all leases at once. Only for a process that is alone with the database."""
@@ -145,9 +149,7 @@ class SqlQueue(SqlEngineSync, Queue):
 
     def add_log_line(self, claim: Claim, text: str) -> None:
         with self._database.write() as connection:
-            connection.execute(
-                sa.insert(action_lines).values(action_uuid=claim.action.uuid, at=self._clock(), line=storable(text))
-            )
+            log_lines.add(connection, claim.action.uuid, self._clock(), text)
 
     def retry_later(self, claim: Claim, *, delay: timedelta, reason: str) -> None:
         with self._database.write() as connection:
@@ -202,18 +204,20 @@ class SqlQueue(SqlEngineSync, Queue):
             elif snapshot is None:
                 connection.execute(sa.update(services).where(services.c.uuid == service_uuid).values(fingerprint=""))
 
-    def prune(self, keep: timedelta, limit: int) -> int:
-        deleted = sender_keys.prune(self._database, self._clock(), limit)
-        with self._database.read() as connection:
-            old = retention.find_old(connection, self._clock(), keep, limit)
-        if not any(old.values()):
-            return deleted
-        with self._database.write() as connection:
-            return deleted + retention.delete(connection, old)
+    def prune(self, keep: timedelta, limit: int) -> bool:
+        now = self._clock()
+        has_more_keys = sender_keys.prune(self._database, now, limit) > 0
+        return self._retention.prune(now, keep, limit) or has_more_keys
+
+    def trim_logs(self, limit: int, *, log_rows: int, log_bytes: int) -> bool:
+        return self._trimmer.trim(self._clock(), limit, log_rows=log_rows, log_bytes=log_bytes)
 
     def count_calls(self) -> bool:
+        now = self._clock()
         with self._database.write() as connection:
-            return call_counts.count(connection, self._clock())
+            has_more = call_counts.count(connection, now)
+        with self._database.write() as connection:
+            return delivery_log.count(connection, now) or has_more
 
     def take_requests(self, engine_names: Sequence[str], limit: int = 100) -> tuple[EngineRequest, ...]:
         # A request for a service that has been terminated is left to expire.

@@ -1,4 +1,4 @@
-"""Retention: deletes old deliveries, ended actions with their logs, gone containers and unserved engines."""
+"""Retention: deletes old deliveries, ended actions with their parts, gone containers, and what nobody refers to."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -6,10 +6,22 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.store.tables import LIVE, actions, containers, deliveries, engines
-
-MAX_DELIVERIES = 5_000_000
-"""Deliveries kept in all; the newest stay."""
+from tutumd.store import delivery_log
+from tutumd.store.database import Database
+from tutumd.store.row_mapping import Row
+from tutumd.store.tables import (
+    LIVE,
+    action_inputs,
+    action_lines,
+    actions,
+    client_rates,
+    containers,
+    deliveries,
+    engines,
+    microseconds,
+    requests,
+    services,
+)
 
 MAX_GONE = 100
 """Gone containers of a service that are kept; the newest stay."""
@@ -17,54 +29,111 @@ MAX_GONE = 100
 FORGET_ENGINE_AFTER = timedelta(days=1)
 """An engine instance without a worker for this long is deleted, unless actions wait for it."""
 
+MAX_REQUEST_AGE = timedelta(minutes=1)
+"""A request to a worker, or its response, that nobody has read after this long is deleted."""
+
+MAX_GONE_CONTAINERS = 100
+"""Containers kept of a service that are gone; the newest stay. A crash loop makes 1,440 a day."""
+
 Keys = Mapping[sa.Table, Sequence[Any]]
 """Primary keys of rows by their table."""
 
 
-def find_old(connection: sa.Connection, now: datetime, keep: timedelta, limit: int) -> Keys:
-    """Return the keys of rows to delete, at most `limit` of each table.
+class Retention:
+    """Deletes what is old, wherever it stands.
 
-    Deliveries and actions are numbered in the order of their time, so only the first ones are read.
+    Deliveries and actions are numbered in the order of their time. Each batch reads on from where the last one ended,
+    past rows that stay, such as actions of a retired host; after the last old row, it begins again with the first one.
     """
-    before = now - keep
-    is_waited_for = sa.select(actions.c.uuid).where(actions.c.engine == engines.c.name, LIVE).exists()
-    unserved = sa.select(engines.c.name).where(engines.c.last_heartbeat < now - FORGET_ENGINE_AFTER, ~is_waited_for)
-    first_deliveries = sa.select(deliveries.c.seq, deliveries.c.received).order_by(deliveries.c.seq).limit(limit)
-    newest = connection.execute(sa.select(sa.func.max(deliveries.c.seq))).scalar() or 0
-    first_actions = sa.select(actions.c.seq, actions.c.ended).where(sa.not_(actions.c.abandoned))
-    first_actions = first_actions.order_by(actions.c.seq).limit(limit)
-    gone = sa.select(containers.c.uuid).where(sa.not_(containers.c.present), containers.c.stopped < before)
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._positions: dict[sa.Table, int] = {}
+
+    def prune(self, now: datetime, keep: timedelta, limit: int) -> bool:
+        """Delete a batch of at most `limit` rows of each table, and return whether there may be more."""
+        before = now - keep
+        with self._database.read() as connection:
+            read_deliveries = self._read_next(connection, deliveries, deliveries.c.received, limit)
+            aged = [row.seq for row in read_deliveries if row.time < before]
+            old_deliveries = delivery_log.find_unneeded(connection, aged, now)
+            read_actions = self._read_next(connection, actions, actions.c.created, limit)
+            aged_actions = [row.seq for row in read_actions if row.time < before]
+            is_old = sa.and_(actions.c.seq.in_(aged_actions), actions.c.ended < before, sa.not_(actions.c.abandoned))
+            old_actions = connection.execute(sa.select(actions.c.seq, actions.c.uuid).where(is_old)).all()
+            parts = _find_parts(connection, old_actions, limit)
+            is_complete = all(len(keys) < limit for keys in parts.values())
+            whole = {actions: [row.seq for row in old_actions]} if is_complete else {}
+            keys: Keys = {**parts, **whole, **_find_unused(connection, now, before, limit)}
+        if old_deliveries or any(keys.values()):
+            with self._database.write() as connection:
+                delivery_log.delete(connection, old_deliveries)
+                delete(connection, keys)
+        positions = {deliveries: _end_of(read_deliveries, before, limit)}
+        positions[actions] = _end_of(read_actions, before, limit) if is_complete else self._positions.get(actions, 0)
+        self._positions = positions
+        return bool(old_deliveries) or any(keys.values()) or any(positions.values())
+
+    def _read_next(
+        self, connection: sa.Connection, table: sa.Table, time: sa.ColumnElement[datetime], limit: int
+    ) -> Sequence[Row]:
+        """Return number and time of the next rows of a table."""
+        behind = table.c.seq > self._positions.get(table, 0)
+        statement = sa.select(table.c.seq, time.label("time")).where(behind).order_by(table.c.seq).limit(limit)
+        return connection.execute(statement).all()
+
+
+def _end_of(rows: Sequence[Row], before: datetime, limit: int) -> int:
+    """Return the number of the last row if more old ones may follow, else 0."""
+    return int(rows[-1].seq) if len(rows) == limit and rows[-1].time < before else 0
+
+
+def _find_parts(connection: sa.Connection, old_actions: Sequence[sa.Row[int, str]], limit: int) -> Keys:
+    """Return log lines and inputs of actions, which are deleted first: there may be many of each."""
+    lines = sa.select(action_lines.c.seq).where(action_lines.c.action_uuid.in_([row.uuid for row in old_actions]))
+    inputs = sa.select(action_inputs.c.seq).where(action_inputs.c.action_seq.in_([row.seq for row in old_actions]))
     return {
-        engines: connection.execute(unserved.limit(limit)).scalars().all(),
-        deliveries: [
-            row.seq
-            for row in connection.execute(first_deliveries)
-            if row.received < before or row.seq <= newest - MAX_DELIVERIES
-        ],
-        actions: [row.seq for row in connection.execute(first_actions) if row.ended is not None and row.ended < before],
-        containers: [*connection.execute(gone.limit(limit)).scalars(), *_find_surplus(connection, limit)],
+        action_lines: connection.execute(lines.limit(limit)).scalars().all(),
+        action_inputs: connection.execute(inputs.limit(limit)).scalars().all(),
     }
 
 
-def _find_surplus(connection: sa.Connection, limit: int) -> Sequence[str]:
-    """Return gone containers beyond the newest ones of a service: a crash loop leaves one a minute."""
-    gone = sa.select(containers.c.service_uuid).where(sa.not_(containers.c.present)).group_by(containers.c.service_uuid)
-    crowded = connection.execute(gone.having(sa.func.count() > MAX_GONE).limit(1)).scalar()
-    oldest = (
-        sa.select(containers.c.uuid)
-        .where(containers.c.service_uuid == crowded, sa.not_(containers.c.present))
-        .order_by(containers.c.stopped.desc().nulls_last())
+def _find_unused(connection: sa.Connection, now: datetime, before: datetime, limit: int) -> Keys:
+    """Return the keys of rows that need no order, or have none."""
+    is_waited_for = sa.select(actions.c.uuid).where(actions.c.engine == engines.c.name, LIVE).exists()
+    has_action = sa.select(actions.c.uuid).where(actions.c.service_uuid == services.c.uuid).exists()
+    is_gone = sa.not_(containers.c.present)
+    statements: dict[sa.Table, sa.Select[Any]] = {
+        engines: sa.select(engines.c.name).where(engines.c.last_heartbeat < now - FORGET_ENGINE_AFTER, ~is_waited_for),
+        services: sa.select(services.c.uuid).where(services.c.terminated, ~has_action),
+        # Without a time: rows of the previous release, for containers that it had never seen.
+        containers: sa.select(containers.c.uuid).where(
+            is_gone, sa.or_(containers.c.stopped < before, containers.c.stopped.is_(None))
+        ),
+        requests: sa.select(requests.c.seq).where(requests.c.created < now - MAX_REQUEST_AGE),
+        # A rate whose time is over limits nothing.
+        client_rates: sa.select(client_rates.c.address).where(client_rates.c.rate_tat < microseconds(now)),
+    }
+    found = {table: list(connection.execute(select.limit(limit)).scalars()) for table, select in statements.items()}
+    for service in connection.execute(_select_crowded().limit(limit)).scalars():
+        surplus = sa.select(containers.c.uuid).where(is_gone, containers.c.service_uuid == service)
+        newest_first = surplus.order_by(containers.c.stopped.desc()).offset(MAX_GONE_CONTAINERS)
+        found[containers] += connection.execute(newest_first.limit(max(0, limit - len(found[containers])))).scalars()
+    return found
+
+
+def _select_crowded() -> sa.Select[Any]:
+    """Select the services with more gone containers than are kept."""
+    of_service = (
+        sa.select(containers.c.service_uuid).where(sa.not_(containers.c.present)).group_by(containers.c.service_uuid)
     )
-    return connection.execute(oldest.offset(MAX_GONE).limit(limit)).scalars().all()
+    return of_service.having(sa.func.count() > MAX_GONE_CONTAINERS)
 
 
-def delete(connection: sa.Connection, keys: Keys) -> int:
-    """Delete rows by their keys, and return how many there were. Log lines go with their actions."""
-    deleted = 0
+def delete(connection: sa.Connection, keys: Keys) -> None:
+    """Delete rows by their keys, but no container that came back in the meantime."""
     for table, values in keys.items():
         if values:
             (key,) = table.primary_key.columns
-            # A container may have come back in the meantime.
             is_gone = sa.not_(containers.c.present) if table is containers else sa.true()
-            deleted += connection.execute(sa.delete(table).where(key.in_(values), is_gone)).rowcount
-    return deleted
+            connection.execute(sa.delete(table).where(key.in_(values), is_gone))

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import timedelta
 
 import sqlalchemy as sa
 
@@ -15,6 +14,7 @@ from tutumd.store.database import Database
 from tutumd.store.deliveries import SqlDeliveries
 from tutumd.store.handlers import SqlHandlers
 from tutumd.store.paging import read_page
+from tutumd.store.retention import MAX_REQUEST_AGE
 from tutumd.store.row_mapping import (
     SERVICE_STATE,
     Row,
@@ -31,7 +31,6 @@ from tutumd.store.snapshots import insert_service
 from tutumd.store.tables import containers, engines, new_uuid, requests, services
 from tutumd.store.wakeup import Wakeup
 
-_MAX_REQUEST_AGE = timedelta(minutes=1)
 _SERVICE_FILTERS: Mapping[str, sa.ColumnElement[object]] = {
     "uuid": services.c.uuid,
     "name": services.c.name,
@@ -135,7 +134,7 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, Store):
         uuid = new_uuid()
         now = self._clock()
         with self._wakeup.write(self._database) as connection:
-            connection.execute(sa.delete(requests).where(requests.c.created < now - _MAX_REQUEST_AGE))
+            connection.execute(sa.delete(requests).where(requests.c.created < now - MAX_REQUEST_AGE))
             connection.execute(
                 sa.insert(requests).values(
                     uuid=uuid,

@@ -327,12 +327,14 @@ sa.Index(
     postgresql_where=_WITH_KEY,
 )
 
-# What the deliveries of a handler take, counted later (call_counts.py). `kind` is acted, skipped or refused.
+# What the deliveries of a handler take, counted later (delivery_log.py). `kind` is acted, skipped or refused.
 handler_logs = sa.Table(
     "handler_logs",
     metadata,
     sa.Column("handler_seq", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("kind", sa.String(8), primary_key=True),
+    # Of the actions by which they are found, also once the handler is deleted. NULL: they have no action.
+    sa.Column("service_uuid", Uuid),
     sa.Column("rows", sa.BigInteger, nullable=False),
     sa.Column("bytes", sa.BigInteger, nullable=False),
     sqlite_with_rowid=False,

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from threading import Event, Thread
 
 import structlog
@@ -23,6 +24,7 @@ from tutumd.worker.slots import Slots
 HEARTBEAT_S = 5.0
 HEARTBEATS_PER_PRUNE = 12
 PRUNE_BATCH = 500
+LOG_BATCH = 1_000
 BATCH_PAUSE_S = 0.05
 _POLL_S = 0.5
 _log = structlog.get_logger(__name__)
@@ -147,21 +149,27 @@ class Worker:
             beats += 1
             try:
                 self._queue.register(self.name, [discovery.info for discovery in self._discoveries.values()])
-                self._repeat(self._queue.count_calls)
-                if has_more or beats % HEARTBEATS_PER_PRUNE == 0:
-                    has_more = self._repeat(lambda: self._queue.prune(self._limits.keep, PRUNE_BATCH))
+                has_more = self._clean_up(prunes=has_more or beats % HEARTBEATS_PER_PRUNE == 0)
             except UnavailableError as error:
                 _log.warning("housekeeping was interrupted", error=str(error))
             except Exception:
                 _log.exception("housekeeping failed")
 
-    def _repeat(self, do_batch: Callable[[], int]) -> bool:
-        """Repeat until there is nothing left or the next heartbeat is due; return whether something may be left."""
+    def _clean_up(self, *, prunes: bool) -> bool:
+        """Do one batch of each task in turn until nothing is left, or the next heartbeat is due.
+
+        Returns:
+            Whether something old may be left.
+        """
+        limits = self._limits
+        trim = partial(self._queue.trim_logs, LOG_BATCH, log_rows=limits.log_rows, log_bytes=limits.log_bytes)
+        prune = partial(self._queue.prune, limits.keep, PRUNE_BATCH)
+        tasks: list[Callable[[], bool]] = [self._queue.count_calls, trim, *([prune] if prunes else [])]
         end = time.monotonic() + HEARTBEAT_S
-        while do_batch():
-            if time.monotonic() > end or self._stop.wait(BATCH_PAUSE_S):
-                return True
-        return False
+        while (tasks := [do_batch for do_batch in tasks if do_batch()]) and time.monotonic() < end:
+            if self._stop.wait(BATCH_PAUSE_S):
+                break
+        return prune in tasks
 
     def _run(self, run: LeasedRun) -> None:
         try:

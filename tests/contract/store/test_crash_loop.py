@@ -7,10 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tests.support.stores import StoreBed, query, snapshot
+from tests.support.stores import StoreBed, snapshot
 from tutumd.model import ContainerState, Outcome
 from tutumd.store import retention
-from tutumd.store.retention import MAX_GONE
 from tutumd.store.tables import containers, new_uuid
 
 MANY = 5_000
@@ -65,10 +64,6 @@ def gone_of(bed: StoreBed, service: str) -> set[str]:
         return set(connection.execute(sa.select(containers.c.object_id).where(of_service)).scalars())
 
 
-def prune_all(bed: StoreBed, limit: int) -> list[int]:
-    return list(iter(lambda: bed.queue.prune(KEEP, limit), 0))
-
-
 def test_storing_a_service_in_a_crash_loop_touches_only_what_changed(bed: StoreBed) -> None:
     web = bed.service_uuid("web")
     bed.call(bed.handler("web"))
@@ -85,33 +80,12 @@ def test_storing_a_service_in_a_crash_loop_touches_only_what_changed(bed: StoreB
     assert len({*action.containers_before, *action.containers_after}) == 4
 
 
-def test_the_newest_gone_containers_stay_and_the_others_are_deleted_in_parts(bed: StoreBed) -> None:
-    web, db = bed.service_uuid("web"), bed.service_uuid("db")
-    add_gone(bed, web, MAX_GONE + 50)
-    add_gone(bed, db, MAX_GONE)
-    assert prune_all(bed, 20) == [20, 20, 10]
-    assert gone_of(bed, web) == {f"gone-{number}" for number in range(50, MAX_GONE + 50)}
-    assert len(gone_of(bed, db)) == MAX_GONE
-    assert bed.store.containers(bed.admin, query()).total == 4
-
-
-def test_containers_whose_end_nobody_noted_are_deleted_first(bed: StoreBed) -> None:
-    web = bed.service_uuid("web")
-    bed.sync(snapshot("web", prefix="n"), snapshot("db"))  # two containers of before are gone now
-    add_gone(bed, web, MAX_GONE, stopped=False)
-    assert sum(prune_all(bed, 500)) == 2
-    assert {"web-c1", "web-c2"} <= gone_of(bed, web)
-
-
 def test_a_container_that_comes_back_before_its_deletion_stays(bed: StoreBed) -> None:
     web = bed.service_uuid("web")
-    bed.sync(snapshot("web", prefix="n"), snapshot("db"))
-    with bed.database.read() as connection:
-        old = retention.find_old(connection, bed.clock.now + 2 * KEEP, KEEP, 500)
-    bed.show("web", "db")
+    returning = bed.store.service(bed.admin, web).containers
     with bed.database.write() as connection:
-        retention.delete(connection, old)
-    assert len(bed.store.service(bed.admin, web).containers) == 2
+        retention.delete(connection, {containers: returning})
+    assert bed.store.service(bed.admin, web).containers == returning
 
 
 def test_a_container_that_only_an_action_named_is_deleted_in_its_time(bed: StoreBed) -> None:
@@ -120,5 +94,5 @@ def test_a_container_that_only_an_action_named_is_deleted_in_its_time(bed: Store
     bed.queue.finish(claim, Outcome(success=True, containers_before=("once", "once")), snapshot("web"))
     assert gone_of(bed, claim.service.uuid) == {"once"}
     bed.clock.move((KEEP + timedelta(days=1)).total_seconds())
-    prune_all(bed, 500)
+    bed.queue.prune(KEEP, 500)
     assert gone_of(bed, claim.service.uuid) == set()

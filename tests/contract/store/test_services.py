@@ -2,7 +2,6 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
-from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -175,21 +174,6 @@ def test_deliveries_show_the_result_of_each_call(bed: StoreBed) -> None:
     ]
 
 
-def test_old_rows_are_deleted_in_batches_and_live_ones_stay(bed: StoreBed) -> None:
-    handler = bed.handler("web")
-    for _ in range(5):
-        bed.call(handler)
-        bed.finish(bed.claimed())
-    bed.clock.move(91 * 24 * 3600)
-    live = bed.call(handler)
-    keep = timedelta(days=90)
-    assert bed.queue.prune(keep, 3) == 6
-    assert bed.queue.prune(keep, 3) == 4
-    assert bed.queue.prune(keep, 3) == 0
-    assert [a.uuid for a in bed.store.actions(bed.admin, query()).objects] == [live]
-    assert bed.store.deliveries(bed.admin, handler.service_uuid, handler.uuid, query()).total == 1
-
-
 def test_a_request_about_a_terminated_service_hides_no_other(bed: StoreBed) -> None:
     gone, there = (bed.store.service(bed.admin, bed.service_uuid(name)) for name in ("web", "db"))
     bed.store.add_request(gone, "logs", {})
@@ -233,16 +217,6 @@ def test_a_pending_action_says_that_no_worker_serves_its_engine(bed: StoreBed) -
     assert bed.store.progress([reference])[reference].action.reason == waiting.reason
     bed.queue.register("worker", [ENGINE])
     assert bed.store.action(bed.admin, uuid).reason == ""
-
-
-def test_an_unserved_engine_is_deleted_once_no_action_waits_for_it(bed: StoreBed) -> None:
-    bed.call(bed.handler("web"))
-    bed.clock.move(25 * 3600)
-    bed.queue.prune(timedelta(days=90), 100)
-    assert [engine.name for engine in bed.store.engines()] == ["docker"]
-    bed.finish(bed.claimed())
-    bed.queue.prune(timedelta(days=90), 100)
-    assert bed.store.engines() == ()
 
 
 def test_two_workers_that_discover_new_services_at_once_store_each_once(bed: StoreBed, database_url: str) -> None:

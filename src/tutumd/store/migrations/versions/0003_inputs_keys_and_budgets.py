@@ -62,6 +62,7 @@ def upgrade() -> None:
         "handler_logs",
         sa.Column("handler_seq", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("kind", sa.String(length=8), nullable=False),
+        sa.Column("service_uuid", sa.String(length=36)),
         sa.Column("rows", sa.BigInteger(), nullable=False),
         sa.Column("bytes", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("handler_seq", "kind"),

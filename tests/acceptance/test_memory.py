@@ -1,0 +1,50 @@
+"""Memory of a server: nothing that grows with the number of its threads and connections."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from tests.support.server import LiveServer
+from tutumd.store.database import CACHE_KIB, WRITER_CACHE_KIB, Database
+
+_ARENA = 64 * 1024 * 1024
+
+
+def test_many_threads_share_few_arenas(live_server: LiveServer) -> None:
+    """Without a limit, glibc makes an arena for each thread, and keeps what the thread once used."""
+    with ThreadPoolExecutor(20) as pool:
+        paths = ["/api/v1/service/", "/api/v1/action/", "/readyz"] * 20
+        assert {answer.status for answer in pool.map(lambda path: live_server.request("GET", path), paths)} == {200}
+    assert len(_arenas(Path(f"/proc/{live_server.pid}/maps").read_text())) <= 1, "more than two with the main one"
+
+
+def _arenas(maps: str) -> list[int]:
+    """Return where arenas other than the main one begin: anonymous, aligned, and with the rest of 64 MiB reserved."""
+    found = []
+    previous = (0, 0, "")
+    for line in maps.splitlines():
+        area, mode, _, _, inode, *_ = line.split()
+        start, end = (int(part, 16) for part in area.split("-"))
+        is_reserve = mode == "---p" and inode == "0" and start == previous[1] and end % _ARENA == 0
+        if is_reserve and previous[2] == "rw-p" and end - previous[0] == _ARENA:
+            found.append(previous[0])
+        previous = (start, end, mode)
+    return found
+
+
+def test_the_caches_of_all_connections_to_sqlite_are_bounded(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'test.db'}")
+    with ExitStack() as stack:
+        stack.callback(database.close)
+        writer = database.connect()
+        assert _cache_of(writer) == WRITER_CACHE_KIB
+        writer.close()
+        opened = [stack.enter_context(database._engine.connect()) for _ in range(48)]
+        assert max(_cache_of(connection) for connection in opened) == CACHE_KIB
+    assert CACHE_KIB * len(opened) + WRITER_CACHE_KIB < 128 * 1024
+
+
+def _cache_of(connection: sa.Connection) -> int:
+    return -int(connection.exec_driver_sql("PRAGMA cache_size").scalar_one())

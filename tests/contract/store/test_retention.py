@@ -1,0 +1,221 @@
+"""Promises of Queue.prune: what is old goes wherever it stands, in small batches, and what is live stays."""
+
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from tests.support.stores import ENGINE, ORIGIN, StoreBed, query, snapshot
+from tutumd.model import Operation, Outcome, Verb
+from tutumd.store.log_lines import LEFT_OUT, MAX_LINES
+from tutumd.store.retention import MAX_GONE_CONTAINERS
+from tutumd.store.tables import (
+    action_lines,
+    actions,
+    client_rates,
+    containers,
+    deliveries,
+    microseconds,
+    requests,
+    services,
+)
+
+KEEP = timedelta(days=90)
+AGE_S = timedelta(days=91).total_seconds()
+DAY_S = timedelta(days=1).total_seconds()
+
+
+def count(bed: StoreBed, table: sa.Table, *conditions: sa.ColumnElement[bool]) -> int:
+    with bed.database.read() as connection:
+        return int(connection.execute(sa.select(sa.func.count()).select_from(table).where(*conditions)).scalar_one())
+
+
+def prune(bed: StoreBed, limit: int = 100) -> int:
+    """Prune until nothing is left to prune, and return the most rows of one table that one batch deleted."""
+    bed.count_deliveries()
+    tables = (deliveries, actions, action_lines, containers)
+    most, has_more = 0, True
+    before = [count(bed, table) for table in tables]
+    for _ in range(1000):
+        has_more = bed.queue.prune(KEEP, limit)
+        after = [count(bed, table) for table in tables]
+        most, before = max(most, *(old - new for old, new in zip(before, after, strict=True))), after
+        if not has_more:
+            return most
+    raise AssertionError("pruning does not end")
+
+
+def make_old_release(bed: StoreBed, *conditions: sa.ColumnElement[bool]) -> None:
+    """Turn deliveries into rows of the previous release, whose amounts and keys stand nowhere else."""
+    with bed.database.write() as connection:
+        connection.execute(sa.update(deliveries).where(*conditions).values(kept_bytes=None))
+
+
+def test_old_rows_are_deleted_in_batches_and_new_ones_stay(bed: StoreBed) -> None:
+    handler = bed.handler("web")
+    for _ in range(5):
+        bed.call(handler)
+        claim = bed.claimed()
+        for number in range(4):
+            bed.queue.add_log_line(claim, f"line {number}")
+        bed.finish(claim)
+    bed.clock.move(AGE_S)
+    new = bed.call(handler)
+    assert prune(bed, 3) == 3
+    assert [a.uuid for a in bed.store.actions(bed.admin, query()).objects] == [new]
+    assert len(bed.outcomes(handler)) == 1
+    assert count(bed, action_lines) == 0
+
+
+def test_an_action_whose_lines_are_many_is_deleted_in_batches(bed: StoreBed) -> None:
+    bed.call(bed.handler("web"))
+    claim = bed.claimed()
+    for number in range(50):
+        bed.queue.add_log_line(claim, f"line {number}")
+    bed.finish(claim)
+    bed.clock.move(AGE_S)
+    assert prune(bed, 10) == 10
+    assert (count(bed, actions), count(bed, action_lines)) == (0, 0)
+
+
+def test_old_rows_behind_many_that_stay_are_deleted(bed: StoreBed) -> None:
+    web, db = bed.handler("web", Operation.SCALEUP), bed.handler("db")
+    for _ in range(4):  # each closes the one before, as if its host were retired with actions pending
+        bed.call(web)
+        bed.store.submit(web.service_uuid, Verb.START, target=None, origin=ORIGIN)
+        bed.store.submit(web.service_uuid, Verb.STOP, target=None, origin=ORIGIN)
+    make_old_release(bed)
+    for _ in range(4):
+        bed.call(db)
+        bed.finish(_claim_of(bed, "db"))
+    bed.clock.move(AGE_S)
+    prune(bed, 2)
+    assert {action.service_uuid for action in bed.store.actions(bed.admin, query()).objects} == {web.service_uuid}
+    assert len(bed.store.actions(bed.admin, query()).objects) == 12
+    assert (len(bed.outcomes(web)), len(bed.outcomes(db))) == (4, 0)
+
+
+def _claim_of(bed: StoreBed, service: str) -> Any:
+    """Return a claim of a service's action, past those of others, which keep theirs."""
+    while (claim := bed.claimed()).service.name != service:
+        pass
+    return claim
+
+
+def test_what_is_old_and_live_stays_until_it_is_done(bed: StoreBed) -> None:
+    """Ages pending, running and failed actions of the previous release, whose amounts stand in the deliveries."""
+    web, db = bed.handler("web", Operation.SCALEUP), bed.handler("db", Operation.SCALEUP)
+    failed = bed.call(web, 3)
+    bed.finish(bed.claimed(), success=False)
+    running = bed.call(web, 5)
+    claim = bed.claimed()
+    pending = bed.call(db, 7)
+    make_old_release(bed)
+    bed.count_deliveries()
+    bed.clock.move(AGE_S)
+    while bed.queue.trim_logs(100, log_rows=0, log_bytes=0):
+        pass
+    prune(bed)
+    assert {a.uuid for a in bed.store.actions(bed.admin, query()).objects} == {running, pending}, failed
+    assert [amount for amount, _ in bed.queue.amounts(claim)] == [5]
+    assert (len(bed.outcomes(web)), len(bed.outcomes(db))) == (1, 1)
+    bed.queue.finish(claim, Outcome(success=True), None)
+    prune(bed)
+    assert (len(bed.outcomes(web)), len(bed.outcomes(db))) == (0, 1)
+
+
+def test_the_amounts_of_a_failed_action_of_the_previous_release_stay_for_its_retry(bed: StoreBed) -> None:
+    web = bed.handler("web", Operation.SCALEUP)
+    failed = bed.call(web, 3)
+    bed.finish(bed.claimed(), success=False)
+    bed.call(web, 4)
+    bed.finish(bed.claimed())
+    make_old_release(bed)
+    bed.count_deliveries()
+    assert bed.queue.trim_logs(100, log_rows=0, log_bytes=0)
+    assert not bed.queue.trim_logs(100, log_rows=0, log_bytes=0)
+    assert len(bed.outcomes(web)) == 1
+    retried = bed.store.retry(bed.admin, failed, ORIGIN)
+    claim = bed.claimed()
+    assert claim.action.uuid == retried.uuid
+    assert [amount for amount, _ in bed.queue.amounts(claim)] == [3]
+
+
+def test_rows_that_nobody_refers_to_are_deleted(bed: StoreBed) -> None:
+    web, db = bed.service_uuid("web"), bed.service_uuid("db")
+    bed.store.submit(web, Verb.TERMINATE, target=None, origin=ORIGIN)
+    bed.finish(bed.claimed())
+    bed.store.add_request(bed.store.service(bed.admin, db), "logs", {})
+    with bed.database.write() as connection:
+        now = microseconds(bed.clock.now)
+        rates = [{"address": "2001:db8::1", "rate_tat": now + 1}, {"address": "2001:db8::2", "rate_tat": now - 1}]
+        connection.execute(sa.insert(client_rates), rates)
+    assert bed.queue.prune(KEEP, 100)
+    assert (count(bed, client_rates), count(bed, requests)) == (1, 1)
+    assert count(bed, services, services.c.uuid == web) == 1, "its action is not old"
+    bed.clock.move(AGE_S)
+    prune(bed)
+    assert (count(bed, client_rates), count(bed, requests)) == (0, 0)
+    assert (count(bed, services, services.c.uuid == web), count(bed, services, services.c.uuid == db)) == (0, 1)
+
+
+def test_gone_containers_of_a_service_are_bounded_and_the_newest_stay(bed: StoreBed) -> None:
+    web = bed.service_uuid("web")
+    with bed.database.write() as connection:
+        row = connection.execute(sa.select(containers).where(containers.c.service_uuid == web)).first()
+        assert row is not None
+        gone = [
+            {
+                **row._asdict(),
+                "uuid": f"gone-{number}",
+                "object_id": f"gone-{number}",
+                "present": False,
+                "stopped": bed.clock.now + timedelta(seconds=number),
+            }
+            for number in range(MAX_GONE_CONTAINERS + 30)
+        ]
+        connection.execute(sa.insert(containers), gone)
+    assert prune(bed, 20) == 20
+    with bed.database.read() as connection:
+        is_gone = sa.not_(containers.c.present)
+        left = connection.execute(sa.select(containers.c.uuid).where(is_gone)).scalars().all()
+    assert set(left) == {f"gone-{number}" for number in range(30, MAX_GONE_CONTAINERS + 30)}
+    assert len(bed.store.service(bed.admin, web).containers) == 2
+
+
+def test_a_container_that_only_an_outcome_names_goes_with_its_age(bed: StoreBed) -> None:
+    bed.call(bed.handler("web"))
+    claim = bed.claimed()
+    outcome = Outcome(success=True, containers_before=("never seen",), containers_after=("web-c1",))
+    bed.queue.finish(claim, outcome, snapshot("web"))
+    prune(bed)
+    assert count(bed, containers, containers.c.object_id == "never seen") == 1
+    bed.clock.move(AGE_S)
+    prune(bed)
+    assert count(bed, containers, containers.c.object_id == "never seen") == 0
+    assert len(bed.store.service(bed.admin, bed.service_uuid("web")).containers) == 2
+
+
+def test_an_action_keeps_its_first_and_newest_lines_and_says_so(bed: StoreBed) -> None:
+    bed.call(bed.handler("web"))
+    claim = bed.claimed()
+    for number in range(MAX_LINES + 150):
+        bed.queue.add_log_line(claim, f"try {number}")
+    bed.queue.add_log_line(claim, "x" * 1_000_000)
+    texts = [line.text for line in bed.store.log_lines(bed.admin, claim.action.uuid, 0)]
+    assert len(texts) <= MAX_LINES
+    assert texts[:100] == [f"try {number}" for number in range(100)]
+    assert texts[100] == LEFT_OUT
+    assert texts.count(LEFT_OUT) == 1
+    assert texts[-2] == f"try {MAX_LINES + 149}"
+    assert len(texts[-1]) < 10_000
+
+
+def test_an_unserved_engine_is_deleted_once_no_action_waits_for_it(bed: StoreBed) -> None:
+    bed.call(bed.handler("web"))
+    bed.clock.move(DAY_S + 3600)
+    prune(bed)
+    assert [engine.name for engine in bed.store.engines()] == [ENGINE.name]
+    bed.finish(bed.claimed())
+    prune(bed)
+    assert bed.store.engines() == ()
