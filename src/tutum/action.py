@@ -78,6 +78,20 @@ class Action(Resource):
         self._load(self.client.send("POST", self.endpoint, self.uuid, "cancel").body)
         return True
 
+    def abandon(self) -> bool:
+        """End a running action whose engine does not come back, as Failed. For admins.
+
+        What it left half done is cleared up before the next action of the service begins.
+
+        Returns:
+            True. A failure raises.
+
+        Raises:
+            TutumApiError: It has ended or is pending, or another failure.
+        """
+        self._load(self.client.send("POST", self.endpoint, self.uuid, "abandon").body)
+        return True
+
     def retry(self) -> Self:
         """Start a new action that does what this failed or canceled one should have done, and return it.
 

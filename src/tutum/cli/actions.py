@@ -1,4 +1,4 @@
-"""`tutum action`: shows, cancels and retries what was done to services."""
+"""`tutum action`: shows, cancels, abandons and retries what was done to services."""
 
 from itertools import islice
 from typing import Annotated
@@ -92,6 +92,14 @@ def cancel_actions(identifiers: Actions) -> None:
     """Cancel actions: pending ones at once, running ones at the next safe point."""
     for action in [Utils.fetch_remote_action(identifier) for identifier in identifiers]:
         action.cancel()
+        print(f"{action.uuid} {action.state}")
+
+
+@app.command("abandon")
+def abandon_actions(identifiers: Actions) -> None:
+    """End running actions whose engine does not come back, as Failed. The next action of the service clears up."""
+    for action in [Utils.fetch_remote_action(identifier) for identifier in identifiers]:
+        action.abandon()
         print(f"{action.uuid} {action.state}")
 
 

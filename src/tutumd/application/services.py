@@ -119,6 +119,19 @@ def act(store: Store, viewer: User, uuid: str, verb: Verb, origin: Origin) -> tu
     return store.service(viewer, uuid), action
 
 
+def abandon(store: Store, viewer: User, action_uuid: str) -> Action:
+    """End an action in progress whose engine does not come back.
+
+    Raises:
+        NotFoundError: The viewer has no such action.
+        ForbiddenError: Only admins may abandon an action.
+        ConflictError: It has ended, or is pending.
+    """
+    store.action(viewer, action_uuid)  # raises NotFoundError
+    _require_admin(viewer, "it leaves a service half done")
+    return store.abandon(viewer, action_uuid)
+
+
 def logs(store: Store, viewer: User, uuid: str, lines: int) -> str:
     """Return the last output lines of a service's containers.
 
@@ -159,9 +172,9 @@ def _ask_engine(
     raise AnswerTimeoutError(f"engine {service.engine!r} did not answer within {ENGINE_TIMEOUT_S:.0f} s; try again")
 
 
-def _require_admin(viewer: User) -> None:
+def _require_admin(viewer: User, why: str = "it runs or ends commands as the server's user") -> None:
     if not viewer.is_admin:
-        raise ForbiddenError("only admins may do this: it runs or ends commands as the server's user")
+        raise ForbiddenError(f"only admins may do this: {why}")
 
 
 def _choose_engine(store: Store, name: str | None) -> str:

@@ -35,7 +35,7 @@ class Discovery:
         self._stop = Event()
         self._changed = Event()
         self._error: str | None = None
-        self.parking = Parking(engine, self._register, queue.wake)
+        self.parking = Parking(engine, self._register)
         name = engine.info.name
         self._log = _log.bind(engine=name)
         self._threads = [
@@ -68,6 +68,7 @@ class Discovery:
 
     def _register(self) -> None:
         self._changed.set()
+        self._queue.wake()
         try:
             self._queue.register(self._worker, [self.info])
         except UnavailableError as error:  # the next heartbeat will

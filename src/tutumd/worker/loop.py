@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from threading import Event, Thread
@@ -12,13 +12,12 @@ import structlog
 
 from tutumd.boottime import boottime_s
 from tutumd.errors import EngineUnavailableError, LeaseLostError, TutumdError, UnavailableError
-from tutumd.model import Outcome, RunLimits, Service, ServiceSnapshot
+from tutumd.model import EngineRequest, Outcome, RunLimits, Service, ServiceSnapshot
 from tutumd.ports import Clock, Engine, Queue
 from tutumd.worker import retry
 from tutumd.worker.discover import Discovery
 from tutumd.worker.leased_run import LeasedRun
-from tutumd.worker.perform import canceled, end_unasked, failed_unchanged, perform
-from tutumd.worker.responses import INTERNAL_ERROR, Responder
+from tutumd.worker.perform import canceled, end_unasked, failed_unchanged, perform, plan
 from tutumd.worker.slots import Slots
 
 HEARTBEAT_S = 5.0
@@ -26,7 +25,11 @@ HEARTBEATS_PER_PRUNE = 12
 PRUNE_BATCH = 500
 LOG_BATCH = 1_000
 BATCH_PAUSE_S = 0.05
+ENGINE_READERS, MAX_READERS = 4, 16
+"""Requests for logs and plans that are answered at once. Others wait; the edge gives up on one after 10 s."""
+
 _POLL_S = 0.5
+_INTERNAL_ERROR = "internal error: see the server's log"
 _log = structlog.get_logger(__name__)
 
 
@@ -69,7 +72,7 @@ class Worker:
         )
         self._discoveries = {name: Discovery(self.name, engine, queue) for name, engine in engines.items()}
         self._parkings = {name: discovery.parking for name, discovery in self._discoveries.items()}
-        self._responder = Responder(queue, engines, self._parkings)
+        self._readers: Slots[str] = Slots(engines, per_engine=ENGINE_READERS, in_all=MAX_READERS, on_free=queue.wake)
         self._threads = [
             Thread(target=self._keep_claiming, name="claim", daemon=True),
             Thread(target=self._keep_renewing, name="renew", daemon=True),
@@ -101,7 +104,7 @@ class Worker:
             try:
                 while not self._stop.is_set() and self._claim_next():
                     pass
-                self._responder.respond()
+                self._take_requests()
                 self._queue.wait(_POLL_S)
             except UnavailableError as error:
                 _log.warning("queue cannot be read", error=str(error))
@@ -113,22 +116,29 @@ class Worker:
     def _claim_next(self) -> bool:
         """Claim an action and start its run; return False if no engine with a free slot has one."""
         for name in self._slots.free():
-            if self._parkings[name].is_open and (run := self._claim([name])):
-                self._slots.start(name, run, self._run)
+            if self._parkings[name].is_open and self._claim([name]):
                 return True
-        parked = [name for name, parking in self._parkings.items() if not parking.is_open]
-        run = self._claim(parked, given_up_before=self._clock() - retry.GIVE_UP_AFTER) if parked else None
-        if run is None:
-            return False
-        self._run(run)  # ends without its engine, so it needs no slot
-        return True
+        # What ends without its engine is done at once, and needs no free slot.
+        closed = [name for name, parking in self._parkings.items() if not parking.is_open]
+        return bool(closed) and self._claim(closed, given_up_before=self._clock() - retry.GIVE_UP_AFTER)
 
-    def _claim(self, names: Sequence[str], given_up_before: datetime | None = None) -> LeasedRun | None:
+    def _claim(self, names: Sequence[str], given_up_before: datetime | None = None) -> bool:
         limits, claimed_at = self._limits, boottime_s()
         claim = self._queue.claim(self.name, names, lease=limits.lease, given_up_before=given_up_before)
         if claim is None:
-            return None
-        return LeasedRun(claim, self._queue, lease=limits.lease, limits=limits.run, claimed_at=claimed_at)
+            return False
+        run = LeasedRun(claim, self._queue, lease=limits.lease, limits=limits.run, claimed_at=claimed_at)
+        self._slots.start(claim.service.engine, run, self._run)
+        return True
+
+    def _take_requests(self) -> None:
+        """Begin to respond to requests while there are free readers; those for parked engines need none."""
+        parked = [name for name, parking in self._parkings.items() if parking.reason]
+        while free := [*parked, *(name for name in self._readers.free() if self._parkings[name].is_open)]:
+            request = next(iter(self._queue.take_requests(free, limit=1)), None)
+            if request is None:
+                return
+            self._readers.start(request.service.engine, request.uuid, partial(self._respond, request))
 
     def _keep_renewing(self) -> None:
         interval = min(1.0, self._limits.lease.total_seconds() / 4)
@@ -206,10 +216,10 @@ class Worker:
         except Exception:
             _log.exception("engine failed unexpectedly", action=run.action_uuid)
             if claim.attempts + 1 < retry.max_faults(is_half_done=bool(run.journal)):
-                return self._retry(run, INTERNAL_ERROR)
+                return self._retry(run, _INTERNAL_ERROR)
             if claim.leftover is not None:  # else it would fail every later action as well
                 run.write(lambda: self._queue.save_leftover(claim, {}))
-            outcome = failed_unchanged(INTERNAL_ERROR, None)
+            outcome = failed_unchanged(_INTERNAL_ERROR, None)
         return self._finish(run, outcome, _inspect(engine, claim.service) if parking.is_open else None)
 
     def _retry(self, run: LeasedRun, error: str) -> None:
@@ -238,6 +248,26 @@ class Worker:
             self._queue.release(run.claim)
         except TutumdError as error:
             _log.debug("lease was not released", action=run.action_uuid, error=str(error))
+
+    def _respond(self, request: EngineRequest, _: str) -> None:
+        response: dict[str, object]
+        try:
+            self._parkings[request.service.engine].check()
+            engine = self._engines[request.service.engine]
+            if request.kind == "plan":
+                response = {"plan": asdict(plan(engine, request.service))}
+            else:
+                lines = request.arguments.get("lines")
+                response = {"logs": engine.logs(request.service, lines if isinstance(lines, int) else 100)}
+        except TutumdError as error:
+            response = {"error": str(error)}
+        except Exception:
+            _log.exception("engine request failed", kind=request.kind, service=request.service.name)
+            response = {"error": _INTERNAL_ERROR}
+        try:
+            self._queue.save_response(request.uuid, response)
+        except TutumdError as error:
+            _log.warning("response was not stored", kind=request.kind, error=str(error))
 
 
 def _inspect(engine: Engine, service: Service) -> ServiceSnapshot | None:

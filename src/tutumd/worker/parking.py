@@ -9,7 +9,7 @@ from tutumd.errors import EngineUnavailableError
 from tutumd.ports import Engine
 
 PROBE_PAUSE_S = 1.0
-"""A probe begins this often, even if the last one hangs: a host that is back answers new connections first."""
+"""A probe begins this often, even if the last one hangs: a host that is back may answer only new connections."""
 
 _MAX_PROBES = 6
 _log = structlog.get_logger(__name__)
@@ -18,27 +18,21 @@ _log = structlog.get_logger(__name__)
 class Parking:
     """Whether one engine instance answers this worker. Another worker may see it otherwise."""
 
-    def __init__(self, engine: Engine, on_change: Callable[[], None], on_open: Callable[[], None]) -> None:
-        """Begin with an engine that answers.
-
-        Args:
-            on_change: Called when `reason` has changed.
-            on_open: Called when its actions may be claimed again.
-        """
+    def __init__(self, engine: Engine, on_change: Callable[[], None]) -> None:
+        """Begin with an engine that answers. `on_change` is called when it is parked, and when it may be used again."""
         self._engine = engine
         self._on_change = on_change
-        self._on_open = on_open
         self._lock = Lock()
         self._probes = BoundedSemaphore(_MAX_PROBES)
-        self._answered = Event()
-        self._answered.set()
+        self._opened = Event()
+        self._opened.set()
         self._suspicion = ""
         self._reason = ""
 
     @property
     def is_open(self) -> bool:
-        """Whether its actions may be claimed. It is not until the first probe after a suspicion has ended, either."""
-        return self._answered.is_set()
+        """Whether the engine may be used. After a suspicion it may not before a probe was answered."""
+        return self._opened.is_set()
 
     @property
     def reason(self) -> str:
@@ -46,7 +40,7 @@ class Parking:
         return self._reason
 
     def check(self) -> None:
-        """Raise EngineUnavailableError if nothing should be asked of the engine now."""
+        """Raise EngineUnavailableError if the engine may not be used now."""
         if not self.is_open:
             raise EngineUnavailableError(self._reason or self._suspicion)
 
@@ -56,24 +50,18 @@ class Parking:
             if not self.is_open:
                 return
             self._suspicion = error
-            self._answered.clear()
-        try:
-            Thread(target=self._keep_probing, name=f"probe {self._engine.info.name}", daemon=True).start()
-        except RuntimeError:  # the system has no thread left
-            self._answered.set()
+            self._opened.clear()
+        Thread(target=self._keep_probing, name=f"probe {self._engine.info.name}", daemon=True).start()
 
     def stop(self) -> None:
         """End the probing."""
-        self._answered.set()
+        self._opened.set()
 
     def _keep_probing(self) -> None:
         while not self.is_open:
             if self._probes.acquire(blocking=False):
-                try:
-                    Thread(target=self._probe, name=f"ask {self._engine.info.name}", daemon=True).start()
-                except RuntimeError:
-                    self._probes.release()
-            self._answered.wait(PROBE_PAUSE_S)
+                Thread(target=self._probe, name=f"ask {self._engine.info.name}", daemon=True).start()
+            self._opened.wait(PROBE_PAUSE_S)
 
     def _probe(self) -> None:
         reason = ""
@@ -92,12 +80,10 @@ class Parking:
         with self._lock:
             if self.is_open:
                 return
-            has_changed = bool(reason) != bool(self._reason)
-            self._reason = reason
+            was_parked, self._reason = bool(self._reason), reason
             if not reason:
-                self._answered.set()
-        if has_changed:
+                self._opened.set()
+        if was_parked != bool(reason):
             _log.warning("engine is parked" if reason else "engine answers again", reason=reason)
+        if not (was_parked and reason):
             self._on_change()
-        if not reason:
-            self._on_open()

@@ -1,9 +1,10 @@
-"""Routes of actions: list, get, logs, cancel, retry."""
+"""Routes of actions: list, get, logs, cancel, abandon, retry."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
+from tutumd.application import services
 from tutumd.application.queries import ACTION_FILTERS, parse_number, parse_query
 from tutumd.model import Action
 from tutumd.web.api import render, schemas
@@ -41,6 +42,15 @@ def get_action_logs(request: Request, viewer: Viewer, uuid: Uuid) -> schemas.Act
 def cancel_action(request: Request, response: Response, viewer: Viewer, uuid: Uuid) -> schemas.ActionOut:
     """Cancel an action: a pending one at once, a running one at its next safe point. 409 if it has ended."""
     return _render(response, context(request).store.cancel(viewer, parse_uuid(uuid)))
+
+
+@router.post("/{uuid}/abandon/", status_code=202)
+def abandon_action(request: Request, response: Response, viewer: Viewer, uuid: Uuid) -> schemas.ActionOut:
+    """End a running action whose engine does not come back, as Failed. For admins. 409 if it has ended or is pending.
+
+    What it left half done is cleared up before the next action of the service begins.
+    """
+    return _render(response, services.abandon(context(request).store, viewer, parse_uuid(uuid)))
 
 
 @router.post("/{uuid}/retry/", status_code=202)

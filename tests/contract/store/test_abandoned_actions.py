@@ -1,0 +1,232 @@
+"""Actions that end half done: what is kept of them, who can still write to them, and who clears them up."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from tests.support.stores import ENGINE, LEASE, StoreBed
+from tutumd.errors import ConflictError, LeaseLostError
+from tutumd.model import Action, ActionState, Claim, Outcome
+from tutumd.store.tables import services
+from tutumd.worker.retry import GIVE_UP_AFTER
+
+JOURNAL = {"phase": "swap", "swaps": [{"old": "1"}]}
+
+
+def claimed_by(bed: StoreBed, worker: str) -> Claim:
+    claim = bed.queue.claim(worker, ["docker"], lease=LEASE)
+    assert claim is not None
+    return claim
+
+
+def stored(bed: StoreBed, claim: Claim) -> Action:
+    return bed.store.action(bed.admin, claim.action.uuid)
+
+
+def begun(bed: StoreBed, service: str = "web") -> Claim:
+    """Claim an action and let its run change something."""
+    bed.call(bed.handler(service))
+    claim = bed.claimed()
+    bed.queue.add_log_line(claim, "pulled app:v2")
+    bed.queue.save_journal(claim, JOURNAL)
+    return claim
+
+
+def test_an_abandoned_action_ends_with_what_is_known_of_it(bed: StoreBed) -> None:
+    claim = begun(bed)
+    bed.queue.retry_later(claim, delay=timedelta(), reason="waiting for another try: no route to host")
+    before = bed.clock.now
+    ended = bed.store.abandon(bed.admin, claim.action.uuid)
+    assert (ended.state, ended.ended) == (ActionState.FAILED, before)
+    assert ended.reason == (
+        "left half done: abandoned by admin; phase: swap; last steps: pulled app:v2; last error: no route to host"
+    )
+    assert bed.claim() is None
+
+
+def test_the_holder_of_an_abandoned_action_can_store_nothing_more(bed: StoreBed) -> None:
+    claim = begun(bed)
+    bed.store.abandon(bed.admin, claim.action.uuid)
+    ended = stored(bed, claim)
+    bed.call(bed.handler("web"))
+    claimed_by(bed, "next")
+    for late_write in (
+        lambda: bed.queue.renew(claim, lease=LEASE),
+        lambda: bed.queue.save_journal(claim, {"phase": "commit"}),
+        lambda: bed.queue.retry_later(claim, delay=timedelta(), reason="late"),
+        lambda: bed.queue.release(claim),
+        lambda: bed.finish(claim),
+    ):
+        with pytest.raises(LeaseLostError):
+            late_write()
+    assert stored(bed, claim) == ended
+
+
+def test_the_next_claim_clears_up_what_was_left(bed: StoreBed) -> None:
+    left = begun(bed)
+    bed.store.abandon(bed.admin, left.action.uuid)
+    bed.call(bed.handler("web"))
+    bed.call(bed.handler("db"))
+    claims = {claim.service.name: claim for claim in (bed.claimed(), bed.claimed())}
+    assert claims["db"].leftover is None
+    first = claims["web"]
+    assert first.leftover is not None
+    assert (first.leftover.action.uuid, first.leftover.journal) == (left.action.uuid, JOURNAL)
+    assert first.journal == {}
+    bed.queue.save_leftover(first, {"phase": "restore"})
+    bed.queue.release(first)
+    second = bed.claimed()
+    assert second.leftover is not None
+    assert second.leftover.journal == {"phase": "restore"}
+    with pytest.raises(LeaseLostError):
+        bed.queue.save_leftover(first, {})
+    bed.queue.save_leftover(second, {})
+    bed.queue.release(second)
+    assert bed.claimed().leftover is None
+
+
+def test_only_an_action_in_progress_can_be_abandoned(bed: StoreBed) -> None:
+    uuid = bed.call(bed.handler("web"))
+    with pytest.raises(ConflictError, match="Pending"):
+        bed.store.abandon(bed.admin, uuid)
+    bed.finish(bed.claimed())
+    with pytest.raises(ConflictError, match="Success"):
+        bed.store.abandon(bed.admin, uuid)
+
+
+def test_a_run_that_had_changed_nothing_leaves_nothing_to_clear_up(bed: StoreBed) -> None:
+    bed.call(bed.handler("web"))
+    claim = bed.claimed()
+    assert "it had saved nothing" in bed.store.abandon(bed.admin, claim.action.uuid).reason
+    bed.call(bed.handler("web"))
+    assert bed.claimed().leftover is None
+
+
+def test_a_look_that_began_before_an_action_was_abandoned_is_out_of_date(bed: StoreBed) -> None:
+    claim = begun(bed)
+
+    def revision() -> int:
+        with bed.database.read() as connection:
+            statement = sa.select(services.c.revision).where(services.c.uuid == claim.service.uuid)
+            return int(connection.execute(statement).scalar_one())
+
+    before = revision()
+    bed.store.abandon(bed.admin, claim.action.uuid)
+    assert revision() > before
+
+
+def test_what_is_left_half_done_is_not_pruned(bed: StoreBed) -> None:
+    claim = begun(bed)
+    bed.store.abandon(bed.admin, claim.action.uuid)
+    bed.clock.move(100 * 24 * 3600)
+    bed.queue.prune(timedelta(days=90), 100)
+    bed.call(bed.handler("web"))
+    assert bed.claimed().leftover is not None
+
+
+def test_an_outcome_that_is_half_done_is_kept_for_the_next_run(bed: StoreBed) -> None:
+    claim = begun(bed)
+    bed.queue.finish(claim, Outcome(success=False, half_done=True, reason="three died"), None)
+    bed.call(bed.handler("web"))
+    leftover = bed.claimed().leftover
+    assert leftover is not None
+    assert leftover.journal == JOURNAL
+
+
+def test_each_worker_that_dies_in_an_action_is_counted(bed: StoreBed) -> None:
+    bed.call(bed.handler("web"))
+    assert claimed_by(bed, "a").deaths == 0
+    bed.clock.move(11)
+    assert claimed_by(bed, "b").deaths == 1
+    bed.queue.take_over()
+    assert claimed_by(bed, "c").deaths == 2
+
+
+def test_a_worker_whose_lease_ran_out_has_not_died_if_it_claims_again(bed: StoreBed) -> None:
+    bed.call(bed.handler("web"))
+    claimed_by(bed, "a")
+    bed.clock.move(11)
+    assert claimed_by(bed, "a").deaths == 0
+
+
+def test_a_worker_that_releases_an_action_has_not_died(bed: StoreBed) -> None:
+    bed.call(bed.handler("web"))
+    bed.queue.release(claimed_by(bed, "a"))
+    assert claimed_by(bed, "b").deaths == 0
+
+
+@pytest.mark.parametrize("step", ["journal", "target", "retry", "survived"])
+def test_an_action_that_gets_further_forgets_the_deaths(bed: StoreBed, step: str) -> None:
+    bed.call(bed.handler("web"))
+    claimed_by(bed, "a")
+    bed.queue.take_over()
+    claim = claimed_by(bed, "b")
+    match step:
+        case "journal":
+            bed.queue.save_journal(claim, JOURNAL)
+        case "target":
+            bed.queue.save_target(claim, 3)
+        case "retry":
+            bed.queue.retry_later(claim, delay=timedelta(), reason="away")
+            claim = claimed_by(bed, "b")
+        case _:
+            bed.queue.renew(claim, lease=LEASE, has_survived=True)
+    bed.queue.take_over()
+    assert claimed_by(bed, "c").deaths == 1
+
+
+def test_a_journal_that_is_the_same_as_before_is_no_progress(bed: StoreBed) -> None:
+    bed.call(bed.handler("web"))
+    bed.queue.save_journal(claimed_by(bed, "a"), JOURNAL)
+    for deaths, worker in enumerate("bcd", start=1):
+        bed.queue.take_over()
+        claim = claimed_by(bed, worker)
+        assert claim.deaths == deaths
+        bed.queue.save_journal(claim, JOURNAL)
+        bed.queue.renew(claim, lease=LEASE)
+
+
+def test_of_an_engine_that_is_away_only_what_needs_no_engine_is_claimed(bed: StoreBed) -> None:
+    def claim() -> Claim | None:
+        return bed.queue.claim("worker", ["docker"], lease=LEASE, given_up_before=bed.clock.now - GIVE_UP_AFTER)
+
+    bed.call(bed.handler("web"))
+    bed.queue.retry_later(bed.claimed(), delay=timedelta(seconds=15), reason="away")
+    half_done = begun(bed, "db")
+    bed.queue.retry_later(half_done, delay=timedelta(), reason="away")
+    bed.store.cancel(bed.admin, half_done.action.uuid)
+    bed.clock.move(GIVE_UP_AFTER.total_seconds())
+    assert claim() is None
+    bed.clock.move(1)
+    given_up = claim()
+    assert given_up is not None
+    assert given_up.service.name == "web"
+
+
+def test_a_canceled_action_that_waits_for_its_engine_is_due_at_once(bed: StoreBed) -> None:
+    bed.call(bed.handler("web"))
+    waiting = bed.claimed()
+    bed.queue.retry_later(waiting, delay=timedelta(seconds=15), reason="away")
+    bed.store.cancel(bed.admin, waiting.action.uuid)
+    claim = bed.queue.claim("worker", ["docker"], lease=LEASE, given_up_before=bed.clock.now - GIVE_UP_AFTER)
+    assert claim is not None
+    assert claim.is_cancel_requested
+
+
+def test_actions_of_an_engine_that_is_away_say_what_they_wait_for(bed: StoreBed) -> None:
+    claim = begun(bed)
+    bed.queue.retry_later(claim, delay=timedelta(), reason="waiting for another try: away")
+    pending = bed.call(bed.handler("db"))
+    away = replace(ENGINE, error="cannot reach the engine: timed out", away=True)
+    bed.queue.register("worker", [away])
+    text = "waiting for the engine: cannot reach the engine: timed out"
+    assert bed.store.action(bed.admin, pending).reason == text
+    assert (
+        stored(bed, claim).reason
+        == f"{text}; it is half done: it ends when the engine is back, or when an admin abandons it"
+    )
+    bed.queue.register("worker", [replace(away, away=False)])
+    assert bed.store.action(bed.admin, pending).reason == ""
+    assert stored(bed, claim).reason == "waiting for another try: away"

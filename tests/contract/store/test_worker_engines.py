@@ -1,0 +1,352 @@
+"""A real worker on a real database, with engines that hang, go away, come back, or kill it."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+import pytest
+
+from tests.support.stores import StoreBed, snapshot
+from tests.support.waiting import wait_until
+from tutumd.application import services
+from tutumd.errors import EngineRefusedError, EngineUnavailableError, UnavailableError
+from tutumd.model import Action, ActionState, EngineInfo, Outcome, Service, ServiceSnapshot
+from tutumd.ports import Engine, Run
+from tutumd.store.database import Database
+from tutumd.store.queue import SqlQueue
+from tutumd.store.store import SqlStore
+from tutumd.store.wakeup import Wakeup
+from tutumd.worker.loop import Worker, WorkerLimits
+
+JOURNAL = {"phase": "swap"}
+SLOTS = 3
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Host:
+    """An engine that can be away. While it hangs, a call waits until the test ends it, as a time limit does."""
+
+    def __init__(self, name: str, *names: str) -> None:
+        self.info = EngineInfo(name=name, kind="docker", can_create=False)
+        self.names = names
+        self.is_away = False
+        self.hanging: threading.Event | None = None
+        self.saves = False
+        self.permits: threading.Semaphore | None = None
+        self.undo_error: Exception | None = None
+        self.asked: list[str] = []
+        self.runs: list[Run] = []
+        self.undone: list[tuple[str, dict[str, object], float]] = []
+
+    def hang(self) -> threading.Event:
+        """Hang until the returned event is set; then the calls time out, and the host is away."""
+        self.hanging = threading.Event()
+        return self.hanging
+
+    def come_back(self) -> None:
+        self.hanging, self.is_away = None, False
+
+    def probe(self) -> None:
+        if self.is_away or self.hanging:
+            raise EngineUnavailableError("cannot reach the engine")
+
+    def discover(self) -> tuple[ServiceSnapshot, ...]:
+        self._ask("discover")
+        return tuple(snapshot(name) for name in self.names)
+
+    def watch(self, changed: Callable[[], None], stop: threading.Event) -> None:
+        stop.wait(1)
+
+    def inspect(self, service: Service) -> ServiceSnapshot:
+        self._ask("inspect", service)
+        return snapshot(service.name)
+
+    def logs(self, service: Service, lines: int) -> str:
+        self._ask("logs", service)
+        return "lines"
+
+    def redeploy(self, service: Service, run: Run) -> Outcome:
+        self.runs.append(run)
+        if run.journal and run.remaining_s() == 0:
+            self._ask("undo", service)
+            self.undone.append((run.action_uuid, dict(run.journal), run.remaining_s()))
+            run.save({"phase": "restore"})
+            if self.undo_error:
+                raise self.undo_error
+            return Outcome(success=False, reason="put back")
+        if self.saves:
+            run.save(JOURNAL)
+        self._ask("redeploy", service)
+        if self.permits:
+            assert self.permits.acquire(timeout=60)
+        return Outcome(success=True)
+
+    def _ask(self, what: str, service: Service | None = None) -> None:
+        if service:
+            self.asked.append(f"{what} {service.name}")
+        if self.hanging:
+            assert self.hanging.wait(60)
+            raise EngineUnavailableError("the engine did not respond in time")
+        if self.is_away:
+            raise EngineUnavailableError("connection refused")
+
+
+class Bed:
+    """A worker, and a store whose clock goes."""
+
+    def __init__(self, stored: StoreBed, database: Database) -> None:
+        self.admin = stored.admin
+        self.stored = stored
+        self.store = SqlStore(database, now, Wakeup())
+
+    def call(self, name: str) -> str:
+        handler = self.stored.handler(name)
+        return self.stored.call(handler)
+
+    def action(self, uuid: str) -> Action:
+        return self.store.action(self.admin, uuid)
+
+    def wait_for(self, uuid: str, *states: ActionState) -> Action:
+        wait_until(lambda: self.action(uuid).state in states, f"the action is {states}")
+        return self.action(uuid)
+
+    def service(self, name: str) -> str:
+        return self.stored.service_uuid(name)
+
+
+@contextmanager
+def working(stored: StoreBed, url: str, *hosts: Host, max_runs: int = 64) -> Iterator[Bed]:
+    """Run a worker that serves these hosts, once the store has their services."""
+    database = Database(url)
+    for host in hosts:
+        stored.queue.sync(host.info, [snapshot(name) for name in host.names])
+    engines = {host.info.name: cast(Engine, host) for host in hosts}
+    limits = WorkerLimits(server_cap=100, engine_slots=SLOTS, max_runs=max_runs)
+    worker = Worker(SqlQueue(database, now, Wakeup()), engines, limits, now)
+    worker.start()
+    try:
+        yield Bed(stored, database)
+    finally:
+        for host in hosts:
+            if host.hanging:
+                host.hanging.set()
+        worker.stop(5)
+        database.close()
+
+
+def services_of(count: int) -> list[str]:
+    return [f"s{number}" for number in range(count)]
+
+
+def asked(host: Host, what: str) -> set[str]:
+    return {line.partition(" ")[2] for line in host.asked if line.startswith(what)}
+
+
+def test_an_engine_that_hangs_holds_up_no_other(bed: StoreBed, database_url: str) -> None:
+    hung, healthy = Host("hung", *services_of(24)), Host("healthy", "api")
+    with working(bed, database_url, hung, healthy) as running:
+        hung.hang()
+        for name in hung.names:
+            running.call(name)
+        wait_until(lambda: len(asked(hung, "inspect")) == SLOTS, "the slots of the engine that hangs are taken")
+        action = running.call("api")
+        assert running.wait_for(action, ActionState.SUCCESS)
+        assert len(asked(hung, "inspect")) == SLOTS
+
+
+def test_at_the_cap_the_next_slot_is_of_the_engine_without_a_run(bed: StoreBed, database_url: str) -> None:
+    busy, other = Host("busy", *services_of(10)), Host("other", "api")
+    with working(bed, database_url, busy, other, max_runs=2) as running:
+        busy.permits = threading.Semaphore(0)
+        for name in busy.names:
+            running.call(name)
+        wait_until(lambda: len(asked(busy, "redeploy")) == 2, "all slots are taken")
+        action = running.call("api")
+        busy.permits.release()
+        running.wait_for(action, ActionState.SUCCESS)
+        # A third run begins only when the other engine needs its slot no more.
+        wait_until(lambda: len(asked(busy, "redeploy")) == 3, "the slot is taken again")
+        busy.permits.release(len(busy.names))
+
+
+def test_the_actions_of_an_engine_that_is_away_wait_without_a_slot_and_say_so(bed: StoreBed, database_url: str) -> None:
+    away = Host("away", *services_of(8))
+    with working(bed, database_url, away) as running:
+        away.is_away = True
+        actions = [running.call(name) for name in away.names]
+        text = "waiting for the engine: cannot reach the engine"
+        wait_until(lambda: {running.action(action).reason for action in actions} == {text}, "they say so")
+        assert any(running.action(action).state is ActionState.PENDING for action in actions)
+        before = len(away.asked)
+        assert before <= SLOTS
+        assert [engine.away for engine in running.store.engines() if engine.name == "away"] == [True]
+        away.come_back()
+        for action in actions:
+            running.wait_for(action, ActionState.SUCCESS)
+
+
+def test_a_canceled_action_ends_though_its_engine_is_away(bed: StoreBed, database_url: str) -> None:
+    away = Host("away", "web1")
+    with working(bed, database_url, away) as running:
+        go_on = away.hang()
+        action = running.call("web1")
+        wait_until(lambda: away.asked, "the engine is asked")
+        go_on.set()
+        wait_until(lambda: "waiting for the engine" in running.action(action).reason, "the action waits")
+        before = list(away.asked)
+        running.store.cancel(running.admin, action)
+        assert running.wait_for(action, ActionState.CANCELED).reason == "canceled on request"
+        assert away.asked == before == ["inspect web1"]
+
+
+def test_a_run_that_hangs_before_it_changed_anything_ends_canceled(bed: StoreBed, database_url: str) -> None:
+    hung = Host("hung", "web1")
+    with working(bed, database_url, hung) as running:
+        go_on = hung.hang()
+        action = running.call("web1")
+        wait_until(lambda: hung.asked, "the engine is asked")
+        running.store.cancel(running.admin, action)
+        go_on.set()
+        assert running.wait_for(action, ActionState.CANCELED)
+        assert hung.asked == ["inspect web1"]
+
+
+def half_done(running: Bed, host: Host) -> tuple[str, threading.Event]:
+    """Let a redeploy hang after it changed something; return the action, and an event that ends the engine call."""
+    host.saves = True
+    go_on = threading.Event()
+
+    def begin(service: Service, run: Run) -> Outcome:
+        run.save(JOURNAL)
+        host.hanging = go_on
+        host._ask("redeploy", service)
+        raise AssertionError("it hung")
+
+    redeploy, host.redeploy = host.redeploy, begin  # type: ignore[method-assign]
+    action = running.call(host.names[0])
+    wait_until(lambda: asked(host, "redeploy"), "the run hangs")
+    host.redeploy = redeploy  # type: ignore[method-assign]
+    return action, go_on
+
+
+def test_an_abandoned_run_is_undone_before_the_next_action_begins(bed: StoreBed, database_url: str) -> None:
+    host = Host("host", "web1")
+    with working(bed, database_url, host) as running:
+        abandoned, go_on = half_done(running, host)
+        running.store.cancel(running.admin, abandoned)
+        go_on.set()
+        wait_until(lambda: "an admin abandons it" in running.action(abandoned).reason, "it says what it waits for")
+        assert running.action(abandoned).state is ActionState.CANCELING
+        ended = running.store.abandon(running.admin, abandoned)
+        assert (ended.state, ended.reason[:15]) == (ActionState.FAILED, "left half done:")
+        following = running.call("web1")
+        host.saves = False
+        host.come_back()
+        assert running.wait_for(following, ActionState.SUCCESS)
+        assert host.undone == [(abandoned, JOURNAL, 0.0)]
+        lines = [line.text for line in running.store.log_lines(running.admin, following, 0)]
+        assert lines == [f"clearing up what the action {abandoned} left half done", "cleared up: put back"]
+        assert running.wait_for(running.call("web1"), ActionState.SUCCESS)
+        assert len(host.undone) == 1
+        assert running.action(abandoned) == ended
+
+
+def test_a_worker_that_hung_in_an_abandoned_run_changes_nothing_later(bed: StoreBed, database_url: str) -> None:
+    host = Host("host", "web1")
+    with working(bed, database_url, host) as running:
+        action, go_on = half_done(running, host)
+        ended = running.store.abandon(running.admin, action)
+        host.come_back()
+        go_on.set()
+        following = running.call("web1")
+        assert running.wait_for(following, ActionState.SUCCESS)
+        assert running.action(action) == ended
+
+
+def test_an_engine_that_refuses_to_clear_up_is_left_as_it_is(bed: StoreBed, database_url: str) -> None:
+    host = Host("host", "web1")
+    with working(bed, database_url, host) as running:
+        abandoned, go_on = half_done(running, host)
+        running.store.abandon(running.admin, abandoned)
+        host.undo_error = EngineRefusedError("web1 is gone")
+        host.saves = False
+        host.come_back()
+        go_on.set()
+        following = running.call("web1")
+        assert running.wait_for(following, ActionState.SUCCESS)
+        assert "cleared up: web1 is gone" in [
+            line.text for line in running.store.log_lines(running.admin, following, 0)
+        ]
+
+
+def test_logs_of_an_engine_that_is_away_are_refused_at_once_with_the_reason(bed: StoreBed, database_url: str) -> None:
+    away = Host("away", "web1")
+    with working(bed, database_url, away) as running:
+        away.is_away = True
+        running.call("web1")
+        wait_until(lambda: any(engine.away for engine in running.store.engines()), "the engine is parked")
+        before = len(away.asked)
+        with pytest.raises(UnavailableError, match="cannot reach the engine"):
+            services.logs(running.store, running.admin, running.service("web1"), 5)
+        assert len(away.asked) == before
+
+
+def test_logs_of_an_engine_that_hangs_take_few_threads_and_hold_up_no_other(bed: StoreBed, database_url: str) -> None:
+    hung, healthy = Host("hung", "web1"), Host("healthy", "api")
+    with working(bed, database_url, hung, healthy) as running:
+        hung.hang()
+        service = running.store.service(running.admin, running.service("web1"))
+        for _ in range(20):
+            running.store.add_request(service, "logs", {"lines": 1})
+        wait_until(lambda: hung.asked, "the engine is asked")
+        assert services.logs(running.store, running.admin, running.service("api"), 5) == "lines"
+        assert len(hung.asked) <= 4
+
+
+KILLER = """
+import os, sys
+from tests.contract.store import test_worker_engines
+test_worker_engines.work_until_killed(sys.argv[1], *sys.argv[2:])
+"""
+
+
+class Killer(Host):
+    """An engine in whose calls its worker dies."""
+
+    def redeploy(self, service: Service, run: Run) -> Outcome:
+        run.save(JOURNAL)
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+
+def work_until_killed(url: str, *names: str) -> None:
+    """Serve services of a killer in this process, which dies of the first redeploy."""
+    database = Database(url)
+    limits = WorkerLimits(server_cap=100, lease=timedelta(seconds=1.5))
+    queue = SqlQueue(database, now, Wakeup())
+    Worker(queue, {"killer": cast(Engine, Killer("killer", *names))}, limits, now).start()
+    threading.Event().wait()
+
+
+def test_an_action_that_kills_its_worker_three_times_in_a_row_ends(bed: StoreBed, database_url: str) -> None:
+    bed.queue.sync(Killer("killer").info, [snapshot("web1")])
+    action = bed.call(bed.handler("web1"))
+    for _ in range(3):
+        worker = subprocess.run([sys.executable, "-c", KILLER, database_url, "web1"], timeout=60, check=False)
+        assert worker.returncode == -signal.SIGKILL
+    host = Host("killer", "web1")
+    with working(bed, database_url, host) as running:
+        ended = running.wait_for(action, ActionState.FAILED)
+        assert ended.reason.startswith("3 workers in a row died while they performed it")
+        assert host.asked == []
+        assert running.wait_for(running.call("web1"), ActionState.SUCCESS)
+        assert host.undone == [(action, JOURNAL, 0.0)]
