@@ -101,8 +101,9 @@ class Client(docker.APIClient):
         return bool(self._version) and self._is_podman
 
     def request(self, method: Any, url: Any, *arguments: Any, **options: Any) -> Any:
-        """Send a request, whose `timeout` limits how long the engine may be silent."""
-        options["timeout"] = (CONNECT_LIMIT_S, options.get("timeout") or CALL_LIMIT_S)
+        """Send a request. A number as its `timeout` limits how long the engine may be silent."""
+        limit = options.get("timeout") or CALL_LIMIT_S
+        options["timeout"] = (CONNECT_LIMIT_S, limit) if isinstance(limit, int | float) else limit
         # psf/requests#3829: otherwise REQUESTS_CA_BUNDLE of the environment takes precedence over the engine's ca.pem.
         options.setdefault("verify", self.verify)
         return super().request(method, url, *arguments, **options)
