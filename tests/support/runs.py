@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from typing import Any
 
 from tutumd.model import RunLimits
 from tutumd.worker.deadlines import Deadlines
@@ -33,6 +34,7 @@ class FakeRun:
         error: What ends the verb: `Killed`, or LeaseLostError where another worker took the action over.
         on_log: Called with each line that is logged.
         on_sleep: Called at the begin of each wait.
+        on_progress: Called when the run has got further than ever before.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class FakeRun:
         variables: Mapping[str, str | None] | None = None,
         on_log: Callable[[str], object] = lambda line: None,
         on_sleep: Callable[[], object] = lambda: None,
+        on_progress: Callable[["FakeRun"], object] = lambda run: None,
     ) -> None:
         self.steps = 0
         self.lines: list[str] = []
@@ -58,11 +61,15 @@ class FakeRun:
         self._kill_in_sleep = kill_in_sleep
         self._error = error
         self._server_limits = RunLimits(timeout_s=deadline_s, stall_s=stall_s)
-        self._deadlines = Deadlines(self._server_limits, time.monotonic)
+        self._ended = False
+        self._skipped_s = 0.0
+        self._deadlines = Deadlines(self._server_limits, lambda: time.monotonic() + self._skipped_s)
+        self._reached: dict[str, int] = {}
         self.tag = tag
         self.variables = dict(variables or {})
         self._on_log = on_log
         self._on_sleep = on_sleep
+        self._on_progress = on_progress
 
     @property
     def action_uuid(self) -> str:
@@ -88,29 +95,38 @@ class FakeRun:
         time.sleep(seconds)
 
     def set_limits(self, *, timeout_s: float | None, stall_s: float | None, least_stall_s: float = 0.0) -> None:
-        server = self._server_limits
-        self._deadlines.set(
-            RunLimits(
-                timeout_s=server.timeout_s if timeout_s is None else timeout_s,
-                stall_s=max(server.stall_s, least_stall_s) if stall_s is None else stall_s,
-            )
-        )
+        limits = self._server_limits.adapted(timeout_s=timeout_s, stall_s=stall_s, least_stall_s=least_stall_s)
+        self._deadlines.set(limits)
+        if str(limits) not in self.lines:
+            self.log(str(limits))
 
     def advance(self, kind: str, count: int) -> None:
         self._deadlines.advance(kind, count)
+        if count > self._reached.get(kind, 0):
+            self._reached[kind] = count
+            self._on_progress(self)
 
     def pulling(self) -> AbstractContextManager[None]:
         return self._deadlines.pulling()
 
+    @property
+    def limits(self) -> RunLimits:
+        """The limits in force."""
+        return self._deadlines.limits
+
+    def skip(self, seconds: float) -> None:
+        """Let so much time pass at once."""
+        self._skipped_s += seconds
+
     def end_now(self) -> None:
-        """Let the time be over."""
-        self._deadlines.set(RunLimits(timeout_s=0))
+        """Let the time be over, as a cancel request does."""
+        self._ended = True
 
     def remaining_s(self) -> float:
-        return self._deadlines.remaining_s()
+        return 0.0 if self._ended else self._deadlines.remaining_s()
 
     def overdue_reason(self) -> str:
-        return self._deadlines.reason()
+        return "" if self._ended else self._deadlines.reason()
 
     def log(self, line: str) -> None:
         self.lines.append(line)
@@ -126,3 +142,9 @@ class FakeRun:
             tag=self.tag,
             variables=self.variables,
         )
+
+
+def late_when(is_due: Callable[[], object], **options: Any) -> FakeRun:
+    """Return a run for which the time is over at the first wait that finds `is_due` true."""
+    run: FakeRun = FakeRun(on_sleep=lambda: run.skip(1e6) if is_due() else None, **options)
+    return run
