@@ -8,7 +8,7 @@ from tests.contract import swarm_support as swarm
 from tests.contract.docker_support import APP
 from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
-from tests.support.runs import FakeRun, Killed
+from tests.support.runs import FakeRun, Killed, late_when
 from tests.support.waiting import wait_until
 from tutumd.engines.swarm.engine import SwarmEngine
 from tutumd.errors import EngineUnavailableError
@@ -56,13 +56,11 @@ def redeploy(engine: SwarmEngine, run: FakeRun) -> Outcome:
 def late_run(bed: DockerBed, kill_at: int) -> FakeRun:
     """Return a run whose time is over as soon as a container of the hanging image has written something."""
 
-    def look() -> None:
+    def has_written() -> bool:
         ids = bed.run("ps", "--quiet", "--filter", "label=com.docker.swarm.service.name=web").stdout.split()
-        if any("serving hanging" in bed.run("logs", container).stdout for container in ids):
-            run.end_now()
+        return any("serving hanging" in bed.run("logs", container).stdout for container in ids)
 
-    run = FakeRun(kill_at=kill_at, on_sleep=look)
-    return run
+    return late_when(has_written, kill_at=kill_at)
 
 
 def test_a_redeploy_that_is_killed_after_its_order_is_ordered_once(bed: DockerBed) -> None:

@@ -58,6 +58,23 @@ def test_a_broken_image_is_rolled_back_with_the_reason(swarm_engine: SwarmEngine
     assert swarm.spec(clean_bed, "web") == before
 
 
+@pytest.mark.parametrize("order", ["start-first", "stop-first"], ids=["probe", "update"])
+def test_an_image_that_gets_no_further_is_ended_after_the_time_in_the_label(
+    swarm_engine: SwarmEngine, clean_bed: DockerBed, order: str
+) -> None:
+    clean_bed.push("app", "v1")
+    labels = (f"--label=tutum.redeploy.order={order}", "--label=tutum.redeploy.stall=3")
+    swarm.create(clean_bed, "web", APP, *labels)
+    before = swarm.spec(clean_bed, "web")
+    clean_bed.push("app", HANGING)
+    run = FakeRun(deadline_s=600, stall_s=600)
+    outcome = swarm_engine.redeploy(swarm.service("web"), run)
+    assert (outcome.success, outcome.rolled_back) == (False, True)
+    assert "there was no progress for 3 s" in outcome.reason
+    assert any(line.startswith("probing") for line in run.lines) == (order == "start-first")
+    assert swarm.spec(clean_bed, "web") == before
+
+
 def test_an_update_that_hangs_is_undone_at_the_deadline(swarm_engine: SwarmEngine, clean_bed: DockerBed) -> None:
     clean_bed.push("app", "v1")
     swarm.create(clean_bed, "web", APP)

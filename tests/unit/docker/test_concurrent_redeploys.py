@@ -1,7 +1,7 @@
 """Two redeploys at once, of services one of which depends on the other."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -12,8 +12,11 @@ from tests.unit.docker.documents import compose_labels
 from tests.unit.docker.fake_docker import FakeDocker
 from tests.unit.docker.test_resume import CRASHING, NEW, OLD, Recorded, RunOfAnotherAction, finder, readiness, redeploy
 from tests.unit.docker.test_resume_start_first import with_neighbours
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.inspect.selectors import ContainerGroup
 from tutumd.engines.docker.redeploy import redeploy as redeploy_service
-from tutumd.errors import EngineUnavailableError
+from tutumd.engines.docker.redeploy import replaced_names
+from tutumd.errors import EngineRefusedError, EngineUnavailableError
 
 OLD_NAME = "neighbour"
 
@@ -24,6 +27,28 @@ def parent_and_sidecar(*, pushed: bool = False) -> FakeDocker:
     parent = engine.add(9, "parent", networks={})
     engine.add(1, "shop-web-1", host={"NetworkMode": f"container:{parent}"}, labels=compose_labels(1), networks={})
     return engine
+
+
+def gone() -> tuple[ContainerGroup, Sequence[InspectedContainer]]:
+    raise EngineRefusedError("the service is gone")
+
+
+def test_a_redeploy_takes_turns_for_all_that_it_replaces_also_when_it_is_resumed() -> None:
+    engine = parent_and_sidecar()
+    find = finder(engine, "name:parent")
+    assert replaced_names(readiness(engine), find, Recorded()) == {"parent", "shop-web-1"}
+    assert replaced_names(readiness(engine), finder(engine), Recorded()) == {"shop-web-1"}
+
+    class Interrupted(Recorded):
+        def save(self, journal: Mapping[str, object]) -> None:
+            super().save(journal)
+            if journal["phase"] == "swap":
+                raise Killed("before the first swap")
+
+    run = Interrupted()
+    with pytest.raises(Killed):
+        redeploy_service(readiness(engine), find, run)
+    assert replaced_names(readiness(engine), gone, Recorded(journal=run.journal)) == {"parent", "shop-web-1"}
 
 
 def test_a_container_that_is_replaced_with_its_dependency_is_not_recovered() -> None:

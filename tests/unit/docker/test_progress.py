@@ -47,10 +47,6 @@ class Simulated(FakeRun):
         self._clock.now += seconds
         super().sleep(0)
 
-    @property
-    def limits(self) -> RunLimits:
-        return self._deadlines.limits
-
 
 class Slow(FakeDocker):
     """An engine on which a new container becomes healthy only some seconds after its start."""

@@ -99,7 +99,8 @@ def test_connecting_has_a_shorter_limit_than_the_response(monkeypatch: pytest.Mo
         monkeypatch.setattr(client, "send", note_limits)
         client.version(api_version=False)
         client.get(f"{client.base_url}/version", timeout=2)
-    assert limits == [(CONNECT_LIMIT_S, 30), (CONNECT_LIMIT_S, 2)]
+        client.get(f"{client.base_url}/version", timeout=(1, 2))
+    assert limits == [(CONNECT_LIMIT_S, 30), (CONNECT_LIMIT_S, 2), (1, 2)]
 
 
 def test_a_silent_pull_is_ended_and_says_how_far_it_came(monkeypatch: pytest.MonkeyPatch) -> None:

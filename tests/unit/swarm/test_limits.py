@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from tests.support.runs import FakeRun
-from tests.unit.swarm.values import NEW, spec, task, view
+from tests.unit.swarm.values import NEW, spec, task
 from tutumd.engines.rollout.timing import Timing
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.context import ServiceContext
@@ -57,7 +57,7 @@ class Rollout:
     def show(self, *tasks: Task, seconds: int = 0) -> bool:
         """Show these tasks now and for so many seconds; return whether the run has time left."""
         for _ in range(seconds + 1):
-            report_progress(self._context, view(self._spec, *tasks), tasks)
+            report_progress(self._context, self._spec, tasks)
             if self.run.remaining_s() <= 0:
                 return False
             self.now += 1

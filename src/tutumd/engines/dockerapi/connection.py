@@ -112,9 +112,9 @@ class Client(docker.APIClient):
             raise EngineUnavailableError(f"cannot reach the engine: it answers with HTTP status {status}")
 
     def request(self, method: Any, url: Any, *arguments: Any, **options: Any) -> Any:
-        """Send a request, whose `timeout` limits how long the engine may be silent."""
-        timeout = options.get("timeout") or CALL_LIMIT_S
-        options["timeout"] = timeout if isinstance(timeout, Timeout) else (CONNECT_LIMIT_S, timeout)
+        """Send a request. A number as its `timeout` limits how long the engine may be silent."""
+        limit = options.get("timeout") or CALL_LIMIT_S
+        options["timeout"] = (CONNECT_LIMIT_S, limit) if isinstance(limit, int | float) else limit
         # psf/requests#3829: otherwise REQUESTS_CA_BUNDLE of the environment takes precedence over the engine's ca.pem.
         options.setdefault("verify", self.verify)
         return super().request(method, url, *arguments, **options)

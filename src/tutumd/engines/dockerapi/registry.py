@@ -55,7 +55,6 @@ def pull(client: Client, reference: ImageReference, auth: Auth, run: Run) -> Non
                     raise EngineRefusedError(f"cannot {attempt}: {state}")
                 if record.get("status") in _DOWNLOADED:
                     done.add(record["id"])
-                    run.advance("layers", len(done))
                 elif "id" not in record:
                     last = str(record.get("status") or last)
     except EngineUnavailableError as error:

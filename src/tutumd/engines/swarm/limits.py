@@ -8,7 +8,7 @@ from tutumd.engines.labels import Json
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.context import ServiceContext
-from tutumd.engines.swarm.view import Phase, ServiceView, Task
+from tutumd.engines.swarm.view import Phase, Task
 
 # Docker Engine API v1.44 TaskState. While a task is `preparing`, its node pulls the image.
 _PULLING, _PULLED = "preparing", ("ready", "starting", "running", "complete")
@@ -34,19 +34,22 @@ def limits_of(api: SwarmApi, spec: Json) -> dict[str, Any]:
     return {"timeout_s": labels.timeout_s, "stall_s": labels.stall_s, "least_stall_s": least_s}
 
 
-def report_progress(context: ServiceContext, view: ServiceView, new: Sequence[Task]) -> None:
+def report_progress(context: ServiceContext, spec: Json, new: Sequence[Task]) -> None:
     """Report what the new tasks have reached, and set the limits of the run.
 
     A task that takes the place of a failed one is progress only if it gets further than any before it.
+
+    Args:
+        spec: Of the service, with the UpdateConfig that the update is sent with.
     """
     for task in new:
         ran = task.phase is Phase.RUNNING or task.state == "complete"
         context.run.advance(f"container {task.slot} has its image", int(task.state in _PULLED))
         context.run.advance(f"container {task.slot} ran", int(ran))
-        if task.started is not None and specs.mode_of(view.spec) is specs.Mode.JOB:
+        if task.started is not None and specs.mode_of(spec) is specs.Mode.JOB:
             # A job is at work as long as it runs.
             context.run.advance("seconds of a job", int((context.timing.now() - task.started).total_seconds()))
-    limits = limits_of(context.api, view.spec)
+    limits = limits_of(context.api, spec)
     if any(task.state == _PULLING and task.phase is Phase.STARTING for task in new):
         limits |= {"stall_s": None, "least_stall_s": max(limits["least_stall_s"], context.limits.pull_s)}
     context.run.set_limits(**limits)

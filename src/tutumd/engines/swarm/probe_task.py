@@ -76,7 +76,7 @@ def run_probe(context: ServiceContext, spec: Json, stable_s: float) -> tuple[str
     try:
         start_probe(context, spec, name)
         context.run.log(f"probing the new image beside the service for {stable_s:g} s")
-        failure = _watch_probe(context, name, stable_s)
+        failure = _watch_probe(context, spec, name, stable_s)
     except EngineRefusedError:
         remove_probe(context)
         raise
@@ -99,13 +99,13 @@ def remove_probe(context: ServiceContext) -> None:
     context.api.remove(probe_name(context.name, context.run.action_uuid))
 
 
-def _watch_probe(context: ServiceContext, name: str, stable_s: float) -> tuple[str, str]:
+def _watch_probe(context: ServiceContext, spec: Json, name: str, stable_s: float) -> tuple[str, str]:
     running, crowded = HoldTimer(context.timing.clock), HoldTimer(context.timing.clock)
     while True:
         view = context.api.view(name)
         if view is None:
             return "somebody else removed the probe task of the new image", ""
-        report_progress(context, view, view.tasks)
+        report_progress(context, spec, view.tasks)
         held_s = running.seconds(tuple(task.id for task in view.running))
         if view.running and held_s >= stable_s:
             return "", ""

@@ -63,7 +63,7 @@ def _probe(context: ServiceContext, journal: RedeployJournal) -> RedeployJournal
     if view is None:
         remove_probe(context)
         return fail(run, journal, _removed(context))
-    spec = specs.redeploy_spec(view.spec, journal.new, None, journal.platforms, run.variables)
+    spec = specs.redeploy_spec(view.spec, journal.new, journal.config, journal.platforms, run.variables)
     failure, log_tail = run_probe(context, spec, journal.stable_s)
     view = context.view()
     if failure == NO_ROOM and view is not None and old_tasks_give_room(view, journal.new):
@@ -95,7 +95,7 @@ def _follow(context: ServiceContext, journal: RedeployJournal) -> RedeployJourna
         view = context.view()
         if view is None:
             return fail(run, journal, _removed(context))
-        report_progress(context, view, view.of(journal.new))
+        report_progress(context, view.spec, view.of(journal.new))
         status = _status(view, journal, job_status, timing.stable_s)
         # The engine reports `completed` without monitoring if the service changed in mid-update: watch the tasks too.
         held_s = running.seconds(tuple(sorted(task.id for task in view.running)))

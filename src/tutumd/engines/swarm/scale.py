@@ -100,7 +100,7 @@ def _follow(context: ServiceContext, journal: ScaleJournal) -> ScaleJournal:
             return fail(run, journal, f"the service {context.name} was removed in the meantime")
         new = [task for task in view.tasks if task.id not in journal.tasks_before]
         run.advance("gone", len(journal.running_before) - len(view.running) - view.stopping)
-        report_progress(context, view, new)
+        report_progress(context, view.spec, new)
         reported = log_progress(run, reported, f"{len(view.running)} of {journal.target} containers run")
         status = check_scaling(view, target=journal.target, before=journal.before, tasks_before=journal.tasks_before)
         held_s = running.seconds(tuple(sorted(task.id for task in view.running)))
