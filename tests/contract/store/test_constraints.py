@@ -14,6 +14,7 @@ from tutumd.model import ActionState, Handler, NewHandler, Verb
 from tutumd.store import pending_actions
 from tutumd.store.database import Database
 from tutumd.store.handler_lookup import find_handlers
+from tutumd.store.leases import find_claimable
 from tutumd.store.locks import lock_services
 from tutumd.store.tables import microseconds
 
@@ -39,6 +40,19 @@ def test_no_second_action_of_an_operation_can_be_open(bed: StoreBed) -> None:
         insert_action(bed)
     insert_action(bed, open=False)
     insert_action(bed, Verb.SCALEUP)
+
+
+def test_no_pending_action_is_found_while_its_service_is_busy(bed: StoreBed) -> None:
+    handler = bed.handler("web")
+    bed.call(handler)
+    claim = bed.claimed()
+    bed.call(handler)
+    claimable = find_claimable(["docker"], bed.clock(), bed.clock())
+    with bed.database.read() as connection:
+        assert connection.execute(claimable).first() is None
+    bed.finish(claim)
+    with bed.database.read() as connection:
+        assert connection.execute(claimable).first() is not None
 
 
 def test_a_handler_is_not_revoked_between_its_lookup_and_the_commit_of_its_call(postgres_bed: PostgresBed) -> None:

@@ -24,6 +24,12 @@ def test_a_cached_handler_gets_options(bed: StoreBed) -> None:
     assert isinstance(result, EvaluationNeeded)
 
 
+def test_a_cached_handler_knows_the_action_that_its_call_opened(bed: StoreBed) -> None:
+    handler = bed.handler("web")
+    first = bed.accepted(handler).action_uuid
+    assert bed.accepted(handler).action_uuid == bed.accepted(handler).action_uuid == first
+
+
 def test_a_failed_batch_is_not_cached(bed: StoreBed) -> None:
     handler = bed.handler("web")
     with bed.database.write() as connection:
