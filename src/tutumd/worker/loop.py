@@ -101,7 +101,7 @@ class Worker:
                     Thread(target=self._respond, args=(request,), daemon=True).start()
                 self._queue.wait(_POLL_S)
             except UnavailableError as error:
-                _log.warning("queue cannot be read", error=str(error))
+                _log.debug("queue cannot be read", error=str(error))
                 self._stop.wait(1.0)
             except Exception:
                 _log.exception("claiming failed")
@@ -148,7 +148,7 @@ class Worker:
                 if has_more or beats % HEARTBEATS_PER_PRUNE == 0:
                     has_more = self._repeat(lambda: self._queue.prune(self._limits.keep, PRUNE_BATCH))
             except UnavailableError as error:
-                _log.warning("housekeeping was interrupted", error=str(error))
+                _log.debug("housekeeping was interrupted", error=str(error))
             except Exception:
                 _log.exception("housekeeping failed")
 
