@@ -1,12 +1,18 @@
-"""nginx as `deploy/nginx.conf` sets it up, while no replica is there."""
+"""nginx as `deploy/nginx.conf` sets it up, in front of replicas that are away, hang or refuse."""
 
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
 from tests.support import nginx_bed
 from tests.support.server import free_port, request
+from tests.support.waiting import wait_until
 
 SERVICE, HANDLER = "5a2d64f7-0f4f-4f2c-8f4a-0f6a0f1b2c3d", "e5b2c1d0-1a2b-4c3d-9e4f-5a6b7c8d9e0f"
 CALL = f"/api/v1/service/{SERVICE}/webhook/handler/{HANDLER}/call/"
@@ -23,3 +29,98 @@ def test_a_call_that_reaches_no_replica_may_be_tried_again_and_is_in_no_log(port
     assert (answer.status, answer.headers["retry-after"]) == (503, "1")
     logged = "".join(file.read_text() for file in tmp_path.iterdir() if file.suffix == ".log" or file.name == "output")
     assert HANDLER not in logged
+
+
+@dataclass
+class Replica:
+    """A replica that records what it gets, and responds with `status` once `gate` is set."""
+
+    status: int = 202
+    gate: Event = field(default_factory=Event)
+    got: list[tuple[str, str, bytes]] = field(default_factory=list)
+    port: int = 0
+
+
+@contextmanager
+def replica(status: int = 202, *, is_open: bool = True) -> Iterator[Replica]:
+    made = Replica(status)
+    if is_open:
+        made.gate.set()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            made.got.append((self.path, self.headers["Idempotency-Key"], body))
+            made.gate.wait(60)
+            self.send_response(made.status)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        made.port = server.server_port
+        thread = Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield made
+        finally:
+            made.gate.set()
+            server.shutdown()
+            thread.join(10)
+
+
+def call_until(port: int, is_seen: Callable[[], object], path: str = CALL) -> list[int]:
+    """Call until a replica has seen it: nginx takes turns. Returns the statuses."""
+    statuses: list[int] = []
+    while not is_seen():
+        assert len(statuses) < 10
+        statuses.append(request(port, "POST", path, headers={}, body={"a": 1}).status)
+    return statuses
+
+
+def test_a_call_to_a_replica_that_hangs_goes_to_the_other_one_with_its_key(tmp_path: Path) -> None:
+    with (
+        replica(is_open=False) as hanging,
+        replica() as other,
+        nginx_bed.nginx(tmp_path, (hanging.port, other.port), call_timeout_s=1) as port,
+    ):
+        assert set(call_until(port, lambda: hanging.got)) == {202}
+        assert hanging.got[0] in other.got
+
+
+def test_a_call_that_a_replica_cannot_take_goes_to_the_other_one_with_its_key(tmp_path: Path) -> None:
+    with (
+        replica(503) as refusing,
+        replica() as other,
+        nginx_bed.nginx(tmp_path, (refusing.port, other.port)) as port,
+    ):
+        assert set(call_until(port, lambda: refusing.got)) == {202}
+        assert refusing.got[0] in other.got
+
+
+@pytest.mark.parametrize(("query", "header"), [("?wait=60", {}), ("", {"Prefer": "wait=60"})])
+def test_a_call_that_waits_for_its_action_is_not_cut_short(tmp_path: Path, query: str, header: dict[str, str]) -> None:
+    with (
+        replica(200, is_open=False) as first,
+        replica(200, is_open=False) as second,
+        nginx_bed.nginx(tmp_path, (first.port, second.port), call_timeout_s=1) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=30) as waiting,
+    ):
+        lines = [f"POST {CALL}{query} HTTP/1.1", "Host: x", "Content-Length: 2", "Connection: close"]
+        head = "\r\n".join([*lines, *(f"{name}: {value}" for name, value in header.items())])
+        waiting.sendall(f"{head}\r\n\r\nhi".encode())
+        wait_until(lambda: first.got or second.got, "the call is with a replica")
+        waiting.settimeout(2.5)  # longer than a call without `wait` may take on both replicas
+        with pytest.raises(TimeoutError):
+            waiting.recv(1)
+        assert len(first.got + second.got) == 1
+        first.gate.set()
+        second.gate.set()
+        waiting.settimeout(30)
+        assert waiting.recv(12) == b"HTTP/1.1 200"
+    (got,) = first.got + second.got
+    assert got[0] == f"{CALL}{query}"
+    assert got[2] == b"hi"

@@ -17,6 +17,7 @@ MISSING = "this needs nginx: apt-get install --no-install-recommends nginx-light
 CONFIG = Path(__file__).parents[2] / "deploy" / "nginx.conf"
 _FOLDERS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 _READ_TIMEOUT = "proxy_read_timeout 620s;"
+_CALL_TIMEOUT = "proxy_read_timeout 5s;"
 
 
 def find_nginx() -> str | None:
@@ -24,12 +25,15 @@ def find_nginx() -> str | None:
     return shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 
 
-def command(folder: Path, port: int, webs: Sequence[int], read_timeout_s: int | None = None) -> list[str]:
+def command(
+    folder: Path, port: int, webs: Sequence[int], read_timeout_s: int | None = None, call_timeout_s: int | None = None
+) -> list[str]:
     """Write the configuration into a folder, and return the command that runs nginx with it.
 
     Args:
         webs: Ports of the two replicas.
         read_timeout_s: Replaces that of the configuration.
+        call_timeout_s: Replaces that of calls that do not wait for their action.
     """
     program = find_nginx()
     if program is None:
@@ -40,6 +44,9 @@ def command(folder: Path, port: int, webs: Sequence[int], read_timeout_s: int | 
     if read_timeout_s is not None:
         assert _READ_TIMEOUT in config
         config = config.replace(_READ_TIMEOUT, f"proxy_read_timeout {read_timeout_s}s;")
+    if call_timeout_s is not None:
+        assert _CALL_TIMEOUT in config
+        config = config.replace(_CALL_TIMEOUT, f"proxy_read_timeout {call_timeout_s}s;")
     head = f"pid {folder}/nginx.pid; error_log {folder}/nginx-error.log; events {{}}\n"
     temporary = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in _FOLDERS)
     (folder / "nginx.conf").write_text(f"{head}http {{ access_log off; {temporary}\n{config}}}\n")
@@ -48,11 +55,13 @@ def command(folder: Path, port: int, webs: Sequence[int], read_timeout_s: int | 
 
 
 @contextmanager
-def nginx(folder: Path, webs: Sequence[int], read_timeout_s: int | None = None) -> Iterator[int]:
+def nginx(
+    folder: Path, webs: Sequence[int], read_timeout_s: int | None = None, call_timeout_s: int | None = None
+) -> Iterator[int]:
     """Run nginx in front of these ports while the block runs; yield its port."""
     folder.mkdir(exist_ok=True)
     port = free_port()
-    program = command(folder, port, webs, read_timeout_s)
+    program = command(folder, port, webs, read_timeout_s, call_timeout_s)
     with (folder / "output").open("wb") as output, running(program, stdout=output, stderr=output):
         wait_until(lambda: _answers(port), "nginx answers")
         yield port

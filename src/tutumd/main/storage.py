@@ -59,13 +59,13 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
     with locked(settings.data_dir / "tutumd.lock", hint, exclusive=exclusive):
         if not database.is_postgres:
             make_private(Path(str(database.url.database)), settings.data_dir)
-        with _explained_faults(database):
-            database.migrate()
-            with database.write() as connection:
-                probe(connection)
-        wakeup = Wakeup()
         with ExitStack() as stack:
             stack.callback(database.close)
+            with _explained_faults(database):
+                database.migrate()
+                with database.write() as connection:
+                    probe(connection)
+            wakeup = Wakeup()
             if database.is_postgres:  # shared with other machines, whose clocks may differ
                 shared_clock = database_clock(database)
                 stack.callback(Listener(database.url, wakeup, shared_clock).close)

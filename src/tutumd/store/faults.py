@@ -24,14 +24,15 @@ _STANDBY = (
 )
 _UNREACHABLE = "it cannot be reached: check host and port, and that it runs"
 
-# By SQLite's primary result code.
+# By SQLite's result code, extended or primary.
 _SQLITE: Mapping[int, str] = {
     sqlite3.SQLITE_BUSY: "another process holds its lock: end a backup or a shell that keeps a transaction open",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened: it must be a file, in a folder where this user may create files",
     sqlite3.SQLITE_CORRUPT: f"{_DAMAGED}, or save what is readable with `sqlite3 FILE .recover`",
     sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_IOERR_SHMSIZE: _FULL,
     sqlite3.SQLITE_IOERR: "its disk reports errors: look into the system's log",
-    sqlite3.SQLITE_NOTADB: "it is damaged or no SQLite database: restore a backup, or give another --database",
+    sqlite3.SQLITE_NOTADB: "it is damaged, or no SQLite database of this version: restore a backup",
     sqlite3.SQLITE_PERM: "this user may not use it: change its owner",
     sqlite3.SQLITE_READONLY: "its file, folder or disk is read-only: make all three writable for this user",
 }
@@ -96,9 +97,9 @@ def _cause(error: BaseException) -> str:
     if isinstance(error, PoolTimeoutError):
         return "it is so slow that all connections are in use: look into its log"
     driver = getattr(error, "orig", None)
-    code, state = getattr(driver, "sqlite_errorcode", 0) & 0xFF, getattr(driver, "sqlstate", None)
-    if code in _SQLITE:
-        return _SQLITE[code]
+    code, state = getattr(driver, "sqlite_errorcode", 0), getattr(driver, "sqlstate", None)
+    if code & 0xFF in _SQLITE:
+        return _SQLITE.get(code) or _SQLITE[code & 0xFF]
     known, text = (_POSTGRES, state) if state else (_TEXTS, str(driver))
     return next((cause for part, cause in known.items() if text.startswith(part) or (not state and part in text)), "")
 

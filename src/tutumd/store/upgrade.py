@@ -86,7 +86,7 @@ def run_migrations(connection: sa.Connection, revision: str = "head") -> None:
         command.upgrade(config, revision)
     except CommandError as error:
         raise SettingsError(
-            f"the database has the schema {_version(connection)} of a newer tutumd, or of another application, and this"
+            f"the database has the schema {_version(connection)} of a newer tutumd or another application, and this"
             f" version knows only {tables.HEAD}: run the newer version, or restore a backup"
         ) from error
 

@@ -82,7 +82,7 @@ class Discovery:
             try:
                 self._report(self._sync())
             except UnavailableError as error:
-                self._log.warning("discovery was not stored", error=str(error))
+                self._log.debug("discovery was not stored", error=str(error))
             except Exception:
                 self._log.exception("discovery failed")
                 self._stop.wait(_BACKOFF_S)

@@ -141,7 +141,7 @@ class LeasedRun(Run):
         except LeaseLostError:
             self.abandon()
         except UnavailableError as error:
-            _log.warning("lease was not renewed", action=self.action_uuid, error=str(error))
+            _log.debug("lease was not renewed", action=self.action_uuid, error=str(error))
         else:
             self._lease_end = renewed_at + self._lease_s - LEASE_MARGIN_S
             self.is_canceled = self.is_canceled or is_cancel_requested

@@ -107,7 +107,7 @@ class Worker:
                 self._take_requests()
                 self._queue.wait(_POLL_S)
             except UnavailableError as error:
-                _log.warning("queue cannot be read", error=str(error))
+                _log.debug("queue cannot be read", error=str(error))
                 self._stop.wait(1.0)
             except Exception:
                 _log.exception("claiming failed")
@@ -161,7 +161,7 @@ class Worker:
                 self._queue.register(self.name, [discovery.info for discovery in self._discoveries.values()])
                 has_more = self._clean_up(prunes=has_more or beats % HEARTBEATS_PER_PRUNE == 0)
             except UnavailableError as error:
-                _log.warning("housekeeping was interrupted", error=str(error))
+                _log.debug("housekeeping was interrupted", error=str(error))
             except Exception:
                 _log.exception("housekeeping failed")
 

@@ -1,0 +1,285 @@
+"""What keeps a server from starting: one error names the cause and the remedy, and nothing is made in its place."""
+
+import os
+import re
+import stat
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from tests.faults.databases import SqliteDisk
+from tests.support.guards import lacking
+from tests.support.postgres_bed import PostgresBed
+from tutumd.errors import SettingsError
+from tutumd.main.storage import open_storage
+from tutumd.settings import PREFIX, Settings, read_settings
+from tutumd.store.database import Database
+
+
+def start(data: Path, database: str | None = None) -> None:
+    """Open the database and the data folder as `tutumd serve` does, and close them."""
+    with open_storage(read_settings({"data_dir": data, "database": database}), serves_and_works=True):
+        pass
+
+
+def refusal(data: Path, database: str | None = None) -> str:
+    """Start, which must fail, and return the error: one line without a password."""
+    with pytest.raises(SettingsError) as caught:
+        start(data, database)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert "p4ssw0rd" not in text
+    return text
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data folder with a database."""
+    folder = tmp_path / "data"
+    start(folder)
+    return folder
+
+
+def overwrite(path: Path, offset: int, content: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(content)
+
+
+def test_a_file_that_is_no_database_is_told(data: Path) -> None:
+    (data / "tutumd.db").write_text("this is no database " * 1000)
+    assert "it is damaged, or no SQLite database of this version" in refusal(data)
+    assert (data / "tutumd.db").read_text().startswith("this is no database")
+
+
+def test_a_damaged_header_is_told(data: Path) -> None:
+    overwrite(data / "tutumd.db", 0, os.urandom(100))
+    assert "restore a backup" in refusal(data)
+
+
+def test_a_file_format_of_a_newer_sqlite_is_told(data: Path) -> None:
+    overwrite(data / "tutumd.db", 18, b"\3\3")
+    assert "it is damaged, or no SQLite database of this version" in refusal(data)
+
+
+def test_a_damaged_schema_is_told(data: Path) -> None:
+    overwrite(data / "tutumd.db", 100, os.urandom(3900))
+    assert "it is damaged: restore a backup" in refusal(data)
+
+
+def test_a_folder_in_place_of_the_file_is_told(data: Path) -> None:
+    (data / "tutumd.db").unlink()
+    (data / "tutumd.db").mkdir()
+    assert "it must be a file, in a folder where this user may create files" in refusal(data)
+
+
+def test_a_database_in_a_folder_that_does_not_exist_is_told(tmp_path: Path) -> None:
+    assert "it cannot be opened" in refusal(tmp_path / "data", f"sqlite:///{tmp_path}/none/tutumd.db")
+
+
+@contextmanager
+def disk(tmp_path: Path) -> Iterator[SqliteDisk]:
+    """A small disk, mounted as the data folder."""
+    made = SqliteDisk(tmp_path)
+    if not made.is_small:
+        lacking("this needs root, to mount a small disk")
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def test_a_read_only_disk_is_told(tmp_path: Path) -> None:
+    with disk(tmp_path) as small:
+        start(small.data)
+        subprocess.run(["mount", "-o", "remount,ro", small.data], check=True, timeout=30)
+        text = refusal(small.data)
+    assert "cannot be used" in text
+    assert "read-only" in text.lower()
+
+
+def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    with disk(tmp_path) as small:
+        start(small.data)
+        small.fill()
+        assert "its disk is full: free some space" in refusal(small.data)
+        small.free()
+        start(small.data)
+
+
+@pytest.mark.parametrize(("mode", "cause"), [(0o400, "read-only"), (0o000, "it cannot be opened")])
+def test_a_file_that_may_not_be_written_is_told(data: Path, mode: int, cause: str) -> None:
+    (data / "tutumd.db").chmod(mode)
+    code = f"""
+        import os
+        from pathlib import Path
+        from tests.contract.test_start import refusal
+        if os.geteuid() == 0:
+            os.chown({str(data / "tutumd.db")!r}, 65534, 65534)
+            os.chown({str(data / "tutumd.lock")!r}, 65534, 65534)
+            os.chown({str(data)!r}, 65534, 65534)
+            os.setgid(65534)
+            os.setuid(65534)
+        print(refusal(Path({str(data)!r})))
+    """
+    for parent in data.parents[:3]:
+        if parent.owner() != "root" or str(parent).startswith("/tmp/pytest"):
+            parent.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert cause in done.stdout, done
+
+
+def other_tables(url: str) -> set[str]:
+    engine = Database(url)
+    try:
+        with engine.read() as connection:
+            return set(sa.inspect(connection).get_table_names())
+    finally:
+        engine.close()
+
+
+def test_another_applications_database_is_left_alone(database_url: str, tmp_path: Path) -> None:
+    other = Database(database_url)
+    with other.write() as connection:
+        connection.execute(sa.text("CREATE TABLE notes (text VARCHAR(9))"))
+    other.close()
+    assert "the database is another application's, with a table 'notes'" in refusal(tmp_path / "data", database_url)
+    assert other_tables(database_url) == {"notes"}
+
+
+@pytest.mark.parametrize("version", ["9999", "feedc0ffee12"])
+def test_a_schema_of_a_newer_version_is_told(database_url: str, tmp_path: Path, version: str) -> None:
+    start(tmp_path / "data", database_url)
+    database = Database(database_url)
+    with database.write() as connection:
+        connection.execute(sa.text(f"UPDATE alembic_version SET version_num = '{version}'"))
+    database.close()
+    assert f"the database has the schema {version} of a newer tutumd" in refusal(tmp_path / "data", database_url)
+
+
+def test_what_postgresql_refuses_is_told(postgres_bed: PostgresBed, tmp_path: Path) -> None:
+    url, data = postgres_bed.new_database(), tmp_path / "data"
+    name = url.partition("@/")[2].partition("?")[0]
+    role = f"r{name}"
+    postgres_bed.query(f"CREATE ROLE {role} LOGIN PASSWORD 'p4ssw0rd'")
+    hba = postgres_bed.folder / "data" / "pg_hba.conf"
+    trusted = hba.read_text()
+    hba.write_text(f"local all {role} scram-sha-256\n{trusted}")
+    postgres_bed.query("SELECT pg_reload_conf()")
+    as_role = url.replace("tutumd@", f"{role}:p4ssw0rd@")
+    try:
+        cases = {
+            as_role.replace("p4ssw0rd", "p4ssw0rd1"): "it refuses the user or the password",
+            url.replace("tutumd@", "nobody@"): "it refuses the user or the password",
+            url.replace(f"/{name}", "/none"): "the server has no database of this name",
+            url.replace("?host=", "?host=/none"): "it cannot be reached",
+            as_role: "its user lacks rights",
+        }
+        for case, cause in cases.items():
+            assert cause in refusal(data, case)
+    finally:
+        hba.write_text(trusted)
+        postgres_bed.query("SELECT pg_reload_conf()")
+    postgres_bed.become_standby()
+    try:
+        assert "it is a read-only standby" in refusal(data, url)
+    finally:
+        postgres_bed.query("SELECT pg_promote()")
+
+
+def modes(folder: Path) -> dict[str, str]:
+    return {file.name: oct(stat.S_IMODE(file.stat().st_mode)) for file in folder.iterdir() if file.is_file()}
+
+
+def test_only_the_owner_can_read_the_database_and_the_keys(tmp_path: Path) -> None:
+    data, former = tmp_path / "data", os.umask(0)
+    try:
+        with open_storage(read_settings({"data_dir": data}), serves_and_works=True):
+            created = modes(data)
+    finally:
+        os.umask(former)
+    assert stat.S_IMODE(data.stat().st_mode) == 0o700
+    assert created == dict.fromkeys(("tutumd.db", "tutumd.db-wal", "tutumd.db-shm", "tutumd.lock"), "0o600")
+
+
+def test_files_that_others_can_read_are_corrected_and_told(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("secret.key", "demo-apikey", "local.lock", "tutumd.db-wal", "tutumd.db-shm"):
+        (data / name).touch()
+    (data / "notes").touch()
+    for file in data.iterdir():
+        file.chmod(0o644)
+    with open_storage(read_settings({"data_dir": data}), serves_and_works=True):
+        corrected = modes(data)
+    assert corrected.pop("notes") == "0o644"
+    assert set(corrected.values()) == {"0o600"}
+    told = re.findall(r"others could read \S+/(\S+): now", caplog.text)
+    assert sorted(told) == sorted(corrected)
+
+
+WRONG = {
+    "TUTUMD_HOST": ("not a host", "*", "::1]"),
+    "TUTUMD_PORT": ("eighty", "70000", "-1"),
+    "TUTUMD_DATABASE": ("mysql://localhost/x", "tutumd.db", "sqlite://x", "postgresql://"),
+    "TUTUMD_ENGINE": ("rocket", "docker:nowhere", "local,local"),
+    "TUTUMD_ADMIN_USER": ("a b", "a:b", "x" * 101),
+    "TUTUMD_ADMIN_APIKEY": ("short", "with a space in the key"),
+    "TUTUMD_SECRET_KEY": ("c2hvcnQ=", "no base64", ","),
+    "TUTUMD_PUBLIC_URL": ("hooks.example.com",),
+    "TUTUMD_MAX_CONTAINERS": ("0", "many"),
+    "TUTUMD_GRACE": ("-1", "nan", "inf"),
+    "TUTUMD_KEEP_DAYS": ("0", "1.5"),
+    "TUTUMD_LOG_ROWS": ("1", "all"),
+    "TUTUMD_LOG_BYTES": ("1", "64M"),
+    "TUTUMD_MAX_KEYS": ("0", "x"),
+    "TUTUMD_ENGINE_SLOTS": ("0", "1001"),
+    "TUTUMD_MAX_RUNS": ("0", "x"),
+    "TUTUMD_REDEPLOY_TIMEOUT": ("0", "nan", "inf"),
+    "TUTUMD_REDEPLOY_STALL": ("0", "soon", "inf"),
+    "TUTUMD_PULL_TIMEOUT": ("0", "inf"),
+    "TUTUMD_TRUSTED_PROXIES": ("proxy", "10.0.0.1/8"),
+    "TUTUMD_DEMO": ("perhaps",),
+    "TUTUMD_KUBERNETES_NAMESPACES": ("Not_One", "a b"),
+}
+UNCHECKED = {"TUTUMD_DATA_DIR"}
+
+PROGRAM = """
+    import os, sys
+    from tutumd.errors import TutumdError
+    from tutumd.main.serve import serve
+    for line in sys.stdin.read().splitlines():
+        name, _, value = line.partition("=")
+        os.environ[name] = value
+        try:
+            serve({})
+        except TutumdError as error:
+            print(f"{name}={value}: {error}", flush=True)
+        del os.environ[name]
+"""
+
+
+def test_a_setting_of_the_wrong_shape_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    names = {f"{PREFIX}{name.upper()}" for name, field in Settings.model_fields.items() if not field.validation_alias}
+    assert names == WRONG.keys() | UNCHECKED
+    lines = [f"{name}={value}" for name, values in WRONG.items() for value in values]
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(PROGRAM)],
+        input="\n".join(lines),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if not name.startswith("TUTUM")},
+    )
+    told = [re.split(r": (?=\S)", line, maxsplit=1)[0] for line in done.stdout.splitlines()]
+    assert len(told) == len(lines), done
+    assert list(tmp_path.iterdir()) == []
+    assert "c2hvcnQ=: " not in done.stderr
