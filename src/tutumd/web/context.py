@@ -1,8 +1,10 @@
 """The objects that the routes use, and helpers that read a request."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from ipaddress import ip_address
+from threading import BoundedSemaphore
+from typing import TypeVar
 
 from starlette.requests import Request
 from starlette.types import Scope
@@ -12,12 +14,17 @@ from tutumd.application.admission.addresses import client_network
 from tutumd.application.admission.encryption import SecretCipher
 from tutumd.application.calls import AdmissionCache, StatusTokens
 from tutumd.application.refused_calls import RefusedCalls
-from tutumd.errors import NOT_FOUND, NotFoundError
+from tutumd.errors import NOT_FOUND, NotFoundError, UnavailableError
 from tutumd.model import Origin
 from tutumd.ports import Clock, Intake, Store
 from tutumd.web.call.batches import Batches
 from tutumd.web.call.long_poll import LongPoll
 from tutumd.web.unfinished import UnfinishedRequests
+
+MAX_QUESTIONS = 8
+"""Requests that may wait for an engine at once: each takes a thread, and the API has 40."""
+
+Answer = TypeVar("Answer")
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
 _IPV4_MAPPED = re.compile(r"(?<![0-9a-f:])::ffff:(?=[0-9]+\.)", re.IGNORECASE)
@@ -49,6 +56,7 @@ class WebContext:
         self.intake = intake
         self.batches = Batches(intake)
         self.long_poll = LongPoll(store)
+        self._questions = BoundedSemaphore(MAX_QUESTIONS)
         self.unfinished = UnfinishedRequests(self.read_client)
         self.admission_cache = AdmissionCache(cipher)
         self.refused_calls = RefusedCalls()
@@ -75,6 +83,15 @@ class WebContext:
     def read_client(self, scope: Scope) -> str:
         """Return the network that a request came from, for limits per client."""
         return client_network(self.read_origin(scope).address)
+
+    def ask_engine(self, ask: Callable[[], Answer]) -> Answer:
+        """Return what `ask` returns, which waits for a worker. Raises UnavailableError if too many do so already."""
+        if not self._questions.acquire(blocking=False):
+            raise UnavailableError(f"{MAX_QUESTIONS} requests are waiting for logs or plans of engines; try again")
+        try:
+            return ask()
+        finally:
+            self._questions.release()
 
 
 def context(request: Request) -> WebContext:

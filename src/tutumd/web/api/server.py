@@ -19,7 +19,7 @@ def check_credentials(request: Request, viewer: Viewer) -> schemas.ListOut[schem
 
 
 @router.get("/healthz", tags=["server"], openapi_extra={"security": []})
-def check_health() -> dict[str, str]:
+async def check_health() -> dict[str, str]:
     """Check that the server responds."""
     return {"status": "ok"}
 

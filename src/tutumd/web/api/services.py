@@ -1,5 +1,6 @@
 """Routes of services: list, get, create, change, act, logs."""
 
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
@@ -73,7 +74,8 @@ def redeploy_service(
 ) -> schemas.ServiceOut | JSONResponse:
     """Replace every container by one of the newest image; with `?dry_run=1` only show the plan."""
     if parse_dry_run(request.query_params.getlist("dry_run")):
-        plan = rules.plan(context(request).store, viewer, parse_uuid(uuid))
+        web = context(request)
+        plan = web.ask_engine(partial(rules.plan, web.store, viewer, parse_uuid(uuid)))
         return JSONResponse(render.plan(plan).model_dump())
     return _act(request, response, viewer, uuid, Verb.REDEPLOY)
 
@@ -106,7 +108,8 @@ def terminate_service(request: Request, response: Response, viewer: Viewer, uuid
 def get_logs(request: Request, viewer: Viewer, uuid: Uuid) -> schemas.LogsOut:
     """Get the last output lines of each container of a service: 300, or `?tail=N`."""
     lines = parse_number(request.query_params.multi_items(), "tail", 1, 10_000, default=300)
-    return schemas.LogsOut(logs=rules.logs(context(request).store, viewer, parse_uuid(uuid), lines))
+    web = context(request)
+    return schemas.LogsOut(logs=web.ask_engine(partial(rules.logs, web.store, viewer, parse_uuid(uuid), lines)))
 
 
 def _act(request: Request, response: Response, viewer: User, uuid: str, verb: Verb) -> schemas.ServiceOut:

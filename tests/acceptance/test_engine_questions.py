@@ -1,0 +1,30 @@
+"""Questions to engines that nobody answers hold up nothing else."""
+
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.support.server import BIN, LiveServer
+from tests.support.waiting import wait_until
+
+ASKERS = 120
+ENGINE_TIMEOUT_S = 10
+WEB_ONLY = ("sh", "-c", f'shift; exec {BIN}/tutumd web "$@"', "sh")
+
+
+def test_questions_beyond_a_few_are_refused_and_the_probes_answer(tmp_path: Path) -> None:
+    server = LiveServer(tmp_path, "--engine", "local")
+    server.start()
+    path = f"/api/v1/service/{server.create_service('asked-for')['uuid']}/"  # it runs nothing
+    server.stop()
+    with LiveServer(tmp_path, command=WEB_ONLY) as server, ThreadPoolExecutor(ASKERS) as pool:
+        began = time.monotonic()
+        asked = [pool.submit(server.request, "GET", f"{path}logs/") for _ in range(ASKERS - 20)]
+        asked += [pool.submit(server.request, "POST", f"{path}redeploy/?dry_run=1") for _ in range(20)]
+        wait_until(lambda: sum(each.done() for each in asked) >= ASKERS - 8, "most are refused at once")
+        assert [server.request("GET", probe).status for probe in ("/healthz", "/readyz", path)] == [200] * 3
+        assert time.monotonic() - began < ENGINE_TIMEOUT_S, "the probes waited for nobody"
+        answers = [each.result() for each in asked]
+        assert Counter(answer.status for answer in answers) == {503: ASKERS - 8, 504: 8}
+        assert all(answer.headers["retry-after"] == "1" for answer in answers if answer.status == 503)
