@@ -128,7 +128,7 @@ def working(stored: StoreBed, url: str, *hosts: Host, max_runs: int = 64) -> Ite
     """Run a worker that serves these hosts, once the store has their services."""
     database = Database(url)
     for host in hosts:
-        stored.queue.sync(host.info, [snapshot(name) for name in host.names])
+        stored.queue.sync(host.info, [snapshot(name) for name in host.names], revisions={})
     engines = {host.info.name: cast(Engine, host) for host in hosts}
     limits = WorkerLimits(server_cap=100, engine_slots=SLOTS, max_runs=max_runs)
     worker = Worker(SqlQueue(database, now, Wakeup()), engines, limits, now)
@@ -338,7 +338,7 @@ def work_until_killed(url: str, *names: str) -> None:
 
 
 def test_an_action_that_kills_its_worker_three_times_in_a_row_ends(bed: StoreBed, database_url: str) -> None:
-    bed.queue.sync(Killer("killer").info, [snapshot("web1")])
+    bed.queue.sync(Killer("killer").info, [snapshot("web1")], revisions={})
     action = bed.call(bed.handler("web1"))
     for _ in range(3):
         worker = subprocess.run([sys.executable, "-c", KILLER, database_url, "web1"], timeout=60, check=False)
