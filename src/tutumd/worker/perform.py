@@ -193,7 +193,7 @@ def _scale_up(run: LeasedRun, engine: Engine, queue: Queue, snapshot: ServiceSna
         target, note = add_amounts(present, queue.amounts(run.claim), cap_of(snapshot, server_cap))
         run.check()
         queue.save_target(run.claim, target)
-    run.log(f"scaling up {present} → {target}")
+    run.log(f"scaling up {snapshot.target} → {target}")
     outcome = engine.scale(service, target, run)
     return replace(outcome, reason="; ".join(filter(None, (outcome.reason, note))))
 

@@ -1,10 +1,12 @@
 """What was asked for is kept whatever an engine shows, and a look at an engine that is out of date changes nothing."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import Any, cast
 
 import pytest
+import sqlalchemy as sa
 
 from tests.support.stores import ENGINE, LEASE, ORIGIN, StoreBed, query, snapshot
 from tests.support.waiting import wait_until
@@ -23,6 +25,7 @@ from tutumd.model import (
 )
 from tutumd.ports import Engine
 from tutumd.store.database import Database
+from tutumd.store.locks import lock_services, raise_revision
 from tutumd.store.queue import SqlQueue
 from tutumd.store.store import SqlStore
 from tutumd.store.wakeup import Wakeup
@@ -30,6 +33,9 @@ from tutumd.worker.discover import Discovery
 
 LOCAL = EngineInfo(name="local", kind="local", can_create=True)
 DOCKER = "docker"
+WAITING_FOR_A_LOCK = sa.text(
+    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+)
 
 
 @pytest.fixture
@@ -79,8 +85,8 @@ def test_a_redeploy_sees_what_a_scale_up_reached_though_an_older_look_is_stored_
     bed: StoreBed, made: Service
 ) -> None:
     bed.store.submit(made.uuid, Verb.SCALEUP, target=None, origin=ORIGIN)
-    before = bed.queue.revisions("local")
     claim = claimed(bed)
+    before = bed.queue.revisions("local")
     bed.queue.save_target(claim, 64)
     seen = shown(made, 60)
     end(bed, claim, made, 64)
@@ -118,6 +124,7 @@ def test_a_canceled_number_does_not_undo_what_was_asked_for_since(bed: StoreBed,
     number = bed.store.submit(made.uuid, Verb.SCALE, target=70, origin=ORIGIN)
     bed.queue.save_target(claim, 64)
     bed.store.cancel(bed.admin, number.uuid)
+    assert target_of(bed, made) == 64
     end(bed, claim, made, 64)
     assert target_of(bed, made) == 64
 
@@ -190,8 +197,8 @@ def test_a_look_from_before_a_claim_is_not_stored_and_another_one_is_wanted(bed:
 def test_a_look_of_one_worker_gives_way_to_an_action_of_another(bed: StoreBed, other_worker: SqlQueue) -> None:
     web = bed.service_uuid("web")
     bed.call(bed.handler("web", Operation.SCALEUP))
-    before = bed.queue.revisions(DOCKER)
     claim = claimed(bed, other_worker)
+    before = bed.queue.revisions(DOCKER)
     other_worker.save_target(claim, 3)
     other_worker.finish(claim, Outcome(success=True), snapshot("web", containers=3))
     assert not bed.queue.sync(ENGINE, [snapshot("web"), snapshot("db")], revisions=before)
@@ -233,11 +240,34 @@ def test_discovery_leaves_what_an_action_changed_during_its_look_to_the_next_one
 
 def test_a_look_from_before_an_action_unbinds_nothing(bed: StoreBed) -> None:
     bed.call(bed.handler("web"))
+    claim = bed.claimed()
     before = bed.queue.revisions(DOCKER)
-    bed.queue.finish(bed.claimed(), Outcome(success=True), snapshot("web", prefix="new"))
+    bed.queue.finish(claim, Outcome(success=True), snapshot("web", prefix="new"))
     assert not bed.queue.sync(ENGINE, [], revisions=before)
     assert bed.store.service(bed.admin, bed.service_uuid("web")).bound
     assert not bed.store.service(bed.admin, bed.service_uuid("db")).bound
+
+
+def is_waiting_for_a_lock(database: Database) -> bool:
+    with database.read() as connection:
+        return bool(connection.execute(WAITING_FOR_A_LOCK).scalar())
+
+
+def test_a_look_waits_for_a_run_that_is_just_ending(bed: StoreBed, database_url: str) -> None:
+    before = bed.queue.revisions(DOCKER)
+    other = Database(database_url)
+    with ThreadPoolExecutor(1) as pool:
+        with other.write() as connection:
+            web = bed.service_uuid("web")
+            lock_services(connection, [web])
+            raise_revision(connection, web)
+            seen = [snapshot("web", containers=9), snapshot("db", containers=9)]
+            storing = pool.submit(bed.queue.sync, ENGINE, seen, revisions=before)
+            if other.is_postgres:
+                wait_until(lambda: is_waiting_for_a_lock(bed.database), "the look waits")
+        assert not storing.result(30)
+    other.close()
+    assert len(bed.store.service(bed.admin, web).containers) == 2
 
 
 def test_what_another_worker_found_since_is_neither_overwritten_nor_unbound(
@@ -258,7 +288,7 @@ def test_a_terminated_service_does_not_come_back(bed: StoreBed, made: Service) -
     bed.queue.finish(claimed(bed), Outcome(success=True), None)
     for revisions in (before, bed.queue.revisions("local")):
         # Its files may have been put back by hand: nothing is gained by looking again.
-        assert bed.queue.sync(LOCAL, [shown(made, 60)], revisions=revisions)
+        assert bed.queue.sync(LOCAL, [shown(made, 61)], revisions=revisions)
     assert "made" not in {service.name for service in bed.store.services(bed.admin, query()).objects}
 
 

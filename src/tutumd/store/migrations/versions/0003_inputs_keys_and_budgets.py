@@ -1,6 +1,7 @@
 """Inputs of actions, keys of senders, budgets of the delivery log, revisions of services, and abandoned actions.
 
-It only adds what can be empty, so it is quick whatever the size of the database, and the previous release works on it.
+It only adds what can be empty, and an index of containers, which calls do not write. So it is quick whatever the number
+of deliveries, and the previous release works on it.
 """
 
 import sqlalchemy as sa
