@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from tutumd.store.tables import deliveries, handlers, meta
-from tutumd.store.upsert import insert_missing
 
 LAG = timedelta(minutes=1)
 """Only older deliveries are counted on PostgreSQL, where a lower `seq` may be committed after a higher one.
@@ -23,6 +22,11 @@ BATCH = 2_000
 
 KEY = "counted"
 """Key in `meta` of the `seq` up to which deliveries are counted."""
+
+_MOVE = sa.text(
+    "INSERT INTO meta (key, value) VALUES (:key, :end) "
+    "ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE meta.value = :start"
+)
 
 
 def read_position(connection: sa.Connection, key: str = KEY) -> int:
@@ -42,12 +46,13 @@ def recent_calls(connection: sa.Connection, handler_seqs: Sequence[int]) -> dict
     return {seq: (calls, last) for seq, calls, last in rows}
 
 
-def next_batch(connection: sa.Connection, key: str, now: datetime) -> tuple[int, int]:
-    """Lock the position of a count in `meta`, and return the numbers after and up to which to count next."""
-    stored = sa.select(meta.c.value).where(meta.c.key == key)
-    if connection.execute(stored).scalar() is None:
-        insert_missing(connection, meta, key=key, value="0")
-    start = int(connection.execute(stored.with_for_update()).scalar_one())
+def find_batch(connection: sa.Connection, key: str, now: datetime) -> tuple[int, int]:
+    """Return the numbers of the deliveries after which, and up to which, to count next; the same one if there are none.
+
+    Args:
+        key: Of the position, in `meta`.
+    """
+    start = read_position(connection, key)
     batch = (
         sa.select(deliveries.c.seq, deliveries.c.received)
         .where(deliveries.c.seq > start)
@@ -61,17 +66,15 @@ def next_batch(connection: sa.Connection, key: str, now: datetime) -> tuple[int,
     return start, connection.execute(last).scalar() or start
 
 
-def end_batch(connection: sa.Connection, key: str, start: int, end: int) -> bool:
-    """Store the new position of a count, and return whether there may be more to count."""
-    if end > start:
-        connection.execute(sa.update(meta).where(meta.c.key == key).values(value=str(end)))
-    return end - start >= BATCH
+def claim_batch(connection: sa.Connection, key: str, start: int, end: int) -> bool:
+    """Move a position and lock it until the transaction ends; return False if another worker has moved it."""
+    return connection.execute(_MOVE, {"key": key, "start": str(start), "end": str(end)}).rowcount > 0
 
 
 def count(connection: sa.Connection, now: datetime) -> bool:
     """Count one batch of deliveries, and return whether there may be more."""
-    start, end = next_batch(connection, KEY, now)
-    if end == start:
+    start, end = find_batch(connection, KEY, now)
+    if end == start or not claim_batch(connection, KEY, start, end):
         return False
     sums = (
         sa.select(
@@ -92,4 +95,4 @@ def count(connection: sa.Connection, now: datetime) -> bool:
         .where(handlers.c.seq == sums.c.handler_seq)
         .values(calls=handlers.c.calls + sums.c.calls, last_called=sums.c.last)
     )
-    return end_batch(connection, KEY, start, end)
+    return end - start >= BATCH

@@ -56,25 +56,28 @@ def _is_needed(now: datetime) -> sa.ColumnElement[bool]:
     return sa.and_(deliveries.c.kept_bytes.is_(None), sa.or_(is_unfinished, has_key))
 
 
-def count(connection: sa.Connection, now: datetime) -> bool:
+def count(database: Database, now: datetime) -> bool:
     """Add one batch of deliveries to the logs of their handlers, and return whether there may be more."""
-    start, end = call_counts.next_batch(connection, KEY, now)
-    sums = connection.execute(
-        sa.select(
-            deliveries.c.handler_seq,
-            _KIND,
-            sa.func.max(actions.c.service_uuid).label("service_uuid"),
-            sa.func.count().label("rows"),
-            sa.func.sum(_SIZE).label("bytes"),
-        )
-        .outerjoin(actions, actions.c.seq == deliveries.c.action_seq)
-        .where(deliveries.c.seq > start, deliveries.c.seq <= end)
-        .group_by(deliveries.c.handler_seq, _KIND)
-        .order_by(deliveries.c.handler_seq, _KIND)
-    ).all()
+    with database.read() as connection:  # calls do not wait while it reads content, of which it needs the length
+        start, end = call_counts.find_batch(connection, KEY, now)
+        sums = connection.execute(
+            sa.select(
+                deliveries.c.handler_seq,
+                _KIND,
+                sa.func.max(actions.c.service_uuid).label("service_uuid"),
+                sa.func.count().label("rows"),
+                sa.func.sum(_SIZE).label("bytes"),
+            )
+            .outerjoin(actions, actions.c.seq == deliveries.c.action_seq)
+            .where(deliveries.c.seq > start, deliveries.c.seq <= end)
+            .group_by(deliveries.c.handler_seq, _KIND)
+            .order_by(deliveries.c.handler_seq, _KIND)
+        ).all()
     if sums:
-        connection.execute(_ADD, [row._asdict() for row in sums])
-    return call_counts.end_batch(connection, KEY, start, end)
+        with database.write() as connection:
+            if call_counts.claim_batch(connection, KEY, start, end):
+                connection.execute(_ADD, [row._asdict() for row in sums])
+    return end - start >= call_counts.BATCH
 
 
 def find_unneeded(connection: sa.Connection, seqs: Sequence[int], now: datetime) -> Sequence[Row]:

@@ -216,8 +216,7 @@ class SqlQueue(SqlEngineSync, Queue):
         now = self._clock()
         with self._database.write() as connection:
             has_more = call_counts.count(connection, now)
-        with self._database.write() as connection:
-            return delivery_log.count(connection, now) or has_more
+        return delivery_log.count(self._database, now) or has_more
 
     def take_requests(self, engine_names: Sequence[str], limit: int = 100) -> tuple[EngineRequest, ...]:
         # A request for a service that has been terminated is left to expire.
