@@ -1,5 +1,6 @@
-"""Actions over HTTP and by the command line: their log, cancel, retry and dry run."""
+"""Actions over HTTP and by the command line: their log, cancel, abandon, retry and dry run."""
 
+from tests.acceptance.accounts import add_member, give
 from tests.acceptance.console import Console
 from tests.support.server import LiveServer
 from tests.support.waiting import wait_until
@@ -57,6 +58,30 @@ def test_a_running_redeploy_is_canceled_with_the_service_left_whole(live_server:
     else:  # it was done before the worker heard of it
         assert (canceled.status, ended["state"]) in ((202, "Success"), (409, "Success"))
     live_server.wait_for_service(service, state="Running", running_num_containers=2)
+
+
+def test_a_running_action_can_be_abandoned_by_an_admin(live_server: LiveServer, console: Console) -> None:
+    service, gate = live_server.run_gated_service("abandoned")
+    member = add_member(live_server, "not-an-admin")
+    give(live_server, service, member.name)
+    handler = live_server.add_handler(service)
+    action = call(live_server, service, handler)
+    wait_until(lambda: live_server.request("GET", f"{action}logs/").json["lines"], "the new process runs")
+    waiting = call(live_server, service, handler)
+    assert live_server.request("POST", f"{waiting}abandon/").status == 409
+    assert member.send("POST", f"{action}abandon/").status == 403
+    assert member.send("GET", action).json["state"] == "In progress"
+    assert "Failed" in console("action", "abandon", action.strip("/").rpartition("/")[2])
+    ended = live_server.request("GET", action).json
+    assert (ended["state"], ended["reason"][:27]) == ("Failed", "left half done: abandoned b")
+    assert "last steps: started abandoned-1" in ended["reason"]
+    assert live_server.request("POST", f"{action}abandon/").status == 409
+    gate.touch()
+    assert live_server.wait_for_action(waiting)["state"] == "Success"
+    lines = [line["text"] for line in live_server.request("GET", f"{waiting}logs/").json["lines"]]
+    assert lines[0].startswith("clearing up what the action")
+    live_server.wait_for_service(service, state="Running", running_num_containers=1)
+    assert live_server.request("GET", action).json == ended
 
 
 def test_a_dry_run_tells_the_plan_and_does_nothing(live_server: LiveServer, console: Console) -> None:

@@ -51,7 +51,7 @@ def test_a_redeploy_is_finished_when_the_engine_is_back(
     action = call(server, uuid, "REDEPLOY")
     wait_until(lambda: len(containers(bed, "--filter", "name=api")) == 2, "the swap is under way", pause_s=0.01)
     leave(bed)
-    wait_until(lambda: "another try" in server.request("GET", action).json["reason"], "the action waits")
+    wait_until(lambda: "waiting for" in server.request("GET", action).json["reason"], "the action waits")
     assert server.request("GET", action).json["state"] == "In progress"
     wait_until(lambda: readiness(server)["docker"] == "unreachable", "the engine is told to be away")
     bed.start_engine()
@@ -72,7 +72,7 @@ def test_a_scale_up_adds_once_though_the_engine_was_away(clean_bed: DockerBed, s
     action = call(server, uuid, "SCALEUP", "3/")
     wait_until(lambda: len(containers(bed, "--filter", "name=api")) >= 2, "a copy is made", pause_s=0.01)
     bed.kill_engine()
-    wait_until(lambda: "another try" in server.request("GET", action).json["reason"], "the action waits")
+    wait_until(lambda: "waiting for" in server.request("GET", action).json["reason"], "the action waits")
     bed.start_engine()
     ended = server.wait_for_action(action, timeout_s=90)
     assert ended["state"] == "Success", ended
@@ -97,7 +97,7 @@ def test_a_swarm_that_was_away_is_ordered_once(
     action = call(server, uuid, operation, amount)
     wait_until(lambda: index(bed) != before, "it is ordered", pause_s=0.01)
     bed.kill_engine()
-    wait_until(lambda: "another try" in server.request("GET", action).json["reason"], "the action waits")
+    wait_until(lambda: "waiting for" in server.request("GET", action).json["reason"], "the action waits")
     bed.start_engine()
     ended = server.wait_for_action(action, timeout_s=120)
     assert ended["state"] == "Success", ended

@@ -130,7 +130,7 @@ def test_calls_wait_for_an_engine_that_is_away(clean_bed: DockerBed, server: Liv
         "POST", f"/api/v1/service/{api['uuid']}/webhook/handler/{handler}/call/", authorization=None
     )
     assert answer.status == 202
-    wait_until(lambda: "another try" in server.request("GET", answer.json["action"]).json["reason"], "it is retried")
+    wait_until(lambda: "waiting for" in server.request("GET", answer.json["action"]).json["reason"], "it is retried")
     bed.start_engine()
     action = server.wait_for_action(answer.json["action"], timeout_s=90)
     assert action["state"] == "Success", action

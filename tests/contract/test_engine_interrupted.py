@@ -11,7 +11,7 @@ import pytest
 
 from tests.contract.engines.bed import Ability, EngineBed
 from tests.contract.engines.verbs import ids, new_run, outcome_of, redeploy, resumed, scale, snapshot, start, stop
-from tests.support.runs import FakeRun
+from tests.support.runs import FakeRun, Killed
 from tests.support.waiting import wait_until
 from tutumd.errors import EngineUnavailableError, LeaseLostError
 
@@ -56,8 +56,10 @@ def test_an_engine_that_is_away_is_unavailable_and_found_again(bed: EngineBed) -
     bed.create(1)
     engine, service = bed.engine(), bed.service
     run = new_run(bed, **bed.release("v2"))
+    engine.probe()
     bed.go_away()
     calls: list[Callable[[], object]] = [
+        engine.probe,
         engine.discover,
         lambda: engine.inspect(service),
         lambda: engine.logs(service, 5),
@@ -72,6 +74,7 @@ def test_an_engine_that_is_away_is_unavailable_and_found_again(bed: EngineBed) -
         with pytest.raises(EngineUnavailableError):
             call()
     bed.come_back()
+    engine.probe()
     assert engine.redeploy(service, run.again()).success
     assert bed.versions() == ["v2"]
 
@@ -118,6 +121,65 @@ def test_a_redeploy_killed_at_any_step_is_finished_by_the_next_server(bed: Engin
         assert set(outcome.containers_before) == old, step
         assert set(outcome.containers_after) == ids(bed), step
     assert step > 4
+
+
+def test_what_an_abandoned_redeploy_left_half_done_is_undone_before_the_next(bed: EngineBed) -> None:
+    bed.create(1)
+    old = ids(bed)
+    # Where a version can be that never ends the wait, it is sure that the abandoned run was not done yet.
+    version = "unhealthy" if Ability.HEALTH in bed.abilities else "v2"
+    abandoned = new_run(bed, **bed.release(version), kill_in_sleep=True)
+    with pytest.raises(Killed):
+        bed.engine().redeploy(bed.service, abandoned)
+    assert abandoned.journal
+    undo = abandoned.again()
+    undo.end_now()
+    assert not outcome_of(bed, redeploy(bed), undo).success
+    check_runs(bed, ["v1"], 0)
+    assert ids(bed) == old
+    assert outcome_of(bed, redeploy(bed), new_run(bed, **bed.release("v2"))).success
+    check_runs(bed, ["v2"], 0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_redeploy_abandoned_at_any_step_leaves_one_version_and_lets_the_next_run(bed: EngineBed) -> None:
+    bed.create(1)
+    for step in count(1):
+        before, version = bed.versions(), ("v1", "v2")[step % 2]
+        run = new_run(bed, **bed.release(version), kill_at=step)
+        try:
+            bed.engine().redeploy(bed.service, run)
+            break
+        except Killed:
+            undo = run.again()
+        undo.end_now()
+        if run.journal:
+            outcome = outcome_of(bed, redeploy(bed), undo)
+            assert bed.versions() == ([version] if outcome.success else before), (step, outcome)
+        check_runs(bed, list(bed.versions()), step)
+        assert outcome_of(bed, redeploy(bed), new_run(bed, **bed.release(version))).success, step
+        check_runs(bed, [version], step)
+    assert step > 3
+
+
+@pytest.mark.slow
+def test_a_change_of_the_number_that_was_abandoned_is_undone_or_done(bed: EngineBed) -> None:
+    bed.create(1)
+    for step in count(1):
+        run = new_run(bed, kill_at=step)
+        try:
+            bed.engine().scale(bed.service, 3, run)
+            break
+        except Killed:
+            undo = run.again()
+        undo.end_now()
+        if run.journal:
+            outcome = outcome_of(bed, scale(bed, 3), undo)
+            assert len(bed.versions()) == (3 if outcome.success else 1), (step, outcome)
+        assert outcome_of(bed, scale(bed, 1)).success, step
+        check_runs(bed, ["v1"], step)
+    assert step > 1
 
 
 @pytest.mark.slow

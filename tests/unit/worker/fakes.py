@@ -192,7 +192,15 @@ def make_run(
     action: Action | None = None,
     service: Service | None = None,
     journal: Mapping[str, object],
+    deaths: int = 0,
 ) -> LeasedRun:
     """Begin a run with a deadline of 120 s."""
-    claim = Claim(action=action or make_action(), service=cast(Service, service), token=1, attempts=0, journal=journal)
+    claim = Claim(
+        action=action or make_action(),
+        service=cast(Service, service),
+        token=1,
+        attempts=0,
+        journal=journal,
+        deaths=deaths,
+    )
     return LeasedRun(claim, cast(Queue, queue), lease=LEASE, limits=RunLimits(), claimed_at=clock.now, monotonic=clock)

@@ -1,9 +1,12 @@
 """A run under a lease, with a clock that the test moves."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
 
 from tests.support.services import service_row
-from tests.unit.worker.fakes import AWAY, FakeClock, FakeQueue, make_run
+from tests.unit.worker.fakes import AWAY, FakeClock, FakeQueue, make_action, make_run
 from tutumd.errors import LeaseLostError
 from tutumd.model import RunLimits
 from tutumd.worker.leased_run import LEASE_MARGIN_S, LeasedRun
@@ -129,3 +132,34 @@ def test_a_run_whose_lease_has_ended_still_stores_its_result(run: LeasedRun, clo
     stored: list[str] = []
     run.write(lambda: stored.append("result"))  # the store itself refuses it if another worker holds the action
     assert stored == ["result"]
+
+
+def test_a_run_that_waits_or_advances_has_survived(queue: FakeQueue, clock: FakeClock) -> None:
+    def new_run(deaths: int) -> LeasedRun:
+        return make_run(queue, clock, journal={}, deaths=deaths)
+
+    signs: list[Callable[[LeasedRun], None]] = [lambda run: run.sleep(0), lambda run: run.advance("layers", 1)]
+    for survive in signs:
+        queue.survivals = 0
+        run = new_run(deaths=2)
+        run.renew()
+        assert queue.survivals == 0
+        survive(run)
+        assert queue.survivals == 1
+    queue.survivals = 0
+    new_run(deaths=0).sleep(0)
+    assert queue.survivals == 0
+
+
+def test_a_run_clears_up_as_the_canceled_run_of_the_abandoned_action(queue: FakeQueue, clock: FakeClock) -> None:
+    old = replace(make_action(), uuid="old", tag="v1", variables={"A": "1"})
+    leftover = make_run(queue, clock, action=old, journal={"phase": "swap"}).claim
+    run = make_run(queue, clock, journal={})
+    with run.clearing_up(leftover):
+        assert (run.action_uuid, run.tag, run.variables, run.journal) == ("old", "v1", {"A": "1"}, {"phase": "swap"})
+        assert run.remaining_s() == 0
+        run.save({"phase": "restore"})
+        assert run.journal == {"phase": "restore"}
+    assert (queue.leftovers, queue.journals) == ([{"phase": "restore"}], [])
+    assert (run.action_uuid, run.tag, run.journal) == ("a", None, {})
+    assert run.remaining_s() > 0
