@@ -55,5 +55,5 @@ class Deadlines:
         if self._pull_began is not None:
             return f"the pull did not end within {limits.pull_s:g} s" if self.remaining_s() <= 0 else ""
         if now >= self._began + limits.timeout_s:
-            return f"it did not end within {limits.timeout_s:g} s"
+            return f"the action did not end within {limits.timeout_s:g} s"
         return f"there was no progress for {limits.stall_s:g} s" if self.remaining_s() <= 0 else ""

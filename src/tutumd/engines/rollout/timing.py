@@ -54,6 +54,14 @@ class HoldTimer:
         return self._clock() - self._since
 
 
+def unfinished(run: Run, state: str) -> str:
+    """Return the state in which a run ends, as in "it is not healthy yet", with the limit that is over.
+
+    A run that is canceled exceeds no limit.
+    """
+    return ", and ".join(filter(None, (state, run.overdue_reason())))
+
+
 def poll_until(run: Run, timing: Timing, look: Callable[[], T], done: Callable[[T], bool], limit_s: float) -> T:
     """Call `look` until what it returns is `done`, or for `limit_s`; return the last value."""
     ends = timing.clock() + limit_s
