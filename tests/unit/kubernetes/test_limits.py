@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.kubernetes.workloads import container, daemon_set, deployment, stateful_set, template
 from tests.unit.kubernetes.values import workload
-from tutumd.engines.kubernetes.limits import limits_of
+from tutumd.engines.kubernetes.limits import limits_of, replacement_s
 from tutumd.engines.kubernetes.view import read_pod
 from tutumd.model import RunLimits
 
@@ -33,6 +33,11 @@ SLOW = container(
 )
 def test_the_longest_step_follows_from_the_specification(made: dict[str, Any], seconds: int) -> None:
     assert limits_of(workload(made))["least_stall_s"] == seconds
+
+
+def test_a_rollback_waits_until_a_slow_pod_can_be_there() -> None:
+    assert replacement_s(workload(stateful_set())) == 30
+    assert replacement_s(workload(stateful_set(template=template(SLOW), minReadySeconds=60))) == 610 + 125 + 60 + 30
 
 
 def test_annotations_win() -> None:

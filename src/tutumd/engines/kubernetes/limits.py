@@ -33,14 +33,16 @@ def limits_of(workload: Workload, pull_s: float = 0.0) -> dict[str, Any]:
     Args:
         pull_s: How long a node may take for the image that it pulls now; 0: none does.
     """
-    labels, containers = parse_labels([workload.annotations]), workload.template["spec"]["containers"]
+    labels, step_s = parse_labels([workload.annotations]), max(replacement_s(workload), workload.progress_deadline_s)
+    least_s = max(pull_s, step_s + _MARGIN_S)
+    return {"timeout_s": labels.timeout_s, "stall_s": labels.stall_s, "least_stall_s": least_s}
+
+
+def replacement_s(workload: Workload) -> int:
+    """Return how long one pod may take to stop, and another one to become available."""
+    containers = workload.template["spec"]["containers"]
     probes_s = max(sum(_probe_s(each[name]) for name in _PROBES if each.get(name)) for each in containers)
-    pod_s = probes_s + int(workload.spec.get("minReadySeconds") or 0) + workload.grace_s
-    return {
-        "timeout_s": labels.timeout_s,
-        "stall_s": labels.stall_s,
-        "least_stall_s": max(pull_s, max(pod_s, workload.progress_deadline_s) + _MARGIN_S),
-    }
+    return probes_s + int(workload.spec.get("minReadySeconds") or 0) + workload.grace_s
 
 
 def _probe_s(probe: Json) -> int:
