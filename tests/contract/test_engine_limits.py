@@ -59,7 +59,7 @@ def test_a_redeploy_with_progress_ends_at_its_time_limit(bed: EngineBed) -> None
     run = new_run(bed, **options, on_progress=lambda run: run.skip(750))
     outcome = outcome_of(bed, redeploy(bed), run)
     assert not outcome.success
-    assert "it did not end within 700 s" in outcome.reason
+    assert "the action did not end within 700 s" in outcome.reason
     assert (bed.versions(), ids(bed)) == (["v1", "v1"], old)
 
 

@@ -64,5 +64,5 @@ def test_new_pods_that_a_scale_up_waits_for_have_the_time_that_the_cluster_allow
     cluster.controllers.image_of = lambda pod, image: image.replace(":v1", f":{controllers.HANGING}")
     outcome = engine.scale(WEB, 6, jumping("", at_wait_s=100))
     assert not outcome.success
-    assert outcome.reason.startswith("5 of 6 pods are ready; there was no progress for 630 s: pod web-")
+    assert outcome.reason.startswith("5 of 6 pods are ready, and there was no progress for 630 s: pod web-")
     assert kube.ready_tags(cluster, "web") == ["v1"] * 5

@@ -62,7 +62,7 @@ def test_a_rollout_that_never_ends_is_put_back_at_the_deadline(
     kube.create(cluster, deployment(template=probed(), annotations={"tutum.redeploy.timeout": "500"}))
     outcome = engine.redeploy(WEB, late_when(lambda: kube.is_described(cluster, words), tag=tag))
     assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert outcome.reason.startswith("it did not end within 500 s (0 of 2 new pods are ready): pod web-")
+    assert outcome.reason.startswith("the action did not end within 500 s (0 of 2 new pods are ready): pod web-")
     assert words in outcome.reason
     assert kube.ready_tags(cluster, "web") == ["v1", "v1"]
 

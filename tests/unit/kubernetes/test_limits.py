@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.kubernetes.workloads import container, daemon_set, deployment, stateful_set, template
 from tests.unit.kubernetes.values import workload
-from tutumd.engines.kubernetes.limits import least_stall_s, workload_limits
+from tutumd.engines.kubernetes.limits import limits_of, replacement_s
 from tutumd.engines.kubernetes.view import read_pod
 from tutumd.model import RunLimits
 
@@ -32,14 +32,20 @@ SLOW = container(
     ],
 )
 def test_the_longest_step_follows_from_the_specification(made: dict[str, Any], seconds: int) -> None:
-    assert least_stall_s(workload(made)) == seconds
+    assert limits_of(workload(made))["least_stall_s"] == seconds
+
+
+def test_a_rollback_waits_until_a_slow_pod_can_be_there() -> None:
+    assert replacement_s(workload(stateful_set())) == 30
+    assert replacement_s(workload(stateful_set(template=template(SLOW), minReadySeconds=60))) == 610 + 125 + 60 + 30
 
 
 def test_annotations_win() -> None:
     server = RunLimits()
-    assert workload_limits(server, workload(deployment())).stall_s == 630
+    assert server.adapted(**limits_of(workload(deployment()))).stall_s == 630
+    assert server.adapted(**limits_of(workload(deployment()), 1800)).stall_s == 1800
     annotated = deployment(annotations={"tutum.redeploy.stall": "90", "tutum.redeploy.timeout": "7200"})
-    assert workload_limits(server, workload(annotated)) == RunLimits(timeout_s=7200, stall_s=90)
+    assert server.adapted(**limits_of(workload(annotated), 1800)) == RunLimits(timeout_s=7200, stall_s=90)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_progress_starts_the_clock_again_up_to_the_limit_in_all(deadlines: Deadl
         assert deadlines.remaining_s() == min(120, 3600 - 100 * ready)
     clock.now += 100
     deadlines.advance("ready", 36)
-    assert (deadlines.remaining_s(), deadlines.reason()) == (0, "it did not end within 3600 s")
+    assert (deadlines.remaining_s(), deadlines.reason()) == (0, "the action did not end within 3600 s")
 
 
 def test_what_was_reached_before_is_no_progress(deadlines: Deadlines, clock: FakeClock) -> None:
@@ -65,7 +65,7 @@ def test_a_pull_has_a_limit_of_its_own_and_its_time_does_not_count(deadlines: De
     clock.now += 49
     assert (deadlines.remaining_s(), deadlines.reason()) == (1, "")
     clock.now += 1
-    assert deadlines.reason() == "it did not end within 3600 s"
+    assert deadlines.reason() == "the action did not end within 3600 s"
 
 
 def test_a_pull_that_fails_ends_too(deadlines: Deadlines, clock: FakeClock) -> None:

@@ -12,7 +12,7 @@ from tutumd.engines.kubernetes.context import WorkloadContext
 from tutumd.engines.kubernetes.discover import is_shown, take_snapshot, take_snapshots
 from tutumd.engines.kubernetes.informer import Informer
 from tutumd.engines.kubernetes.journal import ScaleJournal
-from tutumd.engines.kubernetes.limits import set_limits, workload_limits
+from tutumd.engines.kubernetes.limits import limits_of
 from tutumd.engines.kubernetes.plan import describe_plan, plan_redeploy
 from tutumd.engines.kubernetes.redeploy import redeploy
 from tutumd.engines.kubernetes.scale import plan_scaling, refuse_daemon_set, set_replicas
@@ -146,7 +146,7 @@ class KubernetesEngine:
     def plan(self, service: Service, tag: str | None) -> Plan:
         try:
             view = self._cluster.require_view(self._address(service))
-            limits = workload_limits(self._limits, view.workload)
+            limits = self._limits.adapted(**limits_of(view.workload))
             return describe_plan(view.workload, plan_redeploy(view, tag, {}, self._timing), limits)
         except EngineRefusedError as error:
             return Plan(refused=str(error))
@@ -232,7 +232,7 @@ class KubernetesEngine:
         )
         workload = context.workload()
         if workload is not None:
-            set_limits(context, workload)
+            run.set_limits(**limits_of(workload))
         return context
 
     def _autoscaler(self, workload: Workload) -> Autoscaler | None:

@@ -1,12 +1,12 @@
-"""How long a healthy rollout of a workload may take from one step of progress to the next."""
+"""Time limits of an action on a workload, by its annotations and its specification, and its progress."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from tutumd.engines.kubernetes.context import WorkloadContext
 from tutumd.engines.kubernetes.view import Pod
 from tutumd.engines.kubernetes.workloads import Workload
 from tutumd.engines.labels import Json, parse_labels
-from tutumd.model import RunLimits
 
 # The cluster gives a Deployment up by itself, and says why: it must come first.
 _MARGIN_S = 30.0
@@ -19,32 +19,30 @@ def report_progress(context: WorkloadContext, workload: Workload, new: Sequence[
     context.run.advance("started", sum(pod.started for pod in new))
     context.run.advance("ready", sum(pod.ready for pod in new))
     context.run.advance("gone", gone)
-    set_limits(context, workload, new)
+    # A node that pulls says nothing until it has the image.
+    pull_s = context.limits.pull_s if any(pod.pulling for pod in new) else 0.0
+    context.run.set_limits(**limits_of(workload, pull_s))
 
 
-def set_limits(context: WorkloadContext, workload: Workload, new: Sequence[Pod] = ()) -> None:
-    """Set the limits of the run. While a node pulls the image of a new pod, it may take as long as a pull."""
-    labels = parse_labels([workload.annotations])
-    least_s = max(least_stall_s(workload), *(context.limits.pull_s for pod in new if pod.pulling), 0.0)
-    context.run.set_limits(timeout_s=labels.timeout_s, stall_s=labels.stall_s, least_stall_s=least_s)
-
-
-def workload_limits(server: RunLimits, workload: Workload) -> RunLimits:
-    """Return the limits of a redeploy, as `set_limits` sets them."""
-    labels = parse_labels([workload.annotations])
-    return server.adapted(timeout_s=labels.timeout_s, stall_s=labels.stall_s, least_stall_s=least_stall_s(workload))
-
-
-def least_stall_s(workload: Workload) -> float:
-    """Return the seconds from one step of progress to the next that the specification of a workload allows.
+def limits_of(workload: Workload, pull_s: float = 0.0) -> dict[str, Any]:
+    """Return the arguments of `Run.set_limits` for an action on a workload.
 
     StatefulSets and DaemonSets have no progressDeadlineSeconds: the default of a Deployment counts, as the nodes must
     pull the same images within it.
+
+    Args:
+        pull_s: How long a node may take for the image that it pulls now; 0: none does.
     """
+    labels, step_s = parse_labels([workload.annotations]), max(replacement_s(workload), workload.progress_deadline_s)
+    least_s = max(pull_s, step_s + _MARGIN_S)
+    return {"timeout_s": labels.timeout_s, "stall_s": labels.stall_s, "least_stall_s": least_s}
+
+
+def replacement_s(workload: Workload) -> int:
+    """Return how long one pod may take to stop, and another one to become available."""
     containers = workload.template["spec"]["containers"]
     probes_s = max(sum(_probe_s(each[name]) for name in _PROBES if each.get(name)) for each in containers)
-    pod_s = probes_s + int(workload.spec.get("minReadySeconds") or 0) + workload.grace_s
-    return max(pod_s, workload.progress_deadline_s) + _MARGIN_S
+    return probes_s + int(workload.spec.get("minReadySeconds") or 0) + workload.grace_s
 
 
 def _probe_s(probe: Json) -> int:

@@ -6,6 +6,7 @@ from functools import partial
 from tutumd.engines.kubernetes.context import WorkloadContext
 from tutumd.engines.kubernetes.health import is_rolled_back
 from tutumd.engines.kubernetes.journal import RedeployJournal
+from tutumd.engines.kubernetes.limits import replacement_s
 from tutumd.engines.kubernetes.patches import rollback_patch
 from tutumd.engines.kubernetes.requests import JSON_PATCH
 from tutumd.engines.kubernetes.view import Pod, WorkloadView
@@ -32,7 +33,7 @@ def roll_back(context: WorkloadContext, journal: RedeployJournal) -> RedeployJou
             return finish_rollback(run, journal, f"during the rollback {what}", rolled_back=False)
         if is_rolled_back(view, journal.restarted_at, len(journal.running_before)):
             return finish_rollback(run, journal, rolled_back=True)
-        if timing.clock() - began >= timing.rollback_s + view.workload.grace_s:
+        if timing.clock() - began >= timing.rollback_s + replacement_s(view.workload):
             count = f"{len(view.ready)} of {view.workload.replicas}"
             return finish_rollback(run, journal, f"after the rollback {count} pods are ready", rolled_back=True)
         try:

@@ -25,7 +25,7 @@ from tutumd.engines.rollout.journal import (
     save,
 )
 from tutumd.engines.rollout.outcome import build_outcome, log_progress
-from tutumd.engines.rollout.timing import HoldTimer, poll_until
+from tutumd.engines.rollout.timing import HoldTimer, poll_until, unfinished
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
 
@@ -169,11 +169,10 @@ def _failing_pod(view: WorkloadView, journal: ScaleJournal) -> Pod | None:
 
 def _begin_rollback(context: WorkloadContext, journal: ScaleJournal, view: WorkloadView) -> ScaleJournal:
     run, ready = context.run, len(view.ready)
-    overdue = run.overdue_reason()
     if journal.target < journal.least:
         left = len(view.alive) + view.stopping - journal.target
-        return fail(run, journal, join_sentences(f"{left} pods have not stopped yet", overdue))
-    reason = join_sentences(f"{ready} of {journal.target_of(view.workload)} pods are ready", overdue)
+        return fail(run, journal, unfinished(run, f"{left} pods have not stopped yet"))
+    reason = unfinished(run, f"{ready} of {journal.target_of(view.workload)} pods are ready")
     culprit = _failing_pod(view, journal) or find_culprit(view.alive)
     cause = describe_pod(culprit) if culprit else replica_failure(view.workload)
     tail = context.log_tail(culprit, view.workload.main["name"])

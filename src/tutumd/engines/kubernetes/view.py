@@ -137,8 +137,9 @@ def read_pod(json: Json) -> Pod:
     """Return a pod of the API."""
     metadata, spec, status = json["metadata"], json["spec"], json.get("status") or {}
     conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
-    scheduled, readiness = conditions.get("PodScheduled") or {}, conditions.get("Ready") or {}
-    sandbox = conditions.get("PodReadyToStartContainers") or {}
+    scheduled, readiness, sandbox = (
+        conditions.get(name) or {} for name in ("PodScheduled", "Ready", "PodReadyToStartContainers")
+    )
     containers = _containers(spec.get("containers"), status.get("containerStatuses"))
     ready = readiness.get("status") == "True"
     return Pod(

@@ -17,6 +17,7 @@ from tutumd.engines.local.launch import Launcher, container_name
 from tutumd.engines.local.plan import PlanInput, Planner, definition_of, dry_run_redeploy
 from tutumd.engines.local.processes import Processes, SpawnError
 from tutumd.engines.local.records import ContainerRecord, ServiceRecord
+from tutumd.engines.rollout.timing import unfinished
 from tutumd.model import Outcome, Plan, RunLimits, Service
 from tutumd.ports import Clock, Run
 
@@ -148,8 +149,7 @@ class ChangeRunner:
                 if left_s <= 0:
                     return None
                 if run.remaining_s() <= 0:
-                    texts = ("the new processes were not stable yet", run.overdue_reason())
-                    return _failure(": ".join(filter(None, texts)))
+                    return _failure(unfinished(run, "the new processes were not stable yet"))
                 run.sleep(min(POLL_S, left_s))
                 exits.wait(0)
 
