@@ -12,14 +12,13 @@ import sqlalchemy as sa
 from tutumd.errors import LockedError, ReadOnlyError, SettingsError, UnavailableError
 from tutumd.ports import Clock
 from tutumd.store import upgrade
-from tutumd.store.faults import BUSY, FaultLog, FileReplacedError, translated_errors
+from tutumd.store.faults import BUSY, UNCERTAIN, FaultLog, FileReplacedError, translated_errors
 from tutumd.store.sqlite_files import Connection, SqliteFiles
 
 BUSY_TIMEOUT_S = 5.0
 OUTCOME_TIMEOUT_S = 10.0
 """Time to wait for a lost database, to learn whether it committed the transaction in flight."""
 
-_UNCERTAIN = "the database was lost while it stored this: look whether it did before you try again"
 _RETRY_PAUSE_S = 0.1
 _TRANSACTION_NUMBER = sa.text("SELECT pg_current_xact_id_if_assigned()::text")
 _TRANSACTION_STATUS = sa.text("SELECT pg_xact_status(CAST(:number AS xid8))")
@@ -77,10 +76,11 @@ class Database:
         else:
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
             sa.event.listen(self._engine, "begin", _begin_sqlite)
-        if self._files is not None:
-            sa.event.listen(self._engine, "do_connect", self._files.before_connect)
-            sa.event.listen(self._engine, "connect", self._files.connected)
-            sa.event.listen(self._engine, "close", self._files.closed)
+        files = self._files
+        if files is not None:
+            sa.event.listen(self._engine, "do_connect", files.before_connect)
+            sa.event.listen(self._engine, "connect", lambda opened, _record: files.connections.add(opened))
+            sa.event.listen(self._engine, "close", lambda closed, _record: files.connections.discard(closed))
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -115,12 +115,10 @@ class Database:
             ):
                 with connection.begin():
                     yield connection
-                    if self._files is None:
+                    if self.is_postgres:
                         number = connection.execute(_TRANSACTION_NUMBER).scalar()
-                    else:
-                        self._files.check()
                 if self._files is not None:
-                    self._files.check(_UNCERTAIN)
+                    self._files.check()
         except UnavailableError:
             # A transaction whose connection was lost during COMMIT may have been committed nevertheless.
             if number is None or not self._was_committed(number):
@@ -165,7 +163,7 @@ class Database:
                 if status in ("committed", "aborted"):
                     return bool(status == "committed")
             time.sleep(_RETRY_PAUSE_S)
-        raise UnavailableError(_UNCERTAIN)
+        raise UnavailableError(UNCERTAIN)
 
     def migrate(self) -> None:
         """Bring the schema up to date, quickly if it is already. Several processes may do so at once."""
