@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from tutumd.errors import LockedError, ReadOnlyError, SettingsError, UnavailableError
 from tutumd.ports import Clock
 from tutumd.store import upgrade
-from tutumd.store.faults import BUSY, UNCERTAIN, FaultLog, FileReplacedError, translated_errors
+from tutumd.store.faults import BUSY, UNCERTAIN, FileReplacedError, log_fault, translated_errors
 from tutumd.store.sqlite_files import Connection, SqliteFiles
 
 BUSY_TIMEOUT_S = 5.0
@@ -70,7 +70,7 @@ class Database:
         self._writer = self._engine.execution_options(write=True)
         self._writing = Lock()
         self._files = None if self.is_postgres else SqliteFiles(str(self.url.database))
-        self._fault_log: FaultLog | None = None
+        self._silent_until: dict[str, float] | None = None
         if self.is_postgres:
             sa.event.listen(self._engine, "connect", _prepare_postgres)
         else:
@@ -133,8 +133,8 @@ class Database:
         except LockedError:
             raise
         except UnavailableError as error:
-            if self._fault_log is not None:
-                self._fault_log.add(error)
+            if self._silent_until is not None:
+                log_fault(error, self._silent_until)
             if isinstance(error, ReadOnlyError):
                 self._engine.dispose()  # new connections find the primary if the URL has several hosts
             if isinstance(error, FileReplacedError):
@@ -168,7 +168,7 @@ class Database:
     def migrate(self) -> None:
         """Bring the schema up to date, quickly if it is already. Several processes may do so at once."""
         upgrade.upgrade(self)
-        self._fault_log = FaultLog()  # until now, the caller tells the fault
+        self._silent_until = {}  # until now, the caller tells the fault
 
     def close(self) -> None:
         """Close all connections."""

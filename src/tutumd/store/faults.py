@@ -125,15 +125,9 @@ def translated_errors() -> Iterator[None]:
         raise
 
 
-class FaultLog:
-    """Logs each fault of the database once, and again each minute while it lasts."""
-
-    def __init__(self) -> None:
-        self._silent_until: dict[str, float] = {}
-
-    def add(self, error: UnavailableError) -> None:
-        """Log why a transaction failed."""
-        cause, said = explain(error)
-        if time.monotonic() >= self._silent_until.get(cause, 0.0):
-            self._silent_until[cause] = time.monotonic() + REPEAT_S
-            _log.error("the database cannot be used: %s (%s)", cause, said)
+def log_fault(error: UnavailableError, silent_until: dict[str, float]) -> None:
+    """Log why a transaction failed, each cause at most once a minute."""
+    cause, said = explain(error)
+    if time.monotonic() >= silent_until.get(cause, 0.0):
+        silent_until[cause] = time.monotonic() + REPEAT_S
+        _log.error("the database cannot be used: %s (%s)", cause, said)

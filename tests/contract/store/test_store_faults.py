@@ -62,7 +62,12 @@ def test_a_full_disk_refuses_calls_only_until_there_is_room(bed: StoreBed) -> No
         except UnavailableError:
             refused += 1
     assert refused
+    attempts: list[object] = []
+    sa.event.listen(bed.database._engine, "begin", attempts.append)
+    wait_until(lambda: len(attempts) > 2, "the intake tries to write again")
+    assert bed.intake.failing_s() is not None
     limit_pages(bed, 1_000_000)
+    wait_until(lambda: bed.intake.failing_s() is None, "the intake writes again by itself")
     action = bed.call(handler)
     assert bed.store.action(bed.admin, action).deliveries == 200 - refused + 1
 
