@@ -12,14 +12,13 @@ import sqlalchemy as sa
 from tutumd.errors import LockedError, ReadOnlyError, SettingsError, UnavailableError
 from tutumd.ports import Clock
 from tutumd.store import upgrade
-from tutumd.store.faults import BUSY, FaultLog, FileReplacedError, translated_errors
+from tutumd.store.faults import BUSY, UNCERTAIN, FileReplacedError, log_fault, translated_errors
 from tutumd.store.sqlite_files import Connection, SqliteFiles
 
 BUSY_TIMEOUT_S = 5.0
 OUTCOME_TIMEOUT_S = 10.0
 """Time to wait for a lost database, to learn whether it committed the transaction in flight."""
 
-_UNCERTAIN = "the database was lost while it stored this: look whether it did before you try again"
 CACHE_KIB = 2_000
 """Cache of each connection to SQLite. There are up to 48 of them."""
 WRITER_CACHE_KIB = 16_000
@@ -77,16 +76,17 @@ class Database:
         self._writer = self._engine.execution_options(write=True)
         self._writing = Lock()
         self._files = None if self.is_postgres else SqliteFiles(str(self.url.database))
-        self._fault_log: FaultLog | None = None
+        self._silent_until: dict[str, float] | None = None
         if self.is_postgres:
             sa.event.listen(self._engine, "connect", _prepare_postgres)
         else:
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
             sa.event.listen(self._engine, "begin", _begin_sqlite)
-        if self._files is not None:
-            sa.event.listen(self._engine, "do_connect", self._files.before_connect)
-            sa.event.listen(self._engine, "connect", self._files.connected)
-            sa.event.listen(self._engine, "close", self._files.closed)
+        files = self._files
+        if files is not None:
+            sa.event.listen(self._engine, "do_connect", files.before_connect)
+            sa.event.listen(self._engine, "connect", lambda opened, _record: files.connections.add(opened))
+            sa.event.listen(self._engine, "close", lambda closed, _record: files.connections.discard(closed))
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -125,12 +125,10 @@ class Database:
             ):
                 with connection.begin():
                     yield connection
-                    if self._files is None:
+                    if self.is_postgres:
                         number = connection.execute(_TRANSACTION_NUMBER).scalar()
-                    else:
-                        self._files.check()
                 if self._files is not None:
-                    self._files.check(_UNCERTAIN)
+                    self._files.check()
         except UnavailableError:
             # A transaction whose connection was lost during COMMIT may have been committed nevertheless.
             if number is None or not self._was_committed(number):
@@ -145,8 +143,8 @@ class Database:
         except LockedError:
             raise
         except UnavailableError as error:
-            if self._fault_log is not None:
-                self._fault_log.add(error)
+            if self._silent_until is not None:
+                log_fault(error, self._silent_until)
             if isinstance(error, ReadOnlyError):
                 self._engine.dispose()  # new connections find the primary if the URL has several hosts
             if isinstance(error, FileReplacedError):
@@ -175,12 +173,12 @@ class Database:
                 if status in ("committed", "aborted"):
                     return bool(status == "committed")
             time.sleep(_RETRY_PAUSE_S)
-        raise UnavailableError(_UNCERTAIN)
+        raise UnavailableError(UNCERTAIN)
 
     def migrate(self) -> None:
         """Bring the schema up to date, quickly if it is already. Several processes may do so at once."""
         upgrade.upgrade(self)
-        self._fault_log = FaultLog()  # until now, the caller tells the fault
+        self._silent_until = {}  # until now, the caller tells the fault
 
     def close(self) -> None:
         """Close all connections."""

@@ -13,6 +13,7 @@ from tutumd.errors import LockedError, ReadOnlyError, UnavailableError
 
 # What callers read: they are strangers, so the cause is only in the log.
 BUSY = "the database cannot take this now; nothing was changed, try again"
+UNCERTAIN = "the database was lost while it stored this: look whether it did before you try again"
 # A fault that lasts is logged again after this time.
 REPEAT_S = 60.0
 
@@ -73,9 +74,6 @@ _TEXTS: Mapping[str, str] = {
     "shutting down": _POSTGRES["57"],
 }
 
-_LOCK_NOT_AVAILABLE = "55P03"
-_LIMIT_EXCEEDED = "54"
-
 _log = logging.getLogger(__name__)
 
 
@@ -114,29 +112,22 @@ def translated_errors() -> Iterator[None]:
     except DBAPIError as error:
         state = getattr(error.orig, "sqlstate", None) or ""
         cause = _cause(error)
-        if state == _LOCK_NOT_AVAILABLE:
+        if state == "55P03":  # lock not available
             raise LockedError("another process holds what this needs; nothing was changed, try again") from error
         if cause == _STANDBY:
             raise ReadOnlyError("the database is a standby now; nothing was changed, try again") from error
         if error.connection_invalidated:
             raise UnavailableError("the database connection was lost; nothing was changed, try again") from error
-        is_asked_wrongly = state.startswith(_LIMIT_EXCEEDED) or (
-            getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
-        )
+        # 54: a limit of PostgreSQL was exceeded.
+        is_asked_wrongly = state.startswith("54") or getattr(error.orig, "sqlite_errorcode", 0) == sqlite3.SQLITE_ERROR
         if cause or (isinstance(error, OperationalError | InterfaceError) and not is_asked_wrongly):
             raise UnavailableError(BUSY) from error
         raise
 
 
-class FaultLog:
-    """Logs each fault of the database once, and again each minute while it lasts."""
-
-    def __init__(self) -> None:
-        self._silent_until: dict[str, float] = {}
-
-    def add(self, error: UnavailableError) -> None:
-        """Log why a transaction failed."""
-        cause, said = explain(error)
-        if time.monotonic() >= self._silent_until.get(cause, 0.0):
-            self._silent_until[cause] = time.monotonic() + REPEAT_S
-            _log.error("the database cannot be used: %s (%s)", cause, said)
+def log_fault(error: UnavailableError, silent_until: dict[str, float]) -> None:
+    """Log why a transaction failed, each cause at most once a minute."""
+    cause, said = explain(error)
+    if time.monotonic() >= silent_until.get(cause, 0.0):
+        silent_until[cause] = time.monotonic() + REPEAT_S
+        _log.error("the database cannot be used: %s (%s)", cause, said)

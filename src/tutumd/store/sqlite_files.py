@@ -5,7 +5,7 @@ import sqlite3
 from contextlib import suppress
 from weakref import WeakSet
 
-from tutumd.store.faults import BUSY, FileReplacedError
+from tutumd.store.faults import BUSY, UNCERTAIN, FileReplacedError
 
 
 class Connection(sqlite3.Connection):
@@ -13,7 +13,7 @@ class Connection(sqlite3.Connection):
 
 
 class SqliteFiles:
-    """Watches the database file with its `-wal` and `-shm`.
+    """Watches the database file with its `-wal` and `-shm`; `connections` are the open ones.
 
     A commit to a file that was deleted or replaced would be lost with the process. SQLite does not notice ("How To
     Corrupt An SQLite Database File", 4), so each commit compares the files at the path with those that the connections
@@ -24,7 +24,7 @@ class SqliteFiles:
     def __init__(self, path: str) -> None:
         self._paths = (path, f"{path}-wal", f"{path}-shm")
         self._opened: tuple[tuple[int, int] | None, ...] = ()
-        self._connections: WeakSet[Connection] = WeakSet()
+        self.connections: WeakSet[Connection] = WeakSet()
 
     def before_connect(self, *_: object) -> None:
         """Raise FileReplacedError if a connection would create a database, or open another one than the open ones.
@@ -32,29 +32,21 @@ class SqliteFiles:
         Once there are none, the next one may open another database, without the `-wal` and `-shm` of the former one.
         """
         database = _identity(self._paths[0])
-        if self._opened and (database is None or (self._connections and database != self._opened[0])):
+        if self._opened and (database is None or (self.connections and database != self._opened[0])):
             raise FileReplacedError(BUSY)
-        if not self._connections:
+        if not self.connections:
             for path, opened in zip(self._paths[1:], self._opened[1:], strict=False):
                 if database != self._opened[0] and opened is not None and _identity(path) == opened:
                     os.replace(path, f"{path}.replaced")  # noqa: PTH105 (paths are text here)
             self._opened = ()
 
-    def connected(self, connection: Connection, _record: object) -> None:
-        """Note an open connection."""
-        self._connections.add(connection)
-
-    def closed(self, connection: Connection, _record: object) -> None:
-        """Note that a connection is closed."""
-        self._connections.discard(connection)
-
-    def check(self, text: str = BUSY) -> None:
-        """Raise FileReplacedError with a text unless the files that are open, and locked now, are at the path."""
+    def check(self) -> None:
+        """Raise FileReplacedError unless a transaction was committed to the files that are at the path."""
         found = tuple(_identity(path) for path in self._paths)
         if not self._opened:
             self._opened = found
         if found != self._opened:
-            raise FileReplacedError(text)
+            raise FileReplacedError(UNCERTAIN)
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -7,7 +7,9 @@ import pytest
 import sqlalchemy as sa
 
 from tests.support.stores import StoreBed, accept, call
+from tests.support.waiting import wait_until
 from tutumd.errors import UnavailableError
+from tutumd.store import intake
 from tutumd.store.database import Database
 
 
@@ -16,12 +18,20 @@ def database_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'test.db'}"
 
 
-def test_a_locked_database_refuses_calls_only_while_it_is_locked(bed: StoreBed) -> None:
+def test_a_locked_database_refuses_calls_only_while_it_is_locked(
+    bed: StoreBed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     handler = bed.handler("web")
+    assert bed.intake.failing_s() is None
+    monkeypatch.setattr(intake, "SLOW_S", 0.0)
     with bed.database.write():
         future = accept(bed.intake, call(handler))
+        wait_until(lambda: bed.intake.failing_s() is not None or future.done(), "the intake says that it hangs")
+        assert not future.done()
         with pytest.raises(UnavailableError):
             future.result(30)
+        assert bed.intake.failing_s() is not None
+    wait_until(lambda: bed.intake.failing_s() is None, "the intake tries again by itself")
     assert bed.claim() is None
     bed.call(handler)
     assert bed.claim() is not None
@@ -52,7 +62,12 @@ def test_a_full_disk_refuses_calls_only_until_there_is_room(bed: StoreBed) -> No
         except UnavailableError:
             refused += 1
     assert refused
+    attempts: list[object] = []
+    sa.event.listen(bed.database._engine, "begin", attempts.append)
+    wait_until(lambda: len(attempts) > 2, "the intake tries to write again")
+    assert bed.intake.failing_s() is not None
     limit_pages(bed, 1_000_000)
+    wait_until(lambda: bed.intake.failing_s() is None, "the intake writes again by itself")
     action = bed.call(handler)
     assert bed.store.action(bed.admin, action).deliveries == 200 - refused + 1
 
