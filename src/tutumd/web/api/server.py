@@ -12,9 +12,10 @@ router = APIRouter()
 
 
 @router.get(f"{PREFIX}/auth/", tags=["account"])
-def check_credentials(request: Request, viewer: Viewer) -> schemas.ListOut[schemas.AccountOut]:
+def check_credentials(request: Request, response: Response, viewer: Viewer) -> schemas.ListOut[schemas.AccountOut]:
     """Check credentials: returns the user and the key that were sent."""
     _, key = parse_credentials(request)
+    response.headers["Cache-Control"] = "no-store"
     return render.whole_list([schemas.AccountOut(username=viewer.name, key=key)])
 
 
