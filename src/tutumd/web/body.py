@@ -88,11 +88,11 @@ def parse(body: bytes, adapter: TypeAdapter[Model]) -> Model:
         raise InvalidInputError(describe_problem(problems)) from None
 
 
-def documented(adapter: TypeAdapter[Model]) -> dict[str, Any]:
+def documented(adapter: TypeAdapter[Model], *, required: bool = True) -> dict[str, Any]:
     """Return the OpenAPI description of a JSON body, without references."""
     schema = adapter.json_schema()
     inlined = _inline(schema, schema.pop("$defs", {}))
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": inlined}}}}
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": inlined}}}}
 
 
 def documented_query(names: Iterable[str], **parameter: Any) -> dict[str, Any]:

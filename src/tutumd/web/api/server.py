@@ -25,7 +25,12 @@ async def check_health() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/readyz", tags=["server"], openapi_extra={"security": []})
+@router.get(
+    "/readyz",
+    tags=["server"],
+    openapi_extra={"security": []},
+    responses={503: {"model": health.Readiness, "description": "Calls are refused"}},
+)
 def check_readiness(request: Request, response: Response) -> health.Readiness:
     """Check that actions are performed: `ready`, `degraded` (calls are stored, but some wait), or `down` with a 503."""
     readiness = health.check(context(request).store, context(request).clock)
