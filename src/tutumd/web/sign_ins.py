@@ -31,25 +31,31 @@ class SignIns:
 
     def authenticate(self, client: str, user_name: str, key: str) -> User:
         """Return the user with a name and key. Raises UnauthorizedError, or TooManyCallsError without a look."""
-        now = self._clock()
-        began, count = self._failures.get(client, (now, 0))
-        if now - began >= WINDOW_S:
-            began, count = now, 0
+        began, count = self._failures_of(client)
         digest = hash_key(f"{client} {user_name}:{key}")
         if count >= MAX_FAILURES and digest not in self._known:
-            wait_s = int(began + WINDOW_S - now) + 1
+            wait_s = int(began + WINDOW_S - self._clock()) + 1
             raise TooManyCallsError(f"too many wrong keys came from this address: try again in {wait_s} s", wait_s)
         try:
             user = authenticate(self._accounts, user_name, key)
         except UnauthorizedError:
-            self._remember(self._failures, client, (began, count + 1))
+            with self._lock:
+                began, count = self._failures_of(client)
+                _remember(self._failures, client, (began, count + 1))
             raise
         if digest not in self._known:
-            self._remember(self._known, digest, None)
+            with self._lock:
+                _remember(self._known, digest, None)
         return user
 
-    def _remember(self, table: dict[str, Value], key: str, value: Value) -> None:
-        with self._lock:
-            if key not in table and len(table) >= MAX_REMEMBERED:
-                del table[next(iter(table))]
-            table[key] = value
+    def _failures_of(self, client: str) -> tuple[float, int]:
+        """Return when the client's present minute of failures began, and how many there were."""
+        now = self._clock()
+        began, count = self._failures.get(client, (now, 0))
+        return (began, count) if now - began < WINDOW_S else (now, 0)
+
+
+def _remember(table: dict[str, Value], key: str, value: Value) -> None:
+    if key not in table and len(table) >= MAX_REMEMBERED:
+        del table[next(iter(table))]
+    table[key] = value

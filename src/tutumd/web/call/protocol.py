@@ -122,6 +122,10 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.flow.read_paused:
             self.flow.resume_reading()  # the request that waited is begun, so another one may wait
 
+    def timeout_keep_alive_handler(self) -> None:
+        if not self.held:  # then it waits for the client to read, which `_check_progress` watches
+            super().timeout_keep_alive_handler()
+
     def resume_writing(self) -> None:
         super().resume_writing()
         self.flow.resume_reading()
