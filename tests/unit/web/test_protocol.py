@@ -125,6 +125,13 @@ def test_a_client_that_does_not_read_is_not_read_from(connection: Connection) ->
     assert connection.transport.is_reading_
 
 
+def test_a_body_that_nobody_takes_is_not_read_on(connection: Connection) -> None:
+    connection.receive(UNREAD.replace(b"1000", b"1000000"))
+    connection.receive(HEALTH * 4000)  # what looks like heads is a body
+    assert len(connection.begun[0].body) > 65536
+    assert not connection.transport.is_reading_
+
+
 def test_a_slow_reader_gets_all_responses_to_what_it_sent(connection: Connection) -> None:
     connection.receive(HEALTH * 4)
     connection.respond()
