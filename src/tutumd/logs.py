@@ -10,7 +10,7 @@ import structlog
 
 # The UUID in a handler's path is a credential, as an Authorization header is.
 _SECRETS = (
-    (re.compile(r"(/handler/)[0-9a-fA-F-]{8,36}"), r"\1[hidden]"),
+    (re.compile(r"(?i)(handler(?:/|%(?:25)*2f)+)(?:[0-9a-f-]|%(?:25)*[0-9a-f]{2}){8,}"), r"\1[hidden]"),
     (re.compile(r"(?i)\b(apikey|basic|bearer)( +)[^\s'\",]+"), r"\1\2[hidden]"),
     (re.compile(r"\btutumd_[0-9a-f]{8,}"), "tutumd_[hidden]"),
 )
@@ -52,4 +52,9 @@ def configure(level: int = logging.INFO) -> None:
 
 
 def _redact_event(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return {key: redact(value) if isinstance(value, str) else value for key, value in event.items()}
+    return {key: _escape(redact(value)) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _escape(text: str) -> str:
+    """Return a text that cannot disturb a terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import random
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -77,9 +78,14 @@ class Connection:
             return True
 
 
-def exchange(server: LiveServer, raw: bytes) -> Answer:
+def other_address() -> str:
+    """Return an address of loopback that hardly another test uses: failed sign-ins are limited for each."""
+    return f"127.{random.randrange(1, 255)}.{random.randrange(256)}.{random.randrange(1, 255)}"
+
+
+def exchange(server: LiveServer, raw: bytes, source: str = "127.0.0.1") -> Answer:
     """Send bytes over a new connection, and return the response."""
-    with Connection(server) as connection:
+    with Connection(server, source) as connection:
         connection.send(raw)
         return connection.answer(raw.split(b" ", 1)[0].decode("latin-1"))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.acceptance.raw_http import UNKNOWN, Target, check_refusal, exchange, request
+from tests.acceptance.raw_http import UNKNOWN, Target, check_refusal, exchange, other_address, request
 from tests.acceptance.routes import all_routes
 from tests.support.server import APIKEY, USER
 
@@ -44,7 +44,8 @@ def test_bad_credentials_are_refused_on_every_route(target: Target, credentials:
     for route in all_routes(target.server):
         if route.is_public:
             continue
-        answer = exchange(target.server, request(route.method, route.fill(values), b"{}", headers))
+        raw = request(route.method, route.fill(values), b"{}", headers)
+        answer = exchange(target.server, raw, other_address())
         check_refusal(answer, 401)
         assert answer.headers["www-authenticate"].startswith("Basic")
 

@@ -107,7 +107,7 @@ def test_what_keeps_the_server_from_starting_is_told(tmp_path: Path) -> None:
         cases: dict[str, tuple[str, dict[str, str]]] = {
             f"port {port}": ("new", {"TUTUMD_PORT": port}),
             "cannot be used": ("file/data", {}),
-            "6 or more": ("new", {"TUTUMD_ADMIN_APIKEY": "short"}),
+            "20 or more": ("new", {"TUTUMD_ADMIN_APIKEY": "x" * 19}),
             "without space": ("new", {"TUTUMD_ADMIN_USER": "a b"}),
             "garbage/tutumd.db": ("garbage", {}),
             "a-folder/tutumd.db": ("a-folder", {}),
@@ -195,7 +195,7 @@ def test_variables_of_a_cluster_are_ignored_and_unknown_ones_are_told(tmp_path: 
         "TUTUMD_DATABSE": "sqlite:///x",
         "TUTUMD_PUBLIC_URL": "https://hooks.example.com/",
         "TUTUMD_ADMIN_USER": "chief",
-        "TUTUMD_ADMIN_APIKEY": "a-key-of-my-own",
+        "TUTUMD_ADMIN_APIKEY": "a-key-of-my-own-0123",
         "TUTUMD_ENGINE": "local",
     }
     with Serving(tmp_path / "data", "--port", "0", **variables) as server:
@@ -204,7 +204,7 @@ def test_variables_of_a_cluster_are_ignored_and_unknown_ones_are_told(tmp_path: 
         assert len(warnings) == 1
         assert "TUTUMD_DATABSE" in warnings[0]
         assert "https://hooks.example.com" in server.log
-        assert "a-key-of-my-own" not in server.log + server.out
+        assert "a-key-of-my-own-0123" not in server.log + server.out
         assert server.out == ""
     assert run_tutumd(tmp_path / "data", "user", "list").stdout.startswith("chief\tadmin")
 

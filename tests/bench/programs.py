@@ -15,7 +15,7 @@ import psutil
 
 from tests.support.server import free_port
 
-USER, KEY = "bench", "bench-key"
+USER, KEY = "bench", "bench-key-bench-key-bench"
 RIVAL_PATH = "/hooks/true"
 _TUTUMD = "from tutumd.main import main; main()"
 _READY_S = 20.0

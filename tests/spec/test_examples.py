@@ -4,12 +4,16 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from tests.spec.examples import Example, example, examples, specification
-from tests.support.server import Answer, LiveServer
+from tests.support.server import USER, Answer, LiveServer
+from tutumd.application.accounts import hash_key
+from tutumd.store.accounts import SqlAccounts
+from tutumd.store.database import Database
 
 LIST = "List all webhooks"
 CREATE = "Create a new webhook handler"
@@ -59,6 +63,16 @@ class Subject:
         return self.server.send("\r\n".join([*lines, "", ""]).encode() + content)
 
 
+def add_key_of_the_text(server: LiveServer) -> None:
+    """Store the key `apikey`, which is from before keys had to have 20 characters."""
+    database = Database(f"sqlite:///{server.data / 'tutumd.db'}")
+    try:
+        store = SqlAccounts(database, lambda: datetime.now(UTC))
+        store.add_key(USER, key_sha256=hash_key("apikey"), hint="apikey")
+    finally:
+        database.close()
+
+
 # As an interactive Python does: statement by statement, printing the value of each expression.
 _INTERACTIVE = """
 import ast, sys
@@ -71,6 +85,7 @@ for statement in tree.body:
 
 @pytest.fixture(scope="session")
 def service(live_server: LiveServer) -> str:
+    add_key_of_the_text(live_server)
     return live_server.run_service("specification", containers=1)
 
 

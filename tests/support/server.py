@@ -18,7 +18,7 @@ from tests.support.leaks import current_owner, end_processes
 from tests.support.waiting import wait_until
 
 USER = "username"
-APIKEY = "apikey"
+APIKEY = "apikey-of-the-tests-0123456789"
 BIN = Path(sys.executable).parent
 
 
@@ -43,6 +43,7 @@ class LiveServer:
         options: Of `tutumd serve`, for example `("--engine", "local")`.
         environment: Added to the process environment, for example that of a Docker test bed.
         command: Replaces `tutumd`.
+        apikey: Of the examples' user, if the data folder has another one.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class LiveServer:
         *options: str,
         environment: Mapping[str, str] | None = None,
         command: Sequence[str] = (str(BIN / "tutumd"),),
+        apikey: str = APIKEY,
     ) -> None:
         self.folder = folder
         self.data = folder / "data"
@@ -59,6 +61,7 @@ class LiveServer:
         self._options = options
         self._environment = dict(environment or {})
         self._command = list(command)
+        self._apikey = apikey
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = current_owner()
 
@@ -90,7 +93,7 @@ class LiveServer:
             "HOME": str(home),
             "PATH": f"{BIN}:{os.environ['PATH']}",
             "TUTUM_USER": USER,
-            "TUTUM_APIKEY": APIKEY,
+            "TUTUM_APIKEY": self._apikey,
             "TUTUM_BASE_URL": f"{self.url}/api/v1/",
         }
 
@@ -136,7 +139,7 @@ class LiveServer:
         """
         headers = {"Accept": "application/json"}
         if authorization is not None:
-            headers["Authorization"] = authorization or f"ApiKey {USER}:{APIKEY}"
+            headers["Authorization"] = authorization or f"ApiKey {USER}:{self._apikey}"
         return request(self.port, method, path, headers=headers, body=body)
 
     def post(self, path: str, body: bytes = b"", **headers: str) -> Answer:

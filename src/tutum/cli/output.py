@@ -18,8 +18,9 @@ def printable(text: str, *, keep: str = "") -> str:
 
 
 def print_json(value: Any) -> None:
-    """Print `value` as indented JSON."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print `value` as indented JSON, with escapes for what is not printable."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    print("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text))
 
 
 def print_resources(resources: Sequence[Resource]) -> None:

@@ -34,7 +34,7 @@ def report(
         print_resources(actions or [accepted.action for _, accepted in operations])
     elif quiet or not wait:
         for label, accepted in operations:
-            print(accepted.action_uuid if quiet else f"{label} accepted, action {accepted.action_uuid}")
+            print(accepted.action_uuid if quiet else printable(f"{label} accepted, action {accepted.action_uuid}"))
     if not all(action.succeeded for action in actions):
         raise typer.Exit(FAILED_EXIT_CODE)
 

@@ -10,7 +10,7 @@ from tutumd.ports import Accounts
 KEY_PREFIX = "tutumd_"
 """Prefix of generated keys, by which scanners for leaked secrets recognize them."""
 
-MIN_KEY_LENGTH = 6
+MIN_KEY_LENGTH = 20
 HINT_LENGTH = 12
 
 

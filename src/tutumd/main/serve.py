@@ -162,6 +162,7 @@ def _serve_http(
             server_cap=settings.max_containers,
             cipher=cipher,
             trusted_proxies=map(str, settings.trusted_proxies),
+            public_url=settings.public_url or "",
         )
         http.serve(context, listener, grace_s=settings.grace, on_ready=report_ready, on_stop=report_stop)
     finally:

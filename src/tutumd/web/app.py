@@ -21,7 +21,14 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     for status, text in {
         400: "Wrong input: the text says what was wanted and what was found",
         401: "Credentials are missing or wrong",
+        403: "Only admins may do this; or a page of another site sent Basic credentials",
         404: "No such object, or it is not yours",
+        408: "The body was not complete in time",
+        409: "The object cannot do this now: the text says why",
+        413: "The body is too long",
+        429: "Too many wrong keys came from this address, or too many calls: try again after `Retry-After` seconds",
+        503: "Not possible now: try again after `Retry-After` seconds",
+        504: "No worker responded within 10 s",
     }.items()
 }
 
@@ -30,6 +37,7 @@ _CALL_RESPONSES = {
     400: "Wrong input: the text says what was wanted and what was found",
     401: "The signature or token of the sender is missing or wrong",
     404: "No such handler, or it cannot be called now or from there",
+    408: "The body was not complete in time",
     413: "The body is too long",
     429: "Too many calls: try again after `Retry-After` seconds",
     502: "With `wait`: `Failed` or `Canceled`, and why",
@@ -96,10 +104,11 @@ def _document_calls(app: FastAPI) -> None:
         path = f"{PREFIX}/service/{{service_uuid}}/webhook/handler/{{handler_uuid}}/call/"
         if path in document["paths"]:
             return document
-        for operations in document["paths"].values():
-            for operation in operations.values():
+        for route, operations in document["paths"].items():
+            for method, operation in operations.items():
                 # FastAPI documents 422 for wrong input, which is 400 here.
-                operation["responses"].pop("422", None)
+                for status in {422, *_RESPONSES} - _possible_errors(method, route, operation):
+                    operation["responses"].pop(str(status), None)
         names = ["service_uuid", "handler_uuid"]
         document["paths"][path] = _describe_call(names, "Perform the handler's operation.", "call")
         document["paths"][f"{path}{{amount}}/"] = _describe_call(
@@ -119,6 +128,22 @@ def _document_calls(app: FastAPI) -> None:
         return document
 
     app.openapi = openapi  # type: ignore[method-assign] # FastAPI documents this way to extend the document
+
+
+def _possible_errors(method: str, path: str, operation: dict[str, Any]) -> set[int]:
+    """Return the statuses of errors that a route can respond with."""
+    if path in ("/healthz", "/readyz"):
+        return {503} if path == "/readyz" else set()
+    statuses = {400, 404, 503}
+    if "security" not in operation:
+        statuses |= {401, 429} if method == "get" else {401, 403, 429}
+    if "requestBody" in operation:
+        statuses |= {408, 413}
+    if method == "post" and path.endswith(("/v1/service/", "/cancel/", "/retry/", "/redeliver/")):
+        statuses.add(409)
+    if path.endswith(("/service/{uuid}/logs/", "/redeploy/")):
+        statuses.add(504)
+    return statuses
 
 
 def _describe_call(path_names: list[str], summary: str, operation_id: str) -> dict[str, Any]:

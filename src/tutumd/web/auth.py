@@ -6,8 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from tutumd.application.accounts import authenticate
-from tutumd.errors import UnauthorizedError
+from tutumd.errors import ForbiddenError, UnauthorizedError
 from tutumd.model import User
 from tutumd.web.context import context
 
@@ -28,8 +27,31 @@ def parse_credentials(request: Request) -> tuple[str, str]:
 
 
 def authenticate_request(request: Request) -> User:
-    """Return the user who sends a request. Raises UnauthorizedError, before the rest of the request is read."""
-    return authenticate(context(request).store, *parse_credentials(request))
+    """Return the user who sends a request, before the rest of it is read.
+
+    Raises:
+        UnauthorizedError: There are no credentials, or wrong ones.
+        TooManyCallsError: Too many wrong ones came from the client.
+        ForbiddenError: A page of another site sent Basic credentials to change something.
+    """
+    web = context(request)
+    credentials = parse_credentials(request)
+    if request.headers.get("authorization", "").strip().lower().startswith("basic"):
+        _check_origin(request, web.public_host)
+    return web.sign_ins.authenticate(web.read_client(request.scope), *credentials)
+
+
+def _check_origin(request: Request, public_host: str) -> None:
+    """Refuse a change that another site's page makes: browsers add Basic credentials by themselves.
+
+    Scripts of other sites cannot set X-Forwarded-Host, so it counts whoever sent it.
+    """
+    headers = request.headers
+    hosts = [host for host in (headers.get("host"), headers.get("x-forwarded-host"), public_host) if host]
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    is_foreign = origin is not None and origin.partition("://")[2].lower() not in map(str.lower, hosts)
+    if request.method != "GET" and (site not in (None, "none", "same-origin") or (site is None and is_foreign)):
+        raise ForbiddenError("a page of another site sent this: send it from a page of this server, or with ApiKey")
 
 
 Viewer = Annotated[User, Depends(authenticate_request)]

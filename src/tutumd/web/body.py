@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from tutumd.application.admission.json_checks import quote, suggest
+from tutumd.application.admission.json_checks import MAX_DEPTH, is_shallow, quote, suggest
 from tutumd.errors import InvalidInputError
 from tutumd.web.errors import describe_problem
 
@@ -75,6 +75,8 @@ def parse(body: bytes, adapter: TypeAdapter[Model]) -> Model:
     except (ValueError, RecursionError) as error:
         detail = f"{error.msg} at character {error.pos}" if isinstance(error, json.JSONDecodeError) else "not readable"
         raise InvalidInputError(f"the body must be JSON: {detail}") from None
+    if not is_shallow(document):
+        raise InvalidInputError(f"the body must be JSON of at most {MAX_DEPTH} levels")
     try:
         return adapter.validate_python(document)
     except ValidationError as error:
@@ -86,11 +88,11 @@ def parse(body: bytes, adapter: TypeAdapter[Model]) -> Model:
         raise InvalidInputError(describe_problem(problems)) from None
 
 
-def documented(adapter: TypeAdapter[Model]) -> dict[str, Any]:
+def documented(adapter: TypeAdapter[Model], *, required: bool = True) -> dict[str, Any]:
     """Return the OpenAPI description of a JSON body, without references."""
     schema = adapter.json_schema()
     inlined = _inline(schema, schema.pop("$defs", {}))
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": inlined}}}}
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": inlined}}}}
 
 
 def documented_query(names: Iterable[str], **parameter: Any) -> dict[str, Any]:

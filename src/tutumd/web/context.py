@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 from threading import BoundedSemaphore
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.types import Scope
@@ -19,6 +20,7 @@ from tutumd.model import Origin
 from tutumd.ports import Clock, Intake, Store
 from tutumd.web.call.batches import Batches
 from tutumd.web.call.long_poll import LongPoll
+from tutumd.web.sign_ins import SignIns
 from tutumd.web.unfinished import UnfinishedRequests
 
 MAX_QUESTIONS = 8
@@ -42,12 +44,14 @@ class WebContext:
         server_cap: int,
         cipher: SecretCipher,
         trusted_proxies: Iterable[str] = (),
+        public_url: str = "",
     ) -> None:
         """Take what `main` built.
 
         Args:
             server_cap: The most containers that a service may be given.
             trusted_proxies: Networks whose X-Forwarded-For counts.
+            public_url: What users' URLs begin with, behind a proxy.
         """
         self.store = store
         self.clock = clock
@@ -57,6 +61,8 @@ class WebContext:
         self.batches = Batches(intake)
         self.long_poll = LongPoll(store)
         self._questions = BoundedSemaphore(MAX_QUESTIONS)
+        self.sign_ins = SignIns(store)
+        self.public_host = urlsplit(public_url).netloc
         self.unfinished = UnfinishedRequests(self.read_client)
         self.admission_cache = AdmissionCache(cipher)
         self.refused_calls = RefusedCalls()

@@ -1,11 +1,13 @@
 """Tables that fit."""
 
+import json
 from datetime import UTC, datetime
 
 import pytest
 
+from tutum.cli.output import print_json
 from tutum.cli.services import PS_COLUMNS
-from tutum.cli.tables import Column, fitted_widths, plain_lines
+from tutum.cli.tables import Column, fitted_widths, plain_lines, print_table
 from tutum.cli.times import age
 
 COLUMNS = [Column(heading="NAME", min_width=6), Column(heading="UUID", crop_to=8), Column(heading="STATE")]
@@ -13,6 +15,16 @@ COLUMNS = [Column(heading="NAME", min_width=6), Column(heading="UUID", crop_to=8
 
 def test_a_table_that_fits_is_not_cut() -> None:
     assert fitted_widths(COLUMNS, [10, 36, 7], 57) == [10, 36, 7]
+
+
+@pytest.mark.parametrize("bad", ["\x1b", "\x9b", "\x7f", "\x07", "\u202e", "\u2066", "\ud800", "\U000e0001"])
+def test_nothing_that_is_printed_disturbs_the_terminal(capsys: pytest.CaptureFixture[str], bad: str) -> None:
+    print_table([Column(heading="NAME")], [[f"a{bad}b"]])
+    print_json({"name": f"a{bad}b", "ä": ["日本"]})
+    shown = capsys.readouterr().out
+    assert bad not in shown
+    assert json.loads(shown.partition("{")[1] + shown.partition("{")[2]) == {"name": f"a{bad}b", "ä": ["日本"]}
+    assert "日本" in shown
 
 
 def test_uuids_are_shortened_before_names_are_cut() -> None:

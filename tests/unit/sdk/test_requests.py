@@ -1,6 +1,7 @@
 """How requests are sent, repeated and refused."""
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import httpx2
@@ -131,6 +132,17 @@ def test_redaction_cuts_handlers_and_passwords() -> None:
     text = f"GET http://u:p@host/service/{WEB}/trigger/{DEPLOY}/call/ and {DEPLOY}"
     assert redact(text) == f"GET http://host/service/{WEB}/trigger/7eaf7fff…/call/ and 7eaf7fff…"
     assert redact("nothing", known_from=f"/webhook/handler/{DEPLOY}/") == "nothing"
+
+
+@pytest.mark.parametrize("slash", ["/", "//", "%2F", "%2f", "%252F", "/%2F"])
+@pytest.mark.parametrize(
+    "spell", [str, str.upper, lambda uuid: uuid.replace("-", "%2D"), lambda uuid: f"%{ord(uuid[0]):x}{uuid[1:]}"]
+)
+def test_redaction_finds_handlers_however_their_path_is_spelled(slash: str, spell: Callable[[str], str]) -> None:
+    uuid = spell(DEPLOY)
+    for text in (f"/webhook{slash}handler{slash}{uuid}{slash}call/", f"/webhook/Handler{slash}{uuid}?a=b"):
+        assert uuid[:13] not in redact(f"refused: {text}")
+        assert "call" in redact(text) or "?a=b" in redact(text)
 
 
 def test_a_closed_client_opens_again(api: FakeApi) -> None:

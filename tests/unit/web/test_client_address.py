@@ -42,3 +42,19 @@ def test_the_client_is_the_nearest_address_that_is_no_trusted_proxy(
     scope: Scope = {"client": (peer, 1), "headers": [(b"user-agent", b"curl"), *headers]}
     origin = web_context(trusted_proxies=TRUSTED).read_origin(scope)
     assert (origin.address, origin.user_agent) == (expected, "curl")
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "client"),
+    [
+        ("203.0.113.1", "198.51.100.1", "203.0.113.1"),
+        ("10.0.0.1", "203.0.113.1", "203.0.113.1"),
+        ("10.0.0.1", "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),  # who has one address of a /64 has all of them
+        ("::ffff:203.0.113.1", "", "203.0.113.1"),
+        ("fe80::1%eth0", "", "fe80::"),
+        ("", "", ""),
+    ],
+)
+def test_limits_count_an_ipv4_address_or_an_ipv6_network(peer: str, forwarded: str, client: str) -> None:
+    scope: Scope = {"client": (peer, 1), "headers": [(b"x-forwarded-for", forwarded.encode())]}
+    assert web_context(trusted_proxies=TRUSTED).read_client(scope) == client

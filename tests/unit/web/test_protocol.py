@@ -125,6 +125,26 @@ def test_a_client_that_does_not_read_is_not_read_from(connection: Connection) ->
     assert connection.transport.is_reading_
 
 
+def test_a_body_that_nobody_takes_is_not_read_on(connection: Connection) -> None:
+    connection.receive(UNREAD.replace(b"1000", b"1000000"))
+    connection.receive(HEALTH * 4000)  # what looks like heads is a body
+    assert len(connection.begun[0].body) > 65536
+    assert not connection.transport.is_reading_
+
+
+def test_a_slow_reader_gets_all_responses_to_what_it_sent(connection: Connection) -> None:
+    connection.receive(HEALTH * 4)
+    connection.respond()
+    connection.protocol.pause_writing()
+    connection.respond()
+    connection.respond()
+    connection.loop.turn_to(HEAD_S - 1)  # beyond the time that keep-alive allows
+    assert (len(connection.begun), connection.transport.ended) == (3, [])
+    connection.protocol.resume_writing()
+    connection.loop.turn_to(HEAD_S - 1)
+    assert len(connection.begun) == 4
+
+
 @pytest.mark.parametrize("drip", [b"a", b"G", b"\r\n"], ids=["body", "head", "empty lines"])
 def test_an_answered_connection_that_drips_is_closed(connection: Connection, drip: bytes) -> None:
     connection.receive(UNREAD if drip == b"a" else HEALTH)

@@ -19,7 +19,7 @@ _SECRET_NAME = re.compile(
 )
 _NOT_SECRET = {"idempotency-key", "x-event-key"}
 # Proxies repeat the URL of a call in headers. A handler's UUID is a password, and user or query may be one.
-_CALL_PATH = re.compile(r"(/(?:handler|trigger)/)[^/\s?#,;]+", re.IGNORECASE)
+_CALL_PATH = re.compile(r"((?:handler|trigger)(?:/|%(?:25)*2f)+)(?:(?!%(?:25)*(?:2f|3f|23))[^/\s?#,;])+", re.IGNORECASE)
 _URL_SECRETS = re.compile(r"(?<=://)[^/\s@]+(?=@)|(?<=\?)[^\s\"'>]+")
 # Each of these stays the same when its sender retries, and differs between events.
 # GitLab sends Idempotency-Key (since 17.4), and webhook-id if it signs. X-Gitlab-Webhook-UUID names the webhook, and
@@ -79,7 +79,7 @@ def redact_headers(headers: Headers) -> tuple[tuple[str, str], ...]:
         lower = name.lower()
         if is_secret(lower):
             continue
-        if "/" in value or "\0" in value:
+        if "/" in value or "%" in value or "\0" in value:
             value = _URL_SECRETS.sub("…", _CALL_PATH.sub(r"\1…", value.replace("\0", "")))
         size += len(lower.encode("utf-8", "replace")) + len(value.encode("utf-8", "replace"))
         if size > MAX_STORED_BYTES:

@@ -8,6 +8,7 @@ from tutumd.errors import InvalidInputError
 
 MAX_TEXT = 2000
 MAX_ITEMS = 50
+MAX_DEPTH = 100
 
 
 def quote(value: object) -> str:
@@ -69,6 +70,21 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> str:
 def is_storable(text: str) -> bool:
     """Return whether a database can store the text: no NUL, no unpaired surrogates."""
     return "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def is_shallow(document: Any) -> bool:
+    """Return whether a JSON value has at most 100 levels. Deeper ones exhaust the stack of whatever walks them."""
+    level = [document]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for node in level
+            for child in (node.values() if isinstance(node, dict) else node if isinstance(node, list) else ())
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return True
+    return False
 
 
 def suggest(name: str, known: Collection[str]) -> str:

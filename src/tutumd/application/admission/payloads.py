@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from tutumd.application.admission.headers import Headers, find_all
+from tutumd.application.admission.json_checks import is_shallow
 
-MAX_DEPTH = 100
 _MAX_FORM_FIELDS = 1000
 _GITHUB_MAX_COMMITS = 2048
 _HARBOR_PUSHES = ("push_artifact", "harbor.artifact.pushed")
@@ -83,7 +83,7 @@ def _parse_json(body: bytes) -> Any:
         document = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    return document if _is_shallow(document) else None
+    return document if is_shallow(document) else None
 
 
 def _parse_form(body: bytes) -> Any:
@@ -96,20 +96,6 @@ def _parse_form(body: bytes) -> Any:
         if isinstance(document, dict):
             return document
     return fields
-
-
-def _is_shallow(document: Any) -> bool:
-    level = [document]
-    for _ in range(MAX_DEPTH):
-        level = [
-            child
-            for node in level
-            for child in (node.values() if isinstance(node, dict) else node if isinstance(node, list) else ())
-            if isinstance(child, dict | list)
-        ]
-        if not level:
-            return True
-    return False
 
 
 def _event(headers: Headers) -> str:

@@ -98,7 +98,7 @@ def change_handler(
     return render.handler(changed)
 
 
-@router.post(f"{BASE}/{{handler_uuid}}/rotate/", status_code=201, openapi_extra=documented(_ROTATE))
+@router.post(f"{BASE}/{{handler_uuid}}/rotate/", status_code=201, openapi_extra=documented(_ROTATE, required=False))
 def rotate_handler(
     request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
 ) -> handler_schemas.HandlerOut:
@@ -115,7 +115,7 @@ def rotate_handler(
     return render.handler(rotated)
 
 
-@router.post(f"{BASE}/{{handler_uuid}}/test/", openapi_extra=documented(_TEST))
+@router.post(f"{BASE}/{{handler_uuid}}/test/", openapi_extra=documented(_TEST, required=False))
 def try_handler(
     request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
 ) -> handler_schemas.TestOut:

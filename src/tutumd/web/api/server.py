@@ -12,9 +12,10 @@ router = APIRouter()
 
 
 @router.get(f"{PREFIX}/auth/", tags=["account"])
-def check_credentials(request: Request, viewer: Viewer) -> schemas.ListOut[schemas.AccountOut]:
+def check_credentials(request: Request, response: Response, viewer: Viewer) -> schemas.ListOut[schemas.AccountOut]:
     """Check credentials: returns the user and the key that were sent."""
     _, key = parse_credentials(request)
+    response.headers["Cache-Control"] = "no-store"
     return render.whole_list([schemas.AccountOut(username=viewer.name, key=key)])
 
 
@@ -24,7 +25,12 @@ async def check_health() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/readyz", tags=["server"], openapi_extra={"security": []})
+@router.get(
+    "/readyz",
+    tags=["server"],
+    openapi_extra={"security": []},
+    responses={503: {"model": health.Readiness, "description": "Calls are refused"}},
+)
 def check_readiness(request: Request, response: Response) -> health.Readiness:
     """Check that actions are performed: `ready`, `degraded` (calls are stored, but some wait), or `down` with a 503."""
     web = context(request)

@@ -4,7 +4,7 @@ import asyncio
 import json
 from http import HTTPStatus
 
-from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tutumd.application.admission.addresses import client_network
@@ -114,13 +114,17 @@ class BoundedProtocol(HttpToolsProtocol):
             piece = bytes(self.held[: end + len(_HEAD_END)] if end >= 0 else self.held)
             del self.held[: len(piece)]
             self.parse(piece)
-        if not self.held:
-            self.flow.resume_reading()
+        if not self.held and (self.cycle is None or len(self.cycle.body) <= HIGH_WATER_LIMIT):
+            self.flow.resume_reading()  # else the application does, when it takes the body
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self.flow.read_paused:
             self.flow.resume_reading()  # the request that waited is begun, so another one may wait
+
+    def timeout_keep_alive_handler(self) -> None:
+        if not self.held:  # then it waits for the client to read, which `_check_progress` watches
+            super().timeout_keep_alive_handler()
 
     def resume_writing(self) -> None:
         super().resume_writing()

@@ -94,6 +94,19 @@ def test_the_url_of_the_call_is_not_stored(path: str) -> None:
     assert kept["x-forwarded-uri"] == f"/api/v1/service/S/{path}/…/call/"
 
 
+@pytest.mark.parametrize("slash", ["//", "%2F", "%2f", "%252F"])
+@pytest.mark.parametrize(
+    "uuid", ["0224815A-c156-44e4-92d7-997c69354438", "0224815A%2Dc156%2D44e4%2d92d7%2D997c69354438"]
+)
+def test_the_url_of_the_call_is_not_stored_however_it_is_spelled(slash: str, uuid: str) -> None:
+    path = f"webhook/handler/{uuid}/call/".replace("/", slash)
+    for value in (path, f"https://h.example.com/login#next={path}"):
+        kept = dict(redact_headers([("Referer", value)]))
+        assert "997c69354438" not in kept["referer"]
+        assert "0224815" not in kept["referer"]
+        assert kept["referer"].endswith(f"…{slash}call{slash}")
+
+
 def test_a_password_in_another_url_is_not_stored() -> None:
     kept = dict(
         redact_headers([("Referer", "https://ann:pa55@h.example.com/x?t=s3cr3t#y"), ("Accept", "text/*;q=0.5, */*")])

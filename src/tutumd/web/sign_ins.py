@@ -1,0 +1,61 @@
+"""Limits of failed sign-ins per client, in memory."""
+
+import time
+from collections.abc import Callable
+from threading import Lock
+from typing import TypeVar
+
+from tutumd.application.accounts import authenticate, hash_key
+from tutumd.errors import TooManyCallsError, UnauthorizedError
+from tutumd.model import User
+from tutumd.ports import Accounts
+
+MAX_FAILURES = 20
+WINDOW_S = 60
+MAX_REMEMBERED = 10_000
+
+Value = TypeVar("Value")
+
+
+class SignIns:
+    """Authenticates users. A client that failed 20 times within a minute is refused until the minute is over.
+
+    Credentials by which it signed in before are still accepted, so that others behind the same address go on.
+    """
+
+    def __init__(self, accounts: Accounts, clock: Callable[[], float] = time.monotonic) -> None:
+        self._accounts, self._clock = accounts, clock
+        self._failures: dict[str, tuple[float, int]] = {}
+        self._known: dict[str, None] = {}
+        self._lock = Lock()
+
+    def authenticate(self, client: str, user_name: str, key: str) -> User:
+        """Return the user with a name and key. Raises UnauthorizedError, or TooManyCallsError without a look."""
+        began, count = self._failures_of(client)
+        digest = hash_key(f"{client} {user_name}:{key}")
+        if count >= MAX_FAILURES and digest not in self._known:
+            wait_s = int(began + WINDOW_S - self._clock()) + 1
+            raise TooManyCallsError(f"too many wrong keys came from this address: try again in {wait_s} s", wait_s)
+        try:
+            user = authenticate(self._accounts, user_name, key)
+        except UnauthorizedError:
+            with self._lock:
+                began, count = self._failures_of(client)
+                _remember(self._failures, client, (began, count + 1))
+            raise
+        if digest not in self._known:
+            with self._lock:
+                _remember(self._known, digest, None)
+        return user
+
+    def _failures_of(self, client: str) -> tuple[float, int]:
+        """Return when the client's present minute of failures began, and how many there were."""
+        now = self._clock()
+        began, count = self._failures.get(client, (now, 0))
+        return (began, count) if now - began < WINDOW_S else (now, 0)
+
+
+def _remember(table: dict[str, Value], key: str, value: Value) -> None:
+    if key not in table and len(table) >= MAX_REMEMBERED:
+        del table[next(iter(table))]
+    table[key] = value

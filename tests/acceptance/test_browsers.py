@@ -1,0 +1,88 @@
+"""What browsers are told, and what other sites' pages cannot do through them."""
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.raw_http import CREDENTIALS, Target, check_refusal, exchange, other_address, request
+from tests.support.server import APIKEY, USER, LiveServer
+
+BASIC = f"Authorization: Basic {base64.b64encode(f'{USER}:{APIKEY}'.encode()).decode()}"
+FOREIGN = [
+    ["Origin: https://evil.example"],
+    ["Origin: null"],
+    ["Origin: https://evil.example", "Sec-Fetch-Site: cross-site"],
+    ["Origin: https://other.tutum.co", "Sec-Fetch-Site: same-site"],
+    ["Sec-Fetch-Site: cross-site"],
+]
+OWN = [
+    [],
+    ["Origin: https://dashboard.tutum.co"],
+    ["Origin: https://dashboard.tutum.co", "Sec-Fetch-Site: same-origin"],
+    ["Origin: https://renamed.by.a.proxy", "Sec-Fetch-Site: same-origin"],
+    ["Origin: https://hooks.example.com", "X-Forwarded-Host: hooks.example.com"],
+]
+
+
+@pytest.mark.parametrize("headers", FOREIGN)
+def test_a_page_of_another_site_changes_nothing(target: Target, headers: list[str]) -> None:
+    for method, path in (("POST", f"/api/v1/service/{target.service}/redeploy/"), ("DELETE", f"{target.handlers}x/")):
+        answer = exchange(target.server, request(method, path, b"{}", [BASIC, "Content-Type: text/plain", *headers]))
+        assert "another site" in check_refusal(answer, 403)
+    assert exchange(target.server, request("GET", target.handlers, headers=[BASIC, *headers])).status == 200
+    raw = request("POST", f"{target.handlers}{target.handler}/test/", b"{}", [CREDENTIALS, *headers])
+    assert exchange(target.server, raw).status == 200, "browsers send ApiKey only if a page of ours says so"
+
+
+@pytest.mark.parametrize("headers", OWN)
+def test_pages_of_the_server_and_clients_of_2015_work(target: Target, headers: list[str]) -> None:
+    raw = request("POST", f"{target.handlers}{target.handler}/test/", b"{}", [BASIC, *headers])
+    assert exchange(target.server, raw).status == 200
+
+
+def test_the_public_url_is_an_origin_of_the_server(tmp_path: Path) -> None:
+    with LiveServer(tmp_path, "--engine", "local", "--public-url", "https://hooks.example.com") as server:
+        for origin, status in (("https://hooks.example.com", 404), ("https://evil.example", 403)):
+            raw = request("POST", "/api/v1/service/x/start/", headers=[BASIC, f"Origin: {origin}"])
+            assert exchange(server, raw).status == status
+
+
+def test_a_key_is_not_kept_by_caches(target: Target) -> None:
+    assert target.send("GET", "/api/v1/auth/").headers["cache-control"] == "no-store"
+
+
+def test_failed_sign_ins_are_limited_for_their_address_only(target: Target) -> None:
+    wrong = request("GET", target.handlers, headers=[f"Authorization: ApiKey {USER}:wrong"])
+    address = other_address()
+    answers = [exchange(target.server, wrong, address) for _ in range(21)]
+    assert [answer.status for answer in answers] == [401] * 20 + [429]
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+    assert exchange(target.server, request("GET", target.handlers)).status == 200
+
+
+def test_the_docs_cannot_be_framed_or_run_foreign_scripts(live_server: LiveServer) -> None:
+    for path in ("/api/docs", "/api/docs/swagger-ui-bundle.js", "/api/docs/swagger-ui.css"):
+        headers = live_server.request("GET", path, authorization=None).headers
+        assert (headers["x-content-type-options"], headers["x-frame-options"]) == ("nosniff", "DENY")
+    policy = live_server.request("GET", "/api/docs", authorization=None).headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "script-src 'self' 'sha256-" in policy
+    assert "unsafe" not in policy.partition("script-src")[2].partition(";")[0]
+
+
+@pytest.mark.parametrize("depth", [101, 987, 5000, 100_000])
+@pytest.mark.parametrize("field", ["filter", "name", "verify", "unknown"])
+def test_deep_json_is_refused(target: Target, field: str, depth: int) -> None:
+    body = f'{{"{field}": {"[" * depth}{"]" * depth}}}'.encode()
+    for method, path in (
+        ("POST", target.handlers),
+        ("PATCH", f"{target.handlers}{target.handler}/"),
+        ("POST", f"{target.handlers}{target.handler}/test/"),
+        ("POST", f"{target.handlers}{target.handler}/rotate/"),
+        ("POST", "/api/v1/service/"),
+        ("PATCH", f"/api/v1/service/{target.service}/"),
+    ):
+        check_refusal(target.send(method, path, body), 400)
+    assert target.send("POST", f"{target.handlers}{target.handler}/test/", b'{"body": [[[[]]]]}').status == 200

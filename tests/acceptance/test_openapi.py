@@ -1,0 +1,142 @@
+"""The OpenAPI document tells what each route really takes and returns."""
+
+from typing import Any
+
+import pytest
+
+from tests.acceptance.accounts import Member, add_member
+from tests.acceptance.raw_http import UNKNOWN, exchange, other_address, request
+from tests.acceptance.routes import Route, all_routes
+from tests.support.server import APIKEY, USER, Answer, LiveServer
+from tutumd.application.admission.fields import FIELDS
+
+Document = dict[str, Any]
+TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,), "integer": (int,), "boolean": (bool,), "array": (list,), "object": (dict,), "null": (type(None),)
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def document(live_server: LiveServer) -> Document:
+    return dict(live_server.request("GET", "/api/openapi.json", authorization=None).json)
+
+
+@pytest.fixture(scope="module")
+def member(live_server: LiveServer) -> Member:
+    return add_member(live_server, "reader-of-openapi")
+
+
+def mismatch(document: Document, schema: Document, value: Any, place: str = "") -> str:
+    """Return what of a value is not as a schema says; empty if all is."""
+    if "$ref" in schema:
+        return mismatch(document, document["components"]["schemas"][schema["$ref"].rpartition("/")[2]], value, place)
+    if "anyOf" in schema:
+        found = [mismatch(document, each, value, place) for each in schema["anyOf"]]
+        return "" if "" in found else "; ".join(found)
+    kind = schema.get("type")
+    if kind and (not isinstance(value, TYPES[kind]) or (kind == "integer" and isinstance(value, bool))):
+        return f"{place} is no {kind}: {value!r}"
+    if "enum" in schema and value not in schema["enum"]:
+        return f"{place} is none of {schema['enum']}: {value!r}"
+    if isinstance(value, list) and "items" in schema:
+        return next(filter(None, (mismatch(document, schema["items"], each, f"{place}[]") for each in value)), "")
+    if isinstance(value, dict) and "properties" in schema:
+        missing = set(schema.get("required", ())) - value.keys()
+        unknown = value.keys() - schema["properties"].keys()
+        if missing or unknown:
+            return f"{place} lacks {missing}, has {unknown}"
+        parts = (
+            mismatch(document, schema["properties"][name], each, f"{place}.{name}") for name, each in value.items()
+        )
+        return next(filter(None, parts), "")
+    return ""
+
+
+def check(document: Document, route: Route, answer: Answer) -> None:
+    """Check that the document has this response of a route, with such a body."""
+    responses = document["paths"][route.template][route.method.lower()]["responses"]
+    assert str(answer.status) in responses, (route, answer)
+    content = responses[str(answer.status)].get("content")
+    if content and content["application/json"].get("schema"):
+        wrong = mismatch(document, content["application/json"]["schema"], answer.json)
+        assert not wrong, (route, answer.status, wrong)
+
+
+def bodies(route: Route) -> list[bytes]:
+    """Return bodies to send: none, right ones, wrong ones, and one that is too long."""
+    too_long = b" " * (1024 * 1024 + 1)
+    return [b"", b"{}", b'{"name": "documented"}', b'{"grace": 0}', b'{"filter": 5}', b"[", too_long]
+
+
+def test_every_answer_of_every_route_is_described(document: Document, live_server: LiveServer, member: Member) -> None:
+    server = live_server
+    running = server.run_service("described-and-running")
+    spare = server.create_service("described")
+    hook = server.make_handler(spare["uuid"], name="hook")
+    assert server.post(hook["url"]).status == 202
+    action = server.objects("/api/v1/action/")[-1]["uuid"]
+    delivery = server.objects(f"{hook['resource_uri']}delivery/")[0]["id"]
+    container = server.service(running)["containers"][0].split("/")[-2]
+    values = {"service": spare["uuid"], "handler": hook["uuid"], "container": container, "action": action}
+    values |= {"number": str(delivery), "amount": "1", "token": "x"}
+    for route in sorted(all_routes(server), key=lambda each: (each.method == "DELETE", "handler" not in each.template)):
+        path = route.fill(values)
+        unknown = route.fill(dict.fromkeys(values, UNKNOWN) | {"number": "0", "amount": "0"})
+        sent = bodies(route) if route.method in ("POST", "PATCH") else [b""]
+        admin = f"Authorization: ApiKey {USER}:{APIKEY}"
+        requests = [
+            request(route.method, unknown, b"{}", [admin]),
+            request(route.method, f"{unknown}?bad=1", b"", [admin]),
+        ]
+        requests += [
+            request(route.method, path, b"{}", [credentials])
+            for credentials in (
+                "X: none",
+                f"Authorization: ApiKey {member.name}:{member.key}",
+                f"Authorization: ApiKey {USER}:wrong",
+            )
+        ]
+        requests += [request(route.method, path, body, [admin]) for body in sent]
+        for raw in requests:
+            check(document, route, exchange(server, raw, other_address()))
+
+
+def test_every_option_has_a_type_to_send(document: Document) -> None:
+    handlers = document["paths"]["/api/v1/service/{service_uuid}/webhook/handler/"]["post"]["requestBody"]
+    one, many = handlers["content"]["application/json"]["schema"]["anyOf"]
+    for name, field in FIELDS.items():
+        for schema in (one, many["items"]):
+            assert schema["properties"][name]["anyOf"] == [field.schema, {"type": "null"}]
+        assert field.schema.keys() & {"type", "anyOf"}
+
+
+def test_bodies_that_may_be_absent_are_optional(document: Document) -> None:
+    handler = "/api/v1/service/{service_uuid}/webhook/handler/{handler_uuid}/"
+    required = {
+        (method, path)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if operation.get("requestBody", {}).get("required")
+    }
+    assert required == {
+        ("post", "/api/v1/service/"),
+        ("patch", "/api/v1/service/{uuid}/"),
+        ("post", handler.removesuffix("{handler_uuid}/")),
+        ("patch", handler),
+    }
+
+
+def test_statuses_are_described_where_they_occur(document: Document) -> None:
+    def having(status: str) -> set[str]:
+        return {
+            path
+            for path, methods in document["paths"].items()
+            for each in methods.values()
+            if status in each["responses"]
+        }
+
+    assert "/readyz" in having("503")
+    assert {"/healthz", "/readyz"}.isdisjoint(having("401") | having("404"))
+    assert {"/api/v1/action/{uuid}/cancel/", "/api/v1/action/{uuid}/retry/", "/api/v1/service/"} <= having("409")
+    assert "/api/v1/service/{uuid}/" in having("403")
+    assert "/api/v1/auth/" in having("429")

@@ -1,0 +1,63 @@
+"""What the code imports is declared in the extra that needs it, and has its line in the ADR."""
+
+import ast
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+DISTRIBUTIONS = {"yaml": "pyyaml", "pydantic_settings": "pydantic-settings", "fastapi_swagger": "fastapi-swagger"}
+"""Names of distributions that differ from those of their modules."""
+INDIRECT = {"uvloop", "httptools", "fastapi-swagger"}
+"""Used without an import: by uvicorn, and as files."""
+EXTRAS = {
+    "src/tutum": ["base"],
+    "src/tutumd": ["base", "server"],
+    "src/tutumd/store": ["base", "server", "postgres"],
+    "src/tutumd/engines/kubernetes": ["base", "server", "kubernetes"],
+}
+
+
+def declared(extra: str) -> set[str]:
+    requirements = PROJECT["dependencies"] if extra == "base" else PROJECT["optional-dependencies"][extra]
+    names = {re.split(r"[\[<>=;]", requirement)[0].strip() for requirement in requirements}
+    return names - {"tutumd"}
+
+
+def imported(folder: str) -> set[str]:
+    found = set()
+    for path in (ROOT / folder).rglob("*.py"):
+        if any(other != folder and path.is_relative_to(ROOT / other) and len(other) > len(folder) for other in EXTRAS):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {each.name.partition(".")[0] for each in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.partition(".")[0])
+    return {DISTRIBUTIONS.get(name, name) for name in found - set(sys.stdlib_module_names) - {"tutum", "tutumd"}}
+
+
+@pytest.mark.parametrize("folder", EXTRAS)
+def test_every_import_is_declared_where_it_is_used(folder: str) -> None:
+    assert imported(folder) - set().union(*map(declared, EXTRAS[folder])) == set()
+
+
+def test_what_is_declared_is_used_and_explained() -> None:
+    everything = set().union(*map(declared, ["base", "server", "postgres", "kubernetes"]))
+    assert everything - set().union(*map(imported, EXTRAS)) == INDIRECT
+    lines = (ROOT / "docs" / "adr" / "0004-dependencies.md").read_text().splitlines()
+    named = " ".join(line.split("|")[1] for line in lines if line.startswith("|"))
+    assert {name for name in everything if not re.search(rf"\b{re.escape(name)}\b", named)} == set()
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+def test_the_locks_name_what_is_declared(lock: str) -> None:
+    text = (ROOT / lock).read_text()
+    blocks = re.findall(r"^([a-z0-9-]+)(?:\[.*?\])?==.*?# via(.*?)(?=^[a-z0-9]|\Z)", text, re.MULTILINE | re.DOTALL)
+    direct = {name for name, via in blocks if "tutumd (pyproject.toml)" in via}
+    everything = set().union(*map(declared, ["base", "server", "postgres", "kubernetes"]))
+    assert everything - direct == set()
