@@ -31,7 +31,7 @@ def server(tmp_path: Path) -> Iterator[LiveServer]:
             assert server.stop() is not None
             database = Database(f"sqlite:///{server.data / 'tutumd.db'}")
             queue = SqlQueue(database, lambda: datetime.now(UTC), Wakeup())
-            queue.sync(FAR, [snapshot(f"far{number}") for number in range(COUNT)])
+            queue.sync(FAR, [snapshot(f"far{number}") for number in range(COUNT)], revisions={})
             database.close()
             server.start()
             healthy = server.run_service("healthy")

@@ -12,6 +12,7 @@ from tutumd.errors import UnavailableError
 from tutumd.model import Accepted, Call, Operation
 from tutumd.ports import CallResult
 from tutumd.store.intake import MAX_ATTEMPTS
+from tutumd.store.tables import deliveries
 
 BATCH = 256
 UNSTORABLE = "\ud800"
@@ -32,8 +33,11 @@ def test_one_bad_call_fails_alone_and_the_others_are_stored_once_and_in_order(be
         calls[number] = replace(calls[number], content=UNSTORABLE)
     results = store(bed, calls)
     assert {number for number, result in enumerate(results) if not isinstance(result, Accepted)} == bad
-    stored = tuple((each.amount, None) for number, each in enumerate(calls) if number not in bad)
-    assert bed.queue.amounts(bed.claimed()) == stored
+    stored = [each.amount for number, each in enumerate(calls) if number not in bad]
+    assert bed.queue.amounts(bed.claimed()) == ((sum(stored), None),)
+    with bed.database.read() as connection:
+        in_order = sa.select(deliveries.c.amount).order_by(deliveries.c.seq)
+        assert connection.execute(in_order).scalars().all() == stored
 
 
 def test_a_batch_that_is_all_bad_causes_a_bounded_number_of_transactions(bed: StoreBed) -> None:

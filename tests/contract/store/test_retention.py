@@ -10,6 +10,7 @@ from tutumd.model import Operation, Outcome, Verb
 from tutumd.store.log_lines import LEFT_OUT, MAX_LINES
 from tutumd.store.retention import MAX_GONE_CONTAINERS
 from tutumd.store.tables import (
+    action_inputs,
     action_lines,
     actions,
     client_rates,
@@ -49,6 +50,8 @@ def make_old_release(bed: StoreBed, *conditions: sa.ColumnElement[bool]) -> None
     """Turn deliveries into rows of the previous release, whose amounts and keys stand nowhere else."""
     with bed.database.write() as connection:
         connection.execute(sa.update(deliveries).where(*conditions).values(kept_bytes=None))
+        old = sa.select(deliveries.c.action_seq).where(deliveries.c.kept_bytes.is_(None))
+        connection.execute(sa.delete(action_inputs).where(action_inputs.c.action_seq.in_(old)))
 
 
 def test_old_rows_are_deleted_in_batches_and_new_ones_stay(bed: StoreBed) -> None:
