@@ -43,7 +43,7 @@ LogRows = Annotated[
 ]
 LogBytes = Annotated[int | None, typer.Option(help="Bytes that they take at most. [TUTUMD_LOG_BYTES; 67108864]")]
 MaxKeys = Annotated[
-    int | None, typer.Option(help="Keys of deliveries that a handler can have in 24 h. [TUTUMD_MAX_KEYS; 1000000]")
+    int | None, typer.Option(help="Keys of a handler's deliveries of two days. [TUTUMD_MAX_KEYS; 1000000]")
 ]
 EngineSlots = Annotated[int | None, typer.Option(help="Actions at once on one engine. [TUTUMD_ENGINE_SLOTS; 16]")]
 MaxRuns = Annotated[int | None, typer.Option(help="Actions at once on all engines. [TUTUMD_MAX_RUNS; 64]")]

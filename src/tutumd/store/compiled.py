@@ -1,16 +1,35 @@
-"""Statements of the call path, compiled once."""
+"""Statements of the call path, compiled once, without SQLAlchemy's overhead, which takes as long as a call."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
 
-def execute_compiled(connection: sa.Connection, statement: sa.ClauseElement, **parameters: str) -> sa.CursorResult[Any]:
-    """Execute a statement that is compiled once, without SQLAlchemy's overhead, which takes as long as a call."""
+def execute_compiled(
+    connection: sa.Connection, statement: sa.ClauseElement, **parameters: object
+) -> sa.CursorResult[Any]:
+    """Execute a statement."""
     sql, names = _compile(statement, connection.dialect)
     return connection.exec_driver_sql(sql, parameters if names is None else tuple(parameters[name] for name in names))
+
+
+def execute_many(connection: sa.Connection, statement: sa.ClauseElement, rows: Sequence[Mapping[str, object]]) -> None:
+    """Execute a statement once for each of some rows of parameters."""
+    sql, names = _compile(statement, connection.dialect)
+    connection.exec_driver_sql(sql, rows if names is None else [tuple(row[name] for name in names) for row in rows])
+
+
+def parse_rows(result: sa.CursorResult[Any]) -> Sequence[Sequence[Any]]:
+    """Return the rows of a statement that selects them as one JSON text.
+
+    One text, because SQLite's driver releases the GIL at each row, and a busy event loop gives it back only after up to
+    5 ms.
+    """
+    rows = result.scalar() or ()
+    return json.loads(rows) if isinstance(rows, str) else rows
 
 
 @cache

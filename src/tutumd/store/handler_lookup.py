@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tutumd.model import Call
 from tutumd.store.coalesce import CalledHandler
-from tutumd.store.compiled import execute_compiled
+from tutumd.store.compiled import execute_compiled, parse_rows
 from tutumd.store.tables import OPEN, actions, handlers, services
 
 MAX_CACHED = 10_000
@@ -50,8 +50,6 @@ def _select_handlers(column: "sa.Column[Any]", uuids: sa.Select[Any], array: str
     return sa.select(getattr(sa.func, list_)(getattr(sa.func, array)(*called.c)))
 
 
-# One JSON text, because SQLite's driver releases the GIL at each row, and a busy event loop gives it back only after up
-# to 5 ms.
 _BY_UUID, _BY_OLD_UUID = (
     {
         "sqlite": _select_handlers(
@@ -152,5 +150,4 @@ def _read_handlers(connection: sa.Connection, uuids: set[str], now_us: int) -> d
 
 
 def _parse(result: sa.CursorResult[Any]) -> list[CalledHandler]:
-    rows = result.scalar() or ()
-    return [CalledHandler(*values) for values in (json.loads(rows) if isinstance(rows, str) else rows)]
+    return [CalledHandler(*values) for values in parse_rows(result)]

@@ -1,6 +1,7 @@
 """Keys of accepted deliveries: for a day they show that a delivery is a repetition, and which action carries it out."""
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -9,8 +10,9 @@ import sqlalchemy as sa
 
 from tutumd.errors import TooManyCallsError
 from tutumd.model import ActionState
+from tutumd.store.compiled import execute_compiled, execute_many, parse_rows
 from tutumd.store.database import Database
-from tutumd.store.tables import actions, deliveries, key_counts, microseconds, sender_keys
+from tutumd.store.tables import key_counts, microseconds, sender_keys
 
 REPEAT_WINDOW = timedelta(hours=24)
 """A delivery with the key of one received within this time is its repetition."""
@@ -22,30 +24,45 @@ CarriedOut = tuple[str, int]
 """UUID and `seq` of the action that carries out a delivery. The `seq` of an action that is not inserted yet is 0."""
 
 _DAY_US = 24 * 3600 * 1_000_000
-_WITHOUT_RESULT = (ActionState.FAILED.value, ActionState.CANCELED.value)
-_SELECT_KEYS = (
-    sa.select(sender_keys, actions.c.uuid, actions.c.state)
-    .outerjoin(actions, actions.c.seq == sender_keys.c.action_seq)
-    .where(
-        sender_keys.c.bucket.in_(sa.bindparam("buckets", expanding=True)),
-        sa.tuple_(sender_keys.c.handler_seq, sender_keys.c.digest).in_(sa.bindparam("keys", expanding=True)),
+_DIGEST_BYTES = 16
+
+# The keys of a batch as rows: `number` is the place of their bytes in `digests`.
+_GIVEN = {
+    "sqlite": (
+        "SELECT key AS number, json_extract(value, '$[0]') AS handler_seq, json_extract(value, '$[1]') AS previous_key"
+        " FROM json_each(:given)"
+    ),
+    "postgresql": (
+        "SELECT CAST(number - 1 AS INTEGER) AS number, CAST(value ->> 0 AS BIGINT) AS handler_seq,"
+        " value ->> 1 AS previous_key"
+        " FROM json_array_elements(CAST(:given AS json)) WITH ORDINALITY AS given(value, number)"
+    ),
+}
+_LISTS = {"sqlite": "json_group_array(json_array({}))", "postgresql": "json_agg(json_build_array({}))"}
+_HAS_RESULT = f"a.state NOT IN ('{ActionState.FAILED.value}', '{ActionState.CANCELED.value}')"
+_BUCKETS = "bucket IN (:yesterday, :today, :tomorrow)"
+
+
+def _select(dialect: str) -> sa.TextClause:
+    """Select as one JSON text: what is stored of keys, what the previous release's edges stored of them, and counts."""
+    # SQLite joins in the order of a CROSS JOIN: it has no statistics that show which side is small.
+    return sa.text(
+        f"WITH given AS ({_GIVEN[dialect]})"  # noqa: S608 (parts of statements)
+        f" SELECT {_LISTS[dialect].format('number, handler_seq, bucket, uuid, seq')} FROM ("
+        "SELECT given.number, given.handler_seq, k.bucket, a.uuid, a.seq FROM given CROSS JOIN sender_keys AS k"
+        f" LEFT JOIN actions AS a ON a.seq = k.action_seq AND k.received > :after AND {_HAS_RESULT}"
+        f" WHERE k.{_BUCKETS} AND k.handler_seq = given.handler_seq"
+        f" AND k.digest = substr(:digests, 1 + {_DIGEST_BYTES} * given.number, {_DIGEST_BYTES})"
+        " UNION ALL SELECT given.number, given.handler_seq, NULL, a.uuid, a.seq FROM given"
+        f" CROSS JOIN deliveries AS d JOIN actions AS a ON a.seq = d.action_seq AND {_HAS_RESULT}"
+        " WHERE d.sender_key = given.previous_key AND d.handler_seq = given.handler_seq"
+        " AND d.kept_bytes IS NULL AND d.received > :after"
+        " UNION ALL SELECT NULL, c.handler_seq, c.bucket, NULL, c.keys FROM key_counts AS c"
+        f" WHERE c.{_BUCKETS} AND c.handler_seq IN (SELECT handler_seq FROM given)) AS found"
     )
-)
-_SELECT_COUNTS = sa.select(key_counts).where(
-    key_counts.c.bucket.in_(sa.bindparam("buckets", expanding=True)),
-    key_counts.c.handler_seq.in_(sa.bindparam("handlers", expanding=True)),
-)
-# Edges of the previous release store keys with their deliveries, and nowhere else.
-_SELECT_PREVIOUS = (
-    sa.select(deliveries.c.handler_seq, deliveries.c.sender_key, actions.c.uuid, actions.c.seq)
-    .join(actions, actions.c.seq == deliveries.c.action_seq)
-    .where(
-        deliveries.c.sender_key.in_(sa.bindparam("keys", expanding=True)),
-        deliveries.c.kept_bytes.is_(None),
-        deliveries.c.received > sa.bindparam("after"),
-        actions.c.state.not_in(_WITHOUT_RESULT),
-    )
-)
+
+
+_SELECT = {dialect: _select(dialect) for dialect in _GIVEN}
 _INSERT_KEY = sa.text(
     "INSERT INTO sender_keys (bucket, handler_seq, digest, action_seq, received) "
     "VALUES (:bucket, :handler_seq, :digest, :action_seq, :received) ON CONFLICT (bucket, handler_seq, digest) "
@@ -74,8 +91,6 @@ class BatchKeys:
         self._now = now
         self._max_keys = max_keys
         self._today = microseconds(now) // _DAY_US
-        # A clock that is set back over midnight leaves keys in the bucket of tomorrow.
-        self._buckets = [self._today - 1, self._today, self._today + 1]
         self._counts: Counter[tuple[int, int]] = Counter()
         self._stored_today: set[DeliveryKey] = set()
         self._added: dict[DeliveryKey, CarriedOut] = {}
@@ -86,32 +101,35 @@ class BatchKeys:
         Args:
             previous_keys: For each key, the one by which the previous release knows the delivery.
         """
-        after = self._now - REPEAT_WINDOW
-        by_previous = {(handler_seq, old): (handler_seq, key) for (handler_seq, key), old in previous_keys.items()}
-        parameters = {"keys": list({old for _, old in by_previous}), "after": after}
-        for row in connection.execute(_SELECT_PREVIOUS, parameters):
-            if (pair := by_previous.get((row.handler_seq, row.sender_key))) is not None:
-                self.carried_out[pair] = (row.uuid, row.seq)
-        by_digest = {(handler_seq, _digest(key)): (handler_seq, key) for handler_seq, key in previous_keys}
-        for row in connection.execute(_SELECT_KEYS, {"buckets": self._buckets, "keys": list(by_digest)}):
-            pair = by_digest[(row.handler_seq, row.digest)]
-            if row.bucket == self._today:
-                self._stored_today.add(pair)
-            if row.received > after and row.state is not None and row.state not in _WITHOUT_RESULT:
-                self.carried_out[pair] = (row.uuid, row.action_seq)
-        handlers = list({handler_seq for handler_seq, _ in previous_keys})
-        for row in connection.execute(_SELECT_COUNTS, {"buckets": self._buckets, "handlers": handlers}):
-            self._counts[(row.handler_seq, row.bucket)] = row.keys
+        pairs = list(previous_keys)
+        found = execute_compiled(
+            connection,
+            _SELECT[connection.dialect.name],
+            given=json.dumps([(handler_seq, old) for (handler_seq, _), old in previous_keys.items()]),
+            digests=b"".join(_digest(key) for _, key in pairs),
+            after=microseconds(self._now - REPEAT_WINDOW),
+            yesterday=self._today - 1,
+            today=self._today,
+            tomorrow=self._today + 1,
+        )
+        for number, handler_seq, bucket, uuid, seq in parse_rows(found):
+            if number is None:
+                self._counts[(handler_seq, bucket)] = seq
+            elif uuid is not None:
+                self.carried_out[pairs[number]] = (uuid, seq)
+            if number is not None and bucket == self._today:
+                self._stored_today.add(pairs[number])
 
     def refusal(self, key: DeliveryKey) -> TooManyCallsError | None:
         """Return why a key cannot be added; None if it can.
 
         A key whose action failed has a row already, of which it makes use.
         """
-        yesterday, *recent = (self._counts[(key[0], bucket)] for bucket in self._buckets)
-        if yesterday + sum(recent) < self._max_keys or key in self._stored_today:
+        # A clock that is set back over midnight leaves keys in the bucket of tomorrow.
+        yesterday, today, tomorrow = (self._counts[(key[0], self._today + days)] for days in (-1, 0, 1))
+        if yesterday + today + tomorrow < self._max_keys or key in self._stored_today:
             return None
-        days = 1 if sum(recent) < self._max_keys else 2
+        days = 1 if today + tomorrow < self._max_keys else 2
         return TooManyCallsError(
             f"this handler takes {self._max_keys} deliveries with different keys in two days: see --max-keys",
             retry_after_s=-((microseconds(self._now) - (self._today + days) * _DAY_US) // 1_000_000),
@@ -142,9 +160,9 @@ class BatchKeys:
         ]
         added = Counter(handler_seq for handler_seq, _ in self._added.keys() - self._stored_today)
         counts = [{"bucket": self._today, "handler_seq": seq, "keys": count} for seq, count in added.items()]
-        connection.execute(_INSERT_KEY, keys)
+        execute_many(connection, _INSERT_KEY, keys)
         if counts:
-            connection.execute(_ADD_COUNT, counts)
+            execute_many(connection, _ADD_COUNT, counts)
 
 
 def prune(database: Database, now: datetime, limit: int) -> int:
@@ -163,4 +181,4 @@ def prune(database: Database, now: datetime, limit: int) -> int:
 
 
 def _digest(key: str) -> bytes:
-    return hashlib.blake2b(key.encode("utf-8", "backslashreplace"), digest_size=16).digest()
+    return hashlib.blake2b(key.encode("utf-8", "backslashreplace"), digest_size=_DIGEST_BYTES).digest()

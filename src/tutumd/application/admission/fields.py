@@ -183,7 +183,7 @@ class HandlerOptions:
         example="30/minute",
         group=_LIMITS,
         help="Calls per `second`, `minute`, `hour` or `day`. Further ones get a 429 with `Retry-After`. A repeated"
-        " delivery does not count.",
+        " delivery does not count, nor does a refused one.",
         parse=parse_rate,
         write=lambda value: value.text,
     )
