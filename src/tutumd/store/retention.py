@@ -56,7 +56,8 @@ class Retention:
             old_deliveries = delivery_log.find_unneeded(connection, aged, now)
             read_actions = self._read_next(connection, actions, actions.c.created, limit)
             aged_actions = [row.seq for row in read_actions if row.time < before]
-            is_old = sa.and_(actions.c.seq.in_(aged_actions), actions.c.ended < before)
+            # The journal of an abandoned action is what the next run of its service clears up.
+            is_old = sa.and_(actions.c.seq.in_(aged_actions), actions.c.ended < before, ~actions.c.abandoned)
             old_actions = connection.execute(sa.select(actions.c.seq, actions.c.uuid).where(is_old)).all()
             parts = _find_parts(connection, old_actions, limit)
             is_complete = all(len(keys) < limit for keys in parts.values())

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from tests.support.stores import StoreBed, call
 from tutumd.model import Accepted, Handler, NotQueued, Operation
-from tutumd.store import content_budget
+from tutumd.store import call_counts, content_budget, delivery_log
 from tutumd.store.content_budget import MINUTE_US, ContentBudget
 from tutumd.store.intake import SqlIntake
 from tutumd.store.tables import deliveries, handler_logs, handlers
@@ -214,3 +214,30 @@ def test_counting_begins_with_old_deliveries_and_a_late_handler_row(bed: StoreBe
         logs = connection.execute(sa.select(handler_logs.c.kind, handler_logs.c.rows)).all()
         assert connection.execute(sa.select(handlers.c.calls)).scalar_one() == 6
     assert [tuple(log) for log in logs] == [("acted", 6)]
+
+
+def test_a_delivery_is_deleted_only_after_it_was_counted(bed: StoreBed) -> None:
+    handler = bed.handler("web")
+    for _ in range(5):
+        bed.call(handler)
+    bed.count_deliveries()
+    for _ in range(3):
+        bed.call(handler)
+    assert trim(bed, rows=0) == 3
+    bed.count_deliveries()
+    assert bed.store.handler(bed.admin, handler.service_uuid, handler.uuid).calls == 8
+    check_logs(bed)
+
+
+def test_two_workers_count_a_delivery_once(bed: StoreBed) -> None:
+    bed.call(bed.handler("web"))
+    bed.clock.move(2 * call_counts.LAG.total_seconds())
+    keys = (call_counts.KEY, delivery_log.KEY)
+    with bed.database.read() as connection:
+        found = [call_counts.find_batch(connection, key, bed.clock()) for key in keys]
+    assert found == [(0, 1), (0, 1)]
+    bed.count_deliveries()
+    with bed.database.write() as connection:
+        for key, batch in zip(keys, found, strict=True):
+            assert not call_counts.claim_batch(connection, key, *batch), "the other worker has counted it"
+    check_logs(bed)
