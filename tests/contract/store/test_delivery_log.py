@@ -8,11 +8,12 @@ import sqlalchemy as sa
 from tests.support.stores import StoreBed, call
 from tutumd.model import Accepted, Handler, NotQueued, Operation
 from tutumd.store import call_counts, content_budget, delivery_log
-from tutumd.store.content_budget import MINUTE_US, ContentBudget
+from tutumd.store.content_budget import ContentBudget
 from tutumd.store.intake import SqlIntake
 from tutumd.store.tables import deliveries, handler_logs, handlers
 
 LARGE = 1 << 40
+MINUTE_US = 60 * 1_000_000
 CONTENT = f'{{"body":"{"x" * 689}"}}'
 
 
@@ -142,7 +143,7 @@ def test_a_content_budget_remembers_a_bounded_number_of_handlers(monkeypatch: py
     budget = ContentBudget(1_000)
     for seq in range(100):
         assert budget.spend(seq, 1_000, 0)
-        assert len(budget._unspent_at) <= 10
+        assert len(budget._full_at) <= 10
 
 
 def test_the_deliveries_of_a_deleted_handler_are_deleted(bed: StoreBed) -> None:
