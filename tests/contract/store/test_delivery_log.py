@@ -218,14 +218,17 @@ def test_counting_begins_with_old_deliveries_and_a_late_handler_row(bed: StoreBe
 
 
 def test_a_delivery_is_deleted_only_after_it_was_counted(bed: StoreBed) -> None:
-    handler = bed.handler("web")
+    handler = bed.handler("web", Operation.SCALEUP)
     for _ in range(5):
         bed.call(handler)
+    with bed.database.write() as connection:
+        connection.execute(sa.update(deliveries).values(kept_bytes=None))
     bed.count_deliveries()
     for _ in range(3):
         bed.call(handler)
-    assert trim(bed, rows=0) == 3
+    assert trim(bed, rows=0) == 8, "five are live, and nobody has counted the others"
     bed.count_deliveries()
+    assert trim(bed, rows=0) == 5
     assert bed.store.handler(bed.admin, handler.service_uuid, handler.uuid).calls == 8
     check_logs(bed)
 
