@@ -243,7 +243,7 @@ def _mark_terminated(connection: sa.Connection, service_uuid: str, now: datetime
     connection.execute(
         sa.update(containers)
         .where(containers.c.service_uuid == service_uuid, containers.c.present)
-        .values(present=False, state="Terminated")
+        .values(present=False, state="Terminated", stopped=now)
     )
     connection.execute(
         sa.update(actions)

@@ -100,10 +100,11 @@ def _find_unused(connection: sa.Connection, now: datetime, before: datetime, lim
     """Return the keys of rows that need no order, or have none."""
     is_waited_for = sa.select(actions.c.uuid).where(actions.c.engine == engines.c.name, LIVE).exists()
     has_action = sa.select(actions.c.uuid).where(actions.c.service_uuid == services.c.uuid).exists()
+    has_container = sa.select(containers.c.uuid).where(containers.c.service_uuid == services.c.uuid).exists()
     is_gone = sa.not_(containers.c.present)
     statements: dict[sa.Table, sa.Select[Any]] = {
         engines: sa.select(engines.c.name).where(engines.c.last_heartbeat < now - FORGET_ENGINE_AFTER, ~is_waited_for),
-        services: sa.select(services.c.uuid).where(services.c.terminated, ~has_action),
+        services: sa.select(services.c.uuid).where(services.c.terminated, ~has_action, ~has_container),
         # Without a time: rows of the previous release, for containers that it had never seen.
         containers: sa.select(containers.c.uuid).where(
             is_gone, sa.or_(containers.c.stopped < before, containers.c.stopped.is_(None))

@@ -164,6 +164,7 @@ def test_rows_that_nobody_refers_to_are_deleted(bed: StoreBed) -> None:
     assert bed.queue.prune(KEEP, 100)
     assert (count(bed, client_rates), count(bed, requests)) == (1, 1)
     assert count(bed, services, services.c.uuid == web) == 1, "its action is not old"
+    assert count(bed, containers, containers.c.service_uuid == web) == 2
     bed.clock.move(AGE_S)
     prune(bed)
     assert (count(bed, client_rates), count(bed, requests)) == (0, 0)
