@@ -101,7 +101,8 @@ def delete(connection: sa.Connection, rows: Sequence[Row]) -> int:
         log = sa.and_(handler_logs.c.handler_seq == handler_seq, handler_logs.c.kind == kind)
         less = {"rows": handler_logs.c.rows - number, "bytes": handler_logs.c.bytes - size}
         connection.execute(sa.update(handler_logs).where(log).values(**less))
-        connection.execute(sa.delete(handler_logs).where(log, handler_logs.c.rows <= 0))
+    emptied = sa.and_(handler_logs.c.handler_seq.in_({seq for seq, _ in sums}), handler_logs.c.rows <= 0)
+    connection.execute(sa.delete(handler_logs).where(emptied))
     return len(gone)
 
 

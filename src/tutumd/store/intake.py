@@ -192,7 +192,6 @@ class SqlIntake(Intake):
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(sa.exc.SQLAlchemyError):  # closing a broken connection may fail, and the writer must survive
-                connection.invalidate()
                 connection.close()
 
 

@@ -3,19 +3,19 @@
 _SECOND_US = 1_000_000
 
 
-def take_token(full_at: int, now: int, count: int, seconds: int) -> tuple[int, int]:
-    """Take one of `count` tokens that refill evenly within `seconds`.
+def take_token(full_at: int, now: int, count: int, seconds: int, taken: int = 1) -> tuple[int, int]:
+    """Take one, or `taken`, of `count` tokens that refill evenly within `seconds`.
 
     Args:
         full_at: When the bucket is full again, in microseconds since 1970 ("theoretical arrival time").
         now: The current time in the same unit.
 
     Returns:
-        The new `full_at`, and the microseconds until a token is available; 0 if this call got one.
+        The new `full_at`, and the microseconds until they are available; 0 if this call got them.
     """
     period = seconds * _SECOND_US
     if full_at - now > 2 * period:
         full_at = now  # out of reach of any call: the clock was set back, or the limit was changed
-    next_full_at = max(full_at, now) + period // count
+    next_full_at = max(full_at, now) + period * taken // count
     wait = next_full_at - now - period
     return (full_at, wait) if wait > 0 else (next_full_at, 0)

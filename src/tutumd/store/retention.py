@@ -59,7 +59,8 @@ class Retention:
             old_deliveries = delivery_log.find_unneeded(connection, aged, now)
             read_actions = self._read_next(connection, actions, actions.c.created, limit)
             aged_actions = [row.seq for row in read_actions if row.time < before]
-            is_old = sa.and_(actions.c.seq.in_(aged_actions), actions.c.ended < before, sa.not_(actions.c.abandoned))
+            # The journal of an abandoned action is what the next run of its service clears up.
+            is_old = sa.and_(actions.c.seq.in_(aged_actions), actions.c.ended < before, ~actions.c.abandoned)
             old_actions = connection.execute(sa.select(actions.c.seq, actions.c.uuid).where(is_old)).all()
             parts = _find_parts(connection, old_actions, limit)
             is_complete = all(len(keys) < limit for keys in parts.values())
@@ -102,10 +103,11 @@ def _find_unused(connection: sa.Connection, now: datetime, before: datetime, lim
     """Return the keys of rows that need no order, or have none."""
     is_waited_for = sa.select(actions.c.uuid).where(actions.c.engine == engines.c.name, LIVE).exists()
     has_action = sa.select(actions.c.uuid).where(actions.c.service_uuid == services.c.uuid).exists()
+    has_container = sa.select(containers.c.uuid).where(containers.c.service_uuid == services.c.uuid).exists()
     is_gone = sa.not_(containers.c.present)
     statements: dict[sa.Table, sa.Select[Any]] = {
         engines: sa.select(engines.c.name).where(engines.c.last_heartbeat < now - FORGET_ENGINE_AFTER, ~is_waited_for),
-        services: sa.select(services.c.uuid).where(services.c.terminated, ~has_action),
+        services: sa.select(services.c.uuid).where(services.c.terminated, ~has_action, ~has_container),
         # Without a time: rows of the previous release, for containers that it had never seen.
         containers: sa.select(containers.c.uuid).where(
             is_gone, sa.or_(containers.c.stopped < before, containers.c.stopped.is_(None))

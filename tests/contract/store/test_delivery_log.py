@@ -7,12 +7,13 @@ import sqlalchemy as sa
 
 from tests.support.stores import StoreBed, call
 from tutumd.model import Accepted, Handler, NotQueued, Operation
-from tutumd.store import content_budget
-from tutumd.store.content_budget import MINUTE_US, ContentBudget
+from tutumd.store import call_counts, content_budget, delivery_log
+from tutumd.store.content_budget import ContentBudget
 from tutumd.store.intake import SqlIntake
 from tutumd.store.tables import deliveries, handler_logs, handlers
 
 LARGE = 1 << 40
+MINUTE_US = 60 * 1_000_000
 CONTENT = f'{{"body":"{"x" * 689}"}}'
 
 
@@ -142,7 +143,7 @@ def test_a_content_budget_remembers_a_bounded_number_of_handlers(monkeypatch: py
     budget = ContentBudget(1_000)
     for seq in range(100):
         assert budget.spend(seq, 1_000, 0)
-        assert len(budget._unspent_at) <= 10
+        assert len(budget._full_at) <= 10
 
 
 def test_the_deliveries_of_a_deleted_handler_are_deleted(bed: StoreBed) -> None:
@@ -214,3 +215,33 @@ def test_counting_begins_with_old_deliveries_and_a_late_handler_row(bed: StoreBe
         logs = connection.execute(sa.select(handler_logs.c.kind, handler_logs.c.rows)).all()
         assert connection.execute(sa.select(handlers.c.calls)).scalar_one() == 6
     assert [tuple(log) for log in logs] == [("acted", 6)]
+
+
+def test_a_delivery_is_deleted_only_after_it_was_counted(bed: StoreBed) -> None:
+    handler = bed.handler("web", Operation.SCALEUP)
+    for _ in range(5):
+        bed.call(handler)
+    with bed.database.write() as connection:
+        connection.execute(sa.update(deliveries).values(kept_bytes=None))
+    bed.count_deliveries()
+    for _ in range(3):
+        bed.call(handler)
+    assert trim(bed, rows=0) == 8, "five are live, and nobody has counted the others"
+    bed.count_deliveries()
+    assert trim(bed, rows=0) == 5
+    assert bed.store.handler(bed.admin, handler.service_uuid, handler.uuid).calls == 8
+    check_logs(bed)
+
+
+def test_two_workers_count_a_delivery_once(bed: StoreBed) -> None:
+    bed.call(bed.handler("web"))
+    bed.clock.move(2 * call_counts.LAG.total_seconds())
+    keys = (call_counts.KEY, delivery_log.KEY)
+    with bed.database.read() as connection:
+        found = [call_counts.find_batch(connection, key, bed.clock()) for key in keys]
+    assert found == [(0, 1), (0, 1)]
+    bed.count_deliveries()
+    with bed.database.write() as connection:
+        for key, batch in zip(keys, found, strict=True):
+            assert not call_counts.claim_batch(connection, key, *batch), "the other worker has counted it"
+    check_logs(bed)

@@ -144,6 +144,17 @@ def test_the_amounts_of_a_failed_action_of_the_previous_release_stay_for_its_ret
     assert [amount for amount, _ in bed.queue.amounts(claim)] == [3]
 
 
+def test_an_abandoned_action_stays_until_a_run_has_cleared_up(bed: StoreBed) -> None:
+    uuids = [bed.call(bed.handler(name)) for name in ("web", "db")]
+    for _ in uuids:
+        bed.finish(bed.claimed(), success=False)
+    with bed.database.write() as connection:
+        connection.execute(sa.update(actions).where(actions.c.uuid == uuids[0]).values(abandoned=True))
+    bed.clock.move(AGE_S)
+    prune(bed)
+    assert [action.uuid for action in bed.store.actions(bed.admin, query()).objects] == uuids[:1]
+
+
 def test_rows_that_nobody_refers_to_are_deleted(bed: StoreBed) -> None:
     web, db = bed.service_uuid("web"), bed.service_uuid("db")
     bed.store.submit(web, Verb.TERMINATE, target=None, origin=ORIGIN)
@@ -156,6 +167,7 @@ def test_rows_that_nobody_refers_to_are_deleted(bed: StoreBed) -> None:
     assert bed.queue.prune(KEEP, 100)
     assert (count(bed, client_rates), count(bed, requests)) == (1, 1)
     assert count(bed, services, services.c.uuid == web) == 1, "its action is not old"
+    assert count(bed, containers, containers.c.service_uuid == web) == 2
     bed.clock.move(AGE_S)
     prune(bed)
     assert (count(bed, client_rates), count(bed, requests)) == (0, 0)
