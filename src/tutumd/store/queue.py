@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import ActionState, Claim, EngineInfo, EngineRequest, Outcome, ServiceSnapshot, Verb
+from tutumd.model import ActionState, Claim, EngineInfo, EngineRequest, Outcome, Service, ServiceSnapshot, Verb
 from tutumd.ports import Clock, Queue
 from tutumd.store import abandoned, call_counts, retention
 from tutumd.store import snapshots as snapshot_rows
@@ -16,7 +16,7 @@ from tutumd.store.database import Database
 from tutumd.store.engine_sync import SqlEngineSync
 from tutumd.store.leases import end_all_leases, find_claimable, is_due, is_unleased, update_claimed
 from tutumd.store.locks import lock_services
-from tutumd.store.row_mapping import action_from, read_service
+from tutumd.store.row_mapping import Row, action_from, read_service
 from tutumd.store.tables import LIVE, action_lines, actions, containers, engines, handlers, requests, services, storable
 from tutumd.store.wakeup import Wakeup
 
@@ -110,16 +110,7 @@ class SqlQueue(SqlEngineSync, Queue):
             row = connection.execute(abandoned.select_with_leftover().where(actions.c.uuid == row.uuid)).one()
             service = read_service(connection, None, row.service_uuid)
             leftover = abandoned.read_leftover(connection, row, service)
-        return Claim(
-            action=action_from(row),
-            service=service,
-            token=row.token,
-            attempts=row.attempts,
-            journal=row.journal,
-            is_cancel_requested=row.cancel,
-            deaths=row.deaths,
-            leftover=leftover,
-        )
+        return _claim_from(row, service, leftover)
 
     def renew(self, claim: Claim, *, lease: timedelta, has_survived: bool = False) -> bool:
         values: dict[str, object] = {"deaths": 0} if has_survived else {}
@@ -252,6 +243,19 @@ class SqlQueue(SqlEngineSync, Queue):
 
     def wake(self) -> None:
         self._wakeup.notify()
+
+
+def _claim_from(row: Row, service: Service, leftover: Claim | None) -> Claim:
+    return Claim(
+        action=action_from(row),
+        service=service,
+        token=row.token,
+        attempts=row.attempts,
+        journal=row.journal,
+        is_cancel_requested=row.cancel,
+        deaths=row.deaths,
+        leftover=leftover,
+    )
 
 
 def _final_state(outcome: Outcome) -> ActionState:
