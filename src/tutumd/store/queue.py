@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import ActionState, Claim, EngineInfo, EngineRequest, Outcome, ServiceSnapshot, Verb
+from tutumd.model import ActionState, Claim, EngineInfo, EngineRequest, Outcome, Service, ServiceSnapshot, Verb
 from tutumd.ports import Clock, Queue
 from tutumd.store import abandoned, action_inputs, call_counts, delivery_log, log_lines, sender_keys
 from tutumd.store import snapshots as snapshot_rows
@@ -18,7 +18,7 @@ from tutumd.store.engine_sync import SqlEngineSync
 from tutumd.store.leases import end_all_leases, find_claimable, is_due, is_unleased, update_claimed
 from tutumd.store.locks import lock_services, raise_revision
 from tutumd.store.retention import Retention
-from tutumd.store.row_mapping import action_from, read_service
+from tutumd.store.row_mapping import Row, action_from, read_service
 from tutumd.store.tables import LIVE, actions, containers, engines, handlers, requests, services, storable
 from tutumd.store.targets import settle_target
 from tutumd.store.upsert import upsert
@@ -108,16 +108,7 @@ class SqlQueue(SqlEngineSync, Queue):
             row = connection.execute(abandoned.select_with_leftover().where(actions.c.uuid == row.uuid)).one()
             service = read_service(connection, None, row.service_uuid)
             leftover = abandoned.read_leftover(connection, row, service)
-        return Claim(
-            action=action_from(row),
-            service=service,
-            token=row.token,
-            attempts=row.attempts,
-            journal=row.journal,
-            is_cancel_requested=row.cancel,
-            deaths=row.deaths,
-            leftover=leftover,
-        )
+        return _claim_from(row, service, leftover)
 
     def renew(self, claim: Claim, *, lease: timedelta, has_survived: bool = False) -> bool:
         values: dict[str, object] = {"deaths": 0} if has_survived else {}
@@ -252,6 +243,19 @@ class SqlQueue(SqlEngineSync, Queue):
 
     def wake(self) -> None:
         self._wakeup.notify()
+
+
+def _claim_from(row: Row, service: Service, leftover: Claim | None) -> Claim:
+    return Claim(
+        action=action_from(row),
+        service=service,
+        token=row.token,
+        attempts=row.attempts,
+        journal=row.journal,
+        is_cancel_requested=row.cancel,
+        deaths=row.deaths,
+        leftover=leftover,
+    )
 
 
 def _final_state(outcome: Outcome) -> ActionState:

@@ -35,7 +35,8 @@ class Discovery:
         self._stop = Event()
         self._changed = Event()
         self._error: str | None = None
-        self.parking = Parking(engine, self._register)
+        self._was_away = False
+        self.parking = Parking(engine, self._parking_changed)
         name = engine.info.name
         self._log = _log.bind(engine=name)
         self._threads = [
@@ -66,9 +67,12 @@ class Discovery:
         reason = self.parking.reason
         return replace(self._engine.info, error=reason or self._error or "", away=bool(reason))
 
-    def _register(self) -> None:
-        self._changed.set()
+    def _parking_changed(self) -> None:
         self._queue.wake()
+        if self.info.away == self._was_away:  # it was only suspected: another pass would raise the same suspicion
+            return
+        self._was_away = self.info.away
+        self._changed.set()
         try:
             self._queue.register(self._worker, [self.info])
         except UnavailableError as error:  # the next heartbeat will

@@ -94,6 +94,7 @@ class Worker:
         for run in self._slots.tasks():
             run.abandon()
         self._slots.wait_until_empty(2.0)
+        self._readers.wait_until_empty(1.0)
         for discovery in self._discoveries.values():
             discovery.stop(1.0)
         for thread in self._threads:

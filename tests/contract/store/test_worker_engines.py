@@ -43,6 +43,7 @@ class Host:
         self.saves = False
         self.permits: threading.Semaphore | None = None
         self.undo_error: Exception | None = None
+        self.probes = 0
         self.asked: list[str] = []
         self.runs: list[Run] = []
         self.undone: list[tuple[str, dict[str, object], float]] = []
@@ -56,6 +57,7 @@ class Host:
         self.hanging, self.is_away = None, False
 
     def probe(self) -> None:
+        self.probes += 1
         if self.is_away or self.hanging:
             raise EngineUnavailableError("cannot reach the engine")
 
@@ -185,9 +187,12 @@ def test_the_actions_of_an_engine_that_is_away_wait_without_a_slot_and_say_so(be
         actions = [running.call(name) for name in away.names]
         text = "waiting for the engine: cannot reach the engine"
         wait_until(lambda: {running.action(action).reason for action in actions} == {text}, "they say so")
-        assert any(running.action(action).state is ActionState.PENDING for action in actions)
-        before = len(away.asked)
-        assert before <= SLOTS
+        before = away.probes
+        wait_until(lambda: away.probes > before + 2, "some time goes by")
+        states = [running.action(action).state for action in actions]
+        assert states.count(ActionState.IN_PROGRESS) <= SLOTS
+        assert states.count(ActionState.PENDING) >= len(actions) - SLOTS
+        assert len(away.asked) <= SLOTS
         assert [engine.away for engine in running.store.engines() if engine.name == "away"] == [True]
         away.come_back()
         for action in actions:

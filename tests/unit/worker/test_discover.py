@@ -59,3 +59,22 @@ def test_services_that_can_be_read_are_stored_and_the_rest_is_reported() -> None
         wait_until(lambda: "cannot list other" in queue.engine_errors, "the error is stored")
     assert queue.is_unreadable("other")
     assert not queue.is_unreadable("web")
+
+
+def test_an_engine_that_answers_but_cannot_be_read_is_reported_once_and_not_parked() -> None:
+    engine, queue = FakeEngine(), FakeQueue()
+    engine.discover_error = EngineUnavailableError("missing permission: list")
+    with discovering(engine, queue):
+        wait_until(lambda: engine.discoveries >= 3, "discovery is repeated")
+        assert queue.engine_errors == ["missing permission: list"]
+
+
+def test_an_engine_that_discovery_finds_away_is_parked_until_it_answers() -> None:
+    engine, queue = FakeEngine(), FakeQueue()
+    engine.probe_error = EngineUnavailableError("no answer")
+    engine.discover_error = EngineUnavailableError("timed out")
+    with discovering(engine, queue):
+        wait_until(lambda: "no answer" in queue.engine_errors, "the engine is parked")
+        engine.probe_error = engine.discover_error = None
+        wait_until(lambda: queue.engine_errors[-1] == "", "the engine is open again")
+        assert queue.wakes

@@ -14,6 +14,7 @@ from tutumd.engines.kubernetes.connection import Client
 from tutumd.engines.kubernetes.requests import (
     FIELD_MANAGER,
     MERGE,
+    VERSION,
     Request,
     on_autoscalers,
     on_collection,
@@ -148,7 +149,7 @@ class Cluster:
         """Open a watch and return the response, to be read by `events` and closed; it ends by itself after a while."""
         query = {"resourceVersion": version, "timeoutSeconds": str(WATCH_S), "allowWatchBookmarks": "true"}
         request = replace(on_collection("watch", kind, namespace), query={"watch": "true", **query})
-        response = self._send(request, _WATCH_SILENCE_S)
+        response = self._send(request, (_CONNECT_S, _WATCH_SILENCE_S))
         if response.status >= 300:
             with closing(response):
                 raise self._refusal(request, response.status, _read(response, request))
@@ -156,13 +157,10 @@ class Cluster:
 
     def probe(self) -> None:
         """Ask for the version, which needs no permission. Raises EngineUnavailableError if there is no answer."""
-        api = self._connected()
-        with _translated("cannot reach the cluster"):
-            parameters = api.param_serialize("GET", "/version", auth_settings=["BearerToken"])
-            response = api.call_api(*parameters, _request_timeout=_PROBE_S).response
-            response.close()
+        response = self._send(VERSION, _PROBE_S)
+        response.close()
         if response.status in _TEMPORARY:
-            raise EngineUnavailableError(f"cannot reach the cluster: it answers with HTTP status {response.status}")
+            raise self._refusal(VERSION, response.status, "")
 
     def close(self) -> None:
         """Close the connections."""
@@ -189,7 +187,7 @@ class Cluster:
 
     def _text(self, request: Request, *absent: int) -> str | None:
         """Return the text of the response; None for a status in `absent`."""
-        response = self._send(request, _READ_S)
+        response = self._send(request, (_CONNECT_S, _READ_S))
         with closing(response):
             text = _read(response, request)
         if response.status in absent:
@@ -198,14 +196,12 @@ class Cluster:
             raise self._refusal(request, response.status, text)
         return text
 
-    def _connected(self) -> Client:
+    def _send(self, request: Request, limits_s: float | tuple[float, float]) -> Any:
+        """Send a request, with a limit in all, or one for connecting and one for silence."""
         with self._lock:
             if self._client is None:
                 self._client = self._connect()
-            return self._client
-
-    def _send(self, request: Request, silence_s: float) -> Any:
-        api = self._connected()
+            api = self._client
         with _translated(f"cannot {request.words}"):
             parameters = api.param_serialize(
                 request.method,
@@ -215,7 +211,7 @@ class Cluster:
                 body=request.body,
                 auth_settings=["BearerToken"],
             )
-            return api.call_api(*parameters, _request_timeout=(_CONNECT_S, silence_s)).response
+            return api.call_api(*parameters, _request_timeout=limits_s).response
 
     def _refusal(self, request: Request, status: int, text: str) -> TutumdError:
         message = _message(text) or f"HTTP status {status}"

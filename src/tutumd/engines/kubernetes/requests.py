@@ -45,6 +45,8 @@ class Request:
 
     @property
     def path(self) -> str:
+        if self.resource == VERSION.resource:
+            return "/version"
         base = f"/apis/{self.group}/v1" if self.group else "/api/v1"
         place = f"/namespaces/{self.namespace}" if self.namespace else ""
         resource, _, subresource = self.resource.partition("/")
@@ -60,6 +62,10 @@ class Request:
     def words(self) -> str:
         place = f" in the namespace {self.namespace}" if self.namespace else ""
         return f"{self.verb} {self.resource}{f' {self.name}' if self.name else ''}{place}"
+
+
+VERSION = Request(verb="get", group="", resource="version")
+"""What every API server answers, whatever the permissions."""
 
 
 def on_collection(verb: str, kind: str, namespace: str) -> Request:
