@@ -43,7 +43,7 @@ def test_an_image_that_fails_where_there_is_no_room_is_undone_long_before_the_de
     create(clean_bed, "healthy")
     before = swarm.spec(clean_bed, "web")
     clean_bed.push("app", "v3-broken")
-    run = FakeRun(deadline_s=300)
+    run = FakeRun(deadline_s=300, stall_s=300)
     outcome = swarm_engine.redeploy(swarm.service("web"), run)
     assert (outcome.success, outcome.rolled_back) == (False, True)
     assert "non-zero exit (3)" in outcome.reason
