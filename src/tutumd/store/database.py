@@ -30,7 +30,11 @@ _OLDEST_POSTGRES = 13
 
 
 class Database:
-    """One database. `read` and `write` open transactions; a failed one changes nothing."""
+    """One database. `read` and `write` open transactions; a failed one changes nothing.
+
+    Attributes:
+        logs_faults: Whether to log what the database lacks. Off until the server runs: before, its error says it.
+    """
 
     def __init__(self, url: str) -> None:
         """Prepare connections. The first transaction opens one.
@@ -70,7 +74,8 @@ class Database:
         self._writer = self._engine.execution_options(write=True)
         self._writing = Lock()
         self._files = None if self.is_postgres else SqliteFiles(str(self.url.database))
-        self._silent_until: dict[str, float] | None = None
+        self.logs_faults = False
+        self._silent_until: dict[str, float] = {}
         if self.is_postgres:
             sa.event.listen(self._engine, "connect", _prepare_postgres)
         else:
@@ -133,7 +138,7 @@ class Database:
         except LockedError:
             raise
         except UnavailableError as error:
-            if self._silent_until is not None:
+            if self.logs_faults:
                 log_fault(error, self._silent_until)
             if isinstance(error, ReadOnlyError):
                 self._engine.dispose()  # new connections find the primary if the URL has several hosts
@@ -168,7 +173,6 @@ class Database:
     def migrate(self) -> None:
         """Bring the schema up to date, quickly if it is already. Several processes may do so at once."""
         upgrade.upgrade(self)
-        self._silent_until = {}  # until now, the caller tells the fault
 
     def close(self) -> None:
         """Close all connections."""
