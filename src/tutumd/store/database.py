@@ -21,7 +21,10 @@ OUTCOME_TIMEOUT_S = 10.0
 
 _RETRY_PAUSE_S = 0.1
 _TRANSACTION_NUMBER = sa.text("SELECT pg_current_xact_id_if_assigned()::text")
-_TRANSACTION_STATUS = sa.text("SELECT pg_xact_status(CAST(:number AS xid8))")
+# After a crash, PostgreSQL gives the number of a transaction that it lost to another one. It then also resets its
+# statistics, so this time tells whether a number still means the same.
+_EPOCH = "pg_stat_get_bgwriter_stat_reset_time()::text"
+_TRANSACTION_STATUS = sa.text(f"SELECT pg_xact_status(CAST(:number AS xid8)), {_EPOCH}")
 # An accepted call is on disk, whatever the server's default is. Stricter settings stay.
 _DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 # Limits for statements that hang and transactions whose process was stopped: their locks would hold up others.
@@ -111,7 +114,7 @@ class Database:
         Raises:
             UnavailableError: The transaction was not committed.
         """
-        number: str | None = None
+        number, epoch = None, ""
         try:
             with (
                 self._writers_turn(),
@@ -121,12 +124,13 @@ class Database:
                 with connection.begin():
                     yield connection
                     if self.is_postgres:
+                        epoch = connection.info["epoch"]
                         number = connection.execute(_TRANSACTION_NUMBER).scalar()
                 if self._files is not None:
                     self._files.check()
         except UnavailableError:
             # A transaction whose connection was lost during COMMIT may have been committed nevertheless.
-            if number is None or not self._was_committed(number):
+            if number is None or not self._was_committed(number, epoch):
                 raise
 
     @contextmanager
@@ -159,12 +163,21 @@ class Database:
         else:
             raise UnavailableError(BUSY)
 
-    def _was_committed(self, number: str) -> bool:
-        """Return whether a transaction was committed, as soon as the database is back to say so."""
+    def _was_committed(self, number: str, epoch: str) -> bool:
+        """Return whether a transaction was committed, as soon as the database is back to say so.
+
+        Raises:
+            UnavailableError: It is not back in time, or has crashed and does not know.
+        """
         end = time.monotonic() + OUTCOME_TIMEOUT_S
         while time.monotonic() < end:
             with suppress(UnavailableError), self.read() as connection:
-                status = connection.execute(_TRANSACTION_STATUS, {"number": number}).scalar()
+                try:
+                    status, present_epoch = connection.execute(_TRANSACTION_STATUS, {"number": number}).one()
+                except sa.exc.DataError:
+                    return False  # the number is in the future again
+                if status == "committed" and present_epoch != epoch:
+                    break
                 if status in ("committed", "aborted"):
                     return bool(status == "committed")
             time.sleep(_RETRY_PAUSE_S)
@@ -202,7 +215,7 @@ def _parse_url(url: str) -> sa.URL:
     )
 
 
-def _prepare_postgres(connection: Any, _record: object) -> None:
+def _prepare_postgres(connection: Any, record: Any) -> None:
     from psycopg import IsolationLevel  # comes with the extra `postgres`
 
     if connection.info.server_version < _OLDEST_POSTGRES * 10_000:
@@ -211,6 +224,7 @@ def _prepare_postgres(connection: Any, _record: object) -> None:
     # Part of each BEGIN, so that no default of the server, the database or the user counts.
     connection.isolation_level, connection.read_only = IsolationLevel.READ_COMMITTED, False
     connection.execute(_DURABLE)
+    (record.info["epoch"],) = connection.execute(f"SELECT {_EPOCH}").fetchone()
     connection.commit()
 
 
