@@ -5,6 +5,7 @@ import re
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from tutumd.errors import SettingsError
 from tutumd.main.storage import open_storage
 from tutumd.settings import PREFIX, Settings, read_settings
 from tutumd.store.database import Database
+
+NOBODY = 65534
 
 
 def start(data: Path, database: str | None = None) -> None:
@@ -114,26 +117,18 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("mode", "cause"), [(0o400, "read-only"), (0o000, "it cannot be opened")])
-def test_a_file_that_may_not_be_written_is_told(data: Path, mode: int, cause: str) -> None:
-    (data / "tutumd.db").chmod(mode)
-    code = f"""
-        import os
-        from pathlib import Path
-        from tests.contract.test_start import refusal
+def test_a_file_that_may_not_be_written_is_told(mode: int, cause: str) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:  # where another user than root may look
+        data = Path(name) / "data"
+        start(data)
+        (data / "tutumd.db").chmod(mode)
+        code = f"import os; from pathlib import Path; from {__name__} import refusal; "
         if os.geteuid() == 0:
-            os.chown({str(data / "tutumd.db")!r}, 65534, 65534)
-            os.chown({str(data / "tutumd.lock")!r}, 65534, 65534)
-            os.chown({str(data)!r}, 65534, 65534)
-            os.setgid(65534)
-            os.setuid(65534)
-        print(refusal(Path({str(data)!r})))
-    """
-    for parent in data.parents[:3]:
-        if parent.owner() != "root" or str(parent).startswith("/tmp/pytest"):
-            parent.chmod(0o755)
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False, timeout=60
-    )
+            for path in (Path(name), data, *data.iterdir()):
+                os.chown(path, NOBODY, NOBODY)
+            code += f"os.setgid({NOBODY}); os.setuid({NOBODY}); "
+        code += f"print(refusal(Path({str(data)!r})))"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert cause in done.stdout, done
 
 

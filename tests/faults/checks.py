@@ -37,7 +37,8 @@ def check_deliveries(evidence: Evidence) -> Iterator[str]:
             yield f"{_name(call)} was delivered {len(own)} times"
         if call.status == 202 and not own:
             yield f"{_name(call)} was accepted and is lost"
-        if own and (not call.is_sent or call.status not in (202, None)):
+        is_uncertain = call.status is None or "look whether" in call.detail
+        if own and (not call.is_sent or not (call.status == 202 or is_uncertain)):
             yield f"{_name(call)} was refused ({call.status or 'no connection'}) and is stored all the same"
         for delivery in own:
             if call.action and delivery.action != call.action:

@@ -65,6 +65,7 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
                 database.migrate()
                 with database.write() as connection:
                     probe(connection)
+            database.logs_faults = True
             wakeup = Wakeup()
             if database.is_postgres:  # shared with other machines, whose clocks may differ
                 shared_clock = database_clock(database)

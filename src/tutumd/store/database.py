@@ -27,7 +27,10 @@ MAX_WAL_BYTES = 64 * 1024 * 1024
 
 _RETRY_PAUSE_S = 0.1
 _TRANSACTION_NUMBER = sa.text("SELECT pg_current_xact_id_if_assigned()::text")
-_TRANSACTION_STATUS = sa.text("SELECT pg_xact_status(CAST(:number AS xid8))")
+# After a crash, PostgreSQL gives the number of a transaction that it lost to another one. It then also resets its
+# statistics, so this time tells whether a number still means the same.
+_EPOCH = "pg_stat_get_bgwriter_stat_reset_time()::text"
+_TRANSACTION_STATUS = sa.text(f"SELECT pg_xact_status(CAST(:number AS xid8)), {_EPOCH}")
 # An accepted call is on disk, whatever the server's default is. Stricter settings stay.
 _DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 # Limits for statements that hang and transactions whose process was stopped: their locks would hold up others.
@@ -36,7 +39,11 @@ _OLDEST_POSTGRES = 13
 
 
 class Database:
-    """One database. `read` and `write` open transactions; a failed one changes nothing."""
+    """One database. `read` and `write` open transactions; a failed one changes nothing.
+
+    Attributes:
+        logs_faults: Whether to log what the database lacks. Off until the server runs: before, its error says it.
+    """
 
     def __init__(self, url: str) -> None:
         """Prepare connections. The first transaction opens one.
@@ -76,7 +83,8 @@ class Database:
         self._writer = self._engine.execution_options(write=True)
         self._writing = Lock()
         self._files = None if self.is_postgres else SqliteFiles(str(self.url.database))
-        self._silent_until: dict[str, float] | None = None
+        self.logs_faults = False
+        self._silent_until: dict[str, float] = {}
         if self.is_postgres:
             sa.event.listen(self._engine, "connect", _prepare_postgres)
         else:
@@ -116,7 +124,7 @@ class Database:
         Raises:
             UnavailableError: The transaction was not committed.
         """
-        number: str | None = None
+        number, epoch = None, ""
         try:
             with (
                 self._writers_turn(),
@@ -126,12 +134,13 @@ class Database:
                 with connection.begin():
                     yield connection
                     if self.is_postgres:
+                        epoch = connection.info["epoch"]
                         number = connection.execute(_TRANSACTION_NUMBER).scalar()
                 if self._files is not None:
                     self._files.check()
         except UnavailableError:
             # A transaction whose connection was lost during COMMIT may have been committed nevertheless.
-            if number is None or not self._was_committed(number):
+            if number is None or not self._was_committed(number, epoch):
                 raise
 
     @contextmanager
@@ -143,7 +152,7 @@ class Database:
         except LockedError:
             raise
         except UnavailableError as error:
-            if self._silent_until is not None:
+            if self.logs_faults:
                 log_fault(error, self._silent_until)
             if isinstance(error, ReadOnlyError):
                 self._engine.dispose()  # new connections find the primary if the URL has several hosts
@@ -164,12 +173,21 @@ class Database:
         else:
             raise UnavailableError(BUSY)
 
-    def _was_committed(self, number: str) -> bool:
-        """Return whether a transaction was committed, as soon as the database is back to say so."""
+    def _was_committed(self, number: str, epoch: str) -> bool:
+        """Return whether a transaction was committed, as soon as the database is back to say so.
+
+        Raises:
+            UnavailableError: It is not back in time, or has crashed and does not know.
+        """
         end = time.monotonic() + OUTCOME_TIMEOUT_S
         while time.monotonic() < end:
             with suppress(UnavailableError), self.read() as connection:
-                status = connection.execute(_TRANSACTION_STATUS, {"number": number}).scalar()
+                try:
+                    status, present_epoch = connection.execute(_TRANSACTION_STATUS, {"number": number}).one()
+                except sa.exc.DataError:
+                    return False  # the number is in the future again
+                if status == "committed" and present_epoch != epoch:
+                    break
                 if status in ("committed", "aborted"):
                     return bool(status == "committed")
             time.sleep(_RETRY_PAUSE_S)
@@ -178,7 +196,6 @@ class Database:
     def migrate(self) -> None:
         """Bring the schema up to date, quickly if it is already. Several processes may do so at once."""
         upgrade.upgrade(self)
-        self._silent_until = {}  # until now, the caller tells the fault
 
     def close(self) -> None:
         """Close all connections."""
@@ -208,7 +225,7 @@ def _parse_url(url: str) -> sa.URL:
     )
 
 
-def _prepare_postgres(connection: Any, _record: object) -> None:
+def _prepare_postgres(connection: Any, record: Any) -> None:
     from psycopg import IsolationLevel  # comes with the extra `postgres`
 
     if connection.info.server_version < _OLDEST_POSTGRES * 10_000:
@@ -217,6 +234,7 @@ def _prepare_postgres(connection: Any, _record: object) -> None:
     # Part of each BEGIN, so that no default of the server, the database or the user counts.
     connection.isolation_level, connection.read_only = IsolationLevel.READ_COMMITTED, False
     connection.execute(_DURABLE)
+    (record.info["epoch"],) = connection.execute(f"SELECT {_EPOCH}").fetchone()
     connection.commit()
 
 

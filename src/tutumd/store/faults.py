@@ -92,14 +92,20 @@ def _cause(error: BaseException) -> str:
     """Return the cause of an error and its remedy; empty if it is unknown."""
     if isinstance(error, FileReplacedError):
         return "its files were deleted or replaced: put back what was there, or restart tutumd"
-    if isinstance(error, PoolTimeoutError):
-        return "it is so slow that all connections are in use: look into its log"
+    if isinstance(error, PoolTimeoutError | UnavailableError):
+        return "it is so slow that transactions wait for one another: look at its disk and into its log"
     driver = getattr(error, "orig", None)
     code, state = getattr(driver, "sqlite_errorcode", 0), getattr(driver, "sqlstate", None)
     if code & 0xFF in _SQLITE:
         return _SQLITE.get(code) or _SQLITE[code & 0xFF]
     known, text = (_POSTGRES, state) if state else (_TEXTS, str(driver))
     return next((cause for part, cause in known.items() if text.startswith(part) or (not state and part in text)), "")
+
+
+def is_locked(error: UnavailableError) -> bool:
+    """Return whether another process holds a lock that is needed."""
+    driver = getattr(error.__cause__, "orig", None)
+    return isinstance(error, LockedError) or getattr(driver, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 @contextmanager

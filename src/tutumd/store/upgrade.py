@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from tutumd.errors import LockedError, SettingsError
+from tutumd.errors import SettingsError, UnavailableError
 from tutumd.store import tables
+from tutumd.store.faults import is_locked
 
 if TYPE_CHECKING:
     from tutumd.store.database import Database
@@ -43,7 +44,9 @@ def upgrade(database: "Database") -> None:
             with database.write() as connection:
                 _upgrade(connection)
             return
-        except LockedError as error:
+        except UnavailableError as error:
+            if not is_locked(error):
+                raise
             if time.monotonic() - began > GIVE_UP_S:
                 raise SettingsError(
                     "the database cannot be migrated, because other transactions use its tables: end them"

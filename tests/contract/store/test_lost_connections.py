@@ -1,9 +1,11 @@
 """PostgreSQL connections that are lost or blocked at the worst moment."""
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -68,6 +70,29 @@ def test_a_call_whose_commit_was_not_confirmed_is_refused_if_it_was_not_stored(b
     assert bed.claim() is None
     bed.call(handler, 2)
     assert bed.queue.amounts(bed.claimed()) == ((2, None),)
+
+
+def crash(bed: PostgresBed, connection: sa.Connection, *, reuses_number: bool) -> None:
+    """Crash the server before a transaction is committed; after that, others may get the transaction's number."""
+    number = int(connection.execute(sa.text("SELECT pg_current_xact_id()::text")).scalar_one())
+    bed.stop_server(signal.SIGQUIT)
+    bed.start_server()
+    while reuses_number and int(bed.query("SELECT pg_current_xact_id()")) < number:
+        pass
+
+
+@pytest.mark.parametrize(("reuses_number", "text"), [(True, "look whether"), (False, "nothing was changed")])
+def test_a_call_that_postgresql_lost_in_a_crash_is_not_accepted(
+    bed: StoreBed, postgres_bed: PostgresBed, reuses_number: bool, text: str
+) -> None:
+    handler = bed.handler("web", Operation.SCALEUP)
+    at(bed, "commit", 1, partial(crash, postgres_bed, reuses_number=reuses_number))
+    result = bed.send(handler, amount=3)
+    assert isinstance(result, UnavailableError)
+    assert text in str(result)
+    wait_until(lambda: bed.intake.failing_s() is None, "calls can be stored again")
+    assert bed.claim() is None
+    assert bed.outcomes(handler) == []
 
 
 def test_a_worker_whose_claim_was_not_confirmed_has_it_all_the_same(bed: StoreBed) -> None:

@@ -154,6 +154,20 @@ def test_a_migration_that_waits_for_a_long_transaction_lets_calls_through(
     assert f"migrating the database from 0002 to {tables.HEAD}" in caplog.text
 
 
+def test_a_process_waits_while_another_one_migrates(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    url = f"sqlite:///{tmp_path / 'test.db'}"
+    database, other = at_version(url, "0002"), Database(url)
+    with ThreadPoolExecutor(1) as pool:
+        with other.write() as connection:
+            migrated = pool.submit(database.migrate)
+            wait_until(partial(has_failed, caplog, 1), "the lock was held for longer than a transaction waits")
+            run_migrations(connection)
+        migrated.result(60)
+    for each in (database, other):
+        each.close()
+    assert "the database was migrated" not in caplog.text
+
+
 def has_failed(caplog: pytest.LogCaptureFixture, times: int) -> bool:
     return caplog.text.count("not migrated yet") >= times
 
