@@ -183,6 +183,12 @@ def test_headers_that_drip_are_counted_and_limited(connection: Connection) -> No
     assert connection.transport.written.startswith(b"HTTP/1.1 431 ")
 
 
+def test_too_many_headers_are_refused_also_at_once(connection: Connection) -> None:
+    connection.receive(HEALTH.replace(b"Host: x", b"\r\n".join([b"X: a"] * (MAX_HEADERS + 1))))
+    assert connection.transport.written.startswith(b"HTTP/1.1 431 ")
+    assert connection.begun == []
+
+
 def test_a_body_beyond_the_budget_is_dropped_and_told_so(connection: Connection) -> None:
     connection.receive(UNREAD)
     budget = connection.context.unfinished

@@ -20,8 +20,9 @@ class Bed:
 def test_the_slowest_of_the_largest_holder_is_dropped() -> None:
     bed = Bed()
     slow, fast = bed.begin("slow", "a"), bed.begin("fast", "a")
+    other = bed.begin("other, the slowest of all", "b", 20)
     bed.now = 9.5
-    late, other = bed.begin("late", "a"), bed.begin("other", "b", 20)
+    late = bed.begin("late", "a")
     bed.now = 11
     bed.budget.hold(slow, "a", 35)
     bed.budget.hold(late, "a", 10)
