@@ -26,6 +26,9 @@ class BusyQueue:
     def prune(self, keep: timedelta, limit: int) -> bool:
         return self._do("prune", keep, limit)
 
+    def wake(self) -> None:
+        """Do nothing: no thread waits."""
+
     def _do(self, task: str, *arguments: object) -> bool:
         self.done.append((task, *arguments))
         self.left[task] = self.left.get(task, 0) - 1
