@@ -1,9 +1,11 @@
 """nginx as `deploy/nginx.conf` sets it up, in front of replicas that are away, hang or refuse."""
 
+import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
@@ -15,6 +17,7 @@ from tests.support.server import free_port, request
 from tests.support.waiting import wait_until
 
 SERVICE, HANDLER = "5a2d64f7-0f4f-4f2c-8f4a-0f6a0f1b2c3d", "e5b2c1d0-1a2b-4c3d-9e4f-5a6b7c8d9e0f"
+GUIDE = Path(__file__).parents[2] / "docs/how-to/replicas.md"
 CALL = f"/api/v1/service/{SERVICE}/webhook/handler/{HANDLER}/call/"
 
 
@@ -142,3 +145,20 @@ def test_a_call_that_waits_for_its_action_is_not_cut_short(tmp_path: Path, query
     (got,) = first.got + second.got
     assert got[0] == f"{CALL}{query}"
     assert got[2] == b"hi"
+
+
+def is_limited(port: int, path: str) -> bool:
+    return request(port, "POST", path, headers={}).status == 429
+
+
+def test_the_limit_of_the_guide_also_holds_for_calls_that_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zone, *limits = re.findall(r"^    (limit_req.*?;)", GUIDE.read_text(encoding="utf-8"), re.MULTILINE)
+    config = nginx_bed.CONFIG.read_text(encoding="utf-8").replace("upstream tutumd {", f"{zone}\nupstream tutumd {{")
+    for location in ("call(/|$) {", "location @waiting {"):
+        assert config.count(location) == 1
+        config = config.replace(location, "\n".join([location, *limits]))
+    monkeypatch.setattr(nginx_bed, "CONFIG", tmp_path / "limited.conf")
+    nginx_bed.CONFIG.write_text(config, encoding="utf-8")
+    with replica() as first, replica() as second, nginx_bed.nginx(tmp_path, (first.port, second.port)) as port:
+        for path in (CALL, f"{CALL}?wait=60"):
+            wait_until(partial(is_limited, port, path), "calls are limited")
