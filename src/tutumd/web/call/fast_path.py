@@ -48,8 +48,15 @@ class FastProtocol(BoundedProtocol):
     """A request whose headers are here. Whether its body came with them is known once all data is parsed."""
 
     def parse(self, data: bytes) -> None:
-        """Parse data, and begin a request whose body is still incomplete."""
         super().parse(data)
+        self._begin_incomplete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._begin_incomplete()  # the request that waited: its body may be long in coming
+
+    def _begin_incomplete(self) -> None:
+        """Begin a request whose body is not complete with the data that was received."""
         if self._begun is not None:
             begun, self._begun = self._begun, None
             super()._start_asgi_task(*begun)

@@ -1,14 +1,14 @@
 """HTTP/1.1 as uvicorn reads it, with limits on what comes before a body, and error responses in our form."""
 
 import asyncio
-import json
 from http import HTTPStatus
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from tutumd.application.admission.addresses import client_network
 from tutumd.web.body import MAX_BODY
+from tutumd.web.errors import error_response
 from tutumd.web.unfinished import Unfinished, UnfinishedRequests
 
 MAX_URL = 16 * 1024
@@ -49,7 +49,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     Headers that are complete within one read of the event loop (256 KiB) pass. Beside the request that is being
     responded to, at most one is parsed; what one read of the event loop brought beyond it waits as bytes. What is
-    incomplete after a read counts towards the budget of all unfinished requests.
+    incomplete after a read, and what waits, count towards the budget of all unfinished requests.
     """
 
     _shutdown_timer: asyncio.TimerHandle | None = None
@@ -114,7 +114,10 @@ class BoundedProtocol(HttpToolsProtocol):
             piece = bytes(self.held[: end + len(_HEAD_END)] if end >= 0 else self.held)
             del self.held[: len(piece)]
             self.parse(piece)
-        if not self.held and (self.cycle is None or len(self.cycle.body) <= HIGH_WATER_LIMIT):
+        if self.held and not self.transport.is_closing():
+            size = CONNECTION_BYTES + len(self.held)
+            self._budget.hold(self._unfinished, self._budget.read_client(self.cycle.scope), size)  # type: ignore[arg-type] # a dict
+        elif not self.held and (self.cycle is None or len(self.cycle.body) <= HIGH_WATER_LIMIT):
             self.flow.resume_reading()  # else the application does, when it takes the body
 
     def on_response_complete(self) -> None:
@@ -134,6 +137,9 @@ class BoundedProtocol(HttpToolsProtocol):
         """Parse data with at most one end of a head."""
         self._unfinished_bytes += len(data)
         super().data_received(data)
+        if not self._unfinished_bytes and self.cycle.scope is not self.scope:
+            # Behind a message that is complete, a head has begun with some of the data.
+            self._unfinished_bytes = min(len(data), MAX_HEAD)
         if self._unfinished_bytes and not self.transport.is_closing():
             self._check_unfinished()
         elif self._unfinished.size:
@@ -152,8 +158,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._budget.hold(self._unfinished, holder, CONNECTION_BYTES + size)
 
     def _drop(self) -> None:
-        """End the connection of an unfinished request; say why if no response is due before."""
-        if self.cycle is None or self.cycle.response_started or self.pipeline:
+        """End the connection of an unfinished request; say why if no response to another one is due before."""
+        if self.cycle is None or not self.cycle.more_body or self.cycle.response_started or self.pipeline:
             self.transport.close()
         else:
             self.cycle.body.clear()
@@ -179,10 +185,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refuse(*self._refusal)
 
     def _refuse(self, status: HTTPStatus, text: str) -> None:
-        body = json.dumps({"error": text}).encode()
-        head = (
-            f"HTTP/1.1 {status.value} {status.phrase}\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode("ascii") + body)
+        response = error_response(status, text, {"Connection": "close"})
+        head = [name + b": " + value + b"\r\n" for name, value in response.raw_headers]
+        self.transport.write(b"".join((STATUS_LINE[status], *head, b"\r\n", response.body)))
         self.transport.close()
