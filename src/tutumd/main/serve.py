@@ -140,10 +140,6 @@ def _serve_http(
         _log.info("server is ready", url=url)
         on_ready()
 
-    def report_stop() -> None:
-        _log.info("server is stopping", grace_s=settings.grace)
-        on_stop()
-
     intake = SqlIntake(
         storage.database,
         storage.clock,
@@ -162,8 +158,14 @@ def _serve_http(
             server_cap=settings.max_containers,
             cipher=cipher,
             trusted_proxies=map(str, settings.trusted_proxies),
-            public_url=settings.public_url or "",
+            public_url=settings.public_url,
         )
+
+        def report_stop() -> None:
+            _log.info("server is stopping", grace_s=settings.grace)
+            on_stop()
+            context.long_poll.stop()
+
         http.serve(context, listener, grace_s=settings.grace, on_ready=report_ready, on_stop=report_stop)
     finally:
         intake.close()

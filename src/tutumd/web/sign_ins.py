@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from threading import Lock
-from typing import TypeVar
+from typing import Any
 
 from tutumd.application.accounts import authenticate, hash_key
 from tutumd.errors import TooManyCallsError, UnauthorizedError
@@ -13,8 +13,6 @@ from tutumd.ports import Accounts
 MAX_FAILURES = 20
 WINDOW_S = 60
 MAX_REMEMBERED = 10_000
-
-Value = TypeVar("Value")
 
 
 class SignIns:
@@ -41,11 +39,12 @@ class SignIns:
         except UnauthorizedError:
             with self._lock:
                 began, count = self._failures_of(client)
-                _remember(self._failures, client, (began, count + 1))
+                self._failures[client] = (began, count + 1)
+                _forget_oldest(self._failures)
             raise
-        if digest not in self._known:
-            with self._lock:
-                _remember(self._known, digest, None)
+        with self._lock:
+            self._known[digest] = None
+            _forget_oldest(self._known)
         return user
 
     def _failures_of(self, client: str) -> tuple[float, int]:
@@ -55,7 +54,6 @@ class SignIns:
         return (began, count) if now - began < WINDOW_S else (now, 0)
 
 
-def _remember(table: dict[str, Value], key: str, value: Value) -> None:
-    if key not in table and len(table) >= MAX_REMEMBERED:
+def _forget_oldest(table: dict[str, Any]) -> None:
+    if len(table) > MAX_REMEMBERED:
         del table[next(iter(table))]
-    table[key] = value
