@@ -213,10 +213,22 @@ def test_what_comes_behind_a_request_counts(connection: Connection, first: bytes
     assert connection.transport.ended == ["closed"]
 
 
-def test_a_body_that_comes_at_once_counts_for_nothing(connection: Connection) -> None:
-    connection.context.unfinished.hold(Unfinished(drop=lambda: None), "192.0.2.1", MAX_BYTES - 9000)
-    connection.receive(UNREAD + b"a" * 1000)
+@pytest.mark.parametrize(
+    "whole",
+    [
+        UNREAD + b"a" * 1000,
+        UNREAD.replace(b"Content-Length: 1000", b"Transfer-Encoding: chunked")
+        + b"3e8\r\n"
+        + b"a" * 1000
+        + b"\r\n0\r\n\r\n",
+    ],
+    ids=["length", "chunks"],
+)
+def test_a_body_that_comes_at_once_counts_for_nothing(connection: Connection, whole: bytes) -> None:
+    connection.context.unfinished.hold(Unfinished(drop=lambda: None), "192.0.2.1", MAX_BYTES - 8200)
+    connection.receive(whole)
     assert not connection.transport.ended
+    assert not connection.begun[0].more_body
 
 
 def test_clients_of_a_trusted_proxy_are_holders_of_their_own() -> None:

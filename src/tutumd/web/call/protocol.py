@@ -106,6 +106,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.parse_held()
         else:
             self.parse(data)
+            self.settle()
 
     def parse_held(self) -> None:
         """Parse what was received, head by head, until a request has to wait for the one before it."""
@@ -114,10 +115,8 @@ class BoundedProtocol(HttpToolsProtocol):
             piece = bytes(self.held[: end + len(_HEAD_END)] if end >= 0 else self.held)
             del self.held[: len(piece)]
             self.parse(piece)
-        if self.held and not self.transport.is_closing():
-            size = CONNECTION_BYTES + len(self.held)
-            self._budget.hold(self._unfinished, self._budget.read_client(self.cycle.scope), size)  # type: ignore[arg-type] # a dict
-        elif not self.held and (self.cycle is None or len(self.cycle.body) <= HIGH_WATER_LIMIT):
+        self.settle()
+        if not self.held and (self.cycle is None or len(self.cycle.body) <= HIGH_WATER_LIMIT):
             self.flow.resume_reading()  # else the application does, when it takes the body
 
     def on_response_complete(self) -> None:
@@ -140,13 +139,16 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self._unfinished_bytes and self.cycle.scope is not self.scope:
             # Behind a message that is complete, a head has begun with some of the data.
             self._unfinished_bytes = min(len(data), MAX_HEAD)
-        if self._unfinished_bytes and not self.transport.is_closing():
+
+    def settle(self) -> None:
+        """Count what is incomplete or waits, once all is parsed that can be."""
+        if (self._unfinished_bytes or self.held) and not self.transport.is_closing():
             self._check_unfinished()
         elif self._unfinished.size:
             self._budget.release(self._unfinished)
 
     def _check_unfinished(self) -> None:
-        """Check a request of which a part is still to come."""
+        """Check a connection of whose last request a part is still to come, or to be parsed."""
         is_head = self.cycle is None or self.cycle.scope is not self.scope
         count = len(self.headers or ())
         if is_head and (self._unfinished_bytes > MAX_HEAD or count > MAX_HEADERS):
@@ -155,7 +157,7 @@ class BoundedProtocol(HttpToolsProtocol):
         holder = self._peer if is_head else self._budget.read_client(self.cycle.scope)  # type: ignore[arg-type] # a dict
         is_kept = is_head or not self.cycle.response_complete
         size = min(self._unfinished_bytes, MAX_BODY) + count * HEADER_BYTES if is_kept else 0
-        self._budget.hold(self._unfinished, holder, CONNECTION_BYTES + size)
+        self._budget.hold(self._unfinished, holder, CONNECTION_BYTES + size + len(self.held))
 
     def _drop(self) -> None:
         """End the connection of an unfinished request; say why if no response to another one is due before."""
