@@ -108,10 +108,9 @@ def _check(settings: Settings) -> None:
 
 
 def _start_worker(settings: Settings, storage: Storage, instances: Mapping[str, Engine]) -> Worker:
-    keep = timedelta(days=settings.keep_days)
     limits = WorkerLimits(
         server_cap=settings.max_containers,
-        keep=keep,
+        keep=timedelta(days=settings.keep_days),
         run=settings.run_limits,
         engine_slots=settings.engine_slots,
         max_runs=settings.max_runs,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
-from tutumd.application.accounts import authenticate, hash_key
+from tutumd.application.accounts import MIN_KEY_LENGTH, authenticate, hash_key
 from tutumd.errors import TooManyCallsError, UnauthorizedError
 from tutumd.model import User
 from tutumd.ports import Accounts
@@ -18,7 +18,8 @@ MAX_REMEMBERED = 10_000
 class SignIns:
     """Authenticates users. A client that failed 20 times within a minute is refused until the minute is over.
 
-    Credentials by which it signed in before are still accepted, so that others behind the same address go on.
+    Credentials by which it signed in before are still accepted, so that others behind the same address go on; but none
+    with a key of former versions that is short enough to be guessed meanwhile.
     """
 
     def __init__(self, accounts: Accounts, clock: Callable[[], float] = time.monotonic) -> None:
@@ -42,9 +43,10 @@ class SignIns:
                 self._failures[client] = (began, count + 1)
                 _forget_oldest(self._failures)
             raise
-        with self._lock:
-            self._known[digest] = None
-            _forget_oldest(self._known)
+        if len(key) >= MIN_KEY_LENGTH:
+            with self._lock:
+                self._known[digest] = None
+                _forget_oldest(self._known)
         return user
 
     def _failures_of(self, client: str) -> tuple[float, int]:
