@@ -34,22 +34,13 @@ def _split_at_commas(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-def _check_host(value: str) -> str:
-    if not _HOST.fullmatch(value):
-        raise ValueError("must be an address or a host name")
-    return value
+def _like(pattern: re.Pattern[str], wanted: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not pattern.fullmatch(value):
+            raise ValueError(wanted)
+        return value
 
-
-def _check_public_url(value: str) -> str:
-    if not _PUBLIC_URL.fullmatch(value):
-        raise ValueError("must be like https://hooks.example.com")
-    return value.rstrip("/")
-
-
-def _check_namespaces(values: tuple[str, ...]) -> tuple[str, ...]:
-    if not all(_NAMESPACE.fullmatch(value) for value in values):
-        raise ValueError("must be names of namespaces, separated by commas, or *")
-    return values
+    return AfterValidator(check)
 
 
 _List = (NoDecode, BeforeValidator(_split_at_commas))
@@ -60,7 +51,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
-    host: Annotated[str, AfterValidator(_check_host)] = "127.0.0.1"
+    host: Annotated[str, _like(_HOST, "must be an address or a host name")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535), BeforeValidator(_ignore_injected_port)] = _DEFAULT_PORT
     data_dir: Path = Path("data")
     database: str = ""
@@ -68,7 +59,9 @@ class Settings(BaseSettings):
     admin_user: str = ""
     admin_apikey: str = Field("", repr=False)
     secret_key: str = Field("", repr=False)
-    public_url: Annotated[str, AfterValidator(_check_public_url)] = ""
+    public_url: Annotated[
+        str, _like(_PUBLIC_URL, "must be like https://hooks.example.com"), AfterValidator(lambda url: url.rstrip("/"))
+    ] = ""
     max_containers: int = Field(100, ge=1, le=10_000)
     grace: float = Field(30.0, ge=0, le=3600)
     keep_days: int = Field(90, ge=1, le=36500)
@@ -85,7 +78,9 @@ class Settings(BaseSettings):
     docker_host: str = Field("", validation_alias="DOCKER_HOST")
     docker_config: str = Field("", validation_alias="DOCKER_CONFIG")
     kubeconfig: str = Field("", validation_alias="KUBECONFIG")
-    kubernetes_namespaces: Annotated[tuple[str, ...], *_List, AfterValidator(_check_namespaces)] = ()
+    kubernetes_namespaces: Annotated[
+        tuple[Annotated[str, _like(_NAMESPACE, "must be names of namespaces, separated by commas, or *")], ...], *_List
+    ] = ()
 
     @property
     def run_limits(self) -> RunLimits:

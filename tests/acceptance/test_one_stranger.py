@@ -115,6 +115,14 @@ def test_pipelined_requests_are_answered_in_order(target: Target) -> None:
         assert [answer.partition(b"\r\n\r\n")[2] for answer in answers] == expected
 
 
+def test_a_request_that_waits_is_begun_before_its_body_comes(target: Target) -> None:
+    raw = request("POST", target.call, headers=("Expect: 100-continue",), length=2 * 1024 * 1024)
+    with socket.create_connection(("127.0.0.1", target.server.port), timeout=30) as connection:
+        connection.sendall(request("GET", "/healthz") + raw)
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert [answer[:3] for answer in received.split(b"HTTP/1.1 ")[1:]] == [b"200", b"413"]
+
+
 def is_dropped(connection: Connection) -> bool:
     """Return whether there is a response, or the end of the connection."""
     try:

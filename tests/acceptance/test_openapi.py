@@ -137,6 +137,7 @@ def test_statuses_are_described_where_they_occur(document: Document) -> None:
 
     assert "/readyz" in having("503")
     assert {"/healthz", "/readyz"}.isdisjoint(having("401") | having("404"))
-    assert {"/api/v1/action/{uuid}/cancel/", "/api/v1/action/{uuid}/retry/", "/api/v1/service/"} <= having("409")
+    action = "/api/v1/action/{uuid}"
+    assert {f"{action}/cancel/", f"{action}/abandon/", f"{action}/retry/", "/api/v1/service/"} <= having("409")
     assert "/api/v1/service/{uuid}/" in having("403")
     assert "/api/v1/auth/" in having("429")

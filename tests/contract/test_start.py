@@ -219,10 +219,22 @@ def test_files_that_others_can_read_are_corrected_and_told(data: Path, caplog: p
     assert sorted(told) == sorted(corrected)
 
 
+def test_a_file_whose_mode_cannot_be_changed_is_told_and_used(
+    data: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, mode: int) -> None:
+        raise PermissionError(1, "Operation not permitted", str(path))
+
+    (data / "tutumd.db").chmod(0o660)
+    monkeypatch.setattr(Path, "chmod", refuse)
+    start(data)
+    assert re.search(r"others can read \S+/tutumd\.db, which cannot be changed: Operation not permitted", caplog.text)
+
+
 WRONG = {
     "TUTUMD_HOST": ("not a host", "*", "::1]"),
     "TUTUMD_PORT": ("eighty", "70000", "-1"),
-    "TUTUMD_DATABASE": ("mysql://localhost/x", "tutumd.db", "sqlite://x", "postgresql://"),
+    "TUTUMD_DATABASE": ("mysql://localhost/x", "tutumd.db", "sqlite://x", "sqlite:///:memory:", "postgresql://"),
     "TUTUMD_ENGINE": ("rocket", "docker:nowhere", "local,local"),
     "TUTUMD_ADMIN_USER": ("a b", "a:b", "x" * 101),
     "TUTUMD_ADMIN_APIKEY": ("short", "with a space in the key"),

@@ -71,13 +71,8 @@ def serve(
     Args:
         grace_s: How long open requests may take to end.
         on_ready: Called when connections are accepted.
-        on_stop: Called when the signal came, while the last requests are served.
+        on_stop: Called in the event loop when the signal came, before the last requests are served.
     """
-
-    def stop() -> None:
-        on_stop()
-        context.long_poll.stop()
-
     config = uvicorn.Config(
         create_app(context, version("tutumd")),
         http=FastProtocol,
@@ -95,6 +90,6 @@ def serve(
     # A function and not SIG_IGN, which the processes of local services would inherit.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
-    Server(config, on_ready, stop).run(sockets=[listener])
+    Server(config, on_ready, on_stop).run(sockets=[listener])
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)

@@ -38,6 +38,9 @@ def make_private(database: Path, data_dir: Path) -> None:
             database.touch(OWNER_ONLY)
     # SQLite creates `-wal` and `-shm` with the mode of the database.
     for path in [*database.parent.glob(f"{database.name}*"), *data_dir.glob("*key"), *data_dir.glob("*.lock")]:
-        if path.is_file() and path.stat().st_mode & 0o077:
-            path.chmod(OWNER_ONLY)
-            _log.warning("others could read %s: now only its owner can", path)
+        try:
+            if path.is_file() and path.stat().st_mode & 0o077:
+                path.chmod(OWNER_ONLY)
+                _log.warning("others could read %s: now only its owner can", path)
+        except OSError as error:  # the file is another user's, or its file system has no modes
+            _log.warning("others can read %s, which cannot be changed: %s", path, error.strerror)

@@ -108,10 +108,9 @@ def _check(settings: Settings) -> None:
 
 
 def _start_worker(settings: Settings, storage: Storage, instances: Mapping[str, Engine]) -> Worker:
-    keep = timedelta(days=settings.keep_days)
     limits = WorkerLimits(
         server_cap=settings.max_containers,
-        keep=keep,
+        keep=timedelta(days=settings.keep_days),
         run=settings.run_limits,
         engine_slots=settings.engine_slots,
         max_runs=settings.max_runs,
@@ -140,10 +139,6 @@ def _serve_http(
         _log.info("server is ready", url=url)
         on_ready()
 
-    def report_stop() -> None:
-        _log.info("server is stopping", grace_s=settings.grace)
-        on_stop()
-
     intake = SqlIntake(
         storage.database,
         storage.clock,
@@ -162,8 +157,14 @@ def _serve_http(
             server_cap=settings.max_containers,
             cipher=cipher,
             trusted_proxies=map(str, settings.trusted_proxies),
-            public_url=settings.public_url or "",
+            public_url=settings.public_url,
         )
+
+        def report_stop() -> None:
+            _log.info("server is stopping", grace_s=settings.grace)
+            on_stop()
+            context.long_poll.stop()
+
         http.serve(context, listener, grace_s=settings.grace, on_ready=report_ready, on_stop=report_stop)
     finally:
         intake.close()

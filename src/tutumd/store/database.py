@@ -212,7 +212,7 @@ class StorePart:
 
 def _parse_url(url: str) -> sa.URL:
     scheme, _, rest = url.partition("://")
-    if scheme == "sqlite" and rest.startswith("/") and rest != "/":
+    if scheme == "sqlite" and rest.startswith("/") and rest not in ("/", "/:memory:"):
         return sa.make_url(url)
     if scheme in ("postgresql", "postgres") and rest:
         try:

@@ -139,7 +139,7 @@ def _possible_errors(method: str, path: str, operation: dict[str, Any]) -> set[i
         statuses |= {401, 429} if method == "get" else {401, 403, 429}
     if "requestBody" in operation:
         statuses |= {408, 413}
-    if method == "post" and path.endswith(("/v1/service/", "/cancel/", "/retry/", "/redeliver/")):
+    if method == "post" and path.endswith(("/v1/service/", "/cancel/", "/abandon/", "/retry/", "/redeliver/")):
         statuses.add(409)
     if path.endswith(("/service/{uuid}/logs/", "/redeploy/")):
         statuses.add(504)

@@ -67,10 +67,6 @@ def describe_problem(problems: Sequence[Any]) -> str:
     return f"{place}: {text}" if place else text
 
 
-def _handle_own(_request: Request, error: Any) -> Response:
-    return response_to(error)
-
-
 def _handle_http(request: Request, error: Any) -> Response:
     if error.status_code == 404:
         return error_response(404, "there is nothing at this path: the routes are listed at /api/docs")
@@ -90,20 +86,12 @@ def _allowed_methods(request: Request) -> list[str]:
     ]
 
 
-def _handle_validation(_request: Request, error: Any) -> Response:
-    return error_response(400, describe_problem(error.errors()))
-
-
-def _handle_unforeseen(_request: Request, _error: Any) -> Response:
-    # Starlette raises the error again, so that LastResort logs it.
-    return error_response(500, INTERNAL)
-
-
 EXCEPTION_HANDLERS: dict[Any, Any] = {
-    errors.TutumdError: _handle_own,
+    errors.TutumdError: lambda _request, error: response_to(error),
     HTTPException: _handle_http,
-    RequestValidationError: _handle_validation,
-    Exception: _handle_unforeseen,
+    RequestValidationError: lambda _request, error: error_response(400, describe_problem(error.errors())),
+    # Starlette raises the error again, so that LastResort logs it.
+    Exception: lambda _request, _error: error_response(500, INTERNAL),
 }
 """For the framework: they give every error response our form."""
 

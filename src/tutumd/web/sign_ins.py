@@ -3,9 +3,9 @@
 import time
 from collections.abc import Callable
 from threading import Lock
-from typing import TypeVar
+from typing import Any
 
-from tutumd.application.accounts import authenticate, hash_key
+from tutumd.application.accounts import MIN_KEY_LENGTH, authenticate, hash_key
 from tutumd.errors import TooManyCallsError, UnauthorizedError
 from tutumd.model import User
 from tutumd.ports import Accounts
@@ -14,13 +14,12 @@ MAX_FAILURES = 20
 WINDOW_S = 60
 MAX_REMEMBERED = 10_000
 
-Value = TypeVar("Value")
-
 
 class SignIns:
     """Authenticates users. A client that failed 20 times within a minute is refused until the minute is over.
 
-    Credentials by which it signed in before are still accepted, so that others behind the same address go on.
+    Credentials by which it signed in before are still accepted, so that others behind the same address go on; but none
+    with a key of former versions that is short enough to be guessed meanwhile.
     """
 
     def __init__(self, accounts: Accounts, clock: Callable[[], float] = time.monotonic) -> None:
@@ -41,11 +40,13 @@ class SignIns:
         except UnauthorizedError:
             with self._lock:
                 began, count = self._failures_of(client)
-                _remember(self._failures, client, (began, count + 1))
+                self._failures[client] = (began, count + 1)
+                _forget_oldest(self._failures)
             raise
-        if digest not in self._known:
+        if len(key) >= MIN_KEY_LENGTH:
             with self._lock:
-                _remember(self._known, digest, None)
+                self._known[digest] = None
+                _forget_oldest(self._known)
         return user
 
     def _failures_of(self, client: str) -> tuple[float, int]:
@@ -55,7 +56,6 @@ class SignIns:
         return (began, count) if now - began < WINDOW_S else (now, 0)
 
 
-def _remember(table: dict[str, Value], key: str, value: Value) -> None:
-    if key not in table and len(table) >= MAX_REMEMBERED:
+def _forget_oldest(table: dict[str, Any]) -> None:
+    if len(table) > MAX_REMEMBERED:
         del table[next(iter(table))]
-    table[key] = value

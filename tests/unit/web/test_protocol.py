@@ -196,12 +196,39 @@ def test_a_body_beyond_the_budget_is_dropped_and_told_so(connection: Connection)
     assert connection.transport.written.startswith(b"HTTP/1.1 503 ")
     assert connection.transport.ended == ["closed"]
     assert b"connection: close" in connection.transport.written
+    assert b"retry-after: 1" in connection.transport.written
 
 
-def test_a_body_that_comes_at_once_counts_for_nothing(connection: Connection) -> None:
-    connection.context.unfinished.hold(Unfinished(drop=lambda: None), "192.0.2.1", MAX_BYTES - 9000)
-    connection.receive(UNREAD + b"a" * 1000)
+def test_a_request_that_is_complete_is_not_told_that_the_next_one_is_dropped(connection: Connection) -> None:
+    connection.receive(HEALTH)
+    connection.receive(HEALTH[:5])
+    connection.context.unfinished.hold(Unfinished(drop=lambda: None), "192.0.2.1", MAX_BYTES - 1000)
+    assert (connection.transport.written, connection.transport.ended) == (b"", ["closed"])
+
+
+@pytest.mark.parametrize("first", [HEALTH * 100, HEALTH + HEALTH[:-2] + b"X: " + b"a" * 4000], ids=["waits", "begun"])
+def test_what_comes_behind_a_request_counts(connection: Connection, first: bytes) -> None:
+    connection.receive(first)
+    connection.context.unfinished.hold(Unfinished(drop=lambda: None), "192.0.2.1", MAX_BYTES - len(first))
+    assert connection.transport.ended == ["closed"]
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        UNREAD + b"a" * 1000,
+        UNREAD.replace(b"Content-Length: 1000", b"Transfer-Encoding: chunked")
+        + b"3e8\r\n"
+        + b"a" * 1000
+        + b"\r\n0\r\n\r\n",
+    ],
+    ids=["length", "chunks"],
+)
+def test_a_body_that_comes_at_once_counts_for_nothing(connection: Connection, whole: bytes) -> None:
+    connection.context.unfinished.hold(Unfinished(drop=lambda: None), "192.0.2.1", MAX_BYTES - 8200)
+    connection.receive(whole)
     assert not connection.transport.ended
+    assert not connection.begun[0].more_body
 
 
 def test_clients_of_a_trusted_proxy_are_holders_of_their_own() -> None:

@@ -10,6 +10,8 @@ from tutumd.errors import TooManyCallsError, UnauthorizedError
 from tutumd.model import User
 from tutumd.web.sign_ins import MAX_FAILURES, MAX_REMEMBERED, WINDOW_S, SignIns
 
+RIGHT, SHORT = "right" * 4, "right"
+"""The keys of the user. The short one is of a former version."""
 ANN = User(uuid="u", name="ann", is_admin=True, created=datetime(2026, 1, 1, tzinfo=UTC))
 
 
@@ -20,7 +22,7 @@ class Accounts:
 
     def user_by_key(self, key_sha256: str) -> User | None:
         self.looked_up += 1
-        return ANN if key_sha256 == hash_key("right") else None
+        return ANN if key_sha256 in map(hash_key, (RIGHT, SHORT)) else None
 
 
 class Bed:
@@ -34,8 +36,8 @@ class Bed:
             with pytest.raises(UnauthorizedError):
                 self.sign_ins.authenticate(client, "ann", "wrong")
 
-    def succeed(self, client: str) -> None:
-        assert self.sign_ins.authenticate(client, "ann", "right").name == "ann"
+    def succeed(self, client: str, key: str = RIGHT) -> None:
+        assert self.sign_ins.authenticate(client, "ann", key).name == "ann"
 
 
 def test_after_20_failures_no_key_is_looked_up_until_the_minute_is_over() -> None:
@@ -43,7 +45,7 @@ def test_after_20_failures_no_key_is_looked_up_until_the_minute_is_over() -> Non
     bed.fail("a", MAX_FAILURES)
     bed.now = 9.5
     with pytest.raises(TooManyCallsError) as error:
-        bed.sign_ins.authenticate("a", "ann", "right")
+        bed.sign_ins.authenticate("a", "ann", RIGHT)
     assert error.value.retry_after_s == 51
     assert bed.accounts.looked_up == MAX_FAILURES
     bed.succeed("b")
@@ -59,6 +61,14 @@ def test_successes_are_never_limited_also_beside_failures() -> None:
     bed.succeed("a")
     with pytest.raises(TooManyCallsError):
         bed.sign_ins.authenticate("a", "ann", "wrong")
+
+
+def test_a_key_that_could_be_guessed_is_limited_also_where_it_is_known() -> None:
+    bed = Bed()
+    bed.succeed("a", SHORT)
+    bed.fail("a", MAX_FAILURES)
+    with pytest.raises(TooManyCallsError):
+        bed.sign_ins.authenticate("a", "ann", SHORT)
 
 
 def test_the_tables_are_bounded() -> None:

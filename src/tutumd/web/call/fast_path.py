@@ -47,9 +47,16 @@ class FastProtocol(BoundedProtocol):
     _begun: "tuple[RequestResponseCycle, ASGI3Application] | None" = None
     """A request whose headers are here. Whether its body came with them is known once all data is parsed."""
 
-    def parse(self, data: bytes) -> None:
-        """Parse data, and begin a request whose body is still incomplete."""
-        super().parse(data)
+    def settle(self) -> None:
+        super().settle()
+        self._begin_incomplete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._begin_incomplete()  # the request that waited: its body may be long in coming
+
+    def _begin_incomplete(self) -> None:
+        """Begin a request whose body did not come with its headers."""
         if self._begun is not None:
             begun, self._begun = self._begun, None
             super()._start_asgi_task(*begun)

@@ -1,14 +1,14 @@
 """HTTP/1.1 as uvicorn reads it, with limits on what comes before a body, and error responses in our form."""
 
 import asyncio
-import json
 from http import HTTPStatus
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from tutumd.application.admission.addresses import client_network
 from tutumd.web.body import MAX_BODY
+from tutumd.web.errors import error_response
 from tutumd.web.unfinished import Unfinished, UnfinishedRequests
 
 MAX_URL = 16 * 1024
@@ -49,7 +49,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     Headers that are complete within one read of the event loop (256 KiB) pass. Beside the request that is being
     responded to, at most one is parsed; what one read of the event loop brought beyond it waits as bytes. What is
-    incomplete after a read counts towards the budget of all unfinished requests.
+    incomplete after a read, and what waits, count towards the budget of all unfinished requests.
     """
 
     _shutdown_timer: asyncio.TimerHandle | None = None
@@ -106,6 +106,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.parse_held()
         else:
             self.parse(data)
+            self.settle()
 
     def parse_held(self) -> None:
         """Parse what was received, head by head, until a request has to wait for the one before it."""
@@ -114,6 +115,7 @@ class BoundedProtocol(HttpToolsProtocol):
             piece = bytes(self.held[: end + len(_HEAD_END)] if end >= 0 else self.held)
             del self.held[: len(piece)]
             self.parse(piece)
+        self.settle()
         if not self.held and (self.cycle is None or len(self.cycle.body) <= HIGH_WATER_LIMIT):
             self.flow.resume_reading()  # else the application does, when it takes the body
 
@@ -134,13 +136,19 @@ class BoundedProtocol(HttpToolsProtocol):
         """Parse data with at most one end of a head."""
         self._unfinished_bytes += len(data)
         super().data_received(data)
-        if self._unfinished_bytes and not self.transport.is_closing():
+        if not self._unfinished_bytes and self.cycle.scope is not self.scope:
+            # Behind a message that is complete, a head has begun with some of the data.
+            self._unfinished_bytes = min(len(data), MAX_HEAD)
+
+    def settle(self) -> None:
+        """Count what is incomplete or waits, once all is parsed that can be."""
+        if (self._unfinished_bytes or self.held) and not self.transport.is_closing():
             self._check_unfinished()
         elif self._unfinished.size:
             self._budget.release(self._unfinished)
 
     def _check_unfinished(self) -> None:
-        """Check a request of which a part is still to come."""
+        """Check a connection of whose last request a part is still to come, or to be parsed."""
         is_head = self.cycle is None or self.cycle.scope is not self.scope
         count = len(self.headers or ())
         if is_head and (self._unfinished_bytes > MAX_HEAD or count > MAX_HEADERS):
@@ -149,11 +157,11 @@ class BoundedProtocol(HttpToolsProtocol):
         holder = self._peer if is_head else self._budget.read_client(self.cycle.scope)  # type: ignore[arg-type] # a dict
         is_kept = is_head or not self.cycle.response_complete
         size = min(self._unfinished_bytes, MAX_BODY) + count * HEADER_BYTES if is_kept else 0
-        self._budget.hold(self._unfinished, holder, CONNECTION_BYTES + size)
+        self._budget.hold(self._unfinished, holder, CONNECTION_BYTES + size + len(self.held))
 
     def _drop(self) -> None:
-        """End the connection of an unfinished request; say why if no response is due before."""
-        if self.cycle is None or self.cycle.response_started or self.pipeline:
+        """End the connection of an unfinished request; say why if no response to another one is due before."""
+        if self.cycle is None or not self.cycle.more_body or self.cycle.response_started or self.pipeline:
             self.transport.close()
         else:
             self.cycle.body.clear()
@@ -179,10 +187,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refuse(*self._refusal)
 
     def _refuse(self, status: HTTPStatus, text: str) -> None:
-        body = json.dumps({"error": text}).encode()
-        head = (
-            f"HTTP/1.1 {status.value} {status.phrase}\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode("ascii") + body)
+        response = error_response(status, text, {"Connection": "close"})
+        head = [name + b": " + value + b"\r\n" for name, value in response.raw_headers]
+        self.transport.write(b"".join((STATUS_LINE[status], *head, b"\r\n", response.body)))
         self.transport.close()
