@@ -6,6 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 import sqlalchemy as sa
 
 from tutumd.store.compiled import execute_compiled
+from tutumd.store.row_mapping import read_one
 from tutumd.store.tables import action_inputs, actions, deliveries
 
 Amount = tuple[int, int | None]
@@ -67,9 +68,9 @@ def read(connection: sa.Connection, action_uuid: str) -> list[Amount]:
     The previous release stored amounts elsewhere: those of calls with their deliveries, which come first here, and
     those of a retry with the action, where we write them only for its workers.
     """
-    action = connection.execute(
-        sa.select(actions.c.seq, actions.c.amount, actions.c.cap).where(actions.c.uuid == action_uuid)
-    ).one()
+    this_action = sa.select(actions.c.seq, actions.c.amount, actions.c.cap).where(actions.c.uuid == action_uuid)
+    # FOR KEY SHARE: its deletion, which takes its amounts with it, waits for the end of the transaction.
+    action = read_one(connection, this_action.with_for_update(read=True, key_share=True))
     of_previous_release = (
         sa.select(deliveries.c.amount, deliveries.c.cap)
         .where(deliveries.c.action_seq == action.seq, deliveries.c.kept_bytes.is_(None))
