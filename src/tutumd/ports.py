@@ -303,7 +303,7 @@ class Queue(Protocol):
         """Delete a batch of old rows, at most `limit` of each kind; return whether there may be more.
 
         Old are deliveries, ended actions and gone containers older than `keep`, gone containers of a service beyond the
-        newest 500, engine instances without a worker for a day and without pending actions, requests older than a
+        newest 100, engine instances without a worker for a day and without pending actions, requests older than a
         minute, and terminated services without actions. What a pending or running action, a retry of a failed one, or
         a key of the last 24 hours needs stays.
         """

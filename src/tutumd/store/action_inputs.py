@@ -6,6 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 import sqlalchemy as sa
 
 from tutumd.store.compiled import execute_compiled
+from tutumd.store.row_mapping import read_one
 from tutumd.store.tables import action_inputs, actions, deliveries
 
 Amount = tuple[int, int | None]
@@ -18,16 +19,16 @@ _MERGE = {
         "UPDATE action_inputs SET amount = action_inputs.amount + json_extract(value, '$[1]') "
         "FROM json_each(:rows) AS added "
         "WHERE seq = (SELECT max(seq) FROM action_inputs WHERE action_seq = json_extract(value, '$[0]')) "
-        "AND cap IS json_extract(value, '$[2]')"
+        "AND cap IS json_extract(value, '$[2]') RETURNING action_seq"
     ),
     "postgresql": sa.text(
         "UPDATE action_inputs SET amount = action_inputs.amount + CAST(value ->> 1 AS BIGINT) "
         "FROM json_array_elements(CAST(:rows AS json)) AS added(value) "
         "WHERE seq = (SELECT max(seq) FROM action_inputs WHERE action_seq = CAST(value ->> 0 AS BIGINT)) "
-        "AND cap IS NOT DISTINCT FROM CAST(value ->> 2 AS INTEGER)"
+        "AND cap IS NOT DISTINCT FROM CAST(value ->> 2 AS INTEGER) RETURNING action_seq"
     ),
 }
-"""Adds amounts to the last ones of their actions, where these have the same cap."""
+"""Adds amounts to the last ones of their actions, where these have the same cap, and returns these actions."""
 
 
 def append_amount(amounts: list[Amount], amount: int, cap: int | None) -> None:
@@ -49,7 +50,9 @@ def store(connection: sa.Connection, amounts: Mapping[int, Sequence[Amount]], ne
         new_actions: Actions that have no amounts yet.
     """
     first = [(seq, *of_action[0]) for seq, of_action in amounts.items() if seq not in new_actions]
-    merged = _merge_into_last(connection, first) if first else set()
+    merged: set[int] = set()
+    if first:
+        merged |= set(execute_compiled(connection, _MERGE[connection.dialect.name], rows=json.dumps(first)).scalars())
     rows = [
         {"action_seq": seq, "amount": amount, "cap": cap}
         for seq, of_action in amounts.items()
@@ -59,27 +62,15 @@ def store(connection: sa.Connection, amounts: Mapping[int, Sequence[Amount]], ne
         connection.execute(sa.insert(action_inputs), rows)
 
 
-def _merge_into_last(connection: sa.Connection, first: Sequence[tuple[int, int, int | None]]) -> set[int]:
-    """Add the first amounts of actions to their last stored ones, and return the actions where that was possible."""
-    result = execute_compiled(connection, _MERGE[connection.dialect.name], rows=json.dumps(first))
-    if result.rowcount == len(first):
-        return {seq for seq, _, _ in first}
-    of_actions = action_inputs.c.action_seq.in_([seq for seq, _, _ in first])
-    last = sa.select(sa.func.max(action_inputs.c.seq)).where(of_actions).group_by(action_inputs.c.action_seq)
-    caps = sa.select(action_inputs.c.action_seq, action_inputs.c.cap).where(action_inputs.c.seq.in_(last))
-    stored = {tuple(row) for row in connection.execute(caps)}
-    return {seq for seq, _, cap in first if (seq, cap) in stored}
-
-
 def read(connection: sa.Connection, action_uuid: str) -> list[Amount]:
     """Return the amounts that a SCALEUP adds, each with the cap of its handler, in their order.
 
     The previous release stored amounts elsewhere: those of calls with their deliveries, which come first here, and
     those of a retry with the action, where we write them only for its workers.
     """
-    action = connection.execute(
-        sa.select(actions.c.seq, actions.c.amount, actions.c.cap).where(actions.c.uuid == action_uuid)
-    ).one()
+    this_action = sa.select(actions.c.seq, actions.c.amount, actions.c.cap).where(actions.c.uuid == action_uuid)
+    # FOR KEY SHARE: its deletion, which takes its amounts with it, waits for the end of the transaction.
+    action = read_one(connection, this_action.with_for_update(read=True, key_share=True))
     of_previous_release = (
         sa.select(deliveries.c.amount, deliveries.c.cap)
         .where(deliveries.c.action_seq == action.seq, deliveries.c.kept_bytes.is_(None))

@@ -9,13 +9,13 @@ from tutumd.model import Action, ActionState, LogLine, Origin, Page, Query, User
 from tutumd.store import abandoned, action_inputs, pending_actions
 from tutumd.store.database import StorePart
 from tutumd.store.locks import lock_services
+from tutumd.store.log_lines import MAX_LINES
 from tutumd.store.paging import read_page
 from tutumd.store.row_mapping import action_from, read_action, read_one, read_service, select_actions, visible_to
 from tutumd.store.tables import OPEN, action_lines, actions, services
 from tutumd.store.targets import settle_target
 from tutumd.store.wakeup import Wakeup
 
-MAX_LINES = 1000
 _FILTERS = {
     "uuid": actions.c.uuid,
     "state": actions.c.state,
@@ -88,13 +88,8 @@ class SqlActions(StorePart):
                     "ended": self._clock(),
                     "reason": "canceled on request before it began",
                 }
+                settle_target(connection, uuid, success=False)
             connection.execute(sa.update(actions).where(actions.c.uuid == uuid).values(**values))
-            if action.verb is Verb.SCALE:
-                if action.state is ActionState.PENDING:
-                    settle_target(connection, uuid, success=False)
-                connection.execute(
-                    sa.update(services).where(services.c.uuid == action.service_uuid).values(fingerprint="")
-                )
             return read_action(connection, uuid, self._clock())
 
     def abandon(self, viewer: User, uuid: str) -> Action:

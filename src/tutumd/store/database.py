@@ -82,7 +82,7 @@ class Database:
             raise SettingsError("PostgreSQL needs an extra: pip install 'tutumd[postgres]'") from error
         self._writer = self._engine.execution_options(write=True)
         self._writing = Lock()
-        self._files = None if self.is_postgres else SqliteFiles(str(self.url.database))
+        self._files: SqliteFiles | None = None
         self.logs_faults = False
         self._silent_until: dict[str, float] = {}
         if self.is_postgres:
@@ -90,8 +90,7 @@ class Database:
         else:
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
             sa.event.listen(self._engine, "begin", _begin_sqlite)
-        files = self._files
-        if files is not None:
+            self._files = files = SqliteFiles(str(self.url.database))
             sa.event.listen(self._engine, "do_connect", files.before_connect)
             sa.event.listen(self._engine, "connect", lambda opened, _record: files.connections.add(opened))
             sa.event.listen(self._engine, "close", lambda closed, _record: files.connections.discard(closed))
@@ -103,12 +102,11 @@ class Database:
             yield connection
 
     def connect(self) -> sa.Connection:
-        """Open a connection for repeated use with `write`. The caller closes it, in particular after a failure."""
+        """Open a connection to SQLite for repeated use with `write`. The caller closes it, also after a failure."""
         with self._reported_faults():
             connection = self._writer.connect()
             connection.detach()  # the pool must not get one with a large cache
-            if not self.is_postgres:
-                connection.connection.cursor().execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
+            connection.connection.cursor().execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
             return connection
 
     @contextmanager

@@ -6,7 +6,8 @@ an action), `skipped` (also repeated ones) and `refused`.
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from itertools import chain, islice
+from itertools import chain, groupby, islice
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,6 +30,7 @@ _IS_REFUSED = deliveries.c.outcome == DeliveryOutcome.REFUSED.value
 _KIND = sa.case((deliveries.c.action_seq.isnot(None), _ACTED), (_IS_REFUSED, _REFUSED), else_=_SKIPPED).label("kind")
 _SIZE = sa.func.coalesce(deliveries.c.kept_bytes, sa.func.length(deliveries.c.content) + ROW_BYTES).label("size")
 _COUNTED = (deliveries.c.seq, deliveries.c.handler_seq, deliveries.c.action_seq, _KIND, _SIZE)
+_log_of = attrgetter("handler_seq", "kind")
 
 _ADD = sa.text(
     'INSERT INTO handler_logs (handler_seq, kind, service_uuid, "rows", bytes) '
@@ -88,21 +90,17 @@ def find_unneeded(connection: sa.Connection, seqs: Sequence[int], now: datetime)
 def delete(connection: sa.Connection, rows: Sequence[Row]) -> int:
     """Delete deliveries, take them out of the logs of their handlers, and return how many there were."""
     # Without waiting for calls that mark deliveries as superseded: what they hold is deleted another time.
-    seqs = [row.seq for row in rows]
-    free = sa.select(deliveries.c.seq).where(deliveries.c.seq.in_(seqs)).with_for_update(skip_locked=True)
-    deleted = sa.delete(deliveries).where(deliveries.c.seq.in_(free)).returning(deliveries.c.seq)
-    gone = set(connection.execute(deleted).scalars())
-    sums = {(row.handler_seq, row.kind): [0, 0] for row in rows if row.seq in gone}
-    for row in rows:
-        if row.seq in gone:
-            sums[(row.handler_seq, row.kind)][0] += 1
-            sums[(row.handler_seq, row.kind)][1] += row.size
-    for (handler_seq, kind), (number, size) in sorted(sums.items()):
-        log = sa.and_(handler_logs.c.handler_seq == handler_seq, handler_logs.c.kind == kind)
-        less = {"rows": handler_logs.c.rows - number, "bytes": handler_logs.c.bytes - size}
-        connection.execute(sa.update(handler_logs).where(log).values(**less))
-    emptied = sa.and_(handler_logs.c.handler_seq.in_({seq for seq, _ in sums}), handler_logs.c.rows <= 0)
-    connection.execute(sa.delete(handler_logs).where(emptied))
+    free = sa.select(deliveries.c.seq).where(deliveries.c.seq.in_([row.seq for row in rows]))
+    is_free = deliveries.c.seq.in_(free.with_for_update(skip_locked=True))
+    gone = connection.execute(sa.delete(deliveries).where(is_free).returning(*_COUNTED)).all()
+    less = []
+    for (handler_seq, kind), of_log in groupby(sorted(gone, key=_log_of), _log_of):
+        sizes = [row.size for row in of_log]
+        less.append({"handler_seq": handler_seq, "kind": kind, "rows": -len(sizes), "bytes": -sum(sizes)})
+    if less:
+        connection.execute(_ADD, [{**log, "service_uuid": None} for log in less])
+        of_handlers = handler_logs.c.handler_seq.in_([log["handler_seq"] for log in less])
+        connection.execute(sa.delete(handler_logs).where(of_handlers, handler_logs.c.rows <= 0))
     return len(gone)
 
 

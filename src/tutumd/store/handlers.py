@@ -93,14 +93,12 @@ class SqlHandlers(StorePart):
             return read_page(connection, statement, query, order, lambda rows: self._make(connection, rows))
 
     def _read_handler(self, connection: sa.Connection, viewer: User, service_uuid: str, uuid: str) -> Handler:
-        (handler,) = self._make(connection, [read_one(connection, select_handler(viewer, service_uuid, uuid))])
-        return handler
+        return self._make(connection, [read_one(connection, select_handler(viewer, service_uuid, uuid))])[0]
 
     def _lock_handler(self, connection: sa.Connection, viewer: User, service_uuid: str, uuid: str) -> Handler:
         """Return a handler, and lock it until the transaction ends."""
         locked = select_handler(viewer, service_uuid, uuid).with_for_update(of=handlers)
-        (handler,) = self._make(connection, [read_one(connection, locked)])
-        return handler
+        return self._make(connection, [read_one(connection, locked)])[0]
 
     def _make(self, connection: sa.Connection, rows: Sequence[Row]) -> list[Handler]:
         """Return the handlers of rows, with the calls that are not counted in the rows yet."""

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from tutumd.model import ActionState, Claim, EngineInfo, EngineRequest, Outcome, Service, ServiceSnapshot, Verb
 from tutumd.ports import Clock, Queue
-from tutumd.store import abandoned, action_inputs, call_counts, delivery_log, log_lines, sender_keys
+from tutumd.store import abandoned, action_inputs, call_counts, delivery_log, log_lines
 from tutumd.store import snapshots as snapshot_rows
 from tutumd.store.database import Database
 from tutumd.store.delivery_log import LogTrimmer
@@ -196,9 +196,7 @@ class SqlQueue(SqlEngineSync, Queue):
                 connection.execute(sa.update(services).where(services.c.uuid == service_uuid).values(fingerprint=""))
 
     def prune(self, keep: timedelta, limit: int) -> bool:
-        now = self._clock()
-        has_more_keys = sender_keys.prune(self._database, now, limit) > 0
-        return self._retention.prune(now, keep, limit) or has_more_keys
+        return self._retention.prune(self._clock(), keep, limit)
 
     def trim_logs(self, limit: int, *, log_rows: int, log_bytes: int) -> bool:
         return self._trimmer.trim(self._clock(), limit, log_rows=log_rows, log_bytes=log_bytes)

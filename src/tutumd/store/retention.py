@@ -9,22 +9,21 @@ import sqlalchemy as sa
 from tutumd.store import delivery_log
 from tutumd.store.database import Database
 from tutumd.store.row_mapping import Row
+from tutumd.store.sender_keys import select_dead
 from tutumd.store.tables import (
     LIVE,
-    action_inputs,
     action_lines,
     actions,
     client_rates,
     containers,
     deliveries,
     engines,
+    key_counts,
     microseconds,
     requests,
+    sender_keys,
     services,
 )
-
-MAX_GONE = 100
-"""Gone containers of a service that are kept; the newest stay."""
 
 FORGET_ENGINE_AFTER = timedelta(days=1)
 """An engine instance without a worker for this long is deleted, unless actions wait for it."""
@@ -36,7 +35,7 @@ MAX_GONE_CONTAINERS = 100
 """Containers kept of a service that are gone; the newest stay. A crash loop makes 1,440 a day."""
 
 Keys = Mapping[sa.Table, Sequence[Any]]
-"""Primary keys of rows by their table."""
+"""Primary keys of rows, each as a tuple, by their table."""
 
 
 class Retention:
@@ -62,10 +61,14 @@ class Retention:
             # The journal of an abandoned action is what the next run of its service clears up.
             is_old = sa.and_(actions.c.seq.in_(aged_actions), actions.c.ended < before, ~actions.c.abandoned)
             old_actions = connection.execute(sa.select(actions.c.seq, actions.c.uuid).where(is_old)).all()
-            parts = _find_parts(connection, old_actions, limit)
-            is_complete = all(len(keys) < limit for keys in parts.values())
-            whole = {actions: [row.seq for row in old_actions]} if is_complete else {}
-            keys: Keys = {**parts, **whole, **_find_unused(connection, now, before, limit)}
+            # Their lines go first: there may be many. Their amounts go with them: a retry reads all or none.
+            lines = sa.select(action_lines.c.seq).where(
+                action_lines.c.action_uuid.in_([row.uuid for row in old_actions])
+            )
+            old_lines = connection.execute(lines.limit(limit)).all()
+            is_complete = len(old_lines) < limit
+            whole = {actions: [(row.seq,) for row in old_actions]} if is_complete else {}
+            keys: Keys = {action_lines: old_lines, **whole, **_find_unused(connection, now, before, limit)}
         if old_deliveries or any(keys.values()):
             with self._database.write() as connection:
                 delivery_log.delete(connection, old_deliveries)
@@ -89,16 +92,6 @@ def _end_of(rows: Sequence[Row], before: datetime, limit: int) -> int:
     return int(rows[-1].seq) if len(rows) == limit and rows[-1].time < before else 0
 
 
-def _find_parts(connection: sa.Connection, old_actions: Sequence[sa.Row[int, str]], limit: int) -> Keys:
-    """Return log lines and inputs of actions, which are deleted first: there may be many of each."""
-    lines = sa.select(action_lines.c.seq).where(action_lines.c.action_uuid.in_([row.uuid for row in old_actions]))
-    inputs = sa.select(action_inputs.c.seq).where(action_inputs.c.action_seq.in_([row.seq for row in old_actions]))
-    return {
-        action_lines: connection.execute(lines.limit(limit)).scalars().all(),
-        action_inputs: connection.execute(inputs.limit(limit)).scalars().all(),
-    }
-
-
 def _find_unused(connection: sa.Connection, now: datetime, before: datetime, limit: int) -> Keys:
     """Return the keys of rows that need no order, or have none."""
     is_waited_for = sa.select(actions.c.uuid).where(actions.c.engine == engines.c.name, LIVE).exists()
@@ -115,12 +108,13 @@ def _find_unused(connection: sa.Connection, now: datetime, before: datetime, lim
         requests: sa.select(requests.c.seq).where(requests.c.created < now - MAX_REQUEST_AGE),
         # A rate whose time is over limits nothing.
         client_rates: sa.select(client_rates.c.address).where(client_rates.c.rate_tat < microseconds(now)),
+        **{table: select_dead(table, now) for table in (sender_keys, key_counts)},
     }
-    found = {table: list(connection.execute(select.limit(limit)).scalars()) for table, select in statements.items()}
+    found = {table: list(connection.execute(select.limit(limit))) for table, select in statements.items()}
     for service in connection.execute(_select_crowded().limit(limit)).scalars():
         surplus = sa.select(containers.c.uuid).where(is_gone, containers.c.service_uuid == service)
         newest_first = surplus.order_by(containers.c.stopped.desc()).offset(MAX_GONE_CONTAINERS)
-        found[containers] += connection.execute(newest_first.limit(max(0, limit - len(found[containers])))).scalars()
+        found[containers] += connection.execute(newest_first.limit(max(0, limit - len(found[containers]))))
     return found
 
 
@@ -136,6 +130,6 @@ def delete(connection: sa.Connection, keys: Keys) -> None:
     """Delete rows by their keys, but no container that came back in the meantime."""
     for table, values in keys.items():
         if values:
-            (key,) = table.primary_key.columns
+            key = sa.tuple_(*table.primary_key.columns)
             is_gone = sa.not_(containers.c.present) if table is containers else sa.true()
             connection.execute(sa.delete(table).where(key.in_(values), is_gone))

@@ -5,14 +5,14 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
 from tutumd.errors import TooManyCallsError
 from tutumd.model import ActionState
 from tutumd.store.compiled import execute_compiled, execute_many, parse_rows
-from tutumd.store.database import Database
-from tutumd.store.tables import key_counts, microseconds, sender_keys
+from tutumd.store.tables import microseconds
 
 REPEAT_WINDOW = timedelta(hours=24)
 """A delivery with the key of one received within this time is its repetition."""
@@ -165,19 +165,9 @@ class BatchKeys:
             execute_many(connection, _ADD_COUNT, counts)
 
 
-def prune(database: Database, now: datetime, limit: int) -> int:
-    """Delete keys of buckets that ended at least a day ago, at most `limit` rows of a table; return how many."""
-    first_live = microseconds(now) // _DAY_US - 1
-    for table in (sender_keys, key_counts):
-        columns = table.primary_key.columns
-        old = sa.select(*columns).where(table.c.bucket < first_live).limit(limit)
-        with database.read() as connection:
-            keys = connection.execute(old).all()
-        if keys:
-            with database.write() as connection:
-                connection.execute(sa.delete(table).where(sa.tuple_(*columns).in_(keys)))
-            return len(keys)
-    return 0
+def select_dead(table: sa.Table, now: datetime) -> sa.Select[Any]:
+    """Select the primary keys of a table of buckets, of those that ended at least a day ago."""
+    return sa.select(*table.primary_key.columns).where(table.c.bucket < microseconds(now) // _DAY_US - 1)
 
 
 def _digest(key: str) -> bytes:

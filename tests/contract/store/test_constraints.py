@@ -11,12 +11,12 @@ from tests.support.postgres_bed import PostgresBed
 from tests.support.stores import ORIGIN, StoreBed, call, open_store
 from tutumd.errors import LockedError, NotFoundError
 from tutumd.model import ActionState, Handler, NewHandler, Verb
-from tutumd.store import pending_actions
+from tutumd.store import action_inputs, pending_actions
 from tutumd.store.database import Database
 from tutumd.store.handler_lookup import find_handlers
 from tutumd.store.leases import find_claimable
 from tutumd.store.locks import lock_services
-from tutumd.store.tables import microseconds
+from tutumd.store.tables import actions, microseconds
 
 
 def insert_action(bed: StoreBed, verb: Verb = Verb.REDEPLOY, **values: Any) -> None:
@@ -53,6 +53,17 @@ def test_no_pending_action_is_found_while_its_service_is_busy(bed: StoreBed) -> 
     bed.finish(claim)
     with bed.database.read() as connection:
         assert connection.execute(claimable).first() is not None
+
+
+def test_an_action_is_not_deleted_while_its_amounts_are_read(postgres_bed: PostgresBed) -> None:
+    with open_store(postgres_bed.new_database()) as bed:
+        bed.show("web")
+        insert_action(bed, Verb.SCALEUP, uuid="scaled")
+        with bed.database.read() as reader:
+            action_inputs.read(reader, "scaled")
+            with pytest.raises(LockedError), bed.database.write() as connection:
+                connection.execute(sa.text("SET LOCAL lock_timeout = '10ms'"))
+                connection.execute(sa.delete(actions))
 
 
 def test_a_handler_is_not_revoked_between_its_lookup_and_the_commit_of_its_call(postgres_bed: PostgresBed) -> None:

@@ -84,7 +84,7 @@ def test_a_container_that_comes_back_before_its_deletion_stays(bed: StoreBed) ->
     web = bed.service_uuid("web")
     returning = bed.store.service(bed.admin, web).containers
     with bed.database.write() as connection:
-        retention.delete(connection, {containers: returning})
+        retention.delete(connection, {containers: [(uuid,) for uuid in returning]})
     assert bed.store.service(bed.admin, web).containers == returning
 
 

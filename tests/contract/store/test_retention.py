@@ -81,6 +81,22 @@ def test_an_action_whose_lines_are_many_is_deleted_in_batches(bed: StoreBed) -> 
     assert (count(bed, actions), count(bed, action_lines)) == (0, 0)
 
 
+def test_the_amounts_of_an_action_are_deleted_all_at_once_so_that_a_retry_adds_all_or_none(bed: StoreBed) -> None:
+    free, capped = (bed.handler("web", Operation.SCALEUP, **options) for options in ({}, {"max_containers": 9}))
+    for _ in range(2):
+        bed.accepted(free)
+        bed.accepted(capped, bed.evaluate(capped, handler_cap=9))
+    claim = bed.claimed()
+    bed.queue.add_log_line(claim, "a line")
+    bed.finish(claim, success=False)
+    bed.clock.move(AGE_S)
+    assert count(bed, action_inputs) == 4
+    for _ in range(10):
+        bed.queue.prune(KEEP, 1)
+        assert count(bed, action_inputs) == 4 * count(bed, actions)
+    assert count(bed, actions) == 0
+
+
 def test_old_rows_behind_many_that_stay_are_deleted(bed: StoreBed) -> None:
     web, db = bed.handler("web", Operation.SCALEUP), bed.handler("db")
     for _ in range(4):  # each closes the one before, as if its host were retired with actions pending
