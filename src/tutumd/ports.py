@@ -378,7 +378,10 @@ class Run(Protocol):
         """Return a context in which only the limit of a pull applies."""
 
     def remaining_s(self) -> float:
-        """Return the seconds until the nearest limit; 0 once it is over, when the engine restores what it can."""
+        """Return the seconds until the nearest limit; 0 once it is over, when the engine restores what it can.
+
+        Includes `check`, so that a wait without a `sleep` ends, too.
+        """
 
     def overdue_reason(self) -> str:
         """Return which limit is over, as in "there was no progress for 120 s"; empty if none is."""

@@ -36,7 +36,7 @@ class Discovery:
         self._changed = Event()
         self._error: str | None = None
         self._was_away = False
-        self.parking = Parking(engine, self._parking_changed)
+        self.parking = Parking(engine, self._parking_changed, self._stop)
         name = engine.info.name
         self._log = _log.bind(engine=name)
         self._threads = [
@@ -53,7 +53,6 @@ class Discovery:
         """Stop, and wait at most this long for each thread."""
         self._stop.set()
         self._changed.set()
-        self.parking.stop()
         for thread in self._threads:
             thread.join(timeout_s)
 

@@ -97,6 +97,7 @@ class LeasedRun(Run):
             yield
         finally:
             self._subject, self._journal = self.claim, self.claim.journal
+            self._deadlines = Deadlines(self._server_limits, self._monotonic)  # what was cleared up is no progress
 
     def sleep(self, seconds: float) -> None:
         self._note_survival()
@@ -120,6 +121,7 @@ class LeasedRun(Run):
 
     def remaining_s(self) -> float:
         """Return the seconds until the nearest limit. A cancel request counts as one."""
+        self.check()
         return 0.0 if self.is_canceled or self._subject is not self.claim else self._deadlines.remaining_s()
 
     def overdue_reason(self) -> str:

@@ -90,6 +90,8 @@ class Worker:
     def stop(self, grace_s: float) -> None:
         """Stop claiming, give running actions time to end, and release the others for the next worker."""
         self._stop.set()
+        self._queue.wake()
+        self._threads[0].join(2.0)  # it may just have claimed an action, which needs the grace, too
         self._slots.wait_until_empty(grace_s)
         for run in self._slots.tasks():
             run.abandon()
@@ -220,7 +222,7 @@ class Worker:
                 return self._retry(run, _INTERNAL_ERROR)
             if claim.leftover is not None:  # else it would fail every later action as well
                 run.write(lambda: self._queue.save_leftover(claim, {}))
-            outcome = failed_unchanged(_INTERNAL_ERROR, None)
+            outcome = Outcome(success=False, half_done=bool(run.journal), reason=_INTERNAL_ERROR)
         return self._finish(run, outcome, _inspect(engine, claim.service) if parking.is_open else None)
 
     def _retry(self, run: LeasedRun, error: str) -> None:

@@ -28,14 +28,10 @@ def limits_of(workload: Workload, pull_s: float = 0.0) -> dict[str, Any]:
     """Return the arguments of `Run.set_limits` for an action on a workload.
 
     StatefulSets and DaemonSets have no progressDeadlineSeconds: the default of a Deployment counts, as the nodes must
-    pull the same images within it.
-
-    Args:
-        pull_s: How long a node may take for the image that it pulls now; 0: none does.
+    pull the same images within it. For `pull_s`, see `ServiceLabels.limits`.
     """
-    labels, step_s = parse_labels([workload.annotations]), max(replacement_s(workload), workload.progress_deadline_s)
-    least_s = max(pull_s, step_s + _MARGIN_S)
-    return {"timeout_s": labels.timeout_s, "stall_s": labels.stall_s, "least_stall_s": least_s}
+    step_s = max(replacement_s(workload), workload.progress_deadline_s)
+    return parse_labels([workload.annotations]).limits(step_s + _MARGIN_S, pull_s)
 
 
 def replacement_s(workload: Workload) -> int:
