@@ -96,7 +96,7 @@ class FakeRun:
 
     def set_limits(self, *, timeout_s: float | None, stall_s: float | None, least_stall_s: float = 0.0) -> None:
         limits = self._server_limits.adapted(timeout_s=timeout_s, stall_s=stall_s, least_stall_s=least_stall_s)
-        self._deadlines.set(limits)
+        self._deadlines.limits = limits
         if str(limits) not in self.lines:
             self.log(str(limits))
 

@@ -107,7 +107,7 @@ class LeasedRun(Run):
 
     def set_limits(self, *, timeout_s: float | None, stall_s: float | None, least_stall_s: float = 0.0) -> None:
         limits = self._server_limits.adapted(timeout_s=timeout_s, stall_s=stall_s, least_stall_s=least_stall_s)
-        self._deadlines.set(limits)
+        self._deadlines.limits = limits
         if limits != self._logged_limits:
             self._logged_limits = limits
             self.log(str(limits))

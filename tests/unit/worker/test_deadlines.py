@@ -77,7 +77,7 @@ def test_a_pull_that_fails_ends_too(deadlines: Deadlines, clock: FakeClock) -> N
 
 def test_new_limits_count_from_the_begin(deadlines: Deadlines, clock: FakeClock) -> None:
     clock.now += 100
-    deadlines.set(RunLimits(timeout_s=3600, stall_s=60))
+    deadlines.limits = RunLimits(timeout_s=3600, stall_s=60)
     assert deadlines.reason() == "there was no progress for 60 s"
 
 
