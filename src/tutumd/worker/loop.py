@@ -17,7 +17,7 @@ from tutumd.ports import Clock, Engine, Queue
 from tutumd.worker import retry
 from tutumd.worker.discover import Discovery
 from tutumd.worker.leased_run import LeasedRun
-from tutumd.worker.perform import canceled, end_unasked, failed_unchanged, perform, plan
+from tutumd.worker.perform import end_unasked, perform, plan
 from tutumd.worker.slots import Slots
 
 HEARTBEAT_S = 5.0
@@ -209,13 +209,11 @@ class Worker:
         except (EngineUnavailableError, UnavailableError) as error:
             if isinstance(error, EngineUnavailableError):
                 parking.suspect(str(error))
-            if run.is_canceled and not run.journal:
-                outcome = canceled(failed_unchanged("", None))
-            elif retry.is_given_up(claim.action, self._clock(), is_half_done=bool(run.journal)):
-                reason = f"given up after {retry.GIVE_UP_AFTER.total_seconds():.0f} s: {error}"
-                outcome = failed_unchanged(reason, None)
-            else:
+            outcome = end_unasked(run)  # it may have been canceled in the meantime
+            if outcome is None and not retry.is_given_up(claim.action, self._clock(), is_half_done=bool(run.journal)):
                 return self._retry(run, str(error))
+            reason = f"given up after {retry.GIVE_UP_AFTER.total_seconds():.0f} s: {error}"
+            outcome = outcome or Outcome(success=False, reason=reason)
         except Exception:
             _log.exception("engine failed unexpectedly", action=run.action_uuid)
             if claim.attempts + 1 < retry.max_faults(is_half_done=bool(run.journal)):
