@@ -75,15 +75,10 @@ class ServiceLabels:
     raise_min: bool = False
     problems: tuple[str, ...] = ()
 
-    def limits(self, least_stall_s: float, pull_s: float = 0.0) -> dict[str, Any]:
-        """Return the arguments of `Run.set_limits` for an action on the service.
-
-        Args:
-            least_stall_s: As of `Run.set_limits`.
-            pull_s: How long a node may take for the image that it pulls now, about which it says nothing; 0: none does.
-        """
-        stall_s = None if pull_s else self.stall_s
-        return {"timeout_s": self.timeout_s, "stall_s": stall_s, "least_stall_s": max(least_stall_s, pull_s)}
+    def limits(self, least_stall_s: float, *, is_pulling: bool = False) -> dict[str, Any]:
+        """Return the arguments of `Run.set_limits` for an action on the service."""
+        own = {"timeout_s": self.timeout_s, "stall_s": self.stall_s}
+        return {**own, "least_stall_s": least_stall_s, "is_pulling": is_pulling}
 
 
 def parse_labels(containers: Sequence[Mapping[str, str]]) -> ServiceLabels:

@@ -105,8 +105,12 @@ class LeasedRun(Run):
         self._abandoned.wait(seconds)
         self.check()
 
-    def set_limits(self, *, timeout_s: float | None, stall_s: float | None, least_stall_s: float = 0.0) -> None:
-        limits = self._server_limits.adapted(timeout_s=timeout_s, stall_s=stall_s, least_stall_s=least_stall_s)
+    def set_limits(
+        self, *, timeout_s: float | None, stall_s: float | None, least_stall_s: float = 0.0, is_pulling: bool = False
+    ) -> None:
+        limits = self._server_limits.adapted(
+            timeout_s=timeout_s, stall_s=stall_s, least_stall_s=least_stall_s, is_pulling=is_pulling
+        )
         self._deadlines.limits = limits
         if limits != self._logged_limits:
             self._logged_limits = limits
