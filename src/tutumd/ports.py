@@ -362,13 +362,17 @@ class Run(Protocol):
     def sleep(self, seconds: float) -> None:
         """Sleep, with `check` before and after."""
 
-    def set_limits(self, *, timeout_s: float | None, stall_s: float | None, least_stall_s: float = 0.0) -> None:
+    def set_limits(
+        self, *, timeout_s: float | None, stall_s: float | None, least_stall_s: float = 0.0, is_pulling: bool = False
+    ) -> None:
         """Replace limits by those of the service's labels, and log the limits in force if they are new.
 
         Args:
             timeout_s: Seconds that the run may take, pulls apart; None: as the server's settings say.
             stall_s: Seconds without progress; None: as the server's settings say, but at least `least_stall_s`.
             least_stall_s: How long the service may take from one step of progress to the next, by its health checks.
+            is_pulling: A node pulls an image now and does not say how far it is: it has as long as a pull may take,
+                whatever `stall_s` says.
         """
 
     def advance(self, kind: str, count: int) -> None:
@@ -378,7 +382,10 @@ class Run(Protocol):
         """Return a context in which only the limit of a pull applies."""
 
     def remaining_s(self) -> float:
-        """Return the seconds until the nearest limit; 0 once it is over, when the engine restores what it can."""
+        """Return the seconds until the nearest limit; 0 once it is over, when the engine restores what it can.
+
+        Includes `check`, so that a wait without a `sleep` ends, too.
+        """
 
     def overdue_reason(self) -> str:
         """Return which limit is over, as in "there was no progress for 120 s"; empty if none is."""

@@ -75,6 +75,11 @@ class ServiceLabels:
     raise_min: bool = False
     problems: tuple[str, ...] = ()
 
+    def limits(self, least_stall_s: float, *, is_pulling: bool = False) -> dict[str, Any]:
+        """Return the arguments of `Run.set_limits` for an action on the service."""
+        own = {"timeout_s": self.timeout_s, "stall_s": self.stall_s}
+        return {**own, "least_stall_s": least_stall_s, "is_pulling": is_pulling}
+
 
 def parse_labels(containers: Sequence[Mapping[str, str]]) -> ServiceLabels:
     """Return the configuration in a service's labels.

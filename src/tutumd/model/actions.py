@@ -86,11 +86,17 @@ class RunLimits:
         )
 
     def adapted(
-        self, *, timeout_s: float | None = None, stall_s: float | None = None, least_stall_s: float = 0.0
+        self,
+        *,
+        timeout_s: float | None = None,
+        stall_s: float | None = None,
+        least_stall_s: float = 0.0,
+        is_pulling: bool = False,
     ) -> "RunLimits":
         """Return the limits for one service, from these of the server. See `Run.set_limits`."""
         timeout_s = self.timeout_s if timeout_s is None else timeout_s
-        stall_s = max(self.stall_s, least_stall_s) if stall_s is None else stall_s
+        least_stall_s = max(least_stall_s, self.pull_s) if is_pulling else least_stall_s
+        stall_s = max(self.stall_s, least_stall_s) if stall_s is None or is_pulling else stall_s
         return replace(self, timeout_s=timeout_s, stall_s=min(stall_s, timeout_s))
 
 

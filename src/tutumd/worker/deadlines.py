@@ -10,6 +10,9 @@ class Deadlines:
     """Measures a run against its limits.
 
     Progress is a high-water mark per kind of progress: a container that becomes healthy for the second time is none.
+
+    Attributes:
+        limits: May be replaced at any time. What was measured so far counts.
     """
 
     def __init__(self, limits: RunLimits, monotonic: Callable[[], float]) -> None:
@@ -19,10 +22,6 @@ class Deadlines:
         self._began = self._progressed = monotonic()
         self._pull_began: float | None = None
         self._highest: dict[str, int] = {}
-
-    def set(self, limits: RunLimits) -> None:
-        """Replace the limits. What was measured so far counts."""
-        self.limits = limits
 
     def advance(self, kind: str, count: int) -> None:
         """Take what has been reached, such as the number of healthy containers; more than ever before is progress."""

@@ -36,7 +36,7 @@ class Discovery:
         self._changed = Event()
         self._error: str | None = None
         self._was_away = False
-        self.parking = Parking(engine, self._parking_changed)
+        self.parking = Parking(engine, self._parking_changed, self._stop)
         name = engine.info.name
         self._log = _log.bind(engine=name)
         self._threads = [
@@ -53,7 +53,6 @@ class Discovery:
         """Stop, and wait at most this long for each thread."""
         self._stop.set()
         self._changed.set()
-        self.parking.stop()
         for thread in self._threads:
             thread.join(timeout_s)
 
@@ -98,16 +97,16 @@ class Discovery:
     def _sync(self) -> str:
         """Store the engine's services, and return why some could not be read; empty if all could."""
         partial_error = ""
-        is_unreadable: Callable[[str], bool] = _nothing_is_unreadable
+        options: dict[str, Callable[[str], bool]] = {}
         revisions = self._queue.revisions(self._engine.info.name)
         try:
             snapshots = self._engine.discover()
         except PartialDiscoveryError as error:
-            snapshots, partial_error, is_unreadable = error.snapshots, str(error), error.is_unreadable
+            snapshots, partial_error, options = error.snapshots, str(error), {"is_unreadable": error.is_unreadable}
         except EngineUnavailableError as error:
             self.parking.suspect(str(error))
             return str(error)
-        if not self._queue.sync(self._engine.info, snapshots, revisions=revisions, is_unreadable=is_unreadable):
+        if not self._queue.sync(self._engine.info, snapshots, revisions=revisions, **options):
             self._changed.set()
         return partial_error
 
@@ -141,7 +140,3 @@ class Discovery:
                 self._log.exception("watching failed")
             self._changed.set()
             self._stop.wait(_RECONNECT_S)
-
-
-def _nothing_is_unreadable(selector: str) -> bool:
-    return False

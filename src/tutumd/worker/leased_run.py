@@ -97,6 +97,7 @@ class LeasedRun(Run):
             yield
         finally:
             self._subject, self._journal = self.claim, self.claim.journal
+            self._deadlines = Deadlines(self._server_limits, self._monotonic)  # what was cleared up is no progress
 
     def sleep(self, seconds: float) -> None:
         self._note_survival()
@@ -104,9 +105,13 @@ class LeasedRun(Run):
         self._abandoned.wait(seconds)
         self.check()
 
-    def set_limits(self, *, timeout_s: float | None, stall_s: float | None, least_stall_s: float = 0.0) -> None:
-        limits = self._server_limits.adapted(timeout_s=timeout_s, stall_s=stall_s, least_stall_s=least_stall_s)
-        self._deadlines.set(limits)
+    def set_limits(
+        self, *, timeout_s: float | None, stall_s: float | None, least_stall_s: float = 0.0, is_pulling: bool = False
+    ) -> None:
+        limits = self._server_limits.adapted(
+            timeout_s=timeout_s, stall_s=stall_s, least_stall_s=least_stall_s, is_pulling=is_pulling
+        )
+        self._deadlines.limits = limits
         if limits != self._logged_limits:
             self._logged_limits = limits
             self.log(str(limits))
@@ -120,6 +125,7 @@ class LeasedRun(Run):
 
     def remaining_s(self) -> float:
         """Return the seconds until the nearest limit. A cancel request counts as one."""
+        self.check()
         return 0.0 if self.is_canceled or self._subject is not self.claim else self._deadlines.remaining_s()
 
     def overdue_reason(self) -> str:

@@ -17,7 +17,7 @@ from tutumd.ports import Clock, Engine, Queue
 from tutumd.worker import retry
 from tutumd.worker.discover import Discovery
 from tutumd.worker.leased_run import LeasedRun
-from tutumd.worker.perform import canceled, end_unasked, failed_unchanged, perform, plan
+from tutumd.worker.perform import end_unasked, perform, plan
 from tutumd.worker.slots import Slots
 
 HEARTBEAT_S = 5.0
@@ -90,6 +90,8 @@ class Worker:
     def stop(self, grace_s: float) -> None:
         """Stop claiming, give running actions time to end, and release the others for the next worker."""
         self._stop.set()
+        self._queue.wake()
+        self._threads[0].join(2.0)  # it may just have claimed an action, which needs the grace, too
         self._slots.wait_until_empty(grace_s)
         for run in self._slots.tasks():
             run.abandon()
@@ -207,20 +209,18 @@ class Worker:
         except (EngineUnavailableError, UnavailableError) as error:
             if isinstance(error, EngineUnavailableError):
                 parking.suspect(str(error))
-            if run.is_canceled and not run.journal:
-                outcome = canceled(failed_unchanged("", None))
-            elif retry.is_given_up(claim.action, self._clock(), is_half_done=bool(run.journal)):
-                reason = f"given up after {retry.GIVE_UP_AFTER.total_seconds():.0f} s: {error}"
-                outcome = failed_unchanged(reason, None)
-            else:
+            outcome = end_unasked(run)  # it may have been canceled in the meantime
+            if outcome is None and not retry.is_given_up(claim.action, self._clock(), is_half_done=bool(run.journal)):
                 return self._retry(run, str(error))
+            reason = f"given up after {retry.GIVE_UP_AFTER.total_seconds():.0f} s: {error}"
+            outcome = outcome or Outcome(success=False, reason=reason)
         except Exception:
             _log.exception("engine failed unexpectedly", action=run.action_uuid)
             if claim.attempts + 1 < retry.max_faults(is_half_done=bool(run.journal)):
                 return self._retry(run, _INTERNAL_ERROR)
             if claim.leftover is not None:  # else it would fail every later action as well
                 run.write(lambda: self._queue.save_leftover(claim, {}))
-            outcome = failed_unchanged(_INTERNAL_ERROR, None)
+            outcome = Outcome(success=False, half_done=bool(run.journal), reason=_INTERNAL_ERROR)
         return self._finish(run, outcome, _inspect(engine, claim.service) if parking.is_open else None)
 
     def _retry(self, run: LeasedRun, error: str) -> None:

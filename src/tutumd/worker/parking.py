@@ -16,33 +16,38 @@ _log = structlog.get_logger(__name__)
 
 
 class Parking:
-    """Whether one engine instance answers this worker. Another worker may see it otherwise."""
+    """Whether one engine instance answers this worker. Another worker may see it otherwise.
 
-    def __init__(self, engine: Engine, on_change: Callable[[], None]) -> None:
-        """Begin with an engine that answers. `on_change` is called when it is parked, and when it may be used again."""
+    Attributes:
+        reason: Why the engine is parked; empty if it is not.
+    """
+
+    def __init__(self, engine: Engine, on_change: Callable[[], None], stop: Event) -> None:
+        """Begin with an engine that answers.
+
+        Args:
+            on_change: Called when the engine is parked, and when it may be used again.
+            stop: Ends the probing once it is set.
+        """
+        self.reason = ""
         self._engine = engine
         self._on_change = on_change
+        self._stop = stop
         self._lock = Lock()
         self._probes = BoundedSemaphore(_MAX_PROBES)
         self._opened = Event()
         self._opened.set()
         self._suspicion = ""
-        self._reason = ""
 
     @property
     def is_open(self) -> bool:
         """Whether the engine may be used. After a suspicion it may not before a probe was answered."""
         return self._opened.is_set()
 
-    @property
-    def reason(self) -> str:
-        """Why the engine is parked; empty if it is not."""
-        return self._reason
-
     def check(self) -> None:
         """Raise EngineUnavailableError if the engine may not be used now."""
         if not self.is_open:
-            raise EngineUnavailableError(self._reason or self._suspicion)
+            raise EngineUnavailableError(self.reason or self._suspicion)
 
     def suspect(self, error: str) -> None:
         """Begin to probe the engine, after `error`, until it answers."""
@@ -51,19 +56,25 @@ class Parking:
                 return
             self._suspicion = error
             self._opened.clear()
-        Thread(target=self._keep_probing, name=f"probe {self._engine.info.name}", daemon=True).start()
+        try:
+            self._start(self._keep_probing)
+        except RuntimeError:  # the system has no thread left: the next error raises the suspicion again
+            self._opened.set()
 
-    def stop(self) -> None:
-        """End the probing."""
-        self._opened.set()
+    def _start(self, target: Callable[[], None]) -> None:
+        Thread(target=target, name=f"probe {self._engine.info.name}", daemon=True).start()
 
     def _keep_probing(self) -> None:
-        while not self.is_open:
+        while not (self.is_open or self._stop.is_set()):
             if self._probes.acquire(blocking=False):
-                Thread(target=self._probe, name=f"ask {self._engine.info.name}", daemon=True).start()
+                try:
+                    self._start(self._probe)
+                except RuntimeError:  # no thread is left for it: this one asks, even if that takes longer
+                    self._probe()
             self._opened.wait(PROBE_PAUSE_S)
 
     def _probe(self) -> None:
+        """Park the engine if it does not answer, else open it. A probe that ends after an answer is too late."""
         reason = ""
         try:
             self._engine.probe()
@@ -73,14 +84,10 @@ class Parking:
             _log.exception("probing failed", engine=self._engine.info.name)
         finally:
             self._probes.release()
-        self._judge(reason)
-
-    def _judge(self, reason: str) -> None:
-        """Park the engine for a reason, or open it if there is none. A probe that ends after an answer is too late."""
         with self._lock:
             if self.is_open:
                 return
-            was_parked, self._reason = bool(self._reason), reason
+            was_parked, self.reason = bool(self.reason), reason
             if not reason:
                 self._opened.set()
         if was_parked != bool(reason):

@@ -23,18 +23,18 @@ def perform(run: LeasedRun, engine: Engine, queue: Queue, *, server_cap: int) ->
         _clear_up(run, engine, queue, run.claim.leftover)
     snapshot = engine.inspect(run.claim.service)
     if run.is_canceled and not run.journal:
-        return canceled(failed_unchanged("", snapshot))
+        return _canceled(_failed_unchanged("", snapshot))
     try:
         outcome = _perform_verb(run, engine, queue, snapshot, server_cap)
     except EngineRefusedError as error:
-        outcome = failed_unchanged(str(error), snapshot)
-    return canceled(outcome) if run.is_canceled and not outcome.success else outcome
+        outcome = _failed_unchanged(str(error), snapshot)
+    return _canceled(outcome) if run.is_canceled and not outcome.success else outcome
 
 
 def end_unasked(run: LeasedRun) -> Outcome | None:
     """Return the outcome of an action that ends without its engine: it was canceled in time, or kills its workers."""
     if run.is_canceled and not run.journal:
-        return canceled(failed_unchanged("", None))
+        return _canceled(_failed_unchanged("", None))
     if run.claim.deaths < MAX_DEATHS:
         return None
     return Outcome(
@@ -112,7 +112,7 @@ def _not_found(service: Service) -> EngineRefusedError:
     return EngineRefusedError(f"engine {service.engine!r} has no {service.name!r} at present: nothing was done")
 
 
-def failed_unchanged(reason: str, snapshot: ServiceSnapshot | None) -> Outcome:
+def _failed_unchanged(reason: str, snapshot: ServiceSnapshot | None) -> Outcome:
     """Return the outcome of a failure that left the service as it was."""
     if snapshot is None:
         return Outcome(success=False, reason=reason)
@@ -127,7 +127,7 @@ def failed_unchanged(reason: str, snapshot: ServiceSnapshot | None) -> Outcome:
     )
 
 
-def canceled(outcome: Outcome) -> Outcome:
+def _canceled(outcome: Outcome) -> Outcome:
     """Return the outcome as canceled, with the engine's reason as a detail."""
     detail = f": {outcome.reason}" if outcome.reason else ""
     return replace(outcome, canceled=True, reason=f"canceled on request{detail}")

@@ -112,7 +112,9 @@ class FakeDocker:
     # The SDK's methods that change something
 
     @contextmanager
-    def pull_records(self, repository: str, tag: str, auth: Json) -> Iterator[Iterator[dict[str, Any]]]:
+    def pull_records(
+        self, repository: str, tag: str, auth: Json, is_over: Callable[[], bool]
+    ) -> Iterator[Iterator[dict[str, Any]]]:
         self._tick("pull")
         self.tagged = self.newest
         yield iter(())

@@ -206,14 +206,16 @@ class Registry(Slow):
     records = 8
 
     @contextmanager
-    def pull_records(self, repository: str, tag: str, auth: Json) -> Iterator[Iterator[dict[str, Any]]]:
+    def pull_records(
+        self, repository: str, tag: str, auth: Json, is_over: Callable[[], bool]
+    ) -> Iterator[Iterator[dict[str, Any]]]:
         def drip() -> Iterator[dict[str, Any]]:
             yield {"status": "Pulling from app", "id": "latest"}
             for number in range(self.records):
                 self.clock.now += 100
                 yield {"status": "Pull complete", "progressDetail": {}, "id": f"layer {number}"}
 
-        with super().pull_records(repository, tag, auth):
+        with super().pull_records(repository, tag, auth, is_over):
             yield drip()
 
 

@@ -16,7 +16,7 @@ from tutumd.engines.dockerapi import connection
 from tutumd.engines.dockerapi.connection import CONNECT_LIMIT_S, Client, connect
 from tutumd.engines.dockerapi.registry import pull
 from tutumd.engines.images.reference import parse_reference
-from tutumd.errors import EngineRefusedError, EngineUnavailableError
+from tutumd.errors import EngineRefusedError, EngineUnavailableError, LeaseLostError
 
 CALLERS = 8
 VERSION = {"ApiVersion": "1.47", "Components": [{"Name": "Engine"}]}
@@ -103,8 +103,9 @@ def test_connecting_has_a_shorter_limit_than_the_response(monkeypatch: pytest.Mo
     assert limits == [(CONNECT_LIMIT_S, 30), (CONNECT_LIMIT_S, 2), (1, 2)]
 
 
-def test_a_silent_pull_is_ended_and_says_how_far_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "PULL_SILENCE_S", 0.2)
+@contextmanager
+def silent_pull() -> Iterator[Client]:
+    """Yield a client of an engine that pulls one layer, and then sends nothing."""
     ended = threading.Event()
 
     def respond(request: BaseHTTPRequestHandler) -> None:
@@ -119,13 +120,39 @@ def test_a_silent_pull_is_ended_and_says_how_far_it_came(monkeypatch: pytest.Mon
         ended.wait(30)
         request.close_connection = True
 
-    reason = "cannot pull app:1: layers downloaded: 1, and then nothing came"
     with engine(respond) as client:
         try:
-            with pytest.raises(EngineRefusedError, match=reason):
-                pull(client, parse_reference("app:1"), {}, FakeRun())
+            yield client
         finally:
             ended.set()
+
+
+def test_a_silent_pull_is_ended_and_says_how_far_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "PULL_SILENCE_S", 0.2)
+    reason = "cannot pull app:1: layers downloaded: 1, and then nothing came"
+    with silent_pull() as client, pytest.raises(EngineRefusedError, match=reason):
+        pull(client, parse_reference("app:1"), {}, FakeRun())
+
+
+class Ending(FakeRun):
+    """A run that is canceled, or loses its lease, while its pull is silent."""
+
+    def __init__(self, error: Exception | None) -> None:
+        super().__init__()
+        self.has_ended = False
+        self.lease_error = error
+
+    def remaining_s(self) -> float:
+        self.has_ended = self.has_ended or threading.current_thread().name == "hang up"
+        if self.has_ended and self.lease_error:
+            raise self.lease_error
+        return 0.0 if self.has_ended else super().remaining_s()
+
+
+@pytest.mark.parametrize("lease_error", [None, LeaseLostError("the worker stops")], ids=["canceled", "released"])
+def test_a_silent_pull_ends_with_its_run(lease_error: Exception | None) -> None:
+    with silent_pull() as client, pytest.raises(type(lease_error) if lease_error else EngineRefusedError):
+        pull(client, parse_reference("app:1"), {}, Ending(lease_error))
 
 
 def test_an_engine_that_takes_no_connection_has_not_refused_a_pull(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,9 +43,14 @@ def test_a_rollback_waits_until_a_slow_pod_can_be_there() -> None:
 def test_annotations_win() -> None:
     server = RunLimits()
     assert server.adapted(**limits_of(workload(deployment()))).stall_s == 630
-    assert server.adapted(**limits_of(workload(deployment()), 1800)).stall_s == 1800
+    assert server.adapted(**limits_of(workload(deployment()), is_pulling=True)).stall_s == 1800
     annotated = deployment(annotations={"tutum.redeploy.stall": "90", "tutum.redeploy.timeout": "7200"})
-    assert server.adapted(**limits_of(workload(annotated), 1800)) == RunLimits(timeout_s=7200, stall_s=90)
+    assert server.adapted(**limits_of(workload(annotated))) == RunLimits(timeout_s=7200, stall_s=90)
+
+
+def test_an_annotation_for_the_time_without_progress_does_not_shorten_a_pull() -> None:
+    annotated = deployment(annotations={"tutum.redeploy.stall": "90"})
+    assert RunLimits().adapted(**limits_of(workload(annotated), is_pulling=True)).stall_s == 1800
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ import requests
 from tests.support.docker_errors import api_error, response
 from tests.support.runs import FakeRun
 from tests.unit.swarm.test_journal import PLAN
-from tests.unit.swarm.values import spec
+from tests.unit.swarm.values import NEW, spec
 from tutumd.engines.rollout.journal import Stage, to_journal
 from tutumd.engines.rollout.timing import Timing
+from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.context import ServiceContext
 from tutumd.engines.swarm.probe_task import probe_name, start_probe
@@ -29,12 +30,16 @@ class FakeClient:
         self.trouble_of = {} if trouble is None else {"web": trouble}
         self.create_status = create_status
         self.names = ["web"]
+        self.image_trouble: docker.errors.APIError | None = None
         self.removed: list[str] = []
 
     def inspect_service(self, name: str) -> Any:
         if name not in self.names:
             raise api_error(404, f"service {name} not found")
         return {"ID": f"id-{name}", "Spec": {**spec(), "Name": name}, "Version": {"Index": 1}}
+
+    def inspect_image(self, name: str) -> Any:
+        raise self.image_trouble or api_error(404, f"no such image: {name}")
 
     def services(self) -> Any:
         return [self.inspect_service(name) for name in self.names]
@@ -77,6 +82,14 @@ def test_a_service_that_cannot_be_read_now_is_not_refused() -> None:
         api.views()
     with pytest.raises(EngineRefusedError):
         api_of(FakeClient(trouble=api_error(400, "bad filter"))).view("web")
+
+
+def test_an_image_that_cannot_be_read_now_is_no_reason_to_leave_an_update_half_done() -> None:
+    client = FakeClient()
+    client.image_trouble = api_error(500, "layer store is locked")
+    run = FakeRun(journal=to_journal(replace(PLAN, before=specs.stored_parts(spec(NEW)))))
+    with pytest.raises(EngineUnavailableError, match="layer store is locked"):
+        redeploy(context_of(client, run))
 
 
 def test_a_service_whose_name_is_taken_is_not_created() -> None:

@@ -74,7 +74,7 @@ def test_the_limit_without_progress_covers_health_checks_pauses_and_the_time_to_
     given = checked_spec(check, UpdateConfig=config)
     given["TaskTemplate"]["ContainerSpec"]["StopGracePeriod"] = 20 * S
     least_s = 40 + 7 + 20 + 60 + 3 * (90 + 5) + 30
-    assert limits_of(api_of(), given) == {"timeout_s": None, "stall_s": None, "least_stall_s": least_s}
+    assert RunLimits().adapted(**limits_of(api_of(), given)) == RunLimits(stall_s=least_s)
 
 
 def test_a_health_check_is_inherited_from_the_image_as_far_as_it_is_known() -> None:

@@ -1,5 +1,7 @@
 """How long a run may take: in all, without progress, and for a pull."""
 
+from typing import Any
+
 import pytest
 
 from tests.unit.worker.fakes import FakeClock
@@ -77,7 +79,7 @@ def test_a_pull_that_fails_ends_too(deadlines: Deadlines, clock: FakeClock) -> N
 
 def test_new_limits_count_from_the_begin(deadlines: Deadlines, clock: FakeClock) -> None:
     clock.now += 100
-    deadlines.set(RunLimits(timeout_s=3600, stall_s=60))
+    deadlines.limits = RunLimits(timeout_s=3600, stall_s=60)
     assert deadlines.reason() == "there was no progress for 60 s"
 
 
@@ -89,13 +91,15 @@ def test_new_limits_count_from_the_begin(deadlines: Deadlines, clock: FakeClock)
         ({"least_stall_s": 600}, 3600, 600),
         ({"stall_s": 30, "least_stall_s": 600}, 3600, 30),
         ({"timeout_s": 7200, "least_stall_s": 600}, 7200, 600),
+        ({"stall_s": 30, "least_stall_s": 600, "is_pulling": True}, 3600, 1800),
+        ({"least_stall_s": 2400, "is_pulling": True}, 3600, 2400),
         # Not longer than the limit in all.
         ({"timeout_s": 60}, 60, 60),
         ({"least_stall_s": 2147483647}, 3600, 3600),
     ],
 )
 def test_labels_win_over_settings_and_a_service_has_the_time_that_its_health_checks_need(
-    asked: dict[str, float], timeout_s: float, stall_s: float
+    asked: dict[str, Any], timeout_s: float, stall_s: float
 ) -> None:
     assert LIMITS.adapted(**asked) == RunLimits(timeout_s=timeout_s, stall_s=stall_s, pull_s=1800)
 

@@ -68,7 +68,7 @@ def test_a_renewal_that_fails_does_not_extend_the_lease(run: LeasedRun, queue: F
 def test_a_lost_lease_ends_the_run_at_once(run: LeasedRun, queue: FakeQueue) -> None:
     queue.error = LeaseLostError("taken")
     run.renew()
-    for step in (run.check, lambda: run.save({}), lambda: run.sleep(0)):
+    for step in (run.check, run.remaining_s, lambda: run.save({}), lambda: run.sleep(0)):
         with pytest.raises(LeaseLostError):
             step()
     assert queue.journals == []
@@ -92,6 +92,7 @@ def test_a_journal_that_is_stored_after_the_lease_has_ended_ends_the_run(
 def test_the_remaining_time_counts_down_to_zero(run: LeasedRun, clock: FakeClock) -> None:
     assert run.remaining_s() == 120
     clock.now += 500
+    run.renew()
     assert run.remaining_s() == 0
 
 
@@ -107,9 +108,11 @@ def test_a_run_has_the_limits_of_the_labels_and_logs_them_once(run: LeasedRun, q
 
 def test_progress_starts_the_clock_again(run: LeasedRun, clock: FakeClock) -> None:
     clock.now += 100
+    run.renew()
     run.advance("ready", 1)
     assert run.remaining_s() == 120
     clock.now += 120
+    run.renew()
     assert (run.remaining_s(), run.overdue_reason()) == (0, "there was no progress for 120 s")
 
 
@@ -117,12 +120,14 @@ def test_a_pull_has_a_limit_of_its_own(run: LeasedRun, clock: FakeClock) -> None
     with run.pulling():
         assert run.remaining_s() == 1800
         clock.now += 1800
+        run.renew()
         assert run.overdue_reason() == "the pull did not end within 1800 s"
     assert run.remaining_s() == 120
 
 
 def test_a_canceled_run_has_no_time_left_and_is_not_overdue(run: LeasedRun, clock: FakeClock) -> None:
     clock.now += 500
+    run.renew()
     run.is_canceled = True
     assert (run.remaining_s(), run.overdue_reason()) == (0, "")
 
@@ -156,10 +161,15 @@ def test_a_run_clears_up_as_the_canceled_run_of_the_abandoned_action(queue: Fake
     leftover = make_run(queue, clock, action=old, journal={"phase": "swap"}).claim
     run = make_run(queue, clock, journal={})
     with run.clearing_up(leftover):
+        run.advance("containers", 5)
+        clock.now += 5
         assert (run.action_uuid, run.tag, run.variables, run.journal) == ("old", "v1", {"A": "1"}, {"phase": "swap"})
         assert run.remaining_s() == 0
         run.save({"phase": "restore"})
         assert run.journal == {"phase": "restore"}
     assert (queue.leftovers, queue.journals) == ([{"phase": "restore"}], [])
     assert (run.action_uuid, run.tag, run.journal) == ("a", None, {})
-    assert run.remaining_s() > 0
+    assert run.remaining_s() == RunLimits().stall_s, "the action itself has all of its time"
+    clock.now += 1
+    run.advance("containers", 1)
+    assert run.remaining_s() == RunLimits().stall_s, "what was cleared up is no progress of it"

@@ -1,6 +1,7 @@
 """An engine that does not answer is parked until a probe is answered."""
 
-from threading import Event
+from threading import Event, Thread
+from threading import enumerate as all_threads
 from typing import cast
 
 import pytest
@@ -20,7 +21,14 @@ class Watched:
     def __init__(self) -> None:
         self.engine = FakeEngine()
         self.reasons: list[str] = []
-        self.parking = Parking(cast(Engine, self.engine), lambda: self.reasons.append(self.parking.reason))
+        self.stop = Event()
+        self.watch()
+
+    def threads(self) -> list[Thread]:
+        return [thread for thread in all_threads() if getattr(thread, "_target", None) == self.parking._keep_probing]
+
+    def watch(self) -> None:
+        self.parking = Parking(cast(Engine, self.engine), lambda: self.reasons.append(self.parking.reason), self.stop)
 
 
 def test_an_engine_that_answers_its_probe_may_be_used_at_once() -> None:
@@ -62,7 +70,7 @@ class HangingEngine(FakeEngine):
 def test_a_probe_that_hangs_keeps_no_later_one_from_opening_the_engine() -> None:
     watched = Watched()
     watched.engine = engine = HangingEngine()
-    watched.parking = Parking(cast(Engine, engine), lambda: watched.reasons.append(watched.parking.reason))
+    watched.watch()
     watched.parking.suspect("timed out")
     assert not watched.parking.is_open
     with pytest.raises(EngineUnavailableError, match="timed out"):
@@ -85,6 +93,25 @@ def test_a_worker_that_stops_probes_no_more() -> None:
     watched.engine.probe_error = AWAY
     watched.parking.suspect("connection refused")
     wait_until(lambda: watched.reasons, "it is parked")
-    watched.parking.stop()
-    watched.parking.suspect("later")
-    watched.parking.stop()
+    watched.stop.set()
+    wait_until(lambda: not watched.threads(), "nothing asks any more")
+    late = Watched()
+    late.engine.probe_error = AWAY
+    late.stop.set()
+    late.parking.suspect("a look that hung until now has failed")
+    wait_until(lambda: not late.threads(), "nothing asks for it")
+
+
+def test_an_engine_is_not_parked_for_ever_when_the_system_has_no_thread_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    watched = Watched()
+    asked: list[str] = []
+    monkeypatch.setattr(watched.engine, "probe", lambda: asked.append("asked"))
+    monkeypatch.setattr(Thread, "start", refuse)
+    watched.parking.suspect("connection refused")
+    assert watched.parking.is_open
+    watched.parking._opened.clear()
+    watched.parking._keep_probing()
+    assert (asked, watched.parking.is_open) == (["asked"], True)

@@ -23,8 +23,4 @@ def limits_of(
     labels = parse_labels([container.labels for container in containers])
     checks = [(container.raw.get("Config") or {}).get("Healthcheck") for container in (*containers, *dependents)]
     stable_s = stable_s if labels.stable_s is None else labels.stable_s
-    return {
-        "timeout_s": labels.timeout_s,
-        "stall_s": labels.stall_s,
-        "least_stall_s": max([stable_s, *map(patience_s, checks)]) + LEEWAY_S,
-    }
+    return labels.limits(max([stable_s, *map(patience_s, checks)]) + LEEWAY_S)

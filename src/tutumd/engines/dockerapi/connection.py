@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import docker
@@ -29,6 +30,7 @@ PULL_SILENCE_S = 120
 EVENTS_SILENCE_S = 60
 PROBE_LIMIT_S = 5
 _POOL_SIZE = 32
+_HANG_UP_POLL_S = 0.2
 
 
 def connect(url: str | None, config_dir: str | None, *, environment: Mapping[str, str] | None = None) -> "Client":
@@ -60,12 +62,10 @@ class Events:
 
     Attributes:
         began: When it began, in seconds since 1970 by the engine's clock; None if the engine sends no date.
-        hang_up: Ends the stream from another thread.
     """
 
     records: Iterator[dict[str, Any]]
     began: float | None
-    hang_up: Callable[[], None]
 
 
 class Client(docker.APIClient):
@@ -120,10 +120,15 @@ class Client(docker.APIClient):
         return super().request(method, url, *arguments, **options)
 
     @contextmanager
-    def pull_records(self, repository: str, tag: str, auth: Mapping[str, Any]) -> Iterator[Iterator[dict[str, Any]]]:
+    def pull_records(
+        self, repository: str, tag: str, auth: Mapping[str, Any], is_over: Callable[[], bool]
+    ) -> Iterator[Iterator[dict[str, Any]]]:
         """Start to pull an image and yield the records of the stream. Leaving the block ends the pull.
 
         The SDK's own `pull` neither closes the response nor limits how long it may be silent.
+
+        Args:
+            is_over: Called from another thread; once it returns True, a read of the stream ends with an error.
         """
         headers = {"X-Registry-Auth": docker.auth.encode_header(dict(auth)).decode()}
         parameters = {"fromImage": repository, "tag": tag}
@@ -131,29 +136,54 @@ class Client(docker.APIClient):
         url = sdk._url("/images/create")
         with self.post(url, params=parameters, headers=headers, stream=True, timeout=PULL_SILENCE_S) as response:
             sdk._raise_for_status(response)
-            yield (json.loads(line) for line in response.iter_lines() if line)
+            with _hanging_up(response, is_over):
+                yield (json.loads(line) for line in response.iter_lines() if line)
 
     @contextmanager
-    def event_records(self, filters: Mapping[str, list[str]], since: float | None) -> Iterator[Events]:
+    def event_records(
+        self, filters: Mapping[str, list[str]], since: float | None, is_over: Callable[[], bool]
+    ) -> Iterator[Events]:
         """Yield the engine's events as they occur. Leaving the block ends the stream.
 
         The SDK's own `events` hides a broken connection.
 
         Args:
             since: Seconds since 1970 by the engine's clock. Events from then on are repeated.
+            is_over: As of `pull_records`.
         """
         parameters = {"filters": json.dumps(filters), **({} if since is None else {"since": f"{since:.0f}"})}
         sdk: Any = self
         url = sdk._url("/events")
         with self.get(url, params=parameters, stream=True, timeout=EVENTS_SILENCE_S) as response:
             sdk._raise_for_status(response)
-            lines = response.iter_lines()
             date = response.headers.get("Date")
-            yield Events(
-                records=(json.loads(line) for line in lines if line),
-                began=parsedate_to_datetime(date).timestamp() if date else None,
-                hang_up=CancellableStream(lines, response).close,
-            )
+            with _hanging_up(response, is_over):
+                yield Events(
+                    records=(json.loads(line) for line in response.iter_lines() if line),
+                    began=parsedate_to_datetime(date).timestamp() if date else None,
+                )
+
+
+@contextmanager
+def _hanging_up(response: Any, is_over: Callable[[], bool]) -> Iterator[None]:
+    """End a stream that another thread reads, once it is over, while the block runs."""
+    ended = Event()
+
+    def watch() -> None:
+        while not ended.wait(_HANG_UP_POLL_S):
+            if is_over():
+                # The engine may have closed it first: the SDK then looks for a socket that is gone.
+                with suppress(OSError, AttributeError):
+                    CancellableStream(response, response).close()
+                return
+
+    watcher = Thread(target=watch, name="hang up", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
 
 
 def _tls(address: str, variables: Mapping[str, str]) -> TLSConfig | bool:

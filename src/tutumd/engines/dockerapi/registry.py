@@ -1,5 +1,6 @@
 """Image registries, reached through the Docker Engine: digests of tags, and pulls."""
 
+from functools import partial
 from typing import Any
 
 import requests.exceptions
@@ -9,7 +10,7 @@ from tutumd.engines.dockerapi.failures import timed_out, translated
 from tutumd.engines.images.auth import Auth
 from tutumd.engines.images.reference import ImageReference
 from tutumd.engines.rollout.timing import unfinished
-from tutumd.errors import EngineRefusedError, EngineUnavailableError
+from tutumd.errors import EngineRefusedError, EngineUnavailableError, LeaseLostError
 from tutumd.ports import Run
 
 _DOWNLOADED = ("Download complete", "Pull complete", "Already exists")
@@ -42,24 +43,39 @@ def pull(client: Client, reference: ImageReference, auth: Auth, run: Run) -> Non
     attempt = f"pull {reference.name}"
     last = f"pulled {reference.name}"
     done: set[str] = set()
+    tag = reference.digest or reference.tag or "latest"
     run.check()
     run.log(f"pulling {reference.name}")
-    try:
-        tag = reference.digest or reference.tag or "latest"
-        with run.pulling(), translated(attempt), client.pull_records(reference.repository, tag, auth) as records:
-            for record in records:
-                if "error" in record:
-                    raise EngineRefusedError(f"cannot {attempt}: {record['error']}")
-                if run.remaining_s() <= 0:
-                    state = unfinished(run, f"layers downloaded: {len(done)}")
-                    raise EngineRefusedError(f"cannot {attempt}: {state}")
-                if record.get("status") in _DOWNLOADED:
-                    done.add(record["id"])
-                elif "id" not in record:
-                    last = str(record.get("status") or last)
-    except EngineUnavailableError as error:
-        if timed_out(error) and not isinstance(error.__cause__, requests.exceptions.ConnectTimeout):
-            state = f"layers downloaded: {len(done)}, and then nothing came for {PULL_SILENCE_S} s"
-            raise EngineRefusedError(f"cannot {attempt}: {state}") from error
-        raise
+    with run.pulling():
+        try:
+            with (
+                translated(attempt),
+                client.pull_records(reference.repository, tag, auth, partial(_is_over, run)) as records,
+            ):
+                for record in records:
+                    if "error" in record:
+                        raise EngineRefusedError(f"cannot {attempt}: {record['error']}")
+                    _require_time(run, attempt, len(done))
+                    if record.get("status") in _DOWNLOADED:
+                        done.add(record["id"])
+                    elif "id" not in record:
+                        last = str(record.get("status") or last)
+        except EngineUnavailableError as error:
+            _require_time(run, attempt, len(done))
+            if timed_out(error) and not isinstance(error.__cause__, requests.exceptions.ConnectTimeout):
+                state = f"layers downloaded: {len(done)}, and then nothing came for {PULL_SILENCE_S} s"
+                raise EngineRefusedError(f"cannot {attempt}: {state}") from error
+            raise
     run.log(last)
+
+
+def _is_over(run: Run) -> bool:
+    try:
+        return run.remaining_s() <= 0
+    except LeaseLostError:
+        return True
+
+
+def _require_time(run: Run, attempt: str, layers: int) -> None:
+    if run.remaining_s() <= 0:
+        raise EngineRefusedError(f"cannot {attempt}: {unfinished(run, f'layers downloaded: {layers}')}")

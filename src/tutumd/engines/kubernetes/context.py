@@ -13,7 +13,6 @@ from tutumd.engines.rollout.log_lines import merge_log_lines
 from tutumd.engines.rollout.outcome import LOG_LINES
 from tutumd.engines.rollout.timing import Timing
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
-from tutumd.model import RunLimits
 from tutumd.ports import Run
 
 T = TypeVar("T")
@@ -21,17 +20,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadContext:
-    """One run on the workload at `address`.
-
-    Attributes:
-        limits: Those of the server.
-    """
+    """One run on the workload at `address`."""
 
     cluster: Cluster
     address: Address
     run: Run
     timing: Timing
-    limits: RunLimits
 
     def workload(self) -> Workload | None:
         """Return the workload as it is now; None if it is gone."""

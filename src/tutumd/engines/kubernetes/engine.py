@@ -227,9 +227,7 @@ class KubernetesEngine:
 
     def _context(self, service: Service, run: Run) -> WorkloadContext:
         """Return the context of a run, which gets as much time as the workload's own annotations allow."""
-        context = WorkloadContext(
-            cluster=self._cluster, address=self._address(service), run=run, timing=self._timing, limits=self._limits
-        )
+        context = WorkloadContext(cluster=self._cluster, address=self._address(service), run=run, timing=self._timing)
         workload = context.workload()
         if workload is not None:
             run.set_limits(**limits_of(workload))

@@ -19,23 +19,17 @@ def report_progress(context: WorkloadContext, workload: Workload, new: Sequence[
     context.run.advance("started", sum(pod.started for pod in new))
     context.run.advance("ready", sum(pod.ready for pod in new))
     context.run.advance("gone", gone)
-    # A node that pulls says nothing until it has the image.
-    pull_s = context.limits.pull_s if any(pod.pulling for pod in new) else 0.0
-    context.run.set_limits(**limits_of(workload, pull_s))
+    context.run.set_limits(**limits_of(workload, is_pulling=any(pod.pulling for pod in new)))
 
 
-def limits_of(workload: Workload, pull_s: float = 0.0) -> dict[str, Any]:
+def limits_of(workload: Workload, *, is_pulling: bool = False) -> dict[str, Any]:
     """Return the arguments of `Run.set_limits` for an action on a workload.
 
     StatefulSets and DaemonSets have no progressDeadlineSeconds: the default of a Deployment counts, as the nodes must
     pull the same images within it.
-
-    Args:
-        pull_s: How long a node may take for the image that it pulls now; 0: none does.
     """
-    labels, step_s = parse_labels([workload.annotations]), max(replacement_s(workload), workload.progress_deadline_s)
-    least_s = max(pull_s, step_s + _MARGIN_S)
-    return {"timeout_s": labels.timeout_s, "stall_s": labels.stall_s, "least_stall_s": least_s}
+    step_s = max(replacement_s(workload), workload.progress_deadline_s)
+    return parse_labels([workload.annotations]).limits(step_s + _MARGIN_S, is_pulling=is_pulling)
 
 
 def replacement_s(workload: Workload) -> int:

@@ -133,7 +133,7 @@ class SwarmApi:
 
     def local_image(self, name: str) -> Json | None:
         """Return an image of this node; None if it has none of that name."""
-        with translated(f"inspect the image {name}"):
+        with translated_read(f"inspect the image {name}"):
             try:
                 return cast(Json, self._sdk.inspect_image(name))
             except docker.errors.NotFound:

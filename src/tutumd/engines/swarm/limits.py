@@ -22,16 +22,15 @@ def restart_s(api: SwarmApi, spec: Json) -> float:
     return specs.grace_s(spec) + patience_s({**((image.get("Config") or {}).get("Healthcheck") or {}), **own})
 
 
-def limits_of(api: SwarmApi, spec: Json) -> dict[str, Any]:
+def limits_of(api: SwarmApi, spec: Json, *, is_pulling: bool = False) -> dict[str, Any]:
     """Return the arguments of `Run.set_limits` for an action on a service.
 
     Args:
         spec: With the UpdateConfig that the update is sent with.
     """
-    labels, config = specs.read_labels(spec), spec.get(specs.UPDATE_CONFIG) or {}
+    config = spec.get(specs.UPDATE_CONFIG) or {}
     pauses_s = (int(config.get("Delay") or 0) + int(config.get("Monitor") or 0)) / specs.NANO
-    least_s = pauses_s + restart_s(api, spec) + LEEWAY_S
-    return {"timeout_s": labels.timeout_s, "stall_s": labels.stall_s, "least_stall_s": least_s}
+    return specs.read_labels(spec).limits(pauses_s + restart_s(api, spec) + LEEWAY_S, is_pulling=is_pulling)
 
 
 def report_progress(context: ServiceContext, spec: Json, new: Sequence[Task]) -> None:
@@ -49,7 +48,5 @@ def report_progress(context: ServiceContext, spec: Json, new: Sequence[Task]) ->
         if task.started is not None and specs.mode_of(spec) is specs.Mode.JOB:
             # A job is at work as long as it runs.
             context.run.advance("seconds of a job", int((context.timing.now() - task.started).total_seconds()))
-    limits = limits_of(context.api, spec)
-    if any(task.state == _PULLING and task.phase is Phase.STARTING for task in new):
-        limits |= {"stall_s": None, "least_stall_s": max(limits["least_stall_s"], context.limits.pull_s)}
-    context.run.set_limits(**limits)
+    is_pulling = any(task.state == _PULLING and task.phase is Phase.STARTING for task in new)
+    context.run.set_limits(**limits_of(context.api, spec, is_pulling=is_pulling))

@@ -1,8 +1,7 @@
 """The event stream of an engine, which keeps the container cache current."""
 
 from collections.abc import Callable
-from contextlib import suppress
-from threading import Event, Thread
+from threading import Event
 
 import requests.exceptions
 import urllib3.exceptions
@@ -12,7 +11,6 @@ from tutumd.engines.dockerapi.connection import Client
 from tutumd.engines.dockerapi.failures import timed_out, translated
 from tutumd.errors import EngineUnavailableError
 
-_STOP_POLL_S = 0.5
 _IRRELEVANT = ("exec", "top", "resize", "attach", "detach")
 
 
@@ -42,12 +40,7 @@ def _follow(
     Raises:
         EngineUnavailableError: The engine closed the connection.
     """
-    ended = Event()
-    with client.event_records({"type": ["container", "image"]}, since) as events:
-        closer = Thread(
-            target=_close_on_stop, args=(stop, ended, events.hang_up), name="docker-events-end", daemon=True
-        )
-        closer.start()
+    with client.event_records({"type": ["container", "image"]}, since, stop.is_set) as events:
         if since is None:
             cache.enable()
             changed()
@@ -64,18 +57,6 @@ def _follow(
             if not (stop.is_set() or timed_out(error)):
                 raise
             return latest
-        finally:
-            ended.set()
-            closer.join()
     if stop.is_set():
         return None
     raise EngineUnavailableError("the engine ended the stream of its events")
-
-
-def _close_on_stop(stop: Event, ended: Event, hang_up: Callable[[], None]) -> None:
-    while not ended.is_set():
-        if stop.wait(_STOP_POLL_S):
-            # The engine may have closed it first: the SDK then looks for a socket that is gone.
-            with suppress(OSError, AttributeError):
-                hang_up()
-            return
