@@ -1,6 +1,6 @@
 """Discovery on a real Docker Engine: services, states, logs, and how soon a change shows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -118,9 +118,13 @@ class _Shown:
     def register(self, worker: str, engines: Sequence[EngineInfo]) -> None:
         self.errors += [engine.error for engine in engines]
 
-    def sync(self, engine: EngineInfo, found: Sequence[ServiceSnapshot]) -> None:
+    def revisions(self, engine_name: str) -> Mapping[str, int]:
+        return {}
+
+    def sync(self, engine: EngineInfo, found: Sequence[ServiceSnapshot], *, revisions: Mapping[str, int]) -> bool:
         self.names = {snapshot.name for snapshot in found}
         self.running = {snapshot.name for snapshot in found if snapshot.running}
+        return True
 
 
 @contextmanager

@@ -94,6 +94,7 @@ class Database:
             sa.event.listen(self._engine, "do_connect", files.before_connect)
             sa.event.listen(self._engine, "connect", lambda opened, _record: files.connections.add(opened))
             sa.event.listen(self._engine, "close", lambda closed, _record: files.connections.discard(closed))
+            sa.event.listen(self._engine, "close_detached", files.connections.discard)
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
