@@ -118,6 +118,9 @@ class _Shown:
     def register(self, worker: str, engines: Sequence[EngineInfo]) -> None:
         self.errors += [engine.error for engine in engines]
 
+    def wake(self) -> None:
+        """Do nothing: no worker waits."""
+
     def revisions(self, engine_name: str) -> Mapping[str, int]:
         return {}
 

@@ -163,9 +163,10 @@ def filled_in(value: Any, names: Names, shift_s: int) -> Any:
 def make_containers(bed: DockerBed) -> dict[str, object]:
     """Make containers and Swarm services as they were before the updates that the old server had ordered."""
     names: dict[str, object] = {"<registry>": ANONYMOUS, "<digest v1>": bed.push("app", "v1")}
+    # Of a name that the update of `web` does not move: a container of another image is not added.
     batch = ["run", "-d", "--restart", "unless-stopped"]
-    names["<batch 1>"] = bed.docker(*batch, "--name", "batch", APP)
-    names["<batch 2>"] = bed.docker(*batch, "--name", "batch-2", "--label", "tutum.service=batch", APP)
+    names["<batch 1>"] = bed.docker(*batch, "--name", "batch", "app:v1")
+    names["<batch 2>"] = bed.docker(*batch, "--name", "batch-2", "--label", "tutum.service=batch", "app:v1")
     web = ["--restart", "always", "-p", "8080:8080"]
     names["<web old>"] = bed.docker("run", "-d", "--name", "web", *web, "-v", "/anonymous", APP)
     bed.docker("exec", "web", "sh", "-c", "echo kept > /anonymous/x")
