@@ -104,7 +104,9 @@ def test_a_redeploy_goes_on_when_a_node_is_drained(bed: SwarmBed, engine: SwarmE
     node = bed.workers[0].docker("info", "--format", "{{.Swarm.NodeID}}")
     digest = bed.manager.push("app", SLOW)
     drain = ("node", "update", "--availability", "drain", node)
-    run = FakeRun(deadline_s=90, on_log=once_at("1 of 3 new containers run", lambda: bed.manager.docker(*drain)))
+    run = FakeRun(
+        deadline_s=300, stall_s=300, on_log=once_at("1 of 3 new containers run", lambda: bed.manager.docker(*drain))
+    )
     try:
         outcome = engine.redeploy(swarm.service("web"), run)
         assert any(line.startswith("1 of 3 new containers run") for line in run.lines)
