@@ -18,7 +18,7 @@ from tutumd.store.coalesce import ROW_BYTES
 from tutumd.store.database import Database
 from tutumd.store.row_mapping import Row
 from tutumd.store.sender_keys import REPEAT_WINDOW
-from tutumd.store.tables import actions, deliveries, handler_logs, handlers
+from tutumd.store.tables import actions, deliveries, handler_logs
 
 KEY = "logged"
 """Key in `meta` of the `seq` up to which deliveries are part of `handler_logs`."""
@@ -143,23 +143,11 @@ def _select_deletable(connection: sa.Connection, now: datetime) -> sa.Select[Any
 
 
 def _select_exceeded(log_rows: int, log_bytes: int) -> sa.Select[Any]:
-    """Select the logs that are over their budget, all of deleted handlers, and what of them can be kept."""
-    is_gone = handlers.c.seq.is_(None)
+    """Select the logs that are over their budget, and what of them can be kept."""
     max_rows = sa.case((handler_logs.c.kind == _REFUSED, log_rows // 10), else_=log_rows)
-    return (
-        sa.select(
-            handler_logs,
-            sa.case((is_gone, 0), else_=max_rows * 9 // 10).label("kept_rows"),
-            sa.case((is_gone, 0), else_=log_bytes * 9 // 10).label("kept_bytes"),
-        )
-        .outerjoin(handlers, handlers.c.seq == handler_logs.c.handler_seq)
-        .where(
-            sa.or_(
-                handler_logs.c.rows > max_rows,
-                handler_logs.c.bytes > log_bytes,
-                sa.and_(is_gone, handler_logs.c.rows > 0),
-            )
-        )
+    kept_bytes = sa.literal(log_bytes * 9 // 10).label("kept_bytes")
+    return sa.select(handler_logs, (max_rows * 9 // 10).label("kept_rows"), kept_bytes).where(
+        sa.or_(handler_logs.c.rows > max_rows, handler_logs.c.bytes > log_bytes)
     )
 
 

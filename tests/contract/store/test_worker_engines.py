@@ -134,6 +134,7 @@ def working(stored: StoreBed, url: str, *hosts: Host, max_runs: int = 64) -> Ite
     engines = {host.info.name: cast(Engine, host) for host in hosts}
     limits = WorkerLimits(server_cap=100, engine_slots=SLOTS, max_runs=max_runs)
     worker = Worker(SqlQueue(database, now, Wakeup()), engines, limits, now)
+    others = set(threading.enumerate())
     worker.start()
     try:
         yield Bed(stored, database)
@@ -142,6 +143,8 @@ def working(stored: StoreBed, url: str, *hosts: Host, max_runs: int = 64) -> Ite
             if host.hanging:
                 host.hanging.set()
         worker.stop(5)
+        for thread in set(threading.enumerate()) - others:
+            thread.join(30)  # one that a host held up would open another connection
         database.close()
 
 
