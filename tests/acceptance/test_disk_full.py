@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.databases import SqliteDisk
-from tests.support.guards import lacking
+from tests.faults.databases import SqliteDisk, small_disk
 from tests.support.server import LiveServer
 from tests.support.waiting import wait_until
 
@@ -15,13 +14,8 @@ BODY = b"x" * 20_000
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SqliteDisk]:
-    made = SqliteDisk(tmp_path)
-    if not made.is_small:
-        lacking("this needs root, to mount a small disk")
-    try:
+    with small_disk(tmp_path) as made:
         yield made
-    finally:
-        made.close()
 
 
 def test_a_full_disk_is_seen_told_and_survived(disk: SqliteDisk, tmp_path: Path) -> None:

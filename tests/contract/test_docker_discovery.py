@@ -11,7 +11,7 @@ from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
 from tests.support.waiting import wait_until
 from tutumd.model import ContainerState, EngineInfo, Port, ServiceSnapshot, ServiceState
-from tutumd.ports import Queue
+from tutumd.ports.queue import Queue
 from tutumd.worker.discover import Discovery
 
 COMPOSE = """

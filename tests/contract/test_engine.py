@@ -1,4 +1,4 @@
-"""The promises of the port `Engine` (ports.py) about what it shows and about a redeploy, for every engine.
+"""The promises of the port `Engine` (tutumd.ports) about what it shows and about a redeploy, for every engine.
 
 Each promise is stated once: here, in test_engine_scale.py, or in test_engine_interrupted.py. Tests of one engine are
 about what is particular to it.
@@ -25,7 +25,7 @@ from tests.contract.engines.verbs import (
 from tests.support.waiting import wait_until
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.model import ContainerState, EngineInfo, Outcome, ServiceState
-from tutumd.ports import Run
+from tutumd.ports.engine import Run
 
 pytestmark = pytest.mark.every_engine
 

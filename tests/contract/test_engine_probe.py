@@ -16,7 +16,7 @@ from tutumd.engines.kubernetes.connection import find_access
 from tutumd.engines.kubernetes.engine import KubernetesEngine
 from tutumd.engines.swarm.engine import SwarmEngine
 from tutumd.errors import EngineUnavailableError
-from tutumd.ports import Engine
+from tutumd.ports.engine import Engine
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tests.support.waiting import wait_until
 from tutumd.engines.kubernetes.engine import KubernetesEngine
 from tutumd.errors import EngineUnavailableError
 from tutumd.model import ContainerState, ServiceState
-from tutumd.ports import PartialDiscoveryError
+from tutumd.ports.engine import PartialDiscoveryError
 
 
 def selectors(engine: KubernetesEngine) -> list[str]:

@@ -7,15 +7,12 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from tests.faults.databases import SqliteDisk
-from tests.support.guards import lacking
+from tests.faults.databases import small_disk
 from tests.support.postgres_bed import PostgresBed
 from tutumd.errors import SettingsError
 from tutumd.main.storage import open_storage
@@ -86,20 +83,8 @@ def test_a_database_in_a_folder_that_does_not_exist_is_told(tmp_path: Path) -> N
     assert "it cannot be opened" in refusal(tmp_path / "data", f"sqlite:///{tmp_path}/none/tutumd.db")
 
 
-@contextmanager
-def disk(tmp_path: Path) -> Iterator[SqliteDisk]:
-    """A small disk, mounted as the data folder."""
-    made = SqliteDisk(tmp_path)
-    if not made.is_small:
-        lacking("this needs root, to mount a small disk")
-    try:
-        yield made
-    finally:
-        made.close()
-
-
 def test_a_read_only_disk_is_told(tmp_path: Path) -> None:
-    with disk(tmp_path) as small:
+    with small_disk(tmp_path) as small:
         start(small.data)
         subprocess.run(["mount", "-o", "remount,ro", small.data], check=True, timeout=30)
         text = refusal(small.data)
@@ -108,7 +93,7 @@ def test_a_read_only_disk_is_told(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_told(tmp_path: Path) -> None:
-    with disk(tmp_path) as small:
+    with small_disk(tmp_path) as small:
         start(small.data)
         small.fill()
         assert "its disk is full: free some space" in refusal(small.data)

@@ -6,9 +6,11 @@ import signal
 import sqlite3
 import subprocess
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+from tests.support.guards import lacking
 from tests.support.postgres_bed import PostgresBed
 
 DISK_MB = 24
@@ -95,3 +97,15 @@ Database = SqliteDisk | PostgresServer
 def remove(folder: Path) -> None:
     """Remove a bed's folder."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[SqliteDisk]:
+    """Mount a small disk in a folder while the block runs. Needs root."""
+    disk = SqliteDisk(folder)
+    if not disk.is_small:
+        lacking("this needs root, to mount a small disk")
+    try:
+        yield disk
+    finally:
+        disk.close()

@@ -1,4 +1,4 @@
-"""The shared engine as a worker sees it: Engine of ports.py, over the socket of `engine_process.py`."""
+"""The shared engine as a worker sees it: Engine of tutumd.ports, over the socket of `engine_process.py`."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from typing import Any
 from tests.faults.journal import BEGIN, CREATE, END, REMOVE, START
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.model import ContainerSnapshot, ContainerState, EngineInfo, Outcome, Plan, Service, ServiceSnapshot
-from tutumd.ports import Run
+from tutumd.ports.engine import Run
 
 NAME = "shared"
 _LIMIT_S = 5.0
@@ -23,7 +23,7 @@ _LOOK_S = 0.25
 
 
 class SharedEngine:
-    """Engine of ports.py. Containers are named after the action that makes them, so that every step is repeatable."""
+    """Engine of tutumd.ports. Containers are named after their action, so that every step is repeatable."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

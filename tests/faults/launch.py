@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.faults.engine import NAME, SharedEngine
 from tutumd.main.serve import serve, work
-from tutumd.ports import Engine
+from tutumd.ports.engine import Engine
 from tutumd.settings import Settings
 
 

@@ -26,7 +26,7 @@ from tutumd.model import (
     ServiceSnapshot,
     User,
 )
-from tutumd.ports import CallResult
+from tutumd.ports.intake import CallResult
 from tutumd.store import call_counts
 from tutumd.store.database import Database
 from tutumd.store.intake import SqlIntake

@@ -5,7 +5,7 @@ import secrets
 
 from tutumd.errors import InvalidInputError, UnauthorizedError
 from tutumd.model import User
-from tutumd.ports import Accounts
+from tutumd.ports.store import Accounts
 
 KEY_PREFIX = "tutumd_"
 """Prefix of generated keys, by which scanners for leaked secrets recognize them."""

@@ -15,7 +15,7 @@ from tutumd.application.admission.fields import HandlerOptions
 from tutumd.application.admission.options import read_stored
 from tutumd.errors import NOT_FOUND, InvalidInputError, NotFoundError, SettingsError, UnavailableError
 from tutumd.model import MAX_AMOUNT, Accepted, Call, Evaluation, EvaluationNeeded, NotQueued
-from tutumd.ports import CallResult
+from tutumd.ports.intake import CallResult
 
 MAX_WAIT_S = 600
 

@@ -17,7 +17,7 @@ from tutumd.application.admission.options import (
 )
 from tutumd.errors import InvalidInputError
 from tutumd.model import Handler, NewHandler, Operation, User
-from tutumd.ports import Store
+from tutumd.ports.store import Store
 
 MAX_NAME_LENGTH = 255
 MAX_ENTRIES = 100

@@ -6,7 +6,10 @@ from typing import Literal
 
 from tutumd.errors import UnavailableError
 from tutumd.model import EngineInfo
-from tutumd.ports import HEARTBEAT_TIMEOUT, Clock, Intake, Store
+from tutumd.ports.clock import Clock
+from tutumd.ports.intake import Intake
+from tutumd.ports.queue import HEARTBEAT_TIMEOUT
+from tutumd.ports.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

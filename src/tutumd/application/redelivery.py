@@ -10,7 +10,7 @@ from tutumd.application.admission.evaluate import CallInput
 from tutumd.application.calls import AdmissionCache, StoreCall, accept, evaluate_call
 from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import Accepted, Call, Delivery, Evaluation, EvaluationNeeded, NotQueued, Origin, User
-from tutumd.ports import Store
+from tutumd.ports.store import Store
 
 
 async def redeliver(

@@ -22,7 +22,7 @@ _KNOWS_SECRET = -math.inf
 class RefusedCalls:
     """Counts refused calls by handler and client.
 
-    A client that has sent an authentic call is not limited: whoever shares its address cannot hold up its calls.
+    A client that has sent an authentic call is not limited: others behind its address cannot hold up its calls.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:

@@ -9,7 +9,7 @@ from tutumd.application.admission.json_checks import check_number, is_storable
 from tutumd.application.handlers import check_name
 from tutumd.errors import AnswerTimeoutError, ConflictError, ForbiddenError, InvalidInputError, UnavailableError
 from tutumd.model import Action, Autorestart, Definition, Origin, Plan, Service, ServiceState, User, Verb
-from tutumd.ports import Store
+from tutumd.ports.store import Store
 
 ENGINE_TIMEOUT_S = 10.0
 MAX_IMAGE_LENGTH = 1024

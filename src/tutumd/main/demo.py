@@ -10,7 +10,7 @@ from tutumd.application import accounts, services
 from tutumd.errors import TutumdError
 from tutumd.main.key_files import read_or_create
 from tutumd.model import Handler, NewHandler, Operation, Origin, Query, Service, ServiceState, User, Verb
-from tutumd.ports import Store
+from tutumd.ports.store import Store
 from tutumd.web.uris import call_uri
 
 KEY_FILE = "demo-apikey"

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from tutumd.errors import SettingsError, TutumdError
 from tutumd.main.storage import locked
-from tutumd.ports import Engine
+from tutumd.ports.engine import Engine
 from tutumd.settings import Settings
 
 _OPTION = re.compile(

@@ -17,7 +17,7 @@ from tutumd.main import demo, engines
 from tutumd.main.listening import listen, public_url
 from tutumd.main.memory import limit_arenas
 from tutumd.main.storage import Storage, ensure_admin, is_new, open_storage
-from tutumd.ports import Engine
+from tutumd.ports.engine import Engine
 from tutumd.settings import Settings, environment_warnings, read_settings
 from tutumd.store.intake import SqlIntake
 from tutumd.worker.loop import Worker, WorkerLimits

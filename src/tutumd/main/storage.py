@@ -12,7 +12,7 @@ from tutumd.application import accounts
 from tutumd.errors import ConflictError, SettingsError, UnavailableError
 from tutumd.main import demo
 from tutumd.main.key_files import make_private, open_private, read_or_create
-from tutumd.ports import Clock
+from tutumd.ports.clock import Clock
 from tutumd.settings import Settings, read_settings
 from tutumd.store.accounts import SqlAccounts
 from tutumd.store.clocks import database_clock, machine_clock

@@ -8,14 +8,14 @@ from sqlalchemy.exc import IntegrityError
 
 from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import ApiKey, User
-from tutumd.ports import Accounts
+from tutumd.ports.store import Accounts
 from tutumd.store.database import StorePart
 from tutumd.store.row_mapping import value_from
 from tutumd.store.tables import api_keys, new_uuid, services, users
 
 
 class SqlAccounts(StorePart, Accounts):
-    """Accounts of ports.py."""
+    """Accounts of tutumd.ports."""
 
     def user_by_key(self, key_sha256: str) -> User | None:
         with self._database.read() as connection:

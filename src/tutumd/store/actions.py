@@ -26,7 +26,7 @@ _FILTERS = {
 
 
 class SqlActions(StorePart):
-    """The part of Store in ports.py that is about actions."""
+    """The part of Store in tutumd.ports that is about actions."""
 
     _wakeup: Wakeup
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from tutumd.boottime import boottime_s
-from tutumd.ports import Clock
+from tutumd.ports.clock import Clock
 from tutumd.store.database import Database
 from tutumd.store.leases import end_all_leases
 from tutumd.store.tables import from_microseconds, meta, microseconds
@@ -21,7 +21,7 @@ _KEY_PREFIX = "clock "
 
 
 class SharedClock:
-    """Clock of ports.py: a start time that processes agree on, plus the seconds since."""
+    """Clock of tutumd.ports: a start time that processes agree on, plus the seconds since."""
 
     def __init__(self, start: datetime, seconds: Callable[[], float] = boottime_s) -> None:
         """Start the clock; `start` is the time at 0 seconds."""

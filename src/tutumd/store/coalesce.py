@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from tutumd.errors import NOT_FOUND, NotFoundError, TooManyCallsError
 from tutumd.model import Accepted, Call, DeliveryOutcome, Evaluation, EvaluationNeeded, NotQueued, Operation, Verb
-from tutumd.ports import CallResult
+from tutumd.ports.intake import CallResult
 from tutumd.store import content_budget, pending_actions
 from tutumd.store.action_inputs import Amount, append_amount
 from tutumd.store.content_budget import ContentBudget

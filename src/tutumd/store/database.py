@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.errors import LockedError, ReadOnlyError, SettingsError, UnavailableError
-from tutumd.ports import Clock
+from tutumd.ports.clock import Clock
 from tutumd.store import upgrade
 from tutumd.store.faults import BUSY, UNCERTAIN, FileReplacedError, log_fault, translated_errors
 from tutumd.store.sqlite_files import Connection, SqliteFiles

@@ -18,7 +18,7 @@ _SELECT_DELIVERIES = sa.select(deliveries, actions.c.uuid.label("action_uuid")).
 
 
 class SqlDeliveries(StorePart):
-    """The part of Store in ports.py that is about deliveries."""
+    """The part of Store in tutumd.ports that is about deliveries."""
 
     def deliveries(self, viewer: User, service_uuid: str, handler_uuid: str, query: Query) -> Page[Delivery]:
         with self._database.read() as connection:

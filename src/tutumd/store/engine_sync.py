@@ -25,7 +25,7 @@ FORGET_AFTER = timedelta(days=1)
 
 
 class SqlEngineSync(StorePart):
-    """The part of Queue in ports.py that is about services of engines."""
+    """The part of Queue in tutumd.ports that is about services of engines."""
 
     def revisions(self, engine_name: str) -> Mapping[str, int]:
         with self._database.read() as connection:

@@ -16,7 +16,7 @@ from tutumd.store.tables import deliveries, handlers, new_uuid, services
 
 
 class SqlHandlers(StorePart):
-    """The part of Store in ports.py that is about webhook handlers."""
+    """The part of Store in tutumd.ports that is about webhook handlers."""
 
     def handlers(self, viewer: User, service_uuid: str, query: Query) -> Page[Handler]:
         filters = {"uuid": handlers.c.uuid, "name": handlers.c.name}

@@ -16,7 +16,8 @@ import sqlalchemy as sa
 
 from tutumd.errors import LockedError, UnavailableError
 from tutumd.model import Call, DeliveryOutcome
-from tutumd.ports import CallResult, Clock, Intake, OnStored
+from tutumd.ports.clock import Clock
+from tutumd.ports.intake import CallResult, Intake, OnStored
 from tutumd.store import action_inputs, pending_actions
 from tutumd.store.coalesce import Coalescer, with_action_seqs
 from tutumd.store.compiled import execute_compiled
@@ -67,7 +68,7 @@ _log = logging.getLogger(__name__)
 
 
 class SqlIntake(Intake):
-    """Intake of ports.py, as a thread that commits one batch after the other."""
+    """Intake of tutumd.ports, as a thread that commits one batch after the other."""
 
     def __init__(
         self,

@@ -9,7 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.model import ActionState, Claim, EngineInfo, EngineRequest, Outcome, Service, ServiceSnapshot, Verb
-from tutumd.ports import Clock, Queue
+from tutumd.ports.clock import Clock
+from tutumd.ports.queue import Queue
 from tutumd.store import abandoned, action_inputs, call_counts, delivery_log, log_lines
 from tutumd.store import snapshots as snapshot_rows
 from tutumd.store.database import Database
@@ -26,7 +27,7 @@ from tutumd.store.wakeup import Wakeup
 
 
 class SqlQueue(SqlEngineSync, Queue):
-    """Queue of ports.py."""
+    """Queue of tutumd.ports."""
 
     def __init__(self, database: Database, clock: Clock, wakeup: Wakeup, lease_clock: Clock | None = None) -> None:
         """Create the queue.

@@ -21,7 +21,7 @@ from tutumd.model import (
     User,
     Verb,
 )
-from tutumd.ports import HEARTBEAT_TIMEOUT
+from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.store.tables import actions, containers, deliveries, engines, services, users
 
 Row = sa.Row[Any]

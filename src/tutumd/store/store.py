@@ -7,7 +7,8 @@ import sqlalchemy as sa
 
 from tutumd.errors import ConflictError
 from tutumd.model import Container, Definition, EngineInfo, Page, Query, Service, ServiceState, User
-from tutumd.ports import Clock, Store
+from tutumd.ports.clock import Clock
+from tutumd.ports.store import Store
 from tutumd.store.accounts import SqlAccounts
 from tutumd.store.actions import SqlActions
 from tutumd.store.database import Database
@@ -48,7 +49,7 @@ _CONTAINER_FILTERS = {
 
 
 class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, Store):
-    """Store of ports.py."""
+    """Store of tutumd.ports."""
 
     def __init__(self, database: Database, clock: Clock, wakeup: Wakeup) -> None:
         super().__init__(database, clock)

@@ -44,7 +44,7 @@ def authenticate_request(request: Request) -> User:
 def _check_origin(request: Request, public_host: str) -> None:
     """Refuse a change that another site's page makes: browsers add Basic credentials by themselves.
 
-    Scripts of other sites cannot set X-Forwarded-Host, so it counts whoever sent it.
+    X-Forwarded-Host counts from any client: scripts of other sites cannot set it.
     """
     headers = request.headers
     hosts = [host for host in (headers.get("host"), headers.get("x-forwarded-host"), public_host) if host]

@@ -17,7 +17,9 @@ from tutumd.application.calls import AdmissionCache, StatusTokens
 from tutumd.application.refused_calls import RefusedCalls
 from tutumd.errors import NOT_FOUND, NotFoundError, UnavailableError
 from tutumd.model import Origin
-from tutumd.ports import Clock, Intake, Store
+from tutumd.ports.clock import Clock
+from tutumd.ports.intake import Intake
+from tutumd.ports.store import Store
 from tutumd.web.call.batches import Batches
 from tutumd.web.call.long_poll import LongPoll
 from tutumd.web.sign_ins import SignIns

@@ -8,7 +8,7 @@ from typing import Any
 from tutumd.application.accounts import MIN_KEY_LENGTH, authenticate, hash_key
 from tutumd.errors import TooManyCallsError, UnauthorizedError
 from tutumd.model import User
-from tutumd.ports import Accounts
+from tutumd.ports.store import Accounts
 
 MAX_FAILURES = 20
 WINDOW_S = 60
@@ -18,8 +18,8 @@ MAX_REMEMBERED = 10_000
 class SignIns:
     """Authenticates users. A client that failed 20 times within a minute is refused until the minute is over.
 
-    Credentials by which it signed in before are still accepted, so that others behind the same address go on; but none
-    with a key of former versions that is short enough to be guessed meanwhile.
+    Credentials that signed in from there before are still accepted, so that others behind the same address go on. This
+    does not apply to keys of former versions with fewer than 20 characters, which could be guessed.
     """
 
     def __init__(self, accounts: Accounts, clock: Callable[[], float] = time.monotonic) -> None:

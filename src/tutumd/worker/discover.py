@@ -9,7 +9,8 @@ import structlog
 
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError, UnavailableError
 from tutumd.model import EngineInfo
-from tutumd.ports import Engine, PartialDiscoveryError, Queue
+from tutumd.ports.engine import Engine, PartialDiscoveryError
+from tutumd.ports.queue import Queue
 from tutumd.worker.parking import Parking
 
 FULL_PASS_S = 10.0

@@ -10,7 +10,8 @@ import structlog
 from tutumd.boottime import boottime_s
 from tutumd.errors import LeaseLostError, UnavailableError
 from tutumd.model import Claim, RunLimits
-from tutumd.ports import Queue, Run
+from tutumd.ports.engine import Run
+from tutumd.ports.queue import Queue
 from tutumd.worker.deadlines import Deadlines
 
 LEASE_MARGIN_S = 1.0
@@ -21,7 +22,7 @@ _log = structlog.get_logger(__name__)
 
 
 class LeasedRun(Run):
-    """Run of ports.py. It measures the lease on a monotonic clock, which no change of the wall clock affects."""
+    """Run of tutumd.ports. It measures the lease on a monotonic clock, which no change of the wall clock affects."""
 
     def __init__(
         self,

@@ -13,7 +13,9 @@ import structlog
 from tutumd.boottime import boottime_s
 from tutumd.errors import EngineUnavailableError, LeaseLostError, TutumdError, UnavailableError
 from tutumd.model import EngineRequest, Outcome, RunLimits, Service, ServiceSnapshot
-from tutumd.ports import Clock, Engine, Queue
+from tutumd.ports.clock import Clock
+from tutumd.ports.engine import Engine
+from tutumd.ports.queue import Queue
 from tutumd.worker import retry
 from tutumd.worker.discover import Discovery
 from tutumd.worker.leased_run import LeasedRun

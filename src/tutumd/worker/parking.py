@@ -6,7 +6,7 @@ from threading import BoundedSemaphore, Event, Lock, Thread
 import structlog
 
 from tutumd.errors import EngineUnavailableError
-from tutumd.ports import Engine
+from tutumd.ports.engine import Engine
 
 PROBE_PAUSE_S = 1.0
 """A probe begins this often, even if the last one hangs: a host that is back may answer only new connections."""

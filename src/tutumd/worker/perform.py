@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Claim, Outcome, Plan, Service, ServiceSnapshot, Verb
-from tutumd.ports import Engine, Queue
+from tutumd.ports.engine import Engine
+from tutumd.ports.queue import Queue
 from tutumd.worker.leased_run import LeasedRun
 
 MAX_DEATHS = 3

@@ -5,7 +5,7 @@ from enum import Enum, auto
 from typing import Any, Protocol
 
 from tutumd.model import Service
-from tutumd.ports import Engine
+from tutumd.ports.engine import Engine
 
 SECRET = {"SECRET": "hunter2", "KEPT": "kept-value"}
 """Environment variables that every service of a bed is created with."""

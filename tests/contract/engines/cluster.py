@@ -9,7 +9,7 @@ from tests.contract.engines.bed import SECRET, Ability, EngineBed
 from tests.contract.kubernetes_support import service
 from tests.support.waiting import wait_until
 from tutumd.model import Service
-from tutumd.ports import Engine
+from tutumd.ports.engine import Engine
 
 _TAGS = {"v1": IMAGE_1.rpartition(":")[2], "v2": IMAGE_2.rpartition(":")[2], "missing": ABSENT}
 

@@ -13,7 +13,7 @@ from tests.contract.engines.bed import SECRET, Ability, EngineBed
 from tests.support.docker_bed import DockerBed
 from tests.support.waiting import wait_until
 from tutumd.model import Service
-from tutumd.ports import Engine
+from tutumd.ports.engine import Engine
 
 _IMAGES = {"crashing": "v3-broken"}
 _ENVIRONMENT = [argument for name, value in SECRET.items() for argument in ("--env", f"{name}={value}")]

@@ -12,7 +12,7 @@ from tests.support.kubernetes.api import ApiRequest, FakeCluster, running
 from tests.support.kubernetes.store import Refusal
 from tests.support.kubernetes.workloads import REPOSITORY, container, deployment, template
 from tutumd.model import Service
-from tutumd.ports import Engine
+from tutumd.ports.engine import Engine
 
 _TAGS = {"unhealthy": controllers.HANGING}
 _DEPLOYMENT = ("deployments", "shop", "web")

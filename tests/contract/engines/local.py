@@ -10,7 +10,7 @@ from typing import Any
 from tests.contract.engines.bed import SECRET, Ability, EngineBed
 from tests.contract.local_support import LocalHost, local_host
 from tutumd.model import Service
-from tutumd.ports import Engine
+from tutumd.ports.engine import Engine
 
 CRASH = 'echo "starting $VERSION"; echo "fatal: $VERSION cannot start" >&2; exit 3'
 SERVE = 'echo "serving $VERSION"; exec sleep 1000'

@@ -10,7 +10,7 @@ from tests.contract.engines.bed import EngineBed
 from tests.support.runs import FakeRun, Killed
 from tutumd.errors import EngineRefusedError
 from tutumd.model import ContainerState, Outcome, ServiceSnapshot
-from tutumd.ports import Engine, Run
+from tutumd.ports.engine import Engine, Run
 
 Verb = Callable[[Engine, Run], Outcome]
 

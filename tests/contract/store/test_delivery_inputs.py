@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from tests.support.stores import ORIGIN, StoreBed, call
 from tutumd.model import Accepted, Operation
-from tutumd.ports import CallResult
+from tutumd.ports.intake import CallResult
 from tutumd.store.tables import action_inputs, actions, deliveries
 
 

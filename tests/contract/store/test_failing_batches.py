@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from tests.support.stores import StoreBed, call
 from tutumd.errors import UnavailableError
 from tutumd.model import Accepted, Call, Operation
-from tutumd.ports import CallResult
+from tutumd.ports.intake import CallResult
 from tutumd.store.intake import MAX_ATTEMPTS
 from tutumd.store.tables import deliveries
 

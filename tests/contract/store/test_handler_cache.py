@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tests.support.stores import StoreBed, call
 from tutumd.model import EvaluationNeeded, NewHandler
-from tutumd.ports import CallResult
+from tutumd.ports.intake import CallResult
 from tutumd.store.handler_lookup import MAX_CACHED, HandlerCache, find_handlers
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.support.stores import ORIGIN, StoreBed, accept, call, query
 from tutumd.errors import NotFoundError
 from tutumd.model import Accepted, ActionState, DeliveryOutcome
-from tutumd.ports import CallResult
+from tutumd.ports.intake import CallResult
 
 
 def test_an_old_url_accepts_calls_until_its_grace_ends_and_nothing_else(bed: StoreBed) -> None:

@@ -15,7 +15,7 @@ from tests.support.stores import LEASE, StoreBed, call, open_store
 from tests.support.waiting import wait_until
 from tutumd.errors import LeaseLostError, LockedError, NotFoundError, ReadOnlyError, UnavailableError
 from tutumd.model import Accepted, Handler, Operation
-from tutumd.ports import CallResult
+from tutumd.ports.intake import CallResult
 from tutumd.store.clocks import database_clock
 from tutumd.store.database import Database
 from tutumd.store.faults import explain

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from tests.support.stores import StoreBed, call, second_intake
 from tutumd.errors import TooManyCallsError
 from tutumd.model import Accepted, Handler, NotQueued, Operation
-from tutumd.ports import CallResult
+from tutumd.ports.intake import CallResult
 from tutumd.store.tables import actions, deliveries, key_counts, sender_keys
 
 DAY_S = 24 * 3600

@@ -23,7 +23,7 @@ from tutumd.model import (
     ServiceSnapshot,
     Verb,
 )
-from tutumd.ports import Engine
+from tutumd.ports.engine import Engine
 from tutumd.store.database import Database
 from tutumd.store.locks import lock_services, raise_revision
 from tutumd.store.queue import SqlQueue

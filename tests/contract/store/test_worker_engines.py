@@ -17,7 +17,7 @@ from tests.support.waiting import wait_until
 from tutumd.application import services
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, UnavailableError
 from tutumd.model import Action, ActionState, EngineInfo, Outcome, Service, ServiceSnapshot
-from tutumd.ports import Engine, Run
+from tutumd.ports.engine import Engine, Run
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
 from tutumd.store.store import SqlStore

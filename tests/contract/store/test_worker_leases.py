@@ -10,7 +10,8 @@ from tests.support.stores import ENGINE, StoreBed, snapshot
 from tests.support.waiting import wait_until
 from tutumd.errors import EngineUnavailableError, UnavailableError
 from tutumd.model import ActionState, Outcome, Service, ServiceSnapshot
-from tutumd.ports import Engine, Queue, Run
+from tutumd.ports.engine import Engine, Run
+from tutumd.ports.queue import Queue
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
 from tutumd.store.wakeup import Wakeup

@@ -8,7 +8,7 @@ import pytest
 from tutumd.application.calls import accept
 from tutumd.errors import TooManyCallsError, UnavailableError
 from tutumd.model import Accepted, Call, Evaluation, EvaluationNeeded, NotQueued, Operation, Origin
-from tutumd.ports import CallResult
+from tutumd.ports.intake import CallResult
 
 CALL = Call(service_uuid="s", handler_uuid="h", amount=1, origin=Origin(address="", user_agent=""), body_size=0)
 ACCEPTED = Accepted(name=None, operation=Operation.REDEPLOY, action_uuid="a", handler_seq=1, action_seq=2)

@@ -9,7 +9,8 @@ import pytest
 from tutumd.application.health import Readiness, check
 from tutumd.errors import UnavailableError
 from tutumd.model import EngineInfo
-from tutumd.ports import Intake, Store
+from tutumd.ports.intake import Intake
+from tutumd.ports.store import Store
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -11,7 +11,7 @@ from tutumd.application.admission.encryption import SecretCipher, make_key
 from tutumd.application.admission.options import parse_options, read_stored, write_stored
 from tutumd.errors import NotFoundError, SettingsError
 from tutumd.model import EvaluationNeeded, Handler, NewHandler, Operation, User
-from tutumd.ports import Store
+from tutumd.ports.store import Store
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ADMIN = User(uuid="u", name="admin", is_admin=True, created=NOW)

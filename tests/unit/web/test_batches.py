@@ -8,7 +8,7 @@ import pytest
 
 from tutumd.errors import NotFoundError, UnavailableError
 from tutumd.model import Accepted, Call, Operation, Origin
-from tutumd.ports import CallResult, OnStored
+from tutumd.ports.intake import CallResult, OnStored
 from tutumd.web.call import batches
 from tutumd.web.call.batches import Batches
 

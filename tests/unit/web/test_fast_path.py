@@ -9,7 +9,7 @@ from starlette.types import Message, Scope
 
 from tests.unit.web.contexts import web_context
 from tutumd.model import Accepted, Call, Operation
-from tutumd.ports import OnStored
+from tutumd.ports.intake import OnStored
 from tutumd.web.call.endpoint import CALL_PATH, CallEndpoint
 from tutumd.web.call.fast_path import FastPath
 

@@ -18,7 +18,8 @@ from tutumd.model import (
     ServiceSnapshot,
     Verb,
 )
-from tutumd.ports import Queue, Run
+from tutumd.ports.engine import Run
+from tutumd.ports.queue import Queue
 from tutumd.worker.leased_run import LeasedRun
 
 LEASE = timedelta(seconds=10)

@@ -9,7 +9,8 @@ import structlog.testing
 from tests.support.waiting import wait_until
 from tests.unit.worker.fakes import AWAY, FakeEngine, FakeQueue
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
-from tutumd.ports import Engine, PartialDiscoveryError, Queue
+from tutumd.ports.engine import Engine, PartialDiscoveryError
+from tutumd.ports.queue import Queue
 from tutumd.worker.discover import FULL_PASS_S, Discovery
 
 

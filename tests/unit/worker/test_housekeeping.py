@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
-from tutumd.ports import Queue
+from tutumd.ports.queue import Queue
 from tutumd.worker.loop import LOG_BATCH, PRUNE_BATCH, Worker, WorkerLimits
 
 LIMITS = WorkerLimits(server_cap=1, keep=timedelta(days=7), log_rows=50, log_bytes=4096)

@@ -11,7 +11,8 @@ from tests.support.stores import snapshot
 from tests.support.waiting import wait_until
 from tests.unit.worker.fakes import FakeClock, FakeEngine, FakeQueue, make_run
 from tutumd.model import Claim, EngineRequest, Outcome, Service, ServiceSnapshot
-from tutumd.ports import Engine, Queue, Run
+from tutumd.ports.engine import Engine, Run
+from tutumd.ports.queue import Queue
 from tutumd.worker.loop import Worker, WorkerLimits
 from tutumd.worker.retry import max_faults
 

@@ -9,7 +9,7 @@ import pytest
 from tests.support.waiting import wait_until
 from tests.unit.worker.fakes import FakeEngine
 from tutumd.errors import EngineUnavailableError
-from tutumd.ports import Engine
+from tutumd.ports.engine import Engine
 from tutumd.worker.parking import Parking
 
 AWAY = EngineUnavailableError("no answer")

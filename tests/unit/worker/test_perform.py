@@ -12,7 +12,8 @@ from tests.contract import swarm_support
 from tests.unit.worker.fakes import FakeClock, FakeEngine, FakeQueue, make_action, make_run
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Definition, Outcome, Plan, ServiceSnapshot, Verb
-from tutumd.ports import Engine, Queue
+from tutumd.ports.engine import Engine
+from tutumd.ports.queue import Queue
 from tutumd.store.action_inputs import append_amount
 from tutumd.worker.leased_run import LeasedRun
 from tutumd.worker.perform import Cap, add_amounts, cap_of, perform, plan

@@ -22,7 +22,7 @@ from tutumd.engines.images.auth import registry_auth
 from tutumd.engines.images.reference import ImageReference
 from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError
-from tutumd.ports import Run
+from tutumd.ports.engine import Run
 
 _DEFAULT_STOP_S = 10
 _MAX_OUTPUT_BYTES = 64 * 1024

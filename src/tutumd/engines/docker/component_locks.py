@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError
-from tutumd.ports import Run
+from tutumd.ports.engine import Run
 
 _POLL_S = 0.2
 

@@ -23,7 +23,7 @@ from tutumd.engines.dockerapi.connection import connect
 from tutumd.engines.labels import parse_labels
 from tutumd.errors import EngineRefusedError
 from tutumd.model import EngineInfo, Outcome, Plan, RunLimits, Service, ServiceSnapshot
-from tutumd.ports import Run
+from tutumd.ports.engine import Run
 
 
 class DockerEngine:

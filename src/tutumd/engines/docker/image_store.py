@@ -14,7 +14,7 @@ from tutumd.engines.images.reference import (
 )
 from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError
-from tutumd.ports import Run
+from tutumd.ports.engine import Run
 
 # Start of a tag that keeps the previous image, on engines that would lose it in a pull.
 _KEPT_TAG = "tutum-prev-"

@@ -7,7 +7,7 @@ from typing import Any
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.rollout.timing import unfinished
-from tutumd.ports import Run
+from tutumd.ports.engine import Run
 
 REMOVED = "it was removed by somebody else"
 ENDED = (

@@ -15,7 +15,7 @@ from tutumd.engines.docker.swap.phases import SwapPhases
 from tutumd.engines.docker.swap.prepare import prepare
 from tutumd.engines.docker.swap.step_runner import StepRunner
 from tutumd.model import Outcome
-from tutumd.ports import Run
+from tutumd.ports.engine import Run
 
 
 def redeploy(readiness: ReadinessCheck, find: FindGroup, run: Run, self_id: str | None = None) -> Outcome:

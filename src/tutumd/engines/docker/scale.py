@@ -14,7 +14,7 @@ from tutumd.engines.rollout.scaling import refuse_stopped
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
-from tutumd.ports import Run
+from tutumd.ports.engine import Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from tutumd.engines.docker.readiness import TAIL_LINES, ReadinessCheck
 from tutumd.engines.rollout.journal import join_sentences
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
-from tutumd.ports import Run
+from tutumd.ports.engine import Run
 
 _CONCURRENCY = 8
 

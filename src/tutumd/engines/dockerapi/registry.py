@@ -11,7 +11,7 @@ from tutumd.engines.images.auth import Auth
 from tutumd.engines.images.reference import ImageReference
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, LeaseLostError
-from tutumd.ports import Run
+from tutumd.ports.engine import Run
 
 _DOWNLOADED = ("Download complete", "Pull complete", "Already exists")
 

@@ -13,7 +13,7 @@ from tutumd.engines.rollout.log_lines import merge_log_lines
 from tutumd.engines.rollout.outcome import LOG_LINES
 from tutumd.engines.rollout.timing import Timing
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
-from tutumd.ports import Run
+from tutumd.ports.engine import Run
 
 T = TypeVar("T")
 

@@ -24,7 +24,7 @@ from tutumd.engines.rollout.scaling import refuse_over_cap, refuse_stopped
 from tutumd.engines.rollout.timing import Timing
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
 from tutumd.model import EngineInfo, Outcome, Plan, RunLimits, Service, ServiceSnapshot
-from tutumd.ports import PartialDiscoveryError, Run
+from tutumd.ports.engine import PartialDiscoveryError, Run
 
 EVERY_NAMESPACE = "*"
 _LOG_PODS = 20

@@ -19,7 +19,8 @@ from tutumd.engines.local.processes import Processes, SpawnError
 from tutumd.engines.local.records import ContainerRecord, ServiceRecord
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.model import Outcome, Plan, RunLimits, Service
-from tutumd.ports import Clock, Run
+from tutumd.ports.clock import Clock
+from tutumd.ports.engine import Run
 
 POLL_S = 0.05
 TAIL_LINES = 50

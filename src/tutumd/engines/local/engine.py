@@ -25,7 +25,8 @@ from tutumd.engines.local.records import ServiceRecord
 from tutumd.engines.local.supervisor import Supervisor
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.model import EngineInfo, Outcome, Plan, RunLimits, Service, ServiceSnapshot
-from tutumd.ports import Clock, Run
+from tutumd.ports.clock import Clock
+from tutumd.ports.engine import Run
 
 LOCK_WAIT_S = 30.0
 

@@ -11,7 +11,7 @@ from tutumd.engines.local.data_folder import DataFolder
 from tutumd.engines.local.processes import CONTAINER_ID, Processes, SpawnError
 from tutumd.engines.local.records import ContainerRecord, ServiceRecord
 from tutumd.model import Definition
-from tutumd.ports import Clock
+from tutumd.ports.clock import Clock
 
 DEFAULTS = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

@@ -17,7 +17,7 @@ class PlanInput:
         running: Numbers of the present containers that run.
         server_cap: The highest allowed number of containers.
         new_id: Returns a new container ID.
-        tag, variables: See `Run` in ports.py.
+        tag, variables: See `Run` in tutumd.ports.
     """
 
     service: Service

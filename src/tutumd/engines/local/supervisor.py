@@ -17,7 +17,7 @@ from tutumd.engines.local.processes import Processes, SpawnError
 from tutumd.engines.local.procfs import Identity
 from tutumd.engines.local.records import ContainerRecord, ServiceRecord, replace_container
 from tutumd.engines.local.restart_policy import is_due, restarts_in_a_row
-from tutumd.ports import Clock
+from tutumd.ports.clock import Clock
 
 ROUND_S = 0.25
 ROTATION_S = 1.0

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from tutumd.engines.rollout.timing import Timing
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
-from tutumd.ports import Run
+from tutumd.ports.engine import Run
 
 T = TypeVar("T")
 

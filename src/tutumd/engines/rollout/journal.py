@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, TypeVar, get_origin
 
 from tutumd.errors import EngineRefusedError
-from tutumd.ports import Run
+from tutumd.ports.engine import Run
 
 # The journal class of an engine: a frozen dataclass with the fields `stage` and `result`.
 J = TypeVar("J")

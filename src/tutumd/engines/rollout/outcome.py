@@ -5,7 +5,7 @@ from enum import Enum, auto
 
 from tutumd.engines.rollout.journal import Result, join_sentences
 from tutumd.model import Outcome
-from tutumd.ports import Run
+from tutumd.ports.engine import Run
 
 # Lines of a failed container's output that an outcome carries.
 LOG_LINES = 20

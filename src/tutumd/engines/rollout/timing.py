@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
-from tutumd.ports import Run
+from tutumd.ports.engine import Run
 
 T = TypeVar("T")
 _UTC_NOW = partial(datetime.now, UTC)

@@ -9,7 +9,7 @@ from tutumd.engines.rollout.timing import Timing, poll_until
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.view import ServiceView
 from tutumd.model import RunLimits
-from tutumd.ports import Run
+from tutumd.ports.engine import Run
 
 # Takes a service and returns its new specification; None if there is nothing to change.
 MakeSpec = Callable[[ServiceView], dict[str, Any] | None]

@@ -20,7 +20,7 @@ from tutumd.engines.swarm.scale import plan_scaling, refuse_impossible, set_repl
 from tutumd.engines.swarm.view import ServiceView
 from tutumd.errors import EngineRefusedError
 from tutumd.model import EngineInfo, Outcome, Plan, RunLimits, Service, ServiceSnapshot
-from tutumd.ports import Run
+from tutumd.ports.engine import Run
 
 _WATCH_S = 1.0
 _PAUSE_PER_CPU_SECOND = 20.0

@@ -4,7 +4,7 @@ from tutumd.engines.rollout.timing import unfinished
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.spec import Version
 from tutumd.engines.swarm.view import ServiceView, Task
-from tutumd.ports import Run
+from tutumd.ports.engine import Run
 
 
 def describe_progress(view: ServiceView, version: Version) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from tutumd.errors import UnavailableError
 from tutumd.model import Call
-from tutumd.ports import CallResult, Intake
+from tutumd.ports.intake import CallResult, Intake
 from tutumd.web.errors import log_unforeseen
 
 MAX_BATCH = 256

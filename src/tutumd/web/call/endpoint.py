@@ -20,7 +20,7 @@ from tutumd.application.admission.redact import redact_call, redact_key
 from tutumd.application.calls import accept, evaluate_call, parse_amount, parse_wait
 from tutumd.errors import SettingsError, TutumdError, UnavailableError
 from tutumd.model import Accepted, ActionState, Call, EvaluationNeeded, NotQueued
-from tutumd.ports import CallResult
+from tutumd.ports.intake import CallResult
 from tutumd.web import uris
 from tutumd.web.api import render
 from tutumd.web.body import read_body

@@ -21,7 +21,7 @@ from tutumd.application.admission.redact import redact_call
 from tutumd.application.calls import parse_amount
 from tutumd.errors import InvalidInputError, NotFoundError
 from tutumd.model import Accepted, Call, Origin
-from tutumd.ports import CallResult
+from tutumd.ports.intake import CallResult
 from tutumd.web import uris
 from tutumd.web.body import COMPLETE
 from tutumd.web.call.endpoint import CALL_PATH, CallEndpoint, decode_headers, encode_json, render_failure

@@ -8,7 +8,7 @@ import anyio.to_thread
 
 from tutumd.errors import NOT_FOUND, NotFoundError, UnavailableError
 from tutumd.model import Progress
-from tutumd.ports import Store
+from tutumd.ports.store import Store
 
 POLL_S = 0.2
 _READ_AT_ONCE = 500

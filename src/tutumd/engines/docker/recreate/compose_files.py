@@ -8,7 +8,7 @@ from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.dockerapi.times import parse_time
 from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError
-from tutumd.ports import Run
+from tutumd.ports.engine import Run
 
 # Swarm's limit for a config; compose has none.
 _MAX_BYTES = 1024 * 1024

@@ -10,7 +10,7 @@ from tutumd.engines.docker.swap.journal import Swap
 from tutumd.engines.docker.swap.steps import SwapStep
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError
-from tutumd.ports import Run
+from tutumd.ports.engine import Run
 
 SETTLE_TRIES = 50
 SETTLE_PAUSE_S = 0.2

@@ -1,0 +1,1 @@
+"""Contracts between the packages: Store, Intake, Queue, Run and Engine."""

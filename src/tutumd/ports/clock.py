@@ -1,0 +1,7 @@
+"""The clock that the server goes by."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+Clock = Callable[[], datetime]
+"""Returns the current time, in UTC with a time zone."""

@@ -1,0 +1,38 @@
+"""The write side of the call path."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from tutumd.model import (
+    Accepted,
+    Call,
+    EvaluationNeeded,
+    NotQueued,
+)
+
+CallResult = Accepted | NotQueued | EvaluationNeeded | Exception
+"""The result of storing a call. After EvaluationNeeded and after an exception, nothing of the call is stored."""
+
+OnStored = Callable[[Sequence[CallResult]], None]
+"""Receives the results of calls in their order. It is called once, from another thread, and must return quickly."""
+
+
+class Intake(Protocol):
+    """The write side of the call path: calls that arrive together are committed together."""
+
+    def store(self, calls: Sequence[Call], on_stored: OnStored) -> None:
+        """Commit calls in their order, in one transaction.
+
+        Each call is stored as a delivery. It joins the open action of its service and operation, or queues a new one.
+        A call that repeats a delivery of the last 24 hours returns that delivery's action and causes nothing, unless
+        the action failed. Results other than Accepted:
+
+        - NotQueued: the call's evaluation says that it does nothing; the delivery is stored.
+        - EvaluationNeeded: the handler has options, and the call was not evaluated with them.
+        - NotFoundError: the handler is unknown, revoked, used up or another service's.
+        - TooManyCallsError: the call exceeds the handler's rate limit.
+        - UnavailableError: the database cannot take the call now.
+        """
+
+    def failing_s(self) -> float | None:
+        """Return for how many seconds the database has taken no calls; None while it takes them."""

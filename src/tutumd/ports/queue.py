@@ -1,0 +1,131 @@
+"""What a worker does with actions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from tutumd.model import (
+    Claim,
+    EngineInfo,
+    EngineRequest,
+    Outcome,
+    ServiceSnapshot,
+)
+
+HEARTBEAT_TIMEOUT = timedelta(seconds=15)
+"""A worker without a heartbeat for this long is considered dead."""
+
+
+class Queue(Protocol):
+    """What a worker does with actions. Each method is one transaction.
+
+    Methods that take a claim, except `amounts` and `add_log_line`, raise LeaseLostError and change nothing once the
+    action has another claim or has ended.
+    """
+
+    def register(self, worker: str, served: Sequence[EngineInfo]) -> None:
+        """Store a worker's heartbeat, and the health of the engine instances that it serves."""
+
+    def claim(
+        self, worker: str, engine_names: Sequence[str], *, lease: timedelta, given_up_before: datetime | None = None
+    ) -> Claim | None:
+        """Claim the oldest due action of these engine instances whose service is idle; None if there is none.
+
+        An action in progress is due when its lease has ended or its retry delay is over. If its last holder was another
+        worker that did not release it, the claim counts that worker's death.
+
+        Args:
+            given_up_before: Given for engines that are away: claim only what can end without them. That is an action
+                without a journal that was canceled, or that was started before this time.
+        """
+
+    def renew(self, claim: Claim, *, lease: timedelta, has_survived: bool = False) -> bool:
+        """Extend the lease to `lease` from now, and return whether the action is to be canceled.
+
+        Args:
+            has_survived: The run got so far that it does not kill its worker: forget the deaths of earlier ones.
+        """
+
+    def save_journal(self, claim: Claim, journal: Mapping[str, object]) -> None:
+        """Store the progress of a run. It is on disk when this returns. If it is new, earlier deaths are forgotten."""
+
+    def save_leftover(self, claim: Claim, journal: Mapping[str, object]) -> None:
+        """Store the progress of clearing up `claim.leftover`. An empty journal ends that."""
+
+    def save_target(self, claim: Claim, target: int) -> None:
+        """Store the absolute target of a SCALEUP, once, before the engine is called."""
+
+    def amounts(self, claim: Claim) -> tuple[tuple[int, int | None], ...]:
+        """Return the amounts that a SCALEUP adds, in order of arrival, each with its handler's cap."""
+
+    def add_log_line(self, claim: Claim, text: str) -> None:
+        """Add a line to the action's log, even after the lease is lost: it reports what was done."""
+
+    def retry_later(self, claim: Claim, *, delay: timedelta, reason: str) -> None:
+        """Release an action that stays In progress and is due again after `delay`. Counts as an attempt."""
+
+    def release(self, claim: Claim) -> None:
+        """Release an action for another worker. Does not count as an attempt."""
+
+    def finish(self, claim: Claim, outcome: Outcome, snapshot: ServiceSnapshot | None) -> None:
+        """End the action, and store the service as it is now; a snapshot of None means unknown or gone."""
+
+    def revisions(self, engine_name: str) -> Mapping[str, int]:
+        """Return the revisions of an engine's services by their selectors. Each claim and end of an action raises one.
+
+        Read them before a look at the engine: `sync` stores only what no run began or ended to change since.
+        """
+
+    def sync(
+        self,
+        engine: EngineInfo,
+        snapshots: Sequence[ServiceSnapshot],
+        *,
+        revisions: Mapping[str, int],
+        is_unreadable: Callable[[str], bool] = lambda selector: False,
+    ) -> bool:
+        """Store all services of an engine instance, and unbind those that are missing.
+
+        The target of a service created through tutumd is not the engine's: it stays as it was asked for.
+
+        Args:
+            revisions: As read before the look: services that have another one stay as they are.
+            is_unreadable: As of PartialDiscoveryError: these services stay as they were.
+
+        Returns:
+            Whether everything is stored; if not, look again soon.
+        """
+
+    def prune(self, keep: timedelta, limit: int) -> bool:
+        """Delete a batch of old rows, at most `limit` of each kind; return whether there may be more.
+
+        Old are deliveries, ended actions and gone containers older than `keep`, gone containers of a service beyond the
+        newest 100, engine instances without a worker for a day and without pending actions, requests older than a
+        minute, and terminated services without actions. What a pending or running action, a retry of a failed one, or
+        a key of the last 24 hours needs stays.
+        """
+
+    def trim_logs(self, limit: int, *, log_rows: int, log_bytes: int) -> bool:
+        """Delete a batch of the oldest deliveries of handlers with too many; return whether there may be more.
+
+        Args:
+            limit: The most to delete at once.
+            log_rows: Deliveries with an action that a handler may have; as many that were skipped or repeated; and a
+                tenth of it that were refused. Beyond it, the oldest tenth is deleted.
+            log_bytes: What they may take, as for `log_rows`.
+        """
+
+    def count_calls(self) -> bool:
+        """Add a batch of new deliveries to what handlers received and keep; return whether there may be more."""
+
+    def take_requests(self, engine_names: Sequence[str], limit: int = 100) -> tuple[EngineRequest, ...]:
+        """Return new requests for these engine instances, the oldest first. Each request is returned once."""
+
+    def save_response(self, request_uuid: str, response: Mapping[str, object]) -> None:
+        """Store the response to a request."""
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until something is queued, or the time is over. It may miss what other processes queue."""
+
+    def wake(self) -> None:
+        """Let a `wait` of this process return."""

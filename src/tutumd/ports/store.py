@@ -1,0 +1,160 @@
+"""What the application reads and writes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from tutumd.model import (
+    Action,
+    ApiKey,
+    Container,
+    Definition,
+    Delivery,
+    EngineInfo,
+    Handler,
+    LogLine,
+    NewHandler,
+    Origin,
+    Page,
+    Progress,
+    Query,
+    Service,
+    User,
+    Verb,
+)
+
+
+class Accounts(Protocol):
+    """Users and API keys. Each method is one transaction."""
+
+    def user_by_key(self, key_sha256: str) -> User | None:
+        """Return the user that an API key belongs to. `key_sha256` is hexadecimal."""
+
+    def users(self) -> tuple[User, ...]:
+        """Return all users, oldest first. The oldest admin is the first admin."""
+
+    def add_user(self, name: str, *, is_admin: bool, key: tuple[str, str] | None = None) -> User:
+        """Add a user, with an API key if its SHA-256 and hint are given.
+
+        Raises:
+            ConflictError: The name or the key is taken.
+        """
+
+    def remove_user(self, name: str) -> int:
+        """Remove a user and their keys, and disown the services created through tutumd.
+
+        Returns:
+            How many services still name the user in their label. The next user with this name will own them.
+
+        Raises:
+            NotFoundError: There is no such user.
+            ConflictError: The user is the last admin.
+        """
+
+    def add_key(self, user_name: str, *, key_sha256: str, hint: str) -> None:
+        """Add an API key to a user. Raises NotFoundError for an unknown user."""
+
+    def keys(self, user_name: str | None = None) -> tuple[ApiKey, ...]:
+        """Return the API keys of one user, or of all users, oldest first."""
+
+    def revoke_keys(self, name: str) -> int:
+        """Delete the keys of the user `name`, else the keys with the hint `name`, and return how many."""
+
+
+class Store(Accounts, Protocol):
+    """What the application reads and writes. Each method is one transaction.
+
+    An admin sees every service and what belongs to it, a member only their own. Anything else raises NotFoundError with
+    the same text as an object that does not exist. UUIDs are lower case.
+    """
+
+    def engines(self) -> tuple[EngineInfo, ...]:
+        """Return the engine instances that workers serve."""
+
+    def services(self, viewer: User, query: Query) -> Page[Service]:
+        """Return services by name. Filters: uuid, uuid__startswith, name, state, stack, stack__name."""
+
+    def service(self, viewer: User, uuid: str) -> Service:
+        """Return a service."""
+
+    def create_service(
+        self, *, engine: str, name: str, image: str, owner: str, definition: Definition, target: int
+    ) -> Service:
+        """Create a service, which runs once it is started. Raises ConflictError if the engine has its name already."""
+
+    def update_service(self, uuid: str, *, definition: Definition, image: str, target: int | None = None) -> Service:
+        """Change what a created service runs after its next start or redeploy; a target of None stays as it is."""
+
+    def containers(self, viewer: User, query: Query) -> Page[Container]:
+        """Return present containers. Filters: uuid, uuid__startswith, name, state, service, service__stack__name."""
+
+    def container(self, viewer: User, uuid: str) -> Container:
+        """Return a container, including one that is gone but not deleted yet."""
+
+    def handlers(self, viewer: User, service_uuid: str, query: Query) -> Page[Handler]:
+        """Return the handlers of a service, oldest first. Filters: uuid, uuid__startswith, name."""
+
+    def handler(self, viewer: User, service_uuid: str, uuid: str) -> Handler:
+        """Return a handler of a service."""
+
+    def add_handlers(self, viewer: User, service_uuid: str, entries: Sequence[NewHandler]) -> tuple[Handler, ...]:
+        """Create handlers, all or none."""
+
+    def change_handler(
+        self, viewer: User, service_uuid: str, uuid: str, change: Callable[[Handler], NewHandler]
+    ) -> Handler:
+        """Set a handler's name and options to what `change` returns. Nobody else can change it in between."""
+
+    def rotate_handler(self, viewer: User, service_uuid: str, uuid: str, old_until: datetime) -> Handler:
+        """Give a handler a new UUID. Until `old_until`, calls to the old one are accepted, but nothing else is."""
+
+    def unused_handlers(self, viewer: User, before: datetime, query: Query) -> Page[Handler]:
+        """Return the handlers of all services that were created before, and not called since."""
+
+    def delete_handler(self, viewer: User, service_uuid: str, uuid: str) -> None:
+        """Delete a handler. Once this returns, no call to it is accepted."""
+
+    def actions(self, viewer: User, query: Query) -> Page[Action]:
+        """Return actions, newest first. Filters: uuid, state, object (service UUID), start/end_date__gte/__lte."""
+
+    def action(self, viewer: User, uuid: str) -> Action:
+        """Return an action."""
+
+    def submit(self, service_uuid: str, verb: Verb, *, target: int | None, origin: Origin) -> Action:
+        """Queue an action, or join a pending one that does the same.
+
+        A REDEPLOY joins the open action, as a call does. Other verbs close the open actions of the service, so that
+        later calls run after them. They join only the newest pending action, if it has the same verb and `target`.
+        SCALE also sets the service's target; without a `target` it restores the service's.
+        """
+
+    def cancel(self, viewer: User, uuid: str) -> Action:
+        """Cancel a pending action, or ask the worker to end one in progress. Raises ConflictError once it has ended."""
+
+    def abandon(self, viewer: User, uuid: str) -> Action:
+        """End an action in progress as Failed, without its engine. The next run of its service clears up first.
+
+        Raises:
+            ConflictError: It has ended, or is pending.
+        """
+
+    def retry(self, viewer: User, uuid: str, origin: Origin) -> Action:
+        """Queue a new action with the inputs of a failed or canceled one. Raises ConflictError for any other."""
+
+    def log_lines(self, viewer: User, action_uuid: str, after: int) -> tuple[LogLine, ...]:
+        """Return an action's log lines numbered above `after`, at most 1,000."""
+
+    def deliveries(self, viewer: User, service_uuid: str, handler_uuid: str, query: Query) -> Page[Delivery]:
+        """Return what a handler received, newest first."""
+
+    def delivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> Delivery:
+        """Return a delivery with its content."""
+
+    def progress(self, references: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], Progress]:
+        """Return the progress of actions by (`handler_seq`, `action_seq`), except those of deleted handlers."""
+
+    def add_request(self, service: Service, kind: str, arguments: Mapping[str, object]) -> str:
+        """Queue an EngineRequest for a worker, and return its UUID."""
+
+    def pop_response(self, request_uuid: str) -> Mapping[str, object] | None:
+        """Return the response to a request and delete both; None if there is no response yet."""
