@@ -4,10 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.acceptance.console import Console
 from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.server import LiveServer
 from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.slow
 
 IMAGE = f"{ANONYMOUS}/app"
 

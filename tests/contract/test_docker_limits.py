@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.contract.docker_support import opened, service, states, version
 from tests.support import drip_program, namespace
 from tests.support.docker_bed import DockerBed
@@ -51,6 +53,7 @@ def dripping_registry(bed: DockerBed) -> Iterator[None]:
         namespace.end(process, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_pull_may_take_longer_than_the_limit_without_progress(clean_bed: DockerBed) -> None:
     clean_bed.push("app", "v2")
     clean_bed.docker("tag", "app:v1", f"{DRIPPING}/app")

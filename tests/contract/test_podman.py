@@ -17,6 +17,8 @@ from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
 from tutumd.model import Port, ServiceState
 
+pytestmark = pytest.mark.slow
+
 COMPOSE = f"""
 services:
   web:
@@ -203,7 +205,6 @@ def test_a_compose_service_is_redeployed_scaled_and_stays_composes(clean_podman:
         assert [container.name for container in snapshots(engine)[selector].containers] == ["shop-web-1"]
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_redeploy_killed_at_any_step_is_finished_by_a_server_that_lost_its_database(clean_podman: PodmanBed) -> None:
     start_web(clean_podman)

@@ -8,6 +8,8 @@ from tests.support.docker_bed import DockerBed
 from tests.support.runs import FakeRun, Killed
 from tutumd.engines.swarm.engine import SwarmEngine
 
+pytestmark = pytest.mark.slow
+
 MAX_STEPS = 14
 NO_ROOM = "no node has room for a new task beside the old ones: stopping old ones first"
 
@@ -53,7 +55,6 @@ def test_an_image_that_fails_where_there_is_no_room_is_undone_long_before_the_de
     assert swarm.spec(clean_bed, "web") == before
 
 
-@pytest.mark.slow
 def test_a_redeploy_that_is_killed_while_it_makes_room_is_resumed(clean_bed: DockerBed) -> None:
     create(clean_bed, "healthy")
     before = swarm.spec(clean_bed, "web")

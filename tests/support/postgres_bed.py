@@ -15,7 +15,13 @@ from tests.support.leaks import current_owner
 from tests.support.waiting import wait_until
 
 SERVERS = Path("/usr/lib/postgresql")
-_SETTINGS = "listen_addresses = ''\nmax_connections = 200\nshared_buffers = 128MB\n"
+# A crash loses what was not committed only while the WAL writer has not written it.
+_SETTINGS = """
+listen_addresses = ''
+max_connections = 200
+shared_buffers = 128MB
+wal_writer_delay = 10s
+"""
 
 
 def programs() -> Path | None:
