@@ -136,6 +136,7 @@ def shown(document: Mapping[str, Any]) -> dict[str, Any]:
     result["HostConfig"].pop("Mounts", None)
     # The command line client hands several over in any order.
     result["HostConfig"]["Binds"] = sorted(document["HostConfig"]["Binds"] or ())
+    result["Config"]["Env"] = sorted(document["Config"]["Env"] or ())
     result["Where"] = sorted(
         (mount["Type"], mount["Destination"], mount["RW"], mount.get("Driver", "")) for mount in document["Mounts"]
     )
