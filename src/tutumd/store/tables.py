@@ -11,7 +11,7 @@ from sqlalchemy.engine import Dialect
 
 from tutumd.model import ActionState
 
-HEAD = "0003"
+HEAD = "0004"
 """Revision of the newest migration."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -92,6 +92,15 @@ engines = sa.Table(
     sa.Column("seen", UtcTime, nullable=False, key="last_heartbeat"),
     # `error` says why its worker has parked it: its actions wait. Else `error` is about some services only.
     sa.Column("away", sa.Boolean, nullable=False, server_default=sa.false()),
+)
+
+# Which worker discovers the services of an engine instance. It renews this lease; others look on.
+discoveries = sa.Table(
+    "discoveries",
+    metadata,
+    sa.Column("engine", sa.String(64), primary_key=True),
+    sa.Column("worker", sa.String(64), nullable=False),
+    sa.Column("lease_until", UtcTime, nullable=False),
 )
 
 services = sa.Table(
@@ -242,6 +251,8 @@ sa.Index(
     postgresql_where=OPEN,
 )
 sa.Index("actions_live", actions.c.seq, sqlite_where=LIVE, postgresql_where=LIVE)
+# Each claim looks for the oldest live action of its engine.
+sa.Index("actions_of_engine", actions.c.engine, actions.c.seq, sqlite_where=LIVE, postgresql_where=LIVE)
 sa.Index("actions_of_service", actions.c.service_uuid, actions.c.seq)
 # Each claim looks for the abandoned action of its service. It covers that query: SQLite prefers the index above else.
 sa.Index(
