@@ -187,7 +187,9 @@ def test_only_the_owner_can_read_the_database_and_the_keys(tmp_path: Path) -> No
     finally:
         os.umask(former)
     assert stat.S_IMODE(data.stat().st_mode) == 0o700
-    assert created == dict.fromkeys(("tutumd.db", "tutumd.db-wal", "tutumd.db-shm", "tutumd.lock"), "0o600")
+    assert created == dict.fromkeys(
+        ("tutumd.db", "tutumd.db-wal", "tutumd.db-shm", "tutumd.lock", "command.lock"), "0o600"
+    )
 
 
 def test_files_that_others_can_read_are_corrected_and_told(data: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,6 +1,7 @@
 """`tutumd serve` and `tutumd worker` with the shared engine instead of those of the setting `engine`.
 
 python -m tests.faults.launch serve|worker SOCKET JSON-OF-OPTIONS
+python -m tests.faults.launch child SOCKET     the worker of `tutumd serve`
 """
 
 import json
@@ -9,19 +10,25 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.faults.engine import NAME, SharedEngine
-from tutumd.main.serve import serve, work
+from tutumd.main import worker_process
+from tutumd.main.serve import serve
+from tutumd.main.work import work
 from tutumd.ports.engine import Engine
 from tutumd.settings import Settings
 
 
-def main(half: str, socket_path: str, options: str) -> None:
+def main(part: str, socket_path: str, options: str = "{}") -> None:
     """Build the parts as `tutumd` does, and run until a signal."""
 
     def build_engines(_settings: Settings, _stack: ExitStack) -> dict[str, Engine]:
         return {NAME: SharedEngine(Path(socket_path))}
 
-    run = {"serve": serve, "worker": work}[half]
-    run(json.loads(options), build_engines)
+    if part == "serve":
+        serve(json.loads(options), [sys.executable, "-m", "tests.faults.launch", "child", socket_path])
+    elif part == "worker":
+        work(json.loads(options), build_engines)
+    else:
+        worker_process.main(build_engines)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import psutil
+
 from tests.support.leaks import current_owner, end_processes
 from tests.support.waiting import wait_until
 
@@ -106,6 +108,16 @@ class LiveServer:
         assert self._process is not None, "the server is not running"
         return self._process.pid
 
+    @property
+    def worker(self) -> psutil.Process:
+        """The worker process, once there is one."""
+
+        def find() -> psutil.Process | None:
+            children = psutil.Process(self.pid).children()
+            return next((child for child in children if child.status() != psutil.STATUS_ZOMBIE), None)
+
+        return wait_until(find, "the server has a worker", pause_s=0.01)
+
     def start(self) -> None:
         """Start the server and wait until it responds."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("TUTUM")}
@@ -128,7 +140,12 @@ class LiveServer:
         return self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Kill the server with SIGKILL."""
+        """Kill the server with SIGKILL: the edge and its worker, but no service."""
+        os.killpg(self.pid, signal.SIGKILL)
+        self._end(signal.SIGKILL)
+
+    def kill_edge(self) -> None:
+        """Kill the edge alone with SIGKILL."""
         self._end(signal.SIGKILL)
 
     def request(self, method: str, path: str, body: object = None, *, authorization: str | None = "") -> Answer:

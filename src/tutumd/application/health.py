@@ -19,24 +19,26 @@ class Readiness:
     Attributes:
         status: `ready`; `degraded`: calls are accepted, but some wait; `down`: calls are refused.
         engines: State of each engine instance: `ok`, `no worker`, or `unreachable`.
+        worker: State of this server's own worker: `ok`, or why it does not work; None if it has none.
     """
 
     status: Literal["ready", "degraded", "down"]
     database: Literal["ok", "unavailable"]
     engines: dict[str, str]
+    worker: str | None = None
 
 
-def check(store: Store, intake: Intake, clock: Clock) -> Readiness:
-    """Return the state of the database and, as workers reported it, of the engines."""
+def check(store: Store, intake: Intake, clock: Clock, worker: str | None = None) -> Readiness:
+    """Return the state of the database, of this server's worker and, as workers reported it, of the engines."""
     try:
         if intake.failing_s() is not None:
             raise UnavailableError("the database takes no calls")
         infos = store.engines()
     except UnavailableError:
-        return Readiness(status="down", database="unavailable", engines={})
+        return Readiness(status="down", database="unavailable", engines={}, worker=worker)
     engines = {info.name: _engine_state(info, clock()) for info in infos}
-    is_ready = engines and all(state == "ok" for state in engines.values())
-    return Readiness(status="ready" if is_ready else "degraded", database="ok", engines=engines)
+    is_ready = engines and all(state == "ok" for state in engines.values()) and worker in (None, "ok")
+    return Readiness(status="ready" if is_ready else "degraded", database="ok", engines=engines, worker=worker)
 
 
 def _engine_state(info: EngineInfo, now: datetime) -> str:

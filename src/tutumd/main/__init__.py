@@ -1,5 +1,8 @@
 """The command `tutumd`: the only place that reads settings and builds objects."""
 
-from tutumd.main.commands import main
 
-__all__ = ["main"]
+def main() -> None:
+    """Run the command line."""
+    from tutumd.main import commands  # the worker of a server does without it
+
+    commands.main()

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from tutumd.errors import TutumdError, UnavailableError
+from tutumd.errors import TutumdError
+from tutumd.main.told_errors import told_errors
 
 app = typer.Typer(
     help="Webhook handlers for containers: redeploy or scale one service with a POST to a secret URL.",
@@ -104,7 +105,7 @@ def serve(
         bool | None, typer.Option("--demo", help="Run a service `hello` and print its handlers' URLs.")
     ] = None,
 ) -> None:
-    """Serve the API and perform its actions, in one process."""
+    """Serve the API, and perform its actions in a process of their own."""
     _run("serve", locals())
 
 
@@ -146,10 +147,15 @@ def worker(
     _run("work", locals())
 
 
-def _run(half: str, options: dict[str, Any]) -> None:
-    from tutumd.main import serve as halves  # slow to import
+def _run(half: str, options: dict[str, Any]) -> Any:
+    # Each is slow to import.
+    if half == "work":
+        from tutumd.main.work import work
 
-    getattr(halves, half)(options)
+        return work(options)
+    from tutumd.main import serve as edges
+
+    return getattr(edges, half)(options)
 
 
 @users.command("add")
@@ -226,20 +232,6 @@ def _open_accounts(data_dir: Path | None, database: str | None) -> Any:
 
 
 def main() -> None:
-    """Run the command line. An error that was raised on purpose is one line on standard error, and exit code 1."""
-    try:
+    """Run the command line."""
+    with told_errors():
         app()
-    except ModuleNotFoundError as error:
-        if (error.name or "tutumd").startswith(("tutum", "tests")):
-            raise
-        text = f"{error.name} is not installed: pip install 'tutumd[server]' installs the server"
-    except UnavailableError as error:
-        from tutumd.store.faults import explain
-
-        text = f"{error}: {explain(error)[0]}"
-    except TutumdError as error:
-        text = str(error)
-    else:
-        return
-    typer.echo(f"tutumd: {text}", err=True)
-    raise SystemExit(1)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from tutumd.errors import SettingsError, TutumdError
-from tutumd.main.storage import locked
+from tutumd.main.locks import locked
 from tutumd.ports.engine import Engine
 from tutumd.settings import Settings
 
@@ -19,6 +19,8 @@ _OPTION = re.compile(
     r"((?P<local>local)|(?P<docker>docker|swarm)(:(?P<url>.*://.*)?)?|(?P<kubernetes>kubernetes)(:(?P<context>.*))?)"
 )
 _CONNECT_S = 1.0
+_ORPHAN_S = 5.0
+"""The worker of a server that was killed keeps its engines no longer than this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +81,8 @@ def build(settings: Settings, stack: ExitStack) -> dict[str, Engine]:
                 f"another tutumd runs the services of engine {spec.name!r} in {settings.data_dir}: "
                 "stop it, or give another --data-dir"
             )
-            stack.enter_context(locked(settings.data_dir / f"{spec.name}.lock", hint, exclusive=True))
+            path = settings.data_dir / f"{spec.name}.lock"
+            stack.enter_context(locked(path, hint, exclusive=True, wait_s=_ORPHAN_S))
         instances[spec.name] = _build(spec, settings)
         stack.callback(instances[spec.name].close)
     return instances

@@ -1,8 +1,7 @@
 """The database and the data folder: opening them, and keeping other servers out."""
 
-import fcntl
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 from tutumd.application import accounts
 from tutumd.errors import ConflictError, SettingsError, UnavailableError
 from tutumd.main import demo
-from tutumd.main.key_files import make_private, open_private, read_or_create
+from tutumd.main.key_files import make_private, read_or_create
+from tutumd.main.locks import locked
 from tutumd.ports.clock import Clock
 from tutumd.settings import Settings, read_settings
 from tutumd.store.accounts import SqlAccounts
@@ -28,13 +28,22 @@ _SQLITE = "sqlite:///"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage:
-    """The open database, and the objects that use it."""
+    """The open database, and the objects that use it.
+
+    Attributes:
+        lock: File descriptor that keeps other servers out as long as any process has it open.
+    """
 
     database: Database
     store: SqlStore
     queue: SqlQueue
     wakeup: Wakeup
     clock: Clock
+    lock: int
+
+
+ORPHAN_S = 15.0
+"""A server that was killed leaves a worker, which ends within less than this, unless the system is very busy."""
 
 
 def now() -> datetime:
@@ -47,8 +56,8 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
     """Open the database and bring its schema up to date.
 
     Args:
-        serves_and_works: This process is the edge and the worker. On SQLite, no other process may then use the
-            database, and actions that a killed process left in progress are taken over at once.
+        serves_and_works: This process is the edge, and starts its worker. On SQLite, no other server may then use the
+            database, and actions that a killed one left in progress are taken over at once.
 
     Raises:
         SettingsError: The database or the data folder cannot be used, or another server uses it.
@@ -56,29 +65,48 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
     database = Database(settings.database_url)
     exclusive = serves_and_works and not database.is_postgres
     hint = f"another tutumd works with the data folder {settings.data_dir}: stop it, or give another --data-dir"
-    with locked(settings.data_dir / "tutumd.lock", hint, exclusive=exclusive):
+    with ExitStack() as stack:
+        # A command holds the first lock itself, so that a second one is told at once. The worker of a server inherits
+        # the other one, which is therefore free only when it has ended, too.
+        stack.enter_context(locked(settings.data_dir / "command.lock", hint, exclusive=exclusive))
+        main_lock = locked(settings.data_dir / "tutumd.lock", hint, exclusive=exclusive, wait_s=ORPHAN_S)
+        lock = stack.enter_context(main_lock)
         if not database.is_postgres:
             make_private(Path(str(database.url.database)), settings.data_dir)
-        with ExitStack() as stack:
-            stack.callback(database.close)
-            with _explained_faults(database):
-                database.migrate()
-                with database.write() as connection:
-                    probe(connection)
-            database.logs_faults = True
-            wakeup = Wakeup()
-            if database.is_postgres:  # shared with other machines, whose clocks may differ
-                shared_clock = database_clock(database)
-                stack.callback(Listener(database.url, wakeup, shared_clock).close)
-                clock: Clock = shared_clock
-                lease_clock: Clock = shared_clock
-            else:
-                clock, lease_clock = now, machine_clock(database, now)
-            queue = SqlQueue(database, clock, wakeup, lease_clock)
-            if exclusive:
-                queue.take_over()
-            store = SqlStore(database, clock, wakeup)
-            yield Storage(database=database, store=store, queue=queue, wakeup=wakeup, clock=clock)
+        stack.callback(database.close)
+        with _explained_faults(database):
+            database.migrate()
+            with database.write() as connection:
+                probe(connection)
+        storage = stack.enter_context(_connected(database, lock))
+        if exclusive:
+            storage.queue.take_over()
+        yield storage
+
+
+@contextmanager
+def share_storage(settings: Settings) -> Iterator[Storage]:
+    """Open the database that the process which started this one has locked and brought up to date."""
+    database = Database(settings.database_url)
+    with closing(database), _connected(database) as storage:
+        yield storage
+
+
+@contextmanager
+def _connected(database: Database, lock: int = -1) -> Iterator[Storage]:
+    database.logs_faults = True
+    wakeup = Wakeup()
+    with ExitStack() as stack:
+        if database.is_postgres:  # shared with other machines, whose clocks may differ
+            shared_clock = database_clock(database)
+            stack.callback(Listener(database.url, wakeup, shared_clock).close)
+            clock: Clock = shared_clock
+            lease_clock: Clock = shared_clock
+        else:
+            clock, lease_clock = now, machine_clock(database, now)
+        queue = SqlQueue(database, clock, wakeup, lease_clock)
+        store = SqlStore(database, clock, wakeup)
+        yield Storage(database=database, store=store, queue=queue, wakeup=wakeup, clock=clock, lock=lock)
 
 
 def is_new(settings: Settings) -> bool:
@@ -128,23 +156,3 @@ def ensure_admin(store: SqlStore, settings: Settings) -> None:
         print(
             f"The first admin was created. This key is shown only now:\n  user:    {name}\n  API key: {key}", flush=True
         )
-
-
-@contextmanager
-def locked(path: Path, hint: str, *, exclusive: bool) -> Iterator[None]:
-    """Hold a lock file. Its folder is created if it does not exist, and then only its owner can read it.
-
-    Raises:
-        SettingsError: The folder cannot be used, or another process holds the lock; then the text is `hint`.
-    """
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = open(path, "a", opener=open_private)  # noqa: SIM115 (closed below)
-    except OSError as error:
-        raise SettingsError(f"the data folder {path.parent} cannot be used: {error.strerror}") from error
-    with file:
-        try:
-            fcntl.flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-        except OSError:
-            raise SettingsError(hint) from None
-        yield

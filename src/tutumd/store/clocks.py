@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from tutumd.boottime import boottime_s
 from tutumd.ports.clock import Clock
 from tutumd.store.database import Database
-from tutumd.store.leases import end_all_leases
+from tutumd.store.leases import end_leases
 from tutumd.store.tables import from_microseconds, meta, microseconds
 
 MAX_READ_S = 1.0
@@ -76,6 +76,6 @@ def machine_clock(database: Database, wall: Clock, seconds: Callable[[], float] 
                 start = str(microseconds(wall() - timedelta(seconds=seconds())))
                 rebooted = connection.execute(sa.delete(meta).where(meta.c.key.startswith(_KEY_PREFIX))).rowcount > 0
                 if rebooted:  # no holder of a lease survived, and the new clock may be behind the old one
-                    end_all_leases(connection)
+                    end_leases(connection)
                 connection.execute(sa.insert(meta).values(key=key, value=start))
     return SharedClock(from_microseconds(int(start)), seconds)

@@ -57,9 +57,13 @@ def is_unleased(lease_now: datetime) -> sa.ColumnElement[bool]:
     return sa.or_(actions.c.lease_until.is_(None), actions.c.lease_until < lease_now)
 
 
-def end_all_leases(connection: sa.Connection) -> None:
-    """End all leases at once. Only valid when no holder is alive. `worker` stays: the next claim counts its death."""
-    connection.execute(sa.update(actions).where(LIVE, actions.c.worker.isnot(None)).values(lease_until=None))
+def end_leases(connection: sa.Connection, of: sa.ColumnElement[bool] | None = None) -> None:
+    """End leases at once, by default all. Only valid when no holder is alive.
+
+    `worker` stays: the next claim counts its death.
+    """
+    held = actions.c.worker.isnot(None) if of is None else of
+    connection.execute(sa.update(actions).where(LIVE, held).values(lease_until=None))
 
 
 def update_claimed(connection: sa.Connection, claim: Claim, **values: object) -> None:

@@ -16,11 +16,11 @@ from tutumd.store import snapshots as snapshot_rows
 from tutumd.store.database import Database
 from tutumd.store.delivery_log import LogTrimmer
 from tutumd.store.engine_sync import SqlEngineSync
-from tutumd.store.leases import end_all_leases, find_claimable, is_due, is_unleased, update_claimed
+from tutumd.store.leases import end_leases, find_claimable, is_due, is_unleased, update_claimed
 from tutumd.store.locks import lock_services, raise_revision
 from tutumd.store.retention import Retention
 from tutumd.store.row_mapping import Row, action_from, read_service
-from tutumd.store.tables import LIVE, actions, containers, engines, handlers, requests, services, storable
+from tutumd.store.tables import LIVE, actions, containers, discoveries, engines, handlers, requests, services, storable
 from tutumd.store.targets import settle_target
 from tutumd.store.upsert import upsert
 from tutumd.store.wakeup import Wakeup
@@ -46,7 +46,14 @@ class SqlQueue(SqlEngineSync, Queue):
         """End all leases at once. Only for a process that is alone with the database."""
         with self._database.write() as connection:
             connection.execute(sa.delete(engines))
-            end_all_leases(connection)
+            connection.execute(sa.delete(discoveries))
+            end_leases(connection)
+
+    def take_over_from(self, workers: Sequence[str]) -> None:
+        """End the leases of dead workers at once."""
+        with self._database.write() as connection:
+            connection.execute(sa.delete(discoveries).where(discoveries.c.worker.in_(workers)))
+            end_leases(connection, actions.c.worker.in_(workers))
 
     def register(self, worker: str, served: Sequence[EngineInfo]) -> None:
         now = self._clock()

@@ -47,6 +47,7 @@ class WebContext:
         cipher: SecretCipher,
         trusted_proxies: Iterable[str] = (),
         public_url: str = "",
+        worker_state: Callable[[], str] | None = None,
     ) -> None:
         """Take what `main` built.
 
@@ -54,7 +55,9 @@ class WebContext:
             server_cap: The most containers that a service may be given.
             trusted_proxies: Networks whose X-Forwarded-For counts.
             public_url: What users' URLs begin with, behind a proxy.
+            worker_state: Tells whether the worker of this server works; None if it has none.
         """
+        self.worker_state: Callable[[], str | None] = worker_state or (lambda: None)
         self.store = store
         self.clock = clock
         self.server_cap = server_cap

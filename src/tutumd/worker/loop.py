@@ -61,9 +61,11 @@ class WorkerLimits:
 class Worker:
     """Performs the actions of engine instances in a bounded number of threads."""
 
-    def __init__(self, queue: Queue, engines: Mapping[str, Engine], limits: WorkerLimits, clock: Clock) -> None:
-        """Create a worker for engine instances by their names. `start` starts it."""
-        self.name = str(uuid.uuid4())
+    def __init__(
+        self, queue: Queue, engines: Mapping[str, Engine], limits: WorkerLimits, clock: Clock, *, name: str = ""
+    ) -> None:
+        """Create a worker for engine instances by their names. `start` starts it. `name` is by default a new one."""
+        self.name = name or str(uuid.uuid4())
         self._queue = queue
         self._engines = engines
         self._limits = limits

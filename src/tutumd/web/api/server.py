@@ -34,6 +34,6 @@ async def check_health() -> dict[str, str]:
 def check_readiness(request: Request, response: Response) -> health.Readiness:
     """Check that actions are performed: `ready`, `degraded` (calls are stored, but some wait), or `down` with a 503."""
     web = context(request)
-    readiness = health.check(web.store, web.intake, web.clock)
+    readiness = health.check(web.store, web.intake, web.clock, web.worker_state())
     response.status_code = 503 if readiness.status == "down" else 200
     return readiness
