@@ -4,7 +4,6 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from threading import Lock
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,10 +11,10 @@ import sqlalchemy as sa
 from tutumd.errors import LockedError, ReadOnlyError, SettingsError, UnavailableError
 from tutumd.ports.clock import Clock
 from tutumd.store import upgrade
-from tutumd.store.faults import BUSY, UNCERTAIN, FileReplacedError, log_fault, translated_errors
+from tutumd.store.faults import UNCERTAIN, FileReplacedError, log_fault, translated_errors
 from tutumd.store.sqlite_files import Connection, SqliteFiles
+from tutumd.store.turns import BUSY_TIMEOUT_S, Turns
 
-BUSY_TIMEOUT_S = 5.0
 OUTCOME_TIMEOUT_S = 10.0
 """Time to wait for a lost database, to learn whether it committed the transaction in flight."""
 
@@ -81,15 +80,16 @@ class Database:
         except ModuleNotFoundError as error:
             raise SettingsError("PostgreSQL needs an extra: pip install 'tutumd[postgres]'") from error
         self._writer = self._engine.execution_options(write=True)
-        self._writing = Lock()
         self._files: SqliteFiles | None = None
+        self._turns: Turns | None = None
         self.logs_faults = False
         self._silent_until: dict[str, float] = {}
         if self.is_postgres:
             sa.event.listen(self._engine, "connect", _prepare_postgres)
         else:
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
-            sa.event.listen(self._engine, "begin", _begin_sqlite)
+            self._turns = turns = Turns(str(self.url.database))
+            sa.event.listen(self._engine, "begin", turns.begin)
             self._files = files = SqliteFiles(str(self.url.database))
             sa.event.listen(self._engine, "do_connect", files.before_connect)
             sa.event.listen(self._engine, "connect", lambda opened, _record: files.connections.add(opened))
@@ -126,7 +126,7 @@ class Database:
         number, epoch = None, ""
         try:
             with (
-                self._writers_turn(),
+                self._turns.turn() if self._turns else nullcontext(),
                 self._reported_faults(),
                 nullcontext(on) if on else self._writer.connect() as connection,
             ):
@@ -159,19 +159,6 @@ class Database:
                 self._engine.pool.dispose()  # all must be closed before new ones open the new file
             raise
 
-    @contextmanager
-    def _writers_turn(self) -> Iterator[None]:
-        """Let the threads write to SQLite one after the other: SQLite itself would poll every 100 ms."""
-        if self.is_postgres:
-            yield
-        elif self._writing.acquire(timeout=BUSY_TIMEOUT_S):
-            try:
-                yield
-            finally:
-                self._writing.release()
-        else:
-            raise UnavailableError(BUSY)
-
     def _was_committed(self, number: str, epoch: str) -> bool:
         """Return whether a transaction was committed, as soon as the database is back to say so.
 
@@ -199,6 +186,8 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+        if self._turns is not None:
+            self._turns.close()
 
 
 class StorePart:
@@ -238,7 +227,7 @@ def _prepare_postgres(connection: Any, record: Any) -> None:
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # Keep the driver from beginning transactions: `_begin_sqlite` does, with the right lock.
+    # Keep the driver from beginning transactions: `Turns.begin` does, with the right lock.
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
@@ -269,9 +258,3 @@ def _use_wal(cursor: sqlite3.Cursor) -> None:
             ):
                 raise
             time.sleep(_RETRY_PAUSE_S)
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    # With the write lock from the start, a transaction cannot deadlock when it begins to write.
-    write = connection.get_execution_options().get("write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
