@@ -58,7 +58,6 @@ class Coalescer:
         action_changes: Columns to update, by the action's `seq`, or its UUID if it is new.
         amounts: Amounts of SCALEUP actions, as `action_inputs` stores them, by the same.
         handler_changes: Columns to update, by the handler's `seq`.
-        changed_services: UUIDs of the services whose actions or handlers change.
     """
 
     def __init__(
@@ -76,7 +75,6 @@ class Coalescer:
         self.action_changes: dict[int | str, dict[str, Any]] = {}
         self.amounts: dict[int | str, list[Amount]] = {}
         self.handler_changes: dict[int, dict[str, Any]] = {}
-        self.changed_services: set[str] = set()
         self._handlers = handlers
         self._keys = keys
         self._now = now_us
@@ -159,7 +157,7 @@ class Coalescer:
         if outcome is _JOINED:
             self._reschedule(action, handler, opened, evaluation)
         if evaluation.tag is not None or evaluation.variable is not None:
-            changes = self._changes_of(action, handler)
+            changes = self._changes_of(action)
             if evaluation.tag is not None:
                 changes["tag"] = evaluation.tag
             if evaluation.variable is not None:
@@ -179,7 +177,6 @@ class Coalescer:
         action["due"] = now + timedelta(seconds=evaluation.debounce_s)
         self._opened[(handler.service_uuid, handler.operation)] = action
         self.new_actions.append(action)
-        self.changed_services.add(handler.service_uuid)
         return action
 
     def _reschedule(
@@ -196,10 +193,9 @@ class Coalescer:
             return
         debounce_us = evaluation.debounce_s * _SECOND_US
         next_due = min(self._now + debounce_us, created + MAX_DEBOUNCES * debounce_us) if debounce_us else self._now
-        self._changes_of(action, handler)["due"] = from_microseconds(max(next_due, self._now))
+        self._changes_of(action)["due"] = from_microseconds(max(next_due, self._now))
 
-    def _changes_of(self, action: int | str, handler: CalledHandler) -> dict[str, Any]:
-        self.changed_services.add(handler.service_uuid)
+    def _changes_of(self, action: int | str) -> dict[str, Any]:
         return self.action_changes.setdefault(action, {})
 
     def _add_delivery(
@@ -242,7 +238,6 @@ class Coalescer:
         return int(self.handler_changes.get(handler.seq, {}).get(column, getattr(handler, column)))
 
     def _change_handler(self, handler: CalledHandler, **values: object) -> None:
-        self.changed_services.add(handler.service_uuid)
         self.handler_changes.setdefault(handler.seq, {}).update(values)
 
 

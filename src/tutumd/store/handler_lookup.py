@@ -7,12 +7,16 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.model import Call
+from tutumd.store.change_log import Change, read_changes
 from tutumd.store.coalesce import CalledHandler
 from tutumd.store.compiled import execute_compiled, parse_rows
 from tutumd.store.tables import OPEN, actions, handlers, services
 
 MAX_CACHED = 10_000
-"""Handlers in the cache, about 1 KB each."""
+"""Handlers in the cache, about 1 KB each without their options."""
+
+MAX_OPTIONS = 1_000
+"""Characters of the options of a handler in the cache."""
 
 
 def _select_handlers(column: "sa.Column[Any]", uuids: sa.Select[Any], array: str, list_: str) -> sa.Select[Any]:
@@ -70,23 +74,19 @@ _BY_UUID, _BY_OLD_UUID = (
 
 
 class HandlerCache:
-    """Handlers without options, as one SQLite connection read them; valid until another connection writes.
+    """Handlers as one SQLite connection read them, each with its open action; kept until the change log names them.
 
-    `PRAGMA data_version` changes with each commit of another connection, of any process, but not with the connection's
-    own commits (SQLite's documentation of PRAGMA). Read under the write lock, it shows whether the cache is valid.
+    Read under the write lock, the log is complete: it has the changes of every connection, this one's too.
     """
 
     def __init__(self) -> None:
         self.size = 0
         self._by_service: dict[str, dict[str, CalledHandler]] = {}
-        self._data_version: int | None = None
+        self._last_change: list[Change] = []
 
     def find(self, connection: sa.Connection, calls: Sequence[Call]) -> dict[str, CalledHandler]:
         """Return the cached handlers of calls, by their UUIDs."""
-        version = connection.exec_driver_sql("PRAGMA data_version").scalar()
-        if version != self._data_version:
-            self.clear()
-            self._data_version = version
+        self._forget_changed(connection)
         by_service = self._by_service
         return {
             call.handler_uuid: handler
@@ -95,18 +95,27 @@ class HandlerCache:
             and (handler := of_service.get(call.handler_uuid)) is not None
         }
 
+    def _forget_changed(self, connection: sa.Connection) -> None:
+        last = self._last_change
+        changes = read_changes(connection, last[0][0] if last else 0)
+        if changes[:1] == last:
+            self.forget(uuid for _, uuid in changes[1:])
+        else:
+            self.clear()  # the change that was read last is pruned, or is the first
+        self._last_change = changes[-1:]
+
     def add(self, handlers_read: Mapping[str, CalledHandler]) -> None:
-        """Cache those handlers that have no options and were called by their current UUID."""
+        """Cache those handlers whose options are short and that were called by their current UUID."""
         if self.size + len(handlers_read) > MAX_CACHED:
             self.clear()
         for uuid, handler in handlers_read.items():
-            if handler.options == "{}" and handler.uuid == uuid:
+            if handler.uuid == uuid and len(handler.options) <= MAX_OPTIONS:
                 of_service = self._by_service.setdefault(handler.service_uuid, {})
                 self.size += uuid not in of_service  # a call below a wrong service reads a cached handler again
                 of_service[uuid] = handler
 
     def forget(self, service_uuids: Iterable[str]) -> None:
-        """Remove the handlers of services that the connection itself changed."""
+        """Remove the handlers of services."""
         for uuid in service_uuids:
             self.size -= len(self._by_service.pop(uuid, ()))
 

@@ -90,7 +90,7 @@ class SqlIntake(Intake):
         self._clock = clock
         self._wakeup = wakeup
         self._max_keys = max_keys
-        # Only on SQLite, where nobody else can write during a transaction, is the cache reliable.
+        # Only on SQLite, where nobody else can write during a transaction, is a change log complete.
         self._cache = None if database.is_postgres else HandlerCache()
         self._budget = ContentBudget(log_bytes // 4)
         self._connection: sa.Connection | None = None
@@ -238,8 +238,6 @@ def store_calls(
         action_inputs.store(connection, amounts, set(seqs.values()))
     if batch.action_changes or batch.handler_changes:
         _write_changes(connection, batch, seqs)
-    if handler_cache is not None:
-        handler_cache.forget(batch.changed_services)
     wakes_worker = bool(batch.new_actions) or any("due" in change for change in batch.action_changes.values())
     return results, wakes_worker
 

@@ -375,3 +375,11 @@ requests = sa.Table(
     sa.Column("answer", sa.JSON(none_as_null=True)),
     sqlite_autoincrement=True,
 )
+
+# Services of which a handler or the open action has changed. Triggers write it, on SQLite only (change_log.py).
+changed_services = sa.Table(
+    "changed_services",
+    metadata,
+    sa.Column("seq", SERIAL, primary_key=True),
+    sa.Column("service_uuid", Uuid, nullable=False),
+)

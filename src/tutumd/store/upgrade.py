@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from tutumd.errors import SettingsError, UnavailableError
-from tutumd.store import tables
+from tutumd.store import change_log, tables
 from tutumd.store.faults import is_locked
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def _upgrade(connection: sa.Connection) -> None:
         raise SettingsError(f"the database is another application's, with a table {found[0]!r}: give tutumd its own")
     # Half a second faster than the migrations; a test compares the two.
     tables.metadata.create_all(connection)
+    change_log.create_triggers(connection)
     _versions.create(connection)
     connection.execute(sa.insert(_versions).values(version_num=tables.HEAD))
 
