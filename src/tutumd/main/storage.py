@@ -21,6 +21,7 @@ from tutumd.store.faults import explain
 from tutumd.store.queue import SqlQueue
 from tutumd.store.store import SqlStore
 from tutumd.store.upsert import probe
+from tutumd.store.wake_socket import WakeSocket
 from tutumd.store.wakeup import Listener, Wakeup
 
 _SQLITE = "sqlite:///"
@@ -53,7 +54,7 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
     Raises:
         SettingsError: The database or the data folder cannot be used, or another server uses it.
     """
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, settings.listen_url)
     exclusive = serves_and_works and not database.is_postgres
     hint = f"another tutumd works with the data folder {settings.data_dir}: stop it, or give another --data-dir"
     with locked(settings.data_dir / "tutumd.lock", hint, exclusive=exclusive):
@@ -69,10 +70,11 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
             wakeup = Wakeup()
             if database.is_postgres:  # shared with other machines, whose clocks may differ
                 shared_clock = database_clock(database)
-                stack.callback(Listener(database.url, wakeup, shared_clock).close)
+                stack.callback(Listener(database.listen_url, wakeup, shared_clock).close)
                 clock: Clock = shared_clock
                 lease_clock: Clock = shared_clock
             else:
+                stack.callback(WakeSocket(Path(f"{database.url.database}-wake"), wakeup).close)
                 clock, lease_clock = now, machine_clock(database, now)
             queue = SqlQueue(database, clock, wakeup, lease_clock)
             if exclusive:

@@ -59,6 +59,7 @@ class Coalescer:
         amounts: Amounts of SCALEUP actions, as `action_inputs` stores them, by the same.
         handler_changes: Columns to update, by the handler's `seq`.
         changed_services: UUIDs of the services whose actions or handlers change.
+        engines: Names of the engines with an action that is new, or due at another time.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Coalescer:
         self.amounts: dict[int | str, list[Amount]] = {}
         self.handler_changes: dict[int, dict[str, Any]] = {}
         self.changed_services: set[str] = set()
+        self.engines: set[str] = set()
         self._handlers = handlers
         self._keys = keys
         self._now = now_us
@@ -179,6 +181,7 @@ class Coalescer:
         action["due"] = now + timedelta(seconds=evaluation.debounce_s)
         self._opened[(handler.service_uuid, handler.operation)] = action
         self.new_actions.append(action)
+        self.engines.add(handler.engine)
         self.changed_services.add(handler.service_uuid)
         return action
 
@@ -196,6 +199,7 @@ class Coalescer:
             return
         debounce_us = evaluation.debounce_s * _SECOND_US
         next_due = min(self._now + debounce_us, created + MAX_DEBOUNCES * debounce_us) if debounce_us else self._now
+        self.engines.add(handler.engine)
         self._changes_of(action, handler)["due"] = from_microseconds(max(next_due, self._now))
 
     def _changes_of(self, action: int | str, handler: CalledHandler) -> dict[str, Any]:
