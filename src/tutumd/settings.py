@@ -23,6 +23,7 @@ _INJECTED = re.compile(r"TUTUMD_(SERVICE_(HOST|PORT\w*)|PORT_\d+_\w+|NAME|ENV_\w
 _INJECTED_PORT = re.compile(r"\w+://.*")
 _HOST = re.compile(r"[\w.:%-]+")
 _NAMESPACE = re.compile(r"\*|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_POSTGRES_URL = re.compile(r"(postgres(ql)?://\S+)?")
 _PUBLIC_URL = re.compile(r"(https?://[^\s/?#]+(/[^\s?#]*)?)?")
 
 
@@ -55,6 +56,9 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535), BeforeValidator(_ignore_injected_port)] = _DEFAULT_PORT
     data_dir: Path = Path("data")
     database: str = ""
+    listen_url: Annotated[str, _like(_POSTGRES_URL, "must be postgresql://USER:PASSWORD@HOST/NAME")] = Field(
+        "", repr=False
+    )
     engine: Annotated[tuple[str, ...], *_List] = ("auto",)
     admin_user: str = ""
     admin_apikey: str = Field("", repr=False)
@@ -107,7 +111,8 @@ def read_settings(options: Mapping[str, Any]) -> Settings:
         field = str(problem["loc"][0])
         source = f"--{field.replace('_', '-')}" if field in given else f"{PREFIX}{field.upper()}"
         wanted = re.sub("^(Input should be|value is not)", "must be", problem["msg"].removeprefix("Value error, "))
-        raise SettingsError(f"{source}: {wanted}, got {problem['input']!r}") from None
+        got = f"got {problem['input']!r}" if Settings.model_fields[field].repr else "got something else"
+        raise SettingsError(f"{source}: {wanted}, {got}") from None
 
 
 def environment_warnings(variables: Iterable[str]) -> list[str]:

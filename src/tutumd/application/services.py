@@ -1,7 +1,7 @@
 """Services: create and change those that tutumd runs, act on all, and ask their engines."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,8 @@ from tutumd.ports.store import Store
 
 ENGINE_TIMEOUT_S = 10.0
 MAX_IMAGE_LENGTH = 1024
-_POLL_S = 0.03
+_POLL_S = 0.2
+_PAUSE_S = 0.01
 _IDLE = (ServiceState.NOT_RUNNING, ServiceState.STOPPED)
 UNUSED_FIELDS: dict[str, tuple[object, ...]] = {
     "autodestroy": ("OFF",),
@@ -150,25 +151,19 @@ def plan(store: Store, viewer: User, uuid: str) -> Plan:
     return Plan(**fields)
 
 
-def _ask_engine(
-    store: Store,
-    service: Service,
-    kind: str,
-    arguments: Mapping[str, object],
-    *,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Mapping[str, object]:
+def _ask_engine(store: Store, service: Service, kind: str, arguments: Mapping[str, object]) -> Mapping[str, object]:
     """Store a request row and return the worker's reply."""
     request = store.add_request(service, kind, arguments)
-    deadline = clock() + ENGINE_TIMEOUT_S
-    while clock() < deadline:
+    seen = 0
+    deadline = time.monotonic() + ENGINE_TIMEOUT_S
+    while time.monotonic() < deadline:
         reply = store.pop_response(request)
         if reply is not None:
             if "error" in reply:
                 raise UnavailableError(str(reply["error"]))
             return reply
-        sleep(_POLL_S)
+        time.sleep(_PAUSE_S)  # actions may end all the time
+        seen = store.wait_for_end(seen, _POLL_S)
     raise AnswerTimeoutError(f"engine {service.engine!r} did not answer within {ENGINE_TIMEOUT_S:.0f} s; try again")
 
 

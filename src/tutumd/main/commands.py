@@ -25,6 +25,9 @@ DataDir = Annotated[
 Database = Annotated[
     str | None, typer.Option("--database", help="Database URL. [TUTUMD_DATABASE; SQLite in the data folder]")
 ]
+ListenUrl = Annotated[
+    str | None, typer.Option(help="Database URL that goes past a pooler. [TUTUMD_LISTEN_URL; the database URL]")
+]
 Name = Annotated[str, typer.Argument(help="Name of the user.")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on. [TUTUMD_HOST; 127.0.0.1]")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 chooses a free one. [TUTUMD_PORT; 8000]")]
@@ -86,6 +89,7 @@ def serve(
     port: Port = None,
     data_dir: DataDir = None,
     database: Database = None,
+    listen_url: ListenUrl = None,
     engine: Engines = None,
     admin_user: AdminUser = None,
     public_url: PublicUrl = None,
@@ -115,6 +119,7 @@ def web(
     port: Port = None,
     data_dir: DataDir = None,
     database: Database = None,
+    listen_url: ListenUrl = None,
     admin_user: AdminUser = None,
     public_url: PublicUrl = None,
     max_containers: MaxContainers = None,
@@ -131,6 +136,7 @@ def web(
 def worker(
     data_dir: DataDir = None,
     database: Database = None,
+    listen_url: ListenUrl = None,
     engine: Engines = None,
     max_containers: MaxContainers = None,
     grace: Grace = None,

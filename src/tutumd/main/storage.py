@@ -21,6 +21,7 @@ from tutumd.store.faults import explain
 from tutumd.store.queue import SqlQueue
 from tutumd.store.store import SqlStore
 from tutumd.store.upsert import probe
+from tutumd.store.wake_socket import WakeSocket
 from tutumd.store.wakeup import Listener, Wakeup
 
 _SQLITE = "sqlite:///"
@@ -62,7 +63,7 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
     Raises:
         SettingsError: The database or the data folder cannot be used, or another server uses it.
     """
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, settings.listen_url)
     exclusive = serves_and_works and not database.is_postgres
     hint = f"another tutumd works with the data folder {settings.data_dir}: stop it, or give another --data-dir"
     with ExitStack() as stack:
@@ -87,7 +88,7 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
 @contextmanager
 def share_storage(settings: Settings) -> Iterator[Storage]:
     """Open the database that the process which started this one has locked and brought up to date."""
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, settings.listen_url)
     with closing(database), _connected(database) as storage:
         yield storage
 
@@ -99,10 +100,11 @@ def _connected(database: Database, lock: int = -1) -> Iterator[Storage]:
     with ExitStack() as stack:
         if database.is_postgres:  # shared with other machines, whose clocks may differ
             shared_clock = database_clock(database)
-            stack.callback(Listener(database.url, wakeup, shared_clock).close)
+            stack.callback(Listener(database.listen_url, wakeup, shared_clock).close)
             clock: Clock = shared_clock
             lease_clock: Clock = shared_clock
         else:
+            stack.callback(WakeSocket(Path(f"{database.url.database}-wake"), wakeup).close)
             clock, lease_clock = now, machine_clock(database, now)
         queue = SqlQueue(database, clock, wakeup, lease_clock)
         store = SqlStore(database, clock, wakeup)

@@ -24,7 +24,7 @@ class Queue(Protocol):
     """
 
     def register(self, worker: str, served: Sequence[EngineInfo]) -> None:
-        """Store a worker's heartbeat, and the health of the engine instances that it serves."""
+        """Store a worker's heartbeat, and the health of the engine instances that it serves: their work ends `wait`."""
 
     def claim(
         self, worker: str, engine_names: Sequence[str], *, lease: timedelta, given_up_before: datetime | None = None
@@ -125,7 +125,10 @@ class Queue(Protocol):
         """Store the response to a request."""
 
     def wait(self, timeout_s: float) -> None:
-        """Wait until something is queued, or the time is over. It may miss what other processes queue."""
+        """Wait until work of a registered engine is queued, changed or possible again, or the time is over.
+
+        It may return early, and miss what other processes do: look for work at least every half a second.
+        """
 
     def wake(self) -> None:
         """Let a `wait` of this process return."""

@@ -158,3 +158,12 @@ class Store(Accounts, Protocol):
 
     def pop_response(self, request_uuid: str) -> Mapping[str, object] | None:
         """Return the response to a request and delete both; None if there is no response yet."""
+
+    def wait_for_end(self, seen: int, timeout_s: float) -> int:
+        """Wait until an action ends or a response is stored, or the time is over.
+
+        It may return early, and miss what other processes do: look again from time to time.
+
+        Args:
+            seen: What the last call returned, so that what happened since is not missed; at first 0.
+        """

@@ -14,7 +14,7 @@ from tutumd.store.paging import read_page
 from tutumd.store.row_mapping import action_from, read_action, read_one, read_service, select_actions, visible_to
 from tutumd.store.tables import OPEN, action_lines, actions, services
 from tutumd.store.targets import settle_target
-from tutumd.store.wakeup import Wakeup
+from tutumd.store.wakeup import ENDS, Wakeup
 
 _FILTERS = {
     "uuid": actions.c.uuid,
@@ -50,9 +50,10 @@ class SqlActions(StorePart):
 
     def submit(self, service_uuid: str, verb: Verb, *, target: int | None, origin: Origin) -> Action:
         now = self._clock()
-        with self._wakeup.write(self._database) as connection:
+        with self._wakeup.write(self._database) as (connection, woken):
             lock_services(connection, [service_uuid])
             service = read_service(connection, None, service_uuid)
+            woken.add(service.engine)
             uuid = _find_joinable(connection, service_uuid, verb, target)
             if uuid is None:
                 if verb is not Verb.REDEPLOY:
@@ -73,8 +74,8 @@ class SqlActions(StorePart):
             return read_action(connection, uuid, now)
 
     def cancel(self, viewer: User, uuid: str) -> Action:
-        with self._wakeup.write(self._database) as connection:
-            action = _lock_action(connection, viewer, uuid)
+        with self._wakeup.write(self._database) as (connection, woken):
+            action = _lock_action(connection, viewer, uuid, woken)
             if not action.can_be_canceled:
                 raise ConflictError(
                     f"the action is {action.state.value}: only a pending or running one can be canceled"
@@ -94,14 +95,14 @@ class SqlActions(StorePart):
 
     def abandon(self, viewer: User, uuid: str) -> Action:
         now = self._clock()
-        with self._wakeup.write(self._database) as connection:
-            _lock_action(connection, viewer, uuid)
+        with self._wakeup.write(self._database) as (connection, woken):
+            _lock_action(connection, viewer, uuid, woken)
             abandoned.abandon(connection, uuid, viewer.name, now)
             return read_action(connection, uuid, now)
 
     def retry(self, viewer: User, uuid: str, origin: Origin) -> Action:
-        with self._wakeup.write(self._database) as connection:
-            old = _lock_action(connection, viewer, uuid)
+        with self._wakeup.write(self._database) as (connection, woken):
+            old = _lock_action(connection, viewer, uuid, woken)
             if not old.can_be_retried:
                 raise ConflictError(f"the action is {old.state.value}: only a failed or canceled one can be retried")
             amounts = action_inputs.read(connection, uuid) if old.verb is Verb.SCALEUP else []
@@ -139,9 +140,14 @@ def _select_visible(viewer: User) -> sa.Select[Any]:
     return joined.where(visible_to(viewer))
 
 
-def _lock_action(connection: sa.Connection, viewer: User, uuid: str) -> Action:
-    """Return an action of a service that is not terminated, and lock it until the transaction ends."""
+def _lock_action(connection: sa.Connection, viewer: User, uuid: str, woken: set[str]) -> Action:
+    """Return an action of a service that is not terminated, and lock it until the transaction ends.
+
+    Args:
+        woken: As of `Wakeup.write`. The workers of the action's engine are added, and who waits for its end.
+    """
     row = read_one(connection, _select_visible(viewer).where(actions.c.uuid == uuid, sa.not_(services.c.terminated)))
+    woken |= {row.engine, ENDS}
     lock_services(connection, [row.service_uuid])
     return read_action(connection, uuid)
 

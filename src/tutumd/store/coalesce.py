@@ -58,6 +58,7 @@ class Coalescer:
         action_changes: Columns to update, by the action's `seq`, or its UUID if it is new.
         amounts: Amounts of SCALEUP actions, as `action_inputs` stores them, by the same.
         handler_changes: Columns to update, by the handler's `seq`.
+        engines: Names of the engines with an action that is new, or due at another time.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Coalescer:
         self.action_changes: dict[int | str, dict[str, Any]] = {}
         self.amounts: dict[int | str, list[Amount]] = {}
         self.handler_changes: dict[int, dict[str, Any]] = {}
+        self.engines: set[str] = set()
         self._handlers = handlers
         self._keys = keys
         self._now = now_us
@@ -177,6 +179,7 @@ class Coalescer:
         action["due"] = now + timedelta(seconds=evaluation.debounce_s)
         self._opened[(handler.service_uuid, handler.operation)] = action
         self.new_actions.append(action)
+        self.engines.add(handler.engine)
         return action
 
     def _reschedule(
@@ -193,6 +196,7 @@ class Coalescer:
             return
         debounce_us = evaluation.debounce_s * _SECOND_US
         next_due = min(self._now + debounce_us, created + MAX_DEBOUNCES * debounce_us) if debounce_us else self._now
+        self.engines.add(handler.engine)
         self._changes_of(action)["due"] = from_microseconds(max(next_due, self._now))
 
     def _changes_of(self, action: int | str) -> dict[str, Any]:

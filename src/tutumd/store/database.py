@@ -44,17 +44,21 @@ class Database:
         logs_faults: Whether to log what the database lacks. Off until the server runs: before, its error says it.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, listen_url: str = "") -> None:
         """Prepare connections. The first transaction opens one.
 
         Args:
             url: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`.
+            listen_url: The same database past a pooler, which does not pass on notifications. Only for PostgreSQL.
 
         Raises:
             SettingsError: The URL names no supported database.
         """
         self.url = _parse_url(url)
+        self.listen_url = _parse_url(listen_url or url)
         self.is_postgres = self.url.get_backend_name() == "postgresql"
+        if listen_url and not self.is_postgres:
+            raise SettingsError("TUTUMD_LISTEN_URL needs a database on PostgreSQL: unset it, or set TUTUMD_DATABASE")
         options: dict[str, Any] = {
             "pool_size": 24,
             "max_overflow": 24,

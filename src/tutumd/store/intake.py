@@ -148,9 +148,8 @@ class SqlIntake(Intake):
                     locked = lock_unlocked_services(connection, {call.service_uuid for call in calls})
                 free = [call for call in calls if call.service_uuid not in locked] if locked else calls
                 now = self._clock()
-                results, wakes_worker = store_calls(connection, free, now, self._cache, self._max_keys, self._budget)
-                if wakes_worker:
-                    self._wakeup.notify_others(connection)
+                results, woken = store_calls(connection, free, now, self._cache, self._max_keys, self._budget)
+                self._wakeup.publish_at_commit(connection, woken)
                 if not calls:
                     probe(connection)
         except Exception as error:  # noqa: BLE001 (the only writer must survive; every caller gets the error)
@@ -161,8 +160,7 @@ class SqlIntake(Intake):
         if self._failing_since is not None:
             self._failing_since = None
             _log.warning("calls can be stored again")
-        if wakes_worker:
-            self._wakeup.notify()
+        self._wakeup.publish(woken)
         if lock_error is None:
             return results
         stored = iter(results)
@@ -203,15 +201,15 @@ def store_calls(
     handler_cache: HandlerCache | None,
     max_keys: int,
     budget: ContentBudget,
-) -> tuple[list[CallResult], bool]:
+) -> tuple[list[CallResult], set[str]]:
     """Store calls in their order within one transaction.
 
     Returns:
-        The results, and whether to wake a worker. A call that joined an action need not: the call that queued the
-        action did.
+        The results, and the engines whose workers are to be woken. A call that joined an action wakes none: the call
+        that queued the action did.
     """
     if not calls:
-        return [], False  # all services are locked by others
+        return [], set()  # all services are locked by others
     now_us = microseconds(now)
     lock_services(connection, {call.service_uuid for call in calls})
     called = find_handlers(connection, calls, now_us, handler_cache)
@@ -238,8 +236,7 @@ def store_calls(
         action_inputs.store(connection, amounts, set(seqs.values()))
     if batch.action_changes or batch.handler_changes:
         _write_changes(connection, batch, seqs)
-    wakes_worker = bool(batch.new_actions) or any("due" in change for change in batch.action_changes.values())
-    return results, wakes_worker
+    return results, batch.engines
 
 
 def _insert_deliveries(connection: sa.Connection, rows: Sequence[Sequence[Any]]) -> None:

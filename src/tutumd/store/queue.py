@@ -23,7 +23,7 @@ from tutumd.store.row_mapping import Row, action_from, read_service
 from tutumd.store.tables import LIVE, actions, containers, discoveries, engines, handlers, requests, services, storable
 from tutumd.store.targets import settle_target
 from tutumd.store.upsert import upsert
-from tutumd.store.wakeup import Wakeup
+from tutumd.store.wakeup import ENDS, Wakeup
 
 
 class SqlQueue(SqlEngineSync, Queue):
@@ -33,12 +33,13 @@ class SqlQueue(SqlEngineSync, Queue):
         """Create the queue.
 
         Args:
-            wakeup: Wakes this process's worker.
+            wakeup: Wakes this process's worker, and other processes.
             lease_clock: A clock for leases that is never set, and that all workers share; by default `clock`.
         """
         super().__init__(database, clock)
         self._lease_clock = lease_clock or clock
         self._wakeup = wakeup
+        self._notified = 0
         self._retention = Retention(database)
         self._trimmer = LogTrimmer(database)
 
@@ -57,6 +58,7 @@ class SqlQueue(SqlEngineSync, Queue):
 
     def register(self, worker: str, served: Sequence[EngineInfo]) -> None:
         now = self._clock()
+        self._wakeup.topics.update(info.name for info in served)
         with self._database.write() as connection:
             for info in sorted(served, key=lambda info: info.name):  # so that no two workers deadlock
                 values = {**asdict(info), "worker": worker, "last_heartbeat": now}
@@ -164,13 +166,15 @@ class SqlQueue(SqlEngineSync, Queue):
             )
 
     def release(self, claim: Claim) -> None:
-        with self._database.write() as connection:
+        with self._wakeup.write(self._database) as (connection, woken):
+            woken.add(claim.service.engine)
             update_claimed(connection, claim, worker=None, lease_until=None)
 
     def finish(self, claim: Claim, outcome: Outcome, snapshot: ServiceSnapshot | None) -> None:
         now = self._clock()
         service_uuid = claim.service.uuid
-        with self._wakeup.write(self._database) as connection:
+        with self._wakeup.write(self._database) as (connection, woken):
+            woken |= {claim.service.engine, ENDS}
             lock_services(connection, [service_uuid])
             if snapshot is not None:
                 snapshot_rows.store_snapshot(connection, service_uuid, snapshot, now=now, final=True)
@@ -241,11 +245,12 @@ class SqlQueue(SqlEngineSync, Queue):
             )
 
     def save_response(self, request_uuid: str, response: Mapping[str, object]) -> None:
-        with self._database.write() as connection:
+        with self._wakeup.write(self._database) as (connection, woken):
+            woken.add(ENDS)
             connection.execute(sa.update(requests).where(requests.c.uuid == request_uuid).values(answer=dict(response)))
 
     def wait(self, timeout_s: float) -> None:
-        self._wakeup.wait(timeout_s)
+        self._notified = self._wakeup.wait(self._notified, timeout_s)
 
     def wake(self) -> None:
         self._wakeup.notify()

@@ -30,7 +30,7 @@ from tutumd.store.row_mapping import (
 )
 from tutumd.store.snapshots import insert_service
 from tutumd.store.tables import containers, engines, new_uuid, requests, services
-from tutumd.store.wakeup import Wakeup
+from tutumd.store.wakeup import ENDS, Wakeup
 
 _SERVICE_FILTERS: Mapping[str, sa.ColumnElement[object]] = {
     "uuid": services.c.uuid,
@@ -134,7 +134,8 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, Store):
     def add_request(self, service: Service, kind: str, arguments: Mapping[str, object]) -> str:
         uuid = new_uuid()
         now = self._clock()
-        with self._wakeup.write(self._database) as connection:
+        with self._wakeup.write(self._database) as (connection, woken):
+            woken.add(service.engine)
             connection.execute(sa.delete(requests).where(requests.c.created < now - MAX_REQUEST_AGE))
             connection.execute(
                 sa.insert(requests).values(
@@ -158,6 +159,10 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, Store):
         with self._database.write() as connection:
             connection.execute(sa.delete(requests).where(this_request))
         return dict(response)
+
+    def wait_for_end(self, seen: int, timeout_s: float) -> int:
+        self._wakeup.topics.add(ENDS)
+        return self._wakeup.wait(seen, timeout_s)
 
 
 def _select_containers(viewer: User) -> sa.Select[tuple[object, ...]]:

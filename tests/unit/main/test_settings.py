@@ -73,6 +73,19 @@ def test_a_wrong_value_names_its_variable_and_what_was_wanted(
         read_settings({})
 
 
+@pytest.mark.parametrize("value", ["mysql://tutumd:hidden@db/tutumd", "hidden", "postgresql://"])
+def test_a_wrong_url_is_refused_without_its_password(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("TUTUMD_LISTEN_URL", value)
+    with pytest.raises(SettingsError, match=r"^TUTUMD_LISTEN_URL: must be postgresql://.*, got something else$"):
+        read_settings({})
+
+
+def test_a_url_to_listen_on_is_shown_nowhere() -> None:
+    settings = read_settings({"listen_url": "postgresql://tutumd:hidden@db/tutumd"})
+    assert settings.listen_url.endswith("db/tutumd")
+    assert "hidden" not in repr(settings)
+
+
 def test_a_wrong_option_is_named_as_an_option() -> None:
     with pytest.raises(SettingsError, match=r"^--keep-days: must be greater than or equal to 1, got 0$"):
         read_settings({"keep_days": 0})

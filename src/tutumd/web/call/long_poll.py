@@ -1,6 +1,7 @@
 """Long polls: requests that wait for the end of actions, with one database read for all of them."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from itertools import chain
 
@@ -10,7 +11,10 @@ from tutumd.errors import NOT_FOUND, NotFoundError, UnavailableError
 from tutumd.model import Progress
 from tutumd.ports.store import Store
 
-POLL_S = 0.2
+_POLL_S = 0.5
+# The pause after a read, as a multiple of it: endless ends use at most a fifth of a core.
+_PAUSE_PER_READ = 4.0
+_MAX_PAUSE_S = 0.2
 _READ_AT_ONCE = 500
 
 Reference = tuple[int, int]
@@ -20,9 +24,15 @@ Reference = tuple[int, int]
 class LongPoll:
     """The waiting requests of one event loop. The database is read only while there are any."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, poll_s: float = _POLL_S) -> None:
+        """Wait for nothing yet.
+
+        Args:
+            poll_s: Pause between reads while nothing is known to have ended.
+        """
         self._store = store
-        self._waiting: dict[Reference, set[asyncio.Future[Progress]]] = {}
+        self._poll_s = poll_s
+        self._waiting: dict[Reference, set[asyncio.Future[Progress | None]]] = {}
         self._task: asyncio.Task[None] | None = None
         self._is_stopped = False
 
@@ -31,7 +41,7 @@ class LongPoll:
         self._is_stopped = True
         for waiter in chain.from_iterable(self._waiting.values()):
             if not waiter.done():
-                waiter.set_exception(TimeoutError())
+                waiter.set_result(None)
 
     async def wait_until_ended(self, reference: Reference, timeout_s: float) -> Progress:
         """Return the progress of an action when it has ended or the time is over.
@@ -40,15 +50,19 @@ class LongPoll:
             NotFoundError: The handler is gone.
             UnavailableError: The database cannot be read.
         """
-        progress = await self._read(reference)
-        if progress.action.ended is not None or timeout_s <= 0 or self._is_stopped:
-            return progress
-        waiter: asyncio.Future[Progress] = asyncio.get_running_loop().create_future()
+        if timeout_s <= 0 or self._is_stopped:
+            return await self._read(reference)
+        # Before the first read, so that an end right after it is not missed.
+        waiter: asyncio.Future[Progress | None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(reference, set()).add(waiter)
         if self._task is None or self._task.done():
             self._task = asyncio.ensure_future(self._poll())
         try:
-            return await asyncio.wait_for(waiter, timeout_s)
+            progress = await self._read(reference)
+            if progress.action.ended is not None:
+                return progress
+            ended = await asyncio.wait_for(waiter, timeout_s)
+            return ended or await self._read(reference)
         except TimeoutError:
             return await self._read(reference)
         finally:
@@ -64,11 +78,16 @@ class LongPoll:
         return progress
 
     async def _poll(self) -> None:
+        seen = 0
         while self._waiting:
-            await asyncio.sleep(POLL_S)
+            wait = self._store.wait_for_end
+            seen = await anyio.to_thread.run_sync(wait, seen, self._poll_s, abandon_on_cancel=True)
+            began = time.monotonic()
             references = list(self._waiting)
             for start in range(0, len(references), _READ_AT_ONCE):
                 await self._wake(references[start : start + _READ_AT_ONCE])
+            pause_s = _PAUSE_PER_READ * (time.monotonic() - began)
+            await asyncio.sleep(min(pause_s, _MAX_PAUSE_S))
 
     async def _wake(self, references: Sequence[Reference]) -> None:
         try:
@@ -80,7 +99,5 @@ class LongPoll:
             for waiter in self._waiting.get(reference, ()):
                 if waiter.done():
                     continue
-                if progress is None:
-                    waiter.set_exception(NotFoundError(NOT_FOUND))
-                elif progress.action.ended is not None:
-                    waiter.set_result(progress)
+                if progress is None or progress.action.ended is not None:
+                    waiter.set_result(progress)  # None: its own read says that the handler is gone

@@ -1,0 +1,50 @@
+"""Waiting calls read the database together, and not all the time."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+from tutumd.model import Progress
+from tutumd.web.call.long_poll import LongPoll
+
+READ_S = 0.01
+
+
+class BusyStore:
+    """A store where actions end all the time, but none that is waited for."""
+
+    def __init__(self) -> None:
+        self.reads: list[int] = []
+        self.busy_s = 0.0
+
+    def progress(self, references: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Progress]:
+        self.reads.append(len(references))
+        began = time.monotonic()
+        time.sleep(READ_S)
+        self.busy_s += time.monotonic() - began
+        running = cast(Any, SimpleNamespace(ended=None))
+        return dict.fromkeys(references, Progress(action=running, options={}))
+
+    def wait_for_end(self, seen: int, timeout_s: float) -> int:
+        return seen + 1
+
+
+def test_many_ends_and_many_waiters_cost_few_reads() -> None:
+    store = BusyStore()
+
+    async def wait() -> float:
+        poll = LongPoll(cast(Any, store))
+        waiting = [asyncio.ensure_future(poll.wait_until_ended((1, number), 2)) for number in range(20)]
+        while max(store.reads, default=0) < 20:
+            await asyncio.sleep(READ_S)
+        before, began = store.busy_s, time.monotonic()
+        await asyncio.sleep(1)
+        share = (store.busy_s - before) / (time.monotonic() - began)
+        poll.stop()
+        await asyncio.gather(*waiting)
+        return share
+
+    assert asyncio.run(wait()) < 0.35
+    assert set(store.reads) == {1, 20}, "each waiter reads once before and after, and all wait together in between"
