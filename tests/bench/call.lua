@@ -1,8 +1,9 @@
--- Calls handler URLs in turn. Arguments: a file with one path a line, then the ports, one for each thread.
+-- Calls handler URLs in turn. Arguments: a file with one path a line, the body, the further headers as "Name: value",
+-- then the ports, one for each thread.
 
-local body = '{"push_data": {"tag": "latest", "pusher": "ci"}, "repository": {"repo_name": "example/app"}}'
 local headers = { ["Content-Type"] = "application/json", ["User-Agent"] = "bench" }
 local threads = 0
+local ports = {}
 
 function setup(thread)
     thread:set("number", threads)
@@ -10,11 +11,15 @@ function setup(thread)
 end
 
 function init(arguments)
-    local requests = {}
+    local body, requests = arguments[2], {}
+    for index = 3, #arguments do
+        local name, value = arguments[index]:match("^(.-): (.*)$")
+        if name then headers[name] = value else ports[#ports + 1] = arguments[index] end
+    end
     for path in io.lines(arguments[1]) do
         requests[#requests + 1] = wrk.format("POST", path, headers, body)
     end
-    local port = arguments[2 + number]
+    local port = ports[1 + number]
     if port then
         wrk.thread.addr = wrk.lookup("127.0.0.1", port)[1]
     end

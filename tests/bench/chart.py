@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from html import escape
 
-from tests.bench.results import BARE, RIVAL, USUAL, Results
+from tests.bench.load import USUAL
+from tests.bench.results import BARE, RIVAL, Results
 
 _WIDTH, _LABEL, _BAR, _ROW = 720, 200, 400, 26
 _COLORS = {RIVAL: "#b45309", BARE: "#9ca3af"}

@@ -57,6 +57,7 @@ class FakeDocker:
         self.paths: list[str] = []
         self.events: SimpleQueue[dict[str, Any]] = SimpleQueue()
         self._asked: list[float] = []
+        self._of_runs: list[float] = []
         self._changed = Condition()
         self._server = _Server(str(socket), _Handler)
         self._server.engine = self
@@ -67,9 +68,11 @@ class FakeDocker:
         """Send an event about a container, or an image, to who follows them."""
         self.events.put({"Type": kind, "Action": action, "Actor": {"ID": f"{number:064x}"}, "time": int(time.time())})
 
-    def note(self, path: str = "") -> None:
-        """Note that a request has come in."""
+    def note(self, path: str = "", *, of_run: bool = False) -> None:
+        """Note that a request has come in, perhaps one that only the run of an action sends."""
         with self._changed:
+            if of_run:
+                self._of_runs.append(time.monotonic())
             self.paths.append(path)
             self._asked.append(time.monotonic())
             self._changed.notify_all()
@@ -79,6 +82,12 @@ class FakeDocker:
         with self._changed:
             assert self._changed.wait_for(lambda: self._asked and self._asked[-1] >= after, timeout_s), "never asked"
             return next(moment for moment in self._asked if moment >= after)
+
+    def wait_run(self, after: float, timeout_s: float) -> float:
+        """Wait for the first request after a moment that only a run sends, and return its time."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._of_runs and self._of_runs[-1] >= after, timeout_s), "no run"
+            return next(moment for moment in self._of_runs if moment >= after)
 
     def wait_quiet(self, quiet_s: float, timeout_s: float) -> None:
         """Wait until nothing was asked for a while."""
@@ -111,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/events":
             self._stream_events()
             return
-        engine.note(path)
+        engine.note(path, of_run=path == "/info")  # looks at the engine do not ask for it
         if path == "/version":
             self._answer(200, _VERSION)
         elif path == "/containers/json":
@@ -124,7 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, {"message": "no such object"})
 
     def do_POST(self) -> None:
-        self.server.engine.note()
+        self.server.engine.note(of_run=True)
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self._answer(403, {"message": "this engine changes nothing"})
 

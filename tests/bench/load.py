@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _SCRIPT = Path(__file__).with_name("call.lua")
+BODY = '{"push_data": {"tag": "latest", "pusher": "ci"}, "repository": {"repo_name": "example/app"}}'
+CONNECTIONS = (1, 32, 256)
+USUAL = 32
+"""The number of connections that the targets speak of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,11 +21,15 @@ class Target:
     Attributes:
         ports: Of its replicas; each is called by a thread of its own.
         paths: A file with the paths to call in turn, one a line.
+        headers: Sent beside the usual ones, as `Name: value`.
+        connections: The numbers of connections that it is called with.
     """
 
     name: str
     ports: tuple[int, ...]
     paths: Path
+    headers: tuple[str, ...] = ()
+    connections: tuple[int, ...] = CONNECTIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +49,8 @@ def call(target: Target, *, connections: int, seconds: int) -> Load:
     done = subprocess.run(
         [
             *("wrk", "-t", str(threads), "-c", str(connections), "-d", f"{seconds}s", "--timeout", "10s"),
-            *("-s", str(_SCRIPT), f"http://127.0.0.1:{target.ports[0]}/", "--", str(target.paths)),
+            *("-s", str(_SCRIPT), f"http://127.0.0.1:{target.ports[0]}/", "--", str(target.paths), BODY),
+            *target.headers,
             *[str(port) for port in target.ports],
         ],
         capture_output=True,

@@ -7,20 +7,38 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import load, programs, seed, single
-from tests.bench.load import Target
+from tests.bench import bare_rows, checked, fleet, load, programs, results, seed, single
+from tests.bench.fake_docker import FakeDocker
+from tests.bench.load import USUAL, Target
 from tests.bench.programs import Program
-from tests.bench.results import BARE, CONNECTIONS, EMPTY, LARGE, LARGE_ALL, ONE_REPLICA, RIVAL, TWO_REPLICAS, Results
+from tests.bench.results import (
+    BARE,
+    EMPTY,
+    ENDING,
+    LARGE,
+    LARGE_ALL,
+    ONE_REPLICA,
+    RIVAL,
+    RUNNING,
+    TWO_REPLICAS,
+    Results,
+)
 from tests.bench.seed import Called, Size
+from tests.bench.working import SERVICES, Working
 from tests.support.postgres_bed import PostgresBed
 
 _FEW = 1_000
 """Services that are called in turn, whatever the size of the database."""
+_CONTAINERS = 20
+"""Containers of the docker engine of each server."""
+_SUFFIXES = {EMPTY: "", LARGE: "_large"}
+_COMMANDS = {RUNNING: "exec sleep 86400", ENDING: "true"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +47,19 @@ class Plan:
 
     Attributes:
         seconds: Of one run of the load generator.
-        calls: Made in all before memory is read once more.
+        work_seconds: Of one window of calls, or of none, while services are redeployed.
+        loaded_seconds: Of full call load, while one more caller measures its waits.
+        fleet: Services on engines whose runs take 1 s each.
+        calls: Made of a new server in all, before memory is read once more.
         limit_s: From when on no more rounds and calls are begun, though fewer were made than wanted.
     """
 
     rounds: int
     seconds: int
+    work_seconds: int
+    work_services: int
+    loaded_seconds: int
+    fleet: int
     idle_calls: int
     large: Size
     calls: int
@@ -44,18 +69,26 @@ class Plan:
 FULL = Plan(
     rounds=3,
     seconds=3,
+    work_seconds=6,
+    work_services=SERVICES,
+    loaded_seconds=30,
+    fleet=1_000,
     idle_calls=50,
     large=Size(services=10_000, handlers=100_000, deliveries=1_000_000),
     calls=1_000_000,
-    limit_s=540,
+    limit_s=1500,
 )
 QUICK = Plan(
     rounds=1,
     seconds=2,
+    work_seconds=3,
+    work_services=30,
+    loaded_seconds=5,
+    fleet=200,
     idle_calls=15,
     large=Size(services=10_000, handlers=100_000, deliveries=200_000),
-    calls=30_000,
-    limit_s=110,
+    calls=60_000,
+    limit_s=180,
 )
 
 
@@ -71,18 +104,28 @@ class Run:
 
     def measure(self) -> Results:
         """Measure everything."""
-        ours, called = self._start_ours(EMPTY, Size(services=_FEW, handlers=_FEW, deliveries=0))
+        hook = self._folder / "hook"
+        hook.write_text(f"{programs.RIVAL_PATH}\n")
+        rival = programs.start_rival(self._stack, self._folder)
+        hooked = Target(name=RIVAL, ports=(rival.port,), paths=hook)
         with ExitStack() as stack:
+            ours, called = self._start_ours(EMPTY, Size(services=_FEW, handlers=_FEW, deliveries=0), stack)
             large, called_large = self._start_ours(LARGE, self._plan.large, stack)
             few = self._paths(LARGE, called_large[:: max(1, len(called_large) // _FEW)])
-            hook = self._folder / "hook"
-            hook.write_text(f"{programs.RIVAL_PATH}\n")
-            rival, bare = programs.start_rival(stack, self._folder), programs.start_bare(stack, self._folder)
+            bare = programs.start_bare(stack, self._folder)
+            verified = [
+                Target(
+                    name=name, ports=(ours.port,), paths=self._paths(name, made), headers=headers, connections=(USUAL,)
+                )
+                for name, made, headers in checked.make_handlers(ours, called)
+            ]
             self._rounds(
                 [
-                    (Target(name=RIVAL, ports=(rival.port,), paths=hook), [rival]),
+                    (hooked, [rival]),
                     (Target(name=BARE, ports=(bare.port,), paths=hook), [bare]),
+                    *((target, [ours]) for target in verified[:1]),
                     (Target(name=EMPTY, ports=(ours.port,), paths=self._paths(EMPTY, called)), [ours]),
+                    *((target, [ours]) for target in verified[1:]),
                     (Target(name=LARGE, ports=(large.port,), paths=few), [large]),
                     (Target(name=LARGE_ALL, ports=(large.port,), paths=self._paths(LARGE_ALL, called_large)), [large]),
                 ]
@@ -90,24 +133,48 @@ class Run:
             for name, server, some in ((EMPTY, ours, called), (LARGE, large, called_large)):
                 self.results.handlers[name] = single.measure_handlers(server, some, self._plan.idle_calls)
         with ExitStack() as stack:
+            self._call_often(stack)
+        with ExitStack() as stack:
             _say("POST to engine")
             self.results.idle = single.measure_idle(stack, self._folder, self._plan.idle_calls)
         with ExitStack() as stack:
+            _say("POST to engine at full call load")
+            self.results.loaded = single.measure_loaded(
+                stack, self._folder / "loaded", containers=_CONTAINERS, seconds=self._plan.loaded_seconds
+            )
+        with ExitStack() as stack:
             self._measure_postgres(stack)
-        self._call_often(ours, Target(name=EMPTY, ports=(ours.port,), paths=self._paths(EMPTY, called)))
+        with ExitStack() as stack:
+            _say(f"{self._plan.fleet} services on {fleet.ENGINES} engines")
+            self.results.fleet = fleet.measure(stack, self._folder / "fleet", self._plan.fleet)
+        self._measure_work(hooked)
         return self.results
 
-    def _start_ours(self, name: str, size: Size, stack: ExitStack | None = None) -> tuple[Program, list[Called]]:
+    def _measure_work(self, rival: Target) -> None:
+        with ExitStack() as stack:
+            scenes = [
+                (name, Working(stack, self._folder / f"work {number}", command, self._plan.work_services))
+                for number, (name, command) in enumerate(_COMMANDS.items())
+            ]
+            for number in range(self._plan.rounds):
+                for name, scene in scenes:
+                    found = scene.measure(rival, self._plan.work_seconds)
+                    self.results.work.setdefault(name, []).append(found)
+                    _say(f"round {number + 1}: {name}: {found}")
+
+    def _start_ours(self, name: str, size: Size, stack: ExitStack) -> tuple[Program, list[Called]]:
         _say(f"{name}: {size}")
         folder = self._folder / name
         folder.mkdir()
         database = f"sqlite:///{folder / 'tutumd.db'}"
         called = seed.fill(database, size)
-        server = programs.start_tutumd(stack or self._stack, folder, database, "--engine", "local")
+        engine = FakeDocker(folder / "docker.sock", containers=_CONTAINERS)
+        stack.callback(engine.close)
+        server = programs.start_tutumd(stack, folder, database, "--engine", f"docker:{engine.url}")
         server.settle()
-        suffix = "" if name == EMPTY else "_large"
-        self.results.process[f"ready{suffix}_s"] = server.ready_s
-        self.results.process[f"memory_idle{suffix}_mb"] = server.memory_mb
+        if name in _SUFFIXES:
+            self.results.process[f"ready{_SUFFIXES[name]}_s"] = server.ready_s
+            self.results.process[f"memory_idle{_SUFFIXES[name]}_mb"] = server.memory_mb
         return server, called
 
     def _paths(self, name: str, called: list[Called]) -> Path:
@@ -115,16 +182,19 @@ class Run:
         path.write_text("".join(f"{one.path}\n" for one in called))
         return path
 
-    def _rounds(self, subjects: list[tuple[Target, list[Program]]]) -> None:
+    def _rounds(
+        self, subjects: list[tuple[Target, list[Program]]], begin_round: Callable[[], object] = lambda: None
+    ) -> None:
         """Measure all in turn, several times, so that other load on the machine affects each alike."""
         for target, _ in subjects:
             load.call(target, connections=8, seconds=1)
         for number in range(self._plan.rounds):
             if number and time.monotonic() > self._end:
                 break
-            for connections in CONNECTIONS:
+            begin_round()
+            for connections in load.CONNECTIONS:
                 for target, measured in subjects:
-                    if connections < len(target.ports):
+                    if connections < len(target.ports) or connections not in target.connections:
                         continue
                     found = load.call(target, connections=connections, seconds=self._plan.seconds)
                     self.results.add(target.name, connections, found)
@@ -144,20 +214,30 @@ class Run:
             folder.mkdir()
             replicas.append(programs.start_tutumd(stack, folder, database, how="web"))
         ports = tuple(replica.port for replica in replicas)
+
+        def commit_bare_rows() -> None:
+            self.results.bare_commits_per_s.append(bare_rows.commits_per_s(database, self._plan.seconds))
+
         self._rounds(
             [
                 (Target(name=ONE_REPLICA, ports=ports[:1], paths=paths), replicas[:1]),
                 (Target(name=TWO_REPLICAS, ports=ports, paths=paths), replicas),
-            ]
+            ],
+            begin_round=commit_bare_rows,
         )
 
-    def _call_often(self, server: Program, target: Target) -> None:
-        made = sum(one.requests for found in self.results.loads[EMPTY].values() for one in found)
-        while made < self._plan.calls and time.monotonic() < self._end:
-            made += load.call(target, connections=256, seconds=5).requests
-            _say(f"{made:,} calls")
+    def _call_often(self, stack: ExitStack) -> None:
+        """Call the handlers of a new server, and compare the first calls with the last ones."""
+        server, called = self._start_ours("new", Size(services=_FEW, handlers=_FEW, deliveries=0), stack)
+        target = Target(name="", ports=(server.port,), paths=self._paths("new", called))
+        made: list[load.Load] = []
+        while sum(one.requests for one in made) < self._plan.calls and time.monotonic() < self._end:
+            made.append(load.call(target, connections=USUAL, seconds=2))
+            _say(f"{sum(one.requests for one in made):,} calls: {made[-1].calls_per_s:,.0f}/s")
         server.settle()
-        self.results.process |= {"calls_made": made, "memory_after_mb": server.memory_mb}
+        calls = sum(one.requests for one in made)
+        flat = results.flatness(made)
+        self.results.process |= {"calls_made": calls, "flatness": flat, "memory_after_mb": server.memory_mb}
 
 
 def _machine(plan: Plan, folder: Path) -> dict[str, object]:

@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,15 @@ _TUTUMD = "from tutumd.main import main; main()"
 _READY_S = 20.0
 _IDLE_SHARE = 0.10
 _SETTLE_S = 10.0
+_SETTLE_LOOK_S = 0.2
+_READY = "/readyz"
 
 
 class Program:
-    """One running program. `ready_s` is the time from its start to its first response."""
+    """One running program with its child processes. `ready_s` is the time from its start until `probe` is answered.
+
+    A tutumd is ready when it says so at `/readyz`: its worker has to work too.
+    """
 
     def __init__(self, command: list[str], folder: Path, probe: str, port: int) -> None:
         self.port = port
@@ -45,15 +51,26 @@ class Program:
 
     @property
     def memory_mb(self) -> float:
-        """Resident memory."""
-        return float(psutil.Process(self._process.pid).memory_info().rss / 2**20)
+        """Memory of all its processes. What they share counts once (PSS)."""
+        return self._sum(_pss_kb) / 2**10
+
+    @property
+    def threads(self) -> int:
+        return int(self._sum(psutil.Process.num_threads))
+
+    @property
+    def handles(self) -> int:
+        """File descriptors of all its processes."""
+        return int(self._sum(psutil.Process.num_fds))
 
     def settle(self) -> None:
         """Wait until the program is idle, up to a limit: a backlog would slow down the next measurement."""
-        process = psutil.Process(self._process.pid)
         deadline = time.monotonic() + _SETTLE_S
-        while process.cpu_percent(0.2) > 100 * _IDLE_SHARE and time.monotonic() < deadline:
-            pass
+        share = 1.0
+        while share > _IDLE_SHARE and time.monotonic() < deadline:
+            before, began = self._cpu_s(), time.monotonic()
+            time.sleep(_SETTLE_LOOK_S)
+            share = (self._cpu_s() - before) / (time.monotonic() - began)
 
     def stop(self) -> None:
         """End it."""
@@ -64,6 +81,18 @@ class Program:
             self._process.kill()
             self._process.wait(5)
 
+    def _sum(self, measure: Callable[[psutil.Process], float]) -> float:
+        """Measure its process and those below it that run the same program: services do not count."""
+        own = psutil.Process(self._process.pid)
+        total, exe = measure(own), own.exe()
+        for one in own.children(recursive=True):
+            with suppress(psutil.NoSuchProcess, OSError):  # it has just ended
+                total += measure(one) if one.exe() == exe else 0
+        return total
+
+    def _cpu_s(self) -> float:
+        return self._sum(lambda one: sum(one.cpu_times()[:2]))
+
     def _wait_ready(self, probe: str) -> None:
         deadline = time.monotonic() + _READY_S
         while time.monotonic() < deadline:
@@ -72,12 +101,14 @@ class Program:
             connection = HTTPConnection("127.0.0.1", self.port, timeout=2)
             try:
                 connection.request("GET", probe)
-                connection.getresponse().read()
-                return
+                said = connection.getresponse().read()
+                if probe != _READY or json.loads(said)["status"] == "ready":
+                    return
             except (OSError, HTTPException):
-                time.sleep(0.005)
+                pass
             finally:
                 connection.close()
+            time.sleep(0.005)
         raise RuntimeError(f"a program did not get ready: {self._log.read_text(errors='replace')[-2000:]}")
 
 
@@ -86,7 +117,8 @@ def start_tutumd(stack: ExitStack, folder: Path, database: str, *options: str, h
     port = free_port()
     command = [sys.executable, "-c", _TUTUMD, how, "--host", "127.0.0.1", "--port", str(port)]
     command += ["--data-dir", str(folder / "data"), "--database", database, *options]
-    return _entered(stack, Program(command, folder, "/healthz", port))
+    # Without a worker, `/readyz` is never "ready".
+    return _entered(stack, Program(command, folder, _READY if how == "serve" else "/healthz", port))
 
 
 def start_bare(stack: ExitStack, folder: Path) -> Program:
@@ -102,6 +134,17 @@ def start_rival(stack: ExitStack, folder: Path) -> Program:
     port = free_port()
     command = ["webhook", "-hooks", str(hooks), "-ip", "127.0.0.1", "-port", str(port)]
     return _entered(stack, Program(command, folder, "/", port))
+
+
+def start_module(stack: ExitStack, module: str, *arguments: str, folder: Path, beside: Program) -> None:
+    """Start a program of the bench that listens nowhere, beside one that does; the stack ends it."""
+    command = [sys.executable, "-m", module, *arguments]
+    _entered(stack, Program(command, folder, "/healthz", beside.port))
+
+
+def _pss_kb(process: psutil.Process) -> int:
+    rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+    return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
 
 
 def _entered(stack: ExitStack, program: Program) -> Program:

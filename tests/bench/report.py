@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.bench.results import BARE, CONNECTIONS, EMPTY, RIVAL, Results, targets
+from tests.bench.load import CONNECTIONS
+from tests.bench.results import BARE, EMPTY, RIVAL, Results, targets
 
 BEGIN, END = "<!-- begin: written by script/bench -->", "<!-- end -->"
 _ROW_NAMES = {
@@ -48,6 +49,21 @@ def tables(results: Results) -> str:
         _table(
             ("", "connections", "calls/s", "÷ webhook", "÷ bare", "p50 ms", "p99 ms", "failed"), _load_rows(results)
         ),
+        "### Calls while 100 services of the same server are redeployed (32 connections)",
+        _table(
+            (
+                "",
+                "calls/s",
+                "p99 ms",
+                "failed",
+                "`web` alone",
+                "redeploys/s",
+                "without calls",
+                "claims p99",
+                "queued p99",
+            ),
+            _work_rows(results),
+        ),
         "### One request at a time",
         _table(("", "empty database", "large database"), _single_rows(results)),
     ]
@@ -72,9 +88,28 @@ def _load_rows(results: Results) -> Iterator[tuple[str, ...]]:
             )
 
 
+def _work_rows(results: Results) -> Iterator[tuple[str, ...]]:
+    for name, rounds in results.work.items():
+
+        def middle(figure: str, name: str = name) -> float:
+            return results.work_middle(name, figure)
+
+        yield (
+            name,
+            f"{middle('calls_per_s'):,.0f}",
+            f"{middle('p99_ms'):.1f}",
+            str(sum(one.failed for one in rounds)),
+            f"{middle('web_calls_per_s'):,.0f}",
+            f"{middle('redeploys_per_s'):.1f}",
+            f"{middle('quiet_redeploys_per_s'):.1f}",
+            f"{middle('claims_p99_ms'):,.0f} ms",
+            f"{middle('queued_p99_ms'):,.0f} ms",
+        )
+
+
 def _ratio(results: Results, name: str, other: str, connections: int) -> float:
     rounds = len(results.loads[name][connections])
-    if rounds == len(results.loads[other][connections]):
+    if rounds == len(results.loads[other].get(connections, ())):
         return results.rate_ratio(name, other, connections)
     return results.load(name, connections).calls_per_s / results.load(other, connections).calls_per_s
 
@@ -88,6 +123,10 @@ def _single_rows(results: Results) -> Iterator[tuple[str, ...]]:
     yield "memory, idle", f"{process['memory_idle_mb']:.0f} MB", f"{process['memory_idle_large_mb']:.0f} MB"
     yield "POST answered, idle, p50", f"{results.idle['answered_p50_ms']:.1f} ms", ""
     yield "POST → engine, idle, p50 (p90)", _two(results.idle["engine_p50_ms"], results.idle["engine_p90_ms"]), ""
+    loaded = results.loaded
+    yield "POST → engine, full call load, p50 (p99)", _two(loaded["engine_p50_ms"], loaded["engine_p99_ms"]), ""
+    yield "`?wait=` after the end, full call load, p50 (p99)", _two(loaded["wait_p50_ms"], loaded["wait_p99_ms"]), ""
+    yield "PostgreSQL: bare rows committed by one client", f"{results.bare_rate:,.0f}/s", ""
 
 
 def _two(middle: float, high: float) -> str:

@@ -1,17 +1,41 @@
 """Results of a benchmark run, and their ratios."""
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tests.bench.load import Load, middle
+from tests.bench.load import USUAL, Load, middle
 
 RIVAL, BARE, EMPTY, LARGE, LARGE_ALL = "webhook", "bare responder", "empty", "large", "large, all handlers"
 ONE_REPLICA, TWO_REPLICAS = "PostgreSQL, 1 replica", "PostgreSQL, 2 replicas"
-CONNECTIONS = (1, 32, 256)
-USUAL = 32
-"""The number of connections that the targets speak of."""
+VERIFY_TOKEN, VERIFY_HMAC = "verify: token", "verify: github (HMAC)"
+RUNNING, ENDING = "services that run", "services that end at once"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One round of calls while the services of the same server are redeployed.
+
+    Attributes:
+        quiet_redeploys_per_s: Without the calls.
+        web_calls_per_s: Of `tutumd web` alone on the same data.
+        rival_calls_per_s: Of the rival in the same round.
+        claims_p99_ms: How long a worker with a free slot let an action wait, after it had begun the one before.
+        queued_p99_ms: From queued to started, which is mostly for want of a slot.
+        lapsed: Leases that ran out.
+    """
+
+    calls_per_s: float
+    p99_ms: float
+    failed: int
+    web_calls_per_s: float
+    rival_calls_per_s: float
+    redeploys_per_s: float
+    quiet_redeploys_per_s: float
+    claims_p99_ms: float
+    queued_p99_ms: float
+    lapsed: int
 
 
 @dataclass
@@ -23,6 +47,11 @@ class Results:
     idle: dict[str, float] = field(default_factory=dict)
     handlers: dict[str, dict[str, float]] = field(default_factory=dict)
     process: dict[str, float] = field(default_factory=dict)
+    loaded: dict[str, float] = field(default_factory=dict)
+    fleet: dict[str, float] = field(default_factory=dict)
+    work: dict[str, list[Work]] = field(default_factory=dict)
+    bare_commits_per_s: list[float] = field(default_factory=list)
+    """Of one client of PostgreSQL, one for each round."""
 
     def add(self, name: str, connections: int, load: Load) -> None:
         """Add the result of one run of the load generator."""
@@ -42,6 +71,20 @@ class Results:
         pairs = zip(self.loads[name][connections], self.loads[other][connections], strict=True)
         return statistics.median(one.p99_ms / two.p99_ms for one, two in pairs)
 
+    @property
+    def bare_rate(self) -> float:
+        """Rows a second of a client of PostgreSQL that commits each: the median over the rounds."""
+        return statistics.median(self.bare_commits_per_s)
+
+    def work_ratio(self, name: str, part: str, whole: str) -> float:
+        """Divide two figures of a kind of services: the median over the rounds."""
+        pairs = ((float(getattr(one, part)), float(getattr(one, whole))) for one in self.work[name])
+        return statistics.median(a / b if b else 0.0 for a, b in pairs)
+
+    def work_middle(self, name: str, figure: str) -> float:
+        """Return the median of a figure over the rounds."""
+        return statistics.median(float(getattr(one, figure)) for one in self.work[name])
+
     def document(self) -> dict[str, Any]:
         """Return the results as JSON values."""
         return {
@@ -53,6 +96,10 @@ class Results:
             "idle": self.idle,
             "handlers": self.handlers,
             "process": self.process,
+            "loaded": self.loaded,
+            "fleet": self.fleet,
+            "work": {name: [asdict(one) for one in found] for name, found in self.work.items()},
+            "bare_commits_per_s": self.bare_commits_per_s,
             "targets": [asdict(target) | {"met": target.is_met} for target in targets(self)],
         }
 
@@ -73,16 +120,69 @@ class Target:
         return self.figure <= self.wanted if self.at_most else self.figure >= self.wanted
 
 
+def flatness(loads: Sequence[Load]) -> float:
+    """Divide the calls a second of the last tenth of all calls by those of the first tenth."""
+    tenth = sum(one.requests for one in loads) / 10
+    return _rate(loads[::-1], tenth) / _rate(loads, tenth)
+
+
+def _rate(loads: Sequence[Load], wanted: float) -> float:
+    """Return the calls a second of the first loads that make as many calls as wanted."""
+    requests = seconds = 0.0
+    for one in loads:
+        requests += one.requests
+        seconds += one.requests / one.calls_per_s
+        if requests >= wanted:
+            break
+    return requests / seconds
+
+
 def targets(results: Results) -> Iterator[Target]:
     """Compare the results with the targets."""
-    process = results.process
-    yield Target(name="calls/s ÷ webhook's", figure=results.rate_ratio(EMPTY, RIVAL), wanted=4)
+    yield from _targets_at_work(results)
+    for name in (VERIFY_TOKEN, VERIFY_HMAC):
+        yield Target(name=f"{name} ÷ bare handler", figure=results.rate_ratio(name, EMPTY), wanted=0.6)
+    yield Target(name="calls/s ÷ webhook's", figure=results.rate_ratio(EMPTY, RIVAL), wanted=7)
     yield Target(name="p99 ÷ webhook's p99", figure=results.p99_ratio(EMPTY, RIVAL), wanted=0.2, at_most=True)
-    yield Target(name="calls/s ÷ bare responder's", figure=results.rate_ratio(EMPTY, BARE), wanted=0.35)
+    yield Target(name="calls/s ÷ bare responder's", figure=results.rate_ratio(EMPTY, BARE), wanted=0.33)
     yield Target(name="calls/s, large ÷ empty database", figure=results.rate_ratio(LARGE, EMPTY), wanted=0.9)
-    engine_ms = results.idle["engine_p50_ms"]
-    yield Target(name="POST → engine, idle, p50", figure=engine_ms, wanted=30, at_most=True, unit=" ms")
-    yield Target(name="ready after start", figure=process["ready_s"], wanted=2, at_most=True, unit=" s")
-    yield Target(name="memory, idle", figure=process["memory_idle_mb"], wanted=130, at_most=True, unit=" MB")
+    process = results.process
+    name = f"last ÷ first tenth of {process['calls_made']:,.0f} calls"
+    yield Target(name=name, figure=process["flatness"], wanted=0.9)
+    one = [load.calls_per_s for load in results.loads[ONE_REPLICA][1]]
+    yield Target(name="one connection on PostgreSQL", figure=statistics.median(one), wanted=1000, unit="/s")
+    ratio = statistics.median(a / b for a, b in zip(one, results.bare_commits_per_s, strict=True))
+    yield Target(name="… or ÷ a client that commits bare rows", figure=ratio, wanted=0.5)
+    yield from _targets_of_time(results)
+    yield Target(
+        name="memory, idle, one docker engine", figure=process["memory_idle_mb"], wanted=170, at_most=True, unit=" MB"
+    )
     name = f"memory after {process['calls_made']:,.0f} calls"
-    yield Target(name=name, figure=process["memory_after_mb"], wanted=200, at_most=True, unit=" MB")
+    yield Target(name=name, figure=process["memory_after_mb"], wanted=220, at_most=True, unit=" MB")
+    yield Target(name="ready after start", figure=process["ready_s"], wanted=1.5, at_most=True, unit=" s")
+
+
+def _targets_at_work(results: Results) -> Iterator[Target]:
+    for name, times in ((RUNNING, 5), (ENDING, 4)):
+        alone = results.work_ratio(name, "calls_per_s", "web_calls_per_s")
+        yield Target(name=f"{name}: calls/s ÷ `web` alone", figure=alone, wanted=0.6)
+        rival = results.work_ratio(name, "calls_per_s", "rival_calls_per_s")
+        yield Target(name="… ÷ webhook's", figure=rival, wanted=times)
+        redeploys = results.work_ratio(name, "redeploys_per_s", "quiet_redeploys_per_s")
+        yield Target(name="… redeploys/s ÷ without calls", figure=redeploys, wanted=0.6)
+        claims = results.work_middle(name, "claims_p99_ms")
+        yield Target(name="… claims, p99", figure=claims, wanted=1000, at_most=True, unit=" ms")
+        lapsed = sum(one.lapsed for one in results.work[name])
+        yield Target(name="… leases lapsed", figure=lapsed, wanted=0, at_most=True)
+
+
+def _targets_of_time(results: Results) -> Iterator[Target]:
+    idle_ms, loaded = results.idle["engine_p50_ms"], results.loaded
+    yield Target(name="POST → engine, idle, p50", figure=idle_ms, wanted=30, at_most=True, unit=" ms")
+    name = "POST → engine, at full call load, p99"
+    yield Target(name=name, figure=loaded["engine_p99_ms"], wanted=1000, at_most=True, unit=" ms")
+    name = "`?wait=` answered after the end, p99"
+    yield Target(name=name, figure=loaded["wait_p99_ms"], wanted=250, at_most=True, unit=" ms")
+    name = f"{results.fleet['services']:,.0f} services on 20 engines ÷ ideal"
+    yield Target(name=name, figure=results.fleet["ratio"], wanted=1.3, at_most=True)
+    yield Target(name="… two of them dead", figure=results.fleet["ratio_two_dead"], wanted=1.4, at_most=True)

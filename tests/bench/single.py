@@ -1,19 +1,24 @@
-"""Latencies for one client that sends one request at a time: POST to the engine, and the handlers of a service."""
+"""Latencies for one client that sends one request at a time: POST to engine and answer, and handlers."""
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from http.client import HTTPConnection
+from itertools import cycle
 from pathlib import Path
 
-from tests.bench import programs
+from tests.bench import claims, load, programs, seed
 from tests.bench.fake_docker import FakeDocker
+from tests.bench.load import USUAL, Target
 from tests.bench.programs import Program
-from tests.bench.seed import Called
+from tests.bench.seed import Called, Size
 from tests.support.waiting import wait_until
 
 _QUIET_S = 0.12
+_WARM_S = 1.0
+_OTHERS = 1_000
 
 
 def measure_idle(stack: ExitStack, folder: Path, calls: int) -> dict[str, float]:
@@ -41,8 +46,54 @@ def measure_idle(stack: ExitStack, folder: Path, calls: int) -> dict[str, float]
     }
 
 
-def _call_paths(connection: HTTPConnection, wanted: int) -> list[str]:
-    listed = programs.ask(connection, "GET", "/api/v1/service/?limit=100")["objects"]
+def measure_loaded(stack: ExitStack, folder: Path, *, containers: int, seconds: int) -> dict[str, float]:
+    """Measure, while other handlers of the server are called at full load, the waits of one more caller.
+
+    Each of its calls is for a service of an engine on which the redeploy fails at once: the time until the run asks
+    the engine, and the time from the action's end until the call with `?wait=` is answered.
+    """
+    folder.mkdir()
+    engine = FakeDocker(folder / "docker.sock", containers=containers)
+    stack.callback(engine.close)
+    file = folder / "tutumd.db"
+    others = folder / "paths"
+    called = seed.fill(f"sqlite:///{file}", Size(services=_OTHERS, handlers=_OTHERS, deliveries=0))
+    others.write_text("".join(f"{one.path}\n" for one in called))
+    server = programs.start_tutumd(stack, folder, f"sqlite:///{file}", "--engine", f"docker:{engine.url}")
+    target = Target(name="", ports=(server.port,), paths=others)
+    asks, answers = [], {}
+    with closing(HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
+        names = [f"app-{number}" for number in range(1, containers + 1)]
+        found = wait_until(lambda: _call_paths(connection, containers, names), "the engine's services are listed")
+        with ThreadPoolExecutor(1) as pool:
+            loading = pool.submit(load.call, target, connections=USUAL, seconds=seconds)
+            time.sleep(_WARM_S)
+            for path in cycle(found):
+                began = time.monotonic()
+                connection.request("POST", f"{path}?wait=30")
+                asked = engine.wait_run(began, timeout_s=30)
+                answer = connection.getresponse()
+                answer.read()
+                if loading.done():
+                    break
+                asks.append(asked - began)
+                answers[answer.headers["X-Tutum-Action-Uri"].split("/")[-2]] = time.time()
+            calls_per_s = loading.result().calls_per_s
+    ended = {one.uuid: one.ended for one in claims.read(file) if one.ended is not None}
+    late = [moment - ended[uuid] for uuid, moment in answers.items()]
+    return {
+        "samples": len(asks),
+        "calls_per_s": calls_per_s,
+        "engine_p50_ms": statistics.median(asks) * 1e3,
+        "engine_p99_ms": claims.p99(asks) * 1e3,
+        "wait_p50_ms": statistics.median(late) * 1e3,
+        "wait_p99_ms": claims.p99(late) * 1e3,
+    }
+
+
+def _call_paths(connection: HTTPConnection, wanted: int, names: Sequence[str] = ()) -> list[str]:
+    pages = [f"/api/v1/service/?name={name}" for name in names] or ["/api/v1/service/?limit=100"]
+    listed = [service for page in pages for service in programs.ask(connection, "GET", page)["objects"]]
     if len(listed) < wanted:
         return []
     paths = [f"{service['resource_uri']}webhook/handler/" for service in listed]
