@@ -14,8 +14,8 @@ pytestmark = pytest.mark.slow
 
 SEED = 2015
 CHOSEN = {
-    "sqlite": ("kill server", "fill disk", "stop engine"),
-    "postgresql": ("kill worker", "restart postgresql", "kill web", "drop connections"),
+    "sqlite": ("kill server", "kill edge", "kill child", "fill disk", "stop engine"),
+    "postgresql": ("kill worker", "kill edge", "restart postgresql", "kill web", "drop connections"),
 }
 
 

@@ -175,6 +175,14 @@ def test_what_postgresql_refuses_is_told(postgres_bed: PostgresBed, tmp_path: Pa
         postgres_bed.query("SELECT pg_promote()")
 
 
+def test_a_server_waits_for_the_worker_of_one_that_was_killed(data: Path) -> None:
+    with open_storage(read_settings({"data_dir": data}), serves_and_works=True) as storage:
+        assert "another tutumd works with the data folder" in refusal(data)
+        orphan = subprocess.Popen(["sleep", "1"], pass_fds=[storage.lock])
+    start(data)
+    assert orphan.poll() == 0, "two workers used the database"
+
+
 def modes(folder: Path) -> dict[str, str]:
     return {file.name: oct(stat.S_IMODE(file.stat().st_mode)) for file in folder.iterdir() if file.is_file()}
 

@@ -71,7 +71,7 @@ class Bed:
     @property
     def proxy(self) -> Program | None:
         """nginx in front of the web replicas, for rounds in which calls go through it."""
-        return self._proxy if self.is_proxied else None
+        return self._proxy if self.is_proxied and not self.is_together else None
 
     @property
     def kind(self) -> str:

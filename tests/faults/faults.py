@@ -1,6 +1,8 @@
 """Faults in the middle of a round. At the end of each fault, what it broke runs again."""
 
+import os
 import random
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -64,13 +66,31 @@ def stop_web(bed: Bed, chance: random.Random) -> list[Down]:
 
 
 def kill_server(bed: Bed, chance: random.Random) -> list[Down]:
-    """Kill the one process in the middle of a run."""
+    """Kill the edge and its worker in the middle of a run."""
+    return _restart_server(bed, chance, Program.kill)
+
+
+def kill_edge(bed: Bed, chance: random.Random) -> list[Down]:
+    """Kill the edge in the middle of a run of its worker, which ends by itself."""
+    return _restart_server(bed, chance, Program.kill_parent)
+
+
+def _restart_server(bed: Bed, chance: random.Random, end: Callable[[Program], object]) -> list[Down]:
     server = _busy_worker(bed, chance)
-    pid = server.pid
-    server.kill()
+    pid = server.worker_pid
+    end(server)
     down = Down(worker=pid, at=time.monotonic())
     time.sleep(chance.uniform(0, 1))
     bed.start_ended()
+    _wait_taken_over(bed, down)
+    return [down]
+
+
+def kill_child(bed: Bed, chance: random.Random) -> list[Down]:
+    """Kill the edge's worker in the middle of a run. The edge starts a new one."""
+    pid = _busy_worker(bed, chance).worker_pid
+    os.kill(pid, signal.SIGKILL)
+    down = Down(worker=pid, at=time.monotonic())
     _wait_taken_over(bed, down)
     return [down]
 
@@ -150,7 +170,9 @@ FAULTS = (
     Fault(name="end web", act=end_web, together=False),
     Fault(name="stop web", act=stop_web, kinds=("postgresql",), together=False),
     Fault(name="kill worker", act=kill_worker, together=False),
-    Fault(name="kill server", act=kill_server, kinds=("sqlite",), together=True),
+    Fault(name="kill server", act=kill_server, together=True),
+    Fault(name="kill edge", act=kill_edge, together=True),
+    Fault(name="kill child", act=kill_child, together=True),
     Fault(name="end worker", act=end_worker, together=False),
     Fault(name="stop worker", act=stop_worker, together=False),
     Fault(name="stop engine", act=stop_engine),
@@ -177,7 +199,7 @@ def _busy_worker(bed: Bed, chance: random.Random) -> Program:
     while time.monotonic() < end:
         time.sleep(chance.uniform(0, 0.3))
         busy = {entry.worker for entry in open_runs(bed.journal.read())}
-        workers = [worker for worker in bed.workers if worker.pid in busy]
+        workers = [worker for worker in bed.workers if worker.worker_pid in busy]
         if workers:
             return chance.choice(workers)
         time.sleep(_LOOK_S)

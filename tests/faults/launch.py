@@ -10,9 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.faults.engine import NAME, SharedEngine
-from tutumd.main import worker_process
 from tutumd.main.serve import serve
-from tutumd.main.work import work
+from tutumd.main.work import work, work_for_edge
 from tutumd.ports.engine import Engine
 from tutumd.settings import Settings
 
@@ -28,7 +27,7 @@ def main(part: str, socket_path: str, options: str = "{}") -> None:
     elif part == "worker":
         work(json.loads(options), build_engines)
     else:
-        worker_process.main(build_engines)
+        work_for_edge(build_engines)
 
 
 if __name__ == "__main__":

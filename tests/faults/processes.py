@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import psutil
+
 from tests.support import nginx_bed
 from tests.support.server import APIKEY, USER
 
@@ -41,6 +43,12 @@ class Program:
         return self._process.pid
 
     @property
+    def worker_pid(self) -> int:
+        """The process that performs actions: the child of `tutumd serve`, or the program itself."""
+        children = psutil.Process(self.pid).children()
+        return next((child.pid for child in children if child.status() != psutil.STATUS_ZOMBIE), self.pid)
+
+    @property
     def runs(self) -> bool:
         return self._process is not None
 
@@ -58,7 +66,12 @@ class Program:
             )
 
     def kill(self) -> None:
-        """End it with SIGKILL; when this returns it is gone."""
+        """End it and its children with SIGKILL; when this returns it is gone."""
+        os.killpg(self.pid, signal.SIGKILL)
+        self._end(signal.SIGKILL)
+
+    def kill_parent(self) -> None:
+        """End it with SIGKILL, but not its children."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> int:

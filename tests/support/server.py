@@ -111,12 +111,12 @@ class LiveServer:
     @property
     def worker(self) -> psutil.Process:
         """The worker process, once there is one."""
+        return wait_until(self.find_worker, "the server has a worker", pause_s=0.01)
 
-        def find() -> psutil.Process | None:
-            children = psutil.Process(self.pid).children()
-            return next((child for child in children if child.status() != psutil.STATUS_ZOMBIE), None)
-
-        return wait_until(find, "the server has a worker", pause_s=0.01)
+    def find_worker(self) -> psutil.Process | None:
+        """Return the worker process, if there is one."""
+        children = psutil.Process(self.pid).children()
+        return next((child for child in children if child.status() != psutil.STATUS_ZOMBIE), None)
 
     def start(self) -> None:
         """Start the server and wait until it responds."""
@@ -262,8 +262,13 @@ class LiveServer:
 
     def _end(self, how: signal.Signals) -> int:
         assert self._process is not None, "the server is not running"
+        self._process.send_signal(how)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait until the server, which was told to end, has ended, and return its exit code."""
+        assert self._process is not None, "the server is not running"
         process, self._process = self._process, None
-        process.send_signal(how)
         try:
             return process.wait(timeout=20)
         except subprocess.TimeoutExpired:

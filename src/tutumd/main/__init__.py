@@ -1,8 +1,35 @@
 """The command `tutumd`: the only place that reads settings and builds objects."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tutumd.errors import TutumdError, UnavailableError
+
 
 def main() -> None:
     """Run the command line."""
-    from tutumd.main import commands  # the worker of a server does without it
+    with told_errors():
+        from tutumd.main.commands import app  # the worker of a server does without it
 
-    commands.main()
+        app()
+
+
+@contextmanager
+def told_errors() -> Iterator[None]:
+    """Turn an error that was raised on purpose into one line on standard error, and exit code 1."""
+    try:
+        yield
+        return
+    except ModuleNotFoundError as error:
+        if (error.name or "tutumd").startswith(("tutum", "tests")):
+            raise
+        text = f"{error.name} is not installed: pip install 'tutumd[server]' installs the server"
+    except UnavailableError as error:
+        from tutumd.store.faults import explain
+
+        text = f"{error}: {explain(error)[0]}"
+    except TutumdError as error:
+        text = str(error)
+    print(f"tutumd: {text}", file=sys.stderr, flush=True)
+    raise SystemExit(1)

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import typer
 
 from tutumd.errors import TutumdError
-from tutumd.main.told_errors import told_errors
 
 app = typer.Typer(
     help="Webhook handlers for containers: redeploy or scale one service with a POST to a secret URL.",
@@ -235,9 +234,3 @@ def _open_accounts(data_dir: Path | None, database: str | None) -> Any:
     from tutumd.main.storage import open_accounts
 
     return open_accounts({"data_dir": data_dir, "database": database})
-
-
-def main() -> None:
-    """Run the command line."""
-    with told_errors():
-        app()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from tutumd.errors import SettingsError, TutumdError
-from tutumd.main.locks import locked
+from tutumd.main.storage import locked
 from tutumd.ports.engine import Engine
 from tutumd.settings import Settings
 

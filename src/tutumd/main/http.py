@@ -1,4 +1,4 @@
-"""The HTTP server on the listening socket. Slow to import, so it is loaded after the worker has started."""
+"""The HTTP server on the listening socket. Slow to import, so it is loaded while the worker starts."""
 
 import asyncio
 import contextlib

@@ -35,10 +35,10 @@ def serve(options: Mapping[str, Any], worker_command: Sequence[str] = COMMAND) -
         listener = stack.enter_context(listen(settings))
         url = public_url(settings, listener)
         worker = WorkerChild(worker_command, options, lock=storage.lock, grace_s=settings.grace)
-        stack.enter_context(worker)
+        stack.callback(worker.close)
         from tutumd.main import http  # noqa: F401 (slow to import: meanwhile the worker starts)
 
-        worker.wait_until_ready()  # first: a wrong option must not hide the new admin's key
+        worker.ready.result()  # first: a wrong option must not hide the new admin's key
         ensure_admin(storage.store, settings)
         ready = Event()
         if settings.demo:
@@ -93,7 +93,7 @@ def _serve_http(
             cipher=cipher,
             trusted_proxies=map(str, settings.trusted_proxies),
             public_url=settings.public_url,
-            worker_state=worker.state if worker else None,
+            worker_state=(lambda: worker.state) if worker else None,
         )
 
         def report_stop() -> None:

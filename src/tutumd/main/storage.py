@@ -1,5 +1,7 @@
 """The database and the data folder: opening them, and keeping other servers out."""
 
+import fcntl
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -10,8 +12,7 @@ from typing import Any
 from tutumd.application import accounts
 from tutumd.errors import ConflictError, SettingsError, UnavailableError
 from tutumd.main import demo
-from tutumd.main.key_files import make_private, read_or_create
-from tutumd.main.locks import locked
+from tutumd.main.key_files import make_private, open_private, read_or_create
 from tutumd.ports.clock import Clock
 from tutumd.settings import Settings, read_settings
 from tutumd.store.accounts import SqlAccounts
@@ -43,6 +44,7 @@ class Storage:
     lock: int
 
 
+_LOCK_POLL_S = 0.05
 ORPHAN_S = 15.0
 """A server that was killed leaves a worker, which ends within less than this, unless the system is very busy."""
 
@@ -158,3 +160,34 @@ def ensure_admin(store: SqlStore, settings: Settings) -> None:
         print(
             f"The first admin was created. This key is shown only now:\n  user:    {name}\n  API key: {key}", flush=True
         )
+
+
+@contextmanager
+def locked(path: Path, hint: str, *, exclusive: bool, wait_s: float = 0.0) -> Iterator[int]:
+    """Hold a lock file. Its folder is created if it does not exist, and then only its owner can read it.
+
+    Args:
+        wait_s: How long to wait for another process that ends.
+
+    Yields:
+        The file descriptor. A process that inherits it holds the lock, too, until it ends.
+
+    Raises:
+        SettingsError: The folder cannot be used, or another process holds the lock; then the text is `hint`.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = open(path, "a", opener=open_private)  # noqa: SIM115 (closed below)
+    except OSError as error:
+        raise SettingsError(f"the data folder {path.parent} cannot be used: {error.strerror}") from error
+    with file:
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                fcntl.flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() >= deadline:
+                    raise SettingsError(hint) from None
+            time.sleep(_LOCK_POLL_S)
+        yield file.fileno()

@@ -1,17 +1,22 @@
-"""`tutumd worker`, and what the worker of `tutumd serve` shares with it: build the objects, work until told to stop."""
+"""The worker: the command `tutumd worker`, and the child process of `tutumd serve` (`python -m tutumd.main.work`)."""
 
+import ctypes
+import json
+import os
 import signal
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import timedelta
-from threading import Event
+from io import FileIO
+from threading import Event, Thread
 from typing import Any
 
 import structlog
 
-from tutumd.main import engines
+from tutumd.main import engines, told_errors
 from tutumd.main.startup import configure
-from tutumd.main.storage import Storage, open_storage
+from tutumd.main.storage import Storage, open_storage, share_storage
+from tutumd.main.worker_child import READY
 from tutumd.ports.engine import Engine
 from tutumd.settings import Settings
 from tutumd.worker.loop import Worker, WorkerLimits
@@ -19,9 +24,14 @@ from tutumd.worker.loop import Worker, WorkerLimits
 # Builds the engine instances by name, and puts on the stack what has to be closed.
 BuildEngines = Callable[[Settings, ExitStack], Mapping[str, Engine]]
 
+HANDOVER_S = 3
+"""How long a worker whose edge is dead may take to hand over its runs."""
+
 # A signal that the system delivers to another thread does not wake the main thread, which alone handles it.
 _SIGNAL_POLL_S = 0.5
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_PR_SET_PDEATHSIG = 1
 _log = structlog.get_logger(__name__)
 
 
@@ -35,18 +45,53 @@ def work(options: Mapping[str, Any], build_engines: BuildEngines = engines.build
         SettingsError: The worker cannot start with these settings. The text says why.
     """
     settings = configure(options)
-    stopped = Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
+    stopped = _stopped_by_signals()
     with ExitStack() as stack:
         storage = stack.enter_context(open_storage(settings, serves_and_works=False))
-        worker = start_worker(settings, storage, build_engines(settings, stack))
+        worker = _start(settings, storage, build_engines(settings, stack))
         _log.info("worker is ready")
-        stop_when_told(worker, stopped, settings.grace)
+        _stop_when_told(worker, stopped, settings.grace)
 
 
-def start_worker(settings: Settings, storage: Storage, instances: Mapping[str, Engine], name: str = "") -> Worker:
-    """Start to perform actions on engine instances."""
+def work_for_edge(build_engines: BuildEngines = engines.build) -> None:
+    """Perform actions until the edge or a signal says to stop, or the edge is dead.
+
+    Standard input is a socket to the edge: it sends one line of JSON, the task, and later perhaps a line to stop.
+    """
+    stopped = _stopped_by_signals()
+    # If this process is stopped when the edge dies, it must go on to notice that. prctl(2).
+    if hasattr(libc := ctypes.CDLL(None), "prctl"):
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
+    edge = FileIO(os.dup(0), "r+")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # for the programs that this process starts
+    task = json.loads(edge.readline() or "null")
+    if task is None:
+        return
+    workers: list[Worker] = []
+    Thread(target=_follow, args=(edge, stopped, workers), daemon=True).start()
+    with told_errors(), ExitStack() as stack:
+        settings = configure(task["options"], is_checked=True)
+        storage = stack.enter_context(share_storage(settings))
+        instances = build_engines(settings, stack)
+        storage.queue.take_over_from(task["predecessors"])
+        workers.append(_start(settings, storage, instances, task["name"]))
+        with suppress(OSError):
+            edge.write(READY)
+        _stop_when_told(workers[0], stopped, settings.grace)
+
+
+def _follow(edge: FileIO, stopped: Event, workers: list[Worker]) -> None:
+    """Stop at a line from the edge. At its end, hand over the runs without grace, and leave no orphan in any case."""
+    with suppress(OSError):
+        while edge.readline():
+            stopped.set()
+    signal.alarm(HANDOVER_S)  # its default action ends the process
+    stopped.set()
+    for worker in workers:
+        worker.stop(0)
+
+
+def _start(settings: Settings, storage: Storage, instances: Mapping[str, Engine], name: str = "") -> Worker:
     limits = WorkerLimits(
         server_cap=settings.max_containers,
         keep=timedelta(days=settings.keep_days),
@@ -61,11 +106,23 @@ def start_worker(settings: Settings, storage: Storage, instances: Mapping[str, E
     return worker
 
 
-def stop_when_told(worker: Worker, stopped: Event, grace_s: float) -> None:
+def _stopped_by_signals() -> Event:
+    stopped = Event()
+    for number in _SIGNALS:
+        signal.signal(number, lambda *_: stopped.set())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # the edge blocked them
+    return stopped
+
+
+def _stop_when_told(worker: Worker, stopped: Event, grace_s: float) -> None:
     """Wait for the event, then stop the worker. From then on a signal ends the process at once."""
     while not stopped.wait(_SIGNAL_POLL_S):
         pass
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     _log.info("worker is stopping", grace_s=grace_s)
     worker.stop(grace_s)
+
+
+if __name__ == "__main__":
+    work_for_edge()

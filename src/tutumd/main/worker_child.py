@@ -9,136 +9,127 @@ import sys
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
-from threading import Event, Lock, Thread
-from typing import Any, Self
+from threading import Event, Thread
+from typing import Any
 
 import structlog
 
 from tutumd.errors import SettingsError
-from tutumd.main.worker_process import STOP
 
-COMMAND = (sys.executable, "-P", "-m", "tutumd.main.worker_process")
-RESTART_S = (0.25, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-"""Pauses before the first new worker, the second, and so on. The first one is long enough for the edge to learn of a
-signal that it got, too."""
+COMMAND = (sys.executable, "-P", "-m", "tutumd.main.work")
+READY, STOP = b"ready\n", b"stop\n"
 
+MAX_PAUSE_S = 30.0
 HEALTHY_S = 60.0
-"""A worker that lived longer than this starts the pauses anew."""
+"""After a worker that lived this long, the pauses begin anew."""
+
+_SIGNALED_S = 0.25
+"""Time in which the edge learns of a signal that the worker got, too."""
 
 _STOP_S = 10.0
+_MAX_DEAD = 100
 _log = structlog.get_logger(__name__)
 
 
 class WorkerChild:
-    """The worker process. As the first process of a container, the edge reaps orphans here as well."""
+    """The worker process. If the edge is the first process of a container, it reaps orphans here as well.
+
+    Attributes:
+        ready: Done when the first process works. Otherwise it raises the SystemExit of a process that has said why it
+            ended, or a SettingsError.
+        state: `ok`, or why nobody works.
+    """
 
     def __init__(self, command: Sequence[str], options: Mapping[str, Any], *, lock: int, grace_s: float) -> None:
-        """Prepare the process; entering the block starts it.
+        """Start the process; `close` ends it.
 
         Args:
-            command: A program that does what `tutumd.main.worker_process` does.
+            command: A program that does what `tutumd.main.work` does.
             options: Of `tutumd serve`.
             lock: File descriptor of the lock that it holds together with the edge.
             grace_s: How long its runs may take when it is to stop.
         """
+        self.state = "starting"
         self._command = command
-        self._options = options
+        self._options = dict(options)
         self._lock = lock
         self._grace_s = grace_s
+        self.ready: Future[None] = Future()
         self._stop = Event()
-        self._started = Event()
-        self._exit_code: int | None = None
-        self._state = "starting"
-        self._restart_at = 0.0
-        self._dead: list[str] = []
-        self._starting = Lock()
         self._edge: socket.socket | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._pid: int | None = None
         self._thread = Thread(target=self._keep_running, name="worker process", daemon=True)
-
-    def __enter__(self) -> Self:
         self._thread.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        """Wait until the process has ended."""
+    def close(self) -> None:
+        """Stop the process, and wait until it has ended."""
         self.stop()
         self._thread.join(self._grace_s + _STOP_S)
-        if self._thread.is_alive() and self._process:
-            os.kill(self._process.pid, signal.SIGKILL)
+        if self._thread.is_alive() and self._pid:
+            os.kill(self._pid, signal.SIGKILL)
             self._thread.join()
-
-    def wait_until_ready(self) -> None:
-        """Wait until the first process works. Its error ends this one, too, with the same exit code."""
-        self._started.wait()
-        if self._exit_code is None:
-            return
-        if self._exit_code > 0:
-            raise SystemExit(self._exit_code)  # it has said why
-        raise SettingsError(f"the worker {_describe(self._exit_code)} before it was ready")
-
-    def state(self) -> str:
-        """Return `ok`, or why nobody works."""
-        left_s = self._restart_at - time.monotonic()
-        return f"{self._state}; a new one starts in {left_s:.0f} s" if left_s > 0 else self._state
 
     def stop(self) -> None:
         """Tell the process to end when its runs have ended, or its grace is over. Does not wait for that."""
-        with self._starting:
-            self._stop.set()
-            if self._edge:
-                with suppress(OSError):
-                    self._edge.sendall(STOP)
+        self._stop.set()
+        if self._edge:
+            with suppress(OSError):  # it has ended
+                self._edge.sendall(STOP)
 
     def _keep_running(self) -> None:
+        # The processes inherit this, so that a signal does not interrupt their imports.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+        dead: list[str] = []
         restarts = 0
         while True:
-            began = time.monotonic()
-            exit_code = self._run()
-            if exit_code is None:
-                return
-            if not self._started.is_set():
-                self._exit_code = exit_code
-                self._started.set()
-                return
+            name, began = str(uuid.uuid4()), time.monotonic()
+            try:
+                code = self._run(name, dead)
+                ended = f"ended with exit code {code}" if code >= 0 else f"was ended by signal {-code}"
+            except OSError as error:
+                code, ended = 0, f"cannot be started: {error}"
+            if not self.ready.done():
+                return self.ready.set_exception(SystemExit(code) if code > 0 else SettingsError(f"the worker {ended}"))
+            dead.append(name)
             restarts = 0 if time.monotonic() - began > HEALTHY_S else restarts
-            pause_s = RESTART_S[min(restarts, len(RESTART_S) - 1)]
-            restarts += 1
-            self._state, self._restart_at = _describe(exit_code), time.monotonic() + pause_s
+            pause_s = min(2.0**restarts - 1, MAX_PAUSE_S)
+            restarts = min(restarts + 1, 10)
+            self.state = f"{ended}; a new one starts in {pause_s:g} s"
+            if self._stop.wait(_SIGNALED_S):
+                return None
+            _log.warning("worker is not running", state=self.state)
             if self._stop.wait(pause_s):
-                return
-            _log.warning("worker ended, a new one starts", reason=self._state, after_s=pause_s)
+                return None
 
-    def _run(self) -> int | None:
-        """Run one process until it ends, and return its exit code; None if it was not to be started."""
-        name = str(uuid.uuid4())
-        self._edge, other = socket.socketpair()
-        with self._edge, other:
-            with self._starting:
+    def _run(self, name: str, dead: list[str]) -> int:
+        """Run one process until it ends, and return its exit code.
+
+        Args:
+            dead: Names of earlier workers, cleared when this one has taken over their actions.
+
+        Raises:
+            OSError: It cannot be started.
+        """
+        task = {"options": self._options, "name": name, "predecessors": dead[-_MAX_DEAD:]}
+        edge, other = socket.socketpair()
+        with edge:
+            with other:
+                edge.sendall(json.dumps(task, default=str).encode() + b"\n")
+                self._edge = edge  # from here on `stop` reaches it, after the task
                 if self._stop.is_set():
-                    return None
-                self._process = subprocess.Popen(self._command, stdin=other.fileno(), pass_fds=[self._lock])
-            other.close()
-            task = {"options": dict(self._options), "name": name, "predecessors": self._dead}
+                    return 0
+                process = subprocess.Popen(self._command, stdin=other.fileno(), pass_fds=[self._lock])
+            self._pid = process.pid
             with suppress(OSError):
-                self._edge.sendall(json.dumps(task, default=str).encode() + b"\n")
-                if self._edge.recv(100):
-                    self._state, self._dead = "ok", []
-                    self._started.set()
-            self._dead.append(name)
-            return self._reap(self._process)
-
-    def _reap(self, process: "subprocess.Popen[bytes]") -> int:
-        """Wait for the process, and for orphans that the kernel gave to this one as the first of a container."""
-        while True:
-            pid, status = os.waitpid(-1, 0)
-            if pid == process.pid:
-                process.returncode = os.waitstatus_to_exitcode(status)
-                return process.returncode
-
-
-def _describe(exit_code: int) -> str:
-    if exit_code < 0:
-        return f"was ended by {signal.Signals(-exit_code).name}"
-    return f"ended with exit code {exit_code}"
+                if edge.recv(len(READY)):
+                    self.state = "ok"
+                    dead.clear()
+                    if not self.ready.done():
+                        self.ready.set_result(None)
+            ended = 0
+            while ended != process.pid:  # other children are orphans that the kernel gave to this process
+                ended, status = os.waitpid(-1, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return process.returncode

@@ -183,6 +183,17 @@ def test_a_process_that_is_alone_takes_over_at_once(bed: StoreBed) -> None:
     assert bed.claimed().action.uuid == first.action.uuid
 
 
+def test_the_actions_of_dead_workers_are_taken_over_at_once(bed: StoreBed) -> None:
+    bed.show("dead", "alive")
+    for name in ("dead", "alive"):
+        bed.call(bed.handler(name))
+        assert bed.queue.claim(name, ["docker"], lease=timedelta(hours=1)) is not None
+    bed.queue.take_over_from(["dead", "older"])
+    again = bed.claimed()
+    assert (again.service.name, again.deaths) == ("dead", 1)
+    assert bed.claim() is None
+
+
 def test_the_target_of_a_scale_up_survives_a_takeover(bed: StoreBed) -> None:
     bed.call(bed.handler("web", Operation.SCALEUP), 3)
     claim = bed.claimed()

@@ -9,8 +9,8 @@ import pytest
 
 from tutumd.application.admission.encryption import make_key
 from tutumd.errors import SettingsError
-from tutumd.main.locks import locked
 from tutumd.main.secret_key import load_cipher
+from tutumd.main.storage import locked
 from tutumd.settings import Settings, read_settings
 
 
