@@ -93,11 +93,11 @@ def test_a_call_wakes_workers_of_its_engine_only(connected: StoreBed, database_u
         seen, unmoved = right.count(), wrong.count()
         connected.call(handler)
         assert right.is_woken(seen)
-        with connected.queue._wakeup.write(connected.database) as (_, woken):
-            woken.add("other")
-        assert wrong.is_woken(unmoved)
-    # Only now has it received everything.
-    assert wrong.count() == unmoved + 1, "the call woke it, too"
+        if wrong.is_postgres:  # notifications arrive in their order; a socket receives all before it closes
+            with connected.queue._wakeup.write(connected.database) as (_, woken):
+                woken.add("other")
+            assert wrong.is_woken(unmoved)
+    assert wrong.count() == unmoved + wrong.is_postgres, "the call woke it, too"
 
 
 def change_work(bed: StoreBed) -> Iterator[str]:
