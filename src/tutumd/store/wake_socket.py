@@ -52,8 +52,9 @@ class WakeSocket:
         self._socket.shutdown(SHUT_RD)
         self._thread.join()
         self._socket.close()
-        with suppress(OSError):
-            os.unlink(self._name, dir_fd=self._folder)
+        with suppress(OSError):  # there may be no folder
+            with suppress(FileNotFoundError):
+                os.unlink(self._name, dir_fd=self._folder)
             os.close(self._folder)
 
     def _bind(self) -> None:

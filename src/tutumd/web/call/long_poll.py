@@ -12,9 +12,9 @@ from tutumd.model import Progress
 from tutumd.ports.store import Store
 
 _POLL_S = 0.5
-# The pause after a read, as a multiple of it: endless ends use at most a fifth of a core.
-_PAUSE_PER_READ = 4.0
-_MAX_PAUSE_S = 0.2
+# The pause after a read, as a multiple of it: with endless ends, the database is read a third of the time.
+_PAUSE_PER_READ = 2.0
+_MAX_PAUSE_S = 0.1
 _READ_AT_ONCE = 500
 
 Reference = tuple[int, int]
