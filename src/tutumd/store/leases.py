@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tutumd.errors import LeaseLostError
 from tutumd.model import ActionState, Claim
-from tutumd.store.tables import LIVE, actions
+from tutumd.store.tables import LIVE, actions, discoveries
 
 _CLOCK_SKEW = timedelta(milliseconds=50)
 """Tolerated clock skew between processes, so that a worker finds a new action at its first look."""
@@ -60,6 +60,7 @@ def is_unleased(lease_now: datetime) -> sa.ColumnElement[bool]:
 def end_all_leases(connection: sa.Connection) -> None:
     """End all leases at once. Only valid when no holder is alive. `worker` stays: the next claim counts its death."""
     connection.execute(sa.update(actions).where(LIVE, actions.c.worker.isnot(None)).values(lease_until=None))
+    connection.execute(sa.delete(discoveries))
 
 
 def update_claimed(connection: sa.Connection, claim: Claim, **values: object) -> None:

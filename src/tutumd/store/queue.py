@@ -20,7 +20,7 @@ from tutumd.store.leases import end_all_leases, find_claimable, is_due, is_unlea
 from tutumd.store.locks import lock_services, raise_revision
 from tutumd.store.retention import Retention
 from tutumd.store.row_mapping import Row, action_from, read_service
-from tutumd.store.tables import LIVE, actions, containers, engines, handlers, requests, services, storable
+from tutumd.store.tables import LIVE, actions, containers, discoveries, engines, handlers, requests, services, storable
 from tutumd.store.targets import settle_target
 from tutumd.store.upsert import upsert
 from tutumd.store.wakeup import Wakeup
@@ -48,12 +48,23 @@ class SqlQueue(SqlEngineSync, Queue):
             connection.execute(sa.delete(engines))
             end_all_leases(connection)
 
-    def register(self, worker: str, served: Sequence[EngineInfo]) -> None:
+    def register(self, worker: str, served: Sequence[EngineInfo], *, has_looked: bool = True) -> None:
         now = self._clock()
         with self._database.write() as connection:
             for info in sorted(served, key=lambda info: info.name):  # so that no two workers deadlock
                 values = {**asdict(info), "worker": worker, "last_heartbeat": now}
-                upsert(connection, engines, "name", values)
+                upsert(connection, engines, "name", values, kept=() if has_looked else ("error", "away"))
+
+    def lease_discovery(self, worker: str, engine_name: str, *, lease: timedelta | None) -> bool:
+        now, c = self._lease_clock(), discoveries.c
+        is_free = sa.or_(c.worker == worker, c.lease_until <= now)
+        with self._database.read() as connection:
+            is_taken = connection.execute(sa.select(c.worker).where(c.engine == engine_name, ~is_free)).first()
+        if is_taken or lease is None:
+            return not is_taken
+        values = {"engine": engine_name, "worker": worker, "lease_until": now + lease}
+        with self._database.write() as connection:
+            return upsert(connection, discoveries, "engine", values, where=is_free)
 
     def claim(
         self, worker: str, engine_names: Sequence[str], *, lease: timedelta, given_up_before: datetime | None = None
