@@ -15,7 +15,8 @@ _PROBE_BYTES = 16_384
 
 def insert(connection: sa.Connection, table: sa.Table) -> Any:
     """Return an INSERT of the connection's database, to which `on_conflict_do_…` can be added."""
-    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+    statement: Any = sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+    return statement.execution_options(preserve_rowcount=True)  # else it is -1 on PostgreSQL since SQLAlchemy 2.1
 
 
 def insert_missing(connection: sa.Connection, table: sa.Table, **values: object) -> bool:

@@ -22,6 +22,7 @@ from tutumd.ports.queue import Queue
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
 from tutumd.store.tables import discoveries
+from tutumd.store.upsert import insert_missing
 from tutumd.store.wakeup import Wakeup
 from tutumd.worker.discover import Discovery
 
@@ -61,6 +62,14 @@ def test_one_worker_at_a_time_leases_a_discovery(bed: StoreBed, other: SqlQueue)
     assert not lease(bed.queue, "first", timedelta())
     assert lease(other, "second", timedelta())
     assert lease(bed.queue, "first")
+
+
+def test_a_row_is_inserted_once_and_whoever_comes_later_is_told(bed: StoreBed) -> None:
+    row = {"engine": "once", "worker": "first", "lease_until": bed.clock.now}
+    with bed.database.write() as connection:
+        assert insert_missing(connection, discoveries, **row)
+    with bed.database.write() as connection:
+        assert not insert_missing(connection, discoveries, **row)
 
 
 class Overtaken:
