@@ -23,8 +23,21 @@ class Queue(Protocol):
     action has another claim or has ended.
     """
 
-    def register(self, worker: str, served: Sequence[EngineInfo]) -> None:
-        """Store a worker's heartbeat, and the health of the engine instances that it serves: their work ends `wait`."""
+    def register(self, worker: str, served: Sequence[EngineInfo], *, has_looked: bool = True) -> None:
+        """Store a worker's heartbeat for the engine instances that it serves, and their health.
+
+        From then on, what is queued for these instances ends `wait`.
+
+        Args:
+            has_looked: Whether the values say how healthy the engines are. If not, that stays as it is stored.
+        """
+
+    def lease_discovery(self, worker: str, engine_name: str, *, lease: timedelta | None) -> bool:
+        """Lease the discovery of an engine instance, and return whether no other worker has leased it.
+
+        Args:
+            lease: How long from now; 0 ends the worker's lease. None: lease nothing.
+        """
 
     def claim(
         self, worker: str, engine_names: Sequence[str], *, lease: timedelta, given_up_before: datetime | None = None
@@ -83,6 +96,7 @@ class Queue(Protocol):
         *,
         revisions: Mapping[str, int],
         is_unreadable: Callable[[str], bool] = lambda selector: False,
+        worker: str = "",
     ) -> bool:
         """Store all services of an engine instance, and unbind those that are missing.
 
@@ -91,6 +105,7 @@ class Queue(Protocol):
         Args:
             revisions: As read before the look: services that have another one stay as they are.
             is_unreadable: As of PartialDiscoveryError: these services stay as they were.
+            worker: Who looked. If another worker was the last to lease the discovery, nothing is stored.
 
         Returns:
             Whether everything is stored; if not, look again soon.

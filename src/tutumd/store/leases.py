@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tutumd.errors import LeaseLostError
 from tutumd.model import ActionState, Claim
-from tutumd.store.tables import LIVE, actions
+from tutumd.store.tables import LIVE, actions, discoveries
 
 _CLOCK_SKEW = timedelta(milliseconds=50)
 """Tolerated clock skew between processes, so that a worker finds a new action at its first look."""
@@ -57,13 +57,15 @@ def is_unleased(lease_now: datetime) -> sa.ColumnElement[bool]:
     return sa.or_(actions.c.lease_until.is_(None), actions.c.lease_until < lease_now)
 
 
-def end_leases(connection: sa.Connection, of: sa.ColumnElement[bool] | None = None) -> None:
-    """End leases at once, by default all. Only valid when no holder is alive.
+def end_leases(connection: sa.Connection, workers: Sequence[str] | None = None) -> None:
+    """End the leases of dead workers at once, by default of all. Only valid when none of them is alive.
 
-    `worker` stays: the next claim counts its death.
+    `actions.worker` stays: the next claim counts its death.
     """
-    held = actions.c.worker.isnot(None) if of is None else of
-    connection.execute(sa.update(actions).where(LIVE, held).values(lease_until=None))
+    acts = actions.c.worker.isnot(None) if workers is None else actions.c.worker.in_(workers)
+    connection.execute(sa.update(actions).where(LIVE, acts).values(lease_until=None))
+    discovers = sa.true() if workers is None else discoveries.c.worker.in_(workers)
+    connection.execute(sa.delete(discoveries).where(discovers))
 
 
 def update_claimed(connection: sa.Connection, claim: Claim, **values: object) -> None:

@@ -47,22 +47,31 @@ class SqlQueue(SqlEngineSync, Queue):
         """End all leases at once. Only for a process that is alone with the database."""
         with self._database.write() as connection:
             connection.execute(sa.delete(engines))
-            connection.execute(sa.delete(discoveries))
             end_leases(connection)
 
     def take_over_from(self, workers: Sequence[str]) -> None:
         """End the leases of dead workers at once."""
         with self._database.write() as connection:
-            connection.execute(sa.delete(discoveries).where(discoveries.c.worker.in_(workers)))
-            end_leases(connection, actions.c.worker.in_(workers))
+            end_leases(connection, workers)
 
-    def register(self, worker: str, served: Sequence[EngineInfo]) -> None:
+    def register(self, worker: str, served: Sequence[EngineInfo], *, has_looked: bool = True) -> None:
         now = self._clock()
         self._wakeup.topics.update(info.name for info in served)
         with self._database.write() as connection:
             for info in sorted(served, key=lambda info: info.name):  # so that no two workers deadlock
                 values = {**asdict(info), "worker": worker, "last_heartbeat": now}
-                upsert(connection, engines, "name", values)
+                upsert(connection, engines, "name", values, kept=() if has_looked else ("error", "away"))
+
+    def lease_discovery(self, worker: str, engine_name: str, *, lease: timedelta | None) -> bool:
+        now, c = self._lease_clock(), discoveries.c
+        is_free = sa.or_(c.worker == worker, c.lease_until <= now)
+        with self._database.read() as connection:
+            is_taken = connection.execute(sa.select(c.worker).where(c.engine == engine_name, ~is_free)).first()
+        if is_taken or lease is None:
+            return not is_taken
+        values = {"engine": engine_name, "worker": worker, "lease_until": now + lease}
+        with self._database.write() as connection:
+            return upsert(connection, discoveries, "engine", values, where=is_free)
 
     def claim(
         self, worker: str, engine_names: Sequence[str], *, lease: timedelta, given_up_before: datetime | None = None

@@ -44,6 +44,8 @@ class FakeQueue:
         self.targets: list[int] = []
         self.lines: list[str] = []
         self.engine_errors: list[str] = []
+        self.leases: list[timedelta | None] = []
+        self.is_free = True
         self.synced = Event()
         self.looks = 0
         self.is_complete = True
@@ -82,9 +84,15 @@ class FakeQueue:
     def add_log_line(self, claim: Claim, text: str) -> None:
         self.lines.append(text)
 
-    def register(self, worker: str, served: Sequence[EngineInfo]) -> None:
+    def register(self, worker: str, served: Sequence[EngineInfo], *, has_looked: bool = True) -> None:
         self._fail()
-        self.engine_errors += [engine.error for engine in served]
+        if has_looked:
+            self.engine_errors += [engine.error for engine in served]
+
+    def lease_discovery(self, worker: str, engine_name: str, *, lease: timedelta | None) -> bool:
+        self.leases.append(lease)
+        self._fail()
+        return self.is_free
 
     def revisions(self, engine_name: str) -> Mapping[str, int]:
         self.looks += 1
@@ -98,8 +106,10 @@ class FakeQueue:
         *,
         revisions: Mapping[str, int],
         is_unreadable: Callable[[str], bool] = lambda selector: False,
+        worker: str = "",
     ) -> bool:
         self._fail()
+        assert worker, "it says who looked"
         assert revisions == {engine.name: self.looks}, "read just before this look"
         self.is_unreadable = is_unreadable
         self.synced.set()
@@ -124,10 +134,12 @@ class FakeEngine:
         self.discover_error: Exception | None = None
         self.watches = 0
         self.watch_error: Exception | None = None
+        self.probes = 0
         self.probe_error: EngineUnavailableError | None = None
         self._plan = plan
 
     def probe(self) -> None:
+        self.probes += 1
         if self.probe_error:
             raise self.probe_error
 
