@@ -9,9 +9,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.store.clocks import SharedClock
+from tutumd.store.compiled import execute_later
 from tutumd.store.database import Database
 
 _CHANNEL = "tutumd"
+_NOTIFY = sa.text("SELECT pg_notify(:channel, '')")
 _RECONNECT_S = 2.0
 _LISTEN_S = 1.0
 
@@ -40,7 +42,7 @@ class Wakeup:
     def notify_others(self, connection: sa.Connection) -> None:
         """Make the transaction's commit wake the workers of other processes. With SQLite, they poll instead."""
         if connection.dialect.name == "postgresql":
-            connection.execute(sa.select(sa.func.pg_notify(_CHANNEL, "")))
+            execute_later(connection, _NOTIFY, channel=_CHANNEL)
 
     @contextmanager
     def write(self, database: Database) -> Iterator[sa.Connection]:
