@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Protocol
 
 from tutumd.model import (
@@ -16,10 +17,19 @@ HEARTBEAT_TIMEOUT = timedelta(seconds=15)
 """A worker without a heartbeat for this long is considered dead."""
 
 
+class Renewal(Enum):
+    """What became of a lease that was to be renewed."""
+
+    RENEWED = "renewed"
+    CANCEL_REQUESTED = "renewed, and the action is to be canceled"
+    LOST = "the action has another claim, or has ended"
+    BUSY = "not renewed: a transaction holds the action"
+
+
 class Queue(Protocol):
     """What a worker does with actions. Each method is one transaction.
 
-    Methods that take a claim, except `amounts` and `add_log_line`, raise LeaseLostError and change nothing once the
+    Methods that take one claim, except `amounts` and `add_log_line`, raise LeaseLostError and change nothing once the
     action has another claim or has ended.
     """
 
@@ -52,11 +62,15 @@ class Queue(Protocol):
                 without a journal that was canceled, or that was started before this time.
         """
 
-    def renew(self, claim: Claim, *, lease: timedelta, has_survived: bool = False) -> bool:
-        """Extend the lease to `lease` from now, and return whether the action is to be canceled.
+    def renew(self, claims: Sequence[tuple[Claim, bool]], *, lease: timedelta) -> Sequence[Renewal]:
+        """Extend leases to `lease` from now, all at once. A lost one is a result, not an error.
 
         Args:
-            has_survived: The run got so far that it does not kill its worker: forget the deaths of earlier ones.
+            claims: Each with whether its run got so far that it does not kill its worker: then the deaths of earlier
+                workers are forgotten.
+
+        Returns:
+            The results, in the order of the claims.
         """
 
     def save_journal(self, claim: Claim, journal: Mapping[str, object]) -> None:

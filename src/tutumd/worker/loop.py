@@ -18,7 +18,7 @@ from tutumd.ports.engine import Engine
 from tutumd.ports.queue import Queue
 from tutumd.worker import retry
 from tutumd.worker.discover import Discovery
-from tutumd.worker.leased_run import LeasedRun
+from tutumd.worker.leased_run import LeasedRun, renew_all
 from tutumd.worker.perform import end_unasked, perform, plan
 from tutumd.worker.slots import Slots
 
@@ -152,11 +152,10 @@ class Worker:
     def _keep_renewing(self) -> None:
         interval = min(1.0, self._limits.lease.total_seconds() / 4)
         while not self._stop.wait(interval) or self._slots.tasks():
-            for run in self._slots.tasks():
-                try:
-                    run.renew()
-                except Exception:
-                    _log.exception("renewing failed", action=run.action_uuid)
+            try:
+                renew_all(self._queue, self._slots.tasks())
+            except Exception:
+                _log.exception("renewing failed")
             if self._stop.is_set():
                 time.sleep(min(0.2, interval))
 

@@ -19,7 +19,7 @@ from tutumd.model import (
     Verb,
 )
 from tutumd.ports.engine import Run
-from tutumd.ports.queue import Queue
+from tutumd.ports.queue import Queue, Renewal
 from tutumd.worker.leased_run import LeasedRun
 
 LEASE = timedelta(seconds=10)
@@ -54,14 +54,15 @@ class FakeQueue:
         self.when_renewing: Callable[[], object] = lambda: None
         self.leftovers: list[Mapping[str, object]] = []
         self.survivals = 0
+        self.renewal = Renewal.RENEWED
         self.wakes = 0
         self._amounts = amounts
 
-    def renew(self, claim: Claim, *, lease: timedelta, has_survived: bool = False) -> bool:
+    def renew(self, claims: Sequence[tuple[Claim, bool]], *, lease: timedelta) -> Sequence[Renewal]:
         self._fail()
         self.when_renewing()
-        self.survivals += has_survived
-        return False
+        self.survivals += sum(has_survived for _, has_survived in claims)
+        return [self.renewal] * len(claims)
 
     def save_journal(self, claim: Claim, journal: Mapping[str, object]) -> None:
         self._fail()
