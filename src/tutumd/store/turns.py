@@ -15,11 +15,11 @@ from tutumd.errors import UnavailableError
 from tutumd.store.faults import BUSY, FileReplacedError
 
 BUSY_TIMEOUT_S = 5.0
+# Who holds the gate longer waits for a long transaction, or was stopped.
 GATE_TIMEOUT_S = 0.5
-"""Who holds the gate longer waits for a long transaction, or was stopped."""
 
+# With the write lock from the start, a transaction cannot deadlock when it begins to write.
 _BEGIN = "BEGIN IMMEDIATE"
-"""With the write lock from the start, a transaction cannot deadlock when it begins to write."""
 
 
 class Turns:
@@ -65,8 +65,9 @@ class Turns:
             connection.exec_driver_sql("BEGIN")
             return
         cursor: Any = connection.connection.cursor()
-        limit_s = GATE_TIMEOUT_S if self._gate_opens else 0.0
-        self._gate_opens = wait_until(self._enter_gate, time.monotonic() + limit_s)
+        self._gate_opens = wait_until(
+            self._enter_gate, time.monotonic() + (GATE_TIMEOUT_S if self._gate_opens else 0.0)
+        )
         try:
             wait_until(lambda: execute(cursor, _BEGIN), self._end)
             if not cursor.connection.in_transaction:
