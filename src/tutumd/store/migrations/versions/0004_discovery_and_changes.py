@@ -23,6 +23,4 @@ def upgrade() -> None:
         sa.Column("lease_until", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("engine"),
     )
-    op.create_index(
-        "actions_of_engine", "actions", ["engine", "seq"], sqlite_where=_IS_LIVE, postgresql_where=_IS_LIVE
-    )
+    op.create_index("actions_of_engine", "actions", ["engine", "seq"], sqlite_where=_IS_LIVE, postgresql_where=_IS_LIVE)
