@@ -1,6 +1,5 @@
 """The database: connections, transactions, their errors, and migrations."""
 
-import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -14,7 +13,7 @@ from tutumd.store import upgrade
 from tutumd.store.compiled import driver_of
 from tutumd.store.faults import UNCERTAIN, FileReplacedError, log_fault, translated_errors
 from tutumd.store.sqlite_files import Connection, SqliteFiles
-from tutumd.store.turns import BUSY_TIMEOUT_S, Turns
+from tutumd.store.turns import BUSY_TIMEOUT_S, Turns, execute, wait_until
 
 OUTCOME_TIMEOUT_S = 10.0
 """Time to wait for a lost database, to learn whether it committed the transaction in flight."""
@@ -36,6 +35,7 @@ _EPOCH = "pg_stat_get_bgwriter_stat_reset_time()::text"
 _TRANSACTION_NUMBER = sa.text("SELECT pg_current_xact_id_if_assigned()::text")
 _TRANSACTION_STATUS = sa.text(f"SELECT pg_xact_status(CAST(:number AS xid8)), {_EPOCH}")
 _OLDEST_POSTGRES = 13
+_WAL = "journal_mode = WAL"
 
 
 class Database:
@@ -234,8 +234,10 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
-    _use_wal(cursor)
+    # SQLite does not wait for processes that switch a new database to WAL at the same time.
+    wait_until(lambda: execute(cursor, f"PRAGMA {_WAL}"), time.monotonic() + BUSY_TIMEOUT_S)
     for pragma in (
+        _WAL,
         "synchronous = FULL",
         # In pages of 4 KB: four times the default, so that pages that many calls change are copied back less often.
         "wal_autocheckpoint = 4000",
@@ -246,18 +248,3 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
-
-
-def _use_wal(cursor: sqlite3.Cursor) -> None:
-    """Switch a new database to WAL. Retries, because SQLite does not wait for processes that do so at the same time."""
-    end = time.monotonic() + BUSY_TIMEOUT_S
-    while True:
-        try:
-            cursor.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or (
-                time.monotonic() > end
-            ):
-                raise
-            time.sleep(_RETRY_PAUSE_S)

@@ -5,8 +5,9 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from threading import Lock
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -14,11 +15,10 @@ from tutumd.errors import UnavailableError
 from tutumd.store.faults import BUSY, FileReplacedError
 
 BUSY_TIMEOUT_S = 5.0
+# Who holds the gate longer waits for a long transaction, or was stopped.
 GATE_TIMEOUT_S = 0.5
-"""Whoever holds the gate longer waits for a long transaction or was stopped."""
 
-_SHORTEST_PAUSE_S = 0.000_05
-_LONGEST_PAUSE_S = 0.005
+# With the write lock from the start, a transaction cannot deadlock when it begins to write.
 _BEGIN = "BEGIN IMMEDIATE"
 
 
@@ -33,10 +33,10 @@ class Turns:
 
     def __init__(self, path: str) -> None:
         self._folder = os.path.dirname(path) or "."  # noqa: PTH120 (the path is text here)
+        self._gate: int | None = None
+        self._gate_opens = True
         self._writing = Lock()
         self._end = 0.0
-        self._gate: int | None = None
-        self._is_gate_stuck = False
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -48,87 +48,66 @@ class Turns:
             self._end = end
             yield
         except FileReplacedError:
-            self._close_gate()  # others may be at that of another folder
+            self.close()  # others may be at the gate of another folder
             raise
         finally:
             self._writing.release()
 
     def begin(self, connection: sa.Connection) -> None:
-        """Begin a transaction: one that may write when it is this process's turn, within a turn of the thread."""
+        """Begin a transaction. One that may write needs a turn, and waits until no other process writes."""
         writes = connection.get_execution_options().get("write", False)
         # SQLite's own wait is for readers, which wait only while a process opens or closes the database.
-        _set_busy_timeout(connection, 0.0 if writes else BUSY_TIMEOUT_S)
+        timeout_ms = 0 if writes else int(BUSY_TIMEOUT_S * 1000)
+        if connection.info.get("busy_timeout_ms") != timeout_ms:
+            connection.connection.cursor().execute(f"PRAGMA busy_timeout = {timeout_ms}")
+            connection.info["busy_timeout_ms"] = timeout_ms
         if not writes:
             connection.exec_driver_sql("BEGIN")
             return
-        with self._at_gate():
-            # With the write lock from the start, a transaction cannot deadlock when it begins to write.
-            if not _wait_until(lambda: _begin(connection), self._end):
+        cursor: Any = connection.connection.cursor()
+        self._gate_opens = wait_until(
+            self._enter_gate, time.monotonic() + (GATE_TIMEOUT_S if self._gate_opens else 0.0)
+        )
+        try:
+            wait_until(lambda: execute(cursor, _BEGIN), self._end)
+            if not cursor.connection.in_transaction:
                 connection.exec_driver_sql(_BEGIN)  # raises the error
+        finally:
+            if self._gate is not None and self._gate_opens:
+                fcntl.flock(self._gate, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Close what is open, unless a thread writes."""
-        if self._writing.acquire(blocking=False):
-            self._close_gate()
-            self._writing.release()
-
-    def _close_gate(self) -> None:
+        """Close what is open. The next turn opens it again."""
         gate, self._gate = self._gate, None
         if gate is not None:
             os.close(gate)
 
-    @contextmanager
-    def _at_gate(self) -> Iterator[None]:
-        """Hold the gate, or go on without it if its holder does not move or the file system has no such locks."""
-        with suppress(OSError):
+    def _enter_gate(self) -> bool:
+        try:
             if self._gate is None:
                 self._gate = os.open(self._folder, os.O_RDONLY)
-        gate = self._gate
-        if gate is None:
-            yield
-            return
-        limit_s = 0.0 if self._is_gate_stuck else GATE_TIMEOUT_S
-        holds = _wait_until(lambda: _lock(gate), min(self._end, time.monotonic() + limit_s))
-        self._is_gate_stuck = not holds
-        try:
-            yield
-        finally:
-            if holds:
-                fcntl.flock(gate, fcntl.LOCK_UN)
-
-
-def _lock(file: int) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _begin(connection: sa.Connection) -> bool:
-    """Begin a transaction. Return False if another process writes; raise other errors as SQLAlchemy does."""
-    try:
-        connection.connection.cursor().execute(_BEGIN)
-    except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+            fcntl.flock(self._gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
             return False
-        connection.exec_driver_sql(_BEGIN)
-    return True
+        return True
 
 
-def _set_busy_timeout(connection: sa.Connection, timeout_s: float) -> None:
-    if connection.info.get("busy_timeout_s") != timeout_s:
-        connection.connection.cursor().execute(f"PRAGMA busy_timeout = {int(timeout_s * 1000)}")
-        connection.info["busy_timeout_s"] = timeout_s
-
-
-def _wait_until(is_done: Callable[[], bool], end: float) -> bool:
+def wait_until(is_done: Callable[[], bool], end: float) -> bool:
     """Try until something is done or the time is over, in pauses that grow with the wait; return whether it is."""
     began = time.monotonic()
     while not is_done():
         now = time.monotonic()
         if now >= end:
             return False
-        # Not much longer than it takes: half of the waits of a busy server end within a millisecond.
-        time.sleep(min(_SHORTEST_PAUSE_S + (now - began) / 8, _LONGEST_PAUSE_S))
+        # At first 50 µs, as most waits of a busy server end soon; later not much in relation to the wait.
+        time.sleep(min(0.000_05 + (now - began) / 8, 0.005))
+    return True
+
+
+def execute(cursor: Any, statement: str) -> bool:
+    """Execute a statement. Return False if a lock is in its way; other errors come again when it is repeated."""
+    try:
+        cursor.execute(statement)
+    except sqlite3.Error as error:
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
     return True
