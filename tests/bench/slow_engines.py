@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Event
 
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
-from tutumd.main.serve import work
+from tutumd.main.work import work
 from tutumd.model import ContainerSnapshot, ContainerState, EngineInfo, Outcome, Plan, Service, ServiceSnapshot
 from tutumd.ports.engine import Engine, Run
 from tutumd.settings import Settings

@@ -4,10 +4,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
+from typing import cast
 
 import pytest
 
@@ -17,6 +18,8 @@ from tests.support.programs import running
 from tests.support.stores import open_store
 from tests.support.waiting import wait_until
 from tutumd.engines.docker.engine import DockerEngine
+from tutumd.ports.queue import Queue
+from tutumd.store.queue import SqlQueue
 from tutumd.worker.discover import FULL_PASS_S, Discovery
 
 MANY = 2_000
@@ -109,6 +112,38 @@ def test_after_a_broken_connection_everything_is_looked_at_again(fake: FakeDocke
                 assert changed.wait(30)
                 assert len(asked(fake, engine)) >= 52
                 assert len(asked(fake, engine)) == 1
+
+
+class AskedQueue:
+    """Passes calls on to a queue, and counts the questions for the lease of a discovery."""
+
+    def __init__(self, queue: SqlQueue) -> None:
+        self.questions = 0
+        self._queue = queue
+
+    def __getattr__(self, name: str) -> object:
+        self.questions += name == "lease_discovery"
+        return getattr(self._queue, name)
+
+
+def test_three_workers_ask_the_engine_as_much_as_one(fake: FakeDocker, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        b = stack.enter_context(open_store(f"sqlite:///{tmp_path}/test.db"))
+        queues = [AskedQueue(b.queue) for _ in range(3)]
+        for number, queue in enumerate(queues):
+            engine = stack.enter_context(opened(fake.url))
+            discovery = Discovery(f"worker {number}", engine, cast(Queue, queue))
+            discovery.start()
+            stack.callback(discovery.stop, 30)
+        wait_until(lambda: len(fake.paths) >= 52, "one looks")
+        wait_until(lambda: all(queue.questions for queue in queues), "each has asked whether it may")
+        inspects = [path for path in fake.paths if path.startswith("/containers/0")]
+        assert (len(inspects), len(set(inspects))) == (50, 50)
+        one = f"{7:064x}"
+        del fake.paths[:]
+        fake.tell("rename", 7)
+        wait_until(lambda: f"/containers/{one}/json" in fake.paths, "the event is followed by a look", 2)
+        assert fake.paths == ["/containers/json", f"/containers/{one}/json"]
 
 
 @pytest.mark.slow

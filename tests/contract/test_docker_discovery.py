@@ -118,13 +118,18 @@ class _Shown:
     def register(self, worker: str, engines: Sequence[EngineInfo]) -> None:
         self.errors += [engine.error for engine in engines]
 
+    def lease_discovery(self, worker: str, engine_name: str, *, lease: timedelta | None) -> bool:
+        return True
+
     def wake(self) -> None:
         """Do nothing: no worker waits."""
 
     def revisions(self, engine_name: str) -> Mapping[str, int]:
         return {}
 
-    def sync(self, engine: EngineInfo, found: Sequence[ServiceSnapshot], *, revisions: Mapping[str, int]) -> bool:
+    def sync(
+        self, engine: EngineInfo, found: Sequence[ServiceSnapshot], *, revisions: Mapping[str, int], worker: str
+    ) -> bool:
         self.names = {snapshot.name for snapshot in found}
         self.running = {snapshot.name for snapshot in found if snapshot.running}
         return True

@@ -113,6 +113,10 @@ class PostgresBed:
         done = self._run("psql", "-h", str(self.folder), "-U", "tutumd", "-d", database, "-Atc", statement)
         return done.stdout.decode()
 
+    def has_waiting_lock(self) -> bool:
+        """Return whether a transaction waits for a lock of another one."""
+        return self.query("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'").strip() != "0"
+
     def _answers(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, (self.folder / "log").read_text()[-2000:]

@@ -27,6 +27,7 @@ from tutumd.model import (
     User,
 )
 from tutumd.ports.intake import CallResult
+from tutumd.ports.queue import Renewal
 from tutumd.store import call_counts
 from tutumd.store.database import Database
 from tutumd.store.intake import SqlIntake
@@ -133,6 +134,11 @@ class StoreBed:
         claim = self.claim()
         assert claim is not None
         return claim
+
+    def renew(self, claim: Claim, *, has_survived: bool = False) -> Renewal:
+        """Renew the lease of one claim."""
+        (renewal,) = self.queue.renew([(claim, has_survived)], lease=LEASE)
+        return renewal
 
     def finish(self, claim: Claim, *, success: bool = True) -> None:
         self.queue.finish(claim, Outcome(success=success), None)

@@ -27,6 +27,11 @@ class EngineInfo:
     away: bool = False
     last_heartbeat: datetime | None = None
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether several workers can serve it. A local engine is of the worker that holds its folder's lock."""
+        return self.kind != "local"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRequest:

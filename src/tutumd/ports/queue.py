@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Protocol
 
 from tutumd.model import (
@@ -16,15 +17,37 @@ HEARTBEAT_TIMEOUT = timedelta(seconds=15)
 """A worker without a heartbeat for this long is considered dead."""
 
 
+class Renewal(Enum):
+    """What became of a lease that was to be renewed."""
+
+    RENEWED = "renewed"
+    CANCEL_REQUESTED = "renewed, and the action is to be canceled"
+    LOST = "the action has another claim, or has ended"
+    BUSY = "not renewed: a transaction holds the action"
+
+
 class Queue(Protocol):
     """What a worker does with actions. Each method is one transaction.
 
-    Methods that take a claim, except `amounts` and `add_log_line`, raise LeaseLostError and change nothing once the
+    Methods that take one claim, except `amounts` and `add_log_line`, raise LeaseLostError and change nothing once the
     action has another claim or has ended.
     """
 
-    def register(self, worker: str, served: Sequence[EngineInfo]) -> None:
-        """Store a worker's heartbeat, and the health of the engine instances that it serves: their work ends `wait`."""
+    def register(self, worker: str, served: Sequence[EngineInfo], *, has_looked: bool = True) -> None:
+        """Store a worker's heartbeat for the engine instances that it serves, and their health.
+
+        From then on, what is queued for these instances ends `wait`.
+
+        Args:
+            has_looked: Whether the values say how healthy the engines are. If not, that stays as it is stored.
+        """
+
+    def lease_discovery(self, worker: str, engine_name: str, *, lease: timedelta | None) -> bool:
+        """Lease the discovery of an engine instance, and return whether no other worker has leased it.
+
+        Args:
+            lease: How long from now; 0 ends the worker's lease. None: lease nothing.
+        """
 
     def claim(
         self, worker: str, engine_names: Sequence[str], *, lease: timedelta, given_up_before: datetime | None = None
@@ -39,11 +62,15 @@ class Queue(Protocol):
                 without a journal that was canceled, or that was started before this time.
         """
 
-    def renew(self, claim: Claim, *, lease: timedelta, has_survived: bool = False) -> bool:
-        """Extend the lease to `lease` from now, and return whether the action is to be canceled.
+    def renew(self, claims: Sequence[tuple[Claim, bool]], *, lease: timedelta) -> Sequence[Renewal]:
+        """Extend leases to `lease` from now, all at once. A lost one is a result, not an error.
 
         Args:
-            has_survived: The run got so far that it does not kill its worker: forget the deaths of earlier ones.
+            claims: Each with whether its run got so far that it does not kill its worker: then the deaths of earlier
+                workers are forgotten.
+
+        Returns:
+            The results, in the order of the claims.
         """
 
     def save_journal(self, claim: Claim, journal: Mapping[str, object]) -> None:
@@ -83,6 +110,7 @@ class Queue(Protocol):
         *,
         revisions: Mapping[str, int],
         is_unreadable: Callable[[str], bool] = lambda selector: False,
+        worker: str = "",
     ) -> bool:
         """Store all services of an engine instance, and unbind those that are missing.
 
@@ -91,6 +119,7 @@ class Queue(Protocol):
         Args:
             revisions: As read before the look: services that have another one stay as they are.
             is_unreadable: As of PartialDiscoveryError: these services stay as they were.
+            worker: Who looked. If another worker was the last to lease the discovery, nothing is stored.
 
         Returns:
             Whether everything is stored; if not, look again soon.

@@ -16,6 +16,19 @@ def execute_compiled(
     return connection.exec_driver_sql(sql, parameters if names is None else tuple(parameters[name] for name in names))
 
 
+def execute_later(connection: sa.Connection, statement: sa.ClauseElement, **parameters: object) -> None:
+    """Execute a statement whose result nobody needs: on PostgreSQL, together with the next one or the commit."""
+    if connection.dialect.name == "postgresql":
+        driver_of(connection).defer(_compile(statement, connection.dialect)[0], parameters)
+    else:
+        execute_compiled(connection, statement, **parameters)
+
+
+def driver_of(connection: sa.Connection) -> Any:
+    """Return the driver's connection."""
+    return connection.connection.driver_connection
+
+
 def execute_many(connection: sa.Connection, statement: sa.ClauseElement, rows: Sequence[Mapping[str, object]]) -> None:
     """Execute a statement once for each of some rows of parameters."""
     sql, names = _compile(statement, connection.dialect)

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from tutumd.errors import LockedError, ReadOnlyError, SettingsError, UnavailableError
 from tutumd.ports.clock import Clock
 from tutumd.store import upgrade
+from tutumd.store.compiled import driver_of
 from tutumd.store.faults import UNCERTAIN, FileReplacedError, log_fault, translated_errors
 from tutumd.store.sqlite_files import Connection, SqliteFiles
 from tutumd.store.turns import BUSY_TIMEOUT_S, Turns
@@ -18,22 +19,22 @@ from tutumd.store.turns import BUSY_TIMEOUT_S, Turns
 OUTCOME_TIMEOUT_S = 10.0
 """Time to wait for a lost database, to learn whether it committed the transaction in flight."""
 
+POOL_SIZE = 24
+"""The most connections of a process, unless its settings say otherwise."""
+
 CACHE_KIB = 2_000
-"""Cache of each connection to SQLite. There are up to 48 of them."""
+"""Cache of each connection to SQLite."""
 WRITER_CACHE_KIB = 16_000
 """Cache of the intake's connection: the indexes of 100,000 handlers fit."""
 MAX_WAL_BYTES = 64 * 1024 * 1024
 
 _RETRY_PAUSE_S = 0.1
-_TRANSACTION_NUMBER = sa.text("SELECT pg_current_xact_id_if_assigned()::text")
 # After a crash, PostgreSQL gives the number of a transaction that it lost to another one. It then also resets its
-# statistics, so this time tells whether a number still means the same.
+# statistics, so this time tells whether a number still means the same. A connection to PgBouncer outlives a crash: the
+# time that it has read is then too old, which never makes a lost transaction look like a committed one.
 _EPOCH = "pg_stat_get_bgwriter_stat_reset_time()::text"
+_TRANSACTION_NUMBER = sa.text("SELECT pg_current_xact_id_if_assigned()::text")
 _TRANSACTION_STATUS = sa.text(f"SELECT pg_xact_status(CAST(:number AS xid8)), {_EPOCH}")
-# An accepted call is on disk, whatever the server's default is. Stricter settings stay.
-_DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
-# Limits for statements that hang and transactions whose process was stopped: their locks would hold up others.
-_POSTGRES_LIMITS = "-c statement_timeout=20s -c lock_timeout=2s -c idle_in_transaction_session_timeout=10s"
 _OLDEST_POSTGRES = 13
 
 
@@ -44,12 +45,13 @@ class Database:
         logs_faults: Whether to log what the database lacks. Off until the server runs: before, its error says it.
     """
 
-    def __init__(self, url: str, listen_url: str = "") -> None:
+    def __init__(self, url: str, listen_url: str = "", pool_size: int = POOL_SIZE) -> None:
         """Prepare connections. The first transaction opens one.
 
         Args:
             url: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`.
             listen_url: The same database past a pooler, which does not pass on notifications. Only for PostgreSQL.
+            pool_size: The most connections at once. When all are in use, a transaction waits for one.
 
         Raises:
             SettingsError: The URL names no supported database.
@@ -60,18 +62,17 @@ class Database:
         if listen_url and not self.is_postgres:
             raise SettingsError("TUTUMD_LISTEN_URL needs a database on PostgreSQL: unset it, or set TUTUMD_DATABASE")
         options: dict[str, Any] = {
-            "pool_size": 24,
-            "max_overflow": 24,
+            "pool_size": pool_size,
+            "max_overflow": 0,
             "pool_timeout": BUSY_TIMEOUT_S,
             "pool_use_lifo": True,
             "connect_args": {"factory": Connection},
         }
         if self.is_postgres:
             options |= {
-                "pool_pre_ping": True,
+                "use_native_hstore": False,
                 "connect_args": {
                     "connect_timeout": int(BUSY_TIMEOUT_S),
-                    "options": _POSTGRES_LIMITS,
                     "application_name": "tutumd",
                     "keepalives_idle": 10,
                     "keepalives_interval": 5,
@@ -81,6 +82,11 @@ class Database:
             }
         try:
             self._engine = sa.create_engine(self.url, hide_parameters=True, **options)
+            if self.is_postgres:
+                from tutumd.store import postgres_connection  # it needs the extra `postgres`
+
+                postgres_connection.use(self._engine)
+                sa.event.listen(self._engine, "connect", _prepare_postgres)
         except ModuleNotFoundError as error:
             raise SettingsError("PostgreSQL needs an extra: pip install 'tutumd[postgres]'") from error
         self._writer = self._engine.execution_options(write=True)
@@ -88,9 +94,7 @@ class Database:
         self._turns: Turns | None = None
         self.logs_faults = False
         self._silent_until: dict[str, float] = {}
-        if self.is_postgres:
-            sa.event.listen(self._engine, "connect", _prepare_postgres)
-        else:
+        if not self.is_postgres:
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
             self._turns = turns = Turns(str(self.url.database))
             sa.event.listen(self._engine, "begin", turns.begin)
@@ -138,7 +142,8 @@ class Database:
                     yield connection
                     if self.is_postgres:
                         epoch = connection.info["epoch"]
-                        number = connection.execute(_TRANSACTION_NUMBER).scalar()
+                        driver = driver_of(connection)
+                        number = driver.number or (connection.scalar(_TRANSACTION_NUMBER) if driver.deferred else None)
                 if self._files is not None:
                     self._files.check()
         except UnavailableError:
@@ -218,16 +223,10 @@ def _parse_url(url: str) -> sa.URL:
 
 
 def _prepare_postgres(connection: Any, record: Any) -> None:
-    from psycopg import IsolationLevel  # comes with the extra `postgres`
-
     if connection.info.server_version < _OLDEST_POSTGRES * 10_000:
         found = connection.info.server_version // 10_000
         raise SettingsError(f"PostgreSQL {found} is too old: tutumd needs {_OLDEST_POSTGRES} or newer")
-    # Part of each BEGIN, so that no default of the server, the database or the user counts.
-    connection.isolation_level, connection.read_only = IsolationLevel.READ_COMMITTED, False
-    connection.execute(_DURABLE)
     (record.info["epoch"],) = connection.execute(f"SELECT {_EPOCH}").fetchone()
-    connection.commit()
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

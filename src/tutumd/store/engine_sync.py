@@ -14,7 +14,7 @@ from tutumd.model import EngineInfo, ServiceSnapshot
 from tutumd.store import snapshots as snapshot_rows
 from tutumd.store.database import StorePart
 from tutumd.store.row_mapping import Row
-from tutumd.store.tables import LIVE, actions, handlers, meta, services
+from tutumd.store.tables import LIVE, actions, discoveries, handlers, meta, services
 from tutumd.store.upsert import insert_missing
 
 SYNC_BATCH = 5
@@ -41,6 +41,7 @@ class SqlEngineSync(StorePart):
         *,
         revisions: Mapping[str, int],
         is_unreadable: Callable[[str], bool] = lambda selector: False,
+        worker: str = "",
     ) -> bool:
         now = self._clock()
         shown = {snapshot.selector: snapshot for snapshot in snapshots}
@@ -54,7 +55,7 @@ class SqlEngineSync(StorePart):
             batch = {selector: shown.get(selector) for selector in changed[start : start + SYNC_BATCH]}
             try:
                 with self._database.write() as connection:
-                    is_complete &= _store(connection, engine, batch, revisions, now)
+                    is_complete &= _store(connection, engine, batch, revisions, now, worker)
             except LockedError:  # another process, which may be stopped, holds one of the services
                 is_complete = False
         if forgettable:
@@ -69,11 +70,19 @@ def _store(
     batch: Mapping[str, ServiceSnapshot | None],
     revisions: Mapping[str, int],
     now: datetime,
+    worker: str,
 ) -> bool:
-    """Store services, and unbind those without a snapshot; return False if the revision of some did not hold."""
+    """Store services, and unbind those without a snapshot; return False if the revision of some did not hold.
+
+    If another worker discovers the engine, store none: its look may be newer, and no look raises a revision.
+    """
     # As `lock_services`, which does not return the rows as they are once they are locked.
     these = _select_rows(engine.name).where(services.c.selector.in_(batch)).order_by(services.c.uuid)
     rows = {row.selector: row for row in connection.execute(these.with_for_update(key_share=True))}
+    # Only now that they are locked: the other worker cannot have stored them since.
+    leased_by = connection.execute(sa.select(discoveries.c.worker).where(discoveries.c.engine == engine.name)).scalar()
+    if worker and leased_by not in (worker, None):
+        return False
     held = 0
     for selector, snapshot in batch.items():
         row = rows.get(selector)

@@ -20,7 +20,7 @@ from tutumd.ports.clock import Clock
 from tutumd.ports.intake import CallResult, Intake, OnStored
 from tutumd.store import action_inputs, pending_actions
 from tutumd.store.coalesce import Coalescer, with_action_seqs
-from tutumd.store.compiled import execute_compiled
+from tutumd.store.compiled import execute_later
 from tutumd.store.content_budget import ContentBudget
 from tutumd.store.database import Database
 from tutumd.store.handler_lookup import HandlerCache, find_handlers
@@ -243,7 +243,7 @@ def _insert_deliveries(connection: sa.Connection, rows: Sequence[Sequence[Any]])
     """Insert rows with few statements: one statement per row costs as much as the rest of a call."""
     if connection.dialect.name == "postgresql":
         if rows:
-            execute_compiled(connection, _INSERT_JSON, rows=json.dumps(rows))
+            execute_later(connection, _INSERT_JSON, rows=json.dumps(rows))
         return
     start = 0
     while start < len(rows):

@@ -8,7 +8,8 @@ import sqlalchemy as sa
 
 from tutumd.errors import LeaseLostError
 from tutumd.model import ActionState, Claim
-from tutumd.store.tables import LIVE, actions
+from tutumd.ports.queue import Renewal
+from tutumd.store.tables import LIVE, actions, discoveries
 
 _CLOCK_SKEW = timedelta(milliseconds=50)
 """Tolerated clock skew between processes, so that a worker finds a new action at its first look."""
@@ -57,13 +58,43 @@ def is_unleased(lease_now: datetime) -> sa.ColumnElement[bool]:
     return sa.or_(actions.c.lease_until.is_(None), actions.c.lease_until < lease_now)
 
 
-def end_leases(connection: sa.Connection, of: sa.ColumnElement[bool] | None = None) -> None:
-    """End leases at once, by default all. Only valid when no holder is alive.
+def end_leases(connection: sa.Connection, workers: Sequence[str] | None = None) -> None:
+    """End the leases of dead workers at once, by default of all. Only valid when none of them is alive.
 
-    `worker` stays: the next claim counts its death.
+    `actions.worker` stays: the next claim counts its death.
     """
-    held = actions.c.worker.isnot(None) if of is None else of
-    connection.execute(sa.update(actions).where(LIVE, held).values(lease_until=None))
+    acts = actions.c.worker.isnot(None) if workers is None else actions.c.worker.in_(workers)
+    connection.execute(sa.update(actions).where(LIVE, acts).values(lease_until=None))
+    discovers = sa.true() if workers is None else discoveries.c.worker.in_(workers)
+    connection.execute(sa.delete(discoveries).where(discovers))
+
+
+def claim_one(
+    connection: sa.Connection,
+    oldest: sa.Select[Any],
+    worker: str,
+    now: datetime,
+    lease_now: datetime,
+    lease: timedelta,
+) -> str | None:
+    """Claim the action that `oldest` selects, whose service is locked; return its UUID, or None if it is claimed."""
+    claimed = connection.execute(
+        sa.update(actions)
+        # The holder may renew the lease at the same time: renewing locks no service.
+        .where(actions.c.uuid == oldest.correlate(None).scalar_subquery(), LIVE, is_due(now), is_unleased(lease_now))
+        .values(
+            state=ActionState.IN_PROGRESS.value,
+            open=False,
+            worker=worker,
+            token=actions.c.token + 1,
+            lease_until=lease_now + lease,
+            # A holder that released it left no name. One of the same name lives: its lease ran out.
+            deaths=sa.case((actions.c.worker != worker, actions.c.deaths + 1), else_=actions.c.deaths),
+            started=sa.func.coalesce(actions.c.started, sa.literal(now, actions.c.started.type)),
+        )
+        .returning(actions.c.uuid)
+    )
+    return claimed.scalar()
 
 
 def update_claimed(connection: sa.Connection, claim: Claim, **values: object) -> None:
@@ -83,3 +114,33 @@ def update_claimed(connection: sa.Connection, claim: Claim, **values: object) ->
     )
     if not updated.rowcount:
         raise LeaseLostError("another worker holds this action now")
+
+
+def renew_claims(
+    connection: sa.Connection, claims: Sequence[tuple[Claim, bool]], lease_until: datetime
+) -> Sequence[Renewal]:
+    """Extend the leases of claims in one statement, and return what became of each. `claims` are as of `Queue.renew`.
+
+    An action that a transaction holds, perhaps of a process that was stopped, holds up no other lease.
+    """
+    held = sa.and_(
+        sa.tuple_(actions.c.uuid, actions.c.token).in_([_key(claim) for claim, _ in claims]),
+        actions.c.state == ActionState.IN_PROGRESS.value,
+    )
+    survivors = [claim.action.uuid for claim, has_survived in claims if has_survived]
+    unlocked = sa.select(actions.c.seq).where(held).with_for_update(key_share=True, skip_locked=True)
+    renewed = connection.execute(
+        sa.update(actions)
+        .where(actions.c.seq.in_(unlocked), held)
+        .values(lease_until=lease_until, deaths=sa.case((actions.c.uuid.in_(survivors), 0), else_=actions.c.deaths))
+        .returning(actions.c.uuid, actions.c.token, actions.c.cancel)
+    )
+    results = {(row.uuid, row.token): Renewal.CANCEL_REQUESTED if row.cancel else Renewal.RENEWED for row in renewed}
+    if len(results) < len(claims):
+        for uuid, token in connection.execute(sa.select(actions.c.uuid, actions.c.token).where(held)):
+            results.setdefault((uuid, token), Renewal.BUSY)
+    return [results.get(_key(claim), Renewal.LOST) for claim, _ in claims]
+
+
+def _key(claim: Claim) -> tuple[str, int]:
+    return claim.action.uuid, claim.token

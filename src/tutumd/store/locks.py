@@ -4,29 +4,25 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
+from tutumd.store.compiled import execute_later
 from tutumd.store.tables import services
 
-_LOCK_SERVICES = (
-    sa.select(services.c.uuid)
-    .where(services.c.uuid.in_(sa.bindparam("uuids", expanding=True)))
-    .order_by(services.c.uuid)
-    .with_for_update(key_share=True)
-)
+_LOCK_SERVICES = sa.text("SELECT FROM services WHERE uuid = ANY(:uuids) ORDER BY uuid FOR NO KEY UPDATE")
+_RAISE_REVISION = sa.text("UPDATE services SET revision = revision + 1 WHERE uuid = :uuid")
 
 
 def lock_services(connection: sa.Connection, uuids: Iterable[str]) -> None:
     """Lock services until the transaction ends, in the order of their UUIDs, so that no two transactions deadlock.
 
-    On SQLite a transaction that writes is alone anyway.
+    They are locked when the next statement is executed. On SQLite a transaction that writes is alone anyway.
     """
     if connection.dialect.name != "sqlite":
-        connection.execute(_LOCK_SERVICES, {"uuids": list(set(uuids))}).all()
+        execute_later(connection, _LOCK_SERVICES, uuids=list(set(uuids)))
 
 
 def raise_revision(connection: sa.Connection, service_uuid: str) -> None:
     """Note that a run of a service, which is locked, begins or ends: a look at the engine before is out of date."""
-    this_service = sa.update(services).where(services.c.uuid == service_uuid)
-    connection.execute(this_service.values(revision=services.c.revision + 1))
+    execute_later(connection, _RAISE_REVISION, uuid=service_uuid)
 
 
 def lock_unlocked_services(connection: sa.Connection, uuids: Iterable[str]) -> set[str]:

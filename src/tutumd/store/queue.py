@@ -1,7 +1,7 @@
 """The queue of actions for workers: two partial unique indexes, one claim, one lease."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,20 +10,23 @@ import sqlalchemy as sa
 
 from tutumd.model import ActionState, Claim, EngineInfo, EngineRequest, Outcome, Service, ServiceSnapshot, Verb
 from tutumd.ports.clock import Clock
-from tutumd.ports.queue import Queue
+from tutumd.ports.queue import Queue, Renewal
 from tutumd.store import abandoned, action_inputs, call_counts, delivery_log, log_lines
 from tutumd.store import snapshots as snapshot_rows
 from tutumd.store.database import Database
 from tutumd.store.delivery_log import LogTrimmer
 from tutumd.store.engine_sync import SqlEngineSync
-from tutumd.store.leases import end_leases, find_claimable, is_due, is_unleased, update_claimed
+from tutumd.store.leases import claim_one, end_leases, find_claimable, renew_claims, update_claimed
 from tutumd.store.locks import lock_services, raise_revision
 from tutumd.store.retention import Retention
 from tutumd.store.row_mapping import Row, action_from, read_service
-from tutumd.store.tables import LIVE, actions, containers, discoveries, engines, handlers, requests, services, storable
+from tutumd.store.tables import actions, containers, discoveries, engines, handlers, requests, services, storable
 from tutumd.store.targets import settle_target
 from tutumd.store.upsert import upsert
 from tutumd.store.wakeup import ENDS, Wakeup
+
+_TRIES = 2
+"""Times to look for an action while other workers claim what was found."""
 
 
 class SqlQueue(SqlEngineSync, Queue):
@@ -47,85 +50,63 @@ class SqlQueue(SqlEngineSync, Queue):
         """End all leases at once. Only for a process that is alone with the database."""
         with self._database.write() as connection:
             connection.execute(sa.delete(engines))
-            connection.execute(sa.delete(discoveries))
             end_leases(connection)
 
     def take_over_from(self, workers: Sequence[str]) -> None:
         """End the leases of dead workers at once."""
         with self._database.write() as connection:
-            connection.execute(sa.delete(discoveries).where(discoveries.c.worker.in_(workers)))
-            end_leases(connection, actions.c.worker.in_(workers))
+            end_leases(connection, workers)
 
-    def register(self, worker: str, served: Sequence[EngineInfo]) -> None:
+    def register(self, worker: str, served: Sequence[EngineInfo], *, has_looked: bool = True) -> None:
         now = self._clock()
         self._wakeup.topics.update(info.name for info in served)
         with self._database.write() as connection:
             for info in sorted(served, key=lambda info: info.name):  # so that no two workers deadlock
                 values = {**asdict(info), "worker": worker, "last_heartbeat": now}
-                upsert(connection, engines, "name", values)
+                upsert(connection, engines, "name", values, kept=() if has_looked else ("error", "away"))
+
+    def lease_discovery(self, worker: str, engine_name: str, *, lease: timedelta | None) -> bool:
+        now, c = self._lease_clock(), discoveries.c
+        is_free = sa.or_(c.worker == worker, c.lease_until <= now)
+        with self._database.read() as connection:
+            is_taken = connection.execute(sa.select(c.worker).where(c.engine == engine_name, ~is_free)).first()
+        if is_taken or lease is None:
+            return not is_taken
+        values = {"engine": engine_name, "worker": worker, "lease_until": now + lease}
+        with self._database.write() as connection:
+            return upsert(connection, discoveries, "engine", values, where=is_free)
 
     def claim(
         self, worker: str, engine_names: Sequence[str], *, lease: timedelta, given_up_before: datetime | None = None
     ) -> Claim | None:
-        def find(now: datetime, lease_now: datetime) -> sa.Select[Any]:
-            return find_claimable(engine_names, now, lease_now, given_up_before)
-
-        with self._database.read() as connection:
-            if connection.execute(find(self._clock(), self._lease_clock())).first() is None:
-                return None
-        # Prefer a service that no transaction has locked now; if there is none, wait for the oldest.
-        return self._claim(worker, find, lease, skip_locked=True) or self._claim(worker, find, lease, skip_locked=False)
-
-    def _claim(
-        self,
-        worker: str,
-        find: Callable[[datetime, datetime], sa.Select[Any]],
-        lease: timedelta,
-        *,
-        skip_locked: bool,
-    ) -> Claim | None:
         now, lease_now = self._clock(), self._lease_clock()
-        claimable = find(now, lease_now)
-        with self._database.write() as connection:
-            with_service = claimable.join(services, services.c.uuid == actions.c.service_uuid)
-            candidate = connection.execute(
-                with_service.with_for_update(of=services, key_share=True, skip_locked=skip_locked)
-            ).first()
-            if candidate is None:
-                return None
-            # Look again now that the service is locked: its actions may have changed before.
-            row = connection.execute(claimable.where(actions.c.service_uuid == candidate.service_uuid)).first()
-            if row is None:
-                return None
-            claimed = connection.execute(
-                sa.update(actions)
-                # The holder may have renewed the lease since the look: renewing locks no service.
-                .where(actions.c.uuid == row.uuid, LIVE, is_due(now), is_unleased(lease_now))
-                .values(
-                    state=ActionState.IN_PROGRESS.value,
-                    open=False,
-                    worker=worker,
-                    token=actions.c.token + 1,
-                    lease_until=lease_now + lease,
-                    # A holder that released it left no name. One of the same name lives: its lease ran out.
-                    deaths=sa.case((actions.c.worker != worker, actions.c.deaths + 1), else_=actions.c.deaths),
-                    started=sa.func.coalesce(actions.c.started, sa.literal(now, actions.c.started.type)),
-                )
-            )
-            if not claimed.rowcount:
-                return None
-            raise_revision(connection, row.service_uuid)
-            row = connection.execute(abandoned.select_with_leftover().where(actions.c.uuid == row.uuid)).one()
-            service = read_service(connection, None, row.service_uuid)
-            leftover = abandoned.read_leftover(connection, row, service)
-        return _claim_from(row, service, leftover)
+        claimable = find_claimable(engine_names, now, lease_now, given_up_before)
+        if not self._database.is_postgres:  # there, looking does not keep others from writing
+            with self._database.read() as connection:
+                if connection.execute(claimable).first() is None:
+                    return None
+        for _ in range(_TRIES):
+            with self._database.write() as connection:
+                service_uuid = _lock_service(connection, claimable)
+                if service_uuid is None:
+                    return None
+                # Look again now that the service is locked: its actions may have changed before.
+                oldest = claimable.where(actions.c.service_uuid == service_uuid).with_only_columns(actions.c.uuid)
+                uuid = claim_one(connection, oldest, worker, now, lease_now, lease)
+                if uuid is None:
+                    continue
+                raise_revision(connection, service_uuid)
+                row = connection.execute(abandoned.select_with_leftover().where(actions.c.uuid == uuid)).one()
+                service = read_service(connection, None, service_uuid)
+                leftover = abandoned.read_leftover(connection, row, service)
+            return _claim_from(row, service, leftover)
+        return None
 
-    def renew(self, claim: Claim, *, lease: timedelta, has_survived: bool = False) -> bool:
-        values: dict[str, object] = {"deaths": 0} if has_survived else {}
+    def renew(self, claims: Sequence[tuple[Claim, bool]], *, lease: timedelta) -> Sequence[Renewal]:
+        if not claims:
+            return ()
         with self._database.write() as connection:
-            update_claimed(connection, claim, lease_until=self._lease_clock() + lease, **values)
-            cancel = connection.execute(sa.select(actions.c.cancel).where(actions.c.uuid == claim.action.uuid))
-            return bool(cancel.scalar())
+            return renew_claims(connection, claims, self._lease_clock() + lease)
 
     def save_journal(self, claim: Claim, journal: Mapping[str, object]) -> None:
         with self._database.write() as connection:
@@ -254,6 +235,17 @@ class SqlQueue(SqlEngineSync, Queue):
 
     def wake(self) -> None:
         self._wakeup.notify()
+
+
+def _lock_service(connection: sa.Connection, claimable: sa.Select[Any]) -> str | None:
+    """Lock the service of a claimable action and return its UUID; None if there is no such action."""
+    with_service = claimable.join(services, services.c.uuid == actions.c.service_uuid)
+    # Prefer a service that no transaction has locked now; if there is none, wait for the oldest.
+    for skip_locked in (True, False):
+        locked = with_service.with_for_update(of=services, key_share=True, skip_locked=skip_locked)
+        if candidate := connection.execute(locked).first():
+            return str(candidate.service_uuid)
+    return None
 
 
 def _claim_from(row: Row, service: Service, leftover: Claim | None) -> Claim:

@@ -17,6 +17,7 @@ from tutumd.store.tables import (
     client_rates,
     containers,
     deliveries,
+    discoveries,
     engines,
     key_counts,
     microseconds,
@@ -100,6 +101,7 @@ def _find_unused(connection: sa.Connection, now: datetime, before: datetime, lim
     is_gone = sa.not_(containers.c.present)
     statements: dict[sa.Table, sa.Select[Any]] = {
         engines: sa.select(engines.c.name).where(engines.c.last_heartbeat < now - FORGET_ENGINE_AFTER, ~is_waited_for),
+        discoveries: sa.select(discoveries.c.engine).where(discoveries.c.engine.not_in(sa.select(engines.c.name))),
         services: sa.select(services.c.uuid).where(services.c.terminated, ~has_action, ~has_container),
         # Without a time: rows of the previous release, for containers that it had never seen.
         containers: sa.select(containers.c.uuid).where(

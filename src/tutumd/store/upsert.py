@@ -1,6 +1,7 @@
 """Inserts of rows that may be there already, so that processes that store the same row at once do not fail."""
 
 import secrets
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,7 +15,8 @@ _PROBE_BYTES = 16_384
 
 def insert(connection: sa.Connection, table: sa.Table) -> Any:
     """Return an INSERT of the connection's database, to which `on_conflict_do_…` can be added."""
-    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+    statement: Any = sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+    return statement.execution_options(preserve_rowcount=True)  # else it is -1 on PostgreSQL since SQLAlchemy 2.1
 
 
 def insert_missing(connection: sa.Connection, table: sa.Table, **values: object) -> bool:
@@ -22,11 +24,25 @@ def insert_missing(connection: sa.Connection, table: sa.Table, **values: object)
     return bool(connection.execute(insert(connection, table).values(**values).on_conflict_do_nothing()).rowcount)
 
 
-def upsert(connection: sa.Connection, table: sa.Table, key: str, values: dict[str, Any]) -> None:
-    """Insert a row, or update the one that has the same value in the column `key`."""
+def upsert(
+    connection: sa.Connection,
+    table: sa.Table,
+    key: str,
+    values: dict[str, Any],
+    *,
+    kept: Collection[str] = (),
+    where: sa.ColumnElement[bool] | None = None,
+) -> bool:
+    """Insert a row, or update the one that has the same value in the column `key`; return whether that was done.
+
+    Args:
+        kept: Columns that an update leaves as they are.
+        where: The condition for an update.
+    """
     statement = insert(connection, table).values(values)
-    changes = {name: value for name, value in values.items() if name != key}
-    connection.execute(statement.on_conflict_do_update(index_elements=[key], set_=changes))
+    changes = {name: value for name, value in values.items() if name not in (key, *kept)}
+    done = connection.execute(statement.on_conflict_do_update(index_elements=[key], set_=changes, where=where))
+    return bool(done.rowcount)
 
 
 def probe(connection: sa.Connection) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.store.clocks import SharedClock
+from tutumd.store.compiled import execute_later
 from tutumd.store.database import Database
 
 ENDS = "*"
@@ -61,7 +62,7 @@ class Wakeup:
     def publish_at_commit(self, connection: sa.Connection, topics: Collection[str]) -> None:
         """Let the commit wake the other processes that hear one of these topics. Only PostgreSQL can."""
         if topics and connection.dialect.name == "postgresql":
-            connection.execute(_NOTIFY, {"channels": sorted(map(channel_of, topics))})
+            execute_later(connection, _NOTIFY, channels=sorted(map(channel_of, topics)))
 
     @contextmanager
     def write(self, database: Database) -> Iterator[tuple[sa.Connection, set[str]]]:

@@ -1,12 +1,19 @@
-"""Discovery: keeps the store in sync with one engine instance, by its events and by regular full passes."""
+"""Discovery: keeps the store in sync with one engine instance, by its events and by regular full passes.
 
+Of the workers that serve the engine, one does this, by a lease that it renews while its passes succeed.
+"""
+
+import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from threading import Event, Thread
 
 import structlog
 
+from tutumd.boottime import boottime_s
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError, UnavailableError
 from tutumd.model import EngineInfo
 from tutumd.ports.engine import Engine, PartialDiscoveryError
@@ -20,21 +27,43 @@ _MIN_PAUSE_S, _MAX_PAUSE_S = 0.2, 1.0
 _PAUSE_PER_PASS = 4.0
 """The pause after a pass, as a multiple of the pass: endless events use at most a fifth of a core."""
 
+_LEASE_PER_PASS = 2.0
+"""What the last pass adds to the lease, as a multiple of it: the next one may take longer than the lease."""
+
+_RENEWED_BELOW = 0.6
+"""Part of the lease that is left when it is renewed."""
+
+_BEAT_S = 1.0
 _BACKOFF_S = 1.0
 _RECONNECT_S = 0.5
 _log = structlog.get_logger(__name__)
 
 
 class Discovery:
-    """Two threads that discover the services of one engine instance until they are stopped."""
+    """Two threads that discover the services of one engine instance, unless another worker does.
 
-    def __init__(self, worker: str, engine: Engine, queue: Queue) -> None:
-        """Create the threads. `start` starts them."""
+    Attributes:
+        parking: Whether the engine answers this worker, whoever discovers it.
+    """
+
+    def __init__(self, worker: str, engine: Engine, queue: Queue, lease: timedelta = timedelta(seconds=10)) -> None:
+        """Create the threads. `start` starts them.
+
+        Args:
+            lease: How long the discovery stays with this worker when it was killed, or while its passes fail.
+        """
+        self._lease = lease
         self._worker = worker
         self._engine = engine
         self._queue = queue
         self._stop = Event()
         self._changed = Event()
+        self._held, self._released = Event(), Event()
+        self._lease_ends = self._next_pass = self._pass_s = 0.0
+        self._is_well = self._is_reported = False
+        if not engine.info.is_shared:
+            self._lease_ends = math.inf
+            self._held.set()
         self._error: str | None = None
         self._was_away = False
         self.parking = Parking(engine, self._parking_changed, self._stop)
@@ -53,7 +82,8 @@ class Discovery:
     def stop(self, timeout_s: float) -> None:
         """Stop, and wait at most this long for each thread."""
         self._stop.set()
-        self._changed.set()
+        for event in (self._released, self._held, self._changed):
+            event.set()
         for thread in self._threads:
             thread.join(timeout_s)
 
@@ -72,28 +102,65 @@ class Discovery:
         if self.info.away == self._was_away:  # it was only suspected: another pass would raise the same suspicion
             return
         self._was_away = self.info.away
+        if not self._held.is_set():
+            return
         self._changed.set()
         try:
             self._queue.register(self._worker, [self.info])
-        except UnavailableError as error:  # the next heartbeat will
+        except UnavailableError as error:  # the next pass will
             self._log.warning("engine was not registered", error=str(error))
+            self._is_reported = False
 
     def _keep_syncing(self) -> None:
-        # Wait until events are watched: a pass before that would have to be repeated.
-        self._changed.wait(_MIN_PAUSE_S)
         while not self._stop.is_set():
-            began = time.monotonic()
             try:
-                self._report(self._sync())
+                if not self._hold():
+                    self._changed.clear()
+                elif self._changed.is_set() or time.monotonic() >= self._next_pass:
+                    self._changed.clear()
+                    self._pass()
             except UnavailableError as error:
                 self._log.debug("discovery was not stored", error=str(error))
             except Exception:
                 self._log.exception("discovery failed")
                 self._stop.wait(_BACKOFF_S)
-            pause_s = _PAUSE_PER_PASS * (time.monotonic() - began)
-            self._changed.wait(FULL_PASS_S if self._error == "" else _BACKOFF_S)
-            self._stop.wait(min(max(_MIN_PAUSE_S, pause_s), _MAX_PAUSE_S))
-            self._changed.clear()
+            self._changed.wait(_BEAT_S)
+            self._stop.wait(min(max(_MIN_PAUSE_S, _PAUSE_PER_PASS * self._pass_s), _MAX_PAUSE_S))
+        if self._engine.info.is_shared:
+            with suppress(UnavailableError):
+                self._queue.lease_discovery(self._worker, self._engine.info.name, lease=timedelta())
+
+    def _hold(self) -> bool:
+        """Return whether to discover the engine. Take the lease if it is free; renew it while passes succeed.
+
+        When it has run out, this worker goes on until another one takes it.
+        """
+        was_held, now = self._held.is_set(), boottime_s()
+        lease_s = self._lease.total_seconds() + _LEASE_PER_PASS * self._pass_s
+        if was_held and now < self._lease_ends - (_RENEWED_BELOW * lease_s if self._is_well else 0.0):
+            return True
+        if self.parking.reason and not was_held:
+            return False
+        lease = timedelta(seconds=lease_s) if self._is_well or not was_held else None
+        is_held = self._queue.lease_discovery(self._worker, self._engine.info.name, lease=lease)
+        if is_held and lease:
+            # Report the health again: a worker that was stopped, or one of an older release, may have since.
+            self._lease_ends, self._is_reported = now + lease_s, False
+        if is_held and not was_held:
+            self._is_well, self._next_pass, self._released = True, 0.0, Event()
+            self._held.set()
+            self._changed.wait(_MIN_PAUSE_S)  # until events are watched: a pass before that would have to be repeated
+        elif was_held and not is_held:
+            self._held.clear()
+            self._released.set()
+        return is_held
+
+    def _pass(self) -> None:
+        began, self._is_well = time.monotonic(), False
+        self._report(self._sync())
+        if self._is_well:
+            self._pass_s = time.monotonic() - began
+            self._next_pass = time.monotonic() + (0.0 if self._error else FULL_PASS_S)
 
     def _sync(self) -> str:
         """Store the engine's services, and return why some could not be read; empty if all could."""
@@ -107,26 +174,28 @@ class Discovery:
         except EngineUnavailableError as error:
             self.parking.suspect(str(error))
             return str(error)
-        if not self._queue.sync(self._engine.info, snapshots, revisions=revisions, **options):
+        if not self._queue.sync(self._engine.info, snapshots, revisions=revisions, worker=self._worker, **options):
             self._changed.set()
+        self._is_well = True
         return partial_error
 
     def _report(self, error: str) -> None:
-        """Log and store the engine's error if it has changed."""
-        if error == self._error:
+        """Log the engine's error if it has changed, and store it if others may not know it."""
+        if not self._hold() or (self._is_reported and error == self._error):
             return
-        self._error = error
-        if error:
+        if error and error != self._error:
             self._log.warning("engine cannot be reached", error=error)
-        else:
+        elif error != self._error:
             self._log.info("engine is watched")
+        self._error, self._is_reported = error, False
         self._queue.register(self._worker, [self.info])
+        self._is_reported = True
 
     def _keep_watching(self) -> None:
         refusals: set[str] = set()
-        while not self._stop.is_set():
+        while self._held.wait() and not self._stop.is_set():
             try:
-                self._engine.watch(self._changed.set, self._stop)
+                self._engine.watch(self._changed.set, self._released)
                 refusals.clear()
             except EngineRefusedError as error:
                 if str(error) not in refusals:

@@ -1,6 +1,6 @@
 """A run of an action under a lease."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from threading import Event
@@ -11,7 +11,7 @@ from tutumd.boottime import boottime_s
 from tutumd.errors import LeaseLostError, UnavailableError
 from tutumd.model import Claim, RunLimits
 from tutumd.ports.engine import Run
-from tutumd.ports.queue import Queue
+from tutumd.ports.queue import Queue, Renewal
 from tutumd.worker.deadlines import Deadlines
 
 LEASE_MARGIN_S = 1.0
@@ -22,7 +22,12 @@ _log = structlog.get_logger(__name__)
 
 
 class LeasedRun(Run):
-    """Run of tutumd.ports. It measures the lease on a monotonic clock, which no change of the wall clock affects."""
+    """Run of tutumd.ports. It measures the lease on a monotonic clock, which no change of the wall clock affects.
+
+    Attributes:
+        lease: Length of the lease.
+        has_survived: Whether the run got so far that it does not kill its worker.
+    """
 
     def __init__(
         self,
@@ -43,6 +48,7 @@ class LeasedRun(Run):
         self.claim = claim
         self.is_canceled = claim.is_cancel_requested
         self._queue = queue
+        self.lease = lease
         self._lease_s = lease.total_seconds()
         self._monotonic = monotonic
         self._server_limits = limits
@@ -51,7 +57,7 @@ class LeasedRun(Run):
         self._lease_end = claimed_at + self._lease_s - LEASE_MARGIN_S
         self._subject = claim
         self._journal = claim.journal
-        self._has_survived = False
+        self.has_survived = False
         self._abandoned = Event()
 
     @property
@@ -140,28 +146,44 @@ class LeasedRun(Run):
             _log.warning("log line was not stored", action=self.action_uuid, error=str(error))
 
     def renew(self) -> None:
-        """Extend the lease. If that fails, the run ends when its lease does; if the lease is lost, it ends at once."""
-        renewed_at = self._monotonic()
-        try:
-            lease = timedelta(seconds=self._lease_s)
-            is_cancel_requested = self._queue.renew(self.claim, lease=lease, has_survived=self._has_survived)
-        except LeaseLostError:
+        """Extend the lease of this run alone."""
+        renew_all(self._queue, [self], self._monotonic)
+
+    def note_renewal(self, renewal: Renewal, renewed_at: float) -> None:
+        """Take in what became of the lease. A lost one ends the run at once.
+
+        Args:
+            renewed_at: Monotonic time just before the lease was to be renewed.
+        """
+        if renewal is Renewal.LOST:
             self.abandon()
-        except UnavailableError as error:
-            _log.debug("lease was not renewed", action=self.action_uuid, error=str(error))
-        else:
+        elif renewal is not Renewal.BUSY:
             self._lease_end = renewed_at + self._lease_s - LEASE_MARGIN_S
-            self.is_canceled = self.is_canceled or is_cancel_requested
+            self.is_canceled = self.is_canceled or renewal is Renewal.CANCEL_REQUESTED
 
     def _note_survival(self) -> None:
         """Forget the workers that died in this action: a run that waits or advances is not what kills them.
 
         Else the same kill from outside, again and again in the same wait, would end the action.
         """
-        if self.claim.deaths and not self._has_survived:
-            self._has_survived = True
+        if self.claim.deaths and not self.has_survived:
+            self.has_survived = True
             self.renew()
 
     def abandon(self) -> None:
         """Stop the run before its next engine call."""
         self._abandoned.set()
+
+
+def renew_all(queue: Queue, runs: Sequence[LeasedRun], monotonic: Callable[[], float] = boottime_s) -> None:
+    """Extend the leases of runs, all at once. A run whose lease is not extended ends when that does."""
+    if not runs:
+        return
+    renewed_at = monotonic()
+    try:
+        renewals = queue.renew([(run.claim, run.has_survived) for run in runs], lease=runs[0].lease)
+    except UnavailableError as error:
+        _log.debug("leases were not renewed", runs=len(runs), error=str(error))
+        return
+    for run, renewal in zip(runs, renewals, strict=True):
+        run.note_renewal(renewal, renewed_at)

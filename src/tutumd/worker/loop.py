@@ -18,7 +18,7 @@ from tutumd.ports.engine import Engine
 from tutumd.ports.queue import Queue
 from tutumd.worker import retry
 from tutumd.worker.discover import Discovery
-from tutumd.worker.leased_run import LeasedRun
+from tutumd.worker.leased_run import LeasedRun, renew_all
 from tutumd.worker.perform import end_unasked, perform, plan
 from tutumd.worker.slots import Slots
 
@@ -74,7 +74,9 @@ class Worker:
         self._slots: Slots[LeasedRun] = Slots(
             engines, per_engine=limits.engine_slots, in_all=limits.max_runs, on_free=queue.wake
         )
-        self._discoveries = {name: Discovery(self.name, engine, queue) for name, engine in engines.items()}
+        self._discoveries = {
+            name: Discovery(self.name, engine, queue, limits.lease) for name, engine in engines.items()
+        }
         self._parkings = {name: discovery.parking for name, discovery in self._discoveries.items()}
         self._readers: Slots[str] = Slots(engines, per_engine=ENGINE_READERS, in_all=MAX_READERS, on_free=queue.wake)
         self._threads = [
@@ -85,7 +87,7 @@ class Worker:
 
     def start(self) -> None:
         """Register the engines, and start all threads."""
-        self._queue.register(self.name, [engine.info for engine in self._engines.values()])
+        self._register()
         for discovery in self._discoveries.values():
             discovery.start()
         for thread in self._threads:
@@ -150,11 +152,10 @@ class Worker:
     def _keep_renewing(self) -> None:
         interval = min(1.0, self._limits.lease.total_seconds() / 4)
         while not self._stop.wait(interval) or self._slots.tasks():
-            for run in self._slots.tasks():
-                try:
-                    run.renew()
-                except Exception:
-                    _log.exception("renewing failed", action=run.action_uuid)
+            try:
+                renew_all(self._queue, self._slots.tasks())
+            except Exception:
+                _log.exception("renewing failed")
             if self._stop.is_set():
                 time.sleep(min(0.2, interval))
 
@@ -165,12 +166,16 @@ class Worker:
         while not self._stop.wait(HEARTBEAT_S):
             beats += 1
             try:
-                self._queue.register(self.name, [discovery.info for discovery in self._discoveries.values()])
+                self._register()
                 has_more = self._clean_up(prunes=has_more or beats % HEARTBEATS_PER_PRUNE == 0)
             except UnavailableError as error:
                 _log.debug("housekeeping was interrupted", error=str(error))
             except Exception:
                 _log.exception("housekeeping failed")
+
+    def _register(self) -> None:
+        # How healthy they are is reported by who discovers them.
+        self._queue.register(self.name, [engine.info for engine in self._engines.values()], has_looked=False)
 
     def _clean_up(self, *, prunes: bool) -> bool:
         """Do one batch of each task in turn until nothing is left, or the next heartbeat is due.

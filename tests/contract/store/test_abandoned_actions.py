@@ -1,5 +1,6 @@
 """Actions that end half done: what is kept of them, who can still write to them, and who clears them up."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 from tests.support.stores import ENGINE, LEASE, StoreBed
 from tutumd.errors import ConflictError, LeaseLostError
 from tutumd.model import Action, ActionState, Claim, Outcome
+from tutumd.ports.queue import Renewal
 from tutumd.store.tables import services
 from tutumd.worker.retry import GIVE_UP_AFTER
 
@@ -52,15 +54,16 @@ def test_the_holder_of_an_abandoned_action_can_store_nothing_more(bed: StoreBed)
     ended = stored(bed, claim)
     bed.call(bed.handler("web"))
     claimed_by(bed, "next")
-    for late_write in (
-        lambda: bed.queue.renew(claim, lease=LEASE),
+    late_writes: tuple[Callable[[], None], ...] = (
         lambda: bed.queue.save_journal(claim, {"phase": "commit"}),
         lambda: bed.queue.retry_later(claim, delay=timedelta(), reason="late"),
         lambda: bed.queue.release(claim),
         lambda: bed.finish(claim),
-    ):
+    )
+    for late_write in late_writes:
         with pytest.raises(LeaseLostError):
             late_write()
+    assert bed.renew(claim) is Renewal.LOST
     assert stored(bed, claim) == ended
 
 
@@ -172,7 +175,7 @@ def test_an_action_that_gets_further_forgets_the_deaths(bed: StoreBed, step: str
             bed.queue.retry_later(claim, delay=timedelta(), reason="away")
             claim = claimed_by(bed, "b")
         case _:
-            bed.queue.renew(claim, lease=LEASE, has_survived=True)
+            bed.renew(claim, has_survived=True)
     bed.queue.take_over()
     assert claimed_by(bed, "c").deaths == 1
 
@@ -185,7 +188,7 @@ def test_a_journal_that_is_the_same_as_before_is_no_progress(bed: StoreBed) -> N
         claim = claimed_by(bed, worker)
         assert claim.deaths == deaths
         bed.queue.save_journal(claim, JOURNAL)
-        bed.queue.renew(claim, lease=LEASE)
+        bed.renew(claim)
 
 
 def test_of_an_engine_that_is_away_only_what_needs_no_engine_is_claimed(bed: StoreBed) -> None:

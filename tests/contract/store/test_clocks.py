@@ -11,7 +11,7 @@ from tests.support.stores import LEASE, StoreBed, open_store
 from tests.support.waiting import wait_until
 from tutumd.application import health
 from tutumd.boottime import boottime_s
-from tutumd.errors import LeaseLostError
+from tutumd.ports.queue import Renewal
 from tutumd.store.clocks import SharedClock, database_clock, machine_clock
 from tutumd.store.queue import SqlQueue
 from tutumd.store.tables import meta
@@ -55,7 +55,7 @@ def test_a_living_worker_keeps_its_action_whatever_another_machines_clock_says(
         claim = first.claim("first", ["docker"], lease=LEASE)
         assert claim is not None
         assert second.claim("second", ["docker"], lease=LEASE) is None
-        assert first.renew(claim, lease=LEASE) is False
+        assert first.renew([(claim, False)], lease=LEASE) == [Renewal.RENEWED]
         assert second.claim("second", ["docker"], lease=LEASE) is None
         first.release(claim)
 
@@ -69,8 +69,7 @@ def test_an_action_of_a_dead_worker_is_taken_over_when_its_lease_ends(
         lost = dead.claim("dead", ["docker"], lease=timedelta(seconds=1))
         assert lost is not None
         taken = wait_until(lambda q=living: q.claim("living", ["docker"], lease=LEASE), "it is taken over")  # type: ignore[misc] # early binding
-        with pytest.raises(LeaseLostError):
-            dead.renew(lost, lease=LEASE)
+        assert dead.renew([(lost, False)], lease=LEASE) == [Renewal.LOST]
         living.release(taken)
 
 
@@ -132,8 +131,7 @@ def test_no_lease_outlives_a_reboot(bed: StoreBed) -> None:
     after = SqlQueue(bed.database, bed.clock, Wakeup(), machine_clock(bed.database, bed.clock))
     taken = after.claim("second", ["docker"], lease=LEASE)
     assert taken is not None
-    with pytest.raises(LeaseLostError):
-        before.renew(claim, lease=LEASE)
+    assert before.renew([(claim, False)], lease=LEASE) == [Renewal.LOST]
 
 
 def test_an_action_from_before_the_clock_was_set_back_is_due(bed: StoreBed) -> None:

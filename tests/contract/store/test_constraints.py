@@ -84,6 +84,7 @@ def test_a_call_waits_for_whoever_has_its_service(postgres_bed: PostgresBed) -> 
         handler = bed.handler("web")
         with bed.database.write() as connection:
             lock_services(connection, [handler.service_uuid])
+            connection.execute(sa.select(1))  # which locks it
             assert isinstance(bed.send(handler), LockedError)
         assert bed.accepted(handler)
 

@@ -187,7 +187,7 @@ def test_what_a_worker_writes_during_a_run_makes_nobody_forget(bed_on_sqlite: St
     with open_edge(bed, sqlite_url) as edge:
         edge.look_up(handlers_called)
         bed.queue.register("worker", [ENGINE])
-        bed.queue.renew(claim, lease=LEASE)
+        bed.queue.renew([(claim, False)], lease=LEASE)
         bed.queue.save_journal(claim, {"phase": "pulling"})
         bed.queue.add_log_line(claim, "pulling")
         bed.queue.save_target(claim, 3)

@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -13,14 +13,15 @@ import sqlalchemy as sa
 from tests.support.postgres_bed import PostgresBed
 from tests.support.stores import LEASE, StoreBed, call, open_store
 from tests.support.waiting import wait_until
-from tutumd.errors import LeaseLostError, LockedError, NotFoundError, ReadOnlyError, UnavailableError
+from tutumd.errors import LockedError, NotFoundError, ReadOnlyError, UnavailableError
 from tutumd.model import Accepted, Handler, Operation
 from tutumd.ports.intake import CallResult
+from tutumd.ports.queue import Renewal
 from tutumd.store.clocks import database_clock
 from tutumd.store.database import Database
 from tutumd.store.faults import explain
+from tutumd.store.leases import renew_claims, update_claimed
 from tutumd.store.locks import lock_services
-from tutumd.store.queue import SqlQueue
 from tutumd.store.wakeup import Listener, Wakeup
 
 
@@ -109,27 +110,34 @@ def test_a_worker_whose_claim_was_not_confirmed_has_it_all_the_same(bed: StoreBe
 
 
 def test_an_action_whose_lease_is_renewed_while_it_is_claimed_is_not_taken_over(
-    bed: StoreBed, database_url: str
+    bed: StoreBed, database_url: str, postgres_bed: PostgresBed
 ) -> None:
     bed.call(bed.handler("web"))
     held = bed.claimed()
     bed.clock.move(LEASE.total_seconds() + 1)
     database = Database(database_url)
-    holder = SqlQueue(database, bed.clock, Wakeup())
+    with ThreadPoolExecutor(1) as pool:
+        with database.write() as holder:
+            assert renew_claims(holder, [(held, False)], bed.clock() + LEASE) == [Renewal.RENEWED]
+            claiming = pool.submit(bed.claim)
+            wait_until(postgres_bed.has_waiting_lock, "the claim waits for the renewal")
+        assert claiming.result(20) is None
+    database.close()
+    assert bed.renew(held) is Renewal.RENEWED
 
-    def renew_before_the_update(_c: object, _cursor: object, statement: str, *_rest: object) -> None:
-        if statement.startswith("UPDATE actions"):
-            holder.renew(held, lease=LEASE)
 
-    sa.event.listen(bed.database._engine, "before_cursor_execute", renew_before_the_update)
-    try:
-        taken = bed.claim()
-        holder.renew(held, lease=LEASE)  # raises LeaseLostError where both hold it
-    except LeaseLostError:
-        pytest.fail("the lease was renewed, and the action given to another worker")
-    finally:
-        database.close()
-    assert taken is None
+def test_an_action_that_a_stopped_process_holds_keeps_no_other_lease_from_being_renewed(
+    bed: StoreBed, database_url: str
+) -> None:
+    bed.call(bed.handler("web"))
+    bed.call(bed.handler("db"))
+    claims = [bed.claimed(), bed.claimed()]
+    database = Database(database_url)
+    with database.write() as stopped:
+        update_claimed(stopped, claims[0], cancel=False)
+        renewals = bed.queue.renew([(claim, False) for claim in claims], lease=LEASE)
+    database.close()
+    assert renewals == [Renewal.BUSY, Renewal.RENEWED]
 
 
 @contextmanager
@@ -139,6 +147,7 @@ def stopped_with_a_lock_on(url: str, service_uuid: str) -> Iterator[None]:
     try:
         with database.write() as connection:
             lock_services(connection, [service_uuid])
+            connection.execute(sa.select(1))  # which locks it
             yield
     finally:
         database.close()

@@ -14,6 +14,7 @@ import pytest
 from tests.support.stores import LEASE, ORIGIN, StoreBed, accept, call, query, second_intake, snapshot
 from tutumd.errors import ConflictError, LeaseLostError, LockedError, NotFoundError
 from tutumd.model import ActionState, Operation, Outcome, Verb
+from tutumd.ports.queue import Renewal
 
 T = TypeVar("T")
 
@@ -129,7 +130,6 @@ def test_an_ended_lease_is_taken_over_and_the_old_worker_changes_nothing(bed: St
     assert new.attempts == 0
     changes: tuple[Callable[[], object], ...] = (
         lambda: bed.queue.save_journal(old, {"step": 2}),
-        lambda: bed.queue.renew(old, lease=LEASE),
         lambda: bed.queue.save_target(old, 9),
         lambda: bed.queue.retry_later(old, delay=timedelta(0), reason=""),
         lambda: bed.queue.release(old),
@@ -138,6 +138,7 @@ def test_an_ended_lease_is_taken_over_and_the_old_worker_changes_nothing(bed: St
     for change in changes:
         with pytest.raises(LeaseLostError):
             change()
+    assert bed.renew(old) is Renewal.LOST
     assert bed.store.service(bed.admin, old.service.uuid).target == 2
     bed.finish(new)
     assert bed.store.action(bed.admin, old.action.uuid).state is ActionState.SUCCESS
@@ -158,7 +159,7 @@ def test_a_renewed_lease_is_not_taken_over(bed: StoreBed) -> None:
     bed.call(bed.handler("web"))
     claim = bed.claimed()
     bed.clock.move(8)
-    bed.queue.renew(claim, lease=LEASE)
+    assert bed.renew(claim) is Renewal.RENEWED
     bed.clock.move(8)
     assert bed.claim() is None
 
@@ -219,9 +220,9 @@ def test_a_pending_action_is_canceled_at_once_and_nothing_joins_it(bed: StoreBed
 def test_a_cancel_of_a_running_action_reaches_its_worker(bed: StoreBed) -> None:
     bed.call(bed.handler("web"))
     claim = bed.claimed()
-    assert bed.queue.renew(claim, lease=LEASE) is False
+    assert bed.renew(claim) is Renewal.RENEWED
     assert bed.store.cancel(bed.admin, claim.action.uuid).state is ActionState.CANCELING
-    assert bed.queue.renew(claim, lease=LEASE) is True
+    assert bed.renew(claim) is Renewal.CANCEL_REQUESTED
     bed.queue.finish(claim, Outcome(success=False, canceled=True, reason="canceled on request"), None)
     assert bed.store.action(bed.admin, claim.action.uuid).state is ActionState.CANCELED
 

@@ -261,6 +261,7 @@ def test_a_look_waits_for_a_run_that_is_just_ending(bed: StoreBed, database_url:
             web = bed.service_uuid("web")
             lock_services(connection, [web])
             raise_revision(connection, web)
+            connection.execute(sa.select(1))  # which sends both
             seen = [snapshot("web", containers=9), snapshot("db", containers=9)]
             storing = pool.submit(bed.queue.sync, ENGINE, seen, revisions=before)
             if other.is_postgres:

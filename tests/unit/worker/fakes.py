@@ -19,7 +19,7 @@ from tutumd.model import (
     Verb,
 )
 from tutumd.ports.engine import Run
-from tutumd.ports.queue import Queue
+from tutumd.ports.queue import Queue, Renewal
 from tutumd.worker.leased_run import LeasedRun
 
 LEASE = timedelta(seconds=10)
@@ -44,6 +44,8 @@ class FakeQueue:
         self.targets: list[int] = []
         self.lines: list[str] = []
         self.engine_errors: list[str] = []
+        self.leases: list[timedelta | None] = []
+        self.is_free = True
         self.synced = Event()
         self.looks = 0
         self.is_complete = True
@@ -52,14 +54,15 @@ class FakeQueue:
         self.when_renewing: Callable[[], object] = lambda: None
         self.leftovers: list[Mapping[str, object]] = []
         self.survivals = 0
+        self.renewal = Renewal.RENEWED
         self.wakes = 0
         self._amounts = amounts
 
-    def renew(self, claim: Claim, *, lease: timedelta, has_survived: bool = False) -> bool:
+    def renew(self, claims: Sequence[tuple[Claim, bool]], *, lease: timedelta) -> Sequence[Renewal]:
         self._fail()
         self.when_renewing()
-        self.survivals += has_survived
-        return False
+        self.survivals += sum(has_survived for _, has_survived in claims)
+        return [self.renewal] * len(claims)
 
     def save_journal(self, claim: Claim, journal: Mapping[str, object]) -> None:
         self._fail()
@@ -82,9 +85,15 @@ class FakeQueue:
     def add_log_line(self, claim: Claim, text: str) -> None:
         self.lines.append(text)
 
-    def register(self, worker: str, served: Sequence[EngineInfo]) -> None:
+    def register(self, worker: str, served: Sequence[EngineInfo], *, has_looked: bool = True) -> None:
         self._fail()
-        self.engine_errors += [engine.error for engine in served]
+        if has_looked:
+            self.engine_errors += [engine.error for engine in served]
+
+    def lease_discovery(self, worker: str, engine_name: str, *, lease: timedelta | None) -> bool:
+        self.leases.append(lease)
+        self._fail()
+        return self.is_free
 
     def revisions(self, engine_name: str) -> Mapping[str, int]:
         self.looks += 1
@@ -98,8 +107,10 @@ class FakeQueue:
         *,
         revisions: Mapping[str, int],
         is_unreadable: Callable[[str], bool] = lambda selector: False,
+        worker: str = "",
     ) -> bool:
         self._fail()
+        assert worker, "it says who looked"
         assert revisions == {engine.name: self.looks}, "read just before this look"
         self.is_unreadable = is_unreadable
         self.synced.set()
@@ -124,10 +135,12 @@ class FakeEngine:
         self.discover_error: Exception | None = None
         self.watches = 0
         self.watch_error: Exception | None = None
+        self.probes = 0
         self.probe_error: EngineUnavailableError | None = None
         self._plan = plan
 
     def probe(self) -> None:
+        self.probes += 1
         if self.probe_error:
             raise self.probe_error
 

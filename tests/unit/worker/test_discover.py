@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import cast
 
 import structlog.testing
@@ -13,10 +14,12 @@ from tutumd.ports.engine import Engine, PartialDiscoveryError
 from tutumd.ports.queue import Queue
 from tutumd.worker.discover import FULL_PASS_S, Discovery
 
+SHORT = timedelta(seconds=2)
+
 
 @contextmanager
-def discovering(engine: FakeEngine, queue: FakeQueue) -> Iterator[None]:
-    discovery = Discovery("worker", cast(Engine, engine), cast(Queue, queue))
+def discovering(engine: FakeEngine, queue: FakeQueue, lease: timedelta = timedelta(seconds=10)) -> Iterator[None]:
+    discovery = Discovery("worker", cast(Engine, engine), cast(Queue, queue), lease)
     discovery.start()
     try:
         yield
@@ -28,7 +31,7 @@ def test_discovery_survives_an_engine_and_a_database_that_are_away_at_once() -> 
     engine, queue = FakeEngine(), FakeQueue(error=AWAY)
     engine.discover_error = EngineUnavailableError("away")
     with discovering(engine, queue):
-        wait_until(lambda: queue.looks >= 2, "discovery is repeated after both were away")
+        wait_until(lambda: len(queue.leases) >= 2, "discovery is tried again after both were away")
         engine.discover_error = queue.error = None
         assert queue.synced.wait(10)
 
@@ -79,3 +82,50 @@ def test_an_engine_that_discovery_finds_away_is_parked_until_it_answers() -> Non
         engine.probe_error = engine.discover_error = None
         wait_until(lambda: queue.engine_errors[-1] == "", "the engine is open again")
         assert queue.wakes
+
+
+def test_an_engine_that_another_worker_discovers_is_neither_asked_nor_followed() -> None:
+    engine, queue = FakeEngine(), FakeQueue()
+    queue.is_free = False
+    with discovering(engine, queue, SHORT):
+        wait_until(lambda: len(queue.leases) >= 2, "it asks for the lease")
+        assert (engine.discoveries, engine.watches, queue.engine_errors) == (0, 0, [])
+        queue.is_free = True
+        assert queue.synced.wait(10)
+        wait_until(lambda: engine.watches, "its events are followed")
+        queue.is_free, asked = False, len(queue.leases)
+        wait_until(lambda: len(queue.leases) > asked + 1, "it is left to the other worker")
+        before = engine.discoveries, engine.watches
+        wait_until(lambda: len(queue.leases) > asked + 3, "it asks again")
+        assert (engine.discoveries, engine.watches) == before
+    assert queue.leases[-1] == timedelta()
+
+
+def test_a_lease_is_renewed_while_looks_succeed_and_taken_again_once_they_do() -> None:
+    engine, queue = FakeEngine(), FakeQueue()
+    with discovering(engine, queue, SHORT):
+        wait_until(lambda: len(queue.leases) >= 2, "it is renewed")
+        assert None not in queue.leases
+        engine.discover_error = EngineUnavailableError("missing permission: list")
+        before = engine.discoveries
+        wait_until(lambda: engine.discoveries > before + 4, "this worker goes on, since no other takes it")
+        assert None in queue.leases, "it is not renewed"
+        engine.discover_error, asked = None, len(queue.leases)
+        wait_until(lambda: any(queue.leases[asked:]), "it is taken again")
+
+
+def test_a_worker_that_cannot_reach_the_engine_does_not_begin_to_discover_it() -> None:
+    engine, queue = FakeEngine(), FakeQueue()
+    queue.is_free, engine.probe_error = False, EngineUnavailableError("no route")
+    discovery = Discovery("worker", cast(Engine, engine), cast(Queue, queue))
+    discovery.parking.suspect("no route")
+    wait_until(lambda: discovery.parking.reason, "the engine is parked")
+    queue.is_free = True
+    discovery.start()
+    try:
+        wait_until(lambda: engine.probes >= 4, "some time goes by")
+        assert (queue.leases, queue.engine_errors) == ([], [])
+        engine.probe_error = None
+        assert queue.synced.wait(10)
+    finally:
+        discovery.stop(5)

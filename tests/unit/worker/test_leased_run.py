@@ -9,6 +9,7 @@ from tests.support.services import service_row
 from tests.unit.worker.fakes import AWAY, FakeClock, FakeQueue, make_action, make_run
 from tutumd.errors import LeaseLostError
 from tutumd.model import RunLimits
+from tutumd.ports.queue import Renewal
 from tutumd.worker.leased_run import LEASE_MARGIN_S, LeasedRun
 
 
@@ -66,7 +67,7 @@ def test_a_renewal_that_fails_does_not_extend_the_lease(run: LeasedRun, queue: F
 
 
 def test_a_lost_lease_ends_the_run_at_once(run: LeasedRun, queue: FakeQueue) -> None:
-    queue.error = LeaseLostError("taken")
+    queue.renewal = Renewal.LOST
     run.renew()
     for step in (run.check, run.remaining_s, lambda: run.save({}), lambda: run.sleep(0)):
         with pytest.raises(LeaseLostError):
