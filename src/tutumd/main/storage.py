@@ -106,7 +106,7 @@ def _connected(database: Database, lock: int = -1) -> Iterator[Storage]:
             clock: Clock = shared_clock
             lease_clock: Clock = shared_clock
         else:
-            stack.callback(WakeSocket(Path(f"{database.url.database}-wake"), wakeup).close)
+            stack.callback(WakeSocket(Path(str(database.url.database)).with_suffix(".wake"), wakeup).close)
             clock, lease_clock = now, machine_clock(database, now)
         queue = SqlQueue(database, clock, wakeup, lease_clock)
         store = SqlStore(database, clock, wakeup)

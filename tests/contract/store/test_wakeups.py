@@ -74,7 +74,7 @@ def connect(database: Database, wakeup: Wakeup) -> Callable[[], None]:
 
 
 def folder_of(path: str) -> Path:
-    return Path(f"{path}-wake")
+    return Path(path).with_suffix(".wake")
 
 
 @pytest.fixture
