@@ -7,7 +7,7 @@ encode_content 0.86; encode_accepted 0.91; for calls with a query, COMPLETE 0.82
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from json.encoder import encode_basestring
 
@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 from tutumd.application.admission import headers
 from tutumd.application.admission.bodies import truncate
 from tutumd.application.admission.redact import redact_call
+from tutumd.application.admission.verify import Verification
 from tutumd.application.calls import parse_amount
 from tutumd.errors import InvalidInputError, NotFoundError
 from tutumd.model import Accepted, Call, Origin
@@ -115,21 +116,32 @@ class FastPath:
             return False
         service, handler, amount = path.groups()
         try:
-            call = Call(
-                service_uuid=parse_uuid(service),
-                handler_uuid=parse_uuid(handler),
-                amount=1 if amount is None else parse_amount(amount),
-                origin=parsed.origin,
-                body_size=len(body),
-                content=encode_content(scope, parsed, body),
-                key=parsed.key,
-                previous_key=parsed.previous_key,
-            )
+            service_uuid, handler_uuid = parse_uuid(service), parse_uuid(handler)
+            containers = 1 if amount is None else parse_amount(amount)
         except (InvalidInputError, NotFoundError):
             return False  # the endpoint reports it
+        origin, evaluation = parsed.origin, None
+        remembered = self._context.admission_cache.recall(handler_uuid)
+        if remembered is not None:
+            origin = parsed.redacted_origin
+            evaluation = self._endpoint.judge_now(scope, body, handler_uuid, origin.address, remembered)
+            if evaluation is None or (not evaluation.hide and has_secret(parsed, body, remembered[0].verify)):
+                return False
+        call = Call(
+            service_uuid=service_uuid,
+            handler_uuid=handler_uuid,
+            amount=containers,
+            origin=origin,
+            body_size=len(body),
+            content=encode_content(scope, parsed, body),
+            key=parsed.key,
+            previous_key=parsed.previous_key,
+            evaluation=evaluation,
+        )
 
         def on_result(result: CallResult) -> None:
-            if isinstance(result, Accepted):
+            self._endpoint.settle(call, result)
+            if isinstance(result, Accepted) and not (evaluation and evaluation.notes):
                 respond(*encode_accepted(self._context, call, result))
             else:
                 task = asyncio.ensure_future(self._finish(scope, body, call, result, respond))
@@ -152,12 +164,16 @@ class ParsedHeaders:
     """What the headers of a call say.
 
     Attributes:
+        redacted_origin: The same with the user agent as the stored headers have it.
+        visible: The values of all headers but those with the name of a secret.
         stored_json: The headers to store, as a JSON array; None if there are more than are stored.
         key, previous_key: The delivery's keys, as `headers.delivery_key` returns them.
         has_prefer: Whether there is a header `Prefer`, which may ask to wait.
     """
 
     origin: Origin
+    redacted_origin: Origin
+    visible: bytes
     stored_json: str | None
     key: str | None
     previous_key: str | None
@@ -174,37 +190,41 @@ class HeaderCache:
     def read(self, scope: Scope) -> ParsedHeaders:
         """Return what the headers of a request say."""
         client = scope.get("client")
-        cache_key = (client and client[0], *scope["headers"])
+        # Headers with the name of a secret stay nowhere here: nothing that is parsed depends on them.
+        visible = [header for header in scope["headers"] if not headers.is_secret(header[0].decode("latin-1"))]
+        cache_key = (client and client[0], *visible)
         parsed = self._cache.get(cache_key)
         if parsed is None:
-            parsed = self._parse(scope)
-            if _is_cacheable(scope["headers"], parsed):
+            parsed = self._parse(scope, visible)
+            if parsed.key is None and sum(len(name) + len(value) for name, value in visible) <= MAX_CACHED_BYTES:
                 if len(self._cache) >= MAX_CACHED:
                     self._cache.clear()
                 self._cache[cache_key] = parsed
         return parsed
 
-    def _parse(self, scope: Scope) -> ParsedHeaders:
-        decoded = decode_headers(scope)
+    def _parse(self, scope: Scope, visible: RawHeaders) -> ParsedHeaders:
+        decoded = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in visible]
         stored = headers.redact_headers(decoded)
         pairs = [f"[{encode_basestring(name)},{encode_basestring(value)}]" for name, value in stored]
-        is_complete = len(stored) == sum(not headers.is_secret(name) for name, _ in decoded)
+        origin = self._read_origin(scope)
         return ParsedHeaders(
-            origin=self._read_origin(scope),
-            stored_json=f"[{','.join(pairs)}]" if is_complete else None,
+            origin=origin,
+            redacted_origin=replace(origin, user_agent=dict(stored).get("user-agent", "")),
+            visible=b"\n".join(value for _, value in visible),
+            stored_json=f"[{','.join(pairs)}]" if len(stored) == len(decoded) else None,
             key=headers.delivery_key(decoded),
             previous_key=headers.delivery_key(decoded, headers.PREVIOUS_DELIVERY_IDS),
             has_prefer=any(name == "prefer" for name, _ in decoded),
         )
 
 
-def _is_cacheable(raw_headers: RawHeaders, parsed: ParsedHeaders) -> bool:
-    """Return False for headers that come once, such as a delivery's ID, and for secrets: they must not stay here."""
-    return (
-        parsed.key is None
-        and sum(len(name) + len(value) for name, value in raw_headers) <= MAX_CACHED_BYTES
-        and not any(headers.is_secret(name.decode("latin-1")) for name, _ in raw_headers)
-    )
+def has_secret(parsed: ParsedHeaders, body: bytes, verification: Verification | None) -> bool:
+    """Return whether what is stored of a call may contain a secret, and so has to be redacted."""
+    if verification is None:
+        return False
+    is_kept = verification.header and not headers.is_secret(verification.header)
+    texts = [text for secret in verification.secrets for text in (secret.encode(), secret.encode("latin-1", "ignore"))]
+    return bool(is_kept) or any(text in parsed.visible or text in body for text in texts)
 
 
 def encode_content(scope: Scope, parsed: ParsedHeaders, body: bytes) -> str:
