@@ -115,3 +115,23 @@ def test_what_is_stored_is_redacted_by_the_options_that_hold(bed: StoreBed, edge
     stored = edge.request("GET", newest["resource_uri"])[1]
     assert new not in json.dumps(stored)
     assert ["x-a", old] in stored["headers"]
+
+
+def test_a_handler_without_options_any_more_stores_all(bed: StoreBed, edge: Replica) -> None:
+    secret = "a-secret-of-the-handler"
+    handler = make(bed, edge, verify={"preset": "token", "header": "x-a", "secrets": [secret]})
+    headers = {"x-a": secret}
+    for _ in range(2):
+        assert edge.request("POST", f"{handler}call/", b"{}", headers)[0] == 202
+    change(edge, handler, {})
+    assert edge.request("POST", f"{handler}call/", b"{}", headers)[0] == 202
+    newest = edge.request("GET", f"{handler}delivery/")[1]["objects"][0]
+    assert ["x-a", secret] in edge.request("GET", newest["resource_uri"])[1]["headers"]
+
+
+def test_a_client_has_to_wait_only_by_options_that_hold(bed: StoreBed, edge: Replica) -> None:
+    handler = make(bed, edge, **KINDS[401])
+    assert [call(edge, handler) for _ in range(MAX_REFUSED)] == [401] * MAX_REFUSED
+    assert call(edge, handler, authorization="Bearer a-secret-of-the-handler") == 429
+    change(edge, handler, ANY_TAG)
+    assert call(edge, handler) == 202

@@ -33,6 +33,7 @@ MAX_CACHED = 1_000
 MAX_CACHED_BYTES = 1024
 """Of the headers of one call, so that the cache takes few megabytes."""
 
+CacheKey = tuple[object, ...]
 RawHeaders = list[tuple[bytes, bytes]]
 Respond = Callable[[int, RawHeaders, bytes], None]
 """Sends a complete response: status, headers with the content's length, content."""
@@ -141,6 +142,8 @@ class FastPath:
 
         def on_result(result: CallResult) -> None:
             self._endpoint.settle(call, result)
+            if isinstance(result, Accepted):
+                self._header_cache.keep(parsed)
             if isinstance(result, Accepted) and not (evaluation and evaluation.notes):
                 respond(*encode_accepted(self._context, call, result))
             else:
@@ -164,13 +167,15 @@ class ParsedHeaders:
     """What the headers of a call say.
 
     Attributes:
-        redacted_origin: The same with the user agent as the stored headers have it.
-        visible: The values of all headers but those with the name of a secret.
+        cache_key: By which HeaderCache finds it.
+        redacted_origin: `origin` with the user agent as the stored headers have it.
+        visible: All headers but those with the name of a secret.
         stored_json: The headers to store, as a JSON array; None if there are more than are stored.
         key, previous_key: The delivery's keys, as `headers.delivery_key` returns them.
         has_prefer: Whether there is a header `Prefer`, which may ask to wait.
     """
 
+    cache_key: CacheKey
     origin: Origin
     redacted_origin: Origin
     visible: bytes
@@ -185,7 +190,7 @@ class HeaderCache:
 
     def __init__(self, read_origin: Callable[[Scope], Origin]) -> None:
         self._read_origin = read_origin
-        self._cache: dict[tuple[object, ...], ParsedHeaders] = {}
+        self._cache: dict[CacheKey, ParsedHeaders] = {}
 
     def read(self, scope: Scope) -> ParsedHeaders:
         """Return what the headers of a request say."""
@@ -193,24 +198,28 @@ class HeaderCache:
         # Headers with the name of a secret stay nowhere here: nothing that is parsed depends on them.
         visible = [header for header in scope["headers"] if not headers.is_secret(header[0].decode("latin-1"))]
         cache_key = (client and client[0], *visible)
-        parsed = self._cache.get(cache_key)
-        if parsed is None:
-            parsed = self._parse(scope, visible)
-            if parsed.key is None and sum(len(name) + len(value) for name, value in visible) <= MAX_CACHED_BYTES:
-                if len(self._cache) >= MAX_CACHED:
-                    self._cache.clear()
-                self._cache[cache_key] = parsed
-        return parsed
+        return self._cache.get(cache_key) or self._parse(scope, cache_key, visible)
 
-    def _parse(self, scope: Scope, visible: RawHeaders) -> ParsedHeaders:
+    def keep(self, parsed: ParsedHeaders) -> None:
+        """Keep what the headers of an accepted call say, unless they come once, such as a delivery's ID.
+
+        Before, it is not known whether the handler has a secret in a header of any name.
+        """
+        if parsed.key is None and len(parsed.visible) <= MAX_CACHED_BYTES:
+            if len(self._cache) >= MAX_CACHED:
+                self._cache.clear()
+            self._cache[parsed.cache_key] = parsed
+
+    def _parse(self, scope: Scope, cache_key: CacheKey, visible: RawHeaders) -> ParsedHeaders:
         decoded = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in visible]
         stored = headers.redact_headers(decoded)
         pairs = [f"[{encode_basestring(name)},{encode_basestring(value)}]" for name, value in stored]
         origin = self._read_origin(scope)
         return ParsedHeaders(
+            cache_key=cache_key,
             origin=origin,
             redacted_origin=replace(origin, user_agent=dict(stored).get("user-agent", "")),
-            visible=b"\n".join(value for _, value in visible),
+            visible=b"\n".join(b"%b: %b" % header for header in visible),
             stored_json=f"[{','.join(pairs)}]" if len(stored) == len(decoded) else None,
             key=headers.delivery_key(decoded),
             previous_key=headers.delivery_key(decoded, headers.PREVIOUS_DELIVERY_IDS),
