@@ -5,12 +5,23 @@ import hmac
 import os
 import re
 import struct
+import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
 from tutumd.application.admission.encryption import PlaceholderCipher, SecretCipher
-from tutumd.application.admission.evaluate import Admitted, CallInput, Hidden, Invalid, Skipped, evaluate, is_closed
+from tutumd.application.admission.evaluate import (
+    Admitted,
+    CallInput,
+    Hidden,
+    Invalid,
+    Skipped,
+    Unauthorized,
+    Verdict,
+    evaluate,
+    is_closed,
+)
 from tutumd.application.admission.fields import HandlerOptions
 from tutumd.application.admission.options import read_stored
 from tutumd.errors import NOT_FOUND, InvalidInputError, NotFoundError, SettingsError, UnavailableError
@@ -27,7 +38,12 @@ _NONCE_BYTES = 6
 _TOKEN_NUMBERS = struct.Struct(f">QQ{_NONCE_BYTES}s")
 _TAG_BYTES = 16
 _MAX_CACHED = 2_000
+_MAX_AGE_S = 1200.0
 
+Remembered = tuple[HandlerOptions, int]
+"""The parsed options of a handler, and their version."""
+
+_REASONS: dict[type[Verdict], str] = {Skipped: "skip", Unauthorized: "refuse", Hidden: "hide", Invalid: "invalid"}
 StoreCall = Callable[[Call], Awaitable[CallResult]]
 EvaluateCall = Callable[[Call, EvaluationNeeded], Awaitable[Call]]
 
@@ -38,8 +54,8 @@ async def accept(
     """Store a call and return it, evaluated, with what became of it.
 
     The store takes a call only if it was evaluated by the handler's current options, and returns them otherwise. So a
-    call to a handler without options is stored at once; any other is evaluated and stored again, until nobody changes
-    the options in between.
+    call is stored at once if its handler has no options, or it was evaluated by remembered ones that still hold. Any
+    other is evaluated and stored again, until nobody changes the options in between.
 
     Args:
         evaluator: Returns the call with its evaluation by the options in the second argument.
@@ -65,48 +81,63 @@ async def accept(
 
 
 def evaluate_call(options: HandlerOptions, version: int, call_input: CallInput) -> Evaluation:
-    """Return the evaluation of a call by its handler's options, for the store.
-
-    Raises:
-        NotFoundError: The handler cannot be called now, or not from there.
-        InvalidInputError: `?tag=` is wrong or not allowed.
-    """
+    """Return the evaluation of a call by its handler's options, for the store, which alone decides."""
     verdict = evaluate(options, call_input)
-    if isinstance(verdict, Hidden):
-        raise NotFoundError(NOT_FOUND)
-    if isinstance(verdict, Invalid):
-        raise InvalidInputError(verdict.reason)
     limits: dict[str, Any] = {
         "version": version,
         "max_uses": options.max_uses,
         "handler_cap": options.max_containers,
         "rate": options.rate_limit and (options.rate_limit.count, options.rate_limit.seconds),
         "debounce_s": options.debounce,
+        "verified": options.verify is not None,
     }
     if isinstance(verdict, Admitted):
         return Evaluation(tag=verdict.tag, variable=verdict.variable, notes=verdict.notes, **limits)
-    if isinstance(verdict, Skipped):
-        return Evaluation(skip=verdict.reason, **limits)
-    return Evaluation(refuse=verdict.reason, **limits)
+    return Evaluation(**(limits | {_REASONS[type(verdict)]: verdict.reason}))
 
 
 class AdmissionCache:
-    """The parsed options of handlers, by handler and version."""
+    """Remembers the options of handlers that were called, each for at most 20 minutes, and then reads them again.
 
-    def __init__(self, cipher: SecretCipher) -> None:
+    They may be out of date, so no answer rests on them alone: the store compares their version.
+    """
+
+    def __init__(self, cipher: SecretCipher, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._cipher = cipher
-        self._options: dict[tuple[str, int], HandlerOptions] = {}
+        self._monotonic = monotonic
+        self._new: dict[str, Remembered] = {}
+        self._old: dict[str, Remembered] = {}
+        self._new_until = 0.0
+
+    def recall(self, handler_uuid: str) -> Remembered | None:
+        """Return the options by which to evaluate a call before it is stored; None if the store has to look first.
+
+        Only the store knows whether a handler with `max_uses` is used up. One that is must not cost an HMAC.
+        """
+        remembered = self._find(handler_uuid)
+        return None if remembered is None or remembered[0].max_uses is not None else remembered
 
     def read(self, handler_uuid: str, needed: EvaluationNeeded) -> HandlerOptions:
         """Return the options of a handler. Raises SettingsError if the key does not decrypt their secrets."""
-        key = (handler_uuid, needed.version)
-        options = self._options.get(key)
-        if options is None:
-            options = read_stored(needed.options, self._cipher)
-            if len(self._options) >= _MAX_CACHED:
-                self._options.clear()
-            self._options[key] = options
+        remembered = self._find(handler_uuid)
+        if remembered is not None and remembered[1] == needed.version:
+            return remembered[0]
+        self.forget(handler_uuid)
+        options = read_stored(needed.options, self._cipher)
+        if needed.options:
+            self._new[handler_uuid] = (options, needed.version)
         return options
+
+    def forget(self, handler_uuid: str) -> None:
+        """Forget the options of a handler, with their secrets."""
+        self._new.pop(handler_uuid, None)
+        self._old.pop(handler_uuid, None)
+
+    def _find(self, handler_uuid: str) -> Remembered | None:
+        now = self._monotonic()
+        if now >= self._new_until or len(self._new) >= _MAX_CACHED // 2:
+            self._old, self._new, self._new_until = self._new, {}, now + _MAX_AGE_S / 2
+        return self._new.get(handler_uuid) or self._old.get(handler_uuid)
 
     def read_callable(self, handler_uuid: str, needed: EvaluationNeeded, address: str, now: datetime) -> HandlerOptions:
         """Return the options of a handler that can be called.

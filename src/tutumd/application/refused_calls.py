@@ -31,12 +31,16 @@ class RefusedCalls:
 
     def check(self, handler_uuid: str, address: str) -> None:
         """Raise TooManyCallsError if a client has to wait before the next call. Call this before any look at it."""
-        full_at = self._full_at.get((handler_uuid, client_network(address)), 0.0)
-        wait_s = full_at + REFILL_S / MAX_REFUSED - REFILL_S - self._monotonic()
+        wait_s = self.wait_s(handler_uuid, address)
         if wait_s > 0:
             raise TooManyCallsError(
                 f"too many calls from {address} were refused: check the secret", retry_after_s=math.ceil(wait_s)
             )
+
+    def wait_s(self, handler_uuid: str, address: str) -> float:
+        """Return for how many seconds a client has to wait before the next call; not above 0 if it has not."""
+        full_at = self._full_at.get((handler_uuid, client_network(address)), 0.0)
+        return full_at + REFILL_S / MAX_REFUSED - REFILL_S - self._monotonic()
 
     def record(self, handler_uuid: str, address: str, *, is_refused: bool) -> None:
         """Count a call, or note that its client knows the secret."""

@@ -40,6 +40,9 @@ class Evaluation:
         version: Version of the options. The call is stored only if the handler still has it.
         skip: Why the call does nothing; empty if it does something.
         refuse: Why the call is not authentic; empty if it is.
+        invalid: What is wrong with it, so that it is not stored; empty if nothing is.
+        hide: Why the handler cannot be called now, or not from there; empty if it can.
+        verified: The handler verifies its senders.
         variable: Name and value of an environment variable for the new containers; a value of None removes it.
         max_uses: Calls that the handler accepts in all.
         rate: Calls that the handler accepts, and in how many seconds.
@@ -48,6 +51,9 @@ class Evaluation:
     version: int
     skip: str = ""
     refuse: str = ""
+    invalid: str = ""
+    hide: str = ""
+    verified: bool = False
     tag: str | None = None
     variable: tuple[str, str | None] | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()

@@ -11,9 +11,6 @@ from tutumd.store.compiled import parse_rows
 MAX_CHANGES = 1_000
 """Changes that are kept at least, and a tenth more at most. A reader that is further behind reads everything again."""
 
-Change = tuple[int, str]
-"""Number of a change, and the UUID of the service."""
-
 _LOG = "INSERT INTO changed_services (service_uuid) VALUES"
 _PRUNE = f"DELETE FROM changed_services WHERE seq <= NEW.seq - {MAX_CHANGES}"  # noqa: S608 (a number)
 # All that `handler_lookup` selects.
@@ -44,7 +41,7 @@ def create_triggers(connection: sa.Connection) -> None:
             connection.exec_driver_sql(trigger)
 
 
-def read_changes(connection: sa.Connection, first: int) -> list[Change]:
-    """Return the changes from this number on, in their order."""
+def read_changes(connection: sa.Connection, first: int) -> list[tuple[int, str]]:
+    """Return the changes from this number on, in their order, each with the UUID of the service."""
     rows = parse_rows(connection.exec_driver_sql(_READ, (first,)))
     return sorted((seq, service_uuid) for seq, service_uuid in rows)

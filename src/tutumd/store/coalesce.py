@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from tutumd.errors import NOT_FOUND, NotFoundError, TooManyCallsError
+from tutumd.errors import NOT_FOUND, InvalidInputError, NotFoundError, TooManyCallsError
 from tutumd.model import Accepted, Call, DeliveryOutcome, Evaluation, EvaluationNeeded, NotQueued, Operation, Verb
 from tutumd.ports.intake import CallResult
 from tutumd.store import content_budget, pending_actions
@@ -91,6 +91,7 @@ class Coalescer:
         if (
             handler.action_seq
             and handler.options == "{}"
+            and call.evaluation is None
             and not call.has_tag_param
             and call.key is None
             and handler.uuid == call.handler_uuid
@@ -106,15 +107,14 @@ class Coalescer:
     def _add_with_all_checks(self, call: Call, handler: CalledHandler) -> CallResult:
         evaluation = _WITHOUT_OPTIONS
         earlier = None if call.key is None else self._keys.carried_out.get((handler.seq, call.key))
-        if call.has_tag_param or handler.options != "{}":
+        if call.evaluation is not None or call.has_tag_param or handler.options != "{}":
             if call.evaluation is None or call.evaluation.version != handler.version:
                 uses = 0 if earlier else self._counter(handler, "uses")
                 return EvaluationNeeded(options=json.loads(handler.options), version=handler.version, uses=uses)
             evaluation = call.evaluation
-        if evaluation.max_uses is not None or evaluation.rate is not None:
-            limit = self._check_limits(handler, evaluation, is_repeated=earlier is not None)
-            if limit is not None:
-                return limit
+        error = self._find_error(handler, evaluation, is_repeated=earlier is not None)
+        if error is not None:
+            return error
         if handler.uuid != call.handler_uuid:
             called = {"old_called": from_microseconds(self._now), "old_address": call.origin.address[:64]}
             self._change_handler(handler, **called)
@@ -133,10 +133,15 @@ class Coalescer:
             self._change_handler(handler, uses=self._counter(handler, "uses") + 1)
         return self._queue_or_join(call, handler, evaluation)
 
-    def _check_limits(self, handler: CalledHandler, evaluation: Evaluation, *, is_repeated: bool) -> Exception | None:
+    def _find_error(self, handler: CalledHandler, evaluation: Evaluation, *, is_repeated: bool) -> Exception | None:
+        """Return why a call is not stored; None if it is, and then it counts towards the rate."""
+        if evaluation.hide:
+            return NotFoundError(NOT_FOUND)
         max_uses = evaluation.max_uses
         if max_uses is not None and not is_repeated and self._counter(handler, "uses") >= max_uses:
             return NotFoundError(NOT_FOUND)
+        if evaluation.invalid:
+            return InvalidInputError(evaluation.invalid)
         if evaluation.rate is None or evaluation.refuse or is_repeated:
             return None
         count, seconds = evaluation.rate

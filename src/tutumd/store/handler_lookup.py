@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.model import Call
-from tutumd.store.change_log import Change, read_changes
+from tutumd.store.change_log import read_changes
 from tutumd.store.coalesce import CalledHandler
 from tutumd.store.compiled import execute_compiled, parse_rows
 from tutumd.store.tables import OPEN, actions, handlers, services
@@ -82,7 +82,7 @@ class HandlerCache:
     def __init__(self) -> None:
         self.size = 0
         self._by_service: dict[str, dict[str, CalledHandler]] = {}
-        self._last_change: list[Change] = []
+        self._last_change: list[tuple[int, str]] = []
 
     def find(self, connection: sa.Connection, calls: Sequence[Call]) -> dict[str, CalledHandler]:
         """Return the cached handlers of calls, by their UUIDs."""

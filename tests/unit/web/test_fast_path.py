@@ -2,16 +2,22 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 from starlette.types import Message, Scope
 
-from tests.unit.web.contexts import web_context
-from tutumd.model import Accepted, Call, Operation
+from tests.unit.web.contexts import NOW, web_context
+from tutumd.application.admission.evaluate import MAX_QUICK_BYTES
+from tutumd.application.admission.options import parse_options, write_stored
+from tutumd.application.refused_calls import MAX_REFUSED
+from tutumd.errors import NotFoundError
+from tutumd.model import Accepted, Call, EvaluationNeeded, NotQueued, Operation
 from tutumd.ports.intake import OnStored
 from tutumd.web.call.endpoint import CALL_PATH, CallEndpoint
-from tutumd.web.call.fast_path import FastPath
+from tutumd.web.call.fast_path import FastPath, HeaderCache
+from tutumd.web.context import WebContext
 
 SERVICE, HANDLER = "61a29874-9134-48f9-b460-f37d4bec4826", "7eaf7fff-882c-4f3d-9a8f-a22317ac00ce"
 PATH = f"/api/v1/service/{SERVICE}/webhook/handler/{HANDLER}/call/"
@@ -54,10 +60,19 @@ def response_of(status: int, headers: list[tuple[bytes, bytes]], content: bytes)
     return status, lengthless, fields
 
 
-def call_fast(scope: Scope, body: bytes) -> tuple[Response, Call]:
+def remembering_context(intake: RecordingIntake, options: Mapping[str, Any] | None) -> WebContext:
+    """Return a context that has read the options of the handler before."""
+    context = web_context(intake=intake)
+    if options is not None:
+        stored = write_stored(parse_options(options, NOW), context.cipher)
+        context.admission_cache.read(HANDLER, EvaluationNeeded(options=stored, version=7))
+    return context
+
+
+def call_fast(scope: Scope, body: bytes, options: Mapping[str, Any] | None = None) -> tuple[Response, Call]:
     async def run() -> tuple[Response, Call]:
         intake = RecordingIntake()
-        context = web_context(intake=intake)
+        context = remembering_context(intake, options)
         response: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         fast_path = FastPath(context, CallEndpoint(context))
         assert fast_path.handle(scope, body, lambda *parts: response.set_result(response_of(*parts)))
@@ -66,9 +81,10 @@ def call_fast(scope: Scope, body: bytes) -> tuple[Response, Call]:
     return asyncio.run(run())
 
 
-def call_slow(scope: Scope, body: bytes) -> tuple[Response, Call]:
+def call_slow(scope: Scope, body: bytes, options: Mapping[str, Any] | None = None) -> tuple[Response, Call]:
     async def run() -> tuple[Response, Call]:
         intake = RecordingIntake()
+        context = remembering_context(intake, options)
         sent: list[Message] = []
         match = CALL_PATH.fullmatch(scope["path"])
         assert match
@@ -79,7 +95,7 @@ def call_slow(scope: Scope, body: bytes) -> tuple[Response, Call]:
         async def send(message: Message) -> None:
             sent.append(message)
 
-        await CallEndpoint(web_context(intake=intake))(scope, receive, send, match)
+        await CallEndpoint(context)(scope, receive, send, match)
         return response_of(sent[0]["status"], sent[0]["headers"], sent[1]["body"]), intake.calls[0]
 
     return asyncio.run(run())
@@ -114,3 +130,90 @@ def test_fast_and_slow_calls_are_stored_and_responded_to_alike(
 def test_any_other_request_goes_through_asgi(scope: Scope) -> None:
     context = web_context(intake=RecordingIntake())
     assert not FastPath(context, CallEndpoint(context)).handle(scope, b"", lambda *_: None)
+
+
+SECRET = "a-secret-of-the-handler"
+TOKEN = {"verify": {"preset": "token", "secrets": [SECRET]}}
+SENT = [*HEADERS, (b"authorization", f"Bearer {SECRET}".encode())]
+BODY = b'{"ref": "refs/heads/main"}'
+
+
+@pytest.mark.parametrize("body", [BODY, b"\xff\0", b"x" * 20_000])
+@pytest.mark.parametrize("options", [TOKEN, {"show_log": True}, {"pass_body": True}, {"enabled": False}])
+@pytest.mark.parametrize(
+    "headers", [SENT, [(b"idempotency-key", b"k"), *SENT], HEADERS, [(b"user-agent", b"a://b:c@d?e"), *SENT[2:]]]
+)
+def test_fast_and_slow_calls_are_judged_by_the_same_options_alike(
+    headers: list[tuple[bytes, bytes]], options: Mapping[str, Any], body: bytes
+) -> None:
+    fast_response, fast_call = call_fast(scope_of(PATH, headers), body, options)
+    slow_response, slow_call = call_slow(scope_of(PATH, headers), body, options)
+    assert fast_response == slow_response
+    assert fast_call.evaluation == slow_call.evaluation
+    assert fast_call.evaluation is not None
+    assert fast_call.evaluation.version == 7
+    if not fast_call.evaluation.hide:  # else it is not stored
+        assert json.loads(fast_call.content) == json.loads(slow_call.content)
+        assert fast_call.origin == slow_call.origin
+    assert (fast_call.key, fast_call.previous_key) == (slow_call.key, slow_call.previous_key)
+
+
+@pytest.mark.parametrize(
+    ("options", "headers", "body"),
+    [
+        (TOKEN, [*SENT, (b"x-b", f"with {SECRET}".encode())], BODY),
+        (TOKEN, SENT, f"with {SECRET}".encode()),
+        (TOKEN, SENT, b"x" * (MAX_QUICK_BYTES + 1)),
+        ({"verify": {"preset": "token", "header": "X-A", "secrets": [SECRET]}}, SENT, BODY),
+        ({"filter": {"preset": "branch", "branch": "main"}}, HEADERS, BODY),
+    ],
+    ids=["secret in a header", "secret in the body", "long body", "header that is kept", "filter"],
+)
+def test_a_call_that_is_redacted_or_may_take_long_goes_through_asgi(
+    options: Mapping[str, Any], headers: list[tuple[bytes, bytes]], body: bytes
+) -> None:
+    context = remembering_context(RecordingIntake(), options)
+    assert not FastPath(context, CallEndpoint(context)).handle(scope_of(PATH, headers), body, lambda *_: None)
+
+
+def test_a_cached_set_of_headers_holds_no_secret() -> None:
+    cache = HeaderCache(web_context().read_origin)
+    first = cache.read(scope_of(PATH, SENT))
+    assert first is not cache.read(scope_of(PATH, SENT))
+    cache.keep(first)
+    assert cache.read(scope_of(PATH, [*HEADERS, (b"authorization", b"Bearer another")])) is first
+    assert SECRET not in repr(vars(cache))
+    assert "s3cret" not in repr(vars(cache))
+
+
+def test_what_the_store_decides_is_noted_and_nothing_else() -> None:
+    context = remembering_context(RecordingIntake(), TOKEN)
+    endpoint, limits = CallEndpoint(context), context.refused_calls
+    remembered = context.admission_cache.recall(HANDLER)
+    assert remembered is not None
+    evaluation = endpoint.judge_now(scope_of(PATH, HEADERS), BODY, HANDLER, "192.0.2.1", remembered)
+    assert evaluation is not None
+    assert evaluation.refuse
+    _, call = call_fast(scope_of(PATH, HEADERS), BODY, TOKEN)
+    before = limits.wait_s(HANDLER, call.origin.address)
+    endpoint.settle(call, EvaluationNeeded(options={}, version=8))
+    assert limits.wait_s(HANDLER, call.origin.address) <= before
+    endpoint.settle(call, NotQueued())
+    assert limits.wait_s(HANDLER, call.origin.address) > before
+    assert context.admission_cache.recall(HANDLER) is not None
+    endpoint.settle(call, NotFoundError("gone"))
+    assert context.admission_cache.recall(HANDLER) is None
+
+
+def test_a_handler_with_max_uses_is_first_looked_up_by_the_store() -> None:
+    _, call = call_fast(scope_of(PATH, SENT), BODY, {**TOKEN, "max_uses": 3})
+    assert call.evaluation is None
+
+
+def test_a_client_that_has_to_wait_costs_no_hmac_unless_the_store_says_so() -> None:
+    context = remembering_context(RecordingIntake(), TOKEN)
+    remembered = context.admission_cache.recall(HANDLER)
+    assert remembered is not None
+    for _ in range(MAX_REFUSED):
+        context.refused_calls.record(HANDLER, "192.0.2.1", is_refused=True)
+    assert CallEndpoint(context).judge_now(scope_of(PATH, SENT), BODY, HANDLER, "192.0.2.1", remembered) is None

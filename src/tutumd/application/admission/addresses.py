@@ -1,7 +1,8 @@
 """Networks that a handler may be called from."""
 
 from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from tutumd.application.admission.json_checks import check_texts
 from tutumd.errors import InvalidInputError
@@ -21,14 +22,20 @@ def parse_networks(value: object) -> tuple[Network, ...]:
 
 def allows(networks: Sequence[Network], address: str) -> bool:
     """Return whether an address is in one of the networks. Text that is not an address is in none."""
+    client = _parse_client(address)
+    return client is not None and any(client in network for network in networks)
+
+
+@lru_cache(1024)
+def _parse_client(address: str) -> IPv4Address | IPv6Address | None:
     try:
         parsed = ip_address(address.partition("%")[0].strip("[]"))
     except ValueError:
-        return False
-    client = (isinstance(parsed, IPv6Address) and parsed.ipv4_mapped) or parsed
-    return any(client in network for network in networks)
+        return None
+    return (isinstance(parsed, IPv6Address) and parsed.ipv4_mapped) or parsed
 
 
+@lru_cache(1024)
 def client_network(address: str) -> str:
     """Return the network that one client has: an IPv4 address alone, of an IPv6 address the /64."""
     try:

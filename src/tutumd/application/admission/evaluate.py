@@ -11,10 +11,13 @@ from tutumd.application.admission.bodies import to_variable
 from tutumd.application.admission.fields import HandlerOptions
 from tutumd.application.admission.filters import Globs, decide
 from tutumd.application.admission.headers import Headers, as_document, find_all
-from tutumd.application.admission.payloads import Push, parse_body, read_push
+from tutumd.application.admission.payloads import Push, find_skip_reason, parse_body, read_push
 from tutumd.application.admission.tags import choose_tag
 from tutumd.application.admission.verify import verify
 from tutumd.errors import InvalidInputError
+
+MAX_QUICK_BYTES = 32 * 1024
+"""Longest body that is verified without a thread. To look for a ping in it takes about as long as to store the call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +106,12 @@ class CallInput:
         }
 
 
+def is_heavy(options: HandlerOptions, body: bytes) -> bool:
+    """Return whether an evaluation may take so long that it needs a thread: for a hostile body half a second."""
+    reads_deeply = options.filter or (options.tag and options.tag.source != "query")
+    return bool(reads_deeply or (options.verify and len(body) > MAX_QUICK_BYTES))
+
+
 def is_closed(options: HandlerOptions, address: str, now: datetime) -> bool:
     """Return whether the handler cannot be called now, or not from there, whatever the call contains."""
     call = CallInput(headers=(), query=(), body=b"", address=address, now=now)
@@ -170,7 +179,7 @@ def _check_sender(options: HandlerOptions, call: CallInput) -> CheckResult | Non
 def _check_event(options: HandlerOptions, call: CallInput) -> CheckResult | None:
     if not options.reads_payload:
         return None
-    reason = call.push.skip_reason
+    reason = find_skip_reason(call.headers, call.payload)
     if not reason:
         return CheckResult(check="event", passes=True, why="neither a ping nor a deletion")
     return CheckResult(check="event", passes=False, why=reason, verdict=Skipped(reason=reason))

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-from tutumd.application.admission.headers import Headers, find_all
+from tutumd.application.admission.headers import Headers
 from tutumd.application.admission.json_checks import is_shallow
 
 _MAX_FORM_FIELDS = 1000
 _GITHUB_MAX_COMMITS = 2048
+_EVENT_NAMES = ("x-github-event", "x-forgejo-event", "x-gitea-event", "x-gogs-event", "x-gitlab-event", "x-event-key")
 _HARBOR_PUSHES = ("push_artifact", "harbor.artifact.pushed")
 
 
@@ -62,6 +63,15 @@ def read_push(headers: Headers, body: Any) -> Push:
     return Push(event=event)
 
 
+def find_skip_reason(headers: Headers, body: Any) -> str:
+    """Return the `skip_reason` of what `read_push` returns, in half the time."""
+    event = _event(headers)
+    if not isinstance(body, dict):
+        return read_push(headers, body).skip_reason
+    reason = _skip_reason(event, body)
+    return reason or (push.skip_reason if (push := _read_bitbucket(event, body)) else "")
+
+
 def dig(document: Any, *keys: str) -> Any:
     """Return the value at nested keys of a document; None if there is none."""
     for key in keys:
@@ -99,9 +109,8 @@ def _parse_form(body: bytes) -> Any:
 
 
 def _event(headers: Headers) -> str:
-    names = ("X-GitHub-Event", "X-Forgejo-Event", "X-Gitea-Event", "X-Gogs-Event", "X-Gitlab-Event", "X-Event-Key")
-    values = [value for name in names for value in find_all(headers, name)]
-    return values[0].strip()[:100] if values else ""
+    firsts = {name.lower(): value for name, value in reversed(headers)}
+    return next((firsts[name] for name in _EVENT_NAMES if name in firsts), "").strip()[:100]
 
 
 def _skip_reason(event: str, body: dict[str, Any]) -> str:

@@ -14,12 +14,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from tutumd.application.admission.evaluate import CallInput
+from tutumd.application.admission.evaluate import CallInput, is_closed, is_heavy
+from tutumd.application.admission.fields import HandlerOptions
 from tutumd.application.admission.headers import PREVIOUS_DELIVERY_IDS, delivery_key
 from tutumd.application.admission.redact import redact_call, redact_key
-from tutumd.application.calls import accept, evaluate_call, parse_amount, parse_wait
-from tutumd.errors import SettingsError, TutumdError, UnavailableError
-from tutumd.model import Accepted, ActionState, Call, EvaluationNeeded, NotQueued
+from tutumd.application.calls import Remembered, accept, evaluate_call, parse_amount, parse_wait
+from tutumd.errors import NotFoundError, SettingsError, TooManyCallsError, TutumdError, UnavailableError
+from tutumd.model import Accepted, ActionState, Call, Evaluation, EvaluationNeeded, NotQueued
 from tutumd.ports.intake import CallResult
 from tutumd.web import uris
 from tutumd.web.api import render
@@ -30,6 +31,8 @@ from tutumd.web.errors import INTERNAL, STOPPING, error_response, log_unforeseen
 CALL_PATH = re.compile(r"/api/v1/service/([^/]+)/webhook/handler/([^/]+)/call(?:/([^/]+))?/?")
 WAIT_STATUSES = {ActionState.SUCCESS: 200, ActionState.FAILED: 502, ActionState.CANCELED: 502}
 """Statuses of ended actions: `curl -f` fails if the action failed."""
+
+CLOSED = "the handler is closed"
 
 encode_json = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 
@@ -76,38 +79,79 @@ class CallEndpoint:
 
         Raises as `accept` does; `first_result` is its argument.
         """
-        context = self._context
-        call, result = await accept(call, context.batches.store, partial(self._evaluate, scope, body), first_result)
+        evaluator = partial(self._evaluate, scope, body, call)
+        if first_result is None:
+            call = await evaluator(call, None)
+        call, result = await accept(call, self._store, evaluator, first_result)
         if isinstance(result, Accepted) and wait_s is not None:
             return await self._wait(call, result, wait_s)
-        return render_result(context, call, result)
+        return render_result(self._context, call, result)
 
-    async def _evaluate(self, scope: Scope, body: bytes, call: Call, needed: EvaluationNeeded) -> Call:
-        context, address = self._context, call.origin.address
-        now = context.clock()
-        options = context.admission_cache.read_callable(call.handler_uuid, needed, address, now)
-        if options.verify is not None:
-            context.refused_calls.check(call.handler_uuid, address)
+    async def _store(self, call: Call) -> CallResult:
+        result = await self._context.batches.store(call)
+        self.settle(call, result)
+        return result
+
+    def settle(self, call: Call, result: CallResult) -> None:
+        """Note what the store decided about a call: whether its handler is gone, and whether its sender was refused."""
+        context, evaluation = self._context, call.evaluation
+        if isinstance(result, NotFoundError) and not (evaluation and evaluation.hide):
+            context.admission_cache.forget(call.handler_uuid)
+        if evaluation and evaluation.verified and isinstance(result, Accepted | NotQueued | TooManyCallsError):
+            context.refused_calls.record(call.handler_uuid, call.origin.address, is_refused=bool(evaluation.refuse))
+
+    def judge_now(
+        self, scope: Scope, body: bytes, handler_uuid: str, address: str, remembered: Remembered
+    ) -> Evaluation | None:
+        """Return the evaluation of a call without parameters by remembered options; None if that has to wait."""
+        (options, version), now = remembered, self._context.clock()
+        if is_heavy(options, body) or self._is_limited(options, handler_uuid, address):
+            return Evaluation(version=version, hide=CLOSED) if is_closed(options, address, now) else None
+        call_input = CallInput(headers=decode_headers(scope), query=(), body=body, address=address, now=now)
+        return evaluate_call(options, version, call_input)
+
+    def _is_limited(self, options: HandlerOptions, handler_uuid: str, address: str) -> bool:
+        return options.verify is not None and self._context.refused_calls.wait_s(handler_uuid, address) > 0
+
+    async def _evaluate(
+        self, scope: Scope, body: bytes, received: Call, _judged: Call, needed: EvaluationNeeded | None
+    ) -> Call:
+        """Return a call with its evaluation, redacted by the same options.
+
+        Args:
+            needed: What the store has; None: it was not asked yet, and the options that are remembered will do.
+        """
+        context, address, now = self._context, received.origin.address, self._context.clock()
+        if needed is None:
+            remembered = context.admission_cache.recall(received.handler_uuid)
+            if remembered is None or self._is_limited(remembered[0], received.handler_uuid, address):
+                return received
+            options, version = remembered
+        else:
+            options = context.admission_cache.read_callable(received.handler_uuid, needed, address, now)
+            version = needed.version
+            if options.verify is not None:
+                context.refused_calls.check(received.handler_uuid, address)
         headers, query = decode_headers(scope), _parse_query(scope)
         call_input = CallInput(headers=headers, query=query, body=body, address=address, now=now)
-        if options.reads_payload:
-            # A hostile body may take half a second.
-            evaluation = await anyio.to_thread.run_sync(evaluate_call, options, needed.version, call_input)
+        if not is_heavy(options, body):
+            evaluation = evaluate_call(options, version, call_input)
+        elif is_closed(options, address, now):
+            evaluation = Evaluation(version=version, hide=CLOSED)
         else:
-            evaluation = evaluate_call(options, needed.version, call_input)
-        if options.verify is not None:
-            context.refused_calls.record(call.handler_uuid, address, is_refused=bool(evaluation.refuse))
+            evaluation = await anyio.to_thread.run_sync(evaluate_call, options, version, call_input)
+        if evaluation.hide:
+            return replace(received, evaluation=evaluation)
         content = redact_call(headers, query, body, options.verify)
         # The store keeps the user agent in a column of its own: it is redacted as the header is.
-        origin = replace(call.origin, user_agent=dict(content["headers"]).get("user-agent", ""))
-        key, previous_key = (redact_key(each, options.verify) for each in (call.key, call.previous_key))
+        origin = replace(received.origin, user_agent=dict(content["headers"]).get("user-agent", ""))
         return replace(
-            call,
+            received,
             evaluation=evaluation,
             content=encode_json(content),
             origin=origin,
-            key=key,
-            previous_key=previous_key,
+            key=redact_key(received.key, options.verify),
+            previous_key=redact_key(received.previous_key, options.verify),
         )
 
     async def _wait(self, call: Call, accepted: Accepted, wait_s: int) -> Response:

@@ -7,7 +7,7 @@ encode_content 0.86; encode_accepted 0.91; for calls with a query, COMPLETE 0.82
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from json.encoder import encode_basestring
 
@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 from tutumd.application.admission import headers
 from tutumd.application.admission.bodies import truncate
 from tutumd.application.admission.redact import redact_call
+from tutumd.application.admission.verify import Verification
 from tutumd.application.calls import parse_amount
 from tutumd.errors import InvalidInputError, NotFoundError
 from tutumd.model import Accepted, Call, Origin
@@ -32,6 +33,7 @@ MAX_CACHED = 1_000
 MAX_CACHED_BYTES = 1024
 """Of the headers of one call, so that the cache takes few megabytes."""
 
+CacheKey = tuple[object, ...]
 RawHeaders = list[tuple[bytes, bytes]]
 Respond = Callable[[int, RawHeaders, bytes], None]
 """Sends a complete response: status, headers with the content's length, content."""
@@ -115,21 +117,34 @@ class FastPath:
             return False
         service, handler, amount = path.groups()
         try:
-            call = Call(
-                service_uuid=parse_uuid(service),
-                handler_uuid=parse_uuid(handler),
-                amount=1 if amount is None else parse_amount(amount),
-                origin=parsed.origin,
-                body_size=len(body),
-                content=encode_content(scope, parsed, body),
-                key=parsed.key,
-                previous_key=parsed.previous_key,
-            )
+            service_uuid, handler_uuid = parse_uuid(service), parse_uuid(handler)
+            containers = 1 if amount is None else parse_amount(amount)
         except (InvalidInputError, NotFoundError):
             return False  # the endpoint reports it
+        origin, evaluation = parsed.origin, None
+        remembered = self._context.admission_cache.recall(handler_uuid)
+        if remembered is not None:
+            origin = parsed.redacted_origin
+            evaluation = self._endpoint.judge_now(scope, body, handler_uuid, origin.address, remembered)
+            if evaluation is None or (not evaluation.hide and has_secret(parsed, body, remembered[0].verify)):
+                return False
+        call = Call(
+            service_uuid=service_uuid,
+            handler_uuid=handler_uuid,
+            amount=containers,
+            origin=origin,
+            body_size=len(body),
+            content=encode_content(scope, parsed, body),
+            key=parsed.key,
+            previous_key=parsed.previous_key,
+            evaluation=evaluation,
+        )
 
         def on_result(result: CallResult) -> None:
+            self._endpoint.settle(call, result)
             if isinstance(result, Accepted):
+                self._header_cache.keep(parsed)
+            if isinstance(result, Accepted) and not (evaluation and evaluation.notes):
                 respond(*encode_accepted(self._context, call, result))
             else:
                 task = asyncio.ensure_future(self._finish(scope, body, call, result, respond))
@@ -152,12 +167,18 @@ class ParsedHeaders:
     """What the headers of a call say.
 
     Attributes:
+        cache_key: By which HeaderCache finds it.
+        redacted_origin: `origin` with the user agent as the stored headers have it.
+        visible: All headers but those with the name of a secret.
         stored_json: The headers to store, as a JSON array; None if there are more than are stored.
         key, previous_key: The delivery's keys, as `headers.delivery_key` returns them.
         has_prefer: Whether there is a header `Prefer`, which may ask to wait.
     """
 
+    cache_key: CacheKey
     origin: Origin
+    redacted_origin: Origin
+    visible: bytes
     stored_json: str | None
     key: str | None
     previous_key: str | None
@@ -169,42 +190,50 @@ class HeaderCache:
 
     def __init__(self, read_origin: Callable[[Scope], Origin]) -> None:
         self._read_origin = read_origin
-        self._cache: dict[tuple[object, ...], ParsedHeaders] = {}
+        self._cache: dict[CacheKey, ParsedHeaders] = {}
 
     def read(self, scope: Scope) -> ParsedHeaders:
         """Return what the headers of a request say."""
         client = scope.get("client")
-        cache_key = (client and client[0], *scope["headers"])
-        parsed = self._cache.get(cache_key)
-        if parsed is None:
-            parsed = self._parse(scope)
-            if _is_cacheable(scope["headers"], parsed):
-                if len(self._cache) >= MAX_CACHED:
-                    self._cache.clear()
-                self._cache[cache_key] = parsed
-        return parsed
+        # Headers with the name of a secret stay nowhere here: nothing that is parsed depends on them.
+        visible = [header for header in scope["headers"] if not headers.is_secret(header[0].decode("latin-1"))]
+        cache_key = (client and client[0], *visible)
+        return self._cache.get(cache_key) or self._parse(scope, cache_key, visible)
 
-    def _parse(self, scope: Scope) -> ParsedHeaders:
-        decoded = decode_headers(scope)
+    def keep(self, parsed: ParsedHeaders) -> None:
+        """Keep what the headers of an accepted call say, unless they come once, such as a delivery's ID.
+
+        Before, it is not known whether the handler has a secret in a header of any name.
+        """
+        if parsed.key is None and len(parsed.visible) <= MAX_CACHED_BYTES:
+            if len(self._cache) >= MAX_CACHED:
+                self._cache.clear()
+            self._cache[parsed.cache_key] = parsed
+
+    def _parse(self, scope: Scope, cache_key: CacheKey, visible: RawHeaders) -> ParsedHeaders:
+        decoded = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in visible]
         stored = headers.redact_headers(decoded)
         pairs = [f"[{encode_basestring(name)},{encode_basestring(value)}]" for name, value in stored]
-        is_complete = len(stored) == sum(not headers.is_secret(name) for name, _ in decoded)
+        origin = self._read_origin(scope)
         return ParsedHeaders(
-            origin=self._read_origin(scope),
-            stored_json=f"[{','.join(pairs)}]" if is_complete else None,
+            cache_key=cache_key,
+            origin=origin,
+            redacted_origin=replace(origin, user_agent=dict(stored).get("user-agent", "")),
+            visible=b"\n".join(b"%b: %b" % header for header in visible),
+            stored_json=f"[{','.join(pairs)}]" if len(stored) == len(decoded) else None,
             key=headers.delivery_key(decoded),
             previous_key=headers.delivery_key(decoded, headers.PREVIOUS_DELIVERY_IDS),
             has_prefer=any(name == "prefer" for name, _ in decoded),
         )
 
 
-def _is_cacheable(raw_headers: RawHeaders, parsed: ParsedHeaders) -> bool:
-    """Return False for headers that come once, such as a delivery's ID, and for secrets: they must not stay here."""
-    return (
-        parsed.key is None
-        and sum(len(name) + len(value) for name, value in raw_headers) <= MAX_CACHED_BYTES
-        and not any(headers.is_secret(name.decode("latin-1")) for name, _ in raw_headers)
-    )
+def has_secret(parsed: ParsedHeaders, body: bytes, verification: Verification | None) -> bool:
+    """Return whether what is stored of a call may contain a secret, and so has to be redacted."""
+    if verification is None:
+        return False
+    is_kept = verification.header and not headers.is_secret(verification.header)
+    texts = [text for secret in verification.secrets for text in (secret.encode(), secret.encode("latin-1", "ignore"))]
+    return bool(is_kept) or any(text in parsed.visible or text in body for text in texts)
 
 
 def encode_content(scope: Scope, parsed: ParsedHeaders, body: bytes) -> str:
