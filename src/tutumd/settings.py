@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535), BeforeValidator(_ignore_injected_port)] = _DEFAULT_PORT
     data_dir: Path = Path("data")
     database: str = ""
+    pool_size: int = Field(24, ge=2, le=1000)
     engine: Annotated[tuple[str, ...], *_List] = ("auto",)
     admin_user: str = ""
     admin_apikey: str = Field("", repr=False)

@@ -24,6 +24,7 @@ DataDir = Annotated[
 Database = Annotated[
     str | None, typer.Option("--database", help="Database URL. [TUTUMD_DATABASE; SQLite in the data folder]")
 ]
+PoolSize = Annotated[int | None, typer.Option(help="Connections to the database at most. [TUTUMD_POOL_SIZE; 24]")]
 Name = Annotated[str, typer.Argument(help="Name of the user.")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on. [TUTUMD_HOST; 127.0.0.1]")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 chooses a free one. [TUTUMD_PORT; 8000]")]
@@ -85,6 +86,7 @@ def serve(
     port: Port = None,
     data_dir: DataDir = None,
     database: Database = None,
+    pool_size: PoolSize = None,
     engine: Engines = None,
     admin_user: AdminUser = None,
     public_url: PublicUrl = None,
@@ -114,6 +116,7 @@ def web(
     port: Port = None,
     data_dir: DataDir = None,
     database: Database = None,
+    pool_size: PoolSize = None,
     admin_user: AdminUser = None,
     public_url: PublicUrl = None,
     max_containers: MaxContainers = None,
@@ -130,6 +133,7 @@ def web(
 def worker(
     data_dir: DataDir = None,
     database: Database = None,
+    pool_size: PoolSize = None,
     engine: Engines = None,
     max_containers: MaxContainers = None,
     grace: Grace = None,

@@ -53,7 +53,7 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
     Raises:
         SettingsError: The database or the data folder cannot be used, or another server uses it.
     """
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, settings.pool_size)
     exclusive = serves_and_works and not database.is_postgres
     hint = f"another tutumd works with the data folder {settings.data_dir}: stop it, or give another --data-dir"
     with locked(settings.data_dir / "tutumd.lock", hint, exclusive=exclusive):
