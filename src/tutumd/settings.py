@@ -59,6 +59,7 @@ class Settings(BaseSettings):
     listen_url: Annotated[str, _like(_POSTGRES_URL, "must be postgresql://USER:PASSWORD@HOST/NAME")] = Field(
         "", repr=False
     )
+    pool_size: int = Field(24, ge=2, le=1000)
     engine: Annotated[tuple[str, ...], *_List] = ("auto",)
     admin_user: str = ""
     admin_apikey: str = Field("", repr=False)

@@ -248,6 +248,7 @@ WRONG = {
     "TUTUMD_MAX_KEYS": ("0", "x"),
     "TUTUMD_ENGINE_SLOTS": ("0", "1001"),
     "TUTUMD_MAX_RUNS": ("0", "x"),
+    "TUTUMD_POOL_SIZE": ("1", "all"),
     "TUTUMD_REDEPLOY_TIMEOUT": ("0", "nan", "inf"),
     "TUTUMD_REDEPLOY_STALL": ("0", "soon", "inf"),
     "TUTUMD_PULL_TIMEOUT": ("0", "inf"),

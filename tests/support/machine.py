@@ -22,7 +22,7 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "podman": _PODMAN,
     "snippets": {"curl": ("curl",), "jq": ("jq",), "openssl": ("openssl",)},
     "nginx": {"nginx": ("nginx-light", "nginx")},
-    "postgresql": {"pg_ctlcluster": ("postgresql",)},
+    "postgresql": {"pg_ctlcluster": ("postgresql",), "pgbouncer": ("pgbouncer",)},
 }
 
 

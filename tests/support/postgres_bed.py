@@ -44,13 +44,13 @@ class PostgresBed:
         self._owner = current_owner()
         # PostgreSQL refuses to run as root.
         nobody = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-        self._uid = nobody.pw_uid if nobody else None
-        self._gid = nobody.pw_gid if nobody else None
+        self.uid = nobody.pw_uid if nobody else None
+        self.gid = nobody.pw_gid if nobody else None
 
     def start(self) -> None:
         """Make the cluster and start the server."""
-        if self._uid is not None and self._gid is not None:
-            os.chown(self.folder, self._uid, self._gid)
+        if self.uid is not None and self.gid is not None:
+            os.chown(self.folder, self.uid, self.gid)
         self._run("initdb", "--no-sync", "-U", "tutumd", "-A", "trust", "-D", str(self.folder / "data"))
         with (self.folder / "data" / "postgresql.conf").open("a") as file:
             file.write(f"{_SETTINGS}unix_socket_directories = '{self.folder}'\n")
@@ -66,8 +66,8 @@ class PostgresBed:
                 cwd=self.folder,
                 env=os.environ | self._owner,
                 start_new_session=True,
-                user=self._uid,
-                group=self._gid,
+                user=self.uid,
+                group=self.gid,
             )
         wait_until(self._answers, f"PostgreSQL accepts connections; {self.folder}/log", timeout_s=30)
 
@@ -135,6 +135,6 @@ class PostgresBed:
             capture_output=True,
             cwd=self.folder,
             timeout=60,
-            user=self._uid,
-            group=self._gid,
+            user=self.uid,
+            group=self.gid,
         )

@@ -27,6 +27,7 @@ Database = Annotated[
 ListenUrl = Annotated[
     str | None, typer.Option(help="Database URL that goes past a pooler. [TUTUMD_LISTEN_URL; the database URL]")
 ]
+PoolSize = Annotated[int | None, typer.Option(help="Connections to the database at most. [TUTUMD_POOL_SIZE; 24]")]
 Name = Annotated[str, typer.Argument(help="Name of the user.")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on. [TUTUMD_HOST; 127.0.0.1]")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 chooses a free one. [TUTUMD_PORT; 8000]")]
@@ -89,6 +90,7 @@ def serve(
     data_dir: DataDir = None,
     database: Database = None,
     listen_url: ListenUrl = None,
+    pool_size: PoolSize = None,
     engine: Engines = None,
     admin_user: AdminUser = None,
     public_url: PublicUrl = None,
@@ -119,6 +121,7 @@ def web(
     data_dir: DataDir = None,
     database: Database = None,
     listen_url: ListenUrl = None,
+    pool_size: PoolSize = None,
     admin_user: AdminUser = None,
     public_url: PublicUrl = None,
     max_containers: MaxContainers = None,
@@ -136,6 +139,7 @@ def worker(
     data_dir: DataDir = None,
     database: Database = None,
     listen_url: ListenUrl = None,
+    pool_size: PoolSize = None,
     engine: Engines = None,
     max_containers: MaxContainers = None,
     grace: Grace = None,

@@ -65,7 +65,7 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
     Raises:
         SettingsError: The database or the data folder cannot be used, or another server uses it.
     """
-    database = Database(settings.database_url, settings.listen_url)
+    database = Database(settings.database_url, settings.listen_url, settings.pool_size)
     exclusive = serves_and_works and not database.is_postgres
     hint = f"another tutumd works with the data folder {settings.data_dir}: stop it, or give another --data-dir"
     with ExitStack() as stack:
@@ -90,7 +90,7 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
 @contextmanager
 def share_storage(settings: Settings) -> Iterator[Storage]:
     """Open the database that the process which started this one has locked and brought up to date."""
-    database = Database(settings.database_url, settings.listen_url)
+    database = Database(settings.database_url, settings.listen_url, settings.pool_size)
     with closing(database), _connected(database) as storage:
         yield storage
 

@@ -19,7 +19,7 @@ OUTCOME_TIMEOUT_S = 10.0
 """Time to wait for a lost database, to learn whether it committed the transaction in flight."""
 
 POOL_SIZE = 24
-"""The most connections of a process, unless its settings say otherwise."""
+"""Connections of a process at most, unless its settings say otherwise."""
 
 CACHE_KIB = 2_000
 """Cache of each connection to SQLite."""

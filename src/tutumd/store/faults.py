@@ -20,6 +20,7 @@ REPEAT_S = 60.0
 _DAMAGED = "it is damaged: restore a backup"
 _FULL = "its disk is full: free some space"
 _LACKS_TABLES = "it lacks tables of this version, as one that was replaced does: restart tutumd"
+_LACKS_PREPARED = "PgBouncer in front of it is too old: use 1.22 or newer, with max_prepared_statements above 0"
 _STANDBY = (
     "it is a read-only standby: name all hosts in the URL, with target_session_attrs=read-write, or promote this one"
 )
@@ -41,12 +42,14 @@ _SQLITE: Mapping[int, str] = {
 _POSTGRES: Mapping[str, str] = {
     "0A000": _STANDBY,  # a transaction that may write was begun during recovery
     "25006": _STANDBY,
+    "26000": _LACKS_PREPARED,
     "28": "it refuses the user or the password: correct them in the URL, or allow them in pg_hba.conf",
     "3D000": "the server has no database of this name: create it with `createdb`",
     "3F000": "no schema is there to create tables in: create one, or set the user's search_path",
     "40": "a concurrent transaction was in the way: try again",
     "42501": "its user lacks rights: make it the owner of the database or schema, or grant it CREATE",
     "42P01": _LACKS_TABLES,
+    "42P05": _LACKS_PREPARED,
     "42703": _LACKS_TABLES,
     "53100": _FULL,
     "53300": "it has no connection left: raise max_connections, or run fewer processes",
@@ -92,7 +95,9 @@ def _cause(error: BaseException) -> str:
     """Return the cause of an error and its remedy; empty if it is unknown."""
     if isinstance(error, FileReplacedError):
         return "its files were deleted or replaced: put back what was there, or restart tutumd"
-    if isinstance(error, PoolTimeoutError | UnavailableError):
+    if isinstance(error, PoolTimeoutError):
+        return "all connections of this process are in use: look why it is slow, or raise --pool-size"
+    if isinstance(error, UnavailableError):
         return "it is so slow that transactions wait for one another: look at its disk and into its log"
     driver = getattr(error, "orig", None)
     code, state = getattr(driver, "sqlite_errorcode", 0), getattr(driver, "sqlstate", None)

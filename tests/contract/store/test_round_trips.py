@@ -1,0 +1,98 @@
+"""What calls, claims and renewals cost on a PostgreSQL that is far away."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import pytest
+import sqlalchemy as sa
+
+from tests.contract.store.test_worker_leases import SlowEngine, working
+from tests.support.postgres_bed import PostgresBed
+from tests.support.postgres_proxy import PostgresProxy
+from tests.support.stores import LEASE, ORIGIN, StoreBed, query
+from tests.support.waiting import wait_until
+from tutumd.model import Action, ActionState, Verb
+from tutumd.ports.queue import Renewal
+from tutumd.store import pending_actions
+from tutumd.store.leases import find_claimable
+
+T = TypeVar("T")
+RUNS = 16
+WARM_UP = 7
+"""The driver prepares a statement when it is executed for the sixth time."""
+
+
+@pytest.fixture
+def proxy(postgres_bed: PostgresBed) -> Iterator[PostgresProxy]:
+    proxy = PostgresProxy(postgres_bed.folder)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def database_url(postgres_bed: PostgresBed, proxy: PostgresProxy) -> str:
+    return proxy.url(postgres_bed.new_database())
+
+
+def test_calls_claims_and_renewals_take_few_round_trips(bed: StoreBed, proxy: PostgresProxy) -> None:
+    web, db = bed.handler("web"), bed.handler("db")
+
+    def cost(act: Callable[[], T]) -> tuple[int, T]:
+        before = proxy.round_trips
+        result = act()
+        return proxy.round_trips - before, result
+
+    for _ in range(WARM_UP):
+        call, _ = cost(lambda: bed.call(web))
+        bed.call(db)
+        claim, first = cost(bed.claimed)
+        claims = [(first, False), (bed.claimed(), False)]
+        renewal, renewed = cost(lambda given=claims: bed.queue.renew(given, lease=LEASE))  # type: ignore[misc] # early binding
+        assert renewed == [Renewal.RENEWED] * 2
+        for each, _ in claims:
+            bed.finish(each)
+    assert call <= 4
+    assert claim <= 6
+    assert renewal <= 2
+
+
+@pytest.mark.slow
+def test_leases_hold_although_the_database_is_far_away(bed: StoreBed, proxy: PostgresProxy, database_url: str) -> None:
+    names = [f"s{number}" for number in range(RUNS)]
+    bed.show(*names)
+    for name in names:
+        bed.call(bed.handler(name))
+    engine = SlowEngine()
+    proxy.delay_s = 0.1
+    with working(database_url, engine, lease=LEASE, failing="none") as _:
+        wait_until(lambda: len(engine.redeploys) == RUNS, "all run", timeout_s=120)
+        began = datetime.now(UTC)
+        wait_until(lambda: datetime.now(UTC) > began + LEASE, "more than a lease goes by", timeout_s=30)
+        proxy.delay_s = 0.0
+        assert len(engine.redeploys) == RUNS
+        for go_on in engine.redeploys:
+            go_on.set()
+        wait_until(lambda: not in_state(bed, ActionState.IN_PROGRESS), "all have ended", timeout_s=60)
+    assert len(in_state(bed, ActionState.SUCCESS)) == RUNS
+
+
+def in_state(bed: StoreBed, state: ActionState) -> list[Action]:
+    return [action for action in bed.store.actions(bed.admin, query()).objects if action.state is state]
+
+
+def test_claims_pass_over_the_actions_of_other_engines(bed: StoreBed) -> None:
+    bed.call(bed.handler("web"))
+    rows = [
+        pending_actions.new_action(bed.service_uuid("db"), "other", Verb.REDEPLOY, origin=ORIGIN, now=bed.clock())
+        | {"open": False}
+        for _ in range(10_000)
+    ]
+    with bed.database.write() as connection:
+        pending_actions.insert(connection, rows)
+    with bed.database.write() as connection:
+        connection.execute(sa.text("ANALYZE actions"))
+        claimable = find_claimable(["docker"], bed.clock(), bed.clock())
+        sql = claimable.compile(connection, compile_kwargs={"literal_binds": True})
+        plan = "\n".join(connection.execute(sa.text(f"EXPLAIN {sql}")).scalars())
+    assert "actions_of_engine" in plan, plan
