@@ -97,17 +97,16 @@ def evaluate_call(options: HandlerOptions, version: int, call_input: CallInput) 
 
 
 class AdmissionCache:
-    """Remembers the options of handlers that were called, each for at most 20 minutes, and then reads them again.
+    """Remembers the options of handlers that were called, and reads them again after 20 minutes.
 
-    They may be out of date, so no answer rests on them alone: the store compares their version.
+    They may be out of date, so no answer rests on them alone: the store compares their version. Each call drops what is
+    too old, also of other handlers: a secret that was replaced does not stay.
     """
 
     def __init__(self, cipher: SecretCipher, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._cipher = cipher
         self._monotonic = monotonic
-        self._new: dict[str, Remembered] = {}
-        self._old: dict[str, Remembered] = {}
-        self._new_until = 0.0
+        self._entries: dict[str, tuple[float, Remembered]] = {}  # the oldest first, with the time until which they hold
 
     def recall(self, handler_uuid: str) -> Remembered | None:
         """Return the options by which to evaluate a call before it is stored; None if the store has to look first.
@@ -125,19 +124,18 @@ class AdmissionCache:
         self.forget(handler_uuid)
         options = read_stored(needed.options, self._cipher)
         if needed.options:
-            self._new[handler_uuid] = (options, needed.version)
+            self._entries[handler_uuid] = self._monotonic() + _MAX_AGE_S, (options, needed.version)
         return options
 
     def forget(self, handler_uuid: str) -> None:
         """Forget the options of a handler, with their secrets."""
-        self._new.pop(handler_uuid, None)
-        self._old.pop(handler_uuid, None)
+        self._entries.pop(handler_uuid, None)
 
     def _find(self, handler_uuid: str) -> Remembered | None:
-        now = self._monotonic()
-        if now >= self._new_until or len(self._new) >= _MAX_CACHED // 2:
-            self._old, self._new, self._new_until = self._new, {}, now + _MAX_AGE_S / 2
-        return self._new.get(handler_uuid) or self._old.get(handler_uuid)
+        entries, now = self._entries, self._monotonic()
+        while entries and (len(entries) > _MAX_CACHED or next(iter(entries.values()))[0] <= now):
+            del entries[next(iter(entries))]
+        return entries.get(handler_uuid, (0.0, None))[1]
 
     def read_callable(self, handler_uuid: str, needed: EvaluationNeeded, address: str, now: datetime) -> HandlerOptions:
         """Return the options of a handler that can be called.

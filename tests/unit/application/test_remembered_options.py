@@ -1,0 +1,57 @@
+"""Options of handlers are remembered for a while, and for a bounded number of handlers."""
+
+import pytest
+
+from tests.unit.worker.fakes import FakeClock
+from tutumd.application import calls
+from tutumd.application.admission.encryption import SecretCipher, make_key
+from tutumd.model import EvaluationNeeded
+
+AGE_S = 1200
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def cache(clock: FakeClock) -> calls.AdmissionCache:
+    return calls.AdmissionCache(SecretCipher([make_key()]), clock)
+
+
+def read(cache: calls.AdmissionCache, handler: str, version: int = 1) -> None:
+    cache.read(handler, EvaluationNeeded(options={"debounce": version}, version=version))
+
+
+def test_options_are_dropped_by_the_first_call_after_twenty_minutes_whosever_it_is(
+    cache: calls.AdmissionCache, clock: FakeClock
+) -> None:
+    read(cache, "idle")
+    clock.now += AGE_S - 1
+    assert cache.recall("idle")
+    read(cache, "busy")
+    clock.now += 1
+    assert cache.recall("busy")
+    assert "idle" not in repr(vars(cache))
+    clock.now += AGE_S * 100
+    assert cache.recall("busy") is None
+
+
+def test_options_that_changed_count_as_new(cache: calls.AdmissionCache, clock: FakeClock) -> None:
+    read(cache, "changed")
+    read(cache, "other")
+    clock.now += AGE_S / 2
+    read(cache, "changed", version=2)
+    clock.now += AGE_S / 2
+    remembered = cache.recall("changed")
+    assert remembered
+    assert remembered[1] == 2
+    assert cache.recall("other") is None
+
+
+def test_the_oldest_are_dropped_beyond_the_limit(cache: calls.AdmissionCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "_MAX_CACHED", 2)
+    for handler in ("first", "second", "third"):
+        read(cache, handler)
+    assert [bool(cache.recall(handler)) for handler in ("first", "second", "third")] == [False, True, True]
