@@ -15,6 +15,7 @@ from tutumd.application.refused_calls import MAX_REFUSED
 from tutumd.errors import NotFoundError
 from tutumd.model import Accepted, Call, EvaluationNeeded, NotQueued, Operation
 from tutumd.ports.intake import OnStored
+from tutumd.web.call import endpoint
 from tutumd.web.call.endpoint import CALL_PATH, CallEndpoint
 from tutumd.web.call.fast_path import FastPath, HeaderCache
 from tutumd.web.context import WebContext
@@ -176,6 +177,15 @@ def test_a_call_that_is_redacted_or_may_take_long_goes_through_asgi(
     assert not FastPath(context, CallEndpoint(context)).handle(scope_of(PATH, headers), body, lambda *_: None)
 
 
+def test_a_call_that_cannot_be_judged_goes_through_asgi(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(endpoint, "evaluate_call", fail)
+    context = remembering_context(RecordingIntake(), TOKEN)
+    assert not FastPath(context, CallEndpoint(context)).handle(scope_of(PATH, SENT), BODY, lambda *_: None)
+
+
 def test_a_cached_set_of_headers_holds_no_secret() -> None:
     cache = HeaderCache(web_context().read_origin)
     first = cache.read(scope_of(PATH, SENT))
@@ -188,20 +198,20 @@ def test_a_cached_set_of_headers_holds_no_secret() -> None:
 
 def test_what_the_store_decides_is_noted_and_nothing_else() -> None:
     context = remembering_context(RecordingIntake(), TOKEN)
-    endpoint, limits = CallEndpoint(context), context.refused_calls
+    calls, limits = CallEndpoint(context), context.refused_calls
     remembered = context.admission_cache.recall(HANDLER)
     assert remembered is not None
-    evaluation = endpoint.judge_now(scope_of(PATH, HEADERS), BODY, HANDLER, "192.0.2.1", remembered)
+    evaluation = calls.judge_now(scope_of(PATH, HEADERS), BODY, HANDLER, "192.0.2.1", remembered)
     assert evaluation is not None
     assert evaluation.refuse
     _, call = call_fast(scope_of(PATH, HEADERS), BODY, TOKEN)
     before = limits.wait_s(HANDLER, call.origin.address)
-    endpoint.settle(call, EvaluationNeeded(options={}, version=8))
+    calls.settle(call, EvaluationNeeded(options={}, version=8))
     assert limits.wait_s(HANDLER, call.origin.address) <= before
-    endpoint.settle(call, NotQueued())
+    calls.settle(call, NotQueued())
     assert limits.wait_s(HANDLER, call.origin.address) > before
     assert context.admission_cache.recall(HANDLER) is not None
-    endpoint.settle(call, NotFoundError("gone"))
+    calls.settle(call, NotFoundError("gone"))
     assert context.admission_cache.recall(HANDLER) is None
 
 

@@ -20,7 +20,6 @@ from tutumd.application.admission.bodies import truncate
 from tutumd.application.admission.redact import redact_call
 from tutumd.application.admission.verify import Verification
 from tutumd.application.calls import parse_amount
-from tutumd.errors import InvalidInputError, NotFoundError
 from tutumd.model import Accepted, Call, Origin
 from tutumd.ports.intake import CallResult
 from tutumd.web import uris
@@ -119,15 +118,15 @@ class FastPath:
         try:
             service_uuid, handler_uuid = parse_uuid(service), parse_uuid(handler)
             containers = 1 if amount is None else parse_amount(amount)
-        except (InvalidInputError, NotFoundError):
-            return False  # the endpoint reports it
-        origin, evaluation = parsed.origin, None
-        remembered = self._context.admission_cache.recall(handler_uuid)
-        if remembered is not None:
-            origin = parsed.redacted_origin
-            evaluation = self._endpoint.judge_now(scope, body, handler_uuid, origin.address, remembered)
-            if evaluation is None or (not evaluation.hide and has_secret(parsed, body, remembered[0].verify)):
-                return False
+            origin, evaluation = parsed.origin, None
+            remembered = self._context.admission_cache.recall(handler_uuid)
+            if remembered is not None:
+                origin = parsed.redacted_origin
+                evaluation = self._endpoint.judge_now(scope, body, handler_uuid, origin.address, remembered)
+                if evaluation is None or (not evaluation.hide and has_secret(parsed, body, remembered[0].verify)):
+                    return False
+        except Exception:  # noqa: BLE001 (the endpoint raises it again, and reports it)
+            return False
         call = Call(
             service_uuid=service_uuid,
             handler_uuid=handler_uuid,

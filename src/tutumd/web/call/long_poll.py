@@ -61,10 +61,8 @@ class LongPoll:
             progress = await self._read(reference)
             if progress.action.ended is not None:
                 return progress
-            ended = await asyncio.wait_for(waiter, timeout_s)
-            return ended or await self._read(reference)
-        except TimeoutError:
-            return await self._read(reference)
+            await asyncio.wait([waiter], timeout=timeout_s)
+            return (waiter.done() and waiter.result()) or await self._read(reference)
         finally:
             waiters = self._waiting.get(reference, set())
             waiters.discard(waiter)
