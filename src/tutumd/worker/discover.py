@@ -34,7 +34,6 @@ _RENEWED_BELOW = 0.6
 """Part of the lease that is left when it is renewed."""
 
 _BEAT_S = 1.0
-_BACKOFF_S = 1.0
 _RECONNECT_S = 0.5
 _log = structlog.get_logger(__name__)
 
@@ -99,10 +98,9 @@ class Discovery:
 
     def _parking_changed(self) -> None:
         self._queue.wake()
-        if self.info.away == self._was_away:  # it was only suspected: another pass would raise the same suspicion
-            return
-        self._was_away = self.info.away
-        if not self._held.is_set():
+        was_away, self._was_away = self._was_away, self.info.away
+        # If it was only suspected, another pass would raise the same suspicion.
+        if self._was_away == was_away or not self._held.is_set():
             return
         self._changed.set()
         try:
@@ -123,7 +121,7 @@ class Discovery:
                 self._log.debug("discovery was not stored", error=str(error))
             except Exception:
                 self._log.exception("discovery failed")
-                self._stop.wait(_BACKOFF_S)
+                self._stop.wait(_BEAT_S)
             self._changed.wait(_BEAT_S)
             self._stop.wait(min(max(_MIN_PAUSE_S, _PAUSE_PER_PASS * self._pass_s), _MAX_PAUSE_S))
         if self._engine.info.is_shared:
@@ -156,7 +154,7 @@ class Discovery:
         return is_held
 
     def _pass(self) -> None:
-        began, self._is_well = time.monotonic(), False
+        began, self._is_well, self._next_pass = time.monotonic(), False, 0.0
         self._report(self._sync())
         if self._is_well:
             self._pass_s = time.monotonic() - began

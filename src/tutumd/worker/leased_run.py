@@ -49,12 +49,11 @@ class LeasedRun(Run):
         self.is_canceled = claim.is_cancel_requested
         self._queue = queue
         self.lease = lease
-        self._lease_s = lease.total_seconds()
         self._monotonic = monotonic
         self._server_limits = limits
         self._logged_limits: RunLimits | None = None
         self._deadlines = Deadlines(limits, monotonic)
-        self._lease_end = claimed_at + self._lease_s - LEASE_MARGIN_S
+        self._lease_end = claimed_at + lease.total_seconds() - LEASE_MARGIN_S
         self._subject = claim
         self._journal = claim.journal
         self.has_survived = False
@@ -158,7 +157,7 @@ class LeasedRun(Run):
         if renewal is Renewal.LOST:
             self.abandon()
         elif renewal is not Renewal.BUSY:
-            self._lease_end = renewed_at + self._lease_s - LEASE_MARGIN_S
+            self._lease_end = renewed_at + self.lease.total_seconds() - LEASE_MARGIN_S
             self.is_canceled = self.is_canceled or renewal is Renewal.CANCEL_REQUESTED
 
     def _note_survival(self) -> None:
