@@ -100,17 +100,21 @@ def _connected(database: Database, lock: int = -1) -> Iterator[Storage]:
     database.logs_faults = True
     wakeup = Wakeup()
     with ExitStack() as stack:
-        if database.is_postgres:  # shared with other machines, whose clocks may differ
-            shared_clock = database_clock(database)
-            stack.callback(Listener(database.listen_url, wakeup, shared_clock).close)
-            clock: Clock = shared_clock
-            lease_clock: Clock = shared_clock
-        else:
+        clock: Clock = now
+        if not database.is_postgres:
             stack.callback(WakeSocket(Path(str(database.url.database)).with_suffix(".wake"), wakeup).close)
-            clock, lease_clock = now, machine_clock(database, now)
-        queue = SqlQueue(database, clock, wakeup, lease_clock)
-        store = SqlStore(database, clock, wakeup)
-        yield Storage(database=database, store=store, queue=queue, wakeup=wakeup, clock=clock, lock=lock)
+            lease_clock = machine_clock(database, now)
+        else:  # shared with other machines, whose clocks may differ
+            clock = lease_clock = shared_clock = database_clock(database)
+            stack.callback(Listener(database.listen_url, wakeup, shared_clock).close)
+        yield Storage(
+            database=database,
+            store=SqlStore(database, clock, wakeup),
+            queue=SqlQueue(database, clock, wakeup, lease_clock),
+            wakeup=wakeup,
+            clock=clock,
+            lock=lock,
+        )
 
 
 def is_new(settings: Settings) -> bool:
@@ -173,11 +177,13 @@ def locked(path: Path, hint: str, *, exclusive: bool, wait_s: float = 0.0) -> It
         The file descriptor. A process that inherits it holds the lock, too, until it ends.
 
     Raises:
-        SettingsError: The folder cannot be used, or another process holds the lock; then the text is `hint`.
+        SettingsError: The folder cannot be used, or its file system has no locks. Or another process holds the lock:
+            then the text is `hint`.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = open(path, "a", opener=open_private)  # noqa: SIM115 (closed below)
+        # For reading, too: else NFS gives no shared lock.
+        file = open(path, "a+", opener=open_private)  # noqa: SIM115 (closed below)
     except OSError as error:
         raise SettingsError(f"the data folder {path.parent} cannot be used: {error.strerror}") from error
     with file:
@@ -186,8 +192,12 @@ def locked(path: Path, hint: str, *, exclusive: bool, wait_s: float = 0.0) -> It
             try:
                 fcntl.flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
                 break
-            except OSError:
+            except BlockingIOError:
                 if time.monotonic() >= deadline:
                     raise SettingsError(hint) from None
+            except OSError as error:
+                raise SettingsError(
+                    f"{path} cannot be locked: {error.strerror}; give a --data-dir on a file system with locks (flock)"
+                ) from error
             time.sleep(_LOCK_POLL_S)
         yield file.fileno()

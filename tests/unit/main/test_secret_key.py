@@ -1,5 +1,7 @@
 """Where the key for secrets comes from."""
 
+import errno
+import fcntl
 import os
 import stat
 from pathlib import Path
@@ -33,6 +35,20 @@ def test_only_its_owner_can_read_a_new_data_folder(tmp_path: Path) -> None:
             assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
     finally:
         os.umask(before)
+
+
+def test_a_file_system_without_locks_is_told_apart_from_another_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(file: object, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with (
+        pytest.raises(SettingsError, match=r"tutumd\.lock cannot be locked: No locks available; give a --data-dir on"),
+        locked(tmp_path / "tutumd.lock", "in use", exclusive=True, wait_s=60),
+    ):
+        pass
 
 
 def test_processes_that_start_at_once_share_one_key(tmp_path: Path) -> None:
