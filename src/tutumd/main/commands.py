@@ -1,5 +1,6 @@
 """The command line: `tutumd serve|web|worker`, `tutumd user …`, `tutumd apikey …`."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -156,15 +157,9 @@ def worker(
     _run("work", locals())
 
 
-def _run(half: str, options: dict[str, Any]) -> Any:
-    # Each is slow to import.
-    if half == "work":
-        from tutumd.main.work import work
-
-        return work(options)
-    from tutumd.main import serve as edges
-
-    return getattr(edges, half)(options)
+def _run(command: str, options: dict[str, Any]) -> None:
+    module = import_module(f"tutumd.main.{'work' if command == 'work' else 'serve'}")  # slow
+    getattr(module, command)(options)
 
 
 @users.command("add")

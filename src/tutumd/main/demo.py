@@ -2,7 +2,6 @@
 
 import time
 from pathlib import Path
-from threading import Event
 
 import structlog
 
@@ -20,8 +19,8 @@ TIMEOUT_S = 30.0
 _log = structlog.get_logger(__name__)
 
 
-def run(store: Store, data_dir: Path, url: str, server_cap: int, ready: Event) -> None:
-    """Create what the demo lacks, wait until it runs and the server is ready, and print how to call it."""
+def run(store: Store, data_dir: Path, url: str, server_cap: int) -> None:
+    """Create what the demo lacks, wait until it runs, and print how to call it."""
     try:
         admin = next(user for user in store.users() if user.is_admin)
         key = read_or_create(data_dir / KEY_FILE, accounts.generate_key)
@@ -33,7 +32,6 @@ def run(store: Store, data_dir: Path, url: str, server_cap: int, ready: Event) -
     except TutumdError as error:
         _log.error("the demo could not be set up", error=str(error))
         return
-    ready.wait(TIMEOUT_S)
     print(
         f"""\
 The service '{SERVICE}' runs. Call its webhook handlers:

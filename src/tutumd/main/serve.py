@@ -1,9 +1,9 @@
 """`tutumd serve`, and `tutumd web`, its edge alone: build the objects, serve until a signal, stop."""
 
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from threading import Event, Thread
+from threading import Thread
 from typing import Any
 
 import structlog
@@ -33,18 +33,13 @@ def serve(options: Mapping[str, Any], worker_command: Sequence[str] = COMMAND) -
     with ExitStack() as stack:
         storage = stack.enter_context(open_storage(settings, serves_and_works=True))
         listener = stack.enter_context(listen(settings))
-        url = public_url(settings, listener)
         worker = WorkerChild(worker_command, options, lock=storage.lock, grace_s=settings.grace)
         stack.callback(worker.close)
         from tutumd.main import http  # noqa: F401 (slow to import: meanwhile the worker starts)
 
         worker.ready.result()  # first: a wrong option must not hide the new admin's key
         ensure_admin(storage.store, settings)
-        ready = Event()
-        if settings.demo:
-            arguments = (storage.store, settings.data_dir, url, settings.max_containers, ready)
-            Thread(target=demo.run, args=arguments, daemon=True).start()
-        _serve_http(settings, storage, listener, url, worker, ready.set)
+        _serve_http(settings, storage, listener, worker)
 
 
 def web(options: Mapping[str, Any]) -> None:
@@ -54,25 +49,24 @@ def web(options: Mapping[str, Any]) -> None:
         storage = stack.enter_context(open_storage(settings, serves_and_works=False))
         listener = stack.enter_context(listen(settings))
         ensure_admin(storage.store, settings)
-        _serve_http(settings, storage, listener, public_url(settings, listener))
+        _serve_http(settings, storage, listener)
 
 
 def _serve_http(
-    settings: Settings,
-    storage: Storage,
-    listener: socket.socket,
-    url: str,
-    worker: WorkerChild | None = None,
-    on_ready: Callable[[], None] = lambda: None,
+    settings: Settings, storage: Storage, listener: socket.socket, worker: WorkerChild | None = None
 ) -> None:
     # All slow to import.
     from tutumd.main import http
     from tutumd.main.secret_key import load_cipher
     from tutumd.web.context import WebContext
 
+    url = public_url(settings, listener)
+
     def report_ready() -> None:
         _log.info("server is ready", url=url)
-        on_ready()
+        if worker and settings.demo:
+            arguments = (storage.store, settings.data_dir, url, settings.max_containers)
+            Thread(target=demo.run, args=arguments, daemon=True).start()
 
     intake = SqlIntake(
         storage.database,

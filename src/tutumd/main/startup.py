@@ -30,8 +30,15 @@ def configure(options: Mapping[str, Any], *, is_checked: bool = False) -> Settin
     _limit_arenas()
     logs.configure()
     settings = read_settings(options)
-    if not is_checked:
-        _check(settings)
+    if not is_checked:  # what would fail only after something was made
+        engines.parse_specs([text for text in settings.engine if text != "auto"])
+        accounts.check_name(settings.admin_user or "admin")
+        if settings.admin_apikey and is_new(settings):
+            accounts.check_key(settings.admin_apikey)
+        if settings.secret_key:
+            from tutumd.main.secret_key import load_cipher  # slow to import
+
+            load_cipher(settings)
         for warning in environment_warnings(os.environ):
             _log.warning(warning)
     return settings
@@ -45,15 +52,3 @@ def _limit_arenas() -> None:
     """
     if "MALLOC_ARENA_MAX" not in os.environ and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(_M_ARENA_MAX, _MAX_ARENAS)
-
-
-def _check(settings: Settings) -> None:
-    """Raise SettingsError or InvalidInputError for what would fail only after something was made."""
-    engines.parse_specs([text for text in settings.engine if text != "auto"])
-    accounts.check_name(settings.admin_user or "admin")
-    if settings.admin_apikey and is_new(settings):
-        accounts.check_key(settings.admin_apikey)
-    if settings.secret_key:
-        from tutumd.main.secret_key import load_cipher  # slow to import
-
-        load_cipher(settings)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -21,7 +22,9 @@ from tutumd.errors import SettingsError
 COMMAND = (sys.executable, "-P", "-m", "tutumd.main.work")
 READY, STOP = b"ready\n", b"stop\n"
 
-MAX_PAUSE_S = 30.0
+MAX_PAUSE_S = 10.0
+"""No longer than a lease: what kept it from starting, such as a database that was away, may be over."""
+
 HEALTHY_S = 60.0
 """After a worker that lived this long, the pauses begin anew."""
 
@@ -81,9 +84,9 @@ class WorkerChild:
     def _keep_running(self) -> None:
         # The processes inherit this, so that a signal does not interrupt their imports.
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
-        dead: list[str] = []
-        restarts = 0
-        while True:
+        dead: deque[str] = deque(maxlen=_MAX_DEAD)
+        pause_s = next_pause_s = 0.0
+        while not self._stop.wait(pause_s):
             name, began = str(uuid.uuid4()), time.monotonic()
             try:
                 code = self._run(name, dead)
@@ -91,19 +94,16 @@ class WorkerChild:
             except OSError as error:
                 code, ended = 0, f"cannot be started: {error}"
             if not self.ready.done():
-                return self.ready.set_exception(SystemExit(code) if code > 0 else SettingsError(f"the worker {ended}"))
+                self.ready.set_exception(SystemExit(code) if code > 0 else SettingsError(f"the worker {ended}"))
+                return
             dead.append(name)
-            restarts = 0 if time.monotonic() - began > HEALTHY_S else restarts
-            pause_s = min(2.0**restarts - 1, MAX_PAUSE_S)
-            restarts = min(restarts + 1, 10)
+            pause_s = 0.0 if time.monotonic() - began > HEALTHY_S else next_pause_s
+            next_pause_s = min(2 * pause_s + 1, MAX_PAUSE_S)
             self.state = f"{ended}; a new one starts in {pause_s:g} s"
-            if self._stop.wait(_SIGNALED_S):
-                return None
-            _log.warning("worker is not running", state=self.state)
-            if self._stop.wait(pause_s):
-                return None
+            if not self._stop.wait(_SIGNALED_S):
+                _log.warning("worker is not running", state=self.state)
 
-    def _run(self, name: str, dead: list[str]) -> int:
+    def _run(self, name: str, dead: deque[str]) -> int:
         """Run one process until it ends, and return its exit code.
 
         Args:
@@ -112,7 +112,7 @@ class WorkerChild:
         Raises:
             OSError: It cannot be started.
         """
-        task = {"options": self._options, "name": name, "predecessors": dead[-_MAX_DEAD:]}
+        task = {"options": self._options, "name": name, "predecessors": list(dead)}
         edge, other = socket.socketpair()
         with edge:
             with other:
