@@ -21,6 +21,7 @@ from tutumd.application.admission.evaluate import (
     Verdict,
     evaluate,
     is_closed,
+    is_heavy,
 )
 from tutumd.application.admission.fields import HandlerOptions
 from tutumd.application.admission.options import read_stored
@@ -45,7 +46,7 @@ Remembered = tuple[HandlerOptions, int]
 
 _REASONS: dict[type[Verdict], str] = {Skipped: "skip", Unauthorized: "refuse", Hidden: "hide", Invalid: "invalid"}
 StoreCall = Callable[[Call], Awaitable[CallResult]]
-EvaluateCall = Callable[[Call, EvaluationNeeded], Awaitable[Call]]
+EvaluateCall = Callable[[EvaluationNeeded], Awaitable[Call]]
 
 
 async def accept(
@@ -58,7 +59,7 @@ async def accept(
     other is evaluated and stored again, until nobody changes the options in between.
 
     Args:
-        evaluator: Returns the call with its evaluation by the options in the second argument.
+        evaluator: Returns the call with its evaluation by these options.
         first_result: What `store` returned for the call before; None if nobody has stored it.
 
     Raises:
@@ -71,7 +72,7 @@ async def accept(
     for _ in range(_ATTEMPTS):
         if not isinstance(result, EvaluationNeeded):
             break
-        call = await evaluator(call, result)
+        call = await evaluator(result)
         result = await store(call)
     if isinstance(result, EvaluationNeeded):
         raise UnavailableError("the handler is being changed; try again in a moment")
@@ -94,6 +95,19 @@ def evaluate_call(options: HandlerOptions, version: int, call_input: CallInput) 
     if isinstance(verdict, Admitted):
         return Evaluation(tag=verdict.tag, variable=verdict.variable, notes=verdict.notes, **limits)
     return Evaluation(**(limits | {_REASONS[type(verdict)]: verdict.reason}))
+
+
+def evaluate_at_once(
+    options: HandlerOptions, version: int, call_input: CallInput, *, is_limited: bool = False
+) -> Evaluation | None:
+    """Return the evaluation of a call, or None if it may take long, or its client is limited: it has to wait.
+
+    That a handler is closed is told at once in any case, so that its 404 comes as soon as that of an unknown one.
+    """
+    if is_limited or is_heavy(options, call_input.body):
+        is_hidden = is_closed(options, call_input.address, call_input.now)
+        return Evaluation(version=version, hide="the handler is closed") if is_hidden else None
+    return evaluate_call(options, version, call_input)
 
 
 class AdmissionCache:

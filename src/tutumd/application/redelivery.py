@@ -35,14 +35,13 @@ async def redeliver(
     delivery = await to_thread(store.delivery, viewer, service_uuid, handler_uuid, number)
     if delivery.content.get("is_cut"):
         raise ConflictError("this delivery was not stored whole: let its sender send it again")
-    call_input = _read_input(delivery, origin, now)
+    call, call_input = _make_call(delivery, service_uuid, handler_uuid, origin), _read_input(delivery, origin, now)
 
-    async def evaluate(call: Call, needed: EvaluationNeeded) -> Call:
+    async def evaluate(needed: EvaluationNeeded) -> Call:
         options = replace(cache.read(handler_uuid, needed), verify=None, allow_from=())
         evaluation = await to_thread(evaluate_call, options, needed.version, call_input)
         return replace(call, evaluation=_note_missing(evaluation, delivery))
 
-    call = _make_call(delivery, service_uuid, handler_uuid, origin)
     try:
         return await accept(call, store_call, evaluate)
     except NotFoundError:

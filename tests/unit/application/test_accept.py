@@ -26,8 +26,8 @@ class ScriptedStore:
         return self._results.pop(0)
 
 
-async def evaluate(call: Call, needed: EvaluationNeeded) -> Call:
-    return replace(call, evaluation=Evaluation(version=needed.version))
+async def evaluate(needed: EvaluationNeeded) -> Call:
+    return replace(CALL, evaluation=Evaluation(version=needed.version))
 
 
 def needed(version: int) -> EvaluationNeeded:

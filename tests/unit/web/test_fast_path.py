@@ -9,13 +9,13 @@ import pytest
 from starlette.types import Message, Scope
 
 from tests.unit.web.contexts import NOW, web_context
+from tutumd.application import calls
 from tutumd.application.admission.evaluate import MAX_QUICK_BYTES
 from tutumd.application.admission.options import parse_options, write_stored
 from tutumd.application.refused_calls import MAX_REFUSED
 from tutumd.errors import NotFoundError
 from tutumd.model import Accepted, Call, EvaluationNeeded, NotQueued, Operation
 from tutumd.ports.intake import OnStored
-from tutumd.web.call import endpoint
 from tutumd.web.call.endpoint import CALL_PATH, CallEndpoint
 from tutumd.web.call.fast_path import FastPath, HeaderCache
 from tutumd.web.context import WebContext
@@ -181,7 +181,7 @@ def test_a_call_that_cannot_be_judged_goes_through_asgi(monkeypatch: pytest.Monk
     def fail(*_: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(endpoint, "evaluate_call", fail)
+    monkeypatch.setattr(calls, "evaluate_call", fail)
     context = remembering_context(RecordingIntake(), TOKEN)
     assert not FastPath(context, CallEndpoint(context)).handle(scope_of(PATH, SENT), BODY, lambda *_: None)
 
@@ -198,20 +198,20 @@ def test_a_cached_set_of_headers_holds_no_secret() -> None:
 
 def test_what_the_store_decides_is_noted_and_nothing_else() -> None:
     context = remembering_context(RecordingIntake(), TOKEN)
-    calls, limits = CallEndpoint(context), context.refused_calls
+    endpoint, limits = CallEndpoint(context), context.refused_calls
     remembered = context.admission_cache.recall(HANDLER)
     assert remembered is not None
-    evaluation = calls.judge_now(scope_of(PATH, HEADERS), BODY, HANDLER, "192.0.2.1", remembered)
+    evaluation = endpoint.judge_now(scope_of(PATH, HEADERS), BODY, HANDLER, "192.0.2.1", remembered)
     assert evaluation is not None
     assert evaluation.refuse
     _, call = call_fast(scope_of(PATH, HEADERS), BODY, TOKEN)
     before = limits.wait_s(HANDLER, call.origin.address)
-    calls.settle(call, EvaluationNeeded(options={}, version=8))
+    endpoint.settle(call, EvaluationNeeded(options={}, version=8))
     assert limits.wait_s(HANDLER, call.origin.address) <= before
-    calls.settle(call, NotQueued())
+    endpoint.settle(call, NotQueued())
     assert limits.wait_s(HANDLER, call.origin.address) > before
     assert context.admission_cache.recall(HANDLER) is not None
-    calls.settle(call, NotFoundError("gone"))
+    endpoint.settle(call, NotFoundError("gone"))
     assert context.admission_cache.recall(HANDLER) is None
 
 

@@ -14,11 +14,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from tutumd.application.admission.evaluate import CallInput, is_closed, is_heavy
+from tutumd.application.admission.evaluate import CallInput
 from tutumd.application.admission.fields import HandlerOptions
 from tutumd.application.admission.headers import PREVIOUS_DELIVERY_IDS, delivery_key
 from tutumd.application.admission.redact import redact_call, redact_key
-from tutumd.application.calls import Remembered, accept, evaluate_call, parse_amount, parse_wait
+from tutumd.application.calls import Remembered, accept, evaluate_at_once, evaluate_call, parse_amount, parse_wait
 from tutumd.errors import NotFoundError, SettingsError, TooManyCallsError, TutumdError, UnavailableError
 from tutumd.model import Accepted, ActionState, Call, Evaluation, EvaluationNeeded, NotQueued
 from tutumd.ports.intake import CallResult
@@ -31,8 +31,6 @@ from tutumd.web.errors import INTERNAL, STOPPING, error_response, log_unforeseen
 CALL_PATH = re.compile(r"/api/v1/service/([^/]+)/webhook/handler/([^/]+)/call(?:/([^/]+))?/?")
 WAIT_STATUSES = {ActionState.SUCCESS: 200, ActionState.FAILED: 502, ActionState.CANCELED: 502}
 """Statuses of ended actions: `curl -f` fails if the action failed."""
-
-CLOSED = "the handler is closed"
 
 encode_json = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 
@@ -81,7 +79,7 @@ class CallEndpoint:
         """
         evaluator = partial(self._evaluate, scope, body, call)
         if first_result is None:
-            call = await evaluator(call, None)
+            call = await evaluator(None)
         call, result = await accept(call, self._store, evaluator, first_result)
         if isinstance(result, Accepted) and wait_s is not None:
             return await self._wait(call, result, wait_s)
@@ -104,18 +102,14 @@ class CallEndpoint:
         self, scope: Scope, body: bytes, handler_uuid: str, address: str, remembered: Remembered
     ) -> Evaluation | None:
         """Return the evaluation of a call without parameters by remembered options; None if that has to wait."""
-        (options, version), now = remembered, self._context.clock()
-        if is_heavy(options, body) or self._is_limited(options, handler_uuid, address):
-            return Evaluation(version=version, hide=CLOSED) if is_closed(options, address, now) else None
+        now, is_limited = self._context.clock(), self._is_limited(remembered[0], handler_uuid, address)
         call_input = CallInput(headers=decode_headers(scope), query=(), body=body, address=address, now=now)
-        return evaluate_call(options, version, call_input)
+        return evaluate_at_once(*remembered, call_input, is_limited=is_limited)
 
     def _is_limited(self, options: HandlerOptions, handler_uuid: str, address: str) -> bool:
         return options.verify is not None and self._context.refused_calls.wait_s(handler_uuid, address) > 0
 
-    async def _evaluate(
-        self, scope: Scope, body: bytes, received: Call, _judged: Call, needed: EvaluationNeeded | None
-    ) -> Call:
+    async def _evaluate(self, scope: Scope, body: bytes, received: Call, needed: EvaluationNeeded | None) -> Call:
         """Return a call with its evaluation, redacted by the same options.
 
         Args:
@@ -134,11 +128,8 @@ class CallEndpoint:
                 context.refused_calls.check(received.handler_uuid, address)
         headers, query = decode_headers(scope), _parse_query(scope)
         call_input = CallInput(headers=headers, query=query, body=body, address=address, now=now)
-        if not is_heavy(options, body):
-            evaluation = evaluate_call(options, version, call_input)
-        elif is_closed(options, address, now):
-            evaluation = Evaluation(version=version, hide=CLOSED)
-        else:
+        evaluation = evaluate_at_once(options, version, call_input)
+        if evaluation is None:
             evaluation = await anyio.to_thread.run_sync(evaluate_call, options, version, call_input)
         if evaluation.hide:
             return replace(received, evaluation=evaluation)

@@ -64,10 +64,9 @@ class LongPoll:
             await asyncio.wait([waiter], timeout=timeout_s)
             return (waiter.done() and waiter.result()) or await self._read(reference)
         finally:
-            waiters = self._waiting.get(reference, set())
-            waiters.discard(waiter)
-            if not waiters:
-                self._waiting.pop(reference, None)
+            self._waiting[reference].remove(waiter)
+            if not self._waiting[reference]:
+                del self._waiting[reference]
 
     async def _read(self, reference: Reference) -> Progress:
         progress = (await anyio.to_thread.run_sync(self._store.progress, [reference])).get(reference)
@@ -95,7 +94,5 @@ class LongPoll:
         for reference in references:
             progress = progress_by_reference.get(reference)
             for waiter in self._waiting.get(reference, ()):
-                if waiter.done():
-                    continue
-                if progress is None or progress.action.ended is not None:
+                if not waiter.done() and (progress is None or progress.action.ended is not None):
                     waiter.set_result(progress)  # None: its own read says that the handler is gone
