@@ -135,6 +135,7 @@ class FakeEngine:
         self.discover_error: Exception | None = None
         self.watches = 0
         self.watch_error: Exception | None = None
+        self.watch_s = 1.0
         self.probes = 0
         self.probe_error: EngineUnavailableError | None = None
         self._plan = plan
@@ -170,7 +171,7 @@ class FakeEngine:
         self.watches += 1
         if self.watch_error:
             raise self.watch_error
-        stop.wait(1)
+        stop.wait(self.watch_s)
 
 
 AWAY = UnavailableError("away")

@@ -18,11 +18,11 @@ SHORT = timedelta(seconds=2)
 
 
 @contextmanager
-def discovering(engine: FakeEngine, queue: FakeQueue, lease: timedelta = timedelta(seconds=10)) -> Iterator[None]:
+def discovering(engine: FakeEngine, queue: FakeQueue, lease: timedelta = timedelta(seconds=10)) -> Iterator[Discovery]:
     discovery = Discovery("worker", cast(Engine, engine), cast(Queue, queue), lease)
     discovery.start()
     try:
-        yield
+        yield discovery
     finally:
         discovery.stop(5)
 
@@ -34,6 +34,19 @@ def test_discovery_survives_an_engine_and_a_database_that_are_away_at_once() -> 
         wait_until(lambda: len(queue.leases) >= 2, "discovery is tried again after both were away")
         engine.discover_error = queue.error = None
         assert queue.synced.wait(10)
+
+
+def test_a_look_that_could_not_be_stored_is_repeated_soon() -> None:
+    engine, queue = FakeEngine(), FakeQueue()
+    engine.watch_s = 60.0
+    with discovering(engine, queue) as discovery:
+        wait_until(lambda: queue.synced.is_set() and engine.watches, "everything was looked at")
+        queue.synced.clear()
+        looks, queue.error = queue.looks, AWAY
+        discovery.action_ended()
+        wait_until(lambda: queue.looks > looks, "it is looked at again, in vain")
+        queue.error = None
+        assert queue.synced.wait(FULL_PASS_S / 2)
 
 
 def test_what_was_out_of_date_is_looked_at_again_soon() -> None:
