@@ -235,6 +235,7 @@ WRONG = {
     "TUTUMD_HOST": ("not a host", "*", "::1]"),
     "TUTUMD_PORT": ("eighty", "70000", "-1"),
     "TUTUMD_DATABASE": ("mysql://localhost/x", "tutumd.db", "sqlite://x", "sqlite:///:memory:", "postgresql://"),
+    "TUTUMD_LISTEN_URL": ("sqlite:///tutumd.db", "db.example.com"),
     "TUTUMD_ENGINE": ("rocket", "docker:nowhere", "local,local"),
     "TUTUMD_ADMIN_USER": ("a b", "a:b", "x" * 101),
     "TUTUMD_ADMIN_APIKEY": ("short", "with a space in the key"),
