@@ -72,8 +72,9 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
         # A command holds the first lock itself, so that a second one is told at once. The worker of a server inherits
         # the other one, which is therefore free only when it has ended, too.
         stack.enter_context(locked(settings.data_dir / "command.lock", hint, exclusive=exclusive))
-        main_lock = locked(settings.data_dir / "tutumd.lock", hint, exclusive=exclusive, wait_s=ORPHAN_S)
-        lock = stack.enter_context(main_lock)
+        lock = stack.enter_context(
+            locked(settings.data_dir / "tutumd.lock", hint, exclusive=exclusive, wait_s=ORPHAN_S)
+        )
         if not database.is_postgres:
             make_private(Path(str(database.url.database)), settings.data_dir)
         stack.callback(database.close)

@@ -77,8 +77,7 @@ class LongPoll:
     async def _poll(self) -> None:
         seen = 0
         while self._waiting:
-            wait = self._store.wait_for_end
-            seen = await anyio.to_thread.run_sync(wait, seen, self._poll_s, abandon_on_cancel=True)
+            seen = await anyio.to_thread.run_sync(self._store.wait_for_end, seen, self._poll_s, abandon_on_cancel=True)
             began = time.monotonic()
             references = list(self._waiting)
             for start in range(0, len(references), _READ_AT_ONCE):
