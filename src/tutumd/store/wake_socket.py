@@ -7,6 +7,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from socket import AF_UNIX, MSG_DONTWAIT, SHUT_RD, SOCK_DGRAM, socket
+from stat import S_ISSOCK
 from threading import Thread
 from uuid import uuid4
 
@@ -30,7 +31,7 @@ class WakeSocket:
         self._folder = -1
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
-            self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             self._bind()
         except OSError as error:
             _log.warning("no socket in %s: work of other processes is found by polling (%s)", folder, error)
@@ -68,8 +69,9 @@ class WakeSocket:
         with suppress(OSError):  # its buffer may be full: then its process wakes anyway
             try:
                 self._socket.sendto(message, MSG_DONTWAIT, self._address(name))
-            except ConnectionRefusedError:  # its process was killed
-                os.unlink(name, dir_fd=self._folder)
+            except ConnectionRefusedError:  # its process was killed, or it is somebody's file
+                if S_ISSOCK(os.lstat(name, dir_fd=self._folder).st_mode):
+                    os.unlink(name, dir_fd=self._folder)
 
     def _address(self, name: str) -> str:
         # The path of the folder may be longer than the 107 bytes that an address can have.

@@ -250,6 +250,17 @@ def test_a_start_removes_what_killed_processes_left(sqlite: tuple[StoreBed, str,
     assert list(folder.iterdir()) == []
 
 
+def test_files_of_others_are_kept(sqlite: tuple[StoreBed, str, Path]) -> None:
+    bed, _, folder = sqlite
+    folder.mkdir()
+    (folder / "theirs").touch()
+    connect(bed.database, Wakeup())()
+    others = folder.rename(folder.with_name("others"))
+    folder.symlink_to(others)
+    connect(bed.database, Wakeup())()
+    assert [path.name for path in others.iterdir()] == ["theirs"]
+
+
 def test_without_sockets_calls_are_stored_and_work_is_found_by_polling(
     sqlite: tuple[StoreBed, str, Path], caplog: pytest.LogCaptureFixture
 ) -> None:

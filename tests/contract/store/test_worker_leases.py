@@ -64,7 +64,7 @@ class SlowEngine:
             raise EngineUnavailableError("away")
         go_on = threading.Event()
         self.redeploys.append(go_on)
-        assert go_on.wait(30)
+        assert go_on.wait(100)
         run.check()
         return Outcome(success=True)
 
