@@ -43,7 +43,8 @@ class WakeSocket:
         """Wake the other processes that hear one of these topics. Never waits, and never fails."""
         message = "\0".join(topics).encode()
         with suppress(OSError):
-            for name in os.listdir(self._folder):  # noqa: PTH208 (by descriptor)
+            # By path: threads that list one descriptor at once share their place in it, and miss entries.
+            for name in os.listdir(self._address("")):  # noqa: PTH208 (the path is text here)
                 if name != self._name and not name.startswith("."):
                     self._send(message, name)
 
