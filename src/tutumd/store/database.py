@@ -70,6 +70,7 @@ class Database:
         }
         if self.is_postgres:
             options |= {
+                "pool_pre_ping": True,
                 "use_native_hstore": False,
                 "connect_args": {
                     "connect_timeout": int(BUSY_TIMEOUT_S),
