@@ -196,8 +196,6 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
-        if self._turns is not None:
-            self._turns.close()
 
 
 class StorePart:

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.errors import UnavailableError
-from tutumd.store.faults import BUSY, FileReplacedError
+from tutumd.store.faults import BUSY
 
 BUSY_TIMEOUT_S = 5.0
 # Who holds the gate longer waits for a long transaction, or was stopped.
@@ -47,9 +47,6 @@ class Turns:
         try:
             self._end = end
             yield
-        except FileReplacedError:
-            self.close()  # others may be at the gate of another folder
-            raise
         finally:
             self._writing.release()
 
@@ -65,22 +62,16 @@ class Turns:
             connection.exec_driver_sql("BEGIN")
             return
         cursor: Any = connection.connection.cursor()
-        self._gate_opens = wait_until(
-            self._enter_gate, time.monotonic() + (GATE_TIMEOUT_S if self._gate_opens else 0.0)
-        )
+        gate_end = time.monotonic() + (GATE_TIMEOUT_S if self._gate_opens else 0.0)
         try:
+            self._gate_opens = wait_until(self._enter_gate, gate_end)
             wait_until(lambda: execute(cursor, _BEGIN), self._end)
             if not cursor.connection.in_transaction:
                 connection.exec_driver_sql(_BEGIN)  # raises the error
         finally:
-            if self._gate is not None and self._gate_opens:
-                fcntl.flock(self._gate, fcntl.LOCK_UN)
-
-    def close(self) -> None:
-        """Close what is open. The next turn opens it again."""
-        gate, self._gate = self._gate, None
-        if gate is not None:
-            os.close(gate)
+            if self._gate is not None:
+                os.close(self._gate)  # the next turn may be that of a folder which was restored
+                self._gate = None
 
     def _enter_gate(self) -> bool:
         try:
