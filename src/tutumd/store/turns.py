@@ -53,15 +53,12 @@ class Turns:
     def begin(self, connection: sa.Connection) -> None:
         """Begin a transaction. One that may write needs a turn, and waits until no other process writes."""
         writes = connection.get_execution_options().get("write", False)
+        cursor: Any = connection.connection.cursor()
         # SQLite's own wait is for readers, which wait only while a process opens or closes the database.
-        timeout_ms = 0 if writes else int(BUSY_TIMEOUT_S * 1000)
-        if connection.info.get("busy_timeout_ms") != timeout_ms:
-            connection.connection.cursor().execute(f"PRAGMA busy_timeout = {timeout_ms}")
-            connection.info["busy_timeout_ms"] = timeout_ms
+        cursor.execute(f"PRAGMA busy_timeout = {0 if writes else int(BUSY_TIMEOUT_S * 1000)}")
         if not writes:
             connection.exec_driver_sql("BEGIN")
             return
-        cursor: Any = connection.connection.cursor()
         gate_end = time.monotonic() + (GATE_TIMEOUT_S if self._gate_opens else 0.0)
         try:
             self._gate_opens = wait_until(self._enter_gate, gate_end)
