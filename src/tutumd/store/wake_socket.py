@@ -53,8 +53,8 @@ class WakeSocket:
         self._socket.shutdown(SHUT_RD)
         self._thread.join()
         self._socket.close()
-        with suppress(OSError):  # there may be no folder
-            with suppress(FileNotFoundError):
+        if self._folder >= 0:
+            with suppress(OSError):
                 os.unlink(self._name, dir_fd=self._folder)
             os.close(self._folder)
 
@@ -82,7 +82,7 @@ class WakeSocket:
             with suppress(BlockingIOError):
                 while len(messages) < _QUEUED:
                     messages.append(self._socket.recv(_MAX_BYTES, MSG_DONTWAIT))
-            topics = b"\0".join(messages).decode().split("\0")
+            topics = b"\0".join(messages).decode(errors="replace").split("\0")
             if len(messages) >= _QUEUED or not self._wakeup.topics.isdisjoint(topics):
                 self._wakeup.notify()
             time.sleep(MIN_PAUSE_S)
