@@ -73,7 +73,7 @@ def work_for_edge(build_engines: BuildEngines = engines.build) -> None:
         settings = configure(task["options"], is_checked=True)
         storage = stack.enter_context(share_storage(settings))
         instances = build_engines(settings, stack)
-        storage.queue.take_over_from(task["predecessors"])
+        storage.queue.take_over(task["predecessors"])
         workers.append(_start(settings, storage, instances, task["name"]))
         with suppress(OSError):
             edge.write(READY)

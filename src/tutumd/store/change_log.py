@@ -34,13 +34,6 @@ TRIGGERS = (
 _READ = "SELECT json_group_array(json_array(seq, service_uuid)) FROM changed_services WHERE seq >= ?"
 
 
-def create_triggers(connection: sa.Connection) -> None:
-    """Create the triggers of a new database."""
-    if connection.dialect.name == "sqlite":
-        for trigger in TRIGGERS:
-            connection.exec_driver_sql(trigger)
-
-
 def read_changes(connection: sa.Connection, first: int) -> list[tuple[int, str]]:
     """Return the changes from this number on, in their order, each with the UUID of the service."""
     rows = parse_rows(connection.exec_driver_sql(_READ, (first,)))

@@ -70,6 +70,7 @@ class Database:
         }
         if self.is_postgres:
             options |= {
+                "pool_pre_ping": True,
                 "use_native_hstore": False,
                 "connect_args": {
                     "connect_timeout": int(BUSY_TIMEOUT_S),
@@ -195,8 +196,6 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
-        if self._turns is not None:
-            self._turns.close()
 
 
 class StorePart:

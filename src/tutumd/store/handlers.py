@@ -45,7 +45,20 @@ class SqlHandlers(StorePart):
         with self._database.write() as connection:
             read_service(connection, viewer, service_uuid)
             if added:
-                connection.execute(sa.insert(handlers), [_values(handler) for handler in added])
+                connection.execute(
+                    sa.insert(handlers),
+                    [
+                        {
+                            "uuid": handler.uuid,
+                            "service_uuid": service_uuid,
+                            "name": handler.name,
+                            "operation": handler.operation.value,
+                            "created": handler.created,
+                            "options": json.dumps(dict(handler.options)),
+                        }
+                        for handler in added
+                    ],
+                )
         return added
 
     def change_handler(
@@ -120,9 +133,7 @@ def _is_visible(viewer: User) -> sa.ColumnElement[bool]:
 
 
 def _handler_from(row: Row, recent_calls: int, last_call: datetime | None, now: datetime) -> Handler:
-    rotation = None
-    if row.old_uuid is not None and row.old_until is not None and row.old_until > now:
-        rotation = value_from(row, Rotation)
+    is_rotated = row.old_uuid is not None and row.old_until is not None and row.old_until > now
     return value_from(
         row,
         Handler,
@@ -130,16 +141,5 @@ def _handler_from(row: Row, recent_calls: int, last_call: datetime | None, now: 
         options=json.loads(row.options),
         calls=row.calls + recent_calls,
         last_called=last_call or row.last_called,
-        rotation=rotation,
+        rotation=value_from(row, Rotation) if is_rotated else None,
     )
-
-
-def _values(handler: Handler) -> dict[str, Any]:
-    return {
-        "uuid": handler.uuid,
-        "service_uuid": handler.service_uuid,
-        "name": handler.name,
-        "operation": handler.operation.value,
-        "created": handler.created,
-        "options": json.dumps(dict(handler.options)),
-    }

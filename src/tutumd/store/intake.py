@@ -143,13 +143,13 @@ class SqlIntake(Intake):
         try:
             if self._cache is not None and self._connection is None:
                 self._connection = self._database.connect()
-            with self._database.write(self._connection) as connection:
+            with self._wakeup.write(self._database, self._connection) as (connection, woken):
                 if lock_error:
                     locked = lock_unlocked_services(connection, {call.service_uuid for call in calls})
                 free = [call for call in calls if call.service_uuid not in locked] if locked else calls
                 now = self._clock()
-                results, woken = store_calls(connection, free, now, self._cache, self._max_keys, self._budget)
-                self._wakeup.publish_at_commit(connection, woken)
+                results, engines = store_calls(connection, free, now, self._cache, self._max_keys, self._budget)
+                woken |= engines
                 if not calls:
                     probe(connection)
         except Exception as error:  # noqa: BLE001 (the only writer must survive; every caller gets the error)
@@ -160,7 +160,6 @@ class SqlIntake(Intake):
         if self._failing_since is not None:
             self._failing_since = None
             _log.warning("calls can be stored again")
-        self._wakeup.publish(woken)
         if lock_error is None:
             return results
         stored = iter(results)

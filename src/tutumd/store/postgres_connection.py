@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from psycopg import Connection, Cursor, Error, Pipeline
 from psycopg.abc import Params
+from psycopg.errors import PipelineAborted
 
 from tutumd.store.compiled import driver_of
 
@@ -86,14 +87,14 @@ class PipelinedConnection(Connection[Any]):
     def commit(self) -> None:
         """Commit, together with what was deferred."""
         if self._sent is None:
-            self.deferred = []  # nothing was done
-            super().commit()
+            super().commit()  # nothing was done
             return
+        self.send_deferred()
+        Cursor(self).execute("COMMIT")
         try:
-            self.send_deferred()
-            Cursor(self).execute("COMMIT")
-        finally:
             self._leave()
+        except PipelineAborted as aborted:
+            raise (aborted.__context__ or aborted) from None  # its cause may have arrived before
 
     def rollback(self) -> None:
         """Roll the transaction back. Without one, nothing is sent."""
@@ -106,13 +107,13 @@ class PipelinedConnection(Connection[Any]):
         with suppress(Error):
             self._leave()
 
-    def is_stale(self) -> bool:
-        """Return whether the server has closed this idle connection: it has nothing else to send."""
+    def is_open(self) -> bool:
+        """Return whether the server has not closed this idle connection: it has nothing else to send."""
         if self.closed:
-            return True
+            return False
         poll = select.poll()
         poll.register(self.fileno(), select.POLLIN)
-        return bool(poll.poll(0))
+        return not poll.poll(0)
 
     def _leave(self) -> None:
         self._sent, self.deferred = None, []
@@ -120,9 +121,9 @@ class PipelinedConnection(Connection[Any]):
 
 
 def use(engine: sa.Engine) -> None:
-    """Make an engine of SQLAlchemy use such connections."""
+    """Make an engine of SQLAlchemy use such connections, and look at each idle one before it is used again."""
+    engine.dialect.do_ping = PipelinedConnection.is_open  # type: ignore[method-assign, assignment] # for this engine
     sa.event.listen(engine, "do_connect", _connect)
-    sa.event.listen(engine, "checkout", _check)
     sa.event.listen(engine, "begin", _begin)
 
 
@@ -130,11 +131,5 @@ def _connect(_dialect: object, _record: object, _arguments: object, options: dic
     return PipelinedConnection.connect(**options, autocommit=True, cursor_factory=PipelinedCursor)
 
 
-def _check(connection: Any, _record: object, _proxy: object) -> None:
-    if connection.is_stale():
-        raise sa.exc.InvalidatePoolError  # so that the pool makes a new one
-
-
 def _begin(connection: sa.Connection) -> None:
-    writes = connection.get_execution_options().get("write", False)
-    driver_of(connection).begin(writes=writes)
+    driver_of(connection).begin(writes=connection.get_execution_options().get("write", False))

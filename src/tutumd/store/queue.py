@@ -46,15 +46,11 @@ class SqlQueue(SqlEngineSync, Queue):
         self._retention = Retention(database)
         self._trimmer = LogTrimmer(database)
 
-    def take_over(self) -> None:
-        """End all leases at once. Only for a process that is alone with the database."""
+    def take_over(self, workers: Sequence[str] | None = None) -> None:
+        """End the leases of dead workers at once. None: of all, for a process that is alone with the database."""
         with self._database.write() as connection:
-            connection.execute(sa.delete(engines))
-            end_leases(connection)
-
-    def take_over_from(self, workers: Sequence[str]) -> None:
-        """End the leases of dead workers at once."""
-        with self._database.write() as connection:
+            if workers is None:
+                connection.execute(sa.delete(engines))
             end_leases(connection, workers)
 
     def register(self, worker: str, served: Sequence[EngineInfo], *, has_looked: bool = True) -> None:

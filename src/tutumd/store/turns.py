@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.errors import UnavailableError
-from tutumd.store.faults import BUSY, FileReplacedError
+from tutumd.store.faults import BUSY
 
 BUSY_TIMEOUT_S = 5.0
 # Who holds the gate longer waits for a long transaction, or was stopped.
@@ -47,40 +47,28 @@ class Turns:
         try:
             self._end = end
             yield
-        except FileReplacedError:
-            self.close()  # others may be at the gate of another folder
-            raise
         finally:
             self._writing.release()
 
     def begin(self, connection: sa.Connection) -> None:
         """Begin a transaction. One that may write needs a turn, and waits until no other process writes."""
         writes = connection.get_execution_options().get("write", False)
+        cursor: Any = connection.connection.cursor()
         # SQLite's own wait is for readers, which wait only while a process opens or closes the database.
-        timeout_ms = 0 if writes else int(BUSY_TIMEOUT_S * 1000)
-        if connection.info.get("busy_timeout_ms") != timeout_ms:
-            connection.connection.cursor().execute(f"PRAGMA busy_timeout = {timeout_ms}")
-            connection.info["busy_timeout_ms"] = timeout_ms
+        cursor.execute(f"PRAGMA busy_timeout = {0 if writes else int(BUSY_TIMEOUT_S * 1000)}")
         if not writes:
             connection.exec_driver_sql("BEGIN")
             return
-        cursor: Any = connection.connection.cursor()
-        self._gate_opens = wait_until(
-            self._enter_gate, time.monotonic() + (GATE_TIMEOUT_S if self._gate_opens else 0.0)
-        )
+        gate_end = time.monotonic() + (GATE_TIMEOUT_S if self._gate_opens else 0.0)
         try:
+            self._gate_opens = wait_until(self._enter_gate, gate_end)
             wait_until(lambda: execute(cursor, _BEGIN), self._end)
             if not cursor.connection.in_transaction:
                 connection.exec_driver_sql(_BEGIN)  # raises the error
         finally:
-            if self._gate is not None and self._gate_opens:
-                fcntl.flock(self._gate, fcntl.LOCK_UN)
-
-    def close(self) -> None:
-        """Close what is open. The next turn opens it again."""
-        gate, self._gate = self._gate, None
-        if gate is not None:
-            os.close(gate)
+            if self._gate is not None:
+                os.close(self._gate)  # the next turn may be that of a folder which was restored
+                self._gate = None
 
     def _enter_gate(self) -> bool:
         try:

@@ -72,7 +72,8 @@ def _upgrade(connection: sa.Connection) -> None:
         raise SettingsError(f"the database is another application's, with a table {found[0]!r}: give tutumd its own")
     # Half a second faster than the migrations; a test compares the two.
     tables.metadata.create_all(connection)
-    change_log.create_triggers(connection)
+    for trigger in change_log.TRIGGERS if connection.dialect.name == "sqlite" else ():
+        connection.exec_driver_sql(trigger)
     _versions.create(connection)
     connection.execute(sa.insert(_versions).values(version_num=tables.HEAD))
 

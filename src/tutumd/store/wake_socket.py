@@ -44,7 +44,8 @@ class WakeSocket:
         """Wake the other processes that hear one of these topics. Never waits, and never fails."""
         message = "\0".join(topics).encode()
         with suppress(OSError):
-            for name in os.listdir(self._folder):  # noqa: PTH208 (by descriptor)
+            # By path: threads that list one descriptor at once share their place in it, and miss entries.
+            for name in os.listdir(self._address("")):  # noqa: PTH208 (the path is text here)
                 if name != self._name and not name.startswith("."):
                     self._send(message, name)
 
@@ -53,8 +54,8 @@ class WakeSocket:
         self._socket.shutdown(SHUT_RD)
         self._thread.join()
         self._socket.close()
-        with suppress(OSError):  # there may be no folder
-            with suppress(FileNotFoundError):
+        if self._folder >= 0:
+            with suppress(OSError):
                 os.unlink(self._name, dir_fd=self._folder)
             os.close(self._folder)
 
@@ -83,7 +84,7 @@ class WakeSocket:
             with suppress(BlockingIOError):
                 while len(messages) < _QUEUED:
                     messages.append(self._socket.recv(_MAX_BYTES, MSG_DONTWAIT))
-            topics = b"\0".join(messages).decode().split("\0")
+            topics = b"\0".join(messages).decode(errors="replace").split("\0")
             if len(messages) >= _QUEUED or not self._wakeup.topics.isdisjoint(topics):
                 self._wakeup.notify()
             time.sleep(MIN_PAUSE_S)

@@ -59,18 +59,14 @@ class Wakeup:
         if topics:
             self.send(topics)
 
-    def publish_at_commit(self, connection: sa.Connection, topics: Collection[str]) -> None:
-        """Let the commit wake the other processes that hear one of these topics. Only PostgreSQL can."""
-        if topics and connection.dialect.name == "postgresql":
-            execute_later(connection, _NOTIFY, channels=sorted(map(channel_of, topics)))
-
     @contextmanager
-    def write(self, database: Database) -> Iterator[tuple[sa.Connection, set[str]]]:
-        """Open a transaction that may write. Its commit publishes the topics that are added to the set."""
+    def write(self, database: Database, on: sa.Connection | None = None) -> Iterator[tuple[sa.Connection, set[str]]]:
+        """Open a transaction like `Database.write`. Its commit publishes the topics that are added to the set."""
         topics: set[str] = set()
-        with database.write() as connection:
+        with database.write(on) as connection:
             yield connection, topics
-            self.publish_at_commit(connection, topics)
+            if topics and database.is_postgres:
+                execute_later(connection, _NOTIFY, channels=sorted(map(channel_of, topics)))
         self.publish(topics)
 
 

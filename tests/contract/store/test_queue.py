@@ -189,7 +189,7 @@ def test_the_actions_of_dead_workers_are_taken_over_at_once(bed: StoreBed) -> No
     for name in ("dead", "alive"):
         bed.call(bed.handler(name))
         assert bed.queue.claim(name, ["docker"], lease=timedelta(hours=1)) is not None
-    bed.queue.take_over_from(["dead", "older"])
+    bed.queue.take_over(["dead", "older"])
     again = bed.claimed()
     assert (again.service.name, again.deaths) == ("dead", 1)
     assert bed.claim() is None

@@ -3,11 +3,13 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, chdir, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -274,6 +276,35 @@ def test_without_sockets_calls_are_stored_and_work_is_found_by_polling(
         assert claim.action.uuid == action
     close()
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == [f"no socket in {folder}"] * 2
+
+
+def test_threads_that_publish_at_once_all_reach_the_others(sqlite: tuple[StoreBed, str, Path]) -> None:
+    bed, _, folder = sqlite
+    close = connect(bed.database, bed.queue._wakeup)
+    received: set[bytes] = set()
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as other, ThreadPoolExecutor(5) as pool:
+        with chdir(folder):
+            other.bind("other")
+            for number in range(500):  # so that a listing takes long
+                Path(f".{number}").touch()
+
+        def receive() -> None:
+            while message := other.recv(1_000):
+                received.add(message)
+
+        def publish(thread: int) -> None:
+            for number in range(20):
+                topic = f"{thread} {number}"
+                bed.queue._wakeup.publish([topic])
+                wait_until(lambda sent=topic: sent.encode() in received, "it is received")  # type: ignore[misc] # early binding
+
+        pool.submit(receive)
+        try:
+            for publishing in [pool.submit(publish, thread) for thread in range(4)]:
+                publishing.result()
+        finally:
+            other.shutdown(socket.SHUT_RD)
+    close()
 
 
 def test_endless_notifications_wake_a_bounded_number_of_times(sqlite: tuple[StoreBed, str, Path]) -> None:
