@@ -127,10 +127,13 @@ class Processes:
     def _members(self, leaders: Leaders) -> tuple[Stat, ...]:
         entries = {_environment_entry(container_id) for container_id in leaders}
         sessions = {leader.pid for leader in leaders.values() if leader is not None and self._read(leader)}
+        # No member is older than its leader. This saves reading the environment of most processes.
+        oldest = min((0 if leader is None else leader.start_ticks for leader in leaders.values()), default=0)
         return tuple(
             stat
             for stat in procfs.live_processes()
             if stat.pid != os.getpid()
+            and stat.start_ticks >= oldest
             and (stat.session in sessions or not entries.isdisjoint(procfs.read_environment(stat.pid)))
         )
 
