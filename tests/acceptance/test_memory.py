@@ -7,7 +7,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from tests.support.server import LiveServer
-from tutumd.store.database import CACHE_KIB, WRITER_CACHE_KIB, Database
+from tutumd.store.database import CACHE_KIB, POOL_SIZE, WRITER_CACHE_KIB, Database
 
 _ARENA = 64 * 1024 * 1024
 
@@ -42,7 +42,7 @@ def test_the_caches_of_all_connections_to_sqlite_are_bounded(tmp_path: Path) -> 
         writer = database.connect()
         assert _cache_of(writer) == WRITER_CACHE_KIB
         writer.close()
-        opened = [stack.enter_context(database._engine.connect()) for _ in range(48)]
+        opened = [stack.enter_context(database._engine.connect()) for _ in range(POOL_SIZE)]
         assert max(_cache_of(connection) for connection in opened) == CACHE_KIB
     assert CACHE_KIB * len(opened) + WRITER_CACHE_KIB < 128 * 1024
 

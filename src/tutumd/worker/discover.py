@@ -59,7 +59,7 @@ class Discovery:
         self._changed = Event()
         self._held, self._released = Event(), Event()
         self._lease_ends = self._next_pass = self._pass_s = 0.0
-        self._is_well = self._is_reported = False
+        self._is_well = self._is_reported = self._is_standby = False
         if not engine.info.is_shared:
             self._lease_ends = math.inf
             self._held.set()
@@ -131,16 +131,18 @@ class Discovery:
     def _hold(self) -> bool:
         """Return whether to discover the engine. Take the lease if it is free; renew it while passes succeed.
 
-        When it has run out, this worker goes on until another one takes it.
+        When it has run out, this worker goes on until another one takes it. A standby takes it only if it can reach the
+        engine, but who never asked reports even that it cannot: perhaps there is no other worker.
         """
         was_held, now = self._held.is_set(), boottime_s()
         lease_s = self._lease.total_seconds() + _LEASE_PER_PASS * self._pass_s
         if was_held and now < self._lease_ends - (_RENEWED_BELOW * lease_s if self._is_well else 0.0):
             return True
-        if self.parking.reason and not was_held:
+        if self.parking.reason and self._is_standby:
             return False
         lease = timedelta(seconds=lease_s) if self._is_well or not was_held else None
         is_held = self._queue.lease_discovery(self._worker, self._engine.info.name, lease=lease)
+        self._is_standby = not is_held
         if is_held and lease:
             # Report the health again: a worker that was stopped, or one of an older release, may have since.
             self._lease_ends, self._is_reported = now + lease_s, False

@@ -127,18 +127,30 @@ def test_a_lease_is_renewed_while_looks_succeed_and_taken_again_once_they_do() -
         wait_until(lambda: any(queue.leases[asked:]), "it is taken again")
 
 
-def test_a_worker_that_cannot_reach_the_engine_does_not_begin_to_discover_it() -> None:
+def test_a_standby_that_cannot_reach_the_engine_does_not_begin_to_discover_it() -> None:
     engine, queue = FakeEngine(), FakeQueue()
-    queue.is_free, engine.probe_error = False, EngineUnavailableError("no route")
-    discovery = Discovery("worker", cast(Engine, engine), cast(Queue, queue))
-    discovery.parking.suspect("no route")
-    wait_until(lambda: discovery.parking.reason, "the engine is parked")
-    queue.is_free = True
-    discovery.start()
-    try:
-        wait_until(lambda: engine.probes >= 4, "some time goes by")
-        assert (queue.leases, queue.engine_errors) == ([], [])
+    queue.is_free = False
+    with discovering(engine, queue) as discovery:
+        wait_until(lambda: queue.leases, "it asks for the lease")
+        engine.probe_error = EngineUnavailableError("no route")
+        discovery.parking.suspect("no route")
+        wait_until(lambda: discovery.parking.reason, "the engine is parked")
+        wait_until(lambda: engine.probes >= 3, "a question that had begun has ended")
+        asked, probes, queue.is_free = len(queue.leases), engine.probes, True
+        wait_until(lambda: engine.probes >= probes + 3, "some time goes by")
+        assert (len(queue.leases), queue.engine_errors) == (asked, [])
         engine.probe_error = None
         assert queue.synced.wait(10)
+
+
+def test_a_worker_that_cannot_reach_the_engine_from_the_start_reports_that() -> None:
+    engine, queue = FakeEngine(), FakeQueue()
+    engine.probe_error = engine.discover_error = EngineUnavailableError("no route")
+    discovery = Discovery("worker", cast(Engine, engine), cast(Queue, queue))
+    discovery.parking.suspect("no route")  # as a run does that is quicker than the first look
+    wait_until(lambda: discovery.parking.reason, "the engine is parked")
+    discovery.start()
+    try:
+        wait_until(lambda: "no route" in queue.engine_errors, "the error is stored")
     finally:
         discovery.stop(5)
