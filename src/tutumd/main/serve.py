@@ -35,7 +35,7 @@ def serve(options: Mapping[str, Any], worker_command: Sequence[str] = COMMAND) -
         listener = stack.enter_context(listen(settings))
         worker = WorkerChild(worker_command, options, lock=storage.lock, grace_s=settings.grace)
         stack.callback(worker.close)
-        from tutumd.main import http  # noqa: F401 (slow to import: meanwhile the worker starts)
+        from tutumd.main import http  # noqa: F401 (slow to import; the worker starts in the meantime)
 
         worker.ready.result()  # first: a wrong option must not hide the new admin's key
         ensure_admin(storage.store, settings)

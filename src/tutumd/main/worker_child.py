@@ -26,7 +26,7 @@ MAX_PAUSE_S = 10.0
 """No longer than a lease: what kept it from starting, such as a database that was away, may be over."""
 
 HEALTHY_S = 60.0
-"""After a worker that lived this long, the pauses begin anew."""
+"""After a worker that lived this long, the pauses start from 0 again."""
 
 _SIGNALED_S = 0.25
 """Time in which the edge learns of a signal that the worker got, too."""
