@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 
 import structlog
 
@@ -57,7 +57,7 @@ class Discovery:
         self._queue = queue
         self._stop = Event()
         self._changed = Event()
-        self._held, self._released = Event(), Event()
+        self._held, self._released, self._reporting = Event(), Event(), Lock()
         self._lease_ends = self._next_pass = self._pass_s = 0.0
         self._is_well = self._is_reported = self._is_standby = False
         if not engine.info.is_shared:
@@ -104,7 +104,7 @@ class Discovery:
             return
         self._changed.set()
         try:
-            self._queue.register(self._worker, [self.info])
+            self._register()
         except UnavailableError as error:  # the next pass will
             self._log.warning("engine was not registered", error=str(error))
             self._is_reported = False
@@ -188,8 +188,13 @@ class Discovery:
         elif error != self._error:
             self._log.info("engine is watched")
         self._error, self._is_reported = error, False
-        self._queue.register(self._worker, [self.info])
+        self._register()
         self._is_reported = True
+
+    def _register(self) -> None:
+        """Store the engine's health: what is stored last is the latest, whichever thread reports it."""
+        with self._reporting:
+            self._queue.register(self._worker, [self.info])
 
     def _keep_watching(self) -> None:
         refusals: set[str] = set()

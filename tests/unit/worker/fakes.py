@@ -52,6 +52,7 @@ class FakeQueue:
         self.is_unreadable: Callable[[str], bool] = lambda selector: False
         self.when_saving: Callable[[], object] = lambda: None
         self.when_renewing: Callable[[], object] = lambda: None
+        self.when_registering: Callable[[], object] = lambda: None
         self.leftovers: list[Mapping[str, object]] = []
         self.survivals = 0
         self.renewal = Renewal.RENEWED
@@ -88,6 +89,7 @@ class FakeQueue:
     def register(self, worker: str, served: Sequence[EngineInfo], *, has_looked: bool = True) -> None:
         self._fail()
         if has_looked:
+            self.when_registering()
             self.engine_errors += [engine.error for engine in served]
 
     def lease_discovery(self, worker: str, engine_name: str, *, lease: timedelta | None) -> bool:
@@ -138,10 +140,12 @@ class FakeEngine:
         self.watch_s = 1.0
         self.probes = 0
         self.probe_error: EngineUnavailableError | None = None
+        self.when_probed: Callable[[], object] = lambda: None
         self._plan = plan
 
     def probe(self) -> None:
         self.probes += 1
+        self.when_probed()
         if self.probe_error:
             raise self.probe_error
 

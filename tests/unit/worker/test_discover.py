@@ -1,8 +1,9 @@
 """Discovery continues whatever is away: the engine, the database, or both."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
+from threading import Event
 from typing import cast
 
 import structlog.testing
@@ -95,6 +96,25 @@ def test_an_engine_that_discovery_finds_away_is_parked_until_it_answers() -> Non
         engine.probe_error = engine.discover_error = None
         wait_until(lambda: queue.engine_errors[-1] == "", "the engine is open again")
         assert queue.wakes
+
+
+def test_an_engine_that_is_parked_while_its_error_is_stored_stays_parked_in_the_store() -> None:
+    engine, queue = FakeEngine(), FakeQueue()
+    engine.discover_error = EngineUnavailableError("timed out")
+    may_answer = Event()
+    engine.when_probed = lambda: may_answer.wait(10)
+    engine.probe_error = EngineUnavailableError("no answer")
+
+    def store_slowly() -> None:
+        queue.when_registering = lambda: None
+        may_answer.set()
+        with suppress(TimeoutError):
+            wait_until(lambda: queue.engine_errors, "the other report overtakes this one", timeout_s=1)
+
+    queue.when_registering = store_slowly
+    with discovering(engine, queue):
+        wait_until(lambda: len(queue.engine_errors) == 2, "both are stored")
+        assert queue.engine_errors == ["timed out", "no answer"]
 
 
 def test_an_engine_that_another_worker_discovers_is_neither_asked_nor_followed() -> None:
