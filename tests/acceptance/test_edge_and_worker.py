@@ -38,6 +38,12 @@ def wait_until_ready(server: LiveServer) -> None:
     wait_until(lambda: readiness(server)["status"] == "ready", "everything works")
 
 
+def wait_until_replaced(server: LiveServer, former: psutil.Process) -> None:
+    """Wait for another worker. Until the edge has noticed the end of the former one, it still says that it works."""
+    wait_until(lambda: (worker := server.find_worker()) and worker.pid != former.pid, "there is another worker")
+    wait_until_ready(server)
+
+
 def is_gone(process: psutil.Process) -> bool:
     with suppress(psutil.NoSuchProcess):
         return process.status() == psutil.STATUS_ZOMBIE
@@ -121,16 +127,14 @@ def test_a_stopped_edge_replaces_the_worker_when_it_goes_on(server: LiveServer) 
     worker.kill()
     wait_until(lambda: is_gone(worker), "the worker is dead")
     edge.resume()
-    wait_until_ready(server)
-    assert server.worker.pid != worker.pid
+    wait_until_replaced(server, worker)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_a_worker_that_alone_is_told_to_end_is_replaced(server: LiveServer, number: signal.Signals) -> None:
     worker = server.worker
     worker.send_signal(number)
-    wait_until(lambda: is_gone(worker), "the worker ends")
-    wait_until_ready(server)
+    wait_until_replaced(server, worker)
     assert "ended with exit code 0; a new one starts" in server.log
 
 

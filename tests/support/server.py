@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -115,8 +115,11 @@ class LiveServer:
 
     def find_worker(self) -> psutil.Process | None:
         """Return the worker process, if there is one."""
-        children = psutil.Process(self.pid).children()
-        return next((child for child in children if child.status() != psutil.STATUS_ZOMBIE), None)
+        for child in psutil.Process(self.pid).children():
+            with suppress(psutil.NoSuchProcess):
+                if child.status() != psutil.STATUS_ZOMBIE:
+                    return child
+        return None
 
     def start(self) -> None:
         """Start the server and wait until it responds."""
