@@ -75,7 +75,7 @@ class WorkerChild:
             self._thread.join()
 
     def stop(self) -> None:
-        """Tell the process to end when its runs have ended, or its grace is over. Does not wait for that."""
+        """Ask the process to end once its runs have ended or the grace is over, and return at once."""
         self._stop.set()
         if self._edge:
             with suppress(OSError):  # it has ended

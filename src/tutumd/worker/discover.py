@@ -42,7 +42,7 @@ class Discovery:
     """Two threads that discover the services of one engine instance, unless another worker does.
 
     Attributes:
-        parking: Whether the engine answers this worker, whoever discovers it.
+        parking: Whether the engine answers this worker, which need not be the one that discovers it.
     """
 
     def __init__(self, worker: str, engine: Engine, queue: Queue, lease: timedelta = timedelta(seconds=10)) -> None:

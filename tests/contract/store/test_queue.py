@@ -155,6 +155,17 @@ def test_an_action_that_has_ended_is_not_changed_by_its_worker(bed: StoreBed) ->
     assert bed.store.action(bed.admin, claim.action.uuid).state is ActionState.SUCCESS
 
 
+def test_a_renewal_by_the_old_worker_does_not_extend_the_new_lease(bed: StoreBed) -> None:
+    bed.call(bed.handler("web"))
+    old = bed.claimed()
+    bed.clock.move(LEASE.total_seconds() + 0.1)
+    bed.claimed()
+    bed.clock.move(LEASE.total_seconds() / 2)
+    assert bed.renew(old) is Renewal.LOST
+    bed.clock.move(LEASE.total_seconds() / 2 + 0.1)
+    assert bed.claim() is not None, "the new worker did not renew its lease"
+
+
 def test_a_renewed_lease_is_not_taken_over(bed: StoreBed) -> None:
     bed.call(bed.handler("web"))
     claim = bed.claimed()
