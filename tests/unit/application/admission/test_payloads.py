@@ -159,3 +159,11 @@ def test_a_hundred_levels_are_read() -> None:
 def test_a_call_without_a_payload_is_no_push() -> None:
     push = received().push
     assert (push.skip_reason, push.branches, push.tags, push.is_git) == ("", (), (), False)
+
+
+@pytest.mark.parametrize(("depth", "is_read"), [(100, True), (101, False)])
+def test_body_is_read_to_a_depth_of_100_levels(depth: int, is_read: bool) -> None:
+    body = b"[" * depth + b"]" * depth
+    assert (parse_body(body, "application/json") is not None) is is_read
+    wide = b"[" + b"[]," * 200 + b"[" * (depth - 1) + b"]" * (depth - 1) + b"]"
+    assert (parse_body(wide, "application/json") is not None) is is_read
