@@ -59,17 +59,17 @@ def _describe(connection: sa.Connection, row: Row, admin: str) -> str:
 
 
 def select_with_leftover() -> sa.Select[Any]:
-    """Select actions as `select_actions` does, each with the UUID of its service's abandoned action."""
+    """Select actions to be claimed, whose deliveries no worker needs, each with its service's abandoned action."""
     leftovers = actions.alias("leftovers")
     uuid = sa.select(leftovers.c.uuid).where(leftovers.c.service_uuid == actions.c.service_uuid, leftovers.c.abandoned)
-    return select_actions().add_columns(uuid.limit(1).scalar_subquery().label("leftover"))
+    return select_actions(counts_deliveries=False).add_columns(uuid.limit(1).scalar_subquery().label("leftover"))
 
 
 def read_leftover(connection: sa.Connection, row: Row, service: Service) -> Claim | None:
     """Return what is to be cleared up before the claimed action of a row of `select_with_leftover`."""
     if row.leftover is None:
         return None
-    left = connection.execute(select_actions().where(actions.c.uuid == row.leftover)).one()
+    left = connection.execute(select_actions(counts_deliveries=False).where(actions.c.uuid == row.leftover)).one()
     return Claim(
         action=action_from(left),
         service=service,

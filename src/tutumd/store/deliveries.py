@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 import sqlalchemy as sa
 
 from tutumd.model import Delivery, DeliveryOutcome, Page, Progress, Query, User
+from tutumd.store.action_deliveries import IS_UNFILED
 from tutumd.store.database import StorePart
 from tutumd.store.handlers import select_handler
 from tutumd.store.paging import read_page
 from tutumd.store.row_mapping import Row, action_from, read_one, select_actions, value_from
-from tutumd.store.tables import actions, deliveries, handlers
+from tutumd.store.tables import action_deliveries, actions, deliveries, handlers
 
 _SELECT_DELIVERIES = sa.select(deliveries, actions.c.uuid.label("action_uuid")).outerjoin(
     actions, actions.c.seq == deliveries.c.action_seq
@@ -24,14 +25,16 @@ class SqlDeliveries(StorePart):
         with self._database.read() as connection:
             handler = read_one(connection, select_handler(viewer, service_uuid, handler_uuid))
             of_handler = deliveries.c.handler_seq == handler.seq
-            # Two selects, one for each of the indexes that find them.
-            with_action = (
+            # Three selects, one for each way to find them.
+            of_service = sa.select(actions.c.seq).where(actions.c.service_uuid == service_uuid)
+            filed = (
                 sa.select(deliveries.c.seq)
-                .join(actions, actions.c.seq == deliveries.c.action_seq)
-                .where(actions.c.service_uuid == service_uuid, of_handler)
+                .join(action_deliveries, action_deliveries.c.seq == deliveries.c.seq)
+                .where(action_deliveries.c.action_seq.in_(of_service), of_handler)
             )
+            unfiled = sa.select(deliveries.c.seq).where(IS_UNFILED, deliveries.c.action_seq.in_(of_service), of_handler)
             without_action = sa.select(deliveries.c.seq).where(deliveries.c.action_seq.is_(None), of_handler)
-            numbers = sa.union_all(with_action, without_action).subquery()
+            numbers = sa.union_all(filed, unfiled, without_action).subquery()
 
             def make(rows: Sequence[Row]) -> Iterator[Delivery]:
                 of_page = deliveries.c.seq.in_([row.seq for row in rows])

@@ -18,7 +18,7 @@ from tutumd.store.coalesce import ROW_BYTES
 from tutumd.store.database import Database
 from tutumd.store.row_mapping import Row
 from tutumd.store.sender_keys import REPEAT_WINDOW
-from tutumd.store.tables import actions, deliveries, handler_logs
+from tutumd.store.tables import action_deliveries, actions, deliveries, handler_logs
 
 KEY = "logged"
 """Key in `meta` of the `seq` up to which deliveries are part of `handler_logs`."""
@@ -93,6 +93,9 @@ def delete(connection: sa.Connection, rows: Sequence[Row]) -> int:
     free = sa.select(deliveries.c.seq).where(deliveries.c.seq.in_([row.seq for row in rows]))
     is_free = deliveries.c.seq.in_(free.with_for_update(skip_locked=True))
     gone = connection.execute(sa.delete(deliveries).where(is_free).returning(*_COUNTED)).all()
+    if connection.dialect.name == "sqlite" and gone:
+        pairs = sa.tuple_(*action_deliveries.primary_key.columns).in_([(row.action_seq, row.seq) for row in gone])
+        connection.execute(sa.delete(action_deliveries).where(pairs))
     less = []
     for (handler_seq, kind), of_log in groupby(sorted(gone, key=_log_of), _log_of):
         sizes = [row.size for row in of_log]
@@ -128,7 +131,7 @@ class LogTrimmer:
     def _find_excess(self, connection: sa.Connection, log: Row, limit: int, now: datetime) -> Iterator[Row]:
         rows, size = log.rows - log.kept_rows, log.bytes - log.kept_bytes
         position = self._positions.pop((log.handler_seq, log.kind), (0, 0))
-        oldest = _select_oldest(_select_deletable(connection, now), log, position)
+        oldest = _select_oldest(connection, _select_deletable(connection, now), log, position)
         for row in connection.execute(oldest.limit(limit)).all():
             if rows <= 0 and size <= 0:
                 return
@@ -151,7 +154,9 @@ def _select_exceeded(log_rows: int, log_bytes: int) -> sa.Select[Any]:
     )
 
 
-def _select_oldest(deletable: sa.Select[Any], log: Row, position: tuple[int, int]) -> sa.Select[Any]:
+def _select_oldest(
+    connection: sa.Connection, deletable: sa.Select[Any], log: Row, position: tuple[int, int]
+) -> sa.Select[Any]:
     """Select the deliveries of a log behind a position (numbers of an action and of a delivery), the oldest first.
 
     A handler's calls join the newest action of its operation, so their order is that of the actions.
@@ -159,8 +164,12 @@ def _select_oldest(deletable: sa.Select[Any], log: Row, position: tuple[int, int
     action_seq, seq = position
     oldest = deletable.where(deliveries.c.handler_seq == log.handler_seq, deliveries.c.seq > seq)
     if log.kind == _ACTED:
-        joined = oldest.join(actions, actions.c.seq == deliveries.c.action_seq)
+        filed = deliveries
+        if connection.dialect.name == "sqlite":
+            filed = action_deliveries
+            oldest = oldest.join(filed, filed.c.seq == deliveries.c.seq)
+        joined = oldest.join(actions, actions.c.seq == filed.c.action_seq)
         of_service = joined.where(actions.c.service_uuid == log.service_uuid, actions.c.seq >= action_seq)
-        return of_service.order_by(actions.c.seq, deliveries.c.seq)
+        return of_service.order_by(actions.c.seq, filed.c.seq)
     is_kind = _IS_REFUSED if log.kind == _REFUSED else ~_IS_REFUSED
     return oldest.where(deliveries.c.action_seq.is_(None), is_kind).order_by(deliveries.c.seq)

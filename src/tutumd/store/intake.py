@@ -18,7 +18,7 @@ from tutumd.errors import LockedError, NotFoundError, UnavailableError
 from tutumd.model import Call, DeliveryOutcome, EvaluationNeeded
 from tutumd.ports.clock import Clock
 from tutumd.ports.intake import CallResult, Intake, OnStored
-from tutumd.store import action_inputs, pending_actions
+from tutumd.store import action_deliveries, action_inputs, pending_actions
 from tutumd.store.coalesce import Coalescer, with_action_seqs
 from tutumd.store.compiled import execute_later
 from tutumd.store.content_budget import ContentBudget
@@ -97,6 +97,7 @@ class SqlIntake(Intake):
         self._began: float | None = None
         self._failing_since: float | None = None
         self._attempts = 0
+        self._unfiled = action_deliveries.FILE_AT  # another intake may have left some
         self._batches: SimpleQueue[tuple[Sequence[Call], OnStored] | None] = SimpleQueue()
         self._thread = Thread(target=self._write, name="intake", daemon=True)
         self._thread.start()
@@ -150,6 +151,9 @@ class SqlIntake(Intake):
                 now = self._clock()
                 results, engines = store_calls(connection, free, now, self._cache, self._max_keys, self._budget)
                 woken |= engines
+                self._unfiled += len(calls)
+                if self._cache is not None and self._unfiled >= action_deliveries.FILE_AT:
+                    self._unfiled = action_deliveries.file(connection)
                 if not calls:
                     probe(connection)
         except Exception as error:  # noqa: BLE001 (the only writer must survive; every caller gets the error)
@@ -276,7 +280,7 @@ def _write_changes(connection: sa.Connection, batch: Coalescer, seqs: Mapping[st
             reason = f"a later call named the tag {changes['tag']!r}"
             _mark_superseded(connection, seq, deliveries.c.tag != changes["tag"], reason)
         for variable in changes.get("variables", ()):
-            carries_it = sa.and_(deliveries.c.action_seq == seq, deliveries.c.variable == variable)
+            carries_it = sa.and_(deliveries.c.seq.in_(action_deliveries.seqs(seq)), deliveries.c.variable == variable)
             newest = sa.select(sa.func.max(deliveries.c.seq)).where(carries_it).scalar_subquery()
             overridden = sa.and_(deliveries.c.variable == variable, deliveries.c.seq < newest)
             _mark_superseded(connection, seq, overridden, "a later call brought another body")
@@ -286,8 +290,10 @@ def _mark_superseded(
     connection: sa.Connection, action_seq: int, overridden: sa.ColumnElement[bool], reason: str
 ) -> None:
     """Mark deliveries of an action whose input a later delivery has overridden."""
+    if connection.dialect.name == "sqlite":
+        action_deliveries.file(connection)  # once for a batch, instead of a scan for each of its actions
     connection.execute(
         sa.update(deliveries)
-        .where(deliveries.c.action_seq == action_seq, overridden)
+        .where(deliveries.c.seq.in_(action_deliveries.seqs(action_seq)), overridden)
         .values(outcome=DeliveryOutcome.SUPERSEDED.value, reason=reason)
     )

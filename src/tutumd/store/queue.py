@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from tutumd.model import ActionState, Claim, EngineInfo, EngineRequest, Outcome, Service, ServiceSnapshot, Verb
 from tutumd.ports.clock import Clock
 from tutumd.ports.queue import Queue, Renewal
-from tutumd.store import abandoned, action_inputs, call_counts, delivery_log, log_lines
+from tutumd.store import abandoned, action_deliveries, action_inputs, call_counts, delivery_log, log_lines
 from tutumd.store import snapshots as snapshot_rows
 from tutumd.store.database import Database
 from tutumd.store.delivery_log import LogTrimmer
@@ -194,6 +194,8 @@ class SqlQueue(SqlEngineSync, Queue):
         now = self._clock()
         with self._database.write() as connection:
             has_more = call_counts.count(connection, now)
+            if not self._database.is_postgres:
+                action_deliveries.file_counted(connection)
         return delivery_log.count(self._database, now) or has_more
 
     def take_requests(self, engine_names: Sequence[str], limit: int = 100) -> tuple[EngineRequest, ...]:

@@ -22,7 +22,8 @@ from tutumd.model import (
     Verb,
 )
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
-from tutumd.store.tables import actions, containers, deliveries, engines, services, users
+from tutumd.store import action_deliveries
+from tutumd.store.tables import actions, containers, engines, services, users
 
 Row = sa.Row[Any]
 T = TypeVar("T")
@@ -141,19 +142,13 @@ def container_from(row: Row) -> Container:
     return value_from(row, Container, state=ContainerState(row.state), ports=ports)
 
 
-def select_actions() -> sa.Select[Any]:
+def select_actions(*, counts_deliveries: bool = True) -> sa.Select[Any]:
     """Select actions, each with its number of deliveries, its engine's last heartbeat, and why that is away."""
-    count = (
-        sa.select(sa.func.count())
-        .select_from(deliveries)
-        .where(deliveries.c.action_seq == actions.c.seq)
-        .scalar_subquery()
-    )
     heartbeat = sa.select(engines.c.last_heartbeat).where(engines.c.name == actions.c.engine).scalar_subquery()
     error = sa.select(sa.case((engines.c.away, engines.c.error), else_="")).where(engines.c.name == actions.c.engine)
     return sa.select(
         actions,
-        count.label("delivery_count"),
+        (action_deliveries.count(actions.c.seq) if counts_deliveries else sa.literal(0)).label("delivery_count"),
         heartbeat.label("last_heartbeat"),
         error.scalar_subquery().label("engine_error"),
     )

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Dialect
 
 from tutumd.model import ActionState
 
-HEAD = "0004"
+HEAD = "0008"
 """Revision of the newest migration."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -319,8 +319,10 @@ deliveries = sa.Table(
     sqlite_autoincrement=True,
 )
 # A handler's deliveries are found through the actions of its service. With an index by handler, or by anything random,
-# each call would change another page, which costs a third of the throughput once there are many rows.
-sa.Index("deliveries_of_action", deliveries.c.action_seq, deliveries.c.seq)
+# each call would change another page, which costs a third of the throughput once there are many rows. On SQLite this
+# one is for rows of the previous release only, and `action_deliveries` for all.
+_OF_PREVIOUS_RELEASE = deliveries.c.kept_bytes.is_(None)
+sa.Index("deliveries_of_action", deliveries.c.action_seq, deliveries.c.seq, sqlite_where=_OF_PREVIOUS_RELEASE)
 _WITHOUT_ACTION = deliveries.c.action_seq.is_(None)
 sa.Index(
     "deliveries_apart",
@@ -336,6 +338,15 @@ sa.Index(
     deliveries.c.handler_seq,
     sqlite_where=_WITH_KEY,
     postgresql_where=_WITH_KEY,
+)
+
+# Deliveries by their action, filled later and in bulk (action_deliveries.py). Empty on PostgreSQL.
+action_deliveries = sa.Table(
+    "action_deliveries",
+    metadata,
+    sa.Column("action_seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
 )
 
 # What the deliveries of a handler take, counted later (delivery_log.py). `kind` is acted, skipped or refused.

@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 import tutumd.store
 from tests.support.postgres_bed import PostgresBed
 from tests.support.waiting import wait_until
-from tutumd.store import tables
+from tutumd.store import action_deliveries, tables
 from tutumd.store.database import Database
 from tutumd.store.upgrade import run_migrations
 
@@ -195,7 +195,9 @@ def test_old_deliveries_keep_their_actions(database_url: str) -> None:
         rows = connection.execute(sa.text("SELECT handler_seq, action_seq, amount FROM deliveries ORDER BY seq")).all()
         handler = connection.execute(sa.text("SELECT seq, options, calls FROM handlers")).one()
         action = connection.execute(sa.text("SELECT seq, variables FROM actions")).one()
+        found = connection.execute(action_deliveries.seqs(action.seq)).scalars().all()
     database.close()
+    assert len(found) == 2
     # The handler of the second delivery is gone, and the action of the third.
     assert [tuple(row) for row in rows] == [(handler.seq, action.seq, 3), (0, action.seq, 4)]
     assert (handler.options, handler.calls) == ("{}", 0)
