@@ -59,7 +59,7 @@ class KubernetesEngine:
         self._cluster = Cluster(access.connect)
         chosen = tuple(dict.fromkeys(namespaces)) or (access.namespace,)
         self._namespaces = ("",) if EVERY_NAMESPACE in namespaces else chosen
-        self._timing = timing or Timing()
+        self._timing = (timing or Timing()).adapted(limits)
         self._workloads = {
             namespace: [Informer(self._cluster, kind.plural, namespace, partial(Workload, kind)) for kind in Kind]
             for namespace in self._namespaces

@@ -3,11 +3,12 @@
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
+from tutumd.model import RunLimits
 from tutumd.ports.engine import Run
 
 T = TypeVar("T")
@@ -37,6 +38,10 @@ class Timing:
     clock: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = random.random
     now: Callable[[], datetime] = _UTC_NOW
+
+    def adapted(self, limits: RunLimits) -> "Timing":
+        """Return these durations with the stability that the server's settings ask for, if they do."""
+        return self if limits.stable_s is None else replace(self, stable_s=limits.stable_s)
 
 
 class HoldTimer:
