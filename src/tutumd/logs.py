@@ -43,6 +43,8 @@ def configure(level: int = logging.INFO) -> None:
     logging.basicConfig(handlers=[handler], level=level, force=True)
     for name in ("docker", "urllib3", "alembic", "sqlalchemy", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It warns of each try of an outage, which the engines report themselves.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     # It warns of each odd request: strangers would fill the log, and Java's clients, which offer HTTP/2.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
     structlog.configure(

@@ -77,6 +77,8 @@ class Settings(BaseSettings):
     max_runs: int = Field(64, ge=1, le=1000)
     redeploy_timeout: float = Field(3600.0, ge=1, allow_inf_nan=False)
     redeploy_stall: float = Field(120.0, ge=1, allow_inf_nan=False)
+    redeploy_stable: float | None = Field(None, ge=0, le=99_999, allow_inf_nan=False)
+    redeploy_drain: float | None = Field(None, ge=0, le=99_999, allow_inf_nan=False)
     pull_timeout: float = Field(1800.0, ge=1, allow_inf_nan=False)
     trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], *_List] = ()
     demo: bool = False
@@ -90,7 +92,13 @@ class Settings(BaseSettings):
     @property
     def run_limits(self) -> RunLimits:
         """The limits of a run, unless its service's labels say otherwise."""
-        return RunLimits(timeout_s=self.redeploy_timeout, stall_s=self.redeploy_stall, pull_s=self.pull_timeout)
+        return RunLimits(
+            timeout_s=self.redeploy_timeout,
+            stall_s=self.redeploy_stall,
+            pull_s=self.pull_timeout,
+            stable_s=self.redeploy_stable,
+            drain_s=self.redeploy_drain,
+        )
 
     @property
     def database_url(self) -> str:

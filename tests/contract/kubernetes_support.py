@@ -20,6 +20,8 @@ SERVER_CAP = 10
 TIMING = Timing(
     stable_s=0.6,  # less than a short-lived container lives, once it is rounded up to a second
     poll_s=0.03,
+    doubt_s=0.15,
+    pull_doubt_s=1.5,
     rollback_s=10.0,
 )
 ClusterAndEngine = tuple[FakeCluster, KubernetesEngine]

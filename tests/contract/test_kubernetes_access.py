@@ -137,6 +137,8 @@ def test_the_rules_grant_what_the_engine_needs_and_nothing_more(
         for verb in verbs:
             assert verb().success
         assert engine.redeploy(DB, FakeRun(tag=controllers.CRASHING)).rolled_back
+        cluster.controllers.quota = 0
+        assert engine.scale(DB, 4, FakeRun()).rolled_back
     assert {request.permission for request in cluster.requests} == allowed
 
 
@@ -147,7 +149,8 @@ SCALING = "autoscaling"
 def test_whatever_is_not_allowed_is_named(cluster: FakeCluster, tmp_path: Path, missing: Permission) -> None:
     group, resource, verb = missing
     kind = resource.partition("/")[0]
-    service = {"statefulsets": DB, "daemonsets": AGENT}.get(kind, DB if verb == "delete" else WEB)
+    is_of_stateful_set = verb == "delete" or kind == "events"
+    service = {"statefulsets": DB, "daemonsets": AGENT}.get(kind, DB if is_of_stateful_set else WEB)
     opted_in = {"tutum.scale.hpa": "raise-min"}
     kube.create(cluster, deployment(annotations=opted_in if group == SCALING else None, template=template(PROBED)))
     kube.create(cluster, stateful_set(template=template(PROBED, name="db")))
@@ -155,6 +158,8 @@ def test_whatever_is_not_allowed_is_named(cluster: FakeCluster, tmp_path: Path, 
     if group == SCALING:
         cluster.store.create("horizontalpodautoscalers", autoscaler())
     cluster.allowed = lambda request: request.permission != missing
+    if kind == "events":
+        cluster.controllers.quota = 0
     words = f'Missing permission: verb {verb} on {resource} (apiGroup "{group}") in the namespace shop'
     told: list[str] = []
     with kube.opened(cluster, tmp_path) as engine:
@@ -165,7 +170,7 @@ def test_whatever_is_not_allowed_is_named(cluster: FakeCluster, tmp_path: Path, 
             # With the permission, a watch would not end.
             lambda: engine.watch(lambda: None, threading.Event()) if verb == "watch" else None,
             lambda: engine.redeploy(service, FakeRun(tag=controllers.CRASHING)).reason,
-            lambda: engine.scale(service, 4, FakeRun()).reason,
+            lambda: engine.scale(service, 4, FakeRun(deadline_s=1 if kind == "events" else 60)).reason,
         ]
         for act in acts:
             try:

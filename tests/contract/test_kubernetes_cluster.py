@@ -11,6 +11,7 @@ import pytest
 from tests.contract.cluster_support import ABSENT, IMAGE_1, LIMIT_S, RealCluster
 from tests.contract.kubernetes_support import service
 from tests.support.runs import FakeRun
+from tests.support.waiting import wait_until
 from tutumd.errors import EngineRefusedError
 
 pytestmark = pytest.mark.timeout(600)
@@ -45,6 +46,31 @@ def test_an_image_that_is_absent_is_put_back(namespace: RealCluster, kind: str) 
     assert any(word in outcome.reason for word in ("ErrImagePull", "ImagePullBackOff"))
     snapshot = namespace.snapshot(created)
     assert (snapshot.running, snapshot.image_name) == (snapshot.target, IMAGE_1)
+
+
+@pytest.mark.parametrize("kind", ("deployment", *KINDS))
+def test_a_version_that_exits_is_put_back_with_its_code_and_its_output(namespace: RealCluster, kind: str) -> None:
+    created = namespace.create(kind, replicas=1)
+    outcome = namespace.engine.redeploy(created, run(variables={"BROKEN": "1"}))
+    assert (outcome.success, outcome.rolled_back) == (False, True), outcome.reason
+    assert "container app: exited with 3" in outcome.reason
+    assert outcome.log_tail == "fatal: cannot start"
+    assert outcome.containers_after
+
+
+def test_a_stateful_set_that_is_stuck_is_freed(namespace: RealCluster) -> None:
+    created = namespace.create("statefulset")
+    broken = {"spec": {"template": {"spec": {"containers": [{"name": "app", "image": f"{IMAGE_1}-{ABSENT}"}]}}}}
+    namespace.apps.patch_namespaced_stateful_set("web", namespace.namespace, broken)
+    tag = IMAGE_1.rpartition(":")[2]
+
+    def is_stuck() -> bool:
+        return namespace.engine.plan(created, tag).notes[0].endswith("the redeploy deletes them")
+
+    wait_until(is_stuck, "the broken pod is stuck", timeout_s=LIMIT_S)
+    outcome = namespace.engine.redeploy(created, run(tag=tag))
+    assert outcome.success, outcome.reason
+    assert len(outcome.containers_after) == 2
 
 
 def test_scale_stop_and_start_of_a_stateful_set(namespace: RealCluster) -> None:

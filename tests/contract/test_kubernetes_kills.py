@@ -97,7 +97,7 @@ def test_without_a_probe_a_resumed_redeploy_leaves_no_setting_behind(
     for outcome in redeploys:
         assert (outcome.success, outcome.rolled_back) == (good, not good), outcome.reason
         assert kube.ready_tags(cluster, "web") == (["v2", "v2"] if good else ["v1", "v1"])
-        assert good or "CrashLoopBackOff: it exited with 3" in outcome.reason
+        assert good or "container app: exited with 3" in outcome.reason
 
 
 def test_raising_a_minimum_is_resumed(bed: tuple[FakeCluster, KubernetesEngine]) -> None:

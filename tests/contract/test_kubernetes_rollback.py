@@ -19,9 +19,9 @@ from tutumd.errors import EngineUnavailableError
     ("tag", "words"),
     [
         (controllers.MISSING, ": manifest unknown"),
-        (controllers.CRASHING, "CrashLoopBackOff: it exited with 3"),
+        (controllers.CRASHING, "container app: exited with 3"),
         (controllers.UNCONFIGURED, 'CreateContainerConfigError: secret "key" not found'),
-        (controllers.SHORT_LIVED, "CrashLoopBackOff: it exited with 3"),
+        (controllers.SHORT_LIVED, "container app: exited with 3"),
     ],
 )
 def test_a_broken_image_is_put_back_while_the_old_pods_serve(

@@ -97,6 +97,16 @@ def test_what_does_not_come_up_is_put_back_with_the_reason(kubernetes: ClusterAn
     assert kube.ready_tags(cluster, "web") == ["v1", "v1"]
 
 
+def test_a_pod_without_a_probe_that_dies_a_moment_later_is_not_kept(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
+    kube.create(cluster, deployment())
+    spoil(cluster, controllers.SHORT_LIVED)
+    outcome = engine.scale(WEB, 3, FakeRun())
+    assert (outcome.success, outcome.rolled_back) == (False, True)
+    assert "container app: exited with 3" in outcome.reason
+    assert replicas(cluster) == 2
+
+
 def test_partial_success_keeps_what_came_up_and_says_so(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, stateful_set(replicas=1, template=template(PROBED, name="db")))
@@ -139,7 +149,7 @@ def test_a_start_that_fails_stops_it_again(kubernetes: ClusterAndEngine) -> None
     spoil(cluster, controllers.CRASHING)
     outcome = engine.start(kube.service(WEB.selector, target=0), FakeRun())
     assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert "CrashLoopBackOff: it exited with 3" in outcome.reason
+    assert "container app: exited with 3" in outcome.reason
     assert replicas(cluster) == 0
     annotations = kube.spec_and_status(cluster, "deployments", "web")["metadata"]["annotations"]
     assert annotations == {"tutum.stopped.replicas": "2"}

@@ -252,6 +252,8 @@ WRONG = {
     "TUTUMD_POOL_SIZE": ("1", "all"),
     "TUTUMD_REDEPLOY_TIMEOUT": ("0", "nan", "inf"),
     "TUTUMD_REDEPLOY_STALL": ("0", "soon", "inf"),
+    "TUTUMD_REDEPLOY_STABLE": ("-1", "soon", "inf"),
+    "TUTUMD_REDEPLOY_DRAIN": ("-1", "long", "nan"),
     "TUTUMD_PULL_TIMEOUT": ("0", "inf"),
     "TUTUMD_TRUSTED_PROXIES": ("proxy", "10.0.0.1/8"),
     "TUTUMD_DEMO": ("perhaps",),

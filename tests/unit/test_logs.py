@@ -45,3 +45,9 @@ def test_no_value_disturbs_the_terminal(capsys: pytest.CaptureFixture[str], bad:
     shown = capsys.readouterr().err
     assert bad not in shown
     assert "it failed\nTraceback" in shown
+
+
+def test_tries_of_an_outage_are_not_logged_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure()
+    logging.getLogger("urllib3.connectionpool").warning("Retrying after connection broken")
+    assert capsys.readouterr().err == ""

@@ -16,6 +16,7 @@ ORDER = "tutum.redeploy.order"
 TIMEOUT = "tutum.redeploy.timeout"
 STALL = "tutum.redeploy.stall"
 STABLE = "tutum.redeploy.stable"
+DRAIN = "tutum.redeploy.drain"
 SKIP_UNCHANGED = "tutum.redeploy.skip-unchanged"
 KEEP_IMAGES = "tutum.redeploy.keep-images"
 MAX_CONTAINERS = "tutum.scale.max"
@@ -32,6 +33,7 @@ _KNOWN = {
     TIMEOUT,
     STALL,
     STABLE,
+    DRAIN,
     SKIP_UNCHANGED,
     KEEP_IMAGES,
     MAX_CONTAINERS,
@@ -56,7 +58,9 @@ class ServiceLabels:
     Attributes:
         timeout_s: Seconds that one redeploy may take; None means the server's setting.
         stall_s: Seconds that one redeploy may take without progress; None means the server's setting.
-        stable_s: Seconds that a new container without a health check must run; None means the engine's default.
+        stable_s: Seconds that a new container without a health check must run; None means the server's setting.
+        drain_s: Seconds that an old container stays after its successor is reachable, so that clients which still
+            know its address are served; 0 means that it is not kept. None means the server's setting.
         skip_unchanged: A redeploy that finds no newer image does nothing.
         keep_images: Number of superseded images of the repository to keep, in addition to the current and the
             previous one.
@@ -69,6 +73,7 @@ class ServiceLabels:
     timeout_s: float | None = None
     stall_s: float | None = None
     stable_s: float | None = None
+    drain_s: float | None = None
     skip_unchanged: bool = False
     keep_images: int = 0
     service_cap: int | None = None
@@ -124,6 +129,7 @@ _FIELDS: tuple[tuple[str, str, str, Callable[[str], object], str], ...] = (
     (TIMEOUT, "timeout_s", _NOT_ZERO + _NUMBER + _DECIMALS, float, "seconds, 1 to 99999"),
     (STALL, "stall_s", _NOT_ZERO + _NUMBER + _DECIMALS, float, "seconds, 1 to 99999"),
     (STABLE, "stable_s", _NUMBER + _DECIMALS, float, "seconds, 0 to 99999"),
+    (DRAIN, "drain_s", _NUMBER + _DECIMALS, float, "seconds, 0 to 99999"),
     (SKIP_UNCHANGED, "skip_unchanged", "true|1|yes|on|false|0|no|off|", is_true, "true or false"),
     (KEEP_IMAGES, "keep_images", _NUMBER, int, "a number, 0 to 99999"),
     (MAX_CONTAINERS, "service_cap", _NOT_ZERO + _NUMBER, int, "a number, 1 to 99999"),

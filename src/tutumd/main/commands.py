@@ -58,6 +58,14 @@ RedeployTimeout = Annotated[
 RedeployStall = Annotated[
     float | None, typer.Option(help="Seconds that a run may take without progress. [TUTUMD_REDEPLOY_STALL; 120]")
 ]
+RedeployStable = Annotated[
+    float | None,
+    typer.Option(help="Seconds that a new container without a health check must run. [TUTUMD_REDEPLOY_STABLE]"),
+]
+RedeployDrain = Annotated[
+    float | None,
+    typer.Option(help="Seconds that an old container stays beside its successor. [TUTUMD_REDEPLOY_DRAIN]"),
+]
 PullTimeout = Annotated[float | None, typer.Option(help="Seconds that a pull may take. [TUTUMD_PULL_TIMEOUT; 1800]")]
 Proxies = Annotated[
     list[str] | None,
@@ -104,6 +112,8 @@ def serve(
     max_runs: MaxRuns = None,
     redeploy_timeout: RedeployTimeout = None,
     redeploy_stall: RedeployStall = None,
+    redeploy_stable: RedeployStable = None,
+    redeploy_drain: RedeployDrain = None,
     pull_timeout: PullTimeout = None,
     max_keys: MaxKeys = None,
     trusted_proxies: Proxies = None,
@@ -151,6 +161,8 @@ def worker(
     max_runs: MaxRuns = None,
     redeploy_timeout: RedeployTimeout = None,
     redeploy_stall: RedeployStall = None,
+    redeploy_stable: RedeployStable = None,
+    redeploy_drain: RedeployDrain = None,
     pull_timeout: PullTimeout = None,
 ) -> None:
     """Only perform actions on engines. Any number of web and worker processes can share a database."""

@@ -67,17 +67,21 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunLimits:
-    """How long a run may take, in seconds.
+    """How long a run may take, and what it waits for, in seconds.
 
     Attributes:
         timeout_s: In any case, pulls apart.
         stall_s: Without progress.
         pull_s: For one pull.
+        stable_s: A new container without a health check must run for this long; None means the engine's default.
+        drain_s: An old container stays for this long after its successor is reachable; None means the engine's default.
     """
 
     timeout_s: float = 3600.0
     stall_s: float = 120.0
     pull_s: float = 1800.0
+    stable_s: float | None = None
+    drain_s: float | None = None
 
     def __str__(self) -> str:
         return (

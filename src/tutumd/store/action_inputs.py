@@ -42,6 +42,17 @@ def append_amount(amounts: list[Amount], amount: int, cap: int | None) -> None:
     amounts.append((amount, cap))
 
 
+def without(amounts: Sequence[Amount], added: int) -> list[Amount]:
+    """Return what is left of amounts of which the first `added` containers are there."""
+    left: list[Amount] = []
+    for amount, cap in amounts:
+        rest = max(0, amount - added)
+        added -= amount - rest
+        if rest:
+            left.append((rest, cap))
+    return left
+
+
 def store(connection: sa.Connection, amounts: Mapping[int, Sequence[Amount]], new_actions: Container[int]) -> None:
     """Store amounts behind those that their actions have. The caller has locked the services.
 

@@ -106,6 +106,9 @@ class SqlActions(StorePart):
             if not old.can_be_retried:
                 raise ConflictError(f"the action is {old.state.value}: only a failed or canceled one can be retried")
             amounts = action_inputs.read(connection, uuid) if old.verb is Verb.SCALEUP else []
+            # A SCALEUP that failed may have kept some of its containers.
+            kept = 0 if old.rolled_back else max(0, len(old.containers_after) - len(old.containers_before))
+            amounts = action_inputs.without(amounts, kept)
             total, caps = sum(amount for amount, _ in amounts), [cap for _, cap in amounts if cap is not None]
             pending_actions.close_all(connection, old.service_uuid)
             new = pending_actions.new_action(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tutumd.errors import EngineRefusedError
-from tutumd.model import Claim, Outcome, Plan, Service, ServiceSnapshot, Verb
+from tutumd.model import Claim, ContainerState, Outcome, Plan, Service, ServiceSnapshot, Verb
 from tutumd.ports.engine import Engine
 from tutumd.ports.queue import Queue
 from tutumd.worker.leased_run import LeasedRun
@@ -117,7 +117,7 @@ def _failed_unchanged(reason: str, snapshot: ServiceSnapshot | None) -> Outcome:
     """Return the outcome of a failure that left the service as it was."""
     if snapshot is None:
         return Outcome(success=False, reason=reason)
-    ids = tuple(container.id for container in snapshot.containers)
+    ids = tuple(each.id for each in snapshot.containers if each.state is not ContainerState.STOPPING)
     return Outcome(
         success=False,
         reason=reason,

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from concurrent.futures import Future
 
+import pytest
 import sqlalchemy as sa
 
 from tests.support.stores import ORIGIN, StoreBed, call
-from tutumd.model import Accepted, Operation
+from tutumd.model import Accepted, Operation, Outcome
 from tutumd.ports.intake import CallResult
 from tutumd.store.tables import action_inputs, actions, deliveries
 
@@ -122,6 +123,30 @@ def test_a_retry_takes_over_all_amounts_in_order(bed: StoreBed) -> None:
         claim = bed.claimed()
         assert claim.action.uuid == uuid
         assert bed.queue.amounts(claim) == ((3, None), (2, 4), (100, None))
+
+
+@pytest.mark.parametrize(
+    ("kept", "rolled_back", "wanted"),
+    [
+        (0, False, ((3, None), (4, 9))),
+        (2, False, ((1, None), (4, 9))),
+        (5, False, ((2, 9),)),
+        (7, False, ()),
+        (2, True, ((3, None), (4, 9))),
+    ],
+)
+def test_a_retry_adds_only_what_the_failed_scale_up_did_not_keep(
+    bed: StoreBed, kept: int, rolled_back: bool, wanted: tuple[tuple[int, int | None], ...]
+) -> None:
+    free, capped = (bed.handler("web", Operation.SCALEUP, **options) for options in ({}, {"max_containers": 9}))
+    bed.accepted(free, amount=3)
+    bed.accepted(capped, bed.evaluate(capped, handler_cap=9), amount=4)
+    claim = bed.claimed()
+    before, after = ("a",), tuple("abcdefgh"[: 1 + kept])
+    outcome = Outcome(success=False, rolled_back=rolled_back, containers_before=before, containers_after=after)
+    bed.queue.finish(claim, outcome, None)
+    bed.store.retry(bed.admin, claim.action.uuid, ORIGIN)
+    assert bed.queue.amounts(bed.claimed()) == wanted
 
 
 def test_amounts_are_deleted_with_their_action(bed: StoreBed) -> None:

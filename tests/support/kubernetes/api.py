@@ -1,11 +1,14 @@
 """A small cluster in this process, with a real HTTP API for the official client."""
 
 import json
+import select
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -173,17 +176,44 @@ class _Handler(BaseHTTPRequestHandler):
             if request.verb == "list":
                 return self._list(request)
             if part == "log":
-                store.get(key)
-                previous = " before" if request.query.get("previous") else ""
-                return self.cluster.controllers.log.get(f"{request.query['container']}{previous}", "")
+                return self._log(store.get(("pods", request.namespace, request.name)), request.query)
             if part == "scale":
                 return self._scale(request, key)
             if request.verb == "patch":
                 self._check(new := store.patch(key, request.content_type, request.body))
+                self._sign(request, key)
                 return new
             if request.verb == "delete":
                 return self._delete(request, key)
             return store.get(key)
+
+    def _sign(self, request: ApiRequest, key: tuple[str, str, str]) -> None:
+        """Note who changed an object, and when (Kubernetes: "Server-Side Apply", managedFields)."""
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        managed = [{"manager": request.query["fieldManager"], "operation": "Update", "time": now}]
+        self.cluster.store.change(key, lambda new: new["metadata"].update(managedFields=managed))
+
+    def _log(self, pod: Any, query: dict[str, str]) -> str:
+        """Return the output of a container: what runs wrote `log[NAME]`, and what ended wrote `log["NAME before"]`.
+
+        kubernetes: pkg/kubelet/kubelet_pods.go validateContainerLogStatus; kuberuntime removes all but the last one
+        that has ended, and answers for the others with a sentence.
+        """
+        name, log = query["container"], self.cluster.controllers.log
+        statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+        status: Any = next((each for each in statuses if each["name"] == name), {"state": {}})
+        state, last = status["state"], (status.get("lastState") or {}).get("terminated")
+        if query.get("previous"):
+            if last is None:
+                raise Refusal(400, f'previous terminated container "{name}" in pod "{query["container"]}" not found')
+            if "terminated" in state:
+                return f"unable to retrieve container logs for {last['containerID']}"
+            return log.get(f"{name} before", "")
+        if "running" in state:
+            return log.get(name, "")
+        if "terminated" not in state and last is None:
+            raise Refusal(400, f'container "{name}" is waiting to start')
+        return log.get(f"{name} before", "")
 
     @staticmethod
     def _check(new: Any) -> None:
@@ -196,6 +226,12 @@ class _Handler(BaseHTTPRequestHandler):
         if wanted := request.query.get("labelSelector"):
             labels = dict(part.split("=") for part in wanted.split(","))
             found = [item for item in found if labels.items() <= item["metadata"]["labels"].items()]
+        if selector := request.query.get("fieldSelector"):
+            wanted_fields = dict(part.split("=") for part in selector.split(","))
+            uid = wanted_fields.pop("involvedObject.uid")
+            found = [
+                item for item in found if item["involvedObject"]["uid"] == uid and wanted_fields.items() <= item.items()
+            ]
         first, size = int(request.query.get("continue") or 0), int(request.query.get("limit") or len(found))
         metadata: dict[str, str] = {"resourceVersion": str(self.cluster.store.version)}
         if len(found) > first + size:
@@ -208,6 +244,7 @@ class _Handler(BaseHTTPRequestHandler):
             workload["metadata"]["resourceVersion"] = request.body["metadata"]["resourceVersion"]
             workload["spec"]["replicas"] = request.body["spec"]["replicas"]
             workload = self.cluster.store.replace(key, workload)
+            self._sign(request, key)
         names = ("name", "namespace", "resourceVersion", "uid")
         replicas = workload["spec"]["replicas"]
         metadata = {name: workload["metadata"][name] for name in names}
@@ -217,6 +254,8 @@ class _Handler(BaseHTTPRequestHandler):
         pod = self.cluster.store.get(key)
         if request.body["preconditions"]["uid"] != pod["metadata"]["uid"]:
             raise Refusal(409, "Precondition failed: UID in precondition differs")
+        if request.body.get("dryRun"):
+            return pod
         self.cluster.store.change(key, lambda new: new["metadata"].update(deletionTimestamp="2026-01-01T00:00:00Z"))
         return pod
 
@@ -227,15 +266,25 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         ends = time.monotonic() + min(float(request.query["timeoutSeconds"]), 3.0)
         try:
-            version = int(request.query["resourceVersion"])
-            for event in self.cluster.store.follow(request.resource, request.namespace, version, ends):
-                self._line({"type": event.what, "object": event.object})
-        except Refusal as refusal:
-            self._line({"type": "ERROR", "object": {"code": refusal.status, "message": refusal.message}})
+            self._follow(request, ends)
+            self.wfile.write(b"0\r\n\r\n")
         except OSError:
             self.close_connection = True
-            return
-        self.wfile.write(b"0\r\n\r\n")
+
+    def _follow(self, request: ApiRequest, ends: float) -> None:
+        version = int(request.query["resourceVersion"])
+        name = request.query.get("fieldSelector", "").removeprefix("metadata.name=")
+        try:
+            for event in self.cluster.store.follow(request.resource, request.namespace, version, ends, self._is_closed):
+                if name in ("", event.key[2]):
+                    self._line({"type": event.what, "object": event.object})
+        except Refusal as refusal:
+            self._line({"type": "ERROR", "object": {"code": refusal.status, "message": refusal.message}})
+
+    def _is_closed(self) -> bool:
+        """Return whether the client has closed the connection."""
+        readable, _, _ = select.select([self.connection], [], [], 0)
+        return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
 
     def _line(self, event: Any) -> None:
         text = json.dumps(event).encode() + b"\n"

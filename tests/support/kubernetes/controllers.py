@@ -15,8 +15,10 @@ from tests.support.kubernetes.store import Refusal, Store
 NODES = ("node-a", "node-b")
 Pod = dict[str, Any]
 
-# Tags of images whose containers fail, each in its way. PULLING is pulled for ever; SLOW runs, but is slow to stop; any
-# other tag runs.
+# Tags of images whose containers fail, each in its way. EXITING is shown as ready for a moment after its end, and never
+# as CrashLoopBackOff; the pulls of BUSY are refused for a moment; PULLING is pulled for ever; SLOW runs, but is slow to
+# stop; any other tag runs.
+EXITING, BUSY = "exiting", "busy"
 MISSING, CRASHING, HANGING, UNCONFIGURED, SHORT_LIVED, HOMELESS, PULLING, SLOW = (
     "missing",
     "crashing",
@@ -28,17 +30,33 @@ MISSING, CRASHING, HANGING, UNCONFIGURED, SHORT_LIVED, HOMELESS, PULLING, SLOW =
     "slow",
 )
 _START_S, _STOP_S, _LIFE_S, _BACK_OFF_S = 0.05, 0.05, 0.4, 0.1
+_LAG_S, _BUSY_S = 0.15, 0.3
+
+
+_COUNTS = (
+    "replicas",
+    "updatedReplicas",
+    "readyReplicas",
+    "availableReplicas",
+    "updatedNumberScheduled",
+    "numberReady",
+    "numberAvailable",
+)
 
 
 class Controllers:
     """All controllers and the kubelets; `tick` lets each do one step.
 
-    `frozen` stops the controllers. `image_of` says which image a new pod of that name really gets.
+    `frozen` stops the controllers. `image_of` says which image a new pod of that name really gets. `quota` is the most
+    pods that a namespace may have. `is_hasty` reports rollouts as complete once they are observed, whatever their pods
+    do.
     """
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.frozen = False
+        self.is_hasty = False
+        self.quota: int | None = None
         self.image_of: Callable[[str, str], str] = lambda pod, image: image
         self.log: dict[str, str] = {}
         self._numbers = itertools.count(1)
@@ -46,6 +64,8 @@ class Controllers:
         self._ready_since: dict[str, float] = {}
         self._dying: dict[str, float] = {}
         self._progress: dict[str, tuple[object, float]] = {}
+        self._least_ready_s: dict[tuple[str, str], float] = {}
+        self._refusals: dict[str, str] = {}
 
     def tick(self) -> None:
         """Let each controller and kubelet do one step."""
@@ -103,7 +123,7 @@ class Controllers:
                         "ready": up,
                         "restartCount": restarts,
                         "state": state,
-                        **({"lastState": {"terminated": {"exitCode": 3, "reason": "Error"}}} if restarts else {}),
+                        **({"lastState": ended_with(_exit_code(container["image"]))} if restarts else {}),
                     }
                     for container, (up, state, restarts) in zip(new["spec"]["containers"], states, strict=True)
                 ],
@@ -131,14 +151,24 @@ class Controllers:
         if tag == UNCONFIGURED:
             text = 'secret "key" not found'
             return False, {"waiting": {"reason": "CreateContainerConfigError", "message": text}}, 0
+        if tag == BUSY and age < _START_S + _BUSY_S:
+            text = "429 Too Many Requests: toomanyrequests"
+            return False, {"waiting": {"reason": "ErrImagePull", "message": text}}, 0
         if tag == HANGING:
             return False, running, 0
+        if tag == EXITING and age >= _START_S + _LAG_S:
+            return False, ended_with(_exit_code(tag)), int((age - _START_S - _LAG_S) / _BACK_OFF_S)
         life_s = {CRASHING: 0.0, SHORT_LIVED: _LIFE_S}.get(tag, math.inf)
         if age >= _START_S + life_s:
             return False, back_off, 2
         return True, running, 0
 
     def _make(self, workload: Any, owner: Any, name: str, revision: str, node: str = "") -> None:
+        if self.quota is not None and len(self.store.list("pods", workload["metadata"]["namespace"])) >= self.quota:
+            text = f'pods "{name}" is forbidden: exceeded quota: q, used: pods={self.quota}, limited: pods={self.quota}'
+            self._refuse(workload, text)
+            return
+        self._refusals.pop(workload["metadata"]["uid"], None)
         template = workload["spec"]["template"]
         metadata = {
             "name": name,
@@ -155,6 +185,19 @@ class Controllers:
         spec = {**template["spec"], "containers": containers, "nodeName": node}
         pod = self.store.create("pods", {"metadata": metadata, "spec": spec})
         self._born[pod["metadata"]["uid"]] = time.monotonic()
+
+    def _refuse(self, workload: Any, text: str) -> None:
+        """Report a pod that may not be created: a Deployment by a condition, others by an event."""
+        metadata = workload["metadata"]
+        if "strategy" in workload["spec"]:
+            self._refusals[metadata["uid"]] = text
+            return
+        key = ("events", metadata["namespace"], f"{metadata['name']}.1")
+        seen = {"lastTimestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "message": text}
+        if key not in self.store.objects:
+            event = {"metadata": {"name": key[2], "namespace": key[1]}, "involvedObject": {"uid": metadata["uid"]}}
+            self.store.create("events", {**event, "reason": "FailedCreate", "type": "Warning"})
+        self.store.change(key, lambda new: new.update(seen))
 
     def _kill(self, pod: Pod) -> None:
         metadata = pod["metadata"]
@@ -187,6 +230,8 @@ class Controllers:
         ]
         status = step(workload, pods, revision_of(workload["spec"]["template"]))
         status["observedGeneration"] = metadata["generation"]
+        if self.is_hasty:
+            status |= {name: workload["spec"].get("replicas", len(NODES)) for name in _COUNTS}
         # Counts that are 0 are left out, as the API does.
         counted = {name: value for name, value in status.items() if value not in (0, [])}
         key = (resource, metadata["namespace"], metadata["name"])
@@ -197,7 +242,8 @@ class Controllers:
         alive = [pod for pod in pods if _alive(pod)]
         new = [pod for pod in alive if pod["metadata"]["labels"]["pod-template-hash"] == revision]
         old = [pod for pod in alive if pod not in new]
-        replicas, min_ready_s = spec["replicas"], spec.get("minReadySeconds", 0)
+        replicas = spec["replicas"]
+        self._least_ready_s[workload["metadata"]["uid"], revision] = spec.get("minReadySeconds", 0)
         owner = {"kind": "ReplicaSet", "name": f"{name}-{revision}"}
         recreate = spec["strategy"]["type"] == "Recreate"
         rolling = spec["strategy"].get("rollingUpdate") or {}
@@ -212,15 +258,10 @@ class Controllers:
                 room = min(replicas - len(new), replicas + surge - len(alive))
             for _ in range(room):
                 self._make(workload, owner, f"{name}-{revision}-{next(self._numbers)}", revision)
-            up = [pod for pod in alive if self._available(pod, min_ready_s)]
-            spare = len(up) - (replicas - gap)
-            for pod in sorted(old, key=lambda pod: pod in up):
-                if pod not in up or spare > 0:
-                    spare -= pod in up
-                    self._kill(pod)
+            self._replace(workload, old, new, replicas - gap)
             for pod in sorted(new, key=self._ready)[: max(0, len(new) - replicas)]:
                 self._kill(pod)
-        available = sum(self._available(pod, min_ready_s) for pod in alive)
+        available = sum(self._available(pod, self._least_s(workload, pod)) for pod in alive)
         done = len(new) == len(alive) == replicas == available
         state = (revision, len(new), len(old), available)
         previous, since = self._progress.get(workload["metadata"]["uid"], (None, 0.0))
@@ -233,8 +274,29 @@ class Controllers:
             "updatedReplicas": len(new),
             "readyReplicas": sum(self._ready(pod) for pod in alive),
             "availableReplicas": available,
-            "conditions": [{"type": "Progressing", "status": str(not late), "reason": reason}],
+            "conditions": [
+                {"type": "Progressing", "status": str(not late), "reason": reason},
+                *self._failures(workload),
+            ],
         }
+
+    def _failures(self, workload: Any) -> list[dict[str, str]]:
+        text = self._refusals.get(workload["metadata"]["uid"])
+        return [{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": text}] if text else []
+
+    def _least_s(self, workload: Any, pod: Pod) -> float:
+        """Return the minReadySeconds of a pod's ReplicaSet: those of earlier templates keep theirs."""
+        return self._least_ready_s[workload["metadata"]["uid"], pod["metadata"]["labels"]["pod-template-hash"]]
+
+    def _replace(self, workload: Any, old: list[Pod], new: list[Pod], least: int) -> None:
+        """Stop old pods as reconcileOldReplicaSets does (kubernetes: pkg/controller/deployment/rolling.go)."""
+        up = [pod for pod in (*old, *new) if self._available(pod, self._least_s(workload, pod))]
+        room = len(old) + len(new) - least - sum(pod not in up for pod in new)
+        spare = len(up) - least
+        for pod in sorted(old, key=lambda pod: pod in up) if room > 0 else ():
+            if spare > 0 if pod in up else room > 0:
+                room, spare = room - 1, spare - (pod in up)
+                self._kill(pod)
 
     def _stateful_set(self, workload: Any, pods: list[Pod], revision: str) -> dict[str, Any]:
         """Replace one pod at a time, and only while all others are ready (kubernetes: stateful_set_control.go)."""
@@ -317,6 +379,15 @@ class Controllers:
 def digest_of(image: str) -> str:
     """Return the imageID that a node reports for an image."""
     return f"registry.test/app@sha256:{hashlib.sha256(image.encode()).hexdigest()}"
+
+
+def ended_with(exit_code: int) -> dict[str, Any]:
+    """Return the state of a container that has ended."""
+    return {"terminated": {"exitCode": exit_code, "reason": "Error", "containerID": "containerd://ended"}}
+
+
+def _exit_code(image: str) -> int:
+    return 7 if image.endswith(EXITING) else 3
 
 
 def revision_of(template: Any) -> str:

@@ -100,8 +100,10 @@ class Store:
             gone["metadata"]["resourceVersion"] = str(self.version)
             self._tell(Event(self.version, "DELETED", key, gone))
 
-    def follow(self, resource: str, namespace: str, version: int, ends: float) -> Iterator[Event]:
-        """Yield the events of a resource after a version, until the monotonic time `ends`."""
+    def follow(
+        self, resource: str, namespace: str, version: int, ends: float, is_over: Callable[[], bool]
+    ) -> Iterator[Event]:
+        """Yield the events of a resource after a version, until the monotonic time `ends`, or until `is_over`."""
         at = version
         if self.watch_error:
             raise self.watch_error
@@ -116,7 +118,7 @@ class Store:
                 ]
                 at = self.version
                 if not found:
-                    if time.monotonic() >= ends:
+                    if time.monotonic() >= ends or is_over():
                         return
                     self.lock.wait(0.05)
             yield from found

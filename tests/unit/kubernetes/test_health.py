@@ -1,21 +1,31 @@
 """How a rollout stands, from every kind of status and pod."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.support.kubernetes.workloads import daemon_set, deployment, stateful_set
-from tests.unit.kubernetes.values import AT, pod, view, workload
-from tutumd.engines.kubernetes.health import check_rollout, describe_failure, is_finished, is_rolled_back
+from tests.support.kubernetes.workloads import daemon_set, deployment, probed, stateful_set
+from tests.unit.kubernetes.values import AT, SINCE, pod, view, workload
+from tutumd.engines.kubernetes.health import (
+    FailureWatch,
+    check_rollout,
+    describe_failure,
+    is_finished,
+    is_rolled_back,
+    window_s,
+)
 from tutumd.engines.kubernetes.view import PodContainer, describe_pod, find_culprit
 from tutumd.engines.kubernetes.workloads import Workload, fingerprint
 from tutumd.engines.rollout.outcome import RolloutStatus
+from tutumd.engines.rollout.timing import Timing
 
 DONE = {"replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2}
 GIVEN_UP = [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]
 LATE = "there was no progress for 630 s"
 STUCK = PodContainer(name="app", image="app:v2", waiting="ImagePullBackOff", message="manifest unknown")
-
+ENDED = PodContainer(name="app", image="app:v2", exit_code=7, ended="Error")
+RESTARTED = PodContainer(name="app", image="app:v2", started=SINCE, restarts=1)
 
 ROLLED = {"readyReplicas": 3, "updatedReplicas": 3, "currentRevision": "b", "updateRevision": "b"}
 ONE_ROLLED = {**ROLLED, "updatedReplicas": 1, "currentRevision": "a"}
@@ -55,19 +65,85 @@ def status_of(subject: Workload, *pods: Any, ordered: str = "") -> RolloutStatus
     return check_rollout(view(subject, *pods), ordered or fingerprint(subject.template), AT)
 
 
-def test_the_status_of_a_rollout() -> None:
-    rolling = workload(deployment(), replicas=3, updatedReplicas=1)
-    assert status_of(rolling, pod("old"), pod("new", at=AT, ready=False)) is RolloutStatus.IN_PROGRESS
-    assert status_of(workload(deployment(), **DONE), pod("new", at=AT)) is RolloutStatus.SUCCEEDED
-    assert status_of(rolling, pod("new", at=AT, ready=False, container=STUCK)) is RolloutStatus.FAILED
-    assert status_of(rolling, pod("old", ready=False, container=STUCK)) is RolloutStatus.IN_PROGRESS
-    assert (
-        status_of(rolling, pod("new", at=AT, ready=False, container=STUCK, deleting=True)) is RolloutStatus.IN_PROGRESS
-    )
+def test_the_status_of_a_rollout_comes_from_its_new_pods() -> None:
+    whole = [pod("a", at=AT), pod("b", at=AT)]
+    done = workload(deployment(), **DONE)
+    assert status_of(done, *whole) is RolloutStatus.SUCCEEDED
+    assert status_of(done) is RolloutStatus.IN_PROGRESS
+    assert status_of(done, whole[0], pod("old")) is RolloutStatus.IN_PROGRESS
+    assert status_of(done, whole[0], pod("c", at=AT, ready=False, container=STUCK)) is RolloutStatus.IN_PROGRESS
+    assert status_of(done, *whole, ordered="another") is RolloutStatus.SUPERSEDED
+    for exited in (ENDED, replace(ENDED, exit_code=0), replace(ENDED, started=SINCE), RESTARTED):
+        assert status_of(done, *whole, pod("c", at=AT, container=exited)) is RolloutStatus.FAILED
+        assert status_of(done, *whole, pod("old", container=exited)) is RolloutStatus.SUCCEEDED
     assert status_of(workload(deployment(), conditions=GIVEN_UP)) is RolloutStatus.FAILED
     stale = workload(deployment(), conditions=GIVEN_UP, observedGeneration=2)
     assert status_of(stale) is RolloutStatus.IN_PROGRESS
-    assert status_of(workload(deployment(), **DONE), ordered="another") is RolloutStatus.SUPERSEDED
+
+
+INIT = replace(ENDED, name="migrate", is_lasting=False)
+
+
+@pytest.mark.parametrize(
+    ("container", "is_failing", "has_exited"),
+    [
+        (ENDED, True, True),
+        (replace(ENDED, waiting="CrashLoopBackOff"), True, True),
+        (replace(ENDED, started=SINCE, restarts=1), False, True),
+        (RESTARTED, False, True),
+        (STUCK, True, False),
+        (replace(STUCK, waiting="ContainerCreating"), False, False),
+        (INIT, False, False),
+        (replace(INIT, exit_code=0), False, False),
+        (replace(INIT, restarts=1), True, False),
+        (replace(INIT, restarts=1, exit_code=0), False, False),
+        (replace(INIT, restarts=1, started=SINCE), False, False),
+        (replace(INIT, restarts=1, waiting="CrashLoopBackOff"), True, False),
+    ],
+)
+def test_a_container_is_judged_by_its_exits(container: PodContainer, is_failing: bool, has_exited: bool) -> None:
+    assert (container.is_failing, container.has_exited) == (is_failing, has_exited)
+
+
+@pytest.mark.parametrize(
+    ("container", "lasts_s"),
+    [
+        (ENDED, 0),
+        (replace(STUCK, waiting="CreateContainerConfigError"), 4),
+        (STUCK, 4),
+        (replace(STUCK, message="429 Too Many Requests: toomanyrequests"), 20),
+        (replace(STUCK, message='Back-off pulling image "app:v2"'), 20),
+        (replace(INIT, restarts=1), 4),
+        (replace(STUCK, waiting="ContainerCreating"), None),
+    ],
+)
+def test_a_failure_that_may_pass_is_believed_once_it_has_lasted(container: PodContainer, lasts_s: int | None) -> None:
+    now = [0.0]
+    watch = FailureWatch(Timing(clock=lambda: now[0]))
+    subject = pod("x", at=AT, ready=False, container=container)
+    believed = []
+    for second in range(30):
+        now[0] = float(second)
+        believed += [second] if watch.find([pod("fine", at=AT), subject]) == subject else []
+    assert believed == ([] if lasts_s is None else list(range(lasts_s, 30)))
+
+
+def test_a_failure_that_passes_in_between_begins_anew() -> None:
+    now = [0.0]
+    watch = FailureWatch(Timing(clock=lambda: now[0]))
+    stuck = pod("x", at=AT, ready=False, container=STUCK)
+    for now[0], seen in ((0.0, stuck), (3.0, pod("x", at=AT)), (3.5, stuck), (7.0, stuck)):
+        assert watch.find([seen]) is None
+    now[0] = 7.5
+    assert watch.find([stuck]) == stuck
+
+
+def test_new_pods_without_a_probe_have_to_run_for_a_while() -> None:
+    timing = Timing(stable_s=10.0, poll_s=0.5)
+    assert window_s(workload(deployment()), timing) == 10.0
+    assert window_s(workload(deployment(annotations={"tutum.redeploy.stable": "2"})), timing) == 2.0
+    assert window_s(workload(deployment(template=probed())), timing) == 0.25
+    assert window_s(workload(deployment(replicas=0)), timing) == 0.25
 
 
 def test_a_workload_is_rolled_back_when_as_many_pods_are_ready_as_before() -> None:
@@ -75,7 +151,8 @@ def test_a_workload_is_rolled_back_when_as_many_pods_are_ready_as_before() -> No
     assert not is_rolled_back(view(rolling_back, pod("a"), pod("b", ready=False)), AT, 2)
     assert is_rolled_back(view(rolling_back, pod("a"), pod("b", ready=False)), AT, 1)
     assert not is_rolled_back(view(rolling_back, pod("a"), pod("new", at=AT)), AT, 1)
-    assert is_rolled_back(view(workload(deployment(), **DONE), pod("a")), AT, 2)
+    assert is_rolled_back(view(workload(deployment(), **DONE), pod("a"), pod("b")), AT, 3)
+    assert not is_rolled_back(view(workload(deployment(), **DONE), pod("a")), AT, 3)
 
 
 def test_the_culprit_is_a_pod_with_a_failing_container() -> None:
@@ -83,13 +160,15 @@ def test_the_culprit_is_a_pod_with_a_failing_container() -> None:
     assert find_culprit([pod("fine"), slow, stuck]) == stuck
     assert find_culprit([pod("fine"), slow]) == slow
     assert find_culprit([pod("fine")]) is None
-    reason, actual = describe_failure(view(workload(deployment()), slow, stuck), AT, "")
+    reason, actual = describe_failure(view(workload(deployment()), slow, stuck), AT, stuck, "", "")
     assert actual == stuck
     assert reason == "the rollout failed: pod web-stuck, container app: ImagePullBackOff: manifest unknown"
 
 
 def test_the_failure_of_a_paused_rollout_says_so() -> None:
-    reason, _ = describe_failure(view(workload(deployment(paused=True)), pod("slow", ready=False, at=AT)), AT, LATE)
+    reason, _ = describe_failure(
+        view(workload(deployment(paused=True)), pod("slow", ready=False, at=AT)), AT, None, "", LATE
+    )
     assert reason == (
         "there was no progress for 630 s (0 of 2 new pods are ready); the deployment web was paused "
         "in the meantime: pod web-slow runs but is not ready"
@@ -97,21 +176,21 @@ def test_the_failure_of_a_paused_rollout_says_so() -> None:
 
 
 def test_the_failure_names_an_exceeded_quota() -> None:
-    conditions = [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: pods"}]
-    reason, actual = describe_failure(view(workload(deployment(), conditions=conditions)), AT, "")
+    seen = view(workload(deployment()), pod("old", ready=False))
+    reason, actual = describe_failure(seen, AT, None, "exceeded quota: pods", "")
     assert actual is None
-    assert reason == ("the rollout was not complete (0 of 2 new pods are ready): exceeded quota: pods")
+    assert reason == "the rollout was not complete (0 of 2 new pods are ready): exceeded quota: pods"
 
 
 @pytest.mark.parametrize(
     ("container", "words"),
     [
-        (
-            PodContainer(name="app", image="a", waiting="CrashLoopBackOff", exit_code=137, ended="OOMKilled"),
-            "137 (OOMKilled)",
-        ),
-        (PodContainer(name="app", image="a", waiting="CrashLoopBackOff", exit_code=3, ended="Error"), "exited with 3"),
-        (PodContainer(name="app", image="a", waiting="InvalidImageName"), "container app: InvalidImageName"),
+        (replace(ENDED, restarts=3), "pod web-x, container app: exited with 7, restarted 3 times"),
+        (replace(RESTARTED, exit_code=7), "container app: exited with 7, restarted once"),
+        (RESTARTED, "container app: it ended, restarted once"),
+        (replace(ENDED, exit_code=137, ended="OOMKilled"), "exited with 137 (OOMKilled)"),
+        (replace(ENDED, exit_code=128, ended="StartError", message="no such file"), "(StartError): no such file"),
+        (replace(STUCK, waiting="InvalidImageName", message=""), "container app: InvalidImageName"),
         (PodContainer(name="app", image="a", waiting="ContainerCreating"), "pod web-x is pending"),
     ],
 )

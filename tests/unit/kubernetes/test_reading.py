@@ -71,8 +71,17 @@ def test_a_pod_is_read() -> None:
                 restarts=1,
             ),
         ),
-        inits=(PodContainer(name="migrate", image="app:v1"),),
+        inits=(PodContainer(name="migrate", image="app:v1", is_lasting=False),),
     )
+
+
+def test_a_sidecar_among_the_init_containers_is_lasting() -> None:
+    sidecar = {"name": "proxy", "image": "proxy:v1", "restartPolicy": "Always"}
+    ended = {"name": "proxy", "restartCount": 2, "state": {"terminated": {"exitCode": 1, "message": "cannot bind"}}}
+    status = {**POD["status"], "initContainerStatuses": [ended]}
+    made = read_pod({**POD, "spec": {**POD["spec"], "initContainers": [sidecar]}, "status": status})
+    assert made.inits == (PodContainer(name="proxy", image="proxy:v1", exit_code=1, message="cannot bind", restarts=2),)
+    assert made.failing == made.inits[0]
 
 
 @pytest.mark.parametrize(

@@ -21,3 +21,8 @@ def test_line_ends_of_a_terminal_are_removed() -> None:
 
 def test_at_most_64_kib_are_returned() -> None:
     assert len(merge_log_lines([f"2026-01-01T00:00:01Z {'ä' * 70_000}"], 10).encode()) == 64 * 1024
+
+
+def test_a_sentence_of_the_engine_is_no_output() -> None:
+    text = "2026-01-01T00:00:01Z fatal\nunable to retrieve container logs for containerd://0a1b"
+    assert merge_log_lines([text], 10) == "fatal"

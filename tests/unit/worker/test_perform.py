@@ -11,7 +11,7 @@ import pytest
 from tests.contract import swarm_support
 from tests.unit.worker.fakes import FakeClock, FakeEngine, FakeQueue, make_action, make_run
 from tutumd.errors import EngineRefusedError
-from tutumd.model import Definition, Outcome, Plan, ServiceSnapshot, Verb
+from tutumd.model import ContainerSnapshot, ContainerState, Definition, Outcome, Plan, ServiceSnapshot, Verb
 from tutumd.ports.engine import Engine
 from tutumd.ports.queue import Queue
 from tutumd.store.action_inputs import append_amount
@@ -137,6 +137,14 @@ def test_a_service_above_its_cap_may_stay_so_or_shrink() -> None:
     engine = FakeEngine(snapshot(target=6, cap=4))
     assert all(performed(engine, FakeQueue(), Verb.SCALE, target=target).success for target in (6, 5))
     assert engine.scaled_to == [6, 5]
+
+
+def test_a_refused_action_does_not_count_containers_that_are_stopping() -> None:
+    states = (ContainerState.RUNNING, ContainerState.STOPPED, ContainerState.STARTING, ContainerState.STOPPING)
+    found = tuple(ContainerSnapshot(id=state.value, name="", state=state) for state in states)
+    engine = FakeEngine(replace(snapshot(cap=4), containers=found))
+    outcome = performed(engine, FakeQueue(), Verb.SCALE, target=5)
+    assert outcome.containers_before == outcome.containers_after == ("Running", "Stopped", "Starting")
 
 
 def test_a_canceled_run_says_what_it_could_not_restore() -> None:

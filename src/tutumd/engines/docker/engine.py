@@ -66,7 +66,11 @@ class DockerEngine:
         self._limits = limits
         self._locks = ComponentLocks()
         self._readiness = ReadinessCheck(
-            api=self._api, stable_s=stable_s, overlap_s=overlap_s, drain_s=drain_s, clock=clock
+            api=self._api,
+            stable_s=stable_s if limits.stable_s is None else limits.stable_s,
+            overlap_s=overlap_s,
+            drain_s=drain_s if limits.drain_s is None else limits.drain_s,
+            clock=clock,
         )
         self._self_id = self_container_id
         self._cache = ContainerCache(self._api)

@@ -1,6 +1,7 @@
 """Requests to the API of a cluster; each with a time limit, each error translated."""
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -21,7 +22,7 @@ from tutumd.engines.kubernetes.requests import (
     on_workload,
     with_patch,
 )
-from tutumd.engines.kubernetes.view import WorkloadView, read_pod
+from tutumd.engines.kubernetes.view import Pod, WorkloadView, read_pod
 from tutumd.engines.kubernetes.workloads import Address, Workload, label_query
 from tutumd.engines.labels import Json
 from tutumd.engines.rollout.conflicts import DeniedError, StaleError
@@ -124,13 +125,27 @@ class Cluster:
         """Send a merge patch to a HorizontalPodAutoscaler. Raises StaleError as `patch` does."""
         self._call(with_patch(replace(on_autoscalers("patch", namespace), name=name), MERGE, body))
 
-    def delete_pod(self, namespace: str, name: str, uid: str) -> None:
-        """Delete exactly this pod; one of the same name that has replaced it stays."""
-        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+    def delete_pod(self, pod: Pod, *, dry_run: bool = False) -> None:
+        """Delete exactly this pod; one of the same name that has replaced it stays. A dry run deletes nothing."""
+        body: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": pod.uid}}
+        if dry_run:
+            body["dryRun"] = ["All"]
         try:
-            self._find(replace(on_collection("delete", "pods", namespace), name=name, body=body))
+            self._find(replace(on_collection("delete", "pods", pod.namespace), name=pod.name, body=body))
         except StaleError:
             return
+
+    def refused_creation(self, workload: Workload) -> str:
+        """Return why its controller could not create a pod since we changed the workload; empty if it could."""
+        fields = {"involvedObject.uid": workload.metadata["uid"], "reason": "FailedCreate", "type": "Warning"}
+        query = {"fieldSelector": ",".join(f"{name}={value}" for name, value in fields.items())}
+        namespace = workload.address.namespace
+        page = self._call(Request(verb="list", group="", resource="events", namespace=namespace, query=query))
+        # Times of the cluster, all in UTC and in the same form. The API writes the one of our change.
+        ours = (each for each in workload.metadata.get("managedFields") or () if each.get("manager") == FIELD_MANAGER)
+        changed = max((str(each.get("time") or "") for each in ours), default="")
+        latest: Json = max(page.get("items") or (), key=_time_of_event, default={})
+        return str(latest.get("message") or "") if _time_of_event(latest) >= changed else ""
 
     def log(self, namespace: str, pod: str, container: str, *, lines: int, previous: bool = False) -> str:
         """Return the last lines of a container, each with its time; empty if it wrote none or is gone."""
@@ -154,6 +169,22 @@ class Cluster:
             with closing(response):
                 raise self._refusal(request, response.status, _read(response, request))
         return response
+
+    def has_changed(self, workload: Workload, limit_s: float) -> bool:
+        """Wait up to `limit_s` for a workload to change after it was read; return whether it did."""
+        address = workload.address
+        query = {
+            "watch": "true",
+            "fieldSelector": f"metadata.name={address.name}",
+            "resourceVersion": workload.version,
+            "timeoutSeconds": str(math.ceil(limit_s)),
+        }
+        request = replace(on_collection("watch", address.kind.plural, address.namespace), query=query)
+        try:
+            with closing(self._send(request, (_CONNECT_S, limit_s))) as response:
+                return response.status < 300 and bool(response.read1(1))
+        except (EngineUnavailableError, *_CONNECTION_ERRORS):
+            return False
 
     def probe(self) -> None:
         """Ask for the version, which needs no permission. Raises EngineUnavailableError if there is no answer."""
@@ -257,6 +288,11 @@ def events(response: Any) -> Iterator[tuple[str, Json]]:
                     kind = ExpiredError if changed.get("code") == 410 else EngineUnavailableError
                     raise kind(f"the cluster ended a watch: {message}")
                 yield event["type"], changed
+
+
+def _time_of_event(event: Json) -> str:
+    """Return when an event of the API was seen last; empty if there is none."""
+    return str(event.get("lastTimestamp") or event.get("eventTime") or "")
 
 
 @contextmanager

@@ -6,9 +6,11 @@ from functools import partial
 from typing import TypeVar
 
 from tutumd.engines.kubernetes.api import Cluster
+from tutumd.engines.kubernetes.health import replica_failure
 from tutumd.engines.kubernetes.view import Pod, WorkloadView
-from tutumd.engines.kubernetes.workloads import Address, Workload
+from tutumd.engines.kubernetes.workloads import Address, Kind, Workload
 from tutumd.engines.rollout.conflicts import retry_on_conflict
+from tutumd.engines.rollout.journal import Result, join_sentences
 from tutumd.engines.rollout.log_lines import merge_log_lines
 from tutumd.engines.rollout.outcome import LOG_LINES
 from tutumd.engines.rollout.timing import Timing
@@ -35,20 +37,57 @@ class WorkloadContext:
         """Return the workload and its pods as they are now; None if it is gone."""
         return self.cluster.view(self.address)
 
-    def log_tail(self, pod: Pod | None, main: str) -> str:
-        """Return the last lines of a pod's failing container, else of its `main` one; empty if they cannot be read."""
-        if pod is None:
-            return ""
-        container = pod.failing or pod.container(main)
-        read = partial(self.cluster.log, pod.namespace, pod.name, container.name, lines=LOG_LINES)
+    def wait(self, workload: Workload, limit_s: float | None = None) -> None:
+        """Wait for a workload to change after it was read, for at most the pause between two looks, or `limit_s`."""
+        clock, poll_s = self.timing.clock, self.timing.poll_s
+        wait_s = poll_s if limit_s is None else min(limit_s, poll_s)
+        ends = clock() + wait_s
+        has_changed = self.cluster.has_changed(workload, wait_s)
+        self.run.sleep(0.0 if has_changed else max(0.0, ends - clock()))
+
+    def refusal(self, view: WorkloadView) -> str:
+        """Return why the cluster creates no pod that is missing; empty if it does. Raises EngineRefusedError."""
+        if view.workload.kind is Kind.DEPLOYMENT:
+            return replica_failure(view.workload)
+        return self.cluster.refused_creation(view.workload) if len(view.pods) < view.workload.replicas else ""
+
+    def explain_missing(self, view: WorkloadView) -> str:
+        """Return why the cluster creates no pod that is missing, or why that is not known; empty if it does."""
         try:
-            # A container that waits for its next start has written nothing; its predecessor has.
-            text = read(previous=True) if container.restarts else ""
-            text = text or read()
-        except (EngineRefusedError, EngineUnavailableError):
-            # That must not hide how the rollout went.
-            return ""
-        return merge_log_lines([text], LOG_LINES)
+            return self.refusal(view)
+        except EngineRefusedError as error:
+            return str(error)
+
+    def failure(self, reason: str, culprit: Pod | None, main: str) -> Result:
+        """Return the result of a failure, with the output of the culprit's failing container, else of its `main` one.
+
+        Whatever keeps the output from being read does not hide the reason; a missing permission is named.
+        """
+        if culprit is None:
+            return Result(success=False, reason=reason)
+        container = culprit.failing or culprit.exited or culprit.container(main)
+        read = partial(self.cluster.log, culprit.namespace, culprit.name, container.name, lines=LOG_LINES)
+        # Of two that have ended, the node keeps the last one only. One that was started again has not failed yet.
+        is_again = container.restarts > 0 and not container.has_ended
+        text, problem = "", ""
+        try:
+            text = merge_log_lines([read(previous=is_again)], LOG_LINES)
+            if not text and container.restarts:
+                text = merge_log_lines([read(previous=not is_again)], LOG_LINES)
+        except EngineUnavailableError:
+            pass
+        except EngineRefusedError as error:
+            problem = f"its output is not known: {error}"
+        return Result(success=False, reason=join_sentences(reason, problem), log_tail=text)
+
+    def delete(self, pod: Pod) -> None:
+        """Delete a pod. Raises EngineRefusedError."""
+
+        def delete_once() -> None:
+            self.run.check()
+            self.cluster.delete_pod(pod)
+
+        self.change(delete_once)
 
     def change(self, change: Callable[[], T]) -> T:
         """Return what `change` returns, after as many attempts as conflicts make necessary."""

@@ -5,7 +5,17 @@ from collections.abc import Iterable
 
 from tutumd.engines.kubernetes.view import Pod, PodContainer, controller_of
 from tutumd.engines.kubernetes.workloads import Address, Workload
-from tutumd.engines.labels import IGNORE, KEEP_IMAGES, ORDER, OWNER, SERVICE, SKIP_UNCHANGED, is_true, parse_labels
+from tutumd.engines.labels import (
+    DRAIN,
+    IGNORE,
+    KEEP_IMAGES,
+    ORDER,
+    OWNER,
+    SERVICE,
+    SKIP_UNCHANGED,
+    is_true,
+    parse_labels,
+)
 from tutumd.model import ContainerSnapshot, ContainerState, Port, ServiceSnapshot
 
 _PART_OF = "app.kubernetes.io/part-of"
@@ -19,6 +29,7 @@ _TRACKERS = (
 )
 _WITHOUT_EFFECT = {
     ORDER: "the update strategy of the workload decides",
+    DRAIN: "a preStop hook and terminationGracePeriodSeconds say how long an old pod serves on",
     KEEP_IMAGES: "nodes clean up their images by themselves",
     SERVICE: "a workload has its own name",
     SKIP_UNCHANGED: "only the nodes know which image a tag stands for, and only once they have pulled it",
@@ -96,6 +107,12 @@ def running_digest(workload: Workload, pods: Iterable[Pod]) -> str | None:
     name = workload.main["name"]
     digests = {pod.container(name).digest for pod in pods if pod.alive and pod.ready}
     return digests.pop() if len(digests) == 1 else None
+
+
+def result_digest(workload: Workload, pods: Iterable[Pod]) -> str | None:
+    """Return the digest that ready pods run. If they differ, as when a tag is moved between two pulls: the newest's."""
+    ready = sorted((pod for pod in pods if pod.alive and pod.ready), key=lambda pod: str(pod.created))
+    return running_digest(workload, ready) or running_digest(workload, ready[-1:])
 
 
 def _run_command(workload: Workload) -> str:

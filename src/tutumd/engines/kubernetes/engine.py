@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from threading import Event, Thread
 
@@ -16,6 +17,7 @@ from tutumd.engines.kubernetes.limits import limits_of
 from tutumd.engines.kubernetes.plan import describe_plan, plan_redeploy
 from tutumd.engines.kubernetes.redeploy import redeploy
 from tutumd.engines.kubernetes.scale import plan_scaling, refuse_daemon_set, set_replicas
+from tutumd.engines.kubernetes.stuck import describe_stuck
 from tutumd.engines.kubernetes.view import Pod, WorkloadView, read_pod
 from tutumd.engines.kubernetes.workloads import Address, Kind, Workload, read_address
 from tutumd.engines.labels import parse_labels
@@ -29,6 +31,8 @@ from tutumd.ports.engine import PartialDiscoveryError, Run
 EVERY_NAMESPACE = "*"
 _LOG_PODS = 20
 _END_S = 5.0
+# Without a probe, a container that has ended was shown as ready for up to 4.1 s.
+_STABLE_S = 10.0
 # After a namespace was refused, the others are watched for this long before it is tried again.
 _OTHERS_S = 60.0
 
@@ -59,7 +63,7 @@ class KubernetesEngine:
         self._cluster = Cluster(access.connect)
         chosen = tuple(dict.fromkeys(namespaces)) or (access.namespace,)
         self._namespaces = ("",) if EVERY_NAMESPACE in namespaces else chosen
-        self._timing = timing or Timing()
+        self._timing = (timing or Timing(stable_s=_STABLE_S)).adapted(limits)
         self._workloads = {
             namespace: [Informer(self._cluster, kind.plural, namespace, partial(Workload, kind)) for kind in Kind]
             for namespace in self._namespaces
@@ -147,7 +151,9 @@ class KubernetesEngine:
         try:
             view = self._cluster.require_view(self._address(service))
             limits = self._limits.adapted(**limits_of(view.workload))
-            return describe_plan(view.workload, plan_redeploy(view, tag, {}, self._timing), limits)
+            plan = describe_plan(view.workload, plan_redeploy(view, tag, {}, self._timing), limits)
+            stuck = describe_stuck(self._cluster, view)
+            return replace(plan, notes=(stuck, *plan.notes)) if stuck else plan
         except EngineRefusedError as error:
             return Plan(refused=str(error))
 

@@ -1,23 +1,72 @@
 """The status of a rollout or of a change of replicas, decided from what is seen of the workload and its pods."""
 
+import re
 from collections.abc import Iterable
 
 from tutumd.engines.kubernetes.journal import ScaleJournal
 from tutumd.engines.kubernetes.view import Pod, WorkloadView, describe_pod, find_culprit
 from tutumd.engines.kubernetes.workloads import Kind, Workload, fingerprint
-from tutumd.engines.labels import Json
+from tutumd.engines.labels import Json, parse_labels
 from tutumd.engines.rollout.outcome import RolloutStatus
+from tutumd.engines.rollout.timing import Timing
+
+# A pull that fails with these words fails again (containerd, distribution); after any other the node tries once more.
+_HOPELESS_PULL = re.compile(r"not found|manifest unknown|denied|unauthorized|authorization|no match")
+_PULLS = ("ErrImagePull", "ImagePullBackOff")
+
+
+class FailureWatch:
+    """Finds pods that have failed for good, over the looks of one run.
+
+    That a container has exited stays true. All else may pass, as when a Secret or a registry comes a moment late, so
+    it is believed once it has lasted.
+    """
+
+    def __init__(self, timing: Timing) -> None:
+        self._timing = timing
+        self._since: dict[str, float] = {}
+
+    def find(self, new: Iterable[Pod]) -> Pod | None:
+        """Take a look at new pods; return one that has failed for good, or None."""
+        return next((pod for pod in new if pod.exited), None) or next(iter(self.lasting(new)), None)
+
+    def lasting(self, pods: Iterable[Pod]) -> list[Pod]:
+        """Take a look at pods; return those that have been failing for long enough."""
+        now = self._timing.clock()
+        failing = [pod for pod in pods if pod.failing]
+        self._since = {pod.uid: self._since.get(pod.uid, now) for pod in failing}
+        return [pod for pod in failing if now - self._since[pod.uid] >= self._needed_s(pod)]
+
+    def _needed_s(self, pod: Pod) -> float:
+        container = pod.failing
+        if container is None or container.waiting not in _PULLS or _HOPELESS_PULL.search(container.message):
+            return self._timing.doubt_s
+        return self._timing.pull_doubt_s
 
 
 def check_rollout(view: WorkloadView, ordered: str, restarted_at: str) -> RolloutStatus:
-    """Return the status of the rollout of the template with the fingerprint `ordered`."""
+    """Return the status of the rollout of the template with the fingerprint `ordered`, by its own new pods.
+
+    The workload's status alone is not believed: it may be that of a moment ago.
+    """
     if fingerprint(view.workload.template) != ordered:
         return RolloutStatus.SUPERSEDED
-    if _is_complete(view):
-        return RolloutStatus.SUCCEEDED
-    if _is_given_up(view.workload) or any(pod.failing for pod in view.of(restarted_at)):
+    new = view.of(restarted_at)
+    if _is_given_up(view.workload) or any(pod.exited for pod in new):
         return RolloutStatus.FAILED
-    return RolloutStatus.IN_PROGRESS
+    is_whole = sum(pod.ready for pod in new) >= view.workload.moving
+    return RolloutStatus.SUCCEEDED if is_whole else RolloutStatus.IN_PROGRESS
+
+
+def window_s(workload: Workload, timing: Timing) -> float:
+    """Return for how long all new pods have to stay ready before they count.
+
+    A probe has tried them already. Without one, a dead container may be shown as ready for several seconds.
+    """
+    if workload.has_probe or workload.is_stopped:
+        return timing.poll_s / 2
+    stable_s = parse_labels([workload.annotations]).stable_s
+    return timing.stable_s if stable_s is None else stable_s
 
 
 def is_finished(workload: Workload) -> bool:
@@ -48,8 +97,11 @@ def is_rolled_back(view: WorkloadView, restarted_at: str, ready_before: int) -> 
     Args:
         restarted_at: Of the rollout that is rolled back.
     """
-    as_before = view.workload.observed and not view.of(restarted_at) and len(view.ready) >= ready_before
-    return as_before or _is_complete(view)
+    if view.of(restarted_at):
+        return False
+    as_before = view.workload.observed and len(view.ready) >= ready_before
+    # kubernetes: pkg/controller/daemon/daemon_controller.go also counts pods that are stopping.
+    return as_before or (is_finished(view.workload) and len(view.ready) >= view.workload.replicas)
 
 
 def is_scaled(view: WorkloadView, journal: ScaleJournal) -> bool:
@@ -68,34 +120,33 @@ def describe_progress(view: WorkloadView, restarted_at: str) -> str:
     return f"{ready} of {view.workload.moving} new pods are ready"
 
 
-def describe_failure(view: WorkloadView, restarted_at: str, overdue: str) -> tuple[str, Pod | None]:
+def describe_failure(
+    view: WorkloadView, restarted_at: str, failed: Pod | None, refusal: str, overdue: str
+) -> tuple[str, Pod | None]:
     """Return why a rollout failed, and the pod to blame.
 
     Args:
+        failed: A new pod that has failed for good.
+        refusal: Why the cluster creates no pod; empty if it does.
         overdue: Which limit is over; empty if none is.
     """
-    culprit = find_culprit(view.of(restarted_at))
-    if _is_given_up(view.workload):
-        what = "the cluster says that the rollout made no progress (ProgressDeadlineExceeded)"
-    elif culprit is not None and culprit.failing is not None:
+    new = view.of(restarted_at)
+    culprit = failed or find_culprit(new) or (None if refusal else find_culprit(view.alive))
+    if failed is not None:
         what = "the rollout failed"
+    elif _is_given_up(view.workload):
+        what = "the cluster says that the rollout made no progress (ProgressDeadlineExceeded)"
     else:
         what = f"{overdue or 'the rollout was not complete'} ({describe_progress(view, restarted_at)})"
     if view.workload.spec.get("paused"):
         what = f"{what}; {view.workload.address.words} was paused in the meantime"
-    cause = describe_pod(culprit) if culprit is not None else replica_failure(view.workload)
+    cause = describe_pod(culprit) if culprit is not None else refusal
     return (f"{what}: {cause}" if cause else what), culprit
 
 
 def replica_failure(workload: Workload) -> str:
-    """Return why the cluster creates no pods, such as a quota; empty if it does."""
-    return str(_condition(workload, "ReplicaFailure").get("message") or "")
-
-
-def _is_complete(view: WorkloadView) -> bool:
-    # kubernetes: pkg/controller/daemon/daemon_controller.go also counts pods that are stopping.
-    enough = view.workload.kind is not Kind.DAEMON_SET or len(view.ready) >= view.workload.replicas
-    return enough and is_finished(view.workload)
+    """Return why the cluster creates no pods of a Deployment, such as a quota; empty if it does."""
+    return str(_condition(workload, "ReplicaFailure").get("message") or "") if workload.observed else ""
 
 
 def _is_given_up(workload: Workload) -> bool:

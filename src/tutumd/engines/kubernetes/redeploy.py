@@ -8,16 +8,34 @@ from dataclasses import replace
 from functools import partial
 
 from tutumd.engines.kubernetes.context import WorkloadContext
-from tutumd.engines.kubernetes.discover import running_digest, warnings
-from tutumd.engines.kubernetes.health import check_rollout, describe_failure, describe_progress
+from tutumd.engines.kubernetes.discover import result_digest, warnings
+from tutumd.engines.kubernetes.health import (
+    check_rollout,
+    describe_failure,
+    describe_progress,
+    is_finished,
+    window_s,
+)
 from tutumd.engines.kubernetes.journal import RedeployJournal
 from tutumd.engines.kubernetes.limits import report_progress
+from tutumd.engines.kubernetes.looks import ChangeWatch, Look
 from tutumd.engines.kubernetes.patches import is_patched, restart_patch
 from tutumd.engines.kubernetes.plan import all_notes, plan_redeploy
 from tutumd.engines.kubernetes.requests import MERGE, STRATEGIC_MERGE
 from tutumd.engines.kubernetes.rollback import roll_back
-from tutumd.engines.kubernetes.workloads import Workload, fingerprint
-from tutumd.engines.rollout.journal import Result, Stage, fail, finish, from_journal, move_to, save
+from tutumd.engines.kubernetes.stuck import StuckPods, describe_stuck
+from tutumd.engines.kubernetes.view import WorkloadView
+from tutumd.engines.kubernetes.workloads import Kind, Workload, fingerprint
+from tutumd.engines.rollout.journal import (
+    Result,
+    Stage,
+    fail,
+    finish,
+    from_journal,
+    join_sentences,
+    move_to,
+    save,
+)
 from tutumd.engines.rollout.outcome import RolloutStatus, build_outcome, log_progress
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
@@ -32,27 +50,36 @@ def redeploy(context: WorkloadContext) -> Outcome:
     if journal.stage is Stage.APPLY and not journal.ordered:
         _wait_for_young_pods(context, journal)
         journal = context.change(partial(_send_once, context, journal))
-    if journal.stage is Stage.APPLY:
-        journal = _follow(context, journal)
-    if journal.stage is Stage.ROLL_BACK:
-        journal = roll_back(context, journal)
-    return _finish(context, journal)
+    while True:
+        if journal.stage is Stage.APPLY:
+            journal = _follow(context, journal)
+        if journal.stage is Stage.ROLL_BACK:
+            journal = roll_back(context, journal)
+        outcome = _finish(context, journal)
+        if outcome is not None:
+            return outcome
+        context.run.log("a last look shows that the new pods are not as they were: following them again")
+        journal = move_to(context.run, journal, Stage.APPLY, None)
 
 
 def _begin(context: WorkloadContext) -> RedeployJournal:
     view = context.cluster.require_view(context.address)
     journal = plan_redeploy(view, context.run.tag, context.run.variables, context.timing)
-    for note in all_notes(view.workload, journal):
-        context.run.log(note)
+    for note in (*all_notes(view.workload, journal), describe_stuck(context.cluster, view)):
+        if note:
+            context.run.log(note)
     return save(context.run, journal)
 
 
 def _wait_for_young_pods(context: WorkloadContext, journal: RedeployJournal) -> None:
-    """Wait until all ready pods have been ready for `min_ready` seconds.
+    """Wait until all ready pods of a DaemonSet have been ready for `min_ready` seconds.
 
-    A raised minReadySeconds applies to them too: younger pods become unavailable at once and are replaced first.
+    A raised minReadySeconds applies to them too: younger pods become unavailable, and all of them are deleted at once.
+    In a StatefulSet younger pods are waited for, and the old ReplicaSets of a Deployment keep theirs
+    (kubernetes: pkg/controller/daemon/update.go, statefulset/stateful_set_control.go, deployment/sync.go).
     """
-    view = context.view() if journal.min_ready is not None else None
+    is_daemon_set = context.address.kind is Kind.DAEMON_SET
+    view = context.view() if is_daemon_set and journal.min_ready is not None else None
     ready_since = [pod.ready_since for pod in view.ready if pod.ready_since] if view is not None else []
     if journal.min_ready is None or not ready_since:
         return
@@ -85,29 +112,43 @@ def _send_once(context: WorkloadContext, journal: RedeployJournal) -> RedeployJo
 
 
 def _follow(context: WorkloadContext, journal: RedeployJournal) -> RedeployJournal:
-    run, reported = context.run, ""
+    run, watch, stuck, reported = context.run, ChangeWatch(context), StuckPods(context), ""
     while True:
         view = context.view()
         if view is None:
             return fail(run, journal, f"{context.address.words} was removed while it was redeployed")
+        new = view.of(journal.restarted_at)
         left = sum(pod.restarted_at != journal.restarted_at for pod in view.pods)
-        gone = len(journal.running_before) - left
-        report_progress(context, view.workload, view.of(journal.restarted_at), gone)
-        reported = log_progress(run, reported, describe_progress(view, journal.restarted_at))
+        report_progress(context, view.workload, new, len(journal.running_before) - left)
         status = check_rollout(view, journal.ordered, journal.restarted_at)
-        if status is RolloutStatus.SUCCEEDED:
-            return finish(run, journal, Result(success=True))
         if status is RolloutStatus.SUPERSEDED:
             return fail(run, journal, _superseded(view.workload, journal))
-        if status is RolloutStatus.FAILED or run.remaining_s() <= 0:
-            reason, culprit = describe_failure(view, journal.restarted_at, run.overdue_reason())
-            tail = context.log_tail(culprit, view.workload.main["name"])
-            return move_to(run, journal, Stage.ROLL_BACK, Result(success=False, reason=reason, log_tail=tail))
-        run.sleep(context.timing.poll_s)
+        needed_s = window_s(view.workload, context.timing)
+        is_whole = status is RolloutStatus.SUCCEEDED and is_finished(view.workload)
+        look = watch.look(view, new, is_whole=is_whole, needed_s=needed_s)
+        progress = describe_progress(view, journal.restarted_at)
+        window = f": they have to stay so for {needed_s:g} s" if is_whole and needed_s >= 1 else ""
+        reported = log_progress(run, reported, progress + window)
+        if look.is_stable:
+            return finish(run, journal, Result(success=True))
+        if look.has_failed or status is RolloutStatus.FAILED or run.remaining_s() <= 0:
+            return _begin_rollback(context, journal, view, look, stuck.problem)
+        stuck.free(view, journal.restarted_at)
+        context.wait(view.workload, needed_s if is_whole else None)
 
 
-def _finish(context: WorkloadContext, journal: RedeployJournal) -> Outcome:
-    """Restore minReadySeconds and return the outcome."""
+def _begin_rollback(
+    context: WorkloadContext, journal: RedeployJournal, view: WorkloadView, look: Look, problem: str
+) -> RedeployJournal:
+    refusal = look.refusal or context.explain_missing(view)
+    overdue = context.run.overdue_reason()
+    reason, culprit = describe_failure(view, journal.restarted_at, look.failed, refusal, overdue)
+    result = context.failure(join_sentences(reason, problem), culprit, view.workload.main["name"])
+    return move_to(context.run, journal, Stage.ROLL_BACK, result)
+
+
+def _finish(context: WorkloadContext, journal: RedeployJournal) -> Outcome | None:
+    """Restore minReadySeconds and return the outcome; None if a success does not stand a last look."""
     success = journal.result is not None and journal.result.success
     notes = list(journal.notes) if success else []
     try:
@@ -115,7 +156,12 @@ def _finish(context: WorkloadContext, journal: RedeployJournal) -> Outcome:
     except EngineRefusedError as error:
         notes.append(f"minReadySeconds is still {journal.min_ready}: {error}")
     view = context.view()
-    digest = running_digest(view.workload, view.alive) if view else None
+    new = view.of(journal.restarted_at) if view else ()
+    if success:
+        status = check_rollout(view, journal.ordered, journal.restarted_at) if view else None
+        if status is not RolloutStatus.SUCCEEDED:
+            return None
+    digest = result_digest(view.workload, new if success else view.alive) if view else None
     if success and digest == journal.image_before:
         notes.append(journal.pull_note)
     return build_outcome(

@@ -9,7 +9,7 @@ from tutumd.engines.kubernetes.journal import RedeployJournal
 from tutumd.engines.kubernetes.limits import replacement_s
 from tutumd.engines.kubernetes.patches import rollback_patch
 from tutumd.engines.kubernetes.requests import JSON_PATCH
-from tutumd.engines.kubernetes.view import Pod, WorkloadView
+from tutumd.engines.kubernetes.view import WorkloadView
 from tutumd.engines.kubernetes.workloads import Kind, fingerprint
 from tutumd.engines.rollout.journal import Stage, finish_rollback, save
 from tutumd.errors import EngineRefusedError
@@ -72,9 +72,4 @@ def _delete_stuck_pods(context: WorkloadContext, view: WorkloadView, journal: Re
     for pod in view.of(journal.restarted_at):
         if not pod.ready:
             context.run.log(f"deleting the pod {pod.name}, which is stuck at the failed version")
-            context.change(partial(_delete, context, pod))
-
-
-def _delete(context: WorkloadContext, pod: Pod) -> None:
-    context.run.check()
-    context.cluster.delete_pod(pod.namespace, pod.name, pod.uid)
+            context.delete(pod)

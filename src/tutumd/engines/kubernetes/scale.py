@@ -5,10 +5,11 @@ from dataclasses import replace
 
 from tutumd.engines.kubernetes.autoscalers import Autoscaler
 from tutumd.engines.kubernetes.context import WorkloadContext
-from tutumd.engines.kubernetes.discover import running_digest
-from tutumd.engines.kubernetes.health import is_scaled, replica_failure
+from tutumd.engines.kubernetes.discover import result_digest
+from tutumd.engines.kubernetes.health import is_scaled, window_s
 from tutumd.engines.kubernetes.journal import ScaleJournal
 from tutumd.engines.kubernetes.limits import report_progress
+from tutumd.engines.kubernetes.looks import ChangeWatch, Look
 from tutumd.engines.kubernetes.requests import MERGE
 from tutumd.engines.kubernetes.view import Pod, WorkloadView, describe_pod, find_culprit
 from tutumd.engines.kubernetes.workloads import Kind, Workload
@@ -25,7 +26,7 @@ from tutumd.engines.rollout.journal import (
     save,
 )
 from tutumd.engines.rollout.outcome import build_outcome, log_progress
-from tutumd.engines.rollout.timing import HoldTimer, poll_until, unfinished
+from tutumd.engines.rollout.timing import poll_until, unfinished
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
 
@@ -75,17 +76,23 @@ def set_replicas(context: WorkloadContext, make_journal: Callable[[WorkloadView]
     journal = from_journal(ScaleJournal, context.run.journal)
     if journal is None:
         journal = save(context.run, make_journal(context.cluster.require_view(context.address)))
-    if journal.stage is Stage.APPLY:
-        # The annotation comes first: a stopped workload must always have it.
-        _annotate(context, journal.noted_before if journal.noted is None else journal.noted)
-        _send(context, journal, journal.target, instead_of=journal.before)
-        journal = _follow(context, journal)
-    if journal.stage is Stage.ROLL_BACK:
-        journal = _roll_back(context, journal)
-    if journal.result is not None and journal.result.success:
-        _annotate(context, journal.noted)
-    view = context.view()
-    digest = running_digest(view.workload, view.alive) if view else None
+    while True:
+        if journal.stage is Stage.APPLY:
+            # The annotation comes first: a stopped workload must always have it.
+            _annotate(context, journal.noted_before if journal.noted is None else journal.noted)
+            _send(context, journal, journal.target, instead_of=journal.before)
+            journal = _follow(context, journal)
+        if journal.stage is Stage.ROLL_BACK:
+            journal = _roll_back(context, journal)
+        success = journal.result is not None and journal.result.success
+        if success:
+            _annotate(context, journal.noted)
+        view = context.view()
+        if not success or (view is not None and is_scaled(view, journal) and not _exited(view, journal)):
+            break
+        context.run.log("a last look shows that the pods are not as they were: following them again")
+        journal = move_to(context.run, journal, Stage.APPLY, None)
+    digest = result_digest(view.workload, view.alive) if view else None
     return build_outcome(
         journal.result,
         image_before=digest,
@@ -140,49 +147,53 @@ def _annotate(context: WorkloadContext, noted: str | None) -> None:
 
 
 def _follow(context: WorkloadContext, journal: ScaleJournal) -> ScaleJournal:
-    run, timing = context.run, context.timing
-    ready, reported = HoldTimer(timing.clock), ""
+    run, watch, reported = context.run, ChangeWatch(context), ""
     while True:
         view = context.view()
         if view is None:
             return fail(run, journal, f"{context.address.words} was removed in the meantime")
         target, replicas = journal.target_of(view.workload), view.workload.replicas
-        new = [pod for pod in view.alive if pod.uid not in journal.pods_before]
+        new = _new_pods(view, journal)
         gone = len(set(journal.pods_before) - {pod.uid for pod in view.pods})
         report_progress(context, view.workload, new, gone)
         reported = log_progress(run, reported, f"{len(view.ready)} of {target} pods are ready")
         if not journal.autoscaler and replicas != target:
             return fail(run, journal, f"superseded: somebody else set the service to {replicas} pods")
-        held_s = ready.seconds({pod.uid for pod in view.ready})
-        # A probe has tried new pods already, and old ones have run for long.
-        needs_hold = journal.target > journal.least and not view.workload.has_probe
-        if is_scaled(view, journal) and (not needs_hold or held_s >= timing.stable_s):
+        # Old pods have run for long.
+        needed_s = window_s(view.workload, context.timing) if journal.target > journal.least else 0.0
+        look = watch.look(view, new, is_whole=is_scaled(view, journal), needed_s=needed_s)
+        if look.is_stable:
             return finish(run, journal, Result(success=True, reason=journal.note))
-        if _failing_pod(view, journal) or run.remaining_s() <= 0:
-            return _begin_rollback(context, journal, view)
-        run.sleep(timing.poll_s)
+        if look.has_failed or run.remaining_s() <= 0:
+            return _begin_rollback(context, journal, view, look)
+        context.wait(view.workload)
 
 
-def _failing_pod(view: WorkloadView, journal: ScaleJournal) -> Pod | None:
-    return find_culprit(pod for pod in view.alive if pod.failing and pod.uid not in journal.pods_before)
+def _new_pods(view: WorkloadView, journal: ScaleJournal) -> list[Pod]:
+    return [pod for pod in view.alive if pod.uid not in journal.pods_before]
 
 
-def _begin_rollback(context: WorkloadContext, journal: ScaleJournal, view: WorkloadView) -> ScaleJournal:
-    run, ready = context.run, len(view.ready)
+def _exited(view: WorkloadView, journal: ScaleJournal) -> bool:
+    return any(pod.exited for pod in _new_pods(view, journal))
+
+
+def _begin_rollback(context: WorkloadContext, journal: ScaleJournal, view: WorkloadView, look: Look) -> ScaleJournal:
+    run = context.run
+    ready = [pod for pod in view.ready if not (pod.exited and pod.uid not in journal.pods_before)]
     if journal.target < journal.least:
         left = len(view.alive) + view.stopping - journal.target
         return fail(run, journal, unfinished(run, f"{left} pods have not stopped yet"))
-    reason = unfinished(run, f"{ready} of {journal.target_of(view.workload)} pods are ready")
-    culprit = _failing_pod(view, journal) or find_culprit(view.alive)
-    cause = describe_pod(culprit) if culprit else replica_failure(view.workload)
-    tail = context.log_tail(culprit, view.workload.main["name"])
-    result = Result(success=False, reason=f"{reason}: {cause}" if cause else reason, log_tail=tail)
+    reason = unfinished(run, f"{len(ready)} of {journal.target_of(view.workload)} pods are ready")
+    refusal = look.refusal or context.explain_missing(view)
+    culprit = look.failed or (None if refusal else find_culprit(view.alive))
+    cause = describe_pod(culprit) if culprit else refusal
+    result = context.failure(f"{reason}: {cause}" if cause else reason, culprit, view.workload.main["name"])
     if journal.target == journal.before:
         return finish(run, journal, result)
-    if journal.shared_with and ready > journal.least:
+    if journal.shared_with and len(ready) > journal.least:
         sets = f"the HorizontalPodAutoscaler {journal.shared_with} sets their number now"
         return finish(run, journal, replace(result, reason=join_sentences(result.reason, sets)))
-    fallback = ready if journal.target > ready > journal.least else journal.before
+    fallback = len(ready) if journal.target > len(ready) > journal.least else journal.before
     return move_to(run, replace(journal, fallback=fallback), Stage.ROLL_BACK, result)
 
 

@@ -30,6 +30,8 @@ _HOPELESS = frozenset(
 )
 # Reasons of a container that was not started yet (kubernetes: pkg/kubelet/kubelet_pods.go).
 _BEFORE_START = frozenset({"ContainerCreating", "PodInitializing"})
+# Reasons of an end before the first instruction (containerd, dockershim).
+_NEVER_RAN = ("StartError", "ContainerCannotRun")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
 
 
@@ -39,8 +41,13 @@ class PodContainer:
 
     Attributes:
         digest: Of the image that it runs; None if the node does not say.
-        waiting, message: The engine's reason and words for why it does not run; empty if it runs.
+        started: When it started; None unless it runs.
+        waiting: The engine's reason why it does not run yet, or not again; empty if it runs or has ended.
+        message: The engine's words for that, or for how it ended.
         exit_code, ended: How it ended, now or the time before; None and empty if it never did.
+        is_lasting: It runs as long as its pod does, as a sidecar does too. An init container has to end first.
+        is_failing: It does not run, and at this look nothing suggests that it will.
+        has_exited: It has ended although it is lasting. It may have been started again since.
     """
 
     name: str
@@ -53,6 +60,25 @@ class PodContainer:
     exit_code: int | None = None
     ended: str = ""
     restarts: int = 0
+    is_lasting: bool = True
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it ended and was not started again. Some kubelets show it so until its next start.
+
+        kubernetes/kubernetes#133066; others show CrashLoopBackOff.
+        """
+        return self.exit_code is not None and not self.waiting and self.started is None
+
+    @property
+    def is_failing(self) -> bool:
+        # The kubelet repeats an init container that failed; many wait in this way for what they need.
+        has_failed = self.is_lasting or (self.exit_code != 0 and self.restarts > 0)
+        return self.waiting in _HOPELESS or (self.has_ended and has_failed)
+
+    @property
+    def has_exited(self) -> bool:
+        return self.is_lasting and (self.restarts > 0 or self.exit_code is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +93,9 @@ class Pod:
         pulling: Its node pulls the image of a container, or runs init containers first. Known since Kubernetes 1.29.
         inits: Its init containers, in order.
         alive: It runs or shall run.
-        failing: The container that does not start by itself; None if there is none.
+        failing: The first container that is failing; None if there is none.
+        exited: The first container that has exited; None if there is none. It tells about new pods only: older ones
+            may have been started again for any reason.
         started: Number of its containers that have run at any time.
     """
 
@@ -92,8 +120,11 @@ class Pod:
 
     @property
     def failing(self) -> PodContainer | None:
-        containers = (*self.inits, *self.containers)
-        return next((container for container in containers if container.waiting in _HOPELESS), None)
+        return next((container for container in (*self.inits, *self.containers) if container.is_failing), None)
+
+    @property
+    def exited(self) -> PodContainer | None:
+        return next((container for container in (*self.containers, *self.inits) if container.has_exited), None)
 
     @property
     def started(self) -> int:
@@ -154,7 +185,7 @@ def read_pod(json: Json) -> Pod:
         ready_since=parse_time(readiness.get("lastTransitionTime")) if ready else None,
         created=parse_time(metadata.get("creationTimestamp")),
         containers=containers,
-        inits=_containers(spec.get("initContainers"), status.get("initContainerStatuses")),
+        inits=_containers(spec.get("initContainers"), status.get("initContainerStatuses"), are_inits=True),
         unscheduled=str(scheduled.get("message") or "") if scheduled.get("status") == "False" else "",
         pulling=sandbox.get("status") == "True" and any(each.waiting in _BEFORE_START for each in containers),
     )
@@ -162,13 +193,9 @@ def read_pod(json: Json) -> Pod:
 
 def describe_pod(pod: Pod) -> str:
     """Return what is wrong with a pod."""
-    container = pod.failing
+    container = pod.failing or pod.exited
     if container is not None:
-        text = f"pod {pod.name}, container {container.name}: {container.waiting}"
-        if container.exit_code is not None and container.waiting == "CrashLoopBackOff":
-            ended = f" ({container.ended})" if container.ended and container.ended != "Error" else ""
-            return f"{text}: it exited with {container.exit_code}{ended}"
-        return f"{text}: {container.message}" if container.message else text
+        return f"pod {pod.name}, container {container.name}: {_describe_container(container)}"
     if pod.unscheduled:
         return f"pod {pod.name} has no node: {pod.unscheduled}"
     return f"pod {pod.name} " + ("runs but is not ready" if pod.phase == "Running" else f"is {pod.phase.lower()}")
@@ -177,8 +204,23 @@ def describe_pod(pod: Pod) -> str:
 def find_culprit(pods: Iterable[Pod]) -> Pod | None:
     """Return the pod to blame: one with a failing container, else one that is not ready."""
     unready = [pod for pod in pods if pod.alive and not pod.ready]
-    failing = [pod for pod in unready if pod.failing is not None]
-    return next(iter(failing or unready), None)
+    return next((pod for pod in unready if pod.failing), next(iter(unready), None))
+
+
+def _describe_container(container: PodContainer) -> str:
+    if container.waiting in _HOPELESS and container.waiting != "CrashLoopBackOff":
+        return f"{container.waiting}: {container.message}" if container.message else container.waiting
+    if container.exit_code is None:
+        return f"{container.waiting or 'it ended'}, restarted {_times(container.restarts)}"
+    why = "" if container.ended in ("", "Error", "Completed") else f" ({container.ended})"
+    restarted = f", restarted {_times(container.restarts)}" if container.restarts else ""
+    # What a container wrote itself as its message is in its output, too.
+    message = f": {container.message}" if container.ended in _NEVER_RAN and container.message else ""
+    return f"exited with {container.exit_code}{why}{restarted}{message}"
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
 
 
 def controller_of(metadata: Json) -> Json:
@@ -199,16 +241,23 @@ def _owner(metadata: Json) -> Address | None:
     return Address(Kind(kind), metadata["namespace"], name) if kind in {kind.value for kind in Kind} else None
 
 
-def _containers(specs: Iterable[Json] | None, statuses: Iterable[Json] | None) -> tuple[PodContainer, ...]:
+def _containers(
+    specs: Iterable[Json] | None, statuses: Iterable[Json] | None, *, are_inits: bool = False
+) -> tuple[PodContainer, ...]:
     by_name = {status["name"]: status for status in statuses or ()}
-    return tuple(_container(spec, by_name.get(spec["name"]) or {}) for spec in specs or ())
+    return tuple(
+        # Kubernetes: "Sidecar Containers" are init containers with this policy.
+        _container(spec, by_name.get(spec["name"]) or {}, not are_inits or spec.get("restartPolicy") == "Always")
+        for spec in specs or ()
+    )
 
 
-def _container(spec: Json, status: Json) -> PodContainer:
+def _container(spec: Json, status: Json, is_lasting: bool) -> PodContainer:
     state, last = status.get("state") or {}, status.get("lastState") or {}
     waiting = state.get("waiting") or {}
     ended = state.get("terminated") or last.get("terminated") or {}
     digest = _DIGEST.search(str(status.get("imageID") or ""))
+    is_back_off = waiting.get("reason") == "CrashLoopBackOff"
     return PodContainer(
         name=spec["name"],
         image=spec["image"],
@@ -216,8 +265,9 @@ def _container(spec: Json, status: Json) -> PodContainer:
         ready=bool(status.get("ready")),
         started=parse_time((state.get("running") or {}).get("startedAt")),
         waiting=str(waiting.get("reason") or ""),
-        message=str(waiting.get("message") or ""),
+        message=str((ended if is_back_off else waiting or ended).get("message") or ""),
         exit_code=ended.get("exitCode"),
         ended=str(ended.get("reason") or ""),
         restarts=int(status.get("restartCount") or 0),
+        is_lasting=is_lasting,
     )

@@ -75,7 +75,7 @@ class LocalEngine:
             processes=self._processes,
             launcher=launcher,
             server_cap=server_cap,
-            stable_s=stable_s,
+            stable_s=stable_s if limits.stable_s is None else limits.stable_s,
             grace_s=grace_s,
             clock=clock,
             limits=limits,

@@ -83,7 +83,7 @@ def fail(run: Run, journal: J, reason: str) -> J:
     return move_to(run, journal, Stage.FINISH, Result(success=False, reason=reason))
 
 
-def move_to(run: Run, journal: J, stage: Stage, result: Result) -> J:
+def move_to(run: Run, journal: J, stage: Stage, result: Result | None) -> J:
     """Store the next stage with the result so far; return the new journal."""
     present: Any = journal
     moved: J = replace(present, stage=stage, result=result)

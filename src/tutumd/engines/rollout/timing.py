@@ -3,11 +3,12 @@
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
+from tutumd.model import RunLimits
 from tutumd.ports.engine import Run
 
 T = TypeVar("T")
@@ -23,6 +24,8 @@ class Timing:
         poll_s: Pause between two looks at the service.
         idle_s: Longest wait for somebody else's update to end before ours starts.
         rollback_s: Longest wait for a rollback, in addition to the time that containers may take to stop.
+        doubt_s: A failure that may pass by itself is believed after this long.
+        pull_doubt_s: The same, if a node repeats a pull: 10 s after the first one, and then it looks at the pod.
         no_room_s: A new container may lack room for this long: one that is stopping may still occupy it.
         clock: Monotonic seconds.
         jitter: A new random number from 0 to 1 at each call.
@@ -33,10 +36,16 @@ class Timing:
     poll_s: float = 0.5
     idle_s: float = 20.0
     rollback_s: float = 60.0
+    doubt_s: float = 4.0
+    pull_doubt_s: float = 20.0
     no_room_s: float = 3.0
     clock: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = random.random
     now: Callable[[], datetime] = _UTC_NOW
+
+    def adapted(self, limits: RunLimits) -> "Timing":
+        """Return these durations with the stability that the server's settings ask for, if they do."""
+        return self if limits.stable_s is None else replace(self, stable_s=limits.stable_s)
 
 
 class HoldTimer:

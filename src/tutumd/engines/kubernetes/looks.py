@@ -1,0 +1,65 @@
+"""Looks at a change while it runs: whether it has succeeded for long enough, or failed for good."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from tutumd.engines.kubernetes.context import WorkloadContext
+from tutumd.engines.kubernetes.health import FailureWatch
+from tutumd.engines.kubernetes.view import Pod, WorkloadView
+from tutumd.engines.rollout.timing import HoldTimer
+from tutumd.errors import EngineRefusedError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What a look has shown.
+
+    Attributes:
+        is_stable: All is as wanted, and has been for long enough.
+        failed: A new pod that has failed for good; None if there is none.
+        refusal: Why the cluster has been refusing to create a pod for a while; empty if it has not.
+    """
+
+    is_stable: bool
+    failed: Pod | None
+    refusal: str
+
+    @property
+    def has_failed(self) -> bool:
+        return self.failed is not None or bool(self.refusal)
+
+
+class ChangeWatch:
+    """Follows the new pods of one run, by our own clock."""
+
+    def __init__(self, context: WorkloadContext) -> None:
+        self._context = context
+        self._failures = FailureWatch(context.timing)
+        self._whole = HoldTimer(context.timing.clock)
+        self._refused = HoldTimer(context.timing.clock)
+
+    def look(self, view: WorkloadView, new: Sequence[Pod], *, is_whole: bool, needed_s: float) -> Look:
+        """Take a look.
+
+        Args:
+            new: The pods that the run has made.
+            is_whole: All is as wanted at this moment.
+            needed_s: For how long it has to stay so.
+        """
+        failed = self._failures.find(new)
+        held_s = self._whole.seconds({pod.uid for pod in view.ready} if is_whole else None)
+        return Look(
+            is_stable=is_whole and failed is None and held_s >= needed_s,
+            failed=failed,
+            refusal="" if is_whole else self._lasting_refusal(view, new),
+        )
+
+    def _lasting_refusal(self, view: WorkloadView, new: Sequence[Pod]) -> str:
+        refusal = ""
+        # A pod that stops makes room, and one that becomes ready lets another one stop.
+        if not view.stopping and all(pod.ready for pod in new):
+            with suppress(EngineRefusedError):
+                refusal = self._context.refusal(view)
+        held_s = self._refused.seconds((bool(refusal), len(new)))
+        return refusal if held_s >= self._context.timing.doubt_s else ""

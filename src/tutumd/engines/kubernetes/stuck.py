@@ -1,0 +1,74 @@
+"""Pods that keep a StatefulSet from being replaced.
+
+A StatefulSet waits until each pod is ready before it replaces one, even by a template that would repair that pod
+(kubernetes/kubernetes#67250; its docs call the way out a forced rollback: the pod has to be deleted).
+"""
+
+from tutumd.engines.kubernetes.api import Cluster
+from tutumd.engines.kubernetes.context import WorkloadContext
+from tutumd.engines.kubernetes.health import FailureWatch
+from tutumd.engines.kubernetes.view import Pod, WorkloadView, describe_pod
+from tutumd.engines.kubernetes.workloads import Kind
+from tutumd.errors import EngineRefusedError
+
+
+def find_stuck(view: WorkloadView, restarted_at: str | None = None) -> list[Pod]:
+    """Return the pods that are failing and that the restart at this time did not make.
+
+    One that runs but is not ready is none of them: it may be recovering. Below the partition a pod would come back as
+    it was.
+    """
+    if view.workload.kind is not Kind.STATEFUL_SET:
+        return []
+    partition = int(view.workload.rolling.get("partition") or 0)
+    others = (pod for pod in view.alive if pod.restarted_at != restarted_at and pod.failing and not pod.ready)
+    return [pod for pod in others if int(pod.name.rpartition("-")[2]) >= partition]
+
+
+def describe_stuck(cluster: Cluster, view: WorkloadView) -> str:
+    """Return a sentence about the pods that are stuck, and who deletes them; empty if there are none."""
+    stuck = find_stuck(view)
+    if not stuck:
+        return ""
+    text = f"{view.workload.address.words} waits for pods that cannot run ({'; '.join(map(describe_pod, stuck))})"
+    try:
+        for pod in stuck:
+            cluster.delete_pod(pod, dry_run=True)
+    except EngineRefusedError as error:
+        return f"{text}: while the redeploy runs, delete them ({_command(*stuck)}), because {error}"
+    return f"{text}: the redeploy deletes them"
+
+
+class StuckPods:
+    """The stuck pods of one run.
+
+    Attributes:
+        problem: Why they could not be deleted, and what to do; empty if they could.
+    """
+
+    def __init__(self, context: WorkloadContext) -> None:
+        self.problem = ""
+        self._context = context
+        self._failures = FailureWatch(context.timing)
+
+    def free(self, view: WorkloadView, restarted_at: str) -> None:
+        """Delete the pods that have been stuck for a while, unless that was refused before."""
+        stuck = self._failures.lasting(find_stuck(view, restarted_at))
+        if not view.workload.observed or self.problem:
+            return
+        for pod in stuck:
+            self._context.run.log(f"deleting the pod {pod.name}, which is stuck at an earlier version")
+            try:
+                self._context.delete(pod)
+            except EngineRefusedError as error:
+                names = ", ".join(each.name for each in stuck)
+                self.problem = (
+                    f"stuck at an earlier version: {names}; delete them while a redeploy runs ({_command(*stuck)}), "
+                    f"because {error}"
+                )
+                self._context.run.log(self.problem)
+                return
+
+
+def _command(*pods: Pod) -> str:
+    return f"kubectl delete pod {' '.join(pod.name for pod in pods)} --namespace {pods[0].namespace}"

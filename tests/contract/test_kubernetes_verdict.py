@@ -1,0 +1,200 @@
+"""The verdict of a change on Kubernetes comes from its own new pods, whatever the workload's status says."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.contract import kubernetes_support as kube
+from tests.contract.kubernetes_support import AGENT, DB, WEB, ClusterAndEngine
+from tests.support.kubernetes import controllers
+from tests.support.kubernetes.api import ApiRequest, FakeCluster
+from tests.support.kubernetes.workloads import container, daemon_set, deployment, probed, stateful_set, template
+from tests.support.runs import FakeRun
+from tests.support.waiting import wait_until
+from tutumd.model import Service
+
+Make = Callable[..., dict[str, Any]]
+KINDS = [
+    pytest.param(WEB, deployment, id="deployment"),
+    pytest.param(DB, stateful_set, id="statefulset"),
+    pytest.param(AGENT, daemon_set, id="daemonset"),
+]
+
+
+def create(cluster: FakeCluster, service: Service, make: Make, **options: Any) -> list[str]:
+    """Create a workload and return the tags of its pods."""
+    kube.create(cluster, make(template=template(container(**options), name=service.name)))
+    return kube.ready_tags(cluster, service.name)
+
+
+@pytest.mark.parametrize(("service", "make"), KINDS)
+@pytest.mark.parametrize("is_probed", [False, True])
+def test_an_image_that_exits_is_a_failure_with_its_code_and_its_output(
+    kubernetes: ClusterAndEngine, service: Service, make: Make, is_probed: bool
+) -> None:
+    cluster, engine = kubernetes
+    cluster.controllers.log["app before"] = "2026-01-01T00:00:01Z fatal: no database\n"
+    before = create(cluster, service, make, probed=is_probed)
+    outcome = engine.redeploy(service, FakeRun(tag=controllers.EXITING))
+    assert (outcome.success, outcome.rolled_back) == (False, True), outcome.reason
+    assert outcome.reason.startswith(f"the rollout failed: pod {service.name}-")
+    assert "container app: exited with 7" in outcome.reason
+    assert outcome.log_tail == "fatal: no database"
+    assert kube.ready_tags(cluster, service.name) == before
+
+
+@pytest.mark.parametrize(("service", "make"), KINDS)
+@pytest.mark.parametrize("tag", [controllers.MISSING, controllers.CRASHING, "v2"])
+def test_a_status_that_is_ahead_of_its_pods_is_not_believed(
+    kubernetes: ClusterAndEngine, service: Service, make: Make, tag: str
+) -> None:
+    cluster, engine = kubernetes
+    before = create(cluster, service, make, probed=True)
+    cluster.controllers.is_hasty = True
+    outcome = engine.redeploy(service, FakeRun(tag=tag))
+    assert outcome.success is (tag == "v2"), outcome.reason
+    if outcome.success:
+        assert len(outcome.containers_after) == len(before)
+        assert outcome.image_after == kube.DIGESTS["v2"]
+
+
+def test_a_success_that_was_stored_before_a_kill_is_looked_at_again(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
+    kube.create(cluster, deployment(template=probed()))
+    run = FakeRun(tag="v2")
+    assert engine.redeploy(WEB, run).success
+
+    def spoil(pod: dict[str, Any]) -> None:
+        pod["spec"]["containers"][0]["image"] = f"registry.test/app:{controllers.CRASHING}"
+
+    for pod in cluster.store.list("pods"):
+        if "deletionTimestamp" not in pod["metadata"]:
+            cluster.store.change(("pods", "shop", pod["metadata"]["name"]), spoil)
+    wait_until(lambda: kube.is_described(cluster, "exited with 3"), "the new pods have ended")
+    outcome = engine.redeploy(WEB, run.again())
+    assert (outcome.success, outcome.rolled_back) == (False, True)
+    assert "exited with 3" in outcome.reason
+    assert kube.ready_tags(cluster, "web") == ["v1", "v1"]
+
+
+def test_a_scale_up_that_was_stored_before_a_kill_is_looked_at_again(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
+    kube.create(cluster, deployment(template=probed()))
+    run = FakeRun()
+    outcome = engine.scale(WEB, 3, run)
+    (added,) = set(outcome.containers_after) - set(outcome.containers_before)
+    (name,) = (pod["metadata"]["name"] for pod in cluster.store.list("pods") if pod["metadata"]["uid"] == added)
+    cluster.store.delete(("pods", "shop", name))
+    again = engine.scale(WEB, 3, run.again())
+    assert again.success, again.reason
+    assert len(again.containers_after) == 3
+    assert added not in again.containers_after
+
+
+def test_new_pods_of_a_scale_up_that_exit_are_a_failure(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
+    kube.create(cluster, deployment())
+    cluster.controllers.image_of = lambda pod, image: f"registry.test/app:{controllers.EXITING}"
+    outcome = engine.scale(WEB, 3, FakeRun())
+    assert (outcome.success, outcome.rolled_back) == (False, True)
+    assert "container app: exited with 7" in outcome.reason
+
+
+def test_a_pull_that_the_registry_refuses_for_a_moment_undoes_nothing(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
+    kube.create(cluster, deployment(template=probed()))
+    outcome = engine.redeploy(WEB, FakeRun(tag=controllers.BUSY))
+    assert outcome.success, outcome.reason
+
+
+def test_a_missing_permission_to_read_the_output_is_named(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
+    kube.create(cluster, deployment())
+    cluster.allowed = lambda request: request.resource != "pods/log"
+    outcome = engine.redeploy(WEB, FakeRun(tag=controllers.EXITING))
+    assert (outcome.rolled_back, outcome.log_tail) == (True, "")
+    assert "container app: exited with 7" in outcome.reason
+    assert "its output is not known: cannot get pods/log web-" in outcome.reason
+    assert 'Missing permission: verb get on pods/log (apiGroup "") in the namespace shop' in outcome.reason
+
+
+def test_a_redeploy_over_quota_is_told_at_once(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
+    kube.create(cluster, deployment(template=probed()))
+    cluster.controllers.quota = 2
+    outcome = engine.redeploy(WEB, FakeRun(tag="v2"))
+    assert (outcome.success, outcome.rolled_back) == (False, True)
+    assert outcome.reason.startswith("the rollout was not complete (0 of 2 new pods are ready): pods ")
+    assert "is forbidden: exceeded quota" in outcome.reason
+    assert kube.ready_tags(cluster, "web") == ["v1", "v1"]
+
+
+@pytest.mark.parametrize(("service", "make"), KINDS[:2])
+def test_a_scale_up_over_quota_is_told_at_once(kubernetes: ClusterAndEngine, service: Service, make: Make) -> None:
+    cluster, engine = kubernetes
+    present = len(create(cluster, service, make, probed=True))
+    cluster.controllers.quota = present
+    outcome = engine.scale(service, present + 1, FakeRun())
+    assert (outcome.success, outcome.rolled_back) == (False, True)
+    assert outcome.reason.startswith(f'{present} of {present + 1} pods are ready: pods "{service.name}-')
+    assert "is forbidden: exceeded quota" in outcome.reason
+
+
+def test_a_refusal_from_before_the_change_is_not_believed(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
+    kube.create(cluster, stateful_set(template=template(container(probed=True), name="db")))
+    uid = kube.spec_and_status(cluster, "statefulsets", "db")["metadata"]["uid"]
+    event = {"metadata": {"name": "db.1", "namespace": "shop"}, "involvedObject": {"uid": uid}, "type": "Warning"}
+    old = {"reason": "FailedCreate", "message": "exceeded quota", "lastTimestamp": "2020-01-01T00:00:00Z"}
+    cluster.store.create("events", {**event, **old})
+    cluster.controllers.frozen = True
+    looks: list[str] = []
+
+    def thaw(request: ApiRequest) -> None:
+        looks.extend([request.resource] if request.resource == "events" else [])
+        if len(looks) > 10:
+            cluster.controllers.frozen = False
+
+    cluster.after = thaw
+    outcome = engine.scale(DB, 4, FakeRun())
+    assert outcome.success, outcome.reason
+
+
+def break_template(cluster: FakeCluster) -> None:
+    """Roll a broken image out to the StatefulSet as somebody else, and wait until it is stuck."""
+    kube.create(cluster, stateful_set(template=template(container(probed=True), name="db")))
+    broken = template(container(tag=controllers.CRASHING, probed=True), name="db")
+    cluster.store.change(("statefulsets", "shop", "db"), lambda new: new["spec"].update(template=broken))
+    wait_until(lambda: kube.is_described(cluster, "exited with 3"), "db-2 is stuck")
+
+
+def test_a_stateful_set_that_is_stuck_at_a_broken_pod_is_freed(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
+    break_template(cluster)
+    plan = engine.plan(DB, "v2")
+    assert plan.notes[0] == (
+        "the statefulset db waits for pods that cannot run "
+        "(pod db-2, container app: exited with 3, restarted 2 times): the redeploy deletes them"
+    )
+    assert [(request.verb, request.body.get("dryRun")) for request in cluster.changes()] == [("delete", ["All"])]
+    outcome = engine.redeploy(DB, FakeRun(tag="v2"))
+    assert outcome.success, outcome.reason
+    assert kube.ready_tags(cluster, "db") == ["v2", "v2", "v2"]
+
+
+def test_a_stuck_pod_that_may_not_be_deleted_is_named_with_what_to_do(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
+    break_template(cluster)
+    cluster.allowed = lambda request: request.verb != "delete"
+    words = "kubectl delete pod db-2 --namespace shop"
+    assert words in engine.plan(DB, "v2").notes[0]
+
+    def delete_by_hand(line: str) -> None:
+        if line.startswith("stuck at an earlier version: db-2; ") and words in line:
+            cluster.store.delete(("pods", "shop", "db-2"))
+
+    run = FakeRun(tag="v2", deadline_s=20, on_log=delete_by_hand)
+    outcome = engine.redeploy(DB, run)
+    assert outcome.success, outcome.reason
+    assert any("Missing permission: verb delete on pods" in line for line in run.lines)
