@@ -24,6 +24,7 @@ class Timing:
         poll_s: Pause between two looks at the service.
         idle_s: Longest wait for somebody else's update to end before ours starts.
         rollback_s: Longest wait for a rollback, in addition to the time that containers may take to stop.
+        doubt_s: A failure that may pass by itself is believed after this long.
         no_room_s: A new container may lack room for this long: one that is stopping may still occupy it.
         clock: Monotonic seconds.
         jitter: A new random number from 0 to 1 at each call.
@@ -34,6 +35,7 @@ class Timing:
     poll_s: float = 0.5
     idle_s: float = 20.0
     rollback_s: float = 60.0
+    doubt_s: float = 4.0
     no_room_s: float = 3.0
     clock: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = random.random
