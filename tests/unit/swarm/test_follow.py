@@ -9,8 +9,8 @@ from tests.unit.swarm.values import NEW, spec, task, view
 from tutumd.engines.rollout.outcome import RolloutStatus
 from tutumd.engines.rollout.timing import Timing
 from tutumd.engines.swarm import spec as specs
-from tutumd.engines.swarm.follow import Watch
 from tutumd.engines.swarm.journal import RedeployJournal
+from tutumd.engines.swarm.redeploy import Watch
 from tutumd.engines.swarm.view import ServiceView, Task
 
 PLANNED = replace(PLAN, config={"Order": "start-first", "Monitor": 3 * specs.NANO})

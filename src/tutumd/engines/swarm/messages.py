@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 
 from tutumd.engines.labels import Json
+from tutumd.engines.rollout.outcome import restarts_text
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.health import is_converged
@@ -68,9 +69,9 @@ def describe_task(task: Task, tasks: Iterable[Task]) -> str:
     """
     exited = _NON_ZERO.fullmatch(task.error)
     if exited or task.state == "complete":
-        ended = sum(other.ended_early for other in tasks if (other.slot, other.version) == (task.slot, task.version))
-        times = f", restarted {ended - 1} time{'s' if ended > 2 else ''}" if ended > 1 else ""
+        same = [other for other in tasks if (other.slot, other.version) == (task.slot, task.version)]
+        restarts = restarts_text(max(sum(other.ended_early for other in same) - 1, 0))
         cause = exited["cause"] if exited else ", by itself or because it was unhealthy"
-        return f"container {task.slot} exited with {exited['code'] if exited else task.exit_code}{times}{cause}"
+        return f"container {task.slot} exited with {exited['code'] if exited else task.exit_code}{restarts}{cause}"
     state = {"failed": "failed", "rejected": "was rejected"}.get(task.state, f"is {task.state}")
     return f"container {task.slot} {state}" + (f": {task.error}" if task.error else "")

@@ -5,7 +5,6 @@ from typing import Any
 from tutumd.engines.rollout.journal import finish_rollback
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.context import ServiceContext
-from tutumd.engines.swarm.follow import nudge_updater
 from tutumd.engines.swarm.health import is_rolled_back, stalled_tasks
 from tutumd.engines.swarm.journal import RedeployJournal
 from tutumd.engines.swarm.limits import restart_s
@@ -43,6 +42,6 @@ def roll_back(context: ServiceContext, journal: RedeployJournal) -> RedeployJour
             text = f"after the rollback {count} containers of the previous version run"
             return finish_rollback(run, journal, text, rolled_back=True)
         if stalled := stalled_tasks(view, journal.old) - given_up:
-            nudge_updater(context, journal.old, specs.rollback_config(journal.config or {}))
+            context.nudge_updater(journal.old, specs.rollback_config(journal.config or {}))
             given_up |= stalled
         run.sleep(timing.poll_s)
