@@ -67,7 +67,7 @@ def late_run(bed: DockerBed, kill_at: int) -> FakeRun:
 def test_a_redeploy_that_is_killed_after_its_order_is_ordered_once(bed: DockerBed) -> None:
     before = swarm.spec(bed, "web")
     digest = bed.push("app", "v2")
-    # Saved, tried out, taken away, saved, ordered: killed before the next save.
+    # Saved, tried out, taken away, saved, ordered: killed before the settings are restored.
     outcome = interrupted(bed, redeploy, FakeRun(kill_at=6))
     assert outcome is not None
     assert outcome.success, outcome
