@@ -65,8 +65,8 @@ def plan_redeploy(
     stable_s = stable_s if labels.stable_s is None else labels.stable_s
     health_checked = has_health_check(spec, in_image=image.health_checked)
     probed = bool(stable_s) and needs_probe(spec, order, health_checked=health_checked)
-    time_s, is_proven = labels.timeout_s or timeout_s, probed or health_checked
-    config = specs.update_config(spec, order=order, stable_s=stable_s, timeout_s=time_s, is_proven=is_proven)
+    time_s = labels.timeout_s or timeout_s
+    config = specs.update_config(spec, order=order, stable_s=stable_s, timeout_s=time_s, is_probed=probed)
     is_same = image.image == view.version.image
     is_whole = is_job or stopped or is_converged(view, view.version)
     skipped = Result(success=True, reason=_UNCHANGED) if labels.skip_unchanged and is_same and is_whole else None

@@ -15,8 +15,8 @@ UPDATE_CONFIG = "UpdateConfig"
 NANO = 1_000_000_000
 # Number of steps of an update without the user's own settings, about.
 _STEPS = 4
-# Pause between two steps of a proven image as a share of `stable_s`.
-_PROVEN_PAUSE_SHARE = 1 / 3
+# Pause between two steps of a probed image as a share of `stable_s`.
+_PROBED_PAUSE_SHARE = 0.5
 # Limit for all pauses of one update as a share of the time that it may take, at the end of which we would undo it.
 _MAX_DELAY_SHARE = 0.375
 
@@ -114,7 +114,7 @@ def update_config(
     order: str,
     stable_s: float,
     timeout_s: float = RunLimits().timeout_s,
-    is_proven: bool = False,
+    is_probed: bool = False,
 ) -> dict[str, Any]:
     """Return the UpdateConfig of one redeploy.
 
@@ -127,8 +127,8 @@ def update_config(
         order: `start-first` or `stop-first`.
         stable_s: Seconds that a new task must run before the next step, and before the update counts.
         timeout_s: Seconds that the redeploy may take.
-        is_proven: A probe of the image has run, or the engine waits until each new task is healthy: what is still
-            unseen is how it fares with requests, which the first seconds show.
+        is_probed: A probe of the image has run for `stable_s` before: what it has not shown is how the image fares
+            with requests.
     """
     given: Json = spec.get(UPDATE_CONFIG) or {}
     replicas = replicas_of(spec)
@@ -136,7 +136,7 @@ def update_config(
     steps = -(-replicas // parallelism) if parallelism else 1
     if mode_of(spec) is not Mode.REPLICATED:
         steps = _STEPS
-    pause_s = stable_s * _PROVEN_PAUSE_SHARE if is_proven else stable_s
+    pause_s = stable_s * _PROBED_PAUSE_SHARE if is_probed else stable_s
     default_delay = int(pause_s * NANO) if 1 < steps <= _STEPS else 0
     max_delay = int(timeout_s * _MAX_DELAY_SHARE * NANO) // max(steps, 1)
     return {
