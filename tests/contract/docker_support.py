@@ -12,13 +12,11 @@ from tutumd.model import Outcome, Service, ServiceSnapshot
 
 APP = f"{ANONYMOUS}/app"
 STABLE_S = 0.4
-OVERLAP_S = 0.2
+DRAIN_S = 0.2
 
 
 @contextmanager
-def opened(
-    bed: DockerBed, *, self_container_id: str | None = None, overlap_s: float = OVERLAP_S, drain_s: float = OVERLAP_S
-) -> Iterator[DockerEngine]:
+def opened(bed: DockerBed, *, self_container_id: str | None = None, drain_s: float = DRAIN_S) -> Iterator[DockerEngine]:
     """Yield an engine on the bed."""
     engine = DockerEngine(
         "docker",
@@ -26,7 +24,6 @@ def opened(
         config_dir=str(bed.docker_config),
         server_cap=10,
         stable_s=STABLE_S,
-        overlap_s=overlap_s,
         drain_s=drain_s,
         self_container_id=self_container_id,
     )

@@ -20,7 +20,7 @@ SERVER_CAP = 10
 @contextmanager
 def opened(bed: DockerBed, *, stable_s: float = STABLE_S) -> Iterator[SwarmEngine]:
     """Yield an engine on the bed."""
-    timing = Timing(stable_s=stable_s, poll_s=0.3)
+    timing = Timing(stable_s=stable_s, poll_s=0.3, doubt_s=1.0)
     engine = SwarmEngine("swarm", bed.url, config_dir=str(bed.docker_config), server_cap=SERVER_CAP, timing=timing)
     try:
         yield engine

@@ -14,7 +14,7 @@ from tutumd.errors import EngineRefusedError
 @pytest.mark.parametrize(
     ("broken", "reason", "line", "policy"),
     [
-        ("v3-broken", "it exited with code 3", "fatal: v3-broken cannot start", "no"),
+        ("v3-broken", "it exited with 3", "fatal: v3-broken cannot start", "no"),
         ("v3-broken", "it exited ", "fatal: v3-broken cannot start", "always"),
         ("unhealthy", "it is unhealthy", "serving unhealthy", "no"),
     ],
@@ -41,20 +41,25 @@ def test_the_old_container_runs_again_when_the_new_one_fails(
     assert clean_bed.inspect("image", APP)["Id"] == tag_before
 
 
-@pytest.mark.parametrize(("how", "state"), [("stop", "created"), ("pause", "paused")])
-def test_a_stopped_service_is_replaced_and_stays_stopped(clean_bed: DockerBed, how: str, state: str) -> None:
+@pytest.mark.parametrize(
+    ("how", "state", "newer"), [("stop", "created", "v2"), ("pause", "paused", "v2"), ("pause", "paused", "healthy")]
+)
+def test_a_stopped_service_is_replaced_and_stays_stopped(
+    clean_bed: DockerBed, how: str, state: str, newer: str
+) -> None:
     clean_bed.push("app", "v1")
     clean_bed.docker("run", "-d", "--name", "web", "--restart", "unless-stopped", APP)
     clean_bed.docker(how, "web")
-    clean_bed.push("app", "v2")
+    clean_bed.push("app", newer)
     with opened(clean_bed) as engine:
         assert snapshots(engine)["name:web"].stopped
         outcome = redeploy(engine, "name:web")
         assert snapshots(engine)["name:web"].stopped
     assert outcome.success
     assert outcome.reason == "the service is stopped: it was replaced and stays stopped"
-    assert version(clean_bed, "web") == "v2"
+    assert version(clean_bed, "web") == newer
     assert states(clean_bed) == {"web": state}
+    assert inspected(clean_bed, "web")["State"].get("Health", {}).get("Status", "healthy") == "healthy"
 
 
 def test_a_service_that_crashed_is_started_with_the_new_image(clean_bed: DockerBed) -> None:

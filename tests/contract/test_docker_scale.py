@@ -78,7 +78,7 @@ def test_copies_that_do_not_run_are_removed_and_their_output_kept(clean_bed: Doc
         outcome = engine.scale(service("name:web"), 3, FakeRun())
     assert not outcome.success
     assert outcome.rolled_back
-    assert outcome.reason == "the new container web-2 failed: it exited with code 9"
+    assert outcome.reason == "the new container web-2 failed: it exited with 9"
     assert "taken" in outcome.log_tail
     assert outcome.containers_after == outcome.containers_before
     assert states(clean_bed) == {"web": "running"}
@@ -118,7 +118,7 @@ def test_a_start_that_fails_leaves_the_service_stopped(clean_bed: DockerBed) -> 
         outcome = engine.start(service("name:web"), FakeRun())
     assert not outcome.success
     assert outcome.rolled_back
-    assert outcome.reason == "the container web-2 failed: it exited with code 3"
+    assert outcome.reason == "the container web-2 failed: it exited with 3"
     assert "fatal: v3-broken" in outcome.log_tail
     assert set(states(clean_bed).values()) == {"exited"}
 

@@ -23,7 +23,7 @@ from tutumd.errors import EngineRefusedError
 pytestmark = pytest.mark.slow
 
 # Longer than nginx below remembers an address.
-OVERLAP_S = 2.5
+DRAIN_S = 2.5
 COMPOSE = f"""
 services:
   web:
@@ -132,7 +132,7 @@ def check_none_lost(load: Load, expected: set[str]) -> None:
 def test_no_request_to_a_compose_service_is_lost(clean_bed: DockerBed, tmp_path: Path) -> None:
     clean_bed.push("app", "v1")
     folder = clean_bed.up(tmp_path, COMPOSE)
-    with requesting(clean_bed, "shop_front", "web", tmp_path) as load, opened(clean_bed, overlap_s=OVERLAP_S) as engine:
+    with requesting(clean_bed, "shop_front", "web", tmp_path) as load, opened(clean_bed, drain_s=DRAIN_S) as engine:
         for number, (pushed, good) in enumerate([("unhealthy", False), ("v2", True), ("v3-broken", False)]):
             clean_bed.push("app", pushed)
             run = FakeRun(action_uuid=f"{number:08x}-0000")
@@ -161,7 +161,7 @@ def test_what_the_old_containers_work_on_is_finished(clean_bed: DockerBed, tmp_p
     path = "cgi-bin/slow"
     with (
         requesting(clean_bed, "shop_front", "web", tmp_path, path) as load,
-        opened(clean_bed, overlap_s=OVERLAP_S, drain_s=3.5) as engine,
+        opened(clean_bed, drain_s=DRAIN_S) as engine,
     ):
         clean_bed.push("app", slow["b"])
         outcome = engine.redeploy(service("compose:shop/web"), FakeRun())
@@ -175,7 +175,7 @@ def test_no_request_to_a_container_is_lost(clean_bed: DockerBed, tmp_path: Path,
     clean_bed.push("app", "v1")
     with swarm_left(clean_bed, left=not in_swarm):
         clean_bed.docker("run", "-d", "--name", "web", "--network", "front", "--restart", "always", APP)
-        with requesting(clean_bed, "front", "web", tmp_path) as load, opened(clean_bed, overlap_s=OVERLAP_S) as engine:
+        with requesting(clean_bed, "front", "web", tmp_path) as load, opened(clean_bed, drain_s=DRAIN_S) as engine:
             for number, (pushed, good) in enumerate([("v2", True), ("v3-broken", False), ("v1", True)]):
                 clean_bed.push("app", pushed)
                 outcome = engine.redeploy(service("name:web"), FakeRun(action_uuid=f"{number:08x}-0000"))

@@ -123,6 +123,40 @@ def test_a_redeploy_killed_at_any_step_is_finished_by_the_next_server(bed: Engin
     assert step > 4
 
 
+@pytest.mark.slow
+@pytest.mark.needs(Ability.ENDS)
+def test_a_redeploy_whose_new_containers_end_while_no_server_runs_is_no_success(bed: EngineBed) -> None:
+    bed.create(1)
+    clean: FakeRun = new_run(bed, **bed.release("v2"))
+    assert outcome_of(bed, redeploy(bed), clean).success
+    assert outcome_of(bed, redeploy(bed), new_run(bed, **bed.release("v1"))).success
+    ended = []
+    # The last steps: what was watched before them may have ended since.
+    for step in range(clean.steps - 5, clean.steps + 1):
+        old = ids(bed)
+        run = new_run(bed, **bed.release("v2"), kill_at=step)
+        with pytest.raises(Killed):
+            bed.engine().redeploy(bed.service, run)
+        count_ended = bed.end("v2", removed=step % 2 == 0)
+        outcome = outcome_of(bed, redeploy(bed), run.again())
+        ended.append(count_ended)
+        assert outcome.success is (count_ended == 0), (step, outcome)
+        assert outcome.reason or outcome.success, step
+        if outcome.success:
+            check_runs(bed, ["v2"], step)
+        elif outcome.rolled_back or bed.versions() == ["v1"]:
+            check_runs(bed, ["v1"], step)
+            assert ids(bed) == old, (step, outcome)
+        else:
+            assert bed.versions() == [], (step, outcome)
+            bed.remove()
+            bed.release("v1")
+            bed.create(1)
+            continue
+        assert outcome_of(bed, redeploy(bed), new_run(bed, **bed.release("v1"))).success, step
+    assert any(ended)
+
+
 def test_what_an_abandoned_redeploy_left_half_done_is_undone_before_the_next(bed: EngineBed) -> None:
     bed.create(1)
     old = ids(bed)

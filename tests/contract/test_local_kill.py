@@ -111,6 +111,31 @@ def test_a_kept_container_that_ended_after_the_kill_is_replaced_on_resume(host: 
     assert host.process_names() == ["web-1", "web-2", "web-3"]
 
 
+def test_a_new_set_that_ends_while_no_server_runs_is_no_success(host: LocalHost) -> None:
+    ends = []
+    for step in range(1, 1000):
+        begin_with_two(host)
+        before, run = host.pids(), host.run(kill_at=step)
+        try:
+            host.engine().redeploy(host.service(NEWER), run)
+        except Killed:
+            new = host.pids() - before
+        else:
+            break
+        for pid in new:
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda new=new: not new & host.pids(), "the end of the new set")  # type: ignore[misc] # early binding
+        left = host.pids()
+        outcome = host.engine().redeploy(host.service(NEWER), run.again())
+        assert outcome.success is not bool(new), (step, outcome)
+        if new:
+            assert "ended" in outcome.reason
+            assert host.pids() == left, step
+            ends.append(left == before)
+    assert any(ends)
+    assert host.engine().redeploy(host.service(NEWER), host.run()).success
+
+
 SERVER = """
 import signal, sys
 from pathlib import Path

@@ -35,5 +35,5 @@ def test_a_job_that_fails_is_reported_with_its_output_and_not_run_again(
     outcome = swarm_engine.redeploy(swarm.service("job"), FakeRun())
     assert (outcome.success, outcome.rolled_back) == (False, False)
     assert "it stays at the new version" in outcome.reason
-    assert "non-zero exit (3)" in outcome.reason
+    assert "exited with 3" in outcome.reason
     assert "fatal: v3-broken cannot start" in outcome.log_tail

@@ -16,6 +16,7 @@ from tutumd.model import Outcome
 
 pytestmark = pytest.mark.slow
 HANGING = Image(version="hanging", healthcheck=("CMD", "sleep", "1000"))
+LASTING = Image(version="lasting", healthcheck=("CMD", "/bin/true"), labels={"version": "lasting"})
 MAX_STEPS = 14
 STABLE_S = 0.3
 
@@ -66,7 +67,7 @@ def late_run(bed: DockerBed, kill_at: int) -> FakeRun:
 def test_a_redeploy_that_is_killed_after_its_order_is_ordered_once(bed: DockerBed) -> None:
     before = swarm.spec(bed, "web")
     digest = bed.push("app", "v2")
-    # Saved, tried out, taken away, saved, ordered: killed before the next save.
+    # Saved, tried out, taken away, saved, ordered: killed before the settings are restored.
     outcome = interrupted(bed, redeploy, FakeRun(kill_at=6))
     assert outcome is not None
     assert outcome.success, outcome
@@ -85,8 +86,8 @@ def test_a_trial_that_is_killed_leaves_nothing_but_the_truth(bed: DockerBed) -> 
         assert bed.inspect("service", "web") == before, step
         if outcome is None:
             break
-        assert (outcome.success, outcome.rolled_back) == (False, True), (step, outcome)
-        assert "the probe task of the new image failed: container 1 failed: task: non-zero exit (3)" in outcome.reason
+        assert (outcome.success, outcome.rolled_back) == (False, False), (step, outcome)
+        assert "the probe task of the new image failed: container 1 exited with 3" in outcome.reason
         assert "fatal: v3-broken cannot start" in outcome.log_tail
     assert step == 5  # saved, tried out, taken away, saved
 
@@ -124,8 +125,33 @@ def test_an_automatic_rollback_that_nobody_watched_is_a_failure(checked_bed: Doc
         )
         outcome = redeploy(engine, first.again())
     assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert "non-zero exit (3)" in outcome.reason
+    assert "container 1 exited with 3" in outcome.reason
     assert "fatal: v3-broken cannot start" in outcome.log_tail
+    assert swarm.running(bed, "web") == ["healthy"]
+    assert swarm.spec(bed, "web") == before
+
+
+@pytest.mark.parametrize("how", [("kill",), ("rm", "--force")], ids=["killed", "removed"])
+@pytest.mark.parametrize("kill_at", [3, None], ids=["before the settings are restored", "before the result is stored"])
+def test_a_new_container_that_ends_while_no_server_looks_is_no_success(
+    checked_bed: DockerBed, kill_at: int | None, how: tuple[str, ...]
+) -> None:
+    bed = checked_bed
+    before = swarm.spec(bed, "web")
+    bed.push("app", LASTING)
+    first = FakeRun(kill_at=kill_at)
+    with swarm.opened(bed, stable_s=STABLE_S) as engine:
+        if kill_at is None:
+            assert redeploy(engine, first).success
+        else:
+            with pytest.raises(Killed):
+                redeploy(engine, first)
+    assert swarm.running(bed, "web") == ["lasting"]
+    bed.docker(*how, bed.docker("ps", "--quiet", "--filter", "label=version=lasting"))
+    with swarm.opened(bed, stable_s=STABLE_S) as engine:
+        outcome = redeploy(engine, first.again())
+    assert (outcome.success, outcome.rolled_back) == (False, True), outcome
+    assert "container 1 exited with 137" in outcome.reason or how != ("kill",)
     assert swarm.running(bed, "web") == ["healthy"]
     assert swarm.spec(bed, "web") == before
 

@@ -25,7 +25,7 @@ HANGING = Image(version="hanging", healthcheck=("CMD", "sleep", "1000"))
 def test_variables_are_set_and_put_back_where_the_redeploy_fails(
     swarm_engine: SwarmEngine, clean_bed: DockerBed
 ) -> None:
-    clean_bed.push("app", "v1")
+    clean_bed.push("app", "healthy")  # nothing is tried out before the update
     swarm.create(clean_bed, "web", APP, "--env", "KEPT=1", "--env", "GONE=1", "--rollback-monitor", "1s", replicas=1)
     assert swarm_engine.redeploy(swarm.service("web"), FakeRun(variables={"BODY": "1", "GONE": None})).success
     assert list(swarm.spec(clean_bed, "web")["TaskTemplate"]["ContainerSpec"]["Env"]) == ["KEPT=1", "BODY=1"]

@@ -60,7 +60,7 @@ def test_new_containers_that_end_again_and_again_are_taken_back(
     swarm.create(clean_bed, "web", "app:v1", *options, command=("sh", "-c", command), replicas=1)
     outcome = swarm_engine.scale(swarm.service("web"), 2, FakeRun())
     assert (outcome.success, outcome.rolled_back) == (False, True)
-    assert "non-zero exit (5)" in outcome.reason
+    assert "exited with 5" in outcome.reason
     assert "fatal: only one of me" in outcome.log_tail.splitlines()
     assert swarm.replicas(clean_bed, "web") == 1
     assert outcome.containers_after == outcome.containers_before

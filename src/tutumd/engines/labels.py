@@ -21,7 +21,8 @@ SKIP_UNCHANGED = "tutum.redeploy.skip-unchanged"
 KEEP_IMAGES = "tutum.redeploy.keep-images"
 MAX_CONTAINERS = "tutum.scale.max"
 AUTOSCALER = "tutum.scale.hpa"
-# Written by tutumd: the number of containers that a service had when it was stopped.
+# Written by tutumd: the action that added a container, and the number of containers that a stopped service had.
+ACTION = "tutum.action"
 STOPPED_REPLICAS = "tutum.stopped.replicas"
 
 _PREFIX = "tutum."
@@ -38,6 +39,7 @@ _KNOWN = {
     KEEP_IMAGES,
     MAX_CONTAINERS,
     AUTOSCALER,
+    ACTION,
     STOPPED_REPLICAS,
 }
 _TRUE = ("true", "1", "yes", "on")

@@ -26,6 +26,8 @@ class Ability(Enum):
     """A running service can be scaled to no container, and from there up again."""
     AWAY = auto()
     """The engine is another process, which can go away."""
+    ENDS = auto()
+    """A container can be ended from the outside, and the engine does not replace it."""
 
 
 class EngineBed(Protocol):
@@ -64,6 +66,13 @@ class EngineBed(Protocol):
 
     def change_outside(self) -> None:
         """Change something without tutumd that shows."""
+
+    def end(self, version: str, *, removed: bool) -> int:
+        """End the containers of a version that run, or remove them where that is possible; return how many these were.
+
+        Needs `ENDS`.
+        """
+        raise RuntimeError(f"{self.kind} ends no containers")
 
     def go_away(self) -> None:
         """Break all connections to the engine; the containers may end with it."""

@@ -45,12 +45,20 @@ class _ImagesBed(EngineBed, ABC):
         return sorted(environment["VERSION"] for environment in self.environments())
 
     def environments(self) -> Sequence[Mapping[str, str]]:
+        return list(self._running().values())
+
+    def _running(self) -> dict[str, dict[str, str]]:
+        """Return the environment of each container of the service that runs, by ID."""
         # Inspected one by one: for a moment after a stop, the daemon's list still says `running`.
         ids = self.bed.run("ps", "--all", "--quiet", "--no-trunc", "--filter", self._filter()).stdout.split()
-        form = ("--format", "{{.State.Status}} {{json .Config.Env}}")
+        form = ("--format", "{{.State.Status}} {{.Id}} {{json .Config.Env}}")
         shown = self.bed.run("inspect", *form, *ids).stdout if ids else ""
-        lines = [line.removeprefix("running ") for line in shown.splitlines() if line.startswith("running ")]
-        return [dict(pair.split("=", 1) for pair in json.loads(line)) for line in lines]
+        lines = [line.split(" ", 2) for line in shown.splitlines()]
+        return {
+            container_id: dict(pair.split("=", 1) for pair in json.loads(environment))
+            for status, container_id, environment in lines
+            if status == "running"
+        }
 
     def go_away(self) -> None:
         self.bed.stop_engine()
@@ -64,7 +72,7 @@ class DockerEngineBed(_ImagesBed):
     """Containers with one label. Docker needs one of them to make others from, so that none is left at no time."""
 
     kind = "docker"
-    abilities = _COMMON | {Ability.HEALTH}
+    abilities = _COMMON | {Ability.HEALTH, Ability.ENDS}
 
     @property
     def service(self) -> Service:
@@ -86,6 +94,12 @@ class DockerEngineBed(_ImagesBed):
     def change_outside(self) -> None:
         self.bed.docker("run", "--detach", "--name", "other", "app:v1")
 
+    def end(self, version: str, *, removed: bool) -> int:
+        ids = [each for each, environment in self._running().items() if environment["VERSION"] == version]
+        if ids:
+            self.bed.docker(*(["rm", "--force"] if removed else ["kill"]), *ids)
+        return len(ids)
+
     def _filter(self) -> str:
         return "label=tutum.service=web"
 
@@ -93,7 +107,7 @@ class DockerEngineBed(_ImagesBed):
 class PodmanEngineBed(DockerEngineBed):
     """Podman leaves health checks to timers of systemd, which is not there."""
 
-    abilities = _COMMON
+    abilities = _COMMON | {Ability.ENDS}
 
 
 class SwarmEngineBed(_ImagesBed):

@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.contract.engines.bed import SECRET, Ability, EngineBed
 from tests.contract.local_support import LocalHost, local_host
+from tests.support.waiting import wait_until
 from tutumd.model import Service
 from tutumd.ports.engine import Engine
 
@@ -20,7 +21,7 @@ class LocalBed(EngineBed):
     """A command has no tag and no health check, and no other tool starts processes for a service."""
 
     kind = "local"
-    abilities = frozenset({Ability.CREATES, Ability.ZERO})
+    abilities = frozenset({Ability.CREATES, Ability.ZERO, Ability.ENDS})
     deadline_s = 30.0
 
     def __init__(self, host: LocalHost) -> None:
@@ -57,6 +58,13 @@ class LocalBed(EngineBed):
 
     def change_outside(self) -> None:
         os.kill(min(self._host.pids()), signal.SIGKILL)
+
+    def end(self, version: str, *, removed: bool) -> int:
+        pids = [pid for pid, environment in self._host.processes().items() if environment["VERSION"] == version]
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: version not in self.versions(), "they have ended")
+        return len(pids)
 
 
 @contextmanager

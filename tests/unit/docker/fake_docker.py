@@ -1,8 +1,10 @@
 """A Docker Engine in memory, for tests that a real one is too slow for: a kill at every step of every kind of run."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
+from types import SimpleNamespace
 from typing import Any
 
 from tests.support.docker_errors import api_error
@@ -17,8 +19,9 @@ class FakeDocker:
     Images whose Config says `Crashes` end as soon as they are started. The tag `app` means the image `newest`, which is
     local, or `pushed` and to be pulled. Each change takes a second.
 
-    `found` holds what the names of its networks lead to: (network, name, container). On a Swarm node renaming a running
-    container leaves these names as they were, as Docker Engine 26 does.
+    `has_clients` puts another container into each network. `found` holds what the names of its networks lead to:
+    (network, name, container). On a Swarm node renaming a running container leaves these names as they were, as Docker
+    Engine 26 does.
     """
 
     api_version = "1.47"
@@ -27,6 +30,8 @@ class FakeDocker:
     def __init__(self, *, newest: Json | None = None, in_swarm: bool = False, pushed: bool = False) -> None:
         self.in_swarm = in_swarm
         self.by_manifest = False
+        self.has_clients = True
+        self.events: list[Json] = []
         self.in_registry: set[str] = set()
         self.found: set[tuple[str, str, str]] = set()
         self.unreachable: list[str] = []
@@ -99,6 +104,17 @@ class FakeDocker:
         if pinned and f"{tagged.partition(':')[0]}@{digest}" not in self.in_registry:
             raise api_error(404, f"manifest unknown: {name}")
         return {"Descriptor": {"digest": self.newest}, "Platforms": [{"os": "linux", "architecture": "amd64"}]}
+
+    def inspect_network(self, name: str) -> Json:
+        members = [key for key, raw in self.all.items() if name in raw["NetworkSettings"]["Networks"]]
+        return {"Scope": "local", "Containers": dict.fromkeys([*members, *(["client"] if self.has_clients else [])])}
+
+    def get(self, url: str, *, timeout: float, params: Mapping[str, str]) -> Any:
+        assert url == "/events"
+        assert params["since"] < params["until"]
+        (wanted,) = json.loads(params["filters"])["container"]
+        lines = [json.dumps(event) for event in self.events if event["Actor"]["ID"] == wanted]
+        return SimpleNamespace(text="\n".join(lines))
 
     def images(self, *, all: bool) -> tuple[Json, ...]:
         return self.dangling

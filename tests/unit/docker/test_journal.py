@@ -101,7 +101,7 @@ def test_the_keys_of_journals_stay() -> None:
     assert asdict(RedeployJournal(phase="pull")).keys() == REDEPLOY.keys()
     swap = Swap(name="", old="", new="", run=True, ran=True, paused=False, policy={})
     assert asdict(swap).keys() == REDEPLOY["swaps"][0].keys()
-    assert asdict(ScaleJournal(phase="add", before=())).keys() == SCALE.keys()
+    assert asdict(ScaleJournal(phase="add", before=())).keys() == SCALE.keys() | {"labelled"}
 
 
 def test_a_journal_is_read_back_as_it_was_stored() -> None:

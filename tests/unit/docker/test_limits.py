@@ -30,7 +30,7 @@ def test_a_near_deadline_shortens_only_the_overlap() -> None:
     ends = {}
     for hundredths in range(400, 700):
         engine, run = Named().engine(), Timed(hundredths / 100)
-        watch = ReadinessCheck(api=engine.api, stable_s=3, overlap_s=10, drain_s=5, clock=run.clock)
+        watch = ReadinessCheck(api=engine.api, stable_s=3, drain_s=10, clock=run.clock)
         outcome = redeploy_service(watch, finder(engine), run)
         if not outcome.success:
             ends[hundredths] = outcome.reason
@@ -49,7 +49,7 @@ def test_a_container_may_be_in_many_networks(aliases: list[str], *, in_swarm: bo
     class Failing(Recorded):
         def log(self, line: str) -> None:
             super().log(line)
-            if crashes and line.startswith("the old ones finish"):
+            if crashes and line.startswith("giving the old containers"):
                 (new,) = engine.all.keys() - {old}
                 engine.all[new]["State"]["Health"] = {"Status": "unhealthy"}
 

@@ -98,7 +98,7 @@ def two_containers(engine: FakeDocker, labels: Mapping[str, str], check: Mapping
 
 
 def readiness(engine: Slow) -> ReadinessCheck:
-    return ReadinessCheck(api=engine.api, stable_s=3, overlap_s=10, drain_s=5, clock=engine.clock)
+    return ReadinessCheck(api=engine.api, stable_s=3, drain_s=10, clock=engine.clock)
 
 
 def redeploy(engine: Slow, run: FakeRun) -> Outcome:
@@ -174,7 +174,7 @@ def test_old_and_new_containers_serve_together_however_short_a_stall_is() -> Non
     labels = compose_labels(1, **{STALL: "2"})
     engine.add(1, "shop-web-1", labels=labels, networks={"front": {}}, host={"NetworkMode": "front"})
     assert redeploy(engine, run).success
-    assert 15 <= clock.now < 20
+    assert 11 <= clock.now < 13
 
 
 @pytest.mark.parametrize("labels", [{}, {STALL: "400", TIMEOUT: "1000"}], ids=["health check", "labels"])

@@ -106,7 +106,7 @@ def scale_to(target: int) -> Verb:
 
 def readiness(engine: FakeDocker) -> ReadinessCheck:
     ticks = itertools.count(step=10)
-    return ReadinessCheck(api=engine.api, stable_s=3, overlap_s=15, drain_s=15, clock=lambda: float(next(ticks)))
+    return ReadinessCheck(api=engine.api, stable_s=3, drain_s=15, clock=lambda: float(next(ticks)))
 
 
 def every_kill(case: Case, verb: Verb, age: int) -> list[tuple[int, FakeDocker, Outcome]]:
@@ -186,7 +186,7 @@ def test_a_killed_redeploy_that_fails_is_rolled_back(name: str, age: int) -> Non
     for step, engine, outcome in ends:
         assert not outcome.success, (step, outcome)
         assert outcome.rolled_back, step
-        assert "shop-web-1 failed: it exited with code 3" in outcome.reason or age, (step, outcome)
+        assert "shop-web-1 failed: it exited with 3" in outcome.reason or age, (step, outcome)
         assert engine.summary() == before, step
         assert outcome.containers_after == outcome.containers_before
         assert outcome.image_after == outcome.image_before
@@ -284,3 +284,25 @@ def test_a_scaling_past_its_deadline_adds_nothing() -> None:
         "shop-web-3 was not added, and the action did not end within 0 s",
     )
     assert engine.summary() == before
+
+
+@pytest.mark.parametrize("crashes", [False, True], ids=["good", "bad"])
+def test_a_container_that_somebody_else_gave_the_name_of_a_replica_stays(crashes: bool) -> None:
+    case = Case(newest=image(0xA0, Crashes=crashes))
+    for step in itertools.count(1):
+        engine, run = case.engine(), Recorded(kill_at=step)
+        try:
+            scale_to(4)(engine, run)
+        except Killed:
+            pass
+        else:
+            break
+        for raw in list(engine.all.values()):
+            if raw["Name"] == "/shop-web-4":
+                engine.remove_container(raw["Id"], v=True, force=True)
+        theirs = engine.add(0xE0, "shop-web-4", labels=compose_labels(4))
+        outcome = scale_to(4)(engine, Recorded(journal=run.journal))
+        # Without a journal it counts as one of the service's own.
+        assert outcome.success is (not run.journal and not crashes), (step, outcome)
+        assert theirs in engine.all, step
+    assert step > 3

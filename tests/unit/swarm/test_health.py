@@ -32,8 +32,7 @@ BACK = ("started", "paused", "completed")
 EVERYWHERE = spec(NEW, Mode={"Global": {}})
 ENDING = (task("o1", desired=False), task("o2", state="failed", desired=False))
 UPDATES: dict[str, tuple[dict[str, Any], tuple[Task, ...], tuple[str, ...], RolloutStatus]] = {
-    "all new": (ORDERED, BOTH_NEW, ("", "completed"), RolloutStatus.SUCCEEDED),
-    "all new, and not over": (ORDERED, BOTH_NEW, ("updating",), RolloutStatus.IN_PROGRESS),
+    "all new": (ORDERED, BOTH_NEW, ("", "updating", "completed"), RolloutStatus.SUCCEEDED),
     "all new, others end": (ORDERED, (*BOTH_NEW, *ENDING), ("completed",), RolloutStatus.SUCCEEDED),
     "old": (ORDERED, BOTH_OLD, ("completed",), RolloutStatus.IN_PROGRESS),
     "one old": (ORDERED, (BOTH_NEW[0], BOTH_OLD[1]), ("completed",), RolloutStatus.IN_PROGRESS),
@@ -64,15 +63,27 @@ def test_the_status_of_an_update(case: str) -> None:
         assert check_update(view(inspected, *tasks, state=state), NEW, OLD) is status, state
 
 
-def test_a_replica_that_fails_twice_fails_an_unmonitored_update() -> None:
-    fallen = [task(f"n{number}", NEW, state="failed", desired=False) for number in (1, 2)]
-    coming = task("n3", NEW, state="ready")
-    other = task("n4", NEW, state="failed", slot="2", desired=False)
-    for state in ("", "completed"):
-        assert check_update(view(ORDERED, *fallen, coming, state=state), NEW, OLD) is RolloutStatus.FAILED
-        assert check_update(view(ORDERED, fallen[0], other, coming, state=state), NEW, OLD) is RolloutStatus.IN_PROGRESS
-        assert check_update(view(ORDERED, *fallen, *BOTH_NEW, state=state), NEW, OLD) is RolloutStatus.SUCCEEDED
-    assert check_update(view(ORDERED, *fallen, coming, state="updating"), NEW, OLD) is RolloutStatus.IN_PROGRESS
+@pytest.mark.parametrize("state", ["", "updating", "completed"])
+@pytest.mark.parametrize("ended", ["failed", "complete"])
+def test_a_new_task_that_exits_fails_the_update_whatever_replaces_it(state: str, ended: str) -> None:
+    gone = task("n0", NEW, state=ended, desired=False)
+    for later in (BOTH_NEW, (BOTH_NEW[1], task("n3", NEW, state="ready")), ()):
+        assert check_update(view(ORDERED, gone, *later, state=state), NEW, OLD) is RolloutStatus.FAILED
+        assert check_update(view(ORDERED, gone, *later, state=state), NEW, OLD, {"n0"}) is not RolloutStatus.FAILED
+    told_to_stop = task("n0", NEW, state="shutdown", desired=False)
+    assert check_update(view(ORDERED, told_to_stop, *BOTH_NEW, state=state), NEW, OLD) is RolloutStatus.SUCCEEDED
+
+
+def test_a_task_that_one_node_rejects_and_another_runs_is_no_failure() -> None:
+    def status_of(*tasks: Task) -> RolloutStatus:
+        return check_update(view(ORDERED, *tasks), NEW, OLD)
+
+    first, second = (task(f"r{number}", NEW, state="rejected", desired=False) for number in (1, 2))
+    coming = task("n1", NEW, state="preparing")
+    assert status_of(first, coming, BOTH_NEW[1]) is RolloutStatus.IN_PROGRESS
+    assert status_of(first, second, *BOTH_NEW) is RolloutStatus.SUCCEEDED
+    assert status_of(first, second, coming) is RolloutStatus.FAILED
+    assert status_of(first, BOTH_NEW[1]) is RolloutStatus.FAILED
 
 
 def test_room_is_needed_when_all_starting_tasks_wait_for_it() -> None:
@@ -168,19 +179,21 @@ def test_scaling_succeeds_at_the_target() -> None:
     assert status_of(2, 3, *BOTH_OLD, task("o3", slot="3")) is RolloutStatus.IN_PROGRESS
 
 
-def test_scaling_fails_when_a_new_replica_ends_twice() -> None:
+def test_scaling_fails_when_a_new_replica_exits_or_is_rejected_twice() -> None:
     def status_of(*tasks: Task) -> RolloutStatus:
         return check_scaling(view(spec(replicas=3), *tasks), target=3, before=1, tasks_before=("o1",))
 
-    once = (task("o1"), task("x1", state="failed", slot="2"), task("x2", state="failed", slot="3"))
+    once = (task("o1"), task("x1", state="rejected", slot="2"), task("x2", state="preparing", slot="2"))
     assert status_of(*once) is RolloutStatus.IN_PROGRESS
     assert status_of(*once, task("x3", state="rejected", slot="2")) is RolloutStatus.FAILED
+    assert status_of(*once, task("x3", state="failed", slot="3")) is RolloutStatus.FAILED
+    assert status_of(task("o1", state="failed"), once[2]) is RolloutStatus.IN_PROGRESS
 
 
 def test_a_failure_is_described_with_its_cause() -> None:
     blamed = task("n1", NEW, state="failed", error="task: non-zero exit (3)")
     reason = describe_failure(view(BEFORE, state="rollback_started"), blamed, FakeRun())
-    assert reason == "the engine rolled the update back: container 1 failed: task: non-zero exit (3)"
+    assert reason == "the engine rolled the update back: container 1 exited with 3"
     by_hand = view(BEFORE, state="rollback_started", message="manually requested rollback")
     assert describe_failure(by_hand, None, FakeRun()) == "somebody else rolled the update back"
     hangs = view(ORDERED, BOTH_NEW[0], state="updating")
@@ -188,7 +201,22 @@ def test_a_failure_is_described_with_its_cause() -> None:
         "the update is not complete (1 of 2 new containers run, the engine says: updating), "
         "and there was no progress for 0 s: container 2 is starting"
     )
-    assert describe_task(task("n1", state="complete")).endswith("by itself or because it was unhealthy")
+
+
+def test_an_exit_is_described_with_its_code_and_the_restarts() -> None:
+    first, *later = (
+        task(f"n{number}", NEW, state="failed", error="task: non-zero exit (7): dockerexec: unhealthy container")
+        for number in range(4)
+    )
+    others = (task("n5", NEW, state="failed", slot="2"), task("o1", state="failed"), BOTH_NEW[0])
+    text = "container 1 exited with 7: dockerexec: unhealthy container"
+    assert describe_task(first, (first, *others)) == text
+    assert describe_task(later[0], (first, later[0], *others)) == text.replace("7", "7, restarted 1 time")
+    assert describe_task(later[2], (first, *later, *others)) == text.replace("7", "7, restarted 3 times")
+    ended = task("n1", state="complete")
+    assert describe_task(ended, (ended,)) == "container 1 exited with 0, by itself or because it was unhealthy"
+    for error in ("No such image: app", "starting container failed: no space left"):
+        assert describe_task(task("n1", state="rejected", error=error), ()) == f"container 1 was rejected: {error}"
 
 
 JOB: dict[str, Any] = {"Mode": {"ReplicatedJob": {"TotalCompletions": 2}}}

@@ -1,5 +1,6 @@
 """What a redeploy will do, decided from what was inspected: plans as exact values."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -53,7 +54,7 @@ def test_a_redeploy_is_planned_whole() -> None:
         image=NEW.image,
         config={
             "Parallelism": 1,
-            "Delay": 3 * S,
+            "Delay": 3 * S // 2,
             "FailureAction": "rollback",
             "Monitor": 3 * S,
             "MaxFailureRatio": 0,
@@ -74,7 +75,8 @@ def test_a_redeploy_is_planned_whole() -> None:
         image_after=DIGEST,
         steps=(
             "start one task of the new image beside the service, without traffic, and wait until it has run for 3 s",
-            f"update the service to {NEW.image}, 1 task at a time, with a rollback if one does not run for 3 s",
+            f"update the service to {NEW.image}, 1 task at a time and 1.5 s apart, "
+            "with a rollback if one does not run for 3 s",
             "follow it until every task is new and runs on a node that is ready",
             "restore the service's own update settings, which restarts nothing",
         ),
@@ -219,12 +221,9 @@ def test_the_plan_has_notes() -> None:
     )
 
 
-CHECK = {"Test": ["CMD", "true"]}
-
-
-def checked(**others: Any) -> dict[str, Any]:
-    made = spec(replicas=1, **others)
-    made["TaskTemplate"]["ContainerSpec"]["Healthcheck"] = CHECK
+def checked(*, test: Sequence[str] = ("CMD", "true")) -> dict[str, Any]:
+    made = spec(replicas=1)
+    made["TaskTemplate"]["ContainerSpec"]["Healthcheck"] = {"Test": list(test)}
     return made
 
 
@@ -235,6 +234,7 @@ def checked(**others: Any) -> dict[str, Any]:
         (spec(replicas=4), NEWEST, Stage.PROBE),
         (spec(replicas=0), NEWEST, Stage.APPLY),
         (checked(), NEWEST, Stage.APPLY),
+        (checked(test=("NONE",)), replace(NEWEST, health_checked=True), Stage.PROBE),
         (spec(replicas=1), replace(NEWEST, health_checked=True), Stage.APPLY),
         (spec(Mode={"Global": {}}), NEWEST, Stage.APPLY),
         (mounted(VOLUME, replicas=1, UpdateConfig={"Order": "start-first"}), NEWEST, Stage.APPLY),
@@ -264,7 +264,7 @@ def test_a_probe_gets_no_traffic() -> None:
             "ForceUpdate": 1,
             "Placement": {"Platforms": [AMD]},
             "Networks": [{"Target": "n1"}],
-            "RestartPolicy": {"Condition": "none"},
+            "RestartPolicy": {"Condition": "on-failure", "MaxAttempts": 1, "Delay": S},
         },
         "Mode": {"Replicated": {"Replicas": 1}},
         "EndpointSpec": {"Mode": "dnsrr"},

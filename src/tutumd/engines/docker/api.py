@@ -5,7 +5,7 @@ import json
 import tarfile
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
@@ -160,6 +160,30 @@ class DockerApi:
                     raise
                 return f"(no output: {explanation(error)})"
         return bytes(output)[-_MAX_OUTPUT_BYTES:].decode(errors="replace").rstrip("\n")
+
+    def last_exit_code(self, container: InspectedContainer) -> int | None:
+        """Return the exit code of a container that runs again, which only the engine's latest events tell.
+
+        None if they do not.
+        """
+        if container.finished is None:
+            return None
+        ended = container.finished.timestamp()
+        chosen = {"type": ["container"], "event": ["die"], "container": [container.id]}
+        period = {"since": f"{ended - 1:.3f}", "until": f"{ended + 1:.3f}", "filters": json.dumps(chosen)}
+        with suppress(EngineRefusedError), translated(f"find the exit code of {container.name}"):
+            for line in reversed(self._get(self._sdk._url("/events"), params=period).text.splitlines()):
+                return int(json.loads(line)["Actor"]["Attributes"]["exitCode"])
+        return None
+
+    def network(self, name: str) -> Json:
+        """Return the inspect document of a network; empty if there is none."""
+        with translated_read(f"look at the network {name}"):
+            try:
+                network: Json = self._sdk.inspect_network(name)
+            except docker.errors.NotFound:
+                return {}
+            return network
 
     # Changes
 

@@ -1,11 +1,11 @@
 """Containers that depend on another one, through shared namespaces or legacy links, and so are re-created after it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
-from tutumd.engines.docker.inspect.selectors import base_name
+from tutumd.engines.docker.inspect.selectors import ContainerGroup, Slot, base_name, run_of, slot_of
 
 _NAMESPACES = (("NetworkMode", "network"), ("IpcMode", "IPC"), ("PidMode", "process"))
 _SHORT_ID = 12
@@ -35,6 +35,18 @@ def find_dependents(
     return tuple(dependents)
 
 
+def parked_dependents(group: ContainerGroup, all_containers: Sequence[InspectedContainer]) -> tuple[Slot, ...]:
+    """Return the slots of dependents that an interrupted redeploy of a service has parked, each after its parents."""
+    members = [container for slot in group.slots for container in slot.members]
+    # A dependent may also be in a redeploy of its own.
+    runs = {run_of(container.name) for container in members} - {""}
+    found = [dependent.container.name for dependent in find_dependents(members, all_containers)]
+    names = dict.fromkeys(base_name(name) for name in found if run_of(name) in runs)
+    return tuple(
+        slot_of(name, name, [each for each in all_containers if base_name(each.name) == name]) for name in names
+    )
+
+
 def busy_dependency(container: InspectedContainer, all_containers: Sequence[InspectedContainer]) -> str:
     """Return how a container depends on one that is being replaced, as words after its name; empty if it does not.
 
@@ -42,11 +54,8 @@ def busy_dependency(container: InspectedContainer, all_containers: Sequence[Insp
     """
     swapping = {base_name(other.name) for other in all_containers if base_name(other.name) != other.name}
     for parent in all_containers:
-        name = base_name(parent.name)
-        # Links refer to either name; shared namespaces mostly refer to the ID.
-        for known in (replace(parent, name=name), parent) if name in swapping else ():
-            if reason := _dependence(container, known):
-                return reason
+        if base_name(parent.name) in swapping and (reason := _dependence(container, parent)):
+            return reason
     return ""
 
 
@@ -74,10 +83,12 @@ def _successors_of(owner: str, successors: dict[str, str]) -> Iterator[str]:
 
 def _dependence(container: InspectedContainer, parent: InspectedContainer) -> str:
     host = container.host_config
-    targets = {f"container:{reference}" for reference in (parent.id, parent.id[:_SHORT_ID], parent.name)}
+    # Links refer to either name of a parked container; shared namespaces mostly refer to the ID.
+    name = base_name(parent.name)
+    targets = {f"container:{reference}" for reference in (parent.id, parent.id[:_SHORT_ID], parent.name, name)}
     for field, namespace in _NAMESPACES:
         if host.get(field) in targets:
-            return f"shares the {namespace} namespace of {parent.name}"
-    if any(link.partition(":")[0].removeprefix("/") == parent.name for link in host.get("Links") or ()):
-        return f"has a legacy link to {parent.name}"
+            return f"shares the {namespace} namespace of {name}"
+    if any(base_name(link.partition(":")[0].removeprefix("/")) == name for link in host.get("Links") or ()):
+        return f"has a legacy link to {name}"
     return ""

@@ -36,9 +36,8 @@ class DockerEngine:
         server_cap: The number of containers that a service may be scaled to.
         limits: Time limits of a run, as the server's settings say.
         stable_s: How long a new container without a health check must run.
-        overlap_s: How long clients find both old and new containers, if that is possible. Proxies cache the address of
-            a name for some seconds.
-        drain_s: How long the old ones may then finish their work before they are stopped.
+        drain_s: How long clients find both old and new containers, if that is possible, unless the settings say
+            otherwise. Proxies cache the address of a name for some seconds: nginx with `valid=5s` for almost 6 s.
         self_container_id: ID of the container that this process runs in, which is never changed.
         environment: Source of DOCKER_HOST and the TLS variables.
         clock: Monotonic seconds.
@@ -53,8 +52,7 @@ class DockerEngine:
         server_cap: int,
         limits: RunLimits = RunLimits(),
         stable_s: float = 3.0,
-        overlap_s: float = 10.0,
-        drain_s: float = 5.0,
+        drain_s: float = 6.5,
         self_container_id: str | None = None,
         environment: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -68,7 +66,6 @@ class DockerEngine:
         self._readiness = ReadinessCheck(
             api=self._api,
             stable_s=stable_s if limits.stable_s is None else limits.stable_s,
-            overlap_s=overlap_s,
             drain_s=drain_s if limits.drain_s is None else limits.drain_s,
             clock=clock,
         )

@@ -1,12 +1,15 @@
 """Readiness of new containers: whether they run steadily, and are healthy if they have a health check."""
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
-from tutumd.engines.rollout.timing import unfinished
+from tutumd.engines.labels import Json
+from tutumd.engines.rollout.outcome import restarts_text
+from tutumd.engines.rollout.timing import HoldTimer, unfinished
 from tutumd.ports.engine import Run
 
 REMOVED = "it was removed by somebody else"
@@ -14,7 +17,9 @@ ENDED = (
     "it ended, and as it was started with --rm the engine deleted it with its output: "
     "run the image without --rm to see why"
 )
-_POLL_S = 0.2
+_POLL_S = 0.3
+# A health check may fail for a moment, so that a container counts as unhealthy only if it stays so for this long.
+_SECOND_LOOK_S = 1.5
 # Number of log lines that a failure carries.
 TAIL_LINES = 50
 _MAX_CHECK_OUTPUT = 500
@@ -25,68 +30,99 @@ class ReadinessCheck:
     """How new containers are watched, and for how long old ones stay.
 
     Attributes:
-        stable_s: How long a container without a health check must run.
-        overlap_s: How long clients find both old and new containers, if that is possible.
-        drain_s: How long an old container that clients no longer find may finish its work.
+        stable_s: How long a new container must run without a restart, and be healthy if it has a health check.
+        drain_s: How long clients find both the old and the new container, if that is possible.
         clock: Monotonic seconds.
     """
 
     api: DockerApi
     stable_s: float
-    overlap_s: float
     drain_s: float
     clock: Callable[[], float]
 
-    def wait(self, container_id: str, run: Run, *, is_known: bool = False) -> str:
-        """Wait until a container is ready; return an empty text, or why it is not.
+    def confirm(self, container_ids: Iterable[str], run: Run) -> tuple[str, str] | None:
+        """Watch new containers until all have been ready for `stable_s`; return as `ContainerWatch.wait` does."""
+        return ContainerWatch(self, run).confirm(container_ids)
 
-        It is progress when the container runs for the first time.
+
+class ContainerWatch:
+    """Watches the new containers of one run. How long one has been ready is what this object has seen itself."""
+
+    def __init__(self, check: ReadinessCheck, run: Run) -> None:
+        self._check = check
+        self._run = run
+        self._timers = defaultdict[str, HoldTimer](lambda: HoldTimer(check.clock))
+        self._images: dict[str, Json | None] = {}
+
+    def confirm(self, container_ids: Iterable[str]) -> tuple[str, str] | None:
+        """Wait until all have been ready for the stability window, then look once more; return as `wait` does."""
+        ids = tuple(container_ids)
+        return self.wait(ids, self._check.stable_s, healthy_s=self._check.stable_s) or self.wait(ids, 0.0)
+
+    def wait(self, container_ids: Iterable[str], stable_s: float, *, healthy_s: float = 0.0) -> tuple[str, str] | None:
+        """Wait until all containers are ready; return None, or the ID of the first one that is not, and why.
+
+        It is progress when a container runs, and when it is healthy, for the first time.
 
         Args:
-            is_known: It was ready before, so that inspecting it once is enough.
+            stable_s: How long a container without a health check must have run; 0 means that one look is enough.
+            healthy_s: How long one with a health check must have been healthy.
         """
-        since: float | None = None
+        left = list(container_ids)
         while True:
-            container = self.api.container(container_id)
-            now = self.clock()
-            if container is None or container.status != "running":
-                since = None
-            elif since is None:
-                since = now
-                run.advance(f"{container_id} ran", 1)
-            reason = assess(container, 0.0 if since is None else now - since, 0.0 if is_known else self.stable_s)
-            if reason is not None:
-                return reason
-            if run.remaining_s() <= 0:
+            reasons = [(container_id, self._look(container_id, stable_s, healthy_s)) for container_id in left]
+            for container_id, reason in reasons:
+                if reason:
+                    return container_id, reason
+            left = [container_id for container_id, reason in reasons if reason is None]
+            if not left:
+                return None
+            if self._run.remaining_s() <= 0:
+                container = self._check.api.container(left[0], self._images)
                 state = "healthy" if container is not None and container.health else "running steadily"
-                return unfinished(run, f"it is not {state} yet")
-            run.sleep(_POLL_S)
+                return left[0], unfinished(self._run, f"it is not {state} yet")
+            self._run.sleep(_POLL_S)
+
+    def _look(self, container_id: str, stable_s: float, healthy_s: float) -> str | None:
+        """Look at a container once; return as `assess` does."""
+        container = self._check.api.container(container_id, self._images)
+        if container is None:
+            return REMOVED
+        held_s = self._timers[container_id].seconds((container.started, container.status, container.health))
+        if container.status == "running":
+            self._run.advance(f"{container_id} ran", 1)
+            if container.health == "healthy":
+                self._run.advance(f"{container_id} was healthy", 1)
+        has_run_again = container.status == "running" and container.restart_count
+        return assess(
+            container,
+            held_s,
+            healthy_s if container.health else stable_s,
+            exit_code=self._check.api.last_exit_code(container) if has_run_again else container.exit_code,
+        )
 
 
-def assess(container: InspectedContainer | None, running_s: float, stable_s: float) -> str | None:
+def assess(container: InspectedContainer, held_s: float, stable_s: float, *, exit_code: int | None) -> str | None:
     """Return an empty text if a new container is ready, the reason if it failed, or None while it is too early.
 
     Args:
-        running_s: How long it has been observed to run.
-        stable_s: How long it must run without a restart if it has no health check.
+        held_s: How long it has been observed in its present state.
+        stable_s: How long it must be ready.
+        exit_code: Of its last exit; None if that is not known.
     """
-    if container is None:
-        return REMOVED
+    restarted = restarts_text(container.restart_count)
     if container.oom_killed and container.status != "running":
-        return "it ran out of memory"
-    if container.status in ("exited", "dead"):
-        return f"it exited with code {container.exit_code}" + (f": {container.error}" if container.error else "")
-    if container.status == "restarting":
-        return f"it exited with code {container.exit_code} and is being restarted"
-    if container.restart_count:
-        # The exit code is gone once it runs again.
-        return f"it exited and was restarted, {container.restart_count} time(s) so far"
+        return f"it ran out of memory{restarted}"
+    if container.status in ("exited", "dead", "restarting") or restarted:
+        code = "" if exit_code is None else f" with {exit_code}"
+        return f"it exited{code}{restarted}" + (f": {container.error}" if container.error else "")
+    if container.status == "paused":
+        # Its health checks pause, too: what the last one said does not count.
+        return ""
     if container.health == "unhealthy":
         checks: Any = container.raw["State"]["Health"].get("Log") or ({},)
         output = str(checks[-1].get("Output", "")).strip()[-_MAX_CHECK_OUTPUT:]
-        return f"it is unhealthy: {output}" if output else "it is unhealthy"
-    if container.status == "paused":
-        return ""
+        return (f"it is unhealthy: {output}" if output else "it is unhealthy") if held_s >= _SECOND_LOOK_S else None
     if container.status != "running" or container.health == "starting":
         return None
-    return "" if container.health == "healthy" or running_s >= stable_s else None
+    return "" if held_s >= stable_s else None

@@ -14,6 +14,7 @@ from tutumd.engines.docker.swap.journal import RedeployJournal, Swap, load_journ
 from tutumd.engines.docker.swap.phases import SwapPhases
 from tutumd.engines.docker.swap.prepare import prepare
 from tutumd.engines.docker.swap.step_runner import StepRunner
+from tutumd.engines.labels import parse_labels
 from tutumd.model import Outcome
 from tutumd.ports.engine import Run
 
@@ -30,13 +31,18 @@ def redeploy(readiness: ReadinessCheck, find: FindGroup, run: Run, self_id: str 
     own = [container for swap in journal.own_swaps for container in _containers(readiness.api, swap)]
     others = [container for swap in journal.swaps if swap.follows for container in _containers(readiness.api, swap)]
     run.set_limits(**limits_of(own, others, stable_s=readiness.stable_s))
-    if journal.stable_s is not None:
-        readiness = replace(readiness, stable_s=journal.stable_s)
-    phases = SwapPhases(runner, readiness, journal)
-    journal = phases.advance()
+    drain_s = parse_labels([container.labels for container in own]).drain_s
+    readiness = replace(
+        readiness,
+        stable_s=readiness.stable_s if journal.stable_s is None else journal.stable_s,
+        drain_s=readiness.drain_s if drain_s is None else drain_s,
+    )
+    phases = SwapPhases(runner, readiness, journal, always_drains=drain_s is not None)
+    problems = phases.advance()
+    journal = phases.journal
     if journal.phase == "restore":
         return _failure_outcome(readiness.api, journal, roll_back(runner, journal))
-    return _success_outcome(readiness.api, journal, phases.commit())
+    return _success_outcome(readiness.api, journal, problems)
 
 
 def replaced_names(readiness: ReadinessCheck, find: FindGroup, run: Run) -> frozenset[str]:
@@ -72,7 +78,8 @@ def _success_outcome(api: DockerApi, journal: RedeployJournal, problems: Sequenc
 
 def _failure_outcome(api: DockerApi, journal: RedeployJournal, problems: Sequence[str]) -> Outcome:
     candidates = [each for swap in journal.own_swaps for each in (swap.old, swap.spare, swap.new) if each]
-    after = [container_id for container_id in candidates if api.container(container_id) is not None]
+    present = [container for container in map(api.container, candidates) if container is not None]
+    after = [container.id for container in present]
     copied = [
         f"{swap.name} was started with --rm, so its stop deleted it: a copy of it was put in its place"
         for swap in journal.own_swaps
@@ -84,7 +91,7 @@ def _failure_outcome(api: DockerApi, journal: RedeployJournal, problems: Sequenc
         log_tail=journal.log_tail,
         rolled_back=not problems,
         image_before=journal.digest_before,
-        image_after=None if problems else journal.digest_before,
+        image_after=present[0].image_digest if problems and present else journal.digest_before,
         containers_before=tuple(swap.old for swap in journal.own_swaps),
         containers_after=tuple(after),
     )

@@ -41,7 +41,8 @@ def _put_back(runner: StepRunner, swap: Swap, decide: Decide) -> str:
     for _ in range(SETTLE_TRIES):
         old = runner.inspect_old(swap)
         if old is None:
-            return f"the old container of {swap.name} was removed by somebody else; the new one was left in place"
+            left = "there is no new one either" if runner.api.container(swap.new) is None else "the new one was kept"
+            return f"the old container of {swap.name} is gone already, so that it could not be put back; {left}"
         if not swap.ran or old.status in ("running", "paused"):
             runner.run.log(f"put {swap.name} back")
             return ""

@@ -10,6 +10,7 @@ from tutumd.engines.docker.inspect.selectors import FindGroup
 from tutumd.engines.docker.readiness import TAIL_LINES, ReadinessCheck
 from tutumd.engines.docker.recreate.compose_files import copy_compose_files
 from tutumd.engines.docker.replicas import Replica, check_scalable, name_replicas, replica_config
+from tutumd.engines.labels import ACTION
 from tutumd.engines.rollout.scaling import refuse_stopped
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError
@@ -26,12 +27,14 @@ class ScaleJournal:
         before: IDs of the service's containers.
         copies: The replicas to be added.
         doomed: IDs of the containers to be removed.
+        labelled: The copies have a label with the action. Those of an earlier version have none.
     """
 
     phase: str
     before: tuple[str, ...]
     copies: tuple[Replica, ...] = ()
     doomed: tuple[str, ...] = ()
+    labelled: bool = False
     reason: str = ""
     log_tail: str = ""
 
@@ -83,7 +86,7 @@ class Scaler:
         self._check_image(containers[0])
         taken = {container.name for container in all_containers}
         replicas = name_replicas(group, containers[0], target - len(containers), taken)
-        return ScaleJournal(phase="add", before=before, copies=replicas)
+        return ScaleJournal(phase="add", before=before, copies=replicas, labelled=True)
 
     def _check_image(self, first: InspectedContainer) -> None:
         """Check that a replica would run the same image as the existing containers."""
@@ -102,13 +105,14 @@ class Scaler:
                 self._start(replica, journal)
             except EngineRefusedError as error:
                 return replica, str(error)
+        replicas: dict[str, Replica] = {}
         for replica in journal.copies:
             created = self._find_created(replica, journal)
             if created is None:
                 return replica, f"the new container {replica.name} was removed by somebody else"
-            if reason := self._readiness.wait(created.id, self._run):
-                return replica, reason
-        return None
+            replicas[created.id] = replica
+        failure = self._readiness.confirm(replicas, self._run)
+        return failure and (replicas[failure[0]], failure[1])
 
     def _start(self, replica: Replica, journal: ScaleJournal) -> None:
         """Create and start a replica, unless an earlier process has started it."""
@@ -124,7 +128,8 @@ class Scaler:
         first = next((container for container in group.containers if container.id in journal.before), None)
         if first is None:
             raise EngineRefusedError("the containers that were to be replicated are gone")
-        new = self._api.create(replica.name, replica_config(group, first, replica), self._run)
+        config = replica_config(group, first, replica, action=self._run.action_uuid)
+        new = self._api.create(replica.name, config, self._run)
         created = self._api.container(new)
         if created is None or created.image_id != first.image_id:
             # Another service's redeploy may have pulled in the meantime.
@@ -134,11 +139,12 @@ class Scaler:
         self._run.log(f"started {replica.name}")
 
     def _find_created(self, replica: Replica, journal: ScaleJournal) -> InspectedContainer | None:
-        """Return a replica that this run has created: its name was free before."""
+        """Return a replica that this action has created; not a container to which somebody else gave its name."""
         container = self._api.container(replica.name)
         if container is None or container.name != replica.name or container.id in journal.before:
             return None
-        return container
+        is_ours = not journal.labelled or container.labels.get(ACTION) == self._run.action_uuid
+        return container if is_ours else None
 
     def _save_failure(self, journal: ScaleJournal, replica: Replica, reason: str) -> ScaleJournal:
         log_tail = ""

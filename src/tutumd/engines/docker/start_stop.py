@@ -67,10 +67,10 @@ def _start_all(
                 run.log(f"started {container.name}")
         except EngineRefusedError as error:
             return str(error), ""
-    for container in containers:
-        reason = readiness.wait(container.id, run) if container.id in started else ""
-        if reason:
-            return f"the container {container.name} failed: {reason}", readiness.api.output(container.id, TAIL_LINES)
+    names = {container.id: container.name for container in containers if container.id in started}
+    if failure := readiness.confirm(names, run):
+        container_id, reason = failure
+        return f"the container {names[container_id]} failed: {reason}", readiness.api.output(container_id, TAIL_LINES)
     return "", ""
 
 

@@ -6,7 +6,7 @@ first ends what it finds half done.
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -16,7 +16,8 @@ from tutumd.engines.local.exit_watch import ExitWatch
 from tutumd.engines.local.launch import Launcher, container_name
 from tutumd.engines.local.plan import PlanInput, Planner, definition_of, dry_run_redeploy
 from tutumd.engines.local.processes import Processes, SpawnError
-from tutumd.engines.local.records import ContainerRecord, ServiceRecord
+from tutumd.engines.local.records import Change, ContainerRecord, ServiceRecord
+from tutumd.engines.rollout.outcome import restarts_text
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.model import Outcome, Plan, RunLimits, Service
 from tutumd.ports.clock import Clock
@@ -46,32 +47,42 @@ class ChangeRunner:
     clock: Clock
     limits: RunLimits
 
+    @property
+    def _overlap_s(self) -> float:
+        """How long old and new processes run side by side: the drain, with the stability in it."""
+        return max(self.stable_s, self.limits.drain_s or 0.0)
+
     def perform(self, service: Service, run: Run, planner: Planner) -> Outcome:
         """Make the change that `planner` returns, or continue where an earlier call of the same action was killed."""
-        run.set_limits(timeout_s=None, stall_s=None, least_stall_s=2 * self.stable_s)
+        run.set_limits(timeout_s=None, stall_s=None, least_stall_s=2 * self._overlap_s)
         record = self.folder.get(service.uuid) or _new_record(service)
-        if record.change is None and record.settled == run.action_uuid:
-            return self._finish(record, run)
         failure = _saved_failure(run)
-        if failure is None:
+        is_applied = record.change is None and record.settled == run.action_uuid
+        if failure is None and is_applied:
+            # An earlier server has watched the new processes, and nobody since it was killed.
+            failure = self._watch(record, _added(record, run), run, self.stable_s if run.remaining_s() > 0 else 0.0)
+        elif failure is None:
             can_continue = self._can_continue(record, run)
             record = self._resume(record, run) if can_continue else self._begin(record, service, run, planner)
             record, failure = self._start_incoming(record, run)
         if failure is None:
-            return self._finish(self.folder.save(records.apply_change(record)), run)
+            return self._finish(record if is_applied else self.folder.save(records.apply_change(record)), run)
         # Saved first: even if the new set would run by now, an action that failed stays failed.
         run.save({**run.journal, "failure": {"reason": failure.reason, "log_tail": failure.log_tail}})
         run.log(failure.reason)
         if record.incoming:
             record = self.folder.save(records.drop_change(record))
+        elif is_applied and self._still_runs(record.undo):
+            record = self.folder.save(records.undo_change(record))
+            run.log("put the old processes back")
         return self._finish(record, run, failure)
 
     def plan(self, service: Service, tag: str | None) -> Plan:
         """Return what a redeploy would do now."""
         record = records.drop_change(self.folder.get(service.uuid) or _new_record(service))
         facts = self._plan_input(service, record, tag)
-        limits = self.limits.adapted(least_stall_s=2 * self.stable_s)
-        return dry_run_redeploy(facts, stable_s=self.stable_s, grace_s=self.grace_s, limits=limits)
+        limits = self.limits.adapted(least_stall_s=2 * self._overlap_s)
+        return dry_run_redeploy(facts, stable_s=self._overlap_s, grace_s=self.grace_s, limits=limits)
 
     def _can_continue(self, record: ServiceRecord, run: Run) -> bool:
         change = record.change
@@ -136,17 +147,26 @@ class ChangeRunner:
                 record = self.folder.save(records.replace_container(record, started))
                 run.advance("started", sum(c.process is not None for c in record.incoming))
         run.log(f"started {', '.join(container_name(record, c) for c in record.incoming)}")
-        return record, self._wait_until_stable(record, run)
+        watch_s = self._overlap_s if record.containers else self.stable_s
+        run.log(f"watching them for {watch_s:g} s")
+        return record, self._watch(record, record.incoming, run, watch_s)
 
-    def _wait_until_stable(self, record: ServiceRecord, run: Run) -> Outcome | None:
-        began = time.monotonic()
+    def _still_runs(self, change: Change | None) -> bool:
+        """Return whether all containers that a change would put back run."""
+        return change is not None and all(c.process and self.processes.is_running(c.process) for c in change.incoming)
+
+    def _watch(
+        self, record: ServiceRecord, containers: Sequence[ContainerRecord], run: Run, watch_s: float
+    ) -> Outcome | None:
+        """Watch containers for a while, or look at them once; return the failure if one does not run."""
+        until = time.monotonic() + watch_s
         with closing(ExitWatch(self.processes.is_running)) as exits:
-            exits.watch({c.process for c in record.incoming if c.process})
+            exits.watch({c.process for c in containers if c.process})
             while True:
-                for container in record.incoming:
-                    if container.process is None or not exits.is_running(container.process):
+                for container in containers:
+                    if container.restarts or container.process is None or not exits.is_running(container.process):
                         return self._explain_exit(record, container)
-                left_s = self.stable_s - (time.monotonic() - began)
+                left_s = until - time.monotonic()
                 if left_s <= 0:
                     return None
                 if run.remaining_s() <= 0:
@@ -156,15 +176,19 @@ class ChangeRunner:
 
     def _explain_exit(self, record: ServiceRecord, container: ContainerRecord) -> Outcome:
         exit_code = self.processes.exit_code(container.process) if container.process else None
+        exit_code = container.exit_code if exit_code is None else exit_code
         ended = "ended" if exit_code is None else f"ended with exit code {exit_code}"
+        name, restarts = container_name(record, container), restarts_text(container.restarts)
         return _failure(
-            f"{container_name(record, container)} {ended} before it had run for {self.stable_s:g} s",
+            f"{name} {ended}{restarts} before the action was done",
             "\n".join(output.tail(self.folder.output(record.uuid, container.slot), TAIL_LINES)),
         )
 
     def _finish(self, record: ServiceRecord, run: Run, failure: Outcome | None = None) -> Outcome:
         """End the leaving containers. After a failure these are the incoming ones, and the service runs as before."""
         record, survivors = self._end_leaving(record, run)
+        # One more look: a new one may have ended together with the old ones.
+        failure = failure or self._watch(record, _added(record, run), run, 0.0)
         if not record.was_started and not survivors:
             self.folder.remove(record.uuid)
         outcome = failure or Outcome(success=True, reason=str(run.journal.get("note", "")))
@@ -175,7 +199,7 @@ class ChangeRunner:
             outcome,
             reason="; ".join(text for text in (outcome.reason, warning if pids else "") if text),
             image_before=image_before,
-            image_after=record.digest if outcome.success else image_before,
+            image_after=record.digest if record.was_started else image_before,
             containers_before=before,
             containers_after=tuple(c.id for c in record.containers),
         )
@@ -189,7 +213,7 @@ class ChangeRunner:
         if survivors := self.processes.end(leaders, grace_s=self.grace_s, pause=run.sleep):
             return record, survivors
         run.log(f"ended {', '.join(container_name(record, c) for c in record.leaving)}")
-        record = self.folder.save(replace(record, leaving=()))
+        record = self.folder.save(replace(record, leaving=(), undo=None))
         self.folder.drop_old_outputs(record)
         return record, ()
 
@@ -198,6 +222,11 @@ def saved_before(run: Run) -> tuple[tuple[str, ...], str | None]:
     """Return the container IDs and the digest of the definition when the action began, from its journal."""
     ids, image = run.journal.get("before"), run.journal.get("image_before")
     return tuple(str(entry) for entry in ids) if isinstance(ids, list | tuple) else (), str(image) if image else None
+
+
+def _added(record: ServiceRecord, run: Run) -> tuple[ContainerRecord, ...]:
+    """Return the containers that an applied change has added, or that replaced them after an exit."""
+    return tuple(c for c in record.containers if c.id not in saved_before(run)[0])
 
 
 def _new_record(service: Service) -> ServiceRecord:

@@ -69,6 +69,7 @@ class ServiceRecord:
 
     Attributes:
         variables: Variables of the last redeploy, beside those of the definition. None removes one.
+        undo: The change that puts the leaving containers back, as long as they run; None once they were ended.
         settled: UUID of the last action whose change was applied; empty before the first.
     """
 
@@ -82,6 +83,7 @@ class ServiceRecord:
     containers: tuple[ContainerRecord, ...] = ()
     leaving: tuple[ContainerRecord, ...] = ()
     change: Change | None = None
+    undo: Change | None = None
     settled: str = ""
 
     @property
@@ -128,8 +130,25 @@ def apply_change(record: ServiceRecord) -> ServiceRecord:
         containers=tuple(sorted(kept + change.incoming, key=lambda c: c.number)),
         leaving=record.leaving + others,
         change=None,
+        undo=Change(
+            action=record.settled,
+            definition=record.definition,
+            image_name=record.image_name,
+            target=record.target,
+            variables=record.variables,
+            stopped=record.stopped,
+            keep=change.keep,
+            incoming=others,
+        ),
         settled=change.action,
     )
+
+
+def undo_change(record: ServiceRecord) -> ServiceRecord:
+    """Return the record as it was before its last change, whose containers leave. The others must run."""
+    back = record.undo.incoming if record.undo else ()
+    leaving = tuple(c for c in record.leaving if c not in back)
+    return replace(apply_change(replace(record, leaving=leaving, change=record.undo)), undo=None)
 
 
 def drop_change(record: ServiceRecord) -> ServiceRecord:
@@ -168,6 +187,7 @@ def record_from_json(text: str) -> ServiceRecord:
         containers=tuple(_container_from_json(entry) for entry in content["containers"]),
         leaving=tuple(_container_from_json(entry) for entry in content["leaving"]),
         change=_change_from_json(content["change"]) if content["change"] else None,
+        undo=_change_from_json(content["undo"]) if content.get("undo") else None,  # absent before 0.3
         settled=content["settled"],
     )
 

@@ -28,6 +28,11 @@ class RolloutStatus(Enum):
     SUPERSEDED = auto()
 
 
+def restarts_text(restarts: int) -> str:
+    """Return the words after "it exited with 7" that tell how often a container was restarted since."""
+    return f", restarted {restarts} {'time' if restarts == 1 else 'times'}" if restarts else ""
+
+
 def log_progress(run: Run, last: str, line: str) -> str:
     """Log a line that differs from the last one; return it."""
     if line != last:

@@ -6,6 +6,7 @@ from typing import Any
 
 from tutumd.engines.rollout.conflicts import StaleError, retry_on_conflict
 from tutumd.engines.rollout.timing import Timing, poll_until
+from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.view import ServiceView
 from tutumd.model import RunLimits
@@ -53,6 +54,23 @@ class ServiceContext:
     def change(self, make_spec: MakeSpec) -> None:
         """Send what `make_spec` returns, again after each conflict. Raises what `retry_on_conflict` raises."""
         retry_on_conflict(self.run, self.timing, lambda: self._change_once(make_spec))
+
+    def nudge_updater(self, version: specs.Version, config: dict[str, Any]) -> None:
+        """Restart the engine's updater: it keeps the new tasks that run, and stops waiting for lost ones.
+
+        Args:
+            config: The UpdateConfig that the update to `version` was sent with.
+        """
+
+        def make_spec(view: ServiceView) -> dict[str, Any] | None:
+            if view.version != version:
+                return None
+            nudged = specs.nudged_config(config)
+            sent = config if specs.has_config(view.spec, nudged) else nudged
+            return specs.with_config_of(view.spec, {specs.UPDATE_CONFIG: sent})
+
+        self.run.log("a node went down under a new container: making the engine continue with its replacement")
+        self.change(make_spec)
 
     def _change_once(self, make_spec: MakeSpec) -> None:
         view = self.view()

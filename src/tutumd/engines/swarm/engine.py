@@ -52,7 +52,7 @@ class SwarmEngine:
         self._server_cap = server_cap
         self._limits = limits
         self._api = SwarmApi(connect(url, config_dir, environment=environment), config_dir)
-        self._timing = (timing or Timing(poll_s=0.3)).adapted(limits)
+        self._timing = (timing or Timing(poll_s=0.3, doubt_s=2.0)).adapted(limits)
 
     @property
     def info(self) -> EngineInfo:

@@ -1,6 +1,7 @@
 """The status of an update, a job or a change of replicas, decided from what is seen of the service."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 
 from tutumd.engines.rollout.outcome import RolloutStatus
 from tutumd.engines.swarm import spec as specs
@@ -8,19 +9,21 @@ from tutumd.engines.swarm.spec import Version
 from tutumd.engines.swarm.view import Phase, ServiceView, Task
 
 
-def check_update(view: ServiceView, new: Version, old: Version) -> RolloutStatus:
-    """Return the status of our update from `old` to `new`, once it was sent.
+def check_update(view: ServiceView, new: Version, old: Version, lost: Collection[str] = ()) -> RolloutStatus:
+    """Return the status of our update from `old` to `new`, once it was sent. The new tasks decide it.
 
     The update status is about our update: sending it has reset the one before
-    (swarmkit: manager/controlapi/service.go `UpdateService`). After a change in mid-update the engine reports
-    `completed` at once and starts the rest unwatched, so we look for tasks that fail again and again ourselves.
+    (swarmkit: manager/controlapi/service.go `UpdateService`). The engine watches a new task for its `Monitor` only,
+    and after a change in mid-update not at all, but reports `completed`.
+
+    Args:
+        lost: IDs of tasks whose node went down, which is no fault of theirs.
     """
     if view.version == new:
-        if view.update_state in ("", "completed"):
-            if is_converged(view, new):
-                return RolloutStatus.SUCCEEDED
-            return _failed_or_in_progress(task for task in view.of(new) if task.ended_early)
-        return RolloutStatus.IN_PROGRESS if view.update_state == "updating" else RolloutStatus.FAILED
+        if view.update_state not in ("", "updating", "completed") or has_failed(view.of(new), lost):
+            return RolloutStatus.FAILED
+        is_there = view.running or specs.is_stopped(view.spec)
+        return RolloutStatus.SUCCEEDED if is_there and is_converged(view, new) else RolloutStatus.IN_PROGRESS
     if view.version == old and view.update_state.startswith("rollback"):
         started = view.update_state == "rollback_started"
         return RolloutStatus.ROLLING_BACK if started else RolloutStatus.ROLLED_BACK
@@ -43,25 +46,43 @@ def check_job(view: ServiceView, new: Version) -> RolloutStatus:
     return RolloutStatus.SUCCEEDED if done and enough else RolloutStatus.FAILED
 
 
-def check_scaling(view: ServiceView, *, target: int, before: int, tasks_before: tuple[str, ...]) -> RolloutStatus:
+def check_scaling(
+    view: ServiceView, *, target: int, before: int, tasks_before: tuple[str, ...], lost: Collection[str] = ()
+) -> RolloutStatus:
     """Return the status of a change from `before` to `target` replicas, once it was sent.
 
-    It fails early when two tasks in a row of the same new replica end early.
+    It fails when a new task does.
     """
     if specs.replicas_of(view.spec) != target:
         return RolloutStatus.SUPERSEDED
     if target < before:
         waits = view.stopping or len(view.desired) > target
         return RolloutStatus.IN_PROGRESS if waits else RolloutStatus.SUCCEEDED
-    if len(view.running) >= target:
-        return RolloutStatus.SUCCEEDED
-    return _failed_or_in_progress(task for task in view.tasks if task.ended_early and task.id not in tasks_before)
+    if has_failed([task for task in view.tasks if task.id not in tasks_before], lost):
+        return RolloutStatus.FAILED
+    return RolloutStatus.SUCCEEDED if len(view.running) >= target else RolloutStatus.IN_PROGRESS
 
 
-def _failed_or_in_progress(ended: Iterable[Task]) -> RolloutStatus:
-    """Return FAILED if two of the ended tasks had the same slot, one after the other."""
-    slots = [task.slot for task in ended]
-    return RolloutStatus.FAILED if len(slots) > len(set(slots)) else RolloutStatus.IN_PROGRESS
+def has_failed(tasks: Sequence[Task], lost: Collection[str] = ()) -> bool:
+    """Return whether a task exited, or no node takes one.
+
+    A single node may reject a task, as one that cannot pull the image does, and another run its replacement.
+
+    Args:
+        lost: As for `check_update`.
+    """
+    ended = [task for task in tasks if task.ended_early and task.id not in lost]
+    rejected = Counter(task.slot for task in ended if not task.exited)
+    running = {task.slot for task in tasks if task.phase is Phase.RUNNING}
+    starting = {task.slot for task in tasks if task.phase is Phase.STARTING}
+    return any(task.exited for task in ended) or any(
+        slot not in running and (number > 1 or slot not in starting) for slot, number in rejected.items()
+    )
+
+
+def lost_tasks(tasks: Iterable[Task]) -> frozenset[str]:
+    """Return the IDs of tasks whose node does not respond. Once it is back, it may report them as failed."""
+    return frozenset(task.id for task in tasks if not task.node_ready)
 
 
 def is_converged(view: ServiceView, version: Version) -> bool:

@@ -9,7 +9,8 @@ from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.health import is_converged
 from tutumd.engines.swarm.journal import RedeployJournal
-from tutumd.engines.swarm.probe_task import needs_probe
+from tutumd.engines.swarm.messages import describe_pace
+from tutumd.engines.swarm.probe_task import has_health_check, needs_probe
 from tutumd.engines.swarm.resolve_image import ResolvedImage, resolve_image
 from tutumd.engines.swarm.update_order import choose_order
 from tutumd.engines.swarm.view import ServiceView
@@ -62,14 +63,17 @@ def plan_redeploy(
     is_job, stopped = specs.mode_of(spec) is specs.Mode.JOB, specs.is_stopped(spec)
     order, order_reason = choose_order(spec, view.nodes, labels.order, host_network=host_network)
     stable_s = stable_s if labels.stable_s is None else labels.stable_s
-    config = specs.update_config(spec, order=order, stable_s=stable_s, timeout_s=labels.timeout_s or timeout_s)
+    health_checked = has_health_check(spec, in_image=image.health_checked)
+    probed = bool(stable_s) and needs_probe(spec, order, health_checked=health_checked)
+    time_s = labels.timeout_s or timeout_s
+    config = specs.update_config(spec, order=order, stable_s=stable_s, timeout_s=time_s, is_probed=probed)
     is_same = image.image == view.version.image
     is_whole = is_job or stopped or is_converged(view, view.version)
     skipped = Result(success=True, reason=_UNCHANGED) if labels.skip_unchanged and is_same and is_whole else None
     stage = Stage.APPLY
     if skipped is not None:
         stage = Stage.FINISH
-    elif not is_job and needs_probe(spec, config, health_checked=image.health_checked):
+    elif probed:
         stage = Stage.PROBE
     return RedeployJournal(
         before=specs.stored_parts(spec, variables),
@@ -109,15 +113,13 @@ def _steps(journal: RedeployJournal, view: ServiceView) -> tuple[str, ...]:
         return (update, "follow the job until enough of its tasks have completed")
     if specs.is_stopped(view.spec):
         return (update,)
-    number = journal.config["Parallelism"]
-    at_once = f"{number} task{'s' if number > 1 else ''} at a time" if number else "all tasks at once"
     duration = f"{journal.stable_s:g} s"
     probe = (
         f"start one task of the new image beside the service, without traffic, and wait until it has run for {duration}"
     )
     return (
         *((probe,) if journal.stage is Stage.PROBE else ()),
-        f"{update}, {at_once}, with a rollback if one does not run for {duration}",
+        f"{update}, {describe_pace(journal.config)}, with a rollback if one does not run for {duration}",
         "follow it until every task is new and runs on a node that is ready",
         "restore the service's own update settings, which restarts nothing",
     )

@@ -13,7 +13,7 @@ from tutumd.engines.labels import IGNORE, Json, Order
 from tutumd.engines.rollout.timing import HoldTimer, unfinished
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.context import ServiceContext
-from tutumd.engines.swarm.health import find_culprit
+from tutumd.engines.swarm.health import find_culprit, has_failed, lost_tasks
 from tutumd.engines.swarm.journal import NO_ROOM
 from tutumd.engines.swarm.limits import report_progress
 from tutumd.engines.swarm.messages import describe_task
@@ -24,17 +24,20 @@ from tutumd.errors import EngineRefusedError
 _MAX_NAME = 63
 
 
-def needs_probe(spec: Json, config: Json, *, health_checked: bool) -> bool:
+def has_health_check(spec: Json, *, in_image: bool) -> bool:
+    """Return whether the tasks of a service have a health check: its own, which may be none, or that of the image."""
+    own = (specs.container_spec(spec).get("Healthcheck") or {}).get("Test")
+    return is_health_check(own) if own else in_image
+
+
+def needs_probe(spec: Json, order: Order, *, health_checked: bool) -> bool:
     """Return whether an update could stop an old task for a new one that does not last.
 
     Args:
-        config: The UpdateConfig of the update.
-        health_checked: The image has a health check: the engine then waits until a new task is healthy.
+        health_checked: The new tasks have a health check: the engine waits until each is healthy.
     """
     runs = specs.mode_of(spec) is specs.Mode.REPLICATED and specs.replicas_of(spec) > 0
-    overlaps = config["Order"] == Order.START_FIRST and not shared_mount(spec)
-    own_check = is_health_check((specs.container_spec(spec).get("Healthcheck") or {}).get("Test"))
-    return runs and overlaps and not health_checked and not own_check and bool(config["Monitor"])
+    return runs and order is Order.START_FIRST and not shared_mount(spec) and not health_checked
 
 
 def probe_name(name: str, action_uuid: str) -> str:
@@ -46,7 +49,8 @@ def probe_name(name: str, action_uuid: str) -> str:
 def probe_spec(spec: Json, name: str) -> dict[str, Any]:
     """Return the specification of a probe, made from the one that the update would send."""
     template: dict[str, Any] = copy.deepcopy(dict(spec["TaskTemplate"]))
-    template["RestartPolicy"] = {"Condition": "none"}
+    # A second try, for a task whose node rejects it or goes down.
+    template["RestartPolicy"] = {"Condition": "on-failure", "MaxAttempts": 1, "Delay": specs.NANO}
     template["ContainerSpec"].pop("Labels", None)
     for network in template.get("Networks") or ():
         network.pop("Aliases", None)
@@ -85,10 +89,14 @@ def run_probe(context: ServiceContext, spec: Json, stable_s: float) -> tuple[str
 
 
 def start_probe(context: ServiceContext, spec: Json, name: str) -> None:
-    """Create the probe unless it exists."""
-    if context.api.view(name) is not None:
+    """Create the probe unless it exists. If it ended while no server looked, it is created again."""
+    view = context.api.view(name)
+    if view is not None and not any(task.ended_early for task in view.tasks):
         return
     context.run.check()
+    if view is not None:
+        # The engine itself may have been restarted under it.
+        context.api.remove(name)
     # If an earlier process sent it, it may have appeared only after our look.
     context.api.create(probe_spec(spec, name), context.api.stored_or_fresh_auth(specs.version(spec).image))
 
@@ -100,22 +108,27 @@ def remove_probe(context: ServiceContext) -> None:
 
 
 def _watch_probe(context: ServiceContext, spec: Json, name: str, stable_s: float) -> tuple[str, str]:
-    running, crowded = HoldTimer(context.timing.clock), HoldTimer(context.timing.clock)
+    running, crowded, failed = (HoldTimer(context.timing.clock) for _ in range(3))
+    lost: frozenset[str] = frozenset()
     while True:
         view = context.api.view(name)
         if view is None:
             return "somebody else removed the probe task of the new image", ""
         report_progress(context, spec, view.tasks)
+        lost |= lost_tasks(view.tasks)
+        is_failed = has_failed(view.tasks, lost)
         held_s = running.seconds(tuple(task.id for task in view.running))
-        if view.running and held_s >= stable_s:
+        if view.running and held_s >= stable_s and not is_failed:
             return "", ""
         no_room = any(task.lacks_room for task in view.tasks)
         if crowded.seconds(no_room) >= context.timing.no_room_s and no_room:
             return NO_ROOM, ""
-        ended = any(task.ended_early for task in view.tasks)
+        # A second node may take what one rejected, but an exit stays one.
+        exited = any(task.exited and task.id not in lost for task in view.tasks)
+        ended = exited or (failed.seconds(is_failed) >= context.timing.doubt_s and is_failed)
         if ended or context.run.remaining_s() <= 0:
             culprit = find_culprit(view.tasks, view.version)
-            cause = f": {describe_task(culprit)}" if culprit else ""
+            cause = f": {describe_task(culprit, view.tasks)}" if culprit else ""
             late = unfinished(context.run, "the probe task of the new image does not run yet")
             reason = "the probe task of the new image failed" if ended else late
             return f"{reason}{cause}", context.api.log_tail(view, culprit)

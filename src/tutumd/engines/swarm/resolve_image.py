@@ -20,7 +20,8 @@ class ResolvedImage:
         digest: `sha256:…` of the manifest if known, else of the image.
         platforms: Its platforms; None if unknown.
         note: A sentence about what is unusual; empty if nothing is.
-        health_checked: The running image has a health check, as far as this node knows; the new one will have it too.
+        health_checked: It has a health check, as far as this node knows. If this node does not have it yet: the image
+            that runs has one.
     """
 
     image: str
@@ -45,7 +46,9 @@ def resolve_image(api: SwarmApi, view: ServiceView, tag: str | None) -> Resolved
         reference = replace(reference, tag=tag, digest=None)
     if reference.digest and not reference.tag:
         note = f"the service names its image by digest, so it was redeployed at the same one: {image}"
-        return ResolvedImage(image=image, digest=reference.digest, note=note)
+        return ResolvedImage(
+            image=image, digest=reference.digest, note=note, health_checked=_is_health_checked(api, image)
+        )
     auth = api.auth(reference.name)
     try:
         digest = resolve_digest(api.client, reference, auth)
@@ -54,15 +57,22 @@ def resolve_image(api: SwarmApi, view: ServiceView, tag: str | None) -> Resolved
         if local_id is None:
             raise
         note = f"the image of this node was used without a digest, because no registry knows it ({error})"
-        return ResolvedImage(image=reference.name, digest=local_id, note=note)
+        return ResolvedImage(
+            image=reference.name, digest=local_id, note=note, health_checked=_is_health_checked(api, reference.name)
+        )
     pinned = reference.with_digest(digest)
-    config = (api.local_image(image) or {}).get("Config") or {}
     return ResolvedImage(
         image=pinned.name,
         digest=digest,
         platforms=api.platforms(pinned, auth),
-        health_checked=is_health_check((config.get("Healthcheck") or {}).get("Test")),
+        health_checked=_is_health_checked(api, pinned.name, image),
     )
+
+
+def _is_health_checked(api: SwarmApi, *names: str) -> bool:
+    """Return whether the first of these images that this node has defines a health check."""
+    config: Json = next((image["Config"] or {} for name in names if (image := api.local_image(name))), {})
+    return is_health_check((config.get("Healthcheck") or {}).get("Test"))
 
 
 def _local_image_id(api: SwarmApi, view: ServiceView, reference: ImageReference) -> str | None:

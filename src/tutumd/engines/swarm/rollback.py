@@ -5,7 +5,7 @@ from typing import Any
 from tutumd.engines.rollout.journal import finish_rollback
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.context import ServiceContext
-from tutumd.engines.swarm.health import is_rolled_back
+from tutumd.engines.swarm.health import is_rolled_back, stalled_tasks
 from tutumd.engines.swarm.journal import RedeployJournal
 from tutumd.engines.swarm.limits import restart_s
 from tutumd.engines.swarm.view import ServiceView
@@ -27,6 +27,7 @@ def roll_back(context: ServiceContext, journal: RedeployJournal) -> RedeployJour
     except EngineRefusedError as error:
         return finish_rollback(run, journal, f"the rollback failed: {error}", rolled_back=False)
     began = timing.clock()
+    given_up: set[str] = set()
     while True:
         view = context.view()
         if view is None or view.version != journal.old:
@@ -40,4 +41,7 @@ def roll_back(context: ServiceContext, journal: RedeployJournal) -> RedeployJour
             count = f"{view.running_at(journal.old)} of {len(journal.running_before)}"
             text = f"after the rollback {count} containers of the previous version run"
             return finish_rollback(run, journal, text, rolled_back=True)
+        if stalled := stalled_tasks(view, journal.old) - given_up:
+            context.nudge_updater(journal.old, specs.rollback_config(journal.config or {}))
+            given_up |= stalled
         run.sleep(timing.poll_s)

@@ -1,17 +1,18 @@
 """Changes of the number of replicas: scale, start and stop, which all set an absolute number."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from tutumd.engines.images.reference import parse_reference
 from tutumd.engines.labels import STOPPED_REPLICAS
-from tutumd.engines.rollout.journal import Result, Stage, fail, finish, finish_rollback, from_journal, move_to, save
+from tutumd.engines.rollout.journal import Result, Stage, fail, finish_rollback, from_journal, move_to, save
 from tutumd.engines.rollout.outcome import RolloutStatus, build_outcome, log_progress
 from tutumd.engines.rollout.scaling import refuse_over_cap
 from tutumd.engines.rollout.timing import HoldTimer, poll_until, unfinished
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.context import ServiceContext
-from tutumd.engines.swarm.health import check_scaling
+from tutumd.engines.swarm.health import check_scaling, lost_tasks
 from tutumd.engines.swarm.journal import ScaleJournal
 from tutumd.engines.swarm.limits import report_progress
 from tutumd.engines.swarm.messages import describe_task
@@ -62,15 +63,19 @@ def set_replicas(context: ServiceContext, make_journal: Callable[[ServiceView], 
         make_journal: Plans the change for the service once nobody updates it. Raises EngineRefusedError.
     """
     journal = from_journal(ScaleJournal, context.run.journal)
+    if journal is not None and journal.result is not None and journal.result.success:
+        # Earlier versions saved a success. It counts only after a look at what runs now.
+        journal = replace(journal, stage=Stage.APPLY, result=None)
     if journal is None:
         make_journal(context.api.require_view(context.name))  # refuse the impossible before waiting for others
         journal = save(context.run, make_journal(context.wait_until_idle()))
     if journal.stage is Stage.APPLY:
         _send(context, journal.target, journal.noted, instead_of=journal.before)
-        journal = _follow(context, journal)
+        journal, view = _follow(context, journal)
     if journal.stage is Stage.ROLL_BACK:
         journal = _roll_back(context, journal)
-    view = context.view()
+    if journal.result is None or not journal.result.success:
+        view = context.view()
     image = parse_reference(view.version.image).digest if view else None
     return build_outcome(
         journal.result,
@@ -91,26 +96,35 @@ def _send(context: ServiceContext, replicas: int, noted: int | None, *, instead_
     context.change(make_spec)
 
 
-def _follow(context: ServiceContext, journal: ScaleJournal) -> ScaleJournal:
+def _follow(context: ServiceContext, journal: ScaleJournal) -> tuple[ScaleJournal, ServiceView | None]:
+    """Follow the change; return the journal with the result, and the service as it was seen last.
+
+    A success is not saved: a run that is resumed looks at the new containers once more.
+    """
     run, timing = context.run, context.timing
-    running, reported = HoldTimer(timing.clock), ""
+    running, failed, reported = HoldTimer(timing.clock), HoldTimer(timing.clock), ""
+    lost: frozenset[str] = frozenset()
     while True:
         view = context.view()
         if view is None:
-            return fail(run, journal, f"the service {context.name} was removed in the meantime")
+            return fail(run, journal, f"the service {context.name} was removed in the meantime"), None
         new = [task for task in view.tasks if task.id not in journal.tasks_before]
         run.advance("gone", len(journal.running_before) - len(view.running) - view.stopping)
         report_progress(context, view.spec, new)
         reported = log_progress(run, reported, f"{len(view.running)} of {journal.target} containers run")
-        status = check_scaling(view, target=journal.target, before=journal.before, tasks_before=journal.tasks_before)
+        lost |= lost_tasks(new)
+        status = check_scaling(
+            view, target=journal.target, before=journal.before, tasks_before=journal.tasks_before, lost=lost
+        )
         held_s = running.seconds(tuple(sorted(task.id for task in view.running)))
         if status is RolloutStatus.SUCCEEDED and (journal.target <= journal.before or held_s >= timing.stable_s):
-            return finish(run, journal, Result(success=True))
+            return replace(journal, stage=Stage.FINISH, result=Result(success=True)), view
         if status is RolloutStatus.SUPERSEDED:
             number = specs.replicas_of(view.spec)
-            return fail(run, journal, f"superseded: somebody else set the service to {number} containers")
-        if status is RolloutStatus.FAILED or run.remaining_s() <= 0:
-            return _begin_rollback(context, journal, view)
+            return fail(run, journal, f"superseded: somebody else set the service to {number} containers"), view
+        is_failed = status is RolloutStatus.FAILED
+        if (failed.seconds(is_failed) >= timing.doubt_s and is_failed) or run.remaining_s() <= 0:
+            return _begin_rollback(context, journal, view), view
         run.sleep(timing.poll_s)
 
 
@@ -120,7 +134,7 @@ def _begin_rollback(context: ServiceContext, journal: ScaleJournal, view: Servic
     new = [task for task in view.tasks if task.id not in journal.tasks_before]
     failed = [task for task in new if task.ended_early] or [task for task in new if task.phase is not Phase.RUNNING]
     culprit = failed[-1] if failed else None
-    cause = f": {describe_task(culprit)}" if culprit else ""
+    cause = f": {describe_task(culprit, view.tasks)}" if culprit else ""
     reason = unfinished(context.run, f"{len(view.running)} of {journal.target} containers run") + cause
     log_tail = context.api.log_tail(view, culprit)
     stage = Stage.FINISH if journal.target == journal.before else Stage.ROLL_BACK

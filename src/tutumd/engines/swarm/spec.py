@@ -15,6 +15,8 @@ UPDATE_CONFIG = "UpdateConfig"
 NANO = 1_000_000_000
 # Number of steps of an update without the user's own settings, about.
 _STEPS = 4
+# Pause between two steps of a probed image as a share of `stable_s`.
+_PROBED_PAUSE_SHARE = 0.5
 # Limit for all pauses of one update as a share of the time that it may take, at the end of which we would undo it.
 _MAX_DELAY_SHARE = 0.375
 
@@ -107,12 +109,17 @@ def read_labels(spec: Json) -> ServiceLabels:
 
 
 def update_config(
-    spec: Json, *, order: str, stable_s: float, timeout_s: float = RunLimits().timeout_s
+    spec: Json,
+    *,
+    order: str,
+    stable_s: float,
+    timeout_s: float = RunLimits().timeout_s,
+    is_probed: bool = False,
 ) -> dict[str, Any]:
     """Return the UpdateConfig of one redeploy.
 
     The user's Parallelism and Delay are kept, the Delay within what the time limit allows. By default the tasks are
-    replaced in about four steps with `stable_s` between them, so that an image that crashes soon after its start
+    replaced in about four steps with a pause between them, so that an image that crashes soon after its start
     takes down the tasks of one step at most. An automatic rollback follows the RollbackConfig of the specification
     that it returns to (swarmkit: manager/orchestrator/update/updater.go `Run`), so none is set here.
 
@@ -120,6 +127,8 @@ def update_config(
         order: `start-first` or `stop-first`.
         stable_s: Seconds that a new task must run before the next step, and before the update counts.
         timeout_s: Seconds that the redeploy may take.
+        is_probed: A probe of the image has run for `stable_s` before: what it has not shown is how the image fares
+            with requests.
     """
     given: Json = spec.get(UPDATE_CONFIG) or {}
     replicas = replicas_of(spec)
@@ -127,7 +136,8 @@ def update_config(
     steps = -(-replicas // parallelism) if parallelism else 1
     if mode_of(spec) is not Mode.REPLICATED:
         steps = _STEPS
-    default_delay = int(stable_s * NANO) if 1 < steps <= _STEPS else 0
+    pause_s = stable_s * _PROBED_PAUSE_SHARE if is_probed else stable_s
+    default_delay = int(pause_s * NANO) if 1 < steps <= _STEPS else 0
     max_delay = int(timeout_s * _MAX_DELAY_SHARE * NANO) // max(steps, 1)
     return {
         "Parallelism": parallelism,

@@ -47,6 +47,7 @@ class Task:
         lost_before_start: Its node went down before it ran, so that the engine gave it up.
         lacks_room: No node accepts it as long as other tasks keep their places.
         ended_early: It ended although nobody stopped it.
+        exited: It ended early, and not before its container started on the node.
     """
 
     id: str
@@ -84,6 +85,10 @@ class Task:
     @property
     def ended_early(self) -> bool:
         return self.state in _ENDED_EARLY
+
+    @property
+    def exited(self) -> bool:
+        return self.ended_early and self.state != "rejected"
 
 
 def read_task(task: Json, nodes: "Nodes") -> Task:

@@ -46,6 +46,11 @@ class Slot:
         return self.current or [*self.previous, *self.upcoming][0]
 
     @property
+    def members(self) -> tuple[InspectedContainer, ...]:
+        """All of its containers."""
+        return (*([self.current] if self.current else []), *self.previous, *self.upcoming)
+
+    @property
     def is_swapping(self) -> bool:
         """True while a container has a name that a swap gave it."""
         return bool(self.previous or self.upcoming)
@@ -96,6 +101,12 @@ def base_name(name: str) -> str:
     return swap_name["name"] if swap_name else name
 
 
+def run_of(name: str) -> str:
+    """Return the part of a container's name that stands for the run that gave it; empty outside of a swap."""
+    swap_name = _SWAP_NAME.fullmatch(name)
+    return swap_name["run"] if swap_name else ""
+
+
 def _is_eligible(container: InspectedContainer, self_id: str | None) -> bool:
     labels = container.labels
     swarm = any(label.startswith("com.docker.swarm.") for label in labels)
@@ -116,11 +127,12 @@ def _slots(service: str, members: Sequence[InspectedContainer]) -> tuple[Slot, .
     by_name: dict[str, list[InspectedContainer]] = {}
     for container in members:
         by_name.setdefault(base_name(container.name), []).append(container)
-    slots = [_slot(name, service, named) for name, named in by_name.items()]
+    slots = [slot_of(name, service, named) for name, named in by_name.items()]
     return tuple(sorted(slots, key=lambda slot: (slot.number, slot.container.created or _LONG_AGO, slot.name)))
 
 
-def _slot(name: str, service: str, members: Sequence[InspectedContainer]) -> Slot:
+def slot_of(name: str, service: str, members: Sequence[InspectedContainer]) -> Slot:
+    """Return the slot of a service that is called `name`, filled by these containers."""
     newest_first = sorted(members, key=lambda container: container.created or _LONG_AGO, reverse=True)
     roles: dict[str, list[InspectedContainer]] = {"current": [], "next": [], "prev": []}
     for container in newest_first:

@@ -1,13 +1,14 @@
 """Phases of a swap, from the start of the new containers to the removal of the old ones."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 
 from tutumd.engines.docker.image_store import remove_superseded
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
-from tutumd.engines.docker.readiness import ENDED, REMOVED, TAIL_LINES, ReadinessCheck
+from tutumd.engines.docker.inspect.selectors import prev_name
+from tutumd.engines.docker.readiness import ENDED, REMOVED, TAIL_LINES, ContainerWatch, ReadinessCheck
 from tutumd.engines.docker.recreate.networks import without_default_bridge
 from tutumd.engines.docker.swap.journal import RedeployJournal, Swap
 from tutumd.engines.docker.swap.prepare import create_dependent
@@ -20,10 +21,15 @@ from tutumd.engines.docker.swap.steps import (
     park_step,
     reattach_steps,
 )
+from tutumd.engines.labels import Json
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError
 
-_POLL_S = 0.5
+_POLL_S = 1.0
+# A new container without a health check must have run for this long before clients find it beside the old one.
+_PROOF_S = 1.5
+# An old container that clients no longer find has this long to finish its requests before it is stopped.
+_LINGER_S = 1.0
 
 
 class _ReplacementFailedError(Exception):
@@ -45,139 +51,192 @@ def _attributed_to(swap: Swap) -> Iterator[None]:
 class SwapPhases:
     """The swaps of one redeploy. Each phase can be repeated from its beginning after a kill at any point of it."""
 
-    def __init__(self, runner: StepRunner, readiness: ReadinessCheck, journal: RedeployJournal) -> None:
+    def __init__(
+        self, runner: StepRunner, readiness: ReadinessCheck, journal: RedeployJournal, *, always_drains: bool
+    ) -> None:
+        """Continue a journal.
+
+        Args:
+            always_drains: Old containers are kept beside the new ones even if no other container is in their networks.
+        """
         self._runner = runner
         self._api = runner.api
         self._run = runner.run
         self._facts = runner.api.facts()
         self._readiness = readiness
-        self._journal = journal
+        self._always_drains = always_drains
+        self._watch = ContainerWatch(readiness, runner.run)
+        self.journal = journal
 
-    def advance(self) -> RedeployJournal:
-        """Run the phases that are left before `commit`.
+    def advance(self) -> list[str]:
+        """Run the phases that are left. The journal is at phase `commit` afterwards, or at `restore` with the reason.
 
         Returns:
-            The journal, saved, at phase `commit`, or at `restore` with the reason.
+            What could not be removed, in sentences.
         """
         phases = {"swap": (self._start_all, "join"), "join": (self._attach, "leave"), "leave": (self._detach, "commit")}
-        while self._journal.phase in phases:
-            phase, following = phases[self._journal.phase]
-            try:
+        while self.journal.phase in phases:
+            phase, following = phases[self.journal.phase]
+            with self._restoring():
                 phase()
-                self._save(replace(self._journal, phase=following))
-            except _ReplacementFailedError as failure:
-                self._run.log(str(failure))
-                log_tail = self._api.output(failure.container, TAIL_LINES)
-                self._save(replace(self._journal, phase="restore", reason=str(failure), log_tail=log_tail))
-        return self._journal
+                self._save(replace(self.journal, phase=following))
+        problems: list[str] = []
+        if self.journal.phase == "commit":
+            with self._restoring():
+                problems = self._commit()
+        return problems
 
-    def commit(self) -> list[str]:
+    @contextmanager
+    def _restoring(self) -> Iterator[None]:
+        """Go on with phase `restore` if a new container fails in the block."""
+        try:
+            yield
+        except _ReplacementFailedError as failure:
+            self._run.log(str(failure))
+            log_tail = self._api.output(failure.container, TAIL_LINES)
+            self._save(replace(self.journal, phase="restore", reason=str(failure), log_tail=log_tail))
+
+    def _commit(self) -> list[str]:
         """Remove the old containers, and images that neither they nor the new ones came from.
+
+        Before, all new ones must have been ready for the stability window, whichever process watched them before; if
+        there is no time left, one look decides. They are looked at once more afterwards: what ends while old ones are
+        removed is no success.
 
         Returns:
             What could not be removed, in sentences.
         """
         problems = []
-        pairs = [(swap, self._api.container(swap.new)) for swap in self._journal.swaps]
+        if self._run.remaining_s() > 0:
+            self._raise_failed(self._watch.confirm(self._started_ids()))
+        self._check_all()
+        self._run.log(f"the new containers have been ready for {self._readiness.stable_s:g} s: removing the old ones")
         # Dependents go first: while a parked container is there, redeploys of what depends on it wait.
-        for swap, new in reversed(pairs):
-            if new is None:
-                problems.append(f"the new container of {swap.name} was removed by somebody else; the old one is kept")
-                continue
+        for swap in reversed(self.journal.swaps):
+            if not swap.run and self._api.container(swap.new) is None:
+                raise _ReplacementFailedError(swap, REMOVED)
             try:
                 for old in filter(None, (swap.old, swap.spare)):
                     # The new container mounts the old one's anonymous volumes.
                     self._api.remove(old, self._run, volumes=False)
             except EngineRefusedError as error:
                 problems.append(str(error))
-        self._remove_images([new for swap, new in pairs if new is not None and not swap.follows])
+        own = [self._api.container(swap.new) for swap in self.journal.own_swaps]
+        self._remove_images([container for container in own if container is not None])
+        self._check_all()
         return problems
 
     def _remove_images(self, new: Sequence[InspectedContainer]) -> None:
         images = {container.image_id for container in new}
-        needed = {*images, *self._journal.images_before}
+        needed = {*images, *self.journal.images_before}
         try:
             # Without a newer image, the one before is still kept.
-            if not images <= set(self._journal.images_before):
+            if not images <= set(self.journal.images_before):
                 names = {container.image_name for container in new}
-                remove_superseded(self._api, names, needed, self._journal.keep_images, self._run)
+                remove_superseded(self._api, names, needed, self.journal.keep_images, self._run)
         except EngineRefusedError as error:
             self._run.log(f"old images stay: {error}")
 
     def _start_all(self) -> None:
         """Start one new container after another, beside the old one or in its place; old ones are kept, parked."""
-        for swap in reversed(self._journal.swaps):
+        for swap in reversed(self.journal.swaps):
             # A container in another one's namespaces stops before that one, and starts after its successor.
             if swap.follows and not swap.new:
-                self._park(swap)
-        for number in range(len(self._journal.swaps)):
+                self._set_aside(swap)
+        for swap in self._start_first_swaps():
+            # Beside old ones, all can start at once.
+            self._begin(swap)
+        for number in range(len(self.journal.swaps)):
             self._replace(self._ensure_created(number))
         # Some may have failed while later ones were replaced.
         self._check_all()
 
     def _attach(self) -> None:
         """Let clients find the containers that were started first, in addition to the old ones, for a while."""
+        self._check_all()
         for swap in self._start_first_swaps():
             with _attributed_to(swap):
                 for step in attach_steps(swap, self._runner.run_id, rename_updates_dns=not self._facts.in_swarm):
                     self._runner.apply(step)
-        self._check_all()
         if self._has_clients():
-            # Proxies cache the address of a name for some seconds.
-            self._serve_both(self._readiness.overlap_s, "both serve")
+            kept_s = self._readiness.drain_s
+            self._keep_both(kept_s, f"keeping both containers for {kept_s:g} s, so that proxies look the name up again")
             if self._run.remaining_s() <= 0:
-                raise _ReplacementFailedError(
-                    self._journal.swaps[0], unfinished(self._run, "it has not taken over yet")
-                )
+                raise _ReplacementFailedError(self.journal.swaps[0], unfinished(self._run, "it has not taken over yet"))
 
     def _detach(self) -> None:
         """Hide the old containers from clients, give them time to finish their work, and stop them."""
+        has_clients = self._has_clients()
+        self._check_all()
         for swap in self._start_first_swaps():
-            self._check(swap)
             with _attributed_to(swap):
                 self._hide(swap)
-        if self._has_clients():
-            self._serve_both(self._readiness.drain_s, "the old ones finish what they work on")
+        if has_clients:
+            kept_s = min(_LINGER_S, self._readiness.drain_s)
+            self._keep_both(kept_s, f"giving the old containers {kept_s:g} s to finish their requests")
         for swap in self._start_first_swaps():
-            self._check(swap)
+            self._check_all()
             self._park(swap)
         # Some may have failed while the old containers of later ones ended.
         self._check_all()
 
     def _start_first_swaps(self) -> list[Swap]:
-        return [swap for swap in self._journal.swaps if swap.start_first]
+        return [swap for swap in self.journal.swaps if swap.start_first]
 
     def _has_clients(self) -> bool:
-        return any(without_default_bridge(swap.endpoints) for swap in self._start_first_swaps())
+        """Return whether another container can look up a name of one that was started first."""
+        networks = {name for swap in self._start_first_swaps() for name in without_default_bridge(swap.endpoints)}
+        ours = {container_id for swap in self.journal.swaps for container_id in (swap.old, swap.spare, swap.new)}
+        return any(self._always_drains or _is_shared(self._api.network(name), ours) for name in networks)
 
     def _park(self, swap: Swap) -> None:
         with _attributed_to(swap):
             while (step := park_step(self._api.container(swap.old))) is not None:
                 self._runner.apply(step)
 
+    def _set_aside(self, swap: Swap) -> None:
+        """Stop a dependent. Its name tells a server that lost its journal to start it again; its policy stays as it is.
+
+        The engine cannot start it by that policy while the container that it depends on is stopped.
+        """
+        old = self._api.container(swap.old)
+        if old is not None and old.is_active:
+            with _attributed_to(swap):
+                for step in (
+                    SwapStep(verb="rename", container=old.id, name=prev_name(swap.name, self._runner.run_id)),
+                    SwapStep(verb="stop", container=old.id),
+                ):
+                    self._runner.apply(step)
+
     def _ensure_created(self, number: int) -> Swap:
         """Return a swap whose new container exists; that of a dependent is created here."""
-        swaps = self._journal.swaps
+        swaps = self.journal.swaps
         swap = swaps[number]
         if not swap.new:
             with _attributed_to(swap):
                 swap = create_dependent(self._runner, swap, swaps)
             self._run.log(f"re-created {swap.name}")
-            self._save(replace(self._journal, swaps=(*swaps[:number], swap, *swaps[number + 1 :])))
+            self._save(replace(self.journal, swaps=(*swaps[:number], swap, *swaps[number + 1 :])))
         return swap
 
-    def _replace(self, swap: Swap) -> None:
+    def _begin(self, swap: Swap) -> None:
         with _attributed_to(swap):
             self._runner.advance(forward_step, swap, until_deadline=True)
-            if not swap.run:
-                if self._api.container(swap.new) is None:
-                    raise EngineRefusedError(REMOVED)
+
+    def _replace(self, swap: Swap) -> None:
+        began = self._readiness.clock()
+        self._begin(swap)
+        with _attributed_to(swap):
+            new = self._api.container(swap.new)
+            self._raise_failed((swap.new, REMOVED) if new is None else None)
+            if new is None or not swap.run:
                 return
-            self._check(swap, is_known=False)
-            new = self._api.container(swap.new) if swap.paused else None
-            if new is not None and new.status == "running":
+            stable_s = self._readiness.stable_s
+            self._raise_failed(self._watch.wait([swap.new], min(stable_s, _PROOF_S) if swap.start_first else stable_s))
+            if swap.paused and new.status != "paused":
+                # Only now: health checks pause with it.
                 self._api.apply(SwapStep(verb="pause", container=swap.new), self._run)
-        self._run.log(f"{swap.name} runs as {swap.new[:12]}")
+        self._run.log(f"{swap.name} runs as {swap.new[:12]}, ready within {self._readiness.clock() - began:.1f} s")
 
     def _hide(self, swap: Swap) -> None:
         """Take the names of an old container away, and reconnect it so that open connections survive."""
@@ -201,10 +260,10 @@ class SwapPhases:
         except EngineRefusedError as error:
             self._run.log(f"open connections of the old container are cut: {error}")
 
-    def _serve_both(self, limit_s: float, activity: str) -> None:
+    def _keep_both(self, limit_s: float, activity: str) -> None:
         """Let old and new containers run for a while; a near end of the run or a cancel makes it shorter."""
         end = self._readiness.clock() + limit_s
-        self._run.log(f"{activity} for {limit_s:.0f} s")
+        self._run.log(activity)
         self._check_all()
         while (left_s := self._run.remaining_s() - _POLL_S) > 0 and (remaining_s := end - self._readiness.clock()) > 0:
             self._run.sleep(min(_POLL_S, remaining_s, left_s))
@@ -212,18 +271,25 @@ class SwapPhases:
             # Waiting is what the run shall do here, so it does not stall.
             self._run.advance(activity, 1 + int(limit_s - remaining_s))
 
-    def _check_all(self) -> None:
-        for swap in self._journal.swaps:
-            if swap.run:
-                self._check(swap)
+    def _started_ids(self) -> list[str]:
+        return [swap.new for swap in self.journal.swaps if swap.run]
 
-    def _check(self, swap: Swap, *, is_known: bool = True) -> None:
-        """Check that a new container is ready. One that is known to have been ready is inspected once."""
-        with _attributed_to(swap):
-            reason = self._readiness.wait(swap.new, self._run, is_known=is_known)
-        if reason:
+    def _check_all(self) -> None:
+        """Check that the new containers, which have been ready before, still are."""
+        self._raise_failed(self._watch.wait(self._started_ids(), 0.0))
+
+    def _raise_failed(self, failure: tuple[str, str] | None) -> None:
+        """Raise _ReplacementFailedError if a watch found a failure."""
+        if failure is not None:
+            container_id, reason = failure
+            swap = next(swap for swap in self.journal.swaps if swap.new == container_id)
             raise _ReplacementFailedError(swap, ENDED if reason == REMOVED and swap.auto_remove else reason)
 
     def _save(self, journal: RedeployJournal) -> None:
-        self._journal = journal
+        self.journal = journal
         self._run.save(asdict(journal))
+
+
+def _is_shared(network: Json, ours: Collection[str]) -> bool:
+    """Return whether a network has other containers than `ours`, or may have: on other nodes of a swarm."""
+    return network.get("Scope") == "swarm" or any(other not in ours for other in network.get("Containers") or ())

@@ -6,7 +6,7 @@ from typing import Any
 
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.constraints import DependencyBusyError
-from tutumd.engines.docker.dependents import find_dependents, with_successors
+from tutumd.engines.docker.dependents import find_dependents, parked_dependents, with_successors
 from tutumd.engines.docker.image_store import (
     check_images,
     fetch_image,
@@ -21,7 +21,7 @@ from tutumd.engines.docker.recreate.compose_files import copy_compose_files
 from tutumd.engines.docker.recreate.config import replacement_config, with_variables
 from tutumd.engines.docker.recreate.networks import endpoint_settings, without_aliases
 from tutumd.engines.docker.swap.journal import RedeployJournal, Swap, load_journal
-from tutumd.engines.docker.swap.recovery import recovery_steps
+from tutumd.engines.docker.swap.recovery import all_recovery_steps
 from tutumd.engines.docker.swap.step_runner import StepRunner
 from tutumd.engines.images.reference import parse_reference
 from tutumd.engines.labels import Json
@@ -83,10 +83,11 @@ def create_dependent(runner: StepRunner, swap: Swap, swaps: Sequence[Swap]) -> S
 def _recover(runner: StepRunner, find: FindGroup) -> tuple[ContainerGroup, _Containers]:
     """Return the service and all containers, after the removal of what an earlier run left behind."""
     group, containers = find()
-    steps = [step for slot in group.slots for step in recovery_steps(slot)]
+    dependents = parked_dependents(group, containers)
+    steps = all_recovery_steps(group.slots, dependents)
     if not steps:
         return group, containers
-    leftovers = [each for slot in group.slots for each in (*slot.previous, *slot.upcoming)]
+    leftovers = [each for slot in (*group.slots, *dependents) for each in (*slot.previous, *slot.upcoming)]
     if not all(_is_of_run(container, runner.run_id) for container in leftovers):
         # They may belong to a running redeploy of a container that the service depends on.
         check_no_busy_dependency(group, containers)

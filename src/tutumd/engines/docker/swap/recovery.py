@@ -1,6 +1,7 @@
 """Recovery of a slot whose swap has no journal any more, for example because the database was lost."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.inspect.selectors import Slot
@@ -8,17 +9,36 @@ from tutumd.engines.docker.recreate.networks import endpoint_settings
 from tutumd.engines.docker.swap.steps import SwapStep, auto_restarts, reconnect_steps
 
 
-def recovery_steps(slot: Slot) -> tuple[SwapStep, ...]:
+def all_recovery_steps(own: Sequence[Slot], dependents: Sequence[Slot]) -> tuple[SwapStep, ...]:
+    """Return the steps that leave one container in each slot of a service, and of those that depend on it.
+
+    The new ones stay only if they are complete: a dependent that was only stopped needs the container that it was
+    created for, and so does each other one.
+    """
+    returns = not all(slot.current is not None and _is_healthy(slot.current) for slot in dependents)
+    new = [container.created for slot in own for container in slot.upcoming or (slot.current,) if container is not None]
+    began = min(filter(None, new), default=None)
+    return (
+        *(step for slot in own for step in recovery_steps(slot, returns=returns)),
+        *(step for slot in dependents for step in recovery_steps(slot, returns=returns, began=began)),
+    )
+
+
+def recovery_steps(slot: Slot, *, returns: bool = False, began: datetime | None = None) -> tuple[SwapStep, ...]:
     """Return the steps that leave one container in a slot, under its own name.
 
     The old container is preferred unless its replacement already runs well. The replacement was created with the old
     container's configuration before that was changed, so it shows what the old one was like: its restart policy, and
     by the time of its creation whether the old one ran then.
+
+    Args:
+        returns: The old container is put back even if its replacement runs.
+        began: When the run changed the first container, if that was before this replacement was created.
     """
-    return tuple(_steps(slot)) if slot.is_swapping else ()
+    return tuple(_steps(slot, returns, began)) if slot.is_swapping else ()
 
 
-def _steps(slot: Slot) -> Iterator[SwapStep]:
+def _steps(slot: Slot, returns: bool, began: datetime | None) -> Iterator[SwapStep]:
     current, previous, upcoming = slot.current, slot.previous, slot.upcoming
     old = previous[0] if previous else current
     if upcoming and old is not None and (current is None or not previous) and _has_taken_over(upcoming[0], old):
@@ -27,17 +47,17 @@ def _steps(slot: Slot) -> Iterator[SwapStep]:
         yield from _remove(old, *previous[1:])
         yield SwapStep(verb="rename", container=upcoming[0].id, name=slot.name)
         yield from _remove(*upcoming[1:])
-    elif previous and (current is None or _is_failed_replacement(current, previous[0])):
+    elif previous and (returns or current is None or _is_failed_replacement(current, previous[0])):
         replacement = current or (upcoming[0] if upcoming else None)
         if current is not None:
             yield SwapStep(verb="stop", container=current.id)
             yield from _remove(current)
         yield SwapStep(verb="rename", container=previous[0].id, name=slot.name)
-        yield from _restore(previous[0], replacement)
+        yield from _restore(previous[0], replacement, began)
         yield from _remove(*previous[1:], *upcoming)
     elif current is not None:
         if upcoming and not previous:
-            yield from _restore(current, upcoming[0])
+            yield from _restore(current, upcoming[0], began)
         yield from _remove(*previous, *upcoming)
     else:
         yield SwapStep(verb="rename", container=upcoming[0].id, name=slot.name)
@@ -56,21 +76,23 @@ def _is_failed_replacement(current: InspectedContainer, previous: InspectedConta
     if previous.is_active:
         # While the old one is in all of its networks, clients may not know the new one yet.
         return not _has_taken_over(current, previous)
-    return not _is_healthy(current) and _ran_when_replaced(previous, current)
+    return not _is_healthy(current) and _ran_when_replaced(previous, current.created)
 
 
 def _is_healthy(container: InspectedContainer) -> bool:
     return container.status == "running" and not container.restart_count and container.health in ("", "healthy")
 
 
-def _ran_when_replaced(old: InspectedContainer, new: InspectedContainer) -> bool:
+def _ran_when_replaced(old: InspectedContainer, replaced: datetime | None) -> bool:
     if old.is_active or (old.started is None and old.auto_remove):
         # The latter is a spare. Only containers that run have one, and it is not started before it is needed.
         return True
-    return old.finished is not None and new.created is not None and old.finished > new.created
+    return old.finished is not None and replaced is not None and old.finished > replaced
 
 
-def _restore(old: InspectedContainer, replacement: InspectedContainer | None) -> Iterator[SwapStep]:
+def _restore(
+    old: InspectedContainer, replacement: InspectedContainer | None, began: datetime | None
+) -> Iterator[SwapStep]:
     """Return the steps that restore networks, policy and state of an old container.
 
     Args:
@@ -78,12 +100,12 @@ def _restore(old: InspectedContainer, replacement: InspectedContainer | None) ->
     """
     if replacement is not None:
         yield from reconnect_steps(old, endpoint_settings(replacement.raw))
-    if auto_restarts(old.policy):
+    if auto_restarts(old.policy) and began is None and replacement is not None:
         # The swap would have switched the policy off, so if the container does not run, a person stopped it.
         return
-    if replacement is not None and auto_restarts(replacement.policy):
+    if replacement is not None and auto_restarts(replacement.policy) and not auto_restarts(old.policy):
         yield SwapStep(verb="policy", container=old.id, policy=replacement.policy)
-    if not old.is_active and (replacement is None or _ran_when_replaced(old, replacement)):
+    if not old.is_active and (replacement is None or _ran_when_replaced(old, began or replacement.created)):
         yield SwapStep(verb="start", container=old.id)
 
 

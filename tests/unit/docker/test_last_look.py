@@ -1,0 +1,150 @@
+"""The verdict of a redeploy comes from its new containers, in whatever phase it is resumed."""
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.support.runs import Killed
+from tests.unit.docker.documents import identity, image
+from tests.unit.docker.fake_docker import FakeDocker
+from tests.unit.docker.test_resume import NEW, Case, Recorded, finder, readiness, redeploy
+from tests.unit.docker.test_resume_start_first import Named
+from tutumd.engines.docker.readiness import ReadinessCheck
+from tutumd.engines.docker.redeploy import redeploy as redeploy_service
+from tutumd.model import Outcome
+
+CASES = {"stop-first": Case(states=["running"]), "start-first": Named(), "two": Case()}
+
+
+def end(engine: FakeDocker, new: str, how: str) -> None:
+    """Let somebody else end a container."""
+    if how == "removed":
+        engine.remove_container(new, v=True, force=True)
+    else:
+        engine.post(f"/containers/{new}/stop", timeout=0)
+        engine.all[new]["State"]["ExitCode"] = 137
+
+
+@pytest.mark.parametrize("how", ["removed", "killed"])
+@pytest.mark.parametrize("name", CASES)
+def test_a_new_container_that_ended_while_no_server_ran_is_no_success(name: str, how: str) -> None:
+    superseded = image(0xE0, digests=[f"app@sha256:{identity(0xE0)}"])
+    ends = []
+    for step in itertools.count(1):
+        engine, run = CASES[name].engine(), Recorded(kill_at=step)
+        # Its removal is one more step, after that of the old containers.
+        engine.dangling = (superseded,)
+        before = engine.summary()
+        try:
+            redeploy(engine, run)
+        except Killed:
+            news = [
+                key for key, raw in engine.all.items() if (raw["Image"], raw["State"]["Status"]) == (NEW, "running")
+            ]
+        else:
+            break
+        for new in news[:1]:
+            end(engine, new, how)
+        olds = {owner for owner, *_ in before.values()} & engine.all.keys()
+        outcome = redeploy(engine, Recorded(journal=run.journal))
+        assert outcome.success is not bool(news), (step, outcome)
+        assert set(outcome.containers_after) == set(engine.all), step
+        if not news:
+            continue
+        ends.append(outcome.rolled_back)
+        reason = "it was removed by somebody else" if how == "removed" else "it exited with 137"
+        assert reason in outcome.reason, step
+        assert outcome.rolled_back is (len(olds) == len(before)), (step, outcome)
+        if outcome.rolled_back:
+            assert engine.summary() == before, step
+        else:
+            assert "is gone already, so that it could not be put back" in outcome.reason, step
+    assert set(ends) == {True, False}
+
+
+def test_a_new_container_that_ends_while_the_old_one_is_removed_is_no_success() -> None:
+    class Ending(FakeDocker):
+        def remove_container(self, reference: str, *, v: bool, force: bool) -> None:
+            super().remove_container(reference, v=v, force=force)
+            for new in [key for key, raw in self.all.items() if raw["Image"] == NEW]:
+                self.all[new]["State"].update(Status="exited", ExitCode=7)
+
+    engine = Ending()
+    engine.add(1, "web")
+    outcome = redeploy_named(engine)
+    assert not outcome.success
+    assert "it exited with 7" in outcome.reason
+    assert (outcome.image_after, outcome.containers_after) == (NEW, tuple(engine.all))
+
+
+def redeploy_named(engine: FakeDocker, run: Recorded | None = None) -> Outcome:
+    return redeploy_service(readiness(engine), finder(engine, "name:web"), run or Recorded())
+
+
+class Restarted(FakeDocker):
+    """An engine on which a new container has exited, and runs again."""
+
+    def start(self, reference: str) -> None:
+        super().start(reference)
+        self.all[reference]["RestartCount"] = 3
+        self.all[reference]["State"]["FinishedAt"] = self.all[reference]["State"]["StartedAt"]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "reason"),
+    [({"exitCode": "7"}, "it exited with 7, restarted 3 times"), (None, "it exited, restarted 3 times")],
+)
+def test_a_restart_of_a_new_container_is_a_failure_with_its_exit_code(
+    attributes: Mapping[str, str] | None, reason: str
+) -> None:
+    engine = Restarted()
+    engine.add(1, "web")
+
+    class Told(Recorded):
+        def advance(self, kind: str, count: int) -> None:
+            if attributes is not None and kind.endswith(" ran"):
+                engine.events = [{"Actor": {"ID": kind.removesuffix(" ran"), "Attributes": attributes}}]
+
+    outcome = redeploy_named(engine, Told())
+    assert outcome.rolled_back
+    assert outcome.reason == f"the new container of web failed: {reason}"
+
+
+@pytest.mark.parametrize(("looks", "success"), [(1, True), (9, False)], ids=["for a moment", "for longer"])
+def test_an_unhealthy_container_is_believed_only_at_a_second_look(looks: int, success: bool) -> None:
+    class Failing(FakeDocker):
+        left = looks
+
+        def inspect_container(self, reference: str) -> Any:
+            raw: dict[str, Any] = dict(super().inspect_container(reference))
+            if raw["Image"] == NEW and raw["State"]["Status"] == "running":
+                raw["State"]["Health"] = {"Status": "unhealthy" if self.left > 0 else "healthy"}
+                self.left -= 1
+            return raw
+
+    engine = Failing()
+    engine.add(1, "web")
+    ticks = itertools.count()
+    check = ReadinessCheck(api=engine.api, stable_s=0, drain_s=0, clock=lambda: next(ticks) / 4)
+    outcome = redeploy_service(check, finder(engine, "name:web"), Recorded())
+    assert outcome.success is success, outcome
+
+
+@pytest.mark.parametrize("has_clients", [True, False])
+def test_old_containers_are_kept_only_for_clients(has_clients: bool) -> None:
+    engine, run = Named().engine(), Recorded()
+    engine.has_clients = has_clients
+    assert redeploy(engine, run).success
+    kept = [line for line in run.lines if line.startswith("keeping both containers for 15 s")]
+    assert bool(kept) is has_clients
+
+
+def test_a_label_keeps_the_old_container_whoever_is_there() -> None:
+    engine, run = Named().engine(), Recorded()
+    engine.has_clients = False
+    for raw in engine.all.values():
+        raw["Config"]["Labels"]["tutum.redeploy.drain"] = "4.5"
+    assert redeploy(engine, run).success
+    assert "keeping both containers for 4.5 s, so that proxies look the name up again" in run.lines
