@@ -75,6 +75,8 @@ class Builds:
         self._bed = bed
         self._repository = repository
         self._builds = [Image(version=f"build {number}", healthcheck=healthcheck) for number in (1, 2)]
+        # A name of their own, so that the engine lets `push` take the names away that it gives them.
+        bed.load({f"built-{repository}:{number}": build for number, build in enumerate(self._builds)})
         self.push_next()
 
     def push_next(self) -> None:
