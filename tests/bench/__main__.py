@@ -67,8 +67,9 @@ def main() -> int:
 
 
 def _measure_engines(options: argparse.Namespace) -> int:
-    if unknown := set(options.rows) - ROWS.keys():
-        print(f"unknown rows {', '.join(sorted(unknown))}: choose from {', '.join(ROWS)}", file=sys.stderr)
+    known = [*ROWS, *sorted(engine_results.CLUSTER_ROWS)]
+    if unknown := set(options.rows).difference(known):
+        print(f"unknown rows {', '.join(sorted(unknown))}: choose from {', '.join(known)}", file=sys.stderr)
         return 2
     kubeconfig = options.kubeconfig and options.kubeconfig.absolute()
     machine, rows = engine_run.measure(options.rows, is_quick=options.quick, kubeconfig=kubeconfig, image=options.image)

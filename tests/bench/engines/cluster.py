@@ -16,7 +16,7 @@ from tests.bench.engines.scene import Caller
 from tests.support.images import SERVE
 from tests.support.server import LiveServer
 
-MISSING = "the rows of kubernetes need kubectl on the PATH: https://kubernetes.io/docs/tasks/tools/"
+MISSING = "the rows of kubernetes need kubectl on the PATH: apt-get install kubernetes-client"
 _NAMESPACE = "tutumd-bench"
 _REPLICAS = 2
 _LIMIT_S = 180

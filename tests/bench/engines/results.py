@@ -10,6 +10,7 @@ from tests.bench.results import Target
 START_FIRST, FIXED_PORT, REQUESTS = "start-first", "fixed-port", "requests"
 SWARM, SWARM_HEALTH = "swarm", "swarm-health"
 KUBERNETES, KUBERNETES_PROBE = "kubernetes", "kubernetes-probe"
+CLUSTER_ROWS = {KUBERNETES, KUBERNETES_PROBE}
 NGINX, ALIAS, PORT = "through nginx", "by alias", "at the port"
 
 

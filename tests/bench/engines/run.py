@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.engines import cluster
-from tests.bench.engines.results import Row
+from tests.bench.engines.results import CLUSTER_ROWS, Row
 from tests.bench.engines.rows import ROWS, Stage
 from tests.support.docker_bed import DockerBed
 from tests.support.server import LiveServer
@@ -36,7 +36,7 @@ def measure(
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "cpus": os.cpu_count(),
         "python": f"Python {platform.python_version()}",
-        "engine": "",
+        "engine": "–",
         "load_before": os.getloadavg()[0],
         "rounds": rounds,
     }
@@ -59,7 +59,7 @@ def measure(
                 tell=_say if is_quick else _say_short,
             )
             rows |= {name: ROWS[name](stage) for name in wanted}
-        if kubeconfig is not None:
+        if kubeconfig is not None and (not names or not CLUSTER_ROWS.isdisjoint(names)):
             (folder / "cluster").mkdir()
             tell = _say if is_quick else _say_short
             found = cluster.measure(kubeconfig, image, folder / "cluster", rounds, tell)
