@@ -1,10 +1,10 @@
 """The results as a page: tables in Markdown, put between two marks of a text that people write."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tests.bench.load import CONNECTIONS
-from tests.bench.results import BARE, EMPTY, RIVAL, Results, targets
+from tests.bench.results import BARE, EMPTY, RIVAL, Results, Target, targets
 
 BEGIN, END = "<!-- begin: written by script/bench -->", "<!-- end -->"
 _ROW_NAMES = {
@@ -15,14 +15,14 @@ _ROW_NAMES = {
 }
 
 
-def write(page: Path, results: Results) -> None:
+def write(page: Path, tables: str) -> None:
     """Replace the text between the marks."""
     text = page.read_text()
     before, _, rest = text.partition(BEGIN)
     _, found, after = rest.partition(END)
     if not found:
         raise ValueError(f"{page.name} must have the marks {BEGIN!r} and {END!r}")
-    page.write_text(f"{before}{BEGIN}\n{tables(results)}\n{END}{after}")
+    page.write_text(f"{before}{BEGIN}\n{tables}\n{END}{after}")
 
 
 def tables(results: Results) -> str:
@@ -33,24 +33,11 @@ def tables(results: Results) -> str:
         f"a 4 KB append with `fdatasync` takes {machine['fdatasync_p50_ms']:.2f} ms (p50); load average of the machine "
         f"before the run {machine['load_before']:.1f}; {machine['rounds']} rounds of {machine['seconds']} s each.",
         "### Targets (32 connections)",
-        _table(
-            ("", "figure", "target", ""),
-            (
-                (
-                    target.name,
-                    f"{target.figure:.2f}{target.unit}",
-                    f"{'≤' if target.at_most else '≥'} {target.wanted:g}{target.unit}",
-                    "met" if target.is_met else "**not met**",
-                )
-                for target in targets(results)
-            ),
-        ),
+        target_table(targets(results)),
         "### Calls",
-        _table(
-            ("", "connections", "calls/s", "÷ webhook", "÷ bare", "p50 ms", "p99 ms", "failed"), _load_rows(results)
-        ),
+        table(("", "connections", "calls/s", "÷ webhook", "÷ bare", "p50 ms", "p99 ms", "failed"), _load_rows(results)),
         "### Calls while 100 services of the same server are redeployed (32 connections)",
-        _table(
+        table(
             (
                 "",
                 "calls/s",
@@ -65,7 +52,7 @@ def tables(results: Results) -> str:
             _work_rows(results),
         ),
         "### One request at a time",
-        _table(("", "empty database", "large database"), _single_rows(results)),
+        table(("", "empty database", "large database"), _single_rows(results)),
     ]
     return "\n\n".join(parts)
 
@@ -133,6 +120,21 @@ def _two(middle: float, high: float) -> str:
     return f"{middle:.1f} ms ({high:.1f} ms)"
 
 
-def _table(head: Sequence[str], rows: Iterator[tuple[str, ...]] | Sequence[tuple[str, ...]]) -> str:
+def target_table(compared: Iterable[Target]) -> str:
+    """Return a table of figures and their targets."""
+    rows = [
+        (
+            target.name,
+            f"{target.figure:.2f}{target.unit}",
+            f"{'≤' if target.at_most else '≥'} {target.wanted:g}{target.unit}",
+            "met" if target.is_met else "**not met**",
+        )
+        for target in compared
+    ]
+    return table(("", "figure", "target", ""), rows)
+
+
+def table(head: Sequence[str], rows: Iterable[tuple[str, ...]]) -> str:
+    """Return a table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

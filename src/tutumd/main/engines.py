@@ -57,7 +57,7 @@ def _parse(text: str) -> Spec:
     if match is None:
         raise SettingsError(
             "--engine must be auto, local, docker, swarm, kubernetes, docker:URL or kubernetes:CONTEXT, each but auto "
-            f"also as NAME=…; NAME is of a-z, 0-9, '-', '_' and '.', URL like tcp://host:2375; got {text!r}"
+            f"also as NAME=…; NAME is of a-z, 0-9, '-', '_' and '.', URL like ssh://user@host; got {text!r}"
         )
     kind = match["local"] or match["docker"] or match["kubernetes"]
     return Spec(name=match["name"] or kind, kind=kind, url=match["url"] or match["context"] or None)
@@ -97,6 +97,9 @@ def _detect(settings: Settings) -> list[Spec]:
 
 def _is_reachable(url: str) -> bool:
     parts = urlsplit(url)
+    if parts.scheme == "ssh":
+        # Whoever names a host wants its engine, also while it is away.
+        return True
     try:
         if parts.scheme == "unix":
             with socket.socket(socket.AF_UNIX) as connection:

@@ -60,7 +60,9 @@ def test_a_refused_tcp_connection_is_unavailable() -> None:
             client.containers()
 
 
-@pytest.mark.parametrize("url", ["ssh://host", "tcp://", "ftp://x", "unix://x?y=1"])
+@pytest.mark.parametrize(
+    "url", ["tcp://", "ftp://x", "unix://x?y=1", "tcp://host:2376?cert_path=", "unix:///x?cert_path=/x"]
+)
 def test_an_invalid_address_is_a_settings_error(url: str) -> None:
     with pytest.raises(SettingsError):
         connect(url, None)

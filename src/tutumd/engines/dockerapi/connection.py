@@ -1,10 +1,13 @@
 """Client of one Docker Engine, which connects when it is first used, and whose calls all have a time limit."""
 
 import json
+import os
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -18,7 +21,8 @@ from docker.types import CancellableStream
 from urllib3 import Timeout
 
 from tutumd.engines.dockerapi.failures import translated
-from tutumd.engines.dockerapi.sockets import UnixAdapter
+from tutumd.engines.dockerapi.sockets import OpenSocket, SocketAdapter, open_unix
+from tutumd.engines.dockerapi.ssh import SshHost
 from tutumd.errors import EngineUnavailableError, SettingsError
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
@@ -30,6 +34,7 @@ PULL_SILENCE_S = 120
 EVENTS_SILENCE_S = 60
 PROBE_LIMIT_S = 5
 _POOL_SIZE = 32
+_TLS_SCHEMES = ("tcp://", "https://")
 _HANG_UP_POLL_S = 0.2
 
 
@@ -37,7 +42,8 @@ def connect(url: str | None, config_dir: str | None, *, environment: Mapping[str
     """Return a client. It sends nothing before its first call, so the engine may be down.
 
     Args:
-        url: `unix://`, `tcp://` or `https://`; None means DOCKER_HOST of `environment`, else the default socket.
+        url: `unix://`, `tcp://`, `https://` or `ssh://`; None means DOCKER_HOST of `environment`, else the default
+            socket. `?cert_path=FOLDER` after a tcp address replaces DOCKER_TLS_VERIFY and DOCKER_CERT_PATH.
         config_dir: The Docker client's configuration folder. It is only checked here.
         environment: Source of DOCKER_HOST, and for tcp of DOCKER_TLS_VERIFY and DOCKER_CERT_PATH.
 
@@ -45,11 +51,16 @@ def connect(url: str | None, config_dir: str | None, *, environment: Mapping[str
         SettingsError: These settings make no client.
     """
     variables = environment or {}
-    address = url or variables.get("DOCKER_HOST") or DEFAULT_URL
-    if address.startswith("ssh://"):
-        raise SettingsError(f"an engine over ssh is not supported, got {address}: forward its socket, or use tcp://")
+    address, _, option = (url or variables.get("DOCKER_HOST") or DEFAULT_URL).partition("?")
     if config_dir is not None and Path(config_dir).exists() and not Path(config_dir).is_dir():
         raise SettingsError(f"the Docker configuration must be a folder, got the file {config_dir}")
+    if option:
+        name, _, folder = option.partition("=")
+        if name != "cert_path" or not folder or not address.startswith(_TLS_SCHEMES):
+            raise SettingsError("the address of an engine may have one option, as in tcp://HOST:2376?cert_path=FOLDER")
+        variables = {"DOCKER_CERT_PATH": folder, "DOCKER_TLS_VERIFY": "1"}
+    if address.startswith("ssh://"):
+        return Client(DEFAULT_URL, False, SshHost(address).open_socket)
     try:
         return Client(address, _tls(address, variables))
     except (docker.errors.DockerException, OSError, ValueError) as error:
@@ -71,15 +82,15 @@ class Events:
 class Client(docker.APIClient):
     """The SDK's low-level client. It negotiates the API version at the first call, not in its constructor."""
 
-    def __init__(self, address: str, tls: TLSConfig | bool) -> None:
+    def __init__(self, address: str, tls: TLSConfig | bool, open_socket: OpenSocket | None = None) -> None:
         self._is_podman = False
         # Until the constructor is done: it reads the version that it was given.
         self._negotiated: str | None = "1.24"
         super().__init__(base_url=address, version="1.24", timeout=CALL_LIMIT_S, tls=tls, max_pool_size=_POOL_SIZE)
         adapter = self.adapters.get("http+docker://")
         if isinstance(adapter, UnixHTTPAdapter):
-            path = f"http+unix://{adapter.socket_path}"
-            self.mount("http+docker://", UnixAdapter(path, CALL_LIMIT_S, max_pool_size=_POOL_SIZE))
+            opened = open_socket or partial(open_unix, adapter.socket_path)
+            self.mount("http+docker://", SocketAdapter(opened, _POOL_SIZE))
         self._negotiated = None
 
     @property
@@ -189,13 +200,15 @@ def _hanging_up(response: Any, is_over: Callable[[], bool]) -> Iterator[None]:
 def _tls(address: str, variables: Mapping[str, str]) -> TLSConfig | bool:
     folder = variables.get("DOCKER_CERT_PATH")
     verify = bool(variables.get("DOCKER_TLS_VERIFY"))
-    if not address.startswith(("tcp://", "https://")) or not (folder or verify):
+    if not address.startswith(_TLS_SCHEMES) or not (folder or verify):
         return False
     certificates = Path(folder) if folder else Path.home() / ".docker"
     client_cert = (str(certificates / "cert.pem"), str(certificates / "key.pem"))
     ca_cert = str(certificates / "ca.pem") if verify else None
-    missing = [Path(path).name for path in (*client_cert, ca_cert) if path and not Path(path).is_file()]
+    missing = [Path(path).name for path in (*client_cert, ca_cert) if path and not os.access(path, os.R_OK)]
     if missing:
-        hint = "set DOCKER_CERT_PATH to the folder that has them, or unset DOCKER_TLS_VERIFY and DOCKER_CERT_PATH"
+        hint = "name the folder that has them, as ?cert_path=FOLDER or in DOCKER_CERT_PATH, and let this user read them"
         raise SettingsError(f"TLS to {address} needs {', '.join(missing)} in {certificates}: {hint}")
+    # Fails for a key that is broken, or has a passphrase, which nobody can enter later.
+    ssl.create_default_context(cafile=ca_cert).load_cert_chain(*client_cert, password="")
     return TLSConfig(client_cert=client_cert, ca_cert=ca_cert, verify=verify)

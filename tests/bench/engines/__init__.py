@@ -1,0 +1,1 @@
+"""Redeploys beside the engines' own commands; `script/bench --engines` runs it."""
