@@ -57,7 +57,7 @@ class Accepted:
         """Return how far a call is. Sends no credentials: the status URL is enough.
 
         Args:
-            wait: Seconds to wait for the end, 1 to 600; default: do not wait.
+            wait: Seconds to wait for the end, 0 to 600; 0 and None do not wait.
 
         Raises:
             ObjectNotFound: The handler is gone.

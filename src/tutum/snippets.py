@@ -16,7 +16,7 @@ _SIGNED = {
 _GITHUB_STEP = """
 # Or a step of a workflow, which fails if the run fails; save the URL as the secret TUTUM_URL:
 - name: Redeploy
-  run: curl -fsS -X POST "$TUTUM_URL?wait=300"
+  run: curl -sS --fail-with-body -X POST "$TUTUM_URL?wait=300"
   env:
     TUTUM_URL: ${{ secrets.TUTUM_URL }}
 """
@@ -25,7 +25,7 @@ _GITLAB_JOB = """
 redeploy:
   image: curlimages/curl
   script:
-    - curl -fsS -X POST "$TUTUM_URL?wait=300"
+    - curl -sS --fail-with-body -X POST "$TUTUM_URL?wait=300"
 """
 _READ_SECRET = "SECRET='…'   # one of the handler's secrets"  # noqa: S105
 
@@ -49,12 +49,21 @@ def snippet(target: str, url: str, handler: _Fields) -> str:
 def _curl(url: str, handler: _Fields) -> str:
     takes_tag = handler.get("tag") and handler["tag"].get("from", "query") == "query"
     prepare, options = _signing(handler.get("verify") or {})
-    lines = ["# -f makes a script fail if the run fails. Without wait, the response comes before the run ends."]
+    lines = [
+        "# --fail-with-body (curl 7.76 or newer; before, -f) makes a script fail if the run fails, and prints why.",
+        "# Without wait, the response comes before the run ends.",
+    ]
     if handler.get("filter"):
         lines.append("# A call that the handler's filter does not match is answered 200, Skipped.")
-    lines += [*prepare, f"curl -fsS -X POST{options} {quote(url + ('?tag=v2&wait=300' if takes_tag else '?wait=300'))}"]
+    lines += [
+        *prepare,
+        f"curl -sS --fail-with-body -X POST{options} {quote(url + ('?tag=v2&wait=300' if takes_tag else '?wait=300'))}",
+    ]
     if handler.get("operation") == "SCALEUP":
-        lines += ["# Three containers instead of one:", f"curl -fsS -X POST{options} {quote(url + '3/?wait=300')}"]
+        lines += [
+            "# Three containers instead of one:",
+            f"curl -sS --fail-with-body -X POST{options} {quote(url + '3/?wait=300')}",
+        ]
     return "\n".join(lines)
 
 
@@ -99,7 +108,8 @@ def _gitlab(url: str, handler: _Fields) -> str:
     secret = ' --data-urlencode "token=$SECRET"' if _checks(handler, "gitlab") else ""
     return f"""\
 # A webhook of the project: Settings, Webhooks, Add new webhook; or with GitLab's API:
-{_secret_line(handler, "gitlab")}curl -fsS -X POST -H "PRIVATE-TOKEN: $GITLAB_TOKEN" -d push_events=true{secret} \\
+{_secret_line(handler, "gitlab")}curl -sS --fail-with-body -X POST -H "PRIVATE-TOKEN: $GITLAB_TOKEN" \\
+  -d push_events=true{secret} \\
   --data-urlencode {quote("url=" + url)} https://gitlab.com/api/v4/projects/PROJECT_ID/hooks
 {_warning(handler, "gitlab", "GitLab")}{_unless_verified(handler, _GITLAB_JOB)}"""
 
@@ -110,13 +120,17 @@ def _dockerhub(url: str, handler: _Fields) -> str:
         if handler.get("verify")
         else ""
     )
+    advice = (
+        "The handler's filter decides which ones count."
+        if handler.get("filter")
+        else 'For one tag only, set the handler\'s filter:\n{"filter": {"preset": "tag", "tag": "latest"}}'
+    )
     return f"""\
 # The repository on Docker Hub: Webhooks, New webhook
 Webhook name: tutumd
 Webhook URL:  {url}
 {warning}
-# Docker Hub calls it for every tag. For one tag only, set the handler's filter:
-{{"filter": {{"preset": "tag", "tag": "latest"}}}}
+# Docker Hub calls it for every tag. {advice}
 """
 
 

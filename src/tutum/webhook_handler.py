@@ -143,7 +143,8 @@ class WebhookHandler:
 
         Args:
             amount: Containers to add, 1 to 100; default 1. REDEPLOY ignores it.
-            wait: Seconds to wait for the end, 1 to 600. The result's `outcome` then says how the call ended.
+            wait: Seconds to wait for the end, 0 to 600; 0 and None do not wait. The result's `outcome` says how the
+                call ended.
             tag: Image tag to deploy, which the handler must allow.
             body: Bytes or text to send as they are, or a value to send as JSON.
             headers: Such as {"Idempotency-Key": "…"}.

@@ -7,6 +7,7 @@ class TutumdError(Exception):
 
 NOT_FOUND = "there is no such object, or it is not yours"
 """Text of every NotFoundError that must not reveal whether an object exists."""
+USED_UP = "used up"
 
 
 class InvalidInputError(TutumdError):
@@ -23,6 +24,14 @@ class ForbiddenError(TutumdError):
 
 class NotFoundError(TutumdError):
     """The object does not exist or belongs to another user: both read the same."""
+
+
+class ClosedError(NotFoundError):
+    """The handler exists, and cannot be called now, or not from there. `why` is for its owner alone."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(NOT_FOUND)
+        self.why = why
 
 
 class ConflictError(TutumdError):

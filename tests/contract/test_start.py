@@ -232,7 +232,7 @@ def test_a_file_whose_mode_cannot_be_changed_is_told_and_used(
 
 
 WRONG = {
-    "TUTUMD_HOST": ("not a host", "*", "::1]"),
+    "TUTUMD_HOST": ("not a host", "*", "::1]", "192.0.2.1", "nowhere.invalid"),
     "TUTUMD_PORT": ("eighty", "70000", "-1"),
     "TUTUMD_DATABASE": ("mysql://localhost/x", "tutumd.db", "sqlite://x", "sqlite:///:memory:", "postgresql://"),
     "TUTUMD_LISTEN_URL": ("sqlite:///tutumd.db", "db.example.com"),

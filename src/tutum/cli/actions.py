@@ -7,7 +7,17 @@ import typer
 
 from tutum.action import Action
 from tutum.call_result import Accepted
-from tutum.cli.options import DEFAULT_TIMEOUT_S, AsJson, Quiet, Timeout, Wait
+from tutum.cli.completion import complete_service
+from tutum.cli.options import (
+    ACTION_STATES,
+    DEFAULT_TIMEOUT_S,
+    ActionState,
+    AsJson,
+    Quiet,
+    Timeout,
+    Wait,
+    parse_state,
+)
 from tutum.cli.output import print_resources, printable
 from tutum.cli.progress import report
 from tutum.cli.tables import Column, print_list
@@ -27,21 +37,25 @@ LIST_COLUMNS = (
     Column(heading="ACTION"),
     Column(heading="STATE"),
     Column(heading="SERVICE", min_width=8),
-    Column(heading="STARTED"),
-    Column(heading="CALLS"),
+    Column(heading="STARTED", dropped=2),
+    Column(heading="CALLS", dropped=1),
     Column(heading="REASON", min_width=6),
 )
 
 
 @app.command("list")
 def list_actions(
-    service: Annotated[str | None, typer.Option("--service", metavar="SERVICE", help="Only of this service.")] = None,
-    state: Annotated[str | None, typer.Option("--status", "-s", metavar="STATE", help="Such as Failed.")] = None,
+    service: Annotated[
+        str | None,
+        typer.Option("--service", metavar="SERVICE", help="Only of this service.", autocompletion=complete_service),
+    ] = None,
+    state: ActionState = None,
     last: Annotated[int, typer.Option("--last", min=1, metavar="N", help="How many, the newest first.")] = 25,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """List actions."""
+    state = parse_state(state, ACTION_STATES)
     service_uri = Utils.fetch_remote_service(service).resource_uri if service is not None else None
     actions = list(islice(Action.iterate(object=service_uri, state=state, limit=min(last, 100)), last))
     names = {} if as_json or quiet else {listed.resource_uri: listed.name for listed in Service.list()}
@@ -112,6 +126,9 @@ def retry_action(
     as_json: AsJson = False,
 ) -> None:
     """Do again what a failed or canceled action should have done."""
-    retried = Utils.fetch_remote_action(identifier).retry()
+    failed = Utils.fetch_remote_action(identifier)
+    service = Service.fetch(failed.object.strip("/").rpartition("/")[2], client=failed.client)
+    retried = failed.retry()
     accepted = Accepted(action_uri=retried.resource_uri, client=retried.client)
-    report([(f"{retried.operation} again", accepted)], wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
+    label = f"{retried.operation} of {service.name} again"
+    report([(label, accepted)], wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)

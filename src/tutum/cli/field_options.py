@@ -1,6 +1,5 @@
 """The options that set a handler's fields, shared by `create` and `set`."""
 
-import difflib
 import getpass
 import json
 import sys
@@ -12,7 +11,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from tutum.cli.options import parse_pairs
+from tutum.cli.completion import words
+from tutum.cli.options import nearest, parse_pairs
 from tutum.cli.times import moment_of, seconds_of
 from tutum.handler import Handler
 from tutum.handler_fields import FIELDS
@@ -23,6 +23,7 @@ _FILTER = "Filter (calls that do not match all of these are skipped)"
 _EFFECT = "Effect of a call"
 _ANY = "Any field"
 
+_PRESETS = ("github", "gitlab", "gitea", "forgejo", "bitbucket", "standard-webhooks", "hmac", "token")
 _Texts = list[str] | None
 
 
@@ -57,6 +58,7 @@ def fields_of(
             metavar="PRESET",
             help="Check the signature or token of github, gitlab, gitea, forgejo, bitbucket, standard-webhooks, "
             "hmac or token.",
+            autocompletion=words(*_PRESETS),
             rich_help_panel=_SENDER,
         ),
     ] = None,
@@ -175,9 +177,7 @@ def check_field(option: str, name: str) -> None:
         typer.BadParameter: It is not. The text names the nearest field.
     """
     if name not in FIELDS:
-        nearest = difflib.get_close_matches(name, FIELDS, n=1)
-        remedy = f"did you mean {nearest[0]!r}?" if nearest else f"the fields are {', '.join(FIELDS)}"
-        raise typer.BadParameter(f"{option}: unknown field {name!r}: {remedy}")
+        raise typer.BadParameter(f"{option}: unknown field {name!r}: {nearest(name, FIELDS)}")
 
 
 def takes_fields(command: Callable[..., None]) -> Callable[..., None]:

@@ -23,9 +23,10 @@ app = typer.Typer(rich_markup_mode=None)
 
 DELIVERY_COLUMNS = (
     Column(heading="ID"),
-    Column(heading="RECEIVED"),
-    Column(heading="FROM", min_width=9),
+    Column(heading="RECEIVED", dropped=2),
+    Column(heading="FROM", min_width=9, dropped=1),
     Column(heading="OUTCOME"),
+    Column(heading="RESULT"),
     Column(heading="ACTION", crop_to=8),
     Column(heading="REASON", min_width=8),
 )
@@ -125,8 +126,9 @@ def _delivery_row(delivery: Mapping[str, Any]) -> list[str]:
         age(delivery["received_datetime"]),
         delivery["ip"] or "",
         delivery["outcome"],
+        delivery.get("action_state") or "",
         action_uuid(delivery),
-        " ".join(str(delivery.get("reason") or "").split()),
+        " ".join(str(delivery.get("reason") or delivery.get("action_reason") or "").split()),
     ]
 
 

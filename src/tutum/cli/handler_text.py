@@ -4,6 +4,8 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from tutum.cli.output import printable
@@ -95,6 +97,7 @@ def delivery_pairs(delivery: Mapping[str, Any]) -> list[tuple[str, str]]:
         "outcome": delivery["outcome"],
         "reason": delivery.get("reason"),
         "action": action_uuid(delivery),
+        "result": ": ".join(filter(None, (delivery.get("action_state"), delivery.get("action_reason")))),
         "tag": delivery.get("tag"),
         "query": delivery["query"],
     }
@@ -109,11 +112,21 @@ def action_uuid(delivery: Mapping[str, Any]) -> str:
 
 def closed_reason(handler: Handler) -> str:
     """Return why a handler answers 404, as far as its fields say."""
+    state = state_of(handler)
+    if state != "active":
+        return f"it is {state}"
+    return "it does not accept calls from here" if handler.get("allow_from") else "it was just revoked"
+
+
+def state_of(handler: Handler) -> str:
+    """Return `active`, or why a handler accepts no calls: `disabled`, `expired` or `used up`."""
     if handler.get("enabled") is False:
-        return "it is disabled"
-    if handler.get("expires_datetime") or handler.get("max_uses") or handler.get("allow_from"):
-        return "it has expired, is used up, or does not accept calls from here"
-    return "it was just revoked"
+        return "disabled"
+    expires = handler.get("expires_datetime")
+    if expires and parsedate_to_datetime(expires) <= datetime.now(UTC):
+        return "expired"
+    max_uses = handler.get("max_uses")
+    return "used up" if max_uses and handler.get("uses", 0) >= max_uses else "active"
 
 
 def _listed(label: str, values: Sequence[str]) -> list[tuple[str, str]]:

@@ -24,7 +24,7 @@ def login(
         str | None, typer.Option("--host", metavar="URL", help="Server, such as http://127.0.0.1:8000.")
     ] = None,
 ) -> None:
-    """Check a user and an API key, and save them in ~/.tutum. In a pipe, they are read line by line."""
+    """Check a user and an API key, and save them in ~/.tutum. In a pipe, each is a line; --host names the server."""
     base_url = _base_url(host)
     name = user or _ask("User name: ")
     key = _ask("API key: ", secret=True)
@@ -41,9 +41,9 @@ def login(
 
 
 def _base_url(host: str | None) -> str | None:
-    """Return the URL to save; None if a server is configured and `host` does not name another one."""
+    """Return the URL to save; None if `host` names none and one is configured, or nobody can be asked."""
     configured = source_of_environment(os.environ).base_url or source_of_file(Path(CONFIG_FILE).expanduser()).base_url
-    if host is None and configured:
+    if host is None and (configured or not sys.stdin.isatty()):
         return None
     default = origin_of(DEFAULT_BASE_URL)
     return normal_base_url(host or _ask(f"Server [{default}]: ") or default)

@@ -6,7 +6,19 @@ from typing import Annotated, Any, Literal
 import typer
 
 from tutum.call_result import Accepted
-from tutum.cli.options import DEFAULT_TIMEOUT_S, AsJson, Quiet, Services, Timeout, Wait, parse_pairs
+from tutum.cli.completion import complete_service
+from tutum.cli.options import (
+    DEFAULT_TIMEOUT_S,
+    SERVICE_STATES,
+    AsJson,
+    Quiet,
+    Services,
+    ServiceState,
+    Timeout,
+    Wait,
+    parse_pairs,
+    parse_state,
+)
 from tutum.cli.output import print_resources, printable
 from tutum.cli.plans import show_plans
 from tutum.cli.progress import FAILED_EXIT_CODE, follow, report
@@ -33,23 +45,25 @@ Autorestart = Annotated[
 
 PS_COLUMNS = (
     Column(heading="NAME", min_width=8),
-    Column(heading="UUID", crop_to=8),
+    Column(heading="UUID", crop_to=8, dropped=3),
     Column(heading="STATE"),
     Column(heading="RUNNING"),
     Column(heading="IMAGE", min_width=8),
-    Column(heading="DEPLOYED"),
-    Column(heading="ENGINE", min_width=6),
+    Column(heading="DEPLOYED", dropped=1),
+    Column(heading="ENGINE", min_width=6, dropped=2),
 )
 
 
 @app.command("ps")
 def list_services(
-    state: Annotated[str | None, typer.Option("--status", "-s", metavar="STATE", help="Such as Running.")] = None,
+    state: ServiceState = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """List services."""
-    print_list(Service.list(state=state), PS_COLUMNS, _ps_row, quiet=quiet, as_json=as_json)
+    print_list(
+        Service.list(state=parse_state(state, SERVICE_STATES)), PS_COLUMNS, _ps_row, quiet=quiet, as_json=as_json
+    )
 
 
 def _ps_row(service: Service) -> list[str]:
@@ -196,16 +210,32 @@ def stop_services(
 
 @app.command("scale")
 def scale_services(
-    services: Services,
-    target: Annotated[int, typer.Argument(min=0, metavar="N", help="How many containers each service should have.")],
+    given: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SERVICE... N",
+            help="Services, then how many containers each should have.",
+            autocompletion=complete_service,
+        ),
+    ],
     wait: Wait = False,
     timeout_s: Timeout = DEFAULT_TIMEOUT_S,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Set the number of containers of services."""
+    services, target = _parse_scale(given)
     started = _start("SCALE", services, lambda service: service.scale(target))
     report(started, wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
+
+
+def _parse_scale(given: Sequence[str]) -> tuple[Sequence[str], int]:
+    *services, number = given
+    is_number = number.isascii() and number.isdigit()
+    if services and is_number:
+        return services, int(number)
+    missing, named = ("a service", ["SERVICE", number]) if is_number else ("the number of containers", [*given, "N"])
+    raise typer.BadParameter(f"{missing} is missing: tutum service scale {' '.join(named)}")
 
 
 @app.command("terminate")

@@ -4,7 +4,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 from tutum.cli.output import fields_of, print_json, printable
 
@@ -19,11 +19,18 @@ class Column:
     Attributes:
         min_width: Smallest width that it can be cut to; None: it is never cut.
         crop_to: Width that it is cut to, without an ellipsis, if the table is too wide.
+        dropped: Where it is in the order of columns that are left out if cutting is not enough; None: it never is.
     """
 
     heading: str
     min_width: int | None = None
     crop_to: int | None = None
+    dropped: int | None = None
+
+    def narrowest(self, natural: int) -> int:
+        """Return the smallest width that a column with such a widest cell can be cut to."""
+        smallest = self.min_width if self.crop_to is None else self.crop_to
+        return natural if smallest is None else min(natural, max(smallest, len(self.heading)))
 
 
 def print_list(
@@ -52,7 +59,7 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
     """Print `rows` below the columns' headings."""
     cells = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
-        _print_to_terminal(columns, cells, terminal_width=shutil.get_terminal_size().columns)
+        print_to_terminal(columns, cells, terminal_width=shutil.get_terminal_size().columns)
         return
     for line in plain_lines(columns, cells):
         print(line)
@@ -61,8 +68,36 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
 def plain_lines(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of a table in which nothing is cut."""
     table = [[column.heading for column in columns], *rows]
-    widths = [max(len(row[index]) for row in table) for index in range(len(columns))]
-    return [_GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+    widths = [max(_cells(row[index]) for row in table) for index in range(len(columns))]
+    return [
+        _GAP.join(cell + " " * (width - _cells(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    ]
+
+
+def _cells(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # slow to load
+
+    return cell_len(text)
+
+
+def fitting_columns(columns: Sequence[Column], natural: Sequence[int], terminal_width: int) -> list[int]:
+    """Return the indexes of the columns to show on a terminal, without those that even cut have no room.
+
+    Args:
+        natural: Width of the widest cell of each column, heading included.
+    """
+    shown = list(range(len(columns)))
+    order = sorted((column.dropped, index) for index, column in enumerate(columns) if column.dropped is not None)
+    for _, index in order:
+        least = sum(columns[each].narrowest(natural[each]) + len(_GAP) for each in shown) - len(_GAP)
+        if least <= terminal_width:
+            break
+        shown.remove(index)
+    return shown
 
 
 def fitted_widths(columns: Sequence[Column], natural: Sequence[int], terminal_width: int) -> list[int]:
@@ -75,14 +110,14 @@ def fitted_widths(columns: Sequence[Column], natural: Sequence[int], terminal_wi
     room = terminal_width - len(_GAP) * (len(columns) - 1)
     if sum(widths) > room:
         widths = [
-            width if column.crop_to is None else max(column.crop_to, len(column.heading))
+            width if column.crop_to is None else column.narrowest(width)
             for column, width in zip(columns, widths, strict=True)
         ]
     while sum(widths) > room:
         cuttable = [
             (width, index)
             for index, (column, width) in enumerate(zip(columns, widths, strict=True))
-            if column.min_width is not None and width > max(column.min_width, len(column.heading))
+            if column.min_width is not None and width > column.narrowest(width)
         ]
         if not cuttable:
             break
@@ -90,15 +125,24 @@ def fitted_widths(columns: Sequence[Column], natural: Sequence[int], terminal_wi
     return widths
 
 
-def _print_to_terminal(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, terminal_width: int) -> None:
-    from rich.cells import cell_len  # slow to load, and not needed in a pipe
-    from rich.console import Console
+def print_to_terminal(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], *, terminal_width: int, file: IO[str] | None = None
+) -> None:
+    """Print a table that fits a terminal.
+
+    Args:
+        file: Default: standard output.
+    """
+    from rich.console import Console  # slow to load, and not needed in a pipe
     from rich.table import Table
     from rich.text import Text
 
     natural = [
-        max([len(column.heading), *(cell_len(row[index]) for row in rows)]) for index, column in enumerate(columns)
+        max([len(column.heading), *(_cells(row[index]) for row in rows)]) for index, column in enumerate(columns)
     ]
+    shown = fitting_columns(columns, natural, terminal_width)
+    columns, natural = [columns[index] for index in shown], [natural[index] for index in shown]
+    rows = [[row[index] for index in shown] for row in rows]
     widths = fitted_widths(columns, natural, terminal_width)
     table = Table(box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), header_style="bold")
     for column, width in zip(columns, widths, strict=True):
@@ -106,4 +150,4 @@ def _print_to_terminal(columns: Sequence[Column], rows: Sequence[Sequence[str]],
         table.add_column(column.heading, width=width, no_wrap=True, overflow=overflow)  # type: ignore[arg-type]  # a literal of two
     for row in rows:
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-    Console(width=max(terminal_width, sum(widths) + len(_GAP) * len(columns))).print(table)
+    Console(file=file, width=max(terminal_width, sum(widths) + len(_GAP) * len(columns))).print(table)

@@ -1,20 +1,23 @@
 """`tutum webhook-handler`: lists, creates, changes, shows and revokes the handlers of a service."""
 
 import sys
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import typer
 
 from tutum.cli import handler_calls
+from tutum.cli.completion import words
 from tutum.cli.field_options import GroupedCommand, check_field, complete_verify, takes_fields
-from tutum.cli.handler_text import handler_pairs, print_pairs
+from tutum.cli.handler_text import handler_pairs, print_pairs, state_of
 from tutum.cli.lookup import find, label_of
-from tutum.cli.options import AsJson, HandlerName, OneService, Quiet, Services
+from tutum.cli.options import AsJson, HandlerName, HandlerNames, OneService, Quiet, Services
 from tutum.cli.output import hint, print_json, printable
 from tutum.cli.tables import Column, print_list, print_table
 from tutum.cli.times import age, seconds_of
 from tutum.handler import Handler
+from tutum.handler_fields import FIELDS
 from tutum.lookup import Utils, find_handler
 from tutum.redaction import shorten
 from tutum.service import Service
@@ -24,14 +27,20 @@ from tutum.webhook_handler import WebhookHandler
 app = typer.Typer(rich_markup_mode=None)
 
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
-LIST_COLUMNS = (Column(heading="NAME", min_width=10), Column(heading="OPERATION"), Column(heading="UUID"))
+LIST_COLUMNS: Sequence[Column] = (
+    Column(heading="SERVICE", min_width=10),
+    Column(heading="NAME", min_width=10),
+    Column(heading="OPERATION"),
+    Column(heading="UUID", crop_to=8),
+    Column(heading="STATE"),
+)
 UNUSED_COLUMNS = (
     Column(heading="SERVICE", min_width=8),
     Column(heading="NAME", min_width=8),
     Column(heading="UUID"),
-    Column(heading="OPERATION"),
+    Column(heading="OPERATION", dropped=2),
     Column(heading="LAST CALLED"),
-    Column(heading="CREATED"),
+    Column(heading="CREATED", dropped=1),
 )
 
 
@@ -48,11 +57,14 @@ def list_handlers(services: Services, quiet: Quiet = False, as_json: AsJson = Fa
     elif not handlers:
         names = ", ".join(owner.name for owner in owners)
         print(f"no webhook handlers: tutum webhook-handler create {printable(names)}", file=sys.stderr)
-    elif len(owners) == 1:
-        print_table(LIST_COLUMNS, [_row(handler) for _, handler in handlers])
     else:
-        rows = [[owner.name, *_row(handler)] for owner, handler in handlers]
-        print_table((Column(heading="SERVICE", min_width=10), *LIST_COLUMNS), rows)
+        rows = [
+            [owner.name, handler.name, handler.operation, handler.uuid, state_of(handler)]
+            for owner, handler in handlers
+        ]
+        # What is the same for all, as usual, is not worth a column.
+        shown = slice(len(owners) == 1, -1 if all(row[-1] == "active" for row in rows) else None)
+        print_table(LIST_COLUMNS[shown], [row[shown] for row in rows])
 
 
 @app.command("create", cls=GroupedCommand)
@@ -97,7 +109,13 @@ def set_fields(
     identifier: HandlerName,
     name: Annotated[str | None, typer.Option("--name", "-n", metavar="NAME", help="New name.")] = None,
     reset: Annotated[
-        list[str] | None, typer.Option("--reset", metavar="FIELD", help="Field to set to its default; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--reset",
+            metavar="FIELD",
+            help="Field to set to its default; repeatable.",
+            autocompletion=words(*FIELDS),
+        ),
     ] = None,
     as_json: AsJson = False,
     *,
@@ -120,7 +138,12 @@ def show_handler(
     identifier: HandlerName,
     target: Annotated[
         str | None,
-        typer.Option("--for", metavar="SENDER", help=f"Print what to paste, with the URL: {', '.join(TARGETS)}."),
+        typer.Option(
+            "--for",
+            metavar="SENDER",
+            help=f"Print what to paste, with the URL: {', '.join(TARGETS)}.",
+            autocompletion=words(*TARGETS),
+        ),
     ] = None,
     url: Annotated[bool, typer.Option("--url", help="Print only the URL to POST to.")] = False,
     as_json: AsJson = False,
@@ -196,7 +219,7 @@ def list_unused(
 @app.command("rm")
 def remove_handlers(
     service: OneService,
-    identifiers: Annotated[list[str], typer.Argument(metavar="HANDLER", help="UUID, start of the UUID, or name.")],
+    identifiers: HandlerNames,
 ) -> None:
     """Revoke webhook handlers: their URLs answer 404. If a name is unknown, none is revoked."""
     webhook = WebhookHandler.fetch(Utils.fetch_remote_service(service))
@@ -205,10 +228,6 @@ def remove_handlers(
     for uuid in uuids:
         webhook.delete(uuid)
         print(uuid)
-
-
-def _row(handler: Handler) -> list[str]:
-    return [handler.name, handler.operation, handler.uuid]
 
 
 def _with_call_url(service: Service, handler: Handler) -> dict[str, Any]:

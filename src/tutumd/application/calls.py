@@ -20,12 +20,20 @@ from tutumd.application.admission.evaluate import (
     Unauthorized,
     Verdict,
     evaluate,
-    is_closed,
+    find_closed_reason,
     is_heavy,
 )
 from tutumd.application.admission.fields import HandlerOptions
 from tutumd.application.admission.options import read_stored
-from tutumd.errors import NOT_FOUND, InvalidInputError, NotFoundError, SettingsError, UnavailableError
+from tutumd.errors import (
+    NOT_FOUND,
+    USED_UP,
+    ClosedError,
+    InvalidInputError,
+    NotFoundError,
+    SettingsError,
+    UnavailableError,
+)
 from tutumd.model import MAX_AMOUNT, Accepted, Call, Evaluation, EvaluationNeeded, NotQueued
 from tutumd.ports.intake import CallResult
 
@@ -105,8 +113,8 @@ def evaluate_at_once(
     That a handler is closed is told at once in any case, so that its 404 comes as soon as that of an unknown one.
     """
     if is_limited or is_heavy(options, call_input.body):
-        is_hidden = is_closed(options, call_input.address, call_input.now)
-        return Evaluation(version=version, hide="the handler is closed") if is_hidden else None
+        hide = find_closed_reason(options, call_input.address, call_input.now)
+        return Evaluation(version=version, hide=hide) if hide else None
     return evaluate_call(options, version, call_input)
 
 
@@ -158,8 +166,8 @@ class AdmissionCache:
         look at what the call contains.
 
         Raises:
-            NotFoundError: The handler is disabled, expired, used up, or may not be called from `address`.
-            SettingsError: As `read`, unless NotFoundError applies.
+            ClosedError: The handler is disabled, expired, used up, or may not be called from `address`.
+            SettingsError: As `read`, unless ClosedError applies.
         """
         error = None
         try:
@@ -168,8 +176,9 @@ class AdmissionCache:
             error = caught
             options = read_stored(needed.options, PlaceholderCipher())
         is_used_up = options.max_uses is not None and needed.uses >= options.max_uses
-        if is_used_up or is_closed(options, address, now):
-            raise NotFoundError(NOT_FOUND)
+        closed = USED_UP if is_used_up else find_closed_reason(options, address, now)
+        if closed:
+            raise ClosedError(closed)
         if error is not None:
             raise error
         return options

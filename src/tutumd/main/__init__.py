@@ -24,7 +24,7 @@ def told_errors() -> Iterator[None]:
     except ModuleNotFoundError as error:
         if (error.name or "tutumd").startswith(("tutum", "tests")):
             raise
-        text = f"{error.name} is not installed: pip install 'tutumd[server]' installs the server"
+        text = f"{error.name} is not installed: install tutumd with the extra `server`, see docs/how-to/install.md"
     except UnavailableError as error:
         from tutumd.store.faults import explain
 

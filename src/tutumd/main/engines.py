@@ -7,10 +7,14 @@ import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
+import structlog
+
 from tutumd.errors import SettingsError, TutumdError
-from tutumd.main.storage import locked
+from tutumd.main import told_errors
+from tutumd.main.storage import is_new, locked
 from tutumd.ports.engine import Engine
 from tutumd.settings import Settings
 
@@ -18,9 +22,12 @@ _OPTION = re.compile(
     r"((?P<name>[a-z0-9][a-z0-9_.-]{0,62})=)?"
     r"((?P<local>local)|(?P<docker>docker|swarm)(:(?P<url>.*://.*)?)?|(?P<kubernetes>kubernetes)(:(?P<context>.*))?)"
 )
+_SOCKET = "unix:///var/run/docker.sock"
 _CONNECT_S = 1.0
 _ORPHAN_S = 5.0
 """The worker of a server that was killed keeps its engines no longer than this."""
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +70,33 @@ def _parse(text: str) -> Spec:
     return Spec(name=match["name"] or kind, kind=kind, url=match["url"] or match["context"] or None)
 
 
+def check(settings: Settings) -> None:
+    """Check the options of engines before a new database is made. Connects to nothing.
+
+    A process of its own does it: the edge loads no client of an engine, and reads no credentials of one.
+
+    Raises:
+        SettingsError: An option is wrong.
+        SystemExit: An engine cannot be built, and the process has said why.
+    """
+    specs = [spec for spec in parse_specs([text for text in settings.engine if text != "auto"]) if spec.kind != "local"]
+    if not specs or not is_new(settings):
+        return
+    from multiprocessing import get_context  # slow to import
+
+    process = get_context("fork").Process(target=_try_to_build, args=(specs, settings))
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(1)
+
+
+def _try_to_build(specs: Sequence[Spec], settings: Settings) -> None:
+    with told_errors():
+        for spec in specs:
+            _build(spec, settings)
+
+
 def build(settings: Settings, stack: ExitStack) -> dict[str, Engine]:
     """Return the engine instances by name. None is connected yet; the stack closes them.
 
@@ -74,6 +108,11 @@ def build(settings: Settings, stack: ExitStack) -> dict[str, Engine]:
         specs += [spec for spec in _detect(settings) if spec.name not in {given.name for given in specs}]
     if settings.demo and not any(spec.kind == "local" for spec in specs):
         specs.append(Spec(name="local", kind="local"))
+    if os.geteuid() == 0 and any(spec.kind == "local" for spec in specs):
+        _log.warning(
+            "the engine local runs commands as root: whoever has the API key of an admin controls this machine; start"
+            " tutumd as another user"
+        )
     instances: dict[str, Engine] = {}
     for spec in specs:
         if spec.kind == "local":
@@ -83,13 +122,18 @@ def build(settings: Settings, stack: ExitStack) -> dict[str, Engine]:
             )
             path = settings.data_dir / f"{spec.name}.lock"
             stack.enter_context(locked(path, hint, exclusive=True, wait_s=_ORPHAN_S))
+        elif spec.kind != "kubernetes":
+            _warn_about_rights(spec.url or settings.docker_host)
         instances[spec.name] = _build(spec, settings)
         stack.callback(instances[spec.name].close)
     return instances
 
 
 def _detect(settings: Settings) -> list[Spec]:
-    if not _is_reachable(settings.docker_host or "unix:///var/run/docker.sock"):
+    url = settings.docker_host or _SOCKET
+    if not _is_reachable(url):
+        _warn_about_rights(url)
+        _log.info("no Docker was found that this user can reach: the engine is local, whose services are commands")
         return [Spec(name="local", kind="local")]
     kinds = ("docker", "swarm") if _is_swarm_manager(settings) else ("docker",)
     return [Spec(name=kind, kind=kind) for kind in kinds]
@@ -110,6 +154,15 @@ def _is_reachable(url: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def _warn_about_rights(url: str) -> None:
+    parts = urlsplit(url or _SOCKET)
+    if parts.scheme == "unix" and Path(parts.path).is_socket() and not os.access(parts.path, os.R_OK | os.W_OK):
+        _log.warning(
+            f"this user has no rights on the socket {parts.path}: add it to the socket's group (sudo usermod -aG docker"
+            " USER), and start tutumd in a new login"
+        )
 
 
 def _is_swarm_manager(settings: Settings) -> bool:
@@ -169,7 +222,9 @@ def _build_kubernetes(spec: Spec, settings: Settings) -> Engine:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "kubernetes":
             raise
-        raise SettingsError("the engine kubernetes needs its client: pip install 'tutumd[kubernetes]'") from error
+        raise SettingsError(
+            "the engine kubernetes needs its client: install the extra `kubernetes`, see docs/how-to/install.md"
+        ) from error
 
     return KubernetesEngine(
         spec.name,

@@ -8,6 +8,9 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 OWNER_ONLY = 0o600
+SECRET_KEY_FILE = "secret.key"  # noqa: S105 (the name of a file)
+"""File in the data folder with the key for secrets, unless that is a setting."""
+
 _log = logging.getLogger(__name__)
 
 

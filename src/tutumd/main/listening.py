@@ -2,11 +2,31 @@
 
 import resource
 import socket
+from ipaddress import ip_address
+
+import structlog
 
 from tutumd.errors import SettingsError
 from tutumd.settings import Settings
 
 BACKLOG = 2048
+_log = structlog.get_logger(__name__)
+
+
+def check_host(settings: Settings) -> None:
+    """Check that the address can be listened on, and warn if others can reach it while nothing encrypts.
+
+    Raises:
+        SettingsError: It cannot.
+    """
+    with _open(settings.host, 0) as listener:
+        address = ip_address(listener.getsockname()[0].partition("%")[0])
+    is_behind_tls = bool(settings.trusted_proxies) or settings.public_url.startswith("https://")
+    if not address.is_loopback and not is_behind_tls:
+        _log.warning(
+            f"the network can read API keys and handler URLs: this server listens on {settings.host} without TLS; put a"
+            " proxy with TLS in front of it, and name that in --trusted-proxies (docs/how-to/install.md)"
+        )
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -17,15 +37,17 @@ def listen(settings: Settings) -> socket.socket:
     """
     _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
+    return _open(settings.host, settings.port)
+
+
+def _open(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server(
-            (settings.host, settings.port),
-            family=socket.AF_INET6 if ":" in settings.host else socket.AF_INET,
-            backlog=BACKLOG,
-        )
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
+        other = "--port" if port else "--host"
         raise SettingsError(
-            f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}; choose another --port"
+            f"cannot listen on {host} port {port}: {error.strerror or error}; choose another {other}"
         ) from error
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import structlog
 
-from tutumd.main import demo
-from tutumd.main.listening import listen, public_url
+from tutumd.main import demo, engines
+from tutumd.main.listening import check_host, listen, public_url
 from tutumd.main.startup import configure
 from tutumd.main.storage import Storage, ensure_admin, open_storage
 from tutumd.main.worker_child import COMMAND, WorkerChild
@@ -30,6 +30,8 @@ def serve(options: Mapping[str, Any], worker_command: Sequence[str] = COMMAND) -
         SystemExit: The worker cannot start, and has said why.
     """
     settings = configure(options)
+    check_host(settings)
+    engines.check(settings)
     with ExitStack() as stack:
         storage = stack.enter_context(open_storage(settings, serves_and_works=True))
         listener = stack.enter_context(listen(settings))
@@ -38,22 +40,28 @@ def serve(options: Mapping[str, Any], worker_command: Sequence[str] = COMMAND) -
         from tutumd.main import http  # noqa: F401 (slow to import; the worker starts in the meantime)
 
         worker.ready.result()  # first: a wrong option must not hide the new admin's key
-        ensure_admin(storage.store, settings)
-        _serve_http(settings, storage, listener, worker)
+        is_first_start = ensure_admin(storage.store, settings)
+        _serve_http(settings, storage, listener, worker, is_first_start=is_first_start)
 
 
 def web(options: Mapping[str, Any]) -> None:
     """Serve the API until a signal; `tutumd worker` processes perform the actions."""
     settings = configure(options)
+    check_host(settings)
     with ExitStack() as stack:
         storage = stack.enter_context(open_storage(settings, serves_and_works=False))
         listener = stack.enter_context(listen(settings))
-        ensure_admin(storage.store, settings)
-        _serve_http(settings, storage, listener)
+        is_first_start = ensure_admin(storage.store, settings)
+        _serve_http(settings, storage, listener, is_first_start=is_first_start)
 
 
 def _serve_http(
-    settings: Settings, storage: Storage, listener: socket.socket, worker: WorkerChild | None = None
+    settings: Settings,
+    storage: Storage,
+    listener: socket.socket,
+    worker: WorkerChild | None = None,
+    *,
+    is_first_start: bool,
 ) -> None:
     # All slow to import.
     from tutumd.main import http
@@ -76,7 +84,7 @@ def _serve_http(
         log_bytes=settings.log_bytes,
     )
     try:
-        cipher = load_cipher(settings)
+        cipher = load_cipher(settings, is_first_start=is_first_start)
         if storage.database.is_postgres and not settings.secret_key:
             _log.warning("TUTUMD_SECRET_KEY is not set: other replicas cannot read secrets and status URLs of this one")
         context = WebContext(

@@ -10,6 +10,7 @@ import structlog
 from tutumd import logs
 from tutumd.application import accounts
 from tutumd.main import engines
+from tutumd.main.key_files import SECRET_KEY_FILE
 from tutumd.main.storage import is_new
 from tutumd.settings import Settings, environment_warnings, read_settings
 
@@ -35,7 +36,7 @@ def configure(options: Mapping[str, Any], *, is_checked: bool = False) -> Settin
         accounts.check_name(settings.admin_user or "admin")
         if settings.admin_apikey and is_new(settings):
             accounts.check_key(settings.admin_apikey)
-        if settings.secret_key:
+        if settings.secret_key or (is_new(settings) and (settings.data_dir / SECRET_KEY_FILE).exists()):
             from tutumd.main.secret_key import load_cipher  # slow to import
 
             load_cipher(settings)

@@ -1,12 +1,14 @@
 """The database and the data folder: opening them, and keeping other servers out."""
 
 import fcntl
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from tutumd.application import accounts
@@ -145,10 +147,22 @@ def _explained_faults(database: Database) -> Iterator[None]:
         raise SettingsError(f"the database {url} cannot be used: {cause} ({said})") from error
 
 
-def ensure_admin(store: SqlStore, settings: Settings) -> None:
-    """Create the first admin if there is none, and print the key if it was generated."""
-    if any(user.is_admin for user in store.users()):
-        return
+def ensure_admin(store: SqlStore, settings: Settings) -> bool:
+    """Create the first admin if there is none, and print the key if it was generated; return whether it was created.
+
+    Otherwise, say how to get a key.
+    """
+    admin = next((user.name for user in store.users() if user.is_admin), None)
+    if admin is not None:
+        # The URL of a database may hold a password.
+        place = "--database URL" if settings.database else f"--data-dir {quote(str(settings.data_dir))}"
+        # Not by the log, which hides whatever stands behind `apikey`.
+        print(
+            f"For a new API key run: {quote(sys.argv[0])} apikey add {quote(admin)} {place}",
+            file=sys.stderr,
+            flush=True,
+        )
+        return False
     name = settings.admin_user or "admin"
     key = settings.admin_apikey or (
         read_or_create(settings.data_dir / demo.KEY_FILE, accounts.generate_key)
@@ -159,12 +173,13 @@ def ensure_admin(store: SqlStore, settings: Settings) -> None:
         accounts.add_user(store, name, is_admin=True, key=key)
     except ConflictError as error:
         if any(user.is_admin for user in store.users()):
-            return  # another replica was quicker, and prints the key
+            return False  # another replica was quicker, and prints the key
         raise SettingsError(f"the first admin {name!r} cannot be created: {error}") from error
     if not settings.admin_apikey and not settings.demo:
         print(
             f"The first admin was created. This key is shown only now:\n  user:    {name}\n  API key: {key}", flush=True
         )
+    return True
 
 
 @contextmanager

@@ -45,6 +45,7 @@ def work(options: Mapping[str, Any], build_engines: BuildEngines = engines.build
         SettingsError: The worker cannot start with these settings. The text says why.
     """
     settings = configure(options)
+    engines.check(settings)
     stopped = _stopped_by_signals()
     with ExitStack() as stack:
         storage = stack.enter_context(open_storage(settings, serves_and_works=False))

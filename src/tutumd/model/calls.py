@@ -125,12 +125,15 @@ class Delivery:
     Attributes:
         number: Increases with each delivery of any handler.
         action_uuid: None if the delivery caused nothing; `reason` then says why.
+        action_state, action_reason: What became of the action by now.
         content: The kept headers, query and body; empty in lists.
         raw: `content` as it was stored.
     """
 
     number: int
     action_uuid: str | None
+    action_state: str | None
+    action_reason: str | None
     amount: int
     received: datetime
     address: str

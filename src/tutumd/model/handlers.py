@@ -30,6 +30,7 @@ class Handler:
     Attributes:
         options: Fields beyond the specification, as a JSON document; empty if none are set.
         calls: Number of calls received, whatever their results.
+        uses: Number of calls accepted while `max_uses` was set.
     """
 
     uuid: str = field(repr=False)
@@ -39,6 +40,7 @@ class Handler:
     created: datetime
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     calls: int = 0
+    uses: int = 0
     last_called: datetime | None = None
     rotation: Rotation | None = None
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from tutumd.errors import NOT_FOUND, InvalidInputError, NotFoundError, TooManyCallsError
+from tutumd.errors import NOT_FOUND, USED_UP, ClosedError, InvalidInputError, NotFoundError, TooManyCallsError
 from tutumd.model import Accepted, Call, DeliveryOutcome, Evaluation, EvaluationNeeded, NotQueued, Operation, Verb
 from tutumd.ports.intake import CallResult
 from tutumd.store import content_budget, pending_actions
@@ -136,10 +136,10 @@ class Coalescer:
     def _find_error(self, handler: CalledHandler, evaluation: Evaluation, *, is_repeated: bool) -> Exception | None:
         """Return why a call is not stored; None if it is, and then it counts towards the rate."""
         if evaluation.hide:
-            return NotFoundError(NOT_FOUND)
+            return ClosedError(evaluation.hide)
         max_uses = evaluation.max_uses
         if max_uses is not None and not is_repeated and self._counter(handler, "uses") >= max_uses:
-            return NotFoundError(NOT_FOUND)
+            return ClosedError(USED_UP)
         if evaluation.invalid:
             return InvalidInputError(evaluation.invalid)
         if evaluation.rate is None or evaluation.refuse or is_repeated:

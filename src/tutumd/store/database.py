@@ -89,7 +89,9 @@ class Database:
                 postgres_connection.use(self._engine)
                 sa.event.listen(self._engine, "connect", _prepare_postgres)
         except ModuleNotFoundError as error:
-            raise SettingsError("PostgreSQL needs an extra: pip install 'tutumd[postgres]'") from error
+            raise SettingsError(
+                "PostgreSQL needs its client: install the extra `postgres`, see docs/how-to/install.md"
+            ) from error
         self._writer = self._engine.execution_options(write=True)
         self._files: SqliteFiles | None = None
         self._turns: Turns | None = None

@@ -13,9 +13,10 @@ from tutumd.store.paging import read_page
 from tutumd.store.row_mapping import Row, action_from, read_one, select_actions, value_from
 from tutumd.store.tables import action_deliveries, actions, deliveries, handlers
 
-_SELECT_DELIVERIES = sa.select(deliveries, actions.c.uuid.label("action_uuid")).outerjoin(
-    actions, actions.c.seq == deliveries.c.action_seq
-)
+_SELECT_DELIVERIES = sa.select(
+    deliveries,
+    *(column.label(f"action_{column.name}") for column in (actions.c.uuid, actions.c.state, actions.c.reason)),
+).outerjoin(actions, actions.c.seq == deliveries.c.action_seq)
 
 
 class SqlDeliveries(StorePart):

@@ -58,6 +58,7 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
         redirect_slashes=False,
         responses=_RESPONSES,
         exception_handlers=errors.EXCEPTION_HANDLERS,
+        default_response_class=errors.JsonResponse,
     )
     app.state.context = context
     for module in (handlers, deliveries, services, actions, containers, server, docs):
@@ -160,7 +161,7 @@ def _describe_call(path_names: list[str], summary: str, operation_id: str) -> di
         "post": {
             "tags": ["webhook handlers"],
             "summary": summary,
-            "description": "No credentials; any body up to 1 MiB. 202 once the call is on disk. With `?wait=S` (up to"
+            "description": "No credentials; any body up to 1 MiB. 202 once the call is on disk. With `?wait=S` (0 to"
             " 600) or `Prefer: wait=S` the response comes when the action has ended: 200, 502 if it failed, 504 if it"
             " goes on; its body is that of `status_url`. A call that does not match a filter: 200, `Skipped`.",
             "operationId": operation_id,

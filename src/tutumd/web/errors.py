@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -30,6 +30,14 @@ INTERNAL = "internal error: see the server's log"
 STOPPING = "the server is stopping; try again in a moment"
 """The response to a request that is canceled, since its server's grace is over."""
 _HEADERS = {401: {"WWW-Authenticate": 'Basic realm="tutumd"'}, 503: {"Retry-After": "1"}}
+_START = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>tutumd</title>
+<h1>tutumd</h1>
+<p>This server redeploys and scales services when a secret URL is called. It has no pages to sign in to:
+use the command <code>tutum</code>, or the <a href="/api/docs">API</a>.</p>
+</html>
+"""
+"""What a browser gets at `/`, where there is no route."""
 _log = logging.getLogger(__name__)
 
 # pydantic's own texts are for people who know Python.
@@ -46,12 +54,19 @@ _TEXTS = {
 }
 
 
-def error_response(status: int, text: str, headers: dict[str, str] | None = None) -> JSONResponse:
+class JsonResponse(JSONResponse):
+    """JSON that ends with a line end, so that a shell's prompt stands below it."""
+
+    def render(self, content: Any) -> bytes:
+        return super().render(content) + b"\n"
+
+
+def error_response(status: int, text: str, headers: dict[str, str] | None = None) -> JsonResponse:
     """Return an error response."""
-    return JSONResponse({"error": text}, status, headers={**_HEADERS.get(status, {}), **(headers or {})})
+    return JsonResponse({"error": text}, status, headers={**_HEADERS.get(status, {}), **(headers or {})})
 
 
-def response_to(error: errors.TutumdError) -> JSONResponse:
+def response_to(error: errors.TutumdError) -> JsonResponse:
     """Return the response to an error that was raised on purpose."""
     if isinstance(error, errors.TooManyCallsError):
         return error_response(429, str(error), {"Retry-After": str(error.retry_after_s)})
@@ -68,6 +83,8 @@ def describe_problem(problems: Sequence[Any]) -> str:
 
 
 def _handle_http(request: Request, error: Any) -> Response:
+    if request.url.path == "/" and "text/html" in request.headers.get("accept", ""):
+        return HTMLResponse(_START, headers={"Content-Security-Policy": "default-src 'none'"})
     if error.status_code == 404:
         return error_response(404, "there is nothing at this path: the routes are listed at /api/docs")
     if error.status_code == 405:

@@ -116,8 +116,16 @@ def test_login_with_a_wrong_key_saves_nothing(
     assert not (home / ".tutum").exists()
 
 
-def test_login_asks_for_a_server_where_none_is_configured(home: Path) -> None:
-    done = run_process("login", home=home, stdin="http://127.0.0.1:1\nbob\nkey\n")
+def test_login_in_a_pipe_reads_only_user_and_key(
+    api: FakeApi, home: Path, tutum_command: Tutum, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("bob\ns3cret-key\n"))
+    ran = tutum_command("login")
+    assert (ran.code, ran.out) == (0, f"Logged in to http://tutum.test as bob; saved in {home / '.tutum'}\n")
+
+
+def test_login_in_a_pipe_takes_the_server_as_an_option(home: Path) -> None:
+    done = run_process("login", "--host", "http://127.0.0.1:1", home=home, stdin="bob\nkey\n")
     assert done.returncode == 3
     assert "cannot reach http://127.0.0.1:1" in done.stderr
     assert not (home / ".tutum").exists()

@@ -1,16 +1,27 @@
-"""docs/reference/cli.md names every command, and every option of the handlers' commands."""
+"""docs/reference/cli.md names every command and option; the commands of docs/how-to/senders.md do what they say."""
 
+import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 import typer.main
 
+from tests.unit.application.admission.calls import NOW
+from tests.unit.cli.conftest import Tutum
+from tests.unit.sdk.fake_api import FakeApi
 from tutum.cli.app import build
 from tutum.cli.overview import COMMANDS
 from tutum.snippets import TARGETS
+from tutumd.application.admission.options import parse_options, write_public
 
-TEXT = Path(__file__).parents[3].joinpath("docs/reference/cli.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[3] / "docs"
+TEXT = (DOCS / "reference/cli.md").read_text(encoding="utf-8")
+SENDERS = (DOCS / "how-to/senders.md").read_text(encoding="utf-8")
+COMMANDS_AND_FIELDS = re.findall(
+    r"```sh\n(tutum [^`]*)```\n\n<!-- goes: [^\n]* -->\n```json\n(.+?)```", SENDERS, re.DOTALL
+)
 ROOT = typer.main.get_command(build())
 GROUPS = [name for name in COMMANDS if name != "login"]
 
@@ -41,3 +52,23 @@ def test_every_sender_is_in_the_reference() -> None:
 
 def _commands(group: str) -> dict[str, typer.core.TyperCommand]:
     return dict(ROOT.commands[group].commands)  # type: ignore[attr-defined]  # typed as a command, but it is a group
+
+
+def test_every_example_of_fields_for_a_sender_has_its_command() -> None:
+    assert len(COMMANDS_AND_FIELDS) == SENDERS.count("```json")
+
+
+@pytest.mark.parametrize(("command", "text"), COMMANDS_AND_FIELDS)
+def test_the_command_for_a_sender_sets_the_fields_below_it(
+    api: FakeApi, tutum_command: Tutum, tmp_path: Path, command: str, text: str
+) -> None:
+    fields = json.loads(text)
+    arguments = shlex.split(command.replace("\\\n", " "))[1:]
+    if "verify" in fields:  # on a terminal, the command asks for them
+        (tmp_path / "secrets").write_text("\n".join(fields["verify"]["secrets"]))
+        arguments += ["--secret-file", str(tmp_path / "secrets")]
+    assert tutum_command(*arguments).code == 0
+    sent = api.body()
+    assert sent.pop("name")
+    assert sent.pop("operation") == ("SCALEUP" if "max_containers" in fields else "REDEPLOY")
+    assert write_public(parse_options(sent, NOW)) == write_public(parse_options(fields, NOW))

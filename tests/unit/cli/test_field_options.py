@@ -122,8 +122,8 @@ def test_a_secret_is_asked_for_on_a_terminal(
         (("--tag-from", "query"), "--tag-from needs --tag"),
         (("--debounce", "soon"), "--debounce must be seconds, or a span such as 15m, 12h or 30d"),
         (("--max-uses", "many"), "--max-uses"),
-        (("--set", "max_use=5"), "--set: unknown field 'max_use': did you mean 'max_uses'?"),
-        (("--set", "colour=1"), "--set: unknown field 'colour': the fields are enabled, expires_datetime"),
+        (("--set", "max_use=5"), "--set: unknown field 'max_use': did you mean max_uses?"),
+        (("--set", "colour=1"), "--set: unknown field 'colour': it must be one of enabled, expires_datetime"),
         (
             ("--set", "rate_limit=30/minute"),
             '--set: the value of rate_limit must be JSON, such as rate_limit="30/minute"',

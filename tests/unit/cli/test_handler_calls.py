@@ -61,7 +61,7 @@ def test_a_call_without_its_signature_does_not_advise_a_login(api: FakeApi, tutu
 
 @pytest.mark.parametrize(
     ("fields", "reason"),
-    [({"enabled": False}, "it is disabled"), ({"max_uses": 1}, "is used up"), ({}, "it was just revoked")],
+    [({"enabled": False}, "it is disabled"), ({"max_uses": 1, "uses": 1}, "is used up"), ({}, "it was just revoked")],
 )
 def test_a_call_of_a_closed_handler_says_why(
     api: FakeApi, tutum_command: Tutum, fields: dict[str, Any], reason: str
@@ -143,13 +143,13 @@ def test_a_test_with_a_wrong_option_is_an_error(
 
 
 def test_deliveries_lists_the_outcome_of_each(api: FakeApi, tutum_command: Tutum) -> None:
-    api.deliveries = [{**DELIVERY, "id": 8, "outcome": "queued", "reason": "", "action": f"/api/v1/action/{ACTION}/"}]
-    api.deliveries += [DELIVERY]
+    action = {"action": f"/api/v1/action/{ACTION}/", "action_state": "Failed", "action_reason": "it exited\nwith 3"}
+    api.deliveries = [{**DELIVERY, "id": 8, "outcome": "queued", "reason": "", **action}, DELIVERY]
     ran = tutum_command("webhook-handler", "deliveries", "web", "deploy")
     lines = ran.out.splitlines()
-    assert lines[0].split() == ["ID", "RECEIVED", "FROM", "OUTCOME", "ACTION", "REASON"]
+    assert lines[0].split() == ["ID", "RECEIVED", "FROM", "OUTCOME", "RESULT", "ACTION", "REASON"]
     assert lines[1].startswith("8 ")
-    assert lines[1].endswith(f"queued   {ACTION}")
+    assert lines[1].endswith(f"queued   Failed  {ACTION}  it exited with 3")
     assert lines[2].endswith("  the branch is 'dev'")
 
 
@@ -163,6 +163,7 @@ def test_one_delivery_is_shown_with_headers_and_body(api: FakeApi, tutum_command
         "GitHub-Hookshot/044aadd",
         "skipped",
         "the branch is 'dev'",
+        "-",
         "-",
         "-",
         "tag=v2",
@@ -196,7 +197,7 @@ def test_redeliver_names_the_action(api: FakeApi, tutum_command: Tutum) -> None:
 
 
 def test_the_widest_usual_table_of_deliveries_fits_80_columns() -> None:
-    widest = ["12345678", "12 minutes ago", "2001:db8:1234:5678::1234", "superseded"]
+    widest = ["12345678", "12 minutes ago", "2001:db8:1234:5678::1234", "superseded", "In progress"]
     natural = [*map(len, widest), 36, len("the branch is 'dev', which is not main")]
     widths = fitted_widths(DELIVERY_COLUMNS, natural, 80)
     assert sum(widths) + 2 * (len(widths) - 1) <= 80

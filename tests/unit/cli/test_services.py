@@ -2,6 +2,7 @@
 
 import json
 
+import httpx2
 import pytest
 
 from tests.unit.cli.conftest import Tutum
@@ -44,6 +45,50 @@ def test_scale_takes_the_number_last(api: FakeApi, tutum_command: Tutum) -> None
     api.services.append(service(DB, "db"))
     assert tutum_command("service", "scale", "web", "db", "5", "-q").out == f"{ACTION}\n{ACTION}\n"
     assert [each["target_num_containers"] for each in api.services] == [5, 5]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (("web",), "the number of containers is missing: tutum service scale web N"),
+        (("web", "db"), "the number of containers is missing: tutum service scale web db N"),
+        (("3",), "a service is missing: tutum service scale SERVICE 3"),
+    ],
+)
+def test_scale_says_what_is_missing_and_where_it_stands(
+    api: FakeApi, tutum_command: Tutum, arguments: tuple[str, ...], wanted: str
+) -> None:
+    ran = tutum_command("service", "scale", *arguments)
+    assert (ran.code, api.requests) == (2, [])
+    assert wanted in " ".join(ran.err.split())
+
+
+@pytest.mark.parametrize("command", [("service", "ps"), ("action", "list")])
+def test_an_unknown_state_is_refused_with_the_nearest_one(
+    api: FakeApi, tutum_command: Tutum, command: tuple[str, str]
+) -> None:
+    wrong, right = ("runing", "Running") if command[0] == "service" else ("in-progres", "In progress")
+    ran = tutum_command(*command, "--status", wrong)
+    assert (ran.code, api.requests) == (2, [])
+    assert f"unknown state '{wrong}': did you mean {right}?" in " ".join(ran.err.split())
+    assert "it must be one of" in tutum_command(*command, "--status", "blue").err
+
+
+def test_a_state_is_found_in_any_case_and_with_a_dash(api: FakeApi, tutum_command: Tutum) -> None:
+    api.services.append(service(DB, "db", state="Partly running"))
+    assert tutum_command("service", "ps", "-q", "-s", "partly-RUNNING").out == f"{DB}\n"
+    assert tutum_command("action", "list", "-s", "failed").code == 0
+    assert api.requests[-2].url.params["state"] == "Failed"
+
+
+def test_retry_names_the_service(api: FakeApi, tutum_command: Tutum) -> None:
+    failed = httpx2.Response(200, json={"uuid": ACTION, "object": f"/api/v1/service/{WEB}/", "state": "Failed"})
+    again = httpx2.Response(
+        202, json={"uuid": ACTION, "resource_uri": f"/api/v1/action/{ACTION}/", "operation": "STOP"}
+    )
+    api.script([failed, httpx2.Response(200, json=api.services[0]), again])
+    ran = tutum_command("action", "retry", ACTION)
+    assert (ran.code, ran.out) == (0, f"STOP of web again accepted, action {ACTION}\n")
 
 
 def test_terminate_deletes(api: FakeApi, tutum_command: Tutum) -> None:

@@ -1,15 +1,35 @@
 """Tables that fit."""
 
+import io
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
+from rich.cells import cell_len
 
+from tutum.cli import actions, handler_calls, webhook_handlers
 from tutum.cli.output import print_json
 from tutum.cli.services import PS_COLUMNS
-from tutum.cli.tables import Column, fitted_widths, plain_lines, print_table
+from tutum.cli.tables import Column, fitted_widths, fitting_columns, plain_lines, print_table, print_to_terminal
 from tutum.cli.times import age
 
+TABLES = {
+    "services": PS_COLUMNS,
+    "actions": actions.LIST_COLUMNS,
+    "handlers": webhook_handlers.LIST_COLUMNS,
+    "unused": webhook_handlers.UNUSED_COLUMNS,
+    "deliveries": handler_calls.DELIVERY_COLUMNS,
+}
+WIDEST = {
+    "STATE": "Partly running",
+    "RUNNING": "100/100",
+    "OPERATION": "REDEPLOY",
+    "ACTION": "REDEPLOY",
+    "CALLS": "100",
+}
+WIDEST |= {"OUTCOME": "superseded", "RESULT": "In progress", "UUID": "7e4c2add", "ID": "1234567"}
+WIDEST |= dict.fromkeys(("DEPLOYED", "STARTED", "RECEIVED", "CREATED", "LAST CALLED"), "12 minutes ago")
 COLUMNS = [Column(heading="NAME", min_width=6), Column(heading="UUID", crop_to=8), Column(heading="STATE")]
 
 
@@ -39,6 +59,32 @@ def test_what_may_not_be_cut_is_not() -> None:
 def test_the_widest_column_is_cut_first() -> None:
     columns = [Column(heading="A", min_width=2), Column(heading="B", min_width=2)]
     assert fitted_widths(columns, [30, 10], 32) == [20, 10]
+
+
+@pytest.mark.parametrize("columns", TABLES.values(), ids=TABLES)
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_every_table_fits_the_terminal_with_long_and_wide_cells(columns: Sequence[Column], width: int) -> None:
+    cells = [WIDEST.get(column.heading, "日本語-a-very-long-name" * 4) for column in columns]
+    out = io.StringIO()
+    print_to_terminal(columns, [cells], terminal_width=width, file=out)
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 2
+    assert max(map(cell_len, lines)) <= width
+    assert columns[0].heading in lines[0]
+
+
+def test_columns_are_left_out_in_their_order_only_if_cutting_is_not_enough() -> None:
+    columns = [Column(heading="A", min_width=4), Column(heading="B", dropped=2), Column(heading="C", dropped=1)]
+    assert [fitting_columns(columns, [9, 9, 9], width) for width in (26, 25, 15, 14)] == [
+        [0, 1, 2],
+        [0, 1],
+        [0, 1],
+        [0],
+    ]
+
+
+def test_a_piped_table_counts_wide_characters() -> None:
+    assert plain_lines([Column(heading="A"), Column(heading="B")], [["日本", "x"]]) == ["A     B", "日本  x"]
 
 
 def test_a_piped_table_is_complete_and_has_no_blanks_at_the_end() -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.unit.cli.conftest import Tutum
-from tests.unit.sdk.fake_api import ACTION, DEPLOY, GROW, WEB, FakeApi
+from tests.unit.sdk.fake_api import ACTION, DEPLOY, GROW, OTHER_WEB, WEB, FakeApi
 
 HANDLERS = f"/service/{WEB}/webhook/handler/"
 
@@ -18,6 +18,18 @@ def test_list_as_in_the_spec(tutum_command: Tutum) -> None:
         f"deploy  REDEPLOY   {DEPLOY}",
         f"grow    SCALEUP    {GROW}",
     ]
+
+
+def test_list_shows_which_handlers_accept_no_calls(api: FakeApi, tutum_command: Tutum) -> None:
+    api.handlers[0]["expires_datetime"] = "Mon, 13 Oct 2014 11:01:43 +0000"
+    api.handlers[1] |= {"max_uses": 3, "uses": 3}
+    api.handlers += [
+        {**api.handler(WEB, "off", "REDEPLOY"), "enabled": False, "max_uses": 3, "uses": 3},
+        {**api.handler(OTHER_WEB, "on", "REDEPLOY"), "enabled": True, "max_uses": 3, "uses": 2},
+    ]
+    lines = tutum_command("webhook-handler", "list", "web").out.splitlines()
+    assert lines[0].split() == ["NAME", "OPERATION", "UUID", "STATE"]
+    assert [line.split(maxsplit=3)[3] for line in lines[1:]] == ["expired", "used up", "disabled", "active"]
 
 
 def test_create_as_in_the_spec(api: FakeApi, tutum_command: Tutum) -> None:

@@ -68,7 +68,10 @@ try:
 except SettingsError as error:
     print(error)
 """
-    assert run(program).stdout == "the engine kubernetes needs its client: pip install 'tutumd[kubernetes]'\n"
+    assert (
+        run(program).stdout
+        == "the engine kubernetes needs its client: install the extra `kubernetes`, see docs/how-to/install.md\n"
+    )
 
 
 def test_the_client_is_loaded_only_for_the_engine() -> None:

@@ -39,6 +39,8 @@ PLAIN: dict[str, object] = {"operation": "REDEPLOY"}
         ("gitlab", PLAIN, verified("gitlab"), "checks no signature"),
         ("gitlab", PLAIN, verified("gitlab"), "curlimages/curl"),
         ("dockerhub", verified("github"), PLAIN, "answers 401"),
+        ("dockerhub", PLAIN, {"filter": [{"preset": "tag", "tag": "v*"}]}, "set the handler's filter"),
+        ("dockerhub", {"filter": [{"preset": "tag", "tag": "v*"}]}, PLAIN, "The handler's filter decides"),
         ("alertmanager", verified("token"), PLAIN, "credentials:"),
         ("alertmanager", verified("github"), verified("token"), "cannot do"),
         ("alertmanager", {"operation": "SCALEUP"}, PLAIN, "max_containers"),
@@ -58,6 +60,13 @@ def test_the_filter_in_docker_hubs_snippet_works() -> None:
     line = next(line for line in snippet("dockerhub", URL, {}).splitlines() if line.startswith("{"))
     assert evaluation(payload("dockerhub"), **json.loads(line)) == Admitted()
     assert isinstance(evaluation(payload("quay"), filter={"preset": "tag", "tag": "dev"}), Skipped)
+
+
+@pytest.mark.parametrize("target", ["github", "gitlab", "curl"])
+def test_a_script_prints_why_a_run_failed(target: str) -> None:
+    calls = [line for line in snippet(target, URL, PLAIN).splitlines() if "curl -" in line]
+    assert calls
+    assert all("curl -sS --fail-with-body" in line for line in calls)
 
 
 def test_an_unknown_sender_is_refused() -> None:

@@ -112,10 +112,11 @@ def is_heavy(options: HandlerOptions, body: bytes) -> bool:
     return bool(reads_deeply or (options.verify and len(body) > MAX_QUICK_BYTES))
 
 
-def is_closed(options: HandlerOptions, address: str, now: datetime) -> bool:
-    """Return whether the handler cannot be called now, or not from there, whatever the call contains."""
+def find_closed_reason(options: HandlerOptions, address: str, now: datetime) -> str:
+    """Return why the handler cannot be called now, or not from there, whatever the call contains; empty if it can."""
     call = CallInput(headers=(), query=(), body=b"", address=address, now=now)
-    return any((result := check(options, call)) and result.verdict for check in _ACCESS_CHECKS)
+    results = (check(options, call) for check in _ACCESS_CHECKS)
+    return next((result.verdict.reason for result in results if result and isinstance(result.verdict, Hidden)), "")
 
 
 def evaluate(options: HandlerOptions, call: CallInput) -> Verdict:

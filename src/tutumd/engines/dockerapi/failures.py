@@ -21,6 +21,7 @@ _TEMPORARY = (
     "the swarm does not have a leader",
     "too few managers are online",
 )
+_NEEDS_LOGIN = ("no basic auth credentials", "authentication required", "incorrect username or password")
 _MAX_CAUSES = 10
 
 
@@ -87,9 +88,15 @@ def timed_out(error: BaseException) -> bool:
 def explanation(error: docker.errors.APIError) -> str:
     """Return the engine's own message, without the URL and status that the SDK adds."""
     if error.explanation:
-        return str(error.explanation).strip()
+        return with_advice(str(error.explanation).strip())
     status = error.response.status_code if error.response is not None else "no response"
     return f"HTTP status {status}"
+
+
+def with_advice(text: str) -> str:
+    """Return the text of an error with what to do about it, where a registry wants a login."""
+    wants_login = any(words in text for words in _NEEDS_LOGIN)
+    return f"{text}; run docker login as the user that runs tutumd" if wants_login else text
 
 
 def _causes(error: BaseException) -> list[BaseException]:

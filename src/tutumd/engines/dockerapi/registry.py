@@ -6,7 +6,7 @@ from typing import Any
 import requests.exceptions
 
 from tutumd.engines.dockerapi.connection import PULL_SILENCE_S, Client
-from tutumd.engines.dockerapi.failures import timed_out, translated
+from tutumd.engines.dockerapi.failures import timed_out, translated, with_advice
 from tutumd.engines.images.auth import Auth
 from tutumd.engines.images.reference import ImageReference
 from tutumd.engines.rollout.timing import unfinished
@@ -54,7 +54,7 @@ def pull(client: Client, reference: ImageReference, auth: Auth, run: Run) -> Non
             ):
                 for record in records:
                     if "error" in record:
-                        raise EngineRefusedError(f"cannot {attempt}: {record['error']}")
+                        raise EngineRefusedError(f"cannot {attempt}: {with_advice(str(record['error']))}")
                     _require_time(run, attempt, len(done))
                     if record.get("status") in _DOWNLOADED:
                         done.add(record["id"])

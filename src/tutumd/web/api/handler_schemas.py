@@ -87,6 +87,7 @@ class HandlerOut(HandlerNameOut):
     created_datetime: str
     last_called_datetime: str | None
     calls: int = Field(description="How many calls it received, also skipped and refused ones.")
+    uses: int = Field(description="How many of them count towards `max_uses`.")
     rotation: RotationOut | None
 
 
@@ -159,6 +160,8 @@ class DeliveryOut(BaseModel):
     )
     reason: str
     action: str = Field(description="Empty if it caused nothing.")
+    action_state: str | None = Field(description="State of the action now.")
+    action_reason: str | None
 
 
 class WholeDeliveryOut(DeliveryOut):

@@ -39,6 +39,7 @@ def handler(value: Handler) -> handler_schemas.HandlerOut:
             "created_datetime": date(value.created),
             "last_called_datetime": date(value.last_called),
             "calls": value.calls,
+            "uses": value.uses,
             "rotation": rotation
             and {
                 "old_until": date(rotation.old_until),
@@ -169,6 +170,8 @@ def delivery(value: Delivery, path: str) -> handler_schemas.DeliveryOut:
         outcome=value.outcome.value,
         reason=value.reason,
         action=action_uri(value.action_uuid) if value.action_uuid else "",
+        action_state=value.action_state,
+        action_reason=value.action_reason,
     )
 
 

@@ -4,7 +4,6 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
-from fastapi.responses import JSONResponse
 from pydantic import TypeAdapter
 
 from tutumd.application import services as rules
@@ -14,6 +13,7 @@ from tutumd.web.api import render, schemas
 from tutumd.web.auth import Viewer
 from tutumd.web.body import Body, documented, documented_list, documented_query, parse
 from tutumd.web.context import context, parse_uuid
+from tutumd.web.errors import JsonResponse
 from tutumd.web.uris import ACTION_HEADER, PREFIX, action_uri
 
 router = APIRouter(prefix=f"{PREFIX}/service", tags=["services"])
@@ -71,12 +71,12 @@ def change_service(request: Request, response: Response, viewer: Viewer, uuid: U
 @router.post("/{uuid}/redeploy/", status_code=202, response_model=schemas.ServiceOut, **_DRY_RUN)
 def redeploy_service(
     request: Request, response: Response, viewer: Viewer, uuid: Uuid
-) -> schemas.ServiceOut | JSONResponse:
+) -> schemas.ServiceOut | JsonResponse:
     """Replace every container by one of the newest image; with `?dry_run=1` only show the plan."""
     if parse_dry_run(request.query_params.getlist("dry_run")):
         web = context(request)
         plan = web.ask_engine(partial(rules.plan, web.store, viewer, parse_uuid(uuid)))
-        return JSONResponse(render.plan(plan).model_dump())
+        return JsonResponse(render.plan(plan).model_dump())
     return _act(request, response, viewer, uuid, Verb.REDEPLOY)
 
 

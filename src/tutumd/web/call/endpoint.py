@@ -1,6 +1,7 @@
 """The call endpoint, `POST …/webhook/handler/H/call/`: without credentials, in front of the framework."""
 
 import asyncio
+import contextlib
 import json
 import re
 from dataclasses import replace
@@ -11,7 +12,7 @@ from urllib.parse import parse_qsl
 import anyio.to_thread
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from tutumd.application.admission.evaluate import CallInput
@@ -19,18 +20,30 @@ from tutumd.application.admission.fields import HandlerOptions
 from tutumd.application.admission.headers import PREVIOUS_DELIVERY_IDS, delivery_key
 from tutumd.application.admission.redact import redact_call, redact_key
 from tutumd.application.calls import Remembered, accept, evaluate_at_once, evaluate_call, parse_amount, parse_wait
-from tutumd.errors import NotFoundError, SettingsError, TooManyCallsError, TutumdError, UnavailableError
-from tutumd.model import Accepted, ActionState, Call, Evaluation, EvaluationNeeded, NotQueued
+from tutumd.errors import (
+    ClosedError,
+    InvalidInputError,
+    NotFoundError,
+    SettingsError,
+    TooManyCallsError,
+    TutumdError,
+    UnavailableError,
+)
+from tutumd.model import Accepted, ActionState, Call, Evaluation, EvaluationNeeded, NotQueued, Origin
 from tutumd.ports.intake import CallResult
 from tutumd.web import uris
 from tutumd.web.api import render
 from tutumd.web.body import read_body
 from tutumd.web.context import WebContext, parse_uuid
-from tutumd.web.errors import INTERNAL, STOPPING, error_response, log_unforeseen, response_to
+from tutumd.web.errors import INTERNAL, STOPPING, JsonResponse, error_response, log_unforeseen, response_to
 
 CALL_PATH = re.compile(r"/api/v1/service/([^/]+)/webhook/handler/([^/]+)/call(?:/([^/]+))?/?")
 WAIT_STATUSES = {ActionState.SUCCESS: 200, ActionState.FAILED: 502, ActionState.CANCELED: 502}
 """Statuses of ended actions: `curl -f` fails if the action failed."""
+
+LOG_PAUSE_S = 1.0
+"""Of the calls of a handler that the store does not take, one in this time is logged."""
+MAX_REFUSED = 1_000
 
 encode_json = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 
@@ -40,6 +53,7 @@ class CallEndpoint:
 
     def __init__(self, context: WebContext) -> None:
         self._context = context
+        self._refused: dict[str, asyncio.Task[None]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, path: "re.Match[str]") -> None:
         """Respond to a request whose path matches CALL_PATH."""
@@ -80,10 +94,36 @@ class CallEndpoint:
         evaluator = partial(self._evaluate, scope, body, call)
         if first_result is None:
             call = await evaluator(None)
-        call, result = await accept(call, self._store, evaluator, first_result)
+        try:
+            call, result = await accept(call, self._store, evaluator, first_result)
+        except (ClosedError, InvalidInputError, TooManyCallsError) as error:
+            self._log_later(call, error)
+            raise
         if isinstance(result, Accepted) and wait_s is not None:
             return await self._wait(call, result, wait_s)
         return render_result(self._context, call, result)
+
+    def _log_later(self, call: Call, error: TutumdError) -> None:
+        """Put a call that the store did not take into the log of its handler, after a pause.
+
+        Not with the response, by whose time nobody can tell whether the handler exists. One at a time of each handler.
+        """
+        if call.handler_uuid not in self._refused and len(self._refused) < MAX_REFUSED:
+            why = error.why if isinstance(error, ClosedError) else str(error)
+            reason = f"{response_to(error).status_code}: {why}"
+            self._refused[call.handler_uuid] = asyncio.create_task(self._log_refusal(call, reason))
+
+    async def _log_refusal(self, call: Call, reason: str) -> None:
+        await asyncio.sleep(LOG_PAUSE_S)
+        del self._refused[call.handler_uuid]
+        # Its user agent is perhaps not redacted yet.
+        refused = replace(call, origin=Origin(address=call.origin.address, user_agent=""), key=None, previous_key=None)
+
+        async def refuse(needed: EvaluationNeeded) -> Call:
+            return replace(refused, evaluation=Evaluation(version=needed.version, refuse=reason))
+
+        with contextlib.suppress(TutumdError):  # the log of refused calls may have gaps
+            await accept(await refuse(EvaluationNeeded(options={}, version=-1)), self._context.batches.store, refuse)
 
     async def _store(self, call: Call) -> CallResult:
         result = await self._context.batches.store(call)
@@ -153,9 +193,9 @@ class CallEndpoint:
             progress = await context.long_poll.wait_until_ended(reference, wait_s)
         except (UnavailableError, asyncio.CancelledError):  # canceled: the server's grace is over
             text = "the call is accepted, but its progress cannot be read now: ask at status_url, and do not call again"
-            return JSONResponse({"error": text, "status_url": status_url}, 504, headers)
+            return JsonResponse({"error": text, "status_url": status_url}, 504, headers)
         fields = render.progress(progress, status_url) | _notes(call)
-        return JSONResponse(fields, WAIT_STATUSES.get(progress.action.state, 504), headers)
+        return JsonResponse(fields, WAIT_STATUSES.get(progress.action.state, 504), headers)
 
 
 def render_result(context: WebContext, call: Call, result: Accepted | NotQueued) -> Response:
@@ -167,13 +207,13 @@ def render_result(context: WebContext, call: Call, result: Accepted | NotQueued)
             "status_url": uris.status_uri(context.status_tokens.make(result.handler_seq, result.action_seq)),
             **_notes(call),
         }
-        return JSONResponse(fields, 202, {uris.ACTION_HEADER: uris.action_uri(result.action_uuid)})
+        return JsonResponse(fields, 202, {uris.ACTION_HEADER: uris.action_uri(result.action_uuid)})
     if call.evaluation is not None and call.evaluation.refuse:
-        return JSONResponse({"error": call.evaluation.refuse}, 401)
-    return JSONResponse({"state": "Skipped", "reason": call.evaluation.skip if call.evaluation else ""})
+        return JsonResponse({"error": call.evaluation.refuse}, 401)
+    return JsonResponse({"state": "Skipped", "reason": call.evaluation.skip if call.evaluation else ""})
 
 
-def render_failure(error: Exception) -> JSONResponse:
+def render_failure(error: Exception) -> JsonResponse:
     """Return the response to a call that raised an error."""
     if isinstance(error, TutumdError) and not isinstance(error, SettingsError):
         return response_to(error)

@@ -251,7 +251,7 @@ def encode_accepted(context: WebContext, call: Call, accepted: Accepted) -> tupl
     status_url = uris.status_uri(context.status_tokens.make(accepted.handler_seq, accepted.action_seq))
     content = (
         f'{{"url":"{uri}call/","name":{name},"operation":"{accepted.operation.value}","resource_uri":"{uri}",'
-        f'"uuid":"{call.handler_uuid}","action":"{action}","status_url":"{status_url}"}}'
+        f'"uuid":"{call.handler_uuid}","action":"{action}","status_url":"{status_url}"}}\n'
     ).encode()
     raw_headers = [
         (b"content-length", b"%d" % len(content)),

@@ -1,0 +1,101 @@
+"""What is checked before a start makes anything, and what a start warns about, each with the mend."""
+
+import os
+import socket
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.support.server import BIN
+from tutumd.main import engines
+from tutumd.main.listening import check_host
+from tutumd.settings import read_settings
+
+NOBODY = 65534
+REFUSED = {
+    "no kubeconfig": ({"TUTUMD_ENGINE": "kubernetes", "KUBECONFIG": "/nowhere"}, "kubeconfig"),
+    "no context": ({"TUTUMD_ENGINE": "local,k=kubernetes:prod", "KUBECONFIG": "/nowhere"}, "kubeconfig"),
+    "short key": ({"TUTUMD_SECRET_KEY": "abc", "TUTUMD_ENGINE": "local"}, "TUTUMD_SECRET_KEY"),
+}
+
+
+def run_serve(folder: Path, *options: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [str(BIN / "tutumd"), "serve", "--port", "0", *options],
+        env={name: value for name, value in os.environ.items() if not name.startswith("TUTUM")} | variables,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(("variables", "told"), REFUSED.values(), ids=REFUSED)
+def test_what_only_an_engine_or_a_key_knows_is_refused_before_anything_is_made(
+    tmp_path: Path, variables: dict[str, str], told: str
+) -> None:
+    done = run_serve(tmp_path, **variables)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert told in done.stderr.splitlines()[-1]
+    assert done.stderr.count("tutumd: ") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_key_file_is_refused_before_there_is_an_admin(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "secret.key").write_text("abc")
+    done = run_serve(tmp_path, "--engine", "local")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "secret.key" in done.stderr
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["secret.key"]
+
+
+@pytest.mark.parametrize(
+    ("options", "is_warned"),
+    [
+        ({}, False),
+        ({"host": "localhost"}, False),
+        ({"host": "::1"}, False),
+        ({"host": "0.0.0.0"}, True),
+        ({"host": "0.0.0.0", "trusted_proxies": ["10.0.0.1"]}, False),
+        ({"host": "0.0.0.0", "public_url": "https://hooks.example.com"}, False),
+        ({"host": "0.0.0.0", "public_url": "http://hooks.example.com"}, True),
+    ],
+)
+def test_a_server_that_the_network_reaches_without_tls_is_warned_about(
+    options: dict[str, object], is_warned: bool
+) -> None:
+    with capture_logs() as logged:
+        check_host(read_settings({"port": 0, **options}))
+    assert [entry["log_level"] for entry in logged] == ["warning"] * is_warned
+    assert all("--trusted-proxies" in entry["event"] for entry in logged)
+
+
+def test_commands_as_root_are_warned_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for user, count in ((0, 1), (NOBODY, 0)):
+        monkeypatch.setattr(os, "geteuid", lambda user=user: user)
+        with capture_logs() as logged, ExitStack() as stack:
+            engines.build(read_settings({"data_dir": tmp_path, "engine": ["local"]}), stack)
+        assert sum("as root" in entry["event"] for entry in logged) == count
+
+
+@pytest.mark.parametrize(("engine", "kind"), [("auto", "local"), ("docker", "docker"), ("swarm", "swarm")])
+def test_a_socket_without_rights_is_told_with_the_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str, kind: str
+) -> None:
+    path = tmp_path / "docker.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))  # nobody listens, and nobody may connect
+        monkeypatch.setattr(os, "access", lambda *_: False)
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
+        with capture_logs() as logged, ExitStack() as stack:
+            built = engines.build(read_settings({"data_dir": tmp_path / "data", "engine": [engine]}), stack)
+    assert list(built) == [kind]
+    told = [entry["event"] for entry in logged if "no rights" in entry["event"]]
+    assert len(told) == 1
+    assert f"{path}: add it to the socket's group" in told[0]
+    assert any("the engine is local" in entry["event"] for entry in logged) == (engine == "auto")
