@@ -7,9 +7,10 @@ import typer
 
 DEFAULT_TIMEOUT_S = 600.0
 _IDENTIFIER = "UUID, start of the UUID, or name."
+_SERVICE = "Name, STACK/NAME, name of a container, UUID, or start of the UUID."
 
-Services = Annotated[list[str], typer.Argument(metavar="SERVICE", help=_IDENTIFIER)]
-OneService = Annotated[str, typer.Argument(metavar="SERVICE", help=_IDENTIFIER)]
+Services = Annotated[list[str], typer.Argument(metavar="SERVICE", help=_SERVICE)]
+OneService = Annotated[str, typer.Argument(metavar="SERVICE", help=_SERVICE)]
 HandlerName = Annotated[str, typer.Argument(metavar="HANDLER", help=_IDENTIFIER)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only UUIDs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; an array for several objects.")]

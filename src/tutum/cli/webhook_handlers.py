@@ -46,12 +46,12 @@ def list_handlers(services: Services, quiet: Quiet = False, as_json: AsJson = Fa
         for _, handler in handlers:
             print(handler.uuid)
     elif not handlers:
-        names = ", ".join(owner.name for owner in owners)
+        names = " ".join(owner.shown_name for owner in owners)
         print(f"no webhook handlers: tutum webhook-handler create {printable(names)}", file=sys.stderr)
     elif len(owners) == 1:
         print_table(LIST_COLUMNS, [_row(handler) for _, handler in handlers])
     else:
-        rows = [[owner.name, *_row(handler)] for owner, handler in handlers]
+        rows = [[owner.shown_name, *_row(handler)] for owner, handler in handlers]
         print_table((Column(heading="SERVICE", min_width=10), *LIST_COLUMNS), rows)
 
 
@@ -176,7 +176,7 @@ def list_unused(
     if not handlers and not as_json:
         print(f"every webhook handler was called or created in the last {days} days", file=sys.stderr)
         return
-    names = {} if as_json else {service.uuid: service.name for service in Service.list()}
+    names = {} if as_json else {service.uuid: service.shown_name for service in Service.list()}
 
     def row(handler: Handler) -> list[str]:
         return [
