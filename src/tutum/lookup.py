@@ -1,4 +1,4 @@
-"""Finds an object by its UUID, the start of the UUID, or its name."""
+"""Finds an object by its UUID, the start of the UUID, or its name; a service also by its stack or its containers."""
 
 import re
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import TypeVar
 from tutum.action import Action
 from tutum.client import Client
 from tutum.container import Container
-from tutum.errors import NonUniqueIdentifier, ObjectNotFound
+from tutum.errors import NonUniqueIdentifier, ObjectNotFound, TutumApiError
 from tutum.handler import Handler
 from tutum.redaction import shorten
 from tutum.resource import Resource
@@ -28,17 +28,18 @@ class Utils:
         """Return a service.
 
         Args:
-            identifier: UUID, name, or start of the UUID, tried in this order.
+            identifier: UUID, name with or without the stack (such as shop/web), name of one of its containers, or start
+                of the UUID, tried in this order. A service that is gone is found only if no other one matches.
 
         Raises:
             ObjectNotFound: None matches.
-            NonUniqueIdentifier: Several match; the text lists their UUIDs.
+            NonUniqueIdentifier: Several match; the text lists them, one a line.
         """
         return _find(Service, identifier, client)
 
     @staticmethod
     def fetch_remote_container(identifier: str, *, client: Client | None = None) -> Container:
-        """Return a container, found as `fetch_remote_service` finds a service."""
+        """Return a container, by its UUID, name, or start of the UUID. Raises as `fetch_remote_service`."""
         return _find(Container, identifier, client)
 
     @staticmethod
@@ -47,7 +48,7 @@ class Utils:
 
         Raises:
             ObjectNotFound: None matches.
-            NonUniqueIdentifier: Several match; the text lists their UUIDs.
+            NonUniqueIdentifier: Several match; the text lists their UUIDs, one a line.
         """
         return _find(Action, identifier, client)
 
@@ -59,10 +60,25 @@ def _find(kind: type[Kind], identifier: str, client: Client | None) -> Kind:
             return kind.fetch(identifier.lower(), client=client)
         except ObjectNotFound as error:
             raise ObjectNotFound(f"no {noun} has the UUID {identifier}", status=error.status) from error
-    matches = kind.list(client=client, name=identifier) if identifier and hasattr(kind, "name") else []
+    matches = _list_matches(kind, identifier, client) if identifier else []
+    return _single(matches, noun, identifier, [_describe(match) for match in matches])
+
+
+def _list_matches(kind: type[Kind], identifier: str, client: Client | None) -> Sequence[Kind]:
+    if issubclass(kind, Service):
+        try:
+            return kind.list(client=client, reference=identifier)
+        except TutumApiError as error:
+            if error.status != 400:  # 400: an older server, which does not know this filter
+                raise
+    matches = kind.list(client=client, name=identifier) if hasattr(kind, "name") else []
     if not matches and _UUID_START.fullmatch(identifier):
         matches = kind.list(client=client, uuid__startswith=identifier.lower())
-    return _single(matches, noun, identifier, [match.uuid for match in matches])
+    return matches
+
+
+def _describe(match: Resource) -> str:
+    return f"{match.uuid}  {match.shown_name} on {match.engine}" if isinstance(match, Service) else match.uuid
 
 
 def find_handler(handlers: Sequence[Handler], identifier: str) -> Handler:
@@ -70,7 +86,7 @@ def find_handler(handlers: Sequence[Handler], identifier: str) -> Handler:
 
     Raises:
         ObjectNotFound: None matches.
-        NonUniqueIdentifier: Several match; the text shows the first 8 characters of their UUIDs.
+        NonUniqueIdentifier: Several match; the text shows the first 8 characters of their UUIDs, one a line.
     """
     wanted = identifier.lower()
     by_uuid = [handler for handler in handlers if handler.uuid.lower() == wanted]
@@ -79,7 +95,7 @@ def find_handler(handlers: Sequence[Handler], identifier: str) -> Handler:
     matches = by_uuid or by_name or by_start if identifier else []
     # What looks like a handler's UUID may be one, and is a password then.
     shown = shorten(identifier) if _UUID_START.fullmatch(identifier) else identifier
-    described = [f"{shorten(match.uuid)} ({f'{match.operation} {match.name}'.strip()})" for match in matches]
+    described = [f"{match.uuid[:8]}  {match.operation} {match.name}".strip() for match in matches]
     return _single(matches, "webhook handler", shown, described)
 
 
@@ -87,6 +103,6 @@ def _single(matches: Sequence[Object], noun: str, identifier: str, described: Se
     if not matches:
         raise ObjectNotFound(f"no {noun} has the name or UUID {identifier!r}")
     if len(matches) > 1:
-        listed = ", ".join(described)
-        raise NonUniqueIdentifier(f"{len(matches)} {noun}s match {identifier!r}, name one by its UUID: {listed}")
+        listed = "\n  ".join(described)
+        raise NonUniqueIdentifier(f"{len(matches)} {noun}s match {identifier!r}; name one by its UUID:\n  {listed}")
     return matches[0]

@@ -20,12 +20,15 @@ class Service(Resource):
         containers: Paths of its containers.
         container_envvars: List of {"key": ..., "value": ...}.
         warnings: What is wrong with its configuration, one sentence each.
+        gone_since: Since when its engine has not shown it: an RFC 2822 date; None while it does.
     """
 
     endpoint = "service"
 
     name: str = ""
     state: str = ""
+    full_name: str = ""
+    gone_since: str | None = None
     stack: str | None = None
     engine: str = ""
     owner: str | None = None
@@ -42,6 +45,11 @@ class Service(Resource):
     running_num_containers: int = 0
     deployed_datetime: str | None = None
     warnings: Sequence[str] = ()
+
+    @property
+    def shown_name(self) -> str:
+        """The name for people, with its stack: `shop/web`. Older servers send only `name`."""
+        return self.full_name or self.name
 
     @classmethod
     def create(cls, *, client: Client | None = None, **fields: Any) -> Self:
@@ -111,8 +119,20 @@ class Service(Resource):
         return self._perform("POST", "scale")
 
     def delete(self) -> Accepted:
-        """Terminate the containers and forget the service."""
+        """Terminate the containers and forget the service. One that is gone is forgotten at once, without an action."""
         return self._perform("DELETE")
+
+    def forget(self) -> bool:
+        """Forget a service that is gone, and revoke its webhook handlers.
+
+        Returns:
+            True. A failure raises.
+
+        Raises:
+            TutumApiError: It is not gone, an action of it runs, or another failure.
+        """
+        self._send("POST", "forget")
+        return True
 
     @property
     def logs(self) -> str:

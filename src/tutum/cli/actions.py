@@ -58,7 +58,7 @@ def list_actions(
     state = parse_state(state, ACTION_STATES)
     service_uri = Utils.fetch_remote_service(service).resource_uri if service is not None else None
     actions = list(islice(Action.iterate(object=service_uri, state=state, limit=min(last, 100)), last))
-    names = {} if as_json or quiet else {listed.resource_uri: listed.name for listed in Service.list()}
+    names = {} if as_json or quiet else {listed.resource_uri: listed.shown_name for listed in Service.list()}
 
     def row(action: Action) -> list[str]:
         return [

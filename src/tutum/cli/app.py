@@ -9,7 +9,7 @@ import typer
 from tutum.cli.output import printable
 from tutum.cli.overview import COMMANDS, SUMMARY
 from tutum.client import current_client
-from tutum.errors import TutumApiError, TutumAuthError, TutumConnectionError
+from tutum.errors import NonUniqueIdentifier, TutumApiError, TutumAuthError, TutumConnectionError
 from tutum.paths import origin_of
 
 API_ERROR_EXIT_CODE = 3
@@ -20,7 +20,7 @@ def run(arguments: Sequence[str]) -> None:
     try:
         build(only=arguments[0] if arguments else None)(args=list(arguments), prog_name="tutum")
     except TutumApiError as error:
-        print(f"tutum: {printable(explain(error))}", file=sys.stderr)
+        print("tutum:", printable(explain(error), keep="\n"), file=sys.stderr)
         sys.exit(API_ERROR_EXIT_CODE)
 
 
@@ -52,7 +52,9 @@ def _root() -> None:
 
 
 def explain(error: TutumApiError) -> str:
-    """Return the line to print for `error`: what went wrong, and what to do about it."""
+    """Return the line to print for `error`: what went wrong, and what to do about it. Candidates have a line each."""
+    if isinstance(error, NonUniqueIdentifier):
+        return error.message
     if isinstance(error, TutumAuthError):
         host = origin_of(current_client().base_url)
         return f'not authorized at {host}: run "tutum login", or set TUTUM_USER and TUTUM_APIKEY'

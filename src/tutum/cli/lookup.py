@@ -18,4 +18,4 @@ def find(service: str, identifier: str) -> tuple[WebhookHandler, Handler]:
 
 def label_of(webhook: WebhookHandler, handler: Handler) -> str:
     """Return what a call of a handler does, such as "REDEPLOY of web"."""
-    return f"{handler.operation} of {webhook.service.name}"
+    return f"{handler.operation} of {webhook.service.shown_name}"

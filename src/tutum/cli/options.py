@@ -10,13 +10,14 @@ from tutum.cli.completion import complete_handler, complete_service, words
 
 DEFAULT_TIMEOUT_S = 600.0
 _IDENTIFIER = "UUID, start of the UUID, or name."
+_SERVICE = "Name, STACK/NAME, name of a container, UUID, or start of the UUID."
 SERVICE_STATES = (
     *("Not running", "Starting", "Running", "Partly running", "Scaling"),
     *("Redeploying", "Stopping", "Stopped", "Terminating", "Terminated"),
 )
 ACTION_STATES = ("Pending", "In progress", "Canceling", "Canceled", "Success", "Failed")
 
-_service = typer.Argument(metavar="SERVICE", help=_IDENTIFIER, autocompletion=complete_service)
+_service = typer.Argument(metavar="SERVICE", help=_SERVICE, autocompletion=complete_service)
 _handler = typer.Argument(metavar="HANDLER", help=_IDENTIFIER, autocompletion=complete_handler)
 Services = Annotated[list[str], _service]
 OneService = Annotated[str, _service]

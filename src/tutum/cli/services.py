@@ -1,6 +1,8 @@
 """`tutum service`: shows, creates and operates services."""
 
+import sys
 from collections.abc import Callable, Sequence
+from email.utils import parsedate_to_datetime
 from typing import Annotated, Any, Literal
 
 import typer
@@ -19,13 +21,15 @@ from tutum.cli.options import (
     parse_pairs,
     parse_state,
 )
-from tutum.cli.output import print_resources, printable
+from tutum.cli.output import hint, print_resources, printable
 from tutum.cli.plans import show_plans
 from tutum.cli.progress import FAILED_EXIT_CODE, follow, report
 from tutum.cli.tables import Column, print_list
 from tutum.cli.times import age
+from tutum.errors import TutumApiError
 from tutum.lookup import Utils
 from tutum.service import Service
+from tutum.webhook_handler import WebhookHandler
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -38,6 +42,7 @@ Variables = Annotated[
     list[str] | None, typer.Option("--env", "-e", metavar="NAME=VALUE", help="Environment variable; repeatable.")
 ]
 WorkingDirectory = Annotated[str | None, typer.Option("--working-dir", metavar="PATH", help="Folder to run it in.")]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Do not ask before services that are gone are forgotten.")]
 Autorestart = Annotated[
     Literal["OFF", "ON_FAILURE", "ALWAYS"],
     typer.Option("--autorestart", case_sensitive=False, help="When to restart a container that ended."),
@@ -57,25 +62,37 @@ PS_COLUMNS = (
 @app.command("ps")
 def list_services(
     state: ServiceState = None,
+    stack: Annotated[
+        str | None, typer.Option("--stack", metavar="STACK", help="Only of this project, stack or release.")
+    ] = None,
+    show_all: Annotated[bool, typer.Option("--all", "-a", help="Also services that are gone.")] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """List services."""
-    print_list(
-        Service.list(state=parse_state(state, SERVICE_STATES)), PS_COLUMNS, _ps_row, quiet=quiet, as_json=as_json
-    )
+    services = Service.list(state=parse_state(state, SERVICE_STATES), stack=stack)
+    shown = [service for service in services if show_all or not service.gone_since]
+    print_list(shown, PS_COLUMNS, _ps_row, quiet=quiet, as_json=as_json)
+    if len(shown) < len(services):
+        hint(f"Not shown: {len(services) - len(shown)} that are gone. tutum service ps --all lists them.")
 
 
 def _ps_row(service: Service) -> list[str]:
     return [
-        service.name,
+        service.shown_name,
         service.uuid,
-        service.state,
+        _state(service),
         f"{service.running_num_containers}/{service.target_num_containers}",
         service.image_name or "",
         age(service.deployed_datetime),
         service.engine or "",
     ]
+
+
+def _state(service: Service) -> str:
+    if not service.gone_since:
+        return service.state
+    return f"Gone since {parsedate_to_datetime(service.gone_since).astimezone():%Y-%m-%d %H:%M}"
 
 
 @app.command("inspect")
@@ -136,7 +153,7 @@ def run_service(
     accepted = service.start()
     if not as_json:
         print(service.uuid, flush=True)
-    label, announce = f"START of {service.name}", not (quiet or as_json)
+    label, announce = f"START of {service.shown_name}", not (quiet or as_json)
     succeeded = not wait or follow(label, accepted, timeout_s=timeout_s, announce=announce).succeeded
     if as_json:
         service.refresh()
@@ -179,7 +196,7 @@ def redeploy_services(
 ) -> None:
     """Replace the containers of services with new ones of the newest image."""
     if dry_run:
-        show_plans([(service.name, service.plan()) for service in _find(services)], as_json=as_json)
+        show_plans([(service.shown_name, service.plan()) for service in _find(services)], as_json=as_json)
         return
     report(_start("REDEPLOY", services, Service.redeploy), wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
 
@@ -241,20 +258,57 @@ def _parse_scale(given: Sequence[str]) -> tuple[Sequence[str], int]:
 @app.command("terminate")
 def terminate_services(
     services: Services,
+    force: Force = False,
     wait: Wait = False,
     timeout_s: Timeout = DEFAULT_TIMEOUT_S,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove the containers of services, and the services."""
-    report(_start("TERMINATE", services, Service.delete), wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
+    """Remove the containers of services, and the services. Forget those that are gone."""
+    found = _find(services)
+    if gone := [service for service in found if service.gone_since]:
+        _forget(gone, force=force, announce=not (quiet or as_json))
+    there = [service for service in found if not service.gone_since]
+    started = [(f"TERMINATE of {service.shown_name}", service.delete()) for service in there]
+    report(started, wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
+
+
+@app.command("forget")
+def forget_services(services: Services, force: Force = False, quiet: Quiet = False) -> None:
+    """Forget services that are gone, and revoke their webhook handlers: the URLs then answer 404."""
+    found = _find(services)
+    if there := [service.shown_name for service in found if not service.gone_since]:
+        raise TutumApiError(f"not gone: {', '.join(there)}. Remove them with what created them; nothing was forgotten")
+    _forget(found, force=force, announce=not quiet)
+
+
+def _forget(gone: Sequence[Service], *, force: bool, announce: bool) -> None:
+    """Forget services, with `force` without asking."""
+    counts = [len(WebhookHandler.fetch(service).list()) for service in gone]
+    lines = [
+        f"{service.shown_name}: {_state(service)}, {_count(count, 'webhook handler')}"
+        for service, count in zip(gone, counts, strict=True)
+    ]
+    what = f"{_count(len(gone), 'service')} and revoke {_count(sum(counts), 'webhook handler')}"
+    if not force and not sys.stdin.isatty():
+        raise typer.BadParameter(f"this would forget {what}: repeat it with --force")
+    if not force:
+        typer.confirm(printable("\n".join([*lines, f"Forget {what}?"]), keep="\n"), abort=True, err=True)
+    for service, line in zip(gone, lines, strict=True):
+        service.forget()
+        if announce:
+            print(printable(f"Forgotten: {line}"))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _start(
     operation: str, identifiers: Sequence[str], start: Callable[[Service], Accepted]
 ) -> list[tuple[str, Accepted]]:
     # All are found before the first is changed.
-    return [(f"{operation} of {service.name}", start(service)) for service in _find(identifiers)]
+    return [(f"{operation} of {service.shown_name}", start(service)) for service in _find(identifiers)]
 
 
 def _find(identifiers: Sequence[str]) -> list[Service]:

@@ -55,11 +55,11 @@ def list_handlers(services: Services, quiet: Quiet = False, as_json: AsJson = Fa
         for _, handler in handlers:
             print(handler.uuid)
     elif not handlers:
-        names = ", ".join(owner.name for owner in owners)
+        names = " ".join(owner.shown_name for owner in owners)
         print(f"no webhook handlers: tutum webhook-handler create {printable(names)}", file=sys.stderr)
     else:
         rows = [
-            [owner.name, handler.name, handler.operation, handler.uuid, state_of(handler)]
+            [owner.shown_name, handler.name, handler.operation, handler.uuid, state_of(handler)]
             for owner, handler in handlers
         ]
         # What is the same for all, as usual, is not worth a column.
@@ -199,7 +199,7 @@ def list_unused(
     if not handlers and not as_json:
         print(f"every webhook handler was called or created in the last {days} days", file=sys.stderr)
         return
-    names = {} if as_json else {service.uuid: service.name for service in Service.list()}
+    names = {} if as_json else {service.uuid: service.shown_name for service in Service.list()}
 
     def row(handler: Handler) -> list[str]:
         return [

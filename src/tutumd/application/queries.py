@@ -12,7 +12,7 @@ DEFAULT_LIMIT = 25
 MAX_UNUSED_DAYS = 3650
 _MAX_OFFSET = 2**31
 
-SERVICE_FILTERS = frozenset({"uuid", "uuid__startswith", "name", "state", "stack", "stack__name"})
+SERVICE_FILTERS = frozenset({"uuid", "uuid__startswith", "name", "state", "stack", "stack__name", "reference"})
 CONTAINER_FILTERS = frozenset({"uuid", "uuid__startswith", "name", "state", "service", "service__stack__name"})
 HANDLER_FILTERS = frozenset({"uuid", "uuid__startswith", "name"})
 ACTION_FILTERS = frozenset(

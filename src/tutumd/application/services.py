@@ -7,8 +7,16 @@ from typing import Any
 
 from tutumd.application.admission.json_checks import check_number, is_storable
 from tutumd.application.handlers import check_name
-from tutumd.errors import AnswerTimeoutError, ConflictError, ForbiddenError, InvalidInputError, UnavailableError
-from tutumd.model import Action, Autorestart, Definition, Origin, Plan, Service, ServiceState, User, Verb
+from tutumd.errors import (
+    NOT_FOUND,
+    AnswerTimeoutError,
+    ConflictError,
+    ForbiddenError,
+    InvalidInputError,
+    NotFoundError,
+    UnavailableError,
+)
+from tutumd.model import Action, Autorestart, Definition, Origin, Plan, Query, Service, ServiceState, User, Verb
 from tutumd.ports.store import Store
 
 ENGINE_TIMEOUT_S = 10.0
@@ -35,6 +43,22 @@ UNUSED_FIELDS: dict[str, tuple[object, ...]] = {
 }
 """Fields of 2015 that a command has no use for, and the values by which clients leave them unset."""
 _DEFINITION_FIELDS = ("image", "run_command", "container_envvars", "working_dir", "autorestart")
+
+
+def find(store: Store, viewer: User, reference: str) -> str:
+    """Return the UUID of the service that a reference means, as `Store.services` reads it.
+
+    Raises:
+        NotFoundError: The viewer has no such service.
+        ConflictError: Several match; the text lists them.
+    """
+    found = store.services(viewer, Query(filters={"reference": reference})) if is_storable(reference) else None
+    if not found or not found.total:
+        raise NotFoundError(NOT_FOUND)
+    if found.total > 1:
+        listed = "\n".join(f"{each.uuid}  {each.full_name} on {each.engine}" for each in found.objects)
+        raise ConflictError(f"{found.total} services match {reference[:300]!r}; name one by its UUID:\n{listed}")
+    return found.objects[0].uuid
 
 
 def create(store: Store, viewer: User, document: Mapping[str, Any], *, server_cap: int) -> Service:
@@ -106,15 +130,20 @@ def change(
     return store.service(viewer, uuid), action
 
 
-def act(store: Store, viewer: User, uuid: str, verb: Verb, origin: Origin) -> tuple[Service, Action]:
+def act(store: Store, viewer: User, uuid: str, verb: Verb, origin: Origin) -> tuple[Service, Action | None]:
     """Queue an action on a service. SCALE scales to the target that the service has when the action starts.
+
+    TERMINATE forgets a service that is gone, without an action.
 
     Raises:
         NotFoundError: The viewer has no such service.
         ForbiddenError: Only admins may terminate a service.
+        ConflictError: As `Store.forget`.
     """
-    store.service(viewer, uuid)  # raises NotFoundError
+    service = store.service(viewer, uuid)
     if verb is Verb.TERMINATE:
+        if service.gone_since is not None:
+            return store.forget(viewer, uuid), None
         _require_admin(viewer)
     action = store.submit(uuid, verb, target=None, origin=origin)
     return store.service(viewer, uuid), action

@@ -163,6 +163,7 @@ class Service:
         target: Containers that it should have, even while an action is still working on that.
         definition: What it runs; only for services of the local engine.
         containers: UUIDs of the present containers, oldest first.
+        gone_since: Since when its engine has not shown it; None while it does.
     """
 
     uuid: str
@@ -185,3 +186,12 @@ class Service:
     created: datetime
     warnings: tuple[str, ...]
     containers: tuple[str, ...]
+    gone_since: datetime | None = None
+
+    @property
+    def full_name(self) -> str:
+        """The name for people, with its stack: `shop/web`. On Kubernetes with its namespace."""
+        if self.engine_kind == "kubernetes":
+            return self.selector.partition("/")[2] or self.name  # behind the kind
+        # `docker stack deploy` has put the stack into the name.
+        return self.name if self.engine_kind == "swarm" or not self.stack else f"{self.stack}/{self.name}"

@@ -72,7 +72,12 @@ class Store(Accounts, Protocol):
         """Return the engine instances that workers serve."""
 
     def services(self, viewer: User, query: Query) -> Page[Service]:
-        """Return services by name. Filters: uuid, uuid__startswith, name, state, stack, stack__name."""
+        """Return services by name. Filters: uuid, uuid__startswith, name, state, stack, stack__name, reference.
+
+        A reference is a name with or without its stack, the name of a container, or the start of a UUID; the first of
+        these that matches counts. By reference, name or start of the UUID, a service that is gone is found only if no
+        other one matches.
+        """
 
     def service(self, viewer: User, uuid: str) -> Service:
         """Return a service."""
@@ -84,6 +89,15 @@ class Store(Accounts, Protocol):
 
     def update_service(self, uuid: str, *, definition: Definition, image: str, target: int | None = None) -> Service:
         """Change what a created service runs after its next start or redeploy; a target of None stays as it is."""
+
+    def forget(self, viewer: User, uuid: str) -> Service:
+        """End a service that is gone: revoke its handlers, cancel its pending actions, and return it as it was.
+
+        If its engine shows it again, it is a service without handlers.
+
+        Raises:
+            ConflictError: Its engine shows it, or an action runs on it.
+        """
 
     def containers(self, viewer: User, query: Query) -> Page[Container]:
         """Return present containers. Filters: uuid, uuid__startswith, name, state, service, service__stack__name."""

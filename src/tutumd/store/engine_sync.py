@@ -91,6 +91,10 @@ def _store(
             if snapshot is None:
                 snapshot_rows.unbind(connection, uuid, now)
             elif uuid := uuid or _insert_service(connection, engine, snapshot, now):
+                if row and row.terminated:  # it was forgotten: a new service now
+                    connection.execute(
+                        sa.update(services).where(services.c.uuid == uuid).values(terminated=False, created=now)
+                    )
                 snapshot_rows.store_snapshot(connection, uuid, snapshot, now=now, final=False)
             held += uuid is not None
     return held == len(batch)
@@ -98,12 +102,13 @@ def _store(
 
 def _select_rows(engine: str) -> sa.Select[Any]:
     c = services.c
-    return sa.select(c.uuid, c.selector, c.fingerprint, c.unbound, c.terminated, c.revision).where(c.engine == engine)
+    columns = (c.uuid, c.selector, c.fingerprint, c.unbound, c.terminated, c.revision)
+    return sa.select(*columns, c.definition.isnot(None).label("was_created")).where(c.engine == engine)
 
 
 def _is_current(row: Row | None, snapshot: ServiceSnapshot | None) -> bool:
-    """Return whether there is nothing to store. A terminated service does not come back."""
-    if row is None or row.terminated or snapshot is None:
+    """Return whether there is nothing to store. A service that was created and terminated does not come back."""
+    if row is None or snapshot is None or (row.terminated and row.was_created):
         return row is not None and (row.terminated or row.unbound is not None)
     return row.unbound is None and bool(row.fingerprint == snapshot_rows.fingerprint(snapshot))
 
@@ -115,6 +120,7 @@ def _find_forgettable(connection: sa.Connection, engine: str, before: datetime) 
         sa.select(services.c.uuid).where(
             services.c.engine == engine,
             services.c.unbound < before,
+            sa.not_(services.c.terminated),  # those go with their last action
             services.c.definition.is_(None),
             ~has_handler,
             ~is_busy,

@@ -1,6 +1,6 @@
 """Pages of lists: filters as SQL conditions, order, and the total."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -26,10 +26,17 @@ def read_page(
         filters: Columns by the names of filters, without suffixes such as `__gte`; None: the query's are ignored.
     """
     if filters is not None:
-        statement = statement.where(*(_condition(name, value, filters) for name, value in query.filters.items()))
+        statement = statement.where(*conditions(query.filters, filters))
     total = connection.execute(sa.select(sa.func.count()).select_from(statement.subquery())).scalar_one()
     rows = connection.execute(statement.order_by(*order).limit(query.limit).offset(query.offset)).all()
     return Page(objects=tuple(make_values(rows)), total=total)
+
+
+def conditions(
+    filters: Mapping[str, str], columns: Mapping[str, sa.ColumnElement[Any]]
+) -> Iterator[sa.ColumnElement[bool]]:
+    """Yield the conditions of filters. `columns` is as of `read_page`."""
+    return (_condition(name, value, columns) for name, value in filters.items())
 
 
 def _condition(name: str, value: str, columns: Mapping[str, sa.ColumnElement[Any]]) -> sa.ColumnElement[bool]:

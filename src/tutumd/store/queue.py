@@ -20,7 +20,7 @@ from tutumd.store.leases import claim_one, end_leases, find_claimable, renew_cla
 from tutumd.store.locks import lock_services, raise_revision
 from tutumd.store.retention import Retention
 from tutumd.store.row_mapping import Row, action_from, read_service
-from tutumd.store.tables import actions, containers, discoveries, engines, handlers, requests, services, storable
+from tutumd.store.tables import actions, discoveries, engines, requests, services, storable
 from tutumd.store.targets import settle_target
 from tutumd.store.upsert import upsert
 from tutumd.store.wakeup import ENDS, Wakeup
@@ -180,7 +180,7 @@ class SqlQueue(SqlEngineSync, Queue):
             raise_revision(connection, service_uuid)
             settle_target(connection, claim.action.uuid, success=outcome.success)
             if claim.action.verb is Verb.TERMINATE and outcome.success:
-                _mark_terminated(connection, service_uuid, now)
+                snapshot_rows.end_service(connection, service_uuid, now, "the service was terminated")
             elif snapshot is None:
                 connection.execute(sa.update(services).where(services.c.uuid == service_uuid).values(fingerprint=""))
 
@@ -263,20 +263,3 @@ def _final_state(outcome: Outcome) -> ActionState:
     if outcome.success:
         return ActionState.SUCCESS
     return ActionState.CANCELED if outcome.canceled else ActionState.FAILED
-
-
-def _mark_terminated(connection: sa.Connection, service_uuid: str, now: datetime) -> None:
-    """Mark a service as terminated, delete its handlers and cancel its pending actions."""
-    connection.execute(
-        sa.update(services)
-        .where(services.c.uuid == service_uuid)
-        .values(terminated=True, bound=False, running=0, stopped=0, target=0, state="Terminated")
-    )
-    connection.execute(sa.delete(handlers).where(handlers.c.service_uuid == service_uuid))
-    is_present = sa.and_(containers.c.service_uuid == service_uuid, containers.c.present)
-    snapshot_rows.mark_gone(connection, is_present, now)
-    connection.execute(
-        sa.update(actions)
-        .where(actions.c.service_uuid == service_uuid, actions.c.state == ActionState.PENDING.value)
-        .values(state=ActionState.CANCELED.value, open=False, ended=now, reason="the service was terminated")
-    )

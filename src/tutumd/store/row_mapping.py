@@ -109,6 +109,7 @@ def service_from(row: Row, container_uuids: tuple[str, ...]) -> Service:
         definition=None if row.definition is None else _definition_from(row.definition),
         warnings=(*row.warnings, *_store_warnings(row)),
         containers=container_uuids,
+        gone_since=None if row.bound else row.unbound,
     )
 
 

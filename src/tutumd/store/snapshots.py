@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.model import ActionState, ContainerSnapshot, ContainerState, ServiceSnapshot, ServiceState
-from tutumd.store.tables import LIVE, actions, containers, new_uuid, services
+from tutumd.store.tables import LIVE, actions, containers, handlers, new_uuid, services
 from tutumd.store.upsert import insert_missing
 
 
@@ -94,6 +94,28 @@ def mark_gone(connection: sa.Connection, which: sa.ColumnElement[bool], now: dat
     stopped = sa.func.coalesce(containers.c.stopped, sa.literal(now, containers.c.stopped.type))
     values = {"present": False, "state": ContainerState.TERMINATED.value, "stopped": stopped}
     connection.execute(sa.update(containers).where(which).values(values))
+
+
+def end_service(connection: sa.Connection, uuid: str, now: datetime, reason: str) -> None:
+    """Mark a service, which is locked, as terminated; delete its handlers and cancel its pending actions.
+
+    The row stays until its last action is deleted.
+
+    Args:
+        reason: Of the canceled actions.
+    """
+    connection.execute(
+        sa.update(services)
+        .where(services.c.uuid == uuid)
+        .values(terminated=True, bound=False, running=0, stopped=0, target=0, state="Terminated")
+    )
+    connection.execute(sa.delete(handlers).where(handlers.c.service_uuid == uuid))
+    mark_gone(connection, sa.and_(containers.c.service_uuid == uuid, containers.c.present), now)
+    connection.execute(
+        sa.update(actions)
+        .where(actions.c.service_uuid == uuid, actions.c.state == ActionState.PENDING.value)
+        .values(state=ActionState.CANCELED.value, open=False, ended=now, reason=reason)
+    )
 
 
 def insert_service(connection: sa.Connection, **values: object) -> bool:

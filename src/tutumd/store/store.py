@@ -1,7 +1,7 @@
 """The store that the application reads and writes, with its engines, services, containers and engine requests."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import sqlalchemy as sa
 
@@ -14,7 +14,9 @@ from tutumd.store.actions import SqlActions
 from tutumd.store.database import Database
 from tutumd.store.deliveries import SqlDeliveries
 from tutumd.store.handlers import SqlHandlers
-from tutumd.store.paging import read_page
+from tutumd.store.locks import lock_services
+from tutumd.store.names import narrow
+from tutumd.store.paging import conditions, read_page
 from tutumd.store.retention import MAX_REQUEST_AGE
 from tutumd.store.row_mapping import (
     SERVICE_STATE,
@@ -28,8 +30,8 @@ from tutumd.store.row_mapping import (
     value_from,
     visible_to,
 )
-from tutumd.store.snapshots import insert_service
-from tutumd.store.tables import containers, engines, new_uuid, requests, services
+from tutumd.store.snapshots import end_service, insert_service
+from tutumd.store.tables import RUNNING, actions, containers, engines, new_uuid, requests, services
 from tutumd.store.wakeup import ENDS, Wakeup
 
 _SERVICE_FILTERS: Mapping[str, sa.ColumnElement[object]] = {
@@ -68,7 +70,12 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, Store):
                 present = present_containers(connection, [row.uuid for row in rows])
                 return [service_from(row, present.get(row.uuid, ())) for row in rows]
 
-            return read_page(connection, select_services(viewer), query, order, make, _SERVICE_FILTERS)
+            filters = dict(query.filters)
+            reference = filters.pop("reference", None)
+            statement = select_services(viewer).where(*conditions(filters, _SERVICE_FILTERS))
+            if reference is not None or filters.keys() & {"name", "uuid__startswith"}:
+                statement = narrow(connection, statement, reference)
+            return read_page(connection, statement, query, order, make)
 
     def service(self, viewer: User, uuid: str) -> Service:
         with self._database.read() as connection:
@@ -118,6 +125,20 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, Store):
                 )
             )
             return read_service(connection, None, uuid)
+
+    def forget(self, viewer: User, uuid: str) -> Service:
+        with self._wakeup.write(self._database) as (connection, woken):
+            lock_services(connection, [uuid])
+            service = read_service(connection, viewer, uuid)
+            if service.gone_since is None:
+                raise ConflictError(
+                    f"{service.full_name} is not gone: engine {service.engine!r} shows it. Remove it there first"
+                )
+            if connection.execute(sa.select(actions.c.uuid).where(actions.c.service_uuid == uuid, RUNNING)).first():
+                raise ConflictError(f"an action of {service.full_name} runs: wait for its end, or cancel it")
+            woken |= {service.engine, ENDS}
+            end_service(connection, uuid, self._clock(), "the service was forgotten")
+            return replace(service, state=ServiceState.TERMINATED)
 
     def containers(self, viewer: User, query: Query) -> Page[Container]:
         order = [services.c.name, services.c.uuid, containers.c.position]

@@ -2,6 +2,7 @@
 
 import re
 from typing import Any
+from urllib.parse import unquote
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -15,6 +16,7 @@ from tutumd.web.unfinished import UnfinishedRequests
 from tutumd.web.uris import ACTION_HEADER, PREFIX
 
 _SLASHES = re.compile(r"/{2,}")
+_STACK_AND_NAME = re.compile(r"(?i)/+api/+v1/+service/+[^/]*%2f[^/]*")
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": schemas.ErrorOut, "description": text}
@@ -85,10 +87,13 @@ class _Front:
         path = scope["path"]
         if "//" in path:
             path = _SLASHES.sub("/", path)
-        match = CALL_PATH.fullmatch(path)
-        if match:
+        if match := CALL_PATH.fullmatch(path):
             await self._endpoint(scope, receive, send, match)
             return
+        if match := _STACK_AND_NAME.match(raw := scope.get("raw_path", b"").decode("latin-1")):
+            # The slash of `shop%2Fweb` stays encoded, so that the routes match.
+            named = re.sub("(?i)%2f", "%252F", match[0])
+            path = _SLASHES.sub("/", unquote(named + raw[match.end() :]))
         path = path.rstrip("/")
         if not path or path.startswith(f"{PREFIX}/"):
             path += "/"
@@ -140,7 +145,8 @@ def _possible_errors(method: str, path: str, operation: dict[str, Any]) -> set[i
         statuses |= {401, 429} if method == "get" else {401, 403, 429}
     if "requestBody" in operation:
         statuses |= {408, 413}
-    if method == "post" and path.endswith(("/v1/service/", "/cancel/", "/abandon/", "/retry/", "/redeliver/")):
+    can_conflict = path.endswith(("/v1/service/", "/cancel/", "/abandon/", "/retry/"))
+    if "/service/{" in path or (method == "post" and can_conflict):
         statuses.add(409)
     if path.endswith(("/service/{uuid}/logs/", "/redeploy/")):
         statuses.add(504)

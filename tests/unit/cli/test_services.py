@@ -1,12 +1,24 @@
 """`tutum service` and `tutum action`."""
 
+import io
 import json
+from email.utils import parsedate_to_datetime
 
 import httpx2
 import pytest
 
 from tests.unit.cli.conftest import Tutum
 from tests.unit.sdk.fake_api import ACTION, DB, OTHER_WEB, PLAN, WEB, FakeApi, service
+
+GONE = "Wed, 25 Nov 2026 20:31:07 +0000"
+GONE_HERE = f"{parsedate_to_datetime(GONE).astimezone():%Y-%m-%d %H:%M}"
+
+
+class Typing(io.StringIO):
+    """A person at a terminal, who types this."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 def test_ps_lists_services(api: FakeApi, tutum_command: Tutum) -> None:
@@ -21,6 +33,72 @@ def test_ps_filters_by_state_and_prints_uuids_or_whole_services(api: FakeApi, tu
     api.services.append(service(DB, "db", state="Stopped"))
     assert tutum_command("service", "ps", "-q", "-s", "Stopped").out == f"{DB}\n"
     assert json.loads(tutum_command("service", "ps", "--json").out) == api.services
+
+
+def test_ps_shows_stacks_and_hides_what_is_gone(api: FakeApi, tutum_command: Tutum) -> None:
+    api.services = [
+        service(WEB, "web", full_name="shop/web", stack="shop"),
+        service(OTHER_WEB, "web", full_name="blog/web", stack="blog", gone_since=GONE, state="Not running"),
+    ]
+    lines = tutum_command("service", "ps").out.splitlines()
+    assert [line.split()[0] for line in lines] == ["NAME", "shop/web"]
+    assert f"Gone since {GONE_HERE}" in tutum_command("service", "ps", "--all").out
+    assert tutum_command("service", "ps", "-a", "-q", "--stack", "blog").out == f"{OTHER_WEB}\n"
+    assert api.requests[-1].url.params["stack"] == "blog"
+
+
+def test_an_ambiguous_name_is_told_in_lines(api: FakeApi, tutum_command: Tutum) -> None:
+    api.services = [service(uuid, "web", full_name=f"{stack}/web") for uuid, stack in ((WEB, "shop"), (DB, "blog"))]
+    ran = tutum_command("service", "stop", "web")
+    assert ran.code == 3
+    assert ran.err.splitlines() == [
+        "tutum: 2 services match 'web'; name one by its UUID:",
+        f"  {WEB}  shop/web on local",
+        f"  {DB}  blog/web on local",
+    ]
+
+
+def test_a_label_names_the_stack(api: FakeApi, tutum_command: Tutum) -> None:
+    api.services = [service(WEB, "web", full_name="shop/web")]
+    assert tutum_command("service", "stop", "shop/web").out == f"STOP of shop/web accepted, action {ACTION}\n"
+
+
+def test_forget_revokes_the_handlers_of_what_is_gone(
+    api: FakeApi, tutum_command: Tutum, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.services = [service(WEB, "web", full_name="shop/web", gone_since=GONE), service(DB, "db")]
+    ran = tutum_command("service", "forget", "web")
+    assert (ran.code, api.sent()[-1]) == (2, f"GET /service/{WEB}/webhook/handler/")
+    assert "this would forget 1 service and revoke 2 webhook handlers: repeat it with --force" in ran.err
+    monkeypatch.setattr("sys.stdin", Typing("n\n"))
+    ran = tutum_command("service", "forget", "web")
+    assert (ran.code, len(api.services)) == (1, 2)
+    told = f"shop/web: Gone since {GONE_HERE}, 2 webhook handlers"
+    assert f"{told}\nForget 1 service and revoke 2 webhook handlers? [y/N]" in ran.err
+    monkeypatch.setattr("sys.stdin", Typing("y\n"))
+    ran = tutum_command("service", "forget", "web")
+    assert (ran.code, ran.out.lstrip()) == (0, f"Forgotten: {told}\n")
+    assert [each["name"] for each in api.services] == ["db"]
+
+
+def test_what_is_still_there_is_not_forgotten(api: FakeApi, tutum_command: Tutum) -> None:
+    api.services.append(service(DB, "db", gone_since=GONE))
+    ran = tutum_command("service", "forget", "db", "web", "--force")
+    assert (ran.code, len(api.services)) == (3, 2)
+    assert "not gone: web" in ran.err
+
+
+def test_terminate_forgets_what_is_gone(api: FakeApi, tutum_command: Tutum) -> None:
+    api.services.append(service(DB, "db", gone_since=GONE))
+    assert tutum_command("service", "terminate", "db", "web").code == 2
+    assert not [line for line in api.sent() if not line.startswith("GET")]
+    ran = tutum_command("service", "terminate", "db", "web", "-f")
+    assert (ran.code, [each["name"] for each in api.services]) == (0, ["web"])
+    assert ran.out.splitlines()[1] == f"TERMINATE of web accepted, action {ACTION}"
+    assert [line for line in api.sent() if not line.startswith("GET")] == [
+        f"POST /service/{DB}/forget/",
+        f"DELETE /service/{WEB}/",
+    ]
 
 
 def test_inspect_prints_one_object_or_an_array(api: FakeApi, tutum_command: Tutum) -> None:

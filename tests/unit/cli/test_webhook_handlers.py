@@ -97,8 +97,8 @@ def test_rm_of_an_ambiguous_name_deletes_nothing(api: FakeApi, tutum_command: Tu
     api.handlers.append(api.handler(twin, "deploy", "SCALEUP"))
     ran = tutum_command("webhook-handler", "rm", "web", "deploy")
     assert ran.code == 3
-    assert "7eaf7fff…" in ran.err
-    assert "8eaf8fff…" in ran.err
+    assert "  7eaf7fff  REDEPLOY" in ran.err
+    assert "  8eaf8fff  SCALEUP" in ran.err
     assert DEPLOY not in ran.err
     assert len(api.handlers) == 3
 

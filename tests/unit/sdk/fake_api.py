@@ -148,6 +148,9 @@ class FakeApi:
                 return httpx2.Response(200, json=found)
             case ("GET", "logs"):
                 return httpx2.Response(200, json={"logs": "one\ntwo\n"})
+            case ("POST", "forget"):
+                self.services.remove(found)
+                return httpx2.Response(200, json=found)
             case ("POST", "redeploy") if request.url.params.get("dry_run") == "1" and self.plan:
                 return httpx2.Response(200, json=self.plan)
             case ("DELETE",) | ("POST", "start" | "stop" | "redeploy" | "scale"):
@@ -212,6 +215,8 @@ class FakeApi:
 
 
 def _matches(fields: dict[str, Any], name: str, value: str) -> bool:
+    if name == "reference":
+        return value in (fields["name"], fields.get("full_name")) or _matches(fields, "uuid__startswith", value.lower())
     key, _, test = name.partition("__")
     have = str(fields.get(key) or "")
     return have.startswith(value) if test == "startswith" else have == value

@@ -1,5 +1,6 @@
 """Finding the object that a person means."""
 
+import httpx2
 import pytest
 
 import tutum
@@ -17,18 +18,35 @@ def test_a_service_is_found_by_uuid_name_or_start(api: FakeApi, identifier: str)
     assert tutum.Utils.fetch_remote_service(identifier).uuid == WEB
 
 
-def test_a_name_wins_over_the_start_of_a_uuid(api: FakeApi) -> None:
-    api.services += [service(DB, "other"), service(OTHER_WEB, "db")]
-    assert tutum.Utils.fetch_remote_service("db").uuid == OTHER_WEB
+def test_the_server_is_asked_what_a_reference_means(api: FakeApi) -> None:
+    api.services = [service(WEB, "web", full_name="shop/web"), service(OTHER_WEB, "web", full_name="blog/web")]
+    assert tutum.Utils.fetch_remote_service("blog/web").uuid == OTHER_WEB
+    assert dict(api.requests[-1].url.params) == {"limit": "100", "reference": "blog/web"}
 
 
-def test_an_ambiguous_service_names_the_uuids(api: FakeApi) -> None:
-    api.services.append(service(OTHER_WEB, "web"))
+def test_a_server_that_knows_no_references_is_asked_for_names_and_starts_of_uuids(api: FakeApi) -> None:
+    unknown = httpx2.Response(400, json={"error": "unknown filter 'reference'"})
+    for identifier in ("web", "61A2"):
+        api.script([unknown])
+        assert tutum.Utils.fetch_remote_service(identifier).uuid == WEB
+    api.script([unknown])
+    with pytest.raises(tutum.ObjectNotFound):
+        tutum.Utils.fetch_remote_service("shop/web")
+
+
+def test_the_services_of_an_ambiguous_name_have_a_line_each(api: FakeApi) -> None:
+    api.services = [
+        service(WEB, "web", full_name="shop/web"),
+        service(OTHER_WEB, "web", full_name="blog/web", engine="docker"),
+    ]
     for identifier in ("web", "61a2"):
         with pytest.raises(tutum.NonUniqueIdentifier) as raised:
             tutum.Utils.fetch_remote_service(identifier)
-        assert WEB in str(raised.value)
-        assert OTHER_WEB in str(raised.value)
+        assert str(raised.value).splitlines() == [
+            f"2 services match {identifier!r}; name one by its UUID:",
+            f"  {WEB}  shop/web on local",
+            f"  {OTHER_WEB}  blog/web on docker",
+        ]
 
 
 @pytest.mark.parametrize("identifier", ["", "nope", "ffff", DB])
@@ -52,7 +70,7 @@ def test_an_ambiguous_handler_shows_eight_characters() -> None:
     twins = [*HANDLERS, tutum.Handler(FakeApi.handler(DEPLOY.replace("7", "8"), "deploy", "SCALEUP"))]
     with pytest.raises(tutum.NonUniqueIdentifier) as raised:
         find_handler(twins, "deploy")
-    assert "7eaf7fff… (REDEPLOY deploy), 8eaf8fff… (SCALEUP deploy)" in str(raised.value)
+    assert str(raised.value).splitlines()[1:] == ["  7eaf7fff  REDEPLOY deploy", "  8eaf8fff  SCALEUP deploy"]
     assert DEPLOY not in str(raised.value)
 
 

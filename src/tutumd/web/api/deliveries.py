@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from tutumd.application.calls import parse_wait
@@ -10,6 +11,7 @@ from tutumd.application.queries import parse_query
 from tutumd.application.redelivery import redeliver
 from tutumd.web.api import handler_schemas, render, schemas
 from tutumd.web.api.handlers import BASE, HandlerUuid, ServiceUuid
+from tutumd.web.api.services import find_service
 from tutumd.web.auth import Viewer
 from tutumd.web.body import documented_list, documented_query
 from tutumd.web.call.endpoint import render_result
@@ -28,7 +30,7 @@ def list_deliveries(
 ) -> schemas.ListOut[handler_schemas.DeliveryOut]:
     """List the calls that a handler received, newest first. Pages: limit, offset."""
     query = parse_query(request.query_params.multi_items(), frozenset())
-    service, handler = parse_uuid(service_uuid), parse_uuid(handler_uuid)
+    service, handler = find_service(request, viewer, service_uuid), parse_uuid(handler_uuid)
     page = context(request).store.deliveries(viewer, service, handler, query)
     path = f"{handler_uri(service, handler)}delivery/"
     return render.page(path, query, page, lambda delivery: render.delivery(delivery, path))
@@ -39,7 +41,7 @@ def get_delivery(
     request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, number: Number
 ) -> handler_schemas.WholeDeliveryOut:
     """Get a call with its stored content: headers without secrets, and at most 16 KiB of the body."""
-    service, handler = parse_uuid(service_uuid), parse_uuid(handler_uuid)
+    service, handler = find_service(request, viewer, service_uuid), parse_uuid(handler_uuid)
     delivery = context(request).store.delivery(viewer, service, handler, number)
     return render.whole_delivery(delivery, f"{handler_uri(service, handler)}delivery/")
 
@@ -60,7 +62,7 @@ async def redeliver_delivery(
         web.batches.store,
         web.admission_cache,
         viewer,
-        service_uuid=parse_uuid(service_uuid),
+        service_uuid=await run_in_threadpool(find_service, request, viewer, service_uuid),
         handler_uuid=parse_uuid(handler_uuid),
         number=number,
         origin=web.read_origin(request.scope),

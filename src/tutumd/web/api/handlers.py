@@ -13,6 +13,7 @@ from tutumd.application.admission.evaluate import Admitted, CallInput, Hidden, I
 from tutumd.application.queries import HANDLER_FILTERS, parse_query, parse_unused
 from tutumd.errors import InvalidInputError
 from tutumd.web.api import handler_schemas, render, schemas
+from tutumd.web.api.services import find_service
 from tutumd.web.auth import Viewer
 from tutumd.web.body import Body, documented, documented_list, parse
 from tutumd.web.context import context, parse_uuid
@@ -20,7 +21,7 @@ from tutumd.web.uris import PREFIX, service_uri
 
 router = APIRouter(prefix=PREFIX, tags=["webhook handlers"])
 
-ServiceUuid = Annotated[str, Path(description="UUID of the service")]
+ServiceUuid = Annotated[str, Path(description="UUID of the service, or its name, as in the routes of services")]
 HandlerUuid = Annotated[str, Path(description="UUID of the webhook handler")]
 BASE = "/service/{service_uuid}/webhook/handler"
 
@@ -46,7 +47,7 @@ def list_handlers(
 ) -> schemas.ListOut[handler_schemas.HandlerOut]:
     """List the webhook handlers of a service. Filters: uuid, uuid__startswith, name; pages: limit, offset."""
     query = parse_query(request.query_params.multi_items(), HANDLER_FILTERS)
-    uuid = parse_uuid(service_uuid)
+    uuid = find_service(request, viewer, service_uuid)
     page = context(request).store.handlers(viewer, uuid, query)
     path = f"{service_uri(uuid)}webhook/handler/"
     return render.page(path, query, page, render.handler)
@@ -63,7 +64,7 @@ def create_handlers(
     created = rules.create(
         web.store,
         viewer,
-        parse_uuid(service_uuid),
+        find_service(request, viewer, service_uuid),
         [entry.model_dump(exclude_unset=True) for entry in entries],
         cipher=web.cipher,
         now=web.clock(),
@@ -77,7 +78,9 @@ def get_handler(
     request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid
 ) -> handler_schemas.HandlerOut:
     """Get a webhook handler."""
-    return render.handler(context(request).store.handler(viewer, parse_uuid(service_uuid), parse_uuid(handler_uuid)))
+    return render.handler(
+        context(request).store.handler(viewer, find_service(request, viewer, service_uuid), parse_uuid(handler_uuid))
+    )
 
 
 @router.patch(f"{BASE}/{{handler_uuid}}/", openapi_extra=documented(_ONE))
@@ -89,7 +92,7 @@ def change_handler(
     changed = rules.change(
         web.store,
         viewer,
-        parse_uuid(service_uuid),
+        find_service(request, viewer, service_uuid),
         parse_uuid(handler_uuid),
         parse(body, _ONE).model_dump(exclude_unset=True),
         cipher=web.cipher,
@@ -107,7 +110,7 @@ def rotate_handler(
     rotated = rules.rotate(
         web.store,
         viewer,
-        parse_uuid(service_uuid),
+        find_service(request, viewer, service_uuid),
         parse_uuid(handler_uuid),
         parse(body or b"{}", _ROTATE).grace,
         now=web.clock(),
@@ -122,7 +125,7 @@ def try_handler(
     """Show what a call would do, and why. Nothing is done."""
     web = context(request)
     sent = parse(body or b"{}", _TEST)
-    handler = web.store.handler(viewer, parse_uuid(service_uuid), parse_uuid(handler_uuid))
+    handler = web.store.handler(viewer, find_service(request, viewer, service_uuid), parse_uuid(handler_uuid))
     text = sent.body if isinstance(sent.body, str) else json.dumps(sent.body)
     for part in (text, sent.address, *chain(*sent.headers.items(), *sent.query.items())):
         if any("\ud800" <= char <= "\udfff" for char in part):
@@ -153,7 +156,7 @@ def try_handler(
 @router.delete(f"{BASE}/{{handler_uuid}}/", status_code=204)
 def delete_handler(request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid) -> Response:
     """Revoke a webhook handler: after the response no call to it is accepted."""
-    context(request).store.delete_handler(viewer, parse_uuid(service_uuid), parse_uuid(handler_uuid))
+    context(request).store.delete_handler(viewer, find_service(request, viewer, service_uuid), parse_uuid(handler_uuid))
     return Response(status_code=204)
 
 

@@ -67,7 +67,9 @@ class ServiceOut(BaseModel):
     uuid: str
     resource_uri: str
     name: str
+    full_name: str = Field(description="The name with its stack, such as `shop/web`.")
     state: str
+    gone_since: str | None = Field(description="Since when its engine has not shown it; null while it does.")
     stack: str | None = Field(description="Compose project or Swarm stack.")
     engine: str = Field(description="Engine instance that it runs on.")
     owner: str
