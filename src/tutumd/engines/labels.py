@@ -22,6 +22,10 @@ MAX_CONTAINERS = "tutum.scale.max"
 AUTOSCALER = "tutum.scale.hpa"
 # Written by tutumd: the number of containers that a service had when it was stopped.
 STOPPED_REPLICAS = "tutum.stopped.replicas"
+# Written by tutumd: the image's name that the tag of a call led to. It counts while that image is the service's.
+IMAGE_TAGGED = "tutum.image.tagged"
+# Written by tutumd beside it, on docker: the image's name before.
+IMAGE_BASE = "tutum.image.base"
 
 _PREFIX = "tutum."
 _KNOWN = {
@@ -37,6 +41,8 @@ _KNOWN = {
     MAX_CONTAINERS,
     AUTOSCALER,
     STOPPED_REPLICAS,
+    IMAGE_TAGGED,
+    IMAGE_BASE,
 }
 _TRUE = ("true", "1", "yes", "on")
 
@@ -109,6 +115,15 @@ def stopped_replicas(labels: Mapping[str, str]) -> int:
     """Return the number of containers that a stopped service had; 0 if no label holds it."""
     text = labels.get(STOPPED_REPLICAS, "")
     return int(text) if re.fullmatch(_NUMBER, text) else 0
+
+
+def describe_lasting_tag(labels: Mapping[str, str], image: str) -> tuple[str, ...]:
+    """Return that a redeploy without a tag stays at an image, if an earlier call put it into the definition."""
+    return (
+        (f"without a tag, it stays at {image}, which the tag of an earlier call chose",)
+        if labels.get(IMAGE_TAGGED) == image
+        else ()
+    )
 
 
 def is_true(value: str | None) -> bool:

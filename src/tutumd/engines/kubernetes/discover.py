@@ -5,7 +5,17 @@ from collections.abc import Iterable
 
 from tutumd.engines.kubernetes.view import Pod, PodContainer, controller_of
 from tutumd.engines.kubernetes.workloads import Address, Workload
-from tutumd.engines.labels import IGNORE, KEEP_IMAGES, ORDER, OWNER, SERVICE, SKIP_UNCHANGED, is_true, parse_labels
+from tutumd.engines.labels import (
+    IGNORE,
+    KEEP_IMAGES,
+    ORDER,
+    OWNER,
+    SERVICE,
+    SKIP_UNCHANGED,
+    describe_lasting_tag,
+    is_true,
+    parse_labels,
+)
 from tutumd.model import ContainerSnapshot, ContainerState, Port, ServiceSnapshot
 
 _PART_OF = "app.kubernetes.io/part-of"
@@ -69,6 +79,7 @@ def take_snapshot(workload: Workload, pods: Iterable[Pod]) -> ServiceSnapshot:
         deployed=max(created, default=None),
         service_cap=labels.service_cap,
         warnings=(*labels.problems, *ineffective, *warnings(workload)),
+        notes=describe_lasting_tag(workload.annotations, workload.main["image"]),
     )
 
 
