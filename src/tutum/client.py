@@ -77,8 +77,12 @@ class Client:
         return self.settings.base_url
 
     def absolute_url(self, path: str) -> str:
-        """Return the full URL of a path that the server named, such as the `url` of a handler."""
-        return urljoin(self.base_url, path)
+        """Return the full URL of a path that the server named, such as the `url` of a handler.
+
+        If a proxy serves the API below a path, such as https://example.com/hooks/api/v1/, the result has it too.
+        """
+        server, _, _ = self.base_url.rpartition("/api/v1/")
+        return server + path if server and path.startswith("/api/") else urljoin(self.base_url, path)
 
     def send(
         self,

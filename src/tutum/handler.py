@@ -33,6 +33,11 @@ class Handler(dict[str, Any]):
         return self._text("url")
 
     @property
+    def call_url(self) -> str:
+        """Complete URL to POST to: begins with the server's public URL, or else with the one that the client uses."""
+        return self._text("call_url")
+
+    @property
     def resource_uri(self) -> str:
         """Path of the handler."""
         return self._text("resource_uri")

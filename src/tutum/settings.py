@@ -67,7 +67,7 @@ def _header_value(text: str) -> str:
 
 
 def normal_base_url(url: str) -> str:
-    """Return `url` with a slash at the end, and with /api/v1/ where it has no path.
+    """Return `url` with a slash at the end, and with /api/v1/ where it is the server's URL alone.
 
     Raises:
         TutumApiError: It is not an http or https URL.
@@ -83,7 +83,7 @@ def normal_base_url(url: str) -> str:
         raise TutumApiError(
             f"the server's URL must look like {form} (TUTUM_REST_HOST) or {form}/api/v1/ (TUTUM_BASE_URL)"
         )
-    return f"{text}/" if parts.path else f"{text}/api/v1/"
+    return f"{text}/" if "/api/" in f"{parts.path}/" else f"{text}/api/v1/"
 
 
 def source_of_environment(environment: Mapping[str, str]) -> Source:

@@ -50,7 +50,7 @@ class WebhookHandler:
         Raises:
             TutumApiError: The service is gone, or another failure.
         """
-        return [Handler(fields) for fields in self._client.pages(*self._path(), params=filters)]
+        return [_handler(fields, self._client) for fields in self._client.pages(*self._path(), params=filters)]
 
     @classmethod
     def unused(cls, days: int, *, client: Client | None = None) -> builtins.list[Handler]:
@@ -62,8 +62,9 @@ class WebhookHandler:
         Raises:
             TutumApiError: The server is too old to know this, or another failure.
         """
-        pages = (client or current_client()).pages("webhook", "handler", params={"unused_days": days})
-        return [Handler(fields) for fields in pages]
+        client = client or current_client()
+        pages = client.pages("webhook", "handler", params={"unused_days": days})
+        return [_handler(fields, client) for fields in pages]
 
     def add(self, name: str | Sequence[str | None] | None = None, operation: str | None = None, **fields: Any) -> None:
         """Add a handler, which `save` creates.
@@ -89,7 +90,7 @@ class WebhookHandler:
         created = self._client.send("POST", *self._path(), body=body).body
         self._added = []
         listed = created if isinstance(created, builtins.list) else [created]
-        return [Handler(fields) for fields in listed if isinstance(fields, dict)]
+        return [_handler(fields, self._client) for fields in listed if isinstance(fields, dict)]
 
     def update(self, uuid: str, **fields: Any) -> Handler:
         """Change a handler, and return it as it is now.
@@ -101,7 +102,9 @@ class WebhookHandler:
             ObjectNotFound: The service has no handler with this UUID.
             TutumApiError: The server refused, and nothing was changed; or another failure.
         """
-        return Handler(self._client.send("PATCH", *self._path(str(uuid)), body=_encode_dates(fields)).body)
+        return _handler(
+            self._client.send("PATCH", *self._path(str(uuid)), body=_encode_dates(fields)).body, self._client
+        )
 
     def rotate(self, uuid: str, grace: int | None = None) -> Handler:
         """Give a handler a new UUID, and so a new URL, and return it.
@@ -114,7 +117,7 @@ class WebhookHandler:
             TutumApiError: Any other failure.
         """
         body = None if grace is None else {"grace": grace}
-        return Handler(self._client.send("POST", *self._path(str(uuid), "rotate"), body=body).body)
+        return _handler(self._client.send("POST", *self._path(str(uuid), "rotate"), body=body).body, self._client)
 
     def delete(self, uuid: str) -> bool:
         """Revoke a handler: its URL can no longer be called.
@@ -232,6 +235,10 @@ class WebhookHandler:
 
     def _path(self, *segments: str) -> tuple[str, ...]:
         return (Service.endpoint, self.service.uuid, "webhook", "handler", *segments)
+
+
+def _handler(fields: dict[str, Any], client: Client) -> Handler:
+    return Handler({**fields, "call_url": fields.get("call_url") or client.absolute_url(str(fields.get("url") or ""))})
 
 
 def _encode_dates(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,10 @@ _INJECTED_PORT = re.compile(r"\w+://.*")
 _HOST = re.compile(r"[\w.:%-]+")
 _NAMESPACE = re.compile(r"\*|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _POSTGRES_URL = re.compile(r"(postgres(ql)?://\S+)?")
-_PUBLIC_URL = re.compile(r"(https?://[^\s/?#]+(/[^\s?#]*)?)?")
+_PUBLIC_URL = re.compile(
+    r"((?!.*/api/v1/?$)https?://(\[[0-9A-Fa-f:.]+\]|\w[\w-]*(\.\w[\w-]*)*\.?)(:(6[0-5]|[1-5]?[0-9])?[0-9]{1,3})?"
+    r"(/(?!\.\.?(/|$))[A-Za-z0-9._~-]+)*/?)?"
+)
 
 
 def _ignore_injected_port(value: object) -> object:
@@ -65,7 +68,9 @@ class Settings(BaseSettings):
     admin_apikey: str = Field("", repr=False)
     secret_key: str = Field("", repr=False)
     public_url: Annotated[
-        str, _like(_PUBLIC_URL, "must be like https://hooks.example.com"), AfterValidator(lambda url: url.rstrip("/"))
+        str,
+        _like(_PUBLIC_URL, "must be like https://hooks.example.com or https://example.com/hooks, without /api/v1"),
+        AfterValidator(lambda url: url.rstrip("/")),
     ] = ""
     max_containers: int = Field(100, ge=1, le=10_000)
     grace: float = Field(30.0, ge=0, le=3600)

@@ -216,6 +216,26 @@ def test_redeploy_with_a_tag_changes_the_tag_alone(bed: EngineBed) -> None:
 
 
 @pytest.mark.needs(Ability.TAGS)
+def test_a_redeploy_without_a_tag_says_what_becomes_of_an_earlier_one(bed: EngineBed) -> None:
+    bed.create(1)
+    own = snapshot(bed).image_name
+    bed.release("v2", tag="v2")
+    assert outcome_of(bed, redeploy(bed), new_run(bed, tag="v2")).success
+    tagged = snapshot(bed)
+    assert (tagged.image_name == own, len(tagged.notes)) == (False, 1)
+    planned = bed.engine().plan(bed.service, None)
+    outcome = outcome_of(bed, redeploy(bed))
+    assert outcome.success, outcome
+    # Containers of docker have no definition of their own that a tag would change.
+    after = own if bed.kind == "docker" else tagged.image_name
+    assert snapshot(bed).image_name == planned.image_name == after
+    for texts in (tagged.notes, planned.notes, (outcome.reason,)):
+        assert [text for text in texts if "the tag of an earlier call chose" in text and after in text], texts
+    assert bool(snapshot(bed).notes) == (bed.kind != "docker")
+    assert snapshot(bed).warnings == ()
+
+
+@pytest.mark.needs(Ability.TAGS)
 def test_an_image_that_is_nowhere_leaves_the_service_as_it_was(bed: EngineBed) -> None:
     bed.create(2)
     before = snapshot(bed)

@@ -67,6 +67,29 @@ def nginx(
         yield port
 
 
+@contextmanager
+def nginx_below_a_path(folder: Path, port: int, path: str, web: int, *, is_kept: bool) -> Iterator[None]:
+    """Run nginx on this port while the block runs: it passes what is below a path to another port.
+
+    Args:
+        is_kept: The path is passed on, else it is taken away.
+    """
+    program = find_nginx()
+    if program is None:
+        guards.lacking(MISSING)
+    folder.mkdir(exist_ok=True)
+    location = f"location {path}/ {{ proxy_pass http://127.0.0.1:{web}{'' if is_kept else '/'}; }}"
+    head = f"pid {folder}/nginx.pid; error_log {folder}/nginx-error.log; events {{}}\n"
+    temporary = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in _FOLDERS)
+    server = f"server {{ listen 127.0.0.1:{port}; {location} }}"
+    (folder / "nginx.conf").write_text(f"{head}http {{ access_log off; {temporary} {server} }}\n")
+    user = " user root;" if os.geteuid() == 0 else ""
+    command = [program, "-c", str(folder / "nginx.conf"), "-g", f"daemon off;{user}"]
+    with (folder / "output").open("wb") as output, running(command, stdout=output, stderr=output):
+        wait_until(lambda: _answers(port), "nginx answers")
+        yield
+
+
 def _answers(port: int) -> bool:
     try:
         with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:

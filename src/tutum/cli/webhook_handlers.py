@@ -26,7 +26,6 @@ from tutum.webhook_handler import WebhookHandler
 
 app = typer.Typer(rich_markup_mode=None)
 
-_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 LIST_COLUMNS: Sequence[Column] = (
     Column(heading="SERVICE", min_width=10),
     Column(heading="NAME", min_width=10),
@@ -50,7 +49,7 @@ def list_handlers(services: Services, quiet: Quiet = False, as_json: AsJson = Fa
     owners = list(map(Utils.fetch_remote_service, services))
     handlers = [(owner, handler) for owner in owners for handler in WebhookHandler.fetch(owner).list()]
     if as_json:
-        print_json([_with_call_url(owner, handler) for owner, handler in handlers])
+        _print_as_json([handler for _, handler in handlers])
     elif quiet:
         for _, handler in handlers:
             print(handler.uuid)
@@ -85,20 +84,20 @@ def create_handlers(
 ) -> None:
     """Create webhook handlers and print their UUIDs and URLs."""
     fields = complete_verify(fields, None)
-    created: list[tuple[Service, Handler]] = []
+    created: list[Handler] = []
     for service in [Utils.fetch_remote_service(identifier) for identifier in services]:
         webhook = WebhookHandler.fetch(service)
         webhook.add(names or [None], operation, **fields)
-        created += [(service, handler) for handler in webhook.save()]
+        created += webhook.save()
     if as_json:
-        objects = [_with_call_url(service, handler) for service, handler in created]
-        print_json(objects if len(objects) != 1 else objects[0])
+        _print_as_json(created if len(created) != 1 else created[0])
         return
-    for service, handler in created:
+    for handler in created:
         print(handler.uuid)
         if not quiet:
-            print(service.client.absolute_url(handler.url))
+            print(handler.call_url)
     if not quiet:
+        _warn_of_loopback(created)
         hint("Call it with: curl -X POST URL. The URL is a password: anyone who knows it can call it.")
 
 
@@ -152,15 +151,11 @@ def show_handler(
     if target is not None and target not in TARGETS:
         raise typer.BadParameter(f"--for must be one of {', '.join(TARGETS)}; got {target!r}")
     webhook, handler = find(service, identifier)
-    call_url = webhook.service.client.absolute_url(handler.url)
-    if target is not None:
-        print(snippet(target, call_url, handler), end="")
-        if target != "curl" and urlsplit(call_url).hostname in _LOOPBACK:
-            hint("The URL names this machine: replace it with the server's public name.")
-    elif url:
-        print(call_url)
-    else:
+    if target is None and not url:
         _print_handler(webhook, handler, as_json=as_json)
+        return
+    print(handler.call_url if target is None else snippet(target, handler.call_url, handler).rstrip())
+    _warn_of_loopback([handler])
 
 
 @app.command("rotate")
@@ -178,11 +173,12 @@ def rotate_handler(
     webhook, handler = find(service, identifier)
     rotated = webhook.rotate(handler.uuid, grace_s)
     if as_json:
-        print_json(_with_call_url(webhook.service, rotated))
+        _print_as_json(rotated)
         return
     print(rotated.uuid)
     if not quiet:
-        print(webhook.service.client.absolute_url(rotated.url))
+        print(rotated.call_url)
+        _warn_of_loopback([rotated])
         if rotated.rotation:
             hint(f"The old URL works until {rotated.rotation['old_until']}; show prints when it was last called.")
 
@@ -230,13 +226,24 @@ def remove_handlers(
         print(uuid)
 
 
-def _with_call_url(service: Service, handler: Handler) -> dict[str, Any]:
-    return {**handler, "call_url": service.client.absolute_url(handler.url)}
+def _print_as_json(handlers: Handler | list[Handler]) -> None:
+    print_json(handlers)
+    _warn_of_loopback(handlers if isinstance(handlers, list) else [handlers])
+
+
+def _warn_of_loopback(handlers: list[Handler]) -> None:
+    """Say what to do if printed URLs lead other machines to themselves."""
+    hosts = {urlsplit(handler.call_url).hostname or "" for handler in handlers}
+    if any(host in ("localhost", "::1") or host.startswith("127.") for host in hosts):
+        print(
+            "This URL works on the server's machine only: start the server with --public-url https://NAME",
+            file=sys.stderr,
+        )
 
 
 def _print_handler(webhook: WebhookHandler, handler: Handler, *, as_json: bool) -> None:
     if as_json:
-        print_json(_with_call_url(webhook.service, handler))
+        _print_as_json(handler)
         return
     print(printable(f"{handler.name or 'handler without a name'}: {label_of(webhook, handler)}"))
     print_pairs([("uuid", shorten(handler.uuid)), *handler_pairs(handler)])

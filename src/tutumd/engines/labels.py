@@ -24,6 +24,10 @@ AUTOSCALER = "tutum.scale.hpa"
 # Written by tutumd: the action that added a container, and the number of containers that a stopped service had.
 ACTION = "tutum.action"
 STOPPED_REPLICAS = "tutum.stopped.replicas"
+# Written by tutumd: the image's name that the tag of a call led to. It counts while that image is the service's.
+IMAGE_TAGGED = "tutum.image.tagged"
+# Written by tutumd beside it, on docker: the image's name before.
+IMAGE_BASE = "tutum.image.base"
 
 _PREFIX = "tutum."
 _KNOWN = {
@@ -41,6 +45,8 @@ _KNOWN = {
     AUTOSCALER,
     ACTION,
     STOPPED_REPLICAS,
+    IMAGE_TAGGED,
+    IMAGE_BASE,
 }
 _TRUE = ("true", "1", "yes", "on")
 
@@ -116,6 +122,15 @@ def stopped_replicas(labels: Mapping[str, str]) -> int:
     """Return the number of containers that a stopped service had; 0 if no label holds it."""
     text = labels.get(STOPPED_REPLICAS, "")
     return int(text) if re.fullmatch(_NUMBER, text) else 0
+
+
+def describe_lasting_tag(labels: Mapping[str, str], image: str) -> tuple[str, ...]:
+    """Return that a redeploy without a tag stays at an image, if an earlier call put it into the definition."""
+    return (
+        (f"without a tag, it stays at {image}, which the tag of an earlier call chose",)
+        if labels.get(IMAGE_TAGGED) == image
+        else ()
+    )
 
 
 def is_true(value: str | None) -> bool:

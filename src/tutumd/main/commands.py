@@ -37,7 +37,7 @@ Engines = Annotated[
     typer.Option(help="local, docker, swarm, kubernetes or NAME=docker:URL; repeatable. [TUTUMD_ENGINE; auto]"),
 ]
 AdminUser = Annotated[str | None, typer.Option(help="Name of the first admin. [TUTUMD_ADMIN_USER; admin]")]
-PublicUrl = Annotated[str | None, typer.Option(help="Start of printed URLs. [TUTUMD_PUBLIC_URL; host and port]")]
+PublicUrl = Annotated[str | None, typer.Option(help="Start of all URLs that are handed out. [TUTUMD_PUBLIC_URL]")]
 MaxContainers = Annotated[
     int | None, typer.Option(help="Maximum of containers of a service. [TUTUMD_MAX_CONTAINERS; 100]")
 ]

@@ -91,13 +91,18 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """A call that is stored and does something: its handler, and the action that carries it out."""
+    """A call that is stored and does something: its handler, and the action that carries it out.
+
+    Attributes:
+        notes: Sentences for the caller about the service.
+    """
 
     name: str | None
     operation: Operation
     action_uuid: str
     handler_seq: int
     action_seq: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

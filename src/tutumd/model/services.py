@@ -100,6 +100,7 @@ class ServiceSnapshot:
         deployed: When its newest container was created.
         service_cap: Containers that it may be scaled to (label `tutum.scale.max`); None: the server's cap.
         warnings: Sentences about oddities of the service or its labels.
+        notes: Sentences for who calls for a redeploy of it.
     """
 
     selector: str
@@ -115,6 +116,7 @@ class ServiceSnapshot:
     deployed: datetime | None = None
     service_cap: int | None = None
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def running(self) -> int:

@@ -25,7 +25,7 @@ _SECOND_US = 1_000_000
 _WITHOUT_OPTIONS = Evaluation(version=-1)
 _OPERATIONS = {operation.value: operation for operation in Operation}
 _JOINED, _QUEUED = DeliveryOutcome.JOINED.value, DeliveryOutcome.QUEUED.value
-_SCALEUP = Operation.SCALEUP.value
+_REDEPLOY, _SCALEUP = Operation.REDEPLOY.value, Operation.SCALEUP.value
 
 
 class CalledHandler(NamedTuple):
@@ -37,6 +37,7 @@ class CalledHandler(NamedTuple):
     name: str | None
     operation: str
     engine: str
+    notes: str
     options: str
     version: int
     uses: int
@@ -257,6 +258,7 @@ def _accepted(handler: CalledHandler, action_uuid: str, action_seq: int) -> Acce
         action_uuid=action_uuid,
         handler_seq=handler.seq,
         action_seq=action_seq,
+        notes=tuple(handler.notes.splitlines()) if handler.operation == _REDEPLOY else (),
     )
 
 
@@ -269,6 +271,7 @@ def with_action_seqs(results: Sequence[CallResult], seqs: Mapping[str, int]) -> 
             action_uuid=result.action_uuid,
             handler_seq=result.handler_seq,
             action_seq=seqs[result.action_uuid],
+            notes=result.notes,
         )
         if isinstance(result, Accepted) and not result.action_seq
         else result

@@ -29,6 +29,7 @@ def _select_handlers(column: "sa.Column[Any]", uuids: sa.Select[Any], array: str
             handlers.c.name,
             handlers.c.operation,
             services.c.engine,
+            services.c.notes,
             handlers.c.options,
             handlers.c.version,
             handlers.c.uses,

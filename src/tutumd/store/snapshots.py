@@ -35,6 +35,7 @@ def store_snapshot(
         "stopped": sum(container.state is ContainerState.STOPPED for container in snapshot.containers),
         "image_digest": snapshot.image_digest,
         "warnings": list(snapshot.warnings),
+        "notes": "\n".join(snapshot.notes),
         "deployed": snapshot.deployed,
         "target": snapshot.target,
         "fingerprint": fingerprint(snapshot),

@@ -124,6 +124,8 @@ services = sa.Table(
     sa.Column("run_command", sa.Text, nullable=False),
     sa.Column("definition", sa.JSON(none_as_null=True)),
     sa.Column("warnings", sa.JSON, nullable=False),
+    # What the response to a call for a redeploy says of the service: sentences, one a line.
+    sa.Column("notes", sa.Text, nullable=False, server_default=""),
     sa.Column("deployed", UtcTime),
     sa.Column("created", UtcTime, nullable=False),
     sa.Column("unbound", UtcTime),

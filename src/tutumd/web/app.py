@@ -12,7 +12,6 @@ from tutumd.web.api import actions, containers, deliveries, docs, handler_schema
 from tutumd.web.call.endpoint import CALL_PATH, CallEndpoint
 from tutumd.web.call.fast_path import FastPath
 from tutumd.web.context import WebContext
-from tutumd.web.unfinished import UnfinishedRequests
 from tutumd.web.uris import ACTION_HEADER, PREFIX
 
 _SLASHES = re.compile(r"/{2,}")
@@ -52,6 +51,7 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
     """Return the application that serves the API."""
     app = FastAPI(
         title="tutumd",
+        servers=[{"url": context.public_path}] if context.public_path else None,
         version=version,
         description="Webhook handlers for containers: redeploy or scale one service with a POST to a secret URL.",
         openapi_url=docs.OPENAPI_PATH,
@@ -67,18 +67,17 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
         app.include_router(module.router)
     _document_calls(app)
     endpoint = CallEndpoint(context)
-    return _Front(errors.LastResort(app), endpoint, FastPath(context, endpoint), context.unfinished)
+    return _Front(errors.LastResort(app), endpoint, FastPath(context, endpoint), context)
 
 
 class _Front:
-    """Normalizes paths: `//` counts as `/`, and the slash at the end is optional."""
+    """Normalizes paths: `//` counts as `/`; the slash at the end and the path of the public URL are optional."""
 
-    def __init__(
-        self, app: ASGIApp, endpoint: CallEndpoint, fast_path: FastPath, unfinished: UnfinishedRequests
-    ) -> None:
+    def __init__(self, app: ASGIApp, endpoint: CallEndpoint, fast_path: FastPath, context: WebContext) -> None:
         self._app = app
         self._endpoint = endpoint
-        self.handle_fast, self.unfinished = fast_path.handle, unfinished  # for FastProtocol
+        self._public_path = context.public_path
+        self.handle_fast, self.unfinished = fast_path.handle, context.unfinished  # for FastProtocol
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -87,10 +86,13 @@ class _Front:
         path = scope["path"]
         if "//" in path:
             path = _SLASHES.sub("/", path)
+        raw = scope.get("raw_path", b"").decode("latin-1")
+        if path.startswith(f"{self._public_path}/api/"):
+            path, raw = path.removeprefix(self._public_path), raw.removeprefix(self._public_path)
         if match := CALL_PATH.fullmatch(path):
             await self._endpoint(scope, receive, send, match)
             return
-        if match := _STACK_AND_NAME.match(raw := scope.get("raw_path", b"").decode("latin-1")):
+        if match := _STACK_AND_NAME.match(raw):
             # The slash of `shop%2Fweb` stays encoded, so that the routes match.
             named = re.sub("(?i)%2f", "%252F", match[0])
             path = _SLASHES.sub("/", unquote(named + raw[match.end() :]))

@@ -54,7 +54,7 @@ class WebContext:
         Args:
             server_cap: The most containers that a service may be given.
             trusted_proxies: Networks whose X-Forwarded-For counts.
-            public_url: What users' URLs begin with, behind a proxy.
+            public_url: Start of the URLs that are handed out; empty if it is not known. A proxy may keep its path.
             worker_state: Tells whether the worker of this server works; None if it has none.
         """
         self.worker_state: Callable[[], str | None] = worker_state or (lambda: None)
@@ -67,7 +67,8 @@ class WebContext:
         self.long_poll = LongPoll(store)
         self._questions = BoundedSemaphore(MAX_QUESTIONS)
         self.sign_ins = SignIns(store)
-        self.public_host = urlsplit(public_url).netloc
+        self.public_url = public_url
+        self.public_host, self.public_path = urlsplit(public_url)[1:3]
         self.unfinished = UnfinishedRequests(self.read_client)
         self.admission_cache = AdmissionCache(cipher)
         self.refused_calls = RefusedCalls()

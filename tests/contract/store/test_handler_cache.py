@@ -136,6 +136,7 @@ CHANGES = [
     "DELETE FROM handlers",
     "UPDATE services SET engine = 'other'",
     "UPDATE services SET terminated = 1",
+    "UPDATE services SET notes = 'it goes back to app:stable'",
     "DELETE FROM services",
     *(
         f"UPDATE actions SET {change}"

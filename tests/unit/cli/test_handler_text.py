@@ -131,6 +131,25 @@ def test_show_can_print_the_url_alone_or_json(tutum_command: Tutum) -> None:
     assert json.loads(tutum_command("webhook-handler", "show", "web", "deploy", "--json").out)["call_url"] == URL
 
 
+@pytest.mark.parametrize("how", [["--url"], ["--for", "github"], ["--for", "curl"], ["--json"]])
+@pytest.mark.parametrize("host", ["http://127.0.0.1:8000", "http://localhost", "http://[::1]:8000"])
+def test_a_url_that_names_the_server_s_own_machine_is_printed_with_the_mend(
+    api: FakeApi, tutum_command: Tutum, how: list[str], host: str
+) -> None:
+    api.handlers[0]["call_url"] = f"{host}/api/v1/x/call/"
+    ran = tutum_command("webhook-handler", "show", "web", "deploy", *how)
+    assert f"{host}/api/v1/x/call/" in ran.out
+    assert ran.err == "This URL works on the server's machine only: start the server with --public-url https://NAME\n"
+    assert tutum_command("webhook-handler", "show", "web", "grow", *how).err == ""
+
+
+def test_what_prints_no_url_tells_nothing_about_urls(api: FakeApi, tutum_command: Tutum) -> None:
+    for handler in api.handlers:
+        handler["call_url"] = "http://127.0.0.1:8000/"
+    for line in (["list", "web"], ["show", "web", "deploy"], ["rotate", "web", "deploy", "--quiet"]):
+        assert tutum_command("webhook-handler", *line).err == ""
+
+
 def test_an_unknown_sender_is_wrong_usage(api: FakeApi, tutum_command: Tutum) -> None:
     ran = tutum_command("webhook-handler", "show", "web", "deploy", "--for", "svn")
     assert (ran.code, api.requests) == (2, [])

@@ -2,6 +2,7 @@
 
 import json
 
+import httpx2
 import pytest
 
 from tests.unit.cli.conftest import Tutum
@@ -61,6 +62,14 @@ def test_create_as_json_has_the_complete_url(tutum_command: Tutum) -> None:
     made = json.loads(tutum_command("webhook-handler", "create", "web", "--json").out)
     assert made["call_url"] == f"http://tutum.test{made['url']}"
     assert made["operation"] == "REDEPLOY"
+
+
+def test_create_prints_the_public_url_of_the_server(api: FakeApi, tutum_command: Tutum) -> None:
+    url = "https://hooks.example.com/api/v1/x/call/"
+    created = {**api.handlers[0], "call_url": url}
+    api.script([httpx2.Response(200, json=api.services[0]), httpx2.Response(201, json=created)])
+    ran = tutum_command("webhook-handler", "create", WEB)
+    assert (ran.out, ran.err) == (f"{DEPLOY}\n{url}\n", "")
 
 
 def test_list_as_json_is_an_array(tutum_command: Tutum) -> None:

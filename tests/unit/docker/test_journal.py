@@ -24,6 +24,7 @@ REDEPLOY: dict[str, Any] = {
     "images_tried": [NEW],
     "digest_before": OLD,
     "containers_before": [identity(1)],
+    "left_tags": [],
     "swaps": [
         {
             "name": "shop-web-1",

@@ -11,6 +11,7 @@ import pytest
 from tests.support.kubernetes.patches import strategic
 from tests.support.kubernetes.workloads import container, daemon_set, deployment, stateful_set, template
 from tests.unit.kubernetes.values import AT, DIGEST, pod, workload
+from tutumd.engines.kubernetes.discover import take_snapshot
 from tutumd.engines.kubernetes.journal import RedeployJournal
 from tutumd.engines.kubernetes.patches import is_patched, restart_patch, rollback_patch
 from tutumd.engines.kubernetes.plan import (
@@ -28,6 +29,7 @@ from tutumd.engines.rollout.timing import Timing
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Plan, RunLimits
 
+TAGGED = "tutum.image.tagged"
 COPY = (
     "nodes that have registry.test/app:v1 already use their copy (imagePullPolicy: IfNotPresent), also if the tag was "
     "moved in the registry; set imagePullPolicy: Always to pull it"
@@ -270,6 +272,22 @@ def test_a_rollback_restores_the_template_exactly(tag: str | None, variables: di
             if operation["path"] == "/spec/template":
                 back["spec"]["template"] = operation["value"]
         assert back["spec"]["template"] == subject.template
+
+
+@pytest.mark.parametrize("tagged", [None, "registry.test/app:v0"])
+def test_an_annotation_tells_that_a_call_named_the_tag_until_a_rollback(tagged: str | None) -> None:
+    made = deployment()
+    made["metadata"]["annotations"] = {"a": "b", **({TAGGED: tagged} if tagged else {})}
+    subject = workload(made)
+    plan = planned(subject, tag="v2")
+    after = patched(subject, plan)
+    assert after.annotations == {"a": "b", TAGGED: "registry.test/app:v2"}
+    undo = {"op": "add", "value": tagged} if tagged else {"op": "remove"}
+    assert rollback_patch(after, plan, {})[1] == {**undo, "path": f"/metadata/annotations/{TAGGED}"}
+    stays = "without a tag, it stays at registry.test/app:v2, which the tag of an earlier call chose"
+    assert (planned(after).notes[0], take_snapshot(after, ()).notes) == (stays, (stays,))
+    for other in (planned(after, tag="v3"), planned(subject)):
+        assert "earlier call" not in str(other.notes)
 
 
 def test_variables_keep_their_order() -> None:

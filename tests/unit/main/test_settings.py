@@ -62,6 +62,7 @@ def test_a_variable_that_is_no_setting_is_warned_about(variable: str, remedy: st
         ("TUTUMD_PORT", "70000", "less than or equal to 65535"),
         ("TUTUMD_MAX_CONTAINERS", "0", "greater than or equal to 1"),
         ("TUTUMD_PUBLIC_URL", "hooks.example.com", "like https://hooks.example.com"),
+        ("TUTUMD_PUBLIC_URL", "https://example.com/api/v1/", "like https://hooks.example.com or .*, without /api/v1"),
         ("TUTUMD_TRUSTED_PROXIES", "10.0.0.1/8", "a valid IPv4 or IPv6 network"),
     ],
 )
@@ -71,6 +72,33 @@ def test_a_wrong_value_names_its_variable_and_what_was_wanted(
     monkeypatch.setenv(variable, value)
     with pytest.raises(SettingsError, match=f"^{variable}: must be {wanted}.*, got '{value}'$"):
         read_settings({})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("ftp://host", "https://", "https:///x", "https://host:", "https://host:99999", "https://host:x"),
+        *("https://user:key@host", "https://host?a=b", "https://host/#x", "https://host/a//b", "https://host/../x"),
+        *("https://host/%2e%2e", "https://h o", "https://host/a b", "https://host,https://other", "https://-."),
+    ],
+)
+def test_a_public_url_that_no_client_could_use_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"^--public-url: "):
+        read_settings({"public_url": url})
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("https://hooks.example.com/", "https://hooks.example.com"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ("https://[2001:db8::1]:8443", "https://[2001:db8::1]:8443"),
+        ("https://example.com/a/hooks-1/", "https://example.com/a/hooks-1"),
+        ("https://bücher.example", "https://bücher.example"),
+    ],
+)
+def test_a_public_url_may_have_a_port_and_a_path(url: str, kept: str) -> None:
+    assert read_settings({"public_url": url}).public_url == kept
 
 
 @pytest.mark.parametrize("value", ["mysql://tutumd:hidden@db/tutumd", "hidden", "postgresql://"])

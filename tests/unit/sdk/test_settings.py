@@ -76,6 +76,7 @@ def test_an_empty_variable_sets_nothing() -> None:
         ("http://h/api/v1", "http://h/api/v1/"),
         ("http://h/api/v1/", "http://h/api/v1/"),
         ("http://h:8000", "http://h:8000/api/v1/"),
+        ("https://h/behind/proxy", "https://h/behind/proxy/api/v1/"),
         (" https://h/behind/proxy/api/v1 ", "https://h/behind/proxy/api/v1/"),
     ],
 )

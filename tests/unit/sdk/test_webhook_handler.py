@@ -23,6 +23,29 @@ def test_save_returns_the_new_handler_with_its_url(webhook: tutum.WebhookHandler
     assert created.url == created["url"] == f"/api/v1{HANDLERS}{created.uuid}/call/"
 
 
+def test_a_handler_has_the_url_by_which_the_server_was_reached(webhook: tutum.WebhookHandler) -> None:
+    webhook.add("a")
+    all_ways = [*webhook.save(), *webhook.list(), *webhook.unused(0), webhook.update(DEPLOY, note="x")]
+    for handler in [*all_ways, webhook.rotate(DEPLOY)]:
+        assert handler.call_url == handler["call_url"] == f"http://tutum.test{handler.url}"
+
+
+def test_the_public_url_of_the_server_comes_first(webhook: tutum.WebhookHandler, api: FakeApi) -> None:
+    public = f"https://example.com/hooks/api/v1{HANDLERS}{DEPLOY}/call/"
+    api.handlers[0]["call_url"] = public
+    assert webhook.list(name="deploy")[0].call_url == public
+    api.handlers[0]["call_url"] = None
+    assert webhook.list(name="deploy")[0].call_url == f"http://tutum.test/api/v1{HANDLERS}{DEPLOY}/call/"
+
+
+def test_a_server_below_a_path_is_called_there(api: FakeApi) -> None:
+    client = api.client(base_url="https://example.com/hooks/api/v1/")
+    path = f"/api/v1{HANDLERS}{DEPLOY}/call/"
+    assert client.absolute_url(path) == f"https://example.com/hooks{path}"
+    assert client.absolute_url("service/") == "https://example.com/hooks/api/v1/service/"
+    assert api.client().absolute_url(path) == f"http://tutum.test{path}"
+
+
 def test_several_added_handlers_are_sent_as_one_list(webhook: tutum.WebhookHandler, api: FakeApi) -> None:
     webhook.add("a")
     webhook.add(["b", "c"], operation="SCALEUP")

@@ -10,6 +10,7 @@ from tests.unit.swarm.values import NEW, OLD, nodes, spec, task, view
 from tutumd.engines.labels import Order
 from tutumd.engines.rollout.journal import Result, Stage
 from tutumd.engines.swarm import spec as specs
+from tutumd.engines.swarm.discover import take_snapshot
 from tutumd.engines.swarm.journal import RedeployJournal
 from tutumd.engines.swarm.plan import describe_plan, plan_redeploy
 from tutumd.engines.swarm.probe_task import probe_name, probe_spec
@@ -44,6 +45,17 @@ def mounted(*mounts: dict[str, Any], **others: Any) -> dict[str, Any]:
     made = spec(**others)
     made["TaskTemplate"]["ContainerSpec"]["Mounts"] = list(mounts)
     return made
+
+
+def test_a_redeploy_says_that_it_keeps_the_tag_of_an_earlier_call() -> None:
+    named = spec(Labels={"tutum.image.tagged": OLD.image.partition("@")[0]})
+    stays = f"without a tag, it stays at {OLD.image.partition('@')[0]}, which the tag of an earlier call chose"
+    assert plan_redeploy(view(named), NEWEST, {}, stable_s=3).note == stays
+    assert take_snapshot(view(named)).notes == (stays,)
+    assert plan_redeploy(view(named), NEWEST, {}, "v2", stable_s=3).note == ""
+    for other in (spec(), spec(Labels={"tutum.image.tagged": "app:v9"})):
+        assert plan_redeploy(view(other), NEWEST, {}, stable_s=3).note == ""
+        assert take_snapshot(view(other)).notes == ()
 
 
 def test_a_redeploy_is_planned_whole() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.unit.swarm.values import NEW, OLD, spec
-from tutumd.engines.labels import STOPPED_REPLICAS
+from tutumd.engines.labels import IMAGE_TAGGED, STOPPED_REPLICAS
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.spec import Mode
 
@@ -79,6 +79,17 @@ def test_a_rollback_keeps_what_others_changed() -> None:
     undone = specs.rollback_spec(ordered, specs.stored_parts(before), {})
     assert specs.replicas_of(undone) == 9
     assert undone["TaskTemplate"]["ContainerSpec"] == {"Image": OLD.image, "Env": ["ADDED=1"]}
+
+
+@pytest.mark.parametrize("before", [spec(), spec(Labels={}), spec(Labels={"a": "b", IMAGE_TAGGED: "app:v1"})])
+def test_a_label_tells_that_a_call_named_the_tag_until_a_rollback(before: dict[str, Any]) -> None:
+    named = specs.redeploy_spec(before, NEW, {}, None, {}, "latest")
+    assert named["Labels"] == {**before.get("Labels", {}), IMAGE_TAGGED: NEW.image.partition("@")[0]}
+    kept = specs.stored_parts(before)
+    undone = specs.with_config_of(specs.rollback_spec(named, kept, {}), kept)
+    assert undone.pop("Labels") == before.get("Labels", {})
+    assert undone == {name: value for name, value in before.items() if name != "Labels"}
+    assert specs.redeploy_spec(before, NEW, {}, None, {}).get("Labels") == before.get("Labels")
 
 
 def test_the_environment_is_not_stored() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -31,15 +32,16 @@ Response = tuple[int, dict[bytes, bytes], dict[str, str]]
 class RecordingIntake:
     """Accepts every call, and records it."""
 
-    def __init__(self) -> None:
+    def __init__(self, accepted: Accepted = ACCEPTED) -> None:
         self.calls: list[Call] = []
+        self._accepted = accepted
 
     def failing_s(self) -> float | None:
         return None
 
     def store(self, calls: Sequence[Call], on_stored: OnStored) -> None:
         self.calls += calls
-        on_stored([ACCEPTED] * len(calls))
+        on_stored([self._accepted] * len(calls))
 
 
 def scope_of(path: str, headers: list[tuple[bytes, bytes]], query: bytes = b"", method: str = "POST") -> Scope:
@@ -70,9 +72,11 @@ def remembering_context(intake: RecordingIntake, options: Mapping[str, Any] | No
     return context
 
 
-def call_fast(scope: Scope, body: bytes, options: Mapping[str, Any] | None = None) -> tuple[Response, Call]:
+def call_fast(
+    scope: Scope, body: bytes, options: Mapping[str, Any] | None = None, accepted: Accepted = ACCEPTED
+) -> tuple[Response, Call]:
     async def run() -> tuple[Response, Call]:
-        intake = RecordingIntake()
+        intake = RecordingIntake(accepted)
         context = remembering_context(intake, options)
         response: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         fast_path = FastPath(context, CallEndpoint(context))
@@ -82,9 +86,11 @@ def call_fast(scope: Scope, body: bytes, options: Mapping[str, Any] | None = Non
     return asyncio.run(run())
 
 
-def call_slow(scope: Scope, body: bytes, options: Mapping[str, Any] | None = None) -> tuple[Response, Call]:
+def call_slow(
+    scope: Scope, body: bytes, options: Mapping[str, Any] | None = None, accepted: Accepted = ACCEPTED
+) -> tuple[Response, Call]:
     async def run() -> tuple[Response, Call]:
-        intake = RecordingIntake()
+        intake = RecordingIntake(accepted)
         context = remembering_context(intake, options)
         sent: list[Message] = []
         match = CALL_PATH.fullmatch(scope["path"])
@@ -100,6 +106,16 @@ def call_slow(scope: Scope, body: bytes, options: Mapping[str, Any] | None = Non
         return response_of(sent[0]["status"], sent[0]["headers"], sent[1]["body"]), intake.calls[0]
 
     return asyncio.run(run())
+
+
+def test_notes_about_the_service_are_in_both_responses() -> None:
+    noted = replace(ACCEPTED, notes=('it goes back to "app"', "ä"))
+    fast_response, _ = call_fast(scope_of(PATH, HEADERS), b"", accepted=noted)
+    slow_response, _ = call_slow(scope_of(PATH, HEADERS), b"", accepted=noted)
+    assert fast_response == slow_response
+    notes: object = fast_response[2]["notes"]
+    assert notes == ['it goes back to "app"', "ä"]
+    assert "notes" not in call_fast(scope_of(PATH, HEADERS), b"")[0][2]
 
 
 @pytest.mark.parametrize("body", [b"", b'{"a": "\xc3\xa4\\u0000"}', b"\xff\0", b"x" * 20_000])

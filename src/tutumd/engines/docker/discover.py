@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterable
 
+from tutumd.engines.docker.deployed_tag import base_image, describe_file, describe_left_tags
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.inspect.selectors import ContainerGroup
 from tutumd.engines.labels import owner_of, parse_labels
@@ -37,6 +38,7 @@ def service_snapshot(group: ContainerGroup) -> ServiceSnapshot:
         deployed=newest.created,
         service_cap=labels.service_cap,
         warnings=(*owner_warnings, *labels.problems, *_state_warnings(containers)),
+        notes=(*describe_left_tags(containers, map(base_image, containers)), *describe_file(containers)),
     )
 
 

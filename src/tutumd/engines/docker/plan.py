@@ -10,6 +10,7 @@ from tutumd.engines.docker.constraints import (
     check_replaceable,
 )
 from tutumd.engines.docker.dependents import busy_dependency, find_dependents
+from tutumd.engines.docker.deployed_tag import base_image, describe_file, describe_left_tags
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.inspect.selectors import ContainerGroup, base_name
 from tutumd.engines.docker.update_order import choose_order
@@ -49,6 +50,7 @@ class RedeployPlan:
         swaps: In the order in which the containers are replaced.
         pulled: Names of the images that are pulled.
         order, order_reason: The order for the service's running containers, and the reason as a sentence.
+        left_tags: Sentences about tags of earlier calls that the redeploy leaves.
         notes: Sentences for people.
     """
 
@@ -57,6 +59,7 @@ class RedeployPlan:
     pulled: tuple[str, ...]
     order: Order
     order_reason: str
+    left_tags: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -82,7 +85,7 @@ def plan_redeploy(
 
     Args:
         all_containers: All containers of the engine.
-        tag: New tag for the image; None keeps the tag.
+        tag: New tag for the image; None means the one that a person or Compose gave the containers.
         self_id: ID of the container that this process runs in.
         is_refetched: Images of containers that are gone from the engine will be pulled again before.
 
@@ -98,19 +101,27 @@ def plan_redeploy(
     for dependent in dependents:
         check_can_follow(dependent.container, dependent.reason, self_id)
     order, reason = choose_order(group.containers, dependents, labels.order)
-    own = [_planned_swap(slot.name, slot.container, tag, order) for slot in group.slots]
+    own = [
+        _planned_swap(slot.name, slot.container, with_tag(base_image(slot.container), tag), order)
+        for slot in group.slots
+    ]
     check_can_be_followed([swap.name for swap in own if swap.needs_spare], dependents)
     others = [
-        replace(_planned_swap(each.container.name, each.container, None, Order.STOP_FIRST), dependence=each.reason)
+        replace(
+            _planned_swap(each.container.name, each.container, each.container.image_name, Order.STOP_FIRST),
+            dependence=each.reason,
+        )
         for each in dependents
     ]
+    left_tags = describe_left_tags(group.containers, [swap.image for swap in own])
     return RedeployPlan(
         labels=labels,
         swaps=(*own, *others),
         pulled=tuple(sorted({swap.image for swap in own})),
         order=order,
         order_reason=reason,
-        notes=tuple(_notes(group, own, others)),
+        left_tags=left_tags,
+        notes=(*left_tags, *_notes(group, own, others), *describe_file(group.containers)),
     )
 
 
@@ -126,7 +137,7 @@ def check_no_busy_dependency(group: ContainerGroup, all_containers: Sequence[Ins
 
 
 def with_tag(name: str, tag: str | None) -> str:
-    """Return an image's name with another tag, in the same repository; for None, the name as it is.
+    """Return an image's name with a tag, in the same repository; the name as it is for None, or for its own tag.
 
     Raises:
         EngineRefusedError: The name has no repository.
@@ -135,8 +146,7 @@ def with_tag(name: str, tag: str | None) -> str:
         return name
     reference = parse_reference(name)
     tagged = f"{name.partition('@')[0].removesuffix(f':{reference.tag}')}:{tag}"
-    parse_reference(tagged)
-    return tagged
+    return name if parse_reference(tagged) == replace(reference, tag=reference.tag or "latest") else tagged
 
 
 def describe_steps(plan: RedeployPlan) -> tuple[str, ...]:
@@ -156,12 +166,12 @@ def describe_steps(plan: RedeployPlan) -> tuple[str, ...]:
     return (*steps, "remove the old containers")
 
 
-def _planned_swap(name: str, old: InspectedContainer, tag: str | None, order: Order) -> PlannedSwap:
+def _planned_swap(name: str, old: InspectedContainer, image: str, order: Order) -> PlannedSwap:
     start_first = order is Order.START_FIRST and old.is_active and old.status != "paused"
     return PlannedSwap(
         name=name,
         old=old.id,
-        image=with_tag(old.image_name, tag),
+        image=image,
         start_first=start_first,
         starts=old.is_active or not old.stopped_on_purpose,
         needs_spare=old.auto_remove and old.is_active and not start_first,
@@ -174,7 +184,7 @@ def _and_start(swap: PlannedSwap) -> str:
 
 def _notes(group: ContainerGroup, own: Sequence[PlannedSwap], others: Sequence[PlannedSwap]) -> Iterator[str]:
     for swap, old in zip(own, group.containers, strict=True):
-        if swap.image != old.image_name:
+        if swap.image not in (old.image_name, base_image(old)):
             yield f"{swap.name} changes from {old.image_name} to {swap.image}"
         if swap.needs_spare:
             yield (

@@ -109,7 +109,7 @@ def _unchanged_outcome(journal: RedeployJournal) -> Outcome:
 
 
 def _remarks(journal: RedeployJournal) -> list[str]:
-    remarks = []
+    remarks = list(journal.left_tags)
     total = len(journal.own_swaps)
     stopped = sum(not swap.run or swap.paused for swap in journal.own_swaps)
     if stopped == total:

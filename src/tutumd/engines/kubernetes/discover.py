@@ -13,6 +13,7 @@ from tutumd.engines.labels import (
     OWNER,
     SERVICE,
     SKIP_UNCHANGED,
+    describe_lasting_tag,
     is_true,
     parse_labels,
 )
@@ -80,6 +81,7 @@ def take_snapshot(workload: Workload, pods: Iterable[Pod]) -> ServiceSnapshot:
         deployed=max(created, default=None),
         service_cap=labels.service_cap,
         warnings=(*labels.problems, *ineffective, *warnings(workload)),
+        notes=describe_lasting_tag(workload.annotations, workload.main["image"]),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from tutumd.engines.kubernetes.journal import RedeployJournal
 from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Workload, fingerprint
-from tutumd.engines.labels import Json
+from tutumd.engines.labels import IMAGE_TAGGED, Json
 from tutumd.engines.rollout.environment import restore_entries, store_entries
 
 # Environment variables that a redeploy sets in the main container; None removes one.
@@ -25,7 +25,7 @@ def stored_parts(workload: Workload, image: str, names: Collection[str]) -> dict
             for part, container in _all_containers(workload.template)
             if container["image"] == main["image"]
         ]
-        parts |= {"image": main["image"], "containers": same}
+        parts |= {"image": main["image"], "containers": same, "tagged": workload.annotations.get(IMAGE_TAGGED)}
     if names:
         parts["env"] = store_entries(main.get("env") or (), names, _variable_name)
     return parts
@@ -48,13 +48,21 @@ def restart_patch(workload: Workload, journal: RedeployJournal, variables: Varia
             spec = template.setdefault("spec", {})
             spec.setdefault(part, []).append({"name": container["name"], **change})
     min_ready = {} if journal.min_ready is None else {"minReadySeconds": journal.min_ready}
-    return {"metadata": {"resourceVersion": workload.version}, "spec": {"template": template, **min_ready}}
+    tagged = {} if journal.image == main["image"] else {"annotations": {IMAGE_TAGGED: journal.image}}
+    return {"metadata": {"resourceVersion": workload.version, **tagged}, "spec": {"template": template, **min_ready}}
 
 
 def rollback_patch(workload: Workload, journal: RedeployJournal, variables: Variables) -> list[Json]:
     """Return the JSON patch that restores the whole template, as `kubectl rollout undo` does."""
+    before = journal.before.get("tagged")
+    tagged: Json = {"op": "add", "value": before} if before else {"op": "remove"}
     return [
         {"op": "replace", "path": "/metadata/resourceVersion", "value": workload.version},
+        *(
+            [{**tagged, "path": f"/metadata/annotations/{IMAGE_TAGGED}"}]
+            if "tagged" in journal.before and IMAGE_TAGGED in workload.annotations
+            else []
+        ),
         {"op": "replace", "path": "/spec/template", "value": _restore(workload.template, journal.before, variables)},
     ]
 

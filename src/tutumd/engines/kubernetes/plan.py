@@ -10,7 +10,7 @@ from tutumd.engines.kubernetes.journal import RedeployJournal
 from tutumd.engines.kubernetes.patches import Variables, stored_parts
 from tutumd.engines.kubernetes.view import WorkloadView
 from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Kind, Workload, fingerprint
-from tutumd.engines.labels import parse_labels
+from tutumd.engines.labels import describe_lasting_tag, parse_labels
 from tutumd.engines.rollout.timing import Timing
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Plan, RunLimits
@@ -40,7 +40,11 @@ def plan_redeploy(view: WorkloadView, tag: str | None, variables: Variables, tim
         min_ready=min_ready,
         running_before=tuple(pod.uid for pod in view.ready),
         image_before=running_digest(workload, view.alive),
-        notes=(*_notes(workload), *capped),
+        notes=(
+            *(() if tag else describe_lasting_tag(workload.annotations, image)),
+            *_notes(workload),
+            *capped,
+        ),
         pull_note=pull_note(workload, image),
     )
 

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterable
 
-from tutumd.engines.labels import IGNORE, Json, is_true, owner_of
+from tutumd.engines.labels import IGNORE, Json, describe_lasting_tag, is_true, owner_of
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.messages import desired_count
 from tutumd.engines.swarm.view import Phase, ServiceView, Task
@@ -49,6 +49,7 @@ def take_snapshot(view: ServiceView) -> ServiceSnapshot:
         deployed=max(created, default=None),
         service_cap=labels.service_cap,
         warnings=(*warnings, *labels.problems, *_warnings(view)),
+        notes=describe_lasting_tag(specs.label_sets(spec)[0], image),
     )
 
 

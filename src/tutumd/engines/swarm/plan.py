@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 
 from tutumd.engines.images.reference import parse_reference
+from tutumd.engines.labels import describe_lasting_tag
 from tutumd.engines.rollout.journal import Result, Stage, join_sentences
 from tutumd.engines.rollout.timing import Timing
 from tutumd.engines.swarm import spec as specs
@@ -34,7 +35,7 @@ def prepare_redeploy(
     image = resolve_image(api, view, tag)
     host_network = api.is_on_host_network(view.spec)
     return plan_redeploy(
-        view, image, variables, stable_s=timing.stable_s, timeout_s=limits.timeout_s, host_network=host_network
+        view, image, variables, tag, stable_s=timing.stable_s, timeout_s=limits.timeout_s, host_network=host_network
     )
 
 
@@ -42,6 +43,7 @@ def plan_redeploy(
     view: ServiceView,
     image: ResolvedImage,
     variables: Mapping[str, str | None],
+    tag: str | None = None,
     *,
     stable_s: float,
     timeout_s: float = RunLimits().timeout_s,
@@ -51,6 +53,7 @@ def plan_redeploy(
 
     Args:
         variables: Set in the new tasks' environment; None removes one.
+        tag: The tag that the call named.
         stable_s, timeout_s: Seconds that a new task must run, and that the redeploy may take, unless a label says
             otherwise.
         host_network: The tasks share the network of their node.
@@ -84,7 +87,12 @@ def plan_redeploy(
         running_before=tuple(task.id for task in view.running),
         image_after=image.digest,
         order_reason="" if is_job else order_reason,
-        note=join_sentences(image.note, _STOPPED if stopped else "", _RERUN if is_job else ""),
+        note=join_sentences(
+            image.note,
+            *(() if tag else describe_lasting_tag(specs.label_sets(spec)[0], view.version.image.partition("@")[0])),
+            _STOPPED if stopped else "",
+            _RERUN if is_job else "",
+        ),
         stage=stage,
         result=skipped,
     )

@@ -91,7 +91,9 @@ def _send_update(context: ServiceContext, journal: RedeployJournal) -> None:
         rolled_back = view.update_state.startswith("rollback") and view.status != journal.status_before
         if view.version != journal.old or rolled_back:
             return None
-        return specs.redeploy_spec(view.spec, journal.new, journal.config, journal.platforms, context.run.variables)
+        return specs.redeploy_spec(
+            view.spec, journal.new, journal.config, journal.platforms, context.run.variables, context.run.tag
+        )
 
     context.run.log("sending the update" + (f": {describe_pace(journal.config)}" if journal.config else ""))
     context.change(make_spec)

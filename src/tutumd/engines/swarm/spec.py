@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, cast
 
-from tutumd.engines.labels import STOPPED_REPLICAS, Json, ServiceLabels, parse_labels, stopped_replicas
+from tutumd.engines.labels import IMAGE_TAGGED, STOPPED_REPLICAS, Json, ServiceLabels, parse_labels, stopped_replicas
 from tutumd.engines.rollout.environment import restore_entries, store_entries
 from tutumd.model import RunLimits
 
@@ -170,14 +170,16 @@ def redeploy_spec(
     config: Json | None,
     platforms: Sequence[Json] | None,
     variables: Mapping[str, str | None],
+    tag: str | None = None,
 ) -> dict[str, Any]:
     """Return the specification that replaces every task by one of the new version.
 
     Args:
         config: The UpdateConfig; None for a job, which has none.
         platforms: Platforms of the image, so that no task lands on a node that cannot run it; None changes nothing.
+        tag: The tag that the call named, which a label then tells.
     """
-    made = _with_version(spec, new)
+    made = _with_version(spec, new, new.image.partition("@")[0] if tag else label_sets(spec)[0].get(IMAGE_TAGGED))
     if config is not None:
         made[UPDATE_CONFIG] = dict(config)
     if variables:
@@ -198,7 +200,7 @@ def rollback_spec(spec: Json, before: Json, config: Json, names: Collection[str]
         before: What `stored_parts` returned.
         names: Names of the variables that the redeploy set or removed.
     """
-    made = _with_version(spec, version(before))
+    made = _with_version(spec, version(before), before.get("Tagged"))
     template = before.get("TaskTemplate") or {}
     if "Placement" in template or "Placement" in made["TaskTemplate"]:
         placement = made["TaskTemplate"].setdefault("Placement", {})
@@ -230,7 +232,7 @@ def stored_parts(spec: Json, names: Collection[str] = ()) -> dict[str, Any]:
         platforms = (template["Placement"] or {}).get("Platforms")
         parts["Placement"] = {} if platforms is None else {"Platforms": platforms}
     config = {UPDATE_CONFIG: spec[UPDATE_CONFIG]} if UPDATE_CONFIG in spec else {}
-    return copy.deepcopy({"TaskTemplate": parts, **config})
+    return copy.deepcopy({"TaskTemplate": parts, **config, "Tagged": label_sets(spec)[0].get(IMAGE_TAGGED)})
 
 
 def with_config_of(spec: Json, before: Json) -> dict[str, Any]:
@@ -251,10 +253,12 @@ def with_replicas(spec: Json, replicas: int, *, noted: int | None = None) -> dic
     return made
 
 
-def _with_version(spec: Json, new: Version) -> dict[str, Any]:
+def _with_version(spec: Json, new: Version, tagged: str | None) -> dict[str, Any]:
     made: dict[str, Any] = copy.deepcopy(dict(spec))
     made["TaskTemplate"]["ContainerSpec"]["Image"] = new.image
     made["TaskTemplate"]["ForceUpdate"] = new.force
+    labels = {**label_sets(spec)[0], IMAGE_TAGGED: tagged}
+    made["Labels"] = {name: value for name, value in labels.items() if value is not None}
     return made
 
 

@@ -5,11 +5,12 @@ import hashlib
 from functools import cache
 from importlib import resources
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, Response
 
 from tutumd.errors import NOT_FOUND, NotFoundError
+from tutumd.web.context import context
 
 OPENAPI_PATH = "/api/openapi.json"
 
@@ -30,14 +31,15 @@ _POLICY = (
 
 
 @router.get("/api/docs")
-def get_page() -> HTMLResponse:
+def get_page(request: Request) -> HTMLResponse:
     """Get the documentation of the API."""
+    root = context(request).public_path
     page = get_swagger_ui_html(
-        openapi_url=OPENAPI_PATH,
+        openapi_url=f"{root}{OPENAPI_PATH}",
         title="tutumd API",
-        swagger_js_url="/api/docs/swagger-ui-bundle.js",
-        swagger_css_url="/api/docs/swagger-ui.css",
-        swagger_favicon_url="/api/docs/favicon-32x32.png",
+        swagger_js_url=f"{root}/api/docs/swagger-ui-bundle.js",
+        swagger_css_url=f"{root}/api/docs/swagger-ui.css",
+        swagger_favicon_url=f"{root}/api/docs/favicon-32x32.png",
     )
     script = bytes(page.body).rpartition(b"<script>")[2].partition(b"</script>")[0]
     digest = base64.b64encode(hashlib.sha256(script).digest()).decode()

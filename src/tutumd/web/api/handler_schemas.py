@@ -62,7 +62,7 @@ class TestIn(RequestBody):
 
 
 class HandlerNameOut(BaseModel):
-    """A webhook handler. `url` is a secret: who knows it can call the handler."""
+    """A webhook handler. `url`, a path, is a secret: who knows it can call the handler."""
 
     url: str
     name: str | None
@@ -84,6 +84,7 @@ class HandlerOut(HandlerNameOut):
 
     model_config = ConfigDict(extra="allow", json_schema_extra=_add_handler_fields_out)
 
+    call_url: str | None = Field(description="The complete URL; null if the server has no `--public-url`.")
     created_datetime: str
     last_called_datetime: str | None
     calls: int = Field(description="How many calls it received, also skipped and refused ones.")

@@ -50,7 +50,7 @@ def list_handlers(
     uuid = find_service(request, viewer, service_uuid)
     page = context(request).store.handlers(viewer, uuid, query)
     path = f"{service_uri(uuid)}webhook/handler/"
-    return render.page(path, query, page, render.handler)
+    return render.page(path, query, page, lambda handler: render.handler(handler, context(request).public_url))
 
 
 @router.post(f"{BASE}/", status_code=201, openapi_extra=documented(_NEW))
@@ -69,7 +69,7 @@ def create_handlers(
         cipher=web.cipher,
         now=web.clock(),
     )
-    rendered = [render.handler(handler) for handler in created]
+    rendered = [render.handler(handler, web.public_url) for handler in created]
     return rendered if is_list else rendered[0]
 
 
@@ -78,9 +78,9 @@ def get_handler(
     request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid
 ) -> handler_schemas.HandlerOut:
     """Get a webhook handler."""
-    return render.handler(
-        context(request).store.handler(viewer, find_service(request, viewer, service_uuid), parse_uuid(handler_uuid))
-    )
+    web = context(request)
+    service = find_service(request, viewer, service_uuid)
+    return render.handler(web.store.handler(viewer, service, parse_uuid(handler_uuid)), web.public_url)
 
 
 @router.patch(f"{BASE}/{{handler_uuid}}/", openapi_extra=documented(_ONE))
@@ -98,7 +98,7 @@ def change_handler(
         cipher=web.cipher,
         now=web.clock(),
     )
-    return render.handler(changed)
+    return render.handler(changed, web.public_url)
 
 
 @router.post(f"{BASE}/{{handler_uuid}}/rotate/", status_code=201, openapi_extra=documented(_ROTATE, required=False))
@@ -115,7 +115,7 @@ def rotate_handler(
         parse(body or b"{}", _ROTATE).grace,
         now=web.clock(),
     )
-    return render.handler(rotated)
+    return render.handler(rotated, web.public_url)
 
 
 @router.post(f"{BASE}/{{handler_uuid}}/test/", openapi_extra=documented(_TEST, required=False))
@@ -170,6 +170,7 @@ def list_unused_handlers(request: Request, viewer: Viewer) -> schemas.ListOut[ha
         query,
         page,
         lambda handler: handler_schemas.UnusedHandlerOut(
-            **render.handler(handler).model_dump(), service=service_uri(handler.service_uuid)
+            **render.handler(handler, context(request).public_url).model_dump(),
+            service=service_uri(handler.service_uuid),
         ),
     )

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from tutumd.application.handlers import public_options
 from tutumd.model import Action, Container, Delivery, Handler, LogLine, Page, Plan, Progress, Query, Service, Verb
 from tutumd.web.api import handler_schemas, schemas
-from tutumd.web.uris import action_uri, container_uri, handler_fields, service_uri
+from tutumd.web.uris import action_uri, call_uri, container_uri, handler_fields, service_uri
 
 Value = TypeVar("Value")
 Out = TypeVar("Out")
@@ -29,12 +29,13 @@ def date(value: datetime | None) -> str | None:
     return None if value is None else format_datetime(value.astimezone(UTC).replace(microsecond=0))
 
 
-def handler(value: Handler) -> handler_schemas.HandlerOut:
+def handler(value: Handler, public_url: str = "") -> handler_schemas.HandlerOut:
     """Return a handler for its owner."""
     rotation = value.rotation
     return handler_schemas.HandlerOut.model_validate(
         {
             **handler_fields(value.service_uuid, value.uuid, value.name, value.operation),
+            "call_url": public_url + call_uri(value.service_uuid, value.uuid) if public_url else None,
             **public_options(value),
             "created_datetime": date(value.created),
             "last_called_datetime": date(value.last_called),

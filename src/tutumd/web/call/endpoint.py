@@ -194,7 +194,7 @@ class CallEndpoint:
         except (UnavailableError, asyncio.CancelledError):  # canceled: the server's grace is over
             text = "the call is accepted, but its progress cannot be read now: ask at status_url, and do not call again"
             return JsonResponse({"error": text, "status_url": status_url}, 504, headers)
-        fields = render.progress(progress, status_url) | _notes(call)
+        fields = render.progress(progress, status_url) | _notes(call, accepted)
         return JsonResponse(fields, WAIT_STATUSES.get(progress.action.state, 504), headers)
 
 
@@ -205,7 +205,7 @@ def render_result(context: WebContext, call: Call, result: Accepted | NotQueued)
             **uris.handler_fields(call.service_uuid, call.handler_uuid, result.name, result.operation),
             "action": uris.action_uri(result.action_uuid),
             "status_url": uris.status_uri(context.status_tokens.make(result.handler_seq, result.action_seq)),
-            **_notes(call),
+            **_notes(call, result),
         }
         return JsonResponse(fields, 202, {uris.ACTION_HEADER: uris.action_uri(result.action_uuid)})
     if call.evaluation is not None and call.evaluation.refuse:
@@ -232,6 +232,6 @@ def _parse_query(scope: Scope) -> list[tuple[str, str]]:
     return parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
 
 
-def _notes(call: Call) -> dict[str, Any]:
-    notes = call.evaluation.notes if call.evaluation else ()
+def _notes(call: Call, accepted: Accepted) -> dict[str, Any]:
+    notes = (*(call.evaluation.notes if call.evaluation else ()), *accepted.notes)
     return {"notes": list(notes)} if notes else {}

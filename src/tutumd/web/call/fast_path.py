@@ -249,9 +249,10 @@ def encode_accepted(context: WebContext, call: Call, accepted: Accepted) -> tupl
     action = uris.action_uri(accepted.action_uuid)
     name = "null" if accepted.name is None else encode_json(accepted.name)
     status_url = uris.status_uri(context.status_tokens.make(accepted.handler_seq, accepted.action_seq))
+    notes = f',"notes":{encode_json(accepted.notes)}' if accepted.notes else ""
     content = (
         f'{{"url":"{uri}call/","name":{name},"operation":"{accepted.operation.value}","resource_uri":"{uri}",'
-        f'"uuid":"{call.handler_uuid}","action":"{action}","status_url":"{status_url}"}}\n'
+        f'"uuid":"{call.handler_uuid}","action":"{action}","status_url":"{status_url}"{notes}}}\n'
     ).encode()
     raw_headers = [
         (b"content-length", b"%d" % len(content)),

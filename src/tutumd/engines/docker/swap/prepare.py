@@ -7,6 +7,7 @@ from typing import Any
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.constraints import DependencyBusyError
 from tutumd.engines.docker.dependents import find_dependents, parked_dependents, with_successors
+from tutumd.engines.docker.deployed_tag import base_image, describe_file, with_base
 from tutumd.engines.docker.image_store import (
     check_images,
     fetch_image,
@@ -108,7 +109,8 @@ def _prepare(runner: StepRunner, find: FindGroup, plan: RedeployPlan, containers
     journal = load_journal(run.journal)
     if journal is None:
         check_images(api, plan.pulled, own)
-        run.log(f"{plan.order}: {plan.order_reason}")
+        for text in (f"{plan.order}: {plan.order_reason}", *plan.left_tags, *describe_file(own)):
+            run.log(text)
         present = {name: api.image(name) for name in plan.pulled}
         tagged = {name: image["Id"] for name, image in present.items() if image is not None}
         journal = RedeployJournal(phase="pull", tagged_before=tagged)
@@ -135,6 +137,7 @@ def _prepare(runner: StepRunner, find: FindGroup, plan: RedeployPlan, containers
         images_before=sorted({container.image_id for container in own}),
         images_tried=sorted({str(image["Id"]) for image in images.values()}),
         digest_before=own[0].image_digest,
+        left_tags=plan.left_tags,
         containers_before=[container.id for container in own],
         swaps=() if is_unchanged else tuple(swaps),
     )
@@ -168,6 +171,7 @@ def _create_replacement(runner: StepRunner, swap: Swap, containers: _Containers,
         return swap
     old = next(container for container in containers if container.id == swap.old)
     body = _replacement_config(runner.api, old, swap.image, images[swap.image], containers)
+    body["Labels"] = with_base(body["Labels"], base_image(old), swap.image)
     if swap.start_first:
         body["NetworkingConfig"] = {"EndpointsConfig": without_aliases(swap.endpoints)}
     return _create(runner, swap, old, with_variables(body, runner.run.variables), images[swap.image])

@@ -1,0 +1,20 @@
+"""What an engine says of a service to who calls for a redeploy of it."""
+
+from dataclasses import replace
+
+from tests.support.stores import StoreBed, snapshot
+from tutumd.model import Operation, Outcome
+
+TEXTS = ("it goes back to app:stable", "the compose file was not read")
+
+
+def test_a_call_for_a_redeploy_is_accepted_with_the_notes_of_its_service(bed: StoreBed) -> None:
+    web, db = bed.handler("web"), bed.handler("db")
+    growing = bed.handler("web", Operation.SCALEUP)
+    assert bed.accepted(web).notes == ()
+    noted = replace(snapshot("web"), notes=TEXTS)
+    bed.sync(noted, snapshot("db"))
+    assert bed.accepted(web).notes == TEXTS, "it joins the action of the call before"
+    assert bed.accepted(db).notes == bed.accepted(growing).notes == ()
+    bed.queue.finish(bed.claimed(), Outcome(success=True), replace(noted, notes=TEXTS[1:]))
+    assert [bed.accepted(web).notes for _ in range(2)] == [TEXTS[1:]] * 2
