@@ -21,6 +21,7 @@ def test_a_job_runs_once_more_and_is_done_when_it_has_ended(swarm_engine: SwarmE
     run = FakeRun()
     outcome = swarm_engine.redeploy(swarm.service("job"), run)
     assert (outcome.success, outcome.image_after) == (True, digest), outcome.reason
+    assert len(outcome.containers_after) == 3
     assert "3 of 3 containers of the job ended well" in run.lines
     assert "3/3 completed" in clean_bed.docker("service", "ls")
 

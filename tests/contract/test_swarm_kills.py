@@ -156,6 +156,24 @@ def test_a_new_container_that_ends_while_no_server_looks_is_no_success(
     assert swarm.spec(bed, "web") == before
 
 
+def test_a_new_container_of_a_global_service_that_ends_while_no_server_looks_is_no_success(
+    clean_bed: DockerBed,
+) -> None:
+    clean_bed.push("app", "healthy")
+    swarm.create(clean_bed, "web", APP, "--mode", "global", "--rollback-monitor", "1s", replicas=None)
+    wait_until(lambda: swarm.counted(clean_bed, "web") == 1, "it runs")
+    clean_bed.push("app", LASTING)
+    first = FakeRun()
+    with swarm.opened(clean_bed, stable_s=STABLE_S) as engine:
+        assert redeploy(engine, first).success
+    clean_bed.docker("kill", clean_bed.docker("ps", "--quiet", "--filter", "label=version=lasting"))
+    with swarm.opened(clean_bed, stable_s=STABLE_S) as engine:
+        outcome = redeploy(engine, first.again())
+    assert (outcome.success, outcome.rolled_back) == (False, True), outcome
+    assert "exited with 137" in outcome.reason
+    assert swarm.running(clean_bed, "web") == ["healthy"]
+
+
 def test_a_redeploy_whose_engine_is_killed_is_resumed_when_it_is_back(bed: DockerBed) -> None:
     before = swarm.spec(bed, "web")
     digest = bed.push("app", "v2")
