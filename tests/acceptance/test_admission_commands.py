@@ -76,7 +76,7 @@ def test_every_field_is_set_shown_and_reset(console: Console, service: str) -> N
 def tutum_fields(handler: dict[str, Any]) -> list[str]:
     """Return the names of a handler's fields that can be reset."""
     fixed = {"uuid", "url", "call_url", "name", "operation", "resource_uri"}
-    read_only = {"created_datetime", "last_called_datetime", "calls", "rotation"}
+    read_only = {"created_datetime", "last_called_datetime", "calls", "uses", "rotation"}
     return sorted(set(handler) - fixed - read_only)
 
 
@@ -128,7 +128,7 @@ def test_deliveries_are_looked_at_and_done_again(console: Console, service: str)
     console.server.wait_for_action(accepted.json["action"])
 
     listed = console.hook("deliveries", service, "received").splitlines()
-    assert listed[0].split() == ["ID", "RECEIVED", "FROM", "OUTCOME", "ACTION", "REASON"]
+    assert listed[0].split() == ["ID", "RECEIVED", "FROM", "OUTCOME", "RESULT", "ACTION", "REASON"]
     outcomes = [json.loads(console.hook("deliveries", service, "received", "--json"))[n]["outcome"] for n in range(3)]
     assert outcomes == ["queued", "skipped", "skipped"]
     going, _, missing = (line.split()[0] for line in listed[1:])

@@ -45,10 +45,8 @@ def _open(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        other = "--port" if port else "--host"
-        raise SettingsError(
-            f"cannot listen on {host} port {port}: {error.strerror or error}; choose another {other}"
-        ) from error
+        where, option = (f"{host} port {port}", "--port") if port else (host, "--host")
+        raise SettingsError(f"cannot listen on {where}: {error.strerror or error}; choose another {option}") from error
 
 
 def public_url(settings: Settings, listener: socket.socket) -> str:
