@@ -34,10 +34,12 @@ def container(number: int) -> dict[str, Any]:
     }
 
 
-def _entry(document: dict[str, Any]) -> dict[str, Any]:
+def entry(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the entry of a container in the engine's list."""
     return {
         "Id": document["Id"],
         "Names": [document["Name"]],
+        "Image": document["Config"]["Image"],
         "ImageID": document["Image"],
         "State": document["State"]["Status"],
         "Status": "Up 2 minutes",
@@ -124,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/version":
             self._answer(200, _VERSION)
         elif path == "/containers/json":
-            self._answer(200, [_entry(one) for one in list(engine.documents.values())])
+            self._answer(200, [entry(one) for one in list(engine.documents.values())])
         elif path.startswith("/containers/") and path.split("/")[2] in engine.documents:
             self._answer(200, engine.documents[path.split("/")[2]])
         elif path.startswith("/images/"):

@@ -16,11 +16,13 @@ DRAIN_S = 0.2
 
 
 @contextmanager
-def opened(bed: DockerBed, *, self_container_id: str | None = None, drain_s: float = DRAIN_S) -> Iterator[DockerEngine]:
-    """Yield an engine on the bed."""
+def opened(
+    bed: DockerBed, *, url: str = "", self_container_id: str | None = None, drain_s: float = DRAIN_S
+) -> Iterator[DockerEngine]:
+    """Yield an engine on the bed, perhaps by another address."""
     engine = DockerEngine(
         "docker",
-        bed.url,
+        url or bed.url,
         config_dir=str(bed.docker_config),
         server_cap=10,
         stable_s=STABLE_S,

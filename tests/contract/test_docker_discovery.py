@@ -10,7 +10,7 @@ from tests.contract.docker_support import APP, inspected, opened, service, snaps
 from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
 from tests.support.waiting import wait_until
-from tutumd.model import ContainerState, EngineInfo, Port, ServiceSnapshot, ServiceState
+from tutumd.model import Autorestart, ContainerState, EngineInfo, Port, ServiceSnapshot, ServiceState
 from tutumd.ports.queue import Queue
 from tutumd.worker.discover import Discovery
 
@@ -19,6 +19,8 @@ services:
   web:
     image: app:v1
     scale: 2
+    restart: unless-stopped
+    environment: {SECRET: "1234", VERSION: other}
     labels: {tutum.owner: ann}
   hidden:
     image: app:v1
@@ -42,6 +44,7 @@ def test_compose_services_label_sets_and_lone_containers_are_found(clean_bed: Do
     web = found["compose:shop/web"]
     assert (web.name, web.stack, web.owner, web.target, web.running) == ("web", "shop", "ann", 2, 2)
     assert web.state is ServiceState.RUNNING
+    assert (web.autorestart, web.variables) == (Autorestart.ALWAYS, ("SECRET", "VERSION"))
     assert [container.name for container in web.containers] == ["shop-web-1", "shop-web-2"]
     assert found["name:api"].owner is None
     assert found["name:api"].warnings == (

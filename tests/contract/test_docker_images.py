@@ -6,10 +6,14 @@ import pytest
 
 from tests.contract.docker_support import APP, inspected, opened, redeploy, service, states, version
 from tests.support.docker_bed import ANONYMOUS, PRIVATE, DockerBed
-from tests.support.images import Image
+from tests.support.images import Image, architecture
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
 from tutumd.errors import EngineRefusedError
+
+OWN = architecture()
+# What a machine of this architecture runs as well.
+OTHER = {"amd64": "386", "arm64": "arm"}[OWN]
 
 
 def test_a_registry_that_is_down_is_the_reason(clean_bed: DockerBed) -> None:
@@ -44,27 +48,29 @@ def test_a_local_image_is_used_as_it_is_and_the_reason_says_so(daemon: DockerBed
     assert inspected(daemon, "web")["Id"] != old
 
 
-def test_the_previous_image_is_kept_and_the_one_before_it_removed(clean_bed: DockerBed) -> None:
-    other = clean_bed.push("other", Image(version="other"))
-    clean_bed.docker("pull", f"{ANONYMOUS}/other@{other}")
-    clean_bed.push("app", "v1")
-    clean_bed.docker("run", "-d", "--name", "web", APP)
-    ids = [clean_bed.inspect("image", APP)["Id"]]
-    with opened(clean_bed) as engine:
-        for number, pushed in enumerate([Image(version="b"), Image(version="c")]):
-            clean_bed.push("app", pushed)
-            assert redeploy(engine, "name:web", FakeRun(action_uuid=f"{number}1111111-0000")).success
-            ids.append(clean_bed.inspect("image", APP)["Id"])
-    present = set(clean_bed.docker("image", "ls", "-aq", "--no-trunc").split())
-    # The first one has the tag app:v1 as well, which is nobody's business but its owner's.
-    assert set(ids) <= present
-    clean_bed.push("app", Image(version="d"))
-    with opened(clean_bed) as engine:
-        assert redeploy(engine, "name:web", FakeRun(action_uuid="41111111-0000")).success
-    present = set(clean_bed.docker("image", "ls", "-aq", "--no-trunc").split())
-    assert ids[1] not in present
-    assert ids[2] in present
-    assert clean_bed.run("image", "inspect", f"{ANONYMOUS}/other@{other}").returncode == 0
+def test_only_what_runs_pulled_and_nobody_else_uses_is_removed(clean_bed: DockerBed) -> None:
+    bed, pulled = clean_bed, set[str]()
+    digests = [bed.push("app", Image(version=version), tag=version) for version in "abcdefghi"]
+    bed.push("app", Image(version="a"))
+    bed.docker("run", "-d", "--name", "web", APP)
+    # Somebody else uses b to e: by digest before a run pulls it, by digest after that, by a tag, and by a container.
+    bed.docker("pull", f"{APP}@{digests[1]}")
+    used = {
+        "c": ["pull", f"{APP}@{digests[2]}"],
+        "d": ["tag", APP, "mine:kept"],
+        "e": ["create", "--name", "user", APP],
+    }
+    with opened(bed) as engine:
+        for number, version in enumerate("bcdefghi", start=1):
+            bed.push("app", Image(version=version))
+            run = FakeRun(action_uuid=f"{number}1111111-0000", pulled=pulled)
+            assert engine.redeploy(service("name:web"), run).success
+            pulled = run.pulled
+            if version in used:
+                bed.docker(*used[version])
+    kept = [digest for digest in digests if bed.run("image", "inspect", f"{APP}@{digest}").returncode == 0]
+    assert kept == [*digests[:5], *digests[7:]]
+    assert pulled == {f"{APP}@{digest}" for digest in digests[2:5] + digests[7:]}
 
 
 def test_two_services_that_fail_with_one_image_leave_its_name_as_it_was(clean_bed: DockerBed) -> None:
@@ -102,6 +108,27 @@ def test_an_image_named_by_digest_only_stays_until_a_call_has_a_tag(daemon: Dock
         assert (version(daemon, "web"), inspected(daemon, "web")["Config"]["Image"]) == ("v1", pinned)
         assert engine.redeploy(service("name:web"), FakeRun(action_uuid="1a1b2c3d-0000", tag="latest")).success
     assert (version(daemon, "web"), inspected(daemon, "web")["Config"]["Image"]) == ("v2", f"{APP}:latest")
+
+
+def test_a_container_keeps_its_platform(daemon: DockerBed) -> None:
+    bed = daemon
+    bed.push_index("app", *(Image(version="a", architecture=each) for each in (OWN, OTHER)))
+    bed.docker("run", "-d", "--platform", f"linux/{OTHER}", "--name", "web", APP)
+    bed.push_index("app", *(Image(version="b", architecture=each) for each in (OWN, OTHER)))
+    note = f"the platform linux/{OTHER} is kept, which is not the engine's own"
+    with opened(bed) as engine:
+        assert note in engine.plan(service("name:web"), None).notes
+        run = FakeRun()
+        assert engine.redeploy(service("name:web"), run).success
+        assert {note, f"pulling {APP}:latest for linux/{OTHER}"} <= set(run.lines)
+        new = inspected(bed, "web")
+        assert bed.inspect("image", new["Image"])["Architecture"] == OTHER
+        assert bed.docker("exec", "web", "cat", "/version") == "b"
+        bed.push_index("app", Image(version="c", architecture=OWN))
+        with pytest.raises(EngineRefusedError, match=f"linux/{OTHER}|{OTHER}"):
+            engine.redeploy(service("name:web"), FakeRun(action_uuid="1a1b2c3d-0000"))
+    assert inspected(bed, "web")["Id"] == new["Id"]
+    assert bed.inspect("image", APP)["Id"] == new["Image"]
 
 
 def test_an_image_for_another_machine_is_refused_untouched(clean_bed: DockerBed) -> None:

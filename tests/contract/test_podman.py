@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from tests.contract.docker_support import APP, inspected, opened, redeploy, service, snapshots, version
+from tests.contract.engines.verbs import watching
 from tests.contract.test_docker_kills import MAX_STEPS, check_web, redeploy_killed_at, start_web
 from tests.support.images import Image
 from tests.support.podman_bed import PodmanBed
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
+from tutumd.errors import EngineRefusedError
 from tutumd.model import Port, ServiceState
 
 pytestmark = pytest.mark.slow
@@ -131,6 +133,45 @@ def test_a_container_is_replaced_as_a_fresh_run_would_make_it(clean_podman: Podm
     bed.docker("start", "web")
     fresh = comparable(inspected(bed, "web"))
     assert {field: (replaced[field], fresh[field]) for field in fresh if replaced[field] != fresh[field]} == {}
+
+
+@pytest.mark.parametrize(
+    "options", [["--ip", "10.77.0.60"], ["--ip=10.77.0.60"], ["--network", "front:ip=10.77.0.60"], ["--pod", "new:pod"]]
+)
+def test_what_a_new_container_would_lose_is_refused_untouched(clean_podman: PodmanBed, options: list[str]) -> None:
+    bed = clean_podman
+    bed.push("app", "v1")
+    bed.docker("network", "create", "--subnet", "10.77.0.0/24", "front")
+    if options[0] == "--pod":
+        bed.podman("pod", "create", "--infra=false", "--name", "pod")
+        options = ["--pod", "pod"]
+    elif options[0] != "--network":
+        options = ["--network", "front", *options]
+    # Its own command has such an option, too.
+    bed.podman("create", "--name", "other", APP, "/serve", "--ip", "10.0.0.1")
+    bed.podman("run", "-d", "--name", "web", *options, APP)
+    before = inspected(bed, "web")["Id"]
+    bed.push("app", "v2")
+    with opened(bed) as engine:
+        with pytest.raises(EngineRefusedError, match=r"the container web (was created with|belongs to a pod).*Podman"):
+            redeploy(engine, "name:web")
+        assert engine.plan(service("name:web"), None).refused
+        assert redeploy(engine, "name:other", FakeRun(action_uuid="11111111-0000")).success
+    shown = inspected(bed, "web")
+    assert (shown["Id"], shown["State"]["Status"]) == (before, "running")
+    bed.podman("rm", "--force", "--all", "--time", "0")
+    bed.podman("pod", "rm", "--all", "--force")
+
+
+def test_a_failed_pull_by_somebody_disturbs_nothing(clean_podman: PodmanBed) -> None:
+    clean_podman.docker("run", "-d", "--name", "web", "app:v1")
+    with opened(clean_podman) as engine, watching(engine) as changed:
+        assert changed.wait(30)
+        assert set(snapshots(engine)) == {"name:web"}
+        changed.clear()
+        assert clean_podman.run("pull", f"{APP}:missing").returncode
+        assert changed.wait(30)
+        assert set(snapshots(engine)) == {"name:web"}
 
 
 def comparable(container: dict[str, Any]) -> dict[str, Any]:

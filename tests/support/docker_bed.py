@@ -39,6 +39,25 @@ __all__ = ["ANONYMOUS", "PASSWORD", "PRIVATE", "USER", "DockerBed"]
 # An HTTP GET of its first argument; busybox's own wget crashes outside of a container on Debian 12.
 _FETCH = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=5).read().decode().strip())"
 
+# Puts an index of images that a registry has: repository with the registry, tag, and ARCHITECTURE=DIGEST of each.
+_PUT_INDEX = """
+import hashlib, json, sys, urllib.request as r
+repository, tag, *images = sys.argv[1:]
+registry, _, path = repository.partition("/")
+url = f"http://{registry}/v2/{path}/manifests/"
+accept = {"Accept": "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json"}
+manifests = []
+for architecture, digest in (image.split("=") for image in images):
+    with r.urlopen(r.Request(url + digest, headers=accept), timeout=5) as response:
+        body, kind = response.read(), response.headers["Content-Type"]
+    platform = {"os": "linux", "architecture": architecture}
+    manifests.append({"mediaType": kind, "size": len(body), "digest": digest, "platform": platform})
+kind = "application/vnd.docker.distribution.manifest.list.v2+json"
+index = json.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": manifests}).encode()
+r.urlopen(r.Request(url + tag, index, {"Content-Type": kind}, method="PUT"), timeout=5).close()
+print("sha256:" + hashlib.sha256(index).hexdigest())
+"""
+
 
 class DockerBed:
     """One private engine and its registries; see the module's text."""
@@ -221,6 +240,13 @@ class DockerBed:
                 self.docker("rmi", target)
             self.docker("rmi", source)
         return next(line.split()[2] for line in output.splitlines() if " digest: sha256:" in line)
+
+    def push_index(self, repository: str, *images: Image) -> str:
+        """Push images of several architectures as `ANONYMOUS/REPOSITORY:latest`; return the digest of their index."""
+        pushed = [f"{image.architecture}={self.push(repository, image, image.architecture)}" for image in images]
+        return self.in_namespace(
+            sys.executable, "-c", _PUT_INDEX, f"{ANONYMOUS}/{repository}", "latest", *pushed
+        ).strip()
 
     def login(self, registry: str = PRIVATE) -> None:
         """Log the bed's client configuration in to the registry."""

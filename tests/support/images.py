@@ -110,7 +110,7 @@ def _config(image: Image, layers: Sequence[bytes]) -> dict[str, object]:
     if image.healthcheck:
         config["Healthcheck"] = {"Test": list(image.healthcheck), "Interval": 200_000_000, "Retries": 2}
     return {
-        "architecture": image.architecture or _architecture(),
+        "architecture": image.architecture or architecture(),
         "os": "linux",
         "created": _EPOCH,
         "config": config,
@@ -119,7 +119,8 @@ def _config(image: Image, layers: Sequence[bytes]) -> dict[str, object]:
     }
 
 
-def _architecture() -> str:
+def architecture() -> str:
+    """Return this machine's architecture, as registries write it."""
     machine = os.uname().machine
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
 

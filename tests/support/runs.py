@@ -1,7 +1,7 @@
 """A Run for tests of engines: keeps the journals, remembers what was logged, and can end the verb at any step."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -29,6 +29,7 @@ class FakeRun:
 
     Args:
         journal: What an earlier run of the same action saved.
+        pulled: Images that runs have pulled.
         kill_at: The step, from 1, that raises `error`. If it is a `save`, the journal is stored by then.
         kill_in_sleep: Raise `error` in the first wait.
         error: What ends the verb: `Killed`, or LeaseLostError where another worker took the action over.
@@ -49,6 +50,7 @@ class FakeRun:
         stall_s: float = 60.0,
         tag: str | None = None,
         variables: Mapping[str, str | None] | None = None,
+        pulled: Collection[str] = (),
         on_log: Callable[[str], object] = lambda line: None,
         on_sleep: Callable[[], object] = lambda: None,
         on_progress: Callable[["FakeRun"], object] = lambda run: None,
@@ -56,6 +58,7 @@ class FakeRun:
         self.steps = 0
         self.lines: list[str] = []
         self.journals: list[Mapping[str, object]] = [dict(journal or {})]
+        self.pulled = set(pulled)
         self._action_uuid = action_uuid
         self._kill_at = kill_at
         self._kill_in_sleep = kill_in_sleep
@@ -87,6 +90,13 @@ class FakeRun:
         self.steps += 1
         if self.steps == self._kill_at:
             raise self._error(f"at step {self.steps}")
+
+    def pulled_images(self) -> frozenset[str]:
+        return frozenset(self.pulled)
+
+    def update_pulled(self, *, added: Collection[str] = (), removed: Collection[str] = ()) -> None:
+        self.pulled |= set(added)
+        self.pulled -= set(removed)
 
     def sleep(self, seconds: float) -> None:
         self._on_sleep()
@@ -145,6 +155,7 @@ class FakeRun:
             stall_s=self._server_limits.stall_s,
             tag=self.tag,
             variables=self.variables,
+            pulled=self.pulled,
         )
 
 

@@ -33,7 +33,7 @@ class ContainerState(StrEnum):
 
 
 class Autorestart(StrEnum):
-    """When the local engine restarts a process that has exited."""
+    """When the engine restarts a container that has exited."""
 
     OFF = "OFF"
     ON_FAILURE = "ON_FAILURE"
@@ -99,6 +99,7 @@ class ServiceSnapshot:
         stopped: It was stopped on purpose: nothing runs, and nothing will restart it.
         deployed: When its newest container was created.
         service_cap: Containers that it may be scaled to (label `tutum.scale.max`); None: the server's cap.
+        variables: Names of the environment variables that its containers were given, without those of the image.
         warnings: Sentences about oddities of the service or its labels.
         notes: Sentences for who calls for a redeploy of it.
     """
@@ -115,6 +116,8 @@ class ServiceSnapshot:
     run_command: str = ""
     deployed: datetime | None = None
     service_cap: int | None = None
+    autorestart: Autorestart = Autorestart.OFF
+    variables: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -164,6 +167,7 @@ class Service:
         bound: Whether its engine shows it at present.
         target: Containers that it should have, even while an action is still working on that.
         definition: What it runs; only for services of the local engine.
+        autorestart, variables: Of its containers; for services of the local engine, `definition` has them.
         containers: UUIDs of the present containers, oldest first.
         gone_since: Since when its engine has not shown it; None while it does.
     """
@@ -184,6 +188,8 @@ class Service:
     image_digest: str | None
     run_command: str
     definition: Definition | None
+    autorestart: Autorestart = Autorestart.OFF
+    variables: tuple[str, ...] = ()
     deployed: datetime | None
     created: datetime
     warnings: tuple[str, ...]

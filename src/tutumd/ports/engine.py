@@ -1,6 +1,6 @@
 """What a worker does with an engine, and what an engine may use during a run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from threading import Event
 from typing import Protocol
@@ -53,6 +53,12 @@ class Run(Protocol):
 
     def check(self) -> None:
         """Raise LeaseLostError if the run must stop. Call it before each engine call that changes something."""
+
+    def pulled_images(self) -> frozenset[str]:
+        """Return the images, by digest, that actions have pulled to this engine and that were not there before."""
+
+    def update_pulled(self, *, added: Collection[str] = (), removed: Collection[str] = ()) -> None:
+        """Add to what `pulled_images` returns, or remove what is gone from the engine. On disk when this returns."""
 
     def sleep(self, seconds: float) -> None:
         """Sleep, with `check` before and after."""

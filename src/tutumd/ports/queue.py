@@ -1,6 +1,6 @@
 """What a worker does with actions."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Protocol
@@ -124,6 +124,12 @@ class Queue(Protocol):
         Returns:
             Whether everything is stored; if not, look again soon.
         """
+
+    def pulled_images(self, engine_name: str) -> frozenset[str]:
+        """Return the images that `update_pulled` added for an engine instance, each as REPOSITORY@DIGEST."""
+
+    def update_pulled(self, engine_name: str, *, added: Collection[str] = (), removed: Collection[str] = ()) -> None:
+        """Remember images that runs pulled to an engine instance, and forget those that are gone from it."""
 
     def prune(self, keep: timedelta, limit: int) -> bool:
         """Delete a batch of old rows, at most `limit` of each kind; return whether there may be more.

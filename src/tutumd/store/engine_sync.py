@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,7 +14,7 @@ from tutumd.model import EngineInfo, ServiceSnapshot
 from tutumd.store import snapshots as snapshot_rows
 from tutumd.store.database import StorePart
 from tutumd.store.row_mapping import Row
-from tutumd.store.tables import LIVE, actions, discoveries, handlers, meta, services
+from tutumd.store.tables import LIVE, actions, discoveries, handlers, meta, pulled_images, services
 from tutumd.store.upsert import insert_missing
 
 SYNC_BATCH = 5
@@ -33,6 +33,18 @@ class SqlEngineSync(StorePart):
     def revisions(self, engine_name: str) -> Mapping[str, int]:
         with self._database.read() as connection:
             return {row.selector: row.revision for row in connection.execute(_select_rows(engine_name))}
+
+    def pulled_images(self, engine_name: str) -> frozenset[str]:
+        c = pulled_images.c
+        with self._database.read() as connection:
+            return frozenset(connection.execute(sa.select(c.image).where(c.engine == engine_name)).scalars())
+
+    def update_pulled(self, engine_name: str, *, added: Collection[str] = (), removed: Collection[str] = ()) -> None:
+        c = pulled_images.c
+        with self._database.write() as connection:
+            for image in sorted(added):  # so that no two workers deadlock
+                insert_missing(connection, pulled_images, engine=engine_name, image=image)
+            connection.execute(sa.delete(pulled_images).where(c.engine == engine_name, c.image.in_(removed)))
 
     def sync(
         self,

@@ -21,6 +21,7 @@ from tutumd.store.tables import (
     engines,
     key_counts,
     microseconds,
+    pulled_images,
     requests,
     sender_keys,
     services,
@@ -102,6 +103,7 @@ def _find_unused(connection: sa.Connection, now: datetime, before: datetime, lim
     statements: dict[sa.Table, sa.Select[Any]] = {
         engines: sa.select(engines.c.name).where(engines.c.last_heartbeat < now - FORGET_ENGINE_AFTER, ~is_waited_for),
         discoveries: sa.select(discoveries.c.engine).where(discoveries.c.engine.not_in(sa.select(engines.c.name))),
+        pulled_images: sa.select(pulled_images).where(pulled_images.c.engine.not_in(sa.select(engines.c.name))),
         services: sa.select(services.c.uuid).where(services.c.terminated, ~has_action, ~has_container),
         # Without a time: rows of the previous release, for containers that it had never seen.
         containers: sa.select(containers.c.uuid).where(

@@ -107,6 +107,8 @@ def service_from(row: Row, container_uuids: tuple[str, ...]) -> Service:
         owner=row.owner_now,
         state=ServiceState(row.state_now),
         definition=None if row.definition is None else _definition_from(row.definition),
+        autorestart=Autorestart(row.autorestart),
+        variables=tuple(row.variables),
         warnings=(*row.warnings, *_store_warnings(row)),
         containers=container_uuids,
         gone_since=None if row.bound else row.unbound,

@@ -1,14 +1,14 @@
 """Engine snapshots as rows of services and containers."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from tutumd.model import ActionState, ContainerSnapshot, ContainerState, ServiceSnapshot, ServiceState
-from tutumd.store.tables import LIVE, actions, containers, handlers, new_uuid, services
+from tutumd.store.tables import LIVE, actions, containers, handlers, new_uuid, services, storable
 from tutumd.store.upsert import insert_missing
 
 
@@ -36,6 +36,8 @@ def store_snapshot(
         "image_digest": snapshot.image_digest,
         "warnings": list(snapshot.warnings),
         "notes": "\n".join(snapshot.notes),
+        "autorestart": snapshot.autorestart.value,
+        "variables": list(snapshot.variables),
         "deployed": snapshot.deployed,
         "target": snapshot.target,
         "fingerprint": fingerprint(snapshot),
@@ -53,7 +55,7 @@ def store_snapshot(
     if not final and _is_being_changed(connection, uuid):
         values.update(fingerprint="")
         values.pop("target", None)
-    connection.execute(sa.update(services).where(services.c.uuid == uuid).values(**values))
+    connection.execute(sa.update(services).where(services.c.uuid == uuid).values(**_fit(services, values)))
     _store_containers(connection, uuid, snapshot.containers, now)
 
 
@@ -126,7 +128,15 @@ def insert_service(connection: sa.Connection, **values: object) -> bool:
         values: Its columns without a default here.
     """
     defaults = {"bound": True, "terminated": False, "running": 0, "stopped": 0, "warnings": [], "fingerprint": ""}
-    return insert_missing(connection, services, **{**defaults, **values})
+    return insert_missing(connection, services, **_fit(services, {**defaults, **values}))
+
+
+def _fit(table: sa.Table, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of columns with texts that every database stores: others are in the same transaction."""
+    return {
+        key: storable(value)[: getattr(table.c[key].type, "length", None)] if isinstance(value, str) else value
+        for key, value in values.items()
+    }
 
 
 def _is_being_changed(connection: sa.Connection, uuid: str) -> bool:
@@ -161,7 +171,7 @@ def _store_containers(
 
 
 def _container_values(uuid: str, snapshot: ContainerSnapshot, position: int) -> dict[str, Any]:
-    return {
+    values = {
         "uuid": new_uuid(),
         "service_uuid": uuid,
         "object_id": snapshot.id,
@@ -177,3 +187,4 @@ def _container_values(uuid: str, snapshot: ContainerSnapshot, position: int) -> 
         "stopped": snapshot.stopped,
         "ports": [[port.inner, port.outer, port.protocol] for port in snapshot.ports],
     }
+    return _fit(containers, values)

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Dialect
 
 from tutumd.model import ActionState
 
-HEAD = "0008"
+HEAD = "0005"
 """Revision of the newest migration."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -103,6 +103,14 @@ discoveries = sa.Table(
     sa.Column("lease_until", UtcTime, nullable=False),
 )
 
+# Images by digest that runs pulled to an engine and that were not there before. Only these are removed again.
+pulled_images = sa.Table(
+    "pulled_images",
+    metadata,
+    sa.Column("engine", sa.String(64), primary_key=True),
+    sa.Column("image", sa.String(512), primary_key=True),
+)
+
 services = sa.Table(
     "services",
     metadata,
@@ -126,6 +134,8 @@ services = sa.Table(
     sa.Column("warnings", sa.JSON, nullable=False),
     # What the response to a call for a redeploy says of the service: sentences, one a line.
     sa.Column("notes", sa.Text, nullable=False, server_default=""),
+    sa.Column("autorestart", sa.String(16), nullable=False, server_default="OFF"),
+    sa.Column("variables", sa.JSON, nullable=False, server_default="[]"),
     sa.Column("deployed", UtcTime),
     sa.Column("created", UtcTime, nullable=False),
     sa.Column("unbound", UtcTime),

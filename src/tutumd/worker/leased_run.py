@@ -1,9 +1,10 @@
 """A run of an action under a lease."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from threading import Event
+from typing import TypeVar
 
 import structlog
 
@@ -18,6 +19,7 @@ LEASE_MARGIN_S = 1.0
 """A run stops this long before its lease ends, so that an engine call in flight lands within the lease."""
 
 _RETRY_S = 0.2
+T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 
@@ -83,11 +85,18 @@ class LeasedRun(Run):
         self._journal = dict(journal)
         self.check()  # the write may have taken longer than the lease lasts
 
-    def write(self, write: Callable[[], None]) -> None:
-        """Call a function that writes to the store. Retries within the lease while the database is unavailable."""
+    def pulled_images(self) -> frozenset[str]:
+        return self.write(lambda: self._queue.pulled_images(self.claim.service.engine))
+
+    def update_pulled(self, *, added: Collection[str] = (), removed: Collection[str] = ()) -> None:
+        engine = self.claim.service.engine
+        self.write(lambda: self._queue.update_pulled(engine, added=added, removed=removed))
+
+    def write(self, use: Callable[[], T]) -> T:
+        """Call a function that uses the store. Retries within the lease while the database is unavailable."""
         while True:
             try:
-                return write()
+                return use()
             except UnavailableError:
                 self.sleep(_RETRY_S)
 

@@ -180,8 +180,12 @@ def test_rows_that_nobody_refers_to_are_deleted(bed: StoreBed) -> None:
         now = microseconds(bed.clock.now)
         rates = [{"address": "2001:db8::1", "rate_tat": now + 1}, {"address": "2001:db8::2", "rate_tat": now - 1}]
         connection.execute(sa.insert(client_rates), rates)
+    for engine in (ENGINE.name, "retired"):
+        bed.queue.update_pulled(engine, added=["app@sha256:a"])
     assert bed.queue.prune(KEEP, 100)
     assert (count(bed, client_rates), count(bed, requests)) == (1, 1)
+    assert not bed.queue.pulled_images("retired")
+    assert bed.queue.pulled_images(ENGINE.name)
     assert count(bed, services, services.c.uuid == web) == 1, "its action is not old"
     assert count(bed, containers, containers.c.service_uuid == web) == 2
     bed.clock.move(AGE_S)

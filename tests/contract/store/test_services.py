@@ -2,13 +2,14 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
 
 from tests.support.stores import ENGINE, ORIGIN, StoreBed, accept, call, query, snapshot
 from tutumd.errors import ConflictError, NotFoundError
-from tutumd.model import ActionState, Definition, Outcome, ServiceState, Verb
+from tutumd.model import ActionState, Autorestart, Definition, Outcome, ServiceState, Verb
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
 from tutumd.store.tables import handlers
@@ -37,6 +38,32 @@ def test_a_service_keeps_its_uuid_and_handlers_while_its_containers_change(bed: 
     assert found_again.bound
     assert set(found_again.containers).isdisjoint(old)
     assert bed.store.handler(bed.admin, web, handler.uuid) == handler
+
+
+def test_odd_names_keep_no_other_service_from_being_stored(bed: StoreBed) -> None:
+    odd = replace(snapshot("odd"), name="\0" + "n" * 1_000, stack="s" * 1_000, owner="o" * 1_000, run_command="\ud800")
+    container = replace(odd.containers[0], name="c" * 1_000, run_command="a\0b")
+    bed.sync(replace(odd, containers=(container,)), snapshot("web"))
+    stored = {service.name: service for service in bed.store.services(bed.admin, query()).objects}
+    assert {"n" * 255, "web"} <= stored.keys()
+    assert (stored["n" * 255].stack, stored["n" * 255].run_command) == ("s" * 255, "?")
+    bed.sync(replace(odd, containers=(container,)), snapshot("web"))
+
+
+def test_what_runs_pulled_is_remembered_for_each_engine(bed: StoreBed) -> None:
+    bed.queue.update_pulled("docker", added=["app@sha256:b", "app@sha256:a"])
+    bed.queue.update_pulled("docker", added=["app@sha256:a"])
+    bed.queue.update_pulled("other", added=["app@sha256:a"])
+    assert bed.queue.pulled_images("docker") == {"app@sha256:a", "app@sha256:b"}
+    bed.queue.update_pulled("docker", removed=["app@sha256:b", "app@sha256:c"])
+    assert bed.queue.pulled_images("docker") == {"app@sha256:a"}
+    assert bed.queue.pulled_images("other") == {"app@sha256:a"}
+
+
+def test_restarts_and_names_of_variables_are_stored(bed: StoreBed) -> None:
+    bed.sync(replace(snapshot("web"), autorestart=Autorestart.ON_FAILURE, variables=("A", "B")))
+    service = bed.store.service(bed.admin, bed.service_uuid("web"))
+    assert (service.autorestart, service.variables) == (Autorestart.ON_FAILURE, ("A", "B"))
 
 
 def test_an_unreadable_service_stays_as_it_was(bed: StoreBed) -> None:

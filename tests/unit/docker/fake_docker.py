@@ -10,6 +10,7 @@ from typing import Any
 from tests.support.docker_errors import api_error
 from tests.unit.docker.documents import ZERO, at, container, image
 from tutumd.engines.docker.api import DockerApi
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.labels import Json
 
 
@@ -40,6 +41,7 @@ class FakeDocker:
         self.dangling: tuple[Json, ...] = ()
         self.on_stop: Callable[[str], None] = lambda stopped: None
         self.removed_images: list[str] = []
+        self.pulls: list[str] = []
         self.all: dict[str, dict[str, Any]] = {}
         self.now = 100.0
         self.refuse: str = ""
@@ -73,6 +75,11 @@ class FakeDocker:
             for raw in self.all.values()
         }
 
+    def inspected(self) -> list[InspectedContainer]:
+        """All containers as the engine's code sees them."""
+        found = (self.api.container(key) for key in list(self.all))
+        return [container for container in found if container is not None]
+
     def leads_to(self, name: str) -> set[str]:
         """IDs of the containers that a name leads to, in any network."""
         return {owner for _, known, owner in self.found if known == name}
@@ -88,7 +95,25 @@ class FakeDocker:
         return {"Os": "linux", "Arch": "amd64"}
 
     def containers(self, *, all: bool) -> list[Json]:
-        return [{"Id": key} for key in self.all]
+        return [
+            {
+                "Id": raw["Id"],
+                "Names": [raw["Name"]],
+                "Image": raw["Config"]["Image"],
+                "ImageID": raw["Image"],
+                "State": raw["State"]["Status"],
+                "Labels": raw["Config"].get("Labels") or {},
+                "HostConfig": {"NetworkMode": raw["HostConfig"]["NetworkMode"]},
+                "NetworkSettings": {"Networks": {key: {} for key in raw["NetworkSettings"]["Networks"]}},
+            }
+            for raw in self.all.values()
+        ]
+
+    def probe(self) -> None:
+        """Answer."""
+
+    def past_events(self, filters: Mapping[str, list[str]]) -> list[dict[str, Any]]:
+        return [{"Actor": {"ID": name}} for name in self.pulls]
 
     def inspect_container(self, reference: str) -> Json:
         return deepcopy(self._present(reference))
@@ -129,7 +154,7 @@ class FakeDocker:
 
     @contextmanager
     def pull_records(
-        self, repository: str, tag: str, auth: Json, is_over: Callable[[], bool]
+        self, repository: str, tag: str, auth: Json, is_over: Callable[[], bool], platform: str
     ) -> Iterator[Iterator[dict[str, Any]]]:
         self._tick("pull")
         self.tagged = self.newest

@@ -93,7 +93,7 @@ def test_a_scaling_that_was_being_undone_is_undone() -> None:
 def test_a_start_that_failed_stops_what_it_has_started() -> None:
     engine = Case(states=["running", "running"]).engine()
     journal = {"started": [identity(2)], "failed": "it failed", "log_tail": "bye"}
-    outcome = start_containers(readiness(engine), engine.api.containers(), Recorded(journal=journal))
+    outcome = start_containers(readiness(engine), engine.inspected(), Recorded(journal=journal))
     assert (outcome.reason, outcome.log_tail, outcome.rolled_back) == ("it failed", "bye", True)
     assert [entry[1] for entry in engine.summary().values()] == ["running", "exited"]
 

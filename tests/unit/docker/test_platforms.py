@@ -4,7 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from tutumd.engines.docker.platforms import EngineFacts, Manifest, check_platform, parse_facts, parse_manifest
+from tutumd.engines.docker.inspect.inspected_container import platform_of
+from tutumd.engines.docker.platforms import (
+    EngineFacts,
+    Manifest,
+    check_platform,
+    kept_platform,
+    parse_facts,
+    parse_manifest,
+)
 from tutumd.errors import EngineRefusedError
 
 ENGINE = EngineFacts(host_name="machine", system="linux", architecture="amd64", in_swarm=True)
@@ -26,19 +34,39 @@ def test_facts_and_manifests_are_parsed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("platforms", "running"),
+    ("platforms", "kept"),
     [
-        ([("linux", "amd64")], []),
-        ([("linux", "arm64"), ("linux", "amd64")], []),
-        ([("linux", "386")], []),
-        ([("linux", "arm64")], ["arm64"]),
-        ([], []),
+        ([("linux", "amd64")], ""),
+        ([("linux", "arm64"), ("linux", "amd64")], ""),
+        ([("linux", "386")], ""),
+        ([("linux", "arm64")], "linux/arm64/v8"),
+        ([], ""),
+        ([], "linux/arm64"),
     ],
 )
-def test_a_fitting_platform_passes(platforms: list[tuple[str, str]], running: list[str]) -> None:
-    check_platform("app", platforms, ENGINE, running)
+def test_a_fitting_platform_passes(platforms: list[tuple[str, str]], kept: str) -> None:
+    check_platform("app", platforms, ENGINE, kept)
 
 
 def test_another_platform_is_refused() -> None:
     with pytest.raises(EngineRefusedError, match="app is available for linux/arm64, windows/amd64 only"):
         check_platform("app", [("linux", "arm64"), ("windows", "amd64")], ENGINE)
+    with pytest.raises(EngineRefusedError, match="only, and the service runs on linux/386: build and push"):
+        check_platform("app", [("linux", "amd64")], ENGINE, "linux/386")
+    with pytest.raises(EngineRefusedError, match="the service runs on linux/arm64"):
+        check_platform("app", [("linux", "386")], ENGINE, "linux/arm64")
+
+
+def test_the_platform_of_a_container_is_that_of_its_image_or_of_the_manifest_that_runs() -> None:
+    image = {"Os": "linux", "Architecture": "amd64", "Variant": ""}
+    assert platform_of({}, image) == "linux/amd64"
+    manifest = {"platform": {"os": "linux", "architecture": "arm", "variant": "v7"}}
+    assert platform_of({"ImageManifestDescriptor": manifest}, image) == "linux/arm/v7"
+    assert (platform_of({}, None), platform_of({}, {"Os": "linux"})) == ("", "")
+
+
+def test_a_platform_is_kept_if_it_is_not_the_engines_own() -> None:
+    assert kept_platform(["linux/amd64", "", "linux/amd64/v2"], ENGINE) == ""
+    assert kept_platform(["linux/386", "", "linux/386"], ENGINE) == "linux/386"
+    with pytest.raises(EngineRefusedError, match="its containers run on several platforms"):
+        kept_platform(["linux/386", "linux/amd64"], ENGINE)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tutumd.engines.docker.recreate.podman import container_as_docker, image_as_docker
+from tutumd.engines.docker.recreate.podman import container_as_docker, image_as_docker, unkept_setting
 
 VOLUME = "d0af73260b77ab1c55443f05c9d0b855d820f280203639270d5d0d4c905334ed"
 IMAGE = {"Id": "sha256:1", "Config": {"Env": ["PATH=/bin"], "Cmd": ["/serve"], "Entrypoint": None, "WorkingDir": ""}}
@@ -127,3 +127,22 @@ def test_names_without_a_registry_are_not_listed() -> None:
     assert image_as_docker(local, {})["RepoDigests"] == ["host:5000/app@sha256:1"]
     untagged = {"RepoDigests": [], "Digest": "sha256:1", "History": ["localhost/app:v1", "host:5000/app:latest"]}
     assert image_as_docker(untagged, {})["RepoDigests"] == ["host:5000/app@sha256:1"]
+
+
+@pytest.mark.parametrize(
+    ("command", "setting"),
+    [
+        ("podman run -d --ip 10.0.0.2 app", "was created with --ip 10.0.0.2"),
+        ("podman run -d --ip6=fd00::2 app", "was created with --ip6 fd00::2"),
+        ("podman run --mac-address 02:42:0a:00:00:02 app", "was created with --mac-address 02:42:0a:00:00:02"),
+        ("podman run --network front:alias=a,ip=10.0.0.2 app", "was created with --network front:alias=a,ip=10.0.0.2"),
+        ("podman run --net=front:mac=02:42:0a:00:00:02 app", "was created with --net front:mac=02:42:0a:00:00:02"),
+        ("podman run --network front:alias=ip -e X=:ip=1 app", ""),
+        ("podman run app serve --ip 10.0.0.2", ""),
+        ("", ""),
+    ],
+)
+def test_addresses_that_podman_would_not_keep_are_found_in_its_command(command: str, setting: str) -> None:
+    config = {"CreateCommand": command.split(), "Cmd": ["serve", "--ip", "10.0.0.2"]}
+    assert unkept_setting({"Config": config}) == setting
+    assert unkept_setting({"Config": config, "Pod": "1"}) == "belongs to a pod"

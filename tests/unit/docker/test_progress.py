@@ -207,7 +207,7 @@ class Registry(Slow):
 
     @contextmanager
     def pull_records(
-        self, repository: str, tag: str, auth: Json, is_over: Callable[[], bool]
+        self, repository: str, tag: str, auth: Json, is_over: Callable[[], bool], platform: str
     ) -> Iterator[Iterator[dict[str, Any]]]:
         def drip() -> Iterator[dict[str, Any]]:
             yield {"status": "Pulling from app", "id": "latest"}
@@ -215,7 +215,7 @@ class Registry(Slow):
                 self.clock.now += 100
                 yield {"status": "Pull complete", "progressDetail": {}, "id": f"layer {number}"}
 
-        with super().pull_records(repository, tag, auth, is_over):
+        with super().pull_records(repository, tag, auth, is_over, platform):
             yield drip()
 
 

@@ -85,7 +85,7 @@ def finder(
     engine: FakeDocker, selector: str = SELECTOR
 ) -> Callable[[], tuple[ContainerGroup, Sequence[InspectedContainer]]]:
     def find() -> tuple[ContainerGroup, Sequence[InspectedContainer]]:
-        all_containers = engine.api.containers()
+        all_containers = engine.inspected()
         return next(
             group for group in group_by_service(all_containers, None) if group.selector == selector
         ), all_containers

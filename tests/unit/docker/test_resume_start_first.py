@@ -377,6 +377,6 @@ def test_images_of_dependents_do_not_count_as_newer(newer: bool) -> None:
     engine.dangling = (superseded,)
     if not newer:
         engine.tagged = engine.newest = OLD
-    outcome = redeploy(engine, Recorded())
+    outcome = redeploy(engine, Recorded(pulled=superseded["RepoDigests"]))
     assert outcome.success, outcome
     assert engine.removed_images == ([superseded["Id"]] if newer else [])

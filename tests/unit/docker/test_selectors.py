@@ -6,6 +6,8 @@ from tests.unit.docker.documents import compose_labels, identity, image, inspect
 from tutumd.engines.docker.discover import service_snapshot
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer, image_digest
 from tutumd.engines.docker.inspect.selectors import group_by_service, next_name, prev_name
+from tutumd.engines.labels import Json
+from tutumd.model import Autorestart
 
 RUN = "0a1b2c3d"
 
@@ -100,3 +102,39 @@ def test_the_digest_is_that_of_the_containers_repository() -> None:
     beside_a_bad_one = {**its_image, "RepoDigests": ["app@sha256@None", *its_image["RepoDigests"]]}
     assert image_digest("127.0.0.1:5000/app:v1", its_image["Id"], beside_a_bad_one) == "sha256:" + "a" * 64
     assert image_digest(its_image["Id"], its_image["Id"], its_image) == its_image["Id"]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"tutum.service": "x" * 256},
+        {"tutum.service": "a\0b"},
+        {"tutum.service": "\ud800"},
+        compose_labels(1, project="x" * 256),
+        compose_labels(1, service="a\nb"),
+        compose_labels(1) | {"com.docker.compose.container-number": "9" * 5_000},
+        compose_labels(1) | {"com.docker.compose.container-number": "-1"},
+    ],
+)
+def test_labels_that_can_be_no_name_make_no_service(labels: dict[str, str]) -> None:
+    assert services(inspected(1, "web", labels=labels)) == {"name:web": ["web"]}
+
+
+@pytest.mark.parametrize(
+    ("policy", "autorestart"),
+    [
+        ({}, Autorestart.OFF),
+        ({"Name": "no"}, Autorestart.OFF),
+        ({"Name": "on-failure", "MaximumRetryCount": 3}, Autorestart.ON_FAILURE),
+        ({"Name": "always"}, Autorestart.ALWAYS),
+        ({"Name": "unless-stopped"}, Autorestart.ALWAYS),
+    ],
+)
+def test_a_snapshot_tells_restarts_and_the_names_of_own_variables(policy: Json, autorestart: Autorestart) -> None:
+    variables = ["PATH=/bin", "KEY=secret=1", "BARE", "FROM_IMAGE=changed"]
+    its_image = image(Env=["PATH=/bin", "FROM_IMAGE=1"])
+    web = inspected(config={"Env": variables}, host={"RestartPolicy": policy}, its_image=its_image)
+    (group,) = group_by_service([web], None)
+    snapshot = service_snapshot(group)
+    assert (snapshot.autorestart, snapshot.variables) == (autorestart, ("BARE", "FROM_IMAGE", "KEY"))
+    assert "secret" not in repr(snapshot)

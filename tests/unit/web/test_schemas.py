@@ -1,9 +1,10 @@
-"""The OpenAPI schemas of handlers."""
+"""The OpenAPI schemas of handlers, and services in them."""
 
 from datetime import UTC, datetime
 
+from tests.support.services import service_row
 from tutumd.application.admission.fields import FIELDS
-from tutumd.model import Handler, Operation
+from tutumd.model import Autorestart, Definition, Handler, Operation
 from tutumd.web.api import handler_schemas, render
 
 
@@ -32,3 +33,13 @@ def test_a_handler_shows_exactly_the_described_fields() -> None:
     written = render.handler(handler).model_dump()
     assert written.keys() == handler_schemas.HandlerOut.model_json_schema(mode="serialization")["properties"].keys()
     assert written["debounce"] == 5
+
+
+def test_a_service_shows_the_values_of_its_variables_only_if_tutumd_runs_it() -> None:
+    seen = service_row(engine="docker", selector="web", autorestart=Autorestart.ALWAYS, variables=("KEY",))
+    shown = render.service(seen).model_dump()
+    assert (shown["autorestart"], shown["container_envvars"]) == ("ALWAYS", [{"key": "KEY", "value": None}])
+    definition = Definition(command="x", envvars={"A": "1"}, autorestart=Autorestart.ON_FAILURE)
+    made = service_row(engine="local", selector="web", definition=definition)
+    shown = render.service(made).model_dump()
+    assert (shown["autorestart"], shown["container_envvars"]) == ("ON_FAILURE", [{"key": "A", "value": "1"}])

@@ -1,45 +1,30 @@
 """Calls to one Docker Engine, each with a time limit and with errors translated to tutumd's."""
 
-import io
 import json
-import tarfile
 from base64 import b64decode
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from datetime import datetime
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import docker.errors
 
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer, parse_container
-from tutumd.engines.docker.platforms import EngineFacts, Manifest, parse_facts, parse_manifest
+from tutumd.engines.docker.platforms import EngineFacts, Manifest, foreign_part, parse_facts, parse_manifest
 from tutumd.engines.docker.recreate.podman import container_as_docker, image_as_docker
 from tutumd.engines.docker.swap.steps import SwapStep
 from tutumd.engines.dockerapi.connection import CALL_LIMIT_S, Client
-from tutumd.engines.dockerapi.failures import explanation, is_temporary, translated, translated_read
+from tutumd.engines.dockerapi.failures import changing, explanation, is_temporary, translated, translated_read
 from tutumd.engines.dockerapi.registry import pull
 from tutumd.engines.images.auth import registry_auth
 from tutumd.engines.images.reference import ImageReference
 from tutumd.engines.labels import Json
-from tutumd.errors import EngineRefusedError
+from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.ports.engine import Run
 
 _DEFAULT_STOP_S = 10
 _MAX_OUTPUT_BYTES = 64 * 1024
 # The first API version that connects a new container to several networks at once.
 _SEVERAL_ENDPOINTS = (1, 44)
-
-
-@contextmanager
-def _changing(run: Run, attempt: str) -> Iterator[None]:
-    """Check the lease before a call that changes something, and translate the call's errors.
-
-    What was done for the first time is progress of the run.
-    """
-    run.check()
-    with translated(attempt):
-        yield
-    run.advance(attempt, 1)
 
 
 class DockerApi:
@@ -53,17 +38,17 @@ class DockerApi:
         # The SDK's stubs lack some of the methods that are called here.
         self._sdk: Any = client
         self._config_dir = config_dir
+        self._images: dict[str, Json | None] = {}
+        self._facts: EngineFacts | None = None
+        self._version: Json | None = None
 
-    # Reads
-
-    def containers(self) -> tuple[InspectedContainer, ...]:
-        """Inspect all containers, running or not."""
-        images: dict[str, Json | None] = {}
-        containers = (self.container(entry["Id"], images) for entry in self.list_containers())
-        return tuple(container for container in containers if container is not None)
+    def probe(self) -> None:
+        """Ask whether the engine answers. Raises EngineUnavailableError if it does not."""
+        self._sdk.probe()
 
     def list_containers(self) -> tuple[Json, ...]:
-        """Return the list entries of all containers, running or not."""
+        """Return the list entries of all containers, running or not. What is known of images and engine expires."""
+        self._images, self._facts = {}, None
         with translated_read("list the containers"):
             return tuple(self._sdk.containers(all=True))
 
@@ -73,19 +58,23 @@ class DockerApi:
         Args:
             known: Inspect documents by image ID. The container's image is added.
         """
-        images = {} if known is None else known
-        with translated_read(f"look at the container {reference[:64]}"):
-            try:
-                raw: Json = self._sdk.inspect_container(reference)
-            except docker.errors.NotFound:
-                return None
-            image_id = raw.get("Image", "")
-            if image_id not in images:
-                images[image_id] = self.image(image_id) if image_id else None
-            image = images[image_id]
-            if self._sdk.is_podman:
-                raw, image = container_as_docker(raw, image)
-        return parse_container(raw, image)
+        images = self._images if known is None else known
+        attempt = f"look at the container {reference[:64]}"
+        try:
+            with translated_read(attempt):
+                try:
+                    raw: Json = self._sdk.inspect_container(reference)
+                except docker.errors.NotFound:
+                    return None
+                image_id = raw.get("Image", "")
+                if image_id not in images:
+                    images[image_id] = self.image(image_id) if image_id else None
+                image = images[image_id]
+                if self._sdk.is_podman:
+                    raw, image = container_as_docker(raw, image)
+            return parse_container(raw, image)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise EngineUnavailableError(f"cannot {attempt}: the engine's description of it makes no sense") from error
 
     def image(self, reference: str) -> Json | None:
         """Return the inspect document of an image, given by ID or name; None if there is none."""
@@ -96,15 +85,24 @@ class DockerApi:
                 return None
             if self._sdk.is_podman:
                 # Podman's own API has the health check since version 4; its Docker API leaves it out.
-                response = self._get(f"{self._sdk.base_url}/v4.0.0/libpod/images/{image['Id']}/json")
-                return image_as_docker(image, response.json())
+                return image_as_docker(image, self.podman_details("images", image["Id"]))
             return image
+
+    def podman_details(self, kind: str, reference: str) -> Json:
+        """Return the inspect document of Podman's own API; `kind` is `images` or `containers`."""
+        with translated_read(f"look at {reference[:64]}"):
+            details: Json = self._get(f"{self._sdk.base_url}/v4.0.0/libpod/{kind}/{reference}/json").json()
+        return details
 
     def facts(self) -> EngineFacts:
         """Return facts about the engine itself."""
-        with translated_read("look at the engine"):
-            info, version = self._sdk.info(), self._sdk.version()
-        return parse_facts(info, version, is_podman=self._sdk.is_podman)
+        facts = self._facts
+        if facts is None:
+            with translated_read("look at the engine"):
+                self._version = self._version or self._sdk.version()
+                facts = parse_facts(self._sdk.info(), self._version or {}, is_podman=self._sdk.is_podman)
+            self._facts = facts
+        return facts
 
     def manifest(self, reference: ImageReference) -> Manifest:
         """Return what the registry has under a name, using the current login of the Docker client.
@@ -122,6 +120,13 @@ class DockerApi:
         with translated("list the images"):
             images = self._sdk.images(all=False)
             return tuple(image_as_docker(image, {}) if self._sdk.is_podman else image for image in images)
+
+    def pulled_by_digest(self) -> set[str]:
+        """Return the names by digest that anybody pulled lately, as far as the engine still knows."""
+        with translated("list the last pulls"):
+            events = self._sdk.past_events({"type": ["image"], "event": ["pull"]})
+        names = {str((event.get("Actor") or {}).get("ID", "")) for event in events}
+        return {name for name in names if "@" in name}
 
     def changed_files(self, container: str) -> tuple[str, ...]:
         """Return the paths at which a container's file system differs from its image; deleted ones left out."""
@@ -187,40 +192,29 @@ class DockerApi:
 
     # Changes
 
-    def pull(self, reference: ImageReference, run: Run) -> None:
-        """Pull an image, using the current login of the Docker client."""
-        pull(self._sdk, reference, registry_auth(self._config_dir, reference), run)
+    def pull(self, reference: ImageReference, run: Run, platform: str = "") -> None:
+        """Pull an image, using the current login of the Docker client. An empty platform means the engine's own."""
+        pull(self._sdk, reference, registry_auth(self._config_dir, reference), run, platform)
+        self._images = {}
 
-    def write_file(self, container: str, path: str, archive: bytes, modified: datetime, run: Run) -> None:
-        """Write a file from `read_file` to the same path of a container that is not started yet; folders are created.
-
-        Args:
-            modified: The file's time, cut to whole seconds.
-        """
-        with tarfile.open(fileobj=io.BytesIO(archive)) as source:
-            entry = source.next()
-            content = source.extractfile(entry) if entry is not None else None
-            if entry is None or content is None:
-                raise EngineRefusedError(f"cannot copy {path} into {container[:12]}: it is not a regular file")
-            copy = io.BytesIO()
-            with tarfile.open(fileobj=copy, mode="w") as target:
-                entry.name, entry.mtime = path.lstrip("/"), int(modified.timestamp())
-                entry.pax_headers = {}
-                target.addfile(entry, content)
-        with _changing(run, f"write {path} into {container[:12]}"):
-            self._sdk.put_archive(container, "/", copy.getvalue())
+    def write_files(self, container: str, archive: bytes, run: Run) -> None:
+        """Write the files of a tar archive into a container that is not started yet; folders are created."""
+        with changing(run, f"write a file into {container[:12]}"):
+            self._sdk.put_archive(container, "/", archive)
 
     def create(self, name: str, body: Mapping[str, Any], run: Run) -> str:
-        """Create a container, connected to all of its networks, and return its ID."""
-        config = {field: value for field, value in body.items() if field != "NetworkingConfig"}
+        """Create a container, connected to all of its networks, and return its ID. `Platform` is its image's."""
+        config = {field: value for field, value in body.items() if field not in ("NetworkingConfig", "Platform")}
+        platform = foreign_part(body.get("Platform", ""), self.facts())
+        options = {"platform": platform} if platform else {}
         networks = dict(body["NetworkingConfig"]["EndpointsConfig"])
         mode = body["HostConfig"].get("NetworkMode")
-        with _changing(run, f"create the container {name}"):
+        with changing(run, f"create the container {name}"):
             takes_all = tuple(map(int, self._sdk.api_version.split("."))) >= _SEVERAL_ENDPOINTS
             later = {} if takes_all else {key: networks[key] for key in networks if key not in (mode, "bridge")}
             first = {key: endpoint for key, endpoint in networks.items() if key not in later}
             config["NetworkingConfig"] = {"EndpointsConfig": first}
-            created: str = self._sdk.create_container_from_config(config, name)["Id"]
+            created: str = self._sdk.create_container_from_config(config, name, **options)["Id"]
         for network, endpoint in later.items():
             self._connect(created, network, endpoint, run)
         return created
@@ -237,7 +231,7 @@ class DockerApi:
             case "disconnect":
                 self._disconnect(step.container, step.network, run)
             case _:
-                with _changing(run, f"{step.verb} the container {step.container[:12]}"):
+                with changing(run, f"{step.verb} the container {step.container[:12]}"):
                     match step.verb:
                         case "policy":
                             self._sdk.update_container(step.container, restart_policy=dict(step.policy or {}))
@@ -254,7 +248,7 @@ class DockerApi:
 
     def unpause(self, container: str, run: Run) -> None:
         """Resume a paused container."""
-        with _changing(run, f"unpause the container {container[:12]}"):
+        with changing(run, f"unpause the container {container[:12]}"):
             self._sdk.unpause(container)
 
     def stop(self, container: str, run: Run) -> None:
@@ -267,7 +261,7 @@ class DockerApi:
         if inspected.status == "paused" and self._sdk.is_podman:
             # Docker stops a paused container; Podman refuses to.
             self.unpause(container, run)
-        with _changing(run, f"stop the container {inspected.name}"):
+        with changing(run, f"stop the container {inspected.name}"):
             # Without `t` the engine uses the container's own StopTimeout. The SDK's `stop` would wait for 30 s only.
             self._post(self._sdk._url("/containers/{0}/stop", container), timeout=CALL_LIMIT_S + grace_s)
 
@@ -277,7 +271,7 @@ class DockerApi:
         Args:
             volumes: Remove the anonymous volumes that were created for it and that no other container uses.
         """
-        with _changing(run, f"remove the container {container[:12]}"):
+        with changing(run, f"remove the container {container[:12]}"):
             try:
                 self._sdk.remove_container(container, v=volumes, force=True)
             except docker.errors.NotFound:
@@ -288,12 +282,14 @@ class DockerApi:
 
     def tag(self, image: str, repository: str, tag: str, run: Run) -> None:
         """Give an image a name."""
-        with _changing(run, f"tag the image {image}"):
+        self._images = {}
+        with changing(run, f"tag the image {image}"):
             self._sdk.tag(image, repository, tag, force=True)
 
     def remove_image(self, image: str, run: Run) -> bool:
         """Remove an image; return False if it is in use or gone."""
-        with _changing(run, f"remove the image {image}"):
+        self._images = {}
+        with changing(run, f"remove the image {image}"):
             try:
                 self._sdk.remove_image(image)
             except docker.errors.APIError as error:
@@ -301,8 +297,6 @@ class DockerApi:
                     return False
                 raise
         return True
-
-    # Helpers
 
     def _get(self, url: str, **options: Any) -> Any:
         response = self._sdk.get(url, timeout=CALL_LIMIT_S, **options)
@@ -313,7 +307,7 @@ class DockerApi:
         self._sdk._raise_for_status(self._sdk.post(url, timeout=timeout, **options))
 
     def _disconnect(self, container: str, network: str, run: Run) -> None:
-        with _changing(run, f"disconnect {container[:12]} from the network {network}"):
+        with changing(run, f"disconnect {container[:12]} from the network {network}"):
             try:
                 self._sdk.disconnect_container_from_network(container, network)
             except docker.errors.APIError as error:
@@ -321,6 +315,6 @@ class DockerApi:
                     raise
 
     def _connect(self, container: str, network: str, endpoint: Json, run: Run) -> None:
-        with _changing(run, f"connect {container[:12]} to the network {network}"):
+        with changing(run, f"connect {container[:12]} to the network {network}"):
             url = self._sdk._url("/networks/{0}/connect", network)
             self._post(url, json={"Container": container, "EndpointConfig": dict(endpoint)})

@@ -1,6 +1,6 @@
 """Constraints on replacement and removal: what could not be put back, or would break another container."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tutumd.engines.docker.dependents import Dependent, find_dependents
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
@@ -36,6 +36,25 @@ def check_replaceable(old: InspectedContainer, *, is_refetched: bool = False) ->
         )
 
 
+def check_readable(containers: Iterable[InspectedContainer]) -> None:
+    """Raise EngineRefusedError if a container cannot be inspected: nothing is known of it that an action needs."""
+    for container in containers:
+        if container.fault:
+            raise EngineRefusedError(
+                f"the container {container.name} cannot be inspected, so it was left as it is: remove it, then create "
+                f"it again ({container.fault})"
+            )
+
+
+def check_kept(name: str, setting: str) -> None:
+    """Raise EngineRefusedError if a container has a setting, as words after its name, that a new one would not get."""
+    if setting:
+        raise EngineRefusedError(
+            f"the container {name} {setting}, which Podman does not keep for a new container: replace it with what "
+            "created it"
+        )
+
+
 def check_can_follow(container: InspectedContainer, reason: str, self_id: str | None) -> None:
     """Check that a container can be re-created after the one that it depends on.
 
@@ -58,6 +77,7 @@ def check_can_follow(container: InspectedContainer, reason: str, self_id: str | 
     if container.auto_remove:
         raise EngineRefusedError(f"{prefix}it was started with --rm; start it without")
     try:
+        check_readable([container])
         check_replaceable(container)
     except EngineRefusedError as error:
         raise EngineRefusedError(f"{prefix}{error}") from error

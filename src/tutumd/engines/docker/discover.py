@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from tutumd.engines.docker.deployed_tag import base_image, describe_file, describe_left_tags
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.inspect.selectors import ContainerGroup
-from tutumd.engines.labels import owner_of, parse_labels
-from tutumd.model import ContainerSnapshot, ContainerState, Port, ServiceSnapshot
+from tutumd.engines.labels import Json, owner_of, parse_labels
+from tutumd.model import Autorestart, ContainerSnapshot, ContainerState, Port, ServiceSnapshot
 
 # Container states by Docker's; all others are STOPPED.
 _STATES = {
@@ -15,10 +15,16 @@ _STATES = {
     "restarting": ContainerState.STARTING,
     "removing": ContainerState.TERMINATING,
 }
+# By the name of the restart policy; without one, a container is not restarted.
+_AUTORESTART = {
+    "always": Autorestart.ALWAYS,
+    "unless-stopped": Autorestart.ALWAYS,
+    "on-failure": Autorestart.ON_FAILURE,
+}
 
 
 def service_snapshot(group: ContainerGroup) -> ServiceSnapshot:
-    """Return the snapshot of a service; image and command are those of its newest container."""
+    """Return the snapshot of a service; image, command, restarts and variables are those of its newest container."""
     containers = group.containers
     newest = max(containers, key=lambda container: (container.created is not None, container.created))
     label_sets = [container.labels for container in containers]
@@ -37,6 +43,8 @@ def service_snapshot(group: ContainerGroup) -> ServiceSnapshot:
         run_command=_command(newest),
         deployed=newest.created,
         service_cap=labels.service_cap,
+        autorestart=_AUTORESTART.get(newest.policy.get("Name") or "", Autorestart.OFF),
+        variables=_own_variables(newest),
         warnings=(*owner_warnings, *labels.problems, *_state_warnings(containers)),
         notes=(*describe_left_tags(containers, map(base_image, containers)), *describe_file(containers)),
     )
@@ -64,6 +72,14 @@ def _command(container: InspectedContainer) -> str:
     return shlex.join([part for part in (container.raw.get("Path"), *(container.raw.get("Args") or ())) if part])
 
 
+def _own_variables(container: InspectedContainer) -> tuple[str, ...]:
+    """Return the names of the variables that a container was given, without those that its image sets."""
+    config: Json = container.raw.get("Config") or {}
+    inherited: Json = (container.image or {}).get("Config") or {}
+    given = set(config.get("Env") or ()) - set(inherited.get("Env") or ())
+    return tuple(sorted({variable.partition("=")[0] for variable in given}))
+
+
 def _ports(container: InspectedContainer) -> tuple[Port, ...]:
     published = (container.raw.get("NetworkSettings") or {}).get("Ports") or {}
     ports = set()
@@ -76,6 +92,8 @@ def _ports(container: InspectedContainer) -> tuple[Port, ...]:
 
 def _state_warnings(containers: Iterable[InspectedContainer]) -> Iterable[str]:
     for container in containers:
+        if container.fault:
+            yield f"the container {container.name} cannot be inspected: {container.fault}"
         if container.status == "paused":
             yield f"the container {container.name} is paused"
         if container.health == "unhealthy":

@@ -7,6 +7,7 @@ from threading import Event
 
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.component_locks import ComponentLocks
+from tutumd.engines.docker.constraints import check_readable
 from tutumd.engines.docker.discover import service_snapshot
 from tutumd.engines.docker.image_store import check_images
 from tutumd.engines.docker.inspect.container_cache import ContainerCache
@@ -15,6 +16,7 @@ from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.inspect.selectors import ContainerGroup, group_by_service
 from tutumd.engines.docker.limits import limits_of
 from tutumd.engines.docker.plan import RedeployPlan, check_no_busy_dependency, describe_steps, plan_redeploy
+from tutumd.engines.docker.platforms import kept_platform, platform_note
 from tutumd.engines.docker.readiness import ReadinessCheck
 from tutumd.engines.docker.redeploy import redeploy, replaced_names
 from tutumd.engines.docker.scale import Scaler
@@ -87,7 +89,7 @@ class DockerEngine:
         return tuple(snapshot for _, snapshot in snapshots.values())
 
     def inspect(self, service: Service) -> ServiceSnapshot | None:
-        group = self._find(service.selector, self._api.containers())
+        group = self._find(service.selector, self._cache.around(service.selector))
         return None if group is None else service_snapshot(group)
 
     def watch(self, changed: Callable[[], None], stop: Event) -> None:
@@ -96,7 +98,7 @@ class DockerEngine:
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
         """Replace every container. The old ones are parked until all new ones are ready."""
-        find = partial(self._require, service)
+        find = partial(self._require, service, is_begun=bool(run.journal))
         with self._locks.hold(replaced_names(self._readiness, find, run), run):
             return redeploy(self._readiness, find, run, self._self_id)
 
@@ -104,12 +106,14 @@ class DockerEngine:
         """Return what `redeploy` would do. The digest comes from the registry."""
         try:
             group, all_containers = self._require(service)
-            plan = plan_redeploy(group, all_containers, tag, self._self_id, is_refetched=self._api.facts().by_manifest)
-            digests = check_images(self._api, plan.pulled, group.containers)
+            facts = self._api.facts()
+            plan = plan_redeploy(group, all_containers, tag, self._self_id, is_refetched=facts.by_manifest)
+            platform = kept_platform((container.platform for container in group.containers), facts)
+            digests = check_images(self._api, plan.pulled, group.containers, platform)
         except EngineRefusedError as error:
             return Plan(refused=str(error))
         limits = self._limits.adapted(**limits_of(group.containers, stable_s=self._readiness.stable_s))
-        return _dry_run(plan, group, digests, limits)
+        return _dry_run(plan, group, digests, limits, platform)
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         """Bring a service to `target` containers, at least 1: without any, the service would be gone."""
@@ -135,7 +139,7 @@ class DockerEngine:
 
     def logs(self, service: Service, lines: int) -> str:
         """Return the last output lines. With several containers, each line begins with the name of its container."""
-        group = self._find(service.selector, self._api.containers())
+        group = self._find(service.selector, self._cache.around(service.selector))
         if group is None:
             return ""
         outputs = [(slot.name, self._api.output(slot.container.id, lines)) for slot in group.slots]
@@ -159,27 +163,41 @@ class DockerEngine:
         Raises:
             DependencyBusyError: They are.
         """
-        group, all_containers = self._require(service)
+        group, all_containers = self._require(service, is_begun=bool(run.journal))
         if not run.journal:
             check_no_busy_dependency(group, all_containers)
         run.set_limits(**limits_of(group.containers, stable_s=self._readiness.stable_s))
         return group
 
-    def _require(self, service: Service) -> tuple[ContainerGroup, Sequence[InspectedContainer]]:
-        """Return a service and all containers. Raises EngineRefusedError if the service is gone, or tutumd's own."""
-        containers = self._api.containers()
+    def _require(
+        self, service: Service, *, is_begun: bool = False
+    ) -> tuple[ContainerGroup, Sequence[InspectedContainer]]:
+        """Return a service and all containers.
+
+        Args:
+            is_begun: The action has begun, so that it must go on even with containers that cannot be inspected.
+
+        Raises:
+            EngineRefusedError: The service is gone, cannot be inspected, or is tutumd's own.
+        """
+        containers = self._cache.around(service.selector)
         group = self._find(service.selector, containers)
         if group is not None:
+            check_readable(() if is_begun else group.containers)
             return group, containers
         if any(other.selector == service.selector for other in group_by_service(containers, None)):
             raise EngineRefusedError(f"tutumd itself runs in {service.name}: replace it with what created it")
         raise EngineRefusedError(f"{service.name} is gone: no container of it is left on this engine")
 
 
-def _dry_run(plan: RedeployPlan, group: ContainerGroup, digests: Mapping[str, str | None], limits: RunLimits) -> Plan:
+def _dry_run(
+    plan: RedeployPlan, group: ContainerGroup, digests: Mapping[str, str | None], limits: RunLimits, platform: str
+) -> Plan:
     first, planned = group.containers[0], plan.swaps[0]
     after = digests[planned.image]
     notes = [*plan.labels.problems, *plan.notes, str(limits)]
+    if platform:
+        notes.insert(0, platform_note(platform))
     if any(slot.is_swapping for slot in group.slots):
         notes.insert(0, "an earlier redeploy was interrupted: its leftovers are removed first")
     if plan.labels.skip_unchanged and after == first.image_digest and planned.image == first.image_name:

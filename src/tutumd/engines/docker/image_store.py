@@ -3,8 +3,15 @@
 from collections.abc import Collection, Mapping
 
 from tutumd.engines.docker.api import DockerApi
-from tutumd.engines.docker.inspect.inspected_container import InspectedContainer, digest_names, image_digest
-from tutumd.engines.docker.platforms import EngineFacts, check_platform
+from tutumd.engines.docker.constraints import check_kept
+from tutumd.engines.docker.inspect.inspected_container import (
+    InspectedContainer,
+    digest_names,
+    image_digest,
+    platform_of,
+)
+from tutumd.engines.docker.platforms import EngineFacts, check_platform, foreign_part, is_same_platform
+from tutumd.engines.docker.recreate.podman import unkept_setting
 from tutumd.engines.images.reference import (
     DOCKER_HUB,
     NO_REGISTRY,
@@ -37,35 +44,39 @@ def is_local_build(api: DockerApi, reference: ImageReference, image: Json | None
 
 
 def check_images(
-    api: DockerApi, names: Collection[str], containers: Collection[InspectedContainer]
+    api: DockerApi, names: Collection[str], containers: Collection[InspectedContainer], platform: str
 ) -> dict[str, str | None]:
-    """Check, before anything changes, that images can be pulled and can run here.
+    """Check, before anything changes, that images can be pulled and can run here, and that settings will be kept.
 
     Args:
         containers: The service's containers.
+        platform: The one that they run on, if it is not the engine's own.
 
     Returns:
         The current digest of each name; None if only a pull can find it.
 
     Raises:
-        EngineRefusedError: There is no such image, no access, or it is for another platform.
+        EngineRefusedError: There is no such image, no access, it is for another platform, or a setting would be lost.
     """
     engine = api.facts()
-    return {name: _check_image(api, name, engine, containers) for name in names}
+    for container in containers if engine.is_podman else ():
+        check_kept(container.name, unkept_setting(api.podman_details("containers", container.id)))
+    return {name: _check_image(api, name, engine, containers, platform) for name in names}
 
 
-def fetch_image(api: DockerApi, name: str, run: Run, *, is_local: bool) -> Json:
-    """Pull the newest image of a name, and return its inspect document.
+def fetch_image(api: DockerApi, name: str, run: Run, *, is_local: bool, platform: str = "") -> Json:
+    """Pull the newest image of a name, and return its inspect document. Remember the image if it was not there before.
 
     Args:
         is_local: It is a local build, which is not pulled.
+        platform: The wanted one, if it is not the engine's own.
 
     Raises:
         EngineRefusedError: It cannot be pulled.
     """
     reference = parse_reference(name)
     present = api.image(name)
-    if present is not None and reference.digest:
+    if present is not None and reference.digest and _fits(present, platform):
         run.log(f"{name} is pinned by its digest: nothing to pull")
         return present
     if present is not None and is_local:
@@ -74,10 +85,15 @@ def fetch_image(api: DockerApi, name: str, run: Run, *, is_local: bool) -> Json:
     by_manifest = api.facts().by_manifest
     if present is not None and by_manifest:
         _add_kept_tag(api, reference, str(present["Id"]), run)
-    api.pull(reference, run)
+    before = {image["Id"] for image in api.images()}
+    api.pull(reference, run, platform)
     pulled = api.image(name)
     if pulled is None:
         raise EngineRefusedError(f"{name} was pulled, but the engine does not have it: was it removed?")
+    if pulled["Id"] not in before:
+        run.update_pulled(added=_digests_in(pulled, [reference]))
+    if not _fits(pulled, platform):
+        raise EngineRefusedError(f"{name} was pulled for {platform}, but its image is for {platform_of({}, pulled)}")
     if by_manifest:
         _remove_kept_tag(api, reference, str(pulled["Id"]), run)
     return pulled
@@ -98,7 +114,8 @@ def refetch_missing_images(api: DockerApi, containers: Collection[InspectedConta
         if api.image(container.image_id) is None:
             run.log(f"the image that {container.name} runs is gone from the engine: pulling it by digest")
             try:
-                api.pull(parse_reference(container.image_name).with_digest(container.image_id), run)
+                reference = parse_reference(container.image_name).with_digest(container.image_id)
+                api.pull(reference, run, foreign_part(container.platform, api.facts()))
             except EngineRefusedError as error:
                 raise EngineRefusedError(
                     f"the image that {container.name} runs is gone from the engine, so its settings cannot be told "
@@ -132,41 +149,58 @@ def restore_tags(api: DockerApi, image_ids: Mapping[str, str], tried: Collection
 
 
 def remove_superseded(api: DockerApi, names: Collection[str], needed: Collection[str], keep: int, run: Run) -> None:
-    """Remove the superseded images of these names that no container uses; keep the newest `keep` of them."""
-    candidates = superseded_images(api.images(), names, needed, keep)
-    if not candidates:
-        return
-    used = {container.image_id for container in api.containers()}
-    for image_id in candidates:
-        if image_id not in used and api.remove_image(image_id, run):
-            run.log(f"removed the old image {image_id[:19]}")
+    """Remove the superseded images of these names that runs pulled and nobody else uses; keep the newest `keep`."""
+    pulled, images = run.pulled_images(), api.images()
+    present = {digest for image in images for digest in digest_names(image)}
+    candidates = superseded_images(images, names, needed, pulled, keep)
+    if candidates:
+        # Who pulls by digest what is there already leaves no other trace.
+        wanted = api.pulled_by_digest() & pulled
+        used = {entry.get("ImageID") for entry in api.list_containers()}
+        for image in candidates:
+            digests = set(digest_names(image))
+            if image["Id"] not in used and not digests & wanted and api.remove_image(image["Id"], run):
+                run.log(f"removed the old image {image['Id'][:19]}")
+                present -= digests
+    if gone := pulled - present:
+        run.update_pulled(removed=gone)
 
 
 def superseded_images(
-    images: Collection[Json], names: Collection[str], needed: Collection[str], keep: int = 0
-) -> list[str]:
-    """Return the IDs of images that had one of these names once, and now have no name but tutumd's own.
+    images: Collection[Json],
+    names: Collection[str],
+    needed: Collection[str],
+    pulled: Collection[str],
+    keep: int = 0,
+) -> list[Json]:
+    """Return the images that had one of these names once, and now have no name but tutumd's own.
 
-    They are known by digests of these repositories only, and are not `needed`. The newest `keep` are left out.
+    All of their digests are `pulled`, and they are not `needed`. The newest `keep` are left out.
     """
-    repositories = [parse_reference(name) for name in names]
+    references = [parse_reference(name) for name in names]
     result = []
     # The time of the build, in RFC 3339 or, in lists, in seconds: the same kind for all.
     for image in sorted(images, key=lambda image: image.get("Created") or 0, reverse=True):
         named = any(f":{_KEPT_TAG}" not in tag for tag in image.get("RepoTags") or () if not tag.startswith("<none>"))
-        digests = [parse_reference(entry) for entry in digest_names(image)]
-        is_ours = all(any(digest.same_repository(name) for name in repositories) for digest in digests)
-        if digests and is_ours and not named and image["Id"] not in needed:
-            result.append(str(image["Id"]))
+        digests = _digests_in(image, references)
+        is_ours = digests and digests == digest_names(image) and set(digests) <= set(pulled)
+        if is_ours and not named and image["Id"] not in needed:
+            result.append(image)
     return result[keep:]
 
 
 def _check_image(
-    api: DockerApi, name: str, engine: EngineFacts, containers: Collection[InspectedContainer]
+    api: DockerApi, name: str, engine: EngineFacts, containers: Collection[InspectedContainer], platform: str
 ) -> str | None:
     reference = parse_reference(name)
     present = api.image(name)
-    if present is not None and (reference.digest or is_local_build(api, reference, present)):
+    is_local = present is not None and is_local_build(api, reference, present)
+    if present is not None and is_local and not _fits(present, platform):
+        raise EngineRefusedError(
+            f"{name} on this engine is for {platform_of({}, present)}, and the service runs on {platform}: build it "
+            "for that, or create the container again"
+        )
+    if present is not None and (is_local or (reference.digest and _fits(present, platform))):
         return image_digest(name, str(present["Id"]), present)
     if present is None and any(_is_built_here(api, container, reference) for container in containers):
         raise EngineRefusedError(
@@ -175,10 +209,19 @@ def _check_image(
     if engine.is_podman:
         return None
     manifest = api.manifest(reference)
-    images = [container.image for container in containers if container.image]
-    running = {str(image["Architecture"]) for image in images if image.get("Architecture")}
-    check_platform(name, manifest.platforms, engine, running)
+    check_platform(name, manifest.platforms, engine, platform)
     return manifest.digest or None
+
+
+def _fits(image: Json, platform: str) -> bool:
+    """Return whether an image is for the wanted platform. An empty one means the engine's own, which decides itself."""
+    return not platform or is_same_platform(platform_of({}, image), platform)
+
+
+def _digests_in(image: Json, references: Collection[ImageReference]) -> list[str]:
+    """Return the names by digest that an image has in the repositories of some references."""
+    names = [(name, parse_reference(name)) for name in digest_names(image)]
+    return [name for name, digest in names if any(digest.same_repository(each) for each in references)]
 
 
 def _is_built_here(api: DockerApi, container: InspectedContainer, reference: ImageReference) -> bool:

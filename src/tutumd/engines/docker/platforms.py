@@ -1,7 +1,8 @@
 """Facts about an engine, platforms of an image in its registry, and the check that one can run the other."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError
@@ -63,21 +64,56 @@ def parse_manifest(document: Json) -> Manifest:
     )
 
 
-def check_platform(
-    name: str, platforms: Sequence[tuple[str, str]], engine: EngineFacts, running: Collection[str] = ()
-) -> None:
+def foreign_part(platform: str, engine: EngineFacts) -> str:
+    """Return a platform if it is not the engine's own, else an empty text."""
+    return "" if is_same_platform(platform, f"{engine.system}/{engine.architecture}") else platform
+
+
+def is_same_platform(first: str, second: str) -> bool:
+    """Return whether two platforms have the same system and architecture. Few images state a variant."""
+    return first.split("/")[:2] == second.split("/")[:2]
+
+
+def kept_platform(platforms: Iterable[str], engine: EngineFacts) -> str:
+    """Return the platform for the new containers of a service; empty if it is the engine's own.
+
+    Args:
+        platforms: Of the images of its containers; empty where unknown.
+
+    Raises:
+        EngineRefusedError: They are of several platforms, but a name refers to one image only.
+    """
+    kept = sorted({foreign_part(platform, engine) for platform in platforms if platform})
+    if len(kept) > 1:
+        raise EngineRefusedError(
+            f"its containers run on several platforms ({', '.join(filter(None, kept))} and others), but an image's "
+            "name refers to one of them only: give each platform a service of its own"
+        )
+    return "".join(kept)
+
+
+def platform_note(platform: str) -> str:
+    """Return a sentence for people about a platform that is kept."""
+    return f"the platform {platform} is kept, which is not the engine's own"
+
+
+def check_platform(name: str, platforms: Sequence[tuple[str, str]], engine: EngineFacts, kept: str = "") -> None:
     """Check that an engine can run an image. An image without known platforms passes.
 
     Args:
-        running: Architectures of images that the engine runs already, by emulation or not.
+        kept: The platform of the service's containers, if it is not the engine's own.
 
     Raises:
         EngineRefusedError: The image is for other platforms only.
     """
-    usable = {engine.architecture, *_ALSO_RUNS.get(engine.architecture, ()), *running}
-    if platforms and engine.architecture and not {(engine.system, each) for each in usable} & set(platforms):
-        available = ", ".join("/".join(platform) for platform in platforms)
+    wanted = kept or f"{engine.system}/{engine.architecture}"
+    usable = (
+        [wanted] if kept else [wanted, *(f"{engine.system}/{each}" for each in _ALSO_RUNS.get(engine.architecture, ()))]
+    )
+    available = ["/".join(platform) for platform in platforms]
+    if available and engine.architecture and not any(is_same_platform(*pair) for pair in product(usable, available)):
+        whose = "the service runs on" if kept else "this engine is"
         raise EngineRefusedError(
-            f"{name} is available for {available} only, and this engine is {engine.system}/{engine.architecture}: "
-            "build and push the image for it"
+            f"{name} is available for {', '.join(available)} only, and {whose} {wanted}: build and push the image for "
+            "that, or create the container again"
         )

@@ -23,6 +23,7 @@ from urllib3 import Timeout
 from tutumd.engines.dockerapi.failures import translated
 from tutumd.engines.dockerapi.sockets import OpenSocket, SocketAdapter, open_unix
 from tutumd.engines.dockerapi.ssh import SshHost
+from tutumd.engines.dockerapi.times import parse_time
 from tutumd.errors import EngineUnavailableError, SettingsError
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
@@ -132,7 +133,7 @@ class Client(docker.APIClient):
 
     @contextmanager
     def pull_records(
-        self, repository: str, tag: str, auth: Mapping[str, Any], is_over: Callable[[], bool]
+        self, repository: str, tag: str, auth: Mapping[str, Any], is_over: Callable[[], bool], platform: str = ""
     ) -> Iterator[Iterator[dict[str, Any]]]:
         """Start to pull an image and yield the records of the stream. Leaving the block ends the pull.
 
@@ -140,9 +141,10 @@ class Client(docker.APIClient):
 
         Args:
             is_over: Called from another thread; once it returns True, a read of the stream ends with an error.
+            platform: Empty means the engine's own.
         """
         headers = {"X-Registry-Auth": docker.auth.encode_header(dict(auth)).decode()}
-        parameters = {"fromImage": repository, "tag": tag}
+        parameters = {"fromImage": repository, "tag": tag, **({"platform": platform} if platform else {})}
         sdk: Any = self
         url = sdk._url("/images/create")
         with self.post(url, params=parameters, headers=headers, stream=True, timeout=PULL_SILENCE_S) as response:
@@ -173,6 +175,16 @@ class Client(docker.APIClient):
                     records=(json.loads(line) for line in response.iter_lines() if line),
                     began=parsedate_to_datetime(date).timestamp() if date else None,
                 )
+
+    def past_events(self, filters: Mapping[str, list[str]]) -> list[dict[str, Any]]:
+        """Return the last events: Docker remembers 256 of all kinds, until it is restarted."""
+        sdk: Any = self
+        # By the engine's clock: until a time that is to come, the stream would stay open.
+        until = parse_time(sdk.info()["SystemTime"])
+        parameters = {"filters": json.dumps(filters), "since": "0", "until": f"{until.timestamp() if until else 0:.0f}"}
+        with self.get(sdk._url("/events"), params=parameters) as response:
+            sdk._raise_for_status(response)
+            return [json.loads(line) for line in response.iter_lines() if line]
 
 
 @contextmanager

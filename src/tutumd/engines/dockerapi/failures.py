@@ -8,6 +8,7 @@ import requests.exceptions
 import urllib3.exceptions
 
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
+from tutumd.ports.engine import Run
 
 _UNAVAILABLE = (502, 503, 504)
 # Texts of a 500 that mean "not now": the engine is shutting down, or has lost its own runtime.
@@ -33,8 +34,8 @@ def translated(attempt: str) -> Iterator[None]:
         attempt: Words that follow "cannot": `create the container web`.
 
     Raises:
-        EngineUnavailableError: The connection was refused, reset or timed out, the response was 502 to 504, or the
-            engine is shutting down.
+        EngineUnavailableError: The connection was refused, reset or timed out, the response was 502 to 504 or
+            no JSON, or the engine is shutting down.
         EngineRefusedError: Any other response of 400 and above.
     """
     try:
@@ -42,6 +43,8 @@ def translated(attempt: str) -> Iterator[None]:
     except docker.errors.APIError as error:
         kind = EngineUnavailableError if is_temporary(error) else EngineRefusedError
         raise kind(f"cannot {attempt}: {explanation(error)}") from error
+    except requests.exceptions.InvalidJSONError as error:
+        raise EngineUnavailableError(f"cannot {attempt}: the engine's response is not JSON") from error
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         innermost = _causes(error)[-1]
         text = str(innermost) or type(innermost).__name__
@@ -68,6 +71,18 @@ def translated_read(attempt: str) -> Iterator[None]:
         if isinstance(cause, docker.errors.APIError) and cause.is_server_error():
             raise EngineUnavailableError(str(error)) from cause
         raise
+
+
+@contextmanager
+def changing(run: Run, attempt: str) -> Iterator[None]:
+    """Check the lease before a call that changes something, and translate the call's errors.
+
+    What was done for the first time is progress of the run.
+    """
+    run.check()
+    with translated(attempt):
+        yield
+    run.advance(attempt, 1)
 
 
 def is_temporary(error: docker.errors.APIError) -> bool:

@@ -33,8 +33,11 @@ def resolve_digest(client: Client, reference: ImageReference, auth: Auth) -> str
     return digest
 
 
-def pull(client: Client, reference: ImageReference, auth: Auth, run: Run) -> None:
+def pull(client: Client, reference: ImageReference, auth: Auth, run: Run, platform: str = "") -> None:
     """Pull an image and read the stream to its end. It can contain an error although the status was 200.
+
+    Args:
+        platform: The wanted one; empty means the engine's own.
 
     Raises:
         EngineRefusedError: The registry refuses or is silent for PULL_SILENCE_S, the pull takes longer than the run
@@ -45,12 +48,12 @@ def pull(client: Client, reference: ImageReference, auth: Auth, run: Run) -> Non
     done: set[str] = set()
     tag = reference.digest or reference.tag or "latest"
     run.check()
-    run.log(f"pulling {reference.name}")
+    run.log(f"pulling {reference.name}" + (f" for {platform}" if platform else ""))
     with run.pulling():
         try:
             with (
                 translated(attempt),
-                client.pull_records(reference.repository, tag, auth, partial(_is_over, run)) as records,
+                client.pull_records(reference.repository, tag, auth, partial(_is_over, run), platform) as records,
             ):
                 for record in records:
                     if "error" in record:

@@ -1,6 +1,6 @@
 """Values of the model as the JSON of the API."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import TypeVar
@@ -76,6 +76,7 @@ def progress(value: Progress, status_url: str) -> dict[str, object]:
 def service(value: Service) -> schemas.ServiceOut:
     """Return a service."""
     definition = value.definition
+    variables: Mapping[str, str | None] = definition.envvars if definition else dict.fromkeys(value.variables)
     return schemas.ServiceOut(
         uuid=value.uuid,
         resource_uri=service_uri(value.uuid),
@@ -96,11 +97,9 @@ def service(value: Service) -> schemas.ServiceOut:
         stopped_num_containers=value.stopped,
         containers=[container_uri(uuid) for uuid in value.containers],
         deployed_datetime=date(value.deployed),
-        container_envvars=[
-            schemas.Envvar(key=k, value=v) for k, v in (definition.envvars if definition else {}).items()
-        ],
+        container_envvars=[schemas.EnvvarOut(key=key, value=variables[key]) for key in variables],
         working_dir=definition.working_dir if definition else "",
-        autorestart=definition.autorestart.value if definition else "OFF",
+        autorestart=(definition or value).autorestart.value,
         warnings=list(value.warnings),
         public_dns="",
         tags=[],

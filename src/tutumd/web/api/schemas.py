@@ -61,6 +61,13 @@ class ListOut(BaseModel, Generic[Item]):
     objects: list[Item]
 
 
+class EnvvarOut(BaseModel):
+    """An environment variable of a service."""
+
+    key: str
+    value: str | None = Field(description="null unless tutumd runs the service itself: it may be a secret.")
+
+
 class ServiceOut(BaseModel):
     """A service."""
 
@@ -83,7 +90,7 @@ class ServiceOut(BaseModel):
     stopped_num_containers: int
     containers: list[str] = Field(description="URIs; each new container has a new one.")
     deployed_datetime: str | None
-    container_envvars: list[Envvar] = Field(description="Only of services that tutumd runs: others may hold secrets.")
+    container_envvars: list[EnvvarOut]
     working_dir: str
     autorestart: str
     warnings: list[str]

@@ -1,25 +1,42 @@
-"""Container cache, invalidated by Docker events; disabled while no event stream is open."""
+"""Containers of one engine: those that discovery has inspected, kept current by events, and a closer look at a few.
+
+A container that cannot be inspected hides no other: it is known by its entry in the engine's list.
+"""
 
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from threading import Lock
 from typing import Any
 
 from tutumd.engines.docker.api import DockerApi
-from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.dependents import find_dependents
+from tutumd.engines.docker.inspect.inspected_container import (
+    InspectedContainer,
+    listed_name,
+    parse_container,
+    parse_entry,
+)
+from tutumd.engines.docker.inspect.selectors import base_name, group_by_service
 from tutumd.engines.labels import Json
+from tutumd.errors import EngineRefusedError, EngineUnavailableError
 
 _IN_PARENTHESES = re.compile(r"\(([^)]*)\)")
+# Pause between tries to inspect what could not be inspected: each may take as long as a call may.
+_RETRY_S = 60.0
 
 
 class ContainerCache:
     """The containers of one engine.
 
-    Events are needed because the engine's container list lags behind its inspect documents.
+    Discovery needs events because the engine's container list lags behind its inspect documents.
     """
 
-    def __init__(self, api: DockerApi) -> None:
+    def __init__(self, api: DockerApi, clock: Callable[[], float] = time.monotonic) -> None:
         self._api = api
+        self._clock = clock
         self._lock = Lock()
         self._refreshing = Lock()
         self._enabled = False
@@ -29,6 +46,9 @@ class ContainerCache:
         self._containers: dict[str, InspectedContainer] = {}
         self._summaries: dict[str, tuple[Any, ...]] = {}
         self._images: dict[str, Json | None] = {}
+        # Of the last look at one service.
+        self._known: dict[str, InspectedContainer] = {}
+        self._next_retry = 0.0
 
     def enable(self) -> None:
         """Start with an empty cache; the caller now passes every event to `invalidate`."""
@@ -41,10 +61,11 @@ class ContainerCache:
             self._enabled = False
 
     def invalidate(self, event: Mapping[str, Any]) -> None:
-        """Mark the container or image of an event for inspection."""
+        """Mark the container or image of an event for inspection. Podman's event of a failed pull names no image."""
         reference = str((event.get("Actor") or {}).get("ID", ""))
-        with self._lock:
-            (self._touched_images if event.get("Type") == "image" else self._touched).add(reference)
+        if reference:
+            with self._lock:
+                (self._touched_images if event.get("Type") == "image" else self._touched).add(reference)
 
     def containers(self) -> tuple[InspectedContainer, ...]:
         """Return all containers, running or not; inspect those that are new or may have changed."""
@@ -52,27 +73,64 @@ class ContainerCache:
             with self._lock:
                 touched, self._touched = self._touched, set()
                 images, self._touched_images = self._touched_images, set()
-                if self._is_stale or not self._enabled:
-                    touched, images = set(), set()
-                    self._containers, self._summaries, self._images = {}, {}, {}
+                is_stale = self._is_stale or not self._enabled
                 self._is_stale = not self._enabled
             try:
-                return self._refresh(touched, images)
+                if is_stale:
+                    self._images = {}
+                    return self._refresh({}, touched)
+                self._renew_images(images)
+                return self._refresh(self._containers, touched)
             except BaseException:
                 with self._lock:
                     self._is_stale = True
                 raise
 
-    def _refresh(self, touched: set[str], images: set[str]) -> tuple[InspectedContainer, ...]:
-        self._drop_images(images)
-        summaries = {entry["Id"]: summarize(entry) for entry in self._api.list_containers()}
+    def around(self, selector: str) -> tuple[InspectedContainer, ...]:
+        """Return all containers; inspect those of one service, what depends on them, and what is being replaced.
+
+        Each other one is inspected only if it never was. Its name and status are those of the list; what else is used
+        of it, such as its namespaces and mounts, never changes.
+        """
+        entries = {entry["Id"]: entry for entry in self._api.list_containers()}
+        known = {**self._known, **self._containers}
+        images: dict[str, Json | None] = {}
+        looked: dict[str, InspectedContainer | None] = {}
+        for container_id, entry in entries.items():
+            if container_id not in known or not listed_name(entry):
+                looked[container_id] = self._inspect(entry, images)
+        listed = {
+            key: replace(known[key], name=listed_name(entry), status=str(entry.get("State")))
+            for key, entry in entries.items()
+            if key not in looked
+        }
+        shown = [container for container in (*listed.values(), *looked.values()) if container is not None]
+        groups = group_by_service(shown, None)
+        members = [each for group in groups if group.selector == selector for each in group.all_containers]
+        dependents = [dependent.container for dependent in find_dependents(members, shown)]
+        replaced = {base_name(each.name) for each in shown if base_name(each.name) != each.name}
+        for each in (*members, *dependents, *(each for each in shown if base_name(each.name) in replaced)):
+            if each.id not in looked:
+                looked[each.id] = self._inspect(entries[each.id], images)
+        current = {key: each for key, each in {**listed, **looked}.items() if each is not None}
+        self._known = current
+        return tuple(current.values())
+
+    def _refresh(self, known: Mapping[str, InspectedContainer], touched: set[str]) -> tuple[InspectedContainer, ...]:
+        """Read the list, and inspect what is not known, was touched, or differs in the list."""
+        entries = {entry["Id"]: entry for entry in self._api.list_containers()}
+        summaries = {key: summarize(entry) for key, entry in entries.items()}
+        retries = self._clock() >= self._next_retry
+        if retries:
+            self._next_retry = self._clock() + _RETRY_S
         containers: dict[str, InspectedContainer] = {}
         # The list may lack a container that was just created, and still have one that was just removed.
         for container_id in [*summaries, *sorted(touched - summaries.keys())]:
-            container = self._containers.get(container_id)
+            container = known.get(container_id)
             is_unchanged = self._summaries.get(container_id) == summaries.get(container_id)
-            if container is None or container_id in touched or not is_unchanged:
-                container = self._api.container(container_id, self._images)
+            is_retried = container is not None and container.fault and retries
+            if container is None or container_id in touched or not is_unchanged or is_retried:
+                container = self._inspect(entries.get(container_id, {"Id": container_id}), self._images)
             if container is not None:
                 containers[container_id] = container
         self._containers, self._summaries = containers, summaries
@@ -80,15 +138,35 @@ class ContainerCache:
         self._images = {image_id: image for image_id, image in self._images.items() if image_id in used}
         return tuple(containers.values())
 
-    def _drop_images(self, references: set[str]) -> None:
-        """Drop images, given by ID or name, and the containers that were inspected with them."""
+    def _inspect(self, entry: Json, images: dict[str, Json | None]) -> InspectedContainer | None:
+        """Inspect a container. One that cannot be inspected is described by its entry, or left out without one.
+
+        Raises:
+            EngineUnavailableError: It is the engine itself that does not answer.
+        """
+        try:
+            return self._api.container(entry["Id"], images)
+        except (EngineRefusedError, EngineUnavailableError) as error:
+            self._api.probe()
+            if "Names" not in entry:
+                return None
+            with suppress(EngineRefusedError):
+                images.setdefault(entry["ImageID"], self._api.image(entry["ImageID"]))
+            return parse_entry(entry, images.get(entry["ImageID"]), str(error))
+
+    def _renew_images(self, references: set[str]) -> None:
+        """Inspect images that changed, given by ID or name. Their containers stay as they are."""
         for reference in references:
             named = None if reference.startswith("sha256:") else self._api.image(reference)
-            dropped = {reference, f"sha256:{reference}", (named or {}).get("Id")}
-            dropped |= {key for key, each in self._images.items() if reference in ((each or {}).get("RepoTags") or ())}
-            self._images = {key: image for key, image in self._images.items() if key not in dropped}
+            changed = {reference, f"sha256:{reference}", str((named or {}).get("Id"))}
+            changed |= {key for key, each in self._images.items() if reference in ((each or {}).get("RepoTags") or ())}
+            renewed = {key: self._api.image(key) for key in changed & self._images.keys()}
+            self._images |= renewed
             self._containers = {
-                key: container for key, container in self._containers.items() if container.image_id not in dropped
+                key: parse_container(container.raw, renewed[container.image_id])
+                if container.image_id in renewed and not container.fault
+                else container
+                for key, container in self._containers.items()
             }
 
 

@@ -1,8 +1,9 @@
 """A container as its inspect document shows it."""
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,9 @@ from tutumd.errors import EngineRefusedError
 
 # Exit codes of a process that was asked to stop: its own choice, or SIGINT, SIGKILL, SIGTERM.
 _STOP_CODES = (0, 130, 137, 143)
+_NUMBER = re.compile("[0-9]{1,9}")
+# As much as the store takes.
+_MAX_NAME = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,7 @@ class InspectedContainer:
         policy: The restart policy, as the engine writes it.
         raw: The whole inspect document.
         image: The inspect document of the image; None if the image is gone.
+        fault: Why the container cannot be inspected, so that only what the engine's list says of it is known.
     """
 
     id: str
@@ -54,6 +59,7 @@ class InspectedContainer:
     finished: datetime | None
     raw: Json
     image: Json | None
+    fault: str = ""
 
     @property
     def is_active(self) -> bool:
@@ -85,6 +91,11 @@ class InspectedContainer:
         return bool(self.host_config.get("AutoRemove"))
 
     @property
+    def platform(self) -> str:
+        """The platform of its image, as `platform_of` returns it."""
+        return platform_of(self.raw, self.image)
+
+    @property
     def image_digest(self) -> str | None:
         """The digest that its image has in the repository of the image's name, else the image's ID."""
         return image_digest(self.image_name, self.image_id, self.image)
@@ -97,7 +108,7 @@ class InspectedContainer:
         """
         fields = ("project", "service", "container-number")
         project, service, number = (self.labels.get(f"com.docker.compose.{field}", "") for field in fields)
-        if not (project and service and number.isdecimal()):
+        if not (is_name(project) and is_name(service) and _NUMBER.fullmatch(number)):
             return None
         return ComposePosition(project=project, service=service, number=int(number))
 
@@ -110,8 +121,8 @@ def parse_container(raw: Json, image: Json | None) -> InspectedContainer:
     return InspectedContainer(
         id=raw["Id"],
         name=str(raw["Name"]).removeprefix("/"),
-        image_name=config.get("Image", ""),
-        image_id=raw.get("Image", ""),
+        image_name=config.get("Image") or "",
+        image_id=raw.get("Image") or "",
         labels=own_labels(config.get("Labels"), image_labels),
         status=state.get("Status", ""),
         health=(state.get("Health") or {}).get("Status", "").replace("none", ""),
@@ -126,6 +137,48 @@ def parse_container(raw: Json, image: Json | None) -> InspectedContainer:
         raw=raw,
         image=image,
     )
+
+
+def parse_entry(entry: Json, image: Json | None, fault: str) -> InspectedContainer:
+    """Return a container that cannot be inspected, as its entry in the engine's list describes it.
+
+    Args:
+        fault: Why it cannot be inspected.
+    """
+    raw = {
+        "Id": entry["Id"],
+        "Name": listed_name(entry) or entry["Id"][:12],
+        "Image": entry.get("ImageID"),
+        "Config": {"Image": entry.get("Image"), "Labels": entry.get("Labels")},
+        "State": {"Status": entry.get("State")},
+        "HostConfig": entry.get("HostConfig"),
+        "NetworkSettings": entry.get("NetworkSettings"),
+    }
+    return replace(parse_container(raw, image), fault=fault)
+
+
+def listed_name(entry: Json) -> str:
+    """Return the name of a container in the engine's list; empty if it has none, or two while it is renamed."""
+    # The list also shows the aliases of legacy links, as `/web/store`.
+    names = [name for name in entry.get("Names") or () if name.count("/") == 1]
+    return names[0].removeprefix("/") if len(names) == 1 else ""
+
+
+def is_name(text: str) -> bool:
+    """Return whether a label's value can be the name of a service or a stack."""
+    return 0 < len(text) <= _MAX_NAME and text.isprintable()
+
+
+def platform_of(container: Json, image: Json | None) -> str:
+    """Return what a container's image was built for: `linux/amd64`, `linux/arm/v7`; empty if that is unknown.
+
+    Args:
+        container: Inspect document. Since Engine API 1.48 it tells which manifest of the image runs.
+    """
+    shown = (container.get("ImageManifestDescriptor") or {}).get("platform")
+    platform: Json = shown or {field.lower(): (image or {}).get(field) for field in ("Os", "Architecture", "Variant")}
+    system, architecture, variant = (platform.get(field) or "" for field in ("os", "architecture", "variant"))
+    return "/".join(filter(None, (system, architecture, variant))) if system and architecture else ""
 
 
 def image_digest(name: str, image_id: str, image: Json | None) -> str | None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer, is_name
 from tutumd.engines.labels import IGNORE, SERVICE, is_true
 
 _SWAP_NAME = re.compile(r"(?P<name>.+)-tutum-(?P<role>next|prev)-(?P<run>[0-9a-f]{8})")
@@ -70,6 +70,12 @@ class ContainerGroup:
         """The container that represents each slot."""
         return tuple(slot.container for slot in self.slots)
 
+    @property
+    def all_containers(self) -> tuple[InspectedContainer, ...]:
+        """All containers of all slots."""
+        slots = ((slot.current, *slot.previous, *slot.upcoming) for slot in self.slots)
+        return tuple(container for slot in slots for container in slot if container is not None)
+
 
 # Returns one service, and all containers of the engine. Raises EngineRefusedError if the service is gone.
 FindGroup = Callable[[], tuple[ContainerGroup, Sequence[InspectedContainer]]]
@@ -119,7 +125,8 @@ def _identity(container: InspectedContainer) -> tuple[str, str, str]:
     compose = container.compose
     if compose is not None:
         return f"compose:{compose.project}/{compose.service}", compose.service, compose.project
-    name = container.labels.get(SERVICE) or base_name(container.name)
+    label = container.labels.get(SERVICE, "")
+    name = label if is_name(label) else base_name(container.name)
     return f"name:{name}", name, ""
 
 

@@ -1,5 +1,7 @@
 """Files that compose copied into a container before its start: inline `configs:` and `secrets:`."""
 
+import io
+import tarfile
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -39,7 +41,7 @@ def copy_compose_files(api: DockerApi, old: InspectedContainer, new: str, run: R
         if created is None or created.created is None:
             raise EngineRefusedError(f"the container {new[:12]} was removed by somebody else")
         # The next redeploy recognizes such a file by this time.
-        api.write_file(new, path, archive, created.created, run)
+        api.write_files(new, _with_time(archive, path, created.created), run)
         run.log(f"copied the inline file {path}")
 
 
@@ -69,3 +71,17 @@ def is_compose_file(stat: Json, created: datetime | None, started: datetime | No
 
 def _is_below(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def _with_time(archive: bytes, path: str, modified: datetime) -> bytes:
+    """Return an archive with one file for the same path, with this time in whole seconds."""
+    copy = io.BytesIO()
+    with tarfile.open(fileobj=io.BytesIO(archive)) as source, tarfile.open(fileobj=copy, mode="w") as target:
+        entry = source.next()
+        content = source.extractfile(entry) if entry is not None else None
+        if entry is None or content is None:
+            raise EngineRefusedError(f"cannot copy the inline file {path}: it is not a regular file")
+        entry.name, entry.mtime = path.lstrip("/"), int(modified.timestamp())
+        entry.pax_headers = {}
+        target.addfile(entry, content)
+    return copy.getvalue()

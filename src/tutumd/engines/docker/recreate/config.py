@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from tutumd.engines.docker.inspect.inspected_container import platform_of
 from tutumd.engines.docker.recreate.mounts import carry_over_mounts
 from tutumd.engines.docker.recreate.networks import endpoint_settings
 from tutumd.engines.labels import Json
@@ -41,7 +42,8 @@ def replacement_config(
     if COMPOSE_IMAGE in labels:
         # docker/compose convergence.go mustRecreate: `up` re-creates a container if this label names another image.
         config["Labels"] = {**labels, COMPOSE_IMAGE: new_image["Id"]}
-    return {**config, "HostConfig": host, "NetworkingConfig": {"EndpointsConfig": endpoint_settings(old)}}
+    networks = {"EndpointsConfig": endpoint_settings(old)}
+    return {**config, "HostConfig": host, "NetworkingConfig": networks, "Platform": platform_of(old, old_image)}
 
 
 def with_variables(body: Mapping[str, Any], variables: Mapping[str, str | None]) -> dict[str, Any]:

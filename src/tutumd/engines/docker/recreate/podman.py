@@ -4,8 +4,10 @@ Podman (tested with 5.4) serves Docker's API, but shows its own defaults as if a
 re-created from such a document would keep the generated values of the old one forever.
 """
 
+import re
 import signal
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from tutumd.engines.docker.inspect.selectors import base_name
@@ -17,6 +19,8 @@ from tutumd.engines.labels import Json
 _DEFAULT_NETWORK = "podman"
 _STATUS = {"configured": "created", "initialized": "created", "stopping": "running", "stopped": "exited"}
 _GENERATED_ANNOTATIONS = ("io.container.manager", "org.opencontainers.image.stopSignal", "org.systemd.property.")
+# As in `--network front:ip=10.0.0.2`.
+_ADDRESS = re.compile("[:,](ip6?|mac)=")
 _HEALTH_DEFAULTS = {"Interval": 30_000_000_000, "Timeout": 30_000_000_000, "Retries": 3}
 # Values of HostConfig fields that mean that nothing was requested.
 _HOST_DEFAULTS: Mapping[str, tuple[Any, ...]] = {
@@ -65,6 +69,26 @@ def container_as_docker(container: Json, image: Json | None) -> tuple[Json, Json
         "NetworkSettings": _network_settings(container),
         "State": {**state, "Status": _STATUS.get(state.get("Status", ""), state.get("Status", ""))},
     }, None if image is None else {**image, "Config": defaults}
+
+
+def unkept_setting(details: Json) -> str:
+    """Return what a container was given that a new one would not get, as words after its name; empty if nothing.
+
+    Args:
+        details: The document of Podman's own API. It has the command of a container that Podman's command line created;
+            what Docker's API was asked for, Podman does not show.
+    """
+    if details.get("Pod"):
+        return "belongs to a pod"
+    config: Json = details.get("Config") or {}
+    words, own = list(config.get("CreateCommand") or ()), list(config.get("Cmd") or ())
+    options = words[: -len(own)] if own and words[-len(own) :] == own else words
+    for word, following in pairwise([*options, ""]):
+        option, _, value = word.partition("=")
+        in_network = option in ("--network", "--net") and _ADDRESS.search(value or following)
+        if option in ("--ip", "--ip6", "--mac-address") or in_network:
+            return f"was created with {option} {value or following}"
+    return ""
 
 
 def _host_config(container: Json) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from tutumd.engines.docker.image_store import (
     refetch_missing_images,
     restore_tags,
 )
-from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
+from tutumd.engines.docker.inspect.inspected_container import InspectedContainer, listed_name
 from tutumd.engines.docker.inspect.selectors import ContainerGroup, FindGroup, base_name, next_name, prev_name
 from tutumd.engines.docker.plan import PlannedSwap, RedeployPlan, check_no_busy_dependency, plan_redeploy
+from tutumd.engines.docker.platforms import kept_platform, platform_note
 from tutumd.engines.docker.recreate.compose_files import copy_compose_files
 from tutumd.engines.docker.recreate.config import replacement_config, with_variables
 from tutumd.engines.docker.recreate.networks import endpoint_settings, without_aliases
@@ -47,9 +48,11 @@ def prepare(runner: StepRunner, find: FindGroup, self_id: str | None) -> Redeplo
     try:
         journal = _prepare(runner, find, plan_redeploy(group, containers, runner.run.tag, self_id), containers)
     except (EngineRefusedError, DependencyBusyError):
-        for container in runner.api.containers():
+        for entry in runner.api.list_containers():
+            is_of_run = listed_name(entry).endswith(f"-{runner.run_id}")
+            container = runner.api.container(entry["Id"]) if is_of_run else None
             # One that has run is an old container, which a run without a journal has parked.
-            if _is_of_run(container, runner.run_id) and container.started is None:
+            if container is not None and _is_of_run(container, runner.run_id) and container.started is None:
                 runner.api.remove(container.id, runner.run, volumes=True)
         if begun := load_journal(runner.run.journal):
             # The next try begins from the start. Without a journal, the worker may also give up.
@@ -76,7 +79,8 @@ def create_dependent(runner: StepRunner, swap: Swap, swaps: Sequence[Swap]) -> S
         raise EngineRefusedError("it was removed by somebody else")
     if image is None:
         raise EngineRefusedError(f"its image {swap.image} has no name on the engine any more")
-    body = _replacement_config(api, old, swap.image, image, api.containers())
+    sources = (api.container(entry.partition(":")[0]) for entry in old.host_config.get("VolumesFrom") or ())
+    body = _replacement_config(api, old, swap.image, image, list(filter(None, sources)))
     body["HostConfig"] = with_successors(body["HostConfig"], {each.old: each.new for each in swaps if each.new})
     return _create(runner, swap, old, body, image)
 
@@ -107,18 +111,20 @@ def _prepare(runner: StepRunner, find: FindGroup, plan: RedeployPlan, containers
     by_id = {container.id: container for container in containers}
     own = [by_id[swap.old] for swap in plan.own_swaps]
     journal = load_journal(run.journal)
+    platform = kept_platform((container.platform for container in own), api.facts())
+    present = {name: api.image(name) for name in plan.pulled}
     if journal is None:
-        check_images(api, plan.pulled, own)
-        for text in (f"{plan.order}: {plan.order_reason}", *plan.left_tags, *describe_file(own)):
+        check_images(api, plan.pulled, own, platform)
+        notes = (platform_note(platform),) if platform else ()
+        for text in (f"{plan.order}: {plan.order_reason}", *notes, *plan.left_tags, *describe_file(own)):
             run.log(text)
-        present = {name: api.image(name) for name in plan.pulled}
         tagged = {name: image["Id"] for name, image in present.items() if image is not None}
         journal = RedeployJournal(phase="pull", tagged_before=tagged)
         run.save(asdict(journal))
-    local = {name: is_local_build(api, parse_reference(name), api.image(name)) for name in plan.pulled}
+    local = {name: is_local_build(api, parse_reference(name), present[name]) for name in plan.pulled}
     # Before the pull, while the name still refers to the image that runs.
     spares = {swap.old: _create_spare(runner, by_id[swap.old], containers) for swap in plan.swaps if swap.needs_spare}
-    images = {name: fetch_image(api, name, run, is_local=local[name]) for name in plan.pulled}
+    images = {name: fetch_image(api, name, run, is_local=local[name], platform=platform) for name in plan.pulled}
     swaps = [_new_swap(planned, by_id[planned.old], spares.get(planned.old, "")) for planned in plan.swaps]
     is_unchanged = plan.labels.skip_unchanged and not run.variables and _is_unchanged(plan, own, images)
     if is_unchanged:
