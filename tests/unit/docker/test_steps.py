@@ -107,7 +107,12 @@ def connect(network: str, **endpoint: Any) -> SwapStep:
         (
             START_FIRST.endpoints,
             True,
-            (disconnect(NEW, "front"), connect("front", Aliases=["www"]), PARK_OLD, NAME_NEW),
+            (
+                disconnect(NEW, "back"),
+                connect("back", Aliases=["web"]),
+                disconnect(NEW, "front"),
+                connect("front", Aliases=["www", "web"]),
+            ),
         ),
         (
             START_FIRST.endpoints,

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Any
 
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
-from tutumd.engines.docker.inspect.selectors import Slot
+from tutumd.engines.docker.inspect.selectors import Slot, base_name
 from tutumd.engines.docker.recreate.networks import endpoint_settings
 from tutumd.engines.docker.swap.steps import SwapStep, auto_restarts, reconnect_steps
 
@@ -66,7 +67,16 @@ def _steps(slot: Slot, returns: bool, began: datetime | None) -> Iterator[SwapSt
 
 def _has_taken_over(new: InspectedContainer, old: InspectedContainer) -> bool:
     """Return True if a container that was started beside `old` has replaced it in a network."""
-    return _is_healthy(new) and any(reconnect_steps(old, endpoint_settings(new.raw)))
+    return _is_healthy(new) and any(reconnect_steps(old, _endpoints(new)))
+
+
+def _endpoints(replacement: InspectedContainer) -> dict[str, dict[str, Any]]:
+    """Return the endpoint settings of a replacement without its own name, which it has as an alias, too."""
+    settings, name = endpoint_settings(replacement.raw), base_name(replacement.name)
+    return {
+        network: {**endpoint, "Aliases": [alias for alias in endpoint.get("Aliases") or () if alias != name]}
+        for network, endpoint in settings.items()
+    }
 
 
 def _is_failed_replacement(current: InspectedContainer, previous: InspectedContainer) -> bool:
@@ -99,7 +109,7 @@ def _restore(
         replacement: Was created with the same configuration.
     """
     if replacement is not None:
-        yield from reconnect_steps(old, endpoint_settings(replacement.raw))
+        yield from reconnect_steps(old, _endpoints(replacement))
     if auto_restarts(old.policy) and began is None and replacement is not None:
         # The swap would have switched the policy off, so if the container does not run, a person stopped it.
         return

@@ -63,21 +63,24 @@ def park_step(old: InspectedContainer | None) -> SwapStep | None:
 def attach_steps(swap: Swap, run_id: str, *, rename_updates_dns: bool) -> tuple[SwapStep, ...]:
     """Return the steps after which clients find both containers by name and aliases.
 
-    All of them can be repeated from the first one on.
+    All of them can be repeated from the first one on. The new container gets the name as an alias, too: otherwise, the
+    name would lead nowhere between the renames of both, and proxies remember that.
 
     Args:
         rename_updates_dns: Renaming a running container changes the name by which others find it. On a Swarm node it
             does not: a container keeps the name that it had when it was connected. There, the new container must be
             connected while it has its final name, and the old one disconnected while it has.
     """
+    if rename_updates_dns or _name_is_alias(swap):
+        named = {
+            network: {**endpoint, "Aliases": list(dict.fromkeys([*(endpoint.get("Aliases") or ()), swap.name]))}
+            for network, endpoint in without_default_bridge(swap.endpoints).items()
+        }
+        return tuple(_reconnect(swap, named))
     renames = (
         SwapStep(verb="rename", container=swap.old, name=prev_name(swap.name, run_id)),
         SwapStep(verb="rename", container=swap.new, name=swap.name),
     )
-    if _name_is_alias(swap):
-        return tuple(_reconnect(swap, _aliased(swap)))
-    if rename_updates_dns:
-        return (*_reconnect(swap, _aliased(swap)), *renames)
     return (*renames, *_reconnect(swap, without_default_bridge(swap.endpoints)))
 
 
@@ -96,8 +99,7 @@ def detach_step(
     """
     if old is not None:
         keeps_name = not (rename_updates_dns or _name_is_alias(swap))
-        by_name = keeps_name or old.name == swap.name
-        reachable_in = without_default_bridge(swap.endpoints) if by_name else _aliased(swap)
+        reachable_in = without_default_bridge(swap.endpoints) if keeps_name else _aliased(swap)
         for network in _reachable_networks(old, reachable_in):
             if keeps_name and new is not None and new.name == swap.name:
                 return SwapStep(verb="rename", container=new.id, name=next_name(swap.name, run_id))
