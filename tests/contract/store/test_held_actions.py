@@ -15,7 +15,7 @@ def test_an_action_is_held_until_there_was_quiet(bed: StoreBed) -> None:
     bed.clock.move(9)
     assert bed.claim() is None
     bed.clock.move(2)
-    assert bed.claimed().action.deliveries == 4
+    assert bed.store.action(bed.admin, bed.claimed().action.uuid).deliveries == 4
 
 
 def test_an_action_is_held_for_at_most_ten_debounces(bed: StoreBed) -> None:

@@ -33,7 +33,7 @@ def test_a_new_container_that_ended_while_no_server_ran_is_no_success(name: str,
     superseded = image(0xE0, digests=[f"app@sha256:{identity(0xE0)}"])
     ends = []
     for step in itertools.count(1):
-        engine, run = CASES[name].engine(), Recorded(kill_at=step)
+        engine, run = CASES[name].engine(), Recorded(kill_at=step, pulled=superseded["RepoDigests"])
         # Its removal is one more step, after that of the old containers.
         engine.dangling = (superseded,)
         before = engine.summary()
@@ -48,7 +48,7 @@ def test_a_new_container_that_ended_while_no_server_ran_is_no_success(name: str,
         for new in news[:1]:
             end(engine, new, how)
         olds = {owner for owner, *_ in before.values()} & engine.all.keys()
-        outcome = redeploy(engine, Recorded(journal=run.journal))
+        outcome = redeploy(engine, Recorded(journal=run.journal, pulled=superseded["RepoDigests"]))
         assert outcome.success is not bool(news), (step, outcome)
         assert set(outcome.containers_after) == set(engine.all), step
         if not news:
