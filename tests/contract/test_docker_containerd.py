@@ -40,16 +40,21 @@ def run(bed: DockerBed) -> str:
 def test_the_previous_image_is_kept_and_an_older_or_unchanged_one_not(docker_bed: DockerBed, bed: DockerBed) -> None:
     docker_bed.push("app", "v1")
     ids = [run(bed)]
+    pulled: set[str] = set()
     with opened(bed) as engine:
         assert engine.redeploy(service("name:web"), FakeRun()).success
         assert names(bed) == {ids[0]: "latest"}
-        for number, pushed in enumerate([Image(version="b"), Image(version="c", env={"NEW_IN_C": "yes"})]):
+        for number, pushed in enumerate([Image(version=each) for each in "bc"] + [Image(version="c", env={"D": "1"})]):
             docker_bed.push("app", pushed)
-            outcome = engine.redeploy(service("name:web"), FakeRun(action_uuid=f"{number}1111111-0000"))
+            action = FakeRun(action_uuid=f"{number}1111111-0000", pulled=pulled)
+            outcome = engine.redeploy(service("name:web"), action)
             assert outcome.success, outcome
+            pulled = action.pulled
             ids.append(str(inspected(bed, "web")["Image"]))
-            assert names(bed) == {ids[-2]: f"tutum-prev-{ids[-2][7:19]}", ids[-1]: "latest"}
-    assert set(inspected(bed, "web")["Config"]["Env"]) == {"MINE=1", "NEW_IN_C=yes", "PATH=/bin", "VERSION=c"}
+            # The first one was not pulled by a run.
+            previous = {each: f"tutum-prev-{each[7:19]}" for each in (ids[0], ids[-2])}
+            assert names(bed) == {**previous, ids[-1]: "latest"}
+    assert set(inspected(bed, "web")["Config"]["Env"]) == {"MINE=1", "D=1", "PATH=/bin", "VERSION=c"}
 
 
 def test_an_image_that_failed_does_not_keep_the_name(docker_bed: DockerBed, bed: DockerBed) -> None:
@@ -57,11 +62,13 @@ def test_an_image_that_failed_does_not_keep_the_name(docker_bed: DockerBed, bed:
     old = run(bed)
     docker_bed.push("app", "v3-broken")
     with opened(bed) as engine:
-        assert engine.redeploy(service("name:web"), FakeRun()).rolled_back
+        failed = FakeRun()
+        assert engine.redeploy(service("name:web"), failed).rolled_back
         assert names(bed)[old] == "latest"
         # The next newer one takes what failed away with it.
         docker_bed.push("app", "v2")
-        assert engine.redeploy(service("name:web"), FakeRun(action_uuid="1a1b2c3d-0000")).success
+        following = FakeRun(action_uuid="1a1b2c3d-0000", pulled=failed.pulled)
+        assert engine.redeploy(service("name:web"), following).success
     assert names(bed) == {old: f"tutum-prev-{old[7:19]}", str(inspected(bed, "web")["Image"]): "latest"}
     assert (states(bed), version(bed, "web")) == ({"web": "running"}, "v2")
 

@@ -1,10 +1,11 @@
 """Containers that are odd, on a real Docker Engine: they hide no other, and hinder the redeploy of no other."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.contract.docker_support import APP, inspected, opened, service, snapshots, version
+from tests.contract.docker_support import APP, inspected, opened, service, snapshots, states, version
 from tests.support.docker_bed import DockerBed
 from tests.support.docker_proxy import proxied
 from tests.support.runs import FakeRun
@@ -62,6 +63,20 @@ def test_a_container_that_is_gone_before_it_is_inspected_is_no_service(clean_bed
     ):
         assert set(snapshots(engine)) == {"name:web"}
         assert engine.redeploy(service("name:web"), FakeRun()).success
+
+
+@pytest.mark.parametrize("how", [("rm", "--force"), ("stop", "--time", "0")], ids=["gone", "stopped"])
+def test_a_container_whose_network_belongs_to_one_that_does_not_run_is_left_running(
+    clean_bed: DockerBed, how: Sequence[str]
+) -> None:
+    clean_bed.docker("run", "-d", "--name", "owner", "app:v1")
+    old = clean_bed.docker("run", "-d", "--name", "web", "--network", "container:owner", "-e", "PORT=81", "app:v1")
+    clean_bed.docker(*how, "owner")
+    refused = pytest.raises(EngineRefusedError, match=r"web shares the network namespace of .*, which does not run")
+    with opened(clean_bed) as engine, refused:
+        engine.redeploy(service("name:web"), FakeRun())
+    assert states(clean_bed)["web"] == "running"
+    assert inspected(clean_bed, "web")["Id"] == old
 
 
 def test_a_redeploy_asks_little_on_a_host_with_many_containers(clean_bed: DockerBed, tmp_path: Path) -> None:

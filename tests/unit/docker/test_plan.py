@@ -123,7 +123,8 @@ WRITTEN = {"mounts": [{"Type": "volume", "Destination": "/data", "RW": True}]}
 )
 def test_the_order_has_a_reason(document: dict[str, Any], label: str, order: str, reason: str) -> None:
     labels = {"tutum.redeploy.order": label} if label else {}
-    plan = planned(inspected(1, "web", **{"networks": {"front": {}}, "labels": labels, **document}))
+    web = inspected(1, "web", **{"networks": {"front": {}}, "labels": labels, **document})
+    plan = planned(web, inspected(2, "x"))
     assert plan.order == order
     assert reason in plan.order_reason
 
@@ -227,3 +228,15 @@ def test_a_new_tag_is_noted() -> None:
     plan = planned(inspected(1, "web", config={"Image": "app:v1"}, its_image=image()), tag="v2")
     assert plan.pulled == ("app:v2",)
     assert plan.notes == ("web changes from app:v1 to app:v2",)
+
+
+@pytest.mark.parametrize("field", ["NetworkMode", "IpcMode", "PidMode"])
+def test_a_running_container_whose_namespace_belongs_to_one_that_does_not_run_is_left_alone(field: str) -> None:
+    owner = inspected(1, "owner", status="exited", finished=9)
+    for reference in (owner.id, "owner"):
+        web = inspected(2, "web", host={field: f"container:{reference}"})
+        for others in ((owner,), ()):
+            with pytest.raises(EngineRefusedError, match=r"web shares the .* namespace of .*, which does not run"):
+                planned(web, *others)
+        stopped = inspected(2, "web", host={field: f"container:{reference}"}, status="exited", finished=9)
+        assert not planned(stopped, owner).swaps[0].starts

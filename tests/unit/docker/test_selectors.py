@@ -120,6 +120,12 @@ def test_labels_that_can_be_no_name_make_no_service(labels: dict[str, str]) -> N
     assert services(inspected(1, "web", labels=labels)) == {"name:web": ["web"]}
 
 
+def test_a_container_with_a_very_long_name_is_a_service_that_can_be_stored() -> None:
+    (selector,) = services(inspected(1, "x" * 5_000))
+    assert len(selector) < 100
+    assert services(inspected(1, "x" * 5_001)).keys() != {selector}
+
+
 @pytest.mark.parametrize(
     ("policy", "autorestart"),
     [

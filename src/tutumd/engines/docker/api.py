@@ -32,13 +32,16 @@ class DockerApi:
 
     Args:
         config_dir: The Docker client's configuration folder, with the registry logins.
+
+    Attributes:
+        known_images: Inspect documents by ID since the last list; None for an image that is gone.
     """
 
     def __init__(self, client: Client, config_dir: str | None) -> None:
         # The SDK's stubs lack some of the methods that are called here.
         self._sdk: Any = client
         self._config_dir = config_dir
-        self._images: dict[str, Json | None] = {}
+        self.known_images: dict[str, Json | None] = {}
         self._facts: EngineFacts | None = None
         self._version: Json | None = None
 
@@ -48,7 +51,7 @@ class DockerApi:
 
     def list_containers(self) -> tuple[Json, ...]:
         """Return the list entries of all containers, running or not. What is known of images and engine expires."""
-        self._images, self._facts = {}, None
+        self.known_images, self._facts = {}, None
         with translated_read("list the containers"):
             return tuple(self._sdk.containers(all=True))
 
@@ -58,7 +61,7 @@ class DockerApi:
         Args:
             known: Inspect documents by image ID. The container's image is added.
         """
-        images = self._images if known is None else known
+        images = self.known_images if known is None else known
         attempt = f"look at the container {reference[:64]}"
         try:
             with translated_read(attempt):
@@ -195,7 +198,7 @@ class DockerApi:
     def pull(self, reference: ImageReference, run: Run, platform: str = "") -> None:
         """Pull an image, using the current login of the Docker client. An empty platform means the engine's own."""
         pull(self._sdk, reference, registry_auth(self._config_dir, reference), run, platform)
-        self._images = {}
+        self.known_images = {}
 
     def write_files(self, container: str, archive: bytes, run: Run) -> None:
         """Write the files of a tar archive into a container that is not started yet; folders are created."""
@@ -282,13 +285,13 @@ class DockerApi:
 
     def tag(self, image: str, repository: str, tag: str, run: Run) -> None:
         """Give an image a name."""
-        self._images = {}
+        self.known_images = {}
         with changing(run, f"tag the image {image}"):
             self._sdk.tag(image, repository, tag, force=True)
 
     def remove_image(self, image: str, run: Run) -> bool:
         """Remove an image; return False if it is in use or gone."""
-        self._images = {}
+        self.known_images = {}
         with changing(run, f"remove the image {image}"):
             try:
                 self._sdk.remove_image(image)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from tutumd.engines.docker.dependents import Dependent, find_dependents
+from tutumd.engines.docker.dependents import Dependent, find_dependents, namespace_owners
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.inspect.selectors import base_name
 from tutumd.engines.images.reference import names_image_by_id
@@ -53,6 +53,22 @@ def check_kept(name: str, setting: str) -> None:
             f"the container {name} {setting}, which Podman does not keep for a new container: replace it with what "
             "created it"
         )
+
+
+def check_owners(container: InspectedContainer, all_containers: Sequence[InspectedContainer]) -> None:
+    """Check that the containers whose namespaces a running container shares run.
+
+    Raises:
+        EngineRefusedError: One does not. Once the container is stopped, neither it nor a new one could be started.
+    """
+    for reference, namespace in namespace_owners(container) if container.is_active else ():
+        owners = [each for each in all_containers if each.name == reference or each.id.startswith(reference)]
+        if not any(owner.is_active for owner in owners):
+            raise EngineRefusedError(
+                f"the container {container.name} shares the {namespace} namespace of "
+                f"{owners[0].name if owners else reference[:12]}, which does not run, so no new container could be "
+                "started in it: start the other one, or re-create both"
+            )
 
 
 def check_can_follow(container: InspectedContainer, reason: str, self_id: str | None) -> None:

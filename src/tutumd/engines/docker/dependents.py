@@ -77,6 +77,14 @@ def with_successors(host: dict[str, Any], successors: dict[str, str]) -> dict[st
     return result
 
 
+def namespace_owners(container: InspectedContainer) -> Iterator[tuple[str, str]]:
+    """Return the IDs or names of the containers whose namespaces a container shares, each with the namespace."""
+    for field, namespace in _NAMESPACES:
+        kind, _, owner = str(container.host_config.get(field) or "").partition(":")
+        if kind == "container" and owner:
+            yield owner, namespace
+
+
 def _successors_of(owner: str, successors: dict[str, str]) -> Iterator[str]:
     return (new for old, new in successors.items() if len(owner) >= _SHORT_ID and old.startswith(owner))
 

@@ -7,6 +7,7 @@ from tutumd.engines.docker.constraints import (
     DependencyBusyError,
     check_can_be_followed,
     check_can_follow,
+    check_owners,
     check_replaceable,
 )
 from tutumd.engines.docker.dependents import busy_dependency, find_dependents
@@ -93,9 +94,10 @@ def plan_redeploy(
         EngineRefusedError: The service cannot be redeployed.
         DependencyBusyError: A container that it depends on, or that depends on it, is being redeployed.
     """
+    check_no_busy_dependency(group, all_containers)
     for container in group.containers:
         check_replaceable(container, is_refetched=is_refetched)
-    check_no_busy_dependency(group, all_containers)
+        check_owners(container, all_containers)
     labels = parse_labels([container.labels for container in group.containers])
     dependents = find_dependents(group.containers, all_containers)
     for dependent in dependents:

@@ -94,7 +94,7 @@ class ContainerCache:
         """
         entries = {entry["Id"]: entry for entry in self._api.list_containers()}
         known = {**self._known, **self._containers}
-        images: dict[str, Json | None] = {}
+        images = self._api.known_images
         looked: dict[str, InspectedContainer | None] = {}
         for container_id, entry in entries.items():
             if container_id not in known or not listed_name(entry):

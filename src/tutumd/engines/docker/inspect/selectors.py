@@ -1,5 +1,6 @@
 """Services: which containers belong together, and the selector by which a service stays known."""
 
+import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from tutumd.engines.labels import IGNORE, SERVICE, is_true
 
 _SWAP_NAME = re.compile(r"(?P<name>.+)-tutum-(?P<role>next|prev)-(?P<run>[0-9a-f]{8})")
 _NO_NUMBER = 10**9
+# As much as the store takes, with what precedes it. The name of a container may be longer.
+_MAX_SELECTOR = 1_000
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -127,7 +130,8 @@ def _identity(container: InspectedContainer) -> tuple[str, str, str]:
         return f"compose:{compose.project}/{compose.service}", compose.service, compose.project
     label = container.labels.get(SERVICE, "")
     name = label if is_name(label) else base_name(container.name)
-    return f"name:{name}", name, ""
+    known_by = name if len(name) <= _MAX_SELECTOR else hashlib.sha256(name.encode()).hexdigest()
+    return f"name:{known_by}", name, ""
 
 
 def _slots(service: str, members: Sequence[InspectedContainer]) -> tuple[Slot, ...]:
