@@ -40,8 +40,9 @@ def _meanings(reference: str) -> Iterator[sa.ColumnElement[bool]]:
             sa.or_(services.c.selector == reference, services.c.selector.endswith(f"/{reference}", autoescape=True)),
         ),
     )
-    # `docker ps` shows a task of Swarm as `shop_web.1.TASK`.
-    is_named = sa.or_(containers.c.name == reference, containers.c.name + "." + containers.c.object_id == reference)
+    # `docker ps` shows a task of Swarm as `shop_web.1.TASK`, or of a global service as `shop_web.NODE.TASK`.
+    is_task = sa.and_(kind == "swarm", containers.c.object_id == reference.rpartition(".")[2])
+    is_named = sa.or_(containers.c.name == reference, is_task)
     yield services.c.uuid.in_(sa.select(containers.c.service_uuid).where(containers.c.present, is_named))
     if reference:
         yield services.c.uuid.startswith(reference.lower(), autoescape=True)

@@ -51,6 +51,7 @@ def test_names_mean_services(shops: StoreBed) -> None:
         "mall/mall_web": ["mall_web"],
         "mall_web.1": ["mall_web"],
         "mall_web.1.qx7": ["mall_web"],
+        "mall_web.n0d3.qx7": ["mall_web"],
         "prod/cart": ["deployment/prod/cart"],
         "test/cart": ["deployment/test/cart", "statefulset/test/cart"],
         "statefulset/test/cart": ["statefulset/test/cart"],
