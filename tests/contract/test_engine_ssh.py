@@ -146,6 +146,12 @@ def test_a_refused_login_is_not_repeated_at_once(bed: SshBed, engine: DockerEngi
     assert bed.log.count("Connection closed by authenticating user") == 1
 
 
+def test_a_key_may_be_restricted_to_the_engine(bed: SshBed, engine: DockerEngine) -> None:
+    key = bed.authorized_keys.read_text()
+    bed.authorized_keys.write_text(f'restrict,command="docker system dial-stdio" {key}')
+    assert names(engine) == ["app-1"]
+
+
 def test_a_host_without_the_docker_client_is_reported(
     fake: FakeDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,6 +180,17 @@ def test_no_process_outlives_a_server_that_is_killed(bed: SshBed) -> None:
         assert len(opened) == 1
         server.send_signal(signal.SIGKILL)
     assert psutil.wait_procs(opened, timeout=10)[1] == []
+
+
+@pytest.mark.slow
+def test_a_host_that_hangs_after_the_login_is_noticed_in_time(bed: SshBed, engine: DockerEngine) -> None:
+    engine.probe()
+    with bed.stopped():
+        began = time.monotonic()
+        with pytest.raises(EngineUnavailableError, match="did not respond in time"):
+            engine.probe()
+        assert time.monotonic() - began < 10
+    engine.probe()
 
 
 @pytest.mark.slow
