@@ -22,8 +22,8 @@ from tutumd.engines.docker.engine import DockerEngine
 from tutumd.engines.dockerapi.connection import connect
 from tutumd.errors import EngineUnavailableError, SettingsError
 
-# More than sshd lets log in at a time (MaxStartups), and as many as a worker may run on an engine.
-MANY = 24
+# As many as a worker may run on an engine, and more than sshd lets log in at a time.
+MANY = 16
 # Opens a connection, says so, and waits.
 OPEN = """
 import sys, time
@@ -146,6 +146,12 @@ def test_a_refused_login_is_not_repeated_at_once(bed: SshBed, engine: DockerEngi
     assert bed.log.count("Connection closed by authenticating user") == 1
 
 
+def test_a_key_may_be_restricted_to_the_engine(bed: SshBed, engine: DockerEngine) -> None:
+    key = bed.authorized_keys.read_text()
+    bed.authorized_keys.write_text(f'restrict,command="docker system dial-stdio" {key}')
+    assert names(engine) == ["app-1"]
+
+
 def test_a_host_without_the_docker_client_is_reported(
     fake: FakeDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,6 +183,17 @@ def test_no_process_outlives_a_server_that_is_killed(bed: SshBed) -> None:
 
 
 @pytest.mark.slow
+def test_a_host_that_hangs_after_the_login_is_noticed_in_time(bed: SshBed, engine: DockerEngine) -> None:
+    engine.probe()
+    with bed.stopped():
+        began = time.monotonic()
+        with pytest.raises(EngineUnavailableError, match="did not respond in time"):
+            engine.probe()
+        assert time.monotonic() - began < 10
+    engine.probe()
+
+
+@pytest.mark.slow
 def test_a_host_that_hangs_is_given_up_in_time(bed: SshBed) -> None:
     with closing(HangingHost()) as host:
         url = f"ssh://127.0.0.1:{host.port}"
@@ -185,8 +202,8 @@ def test_a_host_that_hangs_is_given_up_in_time(bed: SshBed) -> None:
             for probe in [pool.submit(client.probe) for _ in range(MANY)]:
                 with pytest.raises(EngineUnavailableError):
                     probe.result(60)
-            # Each gives up after 5 s, eight at a time.
-            assert time.monotonic() - began < 25
+            # Each gives up after 5 s, four at a time.
+            assert time.monotonic() - began < 30
         wait_until(lambda: not clients(url), "all ssh processes have ended")
 
 

@@ -74,6 +74,8 @@ class SshBed:
             "KbdInteractiveAuthentication": "no",
             "PermitRootLogin": "prohibit-password",
             "PidFile": "none",
+            # It refuses more logins at a time; by default, some of more than 10.
+            "MaxStartups": "6:100:6",
             "SetEnv": self._environment,
         }
         config = self._folder / "sshd_config"

@@ -17,8 +17,8 @@ from tutumd.errors import SettingsError
 
 _URL = re.compile(r"ssh://([^@:/?#\s]+@)?[^@/?#\s]+")
 # sshd refuses some of more than 10 unauthenticated connections (MaxStartups), and other clients need some too.
-_LOGINS_AT_ONCE = 8
-_QUEUE_S = 15.0
+_LOGINS_AT_ONCE = 4
+_QUEUE_S = 20.0
 # Pause after a refused login: fail2ban and the like ban a machine for a few of them in a row.
 _REFUSED_S = 30.0
 _OPTIONS = (
