@@ -115,7 +115,7 @@ def test_a_tag_holds_until_a_call_without_one_or_until_compose(
     deploy("?tag=v2")
     bed.compose(folder, "up", "-d")
     assert (version_of(bed, "shop-web-1"), own_labels(bed, "shop-web-1")) == ("v1", {})
-    server.find("web", image_name=stable, running_num_containers=1)
+    server.find("web", image_name=stable, current_num_containers=1, running_num_containers=1)
     assert deploy()[0] == [FILE_NOTE]
 
 
