@@ -125,11 +125,9 @@ class Cluster:
         """Send a merge patch to a HorizontalPodAutoscaler. Raises StaleError as `patch` does."""
         self._call(with_patch(replace(on_autoscalers("patch", namespace), name=name), MERGE, body))
 
-    def delete_pod(self, pod: Pod, *, dry_run: bool = False) -> None:
-        """Delete exactly this pod; one of the same name that has replaced it stays. A dry run deletes nothing."""
-        body: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": pod.uid}}
-        if dry_run:
-            body["dryRun"] = ["All"]
+    def delete_pod(self, pod: Pod) -> None:
+        """Delete exactly this pod; one of the same name that has replaced it stays."""
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": pod.uid}}
         try:
             self._find(replace(on_collection("delete", "pods", pod.namespace), name=pod.name, body=body))
         except StaleError:
@@ -141,11 +139,12 @@ class Cluster:
         query = {"fieldSelector": ",".join(f"{name}={value}" for name, value in fields.items())}
         namespace = workload.address.namespace
         page = self._call(Request(verb="list", group="", resource="events", namespace=namespace, query=query))
-        # Times of the cluster, all in UTC and in the same form. The API writes the one of our change.
         ours = (each for each in workload.metadata.get("managedFields") or () if each.get("manager") == FIELD_MANAGER)
         changed = max((str(each.get("time") or "") for each in ours), default="")
-        latest: Json = max(page.get("items") or (), key=_time_of_event, default={})
-        return str(latest.get("message") or "") if _time_of_event(latest) >= changed else ""
+        events = page.get("items") or ()
+        # The API writes each time in UTC, in the same form.
+        messages = {str(each.get("lastTimestamp") or each.get("eventTime")): str(each["message"]) for each in events}
+        return messages[max(messages)] if messages and max(messages) >= changed else ""
 
     def log(self, namespace: str, pod: str, container: str, *, lines: int, previous: bool = False) -> str:
         """Return the last lines of a container, each with its time; empty if it wrote none or is gone."""
@@ -288,11 +287,6 @@ def events(response: Any) -> Iterator[tuple[str, Json]]:
                     kind = ExpiredError if changed.get("code") == 410 else EngineUnavailableError
                     raise kind(f"the cluster ended a watch: {message}")
                 yield event["type"], changed
-
-
-def _time_of_event(event: Json) -> str:
-    """Return when an event of the API was seen last; empty if there is none."""
-    return str(event.get("lastTimestamp") or event.get("eventTime") or "")
 
 
 @contextmanager
