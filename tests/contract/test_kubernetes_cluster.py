@@ -65,7 +65,7 @@ def test_a_stateful_set_that_is_stuck_is_freed(namespace: RealCluster) -> None:
     tag = IMAGE_1.rpartition(":")[2]
 
     def is_stuck() -> bool:
-        return namespace.engine.plan(created, tag).notes[0].endswith("the redeploy deletes them")
+        return namespace.engine.plan(created, tag).notes[0].startswith("the statefulset web waits for pods")
 
     wait_until(is_stuck, "the broken pod is stuck", timeout_s=LIMIT_S)
     outcome = namespace.engine.redeploy(created, run(tag=tag))

@@ -3,6 +3,7 @@
 import re
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from tests.contract import kubernetes_support as kube
 from tests.contract.kubernetes_support import DB, DIGESTS, WEB, ClusterAndEngine
 from tests.contract.swarm_support import Sampler
 from tests.support.kubernetes import controllers
-from tests.support.kubernetes.api import ApiRequest
+from tests.support.kubernetes.api import ApiRequest, FakeCluster
 from tests.support.kubernetes.store import Refusal
 from tests.support.kubernetes.workloads import container, daemon_set, deployment, probed, stateful_set, template
 from tests.support.runs import FakeRun
@@ -104,6 +105,21 @@ def test_a_container_without_a_probe_has_to_run_for_a_while_and_the_setting_is_p
     after = kube.spec_and_status(cluster, "deployments", "web")["spec"]
     del after["template"]["metadata"]["annotations"]
     assert after == before
+
+
+def test_the_window_of_new_pods_begins_before_the_cluster_lets_old_ones_go(
+    cluster: FakeCluster, tmp_path: Path
+) -> None:
+    kube.create(cluster, deployment(replicas=1))
+    seen: list[list[str]] = []
+
+    def look(line: str) -> None:
+        if line == "1 of 1 new pods are ready: they have to stay so for 1 s":
+            seen.append(sorted(kube.pods(cluster, "web").values()))
+
+    with kube.opened(cluster, tmp_path, timing=replace(kube.TIMING, stable_s=1.0)) as engine:
+        assert engine.redeploy(WEB, FakeRun(tag="v2", on_log=look)).success
+    assert seen == [["v1", "v2"]]
 
 
 def test_the_status_from_before_the_restart_is_not_believed(kubernetes: ClusterAndEngine) -> None:

@@ -46,10 +46,8 @@ def without(amounts: Sequence[Amount], added: int) -> list[Amount]:
     """Return what is left of amounts of which the first `added` containers are there."""
     left: list[Amount] = []
     for amount, cap in amounts:
-        rest = max(0, amount - added)
-        added -= amount - rest
-        if rest:
-            left.append((rest, cap))
+        left += [(amount - added, cap)] if amount > added else []
+        added = max(0, added - amount)
     return left
 
 

@@ -254,8 +254,6 @@ class _Handler(BaseHTTPRequestHandler):
         pod = self.cluster.store.get(key)
         if request.body["preconditions"]["uid"] != pod["metadata"]["uid"]:
             raise Refusal(409, "Precondition failed: UID in precondition differs")
-        if request.body.get("dryRun"):
-            return pod
         self.cluster.store.change(key, lambda new: new["metadata"].update(deletionTimestamp="2026-01-01T00:00:00Z"))
         return pod
 

@@ -187,7 +187,7 @@ def test_the_failure_names_an_exceeded_quota() -> None:
     [
         (replace(ENDED, restarts=3), "pod web-x, container app: exited with 7, restarted 3 times"),
         (replace(RESTARTED, exit_code=7), "container app: exited with 7, restarted once"),
-        (RESTARTED, "container app: it ended, restarted once"),
+        (RESTARTED, "container app: ended, restarted once"),
         (replace(ENDED, exit_code=137, ended="OOMKilled"), "exited with 137 (OOMKilled)"),
         (replace(ENDED, exit_code=128, ended="StartError", message="no such file"), "(StartError): no such file"),
         (replace(STUCK, waiting="InvalidImageName", message=""), "container app: InvalidImageName"),

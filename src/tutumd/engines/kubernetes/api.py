@@ -8,9 +8,6 @@ from dataclasses import replace
 from threading import Lock
 from typing import Any, cast
 
-import urllib3.exceptions
-from kubernetes.client.exceptions import ApiException
-
 from tutumd.engines.kubernetes.connection import Client
 from tutumd.engines.kubernetes.requests import (
     FIELD_MANAGER,
@@ -22,6 +19,7 @@ from tutumd.engines.kubernetes.requests import (
     on_workload,
     with_patch,
 )
+from tutumd.engines.kubernetes.responses import CONNECTION_ERRORS, ExpiredError, message_of, read, translated
 from tutumd.engines.kubernetes.view import Pod, WorkloadView, read_pod
 from tutumd.engines.kubernetes.workloads import Address, Workload, label_query
 from tutumd.engines.labels import Json
@@ -32,14 +30,9 @@ PAGE = 500
 WATCH_S = 50
 _CONNECT_S, _READ_S, _WATCH_SILENCE_S = 5, 20, 60
 _PROBE_S = 2.5  # in all, for each of two attempts
-_LOG_BYTES = _PART_BYTES = 64 * 1024
+_LOG_BYTES = 64 * 1024
 # 429: too many requests at once; the others: the API server, or what it needs itself, is starting or stopping.
 _TEMPORARY = (429, 500, 502, 503, 504)
-_CONNECTION_ERRORS = (urllib3.exceptions.HTTPError, OSError)
-
-
-class ExpiredError(TutumdError):
-    """The API does not remember a list or a watch any more: begin again."""
 
 
 class Cluster:
@@ -125,11 +118,9 @@ class Cluster:
         """Send a merge patch to a HorizontalPodAutoscaler. Raises StaleError as `patch` does."""
         self._call(with_patch(replace(on_autoscalers("patch", namespace), name=name), MERGE, body))
 
-    def delete_pod(self, pod: Pod, *, dry_run: bool = False) -> None:
-        """Delete exactly this pod; one of the same name that has replaced it stays. A dry run deletes nothing."""
-        body: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": pod.uid}}
-        if dry_run:
-            body["dryRun"] = ["All"]
+    def delete_pod(self, pod: Pod) -> None:
+        """Delete exactly this pod; one of the same name that has replaced it stays."""
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": pod.uid}}
         try:
             self._find(replace(on_collection("delete", "pods", pod.namespace), name=pod.name, body=body))
         except StaleError:
@@ -141,11 +132,12 @@ class Cluster:
         query = {"fieldSelector": ",".join(f"{name}={value}" for name, value in fields.items())}
         namespace = workload.address.namespace
         page = self._call(Request(verb="list", group="", resource="events", namespace=namespace, query=query))
-        # Times of the cluster, all in UTC and in the same form. The API writes the one of our change.
         ours = (each for each in workload.metadata.get("managedFields") or () if each.get("manager") == FIELD_MANAGER)
         changed = max((str(each.get("time") or "") for each in ours), default="")
-        latest: Json = max(page.get("items") or (), key=_time_of_event, default={})
-        return str(latest.get("message") or "") if _time_of_event(latest) >= changed else ""
+        events = page.get("items") or ()
+        # The API writes each time in UTC, in the same form.
+        messages = {str(each.get("lastTimestamp") or each.get("eventTime")): str(each["message"]) for each in events}
+        return messages[max(messages)] if messages and max(messages) >= changed else ""
 
     def log(self, namespace: str, pod: str, container: str, *, lines: int, previous: bool = False) -> str:
         """Return the last lines of a container, each with its time; empty if it wrote none or is gone."""
@@ -167,7 +159,7 @@ class Cluster:
         response = self._send(request, (_CONNECT_S, _WATCH_SILENCE_S))
         if response.status >= 300:
             with closing(response):
-                raise self._refusal(request, response.status, _read(response, request))
+                raise self._refusal(request, response.status, read(response, request))
         return response
 
     def has_changed(self, workload: Workload, limit_s: float) -> bool:
@@ -183,7 +175,7 @@ class Cluster:
         try:
             with closing(self._send(request, (_CONNECT_S, limit_s))) as response:
                 return response.status < 300 and bool(response.read1(1))
-        except (EngineUnavailableError, *_CONNECTION_ERRORS):
+        except (EngineUnavailableError, *CONNECTION_ERRORS):
             return False
 
     def probe(self) -> None:
@@ -220,7 +212,7 @@ class Cluster:
         """Return the text of the response; None for a status in `absent`."""
         response = self._send(request, (_CONNECT_S, _READ_S))
         with closing(response):
-            text = _read(response, request)
+            text = read(response, request)
         if response.status in absent:
             return None
         if response.status >= 300:
@@ -233,7 +225,7 @@ class Cluster:
             if self._client is None:
                 self._client = self._connect()
             api = self._client
-        with _translated(f"cannot {request.words}"):
+        with translated(f"cannot {request.words}"):
             parameters = api.param_serialize(
                 request.method,
                 request.path,
@@ -245,7 +237,7 @@ class Cluster:
             return api.call_api(*parameters, _request_timeout=limits_s).response
 
     def _refusal(self, request: Request, status: int, text: str) -> TutumdError:
-        message = _message(text) or f"HTTP status {status}"
+        message = message_of(text) or f"HTTP status {status}"
         if status == 401:
             # The next request reads the credentials again: they may have been renewed.
             self.close()
@@ -269,32 +261,6 @@ class Cluster:
         return kind(f"cannot {request.words}: {message}")
 
 
-def events(response: Any) -> Iterator[tuple[str, Json]]:
-    """Yield the events of a watch until it ends: what happened, and to which object.
-
-    Raises:
-        ExpiredError: The API does not remember what came after the version at which the watch began.
-        EngineUnavailableError: The connection broke, or the API ended the watch for another reason.
-    """
-    rest = b""
-    with _translated("watching the cluster was interrupted", (*_CONNECTION_ERRORS, ValueError)):
-        while part := response.read1(_PART_BYTES):
-            *lines, rest = (rest + part).split(b"\n")
-            for event in map(json.loads, filter(None, lines)):
-                changed = event["object"]
-                if event["type"] == "ERROR":
-                    message = changed.get("message") or changed.get("reason") or "no reason was given"
-                    # Only after 410 does it help to list again at once.
-                    kind = ExpiredError if changed.get("code") == 410 else EngineUnavailableError
-                    raise kind(f"the cluster ended a watch: {message}")
-                yield event["type"], changed
-
-
-def _time_of_event(event: Json) -> str:
-    """Return when an event of the API was seen last; empty if there is none."""
-    return str(event.get("lastTimestamp") or event.get("eventTime") or "")
-
-
 @contextmanager
 def _refusals_as_unavailable() -> Iterator[None]:
     """Turn refusals of reads into EngineUnavailableError: a missing permission may be granted at any moment.
@@ -305,36 +271,3 @@ def _refusals_as_unavailable() -> Iterator[None]:
         yield
     except EngineRefusedError as error:
         raise EngineUnavailableError(str(error)) from error
-
-
-@contextmanager
-def _translated(what: str, errors: tuple[type[Exception], ...] = _CONNECTION_ERRORS) -> Iterator[None]:
-    """Turn errors of the client and those given into EngineUnavailableError."""
-    try:
-        yield
-    except ApiException as error:
-        raise EngineUnavailableError(f"{what}: {error.reason}") from error
-    except errors as error:
-        raise EngineUnavailableError(f"{what}: {_cause(error)}") from error
-
-
-def _read(response: Any, request: Request) -> str:
-    with _translated(f"cannot {request.words}"):
-        return str(response.read(), errors="replace")
-
-
-def _message(text: str) -> str:
-    """Return the message of the API's Status object, else the start of the text."""
-    try:
-        return str(json.loads(text).get("message") or "")
-    except (ValueError, AttributeError):
-        return text.strip()[:200]
-
-
-def _cause(error: BaseException) -> str:
-    innermost = error
-    while (cause := innermost.__cause__ or innermost.__context__) is not None:
-        innermost = cause
-    if isinstance(innermost, TimeoutError):
-        return "the cluster did not respond in time"
-    return str(innermost) or type(innermost).__name__

@@ -71,9 +71,8 @@ class WorkloadContext:
         is_again = container.restarts > 0 and not container.has_ended
         text, problem = "", ""
         try:
-            text = merge_log_lines([read(previous=is_again)], LOG_LINES)
-            if not text and container.restarts:
-                text = merge_log_lines([read(previous=not is_again)], LOG_LINES)
+            for previous in (is_again, not is_again):
+                text = text or merge_log_lines([read(previous=previous)], LOG_LINES)
         except EngineUnavailableError:
             pass
         except EngineRefusedError as error:

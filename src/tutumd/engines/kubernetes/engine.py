@@ -152,7 +152,7 @@ class KubernetesEngine:
             view = self._cluster.require_view(self._address(service))
             limits = self._limits.adapted(**limits_of(view.workload))
             plan = describe_plan(view.workload, plan_redeploy(view, tag, {}, self._timing), limits)
-            stuck = describe_stuck(self._cluster, view)
+            stuck = describe_stuck(view)
             return replace(plan, notes=(stuck, *plan.notes)) if stuck else plan
         except EngineRefusedError as error:
             return Plan(refused=str(error))

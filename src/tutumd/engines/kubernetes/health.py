@@ -105,9 +105,10 @@ def is_rolled_back(view: WorkloadView, restarted_at: str, ready_before: int) -> 
 
 
 def is_scaled(view: WorkloadView, journal: ScaleJournal) -> bool:
-    """Return whether as many pods are ready as wanted, and the surplus ones are gone."""
+    """Return whether as many pods are ready as wanted, no new one has ended, and the surplus ones are gone."""
     target = journal.target_of(view.workload)
-    if not view.workload.observed or len(view.ready) < target:
+    has_exited = any(pod.exited for pod in view.alive if pod.uid not in journal.pods_before)
+    if has_exited or not view.workload.observed or len(view.ready) < target:
         return False
     if journal.autoscaler:
         return view.workload.replicas >= journal.target

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from tutumd.engines.kubernetes.context import WorkloadContext
 from tutumd.engines.kubernetes.health import FailureWatch
@@ -11,49 +10,34 @@ from tutumd.engines.rollout.timing import HoldTimer
 from tutumd.errors import EngineRefusedError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """What a look has shown.
+class ChangeWatch:
+    """Follows the new pods of one run, by our own clock.
 
     Attributes:
-        is_stable: All is as wanted, and has been for long enough.
         failed: A new pod that has failed for good; None if there is none.
         refusal: Why the cluster has been refusing to create a pod for a while; empty if it has not.
     """
 
-    is_stable: bool
-    failed: Pod | None
-    refusal: str
-
-    @property
-    def has_failed(self) -> bool:
-        return self.failed is not None or bool(self.refusal)
-
-
-class ChangeWatch:
-    """Follows the new pods of one run, by our own clock."""
-
     def __init__(self, context: WorkloadContext) -> None:
+        self.failed: Pod | None = None
+        self.refusal = ""
         self._context = context
         self._failures = FailureWatch(context.timing)
         self._whole = HoldTimer(context.timing.clock)
         self._refused = HoldTimer(context.timing.clock)
 
-    def look(self, view: WorkloadView, new: Sequence[Pod], *, is_whole: bool, needed_s: float) -> Look:
-        """Take a look.
+    def look(self, view: WorkloadView, new: Sequence[Pod], *, is_whole: bool, needed_s: float) -> bool:
+        """Take a look; return whether all is as wanted, and has been for long enough.
 
         Args:
             new: The pods that the run has made.
             is_whole: All is as wanted at this moment.
             needed_s: For how long it has to stay so.
         """
-        failed = self._failures.find(new)
-        held_s = self._whole.seconds({pod.uid for pod in view.ready} if is_whole else None)
-        return Look(
-            is_stable=is_whole and failed is None and held_s >= needed_s,
-            failed=failed,
-            refusal="" if is_whole else self._lasting_refusal(view, new),
-        )
+        self.failed = self._failures.find(new)
+        self.refusal = "" if is_whole else self._lasting_refusal(view, new)
+        held_s = self._whole.seconds({pod.uid for pod in new} if is_whole else None)
+        return is_whole and self.failed is None and held_s >= needed_s
 
     def _lasting_refusal(self, view: WorkloadView, new: Sequence[Pod]) -> str:
         refusal = ""

@@ -18,7 +18,7 @@ from tutumd.engines.kubernetes.health import (
 )
 from tutumd.engines.kubernetes.journal import RedeployJournal
 from tutumd.engines.kubernetes.limits import report_progress
-from tutumd.engines.kubernetes.looks import ChangeWatch, Look
+from tutumd.engines.kubernetes.looks import ChangeWatch
 from tutumd.engines.kubernetes.patches import is_patched, restart_patch
 from tutumd.engines.kubernetes.plan import all_notes, plan_redeploy
 from tutumd.engines.kubernetes.requests import MERGE, STRATEGIC_MERGE
@@ -65,7 +65,7 @@ def redeploy(context: WorkloadContext) -> Outcome:
 def _begin(context: WorkloadContext) -> RedeployJournal:
     view = context.cluster.require_view(context.address)
     journal = plan_redeploy(view, context.run.tag, context.run.variables, context.timing)
-    for note in (*all_notes(view.workload, journal), describe_stuck(context.cluster, view)):
+    for note in (*all_notes(view.workload, journal), describe_stuck(view)):
         if note:
             context.run.log(note)
     return save(context.run, journal)
@@ -124,25 +124,25 @@ def _follow(context: WorkloadContext, journal: RedeployJournal) -> RedeployJourn
         if status is RolloutStatus.SUPERSEDED:
             return fail(run, journal, _superseded(view.workload, journal))
         needed_s = window_s(view.workload, context.timing)
-        is_whole = status is RolloutStatus.SUCCEEDED and is_finished(view.workload)
-        look = watch.look(view, new, is_whole=is_whole, needed_s=needed_s)
+        is_whole = status is RolloutStatus.SUCCEEDED
+        is_stable = watch.look(view, new, is_whole=is_whole, needed_s=needed_s)
         progress = describe_progress(view, journal.restarted_at)
         window = f": they have to stay so for {needed_s:g} s" if is_whole and needed_s >= 1 else ""
         reported = log_progress(run, reported, progress + window)
-        if look.is_stable:
+        if is_stable and is_finished(view.workload):
             return finish(run, journal, Result(success=True))
-        if look.has_failed or status is RolloutStatus.FAILED or run.remaining_s() <= 0:
-            return _begin_rollback(context, journal, view, look, stuck.problem)
+        if watch.failed or watch.refusal or status is RolloutStatus.FAILED or run.remaining_s() <= 0:
+            return _begin_rollback(context, journal, view, watch, stuck.problem)
         stuck.free(view, journal.restarted_at)
         context.wait(view.workload, needed_s if is_whole else None)
 
 
 def _begin_rollback(
-    context: WorkloadContext, journal: RedeployJournal, view: WorkloadView, look: Look, problem: str
+    context: WorkloadContext, journal: RedeployJournal, view: WorkloadView, watch: ChangeWatch, problem: str
 ) -> RedeployJournal:
-    refusal = look.refusal or context.explain_missing(view)
+    refusal = watch.refusal or context.explain_missing(view)
     overdue = context.run.overdue_reason()
-    reason, culprit = describe_failure(view, journal.restarted_at, look.failed, refusal, overdue)
+    reason, culprit = describe_failure(view, journal.restarted_at, watch.failed, refusal, overdue)
     result = context.failure(join_sentences(reason, problem), culprit, view.workload.main["name"])
     return move_to(context.run, journal, Stage.ROLL_BACK, result)
 

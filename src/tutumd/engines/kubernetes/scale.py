@@ -9,9 +9,9 @@ from tutumd.engines.kubernetes.discover import result_digest
 from tutumd.engines.kubernetes.health import is_scaled, window_s
 from tutumd.engines.kubernetes.journal import ScaleJournal
 from tutumd.engines.kubernetes.limits import report_progress
-from tutumd.engines.kubernetes.looks import ChangeWatch, Look
+from tutumd.engines.kubernetes.looks import ChangeWatch
 from tutumd.engines.kubernetes.requests import MERGE
-from tutumd.engines.kubernetes.view import Pod, WorkloadView, describe_pod, find_culprit
+from tutumd.engines.kubernetes.view import WorkloadView, describe_pod, find_culprit
 from tutumd.engines.kubernetes.workloads import Kind, Workload
 from tutumd.engines.labels import STOPPED_REPLICAS
 from tutumd.engines.rollout.journal import (
@@ -88,7 +88,7 @@ def set_replicas(context: WorkloadContext, make_journal: Callable[[WorkloadView]
         if success:
             _annotate(context, journal.noted)
         view = context.view()
-        if not success or (view is not None and is_scaled(view, journal) and not _exited(view, journal)):
+        if not success or (view is not None and is_scaled(view, journal)):
             break
         context.run.log("a last look shows that the pods are not as they were: following them again")
         journal = move_to(context.run, journal, Stage.APPLY, None)
@@ -153,7 +153,7 @@ def _follow(context: WorkloadContext, journal: ScaleJournal) -> ScaleJournal:
         if view is None:
             return fail(run, journal, f"{context.address.words} was removed in the meantime")
         target, replicas = journal.target_of(view.workload), view.workload.replicas
-        new = _new_pods(view, journal)
+        new = [pod for pod in view.alive if pod.uid not in journal.pods_before]
         gone = len(set(journal.pods_before) - {pod.uid for pod in view.pods})
         report_progress(context, view.workload, new, gone)
         reported = log_progress(run, reported, f"{len(view.ready)} of {target} pods are ready")
@@ -161,31 +161,25 @@ def _follow(context: WorkloadContext, journal: ScaleJournal) -> ScaleJournal:
             return fail(run, journal, f"superseded: somebody else set the service to {replicas} pods")
         # Old pods have run for long.
         needed_s = window_s(view.workload, context.timing) if journal.target > journal.least else 0.0
-        look = watch.look(view, new, is_whole=is_scaled(view, journal), needed_s=needed_s)
-        if look.is_stable:
+        is_stable = watch.look(view, new, is_whole=is_scaled(view, journal), needed_s=needed_s)
+        if is_stable:
             return finish(run, journal, Result(success=True, reason=journal.note))
-        if look.has_failed or run.remaining_s() <= 0:
-            return _begin_rollback(context, journal, view, look)
+        if watch.failed or watch.refusal or run.remaining_s() <= 0:
+            return _begin_rollback(context, journal, view, watch)
         context.wait(view.workload)
 
 
-def _new_pods(view: WorkloadView, journal: ScaleJournal) -> list[Pod]:
-    return [pod for pod in view.alive if pod.uid not in journal.pods_before]
-
-
-def _exited(view: WorkloadView, journal: ScaleJournal) -> bool:
-    return any(pod.exited for pod in _new_pods(view, journal))
-
-
-def _begin_rollback(context: WorkloadContext, journal: ScaleJournal, view: WorkloadView, look: Look) -> ScaleJournal:
+def _begin_rollback(
+    context: WorkloadContext, journal: ScaleJournal, view: WorkloadView, watch: ChangeWatch
+) -> ScaleJournal:
     run = context.run
-    ready = [pod for pod in view.ready if not (pod.exited and pod.uid not in journal.pods_before)]
+    ready = [pod for pod in view.ready if pod.uid in journal.pods_before or not pod.exited]
     if journal.target < journal.least:
         left = len(view.alive) + view.stopping - journal.target
         return fail(run, journal, unfinished(run, f"{left} pods have not stopped yet"))
     reason = unfinished(run, f"{len(ready)} of {journal.target_of(view.workload)} pods are ready")
-    refusal = look.refusal or context.explain_missing(view)
-    culprit = look.failed or (None if refusal else find_culprit(view.alive))
+    refusal = watch.refusal or context.explain_missing(view)
+    culprit = watch.failed or (None if refusal else find_culprit(view.alive))
     cause = describe_pod(culprit) if culprit else refusal
     result = context.failure(f"{reason}: {cause}" if cause else reason, culprit, view.workload.main["name"])
     if journal.target == journal.before:

@@ -4,7 +4,8 @@ A StatefulSet waits until each pod is ready before it replaces one, even by a te
 (kubernetes/kubernetes#67250; its docs call the way out a forced rollback: the pod has to be deleted).
 """
 
-from tutumd.engines.kubernetes.api import Cluster
+from collections.abc import Sequence
+
 from tutumd.engines.kubernetes.context import WorkloadContext
 from tutumd.engines.kubernetes.health import FailureWatch
 from tutumd.engines.kubernetes.view import Pod, WorkloadView, describe_pod
@@ -25,18 +26,15 @@ def find_stuck(view: WorkloadView, restarted_at: str | None = None) -> list[Pod]
     return [pod for pod in others if int(pod.name.rpartition("-")[2]) >= partition]
 
 
-def describe_stuck(cluster: Cluster, view: WorkloadView) -> str:
-    """Return a sentence about the pods that are stuck, and who deletes them; empty if there are none."""
+def describe_stuck(view: WorkloadView) -> str:
+    """Return a sentence about the pods that are stuck, and what becomes of them; empty if there are none."""
     stuck = find_stuck(view)
     if not stuck:
         return ""
-    text = f"{view.workload.address.words} waits for pods that cannot run ({'; '.join(map(describe_pod, stuck))})"
-    try:
-        for pod in stuck:
-            cluster.delete_pod(pod, dry_run=True)
-    except EngineRefusedError as error:
-        return f"{text}: while the redeploy runs, delete them ({_command(*stuck)}), because {error}"
-    return f"{text}: the redeploy deletes them"
+    return (
+        f"{view.workload.address.words} waits for pods that cannot run ({'; '.join(map(describe_pod, stuck))}): the "
+        f"redeploy deletes them; if its account may not delete pods, do so while it runs: {_command(stuck)}"
+    )
 
 
 class StuckPods:
@@ -54,21 +52,14 @@ class StuckPods:
     def free(self, view: WorkloadView, restarted_at: str) -> None:
         """Delete the pods that have been stuck for a while, unless that was refused before."""
         stuck = self._failures.lasting(find_stuck(view, restarted_at))
-        if not view.workload.observed or self.problem:
-            return
-        for pod in stuck:
-            self._context.run.log(f"deleting the pod {pod.name}, which is stuck at an earlier version")
-            try:
+        try:
+            for pod in stuck if view.workload.observed and not self.problem else ():
+                self._context.run.log(f"deleting the pod {pod.name}, which is stuck at an earlier version")
                 self._context.delete(pod)
-            except EngineRefusedError as error:
-                names = ", ".join(each.name for each in stuck)
-                self.problem = (
-                    f"stuck at an earlier version: {names}; delete them while a redeploy runs ({_command(*stuck)}), "
-                    f"because {error}"
-                )
-                self._context.run.log(self.problem)
-                return
+        except EngineRefusedError as error:
+            self.problem = f"pods are stuck at an earlier version: {_command(stuck)} frees them in a redeploy; {error}"
+            self._context.run.log(self.problem)
 
 
-def _command(*pods: Pod) -> str:
+def _command(pods: Sequence[Pod]) -> str:
     return f"kubectl delete pod {' '.join(pod.name for pod in pods)} --namespace {pods[0].namespace}"

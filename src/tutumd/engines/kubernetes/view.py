@@ -210,17 +210,12 @@ def find_culprit(pods: Iterable[Pod]) -> Pod | None:
 def _describe_container(container: PodContainer) -> str:
     if container.waiting in _HOPELESS and container.waiting != "CrashLoopBackOff":
         return f"{container.waiting}: {container.message}" if container.message else container.waiting
-    if container.exit_code is None:
-        return f"{container.waiting or 'it ended'}, restarted {_times(container.restarts)}"
     why = "" if container.ended in ("", "Error", "Completed") else f" ({container.ended})"
-    restarted = f", restarted {_times(container.restarts)}" if container.restarts else ""
+    ending = "ended" if container.exit_code is None else f"exited with {container.exit_code}{why}"
+    times = "once" if container.restarts == 1 else f"{container.restarts} times"
     # What a container wrote itself as its message is in its output, too.
     message = f": {container.message}" if container.ended in _NEVER_RAN and container.message else ""
-    return f"exited with {container.exit_code}{why}{restarted}{message}"
-
-
-def _times(number: int) -> str:
-    return "once" if number == 1 else f"{number} times"
+    return f"{ending}{f', restarted {times}' if container.restarts else ''}{message}"
 
 
 def controller_of(metadata: Json) -> Json:
