@@ -132,11 +132,15 @@ def test_a_redeploy_whose_new_containers_end_while_no_server_runs_is_no_success(
     assert outcome_of(bed, redeploy(bed), new_run(bed, **bed.release("v1"))).success
     ended = []
     # The last steps: what was watched before them may have ended since.
-    for step in range(clean.steps - 5, clean.steps + 1):
+    for step in range(max(1, clean.steps - 5), clean.steps + 1):
         old = ids(bed)
         run = new_run(bed, **bed.release("v2"), kill_at=step)
-        with pytest.raises(Killed):
+        try:
             bed.engine().redeploy(bed.service, run)
+        except Killed:
+            pass
+        else:
+            break
         count_ended = bed.end("v2", removed=step % 2 == 0)
         outcome = outcome_of(bed, redeploy(bed), run.again())
         ended.append(count_ended)

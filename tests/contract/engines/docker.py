@@ -53,12 +53,10 @@ class _ImagesBed(EngineBed, ABC):
         ids = self.bed.run("ps", "--all", "--quiet", "--no-trunc", "--filter", self._filter()).stdout.split()
         form = ("--format", "{{.State.Status}} {{.Id}} {{json .Config.Env}}")
         shown = self.bed.run("inspect", *form, *ids).stdout if ids else ""
-        # One that is gone by now leaves an empty line.
-        lines = [line.split(" ", 2) for line in shown.splitlines() if line]
+        lines = [line.split(" ", 2)[1:] for line in shown.splitlines() if line.startswith("running ")]
         return {
             container_id: dict(pair.split("=", 1) for pair in json.loads(environment))
-            for status, container_id, environment in lines
-            if status == "running"
+            for container_id, environment in lines
         }
 
     def go_away(self) -> None:

@@ -62,4 +62,4 @@ def test_a_container_may_be_in_many_networks(aliases: list[str], *, in_swarm: bo
         assert outcome.success, outcome
     (only,) = engine.all.values()
     named = [*aliases, "shop-web-1"] if not (crashes or in_swarm) and "shop-web-1" not in aliases else aliases
-    assert only["NetworkSettings"]["Networks"] == {name: {"Aliases": named} for name in networks}
+    assert only["NetworkSettings"]["Networks"] == {network: {"Aliases": named} for network in networks}

@@ -40,10 +40,6 @@ class ReadinessCheck:
     drain_s: float
     clock: Callable[[], float]
 
-    def confirm(self, container_ids: Iterable[str], run: Run) -> tuple[str, str] | None:
-        """Watch new containers until all have been ready for `stable_s`; return as `ContainerWatch.wait` does."""
-        return ContainerWatch(self, run).confirm(container_ids)
-
 
 class ContainerWatch:
     """Watches the new containers of one run. How long one has been ready is what this object has seen itself."""

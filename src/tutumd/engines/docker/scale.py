@@ -7,7 +7,7 @@ from typing import Any
 from tutumd.engines.docker.constraints import check_no_dependents
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.inspect.selectors import FindGroup
-from tutumd.engines.docker.readiness import TAIL_LINES, ReadinessCheck
+from tutumd.engines.docker.readiness import TAIL_LINES, ContainerWatch, ReadinessCheck
 from tutumd.engines.docker.recreate.compose_files import copy_compose_files
 from tutumd.engines.docker.replicas import Replica, check_scalable, name_replicas, replica_config
 from tutumd.engines.labels import ACTION
@@ -111,7 +111,7 @@ class Scaler:
             if created is None:
                 return replica, f"the new container {replica.name} was removed by somebody else"
             replicas[created.id] = replica
-        failure = self._readiness.confirm(replicas, self._run)
+        failure = ContainerWatch(self._readiness, self._run).confirm(replicas)
         return failure and (replicas[failure[0]], failure[1])
 
     def _start(self, replica: Replica, journal: ScaleJournal) -> None:

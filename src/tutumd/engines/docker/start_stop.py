@@ -7,7 +7,7 @@ from typing import Any
 
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
-from tutumd.engines.docker.readiness import TAIL_LINES, ReadinessCheck
+from tutumd.engines.docker.readiness import TAIL_LINES, ContainerWatch, ReadinessCheck
 from tutumd.engines.rollout.journal import join_sentences
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
@@ -68,7 +68,7 @@ def _start_all(
         except EngineRefusedError as error:
             return str(error), ""
     names = {container.id: container.name for container in containers if container.id in started}
-    if failure := readiness.confirm(names, run):
+    if failure := ContainerWatch(readiness, run).confirm(names):
         container_id, reason = failure
         return f"the container {names[container_id]} failed: {reason}", readiness.api.output(container_id, TAIL_LINES)
     return "", ""

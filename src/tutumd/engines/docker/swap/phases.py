@@ -108,7 +108,7 @@ class SwapPhases:
         """
         problems = []
         if self._run.remaining_s() > 0:
-            self._raise_failed(self._watch.confirm(self._started_ids()))
+            self._check_all(stable_s=self._readiness.stable_s)
         self._check_all()
         self._run.log(f"the new containers have been ready for {self._readiness.stable_s:g} s: removing the old ones")
         # Dependents go first: while a parked container is there, redeploys of what depends on it wait.
@@ -271,12 +271,10 @@ class SwapPhases:
             # Waiting is what the run shall do here, so it does not stall.
             self._run.advance(activity, 1 + int(limit_s - remaining_s))
 
-    def _started_ids(self) -> list[str]:
-        return [swap.new for swap in self.journal.swaps if swap.run]
-
-    def _check_all(self) -> None:
-        """Check that the new containers, which have been ready before, still are."""
-        self._raise_failed(self._watch.wait(self._started_ids(), 0.0))
+    def _check_all(self, *, stable_s: float = 0.0) -> None:
+        """Check that the new containers, which have been ready before, still are, and wait until they are stable."""
+        started = [swap.new for swap in self.journal.swaps if swap.run]
+        self._raise_failed(self._watch.wait(started, stable_s, healthy_s=stable_s))
 
     def _raise_failed(self, failure: tuple[str, str] | None) -> None:
         """Raise _ReplacementFailedError if a watch found a failure."""
