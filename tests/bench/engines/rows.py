@@ -86,18 +86,23 @@ def start_first(stage: Stage) -> Row:
     proxy = scene.start_nginx(stage.bed, network, "web", folder)
     call = Caller(stage.server, "web", "docker", stage.tell)
 
-    def under_requests(redeploy: Callable[[], object]) -> Round:
+    def under_requests(redeploy: Callable[[], object], minimum: int = 0) -> Round:
         bed = str(NAMESPACES / stage.bed.name)
         with (
             scene.requesting(bed, proxy, 81) as proxied,
-            scene.requesting(client, "web", 8080, stage.alias_requests) as direct,
+            scene.requesting(client, "web", 8080, minimum) as direct,
         ):
             done = scene.timed(redeploy)
         done.requests = {NGINX: proxied, ALIAS: direct}
         return done
 
     row = Row(name=START_FIRST, command=COMPOSE)
-    return stage.alternate(row, builds, lambda: under_requests(call), lambda: under_requests(_compose(stage, folder)))
+    return stage.alternate(
+        row,
+        builds,
+        lambda: under_requests(call, stage.alias_requests),
+        lambda: under_requests(_compose(stage, folder)),
+    )
 
 
 def fixed_port(stage: Stage) -> Row:
