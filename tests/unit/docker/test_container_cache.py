@@ -118,6 +118,7 @@ def test_a_container_that_cannot_be_inspected_is_known_by_the_list(fault: Except
     net = engine.add(3, "net", host={"NetworkMode": f"container:{web}"})
     engine.odd = {odd: fault, net: fault}
     for shown in ({one.name: one for one in engine.cache.containers()}, engine.around("web")):
+        assert shown.keys() == {"web", "odd", "net"}
         assert (shown["odd"].id, shown["odd"].status) == (odd, "paused")
         assert shown["odd"].labels == {"tutum.owner": "ann"}
         assert shown["odd"].fault.startswith(f"cannot look at the container {odd}: ")
