@@ -13,6 +13,7 @@ import pytest
 from tests.bench.fake_docker import FakeDocker
 from tests.support.namespace import check
 from tutumd.engines.docker.engine import DockerEngine
+from tutumd.engines.dockerapi.connection import connect
 from tutumd.errors import EngineUnavailableError, SettingsError
 
 _NAMES = "subjectAltName=DNS:localhost,IP:127.0.0.1"
@@ -59,10 +60,12 @@ def served(certificates: Path, engine_socket: Path) -> Iterator[str]:
         server.daemon_threads = True
         serving = Thread(target=server.serve_forever, args=(0.05,))
         serving.start()
-        yield f"tcp://127.0.0.1:{server.server_address[1]}"
-        engine.close()
-        server.shutdown()
-        serving.join()
+        try:
+            yield f"tcp://127.0.0.1:{server.server_address[1]}"
+        finally:
+            engine.close()
+            server.shutdown()
+            serving.join()
 
 
 @pytest.fixture
@@ -139,6 +142,8 @@ def test_two_hosts_have_certificates_of_two_authorities(address: str, certificat
 def test_a_certificate_for_another_host_is_not_accepted(tmp_path: Path) -> None:
     certificates = make_certificates(tmp_path, "subjectAltName=DNS:elsewhere.example")
     with served(certificates, tmp_path / "docker.sock") as address:
+        with closing(connect(f"{address}?cert_path={certificates}", None)) as client:
+            assert client.verify == str(certificates / "ca.pem")
         opened = engine(f"{address}?cert_path={certificates}")
         with closing(opened), pytest.raises(EngineUnavailableError, match=r"not valid for '127\.0\.0\.1'"):
             opened.discover()
