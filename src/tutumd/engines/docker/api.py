@@ -264,9 +264,15 @@ class DockerApi:
         if inspected.status == "paused" and self._sdk.is_podman:
             # Docker stops a paused container; Podman refuses to.
             self.unpause(container, run)
-        with changing(run, f"stop the container {inspected.name}"):
-            # Without `t` the engine uses the container's own StopTimeout. The SDK's `stop` would wait for 30 s only.
-            self._post(self._sdk._url("/containers/{0}/stop", container), timeout=CALL_LIMIT_S + grace_s)
+        try:
+            with changing(run, f"stop the container {inspected.name}"):
+                # Without `t` the engine uses the container's own StopTimeout. The SDK would wait for 30 s only.
+                self._post(self._sdk._url("/containers/{0}/stop", container), timeout=CALL_LIMIT_S + grace_s)
+        except EngineRefusedError:
+            # A container that has stopped counts, even if the engine could not clear up after it.
+            left = self.container(container)
+            if left is not None and left.is_active:
+                raise
 
     def remove(self, container: str, run: Run, *, volumes: bool) -> None:
         """Remove a container, running or not. A container that is gone is ignored.
