@@ -83,12 +83,14 @@ def test_a_success_that_was_stored_before_a_kill_is_looked_at_again(kubernetes: 
 def test_pods_without_a_probe_are_watched_again_after_a_success_that_was_stored(tmp_path: Path) -> None:
     with running() as cluster, kube.opened(cluster, tmp_path, timing=replace(kube.TIMING, stable_s=0.3)) as engine:
         kube.create(cluster, deployment())
-        for act in (lambda run: engine.redeploy(WEB, run), lambda run: engine.scale(WEB, 3, run)):
-            run = FakeRun()
-            assert act(run).success
-            again = run.again()
-            assert act(again).success
-            assert any("pods are ready" in line for line in again.lines), again.lines
+        run = FakeRun()
+        assert engine.redeploy(WEB, run).success
+        assert engine.redeploy(WEB, again := run.again()).success
+        assert "2 of 2 new pods are ready" in again.lines
+        run = FakeRun()
+        assert engine.scale(WEB, 3, run).success
+        assert engine.scale(WEB, 3, again := run.again()).success
+        assert "3 of 3 pods are ready" in again.lines
 
 
 def test_a_cluster_that_has_forgotten_a_version_is_not_asked_without_a_pause(tmp_path: Path) -> None:
