@@ -47,9 +47,6 @@ _ROUNDING_S = 1.0
 def redeploy(context: WorkloadContext) -> Outcome:
     """Redeploy a workload, or continue to, to the end."""
     journal = from_journal(RedeployJournal, context.run.journal) or _begin(context)
-    if journal.result is not None and journal.result.success:
-        # Nobody has watched the new pods since the process was killed that saved this.
-        journal = replace(journal, stage=Stage.APPLY, result=None)
     if journal.stage is Stage.APPLY and not journal.ordered:
         _wait_for_young_pods(context, journal)
         journal = context.change(partial(_send_once, context, journal))

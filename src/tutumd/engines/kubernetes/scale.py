@@ -76,9 +76,6 @@ def set_replicas(context: WorkloadContext, make_journal: Callable[[WorkloadView]
     journal = from_journal(ScaleJournal, context.run.journal)
     if journal is None:
         journal = save(context.run, make_journal(context.cluster.require_view(context.address)))
-    elif journal.result is not None and journal.result.success:
-        # Nobody has watched the new pods since the process was killed that saved this.
-        journal = replace(journal, stage=Stage.APPLY, result=None)
     while True:
         if journal.stage is Stage.APPLY:
             # The annotation comes first: a stopped workload must always have it.
