@@ -1,6 +1,8 @@
 """The verdict of a change on Kubernetes comes from its own new pods, whatever the workload's status says."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from tests.contract import kubernetes_support as kube
 from tests.contract.kubernetes_support import AGENT, DB, WEB, ClusterAndEngine
 from tests.support.kubernetes import controllers
-from tests.support.kubernetes.api import ApiRequest, FakeCluster
+from tests.support.kubernetes.api import ApiRequest, FakeCluster, running
 from tests.support.kubernetes.workloads import container, daemon_set, deployment, probed, stateful_set, template
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
@@ -76,6 +78,35 @@ def test_a_success_that_was_stored_before_a_kill_is_looked_at_again(kubernetes: 
     assert (outcome.success, outcome.rolled_back) == (False, True)
     assert "exited with 3" in outcome.reason
     assert kube.ready_tags(cluster, "web") == ["v1", "v1"]
+
+
+def test_pods_without_a_probe_are_watched_again_after_a_success_that_was_stored(tmp_path: Path) -> None:
+    with running() as cluster, kube.opened(cluster, tmp_path, timing=replace(kube.TIMING, stable_s=0.3)) as engine:
+        kube.create(cluster, deployment())
+        run = FakeRun()
+        assert engine.redeploy(WEB, run).success
+        assert engine.redeploy(WEB, again := run.again()).success
+        assert "2 of 2 new pods are ready" in again.lines
+        run = FakeRun()
+        assert engine.scale(WEB, 3, run).success
+        assert engine.scale(WEB, 3, again := run.again()).success
+        assert "3 of 3 pods are ready" in again.lines
+
+
+def test_a_cluster_that_has_forgotten_a_version_is_not_asked_without_a_pause(tmp_path: Path) -> None:
+    class Paced(FakeRun):
+        longest_s = 0.0
+
+        def sleep(self, seconds: float) -> None:
+            self.longest_s = max(self.longest_s, seconds)
+            super().sleep(seconds)
+
+    with running() as cluster, kube.opened(cluster, tmp_path, timing=replace(kube.TIMING, poll_s=1.0)) as engine:
+        kube.create(cluster, deployment(template=probed()))
+        cluster.store.forgotten = 10**9
+        run = Paced(tag="v2")
+        assert engine.redeploy(WEB, run).success
+    assert run.longest_s > 0
 
 
 def test_a_scale_up_that_was_stored_before_a_kill_is_looked_at_again(kubernetes: ClusterAndEngine) -> None:

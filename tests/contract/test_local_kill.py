@@ -136,6 +136,24 @@ def test_a_new_set_that_ends_while_no_server_runs_is_no_success(host: LocalHost)
     assert host.engine().redeploy(host.service(NEWER), host.run()).success
 
 
+def test_a_new_set_that_no_living_server_has_watched_is_no_success_after_a_cancel(host: LocalHost) -> None:
+    for step in range(1, 1000):
+        begin_with_two(host)
+        before, run = host.pids(), host.run(kill_at=step)
+        try:
+            host.engine().redeploy(host.service(NEWER), run)
+        except Killed:
+            pass
+        else:
+            assert step > 1
+            return
+        canceled = host.run(action_uuid=run.action_uuid, journal=run.journal, deadline_s=0)
+        outcome = host.engine().redeploy(host.service(NEWER), canceled)
+        assert not outcome.success, step
+        assert "not stable yet" in outcome.reason
+        assert host.pids() == before, step
+
+
 SERVER = """
 import signal, sys
 from pathlib import Path

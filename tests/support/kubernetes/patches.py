@@ -65,16 +65,18 @@ def _in_order(target: list[Any], patch: list[Any], result: dict[str, Any], key: 
 
 
 def json_patch(target: Any, operations: list[Any]) -> Any:
-    """RFC 6902, of which only `replace` is known."""
+    """RFC 6902, of which `add`, `remove` and `replace` in objects are known."""
     result = copy.deepcopy(target)
     for operation in operations:
-        assert operation["op"] == "replace"
         *parents, last = operation["path"].strip("/").split("/")
         place = result
         for name in parents:
             place = place[name]
-        assert last in place
-        place[last] = copy.deepcopy(operation["value"])
+        assert operation["op"] == "add" or last in place
+        if operation["op"] == "remove":
+            del place[last]
+        else:
+            place[last] = copy.deepcopy(operation["value"])
     return result
 
 

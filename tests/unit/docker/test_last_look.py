@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,10 +10,11 @@ import pytest
 from tests.support.runs import Killed
 from tests.unit.docker.documents import identity, image
 from tests.unit.docker.fake_docker import FakeDocker
-from tests.unit.docker.test_resume import NEW, Case, Recorded, finder, readiness, redeploy
+from tests.unit.docker.test_resume import NEW, Case, EndingIn, Recorded, finder, readiness, redeploy
 from tests.unit.docker.test_resume_start_first import Named
 from tutumd.engines.docker.readiness import ReadinessCheck
 from tutumd.engines.docker.redeploy import redeploy as redeploy_service
+from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome
 
 CASES = {"stop-first": Case(states=["running"]), "start-first": Named(), "two": Case()}
@@ -130,6 +132,62 @@ def test_an_unhealthy_container_is_believed_only_at_a_second_look(looks: int, su
     check = ReadinessCheck(api=engine.api, stable_s=0, drain_s=0, clock=lambda: next(ticks) / 4)
     outcome = redeploy_service(check, finder(engine, "name:web"), Recorded())
     assert outcome.success is success, outcome
+
+
+def test_a_new_container_that_is_restarted_by_hand_is_no_failure() -> None:
+    class Interrupted(FakeDocker):
+        looks = 0
+
+        def inspect_container(self, reference: str) -> Any:
+            raw: dict[str, Any] = dict(super().inspect_container(reference))
+            if raw["Image"] == NEW and raw["State"]["Status"] == "running":
+                self.looks += 1
+                if self.looks == 3:
+                    raw["State"] = {**raw["State"], "Status": "exited", "ExitCode": 137}
+            return raw
+
+    engine = Interrupted()
+    engine.add(1, "web")
+    ticks = itertools.count()
+    check = ReadinessCheck(api=engine.api, stable_s=2, drain_s=0, clock=lambda: next(ticks) / 4)
+    outcome = redeploy_service(check, finder(engine, "name:web"), Recorded())
+    assert engine.looks > 3
+    assert outcome.success, outcome
+
+
+def test_a_cancel_leaves_new_containers_that_nobody_has_watched_no_success() -> None:
+    engine = Case(states=["running"]).engine()
+    before = engine.summary()
+    killed = Recorded(kill_at=1)
+    while killed.journal.get("phase") != "commit":
+        engine, killed = Case(states=["running"]).engine(), Recorded(kill_at=killed.steps + 1)
+        with pytest.raises(Killed):
+            redeploy(engine, killed)
+    ticks = itertools.count()
+    check = ReadinessCheck(api=engine.api, stable_s=3, drain_s=0, clock=lambda: next(ticks) / 4)
+    outcome = redeploy_service(check, finder(engine), EndingIn("commit", killed.journal))
+    assert (outcome.success, outcome.rolled_back) == (False, True)
+    assert "it is not running steadily yet" in outcome.reason
+    assert engine.summary() == before
+
+
+def test_a_resumed_redeploy_replaces_no_container_that_cannot_be_inspected() -> None:
+    engine = Case(states=["running"]).engine()
+    before = engine.summary()
+    killed = Recorded(kill_at=1)
+    while killed.journal.get("phase") != "pull":
+        killed = Recorded(kill_at=killed.steps + 1)
+        with pytest.raises(Killed):
+            redeploy(engine, killed)
+
+    def find() -> Any:
+        group, containers = finder(engine)()
+        slots = tuple(replace(slot, current=replace(slot.container, fault="RWLayer is nil")) for slot in group.slots)
+        return replace(group, slots=slots), containers
+
+    with pytest.raises(EngineRefusedError, match=r"cannot be inspected, so it was left as it is: .*RWLayer is nil"):
+        redeploy_service(readiness(engine), find, Recorded(journal=killed.journal))
+    assert engine.summary() == before
 
 
 @pytest.mark.parametrize("has_clients", [True, False])

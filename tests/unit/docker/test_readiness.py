@@ -20,7 +20,8 @@ from tutumd.engines.docker.readiness import assess
         ({"status": "running", "health": "unhealthy"}, 2, "it is unhealthy: checked"),
         ({"status": "running", "restarts": 2, "exit_code": 7}, 99, "it exited with 7, restarted 2 times"),
         ({"status": "restarting", "exit_code": 3, "restarts": 1}, 0, "it exited with 3, restarted 1 time"),
-        ({"status": "exited", "exit_code": 0}, 0, "it exited with 0"),
+        ({"status": "exited", "exit_code": 0}, 1.4, None),
+        ({"status": "exited", "exit_code": 0}, 1.5, "it exited with 0"),
         ({"status": "paused"}, 0, ""),
         ({"status": "paused", "health": "unhealthy"}, 9, ""),
         ({"status": "created", "started": None}, 0, None),
@@ -28,4 +29,4 @@ from tutumd.engines.docker.readiness import assess
 )
 def test_a_new_container_is_assessed(document: dict[str, Any], held_s: float, expected: str | None) -> None:
     container = inspected(2, "web", **document)
-    assert assess(container, held_s, 3.0, exit_code=container.exit_code) == expected
+    assert assess(container, held_s, 3.0, 1.5, exit_code=container.exit_code) == expected

@@ -34,8 +34,8 @@ class Recorded(FakeRun):
 class EndingIn(Recorded):
     """A run whose time is over in a phase."""
 
-    def __init__(self, phase: str) -> None:
-        super().__init__()
+    def __init__(self, phase: str, journal: Mapping[str, object] | None = None) -> None:
+        super().__init__(journal=journal)
         self._phase = phase
 
     def remaining_s(self) -> float:

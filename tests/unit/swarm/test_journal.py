@@ -45,9 +45,11 @@ def test_a_redeploy_survives_the_journal(plan: RedeployJournal) -> None:
 
 def test_a_scaling_survives_the_journal() -> None:
     plan = plan_scaling(view(spec(), task("o1"), task("o2", state="failed")), 5, noted=None)
-    ended = replace(plan, stage=Stage.FINISH, result=Result(success=True))
+    ended = replace(plan, stage=Stage.FINISH, result=Result(success=False, reason="why"))
     for journal in (plan, ended):
         assert from_journal(ScaleJournal, json.loads(json.dumps(to_journal(journal)))) == journal
+    success = replace(plan, stage=Stage.FINISH, result=Result(success=True))
+    assert from_journal(ScaleJournal, to_journal(success)) == plan
     assert (plan.before, plan.running_before, plan.tasks_before) == (2, ("o1",), ("o1", "o2"))
 
 

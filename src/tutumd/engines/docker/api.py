@@ -179,7 +179,7 @@ class DockerApi:
         ended = container.finished.timestamp()
         chosen = {"type": ["container"], "event": ["die"], "container": [container.id]}
         period = {"since": f"{ended - 1:.3f}", "until": f"{ended + 1:.3f}", "filters": json.dumps(chosen)}
-        with suppress(EngineRefusedError), translated(f"find the exit code of {container.name}"):
+        with suppress(EngineRefusedError, KeyError, ValueError), translated(f"find the exit code of {container.name}"):
             for line in reversed(self._get(self._sdk._url("/events"), params=period).text.splitlines()):
                 return int(json.loads(line)["Actor"]["Attributes"]["exitCode"])
         return None

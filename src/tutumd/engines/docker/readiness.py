@@ -18,7 +18,7 @@ ENDED = (
     "run the image without --rm to see why"
 )
 _POLL_S = 0.3
-# A health check may fail for a moment, so that a container counts as unhealthy only if it stays so for this long.
+# A container counts as ended or unhealthy only if it stays so for this long, unless the engine has restarted it.
 _SECOND_LOOK_S = 1.5
 # Number of log lines that a failure carries.
 TAIL_LINES = 50
@@ -66,20 +66,22 @@ class ContainerWatch:
         """
         left = list(container_ids)
         while True:
-            reasons = [(container_id, self._look(container_id, stable_s, healthy_s)) for container_id in left]
+            is_over = self._run.remaining_s() <= 0
+            doubt_s = 0.0 if is_over else _SECOND_LOOK_S
+            reasons = [(container_id, self._look(container_id, stable_s, healthy_s, doubt_s)) for container_id in left]
             for container_id, reason in reasons:
                 if reason:
                     return container_id, reason
             left = [container_id for container_id, reason in reasons if reason is None]
             if not left:
                 return None
-            if self._run.remaining_s() <= 0:
+            if is_over:
                 container = self._check.api.container(left[0], self._images)
                 state = "healthy" if container is not None and container.health else "running steadily"
                 return left[0], unfinished(self._run, f"it is not {state} yet")
             self._run.sleep(_POLL_S)
 
-    def _look(self, container_id: str, stable_s: float, healthy_s: float) -> str | None:
+    def _look(self, container_id: str, stable_s: float, healthy_s: float, doubt_s: float) -> str | None:
         """Look at a container once; return as `assess` does."""
         container = self._check.api.container(container_id, self._images)
         if container is None:
@@ -94,22 +96,29 @@ class ContainerWatch:
             container,
             held_s,
             healthy_s if container.health else stable_s,
+            doubt_s,
             exit_code=self._check.api.last_exit_code(container) if has_run_again else container.exit_code,
         )
 
 
-def assess(container: InspectedContainer, held_s: float, stable_s: float, *, exit_code: int | None) -> str | None:
+def assess(
+    container: InspectedContainer, held_s: float, stable_s: float, doubt_s: float, *, exit_code: int | None
+) -> str | None:
     """Return an empty text if a new container is ready, the reason if it failed, or None while it is too early.
 
     Args:
         held_s: How long it has been observed in its present state.
         stable_s: How long it must be ready.
+        doubt_s: How long a failure that may pass must last.
         exit_code: Of its last exit; None if that is not known.
     """
     restarted = restarts_text(container.restart_count)
     if container.oom_killed and container.status != "running":
         return f"it ran out of memory{restarted}"
     if container.status in ("exited", "dead", "restarting") or restarted:
+        if container.status != "restarting" and not restarted and held_s < doubt_s:
+            # Somebody may be restarting it by hand, which the engine does not count.
+            return None
         code = "" if exit_code is None else f" with {exit_code}"
         return f"it exited{code}{restarted}" + (f": {container.error}" if container.error else "")
     if container.status == "paused":
@@ -118,7 +127,7 @@ def assess(container: InspectedContainer, held_s: float, stable_s: float, *, exi
     if container.health == "unhealthy":
         checks: Any = container.raw["State"]["Health"].get("Log") or ({},)
         output = str(checks[-1].get("Output", "")).strip()[-_MAX_CHECK_OUTPUT:]
-        return (f"it is unhealthy: {output}" if output else "it is unhealthy") if held_s >= _SECOND_LOOK_S else None
+        return (f"it is unhealthy: {output}" if output else "it is unhealthy") if held_s >= doubt_s else None
     if container.status != "running" or container.health == "starting":
         return None
     return "" if held_s >= stable_s else None

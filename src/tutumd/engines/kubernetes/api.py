@@ -19,7 +19,7 @@ from tutumd.engines.kubernetes.requests import (
     on_workload,
     with_patch,
 )
-from tutumd.engines.kubernetes.responses import CONNECTION_ERRORS, ExpiredError, message_of, read, translated
+from tutumd.engines.kubernetes.responses import ExpiredError, events, message_of, read, translated
 from tutumd.engines.kubernetes.view import Pod, WorkloadView, read_pod
 from tutumd.engines.kubernetes.workloads import Address, Workload, label_query
 from tutumd.engines.labels import Json
@@ -174,8 +174,9 @@ class Cluster:
         request = replace(on_collection("watch", address.kind.plural, address.namespace), query=query)
         try:
             with closing(self._send(request, (_CONNECT_S, limit_s))) as response:
-                return response.status < 300 and bool(response.read1(1))
-        except (EngineUnavailableError, *CONNECTION_ERRORS):
+                return response.status < 300 and any(events(response))
+        except (EngineUnavailableError, ExpiredError):
+            # Also if the API does not remember that version any more: the caller waits instead.
             return False
 
     def probe(self) -> None:

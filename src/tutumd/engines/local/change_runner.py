@@ -60,7 +60,7 @@ class ChangeRunner:
         is_applied = record.change is None and record.settled == run.action_uuid
         if failure is None and is_applied:
             # An earlier server has watched the new processes, and nobody since it was killed.
-            failure = self._watch(record, _added(record, run), run, self.stable_s if run.remaining_s() > 0 else 0.0)
+            failure = self._watch(record, _added(record, run), run, self.stable_s)
         elif failure is None:
             can_continue = self._can_continue(record, run)
             record = self._resume(record, run) if can_continue else self._begin(record, service, run, planner)

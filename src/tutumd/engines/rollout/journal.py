@@ -45,6 +45,8 @@ def to_journal(journal: Any) -> dict[str, Any]:
 def from_journal(kind: type[J], stored: Mapping[str, Any]) -> J | None:
     """Return the stored journal as an object of the class `kind`; None if nothing is stored.
 
+    A stored success is one to be followed again: nobody has watched what runs since the process that stored it ended.
+
     Raises:
         EngineRefusedError: Another version wrote the journal. A retry would not help, and a fresh start could take a
             half-done change for the original state.
@@ -59,6 +61,8 @@ def from_journal(kind: type[J], stored: Mapping[str, Any]) -> J | None:
                 values[field.name] = tuple(values[field.name])
         values["stage"] = Stage(values["stage"])
         values["result"] = None if values["result"] is None else Result(**values["result"])
+        if values["result"] is not None and values["result"].success:
+            values |= {"stage": Stage.APPLY, "result": None}
         return kind(**values)
     except (KeyError, TypeError, ValueError) as error:
         raise EngineRefusedError(

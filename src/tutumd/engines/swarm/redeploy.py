@@ -38,12 +38,7 @@ from tutumd.model import Outcome
 
 def redeploy(context: ServiceContext) -> Outcome:
     """Redeploy a service, or continue to, to the end."""
-    journal = from_journal(RedeployJournal, context.run.journal)
-    if journal is None:
-        journal = _begin(context)
-    elif journal.result is not None and journal.result.success:
-        # Earlier versions saved a success. It counts only after a look at what runs now.
-        journal = replace(journal, stage=Stage.APPLY, result=None)
+    journal = from_journal(RedeployJournal, context.run.journal) or _begin(context)
     if journal.stage is Stage.PROBE:
         journal = _probe(context, journal)
     if journal.stage is Stage.APPLY:

@@ -63,9 +63,6 @@ def set_replicas(context: ServiceContext, make_journal: Callable[[ServiceView], 
         make_journal: Plans the change for the service once nobody updates it. Raises EngineRefusedError.
     """
     journal = from_journal(ScaleJournal, context.run.journal)
-    if journal is not None and journal.result is not None and journal.result.success:
-        # Earlier versions saved a success. It counts only after a look at what runs now.
-        journal = replace(journal, stage=Stage.APPLY, result=None)
     if journal is None:
         make_journal(context.api.require_view(context.name))  # refuse the impossible before waiting for others
         journal = save(context.run, make_journal(context.wait_until_idle()))

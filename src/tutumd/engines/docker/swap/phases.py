@@ -99,16 +99,14 @@ class SwapPhases:
     def _commit(self) -> list[str]:
         """Remove the old containers, and images that neither they nor the new ones came from.
 
-        Before, all new ones must have been ready for the stability window, whichever process watched them before; if
-        there is no time left, one look decides. They are looked at once more afterwards: what ends while old ones are
-        removed is no success.
+        Before, all new ones must have been ready for the stability window, whichever process watched them before. They
+        are looked at once more afterwards: what ends while old ones are removed is no success.
 
         Returns:
             What could not be removed, in sentences.
         """
         problems = []
-        if self._run.remaining_s() > 0:
-            self._check_all(stable_s=self._readiness.stable_s)
+        self._check_all(stable_s=self._readiness.stable_s)
         self._check_all()
         self._run.log(f"the new containers have been ready for {self._readiness.stable_s:g} s: removing the old ones")
         # Dependents go first: while a parked container is there, redeploys of what depends on it wait.

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from tutumd.engines.docker.api import DockerApi
-from tutumd.engines.docker.constraints import DependencyBusyError
+from tutumd.engines.docker.constraints import DependencyBusyError, check_readable
 from tutumd.engines.docker.dependents import find_dependents, parked_dependents, with_successors
 from tutumd.engines.docker.deployed_tag import base_image, describe_file, with_base
 from tutumd.engines.docker.image_store import (
@@ -46,6 +46,8 @@ def prepare(runner: StepRunner, find: FindGroup, self_id: str | None) -> Redeplo
     if refetch_missing_images(runner.api, group.containers, runner.run):
         group, containers = find()
     try:
+        # Also if the run was killed in this phase: a replacement of what is not known would lack its settings.
+        check_readable(group.containers)
         journal = _prepare(runner, find, plan_redeploy(group, containers, runner.run.tag, self_id), containers)
     except (EngineRefusedError, DependencyBusyError):
         for entry in runner.api.list_containers():
