@@ -117,6 +117,7 @@ def test_one_that_comes_back_while_it_is_pruned_stays_with_its_handlers(bed: Sto
     handler = bed.handler("web")
     with bed.database.write() as connection:  # as the second half of a prune whose first half was before
         retention.delete(connection, {tables.services: [(web,)]})
+    assert web in uuids(bed)
     bed.call(handler)
 
 
