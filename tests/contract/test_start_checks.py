@@ -1,8 +1,10 @@
 """What is checked before a start makes anything, and what a start warns about, each with the mend."""
 
+import io
 import os
 import socket
 import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -54,6 +56,20 @@ def test_a_damaged_key_file_is_refused_before_there_is_an_admin(tmp_path: Path) 
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["secret.key"]
 
 
+def test_a_data_folder_in_a_closed_one_is_told_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0)
+    program = f"""
+import os
+from tutumd.main import serve, told_errors
+os.seteuid(os.geteuid() or {NOBODY})
+with told_errors():
+    serve.serve({{"engine": ["local"], "port": 0, "data_dir": "{tmp_path}/closed/data"}})
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    told = f"tutumd: the data folder {tmp_path}/closed/data cannot be used: Permission denied"
+    assert (done.returncode, done.stderr.splitlines()) == (1, [told])
+
+
 @pytest.mark.parametrize(
     ("options", "is_warned"),
     [
@@ -99,3 +115,18 @@ def test_a_socket_without_rights_is_told_with_the_mend(
     assert len(told) == 1
     assert f"{path}: add it to the socket's group" in told[0]
     assert any("the engine is local" in entry["event"] for entry in logged) == (engine == "auto")
+
+
+def test_a_socket_in_a_closed_folder_is_told_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of another user's Podman, below /run/user."""
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0)
+    settings = read_settings({"data_dir": tmp_path, "engine": [f"docker:unix://{folder}/podman.sock"]})
+    monkeypatch.setattr(engines, "_build", lambda *_: io.BytesIO())
+    monkeypatch.setattr(os, "access", lambda *_: False)  # it goes by the real user
+    user = os.geteuid()
+    with capture_logs() as logged, ExitStack() as stack:
+        os.seteuid(user or NOBODY)
+        stack.callback(os.seteuid, user)
+        engines.build(settings, stack)
+    assert ["no rights on the socket" in entry["event"] for entry in logged] == [True]

@@ -45,8 +45,8 @@ def complete_handler(context: typer.Context) -> list[str]:
 
 
 def _harmless(names: Iterable[str]) -> list[str]:
-    # Shells put what is offered into the command line without quotes, and zsh evaluates it.
-    return [name for name in names if quote(name) == name]
+    # Shells put what is offered into the command line without quotes, zsh evaluates it, and `-f` would be an option.
+    return [name for name in names if quote(name) == name and not name.startswith("-")]
 
 
 def _client() -> Client:

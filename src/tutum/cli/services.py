@@ -286,18 +286,18 @@ def _forget(gone: Sequence[Service], *, force: bool, announce: bool) -> None:
     """Forget services, with `force` without asking."""
     counts = [len(WebhookHandler.fetch(service).list()) for service in gone]
     lines = [
-        f"{service.shown_name}: {_state(service)}, {_count(count, 'webhook handler')}"
+        printable(f"{service.shown_name}: {_state(service)}, {_count(count, 'webhook handler')}")
         for service, count in zip(gone, counts, strict=True)
     ]
     what = f"{_count(len(gone), 'service')} and revoke {_count(sum(counts), 'webhook handler')}"
     if not force and not sys.stdin.isatty():
         raise typer.BadParameter(f"this would forget {what}: repeat it with --force")
     if not force:
-        typer.confirm(printable("\n".join([*lines, f"Forget {what}?"]), keep="\n"), abort=True, err=True)
+        typer.confirm("\n".join([*lines, f"Forget {what}?"]), abort=True, err=True)
     for service, line in zip(gone, lines, strict=True):
         service.forget()
         if announce:
-            print(printable(f"Forgotten: {line}"))
+            print(f"Forgotten: {line}")
 
 
 def _count(number: int, noun: str) -> str:

@@ -158,11 +158,19 @@ def _is_reachable(url: str) -> bool:
 
 def _warn_about_rights(url: str) -> None:
     parts = urlsplit(url or _SOCKET)
-    if parts.scheme == "unix" and Path(parts.path).is_socket() and not os.access(parts.path, os.R_OK | os.W_OK):
+    if parts.scheme == "unix" and _is_socket(parts.path) and not os.access(parts.path, os.R_OK | os.W_OK):
         _log.warning(
             f"this user has no rights on the socket {parts.path}: add it to the socket's group (sudo usermod -aG docker"
             " USER), and start tutumd in a new login"
         )
+
+
+def _is_socket(path: str) -> bool:
+    """Return whether there is a socket, or may be one in a folder that is closed to this user."""
+    try:
+        return Path(path).is_socket()
+    except PermissionError:
+        return True
 
 
 def _is_swarm_manager(settings: Settings) -> bool:

@@ -40,8 +40,7 @@ def serve(options: Mapping[str, Any], worker_command: Sequence[str] = COMMAND) -
         from tutumd.main import http  # noqa: F401 (slow to import; the worker starts in the meantime)
 
         worker.ready.result()  # first: a wrong option must not hide the new admin's key
-        is_first_start = ensure_admin(storage.store, settings)
-        _serve_http(settings, storage, listener, worker, is_first_start=is_first_start)
+        _serve_http(settings, storage, listener, worker)
 
 
 def web(options: Mapping[str, Any]) -> None:
@@ -51,18 +50,13 @@ def web(options: Mapping[str, Any]) -> None:
     with ExitStack() as stack:
         storage = stack.enter_context(open_storage(settings, serves_and_works=False))
         listener = stack.enter_context(listen(settings))
-        is_first_start = ensure_admin(storage.store, settings)
-        _serve_http(settings, storage, listener, is_first_start=is_first_start)
+        _serve_http(settings, storage, listener)
 
 
 def _serve_http(
-    settings: Settings,
-    storage: Storage,
-    listener: socket.socket,
-    worker: WorkerChild | None = None,
-    *,
-    is_first_start: bool,
+    settings: Settings, storage: Storage, listener: socket.socket, worker: WorkerChild | None = None
 ) -> None:
+    is_first_start = ensure_admin(storage.store, settings)
     # All slow to import.
     from tutumd.main import http
     from tutumd.main.secret_key import load_cipher

@@ -36,7 +36,7 @@ def configure(options: Mapping[str, Any], *, is_checked: bool = False) -> Settin
         accounts.check_name(settings.admin_user or "admin")
         if settings.admin_apikey and is_new(settings):
             accounts.check_key(settings.admin_apikey)
-        if settings.secret_key or (is_new(settings) and (settings.data_dir / SECRET_KEY_FILE).exists()):
+        if settings.secret_key or (is_new(settings) and os.access(settings.data_dir / SECRET_KEY_FILE, os.F_OK)):
             from tutumd.main.secret_key import load_cipher  # slow to import
 
             load_cipher(settings)

@@ -1,6 +1,7 @@
 """The database and the data folder: opening them, and keeping other servers out."""
 
 import fcntl
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -121,8 +122,9 @@ def _connected(database: Database, lock: int = -1) -> Iterator[Storage]:
 
 
 def is_new(settings: Settings) -> bool:
-    """Return whether the database is an SQLite file that does not exist yet."""
-    return settings.database_url.startswith(_SQLITE) and not Path(settings.database_url.removeprefix(_SQLITE)).exists()
+    """Return whether the database is an SQLite file that does not exist yet, or that this user cannot see."""
+    url = settings.database_url
+    return url.startswith(_SQLITE) and not os.access(url.removeprefix(_SQLITE), os.F_OK)  # `exists` may raise
 
 
 def open_accounts(options: Mapping[str, Any]) -> SqlAccounts:

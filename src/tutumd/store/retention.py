@@ -131,9 +131,9 @@ def _select_crowded() -> sa.Select[Any]:
 
 
 def delete(connection: sa.Connection, keys: Keys) -> None:
-    """Delete rows by their keys, but no container that came back in the meantime."""
+    """Delete rows by their keys, but no service or container that came back in the meantime."""
+    is_gone = {services: services.c.terminated, containers: sa.not_(containers.c.present)}
     for table, values in keys.items():
         if values:
             key = sa.tuple_(*table.primary_key.columns)
-            is_gone = sa.not_(containers.c.present) if table is containers else sa.true()
-            connection.execute(sa.delete(table).where(key.in_(values), is_gone))
+            connection.execute(sa.delete(table).where(key.in_(values), is_gone.get(table, sa.true())))

@@ -34,7 +34,7 @@ _START = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>tutumd</title>
 <h1>tutumd</h1>
 <p>This server redeploys and scales services when a secret URL is called. It has no pages to sign in to:
-use the command <code>tutum</code>, or the <a href="/api/docs">API</a>.</p>
+use the command <code>tutum</code>, or the <a href="api/docs">API</a>.</p>
 </html>
 """
 """What a browser gets at `/`, where there is no route."""

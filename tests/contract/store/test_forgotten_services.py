@@ -11,6 +11,7 @@ from tests.support.waiting import wait_until
 from tutumd.application import services
 from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import ActionState, Definition, ServiceState, User, Verb
+from tutumd.store import retention, tables
 
 
 def uuids(bed: StoreBed, viewer: User | None = None) -> list[str]:
@@ -106,6 +107,18 @@ def test_its_actions_are_kept_as_long_as_others(bed: StoreBed) -> None:
     while bed.queue.prune(timedelta(days=1), 100):
         pass
     assert "name:web" not in bed.queue.revisions("docker")
+
+
+def test_one_that_comes_back_while_it_is_pruned_stays_with_its_handlers(bed: StoreBed) -> None:
+    web = bed.service_uuid("web")
+    bed.show()
+    bed.store.forget(bed.admin, web)
+    bed.show("web")
+    handler = bed.handler("web")
+    with bed.database.write() as connection:  # as the second half of a prune whose first half was before
+        retention.delete(connection, {tables.services: [(web,)]})
+    assert web in uuids(bed)
+    bed.call(handler)
 
 
 def test_a_call_and_forgetting_at_once_leave_no_action_without_an_end(bed: StoreBed) -> None:

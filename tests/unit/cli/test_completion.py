@@ -51,6 +51,12 @@ def test_services_are_named_with_their_stack_where_that_is_needed(api: FakeApi) 
     assert complete_service() == ["blog/web", "shop/web", "db"]
 
 
+@pytest.mark.parametrize("name", ["--force", "-f", "we b", "web\n", "web;reboot", "wéb", ""])
+def test_a_name_that_a_shell_or_the_command_would_obey_is_not_offered(api: FakeApi, name: str) -> None:
+    api.services = [service(DB, name, stack="")]
+    assert complete_service() == []
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_handlers_of_the_service_before_are_offered_in_each_shell(
     api: FakeApi, shell: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

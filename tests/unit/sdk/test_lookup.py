@@ -49,6 +49,13 @@ def test_the_services_of_an_ambiguous_name_have_a_line_each(api: FakeApi) -> Non
         ]
 
 
+def test_a_line_end_in_a_name_makes_no_other_candidate(api: FakeApi) -> None:
+    api.services = [service(uuid, "web", full_name=f"{stack}/web") for uuid, stack in ((WEB, "a\nb"), (OTHER_WEB, "c"))]
+    with pytest.raises(tutum.NonUniqueIdentifier) as raised:
+        tutum.Utils.fetch_remote_service("web")
+    assert str(raised.value).splitlines()[1:] == [f"  {WEB}  a?b/web on local", f"  {OTHER_WEB}  c/web on local"]
+
+
 @pytest.mark.parametrize("identifier", ["", "nope", "ffff", DB])
 def test_an_unknown_service_is_not_found(api: FakeApi, identifier: str) -> None:
     with pytest.raises(tutum.ObjectNotFound):

@@ -29,7 +29,7 @@ from tutumd.errors import (
     TutumdError,
     UnavailableError,
 )
-from tutumd.model import Accepted, ActionState, Call, Evaluation, EvaluationNeeded, NotQueued, Origin
+from tutumd.model import Accepted, ActionState, Call, Evaluation, EvaluationNeeded, NotQueued
 from tutumd.ports.intake import CallResult
 from tutumd.web import uris
 from tutumd.web.api import render
@@ -111,13 +111,14 @@ class CallEndpoint:
         if call.handler_uuid not in self._refused and len(self._refused) < MAX_REFUSED:
             why = error.why if isinstance(error, ClosedError) else str(error)
             reason = f"{response_to(error).status_code}: {why}"
-            self._refused[call.handler_uuid] = asyncio.create_task(self._log_refusal(call, reason))
+            # Without what is perhaps not redacted yet. The store keeps no content of it anyway.
+            origin = replace(call.origin, user_agent="")
+            refused = replace(call, content="", origin=origin, key=None, previous_key=None)
+            self._refused[call.handler_uuid] = asyncio.create_task(self._log_refusal(refused, reason))
 
-    async def _log_refusal(self, call: Call, reason: str) -> None:
+    async def _log_refusal(self, refused: Call, reason: str) -> None:
         await asyncio.sleep(LOG_PAUSE_S)
-        del self._refused[call.handler_uuid]
-        # Its user agent is perhaps not redacted yet.
-        refused = replace(call, origin=Origin(address=call.origin.address, user_agent=""), key=None, previous_key=None)
+        del self._refused[refused.handler_uuid]
 
         async def refuse(needed: EvaluationNeeded) -> Call:
             return replace(refused, evaluation=Evaluation(version=needed.version, refuse=reason))

@@ -44,7 +44,7 @@ def _upgrade_sqlite() -> None:
         "INSERT INTO action_deliveries (action_seq, seq) SELECT action_seq, seq FROM deliveries "
         "WHERE action_seq IS NOT NULL ORDER BY action_seq, seq"
     )
-    op.execute("INSERT INTO meta (key, value) SELECT 'filed', max(seq) FROM deliveries HAVING max(seq) IS NOT NULL")
+    op.execute("INSERT INTO meta (key, value) SELECT 'filed', seq FROM deliveries ORDER BY seq DESC LIMIT 1")
     op.drop_index("deliveries_of_action", "deliveries")
     op.create_index(
         "deliveries_of_action", "deliveries", ["action_seq", "seq"], sqlite_where=sa.text("kept_bytes IS NULL")
