@@ -104,5 +104,7 @@ def _single(matches: Sequence[Object], noun: str, identifier: str, described: Se
         raise ObjectNotFound(f"no {noun} has the name or UUID {identifier!r}")
     if len(matches) > 1:
         listed = "\n  ".join(line.replace("\n", "?") for line in described)  # no name makes another line
-        raise NonUniqueIdentifier(f"{len(matches)} {noun}s match {identifier!r}; name one by its UUID:\n  {listed}")
+        raise NonUniqueIdentifier(
+            f"{len(matches)} {noun}s match {identifier!r}; name one in full, or by its UUID:\n  {listed}"
+        )
     return matches[0]

@@ -121,8 +121,8 @@ def _dockerhub(url: str, handler: _Fields) -> str:
         else ""
     )
     advice = (
-        "The handler's filter decides which ones count."
-        if handler.get("filter")
+        "The handler's filter or tag decides which ones count."
+        if handler.get("filter") or handler.get("tag")
         else 'For one tag only, set the handler\'s filter:\n{"filter": {"preset": "tag", "tag": "latest"}}'
     )
     return f"""\

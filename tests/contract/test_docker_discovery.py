@@ -76,7 +76,7 @@ def test_states_of_containers_are_shown(clean_bed: DockerBed) -> None:
     clean_bed.docker("run", "-d", "--name", "failed", "app:v3-broken")
     clean_bed.docker("wait", "failed")
     clean_bed.docker("create", "--name", "created", "app:v1")
-    clean_bed.docker("run", "-d", "--name", "paused", "app:v1")
+    clean_bed.docker("run", "-d", "--name", "paused", "app:unhealthy")
     clean_bed.docker("pause", "paused")
     clean_bed.docker("run", "-d", "--name", "looping", "--restart", "always", "app:v3-broken")
     clean_bed.docker("run", "-d", "--name", "sick", "app:unhealthy")

@@ -56,7 +56,11 @@ def test_a_stopped_service_is_replaced_and_stays_stopped(
         outcome = redeploy(engine, "name:web")
         assert snapshots(engine)["name:web"].stopped
     assert outcome.success
-    assert outcome.reason == "the service is stopped: it was replaced and stays stopped"
+    kept = {
+        "stop": "stopped: it was replaced and stays stopped",
+        "pause": "paused: it was replaced and is paused again",
+    }
+    assert outcome.reason == f"the service is {kept[how]}"
     assert version(clean_bed, "web") == newer
     assert states(clean_bed) == {"web": state}
 

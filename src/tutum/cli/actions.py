@@ -39,7 +39,7 @@ LIST_COLUMNS = (
     Column(heading="SERVICE", min_width=8),
     Column(heading="STARTED", dropped=2),
     Column(heading="CALLS", dropped=1),
-    Column(heading="REASON", min_width=6),
+    Column(heading="REASON", min_width=14),
 )
 
 

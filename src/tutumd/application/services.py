@@ -57,7 +57,9 @@ def find(store: Store, viewer: User, reference: str) -> str:
         raise NotFoundError(NOT_FOUND)
     if found.total > 1:
         listed = "\n".join(f"{each.uuid}  {each.full_name} on {each.engine}" for each in found.objects)
-        raise ConflictError(f"{found.total} services match {reference[:300]!r}; name one by its UUID:\n{listed}")
+        raise ConflictError(
+            f"{found.total} services match {reference[:300]!r}; name one in full, or by its UUID:\n{listed}"
+        )
     return found.objects[0].uuid
 
 

@@ -147,7 +147,7 @@ class LeasedRun(Run):
         return "" if self.is_canceled else self._deadlines.reason()
 
     def log(self, line: str) -> None:
-        _log.info("action step", action=self.action_uuid, service=self.claim.service.name, step=line)
+        _log.info("action step", action=self.action_uuid, service=self.claim.service.full_name, step=line)
         try:
             self._queue.add_log_line(self.claim, line)
         except UnavailableError as error:

@@ -206,7 +206,7 @@ class Worker:
     def _perform(self, run: LeasedRun) -> None:
         claim = run.claim
         engine, parking = self._engines[claim.service.engine], self._parkings[claim.service.engine]
-        _log.info("action began", action=run.action_uuid, verb=claim.action.verb, service=claim.service.name)
+        _log.info("action began", action=run.action_uuid, verb=claim.action.verb, service=claim.service.full_name)
         outcome = end_unasked(run)
         if outcome is not None:
             return self._finish(run, outcome, None)
@@ -247,7 +247,7 @@ class Worker:
             "action ended",
             action=run.action_uuid,
             verb=claim.action.verb,
-            service=claim.service.name,
+            service=claim.service.full_name,
             success=outcome.success,
             reason=outcome.reason,
         )
@@ -272,7 +272,7 @@ class Worker:
         except TutumdError as error:
             response = {"error": str(error)}
         except Exception:
-            _log.exception("engine request failed", kind=request.kind, service=request.service.name)
+            _log.exception("engine request failed", kind=request.kind, service=request.service.full_name)
             response = {"error": _INTERNAL_ERROR}
         try:
             self._queue.save_response(request.uuid, response)

@@ -110,7 +110,7 @@ def _is_gone(service: Service, snapshot: ServiceSnapshot | None) -> bool:
 
 
 def _not_found(service: Service) -> EngineRefusedError:
-    return EngineRefusedError(f"engine {service.engine!r} has no {service.name!r} at present: nothing was done")
+    return EngineRefusedError(f"engine {service.engine!r} has no {service.full_name!r} at present: nothing was done")
 
 
 def _failed_unchanged(reason: str, snapshot: ServiceSnapshot | None) -> Outcome:

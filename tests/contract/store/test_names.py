@@ -139,7 +139,7 @@ def test_paths_take_names(shops: StoreBed, replica: Replica) -> None:
 def test_a_path_with_an_ambiguous_name_lists_the_services(shops: StoreBed, replica: Replica) -> None:
     status, answer = replica.request("POST", "/api/v1/service/web/redeploy/")
     first, *lines = answer["error"].splitlines()
-    assert (status, first) == (409, "2 services match 'web'; name one by its UUID:")
+    assert (status, first) == (409, "2 services match 'web'; name one in full, or by its UUID:")
     assert sorted(lines) == sorted(f"{meant_uuid(shops, f'{s}/web')}  {s}/web on docker" for s in ("shop", "blog"))
     assert not shops.has_pending_action()
 

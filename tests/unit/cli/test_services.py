@@ -52,7 +52,7 @@ def test_an_ambiguous_name_is_told_in_lines(api: FakeApi, tutum_command: Tutum) 
     ran = tutum_command("service", "stop", "web")
     assert ran.code == 3
     assert ran.err.splitlines() == [
-        "tutum: 2 services match 'web'; name one by its UUID:",
+        "tutum: 2 services match 'web'; name one in full, or by its UUID:",
         f"  {WEB}  shop/web on local",
         f"  {DB}  blog/web on local",
     ]

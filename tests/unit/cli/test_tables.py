@@ -73,6 +73,13 @@ def test_every_table_fits_the_terminal_with_long_and_wide_cells(columns: Sequenc
     assert columns[0].heading in lines[0]
 
 
+def test_the_reason_of_an_action_is_more_than_a_word_on_a_narrow_terminal() -> None:
+    row = ["3e62f4a3", "REDEPLOY", "Failed", "shop/web", "2 minutes ago", "1", "the new container of shop-web-1 failed"]
+    out = io.StringIO()
+    print_to_terminal(TABLES["actions"], [row], terminal_width=60, file=out)
+    assert "shop/web  the new contain" in out.getvalue()
+
+
 def test_columns_are_left_out_in_their_order_only_if_cutting_is_not_enough() -> None:
     columns = [Column(heading="A", min_width=4), Column(heading="B", dropped=2), Column(heading="C", dropped=1)]
     assert [fitting_columns(columns, [9, 9, 9], width) for width in (26, 25, 15, 14)] == [

@@ -53,6 +53,7 @@ def test_a_new_container_that_ended_while_no_server_ran_is_no_success(name: str,
         outcome = redeploy(engine, Recorded(journal=run.journal, pulled=superseded["RepoDigests"]))
         assert outcome.success is not bool(news), (step, outcome)
         assert set(outcome.containers_after) == set(engine.all), step
+        assert bool(outcome.image_after) is bool(outcome.containers_after), step
         if not news:
             continue
         ends.append(outcome.rolled_back)

@@ -43,7 +43,7 @@ def test_the_services_of_an_ambiguous_name_have_a_line_each(api: FakeApi) -> Non
         with pytest.raises(tutum.NonUniqueIdentifier) as raised:
             tutum.Utils.fetch_remote_service(identifier)
         assert str(raised.value).splitlines() == [
-            f"2 services match {identifier!r}; name one by its UUID:",
+            f"2 services match {identifier!r}; name one in full, or by its UUID:",
             f"  {WEB}  shop/web on local",
             f"  {OTHER_WEB}  blog/web on docker",
         ]

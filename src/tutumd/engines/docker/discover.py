@@ -96,5 +96,5 @@ def _state_warnings(containers: Iterable[InspectedContainer]) -> Iterable[str]:
             yield f"the container {container.name} cannot be inspected: {container.fault}"
         if container.status == "paused":
             yield f"the container {container.name} is paused"
-        if container.health == "unhealthy":
+        elif container.health == "unhealthy":  # a paused one fails its checks
             yield f"the container {container.name} is unhealthy"

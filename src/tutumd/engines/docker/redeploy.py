@@ -91,7 +91,7 @@ def _failure_outcome(api: DockerApi, journal: RedeployJournal, problems: Sequenc
         log_tail=journal.log_tail,
         rolled_back=not problems,
         image_before=journal.digest_before,
-        image_after=present[0].image_digest if problems and present else journal.digest_before,
+        image_after=journal.digest_before if not problems else present[0].image_digest if present else None,
         containers_before=tuple(swap.old for swap in journal.own_swaps),
         containers_after=tuple(after),
     )
@@ -112,7 +112,9 @@ def _remarks(journal: RedeployJournal) -> list[str]:
     remarks = list(journal.left_tags)
     total = len(journal.own_swaps)
     stopped = sum(not swap.run or swap.paused for swap in journal.own_swaps)
-    if stopped == total:
+    if all(swap.paused for swap in journal.own_swaps):
+        remarks.append("the service is paused: it was replaced and is paused again")
+    elif stopped == total:
         remarks.append("the service is stopped: it was replaced and stays stopped")
     elif stopped:
         remarks.append(f"{stopped} of {total} containers were stopped: they were replaced and stay stopped")
