@@ -40,7 +40,7 @@ PLAIN: dict[str, object] = {"operation": "REDEPLOY"}
         ("gitlab", PLAIN, verified("gitlab"), "curlimages/curl"),
         ("dockerhub", verified("github"), PLAIN, "answers 401"),
         ("dockerhub", PLAIN, {"filter": [{"preset": "tag", "tag": "v*"}]}, "set the handler's filter"),
-        ("dockerhub", {"filter": [{"preset": "tag", "tag": "v*"}]}, PLAIN, "The handler's filter decides"),
+        ("dockerhub", {"filter": [{"preset": "tag", "tag": "v*"}]}, PLAIN, "The handler's filter or tag decides"),
         ("alertmanager", verified("token"), PLAIN, "credentials:"),
         ("alertmanager", verified("github"), verified("token"), "cannot do"),
         ("alertmanager", {"operation": "SCALEUP"}, PLAIN, "max_containers"),
