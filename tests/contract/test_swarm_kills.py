@@ -154,6 +154,9 @@ def test_a_new_container_that_ends_while_no_server_looks_is_no_success(
     assert "container 1 exited with 137" in outcome.reason or how != ("kill",)
     assert swarm.running(bed, "web") == ["healthy"]
     assert swarm.spec(bed, "web") == before
+    with swarm.opened(bed, stable_s=STABLE_S) as engine:
+        again = redeploy(engine, FakeRun())
+    assert again.success, again
 
 
 def test_a_new_container_of_a_global_service_that_ends_while_no_server_looks_is_no_success(

@@ -15,6 +15,7 @@ from tutumd.engines.swarm.journal import RedeployJournal
 from tutumd.engines.swarm.plan import describe_plan, plan_redeploy
 from tutumd.engines.swarm.probe_task import probe_name, probe_spec
 from tutumd.engines.swarm.resolve_image import ResolvedImage
+from tutumd.engines.swarm.spec import Version
 from tutumd.engines.swarm.update_order import choose_order
 from tutumd.engines.swarm.view import ServiceView
 from tutumd.errors import EngineRefusedError
@@ -58,11 +59,17 @@ def test_a_redeploy_says_that_it_keeps_the_tag_of_an_earlier_call() -> None:
         assert take_snapshot(view(other)).notes == ()
 
 
+def test_a_redeploy_after_a_rollback_does_not_take_the_failed_tasks_for_its_own() -> None:
+    failed = task("t0", NEW, state="failed", desired=False)
+    plan = plan_redeploy(view(spec(), *RUNNING, failed), NEWEST, {}, stable_s=3)
+    assert (plan.old, plan.new) == (OLD, Version(image=NEW.image, force=NEW.force + 1))
+
+
 def test_a_redeploy_is_planned_whole() -> None:
     seen = view(spec(), *RUNNING, state="completed")
     plan = plan_redeploy(seen, NEWEST, {}, stable_s=3)
     assert plan == RedeployJournal(
-        before=specs.stored_parts(spec()),
+        before={**specs.stored_parts(spec()), "HighestForce": 0},
         image=NEW.image,
         config={
             "Parallelism": 1,

@@ -16,7 +16,8 @@ class RedeployJournal:
     """One redeploy.
 
     Attributes:
-        before: The changed parts of the specification, as they were (`spec.stored_parts`).
+        before: The changed parts of the specification, as they were (`spec.stored_parts`), and as `HighestForce` the
+            highest ForceUpdate of a task, ended ones too.
         image: The image of the new tasks, with its digest if known.
         config: The UpdateConfig of this update; None for a job, which has none.
         platforms: Platforms of the image; None changes nothing.
@@ -49,7 +50,9 @@ class RedeployJournal:
 
     @property
     def new(self) -> Version:
-        return Version(image=self.image, force=self.old.force + 1)
+        # A rollback restores the old ForceUpdate, and the failed tasks stay in the list: the next redeploy must differ.
+        highest = int(self.before.get("HighestForce", 0))
+        return Version(image=self.image, force=max(self.old.force, highest) + 1)
 
     @property
     def is_job(self) -> bool:

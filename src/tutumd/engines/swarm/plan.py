@@ -79,7 +79,10 @@ def plan_redeploy(
     elif probed:
         stage = Stage.PROBE
     return RedeployJournal(
-        before=specs.stored_parts(spec, variables),
+        before={
+            **specs.stored_parts(spec, variables),
+            "HighestForce": max((task.version.force for task in view.tasks), default=0),
+        },
         image=image.image,
         config=None if is_job else config,  # swarmkit: manager/controlapi/service.go `validateMode`: jobs have none
         platforms=image.platforms,
