@@ -100,13 +100,22 @@ def test_a_redeploy_of_a_global_service_waits_for_no_node_that_is_down(bed: Swar
 @pytest.mark.parametrize("mode", ["replicated", "global"])
 def test_a_redeploy_goes_on_when_a_node_is_drained(bed: SwarmBed, engine: SwarmEngine, mode: str) -> None:
     bed.manager.push("app", "v1")
-    assert create(bed, engine, "--mode", mode, replicas=3).target == 3
-    node = bed.workers[0].docker("info", "--format", "{{.Swarm.NodeID}}")
+    # The pause lets a node be drained on which no new task runs or starts: one that is stopped counts as failed.
+    assert create(bed, engine, "--mode", mode, "--update-delay", "5s", replicas=3).target == 3
+    nodes = {worker.docker("info", "--format", "{{.Swarm.NodeID}}") for worker in bed.workers}
     digest = bed.manager.push("app", SLOW)
-    drain = ("node", "update", "--availability", "drain", node)
-    run = FakeRun(
-        deadline_s=300, stall_s=300, on_log=once_at("1 of 3 new containers run", lambda: bed.manager.docker(*drain))
-    )
+    drained: list[str] = []
+
+    def drain() -> None:
+        form = ("service", "ps", "web", "--filter", "desired-state=running", "--no-trunc", "--format")
+        tasks = dict(line.split() for line in bed.manager.docker(*form, "{{.ID}} {{.Image}}").splitlines())
+        new = {
+            bed.manager.docker("inspect", "--format", "{{.NodeID}}", task) for task in tasks if digest in tasks[task]
+        }
+        drained.append(min(nodes - new))
+        bed.manager.docker("node", "update", "--availability", "drain", drained[0])
+
+    run = FakeRun(deadline_s=300, stall_s=300, on_log=once_at("1 of 3 new containers run", drain))
     try:
         outcome = engine.redeploy(swarm.service("web"), run)
         assert any(line.startswith("1 of 3 new containers run") for line in run.lines)
@@ -115,7 +124,8 @@ def test_a_redeploy_goes_on_when_a_node_is_drained(bed: SwarmBed, engine: SwarmE
         shown = swarm.snapshot(engine, "web")
         assert (shown.running, shown.target, shown.image_digest) == (left, left, digest)
     finally:
-        bed.manager.docker("node", "update", "--availability", "active", node)
+        for node in drained:
+            bed.manager.docker("node", "update", "--availability", "active", node)
 
 
 def test_old_tasks_stop_first_where_a_constraint_leaves_too_few_nodes(bed: SwarmBed, engine: SwarmEngine) -> None:

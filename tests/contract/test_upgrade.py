@@ -83,7 +83,7 @@ def test_handlers_deliveries_and_accounts_read_as_before(database_url: str, tmp_
             for entry in answer.get("objects", ()):
                 if entry.get("state") == "Pending":
                     entry["reason"] = ANY  # that no worker serves its engine
-            assert server.request("GET", path).json == answer, path
+            assert known_fields(server.request("GET", path).json, answer) == answer, path
         member = server.request("GET", "/api/v1/auth/", authorization=f"ApiKey mia:{RECORDED['member_key']}")
         assert member.status == 200
         # The sender still signs with one of the stored secrets.
@@ -94,6 +94,15 @@ def test_handlers_deliveries_and_accounts_read_as_before(database_url: str, tmp_
         server.stop()
     assert listed("user", database_url) == [["username", "admin"], ["mia", "member"]]
     assert listed("apikey", database_url) == [["#6c793695", "username"], [RECORDED["member_key"][:12], "mia"]]
+
+
+def known_fields(value: Any, recorded: Any) -> Any:
+    """Return a value of JSON without the fields that objects did not have when it was recorded."""
+    if isinstance(value, list) and isinstance(recorded, list):
+        return [known_fields(one, known) for one, known in zip(value, recorded, strict=True)]
+    if isinstance(value, dict) and isinstance(recorded, dict):
+        return {name: known_fields(value.get(name), known) for name, known in recorded.items()}
+    return value
 
 
 def call(server: LiveServer, name: str, *, secret: str = "") -> tuple[int, str]:
