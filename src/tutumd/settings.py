@@ -14,6 +14,7 @@ from tutumd.model import RunLimits
 
 PREFIX = "TUTUMD_"
 _DEFAULT_PORT = 8000
+# DEPRECATIONS.md lists them; a test compares.
 _REMOVED = {
     "TUTUMD_CLIENT_RATE_LIMIT": "is no longer a setting: limit in the proxy, see docs/how-to/replicas.md",
 }
