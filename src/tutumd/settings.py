@@ -15,7 +15,7 @@ from tutumd.model import RunLimits
 PREFIX = "TUTUMD_"
 _DEFAULT_PORT = 8000
 _REMOVED = {
-    "TUTUMD_CLIENT_RATE_LIMIT": "is no longer a setting: limit in the proxy, see docs/how-to/replicas.md",
+    "TUTUMD_CLIENT_RATE_LIMIT": "is no longer a setting: limit in the proxy, see docs/how-to/proxy.md",
 }
 
 # Kubernetes and Docker links inject such variables into each container beside a service named `tutumd`.
