@@ -20,7 +20,7 @@ _MAX_FILE_BYTES = 64 * 1024
 _DEFAULT_PORT = 8000
 # DEPRECATIONS.md lists them; a test compares.
 _REMOVED = {
-    "TUTUMD_CLIENT_RATE_LIMIT": "is no longer a setting: limit in the proxy, see docs/how-to/replicas.md",
+    "TUTUMD_CLIENT_RATE_LIMIT": "is no longer a setting: limit in the proxy, see docs/how-to/proxy.md",
 }
 
 # Kubernetes and Docker links inject such variables into each container beside a service named `tutumd`.

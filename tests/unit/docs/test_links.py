@@ -28,7 +28,7 @@ CODE = sorted(
 
 def test_texts_and_code_are_found() -> None:
     assert {Path("README.md"), Path("docs/index.md"), Path("docs/how-to/senders.md")} <= set(TEXTS)
-    assert {Path("src/tutumd/settings.py"), Path("script/bench"), Path("deploy/nginx.conf")} <= set(CODE)
+    assert {Path("src/tutumd/settings.py"), Path("script/bench"), Path("deploy/proxies/nginx.conf")} <= set(CODE)
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=str)
