@@ -25,6 +25,7 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "haproxy": {"haproxy": ("haproxy",)},
     "caddy": {"caddy": ("caddy",)},
     "nginx": {"nginx": ("nginx-light", "nginx")},
+    "caddy": {"caddy": ("caddy",)},
     "postgresql": {"pg_ctlcluster": ("postgresql",), "pgbouncer": ("pgbouncer",)},
 }
 
