@@ -85,7 +85,7 @@ def test_systemd_finds_no_fault_in_the_unit(unit: Path) -> None:
 
 
 def test_the_unit_allows_little(unit: Path) -> None:
-    command = ["systemd-analyze", "security", "--offline=true", f"--threshold={MAX_EXPOSURE}", unit]
+    command = ["systemd-analyze", "security", "--offline=true", f"--threshold={MAX_EXPOSURE}", str(unit)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert f"{MAX_EXPOSURE / 10} of 10" in PAGE.read_text(encoding="utf-8")

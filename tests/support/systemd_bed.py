@@ -42,10 +42,17 @@ exec /usr/lib/systemd/systemd --system --unit=empty.target --log-target=console 
 _EMPTY = "[Unit]\nDescription=Nothing\nDefaultDependencies=no\n"
 _PROGRAM = """#!/bin/sh
 export PYTHONHOME=/opt/python PYTHONPATH=/opt/checkout/src:/opt/packages LD_LIBRARY_PATH=/opt/python/lib
-exec /opt/python/bin/python3 -c "import sys; sys.argv[0] = '/opt/tutumd/bin/NAME'; from PACKAGE import main; main()" "$@"
+exec /opt/python/bin/python3 -c "import sys; sys.argv[0] = '$0'; from PACKAGE import main; main()" "$@"
 """
 # The units of the machine that others wait for are not started.
-_ALONE = "[Unit]\nDefaultDependencies=no\nWants=\nAfter=\n[Service]\nStandardOutput=append:/var/log/OUT\nStandardError=append:/var/log/OUT\n"
+_ALONE = """[Unit]
+DefaultDependencies=no
+Wants=
+After=
+[Service]
+StandardOutput=append:/var/log/tutumd.log
+StandardError=append:/var/log/tutumd.log
+"""
 
 
 class SystemdBed:
@@ -118,10 +125,10 @@ class SystemdBed:
         (self.folder / "etc/sysusers.d").mkdir()
         (self.folder / "etc/systemd/system/empty.target").write_text(_EMPTY)
         (drop_ins := self.folder / "etc/systemd/system/tutumd.service.d").mkdir()
-        (drop_ins / "alone.conf").write_text(_ALONE.replace("OUT", "tutumd.log"))
+        (drop_ins / "alone.conf").write_text(_ALONE)
         for name, package in (("tutumd", "tutumd.main"), ("tutum", "tutum.cli")):
             program = self.folder / "opt/tutumd/bin" / name
-            program.write_text(_PROGRAM.replace("NAME", name).replace("PACKAGE", package))
+            program.write_text(_PROGRAM.replace("PACKAGE", package))
             program.chmod(0o755)
 
     def _start(self) -> None:
