@@ -26,6 +26,7 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "caddy": {"caddy": ("caddy",)},
     "nginx": {"nginx": ("nginx-light", "nginx")},
     "caddy": {"caddy": ("caddy",)},
+    "systemd": {"systemd-analyze": ("systemd",), "nsenter": ("util-linux",), "curl": ("curl",)},
     "postgresql": {"pg_ctlcluster": ("postgresql",), "pgbouncer": ("pgbouncer",)},
 }
 
