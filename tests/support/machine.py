@@ -20,12 +20,11 @@ _PODMAN = {**_DOCKER, "podman": ("podman",), "aardvark-dns": ("aardvark-dns",)}
 PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "docker": _DOCKER,
     "podman": _PODMAN,
-    "snippets": {"curl": ("curl",), "jq": ("jq",), "openssl": ("openssl",)},
+    "snippets": {"curl": ("curl",), "jq": ("jq",), "openssl": ("openssl",), "shellcheck": ("shellcheck",)},
     "ssh": {"sshd": ("openssh-server",), "ssh": ("openssh-client",), "docker": ("docker-cli", "docker.io")},
     "haproxy": {"haproxy": ("haproxy",)},
     "caddy": {"caddy": ("caddy",)},
     "nginx": {"nginx": ("nginx-light", "nginx")},
-    "caddy": {"caddy": ("caddy",)},
     "systemd": {"systemd-analyze": ("systemd",), "nsenter": ("util-linux",), "curl": ("curl",)},
     "postgresql": {"pg_ctlcluster": ("postgresql",), "pgbouncer": ("pgbouncer",)},
 }
