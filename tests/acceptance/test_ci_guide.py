@@ -89,7 +89,8 @@ def test_the_jobs_of_github_and_gitlab_call_as_the_guide_says(
     service, broken = breakable
     console.hook("create", service, "-n", "jobs")
     url = console.hook("show", service, "jobs", "--url").strip()
-    github, gitlab = (yaml.safe_load(block.text) for block in blocks("docs/how-to/ci.md") if block.language == "yaml")
+    read = [yaml.safe_load(block.text) for block in blocks("docs/how-to/ci.md") if block.language == "yaml"]
+    github, gitlab = (each for each in read if isinstance(each, dict))
     steps = [step["run"] for step in github["jobs"]["deploy"]["steps"] if "run" in step] + gitlab["deploy"]["script"]
     assert len(steps) == 2
 

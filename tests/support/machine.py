@@ -20,7 +20,13 @@ _PODMAN = {**_DOCKER, "podman": ("podman",), "aardvark-dns": ("aardvark-dns",)}
 PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "docker": _DOCKER,
     "podman": _PODMAN,
-    "snippets": {"curl": ("curl",), "jq": ("jq",), "openssl": ("openssl",), "wget": ("wget",)},
+    "snippets": {
+        "curl": ("curl",),
+        "jq": ("jq",),
+        "openssl": ("openssl",),
+        "shellcheck": ("shellcheck",),
+        "wget": ("wget",),
+    },
     "ssh": {"sshd": ("openssh-server",), "ssh": ("openssh-client",), "docker": ("docker-cli", "docker.io")},
     "haproxy": {"haproxy": ("haproxy",)},
     "caddy": {"caddy": ("caddy",)},
