@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from tutumd.main import engines, told_errors
+from tutumd.main.healthcheck import worker_health
 from tutumd.main.startup import configure
 from tutumd.main.storage import Storage, open_storage, share_storage
 from tutumd.main.worker_child import READY
@@ -50,6 +51,7 @@ def work(options: Mapping[str, Any], build_engines: BuildEngines = engines.build
     with ExitStack() as stack:
         storage = stack.enter_context(open_storage(settings, serves_and_works=False))
         worker = _start(settings, storage, build_engines(settings, stack))
+        stack.enter_context(worker_health(lambda: worker.state))
         _log.info("worker is ready")
         _stop_when_told(worker, stopped, settings.grace)
 
