@@ -186,9 +186,13 @@ class Database:
             time.sleep(_RETRY_PAUSE_S)
         raise UnavailableError(UNCERTAIN)
 
-    def migrate(self) -> None:
-        """Bring the schema up to date, quickly if it is already. Several processes may do so at once."""
-        upgrade.upgrade(self)
+    def migrate(self, *, from_older: bool = True) -> None:
+        """Bring the schema up to date, quickly if it is already. Several processes may do so at once.
+
+        Args:
+            from_older: Whether to change the schema of an older version, which else raises SettingsError.
+        """
+        upgrade.upgrade(self, from_older=from_older)
 
     def close(self) -> None:
         """Close all connections."""

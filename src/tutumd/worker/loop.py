@@ -183,7 +183,9 @@ class Worker:
 
     def _register(self) -> None:
         # How healthy they are is reported by who discovers them.
-        self._queue.register(self.name, [engine.info for engine in self._engines.values()], has_looked=False)
+        infos = [engine.info for engine in self._engines.values()]
+        slots = min(self._limits.engine_slots, self._limits.max_runs)
+        self._queue.register(self.name, infos, has_looked=False, slots=slots)
         self._registered_at = boottime_s()
 
     def _clean_up(self, *, prunes: bool) -> bool:
