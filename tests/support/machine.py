@@ -22,7 +22,7 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "docker": _DOCKER,
     "podman": _PODMAN,
     "image": {**_DOCKER, **_IMAGE},
-    "snippets": {"curl": ("curl",), "jq": ("jq",), "openssl": ("openssl",)},
+    "snippets": {"curl": ("curl",), "jq": ("jq",), "openssl": ("openssl",), "shellcheck": ("shellcheck",)},
     "ssh": {"sshd": ("openssh-server",), "ssh": ("openssh-client",), "docker": ("docker-cli", "docker.io")},
     "haproxy": {"haproxy": ("haproxy",)},
     "caddy": {"caddy": ("caddy",)},
