@@ -25,6 +25,7 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "haproxy": {"haproxy": ("haproxy",)},
     "nginx": {"nginx": ("nginx-light", "nginx")},
     "caddy": {"caddy": ("caddy",)},
+    "systemd": {"systemd-analyze": ("systemd",), "nsenter": ("util-linux",), "curl": ("curl",)},
     "postgresql": {"pg_ctlcluster": ("postgresql",), "pgbouncer": ("pgbouncer",)},
 }
 
