@@ -22,6 +22,7 @@ from tutumd.store.accounts import SqlAccounts
 from tutumd.store.clocks import database_clock, machine_clock
 from tutumd.store.database import Database
 from tutumd.store.faults import explain
+from tutumd.store.figures import SqlFigures
 from tutumd.store.queue import SqlQueue
 from tutumd.store.store import SqlStore
 from tutumd.store.upsert import probe
@@ -41,6 +42,7 @@ class Storage:
 
     database: Database
     store: SqlStore
+    figures: SqlFigures
     queue: SqlQueue
     wakeup: Wakeup
     clock: Clock
@@ -114,6 +116,7 @@ def _connected(database: Database, lock: int = -1) -> Iterator[Storage]:
         yield Storage(
             database=database,
             store=SqlStore(database, clock, wakeup),
+            figures=SqlFigures(database, clock, lease_clock),
             queue=SqlQueue(database, clock, wakeup, lease_clock),
             wakeup=wakeup,
             clock=clock,

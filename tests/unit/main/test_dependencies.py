@@ -10,7 +10,12 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-DISTRIBUTIONS = {"yaml": "pyyaml", "pydantic_settings": "pydantic-settings", "fastapi_swagger": "fastapi-swagger"}
+DISTRIBUTIONS = {
+    "yaml": "pyyaml",
+    "pydantic_settings": "pydantic-settings",
+    "fastapi_swagger": "fastapi-swagger",
+    "prometheus_client": "prometheus-client",
+}
 """Names of distributions that differ from those of their modules."""
 INDIRECT = {"uvloop", "httptools", "fastapi-swagger", "tomli-w", "prometheus-client"}
 """Used without an import: by uvicorn, and as files."""
