@@ -23,7 +23,6 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "snippets": {"curl": ("curl",), "jq": ("jq",), "openssl": ("openssl",)},
     "ssh": {"sshd": ("openssh-server",), "ssh": ("openssh-client",), "docker": ("docker-cli", "docker.io")},
     "haproxy": {"haproxy": ("haproxy",)},
-    "caddy": {"caddy": ("caddy",)},
     "nginx": {"nginx": ("nginx-light", "nginx")},
     "caddy": {"caddy": ("caddy",)},
     "kubernetes": {"kubectl": ("kubernetes-client",)},

@@ -42,6 +42,9 @@ MaxContainers = Annotated[
     int | None, typer.Option(help="Maximum of containers of a service. [TUTUMD_MAX_CONTAINERS; 100]")
 ]
 Grace = Annotated[float | None, typer.Option(help="Seconds for running actions to end at exit. [TUTUMD_GRACE; 30]")]
+StopDelay = Annotated[
+    float | None, typer.Option(help="Seconds to go on serving at exit, with /readyz at 503. [TUTUMD_STOP_DELAY; 0]")
+]
 KeepDays = Annotated[int | None, typer.Option(help="Days to keep deliveries and actions. [TUTUMD_KEEP_DAYS; 90]")]
 LogRows = Annotated[
     int | None, typer.Option(help="Deliveries of a handler that are kept at most. [TUTUMD_LOG_ROWS; 10000]")
@@ -111,6 +114,7 @@ def serve(
     public_url: PublicUrl = None,
     max_containers: MaxContainers = None,
     grace: Grace = None,
+    stop_delay: StopDelay = None,
     keep_days: KeepDays = None,
     log_rows: LogRows = None,
     log_bytes: LogBytes = None,
@@ -144,6 +148,7 @@ def web(
     public_url: PublicUrl = None,
     max_containers: MaxContainers = None,
     grace: Grace = None,
+    stop_delay: StopDelay = None,
     log_bytes: LogBytes = None,
     max_keys: MaxKeys = None,
     trusted_proxies: Proxies = None,

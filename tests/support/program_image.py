@@ -1,0 +1,48 @@
+"""Images of Debian's Caddy and HAProxy under the names that `deploy/compose` gives, since none can be pulled."""
+
+import io
+import re
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+from tests.support.docker_bed import DockerBed
+from tests.support.images import APPLETS, BUSYBOX
+
+_LIBRARY = re.compile(r"(/\S+) \(0x")
+_SEARCHED = "/usr/local/bin:/usr/bin:/usr/sbin"
+# What the images on Docker Hub are like, as far as the compose file depends on it.
+_IMAGES = {
+    "caddy:2": ("caddy", 'CMD ["caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile"]'),
+    "haproxy:3.0-alpine": ("haproxy", 'CMD ["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]'),
+}
+_ENVIRONMENT = "ENV PATH=/bin XDG_DATA_HOME=/data XDG_CONFIG_HOME=/config"
+
+
+def load_into(bed: DockerBed) -> None:
+    """Load both images into a bed."""
+    for name, (program, command) in _IMAGES.items():
+        changes = [f"--change={change}" for change in (command, _ENVIRONMENT)]
+        bed.docker("import", *changes, "-", name, stdin=_root(program))
+
+
+def _root(program: str) -> bytes:
+    """Return a tar with a program, the libraries that it needs, and busybox."""
+    path = shutil.which(program, path=_SEARCHED) or program
+    needed = subprocess.run(["ldd", path], capture_output=True, text=True, timeout=30, check=True).stdout
+    files = {library: Path(library) for library in _LIBRARY.findall(needed)}
+    files |= {f"/bin/{program}": Path(path), "/bin/busybox": BUSYBOX}
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", dereference=True) as tar:
+        for target, source in files.items():
+            tar.add(source, target.lstrip("/"))
+        for applet in APPLETS:
+            link = tarfile.TarInfo(f"bin/{applet}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            tar.addfile(link)
+        passwd = b"root:x:0:0:root:/:/bin/sh\n"
+        entry = tarfile.TarInfo("etc/passwd")
+        entry.size = len(passwd)
+        tar.addfile(entry, io.BytesIO(passwd))
+    return out.getvalue()
