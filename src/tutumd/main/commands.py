@@ -1,5 +1,6 @@
-"""The command line: `tutumd serve|web|worker`, `tutumd user …`, `tutumd apikey …`."""
+"""The command line: `tutumd serve|web|worker|healthcheck`, `tutumd user …`, `tutumd apikey …`."""
 
+import os
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -180,6 +181,14 @@ def worker(
 ) -> None:
     """Only perform actions on engines. Any number of web and worker processes can share a database."""
     _run("work", locals())
+
+
+@app.command()
+def healthcheck() -> None:
+    """Exit with 0 if the worker that runs here works, else the server on TUTUMD_PORT; with 1 if not. For containers."""
+    from tutumd.main.healthcheck import check_health
+
+    typer.echo(check_health(os.environ))
 
 
 def _run(command: str, options: dict[str, Any]) -> None:
