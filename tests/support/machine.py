@@ -26,6 +26,8 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "ssh": {"sshd": ("openssh-server",), "ssh": ("openssh-client",), "docker": ("docker-cli", "docker.io")},
     "haproxy": {"haproxy": ("haproxy",)},
     "nginx": {"nginx": ("nginx-light", "nginx")},
+    "caddy": {"caddy": ("caddy",)},
+    "kubernetes": {"kubectl": ("kubernetes-client",)},
     "systemd": {"systemd-analyze": ("systemd",), "nsenter": ("util-linux",), "curl": ("curl",)},
     "postgresql": {"pg_ctlcluster": ("postgresql",), "pgbouncer": ("pgbouncer",)},
 }
