@@ -22,7 +22,11 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "podman": _PODMAN,
     "snippets": {"curl": ("curl",), "jq": ("jq",), "openssl": ("openssl",)},
     "ssh": {"sshd": ("openssh-server",), "ssh": ("openssh-client",), "docker": ("docker-cli", "docker.io")},
+    "haproxy": {"haproxy": ("haproxy",)},
+    "caddy": {"caddy": ("caddy",)},
     "nginx": {"nginx": ("nginx-light", "nginx")},
+    "caddy": {"caddy": ("caddy",)},
+    "systemd": {"systemd-analyze": ("systemd",), "nsenter": ("util-linux",), "curl": ("curl",)},
     "postgresql": {"pg_ctlcluster": ("postgresql",), "pgbouncer": ("pgbouncer",)},
 }
 

@@ -73,6 +73,12 @@ Proxies = Annotated[
         "--trusted-proxies", help="Network to believe X-Forwarded-For from; repeatable. [TUTUMD_TRUSTED_PROXIES]"
     ),
 ]
+MetricsFrom = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metrics-allow-from", help="Network that may read /metrics; repeatable. [TUTUMD_METRICS_ALLOW_FROM]"
+    ),
+]
 
 
 def _print_version(requested: bool) -> None:
@@ -117,6 +123,7 @@ def serve(
     pull_timeout: PullTimeout = None,
     max_keys: MaxKeys = None,
     trusted_proxies: Proxies = None,
+    metrics_allow_from: MetricsFrom = None,
     demo: Annotated[
         bool | None, typer.Option("--demo", help="Run a service `hello` and print its handlers' URLs.")
     ] = None,
@@ -140,6 +147,7 @@ def web(
     log_bytes: LogBytes = None,
     max_keys: MaxKeys = None,
     trusted_proxies: Proxies = None,
+    metrics_allow_from: MetricsFrom = None,
 ) -> None:
     """Only serve the API. Any number of web and worker processes can share a database."""
     _run("web", locals())

@@ -22,6 +22,7 @@ from tutumd.store.accounts import SqlAccounts
 from tutumd.store.clocks import database_clock, machine_clock
 from tutumd.store.database import Database
 from tutumd.store.faults import explain
+from tutumd.store.figures import SqlFigures
 from tutumd.store.queue import SqlQueue
 from tutumd.store.store import SqlStore
 from tutumd.store.upsert import probe
@@ -41,6 +42,7 @@ class Storage:
 
     database: Database
     store: SqlStore
+    figures: SqlFigures
     queue: SqlQueue
     wakeup: Wakeup
     clock: Clock
@@ -136,6 +138,7 @@ def _connected(database: Database, lock: int = -1) -> Iterator[Storage]:
         yield Storage(
             database=database,
             store=SqlStore(database, clock, wakeup),
+            figures=SqlFigures(database, clock, lease_clock),
             queue=SqlQueue(database, clock, wakeup, lease_clock),
             wakeup=wakeup,
             clock=clock,
@@ -150,14 +153,17 @@ def is_new(settings: Settings) -> bool:
 
 
 def open_accounts(options: Mapping[str, Any]) -> SqlAccounts:
-    """Open the accounts for a command, also while the server runs."""
+    """Open the accounts for a command, also while the server runs.
+
+    Only a server changes the schema of an older version: a command must not begin an upgrade beside older servers.
+    """
     settings = read_settings(options)
     if is_new(settings):
         path = settings.database_url.removeprefix(_SQLITE)
         raise SettingsError(f"there is no database {path}: start tutumd serve first, or give the right --data-dir")
     database = Database(settings.database_url)
     with _explained_faults(database):
-        database.migrate()
+        database.migrate(from_older=False)
     return SqlAccounts(database, now)
 
 

@@ -175,7 +175,9 @@ class Worker:
 
     def _register(self) -> None:
         # How healthy they are is reported by who discovers them.
-        self._queue.register(self.name, [engine.info for engine in self._engines.values()], has_looked=False)
+        infos = [engine.info for engine in self._engines.values()]
+        slots = min(self._limits.engine_slots, self._limits.max_runs)
+        self._queue.register(self.name, infos, has_looked=False, slots=slots)
 
     def _clean_up(self, *, prunes: bool) -> bool:
         """Do one batch of each task in turn until nothing is left, or the next heartbeat is due.
