@@ -196,6 +196,33 @@ def _run(command: str, options: dict[str, Any]) -> None:
     getattr(module, command)(options)
 
 
+@app.command()
+def backup(
+    file: Annotated[str, typer.Argument(help="File to write; - for standard output.")],
+    data_dir: DataDir = None,
+    database: Database = None,
+) -> None:
+    """Write the SQLite database and the key for secrets to a file, also while the server runs."""
+    from tutumd.main import backup
+
+    backup.backup(file, {"data_dir": data_dir, "database": database})
+
+
+@app.command()
+def restore(
+    file: Annotated[str, typer.Argument(help="File that tutumd backup has written; - for standard input.")],
+    data_dir: DataDir = None,
+    database: Database = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a database that exists; it is kept under another name.")
+    ] = False,
+) -> None:
+    """Put a backup in the place of the SQLite database. The server must be stopped."""
+    from tutumd.main import restore
+
+    restore.restore(file, {"data_dir": data_dir, "database": database}, force=force)
+
+
 @users.command("add")
 def add_user(
     name: Name,
