@@ -24,7 +24,7 @@ def test_api_v1_keeps_what_was_committed() -> None:
 
 
 def test_the_committed_document_is_up_to_date() -> None:
-    command = [sys.executable, ROOT / "script/openapi.py", "--check"]
+    command = [sys.executable, str(ROOT / "script/openapi.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), "run script/generate, and commit what it writes"
 
