@@ -23,6 +23,7 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "snippets": {"curl": ("curl",), "jq": ("jq",), "openssl": ("openssl",), "shellcheck": ("shellcheck",)},
     "ssh": {"sshd": ("openssh-server",), "ssh": ("openssh-client",), "docker": ("docker-cli", "docker.io")},
     "nginx": {"nginx": ("nginx-light", "nginx")},
+    "caddy": {"caddy": ("caddy",)},
     "postgresql": {"pg_ctlcluster": ("postgresql",), "pgbouncer": ("pgbouncer",)},
 }
 

@@ -11,6 +11,7 @@ PARTS = {
     "kubernetes": "the engine `kubernetes`",
     "local": "the engine `local`",
     "nginx": "nginx as a reverse proxy",
+    "caddy": "Caddy as a reverse proxy",
     "postgres": "PostgreSQL",
     "server": "a server process",
     "web": "the HTTP edge",

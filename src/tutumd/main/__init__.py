@@ -24,7 +24,9 @@ def told_errors() -> Iterator[None]:
     except ModuleNotFoundError as error:
         if (error.name or "tutumd").startswith(("tutum", "tests")):
             raise
-        text = f"{error.name} is not installed: install tutumd with the extra `server`, see docs/how-to/install.md"
+        from tutumd.main.missing import tell_missing
+
+        text = tell_missing(error.name or "")
     except UnavailableError as error:
         from tutumd.store.faults import explain
 

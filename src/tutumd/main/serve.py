@@ -13,7 +13,7 @@ from tutumd.main.listening import check_host, listen, public_url
 from tutumd.main.startup import configure
 from tutumd.main.storage import Storage, ensure_admin, open_storage
 from tutumd.main.worker_child import COMMAND, WorkerChild
-from tutumd.settings import Settings
+from tutumd.settings import Settings, read_secret_files
 from tutumd.store.intake import SqlIntake
 
 _log = structlog.get_logger(__name__)
@@ -35,7 +35,9 @@ def serve(options: Mapping[str, Any], worker_command: Sequence[str] = COMMAND) -
     with ExitStack() as stack:
         storage = stack.enter_context(open_storage(settings, serves_and_works=True))
         listener = stack.enter_context(listen(settings))
-        worker = WorkerChild(worker_command, options, lock=storage.lock, grace_s=settings.grace)
+        # The worker gets what the edge has read: a file may change, or be gone when a new worker starts.
+        secrets = read_secret_files(options)
+        worker = WorkerChild(worker_command, {**options, **secrets}, lock=storage.lock, grace_s=settings.grace)
         stack.callback(worker.close)
         from tutumd.main import http  # noqa: F401 (slow to import; the worker starts in the meantime)
 

@@ -128,14 +128,17 @@ def is_new(settings: Settings) -> bool:
 
 
 def open_accounts(options: Mapping[str, Any]) -> SqlAccounts:
-    """Open the accounts for a command, also while the server runs."""
+    """Open the accounts for a command, also while the server runs.
+
+    Only a server changes the schema of an older version: a command must not begin an upgrade beside older servers.
+    """
     settings = read_settings(options)
     if is_new(settings):
         path = settings.database_url.removeprefix(_SQLITE)
         raise SettingsError(f"there is no database {path}: start tutumd serve first, or give the right --data-dir")
     database = Database(settings.database_url)
     with _explained_faults(database):
-        database.migrate()
+        database.migrate(from_older=False)
     return SqlAccounts(database, now)
 
 
