@@ -18,7 +18,7 @@ PRESENT = "'tutumd[kubernetes,postgres,server]'"
     [
         ("pipx_metadata.json", f"pipx install --force {PRESENT}"),
         ("uv-receipt.toml", f"uv tool install {PRESENT}"),
-        ("pyvenv.cfg", f"uv pip install --python {{folder}}/bin/python {PRESENT}"),
+        ("pyvenv.cfg", f"{{folder}}/bin/python -m pip install {PRESENT}"),
     ],
 )
 def test_the_command_is_that_of_what_made_the_environment(tmp_path: Path, file: str, command: str) -> None:
