@@ -220,6 +220,14 @@ expires_datetime = 2001-01-01
     assert len(cli.handlers(service)) == 3
 
 
+def test_the_name_of_a_container_names_no_service(cli: Applied, console: Console) -> None:
+    name = f"contained-{uuid.uuid4()}"
+    cli.server.run_service(name)
+    assert json.loads(console("service", "inspect", f"{name}-1"))["name"] == name
+    _, told = cli.apply(FILE.format(service=f"{name}-1"), "--yes", code=2, CI_SECRET="x")
+    assert f"did you mean {name}?" in told
+
+
 def test_a_secret_without_its_variable_is_told_before_anything_is_done(cli: Applied, service: str) -> None:
     text = FILE.format(service=name_of(cli, service))
     _, told = cli.apply(text, "--yes", code=2)

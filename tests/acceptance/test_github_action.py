@@ -16,6 +16,7 @@ from tests.acceptance.console import Console
 from tests.support.guards import require_programs
 from tests.support.server import LiveServer
 from tests.support.waiting import wait_until
+from tutum.version import __version__
 
 HANDLER = "7eaf7fff-882c-4f3d-9a8f-a22317ac00ce"
 CALL = f"/api/v1/service/61a29874-9134-48f9-b460-f37d4bec4826/webhook/handler/{HANDLER}/call/"
@@ -331,5 +332,6 @@ def test_the_script_is_clean_and_every_input_and_output_is_in_the_guide() -> Non
     require_programs("shellcheck")
     subprocess.run(["shellcheck", str(ACTION / "call.sh")], check=True, timeout=60)
     text = (ACTION / "README.md").read_text(encoding="utf-8")
+    assert f"tutumd/tutumd/action@v{__version__}\n" in text
     action = manifest()
     assert [name for name in (*action["inputs"], *action["outputs"]) if f"| `{name}` |" not in text] == []

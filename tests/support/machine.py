@@ -25,8 +25,9 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "snippets": {"curl": ("curl",), "jq": ("jq",), "openssl": ("openssl",), "shellcheck": ("shellcheck",)},
     "ssh": {"sshd": ("openssh-server",), "ssh": ("openssh-client",), "docker": ("docker-cli", "docker.io")},
     "haproxy": {"haproxy": ("haproxy",)},
-    "caddy": {"caddy": ("caddy",)},
     "nginx": {"nginx": ("nginx-light", "nginx")},
+    "caddy": {"caddy": ("caddy",)},
+    "kubernetes": {"kubectl": ("kubernetes-client",)},
     "systemd": {"systemd-analyze": ("systemd",), "nsenter": ("util-linux",), "curl": ("curl",)},
     "postgresql": {"pg_ctlcluster": ("postgresql",), "pgbouncer": ("pgbouncer",)},
 }

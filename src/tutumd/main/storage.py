@@ -73,16 +73,13 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
     """
     database = Database(settings.database_url, settings.listen_url, settings.pool_size)
     exclusive = serves_and_works and not database.is_postgres
-    hint = f"another tutumd works with the data folder {settings.data_dir}: stop it, or give another --data-dir"
     with ExitStack() as stack:
-        # A command holds the first lock itself, so that a second one is told at once. The worker of a server inherits
-        # the other one, which is therefore free only when it has ended, too.
-        stack.enter_context(locked(settings.data_dir / "command.lock", hint, exclusive=exclusive))
-        lock = stack.enter_context(
-            locked(settings.data_dir / "tutumd.lock", hint, exclusive=exclusive, wait_s=ORPHAN_S)
-        )
+        lock = stack.enter_context(_locks(settings, exclusive=exclusive))
         if not database.is_postgres:
-            make_private(Path(str(database.url.database)), settings.data_dir)
+            path = Path(str(database.url.database))
+            if restoring_file(path).exists():
+                raise SettingsError(f"{path} is half restored: run tutumd restore again, with the same backup")
+            make_private(path, settings.data_dir)
         stack.callback(database.close)
         with _explained_faults(database):
             database.migrate()
@@ -92,6 +89,31 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
         if exclusive:
             storage.queue.take_over()
         yield storage
+
+
+@contextmanager
+def _locks(settings: Settings, *, exclusive: bool) -> Iterator[int]:
+    """Hold the locks of the data folder; yield the file descriptor of the one that a child process inherits."""
+    hint = f"another tutumd works with the data folder {settings.data_dir}: stop it, or give another --data-dir"
+    # A command holds the first lock itself, so that a second one is told at once. The worker of a server inherits the
+    # other one, which is therefore free only when it has ended, too.
+    with (
+        locked(settings.data_dir / "command.lock", hint, exclusive=exclusive),
+        locked(settings.data_dir / "tutumd.lock", hint, exclusive=exclusive, wait_s=ORPHAN_S) as lock,
+    ):
+        yield lock
+
+
+@contextmanager
+def keep_servers_out(settings: Settings) -> Iterator[None]:
+    """Keep others from the data folder. Raises SettingsError if a server uses it."""
+    with _locks(settings, exclusive=True):
+        yield
+
+
+def restoring_file(database: Path) -> Path:
+    """Return the file that exists while a backup takes the place of an SQLite database."""
+    return database.with_name(f"{database.name}.restoring")
 
 
 @contextmanager
