@@ -3,8 +3,9 @@
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from importlib.metadata import version
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -13,8 +14,11 @@ from tutumd.main.listening import check_host, listen, public_url
 from tutumd.main.startup import configure
 from tutumd.main.storage import Storage, ensure_admin, open_storage
 from tutumd.main.worker_child import COMMAND, WorkerChild
-from tutumd.settings import Settings
+from tutumd.settings import Settings, read_secret_files
 from tutumd.store.intake import SqlIntake
+
+if TYPE_CHECKING:
+    from tutumd.web.scrapes import Scrapes
 
 _log = structlog.get_logger(__name__)
 
@@ -35,7 +39,9 @@ def serve(options: Mapping[str, Any], worker_command: Sequence[str] = COMMAND) -
     with ExitStack() as stack:
         storage = stack.enter_context(open_storage(settings, serves_and_works=True))
         listener = stack.enter_context(listen(settings))
-        worker = WorkerChild(worker_command, options, lock=storage.lock, grace_s=settings.grace)
+        # The worker gets what the edge has read: a file may change, or be gone when a new worker starts.
+        secrets = read_secret_files(options)
+        worker = WorkerChild(worker_command, {**options, **secrets}, lock=storage.lock, grace_s=settings.grace)
         stack.callback(worker.close)
         from tutumd.main import http  # noqa: F401 (slow to import; the worker starts in the meantime)
 
@@ -51,6 +57,20 @@ def web(options: Mapping[str, Any]) -> None:
         storage = stack.enter_context(open_storage(settings, serves_and_works=False))
         listener = stack.enter_context(listen(settings))
         _serve_http(settings, storage, listener)
+
+
+def _open_metrics(settings: Settings, storage: Storage) -> "Scrapes | None":
+    """Return what renders the metrics; None if no setting opens them."""
+    from tutumd.web.scrapes import Scrapes  # slow to import
+
+    if not settings.metrics_token and not settings.metrics_allow_from:
+        return None
+    return Scrapes(
+        storage.figures,
+        version("tutumd"),
+        token=settings.metrics_token,
+        networks=settings.metrics_allow_from,
+    )
 
 
 def _serve_http(
@@ -90,6 +110,7 @@ def _serve_http(
             trusted_proxies=map(str, settings.trusted_proxies),
             public_url=settings.public_url,
             worker_state=(lambda: worker.state) if worker else None,
+            scrapes=_open_metrics(settings, storage),
         )
 
         def report_stop() -> None:
@@ -98,6 +119,13 @@ def _serve_http(
                 worker.stop()
             context.long_poll.stop()
 
-        http.serve(context, listener, grace_s=settings.grace, on_ready=report_ready, on_stop=report_stop)
+        http.serve(
+            context,
+            listener,
+            grace_s=settings.grace,
+            stop_delay_s=settings.stop_delay,
+            on_ready=report_ready,
+            on_stop=report_stop,
+        )
     finally:
         intake.close()
