@@ -23,6 +23,7 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "snippets": {"curl": ("curl",), "jq": ("jq",), "openssl": ("openssl",)},
     "ssh": {"sshd": ("openssh-server",), "ssh": ("openssh-client",), "docker": ("docker-cli", "docker.io")},
     "nginx": {"nginx": ("nginx-light", "nginx")},
+    "prometheus": {"prometheus": ("prometheus",), "promtool": ("prometheus",)},
     "postgresql": {"pg_ctlcluster": ("postgresql",), "pgbouncer": ("pgbouncer",)},
 }
 

@@ -12,6 +12,7 @@ PARTS = {
     "local": "the engine `local`",
     "nginx": "nginx as a reverse proxy",
     "postgres": "PostgreSQL",
+    "prometheus": "Prometheus, and its rules",
     "server": "a server process",
     "web": "the HTTP edge",
     "worker": "the worker",

@@ -1,6 +1,5 @@
 """The command `tutumd`: the only place that reads settings and builds objects."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -31,5 +30,7 @@ def told_errors() -> Iterator[None]:
         text = f"{error}: {explain(error)[0]}"
     except TutumdError as error:
         text = str(error)
-    print(f"tutumd: {text}", file=sys.stderr, flush=True)
+    from tutumd import logs
+
+    logs.print_error(text)
     raise SystemExit(1)
