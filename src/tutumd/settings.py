@@ -1,7 +1,9 @@
 """The server's settings: options of the command line, then `TUTUMD_…` variables, then defaults."""
 
 import difflib
+import os
 import re
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,9 +15,12 @@ from tutumd.errors import SettingsError
 from tutumd.model import RunLimits
 
 PREFIX = "TUTUMD_"
+FILE_SUFFIX = "_FILE"
+_MAX_FILE_BYTES = 64 * 1024
 _DEFAULT_PORT = 8000
+# DEPRECATIONS.md lists them; a test compares.
 _REMOVED = {
-    "TUTUMD_CLIENT_RATE_LIMIT": "is no longer a setting: limit in the proxy, see docs/how-to/replicas.md",
+    "TUTUMD_CLIENT_RATE_LIMIT": "is no longer a setting: limit in the proxy, see docs/how-to/proxy.md",
 }
 
 # Kubernetes and Docker links inject such variables into each container beside a service named `tutumd`.
@@ -53,14 +58,17 @@ _List = (NoDecode, BeforeValidator(_split_at_commas))
 
 
 class Settings(BaseSettings):
-    """All settings of the server. Each field without an alias is also a variable: `port` is `TUTUMD_PORT`."""
+    """All settings of the server. Each field without an alias is also a variable: `port` is `TUTUMD_PORT`.
+
+    A field with `repr=False` is a secret: no text shows it, and `TUTUMD_…_FILE` may name a file that holds it.
+    """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
     host: Annotated[str, _like(_HOST, "must be an address or a host name")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535), BeforeValidator(_ignore_injected_port)] = _DEFAULT_PORT
     data_dir: Path = Path("data")
-    database: str = ""
+    database: str = Field("", repr=False)
     listen_url: Annotated[str, _like(_POSTGRES_URL, "must be postgresql://USER:PASSWORD@HOST/NAME")] = Field(
         "", repr=False
     )
@@ -76,6 +84,7 @@ class Settings(BaseSettings):
     ] = ""
     max_containers: int = Field(100, ge=1, le=10_000)
     grace: float = Field(30.0, ge=0, le=3600)
+    stop_delay: float = Field(0.0, ge=0, le=300)
     keep_days: int = Field(90, ge=1, le=36500)
     log_rows: int = Field(10_000, ge=10, le=10_000_000)
     log_bytes: int = Field(64 * 1024 * 1024, ge=1024 * 1024)
@@ -120,27 +129,85 @@ class Settings(BaseSettings):
         return self.database or f"sqlite:///{self.data_dir / 'tutumd.db'}"
 
 
+SECRETS = tuple(name for name, field in Settings.model_fields.items() if not field.repr)
+"""Settings that no text shows."""
+
+
 def read_settings(options: Mapping[str, Any]) -> Settings:
-    """Return the settings from options and the environment; an option that is None or empty is not given.
+    """Return the settings from options, the environment and the files that it names.
+
+    Args:
+        options: Those that are None or empty are not given.
 
     Raises:
-        SettingsError: A value is wrong. The text names the option or variable and what it must be.
+        SettingsError: A value is wrong. The text names the option, variable or file and what it must be.
     """
     given = {name: value for name, value in options.items() if value is not None and value != []}
+    in_files = read_secret_files(options)
     try:
-        return Settings(**given)
+        return Settings(**{**given, **in_files})
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         field = str(problem["loc"][0])
-        source = f"--{field.replace('_', '-')}" if field in given else f"{PREFIX}{field.upper()}"
+        variable = f"{PREFIX}{field.upper()}{FILE_SUFFIX if field in in_files else ''}"
+        source = f"--{field.replace('_', '-')}" if field in given else variable
         wanted = re.sub("^(Input should be|value is not)", "must be", problem["msg"].removeprefix("Value error, "))
         got = f"got {problem['input']!r}" if Settings.model_fields[field].repr else "got something else"
         raise SettingsError(f"{source}: {wanted}, {got}") from None
 
 
+def read_secret_files(options: Mapping[str, Any]) -> dict[str, str]:
+    """Return the secrets that are in files, each of which a variable `TUTUMD_…_FILE` names.
+
+    Args:
+        options: Those that are not None win, and their files are not read.
+
+    Raises:
+        SettingsError: A secret is also in its own variable, or its file cannot be used.
+    """
+    secrets = {}
+    for name in SECRETS:
+        variable = f"{PREFIX}{name.upper()}"
+        path = os.environ.get(f"{variable}{FILE_SUFFIX}")
+        if not path or options.get(name) is not None:
+            continue
+        if os.environ.get(variable):
+            raise SettingsError(f"{variable} and {variable}{FILE_SUFFIX} are both set: unset one of them")
+        try:
+            secrets[name] = _read_line(Path(path))
+        except OSError as error:
+            raise SettingsError(
+                f"{variable}{FILE_SUFFIX}: {path} cannot be read: {error.strerror}; name a file that this user can read"
+            ) from error
+        except ValueError as error:
+            raise SettingsError(f"{variable}{FILE_SUFFIX}: {path} {error}") from None
+    return secrets
+
+
+def _read_line(path: Path) -> str:
+    """Return the one line of a file. Raises ValueError, without the content, if there is none or more than one."""
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise ValueError("is a folder, which Docker makes where the file of a mount is missing: name a file")
+    if not stat.S_ISREG(mode):  # reading a pipe may never end
+        raise ValueError("must be a regular file")
+    with path.open("rb") as file:
+        content = file.read(_MAX_FILE_BYTES)
+    try:
+        line = content.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise ValueError("must be a text file in UTF-8") from None
+    if not line.strip():
+        raise ValueError("is empty: write the value into it, on one line")
+    if "\n" in line or len(content) == _MAX_FILE_BYTES:
+        raise ValueError("must hold the value alone, on one line")
+    return line
+
+
 def environment_warnings(variables: Iterable[str]) -> list[str]:
     """Return a warning for each `TUTUMD_…` name among `variables` that is not a setting."""
     known = {f"{PREFIX}{name.upper()}" for name, field in Settings.model_fields.items() if not field.validation_alias}
+    known |= {f"{PREFIX}{name.upper()}{FILE_SUFFIX}" for name in SECRETS}
     warnings = []
     for name in sorted(variables):
         if not name.startswith(PREFIX) or name in known or _INJECTED.fullmatch(name):

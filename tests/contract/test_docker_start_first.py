@@ -47,16 +47,17 @@ http {
 """
 # Sends a request each 30 ms, in as many threads as it takes, and counts the responses until SIGTERM.
 LOAD = """
-import collections, json, signal, sys, threading, urllib.request
-found, stop = collections.Counter(), threading.Event()
-signal.signal(signal.SIGTERM, lambda *_: stop.set())
+import collections, json, signal, sys, threading, time, urllib.request
+found, signals = collections.Counter(), []
+signal.signal(signal.SIGTERM, lambda number, _: signals.append(number))
 def ask():
     try:
         found[urllib.request.urlopen(sys.argv[1], timeout=8).read().decode().strip()] += 1
     except Exception as error:
         found[f"failed: {error}"] += 1
-while not stop.wait(0.03):
+while not signals:
     threading.Thread(target=ask).start()
+    time.sleep(0.03)
 for thread in threading.enumerate():
     if thread is not threading.main_thread():
         thread.join(10)

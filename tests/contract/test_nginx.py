@@ -1,23 +1,20 @@
-"""nginx as `deploy/nginx.conf` sets it up, in front of replicas that are away, hang or refuse."""
+"""nginx as `deploy/proxies/nginx.conf` sets it up, in front of replicas that are away, hang or refuse."""
 
 import re
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Event, Thread
 
 import pytest
 
 from tests.support import nginx_bed
+from tests.support.fake_replica import replica
 from tests.support.server import free_port, request
 from tests.support.waiting import wait_until
 
 SERVICE, HANDLER = "5a2d64f7-0f4f-4f2c-8f4a-0f6a0f1b2c3d", "e5b2c1d0-1a2b-4c3d-9e4f-5a6b7c8d9e0f"
-GUIDE = Path(__file__).parents[2] / "docs/how-to/replicas.md"
+GUIDE = Path(__file__).parents[2] / "docs/how-to/proxy.md"
 CALL = f"/api/v1/service/{SERVICE}/webhook/handler/{HANDLER}/call/"
 
 
@@ -32,48 +29,6 @@ def test_a_call_that_reaches_no_replica_may_be_tried_again_and_is_in_no_log(port
     assert (answer.status, answer.headers["retry-after"]) == (503, "1")
     logged = "".join(file.read_text() for file in tmp_path.iterdir() if file.suffix == ".log" or file.name == "output")
     assert HANDLER not in logged
-
-
-@dataclass
-class Replica:
-    """A replica that records what it gets, and responds with `status` once `gate` is set."""
-
-    status: int = 202
-    gate: Event = field(default_factory=Event)
-    got: list[tuple[str, str, bytes]] = field(default_factory=list)
-    port: int = 0
-
-
-@contextmanager
-def replica(status: int = 202, *, is_open: bool = True) -> Iterator[Replica]:
-    made = Replica(status)
-    if is_open:
-        made.gate.set()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            made.got.append((self.path, self.headers["Idempotency-Key"], body))
-            made.gate.wait(60)
-            with suppress(BrokenPipeError):  # nginx has given up
-                self.send_response(made.status)
-                self.send_header("Content-Length", "2")
-                self.end_headers()
-                self.wfile.write(b"{}")
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        made.port = server.server_port
-        thread = Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield made
-        finally:
-            made.gate.set()
-            server.shutdown()
-            thread.join(10)
 
 
 def call_until(port: int, is_seen: Callable[[], object], path: str = CALL) -> list[int]:

@@ -135,16 +135,6 @@ def test_another_applications_database_is_left_alone(database_url: str, tmp_path
     assert other_tables(database_url) == {"notes"}
 
 
-@pytest.mark.parametrize("version", ["9999", "feedc0ffee12"])
-def test_a_schema_of_a_newer_version_is_told(database_url: str, tmp_path: Path, version: str) -> None:
-    start(tmp_path / "data", database_url)
-    database = Database(database_url)
-    with database.write() as connection:
-        connection.execute(sa.text(f"UPDATE alembic_version SET version_num = '{version}'"))
-    database.close()
-    assert f"the database has the schema {version} of a newer tutumd" in refusal(tmp_path / "data", database_url)
-
-
 def test_what_postgresql_refuses_is_told(postgres_bed: PostgresBed, tmp_path: Path) -> None:
     url, data = postgres_bed.new_database(), tmp_path / "data"
     name = url.partition("@/")[2].partition("?")[0]

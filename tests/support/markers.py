@@ -11,6 +11,8 @@ PARTS = {
     "kubernetes": "the engine `kubernetes`",
     "local": "the engine `local`",
     "nginx": "nginx as a reverse proxy",
+    "caddy": "Caddy as a reverse proxy",
+    "systemd": "the unit for systemd",
     "postgres": "PostgreSQL",
     "prometheus": "Prometheus, and its rules",
     "server": "a server process",

@@ -1,8 +1,7 @@
-"""nginx as `deploy/nginx.conf` configures it, on a port of a test's own."""
+"""nginx as `deploy/proxies/nginx.conf` configures it, on a port of a test's own."""
 
 import http.client
 import os
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -14,8 +13,9 @@ from tests.support.server import free_port
 from tests.support.waiting import wait_until
 
 MISSING = "this needs nginx: apt-get install --no-install-recommends nginx-light"
-CONFIG = Path(__file__).parents[2] / "deploy" / "nginx.conf"
+CONFIG = Path(__file__).parents[2] / "deploy" / "proxies" / "nginx.conf"
 _FOLDERS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+_LISTEN = "listen 443 ssl;"
 _READ_TIMEOUT = "proxy_read_timeout 620s;"
 _CALL_TIMEOUT = "proxy_read_timeout 5s;"
 
@@ -26,7 +26,13 @@ def find_nginx() -> str | None:
 
 
 def command(
-    folder: Path, port: int, webs: Sequence[int], read_timeout_s: int | None = None, call_timeout_s: int | None = None
+    folder: Path,
+    port: int,
+    webs: Sequence[int],
+    read_timeout_s: int | None = None,
+    call_timeout_s: int | None = None,
+    *,
+    tls: bool = False,
 ) -> list[str]:
     """Write the configuration into a folder, and return the command that runs nginx with it.
 
@@ -34,13 +40,15 @@ def command(
         webs: Ports of the two replicas.
         read_timeout_s: Replaces that of the configuration.
         call_timeout_s: Replaces that of calls that do not wait for their action.
+        tls: Serve TLS as `localhost`, with `fullchain.pem` and `privkey.pem` of the folder.
     """
     program = find_nginx()
     if program is None:
         guards.lacking(MISSING)
     config = CONFIG.read_text(encoding="utf-8")
-    for old, new in (("8000", port), ("8001", webs[0]), ("8002", webs[1])):
-        config = re.sub(rf"\b{old}\b", str(new), config)
+    config = _with_tls(config, port, folder) if tls else _without_tls(config, port)
+    config = config.replace("127.0.0.1:8000", f"127.0.0.1:{webs[0]}")
+    config = config.replace("# server 127.0.0.1:8001", f"server 127.0.0.1:{webs[1]}")
     if read_timeout_s is not None:
         assert _READ_TIMEOUT in config
         config = config.replace(_READ_TIMEOUT, f"proxy_read_timeout {read_timeout_s}s;")
@@ -54,14 +62,31 @@ def command(
     return [program, "-c", str(folder / "nginx.conf"), "-g", f"daemon off;{user}"]
 
 
+def _with_tls(config: str, port: int, folder: Path) -> str:
+    certificates = "/etc/letsencrypt/live/hooks.example.com"
+    assert config.count(certificates) == 2
+    return config.replace(certificates, str(folder)).replace(_LISTEN, f"listen {port} ssl;")
+
+
+def _without_tls(config: str, port: int) -> str:
+    assert config.count(_LISTEN) == 1
+    lines = config.replace(_LISTEN, f"listen {port};").splitlines(keepends=True)
+    return "".join(line for line in lines if not line.lstrip().startswith("ssl_certificate"))
+
+
 @contextmanager
 def nginx(
-    folder: Path, webs: Sequence[int], read_timeout_s: int | None = None, call_timeout_s: int | None = None
+    folder: Path,
+    webs: Sequence[int],
+    read_timeout_s: int | None = None,
+    call_timeout_s: int | None = None,
+    *,
+    tls: bool = False,
 ) -> Iterator[int]:
     """Run nginx in front of these ports while the block runs; yield its port."""
     folder.mkdir(exist_ok=True)
     port = free_port()
-    program = command(folder, port, webs, read_timeout_s, call_timeout_s)
+    program = command(folder, port, webs, read_timeout_s, call_timeout_s, tls=tls)
     with (folder / "output").open("wb") as output, running(program, stdout=output, stderr=output):
         wait_until(lambda: _answers(port), "nginx answers")
         yield port

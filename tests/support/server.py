@@ -46,6 +46,7 @@ class LiveServer:
         environment: Added to the process environment, for example that of a Docker test bed.
         command: Replaces `tutumd`.
         apikey: Of the examples' user, if the data folder has another one.
+        port: Of a server that this one replaces.
     """
 
     def __init__(
@@ -55,10 +56,11 @@ class LiveServer:
         environment: Mapping[str, str] | None = None,
         command: Sequence[str] = (str(BIN / "tutumd"),),
         apikey: str = APIKEY,
+        port: int | None = None,
     ) -> None:
         self.folder = folder
         self.data = folder / "data"
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._options = options
         self._environment = dict(environment or {})

@@ -1,5 +1,7 @@
 """The command `tutumd`: the only place that reads settings and builds objects."""
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +11,11 @@ from tutumd.errors import TutumdError, UnavailableError
 def main() -> None:
     """Run the command line."""
     with told_errors():
+        if sys.argv[1:] == ["healthcheck"]:
+            from tutumd.main.healthcheck import check_health  # all that is slow to import stays out
+
+            print(check_health(os.environ))
+            return
         from tutumd.main.commands import app  # the worker of a server does without it
 
         app()
@@ -23,14 +30,17 @@ def told_errors() -> Iterator[None]:
     except ModuleNotFoundError as error:
         if (error.name or "tutumd").startswith(("tutum", "tests")):
             raise
-        text = f"{error.name} is not installed: install tutumd with the extra `server`, see docs/how-to/install.md"
+        from tutumd.main.missing import tell_missing
+
+        text = tell_missing(error.name or "")
     except UnavailableError as error:
         from tutumd.store.faults import explain
 
         text = f"{error}: {explain(error)[0]}"
     except TutumdError as error:
         text = str(error)
-    from tutumd import logs
-
-    logs.print_error(text)
+    if logs := sys.modules.get("tutumd.logs"):  # not loaded here: it is slow to import, and not in each installation
+        logs.print_error(text)
+    else:
+        print(f"tutumd: {text}", file=sys.stderr, flush=True)
     raise SystemExit(1)

@@ -224,15 +224,8 @@ def _build(spec: Spec, settings: Settings) -> Engine:
 
 
 def _build_kubernetes(spec: Spec, settings: Settings) -> Engine:
-    try:
-        from tutumd.engines.kubernetes.connection import find_access
-        from tutumd.engines.kubernetes.engine import KubernetesEngine
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "kubernetes":
-            raise
-        raise SettingsError(
-            "the engine kubernetes needs its client: install the extra `kubernetes`, see docs/how-to/install.md"
-        ) from error
+    from tutumd.engines.kubernetes.connection import find_access
+    from tutumd.engines.kubernetes.engine import KubernetesEngine
 
     return KubernetesEngine(
         spec.name,

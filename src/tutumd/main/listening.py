@@ -25,7 +25,7 @@ def check_host(settings: Settings) -> None:
     if not address.is_loopback and not is_behind_tls:
         _log.warning(
             f"the network can read API keys and handler URLs: this server listens on {settings.host} without TLS; put a"
-            " proxy with TLS in front of it, and name that in --trusted-proxies (docs/how-to/install.md)"
+            " proxy with TLS in front of it, and name that in --trusted-proxies (docs/how-to/proxy.md)"
         )
 
 

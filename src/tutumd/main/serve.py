@@ -14,7 +14,7 @@ from tutumd.main.listening import check_host, listen, public_url
 from tutumd.main.startup import configure
 from tutumd.main.storage import Storage, ensure_admin, open_storage
 from tutumd.main.worker_child import COMMAND, WorkerChild
-from tutumd.settings import Settings
+from tutumd.settings import Settings, read_secret_files
 from tutumd.store.intake import SqlIntake
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ def serve(options: Mapping[str, Any], worker_command: Sequence[str] = COMMAND) -
     with ExitStack() as stack:
         storage = stack.enter_context(open_storage(settings, serves_and_works=True))
         listener = stack.enter_context(listen(settings))
-        worker = WorkerChild(worker_command, options, lock=storage.lock, grace_s=settings.grace)
+        # The worker gets what the edge has read: a file may change, or be gone when a new worker starts.
+        secrets = read_secret_files(options)
+        worker = WorkerChild(worker_command, {**options, **secrets}, lock=storage.lock, grace_s=settings.grace)
         stack.callback(worker.close)
         from tutumd.main import http  # noqa: F401 (slow to import; the worker starts in the meantime)
 
@@ -118,6 +120,13 @@ def _serve_http(
                 worker.stop()
             context.long_poll.stop()
 
-        http.serve(context, listener, grace_s=settings.grace, on_ready=report_ready, on_stop=report_stop)
+        http.serve(
+            context,
+            listener,
+            grace_s=settings.grace,
+            stop_delay_s=settings.stop_delay,
+            on_ready=report_ready,
+            on_stop=report_stop,
+        )
     finally:
         intake.close()

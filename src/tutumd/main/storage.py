@@ -1,5 +1,6 @@
 """The database and the data folder: opening them, and keeping other servers out."""
 
+import errno
 import fcntl
 import os
 import sys
@@ -72,16 +73,13 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
     """
     database = Database(settings.database_url, settings.listen_url, settings.pool_size)
     exclusive = serves_and_works and not database.is_postgres
-    hint = f"another tutumd works with the data folder {settings.data_dir}: stop it, or give another --data-dir"
     with ExitStack() as stack:
-        # A command holds the first lock itself, so that a second one is told at once. The worker of a server inherits
-        # the other one, which is therefore free only when it has ended, too.
-        stack.enter_context(locked(settings.data_dir / "command.lock", hint, exclusive=exclusive))
-        lock = stack.enter_context(
-            locked(settings.data_dir / "tutumd.lock", hint, exclusive=exclusive, wait_s=ORPHAN_S)
-        )
+        lock = stack.enter_context(_locks(settings, exclusive=exclusive))
         if not database.is_postgres:
-            make_private(Path(str(database.url.database)), settings.data_dir)
+            path = Path(str(database.url.database))
+            if restoring_file(path).exists():
+                raise SettingsError(f"{path} is half restored: run tutumd restore again, with the same backup")
+            make_private(path, settings.data_dir)
         stack.callback(database.close)
         with _explained_faults(database):
             database.migrate()
@@ -91,6 +89,31 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
         if exclusive:
             storage.queue.take_over()
         yield storage
+
+
+@contextmanager
+def _locks(settings: Settings, *, exclusive: bool) -> Iterator[int]:
+    """Hold the locks of the data folder; yield the file descriptor of the one that a child process inherits."""
+    hint = f"another tutumd works with the data folder {settings.data_dir}: stop it, or give another --data-dir"
+    # A command holds the first lock itself, so that a second one is told at once. The worker of a server inherits the
+    # other one, which is therefore free only when it has ended, too.
+    with (
+        locked(settings.data_dir / "command.lock", hint, exclusive=exclusive),
+        locked(settings.data_dir / "tutumd.lock", hint, exclusive=exclusive, wait_s=ORPHAN_S) as lock,
+    ):
+        yield lock
+
+
+@contextmanager
+def keep_servers_out(settings: Settings) -> Iterator[None]:
+    """Keep others from the data folder. Raises SettingsError if a server uses it."""
+    with _locks(settings, exclusive=True):
+        yield
+
+
+def restoring_file(database: Path) -> Path:
+    """Return the file that exists while a backup takes the place of an SQLite database."""
+    return database.with_name(f"{database.name}.restoring")
 
 
 @contextmanager
@@ -131,14 +154,17 @@ def is_new(settings: Settings) -> bool:
 
 
 def open_accounts(options: Mapping[str, Any]) -> SqlAccounts:
-    """Open the accounts for a command, also while the server runs."""
+    """Open the accounts for a command, also while the server runs.
+
+    Only a server changes the schema of an older version: a command must not begin an upgrade beside older servers.
+    """
     settings = read_settings(options)
     if is_new(settings):
         path = settings.database_url.removeprefix(_SQLITE)
         raise SettingsError(f"there is no database {path}: start tutumd serve first, or give the right --data-dir")
     database = Database(settings.database_url)
     with _explained_faults(database):
-        database.migrate()
+        database.migrate(from_older=False)
     return SqlAccounts(database, now)
 
 
@@ -203,7 +229,7 @@ def locked(path: Path, hint: str, *, exclusive: bool, wait_s: float = 0.0) -> It
         # For reading, too: else NFS gives no shared lock.
         file = open(path, "a+", opener=open_private)  # noqa: SIM115 (closed below)
     except OSError as error:
-        raise SettingsError(f"the data folder {path.parent} cannot be used: {error.strerror}") from error
+        raise SettingsError(f"the data folder {path.parent} cannot be used: {_mend(path.parent, error)}") from error
     with file:
         deadline = time.monotonic() + wait_s
         while True:
@@ -219,3 +245,12 @@ def locked(path: Path, hint: str, *, exclusive: bool, wait_s: float = 0.0) -> It
                 ) from error
             time.sleep(_LOCK_POLL_S)
         yield file.fileno()
+
+
+def _mend(folder: Path, error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        change = f"chown -R {os.geteuid()}:{os.getegid()} {quote(str(folder))}"
+        return f"{error.strerror}; run {change}, for a container on the folder or volume that is mounted there"
+    if error.errno == errno.EROFS:
+        return f"{error.strerror}; mount a volume there, or give another --data-dir"
+    return str(error.strerror)

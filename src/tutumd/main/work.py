@@ -8,13 +8,15 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from datetime import timedelta
 from io import FileIO
-from threading import Event, Thread
+from threading import Thread
 from typing import Any
 
 import structlog
 
 from tutumd.main import engines, told_errors
+from tutumd.main.healthcheck import worker_health
 from tutumd.main.startup import configure
+from tutumd.main.stop_request import StopRequest
 from tutumd.main.storage import Storage, open_storage, share_storage
 from tutumd.main.worker_child import READY
 from tutumd.ports.engine import Engine
@@ -27,10 +29,6 @@ BuildEngines = Callable[[Settings, ExitStack], Mapping[str, Engine]]
 HANDOVER_S = 3
 """How long a worker whose edge is dead may take to hand over its runs."""
 
-# A signal that the system delivers to another thread does not wake the main thread, which alone handles it.
-_SIGNAL_POLL_S = 0.5
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PR_SET_PDEATHSIG = 1
 _log = structlog.get_logger(__name__)
 
@@ -46,12 +44,13 @@ def work(options: Mapping[str, Any], build_engines: BuildEngines = engines.build
     """
     settings = configure(options)
     engines.check(settings)
-    stopped = _stopped_by_signals()
+    stop = StopRequest()
     with ExitStack() as stack:
         storage = stack.enter_context(open_storage(settings, serves_and_works=False))
         worker = _start(settings, storage, build_engines(settings, stack))
+        stack.enter_context(worker_health(lambda: worker.state))
         _log.info("worker is ready")
-        _stop_when_told(worker, stopped, settings.grace)
+        _stop_when_requested(worker, stop, settings.grace)
 
 
 def work_for_edge(build_engines: BuildEngines = engines.build) -> None:
@@ -59,7 +58,7 @@ def work_for_edge(build_engines: BuildEngines = engines.build) -> None:
 
     Standard input is a socket to the edge: it sends one line of JSON, the task, and later perhaps a line to stop.
     """
-    stopped = _stopped_by_signals()
+    stop = StopRequest()
     # If this process is stopped when the edge dies, it must go on to notice that. prctl(2).
     if hasattr(libc := ctypes.CDLL(None), "prctl"):
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
@@ -69,7 +68,7 @@ def work_for_edge(build_engines: BuildEngines = engines.build) -> None:
     if task is None:
         return
     workers: list[Worker] = []
-    Thread(target=_follow, args=(edge, stopped, workers), daemon=True).start()
+    Thread(target=_follow, args=(edge, stop, workers), daemon=True).start()
     with told_errors(), ExitStack() as stack:
         settings = configure(task["options"], is_checked=True)
         storage = stack.enter_context(share_storage(settings))
@@ -78,16 +77,16 @@ def work_for_edge(build_engines: BuildEngines = engines.build) -> None:
         workers.append(_start(settings, storage, instances, task["name"]))
         with suppress(OSError):
             edge.write(READY)
-        _stop_when_told(workers[0], stopped, settings.grace)
+        _stop_when_requested(workers[0], stop, settings.grace)
 
 
-def _follow(edge: FileIO, stopped: Event, workers: list[Worker]) -> None:
+def _follow(edge: FileIO, stop: StopRequest, workers: list[Worker]) -> None:
     """Stop at a line from the edge. At its end, hand over the runs without grace, and leave no orphan in any case."""
     with suppress(OSError):
         while edge.readline():
-            stopped.set()
+            stop.make()
     signal.alarm(HANDOVER_S)  # its default action ends the process
-    stopped.set()
+    stop.make()
     for worker in workers:
         worker.stop(0)
 
@@ -107,20 +106,8 @@ def _start(settings: Settings, storage: Storage, instances: Mapping[str, Engine]
     return worker
 
 
-def _stopped_by_signals() -> Event:
-    stopped = Event()
-    for number in _SIGNALS:
-        signal.signal(number, lambda *_: stopped.set())
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # the edge blocked them
-    return stopped
-
-
-def _stop_when_told(worker: Worker, stopped: Event, grace_s: float) -> None:
-    """Wait for the event, then stop the worker. From then on a signal ends the process at once."""
-    while not stopped.wait(_SIGNAL_POLL_S):
-        pass
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
+def _stop_when_requested(worker: Worker, stop: StopRequest, grace_s: float) -> None:
+    stop.wait()
     _log.info("worker is stopping", grace_s=grace_s)
     worker.stop(grace_s)
 

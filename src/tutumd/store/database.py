@@ -81,17 +81,12 @@ class Database:
                     "tcp_user_timeout": 20_000,  # in ms: as long as a statement may take
                 },
             }
-        try:
-            self._engine = sa.create_engine(self.url, hide_parameters=True, **options)
-            if self.is_postgres:
-                from tutumd.store import postgres_connection  # it needs the extra `postgres`
+        self._engine = sa.create_engine(self.url, hide_parameters=True, **options)
+        if self.is_postgres:
+            from tutumd.store import postgres_connection  # it needs the extra `postgres`
 
-                postgres_connection.use(self._engine)
-                sa.event.listen(self._engine, "connect", _prepare_postgres)
-        except ModuleNotFoundError as error:
-            raise SettingsError(
-                "PostgreSQL needs its client: install the extra `postgres`, see docs/how-to/install.md"
-            ) from error
+            postgres_connection.use(self._engine)
+            sa.event.listen(self._engine, "connect", _prepare_postgres)
         self._writer = self._engine.execution_options(write=True)
         self._files: SqliteFiles | None = None
         self._turns: Turns | None = None
@@ -191,9 +186,13 @@ class Database:
             time.sleep(_RETRY_PAUSE_S)
         raise UnavailableError(UNCERTAIN)
 
-    def migrate(self) -> None:
-        """Bring the schema up to date, quickly if it is already. Several processes may do so at once."""
-        upgrade.upgrade(self)
+    def migrate(self, *, from_older: bool = True) -> None:
+        """Bring the schema up to date, quickly if it is already. Several processes may do so at once.
+
+        Args:
+            from_older: Whether to change the schema of an older version, which else raises SettingsError.
+        """
+        upgrade.upgrade(self, from_older=from_older)
 
     def close(self) -> None:
         """Close all connections."""

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from tutumd.store import change_log, tables
 from tutumd.store.faults import is_locked
 
 if TYPE_CHECKING:
+    from alembic.config import Config
+
     from tutumd.store.database import Database
 
 GIVE_UP_S = 600.0
@@ -28,16 +31,28 @@ _versions = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", 
 _log = logging.getLogger(__name__)
 
 
-def upgrade(database: "Database") -> None:
+def upgrade(database: "Database", *, from_older: bool = True) -> None:
     """Bring the schema up to date, quickly if it is already.
 
+    Args:
+        from_older: Whether to change the schema of an older version. An empty database gets its tables in any case.
+
     Raises:
-        SettingsError: It is another application's or a newer tutumd's, or its tables were locked for 10 minutes.
+        SettingsError: It is another application's, a newer tutumd's, or an older one's that must stay. Or its tables
+            were locked for 10 minutes.
         UnavailableError: The database cannot be used.
     """
     with database.read() as connection:
-        if _version(connection) == tables.HEAD:
-            return
+        version = _version(connection)
+    if version == tables.HEAD:
+        return
+    if version is not None:
+        _check_known(version)
+        if not from_older:
+            raise SettingsError(
+                f"the database has the schema {version} of an older tutumd, and {_ours()} needs {tables.HEAD}:"
+                " start its server first, which upgrades the database; see UPGRADING.md"
+            )
     began = time.monotonic()
     while True:
         try:
@@ -63,8 +78,11 @@ def _upgrade(connection: sa.Connection) -> None:
     if version == tables.HEAD:
         return  # another process was quicker
     if version is not None:
+        _check_known(version)  # another process may have been newer, too
         began = time.monotonic()
-        _log.warning("migrating the database from %s to %s; until then no calls are answered", version, tables.HEAD)
+        _log.warning(
+            "migrating the database from %s to %s; this process serves when that is done", version, tables.HEAD
+        )
         run_migrations(connection)
         _log.warning("the database was migrated: that took %.1f s", time.monotonic() - began)
         return
@@ -79,21 +97,36 @@ def _upgrade(connection: sa.Connection) -> None:
 
 
 def run_migrations(connection: sa.Connection, revision: str = "head") -> None:
-    """Run the migrations that the database lacks, up to a revision. Raises SettingsError if they are not ours."""
+    """Run the migrations that the database lacks, up to a revision."""
     from alembic import command  # slow to import, and rarely needed
+
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def _check_known(version: str) -> None:
+    """Raise SettingsError if no migration of ours made this schema."""
+    from alembic.script import ScriptDirectory  # slow to import, and rarely needed
+
+    if version not in {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}:
+        raise SettingsError(
+            f"the database has the schema {version}, and {_ours()} knows none after {tables.HEAD}: a newer tutumd or"
+            " another application uses it. Install the newer tutumd, or restore the backup that was made before the"
+            " upgrade; see UPGRADING.md"
+        )
+
+
+def _config() -> "Config":
     from alembic.config import Config
-    from alembic.util import CommandError
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["connection"] = connection
-    try:
-        command.upgrade(config, revision)
-    except CommandError as error:
-        raise SettingsError(
-            f"the database has the schema {_version(connection)} of a newer tutumd or another application, and this"
-            f" version knows only {tables.HEAD}: run the newer version, or restore a backup"
-        ) from error
+    return config
+
+
+def _ours() -> str:
+    return f"this tutumd {version_of('tutumd')}"
 
 
 def _version(connection: sa.Connection) -> str | None:

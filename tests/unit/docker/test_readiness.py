@@ -19,7 +19,7 @@ from tutumd.engines.docker.readiness import assess
         ({"status": "running", "health": "unhealthy"}, 0, None),
         ({"status": "running", "health": "unhealthy"}, 2, "it is unhealthy: checked"),
         ({"status": "running", "restarts": 2, "exit_code": 7}, 99, "it exited with 7, restarted 2 times"),
-        ({"status": "restarting", "exit_code": 3, "restarts": 1}, 0, "it exited with 3, restarted 1 time"),
+        ({"status": "restarting", "exit_code": 3, "restarts": 1}, 0, "it exited with 3, restarted once"),
         ({"status": "exited", "exit_code": 0}, 1.4, None),
         ({"status": "exited", "exit_code": 0}, 1.5, "it exited with 0"),
         ({"status": "paused"}, 0, ""),

@@ -55,25 +55,6 @@ def run(program: str) -> Any:
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
 
 
-def test_a_missing_client_is_named_with_its_installation() -> None:
-    program = """
-import sys
-from contextlib import ExitStack
-from tutumd.errors import SettingsError
-from tutumd.main.engines import build
-from tutumd.settings import Settings
-sys.modules["kubernetes"] = None
-try:
-    build(Settings(engine=("kubernetes",)), ExitStack())
-except SettingsError as error:
-    print(error)
-"""
-    assert (
-        run(program).stdout
-        == "the engine kubernetes needs its client: install the extra `kubernetes`, see docs/how-to/install.md\n"
-    )
-
-
 def test_the_client_is_loaded_only_for_the_engine() -> None:
     program = "import sys, tutumd.main, tutumd.main.engines, tutumd.main.serve; print('kubernetes' in sys.modules)"
     assert run(program).stdout == "False\n"

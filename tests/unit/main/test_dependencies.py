@@ -59,10 +59,40 @@ def test_what_is_declared_is_used_and_explained() -> None:
     assert {name for name in everything if not re.search(rf"\b{re.escape(name)}\b", named)} == set()
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
-def test_the_locks_name_what_is_declared(lock: str) -> None:
-    text = (ROOT / lock).read_text()
-    blocks = re.findall(r"^([a-z0-9-]+)(?:\[.*?\])?==.*?# via(.*?)(?=^[a-z0-9]|\Z)", text, re.MULTILINE | re.DOTALL)
+LOCKS = {
+    "all": ["base", "server", "postgres", "kubernetes"],
+    "server": ["base", "server"],
+    "postgres": ["base", "server", "postgres"],
+    "kubernetes": ["base", "server", "kubernetes"],
+    "dev": ["base", "server", "postgres", "kubernetes"],
+}
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_names_what_is_declared_for_its_extra_and_nothing_else(lock: str) -> None:
+    blocks = re.findall(
+        r"^([a-z0-9-]+)(?:\[.*?\])?==.*?# via(.*?)(?=^[a-z0-9]|\Z)", lock_text(lock), re.MULTILINE | re.DOTALL
+    )
     direct = {name for name, via in blocks if "tutumd (pyproject.toml)" in via}
-    everything = set().union(*map(declared, ["base", "server", "postgres", "kubernetes"]))
-    assert everything - direct == set()
+    assert direct == set().union(*map(declared, LOCKS[lock]))
+
+
+@pytest.mark.parametrize("lock", [*LOCKS, "build"])
+def test_a_lock_has_hashes_and_no_index(lock: str) -> None:
+    text = lock_text(lock)
+    hashed = re.findall(r"^[a-z0-9-]+.*\\\n    --hash=sha256:[0-9a-f]{64}", text, re.MULTILINE)
+    assert len(hashed) == len(pins(text)) > 0
+    assert not re.search(r"://|^--(?!hash)", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("lock", ["all", "server", "postgres", "kubernetes", "build"])
+def test_the_tests_run_the_versions_that_users_run(lock: str) -> None:
+    assert set(pins(lock_text(lock))) <= set(pins(lock_text("dev")))
+
+
+def lock_text(lock: str) -> str:
+    return (ROOT / "requirements" / f"{lock}.lock").read_text()
+
+
+def pins(text: str) -> list[tuple[str, str]]:
+    return list(re.findall(r"^([a-z0-9-]+)(?:\[.*?\])?==(\S+)", text, re.MULTILINE))

@@ -1,12 +1,14 @@
 """Settings from options and variables, and the engines that they name."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tutumd.errors import SettingsError
 from tutumd.main.engines import Spec, parse_specs
-from tutumd.settings import Settings, environment_warnings, read_settings
+from tutumd.settings import SECRETS, Settings, environment_warnings, read_settings
 
 DOCS = Path(__file__).parents[3] / "docs"
 
@@ -48,7 +50,7 @@ def test_the_variables_of_docker_and_kubernetes_are_ignored_with_the_prefix(monk
     [
         ("TUTUMD_ADMIN_APIKEYS", "is not a setting and is ignored: did you mean TUTUMD_ADMIN_APIKEY?"),
         ("TUTUMD_COLOUR", "is not a setting and is ignored: see docs/reference/settings.md"),
-        ("TUTUMD_CLIENT_RATE_LIMIT", "is no longer a setting: limit in the proxy, see docs/how-to/replicas.md"),
+        ("TUTUMD_CLIENT_RATE_LIMIT", "is no longer a setting: limit in the proxy, see docs/how-to/proxy.md"),
     ],
 )
 def test_a_variable_that_is_no_setting_is_warned_about(variable: str, remedy: str) -> None:
@@ -114,6 +116,70 @@ def test_a_url_to_listen_on_is_shown_nowhere() -> None:
     assert "hidden" not in repr(settings)
 
 
+def test_every_setting_that_is_shown_nowhere_may_be_in_a_file() -> None:
+    assert {"database", "listen_url", "admin_apikey", "secret_key"} <= set(SECRETS)
+    assert not environment_warnings([f"TUTUMD_{name.upper()}_FILE" for name in SECRETS])
+    assert environment_warnings(["TUTUMD_PORT_FILE"])
+
+
+@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n"])
+def test_a_secret_is_read_from_its_file_without_the_end_of_the_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, end: str
+) -> None:
+    value = "postgresql://user:p@db/x" if name in ("database", "listen_url") else "0123456789abcdef"
+    (tmp_path / "secret").write_text(f"{value}{end}", newline="")
+    monkeypatch.setenv(f"TUTUMD_{name.upper()}", "")
+    monkeypatch.setenv(f"TUTUMD_{name.upper()}_FILE", str(tmp_path / "secret"))
+    assert getattr(read_settings({}), name) == value
+
+
+def test_an_option_comes_before_the_file_which_is_not_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TUTUMD_DATABASE_FILE", str(tmp_path / "missing"))
+    assert read_settings({"database": "sqlite:///x.db"}).database == "sqlite:///x.db"
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_in_a_variable_and_in_a_file_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    variable = f"TUTUMD_{name.upper()}"
+    monkeypatch.setenv(variable, "hidden")
+    monkeypatch.setenv(f"{variable}_FILE", "/run/secrets/x")
+    with pytest.raises(SettingsError, match=f"^{variable} and {variable}_FILE are both set: unset one of them$"):
+        read_settings({})
+
+
+@pytest.mark.parametrize(
+    ("make", "fault"),
+    [
+        (lambda path: None, "cannot be read: No such file or directory; name a file that this user can read"),
+        (Path.mkdir, "is a folder, which Docker makes where the file of a mount is missing: name a file"),
+        (os.mkfifo, "must be a regular file"),
+        (lambda path: path.write_text(""), "is empty: write the value into it, on one line"),
+        (lambda path: path.write_text(" \n\n"), "is empty: write the value into it, on one line"),
+        (lambda path: path.write_text("hidden\nhidden\n"), "must hold the value alone, on one line"),
+        (lambda path: path.write_text("hidden" * 100_000), "must hold the value alone, on one line"),
+        (lambda path: path.write_bytes(b"hidden\xff"), "must be a text file in UTF-8"),
+    ],
+)
+def test_a_file_that_holds_no_secret_is_named_with_its_variable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, make: Callable[[Path], object], fault: str
+) -> None:
+    path = tmp_path / "secret"
+    make(path)
+    monkeypatch.setenv("TUTUMD_SECRET_KEY_FILE", str(path))
+    with pytest.raises(SettingsError, match=f"^TUTUMD_SECRET_KEY_FILE: {path} {fault}$"):
+        read_settings({})
+
+
+def test_a_wrong_value_in_a_file_names_the_variable_and_not_the_value(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "url").write_text("mysql://u:hidden@db/x")
+    monkeypatch.setenv("TUTUMD_LISTEN_URL_FILE", str(tmp_path / "url"))
+    with pytest.raises(SettingsError, match=r"^TUTUMD_LISTEN_URL_FILE: must be postgresql://.*, got something else$"):
+        read_settings({})
+
+
 def test_a_wrong_option_is_named_as_an_option() -> None:
     with pytest.raises(SettingsError, match=r"^--keep-days: must be greater than or equal to 1, got 0$"):
         read_settings({"keep_days": 0})
@@ -147,3 +213,5 @@ def test_every_setting_is_documented() -> None:
     reference = (DOCS / "reference" / "settings.md").read_text()
     for name, field in Settings.model_fields.items():
         assert f"`{field.validation_alias or f'TUTUMD_{name.upper()}'}`" in reference
+    for name in SECRETS:
+        assert f"`TUTUMD_{name.upper()}_FILE`" in reference

@@ -211,7 +211,7 @@ def test_an_exit_is_described_with_its_code_and_the_restarts() -> None:
     others = (task("n5", NEW, state="failed", slot="2"), task("o1", state="failed"), BOTH_NEW[0])
     text = "container 1 exited with 7: dockerexec: unhealthy container"
     assert describe_task(first, (first, *others)) == text
-    assert describe_task(later[0], (first, later[0], *others)) == text.replace("7", "7, restarted 1 time")
+    assert describe_task(later[0], (first, later[0], *others)) == text.replace("7", "7, restarted once")
     assert describe_task(later[2], (first, *later, *others)) == text.replace("7", "7, restarted 3 times")
     ended = task("n1", state="complete")
     assert describe_task(ended, (ended,)) == "container 1 exited with 0, by itself or because it was unhealthy"

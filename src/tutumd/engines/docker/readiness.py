@@ -7,7 +7,6 @@ from typing import Any
 
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
-from tutumd.engines.labels import Json
 from tutumd.engines.rollout.outcome import restarts_text
 from tutumd.engines.rollout.timing import HoldTimer, unfinished
 from tutumd.ports.engine import Run
@@ -48,7 +47,6 @@ class ContainerWatch:
         self._check = check
         self._run = run
         self._timers = defaultdict[str, HoldTimer](lambda: HoldTimer(check.clock))
-        self._images: dict[str, Json | None] = {}
 
     def confirm(self, container_ids: Iterable[str]) -> tuple[str, str] | None:
         """Wait until all have been ready for the stability window, then look once more; return as `wait` does."""
@@ -76,14 +74,14 @@ class ContainerWatch:
             if not left:
                 return None
             if is_over:
-                container = self._check.api.container(left[0], self._images)
+                container = self._check.api.container(left[0])
                 state = "healthy" if container is not None and container.health else "running steadily"
                 return left[0], unfinished(self._run, f"it is not {state} yet")
             self._run.sleep(_POLL_S)
 
     def _look(self, container_id: str, stable_s: float, healthy_s: float, doubt_s: float) -> str | None:
         """Look at a container once; return as `assess` does."""
-        container = self._check.api.container(container_id, self._images)
+        container = self._check.api.container(container_id)
         if container is None:
             return REMOVED
         held_s = self._timers[container_id].seconds((container.started, container.status, container.health))

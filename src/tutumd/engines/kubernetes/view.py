@@ -8,6 +8,7 @@ from datetime import datetime
 from tutumd.engines.dockerapi.times import parse_time
 from tutumd.engines.kubernetes.workloads import Address, Kind, Workload, restarted_at
 from tutumd.engines.labels import Json
+from tutumd.engines.rollout.outcome import restarts_text
 
 # Reasons for which a waiting container does not start by itself
 # (kubernetes: pkg/kubelet/images/types.go, pkg/kubelet/container/sync_result.go, pkg/kubelet/kuberuntime).
@@ -212,10 +213,9 @@ def _describe_container(container: PodContainer) -> str:
         return f"{container.waiting}: {container.message}" if container.message else container.waiting
     why = "" if container.ended in ("", "Error", "Completed") else f" ({container.ended})"
     ending = "ended" if container.exit_code is None else f"exited with {container.exit_code}{why}"
-    times = "once" if container.restarts == 1 else f"{container.restarts} times"
     # What a container wrote itself as its message is in its output, too.
     message = f": {container.message}" if container.ended in _NEVER_RAN and container.message else ""
-    return f"{ending}{f', restarted {times}' if container.restarts else ''}{message}"
+    return f"{ending}{restarts_text(container.restarts)}{message}"
 
 
 def controller_of(metadata: Json) -> Json:

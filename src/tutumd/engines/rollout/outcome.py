@@ -30,7 +30,8 @@ class RolloutStatus(Enum):
 
 def restarts_text(restarts: int) -> str:
     """Return the words after "it exited with 7" that tell how often a container was restarted since."""
-    return f", restarted {restarts} {'time' if restarts == 1 else 'times'}" if restarts else ""
+    how_often = "once" if restarts == 1 else f"{restarts} times"
+    return f", restarted {how_often}" if restarts else ""
 
 
 def log_progress(run: Run, last: str, line: str) -> str:

@@ -1,14 +1,13 @@
 """Runner of swap steps: after each step it inspects the containers, then decides on the next one."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.inspect.selectors import next_name
 from tutumd.engines.docker.swap.journal import Swap
 from tutumd.engines.docker.swap.steps import SwapStep
-from tutumd.engines.labels import Json
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError
 from tutumd.ports.engine import Run
@@ -24,15 +23,10 @@ Decide = Callable[[Swap, str, InspectedContainer | None, InspectedContainer | No
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRunner:
-    """Applies steps for one run.
-
-    Attributes:
-        images: The inspect documents of the containers' images by ID, each read once.
-    """
+    """Applies steps for one run."""
 
     api: DockerApi
     run: Run
-    images: dict[str, Json | None] = field(default_factory=dict)
 
     @property
     def run_id(self) -> str:
@@ -50,7 +44,7 @@ class StepRunner:
         """
         for _ in range(_MAX_STEPS + _STEPS_PER_NETWORK * len(swap.endpoints)):
             # The process may have been killed before it could save the ID of the new container.
-            new = self.api.container(swap.new or next_name(swap.name, self.run_id), self.images)
+            new = self.api.container(swap.new or next_name(swap.name, self.run_id))
             step = decide(swap, self.run_id, self.inspect_old(swap), new)
             if step is None:
                 return
@@ -61,19 +55,19 @@ class StepRunner:
 
     def inspect_old(self, swap: Swap) -> InspectedContainer | None:
         """Inspect the old container, or its spare if the stop deleted it."""
-        old = self.api.container(swap.old, self.images)
+        old = self.api.container(swap.old)
         for _ in range(SETTLE_TRIES):
             if not swap.spare or old is None or old.is_active:
                 break
             # The engine is about to delete it.
             self.run.sleep(SETTLE_PAUSE_S)
-            old = self.api.container(swap.old, self.images)
-        return self.api.container(swap.spare, self.images) if old is None and swap.spare else old
+            old = self.api.container(swap.old)
+        return self.api.container(swap.spare) if old is None and swap.spare else old
 
     def apply(self, step: SwapStep) -> None:
         """Apply one step. A step that was applied before changes nothing."""
         if step.verb == "rename":
-            container = self.api.container(step.container, self.images)
+            container = self.api.container(step.container)
             if container is not None and container.name == step.name:
                 return
         self.api.apply(step, self.run)

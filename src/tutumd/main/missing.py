@@ -1,0 +1,45 @@
+"""The command that installs a missing package, in the environment that this process runs in."""
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from shlex import quote
+
+_EXTRAS = {"psycopg": "postgres", "kubernetes": "kubernetes", "yaml": "kubernetes"}
+_NEEDS = {
+    "server": "the server needs",
+    "postgres": "a PostgreSQL database needs",
+    "kubernetes": "the engine kubernetes needs",
+}
+_ROOT = Path(__file__).parents[3]
+
+
+def tell_missing(module: str) -> str:
+    """Return which part of tutumd needs a module that is not installed, and the command that installs it."""
+    package = module.partition(".")[0]
+    extra = _EXTRAS.get(package, "server")
+    return f"{_NEEDS[extra]} the package {package}, which is not installed: run {install_command(extra)}"
+
+
+def install_command(extra: str, prefix: Path = Path(sys.prefix), root: Path = _ROOT) -> str:
+    """Return the command that adds an extra to an environment, and takes nothing from it.
+
+    Args:
+        prefix: Folder of the environment. pipx and uv keep a file of theirs in those that they make.
+        root: Of the checkout, if this code runs in one.
+    """
+    setup = root / "script" / "setup"
+    if setup.exists() and prefix == root / ".venv":
+        return f"{quote(str(setup))} {extra}"
+    present = {_EXTRAS[module] for module in _EXTRAS if find_spec(module)}
+    requirement = f"'tutumd[{','.join(sorted(present | {extra}))}]'"
+    if (prefix / "pipx_metadata.json").exists():
+        return f"pipx install --force {requirement}"
+    if (prefix / "uv-receipt.toml").exists():
+        return f"uv tool install {requirement}"
+    python = quote(str(prefix / "bin" / "python"))
+    return (
+        f"{python} -m pip install {requirement}"
+        if find_spec("pip")
+        else f"uv pip install --python {python} {requirement}"
+    )

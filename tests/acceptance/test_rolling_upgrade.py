@@ -1,0 +1,242 @@
+"""An upgrade from the previous release under calls: rolling on PostgreSQL behind nginx, stop and start on SQLite."""
+
+import http.client
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.processes import TUTUMD, Program
+from tests.support import nginx_bed
+from tests.support.docker_bed import ANONYMOUS, DockerBed
+from tests.support.postgres_bed import PostgresBed
+from tests.support.previous_release import extract
+from tests.support.server import APIKEY, USER, LiveServer, free_port, request
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.slow
+
+CALLS_PER_S = 200
+CALLERS = 24
+LONGEST_S = 5.0
+IMAGE = f"{ANONYMOUS}/app"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call: what was answered, after how long, and how often it was sent. Status 0: no answer."""
+
+    status: int
+    action: str
+    took_s: float
+    tries: int
+
+
+class Callers:
+    """Threads that call URLs in turn, so many times a second in all, until they are stopped.
+
+    Args:
+        port: Of the server, or of nginx.
+        tries: How often a call is sent until it is accepted, with a key of its own.
+    """
+
+    def __init__(self, port: int, urls: list[str], calls_per_s: float, tries: int = 1) -> None:
+        self.calls: list[Call] = []
+        self._port, self._urls, self._tries = port, urls, tries
+        self._pause_s = CALLERS / calls_per_s
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(number,), daemon=True) for number in range(CALLERS)]
+
+    def start(self) -> None:
+        self.began = time.monotonic()
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> list[Call]:
+        """End, after the pending answers, and return all calls."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(60)
+            assert not thread.is_alive()
+        self.rate = len(self.calls) / (time.monotonic() - self.began)
+        return self.calls
+
+    def has(self, more: int) -> bool:
+        """Return whether so many calls were answered."""
+        return len(self.calls) >= more
+
+    def _run(self, number: int) -> None:
+        count = 0
+        # Late calls are made up for: the pause of a server must not become a pause of the callers.
+        while not self._stop.wait(max(0.0, self.began + (count + number / CALLERS) * self._pause_s - time.monotonic())):
+            self.calls.append(self._call(self._urls[count % len(self._urls)], f"{number}-{count}"))
+            count += 1
+
+    def _call(self, url: str, key: str) -> Call:
+        began, headers = time.monotonic(), {"Idempotency-Key": key} if self._tries > 1 else {}
+        for tries in range(1, self._tries + 1):
+            status, action = 0, ""
+            try:
+                answer = request(self._port, "POST", url, headers=headers)
+                status = answer.status
+                action = answer.json["action"] if status in (200, 202) else answer.body.decode()
+            except (OSError, http.client.HTTPException) as error:
+                action = repr(error)
+            if status in (200, 202) or self._stop.wait(0.5 if tries < self._tries else 0):
+                break
+        return Call(status=status, action=action, took_s=time.monotonic() - began, tries=tries)
+
+
+@pytest.fixture(scope="module")
+def previous(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """The command `tutumd` of the previous release."""
+    source = extract(tmp_path_factory.mktemp("previous-release"))
+    return ("env", f"PYTHONPATH={source}", *TUTUMD)
+
+
+class Installation:
+    """Two web replicas, two workers and nginx. Each part can be replaced by the new version."""
+
+    def __init__(self, folder: Path, environment: dict[str, str], previous: tuple[str, ...]) -> None:
+        self._folder, self._environment = folder, environment
+        self.port, *self._webs = free_port(), free_port(), free_port()
+        self.parts: dict[str, Program] = {}
+        self._start("nginx", (), nginx_bed.command(folder, self.port, self._webs))
+        for name in ("web1", "web2", "worker1", "worker2"):
+            self.start(name, previous)
+
+    def start(self, name: str, tutumd: tuple[str, ...]) -> None:
+        """Start a part with a version, and wait until it is ready."""
+        if name.startswith("web"):
+            port = self._webs[int(name[-1]) - 1]
+            self._start(name, tutumd, ["web", "--port", str(port)], port)
+            wait_until(lambda: self._is_ready(port), f"{name} is ready: {self.parts[name].tail()}", timeout_s=60)
+        else:
+            self._start(name, tutumd, ["worker", "--engine", "docker"])
+            log = self._folder / f"{name}.log"
+            wait_until(lambda: "worker is ready" in log.read_text(), f"{name} is ready", timeout_s=60)
+
+    def replace(self, name: str, tutumd: tuple[str, ...]) -> None:
+        """Stop a part as a service manager does, and start it with another version."""
+        assert self.parts.pop(name).stop() in (0, -15)
+        (self._folder / f"{name}.log").unlink()
+        self.start(name, tutumd)
+
+    def get(self, path: str) -> Any:
+        answer = request(self.port, "GET", path, headers={"Authorization": f"ApiKey {USER}:{APIKEY}"})
+        assert answer.status == 200, answer
+        return answer.json
+
+    def make_handler(self, service: str, **fields: object) -> str:
+        """Create a handler of a service that runs, and return its URL."""
+        path = f"/api/v1/service/?name={service}&state=Running"
+        (found,) = wait_until(lambda: self.get(path)["objects"], "the service shows", timeout_s=60)
+        headers = {"Authorization": f"ApiKey {USER}:{APIKEY}"}
+        answer = request(self.port, "POST", f"{found['resource_uri']}webhook/handler/", headers=headers, body=fields)
+        assert answer.status == 201, answer
+        return str(answer.json["url"])
+
+    def stop(self) -> None:
+        for part in self.parts.values():
+            part.stop()
+
+    def _start(self, name: str, tutumd: tuple[str, ...], command: list[str], port: int = 0) -> None:
+        self.parts[name] = Program(name, [*tutumd, *command], self._folder, self._environment, port)
+        self.parts[name].start()
+
+    def _is_ready(self, port: int) -> bool:
+        try:
+            return request(port, "GET", "/readyz", headers={}).status == 200
+        except OSError:
+            return False
+
+
+@contextmanager
+def installed(folder: Path, bed: DockerBed, database_url: str, previous: tuple[str, ...]) -> Iterator[Installation]:
+    environment = {name: value for name, value in bed.environment.items() if not name.startswith("TUTUM")} | {
+        "TUTUMD_DATABASE": database_url,
+        "TUTUMD_ADMIN_USER": USER,
+        "TUTUMD_ADMIN_APIKEY": APIKEY,
+        "TUTUMD_TRUSTED_PROXIES": "127.0.0.1",
+    }
+    with ExitStack() as stack:
+        made = Installation(folder, environment, previous)
+        stack.callback(made.stop)
+        yield made
+
+
+def summary(what: str, calls: list[Call], rate: float) -> str:
+    longest = max(call.took_s for call in calls)
+    lost = sum(call.status not in (200, 202) for call in calls)
+    return f"{what}: {len(calls)} calls, {rate:.0f}/s, {lost} lost, longest answer {longest:.2f} s"
+
+
+@pytest.mark.nginx
+@pytest.mark.timeout(600)
+def test_a_rolling_upgrade_on_postgresql_loses_no_call(
+    clean_bed: DockerBed, postgres_bed: PostgresBed, previous: tuple[str, ...], tmp_path: Path
+) -> None:
+    clean_bed.push("app", "v1")
+    for service in ("api", "jobs"):
+        clean_bed.docker("run", "-d", "--name", service, "--label", f"tutum.service={service}", IMAGE)
+    with installed(tmp_path, clean_bed, postgres_bed.new_database(), previous) as made:
+        urls = [
+            made.make_handler("api", operation="REDEPLOY"),
+            made.make_handler("jobs", operation="SCALEUP", max_containers=3),
+        ]
+        callers = Callers(made.port, urls, CALLS_PER_S)
+        callers.start()
+        wait_until(lambda: callers.has(CALLS_PER_S * 2), "the previous release takes calls")
+        for part in ("web1", "web2", "worker1", "worker2"):
+            made.replace(part, TUTUMD)
+        done = len(callers.calls)
+        wait_until(lambda: callers.has(done + CALLS_PER_S * 2), "the new one takes calls")
+        calls = callers.stop()
+        print(summary("rolling upgrade", calls, callers.rate))
+        assert [call for call in calls if call.status != 202] == []
+        assert max(call.took_s for call in calls) <= LONGEST_S
+        actions = sorted({call.action for call in calls})
+        ended = [wait_until(lambda a=action: ended_action(made, a), f"{action} ends", 120) for action in actions]  # type: ignore[misc] # early binding
+        check_performed(ended, len(calls))
+        assert made.get("/api/v1/service/?name=jobs")["objects"][0]["running_num_containers"] == 3
+
+
+def test_stop_and_start_on_sqlite_loses_no_call_of_those_that_retry(previous: tuple[str, ...], tmp_path: Path) -> None:
+    server = LiveServer(tmp_path, "--engine", "local", command=previous)
+    server.start()
+    uuid = server.run_service("jobs")
+    urls = [
+        server.make_handler(uuid, operation="REDEPLOY")["url"],
+        server.make_handler(uuid, operation="SCALEUP", max_containers=3)["url"],
+    ]
+    callers = Callers(server.port, urls, calls_per_s=40, tries=60)
+    callers.start()
+    wait_until(lambda: callers.has(100), "the previous release takes calls")
+    assert server.stop() == 0
+    with LiveServer(tmp_path, "--engine", "local", port=server.port) as new:
+        done = len(callers.calls)
+        wait_until(lambda: callers.has(done + 100), "the new one takes calls")
+        calls = callers.stop()
+        print(summary("stop and start", calls, callers.rate))
+        assert [call for call in calls if call.status not in (200, 202)] == []
+        assert max(call.tries for call in calls) > 1
+        ended = [new.wait_for_action(action, timeout_s=120) for action in sorted({call.action for call in calls})]
+        check_performed(ended, len(calls))
+        assert new.service(uuid)["running_num_containers"] == 3
+
+
+def check_performed(actions: list[dict[str, Any]], calls: int) -> None:
+    """Check that the actions did what so many calls asked for: the ones beyond the cap say so."""
+    failed = {action["reason"] for action in actions if action["state"] != "Success"}
+    assert {reason.partition(":")[0] for reason in failed} <= {"nothing was added"}, failed
+    assert sum(action["deliveries"] for action in actions) == calls
+
+
+def ended_action(made: Installation, path: str) -> dict[str, Any] | None:
+    action = dict(made.get(path))
+    return action if action["end_date"] else None

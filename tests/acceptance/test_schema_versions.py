@@ -1,0 +1,91 @@
+"""What each command does on a database that a newer or an older version has made."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from tests.support.postgres_bed import PostgresBed
+from tests.support.server import BIN, free_port
+from tutumd.main.storage import open_storage
+from tutumd.settings import read_settings
+from tutumd.store import tables
+from tutumd.store.database import Database
+from tutumd.store.upgrade import run_migrations
+
+SERVERS = {"serve": ("serve", "--engine", "local"), "web": ("web",), "worker": ("worker", "--engine", "local")}
+ACCOUNTS = {"user": ("user", "list"), "apikey": ("apikey", "add", "admin")}
+
+
+def run(folder: Path, database_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that ends."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TUTUM")}
+    options = ["--data-dir", str(folder / "data"), "--database", database_url]
+    port = {"TUTUMD_PORT": str(free_port())}
+    command = [str(BIN / "tutumd"), *arguments, *options]
+    return subprocess.run(
+        command, env=environment | port, cwd=folder, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def schema(database_url: str) -> str:
+    database = Database(database_url)
+    with database.read() as connection:
+        version = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    database.close()
+    return str(version)
+
+
+@pytest.fixture
+def newer(database_url: str, tmp_path: Path) -> str:
+    """A database that a newer version has upgraded."""
+    with open_storage(
+        read_settings({"data_dir": tmp_path / "data", "database": database_url}), serves_and_works=True
+    ) as opened:
+        opened.store.add_user("admin", is_admin=True)
+        with opened.database.write() as connection:
+            connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    return database_url
+
+
+@pytest.fixture
+def older(database_url: str) -> str:
+    """A database as an older version left it."""
+    database = Database(database_url)
+    with database.write() as connection:
+        run_migrations(connection, "0002")
+    database.close()
+    return database_url
+
+
+@pytest.mark.parametrize("command", [*SERVERS, *ACCOUNTS])
+def test_a_schema_of_a_newer_version_is_refused_in_words(newer: str, tmp_path: Path, command: str) -> None:
+    done = run(tmp_path, newer, *(SERVERS | ACCOUNTS)[command])
+    assert (done.returncode, done.stdout) == (1, ""), done
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("tutumd: ")]
+    assert "the database has the schema 9999, and this tutumd 0." in line
+    assert f"knows none after {tables.HEAD}" in line
+    assert line.endswith(
+        "Install the newer tutumd, or restore the backup that was made before the upgrade; see UPGRADING.md"
+    )
+    assert "migrat" not in done.stderr
+    assert schema(newer) == "9999"
+
+
+@pytest.mark.parametrize("command", ACCOUNTS)
+def test_a_command_for_accounts_does_not_begin_an_upgrade(older: str, tmp_path: Path, command: str) -> None:
+    done = run(tmp_path, older, *ACCOUNTS[command])
+    assert (done.returncode, done.stdout) == (1, ""), done
+    assert "the database has the schema 0002 of an older tutumd" in done.stderr
+    assert f"needs {tables.HEAD}: start its server first, which upgrades the database; see UPGRADING.md" in done.stderr
+    assert schema(older) == "0002"
+
+
+def test_a_command_for_accounts_makes_the_tables_of_an_empty_database(
+    tmp_path: Path, postgres_bed: PostgresBed
+) -> None:
+    url = postgres_bed.new_database()
+    assert run(tmp_path, url, "user", "add", "--admin", "eve").returncode == 0
+    assert run(tmp_path, url, "user", "list").stdout.startswith("eve\tadmin")

@@ -1,0 +1,75 @@
+"""The documentation site as a folder of HTML pages, read for what its links need."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from tests.support.documentation import ROOT
+
+_LOADED = {"img": "src", "script": "src", "link": "href", "iframe": "src", "source": "src", "video": "src"}
+
+
+@dataclass
+class Page(HTMLParser):
+    """What one HTML page links to, loads and can be linked to by an anchor."""
+
+    links: list[str] = field(default_factory=list)
+    loaded: list[str] = field(default_factory=list)
+    anchors: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = {name: value or "" for name, value in attrs}
+        self.anchors |= {attributes[name] for name in ("id", "name") if name in attributes}
+        if tag == "a" and "href" in attributes:
+            self.links.append(attributes["href"])
+        elif (
+            tag in _LOADED and _LOADED[tag] in attributes and attributes.get("rel") not in ("canonical", "prev", "next")
+        ):
+            self.loaded.append(attributes[_LOADED[tag]])
+
+
+def build(folder: Path, docs: Path = ROOT / "docs") -> subprocess.CompletedProcess[str]:
+    """Build the site of these pages strictly in `folder/site`: a link to a missing page or anchor is an error."""
+    shutil.copytree(docs, folder / "docs")
+    shutil.copy(ROOT / "mkdocs.yml", folder)
+    return subprocess.run(
+        [Path(sys.executable).parent / "zensical", "build", "--strict", "--clean"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def read(site: Path) -> dict[Path, Page]:
+    """Return every HTML page of a built site by its path."""
+    pages = {}
+    for path in site.rglob("*.html"):
+        pages[path] = Page()
+        pages[path].feed(path.read_text(encoding="utf-8"))
+    return pages
+
+
+def broken(site: Path) -> Iterator[str]:
+    """Return what the pages of a built site link to or load and the site does not have, each with its page."""
+    pages = read(site)
+    for path, page in pages.items():
+        for link in [*page.links, *page.loaded]:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            target = (site if parts.path.startswith("/") else path.parent) / unquote(parts.path).lstrip("/")
+            target = path if not parts.path else target.resolve()
+            target = target / "index.html" if target.is_dir() else target
+            known = target.is_file() and target.is_relative_to(site.resolve())
+            if not known or (parts.fragment and parts.fragment not in pages[target].anchors):
+                yield f"{path.relative_to(site)}: {link}"

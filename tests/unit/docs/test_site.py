@@ -1,0 +1,71 @@
+"""The documentation site builds without a warning, holds every page and loads nothing from elsewhere."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from tests.support.documentation import ROOT
+from tests.unit.docs import site
+
+DOCS = ROOT / "docs"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site").resolve()
+    done = site.build(folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "site"
+
+
+def test_the_navigation_holds_every_page_once() -> None:
+    def pages(nav: object) -> Iterator[str]:
+        if isinstance(nav, str):
+            yield nav
+        elif isinstance(nav, dict | list):
+            for each in nav.values() if isinstance(nav, dict) else nav:
+                yield from pages(each)
+
+    listed = list(pages(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]))
+    files = sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
+    assert sorted(page for page in listed if not page.startswith("https://")) == files, "add the page to mkdocs.yml"
+
+
+def test_every_link_of_the_site_leads_somewhere(built: Path) -> None:
+    assert len(site.read(built)) > 50
+    assert list(site.broken(built)) == []
+
+
+def test_the_site_loads_nothing_from_elsewhere(built: Path) -> None:
+    loaded = {source for page in site.read(built).values() for source in page.loaded}
+    assert any(source.endswith(".css") for source in loaded)
+    assert [source for source in loaded if urlsplit(source).netloc] == []
+    styles = "".join(path.read_text() for path in built.rglob("*.css"))
+    assert "url(http" not in styles.replace('"', "").replace("'", "")
+
+
+def _site_with(folder: Path, *links: str) -> subprocess.CompletedProcess[str]:
+    docs = folder / "docs"
+    docs.mkdir()
+    (docs / "index.md").write_text(f"# Start\n\n[page](page.md#part) {' '.join(f'[link]({link})' for link in links)}\n")
+    (docs / "page.md").write_text("# Page\n\n## Part\n")
+    (docs / "site.css").write_text("")
+    (folder / "built").mkdir()
+    return site.build(folder / "built", docs)
+
+
+@pytest.mark.parametrize("link", ["nothing.md", "page.md#nothing"])
+def test_a_link_to_a_missing_page_or_anchor_ends_the_build(tmp_path: Path, link: str) -> None:
+    assert "1 issue found" in (done := _site_with(tmp_path, link)).stdout + done.stderr
+    assert done.returncode != 0
+
+
+def test_a_link_to_another_file_that_the_site_does_not_have_is_found(tmp_path: Path) -> None:
+    assert _site_with(tmp_path, "nothing.png", "../mkdocs.yml", "https://example.com").returncode == 0
+    found = set(site.broken(tmp_path / "built/site"))  # among them, the pages of the navigation
+    assert {"index.html: nothing.png", "index.html: ../mkdocs.yml"} <= found
+    assert not any("part" in each or "example.com" in each for each in found)

@@ -1,0 +1,74 @@
+"""A package that is not installed is named with the command that installs it here."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tutumd.main.missing import install_command, tell_missing
+
+ROOT = Path(__file__).parents[3]
+PRESENT = "'tutumd[kubernetes,postgres,server]'"
+"""The tests have all extras, and a new installation must keep them."""
+
+
+@pytest.mark.parametrize(
+    ("file", "command"),
+    [
+        ("pipx_metadata.json", f"pipx install --force {PRESENT}"),
+        ("uv-receipt.toml", f"uv tool install {PRESENT}"),
+        ("pyvenv.cfg", f"uv pip install --python {{folder}}/bin/python {PRESENT}"),
+    ],
+)
+def test_the_command_is_that_of_what_made_the_environment(tmp_path: Path, file: str, command: str) -> None:
+    (tmp_path / file).touch()
+    assert install_command("server", tmp_path, tmp_path / "no-checkout") == command.format(folder=tmp_path)
+
+
+def test_a_checkout_is_told_its_own_script() -> None:
+    assert install_command("postgres", ROOT / ".venv", ROOT) == f"{ROOT}/script/setup postgres"
+
+
+@pytest.mark.parametrize(
+    ("module", "sentence"),
+    [
+        ("kubernetes.client", "the engine kubernetes needs the package kubernetes, which is not installed: run "),
+        ("yaml", "the engine kubernetes needs the package yaml, which is not installed: run "),
+        ("psycopg", "a PostgreSQL database needs the package psycopg, which is not installed: run "),
+        ("pydantic", "the server needs the package pydantic, which is not installed: run "),
+    ],
+)
+def test_the_sentence_says_what_needs_it(module: str, sentence: str) -> None:
+    assert tell_missing(module).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("module", "setting"),
+    [
+        ("kubernetes", "TUTUMD_ENGINE=kubernetes"),
+        ("psycopg", "TUTUMD_DATABASE=postgresql://tutumd@db.example.com/tutumd"),
+    ],
+)
+def test_the_server_says_it_in_one_line_and_makes_nothing(tmp_path: Path, module: str, setting: str) -> None:
+    program = f"""
+import sys
+sys.modules["{module}"] = None
+sys.argv = ["tutumd", "serve", "--port", "0"]
+from tutumd.main import main
+main()
+"""
+    name, _, value = setting.partition("=")
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": str(ROOT / "src"), name: value},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"needs the package {module}, which is not installed: run {ROOT}/script/setup " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []

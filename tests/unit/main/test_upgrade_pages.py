@@ -1,0 +1,59 @@
+"""UPGRADING.md and DEPRECATIONS.md say what the code does."""
+
+import re
+from pathlib import Path
+
+import typer
+
+import tutumd.store
+from tutum.version import __version__
+from tutumd.main.commands import app
+from tutumd.settings import Settings, environment_warnings
+from tutumd.store import tables
+
+ROOT = Path(__file__).parents[3]
+UPGRADING, DEPRECATIONS = ((ROOT / f"{name}.md").read_text() for name in ("UPGRADING", "DEPRECATIONS"))
+MIGRATIONS = Path(tutumd.store.__file__).parent / "migrations" / "versions"
+
+
+def rows(page: str, heading: str = "") -> list[list[str]]:
+    """Return the cells of the first table below a heading, without its head."""
+    part = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0] if heading else page
+    table = [line for line in part.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in table[2:]]
+
+
+def first_table(page: str) -> list[list[str]]:
+    return rows(page.partition("\n\n")[2].partition("\nThis holds")[0])
+
+
+def test_the_newest_version_is_listed_with_its_schema() -> None:
+    newest, *older = first_table(UPGRADING)
+    assert newest[0].split()[0] == __version__
+    assert newest[1] == tables.HEAD
+    assert all(row[1] <= newest[1] for row in older)
+
+
+def test_the_log_of_an_upgrade_is_as_shown() -> None:
+    assert f"migrating the database from 0002 to {tables.HEAD}; this process serves when that is done" in UPGRADING
+    assert len(list(MIGRATIONS.glob("0*.py"))) == int(tables.HEAD)
+
+
+def test_each_removed_setting_is_listed_as_removed() -> None:
+    listed = {name for row in rows(DEPRECATIONS, "Removed") for name in re.findall("TUTUMD_[A-Z_]+", row[0])}
+    told = {name for name in listed if "no longer a setting" in "".join(environment_warnings([name]))}
+    from tutumd.settings import _REMOVED
+
+    assert listed == told == set(_REMOVED)
+    assert {f"TUTUMD_{name.upper()}" for name in Settings.model_fields}.isdisjoint(listed)
+
+
+def test_each_deprecated_option_is_listed() -> None:
+    commands = typer.main.get_command(app)
+    found = {
+        f"{command.name} {option.name}"
+        for command in getattr(commands, "commands", {}).values()
+        for option in command.params
+        if getattr(option, "deprecated", False) or getattr(option, "hidden", False)
+    }
+    assert {each for each in found if each.split()[1] not in DEPRECATIONS} == set()
