@@ -1,5 +1,6 @@
-"""The command line: `tutumd serve|web|worker`, `tutumd user …`, `tutumd apikey …`."""
+"""The command line: `tutumd serve|web|worker|healthcheck`, `tutumd user …`, `tutumd apikey …`."""
 
+import os
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,6 +43,9 @@ MaxContainers = Annotated[
     int | None, typer.Option(help="Maximum of containers of a service. [TUTUMD_MAX_CONTAINERS; 100]")
 ]
 Grace = Annotated[float | None, typer.Option(help="Seconds for running actions to end at exit. [TUTUMD_GRACE; 30]")]
+StopDelay = Annotated[
+    float | None, typer.Option(help="Seconds to go on serving at exit, with /readyz at 503. [TUTUMD_STOP_DELAY; 0]")
+]
 KeepDays = Annotated[int | None, typer.Option(help="Days to keep deliveries and actions. [TUTUMD_KEEP_DAYS; 90]")]
 LogRows = Annotated[
     int | None, typer.Option(help="Deliveries of a handler that are kept at most. [TUTUMD_LOG_ROWS; 10000]")
@@ -111,6 +115,7 @@ def serve(
     public_url: PublicUrl = None,
     max_containers: MaxContainers = None,
     grace: Grace = None,
+    stop_delay: StopDelay = None,
     keep_days: KeepDays = None,
     log_rows: LogRows = None,
     log_bytes: LogBytes = None,
@@ -144,6 +149,7 @@ def web(
     public_url: PublicUrl = None,
     max_containers: MaxContainers = None,
     grace: Grace = None,
+    stop_delay: StopDelay = None,
     log_bytes: LogBytes = None,
     max_keys: MaxKeys = None,
     trusted_proxies: Proxies = None,
@@ -175,6 +181,14 @@ def worker(
 ) -> None:
     """Only perform actions on engines. Any number of web and worker processes can share a database."""
     _run("work", locals())
+
+
+@app.command()
+def healthcheck() -> None:
+    """Exit with 0 if the worker that runs here works, else the server on TUTUMD_PORT; with 1 if not. For containers."""
+    from tutumd.main.healthcheck import check_health
+
+    typer.echo(check_health(os.environ))
 
 
 def _run(command: str, options: dict[str, Any]) -> None:

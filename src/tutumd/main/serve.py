@@ -119,6 +119,13 @@ def _serve_http(
                 worker.stop()
             context.long_poll.stop()
 
-        http.serve(context, listener, grace_s=settings.grace, on_ready=report_ready, on_stop=report_stop)
+        http.serve(
+            context,
+            listener,
+            grace_s=settings.grace,
+            stop_delay_s=settings.stop_delay,
+            on_ready=report_ready,
+            on_stop=report_stop,
+        )
     finally:
         intake.close()

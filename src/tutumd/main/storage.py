@@ -1,5 +1,6 @@
 """The database and the data folder: opening them, and keeping other servers out."""
 
+import errno
 import fcntl
 import os
 import sys
@@ -231,7 +232,7 @@ def locked(path: Path, hint: str, *, exclusive: bool, wait_s: float = 0.0) -> It
         # For reading, too: else NFS gives no shared lock.
         file = open(path, "a+", opener=open_private)  # noqa: SIM115 (closed below)
     except OSError as error:
-        raise SettingsError(f"the data folder {path.parent} cannot be used: {error.strerror}") from error
+        raise SettingsError(f"the data folder {path.parent} cannot be used: {_mend(path.parent, error)}") from error
     with file:
         deadline = time.monotonic() + wait_s
         while True:
@@ -247,3 +248,12 @@ def locked(path: Path, hint: str, *, exclusive: bool, wait_s: float = 0.0) -> It
                 ) from error
             time.sleep(_LOCK_POLL_S)
         yield file.fileno()
+
+
+def _mend(folder: Path, error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        change = f"chown -R {os.geteuid()}:{os.getegid()} {quote(str(folder))}"
+        return f"{error.strerror}; run {change}, for a container on the folder or volume that is mounted there"
+    if error.errno == errno.EROFS:
+        return f"{error.strerror}; mount a volume there, or give another --data-dir"
+    return str(error.strerror)

@@ -37,7 +37,13 @@ _IPV4_MAPPED = re.compile(r"(?<![0-9a-f:])::ffff:(?=[0-9]+\.)", re.IGNORECASE)
 
 
 class WebContext:
-    """The objects that the routes use. For one event loop."""
+    """The objects that the routes use. For one event loop.
+
+    Attributes:
+        is_stopping: The server ends soon, so that proxies should send it nothing more.
+    """
+
+    is_stopping = False
 
     def __init__(
         self,
