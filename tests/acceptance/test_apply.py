@@ -3,7 +3,9 @@
 import io
 import json
 import os
+import pty
 import re
+import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
@@ -19,7 +21,7 @@ import tutum
 from tests.acceptance.accounts import add_member
 from tests.acceptance.console import Console
 from tests.acceptance.handler_documents import handlers
-from tests.support.server import APIKEY, USER, LiveServer
+from tests.support.server import APIKEY, BIN, USER, LiveServer
 from tutum.cli.app import run
 from tutum.handler_fields import FIELDS
 
@@ -243,6 +245,30 @@ def test_without_a_terminal_it_needs_yes(console: Console, cli: Applied, service
     assert cli.handlers(service) == []
     console("apply", "-", "--yes", stdin=cli.file.read_text())
     assert len(cli.handlers(service)) == 2
+
+
+@pytest.mark.parametrize(("typed", "code", "count"), [("y\n", 0, 2), ("n\n", 1, 0), ("\n", 1, 0)])
+def test_on_a_terminal_it_asks(cli: Applied, service: str, typed: str, code: int, count: int) -> None:
+    cli.file.write_text(FILE.format(service=name_of(cli, service)).replace("verify", "# verify"))
+    terminal, end = pty.openpty()
+    try:
+        os.write(terminal, typed.encode())
+        done = subprocess.run(
+            [str(BIN / "tutum"), "apply", str(cli.file)],
+            env=cli.server.client_environment,
+            stdin=end,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(terminal)
+        os.close(end)
+    assert done.returncode == code
+    assert done.stdout.splitlines()[0].endswith(" on local")
+    assert "Do this? [y/N]" in done.stderr
+    assert len(cli.handlers(service)) == count
 
 
 def test_a_member_applies_to_own_services_only(cli: Applied, service: str) -> None:
