@@ -26,6 +26,8 @@ _REMOVED = {
 # Kubernetes and Docker links inject such variables into each container beside a service named `tutumd`.
 _INJECTED = re.compile(r"TUTUMD_(SERVICE_(HOST|PORT\w*)|PORT_\d+_\w+|NAME|ENV_\w+)")
 _INJECTED_PORT = re.compile(r"\w+://.*")
+# RFC 6750: what a client can send as a bearer token.
+_TOKEN = re.compile(r"([A-Za-z0-9._~+/=-]{16,})?")
 _HOST = re.compile(r"[\w.:%-]+")
 _NAMESPACE = re.compile(r"\*|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _POSTGRES_URL = re.compile(r"(postgres(ql)?://\S+)?")
@@ -82,6 +84,7 @@ class Settings(BaseSettings):
     ] = ""
     max_containers: int = Field(100, ge=1, le=10_000)
     grace: float = Field(30.0, ge=0, le=3600)
+    stop_delay: float = Field(0.0, ge=0, le=300)
     keep_days: int = Field(90, ge=1, le=36500)
     log_rows: int = Field(10_000, ge=10, le=10_000_000)
     log_bytes: int = Field(64 * 1024 * 1024, ge=1024 * 1024)
@@ -94,6 +97,10 @@ class Settings(BaseSettings):
     redeploy_drain: float | None = Field(None, ge=0, le=99_999, allow_inf_nan=False)
     pull_timeout: float = Field(1800.0, ge=1, allow_inf_nan=False)
     trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], *_List] = ()
+    metrics_token: Annotated[
+        str, _like(_TOKEN, "must be 16 or more letters, digits and characters of -._~+/=, without spaces")
+    ] = Field("", repr=False)
+    metrics_allow_from: Annotated[tuple[IPvAnyNetwork, ...], *_List] = ()
     demo: bool = False
     docker_host: str = Field("", validation_alias="DOCKER_HOST")
     docker_config: str = Field("", validation_alias="DOCKER_CONFIG")

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tests.acceptance.raw_http import Connection, request
-from tests.support.server import LiveServer
+from tests.support.server import Answer, LiveServer
 from tests.support.waiting import wait_until
 
 WAITERS = 20
@@ -50,3 +50,23 @@ def test_waiters_get_504_with_their_status_url_at_once_and_no_grace_is_added(ser
         gate.touch()
         assert "Traceback" not in server.log
         server.start()
+
+
+def test_a_server_that_will_stop_says_so_to_proxies_and_goes_on_for_the_delay(tmp_path: Path) -> None:
+    with LiveServer(tmp_path, "--engine", "local", "--stop-delay", "2") as server:
+        handler = server.make_handler(str(server.create_service("quiet")["uuid"]))
+        assert server.request("GET", "/readyz").status == 200
+        began = time.monotonic()
+        psutil.Process(server.pid).send_signal(signal.SIGTERM)
+        answer = wait_until(lambda: _refusal(server), "the server says that it stops")
+        assert answer.json["status"] == "stopping"
+        assert server.post(handler["url"]).status == 202
+        assert server.request("GET", "/healthz").status == 200
+        assert server.wait() in (0, -signal.SIGTERM)
+        assert time.monotonic() - began >= 2
+        server.start()
+
+
+def _refusal(server: LiveServer) -> Answer | None:
+    answer = server.request("GET", "/readyz")
+    return answer if answer.status == 503 else None

@@ -103,6 +103,14 @@ def test_the_container_that_tutumd_runs_in_is_left_alone(clean_bed: DockerBed) -
             redeploy(engine, "name:tutumd")
 
 
+def test_a_service_that_is_to_be_ignored_from_now_on_is_left_alone(clean_bed: DockerBed) -> None:
+    clean_bed.docker("run", "-d", "--name", "caddy", "--label", "tutum.ignore=true", "app:v1")
+    with opened(clean_bed) as engine:
+        assert engine.discover() == ()
+        with pytest.raises(EngineRefusedError, match=r"caddy is left alone: it has the label tutum\.ignore"):
+            redeploy(engine, "name:caddy")
+
+
 LOCK = """
 services:
   web:

@@ -29,7 +29,7 @@ def require_part(part: str) -> None:
     """
     if packages := missing_packages(part):
         lacking(f"this test needs: apt-get install --no-install-recommends {' '.join(packages)}")
-    if part in ("docker", "podman") and os.geteuid() != 0:
+    if part in ("docker", "podman", "image") and os.geteuid() != 0:
         lacking("this test needs root for a network namespace: sudo script/test")
 
 

@@ -16,14 +16,19 @@ _DOCKER = {
     "openssl": ("openssl",),
     "nsenter": ("util-linux",),
 }
+_IMAGE = {"docker-buildx": ("docker-buildx",), "debootstrap": ("debootstrap",), "setpriv": ("util-linux",)}
 _PODMAN = {**_DOCKER, "podman": ("podman",), "aardvark-dns": ("aardvark-dns",)}
 PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "docker": _DOCKER,
     "podman": _PODMAN,
+    "image": {**_DOCKER, **_IMAGE},
     "snippets": {"curl": ("curl",), "jq": ("jq",), "openssl": ("openssl",), "shellcheck": ("shellcheck",)},
     "ssh": {"sshd": ("openssh-server",), "ssh": ("openssh-client",), "docker": ("docker-cli", "docker.io")},
+    "haproxy": {"haproxy": ("haproxy",)},
     "nginx": {"nginx": ("nginx-light", "nginx")},
     "caddy": {"caddy": ("caddy",)},
+    "kubernetes": {"kubectl": ("kubernetes-client",)},
+    "systemd": {"systemd-analyze": ("systemd",), "nsenter": ("util-linux",), "curl": ("curl",)},
     "postgresql": {"pg_ctlcluster": ("postgresql",), "pgbouncer": ("pgbouncer",)},
 }
 
@@ -31,7 +36,7 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
 def missing_packages(part: str | None = None) -> list[str]:
     """Return the packages to install for one part of the tests, or for all of them, each once."""
     # The PATH of an ordinary user lacks the folders of half of these programs.
-    path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin:/usr/lib/podman"
+    path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin:/usr/lib/podman:/usr/libexec/docker/cli-plugins"
     parts = PARTS.values() if part is None else [PARTS[part]]
     programs = [each for programs in parts for each in programs.items()]
     missing = [packages for program, packages in programs if shutil.which(program, path=path) is None]

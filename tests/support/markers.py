@@ -12,6 +12,7 @@ PARTS = {
     "local": "the engine `local`",
     "nginx": "nginx as a reverse proxy",
     "caddy": "Caddy as a reverse proxy",
+    "systemd": "the unit for systemd",
     "postgres": "PostgreSQL",
     "server": "a server process",
     "web": "the HTTP edge",

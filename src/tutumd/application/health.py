@@ -17,12 +17,13 @@ class Readiness:
     """The state of the server.
 
     Attributes:
-        status: `ready`; `degraded`: calls are accepted, but some wait; `down`: calls are refused.
+        status: `ready`; `degraded`: calls are accepted, but some wait; `down`: calls are refused; `stopping`: calls are
+            accepted for a moment, so that proxies can send them elsewhere from now on.
         engines: State of each engine instance: `ok`, `no worker`, or `unreachable`.
         worker: State of this server's own worker: `ok`, or why it does not work; None if it has none.
     """
 
-    status: Literal["ready", "degraded", "down"]
+    status: Literal["ready", "degraded", "down", "stopping"]
     database: Literal["ok", "unavailable"]
     engines: dict[str, str]
     worker: str | None = None

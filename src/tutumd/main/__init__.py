@@ -1,5 +1,6 @@
 """The command `tutumd`: the only place that reads settings and builds objects."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,11 @@ from tutumd.errors import TutumdError, UnavailableError
 def main() -> None:
     """Run the command line."""
     with told_errors():
+        if sys.argv[1:] == ["healthcheck"]:
+            from tutumd.main.healthcheck import check_health  # all that is slow to import stays out
+
+            print(check_health(os.environ))
+            return
         from tutumd.main.commands import app  # the worker of a server does without it
 
         app()

@@ -1,5 +1,6 @@
-"""The command line: `tutumd serve|web|worker`, `tutumd user …`, `tutumd apikey …`."""
+"""The command line: `tutumd serve|web|worker|healthcheck`, `tutumd user …`, `tutumd apikey …`."""
 
+import os
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,6 +43,9 @@ MaxContainers = Annotated[
     int | None, typer.Option(help="Maximum of containers of a service. [TUTUMD_MAX_CONTAINERS; 100]")
 ]
 Grace = Annotated[float | None, typer.Option(help="Seconds for running actions to end at exit. [TUTUMD_GRACE; 30]")]
+StopDelay = Annotated[
+    float | None, typer.Option(help="Seconds to go on serving at exit, with /readyz at 503. [TUTUMD_STOP_DELAY; 0]")
+]
 KeepDays = Annotated[int | None, typer.Option(help="Days to keep deliveries and actions. [TUTUMD_KEEP_DAYS; 90]")]
 LogRows = Annotated[
     int | None, typer.Option(help="Deliveries of a handler that are kept at most. [TUTUMD_LOG_ROWS; 10000]")
@@ -71,6 +75,12 @@ Proxies = Annotated[
     list[str] | None,
     typer.Option(
         "--trusted-proxies", help="Network to believe X-Forwarded-For from; repeatable. [TUTUMD_TRUSTED_PROXIES]"
+    ),
+]
+MetricsFrom = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metrics-allow-from", help="Network that may read /metrics; repeatable. [TUTUMD_METRICS_ALLOW_FROM]"
     ),
 ]
 
@@ -105,6 +115,7 @@ def serve(
     public_url: PublicUrl = None,
     max_containers: MaxContainers = None,
     grace: Grace = None,
+    stop_delay: StopDelay = None,
     keep_days: KeepDays = None,
     log_rows: LogRows = None,
     log_bytes: LogBytes = None,
@@ -117,6 +128,7 @@ def serve(
     pull_timeout: PullTimeout = None,
     max_keys: MaxKeys = None,
     trusted_proxies: Proxies = None,
+    metrics_allow_from: MetricsFrom = None,
     demo: Annotated[
         bool | None, typer.Option("--demo", help="Run a service `hello` and print its handlers' URLs.")
     ] = None,
@@ -137,9 +149,11 @@ def web(
     public_url: PublicUrl = None,
     max_containers: MaxContainers = None,
     grace: Grace = None,
+    stop_delay: StopDelay = None,
     log_bytes: LogBytes = None,
     max_keys: MaxKeys = None,
     trusted_proxies: Proxies = None,
+    metrics_allow_from: MetricsFrom = None,
 ) -> None:
     """Only serve the API. Any number of web and worker processes can share a database."""
     _run("web", locals())
@@ -169,9 +183,44 @@ def worker(
     _run("work", locals())
 
 
+@app.command()
+def healthcheck() -> None:
+    """Exit with 0 if the worker that runs here works, else the server on TUTUMD_PORT; with 1 if not. For containers."""
+    from tutumd.main.healthcheck import check_health
+
+    typer.echo(check_health(os.environ))
+
+
 def _run(command: str, options: dict[str, Any]) -> None:
     module = import_module(f"tutumd.main.{'work' if command == 'work' else 'serve'}")  # slow
     getattr(module, command)(options)
+
+
+@app.command()
+def backup(
+    file: Annotated[str, typer.Argument(help="File to write; - for standard output.")],
+    data_dir: DataDir = None,
+    database: Database = None,
+) -> None:
+    """Write the SQLite database and the key for secrets to a file, also while the server runs."""
+    from tutumd.main import backup
+
+    backup.backup(file, {"data_dir": data_dir, "database": database})
+
+
+@app.command()
+def restore(
+    file: Annotated[str, typer.Argument(help="File that tutumd backup has written; - for standard input.")],
+    data_dir: DataDir = None,
+    database: Database = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a database that exists; it is kept under another name.")
+    ] = False,
+) -> None:
+    """Put a backup in the place of the SQLite database. The server must be stopped."""
+    from tutumd.main import restore
+
+    restore.restore(file, {"data_dir": data_dir, "database": database}, force=force)
 
 
 @users.command("add")

@@ -5,7 +5,7 @@ import contextlib
 import gc
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from importlib.metadata import version
 
@@ -20,10 +20,12 @@ from tutumd.web.context import WebContext
 class Server(uvicorn.Server):
     """A uvicorn server that reports when it is ready and when it ends, and serves the last connections."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None], on_stop: Callable[[], None]) -> None:
-        """Create the server; `on_ready` is called when connections are accepted, `on_stop` when it is to end."""
+    def __init__(
+        self, config: uvicorn.Config, on_ready: Callable[[], None], before_stop: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Create the server; `on_ready` is called when connections are accepted, `before_stop` when it is to end."""
         super().__init__(config)
-        self._on_ready, self._on_stop = on_ready, on_stop
+        self._on_ready, self._before_stop = on_ready, before_stop
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept connections."""
@@ -36,7 +38,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop. Connections that the kernel has accepted in the meantime are served, not reset."""
-        self._on_stop()
+        await self._before_stop()
         listeners = [listener.dup() for listener in sockets or []]
         for server in self.servers:
             server.close()
@@ -63,6 +65,7 @@ def serve(
     listener: socket.socket,
     *,
     grace_s: float,
+    stop_delay_s: float,
     on_ready: Callable[[], None],
     on_stop: Callable[[], None],
 ) -> None:
@@ -70,9 +73,16 @@ def serve(
 
     Args:
         grace_s: How long open requests may take to end.
+        stop_delay_s: How long to go on after the signal, so that proxies which ask /readyz learn of the end before it.
         on_ready: Called when connections are accepted.
-        on_stop: Called in the event loop when the signal came, before the last requests are served.
+        on_stop: Called in the event loop after that, before the last requests are served.
     """
+
+    async def go_on() -> None:
+        context.is_stopping = True
+        await asyncio.sleep(stop_delay_s)
+        on_stop()
+
     config = uvicorn.Config(
         create_app(context, version("tutumd")),
         http=FastProtocol,
@@ -90,6 +100,6 @@ def serve(
     # A function and not SIG_IGN, which the processes of local services would inherit.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
-    Server(config, on_ready, on_stop).run(sockets=[listener])
+    Server(config, on_ready, go_on).run(sockets=[listener])
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)

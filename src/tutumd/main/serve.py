@@ -3,8 +3,9 @@
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from importlib.metadata import version
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -15,6 +16,9 @@ from tutumd.main.storage import Storage, ensure_admin, open_storage
 from tutumd.main.worker_child import COMMAND, WorkerChild
 from tutumd.settings import Settings, read_secret_files
 from tutumd.store.intake import SqlIntake
+
+if TYPE_CHECKING:
+    from tutumd.web.scrapes import Scrapes
 
 _log = structlog.get_logger(__name__)
 
@@ -55,6 +59,20 @@ def web(options: Mapping[str, Any]) -> None:
         _serve_http(settings, storage, listener)
 
 
+def _open_metrics(settings: Settings, storage: Storage) -> "Scrapes | None":
+    """Return what renders the metrics; None if no setting opens them."""
+    from tutumd.web.scrapes import Scrapes  # slow to import
+
+    if not settings.metrics_token and not settings.metrics_allow_from:
+        return None
+    return Scrapes(
+        storage.figures,
+        version("tutumd"),
+        token=settings.metrics_token,
+        networks=settings.metrics_allow_from,
+    )
+
+
 def _serve_http(
     settings: Settings, storage: Storage, listener: socket.socket, worker: WorkerChild | None = None
 ) -> None:
@@ -92,6 +110,7 @@ def _serve_http(
             trusted_proxies=map(str, settings.trusted_proxies),
             public_url=settings.public_url,
             worker_state=(lambda: worker.state) if worker else None,
+            scrapes=_open_metrics(settings, storage),
         )
 
         def report_stop() -> None:
@@ -100,6 +119,13 @@ def _serve_http(
                 worker.stop()
             context.long_poll.stop()
 
-        http.serve(context, listener, grace_s=settings.grace, on_ready=report_ready, on_stop=report_stop)
+        http.serve(
+            context,
+            listener,
+            grace_s=settings.grace,
+            stop_delay_s=settings.stop_delay,
+            on_ready=report_ready,
+            on_stop=report_stop,
+        )
     finally:
         intake.close()

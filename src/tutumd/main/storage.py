@@ -1,5 +1,6 @@
 """The database and the data folder: opening them, and keeping other servers out."""
 
+import errno
 import fcntl
 import os
 import sys
@@ -22,6 +23,7 @@ from tutumd.store.accounts import SqlAccounts
 from tutumd.store.clocks import database_clock, machine_clock
 from tutumd.store.database import Database
 from tutumd.store.faults import explain
+from tutumd.store.figures import SqlFigures
 from tutumd.store.queue import SqlQueue
 from tutumd.store.store import SqlStore
 from tutumd.store.upsert import probe
@@ -41,6 +43,7 @@ class Storage:
 
     database: Database
     store: SqlStore
+    figures: SqlFigures
     queue: SqlQueue
     wakeup: Wakeup
     clock: Clock
@@ -70,16 +73,13 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
     """
     database = Database(settings.database_url, settings.listen_url, settings.pool_size)
     exclusive = serves_and_works and not database.is_postgres
-    hint = f"another tutumd works with the data folder {settings.data_dir}: stop it, or give another --data-dir"
     with ExitStack() as stack:
-        # A command holds the first lock itself, so that a second one is told at once. The worker of a server inherits
-        # the other one, which is therefore free only when it has ended, too.
-        stack.enter_context(locked(settings.data_dir / "command.lock", hint, exclusive=exclusive))
-        lock = stack.enter_context(
-            locked(settings.data_dir / "tutumd.lock", hint, exclusive=exclusive, wait_s=ORPHAN_S)
-        )
+        lock = stack.enter_context(_locks(settings, exclusive=exclusive))
         if not database.is_postgres:
-            make_private(Path(str(database.url.database)), settings.data_dir)
+            path = Path(str(database.url.database))
+            if restoring_file(path).exists():
+                raise SettingsError(f"{path} is half restored: run tutumd restore again, with the same backup")
+            make_private(path, settings.data_dir)
         stack.callback(database.close)
         with _explained_faults(database):
             database.migrate()
@@ -89,6 +89,31 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
         if exclusive:
             storage.queue.take_over()
         yield storage
+
+
+@contextmanager
+def _locks(settings: Settings, *, exclusive: bool) -> Iterator[int]:
+    """Hold the locks of the data folder; yield the file descriptor of the one that a child process inherits."""
+    hint = f"another tutumd works with the data folder {settings.data_dir}: stop it, or give another --data-dir"
+    # A command holds the first lock itself, so that a second one is told at once. The worker of a server inherits the
+    # other one, which is therefore free only when it has ended, too.
+    with (
+        locked(settings.data_dir / "command.lock", hint, exclusive=exclusive),
+        locked(settings.data_dir / "tutumd.lock", hint, exclusive=exclusive, wait_s=ORPHAN_S) as lock,
+    ):
+        yield lock
+
+
+@contextmanager
+def keep_servers_out(settings: Settings) -> Iterator[None]:
+    """Keep others from the data folder. Raises SettingsError if a server uses it."""
+    with _locks(settings, exclusive=True):
+        yield
+
+
+def restoring_file(database: Path) -> Path:
+    """Return the file that exists while a backup takes the place of an SQLite database."""
+    return database.with_name(f"{database.name}.restoring")
 
 
 @contextmanager
@@ -114,6 +139,7 @@ def _connected(database: Database, lock: int = -1) -> Iterator[Storage]:
         yield Storage(
             database=database,
             store=SqlStore(database, clock, wakeup),
+            figures=SqlFigures(database, clock, lease_clock),
             queue=SqlQueue(database, clock, wakeup, lease_clock),
             wakeup=wakeup,
             clock=clock,
@@ -206,7 +232,7 @@ def locked(path: Path, hint: str, *, exclusive: bool, wait_s: float = 0.0) -> It
         # For reading, too: else NFS gives no shared lock.
         file = open(path, "a+", opener=open_private)  # noqa: SIM115 (closed below)
     except OSError as error:
-        raise SettingsError(f"the data folder {path.parent} cannot be used: {error.strerror}") from error
+        raise SettingsError(f"the data folder {path.parent} cannot be used: {_mend(path.parent, error)}") from error
     with file:
         deadline = time.monotonic() + wait_s
         while True:
@@ -222,3 +248,12 @@ def locked(path: Path, hint: str, *, exclusive: bool, wait_s: float = 0.0) -> It
                 ) from error
             time.sleep(_LOCK_POLL_S)
         yield file.fileno()
+
+
+def _mend(folder: Path, error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        change = f"chown -R {os.geteuid()}:{os.getegid()} {quote(str(folder))}"
+        return f"{error.strerror}; run {change}, for a container on the folder or volume that is mounted there"
+    if error.errno == errno.EROFS:
+        return f"{error.strerror}; mount a volume there, or give another --data-dir"
+    return str(error.strerror)

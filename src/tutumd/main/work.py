@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from tutumd.main import engines, told_errors
+from tutumd.main.healthcheck import worker_health
 from tutumd.main.startup import configure
 from tutumd.main.stop_request import StopRequest
 from tutumd.main.storage import Storage, open_storage, share_storage
@@ -47,6 +48,7 @@ def work(options: Mapping[str, Any], build_engines: BuildEngines = engines.build
     with ExitStack() as stack:
         storage = stack.enter_context(open_storage(settings, serves_and_works=False))
         worker = _start(settings, storage, build_engines(settings, stack))
+        stack.enter_context(worker_health(lambda: worker.state))
         _log.info("worker is ready")
         _stop_when_requested(worker, stop, settings.grace)
 

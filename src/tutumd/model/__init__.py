@@ -14,6 +14,7 @@ from tutumd.model.calls import (
     Origin,
 )
 from tutumd.model.engines import EngineInfo, EngineRequest
+from tutumd.model.figures import DURATION_BOUNDS_S, ActionTotal, EngineFigures, Figures
 from tutumd.model.handlers import Handler, NewHandler, Operation, Rotation
 from tutumd.model.pages import Page, Query
 from tutumd.model.services import (
@@ -29,10 +30,12 @@ from tutumd.model.services import (
 )
 
 __all__ = [
+    "DURATION_BOUNDS_S",
     "MAX_AMOUNT",
     "Accepted",
     "Action",
     "ActionState",
+    "ActionTotal",
     "ApiKey",
     "Autorestart",
     "Call",
@@ -43,10 +46,12 @@ __all__ = [
     "Definition",
     "Delivery",
     "DeliveryOutcome",
+    "EngineFigures",
     "EngineInfo",
     "EngineRequest",
     "Evaluation",
     "EvaluationNeeded",
+    "Figures",
     "Handler",
     "LogLine",
     "NewHandler",

@@ -33,13 +33,16 @@ class Queue(Protocol):
     action has another claim or has ended.
     """
 
-    def register(self, worker: str, served: Sequence[EngineInfo], *, has_looked: bool = True) -> None:
+    def register(
+        self, worker: str, served: Sequence[EngineInfo], *, has_looked: bool = True, slots: int | None = None
+    ) -> None:
         """Store a worker's heartbeat for the engine instances that it serves, and their health.
 
         From then on, what is queued for these instances ends `wait`.
 
         Args:
             has_looked: Whether the values say how healthy the engines are. If not, that stays as it is stored.
+            slots: Actions that it performs at once on each of them, at most; None: as it is stored.
         """
 
     def lease_discovery(self, worker: str, engine_name: str, *, lease: timedelta | None) -> bool:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from tutumd.errors import ConflictError
 from tutumd.model import ActionState, Claim, Service
+from tutumd.store import action_totals
 from tutumd.store.leases import update_claimed
 from tutumd.store.locks import raise_revision
 from tutumd.store.row_mapping import Row, action_from, select_actions
@@ -42,6 +43,7 @@ def abandon(connection: sa.Connection, uuid: str, admin: str, now: datetime) -> 
         raise ConflictError(f"the action is {row.state}: only a running one can be abandoned; a pending one, canceled")
     settle_target(connection, uuid, success=False)
     raise_revision(connection, row.service_uuid)
+    action_totals.count_ended(connection, [uuid])
 
 
 def _describe(connection: sa.Connection, row: Row, admin: str) -> str:

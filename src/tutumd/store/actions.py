@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from tutumd.errors import ConflictError
 from tutumd.model import Action, ActionState, LogLine, Origin, Page, Query, User, Verb
-from tutumd.store import abandoned, action_inputs, pending_actions
+from tutumd.store import abandoned, action_inputs, action_totals, pending_actions
 from tutumd.store.database import StorePart
 from tutumd.store.locks import lock_services
 from tutumd.store.log_lines import MAX_LINES
@@ -91,6 +91,8 @@ class SqlActions(StorePart):
                 }
                 settle_target(connection, uuid, success=False)
             connection.execute(sa.update(actions).where(actions.c.uuid == uuid).values(**values))
+            if action.state is ActionState.PENDING:
+                action_totals.count_ended(connection, [uuid])
             return read_action(connection, uuid, self._clock())
 
     def abandon(self, viewer: User, uuid: str) -> Action:

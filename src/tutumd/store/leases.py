@@ -35,7 +35,7 @@ def find_claimable(
     pending = sa.and_(actions.c.state == ActionState.PENDING.value, ~service_is_busy)
     unheld = sa.and_(actions.c.state == ActionState.IN_PROGRESS.value, is_unleased(lease_now))
     return (
-        sa.select(actions.c.uuid, actions.c.service_uuid)
+        sa.select(actions.c.uuid, actions.c.service_uuid, actions.c.worker, actions.c.engine, actions.c.verb)
         .where(LIVE, is_due(now), actions.c.engine.in_(engine_names), sa.or_(pending, unheld))
         .where(_can_end_unasked(given_up_before) if given_up_before else sa.true())
         .order_by(actions.c.seq)

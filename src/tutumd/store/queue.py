@@ -11,7 +11,15 @@ import sqlalchemy as sa
 from tutumd.model import ActionState, Claim, EngineInfo, EngineRequest, Outcome, Service, ServiceSnapshot, Verb
 from tutumd.ports.clock import Clock
 from tutumd.ports.queue import Queue, Renewal
-from tutumd.store import abandoned, action_deliveries, action_inputs, call_counts, delivery_log, log_lines
+from tutumd.store import (
+    abandoned,
+    action_deliveries,
+    action_inputs,
+    action_totals,
+    call_counts,
+    delivery_log,
+    log_lines,
+)
 from tutumd.store import snapshots as snapshot_rows
 from tutumd.store.database import Database
 from tutumd.store.delivery_log import LogTrimmer
@@ -20,7 +28,7 @@ from tutumd.store.leases import claim_one, end_leases, find_claimable, renew_cla
 from tutumd.store.locks import lock_services, raise_revision
 from tutumd.store.retention import Retention
 from tutumd.store.row_mapping import Row, action_from, read_service
-from tutumd.store.tables import actions, discoveries, engines, requests, services, storable
+from tutumd.store.tables import actions, discoveries, engines, requests, services, storable, worker_slots
 from tutumd.store.targets import settle_target
 from tutumd.store.upsert import upsert
 from tutumd.store.wakeup import ENDS, Wakeup
@@ -51,15 +59,22 @@ class SqlQueue(SqlEngineSync, Queue):
         with self._database.write() as connection:
             if workers is None:
                 connection.execute(sa.delete(engines))
+            is_dead = sa.true() if workers is None else worker_slots.c.worker.in_(workers)
+            connection.execute(sa.delete(worker_slots).where(is_dead))
             end_leases(connection, workers)
 
-    def register(self, worker: str, served: Sequence[EngineInfo], *, has_looked: bool = True) -> None:
+    def register(
+        self, worker: str, served: Sequence[EngineInfo], *, has_looked: bool = True, slots: int | None = None
+    ) -> None:
         now = self._clock()
         self._wakeup.topics.update(info.name for info in served)
         with self._database.write() as connection:
             for info in sorted(served, key=lambda info: info.name):  # so that no two workers deadlock
                 values = {**asdict(info), "worker": worker, "last_heartbeat": now}
                 upsert(connection, engines, "name", values, kept=() if has_looked else ("error", "away"))
+                if slots is not None:
+                    row = {"worker": worker, "engine": info.name, "slots": slots, "last_heartbeat": now}
+                    upsert(connection, worker_slots, ("worker", "engine"), row)
 
     def lease_discovery(self, worker: str, engine_name: str, *, lease: timedelta | None) -> bool:
         now, c = self._lease_clock(), discoveries.c
@@ -83,9 +98,10 @@ class SqlQueue(SqlEngineSync, Queue):
                     return None
         for _ in range(_TRIES):
             with self._database.write() as connection:
-                service_uuid = _lock_service(connection, claimable)
-                if service_uuid is None:
+                candidate = _lock_candidate(connection, claimable)
+                if candidate is None:
                     return None
+                service_uuid = candidate.service_uuid
                 # Look again now that the service is locked: its actions may have changed before.
                 oldest = claimable.where(actions.c.service_uuid == service_uuid).with_only_columns(actions.c.uuid)
                 uuid = claim_one(connection, oldest, worker, now, lease_now, lease)
@@ -95,6 +111,8 @@ class SqlQueue(SqlEngineSync, Queue):
                 row = connection.execute(abandoned.select_with_leftover().where(actions.c.uuid == uuid)).one()
                 service = read_service(connection, None, service_uuid)
                 leftover = abandoned.read_leftover(connection, row, service)
+                if uuid == candidate.uuid and candidate.worker not in (None, worker):
+                    action_totals.count_takeover(connection, candidate.engine, candidate.verb)
             return _claim_from(row, service, leftover)
         return None
 
@@ -183,6 +201,7 @@ class SqlQueue(SqlEngineSync, Queue):
                 snapshot_rows.end_service(connection, service_uuid, now, "the service was terminated")
             elif snapshot is None:
                 connection.execute(sa.update(services).where(services.c.uuid == service_uuid).values(fingerprint=""))
+            action_totals.count_ended(connection, [claim.action.uuid])
 
     def prune(self, keep: timedelta, limit: int) -> bool:
         return self._retention.prune(self._clock(), keep, limit)
@@ -235,14 +254,14 @@ class SqlQueue(SqlEngineSync, Queue):
         self._wakeup.notify()
 
 
-def _lock_service(connection: sa.Connection, claimable: sa.Select[Any]) -> str | None:
-    """Lock the service of a claimable action and return its UUID; None if there is no such action."""
+def _lock_candidate(connection: sa.Connection, claimable: sa.Select[Any]) -> Row | None:
+    """Lock the service of a claimable action and return the action; None if there is none."""
     with_service = claimable.join(services, services.c.uuid == actions.c.service_uuid)
     # Prefer a service that no transaction has locked now; if there is none, wait for the oldest.
     for skip_locked in (True, False):
         locked = with_service.with_for_update(of=services, key_share=True, skip_locked=skip_locked)
         if candidate := connection.execute(locked).first():
-            return str(candidate.service_uuid)
+            return candidate
     return None
 
 

@@ -13,6 +13,7 @@ from tutumd.store.sender_keys import select_dead
 from tutumd.store.tables import (
     LIVE,
     action_lines,
+    action_totals,
     actions,
     client_rates,
     containers,
@@ -25,10 +26,14 @@ from tutumd.store.tables import (
     requests,
     sender_keys,
     services,
+    worker_slots,
 )
 
 FORGET_ENGINE_AFTER = timedelta(days=1)
 """An engine instance without a worker for this long is deleted, unless actions wait for it."""
+
+FORGET_WORKER_AFTER = timedelta(minutes=10)
+"""The slots of a worker without a heartbeat for this long are deleted."""
 
 MAX_REQUEST_AGE = timedelta(minutes=1)
 """A request to a worker, or its response, that nobody has read after this long is deleted."""
@@ -103,6 +108,12 @@ def _find_unused(connection: sa.Connection, now: datetime, before: datetime, lim
     statements: dict[sa.Table, sa.Select[Any]] = {
         engines: sa.select(engines.c.name).where(engines.c.last_heartbeat < now - FORGET_ENGINE_AFTER, ~is_waited_for),
         discoveries: sa.select(discoveries.c.engine).where(discoveries.c.engine.not_in(sa.select(engines.c.name))),
+        worker_slots: sa.select(worker_slots.c.worker, worker_slots.c.engine).where(
+            worker_slots.c.last_heartbeat < now - FORGET_WORKER_AFTER
+        ),
+        action_totals: sa.select(*action_totals.primary_key.columns).where(
+            action_totals.c.engine.not_in(sa.select(engines.c.name))
+        ),
         pulled_images: sa.select(pulled_images).where(pulled_images.c.engine.not_in(sa.select(engines.c.name))),
         services: sa.select(services.c.uuid).where(services.c.terminated, ~has_action, ~has_container),
         # Without a time: rows of the previous release, for containers that it had never seen.

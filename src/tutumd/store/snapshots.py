@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.model import ActionState, ContainerSnapshot, ContainerState, ServiceSnapshot, ServiceState
+from tutumd.store import action_totals
 from tutumd.store.tables import LIVE, actions, containers, handlers, new_uuid, services, storable
 from tutumd.store.upsert import insert_missing
 
@@ -114,11 +115,13 @@ def end_service(connection: sa.Connection, uuid: str, now: datetime, reason: str
     )
     connection.execute(sa.delete(handlers).where(handlers.c.service_uuid == uuid))
     mark_gone(connection, sa.and_(containers.c.service_uuid == uuid, containers.c.present), now)
-    connection.execute(
+    canceled = connection.execute(
         sa.update(actions)
         .where(actions.c.service_uuid == uuid, actions.c.state == ActionState.PENDING.value)
         .values(state=ActionState.CANCELED.value, open=False, ended=now, reason=reason)
+        .returning(actions.c.uuid)
     )
+    action_totals.count_ended(connection, canceled.scalars().all())
 
 
 def insert_service(connection: sa.Connection, **values: object) -> bool:

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Dialect
 
 from tutumd.model import ActionState
 
-HEAD = "0005"
+HEAD = "0006"
 """Revision of the newest migration."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -101,6 +101,30 @@ discoveries = sa.Table(
     sa.Column("engine", sa.String(64), primary_key=True),
     sa.Column("worker", sa.String(64), nullable=False),
     sa.Column("lease_until", UtcTime, nullable=False),
+)
+
+# How many actions a worker performs at once on an engine instance, at most. Renewed with its heartbeat.
+worker_slots = sa.Table(
+    "worker_slots",
+    metadata,
+    sa.Column("worker", sa.String(64), primary_key=True),
+    sa.Column("engine", sa.String(64), primary_key=True),
+    sa.Column("slots", sa.Integer, nullable=False),
+    sa.Column("last_heartbeat", UtcTime, nullable=False),
+)
+
+# Ended actions and takeovers, counted in the transaction of the event (action_totals.py).
+action_totals = sa.Table(
+    "action_totals",
+    metadata,
+    sa.Column("engine", sa.String(64), primary_key=True),
+    sa.Column("verb", sa.String(16), primary_key=True),
+    # The state in which they ended, or `takeover`.
+    sa.Column("event", sa.String(16), primary_key=True),
+    # Upper bound of their duration in seconds; 0: they have not run; -1: above all bounds.
+    sa.Column("bound", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("microseconds", sa.BigInteger, nullable=False),
 )
 
 # Images by digest that runs pulled to an engine and that were not there before. Only these are removed again.

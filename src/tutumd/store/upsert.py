@@ -1,7 +1,7 @@
 """Inserts of rows that may be there already, so that processes that store the same row at once do not fail."""
 
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,21 +27,22 @@ def insert_missing(connection: sa.Connection, table: sa.Table, **values: object)
 def upsert(
     connection: sa.Connection,
     table: sa.Table,
-    key: str,
+    key: str | Sequence[str],
     values: dict[str, Any],
     *,
     kept: Collection[str] = (),
     where: sa.ColumnElement[bool] | None = None,
 ) -> bool:
-    """Insert a row, or update the one that has the same value in the column `key`; return whether that was done.
+    """Insert a row, or update the one that has the same values in the column or columns `key`; return whether.
 
     Args:
         kept: Columns that an update leaves as they are.
         where: The condition for an update.
     """
     statement = insert(connection, table).values(values)
-    changes = {name: value for name, value in values.items() if name not in (key, *kept)}
-    done = connection.execute(statement.on_conflict_do_update(index_elements=[key], set_=changes, where=where))
+    keys = [key] if isinstance(key, str) else list(key)
+    changes = {name: value for name, value in values.items() if name not in (*keys, *kept)}
+    done = connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes, where=where))
     return bool(done.rowcount)
 
 

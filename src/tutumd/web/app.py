@@ -8,7 +8,18 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tutumd.web import errors
-from tutumd.web.api import actions, containers, deliveries, docs, handler_schemas, handlers, schemas, server, services
+from tutumd.web.api import (
+    actions,
+    containers,
+    deliveries,
+    docs,
+    handler_schemas,
+    handlers,
+    metrics,
+    schemas,
+    server,
+    services,
+)
 from tutumd.web.call.endpoint import CALL_PATH, CallEndpoint
 from tutumd.web.call.fast_path import FastPath
 from tutumd.web.context import WebContext
@@ -63,7 +74,7 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
         default_response_class=errors.JsonResponse,
     )
     app.state.context = context
-    for module in (handlers, deliveries, services, actions, containers, server, docs):
+    for module in (handlers, deliveries, services, actions, containers, server, metrics, docs):
         app.include_router(module.router)
     _document_calls(app)
     endpoint = CallEndpoint(context)

@@ -16,12 +16,14 @@ from tutumd.application.admission.encryption import SecretCipher
 from tutumd.application.calls import AdmissionCache, StatusTokens
 from tutumd.application.refused_calls import RefusedCalls
 from tutumd.errors import NOT_FOUND, NotFoundError, UnavailableError
+from tutumd.metrics.calls import CallMetrics
 from tutumd.model import Origin
 from tutumd.ports.clock import Clock
 from tutumd.ports.intake import Intake
 from tutumd.ports.store import Store
 from tutumd.web.call.batches import Batches
 from tutumd.web.call.long_poll import LongPoll
+from tutumd.web.scrapes import Scrapes
 from tutumd.web.sign_ins import SignIns
 from tutumd.web.unfinished import UnfinishedRequests
 
@@ -35,7 +37,13 @@ _IPV4_MAPPED = re.compile(r"(?<![0-9a-f:])::ffff:(?=[0-9]+\.)", re.IGNORECASE)
 
 
 class WebContext:
-    """The objects that the routes use. For one event loop."""
+    """The objects that the routes use. For one event loop.
+
+    Attributes:
+        is_stopping: The server ends soon, so that proxies should send it nothing more.
+    """
+
+    is_stopping = False
 
     def __init__(
         self,
@@ -48,6 +56,7 @@ class WebContext:
         trusted_proxies: Iterable[str] = (),
         public_url: str = "",
         worker_state: Callable[[], str] | None = None,
+        scrapes: Scrapes | None = None,
     ) -> None:
         """Take what `main` built.
 
@@ -56,6 +65,7 @@ class WebContext:
             trusted_proxies: Networks whose X-Forwarded-For counts.
             public_url: Start of the URLs that are handed out; empty if it is not known. A proxy may keep its path.
             worker_state: Tells whether the worker of this server works; None if it has none.
+            scrapes: None: the metrics are closed.
         """
         self.worker_state: Callable[[], str | None] = worker_state or (lambda: None)
         self.store = store
@@ -63,7 +73,9 @@ class WebContext:
         self.server_cap = server_cap
         self.cipher = cipher
         self.intake = intake
-        self.batches = Batches(intake)
+        self.scrapes = scrapes
+        self.call_metrics = CallMetrics()
+        self.batches = Batches(intake, self.call_metrics.count_batch)
         self.long_poll = LongPoll(store)
         self._questions = BoundedSemaphore(MAX_QUESTIONS)
         self.sign_ins = SignIns(store)

@@ -15,7 +15,7 @@ from tutumd.errors import EngineUnavailableError, LeaseLostError, TutumdError, U
 from tutumd.model import EngineRequest, Outcome, RunLimits, Service, ServiceSnapshot
 from tutumd.ports.clock import Clock
 from tutumd.ports.engine import Engine
-from tutumd.ports.queue import Queue
+from tutumd.ports.queue import HEARTBEAT_TIMEOUT, Queue
 from tutumd.worker import retry
 from tutumd.worker.discover import Discovery
 from tutumd.worker.leased_run import LeasedRun, renew_all
@@ -71,6 +71,7 @@ class Worker:
         self._limits = limits
         self._clock = clock
         self._stop = Event()
+        self._registered_at = 0.0
         self._slots: Slots[LeasedRun] = Slots(
             engines, per_engine=limits.engine_slots, in_all=limits.max_runs, on_free=queue.wake
         )
@@ -107,6 +108,13 @@ class Worker:
             discovery.stop(1.0)
         for thread in self._threads:
             thread.join(2.0)
+
+    @property
+    def state(self) -> str:
+        """`ok`, or how long the database has not taken a heartbeat."""
+        age_s = boottime_s() - self._registered_at
+        is_alive = age_s <= HEARTBEAT_TIMEOUT.total_seconds()
+        return "ok" if is_alive else f"the database has not taken its heartbeat for {age_s:.0f} s"
 
     def _keep_claiming(self) -> None:
         while not self._stop.is_set():
@@ -175,7 +183,10 @@ class Worker:
 
     def _register(self) -> None:
         # How healthy they are is reported by who discovers them.
-        self._queue.register(self.name, [engine.info for engine in self._engines.values()], has_looked=False)
+        infos = [engine.info for engine in self._engines.values()]
+        slots = min(self._limits.engine_slots, self._limits.max_runs)
+        self._queue.register(self.name, infos, has_looked=False, slots=slots)
+        self._registered_at = boottime_s()
 
     def _clean_up(self, *, prunes: bool) -> bool:
         """Do one batch of each task in turn until nothing is left, or the next heartbeat is due.

@@ -25,7 +25,7 @@ def running(
 
 
 def planned(container: InspectedContainer, tag: str | None = None) -> RedeployPlan:
-    (group,) = group_by_service([container], None)
+    (group,) = group_by_service([container])
     return plan_redeploy(group, [container], tag, None)
 
 
@@ -81,14 +81,14 @@ def test_a_dependent_keeps_its_image_and_its_labels() -> None:
     labels = with_base({}, "side:stable", "side:v1")
     host = {"NetworkMode": f"container:{identity(1)}"}
     sidecar = inspected(2, "side", config={"Image": "side:v1", "Labels": labels}, host=host, networks={})
-    groups = group_by_service([parent, sidecar], None)
+    groups = group_by_service([parent, sidecar])
     plan = plan_redeploy(next(group for group in groups if group.name == "web"), [parent, sidecar], "v2", None)
     assert [swap.image for swap in plan.swaps] == ["app:v2", "side:v1"]
 
 
 def test_copies_have_the_labels_of_the_first() -> None:
     first = running("app:v1", {**compose_labels(1), **with_base({}, "app:stable", "app:v1")})
-    (group,) = group_by_service([first], None)
+    (group,) = group_by_service([first])
     copied = replica_config(group, first, Replica(name="web-2", number=2), action="a1")["Labels"]
     assert (copied[BASE], copied[TAGGED]) == ("app:stable", "app:v1")
 
@@ -114,7 +114,7 @@ def test_the_service_tells_callers_of_a_tag_and_of_its_compose_file() -> None:
 
 
 def notes_of(container: InspectedContainer) -> tuple[str, ...]:
-    (group,) = group_by_service([container], None)
+    (group,) = group_by_service([container])
     return service_snapshot(group).notes
 
 

@@ -15,7 +15,7 @@ NAMED: dict[str, Any] = {"networks": {"front": {}}, "host": {"NetworkMode": "fro
 
 
 def service_of(first: InspectedContainer, *others: InspectedContainer) -> ContainerGroup:
-    return next(group for group in group_by_service([first, *others], None) if first in group.containers)
+    return next(group for group in group_by_service([first, *others]) if first in group.containers)
 
 
 def planned(first: InspectedContainer, *others: InspectedContainer, tag: str | None = None) -> RedeployPlan:

@@ -13,7 +13,7 @@ from tutumd.engines.docker.swap.steps import SwapStep
 
 
 def slot(*containers: InspectedContainer) -> Slot:
-    (service,) = group_by_service(containers, None)
+    (service,) = group_by_service(containers)
     return service.slots[0]
 
 

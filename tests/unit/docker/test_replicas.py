@@ -12,7 +12,7 @@ from tutumd.errors import EngineRefusedError
 
 
 def only(*containers: InspectedContainer) -> ContainerGroup:
-    (found,) = group_by_service(containers, None)
+    (found,) = group_by_service(containers)
     return found
 
 

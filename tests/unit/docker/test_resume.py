@@ -86,9 +86,7 @@ def finder(
 ) -> Callable[[], tuple[ContainerGroup, Sequence[InspectedContainer]]]:
     def find() -> tuple[ContainerGroup, Sequence[InspectedContainer]]:
         all_containers = engine.inspected()
-        return next(
-            group for group in group_by_service(all_containers, None) if group.selector == selector
-        ), all_containers
+        return next(group for group in group_by_service(all_containers) if group.selector == selector), all_containers
 
     return find
 

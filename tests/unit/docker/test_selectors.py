@@ -1,5 +1,7 @@
 """Which containers are one service."""
 
+from collections.abc import Collection
+
 import pytest
 
 from tests.unit.docker.documents import compose_labels, identity, image, inspected
@@ -12,11 +14,11 @@ from tutumd.model import Autorestart
 RUN = "0a1b2c3d"
 
 
-def services(*containers: InspectedContainer, self_id: str | None = None) -> dict[str, list[str]]:
+def services(*containers: InspectedContainer, own: Collection[str] = ()) -> dict[str, list[str]]:
     """The names of the containers that stand for each service."""
     return {
         group.selector: [container.name for container in group.containers]
-        for group in group_by_service(containers, self_id)
+        for group in group_by_service(containers, own)
     }
 
 
@@ -58,7 +60,7 @@ def test_ignored_containers_are_left_out(labels: dict[str, str]) -> None:
 def test_the_container_of_tutumd_is_left_out_and_labels_of_an_image_do_not_count() -> None:
     theirs = {"tutum.service": "evil", "tutum.ignore": "true"}
     assert services(
-        inspected(1, "tutumd"), inspected(2, "web", labels=theirs, its_image=image(Labels=theirs)), self_id=identity(1)
+        inspected(1, "tutumd"), inspected(2, "web", labels=theirs, its_image=image(Labels=theirs)), own=[identity(1)]
     ) == {"name:web": ["web"]}
 
 
@@ -69,7 +71,7 @@ def test_a_service_keeps_its_selector_during_a_swap() -> None:
     assert services(parked, new) == {"name:web": [prev_name("web", RUN)]}
     assert services(parked, inspected(2, "web")) == {"name:web": ["web"]}
     assert services(new) == {"name:web": [next_name("web", RUN)]}
-    (snapshot,) = [service_snapshot(group) for group in group_by_service([parked, new], None)]
+    (snapshot,) = [service_snapshot(group) for group in group_by_service([parked, new])]
     assert (snapshot.name, snapshot.target, snapshot.containers[0].name) == ("web", 1, "web")
 
 
@@ -140,7 +142,7 @@ def test_a_snapshot_tells_restarts_and_the_names_of_own_variables(policy: Json, 
     variables = ["PATH=/bin", "KEY=secret=1", "BARE", "FROM_IMAGE=changed"]
     its_image = image(Env=["PATH=/bin", "FROM_IMAGE=1"])
     web = inspected(config={"Env": variables}, host={"RestartPolicy": policy}, its_image=its_image)
-    (group,) = group_by_service([web], None)
+    (group,) = group_by_service([web])
     snapshot = service_snapshot(group)
     assert (snapshot.autorestart, snapshot.variables) == (autorestart, ("BARE", "FROM_IMAGE", "KEY"))
     assert "secret" not in repr(snapshot)

@@ -41,6 +41,15 @@ def test_a_server_error_of_a_read_is_no_refusal() -> None:
         raise api_error(500, "layer does not exist")
 
 
+def test_a_request_that_a_proxy_refuses_is_named() -> None:
+    error = api_error(403, "<html><body><h1>403 Forbidden</h1></body></html>")
+    assert error.response is not None
+    error.response.request = requests.Request("POST", "http://socket:2375/v1.44/containers/create?name=web").prepare()
+    text = "a proxy before the engine refuses POST /v1.44/containers/create: allow this request in the proxy's rules"
+    with pytest.raises(EngineRefusedError, match=f"^cannot look: {text}$"), translated("look"):
+        raise error
+
+
 def test_a_silent_engine_is_unavailable() -> None:
     with pytest.raises(EngineUnavailableError, match="did not respond in time"), translated("look"):
         raise requests.exceptions.ReadTimeout(TimeoutError("timed out"))

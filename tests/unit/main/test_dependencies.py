@@ -10,9 +10,14 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-DISTRIBUTIONS = {"yaml": "pyyaml", "pydantic_settings": "pydantic-settings", "fastapi_swagger": "fastapi-swagger"}
+DISTRIBUTIONS = {
+    "yaml": "pyyaml",
+    "pydantic_settings": "pydantic-settings",
+    "fastapi_swagger": "fastapi-swagger",
+    "prometheus_client": "prometheus-client",
+}
 """Names of distributions that differ from those of their modules."""
-INDIRECT = {"uvloop", "httptools", "fastapi-swagger", "tomli-w", "prometheus-client"}
+INDIRECT = {"uvloop", "httptools", "fastapi-swagger"}
 """Used without an import: by uvicorn, and as files."""
 EXTRAS = {
     "src/tutum": ["base"],

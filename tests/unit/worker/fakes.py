@@ -86,7 +86,9 @@ class FakeQueue:
     def add_log_line(self, claim: Claim, text: str) -> None:
         self.lines.append(text)
 
-    def register(self, worker: str, served: Sequence[EngineInfo], *, has_looked: bool = True) -> None:
+    def register(
+        self, worker: str, served: Sequence[EngineInfo], *, has_looked: bool = True, slots: int | None = None
+    ) -> None:
         self._fail()
         if has_looked:
             self.when_registering()

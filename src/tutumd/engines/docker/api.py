@@ -143,7 +143,9 @@ class DockerApi:
             response = self._sdk.head(
                 self._sdk._url("/containers/{0}/archive", container), params={"path": path}, timeout=CALL_LIMIT_S
             )
-        if response.status_code != 200:
+            if response.status_code != 404:
+                self._sdk._raise_for_status(response)
+        if response.status_code == 404:
             return None
         stat: Json = json.loads(b64decode(response.headers["X-Docker-Container-Path-Stat"]))
         return stat

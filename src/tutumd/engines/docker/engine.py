@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from threading import Event
+from urllib.parse import urlsplit
 
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.component_locks import ComponentLocks
@@ -14,6 +15,7 @@ from tutumd.engines.docker.inspect.container_cache import ContainerCache
 from tutumd.engines.docker.inspect.events import watch_events
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.inspect.selectors import ContainerGroup, group_by_service
+from tutumd.engines.docker.inspect.self_container import find_own_parts
 from tutumd.engines.docker.limits import limits_of
 from tutumd.engines.docker.plan import RedeployPlan, check_no_busy_dependency, describe_steps, plan_redeploy
 from tutumd.engines.docker.platforms import kept_platform, platform_note
@@ -22,7 +24,7 @@ from tutumd.engines.docker.redeploy import redeploy, replaced_names
 from tutumd.engines.docker.scale import Scaler
 from tutumd.engines.docker.start_stop import start_containers, stop_containers
 from tutumd.engines.dockerapi.connection import connect
-from tutumd.engines.labels import parse_labels
+from tutumd.engines.labels import IGNORE, parse_labels
 from tutumd.errors import EngineRefusedError
 from tutumd.model import EngineInfo, Outcome, Plan, RunLimits, Service, ServiceSnapshot
 from tutumd.ports.engine import Run
@@ -82,7 +84,8 @@ class DockerEngine:
     def discover(self) -> tuple[ServiceSnapshot, ...]:
         """List all services. While `watch` follows the events, only containers that changed are inspected."""
         snapshots: dict[str, tuple[ContainerGroup, ServiceSnapshot]] = {}
-        for group in group_by_service(self._cache.containers(), self._self_id):
+        containers = self._cache.containers()
+        for group in group_by_service(containers, self._own_parts(containers)):
             known = self._snapshots.get(group.selector)
             snapshots[group.selector] = known if known and known[0] == group else (group, service_snapshot(group))
         self._snapshots = snapshots
@@ -154,7 +157,7 @@ class DockerEngine:
         self._client.close()
 
     def _find(self, selector: str, containers: Sequence[InspectedContainer]) -> ContainerGroup | None:
-        groups = group_by_service(containers, self._self_id)
+        groups = group_by_service(containers, self._own_parts(containers))
         return next((group for group in groups if group.selector == selector), None)
 
     def _require_unaffected(self, service: Service, run: Run) -> ContainerGroup:
@@ -178,16 +181,29 @@ class DockerEngine:
             is_begun: The action has begun, so that it must go on even with containers that cannot be inspected.
 
         Raises:
-            EngineRefusedError: The service is gone, cannot be inspected, or is tutumd's own.
+            EngineRefusedError: The service is gone, cannot be inspected, is tutumd's own, or is to be left alone.
         """
         containers = self._cache.around(service.selector)
         group = self._find(service.selector, containers)
         if group is not None:
             check_readable(() if is_begun else group.containers)
             return group, containers
-        if any(other.selector == service.selector for other in group_by_service(containers, None)):
-            raise EngineRefusedError(f"tutumd itself runs in {service.name}: replace it with what created it")
-        raise EngineRefusedError(f"{service.name} is gone: no container of it is left on this engine")
+        raise EngineRefusedError(self._why_missing(service, containers))
+
+    def _why_missing(self, service: Service, containers: Sequence[InspectedContainer]) -> str:
+        """Return why a service that was known is none now."""
+        groups = group_by_service(containers, with_ignored=True)
+        group = next((group for group in groups if group.selector == service.selector), None)
+        if group is None:
+            return f"{service.name} is gone: no container of it is left on this engine"
+        parts = self._own_parts(containers)
+        own = next((parts[each.id] for each in group.all_containers if each.id in parts), None)
+        if own:
+            return f"{own} {service.name}: replace it with what created it"
+        return f"{service.name} is left alone: it has the label {IGNORE}; replace it with what created it"
+
+    def _own_parts(self, containers: Sequence[InspectedContainer]) -> Mapping[str, str]:
+        return find_own_parts(containers, self._self_id, urlsplit(self._client.base_url).hostname or "")
 
 
 def _dry_run(

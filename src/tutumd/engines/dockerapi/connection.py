@@ -24,7 +24,7 @@ from tutumd.engines.dockerapi.failures import translated
 from tutumd.engines.dockerapi.sockets import OpenSocket, SocketAdapter, open_unix
 from tutumd.engines.dockerapi.ssh import SshHost
 from tutumd.engines.dockerapi.times import parse_time
-from tutumd.errors import EngineUnavailableError, SettingsError
+from tutumd.errors import EngineRefusedError, EngineUnavailableError, SettingsError
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
 # Limits of one call, in seconds: to connect, and for the silence before and within its response. A call may thus take
@@ -118,10 +118,12 @@ class Client(docker.APIClient):
     def probe(self) -> None:
         """Ask whether the engine answers. Raises EngineUnavailableError if it does not, within 5 s in all."""
         limit: Any = Timeout(total=PROBE_LIMIT_S)
-        with translated("reach the engine"):
-            status = self.get(f"{self.base_url}/_ping", timeout=limit).status_code
-        if status >= 500:
-            raise EngineUnavailableError(f"cannot reach the engine: it answers with HTTP status {status}")
+        sdk: Any = self
+        try:
+            with translated("reach the engine"):
+                sdk._raise_for_status(self.get(f"{self.base_url}/_ping", timeout=limit))
+        except EngineRefusedError as error:  # by a proxy
+            raise EngineUnavailableError(str(error)) from error
 
     def request(self, method: Any, url: Any, *arguments: Any, **options: Any) -> Any:
         """Send a request. A number as its `timeout` limits how long the engine may be silent."""

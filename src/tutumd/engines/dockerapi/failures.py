@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import docker.errors
 import requests.exceptions
 import urllib3.exceptions
+from requests import PreparedRequest
 
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.ports.engine import Run
 
+_FORBIDDEN = 403
 _UNAVAILABLE = (502, 503, 504)
 # Texts of a 500 that mean "not now": the engine is shutting down, or has lost its own runtime.
 _TEMPORARY = (
@@ -102,10 +105,16 @@ def timed_out(error: BaseException) -> bool:
 
 def explanation(error: docker.errors.APIError) -> str:
     """Return the engine's own message, without the URL and status that the SDK adds."""
-    if error.explanation:
-        return with_advice(str(error.explanation).strip())
-    status = error.response.status_code if error.response is not None else "no response"
-    return f"HTTP status {status}"
+    text = str(error.explanation or "").strip()
+    response = error.response
+    if response is not None and (not text or text.startswith("<")):
+        # Not the engine, whose errors are JSON; or the response to HEAD, which has no text.
+        request: PreparedRequest | None = response.request  # None in a response that no request led to
+        asked = f"{request.method} {urlsplit(request.url or '').path}" if request else "a request"
+        if response.status_code == _FORBIDDEN:
+            return f"a proxy before the engine refuses {asked}: allow this request in the proxy's rules"
+        return f"HTTP status {response.status_code} to {asked}"
+    return with_advice(text) if text else "no response"
 
 
 def with_advice(text: str) -> str:

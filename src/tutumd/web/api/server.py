@@ -1,5 +1,7 @@
 """Routes about the server itself: credentials, health and readiness."""
 
+from dataclasses import replace
+
 from fastapi import APIRouter, Request, Response
 
 from tutumd.application import health
@@ -29,11 +31,15 @@ async def check_health() -> dict[str, str]:
     "/readyz",
     tags=["server"],
     openapi_extra={"security": []},
-    responses={503: {"model": health.Readiness, "description": "Calls are refused"}},
+    responses={503: {"model": health.Readiness, "description": "Calls are refused, or will be at once"}},
 )
 def check_readiness(request: Request, response: Response) -> health.Readiness:
-    """Check that actions are performed: `ready`, `degraded` (calls are stored, but some wait), or `down` with a 503."""
+    """Check that actions are performed: `ready`, `degraded` (calls are stored, but some wait), or with a 503 `down` or
+    `stopping`.
+    """
     web = context(request)
     readiness = health.check(web.store, web.intake, web.clock, web.worker_state())
-    response.status_code = 503 if readiness.status == "down" else 200
+    if web.is_stopping:
+        readiness = replace(readiness, status="stopping")
+    response.status_code = 503 if readiness.status in ("down", "stopping") else 200
     return readiness

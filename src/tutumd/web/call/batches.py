@@ -27,8 +27,10 @@ class Batches:
     costs as much as a call.
     """
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, intake: Intake, count_batch: Callable[[int], None] = lambda size: None) -> None:
+        """Create it; `count_batch` is called with the number of calls in each batch."""
         self._intake = intake
+        self._count_batch = count_batch
         self._waiting: deque[tuple[Call, OnResult]] = deque()
         self._is_busy = False
         self._timer: asyncio.TimerHandle
@@ -55,6 +57,7 @@ class Batches:
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
+        self._count_batch(len(batch))
 
         def on_stored(results: Sequence[CallResult]) -> None:
             if not loop.is_closed():

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import re
+import time
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -57,10 +58,12 @@ class CallEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, path: "re.Match[str]") -> None:
         """Respond to a request whose path matches CALL_PATH."""
+        began, waits = time.monotonic(), False
         try:
             if scope["method"] != "POST":
                 raise HTTPException(405, "a handler is called with POST", {"Allow": "POST"})
             body = await read_body(Request(scope, receive))
+            began = time.monotonic()
             service, handler, amount = path.groups()
             headers, query = decode_headers(scope), _parse_query(scope)
             call = Call(
@@ -75,33 +78,39 @@ class CallEndpoint:
                 has_tag_param=any(name == "tag" for name, _ in query),
             )
             prefer = ",".join(value for name, value in headers if name == "prefer")
-            response = await self.respond(scope, body, call, wait_s=parse_wait(dict(query).get("wait"), prefer))
+            wait_s = parse_wait(dict(query).get("wait"), prefer)
+            call, result = await self._accept(scope, body, call)
+            if isinstance(result, Accepted) and wait_s is not None:
+                self._context.call_metrics.count(202, began)
+                waits = True
+                response = await self._wait(call, result, wait_s)
+            else:
+                response = render_result(self._context, call, result)
         except HTTPException as error:
             response = error_response(error.status_code, error.detail, dict(error.headers or {}))
         except asyncio.CancelledError:
             response = error_response(503, STOPPING)
         except Exception as error:  # noqa: BLE001 (the caller gets a response whatever happened)
             response = render_failure(error)
+        if not waits:
+            self._context.call_metrics.count(response.status_code, began)
         await response(scope, receive, send)
 
-    async def respond(
-        self, scope: Scope, body: bytes, call: Call, first_result: CallResult | None = None, wait_s: int | None = None
-    ) -> Response:
-        """Return the response to a call, with `wait_s` once its action ended or the time is over.
+    async def respond(self, scope: Scope, body: bytes, call: Call, first_result: CallResult) -> Response:
+        """Return the response to a call that does not wait. `first_result` and errors are as of `accept`."""
+        return render_result(self._context, *await self._accept(scope, body, call, first_result))
 
-        Raises as `accept` does; `first_result` is its argument.
-        """
+    async def _accept(
+        self, scope: Scope, body: bytes, call: Call, first_result: CallResult | None = None
+    ) -> tuple[Call, Accepted | NotQueued]:
         evaluator = partial(self._evaluate, scope, body, call)
         if first_result is None:
             call = await evaluator(None)
         try:
-            call, result = await accept(call, self._store, evaluator, first_result)
+            return await accept(call, self._store, evaluator, first_result)
         except (ClosedError, InvalidInputError, TooManyCallsError) as error:
             self._log_later(call, error)
             raise
-        if isinstance(result, Accepted) and wait_s is not None:
-            return await self._wait(call, result, wait_s)
-        return render_result(self._context, call, result)
 
     def _log_later(self, call: Call, error: TutumdError) -> None:
         """Put a call that the store did not take into the log of its handler, after a pause.

@@ -6,6 +6,7 @@ encode_content 0.86; encode_accepted 0.91; for calls with a query, COMPLETE 0.82
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -108,6 +109,7 @@ class FastPath:
 
     def handle(self, scope: Scope, body: bytes, respond: Respond) -> bool:
         """Respond to a call later, without a task of its own; return False if the request has to go through ASGI."""
+        began = time.monotonic()
         path = CALL_PATH.fullmatch(scope["path"])
         if path is None or scope["method"] != "POST" or scope["query_string"]:
             return False
@@ -144,20 +146,24 @@ class FastPath:
             if isinstance(result, Accepted):
                 self._header_cache.keep(parsed)
             if isinstance(result, Accepted) and not (evaluation and evaluation.notes):
+                self._context.call_metrics.count(202, began)
                 respond(*encode_accepted(self._context, call, result))
             else:
-                task = asyncio.ensure_future(self._finish(scope, body, call, result, respond))
+                task = asyncio.ensure_future(self._finish(scope, body, call, result, respond, began))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
 
         self._context.batches.submit(call, on_result)
         return True
 
-    async def _finish(self, scope: Scope, body: bytes, call: Call, result: CallResult, respond: Respond) -> None:
+    async def _finish(
+        self, scope: Scope, body: bytes, call: Call, result: CallResult, respond: Respond, began: float
+    ) -> None:
         try:
             response = await self._endpoint.respond(scope, body, call, result)
         except Exception as error:  # noqa: BLE001 (the caller gets a response whatever happened)
             response = render_failure(error)
+        self._context.call_metrics.count(response.status_code, began)
         respond(response.status_code, response.raw_headers, bytes(response.body))
 
 

@@ -105,7 +105,7 @@ class ContainerCache:
             if key not in looked
         }
         shown = [container for container in (*listed.values(), *looked.values()) if container is not None]
-        groups = group_by_service(shown, None)
+        groups = group_by_service(shown)
         members = [each for group in groups if group.selector == selector for each in group.all_containers]
         dependents = [dependent.container for dependent in find_dependents(members, shown)]
         replaced = {base_name(each.name) for each in shown if base_name(each.name) != each.name}

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -84,18 +84,21 @@ class ContainerGroup:
 FindGroup = Callable[[], tuple[ContainerGroup, Sequence[InspectedContainer]]]
 
 
-def group_by_service(containers: Sequence[InspectedContainer], self_id: str | None) -> tuple[ContainerGroup, ...]:
+def group_by_service(
+    containers: Sequence[InspectedContainer], own: Collection[str] = (), *, with_ignored: bool = False
+) -> tuple[ContainerGroup, ...]:
     """Return the services of an engine, ordered by selector.
 
     A container named NAME and containers labelled `tutum.service=NAME` are one service. Labels of an existing
     container cannot be changed, so this keeps the first container and its later replicas together under one selector.
 
     Args:
-        self_id: ID of the container that tutumd runs in, which is not a service.
+        own: IDs of containers that tutumd itself needs, which are no services.
+        with_ignored: Containers that are labelled `tutum.ignore` count as well.
     """
     members: dict[tuple[str, str, str], list[InspectedContainer]] = {}
     for container in containers:
-        if _is_eligible(container, self_id):
+        if container.id not in own and _is_eligible(container, with_ignored=with_ignored):
             members.setdefault(_identity(container), []).append(container)
     groups = [
         ContainerGroup(selector=selector, name=name, stack=stack, slots=_slots(name, grouped))
@@ -116,11 +119,11 @@ def run_of(name: str) -> str:
     return swap_name["run"] if swap_name else ""
 
 
-def _is_eligible(container: InspectedContainer, self_id: str | None) -> bool:
+def _is_eligible(container: InspectedContainer, *, with_ignored: bool) -> bool:
     labels = container.labels
     swarm = any(label.startswith("com.docker.swarm.") for label in labels)
-    ignored = is_true(labels.get("com.docker.compose.oneoff")) or is_true(labels.get(IGNORE))
-    return not (swarm or ignored or (self_id and container.id.startswith(self_id)))
+    ignored = is_true(labels.get(IGNORE)) and not with_ignored
+    return not (swarm or ignored or is_true(labels.get("com.docker.compose.oneoff")))
 
 
 def _identity(container: InspectedContainer) -> tuple[str, str, str]:

@@ -1,0 +1,42 @@
+"""The route for Prometheus. It is closed unless a setting opens it."""
+
+from fastapi import APIRouter, Request, Response
+from starlette.exceptions import HTTPException
+
+from tutumd.errors import ForbiddenError, NotFoundError
+from tutumd.web.context import WebContext, context
+from tutumd.web.scrapes import Scrapes
+
+_CLOSED = "the metrics are closed: set TUTUMD_METRICS_TOKEN or TUTUMD_METRICS_ALLOW_FROM, see docs/how-to/observe.md"
+
+router = APIRouter()
+
+
+@router.get("/metrics", include_in_schema=False)
+async def scrape(request: Request) -> Response:
+    """Return the metrics of this web process, and of all workers on its database."""
+    web = context(request)
+    if web.scrapes is None:
+        raise NotFoundError(_CLOSED)
+    _check(request, web, web.scrapes)
+    content, content_type = await web.scrapes.render(web.call_metrics, request.headers.get("accept", ""))
+    return Response(content, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
+
+
+def _check(request: Request, web: WebContext, scrapes: Scrapes) -> None:
+    """Raise an error if a client may not read the metrics."""
+    scheme, _, sent = request.headers.get("authorization", "").strip().partition(" ")
+    if scheme.lower() == "bearer" and scrapes.is_token(sent.strip()):
+        return
+    # Behind a proxy that is not trusted, everybody has the proxy's address.
+    peer = request.client.host if request.client else ""
+    is_known = peer in web.trusted_proxies or not set(request.headers) & {"x-forwarded-for", "forwarded"}
+    if is_known and scrapes.is_allowed(web.read_origin(request.scope).address):
+        return
+    if scrapes.token:
+        text = "the metrics need a token: send Authorization: Bearer with the value of TUTUMD_METRICS_TOKEN"
+        raise HTTPException(401, text, {"WWW-Authenticate": "Bearer"})
+    raise ForbiddenError(
+        "the metrics are not open to this address: see TUTUMD_METRICS_ALLOW_FROM, and TUTUMD_TRUSTED_PROXIES if a proxy"
+        " forwards the request"
+    )

@@ -1,0 +1,78 @@
+"""Scrapes of `/metrics`: who may read it, and one read of the database for all who ask at the same time."""
+
+import asyncio
+import hmac
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+
+import anyio
+import anyio.to_thread
+
+from tutumd.errors import UnavailableError
+from tutumd.metrics import exposition
+from tutumd.metrics.calls import CallMetrics
+from tutumd.model import Figures
+from tutumd.ports.figures import FigureReader
+
+TIMEOUT_S = 4.0
+"""How long a scrape waits for the database: less than Prometheus waits for a scrape."""
+
+_MAX_THREADS = 4
+
+
+class Scrapes:
+    """Renders the metrics for those who may read them. For one event loop.
+
+    Attributes:
+        token: Opens the metrics to whoever sends it; empty: to nobody.
+    """
+
+    def __init__(
+        self,
+        reader: FigureReader,
+        version: str,
+        *,
+        token: str = "",
+        networks: Sequence[IPv4Network | IPv6Network] = (),
+    ) -> None:
+        """Open the metrics to whoever sends the token, and to clients in the networks."""
+        self.token = token
+        self._reader = reader
+        self._version = version
+        self._networks = networks
+        self._reading: asyncio.Task[Figures] | None = None
+        # Apart from the threads of the API, which may all wait for the same database.
+        self._threads = anyio.CapacityLimiter(_MAX_THREADS)
+
+    def is_token(self, sent: str) -> bool:
+        """Return whether this is the token."""
+        return bool(self.token) and hmac.compare_digest(sent.encode(), self.token.encode())
+
+    def is_allowed(self, address: str) -> bool:
+        """Return whether a client with this address needs no token."""
+        try:
+            parsed = ip_address(address)
+        except ValueError:
+            return False
+        if isinstance(parsed, IPv6Address):
+            parsed = parsed.ipv4_mapped or parsed
+        return any(parsed in network for network in self._networks)
+
+    async def render(self, calls: CallMetrics, accept: str) -> tuple[bytes, str]:
+        """Return the metrics and their content type. If the database cannot be read, they say so."""
+        figures = await self._read()
+        return await anyio.to_thread.run_sync(
+            exposition.render, calls, figures, self._version, accept, limiter=self._threads
+        )
+
+    async def _read(self) -> Figures | None:
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.ensure_future(
+                anyio.to_thread.run_sync(self._reader.read, limiter=self._threads, abandon_on_cancel=True)
+            )
+        reading = self._reading
+        await asyncio.wait([reading], timeout=TIMEOUT_S)
+        try:
+            return reading.result() if reading.done() else None
+        except UnavailableError:
+            return None

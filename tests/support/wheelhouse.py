@@ -1,0 +1,37 @@
+"""The wheels of the lock files, downloaded once for each lock and Python version."""
+
+import hashlib
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.support.machine_cache import made_once
+
+LOCKS = Path(__file__).parents[2] / "requirements"
+
+
+def wheels(python: str, *locks: str) -> Path:
+    """Return a folder with the wheels that these lock files name, for one version of Python on this machine.
+
+    Args:
+        python: Such as `3.13`.
+        locks: Names of files in `requirements`, such as `all`.
+    """
+    files = [LOCKS / f"{lock}.lock" for lock in locks]
+    digest = hashlib.sha256(python.encode() + b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+    return made_once("wheels", digest, lambda folder: _download(folder, python, files))
+
+
+def _download(folder: Path, python: str, files: Sequence[Path]) -> None:
+    # The newest glibc of a platform tag says nothing about older ones (PEP 600), so that each is named.
+    machine = platform.machine()
+    platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(5, 42)] + [f"manylinux2014_{machine}"]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--require-hashes"]
+    command += ["--no-deps", "--only-binary=:all:", f"--python-version={python}", f"--dest={folder}"]
+    command += [f"--platform={name}" for name in platforms]
+    command += [f"--requirement={file}" for file in files]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1500, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"pip download exited with {done.returncode}: {done.stderr[-2000:]}")

@@ -1,0 +1,85 @@
+"""`tutumd healthcheck` finds its server by the settings, asks a worker before a server, and imports nothing slow."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.guards import lacking
+from tutumd.main.healthcheck import server_address
+from tutumd.settings import read_settings
+
+WORKER = """
+import sys, tutumd.main.healthcheck as h
+with h.worker_health(lambda: sys.argv[1]):
+    try:
+        print(h.check_health({}))
+    except Exception as error:
+        print(error)
+"""
+MAIN = """
+import sys
+sys.argv = ["tutumd", "healthcheck"]
+from tutumd.main import main
+try:
+    main()
+finally:
+    print(sorted({name.partition(".")[0] for name in sys.modules} - sys.stdlib_module_names - {"__main__"}))
+"""
+
+
+def run(program: str, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """Run a program in a view of the file system of its own, as in a container: else workers of other tests answer."""
+    if os.geteuid() != 0:
+        lacking("this test needs root for a mount namespace: sudo script/test")
+    return subprocess.run(
+        ["unshare", "--mount", sys.executable, "-c", program, *arguments],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[3] / "src"), **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"TUTUMD_HOST": "", "TUTUMD_PORT": ""},
+        {"TUTUMD_HOST": "10.0.0.7", "TUTUMD_PORT": "9000"},
+        {"TUTUMD_PORT": "tcp://10.96.0.7:8000"},  # as Kubernetes injects it beside a service named tutumd
+    ],
+)
+def test_the_address_is_that_of_the_settings(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    for name in ("TUTUMD_HOST", "TUTUMD_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    settings = read_settings({})
+    assert server_address(os.environ) == (settings.host, settings.port)
+
+
+@pytest.mark.parametrize(("host", "reached"), [("0.0.0.0", "127.0.0.1"), ("::", "::1")])
+def test_a_server_on_all_addresses_is_asked_on_loopback(host: str, reached: str) -> None:
+    assert server_address({"TUTUMD_HOST": host}) == (reached, 8000)
+
+
+def test_a_healthy_worker_answers_ok() -> None:
+    assert run(WORKER, "ok").stdout == "ok\n"
+
+
+def test_a_worker_says_why_it_is_unhealthy() -> None:
+    assert run(WORKER, "no heartbeat for 40 s").stdout == "the worker is unhealthy: no heartbeat for 40 s\n"
+
+
+def test_without_a_server_it_fails_and_has_imported_nothing_slow() -> None:
+    done = run(MAIN, TUTUMD_PORT="1")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "tutumd: no server responds on 127.0.0.1 port 1: [Errno 111] Connection refused; "
+        "TUTUMD_HOST and TUTUMD_PORT must be as it has them\n"
+    )
+    assert done.stdout == "['tutumd']\n"
