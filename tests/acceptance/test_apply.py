@@ -287,13 +287,13 @@ def test_a_member_applies_to_own_services_only(cli: Applied, service: str) -> No
     assert cli.handlers(service) == []
 
 
-def test_a_dry_run_of_a_handler_checks_and_changes_nothing(cli: Applied, service: str) -> None:
+def test_a_plan_of_a_handler_checks_and_changes_nothing(cli: Applied, service: str) -> None:
     base = f"/api/v1/service/{service}/webhook/handler/"
     made = cli.create(service, {"name": "one", "verify": {"preset": "github", "secrets": ["a"]}})
     before = cli.handlers(service)
 
     def changes(document: object) -> Any:
-        answer = cli.server.request("PATCH", f"{base}{made['uuid']}/?dry_run=1", document)
+        answer = cli.server.request("POST", f"{base}{made['uuid']}/plan/", document)
         assert answer.status == 200, answer
         return answer.json["changes"]
 
@@ -302,15 +302,14 @@ def test_a_dry_run_of_a_handler_checks_and_changes_nothing(cli: Applied, service
     assert list(changes({"verify": {"preset": "github", "secrets": ["b"]}})) == ["verify"]
     assert changes({"name": "two", "pass_body": True}) == {"name": "two", "pass_body": "TUTUM_TRIGGER_BODY"}
     for document in ({"filter": "=="}, {"operation": "SCALEUP"}, {"nam": 1}):
-        assert cli.server.request("PATCH", f"{base}{made['uuid']}/?dry_run=1", document).status == 400
-    planned = cli.server.request("POST", f"{base}?dry_run=1", [{"name": "x", "debounce": 5}, {"operation": "scaleup"}])
+        assert cli.server.request("POST", f"{base}{made['uuid']}/plan/", document).status == 400
+    planned = cli.server.request("POST", f"{base}plan/", [{"name": "x", "debounce": 5}, {"operation": "scaleup"}])
     assert planned.status == 200
     assert planned.json == [
         {"name": "x", "operation": "REDEPLOY", "changes": {"debounce": 5}},
         {"name": None, "operation": "SCALEUP", "changes": {}},
     ]
-    assert cli.server.request("POST", f"{base}?dry_run=1", {"debounce": -1}).status == 400
-    assert cli.server.request("POST", f"{base}?dry_run=yes", {}).status == 400
+    assert cli.server.request("POST", f"{base}plan/", {"debounce": -1}).status == 400
     assert cli.handlers(service) == before
 
 
