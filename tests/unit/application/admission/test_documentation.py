@@ -1,4 +1,4 @@
-"""The examples of docs/how-to/senders.md, evaluated with recorded payloads of their senders."""
+"""The examples of docs/how-to/senders*.md, evaluated with recorded payloads of their senders."""
 
 import hashlib
 import hmac
@@ -18,7 +18,7 @@ from tutumd.application.admission.evaluate import Admitted, CallInput, Skipped, 
 from tutumd.application.admission.options import parse_options
 
 DOCS = Path(__file__).parents[4] / "docs"
-TEXT = (DOCS / "how-to/senders.md").read_text(encoding="utf-8")
+TEXT = "".join(page.read_text(encoding="utf-8") for page in sorted(DOCS.glob("how-to/senders*.md")))
 BLOCKS = re.findall(r"<!-- goes: ([^;]+?)(?:; skipped: (.+?))? -->\n```json\n(.+?)```", TEXT, re.DOTALL)
 CASES = [
     (name, goes, block)
@@ -32,7 +32,8 @@ CASES = [
 def test_every_example_names_its_payloads() -> None:
     assert len(BLOCKS) == TEXT.count("```json")
     assert {name.partition("-")[0] for name, goes, _ in CASES if goes} >= {
-        "github", "ghcr", "gitlab", "gitea", "bitbucket", "dockerhub", "quay", "harbor", "distribution", "alertmanager"
+        "github", "ghcr", "gitlab", "gitea", "bitbucket", "dockerhub", "quay", "harbor", "distribution", "alertmanager",
+        "diun", "wud"
     }  # fmt: skip
 
 
