@@ -1,4 +1,7 @@
-"""The servers that docs/how-to/replicas.md starts, and the Python of docs/reference/api.md and docs/how-to/ci.md."""
+"""The servers that docs/how-to/replicas.md starts, the backups of docs/how-to/database.md, and the guides' Python.
+
+Python is in docs/reference/api.md and docs/how-to/ci.md.
+"""
 
 import base64
 import json
@@ -6,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import urllib.error
 import urllib.request
 from contextlib import suppress
@@ -13,8 +17,10 @@ from functools import partial
 from pathlib import Path
 
 from tests.acceptance.console import Console
+from tests.acceptance.guide import Guide
 from tests.support.docker_bed import DockerBed
 from tests.support.documentation import blocks, commands_of
+from tests.support.guards import require_programs
 from tests.support.leaks import current_owner
 from tests.support.postgres_bed import PostgresBed
 from tests.support.server import APIKEY, BIN, USER, free_port
@@ -70,6 +76,18 @@ def _is_running(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_the_backups_of_the_guide(console: Console, postgres_bed: PostgresBed, tmp_path: Path) -> None:
+    require_programs("pg_dump")
+    environment = console.server.client_environment | {"TUTUMD_DATA_DIR": str(console.server.data)}
+    url = postgres_bed.new_database()
+    guide = Guide("docs/how-to/database.md", tmp_path, environment, {" URL": f" '{url}'"})
+    guide.run("tutumd backup")
+    guide.run("pg_dump")
+    with tarfile.open(tmp_path / "backup.tar") as backup:
+        assert {"tutumd.db", "secret.key"} <= set(backup.getnames())
+    assert (tmp_path / "backup.dump").read_bytes().startswith(b"PGDMP")
 
 
 def test_the_python_of_the_guides(console: Console, tmp_path: Path) -> None:

@@ -48,6 +48,25 @@ def test_an_example_admits_and_skips_the_named_payloads(name: str, goes: bool, b
         assert isinstance(evaluate(options, call), Unauthorized)
 
 
+@pytest.mark.parametrize(
+    ("registry", "name", "tag"),
+    [
+        ("Docker Hub", "dockerhub", "latest"),
+        ("GHCR", "ghcr-package", "v1.2.0"),
+        ("Harbor", "harbor-push", "v1.0"),
+        ("Quay", "quay", "latest"),
+        ("Gitea, Forgejo", "gitea-package", "v2"),
+        ("distribution, GitLab's, Azure", "distribution-push", "v3"),
+    ],
+)
+def test_a_registry_names_the_tag_where_the_table_says(registry: str, name: str, tag: str) -> None:
+    [row] = re.findall(rf"^\| {re.escape(registry)} \|.*$", TEXT, re.MULTILINE)
+    source = re.findall(r"`(\(?body\.[^`…]+)`", row)[0]
+    verdict = evaluate(parse_options({"tag": {"allow": ["*"], "from": source}}, NOW), payload(name))
+    assert isinstance(verdict, Admitted)
+    assert verdict.tag == tag
+
+
 def test_generated_files_are_up_to_date() -> None:
     root = DOCS.parent
     run = subprocess.run(
