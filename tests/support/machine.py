@@ -32,6 +32,7 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "ssh": {"sshd": ("openssh-server",), "ssh": ("openssh-client",), "docker": ("docker-cli", "docker.io")},
     "haproxy": {"haproxy": ("haproxy",)},
     "nginx": {"nginx": ("nginx-light", "nginx")},
+    "prometheus": {"prometheus": ("prometheus",), "promtool": ("prometheus",)},
     "caddy": {"caddy": ("caddy",)},
     "kubernetes": {"kubectl": ("kubernetes-client",)},
     "systemd": {"systemd-analyze": ("systemd",), "nsenter": ("util-linux",), "curl": ("curl",)},
