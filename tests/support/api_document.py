@@ -75,11 +75,13 @@ class _Comparison:
             yield f"{place}: the credentials {', '.join(sorted(lost))} are not accepted any more"
         yield from self._parameters(old, new, place)
         yield from self._body(old, new, place)
+        before, now = ({each["name"] for each in one.get("parameters", ())} for one in (old, new))
         for status, response in old["responses"].items():
             if status not in new["responses"]:
                 yield f"{place}: the status {status} was removed"
                 continue
-            yield from self._contents(response, new["responses"][status], "response", f"{place} {status}")
+            pair, may_add = (response, new["responses"][status]), bool(now - before)
+            yield from self._contents(*pair, "response", f"{place} {status}", may_add=may_add)
 
     def _parameters(self, old: Json, new: Json, place: str) -> Iterator[str]:
         before, now = (
@@ -104,21 +106,26 @@ class _Comparison:
         elif before and now:
             yield from self._contents(before, now, "request", f"{place} body")
 
-    def _contents(self, old: Json, new: Json, way: Way, place: str) -> Iterator[str]:
+    def _contents(self, old: Json, new: Json, way: Way, place: str, *, may_add: bool = False) -> Iterator[str]:
         for kind in ("headers", "content"):
             for name, before in old.get(kind, {}).items():
                 if name not in new.get(kind, {}):
                     yield f"{place}: {name} was removed"
                 else:
-                    now = new[kind][name]
-                    yield from self._schemas(before.get("schema", {}), now.get("schema", {}), way, place)
+                    pair = before.get("schema", {}), new[kind][name].get("schema", {})
+                    yield from self._schemas(*pair, way, place, may_add=may_add)
 
-    def _schemas(self, old: Json, new: Json, way: Way, place: str) -> Iterator[str]:
+    def _schemas(self, old: Json, new: Json, way: Way, place: str, *, may_add: bool = False) -> Iterator[str]:
+        """Compare schemas of any form.
+
+        Args:
+            may_add: An answer may have another form besides, which a new parameter asks for.
+        """
         before, now = list(_variants(self._old, old)), list(_variants(self._new, new))
         # What clients send must still be taken; what they get must be something that they know.
-        for given in before if way == "request" else now:
-            known = now if way == "request" else before
-            pairs = [(given, each) if way == "request" else (each, given) for each in known]
+        from_old = way == "request" or may_add
+        for given in before if from_old else now:
+            pairs = [(given, each) for each in now] if from_old else [(each, given) for each in before]
             found = [list(self._values(*pair, way, place)) for pair in pairs]
             if [] not in found:
                 same = [each for each, pair in zip(found, pairs, strict=True) if _kind(pair[0]) == _kind(pair[1])]

@@ -124,6 +124,17 @@ def body(document: Document) -> Document:
     return made["content"]["application/json"]["schema"]["anyOf"][0]
 
 
+def answer_in_another_form(document: Document) -> None:
+    answer = operation(document, "get", "/api/v1/auth/")["responses"]["200"]["content"]["application/json"]
+    answer["schema"] = {"anyOf": [answer["schema"], {"type": "object", "properties": {"new": {"type": "string"}}}]}
+
+
+def change_an_answer_with_a_parameter(document: Document) -> None:
+    change_type(document)
+    operation(document, "get", "/api/v1/action/{uuid}/").setdefault("parameters", []).append(NEW_PARAMETER)
+
+
+NEW_PARAMETER = {"in": "query", "name": "new", "schema": {"type": "string"}}
 BREAKING: dict[Callable[[Document], None], str] = {
     remove_route: "POST /api/v1/action/{uuid}/retry/: it was removed",
     remove_method: "DELETE /api/v1/service/{uuid}/: it was removed",
@@ -141,6 +152,8 @@ BREAKING: dict[Callable[[Document], None], str] = {
     remove_parameter: "the parameter wait (query) was removed",
     ask_for_credentials: "the credentials none are not accepted any more",
     require_body: "a body is required now",
+    answer_in_another_form: "GET /api/v1/auth/ 200",
+    change_an_answer_with_a_parameter: "GET /api/v1/action/{uuid}/ 200 deliveries: it was integer, and is string",
 }
 
 
@@ -149,6 +162,13 @@ def test_what_breaks_clients_is_found(change: Callable[[Document], None]) -> Non
     new = deepcopy(COMMITTED)
     change(new)
     assert any(BREAKING[change] in line for line in breaks(COMMITTED, new)), breaks(COMMITTED, new)
+
+
+def test_a_new_parameter_may_ask_for_an_answer_in_another_form() -> None:
+    new = deepcopy(COMMITTED)
+    answer_in_another_form(new)
+    operation(new, "get", "/api/v1/auth/").setdefault("parameters", []).append(NEW_PARAMETER)
+    assert breaks(COMMITTED, new) == []
 
 
 def test_additions_break_nothing() -> None:
