@@ -238,6 +238,23 @@ def restore(
     restore.restore(file, {"data_dir": data_dir, "database": database}, force=force)
 
 
+@app.command()
+def doctor(
+    data_dir: DataDir = None,
+    database: Database = None,
+    listen_url: ListenUrl = None,
+    engine: Engines = None,
+    public_url: PublicUrl = None,
+    trusted_proxies: Proxies = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Look for what is wrong with settings, database, engines and proxy, and say how to mend it. Changes nothing."""
+    from tutumd.main import doctor
+
+    options = {"data_dir": data_dir, "database": database, "listen_url": listen_url, "engine": engine}
+    doctor.doctor(options | {"public_url": public_url, "trusted_proxies": trusted_proxies}, as_json=json)
+
+
 @users.command("add")
 def add_user(
     name: Name,

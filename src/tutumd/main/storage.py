@@ -77,7 +77,7 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
         lock = stack.enter_context(_locks(settings, exclusive=exclusive))
         if not database.is_postgres:
             path = Path(str(database.url.database))
-            if restoring_file(path).exists():
+            if os.access(restoring_file(path), os.F_OK):  # `exists` may raise
                 raise SettingsError(f"{path} is half restored: run tutumd restore again, with the same backup")
             make_private(path, settings.data_dir)
         stack.callback(database.close)
