@@ -25,6 +25,7 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "snippets": {"curl": ("curl",), "jq": ("jq",), "openssl": ("openssl",)},
     "ssh": {"sshd": ("openssh-server",), "ssh": ("openssh-client",), "docker": ("docker-cli", "docker.io")},
     "haproxy": {"haproxy": ("haproxy",)},
+    "caddy": {"caddy": ("caddy",)},
     "nginx": {"nginx": ("nginx-light", "nginx")},
     "systemd": {"systemd-analyze": ("systemd",), "nsenter": ("util-linux",), "curl": ("curl",)},
     "postgresql": {"pg_ctlcluster": ("postgresql",), "pgbouncer": ("pgbouncer",)},

@@ -17,6 +17,7 @@ _SOURCES = (
     ".dockerignore",
     "LICENSE",
     "README.md",
+    "deploy/compose",
     "pyproject.toml",
     "requirements/all.lock",
     "requirements/build.lock",
