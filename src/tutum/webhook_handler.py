@@ -106,6 +106,24 @@ class WebhookHandler:
             self._client.send("PATCH", *self._path(str(uuid)), body=_encode_dates(fields)).body, self._client
         )
 
+    def plan_save(self) -> builtins.list[dict[str, Any]]:
+        """Return for each added handler the fields that `save` would set, as the API shows them. Nothing is done.
+
+        Raises:
+            TutumApiError: The server would refuse, or it is too old to know plans.
+        """
+        return [_planned(self._client.send("POST", *self._path("plan"), body=entry).body) for entry in self._added]
+
+    def plan_update(self, uuid: str, **fields: Any) -> dict[str, Any]:
+        """Return the fields that `update` would change, with their new values as the API shows them. Nothing is done.
+
+        `verify` is among them too if only its secrets would change.
+
+        Raises:
+            TutumApiError: As `update`, or the server is too old to know plans.
+        """
+        return _planned(self._client.send("POST", *self._path(str(uuid), "plan"), body=_encode_dates(fields)).body)
+
     def rotate(self, uuid: str, grace: int | None = None) -> Handler:
         """Give a handler a new UUID, and so a new URL, and return it.
 
@@ -239,6 +257,12 @@ class WebhookHandler:
 
 def _handler(fields: dict[str, Any], client: Client) -> Handler:
     return Handler({**fields, "call_url": fields.get("call_url") or client.absolute_url(str(fields.get("url") or ""))})
+
+
+def _planned(body: object) -> dict[str, Any]:
+    if not isinstance(body, dict) or not isinstance(body.get("changes"), dict):
+        raise TutumApiError("the server does not know plans of handlers; is the base URL right?")
+    return dict(body["changes"])
 
 
 def _encode_dates(fields: Mapping[str, Any]) -> dict[str, Any]:

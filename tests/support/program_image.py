@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.support.docker_bed import DockerBed
@@ -17,7 +18,10 @@ _IMAGES = {
     "caddy:2": ("caddy", 'CMD ["caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile"]'),
     "haproxy:3.0-alpine": ("haproxy", 'CMD ["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]'),
 }
-_FILES = {"etc/passwd": b"root:x:0:0:root:/:/bin/sh\n", "etc/caddy/Caddyfile": b":80 {\n\trespond ok\n}\n"}
+_FILES = {
+    "etc/passwd": b"root:x:0:0:root:/:/bin/sh\npostgres:x:999:999:postgres:/:/bin/sh\n",
+    "etc/caddy/Caddyfile": b":80 {\n\trespond ok\n}\n",
+}
 _ENVIRONMENT = "ENV PATH=/bin XDG_DATA_HOME=/data XDG_CONFIG_HOME=/config"
 
 
@@ -28,15 +32,22 @@ def load_into(bed: DockerBed) -> None:
         bed.docker("import", *changes, "-", name, stdin=_root(program))
 
 
+def libraries(program: Path) -> dict[str, Path]:
+    """Return the libraries that a program needs, by their paths."""
+    needed = subprocess.run(["ldd", program], capture_output=True, text=True, timeout=30, check=True).stdout
+    return {library: Path(library) for library in _LIBRARY.findall(needed)}
+
+
 def _root(program: str) -> bytes:
-    """Return a tar with a program, the libraries that it needs, and busybox."""
-    path = shutil.which(program, path=_SEARCHED) or program
-    needed = subprocess.run(["ldd", path], capture_output=True, text=True, timeout=30, check=True).stdout
-    files = {library: Path(library) for library in _LIBRARY.findall(needed)}
-    files |= {f"/bin/{program}": Path(path), "/bin/busybox": BUSYBOX}
+    path = Path(shutil.which(program, path=_SEARCHED) or program)
+    return root({**libraries(path), f"/bin/{program}": path})
+
+
+def root(files: Mapping[str, Path]) -> bytes:
+    """Return a tar with these files and folders by their paths in it, and busybox."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", dereference=True) as tar:
-        for target, source in files.items():
+        for target, source in {**files, "/bin/busybox": BUSYBOX}.items():
             tar.add(source, target.lstrip("/"))
         for applet in APPLETS:
             link = tarfile.TarInfo(f"bin/{applet}")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import typer
 
 from tutum.cli.output import printable
-from tutum.cli.overview import COMMANDS, SUMMARY
+from tutum.cli.overview import COMMANDS, SINGLE_COMMANDS, SUMMARY
 from tutum.client import current_client
 from tutum.errors import NonUniqueIdentifier, TutumApiError, TutumAuthError, TutumConnectionError
 from tutum.paths import origin_of
@@ -42,7 +42,8 @@ def build(*, only: str | None = None) -> typer.Typer:
     for name in [only] if only in COMMANDS else COMMANDS:
         module, summary = COMMANDS[name]
         part: typer.Typer = importlib.import_module(f"tutum.cli.{module}").app
-        root.add_typer(part, name=None if name == "login" else name, help=summary, no_args_is_help=True)
+        is_single = name in SINGLE_COMMANDS
+        root.add_typer(part, name=None if is_single else name, help=summary, no_args_is_help=True)
     return root
 
 

@@ -5,10 +5,15 @@ SUMMARY = "Work with services, their webhook handlers and the actions that these
 #: Command: (module of its typer app, summary).
 COMMANDS = {
     "action": ("actions", "Show what was done to services, and how it ended."),
+    "apply": ("apply", "Make the webhook handlers of services as a file says."),
+    "export": ("export", "Print the webhook handlers of services as such a file."),
     "login": ("login", "Check and save a user and an API key."),
     "service": ("services", "List, inspect and operate services."),
     "webhook-handler": ("webhook_handlers", "Manage and call the secret URLs of a service."),
 }
+
+#: Commands without subcommands.
+SINGLE_COMMANDS = frozenset({"apply", "export", "login"})
 
 ENVIRONMENT = {
     "TUTUM_REST_HOST": "Server; default: http://127.0.0.1:8000.",

@@ -1,7 +1,8 @@
-"""Webhook handlers: create, change, rotate, and explain what a call would do."""
+"""Webhook handlers: create, change, plan either, rotate, and explain what a call would do."""
 
 import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,13 +16,27 @@ from tutumd.application.admission.options import (
     write_public,
     write_stored,
 )
-from tutumd.errors import InvalidInputError
+from tutumd.errors import InvalidInputError, SettingsError
 from tutumd.model import Handler, NewHandler, Operation, User
 from tutumd.ports.store import Store
 
 MAX_NAME_LENGTH = 255
 MAX_ENTRIES = 100
 MAX_GRACE_S = 30 * 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandlerPlan:
+    """What a request would do.
+
+    Attributes:
+        after: The handler as it would be.
+        changes: Fields that would change, with their new values as the API shows them. `verify` is among them too if
+            only its secrets would change.
+    """
+
+    after: NewHandler
+    changes: Mapping[str, Any]
 
 
 def create(
@@ -41,14 +56,24 @@ def create(
     """
     if len(documents) > MAX_ENTRIES:
         raise InvalidInputError(f"at most {MAX_ENTRIES} handlers can be created at once, got {len(documents)}")
-    entries = []
-    for document in documents:
-        operation = parse_operation(document.get("operation"))
-        options = parse_options(document, now)
-        check_operation(options, operation)
-        name = check_name(document.get("name"))
-        entries.append(NewHandler(name=name, operation=operation, options=write_stored(options, cipher)))
-    return store.add_handlers(viewer, service_uuid, entries)
+    return store.add_handlers(viewer, service_uuid, [_new_handler(document, cipher, now) for document in documents])
+
+
+def plan_creation(
+    store: Store,
+    viewer: User,
+    service_uuid: str,
+    documents: Sequence[Mapping[str, Any]],
+    *,
+    cipher: SecretCipher,
+    now: datetime,
+) -> tuple[HandlerPlan, ...]:
+    """Return what `create` would create. Nothing is stored. Raises as `create`."""
+    if len(documents) > MAX_ENTRIES:
+        raise InvalidInputError(f"at most {MAX_ENTRIES} handlers can be created at once, got {len(documents)}")
+    store.service(viewer, service_uuid)
+    planned = [_new_handler(document, cipher, now) for document in documents]
+    return tuple(HandlerPlan(after=new, changes=_differences({}, new.options, cipher)) for new in planned)
 
 
 def change(
@@ -67,19 +92,26 @@ def change(
         InvalidInputError: A value is wrong, or the operation differs.
         NotFoundError: The viewer has no such handler.
     """
+    return store.change_handler(
+        viewer, service_uuid, uuid, lambda handler: _changed_handler(handler, document, cipher, now)
+    )
 
-    def apply(handler: Handler) -> NewHandler:
-        if "operation" in document and parse_operation(document["operation"]) is not handler.operation:
-            raise InvalidInputError("operation cannot be changed: create another handler")
-        name = check_name(document["name"]) if "name" in document else handler.name
-        needed, untouched = _split_secrets(handler.options, document)
-        options = parse_options(document, now, read_stored(needed, cipher))
-        check_operation(options, handler.operation)
-        return NewHandler(
-            name=name, operation=handler.operation, options={**write_stored(options, cipher), **untouched}
-        )
 
-    return store.change_handler(viewer, service_uuid, uuid, apply)
+def plan_change(
+    store: Store,
+    viewer: User,
+    service_uuid: str,
+    uuid: str,
+    document: Mapping[str, Any],
+    *,
+    cipher: SecretCipher,
+    now: datetime,
+) -> HandlerPlan:
+    """Return what `change` would change, also whether secrets differ. Nothing is stored. Raises as `change`."""
+    handler = store.handler(viewer, service_uuid, uuid)
+    after = _changed_handler(handler, document, cipher, now)
+    renamed = {} if after.name == handler.name else {"name": after.name}
+    return HandlerPlan(after=after, changes=renamed | _differences(handler.options, after.options, cipher))
 
 
 def rotate(store: Store, viewer: User, service_uuid: str, uuid: str, grace: object, *, now: datetime) -> Handler:
@@ -120,6 +152,42 @@ def parse_operation(text: str | None) -> Operation:
         return Operation((text or "REDEPLOY").upper())
     except ValueError:
         raise InvalidInputError(f"operation must be REDEPLOY or SCALEUP, got {str(text)[:50]!r}") from None
+
+
+def _new_handler(document: Mapping[str, Any], cipher: SecretCipher, now: datetime) -> NewHandler:
+    operation = parse_operation(document.get("operation"))
+    options = parse_options(document, now)
+    check_operation(options, operation)
+    name = check_name(document.get("name"))
+    return NewHandler(name=name, operation=operation, options=write_stored(options, cipher))
+
+
+def _changed_handler(handler: Handler, document: Mapping[str, Any], cipher: SecretCipher, now: datetime) -> NewHandler:
+    if "operation" in document and parse_operation(document["operation"]) is not handler.operation:
+        raise InvalidInputError("operation cannot be changed: create another handler")
+    name = check_name(document["name"]) if "name" in document else handler.name
+    needed, untouched = _split_secrets(handler.options, document)
+    options = parse_options(document, now, read_stored(needed, cipher))
+    check_operation(options, handler.operation)
+    return NewHandler(name=name, operation=handler.operation, options={**write_stored(options, cipher), **untouched})
+
+
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any], cipher: SecretCipher) -> dict[str, Any]:
+    """Return the fields whose stored values differ, with the new values as the API shows them."""
+    old, new = (write_public(read_stored(stored, PlaceholderCipher())) for stored in (before, after))
+    has_other_secrets = "verify" in after and _secrets(before, cipher) != _secrets(after, cipher)
+    return {
+        name: value for name, value in new.items() if value != old[name] or (name == "verify" and has_other_secrets)
+    }
+
+
+def _secrets(stored: Mapping[str, Any], cipher: SecretCipher) -> list[str]:
+    """Return the secrets; without their key, as they are stored, which no new secret equals."""
+    encrypted = list(stored.get("verify", {}).get("secrets", ()))
+    try:
+        return [cipher.decrypt(secret) for secret in encrypted]
+    except SettingsError:
+        return encrypted
 
 
 def _split_secrets(stored: Mapping[str, Any], document: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Any]]:

@@ -1,4 +1,8 @@
-"""docs/reference/cli.md names every command and option; the commands of docs/how-to/senders.md do what they say."""
+"""docs/reference/cli.md names every command and option; the commands of the pages on senders do what they say.
+
+Pages: docs/how-to/senders.md, docs/how-to/senders-git.md, docs/how-to/senders-registries.md,
+docs/how-to/senders-pollers.md, docs/how-to/senders-alertmanager.md.
+"""
 
 import json
 import re
@@ -12,18 +16,18 @@ from tests.unit.application.admission.calls import NOW
 from tests.unit.cli.conftest import Tutum
 from tests.unit.sdk.fake_api import FakeApi
 from tutum.cli.app import build
-from tutum.cli.overview import COMMANDS
+from tutum.cli.overview import COMMANDS, SINGLE_COMMANDS
 from tutum.snippets import TARGETS
 from tutumd.application.admission.options import parse_options, write_public
 
 DOCS = Path(__file__).parents[3] / "docs"
 TEXT = (DOCS / "reference/cli.md").read_text(encoding="utf-8")
-SENDERS = (DOCS / "how-to/senders.md").read_text(encoding="utf-8")
+SENDERS = "".join(page.read_text(encoding="utf-8") for page in sorted(DOCS.glob("how-to/senders*.md")))
 COMMANDS_AND_FIELDS = re.findall(
     r"```sh\n(tutum [^`]*)```\n\n<!-- goes: [^\n]* -->\n```json\n(.+?)```", SENDERS, re.DOTALL
 )
 ROOT = typer.main.get_command(build())
-GROUPS = [name for name in COMMANDS if name != "login"]
+GROUPS = [name for name in COMMANDS if name not in SINGLE_COMMANDS]
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -44,6 +48,13 @@ def test_every_option_of_handlers_is_in_the_reference() -> None:
     assert len(options) > 30
     missing = sorted(option for option in options if not re.search(rf"`[^`]*{option}\b", TEXT))
     assert missing == ["--header", "--operation"]  # named by their short forms
+
+
+@pytest.mark.parametrize("command", sorted(SINGLE_COMMANDS))
+def test_every_option_of_a_single_command_is_in_the_reference(command: str) -> None:
+    [row] = re.findall(rf"^\| `{command}\b.*$", TEXT, re.MULTILINE)
+    options = [option for parameter in ROOT.commands[command].params for option in parameter.opts]  # type: ignore[attr-defined]
+    assert [option for option in options if option.startswith("--") and option not in row] == []
 
 
 def test_every_sender_is_in_the_reference() -> None:

@@ -1,5 +1,6 @@
 """The documentation site as a folder of HTML pages, read for what its links need."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -37,17 +38,22 @@ class Page(HTMLParser):
 
 
 def build(folder: Path, docs: Path = ROOT / "docs") -> subprocess.CompletedProcess[str]:
-    """Build the site of these pages strictly in `folder/site`: a link to a missing page or anchor is an error."""
+    """Build the site of these pages strictly in `folder/site`: a link to a missing page or anchor is an error.
+
+    The output, without colours, is in `stdout`.
+    """
     shutil.copytree(docs, folder / "docs")
     shutil.copy(ROOT / "mkdocs.yml", folder)
-    return subprocess.run(
+    done = subprocess.run(
         [Path(sys.executable).parent / "zensical", "build", "--strict", "--clean"],
         cwd=folder,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         timeout=300,
         check=False,
     )
+    return subprocess.CompletedProcess(done.args, done.returncode, re.sub(r"\x1b\[[0-9;]*m", "", done.stdout))
 
 
 def read(site: Path) -> dict[Path, Page]:

@@ -127,10 +127,11 @@ def test_every_setting_that_is_shown_nowhere_may_be_in_a_file() -> None:
 def test_a_secret_is_read_from_its_file_without_the_end_of_the_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, end: str
 ) -> None:
-    (tmp_path / "secret").write_text(f"postgresql://user:p@db/x{end}", newline="")
+    value = "postgresql://user:p@db/x" if name in ("database", "listen_url") else "0123456789abcdef"
+    (tmp_path / "secret").write_text(f"{value}{end}", newline="")
     monkeypatch.setenv(f"TUTUMD_{name.upper()}", "")
     monkeypatch.setenv(f"TUTUMD_{name.upper()}_FILE", str(tmp_path / "secret"))
-    assert getattr(read_settings({}), name) == "postgresql://user:p@db/x"
+    assert getattr(read_settings({}), name) == value
 
 
 def test_an_option_comes_before_the_file_which_is_not_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -34,7 +34,9 @@ def parse_options(document: Mapping[str, object], now: datetime, stored: Handler
             value = {**value, "secrets": list(stored.verify.secrets)}
         changes[name] = field.default if value is None else field.parse(value)
     expires = changes.get("expires_datetime")
-    if expires is not None and expires <= now:
+    # The date that the handler already has may be sent again: the API shows its seconds only.
+    is_new = _to_the_second(expires) != _to_the_second(stored.expires_datetime)
+    if expires is not None and is_new and expires <= now:
         raise InvalidInputError("expires_datetime must lie in the future: to end the URL now, set enabled to false")
     return replace(stored, **changes)
 
@@ -75,6 +77,10 @@ def read_stored(document: Mapping[str, Any], cipher: SecretCipher | PlaceholderC
             value = {**value, "secrets": [cipher.decrypt(secret) for secret in value["secrets"]]}
         attributes[name] = FIELDS[name].parse(value)
     return HandlerOptions(**attributes)
+
+
+def _to_the_second(moment: datetime | None) -> datetime | None:
+    return moment and moment.replace(microsecond=0)
 
 
 def _set_fields(options: HandlerOptions) -> list[tuple[HandlerField, Any]]:

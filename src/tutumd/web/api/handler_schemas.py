@@ -71,6 +71,17 @@ class HandlerNameOut(BaseModel):
     uuid: str
 
 
+class HandlerPlanOut(BaseModel):
+    """What a request would create or change."""
+
+    name: str | None
+    operation: str
+    changes: dict[str, Any] = Field(
+        description="Fields that would differ from before (of a new handler: from the defaults), with their new values "
+        "as the API shows them. `verify` is there too if only its secrets would change."
+    )
+
+
 class RotationOut(BaseModel):
     """The URL that a handler had before."""
 

@@ -1,8 +1,8 @@
-"""Routes of webhook handlers: list, create, get, change, rotate, try, delete."""
+"""Routes of webhook handlers: list, create, get, change, plan either, rotate, try, delete."""
 
 import json
 from itertools import chain
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
@@ -58,18 +58,24 @@ def create_handlers(
     request: Request, viewer: Viewer, service_uuid: ServiceUuid, body: Body
 ) -> handler_schemas.HandlerOut | list[handler_schemas.HandlerOut]:
     """Create one webhook handler from an object, or several from a list: all of them or none."""
-    is_list = body.lstrip()[:1] == b"["
-    entries = parse(body, _MANY) if is_list else [parse(body, _ONE)]
+    is_list, documents = _parse_new(body)
     web = context(request)
-    created = rules.create(
-        web.store,
-        viewer,
-        find_service(request, viewer, service_uuid),
-        [entry.model_dump(exclude_unset=True) for entry in entries],
-        cipher=web.cipher,
-        now=web.clock(),
-    )
+    service = find_service(request, viewer, service_uuid)
+    created = rules.create(web.store, viewer, service, documents, cipher=web.cipher, now=web.clock())
     rendered = [render.handler(handler, web.public_url) for handler in created]
+    return rendered if is_list else rendered[0]
+
+
+@router.post(f"{BASE}/plan/", openapi_extra=documented(_NEW))
+def plan_handlers(
+    request: Request, viewer: Viewer, service_uuid: ServiceUuid, body: Body
+) -> handler_schemas.HandlerPlanOut | list[handler_schemas.HandlerPlanOut]:
+    """Check a request to create webhook handlers, and show what it would set. Nothing is done."""
+    is_list, documents = _parse_new(body)
+    web = context(request)
+    service = find_service(request, viewer, service_uuid)
+    plans = rules.plan_creation(web.store, viewer, service, documents, cipher=web.cipher, now=web.clock())
+    rendered = [render.handler_plan(plan) for plan in plans]
     return rendered if is_list else rendered[0]
 
 
@@ -99,6 +105,24 @@ def change_handler(
         now=web.clock(),
     )
     return render.handler(changed, web.public_url)
+
+
+@router.post(f"{BASE}/{{handler_uuid}}/plan/", openapi_extra=documented(_ONE))
+def plan_change(
+    request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
+) -> handler_schemas.HandlerPlanOut:
+    """Check a request to change a webhook handler, and show which fields would change. Nothing is done."""
+    web = context(request)
+    plan = rules.plan_change(
+        web.store,
+        viewer,
+        find_service(request, viewer, service_uuid),
+        parse_uuid(handler_uuid),
+        parse(body, _ONE).model_dump(exclude_unset=True),
+        cipher=web.cipher,
+        now=web.clock(),
+    )
+    return render.handler_plan(plan)
 
 
 @router.post(f"{BASE}/{{handler_uuid}}/rotate/", status_code=201, openapi_extra=documented(_ROTATE, required=False))
@@ -174,3 +198,10 @@ def list_unused_handlers(request: Request, viewer: Viewer) -> schemas.ListOut[ha
             service=service_uri(handler.service_uuid),
         ),
     )
+
+
+def _parse_new(body: bytes) -> tuple[bool, list[dict[str, Any]]]:
+    """Return whether a body is a list, and the objects in it or the one that it is."""
+    is_list = body.lstrip()[:1] == b"["
+    entries = parse(body, _MANY) if is_list else [parse(body, _ONE)]
+    return is_list, [entry.model_dump(exclude_unset=True) for entry in entries]

@@ -6,7 +6,7 @@ from email.utils import format_datetime
 from typing import TypeVar
 from urllib.parse import urlencode
 
-from tutumd.application.handlers import public_options
+from tutumd.application.handlers import HandlerPlan, public_options
 from tutumd.model import Action, Container, Delivery, Handler, LogLine, Page, Plan, Progress, Query, Service, Verb
 from tutumd.web.api import handler_schemas, schemas
 from tutumd.web.uris import action_uri, call_uri, container_uri, handler_fields, service_uri
@@ -48,6 +48,13 @@ def handler(value: Handler, public_url: str = "") -> handler_schemas.HandlerOut:
                 "old_last_address": rotation.old_address,
             },
         }
+    )
+
+
+def handler_plan(value: HandlerPlan) -> handler_schemas.HandlerPlanOut:
+    """Return what a request would do to a handler."""
+    return handler_schemas.HandlerPlanOut(
+        name=value.after.name, operation=value.after.operation, changes=dict(value.changes)
     )
 
 

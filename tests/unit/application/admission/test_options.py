@@ -242,3 +242,11 @@ def test_a_field_without_effect_is_refused() -> None:
 def test_a_date_that_is_none_in_utc_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="9999 of UTC"):
         parse_options({"expires_datetime": "9999-12-31T23:59:59-14:00"}, NOW)
+
+
+def test_a_date_that_has_passed_can_be_sent_again_but_not_set() -> None:
+    stored = replace(DEFAULTS, expires_datetime=NOW - timedelta(days=1, microseconds=5))
+    shown = write_public(stored)["expires_datetime"]
+    assert parse_options({"expires_datetime": shown}, NOW, stored).expires_datetime is not None
+    with pytest.raises(InvalidInputError, match="future"):
+        parse_options({"expires_datetime": shown}, NOW)

@@ -1,0 +1,110 @@
+"""`tutum apply`: makes the webhook handlers of services as a file says."""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from shlex import quote
+from typing import Annotated
+
+import typer
+
+from tutum.cli.apply_plan import ServicePlan, Step, make_plans
+from tutum.cli.field_options import read_text
+from tutum.cli.handler_file import HandlerFileError, read_handler_file
+from tutum.cli.output import printable
+from tutum.errors import TutumApiError
+
+DIFFERS_EXIT_CODE = 1
+_SIGNS = {"add": "+", "change": "~", "remove": "-"}
+_DONE = {"add": "added", "change": "changed", "remove": "removed"}
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command("apply")
+def apply(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="TOML file, as tutum export prints it; - for stdin.")],
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove the handlers of the file's services that are not in the file.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only show what would be done, and exit with 1 if that is anything.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; for CI.")] = False,
+) -> None:
+    """Make the webhook handlers of services as a file says. It shows what it would do, and asks.
+
+    Services that the file does not name are left alone. ${NAME} in verify.secrets is an environment variable.
+    """
+    try:
+        text, shown = read_text("FILE", file), "stdin" if file == "-" else printable(file)
+        plans = make_plans(read_handler_file(text, shown, os.environ), prune=prune)
+    except HandlerFileError as error:
+        for problem in error.problems:
+            print(f"tutum: {printable(problem, keep=chr(10))}", file=sys.stderr)
+        print("tutum: nothing was changed", file=sys.stderr)
+        sys.exit(2)
+    for line in _describe(plans):
+        print(printable(line))
+    steps = [step for plan in plans for step in plan.steps]
+    if not steps or check:
+        sys.exit(DIFFERS_EXIT_CODE if steps else 0)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise typer.BadParameter("nobody can be asked here, so nothing was changed: add --yes, or --check")
+        typer.confirm("Do this?", abort=True, err=True)
+    # Removals last: until then, callers of a handler whose successor could not be added are served.
+    perform(sorted(steps, key=lambda step: step.verb == "remove"))
+
+
+def _describe(plans: Sequence[ServicePlan]) -> Iterator[str]:
+    for plan in plans:
+        if plan.steps or plan.left or plan.notes:
+            yield f"{plan.service.shown_name} on {plan.service.engine}"
+        for step in plan.steps:
+            head, *others = step.details
+            yield f"  {_SIGNS[step.verb]} {step.name}  {head}"
+            yield from (f"    {' ' * len(step.name)}  {detail}" for detail in others)
+        if plan.left:
+            yield f"  Not in the file; --prune removes: {', '.join(plan.left)}"
+        yield from (f"  Note: {note}" for note in plan.notes)
+    verbs = [step.verb for plan in plans for step in plan.steps]
+    unchanged = sum(plan.unchanged for plan in plans)
+    if not verbs:
+        yield f"Nothing to do: {_count(unchanged, 'handler')} as the file says."
+        return
+    add, change, remove = (verbs.count(verb) for verb in _SIGNS)  # type: ignore[arg-type]  # its keys are verbs
+    yield f"{_count(add, 'handler')} to add, {change} to change, {remove} to remove, {unchanged} unchanged."
+
+
+def perform(steps: Sequence[Step]) -> None:
+    """Take the steps, and print each that is done. The first failure ends it."""
+    for number, step in enumerate(steps):
+        service = step.webhook.service.shown_name
+        try:
+            _take(step)
+        except TutumApiError as error:
+            rest = len(steps) - number
+            raise TutumApiError(
+                f"{step.verb} {step.name} of {service}: {error.message}. {number} of {len(steps)} changes were made, "
+                f"as printed above; the other {rest} were not. Run the same command again to go on",
+                status=error.status,
+            ) from error
+        print(printable(f"{_DONE[step.verb]} {step.name} of {service}"))
+        if step.verb == "add":
+            shown = f"tutum webhook-handler show {quote(service)} {quote(step.name)} --url"
+            print(printable(f"  its URL is a password; print it with: {shown}"))
+
+
+def _take(step: Step) -> None:
+    if step.verb == "add":
+        step.webhook.add(**step.body)
+        step.webhook.save()
+    elif step.verb == "change":
+        step.webhook.update(step.uuid, **step.body)
+    else:
+        step.webhook.delete(step.uuid)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,363 @@
+"""`tutum apply` and `tutum export` against live servers: a plan, what it does, and a file that gives the same again."""
+
+import io
+import json
+import os
+import pty
+import re
+import subprocess
+import uuid
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import tutum
+from tests.acceptance.accounts import add_member
+from tests.acceptance.console import Console
+from tests.acceptance.handler_documents import handlers
+from tests.support.server import APIKEY, BIN, USER, LiveServer
+from tutum.cli.app import run
+from tutum.handler_fields import FIELDS
+
+GUIDE = (Path(__file__).parents[2] / "docs/how-to/repository.md").read_text(encoding="utf-8")
+FILE = """
+[[service]]
+name = "{service}"
+
+[[service.handler]]
+name = "ci"
+filter = {{ preset = "branch", branch = ["refs/heads/main"] }}
+verify = {{ preset = "GitHub", secrets = "${{CI_SECRET}}" }}
+allow_from = ["192.0.2.7", "10.0.0.0/8"]
+expires_datetime = 2099-01-31T12:00:00+01:00
+
+[[service.handler]]
+name = "grow it"
+operation = "SCALEUP"
+max_containers = 10
+"""
+
+
+class Applied:
+    """`tutum` in this process, as the examples' user of a server."""
+
+    def __init__(self, server: LiveServer, folder: Path) -> None:
+        self.server = server
+        self.file = folder / "handlers.toml"
+
+    def __call__(self, *arguments: str, code: int = 0, **variables: str) -> tuple[str, str]:
+        """Run a command line with these variables, check its exit code, and return what it printed."""
+        out, err = io.StringIO(), io.StringIO()
+        client = tutum.Client(user=USER, apikey=APIKEY, base_url=f"{self.server.url}/api/v1/")
+        with (
+            mock.patch.dict(os.environ, variables),
+            mock.patch.object(tutum, "default_client", client),
+            redirect_stdout(out),
+            redirect_stderr(err),
+            pytest.raises(SystemExit) as ended,
+        ):
+            run(arguments)
+        client.close()
+        assert (ended.value.code or 0) == code, (out.getvalue(), err.getvalue())
+        return out.getvalue(), err.getvalue()
+
+    def apply(self, text: str, *options: str, code: int = 0, **variables: str) -> tuple[str, str]:
+        """Apply a text."""
+        self.file.write_text(text, encoding="utf-8")
+        return self("apply", str(self.file), *options, code=code, **variables)
+
+    def handlers(self, service: str) -> list[dict[str, Any]]:
+        """Return the handlers of a service, with all their fields."""
+        path = f"/api/v1/service/{service}/webhook/handler/?limit=100"
+        return list(self.server.request("GET", path).json["objects"])
+
+    def create(self, service: str, document: object) -> dict[str, Any]:
+        """Create a handler through the API."""
+        made = self.server.request("POST", f"/api/v1/service/{service}/webhook/handler/", document)
+        assert made.status == 201, made
+        return dict(made.json)
+
+
+@pytest.fixture
+def cli(live_server: LiveServer, tmp_path: Path) -> Applied:
+    return Applied(live_server, tmp_path)
+
+
+@pytest.fixture
+def service(live_server: LiveServer) -> str:
+    """The UUID and name of a service."""
+    return str(live_server.create_service(f"applied-{uuid.uuid4()}")["uuid"])
+
+
+def name_of(cli: Applied, service: str) -> str:
+    return str(cli.server.service(service)["name"])
+
+
+def fields(handler: dict[str, Any]) -> dict[str, Any]:
+    """Return what a file can say of a handler."""
+    return {name: handler[name] for name in ("name", "operation", *FIELDS)}
+
+
+def test_a_file_is_applied_once_and_then_there_is_nothing_to_do(cli: Applied, service: str) -> None:
+    text = FILE.format(service=name_of(cli, service))
+    planned, _ = cli.apply(text, "--check", code=1, CI_SECRET="s3cret")
+    assert "2 handlers to add, 0 to change, 0 to remove, 0 unchanged." in planned
+    assert cli.handlers(service) == []
+
+    done, warned = cli.apply(text, "--yes", CI_SECRET="s3cret")
+    ci, grow = cli.handlers(service)
+    assert (ci["verify"], ci["filter"]["branch"]) == ({"preset": "github", "secrets_set": 1}, "main")
+    assert (grow["operation"], grow["max_containers"]) == ("SCALEUP", 10)
+    assert "webhook-handler show" in done
+    assert "'grow it' --url" in done
+    for secret in (ci["uuid"], grow["uuid"], "s3cret"):  # the URL of a handler is a password, and logs of CI are read
+        assert secret not in planned + done + warned
+
+    again, _ = cli.apply(text, "--yes", CI_SECRET="s3cret")
+    assert "Nothing to do: 2 handlers as the file says." in again
+    assert cli.apply(text, "--check", CI_SECRET="s3cret") == (again, "")
+    assert [each["uuid"] for each in cli.handlers(service)] == [ci["uuid"], grow["uuid"]]
+
+
+def test_each_changed_field_is_shown_and_changed_and_a_missing_one_is_reset(cli: Applied, service: str) -> None:
+    text = FILE.format(service=name_of(cli, service))
+    cli.apply(text, "--yes", CI_SECRET="s3cret")
+    [ci, _] = cli.handlers(service)
+    changed = text.replace('["refs/heads/main"]', '["main", "v*"]').replace(
+        'allow_from = ["192.0.2.7", "10.0.0.0/8"]', ""
+    )
+    planned, _ = cli.apply(changed, "--check", code=1, CI_SECRET="other")
+    assert "filter: branch main → branch main, v*" in planned
+    assert "allow_from: 192.0.2.7/32, 10.0.0.0/8 → -" in planned
+    assert "verify: other secrets" in planned
+    assert "expires" not in planned
+    assert "1 to change, 0 to remove, 1 unchanged" in planned
+    cli.apply(changed, "--yes", CI_SECRET="other")
+    assert cli.handlers(service)[0]["allow_from"] is None
+    assert cli.handlers(service)[0]["uuid"] == ci["uuid"]
+    assert "Nothing to do" in cli.apply(changed, "--check", CI_SECRET="other")[0]
+    cli.apply(changed, "--check", code=1, CI_SECRET="s3cret")
+
+
+def test_only_prune_removes_and_only_in_services_of_the_file(cli: Applied, service: str) -> None:
+    other = str(cli.server.create_service(f"unnamed-{uuid.uuid4()}")["uuid"])
+    for owner in (service, other):
+        cli.create(owner, {"name": "old"})
+    nameless = cli.create(service, {})
+    text = FILE.format(service=name_of(cli, service))
+    done, _ = cli.apply(text, "--yes", CI_SECRET="x")
+    assert f"Not in the file; --prune removes: old, {nameless['uuid'][:8]}… (without a name)" in done
+    assert "rename it first" in done
+    assert len(cli.handlers(service)) == 4
+    cli.apply(text, "--check", CI_SECRET="x")
+    assert "2 to remove" in cli.apply(text, "--check", "--prune", code=1, CI_SECRET="x")[0]
+    done, _ = cli.apply(text, "--yes", "--prune", CI_SECRET="x")
+    assert "- old  REDEPLOY, active, never called" in done
+    assert nameless["uuid"] not in done
+    assert [each["name"] for each in cli.handlers(service)] == ["ci", "grow it"]
+    assert [each["name"] for each in cli.handlers(other)] == ["old"]
+
+
+def test_what_somebody_disabled_stays_disabled_unless_the_file_enables_it(cli: Applied, service: str) -> None:
+    text = FILE.format(service=name_of(cli, service))
+    cli.apply(text, "--yes", CI_SECRET="x")
+    path = f"/api/v1/service/{service}/webhook/handler/{cli.handlers(service)[0]['uuid']}/"
+    assert cli.server.request("PATCH", path, {"enabled": False}).status == 200
+    done, _ = cli.apply(text, "--yes", CI_SECRET="x")
+    assert "ci is disabled and stays so" in done
+    assert cli.handlers(service)[0]["enabled"] is False
+    done, _ = cli.apply(text.replace('name = "ci"', 'name = "ci"\nenabled = true'), "--yes", CI_SECRET="x")
+    assert "enabled: no → yes" in done
+    assert cli.handlers(service)[0]["enabled"] is True
+
+
+def test_everything_that_is_wrong_is_told_before_anything_is_done(cli: Applied, service: str) -> None:
+    cli.create(service, {"name": "twice"})
+    cli.create(service, {"name": "twice"})
+    cli.create(service, {"name": "grown", "operation": "SCALEUP"})
+    name = name_of(cli, service)
+    text = f"""
+[[service]]
+name = "{name[:-1]}"
+
+[[service]]
+name = "{name}"
+engine = "swarm"
+
+[[service]]
+name = "{name}"
+
+[[service.handler]]
+name = "fine"
+
+[[service.handler]]
+name = "twice"
+
+[[service.handler]]
+name = "grown"
+
+[[service.handler]]
+name = "expression"
+filter = "body.ref == "
+
+[[service.handler]]
+name = "past"
+expires_datetime = 2001-01-01
+"""
+    _, told = cli.apply(text, "--yes", code=2)
+    assert f"handlers.toml:2: {name[:-1]}: there is no service {name[:-1]}" in told
+    assert f"did you mean {name}?" in told
+    assert f"there is no service {name} on the engine swarm that this user may see: it is on local" in told
+    assert re.search(r":15: twice of .*2 handlers of this name", told)
+    assert re.search(r":18: grown of .*operation is SCALEUP", told)
+    assert re.search(r":21: expression of .*filter", told)
+    assert re.search(r":25: past of .*future", told)
+    assert told.endswith("nothing was changed\n")
+    assert len(cli.handlers(service)) == 3
+
+
+def test_the_name_of_a_container_names_no_service(cli: Applied, console: Console) -> None:
+    name = f"contained-{uuid.uuid4()}"
+    cli.server.run_service(name)
+    assert json.loads(console("service", "inspect", f"{name}-1"))["name"] == name
+    _, told = cli.apply(FILE.format(service=f"{name}-1"), "--yes", code=2, CI_SECRET="x")
+    assert f"did you mean {name}?" in told
+
+
+def test_a_secret_without_its_variable_is_told_before_anything_is_done(cli: Applied, service: str) -> None:
+    text = FILE.format(service=name_of(cli, service))
+    _, told = cli.apply(text, "--yes", code=2)
+    assert "the variable CI_SECRET is not set" in told
+    assert cli.handlers(service) == []
+
+
+def test_without_a_terminal_it_needs_yes(console: Console, cli: Applied, service: str) -> None:
+    cli.file.write_text(FILE.format(service=name_of(cli, service)).replace("verify", "# verify"))
+    told = console("apply", str(cli.file), code=2)
+    assert "2 handlers to add" in told
+    assert "add --yes, or --check" in told
+    assert cli.handlers(service) == []
+    console("apply", "-", "--yes", stdin=cli.file.read_text())
+    assert len(cli.handlers(service)) == 2
+
+
+@pytest.mark.parametrize(("typed", "code", "count"), [("y\n", 0, 2), ("n\n", 1, 0), ("\n", 1, 0)])
+def test_on_a_terminal_it_asks(cli: Applied, service: str, typed: str, code: int, count: int) -> None:
+    cli.file.write_text(FILE.format(service=name_of(cli, service)).replace("verify", "# verify"))
+    terminal, end = pty.openpty()
+    try:
+        os.write(terminal, typed.encode())
+        done = subprocess.run(
+            [str(BIN / "tutum"), "apply", str(cli.file)],
+            env=cli.server.client_environment,
+            stdin=end,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(terminal)
+        os.close(end)
+    assert done.returncode == code
+    assert done.stdout.splitlines()[0].endswith(" on local")
+    assert "Do this? [y/N]" in done.stderr
+    assert len(cli.handlers(service)) == count
+
+
+def test_a_member_applies_to_own_services_only(cli: Applied, service: str) -> None:
+    member = add_member(cli.server, f"member-{uuid.uuid4()}")
+    text = FILE.format(service=name_of(cli, service)).replace("verify", "# verify")
+    cli.file.write_text(text)
+    client = tutum.Client(user=member.name, apikey=member.key, base_url=f"{cli.server.url}/api/v1/")
+    with mock.patch.object(tutum, "default_client", client), redirect_stderr(io.StringIO()) as err:
+        with pytest.raises(SystemExit):
+            run(["apply", str(cli.file), "--yes"])
+        with redirect_stdout(io.StringIO()) as out, pytest.raises(SystemExit):
+            run(["export"])
+    client.close()
+    assert "that this user may see" in err.getvalue()
+    assert "[[service" not in out.getvalue()
+    assert cli.handlers(service) == []
+
+
+def test_a_plan_of_a_handler_checks_and_changes_nothing(cli: Applied, service: str) -> None:
+    base = f"/api/v1/service/{service}/webhook/handler/"
+    made = cli.create(service, {"name": "one", "verify": {"preset": "github", "secrets": ["a"]}})
+    before = cli.handlers(service)
+
+    def changes(document: object) -> Any:
+        answer = cli.server.request("POST", f"{base}{made['uuid']}/plan/", document)
+        assert answer.status == 200, answer
+        return answer.json["changes"]
+
+    assert changes({"verify": {"preset": "github", "secrets": "a"}, "debounce": 0}) == {}
+    assert changes({"verify": {"preset": "github"}}) == {}
+    assert list(changes({"verify": {"preset": "github", "secrets": ["b"]}})) == ["verify"]
+    assert changes({"name": "two", "pass_body": True}) == {"name": "two", "pass_body": "TUTUM_TRIGGER_BODY"}
+    for document in ({"filter": "=="}, {"operation": "SCALEUP"}, {"nam": 1}):
+        assert cli.server.request("POST", f"{base}{made['uuid']}/plan/", document).status == 400
+    planned = cli.server.request("POST", f"{base}plan/", [{"name": "x", "debounce": 5}, {"operation": "scaleup"}])
+    assert planned.status == 200
+    assert planned.json == [
+        {"name": "x", "operation": "REDEPLOY", "changes": {"debounce": 5}},
+        {"name": None, "operation": "SCALEUP", "changes": {}},
+    ]
+    assert cli.server.request("POST", f"{base}plan/", {"debounce": -1}).status == 400
+    assert cli.handlers(service) == before
+
+
+def test_what_has_no_name_of_its_own_is_said_to_be_left_out(cli: Applied, service: str) -> None:
+    for document in ({}, {"name": "twice"}, {"name": "twice"}, {"name": "once"}):
+        cli.create(service, document)
+    text, told = cli("export", service)
+    assert told.count("not exported") == text.count("# Not exported") == 3
+    assert "Nothing to do: 1 handler as the file says." in cli.apply(text, "--check")[0]
+
+
+def test_the_file_of_the_guide_is_applied_and_exported_again(cli: Applied, service: str) -> None:
+    [example] = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
+    cli.apply(example.replace("shop/web", name_of(cli, service)), "--yes", SHOP_WEB_CI_SECRET="x")
+    exported, _ = cli("export", service)
+    body = exported[exported.index("[[service]]") :].replace(name_of(cli, service), "shop/web")
+    assert re.sub(r"APPLIED_\w+_CI_SECRET", "SHOP_WEB_CI_SECRET", body) == example
+
+
+@pytest.fixture(scope="module")
+def empty_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    with LiveServer(tmp_path_factory.mktemp("empty"), "--engine", "local") as started:
+        yield started
+
+
+@settings(max_examples=30, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@given(documents=st.lists(handlers(), min_size=1, max_size=4, unique_by=lambda document: document["name"]))
+def test_an_exported_file_changes_nothing_here_and_makes_the_same_elsewhere(
+    live_server: LiveServer,
+    empty_server: LiveServer,
+    tmp_path_factory: pytest.TempPathFactory,
+    documents: list[dict[str, Any]],
+) -> None:
+    folder = tmp_path_factory.mktemp("exported")
+    here, there = Applied(live_server, folder), Applied(empty_server, folder)
+    name = f"exported-{uuid.uuid4()}"
+    service = str(live_server.create_service(name)["uuid"])
+    secrets: list[str] = []
+    for document in documents:
+        here.create(service, document)
+        secrets += document.get("verify", {}).get("secrets", [])
+    text, told = here("export", name)
+    assert not any(secret in text for secret in secrets if len(secret) > 12)
+    variables = dict(zip(re.findall(r"^#   (\w+)$", text, re.MULTILINE), secrets, strict=True))
+    assert all(variable in told for variable in variables)
+    assert "Nothing to do" in here.apply(text, "--check", "--prune", **variables)[0], json.dumps(documents)
+
+    twin = str(empty_server.create_service(name)["uuid"])
+    there.apply(text, "--yes", **variables)
+    assert list(map(fields, there.handlers(twin))) == list(map(fields, here.handlers(service)))
+    assert "Nothing to do" in there.apply(text, "--check", "--prune", **variables)[0]

@@ -1,0 +1,136 @@
+"""The file of `tutum apply`: what is read of it, and what is said of mistakes. No text quotes a secret."""
+
+import tomllib
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tutum.cli.handler_file import HandlerFileError, read_handler_file
+from tutum.cli.toml_text import toml_line
+
+_SERVICE = '[[service]]\nname = "shop/web"\n'
+
+
+def problems(text: str, **variables: str) -> list[str]:
+    with pytest.raises(HandlerFileError) as raised:
+        read_handler_file(text, "h.toml", variables)
+    return list(raised.value.problems)
+
+
+def handler(lines: str) -> str:
+    return f'{_SERVICE}[[service.handler]]\nname = "ci"\n{lines}\n'
+
+
+def test_a_file_is_read_with_the_secrets_of_its_variables() -> None:
+    text = handler(
+        'verify = {preset = "github", secrets = ["${A}", "${B_2}"]}\nexpires_datetime = 2099-01-31T12:00:00Z'
+    )
+    [service] = read_handler_file(
+        text + '[[service.handler]]\nname = "b"\noperation = "scaleup"', "h.toml", {"A": "x", "B_2": "y"}
+    )
+    first, second = service.handlers
+    assert (service.name, service.engine, first.place) == ("shop/web", "", "h.toml:3: ci of shop/web")
+    assert first.fields["verify"] == {"preset": "github", "secrets": ["x", "y"]}
+    assert first.fields["expires_datetime"] == "2099-01-31T12:00:00+00:00"
+    assert (first.operation, second.operation, dict(second.fields)) == ("REDEPLOY", "SCALEUP", {})
+    assert "'x'" not in repr(service)
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ("debounc = 5", "unknown field 'debounc': did you mean debounce?"),
+        ("debounce = 5000", "debounce must be 0 to 3600, got 5000"),
+        ("debounce = true", "debounce must be a whole number, got True"),
+        ("debounce = nan", "debounce must be a whole number, got nan"),
+        ('enabled = "no"', "enabled must be true or false, got 'no'"),
+        ('rate_limit = "30/min"', "rate_limit must be like \"30/minute\", got '30/min'"),
+        ("allow_from = []", "allow_from must have 1 to 50 entries, got 0"),
+        ("allow_from = [5]", "allow_from[1] must be a text, got 5"),
+        ("filter = 5", "filter must be a text or a table or a list, got 5"),
+        ("filter = {preset = 'branc', branch = 'x'}", "filter.preset is unknown: did you mean branch?"),
+        ("filter = {branch = 'x'}", "filter.preset is missing: it must be one of branch, tag, paths, skip"),
+        ("filter = {preset = 'branch'}", "filter.branch is missing"),
+        ("filter = [{preset = 'branch', brnch = 'x'}]", "filter[1] has no field 'brnch': did you mean branch?"),
+        ("tag = {allow = 'v*'}", "tag.allow must be a list, got 'v*'"),
+        ("pass_body = 'BODY'", "pass_body must be of the form ^TUTUM_[A-Z0-9_]{1,100}$, got 'BODY'"),
+        ("max_containers = 5", "max_containers is for handlers with the operation SCALEUP, and this one's is REDEPLOY"),
+        ("operation = 'DEPLOY'", "operation must be REDEPLOY or SCALEUP, got 'DEPLOY'"),
+        ("verify = {preset = 'githup'}", "verify.preset is unknown: did you mean github?"),
+        ("expires_datetime = 5", "expires_datetime must be a text, got 5"),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_line_and_the_nearest_known_one(lines: str, problem: str) -> None:
+    told = problems(handler(lines))
+    assert f"h.toml:3: ci of shop/web: {problem}" in told
+
+
+@pytest.mark.parametrize(
+    "verify",
+    [
+        "'s3cret'",
+        "{preset = 'github', secrets = 's3cret'}",
+        "{preset = 'github', secrets = ['${A}', 's3cret']}",
+        "{preset = 'github', secrets = 'x-${A}-s3cret'}",
+        "{preset = 'github', secrets = {a = 's3cret'}}",
+        "{preset = 'github', secret = 's3cret'}",
+        "{preset = 's3cret'}",
+    ],
+)
+def test_a_secret_in_the_file_is_refused_and_not_quoted(verify: str) -> None:
+    told = problems(handler(f"verify = {verify}"), A="s3cret-of-a-variable")
+    assert told
+    assert "s3cret" not in "".join(told)
+
+
+def test_a_file_of_windows_is_read() -> None:
+    text = "\ufeff" + handler("debounce = 5").replace("\n", "\r\n")
+    assert read_handler_file(text, "h.toml", {})[0].handlers[0].fields == {"debounce": 5}
+
+
+def test_all_missing_variables_are_told_at_once() -> None:
+    told = problems(handler("verify = {preset = 'github', secrets = ['${A}', '${B}', '${C}']}"), A="", B="b")
+    assert [line.partition("variable ")[2][:1] for line in told] == ["A", "C"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[[service", "h.toml: this is not TOML: "),
+        ('[service]\nname = "web"', "h.toml: service must be written as [[service]], with two brackets"),
+        ('[[services]]\nname = "web"', "h.toml: unknown key 'services': services stand below [[service]]"),
+        ("[[service]]\nnam = 'web'", "h.toml:1: service without a name: unknown key 'nam': did you mean name?"),
+        ("[[service]]\nnam = 'web'", 'h.toml:1: a service lacks its name, as in name = "web"'),
+        (f"{_SERVICE}[[service.handler]]", 'h.toml:3: a handler of shop/web lacks its name, as in name = "web"'),
+        (f"{_SERVICE}{_SERVICE}", "h.toml:3: shop/web: stands in the file twice"),
+        (handler("") + handler("").removeprefix(_SERVICE), "h.toml:6: ci of shop/web: stands in the file twice"),
+        (
+            f"{_SERVICE}[service.handler]\nname = 'x'",
+            "h.toml:1: shop/web: handler must be written as [[service.handler]]",
+        ),
+        (f"{_SERVICE}engine = 5", "h.toml:1: shop/web lacks its engine"),
+        ("service = 5", "h.toml: service must be written as [[service]]"),
+    ],
+)
+def test_a_file_of_another_form_is_refused(text: str, problem: str) -> None:
+    assert any(line.startswith(problem) for line in problems(text)), problems(text)
+
+
+def test_lines_are_left_out_where_they_are_not_known() -> None:
+    text = 'service = [{name = "web", handler = [{name = "ci", debounc = 1}]}]'
+    assert problems(text) == ["h.toml: ci of web: unknown field 'debounc': did you mean debounce?"]
+
+
+_TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+_VALUES = st.recursive(
+    st.one_of(_TEXTS, st.integers(-(2**63), 2**63 - 1), st.booleans()),
+    lambda inner: st.one_of(st.lists(inner, max_size=5), st.dictionaries(_TEXTS, inner, max_size=4)),
+)
+
+
+@settings(derandomize=True, deadline=None)
+@given(key=_TEXTS, value=_VALUES)
+def test_a_written_value_is_read_as_it_was(key: str, value: Any) -> None:
+    assert tomllib.loads(toml_line(key, value)) == {key: value}
