@@ -180,6 +180,14 @@ def test_an_upgrade_under_calls_loses_none_and_hands_running_actions_over(host: 
     print(f"longest answer through Caddy: {longest:.2f} s of {len(answers)} calls")
 
 
+def test_an_uninstall_leaves_the_services_and_the_data(host: Host) -> None:
+    host.shell("docker compose down")
+    assert host.bed.docker("ps", "--format", "{{.Names}}") == "hello"
+    assert "tutumd_data" in host.bed.docker("volume", "ls", "--quiet").split()
+    host.shell("docker compose down --volumes")
+    assert not [name for name in host.bed.docker("volume", "ls", "--quiet").split() if name.startswith("tutumd")]
+
+
 def push(host: Host, label: str) -> None:
     """Push the image as a newer one to the registry of the bed; the engine itself keeps what it has."""
     host.bed.docker("build", "--tag", "to-push", "--label", f"test={label}", "-", stdin=f"FROM {NAME}\n".encode())

@@ -31,7 +31,6 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "ssh": {"sshd": ("openssh-server",), "ssh": ("openssh-client",), "docker": ("docker-cli", "docker.io")},
     "haproxy": {"haproxy": ("haproxy",)},
-    "caddy": {"caddy": ("caddy",)},
     "nginx": {"nginx": ("nginx-light", "nginx")},
     "prometheus": {"prometheus": ("prometheus",), "promtool": ("prometheus",)},
     "caddy": {"caddy": ("caddy",)},
