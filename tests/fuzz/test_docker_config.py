@@ -127,7 +127,7 @@ def test_a_plan_replaces_each_container_of_the_service_once(found: list[tuple[st
             "networks": {"front": {}},
         }
         containers.append(inspected(number, f"web-{number}", **document))
-    (group,) = group_by_service(containers, None)
+    (group,) = group_by_service(containers)
     plan = plan_redeploy(group, containers, None, None)
     assert sorted(swap.old for swap in plan.swaps) == sorted(identity(number) for number in range(1, len(found) + 1))
     assert len({swap.name for swap in plan.swaps}) == len(found)

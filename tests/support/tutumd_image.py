@@ -18,6 +18,7 @@ _SOURCES = (
     ".dockerignore",
     "LICENSE",
     "README.md",
+    "deploy/compose",
     "pyproject.toml",
     "requirements/all.lock",
     "requirements/build.lock",
