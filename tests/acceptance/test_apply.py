@@ -3,7 +3,9 @@
 import io
 import json
 import os
+import pty
 import re
+import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
@@ -19,7 +21,7 @@ import tutum
 from tests.acceptance.accounts import add_member
 from tests.acceptance.console import Console
 from tests.acceptance.handler_documents import handlers
-from tests.support.server import APIKEY, USER, LiveServer
+from tests.support.server import APIKEY, BIN, USER, LiveServer
 from tutum.cli.app import run
 from tutum.handler_fields import FIELDS
 
@@ -245,6 +247,30 @@ def test_without_a_terminal_it_needs_yes(console: Console, cli: Applied, service
     assert len(cli.handlers(service)) == 2
 
 
+@pytest.mark.parametrize(("typed", "code", "count"), [("y\n", 0, 2), ("n\n", 1, 0), ("\n", 1, 0)])
+def test_on_a_terminal_it_asks(cli: Applied, service: str, typed: str, code: int, count: int) -> None:
+    cli.file.write_text(FILE.format(service=name_of(cli, service)).replace("verify", "# verify"))
+    terminal, end = pty.openpty()
+    try:
+        os.write(terminal, typed.encode())
+        done = subprocess.run(
+            [str(BIN / "tutum"), "apply", str(cli.file)],
+            env=cli.server.client_environment,
+            stdin=end,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(terminal)
+        os.close(end)
+    assert done.returncode == code
+    assert done.stdout.splitlines()[0].endswith(" on local")
+    assert "Do this? [y/N]" in done.stderr
+    assert len(cli.handlers(service)) == count
+
+
 def test_a_member_applies_to_own_services_only(cli: Applied, service: str) -> None:
     member = add_member(cli.server, f"member-{uuid.uuid4()}")
     text = FILE.format(service=name_of(cli, service)).replace("verify", "# verify")
@@ -261,13 +287,13 @@ def test_a_member_applies_to_own_services_only(cli: Applied, service: str) -> No
     assert cli.handlers(service) == []
 
 
-def test_a_dry_run_of_a_handler_checks_and_changes_nothing(cli: Applied, service: str) -> None:
+def test_a_plan_of_a_handler_checks_and_changes_nothing(cli: Applied, service: str) -> None:
     base = f"/api/v1/service/{service}/webhook/handler/"
     made = cli.create(service, {"name": "one", "verify": {"preset": "github", "secrets": ["a"]}})
     before = cli.handlers(service)
 
     def changes(document: object) -> Any:
-        answer = cli.server.request("PATCH", f"{base}{made['uuid']}/?dry_run=1", document)
+        answer = cli.server.request("POST", f"{base}{made['uuid']}/plan/", document)
         assert answer.status == 200, answer
         return answer.json["changes"]
 
@@ -276,15 +302,14 @@ def test_a_dry_run_of_a_handler_checks_and_changes_nothing(cli: Applied, service
     assert list(changes({"verify": {"preset": "github", "secrets": ["b"]}})) == ["verify"]
     assert changes({"name": "two", "pass_body": True}) == {"name": "two", "pass_body": "TUTUM_TRIGGER_BODY"}
     for document in ({"filter": "=="}, {"operation": "SCALEUP"}, {"nam": 1}):
-        assert cli.server.request("PATCH", f"{base}{made['uuid']}/?dry_run=1", document).status == 400
-    planned = cli.server.request("POST", f"{base}?dry_run=1", [{"name": "x", "debounce": 5}, {"operation": "scaleup"}])
+        assert cli.server.request("POST", f"{base}{made['uuid']}/plan/", document).status == 400
+    planned = cli.server.request("POST", f"{base}plan/", [{"name": "x", "debounce": 5}, {"operation": "scaleup"}])
     assert planned.status == 200
     assert planned.json == [
         {"name": "x", "operation": "REDEPLOY", "changes": {"debounce": 5}},
         {"name": None, "operation": "SCALEUP", "changes": {}},
     ]
-    assert cli.server.request("POST", f"{base}?dry_run=1", {"debounce": -1}).status == 400
-    assert cli.server.request("POST", f"{base}?dry_run=yes", {}).status == 400
+    assert cli.server.request("POST", f"{base}plan/", {"debounce": -1}).status == 400
     assert cli.handlers(service) == before
 
 

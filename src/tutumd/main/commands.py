@@ -77,6 +77,13 @@ Proxies = Annotated[
         "--trusted-proxies", help="Network to believe X-Forwarded-For from; repeatable. [TUTUMD_TRUSTED_PROXIES]"
     ),
 ]
+LogFormat = Annotated[str | None, typer.Option(help="Form of the log: text or json. [TUTUMD_LOG_FORMAT; text]")]
+LogLevel = Annotated[
+    str | None, typer.Option(help="Log from debug, info, warning or error on. [TUTUMD_LOG_LEVEL; info]")
+]
+AccessLog = Annotated[
+    bool | None, typer.Option("--access-log", help="Log each request, by its route. [TUTUMD_ACCESS_LOG]")
+]
 MetricsFrom = Annotated[
     list[str] | None,
     typer.Option(
@@ -129,6 +136,9 @@ def serve(
     max_keys: MaxKeys = None,
     trusted_proxies: Proxies = None,
     metrics_allow_from: MetricsFrom = None,
+    log_format: LogFormat = None,
+    log_level: LogLevel = None,
+    access_log: AccessLog = None,
     demo: Annotated[
         bool | None, typer.Option("--demo", help="Run a service `hello` and print its handlers' URLs.")
     ] = None,
@@ -154,6 +164,9 @@ def web(
     max_keys: MaxKeys = None,
     trusted_proxies: Proxies = None,
     metrics_allow_from: MetricsFrom = None,
+    log_format: LogFormat = None,
+    log_level: LogLevel = None,
+    access_log: AccessLog = None,
 ) -> None:
     """Only serve the API. Any number of web and worker processes can share a database."""
     _run("web", locals())
@@ -178,6 +191,8 @@ def worker(
     redeploy_stable: RedeployStable = None,
     redeploy_drain: RedeployDrain = None,
     pull_timeout: PullTimeout = None,
+    log_format: LogFormat = None,
+    log_level: LogLevel = None,
 ) -> None:
     """Only perform actions on engines. Any number of web and worker processes can share a database."""
     _run("work", locals())

@@ -181,18 +181,15 @@ def _explained_faults(database: Database) -> Iterator[None]:
 def ensure_admin(store: SqlStore, settings: Settings) -> bool:
     """Create the first admin if there is none, and print the key if it was generated; return whether it was created.
 
-    Otherwise, say how to get a key.
+    Otherwise, say how to get a key, if people read the log.
     """
     admin = next((user.name for user in store.users() if user.is_admin), None)
     if admin is not None:
         # The URL of a database may hold a password.
         place = "--database URL" if settings.database else f"--data-dir {quote(str(settings.data_dir))}"
-        # Not by the log, which hides whatever stands behind `apikey`.
-        print(
-            f"For a new API key run: {quote(sys.argv[0])} apikey add {quote(admin)} {place}",
-            file=sys.stderr,
-            flush=True,
-        )
+        hint = f"For a new API key run: {quote(sys.argv[0])} apikey add {quote(admin)} {place}"
+        if settings.log_format == "text":  # else a program reads it
+            print(hint, file=sys.stderr, flush=True)  # not by the log, which hides whatever stands behind `apikey`
         return False
     name = settings.admin_user or "admin"
     key = settings.admin_apikey or (

@@ -38,7 +38,7 @@ def test_a_failure_tells_what_was_done_and_what_was_not(api: FakeApi, capsys: py
 
 def test_a_server_that_does_not_know_plans_is_told(api: FakeApi) -> None:
     webhook = WebhookHandler.fetch(Service.fetch(WEB))
-    with pytest.raises(TutumApiError, match="does not know dry_run"):
+    with pytest.raises(TutumApiError, match="does not know plans"):
         webhook.plan_update(DEPLOY, debounce=5)
 
 
