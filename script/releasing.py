@@ -17,7 +17,7 @@ PROJECT = "https://github.com/tutumd/tutumd"
 VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(rc[1-9]\d*)?")
 NAMED = {
     "the image": re.compile(r"ghcr\.io/tutumd/tutumd:(v?\d[\w.-]*\w|latest)"),
-    "the image's newTag": re.compile(r"newName: ghcr\.io/tutumd/tutumd\s+newTag: [\"']?([\w.-]+)"),
+    "the image's newTag": re.compile(r"(?:newName|name): ghcr\.io/tutumd/tutumd\s+newTag: [\"']?([\w.-]+)"),
     "the action": re.compile(r"tutumd/tutumd(?:/[\w-]+)?@v(\d[\w.-]*\w)"),
     "the package": re.compile(r"\btutumd(?:\[[\w,]+\])?==(\d[\w.]*\w)"),
     "the wheel": re.compile(r"\btutumd-(\d[\w.]*\w)-py3"),

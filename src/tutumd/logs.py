@@ -30,7 +30,7 @@ def configure(level: str = "info", form: str = "text") -> None:
     """Send the logs of the server and of libraries to standard error.
 
     Args:
-        level: From which on to log: `debug`, `info`, `warning` or `error`. Libraries log nothing below `info`: at
+        level: From which on to log, from `debug` to `critical`. Libraries log nothing below `info`: at
             `debug`, some of them log what they send.
         form: `text` for people, or `json` for programs.
     """

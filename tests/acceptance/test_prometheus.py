@@ -19,12 +19,12 @@ from tests.support.waiting import wait_until
 
 OBSERVE = Path(__file__).parents[2] / "deploy" / "observe"
 TOKEN = "token-of-prometheus-0123456789"
-SCRAPES_S = 1
+GUIDE = OBSERVE.parents[1] / "docs" / "how-to" / "observe.md"
 METRIC = re.compile(r"\btutumd_\w+")
 
 
 class Prometheus:
-    """A Prometheus server that scrapes one tutumd."""
+    """A Prometheus server with the configuration of the guide, which scrapes one tutumd."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -56,17 +56,16 @@ def prometheus(server: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> 
     require_part("prometheus")
     folder, port = tmp_path_factory.mktemp("prometheus"), free_port()
     (folder / "token").write_text(TOKEN)
-    scrape = {
-        "job_name": "tutumd",
-        "authorization": {"credentials_file": str(folder / "token")},
-        "static_configs": [{"targets": [f"127.0.0.1:{server.port}"]}],
-    }
-    config = {
-        "global": {"scrape_interval": f"{SCRAPES_S}s", "evaluation_interval": "1s"},
-        "rule_files": [str(OBSERVE / "alerts.yaml")],
-        "scrape_configs": [scrape],
-    }
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    (folder / "alerts.yaml").write_text((OBSERVE / "alerts.yaml").read_text())
+    config = "\n".join(re.findall(r"```yaml\n(.*?)```", GUIDE.read_text(), re.DOTALL))
+    for there, here in (
+        ("hooks.example.com", f"127.0.0.1:{server.port}"),
+        ("scheme: https", "scheme: http"),
+        ("/etc/prometheus/tutumd-token", str(folder / "token")),
+    ):
+        assert there in config
+        config = config.replace(there, here)
+    (folder / "prometheus.yml").write_text(f"global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n{config}")
     command = [
         *("prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"),
         f"--web.listen-address=127.0.0.1:{port}",
@@ -141,7 +140,6 @@ def test_names_and_units_are_as_prometheus_wants_them(worked: None, server: Live
 
 
 def test_the_guide_names_each_metric(worked: None, prometheus: Prometheus) -> None:
-    guide = (OBSERVE.parents[1] / "docs" / "how-to" / "observe.md").read_text()
-    named = set(re.findall(r"^\| `(tutumd_\w+)`", guide, re.MULTILINE))
+    named = set(re.findall(r"^\| `(tutumd_\w+)`", GUIDE.read_text(), re.MULTILINE))
     names = {series["metric"]["__name__"] for series in prometheus.query('{__name__=~"tutumd_.*"}')}
     assert named == {re.sub(r"_(bucket|sum|count)$", "", name) for name in names}

@@ -130,7 +130,7 @@ def test_a_wrong_version_is_refused_where_it_stands(tree: Path, name: str, right
     [
         "image: ghcr.io/tutumd/tutumd:9.9.9",
         "image: ${IMAGE:-ghcr.io/tutumd/tutumd:latest}",
-        "  newName: ghcr.io/tutumd/tutumd\n  newTag: 9.9.9",
+        "  - name: ghcr.io/tutumd/tutumd\n    newTag: 9.9.9",
         "- uses: tutumd/tutumd/action@v9.9.9",
         "pipx install 'tutumd[server]==9.9.9'",
     ],

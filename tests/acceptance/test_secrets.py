@@ -41,6 +41,7 @@ def test_no_secret_is_in_a_log_line_or_a_file(server: LiveServer) -> None:
     assert "tutumd_calls_total" in metrics
     assert CALL_ROUTE in log
     assert "Traceback" in log, "no internal error was provoked"
+    assert not [line for line in log.splitlines() if "a request failed" in line and "request_id" not in line]
     assert "action ended" in log
     basic = base64.b64encode(f"{USER}:{APIKEY}".encode()).decode()
     for secret in (*handlers, member.key, WRONG_KEY, f"{USER}:{APIKEY}", basic, "payload-of-a-call"):

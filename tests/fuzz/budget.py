@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, settings
 
 
 def budget(examples: int, **others: Any) -> settings:
-    """Return settings for so many examples. TUTUMD_FUZZ=N multiplies them, and draws other ones at each run."""
-    factor = int(os.environ.get("TUTUMD_FUZZ", "0"))
+    """Return settings for so many examples. TUTUMD_TEST_FUZZ=N multiplies them, and draws other ones at each run."""
+    factor = int(os.environ.get("TUTUMD_TEST_FUZZ", "0"))
     return settings(
         max_examples=examples * (factor or 1),
         derandomize=not factor,

@@ -1,7 +1,6 @@
 """`tutumd doctor`: looks at everything that a redeploy needs, beside a running server or before one starts."""
 
 import json
-import logging
 import os
 import sys
 import time
@@ -43,7 +42,7 @@ Check = Callable[[], Iterable[Finding]]
 
 def doctor(options: Mapping[str, Any], *, as_json: bool) -> None:
     """Print what was found. Raises SystemExit with 1 if something is wrong."""
-    logs.configure(logging.CRITICAL)  # what the checks would log they return
+    logs.configure("critical")  # what the checks would log they return
     findings = [_redacted(finding) for finding in examine(options)]
     if as_json:
         print(json.dumps({"version": version("tutumd"), "findings": [asdict(each) for each in findings]}, indent=2))

@@ -37,6 +37,38 @@ class Page(HTMLParser):
             self.loaded.append(attributes[_LOADED[tag]])
 
 
+@dataclass
+class _Structure(HTMLParser):
+    """Lists, their items, tables and code blocks in the order in which they begin, each with its depth in lists."""
+
+    within: str | None
+    blocks: list[tuple[int, str]] = field(default_factory=list)
+    _depth: int = 0
+    _inside: bool = False
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self._inside = self.within is None
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._inside = self._inside or tag == self.within
+        if self._inside and tag in ("ol", "ul", "li", "table", "pre"):
+            self.blocks.append((self._depth, tag))
+            self._depth += tag in ("ol", "ul")
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._inside and tag in ("ol", "ul"):
+            self._depth -= 1
+        self._inside = self._inside and (self.within is None or tag != self.within)
+
+
+def structure(html: str, within: str | None = None) -> list[tuple[int, str]]:
+    """Return the lists, items, tables and code blocks of a page, or of one element of it, with their depth in lists."""
+    parser = _Structure(within)
+    parser.feed(html)
+    return parser.blocks
+
+
 def build(folder: Path, docs: Path = ROOT / "docs") -> subprocess.CompletedProcess[str]:
     """Build the site of these pages strictly in `folder/site`: a link to a missing page or anchor is an error.
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from markdown_it import MarkdownIt
 
 from tests.support.documentation import ROOT
 from tests.unit.docs import site
@@ -46,6 +47,16 @@ def test_the_site_loads_nothing_from_elsewhere(built: Path) -> None:
     assert [source for source in loaded if urlsplit(source).netloc] == []
     styles = "".join(path.read_text() for path in built.rglob("*.css"))
     assert "url(http" not in styles.replace('"', "").replace("'", "")
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: str(page.relative_to(DOCS)))
+def test_the_site_has_the_structure_that_github_shows(built: Path, page: Path) -> None:
+    """What is in a list item must be indented by four spaces: with less, the site ends the list there."""
+    name = page.relative_to(DOCS).with_suffix("")
+    html = built / ("index.html" if name == Path("index") else name / "index.html")
+    html = html if name.name != "index" else built / name.parent / "index.html"
+    github = MarkdownIt("commonmark").enable("table").render(page.read_text(encoding="utf-8"))
+    assert site.structure(html.read_text(encoding="utf-8"), within="article") == site.structure(github)
 
 
 def _site_with(folder: Path, *links: str) -> subprocess.CompletedProcess[str]:
