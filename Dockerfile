@@ -36,6 +36,8 @@ RUN echo 'tutumd:x:10001:10001:tutumd:/data:/usr/sbin/nologin' >> /etc/passwd &&
     echo 'tutumd:x:10001:' >> /etc/group && \
     mkdir -m 700 /data && chown 10001:10001 /data
 COPY --from=build /opt/tutumd /opt/tutumd
+# The files of docs/quickstart/docker.md, which belong to this version.
+COPY deploy/compose /usr/share/tutumd
 ENV PATH=/opt/tutumd/bin:/usr/local/bin:/usr/bin:/bin \
     HOME=/data \
     TUTUMD_DATA_DIR=/data \

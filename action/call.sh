@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Calls a webhook handler, waits, and reports: the only step of action.yml. Works with the bash 3.2 of macOS.
 #
-# The URL is a password. It is masked, and passed to curl on stdin, where no list of processes shows it.
+# The URL is a password. It is masked in the log, and passed to curl on stdin: it stands in no command line.
 set -euo pipefail
 
 readonly tries=5           # of the call, all with the same key
@@ -195,9 +195,10 @@ describe_failure() { # Print why a call was not accepted, on one line that no ru
 }
 
 wait_for_end() { # Ask for the progress until the run has ended, or the time is over.
-    local server=${url%%/api/v1/*} path=$1 left_s
+    local server=${url%%/api/v1/*} path=$1 left_s told=''
     printf '::add-mask::%s\n' "$path"
     while [ "$state" = Pending ] || [ "$state" = 'In progress' ] || [ "$state" = Canceling ]; do
+        if [ "$state" != "$told" ]; then printf '%s after %s s\n' "$state" "$SECONDS" && told=$state; fi
         left_s=$((wait_s - SECONDS))
         if [ "$left_s" -le 0 ]; then return; fi
         left_s=$(least "$left_s" "$poll_s")

@@ -112,10 +112,7 @@ class WebhookHandler:
         Raises:
             TutumApiError: The server would refuse, or it is too old to know plans.
         """
-        return [
-            _planned(self._client.send("POST", *self._path(), params={"dry_run": 1}, body=entry).body)
-            for entry in self._added
-        ]
+        return [_planned(self._client.send("POST", *self._path("plan"), body=entry).body) for entry in self._added]
 
     def plan_update(self, uuid: str, **fields: Any) -> dict[str, Any]:
         """Return the fields that `update` would change, with their new values as the API shows them. Nothing is done.
@@ -125,8 +122,7 @@ class WebhookHandler:
         Raises:
             TutumApiError: As `update`, or the server is too old to know plans.
         """
-        path, body = self._path(str(uuid)), _encode_dates(fields)
-        return _planned(self._client.send("PATCH", *path, params={"dry_run": 1}, body=body).body)
+        return _planned(self._client.send("POST", *self._path(str(uuid), "plan"), body=_encode_dates(fields)).body)
 
     def rotate(self, uuid: str, grace: int | None = None) -> Handler:
         """Give a handler a new UUID, and so a new URL, and return it.
@@ -265,7 +261,7 @@ def _handler(fields: dict[str, Any], client: Client) -> Handler:
 
 def _planned(body: object) -> dict[str, Any]:
     if not isinstance(body, dict) or not isinstance(body.get("changes"), dict):
-        raise TutumApiError("the server does not know dry_run for handlers: it may have done what was to be planned")
+        raise TutumApiError("the server does not know plans of handlers; is the base URL right?")
     return dict(body["changes"])
 
 

@@ -1,9 +1,9 @@
-"""The server's logs: events with fields, one a line, without handler URLs and keys."""
+"""The server's logs: events with fields, one a line, as text or JSON, without handler URLs and keys."""
 
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -16,6 +16,9 @@ _SECRETS = (
 )
 
 
+_writes_json = False
+
+
 def redact(text: str) -> str:
     """Return `text` with `[hidden]` for each credential."""
     for pattern, replacement in _SECRETS:
@@ -23,40 +26,74 @@ def redact(text: str) -> str:
     return text
 
 
-def configure(level: int = logging.INFO) -> None:
-    """Send the logs of the server and of libraries to standard error."""
+def configure(level: str = "info", form: str = "text") -> None:
+    """Send the logs of the server and of libraries to standard error.
+
+    Args:
+        level: From which on to log, from `debug` to `critical`. Libraries log nothing below `info`: at
+            `debug`, some of them log what they send.
+        form: `text` for people, or `json` for programs.
+    """
+    global _writes_json
+    _writes_json = form == "json"
+    lowest = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    render: structlog.typing.Processor = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
-            _redact_event,
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0),
+            *((_redact_all, structlog.processors.JSONRenderer()) if form == "json" else (_redact_texts, render)),
         ],
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
-    logging.basicConfig(handlers=[handler], level=level, force=True)
+    logging.basicConfig(handlers=[handler], level=max(lowest, logging.INFO), force=True)
+    logging.getLogger("tutumd").setLevel(lowest)
     for name in ("docker", "urllib3", "alembic", "sqlalchemy", "asyncio"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).setLevel(max(lowest, logging.WARNING))
     # It warns of each try of an outage, which the engines report themselves.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     # It warns of each odd request: strangers would fill the log, and Java's clients, which offer HTTP/2.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=structlog.make_filtering_bound_logger(lowest),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
 
 
-def _redact_event(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def print_error(text: str) -> None:
+    """Say why this process ends: as a line of the log if programs read it, else in one line for people."""
+    if _writes_json:
+        structlog.get_logger(__name__).critical(text)
+    else:
+        print(f"tutumd: {text}", file=sys.stderr, flush=True)  # noqa: T201 (not part of the log)
+
+
+def _redact_texts(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     return {key: _escape(redact(value)) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _redact_all(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {key: _redact_value(value) for key, value in event.items()}
+
+
+def _redact_value(value: object) -> object:
+    """Return a value that JSON can hold, without credentials."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {redact(str(key)): _redact_value(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_redact_value(each) for each in value]
+    return redact(str(value))
 
 
 def _escape(text: str) -> str:

@@ -6,7 +6,7 @@ import re
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -97,6 +97,9 @@ class Settings(BaseSettings):
     redeploy_drain: float | None = Field(None, ge=0, le=99_999, allow_inf_nan=False)
     pull_timeout: float = Field(1800.0, ge=1, allow_inf_nan=False)
     trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], *_List] = ()
+    log_format: Literal["text", "json"] = "text"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    access_log: bool = False
     metrics_token: Annotated[
         str, _like(_TOKEN, "must be 16 or more letters, digits and characters of -._~+/=, without spaces")
     ] = Field("", repr=False)

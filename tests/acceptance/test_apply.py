@@ -3,7 +3,9 @@
 import io
 import json
 import os
+import pty
 import re
+import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
@@ -19,7 +21,7 @@ import tutum
 from tests.acceptance.accounts import add_member
 from tests.acceptance.console import Console
 from tests.acceptance.handler_documents import handlers
-from tests.support.server import APIKEY, USER, LiveServer
+from tests.support.server import APIKEY, BIN, USER, LiveServer
 from tutum.cli.app import run
 from tutum.handler_fields import FIELDS
 
@@ -220,6 +222,14 @@ expires_datetime = 2001-01-01
     assert len(cli.handlers(service)) == 3
 
 
+def test_the_name_of_a_container_names_no_service(cli: Applied, console: Console) -> None:
+    name = f"contained-{uuid.uuid4()}"
+    cli.server.run_service(name)
+    assert json.loads(console("service", "inspect", f"{name}-1"))["name"] == name
+    _, told = cli.apply(FILE.format(service=f"{name}-1"), "--yes", code=2, CI_SECRET="x")
+    assert f"did you mean {name}?" in told
+
+
 def test_a_secret_without_its_variable_is_told_before_anything_is_done(cli: Applied, service: str) -> None:
     text = FILE.format(service=name_of(cli, service))
     _, told = cli.apply(text, "--yes", code=2)
@@ -235,6 +245,30 @@ def test_without_a_terminal_it_needs_yes(console: Console, cli: Applied, service
     assert cli.handlers(service) == []
     console("apply", "-", "--yes", stdin=cli.file.read_text())
     assert len(cli.handlers(service)) == 2
+
+
+@pytest.mark.parametrize(("typed", "code", "count"), [("y\n", 0, 2), ("n\n", 1, 0), ("\n", 1, 0)])
+def test_on_a_terminal_it_asks(cli: Applied, service: str, typed: str, code: int, count: int) -> None:
+    cli.file.write_text(FILE.format(service=name_of(cli, service)).replace("verify", "# verify"))
+    terminal, end = pty.openpty()
+    try:
+        os.write(terminal, typed.encode())
+        done = subprocess.run(
+            [str(BIN / "tutum"), "apply", str(cli.file)],
+            env=cli.server.client_environment,
+            stdin=end,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(terminal)
+        os.close(end)
+    assert done.returncode == code
+    assert done.stdout.splitlines()[0].endswith(" on local")
+    assert "Do this? [y/N]" in done.stderr
+    assert len(cli.handlers(service)) == count
 
 
 def test_a_member_applies_to_own_services_only(cli: Applied, service: str) -> None:
@@ -253,13 +287,13 @@ def test_a_member_applies_to_own_services_only(cli: Applied, service: str) -> No
     assert cli.handlers(service) == []
 
 
-def test_a_dry_run_of_a_handler_checks_and_changes_nothing(cli: Applied, service: str) -> None:
+def test_a_plan_of_a_handler_checks_and_changes_nothing(cli: Applied, service: str) -> None:
     base = f"/api/v1/service/{service}/webhook/handler/"
     made = cli.create(service, {"name": "one", "verify": {"preset": "github", "secrets": ["a"]}})
     before = cli.handlers(service)
 
     def changes(document: object) -> Any:
-        answer = cli.server.request("PATCH", f"{base}{made['uuid']}/?dry_run=1", document)
+        answer = cli.server.request("POST", f"{base}{made['uuid']}/plan/", document)
         assert answer.status == 200, answer
         return answer.json["changes"]
 
@@ -268,15 +302,14 @@ def test_a_dry_run_of_a_handler_checks_and_changes_nothing(cli: Applied, service
     assert list(changes({"verify": {"preset": "github", "secrets": ["b"]}})) == ["verify"]
     assert changes({"name": "two", "pass_body": True}) == {"name": "two", "pass_body": "TUTUM_TRIGGER_BODY"}
     for document in ({"filter": "=="}, {"operation": "SCALEUP"}, {"nam": 1}):
-        assert cli.server.request("PATCH", f"{base}{made['uuid']}/?dry_run=1", document).status == 400
-    planned = cli.server.request("POST", f"{base}?dry_run=1", [{"name": "x", "debounce": 5}, {"operation": "scaleup"}])
+        assert cli.server.request("POST", f"{base}{made['uuid']}/plan/", document).status == 400
+    planned = cli.server.request("POST", f"{base}plan/", [{"name": "x", "debounce": 5}, {"operation": "scaleup"}])
     assert planned.status == 200
     assert planned.json == [
         {"name": "x", "operation": "REDEPLOY", "changes": {"debounce": 5}},
         {"name": None, "operation": "SCALEUP", "changes": {}},
     ]
-    assert cli.server.request("POST", f"{base}?dry_run=1", {"debounce": -1}).status == 400
-    assert cli.server.request("POST", f"{base}?dry_run=yes", {}).status == 400
+    assert cli.server.request("POST", f"{base}plan/", {"debounce": -1}).status == 400
     assert cli.handlers(service) == before
 
 

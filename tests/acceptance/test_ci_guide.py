@@ -5,7 +5,10 @@ import re
 import subprocess
 from pathlib import Path
 
+import yaml
+
 from tests.acceptance.console import Console
+from tests.support.documentation import blocks
 from tests.support.guards import require_programs
 
 CI_GUIDE = Path(__file__).parents[2].joinpath("docs/how-to/ci.md").read_text(encoding="utf-8")
@@ -77,3 +80,30 @@ def test_the_status_url_is_polled_as_the_guide_says(console: Console, breakable:
         ["sh", "-euc", script], env=console.server.client_environment | {"TUTUM_URL": url}, timeout=60, check=True
     )
     console.hook("rm", service, "polled")
+
+
+def test_the_jobs_of_github_and_gitlab_call_as_the_guide_says(
+    console: Console, breakable: tuple[str, Path], tmp_path: Path
+) -> None:
+    require_programs("curl")
+    service, broken = breakable
+    console.hook("create", service, "-n", "jobs")
+    url = console.hook("show", service, "jobs", "--url").strip()
+    read = [yaml.safe_load(block.text) for block in blocks("docs/how-to/ci.md") if block.language == "yaml"]
+    github, gitlab = (each for each in read if isinstance(each, dict))
+    steps = [step["run"] for step in github["jobs"]["deploy"]["steps"] if "run" in step] + gitlab["deploy"]["script"]
+    assert len(steps) == 2
+
+    def run(step: str, attempt: str) -> int:
+        variables = {"TUTUM_URL": url, "GITHUB_RUN_ID": "7", "GITHUB_RUN_ATTEMPT": attempt, "CI_JOB_ID": attempt}
+        return subprocess.run(
+            ["sh", "-euc", step], env=console.server.client_environment | variables, timeout=60, check=False
+        ).returncode
+
+    assert [run(step, "1") for step in steps] == [0, 0]
+    broken.touch()
+    try:
+        assert [run(step, "2") for step in steps] == [22, 22]
+    finally:
+        broken.unlink()
+    console.hook("rm", service, "jobs")

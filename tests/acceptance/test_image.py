@@ -12,6 +12,7 @@ import pytest
 
 from tests.support import guards, namespace, tutumd_image
 from tests.support.docker_bed import DockerBed
+from tests.support.documentation import commands
 from tests.support.postgres_bed import PostgresBed
 from tests.support.server import BIN
 from tests.support.waiting import wait_until
@@ -60,21 +61,37 @@ def wait_for_health(bed: DockerBed, name: str, begin: str, timeout_s: float = 12
     wait_until(lambda: health(bed, name).startswith(begin), f"{name} is {begin!r}", timeout_s=timeout_s)
 
 
-def tutum(bed: DockerBed, name: str, *arguments: str) -> str:
-    """Run the command line in the engine's network, as the first admin."""
-    address = bed.docker("inspect", "--format", "{{.NetworkSettings.IPAddress}}", name)
-    key = re.search(r"API key: (\S+)", bed.docker("logs", name))
+def as_documented(bed: DockerBed, image: str, *options: str) -> None:
+    """Run the `docker run` of the page about installing, on the socket of this engine."""
+    shown = next(each.text for each in commands("docs/how-to/install.md") if each.text.startswith("docker run "))
+    bed.docker("tag", image, shown.split()[-1])
+    command = shown.replace("/var/run/docker.sock:", f"{bed.folder}/docker.sock:")
+    command = command.replace("-c %g /var/run/docker.sock", f"-c %g {bed.folder}/docker.sock")
+    done = subprocess.run(
+        ["sh", "-c", command.replace("docker run", f"docker run {' '.join(options)}")],
+        env=bed.environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def tutum(bed: DockerBed, *arguments: str) -> str:
+    """Run the command line in the engine's network, as the first admin of the server that is published there."""
+    key = re.search(r"API key: (\S+)", bed.docker("logs", "tutumd"))
     assert key is not None
-    account = (f"TUTUM_REST_HOST=http://{address}:8000", "TUTUM_USER=admin", f"TUTUM_APIKEY={key[1]}")
+    account = ("TUTUM_REST_HOST=http://127.0.0.1:8000", "TUTUM_USER=admin", f"TUTUM_APIKEY={key[1]}")
     return namespace.run_in(bed.name, ["env", *account, str(BIN / "tutum"), *arguments], timeout_s=120)
 
 
 def test_it_redeploys_a_service_and_ends_in_order(bed: DockerBed, image: str) -> None:
     bed.docker("run", "--detach", "--name", "web", "app:v1")
     before = bed.docker("inspect", "--format", "{{.Id}}", "web")
-    start(bed, "tutumd", "--volume", f"{bed.folder}/docker.sock:/var/run/docker.sock", "--group-add", "0")
+    as_documented(bed, image, *QUICK)
     wait_for_health(bed, "tutumd", "healthy: ready")
-    url = tutum(bed, "tutumd", "webhook-handler", "create", "--name", "ci", "web").split()[-1]
+    url = tutum(bed, "webhook-handler", "create", "--name", "ci", "web").split()[-1]
     call = f"import urllib.request as r; print(r.urlopen(r.Request('{url}?wait=60', method='POST')).read().decode())"
     assert json.loads(bed.in_namespace(sys.executable, "-c", call, timeout_s=90))["state"] == "Success"
     assert bed.docker("inspect", "--format", "{{.Id}}", "web") != before

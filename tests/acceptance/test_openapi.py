@@ -122,7 +122,9 @@ def test_bodies_that_may_be_absent_are_optional(document: Document) -> None:
         ("post", "/api/v1/service/"),
         ("patch", "/api/v1/service/{uuid}/"),
         ("post", handler.removesuffix("{handler_uuid}/")),
+        ("post", handler.replace("{handler_uuid}/", "plan/")),
         ("patch", handler),
+        ("post", f"{handler}plan/"),
     }
 
 

@@ -1,9 +1,7 @@
 """A handler's UUID, an API key and a password in a header are in no log line, at any level; keys are in no file."""
 
 import base64
-import logging
 import sqlite3
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,24 +12,19 @@ import pytest
 from tests.acceptance.accounts import add_member
 from tests.acceptance.raw_http import chunked, exchange, holdings, request
 from tests.support.server import APIKEY, USER, LiveServer
+from tutumd.web.access_log import CALL_ROUTE
 
 SECRET = "s3cr3t-0f-a-sender"
 WRONG_KEY = "hunter2-is-my-wrong-key"
 ADMIN = f"Authorization: ApiKey {USER}:{APIKEY}"
-LOUD_SERVER = """
-import sys
-from tutumd import logs
-logs.configure.__defaults__ = ({level},)
-from tutumd.main import main
-sys.exit(main())
-"""
+LOUD = ("--log-level", "debug", "--access-log")
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    """A server that logs all it can."""
-    command = [sys.executable, "-c", LOUD_SERVER.format(level=logging.DEBUG)]
-    with LiveServer(tmp_path_factory.mktemp("loud"), "--engine", "local", command=command) as loud:
+@pytest.fixture(scope="module", params=["text", "json"])
+def server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[LiveServer]:
+    """A server that logs all it can, and shows all that it counts."""
+    options = ("--engine", "local", *LOUD, "--log-format", request.param, "--metrics-allow-from", "127.0.0.1")
+    with LiveServer(tmp_path_factory.mktemp("loud"), *options) as loud:
         yield loud
 
 
@@ -44,13 +37,17 @@ def test_no_secret_is_in_a_log_line_or_a_file(server: LiveServer) -> None:
     server.terminate_services()
     done = {each["operation"] for each in holdings(server)["actions"]}
     assert done >= {"START", "REDEPLOY", "SCALEUP", "TERMINATE"}
-    log = server.log
+    log, metrics = server.log, exchange(server, request("GET", "/metrics")).body.decode()
+    assert "tutumd_calls_total" in metrics
+    assert CALL_ROUTE in log
     assert "Traceback" in log, "no internal error was provoked"
+    assert not [line for line in log.splitlines() if "a request failed" in line and "request_id" not in line]
     assert "action ended" in log
     basic = base64.b64encode(f"{USER}:{APIKEY}".encode()).decode()
     for secret in (*handlers, member.key, WRONG_KEY, f"{USER}:{APIKEY}", basic, "payload-of-a-call"):
         lines = [line for line in log.splitlines() if secret.lower() in line.lower()]
         assert not lines, lines[:5]
+        assert secret.lower() not in metrics.lower()
     for path in server.data.rglob("*"):
         if path.is_file():
             for key in (member.key, WRONG_KEY, basic):
@@ -119,7 +116,15 @@ def _send_everything(server: LiveServer, service: str, handlers: list[str]) -> N
                 exchange(server, request(method, f"{own}{end}", b"payload-of-a-call", [ADMIN]))
                 exchange(server, request(method, f"{own}{end}?key={WRONG_KEY}", headers=()))
             exchange(server, request("POST", f"{own}{end}", headers=[f"Authorization: ApiKey {USER}:{WRONG_KEY}"]))
+        for name in ("X-Request-Id", "X-Forwarded-For", "User-Agent", "Referer", "Host"):
+            for value in (handler, f"a-{handler}", f"https://a{own}call/"):
+                exchange(server, request("POST", f"{own}call/", headers=[f"{name}: {value}"]))
+                exchange(server, request("GET", own, headers=[ADMIN, f"{name}: {value}"]))
         for odd in (
+            f"/api/v1/service/{handler}/webhook/handler/{service}/call/",
+            f"/api/v1/service/{handler}/",
+            f"/api/v1/action/{handler}/",
+            f"/api/v1/status/{handler}/",
             own.upper(),
             own.replace("/", "//"),
             own.replace("-", "%2D"),

@@ -115,7 +115,7 @@ class Machine:
         called = json.loads(self.curl("--request", "POST", url))
 
         def ended() -> dict[str, Any] | None:
-            seen = json.loads(self.curl(called["status_url"]) or "{}")
+            seen = json.loads(self.curl(f"https://localhost{called['status_url']}") or "{}")
             return dict(seen) if seen.get("state") in ("Success", "Failed", "Canceled") else None
 
         return wait_until(ended, f"the action ends; {called}", timeout_s=240, pause_s=0.5)

@@ -9,7 +9,7 @@ from threading import Event
 
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.main.work import work
-from tutumd.model import ContainerSnapshot, ContainerState, EngineInfo, Outcome, Plan, Service, ServiceSnapshot
+from tutumd.model import ContainerSnapshot, ContainerState, EngineInfo, Finding, Outcome, Plan, Service, ServiceSnapshot
 from tutumd.ports.engine import Engine, Run
 from tutumd.settings import Settings
 
@@ -76,6 +76,9 @@ class SlowEngine:
         if self._dead is not None and self._dead.exists():
             time.sleep(self._hang_s)
             raise EngineUnavailableError("this engine is dead")
+
+    def check(self) -> tuple[Finding, ...]:
+        return ()
 
     def close(self) -> None:
         """Nothing is open."""

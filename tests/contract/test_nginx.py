@@ -107,7 +107,7 @@ def is_limited(port: int, path: str) -> bool:
 
 
 def test_the_limit_of_the_guide_also_holds_for_calls_that_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    zone, *limits = re.findall(r"^    (limit_req.*?;)", GUIDE.read_text(encoding="utf-8"), re.MULTILINE)
+    zone, *limits = re.findall(r"^(limit_req.*?;)", GUIDE.read_text(encoding="utf-8"), re.MULTILINE)
     config = nginx_bed.CONFIG.read_text(encoding="utf-8").replace("upstream tutumd {", f"{zone}\nupstream tutumd {{")
     for location in ("call(/|$) {", "location @waiting {"):
         assert config.count(location) == 1

@@ -247,6 +247,11 @@ WRONG = {
     "TUTUMD_PULL_TIMEOUT": ("0", "inf"),
     "TUTUMD_TRUSTED_PROXIES": ("proxy", "10.0.0.1/8"),
     "TUTUMD_DEMO": ("perhaps",),
+    "TUTUMD_LOG_FORMAT": ("xml", "JSON"),
+    "TUTUMD_LOG_LEVEL": ("loud", "INFO"),
+    "TUTUMD_ACCESS_LOG": ("perhaps",),
+    "TUTUMD_METRICS_TOKEN": ("short", "sixteen letters and spaces"),
+    "TUTUMD_METRICS_ALLOW_FROM": ("prometheus", "10.0.0.1/8"),
     "TUTUMD_KUBERNETES_NAMESPACES": ("Not_One", "a b"),
 }
 UNCHECKED = {"TUTUMD_DATA_DIR"}

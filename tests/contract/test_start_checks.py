@@ -123,7 +123,7 @@ def test_a_socket_in_a_closed_folder_is_told_too(tmp_path: Path, monkeypatch: py
     folder = tmp_path / "closed"
     folder.mkdir(mode=0)
     settings = read_settings({"data_dir": tmp_path, "engine": [f"docker:unix://{folder}/podman.sock"]})
-    monkeypatch.setattr(engines, "_build", lambda *_: io.BytesIO())
+    monkeypatch.setattr(engines, "build_engine", lambda *_: io.BytesIO())
     monkeypatch.setattr(os, "access", lambda *_: False)  # it goes by the real user
     user = os.geteuid()
     with capture_logs() as logged, ExitStack() as stack:

@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.faults.journal import BEGIN, CREATE, END, REMOVE, START
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
-from tutumd.model import ContainerSnapshot, ContainerState, EngineInfo, Outcome, Plan, Service, ServiceSnapshot
+from tutumd.model import ContainerSnapshot, ContainerState, EngineInfo, Finding, Outcome, Plan, Service, ServiceSnapshot
 from tutumd.ports.engine import Run
 
 NAME = "shared"
@@ -99,6 +99,9 @@ class SharedEngine:
 
     def probe(self) -> None:
         self._ask(kind="revision")
+
+    def check(self) -> tuple[Finding, ...]:
+        return ()
 
     def close(self) -> None:
         """Nothing is kept open."""

@@ -14,6 +14,7 @@ PARTS = {
     "caddy": "Caddy as a reverse proxy",
     "systemd": "the unit for systemd",
     "postgres": "PostgreSQL",
+    "prometheus": "Prometheus, and its rules",
     "server": "a server process",
     "web": "the HTTP edge",
     "worker": "the worker",

@@ -22,7 +22,7 @@ def make(name: str) -> None:
 
 def run_in(name: str, command: Sequence[str], timeout_s: float = 30) -> str:
     """Run a program in the namespace and return its stdout. Raises RuntimeError when it fails."""
-    return check([*_enter(name), *command], timeout_s)
+    return check([*enter(name), *command], timeout_s)
 
 
 def spawn_in(name: str, command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
@@ -30,7 +30,7 @@ def spawn_in(name: str, command: Sequence[str], log: Path) -> "subprocess.Popen[
     # A session of its own: Ctrl-C in a terminal is for pytest, which then stops the program in order.
     with log.open("ab") as out:
         return subprocess.Popen(
-            [*_enter(name), *command],
+            [*enter(name), *command],
             env=os.environ | _owners[name],
             stdin=subprocess.DEVNULL,
             stdout=out,
@@ -57,6 +57,7 @@ def check(command: Sequence[str], timeout_s: float = 30) -> str:
     return done.stdout
 
 
-def _enter(name: str) -> list[str]:
+def enter(name: str) -> list[str]:
+    """Return the begin of a command that runs in the namespace."""
     # Not `ip netns exec`: it mounts another /sys, without the control groups that an engine needs.
     return ["nsenter", f"--net={NAMESPACES / name}"]

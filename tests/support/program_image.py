@@ -18,6 +18,10 @@ _IMAGES = {
     "caddy:2": ("caddy", 'CMD ["caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile"]'),
     "haproxy:3.0-alpine": ("haproxy", 'CMD ["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]'),
 }
+_FILES = {
+    "etc/passwd": b"root:x:0:0:root:/:/bin/sh\npostgres:x:999:999:postgres:/:/bin/sh\n",
+    "etc/caddy/Caddyfile": b":80 {\n\trespond ok\n}\n",
+}
 _ENVIRONMENT = "ENV PATH=/bin XDG_DATA_HOME=/data XDG_CONFIG_HOME=/config"
 
 
@@ -49,8 +53,8 @@ def root(files: Mapping[str, Path]) -> bytes:
             link = tarfile.TarInfo(f"bin/{applet}")
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(link)
-        passwd = b"root:x:0:0:root:/:/bin/sh\npostgres:x:999:999:postgres:/:/bin/sh\n"
-        entry = tarfile.TarInfo("etc/passwd")
-        entry.size = len(passwd)
-        tar.addfile(entry, io.BytesIO(passwd))
+        for name, content in _FILES.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
     return out.getvalue()

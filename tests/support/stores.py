@@ -73,7 +73,7 @@ class StoreBed:
         assert self.queue.sync(ENGINE, snapshots, revisions=self.queue.revisions(ENGINE.name))
 
     def service_uuid(self, name: str) -> str:
-        return next(s.uuid for s in self.store.services(self.admin, query()).objects if s.name == name)
+        return next(s.uuid for s in self.store.services(self.admin, query(name=name)).objects if s.name == name)
 
     def handler(self, service: str, operation: Operation = Operation.REDEPLOY, **options: Any) -> Handler:
         return self.store.add_handlers(

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import subprocess
+from functools import cache
 from pathlib import Path
 
 from tests.support import base_image
@@ -17,6 +18,7 @@ _SOURCES = (
     ".dockerignore",
     "LICENSE",
     "README.md",
+    "deploy/compose",
     "pyproject.toml",
     "requirements/all.lock",
     "requirements/build.lock",
@@ -79,8 +81,9 @@ def _docker(bed: DockerBed, *arguments: str, archive: int) -> None:
         raise RuntimeError(f"docker {' '.join(arguments)} exited with {done.returncode}: {done.stderr.decode()}")
 
 
+@cache
 def _digest() -> str:
-    """Return what the image depends on, in short."""
+    """Return what the image depends on, in short: as it is at the first call, also if somebody edits it meanwhile."""
     digest = hashlib.sha256()
     for source in _SOURCES:
         path = _ROOT / source

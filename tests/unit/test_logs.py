@@ -1,5 +1,6 @@
 """The server's log: without credentials, and harmless to a terminal."""
 
+import json
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -14,9 +15,10 @@ UUID = "7eaf7fff-882c-4f3d-9a8f-a22317ac00ce"
 
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
-    root = logging.getLogger()
-    before, level = list(root.handlers), root.level
+    root, ours = logging.getLogger(), logging.getLogger("tutumd")
+    before, level, our_level = list(root.handlers), root.level, ours.level
     yield
+    ours.setLevel(our_level)
     root.handlers[:] = before
     root.setLevel(level)
     structlog.reset_defaults()
@@ -45,6 +47,34 @@ def test_no_value_disturbs_the_terminal(capsys: pytest.CaptureFixture[str], bad:
     shown = capsys.readouterr().err
     assert bad not in shown
     assert "it failed\nTraceback" in shown
+
+
+def test_json_has_no_credential_at_any_depth(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(form="json")
+    secret = f"https://a/webhook/handler/{UUID}/call/"
+    for value in (secret, [secret], {"a": {secret: secret}}, ValueError(secret), (1, {secret})):
+        structlog.get_logger("tutumd").warning("event", value=value)
+        logging.getLogger("library").warning("got %s", value)
+    lines = capsys.readouterr().err.splitlines()
+    assert UUID not in "".join(lines)
+    assert {json.loads(line)["level"] for line in lines} == {"warning"}
+    assert len(lines) == 10
+
+
+def test_libraries_log_nothing_below_info(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("debug")
+    logging.getLogger("kubernetes.client.rest").debug("response body: a secret")
+    structlog.get_logger("tutumd.worker").debug("lease was not released")
+    shown = capsys.readouterr().err
+    assert ("secret" in shown, "lease was not released" in shown) == (False, True)
+
+
+def test_the_level_holds_for_all(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("error")
+    logging.getLogger("library").warning("one")
+    logging.getLogger("tutumd.store").warning("two")
+    structlog.get_logger("tutumd").warning("three")
+    assert capsys.readouterr().err == ""
 
 
 def test_tries_of_an_outage_are_not_logged_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:

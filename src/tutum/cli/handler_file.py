@@ -68,7 +68,7 @@ def read_handler_file(text: str, file: str, variables: Mapping[str, str]) -> tup
         HandlerFileError: With all that is wrong in the file, and all variables that are missing.
     """
     try:
-        document = tomllib.loads(text)
+        document = tomllib.loads(text.removeprefix("\ufeff"))  # Windows editors begin a file with it
     except tomllib.TOMLDecodeError as error:
         raise HandlerFileError([f"{file}: this is not TOML: {error}"]) from error
     reader = _Reader(file, _header_lines(text, document), variables)

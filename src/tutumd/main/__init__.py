@@ -39,5 +39,8 @@ def told_errors() -> Iterator[None]:
         text = f"{error}: {explain(error)[0]}"
     except TutumdError as error:
         text = str(error)
-    print(f"tutumd: {text}", file=sys.stderr, flush=True)
+    if logs := sys.modules.get("tutumd.logs"):  # not loaded here: it is slow to import, and not in each installation
+        logs.print_error(text)
+    else:
+        print(f"tutumd: {text}", file=sys.stderr, flush=True)
     raise SystemExit(1)

@@ -77,6 +77,13 @@ Proxies = Annotated[
         "--trusted-proxies", help="Network to believe X-Forwarded-For from; repeatable. [TUTUMD_TRUSTED_PROXIES]"
     ),
 ]
+LogFormat = Annotated[str | None, typer.Option(help="Form of the log: text or json. [TUTUMD_LOG_FORMAT; text]")]
+LogLevel = Annotated[
+    str | None, typer.Option(help="Log from debug, info, warning or error on. [TUTUMD_LOG_LEVEL; info]")
+]
+AccessLog = Annotated[
+    bool | None, typer.Option("--access-log", help="Log each request, by its route. [TUTUMD_ACCESS_LOG]")
+]
 MetricsFrom = Annotated[
     list[str] | None,
     typer.Option(
@@ -129,6 +136,9 @@ def serve(
     max_keys: MaxKeys = None,
     trusted_proxies: Proxies = None,
     metrics_allow_from: MetricsFrom = None,
+    log_format: LogFormat = None,
+    log_level: LogLevel = None,
+    access_log: AccessLog = None,
     demo: Annotated[
         bool | None, typer.Option("--demo", help="Run a service `hello` and print its handlers' URLs.")
     ] = None,
@@ -154,6 +164,9 @@ def web(
     max_keys: MaxKeys = None,
     trusted_proxies: Proxies = None,
     metrics_allow_from: MetricsFrom = None,
+    log_format: LogFormat = None,
+    log_level: LogLevel = None,
+    access_log: AccessLog = None,
 ) -> None:
     """Only serve the API. Any number of web and worker processes can share a database."""
     _run("web", locals())
@@ -178,6 +191,8 @@ def worker(
     redeploy_stable: RedeployStable = None,
     redeploy_drain: RedeployDrain = None,
     pull_timeout: PullTimeout = None,
+    log_format: LogFormat = None,
+    log_level: LogLevel = None,
 ) -> None:
     """Only perform actions on engines. Any number of web and worker processes can share a database."""
     _run("work", locals())
@@ -194,6 +209,50 @@ def healthcheck() -> None:
 def _run(command: str, options: dict[str, Any]) -> None:
     module = import_module(f"tutumd.main.{'work' if command == 'work' else 'serve'}")  # slow
     getattr(module, command)(options)
+
+
+@app.command()
+def backup(
+    file: Annotated[str, typer.Argument(help="File to write; - for standard output.")],
+    data_dir: DataDir = None,
+    database: Database = None,
+) -> None:
+    """Write the SQLite database and the key for secrets to a file, also while the server runs."""
+    from tutumd.main import backup
+
+    backup.backup(file, {"data_dir": data_dir, "database": database})
+
+
+@app.command()
+def restore(
+    file: Annotated[str, typer.Argument(help="File that tutumd backup has written; - for standard input.")],
+    data_dir: DataDir = None,
+    database: Database = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a database that exists; it is kept under another name.")
+    ] = False,
+) -> None:
+    """Put a backup in the place of the SQLite database. The server must be stopped."""
+    from tutumd.main import restore
+
+    restore.restore(file, {"data_dir": data_dir, "database": database}, force=force)
+
+
+@app.command()
+def doctor(
+    data_dir: DataDir = None,
+    database: Database = None,
+    listen_url: ListenUrl = None,
+    engine: Engines = None,
+    public_url: PublicUrl = None,
+    trusted_proxies: Proxies = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Look for what is wrong with settings, database, engines and proxy, and say how to mend it. Changes nothing."""
+    from tutumd.main import doctor
+
+    options = {"data_dir": data_dir, "database": database, "listen_url": listen_url, "engine": engine}
+    doctor.doctor(options | {"public_url": public_url, "trusted_proxies": trusted_proxies}, as_json=json)
 
 
 @users.command("add")

@@ -94,7 +94,22 @@ def check(settings: Settings) -> None:
 def _try_to_build(specs: Sequence[Spec], settings: Settings) -> None:
     with told_errors():
         for spec in specs:
-            _build(spec, settings)
+            build_engine(spec, settings)
+
+
+def find_specs(settings: Settings) -> list[Spec]:
+    """Return the engines that the settings name or that `auto` finds."""
+    specs = list(parse_specs([text for text in settings.engine if text != "auto"]))
+    if "auto" in settings.engine:
+        specs += [spec for spec in _detect(settings) if spec.name not in {given.name for given in specs}]
+    if settings.demo and not any(spec.kind == "local" for spec in specs):
+        specs.append(Spec(name="local", kind="local"))
+    return specs
+
+
+def local_folder(spec: Spec, settings: Settings) -> Path:
+    """Return the folder of a local engine's services."""
+    return settings.data_dir / ("local" if spec.name == "local" else f"local-{spec.name}")
 
 
 def build(settings: Settings, stack: ExitStack) -> dict[str, Engine]:
@@ -103,11 +118,7 @@ def build(settings: Settings, stack: ExitStack) -> dict[str, Engine]:
     Raises:
         SettingsError: An option is wrong, or another process uses the folder of a local engine.
     """
-    specs = list(parse_specs([text for text in settings.engine if text != "auto"]))
-    if "auto" in settings.engine:
-        specs += [spec for spec in _detect(settings) if spec.name not in {given.name for given in specs}]
-    if settings.demo and not any(spec.kind == "local" for spec in specs):
-        specs.append(Spec(name="local", kind="local"))
+    specs = find_specs(settings)
     if os.geteuid() == 0 and any(spec.kind == "local" for spec in specs):
         _log.warning(
             "the engine local runs commands as root: whoever has the API key of an admin controls this machine; start"
@@ -124,7 +135,7 @@ def build(settings: Settings, stack: ExitStack) -> dict[str, Engine]:
             stack.enter_context(locked(path, hint, exclusive=True, wait_s=_ORPHAN_S))
         elif spec.kind != "kubernetes":
             _warn_about_rights(spec.url or settings.docker_host)
-        instances[spec.name] = _build(spec, settings)
+        instances[spec.name] = build_engine(spec, settings)
         stack.callback(instances[spec.name].close)
     return instances
 
@@ -188,12 +199,14 @@ def _is_swarm_manager(settings: Settings) -> bool:
 
 
 # Each engine is imported where it is built: its client library is slow to load, and may not be installed.
-def _build(spec: Spec, settings: Settings) -> Engine:
+def build_engine(spec: Spec, settings: Settings) -> Engine:
+    """Return one engine, which is not connected yet. Raises SettingsError if an option is wrong."""
     if spec.kind == "local":
         from tutumd.engines.local.engine import LocalEngine
 
-        folder = settings.data_dir / ("local" if spec.name == "local" else f"local-{spec.name}")
-        return LocalEngine(spec.name, folder, server_cap=settings.max_containers, limits=settings.run_limits)
+        return LocalEngine(
+            spec.name, local_folder(spec, settings), server_cap=settings.max_containers, limits=settings.run_limits
+        )
     if spec.kind == "kubernetes":
         return _build_kubernetes(spec, settings)
     url = spec.url or settings.docker_host or None

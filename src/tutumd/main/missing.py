@@ -38,8 +38,6 @@ def install_command(extra: str, prefix: Path = Path(sys.prefix), root: Path = _R
     if (prefix / "uv-receipt.toml").exists():
         return f"uv tool install {requirement}"
     python = quote(str(prefix / "bin" / "python"))
-    return (
-        f"{python} -m pip install {requirement}"
-        if find_spec("pip")
-        else f"uv pip install --python {python} {requirement}"
-    )
+    if any(prefix.glob("lib/python3*/site-packages/pip")):
+        return f"{python} -m pip install {requirement}"
+    return f"uv pip install --python {python} {requirement}"

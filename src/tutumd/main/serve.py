@@ -110,6 +110,7 @@ def _serve_http(
             trusted_proxies=map(str, settings.trusted_proxies),
             public_url=settings.public_url,
             worker_state=(lambda: worker.state) if worker else None,
+            logs_requests=settings.access_log,
             scrapes=_open_metrics(settings, storage),
         )
 

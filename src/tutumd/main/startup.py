@@ -29,8 +29,8 @@ def configure(options: Mapping[str, Any], *, is_checked: bool = False) -> Settin
         SettingsError or InvalidInputError: One is wrong. The text says what it must be.
     """
     _limit_arenas()
-    logs.configure()
     settings = read_settings(options)
+    logs.configure(settings.log_level, settings.log_format)
     if not is_checked:  # what would fail only after something was made
         engines.parse_specs([text for text in settings.engine if text != "auto"])
         accounts.check_name(settings.admin_user or "admin")

@@ -73,16 +73,13 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
     """
     database = Database(settings.database_url, settings.listen_url, settings.pool_size)
     exclusive = serves_and_works and not database.is_postgres
-    hint = f"another tutumd works with the data folder {settings.data_dir}: stop it, or give another --data-dir"
     with ExitStack() as stack:
-        # A command holds the first lock itself, so that a second one is told at once. The worker of a server inherits
-        # the other one, which is therefore free only when it has ended, too.
-        stack.enter_context(locked(settings.data_dir / "command.lock", hint, exclusive=exclusive))
-        lock = stack.enter_context(
-            locked(settings.data_dir / "tutumd.lock", hint, exclusive=exclusive, wait_s=ORPHAN_S)
-        )
+        lock = stack.enter_context(_locks(settings, exclusive=exclusive))
         if not database.is_postgres:
-            make_private(Path(str(database.url.database)), settings.data_dir)
+            path = Path(str(database.url.database))
+            if os.access(restoring_file(path), os.F_OK):  # `exists` may raise
+                raise SettingsError(f"{path} is half restored: run tutumd restore again, with the same backup")
+            make_private(path, settings.data_dir)
         stack.callback(database.close)
         with _explained_faults(database):
             database.migrate()
@@ -92,6 +89,31 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
         if exclusive:
             storage.queue.take_over()
         yield storage
+
+
+@contextmanager
+def _locks(settings: Settings, *, exclusive: bool) -> Iterator[int]:
+    """Hold the locks of the data folder; yield the file descriptor of the one that a child process inherits."""
+    hint = f"another tutumd works with the data folder {settings.data_dir}: stop it, or give another --data-dir"
+    # A command holds the first lock itself, so that a second one is told at once. The worker of a server inherits the
+    # other one, which is therefore free only when it has ended, too.
+    with (
+        locked(settings.data_dir / "command.lock", hint, exclusive=exclusive),
+        locked(settings.data_dir / "tutumd.lock", hint, exclusive=exclusive, wait_s=ORPHAN_S) as lock,
+    ):
+        yield lock
+
+
+@contextmanager
+def keep_servers_out(settings: Settings) -> Iterator[None]:
+    """Keep others from the data folder. Raises SettingsError if a server uses it."""
+    with _locks(settings, exclusive=True):
+        yield
+
+
+def restoring_file(database: Path) -> Path:
+    """Return the file that exists while a backup takes the place of an SQLite database."""
+    return database.with_name(f"{database.name}.restoring")
 
 
 @contextmanager
@@ -159,18 +181,15 @@ def _explained_faults(database: Database) -> Iterator[None]:
 def ensure_admin(store: SqlStore, settings: Settings) -> bool:
     """Create the first admin if there is none, and print the key if it was generated; return whether it was created.
 
-    Otherwise, say how to get a key.
+    Otherwise, say how to get a key, if people read the log.
     """
     admin = next((user.name for user in store.users() if user.is_admin), None)
     if admin is not None:
         # The URL of a database may hold a password.
         place = "--database URL" if settings.database else f"--data-dir {quote(str(settings.data_dir))}"
-        # Not by the log, which hides whatever stands behind `apikey`.
-        print(
-            f"For a new API key run: {quote(sys.argv[0])} apikey add {quote(admin)} {place}",
-            file=sys.stderr,
-            flush=True,
-        )
+        hint = f"For a new API key run: {quote(sys.argv[0])} apikey add {quote(admin)} {place}"
+        if settings.log_format == "text":  # else a program reads it
+            print(hint, file=sys.stderr, flush=True)  # not by the log, which hides whatever stands behind `apikey`
         return False
     name = settings.admin_user or "admin"
     key = settings.admin_apikey or (

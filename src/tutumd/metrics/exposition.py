@@ -38,7 +38,7 @@ def render(calls: CallMetrics, figures: Figures | None, version: str, accept: st
         accept: Header of the request that says which formats the client reads.
     """
     encode, content_type = choose_encoder(accept)
-    families = [*_describe_server(version, figures), *calls.registry.collect(), *_describe(figures)]
+    families = [*_describe_server(version, figures), *calls.collect(), *_describe(figures)]
     return encode(_Families(families)), content_type
 
 

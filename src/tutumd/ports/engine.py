@@ -8,6 +8,7 @@ from typing import Protocol
 from tutumd.errors import EngineUnavailableError
 from tutumd.model import (
     EngineInfo,
+    Finding,
     Outcome,
     Plan,
     Service,
@@ -146,6 +147,13 @@ class Engine(Protocol):
 
     def probe(self) -> None:
         """Ask the engine something cheap, within 5 s in all. Raises EngineUnavailableError if it does not answer."""
+
+    def check(self) -> tuple[Finding, ...]:
+        """Return what stands in the way of a redeploy: no connection, a missing permission, a clock that is wrong.
+
+        Changes nothing on the engine, and may run beside the worker that serves it. An engine that does not answer is a
+        finding, within 10 s; nothing is raised.
+        """
 
     def close(self) -> None:
         """Close connections. Services keep running."""

@@ -1,13 +1,16 @@
 """The ASGI application: normalizes paths, sends calls to their endpoint and everything else through FastAPI."""
 
 import re
+import time
 from typing import Any
 from urllib.parse import unquote
 
+import structlog
 from fastapi import FastAPI
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tutumd.web import errors
+from tutumd.web import errors, request_ids
+from tutumd.web.access_log import log_request, mark_call
 from tutumd.web.api import (
     actions,
     containers,
@@ -87,6 +90,7 @@ class _Front:
     def __init__(self, app: ASGIApp, endpoint: CallEndpoint, fast_path: FastPath, context: WebContext) -> None:
         self._app = app
         self._endpoint = endpoint
+        self._context = context
         self._public_path = context.public_path
         self.handle_fast, self.unfinished = fast_path.handle, context.unfinished  # for FastProtocol
 
@@ -94,6 +98,26 @@ class _Front:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        began, status, headers = time.monotonic(), 0, dict[bytes, bytes]()
+        request_id = request_ids.choose(request_ids.parse(scope["headers"]), scope["path"])
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status, headers
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (request_ids.HEADER, request_id)]
+                status, headers = message["status"], dict(message["headers"])
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id.decode()):
+            try:
+                await self._respond(scope, receive, send_with_id)
+            finally:
+                if self._context.logs_requests:
+                    log_request(
+                        self._context, scope, status=status, headers=headers, began=began, request_id=request_id
+                    )
+
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         if "//" in path:
             path = _SLASHES.sub("/", path)
@@ -101,6 +125,7 @@ class _Front:
         if path.startswith(f"{self._public_path}/api/"):
             path, raw = path.removeprefix(self._public_path), raw.removeprefix(self._public_path)
         if match := CALL_PATH.fullmatch(path):
+            mark_call(scope, match[1])
             await self._endpoint(scope, receive, send, match)
             return
         if match := _STACK_AND_NAME.match(raw):

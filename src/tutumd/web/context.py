@@ -57,6 +57,7 @@ class WebContext:
         public_url: str = "",
         worker_state: Callable[[], str] | None = None,
         scrapes: Scrapes | None = None,
+        logs_requests: bool = False,
     ) -> None:
         """Take what `main` built.
 
@@ -66,6 +67,7 @@ class WebContext:
             public_url: Start of the URLs that are handed out; empty if it is not known. A proxy may keep its path.
             worker_state: Tells whether the worker of this server works; None if it has none.
             scrapes: None: the metrics are closed.
+            logs_requests: Whether there is an access log.
         """
         self.worker_state: Callable[[], str | None] = worker_state or (lambda: None)
         self.store = store
@@ -74,6 +76,7 @@ class WebContext:
         self.cipher = cipher
         self.intake = intake
         self.scrapes = scrapes
+        self.logs_requests = logs_requests
         self.call_metrics = CallMetrics()
         self.batches = Batches(intake, self.call_metrics.count_batch)
         self.long_poll = LongPoll(store)

@@ -205,6 +205,10 @@ class Worker:
         return prune in tasks
 
     def _run(self, run: LeasedRun) -> None:
+        with structlog.contextvars.bound_contextvars(action=run.action_uuid):
+            self._perform_leased(run)
+
+    def _perform_leased(self, run: LeasedRun) -> None:
         try:
             self._perform(run)
         except LeaseLostError:
@@ -212,12 +216,12 @@ class Worker:
         except TutumdError as error:
             _log.warning("result was not stored: the action will be repeated", error=str(error))
         except Exception:
-            _log.exception("run failed", action=run.action_uuid)
+            _log.exception("run failed")
 
     def _perform(self, run: LeasedRun) -> None:
         claim = run.claim
         engine, parking = self._engines[claim.service.engine], self._parkings[claim.service.engine]
-        _log.info("action began", action=run.action_uuid, verb=claim.action.verb, service=claim.service.full_name)
+        _log.info("action began", verb=claim.action.verb, service=claim.service.full_name)
         outcome = end_unasked(run)
         if outcome is not None:
             return self._finish(run, outcome, None)
@@ -235,7 +239,7 @@ class Worker:
             reason = f"given up after {retry.GIVE_UP_AFTER.total_seconds():.0f} s: {error}"
             outcome = outcome or Outcome(success=False, reason=reason)
         except Exception:
-            _log.exception("engine failed unexpectedly", action=run.action_uuid)
+            _log.exception("engine failed unexpectedly")
             if claim.attempts + 1 < retry.max_faults(is_half_done=bool(run.journal)):
                 return self._retry(run, _INTERNAL_ERROR)
             if claim.leftover is not None:  # else it would fail every later action as well
@@ -245,7 +249,7 @@ class Worker:
 
     def _retry(self, run: LeasedRun, error: str) -> None:
         delay = retry.delay_after(run.claim.attempts)
-        _log.warning("action will be retried", action=run.action_uuid, in_s=delay.total_seconds(), error=error)
+        _log.warning("action will be retried", in_s=delay.total_seconds(), error=error)
         reason = f"waiting for another try: {error}"
         run.write(lambda: self._queue.retry_later(run.claim, delay=delay, reason=reason))
 
@@ -256,7 +260,6 @@ class Worker:
         log = _log.info if outcome.success else _log.error
         log(
             "action ended",
-            action=run.action_uuid,
             verb=claim.action.verb,
             service=claim.service.full_name,
             success=outcome.success,
@@ -264,11 +267,11 @@ class Worker:
         )
 
     def _release(self, run: LeasedRun) -> None:
-        _log.warning("action was released", action=run.action_uuid)
+        _log.warning("action was released")
         try:
             self._queue.release(run.claim)
         except TutumdError as error:
-            _log.debug("lease was not released", action=run.action_uuid, error=str(error))
+            _log.debug("lease was not released", error=str(error))
 
     def _respond(self, request: EngineRequest, _: str) -> None:
         response: dict[str, object]

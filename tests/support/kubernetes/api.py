@@ -118,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
-    do_PATCH = do_PUT = do_DELETE = do_GET
+    do_POST = do_PATCH = do_PUT = do_DELETE = do_GET
 
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -128,6 +128,9 @@ class _Handler(BaseHTTPRequestHandler):
             if self.path == "/version":
                 self.cluster.before(ApiRequest("get", "", "version", "", "", {}))
                 return self._send(200, b"{}")
+            if self.path.rstrip("/").endswith("/selfsubjectaccessreviews"):
+                allowed = self._is_allowed(json.loads(body)["spec"]["resourceAttributes"])
+                return self._send(201, json.dumps({"status": {"allowed": allowed}}).encode())
             request = self._seen(json.loads(body) if body else None)
             self.cluster.requests.append(request)
             if request.permission not in _GRANTED or not self.cluster.allowed(request):
@@ -148,6 +151,11 @@ class _Handler(BaseHTTPRequestHandler):
         except Refusal as refusal:
             status = {"kind": "Status", "status": "Failure", "message": refusal.message, "code": refusal.status}
             self._send(refusal.status, json.dumps(status).encode())
+
+    def _is_allowed(self, told: dict[str, str]) -> bool:
+        resource = "/".join(filter(None, (told["resource"], told["subresource"])))
+        request = ApiRequest(told["verb"], told["group"], resource, told["namespace"], "", {})
+        return request.permission in _GRANTED and self.cluster.allowed(request)
 
     def _seen(self, body: Any) -> ApiRequest:
         parts = urlsplit(self.path)

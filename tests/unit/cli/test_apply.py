@@ -3,10 +3,11 @@
 import httpx2
 import pytest
 
-from tests.unit.sdk.fake_api import DEPLOY, WEB, FakeApi
+from tests.unit.cli.conftest import Tutum
+from tests.unit.sdk.fake_api import DB, DEPLOY, OTHER_WEB, WEB, FakeApi, service
 from tutum.cli.apply import perform
-from tutum.cli.apply_plan import Step
-from tutum.errors import TutumApiError
+from tutum.cli.apply_plan import Step, find_service
+from tutum.errors import NonUniqueIdentifier, ObjectNotFound, TutumApiError
 from tutum.service import Service
 from tutum.webhook_handler import WebhookHandler
 
@@ -37,5 +38,43 @@ def test_a_failure_tells_what_was_done_and_what_was_not(api: FakeApi, capsys: py
 
 def test_a_server_that_does_not_know_plans_is_told(api: FakeApi) -> None:
     webhook = WebhookHandler.fetch(Service.fetch(WEB))
-    with pytest.raises(TutumApiError, match="does not know dry_run"):
+    with pytest.raises(TutumApiError, match="does not know plans"):
         webhook.plan_update(DEPLOY, debounce=5)
+
+
+@pytest.fixture
+def two_engines(api: FakeApi) -> FakeApi:
+    names = {"stack": "shop", "full_name": "shop/web"}
+    api.services = [
+        service(WEB, "web", engine="docker", **names),
+        service(OTHER_WEB, "web", engine="swarm", **names),
+        service(DB, "db", stack="shop", full_name="shop/db"),
+    ]
+    return api
+
+
+def test_an_engine_tells_services_of_one_name_apart(two_engines: FakeApi) -> None:
+    with pytest.raises(
+        NonUniqueIdentifier, match=f"add the stack, the engine.*\n  {WEB}  shop/web on docker\n  {OTHER_WEB}"
+    ):
+        find_service("shop/web", "")
+    assert find_service("shop/web", "swarm").uuid == OTHER_WEB
+    assert find_service("db", "").uuid == DB
+    assert find_service(DB, "").uuid == DB
+    with pytest.raises(ObjectNotFound, match="on the engine local that this user may see: it is on docker, swarm"):
+        find_service("shop/web", "local")
+
+
+def test_the_start_of_a_uuid_names_no_service(two_engines: FakeApi) -> None:
+    with pytest.raises(ObjectNotFound, match=f"there is no service {DB[:8]} that this user may see"):
+        find_service(DB[:8], "")
+
+
+def test_export_names_an_engine_only_where_it_is_needed(two_engines: FakeApi, tutum_command: Tutum) -> None:
+    twins = tutum_command("export", OTHER_WEB).out
+    assert '[[service]]\nname = "shop/web"\nengine = "swarm"\n' in twins
+    assert '[[service]]\nname = "shop/db"\n\n' in tutum_command("export", DB).out
+    two_engines.services.append(
+        service(WEB.replace("6", "7"), "web", engine="swarm", stack="shop", full_name="shop/web")
+    )
+    assert f'[[service]]\nname = "{OTHER_WEB}"\n' in tutum_command("export", OTHER_WEB).out

@@ -1,4 +1,8 @@
-"""docs/reference/cli.md names every command and option; the commands of docs/how-to/senders.md do what they say."""
+"""docs/reference/cli.md names every command and option; the commands of the pages on senders do what they say.
+
+Pages: docs/how-to/senders.md, docs/how-to/senders-git.md, docs/how-to/senders-registries.md,
+docs/how-to/senders-pollers.md, docs/how-to/senders-alertmanager.md.
+"""
 
 import json
 import re
@@ -18,7 +22,7 @@ from tutumd.application.admission.options import parse_options, write_public
 
 DOCS = Path(__file__).parents[3] / "docs"
 TEXT = (DOCS / "reference/cli.md").read_text(encoding="utf-8")
-SENDERS = (DOCS / "how-to/senders.md").read_text(encoding="utf-8")
+SENDERS = "".join(page.read_text(encoding="utf-8") for page in sorted(DOCS.glob("how-to/senders*.md")))
 COMMANDS_AND_FIELDS = re.findall(
     r"```sh\n(tutum [^`]*)```\n\n<!-- goes: [^\n]* -->\n```json\n(.+?)```", SENDERS, re.DOTALL
 )

@@ -85,6 +85,11 @@ def test_a_secret_in_the_file_is_refused_and_not_quoted(verify: str) -> None:
     assert "s3cret" not in "".join(told)
 
 
+def test_a_file_of_windows_is_read() -> None:
+    text = "\ufeff" + handler("debounce = 5").replace("\n", "\r\n")
+    assert read_handler_file(text, "h.toml", {})[0].handlers[0].fields == {"debounce": 5}
+
+
 def test_all_missing_variables_are_told_at_once() -> None:
     told = problems(handler("verify = {preset = 'github', secrets = ['${A}', '${B}', '${C}']}"), A="", B="b")
     assert [line.partition("variable ")[2][:1] for line in told] == ["A", "C"]

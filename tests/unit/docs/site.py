@@ -1,5 +1,6 @@
 """The documentation site as a folder of HTML pages, read for what its links need."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -36,18 +37,55 @@ class Page(HTMLParser):
             self.loaded.append(attributes[_LOADED[tag]])
 
 
+@dataclass
+class _Structure(HTMLParser):
+    """Lists, their items, tables and code blocks in the order in which they begin, each with its depth in lists."""
+
+    within: str | None
+    blocks: list[tuple[int, str]] = field(default_factory=list)
+    _depth: int = 0
+    _inside: bool = False
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self._inside = self.within is None
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._inside = self._inside or tag == self.within
+        if self._inside and tag in ("ol", "ul", "li", "table", "pre"):
+            self.blocks.append((self._depth, tag))
+            self._depth += tag in ("ol", "ul")
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._inside and tag in ("ol", "ul"):
+            self._depth -= 1
+        self._inside = self._inside and (self.within is None or tag != self.within)
+
+
+def structure(html: str, within: str | None = None) -> list[tuple[int, str]]:
+    """Return the lists, items, tables and code blocks of a page, or of one element of it, with their depth in lists."""
+    parser = _Structure(within)
+    parser.feed(html)
+    return parser.blocks
+
+
 def build(folder: Path, docs: Path = ROOT / "docs") -> subprocess.CompletedProcess[str]:
-    """Build the site of these pages strictly in `folder/site`: a link to a missing page or anchor is an error."""
+    """Build the site of these pages strictly in `folder/site`: a link to a missing page or anchor is an error.
+
+    The output, without colours, is in `stdout`.
+    """
     shutil.copytree(docs, folder / "docs")
     shutil.copy(ROOT / "mkdocs.yml", folder)
-    return subprocess.run(
+    done = subprocess.run(
         [Path(sys.executable).parent / "zensical", "build", "--strict", "--clean"],
         cwd=folder,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         timeout=300,
         check=False,
     )
+    return subprocess.CompletedProcess(done.args, done.returncode, re.sub(r"\x1b\[[0-9;]*m", "", done.stdout))
 
 
 def read(site: Path) -> dict[Path, Page]:

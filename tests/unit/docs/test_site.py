@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from markdown_it import MarkdownIt
 
 from tests.support.documentation import ROOT
 from tests.unit.docs import site
@@ -18,7 +19,7 @@ DOCS = ROOT / "docs"
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site").resolve()
     done = site.build(folder)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout
     return folder / "site"
 
 
@@ -48,6 +49,16 @@ def test_the_site_loads_nothing_from_elsewhere(built: Path) -> None:
     assert "url(http" not in styles.replace('"', "").replace("'", "")
 
 
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: str(page.relative_to(DOCS)))
+def test_the_site_has_the_structure_that_github_shows(built: Path, page: Path) -> None:
+    """What is in a list item must be indented by four spaces: with less, the site ends the list there."""
+    name = page.relative_to(DOCS).with_suffix("")
+    html = built / ("index.html" if name == Path("index") else name / "index.html")
+    html = html if name.name != "index" else built / name.parent / "index.html"
+    github = MarkdownIt("commonmark").enable("table").render(page.read_text(encoding="utf-8"))
+    assert site.structure(html.read_text(encoding="utf-8"), within="article") == site.structure(github)
+
+
 def _site_with(folder: Path, *links: str) -> subprocess.CompletedProcess[str]:
     docs = folder / "docs"
     docs.mkdir()
@@ -60,7 +71,7 @@ def _site_with(folder: Path, *links: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("link", ["nothing.md", "page.md#nothing"])
 def test_a_link_to_a_missing_page_or_anchor_ends_the_build(tmp_path: Path, link: str) -> None:
-    assert "1 issue found" in (done := _site_with(tmp_path, link)).stdout + done.stderr
+    assert "1 issue found" in (done := _site_with(tmp_path, link)).stdout
     assert done.returncode != 0
 
 

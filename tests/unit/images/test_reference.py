@@ -60,3 +60,17 @@ def test_repositories_are_compared_without_tag_and_spelling() -> None:
 )
 def test_a_shortened_image_id_is_recognised(text: str, expected: bool) -> None:
     assert names_image_by_id(text, DIGEST) is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("docker.io/library/nginx", "nginx:latest"),
+        ("docker.io/library/team/app", "library/team/app:latest"),
+        ("docker.io/a.b/app:v1", "docker.io/a.b/app:v1"),
+        ("docker.io/localhost/app:v1", "docker.io/localhost/app:v1"),
+    ],
+)
+def test_a_name_on_docker_hub_is_written_so_that_it_means_the_same(name: str, written: str) -> None:
+    assert parse_reference(name).name == written
+    assert parse_reference(written).same_repository(parse_reference(name))

@@ -19,9 +19,11 @@ PRESENT = "'tutumd[kubernetes,postgres,server]'"
         ("pipx_metadata.json", f"pipx install --force {PRESENT}"),
         ("uv-receipt.toml", f"uv tool install {PRESENT}"),
         ("pyvenv.cfg", f"uv pip install --python {{folder}}/bin/python {PRESENT}"),
+        ("lib/python3.11/site-packages/pip/py.typed", f"{{folder}}/bin/python -m pip install {PRESENT}"),
     ],
 )
 def test_the_command_is_that_of_what_made_the_environment(tmp_path: Path, file: str, command: str) -> None:
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / file).touch()
     assert install_command("server", tmp_path, tmp_path / "no-checkout") == command.format(folder=tmp_path)
 

@@ -7,6 +7,7 @@ from threading import Event
 from urllib.parse import urlsplit
 
 from tutumd.engines.docker.api import DockerApi
+from tutumd.engines.docker.checkup import NEEDED
 from tutumd.engines.docker.component_locks import ComponentLocks
 from tutumd.engines.docker.constraints import check_readable
 from tutumd.engines.docker.discover import service_snapshot
@@ -23,10 +24,11 @@ from tutumd.engines.docker.readiness import ReadinessCheck
 from tutumd.engines.docker.redeploy import redeploy, replaced_names
 from tutumd.engines.docker.scale import Scaler
 from tutumd.engines.docker.start_stop import start_containers, stop_containers
+from tutumd.engines.dockerapi.checkup import check_engine
 from tutumd.engines.dockerapi.connection import connect
 from tutumd.engines.labels import IGNORE, parse_labels
 from tutumd.errors import EngineRefusedError
-from tutumd.model import EngineInfo, Outcome, Plan, RunLimits, Service, ServiceSnapshot
+from tutumd.model import EngineInfo, Finding, Outcome, Plan, RunLimits, Service, ServiceSnapshot
 from tutumd.ports.engine import Run
 
 
@@ -152,6 +154,9 @@ class DockerEngine:
 
     def probe(self) -> None:
         self._client.probe()
+
+    def check(self) -> tuple[Finding, ...]:
+        return check_engine(f"engine {self._info.name}", self._client, NEEDED)
 
     def close(self) -> None:
         self._client.close()

@@ -61,7 +61,7 @@ def connect(url: str | None, config_dir: str | None, *, environment: Mapping[str
             raise SettingsError("the address of an engine may have one option, as in tcp://HOST:2376?cert_path=FOLDER")
         variables = {"DOCKER_CERT_PATH": folder, "DOCKER_TLS_VERIFY": "1"}
     if address.startswith("ssh://"):
-        return Client(DEFAULT_URL, False, SshHost(address).open_socket)
+        return Client(DEFAULT_URL, False, SshHost(address).open_socket, shown=address)
     try:
         return Client(address, _tls(address, variables))
     except (docker.errors.DockerException, OSError, ValueError) as error:
@@ -81,9 +81,16 @@ class Events:
 
 
 class Client(docker.APIClient):
-    """The SDK's low-level client. It negotiates the API version at the first call, not in its constructor."""
+    """The SDK's low-level client. It negotiates the API version at the first call, not in its constructor.
 
-    def __init__(self, address: str, tls: TLSConfig | bool, open_socket: OpenSocket | None = None) -> None:
+    Attributes:
+        address: Of the engine, as it was given.
+    """
+
+    def __init__(
+        self, address: str, tls: TLSConfig | bool, open_socket: OpenSocket | None = None, shown: str = ""
+    ) -> None:
+        self.address = shown or address
         self._is_podman = False
         # Until the constructor is done: it reads the version that it was given.
         self._negotiated: str | None = "1.24"

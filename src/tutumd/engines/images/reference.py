@@ -32,7 +32,10 @@ class ImageReference:
     def repository(self) -> str:
         """The repository as the engine writes it: `nginx`, `me/app`, `host:5000/app`."""
         if self.registry == DOCKER_HUB:
-            return self.path.removeprefix("library/")
+            bare = self.path.removeprefix("library/")
+            name = self.path if "/" in bare else bare
+            if _host_and_path(name)[0] == DOCKER_HUB:
+                return name
         return f"{self.registry}/{self.path}"
 
     @property

@@ -8,12 +8,14 @@ from dataclasses import replace
 from threading import Lock
 from typing import Any, cast
 
+from tutumd.engines.kubernetes.checkup import Permission
 from tutumd.engines.kubernetes.connection import Client
 from tutumd.engines.kubernetes.requests import (
     FIELD_MANAGER,
     MERGE,
     VERSION,
     Request,
+    on_access_review,
     on_autoscalers,
     on_collection,
     on_workload,
@@ -185,6 +187,21 @@ class Cluster:
         response.close()
         if response.status in _TEMPORARY:
             raise self._refusal(VERSION, response.status, "")
+
+    def version(self) -> tuple[str, str]:
+        """Return the version of the cluster and the date of its response; both may be empty."""
+        response = self._send(VERSION, _PROBE_S)
+        with closing(response):
+            text = read(response, VERSION)
+        if response.status >= 300:
+            raise self._refusal(VERSION, response.status, text)
+        told = json.loads(text) if text.startswith("{") else {}
+        return str(told.get("gitVersion") or ""), str(response.headers.get("Date") or "")
+
+    def is_allowed(self, permission: Permission, namespace: str) -> bool:
+        """Ask the cluster whether these credentials have a permission."""
+        request = on_access_review(permission.group, permission.resource, permission.verb, namespace)
+        return bool((self._call(request).get("status") or {}).get("allowed"))
 
     def close(self) -> None:
         """Close the connections."""

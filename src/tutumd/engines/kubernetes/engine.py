@@ -8,6 +8,7 @@ from threading import Event, Thread
 
 from tutumd.engines.kubernetes.api import Cluster
 from tutumd.engines.kubernetes.autoscalers import Autoscaler, find_autoscaler, refuse_scaling
+from tutumd.engines.kubernetes.checkup import check_connection, check_permissions
 from tutumd.engines.kubernetes.connection import Access
 from tutumd.engines.kubernetes.context import WorkloadContext
 from tutumd.engines.kubernetes.discover import is_shown, take_snapshot, take_snapshots
@@ -25,7 +26,8 @@ from tutumd.engines.rollout.log_lines import merge_log_lines
 from tutumd.engines.rollout.scaling import refuse_over_cap, refuse_stopped
 from tutumd.engines.rollout.timing import Timing
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
-from tutumd.model import EngineInfo, Outcome, Plan, RunLimits, Service, ServiceSnapshot
+from tutumd.model import EngineInfo, Finding, Outcome, Plan, RunLimits, Service, ServiceSnapshot
+from tutumd.model.findings import wrong
 from tutumd.ports.engine import PartialDiscoveryError, Run
 
 EVERY_NAMESPACE = "*"
@@ -218,6 +220,17 @@ class KubernetesEngine:
 
     def probe(self) -> None:
         self._cluster.probe()
+
+    def check(self) -> tuple[Finding, ...]:
+        subject = f"engine {self._name}"
+        findings: list[Finding] = []
+        try:
+            findings += check_connection(subject, self._cluster.version)
+            findings += check_permissions(subject, self._namespaces, self._cluster.is_allowed)
+        except TutumdError as error:
+            mend = "check KUBECONFIG and its context, or the pod's service account: kubectl cluster-info"
+            findings.append(wrong(subject, f"the cluster cannot be used: {error}", mend))
+        return tuple(findings)
 
     def close(self) -> None:
         self._cluster.close()

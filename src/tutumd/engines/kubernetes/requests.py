@@ -13,7 +13,15 @@ STRATEGIC_MERGE = "application/strategic-merge-patch+json"
 MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 
-_METHODS = {"get": "GET", "list": "GET", "watch": "GET", "patch": "PATCH", "update": "PUT", "delete": "DELETE"}
+_METHODS = {
+    "get": "GET",
+    "list": "GET",
+    "watch": "GET",
+    "patch": "PATCH",
+    "update": "PUT",
+    "delete": "DELETE",
+    "create": "POST",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +29,7 @@ class Request:
     """One request.
 
     Attributes:
-        verb: The verb of RBAC: get, list, watch, patch, update, delete.
+        verb: The verb of RBAC: get, list, watch, patch, update, delete, create.
         resource: With its subresource: `deployments`, `deployments/scale`.
         namespace: Empty means all.
         name: Of the object; empty for list and watch.
@@ -77,6 +85,18 @@ def on_workload(address: Address, verb: str, subresource: str = "") -> Request:
     """Return the request for one workload, or for a subresource such as `/scale`."""
     resource = f"{address.kind.plural}{subresource}"
     return Request(verb=verb, group="apps", resource=resource, namespace=address.namespace, name=address.name)
+
+
+def on_access_review(group: str, resource: str, verb: str, namespace: str) -> Request:
+    """Return the question whether these credentials have a permission. The cluster keeps nothing of it."""
+    resource, _, subresource = resource.partition("/")
+    attributes = {"group": group, "resource": resource, "subresource": subresource, "verb": verb}
+    body = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {**attributes, "namespace": namespace}},
+    }
+    return Request(verb="create", group="authorization.k8s.io", resource="selfsubjectaccessreviews", body=body)
 
 
 def with_patch(request: Request, content_type: str, body: Any) -> Request:

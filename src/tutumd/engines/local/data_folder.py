@@ -24,7 +24,7 @@ class DataFolder:
     """Records, files and locks of all services. For several threads. Methods raise OSError if the disk fails."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path.absolute()
+        self._path = self.path = path.absolute()
         self._lock = threading.Lock()
         self._records: dict[str, ServiceRecord] = {}
         self._service_locks: dict[str, threading.Lock] = {}

@@ -17,6 +17,7 @@ import structlog
 from tutumd.engines.local import output, procfs
 from tutumd.engines.local import plan as plans
 from tutumd.engines.local.change_runner import ChangeRunner, saved_before
+from tutumd.engines.local.checkup import check_machine
 from tutumd.engines.local.data_folder import DataFolder
 from tutumd.engines.local.discover import build_snapshot
 from tutumd.engines.local.launch import Launcher, container_name
@@ -24,7 +25,7 @@ from tutumd.engines.local.processes import Processes
 from tutumd.engines.local.records import ServiceRecord
 from tutumd.engines.local.supervisor import Supervisor
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
-from tutumd.model import EngineInfo, Outcome, Plan, RunLimits, Service, ServiceSnapshot
+from tutumd.model import EngineInfo, Finding, Outcome, Plan, RunLimits, Service, ServiceSnapshot
 from tutumd.ports.clock import Clock
 from tutumd.ports.engine import Run
 
@@ -156,6 +157,9 @@ class LocalEngine:
 
     def probe(self) -> None:
         """Do nothing: the engine is this machine."""
+
+    def check(self) -> tuple[Finding, ...]:
+        return tuple(check_machine(f"engine {self._name}", self._folder.path, self._folder.unreadable))
 
     def close(self) -> None:
         """Do nothing: there is no connection, and processes keep running."""

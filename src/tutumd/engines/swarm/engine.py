@@ -3,13 +3,16 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from threading import Event
 
+from tutumd.engines.dockerapi.checkup import check_engine
 from tutumd.engines.dockerapi.connection import connect
 from tutumd.engines.rollout.scaling import refuse_stopped
 from tutumd.engines.rollout.timing import Timing
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
+from tutumd.engines.swarm.checkup import NEEDED, check_manager
 from tutumd.engines.swarm.context import ServiceContext
 from tutumd.engines.swarm.discover import is_shown, split_digest, take_snapshot
 from tutumd.engines.swarm.journal import ScaleJournal
@@ -19,7 +22,7 @@ from tutumd.engines.swarm.redeploy import redeploy
 from tutumd.engines.swarm.scale import plan_scaling, refuse_impossible, set_replicas
 from tutumd.engines.swarm.view import ServiceView
 from tutumd.errors import EngineRefusedError
-from tutumd.model import EngineInfo, Outcome, Plan, RunLimits, Service, ServiceSnapshot
+from tutumd.model import EngineInfo, Finding, Outcome, Plan, RunLimits, Service, ServiceSnapshot
 from tutumd.ports.engine import Run
 
 _WATCH_S = 1.0
@@ -136,6 +139,10 @@ class SwarmEngine:
     def probe(self) -> None:
         """Ask the manager, which answers even if the swarm has no leader."""
         self._api.client.probe()
+
+    def check(self) -> tuple[Finding, ...]:
+        subject = f"engine {self._name}"
+        return check_engine(subject, self._api.client, NEEDED, partial(check_manager, subject))
 
     def close(self) -> None:
         self._api.client.close()

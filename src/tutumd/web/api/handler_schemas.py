@@ -72,7 +72,7 @@ class HandlerNameOut(BaseModel):
 
 
 class HandlerPlanOut(BaseModel):
-    """What a request with `dry_run=1` would create or change."""
+    """What a request would create or change."""
 
     name: str | None
     operation: str

@@ -1,8 +1,8 @@
-"""Routes of webhook handlers: list, create, get, change, rotate, try, delete."""
+"""Routes of webhook handlers: list, create, get, change, plan either, rotate, try, delete."""
 
 import json
 from itertools import chain
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
@@ -10,14 +10,13 @@ from pydantic import TypeAdapter
 
 from tutumd.application import handlers as rules
 from tutumd.application.admission.evaluate import Admitted, CallInput, Hidden, Invalid, Skipped, Unauthorized
-from tutumd.application.queries import HANDLER_FILTERS, parse_dry_run, parse_query, parse_unused
+from tutumd.application.queries import HANDLER_FILTERS, parse_query, parse_unused
 from tutumd.errors import InvalidInputError
 from tutumd.web.api import handler_schemas, render, schemas
 from tutumd.web.api.services import find_service
 from tutumd.web.auth import Viewer
-from tutumd.web.body import Body, documented, documented_list, documented_query, parse
+from tutumd.web.body import Body, documented, documented_list, parse
 from tutumd.web.context import context, parse_uuid
-from tutumd.web.errors import JsonResponse
 from tutumd.web.uris import PREFIX, service_uri
 
 router = APIRouter(prefix=PREFIX, tags=["webhook handlers"])
@@ -38,13 +37,6 @@ _VERDICTS = {
     Unauthorized: ("unauthorized", 401),
     Invalid: ("invalid", 400),
 }
-_Plan = handler_schemas.HandlerPlanOut
-_DRY_RUN = "With `dry_run=1`: what would be created or changed"
-_DRY_RUN_PARAMETER = documented_query(
-    ["dry_run"],
-    description="1: check the request, return what it would change, and do nothing.",
-    schema={"type": "string", "enum": ["0", "1"], "default": "0"},
-)
 _ROTATE = TypeAdapter(handler_schemas.RotateIn)
 _TEST = TypeAdapter(handler_schemas.TestIn)
 
@@ -61,28 +53,29 @@ def list_handlers(
     return render.page(path, query, page, lambda handler: render.handler(handler, context(request).public_url))
 
 
-@router.post(
-    f"{BASE}/",
-    status_code=201,
-    response_model=handler_schemas.HandlerOut | list[handler_schemas.HandlerOut],
-    responses={200: {"model": _Plan | list[_Plan], "description": _DRY_RUN}},
-    openapi_extra=documented(_NEW) | _DRY_RUN_PARAMETER,
-)
+@router.post(f"{BASE}/", status_code=201, openapi_extra=documented(_NEW))
 def create_handlers(
     request: Request, viewer: Viewer, service_uuid: ServiceUuid, body: Body
-) -> handler_schemas.HandlerOut | list[handler_schemas.HandlerOut] | JsonResponse:
+) -> handler_schemas.HandlerOut | list[handler_schemas.HandlerOut]:
     """Create one webhook handler from an object, or several from a list: all of them or none."""
-    is_list = body.lstrip()[:1] == b"["
-    entries = parse(body, _MANY) if is_list else [parse(body, _ONE)]
-    documents = [entry.model_dump(exclude_unset=True) for entry in entries]
+    is_list, documents = _parse_new(body)
     web = context(request)
     service = find_service(request, viewer, service_uuid)
-    if parse_dry_run(request.query_params.getlist("dry_run")):
-        plans = rules.plan_creation(web.store, viewer, service, documents, cipher=web.cipher, now=web.clock())
-        planned = [render.handler_plan(plan).model_dump() for plan in plans]
-        return JsonResponse(planned if is_list else planned[0])
     created = rules.create(web.store, viewer, service, documents, cipher=web.cipher, now=web.clock())
     rendered = [render.handler(handler, web.public_url) for handler in created]
+    return rendered if is_list else rendered[0]
+
+
+@router.post(f"{BASE}/plan/", openapi_extra=documented(_NEW))
+def plan_handlers(
+    request: Request, viewer: Viewer, service_uuid: ServiceUuid, body: Body
+) -> handler_schemas.HandlerPlanOut | list[handler_schemas.HandlerPlanOut]:
+    """Check a request to create webhook handlers, and show what it would set. Nothing is done."""
+    is_list, documents = _parse_new(body)
+    web = context(request)
+    service = find_service(request, viewer, service_uuid)
+    plans = rules.plan_creation(web.store, viewer, service, documents, cipher=web.cipher, now=web.clock())
+    rendered = [render.handler_plan(plan) for plan in plans]
     return rendered if is_list else rendered[0]
 
 
@@ -96,23 +89,40 @@ def get_handler(
     return render.handler(web.store.handler(viewer, service, parse_uuid(handler_uuid)), web.public_url)
 
 
-@router.patch(
-    f"{BASE}/{{handler_uuid}}/",
-    response_model=handler_schemas.HandlerOut | _Plan,
-    openapi_extra=documented(_ONE) | _DRY_RUN_PARAMETER,
-)
+@router.patch(f"{BASE}/{{handler_uuid}}/", openapi_extra=documented(_ONE))
 def change_handler(
     request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
-) -> handler_schemas.HandlerOut | JsonResponse:
+) -> handler_schemas.HandlerOut:
     """Change fields of a webhook handler; those that are absent stay, null resets."""
     web = context(request)
-    document = parse(body, _ONE).model_dump(exclude_unset=True)
-    service, handler = find_service(request, viewer, service_uuid), parse_uuid(handler_uuid)
-    if parse_dry_run(request.query_params.getlist("dry_run")):
-        plan = rules.plan_change(web.store, viewer, service, handler, document, cipher=web.cipher, now=web.clock())
-        return JsonResponse(render.handler_plan(plan).model_dump())
-    changed = rules.change(web.store, viewer, service, handler, document, cipher=web.cipher, now=web.clock())
+    changed = rules.change(
+        web.store,
+        viewer,
+        find_service(request, viewer, service_uuid),
+        parse_uuid(handler_uuid),
+        parse(body, _ONE).model_dump(exclude_unset=True),
+        cipher=web.cipher,
+        now=web.clock(),
+    )
     return render.handler(changed, web.public_url)
+
+
+@router.post(f"{BASE}/{{handler_uuid}}/plan/", openapi_extra=documented(_ONE))
+def plan_change(
+    request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
+) -> handler_schemas.HandlerPlanOut:
+    """Check a request to change a webhook handler, and show which fields would change. Nothing is done."""
+    web = context(request)
+    plan = rules.plan_change(
+        web.store,
+        viewer,
+        find_service(request, viewer, service_uuid),
+        parse_uuid(handler_uuid),
+        parse(body, _ONE).model_dump(exclude_unset=True),
+        cipher=web.cipher,
+        now=web.clock(),
+    )
+    return render.handler_plan(plan)
 
 
 @router.post(f"{BASE}/{{handler_uuid}}/rotate/", status_code=201, openapi_extra=documented(_ROTATE, required=False))
@@ -188,3 +198,10 @@ def list_unused_handlers(request: Request, viewer: Viewer) -> schemas.ListOut[ha
             service=service_uri(handler.service_uuid),
         ),
     )
+
+
+def _parse_new(body: bytes) -> tuple[bool, list[dict[str, Any]]]:
+    """Return whether a body is a list, and the objects in it or the one that it is."""
+    is_list = body.lstrip()[:1] == b"["
+    entries = parse(body, _MANY) if is_list else [parse(body, _ONE)]
+    return is_list, [entry.model_dump(exclude_unset=True) for entry in entries]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from json.encoder import encode_basestring
 
+import structlog
 from starlette.types import Scope
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -23,7 +24,8 @@ from tutumd.application.admission.verify import Verification
 from tutumd.application.calls import parse_amount
 from tutumd.model import Accepted, Call, Origin
 from tutumd.ports.intake import CallResult
-from tutumd.web import uris
+from tutumd.web import request_ids, uris
+from tutumd.web.access_log import log_request, mark_call
 from tutumd.web.body import COMPLETE
 from tutumd.web.call.endpoint import CALL_PATH, CallEndpoint, decode_headers, encode_json, render_failure
 from tutumd.web.call.protocol import BoundedProtocol
@@ -140,6 +142,15 @@ class FastPath:
             previous_key=parsed.previous_key,
             evaluation=evaluation,
         )
+        request_id = request_ids.choose(parsed.request_id, scope["path"])
+
+        def respond_with_id(status: int, raw_headers: RawHeaders, content: bytes) -> None:
+            respond(status, [*raw_headers, (request_ids.HEADER, request_id)], content)
+            if self._context.logs_requests:
+                mark_call(scope, service_uuid)
+                log_request(
+                    self._context, scope, status=status, headers=dict(raw_headers), began=began, request_id=request_id
+                )
 
         def on_result(result: CallResult) -> None:
             self._endpoint.settle(call, result)
@@ -147,9 +158,11 @@ class FastPath:
                 self._header_cache.keep(parsed)
             if isinstance(result, Accepted) and not (evaluation and evaluation.notes):
                 self._context.call_metrics.count(202, began)
-                respond(*encode_accepted(self._context, call, result))
+                respond_with_id(*encode_accepted(self._context, call, result))
             else:
-                task = asyncio.ensure_future(self._finish(scope, body, call, result, respond, began))
+                # The task takes over the ID, for lines of the log.
+                with structlog.contextvars.bound_contextvars(request_id=request_id.decode()):
+                    task = asyncio.ensure_future(self._finish(scope, body, call, result, respond_with_id, began))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
 
@@ -178,6 +191,7 @@ class ParsedHeaders:
         stored_json: The headers to store, as a JSON array; None if there are more than are stored.
         key, previous_key: The delivery's keys, as `headers.delivery_key` returns them.
         has_prefer: Whether there is a header `Prefer`, which may ask to wait.
+        request_id: As `request_ids.parse` returns it.
     """
 
     cache_key: CacheKey
@@ -188,6 +202,7 @@ class ParsedHeaders:
     key: str | None
     previous_key: str | None
     has_prefer: bool
+    request_id: bytes | None
 
 
 class HeaderCache:
@@ -206,11 +221,11 @@ class HeaderCache:
         return self._cache.get(cache_key) or self._parse(scope, cache_key, visible)
 
     def keep(self, parsed: ParsedHeaders) -> None:
-        """Keep what the headers of an accepted call say, unless they come once, such as a delivery's ID.
+        """Keep what the headers of an accepted call say, unless they come once, as an ID of a delivery or request does.
 
         Before, it is not known whether the handler has a secret in a header of any name.
         """
-        if parsed.key is None and len(parsed.visible) <= MAX_CACHED_BYTES:
+        if parsed.key is None and parsed.request_id is None and len(parsed.visible) <= MAX_CACHED_BYTES:
             if len(self._cache) >= MAX_CACHED:
                 self._cache.clear()
             self._cache[parsed.cache_key] = parsed
@@ -229,6 +244,7 @@ class HeaderCache:
             key=headers.delivery_key(decoded),
             previous_key=headers.delivery_key(decoded, headers.PREVIOUS_DELIVERY_IDS),
             has_prefer=any(name == "prefer" for name, _ in decoded),
+            request_id=request_ids.parse(visible),
         )
 
 

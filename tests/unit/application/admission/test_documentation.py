@@ -1,4 +1,4 @@
-"""The examples of docs/how-to/senders.md, evaluated with recorded payloads of their senders."""
+"""The examples of docs/how-to/senders*.md, evaluated with recorded payloads of their senders."""
 
 import hashlib
 import hmac
@@ -18,7 +18,7 @@ from tutumd.application.admission.evaluate import Admitted, CallInput, Skipped, 
 from tutumd.application.admission.options import parse_options
 
 DOCS = Path(__file__).parents[4] / "docs"
-TEXT = (DOCS / "how-to/senders.md").read_text(encoding="utf-8")
+TEXT = "".join(page.read_text(encoding="utf-8") for page in sorted(DOCS.glob("how-to/senders*.md")))
 BLOCKS = re.findall(r"<!-- goes: ([^;]+?)(?:; skipped: (.+?))? -->\n```json\n(.+?)```", TEXT, re.DOTALL)
 CASES = [
     (name, goes, block)
@@ -32,7 +32,8 @@ CASES = [
 def test_every_example_names_its_payloads() -> None:
     assert len(BLOCKS) == TEXT.count("```json")
     assert {name.partition("-")[0] for name, goes, _ in CASES if goes} >= {
-        "github", "ghcr", "gitlab", "gitea", "bitbucket", "dockerhub", "quay", "harbor", "distribution", "alertmanager"
+        "github", "ghcr", "gitlab", "gitea", "bitbucket", "dockerhub", "quay", "harbor", "distribution", "alertmanager",
+        "diun", "wud"
     }  # fmt: skip
 
 
@@ -45,6 +46,25 @@ def test_an_example_admits_and_skips_the_named_payloads(name: str, goes: bool, b
     assert isinstance(verdict, Admitted if goes else Skipped)
     if "verify" in fields and fields["verify"]["preset"] != "token":
         assert isinstance(evaluate(options, call), Unauthorized)
+
+
+@pytest.mark.parametrize(
+    ("registry", "name", "tag"),
+    [
+        ("Docker Hub", "dockerhub", "latest"),
+        ("GHCR", "ghcr-package", "v1.2.0"),
+        ("Harbor", "harbor-push", "v1.0"),
+        ("Quay", "quay", "latest"),
+        ("Gitea, Forgejo", "gitea-package", "v2"),
+        ("distribution, GitLab's, Azure", "distribution-push", "v3"),
+    ],
+)
+def test_a_registry_names_the_tag_where_the_table_says(registry: str, name: str, tag: str) -> None:
+    [row] = re.findall(rf"^\| {re.escape(registry)} \|.*$", TEXT, re.MULTILINE)
+    source = re.findall(r"`(\(?body\.[^`…]+)`", row)[0]
+    verdict = evaluate(parse_options({"tag": {"allow": ["*"], "from": source}}, NOW), payload(name))
+    assert isinstance(verdict, Admitted)
+    assert verdict.tag == tag
 
 
 def test_generated_files_are_up_to_date() -> None:

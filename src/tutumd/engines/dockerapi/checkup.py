@@ -1,0 +1,133 @@
+"""Questions to a Docker Engine that change nothing: is it there, does it let requests through, is its clock right."""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import docker.errors
+
+from tutumd.engines.dockerapi.connection import Client
+from tutumd.engines.dockerapi.failures import explanation, translated
+from tutumd.engines.dockerapi.times import parse_time
+from tutumd.engines.rollout.clock_skew import compare_clocks
+from tutumd.errors import EngineRefusedError, EngineUnavailableError
+from tutumd.model.findings import Finding, Level, ok, wrong
+
+_LIMIT_S = 4
+# What an authorization plugin, or a proxy before the socket, says of a request that it does not let through. The engine
+# itself says 404 or 400 to each of them: they are about something that is not there.
+_REFUSED = (401, 403, 405)
+_ABSENT = "{absent}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needed:
+    """A request that an engine must let through.
+
+    Attributes:
+        path: Below the version; `{absent}` stands for the name of something that is not there.
+        purpose: What does not work without it.
+    """
+
+    method: str
+    path: str
+    purpose: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+
+    @property
+    def words(self) -> str:
+        return f"{self.method} {self.path.replace(_ABSENT, 'NAME')}"
+
+
+def check_connection(subject: str, client: Client) -> tuple[list[Finding], dict[str, Any]]:
+    """Return whether the engine answers, and what it says of itself. Raises EngineUnavailableError if it does not."""
+    client.probe()
+    sdk: Any = client
+    with translated("ask the engine for its version"):
+        version = sdk.version()
+    words = f"{'Podman' if client.is_podman else 'Docker'} {version.get('Version')}, API {version.get('ApiVersion')}"
+    before = time.time()
+    with translated("ask the engine for its state"):
+        info: dict[str, Any] = sdk.info()
+    there = parse_time(str(info.get("SystemTime") or ""))
+    findings = [ok(subject, f"answers: {words}")]
+    if there is not None:
+        findings += compare_clocks(subject, there.timestamp(), before, time.time())
+    return findings, info
+
+
+def check_engine(
+    subject: str, client: Client, needed: Sequence[Needed], judge: Callable[[dict[str, Any]], Finding] | None = None
+) -> tuple[Finding, ...]:
+    """Return the findings of an engine that is reached through a Docker socket.
+
+    Args:
+        judge: Judges what the engine says of itself.
+    """
+    findings: list[Finding] = []
+    try:
+        connected, info = check_connection(subject, client)
+        findings += connected
+        if judge is not None:
+            findings.append(judge(info))
+        if judge is None or findings[-1].level is Level.OK:
+            findings += check_requests(subject, client, needed)
+    except (EngineUnavailableError, EngineRefusedError) as error:
+        findings.append(_unreachable(subject, client.address, error))
+    return tuple(findings)
+
+
+def check_requests(subject: str, client: Client, needed: Sequence[Needed]) -> Iterator[Finding]:
+    """Send each request about something that is not there; yield those that are refused by something before the engine.
+
+    Raises:
+        EngineUnavailableError: The engine no longer answers.
+    """
+    absent = f"tutumd-doctor-{secrets.token_hex(4)}"
+    refused = 0
+    for request in needed:
+        said = _refusal(client, request, absent)
+        if said is not None:
+            refused += 1
+            yield wrong(
+                subject,
+                f"{request.words} is refused ({said}): {request.purpose}",
+                "allow it in the proxy or plugin before the socket; deploy/compose/haproxy.cfg has all rules",
+            )
+    if not refused:
+        yield ok(subject, f"lets through each of the {len(needed)} requests that tutumd sends")
+
+
+def _refusal(client: Client, request: Needed, absent: str) -> str | None:
+    """Return what refused a request; None if nothing did."""
+    sdk: Any = client
+    url = sdk._url(request.path.replace(_ABSENT, absent), versioned_api=True)
+    with translated(f"send {request.words}"):
+        response = client.request(request.method, url, params=request.query, json=request.body, timeout=_LIMIT_S)
+        with response:
+            if response.status_code not in _REFUSED:
+                return None
+            try:
+                sdk._raise_for_status(response)
+            except docker.errors.APIError as error:
+                return f"{response.status_code}: {' '.join(explanation(error).split())[:200]}"
+    return str(response.status_code)
+
+
+def _unreachable(subject: str, address: str, error: EngineUnavailableError | EngineRefusedError) -> Finding:
+    """Return why an engine cannot be used, with what to do about it."""
+    text = str(error)
+    if "Permission denied" in text:
+        mend = "let this user use the socket: sudo usermod -aG docker USER and a new login, or group_add in compose"
+    elif "No such file" in text:
+        mend = "start the engine, mount its socket into this container, or set DOCKER_HOST or --engine to where it is"
+    elif "did not respond in time" in text:
+        mend = "look whether the engine hangs, and whether a firewall drops packets to it"
+    elif "refused" in text.lower():
+        mend = "start the engine, and check host and port in DOCKER_HOST or --engine"
+    else:
+        mend = "check DOCKER_HOST or --engine, and that the engine runs: docker version"
+    return wrong(subject, f"{address} cannot be used: {text}", mend)

@@ -1,0 +1,145 @@
+"""The file that a backup is: a tar archive of a manifest, the database and the key for secrets."""
+
+import hashlib
+import json
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass, field
+from io import BufferedReader, BytesIO
+from pathlib import Path
+from typing import IO, Any
+
+from tutumd.errors import SettingsError
+from tutumd.main.key_files import OWNER_ONLY, SECRET_KEY_FILE
+
+DATABASE = "tutumd.db"
+MANIFEST = "manifest.json"
+MEMBERS = (DATABASE, SECRET_KEY_FILE)
+
+_FORMAT = 1
+_MAX_MANIFEST_BYTES = 64 * 1024
+_CHUNK_BYTES = 1024 * 1024
+# What people give instead of a backup, by its first bytes.
+_OTHERS = {
+    b"SQLite format 3\0": "a bare SQLite database: stop tutumd, and copy it to the place of tutumd.db",
+    b"PGDMP": "a dump of PostgreSQL: restore it with pg_restore, see docs/how-to/database.md",
+    b"\x1f\x8b": "compressed: gunzip -c FILE | tutumd restore -",
+    b"\x28\xb5\x2f\xfd": "compressed: zstd -dc FILE | tutumd restore -",
+    b"\xfd7zXZ": "compressed: xz -dc FILE | tutumd restore -",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What an archive says of itself.
+
+    Attributes:
+        version: Of the tutumd that wrote it.
+        created: When the copy of the database began, in UTC.
+        files: Size and SHA-256 of each member by name.
+    """
+
+    version: str
+    created: str
+    schema: str
+    files: dict[str, dict[str, Any]]
+    format: int = field(default=_FORMAT)
+
+
+def describe(paths: dict[str, Path], between: Callable[[], None]) -> dict[str, dict[str, Any]]:
+    """Return the size and the SHA-256 of each file."""
+    described = {}
+    for name, path in paths.items():
+        digest, size = hashlib.sha256(), 0
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                size += len(chunk)
+                between()
+        described[name] = {"bytes": size, "sha256": digest.hexdigest()}
+    return described
+
+
+def write(target: IO[bytes], manifest: Manifest, paths: dict[str, Path], between: Callable[[], None]) -> None:
+    """Write an archive, the manifest first."""
+    with tarfile.open(fileobj=target, mode="w|") as archive:
+        text = json.dumps(asdict(manifest), indent=2).encode() + b"\n"
+        archive.addfile(_member(MANIFEST, len(text)), BytesIO(text))
+        for name, described in manifest.files.items():
+            with paths[name].open("rb") as file:
+                archive.addfile(_member(name, described["bytes"]), _Paced(file, between))
+
+
+def read(source: BufferedReader, open_target: Callable[[str], AbstractContextManager[IO[bytes]]]) -> Manifest:
+    """Copy the members of an archive into files, and return its manifest once all are as it says.
+
+    Args:
+        open_target: Opens a file for the member of this name.
+
+    Raises:
+        SettingsError: It is no backup, or a damaged one. The text begins with what it is.
+    """
+    beginning = source.peek(16)
+    for magic, advice in _OTHERS.items():
+        if beginning.startswith(magic):
+            raise SettingsError(advice)
+    with _archive_errors(), tarfile.open(fileobj=source, mode="r|") as archive:
+        manifest = _read_manifest(archive)
+        found = {}
+        while (member := archive.next()) is not None:
+            file = archive.extractfile(member) if member.name in manifest.files and member.isreg() else None
+            if file is None or member.name in found:
+                raise SettingsError(f"damaged: it holds {member.name[:50]!r}, which its {MANIFEST} does not name")
+            digest = hashlib.sha256()
+            with open_target(member.name) as target:
+                while chunk := file.read(_CHUNK_BYTES):
+                    digest.update(chunk)
+                    target.write(chunk)
+            found[member.name] = {"bytes": member.size, "sha256": digest.hexdigest()}
+    for name, described in manifest.files.items():
+        if found.get(name) != described:
+            raise SettingsError(f"damaged: its {name} is not as its {MANIFEST} says")
+    return manifest
+
+
+def _read_manifest(archive: tarfile.TarFile) -> Manifest:
+    member = archive.next()
+    file = archive.extractfile(member) if member and member.name == MANIFEST and member.isreg() else None
+    if file is None:
+        raise SettingsError(f"no backup of tutumd: it does not begin with {MANIFEST}")
+    try:
+        told = json.loads(file.read(_MAX_MANIFEST_BYTES))
+        if told["format"] > _FORMAT:
+            raise SettingsError(f"of a newer tutumd, {told['version']}: restore it with that version")
+        manifest = Manifest(**told)
+        if DATABASE not in manifest.files or not set(manifest.files) <= set(MEMBERS):
+            raise ValueError
+    except (ValueError, KeyError, TypeError):
+        raise SettingsError(f"damaged: its {MANIFEST} cannot be read") from None
+    return manifest
+
+
+@contextmanager
+def _archive_errors() -> Iterator[None]:
+    try:
+        yield
+    except tarfile.ReadError as error:
+        raise SettingsError(f"damaged, cut off or no backup of tutumd: {error}") from error
+
+
+def _member(name: str, size: int) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = size, OWNER_ONLY
+    return member
+
+
+class _Paced:
+    """A file that is read with pauses."""
+
+    def __init__(self, file: IO[bytes], between: Callable[[], None]) -> None:
+        self._file, self._between = file, between
+
+    def read(self, size: int = -1) -> bytes:
+        self._between()
+        return self._file.read(size)

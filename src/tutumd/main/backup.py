@@ -1,0 +1,170 @@
+"""`tutumd backup`: a copy of the SQLite database with the key for secrets, in one file, while the server runs."""
+
+import fcntl
+import os
+import shutil
+import signal
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO, Any
+
+import sqlalchemy as sa
+
+from tutumd.errors import SettingsError
+from tutumd.main import archive
+from tutumd.main.key_files import OWNER_ONLY, SECRET_KEY_FILE, open_private
+from tutumd.main.postgres_tools import explain_dump
+from tutumd.main.storage import is_new
+from tutumd.settings import Settings, read_settings
+from tutumd.store.sqlite_backup import check_database, copy_database
+
+STDOUT = "-"
+_NICE = 19
+_HEADROOM_BYTES = 1024 * 1024
+_LONGEST_PAUSE_S = 1.0
+
+
+def backup(target: str, options: Mapping[str, Any]) -> None:
+    """Write a backup to a file, or to standard output for `-`.
+
+    Raises:
+        SettingsError: There is none. Nothing is left behind, and a former file of that name is unchanged.
+    """
+    settings = read_settings(options)
+    if not settings.database_url.startswith("sqlite:"):
+        raise SettingsError(explain_dump(settings, target))
+    if is_new(settings):
+        raise SettingsError(f"there is no database {database_path(settings)}: give the right --data-dir")
+    if target == STDOUT and sys.stdout.isatty():
+        raise SettingsError("a backup is no text for a terminal: redirect it, or give a file instead of -")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what is half done is removed
+    os.nice(_NICE)  # after the server, whose calls must not wait
+    source = database_path(settings)
+    part = Path(f"{source}.backup" if target == STDOUT else f"{target}.part")
+    with _told(part), _exclusive(part) as file:
+        copy = part.with_name(f"{part.name}-db")
+        try:
+            _check_space(source, part, copies=1 if target == STDOUT else 2)
+            _write(settings, source, copy, sys.stdout.buffer if target == STDOUT else file)
+        finally:
+            _remove_copy(copy)
+        if target != STDOUT:
+            file.flush()
+            os.fsync(file.fileno())
+            part.rename(target)
+            sync_folder(part.parent)
+    _report(settings, target)
+
+
+def database_path(settings: Settings) -> Path:
+    """Return the file of an SQLite database."""
+    return Path(str(sa.make_url(settings.database_url).database))
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write(settings: Settings, source: Path, copy: Path, target: IO[bytes]) -> None:
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    pause = _pauses()
+    _remove_copy(copy)  # of a backup that was killed
+    copy.touch(OWNER_ONLY)
+    copy_database(source, copy, pause)
+    try:
+        schema = check_database(copy, pause)
+    except SettingsError as error:
+        raise SettingsError(f"the database {source} is {error}; nothing was written") from error
+    paths = {archive.DATABASE: copy}
+    key = settings.data_dir / SECRET_KEY_FILE
+    if key.exists() and not settings.secret_key:
+        paths[SECRET_KEY_FILE] = key
+    described = archive.describe(paths, pause)
+    manifest = archive.Manifest(version=version("tutumd"), created=created, schema=schema, files=described)
+    archive.write(target, manifest, paths, pause)
+
+
+def _remove_copy(copy: Path) -> None:
+    for end in ("", "-journal", "-wal", "-shm"):
+        Path(f"{copy}{end}").unlink(missing_ok=True)
+
+
+def _pauses() -> Callable[[], None]:
+    """Return a function that sleeps as long as its caller has worked since the last pause."""
+    last = time.monotonic()
+
+    def pause() -> None:
+        nonlocal last
+        time.sleep(min(time.monotonic() - last, _LONGEST_PAUSE_S))
+        last = time.monotonic()
+
+    return pause
+
+
+@contextmanager
+def _exclusive(part: Path) -> Iterator[IO[bytes]]:
+    """Open the file that becomes the backup. It is removed unless it was renamed."""
+    with open(part, "ab", opener=open_private) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_ours = part.stat().st_ino == os.fstat(file.fileno()).st_ino  # another backup may have just renamed it
+        except (BlockingIOError, FileNotFoundError):
+            is_ours = False
+        if not is_ours:
+            raise SettingsError(f"another backup writes {part}: wait for it")
+        file.truncate(0)  # of a backup that was killed
+        inode = os.fstat(file.fileno()).st_ino
+        try:
+            yield file
+        finally:
+            with suppress(FileNotFoundError):
+                if part.stat().st_ino == inode:
+                    part.unlink()
+
+
+@contextmanager
+def _told(part: Path) -> Iterator[None]:
+    """Turn faults of files into words."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise SettingsError("whoever reads the backup has ended: it is incomplete") from error
+    except OSError as error:
+        raise SettingsError(f"no backup was written: {error.filename or part}: {error.strerror}") from error
+    except sqlite3.Error as error:
+        raise SettingsError(f"no backup was written to {part.parent}: {error}") from error
+
+
+def _check_space(source: Path, part: Path, *, copies: int) -> None:
+    needed = copies * (source.stat().st_size + _HEADROOM_BYTES)
+    free = shutil.disk_usage(part.parent).free
+    if free < needed:
+        raise SettingsError(
+            f"no backup was written: it needs {megabytes(needed)} of space in {part.parent.absolute()} for a moment,"
+            f" and {megabytes(free)} are free"
+        )
+
+
+def megabytes(size: int) -> str:
+    """Return a size for people."""
+    return f"{size / 1e6:,.1f} MB"
+
+
+def _report(settings: Settings, target: str) -> None:
+    has_key = (settings.data_dir / SECRET_KEY_FILE).exists() and not settings.secret_key
+    where = "standard output" if target == STDOUT else f"{target} ({megabytes(Path(target).stat().st_size)})"
+    what = "the database and its key for secrets" if has_key else "the database"
+    print(f"{what} were written to {where}" if has_key else f"{what} was written to {where}", file=sys.stderr)
+    if settings.secret_key:
+        print("TUTUMD_SECRET_KEY is not in it: keep that value, too", file=sys.stderr)

@@ -1,0 +1,160 @@
+"""`tutumd restore`: put a backup in the place of the SQLite database and of the key for secrets.
+
+What it writes is complete and checked before anything is replaced. From then until the end, a file `….restoring` is
+there, and no server starts. Whoever kills it may run it again.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from tutumd.errors import SettingsError
+from tutumd.main import archive
+from tutumd.main.backup import database_path, megabytes, sync_folder
+from tutumd.main.key_files import OWNER_ONLY, SECRET_KEY_FILE, open_private
+from tutumd.main.postgres_tools import explain_restore
+from tutumd.main.storage import keep_servers_out, restoring_file
+from tutumd.settings import Settings, read_settings
+from tutumd.store.sqlite_backup import check_database, is_newer, settle, unfinished_actions
+
+STDIN = "-"
+_SIDE_FILES = ("-wal", "-shm", "-journal")
+
+
+def restore(source: str, options: Mapping[str, Any], *, force: bool) -> None:
+    """Put a backup in place. `-` reads it from standard input.
+
+    Args:
+        force: Replace a database that exists. The old one stays under another name.
+
+    Raises:
+        SettingsError: The backup cannot be used, or a server runs, and nothing was changed.
+    """
+    settings = read_settings(options)
+    if not settings.database_url.startswith("sqlite:"):
+        raise SettingsError(explain_restore())
+    path = database_path(settings)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with keep_servers_out(settings), _told(path):
+        for lock in settings.data_dir.glob("*.lock"):
+            _give_to_owner(lock, settings.data_dir)
+        if path.exists() and path.stat().st_size and not force:
+            raise SettingsError(
+                f"there is a database {path} already: --force replaces it, and keeps the old one under another name"
+            )
+        staged = {name: Path(f"{path}.restore-{name}") for name in archive.MEMBERS}
+        try:
+            manifest = _stage(source, staged)
+            aside = _put_in_place(settings, path, {name: staged[name] for name in manifest.files})
+        finally:
+            for file in staged.values():
+                file.unlink(missing_ok=True)
+        _report(settings, path, manifest, aside)
+
+
+def _stage(source: str, staged: Mapping[str, Path]) -> archive.Manifest:
+    """Write the members of the archive beside the database, and check them."""
+
+    @contextmanager
+    def open_target(name: str) -> Iterator[IO[bytes]]:
+        with open(staged[name], "wb", opener=open_private) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+
+    for file in staged.values():  # of a restore that was killed
+        file.unlink(missing_ok=True)
+    name = "standard input" if source == STDIN else source
+    try:
+        with open(0 if source == STDIN else source, "rb", closefd=source != STDIN) as given:
+            manifest = archive.read(given, open_target)
+        if is_newer(manifest.schema):
+            raise SettingsError(
+                f"of a newer tutumd, {manifest.version}, with schema {manifest.schema}: restore it with that version"
+            )
+        if (schema := check_database(staged[archive.DATABASE])) != manifest.schema:
+            raise SettingsError(f"damaged: it has the schema {schema}, and says {manifest.schema}")
+    except SettingsError as error:
+        raise SettingsError(f"{name} is {error}; nothing was changed") from error
+    return manifest
+
+
+def _put_in_place(settings: Settings, path: Path, staged: Mapping[str, Path]) -> list[Path]:
+    """Replace the key, then the database. Return where the old ones are now."""
+    stamp = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    for file in staged.values():
+        _give_to_owner(file, path.parent)
+    marker = restoring_file(path)
+    staged[archive.DATABASE].rename(marker)
+    sync_folder(path.parent)
+    aside = []
+    if SECRET_KEY_FILE in staged:
+        key = settings.data_dir / SECRET_KEY_FILE
+        if key.exists() and key.read_bytes() != staged[SECRET_KEY_FILE].read_bytes():
+            aside.append(_keep(key, stamp))
+        staged[SECRET_KEY_FILE].replace(key)
+        sync_folder(key.parent)
+    if path.exists():
+        aside += _set_aside(path, stamp)
+    marker.replace(path)
+    sync_folder(path.parent)
+    return aside
+
+
+def _set_aside(path: Path, stamp: str) -> list[Path]:
+    try:
+        settle(path)  # into one file
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise
+    aside = [_keep(path, stamp)]
+    for end in _SIDE_FILES:  # of a database that is damaged; they must not be applied to the new one
+        if (beside := Path(f"{path}{end}")).exists():
+            beside.rename(f"{aside[0]}{end}")
+    return aside
+
+
+def _keep(path: Path, stamp: str) -> Path:
+    """Give a file a second name."""
+    kept = path.with_name(f"{path.name}.before-{stamp}")
+    kept.unlink(missing_ok=True)
+    kept.hardlink_to(path)
+    return kept
+
+
+def _give_to_owner(file: Path, folder: Path) -> None:
+    """Make the file belong to the folder's owner alone, for whom root restores it."""
+    file.chmod(OWNER_ONLY)
+    owner = folder.stat()
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        os.chown(file, owner.st_uid, owner.st_gid)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn faults of files into words."""
+    done = f"{restoring_file(path)} is there, and no server starts: run tutumd restore again"
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        after = done if restoring_file(path).exists() else "nothing was changed"
+        said = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else f"{path}: {error}"
+        raise SettingsError(f"the backup was not restored: {said}; {after}") from error
+
+
+def _report(settings: Settings, path: Path, manifest: archive.Manifest, aside: list[Path]) -> None:
+    size = megabytes(path.stat().st_size)
+    print(f"{path} is now as it was on {manifest.created} ({size}, schema {manifest.schema})")
+    for kept in aside:
+        print(f"the old one is {kept}")
+    if SECRET_KEY_FILE not in manifest.files:
+        print("the backup holds no key for secrets: set TUTUMD_SECRET_KEY to the one that was used then")
+    elif settings.secret_key:
+        print(f"TUTUMD_SECRET_KEY is set, so the restored {settings.data_dir / SECRET_KEY_FILE} is not used")
+    if waiting := unfinished_actions(path):
+        noun = "unfinished action goes" if waiting == 1 else "unfinished actions go"
+        print(f"{waiting} {noun} on when a worker starts; tutumd web starts none: look with tutum action list first")

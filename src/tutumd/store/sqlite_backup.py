@@ -1,0 +1,93 @@
+"""Copies of an SQLite database, made while others write to it, and what is in them."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from tutumd.errors import SettingsError
+from tutumd.model import ActionState
+from tutumd.store.tables import HEAD, actions
+
+_PAGES = 256
+"""Pages of 4 KB that are copied at a time."""
+
+_STEPS = 10_000
+"""Steps of SQLite's machine that a check takes at a time."""
+
+_BUSY_TIMEOUT_S = 10.0
+_UNFINISHED = sa.select(sa.func.count()).where(
+    actions.c.state.in_([ActionState.PENDING.value, ActionState.IN_PROGRESS.value, ActionState.CANCELING.value])
+)
+
+
+def copy_database(source: Path, target: Path, after_pages: Callable[[], None]) -> None:
+    """Copy a database as it is at this moment into a new file. Others go on writing to it.
+
+    Args:
+        after_pages: Called after each 256 pages, for a pause.
+
+    Raises:
+        sqlite3.Error: One of the two files cannot be used.
+    """
+    with closing(_open(source)) as original, closing(sqlite3.connect(target)) as copy:
+        # Without a transaction of its own the copy would begin again after each commit of another process.
+        original.execute("BEGIN")
+        original.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        copy.execute("PRAGMA synchronous = OFF")  # the caller syncs the file that it makes of it
+        original.backup(copy, pages=_PAGES, progress=lambda *_: after_pages())
+        original.execute("ROLLBACK")
+        copy.execute("PRAGMA journal_mode = DELETE")  # one file, until a server uses it
+        # Here, and not in a server whose calls would wait: what they wrote in the meantime is back in the main file.
+        original.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+
+def check_database(path: Path, between: Callable[[], None] = lambda: None) -> str:
+    """Return the schema of a database that no one else uses.
+
+    Args:
+        between: Called again and again, for a pause.
+
+    Raises:
+        SettingsError: It is damaged, or none of tutumd. The text begins with what it is.
+    """
+    try:
+        with closing(_open(path)) as database:
+            database.set_progress_handler(between, _STEPS)
+            (found,) = database.execute("PRAGMA integrity_check(1)").fetchone()
+            if found != "ok":
+                raise SettingsError(f"damaged: {' '.join(found.split())}")
+            (schema,) = database.execute("SELECT version_num FROM alembic_version").fetchone() or ("",)
+            return str(schema)
+    except sqlite3.OperationalError as error:
+        raise SettingsError(f"not a database of tutumd: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise SettingsError(f"damaged: {error}") from error
+
+
+def is_newer(schema: str) -> bool:
+    """Return whether a schema is one that only a newer tutumd knows."""
+    return schema > HEAD  # four digits each
+
+
+def unfinished_actions(path: Path) -> int:
+    """Return the number of actions that a worker would begin or go on with."""
+    with closing(sa.create_engine(f"sqlite:///{path}", poolclass=sa.NullPool).connect()) as connection:
+        return int(connection.scalar(_UNFINISHED) or 0)
+
+
+def settle(path: Path) -> None:
+    """Write the `-wal` of a database that is not in use into its main file, so that this is all of it.
+
+    Raises:
+        sqlite3.Error: Another process uses it, or it is damaged.
+    """
+    with closing(_open(path)) as database:
+        database.execute("PRAGMA journal_mode = DELETE").fetchone()
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode=rw"  # it is not created
+    return sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None)

@@ -1,0 +1,65 @@
+"""The access log: a line for each request, with its route and never with its path, which may be a credential."""
+
+import re
+import time
+from collections.abc import Mapping
+from types import SimpleNamespace
+
+import structlog
+from starlette.types import Scope
+
+from tutumd.web.context import WebContext
+from tutumd.web.uris import ACTION_HEADER, PREFIX
+
+CALL_ROUTE = f"{PREFIX}/service/{{service_uuid}}/webhook/handler/{{handler_uuid}}/call/"
+
+_CALL = SimpleNamespace(path=CALL_ROUTE)
+_SERVICE_PARAM = re.compile(rf"{PREFIX}/service/\{{(\w+)\}}/")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_CALLED = {200, 202, 502, 504}
+"""Statuses of calls whose handler and service exist."""
+
+_log = structlog.get_logger(__name__)
+
+
+def mark_call(scope: Scope, service: str) -> None:
+    """Note on a request that it is a call, as the framework does for its own routes."""
+    scope["route"], scope["path_params"] = _CALL, {"service_uuid": service}
+
+
+def log_request(
+    context: WebContext, scope: Scope, *, status: int, headers: Mapping[bytes, bytes], began: float, request_id: bytes
+) -> None:
+    """Log a request that was responded to.
+
+    Args:
+        scope: With the route and its parameters, if there is one for the path.
+        status: 0 if there was no response.
+        headers: Of the response.
+        began: As of `time.monotonic`.
+    """
+    route = getattr(scope.get("route"), "path", None)
+    fields: dict[str, object] = {
+        "method": scope["method"],
+        "route": route,
+        "status": status,
+        "duration_ms": round(1000 * (time.monotonic() - began), 1),
+        "client": context.read_origin(scope).address,
+        "service": _find_service(route, scope, status),
+        "action": headers.get(ACTION_HEADER.lower().encode(), b"").decode().rstrip("/").rpartition("/")[2],
+        "request_id": request_id.decode(),
+    }
+    _log.info("request", **{name: value for name, value in fields.items() if value not in (None, "")})
+
+
+def _find_service(route: str | None, scope: Scope, status: int) -> str | None:
+    """Return the UUID of the service that a request was about; None if it is not known that this is one.
+
+    Somebody may have put the UUID of a handler into its place.
+    """
+    found = _SERVICE_PARAM.match(route or "")
+    is_known = status in _CALLED if route == CALL_ROUTE else 200 <= status < 300
+    if found is None or not is_known:
+        return None
+    value = str(scope.get("path_params", {}).get(found[1], "")).lower()
+    return value if _UUID.fullmatch(value) else None

@@ -1,0 +1,34 @@
+"""IDs of requests: they are in each line of the log that belongs to a request, and in its response."""
+
+import re
+import secrets
+from collections.abc import Iterable
+from itertools import count
+
+HEADER = b"x-request-id"
+MIN_SECRET = 8
+"""Parts of a path from this length on may be secrets."""
+
+_SENT = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_prefix = secrets.token_hex(6)
+_numbers = count(1)
+
+
+def make() -> bytes:
+    """Return a new ID, which no other process gives."""
+    return b"%b-%x" % (_prefix.encode(), next(_numbers))
+
+
+def parse(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+    """Return the ID that a client or proxy sent; None if there is none, or one that does not belong into a log."""
+    sent = [value for name, value in headers if name == HEADER]
+    return sent[0] if len(sent) == 1 and _SENT.fullmatch(sent[0]) else None
+
+
+def choose(sent: bytes | None, path: str) -> bytes:
+    """Return the ID of a request: the one that was sent, unless a part of the path is in it, which may be a secret."""
+    if sent is None:
+        return make()
+    lowered = sent.decode().lower()
+    parts = (part for part in path.lower().split("/") if len(part) >= MIN_SECRET)
+    return make() if any(part in lowered for part in parts) else sent

@@ -1,0 +1,329 @@
+"""`tutumd doctor`: each thing that is broken is found, with what to do, and nothing is changed."""
+
+import http.server
+import json
+import os
+import shutil
+import sqlite3
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests.faults.databases import small_disk
+from tests.support.hanging_host import HangingHost
+from tests.support.server import BIN, LiveServer, free_port
+from tests.support.waiting import wait_until
+from tutumd.application.admission.encryption import make_key
+
+Findings = list[dict[str, str]]
+VERIFY = {"preset": "token", "header": "X-Hook", "secrets": ["the-token-of-a-sender"]}
+AS_NOBODY = """
+import os, sys
+from tutumd.main.server_checks import check_database, check_folder
+from tutumd.settings import read_settings
+os.setgid(65534); os.setuid(65534)
+settings = read_settings({"data_dir": sys.argv[1]})
+print(*check_folder(settings), *check_database(settings)[0], sep="\\n")
+"""
+ROOT = "runs commands as root"
+
+
+def doctor(data: Path, *options: str, engine: str = "local", **variables: str) -> tuple[int, Findings]:
+    """Run it, and return its exit code and what it found, but the warning that this is root."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("TUTUM")}
+    command = [str(BIN / "tutumd"), "doctor", "--json", "--data-dir", str(data), "--engine", engine, *options]
+    done = subprocess.run(command, capture_output=True, env=clean | variables, timeout=120, check=False)
+    assert not done.stderr, done.stderr
+    found = [each for each in json.loads(done.stdout)["findings"] if ROOT not in each["text"]]
+    assert all(each["mend"] for each in found if each["level"] != "ok"), found
+    return done.returncode, found
+
+
+def broken(data: Path, *options: str, engine: str = "local", **variables: str) -> Findings:
+    """Return what is wrong."""
+    code, found = doctor(data, *options, engine=engine, **variables)
+    wrong = [each for each in found if each["level"] == "wrong"]
+    assert (code == 1) == bool(wrong), found
+    return wrong
+
+
+def texts(found: Findings) -> list[str]:
+    return [f"{each['subject']}: {each['text']}" for each in found]
+
+
+def dump(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as database:
+        return [line for line in database.iterdump() if "engines" not in line and "discoveries" not in line]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder of a server that stopped an hour ago, with a secret and a call."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "copy").mkdir(mode=0o700)
+    with LiveServer(folder, "--engine", "local") as server:
+        call_with_secret(server)
+        with closing(sqlite3.connect(server.data / "tutumd.db")) as original:
+            original.execute("VACUUM INTO ?", [str(folder / "copy" / "tutumd.db")])
+        shutil.copy(server.data / "secret.key", folder / "copy")
+    execute("UPDATE engines SET seen = seen - 3600 * 1000000")(folder / "copy" / "tutumd.db")
+    return folder / "copy"
+
+
+@pytest.fixture
+def data(made: Path, tmp_path: Path) -> Path:
+    """A copy of `made`."""
+    return Path(shutil.copytree(made, tmp_path / "data"))
+
+
+def call_with_secret(server: LiveServer) -> None:
+    service = server.create_service("web")["uuid"]
+    handler = server.make_handler(service, verify=VERIFY, debounce=3600)
+    assert server.post(f"{handler['resource_uri']}call/", X_Hook="the-token-of-a-sender").status == 202
+
+
+def test_a_server_that_works_is_found_to_work(database_url: str, tmp_path: Path) -> None:
+    with LiveServer(tmp_path, "--engine", "local", "--database", database_url) as server:
+        call_with_secret(server)
+        wait_until(lambda: server.request("GET", "/readyz").json["status"] == "ready", "the server is ready")
+        key = (server.data / "secret.key").read_text().strip()
+        options = ("--database", database_url, "--public-url", server.url)
+        before = dump(tmp_path / "test.db") if (tmp_path / "test.db").exists() else []
+        code, found = doctor(server.data, *options, TUTUMD_SECRET_KEY=key)
+        assert code == 0, found
+        assert [each["text"] for each in found if each["level"] != "ok"] == [
+            f"{server.url} is an address of this machine: no sender elsewhere can use it"
+        ]
+        told = " ".join(texts(found))
+        assert "the key fits the secrets" in told and f"{server.url} leads to this server" in told
+        assert "worker: the one of the engine local reported" in told and "its schema is that of this version" in told
+        assert before == (dump(tmp_path / "test.db") if before else [])
+        human = subprocess.run([str(BIN / "tutumd"), "doctor", "--data-dir", str(server.data), *options[:2]],
+                               capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+        assert human.stdout.splitlines()[0].startswith("ok ") and human.stdout.endswith(" ok\n")
+        assert "\033" not in human.stdout
+
+
+def test_a_wrong_or_missing_key_is_found(data: Path) -> None:
+    (found,) = [each for each in broken(data, TUTUMD_SECRET_KEY=make_key()) if each["subject"] == "key"]
+    assert "encrypted with another key" in found["text"]
+    (found,) = [each for each in broken(data, TUTUMD_SECRET_KEY="too short") if each["subject"] == "key"]
+    assert "must be 32 random bytes" in found["text"] and "too short" not in found["text"]
+    (data / "secret.key").unlink()
+    (found,) = [each for each in broken(data) if each["subject"] == "key"]
+    assert "is missing, and secrets are stored" in found["text"]
+    assert not (data / "secret.key").exists()
+
+
+def test_a_server_that_does_not_run_is_found(data: Path) -> None:
+    assert any("none works for the engine local since" in text for text in texts(broken(data)))
+
+
+def damage(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[4096 : 4096 * 20] = os.urandom(4096 * 19)
+    path.write_bytes(content)
+
+
+def execute(statement: str) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        with closing(sqlite3.connect(path)) as database:
+            database.executescript(statement)
+
+    return change
+
+
+def replace_by_text(path: Path) -> None:
+    path.write_text("no database" * 100)
+
+
+def half_restore(path: Path) -> None:
+    path.with_name("tutumd.db.restoring").touch()
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (damage, "is damaged"),
+        (replace_by_text, "cannot be used: it is damaged, or no SQLite database"),
+        (execute("UPDATE alembic_version SET version_num = '9999'"), "its schema, 9999, is of a newer tutumd"),
+        (half_restore, "is half restored, and no server starts"),
+    ],
+)
+def test_a_database_that_no_server_can_use_is_found(data: Path, change: Callable[[Path], None], text: str) -> None:
+    change(data / "tutumd.db")
+    found = broken(data)
+    assert found[0]["subject"] == "database" and text in found[0]["text"], found
+
+
+def test_a_database_of_another_application_is_found(tmp_path: Path) -> None:
+    execute("CREATE TABLE wp_posts (id INTEGER)")(tmp_path / "tutumd.db")
+    assert texts(broken(tmp_path)) == ["database: it is another application's, with a table 'wp_posts'"]
+
+
+def test_a_lock_that_keeps_the_server_from_writing_is_found(data: Path) -> None:
+    with closing(sqlite3.connect(data / "tutumd.db", isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = WAL")
+        other.execute("BEGIN IMMEDIATE")
+        found = broken(data)
+    assert "another process holds its lock" in found[0]["text"]
+
+
+def test_a_full_disk_is_found(tmp_path: Path) -> None:
+    with small_disk(tmp_path) as disk:
+        disk.fill()
+        (found,) = broken(disk.data)
+    assert "No space left on device" in found["text"] and found["mend"] == "free some space"
+
+
+def test_a_data_folder_of_another_user_is_found(data: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("this needs root, to be another user")
+    os.chown(data, 10001, 10001)
+    for folder in data.parents[:-2]:
+        folder.chmod(folder.stat().st_mode | 0o011)
+    done = subprocess.run([sys.executable, "-c", AS_NOBODY, str(data)], capture_output=True, text=True, check=True)
+    assert f"{data} belongs to user 10001, and this is user 65534" in done.stdout
+    assert f"{data} cannot be written: Permission denied" in done.stdout
+    assert f"this user may not use the folder {data}" in done.stdout
+
+
+def test_a_database_server_that_is_away_or_hangs_is_found_without_its_password(tmp_path: Path) -> None:
+    url = f"postgresql://tutumd:hidden-word@127.0.0.1:{free_port()}/tutumd"
+    (found,) = broken(tmp_path, TUTUMD_DATABASE=url)
+    assert found["subject"] == "database" and "refused" in found["text"] and "hidden-word" not in json.dumps(found)
+    host = HangingHost()
+    try:
+        began = time.monotonic()
+        (found,) = broken(tmp_path, "--database", f"postgresql://tutumd@127.0.0.1:{host.port}/tutumd")
+        assert found["subject"] == "database"
+        engine = f"docker:tcp://127.0.0.1:{host.port}"
+        (found,) = broken(tmp_path, engine=engine)
+        assert found["subject"] == "engine docker" and "did not respond in time" in found["text"]
+        assert time.monotonic() - began < 60, "two runs, each within half a minute"
+    finally:
+        host.close()
+
+
+def test_a_setting_that_is_wrong_or_unknown_is_found(tmp_path: Path) -> None:
+    assert texts(broken(tmp_path, TUTUMD_PORT="eighty"))[0].startswith("settings: TUTUMD_PORT: must be a valid integer")
+    assert "--engine must be auto" in broken(tmp_path, engine="podmann")[0]["text"]
+    _, found = doctor(tmp_path, TUTUMD_ADMIN_APIKEYS="hidden-word")
+    (unknown,) = [each for each in found if "TUTUMD_ADMIN_APIKEYS" in each["text"]]
+    assert unknown["level"] == "warning" and "did you mean TUTUMD_ADMIN_APIKEY?" in unknown["text"]
+    assert "hidden-word" not in json.dumps(found)
+
+
+def test_callers_that_all_look_the_same_are_found(data: Path) -> None:
+    many = "".join("INSERT INTO deliveries (handler_seq, amount, received, address, user_agent, body_size, outcome)"
+                   " SELECT handler_seq, 1, received, '172.18.0.3', '', 0, 'queued' FROM deliveries LIMIT 1;"
+                   for _ in range(6))  # fmt: skip
+    execute(f"UPDATE deliveries SET address = '172.18.0.3'; {many}")(data / "tutumd.db")
+    url = f"https://127.0.0.1:{free_port()}"
+    _, found = doctor(data, "--public-url", url)
+    (same,) = [each for each in found if each["subject"] == "calls"]
+    assert same["level"] == "warning" and "came from 172.18.0.3, a private address" in same["text"]
+    assert "TUTUMD_TRUSTED_PROXIES=172.18.0.3" in same["mend"]
+    _, found = doctor(data, "--trusted-proxies", "172.18.0.0/16")
+    (same,) = [each for each in found if each["subject"] == "calls"]
+    assert "the proxy 172.18.0.3 sends no X-Forwarded-For" in same["text"]
+
+
+class Site(http.server.BaseHTTPRequestHandler):
+    """A site that is no tutumd: the path says how it answers. It knows no calls."""
+
+    def do_GET(self) -> None:
+        status = {"gone": 404, "proxy": 502, "moved": 301, "api": 404}.get(self.path.split("/")[1], 200)
+        body = b'{"status": "ok"}' if status == 200 else b"{}"
+        self.send_response(status)
+        self.send_header("Location", "https://elsewhere.example/")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@contextmanager
+def site(certificate: Path | None = None) -> Iterator[int]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site)
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def make_certificate(path: Path, days: int) -> Mapping[str, str]:
+    """Write a certificate for localhost that ends in so many days; return the environment that trusts it."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    built = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(90), now + timedelta(days))
+    built = built.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+    signed = built.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    pem = signed.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    path.write_bytes(pem + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                                             serialization.NoEncryption()))  # fmt: skip
+    return {"SSL_CERT_FILE": str(path)}
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("", "leads to another tutumd, with another database or key"),
+        ("/gone", "/gone/healthz answers 404, and not as tutumd does"),
+        ("/proxy", "answers 502: the proxy does not reach tutumd"),
+        ("/moved", "redirects"),
+    ],
+)
+def test_a_public_url_that_leads_elsewhere_is_found(data: Path, path: str, text: str) -> None:
+    with site() as port:
+        found = broken(data, "--public-url", f"http://127.0.0.1:{port}{path}")
+    assert any(each["subject"] == "public URL" and text in each["text"] for each in found), found
+
+
+@pytest.mark.parametrize(
+    ("url", "days", "text"),
+    [
+        ("https://localhost:{port}", -1, "is not valid: certificate has expired"),
+        ("https://127.0.0.1:{port}", 90, "is not valid: IP address mismatch"),
+        ("https://localhost:{port}", 5, "its certificate ends in 5 days"),
+        ("https://localhost:{port}", 90, "its certificate is valid for 90 days"),
+    ],
+)
+def test_the_certificate_of_a_public_url_is_looked_at(
+    data: Path, tmp_path: Path, url: str, days: int, text: str
+) -> None:
+    trusted = make_certificate(tmp_path / "certificate", days)
+    with site(tmp_path / "certificate") as port:
+        _, found = doctor(data, "--public-url", url.format(port=port), **trusted)
+    assert any(each["subject"] == "public URL" and text in each["text"] for each in found), found
+
+
+def test_a_public_url_without_tls_dns_or_listener_is_found(data: Path) -> None:
+    with site() as port:
+        found = broken(data, "--public-url", f"https://127.0.0.1:{port}")
+        assert any("does not speak TLS" in each["text"] for each in found), found
+    found = broken(data, "--public-url", f"https://127.0.0.1:{port}")
+    assert any("refuses connections" in each["text"] for each in found)
+    found = broken(data, "--public-url", "https://hooks.invalid")
+    assert any("the host name of https://hooks.invalid is unknown" in each["text"] for each in found)

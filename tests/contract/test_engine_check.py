@@ -1,0 +1,144 @@
+"""What `check` finds of each engine: nothing if all is well, and else what is broken, with what to do."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.contract.engines.bed import Ability, EngineBed
+from tests.support.docker_bed import DockerBed
+from tests.support.docker_proxy import proxied
+from tests.support.hanging_host import HangingHost
+from tests.support.kubernetes.api import FakeCluster, running
+from tests.support.kubernetes.rules import granted
+from tutumd.engines.docker.engine import DockerEngine
+from tutumd.engines.kubernetes.checkup import PERMISSIONS
+from tutumd.engines.kubernetes.connection import find_access
+from tutumd.engines.kubernetes.engine import KubernetesEngine
+from tutumd.engines.rollout.clock_skew import compare_clocks
+from tutumd.engines.swarm.engine import SwarmEngine
+from tutumd.model import Finding, Level
+from tutumd.ports.engine import Engine
+
+
+def wrong(engine: Engine) -> list[Finding]:
+    """Return the findings that need a mend. Each has one."""
+    found = [finding for finding in engine.check() if finding.level is not Level.OK]
+    assert all(finding.mend and finding.subject.startswith("engine ") for finding in found), found
+    return found
+
+
+@pytest.mark.every_engine
+def test_a_check_finds_nothing_wrong_and_changes_nothing(bed: EngineBed) -> None:
+    bed.create()
+    before = bed.versions()
+    engine = bed.engine()
+    assert [finding for finding in wrong(engine) if "as root" not in finding.text] == []
+    assert engine.check()[0].level is Level.OK or bed.kind == "local"
+    assert bed.versions() == before
+    assert len(engine.discover()) == 1
+
+
+@pytest.mark.every_engine
+@pytest.mark.needs(Ability.AWAY)
+def test_an_engine_that_is_away_is_a_finding(bed: EngineBed) -> None:
+    bed.create()
+    engine = bed.engine()
+    bed.go_away()
+    found = wrong(engine)
+    assert [finding.level for finding in found] == [Level.WRONG]
+    assert "cannot be used" in found[0].text
+    bed.come_back()
+    assert wrong(engine) == []
+
+
+def test_a_socket_proxy_that_is_too_narrow_is_named_with_each_request(clean_bed: DockerBed, tmp_path: Path) -> None:
+    vital = (("/containers/", "rename"), ("/images/create", ""), ("/networks/", "/connect"))
+    refusal = (403, b'{"message": "the filter refuses it"}')
+
+    def answer(path: str) -> tuple[int, bytes] | None:
+        return refusal if any(path.startswith(start) and path.endswith(end) for start, end in vital) else None
+
+    with proxied(tmp_path, clean_bed.url, answer) as proxy:
+        engine = DockerEngine("prod", proxy.url, config_dir=None, server_cap=10)
+        found = [finding.text for finding in wrong(engine)]
+        engine.close()
+        asked = {method for method, _ in proxy.requests}
+    assert found == [
+        "POST /images/create is refused (403: the filter refuses it): a redeploy cannot pull the new image",
+        "POST /containers/NAME/rename is refused (403: the filter refuses it): a redeploy cannot replace containers",
+        "POST /networks/NAME/connect is refused (403: the filter refuses it): a redeploy cannot lead clients to the new"
+        " container",
+    ]
+    assert asked == {"GET", "POST", "PUT", "HEAD", "DELETE"}
+
+
+def test_every_permission_that_the_manifests_grant_is_asked_for() -> None:
+    assert {(each.group, each.resource, each.verb) for each in PERMISSIONS} == granted("namespace.yaml")
+
+
+def test_a_missing_permission_is_named_with_its_namespace(tmp_path: Path) -> None:
+    with running() as cluster:
+        refused = {("patch", "deployments"), ("list", "events")}
+        cluster.allowed = lambda request: (request.verb, request.resource) not in refused
+        access = find_access(cluster.write_kubeconfig(tmp_path / "kubeconfig"), None, {})
+        engine = KubernetesEngine("prod", access, namespaces=["shop", "blog"], server_cap=10)
+        found = [(each.subject, each.level, each.text) for each in wrong(engine)]
+        engine.close()
+    patch, events = "deployments cannot be redeployed", "it is told late why no pod is created"
+    assert found == [
+        finding
+        for place in ("shop", "blog")
+        for finding in (
+            ("engine prod", "wrong", f"may not patch deployments in the namespace {place}: {patch}"),
+            ("engine prod", "warning", f"may not list events in the namespace {place}: {events}"),
+        )
+    ]
+
+
+def docker(port: int, folder: Path) -> Engine:
+    return DockerEngine("docker", f"tcp://127.0.0.1:{port}", config_dir=None, server_cap=10)
+
+
+def swarm(port: int, folder: Path) -> Engine:
+    return SwarmEngine("swarm", f"tcp://127.0.0.1:{port}", config_dir=None, server_cap=10)
+
+
+def kubernetes(port: int, folder: Path) -> Engine:
+    kubeconfig = FakeCluster(url=f"http://127.0.0.1:{port}").write_kubeconfig(folder / "kubeconfig")
+    return KubernetesEngine("kubernetes", find_access(kubeconfig, None, {}), server_cap=10)
+
+
+@pytest.fixture
+def host() -> Iterator[HangingHost]:
+    made = HangingHost()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("build", [docker, swarm, kubernetes])
+def test_a_host_that_hangs_is_a_finding_within_ten_seconds(
+    host: HangingHost, tmp_path: Path, build: Callable[[int, Path], Engine]
+) -> None:
+    engine = build(host.port, tmp_path)
+    began = time.monotonic()
+    (found,) = wrong(engine)
+    assert time.monotonic() - began < 10
+    assert "did not respond in time" in found.text
+    engine.close()
+
+
+def test_a_socket_that_is_missing_or_closed_to_this_user_is_told(tmp_path: Path) -> None:
+    engine = DockerEngine("docker", f"unix://{tmp_path}/none.sock", config_dir=None, server_cap=10)
+    (found,) = wrong(engine)
+    assert "none.sock cannot be used" in found.text and "mount its socket" in found.mend
+    engine.close()
+
+
+@pytest.mark.parametrize(("there", "text"), [(100.0, "90 s ahead of"), (-30.0, "30 s behind")])
+def test_a_clock_that_differs_is_a_warning(there: float, text: str) -> None:
+    (found,) = compare_clocks("engine x", there, before=0, after=10)
+    assert found.level is Level.WARNING and f"its clock is {text} that of this machine" == found.text
+    (found,) = compare_clocks("engine x", 11, before=0, after=10)
+    assert found.level is Level.OK

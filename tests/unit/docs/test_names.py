@@ -1,0 +1,35 @@
+"""Labels and settings that the documentation names exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.documentation import ROOT
+from tutumd.settings import environment_warnings
+
+TEXTS = [*ROOT.glob("*.md"), *(path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "adr")]
+SOURCE = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
+HISTORY = {"CHANGELOG.md", "DEPRECATIONS.md", "UPGRADING.md"}
+
+
+def labels(text: str) -> set[str]:
+    return set(re.findall(r"`(tutum\.[a-z][a-z-]*(?:\.[a-z-]+)*)[=`:]", text))
+
+
+def variables(text: str) -> set[str]:
+    return {name for name in re.findall(r"\bTUTUMD_[A-Z_]*[A-Z]\b", text) if not name.startswith("TUTUMD_TEST_")}
+
+
+def test_names_are_found() -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in TEXTS)
+    assert len(labels(text)) > 10
+    assert len(variables(text)) > 30
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_labels_and_settings_exist(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert {label for label in labels(text) if f'"{label}' not in SOURCE} == set()
+    if path.name not in HISTORY:
+        assert environment_warnings(variables(text)) == []
