@@ -165,7 +165,7 @@ def test_a_stack_redeploys_services_and_itself_and_loses_no_call(
     assert seen["longest"] <= LONGEST_S
     key = (machine.folder / "admin-apikey").read_text().strip()
     handler = machine.curl("--header", f"Authorization: ApiKey admin:{key}", counted.removesuffix("call/"))
-    assert json.loads(handler)["uses"] == seen["calls"] > 100
+    assert json.loads(handler)["calls"] >= seen["calls"] > 100
     refused = [line for line in clean_bed.docker("service", "logs", "tutumd_socket").splitlines() if " 403 " in line]
     assert refused == []
 
