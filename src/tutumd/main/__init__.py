@@ -11,10 +11,10 @@ from tutumd.errors import TutumdError, UnavailableError
 def main() -> None:
     """Run the command line."""
     with told_errors():
-        if sys.argv[1:] == ["healthcheck"]:
+        if sys.argv[1:] in (["healthcheck"], ["healthcheck", "--live"]):
             from tutumd.main.healthcheck import check_health  # all that is slow to import stays out
 
-            print(check_health(os.environ))
+            print(check_health(os.environ, live="--live" in sys.argv))
             return
         from tutumd.main.commands import app  # the worker of a server does without it
 

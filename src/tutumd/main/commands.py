@@ -199,11 +199,15 @@ def worker(
 
 
 @app.command()
-def healthcheck() -> None:
+def healthcheck(
+    live: Annotated[
+        bool, typer.Option("--live", help="Fail only where a restart helps: also 0 while the database is away.")
+    ] = False,
+) -> None:
     """Exit with 0 if the worker that runs here works, else the server on TUTUMD_PORT; with 1 if not. For containers."""
     from tutumd.main.healthcheck import check_health
 
-    typer.echo(check_health(os.environ))
+    typer.echo(check_health(os.environ, live=live))
 
 
 def _run(command: str, options: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 from tutumd.errors import TutumdError
 
@@ -19,20 +20,26 @@ OK = "ok"
 _LIMIT_BYTES = 4096
 
 
-def check_health(variables: Mapping[str, str]) -> str:
+def check_health(variables: Mapping[str, str], *, live: bool = False) -> str:
     """Return the state of the worker that runs here, else of the server on the port of `TUTUMD_HOST` and `TUTUMD_PORT`.
 
     A server that takes calls is healthy, also while an engine is away: a restart would not bring that back.
 
+    Args:
+        live: Accept whatever a restart cannot mend, such as a database that is away.
+
     Raises:
         TutumdError: It does not work, or nothing answers. The text says why.
     """
-    state = _ask_worker()
-    if state is None:
-        return _ask_server(*server_address(variables))
-    if state != OK:
-        raise TutumdError(f"the worker is unhealthy: {state}")
-    return state
+    states = _ask_worker()
+    if states is None:
+        address = server_address(variables)
+        return _ask_whether_server_lives(*address) if live else _ask_server(*address)
+    state, liveness = states
+    found = liveness if live else state
+    if found != OK:
+        raise TutumdError(f"the worker is unhealthy: {found}")
+    return found
 
 
 def server_address(variables: Mapping[str, str]) -> tuple[str, int]:
@@ -43,18 +50,11 @@ def server_address(variables: Mapping[str, str]) -> tuple[str, int]:
 
 
 def _ask_server(host: str, port: int) -> str:
-    connection = HTTPConnection(host, port, timeout=TIMEOUT_S)
+    ready = _get(host, port, "/readyz")
     try:
-        connection.request("GET", "/readyz")
-        response = connection.getresponse()
-        ready = json.loads(response.read())
         status, worker, engines = ready["status"], ready["worker"], ready["engines"]
-    except (OSError, HTTPException, ValueError, LookupError, TypeError) as error:
-        raise TutumdError(
-            f"no server responds on {host} port {port}: {error}; TUTUMD_HOST and TUTUMD_PORT must be as it has them"
-        ) from error
-    finally:
-        connection.close()
+    except (LookupError, TypeError) as error:
+        raise _no_server(host, port, error) from error
     if status == "down":
         raise TutumdError("the server is unhealthy: the database cannot be used; its log says why")
     if worker not in (None, OK):
@@ -63,8 +63,33 @@ def _ask_server(host: str, port: int) -> str:
     return f"{status}: {away}" if away else str(status)
 
 
-def _ask_worker() -> str | None:
-    """Return what the worker says; None if none runs here."""
+def _ask_whether_server_lives(host: str, port: int) -> str:
+    live = _get(host, port, "/healthz")
+    try:
+        return str(live["status"])
+    except (LookupError, TypeError) as error:
+        raise _no_server(host, port, error) from error
+
+
+def _get(host: str, port: int, path: str) -> Any:
+    connection = HTTPConnection(host, port, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", path)
+        return json.loads(connection.getresponse().read())
+    except (OSError, HTTPException, ValueError) as error:
+        raise _no_server(host, port, error) from error
+    finally:
+        connection.close()
+
+
+def _no_server(host: str, port: int, error: Exception) -> TutumdError:
+    return TutumdError(
+        f"no server responds on {host} port {port}: {error}; TUTUMD_HOST and TUTUMD_PORT must be as it has them"
+    )
+
+
+def _ask_worker() -> tuple[str, str] | None:
+    """Return the state and the liveness of the worker; None if none runs here."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(TIMEOUT_S)
         try:
@@ -72,24 +97,26 @@ def _ask_worker() -> str | None:
         except ConnectionRefusedError:
             return None
         try:
-            return connection.recv(_LIMIT_BYTES).decode() or "it is ending"
+            state, _, liveness = connection.recv(_LIMIT_BYTES).decode().partition("\n")
         except OSError as error:
-            return f"it does not respond ({error})"
+            state = liveness = f"it does not respond ({error})"
+    return (state, liveness) if state else ("it is ending", "it is ending")
 
 
 @contextlib.contextmanager
-def worker_health(state: Callable[[], str]) -> Iterator[None]:
+def worker_health(state: Callable[[], str], liveness: Callable[[], str]) -> Iterator[None]:
     """Answer `tutumd healthcheck` in this container, where a worker has no port that could be asked.
 
     Args:
         state: Returns `ok`, or why the worker does not work.
+        liveness: Returns `ok`, or why only a restart makes the worker work again.
     """
     with socket.socket(socket.AF_UNIX) as listener:
         # A second worker outside of containers: the first one answers.
         with contextlib.suppress(OSError):
             listener.bind(_worker_address())
             listener.listen()
-            Thread(target=_answer, args=(listener, state), name="health", daemon=True).start()
+            Thread(target=_answer, args=(listener, state, liveness), name="health", daemon=True).start()
         try:
             yield
         finally:
@@ -97,12 +124,12 @@ def worker_health(state: Callable[[], str]) -> Iterator[None]:
                 listener.shutdown(socket.SHUT_RDWR)
 
 
-def _answer(listener: socket.socket, state: Callable[[], str]) -> None:
+def _answer(listener: socket.socket, state: Callable[[], str], liveness: Callable[[], str]) -> None:
     with contextlib.suppress(OSError):  # it was closed
         while True:
             connection, _ = listener.accept()
             with connection, contextlib.suppress(OSError):
-                connection.sendall(state().encode())
+                connection.sendall(f"{state()}\n{liveness()}".encode())
 
 
 def _worker_address() -> str:

@@ -48,7 +48,7 @@ def work(options: Mapping[str, Any], build_engines: BuildEngines = engines.build
     with ExitStack() as stack:
         storage = stack.enter_context(open_storage(settings, serves_and_works=False))
         worker = _start(settings, storage, build_engines(settings, stack))
-        stack.enter_context(worker_health(lambda: worker.state))
+        stack.enter_context(worker_health(lambda: worker.state, lambda: worker.liveness))
         _log.info("worker is ready")
         _stop_when_requested(worker, stop, settings.grace)
 

@@ -30,6 +30,9 @@ BATCH_PAUSE_S = 0.05
 ENGINE_READERS, MAX_READERS = 4, 16
 """Requests for logs and plans that are answered at once. Others wait; the edge gives up on one after 10 s."""
 
+STUCK_S = 120.0
+"""Longer than the limits of all that a loop of the worker waits for in one round."""
+
 _POLL_S = 0.5
 _INTERNAL_ERROR = "internal error: see the server's log"
 _log = structlog.get_logger(__name__)
@@ -72,6 +75,7 @@ class Worker:
         self._clock = clock
         self._stop = Event()
         self._registered_at = 0.0
+        self._rounds: dict[str, float] = {}
         self._slots: Slots[LeasedRun] = Slots(
             engines, per_engine=limits.engine_slots, in_all=limits.max_runs, on_free=queue.wake
         )
@@ -92,6 +96,7 @@ class Worker:
         for discovery in self._discoveries.values():
             discovery.start()
         for thread in self._threads:
+            self._begin_round(thread.name)
             thread.start()
 
     def stop(self, grace_s: float) -> None:
@@ -116,6 +121,18 @@ class Worker:
         is_alive = age_s <= HEARTBEAT_TIMEOUT.total_seconds()
         return "ok" if is_alive else f"the database has not taken its heartbeat for {age_s:.0f} s"
 
+    @property
+    def liveness(self) -> str:
+        """`ok`, or which loop is stuck or has ended. A loop that the database refuses goes round, so it is `ok`."""
+        if self._stop.is_set():
+            return "ok"
+        now = time.monotonic()
+        stuck = [f"{name} for {now - began:.0f} s" for name, began in self._rounds.items() if now - began > STUCK_S]
+        return f"stuck: {', '.join(stuck)}" if stuck else "ok"
+
+    def _begin_round(self, loop: str) -> None:
+        self._rounds[loop] = time.monotonic()
+
     def _keep_claiming(self) -> None:
         while not self._stop.is_set():
             try:
@@ -132,6 +149,7 @@ class Worker:
 
     def _claim_next(self) -> bool:
         """Claim an action and start its run; return False if no engine with a free slot has one."""
+        self._begin_round("claim")
         for name in self._slots.free():
             if self._parkings[name].is_open and self._claim([name]):
                 return True
@@ -160,6 +178,7 @@ class Worker:
     def _keep_renewing(self) -> None:
         interval = min(1.0, self._limits.lease.total_seconds() / 4)
         while not self._stop.wait(interval) or self._slots.tasks():
+            self._begin_round("renew")
             try:
                 renew_all(self._queue, self._slots.tasks())
             except Exception:
@@ -172,6 +191,7 @@ class Worker:
         beats = 0
         has_more = False
         while not self._stop.wait(HEARTBEAT_S):
+            self._begin_round("housekeeping")
             beats += 1
             try:
                 self._register()

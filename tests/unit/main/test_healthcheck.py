@@ -13,15 +13,32 @@ from tutumd.settings import read_settings
 
 WORKER = """
 import sys, tutumd.main.healthcheck as h
-with h.worker_health(lambda: sys.argv[1]):
+with h.worker_health(lambda: sys.argv[1], lambda: sys.argv[2]):
     try:
-        print(h.check_health({}))
+        print(h.check_health({}, live="--live" in sys.argv))
     except Exception as error:
         print(error)
 """
+SERVER = """
+import json, sys, http.server, threading, tutumd.main.healthcheck as h
+answers = {"/readyz": {"status": "down", "worker": None, "engines": {}}, "/healthz": {"status": "ok"}}
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(503 if self.path == "/readyz" else 200)
+        self.end_headers()
+        self.wfile.write(json.dumps(["another"] if "another" in sys.argv else answers[self.path]).encode())
+    def log_message(self, *arguments):
+        pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+try:
+    print(h.check_health({"TUTUMD_PORT": str(server.server_port)}, live="--live" in sys.argv))
+except Exception as error:
+    print(error)
+"""
 MAIN = """
 import sys
-sys.argv = ["tutumd", "healthcheck"]
+sys.argv = ["tutumd", "healthcheck", *sys.argv[1:]]
 from tutumd.main import main
 try:
     main()
@@ -68,15 +85,43 @@ def test_a_server_on_all_addresses_is_asked_on_loopback(host: str, reached: str)
 
 
 def test_a_healthy_worker_answers_ok() -> None:
-    assert run(WORKER, "ok").stdout == "ok\n"
+    assert run(WORKER, "ok", "ok").stdout == "ok\n"
 
 
 def test_a_worker_says_why_it_is_unhealthy() -> None:
-    assert run(WORKER, "no heartbeat for 40 s").stdout == "the worker is unhealthy: no heartbeat for 40 s\n"
+    assert run(WORKER, "no heartbeat for 40 s", "ok").stdout == "the worker is unhealthy: no heartbeat for 40 s\n"
 
 
-def test_without_a_server_it_fails_and_has_imported_nothing_slow() -> None:
-    done = run(MAIN, TUTUMD_PORT="1")
+def test_a_worker_without_its_database_lives() -> None:
+    assert run(WORKER, "no heartbeat for 40 s", "ok", "--live").stdout == "ok\n"
+
+
+def test_a_stuck_worker_does_not_live() -> None:
+    assert run(WORKER, "ok", "stuck: claim for 200 s", "--live").stdout == (
+        "the worker is unhealthy: stuck: claim for 200 s\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "the server is unhealthy: the database cannot be used; its log says why"),
+        (("--live",), "ok"),
+    ],
+)
+def test_a_server_without_its_database_lives(arguments: tuple[str, ...], told: str) -> None:
+    assert run(SERVER, *arguments).stdout == f"{told}\n"
+
+
+@pytest.mark.parametrize("arguments", [(), ("--live",)])
+def test_another_server_on_the_port_is_none(arguments: tuple[str, ...]) -> None:
+    told = run(SERVER, "another", *arguments).stdout
+    assert told.startswith("no server responds on 127.0.0.1 port "), told
+
+
+@pytest.mark.parametrize("arguments", [(), ("--live",)])
+def test_without_a_server_it_fails_and_has_imported_nothing_slow(arguments: tuple[str, ...]) -> None:
+    done = run(MAIN, *arguments, TUTUMD_PORT="1")
     assert done.returncode == 1
     assert done.stderr == (
         "tutumd: no server responds on 127.0.0.1 port 1: [Errno 111] Connection refused; "

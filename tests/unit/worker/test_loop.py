@@ -3,16 +3,21 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from threading import Event
 from typing import cast
+
+import pytest
 
 from tests.support.services import service_row
 from tests.support.stores import snapshot
 from tests.support.waiting import wait_until
 from tests.unit.worker.fakes import FakeClock, FakeEngine, FakeQueue, make_run
+from tutumd.errors import UnavailableError
 from tutumd.model import Claim, EngineRequest, Outcome, Service, ServiceSnapshot
 from tutumd.ports.engine import Engine, Run
 from tutumd.ports.queue import Queue
+from tutumd.worker import loop
 from tutumd.worker.loop import Worker, WorkerLimits
 from tutumd.worker.retry import max_faults
 
@@ -82,3 +87,50 @@ def test_a_fault_that_ends_a_half_done_action_leaves_its_journal_to_the_next_one
         engine.snapshot = snapshot("web")
         make_worker(queue, engine)._perform(run)
         assert [(outcome.success, outcome.half_done) for outcome in queue.outcomes] == [(False, bool(journal))]
+
+
+class AwayQueue(FakeQueue):
+    """A queue whose database is away once `error` is set."""
+
+    def claim(self, *arguments: object, **limits: object) -> None:
+        self._fail()
+
+    def take_requests(self, names: Sequence[str], limit: int = 100) -> tuple[EngineRequest, ...]:
+        self._fail()
+        return ()
+
+    def wait(self, timeout_s: float) -> None:
+        """Do nothing: the next claim comes at once."""
+
+
+def has_begun_since(worker: Worker, name: str, began: float) -> bool:
+    return worker._rounds[name] > began
+
+
+def test_a_worker_whose_database_is_away_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "HEARTBEAT_S", 0.1)
+    queue = AwayQueue()
+    worker = Worker(cast(Queue, queue), {}, WorkerLimits(server_cap=1), lambda: datetime.now(UTC))
+    worker.start()
+    try:
+        queue.error = UnavailableError("the database is away")
+        for name in ("claim", "renew", "housekeeping"):
+            for _ in range(2):  # the first one may have begun before
+                wait_until(partial(has_begun_since, worker, name, worker._rounds[name]), f"{name} goes round")
+        assert worker.liveness == "ok"
+    finally:
+        worker.stop(0)
+
+
+def test_a_worker_with_a_loop_that_hangs_does_not_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = ActionQueue()
+    worker = make_worker(queue, FakeEngine())
+    worker.start()
+    try:
+        wait_until(queue.asked.is_set, "its claim hangs")
+        assert worker.liveness == "ok"
+        monkeypatch.setattr(loop, "STUCK_S", 0.0)
+        wait_until(lambda: "claim for" in worker.liveness, "the hanging loop is told")
+    finally:
+        worker.stop(0)
+    assert worker.liveness == "ok", "a worker that stops is not stuck"
