@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.caddy_bed import caddy
+from tests.support.documentation import blocks
 from tests.support.fake_replica import replica
 from tests.support.server import Answer, free_port, request
 from tests.support.waiting import wait_until
@@ -76,3 +77,24 @@ def test_the_path_of_a_call_that_fails_is_in_no_log(tmp_path: Path) -> None:
         assert request(port, "POST", CALL, headers={}, body={"a": 1}).status == 502
         wait_until(lambda: "serving initial configuration" in (tmp_path / "output").read_text(), "Caddy logs")
     assert HANDLER not in (tmp_path / "output").read_text()
+
+
+def test_the_lines_of_the_guide_hide_everything_but_calls_and_their_status(tmp_path: Path) -> None:
+    [lines] = [block.text for block in blocks("docs/how-to/run-for-real.md") if block.language == "caddy"]
+    with replica() as server, caddy(tmp_path, [server.port], lines=lines) as port:
+
+        def passes(method: str, path: str) -> bool:
+            return request(port, method, path, headers={}).status != 404
+
+        assert passes("POST", CALL)
+        assert passes("POST", f"{CALL}3/")
+        assert passes("GET", "/api/v1/status/00000000000000010000/")
+        for path in (
+            "/",
+            "/readyz",
+            "/metrics",
+            "/api/v1/service/",
+            "/api/v1/status/../service/",
+            CALL.removesuffix("call/"),
+        ):
+            assert not passes("GET", path), path

@@ -21,17 +21,20 @@ _GLOBAL = "{\n\tadmin off\n\tauto_https disable_redirects\n\tskip_install_trust\
 
 
 @contextmanager
-def caddy(folder: Path, webs: Sequence[int], *, tls: bool = False, try_s: int | None = None) -> Iterator[int]:
+def caddy(
+    folder: Path, webs: Sequence[int], *, tls: bool = False, try_s: int | None = None, lines: str = ""
+) -> Iterator[int]:
     """Run Caddy in front of these ports while the block runs; yield its port. Its log is `output` in the folder.
 
     Args:
         tls: Serve TLS as `localhost`, with a certificate of `CERTIFICATE`.
         try_s: Replaces how long requests wait for a server.
+        lines: Are added to the site.
     """
     guards.require_part("caddy")
     folder.mkdir(exist_ok=True)
     port = free_port()
-    config = _configure(port, webs, tls=tls)
+    config = _configure(port, webs, lines, tls=tls)
     if try_s is not None:
         assert _TRY in config
         config = config.replace(_TRY, f"lb_try_duration {try_s}s")
@@ -49,12 +52,12 @@ def caddy(folder: Path, webs: Sequence[int], *, tls: bool = False, try_s: int | 
         yield port
 
 
-def _configure(port: int, webs: Sequence[int], *, tls: bool) -> str:
+def _configure(port: int, webs: Sequence[int], lines: str, *, tls: bool) -> str:
     site = f"localhost:{port} {{\n\ttls internal\n" if tls else f"http://127.0.0.1:{port} {{\n"
     config = CONFIG.read_text(encoding="utf-8")
     for old, new in (
         ("{\n", _GLOBAL),  # the first block has the global options
-        ("hooks.example.com {\n", site),
+        ("hooks.example.com {\n", site + lines),
         ("127.0.0.1:8000", " ".join(f"127.0.0.1:{web}" for web in webs)),
     ):
         assert old in config
