@@ -181,5 +181,8 @@ def test_the_stack_names_only_what_it_has() -> None:
         assert files == {f"/run/secrets/{secret}" for secret in secrets}, name
         own = {variable for variable in variables if variable.startswith("TUTUMD_")}
         assert environment_warnings(own) == []
+    for name in ("web", "worker"):
+        # Swarm ends what is unhealthy. A restart brings no database back.
+        assert stack["services"][name]["healthcheck"] == {"test": ["CMD", "tutumd", "healthcheck", "--live"]}
     with_socket = {name for name, service in stack["services"].items() if "socket:" in str(service.get("volumes"))}
     assert with_socket == {"socket", "worker"}

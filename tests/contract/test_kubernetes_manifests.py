@@ -204,11 +204,14 @@ def test_probes_ask_what_the_server_answers(objects: list[Object]) -> None:
             continue
         assert container["args"][0] in commands
         assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys()
-        for probe in (value for name, value in container.items() if name.endswith("Probe")):
+        for name in ("startupProbe", "readinessProbe", "livenessProbe"):
+            probe, restarts = container[name], name != "readinessProbe"
             if "httpGet" in probe:
                 assert probe["httpGet"]["path"] in paths
+                assert probe["httpGet"]["path"] == ("/healthz" if restarts else "/readyz")
             else:
-                assert probe["exec"]["command"] == ["tutumd", "healthcheck"]
+                # A restart brings no database back.
+                assert probe["exec"]["command"] == ["tutumd", "healthcheck", *(["--live"] if restarts else [])]
 
 
 def test_only_the_worker_has_an_account_of_the_cluster(objects: list[Object]) -> None:
