@@ -36,6 +36,22 @@ def test_a_failure_tells_what_was_done_and_what_was_not(api: FakeApi, capsys: py
     ]
 
 
+@pytest.mark.parametrize("lost", [httpx2.ReadTimeout("no response"), httpx2.Response(504, json={"error": "late"})])
+def test_a_change_without_a_response_is_not_said_to_be_undone(api: FakeApi, lost: httpx2.Response | Exception) -> None:
+    webhook = WebhookHandler.fetch(Service.fetch(WEB))
+    steps = [
+        Step(verb="add", webhook=webhook, name="ci", body={"name": "ci"}),
+        Step(verb="remove", webhook=webhook, name="old", uuid=DEPLOY),
+    ]
+    api.script([lost])
+    with pytest.raises(TutumApiError) as raised:
+        perform(steps)
+    assert raised.value.message.endswith(
+        "0 of 2 changes were made, as printed above; this one may have been made as well, but none after it. "
+        "Run the same command again to go on"
+    )
+
+
 def test_a_server_that_does_not_know_plans_is_told(api: FakeApi) -> None:
     webhook = WebhookHandler.fetch(Service.fetch(WEB))
     with pytest.raises(TutumApiError, match="does not know plans"):
