@@ -313,6 +313,13 @@ def test_a_plan_of_a_handler_checks_and_changes_nothing(cli: Applied, service: s
     assert cli.handlers(service) == before
 
 
+def test_a_handler_that_is_called_just_now_is_exported(cli: Applied, service: str) -> None:
+    made = cli.create(service, {"name": "busy"})
+    for _ in range(5):
+        assert cli.server.post(made["url"]).status == 202
+        assert f'name = "{name_of(cli, service)}"' in cli("export")[0]
+
+
 def test_what_has_no_name_of_its_own_is_said_to_be_left_out(cli: Applied, service: str) -> None:
     for document in ({}, {"name": "twice"}, {"name": "twice"}, {"name": "once"}):
         cli.create(service, document)
