@@ -247,6 +247,23 @@ def test_without_a_terminal_it_needs_yes(console: Console, cli: Applied, service
     assert len(cli.handlers(service)) == 2
 
 
+def test_a_locale_without_utf_8_ends_no_run_in_the_middle(cli: Applied, service: str) -> None:
+    text = FILE.format(service=name_of(cli, service)).replace("verify", "# verify")
+    cli.file.write_text(text.replace("grow it", "größer"), encoding="utf-8")
+    ascii_only = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": ""}
+
+    def run_tutum(*arguments: str) -> str:
+        environment = cli.server.client_environment | ascii_only
+        command = [str(BIN / "tutum"), *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.decode()
+
+    assert "added größer of " in run_tutum("apply", str(cli.file), "--yes")
+    cli.file.write_text(run_tutum("export", service), encoding="utf-8")
+    assert "Nothing to do: 2 handlers" in run_tutum("apply", str(cli.file), "--check")
+
+
 @pytest.mark.parametrize(("typed", "code", "count"), [("y\n", 0, 2), ("n\n", 1, 0), ("\n", 1, 0)])
 def test_on_a_terminal_it_asks(cli: Applied, service: str, typed: str, code: int, count: int) -> None:
     cli.file.write_text(FILE.format(service=name_of(cli, service)).replace("verify", "# verify"))
