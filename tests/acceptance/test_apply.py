@@ -164,6 +164,14 @@ def test_only_prune_removes_and_only_in_services_of_the_file(cli: Applied, servi
     assert [each["name"] for each in cli.handlers(other)] == ["old"]
 
 
+def test_removals_come_last(cli: Applied, service: str) -> None:
+    cli.create(service, {"name": "old"})
+    other = str(cli.server.create_service(f"other-{uuid.uuid4()}")["uuid"])
+    text = f'[[service]]\nname = "{name_of(cli, service)}"\n' + FILE.format(service=name_of(cli, other))
+    done, _ = cli.apply(text, "--yes", "--prune", CI_SECRET="x")
+    assert done.index("added grow it of") < done.index("removed old of")
+
+
 def test_what_somebody_disabled_stays_disabled_unless_the_file_enables_it(cli: Applied, service: str) -> None:
     text = FILE.format(service=name_of(cli, service))
     cli.apply(text, "--yes", CI_SECRET="x")
@@ -214,7 +222,7 @@ expires_datetime = 2001-01-01
     assert f"handlers.toml:2: {name[:-1]}: there is no service {name[:-1]}" in told
     assert f"did you mean {name}?" in told
     assert f"there is no service {name} on the engine swarm that this user may see: it is on local" in told
-    assert re.search(r":15: twice of .*2 handlers of this name", told)
+    assert re.search(rf":15: twice of .*2 handlers of this name: .*: tutum webhook-handler list {name}\n", told)
     assert re.search(r":18: grown of .*operation is SCALEUP", told)
     assert re.search(r":21: expression of .*filter", told)
     assert re.search(r":25: past of .*future", told)

@@ -6,7 +6,8 @@ import pytest
 from tests.unit.cli.conftest import Tutum
 from tests.unit.sdk.fake_api import DB, DEPLOY, OTHER_WEB, WEB, FakeApi, service
 from tutum.cli.apply import perform
-from tutum.cli.apply_plan import Step, find_service
+from tutum.cli.apply_plan import Step, find_service, make_plans
+from tutum.cli.handler_file import WantedService
 from tutum.errors import NonUniqueIdentifier, ObjectNotFound, TutumApiError
 from tutum.service import Service
 from tutum.webhook_handler import WebhookHandler
@@ -84,6 +85,19 @@ def test_an_engine_tells_services_of_one_name_apart(two_engines: FakeApi) -> Non
 def test_the_start_of_a_uuid_names_no_service(two_engines: FakeApi) -> None:
     with pytest.raises(ObjectNotFound, match=f"there is no service {DB[:8]} that this user may see"):
         find_service(DB[:8], "")
+
+
+def test_the_kind_of_a_workload_may_stand_before_its_name(api: FakeApi) -> None:
+    selector = "deployment/prod/web"
+    api.services = [service(WEB, "web", engine="kubernetes", stack="prod", full_name="prod/web", selector=selector)]
+    assert find_service(selector, "").uuid == WEB
+
+
+def test_a_plan_says_that_a_service_is_gone(api: FakeApi) -> None:
+    since = "Mon, 13 Oct 2014 11:01:43 +0000"
+    api.services = [service(WEB, "web", gone_since=since)]
+    [plan] = make_plans([WantedService(place="h.toml:1: web", name="web", engine="", handlers=())], prune=False)
+    assert plan.notes == (f"it is gone since {since}: the handlers are for when it comes back",)
 
 
 def test_export_names_an_engine_only_where_it_is_needed(two_engines: FakeApi, tutum_command: Tutum) -> None:
