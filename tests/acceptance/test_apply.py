@@ -335,6 +335,8 @@ def test_a_plan_of_a_handler_checks_and_changes_nothing(cli: Applied, service: s
         {"name": None, "operation": "SCALEUP", "changes": {}},
     ]
     assert cli.server.request("POST", f"{base}plan/", {"debounce": -1}).status == 400
+    unknown = base.replace(service, str(uuid.uuid4()))
+    assert cli.server.request("POST", f"{unknown}plan/", {}).status == 404
     assert cli.handlers(service) == before
 
 
