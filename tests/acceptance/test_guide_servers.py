@@ -1,6 +1,6 @@
-"""The servers that docs/how-to/replicas.md starts, the backups of docs/how-to/database.md, and the guides' Python.
+"""The servers that docs/how-to/replicas.md starts, the backups of docs/how-to/database.md, and more.
 
-Python is in docs/reference/api.md and docs/how-to/ci.md.
+docs/how-to/doctor.md has a command, docs/reference/api.md and docs/how-to/ci.md have Python.
 """
 
 import base64
@@ -88,6 +88,14 @@ def test_the_backups_of_the_guide(console: Console, postgres_bed: PostgresBed, t
     with tarfile.open(tmp_path / "backup.tar") as backup:
         assert {"tutumd.db", "secret.key"} <= set(backup.getnames())
     assert (tmp_path / "backup.dump").read_bytes().startswith(b"PGDMP")
+
+
+def test_the_doctor_of_the_guide(console: Console, tmp_path: Path) -> None:
+    environment = console.server.client_environment | {"TUTUMD_DATA_DIR": str(console.server.data)}
+    environment |= {"TUTUMD_ENGINE": "local", "TUTUMD_PORT": str(console.server.port)}
+    told = Guide("docs/how-to/doctor.md", tmp_path, environment, {}).run("tutumd doctor")
+    assert " 0 wrong" in f" {told}" or "wrong " not in told
+    assert "settings" in told
 
 
 def test_the_python_of_the_guides(console: Console, tmp_path: Path) -> None:

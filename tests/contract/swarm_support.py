@@ -18,10 +18,12 @@ SERVER_CAP = 10
 
 
 @contextmanager
-def opened(bed: DockerBed, *, stable_s: float = STABLE_S) -> Iterator[SwarmEngine]:
-    """Yield an engine on the bed."""
+def opened(bed: DockerBed, *, stable_s: float = STABLE_S, url: str = "") -> Iterator[SwarmEngine]:
+    """Yield an engine on the bed, or on what is between, by its URL."""
     timing = Timing(stable_s=stable_s, poll_s=0.3, doubt_s=1.0)
-    engine = SwarmEngine("swarm", bed.url, config_dir=str(bed.docker_config), server_cap=SERVER_CAP, timing=timing)
+    engine = SwarmEngine(
+        "swarm", url or bed.url, config_dir=str(bed.docker_config), server_cap=SERVER_CAP, timing=timing
+    )
     try:
         yield engine
     finally:

@@ -237,7 +237,8 @@ def test_pods_have_time_for_the_stop_that_they_are_given(objects: list[Object]) 
         if workload["metadata"]["name"] == "postgres":
             continue
         (container,) = pod["spec"]["containers"]
-        pause_s = int(container["lifecycle"]["preStop"]["exec"]["command"][1]) if "lifecycle" in container else 0
+        delays = [each["value"] for each in container["env"] if each["name"] == "TUTUMD_STOP_DELAY"]
+        pause_s = read_settings({"stop_delay": delays[0] if delays else None}).stop_delay
         assert pod["spec"]["terminationGracePeriodSeconds"] >= pause_s + grace_s + 5
         assert workload["spec"]["replicas"] == 2
         assert workload["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0

@@ -40,6 +40,7 @@ def _root(programs: Path) -> bytes:
     files |= {str(program): program for program in used}
     folder = programs.parent / "lib"
     files |= {str(path): path for path in folder.glob("*.so") if "llvm" not in path.name}
+    files["/usr/share/zoneinfo/UTC"] = Path("/usr/share/zoneinfo/UTC")
     share = Path("/usr/share/postgresql", programs.parent.name)
     out = io.BytesIO(root({**files, str(share): share}))
     with tarfile.open(fileobj=out, mode="a") as tar:
