@@ -43,6 +43,8 @@ def backup(target: str, options: Mapping[str, Any]) -> None:
         raise SettingsError(f"there is no database {database_path(settings)}: give the right --data-dir")
     if target == STDOUT and sys.stdout.isatty():
         raise SettingsError("a backup is no text for a terminal: redirect it, or give a file instead of -")
+    if target != STDOUT and not _may_replace(Path(target)):
+        raise SettingsError(f"{target} is there, and is no backup: give another name")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what is half done is removed
     os.nice(_NICE)  # after the server, whose calls must not wait
     source = database_path(settings)
@@ -60,6 +62,15 @@ def backup(target: str, options: Mapping[str, Any]) -> None:
             part.rename(target)
             sync_folder(part.parent)
     _report(settings, target)
+
+
+def _may_replace(target: Path) -> bool:
+    """Return whether nothing is lost if a backup takes this name."""
+    if not target.is_file():
+        return not os.path.lexists(target)
+    with suppress(OSError), target.open("rb") as file:
+        return archive.is_backup(file.read(len(archive.MANIFEST)))
+    return False
 
 
 def database_path(settings: Settings) -> Path:

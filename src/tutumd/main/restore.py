@@ -98,23 +98,24 @@ def _put_in_place(settings: Settings, path: Path, staged: Mapping[str, Path]) ->
             aside.append(_keep(key, stamp))
         staged[SECRET_KEY_FILE].replace(key)
         sync_folder(key.parent)
-    if path.exists():
-        aside += _set_aside(path, stamp)
+    aside += _set_aside(path, stamp)
     marker.replace(path)
     sync_folder(path.parent)
     return aside
 
 
 def _set_aside(path: Path, stamp: str) -> list[Path]:
-    try:
-        settle(path)  # into one file
-    except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise
-    aside = [_keep(path, stamp)]
-    for end in _SIDE_FILES:  # of a database that is damaged; they must not be applied to the new one
+    aside = []
+    if path.exists():
+        try:
+            settle(path)  # into one file
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise
+        aside.append(_keep(path, stamp))
+    for end in _SIDE_FILES:  # of a database that is damaged or was deleted; they must not be applied to the new one
         if (beside := Path(f"{path}{end}")).exists():
-            beside.rename(f"{aside[0]}{end}")
+            beside.rename(f"{path}.before-{stamp}{end}")
     return aside
 
 
