@@ -84,8 +84,11 @@ def test_a_missing_permission_is_named_with_its_namespace(tmp_path: Path) -> Non
         cluster.allowed = lambda request: (request.verb, request.resource) not in refused
         access = find_access(cluster.write_kubeconfig(tmp_path / "kubeconfig"), None, {})
         engine = KubernetesEngine("prod", access, namespaces=["shop", "blog"], server_cap=10)
-        found = [(each.subject, each.level, each.text) for each in wrong(engine)]
+        missing = wrong(engine)
+        found = [(each.subject, each.level, each.text) for each in missing]
         engine.close()
+    for finding in missing:
+        assert Path(finding.mend.partition("--filename ")[2]).is_file(), finding.mend
     patch, events = "deployments cannot be redeployed", "it is told late why no pod is created"
     assert found == [
         finding
