@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tutumd.errors import SettingsError
@@ -140,20 +141,24 @@ def read_settings(options: Mapping[str, Any]) -> Settings:
         options: Those that are None or empty are not given.
 
     Raises:
-        SettingsError: A value is wrong. The text names the option, variable or file and what it must be.
+        SettingsError: Values are wrong. For each, a line names the option, variable or file and what it must be.
     """
     given = {name: value for name, value in options.items() if value is not None and value != []}
     in_files = read_secret_files(options)
     try:
         return Settings(**{**given, **in_files})
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        field = str(problem["loc"][0])
-        variable = f"{PREFIX}{field.upper()}{FILE_SUFFIX if field in in_files else ''}"
-        source = f"--{field.replace('_', '-')}" if field in given else variable
-        wanted = re.sub("^(Input should be|value is not)", "must be", problem["msg"].removeprefix("Value error, "))
-        got = f"got {problem['input']!r}" if Settings.model_fields[field].repr else "got something else"
-        raise SettingsError(f"{source}: {wanted}, {got}") from None
+        problems = dict.fromkeys(_describe(problem, given, in_files) for problem in error.errors(include_url=False))
+        raise SettingsError("\n".join(problems)) from None
+
+
+def _describe(problem: ErrorDetails, given: Mapping[str, Any], in_files: Mapping[str, str]) -> str:
+    field = str(problem["loc"][0])
+    variable = f"{PREFIX}{field.upper()}{FILE_SUFFIX if field in in_files else ''}"
+    source = f"--{field.replace('_', '-')}" if field in given else variable
+    wanted = re.sub("^(Input should be|value is not)", "must be", problem["msg"].removeprefix("Value error, "))
+    got = f"got {problem['input']!r}" if Settings.model_fields[field].repr else "got something else"
+    return f"{source}: {wanted.partition(', unable to parse')[0]}, {got}"
 
 
 def read_secret_files(options: Mapping[str, Any]) -> dict[str, str]:
@@ -194,7 +199,7 @@ def _read_line(path: Path) -> str:
     with path.open("rb") as file:
         content = file.read(_MAX_FILE_BYTES)
     try:
-        line = content.decode().rstrip("\r\n")
+        line = content.decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError:
         raise ValueError("must be a text file in UTF-8") from None
     if not line.strip():
