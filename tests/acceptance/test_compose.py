@@ -116,6 +116,15 @@ def test_containers_may_do_no_more_than_they_need(host: Host) -> None:
         assert any("docker.sock" in mount["Destination"] for mount in mounts) == (part == "socket"), part
 
 
+def test_doctor_finds_nothing_that_the_filter_refuses(host: Host) -> None:
+    ask = "docker compose exec -T worker tutumd doctor --json || true"
+    findings = json.loads(host.shell(ask))["findings"]
+    of_engine = [finding for finding in findings if finding["subject"] == "engine docker"]
+    assert {finding["level"] for finding in of_engine} == {"ok"}, of_engine
+    refused = [line for line in host.shell("docker logs tutumd-socket-1").splitlines() if line.startswith("403")]
+    assert refused == []
+
+
 REACH = "import socket, sys; socket.create_connection((sys.argv[1], 2375), timeout=3)"
 
 

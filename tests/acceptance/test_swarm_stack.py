@@ -115,7 +115,7 @@ class Machine:
         called = json.loads(self.curl("--request", "POST", url))
 
         def ended() -> dict[str, Any] | None:
-            seen = json.loads(self.curl(called["status_url"]) or "{}")
+            seen = json.loads(self.curl(f"https://localhost{called['status_url']}") or "{}")
             return dict(seen) if seen.get("state") in ("Success", "Failed", "Canceled") else None
 
         return wait_until(ended, f"the action ends; {called}", timeout_s=240, pause_s=0.5)
@@ -165,7 +165,7 @@ def test_a_stack_redeploys_services_and_itself_and_loses_no_call(
     assert seen["longest"] <= LONGEST_S
     key = (machine.folder / "admin-apikey").read_text().strip()
     handler = machine.curl("--header", f"Authorization: ApiKey admin:{key}", counted.removesuffix("call/"))
-    assert json.loads(handler)["uses"] == seen["calls"] > 100
+    assert json.loads(handler)["calls"] >= seen["calls"] > 100
     refused = [line for line in clean_bed.docker("service", "logs", "tutumd_socket").splitlines() if " 403 " in line]
     assert refused == []
 

@@ -17,7 +17,7 @@ from tests.support.runs import FakeRun
 from tests.support.socket_filter import allowed_calls, filtering
 from tutumd.engines.docker.engine import DockerEngine
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
-from tutumd.model import Outcome, Service
+from tutumd.model import Level, Outcome, Service
 
 FRAGILE, AGED = f"{ANONYMOUS}/fragile", f"{ANONYMOUS}/aged"
 COMPOSE = f"""
@@ -123,6 +123,11 @@ def remove_old_images(engine: DockerEngine, bed: DockerBed) -> str:
     return "\n".join(texts) if "removed the old image" in texts[-1] else f"failed: {texts}"
 
 
+def check_up(engine: DockerEngine, bed: DockerBed) -> str:
+    wrong = [finding.text for finding in engine.check() if finding.level is not Level.OK]
+    return f"failed: {wrong}" if wrong else "succeeded"
+
+
 NEEDED_BY: dict[str, Feature] = {
     "GET /_ping": probe,
     "GET /version": look,
@@ -169,7 +174,7 @@ def attempt(feature: Feature, engine: DockerEngine, bed: DockerBed) -> str:
 
 
 @pytest.mark.parametrize(
-    "feature", [*dict.fromkeys(NEEDED_BY.values()), add_and_remove], ids=lambda each: each.__name__
+    "feature", [*dict.fromkeys(NEEDED_BY.values()), add_and_remove, check_up], ids=lambda each: each.__name__
 )
 def test_every_feature_works_through_the_filter(host: DockerBed, tmp_path: Path, feature: Feature) -> None:
     with filtering(tmp_path, host.url) as proxy, opened(host, url=proxy.url) as engine:

@@ -140,11 +140,16 @@ def _member(name: str, size: int) -> tarfile.TarInfo:
 
 
 class _Paced:
-    """A file that is read with pauses."""
+    """A file that is read with a pause after each megabyte."""
 
     def __init__(self, file: IO[bytes], between: Callable[[], None]) -> None:
         self._file, self._between = file, between
+        self._read = 0
 
     def read(self, size: int = -1) -> bytes:
-        self._between()
-        return self._file.read(size)
+        content = self._file.read(size)
+        self._read += len(content)
+        if self._read >= _CHUNK_BYTES:
+            self._read = 0
+            self._between()
+        return content

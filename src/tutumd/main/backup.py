@@ -28,6 +28,8 @@ STDOUT = "-"
 _NICE = 19
 _HEADROOM_BYTES = 1024 * 1024
 _LONGEST_PAUSE_S = 1.0
+_PAUSE_FOR_WORK = 3.0
+"""Seconds of pause after a second of work."""
 
 
 def backup(target: str, options: Mapping[str, Any]) -> None:
@@ -92,7 +94,8 @@ def _write(settings: Settings, source: Path, copy: Path, target: IO[bytes]) -> N
     pause = _pauses()
     _remove_copy(copy)  # of a backup that was killed
     copy.touch(OWNER_ONLY)
-    copy_database(source, copy, pause)
+    with copy.open("rb") as written:
+        copy_database(source, copy, _pauses(written))
     try:
         schema = check_database(copy, pause)
     except SettingsError as error:
@@ -103,7 +106,7 @@ def _write(settings: Settings, source: Path, copy: Path, target: IO[bytes]) -> N
         paths[SECRET_KEY_FILE] = key
     described = archive.describe(paths, pause)
     manifest = archive.Manifest(version=version("tutumd"), created=created, schema=schema, files=described)
-    archive.write(target, manifest, paths, pause)
+    archive.write(target, manifest, paths, _pauses(target) if target is not sys.stdout.buffer else pause)
 
 
 def _remove_copy(copy: Path) -> None:
@@ -111,13 +114,21 @@ def _remove_copy(copy: Path) -> None:
         Path(f"{copy}{end}").unlink(missing_ok=True)
 
 
-def _pauses() -> Callable[[], None]:
-    """Return a function that sleeps as long as its caller has worked since the last pause."""
+def _pauses(written: IO[bytes] | None = None) -> Callable[[], None]:
+    """Return a function that sleeps longer than its caller has worked since the last pause.
+
+    Args:
+        written: A file that is brought to the disk before each pause. Else the system gathers what is written, and
+            each commit of the server waits until it has written all of that (ext4, data=ordered).
+    """
     last = time.monotonic()
 
     def pause() -> None:
         nonlocal last
-        time.sleep(min(time.monotonic() - last, _LONGEST_PAUSE_S))
+        if written is not None:
+            written.flush()
+            os.fdatasync(written)
+        time.sleep(min((time.monotonic() - last) * _PAUSE_FOR_WORK, _LONGEST_PAUSE_S))
         last = time.monotonic()
 
     return pause
