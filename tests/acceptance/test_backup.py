@@ -281,6 +281,9 @@ def test_a_backup_that_cannot_be_used_is_refused_with_the_reason(backup: Path, t
     says(tutumd("restore", tmp_path / "none", "--data-dir", data), "none: No such file .*; nothing was changed")
     postgres = tutumd("restore", backup, "--database", "postgresql://u@127.0.0.1/x", "--data-dir", data)
     says(postgres, "pg_restore")
+    (tmp_path / "file").touch()
+    inside = tutumd("restore", backup, "--data-dir", tmp_path / "file" / "data")
+    says(inside, f"the backup was not restored: {tmp_path}/file.*: Not a directory; nothing was changed")
 
 
 def test_a_backup_through_a_pipe_is_the_same(backup: Path, tmp_path: Path) -> None:
@@ -289,6 +292,14 @@ def test_a_backup_through_a_pipe_is_the_same(backup: Path, tmp_path: Path) -> No
     done = tutumd("restore", "-", "--data-dir", tmp_path / "other", stdin=written.stdout)
     assert done.returncode == 0, done.stderr
     assert users(tmp_path / "other") == users(tmp_path / "data")
+    assert not list((tmp_path / "data").glob("*.backup*"))
+
+
+def test_a_backup_into_a_pipe_or_file_that_is_full_says_so(backup: Path, tmp_path: Path) -> None:
+    command = [str(BIN / "tutumd"), "backup", "-", "--data-dir", str(tmp_path / "data")]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+    says(done, "no backup was written: standard output: No space left on device")
     assert not list((tmp_path / "data").glob("*.backup*"))
 
 
@@ -368,7 +379,7 @@ def test_a_full_disk_leaves_nothing_half_done(disk: SqliteDisk, backup: Path, tm
     assert target.read_bytes() == former
     assert tutumd("backup", tmp_path / "large.tar", "--data-dir", data).returncode == 0
     done = tutumd("restore", tmp_path / "large.tar", "--data-dir", disk.data / "data")
-    says(done, "the backup was not restored: .*No space left on device.*; nothing was changed")
+    says(done, f"the backup was not restored: {disk.data}/data: No space left on device; nothing was changed")
     assert sorted(path.name for path in disk.data.rglob("*") if path.stat().st_size and path.is_file()) == [
         "backup.tar"
     ]

@@ -51,7 +51,7 @@ def backup(target: str, options: Mapping[str, Any]) -> None:
     os.nice(_NICE)  # after the server, whose calls must not wait
     source = database_path(settings)
     part = Path(f"{source}.backup" if target == STDOUT else f"{target}.part")
-    with _told(part), _exclusive(part) as file:
+    with _told(part, "standard output" if target == STDOUT else str(part)), _exclusive(part) as file:
         copy = part.with_name(f"{part.name}-db")
         try:
             _check_space(source, part, copies=1 if target == STDOUT else 2)
@@ -156,14 +156,14 @@ def _exclusive(part: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _told(part: Path) -> Iterator[None]:
+def _told(part: Path, written: str) -> Iterator[None]:
     """Turn faults of files into words."""
     try:
         yield
     except BrokenPipeError as error:
         raise SettingsError("whoever reads the backup has ended: it is incomplete") from error
     except OSError as error:
-        raise SettingsError(f"no backup was written: {error.filename or part}: {error.strerror}") from error
+        raise SettingsError(f"no backup was written: {error.filename or written}: {error.strerror}") from error
     except sqlite3.Error as error:
         raise SettingsError(f"no backup was written to {part.parent}: {error}") from error
 

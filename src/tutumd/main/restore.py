@@ -38,7 +38,8 @@ def restore(source: str, options: Mapping[str, Any], *, force: bool) -> None:
     if not settings.database_url.startswith("sqlite:"):
         raise SettingsError(explain_restore())
     path = database_path(settings)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _told(path):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with keep_servers_out(settings), _told(path):
         for lock in settings.data_dir.glob("*.lock"):
             _give_to_owner(lock, settings.data_dir)
@@ -143,8 +144,8 @@ def _told(path: Path) -> Iterator[None]:
         yield
     except (OSError, sqlite3.Error) as error:
         after = done if restoring_file(path).exists() else "nothing was changed"
-        said = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else f"{path}: {error}"
-        raise SettingsError(f"the backup was not restored: {said}; {after}") from error
+        where, what = (error.filename, error.strerror) if isinstance(error, OSError) else (path, error)
+        raise SettingsError(f"the backup was not restored: {where or path.parent}: {what}; {after}") from error
 
 
 def _report(settings: Settings, path: Path, manifest: archive.Manifest, aside: list[Path]) -> None:
