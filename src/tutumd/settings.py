@@ -168,24 +168,26 @@ def read_secret_files(options: Mapping[str, Any]) -> dict[str, str]:
         options: Those that are not None win, and their files are not read.
 
     Raises:
-        SettingsError: A secret is also in its own variable, or its file cannot be used.
+        SettingsError: Secrets are also in their own variables, or their files cannot be used. Each has a line.
     """
-    secrets = {}
+    secrets, problems = {}, []
     for name in SECRETS:
         variable = f"{PREFIX}{name.upper()}"
         path = os.environ.get(f"{variable}{FILE_SUFFIX}")
         if not path or options.get(name) is not None:
             continue
         if os.environ.get(variable):
-            raise SettingsError(f"{variable} and {variable}{FILE_SUFFIX} are both set: unset one of them")
+            problems.append(f"{variable} and {variable}{FILE_SUFFIX} are both set: unset one of them")
+            continue
         try:
             secrets[name] = _read_line(Path(path))
         except OSError as error:
-            raise SettingsError(
-                f"{variable}{FILE_SUFFIX}: {path} cannot be read: {error.strerror}; name a file that this user can read"
-            ) from error
+            fault = f"cannot be read: {error.strerror}; name a file that this user can read"
+            problems.append(f"{variable}{FILE_SUFFIX}: {path} {fault}")
         except ValueError as error:
-            raise SettingsError(f"{variable}{FILE_SUFFIX}: {path} {error}") from None
+            problems.append(f"{variable}{FILE_SUFFIX}: {path} {error}")
+    if problems:
+        raise SettingsError("\n".join(problems))
     return secrets
 
 

@@ -198,6 +198,15 @@ def test_all_wrong_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> 
     ]
 
 
+def test_all_files_that_hold_no_secret_are_named_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in SECRETS:
+        monkeypatch.setenv(f"TUTUMD_{name.upper()}_FILE", str(tmp_path / name))
+    with pytest.raises(SettingsError) as refused:
+        read_settings({})
+    named = [line.partition(":")[0] for line in str(refused.value).splitlines()]
+    assert named == [f"TUTUMD_{name.upper()}_FILE" for name in SECRETS]
+
+
 def test_a_secret_may_begin_as_windows_begins_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("hidden\r\n", encoding="utf-8-sig", newline="")
     monkeypatch.setenv("TUTUMD_SECRET_KEY_FILE", str(tmp_path / "secret"))
