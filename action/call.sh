@@ -10,7 +10,7 @@ readonly poll_s=50         # proxies cut silent connections after 60 s
 
 url=${CALL_URL-} wait_s=${CALL_WAIT-} tag=${CALL_TAG-} amount=${CALL_AMOUNT-} data=${CALL_DATA-} key=${CALL_KEY-}
 unset CALL_URL CALL_DATA # curl need not have them in its environment
-state='' reason='' action='' notes='' log_tail='' change=''
+state='' reason='' action='' notes='' log_tail='' change='' failure=''
 
 quote='"' newline=$'\n' return=$'\r' ampersand='&amp;' less='&lt;' greater='&gt;'
 
@@ -171,6 +171,7 @@ call() { # Call the handler. An unclear end is repeated, with the same key, so t
         if [ -n "$state" ] || [ -n "$(match '"(status_url)"')" ]; then break; fi
         case $status in
         000 | 429 | 502 | 503 | 504) ;;
+        404) if is_of_tutumd; then break; fi ;; # of a proxy that does not know the server just now
         *) break ;;
         esac
         if [ "$try" -ge "$tries" ]; then break; fi
@@ -180,14 +181,21 @@ call() { # Call the handler. An unclear end is repeated, with the same key, so t
     done
 }
 
+is_of_tutumd() { [ -n "$(match '"(error|state)" *: *"')" ]; } # Succeed if tutumd wrote the body.
+
 describe_failure() { # Print why a call was not accepted, on one line that no runner takes for a command.
     local text
     case $status in
     000) text=$(sed 's/^curl: //' "$folder/error") ;;
-    2??) text="HTTP $status: this is no answer of tutumd: is the URL right?" ;;
     3??) text="HTTP $status: the server redirects: use the URL that it redirects to, with https" ;;
-    404) text='HTTP 404: there is no such handler, or it is disabled, expired or used up, or not for this address' ;;
-    *) text="HTTP $status: $(text_of error)" ;;
+    *)
+        text="HTTP $status: $(text_of error)"
+        if ! is_of_tutumd; then
+            text="HTTP $status: this is no answer of tutumd, but of a proxy or another server"
+        elif [ "$status" = 404 ]; then
+            text='HTTP 404: there is no such handler, or it is disabled, expired or used up, or not for this address'
+        fi
+        ;;
     esac
     text=${text//$newline/ }
     text=${text//##\[/[}
@@ -203,10 +211,11 @@ wait_for_end() { # Ask for the progress until the run has ended, or the time is 
         if [ "$left_s" -le 0 ]; then return; fi
         left_s=$(least "$left_s" "$poll_s")
         request GET "$server$path?wait=$left_s" "$left_s"
-        case $status in
-        200) read_progress ;;
-        404) finish error 'Lost the redeploy' 'The handler or the action is gone. What it did is not known.' ;;
-        *) pause 2 ;;
+        failure=''
+        case $status-$(is_of_tutumd && printf tutumd) in
+        200-tutumd) read_progress ;;
+        404-tutumd) finish error 'Lost the redeploy' 'The handler or the action is gone. What it did is not known.' ;;
+        *) failure=$(describe_failure) && pause 2 ;;
         esac
     done
 }
@@ -217,9 +226,8 @@ main() {
     check_inputs
     printf '%s' "$data" >"$folder/data"
     if [ -z "$key" ]; then
-        # The same for all tries of this step, another one if the job runs again.
-        key="github-${GITHUB_RUN_ID:-$RANDOM$RANDOM}-${GITHUB_RUN_ATTEMPT:-1}-${GITHUB_JOB:-}-${GITHUB_ACTION:-}"
-        key="${key//[^A-Za-z0-9_.-]/_}-$(printf '%s\n' "$tag" "$amount" "$data" | cksum | tr ' ' '-')"
+        # The same for all tries of this step only. The jobs of a matrix differ in no variable, so mktemp's letters do it.
+        key="github-${GITHUB_RUN_ID:-}-${GITHUB_RUN_ATTEMPT:-}-${folder##*.}"
     fi
     call
     action=$(header_of X-Tutum-Action-URI)
@@ -239,6 +247,9 @@ main() {
     Skipped) finish notice 'Skipped' "Nothing was done: ${reason:-the filter of the handler does not match}" ;;
     Failed | Canceled) finish error "$state" "${reason:-The server gave no reason}" ;;
     esac
+    if [ -n "$failure" ]; then
+        finish error 'Not known' "The end is not known after $SECONDS s: $failure. It was $state, and may go on."
+    fi
     if [ "$wait_s" -gt 0 ]; then
         finish error 'Not ended in time' "It has not ended after $SECONDS s ($state${reason:+: $reason}). It goes on."
     fi

@@ -77,16 +77,17 @@ def print_error(text: str) -> None:
         print(f"tutumd: {text}", file=sys.stderr, flush=True)  # noqa: T201 (not part of the log)
 
 
-def _redact_texts(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return {key: _escape(redact(value)) if isinstance(value, str) else value for key, value in event.items()}
-
-
 def _redact_all(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     return {key: _redact_value(value) for key, value in event.items()}
 
 
+def _redact_texts(logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    redacted = _redact_all(logger, method, event)
+    return {key: _escape(value) if isinstance(value, str) else value for key, value in redacted.items()}
+
+
 def _redact_value(value: object) -> object:
-    """Return a value that JSON can hold, without credentials."""
+    """Return a value that both forms of the log can hold, without credentials."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, Mapping):

@@ -164,6 +164,14 @@ def test_only_prune_removes_and_only_in_services_of_the_file(cli: Applied, servi
     assert [each["name"] for each in cli.handlers(other)] == ["old"]
 
 
+def test_removals_come_last(cli: Applied, service: str) -> None:
+    cli.create(service, {"name": "old"})
+    other = str(cli.server.create_service(f"other-{uuid.uuid4()}")["uuid"])
+    text = f'[[service]]\nname = "{name_of(cli, service)}"\n' + FILE.format(service=name_of(cli, other))
+    done, _ = cli.apply(text, "--yes", "--prune", CI_SECRET="x")
+    assert done.index("added grow it of") < done.index("removed old of")
+
+
 def test_what_somebody_disabled_stays_disabled_unless_the_file_enables_it(cli: Applied, service: str) -> None:
     text = FILE.format(service=name_of(cli, service))
     cli.apply(text, "--yes", CI_SECRET="x")
@@ -214,7 +222,7 @@ expires_datetime = 2001-01-01
     assert f"handlers.toml:2: {name[:-1]}: there is no service {name[:-1]}" in told
     assert f"did you mean {name}?" in told
     assert f"there is no service {name} on the engine swarm that this user may see: it is on local" in told
-    assert re.search(r":15: twice of .*2 handlers of this name", told)
+    assert re.search(rf":15: twice of .*2 handlers of this name: .*: tutum webhook-handler list {name}\n", told)
     assert re.search(r":18: grown of .*operation is SCALEUP", told)
     assert re.search(r":21: expression of .*filter", told)
     assert re.search(r":25: past of .*future", told)
@@ -245,6 +253,23 @@ def test_without_a_terminal_it_needs_yes(console: Console, cli: Applied, service
     assert cli.handlers(service) == []
     console("apply", "-", "--yes", stdin=cli.file.read_text())
     assert len(cli.handlers(service)) == 2
+
+
+def test_a_locale_without_utf_8_ends_no_run_in_the_middle(cli: Applied, service: str) -> None:
+    text = FILE.format(service=name_of(cli, service)).replace("verify", "# verify")
+    cli.file.write_text(text.replace("grow it", "größer"), encoding="utf-8")
+    ascii_only = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": ""}
+
+    def run_tutum(*arguments: str) -> str:
+        environment = cli.server.client_environment | ascii_only
+        command = [str(BIN / "tutum"), *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.decode()
+
+    assert "added größer of " in run_tutum("apply", str(cli.file), "--yes")
+    cli.file.write_text(run_tutum("export", service), encoding="utf-8")
+    assert "Nothing to do: 2 handlers" in run_tutum("apply", str(cli.file), "--check")
 
 
 @pytest.mark.parametrize(("typed", "code", "count"), [("y\n", 0, 2), ("n\n", 1, 0), ("\n", 1, 0)])
@@ -310,7 +335,16 @@ def test_a_plan_of_a_handler_checks_and_changes_nothing(cli: Applied, service: s
         {"name": None, "operation": "SCALEUP", "changes": {}},
     ]
     assert cli.server.request("POST", f"{base}plan/", {"debounce": -1}).status == 400
+    unknown = base.replace(service, str(uuid.uuid4()))
+    assert cli.server.request("POST", f"{unknown}plan/", {}).status == 404
     assert cli.handlers(service) == before
+
+
+def test_a_handler_that_is_called_just_now_is_exported(cli: Applied, service: str) -> None:
+    made = cli.create(service, {"name": "busy"})
+    for _ in range(5):
+        assert cli.server.post(made["url"]).status == 202
+        assert f'name = "{name_of(cli, service)}"' in cli("export")[0]
 
 
 def test_what_has_no_name_of_its_own_is_said_to_be_left_out(cli: Applied, service: str) -> None:

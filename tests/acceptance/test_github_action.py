@@ -60,12 +60,13 @@ def test_a_success_a_repetition_and_a_failure(console: Console, breakable: tuple
     assert good.outputs["action"] in good.summary
     check_secrecy(good, url)
 
-    again = run(tmp_path / "1", {"url": url})  # the same step of the same attempt
-    assert again.outputs["action"] == good.outputs["action"]
-    assert outcomes(console, service) == ["queued", "repeated"]
+    again = run(tmp_path / "1", {"url": url})  # the same job of a matrix, or of a workflow that is called twice
     rerun = run(tmp_path / "1", {"url": url}, GITHUB_RUN_ATTEMPT="2")
-    assert rerun.outputs["action"] != good.outputs["action"]
-    assert outcomes(console, service)[2:] == ["queued"]
+    assert len({ran.outputs["action"] for ran in (good, again, rerun)}) == 3
+    assert outcomes(console, service) == ["queued"] * 3
+    same = [run(tmp_path / "1", {"url": url, "key": "k"}).outputs["action"] for _ in range(2)]
+    assert same[0] == same[1]
+    assert outcomes(console, service)[3:] == ["queued", "repeated"]
 
     broken.touch()
     try:
@@ -192,7 +193,7 @@ def test_a_call_without_a_clear_end_is_repeated_with_the_same_key(scripted: Scri
     answers: list[Answer] = [
         (503, {"Retry-After": "1"}, {"error": "the database is away\n::error::x"}),
         (0, {}, ""),
-        (502, {}, "<html>Bad Gateway</html>"),
+        (404, {}, "404 page not found"),  # Traefik, while it knows no container of the server
         (429, {"retry-after": "0"}, {"error": "too many"}),
         (200, {"X-Tutum-Action-URI": ACTION_URI}, progress("Success")),
     ]
@@ -200,8 +201,9 @@ def test_a_call_without_a_clear_end_is_repeated_with_the_same_key(scripted: Scri
     assert (ran.code, ran.outputs["state"], ran.outputs["action"]) == (0, "Success", ACTION_URI.split("/")[-2])
     keys = {headers["Idempotency-Key"] for _, _, headers, _ in scripted.requests}
     assert len(keys) == 1
-    assert keys.pop().startswith(f"github-{tmp_path.name}-1-deploy-__tutumd_tutumd-")
+    assert re.fullmatch(rf"github-{tmp_path.name}-1-\w{{6}}", keys.pop())
     assert [(path, body) for _, path, _, body in scripted.requests] == [(f"{CALL}?wait=50", '{"a": "b\\n"}')] * 5
+    assert "Try 3 of 5: HTTP 404: this is no answer of tutumd, but of a proxy or another server. Trying" in ran.log
     assert "Try 1 of 5: HTTP 503: the database is away ::error::x. Trying again." in ran.log.splitlines()
 
 
@@ -215,16 +217,32 @@ def test_what_is_accepted_is_not_called_again_but_asked_about(scripted: Scripted
     answers: list[Answer] = [
         (504, {"X-Tutum-Action-URI": ACTION_URI}, {"error": "cannot be read now", "status_url": STATUS}),
         (502, {"Retry-After": "0"}, "<html>"),
+        (404, {"Retry-After": "0"}, "404 page not found"),
+        (200, {"Retry-After": "0"}, "<html>Back soon</html>"),
         (0, {}, ""),
         (200, {}, progress("In progress")),
         (200, {}, progress("Failed", reason='the new container said "no"')),
     ]
     ran = call(scripted, tmp_path, answers, wait="60")
     assert (ran.code, ran.outputs["state"], ran.outputs["reason"]) == (1, "Failed", 'the new container said "no"')
-    assert [method for method, *_ in scripted.requests] == ["POST", *["GET"] * 4]
+    assert [method for method, *_ in scripted.requests] == ["POST", *["GET"] * 6]
     assert re.match(r"Pending after \d+ s\nIn progress after \d+ s\n", ran.log)
     assert {path.partition("?")[0] for _, path, *_ in scripted.requests[1:]} == {STATUS}
     check_secrecy(ran, f"http://127.0.0.1:{scripted.server_port}{CALL}")
+
+
+def test_a_redeploy_whose_end_is_not_known_is_not_said_to_go_on(scripted: Scripted, tmp_path: Path) -> None:
+    answers: list[Answer] = [(504, {}, progress("In progress")), *[(503, {"Retry-After": "6"}, {"error": "away"})] * 3]
+    ran = call(scripted, tmp_path, answers, wait="6")
+    assert (ran.code, ran.outputs["state"]) == (1, "In progress")
+    assert re.search(r"::error title=Not known::.* after \d+ s: HTTP 503: away\. It was In progress, and may", ran.log)
+    assert "goes on" not in ran.log
+
+
+def test_an_action_that_is_gone_is_told(scripted: Scripted, tmp_path: Path) -> None:
+    ran = call(scripted, tmp_path, [(504, {}, progress("Pending")), (404, {}, {"error": "no such status"})])
+    assert ran.code == 1
+    assert "::error title=Lost the redeploy::" in ran.log
 
 
 def test_parameters_are_a_part_of_the_url(scripted: Scripted, tmp_path: Path) -> None:

@@ -27,18 +27,18 @@ def lines(server: LiveServer, **fields: object) -> list[dict[str, Any]]:
 
 
 def test_each_line_of_both_processes_is_json(server: LiveServer) -> None:
+    wait_until(lambda: lines(server, event="server is ready", level="info"), "the server logs")
+    wait_until(lambda: lines(server, event="engine is watched", engine="local"), "the worker logs")
     for line in lines(server):
         assert {"timestamp", "level", "event"} <= line.keys()
-    assert lines(server, event="server is ready", level="info")
-    assert lines(server, event="engine is watched", engine="local")
 
 
 def test_each_line_of_a_run_has_the_id_of_its_action(server: LiveServer) -> None:
     service = server.run_service("logged")
     answer = server.post(f"{server.make_handler(service)['url']}?wait=60")
     action = answer.headers["x-tutum-action-uri"].split("/")[-2]
-    of_run = lines(server, action=action)
-    assert {"action began", "action step", "action ended", "request"} <= {line["event"] for line in of_run}
+    expected = {"action began", "action step", "action ended", "request"}
+    wait_until(lambda: expected <= {line["event"] for line in lines(server, action=action)}, "all of it is logged")
 
 
 @pytest.mark.parametrize("query", ["", "?wait=30"])
@@ -47,7 +47,7 @@ def test_a_request_keeps_the_id_that_was_sent_with_it(server: LiveServer, query:
     sent = f"from-the-proxy_1.{len(query)}"
     answer = server.post(f"{handler['url']}{query}", X_Request_Id=sent)
     assert answer.headers["x-request-id"] == sent
-    (line,) = lines(server, request_id=sent)
+    (line,) = wait_until(lambda: lines(server, request_id=sent), "the request is logged")
     assert line["route"] == CALL_ROUTE
     assert (line["method"], line["client"]) == ("POST", "127.0.0.1")
     assert line["status"] == answer.status
@@ -62,7 +62,7 @@ def test_a_request_without_a_usable_id_gets_one(server: LiveServer, sent: str) -
         for each in (("GET", "/healthz"), ("GET", "/nothing"), ("GET", "/api/v1/service/"), ("POST", "/api/v1/x/call/"))
     ]
     assert len(set(made)) == len(made)
-    assert all(len(lines(server, request_id=each)) == 1 for each in made)
+    wait_until(lambda: all(len(lines(server, request_id=each)) == 1 for each in made), "each request is logged")
     assert sent not in made
 
 

@@ -233,6 +233,7 @@ WRONG = {
     "TUTUMD_PUBLIC_URL": ("hooks.example.com",),
     "TUTUMD_MAX_CONTAINERS": ("0", "many"),
     "TUTUMD_GRACE": ("-1", "nan", "inf"),
+    "TUTUMD_STOP_DELAY": ("-1", "nan", "inf"),
     "TUTUMD_KEEP_DAYS": ("0", "1.5"),
     "TUTUMD_LOG_ROWS": ("1", "all"),
     "TUTUMD_LOG_BYTES": ("1", "64M"),

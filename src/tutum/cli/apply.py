@@ -17,6 +17,8 @@ from tutum.errors import TutumApiError
 DIFFERS_EXIT_CODE = 1
 _SIGNS = {"add": "+", "change": "~", "remove": "-"}
 _DONE = {"add": "added", "change": "changed", "remove": "removed"}
+_UNCLEAR = (None, 500, 502, 504)
+"""Statuses of a request that the server may have performed; None: there was no response."""
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -84,10 +86,12 @@ def perform(steps: Sequence[Step]) -> None:
         try:
             _take(step)
         except TutumApiError as error:
-            rest = len(steps) - number
+            left = f"the other {len(steps) - number} were not"
+            if error.status in _UNCLEAR:
+                left = "this one may have been made as well, but none after it"
             raise TutumApiError(
                 f"{step.verb} {step.name} of {service}: {error.message}. {number} of {len(steps)} changes were made, "
-                f"as printed above; the other {rest} were not. Run the same command again to go on",
+                f"as printed above; {left}. Run the same command again to go on",
                 status=error.status,
             ) from error
         print(printable(f"{_DONE[step.verb]} {step.name} of {service}"))

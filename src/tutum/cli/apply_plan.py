@@ -131,7 +131,7 @@ def _plan_service(service: Service, entry: WantedService, problems: list[str], *
         if counts[wanted.name] > 1:
             problems.append(
                 f"{wanted.place}: the service has {counts[wanted.name]} handlers of this name: "
-                f"rename or remove all but one, by UUID (tutum webhook-handler list)"
+                f"rename or remove all but one, by UUID: tutum webhook-handler list {quote(service.shown_name)}"
             )
             continue
         try:

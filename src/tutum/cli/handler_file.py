@@ -69,7 +69,7 @@ def read_handler_file(text: str, file: str, variables: Mapping[str, str]) -> tup
     """
     try:
         document = tomllib.loads(text.removeprefix("\ufeff"))  # Windows editors begin a file with it
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise HandlerFileError([f"{file}: this is not TOML: {error}"]) from error
     reader = _Reader(file, _header_lines(text, document), variables)
     services = reader.read(document)
@@ -133,14 +133,12 @@ class _Reader:
                 f'{place}: each of verify.secrets must be a variable, such as "${{GITHUB_SECRET}}": '
                 "a secret in a file ends up in the repository"
             )
-        variables = [match[1] for match in matches if match]
-        for variable in variables:
-            if not self._variables.get(variable):
-                self.problems.append(f"{place}: the variable {variable} is not set: it must hold the sender's secret")
-        # Placeholders keep the number of secrets right, and are never sent.
-        return fields | {
-            "verify": verify | {"secrets": [self._variables.get(variable, "-") for variable in variables] or ["-"]}
-        }
+        for match in filter(None, matches):
+            if not self._variables.get(match[1]):
+                self.problems.append(f"{place}: the variable {match[1]} is not set: it must hold the sender's secret")
+        # Each placeholder belongs to a problem above, so none is ever sent.
+        secrets = [self._variables.get(match[1], "-") if match else "-" for match in matches]
+        return fields | {"verify": verify | {"secrets": secrets}}
 
     def _text(self, table: Mapping[str, Any], key: str, place: str) -> str:
         value = table.get(key)

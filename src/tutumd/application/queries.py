@@ -42,8 +42,8 @@ def parse_query(parameters: Iterable[tuple[str, str]], allowed: frozenset[str]) 
     return Query(filters=filters, limit=limit, offset=offset)
 
 
-def parse_unused(parameters: Iterable[tuple[str, str]], now: datetime) -> tuple[datetime, Query]:
-    """Return since when handlers of the report of unused ones were not called, and the page.
+def parse_unused(parameters: Iterable[tuple[str, str]], now: datetime) -> tuple[datetime | None, Query]:
+    """Return since when handlers of the report of unused ones were not called, and the page. 0 days: None, for all.
 
     Raises:
         InvalidInputError: As `parse_query`, or `unused_days` is missing or wrong.
@@ -52,7 +52,7 @@ def parse_unused(parameters: Iterable[tuple[str, str]], now: datetime) -> tuple[
     if "unused_days" not in query.filters:
         raise InvalidInputError("unused_days must be given: for how many days the handlers were not called")
     days = _check_range("unused_days", query.filters["unused_days"], 0, MAX_UNUSED_DAYS)
-    return now - timedelta(days=days), query
+    return now - timedelta(days=days) if days else None, query
 
 
 def parse_number(parameters: Iterable[tuple[str, str]], name: str, low: int, high: int, *, default: int) -> int:

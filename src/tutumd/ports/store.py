@@ -122,8 +122,8 @@ class Store(Accounts, Protocol):
     def rotate_handler(self, viewer: User, service_uuid: str, uuid: str, old_until: datetime) -> Handler:
         """Give a handler a new UUID. Until `old_until`, calls to the old one are accepted, but nothing else is."""
 
-    def unused_handlers(self, viewer: User, before: datetime, query: Query) -> Page[Handler]:
-        """Return the handlers of all services that were created before, and not called since."""
+    def unused_handlers(self, viewer: User, before: datetime | None, query: Query) -> Page[Handler]:
+        """Return the handlers of all services that were created before, and not called since. None: all handlers."""
 
     def delete_handler(self, viewer: User, service_uuid: str, uuid: str) -> None:
         """Delete a handler. Once this returns, no call to it is accepted."""

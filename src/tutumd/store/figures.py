@@ -52,7 +52,7 @@ class SqlFigures(FigureReader):
         slots: Counter[str] = Counter()
         for row in filter(is_alive, connection.execute(sa.select(worker_slots))):
             slots[row.engine] += row.slots
-        waiting = {row.engine: row for row in connection.execute(_select_waiting(self._lease_clock()))}
+        waiting = {row.engine: row for row in connection.execute(select_waiting(self._lease_clock()))}
         figures = []
         for name in sorted({*is_up, *waiting}):
             work = waiting.get(name)
@@ -70,7 +70,7 @@ class SqlFigures(FigureReader):
         return figures
 
 
-def _select_waiting(lease_now: datetime) -> sa.Select[Any]:
+def select_waiting(lease_now: datetime) -> sa.Select[Any]:
     """Select what is not ended, by engine. In the order of an index: other groups take twice as long."""
     is_run = sa.and_(actions.c.state == sa.literal_column("'In progress'"), ~is_unleased(lease_now))
     # One that waits for another try was due when it began.

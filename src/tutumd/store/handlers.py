@@ -89,19 +89,20 @@ class SqlHandlers(StorePart):
             self._lock_handler(connection, viewer, service_uuid, uuid)
             connection.execute(sa.delete(handlers).where(handlers.c.uuid == uuid))
 
-    def unused_handlers(self, viewer: User, before: datetime, query: Query) -> Page[Handler]:
+    def unused_handlers(self, viewer: User, before: datetime | None, query: Query) -> Page[Handler]:
         with self._database.read() as connection:
-            not_yet_counted = deliveries.c.seq > call_counts.read_position(connection)
             statement = (
                 sa.select(handlers)
                 .join(services, services.c.uuid == handlers.c.service_uuid)
-                .where(
-                    _is_visible(viewer),
+                .where(_is_visible(viewer))
+            )
+            if before is not None:
+                not_yet_counted = deliveries.c.seq > call_counts.read_position(connection)
+                statement = statement.where(
                     handlers.c.created < before,
                     sa.or_(handlers.c.last_called.is_(None), handlers.c.last_called < before),
                     handlers.c.seq.not_in(sa.select(deliveries.c.handler_seq).where(not_yet_counted)),
                 )
-            )
             order = [services.c.name, handlers.c.seq]
             return read_page(connection, statement, query, order, lambda rows: self._make(connection, rows))
 

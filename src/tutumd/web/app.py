@@ -23,6 +23,7 @@ from tutumd.web.api import (
     server,
     services,
 )
+from tutumd.web.body import components
 from tutumd.web.call.endpoint import CALL_PATH, CallEndpoint
 from tutumd.web.call.fast_path import FastPath
 from tutumd.web.context import WebContext
@@ -59,6 +60,15 @@ _CALL_RESPONSES = {
     503: "Not accepted: try again after `Retry-After` seconds",
     504: "With `wait`: not ended yet; the action goes on",
 }
+
+
+_BODIES = (
+    schemas.ServiceIn,
+    schemas.ServicePatch,
+    handler_schemas.HandlerIn,
+    handler_schemas.RotateIn,
+    handler_schemas.TestIn,
+)
 
 
 def create_app(context: WebContext, version: str) -> ASGIApp:
@@ -140,7 +150,7 @@ class _Front:
 
 
 def _document_calls(app: FastAPI) -> None:
-    """Add to the OpenAPI document what FastAPI cannot know: the call endpoint and the credentials."""
+    """Add to the OpenAPI document what FastAPI cannot know: request bodies, the call endpoint, the credentials."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -158,6 +168,7 @@ def _document_calls(app: FastAPI) -> None:
         document["paths"][f"{path}{{amount}}/"] = _describe_call(
             [*names, "amount"], "The same; SCALEUP adds `amount` containers, 1 to 100.", "call_with_amount"
         )
+        document["components"]["schemas"] |= components(_BODIES)
         document["components"]["schemas"]["CallOut"] = handler_schemas.CallOut.model_json_schema()
         document["components"]["securitySchemes"] = {
             "ApiKey": {

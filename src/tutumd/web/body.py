@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
@@ -89,10 +89,22 @@ def parse(body: bytes, adapter: TypeAdapter[Model]) -> Model:
 
 
 def documented(adapter: TypeAdapter[Model], *, required: bool = True) -> dict[str, Any]:
-    """Return the OpenAPI description of a JSON body, without references."""
-    schema = adapter.json_schema()
-    inlined = _inline(schema, schema.pop("$defs", {}))
-    return {"requestBody": {"required": required, "content": {"application/json": {"schema": inlined}}}}
+    """Return the OpenAPI description of a JSON body. Models in it are references to `components`."""
+    [schema] = _json_schemas([adapter])[0].values()
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
+
+
+def components(models: Iterable[type[BaseModel]]) -> dict[str, Any]:
+    """Return the schemas of models of JSON bodies, by name, for the components of the OpenAPI document."""
+    return dict(_json_schemas(map(TypeAdapter, models))[1]["$defs"])
+
+
+def _json_schemas(adapters: Iterable[TypeAdapter[Any]]) -> tuple[dict[Any, Any], dict[str, Any]]:
+    """Return the schemas and the definitions that they refer to."""
+    return TypeAdapter.json_schemas(
+        [(number, "validation", adapter) for number, adapter in enumerate(adapters)],
+        ref_template="#/components/schemas/{model}",
+    )
 
 
 def documented_query(names: Iterable[str], **parameter: Any) -> dict[str, Any]:
@@ -108,13 +120,3 @@ def documented_query(names: Iterable[str], **parameter: Any) -> dict[str, Any]:
 def documented_list(filters: frozenset[str] = frozenset()) -> dict[str, Any]:
     """Return the OpenAPI description of the filters and pages of a list."""
     return documented_query(sorted(filters | {"limit", "offset"}))
-
-
-def _inline(node: Any, definitions: dict[str, Any]) -> Any:
-    if isinstance(node, list):
-        return [_inline(item, definitions) for item in node]
-    if not isinstance(node, dict):
-        return node
-    if "$ref" in node:
-        return _inline(definitions[node["$ref"].rpartition("/")[2]], definitions)
-    return {key: _inline(value, definitions) for key, value in node.items()}

@@ -26,9 +26,12 @@ def parse(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
 
 
 def choose(sent: bytes | None, path: str) -> bytes:
-    """Return the ID of a request: the one that was sent, unless a part of the path is in it, which may be a secret."""
+    """Return the ID of a request: the one that was sent, unless a part of the path is in it, which may be a secret.
+
+    Dashes do not count: many write a UUID without them.
+    """
     if sent is None:
         return make()
-    lowered = sent.decode().lower()
-    parts = (part for part in path.lower().split("/") if len(part) >= MIN_SECRET)
-    return make() if any(part in lowered for part in parts) else sent
+    given = sent.decode().lower().replace("-", "")
+    parts = (part for part in path.lower().replace("-", "").split("/") if len(part) >= MIN_SECRET)
+    return make() if any(part in given for part in parts) else sent

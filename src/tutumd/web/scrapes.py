@@ -40,7 +40,7 @@ class Scrapes:
         self._reader = reader
         self._version = version
         self._networks = networks
-        self._reading: asyncio.Task[Figures] | None = None
+        self._reading: asyncio.Task[Figures | None] | None = None
         # Apart from the threads of the API, which may all wait for the same database.
         self._threads = anyio.CapacityLimiter(_MAX_THREADS)
 
@@ -67,12 +67,13 @@ class Scrapes:
 
     async def _read(self) -> Figures | None:
         if self._reading is None or self._reading.done():
-            self._reading = asyncio.ensure_future(
-                anyio.to_thread.run_sync(self._reader.read, limiter=self._threads, abandon_on_cancel=True)
-            )
-        reading = self._reading
+            self._reading = asyncio.ensure_future(self._read_now())
+        reading = self._reading  # the next scrape may begin another one
         await asyncio.wait([reading], timeout=TIMEOUT_S)
+        return reading.result() if reading.done() else None
+
+    async def _read_now(self) -> Figures | None:
         try:
-            return reading.result() if reading.done() else None
+            return await anyio.to_thread.run_sync(self._reader.read, limiter=self._threads, abandon_on_cancel=True)
         except UnavailableError:
             return None

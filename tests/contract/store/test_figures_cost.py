@@ -11,7 +11,7 @@ from tutumd.metrics import exposition
 from tutumd.metrics.calls import CallMetrics
 from tutumd.model import ActionState, Verb
 from tutumd.store import pending_actions
-from tutumd.store.figures import SqlFigures
+from tutumd.store.figures import SqlFigures, select_waiting
 from tutumd.store.snapshots import insert_service
 from tutumd.store.tables import actions, handler_logs
 
@@ -80,3 +80,13 @@ def test_a_scrape_is_quick_with_ten_thousand_services(bed: StoreBed) -> None:
     assert sum(engine.pending for engine in figures.engines) == SERVICES
     assert figures.delivery_log_bytes == 3 * SERVICES * 4096
     assert min(took_s) < MAX_S, [f"{1000 * each:.0f} ms" for each in took_s]
+    plan = explain(bed)
+    assert "actions_of_engine" in plan or "actions_live" in plan, plan  # of what waits alone
+
+
+def explain(bed: StoreBed) -> str:
+    """Return how the database reads what waits."""
+    with bed.database.read() as connection:
+        sql = select_waiting(bed.clock()).compile(connection, compile_kwargs={"literal_binds": True})
+        query = "EXPLAIN" if bed.database.is_postgres else "EXPLAIN QUERY PLAN"
+        return "\n".join(str(row[-1]) for row in connection.execute(sa.text(f"{query} {sql}")))

@@ -66,6 +66,14 @@ def test_calls_are_counted_and_unused_handlers_listed(bed: StoreBed) -> None:
     assert (page.total, {handler.calls for handler in page.objects}) == (2, {0, 2})
 
 
+def test_without_a_date_all_handlers_are_listed_also_those_that_are_called_just_now(bed: StoreBed) -> None:
+    listed = [bed.handler("web"), bed.handler("db")]
+    bed.call(listed[0])
+    page = bed.store.unused_handlers(bed.admin, None, query())
+    assert {handler.uuid for handler in page.objects} == {handler.uuid for handler in listed}
+    assert page.total == 2
+
+
 def test_counting_and_calls_never_deadlock(bed: StoreBed) -> None:
     # The numbers of handlers are in order, their UUIDs are not: locks in either order would meet.
     called = [bed.handler(name) for name in ("web", "db") for _ in range(10)]

@@ -6,7 +6,8 @@ import pytest
 from tests.unit.cli.conftest import Tutum
 from tests.unit.sdk.fake_api import DB, DEPLOY, OTHER_WEB, WEB, FakeApi, service
 from tutum.cli.apply import perform
-from tutum.cli.apply_plan import Step, find_service
+from tutum.cli.apply_plan import Step, find_service, make_plans
+from tutum.cli.handler_file import WantedService
 from tutum.errors import NonUniqueIdentifier, ObjectNotFound, TutumApiError
 from tutum.service import Service
 from tutum.webhook_handler import WebhookHandler
@@ -34,6 +35,22 @@ def test_a_failure_tells_what_was_done_and_what_was_not(api: FakeApi, capsys: py
         f"POST /service/{WEB}/webhook/handler/",
         f"PATCH /service/{WEB}/webhook/handler/{DEPLOY}/",
     ]
+
+
+@pytest.mark.parametrize("lost", [httpx2.ReadTimeout("no response"), httpx2.Response(504, json={"error": "late"})])
+def test_a_change_without_a_response_is_not_said_to_be_undone(api: FakeApi, lost: httpx2.Response | Exception) -> None:
+    webhook = WebhookHandler.fetch(Service.fetch(WEB))
+    steps = [
+        Step(verb="add", webhook=webhook, name="ci", body={"name": "ci"}),
+        Step(verb="remove", webhook=webhook, name="old", uuid=DEPLOY),
+    ]
+    api.script([lost])
+    with pytest.raises(TutumApiError) as raised:
+        perform(steps)
+    assert raised.value.message.endswith(
+        "0 of 2 changes were made, as printed above; this one may have been made as well, but none after it. "
+        "Run the same command again to go on"
+    )
 
 
 def test_a_server_that_does_not_know_plans_is_told(api: FakeApi) -> None:
@@ -68,6 +85,19 @@ def test_an_engine_tells_services_of_one_name_apart(two_engines: FakeApi) -> Non
 def test_the_start_of_a_uuid_names_no_service(two_engines: FakeApi) -> None:
     with pytest.raises(ObjectNotFound, match=f"there is no service {DB[:8]} that this user may see"):
         find_service(DB[:8], "")
+
+
+def test_the_kind_of_a_workload_may_stand_before_its_name(api: FakeApi) -> None:
+    selector = "deployment/prod/web"
+    api.services = [service(WEB, "web", engine="kubernetes", stack="prod", full_name="prod/web", selector=selector)]
+    assert find_service(selector, "").uuid == WEB
+
+
+def test_a_plan_says_that_a_service_is_gone(api: FakeApi) -> None:
+    since = "Mon, 13 Oct 2014 11:01:43 +0000"
+    api.services = [service(WEB, "web", gone_since=since)]
+    [plan] = make_plans([WantedService(place="h.toml:1: web", name="web", engine="", handlers=())], prune=False)
+    assert plan.notes == (f"it is gone since {since}: the handlers are for when it comes back",)
 
 
 def test_export_names_an_engine_only_where_it_is_needed(two_engines: FakeApi, tutum_command: Tutum) -> None:

@@ -85,6 +85,16 @@ def test_a_secret_in_the_file_is_refused_and_not_quoted(verify: str) -> None:
     assert "s3cret" not in "".join(told)
 
 
+def test_an_empty_list_of_secrets_is_refused() -> None:
+    told = problems(handler("verify = {preset = 'github', secrets = []}"))
+    assert told == ["h.toml:3: ci of shop/web: verify.secrets must have 1 to 5 entries, got 0"]
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 3000])
+def test_toml_that_python_cannot_hold_is_told_as_well(value: str) -> None:
+    assert problems(handler(f"max_uses = {value}"))[0].startswith("h.toml: this is not TOML: ")
+
+
 def test_a_file_of_windows_is_read() -> None:
     text = "\ufeff" + handler("debounce = 5").replace("\n", "\r\n")
     assert read_handler_file(text, "h.toml", {})[0].handlers[0].fields == {"debounce": 5}

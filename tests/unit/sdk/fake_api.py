@@ -216,7 +216,8 @@ class FakeApi:
 
 def _matches(fields: dict[str, Any], name: str, value: str) -> bool:
     if name == "reference":
-        return value in (fields["name"], fields.get("full_name")) or _matches(fields, "uuid__startswith", value.lower())
+        names = (fields["name"], fields.get("full_name"), fields.get("selector"))
+        return value in names or _matches(fields, "uuid__startswith", value.lower())
     key, _, test = name.partition("__")
     have = str(fields.get(key) or "")
     return have.startswith(value) if test == "startswith" else have == value

@@ -121,7 +121,8 @@ def require_body(document: Document) -> None:
 def body(document: Document) -> Document:
     """Return the schema of a new handler."""
     made = operation(document, "post", "/api/v1/service/{service_uuid}/webhook/handler/")["requestBody"]
-    return made["content"]["application/json"]["schema"]["anyOf"][0]
+    one, _ = made["content"]["application/json"]["schema"]["anyOf"]
+    return schema(document, one["$ref"].rpartition("/")[2])
 
 
 BREAKING: dict[Callable[[Document], None], str] = {

@@ -186,7 +186,7 @@ def delete_handler(request: Request, viewer: Viewer, service_uuid: ServiceUuid, 
 
 @router.get("/webhook/handler/", openapi_extra=documented_list(frozenset({"unused_days"})))
 def list_unused_handlers(request: Request, viewer: Viewer) -> schemas.ListOut[handler_schemas.UnusedHandlerOut]:
-    """List the handlers of all services that were not called for `unused_days`; pages: limit, offset."""
+    """List the handlers of all services that were not called for `unused_days`; 0: all. Pages: limit, offset."""
     before, query = parse_unused(request.query_params.multi_items(), context(request).clock())
     page = context(request).store.unused_handlers(viewer, before, query)
     return render.page(
