@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork, ValidationError
-from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tutumd.errors import SettingsError
@@ -152,7 +151,7 @@ def read_settings(options: Mapping[str, Any]) -> Settings:
         raise SettingsError("\n".join(problems)) from None
 
 
-def _describe(problem: ErrorDetails, given: Mapping[str, Any], in_files: Mapping[str, str]) -> str:
+def _describe(problem: Mapping[str, Any], given: Mapping[str, Any], in_files: Mapping[str, str]) -> str:
     field = str(problem["loc"][0])
     variable = f"{PREFIX}{field.upper()}{FILE_SUFFIX if field in in_files else ''}"
     source = f"--{field.replace('_', '-')}" if field in given else variable
