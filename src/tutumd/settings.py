@@ -140,20 +140,24 @@ def read_settings(options: Mapping[str, Any]) -> Settings:
         options: Those that are None or empty are not given.
 
     Raises:
-        SettingsError: A value is wrong. The text names the option, variable or file and what it must be.
+        SettingsError: Values are wrong. For each, a line names the option, variable or file and what it must be.
     """
     given = {name: value for name, value in options.items() if value is not None and value != []}
     in_files = read_secret_files(options)
     try:
         return Settings(**{**given, **in_files})
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        field = str(problem["loc"][0])
-        variable = f"{PREFIX}{field.upper()}{FILE_SUFFIX if field in in_files else ''}"
-        source = f"--{field.replace('_', '-')}" if field in given else variable
-        wanted = re.sub("^(Input should be|value is not)", "must be", problem["msg"].removeprefix("Value error, "))
-        got = f"got {problem['input']!r}" if Settings.model_fields[field].repr else "got something else"
-        raise SettingsError(f"{source}: {wanted}, {got}") from None
+        problems = dict.fromkeys(_describe(problem, given, in_files) for problem in error.errors(include_url=False))
+        raise SettingsError("\n".join(problems)) from None
+
+
+def _describe(problem: Mapping[str, Any], given: Mapping[str, Any], in_files: Mapping[str, str]) -> str:
+    field = str(problem["loc"][0])
+    variable = f"{PREFIX}{field.upper()}{FILE_SUFFIX if field in in_files else ''}"
+    source = f"--{field.replace('_', '-')}" if field in given else variable
+    wanted = re.sub("^(Input should be|value is not)", "must be", problem["msg"].removeprefix("Value error, "))
+    got = f"got {problem['input']!r}" if Settings.model_fields[field].repr else "got something else"
+    return f"{source}: {wanted.partition(', unable to parse')[0]}, {got}"
 
 
 def read_secret_files(options: Mapping[str, Any]) -> dict[str, str]:
@@ -163,24 +167,26 @@ def read_secret_files(options: Mapping[str, Any]) -> dict[str, str]:
         options: Those that are not None win, and their files are not read.
 
     Raises:
-        SettingsError: A secret is also in its own variable, or its file cannot be used.
+        SettingsError: Secrets are also in their own variables, or their files cannot be used. Each has a line.
     """
-    secrets = {}
+    secrets, problems = {}, []
     for name in SECRETS:
         variable = f"{PREFIX}{name.upper()}"
         path = os.environ.get(f"{variable}{FILE_SUFFIX}")
         if not path or options.get(name) is not None:
             continue
         if os.environ.get(variable):
-            raise SettingsError(f"{variable} and {variable}{FILE_SUFFIX} are both set: unset one of them")
+            problems.append(f"{variable} and {variable}{FILE_SUFFIX} are both set: unset one of them")
+            continue
         try:
             secrets[name] = _read_line(Path(path))
         except OSError as error:
-            raise SettingsError(
-                f"{variable}{FILE_SUFFIX}: {path} cannot be read: {error.strerror}; name a file that this user can read"
-            ) from error
+            fault = f"cannot be read: {error.strerror}; name a file that this user can read"
+            problems.append(f"{variable}{FILE_SUFFIX}: {path} {fault}")
         except ValueError as error:
-            raise SettingsError(f"{variable}{FILE_SUFFIX}: {path} {error}") from None
+            problems.append(f"{variable}{FILE_SUFFIX}: {path} {error}")
+    if problems:
+        raise SettingsError("\n".join(problems))
     return secrets
 
 
@@ -194,7 +200,7 @@ def _read_line(path: Path) -> str:
     with path.open("rb") as file:
         content = file.read(_MAX_FILE_BYTES)
     try:
-        line = content.decode().rstrip("\r\n")
+        line = content.decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError:
         raise ValueError("must be a text file in UTF-8") from None
     if not line.strip():

@@ -189,6 +189,36 @@ def test_a_forced_restore_keeps_what_was_there(backup: Path, tmp_path: Path) -> 
         pass
 
 
+def test_a_restore_applies_no_wal_of_a_database_that_was_deleted(backup: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    assert tutumd("restore", backup, "--force", "--data-dir", data).returncode == 0
+    with closing(sqlite3.connect(data / "tutumd.db")) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("UPDATE users SET name = 'crashed' WHERE name = 'before'")
+        database.commit()
+        wal = (data / "tutumd.db-wal").read_bytes()
+    (data / "tutumd.db").unlink()
+    (data / "tutumd.db-wal").write_bytes(wal)
+    done = tutumd("restore", backup, "--data-dir", data)
+    assert done.returncode == 0, done.stderr
+    assert users(data)[-1] == "before"
+    assert [path.read_bytes() for path in data.glob("tutumd.db.before-*-wal")] == [wal]
+
+
+def test_a_backup_replaces_nothing_but_a_backup(backup: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    device = tmp_path / "null"
+    device.symlink_to("/dev/null")
+    for target in (data / "tutumd.db", data / "secret.key", device, tmp_path):
+        before = target.read_bytes() if target.is_file() else b""
+        says(tutumd("backup", target, "--data-dir", data), f"{target} is there, and is no backup: give another name")
+        assert target.is_file() == bool(before) and (not before or target.read_bytes() == before)
+    assert device.is_symlink()
+    assert tutumd("backup", backup, "--data-dir", data).returncode == 0
+    backup.write_bytes(b"")  # as mktemp makes it
+    assert tutumd("backup", backup, "--data-dir", data).returncode == 0
+
+
 def test_a_damaged_database_can_be_replaced_and_not_backed_up(backup: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     content = bytearray((data / "tutumd.db").read_bytes())
@@ -251,6 +281,9 @@ def test_a_backup_that_cannot_be_used_is_refused_with_the_reason(backup: Path, t
     says(tutumd("restore", tmp_path / "none", "--data-dir", data), "none: No such file .*; nothing was changed")
     postgres = tutumd("restore", backup, "--database", "postgresql://u@127.0.0.1/x", "--data-dir", data)
     says(postgres, "pg_restore")
+    (tmp_path / "file").touch()
+    inside = tutumd("restore", backup, "--data-dir", tmp_path / "file" / "data")
+    says(inside, f"the backup was not restored: {tmp_path}/file.*: Not a directory; nothing was changed")
 
 
 def test_a_backup_through_a_pipe_is_the_same(backup: Path, tmp_path: Path) -> None:
@@ -259,6 +292,14 @@ def test_a_backup_through_a_pipe_is_the_same(backup: Path, tmp_path: Path) -> No
     done = tutumd("restore", "-", "--data-dir", tmp_path / "other", stdin=written.stdout)
     assert done.returncode == 0, done.stderr
     assert users(tmp_path / "other") == users(tmp_path / "data")
+    assert not list((tmp_path / "data").glob("*.backup*"))
+
+
+def test_a_backup_into_a_pipe_or_file_that_is_full_says_so(backup: Path, tmp_path: Path) -> None:
+    command = [str(BIN / "tutumd"), "backup", "-", "--data-dir", str(tmp_path / "data")]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+    says(done, "no backup was written: standard output: No space left on device")
     assert not list((tmp_path / "data").glob("*.backup*"))
 
 
@@ -299,13 +340,14 @@ def test_a_restore_that_is_killed_at_any_step_can_be_repeated(backup: Path, tmp_
 
 @pytest.mark.slow
 def test_a_backup_that_is_killed_at_any_step_leaves_the_former_one(backup: Path, tmp_path: Path) -> None:
+    former = backup.read_bytes()
     for nth in range(1, 100):
-        backup.write_bytes(b"the former one")
+        backup.write_bytes(former)
         code = run_killed(nth, tmp_path, "backup", backup, "--data-dir", tmp_path / "data")
         if code == 0:
             break
         assert code == -signal.SIGKILL
-        assert backup.read_bytes() == b"the former one"
+        assert backup.read_bytes() == former
     assert nth > 5
     assert [path.name for path in tmp_path.glob("backup*")] == ["backup.tar"]
     done = tutumd("restore", backup, "--data-dir", tmp_path / "other")
@@ -337,7 +379,7 @@ def test_a_full_disk_leaves_nothing_half_done(disk: SqliteDisk, backup: Path, tm
     assert target.read_bytes() == former
     assert tutumd("backup", tmp_path / "large.tar", "--data-dir", data).returncode == 0
     done = tutumd("restore", tmp_path / "large.tar", "--data-dir", disk.data / "data")
-    says(done, "the backup was not restored: .*No space left on device.*; nothing was changed")
+    says(done, f"the backup was not restored: {disk.data}/data: No space left on device; nothing was changed")
     assert sorted(path.name for path in disk.data.rglob("*") if path.stat().st_size and path.is_file()) == [
         "backup.tar"
     ]

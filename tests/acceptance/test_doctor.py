@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import re
 import shutil
 import sqlite3
 import ssl
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,10 +40,16 @@ print(*check_folder(settings), *check_database(settings)[0], sep="\\n")
 ROOT = "runs commands as root"
 
 
-def doctor(data: Path, *options: str, engine: str = "local", **variables: str) -> tuple[int, Findings]:
-    """Run it, and return its exit code and what it found, but the warning that this is root."""
+def doctor(
+    data: Path, *options: str, engine: str = "local", within: Sequence[str] = (), **variables: str
+) -> tuple[int, Findings]:
+    """Run it, and return its exit code and what it found, but the warning that this is root.
+
+    Args:
+        within: A command that runs it.
+    """
     clean = {name: value for name, value in os.environ.items() if not name.startswith("TUTUM")}
-    command = [str(BIN / "tutumd"), "doctor", "--json", "--data-dir", str(data), "--engine", engine, *options]
+    command = [*within, str(BIN / "tutumd"), "doctor", "--json", "--data-dir", str(data), "--engine", engine, *options]
     done = subprocess.run(command, capture_output=True, env=clean | variables, timeout=120, check=False)
     assert not done.stderr, done.stderr
     found = [each for each in json.loads(done.stdout)["findings"] if ROOT not in each["text"]]
@@ -218,11 +225,40 @@ def test_a_database_server_that_is_away_or_hangs_is_found_without_its_password(t
 
 def test_a_setting_that_is_wrong_or_unknown_is_found(tmp_path: Path) -> None:
     assert texts(broken(tmp_path, TUTUMD_PORT="eighty"))[0].startswith("settings: TUTUMD_PORT: must be a valid integer")
-    assert "--engine must be auto" in broken(tmp_path, engine="podmann")[0]["text"]
+    (port, grace) = broken(tmp_path, TUTUMD_PORT="eighty", TUTUMD_GRACE="-1")
+    assert "TUTUMD_PORT" in port["text"] and "TUTUMD_GRACE" in grace["text"]
+    _, found = doctor(tmp_path, engine="podmann")
+    assert "--engine must be auto" in found[0]["text"]
+    assert {"data folder", "database", "key"} <= {each["subject"] for each in found}, "the rest is looked at"
     _, found = doctor(tmp_path, TUTUMD_ADMIN_APIKEYS="hidden-word")
     (unknown,) = [each for each in found if "TUTUMD_ADMIN_APIKEYS" in each["text"]]
     assert unknown["level"] == "warning" and "did you mean TUTUMD_ADMIN_APIKEY?" in unknown["text"]
     assert "hidden-word" not in json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://root:hidden-word@db/x", "hidden-word", "sqlite:///", "postgresql://u:hidden-word@[::1/x"]
+)
+def test_a_database_url_that_is_none_is_a_wrong_setting(tmp_path: Path, url: str) -> None:
+    (found,) = broken(tmp_path, TUTUMD_DATABASE=url)
+    assert "must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME" in found["text"]
+    assert "fault of tutumd" not in found["mend"] and "hidden-word" not in json.dumps(found)
+
+
+def test_lines_fit_a_terminal(data: Path) -> None:
+    options = ["--data-dir", str(data), "--engine", "docker", "--public-url", "https://hooks.invalid"]
+    missing = {"DOCKER_HOST": f"unix://{data}/none.sock", "COLUMNS": "80"}
+    done = subprocess.run([str(BIN / "tutumd"), "doctor", *options], capture_output=True, text=True, timeout=60,
+                          env=os.environ | missing, check=False)  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if len(line) > 80 and " " in line[26:]] == []
+    assert re.search(r"none works for the engine local since .*\n {24}\S", done.stdout)
+    assert "\n                        → start the engine, mount its socket" in done.stdout
+
+
+def test_a_setting_that_only_the_database_refuses_is_found(data: Path) -> None:
+    (found,) = [each for each in broken(data, TUTUMD_LISTEN_URL="postgresql://u@h/x") if each["subject"] == "database"]
+    assert "TUTUMD_LISTEN_URL needs a database on PostgreSQL" in found["text"]
 
 
 def test_callers_that_all_look_the_same_are_found(data: Path) -> None:
@@ -327,3 +363,12 @@ def test_a_public_url_without_tls_dns_or_listener_is_found(data: Path) -> None:
     assert any("refuses connections" in each["text"] for each in found)
     found = broken(data, "--public-url", "https://hooks.invalid")
     assert any("the host name of https://hooks.invalid is unknown" in each["text"] for each in found)
+
+
+def test_a_public_url_is_not_judged_where_no_network_leads_to_it(data: Path) -> None:
+    without_network = ["unshare", "--net"]
+    if subprocess.run([*without_network, "true"], capture_output=True, timeout=30, check=False).returncode:
+        pytest.skip("this user cannot make a network namespace")
+    _, found = doctor(data, "--public-url", "https://192.0.2.1", within=without_network)
+    (told,) = [each for each in found if each["subject"] == "public URL"]
+    assert told["level"] == "warning" and "there is no way out from here" in told["text"]

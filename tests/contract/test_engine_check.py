@@ -1,7 +1,8 @@
 """What `check` finds of each engine: nothing if all is well, and else what is broken, with what to do."""
 
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,15 @@ from tests.support.docker_proxy import proxied
 from tests.support.hanging_host import HangingHost
 from tests.support.kubernetes.api import FakeCluster, running
 from tests.support.kubernetes.rules import granted
+from tests.support.socket_filter import CONFIG, SWARM_CONFIG, allowed_calls
+from tutumd.engines.docker.checkup import NEEDED as DOCKER
 from tutumd.engines.docker.engine import DockerEngine
+from tutumd.engines.dockerapi.checkup import Needed
 from tutumd.engines.kubernetes.checkup import PERMISSIONS
 from tutumd.engines.kubernetes.connection import find_access
 from tutumd.engines.kubernetes.engine import KubernetesEngine
 from tutumd.engines.rollout.clock_skew import compare_clocks
+from tutumd.engines.swarm.checkup import NEEDED as SWARM
 from tutumd.engines.swarm.engine import SwarmEngine
 from tutumd.model import Finding, Level
 from tutumd.ports.engine import Engine
@@ -74,6 +79,23 @@ def test_a_socket_proxy_that_is_too_narrow_is_named_with_each_request(clean_bed:
     assert asked == {"GET", "POST", "PUT", "HEAD", "DELETE"}
 
 
+@pytest.mark.parametrize(("file", "needed"), [(CONFIG, DOCKER), (SWARM_CONFIG, SWARM)], ids=["docker", "swarm"])
+def test_every_rule_of_the_shipped_filters_is_asked_for_and_nothing_else(file: Path, needed: Sequence[Needed]) -> None:
+    asked = {"GET /_ping", "GET /version", *(f"{each.method} {each.path.format(absent='x')}" for each in needed)}
+    rules = allowed_calls(file)
+    assert [rule for rule in rules if not any(re.fullmatch(rule, call) for call in asked)] == []
+    assert [call for call in asked if not any(re.fullmatch(rule, call) for rule in rules)] == []
+
+
+def test_a_filter_that_refuses_even_the_first_request_is_named(clean_bed: DockerBed, tmp_path: Path) -> None:
+    refusal = (403, b'{"message": "the socket proxy refuses GET /_ping"}')
+    with proxied(tmp_path, clean_bed.url, lambda path: refusal if path.endswith("/_ping") else None) as proxy:
+        engine = DockerEngine("prod", proxy.url, config_dir=None, server_cap=10)
+        (found,) = wrong(engine)
+        engine.close()
+    assert "the socket proxy refuses GET /_ping" in found.text and "allow it in the proxy" in found.mend
+
+
 def test_every_permission_that_the_manifests_grant_is_asked_for() -> None:
     assert {(each.group, each.resource, each.verb) for each in PERMISSIONS} == granted("namespace.yaml")
 
@@ -84,8 +106,11 @@ def test_a_missing_permission_is_named_with_its_namespace(tmp_path: Path) -> Non
         cluster.allowed = lambda request: (request.verb, request.resource) not in refused
         access = find_access(cluster.write_kubeconfig(tmp_path / "kubeconfig"), None, {})
         engine = KubernetesEngine("prod", access, namespaces=["shop", "blog"], server_cap=10)
-        found = [(each.subject, each.level, each.text) for each in wrong(engine)]
+        missing = wrong(engine)
+        found = [(each.subject, each.level, each.text) for each in missing]
         engine.close()
+    for finding in missing:
+        assert Path(finding.mend.partition("--filename ")[2]).is_file(), finding.mend
     patch, events = "deployments cannot be redeployed", "it is told late why no pod is created"
     assert found == [
         finding

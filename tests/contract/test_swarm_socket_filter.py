@@ -11,6 +11,7 @@ from tests.support.runs import FakeRun
 from tests.support.server import request
 from tests.support.socket_filter import SWARM_CONFIG, allowed_calls, filtering
 from tests.support.waiting import wait_until
+from tutumd.model import Level
 
 REFUSED = (
     ("GET", "/info"),
@@ -55,6 +56,16 @@ def test_everything_that_the_engine_does_passes_and_uses_each_rule(clean_bed: Do
     passed = proxy.passed()
     rules = allowed_calls(SWARM_CONFIG)
     assert [rule for rule in rules if not any(re.fullmatch(rule, call) for call in passed)] == []
+
+
+def test_a_check_finds_that_all_passes(clean_bed: DockerBed, tmp_path: Path) -> None:
+    with (
+        filtering(tmp_path, clean_bed.url, file=SWARM_CONFIG) as proxy,
+        swarm.opened(clean_bed, url=proxy.url) as engine,
+    ):
+        found = engine.check()
+    assert [finding for finding in found if finding.level is not Level.OK] == []
+    assert [re.sub(r"/v[0-9.]+", "", line) for line in proxy.refused()] == ["403 GET /info"]
 
 
 def test_whatever_else_is_asked_is_refused(tmp_path: Path, docker_bed: DockerBed) -> None:

@@ -47,6 +47,11 @@ class Manifest:
     format: int = field(default=_FORMAT)
 
 
+def is_backup(beginning: bytes) -> bool:
+    """Return whether a file that begins so is a backup, or empty."""
+    return not beginning or beginning.startswith(MANIFEST.encode())
+
+
 def describe(paths: dict[str, Path], between: Callable[[], None]) -> dict[str, dict[str, Any]]:
     """Return the size and the SHA-256 of each file."""
     described = {}

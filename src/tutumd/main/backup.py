@@ -45,11 +45,13 @@ def backup(target: str, options: Mapping[str, Any]) -> None:
         raise SettingsError(f"there is no database {database_path(settings)}: give the right --data-dir")
     if target == STDOUT and sys.stdout.isatty():
         raise SettingsError("a backup is no text for a terminal: redirect it, or give a file instead of -")
+    if target != STDOUT and not _may_replace(Path(target)):
+        raise SettingsError(f"{target} is there, and is no backup: give another name")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what is half done is removed
     os.nice(_NICE)  # after the server, whose calls must not wait
     source = database_path(settings)
     part = Path(f"{source}.backup" if target == STDOUT else f"{target}.part")
-    with _told(part), _exclusive(part) as file:
+    with _told(part, "standard output" if target == STDOUT else str(part)), _exclusive(part) as file:
         copy = part.with_name(f"{part.name}-db")
         try:
             _check_space(source, part, copies=1 if target == STDOUT else 2)
@@ -62,6 +64,15 @@ def backup(target: str, options: Mapping[str, Any]) -> None:
             part.rename(target)
             sync_folder(part.parent)
     _report(settings, target)
+
+
+def _may_replace(target: Path) -> bool:
+    """Return whether nothing is lost if a backup takes this name."""
+    if not target.is_file():
+        return not os.path.lexists(target)
+    with suppress(OSError), target.open("rb") as file:
+        return archive.is_backup(file.read(len(archive.MANIFEST)))
+    return False
 
 
 def database_path(settings: Settings) -> Path:
@@ -145,14 +156,14 @@ def _exclusive(part: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _told(part: Path) -> Iterator[None]:
+def _told(part: Path, written: str) -> Iterator[None]:
     """Turn faults of files into words."""
     try:
         yield
     except BrokenPipeError as error:
         raise SettingsError("whoever reads the backup has ended: it is incomplete") from error
     except OSError as error:
-        raise SettingsError(f"no backup was written: {error.filename or part}: {error.strerror}") from error
+        raise SettingsError(f"no backup was written: {error.filename or written}: {error.strerror}") from error
     except sqlite3.Error as error:
         raise SettingsError(f"no backup was written to {part.parent}: {error}") from error
 

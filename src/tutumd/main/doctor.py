@@ -2,11 +2,14 @@
 
 import json
 import os
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from threading import Thread
 from typing import Any
@@ -16,6 +19,7 @@ from tutumd.application.calls import StatusTokens
 from tutumd.engines.rollout.clock_skew import compare_clocks
 from tutumd.errors import SettingsError, TutumdError
 from tutumd.main import engines
+from tutumd.main.missing import tell_missing
 from tutumd.main.public_url_check import check_public_url
 from tutumd.main.server_checks import (
     check_calls,
@@ -58,17 +62,22 @@ def examine(options: Mapping[str, Any]) -> list[Finding]:
     findings = [warning("settings", text, "rename or unset it") for text in environment_warnings(os.environ)]
     try:
         settings = read_settings(options)
-        specs = engines.find_specs(settings)
-    except TutumdError as error:
+    except SettingsError as error:
         mend = "correct it, and run tutumd doctor again: without it nothing else can be looked at"
-        return [*findings, wrong("settings", str(error), mend)]
-    findings.append(ok("settings", f"each is valid (tutumd {version('tutumd')})"))
+        return [*findings, *(wrong("settings", text, mend) for text in str(error).splitlines())]
+    engine_checks: dict[str, Check] = {}
+    try:
+        engine_checks = {f"engine {spec.name}": _engine_check(spec, settings) for spec in engines.find_specs(settings)}
+    except TutumdError as error:
+        findings.append(wrong("settings", str(error), "correct it: no engine can be looked at before"))
+    else:
+        findings.append(ok("settings", f"each is valid (tutumd {version('tutumd')})"))
     read: list[Contents] = []
     findings += run_checks(
         {
             "data folder": lambda: check_folder(settings),
             "database": lambda: _check_database(settings, read),
-            **{f"engine {spec.name}": _engine_check(spec, settings) for spec in specs},
+            **engine_checks,
         }
     )
     contents = read[0] if read else None
@@ -82,6 +91,8 @@ def run_checks(checks: Mapping[str, Check], limit_s: float = _LIMIT_S) -> list[F
     def run(subject: str, check: Check) -> None:
         try:
             results[subject] = list(check())
+        except ModuleNotFoundError as error:
+            results[subject] = [wrong(subject, tell_missing(error.name or ""), "then run tutumd doctor again")]
         except Exception as error:  # noqa: BLE001 (a doctor that dies of what it looks at helps nobody)
             text = f"cannot be looked at: {type(error).__name__}: {error}"
             results[subject] = [wrong(subject, text, "report this: it is a fault of tutumd doctor")]
@@ -155,12 +166,17 @@ def _redacted(finding: Finding) -> Finding:
 def _print(findings: Sequence[Finding]) -> None:
     has_colors = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     width = max(len(finding.subject) for finding in findings)
+    indent = _WIDTH + width + 4
+    columns = max(shutil.get_terminal_size().columns, 2 * indent)
+    # Paths and URLs stay whole: people copy them.
+    wrap = partial(textwrap.wrap, width=columns - indent, break_long_words=False, break_on_hyphens=False)
     for finding in findings:
+        lines = wrap(finding.text) + (wrap(f"→ {finding.mend}", subsequent_indent="  ") if finding.mend else [])
         level = f"{finding.level:{_WIDTH}}"
         shown = f"\033[{_COLORS[finding.level]}m{level}\033[0m" if has_colors else level
-        print(f"{shown}  {finding.subject:{width}}  {finding.text}")
-        if finding.mend:
-            print(f"{'':{_WIDTH + width + 4}}→ {finding.mend}")
+        print(f"{shown}  {finding.subject:{width}}  {lines[0]}")
+        for line in lines[1:]:
+            print(" " * indent + line)
     counts = {level: sum(finding.level is level for finding in findings) for level in Level}
     warnings = f"{counts[Level.WARNING]} {'warning' if counts[Level.WARNING] == 1 else 'warnings'}"
     print(f"\n{counts[Level.WRONG]} wrong, {warnings}, {counts[Level.OK]} ok")

@@ -1,5 +1,6 @@
 """Whether callers reach this server by the public URL: the name, the port, the certificate, and what answers."""
 
+import errno
 import http.client
 import json
 import socket
@@ -96,6 +97,11 @@ def _is_healthy(body: bytes) -> bool:
 
 def _unreachable(url: str, error: Exception) -> Finding:
     outside = _FROM_OUTSIDE.format(url=url)
+    number = getattr(error, "errno", None)
+    if number == errno.ENETUNREACH or (isinstance(error, socket.gaierror) and number == socket.EAI_AGAIN):
+        # An internal network of Docker, or no network at all: that says nothing of the URL.
+        mend = f"look from a machine that has one: curl {url}/healthz"
+        return warning(_SUBJECT, f"{url} cannot be tried: there is no way out from here ({error})", mend)
     if isinstance(error, ssl.SSLCertVerificationError):
         mend = "renew it, or let the proxy send the whole chain for this host name"
         return wrong(_SUBJECT, f"the certificate of {url} is not valid: {error.verify_message}", mend)

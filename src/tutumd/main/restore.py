@@ -38,7 +38,8 @@ def restore(source: str, options: Mapping[str, Any], *, force: bool) -> None:
     if not settings.database_url.startswith("sqlite:"):
         raise SettingsError(explain_restore())
     path = database_path(settings)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _told(path):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with keep_servers_out(settings), _told(path):
         for lock in settings.data_dir.glob("*.lock"):
             _give_to_owner(lock, settings.data_dir)
@@ -98,23 +99,24 @@ def _put_in_place(settings: Settings, path: Path, staged: Mapping[str, Path]) ->
             aside.append(_keep(key, stamp))
         staged[SECRET_KEY_FILE].replace(key)
         sync_folder(key.parent)
-    if path.exists():
-        aside += _set_aside(path, stamp)
+    aside += _set_aside(path, stamp)
     marker.replace(path)
     sync_folder(path.parent)
     return aside
 
 
 def _set_aside(path: Path, stamp: str) -> list[Path]:
-    try:
-        settle(path)  # into one file
-    except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise
-    aside = [_keep(path, stamp)]
-    for end in _SIDE_FILES:  # of a database that is damaged; they must not be applied to the new one
+    aside = []
+    if path.exists():
+        try:
+            settle(path)  # into one file
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise
+        aside.append(_keep(path, stamp))
+    for end in _SIDE_FILES:  # of a database that is damaged or was deleted; they must not be applied to the new one
         if (beside := Path(f"{path}{end}")).exists():
-            beside.rename(f"{aside[0]}{end}")
+            beside.rename(f"{path}.before-{stamp}{end}")
     return aside
 
 
@@ -142,8 +144,8 @@ def _told(path: Path) -> Iterator[None]:
         yield
     except (OSError, sqlite3.Error) as error:
         after = done if restoring_file(path).exists() else "nothing was changed"
-        said = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else f"{path}: {error}"
-        raise SettingsError(f"the backup was not restored: {said}; {after}") from error
+        where, what = (error.filename, error.strerror) if isinstance(error, OSError) else (path, error)
+        raise SettingsError(f"the backup was not restored: {where or path.parent}: {what}; {after}") from error
 
 
 def _report(settings: Settings, path: Path, manifest: archive.Manifest, aside: list[Path]) -> None:

@@ -18,6 +18,7 @@ from tutumd.model.findings import Finding, ok, warning, wrong
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.settings import Settings
 from tutumd.store.checkup import DATABASE, Contents, check_listen_url, check_postgres, check_sqlite
+from tutumd.store.database import Database
 
 _FOLDER, _KEY, _WORKER, _CALLS = "data folder", "key", "worker", "calls"
 _LITTLE_BYTES = 200_000_000
@@ -55,6 +56,10 @@ def check_folder(settings: Settings) -> Iterator[Finding]:
 
 def check_database(settings: Settings) -> tuple[list[Finding], Contents | None]:
     """Return the findings about the database, and what is in it if it can be read."""
+    try:
+        Database(settings.database_url, settings.listen_url).close()
+    except SettingsError as error:
+        return [wrong(DATABASE, str(error), "correct TUTUMD_DATABASE or --database")], None
     if not settings.database_url.startswith("sqlite:"):
         findings, contents = check_postgres(settings.database_url, settings.listen_url)
         return findings + (check_listen_url(settings.listen_url) if settings.listen_url else []), contents

@@ -208,7 +208,7 @@ class StorePart:
 
 
 def _parse_url(url: str) -> sa.URL:
-    scheme, _, rest = url.partition("://")
+    scheme, separator, rest = url.partition("://")
     if scheme == "sqlite" and rest.startswith("/") and rest not in ("/", "/:memory:"):
         return sa.make_url(url)
     if scheme in ("postgresql", "postgres") and rest:
@@ -218,7 +218,7 @@ def _parse_url(url: str) -> sa.URL:
             pass
     raise SettingsError(
         "the database must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME, "
-        f"got one that begins {scheme[:20]!r}"
+        + (f"got one that begins {scheme[:20]!r}" if separator else "got something else")
     )
 
 

@@ -185,6 +185,34 @@ def test_a_wrong_option_is_named_as_an_option() -> None:
         read_settings({"keep_days": 0})
 
 
+def test_all_wrong_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUTUMD_PORT", "eighty")
+    monkeypatch.setenv("TUTUMD_TRUSTED_PROXIES", "10.0.0.1/8,proxy")
+    with pytest.raises(SettingsError) as refused:
+        read_settings({"keep_days": 0})
+    assert str(refused.value).splitlines() == [
+        "TUTUMD_PORT: must be a valid integer, got 'eighty'",
+        "--keep-days: must be greater than or equal to 1, got 0",
+        "TUTUMD_TRUSTED_PROXIES: must be a valid IPv4 or IPv6 network, got '10.0.0.1/8'",
+        "TUTUMD_TRUSTED_PROXIES: must be a valid IPv4 or IPv6 network, got 'proxy'",
+    ]
+
+
+def test_all_files_that_hold_no_secret_are_named_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in SECRETS:
+        monkeypatch.setenv(f"TUTUMD_{name.upper()}_FILE", str(tmp_path / name))
+    with pytest.raises(SettingsError) as refused:
+        read_settings({})
+    named = [line.partition(":")[0] for line in str(refused.value).splitlines()]
+    assert named == [f"TUTUMD_{name.upper()}_FILE" for name in SECRETS]
+
+
+def test_a_secret_may_begin_as_windows_begins_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("hidden\r\n", encoding="utf-8-sig", newline="")
+    monkeypatch.setenv("TUTUMD_SECRET_KEY_FILE", str(tmp_path / "secret"))
+    assert read_settings({}).secret_key == "hidden"
+
+
 def test_lists_are_separated_by_commas_in_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUTUMD_ENGINE", "local, prod=docker:tcp://host:2375,")
     monkeypatch.setenv("TUTUMD_TRUSTED_PROXIES", "10.0.0.0/8, ::1")

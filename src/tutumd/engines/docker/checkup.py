@@ -10,6 +10,7 @@ _FILES = "a redeploy cannot copy the inline configs and secrets of compose"
 _CLEAN = "a redeploy cannot keep or remove images that it replaced"
 
 NEEDED = (
+    Needed(method="GET", path="/info", purpose=_REDEPLOY),
     Needed(method="GET", path="/containers/json", purpose=_FIND),
     Needed(method="GET", path="/containers/{absent}/json", purpose=_FIND),
     Needed(method="GET", path="/events", query={"since": "0", "until": "1"}, purpose="changes are seen late"),

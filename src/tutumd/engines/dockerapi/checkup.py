@@ -20,6 +20,9 @@ _LIMIT_S = 4
 # itself says 404 or 400 to each of them: they are about something that is not there.
 _REFUSED = (401, 403, 405)
 _ABSENT = "{absent}"
+_ALLOW = (
+    "allow it in the proxy or plugin before the socket; haproxy.cfg in deploy/compose or deploy/swarm has all rules"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,18 +45,26 @@ class Needed:
         return f"{self.method} {self.path.replace(_ABSENT, 'NAME')}"
 
 
-def check_connection(subject: str, client: Client) -> tuple[list[Finding], dict[str, Any]]:
-    """Return whether the engine answers, and what it says of itself. Raises EngineUnavailableError if it does not."""
+def check_connection(subject: str, client: Client) -> tuple[list[Finding], dict[str, Any] | None]:
+    """Return whether the engine answers, and what it says of itself; None if a filter before it refuses that.
+
+    Raises:
+        EngineUnavailableError: It does not answer.
+        EngineRefusedError: A filter refuses even that.
+    """
     client.probe()
     sdk: Any = client
     with translated("ask the engine for its version"):
         version = sdk.version()
     words = f"{'Podman' if client.is_podman else 'Docker'} {version.get('Version')}, API {version.get('ApiVersion')}"
-    before = time.time()
-    with translated("ask the engine for its state"):
-        info: dict[str, Any] = sdk.info()
-    there = parse_time(str(info.get("SystemTime") or ""))
     findings = [ok(subject, f"answers: {words}")]
+    before = time.time()
+    try:
+        with translated("ask the engine for its state"):
+            info: dict[str, Any] = sdk.info()
+    except EngineRefusedError:  # an engine that needs it has it among its requests
+        return findings, None
+    there = parse_time(str(info.get("SystemTime") or ""))
     if there is not None:
         findings += compare_clocks(subject, there.timestamp(), before, time.time())
     return findings, info
@@ -71,9 +82,9 @@ def check_engine(
     try:
         connected, info = check_connection(subject, client)
         findings += connected
-        if judge is not None:
+        if judge is not None and info is not None:
             findings.append(judge(info))
-        if judge is None or findings[-1].level is Level.OK:
+        if findings[-1].level is not Level.WRONG:
             findings += check_requests(subject, client, needed)
     except (EngineUnavailableError, EngineRefusedError) as error:
         findings.append(_unreachable(subject, client.address, error))
@@ -95,7 +106,7 @@ def check_requests(subject: str, client: Client, needed: Sequence[Needed]) -> It
             yield wrong(
                 subject,
                 f"{request.words} is refused ({said}): {request.purpose}",
-                "allow it in the proxy or plugin before the socket; deploy/compose/haproxy.cfg has all rules",
+                _ALLOW,
             )
     if not refused:
         yield ok(subject, f"lets through each of the {len(needed)} requests that tutumd sends")
@@ -120,7 +131,9 @@ def _refusal(client: Client, request: Needed, absent: str) -> str | None:
 def _unreachable(subject: str, address: str, error: EngineUnavailableError | EngineRefusedError) -> Finding:
     """Return why an engine cannot be used, with what to do about it."""
     text = str(error)
-    if "Permission denied" in text:
+    if isinstance(error, EngineRefusedError) or " refuses " in text:
+        mend = _ALLOW
+    elif "Permission denied" in text:
         mend = "let this user use the socket: sudo usermod -aG docker USER and a new login, or group_add in compose"
     elif "No such file" in text:
         mend = "start the engine, mount its socket into this container, or set DOCKER_HOST or --engine to where it is"

@@ -73,7 +73,7 @@ def check_permissions(
     for namespace in namespaces:
         place = f"in the namespace {namespace}" if namespace else "in all namespaces"
         missing = [permission for permission in PERMISSIONS if not is_allowed(permission, namespace)]
-        file = "namespace.yaml" if namespace else "cluster.yaml"
+        file = "namespace/namespace.yaml" if namespace else "cluster/cluster.yaml"
         option = f" --namespace {namespace}" if namespace else ""
         for permission in missing:
             yield Finding(

@@ -18,11 +18,12 @@ NEEDED = (
     Needed(method="POST", path="/services/{absent}/update", query={"version": "1"}, body={}, purpose=_REDEPLOY),
     # Without a name: 400.
     Needed(method="POST", path="/services/create", body={}, purpose=_ONE_TASK),
-    Needed(method="DELETE", path="/services/{absent}", purpose=_ONE_TASK),
+    Needed(method="DELETE", path="/services/{absent}-trial-00000000", purpose=_ONE_TASK),
     Needed(method="GET", path="/services/{absent}/logs", query={"stdout": "1"}, purpose="no output can be shown"),
+    Needed(method="GET", path="/tasks/{absent}/logs", query={"stdout": "1"}, purpose="a failure shows no output"),
     Needed(method="GET", path="/distribution/INVALID/json", purpose="the newest image cannot be found"),
     Needed(method="GET", path="/images/{absent}/json", purpose="the platform of an image cannot be found"),
-    Needed(method="GET", path="/networks/{absent}", purpose="the order of an update cannot be chosen"),
+    Needed(method="GET", path="/networks/host", purpose="the order of an update cannot be chosen"),
 )
 
 
