@@ -41,7 +41,7 @@ class Machine:
             bed.run("sh", "-ec", step.replace(install, start))
         settings = (bed.folder / "etc/tutumd/tutumd.env").read_text()
         self.key = settings.split("TUTUMD_ADMIN_APIKEY=")[1].strip()
-        wait_until(self.is_ready, f"the server is ready; {bed.folder}/var/log/tutumd.log")
+        wait_until(self.is_ready, f"the server is ready; {bed.folder}/var/log/tutumd.log", timeout_s=120)
 
     def follow(self, heading: str) -> None:
         for step in steps(heading):
@@ -106,24 +106,40 @@ def test_the_server_runs_as_its_user_and_can_write_to_its_data_only(machine: Mac
 def test_commands_that_run_as_services_outlive_a_restart_and_a_crash_of_the_server(machine: Machine) -> None:
     command = "sh -c 'date > /tmp/mine; exec sleep 3211'"
     machine.tutum("service", "run", "--name", "sleeper", "--run-command", command, "none")
-    (pid,) = wait_until(lambda: machine.pids("sleep 3211"), "the service runs")
+    (pid,) = wait_until(lambda: machine.pids("sleep 3211"), "the service runs", timeout_s=120)
 
     def check() -> None:
-        wait_until(machine.is_ready, "the server is ready again")
+        wait_until(machine.is_ready, "the server is ready again", timeout_s=120)
         assert machine.pids("sleep 3211") == [pid]
         assert machine.bed.run("ls", f"/proc/{pid}/root/tmp/mine")
-        wait_until(lambda: "Running" in machine.tutum("service", "ps"), "the service is seen to run")
+        wait_until(lambda: "Running" in machine.tutum("service", "ps"), "the service is seen to run", timeout_s=120)
 
     machine.bed.run("systemctl", "restart", "tutumd")
     check()
     main = machine.bed.show("tutumd", "MainPID")
     machine.bed.run("kill", "-KILL", main)
-    wait_until(lambda: machine.bed.show("tutumd", "MainPID") not in ("0", main), "systemd starts it again")
+    wait_until(lambda: machine.bed.show("tutumd", "MainPID") not in ("0", main), "systemd starts it", timeout_s=120)
     check()
     machine.follow("Upgrade")
     check()
     machine.tutum("service", "terminate", "sleeper")
-    wait_until(lambda: not machine.pids("sleep 3211"), "the service ends")
+    wait_until(lambda: not machine.pids("sleep 3211"), "the service ends", timeout_s=120)
+
+
+def test_a_server_that_cannot_start_is_tried_until_it_can(machine: Machine) -> None:
+    program = machine.bed.folder / "opt/tutumd/bin/tutumd"
+    good = program.read_text()
+    program.write_text("#!/bin/sh\nexit 1\n")  # as without the database
+    machine.bed.run("systemctl", "restart", "tutumd", check=False)
+    # systemd's own limit is 5 starts within 10 s.
+    wait_until(lambda: int(machine.bed.show("tutumd", "NRestarts")) > 5, "it is tried again", timeout_s=120)
+    program.write_text(good)
+    wait_until(machine.is_ready, "the server is ready", timeout_s=120)
+
+
+def test_the_page_stops_the_server_before_it_replaces_its_files() -> None:
+    text = PAGE.read_text(encoding="utf-8").split("\n## Upgrade\n")[1].split("\n## ")[0]
+    assert text.index("systemctl stop tutumd") < text.index("/pip install") < text.index("systemctl start tutumd")
 
 
 def test_nothing_is_left_after_the_last_step(machine: Machine) -> None:

@@ -15,6 +15,7 @@ from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.images import Image
 from tests.support.runs import FakeRun
 from tests.support.socket_filter import allowed_calls, filtering
+from tests.support.waiting import wait_until
 from tutumd.engines.docker.engine import DockerEngine
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.model import Level, Outcome, Service
@@ -211,6 +212,7 @@ GET /services
 GET /plugins
 GET /system/df
 GET /containers/../info
+GET /networks/..%2Fsecrets
 GET /v1.44/v1.44/info
 POST /auth
 POST /build
@@ -239,6 +241,9 @@ POST /swarm/init
 POST /services/create
 POST /secrets/create
 POST /plugins/pull
+DELETE /images/../volumes/data
+DELETE /images/..%2Fvolumes%2Fdata
+DELETE /images/%2E%2e/volumes/data
 DELETE /volumes/data
 DELETE /networks/front
 DELETE /build/cache
@@ -247,19 +252,29 @@ DELETE /
 PUT /info
 """
 
+FORM = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
+
 
 def test_nothing_else_passes(tmp_path: Path, docker_bed: DockerBed) -> None:
     with filtering(tmp_path, docker_bed.url) as proxy:
         for version in ("", "/v1.44"):
             for method, target in (line.split() for line in REFUSED.strip().splitlines()):
-                with closing(http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=10)) as connection:
+                with closing(http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=60)) as connection:
                     connection.request(method, version + target)
                     response = connection.getresponse()
                     assert response.status == 403, (method, target, response.status)
-        form = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
-        with closing(http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=10)) as connection:
-            connection.request("POST", "/images/create?fromImage=app&tag=v1", b"fromSrc=-", form)
-            assert connection.getresponse().status == 415
+        unsafe: tuple[tuple[str, str, bytes, dict[str, str]], ...] = (
+            ("POST", "/images/create?fromImage=app&tag=v1", b"fromSrc=-", FORM),
+            ("GET", "/_ping", b"", {"Connection": "Upgrade", "Upgrade": "tcp"}),  # what follows would not be filtered
+        )
+        for method, target, body, headers in unsafe:
+            with closing(http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=60)) as connection:
+                connection.request(method, target, body, headers)
+                response = connection.getresponse()
+                assert response.status == 403, target
+                assert f"refuses UNSAFE {method} " in response.read().decode()
+        expected = 2 * len(REFUSED.strip().splitlines()) + len(unsafe)
+        wait_until(lambda: len(proxy.refused()) == expected, "each is logged")
 
 
 def test_an_engine_that_is_away_is_said_to_be_away(tmp_path: Path, docker_bed: DockerBed) -> None:

@@ -16,6 +16,7 @@ from tests.support.images import Image
 from tests.support.podman_bed import PodmanBed
 from tests.support.runs import FakeRun
 from tests.support.waiting import wait_until
+from tutumd.engines.docker.inspect.self_container import find_self_container_id
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Port, ServiceState
 
@@ -259,3 +260,9 @@ def test_a_redeploy_killed_at_any_step_is_finished_by_a_server_that_lost_its_dat
             return
         assert outcome.success, (step, outcome)
     raise AssertionError(f"a redeploy has more than {MAX_STEPS} steps")
+
+
+def test_the_container_that_tutumd_runs_in_is_known(clean_podman: PodmanBed, tmp_path: Path) -> None:
+    container = clean_podman.docker("run", "-d", "--name", "own", "app:v1").strip()
+    (tmp_path / "mountinfo").write_text(clean_podman.podman("exec", "own", "cat", "/proc/self/mountinfo"))
+    assert find_self_container_id(tmp_path) == container

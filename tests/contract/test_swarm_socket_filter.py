@@ -25,6 +25,7 @@ REFUSED = (
     ("POST", "/nodes/x/update"),
     ("POST", "/services/create/../../containers/create"),
     ("GET", "/v1.44/services/web/../../secrets"),
+    ("GET", "/images/..%2f..%2fsecrets/json"),
 )
 
 
@@ -72,4 +73,6 @@ def test_whatever_else_is_asked_is_refused(tmp_path: Path, docker_bed: DockerBed
     with filtering(tmp_path, docker_bed.url, file=SWARM_CONFIG) as proxy:
         for method, path in REFUSED:
             assert request(proxy.port, method, path, headers={}).status == 403, path
-        wait_until(lambda: len(proxy.refused()) == len(REFUSED), "each is logged")
+        upgrade = {"Connection": "Upgrade", "Upgrade": "tcp"}
+        assert request(proxy.port, "GET", "/_ping", headers=upgrade).status == 403
+        wait_until(lambda: len(proxy.refused()) == len(REFUSED) + 1, "each is logged")

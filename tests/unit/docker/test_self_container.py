@@ -2,14 +2,19 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.unit.docker.documents import identity, inspected
 from tutumd.engines.docker.inspect.self_container import find_own_parts, find_self_container_id
 
 
-def test_the_container_is_found_by_its_mounts(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "folder", ["/var/lib/docker/containers/{}", "/containers/storage/overlay-containers/{}/userdata"]
+)
+def test_the_container_is_found_by_its_mounts(tmp_path: Path, folder: str) -> None:
     (tmp_path / "mountinfo").write_text(
         "1 2 0:1 / / rw - overlay overlay rw\n"
-        f"3 2 8:1 /var/lib/docker/containers/{'ab' * 32}/hostname /etc/hostname rw - ext4 /dev/sda1 rw\n"
+        f"3 2 8:1 {folder.format('ab' * 32)}/hostname /etc/hostname rw - ext4 /dev/sda1 rw\n"
     )
     assert find_self_container_id(tmp_path) == "ab" * 32
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 
-# The engine mounts /etc/hostname from a folder that is named after the container.
+# The engine mounts /etc/hostname from a folder that is named after the container: Docker from `containers/ID`, Podman
+# from `overlay-containers/ID/userdata`, where `overlay` is its storage driver.
 _SOURCES = (
-    ("mountinfo", re.compile(r"/containers/([0-9a-f]{64})/hostname /etc/hostname ")),
+    ("mountinfo", re.compile(r"containers/([0-9a-f]{64})/(?:userdata/)?hostname /etc/hostname ")),
     ("cgroup", re.compile(r"docker[/-]([0-9a-f]{64})")),
 )
 
