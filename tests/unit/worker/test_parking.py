@@ -48,8 +48,8 @@ def test_an_engine_that_does_not_answer_is_parked_until_it_does() -> None:
     with pytest.raises(EngineUnavailableError, match="no answer"):
         watched.parking.check()
     watched.engine.probe_error = None
-    wait_until(lambda: watched.parking.is_open, "it is open again")
-    assert watched.reasons == ["no answer", ""]
+    wait_until(lambda: watched.reasons == ["no answer", ""], "it reports that it is open again")
+    assert watched.parking.is_open
 
 
 class HangingEngine(FakeEngine):
