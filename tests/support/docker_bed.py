@@ -261,6 +261,9 @@ class DockerBed:
         for registry in self._registries.values():
             registry.start()
         self.start_engine()
+        # Docker Engine 26 dies if a service is removed at the moment when it forgets one of its tasks (swarmkit,
+        # orchestrator.SetServiceTasksRemove).
+        wait_until(lambda: not self._forgotten_tasks(), "swarm has forgotten the tasks that ended")
         for kind in ("service", "secret", "config"):
             self._remove_all(kind, "ls", "--format", "{{.ID}}")
         # Containers of removed services go by themselves, a moment later.
@@ -277,6 +280,12 @@ class DockerBed:
         shutil.rmtree(self.docker_config)
         self.docker_config.mkdir()
 
+    def _forgotten_tasks(self) -> list[str]:
+        """Return the tasks that swarm is about to forget, since their service has fewer replicas now."""
+        services = self.docker("service", "ls", "--quiet").split()
+        shown = ("--quiet", "--filter", "desired-state=remove")
+        return self.docker("service", "ps", *shown, *services).split() if services else []
+
     def _remove_networks(self) -> bool:
         """Remove all networks that a test made; True if there was none."""
         networks = set(self.docker("network", "ls", "--format", "{{.Name}}").split())
@@ -288,8 +297,11 @@ class DockerBed:
     # Faults
 
     def start_engine(self) -> None:
-        """Start the engine, unless it runs, and wait until it responds: after the first start, as part of its swarm."""
-        if self._engine is not None:
+        """Start the engine, unless it runs, and wait until it responds: after the first start, as part of its swarm.
+
+        One that has died by itself is started again, so that no other test fails with the one in which it died.
+        """
+        if self._engine is not None and self._engine.poll() is None:
             return
         again = (self.folder / "data" / "swarm" / "docker-state.json").exists()
         (self.folder / "daemon.json").write_text(json.dumps(self._daemon_json))
