@@ -161,7 +161,8 @@ def _told(part: Path, written: str) -> Iterator[None]:
     try:
         yield
     except BrokenPipeError as error:
-        raise SettingsError("whoever reads the backup has ended: it is incomplete") from error
+        text = "the program that reads the backup has ended, so the backup is incomplete: start both again"
+        raise SettingsError(text) from error
     except OSError as error:
         raise SettingsError(f"no backup was written: {error.filename or written}: {error.strerror}") from error
     except sqlite3.Error as error:

@@ -33,7 +33,8 @@ def count_ended(connection: sa.Connection, action_uuids: Sequence[str]) -> None:
         sa.select(actions.c.engine, actions.c.verb, actions.c.state, _BOUND, sa.func.count(), sa.func.sum(_duration()))
         .where(actions.c.uuid.in_(action_uuids))
         .group_by(actions.c.engine, actions.c.verb, actions.c.state, sa.text("bound"))
-        .order_by(actions.c.engine, actions.c.verb, sa.text("bound"))  # so that no two transactions deadlock
+        # The whole key, so that no two transactions deadlock.
+        .order_by(actions.c.engine, actions.c.verb, actions.c.state, sa.text("bound"))
     )
     added = insert(connection, action_totals).from_select([column.name for column in action_totals.c], ended)
     connection.execute(_or_add(added))

@@ -24,7 +24,7 @@ class Scrapes:
     """Renders the metrics for those who may read them. For one event loop.
 
     Attributes:
-        token: Opens the metrics to whoever sends it; empty: to nobody.
+        token: Clients that send it may read the metrics; empty: none may.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Scrapes:
         token: str = "",
         networks: Sequence[IPv4Network | IPv6Network] = (),
     ) -> None:
-        """Open the metrics to whoever sends the token, and to clients in the networks."""
+        """Open the metrics to clients that send the token, and to those in the networks."""
         self.token = token
         self._reader = reader
         self._version = version
