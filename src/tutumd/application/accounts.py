@@ -4,7 +4,7 @@ import hashlib
 import secrets
 
 from tutumd.errors import InvalidInputError, UnauthorizedError
-from tutumd.model import User
+from tutumd.model import NewKey, User
 from tutumd.ports.store import Accounts
 
 KEY_PREFIX = "tutumd_"
@@ -30,7 +30,7 @@ def add_user(accounts: Accounts, name: str, *, is_admin: bool, key: str | None =
     check_name(name)
     if key is not None:
         check_key(key)
-    return accounts.add_user(name, is_admin=is_admin, key=None if key is None else (hash_key(key), _hint(key)))
+    return accounts.add_user(name, is_admin=is_admin, key=None if key is None else _new_key(key))
 
 
 def add_key(accounts: Accounts, user_name: str) -> str:
@@ -43,7 +43,7 @@ def add_key(accounts: Accounts, user_name: str) -> str:
 def store_key(accounts: Accounts, user_name: str, key: str) -> None:
     """Store a key that was chosen elsewhere. Raises InvalidInputError as `check_key`."""
     check_key(key)
-    accounts.add_key(user_name, key_sha256=hash_key(key), hint=_hint(key))
+    accounts.add_key(user_name, _new_key(key))
 
 
 def check_name(name: str) -> None:
@@ -68,6 +68,10 @@ def generate_key() -> str:
 def hash_key(key: str) -> str:
     """Return the SHA-256 of a key, by which it is found. Keys are long and random, so a plain hash is enough."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _new_key(key: str) -> NewKey:
+    return NewKey(key_sha256=hash_key(key), hint=_hint(key))
 
 
 def _hint(key: str) -> str:

@@ -1,6 +1,6 @@
 """Values of the domain, one noun a file: frozen dataclasses that the packages pass to each other."""
 
-from tutumd.model.accounts import ApiKey, User
+from tutumd.model.accounts import Access, ApiKey, AuditEntry, NewKey, Scope, Session, User, Via
 from tutumd.model.actions import Action, ActionState, Claim, LogLine, Outcome, Plan, Progress, RunLimits, Verb
 from tutumd.model.calls import (
     MAX_AMOUNT,
@@ -34,10 +34,12 @@ __all__ = [
     "DURATION_BOUNDS_S",
     "MAX_AMOUNT",
     "Accepted",
+    "Access",
     "Action",
     "ActionState",
     "ActionTotal",
     "ApiKey",
+    "AuditEntry",
     "Autorestart",
     "Call",
     "Claim",
@@ -58,6 +60,7 @@ __all__ = [
     "Level",
     "LogLine",
     "NewHandler",
+    "NewKey",
     "NotQueued",
     "Operation",
     "Origin",
@@ -69,9 +72,12 @@ __all__ = [
     "Query",
     "Rotation",
     "RunLimits",
+    "Scope",
     "Service",
     "ServiceSnapshot",
     "ServiceState",
+    "Session",
     "User",
     "Verb",
+    "Via",
 ]

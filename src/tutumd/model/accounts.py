@@ -1,23 +1,161 @@
-"""Users and their API keys."""
+"""Users, API keys, sessions, and the audit log of what they did."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
+
+
+class Scope(StrEnum):
+    """What a key allows. Each scope includes those before it.
+
+    READ sees everything but the UUIDs of handlers, which are the right to call them. CALL sees these too, and does what
+    a handler does: redeploys, and delivers again. OPERATE does everything to services, handlers and actions that any
+    user may do. ADMIN is needed for what only admins may do.
+    """
+
+    READ = "read"
+    CALL = "call"
+    OPERATE = "operate"
+    ADMIN = "admin"
+
+    def includes(self, other: "Scope") -> bool:
+        """Return whether this scope allows what `other` allows."""
+        order = tuple(Scope)
+        return order.index(self) >= order.index(other)
+
+
+class Via(StrEnum):
+    """Where something was done: over the API, on a page of the dashboard, or by a command on the server."""
+
+    API = "api"
+    PAGE = "page"
+    COMMAND = "command"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How a user came in, and what that allows.
+
+    Attributes:
+        service_uuid, stack: The only service, or the only stack, that the credentials are for; None: all.
+        credential: How people tell the credentials: hint of an API key, `login link`, `proxy`, or a command.
+        key_sha256: Of the API key; None if there was none. What is made from a key ends with it.
+        session: Number of the session; None if there is none.
+    """
+
+    scope: Scope = Scope.ADMIN
+    service_uuid: str | None = None
+    stack: str | None = None
+    via: Via = Via.API
+    credential: str = ""
+    key_sha256: str | None = field(default=None, repr=False)
+    session: int | None = None
+    address: str = ""
+    user_agent: str = ""
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether it is for one service or stack only."""
+        return self.service_uuid is not None or self.stack is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """An owner of API keys and services. An admin sees every service, a member only their own."""
+    """A user. An admin sees and changes everything, a member only their own services.
+
+    Attributes:
+        access: What their credentials allow; by default all that the user may do.
+    """
 
     uuid: str
     name: str
     is_admin: bool
     created: datetime
+    access: Access = Access()
+
+    def may(self, scope: Scope) -> bool:
+        """Return whether the user may do what needs a scope, on services that they see."""
+        return self.access.scope.includes(scope) and (scope is not Scope.ADMIN or self.is_admin)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewKey:
+    """An API key to store.
+
+    Attributes:
+        key_sha256: Hexadecimal. The key itself is not stored.
+        hint: Its first characters, to distinguish keys.
+        expires: From then on it is refused; None: never.
+    """
+
+    key_sha256: str = field(repr=False)
+    hint: str
+    scope: Scope = Scope.ADMIN
+    service_uuid: str | None = None
+    stack: str | None = None
+    expires: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
-    """An API key, of which only the SHA-256 is stored. `hint` is its first characters, to distinguish keys."""
+    """An API key, of which only the SHA-256 is stored. `hint` is its first characters, to distinguish keys.
 
+    Attributes:
+        id: By which pages and the API name it: the start of its SHA-256.
+        last_used: Up to 5 minutes late; None: never.
+    """
+
+    id: str
     user_name: str
     hint: str
     created: datetime
+    scope: Scope = Scope.ADMIN
+    service_uuid: str | None = None
+    stack: str | None = None
+    expires: datetime | None = None
+    last_used: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A session of a user with the dashboard.
+
+    Attributes:
+        credential: How the user signed in, as of `Access`.
+        last_seen: Up to 5 minutes late.
+    """
+
+    number: int
+    user_name: str
+    credential: str
+    created: datetime
+    last_seen: datetime
+    expires: datetime
+    address: str
+    user_agent: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """Something that a user did.
+
+    Attributes:
+        what: Object and event: `handler created`, `action submitted`, `key revoked`, `session started`.
+        service_name: As it was then; empty if it was about no service.
+        handler_number: Handlers are named by number: their UUIDs are credentials.
+        details: What else people want to know, in a few words: fields that were changed, the verb of an action.
+    """
+
+    number: int
+    at: datetime
+    user_name: str
+    via: Via
+    credential: str
+    address: str
+    user_agent: str
+    what: str
+    service_uuid: str | None = None
+    service_name: str = ""
+    handler_number: int | None = None
+    action_uuid: str | None = None
+    details: str = ""

@@ -28,6 +28,7 @@ class Handler:
     """A webhook handler. Its UUID is a credential: everyone who knows it may call the handler.
 
     Attributes:
+        number: By which pages and the audit log name it.
         options: Fields beyond the specification, as a JSON document; empty if none are set.
         calls: Number of calls received, whatever their results.
         uses: Number of calls accepted while `max_uses` was set.
@@ -38,6 +39,7 @@ class Handler:
     name: str | None
     operation: Operation
     created: datetime
+    number: int = 0
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     calls: int = 0
     uses: int = 0

@@ -7,6 +7,7 @@ from typing import Protocol
 from tutumd.model import (
     Action,
     ApiKey,
+    AuditEntry,
     Container,
     Definition,
     Delivery,
@@ -14,11 +15,13 @@ from tutumd.model import (
     Handler,
     LogLine,
     NewHandler,
+    NewKey,
     Origin,
     Page,
     Progress,
     Query,
     Service,
+    Session,
     User,
     Verb,
 )
@@ -28,19 +31,22 @@ class Accounts(Protocol):
     """Users and API keys. Each method is one transaction."""
 
     def user_by_key(self, key_sha256: str) -> User | None:
-        """Return the user that an API key belongs to. `key_sha256` is hexadecimal."""
+        """Return the user that an API key belongs to, with what the key allows; None also once it has expired.
+
+        `key_sha256` is hexadecimal. It notes that the key is used, unless it did so within 5 minutes.
+        """
 
     def users(self) -> tuple[User, ...]:
         """Return all users, oldest first. The oldest admin is the first admin."""
 
-    def add_user(self, name: str, *, is_admin: bool, key: tuple[str, str] | None = None) -> User:
-        """Add a user, with an API key if its SHA-256 and hint are given.
+    def add_user(self, name: str, *, is_admin: bool, key: NewKey | None = None, by: User | None = None) -> User:
+        """Add a user, with an API key if one is given. `by` adds it, for the audit log; None: the server itself.
 
         Raises:
             ConflictError: The name or the key is taken.
         """
 
-    def remove_user(self, name: str) -> int:
+    def remove_user(self, name: str, by: User | None = None) -> int:
         """Remove a user and their keys, and disown the services created through tutumd.
 
         Returns:
@@ -51,14 +57,41 @@ class Accounts(Protocol):
             ConflictError: The user is the last admin.
         """
 
-    def add_key(self, user_name: str, *, key_sha256: str, hint: str) -> None:
-        """Add an API key to a user. Raises NotFoundError for an unknown user."""
+    def add_key(self, user_name: str, key: NewKey, by: User | None = None) -> None:
+        """Add an API key to a user. Raises NotFoundError for an unknown user or service."""
 
     def keys(self, user_name: str | None = None) -> tuple[ApiKey, ...]:
         """Return the API keys of one user, or of all users, oldest first."""
 
-    def revoke_keys(self, name: str) -> int:
-        """Delete the keys of the user `name`, else the keys with the hint `name`, and return how many."""
+    def revoke_keys(self, name: str, by: User | None = None, *, of_user: str | None = None) -> int:
+        """Delete the keys of the user `name`, else those with the hint or ID `name`, and return how many.
+
+        Sessions that began with a key end with it. `of_user`: only that user's.
+        """
+
+    def add_session(self, user: User, token_sha256: str, expires: datetime) -> int:
+        """Begin a session of a user with what `user.access` allows, and return its number. Raises NotFoundError."""
+
+    def session_user(self, token_sha256: str) -> User | None:
+        """Return the user of a session that has not ended, with its access as of now: what its key allows.
+
+        It notes that the session is used, unless it did so within 5 minutes.
+        """
+
+    def sessions(self, user_name: str) -> tuple[Session, ...]:
+        """Return the sessions of a user that have not ended, newest first."""
+
+    def end_sessions(self, user: User, number: int | None = None) -> int:
+        """End one session of a user, or all (None), and return how many."""
+
+    def add_login_link(self, user_name: str, token_sha256: str, expires: datetime, by: User | None = None) -> None:
+        """Add a link that signs a user in once. Raises NotFoundError for an unknown user."""
+
+    def use_login_link(self, token_sha256: str) -> User | None:
+        """Return the user of a link and delete it; None if there is none, or not any more."""
+
+    def audit(self, viewer: User, *, before: int | None = None, limit: int = 50) -> tuple[AuditEntry, ...]:
+        """Return what users did, newest first, numbered below `before`: admins see all, members what they did."""
 
 
 class Store(Accounts, Protocol):
@@ -110,6 +143,9 @@ class Store(Accounts, Protocol):
 
     def handler(self, viewer: User, service_uuid: str, uuid: str) -> Handler:
         """Return a handler of a service."""
+
+    def handler_by_number(self, viewer: User, service_uuid: str, number: int) -> Handler:
+        """Return a handler of a service by its number, which is no credential."""
 
     def add_handlers(self, viewer: User, service_uuid: str, entries: Sequence[NewHandler]) -> tuple[Handler, ...]:
         """Create handlers, all or none."""

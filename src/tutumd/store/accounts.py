@@ -1,36 +1,54 @@
 """The store's users and API keys."""
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from tutumd.errors import ConflictError, NotFoundError
-from tutumd.model import ApiKey, User
+from tutumd.errors import ConflictError, NotFoundError, UnavailableError
+from tutumd.model import Access, ApiKey, AuditEntry, NewKey, Scope, User
 from tutumd.ports.store import Accounts
-from tutumd.store.database import StorePart
 from tutumd.store.row_mapping import value_from
+from tutumd.store.sessions import NOTE_AFTER, SqlSessions
 from tutumd.store.tables import api_keys, new_uuid, services, users
 
 
-class SqlAccounts(StorePart, Accounts):
+class SqlAccounts(SqlSessions, Accounts):
     """Accounts of tutumd.ports."""
 
     def user_by_key(self, key_sha256: str) -> User | None:
+        now = self._clock()
         with self._database.read() as connection:
             row = connection.execute(
-                sa.select(users)
+                sa.select(users, *(column for column in api_keys.c if column.name != "created"))
                 .join(api_keys, api_keys.c.user_uuid == users.c.uuid)
                 .where(api_keys.c.key_sha256 == key_sha256)
             ).first()
-        return None if row is None else value_from(row, User)
+        if row is None or (row.expires is not None and row.expires <= now):
+            return None
+        if row.last_used is None or now - row.last_used >= NOTE_AFTER:
+            with suppress(UnavailableError), self._database.write() as connection:  # the disk may be full
+                this_key = api_keys.c.key_sha256 == key_sha256
+                connection.execute(sa.update(api_keys).where(this_key).values(last_used=now))
+        access = Access(
+            scope=Scope(row.scope) if row.scope else Scope.ADMIN,
+            service_uuid=row.service_uuid,
+            stack=row.stack,
+            credential=row.hint,
+            key_sha256=key_sha256,
+        )
+        return value_from(row, User, access=access)
 
     def users(self) -> tuple[User, ...]:
         with self._database.read() as connection:
-            return tuple(value_from(row, User) for row in connection.execute(sa.select(users).order_by(users.c.seq)))
+            return tuple(
+                value_from(row, User, access=Access())
+                for row in connection.execute(sa.select(users).order_by(users.c.seq))
+            )
 
-    def add_user(self, name: str, *, is_admin: bool, key: tuple[str, str] | None = None) -> User:
+    def add_user(self, name: str, *, is_admin: bool, key: NewKey | None = None, by: User | None = None) -> User:
         user = User(uuid=new_uuid(), name=name, is_admin=is_admin, created=self._clock())
         try:
             with self._database.write() as connection:
@@ -38,12 +56,12 @@ class SqlAccounts(StorePart, Accounts):
                     sa.insert(users).values(uuid=user.uuid, name=name, is_admin=is_admin, created=user.created)
                 )
                 if key is not None:
-                    _insert_key(connection, user.uuid, *key, user.created)
+                    _insert_key(connection, user.uuid, key, user.created)
         except IntegrityError as error:
             raise ConflictError(f"there is a user {name!r} already, or another one has this key") from error
         return user
 
-    def remove_user(self, name: str) -> int:
+    def remove_user(self, name: str, by: User | None = None) -> int:
         with self._database.write() as connection:
             row = connection.execute(sa.select(users).where(users.c.name == name)).first()
             if row is None:
@@ -58,16 +76,18 @@ class SqlAccounts(StorePart, Accounts):
             connection.execute(sa.update(services).where(created).values(owner=f"{name} (removed)"))
             return int(connection.execute(sa.select(sa.func.count()).where(owned)).scalar_one())
 
-    def add_key(self, user_name: str, *, key_sha256: str, hint: str) -> None:
+    def add_key(self, user_name: str, key: NewKey, by: User | None = None) -> None:
         with self._database.write() as connection:
             user_uuid = connection.execute(sa.select(users.c.uuid).where(users.c.name == user_name)).scalar()
             if user_uuid is None:
                 raise NotFoundError(f"there is no user {user_name!r}: add it with tutumd user add {user_name}")
-            _insert_key(connection, user_uuid, key_sha256, hint, self._clock())
+            _insert_key(connection, user_uuid, key, self._clock())
 
     def keys(self, user_name: str | None = None) -> tuple[ApiKey, ...]:
         statement: sa.Select[Any] = (
-            sa.select(users.c.name.label("user_name"), api_keys.c.hint, api_keys.c.created)
+            sa.select(
+                users.c.name.label("user_name"), api_keys, sa.func.substr(api_keys.c.key_sha256, 1, 16).label("id")
+            )
             .join(users, users.c.uuid == api_keys.c.user_uuid)
             .order_by(api_keys.c.created)
         )
@@ -75,14 +95,32 @@ class SqlAccounts(StorePart, Accounts):
             statement = statement.where(users.c.name == user_name)
         with self._database.read() as connection:
             rows = connection.execute(statement).all()
-        return tuple(value_from(row, ApiKey) for row in rows)
+        return tuple(value_from(row, ApiKey, scope=Scope(row.scope) if row.scope else Scope.ADMIN) for row in rows)
 
-    def revoke_keys(self, name: str) -> int:
-        of_user = api_keys.c.user_uuid == sa.select(users.c.uuid).where(users.c.name == name).scalar_subquery()
+    def revoke_keys(self, name: str, by: User | None = None, *, of_user: str | None = None) -> int:
+        of_name = api_keys.c.user_uuid == sa.select(users.c.uuid).where(users.c.name == name).scalar_subquery()
+        named = sa.or_(api_keys.c.hint == name, sa.func.substr(api_keys.c.key_sha256, 1, 16) == name)
+        allowed: sa.ColumnElement[bool] = sa.true()
+        if of_user is not None:
+            allowed = api_keys.c.user_uuid == sa.select(users.c.uuid).where(users.c.name == of_user).scalar_subquery()
         with self._database.write() as connection:
-            revoked = connection.execute(sa.delete(api_keys).where(of_user)).rowcount
-            return revoked or connection.execute(sa.delete(api_keys).where(api_keys.c.hint == name)).rowcount
+            revoked = connection.execute(sa.delete(api_keys).where(of_name, allowed)).rowcount
+            return revoked or connection.execute(sa.delete(api_keys).where(named, allowed)).rowcount
+
+    def audit(self, viewer: User, *, before: int | None = None, limit: int = 50) -> tuple[AuditEntry, ...]:
+        return ()
 
 
-def _insert_key(connection: sa.Connection, user_uuid: str, key_sha256: str, hint: str, now: datetime) -> None:
-    connection.execute(sa.insert(api_keys).values(key_sha256=key_sha256, user_uuid=user_uuid, hint=hint, created=now))
+def _insert_key(connection: sa.Connection, user_uuid: str, key: NewKey, now: datetime) -> None:
+    connection.execute(
+        sa.insert(api_keys).values(
+            key_sha256=key.key_sha256,
+            user_uuid=user_uuid,
+            hint=key.hint,
+            created=now,
+            scope=key.scope.value,
+            service_uuid=key.service_uuid,
+            stack=key.stack,
+            expires=key.expires,
+        )
+    )

@@ -30,36 +30,30 @@ class SqlHandlers(StorePart):
         with self._database.read() as connection:
             return self._read_handler(connection, viewer, service_uuid, uuid)
 
+    def handler_by_number(self, viewer: User, service_uuid: str, number: int) -> Handler:
+        statement = _select_handler(viewer, service_uuid).where(handlers.c.seq == number)
+        with self._database.read() as connection:
+            return self._make(connection, [read_one(connection, statement)])[0]
+
     def add_handlers(self, viewer: User, service_uuid: str, entries: Sequence[NewHandler]) -> tuple[Handler, ...]:
-        added = tuple(
-            Handler(
-                uuid=new_uuid(),
-                service_uuid=service_uuid,
-                name=entry.name,
-                operation=entry.operation,
-                created=self._clock(),
-                options=entry.options,
-            )
+        now = self._clock()
+        new = [
+            {
+                "uuid": new_uuid(),
+                "service_uuid": service_uuid,
+                "name": entry.name,
+                "operation": entry.operation.value,
+                "created": now,
+                "options": json.dumps(dict(entry.options)),
+            }
             for entry in entries
-        )
+        ]
         with self._database.write() as connection:
             read_service(connection, viewer, service_uuid)
-            if added:
-                connection.execute(
-                    sa.insert(handlers),
-                    [
-                        {
-                            "uuid": handler.uuid,
-                            "service_uuid": service_uuid,
-                            "name": handler.name,
-                            "operation": handler.operation.value,
-                            "created": handler.created,
-                            "options": json.dumps(dict(handler.options)),
-                        }
-                        for handler in added
-                    ],
-                )
-        return added
+            if not new:
+                return ()
+            statement = sa.insert(handlers).returning(handlers, sort_by_parameter_order=True)
+            return tuple(_handler_from(row, 0, None, now) for row in connection.execute(statement, new))
 
     def change_handler(
         self, viewer: User, service_uuid: str, uuid: str, change: Callable[[Handler], NewHandler]
@@ -122,10 +116,14 @@ class SqlHandlers(StorePart):
 
 def select_handler(viewer: User, service_uuid: str, uuid: str) -> sa.Select[Any]:
     """Select a handler of a service that the viewer may see."""
+    return _select_handler(viewer, service_uuid).where(handlers.c.uuid == uuid)
+
+
+def _select_handler(viewer: User, service_uuid: str) -> sa.Select[Any]:
     return (
         sa.select(handlers)
         .join(services, services.c.uuid == handlers.c.service_uuid)
-        .where(handlers.c.uuid == uuid, services.c.uuid == service_uuid, _is_visible(viewer))
+        .where(services.c.uuid == service_uuid, _is_visible(viewer))
     )
 
 
@@ -138,6 +136,7 @@ def _handler_from(row: Row, recent_calls: int, last_call: datetime | None, now: 
     return value_from(
         row,
         Handler,
+        number=row.seq,
         operation=Operation(row.operation),
         options=json.loads(row.options),
         calls=row.calls + recent_calls,

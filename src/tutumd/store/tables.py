@@ -11,7 +11,7 @@ from sqlalchemy.engine import Dialect
 
 from tutumd.model import ActionState
 
-HEAD = "0006"
+HEAD = "0007"
 """Revision of the newest migration."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -79,6 +79,60 @@ api_keys = sa.Table(
     sa.Column("user_uuid", Uuid, sa.ForeignKey("users.uuid", ondelete="CASCADE"), nullable=False, index=True),
     sa.Column("hint", sa.String(16), nullable=False),
     sa.Column("created", UtcTime, nullable=False),
+    # NULL: of the previous release, with all rights of its user.
+    sa.Column("scope", sa.String(16)),
+    sa.Column("service_uuid", Uuid),
+    sa.Column("stack", sa.String(255)),
+    sa.Column("expires", UtcTime),
+    sa.Column("last_used", UtcTime),
+)
+
+# Sessions of the dashboard. What was made from an API key ends with it.
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("token_sha256", sa.String(64), nullable=False, unique=True),
+    sa.Column("user_uuid", Uuid, sa.ForeignKey("users.uuid", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("key_sha256", sa.String(64), sa.ForeignKey("api_keys.key_sha256", ondelete="CASCADE"), index=True),
+    sa.Column("credential", sa.String(64), nullable=False),
+    sa.Column("created", UtcTime, nullable=False),
+    sa.Column("last_seen", UtcTime, nullable=False),
+    sa.Column("expires", UtcTime, nullable=False, index=True),
+    sa.Column("address", sa.String(64), nullable=False),
+    sa.Column("user_agent", sa.String(512), nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# Links that sign in once.
+login_links = sa.Table(
+    "login_links",
+    metadata,
+    sa.Column("token_sha256", sa.String(64), primary_key=True),
+    sa.Column("user_uuid", Uuid, sa.ForeignKey("users.uuid", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("expires", UtcTime, nullable=False),
+)
+
+# Who did what. It refers to nothing, so that it outlives everything.
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("user_name", sa.String(255), nullable=False),
+    sa.Column("via", sa.String(16), nullable=False),
+    sa.Column("credential", sa.String(64), nullable=False),
+    sa.Column("address", sa.String(64), nullable=False),
+    sa.Column("user_agent", sa.String(512), nullable=False),
+    sa.Column("what", sa.String(32), nullable=False),
+    sa.Column("service_uuid", Uuid),
+    sa.Column("service_name", sa.String(512), nullable=False),
+    sa.Column("handler_seq", sa.BigInteger),
+    sa.Column("action_uuid", Uuid),
+    sa.Column("details", sa.Text, nullable=False),
+    sa.Index("audit_of_user", "user_name", "seq"),
+    sa.Index("audit_of_service", "service_uuid", "seq"),
+    sqlite_autoincrement=True,
 )
 
 engines = sa.Table(

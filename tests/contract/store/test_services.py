@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from tests.support.stores import ENGINE, ORIGIN, StoreBed, accept, call, query, snapshot
 from tutumd.errors import ConflictError, NotFoundError
-from tutumd.model import ActionState, Autorestart, Definition, Outcome, ServiceState, Verb
+from tutumd.model import ActionState, Autorestart, Definition, NewKey, Outcome, ServiceState, Verb
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
 from tutumd.store.tables import handlers
@@ -160,10 +160,12 @@ def test_a_new_user_inherits_only_labelled_services_of_a_namesake(bed: StoreBed)
 
 
 def test_a_user_is_added_with_the_key_or_not_at_all(bed: StoreBed) -> None:
-    first = bed.store.add_user("eve", is_admin=True, key=("5" * 64, "hint"))
-    assert bed.store.user_by_key("5" * 64) == first
+    first = bed.store.add_user("eve", is_admin=True, key=NewKey(key_sha256="5" * 64, hint="hint"))
+    found = bed.store.user_by_key("5" * 64)
+    assert found is not None
+    assert (found.uuid, found.access.credential) == (first.uuid, "hint")
     with pytest.raises(ConflictError):
-        bed.store.add_user("ann", is_admin=True, key=("5" * 64, "hint"))
+        bed.store.add_user("ann", is_admin=True, key=NewKey(key_sha256="5" * 64, hint="hint"))
     assert "ann" not in {user.name for user in bed.store.users()}
 
 

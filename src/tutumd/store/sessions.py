@@ -1,0 +1,125 @@
+"""The store's sessions of the dashboard, and the links that begin one."""
+
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from tutumd.errors import NotFoundError, UnavailableError
+from tutumd.model import Access, Scope, Session, User, Via
+from tutumd.store.database import StorePart
+from tutumd.store.row_mapping import Row, value_from
+from tutumd.store.tables import api_keys, login_links, sessions, storable, users
+
+NOTE_AFTER = timedelta(minutes=5)
+"""How late `last_used` and `last_seen` may be: not each request writes."""
+
+
+class SqlSessions(StorePart):
+    """The part of Accounts in tutumd.ports that is about sessions."""
+
+    def add_session(self, user: User, token_sha256: str, expires: datetime) -> int:
+        now, access = self._clock(), user.access
+        with self._database.write() as connection:
+            if connection.execute(sa.select(users.c.uuid).where(users.c.uuid == user.uuid)).first() is None:
+                raise NotFoundError(f"there is no user {user.name!r}")
+            connection.execute(sa.delete(sessions).where(sessions.c.expires <= now))
+            return int(
+                connection.execute(
+                    sa.insert(sessions)
+                    .values(
+                        token_sha256=token_sha256,
+                        user_uuid=user.uuid,
+                        key_sha256=access.key_sha256,
+                        credential=access.credential,
+                        created=now,
+                        last_seen=now,
+                        expires=expires,
+                        address=access.address[:64],
+                        user_agent=storable(access.user_agent)[:512],
+                    )
+                    .returning(sessions.c.seq)
+                ).scalar_one()
+            )
+
+    def session_user(self, token_sha256: str) -> User | None:
+        now = self._clock()
+        with self._database.read() as connection:
+            row = connection.execute(_SELECT_USER.where(sessions.c.token_sha256 == token_sha256)).first()
+        if row is None or row.session_expires <= now or (row.key_expires is not None and row.key_expires <= now):
+            return None
+        if now - row.last_seen >= NOTE_AFTER:
+            with suppress(UnavailableError), self._database.write() as connection:  # the disk may be full
+                connection.execute(sa.update(sessions).where(sessions.c.seq == row.session).values(last_seen=now))
+        return value_from(row, User, access=_access_from(row))
+
+    def sessions(self, user_name: str) -> tuple[Session, ...]:
+        statement = (
+            sa.select(sessions, sessions.c.seq.label("number"), users.c.name.label("user_name"))
+            .join(users, users.c.uuid == sessions.c.user_uuid)
+            .where(users.c.name == user_name, sessions.c.expires > self._clock())
+            .order_by(sessions.c.seq.desc())
+        )
+        with self._database.read() as connection:
+            return tuple(value_from(row, Session) for row in connection.execute(statement))
+
+    def end_sessions(self, user: User, number: int | None = None) -> int:
+        ended = sa.delete(sessions).where(sessions.c.user_uuid == user.uuid)
+        if number is not None:
+            ended = ended.where(sessions.c.seq == number)
+        with self._database.write() as connection:
+            return connection.execute(ended).rowcount
+
+    def add_login_link(self, user_name: str, token_sha256: str, expires: datetime, by: User | None = None) -> None:
+        with self._database.write() as connection:
+            user_uuid = connection.execute(sa.select(users.c.uuid).where(users.c.name == user_name)).scalar()
+            if user_uuid is None:
+                raise NotFoundError(f"there is no user {user_name!r}: add it with tutumd user add {user_name}")
+            connection.execute(sa.delete(login_links).where(login_links.c.expires <= self._clock()))
+            connection.execute(
+                sa.insert(login_links).values(token_sha256=token_sha256, user_uuid=user_uuid, expires=expires)
+            )
+
+    def use_login_link(self, token_sha256: str) -> User | None:
+        with self._database.write() as connection:
+            used = connection.execute(
+                sa.delete(login_links)
+                .where(login_links.c.token_sha256 == token_sha256, login_links.c.expires > self._clock())
+                .returning(login_links.c.user_uuid)
+            ).first()
+            if used is None:
+                return None
+            row = connection.execute(sa.select(users).where(users.c.uuid == used.user_uuid)).one()
+        return value_from(row, User, access=Access(via=Via.PAGE, credential="login link"))
+
+
+_SELECT_USER: sa.Select[Any] = (
+    sa.select(
+        users,
+        sessions.c.seq.label("session"),
+        sessions.c.expires.label("session_expires"),
+        sessions.c.last_seen,
+        sessions.c.credential,
+        api_keys.c.key_sha256,
+        api_keys.c.scope,
+        api_keys.c.service_uuid,
+        api_keys.c.stack,
+        api_keys.c.expires.label("key_expires"),
+    )
+    .select_from(sessions)
+    .join(users, users.c.uuid == sessions.c.user_uuid)
+    .outerjoin(api_keys, api_keys.c.key_sha256 == sessions.c.key_sha256)
+)
+
+
+def _access_from(row: Row) -> Access:
+    return Access(
+        scope=Scope(row.scope) if row.scope else Scope.ADMIN,
+        service_uuid=row.service_uuid,
+        stack=row.stack,
+        via=Via.PAGE,
+        credential=row.credential,
+        key_sha256=row.key_sha256,
+        session=row.session,
+    )
