@@ -1,1 +1,1 @@
-"""The dashboard: pages for people, which call the same functions of `application` as the API."""
+"""The dashboard: pages for people, made on the server, which work without scripts."""
