@@ -27,9 +27,11 @@ from tutumd.web.body import components
 from tutumd.web.call.endpoint import CALL_PATH, CallEndpoint
 from tutumd.web.call.fast_path import FastPath
 from tutumd.web.context import WebContext
+from tutumd.web.pages.site import create_site
 from tutumd.web.uris import ACTION_HEADER, PREFIX
 
 _SLASHES = re.compile(r"/{2,}")
+_OF_API = re.compile(r"/(api|metrics|healthz|readyz)(/|$)")
 _STACK_AND_NAME = re.compile(r"(?i)/+api/+v1/+service/+[^/]*%2f[^/]*")
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -91,14 +93,17 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
         app.include_router(module.router)
     _document_calls(app)
     endpoint = CallEndpoint(context)
-    return _Front(errors.LastResort(app), endpoint, FastPath(context, endpoint), context)
+    site = errors.LastResort(create_site(context, version)) if context.has_dashboard else None
+    return _Front(errors.LastResort(app), site, endpoint, FastPath(context, endpoint), context)
 
 
 class _Front:
     """Normalizes paths: `//` counts as `/`; the slash at the end and the path of the public URL are optional."""
 
-    def __init__(self, app: ASGIApp, endpoint: CallEndpoint, fast_path: FastPath, context: WebContext) -> None:
-        self._app = app
+    def __init__(
+        self, app: ASGIApp, site: ASGIApp | None, endpoint: CallEndpoint, fast_path: FastPath, context: WebContext
+    ) -> None:
+        self._app, self._site = app, site
         self._endpoint = endpoint
         self._context = context
         self._public_path = context.public_path
@@ -143,6 +148,13 @@ class _Front:
             named = re.sub("(?i)%2f", "%252F", match[0])
             path = _SLASHES.sub("/", unquote(named + raw[match.end() :]))
         path = path.rstrip("/")
+        if self._site and not _OF_API.match(path):
+            under_root = (
+                path.removeprefix(self._public_path) if f"{path}/".startswith(f"{self._public_path}/") else path
+            )
+            scope["path"] = under_root if under_root.startswith("/static/") else f"{under_root}/"
+            await self._site(scope, receive, send)
+            return
         if not path or path.startswith(f"{PREFIX}/"):
             path += "/"
         scope["path"] = path

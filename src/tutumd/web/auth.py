@@ -40,21 +40,27 @@ def _authenticate(request: Request) -> User:
     web = context(request)
     credentials = parse_credentials(request)
     if request.headers.get("authorization", "").strip().lower().startswith("basic"):
-        _check_origin(request, web.public_host)
+        check_origin(request, web.public_host)
     user = web.sign_ins.authenticate(web.read_client(request.scope), *credentials)
     origin = web.read_origin(request.scope)
     return replace(user, access=replace(user.access, address=origin.address, user_agent=origin.user_agent))
 
 
-def _check_origin(request: Request, public_host: str) -> None:
-    """Refuse a change that another site's page makes: browsers add Basic credentials by themselves.
+def check_origin(request: Request, public_host: str, *, is_form: bool = False) -> None:
+    """Refuse a change that another site's page makes: browsers add Basic credentials and cookies by themselves.
 
     X-Forwarded-Host counts from any client: scripts of other sites cannot set it.
+
+    Args:
+        is_form: Our own pages ask for no referrer, so that browsers send `Origin: null` with their forms (Fetch
+            standard, "append a request Origin header"). A token in the form tells them from others.
     """
     headers = request.headers
     hosts = [host for host in (headers.get("host"), headers.get("x-forwarded-host"), public_host) if host]
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     is_foreign = origin is not None and origin.partition("://")[2].lower() not in map(str.lower, hosts)
+    if is_form and origin == "null":
+        is_foreign = False
     if request.method != "GET" and (site not in (None, "none", "same-origin") or (site is None and is_foreign)):
         raise ForbiddenError("a page of another site sent this: send it from a page of this server, or with ApiKey")
 
