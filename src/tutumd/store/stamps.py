@@ -10,7 +10,6 @@ from tutumd.model import ActionStamp
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.store.action_deliveries import IS_UNFILED
 from tutumd.store.database import StorePart
-from tutumd.store.row_mapping import Row
 from tutumd.store.tables import LIVE, action_deliveries, action_lines, actions, deliveries, engines, handlers, services
 
 _STAMP_BYTES = 12
@@ -27,14 +26,12 @@ class SqlStamps(StorePart):
             health = self._read_health(connection)
             of_services = _of_handlers(is_postgres).where(handlers.c.service_uuid.in_(service_uuids))
             by_service = {row.service_uuid: tuple(row) for row in connection.execute(of_services)}
-            live = sa.select(actions.c.service_uuid, *_CHANGING).where(LIVE, actions.c.service_uuid.in_(service_uuids))
-            running: dict[str, list[Row]] = {}
-            for row in connection.execute(live.order_by(actions.c.seq)):
-                running.setdefault(row.service_uuid, []).append(row)
-            rows = connection.execute(_of_services(is_postgres).where(services.c.uuid.in_(service_uuids))).all()
+            live: dict[str, list[tuple[object, ...]]] = {}
+            for row in connection.execute(_of_live(is_postgres).where(actions.c.service_uuid.in_(service_uuids))):
+                live.setdefault(row.service_uuid, []).append(tuple(row))
+            rows = connection.execute(_of_services().where(services.c.uuid.in_(service_uuids))).all()
         return {
-            row.uuid: _stamp(row, by_service.get(row.uuid), running.get(row.uuid), health.get(row.engine))
-            for row in rows
+            row.uuid: _stamp(row, by_service.get(row.uuid), live.get(row.uuid), health.get(row.engine)) for row in rows
         }
 
     def action_stamps(self, action_uuids: Collection[str]) -> Mapping[str, ActionStamp]:
@@ -111,12 +108,17 @@ def _newest_apart() -> sa.ColumnElement[int]:
     return sa.select(sa.func.max(deliveries.c.seq)).where(is_apart).scalar_subquery()
 
 
-def _of_services(is_postgres: bool) -> sa.Select[Any]:
+def _of_services() -> sa.Select[Any]:
     c = services.c
     columns = (c.uuid, c.engine, c.owner, c.revision, c.fingerprint, c.state, c.running, c.target, c.image_name)
     newest = sa.select(sa.func.max(_newest.c.seq)).where(_newest.c.service_uuid == c.uuid).scalar_subquery()
-    called = [_newest_of(newest, is_postgres).label("newest_delivery")] if is_postgres else []
-    return sa.select(*columns, c.bound, c.terminated, newest.label("newest_action"), *called)
+    return sa.select(*columns, c.bound, c.terminated, newest.label("newest_action"))
+
+
+def _of_live(is_postgres: bool) -> sa.Select[Any]:
+    """Select what changes with actions that have not ended: only these are joined by calls."""
+    called = [_newest_of(actions.c.seq, is_postgres)] if is_postgres else []
+    return sa.select(actions.c.service_uuid, *_CHANGING, *called).where(LIVE).order_by(actions.c.seq)
 
 
 def _of_handlers(is_postgres: bool) -> sa.Select[Any]:
@@ -147,7 +149,7 @@ def _of_called(is_postgres: bool) -> sa.Select[Any]:
     of_verb = sa.select(_newest.c.seq).where(
         _newest.c.service_uuid == handlers.c.service_uuid, _newest.c.verb == handlers.c.operation
     )
-    newest = of_verb.order_by(_newest.c.seq.desc()).limit(1).scalar_subquery()
+    newest = of_verb.order_by(_newest.c.seq.desc()).limit(1).correlate(handlers).scalar_subquery()
     return sa.select(handlers.c.seq, newest, _newest_of(newest, is_postgres), _newest_apart())
 
 
