@@ -28,6 +28,7 @@ _INJECTED = re.compile(r"TUTUMD_(SERVICE_(HOST|PORT\w*)|PORT_\d+_\w+|NAME|ENV_\w
 _INJECTED_PORT = re.compile(r"\w+://.*")
 # RFC 6750: what a client can send as a bearer token.
 _TOKEN = re.compile(r"([A-Za-z0-9._~+/=-]{16,})?")
+_USER_HEADER = re.compile(r"(?!(?i:authorization|cookie|host|forwarded|x-forwarded-(for|host|proto))$)[A-Za-z0-9-]*")
 _HOST = re.compile(r"[\w.:%-]+")
 _NAMESPACE = re.compile(r"\*|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _POSTGRES_URL = re.compile(r"(postgres(ql)?://\S+)?")
@@ -104,6 +105,11 @@ class Settings(BaseSettings):
         str, _like(_TOKEN, "must be 16 or more letters, digits and characters of -._~+/=, without spaces")
     ] = Field("", repr=False)
     metrics_allow_from: Annotated[tuple[IPvAnyNetwork, ...], *_List] = ()
+    dashboard: bool = True
+    dashboard_allow_from: Annotated[tuple[IPvAnyNetwork, ...], *_List] = ()
+    user_header: Annotated[
+        str, _like(_USER_HEADER, "must be the name of a header that a proxy sets, such as X-Forwarded-User")
+    ] = ""
     demo: bool = False
     docker_host: str = Field("", validation_alias="DOCKER_HOST")
     docker_config: str = Field("", validation_alias="DOCKER_CONFIG")

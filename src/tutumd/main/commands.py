@@ -90,6 +90,20 @@ MetricsFrom = Annotated[
         "--metrics-allow-from", help="Network that may read /metrics; repeatable. [TUTUMD_METRICS_ALLOW_FROM]"
     ),
 ]
+Dashboard = Annotated[
+    bool | None, typer.Option("--dashboard/--no-dashboard", help="Serve pages for people. [TUTUMD_DASHBOARD; on]")
+]
+DashboardFrom = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dashboard-allow-from",
+        help="Network whose clients may see the pages; repeatable. [TUTUMD_DASHBOARD_ALLOW_FROM; all]",
+    ),
+]
+UserHeader = Annotated[
+    str | None,
+    typer.Option(help="Header in which trusted proxies name the user who has signed in there. [TUTUMD_USER_HEADER]"),
+]
 
 
 def _print_version(requested: bool) -> None:
@@ -136,6 +150,9 @@ def serve(
     max_keys: MaxKeys = None,
     trusted_proxies: Proxies = None,
     metrics_allow_from: MetricsFrom = None,
+    dashboard: Dashboard = None,
+    dashboard_allow_from: DashboardFrom = None,
+    user_header: UserHeader = None,
     log_format: LogFormat = None,
     log_level: LogLevel = None,
     access_log: AccessLog = None,
@@ -164,6 +181,9 @@ def web(
     max_keys: MaxKeys = None,
     trusted_proxies: Proxies = None,
     metrics_allow_from: MetricsFrom = None,
+    dashboard: Dashboard = None,
+    dashboard_allow_from: DashboardFrom = None,
+    user_header: UserHeader = None,
     log_format: LogFormat = None,
     log_level: LogLevel = None,
     access_log: AccessLog = None,

@@ -111,6 +111,9 @@ def _serve_http(
             public_url=settings.public_url,
             worker_state=(lambda: worker.state) if worker else None,
             logs_requests=settings.access_log,
+            has_dashboard=settings.dashboard,
+            dashboard_networks=settings.dashboard_allow_from,
+            user_header=settings.user_header,
             scrapes=_open_metrics(settings, storage),
         )
 

@@ -27,9 +27,11 @@ from tutumd.web.body import components
 from tutumd.web.call.endpoint import CALL_PATH, CallEndpoint
 from tutumd.web.call.fast_path import FastPath
 from tutumd.web.context import WebContext
+from tutumd.web.pages.site import create_site
 from tutumd.web.uris import ACTION_HEADER, PREFIX
 
 _SLASHES = re.compile(r"/{2,}")
+_OF_API = re.compile(r"/(api|metrics|healthz|readyz)(/|$)")
 _STACK_AND_NAME = re.compile(r"(?i)/+api/+v1/+service/+[^/]*%2f[^/]*")
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -37,7 +39,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     for status, text in {
         400: "Wrong input: the text says what was wanted and what was found",
         401: "Credentials are missing or wrong",
-        403: "Only admins may do this; or a page of another site sent Basic credentials",
+        403: "The key lacks the scope; only admins may do this; or a page of another site sent Basic credentials",
         404: "No such object, or it is not yours",
         408: "The body was not complete in time",
         409: "The object cannot do this now: the text says why",
@@ -91,14 +93,17 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
         app.include_router(module.router)
     _document_calls(app)
     endpoint = CallEndpoint(context)
-    return _Front(errors.LastResort(app), endpoint, FastPath(context, endpoint), context)
+    site = errors.LastResort(create_site(context, version)) if context.has_dashboard else None
+    return _Front(errors.LastResort(app), site, endpoint, FastPath(context, endpoint), context)
 
 
 class _Front:
     """Normalizes paths: `//` counts as `/`; the slash at the end and the path of the public URL are optional."""
 
-    def __init__(self, app: ASGIApp, endpoint: CallEndpoint, fast_path: FastPath, context: WebContext) -> None:
-        self._app = app
+    def __init__(
+        self, app: ASGIApp, site: ASGIApp | None, endpoint: CallEndpoint, fast_path: FastPath, context: WebContext
+    ) -> None:
+        self._app, self._site = app, site
         self._endpoint = endpoint
         self._context = context
         self._public_path = context.public_path
@@ -143,6 +148,13 @@ class _Front:
             named = re.sub("(?i)%2f", "%252F", match[0])
             path = _SLASHES.sub("/", unquote(named + raw[match.end() :]))
         path = path.rstrip("/")
+        if self._site and not _OF_API.match(path):
+            under_root = (
+                path.removeprefix(self._public_path) if f"{path}/".startswith(f"{self._public_path}/") else path
+            )
+            scope["path"] = under_root if under_root.startswith("/static/") else f"{under_root}/"
+            await self._site(scope, receive, send)
+            return
         if not path or path.startswith(f"{PREFIX}/"):
             path += "/"
         scope["path"] = path
@@ -191,7 +203,7 @@ def _possible_errors(method: str, path: str, operation: dict[str, Any]) -> set[i
         return {503} if path == "/readyz" else set()
     statuses = {400, 404, 503}
     if "security" not in operation:
-        statuses |= {401, 429} if method == "get" else {401, 403, 429}
+        statuses |= {401, 403, 429}
     if "requestBody" in operation:
         statuses |= {408, 413}
     can_conflict = path.endswith(("/v1/service/", "/cancel/", "/abandon/", "/retry/"))

@@ -2,12 +2,15 @@
 
 import base64
 import binascii
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from tutumd.application.scopes import require_scope
 from tutumd.errors import ForbiddenError, UnauthorizedError
-from tutumd.model import User
+from tutumd.model import Scope, User
 from tutumd.web.context import context
 
 
@@ -26,7 +29,7 @@ def parse_credentials(request: Request) -> tuple[str, str]:
     return name.strip(), key.strip()
 
 
-def authenticate_request(request: Request) -> User:
+def _authenticate(request: Request) -> User:
     """Return the user who sends a request, before the rest of it is read.
 
     Raises:
@@ -37,21 +40,45 @@ def authenticate_request(request: Request) -> User:
     web = context(request)
     credentials = parse_credentials(request)
     if request.headers.get("authorization", "").strip().lower().startswith("basic"):
-        _check_origin(request, web.public_host)
-    return web.sign_ins.authenticate(web.read_client(request.scope), *credentials)
+        check_origin(request, web.public_host)
+    user = web.sign_ins.authenticate(web.read_client(request.scope), *credentials)
+    origin = web.read_origin(request.scope)
+    return replace(user, access=replace(user.access, address=origin.address, user_agent=origin.user_agent))
 
 
-def _check_origin(request: Request, public_host: str) -> None:
-    """Refuse a change that another site's page makes: browsers add Basic credentials by themselves.
+def check_origin(request: Request, public_host: str, *, is_form: bool = False) -> None:
+    """Refuse a change that another site's page makes: browsers add Basic credentials and cookies by themselves.
 
     X-Forwarded-Host counts from any client: scripts of other sites cannot set it.
+
+    Args:
+        is_form: Our own pages ask for no referrer, so that browsers send `Origin: null` with their forms (Fetch
+            standard, "append a request Origin header"). A token in the form tells them from others.
     """
     headers = request.headers
     hosts = [host for host in (headers.get("host"), headers.get("x-forwarded-host"), public_host) if host]
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     is_foreign = origin is not None and origin.partition("://")[2].lower() not in map(str.lower, hosts)
+    if is_form and origin == "null":
+        is_foreign = False
     if request.method != "GET" and (site not in (None, "none", "same-origin") or (site is None and is_foreign)):
         raise ForbiddenError("a page of another site sent this: send it from a page of this server, or with ApiKey")
 
 
-Viewer = Annotated[User, Depends(authenticate_request)]
+def _needs(scope: Scope) -> Callable[[Request], User]:
+    """Return a dependency of a route that only credentials with a scope may use."""
+
+    def authenticate(request: Request) -> User:
+        user = _authenticate(request)
+        require_scope(user, scope)
+        return user
+
+    return authenticate
+
+
+# Each route states its scope by one of these. A test compares what they do with the table in docs/reference/scopes.md.
+Reader = Annotated[User, Depends(_needs(Scope.READ))]
+Caller = Annotated[User, Depends(_needs(Scope.CALL))]
+Operator = Annotated[User, Depends(_needs(Scope.OPERATE))]
+Administrator = Annotated[User, Depends(_needs(Scope.ADMIN))]
+"""A key with all rights of a user, who need not be an admin: `application` knows what only admins may do."""

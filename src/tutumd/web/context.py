@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.types import Scope
 from uvicorn.middleware.proxy_headers import _TrustedHosts as TrustedProxies  # the middleware needs an ASGI scope
 
-from tutumd.application.admission.addresses import client_network
+from tutumd.application.admission.addresses import Network, client_network
 from tutumd.application.admission.encryption import SecretCipher
 from tutumd.application.calls import AdmissionCache, StatusTokens
 from tutumd.application.refused_calls import RefusedCalls
@@ -58,6 +58,9 @@ class WebContext:
         worker_state: Callable[[], str] | None = None,
         scrapes: Scrapes | None = None,
         logs_requests: bool = False,
+        has_dashboard: bool = False,
+        dashboard_networks: Iterable[Network] = (),
+        user_header: str = "",
     ) -> None:
         """Take what `main` built.
 
@@ -68,6 +71,9 @@ class WebContext:
             worker_state: Tells whether the worker of this server works; None if it has none.
             scrapes: None: the metrics are closed.
             logs_requests: Whether there is an access log.
+            has_dashboard: Whether there are pages.
+            dashboard_networks: Networks whose clients may see them; empty: all.
+            user_header: Header in which trusted proxies name the user; empty: none.
         """
         self.worker_state: Callable[[], str | None] = worker_state or (lambda: None)
         self.store = store
@@ -77,6 +83,8 @@ class WebContext:
         self.intake = intake
         self.scrapes = scrapes
         self.logs_requests = logs_requests
+        self.has_dashboard, self.dashboard_networks = has_dashboard, tuple(dashboard_networks)
+        self.user_header = user_header
         self.call_metrics = CallMetrics()
         self.batches = Batches(intake, self.call_metrics.count_batch)
         self.long_poll = LongPoll(store)

@@ -156,7 +156,7 @@ def test_the_live_stamp_changes_with_what_runs_waits_or_is_away(bed: StoreBed) -
     assert not changes(stamp, lambda: bed.call(handler))
     assert changes(stamp, bed.claimed)
     assert not changes(stamp, lambda: bed.clock.move(1))
-    submitted = bed.store.submit(bed.service_uuid("db"), Verb.STOP, target=None, origin=ORIGIN)
+    submitted = bed.store.submit(bed.admin, bed.service_uuid("db"), Verb.STOP, target=None, origin=ORIGIN)
     assert changes(stamp, lambda: bed.store.cancel(bed.admin, submitted.uuid))
     bed.clock.move(LEASE.total_seconds())
     claim = bed.claimed()

@@ -1,0 +1,5 @@
+"""Pages: actions."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

@@ -1,0 +1,5 @@
+"""Pages: connect."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

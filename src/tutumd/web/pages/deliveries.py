@@ -1,0 +1,5 @@
+"""Pages: deliveries."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

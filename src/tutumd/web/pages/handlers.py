@@ -1,0 +1,5 @@
+"""Pages: handlers."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

@@ -1,0 +1,63 @@
+"""Pages as HTML: the templates, and what all of them know."""
+
+from datetime import datetime
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from tutumd.model import User
+from tutumd.web.context import context
+from tutumd.web.pages.assets import load_assets
+from tutumd.web.pages.formats import FILTERS
+
+SAFETY = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
+        " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+"""Headers of every page."""
+
+_templates = Environment(
+    loader=PackageLoader("tutumd.web.pages"),
+    autoescape=True,  # whatever the name of a template
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.filters.update(FILTERS)
+
+
+def render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    """Return a page.
+
+    Every template knows `root` (the path in front of all addresses), `here` (the page's own address, without query),
+    `visitor` (the user, or None), `csrf` (the token for forms), `now`, `asset(path)`, `ui` (the macros) and `values`.
+    For a request of a script that refreshes a page, only the block `live` is rendered.
+    """
+    web = context(request)
+    visitor: User | None = getattr(request.state, "visitor", None)
+    now: datetime = web.clock()
+    known: dict[str, Any] = {
+        "root": web.public_path,
+        "here": web.public_path + request.url.path,
+        "visitor": visitor,
+        "csrf": getattr(request.state, "csrf", ""),
+        "now": now,
+        "version": request.app.version,
+        "asset": lambda path: f"{web.public_path}/static/{load_assets()[path].address}",
+    }
+    known["ui"] = _templates.get_template("macros.html").make_module(known)
+    page = _templates.get_template(template)
+    if request.headers.get("hx-request") == "true" and "live" in page.blocks and status == 200:
+        html = "".join(page.blocks["live"](page.new_context(known | values)))
+    else:
+        html = page.render(known | values)
+    return HTMLResponse(html, status, headers=SAFETY)

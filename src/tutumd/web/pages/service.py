@@ -1,0 +1,5 @@
+"""Pages: service."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

@@ -1,0 +1,5 @@
+"""Pages: services."""
+
+from fastapi import APIRouter
+
+router = APIRouter()
