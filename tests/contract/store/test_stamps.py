@@ -82,7 +82,7 @@ def _be_refused(bed: StoreBed) -> None:
 
 
 def _submit(bed: StoreBed) -> None:
-    bed.store.submit(bed.service_uuid("web"), Verb.STOP, target=None, origin=ORIGIN)
+    bed.store.submit(bed.admin, bed.service_uuid("web"), Verb.STOP, target=None, origin=ORIGIN)
 
 
 def _lose_worker(bed: StoreBed) -> None:
