@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
+from tutumd.model import Delivery, DeliveryOutcome, Operation
+
 MAX_DEPTH = 40
 """Bodies that are nested deeper are shown as they are: their indentation would outgrow them."""
 
@@ -16,6 +18,14 @@ _INDENT = "  "
 _OPENS, _CLOSES = ("{", "["), ("}", "]")
 _TOKEN = re.compile(r'"(?:[^"\\]+|\\.)*"?|[\[\]{},:]|[^\s\[\]{},:"]+', re.DOTALL)
 _MAX_FIELDS = 1000
+_OUTCOMES = {
+    DeliveryOutcome.QUEUED: "It caused an action.",
+    DeliveryOutcome.JOINED: "It joined an action that was waiting already.",
+    DeliveryOutcome.SUPERSEDED: "It joined an action, and a later call replaced what it asked for.",
+    DeliveryOutcome.SKIPPED: "It was skipped: nothing runs. Its sender got a 200.",
+    DeliveryOutcome.REFUSED: "It was refused: nothing runs, and nothing of its content is stored.",
+    DeliveryOutcome.REPEATED: "It repeats an earlier call: nothing runs twice. Its sender got that one's response.",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +55,18 @@ def read_delivery_text(content: Mapping[str, Any]) -> DeliveryText:
         notes.append("Only the first 16 KiB of the body are stored.")
     query = tuple(parse_qsl(str(content.get("query", "")), keep_blank_values=True))
     return DeliveryText(headers=headers, query=query, body=body, kind=kind, notes=tuple(notes))
+
+
+def describe_outcome(delivery: Delivery) -> str:
+    """Return what became of a delivery, as a sentence."""
+    return _OUTCOMES[delivery.outcome]
+
+
+def describe_wish(delivery: Delivery, operation: Operation) -> str:
+    """Return what a delivery asked for beyond the operation: a tag, or how many containers; empty if nothing."""
+    if operation is Operation.SCALEUP:
+        return f"{delivery.amount} more"
+    return f"tag {delivery.tag}" if delivery.tag else ""
 
 
 def lay_out(text: str, media_type: str, *, is_cut: bool = False) -> tuple[str, str]:

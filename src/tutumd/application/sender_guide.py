@@ -13,6 +13,22 @@ from tutumd.application.senders import Blank, Kind, Sender
 from tutumd.model import Operation
 from tutumd.model.findings import Finding, warning, wrong
 
+WHAT_SENDERS_SEE = (
+    (
+        "404",
+        "The URL is not a handler's: compare it to the last character. One that was replaced, disabled or used up, has"
+        " expired, or is called from a network that may not looks the same.",
+    ),
+    ("401", "The secret is missing or wrong."),
+    ("405", "It was not a POST."),
+    ("301 or 308", "Something in front redirects, often from http to https: enter the address that it leads to."),
+    (
+        "No answer, or a certificate error",
+        "The sender does not reach this server. On the server, tutumd doctor looks at the public URL.",
+    ),
+)
+"""What a sender shows if its call does not arrive or is refused, and what that means."""
+
 _LOCAL_NAMES = ("localhost", ".localhost")
 _PRIVATE_NAMES = (".local", ".lan", ".internal", ".home.arpa", ".intranet", ".corp")
 _SHOWN_BEFORE = "the handler's secret, which was shown when it was made"

@@ -2,18 +2,26 @@
 
 import secrets
 from datetime import UTC, datetime
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
 from tutumd.application import connect as rules
 from tutumd.application import handlers
 from tutumd.application.connect_form import list_fields
 from tutumd.application.connection import MAX_DELIVERIES, judge_connection
-from tutumd.application.sender_guide import fill_entries, find_reach_problem, write_command, write_example
+from tutumd.application.sender_guide import (
+    WHAT_SENDERS_SEE,
+    fill_entries,
+    find_reach_problem,
+    write_command,
+    write_example,
+)
 from tutumd.application.senders import SENDERS, Sender, find_sender, group_senders
 from tutumd.errors import NOT_FOUND, InvalidInputError, NotFoundError
-from tutumd.model import Handler, Query, Scope, Service, User
+from tutumd.model import Handler, Scope, Service, User
+from tutumd.model import Query as ListQuery
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.visitors import Caller, Operator, Reader, SentForm, field, is_secure
@@ -24,6 +32,8 @@ router = APIRouter()
 _MAX_SERVICES = 20
 _MAX_SEARCH = 200
 _MAX_SAME_NAME = 100
+
+Number = Annotated[int, Path(ge=1, le=2**62)]
 _HANDLER = "/service/{service_uuid}/handler/{number}/connect"
 
 
@@ -61,20 +71,25 @@ def connect(request: Request, visitor: Operator, service_uuid: str, form: SentFo
     sent, secret = {name: field(form, name) for name in form}, _new_secret(sender)
     try:
         document = rules.make_document(sender, rules.read_choice(sender, sent), secret)
-        same_name = Query(filters={"name": document["name"]}, limit=_MAX_SAME_NAME)
+        same_name = ListQuery(filters={"name": document["name"]}, limit=_MAX_SAME_NAME)
         others = web.store.handlers(visitor, service.uuid, same_name).objects
         made = rules.find_repeated(others, document, _parse_moment(field(form, "since")))
         if made is not None:
-            return _show_made(request, service, made, sender)
+            return _show_made(request, visitor, service, made, sender)
         [handler] = handlers.create(web.store, visitor, service.uuid, [document], cipher=web.cipher, now=web.clock())
     except InvalidInputError as error:
         return _show_form(request, visitor, service, sender, sent, str(error))
-    return _show_made(request, service, handler, sender, secret if "verify" in document else "")
+    return _show_made(request, visitor, service, handler, sender, secret if "verify" in document else "")
 
 
 @router.get(f"{_HANDLER}/")
 def wait_for_call(
-    request: Request, visitor: Reader, service_uuid: str, number: int, sender: str = "", after: int = 0
+    request: Request,
+    visitor: Reader,
+    service_uuid: str,
+    number: Number,
+    sender: str = "",
+    after: Annotated[int, Query(ge=0, le=2**62)] = 0,
 ) -> Response:
     """Show each check of the newest call, from `after` on, or that none has arrived."""
     web = context(request)
@@ -87,10 +102,13 @@ def wait_for_call(
         "connect_wait.html",
         service=service,
         handler=handler,
-        sender=caller,
+        label=handler.name or f"handler {number}",
+        key=caller.key if caller else "",
+        sender_name=caller.name if caller else "",
+        resend=caller.resend if caller else "",
         connection=judge_connection(caller, handler, newer),
-        newest=received[0].number if received else 0,
-        problem=caller and find_reach_problem(make_call_url(request, handler), caller),
+        problem=find_reach_problem(make_call_url(request, handler), caller) if caller else None,
+        senders_errors=WHAT_SENDERS_SEE,
         may_call=visitor.may(Scope.CALL),
         may_operate=visitor.may(Scope.OPERATE),
         has_secret="verify" in handler.options,
@@ -98,15 +116,15 @@ def wait_for_call(
 
 
 @router.post(f"{_HANDLER}/")
-def show_url(request: Request, visitor: Caller, service_uuid: str, number: int, form: SentForm) -> Response:
+def show_url(request: Request, visitor: Caller, service_uuid: str, number: Number, form: SentForm) -> Response:
     """Show the URL again, without the secret."""
     service, handler = _find(request, visitor, service_uuid, number)
     sender = find_sender(field(form, "sender"), _preset(handler)) or SENDERS["curl"]
-    return _show_made(request, service, handler, sender)
+    return _show_made(request, visitor, service, handler, sender)
 
 
 @router.post(f"{_HANDLER}/secret/")
-def replace_secret(request: Request, visitor: Operator, service_uuid: str, number: int, form: SentForm) -> Response:
+def replace_secret(request: Request, visitor: Operator, service_uuid: str, number: Number, form: SentForm) -> Response:
     """Replace the secrets of a handler by a new one, and show it."""
     web = context(request)
     service, handler = _find(request, visitor, service_uuid, number)
@@ -125,7 +143,7 @@ def replace_secret(request: Request, visitor: Operator, service_uuid: str, numbe
         now=web.clock(),
     )
     sender = find_sender(field(form, "sender"), verify["preset"]) or SENDERS["curl"]
-    return _show_made(request, service, changed, sender, secret)
+    return _show_made(request, visitor, service, changed, sender, secret)
 
 
 def make_call_url(request: Request, handler: Handler) -> str:
@@ -165,7 +183,7 @@ def _show_form(
     sent: dict[str, str] | None = None,
     error: str = "",
 ) -> Response:
-    choice = rules.propose(sender, service.image)
+    choice = rules.propose(sender, service.image_name)
     return render(
         request,
         "connect_form.html",
@@ -180,8 +198,11 @@ def _show_form(
     )
 
 
-def _show_made(request: Request, service: Service, handler: Handler, sender: Sender, secret: str = "") -> Response:
+def _show_made(
+    request: Request, visitor: User, service: Service, handler: Handler, sender: Sender, secret: str = ""
+) -> Response:
     url, document = make_call_url(request, handler), rules.read_document(handler)
+    received = context(request).store.service_deliveries(visitor, service.uuid, handler_number=handler.number, limit=1)
     return render(
         request,
         "connect_made.html",
@@ -194,4 +215,5 @@ def _show_made(request: Request, service: Service, handler: Handler, sender: Sen
         entries=fill_entries(sender, document, url, secret),
         example=write_example(sender, document, url, secret),
         problem=find_reach_problem(url, sender),
+        after=received[0].number if received else 0,
     )
