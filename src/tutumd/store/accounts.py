@@ -36,6 +36,7 @@ class SqlAccounts(SqlSessions, Accounts):
             scope=Scope(row.scope) if row.scope else Scope.ADMIN,
             service_uuid=row.service_uuid,
             stack=row.stack,
+            expires=row.expires,
             credential=row.hint,
             key_sha256=key_sha256,
         )

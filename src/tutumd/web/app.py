@@ -39,7 +39,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     for status, text in {
         400: "Wrong input: the text says what was wanted and what was found",
         401: "Credentials are missing or wrong",
-        403: "Only admins may do this; or a page of another site sent Basic credentials",
+        403: "The key lacks the scope; only admins may do this; or a page of another site sent Basic credentials",
         404: "No such object, or it is not yours",
         408: "The body was not complete in time",
         409: "The object cannot do this now: the text says why",
@@ -203,7 +203,7 @@ def _possible_errors(method: str, path: str, operation: dict[str, Any]) -> set[i
         return {503} if path == "/readyz" else set()
     statuses = {400, 404, 503}
     if "security" not in operation:
-        statuses |= {401, 429} if method == "get" else {401, 403, 429}
+        statuses |= {401, 403, 429}
     if "requestBody" in operation:
         statuses |= {408, 413}
     can_conflict = path.endswith(("/v1/service/", "/cancel/", "/abandon/", "/retry/"))
