@@ -48,6 +48,7 @@ class Input:
         preset: The kind of filter that it belongs to; empty if to none.
         default: What an empty input stands for.
         of_presets: Presets of the same object that it is for; empty: all.
+        takes_flag: `true` and `false` are values, too.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Input:
     preset: str = ""
     default: Any = None
     of_presets: tuple[str, ...] = ()
+    takes_flag: bool = False
 
 
 def json_name(field: HandlerField) -> str:
@@ -80,7 +82,9 @@ def make_inputs(field: HandlerField) -> tuple[Input, ...]:
     elif any("properties" in each for each in schema.get("anyOf", ())):
         inputs = list(_make_alternatives(field.name, schema["anyOf"]))
     else:
-        inputs = [_make_input(field.name, field.shown_schema or schema, is_date=field.is_date)]
+        takes_flag = {"type": "boolean"} in schema.get("anyOf", ())
+        shown = field.shown_schema or schema
+        inputs = [_make_input(field.name, shown, is_date=field.is_date, takes_flag=takes_flag)]
     return tuple(each for each in inputs if each.kind is not Kind.JSON)
 
 
@@ -229,6 +233,8 @@ def _read(each: Input, text: str) -> Any:
     text = text.strip()
     if each.kind is Kind.CHECKBOX:
         return text == ON
+    if each.takes_flag and text.lower() in ("true", "false"):
+        return text.lower() == "true"
     if each.kind is Kind.NUMBER and _WHOLE.fullmatch(text):
         return int(text)
     if each.kind is Kind.DATE and text:

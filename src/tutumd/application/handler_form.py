@@ -20,6 +20,7 @@ from tutumd.application.form_inputs import (
     read_texts,
     write_texts,
 )
+from tutumd.application.handler_words import UNSET
 from tutumd.application.handlers import check_name, parse_operation, public_options
 from tutumd.errors import InvalidInputError
 from tutumd.model import Handler, Operation
@@ -34,6 +35,7 @@ class FormField:
         help: Markdown of one or two sentences.
         error: What is wrong with what was typed; empty if nothing is.
         secrets_set: How many secrets are stored.
+        is_set: It is not, or will not be, the default.
     """
 
     name: str
@@ -45,13 +47,21 @@ class FormField:
     json: tuple[Input, str] | None
     error: str
     secrets_set: int
+    is_set: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormGroup:
-    """Fields below one heading."""
+    """Fields below one heading.
+
+    Attributes:
+        note: What is set in it, in a few words.
+        is_open: Something of it is set, or wrong.
+    """
 
     title: str
+    note: str
+    is_open: bool
     fields: tuple[FormField, ...]
 
 
@@ -84,11 +94,8 @@ def make_form(
         if handler is None or field.operation in (None, handler.operation)
     ]
     titles = dict.fromkeys((*GROUPS, *(FIELDS[field.name].group for field in fields)))
-    groups = [
-        FormGroup(title=title, fields=tuple(field for field in fields if FIELDS[field.name].group == title))
-        for title in titles
-    ]
-    return tuple(group for group in groups if group.fields)
+    groups = [[field for field in fields if FIELDS[field.name].group == title] for title in titles]
+    return tuple(_make_group(title, members) for title, members in zip(titles, groups, strict=True) if members)
 
 
 def read_form(typed: Texts, handler: Handler | None, now: datetime) -> Reading:
@@ -127,6 +134,16 @@ def _names(field: HandlerField) -> tuple[str, ...]:
     return (*(each.name for each in make_inputs(field)), json_name(field))
 
 
+def _make_group(title: str, fields: list[FormField]) -> FormGroup:
+    used = [field.title for field in fields if field.is_set]
+    return FormGroup(
+        title=title,
+        note=", ".join(used) or UNSET.get(title, "Nothing is set."),
+        is_open=bool(used) or any(field.error for field in fields),
+        fields=tuple(fields),
+    )
+
+
 def _make_field(field: HandlerField, value: Any, typed: Texts | None, error: str) -> FormField:
     inputs, texts = make_inputs(field), write_texts(field, value)
     if typed is not None:
@@ -139,7 +156,7 @@ def _make_field(field: HandlerField, value: Any, typed: Texts | None, error: str
         name=field.name,
         title=field.title or field.name.replace("_", " ").capitalize(),
         help=field.help,
-        example=field.example if isinstance(field.example, str) else example,
+        example=_write_example(field.example),
         operation=field.operation,
         inputs=tuple((each, "" if each.kind is Kind.SECRETS else texts[each.name]) for each in inputs),
         json=(Input(name=json_name(field), kind=Kind.JSON, example=example), texts[json_name(field)])
@@ -147,7 +164,14 @@ def _make_field(field: HandlerField, value: Any, typed: Texts | None, error: str
         else None,
         error=error,
         secrets_set=value.get("secrets_set", 0) if isinstance(value, dict) else 0,
+        is_set=texts != write_texts(field, field.json_default),
     )
+
+
+def _write_example(example: Any) -> str:
+    if isinstance(example, list) and all(isinstance(each, str) for each in example):
+        return "\n".join(example)
+    return example if isinstance(example, str) else json.dumps(example, ensure_ascii=False)
 
 
 def _read_operation(typed: Texts, document: dict[str, Any], errors: dict[str, str]) -> Operation:

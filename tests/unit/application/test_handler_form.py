@@ -1,20 +1,15 @@
 """The form of a handler: made from the table, exact in both directions, and silent about secrets."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from tests.unit.application.made_handlers import CIPHER, NOW
 from tutumd.application import form_inputs
-from tutumd.application.admission.encryption import SecretCipher, make_key
 from tutumd.application.admission.fields import FIELDS, GROUPS
 from tutumd.application.form_inputs import Kind, read_texts
 from tutumd.application.handler_form import make_form
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-CIPHER = SecretCipher([make_key()])
 HOSTILE = "\"'><script>alert(1)</script>&amp;{{7*7}}\N{RIGHT-TO-LEFT OVERRIDE}"
 ANY: Any = None
 

@@ -115,24 +115,24 @@ class HandlerOptions:
         schema={"type": "boolean"},
         example=False,
         group=_LIMITS,
-        help="`false`: the URL returns 404 until the handler is enabled again.",
+        help="If not, the URL returns 404 until the handler is enabled again.",
         parse=partial(check_flag, "enabled"),
     )
     expires_datetime: datetime | None = _entry(
         None,
-        title="Last until",
+        title="Expires",
         is_date=True,
         schema={"type": "string"},
         example="2030-01-31T12:00:00Z",
         group=_LIMITS,
-        help="From this date on the URL returns 404. ISO 8601, or in the form that the API returns.",
+        help="From this date on the URL returns 404.",
         parse=_parse_expires,
         write=lambda value: value.astimezone(UTC).isoformat(),
         show=lambda value: format_datetime(value.astimezone(UTC).replace(microsecond=0)),
     )
     max_uses: int | None = _entry(
         None,
-        title="Calls in all",
+        title="Total calls",
         schema={"type": "integer", "minimum": 1, "maximum": MAX_USES},
         example=1,
         group=_LIMITS,
@@ -141,7 +141,7 @@ class HandlerOptions:
     )
     max_containers: int | None = _entry(
         None,
-        title="Containers of the service at most",
+        title="Most containers",
         schema={"type": "integer", "minimum": 1, "maximum": MAX_CONTAINERS},
         operation=Operation.SCALEUP,
         example=10,
@@ -163,7 +163,7 @@ class HandlerOptions:
     )
     filter: tuple[Filter, ...] = _entry(
         (),
-        title="Only calls that match",
+        title="Filter",
         schema=FILTER_SCHEMA,
         example={"preset": "branch", "branch": "main"},
         group=_FILTER,
@@ -173,7 +173,7 @@ class HandlerOptions:
     )
     tag: TagRule | None = _entry(
         None,
-        title="Image tags that a call may name",
+        title="Image tag from the call",
         schema=TAG_SCHEMA,
         operation=Operation.REDEPLOY,
         example={"allow": ["v*"], "from": "query"},
@@ -184,9 +184,9 @@ class HandlerOptions:
     )
     pass_body: str | None = _entry(
         None,
-        title="Pass the body to the new containers",
+        title="Body for the new containers",
         schema={"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": "^TUTUM_[A-Z0-9_]{1,100}$"}]},
-        shown_schema={"type": "string"},
+        shown_schema={"type": "string", "examples": [DEFAULT_VARIABLE]},
         operation=Operation.REDEPLOY,
         example=True,
         group=_EFFECT,
@@ -195,7 +195,7 @@ class HandlerOptions:
     )
     rate_limit: Rate | None = _entry(
         None,
-        title="Calls at most",
+        title="Rate limit",
         schema={"type": "string", "pattern": "^[1-9][0-9]{0,5}/(second|minute|hour|day)$"},
         example="30/minute",
         group=_LIMITS,
@@ -206,7 +206,7 @@ class HandlerOptions:
     )
     allow_from: tuple[Network, ...] = _entry(
         (),
-        title="Only from these networks",
+        title="Networks",
         schema={"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 50},
         example=["10.0.0.0/8", "2001:db8::/32"],
         group=_SENDER,
@@ -216,7 +216,7 @@ class HandlerOptions:
     )
     debounce: int = _entry(
         0,
-        title="Wait until no call came for",
+        title="Quiet time before it starts",
         schema={"type": "integer", "minimum": 0, "maximum": MAX_DEBOUNCE_S},
         example=30,
         group=_EFFECT,

@@ -19,7 +19,7 @@ TAG_SCHEMA = {
             "items": {"type": "string"},
             "minItems": 1,
             "title": "Allowed tags",
-            "description": "Globs.",
+            "description": "Globs: `v*` allows `v1` and `v2.1`.",
             "examples": [["v*", "latest"]],
         },
         "from": {
