@@ -5,12 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import sqlalchemy as sa
 
-from tutumd.model import Delivery, DeliveryOutcome, Page, Progress, Query, User
+from tutumd.model import AuditEvent, Delivery, DeliveryOutcome, Page, Progress, Query, User
+from tutumd.store import audit
 from tutumd.store.action_deliveries import IS_UNFILED
 from tutumd.store.database import StorePart
 from tutumd.store.handlers import select_handler
 from tutumd.store.paging import read_page
-from tutumd.store.row_mapping import Row, action_from, read_one, select_actions, value_from
+from tutumd.store.row_mapping import Row, action_from, read_one, read_service, select_actions, value_from
 from tutumd.store.tables import action_deliveries, actions, deliveries, handlers
 
 _SELECT_DELIVERIES = sa.select(
@@ -50,6 +51,20 @@ class SqlDeliveries(StorePart):
             of_handler = deliveries.c.handler_seq == handler.seq
             row = read_one(connection, _SELECT_DELIVERIES.where(deliveries.c.seq == number, of_handler))
         return _delivery_from(row, raw=row.content or "{}")
+
+    def record_redelivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> None:
+        with self._database.write() as connection:
+            service = read_service(connection, viewer, service_uuid)
+            handler = read_one(connection, select_handler(viewer, service_uuid, handler_uuid))
+            audit.record(
+                connection,
+                viewer,
+                AuditEvent.DELIVERY_REPEATED,
+                self._clock(),
+                service=service,
+                handler=handler.seq,
+                details=f"delivery {number}",
+            )
 
     def progress(self, references: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], Progress]:
         handler_seqs, action_seqs = ({pair[index] for pair in references} for index in (0, 1))
