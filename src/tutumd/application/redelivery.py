@@ -38,6 +38,8 @@ async def redeliver(
         raise ConflictError(obstacle)
     call, call_input = _make_call(delivery, service_uuid, handler_uuid, origin), read_input(delivery, origin, now)
 
+    await to_thread(store.record_redelivery, viewer, service_uuid, handler_uuid, number)
+
     async def evaluate(needed: EvaluationNeeded) -> Call:
         options = replace(cache.read(handler_uuid, needed), verify=None, allow_from=())
         evaluation = await to_thread(evaluate_call, options, needed.version, call_input)
