@@ -1,20 +1,34 @@
 """Stamps: short texts that change when what a page shows does, read for many pages at once."""
 
 import hashlib
+import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 from tutumd.model import ActionStamp
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.store.action_deliveries import IS_UNFILED
 from tutumd.store.database import StorePart
-from tutumd.store.tables import LIVE, action_deliveries, action_lines, actions, deliveries, engines, handlers, services
+from tutumd.store.tables import (
+    LIVE,
+    action_deliveries,
+    action_lines,
+    actions,
+    containers,
+    deliveries,
+    engines,
+    handlers,
+    services,
+)
 
 _STAMP_BYTES = 12
 _running = actions.alias("running")
 _newest = actions.alias("newest")
+# On SQLite, the index by service would lead through all actions that have ended.
+_UNINDEXED_SERVICE = actions.c.service_uuid + ""
 
 
 class SqlStamps(StorePart):
@@ -22,24 +36,30 @@ class SqlStamps(StorePart):
 
     def service_stamps(self, service_uuids: Collection[str]) -> Mapping[str, str]:
         is_postgres = self._database.is_postgres
+        parts: dict[str, list[Any]] = {}
         with self._database.read() as connection:
             health = self._read_health(connection)
-            of_services = _of_handlers(is_postgres).where(handlers.c.service_uuid.in_(service_uuids))
-            by_service = {row.service_uuid: tuple(row) for row in connection.execute(of_services)}
-            live: dict[str, list[tuple[object, ...]]] = {}
-            for row in connection.execute(_of_live(is_postgres).where(actions.c.service_uuid.in_(service_uuids))):
-                live.setdefault(row.service_uuid, []).append(tuple(row))
-            rows = connection.execute(_of_services().where(services.c.uuid.in_(service_uuids))).all()
-        return {
-            row.uuid: _stamp(row, by_service.get(row.uuid), live.get(row.uuid), health.get(row.engine)) for row in rows
-        }
+            for row in connection.execute(_of_services().where(_among(services.c.uuid, service_uuids, is_postgres))):
+                parts[row.uuid] = [row, health.get(row.engine)]
+            # While an action changes a service, only its containers tell what its engine shows.
+            changing = [uuid for uuid, (row, *_) in parts.items() if not row.fingerprint]
+            for statement, column, uuids in (
+                (_of_handlers(is_postgres), handlers.c.service_uuid, service_uuids),
+                (_of_live(is_postgres), _UNINDEXED_SERVICE, service_uuids),
+                (_of_containers(), containers.c.service_uuid, changing),
+            ):
+                for part in connection.execute(statement.where(_among(column, uuids, is_postgres))):
+                    if part.service_uuid in parts:  # else it was deleted in the meantime
+                        parts[part.service_uuid].append(part)
+        return {uuid: _stamp(*facts) for uuid, facts in parts.items()}
 
     def action_stamps(self, action_uuids: Collection[str]) -> Mapping[str, ActionStamp]:
+        is_postgres = self._database.is_postgres
         with self._database.read() as connection:
             health = self._read_health(connection)
-            of_uuids = _of_actions(self._database.is_postgres).where(actions.c.uuid.in_(action_uuids))
+            of_uuids = _of_actions(is_postgres).where(_among(actions.c.uuid, action_uuids, is_postgres))
             rows = connection.execute(of_uuids).all()
-            open_seqs = [] if self._database.is_postgres else [row.seq for row in rows if row.open]
+            open_seqs = [] if is_postgres else [row.seq for row in rows if row.open]
             unfiled = _read_unfiled(connection, deliveries.c.action_seq, open_seqs)
         return {
             row.uuid: ActionStamp(
@@ -53,7 +73,9 @@ class SqlStamps(StorePart):
     def handler_stamps(self, handler_numbers: Collection[int]) -> Mapping[int, str]:
         is_postgres = self._database.is_postgres
         with self._database.read() as connection:
-            rows = connection.execute(_of_called(is_postgres).where(handlers.c.seq.in_(handler_numbers))).all()
+            rows = connection.execute(
+                _of_called(is_postgres).where(_among(handlers.c.seq, handler_numbers, is_postgres))
+            ).all()
             seqs = [] if is_postgres else list(handler_numbers)
             unfiled = _read_unfiled(connection, deliveries.c.handler_seq, seqs)
         return {row.seq: _stamp(row, unfiled.get(row.seq)) for row in rows}
@@ -77,9 +99,7 @@ class SqlStamps(StorePart):
         with self._database.read() as connection:
             health = self._read_health(connection)
             newest = connection.execute(sa.select(sa.func.max(c.seq))).scalar()
-            return _stamp(
-                newest, sorted(health.items()), connection.execute(live).one(), connection.execute(states).one()
-            )
+            return _stamp(newest, sorted(health.items()), *(connection.execute(sums).one() for sums in (live, states)))
 
     def _read_health(self, connection: sa.Connection) -> dict[str, tuple[object, ...]]:
         """Return, by engine, what is told of it to those who wait for it."""
@@ -121,6 +141,12 @@ def _of_live(is_postgres: bool) -> sa.Select[Any]:
     return sa.select(actions.c.service_uuid, *_CHANGING, *called).where(LIVE).order_by(actions.c.seq)
 
 
+def _of_containers() -> sa.Select[Any]:
+    """Select what changes with present containers."""
+    c = containers.c
+    return sa.select(c.service_uuid, c.uuid, c.state, c.started).where(c.present).order_by(c.service_uuid, c.position)
+
+
 def _of_handlers(is_postgres: bool) -> sa.Select[Any]:
     """Select what changes with the handlers of a service. On SQLite, calls are counted within a second."""
     c = handlers.c
@@ -157,10 +183,20 @@ def _read_unfiled(connection: sa.Connection, by: sa.ColumnElement[Any], values: 
     """Return the newest of the deliveries that are not filed yet, by a column with one of these values."""
     if not values:
         return {}
-    newest = sa.select(by, sa.func.max(deliveries.c.seq)).where(IS_UNFILED, by.in_(values)).group_by(by)
+    newest = sa.select(by, sa.func.max(deliveries.c.seq)).where(IS_UNFILED, _among(by, values, False)).group_by(by)
     return {row[0]: row[1] for row in connection.execute(newest)}
 
 
+def _among(column: sa.ColumnElement[Any], values: Collection[Any], is_postgres: bool) -> sa.ColumnElement[bool]:
+    """Return the condition that a column has one of many values: one parameter, which is quicker than many."""
+    if is_postgres:
+        return column == sa.any_(sa.literal(list(values), postgresql.ARRAY(column.type)))
+    given = sa.func.json_each(json.dumps(list(values))).table_valued("value")
+    return column.in_(sa.select(given.c.value))
+
+
 def _stamp(*facts: object) -> str:
-    text = repr([tuple(fact) if isinstance(fact, sa.Row) else fact for fact in facts])
-    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=_STAMP_BYTES).hexdigest()
+    return hashlib.blake2b(
+        repr([tuple(fact) if isinstance(fact, sa.Row) else fact for fact in facts]).encode("utf-8", "replace"),
+        digest_size=_STAMP_BYTES,
+    ).hexdigest()
