@@ -34,6 +34,7 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "nginx": {"nginx": ("nginx-light", "nginx")},
     "prometheus": {"prometheus": ("prometheus",), "promtool": ("prometheus",)},
     "caddy": {"caddy": ("caddy",)},
+    "chromium": {"chromium": ("chromium",)},
     "kubernetes": {"kubectl": ("kubernetes-client",)},
     "systemd": {"systemd-analyze": ("systemd",), "nsenter": ("util-linux",), "curl": ("curl",)},
     "postgresql": {"pg_ctlcluster": ("postgresql",), "pgbouncer": ("pgbouncer",)},

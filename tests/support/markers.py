@@ -12,6 +12,7 @@ PARTS = {
     "local": "the engine `local`",
     "nginx": "nginx as a reverse proxy",
     "caddy": "Caddy as a reverse proxy",
+    "chromium": "the dashboard in a real Chromium",
     "systemd": "the unit for systemd",
     "postgres": "PostgreSQL",
     "prometheus": "Prometheus, and its rules",
@@ -24,6 +25,7 @@ PARTS = {
 }
 SLOW = "slow: takes long, and runs only with --all"
 _FIXTURES = {
+    "chromium": "chromium",
     "docker_bed": "docker",
     "podman_bed": "podman",
     "postgres_bed": "postgres",

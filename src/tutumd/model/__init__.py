@@ -28,6 +28,14 @@ from tutumd.model.services import (
     Service,
     ServiceSnapshot,
     ServiceState,
+    full_name,
+)
+from tutumd.model.summaries import (
+    ActionSummary,
+    Overview,
+    ServiceCounts,
+    ServiceList,
+    ServiceSummary,
 )
 
 __all__ = [
@@ -37,6 +45,7 @@ __all__ = [
     "Access",
     "Action",
     "ActionState",
+    "ActionSummary",
     "ActionTotal",
     "ApiKey",
     "AuditEntry",
@@ -66,6 +75,7 @@ __all__ = [
     "Operation",
     "Origin",
     "Outcome",
+    "Overview",
     "Page",
     "Plan",
     "Port",
@@ -75,10 +85,14 @@ __all__ = [
     "RunLimits",
     "Scope",
     "Service",
+    "ServiceCounts",
+    "ServiceList",
     "ServiceSnapshot",
     "ServiceState",
+    "ServiceSummary",
     "Session",
     "User",
     "Verb",
     "Via",
+    "full_name",
 ]

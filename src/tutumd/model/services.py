@@ -102,6 +102,7 @@ class ServiceSnapshot:
         variables: Names of the environment variables that its containers were given, without those of the image.
         warnings: Sentences about oddities of the service or its labels.
         notes: Sentences for who calls for a redeploy of it.
+        settings: The labels that people set to configure it: names and values, as they were found.
     """
 
     selector: str
@@ -120,6 +121,7 @@ class ServiceSnapshot:
     variables: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()
 
     @property
     def running(self) -> int:
@@ -170,6 +172,7 @@ class Service:
         autorestart, variables: Of its containers; for services of the local engine, `definition` has them.
         containers: UUIDs of the present containers, oldest first.
         gone_since: Since when its engine has not shown it; None while it does.
+        notes, settings: As of `ServiceSnapshot`.
     """
 
     uuid: str
@@ -195,11 +198,18 @@ class Service:
     warnings: tuple[str, ...]
     containers: tuple[str, ...]
     gone_since: datetime | None = None
+    notes: tuple[str, ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()
 
     @property
     def full_name(self) -> str:
         """The name for people, with its stack: `shop/web`. On Kubernetes with its namespace."""
-        if self.engine_kind == "kubernetes":
-            return self.selector.partition("/")[2] or self.name  # behind the kind
-        # `docker stack deploy` has put the stack into the name.
-        return self.name if self.engine_kind == "swarm" or not self.stack else f"{self.stack}/{self.name}"
+        return full_name(self.engine_kind, self.selector, self.name, self.stack)
+
+
+def full_name(engine_kind: str, selector: str, name: str, stack: str) -> str:
+    """Return `Service.full_name`."""
+    if engine_kind == "kubernetes":
+        return selector.partition("/")[2] or name  # behind the kind
+    # `docker stack deploy` has put the stack into the name.
+    return name if engine_kind == "swarm" or not stack else f"{stack}/{name}"

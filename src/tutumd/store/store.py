@@ -12,6 +12,7 @@ from tutumd.ports.store import Store
 from tutumd.store import audit
 from tutumd.store.accounts import SqlAccounts
 from tutumd.store.actions import SqlActions
+from tutumd.store.dashboard import SqlDashboard
 from tutumd.store.database import Database
 from tutumd.store.deliveries import SqlDeliveries
 from tutumd.store.handlers import SqlHandlers
@@ -32,6 +33,7 @@ from tutumd.store.row_mapping import (
     visible_to,
 )
 from tutumd.store.snapshots import end_service, insert_service
+from tutumd.store.stamps import SqlStamps
 from tutumd.store.tables import RUNNING, actions, containers, engines, handlers, new_uuid, requests, services
 from tutumd.store.wakeup import ENDS, Wakeup
 
@@ -51,7 +53,7 @@ _CONTAINER_FILTERS = {
 }
 
 
-class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, Store):
+class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, SqlDashboard, SqlStamps, Store):
     """Store of tutumd.ports."""
 
     def __init__(self, database: Database, clock: Clock, wakeup: Wakeup) -> None:

@@ -212,6 +212,8 @@ services = sa.Table(
     sa.Column("warnings", sa.JSON, nullable=False),
     # What the response to a call for a redeploy says of the service: sentences, one a line.
     sa.Column("notes", sa.Text, nullable=False, server_default=""),
+    # Labels that configure it, as people set them: pairs of name and value.
+    sa.Column("settings", sa.JSON, nullable=False, server_default="[]"),
     sa.Column("autorestart", sa.String(16), nullable=False, server_default="OFF"),
     sa.Column("variables", sa.JSON, nullable=False, server_default="[]"),
     sa.Column("deployed", UtcTime),
@@ -327,6 +329,7 @@ actions = sa.Table(
 
 LIVE = actions.c.state.in_([sa.literal_column("'Pending'"), sa.literal_column("'In progress'")])
 RUNNING = actions.c.state == sa.literal_column(f"'{ActionState.IN_PROGRESS}'")
+FAILED = actions.c.state == sa.literal_column(f"'{ActionState.FAILED}'")
 OPEN = sa.and_(actions.c.state == sa.literal_column(f"'{ActionState.PENDING}'"), actions.c.open)
 
 # Promise 2: at most one action of a service is in progress.
@@ -343,6 +346,8 @@ sa.Index(
 sa.Index("actions_live", actions.c.seq, sqlite_where=LIVE, postgresql_where=LIVE)
 # Each claim looks for the oldest live action of its engine.
 sa.Index("actions_of_engine", actions.c.engine, actions.c.seq, sqlite_where=LIVE, postgresql_where=LIVE)
+# What failed lately, for the overview.
+sa.Index("actions_failed", actions.c.seq, sqlite_where=FAILED, postgresql_where=FAILED)
 sa.Index("actions_of_service", actions.c.service_uuid, actions.c.seq)
 # Each claim looks for the abandoned action of its service. It covers that query: SQLite prefers the index above else.
 sa.Index(

@@ -7,9 +7,11 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from tutumd.model import User
+from tutumd.errors import TutumdError
+from tutumd.model import ActionSummary, User
 from tutumd.web.context import context
 from tutumd.web.pages.assets import load_assets
+from tutumd.web.pages.formats import FILTERS
 
 SAFETY = {
     "Content-Security-Policy": (
@@ -31,19 +33,21 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_templates.filters.update(FILTERS)
 
 
 def render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
     """Return a page.
 
     Every template knows `root` (the path in front of all addresses), `here` (the page's own address, without query),
-    `visitor` (the user, or None), `csrf` (the token for forms), `now`, `asset(path)` and `values`. For a request of a
-    script that refreshes a page, only the block `live` is rendered.
+    `visitor` (the user, or None), `csrf` (the token for forms), `now`, `asset(path)`, `ui` (the macros) and `values`;
+    all but the block `live` know `running` (the visitor's actions in progress). For a request of a script that
+    refreshes a page, only the block `live` is rendered.
     """
     web = context(request)
     visitor: User | None = getattr(request.state, "visitor", None)
     now: datetime = web.clock()
-    known = {
+    known: dict[str, Any] = {
         "root": web.public_path,
         "here": web.public_path + request.url.path,
         "visitor": visitor,
@@ -52,9 +56,18 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
         "version": request.app.version,
         "asset": lambda path: f"{web.public_path}/static/{load_assets()[path].address}",
     }
+    known["ui"] = _templates.get_template("macros.html").make_module(known)
     page = _templates.get_template(template)
     if request.headers.get("hx-request") == "true" and "live" in page.blocks and status == 200:
         html = "".join(page.blocks["live"](page.new_context(known | values)))
     else:
-        html = page.render(known | values)
+        html = page.render(known | {"running": _read_running(request)} | values)
     return HTMLResponse(html, status, headers=SAFETY)
+
+
+def _read_running(request: Request) -> tuple[ActionSummary, ...]:
+    visitor: User | None = getattr(request.state, "visitor", None)
+    try:
+        return context(request).store.running_actions(visitor) if visitor else ()
+    except TutumdError:
+        return ()  # the database is away, which the page says
