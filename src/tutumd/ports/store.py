@@ -77,6 +77,9 @@ class Accounts(Protocol):
         Sessions that began with a key end with it. `of_user`: only that user's.
         """
 
+    def revoke_key(self, user_name: str, key_id: str, by: User | None = None) -> None:
+        """Delete one key of a user, with the sessions that began with it. Raises NotFoundError if there is none."""
+
     def add_session(self, user: User, token_sha256: str, expires: datetime) -> int:
         """Begin a session of a user with what `user.access` allows, and return its number. Raises NotFoundError."""
 
