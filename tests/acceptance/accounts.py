@@ -3,20 +3,23 @@
 import os
 import sqlite3
 import subprocess
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from tests.support.server import BIN, Answer, LiveServer
 from tutumd.application import accounts
+from tutumd.model import NewKey
 from tutumd.store.accounts import SqlAccounts
 from tutumd.store.database import Database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A user who is not an admin."""
+    """A user with one of their keys."""
 
     server: LiveServer
     name: str
@@ -42,13 +45,24 @@ def run_tutumd(data: Path, *arguments: str, **variables: str) -> "subprocess.Com
 
 def add_member(server: LiveServer, name: str) -> Member:
     """Add a user with a key. `tutumd user add` and `tutumd apikey add` do the same, but take longer to start."""
-    database = Database(f"sqlite:///{server.data / 'tutumd.db'}")
-    try:
-        store = SqlAccounts(database, lambda: datetime.now(UTC))
+    with opened_accounts(server) as store:
         accounts.add_user(store, name, is_admin=False)
         return Member(server=server, name=name, key=accounts.add_key(store, name))
-    finally:
-        database.close()
+
+
+def add_limited_key(server: LiveServer, name: str, **limits: Any) -> Member:
+    """Give a user a key with the limits of `NewKey`."""
+    key = accounts.generate_key()
+    with opened_accounts(server) as store:
+        store.add_key(name, NewKey(key_sha256=accounts.hash_key(key), hint=key[: accounts.HINT_LENGTH], **limits))
+    return Member(server=server, name=name, key=key)
+
+
+@contextmanager
+def opened_accounts(server: LiveServer) -> Iterator[SqlAccounts]:
+    """Open the accounts of a server beside it."""
+    with closing(Database(f"sqlite:///{server.data / 'tutumd.db'}")) as database:
+        yield SqlAccounts(database, lambda: datetime.now(UTC))
 
 
 def give(server: LiveServer, service: str, owner: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.acceptance.accounts import Member, add_member, give, run_tutumd
+from tests.acceptance.accounts import Member, add_limited_key, add_member, give, run_tutumd
 from tests.acceptance.raw_http import UNKNOWN, check_refusal, holdings
 from tests.acceptance.routes import PUBLIC, Route, all_routes
 from tests.support.server import Answer, LiveServer
@@ -128,10 +128,12 @@ def test_every_route_is_in_these_tests(live_server: LiveServer) -> None:
         assert set(route.names) <= set(UNKNOWNS), route
 
 
+@pytest.mark.parametrize("is_narrow", [False, True], ids=["member", "narrow key of an admin"])
 def test_what_is_anothers_answers_as_the_unknown_on_every_route(
-    live_server: LiveServer, owners: tuple[Owner, Owner]
+    live_server: LiveServer, owners: tuple[Owner, Owner], is_narrow: bool
 ) -> None:
     ann, bob = owners
+    viewer = add_limited_key(live_server, "username", service_uuid=bob.service) if is_narrow else bob.member
     before = holdings(live_server)
     for route in _owned(live_server):
         mixed = list(route.mixtures(bob.values, ann.values))
@@ -139,8 +141,8 @@ def test_what_is_anothers_answers_as_the_unknown_on_every_route(
         for (path, foreign), nothing in zip(mixed, unknown, strict=True):
             for body in BODIES if route.method != "GET" else [None]:
                 for query in QUERIES if body is None else [""]:
-                    told = bob.member.send(route.method, path + query, body)
-                    assert _seen(told) == _seen(bob.member.send(route.method, nothing + query, body)), (path, foreign)
+                    told = viewer.send(route.method, path + query, body)
+                    assert _seen(told) == _seen(viewer.send(route.method, nothing + query, body)), (path, foreign)
                     assert told.status in (400, 403, 404), (path, foreign, told)
                     if route.method == "GET" and not query:
                         check_refusal(told, 404)

@@ -117,7 +117,7 @@ class Coalescing(RuleBasedStateMachine):
     def submit(self, service: int, verb: Verb, containers: int) -> None:
         wanted = containers if verb is Verb.SCALE else None
         action = self.model.submit(self.services[service], verb, wanted, self.bed.clock())
-        made = self.bed.store.submit(self.services[service], verb, target=wanted, origin=ORIGIN)
+        made = self.bed.store.submit(self.bed.admin, self.services[service], verb, target=wanted, origin=ORIGIN)
         action.uuid = action.uuid or made.uuid
         assert made.uuid == action.uuid
 

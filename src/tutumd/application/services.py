@@ -7,11 +7,11 @@ from typing import Any
 
 from tutumd.application.admission.json_checks import check_number, is_storable
 from tutumd.application.handlers import check_name
+from tutumd.application.scopes import require_admin
 from tutumd.errors import (
     NOT_FOUND,
     AnswerTimeoutError,
     ConflictError,
-    ForbiddenError,
     InvalidInputError,
     NotFoundError,
     UnavailableError,
@@ -42,6 +42,7 @@ UNUSED_FIELDS: dict[str, tuple[object, ...]] = {
     "tags": (),
 }
 """Fields of 2015 that a command has no use for, and the values by which clients leave them unset."""
+_RUNS_COMMANDS = "it runs or ends commands as the server's user"
 _DEFINITION_FIELDS = ("image", "run_command", "container_envvars", "working_dir", "autorestart")
 
 
@@ -67,14 +68,14 @@ def create(store: Store, viewer: User, document: Mapping[str, Any], *, server_ca
     """Create a service from a JSON object; it is not started. null means the default.
 
     Raises:
-        ForbiddenError: The viewer is not an admin.
+        ForbiddenError: The viewer is not an admin, or came with a key that may not do this.
         InvalidInputError: No name, no command, a wrong value, or no engine that creates services.
         ConflictError: The name is in use on that engine.
     """
     unsupported = [name for name, unset in UNUSED_FIELDS.items() if document.get(name) and document[name] not in unset]
     if unsupported:
         raise InvalidInputError(f"a service that is a command cannot have {', '.join(unsupported)}")
-    _require_admin(viewer)
+    require_admin(viewer, _RUNS_COMMANDS)
     engine = _choose_engine(store, document.get("engine"))
     image = _check_text("image", document.get("image") or "", MAX_IMAGE_LENGTH)
     name = check_name(document.get("name") or _name_from_image(image))
@@ -83,10 +84,10 @@ def create(store: Store, viewer: User, document: Mapping[str, Any], *, server_ca
     definition = _change_definition(Definition(command=""), document)
     target = document.get("target_num_containers")
     return store.create_service(
+        viewer,
         engine=engine,
         name=name,
         image=image,
-        owner=viewer.name,
         definition=definition,
         target=1 if target is None else check_number("target_num_containers", target, 0, server_cap),
     )
@@ -113,7 +114,7 @@ def change(
         check_number("target_num_containers", target, 0, server_cap)
     definition, image = service.definition, service.image_name
     if any(document.get(field) is not None for field in _DEFINITION_FIELDS):
-        _require_admin(viewer)
+        require_admin(viewer, _RUNS_COMMANDS)
         if definition is None:
             raise InvalidInputError(
                 f"only target_num_containers can be changed: what the service runs is defined in {service.engine_kind}"
@@ -121,14 +122,14 @@ def change(
         definition = _change_definition(definition, document)
         if document.get("image") is not None:
             image = _check_text("image", document["image"], MAX_IMAGE_LENGTH)
-        store.update_service(uuid, definition=definition, image=image)
+        store.update_service(viewer, uuid, definition=definition, image=image)
     action = None
     if target is not None:
         if definition is not None and service.state in _IDLE:
-            service = store.update_service(uuid, definition=definition, image=image, target=target)
+            service = store.update_service(viewer, uuid, definition=definition, image=image, target=target)
         # A run that began just before knows the old target only.
         if definition is None or service.state not in _IDLE:
-            action = store.submit(uuid, Verb.SCALE, target=target, origin=origin)
+            action = store.submit(viewer, uuid, Verb.SCALE, target=target, origin=origin)
     return store.service(viewer, uuid), action
 
 
@@ -146,8 +147,8 @@ def act(store: Store, viewer: User, uuid: str, verb: Verb, origin: Origin) -> tu
     if verb is Verb.TERMINATE:
         if service.gone_since is not None:
             return store.forget(viewer, uuid), None
-        _require_admin(viewer)
-    action = store.submit(uuid, verb, target=None, origin=origin)
+        require_admin(viewer, _RUNS_COMMANDS, is_about_a_service=True)
+    action = store.submit(viewer, uuid, verb, target=None, origin=origin)
     return store.service(viewer, uuid), action
 
 
@@ -160,7 +161,7 @@ def abandon(store: Store, viewer: User, action_uuid: str) -> Action:
         ConflictError: It has ended, or is pending.
     """
     store.action(viewer, action_uuid)  # raises NotFoundError
-    _require_admin(viewer, "it leaves a service half done")
+    require_admin(viewer, "it leaves a service half done", is_about_a_service=True)
     return store.abandon(viewer, action_uuid)
 
 
@@ -196,11 +197,6 @@ def _ask_engine(store: Store, service: Service, kind: str, arguments: Mapping[st
         time.sleep(_PAUSE_S)  # actions may end all the time
         seen = store.wait_for_end(seen, _POLL_S)
     raise AnswerTimeoutError(f"engine {service.engine!r} did not answer within {ENGINE_TIMEOUT_S:.0f} s; try again")
-
-
-def _require_admin(viewer: User, why: str = "it runs or ends commands as the server's user") -> None:
-    if not viewer.is_admin:
-        raise ForbiddenError(f"only admins may do this: {why}")
 
 
 def _choose_engine(store: Store, name: str | None) -> str:

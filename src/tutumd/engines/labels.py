@@ -48,6 +48,8 @@ _KNOWN = {
     IMAGE_TAGGED,
     IMAGE_BASE,
 }
+_WRITTEN = {ACTION, STOPPED_REPLICAS, IMAGE_TAGGED, IMAGE_BASE}
+_MAX_SHOWN = 200
 _TRUE = ("true", "1", "yes", "on")
 
 
@@ -116,6 +118,17 @@ def parse_labels(containers: Sequence[Mapping[str, str]]) -> ServiceLabels:
     names = {name for labels in containers for name in labels if name.startswith(_PREFIX)}
     problems += [f"the label {name[:60]} is unknown and not used" for name in sorted(names - _KNOWN)]
     return ServiceLabels(**values, problems=tuple(problems))
+
+
+def found_settings(containers: Sequence[Mapping[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Return the labels that people set to configure a service, by name, with their values as they were found.
+
+    Args:
+        containers: As of `parse_labels`. Values that differ between containers are joined.
+    """
+    names = sorted({name for labels in containers for name in labels if name in _KNOWN - _WRITTEN})
+    values = {name: sorted({labels[name] for labels in containers if name in labels}) for name in names}
+    return tuple((name, ", ".join(found)[:_MAX_SHOWN]) for name, found in values.items())
 
 
 def stopped_replicas(labels: Mapping[str, str]) -> int:

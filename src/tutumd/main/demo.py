@@ -76,7 +76,8 @@ def _wait_until_running(store: Store, admin: User, service: Service) -> None:
         if service.state is ServiceState.RUNNING:
             return
         if service.state in (ServiceState.STOPPED, ServiceState.NOT_RUNNING) and not start_requested:
-            store.submit(service.uuid, Verb.START, target=None, origin=Origin(address="", user_agent="tutumd --demo"))
+            origin = Origin(address="", user_agent="tutumd --demo")
+            store.submit(admin, service.uuid, Verb.START, target=None, origin=origin)
             start_requested = True
         time.sleep(0.05)
     raise TutumdError(f"service {SERVICE!r} does not run after {TIMEOUT_S:.0f} s: see tutum action list")

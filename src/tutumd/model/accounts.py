@@ -10,7 +10,7 @@ class Scope(StrEnum):
 
     READ sees everything but the UUIDs of handlers, which are the right to call them. CALL sees these too, and does what
     a handler does: redeploys, and delivers again. OPERATE does everything to services, handlers and actions that any
-    user may do. ADMIN is needed for what only admins may do.
+    user may do. ADMIN is all that the user may do: also with their keys, and for admins what only admins may do.
     """
 
     READ = "read"
@@ -38,6 +38,7 @@ class Access:
 
     Attributes:
         service_uuid, stack: The only service, or the only stack, that the credentials are for; None: all.
+        expires: When the API key ends that they are or come from; None: never.
         credential: How people tell the credentials: hint of an API key, `login link`, `proxy`, or a command.
         key_sha256: Of the API key; None if there was none. What is made from a key ends with it.
         session: Number of the session; None if there is none.
@@ -46,6 +47,7 @@ class Access:
     scope: Scope = Scope.ADMIN
     service_uuid: str | None = None
     stack: str | None = None
+    expires: datetime | None = None
     via: Via = Via.API
     credential: str = ""
     key_sha256: str | None = field(default=None, repr=False)
@@ -76,6 +78,11 @@ class User:
     def may(self, scope: Scope) -> bool:
         """Return whether the user may do what needs a scope, on services that they see."""
         return self.access.scope.includes(scope) and (scope is not Scope.ADMIN or self.is_admin)
+
+    @property
+    def administers(self) -> bool:
+        """Whether the user may do what only admins may, and what is not about one service."""
+        return self.may(Scope.ADMIN) and not self.access.is_narrow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -102,6 +102,7 @@ class ServiceSnapshot:
         variables: Names of the environment variables that its containers were given, without those of the image.
         warnings: Sentences about oddities of the service or its labels.
         notes: Sentences for who calls for a redeploy of it.
+        settings: The labels that people set to configure it: names and values, as they were found.
     """
 
     selector: str
@@ -120,6 +121,7 @@ class ServiceSnapshot:
     variables: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()
 
     @property
     def running(self) -> int:
@@ -170,6 +172,7 @@ class Service:
         autorestart, variables: Of its containers; for services of the local engine, `definition` has them.
         containers: UUIDs of the present containers, oldest first.
         gone_since: Since when its engine has not shown it; None while it does.
+        notes, settings: As of `ServiceSnapshot`.
     """
 
     uuid: str
@@ -195,6 +198,8 @@ class Service:
     warnings: tuple[str, ...]
     containers: tuple[str, ...]
     gone_since: datetime | None = None
+    notes: tuple[str, ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()
 
     @property
     def full_name(self) -> str:

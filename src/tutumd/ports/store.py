@@ -39,6 +39,9 @@ class Accounts(Protocol):
     def users(self) -> tuple[User, ...]:
         """Return all users, oldest first. The oldest admin is the first admin."""
 
+    def user_named(self, name: str) -> User | None:
+        """Return the user with a name, with all rights of theirs."""
+
     def add_user(self, name: str, *, is_admin: bool, key: NewKey | None = None, by: User | None = None) -> User:
         """Add a user, with an API key if one is given. `by` adds it, for the audit log; None: the server itself.
 
@@ -97,8 +100,9 @@ class Accounts(Protocol):
 class Store(Accounts, Protocol):
     """What the application reads and writes. Each method is one transaction.
 
-    An admin sees every service and what belongs to it, a member only their own. Anything else raises NotFoundError with
-    the same text as an object that does not exist. UUIDs are lower case.
+    An admin sees every service and what belongs to it, a member only their own. Credentials for one service or stack
+    (`User.access`) see nothing else. All other objects raise NotFoundError with the same text as one that does not
+    exist. The scope of the credentials is checked before. UUIDs are lower case.
     """
 
     def engines(self) -> tuple[EngineInfo, ...]:
@@ -116,11 +120,17 @@ class Store(Accounts, Protocol):
         """Return a service."""
 
     def create_service(
-        self, *, engine: str, name: str, image: str, owner: str, definition: Definition, target: int
+        self, viewer: User, *, engine: str, name: str, image: str, definition: Definition, target: int
     ) -> Service:
-        """Create a service, which runs once it is started. Raises ConflictError if the engine has its name already."""
+        """Create a service of the viewer, which runs once it is started.
 
-    def update_service(self, uuid: str, *, definition: Definition, image: str, target: int | None = None) -> Service:
+        Raises:
+            ConflictError: The engine has its name already.
+        """
+
+    def update_service(
+        self, viewer: User, uuid: str, *, definition: Definition, image: str, target: int | None = None
+    ) -> Service:
         """Change what a created service runs after its next start or redeploy; a target of None stays as it is."""
 
     def forget(self, viewer: User, uuid: str) -> Service:
@@ -170,7 +180,7 @@ class Store(Accounts, Protocol):
     def action(self, viewer: User, uuid: str) -> Action:
         """Return an action."""
 
-    def submit(self, service_uuid: str, verb: Verb, *, target: int | None, origin: Origin) -> Action:
+    def submit(self, viewer: User, service_uuid: str, verb: Verb, *, target: int | None, origin: Origin) -> Action:
         """Queue an action, or join a pending one that does the same.
 
         A REDEPLOY joins the open action, as a call does. Other verbs close the open actions of the service, so that

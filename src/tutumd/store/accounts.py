@@ -36,6 +36,7 @@ class SqlAccounts(SqlSessions, Accounts):
             scope=Scope(row.scope) if row.scope else Scope.ADMIN,
             service_uuid=row.service_uuid,
             stack=row.stack,
+            expires=row.expires,
             credential=row.hint,
             key_sha256=key_sha256,
         )
@@ -47,6 +48,11 @@ class SqlAccounts(SqlSessions, Accounts):
                 value_from(row, User, access=Access())
                 for row in connection.execute(sa.select(users).order_by(users.c.seq))
             )
+
+    def user_named(self, name: str) -> User | None:
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(users).where(users.c.name == name)).first()
+        return None if row is None else value_from(row, User, access=Access())
 
     def add_user(self, name: str, *, is_admin: bool, key: NewKey | None = None, by: User | None = None) -> User:
         user = User(uuid=new_uuid(), name=name, is_admin=is_admin, created=self._clock())

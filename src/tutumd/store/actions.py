@@ -48,11 +48,11 @@ class SqlActions(StorePart):
             row = read_one(connection, _select_visible(viewer).where(actions.c.uuid == uuid))
         return action_from(row, self._clock())
 
-    def submit(self, service_uuid: str, verb: Verb, *, target: int | None, origin: Origin) -> Action:
+    def submit(self, viewer: User, service_uuid: str, verb: Verb, *, target: int | None, origin: Origin) -> Action:
         now = self._clock()
         with self._wakeup.write(self._database) as (connection, woken):
             lock_services(connection, [service_uuid])
-            service = read_service(connection, None, service_uuid)
+            service = read_service(connection, viewer, service_uuid)
             woken.add(service.engine)
             uuid = _find_joinable(connection, service_uuid, verb, target)
             if uuid is None:

@@ -65,10 +65,18 @@ def read_one(connection: sa.Connection, statement: sa.Select[Any]) -> Row:
 
 
 def visible_to(viewer: User | None) -> sa.ColumnElement[bool]:
-    """Return the condition that the viewer may see a service: an admin (or None) sees all, a member their own."""
-    if viewer is None or viewer.is_admin:
-        return sa.true()
-    return services.c.owner == viewer.name
+    """Return the condition that the viewer may see a service: an admin (or None) sees all, a member their own.
+
+    Credentials that are for one service or stack see nothing else.
+    """
+    conditions: list[sa.ColumnElement[bool]] = []
+    if viewer is not None and not viewer.is_admin:
+        conditions.append(services.c.owner == viewer.name)
+    if viewer is not None and viewer.access.service_uuid is not None:
+        conditions.append(services.c.uuid == viewer.access.service_uuid)
+    if viewer is not None and viewer.access.stack is not None:
+        conditions.append(services.c.stack == viewer.access.stack)
+    return sa.and_(sa.true(), *conditions)
 
 
 def select_services(viewer: User | None) -> sa.Select[Any]:
@@ -112,6 +120,8 @@ def service_from(row: Row, container_uuids: tuple[str, ...]) -> Service:
         warnings=(*row.warnings, *_store_warnings(row)),
         containers=container_uuids,
         gone_since=None if row.bound else row.unbound,
+        notes=tuple(row.notes.splitlines()),
+        settings=tuple((name, value) for name, value in row.settings),
     )
 
 

@@ -118,6 +118,7 @@ def _access_from(row: Row) -> Access:
         scope=Scope(row.scope) if row.scope else Scope.ADMIN,
         service_uuid=row.service_uuid,
         stack=row.stack,
+        expires=row.key_expires,
         via=Via.PAGE,
         credential=row.credential,
         key_sha256=row.key_sha256,

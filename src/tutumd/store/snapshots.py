@@ -37,6 +37,7 @@ def store_snapshot(
         "image_digest": snapshot.image_digest,
         "warnings": list(snapshot.warnings),
         "notes": "\n".join(snapshot.notes),
+        "settings": [[name, storable(value)] for name, value in snapshot.settings],
         "autorestart": snapshot.autorestart.value,
         "variables": list(snapshot.variables),
         "deployed": snapshot.deployed,

@@ -82,7 +82,7 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, Store):
             return read_service(connection, viewer, uuid)
 
     def create_service(
-        self, *, engine: str, name: str, image: str, owner: str, definition: Definition, target: int
+        self, viewer: User, *, engine: str, name: str, image: str, definition: Definition, target: int
     ) -> Service:
         uuid = new_uuid()
         with self._database.write() as connection:
@@ -102,7 +102,7 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, Store):
                 selector=uuid,
                 name=name,
                 stack="",
-                owner=owner,
+                owner=viewer.name,
                 state=ServiceState.NOT_RUNNING.value,
                 target=target,
                 image_name=image,
@@ -112,8 +112,11 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, Store):
             )
             return read_service(connection, None, uuid)
 
-    def update_service(self, uuid: str, *, definition: Definition, image: str, target: int | None = None) -> Service:
+    def update_service(
+        self, viewer: User, uuid: str, *, definition: Definition, image: str, target: int | None = None
+    ) -> Service:
         with self._database.write() as connection:
+            read_service(connection, viewer, uuid)
             connection.execute(
                 sa.update(services)
                 .where(services.c.uuid == uuid)

@@ -39,7 +39,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     for status, text in {
         400: "Wrong input: the text says what was wanted and what was found",
         401: "Credentials are missing or wrong",
-        403: "Only admins may do this; or a page of another site sent Basic credentials",
+        403: "The key lacks the scope; only admins may do this; or a page of another site sent Basic credentials",
         404: "No such object, or it is not yours",
         408: "The body was not complete in time",
         409: "The object cannot do this now: the text says why",
@@ -93,7 +93,7 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
         app.include_router(module.router)
     _document_calls(app)
     endpoint = CallEndpoint(context)
-    site = errors.LastResort(create_site(context, version)) if context.has_dashboard else None
+    site = create_site(context, version) if context.has_dashboard else None
     return _Front(errors.LastResort(app), site, endpoint, FastPath(context, endpoint), context)
 
 
@@ -148,7 +148,8 @@ class _Front:
             named = re.sub("(?i)%2f", "%252F", match[0])
             path = _SLASHES.sub("/", unquote(named + raw[match.end() :]))
         path = path.rstrip("/")
-        if self._site and not _OF_API.match(path):
+        # For those who may not see the dashboard, all is as if there were none.
+        if self._site and not _OF_API.match(path) and self._context.shows_dashboard(scope):
             under_root = (
                 path.removeprefix(self._public_path) if f"{path}/".startswith(f"{self._public_path}/") else path
             )
@@ -203,7 +204,7 @@ def _possible_errors(method: str, path: str, operation: dict[str, Any]) -> set[i
         return {503} if path == "/readyz" else set()
     statuses = {400, 404, 503}
     if "security" not in operation:
-        statuses |= {401, 429} if method == "get" else {401, 403, 429}
+        statuses |= {401, 403, 429}
     if "requestBody" in operation:
         statuses |= {408, 413}
     can_conflict = path.endswith(("/v1/service/", "/cancel/", "/abandon/", "/retry/"))

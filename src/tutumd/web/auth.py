@@ -2,12 +2,15 @@
 
 import base64
 import binascii
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from tutumd.application.scopes import require_scope
 from tutumd.errors import ForbiddenError, UnauthorizedError
-from tutumd.model import User
+from tutumd.model import Scope, User
 from tutumd.web.context import context
 
 
@@ -26,7 +29,7 @@ def parse_credentials(request: Request) -> tuple[str, str]:
     return name.strip(), key.strip()
 
 
-def authenticate_request(request: Request) -> User:
+def _authenticate(request: Request) -> User:
     """Return the user who sends a request, before the rest of it is read.
 
     Raises:
@@ -38,7 +41,9 @@ def authenticate_request(request: Request) -> User:
     credentials = parse_credentials(request)
     if request.headers.get("authorization", "").strip().lower().startswith("basic"):
         check_origin(request, web.public_host)
-    return web.sign_ins.authenticate(web.read_client(request.scope), *credentials)
+    user = web.sign_ins.authenticate(web.read_client(request.scope), *credentials)
+    origin = web.read_origin(request.scope)
+    return replace(user, access=replace(user.access, address=origin.address, user_agent=origin.user_agent))
 
 
 def check_origin(request: Request, public_host: str, *, is_form: bool = False) -> None:
@@ -60,4 +65,20 @@ def check_origin(request: Request, public_host: str, *, is_form: bool = False) -
         raise ForbiddenError("a page of another site sent this: send it from a page of this server, or with ApiKey")
 
 
-Viewer = Annotated[User, Depends(authenticate_request)]
+def _needs(scope: Scope) -> Callable[[Request], User]:
+    """Return a dependency of a route that only credentials with a scope may use."""
+
+    def authenticate(request: Request) -> User:
+        user = _authenticate(request)
+        require_scope(user, scope)
+        return user
+
+    return authenticate
+
+
+# Each route states its scope by one of these. A test compares what they do with the table in docs/reference/scopes.md.
+Reader = Annotated[User, Depends(_needs(Scope.READ))]
+Caller = Annotated[User, Depends(_needs(Scope.CALL))]
+Operator = Annotated[User, Depends(_needs(Scope.OPERATE))]
+Administrator = Annotated[User, Depends(_needs(Scope.ADMIN))]
+"""A key with all rights of a user, who need not be an admin: `application` knows what only admins may do."""

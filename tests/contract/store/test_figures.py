@@ -106,7 +106,7 @@ def test_ended_actions_are_counted_by_result_and_duration(bed: StoreBed, figures
 
 def test_actions_that_end_before_they_begin_are_counted_without_a_duration(bed: StoreBed, figures: SqlFigures) -> None:
     bed.call(bed.handler("web"))
-    action = bed.store.submit(bed.service_uuid("db"), Verb.STOP, target=None, origin=ORIGIN)
+    action = bed.store.submit(bed.admin, bed.service_uuid("db"), Verb.STOP, target=None, origin=ORIGIN)
     bed.store.cancel(bed.admin, action.uuid)
     bed.call(bed.handler("web", Operation.SCALEUP))
     bed.sync()

@@ -93,10 +93,12 @@ def test_of_services_that_are_created_with_the_same_name_at_once_one_is(processe
         zip(processes.queues, [SqlStore(d, MovedClock(), Wakeup()) for d in processes.databases], strict=True)
     )
 
+    admin = next(iter(stores.values())).add_user("ann", is_admin=True)
+
     def create(queue: SqlQueue) -> bool:
         try:
             stores[queue].create_service(
-                engine=ENGINE.name, name="web", image="", owner="admin", definition=Definition(command="true"), target=1
+                admin, engine=ENGINE.name, name="web", image="", definition=Definition(command="true"), target=1
             )
         except ConflictError:
             return False

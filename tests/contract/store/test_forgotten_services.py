@@ -50,7 +50,7 @@ def test_what_its_engine_shows_is_not_forgotten(bed: StoreBed) -> None:
         bed.store.forget(bed.admin, web)
     definition = Definition(command="sleep 1")
     made = bed.store.create_service(
-        engine="local", name="made", image="none", owner="admin", definition=definition, target=1
+        bed.admin, engine="local", name="made", image="none", definition=definition, target=1
     )
     with pytest.raises(ConflictError):
         bed.store.forget(bed.admin, made.uuid)
@@ -98,7 +98,7 @@ def test_a_look_that_began_before_does_not_keep_it(bed: StoreBed) -> None:
 def test_its_actions_are_kept_as_long_as_others(bed: StoreBed) -> None:
     bed.handler("web")
     web = bed.service_uuid("web")
-    bed.store.submit(web, Verb.REDEPLOY, target=None, origin=ORIGIN)
+    bed.store.submit(bed.admin, web, Verb.REDEPLOY, target=None, origin=ORIGIN)
     bed.show("db")
     bed.store.forget(bed.admin, web)
     bed.clock.move(2 * 24 * 3600)

@@ -291,7 +291,7 @@ class RandomWriter:
         self._bed.store.change_handler(self._bed.admin, handler.service_uuid, handler.uuid, lambda _: wanted)
 
     def _submit(self, service: str, *verbs: Verb) -> None:
-        self._bed.store.submit(service, self._random.choice(verbs), target=None, origin=ORIGIN)
+        self._bed.store.submit(self._bed.admin, service, self._random.choice(verbs), target=None, origin=ORIGIN)
 
     def _finish(self) -> None:
         if self._claims:

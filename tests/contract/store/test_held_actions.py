@@ -42,7 +42,7 @@ def test_a_redeploy_by_hand_makes_a_held_action_due(bed: StoreBed) -> None:
     handler = bed.handler("web", debounce=10)
     held = bed.accepted(handler, bed.evaluate(handler, debounce_s=10))
     assert bed.claim() is None
-    joined = bed.store.submit(handler.service_uuid, Verb.REDEPLOY, target=None, origin=ORIGIN)
+    joined = bed.store.submit(bed.admin, handler.service_uuid, Verb.REDEPLOY, target=None, origin=ORIGIN)
     assert joined.uuid == held.action_uuid
     assert bed.claimed().action.uuid == held.action_uuid
 

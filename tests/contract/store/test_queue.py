@@ -53,7 +53,7 @@ def test_two_services_run_at_the_same_time(bed: StoreBed) -> None:
 
 def test_due_actions_of_a_service_run_in_their_order(bed: StoreBed) -> None:
     made = [bed.call(bed.handler("web", Operation.SCALEUP)), bed.call(bed.handler("web"))]
-    made.append(bed.store.submit(bed.service_uuid("web"), Verb.STOP, target=None, origin=ORIGIN).uuid)
+    made.append(bed.store.submit(bed.admin, bed.service_uuid("web"), Verb.STOP, target=None, origin=ORIGIN).uuid)
     ran = []
     while claim := bed.claim():
         ran.append(claim.action.uuid)
@@ -64,7 +64,7 @@ def test_due_actions_of_a_service_run_in_their_order(bed: StoreBed) -> None:
 def test_stop_closes_the_open_actions_so_that_nothing_jumps_over_it(bed: StoreBed) -> None:
     handler, web = bed.handler("web"), bed.service_uuid("web")
     before = bed.call(handler)
-    bed.store.submit(web, Verb.STOP, target=None, origin=ORIGIN)
+    bed.store.submit(bed.admin, web, Verb.STOP, target=None, origin=ORIGIN)
     after = bed.call(handler)
     assert before != after
     assert [verb for verb, _ in verbs(bed, "web")] == [Verb.REDEPLOY, Verb.STOP, Verb.REDEPLOY]
@@ -72,9 +72,9 @@ def test_stop_closes_the_open_actions_so_that_nothing_jumps_over_it(bed: StoreBe
 
 def test_scaling_twice_to_the_same_number_is_one_action(bed: StoreBed) -> None:
     web = bed.service_uuid("web")
-    first = bed.store.submit(web, Verb.SCALE, target=5, origin=ORIGIN)
-    assert bed.store.submit(web, Verb.SCALE, target=5, origin=ORIGIN).uuid == first.uuid
-    assert bed.store.submit(web, Verb.SCALE, target=6, origin=ORIGIN).uuid != first.uuid
+    first = bed.store.submit(bed.admin, web, Verb.SCALE, target=5, origin=ORIGIN)
+    assert bed.store.submit(bed.admin, web, Verb.SCALE, target=5, origin=ORIGIN).uuid == first.uuid
+    assert bed.store.submit(bed.admin, web, Verb.SCALE, target=6, origin=ORIGIN).uuid != first.uuid
     assert bed.store.service(bed.admin, web).target == 6
 
 

@@ -101,8 +101,8 @@ def test_old_rows_behind_many_that_stay_are_deleted(bed: StoreBed) -> None:
     web, db = bed.handler("web", Operation.SCALEUP), bed.handler("db")
     for _ in range(4):  # each closes the one before, as if its host were retired with actions pending
         bed.call(web)
-        bed.store.submit(web.service_uuid, Verb.START, target=None, origin=ORIGIN)
-        bed.store.submit(web.service_uuid, Verb.STOP, target=None, origin=ORIGIN)
+        bed.store.submit(bed.admin, web.service_uuid, Verb.START, target=None, origin=ORIGIN)
+        bed.store.submit(bed.admin, web.service_uuid, Verb.STOP, target=None, origin=ORIGIN)
     make_old_release(bed)
     for _ in range(4):
         bed.call(db)
@@ -173,7 +173,7 @@ def test_an_abandoned_action_stays_until_a_run_has_cleared_up(bed: StoreBed) -> 
 
 def test_rows_that_nobody_refers_to_are_deleted(bed: StoreBed) -> None:
     web, db = bed.service_uuid("web"), bed.service_uuid("db")
-    bed.store.submit(web, Verb.TERMINATE, target=None, origin=ORIGIN)
+    bed.store.submit(bed.admin, web, Verb.TERMINATE, target=None, origin=ORIGIN)
     bed.finish(bed.claimed())
     bed.store.add_request(bed.store.service(bed.admin, db), "logs", {})
     with bed.database.write() as connection:

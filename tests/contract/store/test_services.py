@@ -18,7 +18,7 @@ from tutumd.store.wakeup import Wakeup
 
 def test_a_requested_target_survives_a_discovery(bed: StoreBed) -> None:
     web = bed.service_uuid("web")
-    bed.store.submit(web, Verb.SCALE, target=5, origin=ORIGIN)
+    bed.store.submit(bed.admin, web, Verb.SCALE, target=5, origin=ORIGIN)
     bed.show("web", "db", containers=2)
     assert bed.store.service(bed.admin, web).target == 5
     bed.queue.finish(bed.claimed(), Outcome(success=False, reason="no"), snapshot("web", containers=2))
@@ -119,7 +119,7 @@ def test_an_ended_action_says_what_changed(bed: StoreBed) -> None:
 
 def test_terminating_deletes_handlers_and_cancels_pending_actions(bed: StoreBed) -> None:
     handler, web = bed.handler("web"), bed.service_uuid("web")
-    bed.store.submit(web, Verb.TERMINATE, target=None, origin=ORIGIN)
+    bed.store.submit(bed.admin, web, Verb.TERMINATE, target=None, origin=ORIGIN)
     waiting = bed.call(handler)
     bed.finish(bed.claimed())
     with pytest.raises(NotFoundError):
@@ -146,12 +146,10 @@ def test_a_member_sees_only_services_whose_label_names_them(bed: StoreBed) -> No
 
 
 def test_a_new_user_inherits_only_labelled_services_of_a_namesake(bed: StoreBed) -> None:
-    bed.store.add_user("bob", is_admin=False)
+    bob = bed.store.add_user("bob", is_admin=False)
     bed.sync(snapshot("web", owner="bob"), snapshot("db"))
     definition = Definition(command="sleep 1")
-    made = bed.store.create_service(
-        engine="local", name="made", image="none", owner="bob", definition=definition, target=1
-    )
+    made = bed.store.create_service(bob, engine="local", name="made", image="none", definition=definition, target=1)
     assert bed.store.remove_user("bob") == 1
     assert bed.store.service(bed.admin, made.uuid).owner == "admin"
     assert "bob (removed)" in bed.store.service(bed.admin, made.uuid).warnings[0]
@@ -207,7 +205,7 @@ def test_a_request_about_a_terminated_service_hides_no_other(bed: StoreBed) -> N
     gone, there = (bed.store.service(bed.admin, bed.service_uuid(name)) for name in ("web", "db"))
     bed.store.add_request(gone, "logs", {})
     request = bed.store.add_request(there, "logs", {})
-    bed.store.submit(gone.uuid, Verb.TERMINATE, target=None, origin=ORIGIN)
+    bed.store.submit(bed.admin, gone.uuid, Verb.TERMINATE, target=None, origin=ORIGIN)
     bed.finish(bed.claimed())
     assert [taken.uuid for taken in bed.queue.take_requests(["docker"])] == [request]
 

@@ -21,6 +21,7 @@ from tutumd.model import (
     Outcome,
     Service,
     ServiceSnapshot,
+    User,
     Verb,
 )
 from tutumd.ports.engine import Engine
@@ -52,9 +53,9 @@ def made(bed: StoreBed) -> Service:
     bed.queue.register("worker", [LOCAL])
     definition = Definition(command="sleep 1")
     made = bed.store.create_service(
-        engine="local", name="made", image="none", owner="admin", definition=definition, target=60
+        bed.admin, engine="local", name="made", image="none", definition=definition, target=60
     )
-    bed.store.submit(made.uuid, Verb.START, target=None, origin=ORIGIN)
+    bed.store.submit(bed.admin, made.uuid, Verb.START, target=None, origin=ORIGIN)
     end(bed, claimed(bed), made, 60)
     return made
 
@@ -84,14 +85,14 @@ def target_of(bed: StoreBed, service: Service) -> int:
 def test_a_redeploy_sees_what_a_scale_up_reached_though_an_older_look_is_stored_after_it(
     bed: StoreBed, made: Service
 ) -> None:
-    bed.store.submit(made.uuid, Verb.SCALEUP, target=None, origin=ORIGIN)
+    bed.store.submit(bed.admin, made.uuid, Verb.SCALEUP, target=None, origin=ORIGIN)
     claim = claimed(bed)
     before = bed.queue.revisions("local")
     bed.queue.save_target(claim, 64)
     seen = shown(made, 60)
     end(bed, claim, made, 64)
     bed.queue.sync(LOCAL, [seen], revisions=before)
-    bed.store.submit(made.uuid, Verb.REDEPLOY, target=None, origin=ORIGIN)
+    bed.store.submit(bed.admin, made.uuid, Verb.REDEPLOY, target=None, origin=ORIGIN)
     assert claimed(bed).service.target == 64
 
 
@@ -104,14 +105,14 @@ def test_no_look_changes_the_target_of_a_service_that_was_created_here(bed: Stor
 
 
 def test_an_action_that_fails_gives_back_the_target_that_it_had_set(bed: StoreBed, made: Service) -> None:
-    bed.store.submit(made.uuid, Verb.SCALE, target=64, origin=ORIGIN)
+    bed.store.submit(bed.admin, made.uuid, Verb.SCALE, target=64, origin=ORIGIN)
     assert target_of(bed, made) == 64
     end(bed, claimed(bed), made, 60, success=False)
     assert target_of(bed, made) == 60
 
 
 def test_a_number_that_is_canceled_before_its_turn_is_no_longer_asked_for(bed: StoreBed, made: Service) -> None:
-    first, second = (bed.store.submit(made.uuid, Verb.SCALE, target=n, origin=ORIGIN) for n in (64, 70))
+    first, second = (bed.store.submit(bed.admin, made.uuid, Verb.SCALE, target=n, origin=ORIGIN) for n in (64, 70))
     bed.store.cancel(bed.admin, first.uuid)
     assert target_of(bed, made) == 70
     bed.store.cancel(bed.admin, second.uuid)
@@ -119,9 +120,9 @@ def test_a_number_that_is_canceled_before_its_turn_is_no_longer_asked_for(bed: S
 
 
 def test_a_canceled_number_does_not_undo_what_was_asked_for_since(bed: StoreBed, made: Service) -> None:
-    bed.store.submit(made.uuid, Verb.SCALEUP, target=None, origin=ORIGIN)
+    bed.store.submit(bed.admin, made.uuid, Verb.SCALEUP, target=None, origin=ORIGIN)
     claim = claimed(bed)
-    number = bed.store.submit(made.uuid, Verb.SCALE, target=70, origin=ORIGIN)
+    number = bed.store.submit(bed.admin, made.uuid, Verb.SCALE, target=70, origin=ORIGIN)
     bed.queue.save_target(claim, 64)
     bed.store.cancel(bed.admin, number.uuid)
     assert target_of(bed, made) == 64
@@ -131,16 +132,16 @@ def test_a_canceled_number_does_not_undo_what_was_asked_for_since(bed: StoreBed,
 
 def test_a_failed_redeploy_undoes_nothing_that_was_asked_for(bed: StoreBed, made: Service) -> None:
     # All its processes had ended, so that the owner could change the number without an action.
-    bed.store.update_service(made.uuid, definition=Definition(command="sleep 1"), image="none", target=70)
-    bed.store.submit(made.uuid, Verb.REDEPLOY, target=None, origin=ORIGIN)
+    bed.store.update_service(bed.admin, made.uuid, definition=Definition(command="sleep 1"), image="none", target=70)
+    bed.store.submit(bed.admin, made.uuid, Verb.REDEPLOY, target=None, origin=ORIGIN)
     end(bed, claimed(bed), made, 60, success=False)
     assert target_of(bed, made) == 70
 
 
 def test_a_number_holds_after_its_action_although_an_earlier_action_ended_since(bed: StoreBed, made: Service) -> None:
-    bed.store.submit(made.uuid, Verb.SCALEUP, target=None, origin=ORIGIN)
+    bed.store.submit(bed.admin, made.uuid, Verb.SCALEUP, target=None, origin=ORIGIN)
     claim = claimed(bed)
-    bed.store.submit(made.uuid, Verb.SCALE, target=70, origin=ORIGIN)
+    bed.store.submit(bed.admin, made.uuid, Verb.SCALE, target=70, origin=ORIGIN)
     bed.queue.save_target(claim, 64)
     end(bed, claim, made, 60, success=False)
     end(bed, claimed(bed), made, 70)
@@ -148,7 +149,7 @@ def test_a_number_holds_after_its_action_although_an_earlier_action_ended_since(
 
 
 def test_a_scale_up_that_fails_gives_back_the_target(bed: StoreBed, made: Service) -> None:
-    bed.store.submit(made.uuid, Verb.SCALEUP, target=None, origin=ORIGIN)
+    bed.store.submit(bed.admin, made.uuid, Verb.SCALEUP, target=None, origin=ORIGIN)
     claim = claimed(bed)
     bed.queue.save_target(claim, 64)
     bed.queue.finish(claim, Outcome(success=False), None)
@@ -157,13 +158,13 @@ def test_a_scale_up_that_fails_gives_back_the_target(bed: StoreBed, made: Servic
 
 def test_a_number_for_a_service_that_a_run_has_just_begun_to_start_is_scaled_to(bed: StoreBed, made: Service) -> None:
     class Late(SqlStore):
-        def update_service(self, uuid: str, **changes: Any) -> Service:
+        def update_service(self, viewer: User, uuid: str, **changes: Any) -> Service:
             claimed(bed)
-            return super().update_service(uuid, **changes)
+            return super().update_service(viewer, uuid, **changes)
 
-    bed.store.submit(made.uuid, Verb.STOP, target=None, origin=ORIGIN)
+    bed.store.submit(bed.admin, made.uuid, Verb.STOP, target=None, origin=ORIGIN)
     bed.queue.finish(claimed(bed), Outcome(success=True), shown(made, 60, stopped=True))
-    bed.store.submit(made.uuid, Verb.START, target=None, origin=ORIGIN)
+    bed.store.submit(bed.admin, made.uuid, Verb.START, target=None, origin=ORIGIN)
     late = Late(bed.database, bed.clock, Wakeup())
     document = {"target_num_containers": 7}
     _, action = services.change(late, bed.admin, made.uuid, document, server_cap=100, origin=ORIGIN)
@@ -172,8 +173,8 @@ def test_a_number_for_a_service_that_a_run_has_just_begun_to_start_is_scaled_to(
 
 
 def test_a_new_definition_leaves_the_target_alone(bed: StoreBed, made: Service) -> None:
-    bed.store.submit(made.uuid, Verb.SCALE, target=64, origin=ORIGIN)
-    bed.store.update_service(made.uuid, definition=Definition(command="sleep 2"), image="none")
+    bed.store.submit(bed.admin, made.uuid, Verb.SCALE, target=64, origin=ORIGIN)
+    bed.store.update_service(bed.admin, made.uuid, definition=Definition(command="sleep 2"), image="none")
     assert target_of(bed, made) == 64
 
 
@@ -285,7 +286,7 @@ def test_what_another_worker_found_since_is_neither_overwritten_nor_unbound(
 
 def test_a_terminated_service_does_not_come_back(bed: StoreBed, made: Service) -> None:
     before = bed.queue.revisions("local")
-    bed.store.submit(made.uuid, Verb.TERMINATE, target=None, origin=ORIGIN)
+    bed.store.submit(bed.admin, made.uuid, Verb.TERMINATE, target=None, origin=ORIGIN)
     bed.queue.finish(claimed(bed), Outcome(success=True), None)
     for revisions in (before, bed.queue.revisions("local")):
         # Its files may have been put back by hand: nothing is gained by looking again.

@@ -112,7 +112,7 @@ def change_work(bed: StoreBed) -> Iterator[str]:
     yield "a held call"
     bed.call(bed.handler("db"))
     yield "a call that makes an action due"
-    bed.store.submit(web, Verb.START, target=None, origin=ORIGIN)
+    bed.store.submit(bed.admin, web, Verb.START, target=None, origin=ORIGIN)
     yield "a submitted action"
     claim = bed.claimed()
     bed.queue.release(claim)

@@ -142,6 +142,7 @@ def test_a_snapshot_of_a_deployment() -> None:
             "the annotation tutum.redeploy.order has no effect on Kubernetes: the update strategy of the workload "
             "decides",
         ),
+        settings=(("tutum.owner", "ann"), ("tutum.redeploy.order", "stop-first"), ("tutum.scale.max", "7")),
     )
     assert shown.containers[0] == ContainerSnapshot(
         id="a",

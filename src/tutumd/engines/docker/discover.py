@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from tutumd.engines.docker.deployed_tag import base_image, describe_file, describe_left_tags
 from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.inspect.selectors import ContainerGroup
-from tutumd.engines.labels import Json, owner_of, parse_labels
+from tutumd.engines.labels import Json, found_settings, owner_of, parse_labels
 from tutumd.model import Autorestart, ContainerSnapshot, ContainerState, Port, ServiceSnapshot
 
 # Container states by Docker's; all others are STOPPED.
@@ -47,6 +47,7 @@ def service_snapshot(group: ContainerGroup) -> ServiceSnapshot:
         variables=_own_variables(newest),
         warnings=(*owner_warnings, *labels.problems, *_state_warnings(containers)),
         notes=(*describe_left_tags(containers, map(base_image, containers)), *describe_file(containers)),
+        settings=found_settings(label_sets),
     )
 
 

@@ -14,6 +14,7 @@ from tutumd.engines.labels import (
     SERVICE,
     SKIP_UNCHANGED,
     describe_lasting_tag,
+    found_settings,
     is_true,
     parse_labels,
 )
@@ -82,6 +83,7 @@ def take_snapshot(workload: Workload, pods: Iterable[Pod]) -> ServiceSnapshot:
         service_cap=labels.service_cap,
         warnings=(*labels.problems, *ineffective, *warnings(workload)),
         notes=describe_lasting_tag(workload.annotations, workload.main["image"]),
+        settings=found_settings([workload.annotations]),
     )
 
 

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterable
 
-from tutumd.engines.labels import IGNORE, Json, describe_lasting_tag, is_true, owner_of
+from tutumd.engines.labels import IGNORE, Json, describe_lasting_tag, found_settings, is_true, owner_of
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.messages import desired_count
 from tutumd.engines.swarm.view import Phase, ServiceView, Task
@@ -30,7 +30,8 @@ def take_snapshot(view: ServiceView) -> ServiceSnapshot:
     """Return the snapshot of a service. Its containers are the tasks that have not ended."""
     spec = view.spec
     image, digest = split_digest(view.version.image)
-    owner, warnings = owner_of(specs.label_sets(spec))
+    of_service, of_containers = specs.label_sets(spec)
+    owner, warnings = owner_of((of_service, of_containers))
     labels = specs.read_labels(spec)
     shown = [task for task in view.tasks if task.phase is not Phase.ENDED]
     stopped = specs.is_stopped(spec)
@@ -49,7 +50,8 @@ def take_snapshot(view: ServiceView) -> ServiceSnapshot:
         deployed=max(created, default=None),
         service_cap=labels.service_cap,
         warnings=(*warnings, *labels.problems, *_warnings(view)),
-        notes=describe_lasting_tag(specs.label_sets(spec)[0], image),
+        notes=describe_lasting_tag(of_service, image),
+        settings=found_settings([{**of_containers, **of_service}]),
     )
 
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Request
 
 from tutumd.application.queries import CONTAINER_FILTERS, parse_query
 from tutumd.web.api import render, schemas
-from tutumd.web.auth import Viewer
+from tutumd.web.auth import Reader
 from tutumd.web.body import documented_list
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.uris import PREFIX
@@ -15,7 +15,7 @@ router = APIRouter(prefix=f"{PREFIX}/container", tags=["containers"])
 
 
 @router.get("/", openapi_extra=documented_list(CONTAINER_FILTERS))
-def list_containers(request: Request, viewer: Viewer) -> schemas.ListOut[schemas.ContainerOut]:
+def list_containers(request: Request, viewer: Reader) -> schemas.ListOut[schemas.ContainerOut]:
     """List present containers. Filters: uuid, name, state, service, service__stack__name; pages: limit, offset."""
     query = parse_query(request.query_params.multi_items(), CONTAINER_FILTERS)
     page = context(request).store.containers(viewer, query)
@@ -24,7 +24,7 @@ def list_containers(request: Request, viewer: Viewer) -> schemas.ListOut[schemas
 
 @router.get("/{uuid}/")
 def get_container(
-    request: Request, viewer: Viewer, uuid: Annotated[str, Path(description="UUID of the container")]
+    request: Request, viewer: Reader, uuid: Annotated[str, Path(description="UUID of the container")]
 ) -> schemas.ContainerOut:
     """Get a container."""
     return render.container(context(request).store.container(viewer, parse_uuid(uuid)))

@@ -12,7 +12,7 @@ from tutumd.application.redelivery import redeliver
 from tutumd.web.api import handler_schemas, render, schemas
 from tutumd.web.api.handlers import BASE, HandlerUuid, ServiceUuid
 from tutumd.web.api.services import find_service
-from tutumd.web.auth import Viewer
+from tutumd.web.auth import Caller
 from tutumd.web.body import documented_list, documented_query
 from tutumd.web.call.endpoint import render_result
 from tutumd.web.context import context, parse_uuid
@@ -26,7 +26,7 @@ _PATH = f"{BASE}/{{handler_uuid}}/delivery"
 
 @router.get(f"{_PATH}/", tags=["webhook handlers"], openapi_extra=documented_list())
 def list_deliveries(
-    request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid
+    request: Request, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid
 ) -> schemas.ListOut[handler_schemas.DeliveryOut]:
     """List the calls that a handler received, newest first. Pages: limit, offset."""
     query = parse_query(request.query_params.multi_items(), frozenset())
@@ -38,7 +38,7 @@ def list_deliveries(
 
 @router.get(f"{_PATH}/{{number}}/", tags=["webhook handlers"])
 def get_delivery(
-    request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, number: Number
+    request: Request, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, number: Number
 ) -> handler_schemas.WholeDeliveryOut:
     """Get a call with its stored content: headers without secrets, and at most 16 KiB of the body."""
     service, handler = find_service(request, viewer, service_uuid), parse_uuid(handler_uuid)
@@ -53,7 +53,7 @@ def get_delivery(
     response_model=handler_schemas.CallOut,
 )
 async def redeliver_delivery(
-    request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, number: Number
+    request: Request, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, number: Number
 ) -> Response:
     """Call the handler with the stored content of a call, without checking its signature or its delivery key."""
     web = context(request)

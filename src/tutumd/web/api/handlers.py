@@ -14,7 +14,7 @@ from tutumd.application.queries import HANDLER_FILTERS, parse_query, parse_unuse
 from tutumd.errors import InvalidInputError
 from tutumd.web.api import handler_schemas, render, schemas
 from tutumd.web.api.services import find_service
-from tutumd.web.auth import Viewer
+from tutumd.web.auth import Caller, Operator
 from tutumd.web.body import Body, documented, documented_list, parse
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.uris import PREFIX, service_uri
@@ -43,7 +43,7 @@ _TEST = TypeAdapter(handler_schemas.TestIn)
 
 @router.get(f"{BASE}/", openapi_extra=documented_list(HANDLER_FILTERS))
 def list_handlers(
-    request: Request, viewer: Viewer, service_uuid: ServiceUuid
+    request: Request, viewer: Caller, service_uuid: ServiceUuid
 ) -> schemas.ListOut[handler_schemas.HandlerOut]:
     """List the webhook handlers of a service. Filters: uuid, uuid__startswith, name; pages: limit, offset."""
     query = parse_query(request.query_params.multi_items(), HANDLER_FILTERS)
@@ -55,7 +55,7 @@ def list_handlers(
 
 @router.post(f"{BASE}/", status_code=201, openapi_extra=documented(_NEW))
 def create_handlers(
-    request: Request, viewer: Viewer, service_uuid: ServiceUuid, body: Body
+    request: Request, viewer: Operator, service_uuid: ServiceUuid, body: Body
 ) -> handler_schemas.HandlerOut | list[handler_schemas.HandlerOut]:
     """Create one webhook handler from an object, or several from a list: all of them or none."""
     is_list, documents = _parse_new(body)
@@ -68,7 +68,7 @@ def create_handlers(
 
 @router.post(f"{BASE}/plan/", openapi_extra=documented(_NEW))
 def plan_handlers(
-    request: Request, viewer: Viewer, service_uuid: ServiceUuid, body: Body
+    request: Request, viewer: Caller, service_uuid: ServiceUuid, body: Body
 ) -> handler_schemas.HandlerPlanOut | list[handler_schemas.HandlerPlanOut]:
     """Check a request to create webhook handlers, and show what it would set. Nothing is done."""
     is_list, documents = _parse_new(body)
@@ -81,7 +81,7 @@ def plan_handlers(
 
 @router.get(f"{BASE}/{{handler_uuid}}/")
 def get_handler(
-    request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid
+    request: Request, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid
 ) -> handler_schemas.HandlerOut:
     """Get a webhook handler."""
     web = context(request)
@@ -91,7 +91,7 @@ def get_handler(
 
 @router.patch(f"{BASE}/{{handler_uuid}}/", openapi_extra=documented(_ONE))
 def change_handler(
-    request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
+    request: Request, viewer: Operator, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
 ) -> handler_schemas.HandlerOut:
     """Change fields of a webhook handler; those that are absent stay, null resets."""
     web = context(request)
@@ -109,7 +109,7 @@ def change_handler(
 
 @router.post(f"{BASE}/{{handler_uuid}}/plan/", openapi_extra=documented(_ONE))
 def plan_change(
-    request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
+    request: Request, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
 ) -> handler_schemas.HandlerPlanOut:
     """Check a request to change a webhook handler, and show which fields would change. Nothing is done."""
     web = context(request)
@@ -127,7 +127,7 @@ def plan_change(
 
 @router.post(f"{BASE}/{{handler_uuid}}/rotate/", status_code=201, openapi_extra=documented(_ROTATE, required=False))
 def rotate_handler(
-    request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
+    request: Request, viewer: Operator, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
 ) -> handler_schemas.HandlerOut:
     """Give a webhook handler a new URL. Calls of the old one are still accepted for `grace` seconds."""
     web = context(request)
@@ -144,7 +144,7 @@ def rotate_handler(
 
 @router.post(f"{BASE}/{{handler_uuid}}/test/", openapi_extra=documented(_TEST, required=False))
 def try_handler(
-    request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
+    request: Request, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
 ) -> handler_schemas.TestOut:
     """Show what a call would do, and why. Nothing is done."""
     web = context(request)
@@ -178,14 +178,16 @@ def try_handler(
 
 
 @router.delete(f"{BASE}/{{handler_uuid}}/", status_code=204)
-def delete_handler(request: Request, viewer: Viewer, service_uuid: ServiceUuid, handler_uuid: HandlerUuid) -> Response:
+def delete_handler(
+    request: Request, viewer: Operator, service_uuid: ServiceUuid, handler_uuid: HandlerUuid
+) -> Response:
     """Revoke a webhook handler: after the response no call to it is accepted."""
     context(request).store.delete_handler(viewer, find_service(request, viewer, service_uuid), parse_uuid(handler_uuid))
     return Response(status_code=204)
 
 
 @router.get("/webhook/handler/", openapi_extra=documented_list(frozenset({"unused_days"})))
-def list_unused_handlers(request: Request, viewer: Viewer) -> schemas.ListOut[handler_schemas.UnusedHandlerOut]:
+def list_unused_handlers(request: Request, viewer: Caller) -> schemas.ListOut[handler_schemas.UnusedHandlerOut]:
     """List the handlers of all services that were not called for `unused_days`; 0: all. Pages: limit, offset."""
     before, query = parse_unused(request.query_params.multi_items(), context(request).clock())
     page = context(request).store.unused_handlers(viewer, before, query)

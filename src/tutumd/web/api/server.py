@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from tutumd.application import health
 from tutumd.web.api import render, schemas
-from tutumd.web.auth import Viewer, parse_credentials
+from tutumd.web.auth import Reader, parse_credentials
 from tutumd.web.context import context
 from tutumd.web.uris import PREFIX
 
@@ -14,7 +14,7 @@ router = APIRouter()
 
 
 @router.get(f"{PREFIX}/auth/", tags=["account"])
-def check_credentials(request: Request, response: Response, viewer: Viewer) -> schemas.ListOut[schemas.AccountOut]:
+def check_credentials(request: Request, response: Response, viewer: Reader) -> schemas.ListOut[schemas.AccountOut]:
     """Check credentials: returns the user and the key that were sent."""
     _, key = parse_credentials(request)
     response.headers["Cache-Control"] = "no-store"

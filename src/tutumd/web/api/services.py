@@ -9,10 +9,11 @@ from pydantic import TypeAdapter
 
 from tutumd.application import services as rules
 from tutumd.application.queries import SERVICE_FILTERS, parse_dry_run, parse_number, parse_query
+from tutumd.application.scopes import require_scope
 from tutumd.errors import NotFoundError
-from tutumd.model import Action, Service, User, Verb
+from tutumd.model import Action, Scope, Service, User, Verb
 from tutumd.web.api import render, schemas
-from tutumd.web.auth import Viewer
+from tutumd.web.auth import Administrator, Operator, Reader
 from tutumd.web.body import Body, documented, documented_list, documented_query, parse
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.errors import JsonResponse
@@ -49,7 +50,7 @@ def find_service(request: Request, viewer: User, reference: str) -> str:
 
 
 @router.get("/", openapi_extra=documented_list(SERVICE_FILTERS))
-def list_services(request: Request, viewer: Viewer) -> schemas.ListOut[schemas.ServiceOut]:
+def list_services(request: Request, viewer: Reader) -> schemas.ListOut[schemas.ServiceOut]:
     """List services by name. Filters: uuid, uuid__startswith, name, reference, state, stack__name; limit, offset.
 
     `reference` is a name with or without its stack (`shop/web`), the name of a container, or the start of a UUID. By
@@ -61,20 +62,22 @@ def list_services(request: Request, viewer: Viewer) -> schemas.ListOut[schemas.S
 
 
 @router.post("/", status_code=201, openapi_extra=documented(_NEW))
-def create_service(request: Request, viewer: Viewer, body: Body) -> schemas.ServiceOut:
+def create_service(request: Request, viewer: Administrator, body: Body) -> schemas.ServiceOut:
     """Create a service on an engine that runs commands. It is not started. For admins."""
     web, document = context(request), parse(body, _NEW).model_dump()
     return render.service(rules.create(web.store, viewer, document, server_cap=web.server_cap))
 
 
 @router.get("/{uuid}/")
-def get_service(request: Request, viewer: Viewer, uuid: Uuid) -> schemas.ServiceOut:
+def get_service(request: Request, viewer: Reader, uuid: Uuid) -> schemas.ServiceOut:
     """Get a service."""
     return render.service(context(request).store.service(viewer, find_service(request, viewer, uuid)))
 
 
 @router.patch("/{uuid}/", openapi_extra=documented(_PATCH))
-def change_service(request: Request, response: Response, viewer: Viewer, uuid: Uuid, body: Body) -> schemas.ServiceOut:
+def change_service(
+    request: Request, response: Response, viewer: Operator, uuid: Uuid, body: Body
+) -> schemas.ServiceOut:
     """Change a service. A new target is scaled to at once; anything else applies from the next redeploy or start on."""
     web = context(request)
     service, action = rules.change(
@@ -90,48 +93,49 @@ def change_service(request: Request, response: Response, viewer: Viewer, uuid: U
 
 @router.post("/{uuid}/redeploy/", status_code=202, response_model=schemas.ServiceOut, **_DRY_RUN)
 def redeploy_service(
-    request: Request, response: Response, viewer: Viewer, uuid: Uuid
+    request: Request, response: Response, viewer: Reader, uuid: Uuid
 ) -> schemas.ServiceOut | JsonResponse:
     """Replace every container by one of the newest image; with `?dry_run=1` only show the plan."""
     if parse_dry_run(request.query_params.getlist("dry_run")):
         web = context(request)
         plan = web.ask_engine(partial(rules.plan, web.store, viewer, find_service(request, viewer, uuid)))
         return JsonResponse(render.plan(plan).model_dump())
+    require_scope(viewer, Scope.CALL)
     return _act(request, response, viewer, uuid, Verb.REDEPLOY)
 
 
 @router.post("/{uuid}/scale/", status_code=202)
-def scale_service(request: Request, response: Response, viewer: Viewer, uuid: Uuid) -> schemas.ServiceOut:
+def scale_service(request: Request, response: Response, viewer: Operator, uuid: Uuid) -> schemas.ServiceOut:
     """Scale to the target that the service has when the action starts."""
     return _act(request, response, viewer, uuid, Verb.SCALE)
 
 
 @router.post("/{uuid}/start/", status_code=202)
-def start_service(request: Request, response: Response, viewer: Viewer, uuid: Uuid) -> schemas.ServiceOut:
+def start_service(request: Request, response: Response, viewer: Operator, uuid: Uuid) -> schemas.ServiceOut:
     """Start a stopped service."""
     return _act(request, response, viewer, uuid, Verb.START)
 
 
 @router.post("/{uuid}/stop/", status_code=202)
-def stop_service(request: Request, response: Response, viewer: Viewer, uuid: Uuid) -> schemas.ServiceOut:
+def stop_service(request: Request, response: Response, viewer: Operator, uuid: Uuid) -> schemas.ServiceOut:
     """Stop all containers of a service."""
     return _act(request, response, viewer, uuid, Verb.STOP)
 
 
 @router.delete("/{uuid}/", status_code=202)
-def terminate_service(request: Request, response: Response, viewer: Viewer, uuid: Uuid) -> schemas.ServiceOut:
+def terminate_service(request: Request, response: Response, viewer: Administrator, uuid: Uuid) -> schemas.ServiceOut:
     """Remove a service that was created here, with its containers and handlers. For admins. Forget one that is gone."""
     return _act(request, response, viewer, uuid, Verb.TERMINATE)
 
 
 @router.post("/{uuid}/forget/")
-def forget_service(request: Request, viewer: Viewer, uuid: Uuid) -> schemas.ServiceOut:
+def forget_service(request: Request, viewer: Operator, uuid: Uuid) -> schemas.ServiceOut:
     """Forget a service that is gone, and revoke its handlers. 409 if its engine shows it, or while an action runs."""
     return render.service(context(request).store.forget(viewer, find_service(request, viewer, uuid)))
 
 
 @router.get("/{uuid}/logs/", openapi_extra=documented_query(["tail"]))
-def get_logs(request: Request, viewer: Viewer, uuid: Uuid) -> schemas.LogsOut:
+def get_logs(request: Request, viewer: Reader, uuid: Uuid) -> schemas.LogsOut:
     """Get the last output lines of each container of a service: 300, or `?tail=N`."""
     lines = parse_number(request.query_params.multi_items(), "tail", 1, 10_000, default=300)
     web = context(request)

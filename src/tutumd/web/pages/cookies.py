@@ -34,7 +34,9 @@ def make_csrf(token: str, user_name: str = "") -> str:
     Args:
         user_name: Of the user whom a proxy has signed in: when it names another one, older forms are void.
     """
-    return hmac.new(token.encode(), b"tutumd form " + user_name.encode("utf-8", "surrogateescape"), "sha256").hexdigest()
+    return hmac.new(
+        token.encode(), b"tutumd form " + user_name.encode("utf-8", "surrogateescape"), "sha256"
+    ).hexdigest()
 
 
 def set_cookie(request: Request, response: Response, token: str, lasts_s: int | None = None) -> None:

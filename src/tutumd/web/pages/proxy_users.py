@@ -1,6 +1,7 @@
 """Users that a proxy has signed in: it names them in a header of each request, so there is no session to end."""
 
 import shlex
+from dataclasses import replace
 
 from fastapi import Request
 
@@ -28,7 +29,7 @@ def read_user_name(request: Request) -> str:
         raise ForbiddenError(
             f"the request has {len(values)} headers {web.user_header}: the proxy must replace what the client sends"
         )
-    return values[0].decode("utf-8", "replace").strip() if values else ""
+    return values[0].decode("utf-8", "surrogateescape").strip() if values else ""
 
 
 def find_proxy_user(request: Request) -> User | None:
@@ -40,24 +41,14 @@ def find_proxy_user(request: Request) -> User | None:
     name = read_user_name(request)
     if not name:
         return None
-    user = context(request).store.user_named(name)
-    if user is None:
-        raise ForbiddenError(_explain_unknown(name))
-    return User(
-        uuid=user.uuid,
-        name=user.name,
-        is_admin=user.is_admin,
-        created=user.created,
-        access=Access(via=Via.PAGE, credential=CREDENTIAL),
-    )
-
-
-def _explain_unknown(name: str) -> str:
     try:
         check_name(name)
     except InvalidInputError as error:
-        return f"the proxy has signed you in as {name[:100]!r}, which cannot be a user of this server: {error}"
-    return (
-        f"the proxy has signed you in as {name!r}, and this server has no such user."
-        f" An admin adds it with: tutumd user add {shlex.quote(name)}"
-    )
+        raise ForbiddenError(f"the proxy has signed you in as {name[:100]!r}, and {error}") from None
+    user = context(request).store.user_named(name)
+    if user is None:
+        raise ForbiddenError(
+            f"the proxy has signed you in as {name!r}, and this server has no such user."
+            f" An admin adds it with: tutumd user add {shlex.quote(name)}"
+        )
+    return replace(user, access=Access(via=Via.PAGE, credential=CREDENTIAL))

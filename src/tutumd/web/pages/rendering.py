@@ -11,6 +11,7 @@ from tutumd.model import User
 from tutumd.web.context import context
 from tutumd.web.pages.assets import load_assets
 from tutumd.web.pages.cookies import set_cookie
+from tutumd.web.pages.formats import FILTERS
 
 _templates = Environment(
     loader=PackageLoader("tutumd.web.pages"),
@@ -19,19 +20,20 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_templates.filters.update(FILTERS)
 
 
 def render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
     """Return a page.
 
     Every template knows `root` (the path in front of all addresses), `here` (the page's own address, without query),
-    `visitor` (the user, or None), `csrf` (the token for forms), `now`, `asset(path)` and `values`. For a request of a
-    script that refreshes a page, only the block `live` is rendered.
+    `visitor` (the user, or None), `csrf` (the token for forms), `now`, `asset(path)`, `ui` (the macros) and `values`.
+    For a request of a script that refreshes a page, only the block `live` is rendered.
     """
     web = context(request)
     visitor: User | None = getattr(request.state, "visitor", None)
     now: datetime = web.clock()
-    known = {
+    known: dict[str, Any] = {
         "root": web.public_path,
         "here": web.public_path + request.url.path,
         "visitor": visitor,
@@ -40,6 +42,7 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
         "version": request.app.version,
         "asset": lambda path: f"{web.public_path}/static/{load_assets()[path].address}",
     }
+    known["ui"] = _templates.get_template("macros.html").make_module(known)
     page = _templates.get_template(template)
     if request.headers.get("hx-request") == "true" and "live" in page.blocks and status == 200:
         html = "".join(page.blocks["live"](page.new_context(known | values)))

@@ -42,6 +42,7 @@ def sign_in(request: Request, form: SentForm) -> Response:
 @router.get("/sign-in/link/{token}/")
 def show_link(request: Request, token: str) -> Response:
     """Show the button that uses a link: previews of links, in chats and mails, only get it."""
+    find_visitor(request)
     begin_visit(request)
     return render(request, "sign_in_link.html", error="")
 
@@ -73,9 +74,7 @@ def go_to(request: Request, path: str) -> RedirectResponse:
     return RedirectResponse(context(request).public_path + address, 303)
 
 
-def _refuse(
-    request: Request, error: UnauthorizedError | TooManyCallsError, template: str, **values: str
-) -> Response:
+def _refuse(request: Request, error: UnauthorizedError | TooManyCallsError, template: str, **values: str) -> Response:
     if isinstance(error, UnauthorizedError):
         return render(request, template, 401, error=str(error), **values)
     response = render(request, template, 429, error=str(error), **values)

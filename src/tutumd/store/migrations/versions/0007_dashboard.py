@@ -1,4 +1,4 @@
-"""The dashboard: limits of API keys, sessions, login links, and the audit log.
+"""The dashboard: limits of API keys, sessions, login links, the audit log, and the labels of services.
 
 The previous release works on it: its replicas give every key all rights of its user.
 """
@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.Column("last_used", sa.BigInteger()),
     ):
         op.add_column("api_keys", column)
+    op.add_column("services", sa.Column("settings", sa.JSON(), nullable=False, server_default="[]"))
     op.create_table(
         "sessions",
         sa.Column("seq", _SERIAL, autoincrement=True, nullable=False),

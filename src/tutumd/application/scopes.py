@@ -1,0 +1,44 @@
+"""What the scope of an API key allows: one check for routes and pages."""
+
+from tutumd.errors import ForbiddenError
+from tutumd.model import Access, Scope, User
+
+
+def require_scope(viewer: User, scope: Scope) -> None:
+    """Raise ForbiddenError unless the credentials of the viewer have a scope."""
+    held = viewer.access.scope
+    if not held.includes(scope):
+        raise ForbiddenError(
+            f"this key has the scope {held.value!r}, and this needs {scope.value!r}: use another key, or make one with"
+            f" tutumd apikey add {viewer.name} --scope {scope.value}"
+        )
+
+
+def require_admin(viewer: User, why: str, *, is_about_a_service: bool = False) -> None:
+    """Raise ForbiddenError unless the viewer is an admin, with credentials for what only admins may do.
+
+    Args:
+        why: Why only admins may do it.
+        is_about_a_service: Then credentials for one service or stack may do it there, and otherwise not at all.
+    """
+    if not viewer.is_admin:
+        raise ForbiddenError(f"only admins may do this: {why}")
+    require_scope(viewer, Scope.ADMIN)
+    if not is_about_a_service:
+        require_everything(viewer)
+
+
+def require_everything(viewer: User) -> None:
+    """Raise ForbiddenError if the credentials of the viewer are for one service or stack only."""
+    if viewer.access.is_narrow:
+        raise ForbiddenError(
+            f"this key is for {describe_limits(viewer.access)} only: use another key, or make one with"
+            f" tutumd apikey add {viewer.name}"
+        )
+
+
+def describe_limits(access: Access) -> str:
+    """Return what narrow credentials are for, in words."""
+    service = f"the service {access.service_uuid}" if access.service_uuid else ""
+    stack = f"the stack {access.stack!r}" if access.stack else ""
+    return " in ".join(filter(None, (service, stack)))

@@ -1,0 +1,64 @@
+"""Texts of values on pages, as Jinja filters."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+
+def iso(at: datetime) -> str:
+    """Return a moment for machines, in UTC with milliseconds."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def exact(at: datetime) -> str:
+    """Return a moment for people, to the second."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def relative(at: datetime, now: datetime) -> str:
+    """Return how long before or after `now` a moment is: `just now`, `3 min ago`, `in 2 h`, `5 days ago`.
+
+    A moment more than 30 days away is a date.
+    """
+    seconds = (now - at).total_seconds()
+    size = abs(seconds)
+    if size < 5:
+        return "just now"
+    if size >= 30 * 86400:
+        return at.astimezone(UTC).strftime("%Y-%m-%d")
+    for limit, unit_s, unit in ((60, 1, "s"), (3600, 60, "min"), (86400, 3600, "h")):
+        if size < limit:
+            text = f"{int(size // unit_s)} {unit}"
+            break
+    else:
+        days = int(size // 86400)
+        text = f"{days} day{'s' if days > 1 else ''}"
+    return f"{text} ago" if seconds > 0 else f"in {text}"
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time in at most two units: `850 ms`, `4.2 s`, `12 s`, `3 min 4 s`, `2 h 5 min`, `3 d 1 h`."""
+    if seconds < 0.9995:
+        return f"{round(seconds * 1000)} ms"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for unit_s, unit, part_s, part in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= unit_s:
+            rest = whole % unit_s // part_s
+            return f"{whole // unit_s} {unit} {rest} {part}" if rest else f"{whole // unit_s} {unit}"
+    return f"{whole} s"
+
+
+def short_digest(digest: str) -> str:
+    """Return the first twelve digits of `sha256:…`."""
+    return digest.rpartition(":")[2][:12]
+
+
+FILTERS: Mapping[str, Callable[..., Any]] = {
+    "iso": iso,
+    "exact": exact,
+    "relative": relative,
+    "duration": duration,
+    "short_digest": short_digest,
+}
