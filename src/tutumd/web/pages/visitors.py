@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from tutumd.application.accounts import hash_key
 from tutumd.application.admission.json_checks import is_storable
+from tutumd.application.scopes import require_admin, require_scope
 from tutumd.errors import ForbiddenError, InvalidInputError
 from tutumd.model import Scope, User, Via
 from tutumd.web.auth import check_origin
@@ -127,12 +128,10 @@ def visitor_with(scope: Scope) -> Callable[[Request], User]:
         user = find_visitor(request)
         if user is None:
             raise SignInNeededError
-        if not user.may(scope):
-            raise ForbiddenError(
-                f"this needs the scope {scope.value}, and you signed in with a key that has {user.access.scope.value}"
-                if not user.access.scope.includes(scope)
-                else "only admins may do this"
-            )
+        if scope is Scope.ADMIN:
+            require_admin(user, "it is about the whole server")
+        else:
+            require_scope(user, scope)
         return user
 
     return require
