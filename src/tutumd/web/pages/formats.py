@@ -15,6 +15,11 @@ def exact(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def clock(at: datetime) -> str:
+    """Return the time of day of a moment, in UTC, for lines of a log."""
+    return at.astimezone(UTC).strftime("%H:%M:%S")
+
+
 def relative(at: datetime, now: datetime) -> str:
     """Return how long before or after `now` a moment is: `just now`, `3 min ago`, `in 2 h`, `5 days ago`.
 
@@ -41,7 +46,7 @@ def duration(seconds: float) -> str:
     if seconds < 0.9995:
         return f"{round(seconds * 1000)} ms"
     if seconds < 9.95:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
     whole = round(seconds)
     for unit_s, unit, part_s, part in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
         if whole >= unit_s:
@@ -58,6 +63,7 @@ def short_digest(digest: str) -> str:
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "iso": iso,
     "exact": exact,
+    "clock": clock,
     "relative": relative,
     "duration": duration,
     "short_digest": short_digest,
