@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.acceptance.accounts import add_limited_key, add_login_link, add_member, opened_accounts, run_tutumd
+from tests.acceptance.accounts import add_limited_key, add_login_link, add_member, run_tutumd
 from tests.acceptance.raw_http import other_address
 from tests.support.pages import Page, Visitor
 from tests.support.postgres_bed import PostgresBed
@@ -32,7 +32,7 @@ def test_an_api_key_signs_in(live_server: LiveServer) -> None:
     assert visitor.get("/").path == "/sign-in/"
     page = visitor.sign_in(USER, APIKEY)
     assert page.path == "/"
-    assert page.find("a", USER)
+    assert page.find("span", USER)
 
 
 def test_a_wrong_key_does_not_sign_in(live_server: LiveServer) -> None:
@@ -120,7 +120,7 @@ def test_a_link_signs_in_once(live_server: LiveServer) -> None:
     visitor = Visitor(live_server.url)
     page = visitor.sign_in_by_link(token)
     assert page.path == "/"
-    assert page.find("a", member.name)
+    assert page.find("span", member.name)
     other = Visitor(live_server.url, address=other_address())
     page = other.get(f"/sign-in/link/{token}/").submit("Sign in")
     assert page.status == 401
@@ -141,8 +141,8 @@ def test_a_wrong_link_says_how_to_get_another_one(live_server: LiveServer, token
 def test_a_link_is_in_no_log_and_no_title(tmp_path: Path) -> None:
     with LiveServer(tmp_path, "--engine", "local", "--access-log") as server:
         token = add_login_link(server, USER)
-        visitor = Visitor(server.url, X_Request_ID=f"id-{token}"[:100])
-        page = visitor.get(f"/sign-in/link/{token}/")
+        visitor = Visitor(server.url)
+        page = visitor.get(f"/sign-in/link/{token}/", X_Request_ID=f"id-{token}")
         assert page.title.startswith("Sign in")
         assert (page.headers["referrer-policy"], page.headers["cache-control"]) == ("no-referrer", "no-store")
         visitor.sign_in_by_link(token)
@@ -224,7 +224,7 @@ def test_a_session_ends_on_all_replicas_at_once(postgres_bed: PostgresBed, tmp_p
         assert not is_signed_in(on_one)
 
 
-@pytest.mark.parametrize("cookie", ["", "x", "x" * 43, "x" * 8000, "ä" * 43, "'; DROP TABLE sessions --", "\x7f"])
+@pytest.mark.parametrize("cookie", ["", "x", "x" * 43, "x" * 8000, "ä" * 43, "'; DROP TABLE sessions --"])
 def test_a_made_up_cookie_is_no_session(live_server: LiveServer, cookie: str) -> None:
     visitor = Visitor(live_server.url, Cookie=f"tutumd_session={cookie}")
     page = visitor.send("GET", "/account/", Accept="text/html")
@@ -237,10 +237,3 @@ def test_a_session_opens_no_route_of_the_api(live_server: LiveServer) -> None:
         page = visitor.send("GET", path)
         assert page.status == 401, path
     assert visitor.send("POST", "/api/v1/service/", '{"name": "x"}').status == 401
-
-
-def test_a_key_with_limits_gives_a_session_with_these_limits(live_server: LiveServer) -> None:
-    member = add_member(live_server, "limited-session")
-    with opened_accounts(live_server) as store:
-        assert store.user_named(member.name) is not None
-        assert store.user_named("nobody") is None

@@ -28,6 +28,15 @@ from tutumd.model.services import (
     Service,
     ServiceSnapshot,
     ServiceState,
+    full_name,
+)
+from tutumd.model.summaries import (
+    ActionStamp,
+    ActionSummary,
+    Overview,
+    ServiceCounts,
+    ServiceList,
+    ServiceSummary,
 )
 
 __all__ = [
@@ -36,7 +45,9 @@ __all__ = [
     "Accepted",
     "Access",
     "Action",
+    "ActionStamp",
     "ActionState",
+    "ActionSummary",
     "ActionTotal",
     "ApiKey",
     "AuditEntry",
@@ -65,6 +76,7 @@ __all__ = [
     "Operation",
     "Origin",
     "Outcome",
+    "Overview",
     "Page",
     "Plan",
     "Port",
@@ -74,10 +86,14 @@ __all__ = [
     "RunLimits",
     "Scope",
     "Service",
+    "ServiceCounts",
+    "ServiceList",
     "ServiceSnapshot",
     "ServiceState",
+    "ServiceSummary",
     "Session",
     "User",
     "Verb",
     "Via",
+    "full_name",
 ]

@@ -25,6 +25,7 @@ from tutumd.model import (
     User,
     Verb,
 )
+from tutumd.ports.dashboard import Dashboard
 
 
 class Accounts(Protocol):
@@ -97,7 +98,7 @@ class Accounts(Protocol):
         """Return what users did, newest first, numbered below `before`: admins see all, members what they did."""
 
 
-class Store(Accounts, Protocol):
+class Store(Accounts, Dashboard, Protocol):
     """What the application reads and writes. Each method is one transaction.
 
     An admin sees every service and what belongs to it, a member only their own. Credentials for one service or stack

@@ -31,9 +31,9 @@ class SqlHandlers(StorePart):
             return self._read_handler(connection, viewer, service_uuid, uuid)
 
     def handler_by_number(self, viewer: User, service_uuid: str, number: int) -> Handler:
-        statement = _select_handler(viewer, service_uuid).where(handlers.c.seq == number)
         with self._database.read() as connection:
-            return self._make(connection, [read_one(connection, statement)])[0]
+            row = read_one(connection, select_numbered(viewer, service_uuid, number))
+            return self._make(connection, [row])[0]
 
     def add_handlers(self, viewer: User, service_uuid: str, entries: Sequence[NewHandler]) -> tuple[Handler, ...]:
         now = self._clock()
@@ -117,6 +117,11 @@ class SqlHandlers(StorePart):
 def select_handler(viewer: User, service_uuid: str, uuid: str) -> sa.Select[Any]:
     """Select a handler of a service that the viewer may see."""
     return _select_handler(viewer, service_uuid).where(handlers.c.uuid == uuid)
+
+
+def select_numbered(viewer: User, service_uuid: str, number: int) -> sa.Select[Any]:
+    """Select a handler, as `select_handler`, by its number."""
+    return _select_handler(viewer, service_uuid).where(handlers.c.seq == number)
 
 
 def _select_handler(viewer: User, service_uuid: str) -> sa.Select[Any]:

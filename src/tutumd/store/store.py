@@ -11,6 +11,7 @@ from tutumd.ports.clock import Clock
 from tutumd.ports.store import Store
 from tutumd.store.accounts import SqlAccounts
 from tutumd.store.actions import SqlActions
+from tutumd.store.dashboard import SqlDashboard
 from tutumd.store.database import Database
 from tutumd.store.deliveries import SqlDeliveries
 from tutumd.store.handlers import SqlHandlers
@@ -50,7 +51,7 @@ _CONTAINER_FILTERS = {
 }
 
 
-class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, Store):
+class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, SqlDashboard, Store):
     """Store of tutumd.ports."""
 
     def __init__(self, database: Database, clock: Clock, wakeup: Wakeup) -> None:

@@ -6,6 +6,7 @@ from urllib.parse import quote
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
@@ -29,6 +30,8 @@ from tutumd.web.pages import (
     handlers,
     overview,
     service,
+    service_acts,
+    service_logs,
     services,
     sign_in,
 )
@@ -37,7 +40,21 @@ from tutumd.web.pages.safety import WithSafety
 from tutumd.web.pages.visitors import SignInNeededError, find_visitor, protect
 
 _MAX_NEXT = 1000
-PAGES = (overview, services, service, connect, handlers, deliveries, actions, account, audit, sign_in, assets)
+PAGES = (
+    overview,
+    services,
+    service,
+    service_acts,
+    service_logs,
+    connect,
+    handlers,
+    deliveries,
+    actions,
+    account,
+    audit,
+    sign_in,
+    assets,
+)
 
 
 def create_site(web: WebContext, version: str) -> ASGIApp:
@@ -54,11 +71,10 @@ def create_site(web: WebContext, version: str) -> ASGIApp:
     )
     app.state.context = web
     for module in PAGES:
+        for route in module.router.routes:
+            if isinstance(route, APIRoute) and route.methods and "GET" in route.methods:
+                route.methods.add("HEAD")
         app.include_router(module.router)
-    for route in app.routes:
-        methods: set[str] | None = getattr(route, "methods", None)
-        if methods and "GET" in methods:
-            methods.add("HEAD")
     return WithSafety(LastResort(app))
 
 
