@@ -94,7 +94,7 @@ def test_what_is_no_form_changes_nothing(target: Target, visitor: Visitor, path:
     address = fill(path, target)
     bodies = {
         "text/plain": f"csrf={token}",
-        "multipart/form-data; boundary=x": f'--x\r\nContent-Disposition: form-data; name="csrf"\r\n\r\n{token}\r\n--x--',
+        "multipart/form-data; boundary=x": f"--x\r\nContent-Disposition: form-data; name=csrf\r\n\r\n{token}\r\n--x--",
         "application/json": f'{{"csrf": "{token}"}}',
         "": f"csrf={token}",
     }

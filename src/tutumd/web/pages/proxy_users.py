@@ -1,4 +1,4 @@
-"""Users that a proxy has signed in: it names them in a header of each request, so there is no session to end."""
+"""Users that a proxy has signed in: it names them in a header of each request."""
 
 import shlex
 from dataclasses import replace
@@ -33,7 +33,7 @@ def read_user_name(request: Request) -> str:
 
 
 def find_proxy_user(request: Request) -> User | None:
-    """Return the user that a trusted proxy names; None if it names none.
+    """Return the user that a trusted proxy names, with all rights of theirs; None if it names none.
 
     Raises:
         ForbiddenError: There is no such user, or the header does not count.

@@ -17,7 +17,7 @@ SAFETY = {
 }
 """Headers of every response of the dashboard; only `Cache-Control` may say something else, for files."""
 
-_RAW = [(name.lower().encode(), value.encode()) for name, value in SAFETY.items()]
+SAFETY_HEADERS = [(name.lower().encode(), value.encode()) for name, value in SAFETY.items()]
 
 
 class WithSafety:
@@ -31,7 +31,7 @@ class WithSafety:
             if message["type"] == "http.response.start":
                 given = list(message.get("headers", ()))
                 names = {name.lower() for name, _ in given}
-                message["headers"] = given + [(name, value) for name, value in _RAW if name not in names]
+                message["headers"] = given + [(name, value) for name, value in SAFETY_HEADERS if name not in names]
             await send(message)
 
         await self._app(scope, receive, add_headers)

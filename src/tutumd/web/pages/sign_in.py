@@ -5,8 +5,9 @@ import re
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from tutumd.errors import TooManyCallsError, UnauthorizedError
+from tutumd.errors import ConflictError, TooManyCallsError, UnauthorizedError
 from tutumd.web.context import context
+from tutumd.web.pages.proxy_users import read_user_name
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.visitors import SentForm, begin_session, begin_visit, end_session, field, find_visitor
 
@@ -63,6 +64,8 @@ def use_link(request: Request, token: str) -> Response:
 @router.post("/sign-out/")
 def sign_out(request: Request) -> Response:
     """End the session."""
+    if read_user_name(request):
+        raise ConflictError("the proxy in front of this server signed you in, and names you again: sign out there")
     response = go_to(request, "/sign-in/")
     end_session(request, response)
     return response

@@ -14,14 +14,15 @@ from starlette.responses import Response
 
 from tutumd.application.accounts import hash_key
 from tutumd.application.admission.json_checks import is_storable
-from tutumd.application.scopes import require_admin, require_scope
-from tutumd.errors import ForbiddenError, InvalidInputError
+from tutumd.application.scopes import require_scope
+from tutumd.errors import ForbiddenError, InvalidInputError, NotFoundError
 from tutumd.model import Scope, User, Via
 from tutumd.web.auth import check_origin
 from tutumd.web.body import read_body
 from tutumd.web.context import context
 from tutumd.web.pages.cookies import delete_cookie, make_csrf, make_token, read_token, set_cookie
 from tutumd.web.pages.cookies import is_secure as is_secure
+from tutumd.web.pages.proxy_users import CREDENTIAL as PROXY
 from tutumd.web.pages.proxy_users import find_proxy_user, read_user_name
 
 SESSION_LASTS = timedelta(days=14)
@@ -98,25 +99,54 @@ def find_visitor(request: Request) -> User | None:
     """
     state = request.state
     if not hasattr(state, "visitor"):
-        user = find_proxy_user(request) or _find_session_user(request)
+        named = find_proxy_user(request)
+        user = _find_session_user(request, named)
+        if named is not None and user is None:
+            user = _begin_proxy_session(request, named)
         if user is not None:
             begin_visit(request)
-            origin = context(request).read_origin(request.scope)
-            access = replace(user.access, via=Via.PAGE, address=origin.address, user_agent=origin.user_agent)
-            user = replace(user, access=access)
+            user = _at_origin(request, user)
         state.visitor = user
     visitor: User | None = state.visitor
     return visitor
 
 
-def _find_session_user(request: Request) -> User | None:
+def _find_session_user(request: Request, named: User | None) -> User | None:
+    """Return the user of the session. One that a proxy began counts only while the proxy names the same user."""
     token = read_token(request)
-    return context(request).store.session_user(hash_key(token)) if token else None
+    user = context(request).store.session_user(hash_key(token)) if token else None
+    if user is None or named is None:
+        return None if user is None or user.access.credential == PROXY else user
+    return user if (user.uuid, user.access.credential) == (named.uuid, PROXY) else None
+
+
+def _begin_proxy_session(request: Request, named: User) -> User:
+    """Begin a session of a user whom a proxy names, once the browser has shown that it keeps the cookie.
+
+    It is for the audit log, the list of sessions, and open pages. Nothing else comes from it: who has the token, but not
+    the proxy's word, has nothing.
+    """
+    web, token = context(request), read_token(request)
+    if not token or web.store.session_user(hash_key(token)) is not None:
+        request.state.new_token = make_token()  # none, or that of another user's session
+        return named
+    try:
+        web.store.add_session(_at_origin(request, named), hash_key(token), web.clock() + SESSION_LASTS)
+    except NotFoundError:
+        pass  # another request of this browser did it in the meantime
+    return _find_session_user(request, named) or named
+
+
+def _at_origin(request: Request, user: User) -> User:
+    """Return the user with where the request came from."""
+    origin = context(request).read_origin(request.scope)
+    access = replace(user.access, via=Via.PAGE, address=origin.address, user_agent=origin.user_agent)
+    return replace(user, access=access)
 
 
 def begin_visit(request: Request) -> None:
     """Let the page that is rendered have forms: it ties them to the browser's cookie, or sets one."""
-    token = read_token(request)
+    token = getattr(request.state, "new_token", "") or read_token(request)
     if not token:
         request.state.new_token = token = make_token()
     request.state.csrf = make_csrf(token, read_user_name(request))
@@ -129,10 +159,7 @@ def visitor_with(scope: Scope) -> Callable[[Request], User]:
         user = find_visitor(request)
         if user is None:
             raise SignInNeededError
-        if scope is Scope.ADMIN:
-            require_admin(user, "it is about the whole server")
-        else:
-            require_scope(user, scope)
+        require_scope(user, scope)
         return user
 
     return require
@@ -142,15 +169,14 @@ Reader = Annotated[User, Depends(visitor_with(Scope.READ))]
 Caller = Annotated[User, Depends(visitor_with(Scope.CALL))]
 Operator = Annotated[User, Depends(visitor_with(Scope.OPERATE))]
 Admin = Annotated[User, Depends(visitor_with(Scope.ADMIN))]
+"""A key with all rights of a user, who need not be an admin: `application` knows what only admins may do."""
 
 
 def begin_session(request: Request, response: Response, user: User) -> None:
     """Begin a session of a user, with a new token, and end the one that the browser had."""
     web, token = context(request), make_token()
-    origin = web.read_origin(request.scope)
-    access = replace(user.access, via=Via.PAGE, address=origin.address, user_agent=origin.user_agent)
     _end_session(request)
-    web.store.add_session(replace(user, access=access), hash_key(token), web.clock() + SESSION_LASTS)
+    web.store.add_session(_at_origin(request, user), hash_key(token), web.clock() + SESSION_LASTS)
     set_cookie(request, response, token, int(SESSION_LASTS.total_seconds()))
 
 
@@ -161,6 +187,7 @@ def end_session(request: Request, response: Response) -> None:
 
 
 def _end_session(request: Request) -> None:
-    user = _find_session_user(request)
+    token = read_token(request)
+    user = context(request).store.session_user(hash_key(token)) if token else None
     if user is not None and user.access.session is not None:
-        context(request).store.end_sessions(user, user.access.session)
+        context(request).store.end_sessions(_at_origin(request, user), user.access.session)
