@@ -9,6 +9,7 @@ from shlex import quote
 from typing import Any
 from urllib.parse import urlsplit
 
+from tutumd.application.public_url import is_local
 from tutumd.application.senders import Blank, Kind, Sender
 from tutumd.model import Operation
 from tutumd.model.findings import Finding, warning, wrong
@@ -29,7 +30,6 @@ WHAT_SENDERS_SEE = (
 )
 """What a sender shows if its call does not arrive or is refused, and what that means."""
 
-_LOCAL_NAMES = ("localhost", ".localhost")
 _PRIVATE_NAMES = (".local", ".lan", ".internal", ".home.arpa", ".intranet", ".corp")
 _SHOWN_BEFORE = "the handler's secret, which was shown when it was made"
 
@@ -107,7 +107,7 @@ def find_reach_problem(url: str, sender: Sender) -> Finding | None:
     host = (parts.hostname or "").lower()
     place = f"{parts.scheme}://{parts.netloc}"
     mend = "Put the server behind a name with TLS that senders reach, and set TUTUMD_PUBLIC_URL to it."
-    if _is_local(host):
+    if is_local(host):
         if sender.key == "curl":
             return warning("public URL", f"{place} is this machine: only programs on it can call this URL.", mend)
         return wrong("public URL", f"{place} is this machine: {sender.name} elsewhere cannot reach it.", mend)
@@ -148,14 +148,6 @@ def _write_alertmanager(url: str, secret: str) -> str:
 def _example_tag(globs: Sequence[str]) -> str:
     """Return a text that stands for a tag in a URL: one of the globs that is a tag itself, or a variable."""
     return next((glob for glob in globs if re.fullmatch(r"[A-Za-z0-9_.-]+", glob)), "TAG")
-
-
-def _is_local(host: str) -> bool:
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return host.endswith(_LOCAL_NAMES)
-    return address.is_loopback or address.is_unspecified
 
 
 def _is_private(host: str) -> bool:
