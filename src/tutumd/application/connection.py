@@ -11,7 +11,7 @@ from tutumd.application.admission.fields import HandlerOptions
 from tutumd.application.admission.filters import Filter
 from tutumd.application.admission.options import read_stored
 from tutumd.application.connect import FIRING
-from tutumd.application.senders import Sender
+from tutumd.application.senders import Kind, Sender
 from tutumd.errors import USED_UP
 from tutumd.model import Delivery, DeliveryOutcome, Handler, Operation
 
@@ -30,7 +30,7 @@ class Stage(StrEnum):
 
     WAITING = "waiting"
     CONNECTED = "connected"
-    NOT_COUNTED = "not counted"
+    NOT_COUNTED = "skipped"
     REFUSED = "refused"
     FAILED = "failed"
 
@@ -96,10 +96,10 @@ def choose_delivery(deliveries: Sequence[Delivery]) -> Delivery | None:
 
 
 def describe_calls(options: HandlerOptions) -> str:
-    """Return which calls of a handler count, as the end of "… counts"."""
+    """Return which calls of a handler count, as the end of "acts on …"."""
     parts = [_describe_filter(condition) for condition in options.filter]
     if options.tag is not None and options.tag.source != "query":
-        parts.append(f"an image tag that matches {_join(options.tag.allow)}")
+        parts.append(f"a call with an image tag that matches {_join(options.tag.allow)}")
     return ", and ".join(parts) or "every call"
 
 
@@ -146,9 +146,10 @@ def _turned_away(delivery: Delivery, status: str, reason: str) -> Connection:
 
 def _unsigned(sender: Sender | None, who: str, delivery: Delivery) -> Connection:
     failed = Check(text="Its secret is right", state="failed", why=f"no: {delivery.reason}. The sender got a 401.")
+    lacks_it = "is missing" in delivery.reason
     return Connection(
         stage=Stage.REFUSED,
-        title="A call arrived, and its secret was wrong",
+        title="A call arrived without the secret" if lacks_it else "A call arrived with a wrong secret",
         mend=_mend_signature(sender, who, delivery.reason),
         checks=(_arrived(delivery), failed, Check(text="It counts", state="skipped")),
         delivery=delivery,
@@ -175,16 +176,10 @@ def _mend_signature(sender: Sender | None, who: str, reason: str) -> str:
 
 def _check_signature(sender: Sender | None, who: str, options: HandlerOptions) -> Check:
     if options.verify is not None:
-        return Check(text="Its secret is right", state="passed", why=f"checked as {options.verify.preset} sends it")
-    if sender is not None and sender.verify is None:
-        why = (
-            f"{who} cannot sign: the URL alone is the password"
-            if sender.key != "curl"
-            else "the URL alone is the password"
-        )
-    else:
-        why = "this handler checks none: the URL alone is the password"
-    return Check(text="No secret is asked for", state="skipped", why=why)
+        return Check(text="Its secret is right", state="passed")
+    signs_nothing = sender is not None and sender.verify is None and Kind.ANY not in sender.kinds
+    start = f"{who} signs nothing" if signs_nothing else "the handler checks none"
+    return Check(text="No secret is asked for", state="skipped", why=f"{start}: the URL alone is the password")
 
 
 def _skipped(
@@ -199,25 +194,24 @@ def _skipped(
         return Connection(
             stage=Stage.CONNECTED, title=title, mend="", checks=checks, delivery=delivery, is_settled=True
         )
-    wanted = describe_calls(options)
-    counts = Check(text="It counts", state="failed", why=f"no: {delivery.reason}. What counts: {wanted}.")
+    counts = Check(text="It counts", state="failed", why=f"no: {delivery.reason}")
     return Connection(
         stage=Stage.NOT_COUNTED,
         title="Connected, but this call did not count",
-        mend=_mend_filter(sender, who, delivery.reason),
+        mend=_mend_filter(sender, who, options, delivery.reason),
         checks=(_arrived(delivery), signature, counts, Check(text="An action is queued", state="skipped")),
         delivery=delivery,
         is_settled=True,
     )
 
 
-def _mend_filter(sender: Sender | None, who: str, reason: str) -> str:
+def _mend_filter(sender: Sender | None, who: str, options: HandlerOptions, reason: str) -> str:
     if "names no pushed" in reason or "where tag.from looks" in reason:
         events = next(iter(sender.events.values()), "") if sender else ""
         chosen = f" ({events.rstrip('.')})" if events else ""
         json_needed = " and application/json" if sender and sender.sends_content_type else ""
-        return f"Let {who} send the event that is meant here{chosen}{json_needed}."
-    return "Send a call that counts, or change which calls count on the handler's page."
+        return f"This handler acts on {describe_calls(options)}. Let {who} send such events{chosen}{json_needed}."
+    return f"This handler acts on {describe_calls(options)}. Send such a call, or change that on the handler's page."
 
 
 def _carried_out(
