@@ -31,7 +31,6 @@ from tutumd.model.services import (
     full_name,
 )
 from tutumd.model.summaries import (
-    ActionStamp,
     ActionSummary,
     Overview,
     ServiceCounts,
@@ -45,7 +44,6 @@ __all__ = [
     "Accepted",
     "Access",
     "Action",
-    "ActionStamp",
     "ActionState",
     "ActionSummary",
     "ActionTotal",

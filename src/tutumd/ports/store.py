@@ -79,6 +79,9 @@ class Accounts(Protocol):
         It notes that the session is used, unless it did so within 5 minutes.
         """
 
+    def session_users(self, token_sha256s: Sequence[str]) -> Mapping[str, User]:
+        """Return the users of sessions as `session_user` does, by the sessions' tokens; at most 500 at once."""
+
     def sessions(self, user_name: str) -> tuple[Session, ...]:
         """Return the sessions of a user that have not ended, newest first."""
 
@@ -95,7 +98,24 @@ class Accounts(Protocol):
         """Return what users did, newest first, numbered below `before`: admins see all, members what they did."""
 
 
-class Store(Accounts, Dashboard, Protocol):
+class Stamps(Protocol):
+    """Short texts that change when what a page shows changes, all of a kind in one transaction.
+
+    They are the same on every server of the database. Unknown objects have none. Who may see the object is not checked,
+    but a change of that changes the stamp.
+    """
+
+    def service_stamps(self, uuids: Sequence[str]) -> Mapping[str, str]:
+        """Return the stamps of services, with their handlers, deliveries and present actions, by UUID."""
+
+    def action_stamps(self, uuids: Sequence[str]) -> Mapping[str, str]:
+        """Return the stamps of actions, with their log, by UUID."""
+
+    def overview_stamps(self, viewers: Sequence[User]) -> tuple[str, ...]:
+        """Return, for each viewer, the stamp of all engines, and of all services and actions that they see."""
+
+
+class Store(Accounts, Dashboard, Stamps, Protocol):
     """What the application reads and writes. Each method is one transaction.
 
     An admin sees every service and what belongs to it, a member only their own. Credentials for one service or stack

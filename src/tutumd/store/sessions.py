@@ -1,5 +1,6 @@
 """The store's sessions of the dashboard, and the links that begin one."""
 
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -53,6 +54,17 @@ class SqlSessions(StorePart):
             with suppress(UnavailableError), self._database.write() as connection:  # the disk may be full
                 connection.execute(sa.update(sessions).where(sessions.c.seq == row.session).values(last_seen=now))
         return value_from(row, User, access=_access_from(row))
+
+    def session_users(self, token_sha256s: Sequence[str]) -> Mapping[str, User]:
+        now = self._clock()
+        statement = _SELECT_USER.add_columns(sessions.c.token_sha256).where(sessions.c.token_sha256.in_(token_sha256s))
+        with self._database.read() as connection:
+            rows = connection.execute(statement).all()
+        return {
+            row.token_sha256: value_from(row, User, access=_access_from(row))
+            for row in rows
+            if row.session_expires > now and (row.key_expires is None or row.key_expires > now)
+        }
 
     def sessions(self, user_name: str) -> tuple[Session, ...]:
         statement = (

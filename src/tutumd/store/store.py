@@ -32,6 +32,7 @@ from tutumd.store.row_mapping import (
     visible_to,
 )
 from tutumd.store.snapshots import end_service, insert_service
+from tutumd.store.stamps import SqlStamps
 from tutumd.store.tables import RUNNING, actions, containers, engines, new_uuid, requests, services
 from tutumd.store.wakeup import ENDS, Wakeup
 
@@ -51,7 +52,7 @@ _CONTAINER_FILTERS = {
 }
 
 
-class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, SqlDashboard, Store):
+class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, SqlDashboard, SqlStamps, Store):
     """Store of tutumd.ports."""
 
     def __init__(self, database: Database, clock: Clock, wakeup: Wakeup) -> None:
