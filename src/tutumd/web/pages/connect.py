@@ -11,6 +11,7 @@ from tutumd.application import connect as rules
 from tutumd.application import handlers
 from tutumd.application.connect_form import list_fields
 from tutumd.application.connection import MAX_DELIVERIES, judge_connection
+from tutumd.application.handler_state import judge_handler
 from tutumd.application.sender_guide import (
     WHAT_SENDERS_SEE,
     fill_entries,
@@ -34,6 +35,7 @@ _MAX_SEARCH = 200
 _MAX_SAME_NAME = 100
 
 Number = Annotated[int, Path(ge=1, le=2**62)]
+_OPEN = ("active", "unused")
 _HANDLER = "/service/{service_uuid}/handler/{number}/connect"
 
 
@@ -96,6 +98,7 @@ def wait_for_call(
     service, handler = _find(request, visitor, service_uuid, number)
     received = web.store.service_deliveries(visitor, service.uuid, handler_number=number, limit=MAX_DELIVERIES)
     caller = find_sender(sender, _preset(handler))
+    state = judge_handler(handler, web.clock())
     newer = [delivery for delivery in received if delivery.number > after]
     return render(
         request,
@@ -107,6 +110,7 @@ def wait_for_call(
         sender_name=caller.name if caller else "",
         resend=caller.resend if caller else "",
         connection=judge_connection(caller, handler, newer),
+        closed="" if state.word in _OPEN else state.why,
         problem=find_reach_problem(make_call_url(request, handler), caller) if caller else None,
         senders_errors=WHAT_SENDERS_SEE,
         may_call=visitor.may(Scope.CALL),
