@@ -36,7 +36,9 @@ async def redeliver(
     obstacle = find_obstacle(delivery)
     if obstacle:
         raise ConflictError(obstacle)
-    call, call_input = _make_call(delivery, service_uuid, handler_uuid, origin), _read_input(delivery, origin, now)
+    call, call_input = _make_call(delivery, service_uuid, handler_uuid, origin), read_input(delivery, origin, now)
+
+    await to_thread(store.record_redelivery, viewer, service_uuid, handler_uuid, number)
 
     async def evaluate(needed: EvaluationNeeded) -> Call:
         options = replace(cache.read(handler_uuid, needed), verify=None, allow_from=())
@@ -78,7 +80,8 @@ def _note_missing(evaluation: Evaluation, delivery: Delivery) -> Evaluation:
     return replace(evaluation, notes=(*evaluation.notes, note))
 
 
-def _read_input(delivery: Delivery, origin: Origin, now: datetime) -> CallInput:
+def read_input(delivery: Delivery, origin: Origin, now: datetime) -> CallInput:
+    """Return a delivery as it is judged: what was stored of it, and who sends it now."""
     content = delivery.content
     text = str(content.get("body", ""))
     return CallInput(

@@ -1,6 +1,6 @@
 """Values of the domain, one noun a file: frozen dataclasses that the packages pass to each other."""
 
-from tutumd.model.accounts import Access, ApiKey, AuditEntry, NewKey, Scope, Session, User, Via
+from tutumd.model.accounts import Access, ApiKey, AuditEntry, AuditEvent, NewKey, Scope, Session, User, Via
 from tutumd.model.actions import Action, ActionState, Claim, LogLine, Outcome, Plan, Progress, RunLimits, Verb
 from tutumd.model.calls import (
     MAX_AMOUNT,
@@ -49,6 +49,7 @@ __all__ = [
     "ActionTotal",
     "ApiKey",
     "AuditEntry",
+    "AuditEvent",
     "Autorestart",
     "Call",
     "Claim",
