@@ -139,7 +139,7 @@ def test_a_ping_connects_and_what_is_wrong_says_what_to_mend(
     pushed = send_payload(live_server, url, "github-push", "github", secret, replaced=("heads/main", "heads/dev"))
     assert pushed.status == 200
     skipped = wait_for(waiting, "this call did not count", "branch 'dev' is not 'main'")
-    assert "This handler acts on a push to the branch main." in skipped.text
+    assert "Only pushes to the branch main." in skipped.text
     assert checks(skipped) == ["Passed", "Passed", "Failed", "Skipped"]
     again = skipped.follow("Wait for another call")
     assert set(checks(again)) == {"Waiting"}
@@ -152,7 +152,7 @@ def test_a_handler_that_takes_no_calls_says_so(live_server: LiveServer, visitor:
     assert live_server.request("PATCH", resource, {"enabled": False}).status == 200
     assert live_server.post(url.removeprefix(live_server.url)).status == 404
     refused = wait_for(waiting, "A call was refused with 404", "Enable the handler on its page.")
-    assert "Calls get 404 until it is enabled." in refused.text
+    assert "its URL returns 404 until it is enabled again" in refused.text
 
 
 def test_a_form_that_is_sent_again_makes_one_handler_and_shows_the_secret_once(
@@ -181,6 +181,9 @@ def test_the_url_is_shown_again_and_a_new_secret_replaces_the_old_one(
     new_secret = read_secret(replaced)
     assert read_url(replaced) == url
     assert new_secret not in ("", secret)
+    # A page that is loaded again sends its form again.
+    assert read_secret(waiting.submit("Make a new secret")) == ""
+    assert waiting.visitor.get(f"{waiting.path.partition('?')[0]}secret/").path == waiting.path.partition("?")[0]
     statuses = [send_payload(live_server, url, "harbor-push", "harbor", each).status for each in (secret, new_secret)]
     assert statuses == [401, 202]
 

@@ -61,7 +61,7 @@ def test_deliveries_are_listed_newest_first_and_by_outcome(
     skipped = page.follow("Skipped")
     assert [row.text.count("first") for row in skipped.find("tbody")[0].find("tr")] == [1]
     refused = page.follow("Refused")
-    assert "No delivery has this outcome." in refused.text
+    assert "No delivery here has this outcome." in refused.text
     assert visitor.get(f"{hook.page}deliveries/?outcome=nonsense").status == 200
 
 

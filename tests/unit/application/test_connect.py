@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.unit.application.admission.calls import NOW, hex_hmac, payload
-from tests.unit.application.values import handler_of
+from tests.unit.application.made_handlers import make_handler
 from tutumd.application.admission.evaluate import Admitted, CallInput, Skipped, Unauthorized, evaluate
 from tutumd.application.admission.options import check_operation, parse_options
 from tutumd.application.connect import (
@@ -156,19 +156,19 @@ def test_the_fields_of_a_form_hold_the_proposal(key: str) -> None:
 def test_a_form_that_is_sent_again_finds_the_handler_it_made() -> None:
     for key in SENDERS:
         document = make_document(SENDERS[key], propose(SENDERS[key], IMAGE), SECRET)
-        made = handler_of(document, number=3)
+        made = make_handler(document)
         assert find_repeated([made], document, made.created) is made
         assert find_repeated([made], document, made.created + timedelta(seconds=1)) is None
-        other = handler_of({**document, "debounce": 3})
+        other = make_handler({**document, "debounce": 3})
         assert find_repeated([other], document, made.created) is None
     tagged = {"name": "c", "operation": "REDEPLOY", "tag": {"allow": ["v*"]}}
-    made = handler_of(tagged)
+    made = make_handler(tagged)
     assert find_repeated([made], tagged, made.created) is made
 
 
 def test_a_handler_is_read_without_its_secret() -> None:
     document = {"name": "x", "operation": "REDEPLOY", "verify": {"preset": "github", "secrets": [SECRET]}}
-    assert read_document(handler_of(document)) == {
+    assert read_document(make_handler(document)) == {
         "name": "x",
         "operation": "REDEPLOY",
         "verify": {"preset": "github", "secrets_set": 1},

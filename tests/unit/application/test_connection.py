@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.application.admission.calls import NOW
-from tests.unit.application.values import delivery_of, handler_of
-from tutumd.application.admission.options import parse_options
+from tests.unit.application.made_deliveries import delivery_of
+from tests.unit.application.made_handlers import make_handler
 from tutumd.application.connection import (
     Check,
     Connection,
@@ -24,7 +23,7 @@ RIGHT = Check(text="Its secret is right", state="passed")
 
 
 def judge(key: str, *deliveries: Delivery, **document: Any) -> Connection:
-    return judge_connection(SENDERS.get(key), handler_of(document or MAIN), deliveries)
+    return judge_connection(SENDERS.get(key), make_handler(document or MAIN), deliveries)
 
 
 def test_before_the_first_call_it_says_what_will_be_checked() -> None:
@@ -40,7 +39,7 @@ def test_before_the_first_call_it_says_what_will_be_checked() -> None:
                 why="GitHub sends a ping as soon as you add the webhook.",
             ),
             Check(text="Its secret is right", state="waiting"),
-            Check(text="It counts", state="waiting", why="What counts: a push to the branch main."),
+            Check(text="It counts", state="waiting", why="Only pushes to the branch main."),
             Check(text="An action is queued", state="waiting"),
             Check(text="The action succeeds", state="waiting"),
         ),
@@ -59,7 +58,7 @@ def test_a_ping_counts_as_connected() -> None:
         checks=(
             ARRIVED,
             RIGHT,
-            Check(text="It is a ping", state="passed", why="it runs nothing. What counts: a push to the branch main."),
+            Check(text="It is a ping", state="passed", why="It runs nothing. Only pushes to the branch main."),
         ),
         delivery=ping,
         is_settled=True,
@@ -133,7 +132,7 @@ def test_a_wrong_branch_is_genuine_and_does_not_count() -> None:
     assert judge("github", skipped) == Connection(
         stage=Stage.NOT_COUNTED,
         title="Connected, but this call did not count",
-        mend="This handler acts on a push to the branch main. Send such a call, or change that on the handler's page.",
+        mend="Only pushes to the branch main. Send such a call, or change that on the handler's page.",
         checks=(
             ARRIVED,
             RIGHT,
@@ -145,8 +144,7 @@ def test_a_wrong_branch_is_genuine_and_does_not_count() -> None:
     )
     wrong_event = judge("github", delivery_of("skipped", "the payload names no pushed branch (event 'issues'); wanted"))
     assert wrong_event.mend == (
-        "This handler acts on a push to the branch main. Let GitHub send such events (Just the push event)"
-        " and application/json."
+        "Only pushes to the branch main. Let GitHub send such events (Just the push event) and application/json."
     )
 
 
@@ -243,16 +241,13 @@ def test_calls_for_one_platform_of_an_image_do_not_hide_the_one_that_ran() -> No
 @pytest.mark.parametrize(
     ("document", "text"),
     [
-        ({}, "every call"),
-        ({"filter": {"preset": "branch", "branch": ["a", "b"]}}, "a push to the branch a or b"),
-        ({"filter": {"preset": "tag", "tag": "v*", "repository": "a/b"}}, "a pushed tag v* of a/b"),
-        ({"filter": {"preset": "paths", "paths": ["src/**"]}}, "a push that changes src/**"),
-        ({"filter": {"preset": "skip"}}, "a push without [skip deploy] in its message"),
-        ({"filter": "body.status == 'firing'"}, "an alert that fires"),
-        ({"filter": "body.x"}, "a call for which this is true: body.x"),
-        ({"tag": {"allow": ["v*"], "from": "body.t"}}, "a call with an image tag that matches v*"),
-        ({"tag": {"allow": ["v*"]}}, "every call"),
+        ({}, "Every call."),
+        ({"debounce": 3, "tag": {"allow": ["v*"]}}, "Every call."),
+        (
+            {"filter": [{"preset": "branch", "branch": ["a", "b"]}, {"preset": "skip"}]},
+            "Only pushes to the branch a or b. Not if the commit message has [skip deploy].",
+        ),
     ],
 )
 def test_what_counts_is_told_in_words(document: dict[str, Any], text: str) -> None:
-    assert describe_calls(parse_options(document, NOW)) == text
+    assert describe_calls(make_handler(document)) == text

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.unit.application.values import delivery_of
+from tests.unit.application.made_deliveries import delivery_of
 from tutumd.application.delivery_text import (
     MAX_DEPTH,
     DeliveryText,

@@ -1,15 +1,11 @@
-"""Handlers and deliveries for tests."""
+"""Deliveries for tests."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from tests.unit.application.admission.calls import NOW
-from tutumd.application.admission.encryption import SecretCipher, make_key
-from tutumd.application.admission.options import parse_options, write_stored
-from tutumd.model import Delivery, DeliveryOutcome, Handler, Operation
+from tests.unit.application.made_handlers import NOW
+from tutumd.model import Delivery, DeliveryOutcome
 
-CIPHER = SecretCipher([make_key()])
 QUEUED = Delivery(
     number=7,
     action_uuid="a",
@@ -22,19 +18,6 @@ QUEUED = Delivery(
     body_size=0,
     outcome=DeliveryOutcome.QUEUED,
 )
-
-
-def handler_of(document: Mapping[str, Any], number: int = 1) -> Handler:
-    """Return the handler that a JSON object makes."""
-    return Handler(
-        uuid="u",
-        service_uuid="s",
-        name=document.get("name"),
-        operation=Operation(document.get("operation", "REDEPLOY")),
-        created=NOW,
-        number=number,
-        options=write_stored(parse_options(document, NOW), CIPHER),
-    )
 
 
 def delivery_of(outcome: str, reason: str = "", number: int = 7, **values: Any) -> Delivery:
