@@ -19,12 +19,12 @@ from tutumd.web.pages.handler_routes import (
     ServiceUuid,
     find_handler,
     go_back,
+    make_call_url,
     make_router,
     rights_of,
 )
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.visitors import Caller, Operator, Reader, SentForm, field
-from tutumd.web.uris import call_uri
 
 router = make_router()
 router.include_router(handler_edit.router)
@@ -78,9 +78,8 @@ def leave_url(request: Request, visitor: Caller, service_uuid: ServiceUuid, numb
 @router.post(f"{BASE}url/")
 def show_url(request: Request, visitor: Caller, service_uuid: ServiceUuid, number: Number) -> Response:
     """Show the URL, which is a password, in this response only."""
-    web, found = context(request), find_handler(request, visitor, service_uuid, number)
-    start = web.public_url or f"{request.url.scheme}://{request.url.netloc}"
-    url = start + call_uri(found.service.uuid, found.handler.uuid)
+    found = find_handler(request, visitor, service_uuid, number)
+    url = make_call_url(request, found.handler)
     return render(request, "handler_url.html", **found.values, url=url, call=write_call(found.handler, url))
 
 
