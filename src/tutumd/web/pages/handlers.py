@@ -23,7 +23,7 @@ from tutumd.web.pages.handler_routes import (
     rights_of,
 )
 from tutumd.web.pages.rendering import render
-from tutumd.web.pages.visitors import Caller, Operator, Reader, SentForm, field
+from tutumd.web.pages.visitors import Caller, Operator, Reader, SentForm, field, is_secure
 from tutumd.web.uris import call_uri
 
 router = make_router()
@@ -79,7 +79,7 @@ def leave_url(request: Request, visitor: Caller, service_uuid: ServiceUuid, numb
 def show_url(request: Request, visitor: Caller, service_uuid: ServiceUuid, number: Number) -> Response:
     """Show the URL, which is a password, in this response only."""
     web, found = context(request), find_handler(request, visitor, service_uuid, number)
-    start = web.public_url or f"{request.url.scheme}://{request.url.netloc}"
+    start = web.public_url or f"{'https' if is_secure(request) else 'http'}://{request.url.netloc}"
     url = start + call_uri(found.service.uuid, found.handler.uuid)
     return render(request, "handler_url.html", **found.values, url=url, call=write_call(found.handler, url))
 
