@@ -25,8 +25,9 @@ from tutumd.web.api import (
 )
 from tutumd.web.body import components
 from tutumd.web.call.endpoint import CALL_PATH, CallEndpoint
-from tutumd.web.call.fast_path import FastPath
+from tutumd.web.call.fast_path import FastPath, Respond
 from tutumd.web.context import WebContext
+from tutumd.web.pages.live import LivePages
 from tutumd.web.pages.site import create_site
 from tutumd.web.uris import ACTION_HEADER, PREFIX
 
@@ -93,7 +94,9 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
         app.include_router(module.router)
     _document_calls(app)
     endpoint = CallEndpoint(context)
-    site = errors.LastResort(create_site(context, version)) if context.has_dashboard else None
+    site = None
+    if context.has_dashboard:
+        site = LivePages(errors.LastResort(create_site(context, version)), context)
     return _Front(errors.LastResort(app), site, endpoint, FastPath(context, endpoint), context)
 
 
@@ -101,13 +104,19 @@ class _Front:
     """Normalizes paths: `//` counts as `/`; the slash at the end and the path of the public URL are optional."""
 
     def __init__(
-        self, app: ASGIApp, site: ASGIApp | None, endpoint: CallEndpoint, fast_path: FastPath, context: WebContext
+        self, app: ASGIApp, site: LivePages | None, endpoint: CallEndpoint, fast_path: FastPath, context: WebContext
     ) -> None:
         self._app, self._site = app, site
         self._endpoint = endpoint
         self._context = context
         self._public_path = context.public_path
-        self.handle_fast, self.unfinished = fast_path.handle, context.unfinished  # for FastProtocol
+        self._fast_path, self.unfinished = fast_path, context.unfinished
+
+    def handle_fast(self, scope: Scope, body: bytes, respond: Respond) -> bool:
+        """Handle a request as `HandleFast` says: a call, or an open page that asks whether it is up to date."""
+        if scope["method"] == "GET":
+            return self._site is not None and self._site.handle_fast(scope, respond)
+        return self._fast_path.handle(scope, body, respond)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -17,7 +17,7 @@ def names(found: tuple[ActionSummary, ...]) -> list[str]:
 
 def run(bed: StoreBed, name: str, *, success: bool) -> str:
     """Let an action of a service end."""
-    uuid = bed.store.submit(bed.service_uuid(name), Verb.START, target=None, origin=ORIGIN).uuid
+    uuid = bed.store.submit(bed.admin, bed.service_uuid(name), Verb.START, target=None, origin=ORIGIN).uuid
     bed.finish(bed.claimed(), success=success)
     return uuid
 
@@ -34,7 +34,7 @@ def test_a_service_is_shown_while_its_newest_action_failed(bed: StoreBed) -> Non
 
 def test_a_failure_is_shown_until_a_later_action_has_ended_well(bed: StoreBed) -> None:
     run(bed, "web", success=False)
-    pending = bed.store.submit(bed.service_uuid("web"), Verb.START, target=None, origin=ORIGIN)
+    pending = bed.store.submit(bed.admin, bed.service_uuid("web"), Verb.START, target=None, origin=ORIGIN)
     assert names(overview(bed).failed) == ["web"]
     bed.store.cancel(bed.admin, pending.uuid)
     assert names(overview(bed).failed) == ["web"]

@@ -1,4 +1,4 @@
-"""The dashboard: limits of API keys, sessions, login links, the audit log, labels of services, and what failed lately.
+"""The dashboard: limits of keys, sessions, login links, the audit log, what failed lately, the labels of services.
 
 The previous release works on it: its replicas give every key all rights of its user.
 """

@@ -63,9 +63,9 @@
     plan(part);
   });
 
-  document.addEventListener("htmx:after:process", () => document.querySelectorAll(PARTS).forEach(part => {
-    if (!known.has(part.id)) plan(part);
-  }));
+  const planNew = () => document.querySelectorAll(PARTS).forEach(part => known.has(part.id) || plan(part));
+  document.addEventListener("htmx:after:process", planNew);
+  planNew();
 
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) for (const [id, it] of known) if (it.due) refresh(id);
