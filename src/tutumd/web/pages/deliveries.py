@@ -138,6 +138,7 @@ def _show(
         outcome=describe_outcome(delivery),
         wish=describe_wish(delivery, handler.operation),
         obstacle=find_obstacle(delivery) or forbidden,
+        may_try=not forbidden,
         command=f"tutum webhook-handler redeliver {quote(service.full_name)} {quote(name)} {number}",
         repeated=again if again and _is_same(request, visitor, service, delivery, again) else None,
         error=str(error) if error else "",
