@@ -159,6 +159,7 @@ class LineOut(BaseModel):
     number: int
     time: str = Field(description="ISO 8601, in UTC.")
     text: str
+    phase: Phase | None = Field(description="What the run does from this step on; null: as before.")
 
 
 class ActionLogsOut(BaseModel):
