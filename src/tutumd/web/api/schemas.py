@@ -5,6 +5,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from tutumd.application.services import UNUSED_FIELDS
+from tutumd.model import Phase
 
 Item = TypeVar("Item")
 
