@@ -40,10 +40,10 @@ def add_key(accounts: Accounts, user_name: str) -> str:
     return key
 
 
-def store_key(accounts: Accounts, user_name: str, key: str) -> None:
+def store_key(accounts: Accounts, user_name: str, key: str, by: User | None = None) -> None:
     """Store a key that was chosen elsewhere. Raises InvalidInputError as `check_key`."""
     check_key(key)
-    accounts.add_key(user_name, _new_key(key))
+    accounts.add_key(user_name, _new_key(key), by)
 
 
 def check_name(name: str) -> None:

@@ -1,6 +1,6 @@
 """Query strings: the filters and pages of lists, and single parameters, read strictly."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
@@ -11,6 +11,7 @@ MAX_LIMIT = 100
 DEFAULT_LIMIT = 25
 MAX_UNUSED_DAYS = 3650
 _MAX_OFFSET = 2**31
+_MAX_POSITION = 2**62
 
 SERVICE_FILTERS = frozenset({"uuid", "uuid__startswith", "name", "state", "stack", "stack__name", "reference"})
 CONTAINER_FILTERS = frozenset({"uuid", "uuid__startswith", "name", "state", "service", "service__stack__name"})
@@ -63,6 +64,11 @@ def parse_number(parameters: Iterable[tuple[str, str]], name: str, low: int, hig
             raise InvalidInputError(f"unknown parameter {key[:50]!r}: only {name} is known")
         number = _check_range(name, value, low, high)
     return number
+
+
+def parse_position(parameters: Mapping[str, str], name: str) -> int | None:
+    """Return the number at which a page of a list goes on; None for the first page. Raises InvalidInputError."""
+    return _check_range(name, parameters[name], 0, _MAX_POSITION) if name in parameters else None
 
 
 def parse_dry_run(values: Sequence[str]) -> bool:

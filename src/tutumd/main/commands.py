@@ -47,6 +47,7 @@ StopDelay = Annotated[
     float | None, typer.Option(help="Seconds to go on serving at exit, with /readyz at 503. [TUTUMD_STOP_DELAY; 0]")
 ]
 KeepDays = Annotated[int | None, typer.Option(help="Days to keep deliveries and actions. [TUTUMD_KEEP_DAYS; 90]")]
+KeepAuditDays = Annotated[int | None, typer.Option(help="Days to keep the audit log. [TUTUMD_KEEP_AUDIT_DAYS; 365]")]
 LogRows = Annotated[
     int | None, typer.Option(help="Deliveries of a handler that are kept at most. [TUTUMD_LOG_ROWS; 10000]")
 ]
@@ -138,6 +139,7 @@ def serve(
     grace: Grace = None,
     stop_delay: StopDelay = None,
     keep_days: KeepDays = None,
+    keep_audit_days: KeepAuditDays = None,
     log_rows: LogRows = None,
     log_bytes: LogBytes = None,
     engine_slots: EngineSlots = None,
@@ -202,6 +204,7 @@ def worker(
     max_containers: MaxContainers = None,
     grace: Grace = None,
     keep_days: KeepDays = None,
+    keep_audit_days: KeepAuditDays = None,
     log_rows: LogRows = None,
     log_bytes: LogBytes = None,
     engine_slots: EngineSlots = None,

@@ -1,6 +1,7 @@
 """`--demo`: a service `hello` of two processes with two webhook handlers, ready to be called."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -8,7 +9,7 @@ import structlog
 from tutumd.application import accounts, services
 from tutumd.errors import TutumdError
 from tutumd.main.key_files import read_or_create
-from tutumd.model import Handler, NewHandler, Operation, Origin, Query, Service, ServiceState, User, Verb
+from tutumd.model import Access, Handler, NewHandler, Operation, Origin, Query, Service, ServiceState, User, Verb, Via
 from tutumd.ports.store import Store
 from tutumd.web.uris import call_uri
 
@@ -22,10 +23,11 @@ _log = structlog.get_logger(__name__)
 def run(store: Store, data_dir: Path, url: str, server_cap: int) -> None:
     """Create what the demo lacks, wait until it runs, and print how to call it."""
     try:
-        admin = next(user for user in store.users() if user.is_admin)
+        first = next(user for user in store.users() if user.is_admin)
+        admin = replace(first, access=Access(via=Via.COMMAND, credential="tutumd serve --demo"))
         key = read_or_create(data_dir / KEY_FILE, accounts.generate_key)
         if store.user_by_key(accounts.hash_key(key)) is None:
-            accounts.store_key(store, admin.name, key)
+            accounts.store_key(store, admin.name, key, by=admin)
         service = _ensure_service(store, admin, server_cap)
         redeploy, scale_up = (_ensure_handler(store, admin, service, operation) for operation in Operation)
         _wait_until_running(store, admin, service)

@@ -1,6 +1,6 @@
 """Values of the domain, one noun a file: frozen dataclasses that the packages pass to each other."""
 
-from tutumd.model.accounts import Access, ApiKey, AuditEntry, NewKey, Scope, Session, User, Via
+from tutumd.model.accounts import Access, ApiKey, AuditEntry, AuditEvent, NewKey, Scope, Session, User, Via
 from tutumd.model.actions import Action, ActionState, Claim, LogLine, Outcome, Phase, Plan, Progress, RunLimits, Verb
 from tutumd.model.calls import (
     MAX_AMOUNT,
@@ -28,6 +28,14 @@ from tutumd.model.services import (
     Service,
     ServiceSnapshot,
     ServiceState,
+    full_name,
+)
+from tutumd.model.summaries import (
+    ActionSummary,
+    Overview,
+    ServiceCounts,
+    ServiceList,
+    ServiceSummary,
 )
 
 __all__ = [
@@ -37,9 +45,11 @@ __all__ = [
     "Access",
     "Action",
     "ActionState",
+    "ActionSummary",
     "ActionTotal",
     "ApiKey",
     "AuditEntry",
+    "AuditEvent",
     "Autorestart",
     "Call",
     "Claim",
@@ -65,6 +75,7 @@ __all__ = [
     "Operation",
     "Origin",
     "Outcome",
+    "Overview",
     "Page",
     "Phase",
     "Plan",
@@ -75,10 +86,14 @@ __all__ = [
     "RunLimits",
     "Scope",
     "Service",
+    "ServiceCounts",
+    "ServiceList",
     "ServiceSnapshot",
     "ServiceState",
+    "ServiceSummary",
     "Session",
     "User",
     "Verb",
     "Via",
+    "full_name",
 ]

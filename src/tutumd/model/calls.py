@@ -133,6 +133,7 @@ class Delivery:
         action_state, action_reason: What became of the action by now.
         content: The kept headers, query and body; empty in lists.
         raw: `content` as it was stored.
+        handler_number, handler_name: Only on values for pages. None: the handler is revoked, or has no name.
     """
 
     number: int
@@ -149,3 +150,5 @@ class Delivery:
     tag: str | None = None
     content: Mapping[str, Any] = field(default_factory=dict, repr=False)
     raw: str = field(default="", repr=False)
+    handler_number: int | None = None
+    handler_name: str | None = None

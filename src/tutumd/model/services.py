@@ -204,7 +204,12 @@ class Service:
     @property
     def full_name(self) -> str:
         """The name for people, with its stack: `shop/web`. On Kubernetes with its namespace."""
-        if self.engine_kind == "kubernetes":
-            return self.selector.partition("/")[2] or self.name  # behind the kind
-        # `docker stack deploy` has put the stack into the name.
-        return self.name if self.engine_kind == "swarm" or not self.stack else f"{self.stack}/{self.name}"
+        return full_name(self.engine_kind, self.selector, self.name, self.stack)
+
+
+def full_name(engine_kind: str, selector: str, name: str, stack: str) -> str:
+    """Return `Service.full_name`."""
+    if engine_kind == "kubernetes":
+        return selector.partition("/")[2] or name  # behind the kind
+    # `docker stack deploy` has put the stack into the name.
+    return name if engine_kind == "swarm" or not stack else f"{stack}/{name}"

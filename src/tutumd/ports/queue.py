@@ -135,12 +135,13 @@ class Queue(Protocol):
     def update_pulled(self, engine_name: str, *, added: Collection[str] = (), removed: Collection[str] = ()) -> None:
         """Remember images that runs pulled to an engine instance, and forget those that are gone from it."""
 
-    def prune(self, keep: timedelta, limit: int) -> bool:
+    def prune(self, keep: timedelta, limit: int, *, keep_audit: timedelta = timedelta(days=365)) -> bool:
         """Delete a batch of old rows, at most `limit` of each kind; return whether there may be more.
 
         Old are deliveries, ended actions and gone containers older than `keep`, gone containers of a service beyond the
         newest 100, engine instances without a worker for a day and without pending actions, requests older than a
-        minute, and terminated services without actions. What a pending or running action, a retry of a failed one, or
+        minute, and terminated services without actions; sessions and login links that have expired, and entries of the
+        audit log older than `keep_audit`. What a pending or running action, a retry of a failed one, or
         a key of the last 24 hours needs stays.
         """
 

@@ -25,10 +25,14 @@ from tutumd.model import (
     User,
     Verb,
 )
+from tutumd.ports.dashboard import Dashboard
 
 
 class Accounts(Protocol):
-    """Users and API keys. Each method is one transaction."""
+    """Users, API keys, sessions and the audit log. Each method is one transaction.
+
+    What changes something also writes who did it into the audit log, in the same transaction.
+    """
 
     def user_by_key(self, key_sha256: str) -> User | None:
         """Return the user that an API key belongs to, with what the key allows; None also once it has expired.
@@ -58,7 +62,11 @@ class Accounts(Protocol):
         """
 
     def add_key(self, user_name: str, key: NewKey, by: User | None = None) -> None:
-        """Add an API key to a user. Raises NotFoundError for an unknown user or service."""
+        """Add an API key to a user.
+
+        Raises:
+            NotFoundError: There is no such user, or the user sees no such service or no service of such a stack.
+        """
 
     def keys(self, user_name: str | None = None) -> tuple[ApiKey, ...]:
         """Return the API keys of one user, or of all users, oldest first."""
@@ -94,7 +102,11 @@ class Accounts(Protocol):
         """Return the user of a link and delete it; None if there is none, or not any more."""
 
     def audit(self, viewer: User, *, before: int | None = None, limit: int = 50) -> tuple[AuditEntry, ...]:
-        """Return what users did, newest first, numbered below `before`: admins see all, members what they did."""
+        """Return what users did, newest first, numbered below `before`.
+
+        Who administers the server sees all. Others see what they did over the API and on pages, and with narrow
+        credentials only what was about their services.
+        """
 
 
 class Stamps(Protocol):
@@ -114,7 +126,7 @@ class Stamps(Protocol):
         """Return, for each viewer, the stamp of all engines, and of all services and actions that they see."""
 
 
-class Store(Accounts, Stamps, Protocol):
+class Store(Accounts, Dashboard, Stamps, Protocol):
     """What the application reads and writes. Each method is one transaction.
 
     An admin sees every service and what belongs to it, a member only their own. Credentials for one service or stack
@@ -226,6 +238,9 @@ class Store(Accounts, Stamps, Protocol):
 
     def delivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> Delivery:
         """Return a delivery with its content."""
+
+    def record_redelivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> None:
+        """Write into the audit log that the viewer repeats a delivery, before the call is made."""
 
     def progress(self, references: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], Progress]:
         """Return the progress of actions by (`handler_seq`, `action_seq`), except those of deleted handlers."""

@@ -5,18 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import sqlalchemy as sa
 
-from tutumd.model import Delivery, DeliveryOutcome, Page, Progress, Query, User
+from tutumd.model import AuditEvent, Delivery, Page, Progress, Query, User
+from tutumd.store import audit
 from tutumd.store.action_deliveries import IS_UNFILED
 from tutumd.store.database import StorePart
+from tutumd.store.delivery_rows import delivery_from, select_deliveries
 from tutumd.store.handlers import select_handler
 from tutumd.store.paging import read_page
-from tutumd.store.row_mapping import Row, action_from, read_one, select_actions, value_from
+from tutumd.store.row_mapping import Row, action_from, read_one, read_service, select_actions
 from tutumd.store.tables import action_deliveries, actions, deliveries, handlers
-
-_SELECT_DELIVERIES = sa.select(
-    deliveries,
-    *(column.label(f"action_{column.name}") for column in (actions.c.uuid, actions.c.state, actions.c.reason)),
-).outerjoin(actions, actions.c.seq == deliveries.c.action_seq)
 
 
 class SqlDeliveries(StorePart):
@@ -39,8 +36,8 @@ class SqlDeliveries(StorePart):
 
             def make(rows: Sequence[Row]) -> Iterator[Delivery]:
                 of_page = deliveries.c.seq.in_([row.seq for row in rows])
-                newest_first = _SELECT_DELIVERIES.where(of_page).order_by(deliveries.c.seq.desc())
-                return (_delivery_from(row) for row in connection.execute(newest_first))
+                newest_first = select_deliveries().where(of_page).order_by(deliveries.c.seq.desc())
+                return (delivery_from(row) for row in connection.execute(newest_first))
 
             return read_page(connection, sa.select(numbers.c.seq), query, [numbers.c.seq.desc()], make)
 
@@ -48,8 +45,24 @@ class SqlDeliveries(StorePart):
         with self._database.read() as connection:
             handler = read_one(connection, select_handler(viewer, service_uuid, handler_uuid))
             of_handler = deliveries.c.handler_seq == handler.seq
-            row = read_one(connection, _SELECT_DELIVERIES.where(deliveries.c.seq == number, of_handler))
-        return _delivery_from(row, raw=row.content or "{}")
+            row = read_one(
+                connection, select_deliveries(with_content=True).where(deliveries.c.seq == number, of_handler)
+            )
+        return delivery_from(row)
+
+    def record_redelivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> None:
+        with self._database.write() as connection:
+            service = read_service(connection, viewer, service_uuid)
+            handler = read_one(connection, select_handler(viewer, service_uuid, handler_uuid))
+            audit.record(
+                connection,
+                viewer,
+                AuditEvent.DELIVERY_REPEATED,
+                self._clock(),
+                service=service,
+                handler=handler.seq,
+                details=f"delivery {number}",
+            )
 
     def progress(self, references: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], Progress]:
         handler_seqs, action_seqs = ({pair[index] for pair in references} for index in (0, 1))
@@ -64,8 +77,3 @@ class SqlDeliveries(StorePart):
             for handler, action in references
             if handler in present and action in by_seq and present[handler].service_uuid == by_seq[action].service_uuid
         }
-
-
-def _delivery_from(row: Row, raw: str = "{}") -> Delivery:
-    outcome = DeliveryOutcome(row.outcome)
-    return value_from(row, Delivery, number=row.seq, outcome=outcome, content=json.loads(raw), raw=raw)

@@ -203,8 +203,8 @@ class SqlQueue(SqlEngineSync, Queue):
                 connection.execute(sa.update(services).where(services.c.uuid == service_uuid).values(fingerprint=""))
             action_totals.count_ended(connection, [claim.action.uuid])
 
-    def prune(self, keep: timedelta, limit: int) -> bool:
-        return self._retention.prune(self._clock(), keep, limit)
+    def prune(self, keep: timedelta, limit: int, *, keep_audit: timedelta = timedelta(days=365)) -> bool:
+        return self._retention.prune(self._clock(), keep, limit, keep_audit)
 
     def trim_logs(self, limit: int, *, log_rows: int, log_bytes: int) -> bool:
         return self._trimmer.trim(self._clock(), limit, log_rows=log_rows, log_bytes=log_bytes)

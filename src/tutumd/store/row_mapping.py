@@ -157,14 +157,18 @@ def container_from(row: Row) -> Container:
 
 def select_actions(*, counts_deliveries: bool = True) -> sa.Select[Any]:
     """Select actions, each with its number of deliveries, its engine's last heartbeat, and why that is away."""
-    heartbeat = sa.select(engines.c.last_heartbeat).where(engines.c.name == actions.c.engine).scalar_subquery()
-    error = sa.select(sa.case((engines.c.away, engines.c.error), else_="")).where(engines.c.name == actions.c.engine)
     return sa.select(
         actions,
         (action_deliveries.count(actions.c.seq) if counts_deliveries else sa.literal(0)).label("delivery_count"),
-        heartbeat.label("last_heartbeat"),
-        error.scalar_subquery().label("engine_error"),
+        *engine_columns(),
     )
+
+
+def engine_columns() -> tuple[sa.Label[datetime], sa.Label[str]]:
+    """Return, for a select of actions, the last heartbeat of the engine of each, and why that is away."""
+    heartbeat = sa.select(engines.c.last_heartbeat).where(engines.c.name == actions.c.engine)
+    error = sa.select(sa.case((engines.c.away, engines.c.error), else_="")).where(engines.c.name == actions.c.engine)
+    return heartbeat.scalar_subquery().label("last_heartbeat"), error.scalar_subquery().label("engine_error")
 
 
 def read_action(connection: sa.Connection, uuid: str, now: datetime | None = None) -> Action:
@@ -182,15 +186,20 @@ def action_from(row: Row, now: datetime | None = None) -> Action:
         row,
         Action,
         verb=Verb(row.verb),
-        state=ActionState.CANCELING if row.cancel and row.state == "In progress" else ActionState(row.state),
+        state=action_state(row),
         deliveries=row.delivery_count,
-        reason=_waiting_reason(row, now) or row.reason,
+        reason=waiting_reason(row, now) or row.reason,
         containers_before=tuple(row.containers_before),
         containers_after=tuple(row.containers_after),
     )
 
 
-def _waiting_reason(row: Row, now: datetime | None) -> str:
+def action_state(row: Row) -> ActionState:
+    """Return the state of an action, of which `cancel` says that someone asked to end it."""
+    return ActionState.CANCELING if row.cancel and row.state == "In progress" else ActionState(row.state)
+
+
+def waiting_reason(row: Row, now: datetime | None) -> str:
     """Return what an action that no worker holds is waiting for; empty if it waits for no engine."""
     if now is None or row.ended is not None or row.worker is not None:
         return ""

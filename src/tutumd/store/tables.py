@@ -329,6 +329,7 @@ actions = sa.Table(
 
 LIVE = actions.c.state.in_([sa.literal_column("'Pending'"), sa.literal_column("'In progress'")])
 RUNNING = actions.c.state == sa.literal_column(f"'{ActionState.IN_PROGRESS}'")
+FAILED = actions.c.state == sa.literal_column(f"'{ActionState.FAILED}'")
 OPEN = sa.and_(actions.c.state == sa.literal_column(f"'{ActionState.PENDING}'"), actions.c.open)
 
 # Promise 2: at most one action of a service is in progress.
@@ -345,6 +346,8 @@ sa.Index(
 sa.Index("actions_live", actions.c.seq, sqlite_where=LIVE, postgresql_where=LIVE)
 # Each claim looks for the oldest live action of its engine.
 sa.Index("actions_of_engine", actions.c.engine, actions.c.seq, sqlite_where=LIVE, postgresql_where=LIVE)
+# What failed lately, for the overview.
+sa.Index("actions_failed", actions.c.seq, sqlite_where=FAILED, postgresql_where=FAILED)
 sa.Index("actions_of_service", actions.c.service_uuid, actions.c.seq)
 # Each claim looks for the abandoned action of its service. It covers that query: SQLite prefers the index above else.
 sa.Index(

@@ -7,7 +7,8 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from tutumd.model import User
+from tutumd.errors import TutumdError
+from tutumd.model import ActionSummary, User
 from tutumd.web.context import context
 from tutumd.web.pages.assets import load_assets
 from tutumd.web.pages.formats import FILTERS
@@ -39,8 +40,9 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     """Return a page.
 
     Every template knows `root` (the path in front of all addresses), `here` (the page's own address, without query),
-    `visitor` (the user, or None), `csrf` (the token for forms), `now`, `asset(path)`, `ui` (the macros) and `values`.
-    For a request of a script that refreshes a page, only the block `live` is rendered.
+    `visitor` (the user, or None), `csrf` (the token for forms), `now`, `asset(path)`, `ui` (the macros) and `values`;
+    all but the block `live` know `running` (the visitor's actions in progress). For a request of a script that
+    refreshes a page, only the block `live` is rendered.
     """
     web = context(request)
     visitor: User | None = getattr(request.state, "visitor", None)
@@ -59,5 +61,13 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     if request.headers.get("hx-request") == "true" and "live" in page.blocks and status == 200:
         html = "".join(page.blocks["live"](page.new_context(known | values)))
     else:
-        html = page.render(known | values)
+        html = page.render(known | {"running": _read_running(request)} | values)
     return HTMLResponse(html, status, headers=SAFETY)
+
+
+def _read_running(request: Request) -> tuple[ActionSummary, ...]:
+    visitor: User | None = getattr(request.state, "visitor", None)
+    try:
+        return context(request).store.running_actions(visitor) if visitor else ()
+    except TutumdError:
+        return ()  # the database is away, which the page says

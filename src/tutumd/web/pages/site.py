@@ -23,6 +23,8 @@ from tutumd.web.pages import (
     handlers,
     overview,
     service,
+    service_acts,
+    service_logs,
     services,
     sign_in,
 )
@@ -49,6 +51,8 @@ def create_site(web: WebContext, version: str) -> ASGIApp:
         overview,
         services,
         service,
+        service_acts,
+        service_logs,
         connect,
         handlers,
         deliveries,

@@ -1,4 +1,4 @@
-"""The dashboard: limits of API keys, sessions, login links, the audit log, and the labels of services.
+"""The dashboard: limits of keys, sessions, login links, the audit log, what failed lately, the labels of services.
 
 The previous release works on it: its replicas give every key all rights of its user.
 """
@@ -75,3 +75,5 @@ def upgrade() -> None:
     )
     op.create_index("audit_of_user", "audit", ["user_name", "seq"])
     op.create_index("audit_of_service", "audit", ["service_uuid", "seq"])
+    failed = sa.text("state = 'Failed'")
+    op.create_index("actions_failed", "actions", ["seq"], sqlite_where=failed, postgresql_where=failed)

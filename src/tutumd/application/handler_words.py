@@ -1,0 +1,165 @@
+"""Handlers in words: whether one accepts calls and why not, and what is set on it, a sentence for each field."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from tutumd.application.admission.fields import FIELDS, GROUPS
+from tutumd.application.handlers import public_options
+from tutumd.application.queries import parse_date
+from tutumd.errors import USED_UP
+from tutumd.model import Handler, Operation
+
+UNUSED_AFTER = timedelta(days=30)
+_SENDERS = {
+    "github": "GitHub",
+    "gitlab": "GitLab",
+    "gitea": "Gitea",
+    "forgejo": "Forgejo",
+    "bitbucket": "Bitbucket",
+    "standard-webhooks": "Standard Webhooks",
+    "hmac": "Another sender that signs the body (HMAC)",
+    "token": "A token in a header",
+}
+_OPERATIONS = {
+    Operation.REDEPLOY: "Redeploys the service: pulls the image of its tag, and replaces the containers.",
+    Operation.SCALEUP: "Adds a container to the service, or as many as the call asks for.",
+}
+UNSET = {
+    "What a call does": "At once, with the tag of the service's image.",
+    "Who may call": "Everyone who knows the URL.",
+    "Which calls count": "Every call.",
+    "Limits": "None.",
+}
+"""What holds while nothing of a group is set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandlerState:
+    """Whether a handler accepts calls.
+
+    Attributes:
+        word: `active`, `disabled`, `expired` or `used up`.
+        why: A sentence; empty while it is active.
+        unused_days: For how many days nobody called it, if that is long; else 0.
+    """
+
+    word: str
+    why: str = ""
+    unused_days: int = 0
+
+
+def find_state(handler: Handler, now: datetime) -> HandlerState:
+    """Return whether a handler accepts calls now, and why not."""
+    options = public_options(handler)
+    if not options["enabled"]:
+        return HandlerState(word="disabled", why="It is disabled: its URL returns 404 until it is enabled again.")
+    expires = options["expires_datetime"]
+    if expires and (end := parse_date("expires_datetime", expires)) <= now:
+        return HandlerState(word="expired", why=f"It ended at {_date(end)}: its URL returns 404.")
+    if options["max_uses"] and handler.uses >= options["max_uses"]:
+        return HandlerState(word=USED_UP, why=f"All of its {_count(options['max_uses'], 'call')} are used.")
+    idle = now - (handler.last_called or handler.created)
+    return HandlerState(word="active", unused_days=idle.days if idle >= UNUSED_AFTER else 0)
+
+
+def describe(handler: Handler) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return headings, each with sentences: what a handler does, who may call it, which calls count, its limits."""
+    options, sentences = public_options(handler), dict[str, list[str]]()
+    for title in (*GROUPS, *(field.group for field in FIELDS.values())):
+        sentences.setdefault(title, [])
+    sentences[GROUPS[0]].append(_OPERATIONS[handler.operation])
+    for field in FIELDS.values():
+        value = options[field.name]
+        if value != field.json_default:
+            write = _WRITERS.get(field.name, lambda each, title=field.title or field.name: _write_any(title, each))
+            sentences[field.group] += write(value)
+    if options["max_uses"]:
+        sentences[FIELDS["max_uses"].group].append(f"{_count(handler.uses, 'call')} of these used so far.")
+    return tuple(
+        (title, tuple(lines or [UNSET[title]])) for title, lines in sentences.items() if lines or title in UNSET
+    )
+
+
+def name_choice(value: str) -> str:
+    """Return a value of a select for people."""
+    return _SENDERS.get(value, value)
+
+
+def _write_any(title: str, value: Any) -> list[str]:
+    return [f"{title}: {value if isinstance(value, str | int) else json.dumps(value, ensure_ascii=False)}"]
+
+
+def _write_verify(value: Mapping[str, Any]) -> list[str]:
+    preset, header = value["preset"], value.get("header", "")
+    secrets = _count(value["secrets_set"], "secret")
+    if preset == "token":
+        place = f"the header {header}" if header else "the header Authorization: Bearer"
+        return [f"Only with a token in {place} ({secrets} set)."]
+    if preset == "hmac":
+        start = f" after {value['prefix']!r}" if "prefix" in value else ""
+        how = f"{value['algorithm']} in {value['encoding']}{start}"
+        return [f"Only with a signature of the body in the header {header}: {how} ({secrets} set)."]
+    return [f"Only with the signature or token of {_SENDERS.get(preset, preset)} ({secrets} set)."]
+
+
+def _write_filter(value: Any) -> list[str]:
+    return [_write_condition(each) for each in (value if isinstance(value, list) else [value])]
+
+
+def _write_condition(value: Any) -> str:
+    if isinstance(value, str):
+        return f"Only if this expression is true: {value}"
+    match value["preset"]:
+        case "branch":
+            return f"Only pushes to the branch {_either(value['branch'])}."
+        case "tag":
+            place = f" in the repository {value['repository']}" if "repository" in value else ""
+            return f"Only pushes of the tag {_either(value['tag'])}{place}."
+        case "paths":
+            return f"Only pushes that changed {_either(value['paths'])}."
+        case "skip":
+            return f"Not if the commit message has {value['marker']}."
+    return f"Only what this filter matches: {json.dumps(value, ensure_ascii=False)}"
+
+
+def _write_tag(value: Mapping[str, Any]) -> list[str]:
+    globs, source = _either(value["allow"]), value["from"]
+    if source == "query":
+        return [f"A call may name the image tag with ?tag=…: {globs}."]
+    return [f"Deploys the image tag that the payload names at {source}, if it is {globs}."]
+
+
+def _write_rate(value: str) -> list[str]:
+    count, _, unit = value.partition("/")
+    return [f"{_count(int(count), 'call')} a {unit} at most; further ones get a 429."]
+
+
+_WRITERS: Mapping[str, Callable[[Any], list[str]]] = {
+    "enabled": lambda _: ["Disabled: its URL returns 404."],
+    "expires_datetime": lambda value: [f"Until {_date(parse_date('expires_datetime', value))}; then it returns 404."],
+    "max_uses": lambda value: [f"{_count(value, 'call')} in all; then it returns 404."],
+    "max_containers": lambda value: [f"Adds up to {_count(value, 'container')} of the service in all."],
+    "verify": _write_verify,
+    "filter": _write_filter,
+    "tag": _write_tag,
+    "pass_body": lambda value: [f"The new containers get the body of the call in the variable {value}."],
+    "rate_limit": _write_rate,
+    "allow_from": lambda value: [f"Only from {_either(value)}; others get a 404."],
+    "debounce": lambda value: [f"Starts once no call came for {_count(value, 'second')}."],
+    "show_log": lambda _: ["Callers see the last lines of the log of a failed run."],
+}
+
+
+def _either(value: str | list[str]) -> str:
+    return value if isinstance(value, str) else " or ".join(value)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _date(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"

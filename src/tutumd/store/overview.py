@@ -1,0 +1,92 @@
+"""The store's overview for the dashboard: what failed, runs and waits, and what is odd."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from tutumd.model import ActionState, EngineInfo, Overview, User
+from tutumd.store import call_counts
+from tutumd.store.action_lists import read_running, read_waiting, select_summaries, summary_from
+from tutumd.store.database import StorePart
+from tutumd.store.row_mapping import value_from, visible_to
+from tutumd.store.service_list import count_states, read_summaries, select_groups, select_summarized
+from tutumd.store.tables import FAILED, actions, deliveries, engines, handlers, services
+
+MAX_FAILURE_AGE = timedelta(days=7)
+"""An older failure is no news."""
+
+_MAX_FAILED = 10
+_MAX_LIVE = 20
+_MAX_WARNED = 10
+_HAS_WARNINGS = sa.and_(services.c.bound, sa.cast(services.c.warnings, sa.Text) != "[]")
+
+
+class SqlOverview(StorePart):
+    """The part of Dashboard in tutumd.ports that is about everything at once."""
+
+    def overview(self, viewer: User, *, unused_before: datetime) -> Overview:
+        now = self._clock()
+        with self._database.read() as connection:
+            failed = connection.execute(select_failed(viewer, now - MAX_FAILURE_AGE)).all()
+            infos = connection.execute(sa.select(engines).order_by(engines.c.name))
+            warned = connection.execute(select_summarized(viewer).where(_HAS_WARNINGS).limit(_MAX_WARNED)).all()
+            with_warnings = sa.select(services.c.uuid).where(_HAS_WARNINGS, _is_visible(viewer))
+            has_handlers = connection.execute(_select_handlers(viewer).limit(1)).first() is not None
+            return Overview(
+                failed=tuple(summary_from(row, now) for row in failed),
+                running=read_running(connection, viewer, now, _MAX_LIVE),
+                waiting=read_waiting(connection, viewer, now, _MAX_LIVE),
+                engines=tuple(value_from(row, EngineInfo) for row in infos),
+                counts=count_states(connection.execute(select_groups(viewer, sa.true())).all()),
+                warned=read_summaries(connection, warned, now),
+                warnings=_count(connection, with_warnings),
+                unused_handlers=_count(connection, _select_unused(viewer, unused_before)),
+                has_handlers=has_handlers,
+                has_calls=has_handlers and _was_called(connection, viewer),
+            )
+
+
+def select_failed(viewer: User, since: datetime) -> sa.Select[Any]:
+    """Select the newest actions of services that failed, newest first."""
+    later = actions.alias("later")
+    has_later = sa.select(later.c.seq).where(
+        later.c.service_uuid == actions.c.service_uuid, later.c.seq > actions.c.seq
+    )
+    ended = later.c.state.in_([ActionState.SUCCESS.value, ActionState.FAILED.value])
+    return (
+        select_summaries()
+        .where(FAILED, actions.c.created > since, ~has_later.where(ended).exists(), _is_visible(viewer))
+        .order_by(actions.c.seq.desc())
+        .limit(_MAX_FAILED)
+    )
+
+
+def _is_visible(viewer: User) -> sa.ColumnElement[bool]:
+    return sa.and_(visible_to(viewer), sa.not_(services.c.terminated))
+
+
+def _count(connection: sa.Connection, statement: sa.Select[Any]) -> int:
+    return int(connection.execute(sa.select(sa.func.count()).select_from(statement.subquery())).scalar_one())
+
+
+def _select_handlers(viewer: User) -> sa.Select[Any]:
+    return (
+        sa.select(handlers.c.seq).join(services, services.c.uuid == handlers.c.service_uuid).where(_is_visible(viewer))
+    )
+
+
+def _was_called(connection: sa.Connection, viewer: User) -> bool:
+    """Return whether a handler of the viewer was ever called."""
+    counted = _select_handlers(viewer).where(handlers.c.last_called.isnot(None))
+    is_uncounted = sa.and_(
+        deliveries.c.handler_seq == handlers.c.seq, deliveries.c.seq > call_counts.read_position(connection)
+    )
+    uncounted = _select_handlers(viewer).join(deliveries, is_uncounted)
+    return any(connection.execute(called.limit(1)).first() is not None for called in (counted, uncounted))
+
+
+def _select_unused(viewer: User, before: datetime) -> sa.Select[Any]:
+    """Select handlers that are not called, as of the last count of calls, which is at most a minute old."""
+    last_used = sa.func.coalesce(handlers.c.last_called, handlers.c.created, type_=handlers.c.created.type)
+    return _select_handlers(viewer).where(last_used < before)

@@ -1,0 +1,108 @@
+"""The store's list of services for the dashboard, with what its filters offer."""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from tutumd.model import ServiceCounts, ServiceList, ServiceState, ServiceSummary, User
+from tutumd.store.action_lists import select_summaries, summary_from
+from tutumd.store.database import StorePart
+from tutumd.store.row_mapping import SERVICE_STATE, Row, select_services, service_from, visible_to
+from tutumd.store.tables import actions, handlers, services, storable
+
+_MAX_SEARCH = 255
+
+
+class SqlServiceList(StorePart):
+    """The part of Dashboard in tutumd.ports that is about services."""
+
+    def service_list(
+        self,
+        viewer: User,
+        *,
+        search: str = "",
+        state: ServiceState | None = None,
+        stack: str | None = None,
+        engine: str | None = None,
+        gone: bool = False,
+        after: str | None = None,
+        limit: int = 50,
+    ) -> ServiceList:
+        matches = _matches(search)
+        filters = [matches, services.c.bound != gone]
+        given = ((SERVICE_STATE, state and state.value), (services.c.stack, stack), (services.c.engine, engine))
+        filters += [column == value for column, value in given if value is not None]
+        with self._database.read() as connection:
+            groups = connection.execute(select_groups(viewer, matches)).all()
+            statement = select_summarized(viewer).where(*filters)
+            if after is not None:
+                statement = statement.where(_is_behind(connection, viewer, after))
+            rows = connection.execute(statement.limit(limit + 1)).all()
+            found = read_summaries(connection, rows[:limit], self._clock())
+        counted = [group for group in groups if stack in (None, group.stack) and engine in (None, group.engine)]
+        return ServiceList(
+            services=found,
+            next=found[-1].service.uuid if len(rows) > limit else None,
+            counts=count_states(counted, gone=gone),
+            stacks=tuple(sorted({group.stack for group in groups if group.stack})),
+            engines=tuple(sorted({group.engine for group in groups})),
+        )
+
+
+def select_groups(viewer: User, matches: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """Select the viewer's services by engine, stack, whether they are bound, and state: how many match."""
+    by = (services.c.engine, services.c.stack, services.c.bound, SERVICE_STATE.label("state_now"))
+    number = sa.func.sum(sa.case((matches, 1), else_=0)).label("number")
+    return select_services(viewer).with_only_columns(*by, number).group_by(*by)
+
+
+def count_states(groups: Collection[Row], *, gone: bool = False) -> ServiceCounts:
+    """Return the counts of rows of `select_groups`; `gone`: by state those of the services that are gone."""
+    states: Counter[ServiceState] = Counter()
+    for group in groups:
+        if group.bound != gone and group.number:
+            states[ServiceState(group.state_now)] += group.number
+    return ServiceCounts(states=states, gone=sum(group.number for group in groups if not group.bound))
+
+
+def select_summarized(viewer: User) -> sa.Select[Any]:
+    """Select services with what `read_summaries` needs, by name."""
+    count = sa.select(sa.func.count()).where(handlers.c.service_uuid == services.c.uuid)
+    newest = sa.select(sa.func.max(actions.c.seq)).where(actions.c.service_uuid == services.c.uuid)
+    return (
+        select_services(viewer)
+        .add_columns(count.scalar_subquery().label("handlers"), newest.scalar_subquery().label("last_action"))
+        .order_by(services.c.name, services.c.uuid)
+    )
+
+
+def read_summaries(connection: sa.Connection, rows: Sequence[Row], now: datetime) -> tuple[ServiceSummary, ...]:
+    """Return the summaries of rows of `select_summarized`."""
+    seqs = [row.last_action for row in rows if row.last_action is not None]
+    newest = connection.execute(select_summaries().where(actions.c.seq.in_(seqs)))
+    by_seq = {row.seq: summary_from(row, now) for row in newest}
+    return tuple(
+        ServiceSummary(service=service_from(row, ()), handlers=row.handlers, last_action=by_seq.get(row.last_action))
+        for row in rows
+    )
+
+
+def _is_behind(connection: sa.Connection, viewer: User, uuid: str) -> sa.ColumnElement[bool]:
+    last = sa.select(services.c.name).where(services.c.uuid == uuid, visible_to(viewer))
+    name = connection.execute(last).scalar()
+    return sa.true() if name is None else sa.tuple_(services.c.name, services.c.uuid) > sa.tuple_(name, uuid)
+
+
+def _matches(search: str) -> sa.ColumnElement[bool]:
+    text = storable(search).strip()[:_MAX_SEARCH]
+    return sa.or_(*(each.icontains(text, autoescape=True) for each in _searched())) if text else sa.true()
+
+
+def _searched() -> Iterator[sa.ColumnElement[str]]:
+    """Yield what people call a service, and its image."""
+    yield services.c.stack + "/" + services.c.name
+    yield services.c.image_name
+    yield sa.case((services.c.engine_kind == "kubernetes", services.c.selector), else_="")
