@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 from tutumd.application import handlers
 from tutumd.application.connect import make_secret, read_document
 from tutumd.application.connection import MAX_DELIVERIES, judge_connection
-from tutumd.application.handler_words import find_state
+from tutumd.application.handler_state import judge_handler
 from tutumd.application.sender_guide import WHAT_SENDERS_SEE, fill_entries, find_reach_problem, write_example
 from tutumd.application.senders import SENDERS, Sender, find_sender
 from tutumd.errors import InvalidInputError
@@ -53,7 +53,7 @@ def wait_for_call(
         **rights_of(visitor),
         sender=caller,
         connection=judge_connection(caller, found.handler, [each for each in received if each.number > after]),
-        closed=find_state(found.handler, web.clock()).why,
+        closed=judge_handler(found.handler, web.clock()).why,
         problem=find_reach_problem(make_call_url(request, found.handler), caller) if caller else None,
         senders_errors=WHAT_SENDERS_SEE,
         fingerprint=_fingerprint(found.handler),

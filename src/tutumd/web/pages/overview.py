@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from tutumd.application.first_step import FirstStep, find_first_step
-from tutumd.application.handler_words import UNUSED_AFTER
+from tutumd.application.handler_state import UNUSED_AFTER
 from tutumd.application.health import EngineHealth, judge_engine
 from tutumd.application.public_url import judge_address
 from tutumd.model import Handler, Overview, Query, User

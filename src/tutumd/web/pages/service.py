@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from tutumd.application.handler_words import find_state
+from tutumd.application.handler_state import judge_handler
 from tutumd.application.queries import parse_position
 from tutumd.model import ActionState, ActionSummary, Query, Scope, Service, User
 from tutumd.web.context import context, parse_uuid
@@ -40,7 +40,7 @@ def show_service(request: Request, visitor: Reader, uuid: str) -> Response:
         at=f"{web.public_path}/service/{uuid}",
         containers=web.store.containers(visitor, Query(filters={"service": uuid}, limit=_MAX_SHOWN)),
         handlers=handlers,
-        handler_states={each.number: find_state(each, now) for each in handlers.objects},
+        handler_states={each.number: judge_handler(each, now) for each in handlers.objects},
         buttons=list_buttons(service, visitor, handlers.total),
         can_redeploy=service.gone_since is None and visitor.may(Scope.CALL),
         can_scale=service.gone_since is None and visitor.may(Scope.OPERATE),
