@@ -78,7 +78,7 @@ def test_handlers_say_whether_they_can_be_called(dashboard: DashboardBed) -> Non
     bed.clock.move(40 * 86_400)
     bed.queue.register("worker", [ENGINE])
     shown = _card(_open(dashboard, dashboard.visit()), "Handlers")
-    for word in ("Disabled", "Expired", "Used up", "Unused Nobody called it for 40 days."):
+    for word in ("Disabled", "Expired", "Used up", "Unused Nobody called it for 40 days, since it was created."):
         assert word in shown
 
 
