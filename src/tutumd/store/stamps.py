@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,6 +11,7 @@ from sqlalchemy.dialects import postgresql
 
 from tutumd.model import ActionStamp
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
+from tutumd.store import call_counts
 from tutumd.store.action_deliveries import IS_UNFILED
 from tutumd.store.database import StorePart
 from tutumd.store.tables import (
@@ -25,6 +27,7 @@ from tutumd.store.tables import (
 )
 
 _STAMP_BYTES = 12
+_MAX_UNCOUNTED = 10_000
 _running = actions.alias("running")
 _newest = actions.alias("newest")
 # On SQLite, the index by service would lead through all actions that have ended.
@@ -41,11 +44,14 @@ class SqlStamps(StorePart):
             health = self._read_health(connection)
             for row in connection.execute(_of_services().where(_among(services.c.uuid, service_uuids, is_postgres))):
                 parts[row.uuid] = [row, health.get(row.engine)]
+            for part in [] if is_postgres else connection.execute(_of_uncounted(connection)):
+                if part.service_uuid in parts:
+                    parts[part.service_uuid].append(part)
             # While an action changes a service, only its containers tell what its engine shows.
             changing = [uuid for uuid, (row, *_) in parts.items() if not row.fingerprint]
             for statement, column, uuids in (
                 (_of_handlers(is_postgres), handlers.c.service_uuid, service_uuids),
-                (_of_live(is_postgres), _UNINDEXED_SERVICE, service_uuids),
+                (_of_live(is_postgres, self._clock()), _UNINDEXED_SERVICE, service_uuids),
                 (_of_containers(), containers.c.service_uuid, changing),
             ):
                 for part in connection.execute(statement.where(_among(column, uuids, is_postgres))):
@@ -57,7 +63,7 @@ class SqlStamps(StorePart):
         is_postgres = self._database.is_postgres
         with self._database.read() as connection:
             health = self._read_health(connection)
-            of_uuids = _of_actions(is_postgres).where(_among(actions.c.uuid, action_uuids, is_postgres))
+            of_uuids = _of_actions(is_postgres, self._clock()).where(_among(actions.c.uuid, action_uuids, is_postgres))
             rows = connection.execute(of_uuids).all()
             open_seqs = [] if is_postgres else [row.seq for row in rows if row.open]
             unfiled = _read_unfiled(connection, deliveries.c.action_seq, open_seqs)
@@ -82,20 +88,12 @@ class SqlStamps(StorePart):
 
     def live_stamp(self) -> str:
         c = actions.c
-        live = sa.select(
-            sa.func.count(),
-            sa.func.sum(c.token),
-            sa.func.sum(c.attempts),
-            *(
-                sa.func.sum(sa.case((flag, 1), else_=0))
-                for flag in (c.cancel, c.worker.isnot(None), c.started.is_(None))
-            ),
-            sa.func.max(c.due),
-        ).where(LIVE)
-        states = sa.select(
-            sa.func.count(),
-            *(sa.func.sum(column) for column in (services.c.revision, services.c.running, services.c.target)),
-        ).where(services.c.bound)
+        flags = (c.cancel, c.worker.isnot(None), c.started.is_(None), c.due > self._clock())
+        counts = (c.token, c.attempts, *(sa.case((flag, 1), else_=0) for flag in flags))
+        live = sa.select(sa.func.count(), sa.func.max(c.due), *(sa.func.sum(count) for count in counts)).where(LIVE)
+        texts = (services.c.state, sa.cast(services.c.warnings, sa.Text))
+        counts = (services.c.revision, services.c.running, services.c.target, *(sa.func.length(text) for text in texts))
+        states = sa.select(sa.func.count(), *(sa.func.sum(count) for count in counts)).where(services.c.bound)
         with self._database.read() as connection:
             health = self._read_health(connection)
             newest = connection.execute(sa.select(sa.func.max(c.seq))).scalar()
@@ -135,10 +133,12 @@ def _of_services() -> sa.Select[Any]:
     return sa.select(*columns, c.bound, c.terminated, newest.label("newest_action"))
 
 
-def _of_live(is_postgres: bool) -> sa.Select[Any]:
+def _of_live(is_postgres: bool, now: datetime) -> sa.Select[Any]:
     """Select what changes with actions that have not ended: only these are joined by calls."""
     called = [_newest_of(actions.c.seq, is_postgres)] if is_postgres else []
-    return sa.select(actions.c.service_uuid, *_CHANGING, *called).where(LIVE).order_by(actions.c.seq)
+    return (
+        sa.select(actions.c.service_uuid, *_CHANGING, actions.c.due > now, *called).where(LIVE).order_by(actions.c.seq)
+    )
 
 
 def _of_containers() -> sa.Select[Any]:
@@ -148,7 +148,7 @@ def _of_containers() -> sa.Select[Any]:
 
 
 def _of_handlers(is_postgres: bool) -> sa.Select[Any]:
-    """Select what changes with the handlers of a service. On SQLite, calls are counted within a second."""
+    """Select what changes with the handlers of a service."""
     c = handlers.c
     sums = [sa.func.sum(column) for column in (c.version, c.uses, c.calls)]
     newest = [sa.func.max(column) for column in (c.seq, c.old_until, c.old_called)]
@@ -156,7 +156,17 @@ def _of_handlers(is_postgres: bool) -> sa.Select[Any]:
     return sa.select(c.service_uuid, sa.func.count(), *sums, *newest, *called).group_by(c.service_uuid)
 
 
-def _of_actions(is_postgres: bool) -> sa.Select[Any]:
+def _of_uncounted(connection: sa.Connection) -> sa.Select[Any]:
+    """Select services whose handlers were called since calls were counted, which a worker does every few seconds."""
+    newest = connection.execute(sa.select(sa.func.max(deliveries.c.seq))).scalar() or 0
+    start = max(call_counts.read_position(connection), newest - _MAX_UNCOUNTED)
+    called = sa.select(handlers.c.service_uuid, sa.func.max(deliveries.c.seq)).join(
+        handlers, handlers.c.seq == deliveries.c.handler_seq
+    )
+    return called.where(deliveries.c.seq > start).group_by(handlers.c.service_uuid)
+
+
+def _of_actions(is_postgres: bool, now: datetime) -> sa.Select[Any]:
     is_running = _running.c.state == sa.literal_column("'In progress'")
     busy = sa.select(_running.c.seq).where(_running.c.service_uuid == actions.c.service_uuid, is_running)
     line = sa.select(sa.func.max(action_lines.c.seq)).where(action_lines.c.action_uuid == actions.c.uuid)
@@ -165,6 +175,7 @@ def _of_actions(is_postgres: bool) -> sa.Select[Any]:
         actions.c.engine,
         actions.c.open,
         *_CHANGING,
+        actions.c.due > now,
         busy.limit(1).scalar_subquery().label("running"),
         _newest_of(actions.c.seq, is_postgres).label("newest_delivery"),
         line.scalar_subquery().label("newest_line"),

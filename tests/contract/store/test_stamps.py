@@ -82,16 +82,11 @@ def test_the_stamp_of_a_service_changes_with_calls_that_join_or_are_skipped(bed:
     evaluation = bed.evaluate(filtered, skip="another branch")
     bed.call(plain)
 
-    def call_and_count(call: Callable[[], object]) -> Callable[[], object]:
-        def act() -> None:
-            call()
-            if not bed.database.is_postgres:
-                bed.queue.count_calls()  # as the worker does every second
-
-        return act
-
-    assert changes(service, call_and_count(lambda: bed.call(plain)))
-    assert changes(service, call_and_count(lambda: bed.send(filtered, evaluation)))
+    assert changes(service, lambda: bed.call(plain))
+    assert changes(service, lambda: bed.send(filtered, evaluation))
+    bed.count_deliveries()
+    bed.queue.register("worker", [ENGINE])
+    assert changes(service, lambda: bed.call(plain))
     assert not changes(service, lambda: bed.call(bed.handler("db")))
 
 
@@ -132,6 +127,19 @@ def test_the_stamp_of_an_action_that_waits_changes_with_the_one_before(bed: Stor
     claim = bed.claimed()
     uuid = bed.call(handler)
     assert changes(lambda: bed.store.action_stamps([uuid]), lambda: bed.finish(claim))
+
+
+def test_stamps_change_when_a_debounce_is_over(bed: StoreBed) -> None:
+    handler = bed.handler("web", debounce=60)
+    uuid = bed.accepted(handler, bed.evaluate(handler, debounce_s=60)).action_uuid
+    for read in (
+        lambda: bed.store.action_stamps([uuid]),
+        lambda: bed.store.service_stamps([handler.service_uuid]),
+        bed.store.live_stamp,
+    ):
+        bed.queue.register("worker", [ENGINE])
+        assert changes(read, lambda: bed.clock.move(61))
+        bed.clock.move(-61)
 
 
 def test_the_stamp_of_a_handler_changes_with_each_call(bed: StoreBed) -> None:
