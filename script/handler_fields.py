@@ -37,6 +37,7 @@ def json_list() -> str:
             "default": field.json_default,
             "schema": field.schema,
             "example": field.example,
+            "title": field.title,
             "group": field.group,
             "help": field.help,
         }

@@ -87,6 +87,7 @@ class Settings(BaseSettings):
     grace: float = Field(30.0, ge=0, le=3600)
     stop_delay: float = Field(0.0, ge=0, le=300)
     keep_days: int = Field(90, ge=1, le=36500)
+    keep_audit_days: int = Field(365, ge=1, le=36500)
     log_rows: int = Field(10_000, ge=10, le=10_000_000)
     log_bytes: int = Field(64 * 1024 * 1024, ge=1024 * 1024)
     max_keys: int = Field(1_000_000, ge=1)

@@ -235,6 +235,7 @@ WRONG = {
     "TUTUMD_GRACE": ("-1", "nan", "inf"),
     "TUTUMD_STOP_DELAY": ("-1", "nan", "inf"),
     "TUTUMD_KEEP_DAYS": ("0", "1.5"),
+    "TUTUMD_KEEP_AUDIT_DAYS": ("0", "36501"),
     "TUTUMD_LOG_ROWS": ("1", "all"),
     "TUTUMD_LOG_BYTES": ("1", "64M"),
     "TUTUMD_MAX_KEYS": ("0", "x"),

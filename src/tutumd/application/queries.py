@@ -1,6 +1,6 @@
 """Query strings: the filters and pages of lists, and single parameters, read strictly."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
@@ -11,6 +11,7 @@ MAX_LIMIT = 100
 DEFAULT_LIMIT = 25
 MAX_UNUSED_DAYS = 3650
 _MAX_OFFSET = 2**31
+_MAX_POSITION = 2**62
 
 SERVICE_FILTERS = frozenset({"uuid", "uuid__startswith", "name", "state", "stack", "stack__name", "reference"})
 CONTAINER_FILTERS = frozenset({"uuid", "uuid__startswith", "name", "state", "service", "service__stack__name"})
@@ -55,6 +56,23 @@ def parse_unused(parameters: Iterable[tuple[str, str]], now: datetime) -> tuple[
     return now - timedelta(days=days) if days else None, query
 
 
+def parse_cursor(parameters: Iterable[tuple[str, str]]) -> tuple[int | None, int]:
+    """Return `before` and `limit` of a list that is read from the newest on. Raises InvalidInputError."""
+    query = parse_query(((name, value) for name, value in parameters if name != "offset"), frozenset({"before"}))
+    before = query.filters.get("before")
+    return None if before is None else _check_range("before", before, 1, 2**62), query.limit
+
+
+def parse_user(parameters: Iterable[tuple[str, str]]) -> str | None:
+    """Return the name of a user, the only parameter of a route. Raises InvalidInputError."""
+    name = None
+    for key, value in parameters:
+        if key != "user" or name is not None or not value or "\0" in value:
+            raise InvalidInputError(f"only user may be given, once and with a name, got {key[:50]!r}")
+        name = value
+    return name
+
+
 def parse_number(parameters: Iterable[tuple[str, str]], name: str, low: int, high: int, *, default: int) -> int:
     """Return the number of the only parameter of a route. Raises InvalidInputError."""
     number = default
@@ -63,6 +81,11 @@ def parse_number(parameters: Iterable[tuple[str, str]], name: str, low: int, hig
             raise InvalidInputError(f"unknown parameter {key[:50]!r}: only {name} is known")
         number = _check_range(name, value, low, high)
     return number
+
+
+def parse_position(parameters: Mapping[str, str], name: str) -> int | None:
+    """Return the number at which a page of a list goes on; None for the first page. Raises InvalidInputError."""
+    return _check_range(name, parameters[name], 0, _MAX_POSITION) if name in parameters else None
 
 
 def parse_dry_run(values: Sequence[str]) -> bool:

@@ -33,9 +33,12 @@ async def redeliver(
         UnavailableError: The call could not be stored.
     """
     delivery = await to_thread(store.delivery, viewer, service_uuid, handler_uuid, number)
-    if delivery.content.get("is_cut"):
-        raise ConflictError("this delivery was not stored whole: let its sender send it again")
-    call, call_input = _make_call(delivery, service_uuid, handler_uuid, origin), _read_input(delivery, origin, now)
+    obstacle = find_obstacle(delivery)
+    if obstacle:
+        raise ConflictError(obstacle)
+    call, call_input = _make_call(delivery, service_uuid, handler_uuid, origin), read_input(delivery, origin, now)
+
+    await to_thread(store.record_redelivery, viewer, service_uuid, handler_uuid, number)
 
     async def evaluate(needed: EvaluationNeeded) -> Call:
         options = replace(cache.read(handler_uuid, needed), verify=None, allow_from=())
@@ -47,6 +50,11 @@ async def redeliver(
     except NotFoundError:
         await to_thread(store.handler, viewer, service_uuid, handler_uuid)
         raise ConflictError("the handler takes no calls now: it is disabled, has expired, or is used up") from None
+
+
+def find_obstacle(delivery: Delivery) -> str:
+    """Return why a delivery with its content cannot be sent again; empty if it can."""
+    return "this delivery was not stored whole: let its sender send it again" if delivery.content.get("is_cut") else ""
 
 
 def _make_call(delivery: Delivery, service_uuid: str, handler_uuid: str, origin: Origin) -> Call:
@@ -72,7 +80,8 @@ def _note_missing(evaluation: Evaluation, delivery: Delivery) -> Evaluation:
     return replace(evaluation, notes=(*evaluation.notes, note))
 
 
-def _read_input(delivery: Delivery, origin: Origin, now: datetime) -> CallInput:
+def read_input(delivery: Delivery, origin: Origin, now: datetime) -> CallInput:
+    """Return a delivery as it is judged: what was stored of it, and who sends it now."""
     content = delivery.content
     text = str(content.get("body", ""))
     return CallInput(

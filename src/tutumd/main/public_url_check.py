@@ -8,12 +8,12 @@ import ssl
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from tutumd.application.public_url import SUBJECT as _SUBJECT
+from tutumd.application.public_url import judge_address
 from tutumd.model.findings import Finding, ok, warning, wrong
 
-_SUBJECT = "public URL"
 _LIMIT_S = 4.0
 _DAYS_LEFT = 10
 _DAY_S = 86_400
@@ -28,12 +28,8 @@ def check_public_url(url: str, status_path: str | None) -> Iterator[Finding]:
     Args:
         status_path: A path that only this server with this key and database answers with 200; None if there is none.
     """
-    parts = urlsplit(url)
-    if _is_local(parts.hostname or ""):
-        yield warning(_SUBJECT, f"{url} is an address of this machine: no sender elsewhere can use it", "name a host")
-    elif parts.scheme == "http":
-        mend = "put a proxy with TLS before it, and begin the URL with https://"
-        yield warning(_SUBJECT, f"{url} is plain HTTP: the network can read API keys and handler URLs", mend)
+    if finding := judge_address(url):
+        yield finding
     try:
         with closing(_connect(url)) as connection:
             yield from _check_certificate(connection)
@@ -115,10 +111,3 @@ def _unreachable(url: str, error: Exception) -> Finding:
     if isinstance(error, ConnectionRefusedError):
         return wrong(_SUBJECT, f"{url} refuses connections", f"start the proxy, or correct the port; {outside}")
     return wrong(_SUBJECT, f"{url} cannot be read: {error or type(error).__name__}", outside)
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

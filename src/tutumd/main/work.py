@@ -95,6 +95,7 @@ def _start(settings: Settings, storage: Storage, instances: Mapping[str, Engine]
     limits = WorkerLimits(
         server_cap=settings.max_containers,
         keep=timedelta(days=settings.keep_days),
+        keep_audit=timedelta(days=settings.keep_audit_days),
         run=settings.run_limits,
         engine_slots=settings.engine_slots,
         max_runs=settings.max_runs,

@@ -1,7 +1,7 @@
 """Values of the domain, one noun a file: frozen dataclasses that the packages pass to each other."""
 
-from tutumd.model.accounts import Access, ApiKey, AuditEntry, NewKey, Scope, Session, User, Via
-from tutumd.model.actions import Action, ActionState, Claim, LogLine, Outcome, Plan, Progress, RunLimits, Verb
+from tutumd.model.accounts import Access, ApiKey, AuditEntry, AuditEvent, NewKey, Scope, Session, User, Via
+from tutumd.model.actions import Action, ActionState, Claim, LogLine, Outcome, Phase, Plan, Progress, RunLimits, Verb
 from tutumd.model.calls import (
     MAX_AMOUNT,
     Accepted,
@@ -31,7 +31,6 @@ from tutumd.model.services import (
     full_name,
 )
 from tutumd.model.summaries import (
-    ActionStamp,
     ActionSummary,
     Overview,
     ServiceCounts,
@@ -45,12 +44,12 @@ __all__ = [
     "Accepted",
     "Access",
     "Action",
-    "ActionStamp",
     "ActionState",
     "ActionSummary",
     "ActionTotal",
     "ApiKey",
     "AuditEntry",
+    "AuditEvent",
     "Autorestart",
     "Call",
     "Claim",
@@ -78,6 +77,7 @@ __all__ = [
     "Outcome",
     "Overview",
     "Page",
+    "Phase",
     "Plan",
     "Port",
     "Progress",

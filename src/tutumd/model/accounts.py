@@ -142,12 +142,36 @@ class Session:
     user_agent: str
 
 
+class AuditEvent(StrEnum):
+    """What a user did: object and event."""
+
+    HANDLER_CREATED = "handler created"
+    HANDLER_CHANGED = "handler changed"
+    HANDLER_ROTATED = "handler rotated"
+    HANDLER_REVOKED = "handler revoked"
+    ACTION_SUBMITTED = "action submitted"
+    ACTION_CANCELED = "action canceled"
+    ACTION_ABANDONED = "action abandoned"
+    ACTION_RETRIED = "action retried"
+    DELIVERY_REPEATED = "delivery repeated"
+    SERVICE_CREATED = "service created"
+    SERVICE_CHANGED = "service changed"
+    SERVICE_FORGOTTEN = "service forgotten"
+    USER_ADDED = "user added"
+    USER_REMOVED = "user removed"
+    KEY_MADE = "key made"
+    KEY_REVOKED = "key revoked"
+    LOGIN_LINK_MADE = "login link made"
+    SESSION_STARTED = "session started"
+    SESSION_ENDED = "session ended"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
     """Something that a user did.
 
     Attributes:
-        what: Object and event: `handler created`, `action submitted`, `key revoked`, `session started`.
+        what: An `AuditEvent`, or one that only another release knows.
         service_name: As it was then; empty if it was about no service.
         handler_number: Handlers are named by number: their UUIDs are credentials.
         details: What else people want to know, in a few words: fields that were changed, the verb of an action.

@@ -118,16 +118,3 @@ class Overview:
     unused_handlers: int
     has_handlers: bool
     has_calls: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActionStamp:
-    """What changes when the page of an action does.
-
-    Attributes:
-        text: Changes with what the page shows, the log apart. It tells nothing else, so it may be part of an ETag.
-        newest_line: Number of the newest line of the log; 0 if there is none.
-    """
-
-    text: str
-    newest_line: int

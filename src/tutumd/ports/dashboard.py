@@ -1,11 +1,9 @@
-"""What pages of the dashboard read beyond the API: lists without totals, and stamps that say whether one changed."""
+"""What pages of the dashboard read beyond the API: lists without totals."""
 
-from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Protocol
 
 from tutumd.model import (
-    ActionStamp,
     ActionSummary,
     Delivery,
     DeliveryOutcome,
@@ -95,19 +93,3 @@ class Dashboard(Protocol):
         Raises:
             NotFoundError: There is no such handler.
         """
-
-    def service_stamps(self, service_uuids: Collection[str]) -> Mapping[str, str]:
-        """Return texts that change with what pages of services show; unknown services are missing.
-
-        That is the service, its handlers, its newest actions, and that a handler was called. Stamps ask nobody's
-        rights, so that all pages share them: check these first.
-        """
-
-    def action_stamps(self, action_uuids: Collection[str]) -> Mapping[str, ActionStamp]:
-        """Return what changes with pages of actions; unknown ones are missing. As `service_stamps`."""
-
-    def handler_stamps(self, handler_numbers: Collection[int]) -> Mapping[int, str]:
-        """Return texts that change with each call of a handler; unknown ones are missing. As `service_stamps`."""
-
-    def live_stamp(self) -> str:
-        """Return a text that changes with what runs and waits, with the engines, and with the states of services."""

@@ -10,6 +10,7 @@ from tutumd.model import (
     EngineInfo,
     EngineRequest,
     Outcome,
+    Phase,
     ServiceSnapshot,
 )
 
@@ -88,7 +89,7 @@ class Queue(Protocol):
     def amounts(self, claim: Claim) -> tuple[tuple[int, int | None], ...]:
         """Return the amounts that a SCALEUP adds, in order of arrival, each with its handler's cap."""
 
-    def add_log_line(self, claim: Claim, text: str) -> None:
+    def add_log_line(self, claim: Claim, text: str, phase: Phase | None = None) -> None:
         """Add a line to the action's log, even after the lease is lost: it reports what was done."""
 
     def retry_later(self, claim: Claim, *, delay: timedelta, reason: str) -> None:
@@ -134,12 +135,13 @@ class Queue(Protocol):
     def update_pulled(self, engine_name: str, *, added: Collection[str] = (), removed: Collection[str] = ()) -> None:
         """Remember images that runs pulled to an engine instance, and forget those that are gone from it."""
 
-    def prune(self, keep: timedelta, limit: int) -> bool:
+    def prune(self, keep: timedelta, limit: int, *, keep_audit: timedelta = timedelta(days=365)) -> bool:
         """Delete a batch of old rows, at most `limit` of each kind; return whether there may be more.
 
         Old are deliveries, ended actions and gone containers older than `keep`, gone containers of a service beyond the
         newest 100, engine instances without a worker for a day and without pending actions, requests older than a
-        minute, and terminated services without actions. What a pending or running action, a retry of a failed one, or
+        minute, and terminated services without actions; sessions and login links that have expired, and entries of the
+        audit log older than `keep_audit`. What a pending or running action, a retry of a failed one, or
         a key of the last 24 hours needs stays.
         """
 

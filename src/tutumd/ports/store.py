@@ -29,7 +29,10 @@ from tutumd.ports.dashboard import Dashboard
 
 
 class Accounts(Protocol):
-    """Users and API keys. Each method is one transaction."""
+    """Users, API keys, sessions and the audit log. Each method is one transaction.
+
+    What changes something also writes who did it into the audit log, in the same transaction.
+    """
 
     def user_by_key(self, key_sha256: str) -> User | None:
         """Return the user that an API key belongs to, with what the key allows; None also once it has expired.
@@ -39,6 +42,9 @@ class Accounts(Protocol):
 
     def users(self) -> tuple[User, ...]:
         """Return all users, oldest first. The oldest admin is the first admin."""
+
+    def user_named(self, name: str) -> User | None:
+        """Return the user with a name, with all rights of theirs."""
 
     def add_user(self, name: str, *, is_admin: bool, key: NewKey | None = None, by: User | None = None) -> User:
         """Add a user, with an API key if one is given. `by` adds it, for the audit log; None: the server itself.
@@ -59,7 +65,11 @@ class Accounts(Protocol):
         """
 
     def add_key(self, user_name: str, key: NewKey, by: User | None = None) -> None:
-        """Add an API key to a user. Raises NotFoundError for an unknown user or service."""
+        """Add an API key to a user.
+
+        Raises:
+            NotFoundError: There is no such user, or the user sees no such service or no service of such a stack.
+        """
 
     def keys(self, user_name: str | None = None) -> tuple[ApiKey, ...]:
         """Return the API keys of one user, or of all users, oldest first."""
@@ -70,6 +80,9 @@ class Accounts(Protocol):
         Sessions that began with a key end with it. `of_user`: only that user's.
         """
 
+    def revoke_key(self, user_name: str, key_id: str, by: User | None = None) -> None:
+        """Delete one key of a user, with the sessions that began with it. Raises NotFoundError if there is none."""
+
     def add_session(self, user: User, token_sha256: str, expires: datetime) -> int:
         """Begin a session of a user with what `user.access` allows, and return its number. Raises NotFoundError."""
 
@@ -78,6 +91,9 @@ class Accounts(Protocol):
 
         It notes that the session is used, unless it did so within 5 minutes.
         """
+
+    def session_users(self, token_sha256s: Sequence[str]) -> Mapping[str, User]:
+        """Return the users of sessions as `session_user` does, by the sessions' tokens; at most 500 at once."""
 
     def sessions(self, user_name: str) -> tuple[Session, ...]:
         """Return the sessions of a user that have not ended, newest first."""
@@ -92,10 +108,31 @@ class Accounts(Protocol):
         """Return the user of a link and delete it; None if there is none, or not any more."""
 
     def audit(self, viewer: User, *, before: int | None = None, limit: int = 50) -> tuple[AuditEntry, ...]:
-        """Return what users did, newest first, numbered below `before`: admins see all, members what they did."""
+        """Return what users did, newest first, numbered below `before`.
+
+        Who administers the server sees all. Others see what they did over the API and on pages, and with narrow
+        credentials only what was about their services.
+        """
 
 
-class Store(Accounts, Dashboard, Protocol):
+class Stamps(Protocol):
+    """Short texts that change when what a page shows changes, all of a kind in one transaction.
+
+    They are the same on every server of the database. Unknown objects have none. Who may see the object is not checked,
+    but a change of that changes the stamp.
+    """
+
+    def service_stamps(self, uuids: Sequence[str]) -> Mapping[str, str]:
+        """Return the stamps of services, with their handlers, deliveries and present actions, by UUID."""
+
+    def action_stamps(self, uuids: Sequence[str]) -> Mapping[str, str]:
+        """Return the stamps of actions, with their log, by UUID."""
+
+    def overview_stamps(self, viewers: Sequence[User]) -> tuple[str, ...]:
+        """Return, for each viewer, the stamp of all engines, and of all services and actions that they see."""
+
+
+class Store(Accounts, Dashboard, Stamps, Protocol):
     """What the application reads and writes. Each method is one transaction.
 
     An admin sees every service and what belongs to it, a member only their own. Credentials for one service or stack
@@ -207,6 +244,9 @@ class Store(Accounts, Dashboard, Protocol):
 
     def delivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> Delivery:
         """Return a delivery with its content."""
+
+    def record_redelivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> None:
+        """Write into the audit log that the viewer repeats a delivery, before the call is made."""
 
     def progress(self, references: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], Progress]:
         """Return the progress of actions by (`handler_seq`, `action_seq`), except those of deleted handlers."""

@@ -1,16 +1,16 @@
 """The store's users and API keys."""
 
 from contextlib import suppress
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from tutumd.errors import ConflictError, NotFoundError, UnavailableError
-from tutumd.model import Access, ApiKey, AuditEntry, NewKey, Scope, User
+from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError, UnavailableError
+from tutumd.model import Access, ApiKey, AuditEntry, AuditEvent, NewKey, Scope, User
 from tutumd.ports.store import Accounts
-from tutumd.store.row_mapping import value_from
+from tutumd.store import audit
+from tutumd.store.row_mapping import value_from, visible_to
 from tutumd.store.sessions import NOTE_AFTER, SqlSessions
 from tutumd.store.tables import api_keys, new_uuid, services, users
 
@@ -49,6 +49,11 @@ class SqlAccounts(SqlSessions, Accounts):
                 for row in connection.execute(sa.select(users).order_by(users.c.seq))
             )
 
+    def user_named(self, name: str) -> User | None:
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(users).where(users.c.name == name)).first()
+        return None if row is None else value_from(row, User, access=Access())
+
     def add_user(self, name: str, *, is_admin: bool, key: NewKey | None = None, by: User | None = None) -> User:
         user = User(uuid=new_uuid(), name=name, is_admin=is_admin, created=self._clock())
         try:
@@ -56,8 +61,10 @@ class SqlAccounts(SqlSessions, Accounts):
                 connection.execute(
                     sa.insert(users).values(uuid=user.uuid, name=name, is_admin=is_admin, created=user.created)
                 )
+                details = f"{name}, {'an admin' if is_admin else 'a member'}"
+                audit.record(connection, by, AuditEvent.USER_ADDED, user.created, details=details)
                 if key is not None:
-                    _insert_key(connection, user.uuid, key, user.created)
+                    self._insert_key(connection, user, key, by)
         except IntegrityError as error:
             raise ConflictError(f"there is a user {name!r} already, or another one has this key") from error
         return user
@@ -71,6 +78,7 @@ class SqlAccounts(SqlSessions, Accounts):
             if row.is_admin and admins == 1:
                 raise ConflictError(f"{name!r} is the last admin: add another one first (tutumd user add --admin)")
             connection.execute(sa.delete(users).where(users.c.uuid == row.uuid))
+            audit.record(connection, by, AuditEvent.USER_REMOVED, self._clock(), details=name)
             owned = services.c.owner == name
             created = sa.and_(owned, services.c.definition.isnot(None))
             # No user can get this name, because names contain no spaces.
@@ -79,10 +87,10 @@ class SqlAccounts(SqlSessions, Accounts):
 
     def add_key(self, user_name: str, key: NewKey, by: User | None = None) -> None:
         with self._database.write() as connection:
-            user_uuid = connection.execute(sa.select(users.c.uuid).where(users.c.name == user_name)).scalar()
-            if user_uuid is None:
+            row = connection.execute(sa.select(users).where(users.c.name == user_name)).first()
+            if row is None:
                 raise NotFoundError(f"there is no user {user_name!r}: add it with tutumd user add {user_name}")
-            _insert_key(connection, user_uuid, key, self._clock())
+            self._insert_key(connection, value_from(row, User, access=Access()), key, by)
 
     def keys(self, user_name: str | None = None) -> tuple[ApiKey, ...]:
         statement: sa.Select[Any] = (
@@ -105,23 +113,63 @@ class SqlAccounts(SqlSessions, Accounts):
         if of_user is not None:
             allowed = api_keys.c.user_uuid == sa.select(users.c.uuid).where(users.c.name == of_user).scalar_subquery()
         with self._database.write() as connection:
-            revoked = connection.execute(sa.delete(api_keys).where(of_name, allowed)).rowcount
-            return revoked or connection.execute(sa.delete(api_keys).where(named, allowed)).rowcount
+            for which in (of_name, named):
+                deleted = sa.delete(api_keys).where(which, allowed).returning(api_keys.c.hint, api_keys.c.user_uuid)
+                if revoked := connection.execute(deleted).all():
+                    break
+            for row in revoked:
+                owner = connection.execute(sa.select(users.c.name).where(users.c.uuid == row.user_uuid)).scalar_one()
+                self._record_revoked(connection, by, row.hint, owner)
+        return len(revoked)
+
+    def revoke_key(self, user_name: str, key_id: str, by: User | None = None) -> None:
+        of_user = api_keys.c.user_uuid == sa.select(users.c.uuid).where(users.c.name == user_name).scalar_subquery()
+        is_named = sa.func.substr(api_keys.c.key_sha256, 1, 16) == key_id
+        with self._database.write() as connection:
+            hints = connection.execute(sa.delete(api_keys).where(of_user, is_named).returning(api_keys.c.hint))
+            hint = hints.scalar()
+            if hint is None:
+                raise NotFoundError(NOT_FOUND)
+            self._record_revoked(connection, by, hint, user_name)
+
+    def _record_revoked(self, connection: sa.Connection, by: User | None, hint: str, owner: str) -> None:
+        audit.record(connection, by, AuditEvent.KEY_REVOKED, self._clock(), details=f"{hint} of {owner}")
 
     def audit(self, viewer: User, *, before: int | None = None, limit: int = 50) -> tuple[AuditEntry, ...]:
-        return ()
+        with self._database.read() as connection:
+            return audit.read_entries(connection, viewer, before, limit)
 
-
-def _insert_key(connection: sa.Connection, user_uuid: str, key: NewKey, now: datetime) -> None:
-    connection.execute(
-        sa.insert(api_keys).values(
-            key_sha256=key.key_sha256,
-            user_uuid=user_uuid,
-            hint=key.hint,
-            created=now,
-            scope=key.scope.value,
-            service_uuid=key.service_uuid,
-            stack=key.stack,
-            expires=key.expires,
+    def _insert_key(self, connection: sa.Connection, user: User, key: NewKey, by: User | None) -> None:
+        now = self._clock()
+        _check_limits(connection, user, key)
+        connection.execute(
+            sa.insert(api_keys).values(
+                key_sha256=key.key_sha256,
+                user_uuid=user.uuid,
+                hint=key.hint,
+                created=now,
+                scope=key.scope.value,
+                service_uuid=key.service_uuid,
+                stack=key.stack,
+                expires=key.expires,
+            )
         )
-    )
+        limits = {
+            "scope": key.scope,
+            "service": key.service_uuid,
+            "stack": key.stack,
+            "until": key.expires and f"{key.expires:%Y-%m-%d %H:%M} UTC",
+        }
+        details = [f"{key.hint} of {user.name}", *(f"{name} {limit}" for name, limit in limits.items() if limit)]
+        audit.record(connection, by, AuditEvent.KEY_MADE, now, details=", ".join(details))
+
+
+def _check_limits(connection: sa.Connection, user: User, key: NewKey) -> None:
+    """Raise NotFoundError if the user sees nothing of what a key is to be for."""
+    for column, wanted, noun in (
+        (services.c.uuid, key.service_uuid, "service"),
+        (services.c.stack, key.stack, "service of the stack"),
+    ):
+        found = sa.select(services.c.uuid).where(column == wanted, sa.not_(services.c.terminated), visible_to(user))
+        if wanted is not None and connection.execute(found.limit(1)).first() is None:
+            raise NotFoundError(f"{user.name} has no {noun} {wanted!r}")

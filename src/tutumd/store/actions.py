@@ -5,13 +5,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.errors import ConflictError
-from tutumd.model import Action, ActionState, LogLine, Origin, Page, Query, User, Verb
-from tutumd.store import abandoned, action_inputs, action_totals, pending_actions
+from tutumd.model import Action, ActionState, AuditEvent, LogLine, Origin, Page, Phase, Query, User, Verb
+from tutumd.store import abandoned, action_inputs, action_totals, audit, pending_actions
 from tutumd.store.database import StorePart
 from tutumd.store.locks import lock_services
 from tutumd.store.log_lines import MAX_LINES
 from tutumd.store.paging import read_page
-from tutumd.store.row_mapping import action_from, read_action, read_one, read_service, select_actions, visible_to
+from tutumd.store.row_mapping import Row, action_from, read_action, read_one, read_service, select_actions, visible_to
 from tutumd.store.tables import OPEN, action_lines, actions, services
 from tutumd.store.targets import settle_target
 from tutumd.store.wakeup import ENDS, Wakeup
@@ -55,6 +55,7 @@ class SqlActions(StorePart):
             service = read_service(connection, viewer, service_uuid)
             woken.add(service.engine)
             uuid = _find_joinable(connection, service_uuid, verb, target)
+            details = f"{verb}{'' if target is None else f' to {target}'}{' (joined a pending one)' if uuid else ''}"
             if uuid is None:
                 if verb is not Verb.REDEPLOY:
                     pending_actions.close_all(connection, service_uuid)
@@ -71,6 +72,8 @@ class SqlActions(StorePart):
                 connection.execute(
                     sa.update(services).where(services.c.uuid == service_uuid).values(target=target, fingerprint="")
                 )
+            what = AuditEvent.ACTION_SUBMITTED
+            audit.record(connection, viewer, what, now, service=service, action=uuid, details=details)
             return read_action(connection, uuid, now)
 
     def cancel(self, viewer: User, uuid: str) -> Action:
@@ -93,13 +96,15 @@ class SqlActions(StorePart):
             connection.execute(sa.update(actions).where(actions.c.uuid == uuid).values(**values))
             if action.state is ActionState.PENDING:
                 action_totals.count_ended(connection, [uuid])
+            self._record_action(connection, viewer, AuditEvent.ACTION_CANCELED, action, str(action.verb))
             return read_action(connection, uuid, self._clock())
 
     def abandon(self, viewer: User, uuid: str) -> Action:
         now = self._clock()
         with self._wakeup.write(self._database) as (connection, woken):
-            _lock_action(connection, viewer, uuid, woken)
+            action = _lock_action(connection, viewer, uuid, woken)
             abandoned.abandon(connection, uuid, viewer.name, now)
+            self._record_action(connection, viewer, AuditEvent.ACTION_ABANDONED, action, str(action.verb))
             return read_action(connection, uuid, now)
 
     def retry(self, viewer: User, uuid: str, origin: Origin) -> Action:
@@ -126,7 +131,17 @@ class SqlActions(StorePart):
             inputs = {"tag": old.tag, "variables": dict(old.variables), "cap": min(caps, default=None)}
             seqs = pending_actions.insert(connection, [{**new, **inputs, "open": False}])
             action_inputs.store(connection, dict.fromkeys(seqs.values(), amounts), set(seqs.values()))
-            return read_action(connection, new["uuid"], self._clock())
+            action = read_action(connection, new["uuid"], self._clock())
+            self._record_action(
+                connection, viewer, AuditEvent.ACTION_RETRIED, action, f"{old.verb}, as action {old.uuid}"
+            )
+            return action
+
+    def _record_action(
+        self, connection: sa.Connection, viewer: User, what: AuditEvent, action: Action, details: str
+    ) -> None:
+        service = read_service(connection, viewer, action.service_uuid)
+        audit.record(connection, viewer, what, self._clock(), service=service, action=action.uuid, details=details)
 
     def log_lines(self, viewer: User, action_uuid: str, after: int) -> tuple[LogLine, ...]:
         self.action(viewer, action_uuid)
@@ -137,7 +152,13 @@ class SqlActions(StorePart):
                 .order_by(action_lines.c.seq)
                 .limit(MAX_LINES)
             ).all()
-        return tuple(LogLine(number=row.seq, at=row.at, text=row.line) for row in rows)
+        return tuple(_line_from(row) for row in rows)
+
+
+def _line_from(row: Row) -> LogLine:
+    # A later release may know other phases.
+    phase = Phase(row.phase) if row.phase in set(Phase) else None
+    return LogLine(number=row.seq, at=row.at, text=row.line, phase=phase)
 
 
 def _select_visible(viewer: User) -> sa.Select[Any]:

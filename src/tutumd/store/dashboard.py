@@ -5,8 +5,7 @@ from tutumd.store.action_lists import SqlActionLists
 from tutumd.store.delivery_lists import SqlDeliveryLists
 from tutumd.store.overview import SqlOverview
 from tutumd.store.service_list import SqlServiceList
-from tutumd.store.stamps import SqlStamps
 
 
-class SqlDashboard(SqlServiceList, SqlActionLists, SqlDeliveryLists, SqlOverview, SqlStamps, Dashboard):
+class SqlDashboard(SqlServiceList, SqlActionLists, SqlDeliveryLists, SqlOverview, Dashboard):
     """Dashboard of tutumd.ports."""

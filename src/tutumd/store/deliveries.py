@@ -5,13 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import sqlalchemy as sa
 
-from tutumd.model import Delivery, Page, Progress, Query, User
+from tutumd.model import AuditEvent, Delivery, Page, Progress, Query, User
+from tutumd.store import audit
 from tutumd.store.action_deliveries import IS_UNFILED
 from tutumd.store.database import StorePart
 from tutumd.store.delivery_rows import delivery_from, select_deliveries
 from tutumd.store.handlers import select_handler
 from tutumd.store.paging import read_page
-from tutumd.store.row_mapping import Row, action_from, read_one, select_actions
+from tutumd.store.row_mapping import Row, action_from, read_one, read_service, select_actions
 from tutumd.store.tables import action_deliveries, actions, deliveries, handlers
 
 
@@ -48,6 +49,20 @@ class SqlDeliveries(StorePart):
                 connection, select_deliveries(with_content=True).where(deliveries.c.seq == number, of_handler)
             )
         return delivery_from(row)
+
+    def record_redelivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> None:
+        with self._database.write() as connection:
+            service = read_service(connection, viewer, service_uuid)
+            handler = read_one(connection, select_handler(viewer, service_uuid, handler_uuid))
+            audit.record(
+                connection,
+                viewer,
+                AuditEvent.DELIVERY_REPEATED,
+                self._clock(),
+                service=service,
+                handler=handler.seq,
+                details=f"delivery {number}",
+            )
 
     def progress(self, references: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], Progress]:
         handler_seqs, action_seqs = ({pair[index] for pair in references} for index in (0, 1))

@@ -7,8 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import Handler, NewHandler, Operation, Page, Query, Rotation, User
-from tutumd.store import call_counts
+from tutumd.model import AuditEvent, Handler, NewHandler, Operation, Page, Query, Rotation, User
+from tutumd.store import audit, call_counts
 from tutumd.store.database import StorePart
 from tutumd.store.paging import read_page
 from tutumd.store.row_mapping import Row, read_one, read_service, value_from, visible_to
@@ -49,28 +49,38 @@ class SqlHandlers(StorePart):
             for entry in entries
         ]
         with self._database.write() as connection:
-            read_service(connection, viewer, service_uuid)
+            service = read_service(connection, viewer, service_uuid)
             if not new:
                 return ()
             statement = sa.insert(handlers).returning(handlers, sort_by_parameter_order=True)
-            return tuple(_handler_from(row, 0, None, now) for row in connection.execute(statement, new))
+            made = tuple(_handler_from(row, 0, None, now) for row in connection.execute(statement, new))
+            for handler in made:
+                kind, details = AuditEvent.HANDLER_CREATED, _describe(handler)
+                audit.record(connection, viewer, kind, now, service=service, handler=handler.number, details=details)
+            return made
 
     def change_handler(
         self, viewer: User, service_uuid: str, uuid: str, change: Callable[[Handler], NewHandler]
     ) -> Handler:
         with self._database.write() as connection:
-            changed = change(self._lock_handler(connection, viewer, service_uuid, uuid))
+            handler = self._lock_handler(connection, viewer, service_uuid, uuid)
+            changed = change(handler)
             connection.execute(
                 sa.update(handlers)
                 .where(handlers.c.uuid == uuid)
                 .values(name=changed.name, options=json.dumps(dict(changed.options)), version=handlers.c.version + 1)
+            )
+            self._record_handler(
+                connection, viewer, AuditEvent.HANDLER_CHANGED, handler, _changed_fields(handler, changed)
             )
             return self._read_handler(connection, viewer, service_uuid, uuid)
 
     def rotate_handler(self, viewer: User, service_uuid: str, uuid: str, old_until: datetime) -> Handler:
         new = new_uuid()
         with self._database.write() as connection:
-            self._lock_handler(connection, viewer, service_uuid, uuid)
+            handler = self._lock_handler(connection, viewer, service_uuid, uuid)
+            until = f"the old URL is accepted until {old_until:%Y-%m-%d %H:%M:%S} UTC"
+            self._record_handler(connection, viewer, AuditEvent.HANDLER_ROTATED, handler, until)
             connection.execute(
                 sa.update(handlers)
                 .where(handlers.c.uuid == uuid)
@@ -80,7 +90,8 @@ class SqlHandlers(StorePart):
 
     def delete_handler(self, viewer: User, service_uuid: str, uuid: str) -> None:
         with self._database.write() as connection:
-            self._lock_handler(connection, viewer, service_uuid, uuid)
+            handler = self._lock_handler(connection, viewer, service_uuid, uuid)
+            self._record_handler(connection, viewer, AuditEvent.HANDLER_REVOKED, handler)
             connection.execute(sa.delete(handlers).where(handlers.c.uuid == uuid))
 
     def unused_handlers(self, viewer: User, before: datetime | None, query: Query) -> Page[Handler]:
@@ -108,6 +119,13 @@ class SqlHandlers(StorePart):
         locked = select_handler(viewer, service_uuid, uuid).with_for_update(of=handlers)
         return self._make(connection, [read_one(connection, locked)])[0]
 
+    def _record_handler(
+        self, connection: sa.Connection, viewer: User, what: AuditEvent, handler: Handler, more: str = ""
+    ) -> None:
+        service = read_service(connection, viewer, handler.service_uuid)
+        details = "; ".join(filter(None, (_describe(handler), more)))
+        audit.record(connection, viewer, what, self._clock(), service=service, handler=handler.number, details=details)
+
     def _make(self, connection: sa.Connection, rows: Sequence[Row]) -> list[Handler]:
         """Return the handlers of rows, with the calls that are not counted in the rows yet."""
         recent = call_counts.recent_calls(connection, [row.seq for row in rows])
@@ -134,6 +152,16 @@ def _select_handler(viewer: User, service_uuid: str) -> sa.Select[Any]:
 
 def _is_visible(viewer: User) -> sa.ColumnElement[bool]:
     return sa.and_(visible_to(viewer), sa.not_(services.c.terminated))
+
+
+def _describe(handler: Handler) -> str:
+    return f"{handler.operation} {handler.name!r}" if handler.name else str(handler.operation)
+
+
+def _changed_fields(before: Handler, after: NewHandler) -> str:
+    """Return the names of the fields that differ, without their values: some are secrets."""
+    old, new = ({"name": each.name, **each.options} for each in (before, after))
+    return "changed: " + (", ".join(sorted(n for n in old | new if old.get(n) != new.get(n))) or "nothing")
 
 
 def _handler_from(row: Row, recent_calls: int, last_call: datetime | None, now: datetime) -> Handler:

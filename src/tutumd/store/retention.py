@@ -1,4 +1,6 @@
-"""Retention: deletes old deliveries, ended actions with their parts, gone containers, and what nobody refers to."""
+"""Retention: deletes old deliveries, ended actions with their parts, gone containers, old entries of the audit log, and
+what nobody refers to.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -7,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.store import delivery_log
+from tutumd.store.audit import select_old
 from tutumd.store.database import Database
 from tutumd.store.row_mapping import Row
 from tutumd.store.sender_keys import select_dead
@@ -15,17 +18,20 @@ from tutumd.store.tables import (
     action_lines,
     action_totals,
     actions,
+    audit,
     client_rates,
     containers,
     deliveries,
     discoveries,
     engines,
     key_counts,
+    login_links,
     microseconds,
     pulled_images,
     requests,
     sender_keys,
     services,
+    sessions,
     worker_slots,
 )
 
@@ -56,7 +62,7 @@ class Retention:
         self._database = database
         self._positions: dict[sa.Table, int] = {}
 
-    def prune(self, now: datetime, keep: timedelta, limit: int) -> bool:
+    def prune(self, now: datetime, keep: timedelta, limit: int, keep_audit: timedelta) -> bool:
         """Delete a batch of at most `limit` rows of each table, and return whether there may be more."""
         before = now - keep
         with self._database.read() as connection:
@@ -75,7 +81,9 @@ class Retention:
             old_lines = connection.execute(lines.limit(limit)).all()
             is_complete = len(old_lines) < limit
             whole = {actions: [(row.seq,) for row in old_actions]} if is_complete else {}
-            keys: Keys = {action_lines: old_lines, **whole, **_find_unused(connection, now, before, limit)}
+            unused = _find_unused(connection, now, before, limit)
+            old_entries = connection.execute(select_old(now - keep_audit, limit)).all()
+            keys: Keys = {action_lines: old_lines, audit: old_entries, **whole, **unused}
         if old_deliveries or any(keys.values()):
             with self._database.write() as connection:
                 delivery_log.delete(connection, old_deliveries)
@@ -121,6 +129,8 @@ def _find_unused(connection: sa.Connection, now: datetime, before: datetime, lim
             is_gone, sa.or_(containers.c.stopped < before, containers.c.stopped.is_(None))
         ),
         requests: sa.select(requests.c.seq).where(requests.c.created < now - MAX_REQUEST_AGE),
+        sessions: sa.select(sessions.c.seq).where(sessions.c.expires <= now),
+        login_links: sa.select(login_links.c.token_sha256).where(login_links.c.expires <= now),
         # A rate whose time is over limits nothing.
         client_rates: sa.select(client_rates.c.address).where(client_rates.c.rate_tat < microseconds(now)),
         **{table: select_dead(table, now) for table in (sender_keys, key_counts)},

@@ -1,13 +1,16 @@
 """The store's sessions of the dashboard, and the links that begin one."""
 
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from tutumd.errors import NotFoundError, UnavailableError
-from tutumd.model import Access, Scope, Session, User, Via
+from tutumd.model import Access, AuditEvent, Scope, Session, User, Via
+from tutumd.store import audit
 from tutumd.store.database import StorePart
 from tutumd.store.row_mapping import Row, value_from
 from tutumd.store.tables import api_keys, login_links, sessions, storable, users
@@ -21,27 +24,26 @@ class SqlSessions(StorePart):
 
     def add_session(self, user: User, token_sha256: str, expires: datetime) -> int:
         now, access = self._clock(), user.access
-        with self._database.write() as connection:
-            if connection.execute(sa.select(users.c.uuid).where(users.c.uuid == user.uuid)).first() is None:
-                raise NotFoundError(f"there is no user {user.name!r}")
-            connection.execute(sa.delete(sessions).where(sessions.c.expires <= now))
-            return int(
-                connection.execute(
-                    sa.insert(sessions)
-                    .values(
-                        token_sha256=token_sha256,
-                        user_uuid=user.uuid,
-                        key_sha256=access.key_sha256,
-                        credential=access.credential,
-                        created=now,
-                        last_seen=now,
-                        expires=expires,
-                        address=access.address[:64],
-                        user_agent=storable(access.user_agent)[:512],
-                    )
-                    .returning(sessions.c.seq)
-                ).scalar_one()
-            )
+        new = {
+            "token_sha256": token_sha256,
+            "user_uuid": user.uuid,
+            "key_sha256": access.key_sha256,
+            "credential": access.credential,
+            "created": now,
+            "last_seen": now,
+            "expires": expires,
+            "address": access.address[:64],
+            "user_agent": storable(access.user_agent)[:512],
+        }
+        try:
+            with self._database.write() as connection:
+                connection.execute(sa.delete(sessions).where(sessions.c.expires <= now))
+                number = connection.execute(sa.insert(sessions).values(new).returning(sessions.c.seq)).scalar_one()
+                what, details = AuditEvent.SESSION_STARTED, f"session {number}"
+                audit.record(connection, user, what, now, details=details)
+        except IntegrityError as error:  # in the meantime
+            raise NotFoundError(f"the user {user.name!r} was removed, or the key was revoked") from error
+        return int(number)
 
     def session_user(self, token_sha256: str) -> User | None:
         now = self._clock()
@@ -54,22 +56,40 @@ class SqlSessions(StorePart):
                 connection.execute(sa.update(sessions).where(sessions.c.seq == row.session).values(last_seen=now))
         return value_from(row, User, access=_access_from(row))
 
+    def session_users(self, token_sha256s: Sequence[str]) -> Mapping[str, User]:
+        now = self._clock()
+        statement = _SELECT_USER.add_columns(sessions.c.token_sha256).where(sessions.c.token_sha256.in_(token_sha256s))
+        with self._database.read() as connection:
+            rows = connection.execute(statement).all()
+        return {
+            row.token_sha256: value_from(row, User, access=_access_from(row))
+            for row in rows
+            if row.session_expires > now and (row.key_expires is None or row.key_expires > now)
+        }
+
     def sessions(self, user_name: str) -> tuple[Session, ...]:
+        now = self._clock()
         statement = (
             sa.select(sessions, sessions.c.seq.label("number"), users.c.name.label("user_name"))
             .join(users, users.c.uuid == sessions.c.user_uuid)
-            .where(users.c.name == user_name, sessions.c.expires > self._clock())
+            .outerjoin(api_keys, api_keys.c.key_sha256 == sessions.c.key_sha256)
+            .where(users.c.name == user_name, sessions.c.expires > now)
+            .where(sa.or_(api_keys.c.expires.is_(None), api_keys.c.expires > now))
             .order_by(sessions.c.seq.desc())
         )
         with self._database.read() as connection:
             return tuple(value_from(row, Session) for row in connection.execute(statement))
 
     def end_sessions(self, user: User, number: int | None = None) -> int:
-        ended = sa.delete(sessions).where(sessions.c.user_uuid == user.uuid)
+        ended = sa.delete(sessions).where(sessions.c.user_uuid == user.uuid).returning(sessions.c.seq)
         if number is not None:
             ended = ended.where(sessions.c.seq == number)
         with self._database.write() as connection:
-            return connection.execute(ended).rowcount
+            numbers = connection.execute(ended).scalars().all()
+            for each in numbers:
+                what, details = AuditEvent.SESSION_ENDED, f"session {each}"
+                audit.record(connection, user, what, self._clock(), details=details)
+        return len(numbers)
 
     def add_login_link(self, user_name: str, token_sha256: str, expires: datetime, by: User | None = None) -> None:
         with self._database.write() as connection:
@@ -80,6 +100,7 @@ class SqlSessions(StorePart):
             connection.execute(
                 sa.insert(login_links).values(token_sha256=token_sha256, user_uuid=user_uuid, expires=expires)
             )
+            audit.record(connection, by, AuditEvent.LOGIN_LINK_MADE, self._clock(), details=f"for {user_name}")
 
     def use_login_link(self, token_sha256: str) -> User | None:
         with self._database.write() as connection:

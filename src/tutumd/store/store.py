@@ -6,9 +6,10 @@ from dataclasses import asdict, replace
 import sqlalchemy as sa
 
 from tutumd.errors import ConflictError
-from tutumd.model import Container, Definition, EngineInfo, Page, Query, Service, ServiceState, User
+from tutumd.model import AuditEvent, Container, Definition, EngineInfo, Page, Query, Service, ServiceState, User
 from tutumd.ports.clock import Clock
 from tutumd.ports.store import Store
+from tutumd.store import audit
 from tutumd.store.accounts import SqlAccounts
 from tutumd.store.actions import SqlActions
 from tutumd.store.dashboard import SqlDashboard
@@ -32,7 +33,8 @@ from tutumd.store.row_mapping import (
     visible_to,
 )
 from tutumd.store.snapshots import end_service, insert_service
-from tutumd.store.tables import RUNNING, actions, containers, engines, new_uuid, requests, services
+from tutumd.store.stamps import SqlStamps
+from tutumd.store.tables import RUNNING, actions, containers, engines, handlers, new_uuid, requests, services
 from tutumd.store.wakeup import ENDS, Wakeup
 
 _SERVICE_FILTERS: Mapping[str, sa.ColumnElement[object]] = {
@@ -51,7 +53,7 @@ _CONTAINER_FILTERS = {
 }
 
 
-class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, SqlDashboard, Store):
+class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, SqlDashboard, SqlStamps, Store):
     """Store of tutumd.ports."""
 
     def __init__(self, database: Database, clock: Clock, wakeup: Wakeup) -> None:
@@ -111,13 +113,15 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, SqlDashboard
                 definition=asdict(definition),
                 created=self._clock(),
             )
-            return read_service(connection, None, uuid)
+            service = read_service(connection, None, uuid)
+            audit.record(connection, viewer, AuditEvent.SERVICE_CREATED, self._clock(), service=service)
+            return service
 
     def update_service(
         self, viewer: User, uuid: str, *, definition: Definition, image: str, target: int | None = None
     ) -> Service:
         with self._database.write() as connection:
-            read_service(connection, viewer, uuid)
+            before = read_service(connection, viewer, uuid)
             connection.execute(
                 sa.update(services)
                 .where(services.c.uuid == uuid)
@@ -128,7 +132,10 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, SqlDashboard
                     target=services.c.target if target is None else target,
                 )
             )
-            return read_service(connection, None, uuid)
+            service = read_service(connection, viewer, uuid)
+            what, details = AuditEvent.SERVICE_CHANGED, _changed_fields(before, service)
+            audit.record(connection, viewer, what, self._clock(), service=service, details=details)
+            return service
 
     def forget(self, viewer: User, uuid: str) -> Service:
         with self._wakeup.write(self._database) as (connection, woken):
@@ -141,7 +148,11 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, SqlDashboard
             if connection.execute(sa.select(actions.c.uuid).where(actions.c.service_uuid == uuid, RUNNING)).first():
                 raise ConflictError(f"an action of {service.full_name} runs: wait for its end, or cancel it")
             woken |= {service.engine, ENDS}
-            end_service(connection, uuid, self._clock(), "the service was forgotten")
+            of_service = sa.select(sa.func.count()).where(handlers.c.service_uuid == uuid)
+            details = f"handlers revoked: {connection.execute(of_service).scalar_one()}"
+            what, now = AuditEvent.SERVICE_FORGOTTEN, self._clock()
+            audit.record(connection, viewer, what, now, service=service, details=details)
+            end_service(connection, uuid, now, "the service was forgotten")
             return replace(service, state=ServiceState.TERMINATED)
 
     def containers(self, viewer: User, query: Query) -> Page[Container]:
@@ -188,6 +199,16 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, SqlDashboard
     def wait_for_end(self, seen: int, timeout_s: float) -> int:
         self._wakeup.topics.add(ENDS)
         return self._wakeup.wait(seen, timeout_s)
+
+
+def _changed_fields(before: Service, after: Service) -> str:
+    """Return the names of what differs, without values: variables may be secrets."""
+    old, new = (
+        {"image": each.image_name, **(asdict(each.definition) if each.definition else {})} for each in (before, after)
+    )
+    changed = sorted(name for name in new if old.get(name) != new[name])
+    number = [f"target_num_containers to {after.target}"] if before.target != after.target else []
+    return "changed: " + (", ".join(changed + number) or "nothing")
 
 
 def _select_containers(viewer: User) -> sa.Select[tuple[object, ...]]:

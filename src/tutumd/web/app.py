@@ -18,6 +18,8 @@ from tutumd.web.api import (
     docs,
     handler_schemas,
     handlers,
+    key_schemas,
+    keys,
     metrics,
     schemas,
     server,
@@ -25,8 +27,9 @@ from tutumd.web.api import (
 )
 from tutumd.web.body import components
 from tutumd.web.call.endpoint import CALL_PATH, CallEndpoint
-from tutumd.web.call.fast_path import FastPath
+from tutumd.web.call.fast_path import FastPath, Respond
 from tutumd.web.context import WebContext
+from tutumd.web.pages.live import LivePages
 from tutumd.web.pages.site import create_site
 from tutumd.web.uris import ACTION_HEADER, PREFIX
 
@@ -67,6 +70,7 @@ _CALL_RESPONSES = {
 _BODIES = (
     schemas.ServiceIn,
     schemas.ServicePatch,
+    key_schemas.ApiKeyIn,
     handler_schemas.HandlerIn,
     handler_schemas.RotateIn,
     handler_schemas.TestIn,
@@ -89,11 +93,11 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
         default_response_class=errors.JsonResponse,
     )
     app.state.context = context
-    for module in (handlers, deliveries, services, actions, containers, server, metrics, docs):
+    for module in (handlers, deliveries, services, actions, containers, keys, server, metrics, docs):
         app.include_router(module.router)
     _document_calls(app)
     endpoint = CallEndpoint(context)
-    site = errors.LastResort(create_site(context, version)) if context.has_dashboard else None
+    site = LivePages(create_site(context, version), context) if context.has_dashboard else None
     return _Front(errors.LastResort(app), site, endpoint, FastPath(context, endpoint), context)
 
 
@@ -101,13 +105,19 @@ class _Front:
     """Normalizes paths: `//` counts as `/`; the slash at the end and the path of the public URL are optional."""
 
     def __init__(
-        self, app: ASGIApp, site: ASGIApp | None, endpoint: CallEndpoint, fast_path: FastPath, context: WebContext
+        self, app: ASGIApp, site: LivePages | None, endpoint: CallEndpoint, fast_path: FastPath, context: WebContext
     ) -> None:
         self._app, self._site = app, site
         self._endpoint = endpoint
         self._context = context
         self._public_path = context.public_path
-        self.handle_fast, self.unfinished = fast_path.handle, context.unfinished  # for FastProtocol
+        self._fast_path, self.unfinished = fast_path, context.unfinished
+
+    def handle_fast(self, scope: Scope, body: bytes, respond: Respond) -> bool:
+        """Handle a request as `HandleFast` says: a call, or an open page that asks whether it is up to date."""
+        if scope["method"] == "GET":
+            return self._site is not None and self._site.handle_fast(scope, respond)
+        return self._fast_path.handle(scope, body, respond)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -148,7 +158,8 @@ class _Front:
             named = re.sub("(?i)%2f", "%252F", match[0])
             path = _SLASHES.sub("/", unquote(named + raw[match.end() :]))
         path = path.rstrip("/")
-        if self._site and not _OF_API.match(path):
+        # For those who may not see the dashboard, all is as if there were none.
+        if self._site and not _OF_API.match(path) and self._context.shows_dashboard(scope):
             under_root = (
                 path.removeprefix(self._public_path) if f"{path}/".startswith(f"{self._public_path}/") else path
             )
@@ -206,7 +217,7 @@ def _possible_errors(method: str, path: str, operation: dict[str, Any]) -> set[i
         statuses |= {401, 403, 429}
     if "requestBody" in operation:
         statuses |= {408, 413}
-    can_conflict = path.endswith(("/v1/service/", "/cancel/", "/abandon/", "/retry/"))
+    can_conflict = path.endswith(("/v1/service/", "/apikey/", "/cancel/", "/abandon/", "/retry/"))
     if "/service/{" in path or (method == "post" and can_conflict):
         statuses.add(409)
     if path.endswith(("/service/{uuid}/logs/", "/redeploy/")):

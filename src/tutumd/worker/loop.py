@@ -45,6 +45,7 @@ class WorkerLimits:
     Attributes:
         server_cap: Containers that a service may be scaled to.
         keep: Age at which deliveries and ended actions are deleted.
+        keep_audit: Age at which entries of the audit log are deleted.
         run: How long one action may take, unless the service's labels say otherwise.
         engine_slots: Runs at once on one engine instance.
         max_runs: Runs at once in all.
@@ -53,6 +54,7 @@ class WorkerLimits:
 
     server_cap: int
     keep: timedelta = timedelta(days=90)
+    keep_audit: timedelta = timedelta(days=365)
     run: RunLimits = field(default_factory=RunLimits)
     engine_slots: int = 16
     max_runs: int = 64
@@ -216,7 +218,7 @@ class Worker:
         """
         limits = self._limits
         trim = partial(self._queue.trim_logs, LOG_BATCH, log_rows=limits.log_rows, log_bytes=limits.log_bytes)
-        prune = partial(self._queue.prune, limits.keep, PRUNE_BATCH)
+        prune = partial(self._queue.prune, limits.keep, PRUNE_BATCH, keep_audit=limits.keep_audit)
         tasks: list[Callable[[], bool]] = [self._queue.count_calls, trim, *([prune] if prunes else [])]
         end = time.monotonic() + HEARTBEAT_S
         while (tasks := [do_batch for do_batch in tasks if do_batch()]) and time.monotonic() < end:

@@ -53,9 +53,8 @@ def reads_of(bed: StoreBed, large: LargeStore, viewer: User) -> Reads:
         "newest_delivery": lambda: store.newest_delivery(viewer, uuid, handler),
         "newest_delivery, none": lambda: store.newest_delivery(viewer, uuid, handler, after=10**9),
         "service_stamps": lambda: store.service_stamps(large.services[:PAGES]),
-        "action_stamps": lambda: store.action_stamps([running, recent, *large.recent[:PAGES]]),
-        "handler_stamps": lambda: store.handler_stamps([each[0] for each in large.handlers[:PAGES]]),
-        "live_stamp": store.live_stamp,
+        "action_stamps": lambda: store.action_stamps([running, *large.recent[:PAGES]]),
+        "overview_stamps": lambda: store.overview_stamps([viewer]),
     }
 
 

@@ -1,4 +1,4 @@
-"""Stamps: they change with what a page shows, and only then."""
+"""Stamps: each change of what a page shows changes its stamp, and nothing else does."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,171 +6,189 @@ from datetime import timedelta
 
 import pytest
 
-from tests.support.stores import ENGINE, LEASE, ORIGIN, StoreBed, query, snapshot
-from tutumd.model import ActionState, NewHandler, Outcome, Verb
-
-Read = Callable[[], object]
-
-
-@pytest.fixture
-def service(bed: StoreBed) -> Read:
-    uuid = bed.service_uuid("web")
-    return lambda: bed.store.service_stamps([uuid])[uuid]
+from tests.support.stores import ENGINE, ORIGIN, StoreBed, query, snapshot
+from tutumd.model import Access, NewHandler, NewKey, Operation, User, Verb
+from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 
 
-def changes(read: Read, act: Callable[[], object]) -> bool:
-    """Return whether an act changes a stamp, which otherwise stays as it is."""
-    before = read()
-    assert read() == before
-    act()
-    return read() != before
+def service_stamp(bed: StoreBed, name: str = "web") -> str:
+    uuid = bed.service_uuid(name)
+    return bed.store.service_stamps([uuid])[uuid]
+
+
+def action_stamp(bed: StoreBed, uuid: str) -> str:
+    return bed.store.action_stamps([uuid])[uuid]
+
+
+def overview_stamp(bed: StoreBed, viewer: User | None = None) -> str:
+    return bed.store.overview_stamps([viewer or bed.admin])[0]
+
+
+def test_stamps_stay_while_nothing_changes(bed: StoreBed) -> None:
+    action = bed.call(bed.handler("web"))
+    before = service_stamp(bed), action_stamp(bed, action), overview_stamp(bed)
+    bed.clock.move(1)
+    assert (service_stamp(bed), action_stamp(bed, action), overview_stamp(bed)) == before
 
 
 def test_unknown_objects_have_no_stamp(bed: StoreBed) -> None:
-    assert bed.store.service_stamps(["nothing"]) == {}
-    assert bed.store.action_stamps([]) == {}
-    assert bed.store.handler_stamps([12345]) == {}
+    assert bed.store.service_stamps(["11111111-1111-4111-8111-111111111111"]) == {}
+    assert bed.store.action_stamps(["11111111-1111-4111-8111-111111111111"]) == {}
 
 
-def test_stamps_of_many_are_those_of_each(bed: StoreBed) -> None:
-    uuids = [bed.service_uuid("web"), bed.service_uuid("db")]
-    bed.call(bed.handler("web"))
-    together = bed.store.service_stamps(uuids)
-    assert together == {**bed.store.service_stamps(uuids[:1]), **bed.store.service_stamps(uuids[1:])}
-    assert len(set(together.values())) == 2
+def _show_other_containers(bed: StoreBed) -> None:
+    bed.sync(snapshot("web", containers=3), snapshot("db"))
 
 
-def test_the_stamp_of_a_service_changes_with_each_step_of_its_action(bed: StoreBed, service: Read) -> None:
-    handler = bed.handler("web")
-    assert changes(service, lambda: bed.call(handler))
-    assert changes(service, bed.claimed)
-    uuid = bed.store.service_list(bed.admin, search="web").services[0].last_action
-    assert uuid is not None
-    assert changes(service, lambda: bed.store.cancel(bed.admin, uuid.uuid))
-    bed.clock.move(11)
+def _change_owner(bed: StoreBed) -> None:
+    bed.sync(snapshot("web", owner="ann"), snapshot("db"))
+
+
+def _lose(bed: StoreBed) -> None:
+    bed.show("db")
+
+
+def _add_handler(bed: StoreBed) -> None:
+    bed.handler("web")
+
+
+def _change_handler(bed: StoreBed) -> None:
+    (first, *_) = bed.store.handlers(bed.admin, bed.service_uuid("web"), query()).objects
+    changed = NewHandler(name="ci", operation=Operation.REDEPLOY)
+    bed.store.change_handler(bed.admin, first.service_uuid, first.uuid, lambda _: changed)
+
+
+def _rotate_handler(bed: StoreBed) -> None:
+    (first, *_) = bed.store.handlers(bed.admin, bed.service_uuid("web"), query()).objects
+    bed.store.rotate_handler(bed.admin, first.service_uuid, first.uuid, bed.clock() + timedelta(hours=1))
+
+
+def _revoke_handler(bed: StoreBed) -> None:
+    (first, *_) = bed.store.handlers(bed.admin, bed.service_uuid("web"), query()).objects
+    bed.store.delete_handler(bed.admin, first.service_uuid, first.uuid)
+
+
+def _call(bed: StoreBed) -> None:
+    (first, *_) = bed.store.handlers(bed.admin, bed.service_uuid("web"), query()).objects
+    bed.call(first)
+
+
+def _be_refused(bed: StoreBed) -> None:
+    refusing = bed.handler("web", verify={"type": "github", "secrets": ["x"]})
+    evaluation = bed.evaluate(refusing, refuse="its signature is wrong")
+    before = service_stamp(bed)
+    bed.send(refusing, evaluation)
+    assert service_stamp(bed) != before
+
+
+def _submit(bed: StoreBed) -> None:
+    bed.store.submit(bed.admin, bed.service_uuid("web"), Verb.STOP, target=None, origin=ORIGIN)
+
+
+def _lose_worker(bed: StoreBed) -> None:
+    bed.clock.move(HEARTBEAT_TIMEOUT.total_seconds() + 1)
+
+
+def _fail_engine(bed: StoreBed) -> None:
+    bed.queue.register("worker", [replace(ENGINE, error="it is away", away=True)])
+
+
+CHANGES = [
+    _show_other_containers,
+    _change_owner,
+    _lose,
+    _add_handler,
+    _change_handler,
+    _rotate_handler,
+    _revoke_handler,
+    _call,
+    _be_refused,
+    _submit,
+    _lose_worker,
+    _fail_engine,
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.strip("_"))
+def test_each_change_of_a_service_changes_its_stamp(bed: StoreBed, change: Callable[[StoreBed], None]) -> None:
+    bed.handler("web")
+    before = service_stamp(bed)
+    change(bed)
+    assert service_stamp(bed) != before
+
+
+@pytest.mark.parametrize("change", [_show_other_containers, _add_handler, _call, _submit])
+def test_changes_of_a_service_leave_the_stamp_of_another(bed: StoreBed, change: Callable[[StoreBed], None]) -> None:
+    bed.handler("web")
+    before = service_stamp(bed, "db")
+    change(bed)
+    assert service_stamp(bed, "db") == before
+
+
+def test_each_step_of_an_action_changes_its_stamp_and_that_of_its_service(bed: StoreBed) -> None:
+    uuid = bed.call(bed.handler("web"))
+    seen = [(action_stamp(bed, uuid), service_stamp(bed), overview_stamp(bed))]
+
+    def note() -> None:
+        seen.append((action_stamp(bed, uuid), service_stamp(bed), overview_stamp(bed)))
+
     claim = bed.claimed()
-    assert changes(service, lambda: bed.queue.retry_later(claim, delay=timedelta(0), reason="try again"))
+    note()
+    bed.queue.retry_later(claim, delay=timedelta(0), reason="the engine is away")
+    note()
     claim = bed.claimed()
-    assert changes(service, lambda: bed.finish(claim))
+    note()
+    bed.store.cancel(bed.admin, uuid)
+    note()
+    bed.finish(claim)
+    note()
+    for stamps in zip(*seen, strict=True):
+        assert len(set(stamps)) == len(stamps)
 
 
-def test_the_stamp_of_a_service_changes_with_what_its_engine_shows(bed: StoreBed, service: Read) -> None:
-    assert changes(service, lambda: bed.show("web", "db", containers=3))
-    assert changes(service, lambda: bed.sync(replace(snapshot("web", containers=3), warnings=("odd",)), snapshot("db")))
-    assert changes(service, lambda: bed.show("db"))
-    assert changes(service, lambda: bed.show("web", "db"))
-    assert changes(service, lambda: bed.queue.register("worker", [replace(ENGINE, error="gone", away=True)]))
-    assert not changes(service, lambda: bed.queue.register("worker", [replace(ENGINE, error="gone", away=True)]))
-    assert changes(service, lambda: bed.clock.move(3_600))
-
-
-def test_the_stamp_of_a_service_changes_with_its_handlers(bed: StoreBed, service: Read) -> None:
-    assert changes(service, lambda: bed.handler("web"))
-    handler = bed.handler("web", allowed_ips=["127.0.0.1"])
-    renamed = NewHandler(name="new", options=handler.options)
-    assert changes(
-        service, lambda: bed.store.change_handler(bed.admin, handler.service_uuid, handler.uuid, lambda _: renamed)
-    )
-    until = bed.clock() + timedelta(days=1)
-    assert changes(service, lambda: bed.store.rotate_handler(bed.admin, handler.service_uuid, handler.uuid, until))
-    (newest,) = (each for each in bed.store.handlers(bed.admin, handler.service_uuid, query()).objects if each.name)
-    assert changes(service, lambda: bed.store.delete_handler(bed.admin, newest.service_uuid, newest.uuid))
-
-
-def test_the_stamp_of_a_service_changes_with_calls_that_join_or_are_skipped(bed: StoreBed, service: Read) -> None:
-    plain, filtered = bed.handler("web"), bed.handler("web", allowed_ips=["127.0.0.1"])
-    evaluation = bed.evaluate(filtered, skip="another branch")
-    bed.call(plain)
-
-    assert changes(service, lambda: bed.call(plain))
-    assert changes(service, lambda: bed.send(filtered, evaluation))
-    bed.count_deliveries()
-    bed.queue.register("worker", [ENGINE])
-    assert changes(service, lambda: bed.call(plain))
-    assert not changes(service, lambda: bed.call(bed.handler("db")))
-
-
-def test_the_stamp_of_an_action_changes_with_each_step_and_call(bed: StoreBed) -> None:
-    handler = bed.handler("web")
-    uuid = bed.call(handler)
-
-    def text() -> str:
-        return bed.store.action_stamps([uuid])[uuid].text
-
-    assert changes(text, lambda: bed.call(handler))
-    assert changes(text, bed.claimed)
-    assert not changes(text, lambda: bed.handler("web"))
-    assert changes(text, lambda: bed.store.cancel(bed.admin, uuid))
-    bed.clock.move(11)
-    claim = bed.claimed()
-    assert changes(text, lambda: bed.queue.register("worker", [replace(ENGINE, error="gone", away=True)]))
-    assert changes(text, lambda: bed.queue.finish(claim, Outcome(success=False, reason="no"), None))
-    assert not changes(text, lambda: bed.queue.register("worker", [ENGINE]))
-    assert bed.store.action(bed.admin, uuid).state is ActionState.FAILED
-
-
-def test_the_stamp_of_an_action_numbers_its_newest_line(bed: StoreBed) -> None:
+def test_a_line_of_the_log_changes_the_stamp_of_its_action_alone(bed: StoreBed) -> None:
     uuid = bed.call(bed.handler("web"))
     claim = bed.claimed()
-    assert bed.store.action_stamps([uuid])[uuid].newest_line == 0
-    bed.queue.add_log_line(claim, "pulled")
-    before = bed.store.action_stamps([uuid])[uuid]
-    bed.queue.add_log_line(claim, "created")
-    after = bed.store.action_stamps([uuid])[uuid]
-    assert after.text == before.text
-    assert [line.number for line in bed.store.log_lines(bed.admin, uuid, before.newest_line)] == [after.newest_line]
+    before = action_stamp(bed, uuid), service_stamp(bed), overview_stamp(bed)
+    bed.queue.add_log_line(claim, "pulled app:latest")
+    assert action_stamp(bed, uuid) != before[0]
+    assert (service_stamp(bed), overview_stamp(bed)) == before[1:]
 
 
-def test_the_stamp_of_an_action_that_waits_changes_with_the_one_before(bed: StoreBed) -> None:
-    handler = bed.handler("web")
-    bed.call(handler)
-    claim = bed.claimed()
-    uuid = bed.call(handler)
-    assert changes(lambda: bed.store.action_stamps([uuid]), lambda: bed.finish(claim))
+def test_what_others_own_leaves_the_overview_of_a_member(bed: StoreBed) -> None:
+    ann = bed.store.add_user("ann", is_admin=False)
+    bed.sync(snapshot("web", owner="ann"), snapshot("db"))
+    of_ann, of_all = overview_stamp(bed, ann), overview_stamp(bed)
+    bed.call(bed.handler("db"))
+    assert overview_stamp(bed, ann) == of_ann
+    assert overview_stamp(bed) != of_all
+    bed.call(bed.handler("web"))
+    assert overview_stamp(bed, ann) != of_ann
 
 
-def test_stamps_change_when_a_debounce_is_over(bed: StoreBed) -> None:
-    handler = bed.handler("web", debounce=60)
-    uuid = bed.accepted(handler, bed.evaluate(handler, debounce_s=60)).action_uuid
-    for read in (
-        lambda: bed.store.action_stamps([uuid]),
-        lambda: bed.store.service_stamps([handler.service_uuid]),
-        bed.store.live_stamp,
-    ):
-        bed.queue.register("worker", [ENGINE])
-        assert changes(read, lambda: bed.clock.move(61))
-        bed.clock.move(-61)
+def test_a_key_for_one_service_has_the_overview_of_that_service(bed: StoreBed) -> None:
+    narrow = replace(bed.admin, access=Access(service_uuid=bed.service_uuid("web")))
+    before = overview_stamp(bed, narrow)
+    bed.call(bed.handler("db"))
+    assert overview_stamp(bed, narrow) == before
+    bed.call(bed.handler("web"))
+    assert overview_stamp(bed, narrow) != before
 
 
-def test_the_stamp_of_a_handler_changes_with_each_call(bed: StoreBed) -> None:
-    handler, other = bed.handler("web", allowed_ips=["127.0.0.1"]), bed.handler("db")
-    accepted = bed.evaluate(handler)
-    skipped = replace(accepted, skip="another branch")
-
-    def stamp() -> str:
-        return bed.store.handler_stamps([handler.number, other.number])[handler.number]
-
-    assert changes(stamp, lambda: bed.send(handler, skipped))
-    assert changes(stamp, lambda: bed.send(handler, accepted))
-    assert changes(stamp, lambda: bed.send(handler, accepted))
-    assert changes(stamp, lambda: bed.send(handler, skipped))
-    assert not changes(stamp, lambda: bed.call(other))
-
-
-def test_the_live_stamp_changes_with_what_runs_waits_or_is_away(bed: StoreBed) -> None:
-    stamp = bed.store.live_stamp
-    handler = bed.handler("web")
-    assert changes(stamp, lambda: bed.call(handler))
-    assert not changes(stamp, lambda: bed.call(handler))
-    assert changes(stamp, bed.claimed)
-    assert not changes(stamp, lambda: bed.clock.move(1))
-    submitted = bed.store.submit(bed.admin, bed.service_uuid("db"), Verb.STOP, target=None, origin=ORIGIN)
-    assert changes(stamp, lambda: bed.store.cancel(bed.admin, submitted.uuid))
-    bed.clock.move(LEASE.total_seconds())
-    claim = bed.claimed()
-    assert changes(stamp, lambda: bed.queue.retry_later(claim, delay=timedelta(0), reason="try again"))
-    claim = bed.claimed()
-    assert changes(stamp, lambda: bed.finish(claim))
-    assert changes(stamp, lambda: bed.queue.register("worker", [replace(ENGINE, error="gone", away=True)]))
-    assert changes(stamp, lambda: bed.show("web", "db", containers=1))
-    assert changes(stamp, lambda: bed.show("web"))
+def test_sessions_are_read_at_once_until_they_end(bed: StoreBed) -> None:
+    key = NewKey(key_sha256="k" * 64, hint="abc")
+    bed.store.add_key("admin", key)
+    user = bed.store.user_by_key(key.key_sha256)
+    assert user is not None
+    for token in ("a" * 64, "b" * 64):
+        bed.store.add_session(user, token, bed.clock() + timedelta(hours=1))
+    bed.store.add_session(bed.admin, "c" * 64, bed.clock() + timedelta(minutes=1))
+    tokens = [name * 64 for name in "abcx"]
+    found = bed.store.session_users(tokens)
+    assert {token[0]: each for token, each in found.items()} == {
+        token[0]: bed.store.session_user(token) for token in tokens[:3]
+    }
+    bed.clock.move(61)
+    assert {token[0] for token in bed.store.session_users(tokens)} == {"a", "b"}
+    bed.store.revoke_keys("abc")
+    assert bed.store.session_users(tokens) == {}

@@ -7,7 +7,7 @@ from typing import cast
 from tutumd.ports.queue import Queue
 from tutumd.worker.loop import LOG_BATCH, PRUNE_BATCH, Worker, WorkerLimits
 
-LIMITS = WorkerLimits(server_cap=1, keep=timedelta(days=7), log_rows=50, log_bytes=4096)
+LIMITS = WorkerLimits(server_cap=1, keep=timedelta(days=7), keep_audit=timedelta(days=9), log_rows=50, log_bytes=4096)
 
 
 class BusyQueue:
@@ -23,8 +23,8 @@ class BusyQueue:
     def trim_logs(self, limit: int, *, log_rows: int, log_bytes: int) -> bool:
         return self._do("trim", limit, log_rows, log_bytes)
 
-    def prune(self, keep: timedelta, limit: int) -> bool:
-        return self._do("prune", keep, limit)
+    def prune(self, keep: timedelta, limit: int, *, keep_audit: timedelta) -> bool:
+        return self._do("prune", keep, limit, keep_audit)
 
     def wake(self) -> None:
         """Do nothing: no thread waits."""
@@ -46,7 +46,7 @@ def test_a_task_with_more_batches_goes_on_beside_the_others() -> None:
     assert order == ["count", "trim", "prune", "count", "prune", "count"]
     assert not has_more
     assert queue.done[1] == ("trim", LOG_BATCH, 50, 4096)
-    assert queue.done[2] == ("prune", timedelta(days=7), PRUNE_BATCH)
+    assert queue.done[2] == ("prune", timedelta(days=7), PRUNE_BATCH, timedelta(days=9))
 
 
 def test_old_rows_are_looked_for_less_often() -> None:

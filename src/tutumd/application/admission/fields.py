@@ -29,10 +29,13 @@ MAX_USES = 1_000_000_000
 MAX_CONTAINERS = 10_000
 MAX_DEBOUNCE_S = 3600
 
+_EFFECT = "What a call does"
+_SENDER = "Who may call"
+_FILTER = "Which calls count"
 _LIMITS = "Limits"
-_SENDER = "Sender"
-_FILTER = "Filter"
-_EFFECT = "Effect"
+GROUPS = (_EFFECT, _SENDER, _FILTER, _LIMITS)
+"""Headings of the form of a handler, in order."""
+
 _VARIABLE = re.compile(r"TUTUM_[A-Z0-9_]{1,100}", re.ASCII)
 
 
@@ -49,6 +52,8 @@ class HandlerField:
         schema: JSON Schema of the values to send. null is always accepted: it resets the field.
         shown_schema: JSON Schema of the values that the API returns; None: as `schema`.
         operation: The operation that the field is for; None: both.
+        title: Its name for people. A field without one is shown by its name.
+        is_date: Its text is a date, which the schema does not say.
         group: Heading under which people find the field.
         help: What the field does, in one or two sentences of Markdown.
         parse: Check a JSON value and return the attribute. Raises InvalidInputError.
@@ -61,6 +66,8 @@ class HandlerField:
     schema: Mapping[str, Any]
     shown_schema: Mapping[str, Any] | None = None
     operation: Operation | None = None
+    title: str = ""
+    is_date: bool = False
     example: Any
     group: str
     help: str
@@ -104,24 +111,28 @@ class HandlerOptions:
 
     enabled: bool = _entry(
         True,
+        title="Accept calls",
         schema={"type": "boolean"},
         example=False,
         group=_LIMITS,
-        help="`false`: the URL returns 404 until the handler is enabled again.",
+        help="If not, the URL returns 404 until the handler is enabled again.",
         parse=partial(check_flag, "enabled"),
     )
     expires_datetime: datetime | None = _entry(
         None,
+        title="Expires",
+        is_date=True,
         schema={"type": "string"},
         example="2030-01-31T12:00:00Z",
         group=_LIMITS,
-        help="From this date on the URL returns 404. ISO 8601, or in the form that the API returns.",
+        help="From this date on the URL returns 404.",
         parse=_parse_expires,
         write=lambda value: value.astimezone(UTC).isoformat(),
         show=lambda value: format_datetime(value.astimezone(UTC).replace(microsecond=0)),
     )
     max_uses: int | None = _entry(
         None,
+        title="Total calls",
         schema={"type": "integer", "minimum": 1, "maximum": MAX_USES},
         example=1,
         group=_LIMITS,
@@ -130,6 +141,7 @@ class HandlerOptions:
     )
     max_containers: int | None = _entry(
         None,
+        title="Most containers",
         schema={"type": "integer", "minimum": 1, "maximum": MAX_CONTAINERS},
         operation=Operation.SCALEUP,
         example=10,
@@ -139,6 +151,7 @@ class HandlerOptions:
     )
     verify: Verification | None = _entry(
         None,
+        title="Signature or token of the sender",
         schema=VERIFY_SCHEMA,
         shown_schema=SHOWN_VERIFY_SCHEMA,
         example={"preset": "github", "secrets": ["…"]},
@@ -150,6 +163,7 @@ class HandlerOptions:
     )
     filter: tuple[Filter, ...] = _entry(
         (),
+        title="Filter",
         schema=FILTER_SCHEMA,
         example={"preset": "branch", "branch": "main"},
         group=_FILTER,
@@ -159,6 +173,7 @@ class HandlerOptions:
     )
     tag: TagRule | None = _entry(
         None,
+        title="Image tag from the call",
         schema=TAG_SCHEMA,
         operation=Operation.REDEPLOY,
         example={"allow": ["v*"], "from": "query"},
@@ -169,8 +184,9 @@ class HandlerOptions:
     )
     pass_body: str | None = _entry(
         None,
+        title="Body for the new containers",
         schema={"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": "^TUTUM_[A-Z0-9_]{1,100}$"}]},
-        shown_schema={"type": "string"},
+        shown_schema={"type": "string", "examples": [DEFAULT_VARIABLE]},
         operation=Operation.REDEPLOY,
         example=True,
         group=_EFFECT,
@@ -179,6 +195,7 @@ class HandlerOptions:
     )
     rate_limit: Rate | None = _entry(
         None,
+        title="Rate limit",
         schema={"type": "string", "pattern": "^[1-9][0-9]{0,5}/(second|minute|hour|day)$"},
         example="30/minute",
         group=_LIMITS,
@@ -189,6 +206,7 @@ class HandlerOptions:
     )
     allow_from: tuple[Network, ...] = _entry(
         (),
+        title="Networks",
         schema={"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 50},
         example=["10.0.0.0/8", "2001:db8::/32"],
         group=_SENDER,
@@ -198,6 +216,7 @@ class HandlerOptions:
     )
     debounce: int = _entry(
         0,
+        title="Quiet time before it starts",
         schema={"type": "integer", "minimum": 0, "maximum": MAX_DEBOUNCE_S},
         example=30,
         group=_EFFECT,
@@ -206,6 +225,7 @@ class HandlerOptions:
     )
     show_log: bool = _entry(
         False,
+        title="Show callers the log of a failed run",
         schema={"type": "boolean"},
         example=True,
         group=_EFFECT,

@@ -38,11 +38,50 @@ def _preset_schema(preset: str, *required: str, **properties: object) -> dict[st
 
 _GLOBS_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 _SINGLE_SCHEMAS = [
-    {"type": "string", "description": "A JMESPath expression."},
-    _preset_schema("branch", "branch", branch=_GLOBS_SCHEMA),
-    _preset_schema("tag", "tag", tag=_GLOBS_SCHEMA, repository={"type": "string"}),
-    _preset_schema("paths", "paths", paths=_GLOBS_SCHEMA),
-    _preset_schema("skip", marker={"type": "string", "default": DEFAULT_MARKER}),
+    {
+        "type": "string",
+        "title": "Expression",
+        "description": "A JMESPath expression.",
+        "examples": ["body.action == 'published'"],
+    },
+    _preset_schema(
+        "branch",
+        "branch",
+        branch=_GLOBS_SCHEMA
+        | {"title": "Branches", "description": "Pushes to one of these.", "examples": [["main", "release/*"]]},
+    ),
+    _preset_schema(
+        "tag",
+        "tag",
+        tag=_GLOBS_SCHEMA
+        | {"title": "Tags", "description": "Pushes of one of these, of an image or in Git.", "examples": ["v*"]},
+        repository={
+            "type": "string",
+            "title": "Repository of the tags",
+            "description": "Without it, tags of any repository count.",
+            "examples": ["me/app"],
+        },
+    ),
+    _preset_schema(
+        "paths",
+        "paths",
+        paths=_GLOBS_SCHEMA
+        | {
+            "title": "Files",
+            "description": "Pushes that changed one of these. `*` stays within a folder, `**` is any number of them.",
+            "examples": [["src/**", "Dockerfile"]],
+        },
+    ),
+    _preset_schema(
+        "skip",
+        marker={
+            "type": "string",
+            "title": "Not if the message says",
+            "description": "Pushes whose newest commit has this text in its message do not count.",
+            "examples": [DEFAULT_MARKER],
+            "default": DEFAULT_MARKER,
+        },
+    ),
 ]
 FILTER_SCHEMA = {
     "anyOf": [

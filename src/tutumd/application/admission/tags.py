@@ -14,8 +14,21 @@ QUERY = "query"
 TAG_SCHEMA = {
     "type": "object",
     "properties": {
-        "allow": {"type": "array", "items": {"type": "string"}, "minItems": 1, "description": "Globs."},
-        "from": {"type": "string", "default": QUERY, "description": "`query`, or a JMESPath expression."},
+        "allow": {
+            "type": "array",
+            "items": {"type": "string"},
+            "minItems": 1,
+            "title": "Allowed tags",
+            "description": "Globs: `v*` allows `v1` and `v2.1`.",
+            "examples": [["v*", "latest"]],
+        },
+        "from": {
+            "type": "string",
+            "default": QUERY,
+            "title": "Where a call names the tag",
+            "description": "`query` (`?tag=v2`, the default), or a JMESPath expression.",
+            "examples": ["body.push_data.tag"],
+        },
     },
     "required": ["allow"],
     "additionalProperties": False,

@@ -22,18 +22,33 @@ MAX_SECRETS = 5
 TOLERANCE = timedelta(minutes=5)
 
 _SETTINGS_SCHEMA = {
-    "preset": {"enum": list(PRESETS)},
-    "header": {"type": "string", "description": "`hmac`, `token`: header that holds the signature or token."},
-    "algorithm": {"enum": list(ALGORITHMS), "description": "`hmac`: default `sha256`."},
-    "encoding": {"enum": list(ENCODINGS), "description": "`hmac`: default `hex`."},
-    "prefix": {"type": "string", "description": "`hmac`: text before the signature."},
+    "preset": {"enum": list(PRESETS), "title": "Sender"},
+    "header": {
+        "type": "string",
+        "title": "Header",
+        "description": "`hmac`, `token`: header that holds the signature or token.",
+        "examples": ["X-Signature"],
+    },
+    "algorithm": {"enum": list(ALGORITHMS), "title": "Algorithm", "description": "`hmac`: default `sha256`."},
+    "encoding": {"enum": list(ENCODINGS), "title": "Encoding", "description": "`hmac`: default `hex`."},
+    "prefix": {
+        "type": "string",
+        "title": "Prefix",
+        "description": "`hmac`: text before the signature.",
+        "examples": ["sha256="],
+    },
 }
 _SECRETS_SCHEMA = {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": MAX_SECRETS}
 VERIFY_SCHEMA = {
     "type": "object",
     "properties": {
         **_SETTINGS_SCHEMA,
-        "secrets": {"anyOf": [{"type": "string"}, _SECRETS_SCHEMA], "description": "Absent: the stored ones stay."},
+        "secrets": {
+            "anyOf": [{"type": "string"}, _SECRETS_SCHEMA],
+            "title": "Secrets",
+            "description": "Absent: the stored ones stay.",
+            "writeOnly": True,
+        },
     },
     "required": ["preset"],
     "additionalProperties": False,
@@ -45,7 +60,8 @@ SHOWN_VERIFY_SCHEMA = {
 }
 
 _COMMON_FIELDS = ("preset", "secrets")
-_PRESET_FIELDS = {"hmac": ("algorithm", "encoding", "header", "prefix"), "token": ("header",)}
+PRESET_FIELDS = {"hmac": ("algorithm", "encoding", "header", "prefix"), "token": ("header",)}
+"""What a preset has besides its secrets."""
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _SIGNING_PREFIX = "whsec_"
 _TIMESTAMP = re.compile(r"[1-9][0-9]{0,10}", re.ASCII)
@@ -70,7 +86,7 @@ class Verification:
     @property
     def settings(self) -> dict[str, Any]:
         """The JSON value without the secrets."""
-        names = _PRESET_FIELDS.get(self.preset, ())
+        names = PRESET_FIELDS.get(self.preset, ())
         return {"preset": self.preset} | {name: getattr(self, name) for name in names if getattr(self, name)}
 
 
@@ -80,9 +96,9 @@ def parse_verification(value: object) -> Verification:
     Raises:
         InvalidInputError: A preset or field is unknown, or there is no secret, or the preset cannot use it.
     """
-    fields = check_fields("verify", value, (*_COMMON_FIELDS, *_PRESET_FIELDS["hmac"]))
+    fields = check_fields("verify", value, (*_COMMON_FIELDS, *PRESET_FIELDS["hmac"]))
     preset = check_choice("verify.preset", fields.get("preset"), PRESETS)
-    check_fields(f"verify with the preset {preset}", value, (*_COMMON_FIELDS, *_PRESET_FIELDS.get(preset, ())))
+    check_fields(f"verify with the preset {preset}", value, (*_COMMON_FIELDS, *PRESET_FIELDS.get(preset, ())))
     if fields.get("secrets") is None:
         raise InvalidInputError('verify.secrets must hold the secret that the sender signs with: {"secrets": ["…"]}')
     secrets = _check_secrets(fields["secrets"])

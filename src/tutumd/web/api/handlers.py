@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from pydantic import TypeAdapter
 
 from tutumd.application import handlers as rules
-from tutumd.application.admission.evaluate import Admitted, CallInput, Hidden, Invalid, Skipped, Unauthorized
+from tutumd.application.admission.evaluate import Admitted, CallInput
 from tutumd.application.queries import HANDLER_FILTERS, parse_query, parse_unused
 from tutumd.errors import InvalidInputError
 from tutumd.web.api import handler_schemas, render, schemas
@@ -18,6 +18,7 @@ from tutumd.web.auth import Caller, Operator
 from tutumd.web.body import Body, documented, documented_list, parse
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.uris import PREFIX, service_uri
+from tutumd.web.verdicts import VERDICTS
 
 router = APIRouter(prefix=PREFIX, tags=["webhook handlers"])
 
@@ -30,13 +31,6 @@ _NEW: TypeAdapter[handler_schemas.HandlerIn | list[handler_schemas.HandlerIn]] =
 )
 _ONE = TypeAdapter(handler_schemas.HandlerIn)
 _MANY = TypeAdapter(list[handler_schemas.HandlerIn])
-_VERDICTS = {
-    Admitted: ("go", 202),
-    Skipped: ("skipped", 200),
-    Hidden: ("not_found", 404),
-    Unauthorized: ("unauthorized", 401),
-    Invalid: ("invalid", 400),
-}
 _ROTATE = TypeAdapter(handler_schemas.RotateIn)
 _TEST = TypeAdapter(handler_schemas.TestIn)
 
@@ -162,7 +156,7 @@ def try_handler(
         now=web.clock(),
     )
     results, verdict = rules.try_call(handler, call, cipher=web.cipher)
-    name, status = _VERDICTS[type(verdict)]
+    name, status = VERDICTS[type(verdict)]
     admitted = verdict if isinstance(verdict, Admitted) else Admitted()
     return handler_schemas.TestOut(
         verdict=name,

@@ -1,5 +1,110 @@
-"""Pages: connect."""
+"""Pages that connect a sender: choose a service and a sender, and what shall count; then the handler is created."""
 
-from fastapi import APIRouter
+import secrets
+from datetime import UTC, datetime
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from tutumd.application import connect as rules
+from tutumd.application import handlers
+from tutumd.application.connect_form import list_fields
+from tutumd.application.sender_guide import write_command
+from tutumd.application.senders import SENDERS, Sender, group_senders
+from tutumd.errors import NOT_FOUND, InvalidInputError, NotFoundError
+from tutumd.model import Query, Scope, Service, User
+from tutumd.web.context import context, parse_uuid
+from tutumd.web.pages import connect_wait
+from tutumd.web.pages.connect_wait import show_entries
+from tutumd.web.pages.handler_routes import ServiceUuid, find_handler
+from tutumd.web.pages.rendering import render
+from tutumd.web.pages.visitors import Operator, Reader, SentForm, field
 
 router = APIRouter()
+router.include_router(connect_wait.router)
+
+_MAX_SERVICES = 20
+_MAX_SEARCH = 200
+_MAX_SAME_NAME = 100
+
+
+@router.get("/connect/")
+def choose_service(request: Request, visitor: Reader, q: str = "") -> Response:
+    """Show the services to connect, or those that match a search."""
+    search = q.strip()[:_MAX_SEARCH]
+    found = context(request).store.service_list(visitor, search=search, limit=_MAX_SERVICES + 1)
+    return render(
+        request,
+        "connect.html",
+        search=search,
+        services=[each.service for each in found.services[:_MAX_SERVICES]],
+        has_more=len(found.services) > _MAX_SERVICES,
+    )
+
+
+@router.get("/service/{service_uuid}/connect/")
+def choose_sender(request: Request, visitor: Reader, service_uuid: ServiceUuid, sender: str = "") -> Response:
+    """Show the senders; or for one of them, what to choose."""
+    service = context(request).store.service(visitor, parse_uuid(service_uuid))
+    if sender not in SENDERS:
+        return render(request, "connect_sender.html", service=service, groups=group_senders())
+    chosen = SENDERS[sender]
+    return _show_form(request, visitor, service, chosen)
+
+
+@router.post("/service/{service_uuid}/connect/")
+def connect(request: Request, visitor: Operator, service_uuid: ServiceUuid, form: SentForm) -> Response:
+    """Create a handler, and show what to enter at its sender. The same form, sent again, creates nothing."""
+    web = context(request)
+    service, sender = web.store.service(visitor, parse_uuid(service_uuid)), SENDERS.get(field(form, "sender"))
+    if sender is None:
+        raise NotFoundError(NOT_FOUND)
+    sent, secret = {name: field(form, name) for name in form}, _new_secret(sender)
+    try:
+        document = rules.make_document(sender, rules.read_choice(sender, sent), secret)
+        same_name = Query(filters={"name": document["name"]}, limit=_MAX_SAME_NAME)
+        others = web.store.handlers(visitor, service.uuid, same_name).objects
+        made = rules.find_repeated(others, document, _parse_moment(field(form, "since")))
+        if made is not None:
+            return show_entries(request, visitor, find_handler(request, visitor, service_uuid, made.number), sender)
+        [handler] = handlers.create(web.store, visitor, service.uuid, [document], cipher=web.cipher, now=web.clock())
+    except InvalidInputError as error:
+        return _show_form(request, visitor, service, sender, sent, str(error))
+    found = find_handler(request, visitor, service_uuid, handler.number)
+    return show_entries(request, visitor, found, sender, secret if "verify" in document else "")
+
+
+def _new_secret(sender: Sender) -> str:
+    return rules.make_secret(str((sender.verify or {}).get("preset", "")), secrets.token_bytes(32))
+
+
+def _parse_moment(text: str) -> datetime:
+    """Return the moment of a form's field; if it is none, one after all others."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return datetime.max.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _show_form(
+    request: Request,
+    visitor: User,
+    service: Service,
+    sender: Sender,
+    sent: dict[str, str] | None = None,
+    error: str = "",
+) -> Response:
+    choice = rules.propose(sender, service.image_name)
+    return render(
+        request,
+        "connect_form.html",
+        400 if error else 200,
+        service=service,
+        sender=sender,
+        fields=list_fields(sender, choice, sent),
+        error=error,
+        since=(sent or {}).get("since") or context(request).clock().isoformat(),
+        command=write_command(service.full_name, rules.make_document(sender, choice, "")),
+        may_create=visitor.may(Scope.OPERATE),
+    )

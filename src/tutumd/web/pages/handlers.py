@@ -1,5 +1,132 @@
-"""Pages: handlers."""
+"""Pages of a handler: what it does and who called it, its URL, and the buttons that change it."""
 
-from fastapi import APIRouter
+from typing import Any
 
-router = APIRouter()
+from fastapi import Request
+from fastapi.responses import RedirectResponse, Response
+
+from tutumd.application import handlers as rules
+from tutumd.application.call_command import write_call
+from tutumd.application.delivery_text import describe_wish
+from tutumd.application.handler_state import judge_handler
+from tutumd.application.handler_words import describe
+from tutumd.errors import InvalidInputError
+from tutumd.model import DeliveryOutcome, User
+from tutumd.web.context import context
+from tutumd.web.pages import handler_edit, handler_try
+from tutumd.web.pages.handler_routes import (
+    BASE,
+    FoundHandler,
+    Number,
+    ServiceUuid,
+    find_handler,
+    go_back,
+    make_call_url,
+    make_router,
+    rights_of,
+)
+from tutumd.web.pages.rendering import render
+from tutumd.web.pages.visitors import Caller, Operator, Reader, SentForm, field
+
+router = make_router()
+router.include_router(handler_edit.router)
+router.include_router(handler_try.router)
+
+RECENT = 20
+GRACES_S = {"0": 0, "1h": 3600, "1d": 86_400, "7d": 604_800}
+"""How long an old URL may still work, as the CLI writes it."""
+_DID = {
+    "created": "The handler is created. Show its URL and give it to the sender.",
+    "changed": "The change is saved. Calls from now on follow it.",
+    "unchanged": "Nothing was different, so nothing is changed.",
+    "enabled": "The handler is enabled: calls count again.",
+    "disabled": "The handler is disabled: its URL returns 404.",
+    "rotated": "The handler has a new URL. Show it and give it to the sender.",
+}
+
+
+@router.get(BASE)
+def show_handler(request: Request, visitor: Reader, service_uuid: ServiceUuid, number: Number) -> Response:
+    """Show a handler without its URL."""
+    web, found = context(request), find_handler(request, visitor, service_uuid, number)
+    outcome = _parse_outcome(request.query_params.get("outcome", ""))
+    deliveries = web.store.service_deliveries(
+        visitor, found.service.uuid, handler_number=number, outcome=outcome, limit=RECENT
+    )
+    filters = [("All", found.path, None, outcome is None)]
+    filters += [(each.value, f"{found.path}?outcome={each.value}", None, each is outcome) for each in DeliveryOutcome]
+    return render(
+        request,
+        "handler.html",
+        **found.values,
+        **rights_of(visitor),
+        state=judge_handler(found.handler, web.clock()),
+        words=describe(found.handler),
+        said=_DID.get(request.query_params.get("did", ""), ""),
+        deliveries=[(each, describe_wish(each, found.handler.operation)) for each in deliveries],
+        outcome=outcome,
+        filters=filters,
+        graces=GRACES_S,
+    )
+
+
+@router.get(f"{BASE}url/")
+def leave_url(request: Request, visitor: Caller, service_uuid: ServiceUuid, number: Number) -> Response:
+    """Lead to the handler: the URL is shown only in response to its button."""
+    found = find_handler(request, visitor, service_uuid, number)
+    return RedirectResponse(found.path, 303, headers={"Cache-Control": "no-store"})
+
+
+@router.post(f"{BASE}url/")
+def show_url(request: Request, visitor: Caller, service_uuid: ServiceUuid, number: Number) -> Response:
+    """Show the URL, which is a password, in this response only."""
+    found = find_handler(request, visitor, service_uuid, number)
+    url = make_call_url(request, found.handler)
+    return render(request, "handler_url.html", **found.values, url=url, call=write_call(found.handler, url))
+
+
+@router.post(f"{BASE}enable/")
+def enable_handler(request: Request, visitor: Operator, service_uuid: ServiceUuid, number: Number) -> Response:
+    """Let calls count again."""
+    return _change(request, visitor, find_handler(request, visitor, service_uuid, number), {"enabled": True}, "enabled")
+
+
+@router.post(f"{BASE}disable/")
+def disable_handler(request: Request, visitor: Operator, service_uuid: ServiceUuid, number: Number) -> Response:
+    """Let the URL return 404 until the handler is enabled again."""
+    found = find_handler(request, visitor, service_uuid, number)
+    return _change(request, visitor, found, {"enabled": False}, "disabled")
+
+
+@router.post(f"{BASE}rotate/")
+def rotate_handler(
+    request: Request, visitor: Operator, service_uuid: ServiceUuid, number: Number, form: SentForm
+) -> Response:
+    """Give the handler a new URL."""
+    found, grace = find_handler(request, visitor, service_uuid, number), field(form, "grace")
+    if grace not in GRACES_S:
+        raise InvalidInputError(f"grace must be one of {', '.join(GRACES_S)}, got {grace[:20]!r}")
+    web = context(request)
+    rules.rotate(web.store, visitor, found.service.uuid, found.handler.uuid, GRACES_S[grace], now=web.clock())
+    return go_back(found, "rotated")
+
+
+@router.post(f"{BASE}revoke/")
+def revoke_handler(request: Request, visitor: Operator, service_uuid: ServiceUuid, number: Number) -> Response:
+    """Revoke the handler, and lead to its service."""
+    web, found = context(request), find_handler(request, visitor, service_uuid, number)
+    web.store.delete_handler(visitor, found.service.uuid, found.handler.uuid)
+    address = f"{web.public_path}/service/{found.service.uuid}/"
+    return RedirectResponse(address, 303, headers={"Cache-Control": "no-store"})
+
+
+def _change(request: Request, visitor: User, found: FoundHandler, document: dict[str, Any], did: str) -> Response:
+    web = context(request)
+    rules.change(
+        web.store, visitor, found.service.uuid, found.handler.uuid, document, cipher=web.cipher, now=web.clock()
+    )
+    return go_back(found, did)
+
+
+def _parse_outcome(text: str) -> DeliveryOutcome | None:
+    return next((each for each in DeliveryOutcome if each.value == text), None)

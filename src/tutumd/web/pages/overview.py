@@ -1,15 +1,110 @@
-"""The first page: what failed, what runs, what waits and why."""
+"""The first page: what failed, what runs, what waits and why; and the corner of running actions of all pages."""
+
+from dataclasses import dataclass
+from datetime import datetime
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from tutumd.application.first_step import FirstStep, find_first_step
+from tutumd.application.handler_state import UNUSED_AFTER
+from tutumd.application.health import EngineHealth, judge_engine
+from tutumd.application.public_url import judge_address
+from tutumd.model import Handler, Overview, Query, User
+from tutumd.web.context import WebContext, context
 from tutumd.web.pages.rendering import render
+from tutumd.web.pages.service_filters import ServiceFilters, state_filters
 from tutumd.web.pages.visitors import Reader
 
 router = APIRouter()
+
+_SHOWN = 5
+
+_SERVICES_OF = {
+    "local": "On local, an admin creates services: tutum service run --name hello -r 'sleep 600' demo.",
+    "docker": "On docker, each compose service and each container is one; tutum.ignore=true hides it.",
+    "swarm": "On swarm, each Swarm service is one.",
+    "kubernetes": "On kubernetes, each Deployment, StatefulSet and DaemonSet is one.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One thing that a new installation needs. `state`: `done`, `now` or `next`."""
+
+    text: str
+    state: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """An engine, and the address of the list of its services."""
+
+    health: EngineHealth
+    href: str
 
 
 @router.get("/")
 def show_overview(request: Request, visitor: Reader) -> Response:
     """Show the overview."""
-    return render(request, "overview.html")
+    web = context(request)
+    now = web.clock()
+    overview = web.store.overview(visitor, unused_before=now - UNUSED_AFTER)
+    first_step = find_first_step(overview)
+    return render(
+        request,
+        "overview.html",
+        overview=overview,
+        first_step=first_step,
+        steps=_list_steps(first_step, overview, visitor) if first_step else [],
+        engines=[
+            Engine(health=judge_engine(each, now), href=ServiceFilters(engine=each.name).address(web.public_path))
+            for each in overview.engines
+        ],
+        states=state_filters(web.public_path, None, overview.counts),
+        public_url=judge_address(web.public_url),
+        unused=_find_unused(web, visitor, now) if overview.unused_handlers else (),
+        unused_days=UNUSED_AFTER.days,
+        busy=bool(overview.running or overview.waiting),
+    )
+
+
+@router.get("/running/")
+def show_running(request: Request, visitor: Reader) -> Response:
+    """Show the corner of running actions alone, for a script that refreshes it."""
+    return render(request, "corner.html", running=context(request).store.running_actions(visitor))
+
+
+def _find_unused(web: WebContext, visitor: User, now: datetime) -> tuple[Handler, ...]:
+    return web.store.unused_handlers(visitor, now - UNUSED_AFTER, Query(limit=_SHOWN)).objects
+
+
+def _list_steps(first: FirstStep, overview: Overview, visitor: User) -> list[Step]:
+    order = list(FirstStep)
+    number = sum(overview.counts.states.values())
+    notes = {
+        FirstStep.ENGINE: "No engine is connected. Start tutumd with --engine docker, swarm, kubernetes or local.",
+        FirstStep.SERVICE: _services_note(overview, visitor),
+        FirstStep.HANDLER: f"{number} service{'' if number == 1 else 's'} can be redeployed, and nobody can call"
+        " them yet. Choose a service and a sender, and get the URL to paste.",
+    }
+    texts = {
+        FirstStep.ENGINE: "An engine is connected",
+        FirstStep.SERVICE: "It shows services",
+        FirstStep.HANDLER: "A sender has the URL of a handler",
+    }
+
+    def state(step: FirstStep) -> str:
+        if step is first:
+            return "now"
+        return "done" if order.index(step) < order.index(first) else "next"
+
+    return [Step(text=texts[step], state=state(step), note=notes[step] if step is first else "") for step in order]
+
+
+def _services_note(overview: Overview, visitor: User) -> str:
+    if not visitor.is_admin:
+        return f"No service is yours. One is if it has the label tutum.owner={visitor.name}: set it, or ask an admin."
+    kinds = sorted({engine.kind for engine in overview.engines})
+    return " ".join(["No service was found yet.", *(_SERVICES_OF[kind] for kind in kinds if kind in _SERVICES_OF)])

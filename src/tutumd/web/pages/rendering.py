@@ -7,23 +7,12 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from tutumd.model import User
+from tutumd.errors import TutumdError
+from tutumd.model import ActionSummary, User
 from tutumd.web.context import context
 from tutumd.web.pages.assets import load_assets
+from tutumd.web.pages.cookies import set_cookie
 from tutumd.web.pages.formats import FILTERS
-
-SAFETY = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
-        " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
-"""Headers of every page."""
 
 _templates = Environment(
     loader=PackageLoader("tutumd.web.pages"),
@@ -39,8 +28,9 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     """Return a page.
 
     Every template knows `root` (the path in front of all addresses), `here` (the page's own address, without query),
-    `visitor` (the user, or None), `csrf` (the token for forms), `now`, `asset(path)`, `ui` (the macros) and `values`.
-    For a request of a script that refreshes a page, only the block `live` is rendered.
+    `visitor` (the user, or None), `csrf` (the token for forms), `now`, `asset(path)`, `ui` (the macros) and `values`;
+    all but the block `live` know `running` (the visitor's actions in progress). For a request of a script that
+    refreshes a page, only the block `live` is rendered.
     """
     web = context(request)
     visitor: User | None = getattr(request.state, "visitor", None)
@@ -59,5 +49,16 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     if request.headers.get("hx-request") == "true" and "live" in page.blocks and status == 200:
         html = "".join(page.blocks["live"](page.new_context(known | values)))
     else:
-        html = page.render(known | values)
-    return HTMLResponse(html, status, headers=SAFETY)
+        html = page.render(known | {"running": _read_running(request)} | values)
+    response = HTMLResponse(html, status)
+    if new_token := getattr(request.state, "new_token", ""):
+        set_cookie(request, response, new_token)
+    return response
+
+
+def _read_running(request: Request) -> tuple[ActionSummary, ...]:
+    visitor: User | None = getattr(request.state, "visitor", None)
+    try:
+        return context(request).store.running_actions(visitor) if visitor else ()
+    except TutumdError:
+        return ()  # the database is away, which the page says

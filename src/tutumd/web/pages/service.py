@@ -1,5 +1,83 @@
-"""Pages: service."""
+"""The page of a service: its containers, handlers, actions, deliveries, images and settings."""
 
-from fastapi import APIRouter
+from typing import Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from tutumd.application.handler_state import judge_handler
+from tutumd.application.queries import parse_position
+from tutumd.model import ActionState, ActionSummary, Query, Scope, Service, User
+from tutumd.web.context import context, parse_uuid
+from tutumd.web.pages.rendering import render
+from tutumd.web.pages.service_buttons import command, list_buttons
+from tutumd.web.pages.service_filters import ServiceFilters
+from tutumd.web.pages.service_settings import list_settings
+from tutumd.web.pages.visitors import Reader
 
 router = APIRouter()
+
+RECENT = 8
+_MAX_SHOWN = 100
+_IMAGES = 5
+_HISTORY = 50
+_UNFINISHED = (ActionState.PENDING, ActionState.IN_PROGRESS, ActionState.CANCELING)
+
+
+@router.get("/service/{uuid}/")
+def show_service(request: Request, visitor: Reader, uuid: str) -> Response:
+    """Show a service."""
+    web, uuid = context(request), parse_uuid(uuid)
+    service = web.store.service(visitor, uuid)
+    handlers = web.store.handlers(visitor, uuid, Query(limit=_MAX_SHOWN))
+    history = web.store.service_actions(visitor, uuid, limit=_HISTORY)
+    now = web.clock()
+    return render(
+        request,
+        "service.html",
+        service=service,
+        at=f"{web.public_path}/service/{uuid}",
+        containers=web.store.containers(visitor, Query(filters={"service": uuid}, limit=_MAX_SHOWN)),
+        handlers=handlers,
+        handler_states={each.number: judge_handler(each, now) for each in handlers.objects},
+        buttons=list_buttons(service, visitor, handlers.total),
+        can_redeploy=service.gone_since is None and visitor.may(Scope.CALL),
+        can_scale=service.gone_since is None and visitor.may(Scope.OPERATE),
+        can_connect=visitor.may(Scope.OPERATE),
+        engine_href=ServiceFilters(engine=service.engine).address(web.public_path),
+        stack_href=ServiceFilters(stack=service.stack).address(web.public_path),
+        scale_command=command("scale", service, "N"),
+        server_cap=web.server_cap,
+        unfinished=[each for each in history if each.state in _UNFINISHED],
+        newest_end=next((each for each in history if each.state not in _UNFINISHED), None),
+        images=[each for each in history if _changed_image(each)][:_IMAGES],
+        settings=list_settings(service),
+        busy=any(each.state in _UNFINISHED for each in history),
+        **_pages(request, visitor, service, history),
+    )
+
+
+def _pages(request: Request, visitor: User, service: Service, newest: tuple[ActionSummary, ...]) -> dict[str, Any]:
+    """Return one page of the actions and one of the deliveries, and the addresses of the next ones."""
+    store, uuid = context(request).store, service.uuid
+    before, deliveries_before = (parse_position(request.query_params, name) for name in ("before", "deliveries_before"))
+    actions = newest if before is None else store.service_actions(visitor, uuid, before=before, limit=RECENT + 1)
+    deliveries = store.service_deliveries(visitor, uuid, before=deliveries_before, limit=RECENT + 1)
+    at = f"{context(request).public_path}/service/{uuid}/"
+
+    def older(name: str, numbers: list[int]) -> str:
+        return f"{at}?{urlencode({name: numbers[RECENT - 1]})}" if len(numbers) > RECENT else ""
+
+    return {
+        "actions": actions[:RECENT],
+        "older_actions": older("before", [each.number for each in actions]),
+        "newest_actions": at if before else "",
+        "deliveries": deliveries[:RECENT],
+        "older_deliveries": older("deliveries_before", [each.number for each in deliveries]),
+        "newest_deliveries": at if deliveries_before else "",
+    }
+
+
+def _changed_image(action: ActionSummary) -> bool:
+    return action.state is ActionState.SUCCESS and action.image_after not in (None, action.image_before)

@@ -1,4 +1,4 @@
-"""The dashboard: limits of API keys, sessions, login links, the audit log, labels of services, and what failed lately.
+"""The dashboard: limits of keys, sessions, login links, the audit log, what failed lately, the labels of services.
 
 The previous release works on it: its replicas give every key all rights of its user.
 """
@@ -25,6 +25,7 @@ def upgrade() -> None:
     ):
         op.add_column("api_keys", column)
     op.add_column("services", sa.Column("settings", sa.JSON(), nullable=False, server_default="[]"))
+    op.add_column("action_lines", sa.Column("phase", sa.String(length=16)))
     op.create_table(
         "sessions",
         sa.Column("seq", _SERIAL, autoincrement=True, nullable=False),

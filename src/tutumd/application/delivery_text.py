@@ -1,0 +1,128 @@
+"""The content of a delivery for people: its body laid out line by line, without a change to what it says."""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+from tutumd.model import Delivery, DeliveryOutcome, Operation
+
+MAX_DEPTH = 40
+"""Bodies that are nested deeper are shown as they are: their indentation would outgrow them."""
+
+_INDENT = "  "
+_OPENS, _CLOSES = ("{", "["), ("}", "]")
+_TOKEN = re.compile(r'"(?:[^"\\]+|\\.)*"?|[\[\]{},:]|[^\s\[\]{},:"]+', re.DOTALL)
+_MAX_FIELDS = 1000
+_OUTCOMES = {
+    DeliveryOutcome.QUEUED: "It caused an action.",
+    DeliveryOutcome.JOINED: "It joined an action that was waiting already.",
+    DeliveryOutcome.SUPERSEDED: "It joined an action, and a later call replaced what it asked for.",
+    DeliveryOutcome.SKIPPED: "It was skipped: nothing runs. Its sender got a 200.",
+    DeliveryOutcome.REFUSED: "It was refused: nothing runs, and nothing of its content is stored.",
+    DeliveryOutcome.REPEATED: "It repeats an earlier call: nothing runs twice. Its sender got that one's response.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryText:
+    """What was received.
+
+    Attributes:
+        body: For people; `kind` says what it is: `JSON`, `form`, `text`, `binary` (as hexadecimal), or empty.
+        notes: What is missing.
+    """
+
+    headers: tuple[tuple[str, str], ...]
+    query: tuple[tuple[str, str], ...]
+    body: str
+    kind: str
+    notes: tuple[str, ...]
+
+
+def read_delivery_text(content: Mapping[str, Any]) -> DeliveryText:
+    """Return the stored content of a delivery for people."""
+    headers = tuple((str(name), str(value)) for name, value in content.get("headers", ()))
+    media_type = next((value.lower() for name, value in headers if name.lower() == "content-type"), "")
+    text, is_cut = str(content.get("body", "")), bool(content.get("is_cut"))
+    kind, body = ("binary", write_hex(text)) if content.get("is_base64") else lay_out(text, media_type, is_cut=is_cut)
+    notes = [f"Not stored: {part}." for part in content.get("left_out", ())]
+    if is_cut and text:
+        notes.append("Only the first 16 KiB of the body are stored.")
+    query = tuple(parse_qsl(str(content.get("query", "")), keep_blank_values=True))
+    return DeliveryText(headers=headers, query=query, body=body, kind=kind, notes=tuple(notes))
+
+
+def describe_outcome(delivery: Delivery) -> str:
+    """Return what became of a delivery, as a sentence."""
+    return _OUTCOMES[delivery.outcome]
+
+
+def describe_wish(delivery: Delivery, operation: Operation) -> str:
+    """Return what a delivery asked for beyond the operation: a tag, or how many containers; empty if nothing."""
+    if operation is Operation.SCALEUP:
+        return f"{delivery.amount} more"
+    return f"tag {delivery.tag}" if delivery.tag else ""
+
+
+def lay_out(text: str, media_type: str, *, is_cut: bool = False) -> tuple[str, str]:
+    """Return what kind of text a body is, and the body for people."""
+    if not text.strip():
+        return "", text
+    if text.lstrip()[:1] in ("{", "["):
+        return ("JSON", indent_json(text)) if is_cut or _is_json(text) else ("text", text)
+    if "x-www-form-urlencoded" not in media_type:
+        return "text", text
+    try:
+        fields = parse_qsl(text, keep_blank_values=True, strict_parsing=True, max_num_fields=_MAX_FIELDS)
+    except ValueError:
+        return "text", text
+    return "form", "\n".join(_field_lines(fields))
+
+
+def indent_json(text: str) -> str:
+    """Return JSON with line breaks and indentation; numbers, texts and repeated names stay to the letter.
+
+    Also of JSON that is cut. One that is nested deeper than MAX_DEPTH is returned as it is.
+    """
+    parts: list[str] = []
+    tokens, depth = _TOKEN.findall(text), 0
+    for before, token, after in zip(["", *tokens], tokens, [*tokens[1:], ""], strict=False):
+        if token in _OPENS:
+            depth += 1
+            if depth > MAX_DEPTH:
+                return text
+            parts.append(token if after in _CLOSES else f"{token}\n{_INDENT * depth}")
+        elif token in _CLOSES:
+            depth = max(0, depth - 1)
+            parts.append(token if before in _OPENS else f"\n{_INDENT * depth}{token}")
+        else:
+            parts.append({",": f",\n{_INDENT * depth}", ":": ": "}.get(token, token))
+    return "".join(parts)
+
+
+def write_hex(encoded: str) -> str:
+    """Return bytes that are stored as base64 as rows of hexadecimal digits, 16 bytes each."""
+    try:
+        raw = base64.b64decode(encoded)
+    except (binascii.Error, ValueError):
+        return encoded
+    rows = (raw[start : start + 16] for start in range(0, len(raw), 16))
+    return "\n".join(f"{index * 16:06x}  {row.hex(' ')}" for index, row in enumerate(rows))
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _field_lines(fields: Sequence[tuple[str, str]]) -> list[str]:
+    # GitHub's form has its JSON in the field `payload`.
+    return [f"{name} = {indent_json(value) if _is_json(value) else value}" for name, value in fields]

@@ -1,0 +1,301 @@
+"""The inputs of a form for one handler field, as its JSON Schema wants them.
+
+A value that they cannot show exactly is shown, and read, as JSON.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from tutumd.application.admission.fields import HandlerField
+from tutumd.application.admission.json_checks import is_shallow
+from tutumd.application.admission.verify import PRESET_FIELDS
+from tutumd.application.queries import parse_date
+from tutumd.errors import InvalidInputError
+
+Texts = Mapping[str, str]
+"""What the inputs of a form hold, by their names. A box that is checked holds `on`."""
+
+ON, OFF = "on", "off"
+_WHOLE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+
+
+class Kind(StrEnum):
+    """How an input is drawn."""
+
+    CHECKBOX = "checkbox"
+    NUMBER = "number"
+    TEXT = "text"
+    SELECT = "select"
+    LINES = "lines"
+    SECRETS = "secrets"
+    DATE = "date"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """One input.
+
+    Attributes:
+        help: Markdown of one or two sentences.
+        choices: Of a SELECT.
+        low, high: Of a NUMBER.
+        key: Key of the value within that of the field; empty if it is the whole value.
+        preset: The kind of filter that it belongs to; empty if to none.
+        default: What an empty input stands for.
+        of_presets: Presets of the same object that it is for; empty: all.
+        takes_flag: `true` and `false` are values, too.
+    """
+
+    name: str
+    kind: Kind
+    title: str = ""
+    help: str = ""
+    example: str = ""
+    choices: tuple[str, ...] = ()
+    low: int | None = None
+    high: int | None = None
+    key: str = ""
+    preset: str = ""
+    default: Any = None
+    of_presets: tuple[str, ...] = ()
+    takes_flag: bool = False
+
+
+def json_name(field: HandlerField) -> str:
+    """Return the name of the input for the field's value as JSON."""
+    return f"{field.name}.json"
+
+
+def make_inputs(field: HandlerField) -> tuple[Input, ...]:
+    """Return the inputs of a field, without the one for JSON."""
+    schema = field.schema
+    if schema.get("type") == "object":
+        inputs = [
+            _make_input(f"{field.name}.{key}", each, key=key, of_presets=_presets_with(field, key))
+            for key, each in schema.get("properties", {}).items()
+        ]
+    elif any("properties" in each for each in schema.get("anyOf", ())):
+        inputs = list(_make_alternatives(field.name, schema["anyOf"]))
+    else:
+        takes_flag = {"type": "boolean"} in schema.get("anyOf", ())
+        shown = field.shown_schema or schema
+        inputs = [_make_input(field.name, shown, is_date=field.is_date, takes_flag=takes_flag)]
+    return tuple(each for each in inputs if each.kind is not Kind.JSON)
+
+
+def write_texts(field: HandlerField, value: Any) -> dict[str, str]:
+    """Return what the inputs hold for a value as the API shows it. Secrets are never among it."""
+    inputs = make_inputs(field)
+    empty = {each.name: OFF if each.kind is Kind.CHECKBOX else "" for each in inputs} | {json_name(field): ""}
+    shown = _without_count(value)
+    texts = empty | _spread(field, inputs, shown)
+    if _is_same(inputs, _collect(field, inputs, texts), shown):
+        return texts
+    return empty | {json_name(field): _write_json(shown)}
+
+
+def read_texts(field: HandlerField, texts: Texts) -> Any:
+    """Return the JSON value that the inputs hold; None if they hold none.
+
+    Raises:
+        InvalidInputError: The JSON is none, or there is a value besides it. The text contains no secret.
+    """
+    inputs = make_inputs(field)
+    value, text = _collect(field, inputs, texts), texts.get(json_name(field), "").strip()
+    if not text:
+        return value
+    secrets = {"secrets": value.pop("secrets")} if isinstance(value, dict) and "secrets" in value else {}
+    if value and value is not True:
+        raise InvalidInputError(f"{field.name} is given twice: empty its JSON, or the other inputs")
+    document = _read_json(field.name, text)
+    if not isinstance(document, dict) or not has_secrets(field):
+        return document
+    if "secrets" in document:
+        raise InvalidInputError(f"{field.name} as JSON must be without secrets: there is an input for them")
+    return document | secrets
+
+
+def has_secrets(field: HandlerField) -> bool:
+    """Return whether a field holds secrets."""
+    return any(each.kind is Kind.SECRETS for each in make_inputs(field))
+
+
+def _make_input(name: str, schema: Mapping[str, Any], *, is_date: bool = False, **more: Any) -> Input:
+    example = next(iter(schema.get("examples", ())), "")
+    return Input(
+        name=name,
+        kind=Kind.DATE if is_date else _kind_of(schema),
+        title=schema.get("title", ""),
+        help=schema.get("description", ""),
+        example="\n".join(example) if isinstance(example, list) else str(example),
+        choices=tuple(map(str, schema.get("enum", ()))),
+        low=schema.get("minimum"),
+        high=schema.get("maximum"),
+        default=schema.get("default"),
+        **more,
+    )
+
+
+def _make_alternatives(name: str, schemas: list[Mapping[str, Any]]) -> Iterator[Input]:
+    """Yield the inputs of presets, and of the text that may stand for one."""
+    for schema in schemas:
+        properties = schema.get("properties", {})
+        preset = properties.get("preset", {}).get("const", "")
+        for key, each in properties.items():
+            if key != "preset":
+                yield _make_input(f"{name}.{preset}.{key}", each, key=key, preset=preset)
+    for schema in schemas:
+        if schema.get("type") == "string":
+            yield _make_input(f"{name}.expression", schema)
+
+
+def _kind_of(schema: Mapping[str, Any]) -> Kind:
+    if schema.get("writeOnly"):
+        return Kind.SECRETS
+    if "enum" in schema:
+        return Kind.SELECT
+    variants = schema.get("anyOf", (schema,))
+    types = {each.get("type") for each in variants}
+    if "array" in types and types <= {"array", "string"}:
+        items = next(each["items"] for each in variants if each["type"] == "array")
+        return Kind.LINES if items.get("type") == "string" else Kind.JSON
+    kinds = {"boolean": Kind.CHECKBOX, "integer": Kind.NUMBER, "string": Kind.TEXT}
+    return kinds.get(schema.get("type", ""), Kind.JSON)
+
+
+def _presets_with(field: HandlerField, key: str) -> tuple[str, ...]:
+    if field.name != "verify" or not any(key in keys for keys in PRESET_FIELDS.values()):
+        return ()
+    return tuple(preset for preset, keys in PRESET_FIELDS.items() if key in keys)
+
+
+def _spread(field: HandlerField, inputs: tuple[Input, ...], value: Any) -> dict[str, str]:
+    """Return a value's parts for the inputs. What fits none of them is missing."""
+    if value is None:
+        return {}
+    if field.name in (each.name for each in inputs):
+        return {field.name: _write(inputs[0], value)}
+    texts: dict[str, str] = {}
+    for part in value if isinstance(value, list) else [value]:
+        known = part if isinstance(part, dict) else {"": part}
+        preset = known.get("preset", "") if any(each.preset for each in inputs) else ""
+        texts |= {
+            each.name: _write(each, known[each.key])
+            for each in inputs
+            if each.key in known and each.preset == preset and each.name not in texts
+        }
+    return texts
+
+
+def _collect(field: HandlerField, inputs: tuple[Input, ...], texts: Texts) -> Any:
+    """Return the value that the inputs besides JSON hold. The inverse of `_spread`."""
+    values = [(each, value) for each in inputs if (value := _read(each, texts.get(each.name, ""))) is not None]
+    if field.name in (each.name for each in inputs):
+        return values[0][1] if values else None
+    if not any(each.preset for each in inputs):
+        preset = texts.get(f"{field.name}.preset", "")
+        return {each.key: value for each, value in values if not each.of_presets or preset in each.of_presets} or None
+    parts: dict[str, Any] = {}
+    for each, value in values:
+        if each.preset:
+            parts.setdefault(each.preset, {"preset": each.preset})[each.key] = value
+        else:
+            parts[""] = value
+    return next(iter(parts.values())) if len(parts) == 1 else list(parts.values()) or None
+
+
+def _write(each: Input, value: Any) -> str:
+    if value == each.default and not each.preset:
+        return ""
+    match each.kind:
+        case Kind.CHECKBOX:
+            return ON if value is True else OFF
+        case Kind.LINES:
+            return "\n".join(map(str, value if isinstance(value, list) else [value]))
+        case Kind.DATE:
+            return parse_date(each.name, str(value)).isoformat()[:19]  # the API shows UTC, to the second
+        case Kind.SECRETS:
+            return ""
+    return str(value)
+
+
+def _read(each: Input, text: str) -> Any:
+    text = text.replace("\r", "")
+    if each.kind is Kind.SECRETS:
+        return [line for line in text.split("\n") if line.strip()] or None
+    if each.kind is Kind.LINES:
+        return [line.strip() for line in text.split("\n") if line.strip()] or None
+    text = text.strip()
+    if each.kind is Kind.CHECKBOX:
+        return text == ON
+    if each.takes_flag and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if each.kind is Kind.NUMBER and _WHOLE.fullmatch(text):
+        return int(text)
+    if each.kind is Kind.DATE and text:
+        return _read_date(each.name, text)
+    return text or None
+
+
+def _read_date(name: str, text: str) -> str:
+    try:
+        return parse_date(name, text).isoformat()  # browsers leave out seconds of 0
+    except InvalidInputError:
+        return text  # the field's own check says what is wrong
+
+
+def _is_same(inputs: tuple[Input, ...], read: Any, shown: Any) -> bool:
+    """Return whether what was read from inputs is the value that was to be shown, and every browser keeps it."""
+    is_date = any(each.kind is Kind.DATE for each in inputs)
+    if is_date and read and shown:
+        return parse_date("", read) == parse_date("", shown)
+    defaults = {each.key: each.default for each in inputs if each.key and not each.preset}
+    return _simplify(read, defaults) == _simplify(shown, defaults) and all(map(_is_kept, _texts_in(shown)))
+
+
+def _simplify(value: Any, defaults: Mapping[str, Any]) -> Any:
+    """Return the same value for all that mean the same: a list of one item, another order of filters, a default."""
+    if isinstance(value, list):
+        items = [_simplify(each, {}) for each in value]
+        return items[0] if len(items) == 1 else sorted(items, key=str) if dict in map(type, items) else items
+    if isinstance(value, dict):
+        return {key: _simplify(each, {}) for key, each in value.items() if each != defaults.get(key, ...)}
+    return value
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for each in inner:
+        yield from _texts_in(each)
+    if isinstance(value, str):
+        yield value
+
+
+def _is_kept(text: str) -> bool:
+    return text.isprintable() and text == text.strip()
+
+
+def _without_count(value: Any) -> Any:
+    return {key: each for key, each in value.items() if key != "secrets_set"} if isinstance(value, dict) else value
+
+
+def _write_json(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    return text if text.replace("\n", "").isprintable() else json.dumps(value, indent=2)
+
+
+def _read_json(name: str, text: str) -> Any:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InvalidInputError(
+            f"{name} must be JSON here: texts need double quotes, and no comma ends a list"
+        ) from None
+    if not is_shallow(document):
+        raise InvalidInputError(f"{name} has too many levels")
+    return document

@@ -1,0 +1,40 @@
+"""Whether a handler can be called, and whether anybody does."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from tutumd.application.admission.encryption import PlaceholderCipher
+from tutumd.application.admission.options import read_stored
+from tutumd.model import Handler
+
+UNUSED_AFTER = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandlerState:
+    """The state of a handler, for people.
+
+    Attributes:
+        word: `unused`: it can be called, and nobody did for 30 days.
+        why: A sentence; empty if there is nothing to say.
+    """
+
+    word: Literal["active", "disabled", "expired", "used up", "unused"]
+    why: str = ""
+
+
+def judge_handler(handler: Handler, now: datetime) -> HandlerState:
+    """Return the state of a handler."""
+    options = read_stored(handler.options, PlaceholderCipher())
+    if not options.enabled:
+        return HandlerState(word="disabled", why="Calls get 404 until it is enabled.")
+    if options.expires_datetime is not None and options.expires_datetime <= now:
+        return HandlerState(word="expired", why=f"Calls get 404 since {options.expires_datetime:%Y-%m-%d %H:%M} UTC.")
+    if options.max_uses is not None and handler.uses >= options.max_uses:
+        return HandlerState(word="used up", why=f"All {options.max_uses} calls that it accepts have been made.")
+    idle = now - (handler.last_called or handler.created)
+    if idle >= UNUSED_AFTER:
+        ever = "since it was created" if handler.last_called is None else "since its last call"
+        return HandlerState(word="unused", why=f"Nobody called it for {idle.days} days, {ever}.")
+    return HandlerState(word="active")

@@ -1,0 +1,76 @@
+"""What a call would do to a handler, for a payload of a person or a recorded delivery. Nothing is done."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from urllib.parse import parse_qsl
+
+from tutumd.application.admission.encryption import SecretCipher
+from tutumd.application.admission.evaluate import CallInput, CheckResult, Verdict, explain
+from tutumd.application.admission.options import read_stored
+from tutumd.application.handlers import try_call
+from tutumd.application.redelivery import read_input
+from tutumd.errors import InvalidInputError
+from tutumd.model import Delivery, Handler, Origin
+
+_HEADER_LIMIT = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What a call would do.
+
+    Attributes:
+        notes: What could not be checked, and why.
+    """
+
+    checks: Sequence[CheckResult]
+    verdict: Verdict
+    notes: tuple[str, ...] = ()
+
+
+def try_payload(handler: Handler, call: CallInput, *, cipher: SecretCipher) -> Trial:
+    """Return what a call would do."""
+    checks, verdict = try_call(handler, call, cipher=cipher)
+    return Trial(checks=checks, verdict=verdict)
+
+
+def try_delivery(handler: Handler, delivery: Delivery, now: datetime, *, cipher: SecretCipher) -> Trial:
+    """Return what a recorded delivery would do if it came now, as far as it was stored. Signatures never are."""
+    options = read_stored(handler.options, cipher)
+    origin = Origin(address=delivery.address, user_agent=delivery.user_agent)
+    call, notes = read_input(delivery, origin, now), list[str]()
+    if not delivery.content:
+        notes.append("Nothing of this delivery was stored, so this is a call without headers, query and body.")
+    if options.verify is not None:
+        notes.append("Signatures and tokens are not stored, so the sender cannot be checked.")
+    if delivery.content.get("is_cut"):
+        notes.append("Only the first part of the body was stored: filters and tags see what is left of it.")
+    if left_out := delivery.content.get("left_out", ()):
+        notes.append(f"This was not stored, and is missing here: {', '.join(map(str, left_out))}.")
+    checks = [check for check in explain(options, call)[0] if check.check != "verify"]
+    failed = next((check.verdict for check in checks if check.verdict is not None), None)
+    verdict = failed or explain(replace(options, verify=None), call)[1]
+    return Trial(checks=checks, verdict=verdict, notes=tuple(notes))
+
+
+def parse_headers(text: str) -> list[tuple[str, str]]:
+    """Return the headers of a text with one `Name: value` a line. Raises InvalidInputError."""
+    lines = [line for line in text.replace("\r", "").split("\n") if line.strip()]
+    if len(lines) > _HEADER_LIMIT:
+        raise InvalidInputError(f"headers must be at most {_HEADER_LIMIT}, got {len(lines)}")
+    headers = []
+    for line in lines:
+        name, found, value = line.partition(":")
+        if not found or not name.strip():
+            raise InvalidInputError(f"headers must be lines such as X-GitHub-Event: push, got {line[:60]!r}")
+        headers.append((name.strip(), value.strip()))
+    return headers
+
+
+def parse_query_text(text: str) -> list[tuple[str, str]]:
+    """Return the parameters of a query such as `tag=v2&wait=60`. Raises InvalidInputError."""
+    try:
+        return parse_qsl(text.strip().removeprefix("?"), keep_blank_values=True, max_num_fields=_HEADER_LIMIT)
+    except ValueError:
+        raise InvalidInputError(f"query must have at most {_HEADER_LIMIT} parameters") from None

@@ -1,0 +1,133 @@
+"""What is set on a handler, in words: a sentence for each field."""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from tutumd.application.admission.fields import FIELDS, GROUPS
+from tutumd.application.handlers import public_options
+from tutumd.application.queries import parse_date
+from tutumd.model import Handler, Operation
+
+_SENDERS = {
+    "github": "GitHub",
+    "gitlab": "GitLab",
+    "gitea": "Gitea",
+    "forgejo": "Forgejo",
+    "bitbucket": "Bitbucket",
+    "standard-webhooks": "Standard Webhooks",
+    "hmac": "Another sender that signs the body (HMAC)",
+    "token": "A token in a header",
+}
+_OPERATIONS = {
+    Operation.REDEPLOY: "Redeploys the service: pulls the image of its tag, and replaces the containers.",
+    Operation.SCALEUP: "Adds a container to the service, or as many as the call asks for.",
+}
+UNSET = {
+    "What a call does": "At once, with the tag of the service's image.",
+    "Who may call": "Everyone who knows the URL.",
+    "Which calls count": "Every call.",
+    "Limits": "None.",
+}
+"""What holds while nothing of a group is set."""
+
+
+def describe(handler: Handler) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return headings, each with sentences: what a handler does, who may call it, which calls count, its limits."""
+    options, sentences = public_options(handler), dict[str, list[str]]()
+    for title in (*GROUPS, *(field.group for field in FIELDS.values())):
+        sentences.setdefault(title, [])
+    sentences[GROUPS[0]].append(_OPERATIONS[handler.operation])
+    for field in FIELDS.values():
+        value = options[field.name]
+        if value != field.json_default:
+            write = _WRITERS.get(field.name, lambda each, title=field.title or field.name: _write_any(title, each))
+            sentences[field.group] += write(value)
+    if options["max_uses"]:
+        sentences[FIELDS["max_uses"].group].append(f"{_count(handler.uses, 'call')} of these used so far.")
+    return tuple(
+        (title, tuple(lines or [UNSET[title]])) for title, lines in sentences.items() if lines or title in UNSET
+    )
+
+
+def name_choice(value: str) -> str:
+    """Return a value of a select for people."""
+    return _SENDERS.get(value, value)
+
+
+def _write_any(title: str, value: Any) -> list[str]:
+    return [f"{title}: {value if isinstance(value, str | int) else json.dumps(value, ensure_ascii=False)}"]
+
+
+def _write_verify(value: Mapping[str, Any]) -> list[str]:
+    preset, header = value["preset"], value.get("header", "")
+    secrets = _count(value["secrets_set"], "secret")
+    if preset == "token":
+        place = f"the header {header}" if header else "the header Authorization: Bearer"
+        return [f"Only with a token in {place} ({secrets} set)."]
+    if preset == "hmac":
+        start = f" after {value['prefix']!r}" if "prefix" in value else ""
+        how = f"{value['algorithm']} in {value['encoding']}{start}"
+        return [f"Only with a signature of the body in the header {header}: {how} ({secrets} set)."]
+    return [f"Only with the signature or token of {_SENDERS.get(preset, preset)} ({secrets} set)."]
+
+
+def _write_filter(value: Any) -> list[str]:
+    return [_write_condition(each) for each in (value if isinstance(value, list) else [value])]
+
+
+def _write_condition(value: Any) -> str:
+    if isinstance(value, str):
+        return f"Only if this expression is true: {value}"
+    match value["preset"]:
+        case "branch":
+            return f"Only pushes to the branch {_either(value['branch'])}."
+        case "tag":
+            place = f" in the repository {value['repository']}" if "repository" in value else ""
+            return f"Only pushes of the tag {_either(value['tag'])}{place}."
+        case "paths":
+            return f"Only pushes that changed {_either(value['paths'])}."
+        case "skip":
+            return f"Not if the commit message has {value['marker']}."
+    return f"Only what this filter matches: {json.dumps(value, ensure_ascii=False)}"
+
+
+def _write_tag(value: Mapping[str, Any]) -> list[str]:
+    globs, source = _either(value["allow"]), value["from"]
+    if source == "query":
+        return [f"A call may name the image tag with ?tag=…: {globs}."]
+    return [f"Deploys the image tag that the payload names at {source}, if it is {globs}."]
+
+
+def _write_rate(value: str) -> list[str]:
+    count, _, unit = value.partition("/")
+    return [f"{_count(int(count), 'call')} a {unit} at most; further ones get a 429."]
+
+
+_WRITERS: Mapping[str, Callable[[Any], list[str]]] = {
+    "enabled": lambda _: ["Disabled: its URL returns 404."],
+    "expires_datetime": lambda value: [f"Until {_date(parse_date('expires_datetime', value))}; then it returns 404."],
+    "max_uses": lambda value: [f"{_count(value, 'call')} in all; then it returns 404."],
+    "max_containers": lambda value: [f"Adds up to {_count(value, 'container')} of the service in all."],
+    "verify": _write_verify,
+    "filter": _write_filter,
+    "tag": _write_tag,
+    "pass_body": lambda value: [f"The new containers get the body of the call in the variable {value}."],
+    "rate_limit": _write_rate,
+    "allow_from": lambda value: [f"Only from {_either(value)}; others get a 404."],
+    "debounce": lambda value: [f"Starts once no call came for {_count(value, 'second')}."],
+    "show_log": lambda _: ["Callers see the last lines of the log of a failed run."],
+}
+
+
+def _either(value: str | list[str]) -> str:
+    return value if isinstance(value, str) else " or ".join(value)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _date(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"

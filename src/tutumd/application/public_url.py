@@ -1,0 +1,31 @@
+"""The start of the URLs that senders are given, judged by itself."""
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from tutumd.model.findings import Finding, warning
+
+SUBJECT = "public URL"
+
+
+def judge_address(url: str) -> Finding | None:
+    """Return what is wrong with a public URL, without trying it; None if nothing is. Empty: it is not set."""
+    parts = urlsplit(url)
+    if not url:
+        mend = "set TUTUMD_PUBLIC_URL to the address that senders reach"
+        return warning(SUBJECT, "it is not set: nobody knows by which address senders reach this server", mend)
+    if is_local(parts.hostname or ""):
+        return warning(SUBJECT, f"{url} is an address of this machine: no sender elsewhere can use it", "name a host")
+    if parts.scheme == "http":
+        mend = "put a proxy with TLS before it, and begin the URL with https://"
+        return warning(SUBJECT, f"{url} is plain HTTP: the network can read API keys and handler URLs", mend)
+    return None
+
+
+def is_local(host: str) -> bool:
+    """Return whether a host name or address means the machine itself."""
+    try:
+        address = ip_address(host.strip("[]"))
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified

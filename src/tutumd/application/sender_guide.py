@@ -1,0 +1,148 @@
+"""What to enter at a sender: the fields of its form, a command or configuration, and whether it reaches the server."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from shlex import quote
+from typing import Any
+from urllib.parse import urlsplit
+
+from tutumd.application.call_command import write_call
+from tutumd.application.public_url import SUBJECT, is_local
+from tutumd.application.senders import Blank, Kind, Sender
+from tutumd.model import Handler, Operation
+from tutumd.model.findings import Finding, warning, wrong
+
+WHAT_SENDERS_SEE = (
+    (
+        "404",
+        "The URL is not a handler's: compare it to the last character. One that was replaced, disabled or used up, has"
+        " expired, or is called from a network that may not looks the same.",
+    ),
+    ("401", "The secret is missing or wrong."),
+    ("405", "It was not a POST."),
+    ("301 or 308", "Something in front redirects, often from http to https: enter the address that it leads to."),
+    (
+        "No answer, or a certificate error",
+        "The sender does not reach this server. On the server, tutumd doctor looks at the public URL.",
+    ),
+)
+"""What a sender shows if its call does not arrive or is refused, and what that means."""
+
+_PRIVATE_NAMES = (".local", ".lan", ".internal", ".home.arpa", ".intranet", ".corp")
+_SHOWN_BEFORE = "the handler's secret, which was shown when it was made"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilledEntry:
+    """A field of a sender's form with its value. `is_copied`: the value is to be pasted."""
+
+    name: str
+    value: str
+    is_copied: bool
+
+
+def fill_entries(sender: Sender, document: Mapping[str, Any], url: str, secret: str) -> list[FilledEntry]:
+    """Return the fields to fill in at a sender, for the handler of a document.
+
+    Args:
+        secret: Empty: it is not known any more, or the handler has none.
+    """
+    verifies = "verify" in document
+    blanks = {
+        Blank.URL: url,
+        Blank.SECRET: secret or _SHOWN_BEFORE,
+        Blank.EVENTS: sender.events.get(_find_kind(sender, document), ""),
+    }
+    return [
+        FilledEntry(
+            name=entry.name,
+            value=blanks[entry.value] if isinstance(entry.value, Blank) else entry.value,
+            is_copied=entry.value is Blank.URL or (entry.value is Blank.SECRET and bool(secret)),
+        )
+        for entry in sender.entries
+        if entry.value is not Blank.SECRET or verifies
+    ]
+
+
+def write_example(sender: Sender, handler: Handler, url: str, secret: str) -> str:
+    """Return the text to paste where a sender has no form: a command, or its configuration; empty if it has one."""
+    if sender.key == "alertmanager":
+        return _write_alertmanager(url, secret or (_SHOWN_BEFORE if "verify" in handler.options else ""))
+    return write_call(handler, url) if sender.key == "curl" else ""
+
+
+def write_command(service: str, document: Mapping[str, Any]) -> str:
+    """Return the command that creates the same handler. It asks for the secret."""
+    words = ["tutum", "webhook-handler", "create", service, "-n", str(document["name"])]
+    if document["operation"] != Operation.REDEPLOY.value:
+        words += ["-o", document["operation"]]
+    if "max_containers" in document:
+        words += ["--max-containers", str(document["max_containers"])]
+    verify, condition, tag = (document.get(name, {}) for name in ("verify", "filter", "tag"))
+    if verify:
+        words += ["--verify", verify["preset"]]
+        words += ["--verify-with", f"header={verify['header']}"] if "header" in verify else []
+    if isinstance(condition, str):
+        words += ["--filter", condition]
+    elif "repository" in condition:
+        words += ["--filter", json.dumps(condition, ensure_ascii=False)]
+    elif condition:
+        option = "--branch" if condition["preset"] == "branch" else "--on-tag"
+        names = condition[condition["preset"]]
+        words += [word for name in ([names] if isinstance(names, str) else names) for word in (option, name)]
+    words += [word for glob in tag.get("allow", ()) for word in ("--tag", glob)]
+    words += ["--tag-from", tag["from"]] if "from" in tag else []
+    return " ".join(quote(word) for word in words)
+
+
+def find_reach_problem(url: str, sender: Sender) -> Finding | None:
+    """Return why a sender may not reach a URL, or should not by it; None if nothing speaks against it."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").lower()
+    place = f"{parts.scheme}://{parts.netloc}"
+    mend = "Put the server behind a name with TLS that senders reach, and set TUTUMD_PUBLIC_URL to it."
+    if is_local(host):
+        if sender.key == "curl":
+            return warning(SUBJECT, f"{place} is this machine: only programs on it can call this URL.", mend)
+        return wrong(SUBJECT, f"{place} is this machine: {sender.name} elsewhere cannot reach it.", mend)
+    if _is_private(host) and sender.is_remote:
+        text = f"{place} is in a private network: {sender.name} reaches it only from within, not from the internet."
+        return warning(SUBJECT, text, mend)
+    if parts.scheme != "https":
+        text = f"{place} has no TLS: everyone on the way can read this URL, which is a password."
+        return warning(
+            SUBJECT, text, "Put a proxy with TLS in front, and set TUTUMD_PUBLIC_URL to its https:// address."
+        )
+    return None
+
+
+def _find_kind(sender: Sender, document: Mapping[str, Any]) -> Kind:
+    condition = document.get("filter")
+    preset = condition.get("preset") if isinstance(condition, dict) else None
+    return Kind.TAG if preset == "tag" and Kind.TAG in sender.kinds else sender.kinds[0]
+
+
+def _write_alertmanager(url: str, secret: str) -> str:
+    lines = [
+        "receivers:",
+        "  - name: tutumd",
+        "    webhook_configs:",
+        f"      - url: {json.dumps(url)}",
+        "        send_resolved: false",
+    ]
+    if secret:
+        lines += [
+            "        http_config:",
+            "          authorization:",
+            f"            credentials: {json.dumps(secret)}",
+        ]
+    return "\n".join(lines)
+
+
+def _is_private(host: str) -> bool:
+    try:
+        return ip_address(host).is_private
+    except ValueError:
+        return "." not in host or host.endswith(_PRIVATE_NAMES)

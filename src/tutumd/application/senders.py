@@ -1,0 +1,289 @@
+"""The table of senders: what each of them calls for, what it can sign, and what to enter there, in its own words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from tutumd.model import Operation
+
+
+class Kind(StrEnum):
+    """What a sender calls for. The value is what the form sends."""
+
+    BRANCH = "branch"
+    """Commits that were pushed to a branch."""
+    TAG = "tag"
+    """A tag that was pushed in Git."""
+    IMAGE = "image"
+    """An image that was pushed to a registry."""
+    ALERT = "alert"
+    """An alert that fires."""
+    ANY = "any"
+    """Whatever the caller decides."""
+
+
+class Blank(StrEnum):
+    """What a page fills into the fields of a sender."""
+
+    URL = "url"
+    SECRET = "secret"  # noqa: S105 (the name of a blank)
+    EVENTS = "events"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One field to fill in at a sender: its name there, and what to enter or choose."""
+
+    name: str
+    value: str | Blank
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sender:
+    """A program that calls handlers.
+
+    Attributes:
+        key: Its name in forms and addresses.
+        group: Heading under which people look for it.
+        tells: What it calls for, as the end of "Calls when …".
+        kinds: What can be chosen; the first one is the default.
+        verify: Fields of `verify`, without secrets; None if it cannot prove who it is.
+        proof_field: Where the secret is entered at the sender.
+        sends_content_type: It lets people choose a content type, and only JSON will do.
+        tag_source: Expression that finds the pushed image tag.
+        names_repository: One webhook of it may be for several repositories.
+        operations: What a call may do; the first one is the default.
+        is_remote: It usually calls from the internet, by a name that is known there.
+        place: Where its form is.
+        entries: The fields of its form.
+        events: What to choose as its events, by kind.
+        first_call: What makes it call for the first time.
+        resend: Where it sends a call again.
+    """
+
+    key: str
+    name: str
+    group: str
+    tells: str
+    kinds: tuple[Kind, ...]
+    verify: Mapping[str, Any] | None = None
+    proof_field: str = ""
+    sends_content_type: bool = False
+    tag_source: str = ""
+    names_repository: bool = False
+    operations: tuple[Operation, ...] = (Operation.REDEPLOY,)
+    is_remote: bool = True
+    place: str = ""
+    entries: tuple[Entry, ...] = ()
+    events: Mapping[Kind, str] = field(default_factory=dict)
+    first_call: str
+    resend: str = ""
+
+
+_GIT, _REGISTRY, _OTHER = "Git servers", "Registries", "Monitoring and scripts"
+_PUSHES = (Kind.BRANCH, Kind.TAG)
+_ADD_GITHUB = "Settings → Webhooks → Add webhook"
+
+_SENDERS = (
+    Sender(
+        key="github",
+        name="GitHub",
+        group=_GIT,
+        tells="commits or a tag are pushed to a repository",
+        kinds=_PUSHES,
+        verify={"preset": "github"},
+        proof_field="Secret",
+        sends_content_type=True,
+        place=f"In the repository: {_ADD_GITHUB}",
+        entries=(
+            Entry(name="Payload URL", value=Blank.URL),
+            Entry(name="Content type", value="application/json"),
+            Entry(name="Secret", value=Blank.SECRET),
+            Entry(name="Which events would you like to trigger this webhook?", value=Blank.EVENTS),
+        ),
+        events={Kind.BRANCH: "Just the push event.", Kind.TAG: "Just the push event."},
+        first_call="GitHub sends a ping as soon as you add the webhook.",
+        resend="the webhook's page, Recent Deliveries, Redeliver",
+    ),
+    Sender(
+        key="gitlab",
+        name="GitLab",
+        group=_GIT,
+        tells="commits or a tag are pushed to a project",
+        kinds=_PUSHES,
+        verify={"preset": "gitlab"},
+        proof_field="Secret token",
+        place="In the project: Settings → Webhooks → Add new webhook",
+        entries=(
+            Entry(name="URL", value=Blank.URL),
+            Entry(name="Secret token", value=Blank.SECRET),
+            Entry(name="Trigger", value=Blank.EVENTS),
+        ),
+        events={Kind.BRANCH: "Push events, All branches", Kind.TAG: "Tag push events"},
+        first_call="Push, or choose Test at the webhook: GitLab then sends the last push again.",
+        resend="the webhook's page, Recent events, View details, Resend Request",
+    ),
+    Sender(
+        key="gitea",
+        name="Gitea or Forgejo",
+        group=_GIT,
+        tells="commits or a tag are pushed to a repository",
+        kinds=_PUSHES,
+        verify={"preset": "forgejo"},
+        proof_field="Secret",
+        sends_content_type=True,
+        place="In the repository: Settings → Webhooks → Add webhook → Gitea or Forgejo",
+        entries=(
+            Entry(name="Target URL", value=Blank.URL),
+            Entry(name="HTTP method", value="POST"),
+            Entry(name="POST content type", value="application/json"),
+            Entry(name="Secret", value=Blank.SECRET),
+            Entry(name="Trigger on", value=Blank.EVENTS),
+            Entry(name="Active", value="ticked"),
+        ),
+        events={Kind.BRANCH: "Push events", Kind.TAG: "Push events"},
+        first_call="Push, or press Test delivery (Test push event) on the webhook's page.",
+        resend="the webhook's page, Recent deliveries, Replay",
+    ),
+    Sender(
+        key="bitbucket",
+        name="Bitbucket",
+        group=_GIT,
+        tells="commits or a tag are pushed to a repository",
+        kinds=_PUSHES,
+        verify={"preset": "bitbucket"},
+        proof_field="Secret",
+        place="In the repository: Repository settings → Webhooks → Add webhook",
+        entries=(
+            Entry(name="Title", value="tutumd"),
+            Entry(name="URL", value=Blank.URL),
+            Entry(name="Secret", value=Blank.SECRET),
+            Entry(name="Status", value="Active"),
+            Entry(name="Triggers", value=Blank.EVENTS),
+        ),
+        events={Kind.BRANCH: "Repository push", Kind.TAG: "Repository push"},
+        first_call="Push to the repository.",
+        resend="the webhook's page, View requests, Resend",
+    ),
+    Sender(
+        key="dockerhub",
+        name="Docker Hub",
+        group=_REGISTRY,
+        tells="an image is pushed",
+        kinds=(Kind.IMAGE,),
+        tag_source="body.push_data.tag",
+        place="The repository on Docker Hub: Webhooks",
+        entries=(
+            Entry(name="Webhook name", value="tutumd"),
+            Entry(name="Webhook URL", value=Blank.URL),
+        ),
+        first_call="Push an image: Docker Hub has no test call.",
+    ),
+    Sender(
+        key="ghcr",
+        name="GHCR (GitHub's registry)",
+        group=_REGISTRY,
+        tells="an image is pushed to ghcr.io",
+        kinds=(Kind.IMAGE,),
+        verify={"preset": "github"},
+        proof_field="Secret",
+        sends_content_type=True,
+        # GitHub documents two events for the same: `registry_package` and the older `package`.
+        tag_source="(body.registry_package || body.package).package_version.container_metadata.tag.name",
+        names_repository=True,
+        place=f"In the repository that the package is linked to, or in the organization: {_ADD_GITHUB}",
+        entries=(
+            Entry(name="Payload URL", value=Blank.URL),
+            Entry(name="Content type", value="application/json"),
+            Entry(name="Secret", value=Blank.SECRET),
+            Entry(name="Which events would you like to trigger this webhook?", value=Blank.EVENTS),
+        ),
+        events={
+            Kind.IMAGE: "Let me select individual events: untick Pushes, tick Registry packages (registry_package)."
+        },
+        first_call="GitHub sends a ping as soon as you add the webhook.",
+        resend="the webhook's page, Recent Deliveries, Redeliver",
+    ),
+    Sender(
+        key="harbor",
+        name="Harbor",
+        group=_REGISTRY,
+        tells="an image is pushed to a project",
+        kinds=(Kind.IMAGE,),
+        verify={"preset": "token", "header": "Authorization"},  # Harbor sends the Auth Header as it is entered
+        proof_field="Auth Header",
+        tag_source="(body.event_data || body.data).resources[0].tag",
+        names_repository=True,
+        is_remote=False,
+        place="In the project: Webhooks → New Webhook",
+        entries=(
+            Entry(name="Notify Type", value="http"),
+            Entry(name="Event Type", value=Blank.EVENTS),
+            Entry(name="Endpoint URL", value=Blank.URL),
+            Entry(name="Auth Header", value=Blank.SECRET),
+        ),
+        events={Kind.IMAGE: "Artifact pushed"},
+        first_call="Push an image to the project.",
+        resend="the webhook's executions show what Harbor got",
+    ),
+    Sender(
+        key="quay",
+        name="Quay",
+        group=_REGISTRY,
+        tells="an image is pushed to a repository",
+        kinds=(Kind.IMAGE,),
+        tag_source="body.updated_tags[0]",
+        place="In the repository: Settings → Events and Notifications → Create Notification",
+        entries=(
+            Entry(name="When this event occurs", value=Blank.EVENTS),
+            Entry(name="Then issue a notification", value="Webhook POST"),
+            Entry(name="Webhook URL", value=Blank.URL),
+            Entry(name="POST JSON body template", value="leave it empty"),
+        ),
+        events={Kind.IMAGE: "Push to Repository"},
+        first_call="Push an image, or choose Test Notification in the notification's menu.",
+    ),
+    Sender(
+        key="alertmanager",
+        name="Alertmanager",
+        group=_OTHER,
+        tells="an alert fires, and again while it lasts",
+        kinds=(Kind.ALERT,),
+        verify={"preset": "token"},
+        proof_field="credentials",
+        operations=(Operation.SCALEUP, Operation.REDEPLOY),
+        is_remote=False,
+        place="In alertmanager.yml; then reload Alertmanager",
+        first_call="Wait for an alert, or fire one: amtool alert add HighLoad service=web",
+    ),
+    Sender(
+        key="curl",
+        name="curl, a script or a pipeline",
+        group=_OTHER,
+        tells="you want it to",
+        kinds=(Kind.ANY,),
+        operations=(Operation.REDEPLOY, Operation.SCALEUP),
+        is_remote=False,
+        place="In a terminal, a script, or a step of the pipeline after the image is pushed",
+        first_call="Run the command.",
+        resend="run the command again",
+    ),
+)
+
+SENDERS: Mapping[str, Sender] = {sender.key: sender for sender in _SENDERS}
+"""The table, by key."""
+
+
+def find_sender(key: str, preset: str = "") -> Sender | None:
+    """Return a sender by its key, else the first one whose signature a handler's `verify` reads; None if unknown."""
+    by_preset = (each for each in _SENDERS if preset and each.verify and each.verify["preset"] == preset)
+    return SENDERS.get(key) or next(by_preset, None)
+
+
+def group_senders() -> dict[str, list[Sender]]:
+    """Return the senders by the headings under which people look for them."""
+    groups: dict[str, list[Sender]] = {}
+    for sender in _SENDERS:
+        groups.setdefault(sender.group, []).append(sender)
+    return groups

@@ -1,0 +1,109 @@
+"""What all pages of handlers share: finding the handler, and what is shown once somebody has revoked it."""
+
+from asyncio import to_thread
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Path, Request
+from fastapi.responses import RedirectResponse, Response
+from fastapi.routing import APIRoute
+
+from tutumd.errors import NotFoundError
+from tutumd.model import Handler, Scope, Service, User
+from tutumd.web.context import context, parse_uuid
+from tutumd.web.pages.handler_commands import HandlerCommands, commands_for
+from tutumd.web.pages.rendering import render
+from tutumd.web.pages.visitors import is_secure
+from tutumd.web.uris import call_uri
+
+ServiceUuid = Annotated[str, Path()]
+Number = Annotated[int, Path(ge=1, lt=2**31)]
+BASE = "/service/{service_uuid}/handler/{number}/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundHandler:
+    """A handler of a page's address, with its service.
+
+    Attributes:
+        path: Of its page, with the path of the public URL.
+    """
+
+    service: Service
+    handler: Handler
+    commands: HandlerCommands
+    path: str
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What the templates of a handler know."""
+        return {
+            "service": self.service,
+            "handler": self.handler,
+            "name": self.handler.name or f"handler {self.handler.number}",
+            "path": self.path,
+            "command": self.commands.write,
+        }
+
+
+def find_handler(request: Request, visitor: User, service_uuid: str, number: int) -> FoundHandler:
+    """Return the handler of an address. Raises NotFoundError."""
+    web, uuid = context(request), parse_uuid(service_uuid)
+    service = web.store.service(visitor, uuid)
+    handler = web.store.handler_by_number(visitor, uuid, number)
+    return FoundHandler(
+        service=service,
+        handler=handler,
+        commands=commands_for(web.store, visitor, service, handler),
+        path=f"{web.public_path}/service/{uuid}/handler/{number}/",
+    )
+
+
+def make_call_url(request: Request, handler: Handler) -> str:
+    """Return the whole URL of a handler, which is a password: by the public URL, else as the visitor came here."""
+    scheme = "https" if is_secure(request) else "http"
+    start = context(request).public_url or f"{scheme}://{request.url.netloc}"
+    return start + call_uri(handler.service_uuid, handler.uuid)
+
+
+def rights_of(visitor: User) -> dict[str, bool]:
+    """Return what a visitor may do, for templates."""
+    return {"may_call": visitor.may(Scope.CALL), "may_change": visitor.may(Scope.OPERATE)}
+
+
+def go_back(found: FoundHandler, did: str) -> RedirectResponse:
+    """Redirect to the page of a handler, which says what was done."""
+    address = f"{found.path}?{urlencode({'did': did})}"
+    return RedirectResponse(address, 303, headers={"Cache-Control": "no-store"})
+
+
+class HandlerRoute(APIRoute):
+    """A route whose page, once its handler is revoked, says so and leads to the service."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the route's function."""
+        handle = super().get_route_handler()
+
+        async def handle_revoked(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except NotFoundError:
+                service = await to_thread(_find_service, request)
+                return render(request, "handler_gone.html", 404, service=service)
+
+        return handle_revoked
+
+
+def _find_service(request: Request) -> Service:
+    """Return the service of an address. Raises NotFoundError, also if the visitor is not known."""
+    visitor: User | None = getattr(request.state, "visitor", None)
+    if visitor is None:
+        raise NotFoundError("the dashboard has no visitor yet")
+    return context(request).store.service(visitor, parse_uuid(request.path_params["service_uuid"]))
+
+
+def make_router() -> APIRouter:
+    """Return a router for pages of handlers."""
+    return APIRouter(route_class=HandlerRoute)

@@ -1,0 +1,163 @@
+"""Open pages that ask for their changed parts: what says "nothing changed" in microseconds, and bounds all else.
+
+A page asks with `HX-Request: true` and, in `If-None-Match`, the tag of what it shows. A tag has the stamp of the page's
+subject, and a MAC of it with the session, the rights of the viewer, the address and the query. So a session gets 304
+only for a tag that it was given itself, with the rights that it has now, and only while it lasts.
+"""
+
+import hashlib
+import hmac
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tutumd.errors import UnavailableError
+from tutumd.web.call.fast_path import Respond
+from tutumd.web.context import WebContext
+from tutumd.web.pages.safety import SAFETY_HEADERS
+from tutumd.web.pages.stamps import Kind, Stamp, Stamps, Watched
+
+RENDERED_PER_S = 10.0
+"""Changed pages that a process renders for scripts, on average. Beyond it, pages show what they have, and ask again."""
+RENDERED_AT_ONCE = 100.0
+
+_UUID = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+_PATH = re.compile(rf"/(?:(service|action)/({_UUID})/[a-z0-9/-]*|(?:services/|actions/|connect/|running/)?)", re.ASCII)
+_SESSION = re.compile(rb"(?:^|; *)(?:__Host-|__Secure-)?tutumd_session=([^;]*)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A request of an open page.
+
+    Attributes:
+        place: From where it came and to which address: what a tag is for, besides the subject.
+        tag: Of what the page shows; empty if it does not know it.
+    """
+
+    watched: Watched
+    place: bytes
+    tag: bytes
+
+
+class LivePages:
+    """The dashboard, for browsers and for the pages that they have open. For one event loop."""
+
+    def __init__(self, site: ASGIApp, context: WebContext, clock_s: Callable[[], float] = time.monotonic) -> None:
+        """Wrap the dashboard. `clock_s` is monotonic."""
+        self._site, self._context = site, context
+        self._stamps = Stamps(context.store, clock_s)
+        self._secret = context.cipher.derive("live pages")
+        self._allowance = Allowance(RENDERED_PER_S, RENDERED_AT_ONCE, clock_s)
+        self._public_path = context.public_path
+        self._user_header = context.user_header.lower().encode()
+
+    def handle_fast(self, scope: Scope, respond: Respond) -> bool:
+        """Respond 304 if nothing has changed, without a task, a thread or the database; return False if it has."""
+        asked = self._parse(scope, scope["path"].removeprefix(self._public_path))
+        if asked is None or not asked.tag:
+            return False
+        stamp = self._stamps.recall(asked.watched)
+        if stamp is None or not self._is_ours(asked, stamp):
+            return False
+        if not _has_stamp(asked.tag, stamp) and self._allowance.has_one():
+            return False
+        respond(304, _unchanged(asked), b"")
+        return True
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Respond as the dashboard does. Open pages get a tag; or 304, if nothing has changed."""
+        asked = self._parse(scope, scope["path"])
+        if asked is None:
+            await self._site(scope, receive, send)
+            return
+        try:
+            # Before what is rendered: a change in between is then shown twice, but never missed.
+            stamp = self._stamps.recall(asked.watched) or await self._stamps.read(asked.watched)
+        except UnavailableError:
+            stamp = None  # the dashboard says so
+        is_ours = stamp is not None and self._is_ours(asked, stamp)
+        if stamp is not None and is_ours and (_has_stamp(asked.tag, stamp) or not self._allowance.take()):
+            await send({"type": "http.response.start", "status": 304, "headers": _unchanged(asked)})
+            await send({"type": "http.response.body", "body": b""})
+            return
+
+        async def send_tagged(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 200 and stamp is not None:
+                tag = b'"%b.%b"' % (stamp.text.encode(), self._sign(asked, stamp.viewer, stamp.text.encode()))
+                message["headers"] = [*message.get("headers", ()), (b"etag", tag)]
+            await send(message)
+
+        await self._site(scope, receive, send_tagged)
+
+    def _parse(self, scope: Scope, path: str) -> Asked | None:
+        """Return what an open page asks; None if it is another request, or does not say which session it is of."""
+        if scope["method"] != "GET" or (match := _PATH.fullmatch(path)) is None:
+            return None
+        tag, cookies, user, is_script = b"", b"", b"", False
+        for name, value in scope["headers"]:
+            if name == b"if-none-match":
+                tag = value
+            elif name == b"cookie":
+                cookies = cookies + b"; " + value if cookies else value
+            elif name == b"hx-request":
+                is_script = value == b"true"
+            elif name == self._user_header:
+                user += b"," + value
+        tokens = _SESSION.findall(cookies)
+        if not is_script or len(tokens) != 1:
+            return None
+        kind, uuid = match.groups()
+        # Networks that may not see the dashboard, and users that a proxy names, are checked when a page is rendered.
+        address = self._context.read_origin(scope).address if self._context.dashboard_networks else ""
+        return Asked(
+            watched=Watched(hashlib.sha256(tokens[0]).hexdigest(), Kind(kind or "overview"), uuid or ""),
+            place=b"\0".join((path.encode(), scope["query_string"], user, address.encode())),
+            tag=tag,
+        )
+
+    def _is_ours(self, asked: Asked, stamp: Stamp) -> bool:
+        """Return whether the page got its tag from us, in its session, and with the rights that it still has."""
+        text, _, mac = asked.tag.strip(b'"').partition(b".")
+        return hmac.compare_digest(mac, self._sign(asked, stamp.viewer, text))
+
+    def _sign(self, asked: Asked, viewer: str, text: bytes) -> bytes:
+        parts = (asked.watched.session.encode(), viewer.encode("utf-8", "surrogatepass"), asked.place, text)
+        mac = hashlib.blake2b(key=self._secret, digest_size=16)
+        for part in parts:
+            mac.update(b"%d:%b" % (len(part), part))
+        return mac.hexdigest().encode()
+
+
+class Allowance:
+    """How many may be done at a time: so many per second, and some at once after a rest."""
+
+    def __init__(self, per_s: float, at_once: float, clock_s: Callable[[], float]) -> None:
+        """Begin rested."""
+        self._per_s, self._at_once, self._clock_s = per_s, at_once, clock_s
+        self._left, self._filled_s = at_once, clock_s()
+
+    def has_one(self) -> bool:
+        """Return whether one may be done now."""
+        now_s = self._clock_s()
+        self._left = min(self._at_once, self._left + (now_s - self._filled_s) * self._per_s)
+        self._filled_s = now_s
+        return self._left >= 1
+
+    def take(self) -> bool:
+        """Return whether one may be done now, and count it."""
+        if not self.has_one():
+            return False
+        self._left -= 1
+        return True
+
+
+def _has_stamp(tag: bytes, stamp: Stamp) -> bool:
+    return tag.strip(b'"').partition(b".")[0] == stamp.text.encode()
+
+
+def _unchanged(asked: Asked) -> list[tuple[bytes, bytes]]:
+    return [(b"etag", asked.tag), *SAFETY_HEADERS]

@@ -1,0 +1,96 @@
+"""What a visitor does to a service: redeploy it after a look at the plan, scale, start, stop, terminate, forget it."""
+
+from functools import partial
+
+from fastapi import APIRouter, Request
+from fastapi.responses import RedirectResponse, Response
+
+from tutumd.application import services as rules
+from tutumd.errors import InvalidInputError
+from tutumd.model import Action, User, Verb
+from tutumd.web.context import context, parse_uuid
+from tutumd.web.pages.engine_answers import ask
+from tutumd.web.pages.rendering import render
+from tutumd.web.pages.service_buttons import command
+from tutumd.web.pages.visitors import Admin, Caller, Operator, SentForm, field
+
+router = APIRouter(prefix="/service/{uuid}")
+
+_MAX_DIGITS = 9
+
+
+@router.get("/redeploy/")
+def show_plan(request: Request, visitor: Caller, uuid: str) -> Response:
+    """Show what a redeploy would do, and the button that does it."""
+    web = context(request)
+    service = web.store.service(visitor, parse_uuid(uuid))
+    plan, missing = ask(request, service, partial(rules.plan, web.store, visitor, service.uuid))
+    return render(
+        request,
+        "service_plan.html",
+        service=service,
+        at=f"{web.public_path}/service/{service.uuid}",
+        plan=plan,
+        missing=missing,
+        command=command("redeploy", service),
+        dry_run=command("redeploy", service, "--dry-run"),
+    )
+
+
+@router.post("/redeploy/")
+def redeploy(request: Request, visitor: Caller, uuid: str) -> Response:
+    """Redeploy a service, and show the action."""
+    return _act(request, visitor, uuid, Verb.REDEPLOY)
+
+
+@router.post("/start/")
+def start(request: Request, visitor: Operator, uuid: str) -> Response:
+    """Start a service, and show the action."""
+    return _act(request, visitor, uuid, Verb.START)
+
+
+@router.post("/stop/")
+def stop(request: Request, visitor: Operator, uuid: str) -> Response:
+    """Stop a service, and show the action."""
+    return _act(request, visitor, uuid, Verb.STOP)
+
+
+@router.post("/terminate/")
+def terminate(request: Request, visitor: Admin, uuid: str) -> Response:
+    """Terminate a service, and show the action."""
+    return _act(request, visitor, uuid, Verb.TERMINATE)
+
+
+@router.post("/forget/")
+def forget(request: Request, visitor: Operator, uuid: str) -> Response:
+    """Forget a service that is gone, and show the others."""
+    context(request).store.forget(visitor, parse_uuid(uuid))
+    return _go_to(request, "/services/")
+
+
+@router.post("/scale/")
+def scale(request: Request, visitor: Operator, uuid: str, form: SentForm) -> Response:
+    """Set the number of containers, and show the action; the service, if nothing runs that could be scaled."""
+    web, uuid = context(request), parse_uuid(uuid)
+    text = field(form, "target").strip()
+    if not text.isascii() or not text.isdigit() or len(text) > _MAX_DIGITS:
+        raise InvalidInputError(f"containers must be a number from 0 to {web.server_cap}, got {text[:50]!r}")
+    document = {"target_num_containers": int(text)}
+    origin = web.read_origin(request.scope)
+    _, action = rules.change(web.store, visitor, uuid, document, server_cap=web.server_cap, origin=origin)
+    return _show(request, uuid, action)
+
+
+def _act(request: Request, visitor: User, uuid: str, verb: Verb) -> Response:
+    web, uuid = context(request), parse_uuid(uuid)
+    service, action = rules.act(web.store, visitor, uuid, verb, web.read_origin(request.scope))
+    return _show(request, uuid, action) if service.gone_since is None or action else _go_to(request, "/services/")
+
+
+def _show(request: Request, uuid: str, action: Action | None) -> Response:
+    return _go_to(request, f"/action/{action.uuid}/" if action else f"/service/{uuid}/")
+
+
+def _go_to(request: Request, path: str) -> RedirectResponse:
+    # 303: the browser follows with GET, and loading the page again repeats nothing.
+    return RedirectResponse(context(request).public_path + path, 303, headers={"Cache-Control": "no-store"})

@@ -1,0 +1,86 @@
+"""The buttons of a service: what a visitor may do with it now, and the command that does the same."""
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tutumd.model import Scope, Service, ServiceState, User
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Button:
+    """A button that changes a service.
+
+    Attributes:
+        path: Below that of the service.
+        command: Of the CLI, which does the same.
+        confirm: What will happen, to be confirmed; empty if it can be undone by another button.
+        disabled: Why it cannot be pressed now; empty if it can.
+    """
+
+    label: str
+    path: str
+    command: str
+    kind: str = "plain"
+    icon: str = ""
+    confirm: str = ""
+    disabled: str = ""
+
+
+def command(verb: str, service: Service, *arguments: str) -> str:
+    """Return the command of the CLI that acts on a service."""
+    return shlex.join(["tutum", "service", verb, service.full_name, *arguments])
+
+
+def list_buttons(service: Service, visitor: User, handlers: int) -> list[Button]:
+    """Return the buttons that a visitor may press, now or once the service is in another state."""
+    return list(_gone(service, visitor, handlers) if service.gone_since else _present(service, visitor, handlers))
+
+
+def _present(service: Service, visitor: User, handlers: int) -> Iterator[Button]:
+    if visitor.may(Scope.OPERATE):
+        runs = service.state is ServiceState.RUNNING
+        yield Button(
+            label="Start",
+            path="start/",
+            command=command("start", service),
+            icon="play",
+            disabled="It runs already" if runs else "",
+        )
+        is_stopped = service.state is ServiceState.STOPPED
+        yield Button(
+            label="Stop",
+            path="stop/",
+            command=command("stop", service),
+            icon="square",
+            confirm=f"{_count(service.running, 'container')} will stop. A redeploy leaves the service stopped: only a"
+            " start runs it again.",
+            disabled="It is stopped already" if is_stopped else "",
+        )
+    if service.definition is not None and visitor.may(Scope.ADMIN):
+        yield Button(
+            label="Terminate",
+            path="terminate/",
+            command=command("terminate", service),
+            kind="danger",
+            icon="trash-2",
+            confirm=f"The service ends for good, with {_count(len(service.containers), 'container')} and"
+            f" {_count(handlers, 'handler')}: the URLs then answer 404. This cannot be undone.",
+        )
+
+
+def _gone(service: Service, visitor: User, handlers: int) -> Iterator[Button]:
+    if visitor.may(Scope.OPERATE):
+        yield Button(
+            label="Forget",
+            path="forget/",
+            command=command("forget", service),
+            kind="danger",
+            icon="trash-2",
+            confirm=f"{_count(handlers, 'handler')} will be revoked: the URLs then answer 404. If engine"
+            f" {service.engine} shows the service again, it returns without handlers.",
+        )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

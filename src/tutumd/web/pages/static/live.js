@@ -1,0 +1,78 @@
+"use strict";
+// Parts that refresh themselves: elements with hx-trigger="refresh" and an id. Each is asked for again every
+// `data-refresh` seconds, or as the last `data-every` inside of it says (0: never again), else every 15. Never in a
+// hidden tab, less often while requests fail, and with the ETag of the last answer, so that what has not changed is not
+// sent. A part with `data-after` is a log: it is asked for what comes after its last line, and shows its end if it did.
+(() => {
+  const PARTS = '[hx-trigger="refresh"][id]', IDLE_S = 15, SLOWEST_S = 30;
+  const known = new Map(); // of each part's id: {etag, fails, due, timer}
+  let updated = new Date();
+
+  const about = part => {
+    if (!known.has(part.id)) known.set(part.id, {etag: null, fails: 0, due: false, timer: 0});
+    return known.get(part.id);
+  };
+  const isPart = part => part?.matches?.(PARTS);
+
+  function plan(part) {
+    const it = about(part);
+    const own = +(part.dataset.refresh || [...part.querySelectorAll("[data-every]")].pop()?.dataset.every || IDLE_S);
+    clearTimeout(it.timer);
+    if (own) it.timer = setTimeout(() => refresh(part.id), 1000 * Math.max(own, Math.min(SLOWEST_S, own * 2 ** it.fails)));
+  }
+
+  function refresh(id) {
+    const part = document.getElementById(id);
+    if (!isPart(part)) return known.delete(id);
+    if (document.hidden) return (about(part).due = true);
+    about(part).due = false;
+    part.dispatchEvent(new Event("refresh"));
+  }
+
+  function show(isOnline) {
+    const note = document.getElementById("offline");
+    if (isOnline) updated = new Date();
+    if (!note) return;
+    note.hidden = isOnline;
+    const text = isOnline ? "" : `Offline: last updated ${updated.toLocaleTimeString()}. Trying again.`;
+    if (note.textContent !== text) note.textContent = text;
+  }
+
+  document.addEventListener("htmx:config:request", ({target, detail: {ctx}}) => {
+    if (!isPart(target)) return;
+    const {etag} = about(target), log = target.dataset;
+    if (etag) ctx.request.headers["If-None-Match"] = etag;
+    if (log.after) ctx.request.action += `?after=${target.querySelector("p:last-of-type")?.id.slice(5) || log.after}`;
+  });
+
+  document.addEventListener("htmx:before:response", event => {
+    const {target, detail: {ctx: {response: {raw}}}} = event;
+    if (!isPart(target)) return;
+    // Signed out, or it is not there any more: the page itself says so, and leads to where one can sign in.
+    if ([401, 403, 404].includes(raw.status) || raw.redirected) return event.preventDefault(), location.reload();
+    const it = about(target);
+    it.answered = raw.ok || raw.status === 304;
+    if (raw.ok) it.etag = raw.headers.get("ETag");
+    else event.preventDefault();
+    it.atEnd = target.scrollHeight - target.scrollTop - target.clientHeight < 40;
+  });
+
+  document.addEventListener("htmx:finally:request", ({detail: {ctx}}) => {
+    const part = ctx.sourceElement;
+    if (!isPart(part)) return;
+    const it = about(part);
+    it.fails = it.answered ? 0 : it.fails + 1;
+    show(it.answered === true);
+    it.answered = false;
+    if (part.dataset.after && it.atEnd) part.scrollTop = part.scrollHeight;
+    plan(part);
+  });
+
+  const planNew = () => document.querySelectorAll(PARTS).forEach(part => known.has(part.id) || plan(part));
+  document.addEventListener("htmx:after:process", planNew);
+  planNew();
+
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) for (const [id, it] of known) if (it.due) refresh(id);
+  });
+})();

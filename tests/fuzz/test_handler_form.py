@@ -1,0 +1,85 @@
+"""The form of a handler: what it shows is what it sends, whatever is set on the handler."""
+
+from typing import Any
+
+from hypothesis import given
+
+from tests.acceptance.handler_documents import handlers
+from tests.fuzz.budget import budget
+from tests.unit.application.made_handlers import NOW, make_handler, plan, texts_of
+from tutumd.application import handlers as rules
+from tutumd.application.admission.fields import FIELDS
+from tutumd.application.form_inputs import read_texts
+from tutumd.application.handler_form import Reading, read_form
+from tutumd.model import Handler
+
+FREE = {name: None for name, field in FIELDS.items() if field.operation}
+
+
+@budget(150)
+@given(handlers())
+def test_a_form_that_nobody_touched_changes_nothing(document: dict[str, Any]) -> None:
+    handler = make_handler(document)
+    reading = read_form(texts_of(handler), handler, NOW)
+    assert reading == Reading(document={}, errors={})
+
+
+@budget(150)
+@given(handlers())
+def test_what_a_form_shows_is_what_it_sends(document: dict[str, Any]) -> None:
+    handler = make_handler(document)
+    texts = texts_of(handler)
+    sent = {name: read_texts(field, texts) for name, field in FIELDS.items()}
+    sent = {name: value for name, value in sent.items() if FIELDS[name].operation in (None, handler.operation)}
+    assert {name: value for name, value in plan(handler, sent).items() if not _is_same_filter(handler, value)} == {}
+
+
+@budget(150)
+@given(handlers())
+def test_a_new_handler_from_the_texts_of_another_is_like_it(document: dict[str, Any]) -> None:
+    handler = make_handler(document)
+    texts = texts_of(handler)
+    if "verify" in document:
+        texts["verify.secrets"] = "\r\n".join(document["verify"]["secrets"])
+    reading = read_form(texts, None, NOW)
+    assert reading.errors == {}
+    made = make_handler(dict(reading.document))
+    assert (made.name, made.operation) == (handler.name, handler.operation)
+    changes = plan(handler, _without_operation(reading.document))
+    assert {name: value for name, value in changes.items() if not _is_same_filter(handler, value)} == {}
+
+
+@budget(100)
+@given(handlers(), handlers())
+def test_a_change_changes_what_was_typed_and_nothing_else(document: dict[str, Any], other: dict[str, Any]) -> None:
+    handler, wanted = make_handler(document), make_handler({**other, **FREE, "operation": document["operation"]})
+    for name in (
+        "enabled",
+        "expires_datetime",
+        "max_uses",
+        "filter",
+        "rate_limit",
+        "allow_from",
+        "debounce",
+        "show_log",
+    ):
+        typed = texts_of(handler) | {key: text for key, text in texts_of(wanted).items() if key.split(".")[0] == name}
+        reading = read_form(typed, handler, NOW)
+        assert reading.errors == {}
+        changes = plan(handler, reading.document)
+        assert changes.keys() <= {name}
+        after = rules.public_options(wanted)[name]
+        assert _sorted(changes.get(name, rules.public_options(handler)[name])) == _sorted(after)
+
+
+def _is_same_filter(handler: Handler, value: Any) -> bool:
+    return _sorted(value) == _sorted(rules.public_options(handler)["filter"])
+
+
+def _sorted(value: Any) -> list[str]:
+    """Return the filters of a list in one order, which means nothing: all must match."""
+    return sorted(map(str, value if isinstance(value, list) else [value]))
+
+
+def _without_operation(document: Any) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name != "operation"}

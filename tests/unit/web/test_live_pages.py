@@ -1,0 +1,267 @@
+"""Open pages that ask again: who gets 304 for what, and how many reads and renderings that takes."""
+
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from tests.unit.web.contexts import NOW, web_context
+from tutumd.errors import UnavailableError
+from tutumd.model import Access, User
+from tutumd.model import Scope as KeyScope
+from tutumd.web.pages.live import RENDERED_AT_ONCE, LivePages
+from tutumd.web.pages.stamps import ASKED_S, FRESH_S
+
+SERVICE = "11111111-1111-4111-8111-111111111111"
+OTHER = "22222222-2222-4222-8222-222222222222"
+ANN = User(uuid="ann", name="ann", is_admin=True, created=NOW)
+BOB = User(uuid="bob", name="bob", is_admin=False, created=NOW)
+
+
+@dataclass
+class FakeStore:
+    """Sessions and stamps that the test changes. It counts how often each kind is read."""
+
+    users: dict[str, User] = field(default_factory=lambda: {"a": ANN, "b": BOB})
+    stamps: dict[str, str] = field(default_factory=lambda: {SERVICE: "1", OTHER: "1"})
+    overview: str = "1"
+    reads: int = 0
+    uuids: list[str] = field(default_factory=list)
+    is_away: bool = False
+
+    def session_users(self, token_sha256s: Sequence[str]) -> Mapping[str, User]:
+        self.reads += 1
+        if self.is_away:
+            raise UnavailableError("the database is away")
+        by_hash = {hashlib.sha256(token.encode()).hexdigest(): user for token, user in self.users.items()}
+        return {token: by_hash[token] for token in token_sha256s if token in by_hash}
+
+    def service_stamps(self, uuids: Sequence[str]) -> Mapping[str, str]:
+        self.uuids = sorted(uuids)
+        return {uuid: self.stamps[uuid] for uuid in uuids if uuid in self.stamps}
+
+    action_stamps = service_stamps
+
+    def overview_stamps(self, viewers: Sequence[User]) -> tuple[str, ...]:
+        return tuple(f"{self.overview}{viewer.is_admin}" for viewer in viewers)
+
+
+class Pages:
+    """The dashboard with a site that counts what it renders, and a clock that the test moves."""
+
+    def __init__(self, **context: Any) -> None:
+        self.store, self.rendered, self.status = FakeStore(), 0, 200
+        self.now_s = 1000.0
+        web = web_context(store=self.store)
+        for name, value in context.items():
+            setattr(web, name, value)
+        self.live = LivePages(self._render, web, lambda: self.now_s)
+
+    async def _render(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.rendered += 1
+        await send({"type": "http.response.start", "status": self.status, "headers": []})
+        await send({"type": "http.response.body", "body": b"page"})
+
+    async def get(
+        self, path: str, session: str = "a", tag: str = "", query: str = "", cookie: str = "", **headers: str
+    ) -> tuple[int, str]:
+        """Ask as the server does: first without a task, then through ASGI. Returns status and tag."""
+        cookie = cookie or f"x=1; tutumd_session={session}"
+        sent = {"hx-request": "true", "cookie": cookie} | ({"if-none-match": tag} if tag else {}) | headers
+        scope: Scope = {
+            "type": "http",
+            "method": "GET",
+            "path": path,
+            "query_string": query.encode(),
+            "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in sent.items()],
+            "client": ("192.0.2.1", 1),
+        }
+        fast: list[tuple[int, str]] = []
+        if self.live.handle_fast(scope, lambda status, raw, _: fast.append((status, dict(raw)[b"etag"].decode()))):
+            return fast[0]
+        messages: list[Message] = []
+
+        async def send(message: Message) -> None:
+            messages.append(message)
+
+        async def receive() -> Message:
+            return {"type": "http.disconnect"}
+
+        await self.live(scope, receive, send)
+        return messages[0]["status"], dict(messages[0]["headers"]).get(b"etag", b"").decode()
+
+
+PATH = f"/service/{SERVICE}/"
+
+
+def test_an_unchanged_page_is_not_rendered_again() -> None:
+    async def ask() -> None:
+        pages = Pages()
+        status, tag = await pages.get(PATH)
+        assert (status, pages.rendered) == (200, 1)
+        assert await pages.get(PATH, tag=tag) == (304, tag)
+        assert pages.rendered == 1
+
+    asyncio.run(ask())
+
+
+def test_a_thousand_unchanged_pages_are_answered_from_memory() -> None:
+    async def ask() -> None:
+        pages = Pages()
+        _, tag = await pages.get(PATH)
+        reads = pages.store.reads
+        for _ in range(1000):
+            assert await pages.get(PATH, tag=tag) == (304, tag)
+        assert pages.store.reads == reads
+        assert pages.rendered == 1
+
+    asyncio.run(ask())
+
+
+def test_pages_that_ask_at_the_same_time_are_read_at_once() -> None:
+    async def ask() -> None:
+        pages = Pages()
+        answers = await asyncio.gather(*(pages.get(f"{PATH}handler/{number}/") for number in range(200)))
+        assert {status for status, _ in answers} == {200}
+        assert pages.store.reads <= 2
+
+    asyncio.run(ask())
+
+
+def test_a_changed_page_is_rendered_again() -> None:
+    async def ask() -> None:
+        pages = Pages()
+        _, tag = await pages.get(PATH)
+        pages.store.stamps[SERVICE] = "2"
+        pages.now_s += FRESH_S + 1
+        status, new = await pages.get(PATH, tag=tag)
+        assert (status, pages.rendered) == (200, 2)
+        assert new != tag
+        assert await pages.get(PATH, tag=new) == (304, new)
+
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize(
+    ("path", "session", "query"),
+    [(f"/service/{OTHER}/", "a", ""), (f"{PATH}handler/1/", "a", ""), (PATH, "b", ""), (PATH, "a", "after=3")],
+)
+def test_a_tag_counts_only_for_its_page_and_session(path: str, session: str, query: str) -> None:
+    async def ask() -> None:
+        pages = Pages()
+        _, tag = await pages.get(PATH)
+        assert (await pages.get(path, session, tag=tag, query=query))[0] == 200
+        # It is known now, so that the fast path decides.
+        assert (await pages.get(path, session, tag=tag, query=query))[0] == 200
+
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize("tag", ['"1.00000000000000000000000000000000"', '"1"', '"."', "*", '"1.é"', 'W/"1."'])
+def test_a_made_up_tag_says_nothing(tag: str) -> None:
+    async def ask() -> None:
+        pages = Pages()
+        await pages.get(PATH)
+        assert (await pages.get(PATH, tag=tag))[0] == 200
+
+    asyncio.run(ask())
+
+
+def test_a_session_that_ended_gets_no_304() -> None:
+    async def ask() -> None:
+        pages = Pages()
+        _, tag = await pages.get(PATH)
+        del pages.store.users["a"]
+        pages.now_s += FRESH_S + 0.1
+        pages.status = 401
+        assert await pages.get(PATH, tag=tag) == (401, "")
+
+    asyncio.run(ask())
+
+
+def test_another_scope_of_the_key_makes_another_tag() -> None:
+    async def ask() -> None:
+        pages = Pages()
+        _, tag = await pages.get(PATH)
+        pages.store.users["a"] = replace(ANN, access=Access(scope=KeyScope.READ))
+        pages.now_s += FRESH_S + 0.1
+        assert (await pages.get(PATH, tag=tag))[0] == 200
+
+    asyncio.run(ask())
+
+
+def test_an_error_page_gets_no_tag() -> None:
+    async def ask() -> None:
+        pages = Pages()
+        pages.status = 404
+        assert await pages.get(PATH) == (404, "")
+
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize(
+    "headers", [{"hx_request": "false"}, {"cookie": "tutumd_session=a; __Host-tutumd_session=b"}, {"cookie": "x=1"}]
+)
+def test_other_requests_go_to_the_dashboard_without_a_tag(headers: dict[str, str]) -> None:
+    async def ask() -> None:
+        pages = Pages()
+        assert await pages.get(PATH, **headers) == (200, "")
+        assert pages.store.reads == 0
+
+    asyncio.run(ask())
+
+
+def test_the_user_that_a_proxy_names_is_part_of_the_tag() -> None:
+    async def ask() -> None:
+        pages = Pages(user_header="X-User")
+        _, tag = await pages.get(PATH, x_user="ann")
+        assert await pages.get(PATH, tag=tag, x_user="ann") == (304, tag)
+        assert (await pages.get(PATH, tag=tag, x_user="bob"))[0] == 200
+
+    asyncio.run(ask())
+
+
+def test_beyond_the_allowance_pages_keep_what_they_show() -> None:
+    async def ask() -> None:
+        pages = Pages()
+        _, tag = await pages.get(PATH)
+        pages.store.stamps[SERVICE] = "2"
+        pages.now_s += FRESH_S + 0.1
+        await pages.get(PATH)
+        answers = [await pages.get(PATH, tag=tag) for _ in range(int(RENDERED_AT_ONCE) + 50)]
+        assert [status for status, _ in answers].count(200) == RENDERED_AT_ONCE
+        assert answers[-1] == (304, tag)
+        pages.now_s += 1
+        assert (await pages.get(PATH, tag=tag))[0] == 200
+
+    asyncio.run(ask())
+
+
+def test_while_the_database_is_away_the_dashboard_says_so() -> None:
+    async def ask() -> None:
+        pages = Pages()
+        _, tag = await pages.get(PATH)
+        pages.store.is_away = True
+        pages.now_s += FRESH_S + 0.1
+        pages.status = 503
+        assert await pages.get(PATH, tag=tag) == (503, "")
+
+    asyncio.run(ask())
+
+
+def test_pages_that_do_not_ask_any_more_are_not_read() -> None:
+    async def ask() -> None:
+        pages = Pages()
+        await pages.get(PATH)
+        pages.now_s += ASKED_S - 1
+        await pages.get(f"/service/{OTHER}/")
+        assert pages.store.uuids == [SERVICE, OTHER]
+        pages.now_s += FRESH_S + 1
+        await pages.get(f"/service/{OTHER}/")
+        assert pages.store.uuids == [OTHER]
+
+    asyncio.run(ask())

@@ -1,0 +1,176 @@
+"""The parts that pages are made of."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from tutumd.model import ActionState, ContainerState, DeliveryOutcome, ServiceState
+from tutumd.web.pages.formats import FILTERS, duration, exact, iso, relative, short_digest
+
+NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}"
+
+
+def macros() -> Any:
+    """Return the macros as pages know them."""
+    environment = Environment(
+        loader=PackageLoader("tutumd.web.pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(FILTERS)
+    known = {"asset": lambda path: f"/static/{path}", "root": "", "csrf": "the-token", "now": NOW}
+    return environment.get_template("macros.html").make_module(known)
+
+
+ui = macros()
+
+
+@pytest.mark.parametrize("word", [*ActionState, *ServiceState, *ContainerState, *DeliveryOutcome])
+def test_every_state_has_an_icon_of_its_own_and_its_word(word: str) -> None:
+    html = ui.state(word)
+    assert f"<span>{word.capitalize()}</span>" in html
+    assert "#circle-dot" not in html  # the icon of what is not known
+
+
+def test_an_unknown_state_is_shown_by_its_word() -> None:
+    assert "<span>Odd</span>" in ui.state("odd")
+
+
+def test_a_button_is_a_form_that_works_without_scripts() -> None:
+    html = ui.button("Redeploy", "/service/1/redeploy", command="tutum service redeploy web", fields={"tag": "v1"})
+    assert '<form method="post" action="/service/1/redeploy">' in html
+    assert '<input type="hidden" name="csrf" value="the-token">' in html
+    assert '<input type="hidden" name="tag" value="v1">' in html
+    assert "tutum service redeploy web" in html
+
+
+def test_a_button_that_confirms_sends_nothing_at_the_first_press() -> None:
+    html = str(ui.button("Revoke", "/revoke", kind="danger", confirm="Calls get 404.", command="tutum handler rm"))
+    first, _, rest = html.partition("</summary>")
+    assert "<form" not in first
+    assert "Calls get 404." in rest
+    assert '<form method="post" action="/revoke">' in rest
+    assert "tutum handler rm" in rest
+
+
+def test_a_disabled_button_says_why() -> None:
+    html = ui.button("Scale", "/scale", confirm="Sure?", disabled="an autoscaler decides")
+    assert 'disabled title="an autoscaler decides"' in html
+    assert "<details" not in html
+
+
+def test_a_field_is_tied_to_its_label_help_and_error() -> None:
+    html = ui.field("amount", "Amount", value="0", help="1 to 100.", error="got 0", required=True)
+    assert '<label for="f-amount">' in html
+    assert 'aria-describedby="f-amount-help f-amount-error" aria-invalid="true" required' in html
+    assert 'id="f-amount-help"' in html
+    assert 'id="f-amount-error"' in html
+
+
+def test_a_select_has_its_value_selected() -> None:
+    html = ui.field("operation", "Operation", value="SCALEUP", type="select", options=[("SCALEUP", "Scale up"), "X"])
+    assert '<option value="SCALEUP" selected>Scale up</option><option value="X">X</option>' in html
+
+
+def test_a_text_area_keeps_a_first_empty_line() -> None:
+    assert ">\n\nfirst</textarea>" in ui.field("body", "Body", value="\nfirst", type="textarea")
+
+
+def test_a_diff_names_what_went_what_stayed_and_what_came() -> None:
+    html = ui.diff(["a1", "b2"], ["b2", "c3"])
+    assert re.findall(r"(\w+): </span>(?:<\w+>)?(\w+)", html) == [("before", "a1"), ("kept", "b2"), ("after", "c3")]
+    assert "unchanged" in ui.diff("sha256:1", "sha256:1")
+    assert "before: unknown" in ui.diff(None, "sha256:1")
+
+
+def test_a_log_is_one_text_or_lines_with_their_time() -> None:
+    line = {"number": 7, "at": NOW, "text": "pulled"}
+    assert "<p>one</p><p>two</p>" in ui.log("one\ntwo")
+    assert 'id="line-7"' in ui.log([line])
+    assert ">12:00:00</time> pulled</p>" in ui.log([line])
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        ui.state(HOSTILE, title=HOSTILE),
+        ui.digest(HOSTILE),
+        ui.image(HOSTILE),
+        ui.button(HOSTILE, HOSTILE, command=HOSTILE, confirm=HOSTILE, fields={HOSTILE: HOSTILE}),
+        ui.button(HOSTILE, HOSTILE, command=HOSTILE, disabled=HOSTILE),
+        ui.submit(HOSTILE, command=HOSTILE),
+        ui.field(HOSTILE, HOSTILE, HOSTILE, help=HOSTILE, example=HOSTILE, error=HOSTILE),
+        ui.field(HOSTILE, HOSTILE, HOSTILE, type="textarea"),
+        ui.field(HOSTILE, HOSTILE, HOSTILE, type="select", options=[HOSTILE, (HOSTILE, HOSTILE)]),
+        ui.empty(HOSTILE, HOSTILE, HOSTILE),
+        ui.warning(HOSTILE, title=HOSTILE, href=HOSTILE),
+        ui.why(HOSTILE, HOSTILE),
+        ui.copy(HOSTILE, HOSTILE),
+        ui.pager(HOSTILE, HOSTILE),
+        ui.crumbs([(HOSTILE, HOSTILE), (HOSTILE, "")]),
+        ui.head(HOSTILE, HOSTILE, HOSTILE),
+        ui.tabs([(HOSTILE, HOSTILE, 1, True)]),
+        ui.filters([(HOSTILE, HOSTILE, None, False)], is_states=True),
+        ui.diff(HOSTILE, [HOSTILE + "2"]),
+        ui.log(HOSTILE),
+        ui.log([{"at": NOW, "text": HOSTILE}]),
+        ui.timeline([{"text": HOSTILE, "state": "now", "note": HOSTILE, "href": HOSTILE}]),
+        ui.checks([{"text": HOSTILE, "state": "failed", "why": HOSTILE}]),
+        ui.code_block(HOSTILE, HOSTILE, HOSTILE),
+    ],
+)
+def test_text_of_others_stays_text(html: str) -> None:
+    assert "alert(1)" in html
+    assert "<script" not in html
+    assert "<img" not in html
+    assert not re.search(r"=\"[^\"]*'>", html)
+    assert "49" not in html
+
+
+@pytest.mark.parametrize(
+    ("ago", "text"),
+    [
+        (timedelta(seconds=2), "just now"),
+        (timedelta(seconds=59.9), "59 s ago"),
+        (timedelta(minutes=3, seconds=59), "3 min ago"),
+        (timedelta(hours=23), "23 h ago"),
+        (timedelta(days=1), "1 day ago"),
+        (timedelta(days=29), "29 days ago"),
+        (timedelta(days=30), "2026-02-02"),
+        (-timedelta(hours=2), "in 2 h"),
+    ],
+)
+def test_a_moment_is_said_in_relation_to_now(ago: timedelta, text: str) -> None:
+    assert relative(NOW - ago, NOW) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0123, "12 ms"),
+        (0.9999, "1 s"),
+        (4.24, "4.2 s"),
+        (3, "3 s"),
+        (59.4, "59 s"),
+        (184, "3 min 4 s"),
+        (3600, "1 h"),
+        (7500, "2 h 5 min"),
+        (90000, "1 d 1 h"),
+    ],
+)
+def test_a_length_of_time_has_two_units_at_most(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_moments_and_digests_are_written_for_machines_and_for_people() -> None:
+    assert iso(NOW) == "2026-03-04T12:00:00.000Z"
+    assert exact(NOW) == "2026-03-04 12:00:00 UTC"
+    assert short_digest("sha256:0123456789abcdef") == "0123456789ab"
+    assert 'datetime="2026-03-04T12:00:00.000Z" title="2026-03-04 12:00:00 UTC">just now<' in ui.time(NOW)
+    assert "never" in ui.time(None)

@@ -1,0 +1,64 @@
+"""What no template may contain, whatever a page is about."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.documentation import ROOT
+from tests.unit.web.test_vendored import PACKAGES
+
+FOLDER = ROOT / "src/tutumd/web/pages"
+TEMPLATES = sorted((FOLDER / "templates").rglob("*.html"))
+SOURCES = [*TEMPLATES, *sorted((FOLDER / "static").glob("*.js"))]
+ATTRIBUTES: list[str] = next(package["attributes"] for package in PACKAGES if package["name"] == "htmx.org")
+
+FORBIDDEN = {
+    "a script inline": r"<script(?![^>]*\ssrc=)",
+    "a style inline": r"<style|\sstyle=",
+    "an event handler inline": r"<[^>]*\son\w+=",
+    "a script in an attribute": r"hx-on|\bjs:|javascript:|hx-vals|hx-headers|hx-trigger=\"[^\"]*\[",
+    "an address outside": r"(?:src|href|action|hx-get|hx-post)=\"(?:https?:)?//",
+    "unescaped text": r"\|\s*safe\b|autoescape\s+false|Markup\(",
+    "an attribute without quotes": r"<\w[^>{]*\s[\w-]+=\{\{",
+    "text of others in a script attribute": r"hx-(?!get|post)[\w-]+=\"[^\"]*\{\{(?!\s*id\s*\}\})",
+}
+
+
+def test_templates_are_found() -> None:
+    assert {"base.html", "macros.html", "sign_in.html"} <= {path.name for path in TEMPLATES}
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_no_template_contains(path: Path, what: str) -> None:
+    text = re.sub(r"\{#.*?#\}", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert [match.group() for match in re.finditer(FORBIDDEN[what], text)] == []
+
+
+@pytest.mark.parametrize(
+    ("what", "text"),
+    [
+        ("a script inline", "<script>x()</script>"),
+        ("a style inline", '<p style="color: red">'),
+        ("an event handler inline", '<p onclick="x()">'),
+        ("a script in an attribute", '<p hx-on:click="x()">'),
+        ("an address outside", '<img src="https://example.com/x.png">'),
+        ("unescaped text", "{{ name | safe }}"),
+        ("an attribute without quotes", "<p title={{ name }}>"),
+        ("text of others in a script attribute", '<p hx-target="{{ name }}">'),
+    ],
+)
+def test_what_is_forbidden_would_be_found(what: str, text: str) -> None:
+    assert re.search(FORBIDDEN[what], text)
+
+
+def test_pages_use_at_most_ten_attributes_of_htmx() -> None:
+    used = {name for path in TEMPLATES for name in re.findall(r"\shx-[\w-]+(?==)", path.read_text(encoding="utf-8"))}
+    assert {name.strip() for name in used} <= set(ATTRIBUTES)
+    assert len(ATTRIBUTES) <= 10
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_no_source_evaluates_or_writes_html(path: Path) -> None:
+    assert not re.search(r"\beval\(|new Function|innerHTML\s*=|insertAdjacentHTML|document\.write", path.read_text())
