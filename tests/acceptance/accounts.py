@@ -58,6 +58,11 @@ def add_limited_key(server: LiveServer, name: str, **limits: Any) -> Member:
     return Member(server=server, name=name, key=key)
 
 
+def key_id_of(member: Member) -> str:
+    """Return the ID by which the API names the key of a user."""
+    return accounts.hash_key(member.key)[: accounts.ID_LENGTH]
+
+
 @contextmanager
 def opened_accounts(server: LiveServer) -> Iterator[SqlAccounts]:
     """Open the accounts of a server beside it."""
