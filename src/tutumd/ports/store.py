@@ -43,6 +43,9 @@ class Accounts(Protocol):
     def users(self) -> tuple[User, ...]:
         """Return all users, oldest first. The oldest admin is the first admin."""
 
+    def user_named(self, name: str) -> User | None:
+        """Return the user with a name, with all rights of theirs."""
+
     def add_user(self, name: str, *, is_admin: bool, key: NewKey | None = None, by: User | None = None) -> User:
         """Add a user, with an API key if one is given. `by` adds it, for the audit log; None: the server itself.
 

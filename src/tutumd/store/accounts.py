@@ -49,6 +49,11 @@ class SqlAccounts(SqlSessions, Accounts):
                 for row in connection.execute(sa.select(users).order_by(users.c.seq))
             )
 
+    def user_named(self, name: str) -> User | None:
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(users).where(users.c.name == name)).first()
+        return None if row is None else value_from(row, User, access=Access())
+
     def add_user(self, name: str, *, is_admin: bool, key: NewKey | None = None, by: User | None = None) -> User:
         user = User(uuid=new_uuid(), name=name, is_admin=is_admin, created=self._clock())
         try:

@@ -97,9 +97,7 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
         app.include_router(module.router)
     _document_calls(app)
     endpoint = CallEndpoint(context)
-    site = None
-    if context.has_dashboard:
-        site = LivePages(errors.LastResort(create_site(context, version)), context)
+    site = LivePages(create_site(context, version), context) if context.has_dashboard else None
     return _Front(errors.LastResort(app), site, endpoint, FastPath(context, endpoint), context)
 
 
@@ -160,7 +158,8 @@ class _Front:
             named = re.sub("(?i)%2f", "%252F", match[0])
             path = _SLASHES.sub("/", unquote(named + raw[match.end() :]))
         path = path.rstrip("/")
-        if self._site and not _OF_API.match(path):
+        # For those who may not see the dashboard, all is as if there were none.
+        if self._site and not _OF_API.match(path) and self._context.shows_dashboard(scope):
             under_root = (
                 path.removeprefix(self._public_path) if f"{path}/".startswith(f"{self._public_path}/") else path
             )
