@@ -263,7 +263,10 @@ def action_logs(lines: Sequence[LogLine]) -> schemas.ActionLogsOut:
     """Return the steps of a run."""
     written = [
         schemas.LineOut(
-            number=line.number, time=line.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"), text=line.text
+            number=line.number,
+            time=line.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            text=line.text,
+            phase=line.phase,
         )
         for line in lines
     ]
