@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from tutumd.application import handlers
 from tutumd.application.connect import make_secret, read_document
-from tutumd.application.connection import MAX_DELIVERIES, judge_connection
+from tutumd.application.connection import MAX_DELIVERIES, Stage, judge_connection
 from tutumd.application.handler_words import find_state
 from tutumd.application.sender_guide import WHAT_SENDERS_SEE, fill_entries, find_reach_problem, write_example
 from tutumd.application.senders import SENDERS, Sender, find_sender
@@ -46,13 +46,15 @@ def wait_for_call(
     web, found = context(request), find_handler(request, visitor, service_uuid, number)
     received = web.store.service_deliveries(visitor, found.service.uuid, handler_number=number, limit=MAX_DELIVERIES)
     caller = _find_sender(found.handler, sender)
+    connection = judge_connection(caller, found.handler, [each for each in received if each.number > after])
     return render(
         request,
         "connect_wait.html",
         **found.values,
         **rights_of(visitor),
         sender=caller,
-        connection=judge_connection(caller, found.handler, [each for each in received if each.number > after]),
+        connection=connection,
+        is_help_open=connection.stage not in (Stage.CONNECTED, Stage.FAILED),
         closed=find_state(found.handler, web.clock()).why,
         problem=find_reach_problem(make_call_url(request, found.handler), caller) if caller else None,
         senders_errors=WHAT_SENDERS_SEE,
