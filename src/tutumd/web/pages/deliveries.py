@@ -144,6 +144,7 @@ def _show(
         outcome=describe_outcome(delivery),
         wish=describe_wish(delivery, found.handler.operation),
         obstacle=find_obstacle(delivery) or forbidden,
+        may_try=not forbidden,
         repeated=again if is_repeated else None,
         error=str(error) if error else "",
     )

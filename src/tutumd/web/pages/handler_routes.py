@@ -21,7 +21,6 @@ from tutumd.web.uris import call_uri
 ServiceUuid = Annotated[str, Path()]
 Number = Annotated[int, Path(ge=1, lt=2**31)]
 BASE = "/service/{service_uuid}/handler/{number}/"
-_UNNAMED = "handler without a name"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +42,7 @@ class FoundHandler:
         return {
             "service": self.service,
             "handler": self.handler,
-            "name": self.handler.name or _UNNAMED,
+            "name": self.handler.name or f"handler {self.handler.number}",
             "path": self.path,
             "command": self.commands.write,
         }

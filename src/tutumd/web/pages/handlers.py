@@ -7,7 +7,9 @@ from fastapi.responses import RedirectResponse, Response
 
 from tutumd.application import handlers as rules
 from tutumd.application.call_command import write_call
-from tutumd.application.handler_words import describe, find_state
+from tutumd.application.delivery_text import describe_wish
+from tutumd.application.handler_state import judge_handler
+from tutumd.application.handler_words import describe
 from tutumd.errors import InvalidInputError
 from tutumd.model import DeliveryOutcome, User
 from tutumd.web.context import context
@@ -58,10 +60,10 @@ def show_handler(request: Request, visitor: Reader, service_uuid: ServiceUuid, n
         "handler.html",
         **found.values,
         **rights_of(visitor),
-        state=find_state(found.handler, web.clock()),
+        state=judge_handler(found.handler, web.clock()),
         words=describe(found.handler),
         said=_DID.get(request.query_params.get("did", ""), ""),
-        deliveries=deliveries,
+        deliveries=[(each, describe_wish(each, found.handler.operation)) for each in deliveries],
         outcome=outcome,
         filters=filters,
         graces=GRACES_S,
