@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from tutumd.model import RunLimits
+from tutumd.model import Phase, RunLimits
 from tutumd.worker.deadlines import Deadlines
 
 
@@ -57,6 +57,7 @@ class FakeRun:
     ) -> None:
         self.steps = 0
         self.lines: list[str] = []
+        self.phases: list[Phase] = []
         self.journals: list[Mapping[str, object]] = [dict(journal or {})]
         self.pulled = set(pulled)
         self._action_uuid = action_uuid
@@ -142,8 +143,10 @@ class FakeRun:
     def overdue_reason(self) -> str:
         return "" if self._ended else self._deadlines.reason()
 
-    def log(self, line: str) -> None:
+    def log(self, line: str, phase: Phase | None = None) -> None:
         self.lines.append(line)
+        if phase is not None and phase not in self.phases[-1:]:
+            self.phases.append(phase)
         self._on_log(line)
 
     def again(self) -> "FakeRun":

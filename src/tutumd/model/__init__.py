@@ -1,7 +1,7 @@
 """Values of the domain, one noun a file: frozen dataclasses that the packages pass to each other."""
 
 from tutumd.model.accounts import Access, ApiKey, AuditEntry, AuditEvent, NewKey, Scope, Session, User, Via
-from tutumd.model.actions import Action, ActionState, Claim, LogLine, Outcome, Plan, Progress, RunLimits, Verb
+from tutumd.model.actions import Action, ActionState, Claim, LogLine, Outcome, Phase, Plan, Progress, RunLimits, Verb
 from tutumd.model.calls import (
     MAX_AMOUNT,
     Accepted,
@@ -77,6 +77,7 @@ __all__ = [
     "Outcome",
     "Overview",
     "Page",
+    "Phase",
     "Plan",
     "Port",
     "Progress",

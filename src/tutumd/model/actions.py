@@ -31,13 +31,43 @@ class ActionState(StrEnum):
     FAILED = "Failed"
 
 
+class Phase(StrEnum):
+    """What a run does, from the line of its log that has the phase until the next one that has another.
+
+    WAITING: For somebody else's change of the same containers.
+    STARTING: It starts the new containers, and waits until they are ready.
+    CHECKING: New containers run, and it watches whether they last.
+    SWITCHING: New and old containers run side by side, until all clients know the new ones.
+    REMOVING: It ends the old containers.
+    UPDATING: A cluster replaces the containers by itself, and the run follows it.
+    RESTORING: It puts back what was there before, after a failure.
+    """
+
+    WAITING = "waiting"
+    PULLING = "pulling"
+    CREATING = "creating"
+    STARTING = "starting"
+    CHECKING = "checking"
+    SWITCHING = "switching"
+    REMOVING = "removing"
+    UPDATING = "updating"
+    SCALING = "scaling"
+    STOPPING = "stopping"
+    RESTORING = "restoring"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogLine:
-    """A step of an action, in a few words. Numbers increase with each line of any action."""
+    """A step of an action, in a few words. Numbers increase with each line of any action.
+
+    Attributes:
+        phase: What the run does from this line on; None: what it did before, or the line is of an earlier version.
+    """
 
     number: int
     at: datetime
     text: str
+    phase: Phase | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from tutumd.model import (
     EngineInfo,
     Finding,
     Outcome,
+    Phase,
     Plan,
     Service,
     ServiceSnapshot,
@@ -92,8 +93,12 @@ class Run(Protocol):
     def overdue_reason(self) -> str:
         """Return which limit is over, as in "there was no progress for 120 s"; empty if none is."""
 
-    def log(self, line: str) -> None:
-        """Log a step in a few words for people. Never a credential."""
+    def log(self, line: str, phase: Phase | None = None) -> None:
+        """Log a step in a few words for people. Never a credential.
+
+        Args:
+            phase: What the run does from now on, if that changes with this step.
+        """
 
 
 class Engine(Protocol):

@@ -10,6 +10,7 @@ from tutumd.model import (
     EngineInfo,
     EngineRequest,
     Outcome,
+    Phase,
     ServiceSnapshot,
 )
 
@@ -88,7 +89,7 @@ class Queue(Protocol):
     def amounts(self, claim: Claim) -> tuple[tuple[int, int | None], ...]:
         """Return the amounts that a SCALEUP adds, in order of arrival, each with its handler's cap."""
 
-    def add_log_line(self, claim: Claim, text: str) -> None:
+    def add_log_line(self, claim: Claim, text: str, phase: Phase | None = None) -> None:
         """Add a line to the action's log, even after the lease is lost: it reports what was done."""
 
     def retry_later(self, claim: Claim, *, delay: timedelta, reason: str) -> None:

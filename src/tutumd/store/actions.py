@@ -5,13 +5,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.errors import ConflictError
-from tutumd.model import Action, ActionState, AuditEvent, LogLine, Origin, Page, Query, User, Verb
+from tutumd.model import Action, ActionState, AuditEvent, LogLine, Origin, Page, Phase, Query, User, Verb
 from tutumd.store import abandoned, action_inputs, action_totals, audit, pending_actions
 from tutumd.store.database import StorePart
 from tutumd.store.locks import lock_services
 from tutumd.store.log_lines import MAX_LINES
 from tutumd.store.paging import read_page
-from tutumd.store.row_mapping import action_from, read_action, read_one, read_service, select_actions, visible_to
+from tutumd.store.row_mapping import Row, action_from, read_action, read_one, read_service, select_actions, visible_to
 from tutumd.store.tables import OPEN, action_lines, actions, services
 from tutumd.store.targets import settle_target
 from tutumd.store.wakeup import ENDS, Wakeup
@@ -152,7 +152,13 @@ class SqlActions(StorePart):
                 .order_by(action_lines.c.seq)
                 .limit(MAX_LINES)
             ).all()
-        return tuple(LogLine(number=row.seq, at=row.at, text=row.line) for row in rows)
+        return tuple(_line_from(row) for row in rows)
+
+
+def _line_from(row: Row) -> LogLine:
+    # A later release may know other phases.
+    phase = Phase(row.phase) if row.phase in set(Phase) else None
+    return LogLine(number=row.seq, at=row.at, text=row.line, phase=phase)
 
 
 def _select_visible(viewer: User) -> sa.Select[Any]:

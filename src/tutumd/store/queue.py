@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import ActionState, Claim, EngineInfo, EngineRequest, Outcome, Service, ServiceSnapshot, Verb
+from tutumd.model import ActionState, Claim, EngineInfo, EngineRequest, Outcome, Phase, Service, ServiceSnapshot, Verb
 from tutumd.ports.clock import Clock
 from tutumd.ports.queue import Queue, Renewal
 from tutumd.store import (
@@ -143,9 +143,9 @@ class SqlQueue(SqlEngineSync, Queue):
         with self._database.read() as connection:
             return tuple(action_inputs.read(connection, claim.action.uuid))
 
-    def add_log_line(self, claim: Claim, text: str) -> None:
+    def add_log_line(self, claim: Claim, text: str, phase: Phase | None = None) -> None:
         with self._database.write() as connection:
-            log_lines.add(connection, claim.action.uuid, self._clock(), text)
+            log_lines.add(connection, claim.action.uuid, self._clock(), text, phase)
 
     def retry_later(self, claim: Claim, *, delay: timedelta, reason: str) -> None:
         with self._database.write() as connection:

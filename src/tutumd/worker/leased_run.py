@@ -10,7 +10,7 @@ import structlog
 
 from tutumd.boottime import boottime_s
 from tutumd.errors import LeaseLostError, UnavailableError
-from tutumd.model import Claim, RunLimits
+from tutumd.model import Claim, Phase, RunLimits
 from tutumd.ports.engine import Run
 from tutumd.ports.queue import Queue, Renewal
 from tutumd.worker.deadlines import Deadlines
@@ -146,10 +146,10 @@ class LeasedRun(Run):
     def overdue_reason(self) -> str:
         return "" if self.is_canceled else self._deadlines.reason()
 
-    def log(self, line: str) -> None:
+    def log(self, line: str, phase: Phase | None = None) -> None:
         _log.info("action step", action=self.action_uuid, service=self.claim.service.full_name, step=line)
         try:
-            self._queue.add_log_line(self.claim, line)
+            self._queue.add_log_line(self.claim, line, phase)
         except UnavailableError as error:
             _log.warning("log line was not stored", action=self.action_uuid, error=str(error))
 

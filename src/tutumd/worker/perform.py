@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tutumd.errors import EngineRefusedError
-from tutumd.model import Claim, ContainerState, Outcome, Plan, Service, ServiceSnapshot, Verb
+from tutumd.model import Claim, ContainerState, Outcome, Phase, Plan, Service, ServiceSnapshot, Verb
 from tutumd.ports.engine import Engine
 from tutumd.ports.queue import Queue
 from tutumd.worker.leased_run import LeasedRun
@@ -47,7 +47,7 @@ def end_unasked(run: LeasedRun) -> Outcome | None:
 
 def _clear_up(run: LeasedRun, engine: Engine, queue: Queue, leftover: Claim) -> None:
     """Let the engine undo what an abandoned action left half done."""
-    run.log(f"clearing up what the action {leftover.action.uuid} left half done")
+    run.log(f"clearing up what the action {leftover.action.uuid} left half done", Phase.RESTORING)
     try:
         with run.clearing_up(leftover):
             result = _call_engine(run, engine, leftover).reason
@@ -195,7 +195,7 @@ def _scale_up(run: LeasedRun, engine: Engine, queue: Queue, snapshot: ServiceSna
         target, note = add_amounts(present, queue.amounts(run.claim), cap_of(snapshot, server_cap))
         run.check()
         queue.save_target(run.claim, target)
-    run.log(f"scaling up {snapshot.target} → {target}")
+    run.log(f"scaling up {snapshot.target} → {target}", Phase.SCALING)
     outcome = engine.scale(service, target, run)
     return replace(outcome, reason="; ".join(filter(None, (outcome.reason, note))))
 
@@ -206,5 +206,5 @@ def _scale(run: LeasedRun, engine: Engine, snapshot: ServiceSnapshot, server_cap
     target = run.claim.service.target if action.target is None else action.target
     if target > max(cap.containers, snapshot.target):
         raise EngineRefusedError(f"the service cannot be scaled to {target} containers: {cap}")
-    run.log(f"scaling {snapshot.target} → {target}")
+    run.log(f"scaling {snapshot.target} → {target}", Phase.SCALING)
     return engine.scale(run.claim.service, target, run)

@@ -6,6 +6,7 @@ from tests.unit.docker.test_resume import Recorded, finder, redeploy
 from tests.unit.docker.test_resume_start_first import Named
 from tutumd.engines.docker.readiness import ReadinessCheck
 from tutumd.engines.docker.redeploy import redeploy as redeploy_service
+from tutumd.model import Phase
 
 
 class Timed(Recorded):
@@ -47,8 +48,8 @@ def test_a_container_may_be_in_many_networks(aliases: list[str], *, in_swarm: bo
     (old,) = engine.all
 
     class Failing(Recorded):
-        def log(self, line: str) -> None:
-            super().log(line)
+        def log(self, line: str, phase: Phase | None = None) -> None:
+            super().log(line, phase)
             if crashes and line.startswith("giving the old containers"):
                 (new,) = engine.all.keys() - {old}
                 engine.all[new]["State"]["Health"] = {"Status": "unhealthy"}

@@ -23,6 +23,7 @@ from tests.unit.docker.test_resume import (
     redeploy,
 )
 from tutumd.errors import EngineUnavailableError
+from tutumd.model import Phase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,8 +165,8 @@ def test_clients_find_one_of_the_two_throughout_a_rollback(how: str, in_swarm: b
     (old,) = engine.all
 
     class Failing(Recorded):
-        def log(self, line: str) -> None:
-            super().log(line)
+        def log(self, line: str, phase: Phase | None = None) -> None:
+            super().log(line, phase)
             if line.startswith("giving the old containers"):
                 engine.watched = ("shop-web-1", *sorted(aliases))
                 (new,) = engine.all.keys() - {old}

@@ -12,6 +12,7 @@ from tutumd.model import (
     Claim,
     EngineInfo,
     Outcome,
+    Phase,
     Plan,
     RunLimits,
     Service,
@@ -83,7 +84,7 @@ class FakeQueue:
     def save_target(self, claim: Claim, target: int) -> None:
         self.targets.append(target)
 
-    def add_log_line(self, claim: Claim, text: str) -> None:
+    def add_log_line(self, claim: Claim, text: str, phase: Phase | None = None) -> None:
         self.lines.append(text)
 
     def register(

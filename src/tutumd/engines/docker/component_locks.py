@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError
+from tutumd.model import Phase
 from tutumd.ports.engine import Run
 
 _POLL_S = 0.2
@@ -37,7 +38,7 @@ class ComponentLocks:
             waits = 0
             while name := self._held_before(ticket):
                 if not waits:
-                    run.log(f"waiting until another redeploy has finished with {name}")
+                    run.log(f"waiting until another redeploy has finished with {name}", Phase.WAITING)
                 if run.remaining_s() <= 0 and not run.journal:
                     raise EngineRefusedError(unfinished(run, f"another redeploy still works on {name}"))
                 run.sleep(_POLL_S)

@@ -21,6 +21,7 @@ from tutumd.engines.images.reference import (
 )
 from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError
+from tutumd.model import Phase
 from tutumd.ports.engine import Run
 
 # Start of a tag that keeps the previous image, on engines that would lose it in a pull.
@@ -77,10 +78,10 @@ def fetch_image(api: DockerApi, name: str, run: Run, *, is_local: bool, platform
     reference = parse_reference(name)
     present = api.image(name)
     if present is not None and reference.digest and _fits(present, platform):
-        run.log(f"{name} is pinned by its digest: nothing to pull")
+        run.log(f"{name} is pinned by its digest: nothing to pull", Phase.CREATING)
         return present
     if present is not None and is_local:
-        run.log(f"{name} was never in a registry: using the local image")
+        run.log(f"{name} was never in a registry: using the local image", Phase.CREATING)
         return present
     by_manifest = api.facts().by_manifest
     if present is not None and by_manifest:

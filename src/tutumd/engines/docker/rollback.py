@@ -8,6 +8,7 @@ from tutumd.engines.docker.swap.journal import RedeployJournal, Swap
 from tutumd.engines.docker.swap.step_runner import SETTLE_PAUSE_S, SETTLE_TRIES, Decide, StepRunner
 from tutumd.engines.docker.swap.steps import SwapStep, backward_step
 from tutumd.errors import EngineRefusedError
+from tutumd.model import Phase
 
 _TRIES = 3
 
@@ -44,7 +45,7 @@ def _put_back(runner: StepRunner, swap: Swap, decide: Decide) -> str:
             left = "there is no new one either" if runner.api.container(swap.new) is None else "the new one was kept"
             return f"the old container of {swap.name} is gone already, so that it could not be put back; {left}"
         if not swap.ran or old.status in ("running", "paused"):
-            runner.run.log(f"put {swap.name} back")
+            runner.run.log(f"put {swap.name} back", Phase.RESTORING)
             return ""
         runner.run.sleep(SETTLE_PAUSE_S)
     return f"the old container of {swap.name} does not run again"

@@ -14,7 +14,7 @@ from tutumd.engines.labels import ACTION
 from tutumd.engines.rollout.scaling import refuse_stopped
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError
-from tutumd.model import Outcome
+from tutumd.model import Outcome, Phase
 from tutumd.ports.engine import Run
 
 
@@ -136,7 +136,7 @@ class Scaler:
             raise EngineRefusedError(f"{first.image_name} became another image on this engine; redeploy first")
         copy_compose_files(self._api, first, new, self._run)
         self._api.start(new, self._run)
-        self._run.log(f"started {replica.name}")
+        self._run.log(f"started {replica.name}", Phase.STARTING)
 
     def _find_created(self, replica: Replica, journal: ScaleJournal) -> InspectedContainer | None:
         """Return a replica that this action has created; not a container to which somebody else gave its name."""
@@ -151,7 +151,7 @@ class Scaler:
         if created := self._find_created(replica, journal):
             reason = f"the new container {created.name} failed: {reason}"
             log_tail = self._api.output(created.id, TAIL_LINES)
-        self._run.log(reason)
+        self._run.log(reason, Phase.RESTORING)
         journal = replace(journal, phase="undo", reason=reason, log_tail=log_tail)
         self._run.save(asdict(journal))
         return journal
@@ -173,7 +173,7 @@ class Scaler:
                 if container is not None:
                     self._api.stop(container_id, self._run)
                     self._api.remove(container_id, self._run, volumes=False)
-                    self._run.log(f"removed {container.name}")
+                    self._run.log(f"removed {container.name}", Phase.REMOVING)
             except EngineRefusedError as error:
                 return self._outcome(replace(journal, reason=str(error)), success=False)
         return self._outcome(journal, success=True)

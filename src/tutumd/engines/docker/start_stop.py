@@ -10,7 +10,7 @@ from tutumd.engines.docker.inspect.inspected_container import InspectedContainer
 from tutumd.engines.docker.readiness import TAIL_LINES, ContainerWatch, ReadinessCheck
 from tutumd.engines.rollout.journal import join_sentences
 from tutumd.errors import EngineRefusedError
-from tutumd.model import Outcome
+from tutumd.model import Outcome, Phase
 from tutumd.ports.engine import Run
 
 _CONCURRENCY = 8
@@ -64,7 +64,7 @@ def _start_all(
                 readiness.api.unpause(container.id, run)
             elif not container.is_active:
                 readiness.api.start(container.id, run)
-                run.log(f"started {container.name}")
+                run.log(f"started {container.name}", Phase.STARTING)
         except EngineRefusedError as error:
             return str(error), ""
     names = {container.id: container.name for container in containers if container.id in started}
@@ -88,5 +88,5 @@ def _stop(api: DockerApi, run: Run, container_id: str) -> str:
         api.stop(container_id, run)
     except EngineRefusedError as error:
         return str(error)
-    run.log(f"stopped {container.name}")
+    run.log(f"stopped {container.name}", Phase.STOPPING)
     return ""

@@ -11,6 +11,7 @@ from tutumd.engines.images.auth import Auth
 from tutumd.engines.images.reference import ImageReference
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, LeaseLostError
+from tutumd.model import Phase
 from tutumd.ports.engine import Run
 
 _DOWNLOADED = ("Download complete", "Pull complete", "Already exists")
@@ -48,7 +49,7 @@ def pull(client: Client, reference: ImageReference, auth: Auth, run: Run, platfo
     done: set[str] = set()
     tag = reference.digest or reference.tag or "latest"
     run.check()
-    run.log(f"pulling {reference.name}" + (f" for {platform}" if platform else ""))
+    run.log(f"pulling {reference.name}" + (f" for {platform}" if platform else ""), Phase.PULLING)
     with run.pulling():
         try:
             with (
@@ -69,7 +70,7 @@ def pull(client: Client, reference: ImageReference, auth: Auth, run: Run, platfo
                 state = f"layers downloaded: {len(done)}, and then nothing came for {PULL_SILENCE_S} s"
                 raise EngineRefusedError(f"cannot {attempt}: {state}") from error
             raise
-    run.log(last)
+    run.log(last, Phase.CREATING)
 
 
 def _is_over(run: Run) -> bool:

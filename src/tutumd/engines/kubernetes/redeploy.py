@@ -38,7 +38,7 @@ from tutumd.engines.rollout.journal import (
 )
 from tutumd.engines.rollout.outcome import RolloutStatus, build_outcome, log_progress
 from tutumd.errors import EngineRefusedError
-from tutumd.model import Outcome
+from tutumd.model import Outcome, Phase
 
 # The API rounds times to seconds.
 _ROUNDING_S = 1.0
@@ -107,7 +107,7 @@ def _send_once(context: WorkloadContext, journal: RedeployJournal) -> RedeployJo
         return fail(run, journal, "no time was left to begin the redeploy: nothing was changed")
     run.check()
     patched = context.cluster.patch(context.address, STRATEGIC_MERGE, restart_patch(workload, journal, variables))
-    run.log(f"restarting {context.address.words}")
+    run.log(f"restarting {context.address.words}", Phase.UPDATING)
     return save(run, replace(journal, ordered=fingerprint(patched["spec"]["template"])))
 
 

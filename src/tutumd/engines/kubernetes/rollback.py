@@ -13,12 +13,13 @@ from tutumd.engines.kubernetes.view import WorkloadView
 from tutumd.engines.kubernetes.workloads import Kind, fingerprint
 from tutumd.engines.rollout.journal import Stage, finish_rollback, save
 from tutumd.errors import EngineRefusedError
+from tutumd.model import Phase
 
 
 def roll_back(context: WorkloadContext, journal: RedeployJournal) -> RedeployJournal:
     """Roll a failed rollout back, or continue to; return the journal with the result."""
     run, timing = context.run, context.timing
-    run.log("restoring the pod template")
+    run.log("restoring the pod template", Phase.RESTORING)
     try:
         journal = context.change(partial(_send_once, context, journal))
     except EngineRefusedError as error:

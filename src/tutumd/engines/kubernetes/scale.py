@@ -28,7 +28,7 @@ from tutumd.engines.rollout.journal import (
 from tutumd.engines.rollout.outcome import build_outcome, log_progress
 from tutumd.engines.rollout.timing import poll_until, unfinished
 from tutumd.errors import EngineRefusedError
-from tutumd.model import Outcome
+from tutumd.model import Outcome, Phase
 
 
 def plan_scaling(
@@ -200,7 +200,8 @@ def _roll_back(context: WorkloadContext, journal: ScaleJournal) -> ScaleJournal:
 
     run, timing = context.run, context.timing
     is_partial = journal.fallback != journal.before
-    run.log(f"keeping the {journal.fallback} pods that are ready" if is_partial else "restoring the previous number")
+    change = f"keeping the {journal.fallback} pods that are ready" if is_partial else "restoring the previous number"
+    run.log(change, Phase.RESTORING)
     try:
         _send(context, journal, journal.fallback, instead_of=journal.target)
         if not is_partial:

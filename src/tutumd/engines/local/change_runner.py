@@ -19,7 +19,7 @@ from tutumd.engines.local.processes import Processes, SpawnError
 from tutumd.engines.local.records import Change, ContainerRecord, ServiceRecord
 from tutumd.engines.rollout.outcome import restarts_text
 from tutumd.engines.rollout.timing import unfinished
-from tutumd.model import Outcome, Plan, RunLimits, Service
+from tutumd.model import Outcome, Phase, Plan, RunLimits, Service
 from tutumd.ports.clock import Clock
 from tutumd.ports.engine import Run
 
@@ -69,7 +69,7 @@ class ChangeRunner:
             return self._finish(record if is_applied else self.folder.save(records.apply_change(record)), run)
         # Saved first: even if the new set would run by now, an action that failed stays failed.
         run.save({**run.journal, "failure": {"reason": failure.reason, "log_tail": failure.log_tail}})
-        run.log(failure.reason)
+        run.log(failure.reason, Phase.RESTORING)
         if record.incoming:
             record = self.folder.save(records.drop_change(record))
         elif is_applied and self._still_runs(record.undo):
@@ -137,6 +137,8 @@ class ChangeRunner:
         change = record.change
         if change is None or not change.incoming:
             return record, None
+        if any(container.process is None for container in change.incoming):
+            run.log("starting the new processes", Phase.STARTING)
         for container in change.incoming:
             if container.process is None:
                 run.check()
@@ -148,7 +150,7 @@ class ChangeRunner:
                 run.advance("started", sum(c.process is not None for c in record.incoming))
         run.log(f"started {', '.join(container_name(record, c) for c in record.incoming)}")
         watch_s = self._overlap_s if record.containers else self.stable_s
-        run.log(f"watching them for {watch_s:g} s")
+        run.log(f"watching them for {watch_s:g} s", Phase.CHECKING)
         return record, self._watch(record, record.incoming, run, watch_s)
 
     def _still_runs(self, change: Change | None) -> bool:
@@ -209,10 +211,12 @@ class ChangeRunner:
         if not record.leaving:
             return record, ()
         run.check()
+        names = ", ".join(container_name(record, c) for c in record.leaving)
+        run.log(f"ending {names}", Phase.REMOVING)
         leaders = {c.id: c.process for c in record.leaving}
         if survivors := self.processes.end(leaders, grace_s=self.grace_s, pause=run.sleep):
             return record, survivors
-        run.log(f"ended {', '.join(container_name(record, c) for c in record.leaving)}")
+        run.log(f"ended {names}")
         record = self.folder.save(replace(record, leaving=(), undo=None))
         self.folder.drop_old_outputs(record)
         return record, ()

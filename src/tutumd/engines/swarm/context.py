@@ -9,7 +9,7 @@ from tutumd.engines.rollout.timing import Timing, poll_until
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.view import ServiceView
-from tutumd.model import RunLimits
+from tutumd.model import Phase, RunLimits
 from tutumd.ports.engine import Run
 
 # Takes a service and returns its new specification; None if there is nothing to change.
@@ -42,7 +42,7 @@ class ServiceContext:
         view = self.api.require_view(self.name)
         if not view.updating:
             return view
-        self.run.log("waiting for an update that is already under way")
+        self.run.log("waiting for an update that is already under way", Phase.WAITING)
         return poll_until(
             self.run,
             self.timing,

@@ -19,6 +19,7 @@ from tutumd.engines.swarm.limits import report_progress
 from tutumd.engines.swarm.messages import describe_task
 from tutumd.engines.swarm.update_order import shared_mount
 from tutumd.errors import EngineRefusedError
+from tutumd.model import Phase
 
 # docker/swarmkit: manager/controlapi/service.go `validateServiceSpec`.
 _MAX_NAME = 63
@@ -79,7 +80,7 @@ def run_probe(context: ServiceContext, spec: Json, stable_s: float) -> tuple[str
     name = probe_name(context.name, context.run.action_uuid)
     try:
         start_probe(context, spec, name)
-        context.run.log(f"probing the new image beside the service for {stable_s:g} s")
+        context.run.log(f"probing the new image beside the service for {stable_s:g} s", Phase.CHECKING)
         failure = _watch_probe(context, spec, name, stable_s)
     except EngineRefusedError:
         remove_probe(context)

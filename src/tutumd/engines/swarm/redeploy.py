@@ -31,9 +31,10 @@ from tutumd.engines.swarm.messages import describe_failure, describe_pace, descr
 from tutumd.engines.swarm.plan import prepare_redeploy
 from tutumd.engines.swarm.probe_task import remove_probe, run_probe
 from tutumd.engines.swarm.rollback import roll_back
-from tutumd.engines.swarm.view import Phase, ServiceView
+from tutumd.engines.swarm.view import Phase as TaskPhase
+from tutumd.engines.swarm.view import ServiceView
 from tutumd.errors import EngineRefusedError
-from tutumd.model import Outcome
+from tutumd.model import Outcome, Phase
 
 
 def redeploy(context: ServiceContext) -> Outcome:
@@ -90,7 +91,8 @@ def _send_update(context: ServiceContext, journal: RedeployJournal) -> None:
             view.spec, journal.new, journal.config, journal.platforms, context.run.variables, context.run.tag
         )
 
-    context.run.log("sending the update" + (f": {describe_pace(journal.config)}" if journal.config else ""))
+    pace = f": {describe_pace(journal.config)}" if journal.config else ""
+    context.run.log(f"sending the update{pace}", Phase.UPDATING)
     context.change(make_spec)
 
 
@@ -222,7 +224,7 @@ def _outcome(journal: RedeployJournal, view: ServiceView | None) -> Outcome:
     is_success = journal.result is not None and journal.result.success
     is_ours = view is not None and _has_our_config(view, journal)
     image_after = parse_reference(view.version.image).digest if view is not None else None
-    left = [task for task in view.tasks if task.phase is Phase.RUNNING] if view is not None else []
+    left = [task for task in view.tasks if task.phase is TaskPhase.RUNNING] if view is not None else []
     if view is not None and journal.is_job:
         left += [task for task in view.of(journal.new) if task.state == "complete"]
     return build_outcome(

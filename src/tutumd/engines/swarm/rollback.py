@@ -10,6 +10,7 @@ from tutumd.engines.swarm.journal import RedeployJournal
 from tutumd.engines.swarm.limits import restart_s
 from tutumd.engines.swarm.view import ServiceView
 from tutumd.errors import EngineRefusedError
+from tutumd.model import Phase
 
 
 def roll_back(context: ServiceContext, journal: RedeployJournal) -> RedeployJournal:
@@ -21,7 +22,7 @@ def roll_back(context: ServiceContext, journal: RedeployJournal) -> RedeployJour
         return specs.rollback_spec(view.spec, journal.before, journal.config or {}, context.run.variables)
 
     run, timing = context.run, context.timing
-    run.log("restoring the previous version")
+    run.log("restoring the previous version", Phase.RESTORING)
     try:
         context.change(make_spec)
     except EngineRefusedError as error:

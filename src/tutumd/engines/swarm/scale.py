@@ -16,9 +16,10 @@ from tutumd.engines.swarm.health import check_scaling, lost_tasks
 from tutumd.engines.swarm.journal import ScaleJournal
 from tutumd.engines.swarm.limits import report_progress
 from tutumd.engines.swarm.messages import describe_task
-from tutumd.engines.swarm.view import Phase, ServiceView
+from tutumd.engines.swarm.view import Phase as TaskPhase
+from tutumd.engines.swarm.view import ServiceView
 from tutumd.errors import EngineRefusedError
-from tutumd.model import Outcome
+from tutumd.model import Outcome, Phase
 
 
 def plan_scaling(view: ServiceView, target: int, *, noted: int | None) -> ScaleJournal:
@@ -129,7 +130,7 @@ def _begin_rollback(context: ServiceContext, journal: ScaleJournal, view: Servic
     if journal.target < journal.before:
         return fail(context.run, journal, unfinished(context.run, f"{view.stopping} containers have not stopped yet"))
     new = [task for task in view.tasks if task.id not in journal.tasks_before]
-    failed = [task for task in new if task.ended_early] or [task for task in new if task.phase is not Phase.RUNNING]
+    failed = [task for task in new if task.ended_early] or [task for task in new if task.phase is not TaskPhase.RUNNING]
     culprit = failed[-1] if failed else None
     cause = f": {describe_task(culprit, view.tasks)}" if culprit else ""
     reason = unfinished(context.run, f"{len(view.running)} of {journal.target} containers run") + cause
@@ -146,7 +147,7 @@ def _roll_back(context: ServiceContext, journal: ScaleJournal) -> ScaleJournal:
         return not view.stopping and sum(task.desired for task in view.tasks) <= journal.before
 
     run, timing = context.run, context.timing
-    run.log(f"restoring the previous number of containers, {journal.before}")
+    run.log(f"restoring the previous number of containers, {journal.before}", Phase.RESTORING)
     try:
         _send(context, journal.before, journal.noted_before, instead_of=journal.target)
     except EngineRefusedError as error:

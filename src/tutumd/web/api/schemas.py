@@ -5,6 +5,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from tutumd.application.services import UNUSED_FIELDS
+from tutumd.model import Phase
 
 Item = TypeVar("Item")
 
@@ -159,6 +160,7 @@ class LineOut(BaseModel):
     number: int
     time: str = Field(description="ISO 8601, in UTC.")
     text: str
+    phase: Phase | None = Field(description="What the run does from this step on; null: as before.")
 
 
 class ActionLogsOut(BaseModel):

@@ -1,5 +1,120 @@
-"""Pages: actions."""
+"""The page of an action: why it failed or waits, its steps, its log, and what it changed."""
 
-from fastapi import APIRouter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Annotated
 
-router = APIRouter()
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import RedirectResponse, Response
+
+from tutumd.application import services as rules
+from tutumd.application.timeline import build
+from tutumd.errors import ConflictError, NotFoundError
+from tutumd.model import Action, Scope, User, Verb
+from tutumd.web.context import context, parse_uuid
+from tutumd.web.pages.action_buttons import list_buttons
+from tutumd.web.pages.rendering import render
+from tutumd.web.pages.visitors import Admin, Operator, Reader
+
+router = APIRouter(prefix="/action/{uuid}")
+
+_DELIVERIES = 10
+_CONTAINERS = 12
+_SHORT = 8
+After = Annotated[int, Query(ge=0, le=2**62)]
+
+
+@router.get("/")
+def show_action(request: Request, visitor: Reader, uuid: str) -> Response:
+    """Show an action."""
+    return _show(request, visitor, uuid)
+
+
+@router.get("/log/")
+def show_new_lines(request: Request, visitor: Reader, uuid: str, after: After = 0) -> Response:
+    """Return the lines of the log with a number above `after`, for the page that shows the others already."""
+    store, uuid = context(request).store, parse_uuid(uuid)
+    action = store.action(visitor, uuid)  # before the lines, so that none is missed once it has ended
+    return render(request, "action_log.html", lines=store.log_lines(visitor, uuid, after), is_open=action.ended is None)
+
+
+@router.post("/cancel/")
+def cancel(request: Request, visitor: Operator, uuid: str) -> Response:
+    """Cancel an action, and show it."""
+    return _change(request, visitor, uuid, lambda: context(request).store.cancel(visitor, parse_uuid(uuid)))
+
+
+@router.post("/abandon/")
+def abandon(request: Request, visitor: Admin, uuid: str) -> Response:
+    """Abandon an action, and show it."""
+    return _change(request, visitor, uuid, lambda: rules.abandon(context(request).store, visitor, parse_uuid(uuid)))
+
+
+@router.post("/retry/")
+def retry(request: Request, visitor: Operator, uuid: str) -> Response:
+    """Repeat an action, and show the new one."""
+    web = context(request)
+    origin = web.read_origin(request.scope)
+    return _change(request, visitor, uuid, lambda: web.store.retry(visitor, parse_uuid(uuid), origin))
+
+
+def _change(request: Request, visitor: User, uuid: str, change: Callable[[], Action]) -> Response:
+    try:
+        action = change()
+    except ConflictError as error:  # it has gone on since the page was loaded
+        return _show(request, visitor, uuid, error=str(error))
+    address = f"{context(request).public_path}/action/{action.uuid}/"
+    # 303: the browser follows with GET, and loading the page again repeats nothing.
+    return RedirectResponse(address, 303, headers={"Cache-Control": "no-store"})
+
+
+def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Response:
+    web, uuid = context(request), parse_uuid(uuid)
+    store = web.store
+    action = store.action(visitor, uuid)
+    service = store.service(visitor, action.service_uuid)
+    lines = store.log_lines(visitor, uuid, 0)
+    deliveries, total = store.action_deliveries(visitor, uuid, _DELIVERIES)
+    return render(
+        request,
+        "action.html",
+        409 if error else 200,
+        action=action,
+        service=service,
+        what=describe(action),
+        at=(at := f"{web.public_path}/action/{uuid}"),
+        live_at=f"{at}/",
+        service_at=f"{web.public_path}/service/{service.uuid}",
+        steps=build(action, lines, web.clock()),
+        lines=lines,
+        before=_name_containers(request, visitor, action.containers_before),
+        after=_name_containers(request, visitor, action.containers_after),
+        deliveries=deliveries,
+        delivery_count=total,
+        buttons=list_buttons(action, visitor),
+        can_open=visitor.may(Scope.READ),
+        busy=action.ended is None,
+        is_waiting=action.ended is None and bool(action.reason),
+        error=error,
+    )
+
+
+def _name_containers(request: Request, visitor: User, uuids: Sequence[str]) -> list[str]:
+    """Return the names of containers, with what tells an old one from a new one of the same name."""
+    shown = [_name_container(request, visitor, uuid) for uuid in uuids[:_CONTAINERS]]
+    more = len(uuids) - len(shown)
+    return [*shown, *([f"and {more} more"] if more else [])]
+
+
+def _name_container(request: Request, visitor: User, uuid: str) -> str:
+    with suppress(NotFoundError):  # it is deleted by now
+        return f"{context(request).store.container(visitor, uuid).name} ({uuid[:_SHORT]})"
+    return uuid[:_SHORT]
+
+
+def describe(action: Action) -> str:
+    """Return what an action does, in a few words."""
+    if action.verb not in (Verb.SCALE, Verb.SCALEUP):
+        return action.verb.value.capitalize()
+    verb = "Scale" if action.verb is Verb.SCALE else "Scale up"
+    return verb if action.target is None else f"{verb} to {action.target}"

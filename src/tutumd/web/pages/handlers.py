@@ -14,7 +14,6 @@ from tutumd.errors import InvalidInputError
 from tutumd.model import DeliveryOutcome, User
 from tutumd.web.context import context
 from tutumd.web.pages import handler_edit, handler_try
-from tutumd.web.pages.connect import make_call_url
 from tutumd.web.pages.handler_routes import (
     BASE,
     FoundHandler,
@@ -22,6 +21,7 @@ from tutumd.web.pages.handler_routes import (
     ServiceUuid,
     find_handler,
     go_back,
+    make_call_url,
     make_router,
     rights_of,
 )

@@ -24,6 +24,7 @@ from tutumd.engines.docker.swap.steps import (
 from tutumd.engines.labels import Json
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError
+from tutumd.model import Phase
 
 _POLL_S = 1.0
 # A new container without a health check must have run for this long before clients find it beside the old one.
@@ -92,7 +93,7 @@ class SwapPhases:
         try:
             yield
         except _ReplacementFailedError as failure:
-            self._run.log(str(failure))
+            self._run.log(str(failure), Phase.RESTORING)
             log_tail = self._api.output(failure.container, TAIL_LINES)
             self._save(replace(self.journal, phase="restore", reason=str(failure), log_tail=log_tail))
 
@@ -108,7 +109,8 @@ class SwapPhases:
         problems = []
         self._check_all(stable_s=self._readiness.stable_s)
         self._check_all()
-        self._run.log(f"the new containers have been ready for {self._readiness.stable_s:g} s: removing the old ones")
+        ready_s = f"{self._readiness.stable_s:g} s"
+        self._run.log(f"the new containers have been ready for {ready_s}: removing the old ones", Phase.REMOVING)
         # Dependents go first: while a parked container is there, redeploys of what depends on it wait.
         for swap in reversed(self.journal.swaps):
             if not swap.run and self._api.container(swap.new) is None:
@@ -137,6 +139,7 @@ class SwapPhases:
 
     def _start_all(self) -> None:
         """Start one new container after another, beside the old one or in its place; old ones are kept, parked."""
+        self._run.log("starting the new containers", Phase.STARTING)
         for swap in reversed(self.journal.swaps):
             # A container in another one's namespaces stops before that one, and starts after its successor.
             if swap.follows and not swap.new:
@@ -158,7 +161,8 @@ class SwapPhases:
                     self._runner.apply(step)
         if self._has_clients():
             kept_s = self._readiness.drain_s
-            self._keep_both(kept_s, f"keeping both containers for {kept_s:g} s, so that proxies look the name up again")
+            activity = f"keeping both containers for {kept_s:g} s, so that proxies look the name up again"
+            self._keep_both(kept_s, activity, Phase.SWITCHING)
             if self._run.remaining_s() <= 0:
                 raise _ReplacementFailedError(self.journal.swaps[0], unfinished(self._run, "it has not taken over yet"))
 
@@ -171,7 +175,8 @@ class SwapPhases:
                 self._hide(swap)
         if has_clients:
             kept_s = min(_LINGER_S, self._readiness.drain_s)
-            self._keep_both(kept_s, f"giving the old containers {kept_s:g} s to finish their requests")
+            activity = f"giving the old containers {kept_s:g} s to finish their requests"
+            self._keep_both(kept_s, activity, Phase.REMOVING)
         for swap in self._start_first_swaps():
             self._check_all()
             self._park(swap)
@@ -258,10 +263,10 @@ class SwapPhases:
         except EngineRefusedError as error:
             self._run.log(f"open connections of the old container are cut: {error}")
 
-    def _keep_both(self, limit_s: float, activity: str) -> None:
+    def _keep_both(self, limit_s: float, activity: str, phase: Phase) -> None:
         """Let old and new containers run for a while; a near end of the run or a cancel makes it shorter."""
         end = self._readiness.clock() + limit_s
-        self._run.log(activity)
+        self._run.log(activity, phase)
         self._check_all()
         while (left_s := self._run.remaining_s() - _POLL_S) > 0 and (remaining_s := end - self._readiness.clock()) > 0:
             self._run.sleep(min(_POLL_S, remaining_s, left_s))

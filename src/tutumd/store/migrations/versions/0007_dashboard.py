@@ -25,6 +25,7 @@ def upgrade() -> None:
     ):
         op.add_column("api_keys", column)
     op.add_column("services", sa.Column("settings", sa.JSON(), nullable=False, server_default="[]"))
+    op.add_column("action_lines", sa.Column("phase", sa.String(length=16)))
     op.create_table(
         "sessions",
         sa.Column("seq", _SERIAL, autoincrement=True, nullable=False),

@@ -19,11 +19,22 @@
     return seconds > 0 ? `${text} ago` : `in ${text}`;
   }
 
+  // As the server writes it, see formats.py.
+  function elapsed(at) {
+    const seconds = Math.max(0, Math.round((Date.now() + ahead - at) / 1000));
+    const unit = [[86400, "d", 3600, "h"], [3600, "h", 60, "min"], [60, "min", 1, "s"]].find(([size]) => seconds >= size);
+    if (!unit) return `${seconds} s`;
+    const [size, name, part, partName] = unit, rest = Math.floor(seconds % size / part);
+    return `${Math.floor(seconds / size)} ${name}${rest ? ` ${rest} ${partName}` : ""}`;
+  }
+
+  const SHOWN = {clock: at => at.toLocaleTimeString([], {hourCycle: "h23"}), elapsed};
+
   function showTimes() {
     all("time[datetime]", time => {
       const at = new Date(time.dateTime);
       if (isNaN(at)) return;
-      const text = time.dataset.as === "clock" ? at.toLocaleTimeString([], {hourCycle: "h23"}) : relative(at);
+      const text = SHOWN[time.dataset.as]?.(at) ?? relative(at);
       if (time.textContent !== text) time.textContent = text;
       time.title = at.toLocaleString([], {dateStyle: "medium", timeStyle: "long"});
     });
@@ -83,7 +94,10 @@
   on("pageshow", () => all("form[data-sent]", form => delete form.dataset.sent), window);
 
   on("htmx:after:swap", () => { showTimes(); showTheme(); });
-  setInterval(() => { if (!document.hidden) showTimes(); }, 5000);
+  let ticks = 0;
+  setInterval(() => {
+    if (!document.hidden && (++ticks % 5 === 0 || document.querySelector('[data-as="elapsed"]'))) showTimes();
+  }, 1000);
   showTimes();
   showTheme();
 })();

@@ -1,7 +1,8 @@
 "use strict";
 // Parts that refresh themselves: elements with hx-trigger="refresh" and an id. Each is asked for again every
-// `data-refresh` seconds, or as a `data-every` inside of it says, else every 15. Never in a hidden tab, less often while
-// requests fail, and with the ETag of the last answer, so that what has not changed is not sent.
+// `data-refresh` seconds, or as the last `data-every` inside of it says (0: never again), else every 15. Never in a
+// hidden tab, less often while requests fail, and with the ETag of the last answer, so that what has not changed is not
+// sent. A part with `data-after` is a log: it is asked for what comes after its last line, and shows its end if it did.
 (() => {
   const PARTS = '[hx-trigger="refresh"][id]', IDLE_S = 15, SLOWEST_S = 30;
   const known = new Map(); // of each part's id: {etag, fails, due, timer}
@@ -15,9 +16,9 @@
 
   function plan(part) {
     const it = about(part);
-    const own = part.dataset.refresh || part.querySelector("[data-every]")?.dataset.every || IDLE_S;
+    const own = +(part.dataset.refresh || [...part.querySelectorAll("[data-every]")].pop()?.dataset.every || IDLE_S);
     clearTimeout(it.timer);
-    it.timer = setTimeout(() => refresh(part.id), 1000 * Math.max(own, Math.min(SLOWEST_S, own * 2 ** it.fails)));
+    if (own) it.timer = setTimeout(() => refresh(part.id), 1000 * Math.max(own, Math.min(SLOWEST_S, own * 2 ** it.fails)));
   }
 
   function refresh(id) {
@@ -38,19 +39,22 @@
   }
 
   document.addEventListener("htmx:config:request", ({target, detail: {ctx}}) => {
-    const etag = isPart(target) && about(target).etag;
+    if (!isPart(target)) return;
+    const {etag} = about(target), log = target.dataset;
     if (etag) ctx.request.headers["If-None-Match"] = etag;
+    if (log.after) ctx.request.action += `?after=${target.querySelector("p:last-of-type")?.id.slice(5) || log.after}`;
   });
 
   document.addEventListener("htmx:before:response", event => {
     const {target, detail: {ctx: {response: {raw}}}} = event;
     if (!isPart(target)) return;
-    // Signed out: the page itself goes to where it can sign in, and comes back.
-    if (raw.status === 401 || raw.redirected) return event.preventDefault(), location.reload();
+    // Signed out, or it is not there any more: the page itself says so, and leads to where one can sign in.
+    if ([401, 403, 404].includes(raw.status) || raw.redirected) return event.preventDefault(), location.reload();
     const it = about(target);
     it.answered = raw.ok || raw.status === 304;
     if (raw.ok) it.etag = raw.headers.get("ETag");
     else event.preventDefault();
+    it.atEnd = target.scrollHeight - target.scrollTop - target.clientHeight < 40;
   });
 
   document.addEventListener("htmx:finally:request", ({detail: {ctx}}) => {
@@ -60,6 +64,7 @@
     it.fails = it.answered ? 0 : it.fails + 1;
     show(it.answered === true);
     it.answered = false;
+    if (part.dataset.after && it.atEnd) part.scrollTop = part.scrollHeight;
     plan(part);
   });
 

@@ -1,0 +1,150 @@
+"""The steps of an action and their seconds, as exact values."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tutumd.application.timeline import Step, StepState, build
+from tutumd.model import Action, ActionState, LogLine, Phase, Verb
+
+ASKED = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def after(seconds: float) -> datetime:
+    return ASKED + timedelta(seconds=seconds)
+
+
+def action(state: ActionState, *, started: float | None = None, ended: float | None = None, **fields: Any) -> Action:
+    values = {
+        "uuid": "a",
+        "service_uuid": "s",
+        "verb": Verb.REDEPLOY,
+        "state": state,
+        "target": None,
+        "created": ASKED,
+        "started": None if started is None else after(started),
+        "ended": None if ended is None else after(ended),
+        "address": "",
+        "user_agent": "",
+        "deliveries": 1,
+        "reason": "",
+        "log_tail": "",
+        "rolled_back": False,
+        "image_before": None,
+        "image_after": None,
+        "containers_before": (),
+        "containers_after": (),
+    }
+    return Action(**(values | fields))
+
+
+def lines(*steps: tuple[float, str, Phase | None]) -> list[LogLine]:
+    return [
+        LogLine(number=number, at=after(seconds), text=text, phase=phase)
+        for number, (seconds, text, phase) in enumerate(steps, 1)
+    ]
+
+
+def done(text: str, seconds: float | None = None, at: datetime | None = None) -> Step:
+    return Step(text=text, state=StepState.DONE, seconds=seconds, at=at)
+
+
+REDEPLOY = lines(
+    (2.5, "start-first", None),
+    (3, "pulling app:latest", Phase.PULLING),
+    (7, "Status: Downloaded newer image", Phase.CREATING),
+    (7.5, "starting the new containers", Phase.STARTING),
+    (12.5, "web runs as 123, ready within 5 s", None),
+    (13, "keeping both containers for 10 s", Phase.SWITCHING),
+    (23, "giving the old containers 1 s", Phase.REMOVING),
+    (24, "the new containers have been ready for 10 s: removing the old ones", Phase.REMOVING),
+)
+
+
+def test_a_redeploy_that_succeeded() -> None:
+    assert build(action(ActionState.SUCCESS, started=2, ended=25), REDEPLOY, after(100)) == (
+        done("Asked for", at=ASKED),
+        done("Waited for its turn", 2),
+        done("Prepared", 1),
+        done("Pulled the image", 4),
+        done("Created the new containers", 0.5),
+        done("The new containers are ready", 5.5),
+        done("Switched over to the new containers", 10),
+        done("The old containers are gone", 2),
+        done("Done", 23, at=after(25)),
+    )
+
+
+def test_a_redeploy_that_runs_shows_what_it_does_now() -> None:
+    steps = build(action(ActionState.IN_PROGRESS, started=2), REDEPLOY[:5], after(20))
+    assert steps[-2:] == (
+        done("Created the new containers", 0.5),
+        Step(
+            text="Starting the new containers",
+            state=StepState.NOW,
+            seconds=12.5,
+            since=after(7.5),
+            note="web runs as 123, ready within 5 s",
+        ),
+    )
+
+
+def test_a_failure_is_in_the_step_before_the_restoration() -> None:
+    undone = [*REDEPLOY[:4], *lines((9, "the new container failed: it exited with 1", Phase.RESTORING))]
+    assert build(action(ActionState.FAILED, started=2, ended=10), undone, after(100))[-3:] == (
+        Step(text="Starting the new containers", state=StepState.FAILED, seconds=1.5),
+        done("Put back what was there before", 1),
+        Step(text="Failed", state=StepState.FAILED, at=after(10), seconds=8),
+    )
+
+
+def test_a_failed_pull_is_the_last_step_before_the_end() -> None:
+    assert build(action(ActionState.FAILED, started=2, ended=5), REDEPLOY[:2], after(100))[-2:] == (
+        Step(text="Pulling the image", state=StepState.FAILED, seconds=2),
+        Step(text="Failed", state=StepState.FAILED, at=after(5), seconds=3),
+    )
+
+
+def test_a_canceled_run_says_what_it_was_doing() -> None:
+    assert build(action(ActionState.CANCELED, started=2, ended=5), REDEPLOY[:2], after(100))[-2:] == (
+        Step(text="Pulling the image", state=StepState.CANCELED, seconds=2),
+        Step(text="Canceled", state=StepState.CANCELED, at=after(5), seconds=3),
+    )
+
+
+def test_what_waits_says_why() -> None:
+    waiting = action(ActionState.PENDING, reason="waiting: no worker serves engine 'docker' now")
+    assert build(waiting, (), after(30)) == (
+        done("Asked for", at=ASKED),
+        Step(text="Waiting for its turn", state=StepState.NOW, seconds=30, since=ASKED, note=waiting.reason),
+    )
+
+
+def test_what_was_canceled_before_it_began_took_no_time() -> None:
+    assert build(action(ActionState.CANCELED, ended=4), (), after(30)) == (
+        done("Asked for", at=ASKED),
+        Step(text="Canceled", state=StepState.CANCELED, at=after(4)),
+    )
+
+
+def test_a_run_that_waits_for_its_engine_says_so_in_its_present_step() -> None:
+    waiting = action(ActionState.IN_PROGRESS, started=2, reason="waiting for the engine: connection refused")
+    assert build(waiting, REDEPLOY[:2], after(9))[-1] == Step(
+        text="Pulling the image", state=StepState.NOW, seconds=6, since=after(3), note=waiting.reason
+    )
+
+
+def test_lines_of_an_earlier_version_make_no_steps() -> None:
+    old = lines((3, "pulling app:latest", None), (7, "web runs as 123", None))
+    assert build(action(ActionState.SUCCESS, started=2, ended=25), old, after(100)) == (
+        done("Asked for", at=ASKED),
+        done("Waited for its turn", 2),
+        done("Done", 23, at=after(25)),
+    )
+
+
+def test_clocks_that_differ_make_no_negative_seconds() -> None:
+    early = lines((1, "pulling app:latest", Phase.PULLING))
+    assert build(action(ActionState.IN_PROGRESS, started=2), early, after(2.5))[-2:] == (
+        done("Prepared", 0),
+        Step(text="Pulling the image", state=StepState.NOW, seconds=0.5, since=after(2), note="pulling app:latest"),
+    )
