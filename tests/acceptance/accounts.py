@@ -1,12 +1,13 @@
 """Further users, added while the server runs, and the operator's commands for them."""
 
 import os
+import secrets
 import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,14 @@ def add_limited_key(server: LiveServer, name: str, **limits: Any) -> Member:
     with opened_accounts(server) as store:
         store.add_key(name, NewKey(key_sha256=accounts.hash_key(key), hint=key[: accounts.HINT_LENGTH], **limits))
     return Member(server=server, name=name, key=key)
+
+
+def add_login_link(server: LiveServer, name: str, *, lasts_s: float = 3600) -> str:
+    """Return the token of a new link that signs a user in once."""
+    token = secrets.token_urlsafe(32)
+    with opened_accounts(server) as store:
+        store.add_login_link(name, accounts.hash_key(token), datetime.now(UTC) + timedelta(seconds=lasts_s))
+    return token
 
 
 @contextmanager

@@ -1,7 +1,30 @@
-"""Signing in to the dashboard, and out."""
+"""Signing in to the dashboard by a key or a link, and how sessions end."""
 
-from tests.support.pages import Visitor
+import re
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from tests.acceptance.accounts import add_limited_key, add_login_link, add_member, run_tutumd
+from tests.acceptance.raw_http import other_address
+from tests.support.pages import Page, Visitor
+from tests.support.postgres_bed import PostgresBed
 from tests.support.server import APIKEY, USER, LiveServer
+
+
+def signed_in(server: LiveServer, user: str = USER, key: str = APIKEY) -> Visitor:
+    visitor = Visitor(server.url)
+    visitor.sign_in(user, key)
+    return visitor
+
+
+def is_signed_in(visitor: Visitor) -> bool:
+    """Return whether the visitor sees pages, and check that one who does not is led to the sign-in."""
+    page = visitor.get("/account/")
+    assert page.status == 200
+    assert page.path in ("/account/", "/sign-in/?next=/account/")
+    return page.path == "/account/"
 
 
 def test_an_api_key_signs_in(live_server: LiveServer) -> None:
@@ -9,21 +32,208 @@ def test_an_api_key_signs_in(live_server: LiveServer) -> None:
     assert visitor.get("/").path == "/sign-in/"
     page = visitor.sign_in(USER, APIKEY)
     assert page.path == "/"
-    assert page.find("a", USER)
+    assert page.find("span", USER)
 
 
 def test_a_wrong_key_does_not_sign_in(live_server: LiveServer) -> None:
-    visitor = Visitor(live_server.url)
+    visitor = Visitor(live_server.url, address=other_address())
     page = visitor.get("/sign-in/").submit("Sign in", user=USER, key="wrong")
     assert (page.status, page.alert) == (401, "wrong user or API key")
-    assert not visitor.cookies
+    assert page.form("Sign in").fields[2:4] == (("user", USER), ("key", "")), "the name stays, the key does not"
+    assert not is_signed_in(visitor)
+    assert page.submit("Sign in", key=APIKEY).path == "/"
+
+
+def test_wrong_keys_and_links_are_throttled_together_and_per_address(live_server: LiveServer) -> None:
+    visitor = Visitor(live_server.url, address=other_address())
+    page = visitor.get("/sign-in/")
+    statuses = [page.submit("Sign in", user=USER, key="wrong").status for _ in range(10)]
+    link = visitor.get(f"/sign-in/link/{'x' * 43}/")
+    statuses += [link.submit("Sign in").status for _ in range(10)]
+    assert statuses == [401] * 20
+    good = add_login_link(live_server, USER)
+    for refused in (
+        page.submit("Sign in", user=USER, key=APIKEY),
+        visitor.get(f"/sign-in/link/{good}/").submit("Sign in"),
+    ):
+        assert refused.status == 429
+        assert "try again in" in refused.alert
+        assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert Visitor(live_server.url).sign_in_by_link(good).path == "/", "a refused attempt does not use the link up"
+
+
+def test_the_page_that_was_asked_for_comes_after_the_sign_in(live_server: LiveServer) -> None:
+    page = Visitor(live_server.url).get("/audit/?before=12&user=%C3%A4")
+    assert page.path == f"/sign-in/?next={quote('/audit/?before=12&user=%C3%A4')}".replace("%2F", "/")
+    page = page.submit("Sign in", user=USER, key=APIKEY)
+    assert page.path == "/audit/?before=12&user=%C3%A4"
+
+
+FOREIGN = [
+    "//evil.example/",
+    "/\\evil.example",
+    "\\\\evil.example",
+    "https://evil.example/",
+    "https:evil.example",
+    "javascript:alert(1)",
+    "evil.example",
+    "/\t/evil.example",
+    "/services/\r\nSet-Cookie: a=b",
+    "/services/\nLocation: https://evil.example",
+    " //evil.example",
+    "///evil.example",
+    "/@evil.example:80//",
+    "/services/#@evil.example",
+    "",
+]
+HARMLESS = ["/%2f%2fevil.example", "/%5cevil.example", "/.//evil.example", "/services/%0d%0aSet-Cookie:%20a=b"]
+"""They stay on this server: browsers decode nothing of a path."""
+
+
+@pytest.mark.parametrize("address", FOREIGN)
+def test_nobody_is_led_to_another_site(live_server: LiveServer, address: str) -> None:
+    visitor = Visitor(live_server.url)
+    for page in (sent_to(visitor, address), visitor.send("GET", f"/sign-in/?next={quote(address, safe='')}")):
+        assert (page.status, page.headers["location"]) == (303, "/")
+        assert page.headers.get("set-cookie", "").count("a=b") == 0
+
+
+@pytest.mark.parametrize("address", HARMLESS)
+def test_encoded_addresses_stay_on_the_server(live_server: LiveServer, address: str) -> None:
+    location = sent_to(Visitor(live_server.url), address).headers["location"]
+    assert location in (address, "/")
+    assert re.match(r"/(?![/\\])", location)
+
+
+def sent_to(visitor: Visitor, address: str) -> Page:
+    """Sign in with an address to go to, and return the response."""
+    form = visitor.get("/sign-in/").form("Sign in", user=USER, key=APIKEY, next=address)
+    return visitor.send("POST", form.address, dict(form.fields))
+
+
+def test_a_link_signs_in_once(live_server: LiveServer) -> None:
+    member = add_member(live_server, "link-once")
+    token = add_login_link(live_server, member.name)
+    previews = [Visitor(live_server.url).send(method, f"/sign-in/link/{token}/") for method in ("GET", "HEAD", "GET")]
+    assert [page.status for page in previews] == [200] * 3, "previews of chats do not use it up"
+    assert previews[1].body == b""
+    visitor = Visitor(live_server.url)
+    page = visitor.sign_in_by_link(token)
+    assert page.path == "/"
+    assert page.find("span", member.name)
+    other = Visitor(live_server.url, address=other_address())
+    page = other.get(f"/sign-in/link/{token}/").submit("Sign in")
+    assert page.status == 401
+    assert "tutumd login-link USER" in page.alert
+    assert not is_signed_in(other)
+
+
+@pytest.mark.parametrize("token", ["expired", "x", "ä", "%00", "x" * 5000])
+def test_a_wrong_link_says_how_to_get_another_one(live_server: LiveServer, token: str) -> None:
+    if token == "expired":
+        token = add_login_link(live_server, USER, lasts_s=-1)
+    visitor = Visitor(live_server.url, address=other_address())
+    page = visitor.get(f"/sign-in/link/{quote(token, safe='%')}/").submit("Sign in")
+    assert page.status == 401
+    assert "it was used or has expired" in page.alert
+
+
+def test_a_link_is_in_no_log_and_no_title(tmp_path: Path) -> None:
+    with LiveServer(tmp_path, "--engine", "local", "--access-log") as server:
+        token = add_login_link(server, USER)
+        visitor = Visitor(server.url)
+        page = visitor.get(f"/sign-in/link/{token}/", X_Request_ID=f"id-{token}")
+        assert page.title.startswith("Sign in")
+        assert (page.headers["referrer-policy"], page.headers["cache-control"]) == ("no-referrer", "no-store")
+        visitor.sign_in_by_link(token)
+        visitor.get("/account/")
+        assert visitor.send("GET", f"/sign-in/link/{token}").status == 200, "without the slash"
+        visitor.send("PUT", f"/sign-in/link/{token}/x")
+        assert server.log.count("route=/sign-in/link/{token}/") >= 3
+        assert "route=/account/" in server.log
+        for secret in (token, next(iter(visitor.cookies.values())), APIKEY):
+            assert secret not in server.log
+
+
+def test_a_sign_in_makes_a_new_token_and_ends_the_session_before(live_server: LiveServer) -> None:
+    visitor = Visitor(live_server.url)
+    visitor.get("/sign-in/")
+    planted = dict(visitor.cookies)
+    visitor.sign_in(USER, APIKEY)
+    first = dict(visitor.cookies)
+    assert planted.keys() == first.keys() == {"tutumd_session"}
+    assert planted != first
+    visitor.sign_in_by_link(add_login_link(live_server, USER))
+    second = dict(visitor.cookies)
+    assert second != first
+    for cookies, is_valid in ((planted, False), (first, False), (second, True)):
+        visitor.cookies = cookies
+        assert is_signed_in(visitor) == is_valid
+
+
+def test_the_cookie_is_hidden_from_scripts_and_other_sites(live_server: LiveServer) -> None:
+    visitor = Visitor(live_server.url)
+    form = visitor.get("/sign-in/").form("Sign in", user=USER, key=APIKEY)
+    page = visitor.send("POST", form.address, dict(form.fields))
+    (cookie,) = page.headers.get_all("set-cookie", [])
+    name, _, rest = cookie.partition("=")
+    assert name == "tutumd_session"
+    assert sorted(rest.lower().split("; ")[1:]) == ["httponly", "max-age=1209600", "path=/", "samesite=lax"]
 
 
 def test_signing_out_ends_the_session(live_server: LiveServer) -> None:
-    visitor = Visitor(live_server.url)
-    page = visitor.sign_in(USER, APIKEY)
+    visitor = signed_in(live_server)
     stolen = dict(visitor.cookies)
-    assert page.submit("Sign out").path == "/sign-in/"
-    assert not visitor.cookies
+    assert visitor.get("/").submit("Sign out").path == "/sign-in/"
+    assert visitor.cookies != stolen
     visitor.cookies = stolen
-    assert visitor.get("/").path == "/sign-in/"
+    assert not is_signed_in(visitor)
+
+
+def test_a_session_ends_with_its_key_and_with_its_user(live_server: LiveServer) -> None:
+    member = add_member(live_server, "key-ends")
+    other_key = add_limited_key(live_server, member.name)
+    by_key, by_other = (
+        signed_in(live_server, member.name, member.key),
+        signed_in(live_server, member.name, other_key.key),
+    )
+    by_link = Visitor(live_server.url)
+    by_link.sign_in_by_link(add_login_link(live_server, member.name))
+    hint = member.key[:12]
+    assert run_tutumd(live_server.data, "apikey", "revoke", hint).returncode == 0
+    assert [is_signed_in(each) for each in (by_key, by_other, by_link)] == [False, True, True]
+    assert run_tutumd(live_server.data, "user", "rm", member.name).returncode == 0
+    assert [is_signed_in(each) for each in (by_key, by_other, by_link)] == [False, False, False]
+
+
+def test_a_session_ends_on_all_replicas_at_once(postgres_bed: PostgresBed, tmp_path: Path) -> None:
+    database = postgres_bed.new_database()
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    with (
+        LiveServer(tmp_path / "one", "--engine", "local", "--database", database) as one,
+        LiveServer(tmp_path / "two", "--engine", "local", "--database", database) as two,
+    ):
+        on_one, on_two = signed_in(one), Visitor(two.url)
+        on_two.cookies = on_one.cookies
+        assert is_signed_in(on_two)
+        form = on_one.get("/").form("Sign out")
+        assert on_two.post(form.address, dict(form.fields)).path == "/sign-in/", (
+            "each replica knows the forms of others"
+        )
+        assert not is_signed_in(on_one)
+
+
+@pytest.mark.parametrize("cookie", ["", "x", "x" * 43, "x" * 8000, "ä" * 43, "'; DROP TABLE sessions --"])
+def test_a_made_up_cookie_is_no_session(live_server: LiveServer, cookie: str) -> None:
+    visitor = Visitor(live_server.url, Cookie=f"tutumd_session={cookie}")
+    page = visitor.send("GET", "/account/", Accept="text/html")
+    assert (page.status, page.headers["location"]) == (303, "/sign-in/?next=/account/")
+
+
+def test_a_session_opens_no_route_of_the_api(live_server: LiveServer) -> None:
+    visitor = signed_in(live_server)
+    for path in ("/api/v1/service/", "/api/v1/auth/", "/api/v1/webhook/handler/"):
+        page = visitor.send("GET", path)
+        assert page.status == 401, path
+    assert visitor.send("POST", "/api/v1/service/", '{"name": "x"}').status == 401

@@ -13,7 +13,7 @@ from tests.support.browser import DESK, PHONE, Browser, Screen
 from tests.support.waiting import wait_until
 from tutumd.web.pages.assets import load_assets
 from tutumd.web.pages.formats import FILTERS
-from tutumd.web.pages.rendering import SAFETY
+from tutumd.web.pages.safety import SAFETY
 
 ADDRESS = "http://page.localhost"
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)

@@ -133,11 +133,13 @@ class Visitor:
 
     Args:
         url: Of the server, with the path of its public URL.
+        address: That the visitor comes from, any one of loopback: wrong keys are counted per address.
         headers: Sent with all requests, for example those of a proxy.
     """
 
-    def __init__(self, url: str, **headers: str) -> None:
+    def __init__(self, url: str, *, address: str = "127.0.0.1", **headers: str) -> None:
         parts = urlsplit(url)
+        self._address = address
         self._host, self._port = parts.hostname or "127.0.0.1", parts.port
         self.root = parts.path.rstrip("/")
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -173,7 +175,10 @@ class Visitor:
         if self.cookies:
             sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-        with closing(http.client.HTTPConnection(self._host, self._port, timeout=60)) as connection:
+        source = (self._address, 0)
+        with closing(
+            http.client.HTTPConnection(self._host, self._port, timeout=60, source_address=source)
+        ) as connection:
             connection.request(method, self.root + path, content or (b"" if method == "POST" else None), sent)
             response = connection.getresponse()
             page = Page(visitor=self, status=response.status, path=path, headers=response.msg, body=response.read())

@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from datetime import datetime, timedelta
 
 from tutumd.errors import InvalidInputError, UnauthorizedError
 from tutumd.model import NewKey, User
@@ -12,6 +13,10 @@ KEY_PREFIX = "tutumd_"
 
 MIN_KEY_LENGTH = 20
 HINT_LENGTH = 12
+ID_LENGTH = 16
+"""How much of its SHA-256 names a key."""
+
+LINK_LASTS = timedelta(minutes=15)
 
 
 def authenticate(accounts: Accounts, user_name: str, key: str) -> User:
@@ -22,7 +27,7 @@ def authenticate(accounts: Accounts, user_name: str, key: str) -> User:
     return user
 
 
-def add_user(accounts: Accounts, name: str, *, is_admin: bool, key: str | None = None) -> User:
+def add_user(accounts: Accounts, name: str, *, is_admin: bool, key: str | None = None, by: User | None = None) -> User:
     """Add a user, in one transaction with a key that was chosen elsewhere if there is one.
 
     Raises InvalidInputError as `check_name` and `check_key`.
@@ -30,7 +35,7 @@ def add_user(accounts: Accounts, name: str, *, is_admin: bool, key: str | None =
     check_name(name)
     if key is not None:
         check_key(key)
-    return accounts.add_user(name, is_admin=is_admin, key=None if key is None else _new_key(key))
+    return accounts.add_user(name, is_admin=is_admin, key=None if key is None else _new_key(key), by=by)
 
 
 def add_key(accounts: Accounts, user_name: str) -> str:
@@ -44,6 +49,13 @@ def store_key(accounts: Accounts, user_name: str, key: str, by: User | None = No
     """Store a key that was chosen elsewhere. Raises InvalidInputError as `check_key`."""
     check_key(key)
     accounts.add_key(user_name, _new_key(key), by)
+
+
+def make_login_link(accounts: Accounts, user_name: str, now: datetime, by: User | None = None) -> str:
+    """Return the path of a page that signs a user in, once and within 15 minutes. Only a hash of it is stored."""
+    token = secrets.token_urlsafe(32)
+    accounts.add_login_link(user_name, hash_key(token), now + LINK_LASTS, by)
+    return f"/sign-in/link/{token}/"
 
 
 def check_name(name: str) -> None:
@@ -71,8 +83,9 @@ def hash_key(key: str) -> str:
 
 
 def _new_key(key: str) -> NewKey:
-    return NewKey(key_sha256=hash_key(key), hint=_hint(key))
+    return NewKey(key_sha256=hash_key(key), hint=make_hint(key))
 
 
-def _hint(key: str) -> str:
+def make_hint(key: str) -> str:
+    """Return what tells a key from others: its first characters, if it was generated here."""
     return key[:HINT_LENGTH] if key.startswith(KEY_PREFIX) else f"#{hash_key(key)[:8]}"

@@ -14,9 +14,9 @@ from tutumd.application.senders import Kind, Sender
 from tutumd.errors import InvalidInputError
 from tutumd.model import Handler, Operation
 
-FIRING = "body.status == 'firing'"
 DEFAULT_CAP = 10
 
+_FIRING = "body.status == 'firing'"
 _MAX_CAP = 10_000
 _SEPARATORS = re.compile(r"[\s,]+")
 _HARBOR_IMAGE = re.compile(r"(?!docker\.io/|ghcr\.io/|quay\.io/)[^/]*[.:][^/]*/(.+)")
@@ -102,7 +102,7 @@ def make_document(sender: Sender, choice: Choice, secret: str) -> dict[str, Any]
             repository = {"repository": choice.repository} if choice.repository else {}
             document["filter"] = {"preset": "tag", "tag": names, **repository}
         case Kind.ALERT:
-            document["filter"] = FIRING
+            document["filter"] = _FIRING
     if choice.operation is Operation.SCALEUP:
         document["max_containers"] = choice.max_containers
     elif choice.deploys_tag:

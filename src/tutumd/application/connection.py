@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from tutumd.application.admission.encryption import PlaceholderCipher
-from tutumd.application.admission.fields import HandlerOptions
-from tutumd.application.admission.filters import Filter
-from tutumd.application.admission.options import read_stored
-from tutumd.application.connect import FIRING
-from tutumd.application.senders import Sender
+from tutumd.application.admission.fields import FIELDS
+from tutumd.application.handler_words import describe
+from tutumd.application.senders import Kind, Sender
 from tutumd.errors import USED_UP
 from tutumd.model import Delivery, DeliveryOutcome, Handler, Operation
 
@@ -30,7 +27,7 @@ class Stage(StrEnum):
 
     WAITING = "waiting"
     CONNECTED = "connected"
-    NOT_COUNTED = "not counted"
+    NOT_COUNTED = "skipped"
     REFUSED = "refused"
     FAILED = "failed"
 
@@ -67,19 +64,18 @@ class Connection:
 
 def judge_connection(sender: Sender | None, handler: Handler, deliveries: Sequence[Delivery]) -> Connection:
     """Return whether a sender is connected to a handler, by the handler's newest deliveries, newest first."""
-    options = read_stored(handler.options, PlaceholderCipher())
     delivery, who = choose_delivery(deliveries), sender.name if sender else _UNKNOWN
     if delivery is None:
-        return _waiting(sender, who, options)
+        return _waiting(sender, who, handler)
     refusal = _REFUSED_WITH.fullmatch(delivery.reason) if delivery.outcome is DeliveryOutcome.REFUSED else None
     if refusal:
         return _turned_away(delivery, refusal[1], refusal[2])
     if delivery.outcome is DeliveryOutcome.REFUSED:
         return _unsigned(sender, who, delivery)
-    signature = _check_signature(sender, who, options)
+    signature = _check_signature(sender, who, handler)
     if delivery.outcome is DeliveryOutcome.SKIPPED:
-        return _skipped(sender, who, options, delivery, signature)
-    return _carried_out(who, handler.operation, options, delivery, signature)
+        return _skipped(sender, who, handler, delivery, signature)
+    return _carried_out(who, handler, delivery, signature)
 
 
 def choose_delivery(deliveries: Sequence[Delivery]) -> Delivery | None:
@@ -95,20 +91,17 @@ def choose_delivery(deliveries: Sequence[Delivery]) -> Delivery | None:
     return deliveries[0] if deliveries else None
 
 
-def describe_calls(options: HandlerOptions) -> str:
-    """Return which calls of a handler count, as the end of "… counts"."""
-    parts = [_describe_filter(condition) for condition in options.filter]
-    if options.tag is not None and options.tag.source != "query":
-        parts.append(f"an image tag that matches {_join(options.tag.allow)}")
-    return ", and ".join(parts) or "every call"
+def describe_calls(handler: Handler) -> str:
+    """Return which calls of a handler count, as one or several sentences."""
+    return " ".join(dict(describe(handler))[FIELDS["filter"].group])
 
 
-def _waiting(sender: Sender | None, who: str, options: HandlerOptions) -> Connection:
+def _waiting(sender: Sender | None, who: str, handler: Handler) -> Connection:
     checks = [Check(text="A call arrives", state="waiting", why=sender.first_call if sender else "")]
-    if options.verify is not None:
+    if "verify" in handler.options:
         checks.append(Check(text="Its secret is right", state="waiting"))
     checks += [
-        Check(text="It counts", state="waiting", why=f"What counts: {describe_calls(options)}."),
+        Check(text="It counts", state="waiting", why=describe_calls(handler)),
         Check(text="An action is queued", state="waiting"),
         Check(text="The action succeeds", state="waiting"),
     ]
@@ -146,9 +139,10 @@ def _turned_away(delivery: Delivery, status: str, reason: str) -> Connection:
 
 def _unsigned(sender: Sender | None, who: str, delivery: Delivery) -> Connection:
     failed = Check(text="Its secret is right", state="failed", why=f"no: {delivery.reason}. The sender got a 401.")
+    lacks_it = "is missing" in delivery.reason
     return Connection(
         stage=Stage.REFUSED,
-        title="A call arrived, and its secret was wrong",
+        title="A call arrived without the secret" if lacks_it else "A call arrived with a wrong secret",
         mend=_mend_signature(sender, who, delivery.reason),
         checks=(_arrived(delivery), failed, Check(text="It counts", state="skipped")),
         delivery=delivery,
@@ -173,59 +167,46 @@ def _mend_signature(sender: Sender | None, who: str, reason: str) -> str:
     return mend
 
 
-def _check_signature(sender: Sender | None, who: str, options: HandlerOptions) -> Check:
-    if options.verify is not None:
-        return Check(text="Its secret is right", state="passed", why=f"checked as {options.verify.preset} sends it")
-    if sender is not None and sender.verify is None:
-        why = (
-            f"{who} cannot sign: the URL alone is the password"
-            if sender.key != "curl"
-            else "the URL alone is the password"
-        )
-    else:
-        why = "this handler checks none: the URL alone is the password"
-    return Check(text="No secret is asked for", state="skipped", why=why)
+def _check_signature(sender: Sender | None, who: str, handler: Handler) -> Check:
+    if "verify" in handler.options:
+        return Check(text="Its secret is right", state="passed")
+    signs_nothing = sender is not None and sender.verify is None and Kind.ANY not in sender.kinds
+    start = f"{who} signs nothing" if signs_nothing else "the handler checks none"
+    return Check(text="No secret is asked for", state="skipped", why=f"{start}: the URL alone is the password")
 
 
-def _skipped(
-    sender: Sender | None, who: str, options: HandlerOptions, delivery: Delivery, signature: Check
-) -> Connection:
+def _skipped(sender: Sender | None, who: str, handler: Handler, delivery: Delivery, signature: Check) -> Connection:
     if delivery.reason == _PING:
-        ping = Check(
-            text="It is a ping", state="passed", why=f"it runs nothing. What counts: {describe_calls(options)}."
-        )
+        ping = Check(text="It is a ping", state="passed", why=f"It runs nothing. {describe_calls(handler)}")
         title = f"{_start(_own(who))} ping arrived: connected"
         checks = (_arrived(delivery), signature, ping)
         return Connection(
             stage=Stage.CONNECTED, title=title, mend="", checks=checks, delivery=delivery, is_settled=True
         )
-    wanted = describe_calls(options)
-    counts = Check(text="It counts", state="failed", why=f"no: {delivery.reason}. What counts: {wanted}.")
+    counts = Check(text="It counts", state="failed", why=f"no: {delivery.reason}")
     return Connection(
         stage=Stage.NOT_COUNTED,
         title="Connected, but this call did not count",
-        mend=_mend_filter(sender, who, delivery.reason),
+        mend=_mend_filter(sender, who, handler, delivery.reason),
         checks=(_arrived(delivery), signature, counts, Check(text="An action is queued", state="skipped")),
         delivery=delivery,
         is_settled=True,
     )
 
 
-def _mend_filter(sender: Sender | None, who: str, reason: str) -> str:
+def _mend_filter(sender: Sender | None, who: str, handler: Handler, reason: str) -> str:
     if "names no pushed" in reason or "where tag.from looks" in reason:
         events = next(iter(sender.events.values()), "") if sender else ""
         chosen = f" ({events.rstrip('.')})" if events else ""
         json_needed = " and application/json" if sender and sender.sends_content_type else ""
-        return f"Let {who} send the event that is meant here{chosen}{json_needed}."
-    return "Send a call that counts, or change which calls count on the handler's page."
+        return f"{describe_calls(handler)} Let {who} send such events{chosen}{json_needed}."
+    return f"{describe_calls(handler)} Send such a call, or change that on the handler's page."
 
 
-def _carried_out(
-    who: str, operation: Operation, options: HandlerOptions, delivery: Delivery, signature: Check
-) -> Connection:
+def _carried_out(who: str, handler: Handler, delivery: Delivery, signature: Check) -> Connection:
     state = delivery.action_state or ""
     result = _ACTION_STATES.get(state, "waiting")
-    verb = "redeploys" if operation is Operation.REDEPLOY else "scales up"
+    verb = "redeploys" if handler.operation is Operation.REDEPLOY else "scales up"
     queued = {
         DeliveryOutcome.JOINED: "it joined an action that was waiting",
         DeliveryOutcome.SUPERSEDED: f"it joined an action; {delivery.reason}",
@@ -252,24 +233,6 @@ def _carried_out(
         delivery=delivery,
         is_settled=delivery.action_uuid is None or result != "waiting",
     )
-
-
-def _describe_filter(condition: Filter) -> str:
-    names = _join(condition.patterns)
-    match condition.kind:
-        case "branch":
-            return f"a push to the branch {names}"
-        case "tag":
-            return f"a pushed tag {names}" + (f" of {condition.repository}" if condition.repository else "")
-        case "paths":
-            return f"a push that changes {names}"
-        case "skip":
-            return f"a push without {names} in its message"
-    return "an alert that fires" if names == FIRING else f"a call for which this is true: {names}"
-
-
-def _join(names: Sequence[str]) -> str:
-    return " or ".join(names)
 
 
 def _start(text: str) -> str:

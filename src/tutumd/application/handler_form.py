@@ -32,6 +32,7 @@ class FormField:
 
     Attributes:
         json: The input for JSON and its text; None if the field needs none.
+        json_holds: The stored value is more than the other inputs can say.
         help: Markdown of one or two sentences.
         error: What is wrong with what was typed; empty if nothing is.
         secrets_set: How many secrets are stored.
@@ -45,6 +46,7 @@ class FormField:
     operation: Operation | None
     inputs: tuple[tuple[Input, str], ...]
     json: tuple[Input, str] | None
+    json_holds: bool
     error: str
     secrets_set: int
     is_set: bool
@@ -146,6 +148,7 @@ def _make_group(title: str, fields: list[FormField]) -> FormGroup:
 
 def _make_field(field: HandlerField, value: Any, typed: Texts | None, error: str) -> FormField:
     inputs, texts = make_inputs(field), write_texts(field, value)
+    json_holds = bool(texts[json_name(field)])
     if typed is not None:
         texts |= {name: typed[name] for name in texts if name in typed}
     if has_secrets(field) and '"secrets"' in texts[json_name(field)]:
@@ -162,6 +165,7 @@ def _make_field(field: HandlerField, value: Any, typed: Texts | None, error: str
         json=(Input(name=json_name(field), kind=Kind.JSON, example=example), texts[json_name(field)])
         if needs_json
         else None,
+        json_holds=json_holds,
         error=error,
         secrets_set=value.get("secrets_set", 0) if isinstance(value, dict) else 0,
         is_set=texts != write_texts(field, field.json_default),

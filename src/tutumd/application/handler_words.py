@@ -1,18 +1,15 @@
-"""Handlers in words: whether one accepts calls and why not, and what is set on it, a sentence for each field."""
+"""What is set on a handler, in words: a sentence for each field."""
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from tutumd.application.admission.fields import FIELDS, GROUPS
 from tutumd.application.handlers import public_options
 from tutumd.application.queries import parse_date
-from tutumd.errors import USED_UP
 from tutumd.model import Handler, Operation
 
-UNUSED_AFTER = timedelta(days=30)
 _SENDERS = {
     "github": "GitHub",
     "gitlab": "GitLab",
@@ -34,35 +31,6 @@ UNSET = {
     "Limits": "None.",
 }
 """What holds while nothing of a group is set."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HandlerState:
-    """Whether a handler accepts calls.
-
-    Attributes:
-        word: `active`, `disabled`, `expired` or `used up`.
-        why: A sentence; empty while it is active.
-        unused_days: For how many days nobody called it, if that is long; else 0.
-    """
-
-    word: str
-    why: str = ""
-    unused_days: int = 0
-
-
-def find_state(handler: Handler, now: datetime) -> HandlerState:
-    """Return whether a handler accepts calls now, and why not."""
-    options = public_options(handler)
-    if not options["enabled"]:
-        return HandlerState(word="disabled", why="It is disabled: its URL returns 404 until it is enabled again.")
-    expires = options["expires_datetime"]
-    if expires and (end := parse_date("expires_datetime", expires)) <= now:
-        return HandlerState(word="expired", why=f"It ended at {_date(end)}: its URL returns 404.")
-    if options["max_uses"] and handler.uses >= options["max_uses"]:
-        return HandlerState(word=USED_UP, why=f"All of its {_count(options['max_uses'], 'call')} are used.")
-    idle = now - (handler.last_called or handler.created)
-    return HandlerState(word="active", unused_days=idle.days if idle >= UNUSED_AFTER else 0)
 
 
 def describe(handler: Handler) -> tuple[tuple[str, tuple[str, ...]], ...]:

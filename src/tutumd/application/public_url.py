@@ -25,6 +25,7 @@ def judge_address(url: str) -> Finding | None:
 def is_local(host: str) -> bool:
     """Return whether a host name or address means the machine itself."""
     try:
-        return ip_address(host.strip("[]")).is_loopback
+        address = ip_address(host.strip("[]"))
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified

@@ -56,6 +56,23 @@ def parse_unused(parameters: Iterable[tuple[str, str]], now: datetime) -> tuple[
     return now - timedelta(days=days) if days else None, query
 
 
+def parse_cursor(parameters: Iterable[tuple[str, str]]) -> tuple[int | None, int]:
+    """Return `before` and `limit` of a list that is read from the newest on. Raises InvalidInputError."""
+    query = parse_query(((name, value) for name, value in parameters if name != "offset"), frozenset({"before"}))
+    before = query.filters.get("before")
+    return None if before is None else _check_range("before", before, 1, 2**62), query.limit
+
+
+def parse_user(parameters: Iterable[tuple[str, str]]) -> str | None:
+    """Return the name of a user, the only parameter of a route. Raises InvalidInputError."""
+    name = None
+    for key, value in parameters:
+        if key != "user" or name is not None or not value or "\0" in value:
+            raise InvalidInputError(f"only user may be given, once and with a name, got {key[:50]!r}")
+        name = value
+    return name
+
+
 def parse_number(parameters: Iterable[tuple[str, str]], name: str, low: int, high: int, *, default: int) -> int:
     """Return the number of the only parameter of a route. Raises InvalidInputError."""
     number = default

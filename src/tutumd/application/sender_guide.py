@@ -1,16 +1,17 @@
 """What to enter at a sender: the fields of its form, a command or configuration, and whether it reaches the server."""
 
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from shlex import quote
 from typing import Any
 from urllib.parse import urlsplit
 
+from tutumd.application.call_command import write_call
+from tutumd.application.public_url import SUBJECT, is_local
 from tutumd.application.senders import Blank, Kind, Sender
-from tutumd.model import Operation
+from tutumd.model import Handler, Operation
 from tutumd.model.findings import Finding, warning, wrong
 
 WHAT_SENDERS_SEE = (
@@ -29,7 +30,6 @@ WHAT_SENDERS_SEE = (
 )
 """What a sender shows if its call does not arrive or is refused, and what that means."""
 
-_LOCAL_NAMES = ("localhost", ".localhost")
 _PRIVATE_NAMES = (".local", ".lan", ".internal", ".home.arpa", ".intranet", ".corp")
 _SHOWN_BEFORE = "the handler's secret, which was shown when it was made"
 
@@ -66,15 +66,11 @@ def fill_entries(sender: Sender, document: Mapping[str, Any], url: str, secret: 
     ]
 
 
-def write_example(sender: Sender, document: Mapping[str, Any], url: str, secret: str) -> str:
+def write_example(sender: Sender, handler: Handler, url: str, secret: str) -> str:
     """Return the text to paste where a sender has no form: a command, or its configuration; empty if it has one."""
     if sender.key == "alertmanager":
-        return _write_alertmanager(url, secret or (_SHOWN_BEFORE if "verify" in document else ""))
-    if sender.key != "curl":
-        return ""
-    tag = document.get("tag", {})
-    named = f"tag={_example_tag(tag['allow'])}&" if tag and tag.get("from", "query") == "query" else ""
-    return f"curl -sS --fail-with-body -X POST {quote(f'{url}?{named}wait=300')}"
+        return _write_alertmanager(url, secret or (_SHOWN_BEFORE if "verify" in handler.options else ""))
+    return write_call(handler, url) if sender.key == "curl" else ""
 
 
 def write_command(service: str, document: Mapping[str, Any]) -> str:
@@ -107,17 +103,17 @@ def find_reach_problem(url: str, sender: Sender) -> Finding | None:
     host = (parts.hostname or "").lower()
     place = f"{parts.scheme}://{parts.netloc}"
     mend = "Put the server behind a name with TLS that senders reach, and set TUTUMD_PUBLIC_URL to it."
-    if _is_local(host):
+    if is_local(host):
         if sender.key == "curl":
-            return warning("public URL", f"{place} is this machine: only programs on it can call this URL.", mend)
-        return wrong("public URL", f"{place} is this machine: {sender.name} elsewhere cannot reach it.", mend)
+            return warning(SUBJECT, f"{place} is this machine: only programs on it can call this URL.", mend)
+        return wrong(SUBJECT, f"{place} is this machine: {sender.name} elsewhere cannot reach it.", mend)
     if _is_private(host) and sender.is_remote:
         text = f"{place} is in a private network: {sender.name} reaches it only from within, not from the internet."
-        return warning("public URL", text, mend)
+        return warning(SUBJECT, text, mend)
     if parts.scheme != "https":
         text = f"{place} has no TLS: everyone on the way can read this URL, which is a password."
         return warning(
-            "public URL", text, "Put a proxy with TLS in front, and set TUTUMD_PUBLIC_URL to its https:// address."
+            SUBJECT, text, "Put a proxy with TLS in front, and set TUTUMD_PUBLIC_URL to its https:// address."
         )
     return None
 
@@ -143,19 +139,6 @@ def _write_alertmanager(url: str, secret: str) -> str:
             f"            credentials: {json.dumps(secret)}",
         ]
     return "\n".join(lines)
-
-
-def _example_tag(globs: Sequence[str]) -> str:
-    """Return a text that stands for a tag in a URL: one of the globs that is a tag itself, or a variable."""
-    return next((glob for glob in globs if re.fullmatch(r"[A-Za-z0-9_.-]+", glob)), "TAG")
-
-
-def _is_local(host: str) -> bool:
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return host.endswith(_LOCAL_NAMES)
-    return address.is_loopback or address.is_unspecified
 
 
 def _is_private(host: str) -> bool:

@@ -1,13 +1,13 @@
-"""The command line: `tutumd serve|web|worker|healthcheck`, `tutumd user …`, `tutumd apikey …`."""
+"""The command line: `tutumd serve|web|worker|healthcheck|…`, and the commands about users of `account_commands`."""
 
 import os
 from importlib import import_module
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tutumd.errors import TutumdError
+from tutumd.main import account_commands
+from tutumd.main.account_commands import Database, DataDir
 
 app = typer.Typer(
     help="Webhook handlers for containers: redeploy or scale one service with a POST to a secret URL.",
@@ -15,22 +15,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-users = typer.Typer(help="Manage the users of the API.", no_args_is_help=True)
-keys = typer.Typer(help="Manage the API keys of users.", no_args_is_help=True)
-app.add_typer(users, name="user")
-app.add_typer(keys, name="apikey")
+app.add_typer(account_commands.users, name="user")
+app.add_typer(account_commands.keys, name="apikey")
 
-DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", help="Folder of the database and local services. [TUTUMD_DATA_DIR; data]")
-]
-Database = Annotated[
-    str | None, typer.Option("--database", help="Database URL. [TUTUMD_DATABASE; SQLite in the data folder]")
-]
 ListenUrl = Annotated[
     str | None, typer.Option(help="Database URL that goes past a pooler. [TUTUMD_LISTEN_URL; the database URL]")
 ]
 PoolSize = Annotated[int | None, typer.Option(help="Connections to the database at most. [TUTUMD_POOL_SIZE; 24]")]
-Name = Annotated[str, typer.Argument(help="Name of the user.")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on. [TUTUMD_HOST; 127.0.0.1]")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 chooses a free one. [TUTUMD_PORT; 8000]")]
 Engines = Annotated[
@@ -282,74 +273,5 @@ def doctor(
     doctor.doctor(options | {"public_url": public_url, "trusted_proxies": trusted_proxies}, as_json=json)
 
 
-@users.command("add")
-def add_user(
-    name: Name,
-    admin: Annotated[bool, typer.Option("--admin", help="Can see and do everything.")] = False,
-    data_dir: DataDir = None,
-    database: Database = None,
-) -> None:
-    """Add a user."""
-    from tutumd.application import accounts
-
-    accounts.add_user(_open_accounts(data_dir, database), name, is_admin=admin)
-    typer.echo(f"user {name} was added; create a key with: tutumd apikey add {name}")
-
-
-@users.command("list")
-def list_users(data_dir: DataDir = None, database: Database = None) -> None:
-    """List the users."""
-    for user in _open_accounts(data_dir, database).users():
-        typer.echo(f"{user.name}\t{'admin' if user.is_admin else 'member'}\t{user.created:%Y-%m-%d %H:%M}")
-
-
-@users.command("rm")
-def remove_user(name: Name, data_dir: DataDir = None, database: Database = None) -> None:
-    """Remove a user and the user's keys. The user's services then belong to the first admin."""
-    labelled = _open_accounts(data_dir, database).remove_user(name)
-    typer.echo(f"user {name} was removed")
-    if labelled:
-        noun = "service has" if labelled == 1 else "services have"
-        typer.echo(f"{labelled} {noun} the label tutum.owner={name}: change it, or a new user {name} gets them")
-
-
-@keys.command("add")
-def add_key(name: Name, data_dir: DataDir = None, database: Database = None) -> None:
-    """Create a key for a user and print it, once, on the last line."""
-    from tutumd.application import accounts
-
-    key = accounts.add_key(_open_accounts(data_dir, database), name)
-    typer.echo(f"this key of {name} is shown only now:\n{key}")
-
-
-@keys.command("list")
-def list_keys(
-    name: Annotated[str | None, typer.Argument(help="Only keys of this user.")] = None,
-    data_dir: DataDir = None,
-    database: Database = None,
-) -> None:
-    """List keys by their first characters."""
-    accounts = _open_accounts(data_dir, database)
-    if name is not None and all(user.name != name for user in accounts.users()):
-        raise TutumdError(f"there is no user {name!r}")
-    for key in accounts.keys(name):
-        typer.echo(f"{key.hint}\t{key.user_name}\t{key.created:%Y-%m-%d %H:%M}")
-
-
-@keys.command("revoke")
-def revoke_keys(
-    name: Annotated[str, typer.Argument(help="A user, for all keys, or the first characters of a key as listed.")],
-    data_dir: DataDir = None,
-    database: Database = None,
-) -> None:
-    """Revoke all keys of a user, or one key."""
-    revoked = _open_accounts(data_dir, database).revoke_keys(name)
-    if not revoked:
-        raise TutumdError(f"{name!r} is neither a user with keys nor a key: see tutumd apikey list")
-    typer.echo(f"{revoked} {'key was' if revoked == 1 else 'keys were'} revoked")
-
-
-def _open_accounts(data_dir: Path | None, database: str | None) -> Any:
-    from tutumd.main.storage import open_accounts
-
-    return open_accounts({"data_dir": data_dir, "database": database})
+app.command("login-link")(account_commands.make_login_link)
+app.command("audit")(account_commands.list_audit)

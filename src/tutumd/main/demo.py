@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
@@ -20,8 +21,8 @@ TIMEOUT_S = 30.0
 _log = structlog.get_logger(__name__)
 
 
-def run(store: Store, data_dir: Path, url: str, server_cap: int) -> None:
-    """Create what the demo lacks, wait until it runs, and print how to call it."""
+def run(store: Store, data_dir: Path, url: str, server_cap: int, has_dashboard: bool) -> None:
+    """Create what the demo lacks, wait until it runs, and print how to call it and how to sign in."""
     try:
         first = next(user for user in store.users() if user.is_admin)
         admin = replace(first, access=Access(via=Via.COMMAND, credential="tutumd serve --demo"))
@@ -31,6 +32,8 @@ def run(store: Store, data_dir: Path, url: str, server_cap: int) -> None:
         service = _ensure_service(store, admin, server_cap)
         redeploy, scale_up = (_ensure_handler(store, admin, service, operation) for operation in Operation)
         _wait_until_running(store, admin, service)
+        now = datetime.now(UTC)
+        link = accounts.make_login_link(store, admin.name, now, admin) if has_dashboard else None
     except TutumdError as error:
         _log.error("the demo could not be set up", error=str(error))
         return
@@ -48,6 +51,13 @@ The service '{SERVICE}' runs. Call its webhook handlers:
   curl -X POST {url}{call_uri(scale_up.service_uuid, scale_up.uuid)}""",
         flush=True,
     )
+    if link:
+        print(
+            f"""
+  sign in to the dashboard, once, within 15 minutes (tutumd login-link makes another link):
+  {url}{link}""",
+            flush=True,
+        )
 
 
 def _ensure_service(store: Store, admin: User, server_cap: int) -> Service:

@@ -51,7 +51,12 @@ def _open(host: str, port: int) -> socket.socket:
 
 def public_url(settings: Settings, listener: socket.socket) -> str:
     """Return what printed URLs begin with: the setting, or the address of the listening socket."""
+    return start_of_urls(settings, listener.getsockname()[1])
+
+
+def start_of_urls(settings: Settings, port: int) -> str:
+    """Return what printed URLs begin with: the setting, or the address that the server listens on."""
     if settings.public_url:
         return settings.public_url
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 (only read)
-    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

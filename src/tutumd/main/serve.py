@@ -87,7 +87,7 @@ def _serve_http(
     def report_ready() -> None:
         _log.info("server is ready", url=url)
         if worker and settings.demo:
-            arguments = (storage.store, settings.data_dir, url, settings.max_containers)
+            arguments = (storage.store, settings.data_dir, url, settings.max_containers, settings.dashboard)
             Thread(target=demo.run, args=arguments, daemon=True).start()
 
     intake = SqlIntake(

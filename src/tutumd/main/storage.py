@@ -19,7 +19,6 @@ from tutumd.main import demo
 from tutumd.main.key_files import make_private, open_private, read_or_create
 from tutumd.ports.clock import Clock
 from tutumd.settings import Settings, read_settings
-from tutumd.store.accounts import SqlAccounts
 from tutumd.store.clocks import database_clock, machine_clock
 from tutumd.store.database import Database
 from tutumd.store.faults import explain
@@ -153,8 +152,8 @@ def is_new(settings: Settings) -> bool:
     return url.startswith(_SQLITE) and not os.access(url.removeprefix(_SQLITE), os.F_OK)  # `exists` may raise
 
 
-def open_accounts(options: Mapping[str, Any]) -> SqlAccounts:
-    """Open the accounts for a command, also while the server runs.
+def open_store(options: Mapping[str, Any]) -> SqlStore:
+    """Open the store for a command, also while the server runs.
 
     Only a server changes the schema of an older version: a command must not begin an upgrade beside older servers.
     """
@@ -165,7 +164,7 @@ def open_accounts(options: Mapping[str, Any]) -> SqlAccounts:
     database = Database(settings.database_url)
     with _explained_faults(database):
         database.migrate(from_older=False)
-    return SqlAccounts(database, now)
+    return SqlStore(database, now, Wakeup())
 
 
 @contextmanager

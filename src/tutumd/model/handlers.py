@@ -46,6 +46,11 @@ class Handler:
     last_called: datetime | None = None
     rotation: Rotation | None = None
 
+    @property
+    def unused_since(self) -> datetime:
+        """When it was last called, else when it was created."""
+        return self.last_called or self.created
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewHandler:

@@ -43,6 +43,9 @@ class Accounts(Protocol):
     def users(self) -> tuple[User, ...]:
         """Return all users, oldest first. The oldest admin is the first admin."""
 
+    def user_named(self, name: str) -> User | None:
+        """Return the user with a name, with all rights of theirs."""
+
     def add_user(self, name: str, *, is_admin: bool, key: NewKey | None = None, by: User | None = None) -> User:
         """Add a user, with an API key if one is given. `by` adds it, for the audit log; None: the server itself.
 
@@ -76,6 +79,9 @@ class Accounts(Protocol):
 
         Sessions that began with a key end with it. `of_user`: only that user's.
         """
+
+    def revoke_key(self, user_name: str, key_id: str, by: User | None = None) -> None:
+        """Delete one key of a user, with the sessions that began with it. Raises NotFoundError if there is none."""
 
     def add_session(self, user: User, token_sha256: str, expires: datetime) -> int:
         """Begin a session of a user with what `user.access` allows, and return its number. Raises NotFoundError."""

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from tutumd.errors import ConflictError, NotFoundError, UnavailableError
+from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError, UnavailableError
 from tutumd.model import Access, ApiKey, AuditEntry, AuditEvent, NewKey, Scope, User
 from tutumd.ports.store import Accounts
 from tutumd.store import audit
@@ -48,6 +48,11 @@ class SqlAccounts(SqlSessions, Accounts):
                 value_from(row, User, access=Access())
                 for row in connection.execute(sa.select(users).order_by(users.c.seq))
             )
+
+    def user_named(self, name: str) -> User | None:
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(users).where(users.c.name == name)).first()
+        return None if row is None else value_from(row, User, access=Access())
 
     def add_user(self, name: str, *, is_admin: bool, key: NewKey | None = None, by: User | None = None) -> User:
         user = User(uuid=new_uuid(), name=name, is_admin=is_admin, created=self._clock())
@@ -114,9 +119,21 @@ class SqlAccounts(SqlSessions, Accounts):
                     break
             for row in revoked:
                 owner = connection.execute(sa.select(users.c.name).where(users.c.uuid == row.user_uuid)).scalar_one()
-                details = f"{row.hint} of {owner}"
-                audit.record(connection, by, AuditEvent.KEY_REVOKED, self._clock(), details=details)
+                self._record_revoked(connection, by, row.hint, owner)
         return len(revoked)
+
+    def revoke_key(self, user_name: str, key_id: str, by: User | None = None) -> None:
+        of_user = api_keys.c.user_uuid == sa.select(users.c.uuid).where(users.c.name == user_name).scalar_subquery()
+        is_named = sa.func.substr(api_keys.c.key_sha256, 1, 16) == key_id
+        with self._database.write() as connection:
+            hints = connection.execute(sa.delete(api_keys).where(of_user, is_named).returning(api_keys.c.hint))
+            hint = hints.scalar()
+            if hint is None:
+                raise NotFoundError(NOT_FOUND)
+            self._record_revoked(connection, by, hint, user_name)
+
+    def _record_revoked(self, connection: sa.Connection, by: User | None, hint: str, owner: str) -> None:
+        audit.record(connection, by, AuditEvent.KEY_REVOKED, self._clock(), details=f"{hint} of {owner}")
 
     def audit(self, viewer: User, *, before: int | None = None, limit: int = 50) -> tuple[AuditEntry, ...]:
         with self._database.read() as connection:

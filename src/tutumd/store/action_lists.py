@@ -20,8 +20,12 @@ from tutumd.store.row_mapping import (
 from tutumd.store.tables import LIVE, RUNNING, actions, services
 
 _running = actions.alias("running")
+_NAMES = (
+    *("seq", "uuid", "service_uuid", "engine", "verb", "state", "cancel", "target", "tag", "created", "due", "started"),
+    *("ended", "address", "reason", "rolled_back", "image_before", "image_after", "worker"),
+)
 _COLUMNS = (
-    *(column for column in actions.c if column.name not in ("log_tail", "journal", "variables")),
+    *(actions.c[name] for name in _NAMES),
     (sa.cast(actions.c.journal, sa.Text) != "{}").label("journal"),
     *(services.c[name] for name in ("engine_kind", "selector", "name", "stack")),
 )

@@ -9,7 +9,7 @@ from tutumd.model import ActionState, EngineInfo, Overview, User
 from tutumd.store import call_counts
 from tutumd.store.action_lists import read_running, read_waiting, select_summaries, summary_from
 from tutumd.store.database import StorePart
-from tutumd.store.row_mapping import value_from, visible_to
+from tutumd.store.row_mapping import sees_all, value_from, visible_to
 from tutumd.store.service_list import count_states, read_summaries, select_groups, select_summarized
 from tutumd.store.tables import FAILED, actions, deliveries, engines, handlers, services
 
@@ -38,7 +38,7 @@ class SqlOverview(StorePart):
                 running=read_running(connection, viewer, now, _MAX_LIVE),
                 waiting=read_waiting(connection, viewer, now, _MAX_LIVE),
                 engines=tuple(value_from(row, EngineInfo) for row in infos),
-                counts=count_states(connection.execute(select_groups(viewer, sa.true())).all()),
+                counts=count_states(connection.execute(select_groups(viewer, matches=sa.true())).all()),
                 warned=read_summaries(connection, warned, now),
                 warnings=_count(connection, with_warnings),
                 unused_handlers=_count(connection, _select_unused(viewer, unused_before)),
@@ -71,9 +71,10 @@ def _count(connection: sa.Connection, statement: sa.Select[Any]) -> int:
 
 
 def _select_handlers(viewer: User) -> sa.Select[Any]:
-    return (
-        sa.select(handlers.c.seq).join(services, services.c.uuid == handlers.c.service_uuid).where(_is_visible(viewer))
-    )
+    statement = sa.select(handlers.c.seq)
+    if sees_all(viewer):  # a service that is terminated has none
+        return statement
+    return statement.join(services, services.c.uuid == handlers.c.service_uuid).where(_is_visible(viewer))
 
 
 def _was_called(connection: sa.Connection, viewer: User) -> bool:

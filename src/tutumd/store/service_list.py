@@ -35,8 +35,9 @@ class SqlServiceList(StorePart):
         filters = [matches, services.c.bound != gone]
         given = ((SERVICE_STATE, state and state.value), (services.c.stack, stack), (services.c.engine, engine))
         filters += [column == value for column, value in given if value is not None]
+        by_name = select_groups(viewer, services.c.engine, services.c.stack, matches=matches)
         with self._database.read() as connection:
-            groups = connection.execute(select_groups(viewer, matches)).all()
+            groups = connection.execute(by_name).all()
             statement = select_summarized(viewer).where(*filters)
             if after is not None:
                 statement = statement.where(_is_behind(connection, viewer, after))
@@ -52,11 +53,11 @@ class SqlServiceList(StorePart):
         )
 
 
-def select_groups(viewer: User, matches: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    """Select the viewer's services by engine, stack, whether they are bound, and state: how many match."""
-    by = (services.c.engine, services.c.stack, services.c.bound, SERVICE_STATE.label("state_now"))
+def select_groups(viewer: User, *by: sa.Column[str], matches: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """Select how many of the viewer's services match, by columns, whether they are bound, and state."""
+    groups = (*by, services.c.bound, SERVICE_STATE.label("state_now"))
     number = sa.func.sum(sa.case((matches, 1), else_=0)).label("number")
-    return select_services(viewer).with_only_columns(*by, number).group_by(*by)
+    return select_services(viewer).with_only_columns(*groups, number).group_by(*groups)
 
 
 def count_states(groups: Collection[Row], *, gone: bool = False) -> ServiceCounts:

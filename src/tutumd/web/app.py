@@ -18,6 +18,8 @@ from tutumd.web.api import (
     docs,
     handler_schemas,
     handlers,
+    key_schemas,
+    keys,
     metrics,
     schemas,
     server,
@@ -68,6 +70,7 @@ _CALL_RESPONSES = {
 _BODIES = (
     schemas.ServiceIn,
     schemas.ServicePatch,
+    key_schemas.ApiKeyIn,
     handler_schemas.HandlerIn,
     handler_schemas.RotateIn,
     handler_schemas.TestIn,
@@ -90,13 +93,11 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
         default_response_class=errors.JsonResponse,
     )
     app.state.context = context
-    for module in (handlers, deliveries, services, actions, containers, server, metrics, docs):
+    for module in (handlers, deliveries, services, actions, containers, keys, server, metrics, docs):
         app.include_router(module.router)
     _document_calls(app)
     endpoint = CallEndpoint(context)
-    site = None
-    if context.has_dashboard:
-        site = LivePages(errors.LastResort(create_site(context, version)), context)
+    site = LivePages(create_site(context, version), context) if context.has_dashboard else None
     return _Front(errors.LastResort(app), site, endpoint, FastPath(context, endpoint), context)
 
 
@@ -157,7 +158,8 @@ class _Front:
             named = re.sub("(?i)%2f", "%252F", match[0])
             path = _SLASHES.sub("/", unquote(named + raw[match.end() :]))
         path = path.rstrip("/")
-        if self._site and not _OF_API.match(path):
+        # For those who may not see the dashboard, all is as if there were none.
+        if self._site and not _OF_API.match(path) and self._context.shows_dashboard(scope):
             under_root = (
                 path.removeprefix(self._public_path) if f"{path}/".startswith(f"{self._public_path}/") else path
             )
@@ -215,7 +217,7 @@ def _possible_errors(method: str, path: str, operation: dict[str, Any]) -> set[i
         statuses |= {401, 403, 429}
     if "requestBody" in operation:
         statuses |= {408, 413}
-    can_conflict = path.endswith(("/v1/service/", "/cancel/", "/abandon/", "/retry/"))
+    can_conflict = path.endswith(("/v1/service/", "/apikey/", "/cancel/", "/abandon/", "/retry/"))
     if "/service/{" in path or (method == "post" and can_conflict):
         statuses.add(409)
     if path.endswith(("/service/{uuid}/logs/", "/redeploy/")):

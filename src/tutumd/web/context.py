@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.types import Scope
 from uvicorn.middleware.proxy_headers import _TrustedHosts as TrustedProxies  # the middleware needs an ASGI scope
 
-from tutumd.application.admission.addresses import Network, client_network
+from tutumd.application.admission.addresses import Network, allows, client_network
 from tutumd.application.admission.encryption import SecretCipher
 from tutumd.application.calls import AdmissionCache, StatusTokens
 from tutumd.application.refused_calls import RefusedCalls
@@ -118,6 +118,19 @@ class WebContext:
     def read_client(self, scope: Scope) -> str:
         """Return the network that a request came from, for limits per client."""
         return client_network(self.read_origin(scope).address)
+
+    def knows_client(self, scope: Scope) -> bool:
+        """Return whether a request's origin is its client: behind a proxy that is not trusted, all have the proxy's."""
+        client = scope.get("client")
+        if client and client[0] in self.trusted_proxies:
+            return True
+        return not any(name in (b"x-forwarded-for", b"forwarded") for name, _ in scope["headers"])
+
+    def shows_dashboard(self, scope: Scope) -> bool:
+        """Return whether the sender of a request may know of the dashboard."""
+        if not self.has_dashboard or not self.dashboard_networks:
+            return self.has_dashboard
+        return self.knows_client(scope) and allows(self.dashboard_networks, self.read_origin(scope).address)
 
     def ask_engine(self, ask: Callable[[], Answer]) -> Answer:
         """Return what `ask` returns, which waits for a worker. Raises UnavailableError if too many do so already."""

@@ -33,11 +33,11 @@ _HEADERS = {401: {"WWW-Authenticate": 'Basic realm="tutumd"'}, 503: {"Retry-Afte
 _START = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>tutumd</title>
 <h1>tutumd</h1>
-<p>This server redeploys and scales services when a secret URL is called. It has no pages to sign in to:
-use the command <code>tutum</code>, or the <a href="api/docs">API</a>.</p>
+<p>This server redeploys and scales services when a secret URL is called. From here, there are no pages to sign
+in to: use the command <code>tutum</code>, or the <a href="api/docs">API</a>.</p>
 </html>
 """
-"""What a browser gets at `/`, where there is no route."""
+"""What a browser gets at `/` if there is no dashboard, or none for its network."""
 _log = logging.getLogger(__name__)
 
 # pydantic's own texts are for people who know Python.
@@ -68,10 +68,14 @@ def error_response(status: int, text: str, headers: dict[str, str] | None = None
 
 def response_to(error: errors.TutumdError) -> JsonResponse:
     """Return the response to an error that was raised on purpose."""
-    if isinstance(error, errors.TooManyCallsError):
-        return error_response(429, str(error), {"Retry-After": str(error.retry_after_s)})
+    return error_response(*describe_error(error))
+
+
+def describe_error(error: errors.TutumdError) -> tuple[int, str, dict[str, str]]:
+    """Return status, text and headers for an error that was raised on purpose."""
     status = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
-    return error_response(status, str(error))
+    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, errors.TooManyCallsError) else {}
+    return status, str(error), headers
 
 
 def describe_problem(problems: Sequence[Any]) -> str:
@@ -85,12 +89,17 @@ def describe_problem(problems: Sequence[Any]) -> str:
 def _handle_http(request: Request, error: Any) -> Response:
     if request.url.path == "/" and "text/html" in request.headers.get("accept", ""):
         return HTMLResponse(_START, headers={"Content-Security-Policy": "default-src 'none'"})
+    return error_response(*describe_http_error(request, error))
+
+
+def describe_http_error(request: Request, error: Any) -> tuple[int, str, dict[str, str]]:
+    """Return status, text and headers for an error of the framework."""
     if error.status_code == 404:
-        return error_response(404, "there is nothing at this path: the routes are listed at /api/docs")
+        return 404, "there is nothing at this path: the routes are listed at /api/docs", {}
     if error.status_code == 405:
         allowed = ", ".join(_allowed_methods(request))
-        return error_response(405, f"{request.method} is not possible here: use {allowed}", {"Allow": allowed})
-    return error_response(error.status_code, error.detail, dict(error.headers or {}))
+        return 405, f"{request.method} is not possible here: use {allowed}", {"Allow": allowed}
+    return error.status_code, error.detail, dict(error.headers or {})
 
 
 def _allowed_methods(request: Request) -> list[str]:

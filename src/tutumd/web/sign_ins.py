@@ -30,24 +30,43 @@ class SignIns:
 
     def authenticate(self, client: str, user_name: str, key: str) -> User:
         """Return the user with a name and key. Raises UnauthorizedError, or TooManyCallsError without a look."""
-        began, count = self._failures_of(client)
         digest = hash_key(f"{client} {user_name}:{key}")
-        if count >= MAX_FAILURES and digest not in self._known:
-            wait_s = int(began + WINDOW_S - self._clock()) + 1
-            raise TooManyCallsError(f"too many wrong keys came from this address: try again in {wait_s} s", wait_s)
+        if digest not in self._known:
+            self._refuse_many(client)
         try:
             user = authenticate(self._accounts, user_name, key)
         except UnauthorizedError:
-            with self._lock:
-                began, count = self._failures_of(client)
-                self._failures[client] = (began, count + 1)
-                _forget_oldest(self._failures)
+            self._note_failure(client)
             raise
         if len(key) >= MIN_KEY_LENGTH:
             with self._lock:
                 self._known[digest] = None
                 _forget_oldest(self._known)
         return user
+
+    def use_link(self, client: str, token: str) -> User:
+        """Return the user of a link that works once, and use it up. Raises as `authenticate`."""
+        self._refuse_many(client)
+        user = self._accounts.use_login_link(hash_key(token))
+        if user is None:
+            self._note_failure(client)
+            raise UnauthorizedError(
+                "this link does not work: it was used or has expired, or a part of it is missing. Make another one on"
+                " the server with: tutumd login-link USER"
+            )
+        return user
+
+    def _refuse_many(self, client: str) -> None:
+        began, count = self._failures_of(client)
+        if count >= MAX_FAILURES:
+            wait_s = int(began + WINDOW_S - self._clock()) + 1
+            raise TooManyCallsError(f"too many wrong keys came from this address: try again in {wait_s} s", wait_s)
+
+    def _note_failure(self, client: str) -> None:
+        with self._lock:
+            began, count = self._failures_of(client)
+            self._failures[client] = (began, count + 1)
+            _forget_oldest(self._failures)
 
     def _failures_of(self, client: str) -> tuple[float, int]:
         """Return when the client's present minute of failures began, and how many there were."""

@@ -1,17 +1,16 @@
 """The form of a handler: made from the table, exact in both directions, and silent about secrets."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
+from tests.unit.application.made_handlers import NOW, make_handler, plan, texts_of
 from tutumd.application import form_inputs
 from tutumd.application.admission.fields import FIELDS, GROUPS
 from tutumd.application.form_inputs import Kind, read_texts
-from tutumd.application.handler_form import make_form
+from tutumd.application.handler_form import fingerprint, make_form, read_form
 
-HOSTILE = "\"'><script>alert(1)</script>&amp;{{7*7}}\N{RIGHT-TO-LEFT OVERRIDE}"
-ANY: Any = None
+SECRET = "whsec_QUJDREVG"
 
 
 def test_each_field_of_the_table_has_an_input_and_a_group_with_a_title() -> None:
@@ -61,3 +60,126 @@ def test_inputs_follow_the_schema(name: str, kinds: list[Kind]) -> None:
 def test_numbers_have_the_limits_of_the_schema() -> None:
     (debounce,) = form_inputs.make_inputs(FIELDS["debounce"])
     assert (debounce.low, debounce.high) == (0, 3600)
+
+
+WRONG = {
+    "max_uses": ({"max_uses": "many"}, "max_uses must be a whole number from 1 to 1000000000, got 'many'"),
+    "debounce": ({"debounce": "3601"}, "debounce must be a whole number from 0 to 3600, got 3601"),
+    "rate_limit": ({"rate_limit": "often"}, "rate_limit must be like 30/minute"),
+    "allow_from": ({"allow_from": "10.0.0.0/8\nhome"}, "allow_from must hold networks such as"),
+    "expires_datetime": ({"expires_datetime": "2020-01-01T00:00"}, "expires_datetime must lie in the future"),
+    "pass_body": ({"pass_body": "PATH"}, "pass_body must be true (TUTUM_TRIGGER_BODY), false, or a name"),
+    "tag": ({"tag.from": "body.tag"}, "tag.allow must list the tags that a call may name"),
+    "filter": ({"filter.tag.repository": "me/app"}, "filter.tag must be a list of 1 to 50 texts"),
+    "verify": ({"verify.preset": "github"}, "verify.secrets must hold the secret"),
+    "max_containers": ({"max_containers": "3"}, "max_containers is for handlers with the operation SCALEUP"),
+    "name": ({"name": "a\x07b"}, "name must not contain control characters"),
+    "operation": ({"operation": "DELETE"}, "operation must be REDEPLOY or SCALEUP"),
+}
+
+
+def test_there_is_a_wrong_value_for_each_field_that_can_be_wrong() -> None:
+    boxes = {name for name, field in FIELDS.items() if field.schema.get("type") == "boolean"}
+    assert WRONG.keys() - {"name", "operation"} == FIELDS.keys() - boxes
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_said_at_its_field(name: str) -> None:
+    typed, text = WRONG[name]
+    reading = read_form(texts_of(None) | typed, None, NOW)
+    assert list(reading.errors) == [name] and reading.errors[name].startswith(text)
+    kept = {each.name: text for each, text in _inputs(texts_of(None) | typed)}
+    assert kept | {key: text for key, text in typed.items() if key not in ("name", "operation")} == kept
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("{", "filter must be JSON here"),
+        ("[" * 5000, "filter must be JSON here"),
+        ("[" * 200 + "]" * 200, "filter has too many levels"),
+        ("3", "filter must be a JMESPath expression"),
+    ],
+)
+def test_json_that_is_none_is_an_error_of_its_field(text: str, error: str) -> None:
+    reading = read_form({"filter.json": text}, None, NOW)
+    assert reading.errors["filter"].startswith(error)
+
+
+def test_json_besides_other_inputs_is_refused() -> None:
+    reading = read_form({"filter.json": '"body.x"', "filter.branch.branch": "main"}, None, NOW)
+    assert reading.errors == {"filter": "filter is given twice: empty its JSON, or the other inputs"}
+
+
+def test_secrets_are_never_in_the_form() -> None:
+    handler = make_handler({"verify": {"preset": "standard-webhooks", "secrets": [SECRET]}})
+    as_json = '{"preset": "standard-webhooks", "secrets": ["' + SECRET + '"]}'
+    for typed in (None, {"verify.secrets": SECRET, "verify.preset": ""}, {"verify.json": as_json}):
+        assert SECRET not in str(make_form(handler, typed=typed))
+    reading = read_form({"verify.json": as_json}, handler, NOW)
+    assert reading.errors == {"verify": "verify as JSON must be without secrets: there is an input for them"}
+
+
+def test_secrets_are_kept_unless_new_ones_are_typed() -> None:
+    handler = make_handler({"verify": {"preset": "github", "secrets": [SECRET]}})
+    typed = texts_of(handler)
+    assert read_form(typed, handler, NOW).document == {}
+    changed = read_form(typed | {"verify.preset": "gitlab"}, handler, NOW).document
+    assert changed == {"verify": {"preset": "gitlab"}}
+    replaced = read_form(typed | {"verify.secrets": f"{SECRET}\r\n\r\n two \r\n"}, handler, NOW).document
+    assert replaced == {"verify": {"preset": "github", "secrets": [SECRET, " two "]}}
+
+
+def test_secrets_go_with_settings_that_only_json_can_say() -> None:
+    handler = make_handler({"verify": {"preset": "hmac", "header": "X-A", "prefix": "v1 ", "secrets": ["one"]}})
+    typed = texts_of(handler)
+    assert '"v1 "' in typed["verify.json"]
+    assert read_form(typed, handler, NOW).document == {}
+    document = read_form(typed | {"verify.secrets": "two"}, handler, NOW).document
+    assert plan(handler, document).keys() == {"verify"}
+    assert document["verify"] | {"prefix": "v1 ", "secrets": ["two"]} == document["verify"]
+
+
+def test_settings_of_another_preset_do_not_hinder_a_change() -> None:
+    handler = make_handler({"verify": {"preset": "hmac", "header": "X-A", "secrets": ["one"]}})
+    reading = read_form(texts_of(handler) | {"verify.preset": "github"}, handler, NOW)
+    assert (reading.errors, reading.document) == ({}, {"verify": {"preset": "github"}})
+
+
+def test_emptied_inputs_reset_a_field() -> None:
+    fields = {"max_uses": 3, "filter": {"preset": "branch", "branch": "main"}, "rate_limit": "1/day", "name": "x"}
+    handler = make_handler(fields | {"verify": {"preset": "github", "secrets": ["one"]}})
+    empty = dict.fromkeys(texts_of(handler), "")
+    reading = read_form(empty | {"enabled": "on"}, handler, NOW)
+    assert reading.errors == {}
+    assert plan(handler, reading.document).keys() == {"name", "max_uses", "filter", "rate_limit", "verify"}
+
+
+def test_fields_whose_inputs_are_missing_stay() -> None:
+    handler = make_handler({"enabled": False, "max_uses": 3})
+    assert read_form({"name": ""}, handler, NOW).document == {}
+
+
+def test_words_for_a_flag_count_where_a_text_is_wanted() -> None:
+    assert read_form({"pass_body": "true"}, None, NOW).document["pass_body"] is True
+
+
+def test_groups_with_something_set_or_wrong_are_open() -> None:
+    handler = make_handler({"max_uses": 3})
+    assert {group.title: group.is_open for group in make_form(handler)} == {
+        title: title == "Limits" for title in GROUPS
+    }
+    wrong = make_form(None, typed={}, errors={"filter": "wrong"})
+    assert [group.title for group in wrong if group.is_open] == ["Which calls count"]
+
+
+def test_the_fingerprint_differs_with_each_change_and_not_with_calls() -> None:
+    one = make_handler({"name": "x"})
+    others = [make_handler({"name": "y"}), make_handler({"name": "x", "debounce": 1})]
+    assert len({fingerprint(each) for each in (one, *others)}) == 3
+    assert fingerprint(replace(one, calls=7, uuid="other")) == fingerprint(one)
+
+
+def _inputs(typed: dict[str, str]) -> list[tuple[form_inputs.Input, str]]:
+    fields = [field for group in make_form(None, typed=typed) for field in group.fields]
+    return [each for field in fields for each in (*field.inputs, *([field.json] if field.json else []))]

@@ -41,13 +41,14 @@ def test_a_package_is_pinned_and_has_its_licence(package: dict[str, Any]) -> Non
     assert f"| {package['name']} " in decisions
 
 
-def test_the_sprite_has_every_icon_that_templates_name() -> None:
+def test_the_sprite_has_every_icon_that_pages_name() -> None:
     symbols = set(re.findall(r'<symbol id="([\w-]+)"', (VENDOR / "icons.svg").read_text(encoding="utf-8")))
-    for template in sorted((PAGES / "templates").glob("*.html")):
-        text = template.read_text(encoding="utf-8")
-        named = set(re.findall(r'icon\("([\w-]+)"', text)) | set(re.findall(r'icon_name="([\w-]+)"', text))
-        named |= set(re.findall(r': \("\w+", "([\w-]+)"\)', text)) | set(re.findall(r'place\([^,]+, "([\w-]+)"', text))
-        assert named <= symbols, template.name
+    naming = (
+        r'''icon\("([\w-]+)"|\bicon(?:_name)?="([\w-]+)"|": \("\w+", "([\w-]+)"\)[,}\s]|\bplace\([^,]+, "([\w-]+)"'''
+    )
+    for source in sorted([*(PAGES / "templates").glob("*.html"), *PAGES.glob("*.py")]):
+        found = re.findall(naming, source.read_text(encoding="utf-8"))
+        assert {name for names in found for name in names if name} <= symbols, source.name
 
 
 def test_a_first_visit_loads_little() -> None:

@@ -28,10 +28,7 @@ def _check(request: Request, web: WebContext, scrapes: Scrapes) -> None:
     scheme, _, sent = request.headers.get("authorization", "").strip().partition(" ")
     if scheme.lower() == "bearer" and scrapes.is_token(sent.strip()):
         return
-    # Behind a proxy that is not trusted, everybody has the proxy's address.
-    peer = request.client.host if request.client else ""
-    is_known = peer in web.trusted_proxies or not set(request.headers) & {"x-forwarded-for", "forwarded"}
-    if is_known and scrapes.is_allowed(web.read_origin(request.scope).address):
+    if web.knows_client(request.scope) and scrapes.is_allowed(web.read_origin(request.scope).address):
         return
     if scrapes.token:
         text = "the metrics need a token: send Authorization: Bearer with the value of TUTUMD_METRICS_TOKEN"

@@ -7,9 +7,23 @@ from typing import TypeVar
 from urllib.parse import urlencode
 
 from tutumd.application.handlers import HandlerPlan, public_options
-from tutumd.model import Action, Container, Delivery, Handler, LogLine, Page, Plan, Progress, Query, Service, Verb
-from tutumd.web.api import handler_schemas, schemas
-from tutumd.web.uris import action_uri, call_uri, container_uri, handler_fields, service_uri
+from tutumd.model import (
+    Action,
+    ApiKey,
+    AuditEntry,
+    Container,
+    Delivery,
+    Handler,
+    LogLine,
+    Page,
+    Plan,
+    Progress,
+    Query,
+    Service,
+    Verb,
+)
+from tutumd.web.api import handler_schemas, key_schemas, schemas
+from tutumd.web.uris import PREFIX, action_uri, call_uri, container_uri, handler_fields, service_uri
 
 Value = TypeVar("Value")
 Out = TypeVar("Out")
@@ -47,6 +61,53 @@ def handler(value: Handler, public_url: str = "") -> handler_schemas.HandlerOut:
                 "old_last_called_datetime": date(rotation.old_called),
                 "old_last_address": rotation.old_address,
             },
+        }
+    )
+
+
+def api_key(value: ApiKey) -> key_schemas.ApiKeyOut:
+    """Return an API key, of which only a hash is stored."""
+    return key_schemas.ApiKeyOut.model_validate(
+        {
+            "id": value.id,
+            "resource_uri": f"{PREFIX}/apikey/{value.id}/",
+            "user": value.user_name,
+            "hint": value.hint,
+            "scope": value.scope,
+            "service": value.service_uuid and service_uri(value.service_uuid),
+            "stack": value.stack,
+            "created_datetime": date(value.created),
+            "expires_datetime": date(value.expires),
+            "last_used_datetime": date(value.last_used),
+        }
+    )
+
+
+def audit(entries: Sequence[AuditEntry], limit: int) -> key_schemas.AuditOut:
+    """Return a page of the audit log. `entries` may be one more than its limit, if there are more."""
+    page = entries[:limit]
+    has_more = len(entries) > limit
+    path = f"{PREFIX}/audit/?{urlencode({'limit': limit, 'before': page[-1].number})}" if has_more else None
+    meta = key_schemas.AuditMetaOut(limit=limit, next=path)
+    return key_schemas.AuditOut(meta=meta, objects=[_audit_entry(entry) for entry in page])
+
+
+def _audit_entry(value: AuditEntry) -> key_schemas.AuditEntryOut:
+    return key_schemas.AuditEntryOut.model_validate(
+        {
+            "id": value.number,
+            "datetime": date(value.at),
+            "user": value.user_name,
+            "via": value.via,
+            "credential": value.credential,
+            "address": value.address,
+            "user_agent": value.user_agent,
+            "what": value.what,
+            "service": value.service_uuid and service_uri(value.service_uuid),
+            "service_name": value.service_name,
+            "handler_number": value.handler_number,
+            "action": value.action_uuid and action_uri(value.action_uuid),
+            "details": value.details,
         }
     )
 

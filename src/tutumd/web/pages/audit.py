@@ -1,5 +1,34 @@
-"""Pages: audit."""
+"""The audit log: who did what, and with which credentials."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+
+from tutumd.web.context import context
+from tutumd.web.pages.agents import describe_agent
+from tutumd.web.pages.rendering import render
+from tutumd.web.pages.visitors import Reader
 
 router = APIRouter()
+
+_PAGE = 50
+_VIA = {"api": "API", "page": "page", "command": "command"}
+
+
+@router.get("/audit/")
+def show_audit(
+    request: Request, visitor: Reader, before: Annotated[int | None, Query(ge=1, le=2**62)] = None
+) -> Response:
+    """Show what users did, newest first: admins see all, members what they did."""
+    entries = context(request).store.audit(visitor, before=before, limit=_PAGE + 1)
+    shown = entries[:_PAGE]
+    return render(
+        request,
+        "audit.html",
+        entries=shown,
+        older=shown[-1].number if len(entries) > _PAGE else None,
+        is_newest=before is None,
+        via=_VIA,
+        describe_agent=describe_agent,
+    )

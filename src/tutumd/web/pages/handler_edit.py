@@ -27,8 +27,7 @@ from tutumd.web.pages.visitors import Form, Operator, SentForm
 router = make_router()
 
 CHANGED_MEANWHILE = (
-    "somebody changed this handler since you opened the form: what you see is yours, and saving it again replaces"
-    " what they did to the same fields"
+    "somebody changed this handler since you opened the form. What you see is what you typed: saving it again changes"
 )
 
 
@@ -74,7 +73,7 @@ def change_handler(
         return go_back(found, "unchanged")
     try:
         if typed.get("seen") != fingerprint(found.handler):
-            raise ConflictError(CHANGED_MEANWHILE)
+            raise ConflictError(f"{CHANGED_MEANWHILE} {', '.join(reading.document)}")
         rules.change(
             web.store,
             visitor,

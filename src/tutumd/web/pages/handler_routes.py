@@ -15,11 +15,12 @@ from tutumd.model import Handler, Scope, Service, User
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.pages.handler_commands import HandlerCommands, commands_for
 from tutumd.web.pages.rendering import render
+from tutumd.web.pages.visitors import is_secure
+from tutumd.web.uris import call_uri
 
 ServiceUuid = Annotated[str, Path()]
 Number = Annotated[int, Path(ge=1, lt=2**31)]
 BASE = "/service/{service_uuid}/handler/{number}/"
-_UNNAMED = "handler without a name"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ class FoundHandler:
         return {
             "service": self.service,
             "handler": self.handler,
-            "name": self.handler.name or _UNNAMED,
+            "name": self.handler.name or f"handler {self.handler.number}",
             "path": self.path,
             "command": self.commands.write,
         }
@@ -58,6 +59,13 @@ def find_handler(request: Request, visitor: User, service_uuid: str, number: int
         commands=commands_for(web.store, visitor, service, handler),
         path=f"{web.public_path}/service/{uuid}/handler/{number}/",
     )
+
+
+def make_call_url(request: Request, handler: Handler) -> str:
+    """Return the whole URL of a handler, which is a password: by the public URL, else as the visitor came here."""
+    scheme = "https" if is_secure(request) else "http"
+    start = context(request).public_url or f"{scheme}://{request.url.netloc}"
+    return start + call_uri(handler.service_uuid, handler.uuid)
 
 
 def rights_of(visitor: User) -> dict[str, bool]:

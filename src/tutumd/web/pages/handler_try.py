@@ -4,8 +4,8 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from tutumd.application.admission.evaluate import Admitted, CallInput
+from tutumd.application.handler_state import judge_handler
 from tutumd.application.handler_trial import Trial, parse_headers, parse_query_text, try_delivery, try_payload
-from tutumd.application.handler_words import find_state
 from tutumd.errors import InvalidInputError, NotFoundError
 from tutumd.model import Operation, User
 from tutumd.web.context import context
@@ -91,7 +91,7 @@ def _show(
         typed={name: field(form, name) for name in ("headers", "query", "body", "delivery")}
         | {"address": field(form, "address", visitor.access.address)},
         recorded=recorded,
-        state=find_state(found.handler, web.clock()),
+        state=judge_handler(found.handler, web.clock()),
         error=error,
         trial=trial,
         **(_describe(found, trial) if trial else {}),

@@ -7,7 +7,9 @@ from fastapi.responses import RedirectResponse, Response
 
 from tutumd.application import handlers as rules
 from tutumd.application.call_command import write_call
-from tutumd.application.handler_words import describe, find_state
+from tutumd.application.delivery_text import describe_wish
+from tutumd.application.handler_state import judge_handler
+from tutumd.application.handler_words import describe
 from tutumd.errors import InvalidInputError
 from tutumd.model import DeliveryOutcome, User
 from tutumd.web.context import context
@@ -19,12 +21,12 @@ from tutumd.web.pages.handler_routes import (
     ServiceUuid,
     find_handler,
     go_back,
+    make_call_url,
     make_router,
     rights_of,
 )
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.visitors import Caller, Operator, Reader, SentForm, field
-from tutumd.web.uris import call_uri
 
 router = make_router()
 router.include_router(handler_edit.router)
@@ -58,10 +60,10 @@ def show_handler(request: Request, visitor: Reader, service_uuid: ServiceUuid, n
         "handler.html",
         **found.values,
         **rights_of(visitor),
-        state=find_state(found.handler, web.clock()),
+        state=judge_handler(found.handler, web.clock()),
         words=describe(found.handler),
         said=_DID.get(request.query_params.get("did", ""), ""),
-        deliveries=deliveries,
+        deliveries=[(each, describe_wish(each, found.handler.operation)) for each in deliveries],
         outcome=outcome,
         filters=filters,
         graces=GRACES_S,
@@ -78,9 +80,8 @@ def leave_url(request: Request, visitor: Caller, service_uuid: ServiceUuid, numb
 @router.post(f"{BASE}url/")
 def show_url(request: Request, visitor: Caller, service_uuid: ServiceUuid, number: Number) -> Response:
     """Show the URL, which is a password, in this response only."""
-    web, found = context(request), find_handler(request, visitor, service_uuid, number)
-    start = web.public_url or f"{request.url.scheme}://{request.url.netloc}"
-    url = start + call_uri(found.service.uuid, found.handler.uuid)
+    found = find_handler(request, visitor, service_uuid, number)
+    url = make_call_url(request, found.handler)
     return render(request, "handler_url.html", **found.values, url=url, call=write_call(found.handler, url))
 
 

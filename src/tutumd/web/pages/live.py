@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tutumd.errors import UnavailableError
 from tutumd.web.call.fast_path import Respond
 from tutumd.web.context import WebContext
+from tutumd.web.pages.safety import SAFETY_HEADERS
 from tutumd.web.pages.stamps import Kind, Stamp, Stamps, Watched
 
 RENDERED_PER_S = 10.0
@@ -159,4 +160,4 @@ def _has_stamp(tag: bytes, stamp: Stamp) -> bool:
 
 
 def _unchanged(asked: Asked) -> list[tuple[bytes, bytes]]:
-    return [(b"etag", asked.tag), (b"cache-control", b"no-store")]
+    return [(b"etag", asked.tag), *SAFETY_HEADERS]

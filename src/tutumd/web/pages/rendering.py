@@ -11,20 +11,8 @@ from tutumd.errors import TutumdError
 from tutumd.model import ActionSummary, User
 from tutumd.web.context import context
 from tutumd.web.pages.assets import load_assets
+from tutumd.web.pages.cookies import set_cookie
 from tutumd.web.pages.formats import FILTERS
-
-SAFETY = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
-        " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
-"""Headers of every page."""
 
 _templates = Environment(
     loader=PackageLoader("tutumd.web.pages"),
@@ -62,7 +50,10 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
         html = "".join(page.blocks["live"](page.new_context(known | values)))
     else:
         html = page.render(known | {"running": _read_running(request)} | values)
-    return HTMLResponse(html, status, headers=SAFETY)
+    response = HTMLResponse(html, status)
+    if new_token := getattr(request.state, "new_token", ""):
+        set_cookie(request, response, new_token)
+    return response
 
 
 def _read_running(request: Request) -> tuple[ActionSummary, ...]:

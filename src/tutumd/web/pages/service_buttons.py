@@ -63,7 +63,7 @@ def _present(service: Service, visitor: User, handlers: int) -> Iterator[Button]
             path="terminate/",
             command=command("terminate", service),
             kind="danger",
-            icon="trash",
+            icon="trash-2",
             confirm=f"The service ends for good, with {_count(len(service.containers), 'container')} and"
             f" {_count(handlers, 'handler')}: the URLs then answer 404. This cannot be undone.",
         )
@@ -76,7 +76,7 @@ def _gone(service: Service, visitor: User, handlers: int) -> Iterator[Button]:
             path="forget/",
             command=command("forget", service),
             kind="danger",
-            icon="trash",
+            icon="trash-2",
             confirm=f"{_count(handlers, 'handler')} will be revoked: the URLs then answer 404. If engine"
             f" {service.engine} shows the service again, it returns without handlers.",
         )

@@ -1,18 +1,25 @@
-"""The dashboard as an application: its routes, its errors as pages, and who may see it at all."""
+"""The dashboard as an application: its routes, and its errors as pages."""
 
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import quote
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from tutumd import errors
 from tutumd.web.context import WebContext, context
-from tutumd.web.errors import INTERNAL, STATUSES, error_response
+from tutumd.web.errors import (
+    INTERNAL,
+    LastResort,
+    describe_error,
+    describe_http_error,
+    describe_problem,
+    error_response,
+)
 from tutumd.web.pages import (
     account,
     actions,
@@ -29,13 +36,29 @@ from tutumd.web.pages import (
     sign_in,
 )
 from tutumd.web.pages.rendering import render
+from tutumd.web.pages.safety import WithSafety
 from tutumd.web.pages.visitors import SignInNeededError, find_visitor, protect
 
-NOTHING_HERE = "there is nothing at this path: the routes are listed at /api/docs"
+_MAX_NEXT = 1000
+PAGES = (
+    overview,
+    services,
+    service,
+    service_acts,
+    service_logs,
+    connect,
+    handlers,
+    deliveries,
+    actions,
+    account,
+    audit,
+    sign_in,
+    assets,
+)
 
 
 def create_site(web: WebContext, version: str) -> ASGIApp:
-    """Return the application that serves the dashboard."""
+    """Return the application that serves the dashboard. Each of its routes is protected, and each response safe."""
     app = FastAPI(
         title="tutumd",
         version=version,
@@ -43,50 +66,27 @@ def create_site(web: WebContext, version: str) -> ASGIApp:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        dependencies=[Depends(allow_client), Depends(protect)],
+        dependencies=[Depends(protect)],
         exception_handlers=_EXCEPTION_HANDLERS,
     )
     app.state.context = web
-    for module in (
-        overview,
-        services,
-        service,
-        service_acts,
-        service_logs,
-        connect,
-        handlers,
-        deliveries,
-        actions,
-        account,
-        audit,
-        sign_in,
-        assets,
-    ):
+    for module in PAGES:
+        for route in module.router.routes:
+            if isinstance(route, APIRoute) and route.methods and "GET" in route.methods:
+                route.methods.add("HEAD")
         app.include_router(module.router)
-    return app
-
-
-def allow_client(request: Request) -> None:
-    """Raise NotFoundError for clients of networks that may not see the dashboard."""
-    web = context(request)
-    if not web.dashboard_networks:
-        return
-    try:
-        address = ip_address(web.read_origin(request.scope).address)
-    except ValueError:
-        raise errors.NotFoundError(NOTHING_HERE) from None
-    if not any(address in network for network in web.dashboard_networks):
-        raise errors.NotFoundError(NOTHING_HERE)
+    return WithSafety(LastResort(app))
 
 
 def _lead_to_sign_in(request: Request, _: Exception) -> Response:
-    root, here = context(request).public_path, request.url.path
-    back = f"?next={quote(here)}" if request.method == "GET" and here != "/" else ""
-    headers = {"Cache-Control": "no-store"}
+    address = f"{context(request).public_path}/sign-in/"
+    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    if request.method != "POST" and here != "/" and len(here) <= _MAX_NEXT:
+        address += f"?next={quote(here, safe='/')}"
     if request.headers.get("hx-request") == "true":
         # The whole page leads there, not the part of it that a script asked for.
-        return Response(status_code=401, headers=headers | {"HX-Redirect": f"{root}/sign-in/"})
-    return RedirectResponse(f"{root}/sign-in/{back}", 303, headers=headers)
+        return Response(status_code=401, headers={"HX-Redirect": address})
+    return RedirectResponse(address, 303)
 
 
 def _show_error(request: Request, status: int, text: str, headers: dict[str, str] | None = None) -> Response:
@@ -95,28 +95,23 @@ def _show_error(request: Request, status: int, text: str, headers: dict[str, str
     try:
         find_visitor(request)
     except errors.TutumdError:
-        pass  # the database is away, which may be the error
+        request.state.visitor = None  # the database is away, or the proxy names no user: which is the error
     response = render(request, "error.html", status, error=text)
     response.headers.update(headers or {})
     return response
 
 
-def _handle_tutumd(request: Request, error: Any) -> Response:
-    status = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
-    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, errors.TooManyCallsError) else None
-    return _show_error(request, status, str(error), headers)
-
-
-def _handle_http(request: Request, error: Any) -> Response:
-    text = NOTHING_HERE if error.status_code == 404 else str(error.detail)
-    return _show_error(request, error.status_code, text, dict(error.headers or {}))
+def _refuse_input(request: Request, error: Any) -> Response:
+    if any(each["loc"][0] == "path" for each in error.errors()):
+        return _show_error(request, *describe_http_error(request, HTTPException(404)))
+    return _show_error(request, 400, describe_problem(error.errors()))
 
 
 _EXCEPTION_HANDLERS: dict[Any, Any] = {
     SignInNeededError: _lead_to_sign_in,
-    errors.TutumdError: _handle_tutumd,
-    HTTPException: _handle_http,
-    RequestValidationError: lambda request, _error: _show_error(request, 404, NOTHING_HERE),
+    errors.TutumdError: lambda request, error: _show_error(request, *describe_error(error)),
+    HTTPException: lambda request, error: _show_error(request, *describe_http_error(request, error)),
+    RequestValidationError: _refuse_input,
     # Starlette raises the error again, so that LastResort logs it.
     Exception: lambda request, _error: _show_error(request, 500, INTERNAL),
 }

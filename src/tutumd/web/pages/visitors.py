@@ -1,8 +1,6 @@
-"""Who visits a page: sessions in a cookie, what they may do, and that a form is one of ours."""
+"""Who visits a page, what they may do, and that a form is one of ours."""
 
-import hashlib
 import hmac
-import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -10,18 +8,29 @@ from typing import Annotated
 from urllib.parse import parse_qs
 
 from fastapi import Depends, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from tutumd.errors import ForbiddenError, InvalidInputError
-from tutumd.model import Access, Scope, User, Via
+from tutumd.application.accounts import hash_key
+from tutumd.application.admission.json_checks import is_storable
+from tutumd.application.scopes import require_scope
+from tutumd.errors import ForbiddenError, InvalidInputError, NotFoundError
+from tutumd.model import Scope, User, Via
 from tutumd.web.auth import check_origin
 from tutumd.web.body import read_body
 from tutumd.web.context import context
+from tutumd.web.pages.cookies import delete_cookie, make_csrf, make_token, read_token, set_cookie
+from tutumd.web.pages.cookies import is_secure as is_secure
+from tutumd.web.pages.proxy_users import CREDENTIAL as PROXY
+from tutumd.web.pages.proxy_users import find_proxy_user, read_user_name
 
 SESSION_LASTS = timedelta(days=14)
 CSRF_FIELD = "csrf"
-_COOKIE = "tutumd_session"
+MAX_STRANGER = 16 * 1024
+"""Bytes of a form from somebody who is not signed in: a user and a key."""
 _MAX_FIELDS = 500
+_FORM_TYPE = "application/x-www-form-urlencoded"
 
 
 class SignInNeededError(Exception):
@@ -36,24 +45,36 @@ async def protect(request: Request) -> None:
     """Let only forms of our own pages change something. For all routes.
 
     Raises:
-        ForbiddenError: Another site's page sent the form, or its token is not that of the session.
+        ForbiddenError: Another site's page sent the form, or its token does not fit the browser's cookie.
         InvalidInputError: The body is not a form.
+        HTTPException: It is too long.
     """
     if request.method in ("GET", "HEAD"):
         return
     check_origin(request, context(request).public_host, is_form=True)
-    request.state.form = form = _parse(await read_body(request))
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM_TYPE:
+        raise InvalidInputError(f"a form is needed here: the content type must be {_FORM_TYPE}")
+    visitor = await run_in_threadpool(find_visitor, request)
+    body = await read_body(request)
+    if visitor is None and len(body) > MAX_STRANGER:
+        raise HTTPException(413, f"this form must have at most {MAX_STRANGER} bytes")
+    request.state.form = form = await run_in_threadpool(_parse, body)
     token = read_token(request)
-    if token and not hmac.compare_digest(make_csrf(token), field(form, CSRF_FIELD)):
+    if not token:
+        raise ForbiddenError("your browser sent no cookie: allow cookies for this server, and load the page again")
+    expected = make_csrf(token, read_user_name(request))
+    if not hmac.compare_digest(expected.encode(), field(form, CSRF_FIELD).encode()):
         raise ForbiddenError("this form is out of date: go back, load the page again, and repeat it")
 
 
 def _parse(body: bytes) -> Form:
     try:
-        text = body.decode()
-        return parse_qs(text, keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
+        form = parse_qs(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
     except ValueError:
-        raise InvalidInputError("the form cannot be read: it must be URL-encoded text") from None
+        raise InvalidInputError(f"the form must be URL-encoded UTF-8 of at most {_MAX_FIELDS} fields") from None
+    if not all(is_storable(text) for name, values in form.items() for text in (name, *values)):
+        raise InvalidInputError("the form must not contain NUL characters")
+    return form
 
 
 def read_form(request: Request) -> Form:
@@ -71,16 +92,64 @@ def field(form: Form, name: str, default: str = "") -> str:
 
 
 def find_visitor(request: Request) -> User | None:
-    """Return the user of the request's session; None if there is none."""
+    """Return the user whom a proxy or the session of the request names; None if there is none.
+
+    Raises:
+        ForbiddenError: The proxy names nobody who is a user here.
+    """
+    state = request.state
+    if not hasattr(state, "visitor"):
+        named = find_proxy_user(request)
+        user = _find_session_user(request, named)
+        if named is not None and user is None:
+            user = _begin_proxy_session(request, named)
+        if user is not None:
+            begin_visit(request)
+            user = _at_origin(request, user)
+        state.visitor = user
+    visitor: User | None = state.visitor
+    return visitor
+
+
+def _find_session_user(request: Request, named: User | None) -> User | None:
+    """Return the user of the session. One that a proxy began counts only while the proxy names the same user."""
+    token = read_token(request)
+    user = context(request).store.session_user(hash_key(token)) if token else None
+    if user is None or named is None:
+        return None if user is None or user.access.credential == PROXY else user
+    return user if (user.uuid, user.access.credential) == (named.uuid, PROXY) else None
+
+
+def _begin_proxy_session(request: Request, named: User) -> User:
+    """Begin a session of a user whom a proxy names, once the browser has shown that it keeps the cookie.
+
+    It is for the audit log, the list of sessions, and open pages. Nothing else comes from it: who has the token, but
+    not the proxy's word, has nothing.
+    """
     web, token = context(request), read_token(request)
-    user = web.store.session_user(hash_token(token)) if token else None
-    if user is None:
-        return None
-    origin = web.read_origin(request.scope)
+    if not token or web.store.session_user(hash_key(token)) is not None:
+        request.state.new_token = make_token()  # none, or that of another user's session
+        return named
+    try:
+        web.store.add_session(_at_origin(request, named), hash_key(token), web.clock() + SESSION_LASTS)
+    except NotFoundError:
+        pass  # another request of this browser did it in the meantime
+    return _find_session_user(request, named) or named
+
+
+def _at_origin(request: Request, user: User) -> User:
+    """Return the user with where the request came from."""
+    origin = context(request).read_origin(request.scope)
     access = replace(user.access, via=Via.PAGE, address=origin.address, user_agent=origin.user_agent)
-    request.state.csrf = make_csrf(token)
-    request.state.visitor = user = replace(user, access=access)
-    return user
+    return replace(user, access=access)
+
+
+def begin_visit(request: Request) -> None:
+    """Let the page that is rendered have forms: it ties them to the browser's cookie, or sets one."""
+    token = getattr(request.state, "new_token", "") or read_token(request)
+    if not token:
+        request.state.new_token = token = make_token()
+    request.state.csrf = make_csrf(token, read_user_name(request))
 
 
 def visitor_with(scope: Scope) -> Callable[[Request], User]:
@@ -90,12 +159,7 @@ def visitor_with(scope: Scope) -> Callable[[Request], User]:
         user = find_visitor(request)
         if user is None:
             raise SignInNeededError
-        if not user.may(scope):
-            raise ForbiddenError(
-                f"this needs the scope {scope.value}, and you signed in with a key that has {user.access.scope.value}"
-                if not user.access.scope.includes(scope)
-                else "only admins may do this"
-            )
+        require_scope(user, scope)
         return user
 
     return require
@@ -105,61 +169,25 @@ Reader = Annotated[User, Depends(visitor_with(Scope.READ))]
 Caller = Annotated[User, Depends(visitor_with(Scope.CALL))]
 Operator = Annotated[User, Depends(visitor_with(Scope.OPERATE))]
 Admin = Annotated[User, Depends(visitor_with(Scope.ADMIN))]
+"""A key with all rights of a user, who need not be an admin: `application` knows what only admins may do."""
 
 
 def begin_session(request: Request, response: Response, user: User) -> None:
     """Begin a session of a user, with a new token, and end the one that the browser had."""
-    web, token = context(request), secrets.token_urlsafe(32)
-    origin = web.read_origin(request.scope)
-    access: Access = replace(user.access, via=Via.PAGE, address=origin.address, user_agent=origin.user_agent)
-    end_session(request, response)
-    web.store.add_session(replace(user, access=access), hash_token(token), web.clock() + SESSION_LASTS)
-    response.set_cookie(
-        _cookie_name(request),
-        token,
-        max_age=int(SESSION_LASTS.total_seconds()),
-        path=web.public_path or "/",
-        secure=is_secure(request),
-        httponly=True,
-        samesite="lax",
-    )
+    web, token = context(request), make_token()
+    _end_session(request)
+    web.store.add_session(_at_origin(request, user), hash_key(token), web.clock() + SESSION_LASTS)
+    set_cookie(request, response, token, int(SESSION_LASTS.total_seconds()))
 
 
 def end_session(request: Request, response: Response) -> None:
     """End the session of the request, if it has one."""
-    web = context(request)
-    user = find_visitor(request)
-    if user is not None:
-        web.store.end_sessions(user, user.access.session)
-    response.delete_cookie(_cookie_name(request), path=web.public_path or "/", secure=is_secure(request), httponly=True)
+    _end_session(request)
+    delete_cookie(request, response)
 
 
-def read_token(request: Request) -> str:
-    """Return the session's token from the cookie; empty if there is none."""
-    return request.cookies.get(_cookie_name(request), "")
-
-
-def hash_token(token: str) -> str:
-    """Return the SHA-256 of a random token, which alone is stored."""
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def make_csrf(token: str) -> str:
-    """Return the token of a session's forms. It depends on nothing else, so that all replicas know it."""
-    return hmac.new(token.encode("utf-8", "surrogateescape"), b"tutumd form", "sha256").hexdigest()
-
-
-def is_secure(request: Request) -> bool:
-    """Return whether the browser uses TLS, also if a proxy ends it."""
-    web = context(request)
-    client = request.client.host if request.client else ""
-    if client in web.trusted_proxies and (scheme := request.headers.get("x-forwarded-proto")):
-        return scheme.rpartition(",")[2].strip() == "https"
-    return request.url.scheme == "https" or web.public_url.startswith("https://")
-
-
-def _cookie_name(request: Request) -> str:
-    # Browsers accept these names only from the host itself, over TLS (RFC 6265bis, 4.1.3).
-    if not is_secure(request):
-        return _COOKIE
-    return f"__Secure-{_COOKIE}" if context(request).public_path else f"__Host-{_COOKIE}"
+def _end_session(request: Request) -> None:
+    token = read_token(request)
+    user = context(request).store.session_user(hash_key(token)) if token else None
+    if user is not None and user.access.session is not None:
+        context(request).store.end_sessions(_at_origin(request, user), user.access.session)

@@ -1,0 +1,54 @@
+"""Routes of API keys, and of the audit log."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+from pydantic import TypeAdapter
+
+from tutumd.application import keys as rules
+from tutumd.application.queries import parse_cursor, parse_user
+from tutumd.web.api import key_schemas, render, schemas
+from tutumd.web.auth import Administrator, Reader
+from tutumd.web.body import Body, documented, documented_query, parse
+from tutumd.web.context import context
+from tutumd.web.uris import PREFIX
+
+router = APIRouter(prefix=PREFIX, tags=["account"])
+
+_NEW = TypeAdapter(key_schemas.ApiKeyIn)
+_USER = documented_query(["user"])
+
+
+@router.get("/apikey/", openapi_extra=_USER)
+def list_keys(request: Request, viewer: Reader) -> schemas.ListOut[key_schemas.ApiKeyOut]:
+    """List your API keys, oldest first; as an admin also those of another `user`. Keys themselves are not stored."""
+    user = parse_user(request.query_params.multi_items())
+    return render.whole_list([render.api_key(key) for key in rules.list_keys(context(request).store, viewer, user)])
+
+
+@router.post("/apikey/", status_code=201, openapi_extra=documented(_NEW) | _USER)
+def make_key(request: Request, response: Response, viewer: Administrator, body: Body) -> key_schemas.NewApiKeyOut:
+    """Make an API key; as an admin also for another `user`. `key` is shown only now."""
+    web, user = context(request), parse_user(request.query_params.multi_items())
+    sent = parse(body, _NEW)
+    document = {**sent.model_dump(exclude={"expires_datetime"}), "expires": sent.expires_datetime}
+    key, stored = rules.make_key(web.store, viewer, document, now=web.clock(), user_name=user)
+    response.headers["Cache-Control"] = "no-store"
+    return key_schemas.NewApiKeyOut(**render.api_key(stored).model_dump(), key=key)
+
+
+@router.delete("/apikey/{key_id}/", status_code=204, openapi_extra=_USER)
+def revoke_key(
+    request: Request, viewer: Administrator, key_id: Annotated[str, Path(description="`id` of the key")]
+) -> Response:
+    """Revoke an API key, and end the sessions that began with it. After the response it is refused."""
+    user = parse_user(request.query_params.multi_items())
+    rules.revoke_key(context(request).store, viewer, key_id, user)
+    return Response(status_code=204)
+
+
+@router.get("/audit/", openapi_extra=documented_query(["before", "limit"]))
+def list_audit(request: Request, viewer: Reader) -> key_schemas.AuditOut:
+    """List who did what, newest first: as an admin all, else what you did. Pages: limit, before (`meta.next`)."""
+    before, limit = parse_cursor(request.query_params.multi_items())
+    return render.audit(context(request).store.audit(viewer, before=before, limit=limit + 1), limit)

@@ -1,0 +1,79 @@
+"""The cookie of the dashboard, and the token of forms that follows from it.
+
+The cookie holds a random token. After a sign-in it is that of a session, of which the store knows the hash. Before, and
+for users that a proxy has signed in, no store knows it: it only ties forms to the browser that loaded them.
+"""
+
+import hmac
+import re
+import secrets
+
+from fastapi import Request
+from starlette.responses import Response
+
+from tutumd.web.context import context
+
+_NAME = "tutumd_session"
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
+
+
+def make_token() -> str:
+    """Return a random token of 256 bits."""
+    return secrets.token_urlsafe(32)
+
+
+def read_token(request: Request) -> str:
+    """Return the token in the request's cookie; empty if there is none."""
+    token = request.cookies.get(_cookie_name(request), "")
+    return token if _TOKEN.fullmatch(token) else ""
+
+
+def make_csrf(token: str, user_name: str = "") -> str:
+    """Return the token of the forms for a cookie. It depends on nothing else, so that all replicas know it.
+
+    Args:
+        user_name: Of the user whom a proxy has signed in: when it names another one, older forms are void.
+    """
+    return hmac.new(
+        token.encode(), b"tutumd form " + user_name.encode("utf-8", "surrogateescape"), "sha256"
+    ).hexdigest()
+
+
+def set_cookie(request: Request, response: Response, token: str, lasts_s: int | None = None) -> None:
+    """Set the cookie; without `lasts_s`, until the browser ends."""
+    response.set_cookie(
+        _cookie_name(request),
+        token,
+        max_age=lasts_s,
+        path=context(request).public_path or "/",
+        secure=is_secure(request),
+        httponly=True,
+        samesite="lax",
+    )
+
+
+def delete_cookie(request: Request, response: Response) -> None:
+    """Let the browser forget the cookie."""
+    set_cookie(request, response, "", 0)
+
+
+def is_secure(request: Request) -> bool:
+    """Return whether the browser uses TLS, which a proxy ends.
+
+    The address of who connects directly, without a proxy, says so itself: it is not the public one.
+    """
+    web = context(request)
+    is_of_proxy = (request.client.host if request.client else "") in web.trusted_proxies
+    if is_of_proxy and (scheme := request.headers.get("x-forwarded-proto")):
+        return scheme.rpartition(",")[2].strip().lower() == "https"
+    if request.url.scheme == "https":
+        return True
+    is_public = is_of_proxy or request.headers.get("host", "").lower() == web.public_host.lower()
+    return is_public and web.public_url.startswith("https://")
+
+
+def _cookie_name(request: Request) -> str:
+    # Browsers accept these names only over TLS, and the first one only from the host itself (RFC 6265bis, 4.1.3).
+    if not is_secure(request):
+        return _NAME
+    return f"__Secure-{_NAME}" if context(request).public_path else f"__Host-{_NAME}"

@@ -1,0 +1,37 @@
+"""Headers that keep browsers from doing with pages what they are not for."""
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+SAFETY = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
+        " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Robots-Tag": "noindex, nofollow",
+    "Cache-Control": "no-store",
+}
+"""Headers of every response of the dashboard; only `Cache-Control` may say something else, for files."""
+
+SAFETY_HEADERS = [(name.lower().encode(), value.encode()) for name, value in SAFETY.items()]
+
+
+class WithSafety:
+    """Adds the headers to every response of an application, also to redirects and errors."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def add_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                given = list(message.get("headers", ()))
+                names = {name.lower() for name, _ in given}
+                message["headers"] = given + [(name, value) for name, value in SAFETY_HEADERS if name not in names]
+            await send(message)
+
+        await self._app(scope, receive, add_headers)

@@ -1,0 +1,247 @@
+"""Every route of the dashboard: only forms of our own pages change something, and every response is safe."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from urllib.parse import quote
+
+import pytest
+from fastapi.routing import APIRoute
+
+from tests.acceptance.raw_http import UNKNOWN, Target, exchange, request
+from tests.support.pages import Page, Visitor
+from tests.support.server import APIKEY, USER, LiveServer
+from tutumd.web.pages.safety import SAFETY
+from tutumd.web.pages.site import PAGES
+
+ROUTES = sorted(
+    (method, route.path)
+    for module in PAGES
+    for route in module.router.routes
+    if isinstance(route, APIRoute)
+    for method in route.methods or ()
+    if method != "HEAD"
+)
+GETS = [path for method, path in ROUTES if method == "GET"]
+POSTS = [path for method, path in ROUTES if method == "POST"]
+TYPE = "application/x-www-form-urlencoded"
+
+
+@pytest.fixture
+def visitor(live_server: LiveServer) -> Visitor:
+    visitor = Visitor(live_server.url)
+    visitor.sign_in(USER, APIKEY)
+    return visitor
+
+
+def fill(path: str, target: Target) -> str:
+    """Return a path of a route with the names of things that exist, where a route names one."""
+    values = {"uuid": target.service, "service_uuid": target.service, "number": "1", "token": "x" * 43}
+    return re.sub(r"\{(\w+)(:\w+)?\}", lambda match: values.get(match[1], UNKNOWN), path)
+
+
+def csrf(visitor: Visitor) -> str:
+    return visitor.get("/account/").form("Sign out").csrf
+
+
+FORGED = {
+    "no token": {},
+    "an empty token": {"csrf": ""},
+    "a wrong token": {"csrf": "0" * 64},
+    "a token that is no ASCII": {"csrf": "ä"},
+    "a token of another session": {"csrf": "another"},
+}
+
+
+def test_routes_are_found() -> None:
+    assert ("POST", "/sign-out/") in ROUTES
+    assert ("GET", "/static/{name}") in ROUTES
+    assert {method for method, _ in ROUTES} == {"GET", "POST"}
+
+
+@pytest.mark.parametrize("path", POSTS)
+def test_a_form_without_the_token_of_the_session_changes_nothing(target: Target, visitor: Visitor, path: str) -> None:
+    other = Visitor(target.server.url)
+    other.sign_in(USER, APIKEY)
+    for what, fields in FORGED.items():
+        sent = {"csrf": csrf(other)} if fields.get("csrf") == "another" else fields
+        page = visitor.send("POST", fill(path, target), sent)
+        assert page.status == 403, what
+        assert "this form is out of date" in page.text, what
+    assert visitor.get("/account/").path == "/account/"
+
+
+@pytest.mark.parametrize("path", POSTS)
+def test_a_form_of_another_site_changes_nothing(target: Target, visitor: Visitor, path: str) -> None:
+    token = csrf(visitor)
+    for headers in (
+        {"Origin": "https://evil.example", "Sec_Fetch_Site": "cross-site"},
+        {"Origin": "null", "Sec_Fetch_Site": "cross-site"},
+        {"Origin": "https://other.dashboard.example", "Sec_Fetch_Site": "same-site"},
+    ):
+        page = visitor.send("POST", fill(path, target), {"csrf": token}, **headers)
+        assert page.status == 403, headers
+        assert "another site" in page.text
+    cookie = "; ".join(f"{name}={value}" for name, value in visitor.cookies.items())
+    old_browser = [f"Cookie: {cookie}", "Origin: https://evil.example", f"Content-Type: {TYPE}"]
+    raw = request("POST", fill(path, target), f"csrf={token}".encode(), old_browser)
+    assert exchange(target.server, raw).status == 403
+
+
+@pytest.mark.parametrize("path", POSTS)
+def test_what_is_no_form_changes_nothing(target: Target, visitor: Visitor, path: str) -> None:
+    token = csrf(visitor)
+    address = fill(path, target)
+    bodies = {
+        "text/plain": f"csrf={token}",
+        "multipart/form-data; boundary=x": f"--x\r\nContent-Disposition: form-data; name=csrf\r\n\r\n{token}\r\n--x--",
+        "application/json": f'{{"csrf": "{token}"}}',
+        "": f"csrf={token}",
+    }
+    for content_type, body in bodies.items():
+        page = visitor.send("POST", address, body, Content_Type=content_type)
+        assert page.status == 400, content_type
+        assert TYPE in page.text
+    wrong: list[str | bytes] = [
+        f"csrf={token}&a=%ff",
+        f"csrf={token}&a=%00",
+        f"csrf={token}&\xff".encode("latin-1"),
+        f"csrf={token}&a" * 600,
+    ]
+    for each in wrong:
+        assert visitor.send("POST", address, each).status == 400, each[-20:]
+
+
+@pytest.mark.parametrize("path", POSTS)
+def test_a_get_changes_nothing(target: Target, visitor: Visitor, path: str) -> None:
+    address = fill(path, target)
+    page = visitor.send("GET", f"{address}?csrf={csrf(visitor)}")
+    if path in GETS:
+        assert page.status in (200, 303, 404)
+    else:
+        assert page.status in (404, 405), "the address may be that of a page, too"
+    for method in ("PUT", "DELETE", "PATCH", "OPTIONS"):
+        assert visitor.send(method, address, Content_Type=TYPE).status in (404, 405)
+    assert visitor.get("/account/").path == "/account/"
+
+
+@pytest.mark.parametrize("path", POSTS)
+def test_a_stranger_changes_nothing_with_a_token_of_no_session(target: Target, path: str) -> None:
+    stranger = Visitor(target.server.url)
+    token = stranger.get("/sign-in/").form("Sign in").csrf
+    page = stranger.send("POST", fill(path, target), {"csrf": token})
+    if path.startswith("/sign-in/"):
+        assert page.status in (401, 429)
+    else:
+        assert (page.status, page.headers["location"]) == (303, "/sign-in/")
+    refused = Visitor(target.server.url).send("POST", fill(path, target), {"csrf": token})
+    assert refused.status == 403
+    assert "sent no cookie" in refused.text
+
+
+def responses(target: Target, visitor: Visitor) -> Iterator[Page]:
+    """Yield responses of all kinds."""
+    stranger = Visitor(target.server.url)
+    for who in (visitor, stranger):
+        for path in GETS:
+            yield who.send("GET", fill(path, target))
+        for path in POSTS:
+            yield who.send("POST", fill(path, target))
+    for path in (
+        "/nothing/",
+        f"/{UNKNOWN}/",
+        "/static/none.js",
+        "/service/x/",
+        "/audit/?before=x",
+        "/audit/?before=-1",
+    ):
+        yield visitor.send("GET", path)
+        yield visitor.send("GET", path, Accept="application/json")
+        yield visitor.send("HEAD", path)
+        yield visitor.send("PUT", path)
+    yield visitor.send("GET", "/account/", HX_Request="true")
+    yield stranger.send("GET", "/account/", HX_Request="true")
+
+
+def test_every_response_keeps_browsers_from_harm(target: Target, visitor: Visitor) -> None:
+    statuses = set()
+    for page in responses(target, visitor):
+        statuses.add(page.status)
+        for name, value in SAFETY.items():
+            found = page.headers.get_all(name, [])
+            if name == "Cache-Control" and page.path.startswith("/static/") and page.status == 200:
+                value = "public, max-age=31536000, immutable"
+            assert found == [value], (page, name)
+    assert {200, 303, 400, 401, 403, 404, 405} <= statuses
+    policy = SAFETY["Content-Security-Policy"]
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+
+
+def test_head_is_get_without_a_body(target: Target, visitor: Visitor) -> None:
+    for path in GETS:
+        address = fill(path, target)
+        head, get = visitor.send("HEAD", address), visitor.send("GET", address)
+        assert (head.status, head.body) == (get.status, b""), path
+        assert head.headers["content-type"] == get.headers["content-type"], path
+
+
+def test_what_is_not_there_is_told_as_by_the_api(target: Target, visitor: Visitor) -> None:
+    text = "there is nothing at this path: the routes are listed at /api/docs"
+    for who in (visitor, Visitor(target.server.url)):
+        for path in ("/nothing", "/nothing/", "/sign-in/x/", "/service/", "/api", "/apis", "/static/", "/.git/config"):
+            page = who.send("GET", path, Accept="*/*")
+            assert (page.status, page.headers["content-type"]) == (404, "application/json"), path
+            assert text in page.html
+    page = visitor.send("GET", "/nothing/")
+    assert (page.status, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert text in page.text
+
+
+def test_a_wrong_method_names_the_right_ones(visitor: Visitor) -> None:
+    for path, allowed in (("/sign-out/", "POST"), ("/sign-in/", "GET, HEAD, POST"), ("/account/", "GET, HEAD")):
+        page = visitor.send("DELETE", path)
+        assert (page.status, page.headers["allow"]) == (405, allowed)
+        assert f"use {allowed}" in page.text
+
+
+@pytest.mark.parametrize(
+    "text", ["<script>alert(1)</script>", '" onfocus="alert(1)', "{{ 7 * 7 }}", "'\"><img src=x>", "\u202e"]
+)
+def test_what_was_sent_comes_back_as_text(live_server: LiveServer, text: str) -> None:
+    visitor = Visitor(live_server.url, address="127.9.8.7")
+    page = visitor.get("/sign-in/").submit("Sign in", user=text, key="x" * 30, next=text)
+    fields = dict(page.form("Sign in").fields)
+    assert fields["user"] == text.strip()
+    assert fields["next"] == text
+    assert not page.find("img", src="x")
+    assert "49" not in fields["user"]
+    assert visitor.get(f"/sign-in/?next={quote(text)}").form("Sign in").fields[1] == ("next", text)
+
+
+def test_a_stranger_sends_short_forms_only(live_server: LiveServer, visitor: Visitor) -> None:
+    long = {"user": "x" * 20_000}
+    stranger = Visitor(live_server.url)
+    token = stranger.get("/sign-in/").form("Sign in").csrf
+    assert stranger.send("POST", "/sign-in/", {"csrf": token, **long}).status == 413
+    assert visitor.send("POST", "/sign-in/", {"csrf": csrf(visitor), **long}).status == 401
+    assert visitor.send("POST", "/sign-in/", {"user": "x" * 1_100_000}).status == 413
+
+
+def test_the_last_of_repeated_fields_counts(live_server: LiveServer) -> None:
+    visitor = Visitor(live_server.url)
+    form = visitor.get("/sign-in/").form("Sign in", user=["nobody", USER], key=["x", APIKEY])
+    fields = [("next", "//evil.example"), *form.fields]
+    page = visitor.post(form.address, "&".join(f"{name}={quote(value, safe='')}" for name, value in fields))
+    assert (page.status, page.path) == (200, "/")
+
+
+def test_forms_of_a_session_that_ended_lead_to_the_sign_in(live_server: LiveServer) -> None:
+    visitor = Visitor(live_server.url)
+    page = visitor.sign_in(USER, APIKEY)
+    form = page.form("Sign out")
+    cookies = dict(visitor.cookies)
+    page.submit("Sign out")
+    visitor.cookies = cookies
+    ended = replace(form, address="/account/sessions/end/")
+    assert visitor.post(ended.address, dict(ended.fields)).path == "/sign-in/"

@@ -1,0 +1,70 @@
+"""Services on the dashboard of a real server, without scripts: look at them, and do everything to them."""
+
+import pytest
+
+from tests.acceptance.accounts import add_member, give
+from tests.support.pages import Page, Visitor
+from tests.support.server import APIKEY, USER, LiveServer
+
+
+@pytest.fixture
+def visitor(live_server: LiveServer) -> Visitor:
+    visitor = Visitor(live_server.url)
+    visitor.sign_in(USER, APIKEY)
+    return visitor
+
+
+def _wait_for(page: Page, server: LiveServer) -> None:
+    """Wait for the action whose page a button led to."""
+    assert page.path.startswith("/action/"), page.text
+    server.wait_for_action(f"/api/v1{page.path}")
+
+
+def test_a_service_is_found_by_its_name_and_redeployed_after_its_plan(
+    live_server: LiveServer, visitor: Visitor
+) -> None:
+    uuid = live_server.run_service("page-web", containers=2)
+    page = visitor.get("/services/").submit("Filter", search="page-web").follow("page-web")
+    assert page.path == f"/service/{uuid}/" and "2 of 2 containers run" in page.text
+    page = page.follow("Redeploy…")
+    assert "start page-web-1, page-web-2" in page.text and "page-web-1, page-web-2: SIGTERM" in page.text
+    _wait_for(page.submit("Redeploy now"), live_server)
+    (actions,) = visitor.get(f"/service/{uuid}/").find("section", aria_label="Actions")
+    assert "Redeploy Success" in actions.text
+
+
+def test_a_service_is_scaled_stopped_started_and_terminated(live_server: LiveServer, visitor: Visitor) -> None:
+    uuid = live_server.run_service("page-steps")
+    address = f"/service/{uuid}/"
+    _wait_for(visitor.get(address).submit("Scale", target="2"), live_server)
+    assert "2 of 2 containers run" in visitor.get(address).text
+    _wait_for(visitor.get(address).submit("Stop"), live_server)
+    page = visitor.get(address)
+    assert "Stopped" in page.text and page.find("button", "Stop")[0].attributes["title"] == "It is stopped already"
+    assert page.submit("Scale", target="1").path == address, "the number counts from the next start on"
+    _wait_for(visitor.get(address).submit("Start"), live_server)
+    assert "1 of 1 containers run" in visitor.get(address).text
+    _wait_for(visitor.get(address).submit("Terminate"), live_server)
+    assert visitor.get(address).status == 404
+
+
+def test_logs_are_shown(live_server: LiveServer, visitor: Visitor) -> None:
+    uuid = live_server.run_service("page-logs", "echo 'hello <b>'; exec sleep 600")
+    page = visitor.get(f"/service/{uuid}/").follow("Logs")
+    assert "hello <b>" in page.text and not page.find("b")
+    assert page.follow("Last 1000").path == f"/service/{uuid}/logs/?tail=1000"
+
+
+def test_a_member_may_do_less_than_an_admin(live_server: LiveServer) -> None:
+    member = add_member(live_server, "page-member")
+    uuid = live_server.run_service("page-owned")
+    give(live_server, uuid, member.name)
+    visitor = Visitor(live_server.url)
+    visitor.sign_in(member.name, member.key)
+    page = visitor.get("/services/")
+    assert [cell.find("a")[0].text for cell in page.find("td", data_label="Service")] == ["page-owned"]
+    page = page.follow("page-owned")
+    assert page.find("button", "Stop") and not page.find("button", "Terminate")
+    csrf = page.form("Scale").csrf
+    assert visitor.post(f"/service/{uuid}/terminate/", {"csrf": csrf}).status == 403
+    _wait_for(page.submit("Scale", target="2"), live_server)

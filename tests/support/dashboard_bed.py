@@ -1,0 +1,81 @@
+"""The dashboard on a store bed: a server in a thread, whose engines are what a test says."""
+
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+
+from tests.support.pages import Visitor
+from tests.support.stores import StoreBed
+from tests.support.waiting import wait_until
+from tutumd.application import accounts
+from tutumd.application.admission.encryption import SecretCipher, make_key
+from tutumd.model import NewKey, Scope
+from tutumd.web.app import create_app
+from tutumd.web.context import WebContext
+
+KEY = "key-of-a-visitor-"
+
+
+class DashboardBed:
+    """A dashboard that visitors can reach. No worker runs: `answer` is one for a moment."""
+
+    def __init__(self, bed: StoreBed, url: str) -> None:
+        self.bed, self.url = bed, url
+
+    def visit(self, user: str = "root", *, is_admin: bool = True, **limits: Any) -> Visitor:
+        """Add a user with a key, and sign them in."""
+        key = f"{KEY}{user}"
+        accounts.add_user(self.bed.store, user, is_admin=is_admin)
+        self.bed.store.add_key(user, NewKey(key_sha256=accounts.hash_key(key), hint="key", **limits))
+        visitor = Visitor(self.url)
+        visitor.sign_in(user, key)
+        return visitor
+
+    def visit_with_scope(self, scope: Scope) -> Visitor:
+        """Sign in an admin whose key has a scope."""
+        return self.visit(f"with-{scope.value}", scope=scope)
+
+    @contextmanager
+    def answering(self, response: Mapping[str, object]) -> Iterator[None]:
+        """Respond to the first question to an engine, as a worker would."""
+
+        def respond() -> None:
+            (request,) = wait_until(lambda: self.bed.queue.take_requests(["docker"]), "the page asks the engine")
+            self.bed.queue.save_response(request.uuid, response)
+
+        thread = threading.Thread(target=respond)
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
+
+
+@contextmanager
+def serve_dashboard(bed: StoreBed, **settings: Any) -> Iterator[DashboardBed]:
+    """Serve the dashboard of a store. `settings` are those of `WebContext`."""
+    cipher = SecretCipher([make_key()])
+    context = WebContext(
+        store=bed.store,
+        intake=bed.intake,
+        clock=bed.clock,
+        server_cap=10,
+        cipher=cipher,
+        has_dashboard=True,
+        **settings,
+    )
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(create_app(context, "0"), log_config=None, lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        wait_until(lambda: server.started, "the dashboard listens")
+        yield DashboardBed(bed, f"http://127.0.0.1:{listener.getsockname()[1]}")
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()

@@ -1,0 +1,224 @@
+"""The handler that fits a sender: what a form makes, and that the sender's real calls pass its checks."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.unit.application.admission.calls import NOW, hex_hmac, payload
+from tests.unit.application.made_handlers import make_handler
+from tutumd.application.admission.evaluate import Admitted, CallInput, Skipped, Unauthorized, evaluate
+from tutumd.application.admission.options import check_operation, parse_options
+from tutumd.application.connect import (
+    Choice,
+    find_repeated,
+    find_tag,
+    make_document,
+    make_secret,
+    propose,
+    read_choice,
+    read_document,
+)
+from tutumd.application.connect_form import list_fields
+from tutumd.application.senders import SENDERS, Kind, find_sender, group_senders
+from tutumd.errors import InvalidInputError
+from tutumd.model import Operation
+
+IMAGE = "registry.example.com:5000/library/app:v1.0"
+SECRET = "made-by-the-server"
+
+PROPOSALS: dict[str, dict[str, Any]] = {
+    "github": {"verify": {"preset": "github"}, "filter": {"preset": "branch", "branch": "main"}},
+    "gitlab": {"verify": {"preset": "gitlab"}, "filter": {"preset": "branch", "branch": "main"}},
+    "gitea": {"verify": {"preset": "forgejo"}, "filter": {"preset": "branch", "branch": "main"}},
+    "bitbucket": {"verify": {"preset": "bitbucket"}, "filter": {"preset": "branch", "branch": "main"}},
+    "dockerhub": {"filter": {"preset": "tag", "tag": "v1.0"}},
+    "ghcr": {"verify": {"preset": "github"}, "filter": {"preset": "tag", "tag": "v1.0"}},
+    "harbor": {
+        "verify": {"preset": "token", "header": "Authorization"},
+        "filter": {"preset": "tag", "tag": "v1.0", "repository": "library/app"},
+    },
+    "quay": {"filter": {"preset": "tag", "tag": "v1.0"}},
+    "alertmanager": {
+        "operation": "SCALEUP",
+        "verify": {"preset": "token"},
+        "filter": "body.status == 'firing'",
+        "max_containers": 10,
+    },
+    "curl": {},
+}
+CALLS = [  # of each sender: what to choose, a call that counts then, and one that does not
+    ("github", {"patterns": "main"}, "github-push", "github-push-tag"),
+    ("github", {"patterns": "v*", "kind": "tag"}, "github-push-tag", "github-push"),
+    ("gitlab", {"patterns": "main"}, "gitlab-push", "gitlab-tag"),
+    ("gitlab", {"patterns": "v*", "kind": "tag"}, "gitlab-tag", "gitlab-push"),
+    ("gitea", {"patterns": "develop"}, "gitea-push", "gitea-delete"),
+    ("bitbucket", {"patterns": "master"}, "bitbucket-push", "bitbucket-push-deleted"),
+    ("bitbucket", {"patterns": "master"}, "bitbucket-server-push", "bitbucket-server-ping"),
+    ("dockerhub", {"patterns": "latest"}, "dockerhub", "github-push"),
+    ("ghcr", {"patterns": "latest", "repository": "octo-org/app"}, "ghcr-registry-package", "ghcr-untagged"),
+    ("ghcr", {"patterns": "v1.*"}, "ghcr-package", "github-ping"),
+    ("harbor", {"patterns": "v1.*", "repository": "library/app"}, "harbor-push", "harbor-scan"),
+    ("quay", {"patterns": "v3"}, "quay", "quay-images"),
+    ("alertmanager", {}, "alertmanager-firing", "alertmanager-resolved"),
+]
+TAGS = [
+    ("dockerhub", "dockerhub", "latest"),
+    ("ghcr", "ghcr-registry-package", "latest"),
+    ("ghcr", "ghcr-package", "v1.2.0"),
+    ("harbor", "harbor-push", "v1.0"),
+    ("harbor", "harbor-cloudevents", "v1.0"),
+    ("quay", "quay", "latest"),
+]
+
+
+def test_there_is_a_proposal_for_every_sender() -> None:
+    assert list(SENDERS) == list(PROPOSALS)
+    assert [sender.key for senders in group_senders().values() for sender in senders] == list(SENDERS)
+
+
+@pytest.mark.parametrize("key", SENDERS)
+def test_a_sender_has_a_handler_unless_somebody_chooses_otherwise(key: str) -> None:
+    expected = {"name": key, "operation": "REDEPLOY", **PROPOSALS[key]}
+    if "verify" in expected:
+        expected["verify"] = {**expected["verify"], "secrets": [SECRET]}
+    document = make_document(SENDERS[key], propose(SENDERS[key], IMAGE), SECRET)
+    assert document == expected
+    check_operation(parse_options(document, NOW), Operation(document["operation"]))
+
+
+@pytest.mark.parametrize(("key", "sent", "counts", "does_not"), CALLS)
+def test_its_real_calls_count_or_do_not(key: str, sent: dict[str, str], counts: str, does_not: str) -> None:
+    document = make_document(SENDERS[key], read_choice(SENDERS[key], {**sent, "verifies": "1"}), SECRET)
+    options = parse_options(document, NOW)
+    assert isinstance(evaluate(options, sign(payload(counts), document)), Admitted)
+    assert isinstance(evaluate(options, sign(payload(does_not), document)), Skipped)
+    if "verify" in document:
+        for wrong in (payload(counts), sign(payload(counts), document, "another")):
+            assert isinstance(evaluate(options, wrong), Unauthorized)
+
+
+@pytest.mark.parametrize(("key", "name", "tag"), TAGS)
+def test_the_pushed_tag_is_deployed_if_asked_for(key: str, name: str, tag: str) -> None:
+    choice = read_choice(SENDERS[key], {"patterns": f"x, {tag}", "deploys_tag": "1"})
+    document = make_document(SENDERS[key], choice, SECRET)
+    assert evaluate(parse_options(document, NOW), payload(name)) == Admitted(tag=tag)
+    kept = make_document(SENDERS[key], replace(choice, deploys_tag=False), SECRET)
+    assert evaluate(parse_options(kept, NOW), payload(name)) == Admitted(tag=None)
+
+
+def test_a_form_is_read() -> None:
+    github, alertmanager, curl = SENDERS["github"], SENDERS["alertmanager"], SENDERS["curl"]
+    sent = {"name": " web ", "kind": "tag", "patterns": " v1.*,v2 \n v3,", "verifies": "1", "repository": "x"}
+    assert read_choice(github, sent) == Choice(name="web", kind=Kind.TAG, patterns=("v1.*", "v2", "v3"), verifies=True)
+    assert read_choice(alertmanager, {"operation": "SCALEUP", "max_containers": " 3 "}) == Choice(
+        name="alertmanager", kind=Kind.ALERT, operation=Operation.SCALEUP, max_containers=3
+    )
+    restart = make_document(alertmanager, read_choice(alertmanager, {"operation": "REDEPLOY"}), "")
+    assert restart == {"name": "alertmanager", "operation": "REDEPLOY", "filter": "body.status == 'firing'"}
+    assert make_document(curl, read_choice(curl, {"patterns": "v*", "verifies": "1"}), "") == {
+        "name": "curl",
+        "operation": "REDEPLOY",
+        "tag": {"allow": ["v*"]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "sent", "error"),
+    [
+        ("github", {}, "name the branch that counts, such as main"),
+        ("github", {"kind": "tag", "patterns": " , "}, r"name the tag that counts, such as v\*"),
+        ("quay", {"patterns": ""}, r"name the tag that counts, such as v\*"),
+        ("alertmanager", {"max_containers": "0"}, "max_containers must be .* 1 to 10000"),
+        ("alertmanager", {"max_containers": "٣"}, "max_containers must be"),
+        ("alertmanager", {"max_containers": "9" * 5000}, "max_containers must be"),
+    ],
+)
+def test_a_wrong_form_says_what_is_wrong(key: str, sent: dict[str, str], error: str) -> None:
+    with pytest.raises(InvalidInputError, match=error):
+        read_choice(SENDERS[key], sent)
+
+
+@pytest.mark.parametrize("key", SENDERS)
+def test_the_fields_of_a_form_hold_the_proposal(key: str) -> None:
+    sender = SENDERS[key]
+    proposal = propose(sender, IMAGE)
+    fields = list_fields(sender, proposal)
+    sent = {each.name: each.value for each in fields if each.type != "checkbox" or each.checked}
+    assert read_choice(sender, sent) == proposal
+    refused = list_fields(sender, proposal, {"name": "other"})
+    assert {each.name: each.value for each in refused if each.type == "text"}["name"] == "other"
+    assert not any(each.checked for each in refused)
+
+
+def test_a_form_that_is_sent_again_finds_the_handler_it_made() -> None:
+    for key in SENDERS:
+        document = make_document(SENDERS[key], propose(SENDERS[key], IMAGE), SECRET)
+        made = make_handler(document)
+        assert find_repeated([made], document, made.created) is made
+        assert find_repeated([made], document, made.created + timedelta(seconds=1)) is None
+        other = make_handler({**document, "debounce": 3})
+        assert find_repeated([other], document, made.created) is None
+    tagged = {"name": "c", "operation": "REDEPLOY", "tag": {"allow": ["v*"]}}
+    made = make_handler(tagged)
+    assert find_repeated([made], tagged, made.created) is made
+
+
+def test_a_handler_is_read_without_its_secret() -> None:
+    document = {"name": "x", "operation": "REDEPLOY", "verify": {"preset": "github", "secrets": [SECRET]}}
+    assert read_document(make_handler(document)) == {
+        "name": "x",
+        "operation": "REDEPLOY",
+        "verify": {"preset": "github", "secrets_set": 1},
+    }
+
+
+def test_a_sender_is_found_by_its_key_or_its_signature() -> None:
+    assert find_sender("quay", "github") is SENDERS["quay"]
+    assert find_sender("", "bitbucket") is SENDERS["bitbucket"]
+    assert find_sender("nobody") is None
+
+
+@pytest.mark.parametrize(
+    ("image", "tag"),
+    [
+        ("app", "latest"),
+        ("app:v1", "v1"),
+        ("host:5000/app", "latest"),
+        ("host:5000/a/app:v2@sha256:00", "v2"),
+        ("", "latest"),
+    ],
+)
+def test_the_tag_of_an_image_is_proposed(image: str, tag: str) -> None:
+    assert find_tag(image) == tag
+
+
+def test_secrets_fit_their_preset() -> None:
+    for preset in ("github", "token", "gitlab", "standard-webhooks"):
+        secret = make_secret(preset, bytes(range(32)))
+        assert parse_options({"verify": {"preset": preset, "secrets": [secret]}}, NOW).verify
+        assert len(secret) >= 43
+
+
+def sign(call: CallInput, document: dict[str, Any], secret: str = SECRET) -> CallInput:
+    """Do the sender's half, as its documentation tells."""
+    verify = document.get("verify", {})
+    signature = hex_hmac(secret, call.body)
+    headers = {
+        "github": ("X-Hub-Signature-256", f"sha256={signature}"),
+        "gitlab": ("X-Gitlab-Token", secret),
+        "forgejo": ("X-Gitea-Signature", signature),
+        "bitbucket": ("X-Hub-Signature", f"sha256={signature}"),
+        "token": ("Authorization", secret if "header" in verify else f"Bearer {secret}"),
+    }
+    if not verify:
+        return call
+    name, value = headers[verify["preset"]]
+    return replace(call, headers=[*(header for header in call.headers if header[0] != name), (name, value)])
+
+
+def test_the_documents_are_json() -> None:
+    for sender in SENDERS.values():
+        json.dumps(make_document(sender, propose(sender, IMAGE), SECRET))

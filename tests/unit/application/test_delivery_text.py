@@ -1,0 +1,115 @@
+"""The content of a delivery for people: laid out, and the same to the letter."""
+
+import base64
+import json
+import re
+
+import pytest
+
+from tests.unit.application.made_deliveries import delivery_of
+from tutumd.application.delivery_text import (
+    MAX_DEPTH,
+    DeliveryText,
+    describe_outcome,
+    describe_wish,
+    indent_json,
+    lay_out,
+    read_delivery_text,
+)
+from tutumd.model import DeliveryOutcome, Operation
+
+
+@pytest.mark.parametrize(
+    ("text", "indented"),
+    [
+        ('{"a":1,"a":[1,2]}', '{\n  "a": 1,\n  "a": [\n    1,\n    2\n  ]\n}'),
+        ('{ "e" : { } , "f":[ ]}', '{\n  "e": {},\n  "f": []\n}'),
+        ('{"n":1.0000000000000000001}', '{\n  "n": 1.0000000000000000001\n}'),
+        ('["{\\"a\\": [1,2]}", "\\\\"]', '[\n  "{\\"a\\": [1,2]}",\n  "\\\\"\n]'),
+        ('{"cut":{"text":"with a \\', '{\n  "cut": {\n    "text": "with a \\'),
+        ('["line\u2028",\n"é"]', '[\n  "line\u2028",\n  "é"\n]'),
+        ("}]", "\n}\n]"),
+    ],
+)
+def test_json_is_indented_and_stays_to_the_letter(text: str, indented: str) -> None:
+    assert indent_json(text) == indented
+
+
+@pytest.mark.parametrize("name", ["a", 'x"y', "é\u202e", "</script>"])
+def test_indented_json_means_the_same(name: str) -> None:
+    document = {name: [{}, [], [name, {"b": None}], 1.5, True, ""]}
+    for text in (json.dumps(document), json.dumps(document, indent=7, ensure_ascii=False)):
+        assert json.loads(indent_json(text)) == document
+        assert re.sub(r"\s", "", indent_json(text)) == re.sub(r"\s", "", text)
+
+
+def test_json_nested_too_deep_is_shown_as_it_is() -> None:
+    deep, deeper = "[" * MAX_DEPTH, "[" * 16_000
+    assert len(indent_json(deep)) > len(deep)
+    assert indent_json(deeper) == deeper
+    assert lay_out(deeper, "") == ("text", deeper)
+
+
+@pytest.mark.parametrize(
+    ("text", "media_type", "kind", "body"),
+    [
+        ('{"a": 1}', "application/x-www-form-urlencoded", "JSON", '{\n  "a": 1\n}'),
+        ("{not json", "application/json", "text", "{not json"),
+        (
+            "payload=%7B%22a%22%3A1%7D&b=x+y",
+            "application/x-www-form-urlencoded",
+            "form",
+            'payload = {\n  "a": 1\n}\nb = x y',
+        ),
+        ("no form", "application/x-www-form-urlencoded", "text", "no form"),
+        ("a=1", "text/plain", "text", "a=1"),
+        ("  ", "application/json", "", "  "),
+    ],
+)
+def test_a_body_is_laid_out_by_what_it_is(text: str, media_type: str, kind: str, body: str) -> None:
+    assert lay_out(text, media_type) == (kind, body)
+
+
+def test_a_delivery_is_shown_whole() -> None:
+    content = {
+        "headers": [["content-type", "application/json"], ["x-a", "<b>"]],
+        "query": "tag=v1&empty=" + "&a" * 3000,
+        "body": '{"a":"cut',
+        "is_cut": True,
+        "left_out": ["header x-secret"],
+    }
+    text = read_delivery_text(content)
+    assert (text.headers, text.kind, text.body) == (
+        (("content-type", "application/json"), ("x-a", "<b>")),
+        "JSON",
+        '{\n  "a": "cut',
+    )
+    assert text.query[:2] == (("tag", "v1"), ("empty", ""))
+    assert text.notes == ("Not stored: header x-secret.", "Only the first 16 KiB of the body are stored.")
+
+
+def test_a_binary_body_is_shown_as_hexadecimal() -> None:
+    raw = bytes(range(18))
+    text = read_delivery_text({"body": base64.b64encode(raw).decode(), "is_base64": True})
+    assert (text.kind, text.body) == (
+        "binary",
+        "000000  00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f\n000010  10 11",
+    )
+
+
+def test_a_refused_delivery_says_that_nothing_is_stored() -> None:
+    content = {"is_cut": True, "left_out": ["headers, query and body: the call was refused"]}
+    assert read_delivery_text(content) == DeliveryText(
+        headers=(), query=(), body="", kind="", notes=("Not stored: headers, query and body: the call was refused.",)
+    )
+
+
+def test_every_outcome_has_a_sentence() -> None:
+    sentences = {describe_outcome(delivery_of(each)) for each in DeliveryOutcome}
+    assert len(sentences) == len(DeliveryOutcome)
+
+
+def test_what_was_asked_for_is_told() -> None:
+    assert describe_wish(delivery_of("queued", amount=3), Operation.SCALEUP) == "3 more"
+    assert describe_wish(delivery_of("queued", amount=3, tag="v2"), Operation.REDEPLOY) == "tag v2"
+    assert describe_wish(delivery_of("queued"), Operation.REDEPLOY) == ""

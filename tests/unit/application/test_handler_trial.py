@@ -1,0 +1,92 @@
+"""Trials of recorded deliveries: what was stored decides, and what was not is said."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.unit.application.made_handlers import CIPHER, NOW, make_handler
+from tutumd.application.admission.evaluate import Admitted, Hidden, Skipped
+from tutumd.application.handler_trial import Trial, parse_headers, parse_query_text, try_delivery
+from tutumd.errors import InvalidInputError
+from tutumd.model import Delivery, DeliveryOutcome
+
+SIGNED = {"preset": "github", "secrets": ["s"]}
+PUSH: dict[str, Any] = {
+    "headers": [["content-type", "application/json"]],
+    "body": '{"ref": "refs/heads/main"}',
+    "query": "tag=v2",
+}
+
+
+def try_it(fields: dict[str, Any], content: dict[str, Any]) -> Trial:
+    delivery = Delivery(
+        number=1,
+        action_uuid=None,
+        action_state=None,
+        action_reason=None,
+        amount=1,
+        received=NOW,
+        address="10.0.0.1",
+        user_agent="",
+        body_size=0,
+        outcome=DeliveryOutcome.SKIPPED,
+        content=content,
+    )
+    return try_delivery(make_handler(fields), delivery, NOW + timedelta(days=1), cipher=CIPHER)
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind"),
+    [
+        ({"verify": SIGNED, "tag": {"allow": ["v*"]}, "filter": {"preset": "branch", "branch": "main"}}, Admitted),
+        ({"verify": SIGNED, "tag": {"allow": ["v*"]}, "filter": {"preset": "branch", "branch": "dev"}}, Skipped),
+        ({"verify": SIGNED, "tag": {"allow": ["v*"]}, "allow_from": ["192.0.2.0/24"]}, Hidden),
+        ({"tag": {"allow": ["v*"]}, "allow_from": ["10.0.0.0/8"]}, Admitted),
+        ({"tag": {"allow": ["v*"]}, "expires_datetime": "2026-01-01T12:00:00Z"}, Hidden),
+    ],
+)
+def test_a_recorded_delivery_is_judged_as_if_it_came_now_but_for_its_signature(
+    fields: dict[str, Any], kind: type
+) -> None:
+    trial = try_it(fields, PUSH)
+    assert isinstance(trial.verdict, kind)
+    assert "verify" not in [check.check for check in trial.checks]
+    assert any("cannot be checked" in note for note in trial.notes) == ("verify" in fields)
+
+
+def test_the_tag_and_the_body_of_an_admitted_delivery_are_told() -> None:
+    verdict = try_it({"verify": SIGNED, "tag": {"allow": ["v*"]}, "pass_body": True}, PUSH).verdict
+    assert verdict == Admitted(tag="v2", variable=("TUTUM_TRIGGER_BODY", PUSH["body"]))
+
+
+def test_a_ping_is_skipped_although_its_signature_is_not_checked() -> None:
+    content = {"headers": [["x-github-event", "ping"]], "body": "{}"}
+    assert try_it({"verify": SIGNED}, content).verdict == Skipped(reason="it is a ping")
+
+
+@pytest.mark.parametrize(
+    ("content", "note"),
+    [
+        ({}, "Nothing of this delivery was stored"),
+        (PUSH | {"is_cut": True}, "Only the first part of the body was stored"),
+        (
+            PUSH | {"left_out": ["header x-a", "headers beyond 8 KiB"]},
+            "missing here: header x-a, headers beyond 8 KiB.",
+        ),
+    ],
+)
+def test_what_was_not_stored_is_said(content: dict[str, Any], note: str) -> None:
+    assert any(note in each for each in try_it({}, content).notes)
+    assert try_it({}, PUSH).notes == ()
+
+
+def test_headers_and_queries_are_read_from_text() -> None:
+    assert parse_headers("A: b:c\r\n\r\n  X-Y :\n") == [("A", "b:c"), ("X-Y", "")]
+    assert parse_query_text(" ?tag=v2&a=%20&b ") == [("tag", "v2"), ("a", " "), ("b", "")]
+
+
+@pytest.mark.parametrize("text", ["no colon", ": no name", "a: b\n" * 201])
+def test_headers_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(InvalidInputError, match="headers must be"):
+        parse_headers(text)

@@ -1,0 +1,58 @@
+"""Handlers in words, and the commands to call one."""
+
+from typing import Any
+
+import pytest
+
+from tests.unit.application.made_handlers import make_handler
+from tutumd.application.admission.fields import FIELDS
+from tutumd.application.call_command import write_call
+from tutumd.application.handler_words import describe
+
+URL = "https://hooks.example/api/v1/service/s/webhook/handler/h/call/"
+
+
+SET: dict[str, tuple[Any, str]] = {
+    "enabled": (False, "Disabled: its URL returns 404."),
+    "expires_datetime": ("2030-01-31T12:00:00Z", "Until 2030-01-31 12:00:00 UTC; then it returns 404."),
+    "max_uses": (1000, "1,000 calls in all; then it returns 404."),
+    "max_containers": (1, "Adds up to 1 container of the service in all."),
+    "verify": ({"preset": "github", "secrets": ["a", "b"]}, "token of GitHub (2 secrets set)."),
+    "filter": (["body.x", {"preset": "branch", "branch": ["a", "b"]}], "Only pushes to the branch a or b."),
+    "tag": ({"allow": ["v*"]}, "A call may name the image tag with ?tag=…: v*."),
+    "pass_body": (True, "the variable TUTUM_TRIGGER_BODY."),
+    "rate_limit": ("1/minute", "1 call a minute at most; further ones get a 429."),
+    "allow_from": (["::1"], "Only from ::1/128; others get a 404."),
+    "debounce": (30, "Starts once no call came for 30 seconds."),
+    "show_log": (True, "Callers see the last lines of the log of a failed run."),
+}
+
+
+def test_each_field_has_words() -> None:
+    assert SET.keys() == FIELDS.keys()
+
+
+@pytest.mark.parametrize("name", SET)
+def test_what_is_set_is_said_below_its_heading(name: str) -> None:
+    value, sentence = SET[name]
+    operation = FIELDS[name].operation or "REDEPLOY"
+    words = dict(describe(make_handler({"operation": operation, name: value})))
+    assert any(line.endswith(sentence) for line in words[FIELDS[name].group]), words
+    plain = dict(describe(make_handler({"operation": operation})))
+    assert not any(line.endswith(sentence) for lines in plain.values() for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({}, f"curl -sS --fail-with-body -X POST '{URL}?wait=300'"),
+        ({"tag": {"allow": ["v*", "latest"]}}, f"curl -sS --fail-with-body -X POST '{URL}?tag=latest&wait=300'"),
+        (
+            {"verify": {"preset": "token", "secrets": ["x"]}},
+            f"curl -sS --fail-with-body -X POST -H 'Authorization: Bearer '\"$SECRET\" '{URL}?wait=300'",
+        ),
+        ({"operation": "SCALEUP"}, f"curl -sS --fail-with-body -X POST '{URL}3/?wait=300'"),
+    ],
+)
+def test_a_command_calls_a_handler(fields: dict[str, Any], line: str) -> None:
+    assert line in write_call(make_handler(fields), URL).splitlines()

@@ -1,0 +1,161 @@
+"""What to enter at a sender, in its own words, and whether it reaches the server."""
+
+import shlex
+from typing import Any
+
+import pytest
+
+from tests.unit.application.made_handlers import NOW, make_handler
+from tutumd.application.admission.options import parse_options
+from tutumd.application.connect import make_document, propose, read_choice
+from tutumd.application.sender_guide import (
+    FilledEntry,
+    fill_entries,
+    find_reach_problem,
+    write_command,
+    write_example,
+)
+from tutumd.application.senders import SENDERS
+from tutumd.model.findings import Level
+
+URL = "https://hooks.example.com/api/v1/service/S/webhook/handler/H/call/"
+SECRET = "made-by-the-server"
+
+
+def document_of(key: str, **sent: str) -> dict[str, Any]:
+    sender = SENDERS[key]
+    return make_document(sender, read_choice(sender, {"patterns": "main", **sent}), SECRET)
+
+
+def test_github_gets_its_fields() -> None:
+    entries = fill_entries(SENDERS["github"], document_of("github", verifies="1"), URL, SECRET)
+    assert entries == [
+        FilledEntry(name="Payload URL", value=URL, is_copied=True),
+        FilledEntry(name="Content type", value="application/json", is_copied=False),
+        FilledEntry(name="Secret", value=SECRET, is_copied=True),
+        FilledEntry(
+            name="Which events would you like to trigger this webhook?",
+            value="Just the push event.",
+            is_copied=False,
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "kind", "events"),
+    [
+        ("gitlab", "branch", "Push events, All branches"),
+        ("gitlab", "tag", "Tag push events"),
+        ("bitbucket", "tag", "Repository push"),
+        ("ghcr", "", "Let me select individual events: untick Pushes, tick Registry packages (registry_package)."),
+        ("harbor", "", "Artifact pushed"),
+        ("quay", "", "Push to Repository"),
+    ],
+)
+def test_a_sender_gets_the_events_of_what_counts(key: str, kind: str, events: str) -> None:
+    entries = fill_entries(SENDERS[key], document_of(key, kind=kind), URL, "")
+    assert events in [entry.value for entry in entries]
+
+
+@pytest.mark.parametrize("key", SENDERS)
+def test_every_sender_gets_the_url_and_the_secret_and_nothing_is_blank(key: str) -> None:
+    sender = SENDERS[key]
+    document = document_of(key, verifies="1")
+    entries = fill_entries(sender, document, URL, SECRET)
+    shown = "\n".join([write_example(sender, make_handler(document), URL, SECRET), *(entry.value for entry in entries)])
+    assert URL in shown
+    assert (SECRET in shown) == ("verify" in document)
+    assert all(entry.value for entry in entries)
+    assert {entry.value for entry in entries if entry.is_copied} <= {URL, SECRET}
+
+
+@pytest.mark.parametrize("key", [key for key, sender in SENDERS.items() if sender.verify])
+def test_a_secret_that_is_not_known_any_more_is_named_and_one_that_is_not_asked_for_left_out(key: str) -> None:
+    sender = SENDERS[key]
+    for sent, named in (({"verifies": "1"}, True), ({}, False)):
+        document = document_of(key, **sent)
+        entries = fill_entries(sender, document, URL, "")
+        shown = "\n".join([write_example(sender, make_handler(document), URL, ""), *(entry.value for entry in entries)])
+        assert ("which was shown when it was made" in shown) == named
+        assert [entry.value for entry in entries if entry.is_copied] == ([URL] if sender.entries else [])
+
+
+def test_a_pipeline_gets_a_command() -> None:
+    handler = make_handler(document_of("curl", patterns="v2"))
+    assert write_example(SENDERS["curl"], handler, URL, "") == (
+        f"curl -sS --fail-with-body -X POST '{URL}?tag=v2&wait=300'"
+    )
+
+
+def test_alertmanager_gets_its_configuration() -> None:
+    alertmanager = SENDERS["alertmanager"]
+    assert write_example(alertmanager, make_handler(document_of("alertmanager", verifies="1")), URL, SECRET) == (
+        f"""\
+receivers:
+  - name: tutumd
+    webhook_configs:
+      - url: "{URL}"
+        send_resolved: false
+        http_config:
+          authorization:
+            credentials: "{SECRET}\""""
+    )
+    assert "credentials" not in write_example(alertmanager, make_handler(document_of("alertmanager")), URL, "")
+
+
+@pytest.mark.parametrize(
+    ("key", "command"),
+    [
+        ("github", "tutum webhook-handler create web -n github --verify github --branch main"),
+        ("dockerhub", "tutum webhook-handler create web -n dockerhub --on-tag v1"),
+        (
+            "harbor",
+            "tutum webhook-handler create web -n harbor --verify token --verify-with header=Authorization --on-tag v1",
+        ),
+        (
+            "alertmanager",
+            "tutum webhook-handler create web -n alertmanager -o SCALEUP --max-containers 10 --verify token"
+            " --filter 'body.status == '\"'\"'firing'\"'\"''",
+        ),
+        ("curl", "tutum webhook-handler create web -n curl"),
+    ],
+)
+def test_the_command_does_the_same(key: str, command: str) -> None:
+    assert write_command("web", make_document(SENDERS[key], propose(SENDERS[key], "app:v1"), "")) == command
+
+
+def test_a_command_has_every_choice_and_quotes_it() -> None:
+    document = document_of("ghcr", patterns="v1, $(id)", repository="a/b", deploys_tag="1", name="it's")
+    assert shlex.split(write_command("a b", document))[3:] == [
+        "a b", "-n", "it's",
+        "--filter", '{"preset": "tag", "tag": ["v1", "$(id)"], "repository": "a/b"}',
+        "--tag", "v1", "--tag", "$(id)", "--tag-from", SENDERS["ghcr"].tag_source,
+    ]  # fmt: skip
+    several = write_command("web", document_of("github", patterns="main, dev"))
+    assert several.endswith("--branch main --branch dev")
+    assert parse_options(document, NOW).tag
+
+
+@pytest.mark.parametrize(
+    ("url", "key", "level", "text"),
+    [
+        ("http://127.0.0.1:8000", "github", Level.WRONG, "is this machine: GitHub elsewhere cannot reach it"),
+        ("http://localhost", "harbor", Level.WRONG, "is this machine: Harbor elsewhere cannot reach it"),
+        ("https://[::1]:8000", "quay", Level.WRONG, "is this machine"),
+        ("http://127.0.0.1:8000", "curl", Level.WARNING, "only programs on it can call this URL"),
+        ("https://10.0.0.7", "github", Level.WARNING, "is in a private network"),
+        ("https://hooks", "dockerhub", Level.WARNING, "is in a private network"),
+        ("https://hooks.home.arpa", "ghcr", Level.WARNING, "is in a private network"),
+        ("http://hooks.example.com", "github", Level.WARNING, "has no TLS"),
+        ("http://10.0.0.7", "alertmanager", Level.WARNING, "has no TLS"),
+        ("https://10.0.0.7", "alertmanager", None, ""),
+        ("https://hooks.example.com", "github", None, ""),
+    ],
+)
+def test_a_url_that_a_sender_may_not_reach_is_told(url: str, key: str, level: Level | None, text: str) -> None:
+    problem = find_reach_problem(f"{url}/api/v1/service/S/webhook/handler/H/call/", SENDERS[key])
+    assert (problem and problem.level) == level
+    if problem is not None:
+        assert text in problem.text
+        assert problem.mend
+        assert "/handler/" not in problem.text, "the URL is a password"

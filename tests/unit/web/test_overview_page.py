@@ -1,0 +1,91 @@
+"""The overview: what failed, runs and waits; what a new installation lacks; and the corner of running actions."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from tests.support.dashboard_bed import DashboardBed, serve_dashboard
+from tests.support.pages import Page
+from tests.support.stores import ENGINE, open_store, snapshot
+from tutumd.model import Outcome
+
+
+def _now(page: Page) -> str:
+    """Return the step that is to be done first."""
+    (step,) = page.find("li", aria_current="step")
+    return step.text
+
+
+def test_a_new_installation_says_what_is_missing(dashboard: DashboardBed) -> None:
+    visitor = dashboard.visit()
+    assert "No service was found yet. On docker, each compose service" in _now(visitor.get("/"))
+    dashboard.bed.show("web")
+    page = visitor.get("/")
+    assert "1 service can be redeployed, and nobody can call them yet." in _now(page)
+    assert page.find("a", "Connect a sender")[0].attributes["href"] == "/connect/"
+    dashboard.bed.handler("web")
+    assert not visitor.get("/").find("li", aria_current="step")
+
+
+def test_without_an_engine_that_is_said_first(tmp_path: Path) -> None:
+    with open_store(f"sqlite:///{tmp_path / 'test.db'}") as bed, serve_dashboard(bed) as dashboard:
+        with bed.database.write() as connection:
+            connection.exec_driver_sql("DELETE FROM engines")
+        assert "No engine is connected." in _now(dashboard.visit().get("/"))
+
+
+def test_it_shows_what_failed_and_why(dashboard: DashboardBed) -> None:
+    bed = dashboard.bed
+    bed.show("web", "db")
+    handler = bed.handler("web")
+    action = bed.call(handler)
+    bed.queue.finish(bed.claimed(), Outcome(success=False, reason="the image does not exist"), None)
+    visitor = dashboard.visit()
+    (failed,) = visitor.get("/").find("section", aria_label="Failed last")
+    assert "web Failed Redeploy the image does not exist" in failed.text
+    assert failed.find("a", "Redeploy")[0].attributes["href"] == f"/action/{action}/"
+    bed.call(handler)
+    bed.finish(bed.claimed())
+    assert "No service failed lately." in visitor.get("/").text
+
+
+def test_running_actions_are_in_the_corner_of_all_pages(dashboard: DashboardBed) -> None:
+    bed = dashboard.bed
+    bed.show("web", "db")
+    visitor = dashboard.visit()
+    assert not visitor.get("/services/").find("aside", id="corner")[0].find("a")
+    action = bed.call(bed.handler("web"))
+    bed.claimed()
+    for path in ("/", "/services/", "/running/", "/nothing-here/"):
+        (link,) = visitor.get(path).find("aside", id="corner")[0].find("a")
+        assert link.attributes["href"] == f"/action/{action}/" and link.text.startswith("Redeploy web")
+    member = dashboard.visit("bob", is_admin=False)
+    assert not member.get("/").find("aside", id="corner")[0].find("a")
+
+
+def test_warnings_that_matter_are_shown(dashboard: DashboardBed) -> None:
+    bed = dashboard.bed
+    bed.sync(replace(snapshot("web"), warnings=("its disk is full",)))
+    handler = bed.handler("web")
+    bed.clock.move(31 * 86_400)
+    bed.queue.register("worker", [ENGINE])
+    page = dashboard.visit().get("/")
+    (warnings,) = page.find("section", aria_label="Warnings")
+    assert "web: its disk is full" in warnings.text
+    assert "Public URL: it is not set" in warnings.text
+    assert "1 unused handler. Nobody called them for 30 days" in warnings.text
+    link = warnings.find("a", f"handler {handler.number}")[0].attributes["href"]
+    assert link == f"/service/{handler.service_uuid}/handler/{handler.number}/"
+
+
+def test_a_public_url_is_judged(tmp_path: Path) -> None:
+    for name, url, text in (
+        ("local", "http://127.0.0.1:8000", "is an address of this machine"),
+        ("plain", "http://hooks.example.com", "is plain HTTP"),
+        ("good", "https://hooks.example.com", ""),
+    ):
+        with (
+            open_store(f"sqlite:///{tmp_path / name}.db") as bed,
+            serve_dashboard(bed, public_url=url, trusted_proxies=["127.0.0.1"]) as dashboard,
+        ):
+            page = dashboard.visit().get("/")
+            assert ("Public URL:" in page.text) == bool(text) and text in page.text

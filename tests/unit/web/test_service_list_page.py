@@ -1,0 +1,131 @@
+"""The list of services: filters in the address, pages, and whose services are shown."""
+
+from dataclasses import replace
+
+from tests.support.dashboard_bed import DashboardBed
+from tests.support.pages import Page
+from tests.support.stores import ENGINE, snapshot
+from tutumd.model import ContainerState
+
+
+def _names(page: Page) -> list[str]:
+    return [cell.find("a")[0].text for cell in page.find("td", data_label="Service")]
+
+
+def _fill(dashboard: DashboardBed) -> None:
+    api = snapshot("api")
+    stopped = tuple(replace(each, state=ContainerState.STOPPED) for each in api.containers)
+    dashboard.bed.sync(
+        replace(snapshot("web"), stack="shop", image_name="ghcr.io/acme/web:latest"),
+        replace(api, containers=stopped, stopped=True),
+        replace(snapshot("db"), stack="shop", image_name="postgres:17", warnings=("its volume is full",)),
+    )
+
+
+def test_services_are_listed_by_name_with_what_matters(dashboard: DashboardBed) -> None:
+    _fill(dashboard)
+    page = dashboard.visit().get("/services/")
+    assert _names(page) == ["api", "shop/db", "shop/web"]
+    row = page.find("a", "shop/db")[0].ancestor("tr")
+    assert row and "Running 2 / 2 postgres:17 docker" in row.text
+    assert row.find("a", title="its volume is full")
+
+
+def test_a_state_filters_and_keeps_the_search(dashboard: DashboardBed) -> None:
+    _fill(dashboard)
+    page = dashboard.visit().get("/services/")
+    page = page.submit("Filter", stack="shop")
+    assert "stack=shop" in page.path
+    assert _names(page) == ["shop/db", "shop/web"]
+    page = page.follow("Running 2")
+    assert "stack=shop" in page.path
+    page = page.submit("Filter", search="POSTGRES")
+    assert _names(page) == ["shop/db"], "the state stays, and the search is for images, too"
+    page = page.follow("All 1")
+    assert "state=" not in page.path
+
+
+def test_services_of_no_stack_can_be_chosen(dashboard: DashboardBed) -> None:
+    _fill(dashboard)
+    page = dashboard.visit().get("/services/").submit("Filter", stack="-")
+    assert _names(page) == ["api"]
+
+
+def test_a_filter_that_matches_nothing_says_so(dashboard: DashboardBed) -> None:
+    _fill(dashboard)
+    page = dashboard.visit().get("/services/?search=nothing")
+    assert "No service matches these filters." in page.text
+    assert _names(page.follow("Show all services")) == ["api", "shop/db", "shop/web"]
+
+
+def test_wrong_filters_say_what_is_wrong(dashboard: DashboardBed) -> None:
+    visitor = dashboard.visit()
+    page = visitor.get("/services/?state=Sleeping")
+    assert page.status == 400 and "there is no state 'Sleeping'" in page.text
+    for odd in ("?search=%00", "?after=x", "?engine=%27", "?unknown=1"):
+        assert visitor.get(f"/services/{odd}").status in (200, 400)
+
+
+def test_a_long_list_has_pages(dashboard: DashboardBed) -> None:
+    names = [f"service-{number:03d}" for number in range(120)]
+    dashboard.bed.show(*names)
+    page = dashboard.visit().get("/services/?search=service")
+    listed = _names(page)
+    while page.find("a", "Next"):
+        page = page.follow("Next")
+        assert "search=service" in page.path
+        listed += _names(page)
+    assert listed == names
+    assert _names(page.follow("First page")) == names[:50]
+
+
+def test_services_that_are_gone_are_apart(dashboard: DashboardBed) -> None:
+    dashboard.bed.show("web", "legacy")
+    dashboard.bed.show("web")
+    page = dashboard.visit().get("/services/")
+    assert _names(page) == ["web"]
+    page = page.follow("Gone 1")
+    assert _names(page) == ["legacy"] and "Their engines do not show these services." in page.text
+
+
+def test_a_member_sees_only_what_is_theirs(dashboard: DashboardBed) -> None:
+    dashboard.bed.store.add_user("ann", is_admin=False)
+    dashboard.bed.sync(snapshot("of-ann", owner="ann"), replace(snapshot("secret"), stack="hidden"))
+    visitor = dashboard.visit("bob", is_admin=False)
+    page = visitor.get("/services/")
+    assert not _names(page) and "There are no services yet." in page.text
+    overview = visitor.get("/")
+    assert "tutum.owner=bob" in overview.text
+    for shown in (page, overview, visitor.get("/services/?search=secret")):
+        assert "of-ann" not in shown.html and "hidden" not in shown.find("main")[0].text
+    for name in ("of-ann", "secret"):
+        uuid = dashboard.bed.service_uuid(name)
+        for path in ("", "redeploy/", "logs/"):
+            assert visitor.get(f"/service/{uuid}/{path}").status == 404
+        for verb in ("redeploy", "start", "stop", "scale", "forget"):
+            page = visitor.get("/services/")
+            csrf = page.form("Sign out").csrf
+            assert visitor.post(f"/service/{uuid}/{verb}/", {"csrf": csrf, "target": "3"}).status == 404
+    assert not dashboard.bed.has_pending_action()
+
+
+def test_names_and_images_stay_text(dashboard: DashboardBed) -> None:
+    odd = "<img src=x onerror=alert(1)>"
+    dashboard.bed.sync(
+        replace(snapshot(odd), image_name='"><script>alert(1)</script>', stack="'\"><b>", warnings=(odd,))
+    )
+    visitor = dashboard.visit()
+    uuid = dashboard.bed.service_uuid(odd)
+    for path in ("/", "/services/", "/services/?search=%3Cb%3E", f"/service/{uuid}/", f"/service/{uuid}/logs/"):
+        page = visitor.get(path)
+        assert page.status == 200
+        assert odd in page.text or "search=" in path
+        scripts = [each for each in page.find("script") if "src" not in each.attributes]
+        assert not scripts and not page.find("b") and not page.find("img", src="x")
+
+
+def test_a_script_gets_the_changing_part_alone(dashboard: DashboardBed) -> None:
+    _fill(dashboard)
+    page = dashboard.visit().get("/services/", HX_Request="true")
+    assert _names(page) and not page.find("html") and not page.find("form")
+    assert ENGINE.name in page.text

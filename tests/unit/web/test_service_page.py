@@ -1,0 +1,221 @@
+"""The page of a service, its plan and its logs, whatever its engine does."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.support.dashboard_bed import DashboardBed
+from tests.support.pages import Page, Visitor
+from tests.support.stores import ENGINE, ORIGIN, query, snapshot
+from tutumd.model import Operation, Outcome, Scope, Verb
+
+DIGESTS = [f"sha256:{letter * 64}" for letter in "abc"]
+PLAN = {
+    "refused": "",
+    "order": "start-first",
+    "order_reason": "nothing forbids it",
+    "image_name": "app:latest",
+    "image_before": DIGESTS[0],
+    "image_after": DIGESTS[1],
+    "steps": ["fetch app:latest", "remove the old containers"],
+    "notes": ["the compose file was not read"],
+}
+
+
+def _open(dashboard: DashboardBed, visitor: Visitor, name: str = "web", path: str = "") -> Page:
+    page = visitor.get(f"/service/{dashboard.bed.service_uuid(name)}/{path}")
+    assert page.status == 200, page.text
+    return page
+
+
+def _card(page: Page, title: str) -> str:
+    return page.find("section", aria_label=title)[0].text
+
+
+def _redeploy(dashboard: DashboardBed, before: str, after: str, reason: str = "") -> None:
+    bed = dashboard.bed
+    bed.store.submit(bed.admin, bed.service_uuid("web"), Verb.REDEPLOY, target=None, origin=ORIGIN)
+    outcome = Outcome(success=not reason, reason=reason, image_before=before, image_after=after)
+    bed.queue.finish(bed.claimed(), outcome, None)
+
+
+def test_it_shows_what_the_service_is_and_does(dashboard: DashboardBed) -> None:
+    bed = dashboard.bed
+    settings = (("tutum.owner", "root"), ("tutum.scale.max", "5"))
+    warnings = ("Argo CD tracks it",)
+    bed.sync(replace(snapshot("web"), settings=settings, warnings=warnings, notes=("the compose file was not read",)))
+    handler = bed.handler("web", Operation.REDEPLOY)
+    bed.call(handler)
+    page = _open(dashboard, dashboard.visit())
+    assert page.title == "web · tutumd"
+    assert "2 of 2 containers run" in page.text and "Argo CD tracks it" in page.text
+    assert "the compose file was not read" in page.text
+    assert "web-1 Running" in _card(page, "Containers")
+    assert "tutum.scale.max = 5" in _card(page, "Settings")
+    assert f"handler {handler.number} Redeploy Active" in _card(page, "Handlers")
+    assert "Queued Pending" in _card(page, "Deliveries") and ORIGIN.address in _card(page, "Deliveries")
+    assert "Redeploy" in _card(page, "Actions")
+
+
+def test_no_page_of_it_has_the_uuid_of_a_handler(dashboard: DashboardBed) -> None:
+    bed = dashboard.bed
+    bed.show("web")
+    handler = bed.handler("web")
+    bed.call(handler)
+    visitor = dashboard.visit()
+    for path in ("/", "/services/", "/running/", *(f"/service/{handler.service_uuid}/{end}" for end in ("", "logs/"))):
+        assert handler.uuid not in visitor.get(path).html
+
+
+def test_handlers_say_whether_they_can_be_called(dashboard: DashboardBed) -> None:
+    bed = dashboard.bed
+    bed.show("web")
+    bed.handler("web", enabled=False)
+    bed.handler("web", expires_datetime="2026-01-01T00:00:10+00:00")
+    spent = bed.handler("web", max_uses=1)
+    bed.accepted(spent, bed.evaluate(spent, max_uses=1))
+    bed.handler("web")
+    bed.clock.move(40 * 86_400)
+    bed.queue.register("worker", [ENGINE])
+    shown = _card(_open(dashboard, dashboard.visit()), "Handlers")
+    for word in ("Disabled", "Expired", "Used up", "Unused Nobody called it for 40 days."):
+        assert word in shown
+
+
+def test_images_tell_how_redeploys_changed_them(dashboard: DashboardBed) -> None:
+    dashboard.bed.show("web")
+    _redeploy(dashboard, DIGESTS[0], DIGESTS[1])
+    _redeploy(dashboard, DIGESTS[1], DIGESTS[1])
+    _redeploy(dashboard, DIGESTS[1], DIGESTS[2], "it exited with 3")
+    page = _open(dashboard, dashboard.visit())
+    images = _card(page, "Images")
+    assert "a" * 12 in images and "b" * 12 in images and "c" * 12 not in images
+    assert "The last action failed: it exited with 3" in page.text
+
+
+def test_older_actions_and_deliveries_have_pages(dashboard: DashboardBed) -> None:
+    dashboard.bed.show("web")
+    handler = dashboard.bed.handler("web")
+    for _ in range(11):
+        dashboard.bed.call(handler)
+        dashboard.bed.finish(dashboard.bed.claimed())
+    page = _open(dashboard, dashboard.visit())
+    seen = {link.attributes["href"] for link in page.find("a", "Redeploy") if "/action/" in link.attributes["href"]}
+    older = page.follow("Older actions")
+    assert len(seen) == 8
+    assert len(older.find("section", aria_label="Actions")[0].find("td", data_label="Action")) == 3
+    assert not older.find("a", "Older actions") and older.find("a", "Newest actions")
+    older = page.follow("Older deliveries")
+    assert len(older.find("section", aria_label="Deliveries")[0].find("td", data_label="Outcome")) == 3
+    assert dashboard.visit("other").get(f"{page.path}?before=x").status == 400
+
+
+def test_the_plan_comes_before_the_redeploy(dashboard: DashboardBed) -> None:
+    dashboard.bed.show("web")
+    visitor = dashboard.visit()
+    page = _open(dashboard, visitor)
+    with dashboard.answering({"plan": PLAN}):
+        page = page.follow("Redeploy…")
+    assert page.title == "Redeploy web · tutumd"
+    for text in (*DIGESTS[:2], *PLAN["steps"], "start-first", "nothing forbids it", *PLAN["notes"]):
+        assert text in page.text
+    assert "tutum service redeploy web" in page.text
+    assert not dashboard.bed.has_pending_action(), "a look changes nothing"
+    page = page.submit("Redeploy now")
+    (action,) = dashboard.bed.store.actions(dashboard.bed.admin, query()).objects
+    assert page.path == f"/action/{action.uuid}/"
+
+
+def test_a_plan_that_is_refused_says_why_and_has_no_button(dashboard: DashboardBed) -> None:
+    dashboard.bed.show("web")
+    visitor = dashboard.visit()
+    with dashboard.answering({"plan": {**PLAN, "refused": "it is being removed"}}):
+        page = _open(dashboard, visitor, path="redeploy/")
+    assert "A redeploy would fail, and change nothing: it is being removed" in page.text
+    assert not page.find("button", "Redeploy now")
+
+
+@pytest.mark.parametrize("path", ["redeploy/", "logs/"])
+def test_an_engine_that_is_away_is_not_waited_for(dashboard: DashboardBed, path: str) -> None:
+    dashboard.bed.show("web")
+    visitor = dashboard.visit()
+    dashboard.bed.queue.register("worker", [replace(ENGINE, error="no route to host", away=True)])
+    page = _open(dashboard, visitor, path=path)
+    assert "It does not answer, and its actions wait: no route to host" in page.text
+    assert not dashboard.bed.queue.take_requests(["docker"])
+    overview = visitor.get("/")
+    assert "Away It does not answer" in _card(overview, "Engines")
+    dashboard.bed.clock.move(3600)
+    assert "No worker serves it" in _open(dashboard, visitor, path=path).text
+
+
+def test_without_a_plan_it_can_be_redeployed_all_the_same(dashboard: DashboardBed) -> None:
+    dashboard.bed.show("web")
+    visitor = dashboard.visit()
+    dashboard.bed.clock.move(60)
+    _open(dashboard, visitor, path="redeploy/").submit("Redeploy now")
+    page = _open(dashboard, visitor)
+    assert "Redeploy pending, waiting: no worker serves engine 'docker' now" in page.text
+    assert "waiting: no worker serves engine 'docker' now" in _card(visitor.get("/"), "Waiting")
+
+
+def test_an_error_of_the_engine_is_shown(dashboard: DashboardBed) -> None:
+    dashboard.bed.show("web")
+    visitor = dashboard.visit()
+    with dashboard.answering({"error": "the engine said <b>no</b>"}):
+        page = _open(dashboard, visitor, path="logs/")
+    assert "the engine said <b>no</b>" in page.text and not page.find("b")
+
+
+def test_logs_are_text(dashboard: DashboardBed) -> None:
+    dashboard.bed.show("web")
+    visitor = dashboard.visit()
+    with dashboard.answering({"logs": "one\n<script>two</script>\n\n"}):
+        page = _open(dashboard, visitor, path="logs/?tail=100")
+    assert [line.text for line in page.find("div", id="output")[0].find("p")] == ["one", "<script>two</script>", ""]
+    assert visitor.get(f"{page.path}0000000").status == 400
+
+
+def test_a_service_that_is_gone_can_be_forgotten(dashboard: DashboardBed) -> None:
+    bed = dashboard.bed
+    bed.show("web", "legacy")
+    handler = bed.handler("legacy")
+    bed.show("web")
+    page = _open(dashboard, dashboard.visit(), "legacy")
+    assert "Gone" in page.text and not page.find("a", "Redeploy…") and not page.find("button", "Stop")
+    assert "1 handler will be revoked" in page.text and "tutum service forget legacy" in page.text
+    assert page.submit("Forget").path == "/services/"
+    assert not bed.store.unused_handlers(bed.admin, None, query()).total
+    assert page.visitor.get(f"/service/{handler.service_uuid}/").status == 404
+
+
+def test_what_cannot_be_done_says_why(dashboard: DashboardBed) -> None:
+    dashboard.bed.show("web")
+    visitor = dashboard.visit()
+    page = _open(dashboard, visitor)
+    assert page.find("button", "Start")[0].attributes["title"] == "It runs already"
+    forget = f"/service/{dashboard.bed.service_uuid('web')}/forget/"
+    refused = visitor.post(forget, {"csrf": page.form("Scale").csrf})
+    assert refused.status == 409 and "web is not gone" in refused.text
+    for target in ("", "-1", "x", "11", "9" * 30):
+        refused = _open(dashboard, visitor).submit("Scale", target=target)
+        assert refused.status == 400 and "0 to 10" in refused.text
+    assert not dashboard.bed.has_pending_action()
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+def test_buttons_are_for_those_who_may_press_them(dashboard: DashboardBed, scope: Scope) -> None:
+    dashboard.bed.show("web")
+    visitor = dashboard.visit_with_scope(scope)
+    page = _open(dashboard, visitor)
+    can_call, can_operate = (scope.includes(each) for each in (Scope.CALL, Scope.OPERATE))
+    assert bool(page.find("a", "Redeploy…")) == can_call
+    for button in ("Scale", "Stop"):
+        assert bool(page.find("button", button)) == can_operate
+    at, csrf = page.path, {"csrf": page.form("Sign out").csrf, "target": "3"}
+    assert visitor.post(f"{at}redeploy/", csrf).status != 403 or not can_call
+    for verb in ("start", "stop", "scale"):
+        assert (visitor.post(f"{at}{verb}/", csrf).status == 403) == (not can_operate)
+    actions = dashboard.bed.store.actions(dashboard.bed.admin, query()).total
+    assert actions == (0 if not can_call else 1 if not can_operate else 4)
+    assert visitor.post(f"{at}redeploy/", {}).status == 403, "a form without the session's token"
