@@ -26,7 +26,10 @@ from tutumd.web.pages import (
     assets,
     audit,
     connect,
+    connect_wait,
     deliveries,
+    handler_edit,
+    handler_try,
     handlers,
     overview,
     service,
@@ -47,6 +50,9 @@ PAGES = (
     service_acts,
     service_logs,
     connect,
+    connect_wait,
+    handler_edit,
+    handler_try,
     handlers,
     deliveries,
     actions,
@@ -55,6 +61,7 @@ PAGES = (
     sign_in,
     assets,
 )
+"""Modules with a `router` each, which includes no other one: FastAPI hides the routes of that."""
 
 
 def create_site(web: WebContext, version: str) -> ASGIApp:
