@@ -181,8 +181,8 @@ def test_for_other_networks_there_is_no_dashboard(tmp_path: Path, is_trusted: bo
         without = observed(off, STRANGER)
     assert {status for status, _ in without} == {200, 404}
     assert "From here, there are no pages to sign in to" in " ".join(without[0][1].split())
-    options = ("--dashboard-allow-from", "127.0.0.1,192.0.2.0/24,2001:db8::/32", *proxies)
-    with LiveServer(tmp_path / "limited", "--engine", "local", *options) as server:
+    networks = {"TUTUMD_DASHBOARD_ALLOW_FROM": "127.0.0.1,192.0.2.0/24,2001:db8::/32"}
+    with LiveServer(tmp_path / "limited", "--engine", "local", *proxies, environment=networks) as server:
         assert observed(server, STRANGER) == without
         assert observed(server, "127.0.0.1") != without
         for forwarded, is_shown in (
