@@ -9,7 +9,7 @@ from tutumd.application.first_step import FirstStep, find_first_step
 from tutumd.application.handler_state import UNUSED_AFTER
 from tutumd.application.health import EngineHealth, judge_engine
 from tutumd.application.public_url import judge_address
-from tutumd.model import Overview, User
+from tutumd.model import Overview, Scope, User
 from tutumd.web.context import context
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.service_filters import ServiceFilters, state_filters
@@ -60,6 +60,7 @@ def show_overview(request: Request, visitor: Reader) -> Response:
             for each in overview.engines
         ],
         states=state_filters(web.public_path, None, overview.counts),
+        can_connect=visitor.may(Scope.OPERATE),
         public_url=judge_address(web.public_url),
         unused_days=UNUSED_AFTER.days,
         busy=bool(overview.running or overview.waiting),
