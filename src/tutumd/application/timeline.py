@@ -101,7 +101,8 @@ def _build_run(action: Action, lines: Sequence[LogLine], began: datetime, now: d
         if is_last and action.ended is None:
             state = StepState.NOW
         elif number == stopped:
-            state = StepState.CANCELED if action.state is ActionState.CANCELED else StepState.FAILED
+            is_canceled = action.state in (ActionState.CANCELED, ActionState.CANCELING)
+            state = StepState.CANCELED if is_canceled else StepState.FAILED
         note = (action.reason or span.last_text) if state is StepState.NOW else ""
         steps.append(
             Step(
@@ -116,11 +117,13 @@ def _build_run(action: Action, lines: Sequence[LogLine], began: datetime, now: d
 
 
 def _find_spans(lines: Sequence[LogLine], began: datetime) -> list[_Span]:
-    """Return the phases in order, from the preparation on. Lines before the run began are of another one."""
+    """Return the phases in order, from the preparation on."""
     spans = [_Span(phase=None, began=began)]
     for line in lines:
         last = spans[-1]
-        if line.phase is not None and line.phase is not last.phase:
+        # What is done to put things back belongs to that.
+        is_new = line.phase not in (None, last.phase) and last.phase is not Phase.RESTORING
+        if is_new:
             spans.append(_Span(phase=line.phase, began=max(line.at, last.began), last_text=line.text))
         else:
             spans[-1] = _Span(phase=last.phase, began=last.began, last_text=line.text)
@@ -129,10 +132,10 @@ def _find_spans(lines: Sequence[LogLine], began: datetime) -> list[_Span]:
 
 def _find_stopped(action: Action, spans: Sequence[_Span]) -> int | None:
     """Return the number of the span in which a run failed or was canceled: the last one before it was undone."""
-    if action.state not in (ActionState.FAILED, ActionState.CANCELED):
-        return None
-    numbers = [number for number, span in enumerate(spans) if span.phase is not Phase.RESTORING]
-    return numbers[-1]
+    last = len(spans) - 1
+    if spans[last].phase is Phase.RESTORING:
+        return last - 1
+    return last if action.state in (ActionState.FAILED, ActionState.CANCELED) else None
 
 
 def _seconds(begin: datetime, end: datetime) -> float:

@@ -47,7 +47,7 @@ def end_unasked(run: LeasedRun) -> Outcome | None:
 
 def _clear_up(run: LeasedRun, engine: Engine, queue: Queue, leftover: Claim) -> None:
     """Let the engine undo what an abandoned action left half done."""
-    run.log(f"clearing up what the action {leftover.action.uuid} left half done", Phase.RESTORING)
+    run.log(f"clearing up what the action {leftover.action.uuid} left half done")
     try:
         with run.clearing_up(leftover):
             result = _call_engine(run, engine, leftover).reason

@@ -97,6 +97,20 @@ def test_a_failure_is_in_the_step_before_the_restoration() -> None:
     )
 
 
+def test_what_puts_things_back_is_one_step() -> None:
+    undone = [*REDEPLOY[:4], *lines((9, "it exited with 1", Phase.RESTORING), (9.5, "ending web-1", Phase.REMOVING))]
+    assert build(action(ActionState.IN_PROGRESS, started=2), undone, after(12))[-2:] == (
+        Step(text="Starting the new containers", state=StepState.FAILED, seconds=1.5),
+        Step(
+            text="Putting back what was there before",
+            state=StepState.NOW,
+            seconds=3,
+            since=after(9),
+            note="ending web-1",
+        ),
+    )
+
+
 def test_a_failed_pull_is_the_last_step_before_the_end() -> None:
     assert build(action(ActionState.FAILED, started=2, ended=5), REDEPLOY[:2], after(100))[-2:] == (
         Step(text="Pulling the image", state=StepState.FAILED, seconds=2),

@@ -70,7 +70,7 @@ def _change(request: Request, visitor: User, uuid: str, change: Callable[[], Act
 
 def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Response:
     web, uuid = context(request), parse_uuid(uuid)
-    store = web.store
+    store, is_part = web.store, request.headers.get("hx-request") == "true"
     action = store.action(visitor, uuid)
     service = store.service(visitor, action.service_uuid)
     lines = store.log_lines(visitor, uuid, 0)
@@ -86,7 +86,9 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
         live_at=f"{at}/",
         service_at=f"{web.public_path}/service/{service.uuid}",
         steps=build(action, lines, web.clock()),
-        lines=lines,
+        # A page that refreshes itself has the lines already, and asks for the next ones apart.
+        lines=() if is_part else lines,
+        last_line=lines[-1].number if lines else 0,
         before=_name_containers(request, visitor, action.containers_before),
         after=_name_containers(request, visitor, action.containers_after),
         deliveries=deliveries,

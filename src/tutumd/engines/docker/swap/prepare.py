@@ -28,7 +28,6 @@ from tutumd.engines.docker.swap.step_runner import StepRunner
 from tutumd.engines.images.reference import parse_reference
 from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError
-from tutumd.model import Phase
 
 _Containers = Sequence[InspectedContainer]
 
@@ -99,7 +98,7 @@ def _recover(runner: StepRunner, find: FindGroup) -> tuple[ContainerGroup, _Cont
     if not all(_is_of_run(container, runner.run_id) for container in leftovers):
         # They may belong to a running redeploy of a container that the service depends on.
         check_no_busy_dependency(group, containers)
-    runner.run.log("an earlier redeploy was interrupted: cleaning up after it", Phase.RESTORING)
+    runner.run.log("an earlier redeploy was interrupted: cleaning up after it")
     for step in steps:
         if step.verb == "remove":
             # Its anonymous volumes may be those of the container that stays.

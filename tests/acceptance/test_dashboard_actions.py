@@ -1,0 +1,160 @@
+"""The page of an action: why it failed, its steps, its log and calls, and canceling, retrying and abandoning it."""
+
+from uuid import uuid4
+
+import pytest
+
+from tests.acceptance.accounts import add_limited_key, add_member
+from tests.support.pages import Page, Visitor
+from tests.support.server import APIKEY, USER, LiveServer
+from tests.support.waiting import wait_until
+from tutumd.model import Scope
+
+HOSTILE = "<script>alert(1)</script> \"'><img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def visitor(live_server: LiveServer) -> Visitor:
+    visitor = Visitor(live_server.url)
+    visitor.sign_in(USER, APIKEY)
+    return visitor
+
+
+def call(server: LiveServer, service: str, handler: str, **headers: str) -> str:
+    """Call a handler, and return the path of its action's page."""
+    called = server.post(f"/api/v1/service/{service}/webhook/handler/{handler}/call/", b"{}", **headers)
+    assert called.status == 202, called
+    return str(called.json["action"]).removeprefix("/api/v1")
+
+
+def wait_for_end(server: LiveServer, path: str) -> None:
+    server.wait_for_action(f"/api/v1{path}")
+
+
+def steps(page: Page) -> list[str]:
+    (timeline,) = page.find("ol", class_="timeline")
+    return [each.find("span", class_="text")[0].text for each in timeline.find("li")]
+
+
+def test_a_success_shows_its_steps_log_calls_and_containers(live_server: LiveServer, visitor: Visitor) -> None:
+    service = live_server.run_service(f"web-{uuid4().hex[:8]}")
+    path = call(live_server, service, live_server.add_handler(service), User_Agent="GitHub-Hookshot/1")
+    wait_for_end(live_server, path)
+    page = visitor.get(path)
+    assert steps(page) == [
+        "Asked for",
+        "Waited for its turn",
+        "Prepared",
+        "The new containers are ready",
+        "The new containers keep running",
+        "The old containers are gone",
+        "Done",
+    ]
+    (log,) = page.find("div", id="log")
+    assert "ended" in log.text
+    (diff,) = page.find("div", aria_label="Containers")
+    assert len(diff.find("del")) == len(diff.find("ins")) == 1
+    assert "GitHub-Hookshot/1" in page.text
+    delivery = page.follow(next(each.text for each in page.find("a") if each.text.startswith("#")))
+    assert (delivery.status, delivery.title.startswith("Delivery")) == (200, True)
+
+
+def test_a_failure_says_why_first_and_shows_what_the_container_wrote(live_server: LiveServer, visitor: Visitor) -> None:
+    service = live_server.run_service(f"web-{uuid4().hex[:8]}")
+    command = "sh -c \"echo '<script>alert(1)</script><img src=x>'; exit 3\""
+    changed = live_server.request("PATCH", f"/api/v1/service/{service}/", {"run_command": command})
+    assert changed.status in (200, 202), changed
+    path = call(live_server, service, live_server.add_handler(service))
+    wait_for_end(live_server, path)
+    page = visitor.get(path)
+    assert page.alert.startswith("It failed: ")
+    assert "exit code 3" in page.alert
+    assert steps(page)[-1] == "Failed"
+    assert page.find("li", data_step="failed")
+    (output,) = page.find("div", aria_label="Last output of the container")
+    assert output.text == "<script>alert(1)</script><img src=x>"
+    assert not [each for each in page.find("script") if "src" not in each.attributes]
+    assert not page.find("img", src="x")
+
+
+def test_hostile_text_of_senders_stays_text(live_server: LiveServer, visitor: Visitor) -> None:
+    service = live_server.run_service(f"web-{uuid4().hex[:8]}")
+    path = call(live_server, service, live_server.add_handler(service), User_Agent=HOSTILE)
+    page = visitor.get(path)
+    assert HOSTILE in page.text
+    assert not page.find("img", src="x")
+
+
+def test_a_failed_action_is_retried(live_server: LiveServer, visitor: Visitor) -> None:
+    service = live_server.run_service(f"web-{uuid4().hex[:8]}")
+    live_server.request("PATCH", f"/api/v1/service/{service}/", {"run_command": "sh -c 'exit 3'"})
+    path = call(live_server, service, live_server.add_handler(service))
+    wait_for_end(live_server, path)
+    retried = visitor.get(path).submit("Retry")
+    assert retried.status == 200
+    assert retried.path not in (path, "/")
+    wait_for_end(live_server, retried.path)
+
+
+def test_a_running_action_is_canceled_and_another_waits(live_server: LiveServer, visitor: Visitor) -> None:
+    service, gate = live_server.run_gated_service(f"web-{uuid4().hex[:8]}")
+    handler = live_server.add_handler(service)
+    running = call(live_server, service, handler)
+    wait_until(lambda: visitor.get(running).find("li", aria_current="step"), "a step goes on")
+    waiting = call(live_server, service, handler)
+    page = visitor.get(waiting)
+    assert steps(page)[-1] == "Waiting for its turn"
+    assert page.submit("Cancel the action").find("span", "Canceled")
+    gone_on = visitor.send("POST", f"{waiting}cancel/", {"csrf": page.form("Cancel the action").fields[0][1]})
+    assert gone_on.status == 409
+    assert gone_on.alert.startswith("Not done: the action is Canceled")
+    gate.touch()
+    wait_for_end(live_server, running)
+
+
+def test_an_admin_abandons_a_running_action(live_server: LiveServer, visitor: Visitor) -> None:
+    service, gate = live_server.run_gated_service(f"web-{uuid4().hex[:8]}")
+    running = call(live_server, service, live_server.add_handler(service))
+    wait_until(lambda: visitor.get(running).find("button", "Abandon the action"), "it runs")
+    page = visitor.get(running).submit("Abandon the action")
+    assert "abandoned" in page.alert
+    gate.touch()
+
+
+def test_another_user_sees_no_action_of_others(live_server: LiveServer, visitor: Visitor) -> None:
+    service = live_server.run_service(f"web-{uuid4().hex[:8]}")
+    path = call(live_server, service, live_server.add_handler(service))
+    member = add_member(live_server, f"ann-{uuid4().hex[:8]}")
+    stranger = Visitor(live_server.url)
+    stranger.sign_in(member.name, member.key)
+    missing = stranger.get(f"/action/{uuid4()}/")
+    for below in ("", "log/"):
+        page = stranger.get(f"{path}{below}")
+        assert page.status == 404
+        assert page.text == missing.text
+    wait_for_end(live_server, path)
+
+
+@pytest.mark.parametrize("scope", [Scope.READ, Scope.CALL])
+def test_who_only_reads_or_calls_has_no_buttons(live_server: LiveServer, visitor: Visitor, scope: Scope) -> None:
+    service = live_server.run_service(f"web-{uuid4().hex[:8]}")
+    path = call(live_server, service, live_server.add_handler(service))
+    reader = Visitor(live_server.url)
+    reader.sign_in(USER, add_limited_key(live_server, USER, scope=scope).key)
+    page = reader.get(path)
+    for label in ("Cancel", "Retry", "Abandon"):
+        assert not page.find("button", f"{label} the action")
+        csrf = page.form("Sign out").fields[0][1]
+        assert reader.send("POST", f"{path}{label.lower()}/", {"csrf": csrf}).status == 403
+    wait_for_end(live_server, path)
+
+
+def test_the_log_gives_what_comes_after_a_line(live_server: LiveServer, visitor: Visitor) -> None:
+    service = live_server.run_service(f"web-{uuid4().hex[:8]}")
+    path = call(live_server, service, live_server.add_handler(service))
+    wait_for_end(live_server, path)
+    lines = [each.attributes["id"] for each in visitor.get(path).find("div", id="log")[0].find("p")]
+    number = lines[1].removeprefix("line-")
+    part = visitor.get(f"{path}log/?after={number}", hx_request="true")
+    assert [each.attributes["id"] for each in part.find("p")] == lines[2:]
+    assert part.find("span", data_every="0")
