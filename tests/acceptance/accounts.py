@@ -59,6 +59,11 @@ def add_limited_key(server: LiveServer, name: str, **limits: Any) -> Member:
     return Member(server=server, name=name, key=key)
 
 
+def key_id_of(member: Member) -> str:
+    """Return the ID by which the API names the key of a user."""
+    return accounts.hash_key(member.key)[: accounts.ID_LENGTH]
+
+
 def add_login_link(server: LiveServer, name: str, *, lasts_s: float = 3600) -> str:
     """Return the token of a new link that signs a user in once."""
     token = secrets.token_urlsafe(32)

@@ -39,6 +39,7 @@ def test_bad_credentials_are_refused_on_every_route(target: Target, credentials:
         "handler": target.handler,
         "container": UNKNOWN,
         "action": UNKNOWN,
+        "key_id": "0",
         "number": "1",
     }
     for route in all_routes(target.server):

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.acceptance.accounts import add_member, give
+from tests.support.dashboard_bed import find_card
 from tests.support.pages import Page, Visitor
 from tests.support.server import APIKEY, USER, LiveServer
 
@@ -29,8 +30,7 @@ def test_a_service_is_found_by_its_name_and_redeployed_after_its_plan(
     page = page.follow("Redeploy…")
     assert "start page-web-1, page-web-2" in page.text and "page-web-1, page-web-2: SIGTERM" in page.text
     _wait_for(page.submit("Redeploy now"), live_server)
-    (actions,) = visitor.get(f"/service/{uuid}/").find("section", aria_label="Actions")
-    assert "Redeploy Success" in actions.text
+    assert "Redeploy Success" in find_card(visitor.get(f"/service/{uuid}/"), "Actions").text
 
 
 def test_a_service_is_scaled_stopped_started_and_terminated(live_server: LiveServer, visitor: Visitor) -> None:

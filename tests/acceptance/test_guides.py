@@ -185,10 +185,16 @@ def test_a_command_as_a_service(console: Console, tmp_path: Path) -> None:
 
 def test_users_and_keys(console: Console, tmp_path: Path) -> None:
     environment = console.server.client_environment | {"TUTUMD_DATA_DIR": str(console.server.data)}
-    page = Guide("docs/how-to/users.md", tmp_path, environment, {"apikey add admin": f"apikey add {USER}"})
-    told = page.run("tutumd apikey add admin")
+    names = {"apikey add admin": f"apikey add {USER}", "login-link admin": f"login-link {USER}"}
+    page = Guide("docs/how-to/users.md", tmp_path, environment, names)
+    told = page.run("tutumd apikey add admin   ")
     assert "bob" in told
     assert console.server.request("GET", "/api/v1/auth/").status == 200
+    page.run("tutumd apikey add admin --scope read")
+    scopes = {each["scope"] for each in console.server.request("GET", "/api/v1/apikey/").json["objects"]}
+    assert scopes >= {"read", "call", "operate", "admin"}
+    assert "http://127.0.0.1:8000/sign-in/link/" in page.run("tutumd login-link admin")
+    assert "login link made" in page.run("tutumd audit")
 
 
 def test_the_guide_for_pipelines(console: Console, web: str, tmp_path: Path) -> None:

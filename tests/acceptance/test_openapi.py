@@ -78,7 +78,7 @@ def test_every_answer_of_every_route_is_described(document: Document, live_serve
     delivery = server.objects(f"{hook['resource_uri']}delivery/")[0]["id"]
     container = server.service(running)["containers"][0].split("/")[-2]
     values = {"service": spare["uuid"], "handler": hook["uuid"], "container": container, "action": action}
-    values |= {"number": str(delivery), "amount": "1", "token": "x"}
+    values |= {"number": str(delivery), "amount": "1", "token": "x", "key_id": "0"}
     for route in sorted(all_routes(server), key=lambda each: (each.method == "DELETE", "handler" not in each.template)):
         path = route.fill(values)
         unknown = route.fill(dict.fromkeys(values, UNKNOWN) | {"number": "0", "amount": "0"})
@@ -120,6 +120,7 @@ def test_bodies_that_may_be_absent_are_optional(document: Document) -> None:
         if operation.get("requestBody", {}).get("required")
     }
     assert required == {
+        ("post", "/api/v1/apikey/"),
         ("post", "/api/v1/service/"),
         ("patch", "/api/v1/service/{uuid}/"),
         ("post", handler.removesuffix("{handler_uuid}/")),

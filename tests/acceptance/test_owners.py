@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.acceptance.accounts import Member, add_limited_key, add_member, give, run_tutumd
+from tests.acceptance.accounts import Member, add_limited_key, add_member, give, key_id_of, run_tutumd
 from tests.acceptance.raw_http import UNKNOWN, check_refusal, holdings
 from tests.acceptance.routes import PUBLIC, Route, all_routes
 from tests.support.server import Answer, LiveServer
@@ -22,6 +22,7 @@ class Owner:
     action: str
     start: str
     number: str
+    key_id: str
 
     @property
     def values(self) -> dict[str, str]:
@@ -32,10 +33,11 @@ class Owner:
             "container": self.container,
             "action": self.action,
             "number": self.number,
+            "key_id": self.key_id,
         }
 
 
-UNKNOWNS = dict.fromkeys(("service", "handler", "container", "action"), UNKNOWN) | {"number": "999999999"}
+UNKNOWNS = dict.fromkeys(("service", "handler", "container", "action", "key_id"), UNKNOWN) | {"number": "999999999"}
 QUERIES = ["", "?dry_run=1", "?tail=1", "?after=0", "?limit=1&offset=0"]
 OF_NOBODY = {
     ("GET", "/api/v1/auth/"),
@@ -44,6 +46,9 @@ OF_NOBODY = {
     ("GET", "/api/v1/container/"),
     ("GET", "/api/v1/action/"),
     ("GET", "/api/v1/webhook/handler/"),
+    ("GET", "/api/v1/apikey/"),
+    ("POST", "/api/v1/apikey/"),
+    ("GET", "/api/v1/audit/"),
 }
 """Routes that name no object; what they show and do is in tests of their own."""
 BODIES: list[object] = [
@@ -85,6 +90,7 @@ def _owner(server: LiveServer, name: str) -> Owner:
         container=server.service(service)["containers"][0].split("/")[-2],
         action=called["action"].split("/")[-2],
         start=server.request("GET", f"/api/v1/action/?object={service}").json["objects"][-1]["uuid"],
+        key_id=key_id_of(add_limited_key(server, name)),
         number=str(server.request("GET", f"{handlers}delivery/").json["objects"][0]["id"]),
     )
 

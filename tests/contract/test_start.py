@@ -254,6 +254,9 @@ WRONG = {
     "TUTUMD_ACCESS_LOG": ("perhaps",),
     "TUTUMD_METRICS_TOKEN": ("short", "sixteen letters and spaces"),
     "TUTUMD_METRICS_ALLOW_FROM": ("prometheus", "10.0.0.1/8"),
+    "TUTUMD_DASHBOARD": ("perhaps",),
+    "TUTUMD_DASHBOARD_ALLOW_FROM": ("office", "10.0.0.1/8"),
+    "TUTUMD_USER_HEADER": ("X Forwarded User", "Cookie", "authorization", "X-Forwarded-User"),  # no proxy is trusted
     "TUTUMD_KUBERNETES_NAMESPACES": ("Not_One", "a b"),
 }
 UNCHECKED = {"TUTUMD_DATA_DIR"}

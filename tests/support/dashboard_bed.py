@@ -8,7 +8,8 @@ from typing import Any
 
 import uvicorn
 
-from tests.support.pages import Visitor
+from tests.support.html_tree import Element
+from tests.support.pages import Page, Visitor
 from tests.support.stores import StoreBed
 from tests.support.waiting import wait_until
 from tutumd.application import accounts
@@ -79,3 +80,11 @@ def serve_dashboard(bed: StoreBed, **settings: Any) -> Iterator[DashboardBed]:
         server.should_exit = True
         thread.join()
         listener.close()
+
+
+def find_card(page: Page, title: str) -> Element:
+    """Return the card of a page that has a title."""
+    (heading,) = page.find("h2", title)
+    card = heading.ancestor("section")
+    assert card is not None, f"{title} is the title of no card"
+    return card

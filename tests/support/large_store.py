@@ -62,6 +62,8 @@ def fill(
     SqlQueue(database, clock, Wakeup()).register("worker", ENGINES, slots=8)
     now, numbers = clock(), range(services_number)
     with database.write() as connection:
+        if database.is_postgres:
+            connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
         connection.execute(sa.insert(services), [_service(number, now, members) for number in numbers])
         connection.execute(sa.insert(containers), [_container(number) for number in range(2 * services_number)])
         connection.execute(

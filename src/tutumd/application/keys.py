@@ -120,7 +120,7 @@ def _find_owner(store: Store, viewer: User, user_name: str | None, *, changes: b
         require_admin(viewer, _NOT_YOURS)
     owner = next((user for user in store.users() if user.name == name), None)
     if owner is None:
-        raise NotFoundError(f"there is no user {name[:100]!r}: add it with tutumd user add")
+        raise NotFoundError(f"there is no user {name[:100]!r}: add it with tutumd user add {name[:100]}")
     return owner
 
 

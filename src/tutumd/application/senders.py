@@ -82,6 +82,14 @@ class Sender:
 
 
 _GIT, _REGISTRY, _OTHER = "Git servers", "Registries", "Monitoring and scripts"
+NOTES = {
+    _GIT: "A push says that the code changed, not that its image is ready. If an image is built from it, let the"
+    " registry or the pipeline call instead.",
+    _REGISTRY: "They know when an image is there.",
+    _OTHER: "A step of the pipeline can wait for the result, and fails if the redeploy fails.",
+}
+"""What to know about the senders of a heading."""
+
 _PUSHES = (Kind.BRANCH, Kind.TAG)
 _ADD_GITHUB = "Settings → Webhooks → Add webhook"
 
@@ -261,7 +269,7 @@ _SENDERS = (
         key="curl",
         name="curl, a script or a pipeline",
         group=_OTHER,
-        tells="you want it to",
+        tells="you run it, for example once the image is pushed",
         kinds=(Kind.ANY,),
         operations=(Operation.REDEPLOY, Operation.SCALEUP),
         is_remote=False,

@@ -82,9 +82,7 @@ MetricsFrom = Annotated[
         "--metrics-allow-from", help="Network that may read /metrics; repeatable. [TUTUMD_METRICS_ALLOW_FROM]"
     ),
 ]
-Dashboard = Annotated[
-    bool | None, typer.Option("--dashboard/--no-dashboard", help="Serve pages for people. [TUTUMD_DASHBOARD; on]")
-]
+Dashboard = Annotated[str | None, typer.Option(help="Serve pages for people: on or off. [TUTUMD_DASHBOARD; on]")]
 DashboardFrom = Annotated[
     list[str] | None,
     typer.Option(

@@ -29,6 +29,25 @@ def check_host(settings: Settings) -> None:
         )
 
 
+def check_user_header(settings: Settings) -> None:
+    """Check that only proxies can name the user of a request.
+
+    Raises:
+        SettingsError: Anybody could, or nobody.
+    """
+    if not settings.user_header:
+        return
+    if not settings.trusted_proxies:
+        raise SettingsError(
+            "--user-header needs --trusted-proxies: only a proxy may name the user of a request; give its address"
+        )
+    if any(network.prefixlen == 0 for network in settings.trusted_proxies):
+        raise SettingsError(
+            "--user-header needs the addresses of the proxies in --trusted-proxies: all networks are trusted, so that"
+            " anybody could be any user"
+        )
+
+
 def listen(settings: Settings) -> socket.socket:
     """Open the listening socket, and raise the limit of open files to what the system allows.
 

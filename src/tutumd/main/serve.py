@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from tutumd.main import demo, engines
-from tutumd.main.listening import check_host, listen, public_url
+from tutumd.main.listening import check_host, check_user_header, listen, public_url
 from tutumd.main.startup import configure
 from tutumd.main.storage import Storage, ensure_admin, open_storage
 from tutumd.main.worker_child import COMMAND, WorkerChild
@@ -35,6 +35,7 @@ def serve(options: Mapping[str, Any], worker_command: Sequence[str] = COMMAND) -
     """
     settings = configure(options)
     check_host(settings)
+    check_user_header(settings)
     engines.check(settings)
     with ExitStack() as stack:
         storage = stack.enter_context(open_storage(settings, serves_and_works=True))
@@ -53,6 +54,7 @@ def web(options: Mapping[str, Any]) -> None:
     """Serve the API until a signal; `tutumd worker` processes perform the actions."""
     settings = configure(options)
     check_host(settings)
+    check_user_header(settings)
     with ExitStack() as stack:
         storage = stack.enter_context(open_storage(settings, serves_and_works=False))
         listener = stack.enter_context(listen(settings))

@@ -47,7 +47,7 @@ class SqlServiceList(StorePart):
         return ServiceList(
             services=found,
             next=found[-1].service.uuid if len(rows) > limit else None,
-            counts=count_states(counted, gone=gone),
+            counts=count_states(counted),
             stacks=tuple(sorted({group.stack for group in groups if group.stack})),
             engines=tuple(sorted({group.engine for group in groups})),
         )
@@ -60,11 +60,11 @@ def select_groups(viewer: User, *by: sa.Column[str], matches: sa.ColumnElement[b
     return select_services(viewer).with_only_columns(*groups, number).group_by(*groups)
 
 
-def count_states(groups: Collection[Row], *, gone: bool = False) -> ServiceCounts:
-    """Return the counts of rows of `select_groups`; `gone`: by state those of the services that are gone."""
+def count_states(groups: Collection[Row]) -> ServiceCounts:
+    """Return the counts of rows of `select_groups`."""
     states: Counter[ServiceState] = Counter()
     for group in groups:
-        if group.bound != gone and group.number:
+        if group.bound and group.number:
             states[ServiceState(group.state_now)] += group.number
     return ServiceCounts(states=states, gone=sum(group.number for group in groups if not group.bound))
 

@@ -7,6 +7,7 @@ make the same one. Two things come late: a call that joined a pending action, wh
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,7 +16,7 @@ from tutumd.model import User
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.store.database import StorePart
 from tutumd.store.row_mapping import Row
-from tutumd.store.tables import LIVE, OPEN, RUNNING, action_lines, actions, deliveries, engines, handlers, services
+from tutumd.store.tables import LIVE, action_lines, actions, deliveries, engines, handlers, services
 
 AT_ONCE = 500
 """Objects of one statement: PostgreSQL and SQLite limit how many values it may have."""
@@ -29,7 +30,7 @@ class SqlStamps(StorePart):
         rows, live, of_handlers = dict[str, Row](), dict[str, list[Row]](), dict[str, list[Row]]()
         for some in _slices(uuids):
             rows |= {row.uuid: row for row in self._read(_SERVICES.where(services.c.uuid.in_(some)))}
-            for row in self._read(_LIVE_ACTIONS.where(actions.c.service_uuid.in_(some))):
+            for row in self._read(self._with_hold(_LIVE_ACTIONS).where(_UNINDEXED_SERVICE.in_(some))):
                 live.setdefault(row.service_uuid, []).append(row)
             for row in self._read(_HANDLERS.where(handlers.c.service_uuid.in_(some))):
                 of_handlers.setdefault(row.service_uuid, []).append(row)
@@ -41,7 +42,7 @@ class SqlStamps(StorePart):
     def action_stamps(self, uuids: Sequence[str]) -> Mapping[str, str]:
         engine_states, stamps = self._read_engines(), {}
         for some in _slices(uuids):
-            for row in self._read(_ACTIONS.where(actions.c.uuid.in_(some))):
+            for row in self._read(self._with_hold(_ACTIONS).where(actions.c.uuid.in_(some))):
                 # Its engine is no longer of interest once it has ended.
                 stamps[row.uuid] = _hash(row, None if row.ended else engine_states.get(row.engine))
         return stamps
@@ -50,7 +51,8 @@ class SqlStamps(StorePart):
         if not viewers:
             return ()
         engine_states = sorted(self._read_engines().items())
-        groups, live = self._read(_GROUPS), self._read(_LIVE_GROUPS)
+        held = sa.func.sum(sa.case((_is_held(self._clock()), 1), else_=0))
+        groups, live = self._read(_GROUPS), self._read(_LIVE_GROUPS.add_columns(held))
         narrow = self.service_stamps([viewer.access.service_uuid for viewer in viewers if viewer.access.service_uuid])
 
         def sees(viewer: User, group: Row) -> bool:
@@ -67,6 +69,10 @@ class SqlStamps(StorePart):
     def _read(self, statement: sa.Select[Any]) -> Sequence[Row]:
         with self._database.read() as connection:
             return connection.execute(statement).all()
+
+    def _with_hold(self, statement: sa.Select[Any]) -> sa.Select[Any]:
+        """Add whether an action is held, by a debounce or until another try, which ends without a change of its row."""
+        return statement.add_columns(_is_held(self._clock()))
 
     def _read_engines(self) -> dict[str, tuple[bool, bool, str]]:
         now = self._clock()
@@ -107,9 +113,11 @@ _LIVE_ACTIONS = (
         actions.c.target,
         actions.c.worker.is_(None),
     )
-    .where(sa.or_(RUNNING, OPEN))
+    .where(LIVE)
     .order_by(actions.c.seq)
 )
+# By its index, SQLite would read all actions of a service that have ended.
+_UNINDEXED_SERVICE = actions.c.service_uuid + ""
 
 _HANDLERS = sa.select(
     handlers.c.service_uuid,
@@ -181,6 +189,10 @@ _LIVE_GROUPS = (
     .group_by(services.c.owner, services.c.stack)
     .order_by(services.c.owner, services.c.stack)
 )
+
+
+def _is_held(now: datetime) -> sa.ColumnElement[bool]:
+    return sa.and_(LIVE, actions.c.due > now)
 
 
 def _hash(*parts: object) -> str:

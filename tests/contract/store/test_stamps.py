@@ -192,3 +192,20 @@ def test_sessions_are_read_at_once_until_they_end(bed: StoreBed) -> None:
     assert {token[0] for token in bed.store.session_users(tokens)} == {"a", "b"}
     bed.store.revoke_keys("abc")
     assert bed.store.session_users(tokens) == {}
+
+
+def test_the_end_of_an_action_that_no_call_joins_changes_the_stamp_of_its_service(bed: StoreBed) -> None:
+    first = bed.store.submit(bed.admin, bed.service_uuid("web"), Verb.STOP, target=None, origin=ORIGIN)
+    bed.store.submit(bed.admin, bed.service_uuid("web"), Verb.START, target=None, origin=ORIGIN)
+    before = service_stamp(bed)
+    bed.store.cancel(bed.admin, first.uuid)
+    assert service_stamp(bed) != before
+
+
+def test_the_end_of_a_debounce_changes_all_stamps(bed: StoreBed) -> None:
+    handler = bed.handler("web", debounce=10)
+    uuid = bed.accepted(handler, bed.evaluate(handler, debounce_s=10)).action_uuid
+    before = action_stamp(bed, uuid), service_stamp(bed), overview_stamp(bed)
+    bed.clock.move(11)
+    after = action_stamp(bed, uuid), service_stamp(bed), overview_stamp(bed)
+    assert not set(before) & set(after)

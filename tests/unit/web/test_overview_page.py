@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from tests.support.dashboard_bed import DashboardBed, serve_dashboard
+from tests.support.dashboard_bed import DashboardBed, find_card, serve_dashboard
 from tests.support.pages import Page
 from tests.support.stores import ENGINE, open_store, snapshot
 from tutumd.model import Outcome
@@ -40,7 +40,7 @@ def test_it_shows_what_failed_and_why(dashboard: DashboardBed) -> None:
     action = bed.call(handler)
     bed.queue.finish(bed.claimed(), Outcome(success=False, reason="the image does not exist"), None)
     visitor = dashboard.visit()
-    (failed,) = visitor.get("/").find("section", aria_label="Failed last")
+    failed = find_card(visitor.get("/"), "Failed last")
     assert "web Failed Redeploy the image does not exist" in failed.text
     assert failed.find("a", "Redeploy")[0].attributes["href"] == f"/action/{action}/"
     bed.call(handler)
@@ -69,7 +69,7 @@ def test_warnings_that_matter_are_shown(dashboard: DashboardBed) -> None:
     bed.clock.move(31 * 86_400)
     bed.queue.register("worker", [ENGINE])
     page = dashboard.visit().get("/")
-    (warnings,) = page.find("section", aria_label="Warnings")
+    warnings = find_card(page, "Warnings")
     assert "web: its disk is full" in warnings.text
     assert "Public URL: it is not set" in warnings.text
     assert "1 unused handler. Nobody called them for 30 days" in warnings.text

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.dashboard_bed import DashboardBed
+from tests.support.dashboard_bed import DashboardBed, find_card
 from tests.support.pages import Page, Visitor
 from tests.support.stores import ENGINE, ORIGIN, query, snapshot
 from tutumd.model import Operation, Outcome, Scope, Verb
@@ -29,7 +29,7 @@ def _open(dashboard: DashboardBed, visitor: Visitor, name: str = "web", path: st
 
 
 def _card(page: Page, title: str) -> str:
-    return page.find("section", aria_label=title)[0].text
+    return find_card(page, title).text
 
 
 def _redeploy(dashboard: DashboardBed, before: str, after: str, reason: str = "") -> None:
@@ -78,7 +78,7 @@ def test_handlers_say_whether_they_can_be_called(dashboard: DashboardBed) -> Non
     bed.clock.move(40 * 86_400)
     bed.queue.register("worker", [ENGINE])
     shown = _card(_open(dashboard, dashboard.visit()), "Handlers")
-    for word in ("Disabled", "Expired", "Used up", "Unused Nobody called it for 40 days."):
+    for word in ("Disabled", "Expired", "Used up", "Unused Nobody called it for 40 days, since it was created."):
         assert word in shown
 
 
@@ -103,10 +103,10 @@ def test_older_actions_and_deliveries_have_pages(dashboard: DashboardBed) -> Non
     seen = {link.attributes["href"] for link in page.find("a", "Redeploy") if "/action/" in link.attributes["href"]}
     older = page.follow("Older actions")
     assert len(seen) == 8
-    assert len(older.find("section", aria_label="Actions")[0].find("td", data_label="Action")) == 3
+    assert len(find_card(older, "Actions").find("td", data_label="Action")) == 3
     assert not older.find("a", "Older actions") and older.find("a", "Newest actions")
     older = page.follow("Older deliveries")
-    assert len(older.find("section", aria_label="Deliveries")[0].find("td", data_label="Outcome")) == 3
+    assert len(find_card(older, "Deliveries").find("td", data_label="Outcome")) == 3
     assert dashboard.visit("other").get(f"{page.path}?before=x").status == 400
 
 

@@ -43,8 +43,13 @@ def test_a_package_is_pinned_and_has_its_licence(package: dict[str, Any]) -> Non
 
 def test_the_sprite_has_every_icon_that_pages_name() -> None:
     symbols = set(re.findall(r'<symbol id="([\w-]+)"', (VENDOR / "icons.svg").read_text(encoding="utf-8")))
-    naming = (
-        r'''icon\("([\w-]+)"|\bicon(?:_name)?="([\w-]+)"|": \("\w+", "([\w-]+)"\)[,}\s]|\bplace\([^,]+, "([\w-]+)"'''
+    naming = "|".join(
+        (
+            r'icon\("([\w-]+)"',
+            r'\bicon(?:_name)?="([\w-]+)"',
+            r'": \("\w+", "([\w-]+)"\)[,}\s]',
+            r'\bplace\([^,]+, "([\w-]+)"',
+        )
     )
     for source in sorted([*(PAGES / "templates").glob("*.html"), *PAGES.glob("*.py")]):
         found = re.findall(naming, source.read_text(encoding="utf-8"))

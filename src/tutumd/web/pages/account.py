@@ -1,44 +1,57 @@
-"""The account: who one is, and one's sessions and API keys."""
+"""The account: who one is, and one's sessions and API keys. Admins see the users and their keys, too."""
 
-from fastapi import APIRouter, Request
+from collections.abc import Iterable
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 
+from tutumd.application import keys as rules
+from tutumd.application.accounts import ID_LENGTH
 from tutumd.application.scopes import describe_limits, require_everything
-from tutumd.errors import NOT_FOUND, NotFoundError
-from tutumd.model import User
+from tutumd.errors import NOT_FOUND, ConflictError, InvalidInputError, NotFoundError
+from tutumd.model import ApiKey, Scope, User
 from tutumd.web.context import context
 from tutumd.web.pages.agents import describe_agent
 from tutumd.web.pages.proxy_users import CREDENTIAL as PROXY
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.sign_in import go_to
-from tutumd.web.pages.visitors import Operator, Reader
+from tutumd.web.pages.visitors import Admin, Operator, Reader, SentForm, field
 
 router = APIRouter()
+
+
+_FIELDS = ("scope", "service", "stack", "expires")
+_EXPIRIES = (("90d", "90 days"), ("7d", "7 days"), ("365d", "1 year"), ("", "never"))
 
 
 @router.get("/account/")
 def show_account(request: Request, visitor: Reader) -> Response:
     """Show the account."""
-    return render_account(request, visitor)
+    return _render(request, visitor)
 
 
-def render_account(request: Request, visitor: User, status: int = 200) -> Response:
-    """Return the page. Narrow credentials show nothing of the others of their user."""
-    store, access = context(request).store, visitor.access
-    return render(
-        request,
-        "account.html",
-        status,
-        limits=describe_limits(access),
-        is_of_proxy=access.credential == PROXY,
-        sessions=() if access.is_narrow else store.sessions(visitor.name),
-        keys=() if access.is_narrow else store.keys(visitor.name),
-        describe_agent=describe_agent,
-    )
+@router.post("/account/key/")
+def make_key(request: Request, visitor: Admin, form: SentForm) -> Response:
+    """Make an API key, and show it, only now."""
+    web, document = context(request), {name: field(form, name).strip() for name in _FIELDS}
+    owner = field(form, "owner") or visitor.name
+    try:
+        key, _ = rules.make_key(web.store, visitor, document, now=web.clock(), user_name=owner)
+    except (InvalidInputError, NotFoundError, ConflictError) as error:
+        return _render(request, visitor, 400, sent=document, error=str(error))
+    return _render(request, visitor, 201, made=key, owner=owner)
+
+
+@router.post("/account/key/{key_id}/revoke/")
+def revoke_key(request: Request, visitor: Admin, key_id: str, form: SentForm) -> Response:
+    """Revoke an API key of one's own, or as an admin of another `owner`."""
+    rules.revoke_key(context(request).store, visitor, key_id, field(form, "owner") or None)
+    return go_to(request, "/account/")
 
 
 @router.post("/account/session/{number}/end/")
-def end_session(request: Request, visitor: Operator, number: int) -> Response:
+def end_session(request: Request, visitor: Operator, number: Annotated[int, Path(ge=1, le=2**62)]) -> Response:
     """End one of one's sessions."""
     require_everything(visitor)
     if not context(request).store.end_sessions(visitor, number):
@@ -55,3 +68,38 @@ def end_other_sessions(request: Request, visitor: Operator) -> Response:
         if session.number != visitor.access.session:
             store.end_sessions(visitor, session.number)
     return go_to(request, "/account/")
+
+
+def _render(request: Request, visitor: User, status: int = 200, **values: object) -> Response:
+    """Return the page. Narrow credentials show nothing of the others of their user.
+
+    Args:
+        values: `made`, a key that is shown now, and whose it is, `owner`; or `sent` and `error`, of a wrong form.
+    """
+    store, access = context(request).store, visitor.access
+    known: dict[str, object] = {
+        "limits": describe_limits(access),
+        "is_of_proxy": access.credential == PROXY,
+        "sessions": () if access.is_narrow else store.sessions(visitor.name),
+        "keys": rules.list_keys(store, visitor),
+        "users": store.users() if visitor.administers else (),
+        "keys_of": _group(store.keys()) if visitor.administers else {},
+        "scopes": [(each.value, each.value) for each in Scope],
+        "expiries": _EXPIRIES,
+        "own_id": (access.key_sha256 or "")[:ID_LENGTH],
+        "makes_keys": access.scope is Scope.ADMIN and not access.is_narrow,
+        "sent": dict.fromkeys(_FIELDS, ""),
+        "error": "",
+        "made": "",
+        "owner": "",
+        "describe_agent": describe_agent,
+    }
+    return render(request, "account.html", status, **known | values)
+
+
+def _group(keys: Iterable[ApiKey]) -> dict[str, list[ApiKey]]:
+    """Return keys by the names of their users."""
+    groups: dict[str, list[ApiKey]] = {}
+    for key in keys:
+        groups.setdefault(key.user_name, []).append(key)
+    return groups

@@ -10,7 +10,7 @@ from tutumd.application import connect as rules
 from tutumd.application import handlers
 from tutumd.application.connect_form import list_fields
 from tutumd.application.sender_guide import write_command
-from tutumd.application.senders import SENDERS, Sender, group_senders
+from tutumd.application.senders import NOTES, SENDERS, Sender, group_senders
 from tutumd.errors import NOT_FOUND, InvalidInputError, NotFoundError
 from tutumd.model import Query, Scope, Service, User
 from tutumd.web.context import context, parse_uuid
@@ -47,7 +47,7 @@ def choose_sender(request: Request, visitor: Reader, service_uuid: ServiceUuid, 
     """Show the senders; or for one of them, what to choose."""
     service = context(request).store.service(visitor, parse_uuid(service_uuid))
     if sender not in SENDERS:
-        return render(request, "connect_sender.html", service=service, groups=group_senders())
+        return render(request, "connect_sender.html", service=service, groups=group_senders(), notes=NOTES)
     chosen = SENDERS[sender]
     return _show_form(request, visitor, service, chosen)
 

@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from tutumd.application import handlers
 from tutumd.application.connect import make_secret, read_document
-from tutumd.application.connection import MAX_DELIVERIES, judge_connection
+from tutumd.application.connection import MAX_DELIVERIES, Stage, judge_connection
 from tutumd.application.handler_state import judge_handler
 from tutumd.application.sender_guide import WHAT_SENDERS_SEE, fill_entries, find_reach_problem, write_example
 from tutumd.application.senders import SENDERS, Sender, find_sender
@@ -32,6 +32,8 @@ from tutumd.web.pages.visitors import Caller, Operator, Reader, SentForm, field
 
 router = make_router()
 
+_OPEN = ("active", "unused")
+
 
 @router.get(f"{BASE}connect/")
 def wait_for_call(
@@ -45,15 +47,17 @@ def wait_for_call(
     """Show each check of the newest call behind the delivery `after`, or that none has arrived."""
     web, found = context(request), find_handler(request, visitor, service_uuid, number)
     received = web.store.service_deliveries(visitor, found.service.uuid, handler_number=number, limit=MAX_DELIVERIES)
-    caller = _find_sender(found.handler, sender)
+    caller, state = _find_sender(found.handler, sender), judge_handler(found.handler, web.clock())
+    connection = judge_connection(caller, found.handler, [each for each in received if each.number > after])
     return render(
         request,
         "connect_wait.html",
         **found.values,
         **rights_of(visitor),
         sender=caller,
-        connection=judge_connection(caller, found.handler, [each for each in received if each.number > after]),
-        closed=judge_handler(found.handler, web.clock()).why,
+        connection=connection,
+        is_help_open=connection.stage not in (Stage.CONNECTED, Stage.FAILED),
+        closed="" if state.word in _OPEN else state.why,
         problem=find_reach_problem(make_call_url(request, found.handler), caller) if caller else None,
         senders_errors=WHAT_SENDERS_SEE,
         fingerprint=_fingerprint(found.handler),

@@ -123,8 +123,7 @@ def _find_session_user(request: Request, named: User | None) -> User | None:
 def _begin_proxy_session(request: Request, named: User) -> User:
     """Begin a session of a user whom a proxy names, once the browser has shown that it keeps the cookie.
 
-    It is for the audit log, the list of sessions, and open pages. Nothing else comes from it: who has the token, but
-    not the proxy's word, has nothing.
+    It is for the audit log, the list of sessions and open pages. It opens nothing without the proxy's word.
     """
     web, token = context(request), read_token(request)
     if not token or web.store.session_user(hash_key(token)) is not None:

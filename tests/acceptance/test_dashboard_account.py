@@ -1,0 +1,163 @@
+"""The account page: sessions and API keys of one's own; for admins, the keys of all users."""
+
+import pytest
+
+from tests.acceptance.accounts import add_limited_key, add_login_link, add_member, opened_accounts
+from tests.support.html_tree import Element
+from tests.support.pages import Page, Visitor
+from tests.support.server import APIKEY, USER, LiveServer
+from tutumd.model import Scope
+
+
+def signed_in(server: LiveServer, user: str = USER, key: str = APIKEY, **headers: str) -> Visitor:
+    visitor = Visitor(server.url, **headers)
+    visitor.sign_in(user, key)
+    return visitor
+
+
+def rows(page: Page, caption: str) -> list[Element]:
+    (table,) = (each for each in page.find("table") if each.find("caption", caption))
+    return table.find("tr")[1:]
+
+
+def test_the_page_says_who_and_how(live_server: LiveServer) -> None:
+    member = add_member(live_server, "who")
+    page = signed_in(live_server, member.name, member.key).get("/account/")
+    assert page.find("h1", member.name)
+    facts = {each.find("dt")[0].text: each.find("dd")[0].text for each in page.find("dl")[0].find("div")}
+    assert facts == {"Signed in by": member.key[:12], "Scope": "admin", "From": "127.0.0.1"}
+    assert not page.find("section", aria_label="Users")
+
+
+def test_a_session_is_listed_and_ended_from_another_one(live_server: LiveServer) -> None:
+    member = add_member(live_server, "two-sessions")
+    phone_agent = (
+        "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Mobile Safari/537.36"
+    )
+    phone = signed_in(live_server, member.name, member.key, User_Agent=phone_agent)
+    desk = Visitor(live_server.url, User_Agent="Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
+    desk.sign_in_by_link(add_login_link(live_server, member.name))
+    page = desk.get("/account/")
+    newest, oldest = rows(page, "Sessions")
+    assert newest.text.startswith("Firefox on Linux, 127.0.0.1 login link")
+    assert newest.text.endswith("this one")
+    assert oldest.text.startswith(f"Chrome on Android, 127.0.0.1 {member.key[:12]}")
+    assert page.submit("End", within=oldest).path == "/account/"
+    assert phone.get("/account/").path.startswith("/sign-in/")
+    assert len(rows(desk.get("/account/"), "Sessions")) == 1
+
+
+def test_all_other_sessions_are_ended_at_once(live_server: LiveServer) -> None:
+    member = add_member(live_server, "many-sessions")
+    others = [signed_in(live_server, member.name, member.key) for _ in range(3)]
+    visitor = signed_in(live_server, member.name, member.key)
+    assert len(rows(visitor.get("/account/"), "Sessions")) == 4
+    assert visitor.get("/account/").submit("End all others").path == "/account/"
+    assert all(other.get("/").path == "/sign-in/" for other in others)
+    assert len(rows(visitor.get("/account/"), "Sessions")) == 1
+
+
+def test_nobody_ends_the_session_of_another_user(live_server: LiveServer) -> None:
+    one, two = add_member(live_server, "session-one"), add_member(live_server, "session-two")
+    visitor, other = signed_in(live_server, one.name, one.key), signed_in(live_server, two.name, two.key)
+    with opened_accounts(live_server) as store:
+        (session,) = store.sessions(two.name)
+    token = visitor.get("/account/").form("Sign out").csrf
+    for number in (str(session.number), "0", "99999999999999999999", "x"):
+        page = visitor.post(f"/account/session/{number}/end/", {"csrf": token})
+        assert page.status in (400, 404), number
+    assert other.get("/account/").path == "/account/"
+
+
+def test_a_key_is_made_and_shown_once(live_server: LiveServer) -> None:
+    member = add_member(live_server, "makes-keys")
+    visitor = signed_in(live_server, member.name, member.key)
+    page = visitor.get("/account/").submit("Make a key", scope="read", expires="7d")
+    assert (page.status, page.headers["cache-control"]) == (201, "no-store")
+    (field,) = page.find("input", aria_label="Copy key")
+    key = field.attributes["value"]
+    assert len(rows(page, "API keys")) == 2
+    assert rows(page, "API keys")[1].text.startswith(f"{key[:12]}… read everything just now never in 6 days")
+    authorization = f"ApiKey {member.name}:{key}"
+    assert live_server.request("GET", "/api/v1/service/", authorization=authorization).status == 200
+    assert live_server.request("GET", "/api/v1/webhook/handler/", authorization=authorization).status == 403
+    assert key not in visitor.get("/account/").html
+    page = visitor.get("/account/").submit("Revoke", within=rows(visitor.get("/account/"), "API keys")[1])
+    assert page.path == "/account/"
+    assert live_server.request("GET", "/api/v1/service/", authorization=authorization).status == 401
+
+
+def test_what_is_wrong_with_a_key_is_told_and_the_form_stays(live_server: LiveServer) -> None:
+    visitor = signed_in(live_server)
+    page = visitor.get("/account/").submit("Make a key", scope="call", service="no-such-service", stack="<b>x</b>")
+    assert page.status == 400
+    assert page.alert == f"{USER} has no service 'no-such-service'"
+    assert dict(page.form("Make a key").fields) | {"csrf": ""} == {
+        "csrf": "",
+        "owner": USER,
+        "scope": "call",
+        "service": "no-such-service",
+        "stack": "<b>x</b>",
+        "expires": "90d",
+    }
+
+
+def test_an_admin_makes_and_revokes_keys_of_others(live_server: LiveServer) -> None:
+    member = add_member(live_server, "of-admin")
+    theirs, admin = signed_in(live_server, member.name, member.key), signed_in(live_server)
+    page = admin.get("/account/").submit("Make a key", owner=member.name, scope="read")
+    assert page.find("h2", f"New key of {member.name}")
+    first, _ = rows(page, f"API keys of {member.name}")
+    assert first.text.startswith(member.key[:12])
+    page.submit("Revoke", within=first)
+    assert theirs.get("/").path == "/sign-in/", "the session ends with its key"
+    assert len(rows(admin.get("/account/"), f"API keys of {member.name}")) == 1
+
+
+@pytest.mark.parametrize("path", ["/account/key/", "/account/key/{id}/revoke/"])
+def test_a_member_makes_and_revokes_no_keys_of_others(live_server: LiveServer, path: str) -> None:
+    member = add_member(live_server, f"no-admin-{len(path)}")
+    visitor = signed_in(live_server, member.name, member.key)
+    with opened_accounts(live_server) as store:
+        before = store.keys(USER)
+    token = visitor.get("/account/").form("Sign out").csrf
+    address = path.format(id=before[0].id)
+    page = visitor.post(address, {"csrf": token, "owner": USER, "scope": "read", "expires": "7d"})
+    assert page.status == 403
+    assert "only admins may do this" in page.text
+    assert visitor.post(address, {"csrf": token, "owner": "", "scope": "x"}).status in (400, 404)
+    with opened_accounts(live_server) as store:
+        assert [key.id for key in store.keys(USER)] == [key.id for key in before]
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+def test_a_session_may_do_what_its_key_may(live_server: LiveServer, scope: Scope) -> None:
+    member = add_member(live_server, f"scope-{scope.value}")
+    key = add_limited_key(live_server, member.name, scope=scope).key
+    visitor = signed_in(live_server, member.name, key)
+    page = visitor.get("/account/")
+    assert (scope is Scope.ADMIN) == bool(page.find("button", "Make a key"))
+    token = page.form("Sign out").csrf
+    made = visitor.post("/account/key/", {"csrf": token, "scope": "read"})
+    assert made.status == (201 if scope is Scope.ADMIN else 403)
+    if scope is not Scope.ADMIN:
+        assert f"this key has the scope {scope.value!r}" in made.text
+    ended = visitor.send("POST", "/account/sessions/end/", {"csrf": token})
+    assert ended.status == (303 if scope.includes(Scope.OPERATE) else 403)
+    assert page.submit("Sign out").path == "/sign-in/"
+
+
+def test_a_session_of_a_narrow_key_shows_nothing_of_other_credentials(live_server: LiveServer) -> None:
+    uuid = live_server.create_service("narrow-account")["uuid"]
+    signed_in(live_server)
+    key = add_limited_key(live_server, USER, service_uuid=uuid).key
+    visitor = signed_in(live_server, USER, key)
+    page = visitor.get("/account/")
+    assert f"the service {uuid}" in page.text
+    assert len(rows(page, "API keys")) == 1
+    assert not page.find("section", aria_label="Sessions")
+    assert not page.find("section", aria_label="Users")
+    assert not page.find("button", "Make a key")
+    token = page.form("Sign out").csrf
+    for address in ("/account/key/", "/account/sessions/end/", "/account/session/1/end/"):
+        assert visitor.post(address, {"csrf": token, "scope": "read"}).status == 403, address

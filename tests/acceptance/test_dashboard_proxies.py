@@ -1,0 +1,233 @@
+"""The dashboard behind proxies: users whom they name, networks that see it, TLS, and a path of the public URL."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.accounts import add_login_link, add_member, opened_accounts
+from tests.acceptance.raw_http import CREDENTIALS, exchange, request
+from tests.support.nginx_bed import nginx_below_a_path
+from tests.support.pages import Page, Visitor
+from tests.support.server import APIKEY, USER, LiveServer, free_port
+
+STRANGER = "127.0.0.2"
+HEADER = "X-Forwarded-User"
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """A server that believes proxies at 127.0.0.1 about users."""
+    options = ("--trusted-proxies", "127.0.0.1", "--user-header", HEADER)
+    with LiveServer(tmp_path_factory.mktemp("named"), "--engine", "local", *options) as server:
+        yield server
+
+
+def who(page: Page) -> str:
+    """Return the user that a page is for; empty if it leads to the sign-in."""
+    if page.path.startswith("/sign-in/"):
+        return ""
+    assert page.status == 200, page.text
+    return page.find("h1")[0].text
+
+
+def test_a_user_whom_the_proxy_names_is_signed_in(named: LiveServer) -> None:
+    visitor = Visitor(named.url, X_Forwarded_User=USER, X_Forwarded_For="198.51.100.7")
+    assert visitor.get("/").path == "/"
+    page = visitor.get("/account/")
+    assert who(page) == USER
+    assert "Signed in by the proxy in front of this server" in page.text
+    assert "198.51.100.7" in page.text
+    assert visitor.get("/sign-in/?next=/audit/").path == "/audit/"
+    made = page.submit("Make a key", scope="read")
+    assert made.status == 201, "forms work"
+    with opened_accounts(named) as store:
+        session = store.sessions(USER)[0]
+        assert (session.credential, session.address) == ("proxy", "198.51.100.7")
+
+
+def test_a_browser_without_cookies_leaves_no_sessions(named: LiveServer) -> None:
+    member = add_member(named, "no-cookies")
+    for _ in range(3):
+        assert who(Visitor(named.url, X_Forwarded_User=member.name).get("/account/")) == member.name
+    with opened_accounts(named) as store:
+        assert store.sessions(member.name) == ()
+
+
+@pytest.mark.parametrize("name", [HEADER, HEADER.lower(), HEADER.upper()])
+def test_a_header_of_anybody_else_names_nobody(named: LiveServer, name: str) -> None:
+    for forwarded in ({}, {"X-Forwarded-For": "127.0.0.1"}, {"Forwarded": "for=127.0.0.1"}):
+        visitor = Visitor(named.url, address=STRANGER, **{name: USER}, **forwarded)
+        assert who(visitor.get("/account/")) == ""
+        assert visitor.sign_in(USER, APIKEY).path == "/", "a key does"
+        visitor.sign_in_by_link(add_login_link(named, USER))
+
+
+def test_headers_beside_the_proxys_own_count_for_nothing(named: LiveServer) -> None:
+    names = [
+        ["X-Forwarded-User: username", "X-Forwarded-User: username"],
+        ["x-forwarded-user: bob", "X-Forwarded-User: username"],
+    ]
+    for headers in names:
+        answer = exchange(named, request("GET", "/account/", headers=[*headers, "Accept: text/html"]))
+        assert answer.status == 403
+        assert b"the proxy must replace what the client sends" in answer.body
+    for header in (
+        "X_Forwarded_User: username",
+        "X-Forwarded-User : username",
+        "X-Forwarded-Users: username",
+        "X-Forwarded-User:",
+    ):
+        answer = exchange(named, request("GET", "/account/", headers=[header]))
+        assert answer.status in (303, 400), header
+
+
+@pytest.mark.parametrize(
+    "name", ["nobody", "<b>x</b>", "$(reboot)", "a, b", "username,bob", "Username", "ä", "x" * 200]
+)
+def test_a_user_who_is_not_known_is_told_how_to_become_one(named: LiveServer, name: str) -> None:
+    visitor = Visitor(named.url)
+    page = visitor.send("GET", "/account/", X_Forwarded_User=name.encode().decode("latin-1"))
+    assert page.status == 403
+    assert page.text.count("the proxy has signed you in as") == 1
+    assert not page.find("b", "x")
+    if name in ("nobody", "$(reboot)"):
+        quoted = {"nobody": "nobody", "$(reboot)": "'$(reboot)'"}[name]
+        assert f"tutumd user add {quoted}" in page.alert
+    answer = visitor.send("GET", "/", Accept="application/json", X_Forwarded_User="nobody")
+    assert (answer.status, json.loads(answer.body).keys()) == (403, {"error"})
+
+
+def test_a_session_of_the_proxy_ends_with_its_word(named: LiveServer) -> None:
+    member = add_member(named, "proxy-ends")
+    visitor = Visitor(named.url, X_Forwarded_User=member.name)
+    visitor.get("/")
+    form = visitor.get("/account/").form("Make a key", scope="read")
+    cookies = dict(visitor.cookies)
+    nobody, stranger = Visitor(named.url), Visitor(named.url, address=STRANGER, X_Forwarded_User=member.name)
+    other = Visitor(named.url, X_Forwarded_User=USER)
+    for each in (nobody, stranger, other):
+        each.cookies = dict(cookies)
+        refused = each.send("POST", form.address, dict(form.fields))
+        assert refused.status in (303, 403), "a form of one user is not one of another"
+    assert [who(each.get("/account/")) for each in (nobody, stranger, other)] == ["", "", USER]
+    assert other.cookies != cookies, "another user gets another cookie"
+    assert who(visitor.get("/account/")) == member.name
+    with opened_accounts(named) as store:
+        assert len(store.keys(member.name)) == 1
+        store.remove_user(member.name)
+    assert visitor.get("/account/").status == 403
+
+
+def test_a_session_by_key_does_not_outrank_the_proxy(named: LiveServer) -> None:
+    member = add_member(named, "outranked")
+    visitor = Visitor(named.url)
+    visitor.sign_in(USER, APIKEY)
+    assert who(visitor.get("/account/")) == USER
+    assert who(visitor.get("/account/", X_Forwarded_User=member.name)) == member.name
+
+
+def test_people_sign_out_where_they_signed_in(named: LiveServer) -> None:
+    visitor = Visitor(named.url, X_Forwarded_User=USER)
+    page = visitor.get("/").submit("Sign out")
+    assert page.status == 409
+    assert "sign out there" in page.text
+
+
+def test_the_header_opens_no_route_of_the_api(named: LiveServer) -> None:
+    assert Visitor(named.url, X_Forwarded_User=USER).send("GET", "/api/v1/service/").status == 401
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_secure"),
+    [
+        ({"X-Forwarded-Proto": "https"}, True),
+        ({"X-Forwarded-Proto": "http, https"}, True),
+        ({"X-Forwarded-Proto": "http"}, False),
+        ({}, True),
+        ({"Host": "hooks.example.com"}, True),
+    ],
+)
+def test_behind_tls_the_cookie_is_for_tls_and_this_host_only(
+    tmp_path: Path, headers: dict[str, str], is_secure: bool
+) -> None:
+    options = ("--engine", "local", "--trusted-proxies", "127.0.0.1", "--public-url", "https://hooks.example.com")
+    with LiveServer(tmp_path, *options) as server:
+        page = Visitor(server.url, **headers).send("GET", "/sign-in/")
+        direct = Visitor(server.url, address=STRANGER, X_Forwarded_Proto="https").send("GET", "/sign-in/")
+    cookie = page.headers["set-cookie"]
+    assert cookie.startswith("__Host-tutumd_session=") == is_secure
+    assert ("; secure" in cookie.lower()) == is_secure
+    assert "; path=/;" in cookie.lower()
+    assert "domain" not in cookie.lower()
+    assert direct.headers["set-cookie"].startswith("tutumd_session="), "who comes past the proxy can sign in, too"
+
+
+def observed(server: LiveServer, address: str, **headers: str) -> list[tuple[int, str]]:
+    """Return what somebody sees at the addresses of the dashboard."""
+    visitor = Visitor(server.url, address=address, **headers)
+    paths = ["/", "/sign-in/", "/services/", "/account/", f"/sign-in/link/{'x' * 43}/", "/static/app.css", "/nothing/"]
+    answers = [visitor.send(method, path) for path in paths for method in ("GET", "HEAD", "POST", "PUT")]
+    return [(each.status, each.body.decode()) for each in answers]
+
+
+@pytest.mark.parametrize("is_trusted", [False, True], ids=["direct", "proxy"])
+def test_for_other_networks_there_is_no_dashboard(tmp_path: Path, is_trusted: bool) -> None:
+    for name in ("off", "limited"):
+        (tmp_path / name).mkdir()
+    proxies = ("--trusted-proxies", "127.0.0.9") if is_trusted else ()
+    with LiveServer(tmp_path / "off", "--engine", "local", "--dashboard", "off") as off:
+        without = observed(off, STRANGER)
+    assert {status for status, _ in without} == {200, 404}
+    assert "From here, there are no pages to sign in to" in without[0][1]
+    options = ("--dashboard-allow-from", "127.0.0.1,192.0.2.0/24,2001:db8::/32", *proxies)
+    with LiveServer(tmp_path / "limited", "--engine", "local", *options) as server:
+        assert observed(server, STRANGER) == without
+        assert observed(server, "127.0.0.1") != without
+        for forwarded, is_shown in (
+            ("192.0.2.7", is_trusted),
+            ("::ffff:192.0.2.7", is_trusted),
+            ("2001:db8::1", is_trusted),
+            ("203.0.113.1, 192.0.2.7", is_trusted),
+            ("192.0.2.7, 203.0.113.1", False),
+            ("127.0.0.1", is_trusted),
+            ("nonsense", False),
+        ):
+            seen = observed(server, "127.0.0.9", X_Forwarded_For=forwarded)
+            assert (seen != without) == is_shown, forwarded
+        assert observed(server, "127.0.0.1", X_Forwarded_For="192.0.2.7") == without, "that proxy is not trusted"
+        visitor = Visitor(server.url)
+        visitor.sign_in(USER, APIKEY)
+        elsewhere = Visitor(server.url, address=STRANGER)
+        elsewhere.cookies = visitor.cookies
+        assert elsewhere.send("GET", "/account/").status == 404
+        uuid = server.create_service("web")["uuid"]
+        handler = server.make_handler(uuid)
+        for path in (handler["url"], "/api/v1/service/", "/api/docs", "/healthz"):
+            method = "POST" if path == handler["url"] else "GET"
+            answer = exchange(server, request(method, path, headers=[CREDENTIALS]), STRANGER)
+            assert answer.status in (200, 202), path
+
+
+@pytest.mark.parametrize("is_kept", [True, False], ids=["kept", "taken away"])
+def test_the_dashboard_works_below_a_path(tmp_path: Path, is_kept: bool) -> None:
+    port, public = free_port(), "/team/hooks"
+    root = f"http://127.0.0.1:{port}{public}"
+    with (
+        LiveServer(tmp_path, "--engine", "local", "--public-url", root) as server,
+        nginx_below_a_path(tmp_path / "nginx", port, public, server.port, is_kept=is_kept),
+    ):
+        visitor = Visitor(root)
+        page = visitor.get("/account/")
+        assert page.path == "/sign-in/?next=/account/"
+        for link in page.find("link", rel="stylesheet"):
+            assert link.attributes["href"].startswith(f"{public}/static/")
+            assert visitor.send("GET", link.attributes["href"].removeprefix(public)).status == 200
+        page = page.submit("Sign in", user=USER, key=APIKEY)
+        assert page.path == "/account/"
+        cookie = visitor.send("GET", "/sign-in/", Cookie="").headers["set-cookie"]
+        assert f"; Path={public};" in cookie
+        assert visitor.get("/").submit("Sign out").path == "/sign-in/"
+        page = visitor.get("/sign-in/").submit("Sign in", user=USER, key=APIKEY, next="//evil.example")
+        assert page.path == "/"

@@ -1,0 +1,56 @@
+"""Each scope on each page, as the table in docs/how-to/dashboard.md says, for admins, members and narrow keys."""
+
+import re
+from pathlib import Path
+
+import pytest
+from fastapi.routing import APIRoute
+
+from tests.acceptance.accounts import add_limited_key, add_member
+from tests.acceptance.raw_http import UNKNOWN, Target
+from tests.support.pages import Visitor
+from tests.support.server import USER
+from tutumd.model import Scope
+from tutumd.web.pages.site import PAGES
+
+PAGE = Path(__file__).parents[2] / "docs/how-to/dashboard.md"
+FOR_ALL = {"/sign-in/", "/sign-in/link/{token}/", "/sign-out/", "/static/{name}"}
+_ROW = re.compile(r"\| `([A-Z]+) (/\S*)` \| `(\w+)` \|")
+
+
+def documented_scopes() -> dict[tuple[str, str], Scope]:
+    """Return the scopes that the page says, by method and path."""
+    return {(row[1], row[2]): Scope(row[3]) for row in _ROW.finditer(PAGE.read_text())}
+
+
+def test_the_page_has_the_scope_of_every_page() -> None:
+    served = {
+        (method, route.path)
+        for module in PAGES
+        for route in module.router.routes
+        if isinstance(route, APIRoute) and route.path not in FOR_ALL
+        for method in route.methods or ()
+        if method != "HEAD"
+    }
+    assert documented_scopes().keys() == served
+
+
+@pytest.mark.parametrize("scope", Scope)
+@pytest.mark.parametrize("user", ["admin", "member", "narrow"])
+def test_a_page_refuses_a_session_without_its_scope_and_no_other(target: Target, user: str, scope: Scope) -> None:
+    name = add_member(target.server, f"pages-{user}-{scope}").name if user == "member" else USER
+    limits = {"service_uuid": target.other_service} if user == "narrow" else {}
+    visitor = Visitor(target.server.url)
+    visitor.sign_in(name, add_limited_key(target.server, name, scope=scope, **limits).key)
+    token = visitor.get("/account/").form("Sign out").csrf
+    for (method, path), needed in documented_scopes().items():
+        address = re.sub(r"\{\w*number\}", "999999", re.sub(r"\{\w*(uuid|id)\}", UNKNOWN, path))
+        page = visitor.send(method, address, {"csrf": token} if method == "POST" else "")
+        if not scope.includes(needed):
+            assert page.status == 403, (method, path)
+            assert f"the scope '{scope}', and this needs '{needed}'" in page.text, (method, path)
+        elif page.status == 403:
+            assert user == "narrow", (method, path, page.text)
+            assert "only: use another key" in page.text
+        else:
+            assert page.status in (200, 303, 400, 404), (method, path)

@@ -1,0 +1,251 @@
+"""API keys with limits, and links that sign in once."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta
+from threading import Barrier
+
+import pytest
+
+from tests.support.stores import StoreBed, query, snapshot
+from tutumd.application import keys
+from tutumd.application.accounts import authenticate, hash_key, make_login_link
+from tutumd.errors import ForbiddenError, InvalidInputError, NotFoundError, UnauthorizedError
+from tutumd.model import Access, ApiKey, Scope, User
+from tutumd.store.store import SqlStore
+from tutumd.store.wakeup import Wakeup
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def ann(bed: StoreBed) -> User:
+    """A member with the service `web` of the stack `shop`."""
+    bed.sync(replace(snapshot("web", owner="ann"), stack="shop"), snapshot("db"))
+    return bed.store.add_user("ann", is_admin=False)
+
+
+def make(bed: StoreBed, viewer: User, user_name: str | None = None, **document: object) -> tuple[str, ApiKey]:
+    return keys.make_key(bed.store, viewer, {"scope": "admin", **document}, now=bed.clock(), user_name=user_name)
+
+
+def sign_in(bed: StoreBed, name: str, key: str) -> User:
+    return authenticate(bed.store, name, key)
+
+
+def with_access(user: User, **access: object) -> User:
+    return replace(user, access=Access(**access))  # type: ignore[arg-type] # each test says which
+
+
+def test_a_key_has_what_was_asked_for(bed: StoreBed, ann: User) -> None:
+    key, made = make(bed, ann, scope="call", service="shop/web", stack="shop", expires="90d")
+    web = bed.service_uuid("web")
+    access = sign_in(bed, "ann", key).access
+    assert (access.scope, access.service_uuid, access.stack) == (Scope.CALL, web, "shop")
+    assert access.expires == made.expires == bed.clock() + 90 * DAY
+    assert (access.credential, access.key_sha256) == (key[:12], hash_key(key))
+    (listed,) = keys.list_keys(bed.store, ann)
+    assert listed == replace(made, last_used=bed.clock())
+    assert key not in repr(listed)
+
+
+def test_an_expired_key_is_refused_from_that_moment_on(bed: StoreBed, ann: User) -> None:
+    key, _ = make(bed, ann, expires="1d")
+    bed.clock.move(DAY.total_seconds() - 1)
+    user = sign_in(bed, "ann", key)
+    bed.store.add_session(user, "a" * 64, bed.clock() + 14 * DAY)
+    assert bed.store.session_user("a" * 64) is not None
+    bed.clock.move(1)
+    with pytest.raises(UnauthorizedError):
+        sign_in(bed, "ann", key)
+    assert bed.store.session_user("a" * 64) is None
+    assert bed.store.sessions("ann") == ()
+    assert len(keys.list_keys(bed.store, ann)) == 1  # listed until it is revoked
+
+
+def test_a_revoked_key_is_refused_at_once_and_its_sessions_end(bed: StoreBed, ann: User) -> None:
+    (key, made), (other, _) = make(bed, ann), make(bed, ann)
+    for token, of in (("a" * 64, key), ("b" * 64, other)):
+        bed.store.add_session(sign_in(bed, "ann", of), token, bed.clock() + DAY)
+    user = sign_in(bed, "ann", key)
+    keys.revoke_key(bed.store, ann, made.id)
+    with pytest.raises(UnauthorizedError):
+        sign_in(bed, "ann", key)
+    assert bed.store.session_user("a" * 64) is None
+    assert bed.store.session_user("b" * 64) is not None
+    assert sign_in(bed, "ann", other).name == "ann"
+    with pytest.raises(NotFoundError):
+        bed.store.add_session(user, "c" * 64, bed.clock() + DAY)  # which it began to do before
+
+
+def test_keys_of_the_previous_release_have_all_rights_of_their_user(bed: StoreBed, ann: User) -> None:
+    key, made = make(bed, ann)
+    with bed.database.write() as connection:
+        connection.exec_driver_sql("UPDATE api_keys SET scope = NULL")
+    assert sign_in(bed, "ann", key).access.scope is Scope.ADMIN
+    assert keys.list_keys(bed.store, ann)[0].scope is Scope.ADMIN
+    assert made.scope is Scope.ADMIN
+
+
+LIMITED: Sequence[dict[str, object]] = (
+    {"scope": Scope.READ},
+    {"scope": Scope.CALL},
+    {"scope": Scope.OPERATE},
+    {"stack": "shop"},
+    {"service_uuid": "x"},
+)
+
+
+@pytest.mark.parametrize("is_admin", [False, True], ids=["member", "admin"])
+@pytest.mark.parametrize("access", LIMITED, ids=lambda access: "-".join(map(str, access.values())))
+def test_a_limited_key_makes_and_revokes_no_keys(
+    bed: StoreBed, ann: User, access: dict[str, object], is_admin: bool
+) -> None:
+    _, made = make(bed, ann)
+    viewer = with_access(replace(ann, is_admin=is_admin), **access)
+    for attempt in (
+        lambda: make(bed, viewer, scope="read"),
+        lambda: keys.revoke_key(bed.store, viewer, made.id),
+        lambda: make(bed, viewer, "admin", scope="read"),
+    ):
+        with pytest.raises(ForbiddenError):
+            attempt()
+    assert [key.id for key in bed.store.keys("ann")] == [made.id]
+    assert bed.store.keys("admin") == ()
+
+
+def test_an_expiring_key_makes_none_that_lasts_longer(bed: StoreBed, ann: User) -> None:
+    key, made = make(bed, ann, expires="10d")
+    viewer = sign_in(bed, "ann", key)
+    for expires in (None, "", "11d", "2027-01-01"):
+        with pytest.raises(ForbiddenError, match="must expire then or before"):
+            make(bed, viewer, expires=expires)
+    assert make(bed, viewer, expires="10d")[1].expires == made.expires
+    bed.store.add_session(viewer, "a" * 64, bed.clock() + 14 * DAY)
+    session = bed.store.session_user("a" * 64)
+    assert session is not None
+    with pytest.raises(ForbiddenError, match="must expire then or before"):
+        make(bed, session)
+
+
+def test_only_admins_have_to_do_with_keys_of_others(bed: StoreBed, ann: User) -> None:
+    _, made = make(bed, ann)
+    bob = bed.store.add_user("bob", is_admin=False)
+    for attempt in (
+        lambda: make(bed, bob, "ann"),
+        lambda: keys.list_keys(bed.store, bob, "ann"),
+        lambda: keys.list_keys(bed.store, with_access(bed.admin, scope=Scope.OPERATE), "ann"),
+        lambda: keys.revoke_key(bed.store, bob, made.id, "ann"),
+        lambda: keys.list_keys(bed.store, bob, "nobody"),
+    ):
+        with pytest.raises(ForbiddenError):
+            attempt()
+    with pytest.raises(NotFoundError):
+        keys.revoke_key(bed.store, bob, made.id)
+    _, second = make(bed, bed.admin, "ann", scope="read")
+    assert [key.id for key in keys.list_keys(bed.store, bed.admin, "ann")] == [made.id, second.id]
+    keys.revoke_key(bed.store, bed.admin, made.id, "ann")
+    assert [key.id for key in keys.list_keys(bed.store, ann)] == [second.id]
+    with pytest.raises(NotFoundError):
+        make(bed, bed.admin, "nobody")
+
+
+def test_a_narrow_key_lists_itself_alone(bed: StoreBed, ann: User) -> None:
+    make(bed, ann)
+    key, made = make(bed, ann, scope="read", stack="shop")
+    assert [each.id for each in keys.list_keys(bed.store, sign_in(bed, "ann", key))] == [made.id]
+
+
+def test_an_id_is_no_name_of_a_user(bed: StoreBed, ann: User) -> None:
+    """`tutumd apikey revoke NAME` revokes all keys of a user; a request for one key must not."""
+    _, made = make(bed, ann)
+    for name in ("ann", made.hint, "", "%"):
+        with pytest.raises(NotFoundError):
+            keys.revoke_key(bed.store, ann, name)
+    assert len(bed.store.keys("ann")) == 1
+
+
+@pytest.mark.parametrize(
+    ("document", "error"),
+    [
+        ({"scope": None}, InvalidInputError),
+        ({"scope": "all"}, InvalidInputError),
+        ({"service": "db"}, NotFoundError),  # another user's
+        ({"service": "nothing"}, NotFoundError),
+        ({"stack": "nothing"}, NotFoundError),
+        ({"service": "web", "stack": "other"}, NotFoundError),
+        ({"expires": "0d"}, InvalidInputError),
+        ({"expires": "2025-12-31"}, InvalidInputError),
+        ({"expires": "soon"}, InvalidInputError),
+        ({"expires": "-3d"}, InvalidInputError),
+        ({"expires": "9999999d"}, InvalidInputError),
+    ],
+)
+def test_a_wrong_limit_makes_no_key(
+    bed: StoreBed, ann: User, document: dict[str, object], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        keys.make_key(bed.store, ann, {"scope": "admin", **document}, now=bed.clock())
+    assert bed.store.keys("ann") == ()
+
+
+def test_a_date_is_an_expiry_in_utc(bed: StoreBed, ann: User) -> None:
+    _, made = make(bed, ann, expires="2027-03-01")
+    assert made.expires == datetime.fromisoformat("2027-03-01T00:00:00+00:00")
+
+
+def test_the_use_of_a_key_is_noted_every_five_minutes(bed: StoreBed, ann: User) -> None:
+    key, made = make(bed, ann)
+    assert made.last_used is None
+    first = bed.clock()
+    for seconds, expected in ((0, 0), (299, 0), (1, 300)):
+        bed.clock.move(seconds)
+        sign_in(bed, "ann", key)
+        assert bed.store.keys("ann")[0].last_used == first + timedelta(seconds=expected)
+
+
+def token_of(path: str) -> str:
+    """Return what is stored of the link of a path."""
+    return hash_key(path.removeprefix("/sign-in/link/").rstrip("/"))
+
+
+def test_a_login_link_signs_in_once_within_15_minutes(bed: StoreBed, ann: User) -> None:
+    used, late, last = (make_login_link(bed.store, "ann", bed.clock()) for _ in range(3))
+    assert len({used, late, last}) == 3
+    user = bed.store.use_login_link(token_of(used))
+    assert user is not None
+    assert (user.name, user.access.credential, user.access.scope) == ("ann", "login link", Scope.ADMIN)
+    assert bed.store.use_login_link(token_of(used)) is None
+    bed.clock.move(15 * 60 - 1)
+    assert bed.store.use_login_link(token_of(last)) is not None
+    bed.clock.move(1)
+    assert bed.store.use_login_link(token_of(late)) is None
+    with pytest.raises(NotFoundError):
+        make_login_link(bed.store, "nobody", bed.clock())
+
+
+def test_of_two_uses_of_a_login_link_at_once_one_wins(bed: StoreBed, ann: User) -> None:
+    stores = [SqlStore(bed.database, bed.clock, Wakeup()) for _ in range(4)]
+    for _ in range(5):
+        token, start = token_of(make_login_link(bed.store, "ann", bed.clock())), Barrier(len(stores))
+
+        def use(store: SqlStore, token: str = token, start: Barrier = start) -> User | None:
+            start.wait(30)
+            return store.use_login_link(token)
+
+        with ThreadPoolExecutor(len(stores)) as pool:
+            assert sum(user is not None for user in pool.map(use, stores)) == 1
+
+
+def test_a_link_of_a_removed_user_ends(bed: StoreBed, ann: User) -> None:
+    path = make_login_link(bed.store, "ann", bed.clock())
+    bed.store.remove_user("ann")
+    assert bed.store.use_login_link(token_of(path)) is None
+
+
+def test_a_narrow_key_of_a_service_that_went_to_another_owner_sees_nothing(bed: StoreBed, ann: User) -> None:
+    key, _ = make(bed, ann, service="web")
+    assert bed.store.services(sign_in(bed, "ann", key), query()).total == 1
+    bed.sync(replace(snapshot("web", owner="bob"), stack="shop"), snapshot("db"))
+    assert bed.store.services(sign_in(bed, "ann", key), query()).total == 0
