@@ -10,12 +10,15 @@ and without pages take turns.
 import argparse
 import asyncio
 import random
+import re
 import statistics
 import sys
 import tempfile
 from collections import Counter
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, suppress
+from functools import partial
+from html import unescape
 from pathlib import Path
 from threading import Thread
 
@@ -30,9 +33,11 @@ _PAGE_S, _CORNER_S = 2.0, 5.0
 class OpenPages:
     """Pages that are open in browsers, on an event loop of their own. `statuses` counts the responses."""
 
-    def __init__(self, port: int, cookie: str, paths: list[str]) -> None:
-        self._port, self._cookie = port, cookie
-        self._paths = paths
+    def __init__(self, visitor: Visitor, port: int, paths: list[str]) -> None:
+        """Load the pages, each with the tag of its live part."""
+        self._port = port
+        self._cookie = "; ".join(f"{name}={value}" for name, value in visitor.cookies.items())
+        self._tags = {path: _find_tag(visitor.get(path).html) for path in paths}
         self.statuses: Counter[int] = Counter()
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever)
@@ -52,7 +57,7 @@ class OpenPages:
 
     async def _ask_all(self) -> None:
         asked = [
-            (path, every_s) for page in self._paths for path, every_s in ((page, _PAGE_S), ("/running/", _CORNER_S))
+            (path, every_s) for page in self._tags for path, every_s in ((page, _PAGE_S), ("/running/", _CORNER_S))
         ]
         await asyncio.gather(*(self._ask_again(path, every_s) for path, every_s in asked))
 
@@ -67,7 +72,7 @@ class OpenPages:
     async def _ask_on(
         self, path: str, every_s: float, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        tag = ""
+        tag = self._tags.get(path, "")
         while True:
             head = (
                 f"GET {path} HTTP/1.1\r\nHost: x\r\nHX-Request: true\r\nAccept: text/html\r\nCookie: {self._cookie}\r\n"
@@ -85,11 +90,10 @@ class OpenPages:
         return int(first.split(" ")[1]), {name.lower(): value for name, _, value in pairs}
 
 
-def sign_in(port: int) -> str:
-    """Return the cookies of a new session."""
-    visitor = Visitor(f"http://127.0.0.1:{port}")
-    visitor.sign_in(programs.USER, programs.KEY)
-    return "; ".join(f"{name}={value}" for name, value in visitor.cookies.items())
+def _find_tag(html: str) -> str:
+    found = re.search('data-etag="([^"]*)"', html)
+    assert found, "the page has no tag"
+    return unescape(found[1])
 
 
 def main() -> int:
@@ -108,16 +112,17 @@ def main() -> int:
         target = load.Target(name="calls", ports=(server.port,), paths=paths)
         services = list(dict.fromkeys(one.service_uuid for one in called))[:PAGES]
         pages = [f"/service/{uuid}/" for uuid in services]
-        cookie, alone, beside = sign_in(server.port), list[float](), list[float]()
+        visitor, alone, beside = Visitor(f"http://127.0.0.1:{server.port}"), list[float](), list[float]()
+        visitor.sign_in(programs.USER, programs.KEY)
+        open_pages = partial(OpenPages, visitor, server.port, pages)
         statuses: Counter[int] = Counter()
         load.call(target, connections=load.USUAL, seconds=2)
         for _ in range(options.rounds):
             alone.append(load.call(target, connections=load.USUAL, seconds=options.seconds).calls_per_s)
-            with OpenPages(server.port, cookie, pages) as opened:
+            with open_pages() as opened:
                 beside.append(load.call(target, connections=load.USUAL, seconds=options.seconds).calls_per_s)
             statuses += opened.statuses
-            print(alone, beside, opened.statuses, flush=True)
-            print(Path(folder / f"log-{server.port}").read_text()[-3000:])
+            print(f"{alone[-1]:.0f} {beside[-1]:.0f} {dict(opened.statuses)}", flush=True)
     ratios = [with_pages / without for with_pages, without in zip(beside, alone, strict=True)]
     print(f"calls/s: {statistics.median(alone):.0f} alone, {statistics.median(beside):.0f} beside {PAGES} pages")
     print(f"median ratio {statistics.median(ratios):.3f}; responses to pages: {dict(statuses)}")

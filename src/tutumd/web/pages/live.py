@@ -65,14 +65,15 @@ class LivePages:
     def handle_fast(self, scope: Scope, respond: Respond) -> bool:
         """Respond 304 if nothing has changed, without a task, a thread or the database; return False if it has."""
         asked = self._parse(scope, scope["path"].removeprefix(self._public_path))
-        if asked is None or not asked.tag:
+        if asked is None:
             return False
         stamp = self._stamps.recall(asked.watched)
-        if stamp is None or not self._is_ours(asked, stamp):
+        if stamp is None:
             return False
-        if not _has_stamp(asked.tag, stamp) and self._allowance.has_some():
+        is_ours = self._is_ours(asked, stamp)
+        if not (is_ours and _has_stamp(asked.tag, stamp)) and self._allowance.has_some():
             return False
-        respond(304, _unchanged(asked), b"")
+        respond(304 if is_ours else 204, _unchanged(asked), b"")
         return True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
