@@ -120,6 +120,7 @@ def main() -> int:
         for _ in range(options.rounds):
             alone.append(load.call(target, connections=load.USUAL, seconds=options.seconds).calls_per_s)
             with open_pages() as opened:
+                load.call(target, connections=load.USUAL, seconds=3)  # what was saved up for rendering is used up
                 beside.append(load.call(target, connections=load.USUAL, seconds=options.seconds).calls_per_s)
             statuses += opened.statuses
             print(f"{alone[-1]:.0f} {beside[-1]:.0f} {dict(opened.statuses)}", flush=True)
