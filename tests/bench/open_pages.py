@@ -63,11 +63,13 @@ class OpenPages:
 
     async def _ask_again(self, path: str, every_s: float) -> None:
         await asyncio.sleep(random.random() * every_s)
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        try:
-            await self._ask_on(path, every_s, reader, writer)
-        finally:
-            writer.close()
+        while True:  # the server ends connections that are idle
+            reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+            try:
+                with suppress(asyncio.IncompleteReadError, ConnectionError):
+                    await self._ask_on(path, every_s, reader, writer)
+            finally:
+                writer.close()
 
     async def _ask_on(
         self, path: str, every_s: float, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
