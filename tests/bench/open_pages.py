@@ -63,11 +63,13 @@ class OpenPages:
 
     async def _ask_again(self, path: str, every_s: float) -> None:
         await asyncio.sleep(random.random() * every_s)
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        try:
-            await self._ask_on(path, every_s, reader, writer)
-        finally:
-            writer.close()
+        while True:  # the server ends connections that are idle
+            reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+            try:
+                with suppress(asyncio.IncompleteReadError, ConnectionError):
+                    await self._ask_on(path, every_s, reader, writer)
+            finally:
+                writer.close()
 
     async def _ask_on(
         self, path: str, every_s: float, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -120,6 +122,7 @@ def main() -> int:
         for _ in range(options.rounds):
             alone.append(load.call(target, connections=load.USUAL, seconds=options.seconds).calls_per_s)
             with open_pages() as opened:
+                load.call(target, connections=load.USUAL, seconds=3)  # what was saved up for rendering is used up
                 beside.append(load.call(target, connections=load.USUAL, seconds=options.seconds).calls_per_s)
             statuses += opened.statuses
             print(f"{alone[-1]:.0f} {beside[-1]:.0f} {dict(opened.statuses)}", flush=True)

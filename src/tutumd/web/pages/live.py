@@ -21,10 +21,10 @@ from tutumd.web.context import WebContext
 from tutumd.web.pages.safety import SAFETY_HEADERS
 from tutumd.web.pages.stamps import Kind, Stamp, Stamps, Watched
 
-RENDERING_SHARE = 0.06
+RENDERING_SHARE = 0.05
 """Share of the time in which a process renders changed pages for scripts. Beyond it, pages show what they have, and ask
 again. So calls go on, however many pages are open and however fast what they show changes."""
-RENDERING_AT_ONCE_S = 2.0
+RENDERING_AT_ONCE_S = 0.5
 """Time of rendering that is saved up: enough for all pages that people look at on a server where little is called."""
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"

@@ -16,7 +16,9 @@
 
   function plan(part) {
     const it = about(part);
-    const own = +(part.dataset.refresh || [...part.querySelectorAll("[data-every]")].pop()?.dataset.every || IDLE_S);
+    // Those of a part inside of this one are not its own.
+    const marks = [...part.querySelectorAll("[data-every]")].filter(mark => mark.closest(PARTS) === part);
+    const own = +(part.dataset.refresh || marks.pop()?.dataset.every || IDLE_S);
     clearTimeout(it.timer);
     if (own) it.timer = setTimeout(() => refresh(part.id), 1000 * Math.max(own, Math.min(SLOWEST_S, own * 2 ** it.fails)));
   }
