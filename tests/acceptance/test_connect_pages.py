@@ -334,6 +334,6 @@ def test_hostile_names_and_user_agents_stay_text(live_server: LiveServer, visito
     wrong = visitor.get(f"{waiting.path.partition('?')[0]}?sender={'%22%3E%3Cscript%3E'}&after=0")
     assert (wrong.status, "<script>" in wrong.html.partition("</head>")[2]) == (200, False)
     for query in ("after=-1", "after=x", f"after={10**40}"):
-        assert visitor.get(f"{waiting.path.partition('?')[0]}?{query}").status == 404
+        assert visitor.get(f"{waiting.path.partition('?')[0]}?{query}").status in (400, 404)
     for number in ("0", "-1", "x", str(10**40), "999999"):
-        assert visitor.get(f"/service/{service}/handler/{number}/connect/").status == 404
+        assert visitor.get(f"/service/{service}/handler/{number}/connect/").status in (400, 404)

@@ -151,6 +151,9 @@ def test_a_link_is_in_no_log_and_no_title(tmp_path: Path) -> None:
         visitor.send("PUT", f"/sign-in/link/{token}/x")
         assert server.log.count("route=/sign-in/link/{token}/") >= 3
         assert "route=/account/" in server.log
+        uuid = server.create_service("logged")["uuid"]
+        visitor.get(f"/service/{uuid}/")
+        assert re.search(rf"route=/service/\{{uuid\}}/ service={uuid}", server.log)
         for secret in (token, next(iter(visitor.cookies.values())), APIKEY):
             assert secret not in server.log
 

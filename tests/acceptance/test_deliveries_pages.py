@@ -76,7 +76,7 @@ def test_older_deliveries_are_on_the_next_page(live_server: LiveServer, visitor:
     assert [agent for agent in agents if agent in second.text] == agents[30:]
     assert not second.find("a", "Older")
     assert second.follow("Newest").text == first.text
-    assert visitor.get(f"{hook.page}deliveries/?before=x").status == 404
+    assert visitor.get(f"{hook.page}deliveries/?before=x").status in (400, 404)
 
 
 def test_a_delivery_shows_what_was_sent_and_what_became_of_it(
@@ -200,4 +200,4 @@ def test_only_who_may_see_or_call_does(live_server: LiveServer, visitor: Visitor
     csrf = visitor.get(path).form("Sign out").csrf
     assert visitor.post(other.page + path.removeprefix(hook.page) + "redeliver/", {"csrf": csrf}).status == 404
     for number in ("0", "x", str(10**40)):
-        assert visitor.get(f"{hook.page}delivery/{number}/").status == 404
+        assert visitor.get(f"{hook.page}delivery/{number}/").status in (400, 404)

@@ -58,7 +58,10 @@ def parse_unused(parameters: Iterable[tuple[str, str]], now: datetime) -> tuple[
 
 def parse_cursor(parameters: Iterable[tuple[str, str]]) -> tuple[int | None, int]:
     """Return `before` and `limit` of a list that is read from the newest on. Raises InvalidInputError."""
-    query = parse_query(((name, value) for name, value in parameters if name != "offset"), frozenset({"before"}))
+    sent = tuple(parameters)
+    if any(name == "offset" for name, _ in sent):
+        raise InvalidInputError("unknown parameter 'offset': this list knows before, limit")
+    query = parse_query(sent, frozenset({"before"}))
     before = query.filters.get("before")
     return None if before is None else _check_range("before", before, 1, 2**62), query.limit
 

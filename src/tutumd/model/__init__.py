@@ -32,6 +32,7 @@ from tutumd.model.services import (
 )
 from tutumd.model.summaries import (
     ActionSummary,
+    HandlerName,
     Overview,
     ServiceCounts,
     ServiceList,
@@ -67,6 +68,7 @@ __all__ = [
     "Figures",
     "Finding",
     "Handler",
+    "HandlerName",
     "Level",
     "LogLine",
     "NewHandler",

@@ -93,6 +93,15 @@ class ServiceList:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HandlerName:
+    """A handler as others link to it: without its UUID, which is a credential. `name` is None if it has none."""
+
+    number: int
+    service_uuid: str
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
     """What a viewer wants to know first.
 
@@ -104,6 +113,7 @@ class Overview:
         warned: Services with warnings that are not gone, by name, at most 10.
         warnings: How many of these services there are.
         unused_handlers: How many were created before the given time, and not called since.
+        unused: Those of them that were unused for the longest time, at most 5.
         has_handlers: Whether there is a handler.
         has_calls: Whether any of them was ever called.
     """
@@ -116,5 +126,6 @@ class Overview:
     warned: tuple[ServiceSummary, ...]
     warnings: int
     unused_handlers: int
+    unused: tuple[HandlerName, ...]
     has_handlers: bool
     has_calls: bool

@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import ActionState, EngineInfo, Overview, User
+from tutumd.model import ActionState, EngineInfo, HandlerName, Overview, User
 from tutumd.store import call_counts
 from tutumd.store.action_lists import read_running, read_waiting, select_summaries, summary_from
 from tutumd.store.database import StorePart
@@ -19,6 +19,7 @@ MAX_FAILURE_AGE = timedelta(days=7)
 _MAX_FAILED = 10
 _MAX_LIVE = 20
 _MAX_WARNED = 10
+_MAX_UNUSED = 5
 _HAS_WARNINGS = sa.and_(services.c.bound, sa.cast(services.c.warnings, sa.Text) != "[]")
 
 
@@ -32,6 +33,7 @@ class SqlOverview(StorePart):
             infos = connection.execute(sa.select(engines).order_by(engines.c.name))
             warned = connection.execute(select_summarized(viewer).where(_HAS_WARNINGS).limit(_MAX_WARNED)).all()
             with_warnings = sa.select(services.c.uuid).where(_HAS_WARNINGS, _is_visible(viewer))
+            unused = _select_unused(viewer, unused_before)
             has_handlers = connection.execute(_select_handlers(viewer).limit(1)).first() is not None
             return Overview(
                 failed=tuple(summary_from(row, now) for row in failed),
@@ -41,7 +43,8 @@ class SqlOverview(StorePart):
                 counts=count_states(connection.execute(select_groups(viewer, matches=sa.true())).all()),
                 warned=read_summaries(connection, warned, now),
                 warnings=_count(connection, with_warnings),
-                unused_handlers=_count(connection, _select_unused(viewer, unused_before)),
+                unused_handlers=_count(connection, unused),
+                unused=_read_names(connection, unused),
                 has_handlers=has_handlers,
                 has_calls=has_handlers and _was_called(connection, viewer),
             )
@@ -91,3 +94,15 @@ def _select_unused(viewer: User, before: datetime) -> sa.Select[Any]:
     """Select handlers that are not called, as of the last count of calls, which is at most a minute old."""
     last_used = sa.func.coalesce(handlers.c.last_called, handlers.c.created, type_=handlers.c.created.type)
     return _select_handlers(viewer).where(last_used < before)
+
+
+def _read_names(connection: sa.Connection, unused: sa.Select[Any]) -> tuple[HandlerName, ...]:
+    """Return the names of handlers that were last called, or created, first."""
+    columns: tuple[sa.ColumnElement[Any], ...] = (
+        handlers.c.seq.label("number"),
+        handlers.c.service_uuid,
+        handlers.c.name,
+    )
+    oldest_first = sa.func.coalesce(handlers.c.last_called, handlers.c.created)
+    rows = connection.execute(unused.with_only_columns(*columns).order_by(oldest_first).limit(_MAX_UNUSED))
+    return tuple(value_from(row, HandlerName) for row in rows)

@@ -14,7 +14,7 @@ from tutumd.web.uris import ACTION_HEADER, PREFIX
 CALL_ROUTE = f"{PREFIX}/service/{{service_uuid}}/webhook/handler/{{handler_uuid}}/call/"
 
 _CALL = SimpleNamespace(path=CALL_ROUTE)
-_SERVICE_PARAM = re.compile(rf"{PREFIX}/service/\{{(\w+)\}}/")
+_SERVICE_PARAM = re.compile(rf"(?:{PREFIX})?/service/\{{(\w+)\}}/")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CALLED = {200, 202, 502, 504}
 """Statuses of calls whose handler and service exist."""

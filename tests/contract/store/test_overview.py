@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tests.support.stores import ENGINE, ORIGIN, StoreBed, snapshot
-from tutumd.model import ActionSummary, Overview, ServiceState, User, Verb
+from tutumd.model import ActionSummary, HandlerName, Overview, ServiceState, User, Verb
 
 
 def overview(bed: StoreBed, viewer: User | None = None) -> Overview:
@@ -100,13 +100,16 @@ def test_it_tells_an_empty_installation_from_one_that_was_called(bed: StoreBed) 
 
 def test_it_counts_handlers_that_nobody_calls(bed: StoreBed) -> None:
     used = bed.handler("web")
-    bed.handler("web")
+    unused = bed.handler("web")
     assert overview(bed).unused_handlers == 0
     bed.clock.move(31 * 86_400)
+    assert [each.number for each in overview(bed).unused] == [used.number, unused.number]
     assert overview(bed).unused_handlers == 2
     bed.call(used)
     bed.count_deliveries()
-    assert overview(bed).unused_handlers == 1
+    found = overview(bed)
+    assert found.unused_handlers == 1
+    assert found.unused == (HandlerName(number=unused.number, service_uuid=unused.service_uuid, name=unused.name),)
 
 
 def test_a_member_sees_nothing_of_other_services(bed: StoreBed) -> None:

@@ -210,6 +210,7 @@ def test_buttons_are_for_those_who_may_press_them(dashboard: DashboardBed, scope
     page = _open(dashboard, visitor)
     can_call, can_operate = (scope.includes(each) for each in (Scope.CALL, Scope.OPERATE))
     assert bool(page.find("a", "Redeploy…")) == can_call
+    assert bool(page.find("a", "Connect a sender")) == can_operate
     for button in ("Scale", "Stop"):
         assert bool(page.find("button", button)) == can_operate
     at, csrf = page.path, {"csrf": page.form("Sign out").csrf, "target": "3"}

@@ -1,10 +1,13 @@
 """Texts of values on pages, as Jinja filters."""
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from markupsafe import Markup
+
+_CODE = re.compile("`([^`]*)`")
 
 
 def iso(at: datetime) -> str:
@@ -64,11 +67,8 @@ def short_digest(digest: str) -> str:
 
 def code_spans(text: str) -> Markup:
     """Return a text of ours with its `code` marked up. Whatever it contains stays text."""
-    parts = text.split("`")
-    return Markup("").join(
-        Markup("<code>{}</code>").format(part) if index % 2 and index < len(parts) - 1 else part
-        for index, part in enumerate(parts)
-    )
+    parts = _CODE.split(text)
+    return Markup("").join(Markup("<code>{}</code>").format(part) if n % 2 else part for n, part in enumerate(parts))
 
 
 FILTERS: Mapping[str, Callable[..., Any]] = {

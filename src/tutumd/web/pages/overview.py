@@ -1,7 +1,6 @@
 """The first page: what failed, what runs, what waits and why; and the corner of running actions of all pages."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -10,15 +9,13 @@ from tutumd.application.first_step import FirstStep, find_first_step
 from tutumd.application.handler_state import UNUSED_AFTER
 from tutumd.application.health import EngineHealth, judge_engine
 from tutumd.application.public_url import judge_address
-from tutumd.model import Handler, Overview, Query, User
-from tutumd.web.context import WebContext, context
+from tutumd.model import Overview, Scope, User
+from tutumd.web.context import context
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.service_filters import ServiceFilters, state_filters
 from tutumd.web.pages.visitors import Reader
 
 router = APIRouter()
-
-_SHOWN = 5
 
 _SERVICES_OF = {
     "local": "On local, an admin creates services: tutum service run --name hello -r 'sleep 600' demo.",
@@ -63,8 +60,8 @@ def show_overview(request: Request, visitor: Reader) -> Response:
             for each in overview.engines
         ],
         states=state_filters(web.public_path, None, overview.counts),
+        can_connect=visitor.may(Scope.OPERATE),
         public_url=judge_address(web.public_url),
-        unused=_find_unused(web, visitor, now) if overview.unused_handlers else (),
         unused_days=UNUSED_AFTER.days,
         busy=bool(overview.running or overview.waiting),
     )
@@ -74,10 +71,6 @@ def show_overview(request: Request, visitor: Reader) -> Response:
 def show_running(request: Request, visitor: Reader) -> Response:
     """Show the corner of running actions alone, for a script that refreshes it."""
     return render(request, "corner.html", running=context(request).store.running_actions(visitor))
-
-
-def _find_unused(web: WebContext, visitor: User, now: datetime) -> tuple[Handler, ...]:
-    return web.store.unused_handlers(visitor, now - UNUSED_AFTER, Query(limit=_SHOWN)).objects
 
 
 def _list_steps(first: FirstStep, overview: Overview, visitor: User) -> list[Step]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
+from tutumd.application.admission.json_checks import is_storable
 from tutumd.errors import InvalidInputError
 from tutumd.model import ServiceCounts, ServiceState
 
@@ -70,9 +71,11 @@ def parse_filters(query: Mapping[str, str]) -> ServiceFilters:
     """Return the filters in the query of an address.
 
     Raises:
-        InvalidInputError: There is no such state.
+        InvalidInputError: There is no such state, or a text that no service can have.
     """
     given = {name: query.get(name, "").strip() for name in ("search", "state", "stack", "engine", "after")}
+    if not all(map(is_storable, given.values())):
+        raise InvalidInputError("filters must not contain NUL characters or unpaired surrogates")
     filters = ServiceFilters(**given)
     states = [GONE, *_ORDER]
     if filters.state and filters.state not in states:

@@ -1,0 +1,66 @@
+"""The audit page: who did what, with which credentials, from where."""
+
+from tests.acceptance.accounts import add_member, give, opened_accounts
+from tests.support.html_tree import Element
+from tests.support.pages import Page, Visitor
+from tests.support.server import APIKEY, USER, LiveServer
+from tutumd.application.accounts import hash_key
+
+
+def rows(page: Page) -> list[Element]:
+    return page.find("table")[0].find("tr")[1:]
+
+
+def test_what_was_done_is_listed_with_its_links(live_server: LiveServer) -> None:
+    member = add_member(live_server, "audited")
+    uuid = live_server.create_service("audited")["uuid"]
+    give(live_server, uuid, member.name)
+    made = member.send("POST", f"/api/v1/service/{uuid}/webhook/handler/", {"name": "hook"})
+    visitor = Visitor(live_server.url, User_Agent="<img src=x> Firefox/140.0 Linux")
+    visitor.sign_in(member.name, member.key)
+    page = visitor.get("/audit/")
+    started, created = rows(page)[:2]
+    assert f"{member.name} Session started" in started.text or f"{member.name} session started" in started.text
+    assert f"{member.key[:12]} (page) 127.0.0.1, Firefox on Linux" in started.text
+    assert "handler created" in created.text
+    assert f"{member.key[:12]} (API)" in created.text
+    links = {each.text: each.attributes["href"] for each in created.find("a")}
+    number = links["audited"].rpartition("/service/")[2].strip("/")
+    assert number == uuid
+    assert any(
+        text.startswith("handler ") and href.startswith(f"/service/{uuid}/handler/") for text, href in links.items()
+    )
+    assert made.json["uuid"] not in page.html
+    assert not page.find("img", src="x")
+
+
+def test_members_see_what_they_did_and_admins_all(live_server: LiveServer) -> None:
+    one, two = add_member(live_server, "audit-one"), add_member(live_server, "audit-two")
+    seen = []
+    for name, key in ((one.name, one.key), (two.name, two.key), (USER, APIKEY)):
+        visitor = Visitor(live_server.url)
+        visitor.sign_in(name, key)
+        seen.append({each.find("td", data_label="Who")[0].text for each in rows(visitor.get("/audit/"))})
+    assert seen[0] == {one.name}
+    assert seen[1] == {two.name}
+    assert {one.name, two.name, USER} <= seen[2]
+
+
+def test_older_entries_are_on_further_pages(live_server: LiveServer) -> None:
+    member = add_member(live_server, "audit-pages")
+    visitor = Visitor(live_server.url)
+    visitor.sign_in(member.name, member.key)
+    with opened_accounts(live_server) as store:
+        user = store.user_by_key(hash_key(member.key))
+        assert user is not None
+        for number in range(60):
+            store.add_session(user, f"{number:064d}", user.created.replace(year=2999))
+    page = visitor.get("/audit/")
+    assert len(rows(page)) == 50
+    assert not page.find("a", "Newest")
+    older = page.follow("Older")
+    assert older.path.startswith("/audit/?before=")
+    assert len(rows(older)) == 11
+    assert older.follow("Newest").path == "/audit/"
+    assert visitor.get("/audit/?before=x").status == 400
+    assert visitor.get("/audit/?before=99999999999999999999").status == 400
