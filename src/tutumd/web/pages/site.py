@@ -26,7 +26,10 @@ from tutumd.web.pages import (
     assets,
     audit,
     connect,
+    connect_wait,
     deliveries,
+    handler_edit,
+    handler_try,
     handlers,
     overview,
     service,
@@ -40,6 +43,7 @@ from tutumd.web.pages.safety import WithSafety
 from tutumd.web.pages.visitors import SignInNeededError, find_visitor, protect
 
 _MAX_NEXT = 1000
+# Without routers within routers: what is done with all routes would miss theirs.
 PAGES = (
     overview,
     services,
@@ -47,6 +51,9 @@ PAGES = (
     service_acts,
     service_logs,
     connect,
+    connect_wait,
+    handler_edit,
+    handler_try,
     handlers,
     deliveries,
     actions,
