@@ -47,7 +47,8 @@ def test_an_ended_action_is_not_asked_for_again(browser: Browser, live_server: L
     page.on("request", lambda request: asked.append(request.url))
     # The corner goes on: after it has asked twice, the others would have asked, too.
     for _ in range(2):
-        page.wait_for_request("**/running/")
+        with page.expect_request("**/running/"):
+            pass
     assert not [url for url in asked if path in url]
 
 

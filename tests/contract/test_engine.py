@@ -24,7 +24,7 @@ from tests.contract.engines.verbs import (
 )
 from tests.support.waiting import wait_until
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
-from tutumd.model import ContainerState, EngineInfo, Outcome, ServiceState
+from tutumd.model import ContainerState, EngineInfo, Outcome, Phase, ServiceState
 from tutumd.ports.engine import Run
 
 pytestmark = pytest.mark.every_engine
@@ -153,6 +153,20 @@ def test_redeploy_replaces_every_container_by_one_of_the_new_image(bed: EngineBe
     assert outcome.image_before != outcome.image_after
     assert (snapshot(bed).target, snapshot(bed).state) == (2, ServiceState.RUNNING)
     assert run.lines
+
+
+def test_a_redeploy_says_in_which_phase_it_is(bed: EngineBed) -> None:
+    bed.create(1)
+    bed.release("v2")
+    run = new_run(bed)
+    assert outcome_of(bed, redeploy(bed), run).success
+    expected = {
+        "docker": [Phase.PULLING, Phase.CREATING, Phase.STARTING],
+        "podman": [Phase.PULLING, Phase.CREATING, Phase.STARTING],
+        "local": [Phase.STARTING, Phase.CHECKING, Phase.REMOVING],
+    }.get(bed.kind, [Phase.UPDATING])
+    assert [phase for phase in run.phases if phase in expected] == expected, run.lines
+    assert Phase.RESTORING not in run.phases
 
 
 def test_redeploy_of_an_unchanged_image_makes_new_containers(bed: EngineBed) -> None:

@@ -13,7 +13,7 @@ from tests.unit.web.contexts import NOW, web_context
 from tutumd.errors import UnavailableError
 from tutumd.model import Access, User
 from tutumd.model import Scope as KeyScope
-from tutumd.web.pages.live import RENDERED_AT_ONCE, LivePages
+from tutumd.web.pages.live import RENDERING_AT_ONCE_S, RENDERING_SHARE, LivePages
 from tutumd.web.pages.stamps import ASKED_S, FRESH_S
 
 SERVICE = "11111111-1111-4111-8111-111111111111"
@@ -55,7 +55,8 @@ class Pages:
 
     def __init__(self, **context: Any) -> None:
         self.store, self.rendered, self.status = FakeStore(), 0, 200
-        self.now_s = 1000.0
+        self.now_s, self.takes_s = 1000.0, 0.0
+        self.at_once, self.most_at_once, self.tag_in_page = 0, 0, ""
         web = web_context(store=self.store)
         for name, value in context.items():
             setattr(web, name, value)
@@ -63,6 +64,12 @@ class Pages:
 
     async def _render(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.rendered += 1
+        self.tag_in_page = scope.get("state", {}).get("live_tag", "")
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(0)
+        self.now_s += self.takes_s
+        self.at_once -= 1
         await send({"type": "http.response.start", "status": self.status, "headers": []})
         await send({"type": "http.response.body", "body": b"page"})
 
@@ -203,9 +210,7 @@ def test_an_error_page_gets_no_tag() -> None:
     asyncio.run(ask())
 
 
-@pytest.mark.parametrize(
-    "headers", [{"hx_request": "false"}, {"cookie": "tutumd_session=a; __Host-tutumd_session=b"}, {"cookie": "x=1"}]
-)
+@pytest.mark.parametrize("headers", [{"cookie": "tutumd_session=a; __Host-tutumd_session=b"}, {"cookie": "x=1"}])
 def test_other_requests_go_to_the_dashboard_without_a_tag(headers: dict[str, str]) -> None:
     async def ask() -> None:
         pages = Pages()
@@ -231,12 +236,44 @@ def test_beyond_the_allowance_pages_keep_what_they_show() -> None:
         _, tag = await pages.get(PATH)
         pages.store.stamps[SERVICE] = "2"
         pages.now_s += FRESH_S + 0.1
-        await pages.get(PATH)
-        answers = [await pages.get(PATH, tag=tag) for _ in range(int(RENDERED_AT_ONCE) + 50)]
-        assert [status for status, _ in answers].count(200) == RENDERED_AT_ONCE
+        pages.takes_s = RENDERING_AT_ONCE_S / 2.5
+        answers = [await pages.get(PATH, tag=tag) for _ in range(6)]
+        assert [status for status, _ in answers] == [200, 200, 200, 304, 304, 304]
         assert answers[-1] == (304, tag)
-        pages.now_s += 1
+        assert (await pages.get(PATH))[0] == 204
+        pages.now_s += 0.5 / RENDERING_SHARE
         assert (await pages.get(PATH, tag=tag))[0] == 200
+
+    asyncio.run(ask())
+
+
+def test_a_session_that_ended_is_told_so_beyond_the_allowance() -> None:
+    async def ask() -> None:
+        pages = Pages()
+        pages.takes_s = 2 * RENDERING_AT_ONCE_S
+        _, tag = await pages.get(PATH)
+        del pages.store.users["a"]
+        pages.now_s += FRESH_S + 0.1
+        pages.status = 401
+        assert (await pages.get(PATH, tag=tag))[0] == 401
+
+    asyncio.run(ask())
+
+
+def test_a_whole_page_has_the_tag_of_its_part() -> None:
+    async def ask() -> None:
+        pages = Pages()
+        assert await pages.get(PATH, hx_request="false") == (200, "")
+        assert await pages.get(PATH, tag=pages.tag_in_page) == (304, pages.tag_in_page)
+
+    asyncio.run(ask())
+
+
+def test_changed_pages_are_rendered_one_after_the_other() -> None:
+    async def ask() -> None:
+        pages = Pages()
+        await asyncio.gather(*(pages.get(f"{PATH}handler/{number}/") for number in range(20)))
+        assert (pages.rendered, pages.most_at_once) == (20, 1)
 
     asyncio.run(ask())
 

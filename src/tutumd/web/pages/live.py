@@ -5,6 +5,7 @@ subject, and a MAC of it with the session, the rights of the viewer, the address
 only for a tag that it was given itself, with the rights that it has now, and only while it lasts.
 """
 
+import asyncio
 import hashlib
 import hmac
 import re
@@ -20,9 +21,11 @@ from tutumd.web.context import WebContext
 from tutumd.web.pages.safety import SAFETY_HEADERS
 from tutumd.web.pages.stamps import Kind, Stamp, Stamps, Watched
 
-RENDERED_PER_S = 10.0
-"""Changed pages that a process renders for scripts, on average. Beyond it, pages show what they have, and ask again."""
-RENDERED_AT_ONCE = 100.0
+RENDERING_SHARE = 0.05
+"""Share of the time in which a process renders changed pages for scripts. Beyond it, pages show what they have, and ask
+again. So calls go on, however many pages are open and however fast what they show changes."""
+RENDERING_AT_ONCE_S = 0.5
+"""Time of rendering that is saved up: enough for all pages that people look at on a server where little is called."""
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 _PATH = re.compile(rf"/(?:(service|action)/({_UUID})/[a-z0-9/-]*|(?:services/|actions/|connect/|running/)?)", re.ASCII)
@@ -36,11 +39,13 @@ class Asked:
     Attributes:
         place: From where it came and to which address: what a tag is for, besides the subject.
         tag: Of what the page shows; empty if it does not know it.
+        is_script: It asks for the part that changes.
     """
 
     watched: Watched
     place: bytes
     tag: bytes
+    is_script: bool
 
 
 class LivePages:
@@ -48,29 +53,32 @@ class LivePages:
 
     def __init__(self, site: ASGIApp, context: WebContext, clock_s: Callable[[], float] = time.monotonic) -> None:
         """Wrap the dashboard. `clock_s` is monotonic."""
-        self._site, self._context = site, context
+        self._site, self._context, self._clock_s = site, context, clock_s
         self._stamps = Stamps(context.store, clock_s)
         self._secret = context.cipher.derive("live pages")
-        self._allowance = Allowance(RENDERED_PER_S, RENDERED_AT_ONCE, clock_s)
+        self._allowance = Allowance(RENDERING_SHARE, RENDERING_AT_ONCE_S, clock_s)
+        # One after the other: several threads at once would keep the event loop from its calls.
+        self._turn = asyncio.Lock()
         self._public_path = context.public_path
         self._user_header = context.user_header.lower().encode()
 
     def handle_fast(self, scope: Scope, respond: Respond) -> bool:
         """Respond 304 if nothing has changed, without a task, a thread or the database; return False if it has."""
         asked = self._parse(scope, scope["path"].removeprefix(self._public_path))
-        if asked is None or not asked.tag:
+        if asked is None:
             return False
         stamp = self._stamps.recall(asked.watched)
-        if stamp is None or not self._is_ours(asked, stamp):
+        if stamp is None:
             return False
-        if not _has_stamp(asked.tag, stamp) and self._allowance.has_one():
+        is_ours = self._is_ours(asked, stamp)
+        if not (is_ours and _has_stamp(asked.tag, stamp)) and self._allowance.has_some():
             return False
-        respond(304, _unchanged(asked), b"")
+        respond(304 if is_ours else 204, _unchanged(asked), b"")
         return True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Respond as the dashboard does. Open pages get a tag; or 304, if nothing has changed."""
-        asked = self._parse(scope, scope["path"])
+        """Respond as the dashboard does. Pages get a tag; those that ask again get 304, if nothing has changed."""
+        asked = self._parse(scope, scope["path"], of_scripts=False)
         if asked is None:
             await self._site(scope, receive, send)
             return
@@ -79,22 +87,41 @@ class LivePages:
             stamp = self._stamps.recall(asked.watched) or await self._stamps.read(asked.watched)
         except UnavailableError:
             stamp = None  # the dashboard says so
-        is_ours = stamp is not None and self._is_ours(asked, stamp)
-        if stamp is not None and is_ours and (_has_stamp(asked.tag, stamp) or not self._allowance.take()):
-            await send({"type": "http.response.start", "status": 304, "headers": _unchanged(asked)})
-            await send({"type": "http.response.body", "body": b""})
-            return
+        if stamp is None:
+            await self._site(scope, receive, send)  # it leads to where people sign in
+        elif not asked.is_script:
+            scope.setdefault("state", {})["live_tag"] = self._make_tag(asked, stamp).decode()
+            await self._site(scope, receive, send)
+        elif self._is_ours(asked, stamp) and _has_stamp(asked.tag, stamp):
+            await _send_empty(send, 304, asked)
+        else:
+            await self._refresh(asked, stamp, scope, receive, send)
+
+    async def _refresh(self, asked: Asked, stamp: Stamp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Render a page that has changed; later, if others have used up the time for that."""
 
         async def send_tagged(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] == 200 and stamp is not None:
-                tag = b'"%b.%b"' % (stamp.text.encode(), self._sign(asked, stamp.viewer, stamp.text.encode()))
-                message["headers"] = [*message.get("headers", ()), (b"etag", tag)]
+            if message["type"] == "http.response.start" and message["status"] == 200:
+                message["headers"] = [*message.get("headers", ()), (b"etag", self._make_tag(asked, stamp))]
             await send(message)
 
-        await self._site(scope, receive, send_tagged)
+        async with self._turn:
+            if not self._allowance.has_some():
+                # 204 says as little as 304, for a page that has no tag of ours.
+                await _send_empty(send, 304 if self._is_ours(asked, stamp) else 204, asked)
+                return
+            began_s = self._clock_s()
+            try:
+                await self._site(scope, receive, send_tagged)
+            finally:
+                self._allowance.use(self._clock_s() - began_s)
 
-    def _parse(self, scope: Scope, path: str) -> Asked | None:
-        """Return what an open page asks; None if it is another request, or does not say which session it is of."""
+    def _parse(self, scope: Scope, path: str, *, of_scripts: bool = True) -> Asked | None:
+        """Return what a page asks; None if it is another request, or does not say which session it is of.
+
+        Args:
+            of_scripts: Only what scripts ask for.
+        """
         if scope["method"] != "GET" or (match := _PATH.fullmatch(path)) is None:
             return None
         tag, cookies, user, is_script = b"", b"", b"", False
@@ -108,7 +135,7 @@ class LivePages:
             elif name == self._user_header:
                 user += b"," + value
         tokens = _SESSION.findall(cookies)
-        if not is_script or len(tokens) != 1:
+        if (of_scripts and not is_script) or len(tokens) != 1:
             return None
         kind, uuid = match.groups()
         # Networks that may not see the dashboard, and users that a proxy names, are checked when a page is rendered.
@@ -117,7 +144,12 @@ class LivePages:
             watched=Watched(hashlib.sha256(tokens[0]).hexdigest(), Kind(kind or "overview"), uuid or ""),
             place=b"\0".join((path.encode(), scope["query_string"], user, address.encode())),
             tag=tag,
+            is_script=is_script,
         )
+
+    def _make_tag(self, asked: Asked, stamp: Stamp) -> bytes:
+        text = stamp.text.encode()
+        return b'"%b.%b"' % (text, self._sign(asked, stamp.viewer, text))
 
     def _is_ours(self, asked: Asked, stamp: Stamp) -> bool:
         """Return whether the page got its tag from us, in its session, and with the rights that it still has."""
@@ -133,26 +165,23 @@ class LivePages:
 
 
 class Allowance:
-    """How many may be done at a time: so many per second, and some at once after a rest."""
+    """Time that may be used: a share of all time, saved up to a limit."""
 
-    def __init__(self, per_s: float, at_once: float, clock_s: Callable[[], float]) -> None:
-        """Begin rested."""
-        self._per_s, self._at_once, self._clock_s = per_s, at_once, clock_s
-        self._left, self._filled_s = at_once, clock_s()
+    def __init__(self, share: float, at_most_s: float, clock_s: Callable[[], float]) -> None:
+        """Begin with all that can be saved up."""
+        self._share, self._at_most_s, self._clock_s = share, at_most_s, clock_s
+        self._left_s, self._filled_s = at_most_s, clock_s()
 
-    def has_one(self) -> bool:
-        """Return whether one may be done now."""
+    def has_some(self) -> bool:
+        """Return whether time is left."""
         now_s = self._clock_s()
-        self._left = min(self._at_once, self._left + (now_s - self._filled_s) * self._per_s)
+        self._left_s = min(self._at_most_s, self._left_s + (now_s - self._filled_s) * self._share)
         self._filled_s = now_s
-        return self._left >= 1
+        return self._left_s > 0
 
-    def take(self) -> bool:
-        """Return whether one may be done now, and count it."""
-        if not self.has_one():
-            return False
-        self._left -= 1
-        return True
+    def use(self, seconds: float) -> None:
+        """Count time that was used, also if it was more than was left."""
+        self._left_s -= seconds
 
 
 def _has_stamp(tag: bytes, stamp: Stamp) -> bool:
@@ -161,3 +190,8 @@ def _has_stamp(tag: bytes, stamp: Stamp) -> bool:
 
 def _unchanged(asked: Asked) -> list[tuple[bytes, bytes]]:
     return [(b"etag", asked.tag), *SAFETY_HEADERS]
+
+
+async def _send_empty(send: Send, status: int, asked: Asked) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": _unchanged(asked)})
+    await send({"type": "http.response.body", "body": b""})

@@ -40,6 +40,7 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
         "here": web.public_path + request.url.path,
         "visitor": visitor,
         "csrf": getattr(request.state, "csrf", ""),
+        "live_tag": getattr(request.state, "live_tag", ""),
         "now": now,
         "version": request.app.version,
         "asset": lambda path: f"{web.public_path}/static/{load_assets()[path].address}",

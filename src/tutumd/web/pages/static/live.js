@@ -9,14 +9,16 @@
   let updated = new Date();
 
   const about = part => {
-    if (!known.has(part.id)) known.set(part.id, {etag: null, fails: 0, due: false, timer: 0});
+    if (!known.has(part.id)) known.set(part.id, {etag: part.dataset.etag, fails: 0, due: false, timer: 0});
     return known.get(part.id);
   };
   const isPart = part => part?.matches?.(PARTS);
 
   function plan(part) {
     const it = about(part);
-    const own = +(part.dataset.refresh || [...part.querySelectorAll("[data-every]")].pop()?.dataset.every || IDLE_S);
+    // Those of a part inside of this one are not its own.
+    const marks = [...part.querySelectorAll("[data-every]")].filter(mark => mark.closest(PARTS) === part);
+    const own = +(part.dataset.refresh || marks.pop()?.dataset.every || IDLE_S);
     clearTimeout(it.timer);
     if (own) it.timer = setTimeout(() => refresh(part.id), 1000 * Math.max(own, Math.min(SLOWEST_S, own * 2 ** it.fails)));
   }
@@ -52,8 +54,8 @@
     if ([401, 403, 404].includes(raw.status) || raw.redirected) return event.preventDefault(), location.reload();
     const it = about(target);
     it.answered = raw.ok || raw.status === 304;
-    if (raw.ok) it.etag = raw.headers.get("ETag");
-    else event.preventDefault();
+    if (raw.status === 200) it.etag = raw.headers.get("ETag");
+    else event.preventDefault(); // 304, 204: it has not changed, or the server has no time now
     it.atEnd = target.scrollHeight - target.scrollTop - target.clientHeight < 40;
   });
 
