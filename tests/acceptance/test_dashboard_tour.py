@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from playwright._impl._api_structures import SetCookieParam
 from playwright.sync_api import Page, expect
 
 from tests.acceptance.accounts import add_limited_key, opened_accounts
 from tests.acceptance.filled_server import FilledServer, filled_server
-from tests.support.browser import DESK, PHONE, Browser, Screen, sign_in
+from tests.support.browser import DESK, PHONE, Browser, Screen
 from tests.support.documentation import ROOT
+from tests.support.pages import Visitor
 from tutumd.application import accounts
 
 IMAGES = ROOT / "docs" / "images"
@@ -46,7 +48,7 @@ STOPS = (
         picture="connected",
         template=f"{HANDLER}connect/?sender=github&after=0",
         kind="handler",
-        texts=("The URL", "The secret", "Passed"),
+        texts=("Its secret is right", "Passed", "branch 'dev' is not 'main'"),
         is_dark=True,
     ),
     Stop(picture="failed", template="", kind="failed", texts=("It failed", "error: no relay is set", "Retry")),
@@ -72,7 +74,7 @@ STOPS = (
         screen=PHONE,
         is_dark=True,
     ),
-    Stop(picture="audit", template="/audit/", texts=("Who", "What", "Credentials", "create")),
+    Stop(picture="audit", template="/audit/", texts=("Who", "What", "Credentials", "handler", "nightly")),
 )
 
 
@@ -83,19 +85,26 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FilledServer]:
 
 
 @pytest.fixture(scope="module")
-def key(filled: FilledServer) -> str:
-    """A key of an admin whose name is fit for pictures."""
+def cookies(filled: FilledServer) -> list[SetCookieParam]:
+    """The session of an admin who has done things that the audit log tells."""
     with opened_accounts(filled.server) as store:
         accounts.add_user(store, ADMIN, is_admin=True)
-    return add_limited_key(filled.server, ADMIN).key
+    admin = add_limited_key(filled.server, ADMIN)
+    handlers = f"/api/v1/service/{filled.found['service'][2]['uuid']}/webhook/handler/"
+    made = admin.send("POST", handlers, {"name": "nightly", "rate_limit": "1/day"})
+    assert admin.send("PATCH", made.json["resource_uri"], {"enabled": False}).status < 300
+    assert admin.send("DELETE", made.json["resource_uri"]).status < 300
+    visitor = Visitor(filled.server.url)
+    visitor.sign_in(ADMIN, admin.key)
+    return [{"name": name, "value": value, "url": filled.server.url} for name, value in visitor.cookies.items()]
 
 
 @pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.picture)
 def test_the_tour_leads_through_pages_that_show_what_it_says(
-    browser: Browser, filled: FilledServer, key: str, stop: Stop
+    browser: Browser, filled: FilledServer, cookies: list[SetCookieParam], stop: Stop
 ) -> None:
     page = browser.open(filled.server.url, stop.screen, is_dark=stop.is_dark)
-    sign_in(page, ADMIN, key)
+    page.context.add_cookies(cookies)
     response = page.goto(_address(filled, stop))
     assert response is not None and response.status == 200
     for text in stop.texts:
