@@ -43,6 +43,7 @@ from tutumd.web.pages.safety import WithSafety
 from tutumd.web.pages.visitors import SignInNeededError, find_visitor, protect
 
 _MAX_NEXT = 1000
+# Without routers within routers: what is done with all routes would miss theirs.
 PAGES = (
     overview,
     services,
