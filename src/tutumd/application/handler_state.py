@@ -33,7 +33,7 @@ def judge_handler(handler: Handler, now: datetime) -> HandlerState:
         return HandlerState(word="expired", why=f"Calls get 404 since {options.expires_datetime:%Y-%m-%d %H:%M} UTC.")
     if options.max_uses is not None and handler.uses >= options.max_uses:
         return HandlerState(word="used up", why=f"Calls get 404: it has accepted {handler.uses} of {options.max_uses}.")
-    idle = now - (handler.last_called or handler.created)
+    idle = now - handler.unused_since
     if idle >= UNUSED_AFTER:
         ever = "since it was created" if handler.last_called is None else "since its last call"
         return HandlerState(word="unused", why=f"Nobody called it for {idle.days} days, {ever}.")
