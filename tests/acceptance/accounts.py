@@ -81,5 +81,5 @@ def opened_accounts(server: LiveServer) -> Iterator[SqlAccounts]:
 
 def give(server: LiveServer, service: str, owner: str) -> None:
     """Set the owner of a service of the local engine. On other engines the label `tutum.owner` does that."""
-    with closing(sqlite3.connect(server.data / "tutumd.db", timeout=10)) as connection, connection:
+    with closing(sqlite3.connect(server.data / "tutumd.db", timeout=60)) as connection, connection:
         connection.execute("UPDATE services SET owner = ? WHERE uuid = ?", (owner, service))
