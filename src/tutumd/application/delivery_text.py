@@ -19,7 +19,7 @@ _OPENS, _CLOSES = ("{", "["), ("}", "]")
 _TOKEN = re.compile(r'"(?:[^"\\]+|\\.)*"?|[\[\]{},:]|[^\s\[\]{},:"]+', re.DOTALL)
 _MAX_FIELDS = 1000
 _HANDLER_URL = re.compile(r"(handler(?:/|\\/|\\u002f|%2f))[0-9a-f]{8}-[0-9a-f-]{0,27}", re.IGNORECASE)
-"""The part of a handler's URL that is a password, also escaped or cut. GitHub's pings and some proxies' headers have it."""
+"""The password in a handler's URL, also escaped or cut. GitHub's pings and headers of proxies have it."""
 _OUTCOMES = {
     DeliveryOutcome.QUEUED: "It caused an action.",
     DeliveryOutcome.JOINED: "It joined an action that was waiting already.",
