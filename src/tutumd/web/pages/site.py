@@ -43,6 +43,7 @@ from tutumd.web.pages.safety import WithSafety
 from tutumd.web.pages.visitors import SignInNeededError, find_visitor, protect
 
 _MAX_NEXT = 1000
+# Without routers within routers: what is done with all routes would miss theirs.
 PAGES = (
     overview,
     services,
@@ -61,6 +62,7 @@ PAGES = (
     sign_in,
     assets,
 )
+"""Modules with a `router` each, which includes no other one: FastAPI hides the routes of that."""
 
 
 def create_site(web: WebContext, version: str) -> ASGIApp:
