@@ -6,22 +6,14 @@ from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
-from fastapi.routing import APIRoute
 
+from tests.acceptance.page_routes import page_routes
 from tests.acceptance.raw_http import UNKNOWN, Target, exchange, request
 from tests.support.pages import Page, Visitor
 from tests.support.server import APIKEY, USER, LiveServer
 from tutumd.web.pages.safety import SAFETY
-from tutumd.web.pages.site import PAGES
 
-ROUTES = sorted(
-    (method, route.path)
-    for module in PAGES
-    for route in module.router.routes
-    if isinstance(route, APIRoute)
-    for method in route.methods or ()
-    if method != "HEAD"
-)
+ROUTES = [(route.method, route.path) for route in page_routes()]
 GETS = [path for method, path in ROUTES if method == "GET"]
 POSTS = [path for method, path in ROUTES if method == "POST"]
 TYPE = "application/x-www-form-urlencoded"

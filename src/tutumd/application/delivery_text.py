@@ -18,6 +18,8 @@ _INDENT = "  "
 _OPENS, _CLOSES = ("{", "["), ("}", "]")
 _TOKEN = re.compile(r'"(?:[^"\\]+|\\.)*"?|[\[\]{},:]|[^\s\[\]{},:"]+', re.DOTALL)
 _MAX_FIELDS = 1000
+_HANDLER_URL = re.compile(r"(handler(?:/|\\/|\\u002f|%2f))[0-9a-f]{8}-[0-9a-f-]{0,27}", re.IGNORECASE)
+"""The password in a handler's URL, also escaped or cut. GitHub's pings and headers of proxies have it."""
 _OUTCOMES = {
     DeliveryOutcome.QUEUED: "It caused an action.",
     DeliveryOutcome.JOINED: "It joined an action that was waiting already.",
@@ -45,16 +47,20 @@ class DeliveryText:
 
 
 def read_delivery_text(content: Mapping[str, Any]) -> DeliveryText:
-    """Return the stored content of a delivery for people."""
-    headers = tuple((str(name), str(value)) for name, value in content.get("headers", ()))
+    """Return the stored content of a delivery for people, who may see it without the right to call handlers."""
+    headers = tuple((str(name), _hide_uuids(str(value))) for name, value in content.get("headers", ()))
     media_type = next((value.lower() for name, value in headers if name.lower() == "content-type"), "")
-    text, is_cut = str(content.get("body", "")), bool(content.get("is_cut"))
+    text, is_cut = _hide_uuids(str(content.get("body", ""))), bool(content.get("is_cut"))
     kind, body = ("binary", write_hex(text)) if content.get("is_base64") else lay_out(text, media_type, is_cut=is_cut)
     notes = [f"Not stored: {part}." for part in content.get("left_out", ())]
     if is_cut and text:
         notes.append("Only the first 16 KiB of the body are stored.")
-    query = tuple(parse_qsl(str(content.get("query", "")), keep_blank_values=True))
+    query = tuple(parse_qsl(_hide_uuids(str(content.get("query", ""))), keep_blank_values=True))
     return DeliveryText(headers=headers, query=query, body=body, kind=kind, notes=tuple(notes))
+
+
+def _hide_uuids(text: str) -> str:
+    return _HANDLER_URL.sub(r"\1…", text)
 
 
 def describe_outcome(delivery: Delivery) -> str:

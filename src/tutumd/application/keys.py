@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tutumd.application import accounts, services
+from tutumd.application.admission.json_checks import is_storable
 from tutumd.application.queries import parse_date
 from tutumd.application.scopes import require_admin, require_everything, require_scope
-from tutumd.errors import ForbiddenError, InvalidInputError, NotFoundError
+from tutumd.errors import NOT_FOUND, ForbiddenError, InvalidInputError, NotFoundError
 from tutumd.model import ApiKey, NewKey, Scope, User
 from tutumd.ports.store import Store
 
@@ -83,7 +84,10 @@ def revoke_key(store: Store, viewer: User, key_id: str, user_name: str | None = 
         ForbiddenError: As `make_key`.
         NotFoundError: The user has no such key.
     """
-    store.revoke_key(_find_owner(store, viewer, user_name, changes=True).name, key_id, viewer)
+    owner = _find_owner(store, viewer, user_name, changes=True)
+    if not is_storable(key_id):
+        raise NotFoundError(NOT_FOUND)
+    store.revoke_key(owner.name, key_id, viewer)
 
 
 def parse_scope(text: object) -> Scope:

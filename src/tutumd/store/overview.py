@@ -30,7 +30,7 @@ class SqlOverview(StorePart):
         now = self._clock()
         with self._database.read() as connection:
             failed = connection.execute(select_failed(viewer, now - MAX_FAILURE_AGE)).all()
-            infos = connection.execute(sa.select(engines).order_by(engines.c.name))
+            infos = connection.execute(_select_engines(viewer).order_by(engines.c.name))
             warned = connection.execute(select_summarized(viewer).where(_HAS_WARNINGS).limit(_MAX_WARNED)).all()
             with_warnings = sa.select(services.c.uuid).where(_HAS_WARNINGS, _is_visible(viewer))
             unused = _select_unused(viewer, unused_before)
@@ -67,6 +67,12 @@ def select_failed(viewer: User, since: datetime) -> sa.Select[Any]:
 
 def _is_visible(viewer: User) -> sa.ColumnElement[bool]:
     return sa.and_(visible_to(viewer), sa.not_(services.c.terminated))
+
+
+def _select_engines(viewer: User) -> sa.Select[Any]:
+    """Select the engines; for narrow credentials those of the services that they are for."""
+    seen = sa.select(services.c.engine).where(_is_visible(viewer))
+    return sa.select(engines).where(engines.c.name.in_(seen) if viewer.access.is_narrow else sa.true())
 
 
 def _count(connection: sa.Connection, statement: sa.Select[Any]) -> int:

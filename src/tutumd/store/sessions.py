@@ -17,6 +17,8 @@ from tutumd.store.tables import api_keys, login_links, sessions, storable, users
 
 NOTE_AFTER = timedelta(minutes=5)
 """How late `last_used` and `last_seen` may be: not each request writes."""
+MAX_SESSIONS = 100
+"""Sessions of a key, or of a user without one: a new one ends the oldest beyond that."""
 
 
 class SqlSessions(StorePart):
@@ -39,6 +41,7 @@ class SqlSessions(StorePart):
             with self._database.write() as connection:
                 connection.execute(sa.delete(sessions).where(sessions.c.expires <= now))
                 number = connection.execute(sa.insert(sessions).values(new).returning(sessions.c.seq)).scalar_one()
+                connection.execute(_delete_oldest(user))
                 what, details = AuditEvent.SESSION_STARTED, f"session {number}"
                 audit.record(connection, user, what, now, details=details)
         except IntegrityError as error:  # in the meantime
@@ -113,6 +116,15 @@ class SqlSessions(StorePart):
                 return None
             row = connection.execute(sa.select(users).where(users.c.uuid == used.user_uuid)).one()
         return value_from(row, User, access=Access(via=Via.PAGE, credential="login link"))
+
+
+def _delete_oldest(user: User) -> sa.Delete:
+    alike = sa.and_(
+        sessions.c.user_uuid == user.uuid, sessions.c.key_sha256.is_not_distinct_from(user.access.key_sha256)
+    )
+    newest = sa.select(sessions.c.seq).where(alike).order_by(sessions.c.seq.desc())
+    oldest_kept = newest.limit(1).offset(MAX_SESSIONS - 1).scalar_subquery()
+    return sa.delete(sessions).where(alike, sessions.c.seq < oldest_kept)
 
 
 _SELECT_USER: sa.Select[Any] = (

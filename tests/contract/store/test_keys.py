@@ -13,6 +13,7 @@ from tutumd.application import keys
 from tutumd.application.accounts import authenticate, hash_key, make_login_link
 from tutumd.errors import ForbiddenError, InvalidInputError, NotFoundError, UnauthorizedError
 from tutumd.model import Access, ApiKey, Scope, User
+from tutumd.store.sessions import MAX_SESSIONS
 from tutumd.store.store import SqlStore
 from tutumd.store.wakeup import Wakeup
 
@@ -249,3 +250,21 @@ def test_a_narrow_key_of_a_service_that_went_to_another_owner_sees_nothing(bed: 
     assert bed.store.services(sign_in(bed, "ann", key), query()).total == 1
     bed.sync(replace(snapshot("web", owner="bob"), stack="shop"), snapshot("db"))
     assert bed.store.services(sign_in(bed, "ann", key), query()).total == 0
+
+
+def test_a_key_has_so_many_sessions_and_ends_none_of_another(bed: StoreBed, ann: User) -> None:
+    tokens = [f"{number:064}" for number in range(MAX_SESSIONS + 1)]
+    bed.store.add_session(ann, "a" * 64, bed.clock() + DAY)
+    user = sign_in(bed, "ann", make(bed, ann)[0])
+    for token in tokens:
+        bed.store.add_session(user, token, bed.clock() + DAY)
+    assert len(bed.store.sessions("ann")) == MAX_SESSIONS + 1
+    assert bed.store.session_user(tokens[0]) is None
+    assert bed.store.session_user(tokens[1]) is not None
+    assert bed.store.session_user("a" * 64) is not None
+
+
+@pytest.mark.parametrize("key_id", ["0" * 16, "a\0", "\ud800", ""])
+def test_a_key_that_nobody_has_is_not_found(bed: StoreBed, key_id: str) -> None:
+    with pytest.raises(NotFoundError):
+        keys.revoke_key(bed.store, bed.admin, key_id)

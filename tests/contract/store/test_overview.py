@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tests.support.stores import ENGINE, ORIGIN, StoreBed, snapshot
-from tutumd.model import ActionSummary, HandlerName, Overview, ServiceState, User, Verb
+from tutumd.model import Access, ActionSummary, HandlerName, Overview, ServiceState, User, Verb
 
 
 def overview(bed: StoreBed, viewer: User | None = None) -> Overview:
@@ -124,3 +124,11 @@ def test_a_member_sees_nothing_of_other_services(bed: StoreBed) -> None:
     assert (found.warnings, found.unused_handlers) == (0, 0)
     assert (found.has_handlers, found.has_calls) == (False, False)
     assert found.counts.states == {ServiceState.RUNNING: 1}
+
+
+def test_a_narrow_key_sees_no_engine_of_other_services(bed: StoreBed) -> None:
+    bed.sync(snapshot("web"))
+    bed.queue.register("worker", [ENGINE, replace(ENGINE, name="other")])
+    narrow = replace(bed.admin, access=Access(service_uuid=bed.service_uuid("web")))
+    for viewer, shown in ((bed.admin, ["docker", "other"]), (narrow, ["docker"])):
+        assert [info.name for info in overview(bed, viewer).engines] == shown

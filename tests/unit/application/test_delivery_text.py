@@ -113,3 +113,25 @@ def test_what_was_asked_for_is_told() -> None:
     assert describe_wish(delivery_of("queued", amount=3), Operation.SCALEUP) == "3 more"
     assert describe_wish(delivery_of("queued", amount=3, tag="v2"), Operation.REDEPLOY) == "tag v2"
     assert describe_wish(delivery_of("queued"), Operation.REDEPLOY) == ""
+
+
+@pytest.mark.parametrize(
+    "url", ["{}/handler/{}/call/", "{}\\/handler\\/{}\\/call", "{}%2Fhandler%2F{}%2Fcall", "{}\\u002fHANDLER\\u002F{}"]
+)
+def test_the_url_of_a_handler_is_hidden(url: str) -> None:
+    uuid = "0f1e2d3c-4b5a-4678-9abc-def012345678"
+    url = url.format("https://tutum.example/webhook", uuid)
+    shown = read_delivery_text(
+        {
+            "headers": [["x-original-uri", url], ["content-type", "application/json"]],
+            "query": f"from={url}",
+            "body": f'{{"hook": {{"config": {{"url": "{url}"}}}}}}',
+        }
+    )
+    assert "example" in shown.body
+    assert "0f1e2d3c" not in str(shown)
+
+
+def test_a_cut_url_of_a_handler_is_hidden() -> None:
+    shown = read_delivery_text({"body": '{"url": "/handler/0f1e2d3c-4b5a-4678-9abc-def01234567', "is_cut": True})
+    assert "0f1e2d3c" not in shown.body

@@ -302,3 +302,18 @@ def test_pages_that_do_not_ask_any_more_are_not_read() -> None:
         assert pages.store.uuids == [OTHER]
 
     asyncio.run(ask())
+
+
+def test_invented_sessions_take_no_place_of_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tutumd.web.pages.stamps.MAX_WATCHED", 5)
+
+    async def ask() -> None:
+        pages = Pages()
+        for number in range(5):
+            await pages.get(PATH, session=f"invented{number}")
+        _, tag = await pages.get(PATH)
+        reads = pages.store.reads
+        assert await pages.get(PATH, tag=tag) == (304, tag)
+        assert pages.store.reads == reads
+
+    asyncio.run(ask())

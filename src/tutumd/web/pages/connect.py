@@ -2,6 +2,7 @@
 
 import secrets
 from datetime import UTC, datetime
+from threading import Lock
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -24,6 +25,8 @@ router = APIRouter()
 _MAX_SERVICES = 20
 _MAX_SEARCH = 200
 _MAX_SAME_NAME = 100
+_one_at_a_time = Lock()
+"""So that a form that is sent twice at once makes one handler."""
 
 
 @router.get("/connect/")
@@ -61,13 +64,17 @@ def connect(request: Request, visitor: Operator, service_uuid: ServiceUuid, form
     try:
         document = rules.make_document(sender, rules.read_choice(sender, sent), secret)
         same_name = Query(filters={"name": document["name"]}, limit=_MAX_SAME_NAME)
-        others = web.store.handlers(visitor, service.uuid, same_name).objects
-        made = rules.find_repeated(others, document, _parse_moment(field(form, "since")))
-        if made is not None:
-            return show_entries(request, visitor, find_handler(request, visitor, service_uuid, made.number), sender)
-        [handler] = handlers.create(web.store, visitor, service.uuid, [document], cipher=web.cipher, now=web.clock())
+        with _one_at_a_time:
+            others = web.store.handlers(visitor, service.uuid, same_name).objects
+            made = rules.find_repeated(others, document, _parse_moment(field(form, "since")))
+            if made is None:
+                [handler] = handlers.create(
+                    web.store, visitor, service.uuid, [document], cipher=web.cipher, now=web.clock()
+                )
     except InvalidInputError as error:
         return _show_form(request, visitor, service, sender, sent, str(error))
+    if made is not None:
+        return show_entries(request, visitor, find_handler(request, visitor, service_uuid, made.number), sender)
     found = find_handler(request, visitor, service_uuid, handler.number)
     return show_entries(request, visitor, found, sender, secret if "verify" in document else "")
 

@@ -91,7 +91,7 @@ class HandlerRoute(APIRoute):
                 return await handle(request)
             except NotFoundError:
                 service = await to_thread(_find_service, request)
-                return render(request, "handler_gone.html", 404, service=service)
+                return await to_thread(render, request, "handler_gone.html", 404, service=service)
 
         return handle_revoked
 

@@ -52,7 +52,7 @@ PAGES = (
     service_logs,
     connect,
     connect_wait,
-    handler_edit,
+    handler_edit,  # before `handlers`: `new` is no number
     handler_try,
     handlers,
     deliveries,

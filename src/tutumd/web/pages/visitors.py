@@ -15,7 +15,7 @@ from starlette.responses import Response
 from tutumd.application.accounts import hash_key
 from tutumd.application.admission.json_checks import is_storable
 from tutumd.application.scopes import require_scope
-from tutumd.errors import ForbiddenError, InvalidInputError, NotFoundError
+from tutumd.errors import ForbiddenError, InvalidInputError, NotFoundError, UnavailableError
 from tutumd.model import Scope, User, Via
 from tutumd.web.auth import check_origin
 from tutumd.web.body import read_body
@@ -131,8 +131,8 @@ def _begin_proxy_session(request: Request, named: User) -> User:
         return named
     try:
         web.store.add_session(_at_origin(request, named), hash_key(token), web.clock() + SESSION_LASTS)
-    except NotFoundError:
-        pass  # another request of this browser did it in the meantime
+    except (NotFoundError, UnavailableError):
+        pass  # another request of this browser did it in the meantime; or the disk is full
     return _find_session_user(request, named) or named
 
 
