@@ -15,6 +15,7 @@ from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.server import USER, Answer, LiveServer
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.timeout(900)
 _LIMIT_MS = 120_000
 _PAYLOAD = "ghcr-registry-package"
 

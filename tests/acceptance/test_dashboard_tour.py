@@ -133,6 +133,6 @@ def _address(filled: FilledServer, stop: Stop) -> str:
 
 
 def _draw(page: Page, stop: Stop) -> None:
-    page.wait_for_load_state("networkidle")
+    page.wait_for_load_state()
     IMAGES.mkdir(exist_ok=True)
     (IMAGES / f"{stop.picture}.png").write_bytes(page.screenshot())
