@@ -39,7 +39,7 @@ def run_tutumd(data: Path, *arguments: str, **variables: str) -> "subprocess.Com
         env=inherited | {"TUTUMD_DATA_DIR": str(data)} | variables,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
 

@@ -60,6 +60,7 @@ def test_the_checks_turn_green_while_the_page_is_open(
 
 def check_looks(page: Page) -> None:
     """Fail if a page is wider than the screen, or axe finds what keeps people out."""
+    page.wait_for_load_state()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{page.url} is too wide"
     found = Axe().run(page).response["violations"]
     serious = [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in ("serious", "critical")]

@@ -4,17 +4,15 @@ import re
 from pathlib import Path
 
 import pytest
-from fastapi.routing import APIRoute
 
 from tests.acceptance.accounts import add_limited_key, add_member
+from tests.acceptance.page_routes import FOR_ALL, page_routes
 from tests.acceptance.raw_http import UNKNOWN, Target
 from tests.support.pages import Visitor
-from tests.support.server import USER
+from tests.support.server import APIKEY, USER
 from tutumd.model import Scope
-from tutumd.web.pages.site import PAGES
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/dashboard.md"
-FOR_ALL = {"/sign-in/", "/sign-in/link/{token}/", "/sign-out/", "/static/{name}"}
 _ROW = re.compile(r"\| `([A-Z]+) (/\S*)` \| `(\w+)` \|")
 
 
@@ -24,15 +22,19 @@ def documented_scopes() -> dict[tuple[str, str], Scope]:
 
 
 def test_the_page_has_the_scope_of_every_page() -> None:
-    served = {
-        (method, route.path)
-        for module in PAGES
-        for route in module.router.routes
-        if isinstance(route, APIRoute) and route.path not in FOR_ALL
-        for method in route.methods or ()
-        if method != "HEAD"
-    }
+    served = {(route.method, route.path) for route in page_routes() if route.path not in FOR_ALL}
     assert documented_scopes().keys() == served
+
+
+def test_every_page_takes_head_requests(target: Target) -> None:
+    visitor = Visitor(target.server.url)
+    visitor.sign_in(USER, APIKEY)
+    values = {"number": 999999, "delivery_number": 1, "service_uuid": UNKNOWN, "action_uuid": UNKNOWN}
+    values |= {"token": "none", "name": "none"}
+    for route in page_routes():
+        if route.method == "GET":
+            address = route.fill(values)
+            assert visitor.send("HEAD", address).status == visitor.send("GET", address).status != 405, route
 
 
 @pytest.mark.parametrize("scope", Scope)

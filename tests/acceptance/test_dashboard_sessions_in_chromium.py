@@ -1,7 +1,7 @@
 """Signing in, forms and signing out in a real browser, with and without scripts."""
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from tests.acceptance.accounts import add_login_link, add_member
 from tests.support.browser import DESK, PHONE, Browser, Screen, sign_in
@@ -40,22 +40,22 @@ def test_a_link_signs_in(browser: Browser, live_server: LiveServer, has_scripts:
     assert token not in page.title()
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url(f"{live_server.url}/")
-    assert page.get_by_text(member.name).first.is_visible()
+    expect(page.get_by_text(member.name).first).to_be_visible()
     page.goto(f"/sign-in/link/{token}/")
     page.get_by_role("button", name="Sign in").click()
-    assert page.get_by_role("alert").is_visible()
+    expect(page.get_by_role("alert")).to_be_visible()
 
 
 def test_after_signing_out_history_shows_nothing(browser: Browser, live_server: LiveServer, has_scripts: bool) -> None:
     page = browser.open(live_server.url, has_scripts=has_scripts)
     sign_in(page, USER, APIKEY)
     page.goto("/account/")
-    assert page.get_by_role("heading", name="API keys").is_visible()
+    expect(page.get_by_role("heading", name="API keys")).to_be_visible()
     sign_out(page)
     for _ in range(2):
         page.go_back()
+        expect(page.get_by_role("button", name="Sign in")).to_be_visible()
         assert "API keys" not in page.content()
-        assert page.get_by_role("button", name="Sign in").is_visible()
 
 
 def test_a_form_of_another_site_changes_nothing(browser: Browser, live_server: LiveServer, has_scripts: bool) -> None:
@@ -68,9 +68,9 @@ def test_a_form_of_another_site_changes_nothing(browser: Browser, live_server: L
     page.route(f"{evil}/prize", lambda route: route.fulfill(body=html, content_type="text/html"))
     page.goto(f"{evil}/prize")
     page.get_by_role("button", name="Win a prize").click()
-    assert "a page of another site sent this" in page.inner_text("body").lower()
+    expect(page.locator("body")).to_contain_text("page of another site sent this", ignore_case=True)
     page.goto("/account/")
-    assert page.get_by_role("heading", name="Sessions").is_visible()
+    expect(page.get_by_role("heading", name="Sessions")).to_be_visible()
     browser.faults.clear()  # the other site
 
 

@@ -123,6 +123,7 @@ def test_pages_of_handlers_are_accessible_and_fit_the_screen(
 
 
 def _check(page: Page, place: str) -> None:
+    page.wait_for_load_state()
     page.locator("details").evaluate_all("all => all.forEach(each => each.open = each.matches('.group, .json'))")
     found = Axe().run(page).response["violations"]
     assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found if each["impact"] in SERIOUS] == []

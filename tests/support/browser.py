@@ -20,12 +20,13 @@ from urllib.parse import urlsplit
 
 import psutil
 from playwright.sync_api import Browser as PlaywrightBrowser
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from tests.support.waiting import wait_until
 
 CHROMIUM = "/usr/bin/chromium"
 _LIMIT_MS = 60_000
+expect.set_options(timeout=_LIMIT_MS)
 _ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",

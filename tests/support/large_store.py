@@ -220,7 +220,7 @@ _INSERT_DELIVERIES = sa.text(
            1, :start + i * :pause, '203.0.113.7', 'GitHub-Hookshot/044aadd', 6000,
            CASE WHEN turn % 5 < 4 THEN 'joined' WHEN turn % 10 < 5 THEN 'skipped' ELSE 'refused' END,
            CASE WHEN turn % 5 < 4 THEN '' ELSE 'the branch is none of: main' END,
-           '{{"headers": {{"x-github-event": "push"}}, "query": {{}}, "body": "ref=refs/heads/main"}}', 300
+           '{{"headers": [["x-github-event", "push"]], "query": "", "body": "ref=refs/heads/main"}}', 300
     FROM placed ORDER BY i
     """
 )

@@ -1,6 +1,7 @@
 """The browser of the tests shows pages on each screen, and notices what pages must not do."""
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.support.browser import DESK, PHONE, Browser, Screen, sign_in
 from tests.support.server import APIKEY, USER, LiveServer
@@ -14,7 +15,7 @@ def test_people_sign_in_on_each_screen(
 ) -> None:
     page = browser.open(live_server.url, screen, has_scripts=has_scripts)
     sign_in(page, USER, APIKEY)
-    assert page.get_by_role("heading", name="Overview").is_visible()
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
     assert page.viewport_size == {"width": screen.width, "height": screen.height}
 
 

@@ -2,21 +2,18 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from statistics import median
-from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from tests.support import large_store
 from tests.support.large_store import LargeStore
+from tests.support.query_plans import recorded, scans
 from tests.support.stores import StoreBed, open_store
 from tutumd.model import DeliveryOutcome, ServiceState, User
 
 RUNS = 15
-LARGE_TABLES = ("deliveries", "action_deliveries", "actions", "action_lines")
 PAGES = 200
 
 Reads = dict[str, Callable[[], object]]
@@ -88,32 +85,3 @@ def measure(read: Callable[[], object]) -> float:
         read()
         took.append(time.perf_counter() - began)
     return 1000 * median(took)
-
-
-@contextmanager
-def recorded() -> Iterator[list[tuple[str, Any]]]:
-    """Collect the statements that are executed."""
-    statements: list[tuple[str, Any]] = []
-
-    def record(_conn: object, _cursor: object, sql: str, parameters: Any, *_: object) -> None:
-        if sql.startswith(("SELECT", "WITH")):
-            statements.append((sql, parameters))
-
-    sa.event.listen(sa.Engine, "before_cursor_execute", record)
-    try:
-        yield statements
-    finally:
-        sa.event.remove(sa.Engine, "before_cursor_execute", record)
-
-
-def scans(bed: StoreBed, sql: str, parameters: Any) -> list[str]:
-    """Return where the plan of a statement reads a large table from end to end; partial indexes are small."""
-    with bed.database.read() as connection:
-        how = "EXPLAIN" if bed.database.is_postgres else "EXPLAIN QUERY PLAN"
-        plan = [str(row[-1]) for row in connection.exec_driver_sql(f"{how} {sql}", parameters)]
-    if bed.database.is_postgres:
-        large = [table for table in LARGE_TABLES if table != "action_deliveries"]  # which is empty there
-        return [line for line in plan for table in large if f"Seq Scan on {table} " in line]
-    partial = ("actions_live", "actions_one_in_progress", "actions_failed")
-    whole = [line for line in plan if line.startswith("SCAN") and line.split()[1] in LARGE_TABLES]
-    return [line for line in whole if not line.endswith(partial)]

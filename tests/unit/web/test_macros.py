@@ -42,6 +42,11 @@ def test_an_unknown_state_is_shown_by_its_word() -> None:
     assert "<span>Odd</span>" in ui.state("odd")
 
 
+def test_code_is_marked_up_and_everything_stays_text() -> None:
+    html = ui.code_spans("set `<b>` and `b`, & <i>.")
+    assert html == "set <code>&lt;b&gt;</code> and <code>b</code>, &amp; &lt;i&gt;."
+
+
 def test_a_button_is_a_form_that_works_without_scripts() -> None:
     html = ui.button("Redeploy", "/service/1/redeploy", command="tutum service redeploy web", fields={"tag": "v1"})
     assert '<form method="post" action="/service/1/redeploy">' in html

@@ -14,14 +14,12 @@ from tutumd.application.senders import NOTES, SENDERS, Sender, group_senders
 from tutumd.errors import NOT_FOUND, InvalidInputError, NotFoundError
 from tutumd.model import Query, Scope, Service, User
 from tutumd.web.context import context, parse_uuid
-from tutumd.web.pages import connect_wait
 from tutumd.web.pages.connect_wait import show_entries
 from tutumd.web.pages.handler_routes import ServiceUuid, find_handler
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.visitors import Operator, Reader, SentForm, field
 
 router = APIRouter()
-router.include_router(connect_wait.router)
 
 _MAX_SERVICES = 20
 _MAX_SEARCH = 200

@@ -1,13 +1,8 @@
 """Texts of values on pages, as Jinja filters."""
 
-import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
-
-from markupsafe import Markup
-
-_CODE = re.compile("`([^`]*)`")
 
 
 def iso(at: datetime) -> str:
@@ -65,12 +60,6 @@ def short_digest(digest: str) -> str:
     return digest.rpartition(":")[2][:12]
 
 
-def code_spans(text: str) -> Markup:
-    """Return a text of ours with its `code` marked up. Whatever it contains stays text."""
-    parts = _CODE.split(text)
-    return Markup("").join(Markup("<code>{}</code>").format(part) if n % 2 else part for n, part in enumerate(parts))
-
-
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "iso": iso,
     "exact": exact,
@@ -78,5 +67,4 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "relative": relative,
     "duration": duration,
     "short_digest": short_digest,
-    "code_spans": code_spans,
 }

@@ -13,7 +13,6 @@ from tutumd.application.handler_words import describe
 from tutumd.errors import InvalidInputError
 from tutumd.model import DeliveryOutcome, User
 from tutumd.web.context import context
-from tutumd.web.pages import handler_edit, handler_try
 from tutumd.web.pages.handler_routes import (
     BASE,
     FoundHandler,
@@ -29,8 +28,6 @@ from tutumd.web.pages.rendering import render
 from tutumd.web.pages.visitors import Caller, Operator, Reader, SentForm, field
 
 router = make_router()
-router.include_router(handler_edit.router)
-router.include_router(handler_try.router)
 
 RECENT = 20
 GRACES_S = {"0": 0, "1h": 3600, "1d": 86_400, "7d": 604_800}

@@ -27,7 +27,10 @@ from tutumd.web.pages import (
     assets,
     audit,
     connect,
+    connect_wait,
     deliveries,
+    handler_edit,
+    handler_try,
     handlers,
     overview,
     service,
@@ -43,6 +46,7 @@ from tutumd.web.pages.visitors import SignInNeededError, find_visitor, protect
 _MAX_NEXT = 1000
 _NO_PAGE = "there is no such page: check the address, or begin at the overview"
 _HEADINGS = {403: "Not allowed", 404: "Not found", 503: "Not now"}
+# Without routers within routers: what is done with all routes would miss theirs.
 PAGES = (
     overview,
     services,
@@ -50,6 +54,9 @@ PAGES = (
     service_acts,
     service_logs,
     connect,
+    connect_wait,
+    handler_edit,
+    handler_try,
     handlers,
     deliveries,
     actions,
@@ -58,6 +65,7 @@ PAGES = (
     sign_in,
     assets,
 )
+"""Modules with a `router` each, which includes no other one: FastAPI hides the routes of that."""
 
 
 def create_site(web: WebContext, version: str) -> ASGIApp:

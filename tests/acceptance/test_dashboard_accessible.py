@@ -1,0 +1,123 @@
+"""Every page of the dashboard is for everybody: axe finds nothing, none scrolls sideways, and the keyboard is enough.
+
+The pages come from the routes of the site, so that a new page is among them by itself.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from tests.acceptance.filled_server import FilledServer, filled_server, page_templates
+from tests.support.browser import DESK, PHONE, Browser, Screen, sign_in
+from tests.support.server import APIKEY, USER
+
+NARROW = Screen(width=360, height=740, is_touched=True)
+FINGER_PX = 44
+"""WCAG 2.5.5."""
+_SMALL_TARGETS = """(smallest) => {
+    const text = node => node.nodeType === Node.TEXT_NODE && node.textContent.trim().replace(/[,.;:()]/g, "");
+    // WCAG 2.5.5 exempts links within a sentence.
+    const inSentence = each => each.matches("a") && [...each.parentElement.childNodes].some(text);
+    const isReached = each => each.checkVisibility({checkVisibilityCSS: true}) && !each.closest(".skip, .hide");
+    const area = each => {
+        const own = each.getBoundingClientRect();
+        const label = each.labels?.[0]?.getBoundingClientRect();
+        return label && each.matches("[type=checkbox], [type=radio]") ? label : own;
+    };
+    return [...document.querySelectorAll("a, button, summary, input:not([type=hidden]), select, textarea")]
+        .filter(each => isReached(each) && !inSentence(each) && area(each).height < smallest)
+        .map(each => `${Math.round(area(each).height)} px: ${each.outerHTML.slice(0, 160)}`);
+}"""
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FilledServer]:
+    with filled_server(tmp_path_factory.mktemp("filled")) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("screen", "is_dark"), [(DESK, False), (DESK, True), (PHONE, False)], ids=["desk-light", "desk-dark", "phone"]
+)
+def test_axe_finds_nothing_on_any_page(browser: Browser, filled: FilledServer, screen: Screen, is_dark: bool) -> None:
+    page = browser.open(filled.server.url, screen, is_dark=is_dark)
+    found = violations(page, "/sign-in/")
+    sign_in(page, USER, APIKEY)
+    for address in filled.addresses():
+        found += violations(page, address)
+    assert not found, "\n".join(found)
+
+
+def test_axe_finds_nothing_in_what_opens(browser: Browser, filled: FilledServer) -> None:
+    page = browser.open(filled.server.url)
+    sign_in(page, USER, APIKEY)
+    found: list[str] = []
+    for address in filled.addresses():
+        page.goto(address)
+        closed = page.locator("main details").count()
+        for index in range(closed):
+            page.evaluate(
+                "index => document.querySelectorAll('main details').forEach((each, at) => each.open = at == index)",
+                index,
+            )
+            if index % 4 == 0 or index == closed - 1:
+                found += check(page)
+    assert not found, "\n".join(dict.fromkeys(found))
+
+
+def test_axe_finds_nothing_on_pages_that_answer_a_form(browser: Browser, filled: FilledServer) -> None:
+    page = browser.open(filled.server.url)
+    sign_in(page, USER, APIKEY)
+    found: list[str] = []
+    page.goto(filled.address("handler"))
+    page.get_by_role("button", name="Show the URL").click()
+    found += check(page)
+    page.goto(filled.address("service", 1, "/service/{uuid}/handler/new/"))
+    page.get_by_label("Name", exact=True).fill("x" * 300)
+    page.get_by_role("button", name="Create the handler").click()
+    found += check(page)
+    page.goto("/account/")
+    page.get_by_role("button", name="Make a key").click()
+    found += check(page)
+    page.goto("/nowhere/")
+    found += check(page)
+    assert not found, "\n".join(found)
+
+
+def test_no_page_scrolls_sideways_and_all_can_be_touched_on_a_small_phone(
+    browser: Browser, filled: FilledServer
+) -> None:
+    page = browser.open(filled.server.url, NARROW)
+    found: list[str] = []
+    sign_in(page, USER, APIKEY)
+    for address in filled.addresses():
+        page.goto(address)
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            found.append(f"{address} scrolls sideways")
+        found += [f"{address}: {small}" for small in page.evaluate(_SMALL_TARGETS, FINGER_PX)]
+    assert not found, "\n".join(found)
+
+
+def test_the_walk_visits_every_route(filled: FilledServer) -> None:
+    """A route whose kind of parameter is not known would be left out, or fail; each has a page here."""
+    addresses = list(filled.addresses())
+    assert len(addresses) == len(set(addresses)) > len(page_templates()) > 20
+    assert not [address for address in addresses if "{" in address]
+
+
+def violations(page: Page, address: str) -> list[str]:
+    """Open a page, and return what axe finds on it."""
+    response = page.goto(address)
+    assert response is not None and response.status == 200, f"{address}: {response and response.status}"
+    return check(page)
+
+
+def check(page: Page) -> list[str]:
+    """Return what axe finds on the page that is open."""
+    found = Axe().run(page).response["violations"]
+    path = page.url.partition("?")[0].split("/", 3)[3]
+    return [
+        f"/{path}: {each['id']} ({each['impact']}): {node['html'][:200]}" for each in found for node in each["nodes"]
+    ]

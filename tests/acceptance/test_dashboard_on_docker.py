@@ -1,0 +1,194 @@
+"""The whole product as people meet it, to a revoked URL: on Docker, on a phone, and without scripts."""
+
+import re
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.acceptance.accounts import add_login_link, run_tutumd
+from tests.acceptance.sender_calls import send_payload
+from tests.support.browser import PHONE, Browser
+from tests.support.docker_bed import ANONYMOUS, DockerBed
+from tests.support.server import USER, Answer, LiveServer
+from tests.support.waiting import wait_until
+
+_LIMIT_MS = 120_000
+_PAYLOAD = "ghcr-registry-package"
+
+
+@pytest.fixture
+def new_server(clean_bed: DockerBed, tmp_path: Path) -> Iterator[LiveServer]:
+    """An installation in which nothing has happened, on a Docker Engine without containers."""
+    with LiveServer(tmp_path, "--engine", "docker", environment=clean_bed.environment) as server:
+        yield server
+
+
+def test_from_a_login_link_to_a_revoked_url_on_docker(
+    browser: Browser, new_server: LiveServer, clean_bed: DockerBed
+) -> None:
+    bed, server = clean_bed, new_server
+    page = browser.open(server.url)
+    made = run_tutumd(server.data, "login-link", USER, "--port", str(server.port))
+    page.goto(made.stdout.split()[-1])
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Connect your first sender")).to_be_visible()
+    first = bed.push("app", "v1")
+    bed.docker("run", "-d", "--name", "web", f"{ANONYMOUS}/app")
+    server.find("web", running_num_containers=1)
+
+    url, secret = connect(page, "web")
+    second = bed.push("app", "v2")
+    page.evaluate("window.sameDocument = true")
+    assert call(server, url, secret).status == 202
+    expect(page.get_by_role("heading", name="is connected")).to_be_visible(timeout=_LIMIT_MS)
+    page.get_by_role("link", name="The action, live").wait_for()
+    assert page.evaluate("window.sameDocument"), "the checks turned green in the page that was open"
+    page.get_by_role("link", name="The action, live").click()
+    expect_state(page, "Success")
+    diff = page.get_by_label("Image", exact=True)
+    expect(diff.locator("del")).to_contain_text(first.partition(":")[2][:12])
+    expect(diff.locator("ins")).to_contain_text(second.partition(":")[2][:12])
+    page.get_by_label("Breadcrumb").get_by_role("link", name="web").click()
+    expect(page.locator(f'code.digest[title="{second}"]').first).to_be_visible(timeout=_LIMIT_MS)
+    container = bed.inspect("container", "web")["Id"]
+
+    bed.push("app", "v3-broken")
+    page.goto(action_path(call(server, url, secret)))
+    expect_failure(page, "fatal: v3-broken cannot start")
+    assert bed.inspect("container", "web")["Id"] == container
+    assert bed.docker("exec", "web", "wget", "-qO-", "127.0.0.1:8080") == "v2"
+
+    revoke(page)
+    assert call(server, url, secret).status == 404
+
+
+def test_from_a_login_link_to_a_revoked_url_on_a_phone(browser: Browser, live_server: LiveServer) -> None:
+    name = f"phone-{uuid.uuid4().hex[:8]}"
+    service = live_server.run_service(name)
+    page = browser.open(live_server.url, PHONE)
+    page.goto(f"/sign-in/link/{add_login_link(live_server, USER)}/")
+    page.get_by_role("button", name="Sign in").tap()
+    url, secret = connect(page, name)
+    assert call(live_server, url, secret).status == 202
+    expect(page.get_by_role("heading", name="is connected")).to_be_visible(timeout=_LIMIT_MS)
+    page.get_by_role("link", name="The action, live").tap()
+    expect_state(page, "Success")
+    (running,) = live_server.service(service)["containers"]
+    break_service(live_server, service)
+    page.goto(action_path(call(live_server, url, secret)))
+    expect_failure(page, "fatal: broken")
+    assert live_server.service(service)["containers"] == [running]
+    revoke(page)
+    assert call(live_server, url, secret).status == 404
+
+
+def test_the_essentials_work_without_scripts(browser: Browser, live_server: LiveServer) -> None:
+    name = f"plain-{uuid.uuid4().hex[:8]}"
+    service = live_server.run_service(name)
+    page = browser.open(live_server.url, has_scripts=False)
+    page.goto(f"/sign-in/link/{add_login_link(live_server, USER)}/")
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_label("Pages").get_by_role("link", name="Services").click()
+    page.get_by_label("Name or image").fill(name)
+    page.get_by_role("button", name="Filter").click()
+    page.get_by_role("link", name=name).first.click()
+
+    page.get_by_role("link", name="Redeploy…").click()
+    page.get_by_role("button", name="Redeploy now").click()
+    reload_until(page, "Success")
+
+    url, secret = connect(page, name)
+    assert call(live_server, url, secret).status == 202
+    reload_until(page, "is connected")
+    page.get_by_role("link", name="The action, live").click()
+    reload_until(page, "Success")
+    page.go_back()
+    page.get_by_role("link", name="What arrived").click()
+    expect(page.get_by_label("Body", exact=True)).to_contain_text("container_metadata")
+    expect(page.get_by_text("X-GitHub-Event", exact=False).first).to_be_visible()
+
+    break_service(live_server, service)
+    page.goto(action_path(call(live_server, url, secret)))
+    reload_until(page, "It failed:")
+    expect_failure(page, "fatal: broken")
+    revoke(page)
+    assert call(live_server, url, secret).status == 404
+
+    page.get_by_role("link", name="Connect a sender").first.click()
+    page.get_by_role("link", name="Make a handler with all its settings").click()
+    page.get_by_label("Name", exact=True).fill("by-hand")
+    page.get_by_role("button", name="Create the handler").click()
+    page.get_by_role("button", name="Show the URL").click()
+    by_hand = page.locator("input[readonly]").first.input_value()
+    assert live_server.post(by_hand.removeprefix(live_server.url)).status == 202
+    page.get_by_role("link", name="Done").click()
+    page.locator("summary", has_text="Revoke").click()
+    page.get_by_role("button", name="Revoke it").click()
+    assert live_server.post(by_hand.removeprefix(live_server.url)).status == 404
+    live_server.request("DELETE", f"/api/v1/service/{service}/")
+
+
+def connect(page: Page, service: str) -> tuple[str, str]:
+    """Go from any page to the one that waits for the first call; return the URL and the secret that were shown."""
+    page.get_by_label("Pages").get_by_role("link", name="Connect").click()
+    page.get_by_label("Search services").fill(service)
+    page.get_by_role("button", name="Search").click()
+    page.locator(".choices").get_by_role("link", name=service).click()
+    page.get_by_role("link", name="GHCR").click()
+    page.get_by_label("Image tag").fill("latest")
+    page.get_by_role("button", name="Create the URL").click()
+    url, secret = (page.get_by_label(name, exact=True).input_value() for name in ("Payload URL", "Secret"))
+    page.get_by_role("link", name="Watch the first call arrive").click()
+    expect(page.get_by_role("heading", name="Waiting for the first call")).to_be_visible()
+    return url, secret
+
+
+def call(server: LiveServer, url: str, secret: str) -> Answer:
+    """Send what GHCR sends for a pushed image, signed, each time as another delivery."""
+    return send_payload(server, url, _PAYLOAD, "ghcr", secret, key=str(uuid.uuid4()))
+
+
+def action_path(called: Answer) -> str:
+    assert called.status == 202, called
+    return str(called.json["action"]).removeprefix("/api/v1")
+
+
+def break_service(server: LiveServer, service: str) -> None:
+    """Let new processes of a local service fail; the running ones go on."""
+    changed = server.request("PATCH", f"/api/v1/service/{service}/", {"run_command": "echo fatal: broken; exit 3"})
+    assert changed.status in (200, 202), changed
+
+
+def expect_state(page: Page, state: str) -> None:
+    expect(page.locator(".head .state")).to_have_text(state, timeout=_LIMIT_MS)
+
+
+def expect_failure(page: Page, last_line: str) -> None:
+    """Wait until the page of an action says that it failed: the reason first, then what the container wrote."""
+    expect_state(page, "Failed")
+    expect(page.get_by_label("Last output of the container")).to_contain_text(last_line)
+    shown = page.locator("main").inner_text()
+    assert shown.index("It failed:") < shown.index(last_line) < shown.index("Steps")
+    assert re.search("exit code 3|exited with 3", shown[: shown.index(last_line)])
+
+
+def reload_until(page: Page, words: str) -> None:
+    """Load a page again until it has some words, as somebody without scripts does."""
+
+    def has_words() -> bool:
+        page.reload()
+        return words in page.locator("main").inner_text()
+
+    wait_until(has_words, f"{page.url} says {words}", timeout_s=60)
+
+
+def revoke(page: Page) -> None:
+    """Go from the page of an action to the handler that `connect` made, and revoke it."""
+    page.get_by_label("Breadcrumb").get_by_role("link").nth(1).click()
+    page.locator("#handlers").get_by_role("link", name="ghcr").click()
+    page.locator("summary", has_text="Revoke").click()
+    page.get_by_role("button", name="Revoke it").click()
+    expect(page.get_by_text("Nobody can call this service yet")).to_be_visible()

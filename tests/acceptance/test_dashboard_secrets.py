@@ -1,0 +1,237 @@
+"""After real use of the dashboard no handler's URL, key, secret or token is on a page, in an address or in a log."""
+
+import json
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import pytest
+from playwright.sync_api import Page as BrowserPage
+from playwright.sync_api import Response
+
+from tests.acceptance.accounts import add_login_link, add_member
+from tests.acceptance.page_routes import FOR_ALL, PageRoute, page_routes
+from tests.acceptance.sender_calls import send_payload
+from tests.support.browser import Browser
+from tests.support.pages import Page, Visitor
+from tests.support.postgres_bed import PostgresBed
+from tests.support.server import APIKEY, USER, LiveServer
+
+_UUID = re.compile(r"/webhook/handler/([0-9a-f-]{36})/")
+LOUD = ("--engine", "local", "--access-log", "--log-level", "debug")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Used:
+    """A server whose dashboard an admin has used: a handler was connected, called, rotated and changed.
+
+    Attributes:
+        secrets: What nobody may find, by what it is.
+        values: The objects of the admin, by the names in paths of pages.
+    """
+
+    server: LiveServer
+    visitor: Visitor
+    secrets: Mapping[str, str]
+    values: Mapping[str, str]
+    responses: list[Page] = field(default_factory=list)
+
+    def addresses(self) -> list[str]:
+        """Return the address of each page that can be got, and of some with a query."""
+        handler = self.fill("/service/{service_uuid}/handler/{number}/")
+        more = ("?did=created", "deliveries/?outcome=queued", "connect/?sender=ghcr&after=0", "try/?delivery=1")
+        return [
+            *(route.fill(self.values) for route in page_routes() if route.method == "GET"),
+            *(handler + each for each in more),
+            self.fill("/service/{service_uuid}/connect/?sender=ghcr"),
+            "/services/?search=used",
+        ]
+
+    def fill(self, path: str) -> str:
+        return PageRoute(method="GET", path=path).fill(self.values)
+
+    def find_secrets(self, text: str) -> list[str]:
+        """Return which secrets a text holds."""
+        return [what for what, secret in self.secrets.items() if secret.lower() in text.lower()]
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Used]:
+    with LiveServer(tmp_path_factory.mktemp("used"), *LOUD) as server:
+        yield use(server)
+
+
+def use(server: LiveServer) -> Used:
+    """Do with the dashboard what people do, and note what they were shown that is secret."""
+    service = server.run_service("used")
+    link = add_login_link(server, USER)
+    visitor = Visitor(server.url)
+    visitor.sign_in_by_link(link)
+    made = visitor.get(f"/service/{service}/connect/?sender=ghcr").submit("Create the URL")
+    url, secret = (made.find("input", aria_label=name)[0].attributes["value"] for name in ("Payload URL", "Secret"))
+    waiting = made.follow("Watch the first call arrive")
+    assert waiting.submit("Show the URL again").find("input", aria_label="Payload URL")
+    called = send_payload(server, url, "ghcr-registry-package", "ghcr", secret, key=str(uuid.uuid4()))
+    assert called.status == 202, called
+    server.wait_for_action(called.json["action"])
+    assert send_payload(server, url, "ghcr-registry-package", "ghcr", "wrong", key=str(uuid.uuid4())).status == 401
+    handler = visitor.get(waiting.path.partition("connect/")[0])
+    shown = handler.submit("Show the URL")
+    assert url in shown.html
+    rotated = handler.submit("Make a new URL", grace="1d")
+    new = rotated.visitor.get(handler.path).submit("Show the URL")
+    new_url = next(each.attributes["value"] for each in new.find("input") if "readonly" in each.attributes)
+    assert new_url != url
+    handler.visitor.get(f"{handler.path}try/").submit("Try this payload", body=json.dumps({"ref": "x"}))
+    key = next(
+        each.attributes["value"]
+        for each in visitor.get("/account/").submit("Make a key").find("input")
+        if "readonly" in each.attributes
+    )
+    other = Visitor(server.url)
+    other.sign_in(USER, APIKEY)
+    tokens = {
+        f"token {name} of {who}": value
+        for who, each in (("a", visitor), ("b", other))
+        for name, value in each.cookies.items()
+    }
+    secrets = {
+        "old UUID": _UUID.search(url)[1],  # type: ignore[index] # it matches, or the test fails
+        "new UUID": _UUID.search(new_url)[1],  # type: ignore[index] # it matches, or the test fails
+        "secret": secret,
+        "status token": called.json["status_url"].split("/")[-2],
+        "API key": key,
+        "API key of the setup": APIKEY,
+        "login link": link,
+        **tokens,
+    }
+    values = {
+        "service_uuid": service,
+        "action_uuid": str(called.json["action"]).split("/")[-2],
+        "number": handler.path.split("/")[-2],
+        "delivery_number": "1",
+        "token": "x" * 43,
+        "name": "mark.svg",
+    }
+    return Used(server=server, visitor=visitor, secrets=secrets, values=values)
+
+
+def test_no_response_to_a_get_holds_a_secret(used: Used) -> None:
+    for address in used.addresses():
+        for headers in ({}, {"hx_request": "true"}, {"accept": "application/json"}):
+            page = used.visitor.send("GET", address, **headers)
+            cookies = page.headers.get_all("set-cookie", [])
+            del page.headers["set-cookie"]
+            assert page.status in (200, 303, 404), (address, page.status)
+            found = used.find_secrets(page.body.decode() + str(page.headers))
+            assert not found, (address, headers, found)
+            assert len(cookies) <= 1
+            assert "/static/" in address or page.headers["cache-control"] == "no-store", address
+
+
+def test_pages_of_objects_were_there(used: Used) -> None:
+    """The test above would find nothing on pages that do not exist."""
+    missing = {each for each in used.addresses() if used.visitor.get(each).status == 404}
+    assert missing == {"/static/mark.svg"}
+
+
+def test_no_error_holds_a_secret(used: Used) -> None:
+    new, old = used.secrets["new UUID"], used.secrets["old UUID"]
+    for path in ("/", "/services/", used.fill("/service/{service_uuid}/")):
+        page = used.visitor.send("POST", path, {"csrf": "wrong", "key": used.secrets["API key"]})
+        assert page.status in (403, 404, 405)
+        assert not used.find_secrets(page.html + str(page.headers))
+    # A person may paste the URL into the wrong place. It is not kept there.
+    for odd in (f"/service/{new}/", f"/action/{old}/", f"/service/{used.values['service_uuid']}/handler/{new}/"):
+        assert used.visitor.get(odd).status == 404
+    assert not used.find_secrets(used.server.log)
+
+
+def test_a_browser_keeps_no_secret(used: Used, browser: Browser) -> None:
+    page = browser.open(used.server.url)
+    heads: list[str] = []
+
+    def note(response: Response) -> None:
+        heads.append(f"{response.url} {response.headers} {response.request.headers.get('referer', '')}")
+
+    page.on("response", note)
+    page.goto("/sign-in/")
+    page.get_by_label("User").fill(USER)
+    page.get_by_label("API key").fill(APIKEY)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(lambda url: "/sign-in/" not in url)
+    # Show the URL, go elsewhere, and come back: the address that people come back to shows none.
+    page.goto(used.fill("/service/{service_uuid}/handler/{number}/"))
+    page.get_by_role("button", name="Show the URL").click()
+    page.get_by_role("heading", name="URL to POST to").wait_for()
+    assert used.secrets["new UUID"] not in f"{page.url} {page.title()}"
+    page.get_by_role("link", name="Done").click()
+    tokens = {each["value"] for each in page.context.cookies()}
+    for address in used.addresses():
+        if "/static/" not in address and "/log/" not in address:
+            page.goto(address)
+            check_browser(used, page)
+    page.go_back()
+    check_browser(used, page)
+    text = "\n".join(each for each in heads if "set-cookie" not in each)
+    assert not used.find_secrets(text)
+    assert not [each for each in tokens if each in text]
+
+
+def check_browser(used: Used, page: BrowserPage) -> None:
+    kept = page.evaluate("""JSON.stringify([
+        {...localStorage}, {...sessionStorage}, history.state, document.cookie, document.title, document.referrer,
+        location.href, document.documentElement.outerHTML])""")
+    assert not used.find_secrets(kept), page.url
+
+
+def test_the_log_holds_no_secret(used: Used) -> None:
+    log = used.server.log
+    assert "/service/" in log
+    lines = [line for line in log.splitlines() if used.find_secrets(line)]
+    assert not lines, lines[:3]
+
+
+def test_a_second_user_finds_nothing_of_the_first(used: Used) -> None:
+    member = add_member(used.server, f"ann-{uuid.uuid4().hex[:8]}")
+    stranger = Visitor(used.server.url)
+    stranger.sign_in(member.name, member.key)
+    csrf = stranger.get("/account/").form("Sign out").csrf
+    owned = [
+        route for route in page_routes() if route.path not in FOR_ALL and {"uuid", "service_uuid"} & {*route.names}
+    ]
+    assert len(owned) > 30
+    for route in owned:
+        address = route.fill(used.values)
+        unknown = route.fill(dict(used.values) | {"service_uuid": str(uuid.uuid4()), "action_uuid": str(uuid.uuid4())})
+        body = {"csrf": csrf, "target": "1"} if route.method == "POST" else ""
+        page, missing = (stranger.send(route.method, each, body) for each in (address, unknown))
+        assert page.status == 404, route
+        assert (page.status, page.text) == (missing.status, missing.text), route
+    for path in ("/", "/services/", "/services/?search=used", "/connect/?q=used", "/audit/", "/running/", "/account/"):
+        page = stranger.get(path)
+        assert page.status == 200
+        assert not [each for each in (used.values["service_uuid"], used.values["action_uuid"]) if each in page.html]
+        assert not used.find_secrets(page.html)
+    assert used.visitor.get(used.fill("/service/{service_uuid}/handler/{number}/")).status == 200, (
+        "it changed something"
+    )
+
+
+def test_two_replicas_share_sessions(postgres_bed: PostgresBed, tmp_path_factory: pytest.TempPathFactory) -> None:
+    environment = {"TUTUMD_DATABASE": postgres_bed.new_database()}
+    folders = [tmp_path_factory.mktemp(f"replica-{n}") for n in (1, 2)]
+    with LiveServer(folders[0], environment=environment) as one, LiveServer(folders[1], environment=environment) as two:
+        visitor, elsewhere = Visitor(one.url), Visitor(two.url)
+        visitor.sign_in(USER, APIKEY)
+        elsewhere.cookies = visitor.cookies
+        assert elsewhere.get("/account/").path == "/account/"
+        # A form of one is taken by the other, and signing out there ends the session on both.
+        form = visitor.get("/account/").form("Sign out")
+        kept = dict(visitor.cookies)
+        assert elsewhere.post(form.address, dict(form.fields)).path == "/sign-in/"
+        for server in (one, two):
+            again = Visitor(server.url)
+            again.cookies = dict(kept)
+            assert again.get("/account/").path.startswith("/sign-in/"), server.url

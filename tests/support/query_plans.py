@@ -1,0 +1,40 @@
+"""The statements that something executes, and what their plans read as a whole."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+
+from tests.support.stores import StoreBed
+
+LARGE_TABLES = ("deliveries", "action_deliveries", "actions", "action_lines")
+
+
+@contextmanager
+def recorded() -> Iterator[list[tuple[str, Any]]]:
+    """Collect the statements that are executed."""
+    statements: list[tuple[str, Any]] = []
+
+    def record(_conn: object, _cursor: object, sql: str, parameters: Any, *_: object) -> None:
+        if sql.startswith(("SELECT", "WITH")):
+            statements.append((sql, parameters))
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", record)
+    try:
+        yield statements
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", record)
+
+
+def scans(bed: StoreBed, sql: str, parameters: Any) -> list[str]:
+    """Return where the plan of a statement reads a large table from end to end; partial indexes are small."""
+    with bed.database.read() as connection:
+        how = "EXPLAIN" if bed.database.is_postgres else "EXPLAIN QUERY PLAN"
+        plan = [str(row[-1]) for row in connection.exec_driver_sql(f"{how} {sql}", parameters)]
+    if bed.database.is_postgres:
+        large = [table for table in LARGE_TABLES if table != "action_deliveries"]  # which is empty there
+        return [line for line in plan for table in large if f"Seq Scan on {table} " in line]
+    partial = ("actions_live", "actions_one_in_progress", "actions_failed")
+    whole = [line for line in plan if line.startswith("SCAN") and line.split()[1] in LARGE_TABLES]
+    return [line for line in whole if not line.endswith(partial)]
