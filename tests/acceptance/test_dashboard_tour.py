@@ -43,7 +43,7 @@ class Stop:
 
 HANDLER = "/service/{service_uuid}/handler/{number}/"
 STOPS = (
-    Stop(picture="overview", template="/", texts=("Failed last", "mailer", "Running", "Waiting", "Engines")),
+    Stop(picture="overview", template="/", texts=("Recent failures", "mailer", "Running", "Waiting", "Engines")),
     Stop(
         picture="connected",
         template=f"{HANDLER}connect/?sender=github&after=0",

@@ -31,7 +31,7 @@ class Choice:
         repository: Glob for the image's repository; empty for any.
         deploys_tag: Deploy the pushed tag, not the one that the service has.
         max_containers: Of SCALEUP.
-        verifies: Believe only calls with the secret.
+        verifies: Accept only calls with the secret.
     """
 
     name: str

@@ -42,7 +42,7 @@ def list_fields(sender: Sender, choice: Choice, sent: Mapping[str, str] | None =
         fields.append(
             FormField(
                 name="verifies",
-                label="Believe only calls with a secret",
+                label="Accept only calls with a secret",
                 type="checkbox",
                 value="1",
                 checked=choice.verifies,

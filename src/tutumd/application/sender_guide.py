@@ -17,8 +17,8 @@ from tutumd.model.findings import Finding, warning, wrong
 WHAT_SENDERS_SEE = (
     (
         "404",
-        "The URL is not a handler's: compare it to the last character. One that was replaced, disabled or used up, has"
-        " expired, or is called from a network that may not looks the same.",
+        "No handler has this URL: compare every character. A URL that was replaced, disabled or used up, or has"
+        " expired, gets a 404 too, and so does a caller whose network is not allowed.",
     ),
     ("401", "The secret is missing or wrong."),
     ("405", "It was not a POST."),
@@ -105,8 +105,16 @@ def find_reach_problem(url: str, sender: Sender) -> Finding | None:
     mend = "Put the server behind a name with TLS that senders reach, and set TUTUMD_PUBLIC_URL to it."
     if is_local(host):
         if sender.key == "curl":
-            return warning(SUBJECT, f"{place} is this machine: only programs on it can call this URL.", mend)
-        return wrong(SUBJECT, f"{place} is this machine: {sender.name} elsewhere cannot reach it.", mend)
+            return warning(
+                SUBJECT,
+                f"The URL begins with {place}, which is this machine: only programs on it can call this URL.",
+                mend,
+            )
+        return wrong(
+            SUBJECT,
+            f"The URL begins with {place}, which is this machine: {sender.name} elsewhere cannot reach it.",
+            mend,
+        )
     if _is_private(host) and sender.is_remote:
         text = f"{place} is in a private network: {sender.name} reaches it only from within, not from the internet."
         return warning(SUBJECT, text, mend)

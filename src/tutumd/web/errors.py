@@ -27,6 +27,7 @@ STATUSES: dict[type[errors.TutumdError], int] = {
 }
 
 INTERNAL = "internal error: see the server's log"
+NO_ROUTE = "there is nothing at this path: the routes are listed at /api/docs"
 STOPPING = "the server is stopping; try again in a moment"
 """The response to a request that is canceled, since its server's grace is over."""
 _HEADERS = {401: {"WWW-Authenticate": 'Basic realm="tutumd"'}, 503: {"Retry-After": "1"}}
@@ -95,7 +96,7 @@ def _handle_http(request: Request, error: Any) -> Response:
 def describe_http_error(request: Request, error: Any) -> tuple[int, str, dict[str, str]]:
     """Return status, text and headers for an error of the framework."""
     if error.status_code == 404:
-        return 404, "there is nothing at this path: the routes are listed at /api/docs", {}
+        return 404, NO_ROUTE, {}
     if error.status_code == 405:
         allowed = ", ".join(_allowed_methods(request))
         return 405, f"{request.method} is not possible here: use {allowed}", {"Allow": allowed}

@@ -40,7 +40,7 @@ def test_it_shows_what_failed_and_why(dashboard: DashboardBed) -> None:
     action = bed.call(handler)
     bed.queue.finish(bed.claimed(), Outcome(success=False, reason="the image does not exist"), None)
     visitor = dashboard.visit()
-    failed = find_card(visitor.get("/"), "Failed last")
+    failed = find_card(visitor.get("/"), "Recent failures")
     assert "web Failed Redeploy the image does not exist" in failed.text
     assert failed.find("a", "Redeploy")[0].attributes["href"] == f"/action/{action}/"
     bed.call(handler)

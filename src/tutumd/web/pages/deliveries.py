@@ -129,7 +129,7 @@ def _show(
 ) -> Response:
     delivery = _read(request, visitor, found, number)
     if delivery is None:
-        return render(request, "error.html", 404, error=_NOT_STORED)
+        return render(request, "error.html", 404, heading="Not found", error=_NOT_STORED)
     repeated = _read(request, visitor, found, again) if again else None
     # An address alone proves nothing.
     is_repeated = repeated is not None and repeated.number < number and repeated.raw == delivery.raw

@@ -15,7 +15,6 @@ class Button:
         path: Below that of the service.
         command: Of the CLI, which does the same.
         confirm: What will happen, to be confirmed; empty if it can be undone by another button.
-        disabled: Why it cannot be pressed now; empty if it can.
     """
 
     label: str
@@ -24,7 +23,6 @@ class Button:
     kind: str = "plain"
     icon: str = ""
     confirm: str = ""
-    disabled: str = ""
 
 
 def command(verb: str, service: Service, *arguments: str) -> str:
@@ -33,30 +31,23 @@ def command(verb: str, service: Service, *arguments: str) -> str:
 
 
 def list_buttons(service: Service, visitor: User, handlers: int) -> list[Button]:
-    """Return the buttons that a visitor may press, now or once the service is in another state."""
+    """Return the buttons that a visitor may press now."""
     return list(_gone(service, visitor, handlers) if service.gone_since else _present(service, visitor, handlers))
 
 
 def _present(service: Service, visitor: User, handlers: int) -> Iterator[Button]:
     if visitor.may(Scope.OPERATE):
-        runs = service.state is ServiceState.RUNNING
-        yield Button(
-            label="Start",
-            path="start/",
-            command=command("start", service),
-            icon="play",
-            disabled="It runs already" if runs else "",
-        )
-        is_stopped = service.state is ServiceState.STOPPED
-        yield Button(
-            label="Stop",
-            path="stop/",
-            command=command("stop", service),
-            icon="square",
-            confirm=f"{_count(service.running, 'container')} will stop. A redeploy leaves the service stopped: only a"
-            " start runs it again.",
-            disabled="It is stopped already" if is_stopped else "",
-        )
+        if service.state is not ServiceState.RUNNING:
+            yield Button(label="Start", path="start/", command=command("start", service), icon="play")
+        if service.state is not ServiceState.STOPPED:
+            yield Button(
+                label="Stop",
+                path="stop/",
+                command=command("stop", service),
+                icon="square",
+                confirm=f"{_count(service.running, 'container')} will stop. A redeploy leaves the service stopped:"
+                " only a start runs it again.",
+            )
     if service.definition is not None and visitor.may(Scope.ADMIN):
         yield Button(
             label="Terminate",
