@@ -42,6 +42,11 @@ class CallMetrics:
         self._statuses[status] += 1
         self._durations.add(time.monotonic() - began)
 
+    @property
+    def total(self) -> int:
+        """How many calls were counted."""
+        return sum(self._statuses.values())
+
     def collect(self) -> Iterator[Metric]:
         """Return what was counted."""
         numbers = dict.fromkeys((*_OUTCOMES.values(), _OTHER), 0)

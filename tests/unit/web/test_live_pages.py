@@ -13,7 +13,7 @@ from tests.unit.web.contexts import NOW, web_context
 from tutumd.errors import UnavailableError
 from tutumd.model import Access, User
 from tutumd.model import Scope as KeyScope
-from tutumd.web.pages.live import RENDERING_AT_ONCE_S, RENDERING_SHARE, LivePages
+from tutumd.web.pages.live import BUSY_CALLS, RENDERING_AT_ONCE_S, RENDERING_SHARE, Allowance, LivePages
 from tutumd.web.pages.stamps import ASKED_S, FRESH_S
 
 SERVICE = "11111111-1111-4111-8111-111111111111"
@@ -236,15 +236,25 @@ def test_beyond_the_allowance_pages_keep_what_they_show() -> None:
         _, tag = await pages.get(PATH)
         pages.store.stamps[SERVICE] = "2"
         pages.now_s += FRESH_S + 0.1
-        pages.takes_s = RENDERING_AT_ONCE_S / 2.5
-        answers = [await pages.get(PATH, tag=tag) for _ in range(6)]
-        assert [status for status, _ in answers] == [200, 200, 200, 304, 304, 304]
+        pages.takes_s = 0.9 * RENDERING_AT_ONCE_S
+        answers = [await pages.get(PATH, tag=tag) for _ in range(4)]
+        assert [status for status, _ in answers] == [200, 200, 304, 304]
         assert answers[-1] == (304, tag)
         assert (await pages.get(PATH))[0] == 204
-        pages.now_s += 0.5 / RENDERING_SHARE
+        pages.now_s += 0.3 / RENDERING_SHARE
         assert (await pages.get(PATH, tag=tag))[0] == 200
 
     asyncio.run(ask())
+
+
+def test_many_calls_leave_less_time_for_pages() -> None:
+    now_s, calls = 0.0, 0
+    allowance = Allowance(lambda: calls, lambda: now_s)
+    allowance.use(RENDERING_AT_ONCE_S + 0.05)
+    now_s, calls = 1.0, 2 * BUSY_CALLS
+    assert not allowance.has_some()
+    now_s, calls = 1.5, calls + 1
+    assert allowance.has_some()
 
 
 def test_a_session_that_ended_is_told_so_beyond_the_allowance() -> None:

@@ -21,9 +21,11 @@ from tutumd.web.context import WebContext
 from tutumd.web.pages.safety import SAFETY_HEADERS
 from tutumd.web.pages.stamps import Kind, Stamp, Stamps, Watched
 
-RENDERING_SHARE = 0.05
-"""Share of the time in which a process renders changed pages for scripts. Beyond it, pages show what they have, and ask
-again. So calls go on, however many pages are open and however fast what they show changes."""
+RENDERING_SHARE = 0.2
+BUSY_RENDERING_SHARE = 0.01
+BUSY_CALLS = 100
+"""Share of the time in which a process renders changed pages for scripts; the second one while there are more than this
+many calls a second. Beyond it, pages show what they have, and ask again: calls go on, however many pages are open."""
 RENDERING_AT_ONCE_S = 0.5
 """Time of rendering that is saved up: enough for all pages that people look at on a server where little is called."""
 
@@ -56,7 +58,7 @@ class LivePages:
         self._site, self._context, self._clock_s = site, context, clock_s
         self._stamps = Stamps(context.store, clock_s)
         self._secret = context.cipher.derive("live pages")
-        self._allowance = Allowance(RENDERING_SHARE, RENDERING_AT_ONCE_S, clock_s)
+        self._allowance = Allowance(lambda: context.call_metrics.total, clock_s)
         # One after the other: several threads at once would keep the event loop from its calls.
         self._turn = asyncio.Lock()
         self._public_path = context.public_path
@@ -165,18 +167,20 @@ class LivePages:
 
 
 class Allowance:
-    """Time that may be used: a share of all time, saved up to a limit."""
+    """Time for rendering: a share of all time, which is smaller while there are many calls, saved up to a limit."""
 
-    def __init__(self, share: float, at_most_s: float, clock_s: Callable[[], float]) -> None:
-        """Begin with all that can be saved up."""
-        self._share, self._at_most_s, self._clock_s = share, at_most_s, clock_s
-        self._left_s, self._filled_s = at_most_s, clock_s()
+    def __init__(self, count_calls: Callable[[], int], clock_s: Callable[[], float]) -> None:
+        """Begin with all that can be saved up. `count_calls` returns how many calls there have been."""
+        self._count_calls, self._clock_s = count_calls, clock_s
+        self._left_s, self._filled_s, self._calls = RENDERING_AT_ONCE_S, clock_s(), count_calls()
 
     def has_some(self) -> bool:
         """Return whether time is left."""
-        now_s = self._clock_s()
-        self._left_s = min(self._at_most_s, self._left_s + (now_s - self._filled_s) * self._share)
-        self._filled_s = now_s
+        now_s, calls = self._clock_s(), self._count_calls()
+        if (passed_s := now_s - self._filled_s) > 0:
+            share = BUSY_RENDERING_SHARE if calls - self._calls > BUSY_CALLS * passed_s else RENDERING_SHARE
+            self._left_s = min(RENDERING_AT_ONCE_S, self._left_s + passed_s * share)
+            self._filled_s, self._calls = now_s, calls
         return self._left_s > 0
 
     def use(self, seconds: float) -> None:
