@@ -69,6 +69,7 @@ def test_a_failure_says_why_first_and_shows_what_the_container_wrote(live_server
     page = visitor.get(path)
     assert page.alert.startswith("It failed: ")
     assert "exit code 3" in page.alert
+    assert page.alert.endswith("Its containers are those from before.")
     assert steps(page)[-1] == "Failed"
     assert page.find("li", data_step="failed")
     (output,) = page.find("div", aria_label="Last output of the container")

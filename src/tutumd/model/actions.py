@@ -197,6 +197,12 @@ class Action:
         return self.state in (ActionState.PENDING, ActionState.IN_PROGRESS)
 
     @property
+    def kept_containers(self) -> bool:
+        """Whether a redeploy has ended with the very containers that it began with."""
+        is_same = bool(self.containers_before) and self.containers_before == self.containers_after
+        return self.verb is Verb.REDEPLOY and self.ended is not None and is_same
+
+    @property
     def can_be_retried(self) -> bool:
         """Whether the action failed or was canceled."""
         return self.state in (ActionState.FAILED, ActionState.CANCELED)
