@@ -22,6 +22,7 @@ MAX_WATCHED = 5_000
 
 # The pause after a read, as a multiple of it: a slow database is read a twentieth of the time.
 _PAUSE_PER_READ = 20.0
+_MAX_PAUSE_S = 0.75 * FRESH_S  # else each page would be read for itself until the next round
 _READ_AT_ONCE = 500
 
 
@@ -114,7 +115,8 @@ class Stamps:
             if began_s >= due_s:
                 self._forget(before_s=began_s - ASKED_S)
                 await self._read({*self._asked_s, *waiting}, waiting)
-                due_s = self._clock_s() + max(POLL_S, _PAUSE_PER_READ * (self._clock_s() - began_s))
+                took_s = self._clock_s() - began_s
+                due_s = self._clock_s() + max(POLL_S, min(_PAUSE_PER_READ * took_s, _MAX_PAUSE_S))
             else:
                 await self._read(waiting, waiting)
             try:
