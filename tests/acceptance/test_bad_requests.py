@@ -115,7 +115,6 @@ def test_a_method_that_a_route_has_not_is_refused(target: Target, route: str) ->
 
 
 NOWHERE = [
-    "/",
     "/api",
     "/api/v1",
     "/api/v2/service/",

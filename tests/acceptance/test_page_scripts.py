@@ -86,6 +86,7 @@ def draw(count: int, *, is_part: bool) -> str:
         "here": "/",
         "visitor": None,
         "csrf": "token",
+        "live_tag": "",
         "now": NOW,
         "version": "1",
         "count": count,
