@@ -22,18 +22,26 @@ ACTION_FILTERS = frozenset(
 )
 
 
-def parse_query(parameters: Iterable[tuple[str, str]], allowed: frozenset[str]) -> Query:
+def parse_query(
+    parameters: Iterable[tuple[str, str]],
+    allowed: frozenset[str],
+    page: frozenset[str] = frozenset({"limit", "offset"}),
+) -> Query:
     """Return the filters and the page of a list.
 
     An unknown filter is refused: ignoring it would list, and let clients delete, what was not asked for.
+
+    Args:
+        allowed: Names of filters.
+        page: Names of parameters that choose a page.
 
     Raises:
         InvalidInputError: A parameter is unknown, repeated or wrong.
     """
     filters: dict[str, str] = {}
     for name, value in parameters:
-        if name not in allowed and name not in ("limit", "offset"):
-            known = ", ".join(sorted(allowed | {"limit", "offset"}))
+        if name not in allowed | page:
+            known = ", ".join(sorted(allowed | page))
             raise InvalidInputError(f"unknown filter {name[:50]!r}: this list knows {known}")
         if name in filters:
             raise InvalidInputError(f"{name} is given twice: give it once")
@@ -58,10 +66,7 @@ def parse_unused(parameters: Iterable[tuple[str, str]], now: datetime) -> tuple[
 
 def parse_cursor(parameters: Iterable[tuple[str, str]]) -> tuple[int | None, int]:
     """Return `before` and `limit` of a list that is read from the newest on. Raises InvalidInputError."""
-    sent = tuple(parameters)
-    if any(name == "offset" for name, _ in sent):
-        raise InvalidInputError("unknown parameter 'offset': this list knows before, limit")
-    query = parse_query(sent, frozenset({"before"}))
+    query = parse_query(parameters, frozenset({"before"}), page=frozenset({"limit"}))
     before = query.filters.get("before")
     return None if before is None else _check_range("before", before, 1, 2**62), query.limit
 
