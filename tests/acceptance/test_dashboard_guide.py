@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -130,7 +131,7 @@ def test_authelia_and_caddy(tmp_path: Path) -> None:
 
 def check_networks(server: LiveServer, url: str) -> None:
     """Check that calls and their status are public, and nothing else."""
-    handler = server.make_handler(server.create_service("networks")["uuid"])
+    handler = server.make_handler(server.create_service(f"networks-{uuid4()}")["uuid"])
     visitor = Visitor(url)
     for path in ("/", "/sign-in/", "/api/v1/service/", "/api/docs", f"/sign-in/link/{'x' * 43}/"):
         assert visitor.send("GET", path).status in (403, 404), path

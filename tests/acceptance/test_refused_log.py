@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,8 +72,9 @@ def test_json_ends_with_a_line_end(live_server: LiveServer, service: str) -> Non
         assert int(answer.headers["content-length"]) == len(answer.body)
 
 
-def test_a_browser_gets_words_and_a_program_a_404(live_server: LiveServer) -> None:
-    page = request(live_server.port, "GET", "/", headers={"Accept": "text/html,*/*;q=0.8"})
-    assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
-    assert b"<h1>tutumd</h1>" in page.body
-    assert live_server.request("GET", "/", authorization=None).status == 404
+def test_without_a_dashboard_a_browser_gets_words_and_a_program_a_404(tmp_path: Path) -> None:
+    with LiveServer(tmp_path, "--engine", "local", "--dashboard", "off") as server:
+        page = request(server.port, "GET", "/", headers={"Accept": "text/html,*/*;q=0.8"})
+        assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        assert b"<h1>tutumd</h1>" in page.body
+        assert server.request("GET", "/", authorization=None).status == 404
