@@ -11,6 +11,7 @@ from tests.acceptance.raw_http import other_address
 from tests.support.pages import Page, Visitor
 from tests.support.postgres_bed import PostgresBed
 from tests.support.server import APIKEY, USER, LiveServer
+from tests.support.waiting import wait_until
 
 
 def signed_in(server: LiveServer, user: str = USER, key: str = APIKEY) -> Visitor:
@@ -149,11 +150,12 @@ def test_a_link_is_in_no_log_and_no_title(tmp_path: Path) -> None:
         visitor.get("/account/")
         assert visitor.send("GET", f"/sign-in/link/{token}").status == 200, "without the slash"
         visitor.send("PUT", f"/sign-in/link/{token}/x")
-        assert server.log.count("route=/sign-in/link/{token}/") >= 3
+        wait_until(lambda: server.log.count("route=/sign-in/link/{token}/") >= 3, "the link is in the log by its route")
         assert "route=/account/" in server.log
         uuid = server.create_service("logged")["uuid"]
         visitor.get(f"/service/{uuid}/")
-        assert re.search(rf"route=/service/\{{uuid\}}/ service={uuid}", server.log)
+        line = rf"route=/service/\{{uuid\}}/ service={uuid}"
+        wait_until(lambda: re.search(line, server.log), "the page of a service is in the log by its route")
         for secret in (token, next(iter(visitor.cookies.values())), APIKEY):
             assert secret not in server.log
 
