@@ -122,7 +122,7 @@ def refresh(page: Page, server: Server, *, after_s: int = 2) -> None:
     page.clock.run_for(after_s * 1000)
 
     def has_asked() -> bool:
-        page.evaluate("0")  # Playwright serves what the browser asked for
+        page.wait_for_timeout(1)  # also while it leaves the page: Playwright serves what the browser asked for
         return len(server.asked) > before
 
     wait_until(has_asked, "the page asks for its part")
