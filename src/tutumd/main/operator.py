@@ -1,4 +1,4 @@
-"""Who runs a command on the server: whoever can, can do everything, and the audit log names them."""
+"""The user of the operating system who runs a command. Such a user may do everything; the audit log names them."""
 
 import os
 import pwd

@@ -86,10 +86,3 @@ class Dashboard(Protocol):
 
     def delivery_by_number(self, viewer: User, service_uuid: str, handler_number: int, number: int) -> Delivery:
         """Return a delivery with its content."""
-
-    def newest_delivery(self, viewer: User, service_uuid: str, handler_number: int, after: int = 0) -> Delivery | None:
-        """Return the newest delivery of a handler above a number, with its content; None if there is none.
-
-        Raises:
-            NotFoundError: There is no such handler.
-        """

@@ -8,7 +8,6 @@ from tutumd.model import Delivery, DeliveryOutcome, Operation, User
 from tutumd.store import action_deliveries
 from tutumd.store.database import StorePart
 from tutumd.store.delivery_rows import delivery_from, select_deliveries
-from tutumd.store.handlers import select_numbered
 from tutumd.store.newest_deliveries import Wanted, select_newest
 from tutumd.store.row_mapping import read_one, visible_to
 from tutumd.store.tables import actions, deliveries, handlers, services
@@ -62,22 +61,6 @@ class SqlDeliveryLists(StorePart):
         )
         with self._database.read() as connection:
             return delivery_from(read_one(connection, statement))
-
-    def newest_delivery(self, viewer: User, service_uuid: str, handler_number: int, after: int = 0) -> Delivery | None:
-        with self._database.read() as connection:
-            handler = read_one(connection, select_numbered(viewer, service_uuid, handler_number))
-            wanted = Wanted(
-                service_uuid=service_uuid,
-                operations=[Operation(handler.operation)],
-                handler_number=handler_number,
-                after=after,
-                limit=1,
-            )
-            numbers = connection.execute(select_newest(connection, wanted)).scalars().all()
-            if not numbers:
-                return None
-            newest = select_deliveries(with_content=True).where(deliveries.c.seq == max(numbers))
-            return delivery_from(read_one(connection, newest))
 
 
 def _read(connection: sa.Connection, numbers: sa.Select[tuple[int]], limit: int) -> tuple[Delivery, ...]:

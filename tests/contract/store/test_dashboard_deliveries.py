@@ -108,29 +108,6 @@ def test_calls_of_a_revoked_handler_are_shown_as_long_as_an_action_tells_of_them
     assert delivery.handler_number is None
 
 
-def test_the_newest_delivery_of_a_handler_is_found_wherever_it_is(bed: StoreBed) -> None:
-    handler = bed.handler("web", allowed_ips=["127.0.0.1"])
-    uuid, number = handler.service_uuid, handler.number
-
-    def newest(after: int = 0) -> Delivery | None:
-        return bed.store.newest_delivery(bed.admin, uuid, number, after)
-
-    assert newest() is None
-    bed.call(bed.handler("web"))
-    assert newest() is None
-    accepted = bed.evaluate(handler)
-    for evaluation in (replace(accepted, skip="no"), accepted, accepted, replace(accepted, refuse="no")):
-        last = newest()
-        after = last.number if last else 0
-        assert newest(after) is None
-        bed.send(handler, evaluation, content="{}")
-        file_all(bed)
-        found = newest(after)
-        assert found is not None
-        assert found == newest()
-        assert found.number == every(bed, handler)[0]
-
-
 def test_an_action_lists_its_deliveries_and_counts_them(bed: StoreBed) -> None:
     handler = bed.handler("web")
     uuid = bed.call(handler)
@@ -150,11 +127,9 @@ def test_a_member_reads_no_delivery_of_another_service(bed: StoreBed) -> None:
     (delivery,) = bed.store.service_deliveries(bed.admin, handler.service_uuid)
     for read in (
         lambda: bed.store.service_deliveries(member, handler.service_uuid),
-        lambda: bed.store.newest_delivery(member, handler.service_uuid, handler.number),
         lambda: bed.store.delivery_by_number(member, handler.service_uuid, handler.number, delivery.number),
         lambda: bed.store.action_deliveries(member, action),
         lambda: bed.store.delivery_by_number(bed.admin, bed.service_uuid("db"), handler.number, delivery.number),
-        lambda: bed.store.newest_delivery(bed.admin, bed.service_uuid("db"), handler.number),
     ):
         with pytest.raises(NotFoundError):
             read()

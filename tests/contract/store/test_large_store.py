@@ -47,8 +47,6 @@ def reads_of(bed: StoreBed, large: LargeStore, viewer: User) -> Reads:
         "delivery_by_number": lambda: store.delivery_by_number(
             viewer, uuid, handler, store.service_deliveries(viewer, uuid, handler_number=handler, limit=1)[0].number
         ),
-        "newest_delivery": lambda: store.newest_delivery(viewer, uuid, handler),
-        "newest_delivery, none": lambda: store.newest_delivery(viewer, uuid, handler, after=10**9),
         "service_stamps": lambda: store.service_stamps(large.services[:PAGES]),
         "action_stamps": lambda: store.action_stamps([running, *large.recent[:PAGES]]),
         "overview_stamps": lambda: store.overview_stamps([viewer]),

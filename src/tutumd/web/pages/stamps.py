@@ -143,7 +143,7 @@ class Stamps:
                 self._stamps[each] = stamps[each]
             else:
                 self._stamps.pop(each, None)
-                if failure is None and each not in stamps:  # whoever invents sessions takes no place of others
+                if failure is None and each not in stamps:  # invented sessions take no place of real ones
                     self._asked_s.pop(each, None)
         for each, waiter in waiting.items():
             waiter.set_result(stamps.get(each) or failure)
