@@ -22,20 +22,19 @@ class Wanted:
     Attributes:
         operations: Those of the handlers in question.
         handler_number, outcome: None: any.
-        after, before: Numbers that they are between; a `before` of None is no limit.
+        before: Number that they are below; None is no limit.
     """
 
     service_uuid: str
     operations: Sequence[Operation] = tuple(Operation)
     handler_number: int | None = None
     outcome: DeliveryOutcome | None = None
-    after: int = 0
     before: int | None = None
     limit: int
 
-    def is_between(self, number: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
+    def is_below(self, number: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
         """Return the condition on the number of a delivery."""
-        return sa.and_(number > self.after, sa.true() if self.before is None else number < self.before)
+        return sa.true() if self.before is None else number < self.before
 
     def conditions(self, table: Any = deliveries) -> list[sa.ColumnElement[bool]]:
         """Return the other conditions on a delivery."""
@@ -63,7 +62,7 @@ def _select_with_action(wanted: Wanted, operation: Operation, is_sqlite: bool) -
         found = found.join(deliveries, deliveries.c.seq == by_action.c.seq)
     return (
         found.where(actions.c.service_uuid == wanted.service_uuid, actions.c.verb == operation.value)
-        .where(wanted.is_between(by_action.c.seq), *conditions)
+        .where(wanted.is_below(by_action.c.seq), *conditions)
         .order_by(actions.c.seq.desc(), by_action.c.seq.desc())
         .limit(wanted.limit)
     )
@@ -72,7 +71,7 @@ def _select_with_action(wanted: Wanted, operation: Operation, is_sqlite: bool) -
 def _select_unfiled(wanted: Wanted) -> sa.Select[Any]:
     of_service = sa.select(actions.c.seq).where(actions.c.service_uuid == wanted.service_uuid)
     unfiled = sa.select(deliveries.c.seq).where(IS_UNFILED, deliveries.c.action_seq.in_(of_service))
-    newest_first = unfiled.where(wanted.is_between(deliveries.c.seq), *wanted.conditions())
+    newest_first = unfiled.where(wanted.is_below(deliveries.c.seq), *wanted.conditions())
     return newest_first.order_by(deliveries.c.seq.desc()).limit(wanted.limit)
 
 
@@ -82,7 +81,7 @@ def _select_without_action(wanted: Wanted) -> sa.Select[Any]:
     start = (
         sa.select(nth.c.seq)
         .where(nth.c.handler_seq == handlers.c.seq, nth.c.action_seq.is_(None))
-        .where(wanted.is_between(nth.c.seq), *wanted.conditions(nth))
+        .where(wanted.is_below(nth.c.seq), *wanted.conditions(nth))
         .order_by(nth.c.seq.desc())
         .limit(1)
         .offset(wanted.limit - 1)
@@ -92,7 +91,7 @@ def _select_without_action(wanted: Wanted) -> sa.Select[Any]:
         sa.select(deliveries.c.seq)
         .join(handlers, handlers.c.seq == deliveries.c.handler_seq)
         .where(handlers.c.service_uuid == wanted.service_uuid, deliveries.c.action_seq.is_(None))
-        .where(wanted.is_between(deliveries.c.seq), *wanted.conditions())
+        .where(wanted.is_below(deliveries.c.seq), *wanted.conditions())
         .where(deliveries.c.seq >= sa.func.coalesce(start.scalar_subquery(), 0))
     )
     return found.order_by(deliveries.c.seq.desc()).limit(wanted.limit)
