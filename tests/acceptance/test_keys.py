@@ -61,7 +61,7 @@ def test_an_admin_has_to_do_with_keys_of_others_and_a_member_has_not(live_server
 
 
 def test_the_audit_log_tells_what_was_done_and_with_which_key(live_server: LiveServer, dora: Member) -> None:
-    service = live_server.run_service("audited")
+    service = live_server.run_service("kept-track-of")
     give(live_server, service, "dora")
     path = f"/api/v1/service/{service}/"
     made = dora.send("POST", f"{path}webhook/handler/", {"name": "hook <b>"}).json
@@ -70,7 +70,7 @@ def test_the_audit_log_tells_what_was_done_and_with_which_key(live_server: LiveS
     assert (created["what"], revoked["what"]) == ("handler created", "handler revoked")
     for entry in (created, revoked):
         assert (entry["user"], entry["via"], entry["credential"]) == ("dora", "api", dora.key[:12])
-        assert (entry["service"], entry["service_name"]) == (path, "audited")
+        assert (entry["service"], entry["service_name"]) == (path, "kept-track-of")
         assert entry["details"] == "REDEPLOY 'hook <b>'"
         assert entry["address"] == "127.0.0.1"
         assert entry["action"] is None

@@ -203,7 +203,7 @@ class Run:
                         program.settle()
 
     def _measure_postgres(self, stack: ExitStack) -> None:
-        bed = PostgresBed()
+        bed = PostgresBed(durable=True)
         stack.callback(bed.stop)
         bed.start()
         database = bed.new_database()

@@ -22,6 +22,8 @@ max_connections = 200
 shared_buffers = 128MB
 wal_writer_delay = 10s
 """
+# Processes crash here, not machines. Otherwise, a server that starts after a crash writes all its files to the disk.
+_NOT_DURABLE = "fsync = off\n"
 
 
 def programs() -> Path | None:
@@ -38,7 +40,9 @@ def missing_postgres() -> str:
 class PostgresBed:
     """One private server."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, durable: bool = False) -> None:
+        """Say where its files will be. `durable`: commits survive a crash of the machine, and take as long."""
+        self._settings = _SETTINGS if durable else _SETTINGS + _NOT_DURABLE
         self.folder = Path(tempfile.mkdtemp(prefix="tutumd-postgres-", dir="/tmp"))
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = current_owner()
@@ -53,7 +57,7 @@ class PostgresBed:
             os.chown(self.folder, self.uid, self.gid)
         self._run("initdb", "--no-sync", "-U", "tutumd", "-A", "trust", "-D", str(self.folder / "data"))
         with (self.folder / "data" / "postgresql.conf").open("a") as file:
-            file.write(f"{_SETTINGS}unix_socket_directories = '{self.folder}'\n")
+            file.write(f"{self._settings}unix_socket_directories = '{self.folder}'\n")
         self.start_server()
 
     def start_server(self) -> None:
@@ -69,7 +73,7 @@ class PostgresBed:
                 user=self.uid,
                 group=self.gid,
             )
-        wait_until(self._answers, f"PostgreSQL accepts connections; {self.folder}/log", timeout_s=30)
+        wait_until(self._answers, f"PostgreSQL accepts connections; {self.folder}/log", timeout_s=120)
 
     def stop_server(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop the server: SIGINT ends its connections at once."""

@@ -253,8 +253,18 @@ def test_many_calls_leave_less_time_for_pages() -> None:
     allowance.use(RENDERING_AT_ONCE_S + 0.05)
     now_s, calls = 1.0, 2 * BUSY_CALLS
     assert not allowance.has_some()
-    now_s, calls = 1.5, calls + 1
+    now_s, calls = 2.0, calls + 1
     assert allowance.has_some()
+
+
+def test_calls_that_come_in_batches_are_many_between_them_too() -> None:
+    now_s, calls = 0.0, 0
+    allowance = Allowance(lambda: calls, lambda: now_s)
+    allowance.use(RENDERING_AT_ONCE_S + 0.2)
+    for millisecond in range(10_000):
+        now_s = millisecond / 1000
+        calls += 0 if millisecond % 20 else 20
+        assert not allowance.has_some()
 
 
 def test_a_session_that_ended_is_told_so_beyond_the_allowance() -> None:

@@ -26,6 +26,8 @@ BUSY_RENDERING_SHARE = 0.01
 BUSY_CALLS = 100
 """Share of the time in which a process renders changed pages for scripts; the second one while there are more than this
 many calls a second. Beyond it, pages show what they have, and ask again: calls go on, however many pages are open."""
+COUNTED_S = 1.0
+"""Time over which calls are counted at least: they come in batches, and between two of them there is none."""
 RENDERING_AT_ONCE_S = 0.5
 """Time of rendering that is saved up: enough for all pages that people look at on a server where little is called."""
 
@@ -177,7 +179,7 @@ class Allowance:
     def has_some(self) -> bool:
         """Return whether time is left."""
         now_s, calls = self._clock_s(), self._count_calls()
-        if (passed_s := now_s - self._filled_s) > 0:
+        if (passed_s := now_s - self._filled_s) >= COUNTED_S:
             share = BUSY_RENDERING_SHARE if calls - self._calls > BUSY_CALLS * passed_s else RENDERING_SHARE
             self._left_s = min(RENDERING_AT_ONCE_S, self._left_s + passed_s * share)
             self._filled_s, self._calls = now_s, calls
