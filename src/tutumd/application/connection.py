@@ -178,7 +178,7 @@ def _check_signature(sender: Sender | None, who: str, handler: Handler) -> Check
 def _skipped(sender: Sender | None, who: str, handler: Handler, delivery: Delivery, signature: Check) -> Connection:
     if delivery.reason == _PING:
         ping = Check(text="It is a ping", state="passed", why=f"It runs nothing. {describe_calls(handler)}")
-        title = f"{_start(_own(who))} ping arrived: connected"
+        title = f"{_own(_start(who))} ping arrived: connected"
         checks = (_arrived(delivery), signature, ping)
         return Connection(
             stage=Stage.CONNECTED, title=title, mend="", checks=checks, delivery=delivery, is_settled=True
@@ -235,8 +235,9 @@ def _carried_out(who: str, handler: Handler, delivery: Delivery, signature: Chec
     )
 
 
-def _start(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _start(who: str) -> str:
+    """Return a sender as the first word of a sentence. Names are written as their makers write them."""
+    return "The sender" if who == _UNKNOWN else who
 
 
 def _own(who: str) -> str:

@@ -41,13 +41,13 @@ PROPOSALS: dict[str, dict[str, Any]] = {
         "filter": {"preset": "tag", "tag": "v1.0", "repository": "library/app"},
     },
     "quay": {"filter": {"preset": "tag", "tag": "v1.0"}},
+    "curl": {},
     "alertmanager": {
         "operation": "SCALEUP",
         "verify": {"preset": "token"},
         "filter": "body.status == 'firing'",
         "max_containers": 10,
     },
-    "curl": {},
 }
 CALLS = [  # of each sender: what to choose, a call that counts then, and one that does not
     ("github", {"patterns": "main"}, "github-push", "github-push-tag"),

@@ -124,7 +124,7 @@ def test_what_the_call_joined_or_named_is_told() -> None:
     scaling = judge("curl", delivery_of("queued"), operation="SCALEUP")
     assert scaling.checks[1].why == "the handler checks none: the URL alone is the password"
     assert scaling.checks[4].text == "The action scales up the service"
-    assert scaling.title == "Curl, a script or a pipeline is connected"
+    assert scaling.title == "curl is connected"
 
 
 def test_a_wrong_branch_is_genuine_and_does_not_count() -> None:
