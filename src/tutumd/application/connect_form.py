@@ -52,7 +52,13 @@ def list_fields(sender: Sender, choice: Choice, sent: Mapping[str, str] | None =
             )
         )
     fields.append(
-        FormField(name="name", label="Name of the handler", value=choice.name, help="Only you see it.", required=True)
+        FormField(
+            name="name",
+            label="Name of the handler",
+            value=choice.name,
+            help="For people and commands; senders never see it.",
+            required=True,
+        )
     )
     return fields if sent is None else [_filled(each, sent) for each in fields]
 

@@ -74,6 +74,12 @@ TAGS = [
 ]
 
 
+def test_a_name_is_proposed_that_no_other_handler_has() -> None:
+    github = SENDERS["github"]
+    for taken, name in (((), "github"), (("github",), "github-2"), (("github", "github-2", "ci"), "github-3")):
+        assert propose(github, "app", taken).name == name
+
+
 def test_there_is_a_proposal_for_every_sender() -> None:
     assert list(SENDERS) == list(PROPOSALS)
     assert [sender.key for senders in group_senders().values() for sender in senders] == list(SENDERS)
