@@ -88,16 +88,14 @@ def test_a_key_is_made_and_shown_once(live_server: LiveServer) -> None:
 
 
 def test_what_is_wrong_with_a_key_is_told_and_the_form_stays(live_server: LiveServer) -> None:
-    visitor = signed_in(live_server)
-    page = visitor.get("/account/").submit("Make a key", scope="call", service="no-such-service", stack="<b>x</b>")
+    visitor, owner = signed_in(live_server), add_member(live_server, "gets-no-key").name
+    wrong = {"owner": owner, "scope": "call", "service": "no-such-service", "stack": "<b>x</b>"}
+    page = visitor.get("/account/").submit("Make a key", **wrong)
     assert page.status == 400
-    assert page.alert == f"{USER} has no service 'no-such-service'"
+    assert page.alert == f"{owner} has no service 'no-such-service'"
     assert dict(page.form("Make a key").fields) | {"csrf": ""} == {
         "csrf": "",
-        "owner": USER,
-        "scope": "call",
-        "service": "no-such-service",
-        "stack": "<b>x</b>",
+        **wrong,
         "expires": "90d",
     }
 

@@ -240,8 +240,7 @@ _SENDERS = (
             Entry(name="Auth Header", value=Blank.SECRET),
         ),
         events={Kind.IMAGE: "Artifact pushed"},
-        first_call="Push an image to the project.",
-        resend="the webhook's executions show what Harbor got",
+        first_call="Push an image to the project. The webhook's executions show what Harbor got back.",
     ),
     Sender(
         key="quay",
@@ -271,7 +270,6 @@ _SENDERS = (
         is_remote=False,
         place="Run this command",
         first_call="Run it in a terminal, in a script, or as a step of the pipeline after the image is pushed.",
-        resend="run the command again",
     ),
     Sender(
         key="alertmanager",

@@ -22,6 +22,12 @@ router = APIRouter()
 
 
 _FIELDS = ("scope", "service", "stack", "expires")
+_SCOPES = {
+    Scope.READ: "look, without the URLs of handlers",
+    Scope.CALL: "also see those, redeploy, and send calls again",
+    Scope.OPERATE: "also scale, start and stop, and change handlers",
+    Scope.ADMIN: "all that the user may do, also make keys",
+}
 _EXPIRIES = (("90d", "90 days"), ("7d", "7 days"), ("365d", "1 year"), ("", "never"))
 
 
@@ -39,7 +45,7 @@ def make_key(request: Request, visitor: Admin, form: SentForm) -> Response:
     try:
         key, _ = rules.make_key(web.store, visitor, document, now=web.clock(), user_name=owner)
     except (InvalidInputError, NotFoundError, ConflictError) as error:
-        return _render(request, visitor, 400, sent=document, error=str(error))
+        return _render(request, visitor, 400, sent=document, error=str(error), owner=owner)
     return _render(request, visitor, 201, made=key, owner=owner)
 
 
@@ -74,7 +80,7 @@ def _render(request: Request, visitor: User, status: int = 200, **values: object
     """Return the page. Narrow credentials show nothing of the others of their user.
 
     Args:
-        values: `made`, a key that is shown now, and whose it is, `owner`; or `sent` and `error`, of a wrong form.
+        values: `owner`, whose a new key is; `made`, that key, shown now; or `sent` and `error`, of a wrong form.
     """
     store, access = context(request).store, visitor.access
     known: dict[str, object] = {
@@ -84,7 +90,7 @@ def _render(request: Request, visitor: User, status: int = 200, **values: object
         "keys": rules.list_keys(store, visitor),
         "users": store.users() if visitor.administers else (),
         "keys_of": _group(store.keys()) if visitor.administers else {},
-        "scopes": [(each.value, each.value) for each in Scope],
+        "scopes": [(each.value, f"{each.value}: {text}") for each, text in _SCOPES.items()],
         "expiries": _EXPIRIES,
         "own_id": (access.key_sha256 or "")[:ID_LENGTH],
         "makes_keys": access.scope is Scope.ADMIN and not access.is_narrow,
