@@ -119,13 +119,13 @@ def _turned_away(delivery: Delivery, status: str, reason: str) -> Connection:
     mends = {
         "disabled": "Enable the handler on its page.",
         "expired": "The handler's date is over: set a later one on its page.",
-        USED_UP: "The handler has been called as often as it may: raise max_uses on its page.",
+        USED_UP: "The handler has accepted as many calls as it may: edit it, and raise Total calls.",
     }
     mend = mends.get(reason, "")
     if not mend and status == "404":
-        mend = "Calls from this address are not allowed: add its network to allow_from, or call from an allowed one."
+        mend = "Calls from this address are not allowed: edit the handler, and add the address to Networks."
     if not mend and status == "429":
-        mend = "Wait, then send it again; or raise the handler's rate_limit."
+        mend = "Wait, then send it again; or edit the handler, and raise Rate limit."
     failed = Check(text="The handler takes calls", state="failed", why=f"no: {reason}. The sender got a {status}.")
     return Connection(
         stage=Stage.REFUSED,

@@ -207,14 +207,14 @@ def test_a_wrong_secret_says_where_to_enter_the_right_one(key: str, reason: str,
     [
         ("404: disabled", "Enable the handler on its page."),
         ("404: expired", "The handler's date is over: set a later one on its page."),
-        ("404: used up", "The handler has been called as often as it may: raise max_uses on its page."),
+        ("404: used up", "The handler has accepted as many calls as it may: edit it, and raise Total calls."),
         (
             "404: 192.0.2.1 is not allowed",
-            "Calls from this address are not allowed: add its network to allow_from, or call from an allowed one.",
+            "Calls from this address are not allowed: edit the handler, and add the address to Networks.",
         ),
         (
             "429: this handler takes 1 calls in 60 s",
-            "Wait, then send it again; or raise the handler's rate_limit.",
+            "Wait, then send it again; or edit the handler, and raise Rate limit.",
         ),
         ("400: tag must be the tag alone", ""),
     ],
