@@ -89,13 +89,17 @@ def test_a_key_is_made_and_shown_once(live_server: LiveServer) -> None:
 
 def test_what_is_wrong_with_a_key_is_told_and_the_form_stays(live_server: LiveServer) -> None:
     visitor, owner = signed_in(live_server), add_member(live_server, "gets-no-key").name
-    wrong = {"owner": owner, "scope": "call", "service": "no-such-service", "stack": "<b>x</b>"}
-    page = visitor.get("/account/").submit("Make a key", **wrong)
+    page = visitor.get("/account/").submit(
+        "Make a key", owner=owner, scope="call", service="no-such-service", stack="<b>x</b>"
+    )
     assert page.status == 400
     assert page.alert == f"{owner} has no service 'no-such-service'"
     assert dict(page.form("Make a key").fields) | {"csrf": ""} == {
         "csrf": "",
-        **wrong,
+        "owner": owner,
+        "scope": "call",
+        "service": "no-such-service",
+        "stack": "<b>x</b>",
         "expires": "90d",
     }
 
