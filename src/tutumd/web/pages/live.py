@@ -41,7 +41,7 @@ class Asked:
     """A request of an open page.
 
     Attributes:
-        place: From where it came and to which address: what a tag is for, besides the subject.
+        place: To which address it came, and whom a proxy names: what a tag is for, besides the subject.
         tag: Of what the page shows; empty if it does not know it.
         is_script: It asks for the part that changes.
     """
@@ -69,7 +69,7 @@ class LivePages:
     def handle_fast(self, scope: Scope, respond: Respond) -> bool:
         """Respond 304 if nothing has changed, without a task, a thread or the database; return False if it has."""
         asked = self._parse(scope, scope["path"].removeprefix(self._public_path))
-        if asked is None:
+        if asked is None or not self._context.shows_dashboard(scope):
             return False
         stamp = self._stamps.recall(asked.watched)
         if stamp is None:
@@ -142,11 +142,11 @@ class LivePages:
         if (of_scripts and not is_script) or len(tokens) != 1:
             return None
         kind, uuid = match.groups()
-        # Networks that may not see the dashboard, and users that a proxy names, are checked when a page is rendered.
-        address = self._context.read_origin(scope).address if self._context.dashboard_networks else ""
+        if user and (scope.get("client") or ("",))[0] not in self._context.trusted_proxies:
+            user = b""  # as when a page is rendered, which checks the user that a proxy names
         return Asked(
             watched=Watched(hashlib.sha256(tokens[0]).hexdigest(), Kind(kind or "overview"), uuid or ""),
-            place=b"\0".join((path.encode(), scope["query_string"], user, address.encode())),
+            place=b"\0".join((path.encode(), scope["query_string"], user)),
             tag=tag,
             is_script=is_script,
         )
