@@ -274,6 +274,17 @@ def test_beyond_the_allowance_pages_keep_what_they_show() -> None:
     asyncio.run(ask())
 
 
+@pytest.mark.parametrize("path", ["logs/", "redeploy/"])
+def test_a_page_that_waits_for_an_engine_takes_no_time_of_others(path: str) -> None:
+    async def ask() -> None:
+        pages = Pages()
+        pages.takes_s = 2 * RENDERING_AT_ONCE_S
+        assert await pages.get(PATH + path) == (200, "")
+        assert (await pages.get(PATH))[0] == 200
+
+    asyncio.run(ask())
+
+
 def test_many_calls_leave_less_time_for_pages() -> None:
     now_s, calls = 0.0, 0
     allowance = Allowance(lambda: calls, lambda: now_s)

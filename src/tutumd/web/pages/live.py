@@ -32,7 +32,10 @@ RENDERING_AT_ONCE_S = 0.5
 """Time of rendering that is saved up: enough for all pages that people look at on a server where little is called."""
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
-_PATH = re.compile(rf"/(?:(service|action)/({_UUID})/[a-z0-9/-]*|(?:services/|actions/|connect/|running/)?)", re.ASCII)
+_PATH = re.compile(
+    rf"/(?:(service|action)/({_UUID})/(?!logs/|redeploy/)[a-z0-9/-]*|(?:services/|connect/|running/)?)", re.ASCII
+)
+"""Addresses of pages that scripts refresh. Those that ask an engine are none: all others would wait with them."""
 _SESSION = re.compile(rb"(?:^|; *)(?:__Host-|__Secure-)?tutumd_session=([^;]*)")
 
 
