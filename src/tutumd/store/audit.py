@@ -53,10 +53,11 @@ def record(
 def read_entries(connection: sa.Connection, viewer: User, before: int | None, limit: int) -> tuple[AuditEntry, ...]:
     """Implement `Accounts.audit`."""
     statement = sa.select(audit).where(_is_visible(viewer, audit), _is_below(audit, before))
-    if viewer.access.service_uuid is not None:
+    if viewer.access.stack is None and viewer.access.service_uuid is not None:
         statement = statement.where(audit.c.service_uuid == viewer.access.service_uuid)
-    if viewer.access.stack is not None:
-        statement = _of_stack(statement, viewer, before, limit)
+    elif viewer.access.stack is not None:
+        numbers = _select_of_stack(viewer, before, limit, has_lateral=connection.dialect.name == "postgresql")
+        statement = statement.where(audit.c.seq.in_(numbers))
     newest = statement.order_by(audit.c.seq.desc()).limit(limit)
     return tuple(map(_entry_from, connection.execute(newest)))
 
@@ -75,22 +76,31 @@ def _is_below(table: Any, before: int | None) -> sa.ColumnElement[bool]:
     return sa.true() if before is None else table.c.seq < before
 
 
-def _of_stack(statement: sa.Select[Any], viewer: User, before: int | None, limit: int) -> sa.Select[Any]:
-    """Return the statement for the services of the viewer's stack: of each, the entries that a page may need."""
+def _select_of_stack(viewer: User, before: int | None, limit: int, *, has_lateral: bool) -> sa.Select[Any]:
+    """Select the numbers of the newest entries of the viewer's stack, reading of each service no more than `limit`."""
     nth = audit.alias("nth")
-    start = (
+    of_service = (
         sa.select(nth.c.seq)
         .where(nth.c.service_uuid == services.c.uuid, _is_visible(viewer, nth), _is_below(nth, before))
         .order_by(nth.c.seq.desc())
-        .limit(1)
-        .offset(limit - 1)
         .correlate(services)
     )
-    return (
-        statement.join(services, services.c.uuid == audit.c.service_uuid)
-        .where(services.c.stack == viewer.access.stack)
-        .where(audit.c.seq >= sa.func.coalesce(start.scalar_subquery(), 0))
-    )
+    number: sa.ColumnElement[int] = audit.c.seq
+    if has_lateral:
+        newest = of_service.limit(limit).lateral()
+        number = newest.c.seq
+        numbers = sa.select(number).select_from(services.join(newest, sa.true()))
+    else:
+        start = of_service.limit(1).offset(limit - 1).scalar_subquery()
+        numbers = (
+            sa.select(number)
+            .join(services, services.c.uuid == audit.c.service_uuid)
+            .where(_is_visible(viewer, audit), _is_below(audit, before), number >= sa.func.coalesce(start, 0))
+        )
+    given = ((services.c.stack, viewer.access.stack), (services.c.uuid, viewer.access.service_uuid))
+    numbers = numbers.where(*(column == value for column, value in given if value is not None))
+    newest_first = numbers.order_by(number.desc())
+    return sa.select(newest_first.limit(limit).subquery().c.seq)
 
 
 def _entry_from(row: Row) -> AuditEntry:
