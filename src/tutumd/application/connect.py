@@ -12,7 +12,7 @@ from tutumd.application.admission.fields import FIELDS
 from tutumd.application.admission.json_checks import check_number
 from tutumd.application.handlers import public_options
 from tutumd.application.senders import Kind, Sender
-from tutumd.errors import InvalidInputError
+from tutumd.errors import InvalidInputError, about
 from tutumd.model import Handler, Operation
 
 DEFAULT_CAP = 10
@@ -80,9 +80,12 @@ def read_choice(sender: Sender, sent: Mapping[str, str]) -> Choice:
     patterns = tuple(each for each in _SEPARATORS.split(sent.get("patterns", "")) if each)
     if kind in (Kind.BRANCH, Kind.TAG, Kind.IMAGE) and not patterns:
         what = "branch" if kind is Kind.BRANCH else "tag"
-        raise InvalidInputError(f"name the {what} that counts, such as {'main' if kind is Kind.BRANCH else 'v*'}")
+        with about("patterns"):
+            raise InvalidInputError(f"name the {what} that counts, such as {'main' if kind is Kind.BRANCH else 'v*'}")
     cap = sent.get("max_containers", "").strip() or str(DEFAULT_CAP)
     number = int(cap) if cap.isascii() and cap.isdecimal() and len(cap) <= 9 else cap
+    with about("max_containers"):
+        max_containers = check_number("max_containers", number, 1, _MAX_CAP)
     return Choice(
         name=sent.get("name", "").strip() or sender.key,
         kind=kind,
@@ -90,7 +93,7 @@ def read_choice(sender: Sender, sent: Mapping[str, str]) -> Choice:
         repository=sent.get("repository", "").strip() if sender.names_repository else "",
         deploys_tag=bool(sent.get("deploys_tag")) and bool(sender.tag_source),
         operation=operation,
-        max_containers=check_number("max_containers", number, 1, _MAX_CAP),
+        max_containers=max_containers,
         verifies=bool(sent.get("verifies")) and sender.verify is not None,
     )
 

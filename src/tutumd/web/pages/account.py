@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from tutumd.application import keys as rules
 from tutumd.application.accounts import ID_LENGTH
 from tutumd.application.scopes import describe_limits, require_everything
-from tutumd.errors import NOT_FOUND, ConflictError, InvalidInputError, NotFoundError
+from tutumd.errors import NOT_FOUND, NotFoundError, TutumdError
 from tutumd.model import ApiKey, Scope, User
 from tutumd.web.context import context
 from tutumd.web.pages.agents import describe_agent
@@ -44,8 +44,10 @@ def make_key(request: Request, visitor: Admin, form: SentForm) -> Response:
     owner = field(form, "owner") or visitor.name
     try:
         key, _ = rules.make_key(web.store, visitor, document, now=web.clock(), user_name=owner)
-    except (InvalidInputError, NotFoundError, ConflictError) as error:
-        return _render(request, visitor, 400, sent=document, error=str(error), owner=owner)
+    except TutumdError as error:
+        if not error.field:
+            raise
+        return _render(request, visitor, 400, sent=document, owner=owner, errors={error.field: str(error)})
     return _render(request, visitor, 201, made=key, owner=owner)
 
 
@@ -80,7 +82,8 @@ def _render(request: Request, visitor: User, status: int = 200, **values: object
     """Return the page. Narrow credentials show nothing of the others of their user.
 
     Args:
-        values: `owner`, whose a new key is; `made`, that key, shown now; or `sent` and `error`, of a wrong form.
+        values: `made`, a key that is shown now, and `owner`, whose it is; or of a wrong form `sent`, `owner`, and
+            `errors` by field.
     """
     store, access = context(request).store, visitor.access
     known: dict[str, object] = {
@@ -95,7 +98,7 @@ def _render(request: Request, visitor: User, status: int = 200, **values: object
         "own_id": (access.key_sha256 or "")[:ID_LENGTH],
         "makes_keys": access.scope is Scope.ADMIN and not access.is_narrow,
         "sent": dict.fromkeys(_FIELDS, ""),
-        "error": "",
+        "errors": {},
         "made": "",
         "owner": "",
         "describe_agent": describe_agent,
