@@ -25,6 +25,7 @@ router = APIRouter()
 _MAX_SERVICES = 20
 _MAX_SEARCH = 200
 _MAX_SAME_NAME = 100
+_MAX_NAMES = 100
 _one_at_a_time = Lock()
 """So that a form that is sent twice at once makes one handler."""
 
@@ -72,7 +73,7 @@ def connect(request: Request, visitor: Operator, service_uuid: ServiceUuid, form
                     web.store, visitor, service.uuid, [document], cipher=web.cipher, now=web.clock()
                 )
     except InvalidInputError as error:
-        return _show_form(request, visitor, service, sender, sent, str(error))
+        return _show_form(request, visitor, service, sender, sent, error)
     if made is not None:
         return show_entries(request, visitor, find_handler(request, visitor, service_uuid, made.number), sender)
     found = find_handler(request, visitor, service_uuid, handler.number)
@@ -98,18 +99,21 @@ def _show_form(
     service: Service,
     sender: Sender,
     sent: dict[str, str] | None = None,
-    error: str = "",
+    error: InvalidInputError | None = None,
 ) -> Response:
-    choice = rules.propose(sender, service.image_name)
+    web = context(request)
+    others = web.store.handlers(visitor, service.uuid, Query(limit=_MAX_NAMES)).objects
+    choice = rules.propose(sender, service.image_name, {each.name for each in others if each.name})
+    fields = list_fields(sender, choice, sent, error)
     return render(
         request,
         "connect_form.html",
         400 if error else 200,
         service=service,
         sender=sender,
-        fields=list_fields(sender, choice, sent),
-        error=error,
-        since=(sent or {}).get("since") or context(request).clock().isoformat(),
+        fields=fields,
+        error=str(error) if error and not any(each.error for each in fields) else "",
+        since=(sent or {}).get("since") or web.clock().isoformat(),
         command=write_command(service.full_name, rules.make_document(sender, choice, "")),
         may_create=visitor.may(Scope.OPERATE),
     )
