@@ -142,6 +142,20 @@ class Session:
     user_agent: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSession:
+    """A session to begin.
+
+    Attributes:
+        token_sha256: Of the token in the browser's cookie, hexadecimal. The token itself is not stored.
+        replaces: Of the token of the browser's session before, which ends; None: it had none.
+    """
+
+    token_sha256: str = field(repr=False)
+    expires: datetime
+    replaces: str | None = field(default=None, repr=False)
+
+
 class AuditEvent(StrEnum):
     """What a user did: object and event."""
 

@@ -16,6 +16,7 @@ from tutumd.model import (
     LogLine,
     NewHandler,
     NewKey,
+    NewSession,
     Origin,
     Page,
     Progress,
@@ -83,7 +84,7 @@ class Accounts(Protocol):
     def revoke_key(self, user_name: str, key_id: str, by: User | None = None) -> None:
         """Delete one key of a user, with the sessions that began with it. Raises NotFoundError if there is none."""
 
-    def add_session(self, user: User, token_sha256: str, expires: datetime) -> int:
+    def add_session(self, user: User, new: NewSession) -> int:
         """Begin a session of a user with what `user.access` allows, and return its number. Raises NotFoundError."""
 
     def session_user(self, token_sha256: str) -> User | None:
@@ -104,8 +105,11 @@ class Accounts(Protocol):
     def add_login_link(self, user_name: str, token_sha256: str, expires: datetime, by: User | None = None) -> None:
         """Add a link that signs a user in once. Raises NotFoundError for an unknown user."""
 
-    def use_login_link(self, token_sha256: str) -> User | None:
-        """Return the user of a link and delete it; None if there is none, or not any more."""
+    def use_login_link(self, token_sha256: str, new: NewSession, origin: Origin) -> User | None:
+        """Begin a session of a link's user, delete the link, and return the user; None if there is no such link.
+
+        The link is used up only if the session has begun.
+        """
 
     def audit(self, viewer: User, *, before: int | None = None, limit: int = 50) -> tuple[AuditEntry, ...]:
         """Return what users did, newest first, numbered below `before`.
