@@ -92,8 +92,9 @@ def test_what_is_wrong_with_a_key_is_told_and_the_form_stays(live_server: LiveSe
     page = visitor.get("/account/").submit("Make a key", scope="call", service="no-such-service", stack="<b>x</b>")
     assert page.status == 400
     assert page.alert == f"{USER} has no service 'no-such-service'"
-    assert dict(page.form("Make a key").fields) | {"csrf": ""} == {
-        "csrf": "",
+    hidden = {"csrf": "", "once": ""}
+    assert dict(page.form("Make a key").fields) | hidden == {
+        **hidden,
         "owner": USER,
         "scope": "call",
         "service": "no-such-service",

@@ -70,6 +70,7 @@ class Accounts(Protocol):
 
         Raises:
             NotFoundError: There is no such user, or the user sees no such service or no service of such a stack.
+            ConflictError: The key is taken, or its form has made another one.
         """
 
     def keys(self, user_name: str | None = None) -> tuple[ApiKey, ...]:
@@ -198,6 +199,11 @@ class Store(Accounts, Dashboard, Stamps, Protocol):
 
     def add_handlers(self, viewer: User, service_uuid: str, entries: Sequence[NewHandler]) -> tuple[Handler, ...]:
         """Create handlers, all or none."""
+
+    def add_handler_once(
+        self, viewer: User, service_uuid: str, entry: NewHandler, form_sha256: str
+    ) -> tuple[Handler, bool]:
+        """Create a handler for a form, and return it and True; or the one that the form has created, and False."""
 
     def change_handler(
         self, viewer: User, service_uuid: str, uuid: str, change: Callable[[Handler], NewHandler]

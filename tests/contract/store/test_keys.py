@@ -12,14 +12,15 @@ from sqlalchemy.exc import IntegrityError
 
 from tests.support.stores import StoreBed, query, snapshot
 from tutumd.application import keys
-from tutumd.application.accounts import authenticate, hash_key, make_login_link
-from tutumd.errors import ForbiddenError, InvalidInputError, NotFoundError, UnauthorizedError
+from tutumd.application.accounts import authenticate, hash_key, make_login_link, store_key
+from tutumd.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError, UnauthorizedError
 from tutumd.model import Access, ApiKey, NewSession, Origin, Scope, User
 from tutumd.store.sessions import MAX_SESSIONS
 from tutumd.store.store import SqlStore
 from tutumd.store.wakeup import Wakeup
 
 DAY = timedelta(days=1)
+OTHER_KEY = "x" * 20
 
 
 @pytest.fixture
@@ -208,6 +209,19 @@ def test_the_use_of_a_key_is_noted_every_five_minutes(bed: StoreBed, ann: User) 
         bed.clock.move(seconds)
         sign_in(bed, "ann", key)
         assert bed.store.keys("ann")[0].last_used == first + timedelta(seconds=expected)
+
+
+def test_a_form_makes_one_key_until_that_is_revoked(bed: StoreBed, ann: User) -> None:
+    document = {"scope": "read"}
+    key, made = keys.make_key(bed.store, ann, document, now=bed.clock(), form_sha256="f" * 64)
+    with pytest.raises(ConflictError, match=f"made the key {key[:12]}… already"):
+        keys.make_key(bed.store, ann, document, now=bed.clock(), form_sha256="f" * 64)
+    assert keys.list_keys(bed.store, ann) == (made,)
+    keys.revoke_key(bed.store, ann, made.id)
+    keys.make_key(bed.store, ann, document, now=bed.clock(), form_sha256="f" * 64)
+    store_key(bed.store, "ann", OTHER_KEY)
+    with pytest.raises(ConflictError, match="this key is that of a user already"):
+        store_key(bed.store, "admin", OTHER_KEY)
 
 
 def token_of(path: str) -> str:

@@ -1,6 +1,7 @@
 """Who visits a page, what they may do, and that a form is one of ours."""
 
 import hmac
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -89,6 +90,11 @@ SentForm = Annotated[Form, Depends(read_form)]
 def field(form: Form, name: str, default: str = "") -> str:
     """Return the last value of a field."""
     return form.get(name, [default])[-1]
+
+
+def hash_form(form: Form) -> str:
+    """Return what a form has in common with itself, sent again: its fields, among them what `ui.once` put there."""
+    return hash_key(json.dumps(form, sort_keys=True))
 
 
 def find_visitor(request: Request) -> User | None:
