@@ -1,8 +1,27 @@
 """Errors that tutumd raises on purpose, named by cause and by what the caller can do."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class TutumdError(Exception):
-    """Base of all errors that tutumd raises on purpose. The text is for people."""
+    """Base of all errors that tutumd raises on purpose. The text is for people.
+
+    Attributes:
+        field: Which field of the input it is about, for forms; empty: not one alone.
+    """
+
+    field: str = ""
+
+
+@contextmanager
+def about(field: str) -> Iterator[None]:
+    """Note on errors of the block that they are about a field."""
+    try:
+        yield
+    except TutumdError as error:
+        error.field = error.field or field
+        raise
 
 
 NOT_FOUND = "there is no such object, or it is not yours"

@@ -1,8 +1,12 @@
 """The account page: sessions and API keys of one's own; for admins, the keys of all users."""
 
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
 import pytest
 
 from tests.acceptance.accounts import add_limited_key, add_login_link, add_member, opened_accounts
+from tests.support.dashboard_bed import find_card
 from tests.support.html_tree import Element
 from tests.support.pages import Page, Visitor
 from tests.support.server import APIKEY, USER, LiveServer
@@ -87,18 +91,44 @@ def test_a_key_is_made_and_shown_once(live_server: LiveServer) -> None:
     assert live_server.request("GET", "/api/v1/service/", authorization=authorization).status == 401
 
 
-def test_what_is_wrong_with_a_key_is_told_and_the_form_stays(live_server: LiveServer) -> None:
-    visitor = signed_in(live_server)
-    page = visitor.get("/account/").submit("Make a key", scope="call", service="no-such-service", stack="<b>x</b>")
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("service", "no-such-service", f"{USER} has no service 'no-such-service'"),
+        ("stack", "<b>x</b>", f"{USER} has no service of the stack '<b>x</b>'"),
+        ("scope", "all", "scope must be read, call, operate, admin: the rights of the key, got 'all'"),
+        ("expires", "soon", "expires must be days such as 90d or a date, got 'soon'"),
+        ("expires", "2001-01-01", "expires must be in the future, got '2001-01-01'"),
+    ],
+)
+def test_what_is_wrong_with_a_key_is_told_at_its_field(
+    live_server: LiveServer, name: str, text: str, told: str
+) -> None:
+    typed: Any = {name: text}
+    page = signed_in(live_server).get("/account/").submit("Make a key", **typed)
     assert page.status == 400
-    assert page.alert == f"{USER} has no service 'no-such-service'"
+    ((wrong),) = [each for each in page.root.walk() if each.attributes.get("aria-invalid")]
+    assert wrong.attributes["name"] == name and "autofocus" in wrong.attributes
+    (error,) = page.find("p", id=wrong.attributes["aria-describedby"].split()[-1])
+    assert error.text == told
+
+
+def test_a_key_lasts_no_longer_than_the_one_that_makes_it(live_server: LiveServer) -> None:
+    add_member(live_server, "short-lived")
+    member = add_limited_key(live_server, "short-lived", expires=datetime.now(UTC) + timedelta(days=30))
+    page = signed_in(live_server, member.name, member.key).get("/account/").submit("Make a key", expires="90d")
+    assert page.status == 400
+    assert "your key expires at" in find_card(page, "Make a key").text
+
+
+def test_the_form_of_a_wrong_key_stays(live_server: LiveServer) -> None:
+    visitor, owner = signed_in(live_server), add_member(live_server, "gets-no-key").name
+    wrong: Any = {"owner": owner, "scope": "call", "service": "no-such-service", "stack": "<b>x</b>"}
+    page = visitor.get("/account/").submit("Make a key", **wrong)
     hidden = {"csrf": "", "once": ""}
     assert dict(page.form("Make a key").fields) | hidden == {
         **hidden,
-        "owner": USER,
-        "scope": "call",
-        "service": "no-such-service",
-        "stack": "<b>x</b>",
+        **wrong,
         "expires": "90d",
     }
 

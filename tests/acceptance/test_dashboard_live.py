@@ -90,3 +90,18 @@ def test_a_page_leads_to_sign_in_once_its_user_is_gone(browser: Browser, live_se
     page.goto("/services/")
     assert run_tutumd(live_server.data, "user", "rm", name).returncode == 0
     expect(page.get_by_label("API key")).to_be_visible()
+
+
+def test_what_was_wrong_with_a_form_stays_while_the_page_goes_on(browser: Browser, live_server: LiveServer) -> None:
+    page, path, service = start_gated_redeploy(live_server, browser)
+    page.goto(f"/service/{service}/")
+    page.locator("summary", has_text="Scale").click()
+    page.get_by_label("Containers", exact=True).fill("100000")
+    page.evaluate("document.querySelector('#scale form').noValidate = true")
+    page.get_by_role("button", name="Scale", exact=True).click()
+    told = page.get_by_text("type a number from 0 to")
+    expect(told).to_be_visible()
+    live_server.wait_for_action(f"/api/v1{path}")
+    expect(page.locator("#live > .row .state")).to_have_text("Running")
+    expect(told).to_be_visible()
+    expect(page.get_by_label("Containers", exact=True)).to_have_value("100000")

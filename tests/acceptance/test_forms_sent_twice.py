@@ -103,7 +103,7 @@ def test_a_handler_that_is_rotated_twice_at_once_keeps_its_old_url_for_the_grace
 def test_a_key_that_is_made_twice_at_once_is_one_and_the_second_response_says_so(twice: Twice) -> None:
     page = twice.get("/account/")
     shown = sorted(twice.send(page, "Make a key", scope="read", expires="7d"), key=lambda each: each.status)
-    assert [each.status for each in shown] == [201, 400]
+    assert [each.status for each in shown] == [201, 409]
     (key,) = re.findall(r"tutumd_[0-9a-f]{40}", shown[0].find("input", aria_label="Copy key")[0].attributes["value"])
     assert f"this form has made the key {key[:12]}… already" in shown[1].alert
     assert key not in shown[1].html

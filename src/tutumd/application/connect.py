@@ -2,15 +2,16 @@
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import Any
 
 from tutumd.application.admission.fields import FIELDS
 from tutumd.application.admission.json_checks import check_number
 from tutumd.application.handlers import public_options
 from tutumd.application.senders import Kind, Sender
-from tutumd.errors import InvalidInputError
+from tutumd.errors import InvalidInputError, about
 from tutumd.model import Handler, Operation
 
 DEFAULT_CAP = 10
@@ -43,12 +44,17 @@ class Choice:
     verifies: bool = False
 
 
-def propose(sender: Sender, image: str) -> Choice:
-    """Return what to choose for a sender unless somebody chooses otherwise. `image` is the service's."""
+def propose(sender: Sender, image: str, taken: Collection[str] = ()) -> Choice:
+    """Return what to choose for a sender unless somebody chooses otherwise.
+
+    Args:
+        image: The service's.
+        taken: Names of the service's other handlers: commands know a handler by its name only if it is the only one.
+    """
     kind = sender.kinds[0]
     harbor = _HARBOR_IMAGE.fullmatch(image.partition("@")[0]) if sender.key == "harbor" else None
     return Choice(
-        name=sender.key,
+        name=_find_name(sender.key, taken),
         kind=kind,
         patterns={Kind.BRANCH: ("main",), Kind.IMAGE: (find_tag(image),)}.get(kind, ()),
         repository=_without_tag(harbor[1]) if harbor else "",
@@ -73,9 +79,12 @@ def read_choice(sender: Sender, sent: Mapping[str, str]) -> Choice:
     patterns = tuple(each for each in _SEPARATORS.split(sent.get("patterns", "")) if each)
     if kind in (Kind.BRANCH, Kind.TAG, Kind.IMAGE) and not patterns:
         what = "branch" if kind is Kind.BRANCH else "tag"
-        raise InvalidInputError(f"name the {what} that counts, such as {'main' if kind is Kind.BRANCH else 'v*'}")
+        with about("patterns"):
+            raise InvalidInputError(f"name the {what} that counts, such as {'main' if kind is Kind.BRANCH else 'v*'}")
     cap = sent.get("max_containers", "").strip() or str(DEFAULT_CAP)
     number = int(cap) if cap.isascii() and cap.isdecimal() and len(cap) <= 9 else cap
+    with about("max_containers"):
+        max_containers = check_number("max_containers", number, 1, _MAX_CAP)
     return Choice(
         name=sent.get("name", "").strip() or sender.key,
         kind=kind,
@@ -83,7 +92,7 @@ def read_choice(sender: Sender, sent: Mapping[str, str]) -> Choice:
         repository=sent.get("repository", "").strip() if sender.names_repository else "",
         deploys_tag=bool(sent.get("deploys_tag")) and bool(sender.tag_source),
         operation=operation,
-        max_containers=check_number("max_containers", number, 1, _MAX_CAP),
+        max_containers=max_containers,
         verifies=bool(sent.get("verifies")) and sender.verify is not None,
     )
 
@@ -109,6 +118,11 @@ def make_document(sender: Sender, choice: Choice, secret: str) -> dict[str, Any]
     elif choice.kind is Kind.ANY and choice.patterns:
         document["tag"] = {"allow": list(choice.patterns)}
     return document
+
+
+def _find_name(start: str, taken: Collection[str]) -> str:
+    numbered = (f"{start}-{number}" for number in count(2))
+    return next(name for name in chain([start], numbered) if name not in taken)
 
 
 def _without_tag(repository: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from tutumd.application.connect import Choice
 from tutumd.application.senders import Kind, Sender
+from tutumd.errors import TutumdError
 from tutumd.model import Operation
 
 _KINDS = {Kind.BRANCH: "a branch", Kind.TAG: "a tag in Git"}
@@ -28,16 +29,25 @@ class FormField:
     checked: bool = False
     mono: bool = False
     required: bool = False
+    error: str = ""
 
 
-def list_fields(sender: Sender, choice: Choice, sent: Mapping[str, str] | None = None) -> list[FormField]:
+_SHOWN_AT = {"filter": "patterns", "tag": "patterns"}
+"""Fields of a handler that a field of the form makes."""
+
+
+def list_fields(
+    sender: Sender, choice: Choice, sent: Mapping[str, str] | None = None, error: TutumdError | None = None
+) -> list[FormField]:
     """Return the fields to fill in for a sender.
 
     Args:
         choice: What they hold at first.
         sent: What a form that was refused had instead.
+        error: Why it was refused. It stands at the field that it is about, if it is about one.
     """
-    fields = [*_count_fields(sender, choice), *_effect_fields(sender, choice)]
+    counts, effects = _count_fields(sender, choice), _effect_fields(sender, choice)
+    fields = [*counts, *effects] if sender.names_changes else [*effects, *counts]
     if sender.verify is not None:
         fields.append(
             FormField(
@@ -51,9 +61,15 @@ def list_fields(sender: Sender, choice: Choice, sent: Mapping[str, str] | None =
             )
         )
     fields.append(
-        FormField(name="name", label="Name of the handler", value=choice.name, help="Only you see it.", required=True)
+        FormField(
+            name="name",
+            label="Name of the handler",
+            value=choice.name,
+            help="For people and commands; senders never see it.",
+            required=True,
+        )
     )
-    return fields if sent is None else [_filled(each, sent) for each in fields]
+    return fields if sent is None else [_filled(each, sent, error) for each in fields]
 
 
 def _count_fields(sender: Sender, choice: Choice) -> list[FormField]:
@@ -72,8 +88,10 @@ def _count_fields(sender: Sender, choice: Choice) -> list[FormField]:
         text, example = f"Pushes of other tags do nothing. {globs}", "latest, v1.*"
         fields.append(FormField(name="patterns", label="Image tag", value=patterns, help=text, example=example))
     elif choice.kind is Kind.ANY:
-        text = f"Redeploy only: tags that a call may ask for with ?tag=. Empty: none. {globs}"
-        fields.append(FormField(name="patterns", label="Tags a call may name", value=patterns, help=text, example="v*"))
+        text = f"Redeploy only: a call may then deploy one of these tags with ?tag=v2. Empty: no other tag. {globs}"
+        fields.append(
+            FormField(name="patterns", label="Tags that a call may deploy", value=patterns, help=text, example="v*")
+        )
     if sender.names_repository:
         text = "Only if one webhook is for several repositories; written as the sender does. Empty: any."
         fields.append(
@@ -111,7 +129,9 @@ def _effect_fields(sender: Sender, choice: Choice) -> list[FormField]:
     return fields
 
 
-def _filled(field: FormField, sent: Mapping[str, str]) -> FormField:
+def _filled(field: FormField, sent: Mapping[str, str], error: TutumdError | None) -> FormField:
+    if error is not None and field.name == _SHOWN_AT.get(error.field, error.field):
+        field = replace(field, error=str(error))
     if field.type == "checkbox":
         return replace(field, checked=field.name in sent)
     return replace(field, value=sent.get(field.name, ""))

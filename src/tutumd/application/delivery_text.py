@@ -25,7 +25,7 @@ _OUTCOMES = {
     DeliveryOutcome.JOINED: "It joined an action that was waiting already.",
     DeliveryOutcome.SUPERSEDED: "It joined an action, and a later call replaced what it asked for.",
     DeliveryOutcome.SKIPPED: "It was skipped: nothing runs. Its sender got a 200.",
-    DeliveryOutcome.REFUSED: "It was refused: nothing runs, and nothing of its content is stored.",
+    DeliveryOutcome.REFUSED: "It was refused: nothing runs.",
     DeliveryOutcome.REPEATED: "It repeats an earlier call: nothing runs twice. Its sender got that one's response.",
 }
 
@@ -44,6 +44,11 @@ class DeliveryText:
     body: str
     kind: str
     notes: tuple[str, ...]
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether anything of it is stored."""
+        return bool(self.headers or self.query or self.body)
 
 
 def read_delivery_text(content: Mapping[str, Any]) -> DeliveryText:

@@ -16,7 +16,7 @@ from tutumd.application.admission.options import (
     write_public,
     write_stored,
 )
-from tutumd.errors import InvalidInputError, SettingsError
+from tutumd.errors import InvalidInputError, SettingsError, about
 from tutumd.model import Handler, NewHandler, Operation, User
 from tutumd.ports.store import Store
 
@@ -156,10 +156,11 @@ def check_name(name: str | None) -> str | None:
     """Return a name that a person chose. Raises InvalidInputError."""
     if name is None:
         return None
-    if len(name) > MAX_NAME_LENGTH:
-        raise InvalidInputError(f"name must have at most {MAX_NAME_LENGTH} characters, got {len(name)}")
-    if any(unicodedata.category(char) in ("Cc", "Cs") for char in name):
-        raise InvalidInputError("name must not contain control characters")
+    with about("name"):
+        if len(name) > MAX_NAME_LENGTH:
+            raise InvalidInputError(f"name must have at most {MAX_NAME_LENGTH} characters, got {len(name)}")
+        if any(unicodedata.category(char) in ("Cc", "Cs") for char in name):
+            raise InvalidInputError("name must not contain control characters")
     return name
 
 

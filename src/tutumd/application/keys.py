@@ -9,7 +9,7 @@ from tutumd.application import accounts, services
 from tutumd.application.admission.json_checks import is_storable
 from tutumd.application.queries import parse_date
 from tutumd.application.scopes import require_admin, require_everything, require_scope
-from tutumd.errors import NOT_FOUND, ForbiddenError, InvalidInputError, NotFoundError
+from tutumd.errors import NOT_FOUND, ForbiddenError, InvalidInputError, NotFoundError, about
 from tutumd.model import ApiKey, NewKey, Scope, User
 from tutumd.ports.store import Store
 
@@ -41,21 +41,20 @@ def make_key(
         ConflictError: Several services match the reference, or the form has made a key.
     """
     owner = _find_owner(store, viewer, user_name, changes=True)
-    scope = parse_scope(document.get("scope"))
-    expires = parse_expiry(document.get("expires"), now)
-    longest = viewer.access.expires
-    if longest is not None and (expires is None or expires > longest):
-        raise ForbiddenError(
-            f"your key expires at {longest:%Y-%m-%dT%H:%M:%SZ}, and a key that it makes must expire then or before:"
-            " give it an expiry"
-        )
+    with about("scope"):
+        scope = parse_scope(document.get("scope"))
+    with about("expires"):
+        expires = parse_expiry(document.get("expires"), now)
+        _check_expiry(expires, viewer.access.expires)
     reference, stack = document.get("service") or None, document.get("stack") or None
+    with about("service"):
+        service_uuid = None if reference is None else _find_service(store, owner, reference)
     key = accounts.generate_key()
     new = NewKey(
         key_sha256=accounts.hash_key(key),
         hint=accounts.make_hint(key),
         scope=scope,
-        service_uuid=None if reference is None else _find_service(store, owner, reference),
+        service_uuid=service_uuid,
         stack=stack,
         expires=expires,
         form_sha256=form_sha256,
@@ -67,7 +66,7 @@ def make_key(
         hint=new.hint,
         created=now,
         scope=scope,
-        service_uuid=new.service_uuid,
+        service_uuid=service_uuid,
         stack=stack,
         expires=expires,
     )
@@ -120,6 +119,14 @@ def parse_expiry(text: object, now: datetime) -> datetime | None:
     if expires <= now:
         raise InvalidInputError(f"expires must be in the future, got {str(text)[:50]!r}")
     return expires
+
+
+def _check_expiry(expires: datetime | None, longest: datetime | None) -> None:
+    if longest is not None and (expires is None or expires > longest):
+        raise ForbiddenError(
+            f"your key expires at {longest:%Y-%m-%dT%H:%M:%SZ}, and a key that it makes must expire then or before:"
+            " give it an expiry"
+        )
 
 
 def _find_owner(store: Store, viewer: User, user_name: str | None, *, changes: bool) -> User:

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError, UnavailableError
+from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError, UnavailableError, about
 from tutumd.model import Access, ApiKey, AuditEntry, AuditEvent, NewKey, Scope, User
 from tutumd.ports.store import Accounts
 from tutumd.store import audit
@@ -16,8 +16,8 @@ from tutumd.store.tables import api_keys, new_uuid, services, users
 from tutumd.store.upsert import insert_missing
 
 _MADE = (
-    "this form has made the key {}… already, and a key is shown only once. If you did not keep it, revoke it below and"
-    " make another one"
+    "this form has made the key {}… already, and a key is shown only once. If you did not keep it, revoke it and make"
+    " another one"
 )
 
 
@@ -177,10 +177,11 @@ class SqlAccounts(SqlSessions, Accounts):
 
 def _check_limits(connection: sa.Connection, user: User, key: NewKey) -> None:
     """Raise NotFoundError if the user sees nothing of what a key is to be for."""
-    for column, wanted, noun in (
-        (services.c.uuid, key.service_uuid, "service"),
-        (services.c.stack, key.stack, "service of the stack"),
+    for field, column, wanted, noun in (
+        ("service", services.c.uuid, key.service_uuid, "service"),
+        ("stack", services.c.stack, key.stack, "service of the stack"),
     ):
         found = sa.select(services.c.uuid).where(column == wanted, sa.not_(services.c.terminated), visible_to(user))
         if wanted is not None and connection.execute(found.limit(1)).first() is None:
-            raise NotFoundError(f"{user.name} has no {noun} {wanted!r}")
+            with about(field):
+                raise NotFoundError(f"{user.name} has no {noun} {wanted!r}")

@@ -99,6 +99,7 @@ def test_a_binary_body_is_shown_as_hexadecimal() -> None:
 
 def test_a_refused_delivery_says_that_nothing_is_stored() -> None:
     content = {"is_cut": True, "left_out": ["headers, query and body: the call was refused"]}
+    assert not read_delivery_text(content).is_stored
     assert read_delivery_text(content) == DeliveryText(
         headers=(), query=(), body="", kind="", notes=("Not stored: headers, query and body: the call was refused.",)
     )

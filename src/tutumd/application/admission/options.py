@@ -8,7 +8,7 @@ from typing import Any
 from tutumd.application.admission.encryption import PlaceholderCipher, SecretCipher
 from tutumd.application.admission.fields import DEFAULTS, FIELDS, HandlerField, HandlerOptions
 from tutumd.application.admission.json_checks import quote, suggest
-from tutumd.errors import InvalidInputError
+from tutumd.errors import InvalidInputError, about
 from tutumd.model import Operation
 
 
@@ -32,7 +32,8 @@ def parse_options(document: Mapping[str, object], now: datetime, stored: Handler
             raise InvalidInputError(f"unknown field {quote(name)}: {suggest(name, known)}")
         if name == "verify" and isinstance(value, dict) and value.get("secrets") is None and stored.verify:
             value = {**value, "secrets": list(stored.verify.secrets)}
-        changes[name] = field.default if value is None else field.parse(value)
+        with about(name):
+            changes[name] = field.default if value is None else field.parse(value)
     expires = changes.get("expires_datetime")
     # The date that the handler already has may be sent again: the API shows its seconds only.
     is_new = _to_the_second(expires) != _to_the_second(stored.expires_datetime)

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from tutumd.application import keys as rules
 from tutumd.application.accounts import ID_LENGTH
 from tutumd.application.scopes import describe_limits, require_everything
-from tutumd.errors import NOT_FOUND, ConflictError, InvalidInputError, NotFoundError
+from tutumd.errors import NOT_FOUND, NotFoundError, TutumdError
 from tutumd.model import ApiKey, Scope, User
 from tutumd.web.context import context
 from tutumd.web.pages.agents import describe_agent
@@ -22,6 +22,12 @@ router = APIRouter()
 
 
 _FIELDS = ("scope", "service", "stack", "expires")
+_SCOPES = {
+    Scope.READ: "look, without the URLs of handlers",
+    Scope.CALL: "also see those, redeploy, and send calls again",
+    Scope.OPERATE: "also scale, start and stop, and change handlers",
+    Scope.ADMIN: "all that the user may do, also make keys",
+}
 _EXPIRIES = (("90d", "90 days"), ("7d", "7 days"), ("365d", "1 year"), ("", "never"))
 
 
@@ -40,8 +46,10 @@ def make_key(request: Request, visitor: Admin, form: SentForm) -> Response:
         key, _ = rules.make_key(
             web.store, visitor, document, now=web.clock(), user_name=owner, form_sha256=hash_form(form)
         )
-    except (InvalidInputError, NotFoundError, ConflictError) as error:
-        return _render(request, visitor, 400, sent=document, error=str(error))
+    except TutumdError as error:
+        if not error.field:
+            raise
+        return _render(request, visitor, 400, sent=document, owner=owner, errors={error.field: str(error)})
     return _render(request, visitor, 201, made=key, owner=owner)
 
 
@@ -76,7 +84,8 @@ def _render(request: Request, visitor: User, status: int = 200, **values: object
     """Return the page. Narrow credentials show nothing of the others of their user.
 
     Args:
-        values: `made`, a key that is shown now, and whose it is, `owner`; or `sent` and `error`, of a wrong form.
+        values: `made`, a key that is shown now, and `owner`, whose it is; or of a wrong form `sent`, `owner`, and
+            `errors` by field.
     """
     store, access = context(request).store, visitor.access
     known: dict[str, object] = {
@@ -86,12 +95,12 @@ def _render(request: Request, visitor: User, status: int = 200, **values: object
         "keys": rules.list_keys(store, visitor),
         "users": store.users() if visitor.administers else (),
         "keys_of": _group(store.keys()) if visitor.administers else {},
-        "scopes": [(each.value, each.value) for each in Scope],
+        "scopes": [(each.value, f"{each.value}: {text}") for each, text in _SCOPES.items()],
         "expiries": _EXPIRIES,
         "own_id": (access.key_sha256 or "")[:ID_LENGTH],
         "makes_keys": access.scope is Scope.ADMIN and not access.is_narrow,
         "sent": dict.fromkeys(_FIELDS, ""),
-        "error": "",
+        "errors": {},
         "made": "",
         "owner": "",
         "describe_agent": describe_agent,

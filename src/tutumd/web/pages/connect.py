@@ -11,7 +11,7 @@ from tutumd.application.connect_form import list_fields
 from tutumd.application.sender_guide import write_command
 from tutumd.application.senders import NOTES, SENDERS, Sender, group_senders
 from tutumd.errors import NOT_FOUND, InvalidInputError, NotFoundError
-from tutumd.model import Scope, Service, User
+from tutumd.model import Query, Scope, Service, User
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.pages.connect_wait import show_entries
 from tutumd.web.pages.handler_routes import ServiceUuid, find_handler
@@ -22,6 +22,7 @@ router = APIRouter()
 
 _MAX_SERVICES = 20
 _MAX_SEARCH = 200
+_MAX_NAMES = 100
 
 
 @router.get("/connect/")
@@ -62,7 +63,7 @@ def connect(request: Request, visitor: Operator, service_uuid: ServiceUuid, form
             web.store, visitor, service.uuid, document, hash_form(form), cipher=web.cipher, now=web.clock()
         )
     except InvalidInputError as error:
-        return _show_form(request, visitor, service, sender, sent, str(error))
+        return _show_form(request, visitor, service, sender, sent, error)
     found = find_handler(request, visitor, service_uuid, handler.number)
     return show_entries(request, visitor, found, sender, secret if is_new and "verify" in document else "")
 
@@ -77,17 +78,20 @@ def _show_form(
     service: Service,
     sender: Sender,
     sent: dict[str, str] | None = None,
-    error: str = "",
+    error: InvalidInputError | None = None,
 ) -> Response:
-    choice = rules.propose(sender, service.image_name)
+    web = context(request)
+    others = web.store.handlers(visitor, service.uuid, Query(limit=_MAX_NAMES)).objects
+    choice = rules.propose(sender, service.image_name, {each.name for each in others if each.name})
+    fields = list_fields(sender, choice, sent, error)
     return render(
         request,
         "connect_form.html",
         400 if error else 200,
         service=service,
         sender=sender,
-        fields=list_fields(sender, choice, sent),
-        error=error,
+        fields=fields,
+        error=str(error) if error and not any(each.error for each in fields) else "",
         command=write_command(service.full_name, rules.make_document(sender, choice, "")),
         may_create=visitor.may(Scope.OPERATE),
     )

@@ -134,17 +134,18 @@ def _show(
     # An address alone proves nothing.
     is_repeated = repeated is not None and repeated.number < number and repeated.raw == delivery.raw
     forbidden = "" if visitor.may(Scope.CALL) else "your key may not call handlers: it lacks the scope call"
+    text = read_delivery_text(delivery.content)
     return render(
         request,
         "delivery.html",
         200 if error is None else next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES),
         **found.values,
         delivery=delivery,
-        text=read_delivery_text(delivery.content),
+        text=text,
         outcome=describe_outcome(delivery),
         wish=describe_wish(delivery, found.handler.operation),
         obstacle=find_obstacle(delivery) or forbidden,
-        may_try=not forbidden,
+        may_try=text.is_stored and not forbidden,
         repeated=again if is_repeated else None,
         error=str(error) if error else "",
     )

@@ -8,8 +8,10 @@ from fastapi.responses import Response
 
 from tutumd.application.handler_state import judge_handler
 from tutumd.application.queries import parse_position
+from tutumd.errors import TutumdError
 from tutumd.model import ActionState, ActionSummary, Query, Scope, Service, User
 from tutumd.web.context import context, parse_uuid
+from tutumd.web.errors import describe_error
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.service_buttons import command, list_buttons
 from tutumd.web.pages.service_filters import ServiceFilters
@@ -28,22 +30,41 @@ _UNFINISHED = (ActionState.PENDING, ActionState.IN_PROGRESS, ActionState.CANCELI
 @router.get("/service/{uuid}/")
 def show_service(request: Request, visitor: Reader, uuid: str) -> Response:
     """Show a service."""
-    web, uuid = context(request), parse_uuid(uuid)
+    return render_service(request, visitor, parse_uuid(uuid))
+
+
+def render_service(
+    request: Request, visitor: User, uuid: str, error: TutumdError | None = None, *, typed_target: str | None = None
+) -> Response:
+    """Return the page of a service; after a form that was refused with what is wrong.
+
+    Args:
+        typed_target: What the form to scale it had, which then shows the error; None: it was another form.
+    """
+    web, at = context(request), f"{context(request).public_path}/service/{uuid}"
+    status, text, _ = describe_error(error) if error else (200, "", {})
     service = web.store.service(visitor, uuid)
     handlers = web.store.handlers(visitor, uuid, Query(limit=_MAX_SHOWN))
     history = web.store.service_actions(visitor, uuid, limit=_HISTORY)
     now = web.clock()
+    can_scale = service.gone_since is None and visitor.may(Scope.OPERATE)
+    is_about_scale = can_scale and typed_target is not None
     return render(
         request,
         "service.html",
+        status,
         service=service,
-        at=f"{web.public_path}/service/{uuid}",
+        at=at,
+        live_at=f"{at}/" if error else "",
+        error="" if is_about_scale else text,
+        scale_error=text if is_about_scale else "",
+        target=typed_target if is_about_scale else service.target,
         containers=web.store.containers(visitor, Query(filters={"service": uuid}, limit=_MAX_SHOWN)),
         handlers=handlers,
         handler_states={each.number: judge_handler(each, now) for each in handlers.objects},
         buttons=list_buttons(service, visitor, handlers.total),
         can_redeploy=service.gone_since is None and visitor.may(Scope.CALL),
-        can_scale=service.gone_since is None and visitor.may(Scope.OPERATE),
+        can_scale=can_scale,
         can_connect=visitor.may(Scope.OPERATE),
         engine_href=ServiceFilters(engine=service.engine).address(web.public_path),
         stack_href=ServiceFilters(stack=service.stack).address(web.public_path),

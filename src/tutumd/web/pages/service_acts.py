@@ -6,11 +6,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from tutumd.application import services as rules
-from tutumd.errors import InvalidInputError
+from tutumd.errors import ConflictError, InvalidInputError
 from tutumd.model import Action, User, Verb
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.pages.engine_answers import ask
 from tutumd.web.pages.rendering import render
+from tutumd.web.pages.service import render_service
 from tutumd.web.pages.service_buttons import command
 from tutumd.web.pages.visitors import Admin, Caller, Operator, SentForm, field
 
@@ -64,7 +65,11 @@ def terminate(request: Request, visitor: Admin, uuid: str) -> Response:
 @router.post("/forget/")
 def forget(request: Request, visitor: Operator, uuid: str) -> Response:
     """Forget a service that is gone, and show the others."""
-    context(request).store.forget(visitor, parse_uuid(uuid))
+    uuid = parse_uuid(uuid)
+    try:
+        context(request).store.forget(visitor, uuid)
+    except ConflictError as error:
+        return render_service(request, visitor, uuid, error)
     return _go_to(request, "/services/")
 
 
@@ -73,17 +78,27 @@ def scale(request: Request, visitor: Operator, uuid: str, form: SentForm) -> Res
     """Set the number of containers, and show the action; the service, if nothing runs that could be scaled."""
     web, uuid = context(request), parse_uuid(uuid)
     text = field(form, "target").strip()
-    if not text.isascii() or not text.isdigit() or len(text) > _MAX_DIGITS:
-        raise InvalidInputError(f"containers must be a number from 0 to {web.server_cap}, got {text[:50]!r}")
-    document = {"target_num_containers": int(text)}
-    origin = web.read_origin(request.scope)
-    _, action = rules.change(web.store, visitor, uuid, document, server_cap=web.server_cap, origin=origin)
+    try:
+        document = {"target_num_containers": _parse_target(text, web.server_cap)}
+        origin = web.read_origin(request.scope)
+        _, action = rules.change(web.store, visitor, uuid, document, server_cap=web.server_cap, origin=origin)
+    except (InvalidInputError, ConflictError) as error:
+        return render_service(request, visitor, uuid, error, typed_target=text)
     return _show(request, uuid, action)
+
+
+def _parse_target(text: str, server_cap: int) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > _MAX_DIGITS or int(text) > server_cap:
+        raise InvalidInputError(f"type a number from 0 to {server_cap}, got {text[:50]!r}")
+    return int(text)
 
 
 def _act(request: Request, visitor: User, uuid: str, verb: Verb) -> Response:
     web, uuid = context(request), parse_uuid(uuid)
-    service, action = rules.act(web.store, visitor, uuid, verb, web.read_origin(request.scope))
+    try:
+        service, action = rules.act(web.store, visitor, uuid, verb, web.read_origin(request.scope))
+    except ConflictError as error:  # it has gone on since the page was loaded
+        return render_service(request, visitor, uuid, error)
     return _show(request, uuid, action) if service.gone_since is None or action else _go_to(request, "/services/")
 
 
