@@ -5,6 +5,7 @@ from tests.support.html_tree import Element
 from tests.support.pages import Page, Visitor
 from tests.support.server import APIKEY, USER, LiveServer
 from tutumd.application.accounts import hash_key
+from tutumd.model import NewSession
 
 
 def rows(page: Page) -> list[Element]:
@@ -54,7 +55,7 @@ def test_older_entries_are_on_further_pages(live_server: LiveServer) -> None:
         user = store.user_by_key(hash_key(member.key))
         assert user is not None
         for number in range(60):
-            store.add_session(user, f"{number:064d}", user.created.replace(year=2999))
+            store.add_session(user, NewSession(token_sha256=f"{number:064d}", expires=user.created.replace(year=2999)))
     page = visitor.get("/audit/")
     assert len(rows(page)) == 50
     assert not page.find("a", "Newest")

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from tests.support.stores import ENGINE, ORIGIN, StoreBed, query, snapshot
-from tutumd.model import Access, Definition, NewHandler, NewKey, Operation, User, Verb
+from tutumd.model import Access, Definition, NewHandler, NewKey, NewSession, Operation, User, Verb
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 
 
@@ -193,8 +193,8 @@ def test_sessions_are_read_at_once_until_they_end(bed: StoreBed) -> None:
     user = bed.store.user_by_key(key.key_sha256)
     assert user is not None
     for token in ("a" * 64, "b" * 64):
-        bed.store.add_session(user, token, bed.clock() + timedelta(hours=1))
-    bed.store.add_session(bed.admin, "c" * 64, bed.clock() + timedelta(minutes=1))
+        bed.store.add_session(user, NewSession(token_sha256=token, expires=bed.clock() + timedelta(hours=1)))
+    bed.store.add_session(bed.admin, NewSession(token_sha256="c" * 64, expires=bed.clock() + timedelta(minutes=1)))
     tokens = [name * 64 for name in "abcx"]
     found = bed.store.session_users(tokens)
     assert {token[0]: each for token, each in found.items()} == {
