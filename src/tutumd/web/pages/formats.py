@@ -60,6 +60,11 @@ def short_digest(digest: str) -> str:
     return digest.rpartition(":")[2][:12]
 
 
+def verb(word: str) -> str:
+    """Return what an action or a handler does, from its name in the API: `Redeploy`, `Scale up`."""
+    return word.replace("SCALEUP", "SCALE UP").capitalize()
+
+
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "iso": iso,
     "exact": exact,
@@ -67,4 +72,5 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "relative": relative,
     "duration": duration,
     "short_digest": short_digest,
+    "verb": verb,
 }
