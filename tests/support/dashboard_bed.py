@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,11 +41,11 @@ class DashboardBed:
         return self.visit(f"with-{scope.value}", scope=scope)
 
     @contextmanager
-    def answering(self, response: Mapping[str, object]) -> Iterator[None]:
+    def answering(self, response: Mapping[str, object], engines: Sequence[str] = ("docker",)) -> Iterator[None]:
         """Respond to the first question to an engine, as a worker would."""
 
         def respond() -> None:
-            (request,) = wait_until(lambda: self.bed.queue.take_requests(["docker"]), "the page asks the engine")
+            (request,) = wait_until(lambda: self.bed.queue.take_requests(engines), "the page asks the engine")
             self.bed.queue.save_response(request.uuid, response)
 
         thread = threading.Thread(target=respond)

@@ -1,7 +1,8 @@
 """A database as large as the largest that pages must be quick with, filled in seconds.
 
-2,000 services (50 stacks, 3 engines, 20 gone), of which two members own 500 each; 20,000 handlers, 20,000 actions and
-1,000,000 deliveries. Rows of a service lie far apart, as they do where calls of many services arrive in turn.
+2,000 services (50 stacks, 3 engines, 20 gone), of which two members own 500 each and a third one owns one; 20,000
+handlers, 20,000 actions, 1,000,000 deliveries and 300,000 entries of the audit log. Rows of a service lie far apart, as
+they do where calls of many services arrive in turn.
 """
 
 from dataclasses import dataclass
@@ -15,12 +16,30 @@ from tutumd.ports.clock import Clock
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
 from tutumd.store.store import SqlStore
-from tutumd.store.tables import actions, containers, handlers, meta, microseconds, services
+from tutumd.store.tables import (
+    actions,
+    api_keys,
+    containers,
+    handlers,
+    meta,
+    metadata,
+    microseconds,
+    services,
+    sessions,
+    users,
+)
 from tutumd.store.wakeup import Wakeup
 
 ENGINES = tuple(EngineInfo(name=f"engine-{number}", kind="docker", can_create=False) for number in range(3))
 OWNED = 500
+OWNED_ALONE = 1_003
+"""The only service of the third member."""
 STACKS = 50
+STACK_UNHEARD_OF = STACKS - 1
+"""The audit log says nothing of it."""
+KEYS = 200
+"""Of the admin, and of all other users together."""
+SESSIONS = 100
 ROUNDS = 10
 """Actions of each service, and its handlers."""
 SCALEUP_ROUND = 4
@@ -28,6 +47,7 @@ LIVE_SERVICES = 40
 UNFILED = 10_000
 _DAYS = 60
 _LINES = 5
+_ENTRIES = 150
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +55,14 @@ class LargeStore:
     """What was stored.
 
     Attributes:
-        members: Each owns `OWNED` services.
+        members: The first two own `OWNED` services each, the third one owns one.
         services: UUIDs; the first `OWNED` are those of the first member.
         handlers: Numbers of the handlers of each service, in the order of the services.
         running: UUIDs of actions in progress.
         recent: UUIDs of the newest action of each service.
     """
 
-    members: tuple[User, User]
+    members: tuple[User, User, User]
     services: tuple[str, ...]
     handlers: tuple[tuple[int, ...], ...]
     running: tuple[str, ...]
@@ -58,12 +78,14 @@ def fill(
         deliveries_number: A multiple of `services_number` times `ROUNDS`.
     """
     store = SqlStore(database, clock, Wakeup())
-    members = [store.add_user(f"member-{number}", is_admin=False) for number in (1, 2)]
+    members = [store.add_user(f"member-{number}", is_admin=False) for number in (1, 2, 3)]
     SqlQueue(database, clock, Wakeup()).register("worker", ENGINES, slots=8)
     now, numbers = clock(), range(services_number)
     with database.write() as connection:
         if database.is_postgres:
             connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+            for table in metadata.sorted_tables:  # only `analyze` does, not by itself at some moment
+                connection.execute(sa.text(f"ALTER TABLE {table.name} SET (autovacuum_enabled = false)"))
         connection.execute(sa.insert(services), [_service(number, now, members) for number in numbers])
         connection.execute(sa.insert(containers), [_container(number) for number in range(2 * services_number)])
         connection.execute(
@@ -85,12 +107,11 @@ def fill(
         }
         connection.execute(_INSERT_DELIVERIES, given)
         connection.execute(_INSERT_LINES, {"at": microseconds(now)})
+        connection.execute(_INSERT_ENTRIES, {"start": given["start"], "pause": _DAYS * 86_400 * 1_000_000 // _ENTRIES})
+        _add_accounts(connection, now)
         _file(connection)
-    if database.is_postgres:
-        with database.write() as connection:  # as it does by itself after a while; nothing does on SQLite
-            connection.execute(sa.text("ANALYZE"))
     return LargeStore(
-        members=(members[0], members[1]),
+        members=(members[0], members[1], members[2]),
         services=tuple(_uuid(number) for number in numbers),
         handlers=tuple(
             tuple(first_handler + number + services_number * turn for turn in range(ROUNDS)) for number in numbers
@@ -102,6 +123,13 @@ def fill(
             if _state(number, services_number) == "In progress"
         ),
     )
+
+
+def analyze(database: Database) -> None:
+    """Let PostgreSQL learn what the tables hold, as it does by itself after a while; nothing does on SQLite."""
+    if database.is_postgres:
+        with database.write() as connection:
+            connection.execute(sa.text("ANALYZE"))
 
 
 def _uuid(number: int, kind: str = "8") -> str:
@@ -117,7 +145,7 @@ def _service(number: int, now: datetime, members: list[User]) -> dict[str, Any]:
         "selector": f"compose:{number}",
         "name": f"service-{number:04}",
         "stack": f"stack-{number % STACKS:02}",
-        "owner": members[number // OWNED].name if number < 2 * OWNED else None,
+        "owner": members[number // OWNED].name if number < 2 * OWNED or number == OWNED_ALONE else None,
         "bound": not is_gone,
         "terminated": False,
         "state": "Not running" if is_gone else "Stopped" if number % 10 == 3 else "Running",
@@ -231,10 +259,37 @@ _INSERT_LINES = sa.text(
     SELECT uuid, :at, 'a step of this action' FROM numbers, actions
     """
 )
+_INSERT_ENTRIES = sa.text(
+    f"""
+    INSERT INTO audit (at, user_name, via, credential, address, user_agent, what, service_uuid, service_name, details)
+    WITH RECURSIVE numbers(i) AS (SELECT CAST(0 AS BIGINT) UNION ALL SELECT i + 1 FROM numbers WHERE i < {_ENTRIES - 1})
+    SELECT :start + i * :pause, CASE WHEN i % 3 < 2 THEN 'admin' ELSE 'member-1' END, 'api', '0123abcd', '203.0.113.7',
+           'tutum/1.0', 'action submitted', uuid, stack || '/' || name, ''
+    FROM numbers, services WHERE stack <> 'stack-{STACK_UNHEARD_OF}' ORDER BY i, uuid
+    """
+)
 _INSERT_FILED = sa.text(
     "INSERT INTO action_deliveries (action_seq, seq) "
     "SELECT action_seq, seq FROM deliveries WHERE action_seq IS NOT NULL AND seq <= :end ORDER BY action_seq, seq"
 )
+
+
+def _add_accounts(connection: sa.Connection, now: datetime) -> None:
+    """Make all users old, and add keys of all, and sessions of the admin."""
+    connection.execute(sa.update(users).values(created=now - timedelta(days=_DAYS)))
+    admin = connection.execute(sa.select(users.c.uuid).where(users.c.is_admin)).scalar_one()
+    made = {"created": now, "is_admin": False}
+    others = [{"uuid": _uuid(number, "u"), "name": f"user-{number}", **made} for number in range(KEYS)]
+    connection.execute(sa.insert(users), others)
+    owners = [admin] * KEYS + [each["uuid"] for each in others]
+    key = {"hint": "0123abcd", "created": now, "scope": "operate"}
+    keys = [{"key_sha256": f"{number:064x}", "user_uuid": owner, **key} for number, owner in enumerate(owners)]
+    connection.execute(sa.insert(api_keys), keys)
+    seen = {"created": now, "last_seen": now, "expires": now + timedelta(days=14), "address": "203.0.113.7"}
+    session = {"user_uuid": admin, "key_sha256": f"{0:064x}", "credential": "0123abcd", "user_agent": "Mozilla", **seen}
+    connection.execute(
+        sa.insert(sessions), [{"token_sha256": f"{number:064x}", **session} for number in range(SESSIONS)]
+    )
 
 
 def _file(connection: sa.Connection) -> None:

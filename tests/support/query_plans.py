@@ -9,6 +9,8 @@ import sqlalchemy as sa
 from tests.support.stores import StoreBed
 
 LARGE_TABLES = ("deliveries", "action_deliveries", "actions", "action_lines")
+MAX_ROWS = 5_000
+"""Of large tables, that a page's statement may read; a service has a tenth of that."""
 
 
 @contextmanager
@@ -38,3 +40,24 @@ def scans(bed: StoreBed, sql: str, parameters: Any) -> list[str]:
     partial = ("actions_live", "actions_one_in_progress", "actions_failed")
     whole = [line for line in plan if line.startswith("SCAN") and line.split()[1] in LARGE_TABLES]
     return [line for line in whole if not line.endswith(partial)]
+
+
+def count_rows(bed: StoreBed, sql: str, parameters: Any) -> int:
+    """Return how many rows of large tables a statement reads on PostgreSQL, with those that its filters throw away."""
+    with bed.database.read() as connection:
+        explained = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {sql}", parameters).scalar()
+    assert explained is not None
+    return sum(map(_rows_of, _nodes(explained[0]["Plan"])))
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for each in plan.get("Plans", ()):
+        yield from _nodes(each)
+
+
+def _rows_of(node: dict[str, Any]) -> int:
+    if node.get("Relation Name") not in (*LARGE_TABLES, "audit"):
+        return 0
+    names = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
+    return int(node["Actual Loops"] * sum(node.get(name, 0) for name in names))

@@ -52,27 +52,55 @@ def record(
 
 def read_entries(connection: sa.Connection, viewer: User, before: int | None, limit: int) -> tuple[AuditEntry, ...]:
     """Implement `Accounts.audit`."""
-    statement = sa.select(audit).where(_is_visible(viewer)).order_by(audit.c.seq.desc()).limit(limit)
-    if before is not None:
-        statement = statement.where(audit.c.seq < before)
-    return tuple(map(_entry_from, connection.execute(statement)))
+    statement = sa.select(audit).where(_is_visible(viewer, audit), _is_below(audit, before))
+    if viewer.access.stack is None and viewer.access.service_uuid is not None:
+        statement = statement.where(audit.c.service_uuid == viewer.access.service_uuid)
+    elif viewer.access.stack is not None:
+        numbers = _select_of_stack(viewer, before, limit, has_lateral=connection.dialect.name == "postgresql")
+        statement = statement.where(audit.c.seq.in_(numbers))
+    newest = statement.order_by(audit.c.seq.desc()).limit(limit)
+    return tuple(map(_entry_from, connection.execute(newest)))
 
 
-def _is_visible(viewer: User) -> sa.ColumnElement[bool]:
+def _is_visible(viewer: User, table: Any) -> sa.ColumnElement[bool]:
+    """Return the condition on an entry, but for that on its service."""
     if viewer.administers:
         return sa.true()
-    conditions = [
-        audit.c.user_name == viewer.name,
-        # A user of the operating system may have the same name, and so may a user that was removed.
-        audit.c.via != Via.COMMAND.value,
-        audit.c.at >= viewer.created,
-    ]
-    if viewer.access.service_uuid is not None:
-        conditions.append(audit.c.service_uuid == viewer.access.service_uuid)
-    if viewer.access.stack is not None:
-        of_stack = sa.select(services.c.uuid).where(services.c.stack == viewer.access.stack)
-        conditions.append(audit.c.service_uuid.in_(of_stack))
-    return sa.and_(*conditions)
+    # Narrow credentials find entries by services: by the index of users, all that the user ever did would be read.
+    name = table.c.user_name + "" if viewer.access.is_narrow else table.c.user_name
+    # A user of the operating system may have the same name, and so may a user that was removed.
+    return sa.and_(name == viewer.name, table.c.via != Via.COMMAND.value, table.c.at >= viewer.created)
+
+
+def _is_below(table: Any, before: int | None) -> sa.ColumnElement[bool]:
+    return sa.true() if before is None else table.c.seq < before
+
+
+def _select_of_stack(viewer: User, before: int | None, limit: int, *, has_lateral: bool) -> sa.Select[Any]:
+    """Select the numbers of the newest entries of the viewer's stack, reading of each service no more than `limit`."""
+    nth = audit.alias("nth")
+    of_service = (
+        sa.select(nth.c.seq)
+        .where(nth.c.service_uuid == services.c.uuid, _is_visible(viewer, nth), _is_below(nth, before))
+        .order_by(nth.c.seq.desc())
+        .correlate(services)
+    )
+    number: sa.ColumnElement[int] = audit.c.seq
+    if has_lateral:
+        newest = of_service.limit(limit).lateral()
+        number = newest.c.seq
+        numbers = sa.select(number).select_from(services.join(newest, sa.true()))
+    else:
+        start = of_service.limit(1).offset(limit - 1).scalar_subquery()
+        numbers = (
+            sa.select(number)
+            .join(services, services.c.uuid == audit.c.service_uuid)
+            .where(_is_visible(viewer, audit), _is_below(audit, before), number >= sa.func.coalesce(start, 0))
+        )
+    given = ((services.c.stack, viewer.access.stack), (services.c.uuid, viewer.access.service_uuid))
+    numbers = numbers.where(*(column == value for column, value in given if value is not None))
+    newest_first = numbers.order_by(number.desc())
+    return sa.select(newest_first.limit(limit).subquery().c.seq)
 
 
 def _entry_from(row: Row) -> AuditEntry:

@@ -102,11 +102,12 @@ class SqlHandlers(StorePart):
                 .where(_is_visible(viewer))
             )
             if before is not None:
-                not_yet_counted = deliveries.c.seq > call_counts.read_position(connection)
                 statement = statement.where(
                     handlers.c.created < before,
                     sa.or_(handlers.c.last_called.is_(None), handlers.c.last_called < before),
-                    handlers.c.seq.not_in(sa.select(deliveries.c.handler_seq).where(not_yet_counted)),
+                    handlers.c.seq.not_in(
+                        sa.select(deliveries.c.handler_seq).where(call_counts.is_uncounted(connection))
+                    ),
                 )
             order = [services.c.name, handlers.c.seq]
             return read_page(connection, statement, query, order, lambda rows: self._make(connection, rows))

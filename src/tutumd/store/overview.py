@@ -89,10 +89,8 @@ def _select_handlers(viewer: User) -> sa.Select[Any]:
 def _was_called(connection: sa.Connection, viewer: User) -> bool:
     """Return whether a handler of the viewer was ever called."""
     counted = _select_handlers(viewer).where(handlers.c.last_called.isnot(None))
-    is_uncounted = sa.and_(
-        deliveries.c.handler_seq == handlers.c.seq, deliveries.c.seq > call_counts.read_position(connection)
-    )
-    uncounted = _select_handlers(viewer).join(deliveries, is_uncounted)
+    of_handler = deliveries.c.handler_seq == handlers.c.seq
+    uncounted = _select_handlers(viewer).join(deliveries, of_handler).where(call_counts.is_uncounted(connection))
     return any(connection.execute(called.limit(1)).first() is not None for called in (counted, uncounted))
 
 

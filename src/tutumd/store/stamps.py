@@ -21,21 +21,24 @@ from tutumd.store.tables import LIVE, action_lines, actions, deliveries, engines
 AT_ONCE = 500
 """Objects of one statement: PostgreSQL and SQLite limit how many values it may have."""
 
+Values = tuple[object, ...]
+"""Of a row, whose own `repr` is slow and cuts long texts."""
+
 
 class SqlStamps(StorePart):
     """The part of Store in tutumd.ports that is about stamps."""
 
     def service_stamps(self, uuids: Sequence[str]) -> Mapping[str, str]:
         engine_states = self._read_engines()
-        rows, live, of_handlers = dict[str, Row](), dict[str, list[Row]](), dict[str, Row]()
+        rows, live, of_handlers = dict[str, Row](), dict[str, list[Values]](), dict[str, Values]()
         for some in _slices(uuids):
             rows |= {row.uuid: row for row in self._read(_SERVICES.where(services.c.uuid.in_(some)))}
             for row in self._read(self._with_hold(_LIVE_ACTIONS).where(_UNINDEXED_SERVICE.in_(some))):
-                live.setdefault(row.service_uuid, []).append(row)
+                live.setdefault(row.service_uuid, []).append(tuple(row))
             of_some = self._read(_HANDLERS.where(handlers.c.service_uuid.in_(some)))
-            of_handlers |= {row.service_uuid: row for row in of_some}
+            of_handlers |= {row.service_uuid: tuple(row) for row in of_some}
         return {
-            uuid: _hash(row, engine_states.get(row.engine), live.get(uuid), of_handlers.get(uuid))
+            uuid: _hash(tuple(row), engine_states.get(row.engine), live.get(uuid), of_handlers.get(uuid))
             for uuid, row in rows.items()
         }
 
@@ -44,7 +47,7 @@ class SqlStamps(StorePart):
         for some in _slices(uuids):
             for row in self._read(self._with_hold(_ACTIONS).where(actions.c.uuid.in_(some))):
                 # Its engine is no longer of interest once it has ended.
-                stamps[row.uuid] = _hash(row, None if row.ended else engine_states.get(row.engine))
+                stamps[row.uuid] = _hash(tuple(row), None if row.ended else engine_states.get(row.engine))
         return stamps
 
     def overview_stamps(self, viewers: Sequence[User]) -> tuple[str, ...]:
@@ -62,7 +65,7 @@ class SqlStamps(StorePart):
         return tuple(
             narrow.get(viewer.access.service_uuid, "")
             if viewer.access.service_uuid
-            else _hash(engine_states, [group for group in (*groups, *live) if sees(viewer, group)])
+            else _hash(engine_states, [tuple(group) for group in (*groups, *live) if sees(viewer, group)])
             for viewer in viewers
         )
 

@@ -58,6 +58,7 @@ def large_bed(database_url: str) -> Iterator[tuple[StoreBed, LargeStore]]:
     with open_store(database_url) as bed:
         began = time.monotonic()
         large = large_store.fill(bed.database, bed.clock)
+        large_store.analyze(bed.database)
         print(f"filled in {time.monotonic() - began:.0f} s")
         yield bed, large
 

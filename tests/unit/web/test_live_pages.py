@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from tutumd.web.pages.stamps import ASKED_S, FRESH_S
 
 SERVICE = "11111111-1111-4111-8111-111111111111"
 OTHER = "22222222-2222-4222-8222-222222222222"
+PROXY, STRANGER = "192.0.2.1", "198.51.100.1"
 ANN = User(uuid="ann", name="ann", is_admin=True, created=NOW)
 BOB = User(uuid="bob", name="bob", is_admin=False, created=NOW)
 
@@ -55,12 +57,12 @@ class Pages:
 
     def __init__(self, **context: Any) -> None:
         self.store, self.rendered, self.status = FakeStore(), 0, 200
-        self.now_s, self.takes_s = 1000.0, 0.0
+        self.now_s, self.takes_s, self.address = 1000.0, 0.0, PROXY
         self.at_once, self.most_at_once, self.tag_in_page = 0, 0, ""
-        web = web_context(store=self.store)
-        for name, value in context.items():
-            setattr(web, name, value)
-        self.live = LivePages(self._render, web, lambda: self.now_s)
+        self.web = web_context(store=self.store, trusted_proxies=(PROXY,))
+        for name, value in {"has_dashboard": True, **context}.items():
+            setattr(self.web, name, value)
+        self.live = LivePages(self._render, self.web, lambda: self.now_s)
 
     async def _render(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.rendered += 1
@@ -85,11 +87,13 @@ class Pages:
             "path": path,
             "query_string": query.encode(),
             "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in sent.items()],
-            "client": ("192.0.2.1", 1),
+            "client": (self.address, 1),
         }
         fast: list[tuple[int, str]] = []
         if self.live.handle_fast(scope, lambda status, raw, _: fast.append((status, dict(raw)[b"etag"].decode()))):
             return fast[0]
+        if not self.web.shows_dashboard(scope):
+            return 404, ""
         messages: list[Message] = []
 
         async def send(message: Message) -> None:
@@ -230,6 +234,29 @@ def test_the_user_that_a_proxy_names_is_part_of_the_tag() -> None:
     asyncio.run(ask())
 
 
+def test_a_user_whom_anybody_else_names_is_not() -> None:
+    async def ask() -> None:
+        pages = Pages(user_header="X-User")
+        _, tag = await pages.get(PATH, x_user="ann")
+        pages.address, pages.status = STRANGER, 401
+        assert (await pages.get(PATH, tag=tag, x_user="ann"))[0] == 401
+
+    asyncio.run(ask())
+
+
+def test_networks_without_the_dashboard_are_told_nothing() -> None:
+    async def ask() -> None:
+        pages = Pages(dashboard_networks=(ip_network("192.0.2.0/24"),))
+        pages.takes_s = 2 * RENDERING_AT_ONCE_S  # beyond the allowance, all others get an answer from memory
+        _, tag = await pages.get(PATH)
+        pages.address = STRANGER
+        assert [(await pages.get(PATH, tag=each))[0] for each in (tag, "")] == [404, 404]
+        pages.address = PROXY
+        assert [(await pages.get(PATH, tag=each))[0] for each in (tag, "")] == [304, 204]
+
+    asyncio.run(ask())
+
+
 def test_beyond_the_allowance_pages_keep_what_they_show() -> None:
     async def ask() -> None:
         pages = Pages()
@@ -243,6 +270,17 @@ def test_beyond_the_allowance_pages_keep_what_they_show() -> None:
         assert (await pages.get(PATH))[0] == 204
         pages.now_s += 0.3 / RENDERING_SHARE
         assert (await pages.get(PATH, tag=tag))[0] == 200
+
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize("path", ["logs/", "redeploy/"])
+def test_a_page_that_waits_for_an_engine_takes_no_time_of_others(path: str) -> None:
+    async def ask() -> None:
+        pages = Pages()
+        pages.takes_s = 2 * RENDERING_AT_ONCE_S
+        assert await pages.get(PATH + path) == (200, "")
+        assert (await pages.get(PATH))[0] == 200
 
     asyncio.run(ask())
 

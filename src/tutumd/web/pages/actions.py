@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -10,7 +11,8 @@ from fastapi.responses import RedirectResponse, Response
 from tutumd.application import services as rules
 from tutumd.application.timeline import build
 from tutumd.errors import ConflictError, NotFoundError
-from tutumd.model import Action, Scope, User, Verb
+from tutumd.model import Action, ActionState, Scope, User, Verb
+from tutumd.ports.store import Store
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.pages.action_buttons import list_buttons
 from tutumd.web.pages.agents import describe_agent
@@ -73,7 +75,7 @@ def _change(request: Request, visitor: User, uuid: str, change: Callable[[], Act
 def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Response:
     web, uuid = context(request), parse_uuid(uuid)
     store, is_part = web.store, request.headers.get("hx-request") == "true"
-    action = store.action(visitor, uuid)
+    action = _read_action(store, visitor, uuid)
     service = store.service(visitor, action.service_uuid)
     lines = store.log_lines(visitor, uuid, 0)
     deliveries, total = store.action_deliveries(visitor, uuid, _DELIVERIES)
@@ -102,6 +104,15 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
         error=error,
         describe_agent=describe_agent,
     )
+
+
+def _read_action(store: Store, visitor: User, uuid: str) -> Action:
+    """Return an action; of one that has not begun, `reason` says what it waits for."""
+    action = store.action(visitor, uuid)
+    if action.state is not ActionState.PENDING or action.reason:
+        return action
+    newest = store.service_actions(visitor, action.service_uuid)
+    return replace(action, reason=next((each.waits_for for each in newest if each.uuid == uuid), ""))
 
 
 def _name_containers(request: Request, visitor: User, uuids: Sequence[str]) -> list[str]:

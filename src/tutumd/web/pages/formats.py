@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from shlex import quote
 from typing import Any
 
 
@@ -73,4 +74,5 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "duration": duration,
     "short_digest": short_digest,
     "verb": verb,
+    "shell": quote,
 }

@@ -32,7 +32,10 @@ RENDERING_AT_ONCE_S = 0.5
 """Time of rendering that is saved up: enough for all pages that people look at on a server where little is called."""
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
-_PATH = re.compile(rf"/(?:(service|action)/({_UUID})/[a-z0-9/-]*|(?:services/|actions/|connect/|running/)?)", re.ASCII)
+_PATH = re.compile(
+    rf"/(?:(service|action)/({_UUID})/(?!logs/|redeploy/)[a-z0-9/-]*|(?:services/|connect/|running/)?)", re.ASCII
+)
+"""Addresses of pages that scripts refresh. Those that ask an engine are none: all others would wait with them."""
 _SESSION = re.compile(rb"(?:^|; *)(?:__Host-|__Secure-)?tutumd_session=([^;]*)")
 
 
@@ -41,7 +44,7 @@ class Asked:
     """A request of an open page.
 
     Attributes:
-        place: From where it came and to which address: what a tag is for, besides the subject.
+        place: To which address it came, and whom a proxy names: what a tag is for, besides the subject.
         tag: Of what the page shows; empty if it does not know it.
         is_script: It asks for the part that changes.
     """
@@ -69,7 +72,7 @@ class LivePages:
     def handle_fast(self, scope: Scope, respond: Respond) -> bool:
         """Respond 304 if nothing has changed, without a task, a thread or the database; return False if it has."""
         asked = self._parse(scope, scope["path"].removeprefix(self._public_path))
-        if asked is None:
+        if asked is None or not self._context.shows_dashboard(scope):
             return False
         stamp = self._stamps.recall(asked.watched)
         if stamp is None:
@@ -142,11 +145,11 @@ class LivePages:
         if (of_scripts and not is_script) or len(tokens) != 1:
             return None
         kind, uuid = match.groups()
-        # Networks that may not see the dashboard, and users that a proxy names, are checked when a page is rendered.
-        address = self._context.read_origin(scope).address if self._context.dashboard_networks else ""
+        if user and (scope.get("client") or ("",))[0] not in self._context.trusted_proxies:
+            user = b""  # as when a page is rendered, which checks the user that a proxy names
         return Asked(
             watched=Watched(hashlib.sha256(tokens[0]).hexdigest(), Kind(kind or "overview"), uuid or ""),
-            place=b"\0".join((path.encode(), scope["query_string"], user, address.encode())),
+            place=b"\0".join((path.encode(), scope["query_string"], user)),
             tag=tag,
             is_script=is_script,
         )

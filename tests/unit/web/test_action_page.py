@@ -1,0 +1,40 @@
+"""The page of an action that waits, or that ended before it did anything."""
+
+from tests.support.dashboard_bed import DashboardBed
+from tests.support.pages import Page
+
+
+def open_action(dashboard: DashboardBed, uuid: str) -> Page:
+    page = dashboard.visit().get(f"/action/{uuid}/")
+    assert page.status == 200, page.text
+    return page
+
+
+def test_it_says_that_a_debounce_holds_an_action_back(dashboard: DashboardBed) -> None:
+    bed = dashboard.bed
+    bed.show("web")
+    handler = bed.handler("web", debounce=60)
+    action = bed.accepted(handler, bed.evaluate(handler, debounce_s=60)).action_uuid
+    (step,) = open_action(dashboard, action).find("li", aria_current="step")
+    assert "waiting for more calls: a handler with a debounce holds it back" in step.text
+
+
+def test_it_says_which_engine_and_what_an_action_waits_for(dashboard: DashboardBed) -> None:
+    bed = dashboard.bed
+    bed.show("web")
+    handler = bed.handler("web")
+    bed.call(handler)
+    bed.claimed()
+    waiting = bed.call(handler)
+    (step,) = open_action(dashboard, waiting).find("li", aria_current="step")
+    assert "waiting for the action that runs on its service" in step.text
+
+
+def test_what_was_canceled_before_it_began_changed_nothing(dashboard: DashboardBed) -> None:
+    bed = dashboard.bed
+    bed.show("web")
+    action = bed.call(bed.handler("web"))
+    bed.store.cancel(bed.admin, action)
+    page = open_action(dashboard, action)
+    assert "canceled on request before it began" in page.text
+    assert "Before and after" not in page.text
