@@ -60,10 +60,7 @@ def _curl(url: str, handler: _Fields) -> str:
         f"curl -sS --fail-with-body -X POST{options} {quote(url + ('?tag=v2&wait=300' if takes_tag else '?wait=300'))}",
     ]
     if handler.get("operation") == "SCALEUP":
-        lines += [
-            "# Three containers instead of one:",
-            f"curl -sS --fail-with-body -X POST{options} {quote(url + '3/?wait=300')}",
-        ]
+        lines.append(f"# Three containers instead of one: the same with {quote(url + '3/?wait=300')}")
     return "\n".join(lines)
 
 
@@ -152,9 +149,12 @@ def _alertmanager(url: str, handler: _Fields) -> str:
         else f"\n# This handler checks {verify['preset']}, which Alertmanager cannot do.\n"
     )
     return f"""\
-# alertmanager.yml
+# alertmanager.yml, beside the routes and receivers that you have
 {warning}route:
-  receiver: tutumd
+  routes:
+    - matchers: ['alertname = "HighLoad"']   # the alert that should call
+      receiver: tutumd
+      continue: true
 receivers:
   - name: tutumd
     webhook_configs:

@@ -162,7 +162,8 @@ def _describe(problem: Mapping[str, Any], given: Mapping[str, Any], in_files: Ma
     field = str(problem["loc"][0])
     variable = f"{PREFIX}{field.upper()}{FILE_SUFFIX if field in in_files else ''}"
     source = f"--{field.replace('_', '-')}" if field in given else variable
-    wanted = re.sub("^(Input should be|value is not)", "must be", problem["msg"].removeprefix("Value error, "))
+    message = "must be on or off" if problem["type"] == "bool_parsing" else problem["msg"]
+    wanted = re.sub("^(Input should be|value is not)", "must be", message.removeprefix("Value error, "))
     got = f"got {problem['input']!r}" if Settings.model_fields[field].repr else "got something else"
     return f"{source}: {wanted.partition(', unable to parse')[0]}, {got}"
 

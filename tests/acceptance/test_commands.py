@@ -176,7 +176,8 @@ def test_the_first_start_makes_an_admin_and_shows_the_key_once(tmp_path: Path) -
         first.wait_for("server is ready")
         (key,) = KEY.findall(first.out)
         assert not KEY.search(first.log)
-        assert re.search(r"http://127\.0\.0\.1:[1-9]\d+", first.log)
+        (url,) = re.findall(r"http://127\.0\.0\.1:[1-9]\d+", first.log)
+        assert first.out.endswith(f"Sign in with it at {url}/\n")
     with Serving(tmp_path / "data", *options) as second:
         second.wait_for("server is ready")
         assert second.out == ""

@@ -96,6 +96,15 @@ def test_every_service_can_be_redeployed_but_tutumd_itself(host: Host) -> None:
     assert re.findall(r"^(\S+) +[0-9a-f]{8}-", listed, re.MULTILINE) == ["hello"]
 
 
+def test_a_link_signs_in_to_the_dashboard_through_https(host: Host) -> None:
+    link = host.shell("docker compose exec -T web tutumd login-link admin").splitlines()[-1]
+    assert link.startswith("https://localhost/sign-in/link/")
+    curl = "curl -sSf --cacert root.crt --cookie cookies --cookie-jar cookies"
+    (token,) = re.findall(r'name="csrf" value="([^"]+)"', host.shell(f"{curl} {link}"))
+    host.shell(f"{curl} --data csrf={token} {link}")
+    assert "<h1>Services</h1>" in host.shell(f"{curl} https://localhost/services/")
+
+
 def test_containers_may_do_no_more_than_they_need(host: Host) -> None:
     for part in PARTS:
         shown = host.bed.inspect("container", f"tutumd-{part}-1")

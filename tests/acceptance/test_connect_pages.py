@@ -152,7 +152,7 @@ def test_a_handler_that_takes_no_calls_says_so(live_server: LiveServer, visitor:
     assert live_server.request("PATCH", resource, {"enabled": False}).status == 200
     assert live_server.post(url.removeprefix(live_server.url)).status == 404
     refused = wait_for(waiting, "A call was refused with 404", "Enable the handler on its page.")
-    assert "Calls get 404 until it is enabled." in refused.text
+    assert "Calls get a 404 until it is enabled." in refused.text
 
 
 def test_a_form_that_is_sent_again_makes_one_handler_and_shows_the_secret_once(

@@ -193,7 +193,7 @@ def test_users_and_keys(console: Console, tmp_path: Path) -> None:
     page.run("tutumd apikey add admin --scope read")
     scopes = {each["scope"] for each in console.server.request("GET", "/api/v1/apikey/").json["objects"]}
     assert scopes >= {"read", "call", "operate", "admin"}
-    assert "http://127.0.0.1:8000/sign-in/link/" in page.run("tutumd login-link admin")
+    assert "https://hooks.example.com/sign-in/link/" in page.run("tutumd login-link admin")
     assert "login link made" in page.run("tutumd audit")
 
 

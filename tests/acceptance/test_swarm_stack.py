@@ -146,6 +146,12 @@ def test_a_stack_redeploys_services_and_itself_and_loses_no_call(
     clean_bed.push("app", "v2")
     assert machine.redeploy(machine.make_handler("ci", "app"))["state"] == "Success"
 
+    (link,) = [block.text for block in blocks(PAGE) if "login-link" in block.text]
+    command = subprocess.run(["sh", "-ec", link], env=machine.environment, capture_output=True, text=True, check=True)
+    link = command.stdout.splitlines()[-1]
+    assert link.startswith("https://localhost/sign-in/link/")
+    assert "This link works once" in machine.curl(link)
+
     # A handler whose action does not begin, so that the calls are only stored.
     counted = machine.make_handler("counted", "app", "--set", "debounce=600")
     stop, output = tmp_path / "stop", tmp_path / "calls"

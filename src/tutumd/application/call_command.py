@@ -27,10 +27,7 @@ def write_call(handler: Handler, url: str) -> str:
     query = f"?tag={_example_tag(tag['allow'])}&wait=300" if tag.get("from") == "query" else "?wait=300"
     lines.append(f"curl -sS --fail-with-body -X POST{headers} {quote(url + query)}")
     if handler.operation is Operation.SCALEUP:
-        lines += [
-            "# Three containers instead of one:",
-            f"curl -sS --fail-with-body -X POST{headers} {quote(f'{url}3/?wait=300')}",
-        ]
+        lines.append(f"# Three containers instead of one: the same with {quote(f'{url}3/?wait=300')}")
     return "\n".join(lines)
 
 

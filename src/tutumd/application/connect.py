@@ -2,9 +2,10 @@
 
 import base64
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain, count
 from typing import Any
 
 from tutumd.application.admission.fields import FIELDS
@@ -44,12 +45,17 @@ class Choice:
     verifies: bool = False
 
 
-def propose(sender: Sender, image: str) -> Choice:
-    """Return what to choose for a sender unless somebody chooses otherwise. `image` is the service's."""
+def propose(sender: Sender, image: str, taken: Collection[str] = ()) -> Choice:
+    """Return what to choose for a sender unless somebody chooses otherwise.
+
+    Args:
+        image: The service's.
+        taken: Names of the service's other handlers: commands know a handler by its name only if it is the only one.
+    """
     kind = sender.kinds[0]
     harbor = _HARBOR_IMAGE.fullmatch(image.partition("@")[0]) if sender.key == "harbor" else None
     return Choice(
-        name=sender.key,
+        name=_find_name(sender.key, taken),
         kind=kind,
         patterns={Kind.BRANCH: ("main",), Kind.IMAGE: (find_tag(image),)}.get(kind, ()),
         repository=_without_tag(harbor[1]) if harbor else "",
@@ -113,6 +119,11 @@ def make_document(sender: Sender, choice: Choice, secret: str) -> dict[str, Any]
     elif choice.kind is Kind.ANY and choice.patterns:
         document["tag"] = {"allow": list(choice.patterns)}
     return document
+
+
+def _find_name(start: str, taken: Collection[str]) -> str:
+    numbered = (f"{start}-{number}" for number in count(2))
+    return next(name for name in chain([start], numbered) if name not in taken)
 
 
 def _without_tag(repository: str) -> str:

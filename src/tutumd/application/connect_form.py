@@ -46,7 +46,8 @@ def list_fields(
         sent: What a form that was refused had instead.
         error: Why it was refused. It stands at the field that it is about, if it is about one.
     """
-    fields = [*_count_fields(sender, choice), *_effect_fields(sender, choice)]
+    counts, effects = _count_fields(sender, choice), _effect_fields(sender, choice)
+    fields = [*counts, *effects] if sender.names_changes else [*effects, *counts]
     if sender.verify is not None:
         fields.append(
             FormField(
@@ -60,7 +61,13 @@ def list_fields(
             )
         )
     fields.append(
-        FormField(name="name", label="Name of the handler", value=choice.name, help="Only you see it.", required=True)
+        FormField(
+            name="name",
+            label="Name of the handler",
+            value=choice.name,
+            help="For people and commands; senders never see it.",
+            required=True,
+        )
     )
     return fields if sent is None else [_filled(each, sent, error) for each in fields]
 
@@ -81,8 +88,10 @@ def _count_fields(sender: Sender, choice: Choice) -> list[FormField]:
         text, example = f"Pushes of other tags do nothing. {globs}", "latest, v1.*"
         fields.append(FormField(name="patterns", label="Image tag", value=patterns, help=text, example=example))
     elif choice.kind is Kind.ANY:
-        text = f"Redeploy only: tags that a call may ask for with ?tag=. Empty: none. {globs}"
-        fields.append(FormField(name="patterns", label="Tags a call may name", value=patterns, help=text, example="v*"))
+        text = f"Redeploy only: a call may then deploy one of these tags with ?tag=v2. Empty: no other tag. {globs}"
+        fields.append(
+            FormField(name="patterns", label="Tags that a call may deploy", value=patterns, help=text, example="v*")
+        )
     if sender.names_repository:
         text = "Only if one webhook is for several repositories; written as the sender does. Empty: any."
         fields.append(

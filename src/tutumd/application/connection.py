@@ -119,13 +119,13 @@ def _turned_away(delivery: Delivery, status: str, reason: str) -> Connection:
     mends = {
         "disabled": "Enable the handler on its page.",
         "expired": "The handler's date is over: set a later one on its page.",
-        USED_UP: "The handler has been called as often as it may: raise max_uses on its page.",
+        USED_UP: "The handler has accepted as many calls as it may: edit it, and raise Total calls.",
     }
     mend = mends.get(reason, "")
     if not mend and status == "404":
-        mend = "Calls from this address are not allowed: add its network to allow_from, or call from an allowed one."
+        mend = "Calls from this address are not allowed: edit the handler, and add the address to Networks."
     if not mend and status == "429":
-        mend = "Wait, then send it again; or raise the handler's rate_limit."
+        mend = "Wait, then send it again; or edit the handler, and raise Rate limit."
     failed = Check(text="The handler takes calls", state="failed", why=f"no: {reason}. The sender got a {status}.")
     return Connection(
         stage=Stage.REFUSED,
@@ -178,7 +178,7 @@ def _check_signature(sender: Sender | None, who: str, handler: Handler) -> Check
 def _skipped(sender: Sender | None, who: str, handler: Handler, delivery: Delivery, signature: Check) -> Connection:
     if delivery.reason == _PING:
         ping = Check(text="It is a ping", state="passed", why=f"It runs nothing. {describe_calls(handler)}")
-        title = f"{_start(_own(who))} ping arrived: connected"
+        title = f"{_own(_start(who))} ping arrived: connected"
         checks = (_arrived(delivery), signature, ping)
         return Connection(
             stage=Stage.CONNECTED, title=title, mend="", checks=checks, delivery=delivery, is_settled=True
@@ -235,8 +235,9 @@ def _carried_out(who: str, handler: Handler, delivery: Delivery, signature: Chec
     )
 
 
-def _start(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _start(who: str) -> str:
+    """Return a sender as the first word of a sentence. Names are written as their makers write them."""
+    return "The sender" if who == _UNKNOWN else who
 
 
 def _own(who: str) -> str:

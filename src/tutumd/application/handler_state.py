@@ -28,11 +28,15 @@ def judge_handler(handler: Handler, now: datetime) -> HandlerState:
     """Return the state of a handler."""
     options = read_stored(handler.options, PlaceholderCipher())
     if not options.enabled:
-        return HandlerState(word="disabled", why="Calls get 404 until it is enabled.")
+        return HandlerState(word="disabled", why="Calls get a 404 until it is enabled.")
     if options.expires_datetime is not None and options.expires_datetime <= now:
-        return HandlerState(word="expired", why=f"Calls get 404 since {options.expires_datetime:%Y-%m-%d %H:%M} UTC.")
+        return HandlerState(
+            word="expired", why=f"Calls get a 404: it expired on {options.expires_datetime:%Y-%m-%d %H:%M} UTC."
+        )
     if options.max_uses is not None and handler.uses >= options.max_uses:
-        return HandlerState(word="used up", why=f"Calls get 404: it has accepted {handler.uses} of {options.max_uses}.")
+        return HandlerState(
+            word="used up", why=f"Calls get a 404: it has accepted {handler.uses} of {options.max_uses}."
+        )
     idle = now - handler.unused_since
     if idle >= UNUSED_AFTER:
         ever = "since it was created" if handler.last_called is None else "since its last call"

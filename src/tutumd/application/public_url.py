@@ -13,7 +13,7 @@ def judge_address(url: str) -> Finding | None:
     parts = urlsplit(url)
     if not url:
         mend = "set TUTUMD_PUBLIC_URL to the address that senders reach"
-        return warning(SUBJECT, "it is not set: nobody knows by which address senders reach this server", mend)
+        return warning(SUBJECT, "it is not set: senders elsewhere may not reach the URLs of handlers", mend)
     if is_local(parts.hostname or ""):
         return warning(SUBJECT, f"{url} is an address of this machine: no sender elsewhere can use it", "name a host")
     if parts.scheme == "http":

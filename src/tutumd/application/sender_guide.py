@@ -134,6 +134,12 @@ def _find_kind(sender: Sender, document: Mapping[str, Any]) -> Kind:
 
 def _write_alertmanager(url: str, secret: str) -> str:
     lines = [
+        "# Beside the routes and receivers that you have.",
+        "route:",
+        "  routes:",
+        "    - matchers: ['alertname = \"HighLoad\"']   # the alert that should call",
+        "      receiver: tutumd",
+        "      continue: true",
         "receivers:",
         "  - name: tutumd",
         "    webhook_configs:",

@@ -45,6 +45,7 @@ class Sender:
 
     Attributes:
         key: Its name in forms and addresses.
+        label: What stands for it in the list of senders; empty: its name.
         group: Heading under which people look for it.
         tells: What it calls for, as the end of "Calls when …".
         kinds: What can be chosen; the first one is the default.
@@ -55,7 +56,7 @@ class Sender:
         names_repository: One webhook of it may be for several repositories.
         operations: What a call may do; the first one is the default.
         is_remote: It usually calls from the internet, by a name that is known there.
-        place: Where its form is.
+        place: Where its form is; without a form, what to do with the text to paste.
         entries: The fields of its form.
         events: What to choose as its events, by kind.
         first_call: What makes it call for the first time.
@@ -69,6 +70,7 @@ class Sender:
     kinds: tuple[Kind, ...]
     verify: Mapping[str, Any] | None = None
     proof_field: str = ""
+    label: str = ""
     sends_content_type: bool = False
     tag_source: str = ""
     names_repository: bool = False
@@ -80,13 +82,18 @@ class Sender:
     first_call: str
     resend: str = ""
 
+    @property
+    def names_changes(self) -> bool:
+        """Return whether its calls name a branch, tag or image by which people choose those that count."""
+        return self.kinds[0] not in (Kind.ALERT, Kind.ANY)
 
-_GIT, _REGISTRY, _OTHER = "Git servers", "Registries", "Monitoring and scripts"
+
+_GIT, _REGISTRY, _OTHER = "Git servers", "Registries", "Pipelines, scripts and monitoring"
 NOTES = {
     _GIT: "A push says that the code changed, not that its image is ready. If an image is built from it, let the"
     " registry or the pipeline call instead.",
     _REGISTRY: "They know when an image is there.",
-    _OTHER: "A step of the pipeline can wait for the result, and fails if the redeploy fails.",
+    _OTHER: "A step of a pipeline can wait for the result, and fails if the redeploy fails.",
 }
 """What to know about the senders of a heading."""
 
@@ -226,14 +233,14 @@ _SENDERS = (
         is_remote=False,
         place="In the project: Webhooks → New Webhook",
         entries=(
+            Entry(name="Name", value="tutumd"),
             Entry(name="Notify Type", value="http"),
             Entry(name="Event Type", value=Blank.EVENTS),
             Entry(name="Endpoint URL", value=Blank.URL),
             Entry(name="Auth Header", value=Blank.SECRET),
         ),
         events={Kind.IMAGE: "Artifact pushed"},
-        first_call="Push an image to the project.",
-        resend="the webhook's executions show what Harbor got",
+        first_call="Push an image to the project. The webhook's executions show what Harbor got back.",
     ),
     Sender(
         key="quay",
@@ -253,6 +260,18 @@ _SENDERS = (
         first_call="Push an image, or choose Test Notification in the notification's menu.",
     ),
     Sender(
+        key="curl",
+        name="curl",
+        label="A pipeline or script, by curl",
+        group=_OTHER,
+        tells="you say so, for example once the image is pushed",
+        kinds=(Kind.ANY,),
+        operations=(Operation.REDEPLOY, Operation.SCALEUP),
+        is_remote=False,
+        place="Run this command",
+        first_call="Run it in a terminal, in a script, or as a step of the pipeline after the image is pushed.",
+    ),
+    Sender(
         key="alertmanager",
         name="Alertmanager",
         group=_OTHER,
@@ -262,20 +281,9 @@ _SENDERS = (
         proof_field="credentials",
         operations=(Operation.SCALEUP, Operation.REDEPLOY),
         is_remote=False,
-        place="In alertmanager.yml; then reload Alertmanager",
-        first_call="Wait for an alert, or fire one: amtool alert add HighLoad service=web",
-    ),
-    Sender(
-        key="curl",
-        name="curl, a script or a pipeline",
-        group=_OTHER,
-        tells="you run it, for example once the image is pushed",
-        kinds=(Kind.ANY,),
-        operations=(Operation.REDEPLOY, Operation.SCALEUP),
-        is_remote=False,
-        place="In a terminal, a script, or a step of the pipeline after the image is pushed",
-        first_call="Run the command.",
-        resend="run the command again",
+        place="Add this to alertmanager.yml",
+        first_call="Reload Alertmanager. Then wait for an alert, or fire one:"
+        " amtool --alertmanager.url=http://localhost:9093 alert add HighLoad",
     ),
 )
 

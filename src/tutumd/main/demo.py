@@ -1,9 +1,11 @@
 """`--demo`: a service `hello` of two processes with two webhook handlers, ready to be called."""
 
+import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 
 import structlog
 
@@ -54,7 +56,10 @@ The service '{SERVICE}' runs. Call its webhook handlers:
     if link:
         print(
             f"""
-  sign in to the dashboard, once, within 15 minutes (tutumd login-link makes another link):
+  another link to the dashboard:
+  {quote(sys.argv[0])} login-link {quote(admin.name)} --data-dir {quote(str(data_dir))} --public-url {url}
+
+  sign in to the dashboard, once, within 15 minutes:
   {url}{link}""",
             flush=True,
         )

@@ -78,13 +78,12 @@ def _open_metrics(settings: Settings, storage: Storage) -> "Scrapes | None":
 def _serve_http(
     settings: Settings, storage: Storage, listener: socket.socket, worker: WorkerChild | None = None
 ) -> None:
-    is_first_start = ensure_admin(storage.store, settings)
+    url = public_url(settings, listener)
+    is_first_start = ensure_admin(storage.store, settings, url)
     # All slow to import.
     from tutumd.main import http
     from tutumd.main.secret_key import load_cipher
     from tutumd.web.context import WebContext
-
-    url = public_url(settings, listener)
 
     def report_ready() -> None:
         _log.info("server is ready", url=url)

@@ -177,7 +177,7 @@ def _explained_faults(database: Database) -> Iterator[None]:
         raise SettingsError(f"the database {url} cannot be used: {cause} ({said})") from error
 
 
-def ensure_admin(store: SqlStore, settings: Settings) -> bool:
+def ensure_admin(store: SqlStore, settings: Settings, url: str) -> bool:
     """Create the first admin if there is none, and print the key if it was generated; return whether it was created.
 
     Otherwise, say how to get a key, if people read the log.
@@ -203,9 +203,9 @@ def ensure_admin(store: SqlStore, settings: Settings) -> bool:
             return False  # another replica was quicker, and prints the key
         raise SettingsError(f"the first admin {name!r} cannot be created: {error}") from error
     if not settings.admin_apikey and not settings.demo:
-        print(
-            f"The first admin was created. This key is shown only now:\n  user:    {name}\n  API key: {key}", flush=True
-        )
+        shown = f"The first admin was created. This key is shown only now:\n  user:    {name}\n  API key: {key}"
+        where = f"\nSign in with it at {url}/" if settings.dashboard else ""
+        print(shown + where, flush=True)
     return True
 
 

@@ -41,13 +41,13 @@ PROPOSALS: dict[str, dict[str, Any]] = {
         "filter": {"preset": "tag", "tag": "v1.0", "repository": "library/app"},
     },
     "quay": {"filter": {"preset": "tag", "tag": "v1.0"}},
+    "curl": {},
     "alertmanager": {
         "operation": "SCALEUP",
         "verify": {"preset": "token"},
         "filter": "body.status == 'firing'",
         "max_containers": 10,
     },
-    "curl": {},
 }
 CALLS = [  # of each sender: what to choose, a call that counts then, and one that does not
     ("github", {"patterns": "main"}, "github-push", "github-push-tag"),
@@ -72,6 +72,12 @@ TAGS = [
     ("harbor", "harbor-cloudevents", "v1.0"),
     ("quay", "quay", "latest"),
 ]
+
+
+def test_a_name_is_proposed_that_no_other_handler_has() -> None:
+    github = SENDERS["github"]
+    for taken, name in (((), "github"), (("github",), "github-2"), (("github", "github-2", "ci"), "github-3")):
+        assert propose(github, "app", taken).name == name
 
 
 def test_there_is_a_proposal_for_every_sender() -> None:

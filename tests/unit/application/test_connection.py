@@ -124,7 +124,7 @@ def test_what_the_call_joined_or_named_is_told() -> None:
     scaling = judge("curl", delivery_of("queued"), operation="SCALEUP")
     assert scaling.checks[1].why == "the handler checks none: the URL alone is the password"
     assert scaling.checks[4].text == "The action scales up the service"
-    assert scaling.title == "Curl, a script or a pipeline is connected"
+    assert scaling.title == "curl is connected"
 
 
 def test_a_wrong_branch_is_genuine_and_does_not_count() -> None:
@@ -207,14 +207,14 @@ def test_a_wrong_secret_says_where_to_enter_the_right_one(key: str, reason: str,
     [
         ("404: disabled", "Enable the handler on its page."),
         ("404: expired", "The handler's date is over: set a later one on its page."),
-        ("404: used up", "The handler has been called as often as it may: raise max_uses on its page."),
+        ("404: used up", "The handler has accepted as many calls as it may: edit it, and raise Total calls."),
         (
             "404: 192.0.2.1 is not allowed",
-            "Calls from this address are not allowed: add its network to allow_from, or call from an allowed one.",
+            "Calls from this address are not allowed: edit the handler, and add the address to Networks.",
         ),
         (
             "429: this handler takes 1 calls in 60 s",
-            "Wait, then send it again; or raise the handler's rate_limit.",
+            "Wait, then send it again; or edit the handler, and raise Rate limit.",
         ),
         ("400: tag must be the tag alone", ""),
     ],

@@ -51,7 +51,7 @@ def test_what_is_set_is_said_below_its_heading(name: str) -> None:
             {"verify": {"preset": "token", "secrets": ["x"]}},
             f"curl -sS --fail-with-body -X POST -H 'Authorization: Bearer '\"$SECRET\" '{URL}?wait=300'",
         ),
-        ({"operation": "SCALEUP"}, f"curl -sS --fail-with-body -X POST '{URL}3/?wait=300'"),
+        ({"operation": "SCALEUP"}, f"# Three containers instead of one: the same with '{URL}3/?wait=300'"),
     ],
 )
 def test_a_command_calls_a_handler(fields: dict[str, Any], line: str) -> None:

@@ -91,6 +91,12 @@ def test_alertmanager_gets_its_configuration() -> None:
     alertmanager = SENDERS["alertmanager"]
     assert write_example(alertmanager, make_handler(document_of("alertmanager", verifies="1")), URL, SECRET) == (
         f"""\
+# Beside the routes and receivers that you have.
+route:
+  routes:
+    - matchers: ['alertname = "HighLoad"']   # the alert that should call
+      receiver: tutumd
+      continue: true
 receivers:
   - name: tutumd
     webhook_configs:

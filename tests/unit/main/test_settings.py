@@ -66,6 +66,7 @@ def test_a_variable_that_is_no_setting_is_warned_about(variable: str, remedy: st
         ("TUTUMD_PUBLIC_URL", "hooks.example.com", "like https://hooks.example.com"),
         ("TUTUMD_PUBLIC_URL", "https://example.com/api/v1/", "like https://hooks.example.com or .*, without /api/v1"),
         ("TUTUMD_TRUSTED_PROXIES", "10.0.0.1/8", "a valid IPv4 or IPv6 network"),
+        ("TUTUMD_DASHBOARD", "perhaps", "on or off"),
     ],
 )
 def test_a_wrong_value_names_its_variable_and_what_was_wanted(

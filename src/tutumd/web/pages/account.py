@@ -22,6 +22,12 @@ router = APIRouter()
 
 
 _FIELDS = ("scope", "service", "stack", "expires")
+_SCOPES = {
+    Scope.READ: "look, without the URLs of handlers",
+    Scope.CALL: "also see those, redeploy, and send calls again",
+    Scope.OPERATE: "also scale, start and stop, and change handlers",
+    Scope.ADMIN: "all that the user may do, also make keys",
+}
 _EXPIRIES = (("90d", "90 days"), ("7d", "7 days"), ("365d", "1 year"), ("", "never"))
 
 
@@ -87,7 +93,7 @@ def _render(request: Request, visitor: User, status: int = 200, **values: object
         "keys": rules.list_keys(store, visitor),
         "users": store.users() if visitor.administers else (),
         "keys_of": _group(store.keys()) if visitor.administers else {},
-        "scopes": [(each.value, each.value) for each in Scope],
+        "scopes": [(each.value, f"{each.value}: {text}") for each, text in _SCOPES.items()],
         "expiries": _EXPIRIES,
         "own_id": (access.key_sha256 or "")[:ID_LENGTH],
         "makes_keys": access.scope is Scope.ADMIN and not access.is_narrow,

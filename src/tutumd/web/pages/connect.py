@@ -25,6 +25,7 @@ router = APIRouter()
 _MAX_SERVICES = 20
 _MAX_SEARCH = 200
 _MAX_SAME_NAME = 100
+_MAX_NAMES = 100
 _one_at_a_time = Lock()
 """So that a form that is sent twice at once makes one handler."""
 
@@ -100,7 +101,9 @@ def _show_form(
     sent: dict[str, str] | None = None,
     error: InvalidInputError | None = None,
 ) -> Response:
-    choice = rules.propose(sender, service.image_name)
+    web = context(request)
+    others = web.store.handlers(visitor, service.uuid, Query(limit=_MAX_NAMES)).objects
+    choice = rules.propose(sender, service.image_name, {each.name for each in others if each.name})
     fields = list_fields(sender, choice, sent, error)
     return render(
         request,
@@ -110,7 +113,7 @@ def _show_form(
         sender=sender,
         fields=fields,
         error=str(error) if error and not any(each.error for each in fields) else "",
-        since=(sent or {}).get("since") or context(request).clock().isoformat(),
+        since=(sent or {}).get("since") or web.clock().isoformat(),
         command=write_command(service.full_name, rules.make_document(sender, choice, "")),
         may_create=visitor.may(Scope.OPERATE),
     )

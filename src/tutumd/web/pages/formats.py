@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from shlex import quote
 from typing import Any
 
 
@@ -67,4 +68,5 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "relative": relative,
     "duration": duration,
     "short_digest": short_digest,
+    "shell": quote,
 }
