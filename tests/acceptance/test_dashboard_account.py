@@ -81,7 +81,7 @@ def test_a_key_is_made_and_shown_once(live_server: LiveServer) -> None:
     (field,) = page.find("input", aria_label="Copy key")
     key = field.attributes["value"]
     assert len(rows(page, "API keys")) == 2
-    assert rows(page, "API keys")[1].text.startswith(f"{key[:12]}… read everything just now never in 6 days")
+    assert rows(page, "API keys")[1].text.startswith(f"{key[:12]}… read everything just now never in 7 days")
     authorization = f"ApiKey {member.name}:{key}"
     assert live_server.request("GET", "/api/v1/service/", authorization=authorization).status == 200
     assert live_server.request("GET", "/api/v1/webhook/handler/", authorization=authorization).status == 403

@@ -149,6 +149,7 @@ def test_text_of_others_stays_text(html: str) -> None:
         (timedelta(days=29), "29 days ago"),
         (timedelta(days=30), "2026-02-02"),
         (-timedelta(hours=2), "in 2 h"),
+        (-timedelta(days=6, hours=23, minutes=59), "in 7 days"),
     ],
 )
 def test_a_moment_is_said_in_relation_to_now(ago: timedelta, text: str) -> None:

@@ -32,13 +32,11 @@ def relative(at: datetime, now: datetime) -> str:
         return "just now"
     if size >= 30 * 86400:
         return at.astimezone(UTC).strftime("%Y-%m-%d")
-    for limit, unit_s, unit in ((60, 1, "s"), (3600, 60, "min"), (86400, 3600, "h")):
-        if size < limit:
-            text = f"{int(size // unit_s)} {unit}"
-            break
-    else:
-        days = int(size // 86400)
-        text = f"{days} day{'s' if days > 1 else ''}"
+    units = ((60, 1, "s"), (3600, 60, "min"), (86400, 3600, "h"), (30 * 86400, 86400, "day"))
+    unit_s, unit = next((unit_s, unit) for limit, unit_s, unit in units if size < limit)
+    # What lasts for 7 days ends "in 7 days", also a second later.
+    count = int(size // unit_s) if seconds > 0 else round(size / unit_s)
+    text = f"{count} {unit}{'s' if unit == 'day' and count > 1 else ''}"
     return f"{text} ago" if seconds > 0 else f"in {text}"
 
 

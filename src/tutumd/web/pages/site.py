@@ -44,7 +44,7 @@ from tutumd.web.pages.safety import WithSafety
 from tutumd.web.pages.visitors import SignInNeededError, find_visitor, protect
 
 _MAX_NEXT = 1000
-_NO_PAGE = "there is no such page: check the address, or begin at the overview"
+_NO_PAGE = "there is no such page, or it is not yours: check the address, or begin at the overview"
 _HEADINGS = {403: "Not allowed", 404: "Not found", 503: "Not now"}
 # Without routers within routers: what is done with all routes would miss theirs.
 PAGES = (
@@ -108,7 +108,7 @@ def _show_error(request: Request, status: int, text: str, headers: dict[str, str
     except errors.TutumdError:
         request.state.visitor = None  # the database is away, or the proxy names no user: which is the error
     heading = _HEADINGS.get(status, "That did not work")
-    text = _NO_PAGE if text == NO_ROUTE else text
+    text = _NO_PAGE if text in (NO_ROUTE, errors.NOT_FOUND) else text
     response = render(request, "error.html", status, heading=heading, error=text)
     response.headers.update(headers or {})
     return response

@@ -14,7 +14,7 @@
     if (size < 5) return "just now";
     const unit = UNITS.find(([limit]) => size < limit);
     if (!unit) return at.toLocaleDateString();
-    const count = Math.floor(size / unit[1]);
+    const count = seconds > 0 ? Math.floor(size / unit[1]) : Math.round(size / unit[1]);
     const text = `${count} ${unit[2]}${unit[2] === "day" && count > 1 ? "s" : ""}`;
     return seconds > 0 ? `${text} ago` : `in ${text}`;
   }
