@@ -23,7 +23,8 @@ def test_what_was_done_is_listed_with_its_links(live_server: LiveServer) -> None
     started, created = rows(page)[:2]
     assert f"{member.name} Session started" in started.text or f"{member.name} session started" in started.text
     assert f"{member.key[:12]} (page) 127.0.0.1, Firefox on Linux" in started.text
-    assert "handler created" in created.text
+    assert "handler created Redeploy 'hook'" in created.text
+    assert created.find("span", "Redeploy 'hook'", title="REDEPLOY 'hook'"), "as the API says it"
     assert f"{member.key[:12]} (API)" in created.text
     links = {each.text: each.attributes["href"] for each in created.find("a")}
     number = links["audited"].rpartition("/service/")[2].strip("/")
@@ -33,6 +34,15 @@ def test_what_was_done_is_listed_with_its_links(live_server: LiveServer) -> None
     )
     assert made.json["uuid"] not in page.html
     assert not page.find("img", src="x")
+
+
+def test_what_actions_do_is_said_in_plain_words(live_server: LiveServer) -> None:
+    uuid = live_server.run_service("audit-words")
+    live_server.request("PATCH", f"/api/v1/service/{uuid}/", {"target_num_containers": 2})
+    visitor = Visitor(live_server.url)
+    visitor.sign_in(USER, APIKEY)
+    (scaled,) = (each for each in rows(visitor.get("/audit/")) if "audit-words" in each.text and "Scale" in each.text)
+    assert scaled.find("span", "Scale to 2", title="SCALE to 2")
 
 
 def test_members_see_what_they_did_and_admins_all(live_server: LiveServer) -> None:

@@ -38,7 +38,7 @@ STACKS = 50
 STACK_UNHEARD_OF = STACKS - 1
 """The audit log says nothing of it."""
 KEYS = 200
-"""Of the admin, and of all other users together."""
+"""Of the admin, and as many of other users."""
 SESSIONS = 100
 ROUNDS = 10
 """Actions of each service, and its handlers."""
@@ -278,8 +278,7 @@ def _add_accounts(connection: sa.Connection, now: datetime) -> None:
     """Make all users old, and add keys of all, and sessions of the admin."""
     connection.execute(sa.update(users).values(created=now - timedelta(days=_DAYS)))
     admin = connection.execute(sa.select(users.c.uuid).where(users.c.is_admin)).scalar_one()
-    made = {"created": now, "is_admin": False}
-    others = [{"uuid": _uuid(number, "u"), "name": f"user-{number}", **made} for number in range(KEYS)]
+    others = [{"uuid": _uuid(n, "u"), "name": f"user-{n}", "is_admin": False, "created": now} for n in range(KEYS)]
     connection.execute(sa.insert(users), others)
     owners = [admin] * KEYS + [each["uuid"] for each in others]
     key = {"hint": "0123abcd", "created": now, "scope": "operate"}
@@ -287,9 +286,8 @@ def _add_accounts(connection: sa.Connection, now: datetime) -> None:
     connection.execute(sa.insert(api_keys), keys)
     seen = {"created": now, "last_seen": now, "expires": now + timedelta(days=14), "address": "203.0.113.7"}
     session = {"user_uuid": admin, "key_sha256": f"{0:064x}", "credential": "0123abcd", "user_agent": "Mozilla", **seen}
-    connection.execute(
-        sa.insert(sessions), [{"token_sha256": f"{number:064x}", **session} for number in range(SESSIONS)]
-    )
+    tokens = [{"token_sha256": f"{number:064x}"} for number in range(SESSIONS)]
+    connection.execute(sa.insert(sessions), [session | token for token in tokens])
 
 
 def _file(connection: sa.Connection) -> None:
