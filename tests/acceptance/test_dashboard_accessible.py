@@ -14,6 +14,7 @@ from tests.support.browser import DESK, PHONE, Browser, Screen, sign_in
 from tests.support.server import APIKEY, USER
 
 NARROW = Screen(width=360, height=740, is_touched=True)
+LYING = Screen(width=640, height=360, is_touched=True)
 FINGER_PX = 44
 """WCAG 2.5.5."""
 _SMALL_TARGETS = """(smallest) => {
@@ -88,18 +89,36 @@ def test_axe_finds_nothing_on_pages_that_answer_a_form(browser: Browser, filled:
     assert not found, "\n".join(found)
 
 
+@pytest.mark.parametrize("screen", [NARROW, LYING], ids=["narrow", "lying"])
 def test_no_page_scrolls_sideways_and_all_can_be_touched_on_a_small_phone(
-    browser: Browser, filled: FilledServer
+    browser: Browser, filled: FilledServer, screen: Screen
 ) -> None:
-    page = browser.open(filled.server.url, NARROW)
+    page = browser.open(filled.server.url, screen)
     found: list[str] = []
     sign_in(page, USER, APIKEY)
     for address in filled.addresses():
         page.goto(address)
         if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
             found.append(f"{address} scrolls sideways")
+        page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
         found += [f"{address}: {small}" for small in page.evaluate(_SMALL_TARGETS, FINGER_PX)]
     assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("screen", [DESK, NARROW], ids=["desk", "narrow"])
+def test_the_running_actions_hide_nothing_at_the_end_of_a_page(
+    browser: Browser, filled: FilledServer, screen: Screen
+) -> None:
+    page = browser.open(filled.server.url, screen)
+    sign_in(page, USER, APIKEY)
+    page.goto(filled.address("service"))
+    corner = page.locator("#corner")
+    corner.locator("a").first.wait_for()
+    # As with three that run, and a line for the others.
+    corner.evaluate("each => { while (each.children.length < 4) each.append(each.firstElementChild.cloneNode(true)) }")
+    page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+    ends = "[...document.querySelectorAll('#live > *')].map(each => each.getBoundingClientRect().bottom)"
+    assert max(page.evaluate(ends)) <= corner.evaluate("each => each.getBoundingClientRect().top")
 
 
 def test_the_walk_visits_every_route(filled: FilledServer) -> None:

@@ -38,7 +38,8 @@ def steps(page: Page) -> list[str]:
 
 def test_a_success_shows_its_steps_log_calls_and_containers(live_server: LiveServer, visitor: Visitor) -> None:
     service = live_server.run_service(f"web-{uuid4().hex[:8]}")
-    path = call(live_server, service, live_server.add_handler(service), User_Agent="GitHub-Hookshot/1")
+    agent = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+    path = call(live_server, service, live_server.add_handler(service), User_Agent=agent)
     wait_for_end(live_server, path)
     page = visitor.get(path)
     assert steps(page) == [
@@ -54,7 +55,9 @@ def test_a_success_shows_its_steps_log_calls_and_containers(live_server: LiveSer
     assert "ended" in log.text
     (diff,) = page.find("div", aria_label="Containers")
     assert len(diff.find("del")) == len(diff.find("ins")) == 1
-    assert "GitHub-Hookshot/1" in page.text
+    assert len(page.find("span", "Firefox on Linux", title=agent)) == 1, "among the facts"
+    assert len(page.find("p", "Firefox on Linux", title=agent)) == 1, "at its call"
+    assert "Mozilla" not in page.text
     delivery = page.follow(next(each.text for each in page.find("a") if each.text.startswith("#")))
     assert (delivery.status, delivery.title.startswith("Delivery")) == (200, True)
 
@@ -82,7 +85,7 @@ def test_hostile_text_of_senders_stays_text(live_server: LiveServer, visitor: Vi
     service = live_server.run_service(f"web-{uuid4().hex[:8]}")
     path = call(live_server, service, live_server.add_handler(service), User_Agent=HOSTILE)
     page = visitor.get(path)
-    assert HOSTILE in page.text
+    assert page.find("span", HOSTILE.split()[0], title=HOSTILE)
     assert not page.find("img", src="x")
 
 

@@ -5,6 +5,7 @@ from tests.support.html_tree import Element
 from tests.support.pages import Page, Visitor
 from tests.support.server import APIKEY, USER, LiveServer
 from tutumd.application.accounts import hash_key
+from tutumd.model import NewSession
 
 
 def rows(page: Page) -> list[Element]:
@@ -22,7 +23,8 @@ def test_what_was_done_is_listed_with_its_links(live_server: LiveServer) -> None
     started, created = rows(page)[:2]
     assert f"{member.name} Session started" in started.text or f"{member.name} session started" in started.text
     assert f"{member.key[:12]} (page) 127.0.0.1, Firefox on Linux" in started.text
-    assert "handler created" in created.text
+    assert "handler created Redeploy 'hook'" in created.text
+    assert created.find("span", "Redeploy 'hook'", title="REDEPLOY 'hook'"), "as the API says it"
     assert f"{member.key[:12]} (API)" in created.text
     links = {each.text: each.attributes["href"] for each in created.find("a")}
     number = links["audited"].rpartition("/service/")[2].strip("/")
@@ -32,6 +34,15 @@ def test_what_was_done_is_listed_with_its_links(live_server: LiveServer) -> None
     )
     assert made.json["uuid"] not in page.html
     assert not page.find("img", src="x")
+
+
+def test_what_actions_do_is_said_in_plain_words(live_server: LiveServer) -> None:
+    uuid = live_server.run_service("audit-words")
+    live_server.request("PATCH", f"/api/v1/service/{uuid}/", {"target_num_containers": 2})
+    visitor = Visitor(live_server.url)
+    visitor.sign_in(USER, APIKEY)
+    (scaled,) = (each for each in rows(visitor.get("/audit/")) if "audit-words" in each.text and "Scale" in each.text)
+    assert scaled.find("span", "Scale to 2", title="SCALE to 2")
 
 
 def test_members_see_what_they_did_and_admins_all(live_server: LiveServer) -> None:
@@ -54,7 +65,7 @@ def test_older_entries_are_on_further_pages(live_server: LiveServer) -> None:
         user = store.user_by_key(hash_key(member.key))
         assert user is not None
         for number in range(60):
-            store.add_session(user, f"{number:064d}", user.created.replace(year=2999))
+            store.add_session(user, NewSession(token_sha256=f"{number:064d}", expires=user.created.replace(year=2999)))
     page = visitor.get("/audit/")
     assert len(rows(page)) == 50
     assert not page.find("a", "Newest")

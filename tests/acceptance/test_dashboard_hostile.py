@@ -5,12 +5,12 @@ import shlex
 import sqlite3
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Error, Page
 
 from tests.acceptance.accounts import add_limited_key, add_member
 from tests.acceptance.page_routes import page_routes
@@ -191,6 +191,15 @@ def check(page: Page, *shown: str) -> None:
         assert " ".join(text.split()) in found["text"], (at, text)
 
 
+@contextmanager
+def led_nowhere() -> Iterator[None]:
+    """Fail if a page leaves for another one, as markup in it can say, while it is loaded and looked at."""
+    try:
+        yield
+    except Error as error:
+        raise AssertionError(f"the page left: {error}") from error
+
+
 def open_page(browser: Browser, server: LiveServer) -> Page:
     page = browser.open(server.url, NARROW)
     page.on("dialog", lambda dialog: browser.faults.append(f"a page opened {dialog.message!r}"))
@@ -216,11 +225,12 @@ def test_hostile_text_stays_text_on_every_page(browser: Browser, hostile: Hostil
     for route in page_routes():
         # Files are no pages, and a part of one has no page around it.
         if route.method == "GET" and route.path not in ("/static/{name}", "/running/", "/action/{uuid}/log/"):
-            page.goto(route.fill(hostile.values))
-            check(page, *shown.get(route.path, ()))
-            if "{number}" in route.path and "{delivery_number}" not in route.path:
-                page.goto(route.fill(hostile.quiet))
-                check(page, *([f"loose {SHORT}"] if route.path in shown else ()))
+            with led_nowhere():
+                page.goto(route.fill(hostile.values))
+                check(page, *shown.get(route.path, ()))
+                if "{number}" in route.path and "{delivery_number}" not in route.path:
+                    page.goto(route.fill(hostile.quiet))
+                    check(page, *([f"loose {SHORT}"] if route.path in shown else ()))
 
 
 def test_hostile_labels_stay_text(browser: Browser, hostile: Hostile) -> None:

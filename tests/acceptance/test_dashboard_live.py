@@ -5,7 +5,7 @@ from uuid import uuid4
 from playwright.sync_api import Page, expect
 
 from tests.acceptance.accounts import add_member, run_tutumd
-from tests.support.browser import Browser, sign_in
+from tests.support.browser import PHONE, Browser, sign_in
 from tests.support.server import APIKEY, USER, LiveServer
 
 
@@ -105,3 +105,18 @@ def test_what_was_wrong_with_a_form_stays_while_the_page_goes_on(browser: Browse
     expect(page.locator("#live > .row .state")).to_have_text("Running")
     expect(told).to_be_visible()
     expect(page.get_by_label("Containers", exact=True)).to_have_value("100000")
+
+
+def test_a_phone_shows_what_matters_of_a_service_on_its_first_two_screens(
+    browser: Browser, live_server: LiveServer
+) -> None:
+    service = live_server.run_service(f"web-{uuid4().hex[:8]}", containers=3)
+    handlers = [live_server.add_handler(service) for _ in range(3)]
+    called = live_server.post(f"/api/v1/service/{service}/webhook/handler/{handlers[0]}/call/", b"{}")
+    live_server.wait_for_action(called.json["action"])
+    page = browser.open(live_server.url, PHONE)
+    sign_in(page, USER, APIKEY)
+    page.goto(f"/service/{service}/")
+    for card in ("containers", "handlers", "actions", "deliveries"):
+        row = page.locator(f"#{card} tbody tr").first.bounding_box()
+        assert row is not None and row["y"] + row["height"] <= 2 * PHONE.height, card

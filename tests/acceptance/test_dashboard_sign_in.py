@@ -1,17 +1,21 @@
 """Signing in to the dashboard by a key or a link, and how sessions end."""
 
 import re
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
 from tests.acceptance.accounts import add_limited_key, add_login_link, add_member, run_tutumd
-from tests.acceptance.raw_http import other_address
+from tests.acceptance.page_routes import FOR_ALL, page_routes
+from tests.acceptance.raw_http import UNKNOWN, other_address
 from tests.support.pages import Page, Visitor
 from tests.support.postgres_bed import PostgresBed
 from tests.support.server import APIKEY, USER, LiveServer
 from tests.support.waiting import wait_until
+from tutumd.application.accounts import ID_LENGTH, hash_key
 
 
 def signed_in(server: LiveServer, user: str = USER, key: str = APIKEY) -> Visitor:
@@ -211,22 +215,48 @@ def test_a_session_ends_with_its_key_and_with_its_user(live_server: LiveServer) 
     assert [is_signed_in(each) for each in (by_key, by_other, by_link)] == [False, False, False]
 
 
-def test_a_session_ends_on_all_replicas_at_once(postgres_bed: PostgresBed, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def replicas(postgres_bed: PostgresBed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LiveServer, ...]]:
     database = postgres_bed.new_database()
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-    with (
-        LiveServer(tmp_path / "one", "--engine", "local", "--database", database) as one,
-        LiveServer(tmp_path / "two", "--engine", "local", "--database", database) as two,
-    ):
-        on_one, on_two = signed_in(one), Visitor(two.url)
-        on_two.cookies = on_one.cookies
-        assert is_signed_in(on_two)
-        form = on_one.get("/").form("Sign out")
-        assert on_two.post(form.address, dict(form.fields)).path == "/sign-in/", (
-            "each replica knows the forms of others"
+    with ExitStack() as stack:
+        yield tuple(
+            stack.enter_context(LiveServer(tmp_path_factory.mktemp(name), "--engine", "local", "--database", database))
+            for name in ("one", "two")
         )
-        assert not is_signed_in(on_one)
+
+
+def test_a_session_ends_on_all_replicas_at_once(replicas: tuple[LiveServer, ...]) -> None:
+    on_one, on_two = signed_in(replicas[0]), Visitor(replicas[1].url)
+    on_two.cookies = on_one.cookies
+    assert is_signed_in(on_two)
+    form = on_one.get("/").form("Sign out")
+    assert on_two.post(form.address, dict(form.fields)).path == "/sign-in/", "each replica knows the forms of others"
+    assert not is_signed_in(on_one)
+
+
+@pytest.mark.parametrize("ends", ["session", "key"])
+def test_what_has_ended_shows_and_changes_nothing_on_another_replica(
+    replicas: tuple[LiveServer, ...], ends: str
+) -> None:
+    admin = signed_in(replicas[0])
+    made = admin.get("/account/").submit("Make a key", scope="admin")
+    key = made.find("input", aria_label="Copy key")[0].attributes["value"]
+    visitor = signed_in(replicas[1], USER, key)
+    csrf = csrf_of(visitor)
+    if ends == "key":
+        assert admin.post(f"/account/key/{hash_key(key)[:ID_LENGTH]}/revoke/", {"csrf": csrf_of(admin)}).status == 200
+    else:
+        assert admin.post("/account/sessions/end/", {"csrf": csrf_of(admin)}).status == 200
+    for route in page_routes():
+        if route.path not in FOR_ALL:
+            unknown: dict[str, object] = dict.fromkeys((*route.names, "service_uuid", "action_uuid"), UNKNOWN)
+            path = route.fill(unknown | {"number": 1, "delivery_number": 1})
+            page = visitor.send(route.method, path, {"csrf": csrf} if route.method == "POST" else "")
+            assert (page.status, page.headers["location"].partition("?")[0]) == (303, "/sign-in/"), route
+
+
+def csrf_of(visitor: Visitor) -> str:
+    return visitor.get("/").form("Sign out").csrf
 
 
 @pytest.mark.parametrize("cookie", ["", "x", "x" * 43, "x" * 8000, "ä" * 43, "'; DROP TABLE sessions --"])

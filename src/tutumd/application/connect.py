@@ -2,9 +2,8 @@
 
 import base64
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import chain, count
 from typing import Any
 
@@ -142,19 +141,3 @@ def read_document(handler: Handler) -> dict[str, Any]:
     """Return a handler as the JSON object that creates it, without secrets."""
     options = {name: value for name, value in public_options(handler).items() if value != FIELDS[name].json_default}
     return {"name": handler.name or "", "operation": handler.operation.value, **options}
-
-
-def find_repeated(handlers: Iterable[Handler], document: Mapping[str, Any], since: datetime) -> Handler | None:
-    """Return the handler that the same form has made, if it was sent again: a page that is loaded again does so.
-
-    Args:
-        handlers: Those with the name in the document.
-        since: When the form was shown.
-    """
-    wanted = dict(document)
-    if "verify" in wanted:
-        wanted["verify"] = {name: value for name, value in wanted["verify"].items() if name != "secrets"}
-        wanted["verify"]["secrets_set"] = 1
-    if "tag" in wanted:
-        wanted["tag"] = {"from": "query", **wanted["tag"]}
-    return next((each for each in handlers if each.created >= since and read_document(each) == wanted), None)

@@ -59,6 +59,23 @@ def create(
     return store.add_handlers(viewer, service_uuid, [_new_handler(document, cipher, now) for document in documents])
 
 
+def create_once(
+    store: Store,
+    viewer: User,
+    service_uuid: str,
+    document: Mapping[str, Any],
+    form_sha256: str,
+    *,
+    cipher: SecretCipher,
+    now: datetime,
+) -> tuple[Handler, bool]:
+    """Create a handler for a form, and return it and True; or the one that the form has created, and False.
+
+    Raises as `create`.
+    """
+    return store.add_handler_once(viewer, service_uuid, _new_handler(document, cipher, now), form_sha256)
+
+
 def plan_creation(
     store: Store,
     viewer: User,

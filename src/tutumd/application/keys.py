@@ -18,20 +18,27 @@ _NOT_YOURS = "these are the keys of another user"
 
 
 def make_key(
-    store: Store, viewer: User, document: Mapping[str, Any], *, now: datetime, user_name: str | None = None
+    store: Store,
+    viewer: User,
+    document: Mapping[str, Any],
+    *,
+    now: datetime,
+    user_name: str | None = None,
+    form_sha256: str | None = None,
 ) -> tuple[str, ApiKey]:
     """Make a key, and return it with what is stored of it. It cannot be read again: only its SHA-256 is stored.
 
     Args:
         document: `scope`, and perhaps `service` (a reference), `stack`, and `expires` (`90d` or a date).
         user_name: Whose key it is to be; None: the viewer's.
+        form_sha256: Of the form that makes it, which makes no other one.
 
     Raises:
         ForbiddenError: The viewer came with a key that makes no keys, or none that lasts so long; or it is for another
             user, and the viewer is not an admin.
         InvalidInputError: A value is wrong.
         NotFoundError: There is no such user, or the user has no such service or stack.
-        ConflictError: Several services match the reference.
+        ConflictError: Several services match the reference, or the form has made a key.
     """
     owner = _find_owner(store, viewer, user_name, changes=True)
     with about("scope"):
@@ -50,6 +57,7 @@ def make_key(
         service_uuid=service_uuid,
         stack=stack,
         expires=expires,
+        form_sha256=form_sha256,
     )
     store.add_key(owner.name, new, viewer)
     return key, ApiKey(

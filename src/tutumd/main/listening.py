@@ -10,6 +10,8 @@ from tutumd.errors import SettingsError
 from tutumd.settings import Settings
 
 BACKLOG = 2048
+WIDEST_PUBLIC = {4: 24, 6: 48}
+"""Prefix length by IP version of the widest public network whose machines may name the user of a request."""
 _log = structlog.get_logger(__name__)
 
 
@@ -33,7 +35,7 @@ def check_user_header(settings: Settings) -> None:
     """Check that only proxies can name the user of a request.
 
     Raises:
-        SettingsError: Anybody could, or nobody.
+        SettingsError: Strangers could, or nobody.
     """
     if not settings.user_header:
         return
@@ -41,11 +43,13 @@ def check_user_header(settings: Settings) -> None:
         raise SettingsError(
             "--user-header needs --trusted-proxies: only a proxy may name the user of a request; give its address"
         )
-    if any(network.prefixlen == 0 for network in settings.trusted_proxies):
-        raise SettingsError(
-            "--user-header needs the addresses of the proxies in --trusted-proxies: all networks are trusted, so that"
-            " anybody could be any user"
-        )
+    for network in settings.trusted_proxies:
+        widest = WIDEST_PUBLIC[network.version]
+        if network.prefixlen < widest and not network.is_private:
+            raise SettingsError(
+                f"--user-header needs the addresses of the proxies in --trusted-proxies, whose {network} is wider than"
+                f" a private network or a public /{widest}: any machine there could name any user"
+            )
 
 
 def listen(settings: Settings) -> socket.socket:

@@ -1,6 +1,6 @@
 """Values of the domain, one noun a file: frozen dataclasses that the packages pass to each other."""
 
-from tutumd.model.accounts import Access, ApiKey, AuditEntry, AuditEvent, NewKey, Scope, Session, User, Via
+from tutumd.model.accounts import Access, ApiKey, AuditEntry, AuditEvent, NewKey, NewSession, Scope, Session, User, Via
 from tutumd.model.actions import Action, ActionState, Claim, LogLine, Outcome, Phase, Plan, Progress, RunLimits, Verb
 from tutumd.model.calls import (
     MAX_AMOUNT,
@@ -73,6 +73,7 @@ __all__ = [
     "LogLine",
     "NewHandler",
     "NewKey",
+    "NewSession",
     "NotQueued",
     "Operation",
     "Origin",

@@ -93,6 +93,7 @@ class NewKey:
         key_sha256: Hexadecimal. The key itself is not stored.
         hint: Its first characters, to distinguish keys.
         expires: From then on it is refused; None: never.
+        form_sha256: Of the form that makes it, which makes no other one; None: there is none.
     """
 
     key_sha256: str = field(repr=False)
@@ -101,6 +102,7 @@ class NewKey:
     service_uuid: str | None = None
     stack: str | None = None
     expires: datetime | None = None
+    form_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +142,20 @@ class Session:
     expires: datetime
     address: str
     user_agent: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSession:
+    """A session to begin.
+
+    Attributes:
+        token_sha256: Of the token in the browser's cookie, hexadecimal. The token itself is not stored.
+        replaces: Of the token of the browser's session before, which ends; None: it had none.
+    """
+
+    token_sha256: str = field(repr=False)
+    expires: datetime
+    replaces: str | None = field(default=None, repr=False)
 
 
 class AuditEvent(StrEnum):

@@ -16,6 +16,7 @@ from tutumd.model import (
     LogLine,
     NewHandler,
     NewKey,
+    NewSession,
     Origin,
     Page,
     Progress,
@@ -69,6 +70,7 @@ class Accounts(Protocol):
 
         Raises:
             NotFoundError: There is no such user, or the user sees no such service or no service of such a stack.
+            ConflictError: The key is taken, or its form has made another one.
         """
 
     def keys(self, user_name: str | None = None) -> tuple[ApiKey, ...]:
@@ -83,7 +85,7 @@ class Accounts(Protocol):
     def revoke_key(self, user_name: str, key_id: str, by: User | None = None) -> None:
         """Delete one key of a user, with the sessions that began with it. Raises NotFoundError if there is none."""
 
-    def add_session(self, user: User, token_sha256: str, expires: datetime) -> int:
+    def add_session(self, user: User, new: NewSession) -> int:
         """Begin a session of a user with what `user.access` allows, and return its number. Raises NotFoundError."""
 
     def session_user(self, token_sha256: str) -> User | None:
@@ -104,8 +106,11 @@ class Accounts(Protocol):
     def add_login_link(self, user_name: str, token_sha256: str, expires: datetime, by: User | None = None) -> None:
         """Add a link that signs a user in once. Raises NotFoundError for an unknown user."""
 
-    def use_login_link(self, token_sha256: str) -> User | None:
-        """Return the user of a link and delete it; None if there is none, or not any more."""
+    def use_login_link(self, token_sha256: str, new: NewSession, origin: Origin) -> User | None:
+        """Begin a session of a link's user, delete the link, and return the user; None if there is no such link.
+
+        The link is used up only if the session has begun.
+        """
 
     def audit(self, viewer: User, *, before: int | None = None, limit: int = 50) -> tuple[AuditEntry, ...]:
         """Return what users did, newest first, numbered below `before`.
@@ -194,6 +199,11 @@ class Store(Accounts, Dashboard, Stamps, Protocol):
 
     def add_handlers(self, viewer: User, service_uuid: str, entries: Sequence[NewHandler]) -> tuple[Handler, ...]:
         """Create handlers, all or none."""
+
+    def add_handler_once(
+        self, viewer: User, service_uuid: str, entry: NewHandler, form_sha256: str
+    ) -> tuple[Handler, bool]:
+        """Create a handler for a form, and return it and True; or the one that the form has created, and False."""
 
     def change_handler(
         self, viewer: User, service_uuid: str, uuid: str, change: Callable[[Handler], NewHandler]

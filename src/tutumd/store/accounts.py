@@ -13,6 +13,12 @@ from tutumd.store import audit
 from tutumd.store.row_mapping import value_from, visible_to
 from tutumd.store.sessions import NOTE_AFTER, SqlSessions
 from tutumd.store.tables import api_keys, new_uuid, services, users
+from tutumd.store.upsert import insert_missing
+
+_MADE = (
+    "this form has made the key {}… already, and a key is shown only once. If you did not keep it, revoke it and make"
+    " another one"
+)
 
 
 class SqlAccounts(SqlSessions, Accounts):
@@ -142,18 +148,23 @@ class SqlAccounts(SqlSessions, Accounts):
     def _insert_key(self, connection: sa.Connection, user: User, key: NewKey, by: User | None) -> None:
         now = self._clock()
         _check_limits(connection, user, key)
-        connection.execute(
-            sa.insert(api_keys).values(
-                key_sha256=key.key_sha256,
-                user_uuid=user.uuid,
-                hint=key.hint,
-                created=now,
-                scope=key.scope.value,
-                service_uuid=key.service_uuid,
-                stack=key.stack,
-                expires=key.expires,
-            )
+        is_new = insert_missing(
+            connection,
+            api_keys,
+            key_sha256=key.key_sha256,
+            user_uuid=user.uuid,
+            hint=key.hint,
+            created=now,
+            scope=key.scope.value,
+            service_uuid=key.service_uuid,
+            stack=key.stack,
+            expires=key.expires,
+            form_sha256=key.form_sha256,
         )
+        if not is_new:
+            of_form = sa.and_(api_keys.c.form_sha256.isnot(None), api_keys.c.form_sha256 == key.form_sha256)
+            hint = connection.scalar(sa.select(api_keys.c.hint).where(of_form))
+            raise ConflictError(_MADE.format(hint) if hint else "this key is that of a user already")
         limits = {
             "scope": key.scope,
             "service": key.service_uuid,

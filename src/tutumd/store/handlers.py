@@ -7,12 +7,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import AuditEvent, Handler, NewHandler, Operation, Page, Query, Rotation, User
+from tutumd.model import AuditEvent, Handler, NewHandler, Operation, Page, Query, Rotation, Service, User
 from tutumd.store import audit, call_counts
 from tutumd.store.database import StorePart
 from tutumd.store.paging import read_page
 from tutumd.store.row_mapping import Row, read_one, read_service, value_from, visible_to
 from tutumd.store.tables import deliveries, handlers, new_uuid, services
+from tutumd.store.upsert import insert
 
 
 class SqlHandlers(StorePart):
@@ -37,17 +38,7 @@ class SqlHandlers(StorePart):
 
     def add_handlers(self, viewer: User, service_uuid: str, entries: Sequence[NewHandler]) -> tuple[Handler, ...]:
         now = self._clock()
-        new = [
-            {
-                "uuid": new_uuid(),
-                "service_uuid": service_uuid,
-                "name": entry.name,
-                "operation": entry.operation.value,
-                "created": now,
-                "options": json.dumps(dict(entry.options)),
-            }
-            for entry in entries
-        ]
+        new = [_row_of(service_uuid, entry, now) for entry in entries]
         with self._database.write() as connection:
             service = read_service(connection, viewer, service_uuid)
             if not new:
@@ -55,9 +46,24 @@ class SqlHandlers(StorePart):
             statement = sa.insert(handlers).returning(handlers, sort_by_parameter_order=True)
             made = tuple(_handler_from(row, 0, None, now) for row in connection.execute(statement, new))
             for handler in made:
-                kind, details = AuditEvent.HANDLER_CREATED, _describe(handler)
-                audit.record(connection, viewer, kind, now, service=service, handler=handler.number, details=details)
+                _record_created(connection, viewer, service, handler)
             return made
+
+    def add_handler_once(
+        self, viewer: User, service_uuid: str, entry: NewHandler, form_sha256: str
+    ) -> tuple[Handler, bool]:
+        now = self._clock()
+        new = _row_of(service_uuid, entry, now) | {"form_sha256": form_sha256}
+        with self._database.write() as connection:
+            service = read_service(connection, viewer, service_uuid)
+            statement = insert(connection, handlers).values(new).on_conflict_do_nothing().returning(handlers)
+            row = connection.execute(statement).first()
+            if row is None:
+                of_form = _select_handler(viewer, service_uuid).where(handlers.c.form_sha256 == form_sha256)
+                return self._make(connection, [read_one(connection, of_form)])[0], False
+            handler = _handler_from(row, 0, None, now)
+            _record_created(connection, viewer, service, handler)
+            return handler, True
 
     def change_handler(
         self, viewer: User, service_uuid: str, uuid: str, change: Callable[[Handler], NewHandler]
@@ -153,6 +159,22 @@ def _select_handler(viewer: User, service_uuid: str) -> sa.Select[Any]:
 
 def _is_visible(viewer: User) -> sa.ColumnElement[bool]:
     return sa.and_(visible_to(viewer), sa.not_(services.c.terminated))
+
+
+def _row_of(service_uuid: str, entry: NewHandler, now: datetime) -> dict[str, object]:
+    return {
+        "uuid": new_uuid(),
+        "service_uuid": service_uuid,
+        "name": entry.name,
+        "operation": entry.operation.value,
+        "created": now,
+        "options": json.dumps(dict(entry.options)),
+    }
+
+
+def _record_created(connection: sa.Connection, viewer: User, service: Service, handler: Handler) -> None:
+    what, details = AuditEvent.HANDLER_CREATED, _describe(handler)
+    audit.record(connection, viewer, what, handler.created, service=service, handler=handler.number, details=details)
 
 
 def _describe(handler: Handler) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from tutumd.errors import NotFoundError, UnavailableError
-from tutumd.model import Access, AuditEvent, Scope, Session, User, Via
+from tutumd.model import Access, AuditEvent, NewSession, Origin, Scope, Session, User, Via
 from tutumd.store import audit
 from tutumd.store.database import StorePart
 from tutumd.store.row_mapping import Row, value_from
@@ -24,29 +25,12 @@ MAX_SESSIONS = 100
 class SqlSessions(StorePart):
     """The part of Accounts in tutumd.ports that is about sessions."""
 
-    def add_session(self, user: User, token_sha256: str, expires: datetime) -> int:
-        now, access = self._clock(), user.access
-        new = {
-            "token_sha256": token_sha256,
-            "user_uuid": user.uuid,
-            "key_sha256": access.key_sha256,
-            "credential": access.credential,
-            "created": now,
-            "last_seen": now,
-            "expires": expires,
-            "address": access.address[:64],
-            "user_agent": storable(access.user_agent)[:512],
-        }
+    def add_session(self, user: User, new: NewSession) -> int:
         try:
             with self._database.write() as connection:
-                connection.execute(sa.delete(sessions).where(sessions.c.expires <= now))
-                number = connection.execute(sa.insert(sessions).values(new).returning(sessions.c.seq)).scalar_one()
-                connection.execute(_delete_oldest(user))
-                what, details = AuditEvent.SESSION_STARTED, f"session {number}"
-                audit.record(connection, user, what, now, details=details)
+                return _begin(connection, user, new, self._clock())
         except IntegrityError as error:  # in the meantime
             raise NotFoundError(f"the user {user.name!r} was removed, or the key was revoked") from error
-        return int(number)
 
     def session_user(self, token_sha256: str) -> User | None:
         now = self._clock()
@@ -84,15 +68,9 @@ class SqlSessions(StorePart):
             return tuple(value_from(row, Session) for row in connection.execute(statement))
 
     def end_sessions(self, user: User, number: int | None = None) -> int:
-        ended = sa.delete(sessions).where(sessions.c.user_uuid == user.uuid).returning(sessions.c.seq)
-        if number is not None:
-            ended = ended.where(sessions.c.seq == number)
+        which = sa.true() if number is None else sessions.c.seq == number
         with self._database.write() as connection:
-            numbers = connection.execute(ended).scalars().all()
-            for each in numbers:
-                what, details = AuditEvent.SESSION_ENDED, f"session {each}"
-                audit.record(connection, user, what, self._clock(), details=details)
-        return len(numbers)
+            return _end(connection, user, self._clock(), which)
 
     def add_login_link(self, user_name: str, token_sha256: str, expires: datetime, by: User | None = None) -> None:
         with self._database.write() as connection:
@@ -105,17 +83,53 @@ class SqlSessions(StorePart):
             )
             audit.record(connection, by, AuditEvent.LOGIN_LINK_MADE, self._clock(), details=f"for {user_name}")
 
-    def use_login_link(self, token_sha256: str) -> User | None:
+    def use_login_link(self, token_sha256: str, new: NewSession, origin: Origin) -> User | None:
+        now = self._clock()
+        is_link = sa.and_(login_links.c.token_sha256 == token_sha256, login_links.c.expires > now)
+        owner = sa.select(users).join(login_links, login_links.c.user_uuid == users.c.uuid).where(is_link)
         with self._database.write() as connection:
-            used = connection.execute(
-                sa.delete(login_links)
-                .where(login_links.c.token_sha256 == token_sha256, login_links.c.expires > self._clock())
-                .returning(login_links.c.user_uuid)
-            ).first()
-            if used is None:
+            # The user first, as who removes one locks it before the link: else the two could wait for each other.
+            row = connection.execute(owner.with_for_update(read=True, key_share=True, of=users)).first()
+            used = sa.delete(login_links).where(is_link).returning(login_links.c.user_uuid)
+            if row is None or connection.execute(used).first() is None:
                 return None
-            row = connection.execute(sa.select(users).where(users.c.uuid == used.user_uuid)).one()
-        return value_from(row, User, access=Access(via=Via.PAGE, credential="login link"))
+            access = Access(via=Via.PAGE, credential="login link", address=origin.address, user_agent=origin.user_agent)
+            user: User = value_from(row, User, access=access)
+            _begin(connection, user, new, now)
+        return user
+
+
+def _begin(connection: sa.Connection, user: User, new: NewSession, now: datetime) -> int:
+    access = user.access
+    row = {
+        "token_sha256": new.token_sha256,
+        "user_uuid": user.uuid,
+        "key_sha256": access.key_sha256,
+        "credential": access.credential,
+        "created": now,
+        "last_seen": now,
+        "expires": new.expires,
+        "address": access.address[:64],
+        "user_agent": storable(access.user_agent)[:512],
+    }
+    connection.execute(sa.delete(sessions).where(sessions.c.expires <= now))
+    before = connection.execute(_SELECT_USER.where(sessions.c.token_sha256 == new.replaces)).first()
+    if before is not None:
+        came = replace(_access_from(before), address=access.address, user_agent=access.user_agent)
+        _end(connection, value_from(before, User, access=came), now, sessions.c.seq == before.session)
+    number = connection.execute(sa.insert(sessions).values(row).returning(sessions.c.seq)).scalar_one()
+    connection.execute(_delete_oldest(user))
+    audit.record(connection, user, AuditEvent.SESSION_STARTED, now, details=f"session {number}")
+    return int(number)
+
+
+def _end(connection: sa.Connection, user: User, now: datetime, which: sa.ColumnElement[bool]) -> int:
+    """End sessions of a user, and return how many."""
+    ended = sa.delete(sessions).where(sessions.c.user_uuid == user.uuid, which).returning(sessions.c.seq)
+    numbers = connection.execute(ended).scalars().all()
+    for number in numbers:
+        audit.record(connection, user, AuditEvent.SESSION_ENDED, now, details=f"session {number}")
+    return len(numbers)
 
 
 def _delete_oldest(user: User) -> sa.Delete:

@@ -130,6 +130,7 @@ class SqlStore(SqlActions, SqlHandlers, SqlDeliveries, SqlAccounts, SqlDashboard
                     run_command=definition.command,
                     image_name=image,
                     target=services.c.target if target is None else target,
+                    revision=services.c.revision + 1,
                 )
             )
             service = read_service(connection, viewer, uuid)

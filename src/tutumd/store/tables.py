@@ -85,7 +85,11 @@ api_keys = sa.Table(
     sa.Column("stack", sa.String(255)),
     sa.Column("expires", UtcTime),
     sa.Column("last_used", UtcTime),
+    # Of the form of the dashboard that made it.
+    sa.Column("form_sha256", sa.String(64)),
 )
+# A form that is sent twice makes one key.
+sa.Index("api_keys_of_form", api_keys.c.form_sha256, unique=True)
 
 # Sessions of the dashboard. What was made from an API key ends with it.
 sessions = sa.Table(
@@ -269,8 +273,20 @@ handlers = sa.Table(
     sa.Column("old_until", UtcTime),
     sa.Column("old_called", UtcTime),
     sa.Column("old_address", sa.String(64)),
+    # Of the form of the dashboard that created it.
+    sa.Column("form_sha256", sa.String(64)),
     sa.UniqueConstraint("old_uuid", name="handlers_old_uuid"),
     sqlite_autoincrement=True,
+)
+# A form that is sent twice creates one handler.
+_OF_FORM = handlers.c.form_sha256.isnot(None)
+sa.Index(
+    "handlers_of_form",
+    handlers.c.service_uuid,
+    handlers.c.form_sha256,
+    unique=True,
+    sqlite_where=_OF_FORM,
+    postgresql_where=_OF_FORM,
 )
 
 # Unused. Replicas of the previous release may still write to it (TUTUMD_CLIENT_RATE_LIMIT). The next release drops it:

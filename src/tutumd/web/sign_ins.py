@@ -7,7 +7,7 @@ from typing import Any
 
 from tutumd.application.accounts import MIN_KEY_LENGTH, authenticate, hash_key
 from tutumd.errors import TooManyCallsError, UnauthorizedError
-from tutumd.model import User
+from tutumd.model import NewSession, Origin, User
 from tutumd.ports.store import Accounts
 
 MAX_FAILURES = 20
@@ -44,17 +44,15 @@ class SignIns:
                 _forget_oldest(self._known)
         return user
 
-    def use_link(self, client: str, token: str) -> User:
-        """Return the user of a link that works once, and use it up. Raises as `authenticate`."""
+    def use_link(self, client: str, token: str, new: NewSession, origin: Origin) -> None:
+        """Begin a session of the user of a link, which works once. Raises as `authenticate`."""
         self._refuse_many(client)
-        user = self._accounts.use_login_link(hash_key(token))
-        if user is None:
+        if self._accounts.use_login_link(hash_key(token), new, origin) is None:
             self._note_failure(client)
             raise UnauthorizedError(
                 "this link does not work: it was used or has expired, or a part of it is missing. Make another one on"
                 " the server with: tutumd login-link USER"
             )
-        return user
 
     def _refuse_many(self, client: str) -> None:
         began, count = self._failures_of(client)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from tutumd.model import (
     Definition,
     NewHandler,
     NewKey,
+    NewSession,
     Operation,
     Scope,
     User,
@@ -113,7 +115,7 @@ def _revoke_key(bed: StoreBed, user: User) -> Callable[[], object]:
 
 
 def _end_session(bed: StoreBed, user: User) -> Callable[[], object]:
-    number = bed.store.add_session(user, TOKEN, bed.clock() + timedelta(days=1))
+    number = bed.store.add_session(user, NewSession(token_sha256=TOKEN, expires=bed.clock() + timedelta(days=1)))
     return lambda: bed.store.end_sessions(user, number)
 
 
@@ -185,7 +187,9 @@ CHANGES = (
     ),
     Change(
         event=AuditEvent.SESSION_STARTED,
-        prepare=lambda bed, user: lambda: bed.store.add_session(user, TOKEN, _soon(bed)),
+        prepare=lambda bed, user: partial(
+            bed.store.add_session, user, NewSession(token_sha256=TOKEN, expires=_soon(bed))
+        ),
         details="session 1",
     ),
     Change(event=AuditEvent.SESSION_ENDED, prepare=_end_session, details="session 1"),
@@ -385,8 +389,8 @@ def test_old_entries_are_deleted_in_batches_and_new_ones_stay(bed: StoreBed, ann
 
 
 def test_expired_sessions_and_login_links_are_deleted(bed: StoreBed, ann: User) -> None:
-    bed.store.add_session(ann, TOKEN, bed.clock() + timedelta(days=1))
-    bed.store.add_session(ann, KEY, bed.clock() + timedelta(days=3))
+    bed.store.add_session(ann, NewSession(token_sha256=TOKEN, expires=bed.clock() + timedelta(days=1)))
+    bed.store.add_session(ann, NewSession(token_sha256=KEY, expires=bed.clock() + timedelta(days=3)))
     bed.store.add_login_link("ann", LINK, bed.clock() + timedelta(minutes=15))
     bed.clock.move(2 * 86_400)
     bed.queue.prune(timedelta(days=90), 100)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.stores import ORIGIN, StoreBed, accept, call, query
 from tutumd.errors import NotFoundError
-from tutumd.model import Accepted, ActionState, DeliveryOutcome
+from tutumd.model import Accepted, ActionState, DeliveryOutcome, NewHandler, Operation
 from tutumd.ports.intake import CallResult
 
 
@@ -42,6 +42,25 @@ def test_a_deleted_handler_takes_its_old_url_with_it(bed: StoreBed) -> None:
     bed.store.delete_handler(bed.admin, new.service_uuid, new.uuid)
     with pytest.raises(NotFoundError):
         bed.call(old)
+
+
+def test_a_form_creates_one_handler_of_a_service_until_that_is_deleted(bed: StoreBed) -> None:
+    web, db = bed.service_uuid("web"), bed.service_uuid("db")
+    new = NewHandler(name="hook", operation=Operation.REDEPLOY)
+    before = bed.store.audit(bed.admin)
+    made, is_new = bed.store.add_handler_once(bed.admin, web, new, "a" * 64)
+    assert (made.name, is_new) == ("hook", True)
+    assert bed.store.add_handler_once(bed.admin, web, replace(new, name="other"), "a" * 64) == (made, False)
+    assert len(bed.store.audit(bed.admin)) == len(before) + 1
+    for service, form in ((web, "b" * 64), (db, "a" * 64)):
+        other, is_new = bed.store.add_handler_once(bed.admin, service, new, form)
+        assert is_new
+        assert other.uuid != made.uuid
+    bed.store.delete_handler(bed.admin, web, made.uuid)
+    assert bed.store.add_handler_once(bed.admin, web, new, "a" * 64)[1]
+    bob = bed.store.add_user("bob", is_admin=False)
+    with pytest.raises(NotFoundError):
+        bed.store.add_handler_once(bob, web, new, "a" * 64)
 
 
 def test_calls_are_counted_and_unused_handlers_listed(bed: StoreBed) -> None:

@@ -1,5 +1,6 @@
 """API keys with limits, and links that sign in once."""
 
+import secrets
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -7,17 +8,19 @@ from datetime import datetime, timedelta
 from threading import Barrier
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from tests.support.stores import StoreBed, query, snapshot
 from tutumd.application import keys
-from tutumd.application.accounts import authenticate, hash_key, make_login_link
-from tutumd.errors import ForbiddenError, InvalidInputError, NotFoundError, UnauthorizedError
-from tutumd.model import Access, ApiKey, Scope, User
+from tutumd.application.accounts import authenticate, hash_key, make_login_link, store_key
+from tutumd.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError, UnauthorizedError
+from tutumd.model import Access, ApiKey, NewSession, Origin, Scope, User
 from tutumd.store.sessions import MAX_SESSIONS
 from tutumd.store.store import SqlStore
 from tutumd.store.wakeup import Wakeup
 
 DAY = timedelta(days=1)
+OTHER_KEY = "x" * 20
 
 
 @pytest.fixture
@@ -55,7 +58,7 @@ def test_an_expired_key_is_refused_from_that_moment_on(bed: StoreBed, ann: User)
     key, _ = make(bed, ann, expires="1d")
     bed.clock.move(DAY.total_seconds() - 1)
     user = sign_in(bed, "ann", key)
-    bed.store.add_session(user, "a" * 64, bed.clock() + 14 * DAY)
+    bed.store.add_session(user, NewSession(token_sha256="a" * 64, expires=bed.clock() + 14 * DAY))
     assert bed.store.session_user("a" * 64) is not None
     bed.clock.move(1)
     with pytest.raises(UnauthorizedError):
@@ -68,7 +71,7 @@ def test_an_expired_key_is_refused_from_that_moment_on(bed: StoreBed, ann: User)
 def test_a_revoked_key_is_refused_at_once_and_its_sessions_end(bed: StoreBed, ann: User) -> None:
     (key, made), (other, _) = make(bed, ann), make(bed, ann)
     for token, of in (("a" * 64, key), ("b" * 64, other)):
-        bed.store.add_session(sign_in(bed, "ann", of), token, bed.clock() + DAY)
+        bed.store.add_session(sign_in(bed, "ann", of), NewSession(token_sha256=token, expires=bed.clock() + DAY))
     user = sign_in(bed, "ann", key)
     keys.revoke_key(bed.store, ann, made.id)
     with pytest.raises(UnauthorizedError):
@@ -77,7 +80,9 @@ def test_a_revoked_key_is_refused_at_once_and_its_sessions_end(bed: StoreBed, an
     assert bed.store.session_user("b" * 64) is not None
     assert sign_in(bed, "ann", other).name == "ann"
     with pytest.raises(NotFoundError):
-        bed.store.add_session(user, "c" * 64, bed.clock() + DAY)  # which it began to do before
+        bed.store.add_session(
+            user, NewSession(token_sha256="c" * 64, expires=bed.clock() + DAY)
+        )  # which it began to do before
 
 
 def test_keys_of_the_previous_release_have_all_rights_of_their_user(bed: StoreBed, ann: User) -> None:
@@ -123,7 +128,7 @@ def test_an_expiring_key_makes_none_that_lasts_longer(bed: StoreBed, ann: User) 
         with pytest.raises(ForbiddenError, match="must expire then or before"):
             make(bed, viewer, expires=expires)
     assert make(bed, viewer, expires="10d")[1].expires == made.expires
-    bed.store.add_session(viewer, "a" * 64, bed.clock() + 14 * DAY)
+    bed.store.add_session(viewer, NewSession(token_sha256="a" * 64, expires=bed.clock() + 14 * DAY))
     session = bed.store.session_user("a" * 64)
     assert session is not None
     with pytest.raises(ForbiddenError, match="must expire then or before"):
@@ -206,22 +211,44 @@ def test_the_use_of_a_key_is_noted_every_five_minutes(bed: StoreBed, ann: User) 
         assert bed.store.keys("ann")[0].last_used == first + timedelta(seconds=expected)
 
 
+def test_a_form_makes_one_key_until_that_is_revoked(bed: StoreBed, ann: User) -> None:
+    document = {"scope": "read"}
+    key, made = keys.make_key(bed.store, ann, document, now=bed.clock(), form_sha256="f" * 64)
+    with pytest.raises(ConflictError, match=f"made the key {key[:12]}… already"):
+        keys.make_key(bed.store, ann, document, now=bed.clock(), form_sha256="f" * 64)
+    assert keys.list_keys(bed.store, ann) == (made,)
+    keys.revoke_key(bed.store, ann, made.id)
+    keys.make_key(bed.store, ann, document, now=bed.clock(), form_sha256="f" * 64)
+    store_key(bed.store, "ann", OTHER_KEY)
+    with pytest.raises(ConflictError, match="this key is that of a user already"):
+        store_key(bed.store, "admin", OTHER_KEY)
+
+
 def token_of(path: str) -> str:
     """Return what is stored of the link of a path."""
     return hash_key(path.removeprefix("/sign-in/link/").rstrip("/"))
 
 
+def use(bed: StoreBed, path: str, token: str = "b" * 64, store: SqlStore | None = None, **more: str) -> User | None:
+    new = NewSession(token_sha256=token, expires=bed.clock() + DAY, **more)
+    return (store or bed.store).use_login_link(token_of(path), new, Origin(address="192.0.2.7", user_agent="Firefox"))
+
+
 def test_a_login_link_signs_in_once_within_15_minutes(bed: StoreBed, ann: User) -> None:
     used, late, last = (make_login_link(bed.store, "ann", bed.clock()) for _ in range(3))
     assert len({used, late, last}) == 3
-    user = bed.store.use_login_link(token_of(used))
+    user = use(bed, used)
     assert user is not None
     assert (user.name, user.access.credential, user.access.scope) == ("ann", "login link", Scope.ADMIN)
-    assert bed.store.use_login_link(token_of(used)) is None
+    signed_in = bed.store.session_user("b" * 64)
+    assert signed_in is not None
+    assert (signed_in.name, signed_in.access.credential) == ("ann", "login link")
+    assert use(bed, used, "c" * 64) is None
     bed.clock.move(15 * 60 - 1)
-    assert bed.store.use_login_link(token_of(last)) is not None
+    assert use(bed, last, "c" * 64) is not None
     bed.clock.move(1)
-    assert bed.store.use_login_link(token_of(late)) is None
+    assert use(bed, late, "d" * 64) is None
+    assert [session.address for session in bed.store.sessions("ann")] == ["192.0.2.7"] * 2
     with pytest.raises(NotFoundError):
         make_login_link(bed.store, "nobody", bed.clock())
 
@@ -229,20 +256,49 @@ def test_a_login_link_signs_in_once_within_15_minutes(bed: StoreBed, ann: User) 
 def test_of_two_uses_of_a_login_link_at_once_one_wins(bed: StoreBed, ann: User) -> None:
     stores = [SqlStore(bed.database, bed.clock, Wakeup()) for _ in range(4)]
     for _ in range(5):
-        token, start = token_of(make_login_link(bed.store, "ann", bed.clock())), Barrier(len(stores))
+        path, start = make_login_link(bed.store, "ann", bed.clock()), Barrier(len(stores))
 
-        def use(store: SqlStore, token: str = token, start: Barrier = start) -> User | None:
+        def use_at_once(store: SqlStore, path: str = path, start: Barrier = start) -> User | None:
             start.wait(30)
-            return store.use_login_link(token)
+            return use(bed, path, secrets.token_hex(32), store)
 
         with ThreadPoolExecutor(len(stores)) as pool:
-            assert sum(user is not None for user in pool.map(use, stores)) == 1
+            assert sum(user is not None for user in pool.map(use_at_once, stores)) == 1
+
+
+def test_a_login_link_that_begins_no_session_is_not_used_up(bed: StoreBed, ann: User) -> None:
+    path = make_login_link(bed.store, "ann", bed.clock())
+    bed.store.add_session(ann, NewSession(token_sha256="a" * 64, expires=bed.clock() + DAY))
+    with pytest.raises(IntegrityError):  # as if the disk were full: another session has the token
+        use(bed, path, "a" * 64)
+    assert use(bed, path, "c" * 64, replaces="a" * 64) is not None
+    assert bed.store.session_user("a" * 64) is None
+    assert bed.store.session_user("c" * 64) is not None
+
+
+def test_a_login_link_and_the_removal_of_its_user_do_not_wait_for_each_other(bed: StoreBed) -> None:
+    other = SqlStore(bed.database, bed.clock, Wakeup())
+    for number in range(10):
+        name, start = f"user-{number}", Barrier(2)
+        bed.store.add_user(name, is_admin=False)
+        path = make_login_link(bed.store, name, bed.clock())
+
+        def remove(name: str = name, start: Barrier = start) -> int:
+            start.wait(30)
+            return other.remove_user(name)
+
+        with ThreadPoolExecutor(1) as pool:
+            removed = pool.submit(remove)
+            start.wait(30)
+            use(bed, path, f"{number:064}")
+            assert removed.result(30) == 0
+        assert bed.store.session_user(f"{number:064}") is None
 
 
 def test_a_link_of_a_removed_user_ends(bed: StoreBed, ann: User) -> None:
     path = make_login_link(bed.store, "ann", bed.clock())
     bed.store.remove_user("ann")
-    assert bed.store.use_login_link(token_of(path)) is None
+    assert use(bed, path) is None
 
 
 def test_a_narrow_key_of_a_service_that_went_to_another_owner_sees_nothing(bed: StoreBed, ann: User) -> None:
@@ -254,10 +310,10 @@ def test_a_narrow_key_of_a_service_that_went_to_another_owner_sees_nothing(bed: 
 
 def test_a_key_has_so_many_sessions_and_ends_none_of_another(bed: StoreBed, ann: User) -> None:
     tokens = [f"{number:064}" for number in range(MAX_SESSIONS + 1)]
-    bed.store.add_session(ann, "a" * 64, bed.clock() + DAY)
+    bed.store.add_session(ann, NewSession(token_sha256="a" * 64, expires=bed.clock() + DAY))
     user = sign_in(bed, "ann", make(bed, ann)[0])
     for token in tokens:
-        bed.store.add_session(user, token, bed.clock() + DAY)
+        bed.store.add_session(user, NewSession(token_sha256=token, expires=bed.clock() + DAY))
     assert len(bed.store.sessions("ann")) == MAX_SESSIONS + 1
     assert bed.store.session_user(tokens[0]) is None
     assert bed.store.session_user(tokens[1]) is not None

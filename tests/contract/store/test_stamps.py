@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from tests.support.stores import ENGINE, ORIGIN, StoreBed, query, snapshot
-from tutumd.model import Access, NewHandler, NewKey, Operation, User, Verb
+from tutumd.model import Access, Definition, NewHandler, NewKey, NewSession, Operation, User, Verb
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 
 
@@ -81,6 +81,11 @@ def _be_refused(bed: StoreBed) -> None:
     assert service_stamp(bed) != before
 
 
+def _change_definition(bed: StoreBed) -> None:
+    uuid, changed = bed.service_uuid("web"), Definition(command="sleep 1")
+    bed.store.update_service(bed.admin, uuid, definition=changed, image="another")
+
+
 def _submit(bed: StoreBed) -> None:
     bed.store.submit(bed.admin, bed.service_uuid("web"), Verb.STOP, target=None, origin=ORIGIN)
 
@@ -103,6 +108,7 @@ CHANGES = [
     _revoke_handler,
     _call,
     _be_refused,
+    _change_definition,
     _submit,
     _lose_worker,
     _fail_engine,
@@ -155,6 +161,12 @@ def test_a_line_of_the_log_changes_the_stamp_of_its_action_alone(bed: StoreBed) 
     assert (service_stamp(bed), overview_stamp(bed)) == before[1:]
 
 
+def test_a_changed_definition_changes_the_overview(bed: StoreBed) -> None:
+    before = overview_stamp(bed)
+    _change_definition(bed)
+    assert overview_stamp(bed) != before
+
+
 def test_what_others_own_leaves_the_overview_of_a_member(bed: StoreBed) -> None:
     ann = bed.store.add_user("ann", is_admin=False)
     bed.sync(snapshot("web", owner="ann"), snapshot("db"))
@@ -181,8 +193,8 @@ def test_sessions_are_read_at_once_until_they_end(bed: StoreBed) -> None:
     user = bed.store.user_by_key(key.key_sha256)
     assert user is not None
     for token in ("a" * 64, "b" * 64):
-        bed.store.add_session(user, token, bed.clock() + timedelta(hours=1))
-    bed.store.add_session(bed.admin, "c" * 64, bed.clock() + timedelta(minutes=1))
+        bed.store.add_session(user, NewSession(token_sha256=token, expires=bed.clock() + timedelta(hours=1)))
+    bed.store.add_session(bed.admin, NewSession(token_sha256="c" * 64, expires=bed.clock() + timedelta(minutes=1)))
     tokens = [name * 64 for name in "abcx"]
     found = bed.store.session_users(tokens)
     assert {token[0]: each for token, each in found.items()} == {

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from tutumd.application.admission.evaluate import Admitted, CallInput, Skipped, 
 from tutumd.application.admission.options import check_operation, parse_options
 from tutumd.application.connect import (
     Choice,
-    find_repeated,
     find_tag,
     make_document,
     make_secret,
@@ -157,19 +155,6 @@ def test_the_fields_of_a_form_hold_the_proposal(key: str) -> None:
     refused = list_fields(sender, proposal, {"name": "other"})
     assert {each.name: each.value for each in refused if each.type == "text"}["name"] == "other"
     assert not any(each.checked for each in refused)
-
-
-def test_a_form_that_is_sent_again_finds_the_handler_it_made() -> None:
-    for key in SENDERS:
-        document = make_document(SENDERS[key], propose(SENDERS[key], IMAGE), SECRET)
-        made = make_handler(document)
-        assert find_repeated([made], document, made.created) is made
-        assert find_repeated([made], document, made.created + timedelta(seconds=1)) is None
-        other = make_handler({**document, "debounce": 3})
-        assert find_repeated([other], document, made.created) is None
-    tagged = {"name": "c", "operation": "REDEPLOY", "tag": {"allow": ["v*"]}}
-    made = make_handler(tagged)
-    assert find_repeated([made], tagged, made.created) is made
 
 
 def test_a_handler_is_read_without_its_secret() -> None:

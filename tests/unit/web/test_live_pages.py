@@ -14,7 +14,7 @@ from tests.unit.web.contexts import NOW, web_context
 from tutumd.errors import UnavailableError
 from tutumd.model import Access, User
 from tutumd.model import Scope as KeyScope
-from tutumd.web.pages.live import BUSY_CALLS, RENDERING_AT_ONCE_S, RENDERING_SHARE, Allowance, LivePages
+from tutumd.web.pages.live import BUSY_CALLS, RENDERING_AT_ONCE_S, RENDERING_SHARE, SESSION_SHARE, Allowance, LivePages
 from tutumd.web.pages.stamps import ASKED_S, FRESH_S
 
 SERVICE = "11111111-1111-4111-8111-111111111111"
@@ -268,8 +268,19 @@ def test_beyond_the_allowance_pages_keep_what_they_show() -> None:
         assert [status for status, _ in answers] == [200, 200, 304, 304]
         assert answers[-1] == (304, tag)
         assert (await pages.get(PATH))[0] == 204
-        pages.now_s += 0.3 / RENDERING_SHARE
+        pages.now_s += 0.5 / SESSION_SHARE
         assert (await pages.get(PATH, tag=tag))[0] == 200
+
+    asyncio.run(ask())
+
+
+def test_one_session_leaves_time_to_others() -> None:
+    async def ask() -> None:
+        pages = Pages()
+        pages.takes_s = 2 * RENDERING_AT_ONCE_S
+        assert (await pages.get(PATH))[0] == 200
+        pages.now_s += 1.5 * RENDERING_AT_ONCE_S / RENDERING_SHARE
+        assert [(await pages.get(PATH, session))[0] for session in ("a", "b")] == [204, 200]
 
     asyncio.run(ask())
 

@@ -57,6 +57,14 @@ def test_it_shows_what_the_service_is_and_does(dashboard: DashboardBed) -> None:
     assert "Redeploy" in _card(page, "Actions")
 
 
+@pytest.mark.parametrize(("number", "is_folded"), [(6, False), (7, True)])
+def test_many_containers_are_folded(dashboard: DashboardBed, number: int, is_folded: bool) -> None:
+    dashboard.bed.sync(snapshot("web", containers=number))
+    card = find_card(_open(dashboard, dashboard.visit()), "Containers")
+    assert bool(card.find("details")) == is_folded
+    assert len(card.find("td", data_label="Container")) == number
+
+
 def test_no_page_of_it_has_the_uuid_of_a_handler(dashboard: DashboardBed) -> None:
     bed = dashboard.bed
     bed.show("web")

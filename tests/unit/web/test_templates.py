@@ -20,7 +20,8 @@ FORBIDDEN = {
     "a script in an attribute": r"hx-on|\bjs:|javascript:|hx-vals|hx-headers|hx-trigger=\"[^\"]*\[",
     "an address outside": r"(?:src|href|action|hx-get|hx-post)=\"(?:https?:)?//",
     "unescaped text": r"\|\s*safe\b|autoescape\s+false|Markup\(",
-    "an attribute without quotes": r"<\w[^>{]*\s[\w-]+=\{\{",
+    "an attribute without quotes": r"[\s}\"'][\w-]+=[^\s\"'>{]*\{\{",
+    "text of others in an address to ask": r"hx-(?:get|post)=\"[^\"]*\{\{(?!\s*(?:root|at|url|live_at)\b)",
     "text of others in a script attribute": r"hx-(?!get|post)[\w-]+=\"[^\"]*\{\{(?!\s*id\s*\}\})",
 }
 
@@ -46,6 +47,10 @@ def test_no_template_contains(path: Path, what: str) -> None:
         ("an address outside", '<img src="https://example.com/x.png">'),
         ("unescaped text", "{{ name | safe }}"),
         ("an attribute without quotes", "<p title={{ name }}>"),
+        ("an attribute without quotes", "<p{% if name %} title={{ name }}{% endif %}>"),
+        ("an attribute without quotes", '<p id="x" {% if name %}title=a{{ name }}{% endif %}>'),
+        ("text of others in an address to ask", '<p hx-get="{{ service.name }}">'),
+        ("text of others in an address to ask", '<p hx-get="{{ root }}/{{ name }}">'),
         ("text of others in a script attribute", '<p hx-target="{{ name }}">'),
     ],
 )
@@ -62,3 +67,8 @@ def test_pages_use_at_most_ten_attributes_of_htmx() -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_no_source_evaluates_or_writes_html(path: Path) -> None:
     assert not re.search(r"\beval\(|new Function|innerHTML\s*=|insertAdjacentHTML|document\.write", path.read_text())
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "src/tutumd/web").rglob("*.py")), ids=lambda path: path.name)
+def test_no_code_marks_text_as_html(path: Path) -> None:
+    assert not re.search(r"Markup\b|markupsafe|__html__|autoescape=(?!True)", path.read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ from tutumd.web.pages.agents import describe_agent
 from tutumd.web.pages.proxy_users import CREDENTIAL as PROXY
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.sign_in import go_to
-from tutumd.web.pages.visitors import Admin, Operator, Reader, SentForm, field
+from tutumd.web.pages.visitors import Admin, Operator, Reader, SentForm, field, hash_form
 
 router = APIRouter()
 
@@ -39,11 +39,13 @@ def show_account(request: Request, visitor: Reader) -> Response:
 
 @router.post("/account/key/")
 def make_key(request: Request, visitor: Admin, form: SentForm) -> Response:
-    """Make an API key, and show it, only now."""
+    """Make an API key, and show it, only now. The same form, sent again, makes nothing."""
     web, document = context(request), {name: field(form, name).strip() for name in _FIELDS}
     owner = field(form, "owner") or visitor.name
     try:
-        key, _ = rules.make_key(web.store, visitor, document, now=web.clock(), user_name=owner)
+        key, _ = rules.make_key(
+            web.store, visitor, document, now=web.clock(), user_name=owner, form_sha256=hash_form(form)
+        )
     except TutumdError as error:
         if not error.field:
             raise

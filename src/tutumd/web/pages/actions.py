@@ -15,6 +15,8 @@ from tutumd.model import Action, ActionState, Scope, User, Verb
 from tutumd.ports.store import Store
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.pages.action_buttons import list_buttons
+from tutumd.web.pages.agents import describe_agent
+from tutumd.web.pages.formats import verb
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.visitors import Admin, Operator, Reader
 
@@ -100,6 +102,7 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
         busy=action.ended is None,
         is_waiting=action.ended is None and bool(action.reason),
         error=error,
+        describe_agent=describe_agent,
     )
 
 
@@ -127,7 +130,7 @@ def _name_container(request: Request, visitor: User, uuid: str) -> str:
 
 def describe(action: Action) -> str:
     """Return what an action does, in a few words."""
-    if action.verb not in (Verb.SCALE, Verb.SCALEUP):
-        return action.verb.value.capitalize()
-    verb = "Scale" if action.verb is Verb.SCALE else "Scale up"
-    return verb if action.target is None else f"{verb} to {action.target}"
+    what = verb(action.verb)
+    if action.verb not in (Verb.SCALE, Verb.SCALEUP) or action.target is None:
+        return what
+    return f"{what} to {action.target}"

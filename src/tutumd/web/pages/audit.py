@@ -1,12 +1,15 @@
 """The audit log: who did what, and with which credentials."""
 
+import re
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
+from tutumd.model import AuditEntry
 from tutumd.web.context import context
 from tutumd.web.pages.agents import describe_agent
+from tutumd.web.pages.formats import verb
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.visitors import Reader
 
@@ -31,4 +34,13 @@ def show_audit(
         is_newest=before is None,
         via=_VIA,
         describe_agent=describe_agent,
+        describe_details=_describe_details,
     )
+
+
+def _describe_details(entry: AuditEntry) -> str:
+    """Return the details of an entry. Those of actions and handlers begin with what these do."""
+    if not entry.what.startswith(("action ", "handler ")):
+        return entry.details
+    first, *others = re.split(r"(?=[ ,;])", entry.details, maxsplit=1)
+    return "".join((verb(first), *others))

@@ -1,8 +1,6 @@
 """Pages that connect a sender: choose a service and a sender, and what shall count; then the handler is created."""
 
 import secrets
-from datetime import UTC, datetime
-from threading import Lock
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -18,16 +16,13 @@ from tutumd.web.context import context, parse_uuid
 from tutumd.web.pages.connect_wait import show_entries
 from tutumd.web.pages.handler_routes import ServiceUuid, find_handler
 from tutumd.web.pages.rendering import render
-from tutumd.web.pages.visitors import Operator, Reader, SentForm, field
+from tutumd.web.pages.visitors import Operator, Reader, SentForm, field, hash_form
 
 router = APIRouter()
 
 _MAX_SERVICES = 20
 _MAX_SEARCH = 200
-_MAX_SAME_NAME = 100
 _MAX_NAMES = 100
-_one_at_a_time = Lock()
-"""So that a form that is sent twice at once makes one handler."""
 
 
 @router.get("/connect/")
@@ -64,33 +59,17 @@ def connect(request: Request, visitor: Operator, service_uuid: ServiceUuid, form
     sent, secret = {name: field(form, name) for name in form}, _new_secret(sender)
     try:
         document = rules.make_document(sender, rules.read_choice(sender, sent), secret)
-        same_name = Query(filters={"name": document["name"]}, limit=_MAX_SAME_NAME)
-        with _one_at_a_time:
-            others = web.store.handlers(visitor, service.uuid, same_name).objects
-            made = rules.find_repeated(others, document, _parse_moment(field(form, "since")))
-            if made is None:
-                [handler] = handlers.create(
-                    web.store, visitor, service.uuid, [document], cipher=web.cipher, now=web.clock()
-                )
+        handler, is_new = handlers.create_once(
+            web.store, visitor, service.uuid, document, hash_form(form), cipher=web.cipher, now=web.clock()
+        )
     except InvalidInputError as error:
         return _show_form(request, visitor, service, sender, sent, error)
-    if made is not None:
-        return show_entries(request, visitor, find_handler(request, visitor, service_uuid, made.number), sender)
     found = find_handler(request, visitor, service_uuid, handler.number)
-    return show_entries(request, visitor, found, sender, secret if "verify" in document else "")
+    return show_entries(request, visitor, found, sender, secret if is_new and "verify" in document else "")
 
 
 def _new_secret(sender: Sender) -> str:
     return rules.make_secret(str((sender.verify or {}).get("preset", "")), secrets.token_bytes(32))
-
-
-def _parse_moment(text: str) -> datetime:
-    """Return the moment of a form's field; if it is none, one after all others."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return datetime.max.replace(tzinfo=UTC)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _show_form(
@@ -113,7 +92,6 @@ def _show_form(
         sender=sender,
         fields=fields,
         error=str(error) if error and not any(each.error for each in fields) else "",
-        since=(sent or {}).get("since") or web.clock().isoformat(),
         command=write_command(service.full_name, rules.make_document(sender, choice, "")),
         may_create=visitor.may(Scope.OPERATE),
     )

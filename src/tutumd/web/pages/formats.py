@@ -61,6 +61,11 @@ def short_digest(digest: str) -> str:
     return digest.rpartition(":")[2][:12]
 
 
+def verb(word: str) -> str:
+    """Return what an action or a handler does, from its name in the API: `Redeploy`, `Scale up`."""
+    return word.replace("SCALEUP", "SCALE UP").capitalize()
+
+
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "iso": iso,
     "exact": exact,
@@ -68,5 +73,6 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "relative": relative,
     "duration": duration,
     "short_digest": short_digest,
+    "verb": verb,
     "shell": quote,
 }

@@ -22,8 +22,11 @@ class HandlerCommands:
     handler: str
 
     def write(self, verb: str, *options: str) -> str:
-        """Return a command."""
-        return " ".join(["tutum webhook-handler", verb, self.service, self.handler, *options])
+        """Return a command; where it does not name the handler, with a comment that says where to find the UUID."""
+        words = ["tutum webhook-handler", verb, self.service, self.handler, *options]
+        if self.handler == _UNKNOWN:
+            words.append(f"  # its UUID is in: tutum webhook-handler list {self.service}")
+        return " ".join(words)
 
 
 def commands_for(store: Store, viewer: User, service: Service, handler: Handler) -> HandlerCommands:

@@ -22,7 +22,7 @@ from tutumd.web.pages.handler_routes import (
     make_router,
 )
 from tutumd.web.pages.rendering import render
-from tutumd.web.pages.visitors import Form, Operator, SentForm
+from tutumd.web.pages.visitors import Form, Operator, SentForm, hash_form
 
 router = make_router()
 
@@ -39,7 +39,7 @@ def show_new(request: Request, visitor: Operator, service_uuid: ServiceUuid) -> 
 
 @router.post("/service/{service_uuid}/handler/new/")
 def create_handler(request: Request, visitor: Operator, service_uuid: ServiceUuid, form: SentForm) -> Response:
-    """Create a handler, and show it."""
+    """Create a handler, and show it. The same form, sent again, creates nothing."""
     web = context(request)
     service = web.store.service(visitor, parse_uuid(service_uuid))
     typed = _texts(form)
@@ -47,7 +47,9 @@ def create_handler(request: Request, visitor: Operator, service_uuid: ServiceUui
     if reading.errors:
         return _show_new(request, service, typed, reading)
     try:
-        (made,) = rules.create(web.store, visitor, service.uuid, [reading.document], cipher=web.cipher, now=web.clock())
+        made, _ = rules.create_once(
+            web.store, visitor, service.uuid, reading.document, hash_form(form), cipher=web.cipher, now=web.clock()
+        )
     except InvalidInputError as error:
         return _show_new(request, service, typed, Reading(document={}, errors={"": str(error)}))
     return go_back(find_handler(request, visitor, service.uuid, made.number), "created")

@@ -1,17 +1,19 @@
 """Pages of a handler: what it does and who called it, its URL, and the buttons that change it."""
 
+from contextlib import suppress
 from typing import Any
 
 from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 
 from tutumd.application import handlers as rules
+from tutumd.application.accounts import hash_key
 from tutumd.application.call_command import write_call
 from tutumd.application.delivery_text import describe_wish
 from tutumd.application.handler_state import judge_handler
 from tutumd.application.handler_words import describe
-from tutumd.errors import InvalidInputError
-from tutumd.model import DeliveryOutcome, User
+from tutumd.errors import InvalidInputError, NotFoundError
+from tutumd.model import DeliveryOutcome, Handler, User
 from tutumd.web.context import context
 from tutumd.web.pages.handler_routes import (
     BASE,
@@ -63,7 +65,7 @@ def show_handler(request: Request, visitor: Reader, service_uuid: ServiceUuid, n
         deliveries=[(each, describe_wish(each, found.handler.operation)) for each in deliveries],
         outcome=outcome,
         filters=filters,
-        graces=GRACES_S,
+        url_id=_identify_url(found.handler),
     )
 
 
@@ -99,13 +101,15 @@ def disable_handler(request: Request, visitor: Operator, service_uuid: ServiceUu
 def rotate_handler(
     request: Request, visitor: Operator, service_uuid: ServiceUuid, number: Number, form: SentForm
 ) -> Response:
-    """Give the handler a new URL."""
+    """Give the handler a new URL instead of the one that the form names. The same form, sent again, changes nothing."""
     found, grace = find_handler(request, visitor, service_uuid, number), field(form, "grace")
     if grace not in GRACES_S:
         raise InvalidInputError(f"grace must be one of {', '.join(GRACES_S)}, got {grace[:20]!r}")
     web = context(request)
-    rules.rotate(web.store, visitor, found.service.uuid, found.handler.uuid, GRACES_S[grace], now=web.clock())
-    return go_back(found, "rotated")
+    if field(form, "url_id") == _identify_url(found.handler):
+        with suppress(NotFoundError):  # sent twice at once; or it was revoked, which `find_handler` says
+            rules.rotate(web.store, visitor, found.service.uuid, found.handler.uuid, GRACES_S[grace], now=web.clock())
+    return go_back(find_handler(request, visitor, service_uuid, number), "rotated")
 
 
 @router.post(f"{BASE}revoke/")
@@ -115,6 +119,11 @@ def revoke_handler(request: Request, visitor: Operator, service_uuid: ServiceUui
     web.store.delete_handler(visitor, found.service.uuid, found.handler.uuid)
     address = f"{web.public_path}/service/{found.service.uuid}/"
     return RedirectResponse(address, 303, headers={"Cache-Control": "no-store"})
+
+
+def _identify_url(handler: Handler) -> str:
+    """Return what changes with the URL of a handler, and tells nothing of it."""
+    return hash_key(handler.uuid)[:16]
 
 
 def _change(request: Request, visitor: User, found: FoundHandler, document: dict[str, Any], did: str) -> Response:

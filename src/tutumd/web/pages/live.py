@@ -26,6 +26,9 @@ BUSY_RENDERING_SHARE = 0.01
 BUSY_CALLS = 100
 """Share of the time in which a process renders changed pages for scripts; the second one while there are more than this
 many calls a second. Beyond it, pages show what they have, and ask again: calls go on, however many pages are open."""
+SESSION_SHARE = RENDERING_SHARE / 2
+"""Share of the time for one session at most, so that it leaves some to others."""
+MAX_SESSIONS = 1_000
 COUNTED_S = 1.0
 """Time over which calls are counted at least: they come in batches, and between two of them there is none."""
 RENDERING_AT_ONCE_S = 0.5
@@ -64,6 +67,7 @@ class LivePages:
         self._stamps = Stamps(context.store, clock_s)
         self._secret = context.cipher.derive("live pages")
         self._allowance = Allowance(lambda: context.call_metrics.total, clock_s)
+        self._of_sessions: dict[str, Allowance] = {}
         # One after the other: several threads at once would keep the event loop from its calls.
         self._turn = asyncio.Lock()
         self._public_path = context.public_path
@@ -78,7 +82,7 @@ class LivePages:
         if stamp is None:
             return False
         is_ours = self._is_ours(asked, stamp)
-        if not (is_ours and _has_stamp(asked.tag, stamp)) and self._allowance.has_some():
+        if not (is_ours and _has_stamp(asked.tag, stamp)) and self._has_time(asked):
             return False
         respond(304 if is_ours else 204, _unchanged(asked), b"")
         return True
@@ -113,7 +117,7 @@ class LivePages:
             await send(message)
 
         async with self._turn:
-            if not self._allowance.has_some():
+            if not self._has_time(asked):
                 # 204 says as little as 304, for a page that has no tag of ours.
                 await _send_empty(send, 304 if self._is_ours(asked, stamp) else 204, asked)
                 return
@@ -121,7 +125,20 @@ class LivePages:
             try:
                 await self._site(scope, receive, send_tagged)
             finally:
-                self._allowance.use(self._clock_s() - began_s)
+                self._use_time(asked, self._clock_s() - began_s)
+
+    def _has_time(self, asked: Asked) -> bool:
+        own = self._of_sessions.get(asked.watched.session)
+        return self._allowance.has_some() and (own is None or own.has_some())
+
+    def _use_time(self, asked: Asked, seconds: float) -> None:
+        self._allowance.use(seconds)
+        session = asked.watched.session
+        if session not in self._of_sessions:
+            if len(self._of_sessions) >= MAX_SESSIONS:
+                self._of_sessions.clear()
+            self._of_sessions[session] = Allowance(lambda: 0, self._clock_s, SESSION_SHARE)
+        self._of_sessions[session].use(seconds)
 
     def _parse(self, scope: Scope, path: str, *, of_scripts: bool = True) -> Asked | None:
         """Return what a page asks; None if it is another request, or does not say which session it is of.
@@ -174,16 +191,18 @@ class LivePages:
 class Allowance:
     """Time for rendering: a share of all time, which is smaller while there are many calls, saved up to a limit."""
 
-    def __init__(self, count_calls: Callable[[], int], clock_s: Callable[[], float]) -> None:
+    def __init__(
+        self, count_calls: Callable[[], int], clock_s: Callable[[], float], share: float = RENDERING_SHARE
+    ) -> None:
         """Begin with all that can be saved up. `count_calls` returns how many calls there have been."""
-        self._count_calls, self._clock_s = count_calls, clock_s
+        self._count_calls, self._clock_s, self._share = count_calls, clock_s, share
         self._left_s, self._filled_s, self._calls = RENDERING_AT_ONCE_S, clock_s(), count_calls()
 
     def has_some(self) -> bool:
         """Return whether time is left."""
         now_s, calls = self._clock_s(), self._count_calls()
         if (passed_s := now_s - self._filled_s) >= COUNTED_S:
-            share = BUSY_RENDERING_SHARE if calls - self._calls > BUSY_CALLS * passed_s else RENDERING_SHARE
+            share = BUSY_RENDERING_SHARE if calls - self._calls > BUSY_CALLS * passed_s else self._share
             self._left_s = min(RENDERING_AT_ONCE_S, self._left_s + passed_s * share)
             self._filled_s, self._calls = now_s, calls
         return self._left_s > 0

@@ -77,7 +77,8 @@ def _list_steps(first: FirstStep, overview: Overview, visitor: User) -> list[Ste
     order = list(FirstStep)
     number = sum(overview.counts.states.values())
     notes = {
-        FirstStep.ENGINE: "No engine is connected. Start tutumd with --engine docker, swarm, kubernetes or local.",
+        FirstStep.ENGINE: "No engine is connected. Start tutumd serve, or tutumd worker beside tutumd web,"
+        " with --engine docker, swarm, kubernetes or local.",
         FirstStep.SERVICE: _services_note(overview, visitor),
         FirstStep.HANDLER: f"{number} service{'' if number == 1 else 's'} can be redeployed, and nobody can call"
         " them yet. Choose a service and a sender, and get the URL to paste.",

@@ -1,5 +1,6 @@
 """Pages as HTML: the templates, and what all of them know."""
 
+import secrets
 from datetime import datetime
 from typing import Any
 
@@ -41,6 +42,7 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
         "visitor": visitor,
         "csrf": getattr(request.state, "csrf", ""),
         "live_tag": getattr(request.state, "live_tag", ""),
+        "random_id": secrets.token_urlsafe(16),
         "now": now,
         "version": request.app.version,
         "asset": lambda path: f"{web.public_path}/static/{load_assets()[path].address}",

@@ -9,7 +9,15 @@ from tutumd.errors import ConflictError, TooManyCallsError, UnauthorizedError
 from tutumd.web.context import context
 from tutumd.web.pages.proxy_users import read_user_name
 from tutumd.web.pages.rendering import render
-from tutumd.web.pages.visitors import SentForm, begin_session, begin_visit, end_session, field, find_visitor
+from tutumd.web.pages.visitors import (
+    SentForm,
+    begin_session,
+    begin_visit,
+    end_session,
+    field,
+    find_visitor,
+    make_session,
+)
 
 router = APIRouter()
 
@@ -51,13 +59,12 @@ def show_link(request: Request, token: str) -> Response:
 @router.post("/sign-in/link/{token}/")
 def use_link(request: Request, token: str) -> Response:
     """Begin a session for the user of a link, which works once."""
-    web = context(request)
+    web, response = context(request), go_to(request, "/")
     try:
-        user = web.sign_ins.use_link(web.read_client(request.scope), token)
+        new = make_session(request, response)
+        web.sign_ins.use_link(web.read_client(request.scope), token, new, web.read_origin(request.scope))
     except (UnauthorizedError, TooManyCallsError) as error:
         return _refuse(request, error, "sign_in_link.html")
-    response = go_to(request, "/")
-    begin_session(request, response, user)
     return response
 
 

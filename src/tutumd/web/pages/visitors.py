@@ -1,6 +1,7 @@
 """Who visits a page, what they may do, and that a form is one of ours."""
 
 import hmac
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -16,7 +17,7 @@ from tutumd.application.accounts import hash_key
 from tutumd.application.admission.json_checks import is_storable
 from tutumd.application.scopes import require_scope
 from tutumd.errors import ForbiddenError, InvalidInputError, NotFoundError, UnavailableError
-from tutumd.model import Scope, User, Via
+from tutumd.model import NewSession, Scope, User, Via
 from tutumd.web.auth import check_origin
 from tutumd.web.body import read_body
 from tutumd.web.context import context
@@ -91,6 +92,11 @@ def field(form: Form, name: str, default: str = "") -> str:
     return form.get(name, [default])[-1]
 
 
+def hash_form(form: Form) -> str:
+    """Return what a form has in common with itself, sent again: its fields, among them what `ui.once` put there."""
+    return hash_key(json.dumps(form, sort_keys=True))
+
+
 def find_visitor(request: Request) -> User | None:
     """Return the user whom a proxy or the session of the request names; None if there is none.
 
@@ -130,7 +136,8 @@ def _begin_proxy_session(request: Request, named: User) -> User:
         request.state.new_token = make_token()  # none, or that of another user's session
         return named
     try:
-        web.store.add_session(_at_origin(request, named), hash_key(token), web.clock() + SESSION_LASTS)
+        new = NewSession(token_sha256=hash_key(token), expires=web.clock() + SESSION_LASTS)
+        web.store.add_session(_at_origin(request, named), new)
     except (NotFoundError, UnavailableError):
         pass  # another request of this browser did it in the meantime; or the disk is full
     return _find_session_user(request, named) or named
@@ -173,19 +180,23 @@ Admin = Annotated[User, Depends(visitor_with(Scope.ADMIN))]
 
 def begin_session(request: Request, response: Response, user: User) -> None:
     """Begin a session of a user, with a new token, and end the one that the browser had."""
-    web, token = context(request), make_token()
-    _end_session(request)
-    web.store.add_session(_at_origin(request, user), hash_key(token), web.clock() + SESSION_LASTS)
+    context(request).store.add_session(_at_origin(request, user), make_session(request, response))
+
+
+def make_session(request: Request, response: Response) -> NewSession:
+    """Return a session to begin, with a new token, which the response gives to the browser instead of the one it had.
+
+    Nothing is stored.
+    """
+    token, before = make_token(), read_token(request)
     set_cookie(request, response, token, int(SESSION_LASTS.total_seconds()))
+    expires = context(request).clock() + SESSION_LASTS
+    return NewSession(token_sha256=hash_key(token), expires=expires, replaces=hash_key(before) if before else None)
 
 
 def end_session(request: Request, response: Response) -> None:
     """End the session of the request, if it has one."""
-    _end_session(request)
     delete_cookie(request, response)
-
-
-def _end_session(request: Request) -> None:
     token = read_token(request)
     user = context(request).store.session_user(hash_key(token)) if token else None
     if user is not None and user.access.session is not None:

@@ -1,4 +1,4 @@
-"""The dashboard: limits of keys, sessions, login links, the audit log, what failed lately, the labels of services.
+"""The dashboard: limits of keys, sessions, login links, forms, the audit log, what failed lately, labels of services.
 
 The previous release works on it: its replicas give every key all rights of its user.
 """
@@ -22,8 +22,20 @@ def upgrade() -> None:
         sa.Column("stack", sa.String(length=255)),
         sa.Column("expires", sa.BigInteger()),
         sa.Column("last_used", sa.BigInteger()),
+        sa.Column("form_sha256", sa.String(length=64)),
     ):
         op.add_column("api_keys", column)
+    op.create_index("api_keys_of_form", "api_keys", ["form_sha256"], unique=True)
+    op.add_column("handlers", sa.Column("form_sha256", sa.String(length=64)))
+    of_form = sa.text("form_sha256 IS NOT NULL")
+    op.create_index(
+        "handlers_of_form",
+        "handlers",
+        ["service_uuid", "form_sha256"],
+        unique=True,
+        sqlite_where=of_form,
+        postgresql_where=of_form,
+    )
     op.add_column("services", sa.Column("settings", sa.JSON(), nullable=False, server_default="[]"))
     op.add_column("action_lines", sa.Column("phase", sa.String(length=16)))
     op.create_table(

@@ -1,0 +1,123 @@
+"""Forms that are sent twice: by two presses without scripts, or by a browser that loads the response again."""
+
+import re
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.pages import Page, Visitor
+from tests.support.postgres_bed import PostgresBed
+from tests.support.server import APIKEY, USER, LiveServer
+
+ROUNDS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Twice:
+    """Somebody signed in at two replicas, or twice at the only one."""
+
+    server: LiveServer
+    visitors: tuple[Visitor, Visitor]
+    service: str
+
+    def get(self, path: str) -> Page:
+        return self.visitors[0].get(path)
+
+    def send(self, page: Page, button: str, **values: str) -> list[Page]:
+        """Press a button of a page twice at once, and return both responses at the end of redirects."""
+        form = page.form(button, within=None, **values)
+        with ThreadPoolExecutor(2) as pool:
+            sent = [pool.submit(visitor.post, form.address, dict(form.fields)) for visitor in self.visitors]
+            return [each.result(60) for each in sent]
+
+    def handlers(self, name: str) -> int:
+        """Return how many handlers have a name."""
+        found = self.server.objects(f"/api/v1/service/{self.service}/webhook/handler/")
+        return sum(each["name"] == name for each in found)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def twice(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twice]:
+    folders = [tmp_path_factory.mktemp(name) for name in ("one", "two")]
+    with ExitStack() as stack:
+        if request.param == "sqlite":
+            first = second = stack.enter_context(LiveServer(folders[0], "--engine", "local"))
+        else:
+            bed: PostgresBed = request.getfixturevalue("postgres_bed")
+            database = bed.new_database()
+            first, second = (_replica(stack, folder, database) for folder in folders)
+        yield _sign_in(first, second)
+
+
+def _replica(stack: ExitStack, folder: Path, database: str) -> LiveServer:
+    return stack.enter_context(LiveServer(folder, "--engine", "local", "--database", database))
+
+
+def _sign_in(first: LiveServer, second: LiveServer) -> Twice:
+    visitors = Visitor(first.url), Visitor(second.url)
+    visitors[0].sign_in(USER, APIKEY)
+    visitors[1].cookies = visitors[0].cookies
+    service = str(first.create_service("twice")["uuid"])
+    return Twice(server=first, visitors=visitors, service=service)
+
+
+def test_a_sender_that_is_connected_twice_at_once_has_one_handler(twice: Twice) -> None:
+    for _ in range(ROUNDS):
+        name = f"connected-{uuid.uuid4()}"
+        page = twice.get(f"/service/{twice.service}/connect/?sender=github")
+        shown = twice.send(page, "Create the URL", name=name)
+        assert [each.status for each in shown] == [200, 200]
+        urls = [re.findall(r"/webhook/handler/([0-9a-f-]{36})/call/", each.html) for each in shown]
+        assert urls[0][0] == urls[1][0]
+        assert sum("The secret was shown when it was made." in each.text for each in shown) == 1
+        assert twice.handlers(name) == 1
+
+
+def test_a_handler_that_is_created_twice_at_once_is_one(twice: Twice) -> None:
+    for _ in range(ROUNDS):
+        name = f"new-{uuid.uuid4()}"
+        page = twice.get(f"/service/{twice.service}/handler/new/")
+        shown = twice.send(page, "Create the handler", name=name)
+        assert [each.status for each in shown] == [200, 200]
+        assert shown[0].path == shown[1].path
+        assert twice.handlers(name) == 1
+        other = twice.send(page, "Create the handler", name=name, debounce="3")
+        assert other[0].path == other[1].path != shown[0].path
+
+
+def test_a_handler_that_is_rotated_twice_at_once_keeps_its_old_url_for_the_grace(twice: Twice) -> None:
+    skips = {"preset": "branch", "branch": ["other"]}
+    made = twice.server.make_handler(twice.service, name=f"rotated-{uuid.uuid4()}", filter=skips)
+    url = str(made["url"]).removeprefix(twice.server.url)
+    page = twice.get(f"/service/{twice.service}/").follow(str(made["name"]))
+    for shown in twice.send(page, "Make a new URL", grace="1d"):
+        assert (shown.status, "The handler has a new URL." in shown.text) == (200, True)
+    assert twice.server.post(url, b'{"ref": "refs/heads/main"}').status == 200
+
+
+def test_a_key_that_is_made_twice_at_once_is_one_and_the_second_response_says_so(twice: Twice) -> None:
+    page = twice.get("/account/")
+    shown = sorted(twice.send(page, "Make a key", scope="read", expires="7d"), key=lambda each: each.status)
+    assert [each.status for each in shown] == [201, 409]
+    (key,) = re.findall(r"tutumd_[0-9a-f]{40}", shown[0].find("input", aria_label="Copy key")[0].attributes["value"])
+    assert f"this form has made the key {key[:12]}… already" in shown[1].alert
+    assert key not in shown[1].html
+    assert "this form has made the key" in page.submit("Make a key", scope="read", expires="7d").alert
+    assert page.submit("Make a key", scope="call", expires="7d").status == 201, "with other fields it is another form"
+
+
+def test_a_form_whose_fields_are_sent_in_another_session_is_another_one(twice: Twice) -> None:
+    name = f"shared-{uuid.uuid4()}"
+    path = f"/service/{twice.service}/handler/new/"
+    form = twice.get(path).form("Create the handler", name=name)
+    first = twice.visitors[0].post(form.address, dict(form.fields))
+    other = Visitor(twice.server.url)
+    other.sign_in(USER, APIKEY)
+    copied = dict(form.fields) | {"csrf": other.get(path).form("Create the handler").csrf}
+    assert other.post(form.address, copied).path != first.path
+    assert twice.handlers(name) == 2
