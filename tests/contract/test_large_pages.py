@@ -13,7 +13,7 @@ from tests.support import large_store
 from tests.support.dashboard_bed import DashboardBed, serve_dashboard
 from tests.support.large_store import ENGINES, OWNED_ALONE, STACK_UNHEARD_OF, LargeStore
 from tests.support.pages import Visitor
-from tests.support.query_plans import MAX_ROWS, count_rows, recorded, scans
+from tests.support.query_plans import MAX_ROWS, MAX_STEPS, count_rows, count_steps, recorded, scans
 from tests.support.stores import open_store
 from tutumd.application import accounts
 from tutumd.model import NewKey
@@ -99,7 +99,7 @@ def addresses(filled: LargeStore, visitor: Visitor, number: int) -> Iterator[str
 
 def check(dashboard: DashboardBed, who: str, visitor: Visitor, address: str, is_analyzed: bool) -> list[str]:
     """Load a page, and return what is wrong with the statements that it executes."""
-    bed, rows, faults = dashboard.bed, 0, []
+    bed, most, faults = dashboard.bed, 0, []
     with recorded() as statements, answering(dashboard, address):
         page = visitor.get(address)
     assert page.status == 200, (address, page.text)
@@ -107,10 +107,13 @@ def check(dashboard: DashboardBed, who: str, visitor: Visitor, address: str, is_
     for sql, parameters in statements:
         if "FOR UPDATE" not in sql:  # of the worker that answers
             faults += [f"{who} {address}: {scan}\n{sql}" for scan in scans(bed, sql, parameters)]
-            if bed.database.is_postgres and is_analyzed and (number := count_rows(bed, sql, parameters)):
-                rows = max(rows, number)
-                faults += [f"{who} {address}: {number} rows\n{sql}"] if number > MAX_ROWS else []
-    print(f"{who} {address}: {took:.0f} ms, {used:.0f} ms CPU, {len(statements)} statements, {rows} rows")
+            if not bed.database.is_postgres:
+                number, limit = count_steps(bed, sql, parameters), MAX_STEPS
+            else:
+                number, limit = count_rows(bed, sql, parameters) if is_analyzed else 0, MAX_ROWS
+            most = max(most, number)
+            faults += [f"{who} {address}: {number} rows or steps\n{sql}"] if number > limit else []
+    print(f"{who} {address}: {took:.0f} ms, {used:.0f} ms CPU, {len(statements)} statements, {most} rows or steps")
     faults += [f"{who} {address}: {len(statements)} statements"] if len(statements) > MAX_STATEMENTS else []
     return faults
 

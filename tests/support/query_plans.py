@@ -11,6 +11,8 @@ from tests.support.stores import StoreBed
 LARGE_TABLES = ("deliveries", "action_deliveries", "actions", "action_lines")
 MAX_ROWS = 5_000
 """Of large tables, that a page's statement may read; a service has a tenth of that."""
+MAX_STEPS = 500_000
+"""Of SQLite; to read all services takes a fifth of that."""
 
 
 @contextmanager
@@ -48,6 +50,19 @@ def count_rows(bed: StoreBed, sql: str, parameters: Any) -> int:
         explained = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {sql}", parameters).scalar()
     assert explained is not None
     return sum(map(_rows_of, _nodes(explained[0]["Plan"])))
+
+
+def count_steps(bed: StoreBed, sql: str, parameters: Any) -> int:
+    """Return how many steps SQLite's virtual machine takes for a statement: some ten for each row that it reads."""
+    thousands: list[None] = []
+    with bed.database.read() as connection:
+        driver: Any = connection.connection.driver_connection
+        driver.set_progress_handler(lambda: thousands.append(None), 1_000)
+        try:
+            connection.exec_driver_sql(sql, parameters).all()
+        finally:
+            driver.set_progress_handler(None, 0)
+    return 1_000 * len(thousands)
 
 
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

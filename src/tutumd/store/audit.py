@@ -99,7 +99,8 @@ def _select_of_stack(viewer: User, before: int | None, limit: int, *, has_latera
         )
     given = ((services.c.stack, viewer.access.stack), (services.c.uuid, viewer.access.service_uuid))
     numbers = numbers.where(*(column == value for column, value in given if value is not None))
-    newest_first = numbers.order_by(number.desc())
+    # Not by the number itself: SQLite would read the whole log in that order, to look each entry's service up.
+    newest_first = numbers.order_by((number + 0).desc())
     return sa.select(newest_first.limit(limit).subquery().c.seq)
 
 
