@@ -37,7 +37,7 @@ class OpenPages:
         """Load the pages, each with the tag of its live part."""
         self._port = port
         self._cookie = "; ".join(f"{name}={value}" for name, value in visitor.cookies.items())
-        self._tags = {path: _find_tag(visitor.get(path).html) for path in paths}
+        self._tags = {path: _find_tags(visitor.get(path).html) for path in paths}
         self.statuses: Counter[int] = Counter()
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever)
@@ -57,29 +57,28 @@ class OpenPages:
 
     async def _ask_all(self) -> None:
         asked = [
-            (path, every_s) for page in self._tags for path, every_s in ((page, _PAGE_S), ("/running/", _CORNER_S))
+            part
+            for page, (tag, corner_tag) in self._tags.items()
+            for part in ((page, tag, _PAGE_S), ("/running/", corner_tag, _CORNER_S))
         ]
-        await asyncio.gather(*(self._ask_again(path, every_s) for path, every_s in asked))
+        await asyncio.gather(*(self._ask_again(*part) for part in asked))
 
-    async def _ask_again(self, path: str, every_s: float) -> None:
+    async def _ask_again(self, path: str, tag: str, every_s: float) -> None:
         await asyncio.sleep(random.random() * every_s)
         while True:  # the server ends connections that are idle
             reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
             try:
                 with suppress(asyncio.IncompleteReadError, ConnectionError):
-                    await self._ask_on(path, every_s, reader, writer)
+                    await self._ask_on(path, tag, every_s, reader, writer)
             finally:
                 writer.close()
 
     async def _ask_on(
-        self, path: str, every_s: float, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, path: str, tag: str, every_s: float, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        tag = self._tags.get(path, "")
         while True:
-            head = (
-                f"GET {path} HTTP/1.1\r\nHost: x\r\nHX-Request: true\r\nAccept: text/html\r\nCookie: {self._cookie}\r\n"
-            )
-            writer.write((head + (f"If-None-Match: {tag}\r\n" if tag else "") + "\r\n").encode())
+            head = f"GET {path} HTTP/1.1\r\nHost: x\r\nHX-Request: true\r\nAccept: text/html\r\nCookie: {self._cookie}"
+            writer.write(f"{head}\r\nIf-None-Match: {tag}\r\n\r\n".encode())
             status, headers = await self._read_head(reader)
             await reader.readexactly(int(headers.get("content-length", 0)) if status != 304 else 0)
             self.statuses[status] += 1
@@ -92,10 +91,11 @@ class OpenPages:
         return int(first.split(" ")[1]), {name.lower(): value for name, _, value in pairs}
 
 
-def _find_tag(html: str) -> str:
-    found = re.search('data-etag="([^"]*)"', html)
-    assert found, "the page has no tag"
-    return unescape(found[1])
+def _find_tags(html: str) -> tuple[str, str]:
+    """Return the tags of a page's live part and of its corner."""
+    found = re.findall('data-etag="([^"]*)"', html)
+    assert len(found) == 2, f"the page has {len(found)} tags"
+    return unescape(found[0]), unescape(found[1])
 
 
 def main() -> int:

@@ -59,6 +59,7 @@ class Pages:
         self.store, self.rendered, self.status = FakeStore(), 0, 200
         self.now_s, self.takes_s, self.address = 1000.0, 0.0, PROXY
         self.at_once, self.most_at_once, self.tag_in_page = 0, 0, ""
+        self.tag_in_corner = ""
         self.web = web_context(store=self.store, trusted_proxies=(PROXY,))
         for name, value in {"has_dashboard": True, **context}.items():
             setattr(self.web, name, value)
@@ -67,6 +68,7 @@ class Pages:
     async def _render(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.rendered += 1
         self.tag_in_page = scope.get("state", {}).get("live_tag", "")
+        self.tag_in_corner = scope.get("state", {}).get("corner_tag", "")
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         await asyncio.sleep(0)
@@ -334,6 +336,20 @@ def test_a_whole_page_has_the_tag_of_its_part() -> None:
         pages = Pages()
         assert await pages.get(PATH, hx_request="false") == (200, "")
         assert await pages.get(PATH, tag=pages.tag_in_page) == (304, pages.tag_in_page)
+
+    asyncio.run(ask())
+
+
+def test_a_whole_page_has_the_tag_of_its_corner() -> None:
+    async def ask() -> None:
+        pages = Pages()
+        await pages.get(PATH, query="before=7", hx_request="false")
+        corner = "/running/"
+        assert await pages.get(corner, tag=pages.tag_in_corner) == (304, pages.tag_in_corner)
+        pages.store.overview = "2"
+        pages.now_s += FRESH_S + 0.1
+        assert (await pages.get(corner, tag=pages.tag_in_corner))[0] == 200
+        assert (await pages.get(PATH, tag=pages.tag_in_corner))[0] == 200
 
     asyncio.run(ask())
 

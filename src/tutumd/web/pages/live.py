@@ -11,7 +11,7 @@ import hmac
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -39,6 +39,8 @@ _PATH = re.compile(
     rf"/(?:(service|action)/({_UUID})/(?!logs/|redeploy/)[a-z0-9/-]*|(?:services/|connect/|running/)?)", re.ASCII
 )
 """Addresses of pages that scripts refresh. Those that ask an engine are none: all others would wait with them."""
+CORNER = b"/running/"
+"""Address of the corner of running actions, which each page has besides its own live part."""
 _SESSION = re.compile(rb"(?:^|; *)(?:__Host-|__Secure-)?tutumd_session=([^;]*)")
 
 
@@ -47,13 +49,15 @@ class Asked:
     """A request of an open page.
 
     Attributes:
-        place: To which address it came, and whom a proxy names: what a tag is for, besides the subject.
+        user: Whom a proxy names. Tags are for this user and this address, besides the subject.
         tag: Of what the page shows; empty if it does not know it.
         is_script: It asks for the part that changes.
     """
 
     watched: Watched
-    place: bytes
+    path: bytes
+    query: bytes
+    user: bytes
     tag: bytes
     is_script: bool
 
@@ -93,20 +97,29 @@ class LivePages:
         if asked is None:
             await self._site(scope, receive, send)
             return
-        try:
-            # Before what is rendered: a change in between is then shown twice, but never missed.
-            stamp = self._stamps.recall(asked.watched) or await self._stamps.read(asked.watched)
-        except UnavailableError:
-            stamp = None  # the dashboard says so
-        if stamp is None:
-            await self._site(scope, receive, send)  # it leads to where people sign in
-        elif not asked.is_script:
-            scope.setdefault("state", {})["live_tag"] = self._make_tag(asked, stamp).decode()
+        # Before what is rendered: a change in between is then shown twice, but never missed.
+        if not asked.is_script:
+            corner = replace(asked, watched=Watched(asked.watched.session, Kind.OVERVIEW), path=CORNER, query=b"")
+            names = {"live_tag": asked, "corner_tag": corner}
+            stamps = await asyncio.gather(*map(self._find_stamp, names.values()))
+            tags = zip(names.items(), stamps, strict=True)
+            scope.setdefault("state", {}).update(
+                {name: self._make_tag(part, stamp).decode() for (name, part), stamp in tags if stamp}
+            )
+            await self._site(scope, receive, send)
+        elif (stamp := await self._find_stamp(asked)) is None:
             await self._site(scope, receive, send)
         elif self._is_ours(asked, stamp) and _has_stamp(asked.tag, stamp):
             await _send_empty(send, 304, asked)
         else:
             await self._refresh(asked, stamp, scope, receive, send)
+
+    async def _find_stamp(self, asked: Asked) -> Stamp | None:
+        """Return the stamp; None if the session has ended or the database is away, which the dashboard tells."""
+        try:
+            return self._stamps.recall(asked.watched) or await self._stamps.read(asked.watched)
+        except UnavailableError:
+            return None
 
     async def _refresh(self, asked: Asked, stamp: Stamp, scope: Scope, receive: Receive, send: Send) -> None:
         """Render a page that has changed; later, if others have used up the time for that."""
@@ -166,7 +179,9 @@ class LivePages:
             user = b""  # as when a page is rendered, which checks the user that a proxy names
         return Asked(
             watched=Watched(hashlib.sha256(tokens[0]).hexdigest(), Kind(kind or "overview"), uuid or ""),
-            place=b"\0".join((path.encode(), scope["query_string"], user)),
+            path=path.encode(),
+            query=scope["query_string"],
+            user=user,
             tag=tag,
             is_script=is_script,
         )
@@ -181,7 +196,14 @@ class LivePages:
         return hmac.compare_digest(mac, self._sign(asked, stamp.viewer, text))
 
     def _sign(self, asked: Asked, viewer: str, text: bytes) -> bytes:
-        parts = (asked.watched.session.encode(), viewer.encode("utf-8", "surrogatepass"), asked.place, text)
+        parts = (
+            asked.watched.session.encode(),
+            viewer.encode("utf-8", "surrogatepass"),
+            asked.path,
+            asked.query,
+            asked.user,
+            text,
+        )
         mac = hashlib.blake2b(key=self._secret, digest_size=16)
         for part in parts:
             mac.update(b"%d:%b" % (len(part), part))

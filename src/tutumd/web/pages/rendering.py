@@ -42,6 +42,7 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
         "visitor": visitor,
         "csrf": getattr(request.state, "csrf", ""),
         "live_tag": getattr(request.state, "live_tag", ""),
+        "corner_tag": getattr(request.state, "corner_tag", ""),
         "random_id": secrets.token_urlsafe(16),
         "now": now,
         "version": request.app.version,
