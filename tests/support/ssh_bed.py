@@ -34,7 +34,8 @@ class SshBed:
 
     def __init__(self, folder: Path, docker_host: str, *, path: str = os.defpath) -> None:
         self._folder = folder
-        self._environment = f"DOCKER_HOST={docker_host} PATH={path}"
+        # Without the account's own .bashrc, which may do anything for as long as it likes.
+        self._environment = f"DOCKER_HOST={docker_host} PATH={path} HOME={folder}"
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
         self.url = f"ssh://{getpass.getuser()}@127.0.0.1:{self.port}"
