@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.support.leaks import end_processes
+from tests.support.processes import is_zombie, runs
 from tests.support.server import BIN, LiveServer, free_port, request
 from tests.support.waiting import wait_until
 
@@ -45,9 +46,7 @@ def wait_until_replaced(server: LiveServer, former: psutil.Process) -> None:
 
 
 def is_gone(process: psutil.Process) -> bool:
-    with suppress(psutil.NoSuchProcess):
-        return process.status() == psutil.STATUS_ZOMBIE
-    return True
+    return not runs(process)
 
 
 def begin_redeploy(server: LiveServer, name: str) -> tuple[str, str, Path]:
@@ -211,10 +210,8 @@ def test_as_the_first_process_of_a_container_the_edge_reaps_orphans(tmp_path: Pa
         wait_until(lambda: send("GET", f"{uuid}/")["state"] == "Running", "the service runs")
         send("POST", f"{uuid}/stop/")
         wait_until(lambda: send("GET", f"{uuid}/")["state"] == "Stopped", "the service is stopped")
-        wait_until(lambda: [child.name() for child in edge.children()] != [], "the worker lives")
-        wait_until(
-            lambda: not [each for each in edge.children() if each.status() == psutil.STATUS_ZOMBIE], "no zombie stays"
-        )
+        wait_until(edge.children, "the worker lives")
+        wait_until(lambda: not any(map(is_zombie, edge.children())), "no zombie stays")
         edge.terminate()
         assert outer.wait(30) == 0, log.read_text()
     finally:

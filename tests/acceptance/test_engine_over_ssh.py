@@ -1,12 +1,12 @@
 """A server whose engine is reached over ssh: redeploys go on when the connection or the host is lost."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
-from tests.support import guards
+from tests.support import guards, processes
 from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.server import LiveServer
 from tests.support.ssh_bed import SshBed
@@ -65,10 +65,9 @@ def api(clean_bed: DockerBed) -> DockerBed:
 def test_a_redeploy_outlives_its_connections(server: LiveServer, host: SshBed, api: DockerBed) -> None:
     action = redeploy(server, api, "api", "far")
     swap_begins(api)
-    ended = [one for one in psutil.Process(server.pid).children(recursive=True) if host.url in one.cmdline()]
+    ended = [one for one in processes.below(server.pid) if host.url in processes.command(one)]
     assert ended
-    for one in ended:
-        one.kill()
+    processes.send(ended, signal.SIGKILL)
     succeeds(server, action, api)
 
 

@@ -15,6 +15,7 @@ import pytest
 from tests.acceptance.action_runner import ACTION, Ran, finish, manifest, run, start
 from tests.acceptance.console import Console
 from tests.support.guards import require_programs
+from tests.support.processes import below, command
 from tests.support.server import LiveServer
 from tests.support.waiting import wait_until
 from tutum.version import __version__
@@ -118,7 +119,7 @@ def test_a_run_that_takes_too_long_fails_and_the_url_is_in_no_list_of_processes(
     process = start(tmp_path / "1", {"url": url, "wait": "2"})
 
     def children() -> list[psutil.Process]:
-        return [child for child in psutil.Process(process.pid).children(recursive=True) if child.name() == "curl"]
+        return [child for child in below(process.pid) if Path(next(iter(command(child)), "")).name == "curl"]
 
     [curl, *_] = wait_until(children, "curl runs", pause_s=0.01)
     seen = " ".join(curl.cmdline()) + str(curl.environ())

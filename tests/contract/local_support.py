@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 
+from tests.support.processes import runs, zombies
 from tests.support.runs import FakeRun
 from tests.support.services import service_row
 from tests.support.waiting import wait_until
@@ -110,15 +111,7 @@ def _is_leader(pid: int) -> bool:
 
 def is_alive(pid: int) -> bool:
     """Return whether a process runs; a zombie does not."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def zombies() -> list[int]:
-    """Return the children of this process that ended and were not waited for."""
-    return [child.pid for child in psutil.Process().children() if child.status() == psutil.STATUS_ZOMBIE]
+    return psutil.pid_exists(pid) and runs(psutil.Process(pid))
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.contract.local_support import SLEEP, LocalHost, is_alive, wait_for_lines, zombies
+from tests.contract.local_support import SLEEP, LocalHost, is_alive, wait_for_lines
+from tests.support.processes import zombies
 from tests.support.waiting import wait_until
 
 

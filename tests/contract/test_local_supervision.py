@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.contract.engines.verbs import watching
-from tests.contract.local_support import LocalHost, is_alive, wait_for_lines, zombies
+from tests.contract.local_support import LocalHost, is_alive, wait_for_lines
+from tests.support.processes import zombies
 from tests.support.waiting import wait_until
 from tutumd.model import Autorestart, ContainerState, ServiceState
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from tests.support import nginx_bed
+from tests.support.processes import runs
 from tests.support.server import APIKEY, USER
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,8 +46,7 @@ class Program:
     @property
     def worker_pid(self) -> int:
         """The process that performs actions: the child of `tutumd serve`, or the program itself."""
-        children = psutil.Process(self.pid).children()
-        return next((child.pid for child in children if child.status() != psutil.STATUS_ZOMBIE), self.pid)
+        return next((child.pid for child in psutil.Process(self.pid).children() if runs(child)), self.pid)
 
     @property
     def runs(self) -> bool:

@@ -22,6 +22,7 @@ import psutil
 from playwright.sync_api import Browser as PlaywrightBrowser
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
+from tests.support import processes
 from tests.support.waiting import wait_until
 
 CHROMIUM = "/usr/bin/chromium"
@@ -124,7 +125,7 @@ def running_chromium() -> Iterator[PlaywrightBrowser]:
         finally:
             started = _processes_of_playwright()
             chromium.close()
-    wait_until(lambda: not any(map(_is_alive, started)), "Chromium's processes have ended", timeout_s=30)
+    wait_until(lambda: not any(map(processes.runs, started)), "Chromium's processes have ended", timeout_s=30)
 
 
 def sign_in(page: Page, user: str, key: str) -> None:
@@ -140,13 +141,6 @@ def _processes_of_playwright() -> list[psutil.Process]:
     return [
         below
         for each in psutil.Process().children()
-        if any("playwright" in part for part in each.cmdline())
-        for below in (each, *each.children(recursive=True))
+        if any("playwright" in part for part in processes.command(each))
+        for below in (each, *processes.below(each.pid))
     ]
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    try:
-        return process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
-    except psutil.NoSuchProcess:
-        return False

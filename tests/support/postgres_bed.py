@@ -9,9 +9,8 @@ import tempfile
 import uuid
 from pathlib import Path
 
-import psutil
-
 from tests.support.leaks import current_owner
+from tests.support.processes import send_to_tree
 from tests.support.waiting import wait_until
 
 SERVERS = Path("/usr/lib/postgresql")
@@ -90,9 +89,7 @@ class PostgresBed:
     def send_to_all(self, number: signal.Signals) -> None:
         """Send a signal to all processes of the server; SIGSTOP makes it hang, SIGCONT lets it go on."""
         assert self._process is not None
-        server = psutil.Process(self._process.pid)
-        for process in (server, *server.children(recursive=True)):
-            process.send_signal(number)
+        send_to_tree(self._process.pid, number)
 
     def become_standby(self) -> None:
         """Restart the server as a read-only standby without a primary; `pg_promote()` ends that."""

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +17,7 @@ from typing import Any, Self
 import psutil
 
 from tests.support.leaks import current_owner, end_processes
+from tests.support.processes import runs
 from tests.support.waiting import wait_until
 
 USER = "username"
@@ -117,11 +118,7 @@ class LiveServer:
 
     def find_worker(self) -> psutil.Process | None:
         """Return the worker process, if there is one."""
-        for child in psutil.Process(self.pid).children():
-            with suppress(psutil.NoSuchProcess):
-                if child.status() != psutil.STATUS_ZOMBIE:
-                    return child
-        return None
+        return next(filter(runs, psutil.Process(self.pid).children()), None)
 
     def start(self) -> None:
         """Start the server and wait until it responds."""

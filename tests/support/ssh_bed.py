@@ -16,7 +16,7 @@ from typing import Self
 
 import psutil
 
-from tests.support import namespace
+from tests.support import namespace, processes
 from tests.support.leaks import current_owner
 from tests.support.server import free_port
 from tests.support.waiting import wait_until
@@ -100,28 +100,22 @@ class SshBed:
         namespace.end(self._process, signal.SIGKILL)
         self._process = None
         (self._folder / "sshd.log").unlink()
-        for session in sessions:
-            try:
-                session.kill()
-            except psutil.NoSuchProcess:
-                continue
+        processes.send(sessions, signal.SIGKILL)
         psutil.wait_procs(sessions, timeout=10)
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
         """Let all sessions hang while the block runs."""
         sessions = self._sessions()
-        for session in sessions:
-            session.suspend()
+        processes.send(sessions, signal.SIGSTOP)
         try:
             yield
         finally:
-            for session in sessions:
-                session.resume()
+            processes.send(sessions, signal.SIGCONT)
 
     def _sessions(self) -> list[psutil.Process]:
         assert self._process is not None
-        return psutil.Process(self._process.pid).children(recursive=True)
+        return processes.below(self._process.pid)
 
     def forget_host(self) -> None:
         """Take the server's key from those that the client knows."""
@@ -148,18 +142,4 @@ class SshBed:
 
 def clients(url: str) -> list[psutil.Process]:
     """Return the processes of this one, and of those below it, that connect to the URL, zombies too."""
-    return [one for one in psutil.Process().children(recursive=True) if url in _command(one) or _is_zombie(one)]
-
-
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
-
-
-def _is_zombie(process: psutil.Process) -> bool:
-    try:
-        return process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    return [one for one in processes.below(os.getpid()) if url in processes.command(one) or processes.is_zombie(one)]
