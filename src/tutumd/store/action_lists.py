@@ -38,6 +38,11 @@ class SqlActionLists(StorePart):
         with self._database.read() as connection:
             return read_running(connection, viewer, self._clock(), limit)
 
+    def action_summary(self, viewer: User, uuid: str) -> ActionSummary:
+        action = select_summaries().where(actions.c.uuid == uuid, visible_to(viewer))
+        with self._database.read() as connection:
+            return summary_from(read_one(connection, action), self._clock())
+
     def service_actions(
         self, viewer: User, service_uuid: str, *, before: int | None = None, limit: int = 20
     ) -> tuple[ActionSummary, ...]:
