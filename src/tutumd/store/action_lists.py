@@ -17,7 +17,8 @@ from tutumd.store.row_mapping import (
     visible_to,
     waiting_reason,
 )
-from tutumd.store.tables import LIVE, RUNNING, actions, services
+from tutumd.store.tables.actions import LIVE, RUNNING, actions
+from tutumd.store.tables.services import services
 
 _running = actions.alias("running")
 _NAMES = (
