@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.support.server import BIN, Answer, LiveServer
 from tutumd.application import accounts
+from tutumd.application.digests import sha256_hex
 from tutumd.model import NewKey
 from tutumd.store.accounts import SqlAccounts
 from tutumd.store.database import Database
@@ -55,20 +56,20 @@ def add_limited_key(server: LiveServer, name: str, **limits: Any) -> Member:
     """Give a user a key with the limits of `NewKey`."""
     key = accounts.generate_key()
     with opened_accounts(server) as store:
-        store.add_key(name, NewKey(key_sha256=accounts.hash_key(key), hint=key[: accounts.HINT_LENGTH], **limits))
+        store.add_key(name, NewKey(key_sha256=sha256_hex(key), hint=key[: accounts.HINT_LENGTH], **limits))
     return Member(server=server, name=name, key=key)
 
 
 def key_id_of(member: Member) -> str:
     """Return the ID by which the API names the key of a user."""
-    return accounts.hash_key(member.key)[: accounts.ID_LENGTH]
+    return sha256_hex(member.key)[: accounts.ID_LENGTH]
 
 
 def add_login_link(server: LiveServer, name: str, *, lasts_s: float = 3600) -> str:
     """Return the token of a new link that signs a user in once."""
     token = secrets.token_urlsafe(32)
     with opened_accounts(server) as store:
-        store.add_login_link(name, accounts.hash_key(token), datetime.now(UTC) + timedelta(seconds=lasts_s))
+        store.add_login_link(name, sha256_hex(token), datetime.now(UTC) + timedelta(seconds=lasts_s))
     return token
 
 

@@ -4,7 +4,7 @@ from tests.acceptance.accounts import add_member, give, opened_accounts
 from tests.support.html_tree import Element
 from tests.support.pages import Page, Visitor
 from tests.support.server import APIKEY, USER, LiveServer
-from tutumd.application.accounts import hash_key
+from tutumd.application.digests import sha256_hex
 from tutumd.model import NewSession
 
 
@@ -62,7 +62,7 @@ def test_older_entries_are_on_further_pages(live_server: LiveServer) -> None:
     visitor = Visitor(live_server.url)
     visitor.sign_in(member.name, member.key)
     with opened_accounts(live_server) as store:
-        user = store.user_by_key(hash_key(member.key))
+        user = store.user_by_key(sha256_hex(member.key))
         assert user is not None
         for number in range(60):
             store.add_session(user, NewSession(token_sha256=f"{number:064d}", expires=user.created.replace(year=2999)))

@@ -15,7 +15,8 @@ from tests.support.pages import Page, Visitor
 from tests.support.postgres_bed import PostgresBed
 from tests.support.server import APIKEY, USER, LiveServer
 from tests.support.waiting import wait_until
-from tutumd.application.accounts import ID_LENGTH, hash_key
+from tutumd.application.accounts import ID_LENGTH
+from tutumd.application.digests import sha256_hex
 
 
 def signed_in(server: LiveServer, user: str = USER, key: str = APIKEY) -> Visitor:
@@ -244,7 +245,7 @@ def test_what_has_ended_shows_and_changes_nothing_on_another_replica(
     visitor = signed_in(replicas[1], USER, key)
     csrf = csrf_of(visitor)
     if ends == "key":
-        assert admin.post(f"/account/key/{hash_key(key)[:ID_LENGTH]}/revoke/", {"csrf": csrf_of(admin)}).status == 200
+        assert admin.post(f"/account/key/{sha256_hex(key)[:ID_LENGTH]}/revoke/", {"csrf": csrf_of(admin)}).status == 200
     else:
         assert admin.post("/account/sessions/end/", {"csrf": csrf_of(admin)}).status == 200
     for route in page_routes():

@@ -8,7 +8,7 @@ import pytest
 from tests.acceptance.accounts import Member, add_limited_key, add_member, give, key_id_of, opened_accounts, run_tutumd
 from tests.acceptance.raw_http import check_refusal
 from tests.support.server import USER, Answer, LiveServer
-from tutumd.application.accounts import hash_key
+from tutumd.application.digests import sha256_hex
 from tutumd.model import NewSession, Origin, Scope
 
 KEYS, AUDIT = "/api/v1/apikey/", "/api/v1/audit/"
@@ -142,10 +142,10 @@ def test_a_login_link_is_printed_once_and_works_once(live_server: LiveServer, do
         assert match, link
         with opened_accounts(live_server) as store:
             new = NewSession(token_sha256=match[1], expires=datetime.now(UTC) + timedelta(days=1))
-            user = store.use_login_link(hash_key(match[1]), new, Origin(address="", user_agent=""))
+            user = store.use_login_link(sha256_hex(match[1]), new, Origin(address="", user_agent=""))
             assert user is not None
             assert user.name == "dora"
-            assert store.use_login_link(hash_key(match[1]), new, Origin(address="", user_agent="")) is None
+            assert store.use_login_link(sha256_hex(match[1]), new, Origin(address="", user_agent="")) is None
         assert match[1] not in live_server.request("GET", f"{AUDIT}?limit=100").body.decode()
     refused = run_tutumd(live_server.data, "login-link", "nobody")
     assert (refused.returncode, refused.stdout) == (1, "")

@@ -11,8 +11,8 @@ from tests.support.postgres_bed import PostgresBed
 from tests.support.server import BIN, free_port
 from tutumd.main.storage import open_storage
 from tutumd.settings import read_settings
-from tutumd.store import tables
 from tutumd.store.database import Database
+from tutumd.store.tables.schema import HEAD
 from tutumd.store.upgrade import run_migrations
 
 SERVERS = {"serve": ("serve", "--engine", "local"), "web": ("web",), "worker": ("worker", "--engine", "local")}
@@ -66,7 +66,7 @@ def test_a_schema_of_a_newer_version_is_refused_in_words(newer: str, tmp_path: P
     assert (done.returncode, done.stdout) == (1, ""), done
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("tutumd: ")]
     assert "the database has the schema 9999, and this tutumd 0." in line
-    assert f"knows none after {tables.HEAD}" in line
+    assert f"knows none after {HEAD}" in line
     assert line.endswith(
         "Install the newer tutumd, or restore the backup that was made before the upgrade; see UPGRADING.md"
     )
@@ -79,7 +79,7 @@ def test_a_command_for_accounts_does_not_begin_an_upgrade(older: str, tmp_path: 
     done = run(tmp_path, older, *ACCOUNTS[command])
     assert (done.returncode, done.stdout) == (1, ""), done
     assert "the database has the schema 0002 of an older tutumd" in done.stderr
-    assert f"needs {tables.HEAD}: start its server first, which upgrades the database; see UPGRADING.md" in done.stderr
+    assert f"needs {HEAD}: start its server first, which upgrades the database; see UPGRADING.md" in done.stderr
     assert schema(older) == "0002"
 
 

@@ -16,6 +16,7 @@ from tests.support.pages import Visitor
 from tests.support.query_plans import MAX_ROWS, MAX_STEPS, count_rows, count_steps, recorded, scans
 from tests.support.stores import open_store
 from tutumd.application import accounts
+from tutumd.application.digests import sha256_hex
 from tutumd.model import NewKey
 
 RUNS = 9
@@ -69,7 +70,7 @@ def visitors(dashboard: DashboardBed, filled: LargeStore) -> Iterator[tuple[str,
     of_stack = f"stack-{STACK_UNHEARD_OF}"
     for user, stack, number in ((admin, None, 3), (many, None, 3), (one, None, OWNED_ALONE), (admin, of_stack, 49)):
         visitor, key = Visitor(dashboard.url), accounts.generate_key()
-        new = NewKey(key_sha256=accounts.hash_key(key), hint="key", stack=stack)
+        new = NewKey(key_sha256=sha256_hex(key), hint="key", stack=stack)
         dashboard.bed.store.add_key(user.name, new)
         visitor.sign_in(user.name, key)
         yield stack or user.name, visitor, number

@@ -24,7 +24,7 @@ from tests.support.stores import ORIGIN, StoreBed, call, open_store, query, snap
 from tutumd.errors import LeaseLostError
 from tutumd.model import Accepted, ActionState, Claim, Evaluation, Handler, Operation, Outcome, Verb
 from tutumd.ports.queue import Renewal
-from tutumd.store import tables
+from tutumd.store.tables.actions import LIVE, actions
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +44,7 @@ class Coalescing(RuleBasedStateMachine):
         super().__init__()
         self.bed, self.model = bed, Model()
         # An example that failed leaves actions behind, and must fail again when it is repeated.
-        left = sa.update(tables.actions).where(tables.LIVE)
+        left = sa.update(actions).where(LIVE)
         with bed.database.write() as connection:
             connection.execute(left.values(state=ActionState.CANCELED.value, open=False, ended=START))
         bed.clock.now = START

@@ -11,7 +11,7 @@ import pytest
 
 from tests.spec.examples import Example, example, examples, specification
 from tests.support.server import USER, Answer, LiveServer
-from tutumd.application.accounts import hash_key
+from tutumd.application.digests import sha256_hex
 from tutumd.model import NewKey
 from tutumd.store.accounts import SqlAccounts
 from tutumd.store.database import Database
@@ -69,7 +69,7 @@ def add_key_of_the_text(server: LiveServer) -> None:
     database = Database(f"sqlite:///{server.data / 'tutumd.db'}")
     try:
         store = SqlAccounts(database, lambda: datetime.now(UTC))
-        store.add_key(USER, NewKey(key_sha256=hash_key("apikey"), hint="apikey"))
+        store.add_key(USER, NewKey(key_sha256=sha256_hex("apikey"), hint="apikey"))
     finally:
         database.close()
 

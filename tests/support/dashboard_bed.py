@@ -14,6 +14,7 @@ from tests.support.stores import StoreBed
 from tests.support.waiting import wait_until
 from tutumd.application import accounts
 from tutumd.application.admission.encryption import SecretCipher, make_key
+from tutumd.application.digests import sha256_hex
 from tutumd.model import NewKey, Scope
 from tutumd.web.app import create_app
 from tutumd.web.context import WebContext
@@ -31,7 +32,7 @@ class DashboardBed:
         """Add a user with a key, and sign them in."""
         key = f"{KEY}{user}"
         accounts.add_user(self.bed.store, user, is_admin=is_admin)
-        self.bed.store.add_key(user, NewKey(key_sha256=accounts.hash_key(key), hint="key", **limits))
+        self.bed.store.add_key(user, NewKey(key_sha256=sha256_hex(key), hint="key", **limits))
         visitor = Visitor(self.url)
         visitor.sign_in(user, key)
         return visitor

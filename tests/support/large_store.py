@@ -16,18 +16,12 @@ from tutumd.ports.clock import Clock
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
 from tutumd.store.store import SqlStore
-from tutumd.store.tables import (
-    actions,
-    api_keys,
-    containers,
-    handlers,
-    meta,
-    metadata,
-    microseconds,
-    services,
-    sessions,
-    users,
-)
+from tutumd.store.tables.accounts import api_keys, sessions, users
+from tutumd.store.tables.actions import actions
+from tutumd.store.tables.columns import microseconds
+from tutumd.store.tables.handlers import handlers
+from tutumd.store.tables.schema import meta, metadata
+from tutumd.store.tables.services import containers, services
 from tutumd.store.wakeup import Wakeup
 
 ENGINES = tuple(EngineInfo(name=f"engine-{number}", kind="docker", can_create=False) for number in range(3))

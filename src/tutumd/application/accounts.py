@@ -1,9 +1,9 @@
 """Users and API keys."""
 
-import hashlib
 import secrets
 from datetime import datetime, timedelta
 
+from tutumd.application.digests import sha256_hex
 from tutumd.errors import InvalidInputError, UnauthorizedError
 from tutumd.model import NewKey, User
 from tutumd.ports.store import Accounts
@@ -21,7 +21,7 @@ LINK_LASTS = timedelta(minutes=15)
 
 def authenticate(accounts: Accounts, user_name: str, key: str) -> User:
     """Return the user with a name and key. Raises UnauthorizedError, with one text for all reasons."""
-    user = accounts.user_by_key(hash_key(key)) if user_name and key else None
+    user = accounts.user_by_key(sha256_hex(key)) if user_name and key else None
     if user is None or user.name != user_name:
         raise UnauthorizedError("wrong user or API key")
     return user
@@ -54,7 +54,7 @@ def store_key(accounts: Accounts, user_name: str, key: str, by: User | None = No
 def make_login_link(accounts: Accounts, user_name: str, now: datetime, by: User | None = None) -> str:
     """Return the path of a page that signs a user in, once and within 15 minutes. Only a hash of it is stored."""
     token = secrets.token_urlsafe(32)
-    accounts.add_login_link(user_name, hash_key(token), now + LINK_LASTS, by)
+    accounts.add_login_link(user_name, sha256_hex(token), now + LINK_LASTS, by)
     return f"/sign-in/link/{token}/"
 
 
@@ -77,15 +77,10 @@ def generate_key() -> str:
     return KEY_PREFIX + secrets.token_hex(20)
 
 
-def hash_key(key: str) -> str:
-    """Return the SHA-256 of a key, by which it is found. Keys are long and random, so a plain hash is enough."""
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
-
-
 def _new_key(key: str) -> NewKey:
-    return NewKey(key_sha256=hash_key(key), hint=make_hint(key))
+    return NewKey(key_sha256=sha256_hex(key), hint=make_hint(key))
 
 
 def make_hint(key: str) -> str:
     """Return what tells a key from others: its first characters, if it was generated here."""
-    return key[:HINT_LENGTH] if key.startswith(KEY_PREFIX) else f"#{hash_key(key)[:8]}"
+    return key[:HINT_LENGTH] if key.startswith(KEY_PREFIX) else f"#{sha256_hex(key)[:8]}"

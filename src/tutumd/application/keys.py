@@ -7,6 +7,7 @@ from typing import Any
 
 from tutumd.application import accounts, services
 from tutumd.application.admission.json_checks import is_storable
+from tutumd.application.digests import sha256_hex
 from tutumd.application.queries import parse_date
 from tutumd.application.scopes import require_admin, require_everything, require_scope
 from tutumd.errors import NOT_FOUND, ForbiddenError, InvalidInputError, NotFoundError, about
@@ -51,7 +52,7 @@ def make_key(
         service_uuid = None if reference is None else _find_service(store, owner, reference)
     key = accounts.generate_key()
     new = NewKey(
-        key_sha256=accounts.hash_key(key),
+        key_sha256=sha256_hex(key),
         hint=accounts.make_hint(key),
         scope=scope,
         service_uuid=service_uuid,

@@ -10,6 +10,7 @@ from shlex import quote
 import structlog
 
 from tutumd.application import accounts, services
+from tutumd.application.digests import sha256_hex
 from tutumd.errors import TutumdError
 from tutumd.main.key_files import read_or_create
 from tutumd.model import Access, Handler, NewHandler, Operation, Origin, Query, Service, ServiceState, User, Verb, Via
@@ -29,7 +30,7 @@ def run(store: Store, data_dir: Path, url: str, server_cap: int, has_dashboard: 
         first = next(user for user in store.users() if user.is_admin)
         admin = replace(first, access=Access(via=Via.COMMAND, credential="tutumd serve --demo"))
         key = read_or_create(data_dir / KEY_FILE, accounts.generate_key)
-        if store.user_by_key(accounts.hash_key(key)) is None:
+        if store.user_by_key(sha256_hex(key)) is None:
             accounts.store_key(store, admin.name, key, by=admin)
         service = _ensure_service(store, admin, server_cap)
         redeploy, scale_up = (_ensure_handler(store, admin, service, operation) for operation in Operation)

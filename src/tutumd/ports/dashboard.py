@@ -51,6 +51,9 @@ class Dashboard(Protocol):
     def running_actions(self, viewer: User, limit: int = 20) -> tuple[ActionSummary, ...]:
         """Return actions in progress, newest first. It costs next to nothing."""
 
+    def action_summary(self, viewer: User, uuid: str) -> ActionSummary:
+        """Return an action. Raises NotFoundError."""
+
     def service_actions(
         self, viewer: User, service_uuid: str, *, before: int | None = None, limit: int = 20
     ) -> tuple[ActionSummary, ...]:

@@ -12,7 +12,8 @@ from tutumd.store import action_totals
 from tutumd.store.leases import update_claimed
 from tutumd.store.locks import raise_revision
 from tutumd.store.row_mapping import Row, action_from, select_actions
-from tutumd.store.tables import RUNNING, action_lines, actions, storable
+from tutumd.store.tables.actions import RUNNING, action_lines, actions
+from tutumd.store.tables.columns import storable
 from tutumd.store.targets import settle_target
 
 _LAST_LINES = 5

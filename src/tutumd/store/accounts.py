@@ -12,7 +12,9 @@ from tutumd.ports.store import Accounts
 from tutumd.store import audit
 from tutumd.store.row_mapping import value_from, visible_to
 from tutumd.store.sessions import NOTE_AFTER, SqlSessions
-from tutumd.store.tables import api_keys, new_uuid, services, users
+from tutumd.store.tables.accounts import api_keys, users
+from tutumd.store.tables.columns import new_uuid
+from tutumd.store.tables.services import services
 from tutumd.store.upsert import insert_missing
 
 _MADE = (

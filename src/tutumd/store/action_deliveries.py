@@ -9,7 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.store import call_counts
-from tutumd.store.tables import action_deliveries, deliveries, meta
+from tutumd.store.tables.deliveries import action_deliveries, deliveries
+from tutumd.store.tables.schema import meta
 
 # In `meta`: the `seq` up to which deliveries are in the table. PostgreSQL has none.
 KEY = "filed"

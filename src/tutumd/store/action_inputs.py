@@ -7,7 +7,8 @@ import sqlalchemy as sa
 
 from tutumd.store.compiled import execute_compiled
 from tutumd.store.row_mapping import read_one
-from tutumd.store.tables import action_inputs, actions, deliveries
+from tutumd.store.tables.actions import action_inputs, actions
+from tutumd.store.tables.deliveries import deliveries
 
 Amount = tuple[int, int | None]
 """Containers to add, and the cap of the handler; None: it has none."""

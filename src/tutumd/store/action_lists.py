@@ -17,7 +17,8 @@ from tutumd.store.row_mapping import (
     visible_to,
     waiting_reason,
 )
-from tutumd.store.tables import LIVE, RUNNING, actions, services
+from tutumd.store.tables.actions import LIVE, RUNNING, actions
+from tutumd.store.tables.services import services
 
 _running = actions.alias("running")
 _NAMES = (
@@ -37,6 +38,11 @@ class SqlActionLists(StorePart):
     def running_actions(self, viewer: User, limit: int = 20) -> tuple[ActionSummary, ...]:
         with self._database.read() as connection:
             return read_running(connection, viewer, self._clock(), limit)
+
+    def action_summary(self, viewer: User, uuid: str) -> ActionSummary:
+        action = select_summaries().where(actions.c.uuid == uuid, visible_to(viewer))
+        with self._database.read() as connection:
+            return summary_from(read_one(connection, action), self._clock())
 
     def service_actions(
         self, viewer: User, service_uuid: str, *, before: int | None = None, limit: int = 20

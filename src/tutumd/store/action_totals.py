@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from tutumd.model import DURATION_BOUNDS_S, ActionTotal
-from tutumd.store.tables import action_totals, actions
+from tutumd.store.tables.actions import action_totals, actions
 from tutumd.store.upsert import insert
 
 TAKEOVER = "takeover"

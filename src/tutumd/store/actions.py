@@ -12,7 +12,8 @@ from tutumd.store.locks import lock_services
 from tutumd.store.log_lines import MAX_LINES
 from tutumd.store.paging import read_page
 from tutumd.store.row_mapping import Row, action_from, read_action, read_one, read_service, select_actions, visible_to
-from tutumd.store.tables import OPEN, action_lines, actions, services
+from tutumd.store.tables.actions import OPEN, action_lines, actions
+from tutumd.store.tables.services import services
 from tutumd.store.targets import settle_target
 from tutumd.store.wakeup import ENDS, Wakeup
 

@@ -16,7 +16,11 @@ from tutumd.errors import SettingsError, UnavailableError
 from tutumd.model.findings import Finding, Level, ok, warning, wrong
 from tutumd.store.database import MAX_WAL_BYTES, Database
 from tutumd.store.faults import explain, translated_errors
-from tutumd.store.tables import HEAD, actions, deliveries, engines, handlers
+from tutumd.store.tables.actions import actions
+from tutumd.store.tables.deliveries import deliveries
+from tutumd.store.tables.engines import engines
+from tutumd.store.tables.handlers import handlers
+from tutumd.store.tables.schema import HEAD
 
 DATABASE = "database"
 _LOCK_LIMIT_S = 5.0

@@ -13,7 +13,9 @@ from tutumd.store.delivery_rows import delivery_from, select_deliveries
 from tutumd.store.handlers import select_handler
 from tutumd.store.paging import read_page
 from tutumd.store.row_mapping import Row, action_from, read_one, read_service, select_actions
-from tutumd.store.tables import action_deliveries, actions, deliveries, handlers
+from tutumd.store.tables.actions import actions
+from tutumd.store.tables.deliveries import action_deliveries, deliveries
+from tutumd.store.tables.handlers import handlers
 
 
 class SqlDeliveries(StorePart):

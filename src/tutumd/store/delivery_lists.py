@@ -10,7 +10,10 @@ from tutumd.store.database import StorePart
 from tutumd.store.delivery_rows import delivery_from, select_deliveries
 from tutumd.store.newest_deliveries import Wanted, select_newest
 from tutumd.store.row_mapping import read_one, visible_to
-from tutumd.store.tables import actions, deliveries, handlers, services
+from tutumd.store.tables.actions import actions
+from tutumd.store.tables.deliveries import deliveries
+from tutumd.store.tables.handlers import handlers
+from tutumd.store.tables.services import services
 
 
 class SqlDeliveryLists(StorePart):

@@ -7,7 +7,9 @@ import sqlalchemy as sa
 
 from tutumd.model import Delivery, DeliveryOutcome
 from tutumd.store.row_mapping import Row, value_from
-from tutumd.store.tables import actions, deliveries, handlers
+from tutumd.store.tables.actions import actions
+from tutumd.store.tables.deliveries import deliveries
+from tutumd.store.tables.handlers import handlers
 
 
 def select_deliveries(*, with_content: bool = False) -> sa.Select[Any]:

@@ -10,7 +10,9 @@ from tutumd.model import Call
 from tutumd.store.change_log import read_changes
 from tutumd.store.coalesce import CalledHandler
 from tutumd.store.compiled import execute_compiled, parse_rows
-from tutumd.store.tables import OPEN, actions, handlers, services
+from tutumd.store.tables.actions import OPEN, actions
+from tutumd.store.tables.handlers import handlers
+from tutumd.store.tables.services import services
 
 MAX_CACHED = 10_000
 """Handlers in the cache, about 1 KB each without their options."""

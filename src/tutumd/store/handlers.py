@@ -12,7 +12,10 @@ from tutumd.store import audit, call_counts
 from tutumd.store.database import StorePart
 from tutumd.store.paging import read_page
 from tutumd.store.row_mapping import Row, read_one, read_service, value_from, visible_to
-from tutumd.store.tables import deliveries, handlers, new_uuid, services
+from tutumd.store.tables.columns import new_uuid
+from tutumd.store.tables.deliveries import deliveries
+from tutumd.store.tables.handlers import handlers
+from tutumd.store.tables.services import services
 from tutumd.store.upsert import insert
 
 

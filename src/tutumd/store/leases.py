@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from tutumd.errors import LeaseLostError
 from tutumd.model import ActionState, Claim
 from tutumd.ports.queue import Renewal
-from tutumd.store.tables import LIVE, actions, discoveries
+from tutumd.store.tables.actions import LIVE, actions
+from tutumd.store.tables.engines import discoveries
 
 _CLOCK_SKEW = timedelta(milliseconds=50)
 """Tolerated clock skew between processes, so that a worker finds a new action at its first look."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import sqlalchemy as sa
 
 from tutumd.store.compiled import execute_later
-from tutumd.store.tables import services
+from tutumd.store.tables.services import services
 
 _LOCK_SERVICES = sa.text("SELECT FROM services WHERE uuid = ANY(:uuids) ORDER BY uuid FOR NO KEY UPDATE")
 _RAISE_REVISION = sa.text("UPDATE services SET revision = revision + 1 WHERE uuid = :uuid")

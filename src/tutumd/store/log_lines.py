@@ -5,7 +5,8 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from tutumd.model import Phase
-from tutumd.store.tables import action_lines, storable
+from tutumd.store.tables.actions import action_lines
+from tutumd.store.tables.columns import storable
 
 MAX_LINES = 1_000
 """Lines kept of an action: the first 100, and the newest."""

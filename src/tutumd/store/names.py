@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.store.tables import containers, services
+from tutumd.store.tables.services import containers, services
 
 
 def narrow(connection: sa.Connection, statement: sa.Select[Any], reference: str | None) -> sa.Select[Any]:

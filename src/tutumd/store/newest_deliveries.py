@@ -1,6 +1,6 @@
 """How the newest deliveries of a service are found, reading no more than a page of them.
 
-No index leads from a handler to its deliveries (see `tables.py`). One with an action is found by that, one without by
+No index leads from a handler to its deliveries (see `tables`). One with an action is found by that, one without by
 its handler. Both ways lead from the newest to the oldest, and end at the limit.
 """
 
@@ -12,7 +12,9 @@ import sqlalchemy as sa
 
 from tutumd.model import DeliveryOutcome, Operation
 from tutumd.store.action_deliveries import IS_UNFILED
-from tutumd.store.tables import action_deliveries, actions, deliveries, handlers
+from tutumd.store.tables.actions import actions
+from tutumd.store.tables.deliveries import action_deliveries, deliveries
+from tutumd.store.tables.handlers import handlers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

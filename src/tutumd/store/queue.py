@@ -28,7 +28,10 @@ from tutumd.store.leases import claim_one, end_leases, find_claimable, renew_cla
 from tutumd.store.locks import lock_services, raise_revision
 from tutumd.store.retention import Retention
 from tutumd.store.row_mapping import Row, action_from, read_service
-from tutumd.store.tables import actions, discoveries, engines, requests, services, storable, worker_slots
+from tutumd.store.tables.actions import actions
+from tutumd.store.tables.columns import storable
+from tutumd.store.tables.engines import discoveries, engines, requests, worker_slots
+from tutumd.store.tables.services import services
 from tutumd.store.targets import settle_target
 from tutumd.store.upsert import upsert
 from tutumd.store.wakeup import ENDS, Wakeup

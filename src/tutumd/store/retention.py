@@ -13,27 +13,13 @@ from tutumd.store.audit import select_old
 from tutumd.store.database import Database
 from tutumd.store.row_mapping import Row
 from tutumd.store.sender_keys import select_dead
-from tutumd.store.tables import (
-    LIVE,
-    action_lines,
-    action_totals,
-    actions,
-    audit,
-    client_rates,
-    containers,
-    deliveries,
-    discoveries,
-    engines,
-    key_counts,
-    login_links,
-    microseconds,
-    pulled_images,
-    requests,
-    sender_keys,
-    services,
-    sessions,
-    worker_slots,
-)
+from tutumd.store.tables.accounts import audit, login_links, sessions
+from tutumd.store.tables.actions import LIVE, action_lines, action_totals, actions
+from tutumd.store.tables.columns import microseconds
+from tutumd.store.tables.deliveries import deliveries, key_counts, sender_keys
+from tutumd.store.tables.engines import discoveries, engines, pulled_images, requests, worker_slots
+from tutumd.store.tables.handlers import client_rates
+from tutumd.store.tables.services import containers, services
 
 FORGET_ENGINE_AFTER = timedelta(days=1)
 """An engine instance without a worker for this long is deleted, unless actions wait for it."""

@@ -24,7 +24,10 @@ from tutumd.model import (
 )
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.store import action_deliveries
-from tutumd.store.tables import actions, containers, engines, services, users
+from tutumd.store.tables.accounts import users
+from tutumd.store.tables.actions import actions
+from tutumd.store.tables.engines import engines
+from tutumd.store.tables.services import containers, services
 
 Row = sa.Row[Any]
 T = TypeVar("T")

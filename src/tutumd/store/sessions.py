@@ -14,7 +14,8 @@ from tutumd.model import Access, AuditEvent, NewSession, Origin, Scope, Session,
 from tutumd.store import audit
 from tutumd.store.database import StorePart
 from tutumd.store.row_mapping import Row, value_from
-from tutumd.store.tables import api_keys, login_links, sessions, storable, users
+from tutumd.store.tables.accounts import api_keys, login_links, sessions, users
+from tutumd.store.tables.columns import storable
 
 NOTE_AFTER = timedelta(minutes=5)
 """How late `last_used` and `last_seen` may be: not each request writes."""

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from tutumd.errors import SettingsError
 from tutumd.model import ActionState
-from tutumd.store.tables import HEAD, actions
+from tutumd.store.tables.actions import actions
+from tutumd.store.tables.schema import HEAD
 
 _PAGES = 256
 """Pages of 4 KB that are copied at a time."""

@@ -34,7 +34,11 @@ from tutumd.store.row_mapping import (
 )
 from tutumd.store.snapshots import end_service, insert_service
 from tutumd.store.stamps import SqlStamps
-from tutumd.store.tables import RUNNING, actions, containers, engines, handlers, new_uuid, requests, services
+from tutumd.store.tables.actions import RUNNING, actions
+from tutumd.store.tables.columns import new_uuid
+from tutumd.store.tables.engines import engines, requests
+from tutumd.store.tables.handlers import handlers
+from tutumd.store.tables.services import containers, services
 from tutumd.store.wakeup import ENDS, Wakeup
 
 _SERVICE_FILTERS: Mapping[str, sa.ColumnElement[object]] = {

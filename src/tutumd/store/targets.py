@@ -2,7 +2,8 @@
 
 import sqlalchemy as sa
 
-from tutumd.store.tables import LIVE, actions, services
+from tutumd.store.tables.actions import LIVE, actions
+from tutumd.store.tables.services import services
 
 
 def settle_target(connection: sa.Connection, action_uuid: str, *, success: bool) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from tutumd.errors import SettingsError, UnavailableError
-from tutumd.store import change_log, tables
+from tutumd.store import change_log
 from tutumd.store.faults import is_locked
+from tutumd.store.tables.schema import HEAD, metadata
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -44,13 +45,13 @@ def upgrade(database: "Database", *, from_older: bool = True) -> None:
     """
     with database.read() as connection:
         version = _version(connection)
-    if version == tables.HEAD:
+    if version == HEAD:
         return
     if version is not None:
         _check_known(version)
         if not from_older:
             raise SettingsError(
-                f"the database has the schema {version} of an older tutumd, and {_ours()} needs {tables.HEAD}:"
+                f"the database has the schema {version} of an older tutumd, and {_ours()} needs {HEAD}:"
                 " start its server first, which upgrades the database; see UPGRADING.md"
             )
     began = time.monotonic()
@@ -75,25 +76,23 @@ def _upgrade(connection: sa.Connection) -> None:
         connection.execute(sa.text(_POSTGRES_LIMITS))
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
     version = _version(connection)
-    if version == tables.HEAD:
+    if version == HEAD:
         return  # another process was quicker
     if version is not None:
         _check_known(version)  # another process may have been newer, too
         began = time.monotonic()
-        _log.warning(
-            "migrating the database from %s to %s; this process serves when that is done", version, tables.HEAD
-        )
+        _log.warning("migrating the database from %s to %s; this process serves when that is done", version, HEAD)
         run_migrations(connection)
         _log.warning("the database was migrated: that took %.1f s", time.monotonic() - began)
         return
     if found := sa.inspect(connection).get_table_names():
         raise SettingsError(f"the database is another application's, with a table {found[0]!r}: give tutumd its own")
     # Half a second faster than the migrations; a test compares the two.
-    tables.metadata.create_all(connection)
+    metadata.create_all(connection)
     for trigger in change_log.TRIGGERS if connection.dialect.name == "sqlite" else ():
         connection.exec_driver_sql(trigger)
     _versions.create(connection)
-    connection.execute(sa.insert(_versions).values(version_num=tables.HEAD))
+    connection.execute(sa.insert(_versions).values(version_num=HEAD))
 
 
 def run_migrations(connection: sa.Connection, revision: str = "head") -> None:
@@ -111,7 +110,7 @@ def _check_known(version: str) -> None:
 
     if version not in {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}:
         raise SettingsError(
-            f"the database has the schema {version}, and {_ours()} knows none after {tables.HEAD}: a newer tutumd or"
+            f"the database has the schema {version}, and {_ours()} knows none after {HEAD}: a newer tutumd or"
             " another application uses it. Install the newer tutumd, or restore the backup that was made before the"
             " upgrade; see UPGRADING.md"
         )

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from tutumd.store.tables import meta
+from tutumd.store.tables.schema import meta
 
 # Random, because PostgreSQL compresses what it can.
 _PROBE_BYTES = 16_384

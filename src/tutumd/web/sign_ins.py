@@ -5,7 +5,8 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
-from tutumd.application.accounts import MIN_KEY_LENGTH, authenticate, hash_key
+from tutumd.application.accounts import MIN_KEY_LENGTH, authenticate
+from tutumd.application.digests import sha256_hex
 from tutumd.errors import TooManyCallsError, UnauthorizedError
 from tutumd.model import NewSession, Origin, User
 from tutumd.ports.store import Accounts
@@ -30,7 +31,7 @@ class SignIns:
 
     def authenticate(self, client: str, user_name: str, key: str) -> User:
         """Return the user with a name and key. Raises UnauthorizedError, or TooManyCallsError without a look."""
-        digest = hash_key(f"{client} {user_name}:{key}")
+        digest = sha256_hex(f"{client} {user_name}:{key}")
         if digest not in self._known:
             self._refuse_many(client)
         try:
@@ -47,7 +48,7 @@ class SignIns:
     def use_link(self, client: str, token: str, new: NewSession, origin: Origin) -> None:
         """Begin a session of the user of a link, which works once. Raises as `authenticate`."""
         self._refuse_many(client)
-        if self._accounts.use_login_link(hash_key(token), new, origin) is None:
+        if self._accounts.use_login_link(sha256_hex(token), new, origin) is None:
             self._note_failure(client)
             raise UnauthorizedError(
                 "this link does not work: it was used or has expired, or a part of it is missing. Make another one on"

@@ -9,8 +9,8 @@ from tests.support.stores import StoreBed, call, query
 from tutumd.model import Handler
 from tutumd.ports.intake import CallResult
 from tutumd.store import action_deliveries
-from tutumd.store.tables import action_deliveries as filed
-from tutumd.store.tables import deliveries
+from tutumd.store.tables.deliveries import action_deliveries as filed
+from tutumd.store.tables.deliveries import deliveries
 
 BATCH = 500
 

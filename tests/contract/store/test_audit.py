@@ -26,7 +26,7 @@ from tutumd.model import (
     Verb,
     Via,
 )
-from tutumd.store.tables import metadata
+from tutumd.store.tables.schema import metadata
 
 KEY, OTHER_KEY, TOKEN, LINK = "aa" * 32, "dd" * 32, "bb" * 32, "cc" * 32
 """SHA-256 of two keys, of a session's token and of a login link."""

@@ -14,7 +14,7 @@ from tutumd.boottime import boottime_s
 from tutumd.ports.queue import Renewal
 from tutumd.store.clocks import SharedClock, database_clock, machine_clock
 from tutumd.store.queue import SqlQueue
-from tutumd.store.tables import meta
+from tutumd.store.tables.schema import meta
 from tutumd.store.wakeup import Listener, Wakeup
 
 APART_S = 300.0

@@ -16,7 +16,8 @@ from tutumd.store.database import Database
 from tutumd.store.handler_lookup import find_handlers
 from tutumd.store.leases import find_claimable
 from tutumd.store.locks import lock_services
-from tutumd.store.tables import actions, microseconds
+from tutumd.store.tables.actions import actions
+from tutumd.store.tables.columns import microseconds
 
 
 def insert_action(bed: StoreBed, verb: Verb = Verb.REDEPLOY, **values: Any) -> None:

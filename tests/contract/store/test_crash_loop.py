@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from tests.support.stores import StoreBed, snapshot
 from tutumd.model import ContainerState, Outcome
 from tutumd.store import retention
-from tutumd.store.tables import containers, new_uuid
+from tutumd.store.tables.columns import new_uuid
+from tutumd.store.tables.services import containers
 
 MANY = 5_000
 KEEP = timedelta(days=90)

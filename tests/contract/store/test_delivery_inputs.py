@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from tests.support.stores import ORIGIN, StoreBed, call
 from tutumd.model import Accepted, Operation, Outcome
 from tutumd.ports.intake import CallResult
-from tutumd.store.tables import action_inputs, actions, deliveries
+from tutumd.store.tables.actions import action_inputs, actions
+from tutumd.store.tables.deliveries import deliveries
 
 
 def test_inputs_merge_field_by_field_and_overridden_deliveries_are_superseded(bed: StoreBed) -> None:

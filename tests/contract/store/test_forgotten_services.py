@@ -11,7 +11,8 @@ from tests.support.waiting import wait_until
 from tutumd.application import services
 from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import ActionState, Definition, ServiceState, User, Verb
-from tutumd.store import retention, tables
+from tutumd.store import retention
+from tutumd.store.tables.services import services as table
 
 
 def uuids(bed: StoreBed, viewer: User | None = None) -> list[str]:
@@ -116,7 +117,7 @@ def test_one_that_comes_back_while_it_is_pruned_stays_with_its_handlers(bed: Sto
     bed.show("web")
     handler = bed.handler("web")
     with bed.database.write() as connection:  # as the second half of a prune whose first half was before
-        retention.delete(connection, {tables.services: [(web,)]})
+        retention.delete(connection, {table: [(web,)]})
     assert web in uuids(bed)
     bed.call(handler)
 

@@ -12,7 +12,8 @@ from sqlalchemy.exc import IntegrityError
 
 from tests.support.stores import StoreBed, query, snapshot
 from tutumd.application import keys
-from tutumd.application.accounts import authenticate, hash_key, make_login_link, store_key
+from tutumd.application.accounts import authenticate, make_login_link, store_key
+from tutumd.application.digests import sha256_hex
 from tutumd.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError, UnauthorizedError
 from tutumd.model import Access, ApiKey, NewSession, Origin, Scope, User
 from tutumd.store.sessions import MAX_SESSIONS
@@ -48,7 +49,7 @@ def test_a_key_has_what_was_asked_for(bed: StoreBed, ann: User) -> None:
     access = sign_in(bed, "ann", key).access
     assert (access.scope, access.service_uuid, access.stack) == (Scope.CALL, web, "shop")
     assert access.expires == made.expires == bed.clock() + 90 * DAY
-    assert (access.credential, access.key_sha256) == (key[:12], hash_key(key))
+    assert (access.credential, access.key_sha256) == (key[:12], sha256_hex(key))
     (listed,) = keys.list_keys(bed.store, ann)
     assert listed == replace(made, last_used=bed.clock())
     assert key not in repr(listed)
@@ -226,7 +227,7 @@ def test_a_form_makes_one_key_until_that_is_revoked(bed: StoreBed, ann: User) ->
 
 def token_of(path: str) -> str:
     """Return what is stored of the link of a path."""
-    return hash_key(path.removeprefix("/sign-in/link/").rstrip("/"))
+    return sha256_hex(path.removeprefix("/sign-in/link/").rstrip("/"))
 
 
 def use(bed: StoreBed, path: str, token: str = "b" * 64, store: SqlStore | None = None, **more: str) -> User | None:

@@ -14,8 +14,9 @@ from alembic.script import ScriptDirectory
 import tutumd.store
 from tests.support.postgres_bed import PostgresBed
 from tests.support.waiting import wait_until
-from tutumd.store import action_deliveries, tables
+from tutumd.store import action_deliveries
 from tutumd.store.database import Database
+from tutumd.store.tables.schema import HEAD, metadata
 from tutumd.store.upgrade import run_migrations
 
 INDEXES = {
@@ -44,10 +45,10 @@ def test_migrations_create_the_tables_of_a_new_database(
     stepwise = Database(migrated)
     with stepwise.write() as connection:
         run_migrations(connection)
-        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     stepwise.migrate()
     with made.read() as connection, stepwise.read() as stepwise_connection:
-        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
         assert indexes(connection) == indexes(stepwise_connection)
     made.close()
     stepwise.close()
@@ -59,7 +60,7 @@ def test_several_processes_may_migrate_at_once(database_url: str) -> None:
         for done in [pool.submit(database.migrate) for database in databases]:
             done.result(30)
     with databases[0].read() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     for database in databases:
         database.close()
 
@@ -67,7 +68,7 @@ def test_several_processes_may_migrate_at_once(database_url: str) -> None:
 def test_the_newest_migration_is_the_one_that_the_code_names() -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(tutumd.store.__file__).parent / "migrations"))
-    assert ScriptDirectory.from_config(config).get_heads() == [tables.HEAD]
+    assert ScriptDirectory.from_config(config).get_heads() == [HEAD]
 
 
 def at_version(url: str, revision: str, *rows: str) -> Database:
@@ -90,10 +91,10 @@ def test_several_processes_may_migrate_an_old_database_at_once(
         for done in [pool.submit(database.migrate) for database in databases]:
             done.result(60)
     with databases[0].read() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     for database in databases:
         database.close()
-    assert caplog.text.count(f"migrating the database from 0002 to {tables.HEAD}") == 1
+    assert caplog.text.count(f"migrating the database from 0002 to {HEAD}") == 1
     assert caplog.text.count("the database was migrated: that took") == 1
 
 
@@ -104,7 +105,7 @@ def test_the_previous_version_can_insert_into_the_tables_of_this_one(database_ur
     engine.dispose()
     added = [
         column
-        for table in tables.metadata.sorted_tables
+        for table in metadata.sorted_tables
         for column in table.columns
         if table.name in previous.tables and column.name not in previous.tables[table.name].columns
     ]
@@ -152,7 +153,7 @@ def test_a_migration_that_waits_for_a_long_transaction_lets_calls_through(
         migrated.result(60)
     for each in (database, long, caller):
         each.close()
-    assert f"migrating the database from 0002 to {tables.HEAD}" in caplog.text
+    assert f"migrating the database from 0002 to {HEAD}" in caplog.text
 
 
 def test_a_process_waits_while_another_one_migrates(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,17 +9,12 @@ from tests.support.stores import ENGINE, ORIGIN, StoreBed, query, snapshot
 from tutumd.model import Operation, Outcome, Verb
 from tutumd.store.log_lines import LEFT_OUT, MAX_LINES
 from tutumd.store.retention import MAX_GONE_CONTAINERS
-from tutumd.store.tables import (
-    action_inputs,
-    action_lines,
-    actions,
-    client_rates,
-    containers,
-    deliveries,
-    microseconds,
-    requests,
-    services,
-)
+from tutumd.store.tables.actions import action_inputs, action_lines, actions
+from tutumd.store.tables.columns import microseconds
+from tutumd.store.tables.deliveries import deliveries
+from tutumd.store.tables.engines import requests
+from tutumd.store.tables.handlers import client_rates
+from tutumd.store.tables.services import containers, services
 
 KEEP = timedelta(days=90)
 AGE_S = timedelta(days=91).total_seconds()

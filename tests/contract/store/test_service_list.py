@@ -131,12 +131,14 @@ def test_a_member_finds_and_counts_only_their_own_services(bed: StoreBed, member
     assert names(page.services) == ["hers/web"]
     assert (page.counts.states, page.stacks) == ({ServiceState.RUNNING: 1}, ("hers",))
     assert bed.store.service_list(member, search="db").counts.states == {}
-    bed.call(bed.handler("db"))
+    action = bed.call(bed.handler("db"))
     bed.claimed()
     assert bed.store.running_actions(member) == ()
-    assert len(bed.store.running_actions(bed.admin)) == 1
+    assert bed.store.running_actions(bed.admin) == (bed.store.action_summary(bed.admin, action),)
     with pytest.raises(NotFoundError):
         bed.store.service_actions(member, bed.service_uuid("db"))
+    with pytest.raises(NotFoundError):
+        bed.store.action_summary(member, action)
 
 
 def test_actions_of_a_service_are_read_in_pages(bed: StoreBed) -> None:

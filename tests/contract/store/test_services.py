@@ -12,7 +12,7 @@ from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import ActionState, Autorestart, Definition, NewKey, Outcome, ServiceState, Verb
 from tutumd.store.database import Database
 from tutumd.store.queue import SqlQueue
-from tutumd.store.tables import handlers
+from tutumd.store.tables.handlers import handlers
 from tutumd.store.wakeup import Wakeup
 
 

@@ -9,7 +9,7 @@ import tutumd.store
 from tutum.version import __version__
 from tutumd.main.commands import app
 from tutumd.settings import Settings, environment_warnings
-from tutumd.store import tables
+from tutumd.store.tables.schema import HEAD
 
 ROOT = Path(__file__).parents[3]
 UPGRADING, DEPRECATIONS = ((ROOT / f"{name}.md").read_text() for name in ("UPGRADING", "DEPRECATIONS"))
@@ -30,13 +30,13 @@ def first_table(page: str) -> list[list[str]]:
 def test_the_newest_version_is_listed_with_its_schema() -> None:
     newest, *older = first_table(UPGRADING)
     assert newest[0].split()[0] == __version__
-    assert newest[1] == tables.HEAD
+    assert newest[1] == HEAD
     assert all(row[1] <= newest[1] for row in older)
 
 
 def test_the_log_of_an_upgrade_is_as_shown() -> None:
-    assert f"migrating the database from 0002 to {tables.HEAD}; this process serves when that is done" in UPGRADING
-    assert len(list(MIGRATIONS.glob("0*.py"))) == int(tables.HEAD)
+    assert f"migrating the database from 0002 to {HEAD}; this process serves when that is done" in UPGRADING
+    assert len(list(MIGRATIONS.glob("0*.py"))) == int(HEAD)
 
 
 def test_each_removed_setting_is_listed_as_removed() -> None:

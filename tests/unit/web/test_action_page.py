@@ -2,6 +2,7 @@
 
 from tests.support.dashboard_bed import DashboardBed
 from tests.support.pages import Page
+from tutumd.model import Origin, Verb
 
 
 def open_action(dashboard: DashboardBed, uuid: str) -> Page:
@@ -26,6 +27,20 @@ def test_it_says_which_engine_and_what_an_action_waits_for(dashboard: DashboardB
     bed.call(handler)
     bed.claimed()
     waiting = bed.call(handler)
+    (step,) = open_action(dashboard, waiting).find("li", aria_current="step")
+    assert "waiting for the action that runs on its service" in step.text
+
+
+def test_it_says_what_an_action_waits_for_however_many_newer_ones_its_service_has(dashboard: DashboardBed) -> None:
+    bed = dashboard.bed
+    bed.show("web")
+    handler = bed.handler("web")
+    bed.call(handler)
+    bed.claimed()
+    waiting = bed.call(handler)
+    origin = Origin(address="", user_agent="")
+    for target in range(21):
+        bed.store.submit(bed.admin, bed.service_uuid("web"), Verb.SCALE, target=target, origin=origin)
     (step,) = open_action(dashboard, waiting).find("li", aria_current="step")
     assert "waiting for the action that runs on its service" in step.text
 

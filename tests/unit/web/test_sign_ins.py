@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from tutumd.application.accounts import hash_key
+from tutumd.application.digests import sha256_hex
 from tutumd.errors import TooManyCallsError, UnauthorizedError
 from tutumd.model import User
 from tutumd.web.sign_ins import MAX_FAILURES, MAX_REMEMBERED, WINDOW_S, SignIns
@@ -22,7 +22,7 @@ class Accounts:
 
     def user_by_key(self, key_sha256: str) -> User | None:
         self.looked_up += 1
-        return ANN if key_sha256 in map(hash_key, (RIGHT, SHORT)) else None
+        return ANN if key_sha256 in map(sha256_hex, (RIGHT, SHORT)) else None
 
 
 class Bed:

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from tutumd.store.tables import metadata
+from tutumd.store.tables.schema import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -111,8 +111,7 @@ def _read_action(store: Store, visitor: User, uuid: str) -> Action:
     action = store.action(visitor, uuid)
     if action.state is not ActionState.PENDING or action.reason:
         return action
-    newest = store.service_actions(visitor, action.service_uuid)
-    return replace(action, reason=next((each.waits_for for each in newest if each.uuid == uuid), ""))
+    return replace(action, reason=store.action_summary(visitor, uuid).waits_for)
 
 
 def _name_containers(request: Request, visitor: User, uuids: Sequence[str]) -> list[str]:

@@ -7,9 +7,9 @@ from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 
 from tutumd.application import handlers as rules
-from tutumd.application.accounts import hash_key
 from tutumd.application.call_command import write_call
 from tutumd.application.delivery_text import describe_wish
+from tutumd.application.digests import sha256_hex
 from tutumd.application.handler_state import judge_handler
 from tutumd.application.handler_words import describe
 from tutumd.errors import InvalidInputError, NotFoundError
@@ -123,7 +123,7 @@ def revoke_handler(request: Request, visitor: Operator, service_uuid: ServiceUui
 
 def _identify_url(handler: Handler) -> str:
     """Return what changes with the URL of a handler, and tells nothing of it."""
-    return hash_key(handler.uuid)[:16]
+    return sha256_hex(handler.uuid)[:16]
 
 
 def _change(request: Request, visitor: User, found: FoundHandler, document: dict[str, Any], did: str) -> Response:

@@ -13,8 +13,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from tutumd.application.accounts import hash_key
 from tutumd.application.admission.json_checks import is_storable
+from tutumd.application.digests import sha256_hex
 from tutumd.application.scopes import require_scope
 from tutumd.errors import ForbiddenError, InvalidInputError, NotFoundError, UnavailableError
 from tutumd.model import NewSession, Scope, User, Via
@@ -94,7 +94,7 @@ def field(form: Form, name: str, default: str = "") -> str:
 
 def hash_form(form: Form) -> str:
     """Return what a form has in common with itself, sent again: its fields, among them what `ui.once` put there."""
-    return hash_key(json.dumps(form, sort_keys=True))
+    return sha256_hex(json.dumps(form, sort_keys=True))
 
 
 def find_visitor(request: Request) -> User | None:
@@ -120,7 +120,7 @@ def find_visitor(request: Request) -> User | None:
 def _find_session_user(request: Request, named: User | None) -> User | None:
     """Return the user of the session. One that a proxy began counts only while the proxy names the same user."""
     token = read_token(request)
-    user = context(request).store.session_user(hash_key(token)) if token else None
+    user = context(request).store.session_user(sha256_hex(token)) if token else None
     if user is None or named is None:
         return None if user is None or user.access.credential == PROXY else user
     return user if (user.uuid, user.access.credential) == (named.uuid, PROXY) else None
@@ -132,11 +132,11 @@ def _begin_proxy_session(request: Request, named: User) -> User:
     It is for the audit log, the list of sessions and open pages. It opens nothing without the proxy's word.
     """
     web, token = context(request), read_token(request)
-    if not token or web.store.session_user(hash_key(token)) is not None:
+    if not token or web.store.session_user(sha256_hex(token)) is not None:
         request.state.new_token = make_token()  # none, or that of another user's session
         return named
     try:
-        new = NewSession(token_sha256=hash_key(token), expires=web.clock() + SESSION_LASTS)
+        new = NewSession(token_sha256=sha256_hex(token), expires=web.clock() + SESSION_LASTS)
         web.store.add_session(_at_origin(request, named), new)
     except (NotFoundError, UnavailableError):
         pass  # another request of this browser did it in the meantime; or the disk is full
@@ -191,13 +191,13 @@ def make_session(request: Request, response: Response) -> NewSession:
     token, before = make_token(), read_token(request)
     set_cookie(request, response, token, int(SESSION_LASTS.total_seconds()))
     expires = context(request).clock() + SESSION_LASTS
-    return NewSession(token_sha256=hash_key(token), expires=expires, replaces=hash_key(before) if before else None)
+    return NewSession(token_sha256=sha256_hex(token), expires=expires, replaces=sha256_hex(before) if before else None)
 
 
 def end_session(request: Request, response: Response) -> None:
     """End the session of the request, if it has one."""
     delete_cookie(request, response)
     token = read_token(request)
-    user = context(request).store.session_user(hash_key(token)) if token else None
+    user = context(request).store.session_user(sha256_hex(token)) if token else None
     if user is not None and user.access.session is not None:
         context(request).store.end_sessions(_at_origin(request, user), user.access.session)

@@ -1,0 +1,11 @@
+"""Digests, which stand for what must not be stored or shown."""
+
+import hashlib
+
+
+def sha256_hex(text: str) -> str:
+    """Return the SHA-256 of a text in 64 hexadecimal digits.
+
+    Keys and tokens are found by it. They are long and random, so a plain hash is enough.
+    """
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,0 +1,84 @@
+"""Tables of users, what they sign in with, and what they did."""
+
+import sqlalchemy as sa
+
+from tutumd.store.tables.columns import SERIAL, UtcTime, Uuid
+from tutumd.store.tables.schema import metadata
+
+users = sa.Table(
+    "users",
+    metadata,
+    sa.Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("uuid", Uuid, nullable=False, unique=True),
+    sa.Column("name", sa.String(255), nullable=False, unique=True),
+    sa.Column("is_admin", sa.Boolean, nullable=False),
+    sa.Column("created", UtcTime, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("key_sha256", sa.String(64), primary_key=True),
+    sa.Column("user_uuid", Uuid, sa.ForeignKey("users.uuid", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("hint", sa.String(16), nullable=False),
+    sa.Column("created", UtcTime, nullable=False),
+    # NULL: of the previous release, with all rights of its user.
+    sa.Column("scope", sa.String(16)),
+    sa.Column("service_uuid", Uuid),
+    sa.Column("stack", sa.String(255)),
+    sa.Column("expires", UtcTime),
+    sa.Column("last_used", UtcTime),
+    # Of the form of the dashboard that made it.
+    sa.Column("form_sha256", sa.String(64)),
+)
+# A form that is sent twice makes one key.
+sa.Index("api_keys_of_form", api_keys.c.form_sha256, unique=True)
+
+# Sessions of the dashboard. What was made from an API key ends with it.
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("token_sha256", sa.String(64), nullable=False, unique=True),
+    sa.Column("user_uuid", Uuid, sa.ForeignKey("users.uuid", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("key_sha256", sa.String(64), sa.ForeignKey("api_keys.key_sha256", ondelete="CASCADE"), index=True),
+    sa.Column("credential", sa.String(64), nullable=False),
+    sa.Column("created", UtcTime, nullable=False),
+    sa.Column("last_seen", UtcTime, nullable=False),
+    sa.Column("expires", UtcTime, nullable=False, index=True),
+    sa.Column("address", sa.String(64), nullable=False),
+    sa.Column("user_agent", sa.String(512), nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# Links that sign in once.
+login_links = sa.Table(
+    "login_links",
+    metadata,
+    sa.Column("token_sha256", sa.String(64), primary_key=True),
+    sa.Column("user_uuid", Uuid, sa.ForeignKey("users.uuid", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("expires", UtcTime, nullable=False),
+)
+
+# Who did what. It refers to nothing, so that it outlives everything.
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("user_name", sa.String(255), nullable=False),
+    sa.Column("via", sa.String(16), nullable=False),
+    sa.Column("credential", sa.String(64), nullable=False),
+    sa.Column("address", sa.String(64), nullable=False),
+    sa.Column("user_agent", sa.String(512), nullable=False),
+    sa.Column("what", sa.String(32), nullable=False),
+    sa.Column("service_uuid", Uuid),
+    sa.Column("service_name", sa.String(512), nullable=False),
+    sa.Column("handler_seq", sa.BigInteger),
+    sa.Column("action_uuid", Uuid),
+    sa.Column("details", sa.Text, nullable=False),
+    sa.Index("audit_of_user", "user_name", "seq"),
+    sa.Index("audit_of_service", "service_uuid", "seq"),
+    sqlite_autoincrement=True,
+)

@@ -1,0 +1,120 @@
+"""Tables of actions: the queue, what they add, their logs and their totals."""
+
+import sqlalchemy as sa
+
+from tutumd.model import ActionState
+from tutumd.store.tables.columns import SERIAL, UtcTime, Uuid
+from tutumd.store.tables.schema import metadata
+
+actions = sa.Table(
+    "actions",
+    metadata,
+    sa.Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("uuid", Uuid, nullable=False, unique=True),
+    sa.Column("service_uuid", Uuid, sa.ForeignKey("services.uuid", ondelete="CASCADE"), nullable=False),
+    sa.Column("engine", sa.String(64), nullable=False),
+    sa.Column("verb", sa.String(16), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("open", sa.Boolean, nullable=False),
+    sa.Column("target", sa.Integer),
+    sa.Column("amount", sa.Integer, nullable=False),
+    sa.Column("cancel", sa.Boolean, nullable=False),
+    sa.Column("created", UtcTime, nullable=False),
+    sa.Column("due", UtcTime, nullable=False),
+    sa.Column("started", UtcTime),
+    sa.Column("ended", UtcTime),
+    sa.Column("address", sa.String(64), nullable=False),
+    sa.Column("user_agent", sa.String(512), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("log_tail", sa.Text, nullable=False),
+    sa.Column("rolled_back", sa.Boolean, nullable=False),
+    sa.Column("image_before", sa.Text),
+    sa.Column("image_after", sa.Text),
+    sa.Column("containers_before", sa.JSON, nullable=False),
+    sa.Column("containers_after", sa.JSON, nullable=False),
+    sa.Column("worker", sa.String(64)),
+    sa.Column("token", sa.Integer, nullable=False),
+    sa.Column("lease_until", UtcTime),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("journal", sa.JSON, nullable=False),
+    # Inputs of the newest deliveries that had any.
+    sa.Column("tag", sa.String(128)),
+    sa.Column("variables", sa.JSON, nullable=False, server_default="{}"),
+    # The service's target before this action set it, which holds again if the action fails or is canceled.
+    sa.Column("target_before", sa.Integer),
+    # For `amount`, which a retry took over from its predecessor.
+    sa.Column("most", sa.Integer, key="cap"),
+    # Workers in a row that died while they performed it, without getting further.
+    sa.Column("deaths", sa.Integer, nullable=False, server_default="0"),
+    # Ended half done: `journal` is what the next run of the service clears up first.
+    sa.Column("abandoned", sa.Boolean, nullable=False, server_default=sa.false()),
+    sqlite_autoincrement=True,
+)
+
+LIVE = actions.c.state.in_([sa.literal_column("'Pending'"), sa.literal_column("'In progress'")])
+RUNNING = actions.c.state == sa.literal_column(f"'{ActionState.IN_PROGRESS}'")
+FAILED = actions.c.state == sa.literal_column(f"'{ActionState.FAILED}'")
+OPEN = sa.and_(actions.c.state == sa.literal_column(f"'{ActionState.PENDING}'"), actions.c.open)
+
+# Promise 2: at most one action of a service is in progress.
+sa.Index("actions_one_in_progress", actions.c.service_uuid, unique=True, sqlite_where=RUNNING, postgresql_where=RUNNING)
+# Promise 3: at most one open pending action of a service and verb.
+sa.Index(
+    "actions_one_open",
+    actions.c.service_uuid,
+    actions.c.verb,
+    unique=True,
+    sqlite_where=OPEN,
+    postgresql_where=OPEN,
+)
+sa.Index("actions_live", actions.c.seq, sqlite_where=LIVE, postgresql_where=LIVE)
+# Each claim looks for the oldest live action of its engine.
+sa.Index("actions_of_engine", actions.c.engine, actions.c.seq, sqlite_where=LIVE, postgresql_where=LIVE)
+# What failed lately, for the overview.
+sa.Index("actions_failed", actions.c.seq, sqlite_where=FAILED, postgresql_where=FAILED)
+sa.Index("actions_of_service", actions.c.service_uuid, actions.c.seq)
+# Each claim looks for the abandoned action of its service. It covers that query: SQLite prefers the index above else.
+sa.Index(
+    "actions_abandoned",
+    actions.c.service_uuid,
+    actions.c.uuid,
+    sqlite_where=sa.text("abandoned = 1"),
+    postgresql_where=sa.text("abandoned"),
+)
+
+# What a SCALEUP adds, in order. Amounts that follow each other with the same cap are one row, so that rows stay few.
+action_inputs = sa.Table(
+    "action_inputs",
+    metadata,
+    sa.Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("action_seq", SERIAL, sa.ForeignKey("actions.seq", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("amount", sa.BigInteger, nullable=False),
+    sa.Column("cap", sa.Integer),
+    sqlite_autoincrement=True,
+)
+
+action_lines = sa.Table(
+    "action_lines",
+    metadata,
+    sa.Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("action_uuid", Uuid, sa.ForeignKey("actions.uuid", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("line", sa.Text, nullable=False),
+    # What the run does from this line on. NULL: as before, or written by the previous release.
+    sa.Column("phase", sa.String(16)),
+    sqlite_autoincrement=True,
+)
+
+# Ended actions and takeovers, counted in the transaction of the event (action_totals.py).
+action_totals = sa.Table(
+    "action_totals",
+    metadata,
+    sa.Column("engine", sa.String(64), primary_key=True),
+    sa.Column("verb", sa.String(16), primary_key=True),
+    # The state in which they ended, or `takeover`.
+    sa.Column("event", sa.String(16), primary_key=True),
+    # Upper bound of their duration in seconds; 0: they have not run; -1: above all bounds.
+    sa.Column("bound", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("microseconds", sa.BigInteger, nullable=False),
+)
