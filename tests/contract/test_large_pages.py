@@ -95,6 +95,10 @@ def addresses(filled: LargeStore, visitor: Visitor, number: int) -> Iterator[str
     yield from (f"{of_handler}deliveries/?{query}" for query in ("outcome=refused", "outcome=queued", "before=50000"))
     yield f"/service/{filled.services[number]}/?before=4000&deliveries_before=50000"
     yield "/audit/?before=60"
+    days = "since=2015-01-01&until=2100-01-01"
+    filters = ("user=member-1", "user=nobody", "what=key+made", "what=action+submitted&via=command", "via=command")
+    filters += ("service_name=stack-03/service-0003", "stack=stack-03", days, f"stack=stack-03&what=user+added&{days}")
+    yield from (f"/audit/?{query}" for query in filters)
 
 
 def check(dashboard: DashboardBed, who: str, visitor: Visitor, address: str, is_analyzed: bool) -> list[str]:

@@ -7,7 +7,8 @@ from typing import Protocol
 from tutumd.model import (
     Action,
     ApiKey,
-    AuditEntry,
+    AuditFilters,
+    AuditPage,
     Container,
     Definition,
     Delivery,
@@ -27,6 +28,8 @@ from tutumd.model import (
     Verb,
 )
 from tutumd.ports.dashboard import Dashboard
+
+EVERY_ENTRY = AuditFilters()
 
 
 class Accounts(Protocol):
@@ -112,11 +115,13 @@ class Accounts(Protocol):
         The link is used up only if the session has begun.
         """
 
-    def audit(self, viewer: User, *, before: int | None = None, limit: int = 50) -> tuple[AuditEntry, ...]:
+    def audit(
+        self, viewer: User, filters: AuditFilters = EVERY_ENTRY, *, before: int | None = None, limit: int = 50
+    ) -> AuditPage:
         """Return what users did, newest first, numbered below `before`.
 
         Who administers the server sees all. Others see what they did over the API and on pages, and with narrow
-        credentials only what was about their services.
+        credentials only what was about their service, or about services that were in their stack then.
         """
 
 

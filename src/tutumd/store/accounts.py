@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError, UnavailableError, about
-from tutumd.model import Access, ApiKey, AuditEntry, AuditEvent, NewKey, Scope, User
-from tutumd.ports.store import Accounts
+from tutumd.model import Access, ApiKey, AuditEvent, AuditFilters, AuditPage, NewKey, Scope, User
+from tutumd.ports.store import EVERY_ENTRY, Accounts
 from tutumd.store import audit
 from tutumd.store.row_mapping import value_from, visible_to
 from tutumd.store.sessions import NOTE_AFTER, SqlSessions
@@ -141,9 +141,11 @@ class SqlAccounts(SqlSessions, Accounts):
     def _record_revoked(self, connection: sa.Connection, by: User | None, hint: str, owner: str) -> None:
         audit.record(connection, by, AuditEvent.KEY_REVOKED, self._clock(), details=f"{hint} of {owner}")
 
-    def audit(self, viewer: User, *, before: int | None = None, limit: int = 50) -> tuple[AuditEntry, ...]:
+    def audit(
+        self, viewer: User, filters: AuditFilters = EVERY_ENTRY, *, before: int | None = None, limit: int = 50
+    ) -> AuditPage:
         with self._database.read() as connection:
-            return audit.read_entries(connection, viewer, before, limit)
+            return audit.read_page(connection, viewer, filters, before, limit)
 
     def _insert_key(self, connection: sa.Connection, user: User, key: NewKey, by: User | None) -> None:
         now = self._clock()
