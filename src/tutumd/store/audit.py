@@ -1,6 +1,5 @@
 """The audit log: who did what. An entry is written in the transaction of what it tells, so there is both or neither."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,10 +11,10 @@ from tutumd.store.tables import audit, storable
 
 SERVER = "the server"
 """Name of who did what no user did. No user can have it, because names contain no spaces."""
-_READ_AT_ONCE = 2_000
+_READ_AT_ONCE = 1_000
 _CLOCKS_DIFFER = timedelta(hours=1)
 """Most that the clocks of replicas differ."""
-_NO_NUMBER = 2**62
+_MAX_NUMBER = 2**62
 
 
 def record(
@@ -64,13 +63,23 @@ def read_page(
     The first of the wanted values finds entries by its index. All else chooses among the newest of these, as many as
     are read for a page: no index serves each combination.
     """
-    equal = _list_equal(viewer, filters)
-    found = sa.select(audit).where(*(audit.c[name] == value for name, value in equal[:1]), *_bounds(filters, before))
-    newest_first = found.order_by(audit.c.seq.desc())
-    read = max(limit + 1, _READ_AT_ONCE)
+    equal, number, (lowest, highest) = _list_equal(viewer, filters), audit.c.seq, _bounds(filters, before)
+    found = sa.select(audit).where(number.between(lowest, highest))
+    if equal:
+        (name, value), *equal = equal
+        if connection.dialect.name == "postgresql":
+            # With `==` it would read and sort all that have the value, if it has never analyzed the table.
+            place = sa.tuple_(audit.c[name], number)
+            found = sa.select(audit).where(place >= sa.tuple_(value, lowest), place <= sa.tuple_(value, highest))
+            found = found.order_by(audit.c[name].desc())
+        else:
+            found = found.where(audit.c[name] == value)
+    newest_first = found.order_by(number.desc())
+    is_all = viewer.administers and not (equal or filters.since or filters.until)
+    read = limit + 1 if is_all else max(limit + 1, _READ_AT_ONCE)
     read_entries = newest_first.limit(read).subquery()
     newest = read_entries.c
-    chosen = sa.select(read_entries).where(*(newest[name] == value for name, value in equal[1:]))
+    chosen = sa.select(read_entries).where(*(newest[name] == value for name, value in equal))
     if not viewer.administers:
         # A user of the operating system may have the same name, and so may a user that was removed.
         chosen = chosen.where(newest.via != Via.COMMAND.value, newest.at >= viewer.created)
@@ -101,17 +110,19 @@ def _list_equal(viewer: User, filters: AuditFilters) -> list[tuple[str, str]]:
     return [(name, value) for name, value in wanted if value is not None]
 
 
-def _bounds(filters: AuditFilters, before: int | None) -> Iterator[sa.ColumnElement[bool]]:
-    """Yield between which numbers the wanted entries are. Times only nearly have the order of numbers."""
-    if before is not None:
-        yield audit.c.seq < before
+def _bounds(filters: AuditFilters, before: int | None) -> tuple[Any, Any]:
+    """Return the lowest and the highest number of wanted entries. Times only nearly have the order of numbers."""
+    lowest: Any = sa.literal(0)
+    highest: Any = sa.literal(_MAX_NUMBER if before is None else before - 1)
     other = audit.alias().c
     if filters.since is not None:
         older = sa.select(other.seq).where(other.at < filters.since - _CLOCKS_DIFFER).order_by(other.at.desc()).limit(1)
-        yield audit.c.seq > sa.func.coalesce(older.scalar_subquery(), 0)
+        lowest = sa.func.coalesce(older.scalar_subquery(), 0)
     if filters.until is not None:
         newer = sa.select(other.seq).where(other.at >= filters.until + _CLOCKS_DIFFER).order_by(other.at).limit(1)
-        yield audit.c.seq < sa.func.coalesce(newer.scalar_subquery(), _NO_NUMBER)
+        found = sa.func.coalesce(newer.scalar_subquery(), _MAX_NUMBER)
+        highest = sa.case((found < highest, found), else_=highest)
+    return lowest, highest
 
 
 def _entry_from(row: Row) -> AuditEntry:
