@@ -95,6 +95,7 @@ def test_filters_choose_entries_and_stay_on_further_pages(live_server: LiveServe
     none = page.submit("Filter", via="command")
     assert "No entry matches these filters." in none.text
     assert none.follow("Show all").path == "/audit/"
+    visitor = Visitor(live_server.url)
     visitor.sign_in(USER, APIKEY)
     page = visitor.get("/audit/").submit("Filter", user=member.name)
     assert {each.find("td", data_label="Who")[0].text for each in rows(page)} == {member.name}
