@@ -36,7 +36,12 @@ class Accounts(Protocol):
     """Users, API keys, sessions and the audit log. Each method is one transaction.
 
     What changes something also writes who did it into the audit log, in the same transaction.
+
+    Attributes:
+        ended: Changes when this process has ended sessions, also with their keys or users: none read before counts.
     """
+
+    ended: int
 
     def user_by_key(self, key_sha256: str) -> User | None:
         """Return the user that an API key belongs to, with what the key allows; None also once it has expired.

@@ -76,7 +76,7 @@ class SqlAccounts(SqlSessions, Accounts):
         return user
 
     def remove_user(self, name: str, by: User | None = None) -> int:
-        with self._database.write() as connection:
+        with self._ending() as connection:
             row = connection.execute(sa.select(users).where(users.c.name == name)).first()
             if row is None:
                 raise NotFoundError(f"there is no user {name!r}")
@@ -118,7 +118,7 @@ class SqlAccounts(SqlSessions, Accounts):
         allowed: sa.ColumnElement[bool] = sa.true()
         if of_user is not None:
             allowed = api_keys.c.user_uuid == sa.select(users.c.uuid).where(users.c.name == of_user).scalar_subquery()
-        with self._database.write() as connection:
+        with self._ending() as connection:
             for which in (of_name, named):
                 deleted = sa.delete(api_keys).where(which, allowed).returning(api_keys.c.hint, api_keys.c.user_uuid)
                 if revoked := connection.execute(deleted).all():
@@ -131,7 +131,7 @@ class SqlAccounts(SqlSessions, Accounts):
     def revoke_key(self, user_name: str, key_id: str, by: User | None = None) -> None:
         of_user = api_keys.c.user_uuid == sa.select(users.c.uuid).where(users.c.name == user_name).scalar_subquery()
         is_named = sa.func.substr(api_keys.c.key_sha256, 1, 16) == key_id
-        with self._database.write() as connection:
+        with self._ending() as connection:
             hints = connection.execute(sa.delete(api_keys).where(of_user, is_named).returning(api_keys.c.hint))
             hint = hints.scalar()
             if hint is None:

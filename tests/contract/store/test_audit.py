@@ -459,3 +459,12 @@ def test_expired_sessions_and_login_links_are_deleted(bed: StoreBed, ann: User) 
     with bed.database.read() as connection:
         assert connection.execute(sa.text("SELECT token_sha256 FROM sessions")).scalars().all() == [KEY]
         assert connection.execute(sa.text("SELECT count(*) FROM login_links")).scalar_one() == 0
+
+
+@pytest.mark.parametrize("event", ["key revoked", "user removed", "session ended"])
+def test_what_ends_sessions_is_counted(bed: StoreBed, ann: User, event: str) -> None:
+    (change,) = (each for each in CHANGES if each.event == event)
+    act = change.prepare(bed, ann)
+    before = bed.store.ended
+    act()
+    assert bed.store.ended > before
