@@ -10,7 +10,8 @@ from tests.support.dashboard_bed import find_card
 from tests.support.html_tree import Element
 from tests.support.pages import Page, Visitor
 from tests.support.server import APIKEY, USER, LiveServer
-from tutumd.model import Scope
+from tutumd.application.accounts import hash_key
+from tutumd.model import NewSession, Scope
 
 
 def signed_in(server: LiveServer, user: str = USER, key: str = APIKEY, **headers: str) -> Visitor:
@@ -59,6 +60,26 @@ def test_all_other_sessions_are_ended_at_once(live_server: LiveServer) -> None:
     assert visitor.get("/account/").submit("End all others").path == "/account/"
     assert all(other.get("/").path == "/sign-in/" for other in others)
     assert len(rows(visitor.get("/account/"), "Sessions")) == 1
+
+
+def test_the_page_shows_the_newest_sessions_and_keys_and_all_when_asked(live_server: LiveServer) -> None:
+    member = add_member(live_server, "many-of-all")
+    keys = [add_limited_key(live_server, member.name, scope=Scope.READ).key for _ in range(21)]
+    with opened_accounts(live_server) as store:
+        user = store.user_by_key(hash_key(member.key))
+        assert user is not None
+        for number in range(21):
+            store.add_session(user, NewSession(token_sha256=f"{number:063d}a", expires=user.created.replace(year=2999)))
+    visitor = signed_in(live_server, member.name, member.key)
+    page = visitor.get("/account/")
+    assert len(rows(page, "Sessions")) == len(rows(page, "API keys")) == 20
+    assert "this one" in rows(page, "Sessions")[0].text
+    assert rows(page, "API keys")[-1].text.startswith(keys[-1][:12])
+    assert page.find("a", "Show all 22 sessions")
+    whole = page.follow("Show all 22 keys")
+    assert len(rows(whole, "Sessions")) == len(rows(whole, "API keys")) == 22
+    assert not whole.find("a", "Show all 22 keys")
+    assert signed_in(live_server).get("/account/?show=all").find("h3")
 
 
 def test_nobody_ends_the_session_of_another_user(live_server: LiveServer) -> None:
@@ -174,7 +195,7 @@ def test_a_session_may_do_what_its_key_may(live_server: LiveServer, scope: Scope
     if scope is not Scope.ADMIN:
         assert f"this key has the scope {scope.value!r}" in made.text
     ended = visitor.send("POST", "/account/sessions/end/", {"csrf": token})
-    assert ended.status == (303 if scope.includes(Scope.OPERATE) else 403)
+    assert ended.status == 303, "one's own sessions are no part of the installation"
     assert page.submit("Sign out").path == "/sign-in/"
 
 

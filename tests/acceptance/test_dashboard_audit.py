@@ -1,5 +1,7 @@
 """The audit page: who did what, with which credentials, from where."""
 
+from datetime import UTC, datetime
+
 from tests.acceptance.accounts import add_member, give, opened_accounts
 from tests.support.html_tree import Element
 from tests.support.pages import Page, Visitor
@@ -75,3 +77,37 @@ def test_older_entries_are_on_further_pages(live_server: LiveServer) -> None:
     assert older.follow("Newest").path == "/audit/"
     assert visitor.get("/audit/?before=x").status == 400
     assert visitor.get("/audit/?before=99999999999999999999").status == 400
+
+
+def test_filters_choose_entries_and_stay_on_further_pages(live_server: LiveServer) -> None:
+    member = add_member(live_server, "audit-filters")
+    uuid = live_server.create_service("audit-filtered")["uuid"]
+    give(live_server, uuid, member.name)
+    member.send("POST", f"/api/v1/service/{uuid}/webhook/handler/", {"name": "hook"})
+    visitor = Visitor(live_server.url)
+    visitor.sign_in(member.name, member.key)
+    page = visitor.get("/audit/")
+    assert not page.find("input", name="user"), "members see only what they did"
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    page = page.submit("Filter", what="handler created", via="api", service_name=" audit-filtered ", until=today)
+    assert [each.find("td", data_label="What")[0].text.startswith("handler created") for each in rows(page)] == [True]
+    assert page.find("option", "handler created", selected="")
+    none = page.submit("Filter", via="command")
+    assert "No entry matches these filters." in none.text
+    assert none.follow("Show all").path == "/audit/"
+    visitor = Visitor(live_server.url)
+    visitor.sign_in(USER, APIKEY)
+    page = visitor.get("/audit/").submit("Filter", user=member.name)
+    assert {each.find("td", data_label="Who")[0].text for each in rows(page)} == {member.name}
+    with opened_accounts(live_server) as store:
+        user = store.user_by_key(hash_key(member.key))
+        assert user is not None
+        for number in range(60):
+            store.add_session(user, NewSession(token_sha256=f"{number:063d}f", expires=user.created.replace(year=2999)))
+    page = visitor.get(f"/audit/?user={member.name}")
+    assert len(rows(page)) == 50
+    older = page.follow("Older")
+    assert {each.find("td", data_label="Who")[0].text for each in rows(older)} == {member.name}
+    assert older.follow("Newest").path == f"/audit/?user={member.name}"
+    for wrong in ("what=x", "via=x", "since=x", "until=9999-12-31", "stack=%00"):
+        assert visitor.get(f"/audit/?{wrong}").status == 400, wrong

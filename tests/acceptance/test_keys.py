@@ -95,7 +95,11 @@ def test_the_audit_log_is_read_in_pages(live_server: LiveServer, dora: Member) -
         pages += page["objects"]
         path = page["meta"]["next"]
     assert pages == whole
-    for query in ("?before=0", "?before=x", "?limit=101", "?offset=0x", "?what=key"):
+    made = dora.send("GET", f"{AUDIT}?what=key+made&via=api&user=dora&limit=1").json
+    assert [each["what"] for each in made["objects"]] == ["key made"]
+    assert "what=key+made" in made["meta"]["next"]
+    assert objects(dora.send("GET", f"{AUDIT}?user={USER}")) == objects(dora.send("GET", f"{AUDIT}?stack=x")) == []
+    for query in ("?before=0", "?before=x", "?limit=101", "?offset=0x", "?what=key", "?since=x", "?via=x"):
         check_refusal(dora.send("GET", AUDIT + query), 400)
 
 

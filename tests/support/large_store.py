@@ -255,10 +255,11 @@ _INSERT_LINES = sa.text(
 )
 _INSERT_ENTRIES = sa.text(
     f"""
-    INSERT INTO audit (at, user_name, via, credential, address, user_agent, what, service_uuid, service_name, details)
+    INSERT INTO audit (at, user_name, via, credential, address, user_agent, what, service_uuid, service_name, stack,
+                       details)
     WITH RECURSIVE numbers(i) AS (SELECT CAST(0 AS BIGINT) UNION ALL SELECT i + 1 FROM numbers WHERE i < {_ENTRIES - 1})
     SELECT :start + i * :pause, CASE WHEN i % 3 < 2 THEN 'admin' ELSE 'member-1' END, 'api', '0123abcd', '203.0.113.7',
-           'tutum/1.0', 'action submitted', uuid, stack || '/' || name, ''
+           'tutum/1.0', 'action submitted', uuid, stack || '/' || name, stack, ''
     FROM numbers, services WHERE stack <> 'stack-{STACK_UNHEARD_OF}' ORDER BY i, uuid
     """
 )

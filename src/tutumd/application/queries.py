@@ -1,11 +1,12 @@
 """Query strings: the filters and pages of lists, and single parameters, read strictly."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from email.utils import parsedate_to_datetime
 
+from tutumd.application.admission.json_checks import is_storable
 from tutumd.errors import InvalidInputError
-from tutumd.model import Query
+from tutumd.model import AuditEvent, AuditFilters, Query, Via
 
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 25
@@ -20,6 +21,7 @@ ACTION_FILTERS = frozenset(
     {"uuid", "uuid__startswith", "state", "object"}
     | {f"{side}_date__{test}" for side in ("start", "end") for test in ("gte", "lte")}
 )
+AUDIT_FILTERS = ("user", "what", "via", "service_name", "stack", "since", "until")
 
 
 def parse_query(
@@ -64,11 +66,36 @@ def parse_unused(parameters: Iterable[tuple[str, str]], now: datetime) -> tuple[
     return now - timedelta(days=days) if days else None, query
 
 
-def parse_cursor(parameters: Iterable[tuple[str, str]]) -> tuple[int | None, int]:
-    """Return `before` and `limit` of a list that is read from the newest on. Raises InvalidInputError."""
-    query = parse_query(parameters, frozenset({"before"}), page=frozenset({"limit"}))
+def parse_audit_query(parameters: Iterable[tuple[str, str]]) -> tuple[AuditFilters, int | None, int]:
+    """Return filters, `before` and `limit` of a page of the audit log. Raises InvalidInputError."""
+    query = parse_query(parameters, frozenset({"before", *AUDIT_FILTERS}), page=frozenset({"limit"}))
     before = query.filters.get("before")
-    return None if before is None else _check_range("before", before, 1, 2**62), query.limit
+    number = None if before is None else _check_range("before", before, 1, 2**62)
+    return parse_audit_filters(query.filters), number, query.limit
+
+
+def parse_audit_filters(given: Mapping[str, str]) -> AuditFilters:
+    """Return the filters of `AUDIT_FILTERS`: `since` and `until` are days, both of them included. Empty texts: all.
+
+    Raises:
+        InvalidInputError: A value is one that no entry can have.
+    """
+    texts = {name: given.get(name, "").strip() or None for name in AUDIT_FILTERS}
+    if not is_storable("".join(filter(None, texts.values()))):
+        raise InvalidInputError("filters must not contain NUL characters or unpaired surrogates")
+    for name, known in (("what", list(AuditEvent)), ("via", list(Via))):
+        if texts[name] is not None and texts[name] not in known:
+            raise InvalidInputError(f"{name} must be one of {', '.join(known)}, got {str(texts[name])[:50]!r}")
+    until = _parse_day("until", texts["until"])
+    return AuditFilters(
+        user_name=texts["user"],
+        what=texts["what"],
+        via=Via(texts["via"]) if texts["via"] else None,
+        service_name=texts["service_name"],
+        stack=texts["stack"],
+        since=_parse_day("since", texts["since"]),
+        until=until and until + timedelta(days=1),
+    )
 
 
 def parse_user(parameters: Iterable[tuple[str, str]]) -> str | None:
@@ -118,6 +145,16 @@ def parse_date(name: str, text: str) -> datetime:
             continue
         return date if date.tzinfo else date.replace(tzinfo=UTC)
     raise InvalidInputError(f"{name} must be a date such as 2015-10-13T11:01:43Z, got {text[:50]!r}")
+
+
+def _parse_day(name: str, text: str | None) -> datetime | None:
+    try:
+        day = None if text is None else date.fromisoformat(text)
+    except ValueError:
+        day = date.min
+    if day is not None and not 1970 <= day.year <= 2200:
+        raise InvalidInputError(f"{name} must be a day such as 2026-10-13, got {str(text)[:50]!r}")
+    return None if day is None else datetime.combine(day, time(), UTC)
 
 
 def _parse_filter(name: str, value: str) -> str:

@@ -153,7 +153,7 @@ def list_audit(
     """List who did what, newest first: when, who, how and with which credentials, from where, what."""
     from tutumd.main.operator import operator
 
-    for entry in _open_store(data_dir, database).audit(operator("tutumd audit"), limit=limit):
+    for entry in _open_store(data_dir, database).audit(operator("tutumd audit"), limit=limit).entries:
         columns = [
             f"{entry.at:%Y-%m-%d %H:%M:%S}",
             entry.user_name,

@@ -1,6 +1,19 @@
 """Values of the domain, one noun a file: frozen dataclasses that the packages pass to each other."""
 
-from tutumd.model.accounts import Access, ApiKey, AuditEntry, AuditEvent, NewKey, NewSession, Scope, Session, User, Via
+from tutumd.model.accounts import (
+    Access,
+    ApiKey,
+    AuditEntry,
+    AuditEvent,
+    AuditFilters,
+    AuditPage,
+    NewKey,
+    NewSession,
+    Scope,
+    Session,
+    User,
+    Via,
+)
 from tutumd.model.actions import Action, ActionState, Claim, LogLine, Outcome, Phase, Plan, Progress, RunLimits, Verb
 from tutumd.model.calls import (
     MAX_AMOUNT,
@@ -51,6 +64,8 @@ __all__ = [
     "ApiKey",
     "AuditEntry",
     "AuditEvent",
+    "AuditFilters",
+    "AuditPage",
     "Autorestart",
     "Call",
     "Claim",

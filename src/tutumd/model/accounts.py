@@ -206,3 +206,34 @@ class AuditEntry:
     handler_number: int | None = None
     action_uuid: str | None = None
     details: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditFilters:
+    """Which entries of the audit log are wanted: those with all of these values. None: any.
+
+    Attributes:
+        service_name, stack: Of the service, as they were then.
+        since, until: From the first moment on, before the second one.
+    """
+
+    user_name: str | None = None
+    what: str | None = None
+    via: Via | None = None
+    service_name: str | None = None
+    stack: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditPage:
+    """Entries of the audit log, newest first.
+
+    Attributes:
+        entries: May be few, or none, also if there are more: only so many are looked through for a page.
+        next: Below which number the next page begins; None: there is no more.
+    """
+
+    entries: tuple[AuditEntry, ...]
+    next: int | None

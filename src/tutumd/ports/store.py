@@ -7,7 +7,8 @@ from typing import Protocol
 from tutumd.model import (
     Action,
     ApiKey,
-    AuditEntry,
+    AuditFilters,
+    AuditPage,
     Container,
     Definition,
     Delivery,
@@ -28,12 +29,19 @@ from tutumd.model import (
 )
 from tutumd.ports.dashboard import Dashboard
 
+EVERY_ENTRY = AuditFilters()
+
 
 class Accounts(Protocol):
     """Users, API keys, sessions and the audit log. Each method is one transaction.
 
     What changes something also writes who did it into the audit log, in the same transaction.
+
+    Attributes:
+        ended: Changes when this process has ended sessions, also with their keys or users: none read before counts.
     """
+
+    ended: int
 
     def user_by_key(self, key_sha256: str) -> User | None:
         """Return the user that an API key belongs to, with what the key allows; None also once it has expired.
@@ -112,11 +120,13 @@ class Accounts(Protocol):
         The link is used up only if the session has begun.
         """
 
-    def audit(self, viewer: User, *, before: int | None = None, limit: int = 50) -> tuple[AuditEntry, ...]:
+    def audit(
+        self, viewer: User, filters: AuditFilters = EVERY_ENTRY, *, before: int | None = None, limit: int = 50
+    ) -> AuditPage:
         """Return what users did, newest first, numbered below `before`.
 
         Who administers the server sees all. Others see what they did over the API and on pages, and with narrow
-        credentials only what was about their services.
+        credentials only what was about their service, or about services that were in their stack then.
         """
 
 

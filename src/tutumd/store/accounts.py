@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError, UnavailableError, about
-from tutumd.model import Access, ApiKey, AuditEntry, AuditEvent, NewKey, Scope, User
-from tutumd.ports.store import Accounts
+from tutumd.model import Access, ApiKey, AuditEvent, AuditFilters, AuditPage, NewKey, Scope, User
+from tutumd.ports.store import EVERY_ENTRY, Accounts
 from tutumd.store import audit
 from tutumd.store.row_mapping import value_from, visible_to
 from tutumd.store.sessions import NOTE_AFTER, SqlSessions
@@ -78,7 +78,7 @@ class SqlAccounts(SqlSessions, Accounts):
         return user
 
     def remove_user(self, name: str, by: User | None = None) -> int:
-        with self._database.write() as connection:
+        with self._ending() as connection:
             row = connection.execute(sa.select(users).where(users.c.name == name)).first()
             if row is None:
                 raise NotFoundError(f"there is no user {name!r}")
@@ -120,7 +120,7 @@ class SqlAccounts(SqlSessions, Accounts):
         allowed: sa.ColumnElement[bool] = sa.true()
         if of_user is not None:
             allowed = api_keys.c.user_uuid == sa.select(users.c.uuid).where(users.c.name == of_user).scalar_subquery()
-        with self._database.write() as connection:
+        with self._ending() as connection:
             for which in (of_name, named):
                 deleted = sa.delete(api_keys).where(which, allowed).returning(api_keys.c.hint, api_keys.c.user_uuid)
                 if revoked := connection.execute(deleted).all():
@@ -133,7 +133,7 @@ class SqlAccounts(SqlSessions, Accounts):
     def revoke_key(self, user_name: str, key_id: str, by: User | None = None) -> None:
         of_user = api_keys.c.user_uuid == sa.select(users.c.uuid).where(users.c.name == user_name).scalar_subquery()
         is_named = sa.func.substr(api_keys.c.key_sha256, 1, 16) == key_id
-        with self._database.write() as connection:
+        with self._ending() as connection:
             hints = connection.execute(sa.delete(api_keys).where(of_user, is_named).returning(api_keys.c.hint))
             hint = hints.scalar()
             if hint is None:
@@ -143,9 +143,11 @@ class SqlAccounts(SqlSessions, Accounts):
     def _record_revoked(self, connection: sa.Connection, by: User | None, hint: str, owner: str) -> None:
         audit.record(connection, by, AuditEvent.KEY_REVOKED, self._clock(), details=f"{hint} of {owner}")
 
-    def audit(self, viewer: User, *, before: int | None = None, limit: int = 50) -> tuple[AuditEntry, ...]:
+    def audit(
+        self, viewer: User, filters: AuditFilters = EVERY_ENTRY, *, before: int | None = None, limit: int = 50
+    ) -> AuditPage:
         with self._database.read() as connection:
-            return audit.read_entries(connection, viewer, before, limit)
+            return audit.read_page(connection, viewer, filters, before, limit)
 
     def _insert_key(self, connection: sa.Connection, user: User, key: NewKey, by: User | None) -> None:
         now = self._clock()

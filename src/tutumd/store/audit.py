@@ -1,11 +1,11 @@
 """The audit log: who did what. An entry is written in the transaction of what it tells, so there is both or neither."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import AuditEntry, AuditEvent, Service, User, Via
+from tutumd.model import AuditEntry, AuditEvent, AuditFilters, AuditPage, Service, User, Via
 from tutumd.store.row_mapping import Row, value_from
 from tutumd.store.tables.accounts import audit
 from tutumd.store.tables.columns import storable
@@ -13,6 +13,10 @@ from tutumd.store.tables.services import services
 
 SERVER = "the server"
 """Name of who did what no user did. No user can have it, because names contain no spaces."""
+_READ_AT_ONCE = 1_000
+_CLOCKS_DIFFER = timedelta(hours=1)
+"""Most that the clocks of replicas differ."""
+_MAX_NUMBER = 2**62
 
 
 def record(
@@ -45,6 +49,7 @@ def record(
             what=what.value,
             service_uuid=service and service.uuid,
             service_name=storable(service.full_name)[:512] if service else "",
+            stack=storable(service.stack)[:255] if service else "",
             handler_seq=handler,
             action_uuid=action,
             details=storable(details),
@@ -52,58 +57,74 @@ def record(
     )
 
 
-def read_entries(connection: sa.Connection, viewer: User, before: int | None, limit: int) -> tuple[AuditEntry, ...]:
-    """Implement `Accounts.audit`."""
-    statement = sa.select(audit).where(_is_visible(viewer, audit), _is_below(audit, before))
-    if viewer.access.stack is None and viewer.access.service_uuid is not None:
-        statement = statement.where(audit.c.service_uuid == viewer.access.service_uuid)
-    elif viewer.access.stack is not None:
-        numbers = _select_of_stack(viewer, before, limit, has_lateral=connection.dialect.name == "postgresql")
-        statement = statement.where(audit.c.seq.in_(numbers))
-    newest = statement.order_by(audit.c.seq.desc()).limit(limit)
-    return tuple(map(_entry_from, connection.execute(newest)))
+def read_page(
+    connection: sa.Connection, viewer: User, filters: AuditFilters, before: int | None, limit: int
+) -> AuditPage:
+    """Implement `Accounts.audit`.
+
+    The first of the wanted values finds entries by its index. All else chooses among the newest of these, as many as
+    are read for a page: no index serves each combination.
+    """
+    equal, number, (lowest, highest) = _list_equal(viewer, filters), audit.c.seq, _bounds(filters, before)
+    found = sa.select(audit).where(number.between(lowest, highest))
+    if equal:
+        (name, value), *equal = equal
+        if connection.dialect.name == "postgresql":
+            # With `==` it would read and sort all that have the value, if it has never analyzed the table.
+            place = sa.tuple_(audit.c[name], number)
+            found = sa.select(audit).where(place >= sa.tuple_(value, lowest), place <= sa.tuple_(value, highest))
+            found = found.order_by(audit.c[name].desc())
+        else:
+            found = found.where(audit.c[name] == value)
+    newest_first = found.order_by(number.desc())
+    is_all = viewer.administers and not (equal or filters.since or filters.until)
+    read = limit + 1 if is_all else max(limit + 1, _READ_AT_ONCE)
+    read_entries = newest_first.limit(read).subquery()
+    newest = read_entries.c
+    chosen = sa.select(read_entries).where(*(newest[name] == value for name, value in equal))
+    if not viewer.administers:
+        # A user of the operating system may have the same name, and so may a user that was removed.
+        chosen = chosen.where(newest.via != Via.COMMAND.value, newest.at >= viewer.created)
+    if filters.since is not None:
+        chosen = chosen.where(newest.at >= filters.since)
+    if filters.until is not None:
+        chosen = chosen.where(newest.at < filters.until)
+    rows = connection.execute(chosen.order_by(newest.seq.desc()).limit(limit + 1)).all()
+    below = rows[limit - 1].seq if len(rows) > limit else None
+    if below is None:
+        unread = connection.scalar(newest_first.with_only_columns(audit.c.seq).offset(read).limit(1))
+        below = None if unread is None else unread + 1
+    return AuditPage(entries=tuple(map(_entry_from, rows[:limit])), next=below)
 
 
-def _is_visible(viewer: User, table: Any) -> sa.ColumnElement[bool]:
-    """Return the condition on an entry, but for that on its service."""
-    if viewer.administers:
-        return sa.true()
-    # Narrow credentials find entries by services: by the index of users, all that the user ever did would be read.
-    name = table.c.user_name + "" if viewer.access.is_narrow else table.c.user_name
-    # A user of the operating system may have the same name, and so may a user that was removed.
-    return sa.and_(name == viewer.name, table.c.via != Via.COMMAND.value, table.c.at >= viewer.created)
-
-
-def _is_below(table: Any, before: int | None) -> sa.ColumnElement[bool]:
-    return sa.true() if before is None else table.c.seq < before
-
-
-def _select_of_stack(viewer: User, before: int | None, limit: int, *, has_lateral: bool) -> sa.Select[Any]:
-    """Select the numbers of the newest entries of the viewer's stack, reading of each service no more than `limit`."""
-    nth = audit.alias("nth")
-    of_service = (
-        sa.select(nth.c.seq)
-        .where(nth.c.service_uuid == services.c.uuid, _is_visible(viewer, nth), _is_below(nth, before))
-        .order_by(nth.c.seq.desc())
-        .correlate(services)
+def _list_equal(viewer: User, filters: AuditFilters) -> list[tuple[str, str]]:
+    """Return which columns must have which values: first what few entries have in common."""
+    wanted = (
+        ("service_uuid", viewer.access.service_uuid),
+        ("service_name", filters.service_name),
+        ("stack", viewer.access.stack),
+        ("stack", filters.stack),
+        ("user_name", None if viewer.administers else viewer.name),
+        ("user_name", filters.user_name),
+        ("what", filters.what),
+        ("via", filters.via),
     )
-    number: sa.ColumnElement[int] = audit.c.seq
-    if has_lateral:
-        newest = of_service.limit(limit).lateral()
-        number = newest.c.seq
-        numbers = sa.select(number).select_from(services.join(newest, sa.true()))
-    else:
-        start = of_service.limit(1).offset(limit - 1).scalar_subquery()
-        numbers = (
-            sa.select(number)
-            .join(services, services.c.uuid == audit.c.service_uuid)
-            .where(_is_visible(viewer, audit), _is_below(audit, before), number >= sa.func.coalesce(start, 0))
-        )
-    given = ((services.c.stack, viewer.access.stack), (services.c.uuid, viewer.access.service_uuid))
-    numbers = numbers.where(*(column == value for column, value in given if value is not None))
-    # Not by the number itself: SQLite would read the whole log in that order, to look each entry's service up.
-    newest_first = numbers.order_by((number + 0).desc())
-    return sa.select(newest_first.limit(limit).subquery().c.seq)
+    return [(name, value) for name, value in wanted if value is not None]
+
+
+def _bounds(filters: AuditFilters, before: int | None) -> tuple[Any, Any]:
+    """Return the lowest and the highest number of wanted entries. Times only nearly have the order of numbers."""
+    lowest: Any = sa.literal(0)
+    highest: Any = sa.literal(_MAX_NUMBER if before is None else before - 1)
+    other = audit.alias().c
+    if filters.since is not None:
+        older = sa.select(other.seq).where(other.at < filters.since - _CLOCKS_DIFFER).order_by(other.at.desc()).limit(1)
+        lowest = sa.func.coalesce(older.scalar_subquery(), 0)
+    if filters.until is not None:
+        newer = sa.select(other.seq).where(other.at >= filters.until + _CLOCKS_DIFFER).order_by(other.at).limit(1)
+        found = sa.func.coalesce(newer.scalar_subquery(), _MAX_NUMBER)
+        highest = sa.case((found < highest, found), else_=highest)
+    return lowest, highest
 
 
 def _entry_from(row: Row) -> AuditEntry:

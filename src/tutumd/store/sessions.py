@@ -1,7 +1,7 @@
 """The store's sessions of the dashboard, and the links that begin one."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,6 +25,15 @@ MAX_SESSIONS = 100
 
 class SqlSessions(StorePart):
     """The part of Accounts in tutumd.ports that is about sessions."""
+
+    ended = 0
+
+    @contextmanager
+    def _ending(self) -> Iterator[sa.Connection]:
+        """Begin a transaction that may end sessions."""
+        with self._database.write() as connection:
+            yield connection
+        self.ended += 1  # only now: who read sessions before, knows the ended ones
 
     def add_session(self, user: User, new: NewSession) -> int:
         try:
@@ -70,7 +79,7 @@ class SqlSessions(StorePart):
 
     def end_sessions(self, user: User, number: int | None = None) -> int:
         which = sa.true() if number is None else sessions.c.seq == number
-        with self._database.write() as connection:
+        with self._ending() as connection:
             return _end(connection, user, self._clock(), which)
 
     def add_login_link(self, user_name: str, token_sha256: str, expires: datetime, by: User | None = None) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from tutumd.model import (
     Access,
     AuditEntry,
     AuditEvent,
+    AuditFilters,
     Definition,
     NewHandler,
     NewKey,
@@ -31,6 +32,7 @@ from tutumd.store.tables.schema import metadata
 KEY, OTHER_KEY, TOKEN, LINK = "aa" * 32, "dd" * 32, "bb" * 32, "cc" * 32
 """SHA-256 of two keys, of a session's token and of a login link."""
 NEW = NewHandler(name="hook", operation=Operation.REDEPLOY)
+DAYS = [datetime(2026, 1, day, tzinfo=UTC) for day in (10, 11, 12)]
 SECRETS = ("enc:v1:s3cr3t", "v4lue")
 
 
@@ -206,7 +208,7 @@ def ann(bed: StoreBed) -> User:
 
 
 def newest(bed: StoreBed) -> AuditEntry:
-    return bed.store.audit(bed.admin, limit=1)[0]
+    return bed.store.audit(bed.admin, limit=1).entries[0]
 
 
 def uuids_of_handlers(bed: StoreBed) -> list[str]:
@@ -246,7 +248,7 @@ def test_a_change_says_who_did_it_from_where_and_with_what(bed: StoreBed, ann: U
     act = change.prepare(bed, ann)
     before, credentials = newest(bed).number, uuids_of_handlers(bed)
     act()
-    (entry,) = [each for each in bed.store.audit(bed.admin) if each.number > before]
+    (entry,) = [each for each in bed.store.audit(bed.admin).entries if each.number > before]
     assert (entry.what, entry.user_name, entry.via) == (change.event, "ann", Via.PAGE)
     assert (entry.credential, entry.address, entry.user_agent) == ("login link", "192.0.2.7", "Firefox ?")
     assert entry.at == bed.clock()
@@ -276,13 +278,13 @@ def test_without_its_entry_nothing_is_changed(
 def test_what_was_not_done_is_not_in_the_log(bed: StoreBed, ann: User) -> None:
     web = bed.service_uuid("web")
     bob = bed.store.add_user("bob", is_admin=False)
-    before = bed.store.audit(bed.admin)
+    before = bed.store.audit(bed.admin).entries
 
     def refuse(_: object) -> NewHandler:
         raise ConflictError("no")
 
     handler = bed.handler("web")
-    before = bed.store.audit(bed.admin)
+    before = bed.store.audit(bed.admin).entries
     with pytest.raises(ConflictError):
         bed.store.change_handler(ann, web, handler.uuid, refuse)
     with pytest.raises(NotFoundError):
@@ -293,15 +295,15 @@ def test_what_was_not_done_is_not_in_the_log(bed: StoreBed, ann: User) -> None:
         bed.store.add_user("bob", is_admin=False, by=ann)
     assert bed.store.revoke_keys("nobody", ann) == 0
     assert bed.store.end_sessions(ann) == 0
-    assert bed.store.audit(bed.admin) == before
+    assert bed.store.audit(bed.admin).entries == before
 
 
 def test_a_call_writes_nothing_into_the_log(bed: StoreBed) -> None:
     handler = bed.handler("web")
-    before = bed.store.audit(bed.admin)
+    before = bed.store.audit(bed.admin).entries
     bed.call(handler)
     bed.finish(bed.claimed())
-    assert bed.store.audit(bed.admin) == before
+    assert bed.store.audit(bed.admin).entries == before
 
 
 def test_a_submitted_action_that_joins_another_says_so(bed: StoreBed, ann: User) -> None:
@@ -314,12 +316,12 @@ def test_a_submitted_action_that_joins_another_says_so(bed: StoreBed, ann: User)
 def test_a_scaled_service_says_so_once(bed: StoreBed, ann: User) -> None:
     before = newest(bed).number
     services.change(bed.store, ann, bed.service_uuid("web"), {"target_num_containers": 4}, server_cap=10, origin=ORIGIN)
-    assert [each.details for each in bed.store.audit(bed.admin) if each.number > before] == ["SCALE to 4"]
+    assert [each.details for each in bed.store.audit(bed.admin).entries if each.number > before] == ["SCALE to 4"]
 
 
 def test_what_the_server_does_by_itself_says_so(bed: StoreBed) -> None:
     bed.store.add_user("eve", is_admin=True, key=NewKey(key_sha256=KEY, hint="tutumd_12345"))
-    made, added = bed.store.audit(bed.admin, limit=2)
+    made, added = bed.store.audit(bed.admin, limit=2).entries
     assert (added.what, added.user_name, added.via) == (AuditEvent.USER_ADDED, "the server", Via.COMMAND)
     assert (made.what, made.details) == (AuditEvent.KEY_MADE, "tutumd_12345 of eve, scope admin")
 
@@ -333,58 +335,118 @@ def test_all_see_what_they_did_and_admins_what_everybody_did(bed: StoreBed, ann:
     bed.store.add_handlers(replace(bob, access=Access(via=Via.COMMAND)), web, [NEW])
 
     def seen(viewer: User) -> set[tuple[str, str | None]]:
-        return {(each.user_name, each.service_uuid) for each in bed.store.audit(viewer)}
+        return {(each.user_name, each.service_uuid) for each in bed.store.audit(viewer).entries}
 
     everything = {("the server", None), ("ann", None), ("bob", web), ("bob", db)}
     assert seen(bed.admin) == seen(ann) == everything
     assert seen(bob) == {("bob", web), ("bob", db)}
-    assert len(bed.store.audit(bob)) == 2  # without what the user `bob` of the operating system did
+    assert len(bed.store.audit(bob).entries) == 2  # without what the user `bob` of the operating system did
     for scope in (Scope.READ, Scope.CALL, Scope.OPERATE):
         assert seen(replace(ann, access=Access(scope=scope))) == {("ann", None)}
     assert seen(replace(ann, access=Access(service_uuid=web))) == set()
     assert seen(replace(bob, access=Access(service_uuid=web))) == {("bob", web)}
     assert seen(replace(bob, access=Access(stack="shop"))) == set()
     bed.sync(replace(snapshot("web", owner="bob"), stack="shop"), snapshot("db", owner="bob"))
-    assert seen(replace(bob, access=Access(stack="shop"))) == {("bob", web)}
+    for service in (web, db):
+        bed.store.add_handlers(bob, service, [NEW])
+    bed.show("web", "db", owner="bob")
+    assert seen(replace(bob, access=Access(stack="shop"))) == {("bob", web)}  # as it was then
+    assert seen(replace(bob, access=Access(stack="shop", service_uuid=db))) == set()
 
 
 def test_a_namesake_of_a_removed_user_sees_nothing_of_theirs(bed: StoreBed) -> None:
     bed.show("web", owner="bob")
     bob = bed.store.add_user("bob", is_admin=False)
     bed.store.add_handlers(bob, bed.service_uuid("web"), [NEW])
-    assert len(bed.store.audit(bob)) == 1
+    assert len(bed.store.audit(bob).entries) == 1
     bed.store.remove_user("bob")
     bed.clock.move(1)
-    assert bed.store.audit(bed.store.add_user("bob", is_admin=False)) == ()
+    assert bed.store.audit(bed.store.add_user("bob", is_admin=False)).entries == ()
 
 
 def test_the_log_is_read_in_pages(bed: StoreBed, ann: User) -> None:
     for _ in range(5):
         bed.store.add_handlers(ann, bed.service_uuid("web"), [NEW])
-    whole = bed.store.audit(ann)
+    whole = bed.store.audit(ann).entries
     assert [each.number for each in whole] == sorted((each.number for each in whole), reverse=True)
     pages: list[AuditEntry] = []
-    while page := bed.store.audit(ann, before=pages[-1].number if pages else None, limit=2):
+    while page := bed.store.audit(ann, before=pages[-1].number if pages else None, limit=2).entries:
         pages += page
         bed.store.add_handlers(ann, bed.service_uuid("web"), [NEW])  # changes no later page
     assert tuple(pages) == whole
 
 
+@pytest.mark.parametrize(
+    ("filters", "wanted"),
+    [
+        (AuditFilters(), "abcde"),
+        (AuditFilters(user_name="bob"), "bd"),
+        (AuditFilters(what="handler revoked"), "cd"),
+        (AuditFilters(via=Via.PAGE), "abc"),
+        (AuditFilters(via=Via.API), "de"),
+        (AuditFilters(service_name="shop/web"), "ac"),
+        (AuditFilters(stack="shop"), "ac"),
+        (AuditFilters(stack="other"), ""),
+        (AuditFilters(since=DAYS[1]), "cde"),
+        (AuditFilters(until=DAYS[1]), "ab"),
+        (AuditFilters(since=DAYS[1], until=DAYS[2]), "cd"),
+        (AuditFilters(since=DAYS[2], until=DAYS[1]), ""),
+        (AuditFilters(user_name="ann", what="handler created", stack="shop", via=Via.PAGE, until=DAYS[1]), "a"),
+        (AuditFilters(user_name="bob", what="handler created", since=DAYS[1]), ""),
+    ],
+)
+def test_filters_choose_entries(bed: StoreBed, ann: User, filters: AuditFilters, wanted: str) -> None:
+    bob = replace(bed.store.add_user("bob", is_admin=True), access=Access(via=Via.API))
+    start = newest(bed).number
+    web, db = bed.service_uuid("web"), bed.service_uuid("db")
+    bed.clock.move((DAYS[0] - bed.clock()).total_seconds())
+    (of_web,) = bed.store.add_handlers(ann, web, [NEW])  # a
+    (of_db,) = bed.store.add_handlers(replace(bob, access=ann.access), db, [NEW])  # b
+    bed.clock.move(86_400)
+    bed.store.delete_handler(ann, web, of_web.uuid)  # c
+    bed.store.delete_handler(bob, db, of_db.uuid)  # d
+    bed.clock.move(86_400)
+    bed.store.add_handlers(replace(ann, access=bob.access), db, [NEW])  # e
+    found = bed.store.audit(ann, filters).entries
+    assert "".join("abcde"[each.number - start - 1] for each in reversed(found) if each.number > start) == wanted
+    of_bob = bed.store.audit(replace(bob, is_admin=False), filters).entries
+    assert [each for each in found if each.user_name == "bob" and each.number > start] == list(of_bob)
+
+
+def test_a_page_looks_through_so_many_entries_and_says_where_to_go_on(bed: StoreBed, ann: User) -> None:
+    bed.store.add_handlers(ann, bed.service_uuid("web"), [NEW])
+    columns = ", ".join(column.name for column in metadata.tables["audit"].c if column.name not in ("seq", "what"))
+    with bed.database.write() as connection:
+        connection.execute(
+            sa.text(
+                f"INSERT INTO audit (what, {columns}) WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1"
+                f" FROM numbers WHERE i < 4100) SELECT 'action retried', {columns} FROM numbers, audit"
+                f" WHERE what = 'handler created'"
+            )
+        )
+    both = AuditFilters(user_name="ann", what="handler created")
+    assert len(bed.store.audit(ann, AuditFilters(what="handler created")).entries) == 1
+    pages = [bed.store.audit(ann, both)]
+    while (below := pages[-1].next) is not None:
+        pages.append(bed.store.audit(ann, both, before=below))
+    assert [len(page.entries) for page in pages] == [0, 0, 0, 0, 1]
+
+
 def test_old_entries_are_deleted_in_batches_and_new_ones_stay(bed: StoreBed, ann: User) -> None:
     web = bed.service_uuid("web")
     bed.store.add_handlers(ann, web, [NEW] * 5)
-    old = len(bed.store.audit(bed.admin))
+    old = len(bed.store.audit(bed.admin).entries)
     bed.clock.move(10 * 86_400)
     bed.store.add_handlers(ann, web, [NEW])
     keep = timedelta(days=9)
     while bed.queue.prune(timedelta(days=90), 2, keep_audit=timedelta(days=11)):
         pass
-    assert len(bed.store.audit(bed.admin)) == old + 1
+    assert len(bed.store.audit(bed.admin).entries) == old + 1
     assert bed.queue.prune(timedelta(days=90), 2, keep_audit=keep)
-    assert len(bed.store.audit(bed.admin)) == old - 1
+    assert len(bed.store.audit(bed.admin).entries) == old - 1
     while bed.queue.prune(timedelta(days=90), 2, keep_audit=keep):
         pass
-    (left,) = bed.store.audit(bed.admin)
+    (left,) = bed.store.audit(bed.admin).entries
     assert left.at == bed.clock()
 
 
@@ -397,3 +459,12 @@ def test_expired_sessions_and_login_links_are_deleted(bed: StoreBed, ann: User) 
     with bed.database.read() as connection:
         assert connection.execute(sa.text("SELECT token_sha256 FROM sessions")).scalars().all() == [KEY]
         assert connection.execute(sa.text("SELECT count(*) FROM login_links")).scalar_one() == 0
+
+
+@pytest.mark.parametrize("event", ["key revoked", "user removed", "session ended"])
+def test_what_ends_sessions_is_counted(bed: StoreBed, ann: User, event: str) -> None:
+    (change,) = (each for each in CHANGES if each.event == event)
+    act = change.prepare(bed, ann)
+    before = bed.store.ended
+    act()
+    assert bed.store.ended > before

@@ -47,11 +47,11 @@ def test_a_deleted_handler_takes_its_old_url_with_it(bed: StoreBed) -> None:
 def test_a_form_creates_one_handler_of_a_service_until_that_is_deleted(bed: StoreBed) -> None:
     web, db = bed.service_uuid("web"), bed.service_uuid("db")
     new = NewHandler(name="hook", operation=Operation.REDEPLOY)
-    before = bed.store.audit(bed.admin)
+    before = bed.store.audit(bed.admin).entries
     made, is_new = bed.store.add_handler_once(bed.admin, web, new, "a" * 64)
     assert (made.name, is_new) == ("hook", True)
     assert bed.store.add_handler_once(bed.admin, web, replace(new, name="other"), "a" * 64) == (made, False)
-    assert len(bed.store.audit(bed.admin)) == len(before) + 1
+    assert len(bed.store.audit(bed.admin).entries) == len(before) + 1
     for service, form in ((web, "b" * 64), (db, "a" * 64)):
         other, is_new = bed.store.add_handler_once(bed.admin, service, new, form)
         assert is_new

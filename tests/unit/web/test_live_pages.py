@@ -34,6 +34,7 @@ class FakeStore:
     reads: int = 0
     uuids: list[str] = field(default_factory=list)
     is_away: bool = False
+    ended: int = 0
 
     def session_users(self, token_sha256s: Sequence[str]) -> Mapping[str, User]:
         self.reads += 1
@@ -400,5 +401,17 @@ def test_invented_sessions_take_no_place_of_pages(monkeypatch: pytest.MonkeyPatc
         reads = pages.store.reads
         assert await pages.get(PATH, tag=tag) == (304, tag)
         assert pages.store.reads == reads
+
+    asyncio.run(ask())
+
+
+def test_a_session_that_this_process_has_ended_gets_nothing_from_memory() -> None:
+    async def ask() -> None:
+        pages = Pages()
+        _, tag = await pages.get(PATH)
+        del pages.store.users["a"]
+        pages.store.ended += 1
+        assert (await pages.get(PATH, tag=tag))[0] == 200
+        assert pages.rendered == 2, "by the dashboard, which leads to the sign-in"
 
     asyncio.run(ask())

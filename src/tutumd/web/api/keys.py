@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Request, Response
 from pydantic import TypeAdapter
 
 from tutumd.application import keys as rules
-from tutumd.application.queries import parse_cursor, parse_user
+from tutumd.application.queries import AUDIT_FILTERS, parse_audit_query, parse_user
 from tutumd.web.api import key_schemas, render, schemas
 from tutumd.web.auth import Administrator, Reader
 from tutumd.web.body import Body, documented, documented_query, parse
@@ -47,8 +47,13 @@ def revoke_key(
     return Response(status_code=204)
 
 
-@router.get("/audit/", openapi_extra=documented_query(["before", "limit"]))
+@router.get("/audit/", openapi_extra=documented_query(["before", "limit", *AUDIT_FILTERS]))
 def list_audit(request: Request, viewer: Reader) -> key_schemas.AuditOut:
-    """List who did what, newest first: as an admin all, else what you did. Pages: limit, before (`meta.next`)."""
-    before, limit = parse_cursor(request.query_params.multi_items())
-    return render.audit(context(request).store.audit(viewer, before=before, limit=limit + 1), limit)
+    """List who did what, newest first: as an admin all, else what you did. Pages: limit, before (`meta.next`).
+
+    The other parameters choose entries with these values, and the days from `since` to `until`. With them, a page may
+    have few objects, or none, though `meta.next` is there.
+    """
+    filters, before, limit = parse_audit_query(request.query_params.multi_items())
+    page = context(request).store.audit(viewer, filters, before=before, limit=limit)
+    return render.audit(page, limit, request.query_params)

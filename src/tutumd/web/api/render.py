@@ -11,6 +11,7 @@ from tutumd.model import (
     Action,
     ApiKey,
     AuditEntry,
+    AuditPage,
     Container,
     Delivery,
     Handler,
@@ -83,13 +84,12 @@ def api_key(value: ApiKey) -> key_schemas.ApiKeyOut:
     )
 
 
-def audit(entries: Sequence[AuditEntry], limit: int) -> key_schemas.AuditOut:
-    """Return a page of the audit log. `entries` may be one more than its limit, if there are more."""
-    page = entries[:limit]
-    has_more = len(entries) > limit
-    path = f"{PREFIX}/audit/?{urlencode({'limit': limit, 'before': page[-1].number})}" if has_more else None
+def audit(page: AuditPage, limit: int, query: Mapping[str, str]) -> key_schemas.AuditOut:
+    """Return a page of the audit log, which was asked for with a query."""
+    following = {**query, "limit": limit, "before": page.next}
+    path = None if page.next is None else f"{PREFIX}/audit/?{urlencode(following)}"
     meta = key_schemas.AuditMetaOut(limit=limit, next=path)
-    return key_schemas.AuditOut(meta=meta, objects=[_audit_entry(entry) for entry in page])
+    return key_schemas.AuditOut(meta=meta, objects=[_audit_entry(entry) for entry in page.entries])
 
 
 def _audit_entry(value: AuditEntry) -> key_schemas.AuditEntryOut:

@@ -16,10 +16,12 @@ from tutumd.web.pages.agents import describe_agent
 from tutumd.web.pages.proxy_users import CREDENTIAL as PROXY
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.sign_in import go_to
-from tutumd.web.pages.visitors import Admin, Operator, Reader, SentForm, field, hash_form
+from tutumd.web.pages.visitors import Admin, Reader, SentForm, field, hash_form
 
 router = APIRouter()
 
+_NEWEST = 20
+"""Sessions, keys and users that the page shows of each list, unless it is to show all."""
 
 _FIELDS = ("scope", "service", "stack", "expires")
 _SCOPES = {
@@ -32,9 +34,9 @@ _EXPIRIES = (("90d", "90 days"), ("7d", "7 days"), ("365d", "1 year"), ("", "nev
 
 
 @router.get("/account/")
-def show_account(request: Request, visitor: Reader) -> Response:
-    """Show the account."""
-    return _render(request, visitor)
+def show_account(request: Request, visitor: Reader, show: str = "") -> Response:
+    """Show the account: of sessions, keys and users the newest ones, or all."""
+    return _render(request, visitor, most=None if show == "all" else _NEWEST)
 
 
 @router.post("/account/key/")
@@ -61,7 +63,7 @@ def revoke_key(request: Request, visitor: Admin, key_id: str, form: SentForm) ->
 
 
 @router.post("/account/session/{number}/end/")
-def end_session(request: Request, visitor: Operator, number: Annotated[int, Path(ge=1, le=2**62)]) -> Response:
+def end_session(request: Request, visitor: Reader, number: Annotated[int, Path(ge=1, le=2**62)]) -> Response:
     """End one of one's sessions."""
     require_everything(visitor)
     if not context(request).store.end_sessions(visitor, number):
@@ -70,7 +72,7 @@ def end_session(request: Request, visitor: Operator, number: Annotated[int, Path
 
 
 @router.post("/account/sessions/end/")
-def end_other_sessions(request: Request, visitor: Operator) -> Response:
+def end_other_sessions(request: Request, visitor: Reader) -> Response:
     """End all of one's sessions but this one."""
     require_everything(visitor)
     store = context(request).store
@@ -80,15 +82,19 @@ def end_other_sessions(request: Request, visitor: Operator) -> Response:
     return go_to(request, "/account/")
 
 
-def _render(request: Request, visitor: User, status: int = 200, **values: object) -> Response:
+def _render(
+    request: Request, visitor: User, status: int = 200, most: int | None = _NEWEST, **values: object
+) -> Response:
     """Return the page. Narrow credentials show nothing of the others of their user.
 
     Args:
+        most: Rows of each list; None: all.
         values: `made`, a key that is shown now, and `owner`, whose it is; or of a wrong form `sent`, `owner`, and
             `errors` by field.
     """
     store, access = context(request).store, visitor.access
     known: dict[str, object] = {
+        "most": most,
         "limits": describe_limits(access),
         "is_of_proxy": access.credential == PROXY,
         "sessions": () if access.is_narrow else store.sessions(visitor.name),

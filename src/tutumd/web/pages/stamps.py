@@ -56,11 +56,13 @@ class Stamp:
         viewer: Who the viewer is, and what they may see and do.
         text: Changes with the subject; empty if there is none.
         read_s: When it was read, on the clock of `Stamps`.
+        ended: `Store.ended` before it was read.
     """
 
     viewer: str
     text: str
     read_s: float
+    ended: int
 
 
 Waiter = asyncio.Future[Stamp | None | UnavailableError]
@@ -81,7 +83,7 @@ class Stamps:
     def recall(self, watched: Watched) -> Stamp | None:
         """Return the stamp that was read last, if it is fresh, and go on to read it."""
         stamp, now_s = self._stamps.get(watched), self._clock_s()
-        if stamp is None or now_s - stamp.read_s > FRESH_S:
+        if stamp is None or now_s - stamp.read_s > FRESH_S or stamp.ended != self._store.ended:
             return None
         self._asked_s[watched] = now_s
         return stamp
@@ -151,6 +153,7 @@ class Stamps:
 
 def read_stamps(store: Store, watched: list[Watched], now_s: float) -> dict[Watched, Stamp]:
     """Return the stamps of at most 500 subjects, except those of sessions that have ended."""
+    ended = store.ended
     users = store.session_users(list({each.session for each in watched}))
     by_viewer: dict[str, User] = {describe(user): user for user in users.values()}
     watched = [each for each in watched if each.session in users]
@@ -170,7 +173,7 @@ def read_stamps(store: Store, watched: list[Watched], now_s: float) -> dict[Watc
     for each in watched:
         viewer = describe(users[each.session])
         text = texts.get((each.kind, each.uuid or viewer), "")
-        stamps[each] = Stamp(viewer=viewer, text=text, read_s=now_s)
+        stamps[each] = Stamp(viewer=viewer, text=text, read_s=now_s, ended=ended)
     return stamps
 
 

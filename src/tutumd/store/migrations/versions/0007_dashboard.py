@@ -79,13 +79,15 @@ def upgrade() -> None:
         sa.Column("what", sa.String(length=32), nullable=False),
         sa.Column("service_uuid", sa.String(length=36)),
         sa.Column("service_name", sa.String(length=512), nullable=False),
+        sa.Column("stack", sa.String(length=255), nullable=False),
         sa.Column("handler_seq", sa.BigInteger()),
         sa.Column("action_uuid", sa.String(length=36)),
         sa.Column("details", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("seq"),
         sqlite_autoincrement=True,
     )
-    op.create_index("audit_of_user", "audit", ["user_name", "seq"])
-    op.create_index("audit_of_service", "audit", ["service_uuid", "seq"])
+    op.create_index("audit_of_time", "audit", ["at"])
+    for column_name in ("service_uuid", "service_name", "stack", "user_name", "what", "via"):
+        op.create_index(f"audit_of_{column_name}", "audit", [column_name, "seq"])
     failed = sa.text("state = 'Failed'")
     op.create_index("actions_failed", "actions", ["seq"], sqlite_where=failed, postgresql_where=failed)
