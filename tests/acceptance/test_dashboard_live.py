@@ -7,6 +7,7 @@ from playwright.sync_api import Page, expect
 from tests.acceptance.accounts import add_member, run_tutumd
 from tests.support.browser import PHONE, Browser, sign_in
 from tests.support.server import APIKEY, USER, LiveServer
+from tests.support.waiting import wait_until
 
 
 def start_gated_redeploy(server: LiveServer, browser: Browser) -> tuple[Page, str, str]:
@@ -102,7 +103,7 @@ def test_what_was_wrong_with_a_form_stays_while_the_page_goes_on(browser: Browse
     told = page.get_by_text("type a number from 0 to")
     expect(told).to_be_visible()
     live_server.wait_for_action(f"/api/v1{path}")
-    expect(page.locator("#live > .row .state")).to_have_text("Running")
+    expect(page.locator(".head .state")).to_have_text("Running")
     expect(told).to_be_visible()
     expect(page.get_by_label("Containers", exact=True)).to_have_value("100000")
 
@@ -110,13 +111,20 @@ def test_what_was_wrong_with_a_form_stays_while_the_page_goes_on(browser: Browse
 def test_a_phone_shows_what_matters_of_a_service_on_its_first_two_screens(
     browser: Browser, live_server: LiveServer
 ) -> None:
-    service = live_server.run_service(f"web-{uuid4().hex[:8]}", containers=3)
-    handlers = [live_server.add_handler(service) for _ in range(3)]
-    called = live_server.post(f"/api/v1/service/{service}/webhook/handler/{handlers[0]}/call/", b"{}")
-    live_server.wait_for_action(called.json["action"])
+    service, gate = live_server.run_gated_service(f"web-{uuid4().hex[:8]}", containers=2)
+    handlers = [live_server.make_handler(service, debounce=3600 * number) for number in (0, 1)]
+    handlers += [live_server.make_handler(service, enabled=False) for _ in range(3)]
     page = browser.open(live_server.url, PHONE)
     sign_in(page, USER, APIKEY)
     page.goto(f"/service/{service}/")
+    running = live_server.post(handlers[0]["url"].removeprefix(live_server.url), b"{}").json["action"]
+    wait_until(lambda: live_server.request("GET", running).json["state"] == "In progress", "the redeploy runs")
+    live_server.post(handlers[1]["url"].removeprefix(live_server.url), b"{}")
+    page.reload()
+    expect(page.locator(".notice")).to_have_count(2)
+    expect(page.locator("#containers tbody tr")).to_have_count(4)
     for card in ("containers", "handlers", "actions", "deliveries"):
         row = page.locator(f"#{card} tbody tr").first.bounding_box()
         assert row is not None and row["y"] + row["height"] <= 2 * PHONE.height, card
+    gate.touch()
+    live_server.wait_for_action(running)

@@ -20,6 +20,7 @@ NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 TEMPLATE = """
 {% extends "base.html" %}
 {% block main %}{{ ui.head("A page") }}<p>{{ ui.time(at) }}</p>{{ ui.copy("text to copy") }}
+{{ ui.copy_button("a digest", "Copy the digest") }}
 <textarea aria-label="Room to scroll" rows="90"></textarea>{% endblock %}
 {% block live %}
 <p id="count">count {{ count }}</p>
@@ -223,6 +224,9 @@ def test_a_button_copies_and_says_so(show: Callable[..., Page], has_clipboard: b
     page.get_by_role("button", name="Copy", exact=True).click()
     expect(page.locator("#said")).to_have_text("Copied")
     assert page.evaluate("() => (window.kept || navigator.clipboard).readText()") == "text to copy"
+    page.get_by_role("button", name="Copy the digest").click()
+    said = "getComputedStyle(document.querySelector('[title=\"Copy the digest\"][data-result]'), '::after')"
+    assert page.evaluate(f"parseFloat({said}.height) < parseFloat({said}.width)"), "it is said in one line"
 
 
 @pytest.mark.parametrize("is_dark", [False, True], ids=["light", "dark"])

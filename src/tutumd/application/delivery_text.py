@@ -20,6 +20,7 @@ _TOKEN = re.compile(r'"(?:[^"\\]+|\\.)*"?|[\[\]{},:]|[^\s\[\]{},:"]+', re.DOTALL
 _MAX_FIELDS = 1000
 _HANDLER_URL = re.compile(r"(handler(?:/|\\/|\\u002f|%2f))[0-9a-f]{8}-[0-9a-f-]{0,27}", re.IGNORECASE)
 """The password in a handler's URL, also escaped or cut. GitHub's pings and headers of proxies have it."""
+_CARRIED_OUT = re.compile(r", which action ([0-9a-f-]{36}) carries out")
 _OUTCOMES = {
     DeliveryOutcome.QUEUED: "It caused an action.",
     DeliveryOutcome.JOINED: "It joined an action that was waiting already.",
@@ -66,6 +67,12 @@ def read_delivery_text(content: Mapping[str, Any]) -> DeliveryText:
 
 def _hide_uuids(text: str) -> str:
     return _HANDLER_URL.sub(r"\1…", text)
+
+
+def split_reason(delivery: Delivery) -> tuple[str, str]:
+    """Return why a delivery has its outcome, and the UUID of the action that carries out the one that it repeats."""
+    repeated = _CARRIED_OUT.search(delivery.reason) if delivery.outcome is DeliveryOutcome.REPEATED else None
+    return (delivery.reason[: repeated.start()], repeated[1]) if repeated else (delivery.reason, "")
 
 
 def describe_outcome(delivery: Delivery) -> str:

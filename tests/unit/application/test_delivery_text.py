@@ -15,6 +15,7 @@ from tutumd.application.delivery_text import (
     indent_json,
     lay_out,
     read_delivery_text,
+    split_reason,
 )
 from tutumd.model import DeliveryOutcome, Operation
 
@@ -108,6 +109,13 @@ def test_a_refused_delivery_says_that_nothing_is_stored() -> None:
 def test_every_outcome_has_a_sentence() -> None:
     sentences = {describe_outcome(delivery_of(each)) for each in DeliveryOutcome}
     assert len(sentences) == len(DeliveryOutcome)
+
+
+def test_a_repeated_delivery_names_the_action_of_the_one_that_it_repeats() -> None:
+    uuid = "25aabee6-5c0a-4927-8301-fed93029fef2"
+    reason = f"it repeats an earlier delivery, which action {uuid} carries out"
+    assert split_reason(delivery_of("repeated", reason)) == ("it repeats an earlier delivery", uuid)
+    assert split_reason(delivery_of("skipped", reason)) == (reason, "")
 
 
 def test_what_was_asked_for_is_told() -> None:

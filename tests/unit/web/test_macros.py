@@ -120,7 +120,6 @@ def test_a_log_is_one_text_or_lines_with_their_time() -> None:
         ui.pager(HOSTILE, HOSTILE),
         ui.crumbs([(HOSTILE, HOSTILE), (HOSTILE, "")]),
         ui.head(HOSTILE, HOSTILE, HOSTILE),
-        ui.tabs([(HOSTILE, HOSTILE, 1, True)]),
         ui.filters([(HOSTILE, HOSTILE, None, False)], is_states=True),
         ui.diff(HOSTILE, [HOSTILE + "2"]),
         ui.log(HOSTILE),

@@ -52,7 +52,7 @@ def test_it_shows_what_the_service_is_and_does(dashboard: DashboardBed) -> None:
     assert "the compose file was not read" in page.text
     assert "web-1 Running" in _card(page, "Containers")
     assert "tutum.scale.max = 5" in _card(page, "Settings")
-    assert f"handler {handler.number} Redeploy Active" in _card(page, "Handlers")
+    assert f"handler {handler.number} Active Redeploy" in _card(page, "Handlers")
     assert "Queued Pending" in _card(page, "Deliveries") and ORIGIN.address in _card(page, "Deliveries")
     assert "Redeploy" in _card(page, "Actions")
 
@@ -88,6 +88,16 @@ def test_handlers_say_whether_they_can_be_called(dashboard: DashboardBed) -> Non
     shown = _card(_open(dashboard, dashboard.visit()), "Handlers")
     for word in ("Disabled", "Expired", "Used up", "Unused Nobody called it for 40 days, since it was created."):
         assert word in shown
+
+
+def test_a_repeated_delivery_leads_to_the_action_of_the_one_that_it_repeats(dashboard: DashboardBed) -> None:
+    dashboard.bed.show("web")
+    handler = dashboard.bed.handler("web")
+    action = dashboard.bed.accepted(handler, key="idempotency-key:1").action_uuid
+    dashboard.bed.accepted(handler, key="idempotency-key:1")
+    card = find_card(_open(dashboard, dashboard.visit()), "Deliveries")
+    (link,) = card.find("a", "Show its action")
+    assert link.attributes["href"] == f"/action/{action}/" and "which action" not in card.text
 
 
 def test_images_tell_how_redeploys_changed_them(dashboard: DashboardBed) -> None:
@@ -195,6 +205,15 @@ def test_a_service_that_is_gone_can_be_forgotten(dashboard: DashboardBed) -> Non
     assert page.submit("Forget").path == "/services/"
     assert not bed.store.unused_handlers(bed.admin, None, query()).total
     assert page.visitor.get(f"/service/{handler.service_uuid}/").status == 404
+
+
+def test_what_is_redeployed_has_no_button_to_start_it(dashboard: DashboardBed) -> None:
+    bed = dashboard.bed
+    bed.show("web")
+    bed.store.submit(bed.admin, bed.service_uuid("web"), Verb.REDEPLOY, target=None, origin=ORIGIN)
+    bed.claimed()
+    page = _open(dashboard, dashboard.visit())
+    assert "Redeploying" in page.text and page.find("button", "Stop") and not page.find("button", "Start")
 
 
 def test_what_cannot_be_done_has_no_button_and_says_why(dashboard: DashboardBed) -> None:

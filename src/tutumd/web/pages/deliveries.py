@@ -6,7 +6,7 @@ from fastapi import Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response
 
-from tutumd.application.delivery_text import describe_outcome, describe_wish, read_delivery_text
+from tutumd.application.delivery_text import describe_outcome, describe_wish, read_delivery_text, split_reason
 from tutumd.application.redelivery import find_obstacle, redeliver
 from tutumd.errors import ConflictError, InvalidInputError, NotFoundError, TooManyCallsError, TutumdError
 from tutumd.model import Delivery, DeliveryOutcome, Scope, User
@@ -135,6 +135,7 @@ def _show(
     is_repeated = repeated is not None and repeated.number < number and repeated.raw == delivery.raw
     forbidden = "" if visitor.may(Scope.CALL) else "your key may not call handlers: it lacks the scope call"
     text = read_delivery_text(delivery.content)
+    reason, repeats = split_reason(delivery)
     return render(
         request,
         "delivery.html",
@@ -143,6 +144,8 @@ def _show(
         delivery=delivery,
         text=text,
         outcome=describe_outcome(delivery),
+        reason=reason,
+        repeats=repeats,
         wish=describe_wish(delivery, found.handler.operation),
         obstacle=find_obstacle(delivery) or forbidden,
         may_try=text.is_stored and not forbidden,

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from shlex import quote
 from typing import Any
 
+from tutumd.application.delivery_text import split_reason
+
 
 def iso(at: datetime) -> str:
     """Return a moment for machines, in UTC with milliseconds."""
@@ -73,4 +75,5 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "short_digest": short_digest,
     "verb": verb,
     "shell": quote,
+    "split_reason": split_reason,
 }

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from tutumd.model import Scope, Service, ServiceState, User
 
+_COMING = (ServiceState.RUNNING, ServiceState.STARTING, ServiceState.SCALING, ServiceState.REDEPLOYING)
+"""States in which a service runs, or soon will."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Button:
@@ -37,7 +40,7 @@ def list_buttons(service: Service, visitor: User, handlers: int) -> list[Button]
 
 def _present(service: Service, visitor: User, handlers: int) -> Iterator[Button]:
     if visitor.may(Scope.OPERATE):
-        if service.state is not ServiceState.RUNNING:
+        if service.state not in _COMING:
             yield Button(label="Start", path="start/", command=command("start", service), icon="play")
         if service.state is not ServiceState.STOPPED:
             yield Button(
