@@ -75,7 +75,7 @@ def filled_server(folder: Path) -> Iterator[FilledServer]:
         mailer = _fail(first)
         first.stop()
         # The next redeploy goes on as long as the server runs: it waits until its containers have run for long.
-        options = ("--engine", "local", "--redeploy-stable", "900")
+        options = ("--engine", "local", "--redeploy-stable", "90000", "--redeploy-timeout", "90000")
         with LiveServer(folder, *options, port=first.port) as server:
             running = _begin(server, web)
             try:

@@ -10,7 +10,7 @@ from tests.acceptance.accounts import add_limited_key, add_member
 from tests.acceptance.console import Console
 from tests.acceptance.sender_calls import send_payload
 from tests.support.pages import Page, Visitor
-from tests.support.server import APIKEY, USER, LiveServer
+from tests.support.server import APIKEY, LIMIT_S, USER, LiveServer
 from tests.support.waiting import wait_until
 from tutumd.model import Scope
 
@@ -117,7 +117,7 @@ def test_a_sender_is_connected_and_its_first_call_passes_every_check(
 def test_the_command_for_a_pipeline_works_as_it_is(live_server: LiveServer, visitor: Visitor, service: str) -> None:
     made, _, _ = make(visitor, service, "curl")
     [command] = [each.text for each in made.find("code") if each.text.startswith("curl ")]
-    run = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    run = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=LIMIT_S, check=False)
     assert run.returncode == 0, run
     waiting = made.follow("Watch the first call arrive")
     assert checks(waiting) == ["Passed", "Skipped", "Passed", "Passed", "Passed"]
@@ -267,7 +267,7 @@ def test_the_command_beside_the_button_makes_the_same_handler(
             input="a-secret-of-the-test\n",
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=LIMIT_S,
             check=False,
         )
         assert run.returncode == 0, run

@@ -55,7 +55,7 @@ def test_a_redeploy_is_finished_when_the_engine_is_back(
     assert server.request("GET", action).json["state"] == "In progress"
     wait_until(lambda: readiness(server)["docker"] == "unreachable", "the engine is told to be away")
     bed.start_engine()
-    ended = server.wait_for_action(action, timeout_s=90)
+    ended = server.wait_for_action(action)
     assert ended["state"] == "Success", ended
     assert containers(bed, "--filter", "name=api") == ["api running"]
     shown = bed.docker(
@@ -74,7 +74,7 @@ def test_a_scale_up_adds_once_though_the_engine_was_away(clean_bed: DockerBed, s
     bed.kill_engine()
     wait_until(lambda: "waiting for" in server.request("GET", action).json["reason"], "the action waits")
     bed.start_engine()
-    ended = server.wait_for_action(action, timeout_s=90)
+    ended = server.wait_for_action(action)
     assert ended["state"] == "Success", ended
     assert sorted(containers(bed, "--filter", "name=api")) == [
         f"{name} running" for name in ("api", "api-2", "api-3", "api-4")
@@ -99,7 +99,7 @@ def test_a_swarm_that_was_away_is_ordered_once(
     bed.kill_engine()
     wait_until(lambda: "waiting for" in server.request("GET", action).json["reason"], "the action waits")
     bed.start_engine()
-    ended = server.wait_for_action(action, timeout_s=120)
+    ended = server.wait_for_action(action)
     assert ended["state"] == "Success", ended
     template = swarm.spec(bed, "api")["TaskTemplate"]
     assert template.get("ForceUpdate", 0) == orders

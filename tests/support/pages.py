@@ -23,6 +23,9 @@ from urllib.parse import urlencode, urljoin, urlsplit
 from tests.support.html_tree import Element, parse
 
 _REDIRECTS = 5
+LIMIT_S = 240.0
+"""Only ends a hang."""
+
 _NAVIGATION = {"Accept": "text/html,*/*;q=0.8", "User-Agent": "Mozilla/5.0 (test)", "Sec-Fetch-Site": "same-origin"}
 
 
@@ -177,7 +180,7 @@ class Visitor:
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         source = (self._address, 0)
         with closing(
-            http.client.HTTPConnection(self._host, self._port, timeout=60, source_address=source)
+            http.client.HTTPConnection(self._host, self._port, timeout=LIMIT_S, source_address=source)
         ) as connection:
             connection.request(method, self.root + path, content or (b"" if method == "POST" else None), sent)
             response = connection.getresponse()
