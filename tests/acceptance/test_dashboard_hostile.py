@@ -83,7 +83,7 @@ def fill(server: LiveServer) -> Hostile:
     """Put hostile text wherever the API, the senders and the containers can put any."""
     member = add_member(server, USER_NAME)
     print_all = f"printf '%s\\n' {shlex.quote(EVERYTHING)}"
-    service = server.run_service(f"web-{SHORT}", f"{print_all}; exec sleep 600")
+    service = server.run_service(f"web-{SHORT}", f"{print_all}; exec sleep 36000")
     change = {"image": SHORT, "run_command": f"{print_all}; exit 3"}
     assert server.request("PATCH", f"/api/v1/service/{service}/", change).status in (200, 202)
     plain = server.make_handler(service, name=SHORT)

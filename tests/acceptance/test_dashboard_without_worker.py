@@ -72,9 +72,7 @@ def halves(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Halves]:
 
 def see(visitor: Visitor, path: str, text: str) -> Page:
     """Load a page until it has a text."""
-    return wait_until(
-        lambda: page if text in (page := visitor.get(path)).text else None, f"{path} says {text!r}", timeout_s=60
-    )
+    return wait_until(lambda: page if text in (page := visitor.get(path)).text else None, f"{path} says {text!r}")
 
 
 def test_what_is_asked_for_waits_for_a_worker(halves: Halves) -> None:

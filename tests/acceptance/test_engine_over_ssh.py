@@ -58,7 +58,9 @@ def succeeds(server: LiveServer, action: str, bed: DockerBed) -> None:
 @pytest.fixture
 def api(clean_bed: DockerBed) -> DockerBed:
     clean_bed.push("app", "v1")
-    clean_bed.docker("run", "-d", "--name", "api", "--restart", "always", IMAGE)
+    # Long enough that also a busy machine acts in the middle of the swap.
+    lasts = ("--label", "tutum.redeploy.stable=10")
+    clean_bed.docker("run", "-d", "--name", "api", "--restart", "always", *lasts, IMAGE)
     return clean_bed
 
 

@@ -184,14 +184,14 @@ class LiveServer:
             with response:
                 return _read(response)
 
-    def create_service(self, name: str, run_command: str = "sleep 600", containers: int = 1) -> dict[str, Any]:
+    def create_service(self, name: str, run_command: str = "sleep 36000", containers: int = 1) -> dict[str, Any]:
         """Create a service of the `local` engine, which does not run yet, and return it."""
         definition = {"name": name, "image": "none", "run_command": run_command, "target_num_containers": containers}
         created = self.request("POST", "/api/v1/service/", definition)
         assert created.status == 201, created
         return dict(created.json)
 
-    def run_service(self, name: str, run_command: str = "sleep 600", containers: int = 1) -> str:
+    def run_service(self, name: str, run_command: str = "sleep 36000", containers: int = 1) -> str:
         """Create a service of the `local` engine, start it, wait until it runs, and return its UUID."""
         uuid = str(self.create_service(name, run_command, containers)["uuid"])
         assert self.request("POST", f"/api/v1/service/{uuid}/start/").status == 202
