@@ -21,6 +21,7 @@ from http.cookies import SimpleCookie
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from tests.support.html_tree import Element, parse
+from tests.support.waiting import wait_until
 
 _REDIRECTS = 5
 LIMIT_S = 240.0
@@ -163,6 +164,15 @@ class Visitor:
     def get(self, path: str, **headers: str) -> Page:
         """Get a page, at the end of redirects."""
         return self._follow(self.send("GET", path, **headers))
+
+    def get_part(self, path: str, **headers: str) -> Page:
+        """Get what scripts get. While the server has no time to render it, it says 204, and scripts ask again."""
+
+        def rendered() -> Page | None:
+            page = self.send("GET", path, HX_Request="true", **headers)
+            return page if page.status != 204 else None
+
+        return wait_until(rendered, f"the server has time to render {path}")
 
     def post(self, path: str, fields: Mapping[str, str] | str = "", **headers: str) -> Page:
         """Post a form, and return the page at the end of redirects."""
