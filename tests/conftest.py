@@ -13,7 +13,7 @@ from tests.support.docker_bed import DockerBed
 from tests.support.leak_plugin import LeakPlugin
 from tests.support.podman_bed import PodmanBed
 from tests.support.postgres_bed import PostgresBed, missing_postgres
-from tests.support.server import LiveServer
+from tests.support.server import PATIENT, LiveServer
 
 IN_A_CLUSTER = bool(os.environ.get("TUTUMD_TEST_KUBECONFIG"))
 
@@ -114,7 +114,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture(scope="session")
 def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """A server process with the `local` engine, shared by all tests of a worker."""
-    with LiveServer(tmp_path_factory.mktemp("live-server"), "--engine", "local") as server:
+    folder = tmp_path_factory.mktemp("live-server")
+    with LiveServer(folder, "--engine", "local", command=PATIENT) as server:
         yield server
 
 

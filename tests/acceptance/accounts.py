@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.support.server import BIN, Answer, LiveServer
+from tests.support.server import BIN, LIMIT_S, Answer, LiveServer
 from tutumd.application import accounts
 from tutumd.application.digests import sha256_hex
 from tutumd.model import NewKey
@@ -40,7 +40,7 @@ def run_tutumd(data: Path, *arguments: str, **variables: str) -> "subprocess.Com
         env=inherited | {"TUTUMD_DATA_DIR": str(data)} | variables,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT_S,
         check=False,
     )
 
@@ -82,5 +82,5 @@ def opened_accounts(server: LiveServer) -> Iterator[SqlAccounts]:
 
 def give(server: LiveServer, service: str, owner: str) -> None:
     """Set the owner of a service of the local engine. On other engines the label `tutum.owner` does that."""
-    with closing(sqlite3.connect(server.data / "tutumd.db", timeout=60)) as connection, connection:
+    with closing(sqlite3.connect(server.data / "tutumd.db", timeout=LIMIT_S)) as connection, connection:
         connection.execute("UPDATE services SET owner = ? WHERE uuid = ?", (owner, service))

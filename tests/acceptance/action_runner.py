@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from tests.support.server import LIMIT_S
+
 ACTION = Path(__file__).parents[2] / "action"
 
 
@@ -77,7 +79,7 @@ def start(folder: Path, inputs: Mapping[str, str], **variables: str) -> "subproc
 
 def finish(folder: Path, process: "subprocess.Popen[str]") -> Ran:
     """Wait for the end of a step, and return what it left."""
-    raw, _ = process.communicate(timeout=120)
+    raw, _ = process.communicate(timeout=LIMIT_S)
     assert list((folder / "temp").iterdir()) == [], "the step left files behind"
     masked = re.findall(r"^::add-mask::(.+)$", raw, re.MULTILINE)
     log = re.sub(r"^::add-mask::.*\n", "", raw, flags=re.MULTILINE)

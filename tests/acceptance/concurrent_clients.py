@@ -4,7 +4,7 @@ import http.client
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.support.server import LiveServer
+from tests.support.server import LIMIT_S, LiveServer
 
 
 def post_all(server: LiveServer, paths: Sequence[str], clients: int) -> list[int]:
@@ -15,7 +15,7 @@ def post_all(server: LiveServer, paths: Sequence[str], clients: int) -> list[int
 
 
 def _post(server: LiveServer, paths: Sequence[str]) -> list[int]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=LIMIT_S)
     statuses = []
     try:
         for path in paths:

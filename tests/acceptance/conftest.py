@@ -49,4 +49,4 @@ def console(live_server: LiveServer) -> Console:
 def breakable(live_server: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """A service whose new processes fail as long as a file exists, and that file."""
     broken = tmp_path_factory.mktemp("breakable") / "broken"
-    return live_server.run_service("breakable", f"test ! -e {broken} || exit 3; exec sleep 600"), broken
+    return live_server.run_service("breakable", f"test ! -e {broken} || exit 3; exec sleep 36000"), broken

@@ -5,7 +5,7 @@ import re
 import subprocess
 from typing import Any
 
-from tests.support.server import BIN, LiveServer
+from tests.support.server import BIN, LIMIT_S, LiveServer
 
 
 class Console:
@@ -22,7 +22,7 @@ class Console:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=LIMIT_S,
             check=False,
         )
         assert done.returncode == code, (done.stdout, done.stderr)

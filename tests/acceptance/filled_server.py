@@ -75,7 +75,7 @@ def filled_server(folder: Path) -> Iterator[FilledServer]:
         mailer = _fail(first)
         first.stop()
         # The next redeploy goes on as long as the server runs: it waits until its containers have run for long.
-        options = ("--engine", "local", "--redeploy-stable", "900")
+        options = ("--engine", "local", "--redeploy-stable", "90000", "--redeploy-timeout", "90000")
         with LiveServer(folder, *options, port=first.port) as server:
             running = _begin(server, web)
             try:
@@ -88,8 +88,8 @@ def filled_server(folder: Path) -> Iterator[FilledServer]:
 
 def _fill(server: LiveServer) -> tuple[str, list[str]]:
     """Make a service with handlers of all kinds, and deliveries of all outcomes."""
-    web = _run(server, "shop-web", "echo 'listening on :8080'; exec sleep 600", containers=2)
-    server.create_service("reports", "exec sleep 600")
+    web = _run(server, "shop-web", "echo 'listening on :8080'; exec sleep 36000", containers=2)
+    server.create_service("reports", "exec sleep 36000")
     add_member(server, "ann")
     github = server.make_handler(
         web,
@@ -111,7 +111,7 @@ def _fill(server: LiveServer) -> tuple[str, list[str]]:
     return web, [each["name"] for each in (github, more, off, moved)]
 
 
-def _run(server: LiveServer, name: str, command: str = "exec sleep 600", containers: int = 1) -> str:
+def _run(server: LiveServer, name: str, command: str = "exec sleep 36000", containers: int = 1) -> str:
     """Run a service whose image has a name as they are; this engine does not use it."""
     definition = {"name": name, "image": f"ghcr.io/acme/{name}:1.8", "run_command": command}
     created = server.request("POST", "/api/v1/service/", definition | {"target_num_containers": containers})

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.support.documentation import Block, blocks, commands_of
+from tests.support.server import LIMIT_S
 
 
 class Guide:
@@ -41,7 +42,7 @@ class Guide:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=LIMIT_S,
             check=False,
         )
         assert done.returncode == code, (script, done.stdout, done.stderr)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.server import APIKEY, USER, Answer, LiveServer
+from tests.support.server import APIKEY, LIMIT_S, USER, Answer, LiveServer
 from tests.support.waiting import wait_until
 
 CREDENTIALS = f"Authorization: ApiKey {USER}:{APIKEY}"
@@ -36,7 +36,7 @@ class Connection:
     """A TCP connection for several requests, from any address of loopback."""
 
     def __init__(self, server: LiveServer, source: str = "127.0.0.1") -> None:
-        self._socket = socket.create_connection(("127.0.0.1", server.port), timeout=30, source_address=(source, 0))
+        self._socket = socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT_S, source_address=(source, 0))
 
     def __enter__(self) -> "Connection":
         return self
@@ -95,7 +95,7 @@ def holdings(server: LiveServer) -> dict[str, list[dict[str, Any]]]:
 
     Without what the engine reports of services: processes of earlier tests may still be ending.
     """
-    wait_until(lambda: not _live_actions(server), "all actions have ended", timeout_s=60)
+    wait_until(lambda: not _live_actions(server), "all actions have ended")
     services = server.objects("/api/v1/service/")
     handlers = [each for service in services for each in server.objects(f"{service['resource_uri']}webhook/handler/")]
     for service in services:

@@ -60,9 +60,9 @@ def test_only_signed_calls_are_believed(live_server: LiveServer, service: str) -
     assert (wrong.status, missing.status) == (401, 401)
     assert wrong.json["error"] and missing.json["error"]
     listed = live_server.request("GET", f"{handler['resource_uri']}delivery/").json["objects"]
-    assert [one["outcome"] for one in listed] == ["refused", "refused", "joined", "queued"] or [
-        one["outcome"] for one in listed
-    ] == ["refused", "refused", "queued", "queued"]
+    outcomes = [one["outcome"] for one in listed]
+    assert outcomes[:2] == ["refused", "refused"] and set(outcomes[2:]) <= {"queued", "joined"}, outcomes
+    assert len(outcomes) == 4
     refused = live_server.request("GET", listed[0]["resource_uri"]).json
     assert (refused["headers"], refused["body"]) == ([], ""), "a stranger's content is not kept"
     signed = live_server.request("GET", listed[-1]["resource_uri"]).json
@@ -90,10 +90,10 @@ def test_a_filter_leaves_calls_out_with_a_reason_and_tells_so_beforehand(live_se
 
 def test_who_waits_gets_the_end_of_the_action(live_server: LiveServer, service: str) -> None:
     handler = live_server.make_handler(service)
-    answer = live_server.post(f"{handler['url']}?wait=30")
+    answer = live_server.post(f"{handler['url']}?wait=200")
     assert (answer.status, answer.json["state"], answer.json["reason"]) == (200, "Success", "")
     assert answer.json["containers_after"] == 1
-    preferred = live_server.post(handler["url"], Prefer="respond-async, wait=30")
+    preferred = live_server.post(handler["url"], Prefer="respond-async, wait=200")
     assert (preferred.status, preferred.json["state"]) == (200, "Success")
     assert "log_tail" not in preferred.json
     for wrong in ("x", "601", "-1"):
@@ -104,7 +104,7 @@ def test_who_waits_for_what_fails_gets_a_502_that_says_why(live_server: LiveServ
     broken = live_server.run_service("fails-later", "sleep 600")
     handler = live_server.make_handler(broken, show_log=True)
     live_server.request("PATCH", f"/api/v1/service/{broken}/", {"run_command": "echo no luck; exit 3"})
-    answer = live_server.post(f"{handler['url']}?wait=60")
+    answer = live_server.post(f"{handler['url']}?wait=200")
     assert (answer.status, answer.json["state"]) == (502, "Failed"), answer
     assert answer.json["reason"]
     assert "no luck" in answer.json["log_tail"]
@@ -112,12 +112,13 @@ def test_who_waits_for_what_fails_gets_a_502_that_says_why(live_server: LiveServ
 
 
 def test_who_does_not_wait_long_enough_is_told_that_it_goes_on(live_server: LiveServer) -> None:
-    slow = live_server.run_service("slow-to-stop", "trap '' TERM; while :; do sleep 1; done")
+    slow, gate = live_server.run_gated_service("slow-to-stop")
     handler = live_server.make_handler(slow)
     answer = live_server.post(f"{handler['url']}?wait=1")
     assert answer.status == 504, answer
     assert answer.json["state"] in ("Pending", "In progress")
-    status = live_server.request("GET", f"{answer.json['status_url']}?wait=60", authorization=None)
+    gate.touch()
+    status = live_server.request("GET", f"{answer.json['status_url']}?wait=200", authorization=None)
     assert (status.status, status.json["state"]) == (200, "Success")
 
 
@@ -138,7 +139,7 @@ def test_the_status_of_a_call_can_be_asked_by_its_caller_until_the_handler_is_go
 
 def test_a_last_use_that_comes_again_is_answered_as_the_first_time(live_server: LiveServer, service: str) -> None:
     handler = live_server.make_handler(service, max_uses=1)
-    first, again = (live_server.post(f"{handler['url']}?wait=30", Idempotency_Key="mine") for _ in range(2))
+    first, again = (live_server.post(f"{handler['url']}?wait=200", Idempotency_Key="mine") for _ in range(2))
     assert (first.status, again.status) == (200, 200)
     assert first.headers["x-tutum-action-uri"] == again.headers["x-tutum-action-uri"]
     assert live_server.post(handler["url"], Idempotency_Key="another").status == 404
@@ -156,10 +157,10 @@ def test_a_scale_up_hammered_from_many_connections_ends_exactly_at_the_cap(live_
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join()
     assert [answer.status for answer in answers] == [202] * 192
-    live_server.post(f"{handler['url']}3/?wait=60")
-    last = live_server.post(f"{handler['url']}3/?wait=60")
+    live_server.post(f"{handler['url']}3/?wait=200")
+    last = live_server.post(f"{handler['url']}3/?wait=200")
     assert last.status == 502
     assert "max_containers of the webhook handler" in last.json["reason"]
     shown = live_server.service(capped)
@@ -167,11 +168,11 @@ def test_a_scale_up_hammered_from_many_connections_ends_exactly_at_the_cap(live_
 
 
 def test_beyond_its_rate_a_handler_says_when_to_come_again(live_server: LiveServer, service: str) -> None:
-    handler = live_server.make_handler(service, rate_limit="3/minute")
+    handler = live_server.make_handler(service, rate_limit="3/hour")
     statuses = [live_server.post(handler["url"]).status for _ in range(5)]
     assert statuses == [202, 202, 202, 429, 429]
     refused = live_server.post(handler["url"])
-    assert 1 <= int(refused.headers["retry-after"]) <= 20
+    assert 1 <= int(refused.headers["retry-after"]) <= 1200
 
 
 def test_a_delivery_is_done_once_more_by_its_owner(live_server: LiveServer, service: str) -> None:

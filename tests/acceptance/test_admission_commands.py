@@ -130,7 +130,7 @@ def test_deliveries_are_looked_at_and_done_again(console: Console, service: str)
     listed = console.hook("deliveries", service, "received").splitlines()
     assert listed[0].split() == ["ID", "RECEIVED", "FROM", "OUTCOME", "RESULT", "ACTION", "REASON"]
     outcomes = [json.loads(console.hook("deliveries", service, "received", "--json"))[n]["outcome"] for n in range(3)]
-    assert outcomes == ["queued", "skipped", "skipped"]
+    assert outcomes in (["queued", "skipped", "skipped"], ["joined", "skipped", "skipped"])
     going, _, missing = (line.split()[0] for line in listed[1:])
     shown = console.hook("deliveries", service, "received", "--show", going)
     assert 'body (12 bytes):\n{"go": true}\n' in shown
@@ -175,20 +175,20 @@ def test_the_sdk_waits_for_the_end(sdk: tutum.WebhookHandler, live_server: LiveS
     [handler] = sdk.save()
     assert (handler.calls, handler.last_called_datetime, handler.rotation) == (0, None, None)
     assert handler.created_datetime
-    called = sdk.call(handler.uuid, wait=60, headers={"Idempotency-Key": "once"})
+    called = sdk.call(handler.uuid, wait=200, headers={"Idempotency-Key": "once"})
     assert called.outcome is not None
     assert called.outcome.succeeded, called.outcome
     assert (called.outcome.containers_before, called.outcome.containers_after) == (1, 1)
     assert called.action.succeeded
     assert called.poll() == called.outcome
-    again = sdk.call(handler.uuid, wait=60, headers={"Idempotency-Key": "once"})
+    again = sdk.call(handler.uuid, wait=200, headers={"Idempotency-Key": "once"})
     assert again.action_uuid == called.action_uuid
     assert sdk.list(name="sdk")[0].calls == 2
     assert next(iter(sdk.deliveries(handler.uuid)))["outcome"] == "repeated"
 
     plain = sdk.call(handler.uuid)
     assert plain.outcome is None
-    assert plain.poll(wait=60).succeeded
+    assert plain.poll(wait=200).succeeded
     sdk.delete(handler.uuid)
     with pytest.raises(tutum.ObjectNotFound):
         plain.poll()

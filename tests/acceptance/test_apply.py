@@ -21,7 +21,7 @@ import tutum
 from tests.acceptance.accounts import add_member
 from tests.acceptance.console import Console
 from tests.acceptance.handler_documents import handlers
-from tests.support.server import APIKEY, BIN, USER, LiveServer
+from tests.support.server import APIKEY, BIN, LIMIT_S, USER, LiveServer
 from tutum.cli.app import run
 from tutum.handler_fields import FIELDS
 
@@ -263,7 +263,7 @@ def test_a_locale_without_utf_8_ends_no_run_in_the_middle(cli: Applied, service:
     def run_tutum(*arguments: str) -> str:
         environment = cli.server.client_environment | ascii_only
         command = [str(BIN / "tutum"), *arguments]
-        done = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False)
+        done = subprocess.run(command, env=environment, capture_output=True, timeout=LIMIT_S, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout.decode()
 
@@ -284,7 +284,7 @@ def test_on_a_terminal_it_asks(cli: Applied, service: str, typed: str, code: int
             stdin=end,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=LIMIT_S,
             check=False,
         )
     finally:

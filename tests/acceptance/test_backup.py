@@ -21,7 +21,7 @@ import pytest
 from tests.faults.databases import SqliteDisk, small_disk
 from tests.support import killed_program
 from tests.support.postgres_bed import PostgresBed, programs
-from tests.support.server import BIN, LiveServer
+from tests.support.server import BIN, LIMIT_S, LiveServer
 from tests.support.waiting import wait_until
 from tutumd.errors import SettingsError
 from tutumd.main.restore import restore
@@ -34,7 +34,7 @@ VERIFY = {"preset": "token", "header": "X-Hook", "secrets": [SECRET]}
 def tutumd(*arguments: str | Path, stdin: bytes = b"") -> Ran:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("TUTUM")}
     command = [str(BIN / "tutumd"), *map(str, arguments)]
-    return subprocess.run(command, input=stdin, capture_output=True, env=clean, timeout=120, check=False)
+    return subprocess.run(command, input=stdin, capture_output=True, env=clean, timeout=LIMIT_S, check=False)
 
 
 def says(done: Ran, pattern: str) -> None:
@@ -66,7 +66,7 @@ def calls(server: LiveServer, path: str) -> Iterator[list[str]]:
     finally:
         stop.set()
         for thread in threads:
-            thread.join(60)
+            thread.join()
 
 
 def make_backup(database_url: str, server: LiveServer, target: Path) -> None:
@@ -77,7 +77,7 @@ def make_backup(database_url: str, server: LiveServer, target: Path) -> None:
     told = tutumd("backup", target, "--data-dir", server.data, "--database", database_url)
     says(told, "the database is on PostgreSQL")
     line = next(line for line in told.stderr.decode().splitlines() if "pg_dump --format" in line)
-    subprocess.run(["sh", "-ec", line], check=True, env=os.environ | {"PATH": postgres_path()}, timeout=60)
+    subprocess.run(["sh", "-ec", line], check=True, env=os.environ | {"PATH": postgres_path()}, timeout=LIMIT_S)
 
 
 def restore_elsewhere(database_url: str, backup: Path, data: Path, request: pytest.FixtureRequest) -> str:
@@ -89,7 +89,7 @@ def restore_elsewhere(database_url: str, backup: Path, data: Path, request: pyte
     bed: PostgresBed = request.getfixturevalue("postgres_bed")
     url = bed.new_database()
     command = ["pg_restore", "--exit-on-error", "--no-owner", f"--dbname={url}", str(backup)]
-    subprocess.run(command, check=True, env=os.environ | {"PATH": postgres_path()}, timeout=60)
+    subprocess.run(command, check=True, env=os.environ | {"PATH": postgres_path()}, timeout=LIMIT_S)
     return url
 
 
@@ -298,14 +298,14 @@ def test_a_backup_through_a_pipe_is_the_same(backup: Path, tmp_path: Path) -> No
 def test_a_backup_into_a_pipe_or_file_that_is_full_says_so(backup: Path, tmp_path: Path) -> None:
     command = [str(BIN / "tutumd"), "backup", "-", "--data-dir", str(tmp_path / "data")]
     with open("/dev/full", "wb") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=LIMIT_S, check=False)
     says(done, "no backup was written: standard output: No space left on device")
     assert not list((tmp_path / "data").glob("*.backup*"))
 
 
 def run_killed(nth: int, folder: Path, *arguments: str | Path) -> int:
     command = [sys.executable, killed_program.__file__, str(nth), str(folder), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, timeout=120, check=False).returncode
+    return subprocess.run(command, capture_output=True, timeout=LIMIT_S, check=False).returncode
 
 
 @pytest.mark.slow

@@ -43,8 +43,8 @@ def test_a_connection_that_does_not_ask_to_the_end_is_closed(target: Target) -> 
         again.send(HEALTH)
         assert again.answer("GET").status == 200
         again.send(half)
-        # Within twice HEAD_S of tutumd/web/protocol.py.
-        assert all(connection.closes_within(45) for connection in (silent, begun, again))
+        # Within twice HEAD_S of tutumd/web/call/protocol.py.
+        assert all(connection.is_closed for connection in (silent, begun, again))
 
 
 BROKEN: dict[str, Callable[[str], bytes]] = {

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import yaml
@@ -10,6 +11,9 @@ import yaml
 from tests.acceptance.console import Console
 from tests.support.documentation import blocks
 from tests.support.guards import require_programs
+from tests.support.programs import running
+from tests.support.server import LIMIT_S
+from tests.support.waiting import wait_until
 
 CI_GUIDE = Path(__file__).parents[2].joinpath("docs/how-to/ci.md").read_text(encoding="utf-8")
 
@@ -27,7 +31,7 @@ def test_curl_fails_when_and_only_when_the_redeploy_does(
     def run(line: str, **variables: str) -> int:
         environment = console.server.client_environment | {"TUTUM_URL": url, "CI_JOB_ID": line[:20]} | variables
         return subprocess.run(
-            ["sh", "-euc", line], env=environment, capture_output=True, timeout=60, check=False
+            ["sh", "-euc", line], env=environment, capture_output=True, timeout=LIMIT_S, check=False
         ).returncode
 
     assert [run(line) for line in lines] == [0, 0, 0]
@@ -48,23 +52,32 @@ def test_curl_repeats_a_call_with_a_key_as_the_guide_says(
 ) -> None:
     require_programs("curl")
     service, broken = breakable
-    slow = console.server.run_service("slow", "trap 'sleep 3; exit 0' TERM; while :; do sleep 0.2; done")
+    slow, gate = console.server.run_gated_service("slow")
     [line] = re.findall(r"^curl .*Idempotency-Key.*$", CI_GUIDE, re.MULTILINE)
-    line = line.replace("--retry 3", "--retry 3 --retry-delay 1").replace("wait=300", "wait=1")
+    assert line.count("--retry 3") == line.count("wait=300") == 1
 
-    def outcomes(of: str) -> list[str]:
+    def call(of: str, retry: str, wait: str) -> AbstractContextManager["subprocess.Popen[bytes]"]:
         environment = console.server.client_environment | {"CI_JOB_ID": of}
         console.hook("create", of, "-n", "repeating")
         environment["TUTUM_URL"] = console.hook("show", of, "repeating", "--url").strip()
-        done = subprocess.run(["sh", "-euc", line], env=environment, capture_output=True, timeout=60, check=False)
-        listed = json.loads(console.hook("deliveries", of, "repeating", "--json"))
-        return [str(done.returncode), *(one["outcome"] for one in reversed(listed))]
+        script = line.replace("--retry 3", f"--retry {retry} --retry-delay 1").replace("wait=300", f"wait={wait}")
+        return running(["sh", "-euc", script], env=environment, stdout=subprocess.DEVNULL)
 
+    def outcomes(of: str) -> list[str]:
+        listed = json.loads(console.hook("deliveries", of, "repeating", "--json"))
+        return [one["outcome"] for one in reversed(listed)]
+
+    with call(slow, "1000", "1") as curl:
+        wait_until(lambda: "repeated" in outcomes(slow), "it calls again")
+        gate.touch()
+        assert curl.wait(LIMIT_S) == 0
     first, *others = outcomes(slow)
-    assert (first, others[0], set(others[1:])) == ("0", "queued", {"repeated"})  # one run, waited for again
+    assert (first, set(others)) == ("queued", {"repeated"})  # one run, waited for again
     broken.touch()
     try:
-        assert outcomes(service) == ["22", *["queued"] * 4]  # what failed is not remembered
+        with call(service, "3", "300") as curl:
+            assert curl.wait(LIMIT_S) == 22
+        assert outcomes(service) == ["queued"] * 4  # what failed is not remembered
     finally:
         broken.unlink()
 
@@ -77,7 +90,7 @@ def test_the_status_url_is_polled_as_the_guide_says(console: Console, breakable:
     script = block.replace("https://hooks.example.com", console.server.url)
     url = console.hook("show", service, "polled", "--url").strip()
     subprocess.run(
-        ["sh", "-euc", script], env=console.server.client_environment | {"TUTUM_URL": url}, timeout=60, check=True
+        ["sh", "-euc", script], env=console.server.client_environment | {"TUTUM_URL": url}, timeout=LIMIT_S, check=True
     )
     console.hook("rm", service, "polled")
 
@@ -97,7 +110,7 @@ def test_the_jobs_of_github_and_gitlab_call_as_the_guide_says(
     def run(step: str, attempt: str) -> int:
         variables = {"TUTUM_URL": url, "GITHUB_RUN_ID": "7", "GITHUB_RUN_ATTEMPT": attempt, "CI_JOB_ID": attempt}
         return subprocess.run(
-            ["sh", "-euc", step], env=console.server.client_environment | variables, timeout=60, check=False
+            ["sh", "-euc", step], env=console.server.client_environment | variables, timeout=LIMIT_S, check=False
         ).returncode
 
     assert [run(step, "1") for step in steps] == [0, 0]

@@ -13,7 +13,7 @@ import pytest
 
 from tests.spec.examples import Example, examples
 from tests.support.guards import lacking
-from tests.support.server import LiveServer
+from tests.support.server import LIMIT_S, LiveServer
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +52,7 @@ class OldClient:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=LIMIT_S,
             check=False,
         )
 

@@ -16,7 +16,7 @@ import psutil
 from tests.acceptance.accounts import run_tutumd
 from tests.acceptance.raw_http import check_refusal
 from tests.support.programs import running
-from tests.support.server import APIKEY, BIN, USER, LiveServer
+from tests.support.server import APIKEY, BIN, LIMIT_S, USER, LiveServer
 from tests.support.waiting import wait_until
 
 KEY = re.compile(r"tutumd_[0-9a-f]{40}")
@@ -149,10 +149,10 @@ class Serving:
     def __exit__(self, *_: object) -> None:
         self._process.send_signal(signal.SIGTERM)
         try:
-            assert self._process.wait(20) in (0, -signal.SIGTERM)
+            assert self._process.wait(LIMIT_S) in (0, -signal.SIGTERM)
         finally:
             self._process.kill()
-            self._process.wait(20)
+            self._process.wait(LIMIT_S)
 
     def wait_for(self, text: str) -> None:
         wait_until(lambda: text in self.log or text in self.out or self._ended(), f"{text!r} is written")
@@ -182,7 +182,9 @@ def test_the_first_start_makes_an_admin_and_shows_the_key_once(tmp_path: Path) -
         second.wait_for("server is ready")
         assert second.out == ""
         (command,) = re.findall(r"For a new API key run: (.*)", second.log)
-    done = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=60, check=True, cwd=tmp_path)
+    done = subprocess.run(
+        shlex.split(command), capture_output=True, text=True, timeout=LIMIT_S, check=True, cwd=tmp_path
+    )
     assert KEY.fullmatch(done.stdout.splitlines()[-1])
     listed = run_tutumd(tmp_path / "data", "apikey", "list", "admin").stdout
     assert any(key.startswith(line.split("\t")[0]) for line in listed.splitlines())
@@ -266,4 +268,4 @@ def test_a_worker_ends_whichever_of_its_threads_gets_the_signal(tmp_path: Path) 
         wait_until(lambda: "worker is ready" in log.read_text(), "the worker is ready")
         other = next(thread.id for thread in psutil.Process(worker.pid).threads() if thread.id != worker.pid)
         assert ctypes.CDLL(None).tgkill(worker.pid, other, signal.SIGTERM) == 0
-        assert worker.wait(20) == 0
+        assert worker.wait(LIMIT_S) == 0

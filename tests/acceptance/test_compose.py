@@ -17,7 +17,7 @@ from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.documentation import commands
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.docker]
+pytestmark = [pytest.mark.slow, pytest.mark.docker, pytest.mark.timeout(1800)]
 
 PAGE = "docs/quickstart/docker.md"
 NAME = "ghcr.io/tutumd/tutumd:0.1.0"
@@ -37,7 +37,7 @@ class Host:
         self.folder = folder / "tutumd"
         self.environment = bed.environment | {"DOCKER_SOCKET": bed.url.removeprefix("unix://")}
 
-    def shell(self, script: str, cwd: Path | None = None, timeout_s: float = 240) -> str:
+    def shell(self, script: str, cwd: Path | None = None, timeout_s: float = 600) -> str:
         """Run a script and return what it prints. Its network is the host's, and an error ends it."""
         done = subprocess.run(
             [*namespace.enter(self.bed.name), "bash", "-euc", script],
@@ -134,18 +134,18 @@ def test_doctor_finds_nothing_that_the_filter_refuses(host: Host) -> None:
     assert refused == []
 
 
-REACH = "import socket, sys; socket.create_connection((sys.argv[1], 2375), timeout=3)"
+REACH = "import socket, sys; socket.create_connection((sys.argv[1], 2375), timeout=float(sys.argv[2]))"
 
 
 def test_the_web_part_has_no_way_to_the_docker_socket(host: Host) -> None:
     networks = host.bed.inspect("container", "tutumd-socket-1")["NetworkSettings"]
     assert isinstance(networks, dict)
     address = networks["Networks"]["tutumd_engine"]["IPAddress"]
-    reach = f"docker compose exec -T %s /opt/tutumd/bin/python -c {shlex.quote(REACH)} %s"
-    host.shell(reach % ("worker", address))
+    reach = f"docker compose exec -T %s /opt/tutumd/bin/python -c {shlex.quote(REACH)} %s %s"
+    host.shell(reach % ("worker", address, 60))
     for target in ("socket", address):
         with pytest.raises(AssertionError, match=r"gaierror|TimeoutError|unreachable"):
-            host.shell(reach % ("web", target))
+            host.shell(reach % ("web", target, 3))
 
 
 def test_figures_stay_inside_and_callers_cannot_pretend_an_address(host: Host) -> None:
@@ -178,19 +178,19 @@ def test_an_upgrade_under_calls_loses_none_and_hands_running_actions_over(host: 
         )
         with worker:
             before = version(bed, "web")
-            wait_until(lambda: "In progress" in host.tutum("action list"), "an action runs", timeout_s=60)
+            wait_until(lambda: "In progress" in host.tutum("action list"), "an action runs")
             host.shell(UPGRADE)
             assert version(bed, "web") != before
             host.shell("docker compose up -d --wait --no-recreate")
             calls_s = threading.Event()
             calls_s.wait(2)
-            answers = json.loads(callers.communicate(timeout=120)[0])
-            worker.wait(60)
+            answers = json.loads(callers.communicate(timeout=240)[0])
+            worker.wait(240)
     assert {answer for answer, _ in answers} == {202}
     longest = max(seconds for _, seconds in answers)
     assert longest < 30, "as long as Caddy keeps a request"
     assert "action was released" in (host.folder / "worker.log").read_text()
-    wait_until(lambda: not re.search("Pending|In progress", host.tutum("action list")), "all ended", timeout_s=120)
+    wait_until(lambda: not re.search("Pending|In progress", host.tutum("action list")), "all ended", timeout_s=240)
     assert "Failed" not in host.tutum("action list")
     # What the log of a container shows is no secret.
     logs = host.shell("docker compose logs")

@@ -159,6 +159,6 @@ def test_the_log_gives_what_comes_after_a_line(live_server: LiveServer, visitor:
     wait_for_end(live_server, path)
     lines = [each.attributes["id"] for each in visitor.get(path).find("div", id="log")[0].find("p")]
     number = lines[1].removeprefix("line-")
-    part = visitor.get(f"{path}log/?after={number}", hx_request="true")
+    part = visitor.get_part(f"{path}log/?after={number}")
     assert [each.attributes["id"] for each in part.find("p")] == lines[2:]
     assert part.find("span", data_every="0")

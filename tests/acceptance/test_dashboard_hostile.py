@@ -83,7 +83,7 @@ def fill(server: LiveServer) -> Hostile:
     """Put hostile text wherever the API, the senders and the containers can put any."""
     member = add_member(server, USER_NAME)
     print_all = f"printf '%s\\n' {shlex.quote(EVERYTHING)}"
-    service = server.run_service(f"web-{SHORT}", f"{print_all}; exec sleep 600")
+    service = server.run_service(f"web-{SHORT}", f"{print_all}; exec sleep 36000")
     change = {"image": SHORT, "run_command": f"{print_all}; exit 3"}
     assert server.request("PATCH", f"/api/v1/service/{service}/", change).status in (200, 202)
     plain = server.make_handler(service, name=SHORT)
@@ -181,6 +181,7 @@ def number_of(server: LiveServer, handler: str) -> int:
 
 def check(page: Page, *shown: str) -> None:
     """Fail if hostile text did anything on a page but show itself."""
+    page.wait_for_load_state()
     found = page.evaluate(_FIND)
     at = page.url[:200]
     assert not found["ran"], at
@@ -251,7 +252,8 @@ def test_hostile_text_stays_text_in_queries_and_paths(browser: Browser, hostile:
     check(page)
     page.get_by_label("User").fill(USER_NAME)
     page.get_by_label("API key").fill(EVERYTHING)
-    page.get_by_role("button", name="Sign in").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Sign in").click()
     check(page, USER_NAME)
     sign_in(page, USER_NAME, hostile.member_key)
     check(page, USER_NAME)
@@ -295,7 +297,8 @@ def test_hostile_text_stays_text_in_forms(browser: Browser, hostile: Hostile) ->
     page.get_by_label("Image tag").fill(SHORT)
     check(page)
     page.locator("input[name=name]").fill(SHORT)
-    page.get_by_role("button", name="Create the URL").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Create the URL").click()
     check(page)
     page.goto(f"/service/{service}/handler/new/")
     for control in page.locator("form.handler-form input:not([type=hidden]), form.handler-form textarea").all():
@@ -310,10 +313,12 @@ def test_hostile_text_stays_text_in_forms(browser: Browser, hostile: Hostile) ->
     page.goto("/service/{service_uuid}/handler/{number}/try/".format_map(dict(hostile.values)))
     for label in ("Headers", "Query", "Body", "Address of the caller"):
         page.get_by_label(label, exact=True).fill(EVERYTHING)
-    page.get_by_role("button", name="Try this payload").press("Enter")
+    with page.expect_navigation():
+        page.get_by_role("button", name="Try this payload").press("Enter")
     check(page, EVERYTHING)
     page.goto("/account/")
     page.get_by_label("Only for the service").fill(EVERYTHING)
     page.get_by_label("Only for the stack").fill(EVERYTHING)
-    page.get_by_role("button", name="Make a key", exact=True).click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Make a key", exact=True).click()
     check(page, EVERYTHING)

@@ -37,9 +37,13 @@ class Keyboard:
         raise AssertionError(f"{self._page.url}: {key} does not lead to {wanted}")
 
     def press(self, wanted: Locator, key: str = "Enter") -> None:
-        """Reach something, and press a key there."""
+        """Reach something, and press a key there. All but the title of a menu leads to another page."""
         self.reach(wanted)
-        self._page.keyboard.press(key)
+        if wanted.evaluate("each => each.matches('summary')"):
+            self._page.keyboard.press(key)
+            return
+        with self._page.expect_navigation():
+            self._page.keyboard.press(key)
 
     def type(self, wanted: Locator, text: str) -> None:
         """Reach a field, and type into it."""

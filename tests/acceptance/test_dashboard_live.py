@@ -1,5 +1,6 @@
 """Open pages in a real browser: they follow what runs, keep what people do with them, and stop when they should."""
 
+from pathlib import Path
 from uuid import uuid4
 
 from playwright.sync_api import Page, expect
@@ -10,20 +11,20 @@ from tests.support.server import APIKEY, USER, LiveServer
 from tests.support.waiting import wait_until
 
 
-def start_gated_redeploy(server: LiveServer, browser: Browser) -> tuple[Page, str, str]:
-    """Return the page of a redeploy that goes on for 10 s, its path and its service."""
-    service, _ = server.run_gated_service(f"web-{uuid4().hex[:8]}")
+def start_gated_redeploy(server: LiveServer, browser: Browser) -> tuple[Page, str, str, Path]:
+    """Return the page of a redeploy that goes on until a file exists, its path, its service and the file."""
+    service, gate = server.run_gated_service(f"web-{uuid4().hex[:8]}")
     handler = server.add_handler(service)
     page = browser.open(server.url)
     sign_in(page, USER, APIKEY)  # which may take a while
     called = server.post(f"/api/v1/service/{service}/webhook/handler/{handler}/call/", b"{}")
     path = str(called.json["action"]).removeprefix("/api/v1")
     page.goto(path)
-    return page, path, service
+    return page, path, service, gate
 
 
 def test_a_page_follows_a_redeploy_to_its_end(browser: Browser, live_server: LiveServer) -> None:
-    page, path, _ = start_gated_redeploy(live_server, browser)
+    page, path, _, gate = start_gated_redeploy(live_server, browser)
     page.evaluate("window.sameDocument = true")
     # What people have opened and where they are stays.
     page.get_by_text("Cancel", exact=True).first.click()
@@ -31,6 +32,7 @@ def test_a_page_follows_a_redeploy_to_its_end(browser: Browser, live_server: Liv
     confirm.focus()
     expect(page.get_by_text("Ending the old containers")).to_be_visible()
     expect(confirm).to_be_focused()
+    gate.touch()
     expect(page.get_by_text("The old containers are gone")).to_be_visible()
     expect(page.locator(".head .state")).to_have_text("Success")
     expect(page.locator("#log")).to_contain_text("ended web-")
@@ -39,7 +41,8 @@ def test_a_page_follows_a_redeploy_to_its_end(browser: Browser, live_server: Liv
 
 
 def test_an_ended_action_is_not_asked_for_again(browser: Browser, live_server: LiveServer) -> None:
-    page, path, _ = start_gated_redeploy(live_server, browser)
+    page, path, _, gate = start_gated_redeploy(live_server, browser)
+    gate.touch()
     expect(page.locator(".head .state")).to_have_text("Success")
     expect(page.locator('#log [data-every="0"]')).to_have_count(1)
     asked: list[str] = []
@@ -54,7 +57,7 @@ def test_an_ended_action_is_not_asked_for_again(browser: Browser, live_server: L
 def test_a_hidden_page_asks_nothing_and_is_up_to_date_when_it_is_shown(
     browser: Browser, live_server: LiveServer
 ) -> None:
-    page, path, _ = start_gated_redeploy(live_server, browser)
+    page, path, _, gate = start_gated_redeploy(live_server, browser)
     set_hidden = """hidden => {
         Object.defineProperty(document, "hidden", {configurable: true, get: () => hidden});
         document.dispatchEvent(new Event("visibilitychange"));
@@ -63,6 +66,7 @@ def test_a_hidden_page_asks_nothing_and_is_up_to_date_when_it_is_shown(
     page.wait_for_load_state("networkidle")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
+    gate.touch()
     live_server.wait_for_action(f"/api/v1{path}")
     page.evaluate("1")  # events that have come in are delivered
     assert not [url for url in asked if "/static/" not in url]
@@ -71,9 +75,10 @@ def test_a_hidden_page_asks_nothing_and_is_up_to_date_when_it_is_shown(
 
 
 def test_a_page_says_since_when_it_has_no_connection(browser: Browser, live_server: LiveServer) -> None:
-    page, path, _ = start_gated_redeploy(live_server, browser)
+    page, path, _, gate = start_gated_redeploy(live_server, browser)
     page.context.set_offline(True)
     expect(page.locator("#offline")).to_contain_text("last updated")
+    gate.touch()
     live_server.wait_for_action(f"/api/v1{path}")
     page.context.set_offline(False)
     expect(page.locator(".head .state")).to_have_text("Success")
@@ -94,7 +99,7 @@ def test_a_page_leads_to_sign_in_once_its_user_is_gone(browser: Browser, live_se
 
 
 def test_what_was_wrong_with_a_form_stays_while_the_page_goes_on(browser: Browser, live_server: LiveServer) -> None:
-    page, path, service = start_gated_redeploy(live_server, browser)
+    page, path, service, gate = start_gated_redeploy(live_server, browser)
     page.goto(f"/service/{service}/")
     page.locator("summary", has_text="Scale").click()
     page.get_by_label("Containers", exact=True).fill("100000")
@@ -102,6 +107,7 @@ def test_what_was_wrong_with_a_form_stays_while_the_page_goes_on(browser: Browse
     page.get_by_role("button", name="Scale", exact=True).click()
     told = page.get_by_text("type a number from 0 to")
     expect(told).to_be_visible()
+    gate.touch()
     live_server.wait_for_action(f"/api/v1{path}")
     expect(page.locator(".head .state")).to_have_text("Running")
     expect(told).to_be_visible()

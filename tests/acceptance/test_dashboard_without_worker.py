@@ -38,7 +38,7 @@ class Halves:
         return ""
 
     def wait(self, state: str) -> None:
-        wait_until(lambda: self.state() == state, f"it is {state}: {self.web.tail()}", timeout_s=60)
+        wait_until(lambda: self.state() == state, f"it is {state}: {self.web.tail()}")
 
     def run_service(self) -> str:
         """Create a service that runs, and return its path in the API."""
@@ -49,7 +49,7 @@ class Halves:
         return service
 
     def wait_for(self, path: str, state: str) -> None:
-        wait_until(lambda: self.request("GET", path)["state"] == state, f"{path} is {state}", timeout_s=60)
+        wait_until(lambda: self.request("GET", path)["state"] == state, f"{path} is {state}")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -72,9 +72,7 @@ def halves(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Halves]:
 
 def see(visitor: Visitor, path: str, text: str) -> Page:
     """Load a page until it has a text."""
-    return wait_until(
-        lambda: page if text in (page := visitor.get(path)).text else None, f"{path} says {text!r}", timeout_s=60
-    )
+    return wait_until(lambda: page if text in (page := visitor.get(path)).text else None, f"{path} says {text!r}")
 
 
 def test_what_is_asked_for_waits_for_a_worker(halves: Halves) -> None:
@@ -100,4 +98,4 @@ def test_what_is_asked_for_waits_for_a_worker(halves: Halves) -> None:
     assert WAITS not in visitor.get(action.path).text
     assert NO_WORKER not in visitor.get("/").text
     halves.request("DELETE", service)
-    wait_until(lambda: not halves.request("GET", "/api/v1/service/")["objects"], "it is terminated", timeout_s=60)
+    wait_until(lambda: not halves.request("GET", "/api/v1/service/")["objects"], "it is terminated")

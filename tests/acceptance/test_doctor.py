@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.faults.databases import small_disk
 from tests.support.hanging_host import HangingHost
-from tests.support.server import BIN, LiveServer, free_port
+from tests.support.server import BIN, LIMIT_S, LiveServer, free_port
 from tests.support.waiting import wait_until
 from tutumd.application.admission.encryption import make_key
 
@@ -50,7 +50,7 @@ def doctor(
     """
     clean = {name: value for name, value in os.environ.items() if not name.startswith("TUTUM")}
     command = [*within, str(BIN / "tutumd"), "doctor", "--json", "--data-dir", str(data), "--engine", engine, *options]
-    done = subprocess.run(command, capture_output=True, env=clean | variables, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, env=clean | variables, timeout=LIMIT_S, check=False)
     assert not done.stderr, done.stderr
     found = [each for each in json.loads(done.stdout)["findings"] if ROOT not in each["text"]]
     assert all(each["mend"] for each in found if each["level"] != "ok"), found
@@ -117,7 +117,7 @@ def test_a_server_that_works_is_found_to_work(database_url: str, tmp_path: Path)
         assert "worker: the one of the engine local reported" in told and "its schema is that of this version" in told
         assert before == (dump(tmp_path / "test.db") if before else [])
         human = subprocess.run([str(BIN / "tutumd"), "doctor", "--data-dir", str(server.data), *options[:2]],
-                               capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+                               capture_output=True, text=True, timeout=LIMIT_S, check=False)  # fmt: skip
         assert human.stdout.splitlines()[0].startswith("ok ") and human.stdout.endswith(" ok\n")
         assert "\033" not in human.stdout
 
@@ -218,7 +218,7 @@ def test_a_database_server_that_is_away_or_hangs_is_found_without_its_password(t
         engine = f"docker:tcp://127.0.0.1:{host.port}"
         (found,) = broken(tmp_path, engine=engine)
         assert found["subject"] == "engine docker" and "did not respond in time" in found["text"]
-        assert time.monotonic() - began < 60, "two runs, each within half a minute"
+        assert time.monotonic() - began < 150, "two runs, each within half a minute where nothing else runs"
     finally:
         host.close()
 
@@ -248,7 +248,7 @@ def test_a_database_url_that_is_none_is_a_wrong_setting(tmp_path: Path, url: str
 def test_lines_fit_a_terminal(data: Path) -> None:
     options = ["--data-dir", str(data), "--engine", "docker", "--public-url", "https://hooks.invalid"]
     missing = {"DOCKER_HOST": f"unix://{data}/none.sock", "COLUMNS": "80"}
-    done = subprocess.run([str(BIN / "tutumd"), "doctor", *options], capture_output=True, text=True, timeout=60,
+    done = subprocess.run([str(BIN / "tutumd"), "doctor", *options], capture_output=True, text=True, timeout=LIMIT_S,
                           env=os.environ | missing, check=False)  # fmt: skip
     lines = done.stdout.splitlines()
     assert [line for line in lines if len(line) > 80 and " " in line[26:]] == []
@@ -359,7 +359,7 @@ def test_a_public_url_without_tls_dns_or_listener_is_found(data: Path) -> None:
     with site() as port:
         found = broken(data, "--public-url", f"https://127.0.0.1:{port}")
         assert any("does not speak TLS" in each["text"] for each in found), found
-    found = broken(data, "--public-url", f"https://127.0.0.1:{port}")
+    found = broken(data, "--public-url", f"https://127.0.0.1:{free_port()}")
     assert any("refuses connections" in each["text"] for each in found)
     found = broken(data, "--public-url", "https://hooks.invalid")
     assert any("the host name of https://hooks.invalid is unknown" in each["text"] for each in found)
@@ -367,7 +367,7 @@ def test_a_public_url_without_tls_dns_or_listener_is_found(data: Path) -> None:
 
 def test_a_public_url_is_not_judged_where_no_network_leads_to_it(data: Path) -> None:
     without_network = ["unshare", "--net"]
-    if subprocess.run([*without_network, "true"], capture_output=True, timeout=30, check=False).returncode:
+    if subprocess.run([*without_network, "true"], capture_output=True, timeout=LIMIT_S, check=False).returncode:
         pytest.skip("this user cannot make a network namespace")
     _, found = doctor(data, "--public-url", "https://192.0.2.1", within=without_network)
     (told,) = [each for each in found if each["subject"] == "public URL"]

@@ -49,7 +49,7 @@ def swap_begins(bed: DockerBed) -> None:
 
 
 def succeeds(server: LiveServer, action: str, bed: DockerBed) -> None:
-    ended = server.wait_for_action(action, timeout_s=120)
+    ended = server.wait_for_action(action)
     assert ended["state"] == "Success", ended
     shown = bed.docker("ps", "--all", "--format", '{{.Names}} {{.State}} {{.Label "version"}}')
     assert shown == "api running v2"
@@ -58,7 +58,9 @@ def succeeds(server: LiveServer, action: str, bed: DockerBed) -> None:
 @pytest.fixture
 def api(clean_bed: DockerBed) -> DockerBed:
     clean_bed.push("app", "v1")
-    clean_bed.docker("run", "-d", "--name", "api", "--restart", "always", IMAGE)
+    # Long enough that also a busy machine acts in the middle of the swap.
+    lasts = ("--label", "tutum.redeploy.stable=10")
+    clean_bed.docker("run", "-d", "--name", "api", "--restart", "always", *lasts, IMAGE)
     return clean_bed
 
 
@@ -85,5 +87,5 @@ def test_a_swarm_is_redeployed_through_its_manager(server: LiveServer, clean_bed
     clean_bed.push("app", "v1")
     clean_bed.docker("service", "create", "-d", "--name", "web", "--endpoint-mode", "dnsrr", IMAGE)
     action = redeploy(server, clean_bed, "web", "swarm")
-    ended = server.wait_for_action(action, timeout_s=120)
+    ended = server.wait_for_action(action)
     assert ended["state"] == "Success", ended

@@ -33,7 +33,7 @@ class Twice:
         form = page.form(button, within=None, **values)
         with ThreadPoolExecutor(2) as pool:
             sent = [pool.submit(visitor.post, form.address, dict(form.fields)) for visitor in self.visitors]
-            return [each.result(60) for each in sent]
+            return [each.result() for each in sent]
 
     def handlers(self, name: str) -> int:
         """Return how many handlers have a name."""

@@ -5,6 +5,7 @@ import re
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from tests.acceptance.action_runner import ACTION, Ran, finish, manifest, run, start
 from tests.acceptance.console import Console
 from tests.support.guards import require_programs
-from tests.support.processes import below, command
+from tests.support.processes import below
 from tests.support.server import LiveServer
 from tests.support.waiting import wait_until
 from tutum.version import __version__
@@ -90,7 +91,7 @@ def test_a_skipped_call_is_no_failure(console: Console, breakable: tuple[str, Pa
     assert "::notice title=Skipped::Nothing was done: the filter is not true" in skipped.log
     gone = run(tmp_path / "2", {"url": url, "data": '{"go": "yes"}', "wait": "0"})
     assert (gone.code, gone.outputs["state"]) == (0, "Pending")
-    assert gone.outputs["action"]
+    console.server.wait_for_action(f"/api/v1/action/{gone.outputs['action']}/")
     console.hook("rm", service, "action")
 
 
@@ -116,13 +117,16 @@ def test_a_run_that_takes_too_long_fails_and_the_url_is_in_no_list_of_processes(
     name = "outlasts-the-action"
     _, gate = live_server.run_gated_service(name)
     url = url_of(console, name)
-    process = start(tmp_path / "1", {"url": url, "wait": "2"})
+    process = start(tmp_path / "1", {"url": url, "wait": "5"})
 
-    def children() -> list[psutil.Process]:
-        return [child for child in below(process.pid) if Path(next(iter(command(child)), "")).name == "curl"]
+    def see_curl() -> str:
+        for child in below(process.pid):
+            with suppress(psutil.NoSuchProcess):
+                if Path(next(iter(words := child.cmdline()), "")).name == "curl":
+                    return " ".join(words) + str(child.environ())
+        return ""
 
-    [curl, *_] = wait_until(children, "curl runs", pause_s=0.01)
-    seen = " ".join(curl.cmdline()) + str(curl.environ())
+    seen = wait_until(see_curl, "curl runs", pause_s=0.01)
     assert "--config" in seen
     assert HANDLER not in seen
     assert url.split("/")[-3] not in seen
@@ -224,7 +228,7 @@ def test_what_is_accepted_is_not_called_again_but_asked_about(scripted: Scripted
         (200, {}, progress("In progress")),
         (200, {}, progress("Failed", reason='the new container said "no"')),
     ]
-    ran = call(scripted, tmp_path, answers, wait="60")
+    ran = call(scripted, tmp_path, answers, wait="600")
     assert (ran.code, ran.outputs["state"], ran.outputs["reason"]) == (1, "Failed", 'the new container said "no"')
     assert [method for method, *_ in scripted.requests] == ["POST", *["GET"] * 6]
     assert re.match(r"Pending after \d+ s\nIn progress after \d+ s\n", ran.log)

@@ -16,6 +16,8 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import psutil
+
 from tests.acceptance.console import Console
 from tests.acceptance.guide import Guide
 from tests.support.docker_bed import DockerBed
@@ -23,7 +25,8 @@ from tests.support.documentation import blocks, commands_of
 from tests.support.guards import require_programs
 from tests.support.leaks import current_owner
 from tests.support.postgres_bed import PostgresBed
-from tests.support.server import APIKEY, BIN, USER, free_port
+from tests.support.processes import runs
+from tests.support.server import APIKEY, BIN, LIMIT_S, USER, free_port
 from tests.support.waiting import wait_until
 
 
@@ -54,28 +57,29 @@ def test_the_replicas_of_the_guide(docker_bed: DockerBed, postgres_bed: Postgres
         )
     try:
         for port in ports.values():
-            wait_until(partial(_is_ready, port), f"{port} is ready; {tmp_path}/output", timeout_s=60)
+            wait_until(partial(_is_ready, port), f"{port} is ready; {tmp_path}/output")
     finally:
         with suppress(ProcessLookupError):
             os.killpg(shell.pid, signal.SIGTERM)
-        shell.wait(60)
-        wait_until(lambda: not _is_running(shell.pid), "all processes have ended", timeout_s=60)
+        shell.wait(LIMIT_S)
+        wait_until(lambda: not _is_running(shell.pid), "all processes have ended")
 
 
 def _is_ready(port: str) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=LIMIT_S) as response:
             return bool(json.load(response)["status"] == "ready")
     except (OSError, urllib.error.HTTPError):
         return False
 
 
 def _is_running(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    """Return whether a process of the group runs; whoever adopts orphans may never wait for them."""
+    for process in psutil.process_iter():
+        with suppress(ProcessLookupError):
+            if os.getpgid(process.pid) == group and runs(process):
+                return True
+    return False
 
 
 def test_the_backups_of_the_guide(console: Console, postgres_bed: PostgresBed, tmp_path: Path) -> None:
@@ -121,7 +125,7 @@ def test_the_python_of_the_guides(console: Console, tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=LIMIT_S,
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "Success\n"), done.stderr

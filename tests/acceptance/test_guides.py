@@ -48,7 +48,7 @@ def test_readme_calls_both_operations(console: Console, web: str, tmp_path: Path
     replace = {f"{EXAMPLE}3/": f"{url_of(console, 'more')}3/", EXAMPLE: url_of(console, "redeploy")}
     readme = Guide("README.md", tmp_path, console.server.client_environment, replace)
     readme.run("curl -X POST https://hooks")
-    console.server.wait_for_service(web, state="Running", running_num_containers=4, timeout_s=60)
+    console.server.wait_for_service(web, state="Running", running_num_containers=4)
 
 
 def test_readme_tells_how_a_failure_looks(console: Console, breakable: tuple[str, Path], tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ from tests.support.browser import DESK, PHONE, Browser, Screen, sign_in
 from tests.support.server import APIKEY, USER, LiveServer
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def service(live_server: LiveServer) -> str:
     return live_server.run_service("handler-form")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def path(live_server: LiveServer, service: str) -> str:
     """The page of a handler that has something of everything."""
     made = live_server.make_handler(

@@ -21,7 +21,7 @@ HOSTILE = "\"'><script>alert(1)</script>&amp;{{7*7}}</textarea>"
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def service(live_server: LiveServer) -> str:
     return live_server.run_service("handler-pages")
 
@@ -382,7 +382,7 @@ def test_hostile_text_in_every_field_stays_text(live_server: LiveServer, service
     assert made.now["name"] == HOSTILE
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def others(live_server: LiveServer, service: str) -> Iterator[dict[str, Visitor]]:
     """Visitors who may less than the admin: by scope, and one who owns nothing."""
     found = {}

@@ -57,17 +57,16 @@ def test_a_host_that_hangs_holds_up_no_other_and_its_actions_can_be_ended(server
     far = [action_of(server, server.find(f"far{number}")["uuid"]) for number in range(COUNT)]
     wait_until(lambda: sum(shown(server, action)["state"] == "In progress" for action in far) == 16, "16 slots hang")
     # Each of the calls that hang takes 30 s.
-    assert server.wait_for_action(action_of(server, server.find("healthy")["uuid"]), timeout_s=10)["state"] == "Success"
+    assert server.wait_for_action(action_of(server, server.find("healthy")["uuid"]), timeout_s=25)["state"] == "Success"
     wait_until(
         lambda: all(shown(server, action)["reason"].startswith("waiting for the engine:") for action in far),
         "all actions of the host wait for it",
-        timeout_s=60,
     )
     assert {shown(server, action)["state"] for action in far[16:]} == {"Pending"}
     refused = server.request("GET", f"{shown(server, far[0])['object']}logs/")
     assert (refused.status, "cannot reach the engine" in refused.json["error"]) == (503, True)
     assert server.request("POST", f"{far[0]}cancel/").status == 202
-    assert server.wait_for_action(far[0], timeout_s=5)["state"] == "Canceled"
+    assert server.wait_for_action(far[0])["state"] == "Canceled"
     assert server.request("POST", f"{far[20]}cancel/").json["state"] == "Canceled"
     assert server.request("POST", f"{far[1]}abandon/").json["state"] == "Failed"
     assert shown(server, far[1])["reason"].startswith("left half done:")

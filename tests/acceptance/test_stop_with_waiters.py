@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tests.acceptance.raw_http import Connection, request
-from tests.support.server import Answer, LiveServer
+from tests.support.server import PATIENT, Answer, LiveServer
 from tests.support.waiting import wait_until
 
 WAITERS = 20
@@ -18,7 +18,7 @@ GRACE_S = 8
 
 @pytest.fixture
 def server(tmp_path: Path) -> LiveServer:
-    return LiveServer(tmp_path, "--engine", "local", "--grace", str(GRACE_S))
+    return LiveServer(tmp_path, "--engine", "local", "--grace", str(GRACE_S), command=PATIENT)
 
 
 def test_waiters_get_504_with_their_status_url_at_once_and_no_grace_is_added(server: LiveServer) -> None:

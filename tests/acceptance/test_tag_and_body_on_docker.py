@@ -25,7 +25,7 @@ def run(bed: DockerBed, server: LiveServer, image: str, **fields: Any) -> str:
 def ask(server: LiveServer, url: str, tag: str = "", body: bytes = b"") -> Answer:
     path = f"{url}?wait=120" + (f"&tag={quote(tag, safe='')}" if tag else "")
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    return server.send(head.encode() + body, timeout_s=150)
+    return server.send(head.encode() + body)
 
 
 def api(bed: DockerBed) -> dict[str, Any]:

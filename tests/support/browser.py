@@ -26,7 +26,7 @@ from tests.support import processes
 from tests.support.waiting import wait_until
 
 CHROMIUM = "/usr/bin/chromium"
-_LIMIT_MS = 60_000
+_LIMIT_MS = 180_000
 expect.set_options(timeout=_LIMIT_MS)
 _ARGUMENTS = (
     "--no-sandbox",
@@ -119,13 +119,13 @@ class Browser:
 def running_chromium() -> Iterator[PlaywrightBrowser]:
     """Run Chromium. All its processes have ended at the end of the block."""
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(_ARGUMENTS))
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(_ARGUMENTS), timeout=_LIMIT_MS)
         try:
             yield chromium
         finally:
             started = _processes_of_playwright()
             chromium.close()
-    wait_until(lambda: not any(map(processes.runs, started)), "Chromium's processes have ended", timeout_s=30)
+    wait_until(lambda: not any(map(processes.runs, started)), "Chromium's processes have ended")
 
 
 def sign_in(page: Page, user: str, key: str) -> None:

@@ -20,7 +20,7 @@ import psutil
 
 OWNER = "TEST_OWNER"
 _STARTS_OF_PROCESSES = frozenset({"subprocess.Popen", "os.fork", "os.posix_spawn"})
-_THREAD_END_S = 2.0
+_THREAD_END_S = 20.0
 
 
 class LeakCheck:
@@ -88,7 +88,7 @@ def end_processes(owner: str | None = None, folder: Path | None = None) -> list[
         with contextlib.suppress(psutil.NoSuchProcess):
             left.append(f"process {process.pid}: {' '.join(process.cmdline())}")
             process.kill()
-    psutil.wait_procs(found, timeout=10)
+    psutil.wait_procs(found, timeout=60)
     _wait_for_children({process.pid for process in found})
     return left
 
@@ -144,5 +144,5 @@ def _wait_for_children(pids: set[int]) -> None:
     """Wait for the `Popen` objects of ended processes: an object that is collected before that raises a warning."""
     if pids:
         for each in gc.get_objects():
-            if isinstance(each, subprocess.Popen) and each.pid in pids:
-                each.wait(10)
+            if issubclass(type(each), subprocess.Popen) and each.pid in pids:
+                each.wait(60)

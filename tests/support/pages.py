@@ -21,8 +21,12 @@ from http.cookies import SimpleCookie
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from tests.support.html_tree import Element, parse
+from tests.support.waiting import wait_until
 
 _REDIRECTS = 5
+LIMIT_S = 240.0
+"""Only ends a hang."""
+
 _NAVIGATION = {"Accept": "text/html,*/*;q=0.8", "User-Agent": "Mozilla/5.0 (test)", "Sec-Fetch-Site": "same-origin"}
 
 
@@ -161,6 +165,15 @@ class Visitor:
         """Get a page, at the end of redirects."""
         return self._follow(self.send("GET", path, **headers))
 
+    def get_part(self, path: str, **headers: str) -> Page:
+        """Get what scripts get. While the server has no time to render it, it says 204, and scripts ask again."""
+
+        def rendered() -> Page | None:
+            page = self.send("GET", path, HX_Request="true", **headers)
+            return page if page.status != 204 else None
+
+        return wait_until(rendered, f"the server has time to render {path}")
+
     def post(self, path: str, fields: Mapping[str, str] | str = "", **headers: str) -> Page:
         """Post a form, and return the page at the end of redirects."""
         return self._follow(self.send("POST", path, fields, **headers))
@@ -177,7 +190,7 @@ class Visitor:
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         source = (self._address, 0)
         with closing(
-            http.client.HTTPConnection(self._host, self._port, timeout=60, source_address=source)
+            http.client.HTTPConnection(self._host, self._port, timeout=LIMIT_S, source_address=source)
         ) as connection:
             connection.request(method, self.root + path, content or (b"" if method == "POST" else None), sent)
             response = connection.getresponse()

@@ -23,6 +23,13 @@ from tests.support.waiting import wait_until
 USER = "username"
 APIKEY = "apikey-of-the-tests-0123456789"
 BIN = Path(sys.executable).parent
+PATIENT = (sys.executable, str(Path(__file__).with_name("patient_program.py")))
+"""Replaces `tutumd` where a test holds a redeploy back by `run_gated_service`."""
+
+LIMIT_S = 240.0
+"""Of what a busy machine does in seconds: it only ends a hang, and is longer than any wait that a test asks for."""
+
+_given_ports: set[int] = set()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +76,7 @@ class LiveServer:
         self._apikey = apikey
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = current_owner()
+        self._gates: list[Path] = []
 
     def __enter__(self) -> Self:
         self.start()
@@ -135,7 +143,7 @@ class LiveServer:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        wait_until(self._answers, f"the server responds; {self.folder}/server.log", timeout_s=30)
+        wait_until(self._answers, f"the server responds; {self.folder}/server.log")
 
     def stop(self) -> int:
         """Stop the server as a service manager would, and return its exit code."""
@@ -165,25 +173,25 @@ class LiveServer:
         """POST without credentials, as a sender of webhooks does; `_` in a header's name stands for `-`."""
         head = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", "Connection: close"]
         head += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-        return self.send("\r\n".join(head).encode() + b"\r\n\r\n" + body, timeout_s=150)
+        return self.send("\r\n".join(head).encode() + b"\r\n\r\n" + body)
 
-    def send(self, raw: bytes, timeout_s: float = 30) -> Answer:
+    def send(self, raw: bytes) -> Answer:
         """Send bytes over a new connection, and return the response."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=timeout_s) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=LIMIT_S) as connection:
             connection.sendall(raw)
             response = http.client.HTTPResponse(connection, method=raw.split(b" ", 1)[0].decode())
             response.begin()
             with response:
                 return _read(response)
 
-    def create_service(self, name: str, run_command: str = "sleep 600", containers: int = 1) -> dict[str, Any]:
+    def create_service(self, name: str, run_command: str = "sleep 36000", containers: int = 1) -> dict[str, Any]:
         """Create a service of the `local` engine, which does not run yet, and return it."""
         definition = {"name": name, "image": "none", "run_command": run_command, "target_num_containers": containers}
         created = self.request("POST", "/api/v1/service/", definition)
         assert created.status == 201, created
         return dict(created.json)
 
-    def run_service(self, name: str, run_command: str = "sleep 600", containers: int = 1) -> str:
+    def run_service(self, name: str, run_command: str = "sleep 36000", containers: int = 1) -> str:
         """Create a service of the `local` engine, start it, wait until it runs, and return its UUID."""
         uuid = str(self.create_service(name, run_command, containers)["uuid"])
         assert self.request("POST", f"/api/v1/service/{uuid}/start/").status == 202
@@ -191,18 +199,17 @@ class LiveServer:
         return uuid
 
     def run_gated_service(self, name: str, containers: int = 1) -> tuple[str, Path]:
-        """Run a service whose processes end on SIGTERM once a file exists; return its UUID and the file.
-
-        Without the file, the engine kills them after 10 s.
-        """
+        """Run a service whose processes end on SIGTERM once a file exists; return its UUID and the file."""
+        assert tuple(self._command) == PATIENT, "this server kills them after 10 s, whatever the test does"
         gate = self.folder / f"{name}.gate"
+        self._gates.append(gate)
         wait_for_gate = f"while test ! -e {gate}; do sleep 0.1; done; exit"
         return self.run_service(name, f"trap '{wait_for_gate}' TERM; while :; do sleep 0.1; done", containers), gate
 
     def service(self, uuid: str) -> dict[str, Any]:
         return dict(self.request("GET", f"/api/v1/service/{uuid}/").json)
 
-    def wait_for_service(self, uuid: str, timeout_s: float = 30, **fields: object) -> None:
+    def wait_for_service(self, uuid: str, timeout_s: float = LIMIT_S, **fields: object) -> None:
         """Wait until the service shows these values."""
         wait_until(lambda: fields.items() <= self.service(uuid).items(), f"{fields}", timeout_s=timeout_s)
 
@@ -225,7 +232,7 @@ class LiveServer:
         """Create a webhook handler and return its UUID."""
         return str(self.make_handler(service, name=name, operation=operation)["uuid"])
 
-    def wait_for_action(self, path: str, timeout_s: float = 60) -> dict[str, Any]:
+    def wait_for_action(self, path: str, timeout_s: float = LIMIT_S) -> dict[str, Any]:
         """Wait until an action has ended, and return it."""
 
         def ended() -> dict[str, Any] | None:
@@ -246,9 +253,11 @@ class LiveServer:
 
     def terminate_services(self) -> None:
         """Terminate every service that the server made: they outlive it otherwise."""
+        for gate in self._gates:
+            gate.touch()
         for service in self._services():
             self.request("DELETE", service["resource_uri"])
-        wait_until(lambda: not self._services(), "all services are terminated", timeout_s=60)
+        wait_until(lambda: not self._services(), "all services are terminated")
 
     def _services(self) -> list[dict[str, Any]]:
         return [service for service in self.objects("/api/v1/service/") if service["state"] != "Terminated"]
@@ -272,7 +281,7 @@ class LiveServer:
         assert self._process is not None, "the server is not running"
         process, self._process = self._process, None
         try:
-            return process.wait(timeout=20)
+            return process.wait(timeout=LIMIT_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -282,21 +291,26 @@ class LiveServer:
 def free_port() -> int:
     """Return a port that nobody listens on.
 
-    It is below the range that Linux takes ports of outgoing connections from, so that it stays free until it is used,
-    also while a server is being restarted.
+    It is below the range that Linux takes ports of outgoing connections from, no other process of the same run draws
+    it, and this one does only once. So it stays free until it is used, also while a server is being restarted.
     """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    own = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     while True:
-        port = random.randrange(10_000, 32_000)
+        port = random.randrange(10_000 + own, 32_000, workers)
+        if port in _given_ports:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+            _given_ports.add(port)
             return port
 
 
 def request(
-    port: int, method: str, path: str, *, headers: Mapping[str, str], body: object = None, limit_s: float = 30
+    port: int, method: str, path: str, *, headers: Mapping[str, str], body: object = None, limit_s: float = LIMIT_S
 ) -> Answer:
     """Send one request over a new connection, with a body as JSON unless it is None.
 

@@ -6,6 +6,9 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
+
+from tests.support import leaks
 from tests.support.leaks import LeakCheck, end_processes
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(1000)"]
@@ -36,7 +39,8 @@ def test_a_process_that_works_in_the_folder_of_the_test_is_ended(tmp_path: Path)
     assert str(left.pid) in end_processes(folder=tmp_path)[0]
 
 
-def test_a_thread_is_blamed_once() -> None:
+def test_a_thread_is_blamed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leaks, "_THREAD_END_S", 0.1)
     check = LeakCheck()
     stop = threading.Event()
     with check.test("test"):
