@@ -115,12 +115,13 @@ def test_a_redeploy_goes_on_when_a_node_is_drained(bed: SwarmBed, engine: SwarmE
         drained.append(min(nodes - new))
         bed.manager.docker("node", "update", "--availability", "drain", drained[0])
 
-    run = FakeRun(deadline_s=300, stall_s=300, on_log=once_at("1 of 3 new containers run", drain))
+    # Below the limit of a test, so that a redeploy that does not end tells what it waited for.
+    run = FakeRun(deadline_s=180, stall_s=180, on_log=once_at("1 of 3 new containers run", drain))
     try:
         outcome = engine.redeploy(swarm.service("web"), run)
         assert any(line.startswith("1 of 3 new containers run") for line in run.lines)
         left = 2 if mode == "global" else 3
-        assert (outcome.success, len(outcome.containers_after)) == (True, left), outcome.reason
+        assert (outcome.success, len(outcome.containers_after)) == (True, left), (outcome.reason, run.lines)
         shown = swarm.snapshot(engine, "web")
         assert (shown.running, shown.target, shown.image_digest) == (left, left, digest)
     finally:

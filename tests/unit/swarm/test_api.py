@@ -59,8 +59,8 @@ class FakeClient:
             raise api_error(404, f"service {name} not found")
         self.names.remove(name)
 
-    def _url(self, path: str) -> str:
-        return path
+    def _url(self, path: str, *names: str) -> str:
+        return path.format(*names)
 
     def _post_json(self, address: str, data: Any, headers: Any) -> requests.Response:
         return response(self.create_status)
@@ -129,3 +129,34 @@ def test_a_probe_that_appears_after_our_look_is_used() -> None:
     client.create_status = 400
     with pytest.raises(EngineRefusedError, match="no such network"):
         start_probe(context_of(client, run), spec(), "web-trial")
+
+
+class DoubledClient(FakeClient):
+    """A manager that completed an update with two tasks in one place, and removes one at the next update."""
+
+    def __init__(self, updated: dict[str, Any]) -> None:
+        super().__init__()
+        self.spec, self.state, self.slots = updated, "completed", [1, 2, 2]
+
+    def inspect_service(self, name: str) -> Any:
+        return {**super().inspect_service(name), "Spec": self.spec, "UpdateStatus": {"State": self.state}}
+
+    def tasks(self, filters: Any = None) -> Any:
+        shared = {"Spec": self.spec["TaskTemplate"], "Status": {"State": "running"}, "DesiredState": "running"}
+        return [
+            {**shared, "ID": f"n{number}", "Slot": slot, "CreatedAt": "2026-01-01T00:00:00Z"}
+            for number, slot in enumerate(self.slots)
+        ]
+
+    def _post_json(self, address: str, data: Any, headers: Any, params: Any = None) -> requests.Response:
+        self.spec, self.slots = data, [1, 2]
+        return response(200)
+
+
+def test_a_task_too_many_after_a_completed_update_is_removed_and_not_waited_for() -> None:
+    config = {"Order": "start-first", "Delay": 0}
+    client = DoubledClient(specs.redeploy_spec(spec(), PLAN.new, config, None, {}))
+    run: FakeRun = FakeRun(journal=to_journal(replace(PLAN, config=config)), on_sleep=lambda: run.skip(20))
+    outcome = redeploy(context_of(client, run))
+    assert (outcome.success, outcome.containers_after) == (True, ("n0", "n1")), outcome.reason
+    assert "UpdateConfig" not in client.spec

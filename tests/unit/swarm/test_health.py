@@ -266,3 +266,18 @@ LOST = task("n1", NEW, state="assigned", desired=False, node_ready=False)
 def test_a_task_lost_before_it_ran_stalls_the_updater(tasks: list[Task], found: set[str]) -> None:
     assert stalled_tasks(view(spec(NEW), *tasks, state="updating"), NEW) == found
     assert stalled_tasks(view(spec(NEW), *tasks, state="completed"), NEW) == set()
+
+
+@pytest.mark.parametrize(
+    ("tasks", "found"),
+    [
+        ([task("n1", NEW), task("n2", NEW), task("n3", NEW, slot="2")], {"n1", "n2"}),
+        ([task("n1", NEW), task("n2", NEW, state="starting")], set()),
+        ([task("n1", NEW), task("n2", NEW, desired=False)], set()),
+        ([task("n1", NEW), task("o1", OLD)], set()),
+    ],
+    ids=["both run", "one is on its way", "one is stopping", "one is old"],
+)
+def test_two_new_tasks_in_one_place_are_left_by_an_updater_that_ended(tasks: list[Task], found: set[str]) -> None:
+    assert stalled_tasks(view(spec(NEW), *tasks, state="completed"), NEW) == found
+    assert stalled_tasks(view(spec(NEW), *tasks, state="updating"), NEW) == set()

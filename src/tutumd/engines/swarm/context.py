@@ -56,7 +56,7 @@ class ServiceContext:
         retry_on_conflict(self.run, self.timing, lambda: self._change_once(make_spec))
 
     def nudge_updater(self, version: specs.Version, config: dict[str, Any]) -> None:
-        """Restart the engine's updater: it keeps the new tasks that run, and stops waiting for lost ones.
+        """Restart the engine's updater: it keeps one new task in each place, and stops waiting for lost ones.
 
         Args:
             config: The UpdateConfig that the update to `version` was sent with.
@@ -69,7 +69,7 @@ class ServiceContext:
             sent = config if specs.has_config(view.spec, nudged) else nudged
             return specs.with_config_of(view.spec, {specs.UPDATE_CONFIG: sent})
 
-        self.run.log("a node went down under a new container: making the engine continue with its replacement")
+        self.run.log("a node went down or was drained under a container: making the engine continue")
         self.change(make_spec)
 
     def _change_once(self, make_spec: MakeSpec) -> None:

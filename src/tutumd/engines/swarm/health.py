@@ -110,16 +110,22 @@ def is_rolled_back(view: ServiceView, old: Version, running_before: int) -> bool
 
 
 def stalled_tasks(view: ServiceView, new: Version) -> frozenset[str]:
-    """Return the IDs of new tasks that the engine's updater waits for although the engine gave them up.
+    """Return the IDs of new tasks that would stay as they are because the engine's updater does nothing more.
 
     If the node of a new task goes down before the task runs, the engine starts a replacement, but its updater waits
-    for the first task forever (measured on Engine 26). The set is empty while a new task is starting.
+    for the first task forever (measured on Engine 26). If the node of an old task is drained, both the engine and its
+    updater replace that task. The engine removes one of the two once the update is completed, unless the updater has
+    not ended at that moment (swarmkit: manager/orchestrator/update/updater.go `Supervisor.Update`). The set is empty
+    while a new task is starting.
     """
     tasks = view.of(new)
-    if not view.updating or any(task.phase is Phase.STARTING for task in tasks):
+    if any(task.phase is Phase.STARTING for task in tasks):
         return frozenset()
-    replaced = {task.slot for task in tasks if task.phase is Phase.RUNNING}
-    return frozenset(task.id for task in tasks if task.lost_before_start and task.slot in replaced)
+    running = [task for task in tasks if task.phase is Phase.RUNNING]
+    places = Counter(task.slot for task in running)
+    if view.updating:
+        return frozenset(task.id for task in tasks if task.lost_before_start and places[task.slot])
+    return frozenset(task.id for task in running if places[task.slot] > 1)
 
 
 def needs_room(view: ServiceView, new: Version) -> bool:

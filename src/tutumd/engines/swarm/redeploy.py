@@ -171,7 +171,7 @@ def _help_updater(
     """Make the engine's updater continue where it would wait forever; return the journal.
 
     Args:
-        given_up: IDs of the lost tasks for which the updater was made to continue; more are added.
+        given_up: IDs of the stalled tasks for which the updater was made to continue; more are added.
     """
     start_first = journal.config is not None and journal.config["Order"] == Order.START_FIRST
     no_room = start_first and needs_room(view, journal.new)
