@@ -11,7 +11,7 @@ from tests.support.dashboard_bed import find_card
 from tests.support.html_tree import Element
 from tests.support.pages import Page, Visitor
 from tests.support.server import APIKEY, USER, LiveServer
-from tutumd.application.accounts import hash_key
+from tutumd.application.digests import sha256_hex
 from tutumd.model import NewSession, Scope
 
 
@@ -67,7 +67,7 @@ def test_the_page_shows_the_newest_sessions_and_keys_and_all_when_asked(live_ser
     member = add_member(live_server, "many-of-all")
     keys = [add_limited_key(live_server, member.name, scope=Scope.READ).key for _ in range(21)]
     with opened_accounts(live_server) as store:
-        user = store.user_by_key(hash_key(member.key))
+        user = store.user_by_key(sha256_hex(member.key))
         assert user is not None
         for number in range(21):
             store.add_session(user, NewSession(token_sha256=f"{number:063d}a", expires=user.created.replace(year=2999)))

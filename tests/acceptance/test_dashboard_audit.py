@@ -100,7 +100,7 @@ def test_filters_choose_entries_and_stay_on_further_pages(live_server: LiveServe
     page = visitor.get("/audit/").submit("Filter", user=member.name)
     assert {each.find("td", data_label="Who")[0].text for each in rows(page)} == {member.name}
     with opened_accounts(live_server) as store:
-        user = store.user_by_key(hash_key(member.key))
+        user = store.user_by_key(sha256_hex(member.key))
         assert user is not None
         for number in range(60):
             store.add_session(user, NewSession(token_sha256=f"{number:063d}f", expires=user.created.replace(year=2999)))
