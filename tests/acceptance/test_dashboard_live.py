@@ -117,7 +117,7 @@ def test_what_was_wrong_with_a_form_stays_while_the_page_goes_on(browser: Browse
 def test_a_phone_shows_what_matters_of_a_service_on_its_first_two_screens(
     browser: Browser, live_server: LiveServer
 ) -> None:
-    service, gate = live_server.run_gated_service(f"web-{uuid4().hex[:8]}", containers=2)
+    service, gate = live_server.run_gated_service(f"web-{uuid4().hex[:8]}", containers=3)
     handlers = [live_server.make_handler(service, debounce=3600 * number) for number in (0, 1)]
     handlers += [live_server.make_handler(service, enabled=False) for _ in range(3)]
     page = browser.open(live_server.url, PHONE)
@@ -128,7 +128,6 @@ def test_a_phone_shows_what_matters_of_a_service_on_its_first_two_screens(
     live_server.post(handlers[1]["url"].removeprefix(live_server.url), b"{}")
     page.reload()
     expect(page.locator(".notice")).to_have_count(2)
-    expect(page.locator("#containers tbody tr")).to_have_count(4)
     for card in ("containers", "handlers", "actions", "deliveries"):
         row = page.locator(f"#{card} tbody tr").first.bounding_box()
         assert row is not None and row["y"] + row["height"] <= 2 * PHONE.height, card
