@@ -66,15 +66,16 @@ def read_page(
     """
     equal, number, (lowest, highest) = _list_equal(viewer, filters), audit.c.seq, _bounds(filters, before)
     found = sa.select(audit).where(number.between(lowest, highest))
+    first: tuple[Any, Any, Any] = (number, lowest, highest)
     if equal:
         (name, value), *equal = equal
-        if connection.dialect.name == "postgresql":
-            # With `==` it would read and sort all that have the value, if it has never analyzed the table.
-            place = sa.tuple_(audit.c[name], number)
-            found = sa.select(audit).where(place >= sa.tuple_(value, lowest), place <= sa.tuple_(value, highest))
-            found = found.order_by(audit.c[name].desc())
-        else:
-            found = found.where(audit.c[name] == value)
+        found, first = found.where(audit.c[name] == value), (audit.c[name], value, value)
+    if connection.dialect.name == "postgresql":
+        # In the other form it would read and sort all that match, if it has never analyzed the table.
+        column, start, end = first
+        place = sa.tuple_(column, number)
+        found = sa.select(audit).where(place >= sa.tuple_(start, lowest), place <= sa.tuple_(end, highest))
+        found = found.order_by(column.desc())
     newest_first = found.order_by(number.desc())
     is_all = viewer.administers and not (equal or filters.since or filters.until)
     read = limit + 1 if is_all else max(limit + 1, _READ_AT_ONCE)
