@@ -119,8 +119,8 @@ def use(server: LiveServer) -> Used:
 
 def test_no_response_to_a_get_holds_a_secret(used: Used) -> None:
     for address in used.addresses():
-        page, part = used.visitor.send("GET", address), used.visitor.get_part(address)
-        for page in (page, part, used.visitor.send("GET", address, accept="application/json")):
+        whole, part = used.visitor.send("GET", address), used.visitor.get_part(address)
+        for page in (whole, part, used.visitor.send("GET", address, accept="application/json")):
             cookies = page.headers.get_all("set-cookie", [])
             del page.headers["set-cookie"]
             assert page.status in (200, 303, 404), (address, page.status)
