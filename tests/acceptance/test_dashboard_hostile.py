@@ -15,7 +15,7 @@ from playwright.sync_api import Error, Page
 from tests.acceptance.accounts import add_limited_key, add_member
 from tests.acceptance.page_routes import page_routes
 from tests.support.browser import Browser, Screen, sign_in
-from tests.support.server import APIKEY, USER, LiveServer
+from tests.support.server import APIKEY, LIMIT_S, USER, LiveServer
 
 NARROW = Screen(width=360, height=740, is_touched=True)
 MARKUP = (  # all elements of it have the attribute `data-xss`, and all scripts set `window.xss`
@@ -124,7 +124,7 @@ def fill(server: LiveServer) -> Hostile:
 
 def add_labeled(server: LiveServer, service: str) -> str:
     """Add a service whose labels, image and container are hostile, as an engine would show it; return its UUID."""
-    with closing(sqlite3.connect(server.data / "tutumd.db", timeout=60)) as connection, connection:
+    with closing(sqlite3.connect(server.data / "tutumd.db", timeout=LIMIT_S)) as connection, connection:
         connection.row_factory = sqlite3.Row
         row = dict(connection.execute("SELECT * FROM services WHERE uuid = ?", (service,)).fetchone())
         lists = {key: json.dumps([EVERYTHING]) for key in ("warnings", "variables")}
@@ -146,7 +146,7 @@ def insert(connection: sqlite3.Connection, table: str, row: Mapping[str, object]
 
 def forget_labeled(server: LiveServer) -> None:
     """Remove what no engine could terminate."""
-    with closing(sqlite3.connect(server.data / "tutumd.db", timeout=60)) as connection, connection:
+    with closing(sqlite3.connect(server.data / "tutumd.db", timeout=LIMIT_S)) as connection, connection:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("DELETE FROM services WHERE engine = 'far'")
 
@@ -175,7 +175,7 @@ def send(server: LiveServer, url: str) -> str:
 
 
 def number_of(server: LiveServer, handler: str) -> int:
-    with closing(sqlite3.connect(server.data / "tutumd.db", timeout=60)) as connection:
+    with closing(sqlite3.connect(server.data / "tutumd.db", timeout=LIMIT_S)) as connection:
         return int(connection.execute("SELECT seq FROM handlers WHERE uuid = ?", (handler,)).fetchone()[0])
 
 

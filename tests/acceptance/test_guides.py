@@ -23,7 +23,7 @@ from tests.support.docker_bed import ANONYMOUS, DockerBed
 from tests.support.documentation import ROOT, blocks, commands
 from tests.support.guards import require_programs
 from tests.support.leaks import current_owner
-from tests.support.server import APIKEY, USER, LiveServer, free_port
+from tests.support.server import APIKEY, LIMIT_S, USER, LiveServer, free_port
 from tests.support.waiting import wait_until
 
 EXAMPLE = "https://hooks.example.com/api/v1/service/S/webhook/handler/H/call/"
@@ -85,7 +85,7 @@ def test_the_quickstart_of_the_demo(tmp_path: Path) -> None:
         )
         calls = re.findall(r"curl -X POST \S+", text)
         for call in calls:
-            subprocess.run(["sh", "-ec", call], check=True, capture_output=True, timeout=60)
+            subprocess.run(["sh", "-ec", call], check=True, capture_output=True, timeout=LIMIT_S)
         assert len(calls) == 2
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TUTUM")}
         environment |= {"TUTUM_BASE_URL": f"http://127.0.0.1:{port}/api/v1/", "HOME": str(tmp_path)}
@@ -124,7 +124,7 @@ def script_server(folder: Path, page: str, begins: str, port: str, **variables: 
     try:
         yield output
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert process.wait(LIMIT_S) == 0
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -143,7 +143,7 @@ def test_a_service_of_the_guide_for_docker(clean_bed: DockerBed, server: LiveSer
     tutum = Console(server)
     assert "web" in tutum("service", "ps")
     url = re.findall(r"http://\S+", tutum(*printed[1].partition("#")[0].split()[1:]))[0]
-    subprocess.run(["sh", "-euc", printed[2].replace("THE-URL", url)], check=True, capture_output=True, timeout=60)
+    subprocess.run(["sh", "-euc", printed[2].replace("THE-URL", url)], check=True, capture_output=True, timeout=LIMIT_S)
     action = wait_until(lambda: json.loads(tutum("action", "list", "--json")), "there is an action")[0]
     assert server.wait_for_action(action["resource_uri"])["state"] == "Success"
     assert clean_bed.inspect("container", "web")["Image"] == clean_bed.inspect("image", "app:v2")["Id"]
@@ -232,7 +232,9 @@ def test_the_script_for_diun_calls_the_handler_of_the_image(console: Console, we
 
     def run(image: str, status: str) -> int:
         environment = console.server.client_environment | {"DIUN_ENTRY_IMAGE": image, "DIUN_ENTRY_STATUS": status}
-        return subprocess.run(["sh", program], env=environment, timeout=60, check=False, capture_output=True).returncode
+        return subprocess.run(
+            ["sh", program], env=environment, timeout=LIMIT_S, check=False, capture_output=True
+        ).returncode
 
     assert run("docker.io/library/app:latest", "new") == 0
     assert json.loads(console.hook("deliveries", "web", "diun", "--json")) == []
