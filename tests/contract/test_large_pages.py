@@ -18,7 +18,7 @@ from tests.support.stores import open_store
 from tutumd.application import accounts
 from tutumd.model import NewKey
 
-RUNS = 9
+RUNS = 3
 MAX_STATEMENTS = 40
 """Most pages need 15; the server's own ones of the same moment are counted, too."""
 _PLAN = {
@@ -46,7 +46,7 @@ def large(database_url: str) -> Iterator[tuple[DashboardBed, LargeStore]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_pages_execute_few_statements_and_read_no_large_table(large: tuple[DashboardBed, LargeStore]) -> None:
     dashboard, filled = large
     visits = [

@@ -125,7 +125,7 @@ def running_chromium() -> Iterator[PlaywrightBrowser]:
         finally:
             started = _processes_of_playwright()
             chromium.close()
-    wait_until(lambda: not any(map(processes.runs, started)), "Chromium's processes have ended", timeout_s=30)
+    wait_until(lambda: not any(map(processes.runs, started)), "Chromium's processes have ended")
 
 
 def sign_in(page: Page, user: str, key: str) -> None:

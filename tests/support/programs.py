@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO
 
-_END_S = 20.0
+_END_S = 60.0
 _Stream = int | IO[bytes]
 
 
@@ -18,7 +18,7 @@ def running(
     stderr: _Stream | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Start a program, and end it with the block: by SIGTERM, and after 20 s by SIGKILL."""
+    """Start a program, and end it with the block: by SIGTERM, and after 60 s by SIGKILL."""
     process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr, env=env, start_new_session=True)
     try:
         yield process

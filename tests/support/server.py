@@ -3,20 +3,21 @@
 import http.client
 import json
 import os
-import random
+import secrets
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Self
 
 import psutil
 
-from tests.support.leaks import current_owner, end_processes
+from tests.support.leaks import END_S, current_owner, end_processes
 from tests.support.processes import runs
 from tests.support.waiting import wait_until
 
@@ -81,7 +82,7 @@ class LiveServer:
                 if "local" in self._options:
                     self.terminate_services()
                 assert self.stop() in (0, -signal.SIGTERM)
-                left = end_processes(folder=self.folder)
+                left = end_processes(folder=self.folder, end_s=END_S)
                 assert not left, f"the server left processes behind: {left}"
         finally:
             if self._process is not None:
@@ -135,7 +136,7 @@ class LiveServer:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        wait_until(self._answers, f"the server responds; {self.folder}/server.log", timeout_s=30)
+        wait_until(self._answers, f"the server responds; {self.folder}/server.log")
 
     def stop(self) -> int:
         """Stop the server as a service manager would, and return its exit code."""
@@ -167,7 +168,7 @@ class LiveServer:
         head += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         return self.send("\r\n".join(head).encode() + b"\r\n\r\n" + body, timeout_s=150)
 
-    def send(self, raw: bytes, timeout_s: float = 30) -> Answer:
+    def send(self, raw: bytes, timeout_s: float = 120) -> Answer:
         """Send bytes over a new connection, and return the response."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=timeout_s) as connection:
             connection.sendall(raw)
@@ -202,7 +203,7 @@ class LiveServer:
     def service(self, uuid: str) -> dict[str, Any]:
         return dict(self.request("GET", f"/api/v1/service/{uuid}/").json)
 
-    def wait_for_service(self, uuid: str, timeout_s: float = 30, **fields: object) -> None:
+    def wait_for_service(self, uuid: str, timeout_s: float = 120, **fields: object) -> None:
         """Wait until the service shows these values."""
         wait_until(lambda: fields.items() <= self.service(uuid).items(), f"{fields}", timeout_s=timeout_s)
 
@@ -225,7 +226,7 @@ class LiveServer:
         """Create a webhook handler and return its UUID."""
         return str(self.make_handler(service, name=name, operation=operation)["uuid"])
 
-    def wait_for_action(self, path: str, timeout_s: float = 60) -> dict[str, Any]:
+    def wait_for_action(self, path: str, timeout_s: float = 120) -> dict[str, Any]:
         """Wait until an action has ended, and return it."""
 
         def ended() -> dict[str, Any] | None:
@@ -248,7 +249,7 @@ class LiveServer:
         """Terminate every service that the server made: they outlive it otherwise."""
         for service in self._services():
             self.request("DELETE", service["resource_uri"])
-        wait_until(lambda: not self._services(), "all services are terminated", timeout_s=60)
+        wait_until(lambda: not self._services(), "all services are terminated")
 
     def _services(self) -> list[dict[str, Any]]:
         return [service for service in self.objects("/api/v1/service/") if service["state"] != "Terminated"]
@@ -272,7 +273,7 @@ class LiveServer:
         assert self._process is not None, "the server is not running"
         process, self._process = self._process, None
         try:
-            return process.wait(timeout=20)
+            return process.wait(timeout=120)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -280,23 +281,33 @@ class LiveServer:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on.
+    """Return a port that nobody listens on, and that no test of this run has got, or will soon.
 
     It is below the range that Linux takes ports of outgoing connections from, so that it stays free until it is used,
     also while a server is being restarted.
     """
-    while True:
-        port = random.randrange(10_000, 32_000)
+    for port in _PORTS:
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return port
+    raise RuntimeError("no port is free")
+
+
+def _ports() -> Iterator[int]:
+    """Yield one port after the other from a random one on: of several workers of pytest, each has its own."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ports = range(10_000 + worker, 32_000, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+    return islice(cycle(ports), secrets.randbelow(len(ports)), None)
+
+
+_PORTS = _ports()
 
 
 def request(
-    port: int, method: str, path: str, *, headers: Mapping[str, str], body: object = None, limit_s: float = 30
+    port: int, method: str, path: str, *, headers: Mapping[str, str], body: object = None, limit_s: float = 120
 ) -> Answer:
     """Send one request over a new connection, with a body as JSON unless it is None.
 

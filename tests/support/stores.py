@@ -82,7 +82,7 @@ class StoreBed:
 
     def call(self, handler: Handler, amount: int = 1) -> str:
         """Call a handler, and return the action's UUID."""
-        return accept(self.intake, call(handler, amount)).result(10).action_uuid
+        return accept(self.intake, call(handler, amount)).result(60).action_uuid
 
     def send(
         self,
@@ -98,7 +98,7 @@ class StoreBed:
         result: Future[CallResult] = Future()
         sent = replace(call(handler, amount), evaluation=evaluation, key=key, content=content)
         (intake or self.intake).store([sent], lambda results: result.set_result(results[0]))
-        return result.result(30)
+        return result.result(60)
 
     def accepted(self, handler: Handler, evaluation: Evaluation | None = None, **how: Any) -> Accepted:
         """Call a handler, which must accept the call."""

@@ -30,7 +30,7 @@ os.kill(os.getpid(), 9)
 """
     root = Path(__file__).parents[2]
     killed = subprocess.run(
-        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, timeout=300, check=False
     )
     name = killed.stdout.strip()
     assert leftovers.processes(name), killed.stderr

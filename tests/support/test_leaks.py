@@ -12,7 +12,7 @@ SLEEP = [sys.executable, "-c", "import time; time.sleep(1000)"]
 
 
 def test_a_process_is_blamed_on_its_test_and_ended() -> None:
-    check = LeakCheck()
+    check = LeakCheck(end_s=0.5)
     with check.test("first"):
         left = subprocess.Popen(SLEEP)
     assert check.end_leftovers_of_test("second", None) == []
@@ -23,7 +23,7 @@ def test_a_process_is_blamed_on_its_test_and_ended() -> None:
 
 
 def test_a_process_of_a_wider_fixture_is_not_blamed_on_the_test() -> None:
-    check = LeakCheck()
+    check = LeakCheck(end_s=0.5)
     with check.test("test"):
         with check.fixture("fixture"):
             left = subprocess.Popen(SLEEP)
@@ -37,7 +37,7 @@ def test_a_process_that_works_in_the_folder_of_the_test_is_ended(tmp_path: Path)
 
 
 def test_a_thread_is_blamed_once() -> None:
-    check = LeakCheck()
+    check = LeakCheck(end_s=0.5)
     stop = threading.Event()
     with check.test("test"):
         thread = threading.Thread(target=stop.wait, name="left")

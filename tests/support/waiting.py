@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 def wait_until(
-    condition: Callable[[], T | Literal[False] | None], what: str, timeout_s: float = 30.0, pause_s: float = 0.05
+    condition: Callable[[], T | Literal[False] | None], what: str, timeout_s: float = 120.0, pause_s: float = 0.05
 ) -> T:
     """Call `condition` until it returns something true, and return that.
 

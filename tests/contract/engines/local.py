@@ -22,7 +22,7 @@ class LocalBed(EngineBed):
 
     kind = "local"
     abilities = frozenset({Ability.CREATES, Ability.ZERO, Ability.ENDS})
-    deadline_s = 30.0
+    deadline_s = 300.0
 
     def __init__(self, host: LocalHost) -> None:
         self._host = host
